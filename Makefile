@@ -1,0 +1,53 @@
+# `make bench` and `make test` do all set-up they need; `make help` lists the rest.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+# rustup puts cargo where a fresh shell may not look.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+BIN := .venv/bin
+
+.PHONY: help setup bench test test-python test-rust smoke cli lint format lock clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
+
+setup: ## make .venv with the locked packages (the other targets do it themselves)
+	@tools/setup
+
+bench: setup ## the main job: compile, run and compare the embedded model on this machine
+	@$(BIN)/pytest suites --device host
+
+test: test-python test-rust ## every test of both languages
+
+test-python: setup
+	@$(BIN)/pytest tests
+
+test-rust: setup
+	@tools/test-rust
+
+smoke: setup ## cargo test system_lib_smoke: load a tiny archive from Rust, 1.5 -> 2.5
+	@eval "$$($(BIN)/harness link-env --smoke)" && cargo test -p charsiug2p-g2p-tvm system_lib_smoke
+
+cli: setup ## the Rust command line on two words
+	@eval "$$($(BIN)/harness link-env)" && \
+	  cargo run -p charsiug2p-g2p-cli -- --system-lib --tvm-target llvm --lang eng-us Char siu
+
+lint: setup ## format, lint and types of both languages
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+
+format: setup ## format both languages
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+	@cargo fmt --all
+
+lock: setup ## write requirements.lock again from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras --no-annotate --no-header \
+	  --only-binary apache-tvm --only-binary torch pyproject.toml --output-file requirements.lock
+
+clean: ## remove .venv and build output of this checkout (the cache stays: harness cache clear)
+	@rm -rf .venv target build .pytest_cache .mypy_cache .ruff_cache

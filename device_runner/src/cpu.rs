@@ -1,0 +1,116 @@
+//! What the processor says of itself.
+
+use std::fs;
+use std::thread;
+
+use serde::Serialize;
+
+/// The `cpu` of a header record.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Cpu {
+    pub model: String,
+    pub cores: usize,
+    pub features: Vec<&'static str>,
+}
+
+impl Cpu {
+    /// Of this machine.
+    pub fn detect() -> Self {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        Self {
+            model: model(&cpuinfo),
+            cores: thread::available_parallelism().map_or(1, usize::from),
+            features: features(),
+        }
+    }
+}
+
+/// The processor's name from `/proc/cpuinfo`: as written on x86, the implementer and part of each
+/// kind of core on ARM, where phones have several.
+fn model(cpuinfo: &str) -> String {
+    let values = |wanted: &str| {
+        let lines = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+        let values = lines.filter(|(key, _)| key.trim() == wanted).map(|(_, value)| value.trim());
+        values.map(str::to_owned).collect::<Vec<_>>()
+    };
+    if let Some(name) = values("model name").into_iter().next() {
+        return name;
+    }
+    let mut cores: Vec<String> = values("CPU implementer")
+        .into_iter()
+        .zip(values("CPU part"))
+        .map(|(implementer, part)| format!("{implementer}/{part}"))
+        .collect();
+    cores.sort();
+    cores.dedup();
+    if cores.is_empty() {
+        "unknown".to_owned()
+    } else {
+        format!("ARM {}", cores.join(" "))
+    }
+}
+
+/// Those that the compiled kernels may depend on.
+#[cfg(target_arch = "x86_64")]
+fn features() -> Vec<&'static str> {
+    macro_rules! detected {
+        ($($name:tt),*) => {
+            [$(($name, std::arch::is_x86_feature_detected!($name))),*]
+        };
+    }
+    let features = detected!(
+        "sse4.2",
+        "avx",
+        "avx2",
+        "fma",
+        "f16c",
+        "bmi2",
+        "avx512f",
+        "avx512bw",
+        "avx512dq",
+        "avx512vl",
+        "avx512vnni",
+        "avx512bf16",
+        "avx512fp16",
+        "avxvnni"
+    );
+    features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+}
+
+#[cfg(target_arch = "aarch64")]
+fn features() -> Vec<&'static str> {
+    macro_rules! detected {
+        ($($name:tt),*) => {
+            [$(($name, std::arch::is_aarch64_feature_detected!($name))),*]
+        };
+    }
+    let features =
+        detected!("neon", "fp16", "dotprod", "i8mm", "bf16", "sve", "sve2", "sme", "lse");
+    features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn features() -> Vec<&'static str> {
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_from_both_kinds_of_cpuinfo() {
+        let x86 = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\n\nprocessor : 1\n";
+        assert_eq!(model(x86), "Some CPU @ 2 GHz");
+        let arm = "CPU implementer\t: 0x41\nCPU part\t: 0xd0b\n\n\
+                   CPU implementer\t: 0x41\nCPU part\t: 0xd05\n\n\
+                   CPU implementer\t: 0x41\nCPU part\t: 0xd05\n";
+        assert_eq!(model(arm), "ARM 0x41/0xd05 0x41/0xd0b");
+        assert_eq!(model(""), "unknown");
+    }
+
+    #[test]
+    fn this_machine_has_a_core() {
+        assert!(Cpu::detect().cores >= 1);
+    }
+}

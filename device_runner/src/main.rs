@@ -1,0 +1,113 @@
+//! Runs a work order on the models linked into this program and records what it measured.
+//!
+//! The schema of both files is `harness/protocol.py`; `docs/protocol.md` explains it.
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cpu;
+mod failure;
+mod guard;
+mod memory;
+mod order;
+mod records;
+mod run;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use charsiug2p_g2p_tvm::{compiled_prefix, compiled_system_lib_dir};
+use clap::Parser;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::records::ResultFile;
+
+/// Hash of the archive linked in, or `unknown`.
+const ARCHIVE_SHA256: &str = env!("DEVICE_RUNNER_ARCHIVE_SHA256");
+
+const EXAMPLES: &str = "\
+Examples:
+  device_runner --order order.json --result result.jsonl
+  device_runner --describe
+
+Exit status: 0 the result ends with status ok, 1 with status error, 2 the command line is wrong or
+the result file cannot be created.";
+
+/// Runs a work order on the models linked into this program.
+#[derive(Debug, Parser)]
+#[command(name = "device_runner", version, after_help = EXAMPLES)]
+struct Arguments {
+    /// The work order to run.
+    #[arg(long, value_name = "FILE", required_unless_present = "describe")]
+    order: Option<PathBuf>,
+
+    /// Where the records go; must not exist yet.
+    #[arg(long, value_name = "FILE", required_unless_present = "describe")]
+    result: Option<PathBuf>,
+
+    /// Print what this program is as one line of JSON, and nothing else.
+    #[arg(long, conflicts_with_all = ["order", "result"])]
+    describe: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Description<'a> {
+    runner_version: &'a str,
+    archive_sha256: &'a str,
+    arch: &'a str,
+    os: &'a str,
+    /// Prefix bases of the archive linked in; none without one.
+    prefixes: Vec<&'a str>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match (arguments.order, arguments.result) {
+        (Some(order), Some(result)) => execute(&order, &result),
+        _ => describe(),
+    }
+}
+
+fn describe() -> ExitCode {
+    let description = Description {
+        runner_version: env!("CARGO_PKG_VERSION"),
+        archive_sha256: ARCHIVE_SHA256,
+        arch: std::env::consts::ARCH,
+        os: std::env::consts::OS,
+        prefixes: compiled_system_lib_dir().map(|_| compiled_prefix()).into_iter().collect(),
+    };
+    match serde_json::to_string(&description) {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(order_path: &Path, result_path: &Path) -> ExitCode {
+    let mut result = match ResultFile::create(result_path) {
+        Ok(result) => result,
+        Err(error) => {
+            eprintln!("error: {}: {error}", result_path.display());
+            return ExitCode::from(2);
+        }
+    };
+    let order = fs::read(order_path)
+        .map_err(|error| Failure::io(format!("{}: {error}", order_path.display())));
+    let order_id = order.as_deref().map(order::order_id_of).unwrap_or_default();
+    let outcome = guard::guarded(&order_id, &mut result, |result| {
+        let plan = order::parse(&order?)?.plan(ARCHIVE_SHA256)?;
+        run::run(&plan, ARCHIVE_SHA256, result)
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {}", failure.message);
+            ExitCode::FAILURE
+        }
+    }
+}

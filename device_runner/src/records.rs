@@ -1,0 +1,140 @@
+//! The result's records and the file they go to, one JSON object a line.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use charsiug2p_g2p_pipeline::WordOutput;
+use serde::Serialize;
+
+use crate::cpu::Cpu;
+use crate::failure::Failure;
+
+/// What a sample is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The first inference of the process.
+    First,
+    Warmup,
+    Timed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Ok,
+    Error,
+}
+
+/// What the model answered for one item.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct Output {
+    pub token_ids: Vec<i32>,
+    pub text: String,
+    pub margins: Option<Vec<f32>>,
+    pub logits: Option<BTreeMap<usize, Vec<f32>>>,
+}
+
+impl From<WordOutput> for Output {
+    fn from(output: WordOutput) -> Self {
+        let WordOutput { token_ids, text, margins, logits } = output;
+        Self { token_ids, text, margins, logits }
+    }
+}
+
+/// One line of `result.jsonl`; the fields are explained in `harness/protocol.py`.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(tag = "record", rename_all = "lowercase")]
+pub enum Record<'a> {
+    Header {
+        schema_version: u32,
+        order_id: &'a str,
+        runner_version: &'a str,
+        archive_sha256: &'a str,
+        os: &'a str,
+        arch: &'a str,
+        cpu: Cpu,
+        threads: usize,
+        pid: u32,
+        started_unix_ns: u64,
+    },
+    Load {
+        model: &'a str,
+        function: &'a str,
+        load_ns: u64,
+    },
+    Sample {
+        model: &'a str,
+        items: &'a [String],
+        phase: Phase,
+        repetition: usize,
+        total_ns: u64,
+        encoder_ns: u64,
+        prefill_ns: Option<u64>,
+        step_ns: Vec<u64>,
+        outputs: Vec<Output>,
+    },
+    Probe {
+        model: &'a str,
+        items: &'a [String],
+        outputs: Vec<Output>,
+    },
+    Memory {
+        peak_bytes: Option<u64>,
+    },
+    End {
+        order_id: &'a str,
+        status: Status,
+        samples: usize,
+        error: Option<&'a Failure>,
+    },
+}
+
+/// Whole nanoseconds; a run of 584 years would be cut short.
+pub fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The result file: created fresh, appended to, each record in the system's hands when `write`
+/// returns, so that a killed runner leaves only whole lines and at most one cut one.
+#[derive(Debug)]
+pub struct ResultFile {
+    file: File,
+    path: String,
+    samples: usize,
+}
+
+impl ResultFile {
+    /// Creates the file; one that is there already is left alone.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create_new(true).open(path)?;
+        Ok(Self { file, path: path.display().to_string(), samples: 0 })
+    }
+
+    /// A file that takes nothing.
+    #[cfg(all(test, target_os = "linux"))]
+    pub fn full_for_tests() -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).open("/dev/full")?;
+        Ok(Self { file, path: "/dev/full".to_owned(), samples: 0 })
+    }
+
+    /// Appends one record.
+    pub fn write(&mut self, record: &Record<'_>) -> Result<(), Failure> {
+        let failed = |error: io::Error| Failure::io(format!("{}: {error}", self.path));
+        let mut line = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(failed)?;
+        if matches!(record, Record::Sample { .. }) {
+            self.samples += 1;
+        }
+        Ok(())
+    }
+
+    /// Sample records written so far.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+}

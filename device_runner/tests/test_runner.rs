@@ -1,0 +1,376 @@
+//! The runner as the harness runs it: orders in, records out, exit status.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{json, Value};
+
+/// A folder of the test's own with the files of one run.
+struct Scene {
+    order: PathBuf,
+    result: PathBuf,
+}
+
+impl Scene {
+    fn new(test: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("runner").join(test);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        Self { order: folder.join("order.json"), result: folder.join("result.jsonl") }
+    }
+
+    fn run(&self) -> Output {
+        let [order, result] = [&self.order, &self.result].map(|path| path.to_str().unwrap());
+        runner(&["--order", order, "--result", result])
+    }
+
+    fn records(&self) -> Vec<Value> {
+        let text = fs::read_to_string(&self.result).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Runs an order that must be refused; its error.
+    fn refused(&self, order: impl AsRef<[u8]>) -> Value {
+        fs::write(&self.order, order).unwrap();
+        let output = self.run();
+        assert_eq!(output.status.code(), Some(1));
+        let records = self.records();
+        assert_eq!(records.len(), 1, "{records:?}");
+        let end = &records[0];
+        assert_eq!((&end["record"], &end["status"]), (&json!("end"), &json!("error")));
+        assert_eq!(end["samples"], 0);
+        let message = end["error"]["message"].as_str().unwrap();
+        assert!(String::from_utf8(output.stderr).unwrap().contains(message));
+        end.clone()
+    }
+}
+
+fn runner(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_device_runner")).args(arguments).output().unwrap()
+}
+
+fn describe() -> Value {
+    let output = runner(&["--describe"]);
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), 1);
+    serde_json::from_str(&text).unwrap()
+}
+
+/// A valid order for a cached model of no particular size.
+fn order() -> Value {
+    json!({
+        "schema_version": 1,
+        "order_id": "order-1",
+        "archive_sha256": describe()["archive_sha256"],
+        "models": [{
+            "name": "g2p", "kind": "g2p", "use_kv_cache": true,
+            "prefixes": {"encoder": "none_e_", "decoder_prefill": "none_p_", "decoder_step": "none_s_"},
+            "batch_size": 2, "max_input_bytes": 20, "max_output_len": 8, "vocab_size": 384,
+            "decoder_start_token_id": 0, "eos_token_id": 1,
+            "self_cache_shape": [1, 2, 2, 8, 16], "prompt_space": true
+        }],
+        "items": [{"id": "i1", "model": "g2p", "language": "eng-us", "word": "Char"}],
+        "warmup": 1, "repetitions": 2, "threads": 1, "probe": null
+    })
+}
+
+/// The valid order with one value replaced, refused as `usage`; its message and item.
+fn refused_with(test: &str, pointer: &str, value: Value) -> (String, Value) {
+    let mut order = order();
+    *order.pointer_mut(pointer).unwrap() = value;
+    let end = Scene::new(test).refused(order.to_string());
+    assert_eq!(end["error"]["kind"], "usage", "{end}");
+    (end["error"]["message"].as_str().unwrap().to_owned(), end["error"]["item"].clone())
+}
+
+#[test]
+fn describe_is_one_line_of_json() {
+    let description = describe();
+    let keys: Vec<_> = description.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["arch", "archive_sha256", "os", "prefixes", "runner_version"]);
+    assert_eq!(description["runner_version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(description["arch"], std::env::consts::ARCH);
+}
+
+#[test]
+fn a_wrong_command_line_is_status_2() {
+    for arguments in [
+        &[][..],
+        &["--order", "o.json"],
+        &["--result", "r.jsonl"],
+        &["--describe", "--order", "o.json", "--result", "r.jsonl"],
+        &["--what"],
+    ] {
+        assert_eq!(runner(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_unwritable_or_existing_result_is_status_2_and_left_alone() {
+    let mut scene = Scene::new("existing");
+    fs::write(&scene.order, order().to_string()).unwrap();
+    fs::write(&scene.result, "precious").unwrap();
+    assert_eq!(scene.run().status.code(), Some(2));
+    assert_eq!(fs::read_to_string(&scene.result).unwrap(), "precious");
+    scene.result = scene.result.with_file_name("no-such-folder").join("result.jsonl");
+    let output = scene.run();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no-such-folder"));
+}
+
+#[test]
+fn an_order_that_cannot_be_read_is_an_io_record() {
+    let scene = Scene::new("no-order");
+    assert_eq!(scene.run().status.code(), Some(1));
+    let records = scene.records();
+    assert_eq!(records[0]["error"]["kind"], "io");
+    assert!(records[0]["error"]["message"].as_str().unwrap().contains("order.json"));
+    assert_eq!(records[0]["order_id"], "");
+}
+
+#[test]
+fn orders_that_are_no_orders_are_refused() {
+    let truncated = &order().to_string()[..100];
+    for (at, bytes) in [&b""[..], b"{", b"[]", b"\xff\xfe", truncated.as_bytes()].iter().enumerate()
+    {
+        let end = Scene::new(&format!("garbage-{at}")).refused(bytes);
+        assert_eq!(end["error"]["kind"], "usage");
+        assert_eq!(end["order_id"], "");
+    }
+}
+
+#[test]
+fn unknown_and_missing_fields_are_refused_under_the_orders_own_id() {
+    let mut order = order();
+    order["surprise"] = json!(1);
+    let end = Scene::new("unknown-field").refused(order.to_string());
+    assert_eq!((&end["order_id"], &end["error"]["kind"]), (&json!("order-1"), &json!("usage")));
+    assert!(end["error"]["message"].as_str().unwrap().contains("surprise"));
+    for pointer in ["/models/0", "/items/0"] {
+        let mut order = self::order();
+        order.pointer_mut(pointer).unwrap()["surprise"] = json!(1);
+        Scene::new("unknown-field").refused(order.to_string());
+    }
+    let mut order = self::order();
+    order.as_object_mut().unwrap().remove("items");
+    Scene::new("missing-field").refused(order.to_string());
+}
+
+#[test]
+fn another_schema_or_archive_is_refused() {
+    let (message, _) = refused_with("schema", "/schema_version", json!(2));
+    assert!(message.contains("schema_version 2"), "{message}");
+    let (message, _) = refused_with("archive", "/archive_sha256", json!("ab".repeat(32)));
+    assert!(message.contains(&"ab".repeat(32)), "{message}");
+}
+
+#[test]
+fn impossible_numbers_are_refused() {
+    for (pointer, value) in [
+        ("/threads", json!(0)),
+        ("/warmup", json!(-1)),
+        ("/repetitions", json!(1.5)),
+        ("/models/0/batch_size", json!(0)),
+        ("/models/0/max_output_len", json!(0)),
+        ("/models/0/vocab_size", json!(0)),
+        ("/models/0/eos_token_id", json!(384)),
+        ("/models/0/self_cache_shape", json!(null)),
+        ("/models/0/self_cache_shape", json!([1, 2, 3, 8, 16])),
+        ("/models/0/self_cache_shape", json!([4_000_000_000_000_u64, 2, 2, 8, 16])),
+        ("/models/0/max_output_len", json!(4_000_000_000_000_u64)),
+        ("/models/0/max_input_bytes", json!(4_000_000_000_000_u64)),
+        ("/models/0/kind", json!("vision")),
+        ("/order_id", json!("")),
+    ] {
+        refused_with("numbers", pointer, value);
+    }
+}
+
+#[test]
+fn models_are_checked() {
+    let (message, _) = refused_with("no-models", "/models", json!([]));
+    assert!(message.contains("no models"), "{message}");
+    let model = order()["models"][0].clone();
+    let (message, _) = refused_with("twice", "/models", json!([model, model]));
+    assert!(message.contains("named twice"), "{message}");
+    let prefixes = json!({"encoder": "e_", "decoder": "d_"});
+    let (message, _) = refused_with("prefix", "/models/0/prefixes", prefixes);
+    assert!(message.contains("decoder_prefill"), "{message}");
+    let (message, _) = refused_with("cacheless", "/models/0/use_kv_cache", json!(false));
+    assert!(message.contains("\"decoder\""), "{message}");
+    let (message, _) = refused_with("empty-prefix", "/models/0/prefixes/encoder", json!(""));
+    assert!(message.contains("encoder"), "{message}");
+}
+
+#[test]
+fn items_are_checked_and_named() {
+    let (message, item) = refused_with("item-model", "/items/0/model", json!("bert"));
+    assert!(message.contains("bert") && message.contains("g2p"), "{message}");
+    assert_eq!(item, "i1");
+    for (value, part) in
+        [("", "empty"), ("a\tb", "a tab"), ("a\nb", "a newline"), ("a\0b", "a NUL")]
+    {
+        let (message, item) = refused_with("word", "/items/0/word", json!(value));
+        assert!(message.contains(part), "{message}");
+        assert_eq!(item, "i1");
+    }
+    let (message, _) = refused_with("long", "/items/0/word", json!("abcdefghijk"));
+    assert!(
+        message.contains("abcdefghijk") && message.contains("21") && message.contains("20"),
+        "{message}"
+    );
+    refused_with("language", "/items/0/language", json!("no language"));
+    let item = order()["items"][0].clone();
+    let (message, _) = refused_with("item-twice", "/items", json!([item, item]));
+    assert!(message.contains("twice"), "{message}");
+}
+
+#[test]
+#[cfg(not(g2p_tvm_linked))]
+fn built_without_tvm_a_good_order_says_what_is_missing() {
+    let end = Scene::new("unlinked").refused(order().to_string());
+    assert_eq!(end["error"]["kind"], "model");
+    assert!(end["error"]["message"].as_str().unwrap().contains("G2P_TVM_RUNTIME_LIB"));
+}
+
+#[test]
+#[cfg_attr(not(g2p_tvm_linked), ignore = "set G2P_TVM_RUNTIME_LIB")]
+fn a_model_that_is_not_linked_is_named_after_the_header() {
+    let scene = Scene::new("no-model");
+    fs::write(&scene.order, order().to_string()).unwrap();
+    assert_eq!(scene.run().status.code(), Some(1));
+    let records = scene.records();
+    assert_eq!(records[0]["record"], "header");
+    let end = records.last().unwrap();
+    assert_eq!(end["error"]["kind"], "model");
+    let message = end["error"]["message"].as_str().unwrap();
+    assert!(message.contains("none_e_") && message.contains("g2p"), "{message}");
+}
+
+/// An order for the linked model, from the metadata beside its archive.
+#[cfg(g2p_tvm_model)]
+fn real_order() -> Value {
+    let folder = charsiug2p_g2p_tvm::compiled_system_lib_dir().unwrap();
+    let metadata = fs::read_to_string(folder.join("system_lib_metadata.json")).unwrap();
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let mut model = json!({"name": "g2p"});
+    for key in [
+        "prefixes",
+        "use_kv_cache",
+        "batch_size",
+        "max_input_bytes",
+        "max_output_len",
+        "vocab_size",
+        "decoder_start_token_id",
+        "eos_token_id",
+        "self_cache_shape",
+        "prompt_space",
+    ] {
+        model[key] = metadata[key].clone();
+    }
+    if !model["use_kv_cache"].as_bool().unwrap() {
+        // Without a cache nothing fixes the length, and short outputs make a quick test.
+        model["max_output_len"] = json!(8);
+    }
+    let mut order = order();
+    order["models"] = json!([model]);
+    order["items"] = (0..3)
+        .map(|at| json!({"id": format!("i{at}"), "model": "g2p", "language": "eng-us", "word": "ab"}))
+        .collect();
+    order["warmup"] = json!(2);
+    order["repetitions"] = json!(2);
+    order["probe"] = json!({"margins": true, "logit_steps": [0]});
+    order
+}
+
+#[test]
+#[cfg(g2p_tvm_model)]
+fn a_real_run_has_every_record_in_order() {
+    let scene = Scene::new("real");
+    let order = real_order();
+    fs::write(&scene.order, order.to_string()).unwrap();
+    let output = scene.run();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let records = scene.records();
+    let kinds: Vec<_> = records.iter().map(|record| record["record"].as_str().unwrap()).collect();
+    let model = &order["models"][0];
+    let functions = model["prefixes"].as_object().unwrap().len();
+    let batch_size = usize::try_from(model["batch_size"].as_u64().unwrap()).unwrap();
+    let batches = 3_usize.div_ceil(batch_size);
+    let mut expected = vec!["header"];
+    expected.extend(vec!["load"; functions]);
+    expected.extend(vec!["sample"; 4 * batches]);
+    expected.push("memory");
+    expected.extend(vec!["probe"; batches]);
+    expected.push("end");
+    assert_eq!(kinds, expected);
+
+    let header = &records[0];
+    assert_eq!((&header["order_id"], &header["threads"]), (&json!("order-1"), &json!(1)));
+    let samples: Vec<_> = records.iter().filter(|record| record["record"] == "sample").collect();
+    let phases: Vec<_> = samples
+        .iter()
+        .map(|sample| (sample["phase"].as_str().unwrap(), sample["repetition"].as_u64().unwrap()))
+        .collect();
+    let mut expected = vec![("warmup", 0); batches];
+    expected[0] = ("first", 0);
+    expected.extend(vec![("warmup", 1); batches]);
+    expected.extend(vec![("timed", 0); batches]);
+    expected.extend(vec![("timed", 1); batches]);
+    assert_eq!(phases, expected);
+
+    let first = &samples[0]["outputs"][0];
+    for sample in &samples {
+        let items = sample["items"].as_array().unwrap().len();
+        assert_eq!(sample["outputs"].as_array().unwrap().len(), items);
+        assert_eq!(&sample["outputs"][0], first, "the same word, the same answer");
+        assert!(sample["total_ns"].as_u64() > sample["encoder_ns"].as_u64());
+        assert_eq!(sample["prefill_ns"].is_null(), !model["use_kv_cache"].as_bool().unwrap());
+        assert!(sample["outputs"][0]["margins"].is_null());
+    }
+    let ids = first["token_ids"].as_array().unwrap().len();
+    assert_eq!(samples[0]["step_ns"].as_array().unwrap().len(), ids);
+    let probe = &records[records.len() - 2]["outputs"][0];
+    assert_eq!(&probe["token_ids"], &first["token_ids"]);
+    assert_eq!(probe["margins"].as_array().unwrap().len(), ids);
+    assert_eq!(
+        probe["logits"]["0"].as_array().unwrap().len(),
+        usize::try_from(model["vocab_size"].as_u64().unwrap()).unwrap()
+    );
+    assert!(records[1 + functions + 4 * batches]["peak_bytes"].as_u64().is_some_and(|b| b > 0));
+    let end = records.last().unwrap();
+    assert_eq!((&end["status"], &end["samples"]), (&json!("ok"), &json!(4 * batches)));
+    assert!(end["error"].is_null());
+}
+
+#[test]
+#[cfg(g2p_tvm_model)]
+fn no_repetitions_leave_only_the_probe() {
+    let scene = Scene::new("probe-only");
+    let mut order = real_order();
+    order["warmup"] = json!(0);
+    order["repetitions"] = json!(0);
+    fs::write(&scene.order, order.to_string()).unwrap();
+    assert!(scene.run().status.success());
+    let records = scene.records();
+    assert!(records.iter().any(|record| record["record"] == "probe"));
+    assert!(!records.iter().any(|record| record["record"] == "sample"));
+}
+
+/// The order lies about the vocabulary: an error of the model, not a panic or a wrong answer.
+#[test]
+#[cfg(g2p_tvm_model)]
+fn a_model_of_other_sizes_is_a_record_that_names_the_item() {
+    let scene = Scene::new("sizes");
+    let mut order = real_order();
+    let vocab = order["models"][0]["vocab_size"].as_u64().unwrap();
+    order["models"][0]["vocab_size"] = json!(vocab - 1);
+    fs::write(&scene.order, order.to_string()).unwrap();
+    assert_eq!(scene.run().status.code(), Some(1));
+    let records = scene.records();
+    let end = records.last().unwrap();
+    assert_eq!(end["error"]["kind"], "model");
+    assert!(end["error"]["message"].as_str().unwrap().contains("expected shape"), "{end}");
+}

@@ -1,0 +1,50 @@
+"""The application, and how its errors reach a person: one message with its cure, and the error's exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+import typer
+
+from harness.errors import ExitCode, HarnessError
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells expect."""
+
+app = typer.Typer(
+    name="harness",
+    help="Compile a model with TVM, run it on a device, and compare it with PyTorch.",
+    epilog="The main job: pytest suites --device host",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+COMMAND_MODULES = ["harness.cli.compile", "harness.cli.maintenance", "harness.cli.runs"]
+"""Each adds its commands to ``app`` when it is imported. None may import torch or tvm at import."""
+
+
+def load_commands() -> None:
+    for name in COMMAND_MODULES:
+        importlib.import_module(name)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The entry point; never shows a traceback for a HarnessError or Ctrl-C."""
+    try:
+        load_commands()
+        # Ends the process by SystemExit: 0, 2 for a wrong command line, 130 for Ctrl-C inside a command.
+        app(args=arguments, prog_name="harness")
+    except HarnessError as error:
+        fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        fail("interrupted", INTERRUPTED)
+    sys.exit(ExitCode.OK)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print to stderr and exit."""
+    print(f"harness: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,137 @@
+"""Commands that make archives: ``compile``, ``compile-smoke``, ``link-env``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cache import Cache
+from harness.cli.app import app
+from harness.compiler import Archive, CompileRequest, compile_models
+from harness.compiler import compile_smoke as make_smoke
+from harness.compiler.front import SMOKE_ARCHIVE
+from harness.compiler.metadata import FILE_NAME
+from harness.compiler.targets import TARGET_NAMES, resolve_target
+from harness.errors import UsageError
+from harness.models.checkpoints import resolve_checkpoint
+from harness.native import RuntimeLibs, build_runtime, link_variables, wheel_library_variables
+from harness.report.progress import Narrator
+
+TARGET_HELP = f"one of {', '.join(TARGET_NAMES)}; llvm is this machine's CPU"
+CHECKPOINT_HELP = "embedded, random:tiny-8, a folder, or OWNER/NAME on the hub"
+
+CheckpointOption = Annotated[str, typer.Option("--checkpoint", help=CHECKPOINT_HELP)]
+KvCacheOption = Annotated[
+    bool, typer.Option("--kv-cache/--no-kv-cache", help="encoder, prefill and step, or encoder and whole decoder")
+]
+
+
+@app.command(
+    epilog="Examples:\n\n  harness compile --checkpoint embedded --target llvm --output-dir build/host"
+    "\n\n  harness compile --checkpoint ./my-byt5 --target android-arm64 --no-kv-cache --output-dir build/phone",
+)
+def compile(
+    checkpoint: CheckpointOption = "embedded",
+    target: Annotated[str, typer.Option(help=TARGET_HELP)] = "llvm",
+    system_lib: Annotated[
+        bool, typer.Option("--system-lib/--no-system-lib", help="a static library; the only kind there is")
+    ] = True,
+    system_lib_prefix: Annotated[str, typer.Option(help="how this model's symbols begin")] = "g2p_",
+    kv_cache: KvCacheOption = True,
+    batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
+    max_input_bytes: Annotated[int, typer.Option(help="bytes of '<lang>: word'")] = 64,
+    max_output_len: Annotated[int, typer.Option(help="generated tokens")] = 128,
+    prompt_space: Annotated[bool, typer.Option(help="the space after '<lang>:'")] = True,
+    output_dir: Annotated[Path, typer.Option(help="where the archive and its metadata are written")] = Path("build"),
+) -> None:
+    """Compile a checkpoint into a static library and its system_lib_metadata.json."""
+    if not system_lib:
+        raise UsageError("only static libraries are made", cure="leave --no-system-lib out")
+    resolve_target(target)  # a wrong name is told before a checkpoint is fetched
+    cache = Cache(notice=_notice)
+    with Narrator(sys.stderr).stage(f"compiling {checkpoint} for {target}") as stage:
+        request = CompileRequest(
+            checkpoint=resolve_checkpoint(checkpoint, cache=cache),
+            target=target,
+            prefix=system_lib_prefix,
+            kv_cache=kv_cache,
+            batch_size=batch_size,
+            max_input_bytes=max_input_bytes,
+            max_output_len=max_output_len,
+            prompt_space=prompt_space,
+        )
+        archive = compile_models(request, cache=cache, progress=stage.say)
+    for name in (archive.metadata.archive, FILE_NAME):
+        print(_deliver(archive.folder / name, output_dir))
+
+
+@app.command(epilog="Example:\n\n  harness compile-smoke --prefix g2p_test_ --output-dir build/smoke")
+def compile_smoke(
+    prefix: Annotated[str, typer.Option(help="how its symbols begin")] = "g2p_test_",
+    target: Annotated[str, typer.Option(help=TARGET_HELP)] = "llvm",
+    output_dir: Annotated[Path, typer.Option(help="where the archive is written")] = Path("build/smoke"),
+) -> None:
+    """Compile the smallest archive: main(x) = x + 1 on a float32[1]."""
+    with Narrator(sys.stderr).stage(f"compiling the smoke model for {target}") as stage:
+        folder = make_smoke(prefix, target, cache=Cache(notice=_notice), progress=stage.say)
+    print(_deliver(folder / SMOKE_ARCHIVE, output_dir))
+
+
+@app.command(
+    epilog='Examples:\n\n  eval "$(harness link-env)" && cargo run -p charsiug2p-g2p-cli -- --system-lib '
+    '--tvm-target llvm --lang eng-us Char siu\n\n  eval "$(harness link-env --smoke)" && '
+    "cargo test -p charsiug2p-g2p-tvm system_lib_smoke",
+)
+def link_env(
+    checkpoint: CheckpointOption = "embedded",
+    kv_cache: KvCacheOption = True,
+    batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
+    smoke: Annotated[bool, typer.Option("--smoke", help="the smoke model instead of a checkpoint")] = False,
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="link the TVM wheels' shared libraries")] = False,
+) -> None:
+    """Print the G2P_TVM_* variables that link a model into a cargo build, as shell exports."""
+    cache = Cache(notice=_notice)
+    with Narrator(sys.stderr).stage("preparing what cargo links") as stage:
+        runtime = None if dynamic else build_runtime(cache=cache, progress=stage.say)
+        if smoke:
+            folder = make_smoke("g2p_test_", "llvm", cache=cache, progress=stage.say)
+            variables = _library_variables(folder / SMOKE_ARCHIVE, "g2p_test_", runtime)
+        else:
+            request = CompileRequest(
+                resolve_checkpoint(checkpoint, cache=cache), kv_cache=kv_cache, batch_size=batch_size
+            )
+            archive: Archive = compile_models(request, cache=cache, progress=stage.say)
+            variables = _library_variables(archive.path, archive.metadata.prefix_base, runtime)
+            variables["HARNESS_ARCHIVE_SHA256"] = archive.sha256
+    for name, value in variables.items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+def _library_variables(archive: Path, prefix: str, runtime: RuntimeLibs | None) -> dict[str, str]:
+    return wheel_library_variables(archive, prefix) if runtime is None else link_variables(archive, prefix, runtime)
+
+
+def _deliver(source: Path, folder: Path) -> Path:
+    """Copy out of the cache, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = tempfile.mkstemp(dir=folder, prefix=f".{source.name}.")
+    os.close(descriptor)
+    try:
+        shutil.copyfile(source, partial)
+        Path(partial).chmod(0o644)
+        Path(partial).replace(folder / source.name)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+    return folder / source.name
+
+
+def _notice(message: str) -> None:
+    print(f"harness: {message}", file=sys.stderr)

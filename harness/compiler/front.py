@@ -1,0 +1,164 @@
+"""Ask for an archive: from the cache, or made by a worker process. Imports neither PyTorch nor TVM."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import harness
+from harness.cache import Cache, content_key, hash_file, hash_sources
+from harness.compiler.metadata import FILE_NAME, ArchiveMetadata, read_metadata
+from harness.compiler.targets import CompileTarget, resolve_target
+from harness.errors import UsageError
+from harness.models.checkpoints import Checkpoint
+from harness.worker import Progress, run_worker
+
+WORKER = "harness.compiler.worker"
+MAX_THREADS = 1
+"""The kernels run on one thread; the runner refuses more."""
+
+_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class BadRequest(UsageError):
+    """An option of the compile command has an impossible value."""
+
+
+@dataclass(frozen=True)
+class CompileRequest:
+    """What ``harness compile`` is asked for."""
+
+    checkpoint: Checkpoint
+    target: str = "llvm"
+    prefix: str = "g2p_"
+    kv_cache: bool = True
+    batch_size: int = 1
+    max_input_bytes: int = 64
+    max_output_len: int = 128
+    prompt_space: bool = True
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A compiled archive in ``folder`` with its metadata beside it."""
+
+    folder: Path
+    metadata: ArchiveMetadata
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.metadata.archive
+
+    @property
+    def sha256(self) -> str:
+        return self.metadata.archive_sha256
+
+
+def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress) -> Archive:
+    """The archive of the request, compiled unless the cache has it.
+
+    Raises BadRequest or UnknownTarget for impossible requests, and what the worker raises.
+    """
+    target = resolve_target(request.target)
+    _check(request)
+    names = ("encoder", "decoder_prefill", "decoder_step") if request.kv_cache else ("encoder", "decoder")
+    prefixes = {name: f"{request.prefix}{name}_" for name in names}
+    archive_name = f"lib{request.prefix.rstrip('_')}_system_lib.a"
+
+    def build(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="harness-compile-") as workspace:
+            facts = run_worker(
+                WORKER,
+                {
+                    "kind": "g2p",
+                    "target": request.target,
+                    "checkpoint": str(request.checkpoint.folder),
+                    "kv_cache": request.kv_cache,
+                    "prefixes": prefixes,
+                    "archive": archive_name,
+                    "folder": str(folder),
+                    "workspace": workspace,
+                    "shapes": {
+                        "batch_size": request.batch_size,
+                        "max_input_bytes": request.max_input_bytes,
+                        "max_output_len": request.max_output_len,
+                    },
+                },
+                progress,
+            )
+        metadata = ArchiveMetadata(
+            archive=archive_name,
+            prefix_base=request.prefix,
+            prefixes=prefixes,
+            checkpoint=request.checkpoint.label,
+            batch_size=request.batch_size,
+            max_input_bytes=request.max_input_bytes,
+            max_output_len=request.max_output_len,
+            target=request.target,
+            use_kv_cache=request.kv_cache,
+            archive_sha256=hash_file(folder / archive_name),
+            checkpoint_sha256=request.checkpoint.sha256,
+            prompt_space=request.prompt_space,
+            languages=None if request.checkpoint.languages is None else list(request.checkpoint.languages),
+            max_threads=MAX_THREADS,
+            tvm_version=importlib.metadata.version("apache-tvm"),
+            system_lib_target=target.tvm,
+            **facts,
+        )
+        (folder / FILE_NAME).write_text(metadata.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    folder = cache.fetch("archives", _key(request, target), build)
+    return Archive(folder, read_metadata(folder))
+
+
+def compile_smoke(prefix: str, target_name: str, *, cache: Cache, progress: Progress) -> Path:
+    """A folder with ``libg2p_smoke_system_lib.a``, whose ``main`` adds one to a float32[1]."""
+    target = resolve_target(target_name)
+    _check_prefix(prefix)
+    fields = {"kind": "smoke", "prefix": prefix, "target": target.tvm, **_compiler_identity()}
+
+    def build(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="harness-compile-") as workspace:
+            request = {"kind": "smoke", "prefix": prefix, "target": target_name, "workspace": workspace}
+            run_worker(WORKER, request | {"folder": str(folder), "archive": SMOKE_ARCHIVE}, progress)
+
+    return cache.fetch("archives", content_key(fields), build)
+
+
+SMOKE_ARCHIVE = "libg2p_smoke_system_lib.a"
+
+
+def _check(request: CompileRequest) -> None:
+    _check_prefix(request.prefix)
+    for name, value, most in (
+        ("--batch-size", request.batch_size, 64),
+        ("--max-input-bytes", request.max_input_bytes, 1024),
+        ("--max-output-len", request.max_output_len, 1024),
+    ):
+        if not 1 <= value <= most:
+            raise BadRequest(f"{name} is {value}", cure=f"give a number from 1 to {most}")
+
+
+def _check_prefix(prefix: str) -> None:
+    if not _PREFIX.fullmatch(prefix):
+        raise BadRequest(
+            f"{prefix!r} cannot begin a C symbol", cure="use letters, digits and underscores, such as g2p_"
+        )
+
+
+def _key(request: CompileRequest, target: CompileTarget) -> str:
+    options = {k: v for k, v in asdict(request).items() if k != "checkpoint"}
+    checkpoint = {"label": request.checkpoint.label, "sha256": request.checkpoint.sha256}
+    return content_key({"checkpoint": checkpoint, "tvm_target": target.tvm, **options, **_compiler_identity()})
+
+
+def _compiler_identity() -> dict[str, str]:
+    """Versions and sources that an archive's bytes depend on."""
+    root = Path(harness.__file__).parent
+    graph = ("network.py", "ops.py", "spec.py", "loading.py")
+    sources = [*(root / "compiler").rglob("*.py"), root / "models/spec.py", *(root / "models/g2p" / n for n in graph)]
+    packages = ("apache-tvm", "apache-tvm-ffi", "torch", "transformers", "ziglang")
+    return {"sources": hash_sources(sources, root)} | {name: importlib.metadata.version(name) for name in packages}

@@ -1,0 +1,1 @@
+"""Kernel templates: TIR written by hand for the shapes that decide the time, parameterised by profile."""

@@ -1,0 +1,62 @@
+"""The process that compiles: ``python -m harness.compiler.worker`` (see :mod:`harness.worker`)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from harness.worker import Progress, serve
+
+
+def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    kind = request.pop("kind")
+    return compile_smoke(request, progress) if kind == "smoke" else compile_g2p(request, progress)
+
+
+def compile_g2p(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Compile one checkpoint's functions into ``folder``; the result is the model's share of the metadata."""
+    progress("loading PyTorch and TVM")
+    from harness.compiler.archive import export_objects, write_archive
+    from harness.compiler.lower import import_function, lower, tvm_target
+    from harness.compiler.targets import resolve_target
+    from harness.models.g2p.loading import load_checkpoint
+    from harness.models.g2p.spec import G2PShapes, g2p_spec
+
+    target = resolve_target(request["target"])
+    folder = Path(request["folder"])
+    progress("loading the checkpoint")
+    t5 = load_checkpoint(Path(request["checkpoint"]))
+    spec = g2p_spec(t5, G2PShapes(**request["shapes"]), kv_cache=request["kv_cache"])
+    objects: list[Path] = []
+    for function in spec.functions:
+        progress(f"compiling {function.name} for {target.name}")
+        module = import_function(spec, function, target.profile)
+        executable = lower(module, tvm_target(target), target.profile, request["prefixes"][function.name])
+        objects += export_objects(executable, Path(request["workspace"]) / function.name, function.name)
+    progress("writing the archive")
+    write_archive(folder / request["archive"], objects, target.object_format)
+    return spec.metadata
+
+
+def compile_smoke(request: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+    """The smallest archive there is: ``main(x float32[1]) = x + 1``."""
+    from harness.compiler.archive import export_objects, write_archive
+    from harness.compiler.lower import lower, tvm_target
+    from harness.compiler.smoke import Smoke
+    from harness.compiler.targets import resolve_target
+
+    target = resolve_target(request["target"])
+    executable = lower(Smoke, tvm_target(target), target.profile, request["prefix"])
+    objects = export_objects(executable, Path(request["workspace"]) / "smoke", "smoke")
+    write_archive(Path(request["folder"]) / request["archive"], objects, target.object_format)
+    return {}
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    serve(handle)

@@ -1,0 +1,101 @@
+"""What every kind of device can do: say what it is, be held by one run at a time, and run a work order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.devices.errors import IncompleteResult
+from harness.protocol import End, Failure, Header, Load, Memory, Probe, Sample, WorkOrder
+
+AnyRecord = Header | Load | Sample | Probe | Memory | End
+OnRecord = Callable[[AnyRecord], None]
+Notify = Callable[[str], None]
+"""Takes one line that a waiting person should see."""
+
+
+class RunnerDescription(BaseModel):
+    """What ``device_runner --describe`` says about itself."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    runner_version: str
+    archive_sha256: str
+    arch: str
+    os: str
+    prefixes: list[str]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Everything that arrived from one run of the runner.
+
+    ``complete`` is true only if the end record of this order arrived with status ok and nothing the order
+    asked for is missing; otherwise ``reason`` says why in one line for a person.
+    """
+
+    order_id: str
+    records: tuple[AnyRecord, ...]
+    complete: bool
+    reason: str | None = None
+    failure: Failure | None = None
+    """The error the runner itself reported, if it did."""
+    exit_status: int | None = None
+    """The process's exit status, negative for a signal; None if it never ran to an end of its own."""
+    wall_seconds: float = 0.0
+
+    def require_complete(self) -> RunResult:
+        """This result; raises IncompleteResult with the reason if it is not complete."""
+        if not self.complete:
+            raise IncompleteResult(f"order {self.order_id} is incomplete: {self.reason}")
+        return self
+
+
+class Device(Protocol):
+    """A machine that can run the device runner."""
+
+    @property
+    def name(self) -> str:
+        """What tells this device from others of its kind; ``host`` for this machine."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """The word ``--device`` takes."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """What the device is: processor, cores, memory, system. JSON values only."""
+        ...
+
+    def conditions(self) -> dict[str, Any]:
+        """What changes from run to run: load, clocks, temperatures. JSON values only."""
+        ...
+
+    def reserve(self, *, wait_seconds: float = ..., notify: Notify = ...) -> AbstractContextManager[None]:
+        """Hold the device alone; raises DeviceBusy after ``wait_seconds``. Re-entrant for one Device object."""
+        ...
+
+    def describe(self, runner: Path, *, deadline: float = ...) -> RunnerDescription:
+        """Ask the runner what it is; raises RunnerUnusable or CommandTimeout."""
+        ...
+
+    def run(
+        self,
+        runner: Path,
+        order: WorkOrder,
+        workdir: Path | None = None,
+        deadline: float = ...,
+        on_record: OnRecord | None = None,
+    ) -> RunResult:
+        """Deploy, run and collect one order within ``deadline`` seconds, calling ``on_record`` as records arrive.
+
+        A runner that crashes, hangs or breaks the protocol gives an incomplete result, not an exception.
+        Raises RunnerUnusable if it cannot be started, DeviceBusy, DeviceLost.
+        """
+        ...

@@ -1,0 +1,192 @@
+"""This machine as a device: the runner as a process group of its own in a work folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.devices.base import Notify, OnRecord, RunnerDescription, RunResult
+from harness.devices.collect import ResultReader
+from harness.devices.errors import CommandTimeout, RunnerUnusable
+from harness.devices.facts import host_conditions, host_facts
+from harness.devices.lock import DeviceLock
+from harness.protocol import WorkOrder
+
+DEFAULT_DEADLINE = 600.0
+DEFAULT_WAIT = 900.0
+POLL_SECONDS = 0.02
+MAX_LOG_BYTES = 64 * 2**20
+LOG_TAIL_BYTES = 2000
+
+
+def _silent(_line: str) -> None:
+    pass
+
+
+class HostDevice:
+    """``--device host``; see :class:`harness.devices.base.Device`."""
+
+    kind = "host"
+    name = "host"
+
+    def __init__(self, *, lock_folder: Path | None = None, max_log_bytes: int = MAX_LOG_BYTES) -> None:
+        self._lock = DeviceLock(self.name, lock_folder)
+        self._max_log_bytes = max_log_bytes
+
+    def facts(self) -> dict[str, Any]:
+        return {"kind": self.kind, "name": self.name, **host_facts()}
+
+    def conditions(self) -> dict[str, Any]:
+        return host_conditions()
+
+    def reserve(self, *, wait_seconds: float = DEFAULT_WAIT, notify: Notify = _silent) -> AbstractContextManager[None]:
+        return self._lock.hold(wait_seconds=wait_seconds, notify=notify)
+
+    def describe(self, runner: Path, *, deadline: float = 30.0) -> RunnerDescription:
+        with _started([str(runner), "--describe"], Path.cwd(), subprocess.PIPE, subprocess.PIPE) as process:
+            try:
+                out, err = process.communicate(timeout=deadline)
+            except subprocess.TimeoutExpired:
+                raise CommandTimeout(f"{runner.name} --describe gave no answer within {deadline:.0f} s") from None
+        status = process.returncode
+        if status != 0:
+            raise RunnerUnusable(f"{runner.name} --describe {_ending(status)}{_quoted(err[-LOG_TAIL_BYTES:])}")
+        try:
+            return RunnerDescription.model_validate_json(out)
+        except ValidationError as error:
+            raise RunnerUnusable(
+                f"{runner.name} --describe did not print a description: {error.errors()[0]['msg']}"
+            ) from error
+
+    def run(
+        self,
+        runner: Path,
+        order: WorkOrder,
+        workdir: Path | None = None,
+        deadline: float = DEFAULT_DEADLINE,
+        on_record: OnRecord | None = None,
+    ) -> RunResult:
+        """See the protocol; ``workdir`` is where the work folder is made, the system's temporary folder by default."""
+        with self.reserve(), _work_folder(workdir) as folder:
+            (folder / "order.json").write_text(order.model_dump_json())
+            reader = ResultReader(folder / "result.jsonl", order, on_record)
+            command = [str(runner.absolute()), "--order", "order.json", "--result", "result.jsonl"]
+            began = time.monotonic()
+            with (
+                (folder / "stdout").open("wb") as out,
+                (folder / "stderr").open("wb") as err,
+                _started(command, folder, out, err) as process,
+            ):
+                stopped = self._watch(process, reader, folder, began + deadline, deadline)
+            # The last records may have been written between the last look and the end of the process.
+            reader.poll()
+            return _result(
+                order, reader, process.returncode, stopped, _tail(folder / "stderr"), time.monotonic() - began
+            )
+
+    def _watch(
+        self, process: subprocess.Popen[bytes], reader: ResultReader, folder: Path, until: float, deadline: float
+    ) -> str | None:
+        """Follow the process to its end; the reason if it has to be ended."""
+        while True:
+            ended = _has_ended(process)
+            reader.poll()
+            if ended or reader.fault:
+                return reader.fault
+            if time.monotonic() > until:
+                return f"still running after the deadline of {deadline:g} s, killed"
+            if any((folder / log).stat().st_size > self._max_log_bytes for log in ("stdout", "stderr")):
+                return f"more than {self._max_log_bytes} bytes on stdout or stderr, killed"
+            time.sleep(POLL_SECONDS)
+
+
+@contextlib.contextmanager
+def _work_folder(parent: Path | None) -> Iterator[Path]:
+    folder = (parent or Path(tempfile.gettempdir())) / f"harness-{uuid.uuid4()}"
+    folder.mkdir(mode=0o700, parents=parent is not None)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _started(command: list[str], folder: Path, out: Any, err: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a group of its own, of which nothing is left on the way out, whatever the way."""
+    try:
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+        )
+    except OSError as error:
+        raise RunnerUnusable(f"the runner {command[0]} cannot be started: {error.strerror or error}") from error
+    try:
+        yield process
+    finally:
+        # The group outlives its leader if the runner left children behind. Its id is ours until the wait.
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether the leader ended, without reaping it: its id has to stay ours until the group is killed."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _result(
+    order: WorkOrder, reader: ResultReader, status: int, stopped: str | None, log: str, wall: float
+) -> RunResult:
+    missing = reader.missing()
+    reason = stopped or missing
+    if stopped is None and (missing or status != 0):
+        parts = [] if reader.end is not None and status in (0, 1) else [f"the runner {_ending(status)}"]
+        reason = "; ".join([*parts, *([missing] if missing else [])]) or f"the runner {_ending(status)}"
+    # What the runner reported itself it also wrote to stderr.
+    if reason and log and (reader.end is None or reader.end.error is None):
+        reason += _quoted(log.encode())
+    return RunResult(
+        order_id=order.order_id,
+        records=tuple(reader.records),
+        complete=reason is None,
+        reason=reason,
+        failure=reader.end.error if reader.end else None,
+        exit_status=None if stopped else status,
+        wall_seconds=wall,
+    )
+
+
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
+        return file.read().decode(errors="replace").strip()
+
+
+def _quoted(log: bytes) -> str:
+    """The last lines of a log, on one line, for a message."""
+    lines = log.decode(errors="replace").strip().splitlines()[-3:]
+    return f"; its stderr ends: {' | '.join(line.strip() for line in lines)[-400:]}" if lines else ""

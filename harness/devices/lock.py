@@ -1,0 +1,74 @@
+"""One run at a time on a device: a lock file that a killed run releases by dying."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from harness.devices.base import Notify
+from harness.devices.errors import DeviceBusy
+
+POLL_SECONDS = 0.2
+
+
+class DeviceLock:
+    """Re-entrant for one object; between objects and processes only one holds the device of that name."""
+
+    def __init__(self, device: str, folder: Path | None = None) -> None:
+        # The system's temporary folder, not a user's: two users on one machine disturb each other just as much.
+        self._folder = folder or Path(tempfile.gettempdir()) / "harness-device-locks"
+        self._path = self._folder / (re.sub(r"[^A-Za-z0-9._-]", "_", device) + ".lock")
+        self._device = device
+        self._lock: FileLock | None = None
+
+    @contextlib.contextmanager
+    def hold(self, *, wait_seconds: float, notify: Notify) -> Iterator[None]:
+        """Hold the device; raises DeviceBusy naming the holder after ``wait_seconds``."""
+        if self._lock is None:
+            self._lock = self._open()
+        self._acquire(self._lock, wait_seconds, notify)
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _open(self) -> FileLock:
+        if not self._folder.is_dir():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(PermissionError):
+                self._folder.chmod(0o1777)
+        return FileLock(self._path, mode=0o666)
+
+    def _acquire(self, lock: FileLock, wait_seconds: float, notify: Notify) -> None:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            holder = self._holder()
+            notify(f"device {self._device} is in use by {holder}; waiting up to {wait_seconds:.0f} s for it")
+            began = time.monotonic()
+            try:
+                lock.acquire(timeout=wait_seconds, poll_interval=POLL_SECONDS)
+            except Timeout:
+                raise DeviceBusy(
+                    f"device {self._device} is still in use by {self._holder()} after {wait_seconds:.0f} s"
+                ) from None
+            notify(f"device {self._device} is free after {time.monotonic() - began:.0f} s")
+        with contextlib.suppress(OSError):
+            self._holder_path.write_text(f"process {os.getpid()}")
+
+    @property
+    def _holder_path(self) -> Path:
+        return self._path.with_suffix(".holder")
+
+    def _holder(self) -> str:
+        try:
+            return self._holder_path.read_text()[:40] or "another run"
+        except OSError:
+            return "another run"

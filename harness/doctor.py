@@ -1,0 +1,75 @@
+"""What an installation needs, whether it is there, and the one command that brings it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from harness.cache import Cache
+from harness.native.runtime import ToolchainMissing, host_compiler, identity
+
+OLDEST_PYTHON = (3, 10)
+COMPILE_PACKAGES = ("torch", "transformers", "apache-tvm", "apache-tvm-ffi", "ziglang")
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    ok: bool
+    found: str
+    cure: str
+
+
+def check_installation(cache: Cache) -> list[Check]:
+    """One check a line, in the order in which a new user would mend them."""
+    return [
+        _python(),
+        *(_package(name) for name in COMPILE_PACKAGES),
+        _compiler(),
+        _tool("cargo"),
+        _tool("rustc"),
+        _cache(cache),
+    ]
+
+
+def _python() -> Check:
+    ok = sys.version_info >= OLDEST_PYTHON
+    return Check("Python", ok, platform.python_version(), "install Python 3.10 or newer")
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, True, importlib.metadata.version(name), "")
+    except importlib.metadata.PackageNotFoundError:
+        return Check(name, False, "not installed", "make setup")
+
+
+def _compiler() -> Check:
+    cure = "apt install g++ (Debian), xcode-select --install (macOS)"
+    try:
+        return Check("C++ compiler", True, identity(host_compiler()), cure)
+    except ToolchainMissing as error:
+        return Check("C++ compiler", False, Exception.__str__(error), cure)
+
+
+def _tool(name: str) -> Check:
+    path = shutil.which(name)
+    if path is None:
+        return Check(name, False, "not found", "install Rust with rustup")
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    return Check(name, done.returncode == 0, (done.stdout or done.stderr).strip(), "rustup update stable")
+
+
+def _cache(cache: Cache) -> Check:
+    root = cache.root
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(root).free / (1 << 30)
+    except OSError as error:
+        return Check("cache", False, f"{root}: {error.strerror}", "set HARNESS_CACHE_DIR to a folder you can write to")
+    cure = "free some space, or set HARNESS_CACHE_DIR to another disk"
+    return Check("cache", free > 2, f"{root}, {len(cache.entries())} entries, {free:.0f} GiB free", cure)

@@ -1,0 +1,96 @@
+"""What a run is asked for, and who makes what it needs: the only place that calls compiler, cargo and PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from harness.cache import Cache
+from harness.compiler import Archive, CompileRequest, compile_models
+from harness.models.checkpoints import Checkpoint, resolve_checkpoint
+from harness.models.reference import Reference, ReferenceOptions, reference_outputs
+from harness.models.words import Word
+from harness.native import Runner, build_runner
+from harness.validate import DEFAULT_TOLERANCE
+
+Variant = Literal["cache", "cacheless"]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run is asked for; the names are those of the command line."""
+
+    device: str = "host"
+    checkpoint: str = "embedded"
+    words: Path | None = None
+    """None: the shipped words."""
+    language: str | None = None
+    use_kv_cache: bool = True
+    """Which variant is timed; parity is judged for both."""
+    threads: int = 1
+    warmup: int = 2
+    repeat: int = 5
+    results_dir: Path = Path("results")
+    tolerance: float = DEFAULT_TOLERANCE
+    deadline: float = 600.0
+    """Seconds one work order may take on the device."""
+    target: str = "llvm"
+    batch_size: int = 1
+    max_input_bytes: int = 64
+    max_output_len: int = 128
+
+    @property
+    def variant(self) -> Variant:
+        return "cache" if self.use_kv_cache else "cacheless"
+
+
+class Maker(Protocol):
+    """Makes what a run needs. The real one is :class:`CachedMaker`; the tests of this room have their own."""
+
+    def checkpoint(self, options: RunOptions) -> Checkpoint: ...
+
+    def archive(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress) -> Archive: ...
+
+    def runner(self, archive: Archive, progress: Progress) -> Runner: ...
+
+    def reference(
+        self, options: RunOptions, checkpoint: Checkpoint, words: list[Word], prompt_space: bool, progress: Progress
+    ) -> Reference: ...
+
+
+class CachedMaker:
+    """Through the compiler, cargo and PyTorch, or from the cache."""
+
+    def __init__(self, notice: Progress) -> None:
+        self._cache = Cache(notice=notice)
+
+    def checkpoint(self, options: RunOptions) -> Checkpoint:
+        return resolve_checkpoint(options.checkpoint, cache=self._cache)
+
+    def archive(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress) -> Archive:
+        request = CompileRequest(
+            checkpoint=checkpoint,
+            target=options.target,
+            kv_cache=variant == "cache",
+            batch_size=options.batch_size,
+            max_input_bytes=options.max_input_bytes,
+            max_output_len=options.max_output_len,
+        )
+        return compile_models(request, cache=self._cache, progress=progress)
+
+    def runner(self, archive: Archive, progress: Progress) -> Runner:
+        return build_runner(archive, cache=self._cache, progress=progress)
+
+    def reference(
+        self, options: RunOptions, checkpoint: Checkpoint, words: list[Word], prompt_space: bool, progress: Progress
+    ) -> Reference:
+        wanted = ReferenceOptions(
+            max_output_len=options.max_output_len,
+            prompt_space=prompt_space,
+            threads=options.threads,
+            repeat=options.repeat,
+        )
+        return reference_outputs(checkpoint, words, wanted, cache=self._cache, progress=progress)

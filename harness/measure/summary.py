@@ -1,0 +1,202 @@
+"""Latency statistics: pure functions over nanoseconds. No sample is dropped.
+
+Samples of one word are not independent of each other, so intervals resample words and keep each word's
+samples together (the cluster bootstrap: Davison & Hinkley 1997, "Bootstrap Methods and their Application",
+section 3.8; percentile intervals of Efron & Tibshirani 1993, chapter 13). They describe the choice of words
+within one process; how processes and sessions differ is for the interleaved gate to say, not for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Key = TypeVar("_Key")
+
+RESAMPLES = 2000
+SEED = 20_240_501
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Of warm samples, in nanoseconds."""
+
+    samples: int
+    words: int
+    median: float
+    median_interval: Interval | None
+    """Bootstrap 95 % interval of the median; None with a single word."""
+    p90: float
+    p95: float
+    p99: float
+    mad: float
+    """Median absolute deviation from the median, not scaled to a normal's standard deviation."""
+    min: float
+    max: float
+    mean: float
+
+
+def distribution(by_word: Mapping[str, Sequence[int]]) -> Distribution:
+    """Summarize samples grouped by word; raises ValueError without any sample.
+
+    Quantiles are the median-unbiased ones (type 8 of Hyndman & Fan 1996), which they recommend.
+    """
+    groups = [np.asarray(samples, dtype=np.float64) for samples in by_word.values() if len(samples)]
+    if not groups:
+        raise ValueError("no samples")
+    pooled = np.concatenate(groups)
+    p90, p95, p99 = np.quantile(pooled, [0.90, 0.95, 0.99], method="median_unbiased")
+    return Distribution(
+        samples=len(pooled),
+        words=len(groups),
+        median=float(np.median(pooled)),
+        median_interval=_median_interval(groups),
+        p90=float(p90),
+        p95=float(p95),
+        p99=float(p99),
+        mad=float(np.median(np.abs(pooled - np.median(pooled)))),
+        min=float(pooled.min()),
+        max=float(pooled.max()),
+        mean=float(pooled.mean()),
+    )
+
+
+def _median_interval(groups: Sequence[NDArray[np.float64]]) -> Interval | None:
+    if len(groups) < 2:
+        return None
+    if len({len(group) for group in groups}) == 1:
+        table = np.stack(groups)
+
+        def median_of(drawn: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
+            # ``drawn`` is [..., words]; its words' samples stand behind one another on the last axis.
+            rows = np.moveaxis(drawn, axis, -1)
+            medians: NDArray[np.float64] = np.median(table[rows].reshape(*rows.shape[:-1], -1), axis=-1)
+            return medians
+
+        return _bootstrap(len(groups), median_of)
+
+    def ragged_median_of(drawn: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
+        rows = np.moveaxis(drawn, axis, -1)
+        flat = rows.reshape(-1, rows.shape[-1])
+        medians = np.array([np.median(np.concatenate([groups[at] for at in row])) for row in flat])
+        return medians.reshape(rows.shape[:-1])
+
+    return _bootstrap(len(groups), ragged_median_of)
+
+
+def _bootstrap(words: int, statistic: Callable[..., NDArray[np.float64]]) -> Interval:
+    """Percentile interval of a statistic of drawn word numbers; seeded, so the same samples give the same text."""
+    # Loading it takes a second, which showing a stored summary should not.
+    from scipy import stats
+
+    found = stats.bootstrap(
+        (np.arange(words),),
+        statistic,
+        n_resamples=RESAMPLES,
+        batch=100,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(SEED),
+    ).confidence_interval
+    return Interval(float(found.low), float(found.high))
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The parts of one timed sample, in nanoseconds, and how many tokens it gave."""
+
+    item: str
+    total_ns: int
+    encoder_ns: int
+    prefill_ns: int | None
+    step_ns: int
+    """All decoder steps together."""
+    tokens: int
+    """Output tokens with the end token."""
+    words: int = 1
+    """Words of the batch."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Medians over samples in nanoseconds: where the time of a word goes.
+
+    ``other`` is what the total has beyond the calls: tokenization, argmax, text.
+    """
+
+    encoder: float
+    prefill: float | None
+    steps: float
+    other: float
+
+
+@dataclass(frozen=True)
+class Rates:
+    words_per_second: float
+    """Words of all timed samples divided by the time of all timed samples."""
+    ns_per_token: float
+    """The time of all timed samples divided by their output tokens, end token included."""
+
+
+def split(timings: Sequence[Timing]) -> Split:
+    """Raises ValueError without any timing."""
+    if not timings:
+        raise ValueError("no samples")
+    prefills = [timing.prefill_ns for timing in timings if timing.prefill_ns is not None]
+    others = [t.total_ns - t.encoder_ns - (t.prefill_ns or 0) - t.step_ns for t in timings]
+    return Split(
+        encoder=float(np.median([timing.encoder_ns for timing in timings])),
+        prefill=float(np.median(prefills)) if prefills else None,
+        steps=float(np.median([timing.step_ns for timing in timings])),
+        other=float(np.median(others)),
+    )
+
+
+def rates(total_ns: int, words: int, tokens: int) -> Rates:
+    """Raises ValueError unless all three are positive."""
+    if min(total_ns, words, tokens) <= 0:
+        raise ValueError("no samples")
+    return Rates(words_per_second=words * 1e9 / total_ns, ns_per_token=total_ns / tokens)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Of B to A: above 1, B is slower."""
+
+    words: int
+    ratio: float
+    interval: Interval | None
+    """Bootstrap 95 % interval over words; None with a single word."""
+
+
+def paired_ratio(a: Mapping[_Key, Sequence[int]], b: Mapping[_Key, Sequence[int]]) -> Ratio:
+    """Compare the words that both have, each with itself, so that long and short words do not blur the result.
+
+    A word's ratio is its median in B over its median in A; the estimate is the median of the words' log
+    ratios, exponentiated, and its interval resamples words. Raises ValueError if no word has samples in both.
+    """
+    shared = [word for word in a if len(a[word]) and len(b.get(word, ()))]
+    if not shared:
+        raise ValueError("no word has samples in both runs")
+    logs = np.log([np.median(b[word]) / np.median(a[word]) for word in shared])
+
+    def median_of(drawn: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
+        medians: NDArray[np.float64] = np.median(logs[drawn], axis=axis)
+        return medians
+
+    interval = None
+    if len(shared) > 1:
+        found = _bootstrap(len(shared), median_of)
+        interval = Interval(float(np.exp(found.low)), float(np.exp(found.high)))
+    return Ratio(words=len(shared), ratio=float(np.exp(np.median(logs))), interval=interval)

@@ -1,0 +1,22 @@
+"""Load a checkpoint folder with transformers' own code, in float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import T5ForConditionalGeneration
+
+from harness.models.checkpoints import BadCheckpoint
+
+
+def load_checkpoint(folder: Path) -> Any:
+    """A ``T5ForConditionalGeneration`` in evaluation mode; raises BadCheckpoint if weights are missing."""
+    t5, info = T5ForConditionalGeneration.from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True, local_files_only=True
+    )
+    if info["missing_keys"] or info["mismatched_keys"]:
+        first = sorted([*info["missing_keys"], *map(str, info["mismatched_keys"])])[0]
+        raise BadCheckpoint(f"{folder} lacks weights that its configuration asks for, {first} first")
+    return t5.eval()

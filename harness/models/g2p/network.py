@@ -1,0 +1,238 @@
+"""T5's graph in the form we train and compile: fixed shapes of caches, no Python control flow on data.
+
+The modules borrow their parameters from a transformers model, so a checkpoint is loaded, trained and
+saved by transformers alone, and only the arithmetic is ours. Its result equals transformers' to float32
+rounding (``tests/models/test_network.py``). Architecture: T5 v1.1 (Raffel et al. 2020, Shazeer 2020),
+as ByT5 uses it (Xue et al. 2022): RMS norm before each block, no biases, no 1/sqrt(d) scaling, relative
+position buckets shared by all layers, gated GELU.
+
+Shapes: B batch, S encoder tokens, T decoder tokens, C cache capacity, D d_model, H heads, K d_kv,
+V vocabulary, L decoder layers. Token ids and lengths are int32, everything else is float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.models.g2p.ops import attend_cache, attend_encoder
+
+MASKED = -1e9
+"""Added to the scores of masked positions: far below any score, still finite."""
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm without mean subtraction or bias."""
+
+    def __init__(self, layer_norm: Any) -> None:
+        super().__init__()
+        self.weight = layer_norm.weight
+        self.eps = float(layer_norm.variance_epsilon)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps) * self.weight
+
+
+class GatedFeedForward(nn.Module):
+    """``norm`` then ``wo(gelu(wi_0 x) * wi_1 x)``, added to the residual stream."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.norm = RMSNorm(layer.layer_norm)
+        dense = layer.DenseReluDense
+        self.gate, self.up, self.down = dense.wi_0, dense.wi_1, dense.wo
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.norm(x)
+        hidden = F.gelu(self.gate(normed), approximate="tanh") * self.up(normed)
+        return x + self.down(hidden)
+
+
+class PositionBias(nn.Module):
+    """Relative position bias as a table over distances, so that a graph only looks it up.
+
+    ``table()`` has shape [H, 2C - 1]; column ``C - 1 + key - query`` belongs to that distance.
+    """
+
+    def __init__(self, attention: Any, capacity: int, *, bidirectional: bool) -> None:
+        super().__init__()
+        self.embedding = attention.relative_attention_bias
+        self.capacity = capacity
+        buckets = attention._relative_position_bucket(
+            torch.arange(2 * capacity - 1) - (capacity - 1),
+            bidirectional=bidirectional,
+            num_buckets=attention.relative_attention_num_buckets,
+            max_distance=attention.relative_attention_max_distance,
+        )
+        self.register_buffer("buckets", buckets, persistent=False)
+
+    def table(self) -> Tensor:
+        return self.embedding.weight[self.buckets].t()
+
+    def forward(self, length: int) -> Tensor:
+        """The bias of every query and key below ``length``: [H, length, length]."""
+        positions = torch.arange(length, device=self.embedding.weight.device)
+        return self.table()[:, positions[None, :] - positions[:, None] + (self.capacity - 1)]
+
+
+class Attention(nn.Module):
+    """Multi-head attention over rows that are all at hand (encoder, teacher-forced decoder)."""
+
+    def __init__(self, layer: Any, attention: Any) -> None:
+        super().__init__()
+        self.norm = RMSNorm(layer.layer_norm)
+        self.q, self.k, self.v, self.o = attention.q, attention.k, attention.v, attention.o
+        self.heads, self.d_kv = attention.n_heads, attention.key_value_proj_dim
+
+    def split(self, x: Tensor) -> Tensor:
+        """[B, S, H*K] to [B, H, S, K]."""
+        batch, length, _ = x.shape
+        return x.view(batch, length, self.heads, self.d_kv).transpose(1, 2)
+
+    def forward(self, x: Tensor, bias: Tensor | None, memory: Tensor | None = None) -> Tensor:
+        """``x`` [B, T, D] attends to ``memory`` [B, S, D] (itself when None); ``bias`` broadcasts to [B, H, T, S]."""
+        normed = self.norm(x)
+        source = normed if memory is None else memory
+        scores = self.split(self.q(normed)) @ self.split(self.k(source)).transpose(-1, -2)
+        if bias is not None:
+            scores = scores + bias
+        context = torch.softmax(scores.float(), dim=-1).to(scores.dtype) @ self.split(self.v(source))
+        batch, length, _ = x.shape
+        return x + self.o(context.transpose(1, 2).reshape(batch, length, self.heads * self.d_kv))
+
+
+class Encoder(nn.Module):
+    """``input_ids`` [B, S], ``input_lengths`` [B] or None (no padding) to hidden states [B, S, D]."""
+
+    def __init__(self, t5: Any, capacity: int) -> None:
+        super().__init__()
+        blocks = t5.encoder.block
+        self.embedding = t5.shared
+        self.position_bias = PositionBias(blocks[0].layer[0].SelfAttention, capacity, bidirectional=True)
+        self.attentions = nn.ModuleList(Attention(b.layer[0], b.layer[0].SelfAttention) for b in blocks)
+        self.feed_forwards = nn.ModuleList(GatedFeedForward(b.layer[1]) for b in blocks)
+        self.norm = RMSNorm(t5.encoder.final_layer_norm)
+
+    def forward(self, input_ids: Tensor, input_lengths: Tensor | None = None) -> Tensor:
+        x = self.embedding(input_ids)
+        bias = self.position_bias(input_ids.shape[1])[None]
+        if input_lengths is not None:
+            bias = bias + length_mask(input_ids.shape[1], input_lengths)
+        for attention, feed_forward in zip(self.attentions, self.feed_forwards, strict=True):
+            x = feed_forward(attention(x, bias))
+        return self.norm(x)
+
+
+class Decoder(nn.Module):
+    """The whole decoder at once, without a cache: logits [B, T, V] for ``decoder_input_ids`` [B, T]."""
+
+    def __init__(self, t5: Any, capacity: int) -> None:
+        super().__init__()
+        blocks = t5.decoder.block
+        self.embedding = t5.shared
+        self.position_bias = PositionBias(blocks[0].layer[0].SelfAttention, capacity, bidirectional=False)
+        self.self_attentions = nn.ModuleList(Attention(b.layer[0], b.layer[0].SelfAttention) for b in blocks)
+        self.cross_attentions = nn.ModuleList(Attention(b.layer[1], b.layer[1].EncDecAttention) for b in blocks)
+        self.feed_forwards = nn.ModuleList(GatedFeedForward(b.layer[2]) for b in blocks)
+        self.head = LogitsHead(t5)
+
+    def forward(self, decoder_input_ids: Tensor, encoder_hidden: Tensor, input_lengths: Tensor | None = None) -> Tensor:
+        x = self.embedding(decoder_input_ids)
+        length = decoder_input_ids.shape[1]
+        positions = torch.arange(length, device=x.device)
+        future = masked(positions[None, :] > positions[:, None])
+        bias = (self.position_bias(length) + future)[None]
+        cross_bias = None if input_lengths is None else length_mask(encoder_hidden.shape[1], input_lengths)
+        layers = zip(self.self_attentions, self.cross_attentions, self.feed_forwards, strict=True)
+        for self_attention, cross_attention, feed_forward in layers:
+            x = feed_forward(cross_attention(self_attention(x, bias), cross_bias, encoder_hidden))
+        return self.head(x)
+
+
+class LogitsHead(nn.Module):
+    """Final norm and projection to the vocabulary: [..., D] to [..., V]."""
+
+    def __init__(self, t5: Any) -> None:
+        super().__init__()
+        self.norm = RMSNorm(t5.decoder.final_layer_norm)
+        self.projection = t5.lm_head
+        self.scale = t5.config.d_model**-0.5 if t5.config.scale_decoder_outputs else 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.norm(x)
+        return self.projection(normed if self.scale == 1.0 else normed * self.scale)
+
+
+class DecoderPrefill(nn.Module):
+    """Keys and values of the encoder's states for every decoder layer, once per word.
+
+    One product over all layers: ``encoder_hidden`` [B, S, D] to [B, S, L, 2, H*K] (2: keys, values).
+    """
+
+    def __init__(self, t5: Any) -> None:
+        super().__init__()
+        self.layers = t5.config.num_decoder_layers
+        projections = [
+            p.weight for b in t5.decoder.block for p in (b.layer[1].EncDecAttention.k, b.layer[1].EncDecAttention.v)
+        ]
+        self.weight = nn.Parameter(torch.cat(projections).detach())
+
+    def forward(self, encoder_hidden: Tensor) -> Tensor:
+        batch, length, _ = encoder_hidden.shape
+        return F.linear(encoder_hidden, self.weight).reshape(batch, length, self.layers, 2, -1)
+
+
+class DecoderStep(nn.Module):
+    """One token for every row of the batch, over a cache that is written in place.
+
+    ``token_ids`` [B], ``position`` [1], ``input_lengths`` [B], ``self_cache`` [L, 2, B, C, H*K],
+    ``cross_cache`` [B, S, L, 2, H*K] (what :class:`DecoderPrefill` returned) to logits [B, V] and the cache
+    with this position written. torch returns a new cache; the compiled model writes into the one it got.
+    """
+
+    def __init__(self, t5: Any, capacity: int) -> None:
+        super().__init__()
+        blocks = t5.decoder.block
+        first = blocks[0].layer[0].SelfAttention
+        self.embedding = t5.shared
+        self.heads = first.n_heads
+        self.head = LogitsHead(t5)
+        bias = PositionBias(first, capacity, bidirectional=False).table().detach()
+        # Distances into the past only: column d belongs to a key d positions before the query.
+        self.distance_bias = nn.Parameter(bias[:, :capacity].flip(1).contiguous())
+        self.self_norms = nn.ModuleList(RMSNorm(b.layer[0].layer_norm) for b in blocks)
+        self.cross_norms = nn.ModuleList(RMSNorm(b.layer[1].layer_norm) for b in blocks)
+        self.qkv = nn.ParameterList(
+            nn.Parameter(torch.cat([getattr(b.layer[0].SelfAttention, n).weight for n in "qkv"]).detach())
+            for b in blocks
+        )
+        self.self_out = nn.ModuleList(b.layer[0].SelfAttention.o for b in blocks)
+        self.cross_q = nn.ModuleList(b.layer[1].EncDecAttention.q for b in blocks)
+        self.cross_out = nn.ModuleList(b.layer[1].EncDecAttention.o for b in blocks)
+        self.feed_forwards = nn.ModuleList(GatedFeedForward(b.layer[2]) for b in blocks)
+
+    def forward(
+        self, token_ids: Tensor, position: Tensor, input_lengths: Tensor, self_cache: Tensor, cross_cache: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        x = self.embedding(token_ids)
+        for layer, feed_forward in enumerate(self.feed_forwards):
+            qkv = F.linear(self.self_norms[layer](x), self.qkv[layer])
+            context, self_cache = attend_cache(qkv, self.distance_bias, position, self_cache, layer, self.heads)
+            x = x + self.self_out[layer](context)
+            query = self.cross_q[layer](self.cross_norms[layer](x))
+            x = x + self.cross_out[layer](attend_encoder(query, input_lengths, cross_cache, layer, self.heads))
+            x = feed_forward(x)
+        return self.head(x), self_cache
+
+
+def length_mask(length: int, lengths: Tensor) -> Tensor:
+    """Additive mask [B, 1, 1, length] that hides what lies beyond each row's own length."""
+    return masked(torch.arange(length, device=lengths.device)[None, :] >= lengths[:, None])[:, None, None, :]
+
+
+def masked(hidden: Tensor) -> Tensor:
+    """MASKED where ``hidden``, zero elsewhere (a bool times a float comes out as a bool in TVM's importer)."""
+    return torch.where(hidden, MASKED, 0.0)

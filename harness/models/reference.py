@@ -1,0 +1,97 @@
+"""What PyTorch answers: transformers' greedy decoding of every word, with margins and latency. Imports no PyTorch.
+
+A reference is made by a worker and cached by everything it depends on. Its answers hold anywhere; its latency
+samples are of the machine and thread count they were taken on, which the key includes.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.cache import Cache, content_key, hash_file
+from harness.models.checkpoints import Checkpoint
+from harness.models.words import Word
+from harness.worker import Progress, run_worker
+
+WORKER = "harness.models.reference_worker"
+RESULT = "reference.json"
+
+
+@dataclass(frozen=True)
+class ReferenceOptions:
+    """``repeat`` 0 takes no latency samples; ``logit_steps`` are the steps whose full logits are kept."""
+
+    max_output_len: int = 128
+    prompt_space: bool = True
+    threads: int = 1
+    warmup: int = 1
+    repeat: int = 5
+    logit_steps: tuple[int, ...] = ()
+
+
+class ReferenceItem(BaseModel):
+    """One word's answer. Generated ids include the end token and not the start token."""
+
+    model_config = ConfigDict(frozen=True)
+
+    language: str
+    word: str
+    token_ids: list[int]
+    text: str
+    margins: list[float]
+    """Best minus second-best logit of every step."""
+    logits: dict[int, list[float]]
+    latency_ns: list[int]
+    """Wall time of ``generate`` on the warm model, tokenization and text excluded, per repetition."""
+
+
+class Reference(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    items: list[ReferenceItem]
+    threads: int
+    torch_version: str
+    transformers_version: str
+    cpu: str
+
+
+def reference_outputs(
+    checkpoint: Checkpoint, words: list[Word], options: ReferenceOptions, *, cache: Cache, progress: Progress
+) -> Reference:
+    """The reference of these words, from the cache or made now (tens of milliseconds a word and repetition)."""
+    spoken = [{"language": word.language, "word": word.word} for word in words]
+    sources = Path(__file__).parent
+    fields = {
+        "checkpoint": checkpoint.sha256,
+        "words": spoken,
+        "options": asdict(options),
+        "torch": importlib.metadata.version("torch"),
+        "transformers": importlib.metadata.version("transformers"),
+        "sources": [hash_file(sources / name) for name in ("reference_worker.py", "reference.py")],
+        "machine": [platform.machine(), cpu_name(), platform.node()],
+    }
+
+    def build(folder: Path) -> None:
+        request = {"checkpoint": str(checkpoint.folder), "words": spoken, "options": asdict(options), "cpu": cpu_name()}
+        result = run_worker(WORKER, request, progress, threads=options.threads)
+        reference = Reference.model_validate(result)
+        (folder / RESULT).write_text(reference.model_dump_json() + "\n", encoding="utf-8")
+
+    folder = cache.fetch("references", content_key(fields), build)
+    return Reference.model_validate_json((folder / RESULT).read_bytes())
+
+
+def cpu_name() -> str:
+    """The CPU's marketing name where the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,202 @@
+"""TVM's runtime as two static libraries, compiled from the sources inside the wheels; no TVM checkout.
+
+``libtvm_ffi.a`` and ``libtvm_runtime.a`` hold what a linked Relax model needs on a CPU. For this machine the
+system's C++ compiler makes them (they share its standard library with the Rust binary), for any other target zig.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.cache import Cache, content_key, hash_sources
+from harness.errors import HarnessError
+
+HOST = "host"
+
+_FFI = """
+    backtrace object error function tensor dtype container init_once custom_allocator
+    extra/structural_equal extra/structural_hash extra/structural_visit extra/structural_mutate
+    extra/visit_error_context extra/json_parser extra/json_writer extra/serialization extra/dataclass
+    extra/reflection_extra extra/module extra/library_module extra/library_module_system_lib
+    extra/library_module_dynamic_lib extra/env_context extra/env_c_api
+"""
+_RUNTIME = """
+    const_loader_module cpu_device_api device_api file_utils logging module tensor thread_pool
+    threading_backend timer workspace_pool memory/memory_manager vm/builtin vm/bytecode vm/executable vm/vm
+    vm/tensor_cache_support extra/contrib/sort/sort extra/contrib/random/random
+"""
+FFI_SOURCES = tuple(f"{name}.cc" for name in _FFI.split())
+RUNTIME_SOURCES = tuple(f"{name}.cc" for name in _RUNTIME.split())
+FLAGS = (
+    "-std=c++20",
+    "-O2",
+    "-g0",
+    "-fPIC",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-fvisibility=hidden",
+    "-fvisibility-inlines-hidden",
+    "-DTVM_FFI_CMAKE_LITTLE_ENDIAN=1",
+    "-DTVM_FFI_USE_LIBBACKTRACE=0",
+    "-DTVM_FFI_BACKTRACE_ON_SEGFAULT=0",
+    "-DTVM_LOG_STACK_TRACE=0",
+    "-DTVM_FFI_EXPORTS",
+    "-DTVM_RUNTIME_EXPORTS",
+)
+STANDIN = Path(__file__).parent / "standin"
+COMPILE_DEADLINE_SECONDS = 600.0
+
+Progress = Callable[[str], None]
+
+
+class ToolchainMissing(HarnessError):
+    """A compiler or package that a build needs is not installed."""
+
+
+class RuntimeBuildFailed(HarnessError):
+    """A source of the runtime does not compile."""
+
+    cure = "the compiler's message is above; `harness doctor` checks compilers and versions"
+
+
+@dataclass(frozen=True)
+class RuntimeLibs:
+    """The folder of the two static libraries."""
+
+    folder: Path
+
+    @property
+    def ffi(self) -> Path:
+        return self.folder / "libtvm_ffi.a"
+
+    @property
+    def runtime(self) -> Path:
+        return self.folder / "libtvm_runtime.a"
+
+
+def build_runtime(target: str = HOST, *, cache: Cache, progress: Progress) -> RuntimeLibs:
+    """The runtime for ``host`` or a target triple of zig's (``aarch64-linux-musl``), from the cache or built now.
+
+    Takes about two CPU minutes. Raises ToolchainMissing or RuntimeBuildFailed.
+    """
+    compiler = host_compiler() if target == HOST else zig_compiler(target)
+    fields = {
+        "target": target,
+        "compiler": identity(compiler),
+        "flags": FLAGS,
+        "sources": [*FFI_SOURCES, *RUNTIME_SOURCES],
+        "standin": hash_sources((p for p in STANDIN.rglob("*") if p.suffix == ".h"), STANDIN),
+        "tvm": importlib.metadata.version("apache-tvm"),
+        "tvm_ffi": importlib.metadata.version("apache-tvm-ffi"),
+    }
+
+    def build(folder: Path) -> None:
+        _Build(compiler, folder, progress).run()
+
+    return RuntimeLibs(cache.fetch("runtimes", content_key(fields), build))
+
+
+def host_compiler() -> list[str]:
+    """``$CXX`` or the first of c++, g++ and clang++; raises ToolchainMissing."""
+    for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
+        if path := shutil.which(name):
+            return [path]
+    raise ToolchainMissing("no C++ compiler was found", cure="install one: apt install g++, or xcode-select --install")
+
+
+def zig_compiler(target: str) -> list[str]:
+    command = [sys.executable, "-m", "ziglang", "c++", "-target", target]
+    if "ios" in target or "macos" in target:
+        command += ["-isystem", str(package_folder("ziglang") / "lib/libc/include/any-darwin-any")]
+    return command
+
+
+def identity(compiler: list[str]) -> str:
+    """What distinguishes one compiler's output from another's."""
+    if "ziglang" in compiler:
+        return f"zig {importlib.metadata.version('ziglang')}"
+    done = subprocess.run([*compiler, "--version"], capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout.splitlines()[0] if done.stdout else compiler[0]
+
+
+def package_folder(name: str) -> Path:
+    """An installed package's folder, found without importing it; raises ToolchainMissing."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ToolchainMissing(f"the Python package {name} is not installed", cure="run `make setup`")
+    return Path(spec.submodule_search_locations[0])
+
+
+class _Build:
+    """One build in an entry's folder; objects and copied sources are removed at its end."""
+
+    def __init__(self, compiler: list[str], folder: Path, progress: Progress) -> None:
+        self.compiler, self.folder, self.progress = compiler, folder, progress
+        self.work = folder / "work"
+        self.tvm, self.ffi = package_folder("tvm"), package_folder("tvm_ffi")
+
+    def run(self) -> None:
+        self._lay_out()
+        sources = {
+            "libtvm_ffi.a": [self.ffi / "src/ffi" / name for name in FFI_SOURCES],
+            "libtvm_runtime.a": [self.work / "src/runtime" / name for name in RUNTIME_SOURCES],
+        }
+        objects = {
+            source: self.work / f"{library}_{index}.o"
+            for library, paths in sources.items()
+            for index, source in enumerate(paths)
+        }
+        with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            jobs = [pool.submit(self._compile, source, target) for source, target in objects.items()]
+            try:
+                for done, job in enumerate(concurrent.futures.as_completed(jobs), start=1):
+                    job.result()
+                    self.progress(f"TVM runtime: {done} of {len(jobs)} files compiled")
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        for library, paths in sources.items():
+            self._archive(self.folder / library, [objects[path] for path in paths])
+        shutil.rmtree(self.work)
+
+    def _lay_out(self) -> None:
+        """Put the runtime's sources where their relative includes reach our stand-in headers."""
+        shutil.copytree(self.tvm / "src/runtime", self.work / "src/runtime")
+        shutil.copytree(STANDIN / "support", self.work / "src/support")
+        shutil.copytree(STANDIN / "3rdparty", self.work / "3rdparty")
+
+    def _compile(self, source: Path, target: Path) -> None:
+        folders = (
+            self.ffi / "include",
+            self.ffi / "3rdparty/dlpack/include",
+            self.tvm / "include",
+            STANDIN,
+            STANDIN / "3rdparty/compiler-rt",
+        )
+        includes = [f"-I{folder}" for folder in folders]
+        command = [*self.compiler, *FLAGS, *includes, "-c", str(source), "-o", str(target)]
+        self._run(command, f"compile {source.name}")
+
+    def _archive(self, library: Path, objects: list[Path]) -> None:
+        self._run(
+            [sys.executable, "-m", "ziglang", "ar", "rcsD", str(library), *map(str, objects)], f"write {library.name}"
+        )
+
+    def _run(self, command: list[str], what: str) -> None:
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=COMPILE_DEADLINE_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeBuildFailed(f"cannot {what}: no end after {COMPILE_DEADLINE_SECONDS:.0f} s") from error
+        if done.returncode != 0:
+            raise RuntimeBuildFailed(f"cannot {what}:\n{done.stderr.strip()[-2000:]}")

@@ -1,0 +1,17 @@
+// Stand-in: profiling ranges exist only with CUDA.
+#ifndef HARNESS_STANDIN_TVM_SUPPORT_CUDA_NVTX_H_
+#define HARNESS_STANDIN_TVM_SUPPORT_CUDA_NVTX_H_
+
+#include <string>
+
+namespace tvm {
+namespace support {
+
+struct NVTXScopedRange {
+  explicit NVTXScopedRange(const char*) {}
+  explicit NVTXScopedRange(const std::string&) {}
+};
+
+}  // namespace support
+}  // namespace tvm
+#endif  // HARNESS_STANDIN_TVM_SUPPORT_CUDA_NVTX_H_

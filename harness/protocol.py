@@ -1,0 +1,165 @@
+"""The one schema that Python and the Rust runner share: a work order in, result records out.
+
+``order.json`` holds a :class:`WorkOrder`; ``result.jsonl`` holds one :class:`Record` a line, flushed as
+written: a header, the loads, a sample per repetition and batch, a probe per batch, the peak memory, and an
+end record. A result without the end record of the same order is incomplete, whatever the exit status said.
+All times are monotonic nanoseconds measured in the runner. ``docs/protocol.md`` explains every field.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+SCHEMA_VERSION = 1
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Phase(str, Enum):
+    """What a sample is good for."""
+
+    FIRST = "first"
+    """The first inference of the process: caches cold, pages untouched."""
+    WARMUP = "warmup"
+    TIMED = "timed"
+
+
+class OrderModel(_Schema):
+    """A model of the archive, with what its metadata says about it (see ``docs/metadata.md``)."""
+
+    name: str
+    kind: Literal["g2p"] = "g2p"
+    prefixes: dict[str, str]
+    """Function (encoder, decoder | decoder_prefill, decoder_step) to its system-lib prefix."""
+    use_kv_cache: bool
+    batch_size: int = Field(ge=1)
+    max_input_bytes: int = Field(ge=1)
+    max_output_len: int = Field(ge=1)
+    vocab_size: int = Field(ge=1)
+    decoder_start_token_id: int = 0
+    eos_token_id: int = 1
+    self_cache_shape: list[int] | None = None
+    """[decoder layers, 2, batch, max_output_len, heads * d_kv]; None without a cache."""
+    prompt_space: bool = True
+
+
+class WorkItem(_Schema):
+    id: str
+    model: str
+    language: str
+    word: str
+
+
+class RecordOptions(_Schema):
+    """What the probe pass records besides token ids; it runs after the timed passes and is not timed."""
+
+    margins: bool = False
+    logit_steps: list[int] = []
+
+
+class WorkOrder(_Schema):
+    schema_version: Literal[1] = 1
+    order_id: str
+    archive_sha256: str
+    models: list[OrderModel]
+    items: list[WorkItem]
+    warmup: int = Field(default=1, ge=0)
+    repetitions: int = Field(default=1, ge=0)
+    threads: int = Field(default=1, ge=1)
+    probe: RecordOptions | None = None
+
+
+class Cpu(_Schema):
+    model: str
+    cores: int
+    features: list[str]
+
+
+class Header(_Schema):
+    record: Literal["header"]
+    schema_version: Literal[1]
+    order_id: str
+    runner_version: str
+    archive_sha256: str
+    os: str
+    arch: str
+    cpu: Cpu
+    threads: int
+    pid: int
+    started_unix_ns: int
+
+
+class Load(_Schema):
+    """One function of a model taken from the system library and its VM initialised."""
+
+    record: Literal["load"]
+    model: str
+    function: str
+    load_ns: int
+
+
+class Output(_Schema):
+    token_ids: list[int]
+    """Generated ids with the end token, without the start token."""
+    text: str
+    margins: list[float] | None = None
+    """Best minus second-best logit of every step."""
+    logits: dict[int, list[float]] | None = None
+
+
+class Sample(_Schema):
+    """One batch, once. ``total_ns`` spans tokenization to text; the parts are around the calls themselves."""
+
+    record: Literal["sample"]
+    model: str
+    items: list[str]
+    phase: Phase
+    repetition: int
+    total_ns: int
+    encoder_ns: int
+    prefill_ns: int | None
+    step_ns: list[int]
+    outputs: list[Output]
+
+
+class Probe(_Schema):
+    record: Literal["probe"]
+    model: str
+    items: list[str]
+    outputs: list[Output]
+
+
+class Memory(_Schema):
+    """The process's peak resident set, read after the timed passes and before the probe."""
+
+    record: Literal["memory"]
+    peak_bytes: int | None
+
+
+class Failure(_Schema):
+    kind: str
+    """``usage`` (the order), ``model`` (missing or failing), ``panic`` or ``io``."""
+    message: str
+    item: str | None = None
+
+
+class End(_Schema):
+    record: Literal["end"]
+    order_id: str
+    status: Literal["ok", "error"]
+    samples: int
+    error: Failure | None = None
+
+
+Record = Annotated[Header | Load | Sample | Probe | Memory | End, Field(discriminator="record")]
+RECORD: TypeAdapter[Header | Load | Sample | Probe | Memory | End] = TypeAdapter(Record)
+
+
+def parse_record(line: str | bytes) -> Header | Load | Sample | Probe | Memory | End:
+    """One line of ``result.jsonl``; raises pydantic.ValidationError."""
+    return RECORD.validate_json(line)

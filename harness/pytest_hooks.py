@@ -1,0 +1,16 @@
+"""Hooks that a project may implement to change what the suites run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness.maker import Maker
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_harness_maker(config: pytest.Config, notice: Callable[[str], None]) -> Maker | None:
+    """What makes checkpoints, archives, runners and references; by default the compiler, cargo and PyTorch."""

@@ -1,0 +1,49 @@
+"""Reports of runs for people: on a terminal and in Markdown."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from harness.report.comparison import Incomparable, Side, comparison_report
+from harness.report.document import Block
+from harness.report.render import to_markdown, to_terminal
+from harness.report.run import run_report, verdict_text
+from harness.results import Run
+from harness.results.summarize import summarize_run, timed_samples
+
+__all__ = [
+    "Block",
+    "Incomparable",
+    "compare_runs",
+    "render",
+    "report_run",
+    "to_markdown",
+    "to_terminal",
+    "verdict_text",
+]
+
+
+def report_run(run: Run) -> list[Block]:
+    """The report of one stored run; raises RunDamaged."""
+    return run_report(run.manifest(), summarize_run(run))
+
+
+def compare_runs(a: Run, b: Run) -> list[Block]:
+    """The report of two stored runs; raises RunDamaged and Incomparable."""
+    return comparison_report(_side(a), _side(b))
+
+
+def render(blocks: list[Block], *, markdown: bool, console: Console) -> None:
+    """Markdown goes out as plain text, so that it can be piped into a file."""
+    if markdown:
+        console.file.write(to_markdown(blocks))
+    else:
+        to_terminal(blocks, console)
+
+
+def _side(run: Run) -> Side:
+    manifest = run.manifest()
+    words = {line.item: (line.language, line.word) for line in run.reference()}
+    samples = timed_samples(manifest, run.samples())
+    by_word = {words[item]: taken for item, taken in samples.items() if item in words}
+    return Side(manifest, summarize_run(run), by_word)

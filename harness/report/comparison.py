@@ -1,0 +1,222 @@
+"""The report of two runs side by side: A is the older or the baseline, B the candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.errors import UsageError
+from harness.measure import Ratio, paired_ratio
+from harness.report.document import Block, Heading, Line, Table, Tone
+from harness.report.figures import DASH, interval, megabytes, milliseconds, rate, ratio
+from harness.report.run import TONES, verdict_text
+from harness.results.schema import Manifest, RunStatus, Summary
+
+
+class Incomparable(UsageError):
+    """The two runs have nothing in common that could be compared."""
+
+    cure = "name two runs of the same model on the same words"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two runs."""
+
+    manifest: Manifest
+    summary: Summary
+    samples: Mapping[tuple[str, str], Sequence[int]]
+    """Warm samples in nanoseconds by language and word."""
+
+
+def comparison_report(a: Side, b: Side) -> list[Block]:
+    """Blocks of the comparison; raises Incomparable if the runs share neither timed words nor compared ones."""
+    shared = set(a.samples) & set(b.samples)
+    if not shared and not (a.summary.parity and b.summary.parity):
+        raise Incomparable(f"runs {a.manifest.run_id} and {b.manifest.run_id} share no measured word")
+    found = paired_ratio(a.samples, b.samples) if shared else None
+    return [*_head(a, b, found), *_warnings(a, b), *_latency(a, b, found), *_accuracy(a, b), *_differences(a, b)]
+
+
+def conclusion(found: Ratio) -> tuple[str, Tone]:
+    """What the interval says in words; two single runs never prove a regression."""
+    text = ratio(found.ratio, *((found.interval.low, found.interval.high) if found.interval else (None, None)))
+    if found.interval is None or found.interval.low <= 1 <= found.interval.high:
+        return f"B takes {text} of A's time per word: no difference seen", Tone.PLAIN
+    change = abs(found.ratio - 1)
+    if found.ratio < 1:
+        return f"B takes {text} of A's time per word: {change:.1%} faster", Tone.GOOD
+    return f"B takes {text} of A's time per word: {change:.1%} slower", Tone.BAD
+
+
+def _head(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
+    yield Heading(f"Runs {a.manifest.run_id} (A) and {b.manifest.run_id} (B)")
+    if found:
+        text, tone = conclusion(found)
+        yield Line(f"{text} ({found.words} words, paired)", tone)
+        yield Line(
+            "The interval is over words only. Two single runs differ by a few percent without any change; "
+            "repeat both before you believe a small difference.",
+        )
+    else:
+        yield Line("no word was timed in both runs", Tone.UNSURE)
+    for name, side in (("A", a), ("B", b)):
+        yield Line(f"{name}: {verdict_text(side.summary)}", TONES[side.summary.verdict])
+
+
+def _warnings(a: Side, b: Side) -> Iterator[Block]:
+    for what, one, other in (
+        ("device", _device(a.manifest), _device(b.manifest)),
+        ("model", _checkpoint(a.manifest), _checkpoint(b.manifest)),
+        ("threads", str(a.manifest.options.get("threads")), str(b.manifest.options.get("threads"))),
+        ("batch size", str(a.manifest.options.get("batch_size")), str(b.manifest.options.get("batch_size"))),
+        ("variant", _variant(a.summary), _variant(b.summary)),
+    ):
+        if one != other:
+            yield Line(
+                f"another {what}: A has {one}, B has {other}; the times do not show a change of code", Tone.UNSURE
+            )
+    words_a, words_b = a.manifest.words, b.manifest.words
+    if words_a and words_b and words_a.sha256 != words_b.sha256:
+        shared = len(set(a.samples) & set(b.samples))
+        yield Line(
+            f"other words: A has {words_a.count}, B has {words_b.count}; only the {shared} in both are paired",
+            Tone.UNSURE,
+        )
+    for name, side in (("A", a), ("B", b)):
+        if side.manifest.status is not RunStatus.COMPLETE:
+            yield Line(f"{name} is {side.manifest.status.value}: {side.manifest.reason}", Tone.UNSURE)
+
+
+def _device(manifest: Manifest) -> str:
+    return f"{manifest.device.get('name', '?')} ({manifest.device.get('cpu_model') or '?'})"
+
+
+def _checkpoint(manifest: Manifest) -> str:
+    return f"{manifest.checkpoint.label} {manifest.checkpoint.sha256[:12]}" if manifest.checkpoint else DASH
+
+
+def _variant(summary: Summary) -> str:
+    return summary.artifact.variant if summary.artifact else DASH
+
+
+def _latency(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
+    one, other = a.summary.artifact, b.summary.artifact
+    if one is None or other is None:
+        return
+    paired = conclusion_cell(found)
+    rows = [
+        [
+            "median per word, ms",
+            *(
+                milliseconds(side.warm.median) + interval(side.warm.median_low, side.warm.median_high)
+                for side in (one, other)
+            ),
+            paired,
+        ],
+        *(
+            _row(f"{label}, ms", getattr(one.warm, key), getattr(other.warm, key))
+            for label, key in (("p90", "p90"), ("p95", "p95"), ("p99", "p99"), ("MAD", "mad"), ("min", "min"))
+        ),
+        _row("per output token, ms", one.warm.ns_per_token, other.warm.ns_per_token),
+        [
+            "words per second",
+            *(f"{side.warm.words_per_second:.1f}" for side in (one, other)),
+            ratio(other.warm.words_per_second / one.warm.words_per_second),
+        ],
+        *(
+            _row(f"{label}, ms", getattr(one, key), getattr(other, key))
+            for label, key in (
+                ("cold load", "cold_load"),
+                ("first word", "first"),
+                ("encoder", "encoder"),
+                ("prefill", "prefill"),
+                ("steps", "steps"),
+                ("outside the calls", "other"),
+            )
+        ),
+        [
+            "peak memory",
+            megabytes(one.peak_bytes),
+            megabytes(other.peak_bytes),
+            _quotient(one.peak_bytes, other.peak_bytes),
+        ],
+        *_sizes(a, b),
+        ["time of PyTorch's", *(_against_pytorch(side.summary) for side in (a, b)), ""],
+    ]
+    yield Heading("Latency")
+    yield Table(["", "A", "B", "B / A"], rows, note="The ratio of medians is the median of the words' own ratios.")
+
+
+def conclusion_cell(found: Ratio | None) -> str:
+    if found is None:
+        return DASH
+    bounds = (found.interval.low, found.interval.high) if found.interval else (None, None)
+    return ratio(found.ratio, *bounds)
+
+
+def _row(label: str, one: float | None, other: float | None) -> list[str]:
+    return [label, milliseconds(one), milliseconds(other), _quotient(one, other)]
+
+
+def _quotient(one: float | None, other: float | None) -> str:
+    return ratio(other / one) if one and other is not None else DASH
+
+
+def _sizes(a: Side, b: Side) -> Iterator[list[str]]:
+    for name in sorted(set(a.manifest.variants) & set(b.manifest.variants)):
+        one, other = a.manifest.variants[name], b.manifest.variants[name]
+        for label, key in ((f"{name} archive", "archive_bytes"), (f"{name} runner", "runner_bytes")):
+            sizes = getattr(one, key), getattr(other, key)
+            yield [label, megabytes(sizes[0]), megabytes(sizes[1]), _quotient(*sizes)]
+
+
+def _against_pytorch(summary: Summary) -> str:
+    return ratio(summary.ratio.ratio, summary.ratio.low, summary.ratio.high) if summary.ratio else DASH
+
+
+def _accuracy(a: Side, b: Side) -> Iterator[Block]:
+    one, other = (_said(side.summary) for side in (a, b))
+    if not one or not other:
+        return
+    rows = [
+        [language, *(text for side in (one, other) for text in _rates(side, language))]
+        for language in [*sorted((set(one) | set(other)) - {"all"}), "all"]
+    ]
+    yield Heading("Accuracy against gold pronunciations")
+    yield Table(["language", "A PER", "A WER", "B PER", "B WER"], rows)
+
+
+def _said(summary: Summary) -> dict[str, tuple[float, float]]:
+    """The artifact's rates, the timed variant's if there are several."""
+    names = [name for name in summary.accuracy if name != "pytorch"]
+    name = _variant(summary) if _variant(summary) in names else next(iter(names), None)
+    return {language: (found.per, found.wer) for language, found in summary.accuracy[name].items()} if name else {}
+
+
+def _rates(side: dict[str, tuple[float, float]], language: str) -> list[str]:
+    return [rate(value) for value in side[language]] if language in side else [DASH, DASH]
+
+
+def _differences(a: Side, b: Side) -> Iterator[Block]:
+    """What else was not the same, so that a difference can be explained."""
+    one, other = (_facts(side.manifest) for side in (a, b))
+    rows = [
+        [key, one.get(key, DASH), other.get(key, DASH)]
+        for key in sorted(set(one) | set(other))
+        if one.get(key) != other.get(key)
+    ]
+    if rows:
+        yield Heading("What else differs")
+        yield Table(["", "A", "B"], rows, numbers=False)
+
+
+def _facts(manifest: Manifest) -> dict[str, str]:
+    facts = {f"option {key}": str(value) for key, value in manifest.options.items()}
+    facts |= {f"version of {key}": value for key, value in manifest.versions.items()}
+    facts |= {f"device {key}": str(value) for key, value in manifest.device.items()}
+    facts |= {f"{name} archive": found.archive_sha256[:12] for name, found in manifest.variants.items()}
+    facts |= {f"{name} runner": found.runner_sha256[:12] for name, found in manifest.variants.items()}
+    if manifest.git:
+        facts["source"] = manifest.git.commit[:12] + (" with changes" if manifest.git.dirty else "")
+    return facts

@@ -1,0 +1,105 @@
+"""What a waiting person sees: a spinner or bar on a terminal, a few plain lines elsewhere.
+
+Work that ends within two seconds leaves no trace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+QUIET_SECONDS = 2.0
+LINE_SECONDS = 10.0
+
+
+class Stage:
+    """One piece of work under way."""
+
+    def __init__(self, title: str, show: Callable[[str, int | None, int | None], None]) -> None:
+        self.title = title
+        self.began = time.monotonic()
+        self._show = show
+
+    def say(self, text: str) -> None:
+        """What it is doing now."""
+        self._show(text, None, None)
+
+    def advance(self, done: int, total: int) -> None:
+        self._show("", done, total)
+
+
+class Narrator:
+    """Shows stages on ``stream``. ``uncaptured`` wraps the showing where standard output is being captured."""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        uncaptured: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+        ensure_newline: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._stream = stream
+        self._uncaptured = uncaptured
+        self._ensure_newline = ensure_newline
+
+    @contextlib.contextmanager
+    def stage(self, title: str) -> Iterator[Stage]:
+        """Tell about the work in the body."""
+        terminal = self._stream.isatty()
+        with self._uncaptured():
+            with self._on_terminal(title) if terminal else self._on_lines(title) as stage:
+                yield stage
+            taken = time.monotonic() - stage.began
+            if taken > QUIET_SECONDS:
+                self._line(f"{title}: {taken:.0f} s")
+
+    def _line(self, text: str) -> None:
+        self._ensure_newline()
+        self._stream.write(f"harness: {text}\n")
+        self._stream.flush()
+
+    @contextlib.contextmanager
+    def _on_lines(self, title: str) -> Iterator[Stage]:
+        last = began = time.monotonic()
+        spoken = False
+
+        def show(text: str, done: int | None, total: int | None) -> None:
+            nonlocal last, spoken
+            now = time.monotonic()
+            counted = done is not None
+            # The first words tell that real work begins; what follows only has to show that it goes on.
+            first = not counted and not spoken
+            spoken = spoken or not counted
+            if not first and (now - began < QUIET_SECONDS or now - last < LINE_SECONDS):
+                return
+            last = now
+            self._line(f"{title}: {done} of {total}" if counted else f"{title}: {text}")
+
+        yield Stage(title, show)
+
+    @contextlib.contextmanager
+    def _on_terminal(self, title: str) -> Iterator[Stage]:
+        self._ensure_newline()
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=Console(file=self._stream), transient=True) as progress:
+            task = progress.add_task(title, total=None)
+
+            def show(text: str, done: int | None, total: int | None) -> None:
+                if done is not None:
+                    progress.update(task, completed=done, total=total)
+                else:
+                    progress.update(task, description=f"{title}: {text}")
+
+            yield Stage(title, show)

@@ -1,0 +1,211 @@
+"""The report of one run: the verdict, then what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePath
+
+from harness.report.document import Block, Heading, Line, Table, Tone
+from harness.report.figures import DASH, duration, interval, margin, megabytes, milliseconds, rate, ratio
+from harness.results.schema import (
+    ArtifactLatency,
+    LatencySummary,
+    Manifest,
+    ParitySummary,
+    RunStatus,
+    RunVerdict,
+    Summary,
+)
+from harness.validate import Verdict
+
+MOST_FAILURES = 20
+TONES = {RunVerdict.PASS: Tone.GOOD, RunVerdict.FAIL: Tone.BAD, RunVerdict.INCONCLUSIVE: Tone.UNSURE}
+
+
+def run_report(manifest: Manifest, summary: Summary) -> list[Block]:
+    """Blocks of one run; works for incomplete runs with what they have."""
+    return [
+        *_head(manifest, summary),
+        *_parity(manifest, summary),
+        *_accuracy(summary),
+        *_latency(summary),
+        *_facts(manifest),
+    ]
+
+
+def verdict_text(summary: Summary) -> str:
+    """One line: the verdict and the figures a person asks for first."""
+    words = max((found.words for found in summary.parity.values()), default=0)
+    parts = [summary.verdict.value.upper()]
+    if summary.parity:
+        exact = sum(found.by_verdict.get(Verdict.EQUAL, 0) for found in summary.parity.values())
+        ties = sum(found.by_verdict.get(Verdict.TIE, 0) for found in summary.parity.values())
+        compared = sum(found.words for found in summary.parity.values())
+        parts.append(f"{exact} of {compared} comparisons equal, {ties} ties ({words} words)")
+    if summary.artifact:
+        parts.append(f"{duration(summary.artifact.warm.median)} per word (median)")
+    if summary.ratio:
+        found = summary.ratio
+        parts.append(f"{ratio(found.ratio, found.low, found.high)} of PyTorch's time")
+    return "  ·  ".join(parts)
+
+
+def _head(manifest: Manifest, summary: Summary) -> Iterator[Block]:
+    yield Heading(f"Run {manifest.run_id}")
+    yield Line(verdict_text(summary), TONES[summary.verdict])
+    for reason in summary.reasons:
+        yield Line(reason, TONES[summary.verdict])
+    if manifest.status is not RunStatus.COMPLETE:
+        yield Line(f"status {manifest.status.value}: {manifest.reason}", Tone.UNSURE)
+    checkpoint = manifest.checkpoint.label if manifest.checkpoint else "no model yet"
+    words = manifest.words
+    said = f"{words.count} words of {len(words.languages)} languages ({words.source})" if words else "no words yet"
+    device = manifest.device
+    load, cores = _busiest(manifest), device.get("cores")
+    if load is not None and cores and load > cores:
+        yield Line(f"the machine was busy (load {load} on {cores} cores): the times include waiting", Tone.UNSURE)
+    yield Line(f"{checkpoint} on {device.get('kind', '?')} {device.get('cpu_model', '')}, {said}")
+
+
+def _parity(manifest: Manifest, summary: Summary) -> Iterator[Block]:
+    if not summary.parity:
+        return
+    yield Heading("Parity with PyTorch")
+    rows = [_parity_row(name, found) for name, found in summary.parity.items()]
+    tolerance = manifest.options.get("tolerance")
+    limit = f"{tolerance:g}" if isinstance(tolerance, float) else "?"
+    yield Table(
+        ["variant", "words", "equal", "tie", "mismatch", "text", "unstable", "missing", "max margin error"],
+        rows,
+        note=f"A tie is a divergence where both sides' top-2 logit margin is at most {limit}. The margin error is "
+        "the largest difference of the two sides' margins, the measured numeric error.",
+    )
+    errors = [found.max_margin_error for found in summary.parity.values() if found.max_margin_error is not None]
+    if isinstance(tolerance, float) and max(errors, default=0.0) > tolerance:
+        yield Line(f"the numeric error {max(errors):.2g} is above the tolerance {tolerance:g}", Tone.UNSURE)
+    for name, found in summary.parity.items():
+        for failure in found.failures[:MOST_FAILURES]:
+            yield Line(f"{name}: {failure}", Tone.BAD)
+        if len(found.failures) > MOST_FAILURES:
+            yield Line(f"{name}: and {len(found.failures) - MOST_FAILURES} more, see parity.jsonl", Tone.BAD)
+
+
+def _parity_row(name: str, found: ParitySummary) -> list[str]:
+    shown = [Verdict.EQUAL, Verdict.TIE, Verdict.MISMATCH, Verdict.TEXT, Verdict.UNSTABLE, Verdict.MISSING]
+    counts = [str(found.by_verdict.get(verdict, 0)) for verdict in shown]
+    return [name, str(found.words), *counts, margin(found.max_margin_error)]
+
+
+def _accuracy(summary: Summary) -> Iterator[Block]:
+    if not summary.accuracy:
+        return
+    who = list(summary.accuracy)
+    languages = sorted({language for found in summary.accuracy.values() for language in found} - {"all"})
+    rows = []
+    for language in [*languages, "all"]:
+        cells = [summary.accuracy[name].get(language) for name in who]
+        counts = next((str(cell.words) for cell in cells if cell), DASH)
+        figures = [text for cell in cells for text in ((rate(cell.per), rate(cell.wer)) if cell else (DASH, DASH))]
+        rows.append([language, counts, *figures])
+    yield Heading("Accuracy against gold pronunciations")
+    header = ["language", "words", *(f"{name} {figure}" for name in who for figure in ("PER", "WER"))]
+    yield Table(header, rows, note="PER: phoneme edits per gold phoneme. WER: share of words with any edit.")
+
+
+def _latency(summary: Summary) -> Iterator[Block]:
+    artifact, pytorch = summary.artifact, summary.pytorch
+    if artifact is None and pytorch is None:
+        return
+    yield Heading("Latency")
+    ours = artifact.warm if artifact else None
+    name = f"artifact ({artifact.variant})" if artifact else "artifact"
+    rows = [
+        ["median per word, ms", _median(ours), _median(pytorch), _overall(summary)],
+        *(
+            [f"{label}, ms", *_pair(getattr(ours, key, None), getattr(pytorch, key, None))]
+            for label, key in (("p90", "p90"), ("p95", "p95"), ("p99", "p99"), ("MAD", "mad"), ("min", "min"))
+        ),
+        ["per output token, ms", *_pair(_per_token(ours), _per_token(pytorch))],
+        ["words per second", *(f"{side.words_per_second:.1f}" if side else DASH for side in (ours, pytorch)), ""],
+    ]
+    if artifact:
+        rows += [[*row, DASH, ""] for row in _artifact_rows(artifact)]
+    samples = " and ".join(f"{side.samples}" for side in (ours, pytorch) if side)
+    yield Table(
+        ["", name, "PyTorch", "ratio"],
+        rows,
+        note=f"Warm samples: {samples}; none is dropped. Brackets are bootstrap 95 % intervals over words within "
+        "this run. The ratio of medians is the median of the words' own ratios.",
+    )
+
+
+def _median(side: LatencySummary | None) -> str:
+    return milliseconds(side.median) + interval(side.median_low, side.median_high) if side else DASH
+
+
+def _per_token(side: LatencySummary | None) -> float | None:
+    return side.ns_per_token if side else None
+
+
+def _overall(summary: Summary) -> str:
+    found = summary.ratio
+    return ratio(found.ratio, found.low, found.high) if found else DASH
+
+
+def _pair(ours: float | None, theirs: float | None) -> list[str]:
+    both = ratio(ours / theirs) if ours is not None and theirs else DASH
+    return [milliseconds(ours), milliseconds(theirs), both]
+
+
+def _artifact_rows(artifact: ArtifactLatency) -> Iterator[list[str]]:
+    yield ["cold load, ms", milliseconds(artifact.cold_load)]
+    yield ["first word, ms", milliseconds(artifact.first)]
+    parts = (("encoder", artifact.encoder), ("prefill", artifact.prefill), ("steps", artifact.steps))
+    for label, value in (*parts, ("outside the calls", artifact.other)):
+        share = f" ({value / artifact.warm.median:.0%})" if value is not None else ""
+        yield [f"{label}, ms", milliseconds(value) + share]
+    yield ["peak memory", megabytes(artifact.peak_bytes)]
+
+
+def _facts(manifest: Manifest) -> Iterator[Block]:
+    device, git = manifest.device, manifest.git
+    rows = [
+        ["device", f"{device.get('name', '?')}: {device.get('cpu_model') or '?'}, {device.get('cores') or '?'} cores"],
+        ["memory", megabytes(device.get("memory_bytes"))],
+        ["governor", str(device.get("governor") or "not readable")],
+        ["system", f"{device.get('os') or '?'}, {device.get('kernel') or '?'}"],
+        ["load", _load(manifest)],
+        [
+            "checkpoint",
+            f"{manifest.checkpoint.label} {manifest.checkpoint.sha256[:12]}" if manifest.checkpoint else DASH,
+        ],
+        *(
+            [
+                f"{name} variant",
+                f"{facts.target}, archive {facts.archive_sha256[:12]} ({megabytes(facts.archive_bytes)}), "
+                f"runner {facts.runner_sha256[:12]} ({megabytes(facts.runner_bytes)})",
+            ]
+            for name, facts in manifest.variants.items()
+        ),
+        ["source", f"{git.commit[:12]}{' with changes' if git.dirty else ''}" if git else "not a git checkout"],
+        ["options", ", ".join(f"{key}={value}" for key, value in manifest.options.items() if value is not None)],
+        ["versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())],
+        [
+            "command",
+            " ".join([PurePath(manifest.command[0]).name, *manifest.command[1:]]) if manifest.command else DASH,
+        ],
+        ["time", f"{manifest.started} to {manifest.ended or '?'}"],
+    ]
+    yield Heading("Facts")
+    yield Table(["", ""], rows, numbers=False)
+
+
+def _busiest(manifest: Manifest) -> float | None:
+    """The one-minute load before the latency order."""
+    loads = [order.conditions_before.get("load_1min") for order in manifest.orders if order.purpose == "latency"]
+    return max((load for load in loads if load is not None), default=None)
+
+
+def _load(manifest: Manifest) -> str:
+    load = _busiest(manifest)
+    return DASH if load is None else f"{load} (1 minute, before the latency run)"

@@ -1,0 +1,47 @@
+"""Runs that were made, kept for good: see ``docs/results.md``.
+
+Summaries are made by :mod:`harness.results.summarize`, which is not imported here: listing runs should not
+wait for the statistics libraries.
+"""
+
+from __future__ import annotations
+
+from harness.results.errors import RunDamaged, RunNotFound, StorageFull, StorageUnwritable
+from harness.results.schema import (
+    CheckpointFacts,
+    Git,
+    Manifest,
+    OrderEntry,
+    ParityLine,
+    ReferenceLine,
+    RunStatus,
+    RunVerdict,
+    SampleLine,
+    Summary,
+    VariantFacts,
+    WordsFacts,
+)
+from harness.results.store import Run, RunWriter, Store, now
+
+__all__ = [
+    "CheckpointFacts",
+    "Git",
+    "Manifest",
+    "OrderEntry",
+    "ParityLine",
+    "ReferenceLine",
+    "Run",
+    "RunDamaged",
+    "RunNotFound",
+    "RunStatus",
+    "RunVerdict",
+    "RunWriter",
+    "SampleLine",
+    "StorageFull",
+    "StorageUnwritable",
+    "Store",
+    "Summary",
+    "VariantFacts",
+    "WordsFacts",
+    "now",
+]

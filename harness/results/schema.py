@@ -1,0 +1,221 @@
+"""What a run folder holds. ``docs/results.md`` explains the files and what a crash leaves of them.
+
+Readers ignore keys they do not know, so a newer harness may add some; one that changes the meaning of a key
+raises ``SCHEMA_VERSION``, and older readers refuse the run by name.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.protocol import Record
+from harness.validate import Verdict
+
+SCHEMA_VERSION = 1
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class RunStatus(str, Enum):
+    COMPLETE = "complete"
+    """Everything that was asked for ran to its end, whatever it said."""
+    INCOMPLETE = "incomplete"
+    """A runner crashed or hung, the run was interrupted or killed, or it still goes on."""
+    FAILED = "failed"
+    """An error ended the run, such as an archive that did not compile."""
+
+
+class RunVerdict(str, Enum):
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Git(_Stored):
+    commit: str
+    dirty: bool
+
+
+class CheckpointFacts(_Stored):
+    label: str
+    sha256: str
+
+
+class WordsFacts(_Stored):
+    count: int
+    languages: list[str]
+    sha256: str
+    """Of the words and their pronunciations, so that two runs on the same words can be told."""
+    source: str
+
+
+class VariantFacts(_Stored):
+    """One compiled variant and its runner."""
+
+    archive_sha256: str
+    archive_bytes: int
+    runner_sha256: str
+    runner_bytes: int
+    target: str
+    runner_version: str | None = None
+
+
+class OrderEntry(_Stored):
+    """One work order sent to the device."""
+
+    order_id: str
+    purpose: Literal["smoke", "parity", "latency"]
+    variant: str
+    started: str
+    ended: str | None = None
+    complete: bool = False
+    reason: str | None = None
+    wall_seconds: float | None = None
+    conditions_before: dict[str, Any] = {}
+    conditions_after: dict[str, Any] = {}
+
+
+class Manifest(_Stored):
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    status: RunStatus = RunStatus.INCOMPLETE
+    reason: str | None = "the run has not ended"
+    started: str
+    """ISO 8601, UTC."""
+    ended: str | None = None
+    git: Git | None = None
+    versions: dict[str, str] = {}
+    command: list[str] = []
+    options: dict[str, Any] = {}
+    device: dict[str, Any] = {}
+    checkpoint: CheckpointFacts | None = None
+    words: WordsFacts | None = None
+    variants: dict[str, VariantFacts] = {}
+    """By name: ``cache`` and ``cacheless``."""
+    reference: dict[str, Any] = {}
+    """Threads and versions of the PyTorch reference."""
+    orders: list[OrderEntry] = []
+
+
+class SampleLine(_Stored):
+    """A line of samples.jsonl: a raw record of the runner and the order it belongs to."""
+
+    order: str
+    record: Record
+
+
+class ReferenceLine(_Stored):
+    """A line of reference.jsonl: a word, its gold pronunciations, and what PyTorch said in which time."""
+
+    item: str
+    language: str
+    word: str
+    pronunciations: list[str]
+    token_ids: list[int]
+    text: str
+    margins: list[float]
+    latency_ns: list[int]
+
+
+class ParityLine(_Stored):
+    """A line of parity.jsonl; see harness.validate.WordParity."""
+
+    comparison: str
+    """The variant, with ``, timed`` behind it for what the latency run said."""
+    item: str
+    language: str
+    word: str
+    verdict: Verdict
+    expected: str
+    got: str | None
+    step: int | None = None
+    expected_token: int | None = None
+    got_token: int | None = None
+    expected_margin: float | None = None
+    got_margin: float | None = None
+    margin_error: float | None = None
+
+
+class ParitySummary(_Stored):
+    words: int
+    by_verdict: dict[Verdict, int]
+    by_language: dict[str, dict[Verdict, int]]
+    max_margin_error: float | None
+    failures: list[str]
+    """One line for each failing word."""
+
+    @property
+    def failed(self) -> int:
+        return sum(count for verdict, count in self.by_verdict.items() if verdict.fails)
+
+    @property
+    def missing(self) -> int:
+        return self.by_verdict.get(Verdict.MISSING, 0)
+
+
+class AccuracySummary(_Stored):
+    words: int
+    per: float
+    wer: float
+
+
+class LatencySummary(_Stored):
+    """Warm samples of one side, in nanoseconds; see harness.measure."""
+
+    words: int
+    samples: int
+    median: float
+    median_low: float | None
+    median_high: float | None
+    p90: float
+    p95: float
+    p99: float
+    mad: float
+    min: float
+    max: float
+    mean: float
+    words_per_second: float
+    ns_per_token: float
+
+
+class ArtifactLatency(_Stored):
+    variant: str
+    warm: LatencySummary
+    cold_load: int
+    """Taking all functions from the library and initialising their VMs, in nanoseconds."""
+    first: int | None
+    """The first inference of the process."""
+    encoder: float
+    prefill: float | None
+    steps: float
+    other: float
+    """Medians per word, in nanoseconds."""
+    peak_bytes: int | None
+
+
+class RatioSummary(_Stored):
+    """Of the artifact to PyTorch, the same words; above 1 the artifact is slower."""
+
+    words: int
+    ratio: float
+    low: float | None
+    high: float | None
+
+
+class Summary(_Stored):
+    schema_version: int = SCHEMA_VERSION
+    verdict: RunVerdict
+    reasons: list[str]
+    """Why it is not a pass; empty for a pass."""
+    parity: dict[str, ParitySummary]
+    """By comparison."""
+    accuracy: dict[str, dict[str, AccuracySummary]]
+    """``pytorch`` or the comparison, then the language; the key ``all`` sums up all words."""
+    artifact: ArtifactLatency | None
+    pytorch: LatencySummary | None
+    ratio: RatioSummary | None

@@ -1,0 +1,298 @@
+"""Run folders: made atomically, appended to line by line, read without trust.
+
+What a kill leaves is always readable: the manifest and the summary are written beside and renamed, the other
+files are only ever appended to, one whole line in one write, so at most the last line can be torn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from harness.protocol import WorkOrder
+from harness.results.errors import RunDamaged, RunNotFound, StorageUnwritable, writing
+from harness.results.schema import (
+    SCHEMA_VERSION,
+    Manifest,
+    OrderEntry,
+    ParityLine,
+    ReferenceLine,
+    RunStatus,
+    SampleLine,
+    Summary,
+)
+
+MANIFEST, SAMPLES, REFERENCE, PARITY, SUMMARY = (
+    "manifest.json",
+    "samples.jsonl",
+    "reference.jsonl",
+    "parity.jsonl",
+    "summary.json",
+)
+ORDERS = "orders"
+_RUN_ID = re.compile(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{4}")
+_LATEST = re.compile(r"latest(?:~(\d+))?")
+_Line = TypeVar("_Line", bound=BaseModel)
+
+
+def now() -> str:
+    """The time as the schema writes it."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def new_run_id() -> str:
+    """Sorts by time to the millisecond; the suffix tells runs that began in the same one."""
+    time = datetime.now(timezone.utc)
+    return f"{time:%Y%m%d-%H%M%S}-{time.microsecond // 1000:03d}-{secrets.token_hex(2)}"
+
+
+class Appender:
+    """A file of JSON lines that grows by whole lines, each handed to the system before the call returns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd: int | None = None
+
+    def append(self, line: BaseModel) -> None:
+        """Raises StorageFull; the file then ends with the last whole line, if the disk allows even that."""
+        data = line.model_dump_json().encode() + b"\n"
+        with writing(self.path):
+            if self._fd is None:
+                self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            whole = os.fstat(self._fd).st_size
+            view = memoryview(data)
+            try:
+                while view:
+                    view = view[os.write(self._fd, view) :]
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, whole)
+                raise
+
+    def sync(self) -> None:
+        """Onto the disk itself, for a crash of the whole machine."""
+        if self._fd is not None:
+            with contextlib.suppress(OSError):
+                os.fsync(self._fd)
+
+    def close(self) -> None:
+        if self._fd is not None:
+            self.sync()
+            os.close(self._fd)
+            self._fd = None
+
+
+def write_atomically(path: Path, value: BaseModel) -> None:
+    """Replace ``path`` by the value as JSON; a reader sees the old or the new, never a part."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with writing(path):
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(value.model_dump_json(indent=2) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class RunWriter:
+    """The one writer of a run. As a context manager it ends the run as incomplete unless :meth:`finish` was called."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._samples = Appender(folder / SAMPLES)
+        self._reference = Appender(folder / REFERENCE)
+        self._parity = Appender(folder / PARITY)
+
+    @property
+    def run_id(self) -> str:
+        return self.manifest.run_id
+
+    def update(self, **changes: object) -> None:
+        """Change fields of the manifest."""
+        self.manifest = self.manifest.model_copy(update=changes)
+        write_atomically(self.folder / MANIFEST, self.manifest)
+
+    def begin_order(self, entry: OrderEntry, order: WorkOrder) -> None:
+        """Keep the order itself, so that anyone can give it to the runner again."""
+        with writing(self.folder / ORDERS):
+            (self.folder / ORDERS).mkdir(exist_ok=True)
+        write_atomically(self.folder / ORDERS / f"{order.order_id}.json", order)
+        self.update(orders=[*self.manifest.orders, entry])
+
+    def end_order(self, entry: OrderEntry) -> None:
+        self._samples.sync()
+        self.update(orders=[entry if old.order_id == entry.order_id else old for old in self.manifest.orders])
+
+    def sample(self, line: SampleLine) -> None:
+        self._samples.append(line)
+
+    def reference(self, lines: Iterable[ReferenceLine]) -> None:
+        for line in lines:
+            self._reference.append(line)
+
+    def parity(self, lines: Iterable[ParityLine]) -> None:
+        for line in lines:
+            self._parity.append(line)
+
+    def summary(self, summary: Summary) -> None:
+        write_atomically(self.folder / SUMMARY, summary)
+
+    def finish(self, status: RunStatus, reason: str | None = None) -> None:
+        """Mark the run as ended; after this nothing may be written."""
+        self.close()
+        self.update(status=status, reason=reason, ended=now())
+
+    def close(self) -> None:
+        for appender in (self._samples, self._reference, self._parity):
+            appender.close()
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self.manifest.ended is None:
+            interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+            reason = "interrupted" if interrupted else f"ended early: {error}" if error else "ended early"
+            status = RunStatus.INCOMPLETE if error is None or interrupted else RunStatus.FAILED
+            # The error under way matters more than a second one from a full disk.
+            with contextlib.suppress(Exception):
+                self.finish(status, reason)
+
+
+class Run:
+    """A stored run, read lazily. Raises RunDamaged where a file holds what no interrupted run leaves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def run_id(self) -> str:
+        return self.folder.name
+
+    def manifest(self) -> Manifest:
+        manifest = _read(self.folder / MANIFEST, Manifest)
+        if manifest is None:
+            raise RunDamaged(f"run {self.run_id} has no {MANIFEST}")
+        if manifest.schema_version > SCHEMA_VERSION:
+            raise RunDamaged(
+                f"run {self.run_id} has schema version {manifest.schema_version}, this harness knows {SCHEMA_VERSION}",
+                cure="update the harness",
+            )
+        return manifest
+
+    def summary(self) -> Summary | None:
+        """None for a run that did not get to it."""
+        return _read(self.folder / SUMMARY, Summary)
+
+    def samples(self) -> Iterator[SampleLine]:
+        return _lines(self.folder / SAMPLES, SampleLine)
+
+    def reference(self) -> Iterator[ReferenceLine]:
+        return _lines(self.folder / REFERENCE, ReferenceLine)
+
+    def parity(self) -> Iterator[ParityLine]:
+        return _lines(self.folder / PARITY, ParityLine)
+
+
+def _read(path: Path, schema: type[_Line]) -> _Line | None:
+    try:
+        return schema.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValidationError, OSError) as error:
+        raise RunDamaged(f"{path} cannot be read: {_first(error)}") from error
+
+
+def _lines(path: Path, schema: type[_Line]) -> Iterator[_Line]:
+    """Whole lines only; the last may be torn by a kill and is then left out."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield schema.model_validate_json(line)
+            except ValidationError as error:
+                raise RunDamaged(f"{path}, line {number}: {_first(error)}") from error
+
+
+def _first(error: ValidationError | OSError) -> str:
+    return error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+
+
+class Store:
+    """The folder of all runs, ``results/`` by default. Any number of processes may use it at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(self, **facts: object) -> RunWriter:
+        """Start a run whose manifest holds ``facts``; raises StorageFull or StorageUnwritable.
+
+        The folder appears under its name with its manifest in it, by a rename that fails if the name is taken.
+        """
+        with writing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+        for _ in range(100):
+            manifest = Manifest.model_validate({"run_id": new_run_id(), "started": now(), **facts})
+            folder, partial = self.root / manifest.run_id, self.root / f".{manifest.run_id}.{os.getpid()}"
+            with writing(partial):
+                partial.mkdir()
+            try:
+                write_atomically(partial / MANIFEST, manifest)
+                partial.rename(folder)
+            except OSError:
+                continue
+            finally:
+                _remove_partial(partial)
+            return RunWriter(folder, manifest)
+        raise StorageUnwritable(f"cannot make a run folder in {self.root}")
+
+    def runs(self) -> list[Run]:
+        """All runs, the oldest first."""
+        if not self.root.is_dir():
+            return []
+        return [Run(folder) for folder in sorted(self.root.iterdir()) if _RUN_ID.fullmatch(folder.name)]
+
+    def find(self, name: str) -> Run:
+        """A run by id, unique prefix, ``latest`` or ``latest~1``; raises RunNotFound listing what there is."""
+        runs = self.runs()
+        if not runs:
+            raise RunNotFound(f"there are no runs in {self.root}", cure="make one: pytest suites --device host")
+        if latest := _LATEST.fullmatch(name):
+            back = int(latest[1] or 0)
+            if back < len(runs):
+                return runs[-1 - back]
+            raise RunNotFound(f"there is no {name}: {self.root} holds {len(runs)} runs", cure=_listed(runs))
+        matches = [run for run in runs if run.run_id == name] or [run for run in runs if run.run_id.startswith(name)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise RunNotFound(f"{name!r} is the beginning of {len(matches)} runs", cure=_listed(matches))
+        raise RunNotFound(f"there is no run {name!r} in {self.root}", cure=_listed(runs))
+
+
+def _listed(runs: list[Run], most: int = 10) -> str:
+    shown = ", ".join(run.run_id for run in reversed(runs[-most:]))
+    return f"the latest are {shown}" if len(runs) > most else f"there are {shown}"
+
+
+def _remove_partial(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        (folder / MANIFEST).unlink(missing_ok=True)
+        folder.rmdir()

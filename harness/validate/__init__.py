@@ -1,0 +1,22 @@
+"""Is the answer right: parity with the reference, accuracy against gold pronunciations. Pure functions."""
+
+from __future__ import annotations
+
+from harness.validate.parity import DEFAULT_TOLERANCE, Decoded, ParityCounts, Verdict, WordParity, compare_word, count
+from harness.validate.phonemes import Accuracy, WordAccuracy, accuracy, edit_distance, segments, word_accuracy
+
+__all__ = [
+    "DEFAULT_TOLERANCE",
+    "Accuracy",
+    "Decoded",
+    "ParityCounts",
+    "Verdict",
+    "WordAccuracy",
+    "WordParity",
+    "accuracy",
+    "compare_word",
+    "count",
+    "edit_distance",
+    "segments",
+    "word_accuracy",
+]

@@ -1,0 +1,180 @@
+"""Does the compiled model say what PyTorch says?
+
+Greedy decoding picks the largest logit at every step, so two correct implementations that round differently
+may part where the two best logits are closer together than their rounding. Such a parting is a declared tie
+if, at the first diverging step, both sides saw a top-2 margin within the tolerance; a wide margin on either
+side means that one of them computed something else, and that is a failure. What follows the first divergence
+is decoded from another prefix and says nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+DEFAULT_TOLERANCE = 1e-3
+"""Logits of G2P models are of order 10 and float32 sums of hundreds of terms: about 1e-5 relative, with room."""
+
+
+class Verdict(str, Enum):
+    EQUAL = "equal"
+    TIE = "tie"
+    """The ids part at a step whose margin is within the tolerance."""
+    MISMATCH = "mismatch"
+    TEXT = "text"
+    """Equal ids, another text: the runner's detokenizer is wrong."""
+    UNSTABLE = "unstable"
+    """The runner gave different ids for one word in one run."""
+    MISSING = "missing"
+    """The runner ended before it got to the word."""
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def fails(self) -> bool:
+        """Whether it is the subject's fault; a missing word is not decided."""
+        return self in (Verdict.MISMATCH, Verdict.TEXT, Verdict.UNSTABLE)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One greedy decoding: ids with the end token, text, and the top-2 logit margin of each step if known."""
+
+    token_ids: tuple[int, ...]
+    text: str
+    margins: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class WordParity:
+    item: str
+    language: str
+    word: str
+    verdict: Verdict
+    expected: str
+    got: str | None
+    step: int | None = None
+    """The first step at which the ids differ."""
+    expected_token: int | None = None
+    got_token: int | None = None
+    expected_margin: float | None = None
+    """PyTorch's top-2 margin at that step."""
+    got_margin: float | None = None
+    margin_error: float | None = None
+    """The largest difference of the two sides' margins over the steps with the same prefix and token."""
+
+    def describe(self) -> str:
+        """One line for a failure message."""
+        head = f"{self.language} {self.word!r}: {self.verdict}"
+        if self.verdict is Verdict.EQUAL:
+            return head
+        if self.step is None:
+            return f"{head}, expected {self.expected!r}, got {self.got!r}"
+        margins = f"PyTorch's margin {_number(self.expected_margin)}, the runner's {_number(self.got_margin)}"
+        return (
+            f"{head} at step {self.step}: token {_number(self.expected_token)} expected, "
+            f"{_number(self.got_token)} got ({margins}); {self.expected!r} became {self.got!r}"
+        )
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:g}"
+
+
+def first_divergence(expected: Sequence[int], got: Sequence[int]) -> int | None:
+    """The first index at which the sequences differ (one may end there), or None if they are equal."""
+    for step, (one, other) in enumerate(zip(expected, got, strict=False)):
+        if one != other:
+            return step
+    return None if len(expected) == len(got) else min(len(expected), len(got))
+
+
+def compare_word(
+    item: str,
+    language: str,
+    word: str,
+    expected: Decoded,
+    observed: Sequence[Decoded],
+    *,
+    tolerance: float = DEFAULT_TOLERANCE,
+) -> WordParity:
+    """Compare PyTorch's decoding with everything the runner said about the word in one run.
+
+    ``observed`` holds one decoding per repetition and probe; they must agree among themselves. The one with
+    margins is compared, and the first if none has.
+    """
+    if not observed:
+        return WordParity(item, language, word, Verdict.MISSING, expected.text, None)
+    got = next((decoded for decoded in observed if decoded.margins is not None), observed[0])
+    error = _margin_error(expected, got)
+    for other in observed:
+        if (other.token_ids, other.text) != (got.token_ids, got.text):
+            said = f"{got.text} and {other.text}"
+            step = first_divergence(got.token_ids, other.token_ids)
+            return WordParity(item, language, word, Verdict.UNSTABLE, expected.text, said, step, margin_error=error)
+    step = first_divergence(expected.token_ids, got.token_ids)
+    if step is None:
+        verdict = Verdict.EQUAL if expected.text == got.text else Verdict.TEXT
+        return WordParity(item, language, word, verdict, expected.text, got.text, margin_error=error)
+    expected_margin, got_margin = _at(expected.margins, step), _at(got.margins, step)
+    tied = expected_margin is not None and expected_margin <= tolerance and (got_margin or 0.0) <= tolerance
+    return WordParity(
+        item=item,
+        language=language,
+        word=word,
+        verdict=Verdict.TIE if tied else Verdict.MISMATCH,
+        expected=expected.text,
+        got=got.text,
+        step=step,
+        expected_token=_at(expected.token_ids, step),
+        got_token=_at(got.token_ids, step),
+        expected_margin=expected_margin,
+        got_margin=got_margin,
+        margin_error=error,
+    )
+
+
+def _at(values: Sequence[_T] | None, index: int) -> _T | None:
+    return values[index] if values is not None and index < len(values) else None
+
+
+def _margin_error(expected: Decoded, got: Decoded) -> float | None:
+    """Over the steps before the first divergence: both sides decoded the same prefix and chose the same token."""
+    if expected.margins is None or got.margins is None:
+        return None
+    step = first_divergence(expected.token_ids, got.token_ids)
+    pairs = list(zip(expected.margins, got.margins, strict=False))[:step]
+    return max((abs(one - other) for one, other in pairs), default=None)
+
+
+@dataclass(frozen=True)
+class ParityCounts:
+    words: int
+    by_verdict: dict[Verdict, int]
+    max_margin_error: float | None
+    """The measured numeric error: the largest difference between the sides' margins over all words."""
+
+    @property
+    def failures(self) -> int:
+        return sum(count for verdict, count in self.by_verdict.items() if verdict.fails)
+
+    @property
+    def missing(self) -> int:
+        return self.by_verdict[Verdict.MISSING]
+
+
+def count(rows: Iterable[WordParity]) -> ParityCounts:
+    listed = list(rows)
+    found = Counter(row.verdict for row in listed)
+    errors = [row.margin_error for row in listed if row.margin_error is not None]
+    return ParityCounts(
+        words=len(listed),
+        by_verdict={verdict: found[verdict] for verdict in Verdict},
+        max_margin_error=max(errors, default=None),
+    )

@@ -1,0 +1,17 @@
+//! Hands on how TVM is linked, and whether there are answers to test the model against.
+
+include!("../g2p_tvm/build/forward.rs");
+
+/// Path of the reference's answers, for `tests/test_model.rs` (docs/rust.md).
+const EXPECTED: &str = "G2P_TEST_EXPECTED";
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=../g2p_tvm/build/forward.rs");
+    println!("cargo:rerun-if-env-changed={EXPECTED}");
+    println!("cargo:rustc-check-cfg=cfg(g2p_test_expected)");
+    forward_tvm_link();
+    if std::env::var_os(EXPECTED).is_some_and(|path| !path.is_empty()) {
+        println!("cargo:rustc-cfg=g2p_test_expected");
+    }
+}

@@ -1,0 +1,45 @@
+"""How long does a word take, beside PyTorch on the same words? The runner's samples, not pytest's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness.session import RunSession
+
+Replay = Callable[[Sequence[int], dict[str, Any]], None]
+
+
+@pytest.mark.benchmark(group="latency per word")
+@pytest.mark.parametrize("side", ["artifact", "pytorch"])
+def test_latency(
+    harness_run: RunSession,
+    harness_facts: dict[str, Any],
+    side: str,
+    replay_benchmark: Replay,
+    record_property: Callable[[str, object], None],
+) -> None:
+    from harness.measure import distribution, paired_ratio
+
+    latency = harness_run.latency()
+    theirs = {
+        item.id: said.latency_ns for item, said in zip(harness_run.items, harness_run.reference().items, strict=True)
+    }
+    samples = latency.samples if side == "artifact" else theirs
+    if samples:
+        found = distribution(samples)
+        record_property("latency.median_ns", found.median)
+        record_property("latency.p95_ns", found.p95)
+        if side == "artifact" and set(samples) & set(theirs):
+            record_property("latency.ratio_to_pytorch", paired_ratio(theirs, samples).ratio)
+        replay_benchmark(
+            [sample for word in samples.values() for sample in word],
+            {**harness_facts, "variant": harness_run.options.variant if side == "artifact" else "pytorch"},
+        )
+    if side == "artifact":
+        latency.result.require_complete()
+        wrong = [line for line in latency.parity if line.verdict.fails]
+        assert not wrong, f"{len(wrong)} words came out wrong in the timed passes: a fast wrong answer is no result"

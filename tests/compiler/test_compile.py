@@ -1,0 +1,251 @@
+"""Archives of a small model: their symbols on every target, their bytes, their metadata, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import lief
+import numpy as np
+import pytest
+import torch
+import tvm
+from tvm import relax
+
+from harness.cache import Cache, hash_file
+from harness.compiler import Archive, CompileRequest, compile_models, compile_smoke, read_metadata
+from harness.compiler.front import BadRequest
+from harness.compiler.lower import import_function, lower, tvm_target
+from harness.compiler.metadata import BadMetadata
+from harness.compiler.targets import TARGET_NAMES, UnknownTarget, resolve_target
+from harness.compiler.worker import compile_g2p
+from harness.errors import ExitCode
+from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.loading import load_checkpoint
+from harness.models.g2p.network import Decoder, DecoderPrefill, DecoderStep, Encoder
+from harness.models.g2p.spec import G2PShapes, g2p_spec
+
+SHAPES = {"batch_size": 1, "max_input_bytes": 24, "max_output_len": 16}
+CACHED = ("encoder", "decoder_prefill", "decoder_step")
+CACHELESS = ("encoder", "decoder")
+
+ELF_MACHINE = {"x86-64-v3": "X86_64", "linux-arm64": "AARCH64", "android-arm64": "AARCH64"}
+IOS_PLATFORM = {"ios-arm64": 2, "ios-arm64-simulator": 7}
+
+
+def compile_here(checkpoint: Checkpoint, target: str, folder: Path, *, kv_cache: bool = True) -> Path:
+    """Compile in this process, so that PyTorch and TVM are imported once for all tests."""
+    folder.mkdir()
+    names = CACHED if kv_cache else CACHELESS
+    request = {
+        "target": target,
+        "checkpoint": str(checkpoint.folder),
+        "kv_cache": kv_cache,
+        "prefixes": {name: f"g2p_{name}_" for name in names},
+        "archive": "libg2p_system_lib.a",
+        "folder": str(folder),
+        "workspace": str(folder / "work"),
+        "shapes": SHAPES,
+    }
+    compile_g2p(request, lambda _text: None)
+    return folder / "libg2p_system_lib.a"
+
+
+def members(archive: Path, folder: Path) -> list[Path]:
+    folder.mkdir()
+    subprocess.run([sys.executable, "-m", "ziglang", "ar", "x", str(archive)], cwd=folder, check=True)
+    return sorted(folder.iterdir())
+
+
+def symbols(archive: Path, folder: Path) -> tuple[list[Any], set[str]]:
+    parsed: list[Any] = [lief.parse(path) for path in members(archive, folder)]
+    return parsed, {str(s.name).removeprefix("_") for binary in parsed for s in binary.symbols}
+
+
+@pytest.mark.parametrize("target", sorted({*TARGET_NAMES} - {"llvm"}))
+def test_every_target_has_its_format_and_every_prefix(
+    small_checkpoint: Checkpoint, tmp_path: Path, target: str
+) -> None:
+    archive = compile_here(small_checkpoint, target, tmp_path / "out")
+    binaries, names = symbols(archive, tmp_path / "members")
+    for name in CACHED:
+        registration = f"g2p_{name}___tvm_ffi__library_bin"
+        assert registration in names or f"g2p_{name}__tvm_ffi__library_bin" in names
+        assert any(s.startswith("_tvm_ffi_g2p_") or f"g2p_{name}_" in s for s in names)
+    if target in ELF_MACHINE:
+        assert {b.header.machine_type.name for b in binaries} == {ELF_MACHINE[target]}
+    else:
+        platforms = {int(b.build_version.platform.value) for b in binaries}
+        assert platforms == {IOS_PLATFORM[target]}
+        assert {tuple(b.build_version.minos)[:2] for b in binaries} == {(14, 0)}
+
+
+def test_without_a_cache_there_is_a_decoder_and_no_step(small_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    archive = compile_here(small_checkpoint, "llvm", tmp_path / "out", kv_cache=False)
+    _, names = symbols(archive, tmp_path / "members")
+    text = " ".join(names)
+    assert "g2p_decoder_" in text
+    assert "g2p_decoder_step" not in text
+
+
+@pytest.mark.parametrize("target", ["llvm", "ios-arm64"])
+def test_the_same_inputs_give_the_same_bytes(small_checkpoint: Checkpoint, tmp_path: Path, target: str) -> None:
+    first = compile_here(small_checkpoint, target, tmp_path / "one")
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom harness.models.checkpoints import Checkpoint\n"
+        "from tests.compiler.test_compile import compile_here\n"
+        "folder, out, target = sys.argv[1:]\n"
+        "compile_here(Checkpoint('', Path(folder), '', None), target, Path(out))\n"
+    )
+    other = tmp_path / "two"
+    # Another process, so that hash seeds and addresses differ.
+    root = Path(__file__).parents[2]
+    subprocess.run(
+        [sys.executable, "-c", script, str(small_checkpoint.folder), str(other), target],
+        check=True,
+        cwd=root,
+        capture_output=True,
+    )
+    assert hash_file(first) == hash_file(other / "libg2p_system_lib.a")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("batch", [1, 3])
+def test_compiled_functions_equal_the_torch_modules(small_checkpoint: Checkpoint, batch: int) -> None:
+    t5 = load_checkpoint(small_checkpoint.folder)
+    shapes = G2PShapes(batch_size=batch, max_input_bytes=24, max_output_len=16)
+    host = resolve_target("llvm")
+    functions: dict[str, Any] = {}
+    for kv_cache in (True, False):
+        spec = g2p_spec(t5, shapes, kv_cache=kv_cache)
+        for function in spec.functions:
+            if function.name in functions:
+                continue
+            module = import_function(spec, function, host.profile)
+            executable = lower(module, tvm_target(host), host.profile, f"test{batch}_{function.name}_")
+            functions[function.name] = relax.VirtualMachine(executable, tvm.cpu())["main"]
+
+    def tensor(value: Any) -> Any:
+        return tvm.runtime.tensor(np.ascontiguousarray(value))
+
+    encoder, decoder = Encoder(t5, 24), Decoder(t5, 16)
+    prefill, step = DecoderPrefill(t5), DecoderStep(t5, 16)
+    for length in (1, 2, 7, 24):
+        lengths = torch.tensor([length, *[max(1, length // 2)] * (batch - 1)], dtype=torch.int32)
+        mask = torch.arange(length)[None] < lengths[:, None]
+        inside = mask.numpy()
+        ids = torch.randint(3, 259, (batch, length), dtype=torch.int32) * mask
+        padded = lengths if batch > 1 else None
+        hidden = encoder(ids, padded)
+        compiled_hidden = functions["encoder"](tensor(ids), tensor(lengths))
+        np.testing.assert_allclose(compiled_hidden.numpy()[inside], hidden.numpy()[inside], atol=1e-4)
+        tokens = torch.randint(3, 259, (batch, 16), dtype=torch.int32)
+        expected = decoder(tokens, hidden, padded)
+        whole = functions["decoder"](tensor(tokens), compiled_hidden, tensor(lengths))
+        np.testing.assert_allclose(whole.numpy(), expected, atol=2e-3)
+        cross, torch_cross = functions["decoder_prefill"](compiled_hidden), prefill(hidden)
+        np.testing.assert_allclose(cross.numpy()[inside], torch_cross.numpy()[inside], atol=1e-3)
+        cache = torch.zeros(2, 2, batch, 16, 48)
+        compiled_cache = tensor(cache)
+        for position in range(16):
+            at = torch.tensor([position], dtype=torch.int32)
+            logits, cache = step(tokens[:, position], at, lengths, cache, torch_cross)
+            ours = functions["decoder_step"](
+                tensor(tokens[:, position]), tensor(at), tensor(lengths), compiled_cache, cross
+            )
+            np.testing.assert_allclose(ours.numpy(), logits, atol=2e-3)
+            np.testing.assert_allclose(logits, expected[:, position], atol=2e-3)
+        # The compiled step wrote into the buffer it was given.
+        np.testing.assert_allclose(compiled_cache.numpy(), cache, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def compiled(
+    small_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Archive, CompileRequest, Cache]:
+    cache = Cache(tmp_path_factory.mktemp("cache"))
+    request = CompileRequest(small_checkpoint, max_input_bytes=24, max_output_len=16)
+    return compile_models(request, cache=cache, progress=lambda _text: None), request, cache
+
+
+def test_metadata_has_the_published_schema(
+    compiled: tuple[Archive, CompileRequest, Cache], small_checkpoint: Checkpoint
+) -> None:
+    archive = compiled[0]
+    written = json.loads((archive.folder / "system_lib_metadata.json").read_text())
+    published = {
+        "archive": "libg2p_system_lib.a",
+        "prefix_base": "g2p_",
+        "prefixes": {name: f"g2p_{name}_" for name in CACHED},
+        "checkpoint": small_checkpoint.label,
+        "batch_size": 1,
+        "max_input_bytes": 24,
+        "max_output_len": 16,
+        "target": "llvm",
+        "output_ext": "so",
+        "use_kv_cache": True,
+    }
+    assert {key: written[key] for key in published} == published
+    assert list(written)[: len(published)] == list(published)
+    assert written["archive_sha256"] == hash_file(archive.path)
+    assert written["self_cache_shape"] == [2, 2, 1, 16, 48]
+
+
+def test_the_second_time_comes_from_the_cache(compiled: tuple[Archive, CompileRequest, Cache]) -> None:
+    archive, request, cache = compiled
+    said: list[str] = []
+    assert compile_models(request, cache=cache, progress=said.append).sha256 == archive.sha256
+    assert said == []
+
+
+def test_a_truncated_archive_is_noticed_and_made_again(compiled: tuple[Archive, CompileRequest, Cache]) -> None:
+    archive, request, cache = compiled
+    whole = archive.path.read_bytes()
+    archive.path.write_bytes(whole[: len(whole) // 2])
+    told: list[str] = []
+    repaired = compile_models(request, cache=Cache(cache.root, told.append), progress=lambda _text: None)
+    assert repaired.path.read_bytes() == whole
+    assert "damaged" in told[0]
+
+
+def test_the_smoke_archive_adds_one(cache: Cache, tmp_path: Path) -> None:
+    folder = compile_smoke("g2p_test_", "llvm", cache=cache, progress=lambda _text: None)
+    _, names = symbols(folder / "libg2p_smoke_system_lib.a", tmp_path / "members")
+    assert any("g2p_test_" in name and name.endswith("__tvm_ffi__library_bin") for name in names)
+
+
+def test_an_unknown_target_lists_the_known() -> None:
+    with pytest.raises(UnknownTarget, match="vax") as caught:
+        resolve_target("vax")
+    assert caught.value.exit_code is ExitCode.USAGE
+    for name in TARGET_NAMES:
+        assert name in caught.value.cure
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"prefix": "1st"}, "'1st'"),
+        ({"prefix": "a b"}, "'a b'"),
+        ({"prefix": ""}, "''"),
+        ({"batch_size": 0}, "--batch-size is 0"),
+        ({"max_input_bytes": 100_000}, "--max-input-bytes is 100000"),
+        ({"max_output_len": -1}, "--max-output-len is -1"),
+    ],
+)
+def test_impossible_requests_name_the_option(
+    small_checkpoint: Checkpoint, cache: Cache, change: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(BadRequest, match=named):
+        compile_models(CompileRequest(small_checkpoint, **change), cache=cache, progress=lambda _text: None)
+
+
+def test_unreadable_metadata_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadMetadata, match="cannot read"):
+        read_metadata(tmp_path)
+    (tmp_path / "system_lib_metadata.json").write_text('{"archive": 1}')
+    with pytest.raises(BadMetadata, match="not of the schema"):
+        read_metadata(tmp_path)

@@ -1,0 +1,102 @@
+"""The runtime from the wheels, linked and run; and binaries whose models were dropped."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.cache import Cache
+from harness.compiler import CompileRequest, compile_models, compile_smoke
+from harness.errors import ExitCode
+from harness.models.checkpoints import Checkpoint
+from harness.native import build_runner, build_runtime, check_registrations, inspect
+from harness.native.inspection import MissingRegistration, UnreadableBinary
+from harness.native.runtime import FFI_SOURCES, RUNTIME_SOURCES, ToolchainMissing, host_compiler
+
+LIBC = ("libc.so", "libm.so", "ld-linux", "libpthread.so", "libdl.so", "libSystem")
+
+
+def quiet(_text: str) -> None:
+    pass
+
+
+def test_the_runtime_is_44_files_in_two_libraries(user_cache: Cache) -> None:
+    libraries = build_runtime(cache=user_cache, progress=quiet)
+    assert (len(FFI_SOURCES), len(RUNTIME_SOURCES)) == (25, 19)
+    listed = subprocess.run(["nm", "-C", str(libraries.ffi)], capture_output=True, text=True, check=True).stdout
+    assert " T TVMFFIFunctionGetGlobal" in listed
+    assert libraries.runtime.stat().st_size > 1_000_000
+    assert sorted(p.name for p in libraries.folder.iterdir()) == ["libtvm_ffi.a", "libtvm_runtime.a", "manifest.json"]
+
+
+def test_a_missing_compiler_names_its_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ToolchainMissing, match=r"no C\+\+ compiler") as caught:
+        host_compiler()
+    assert "g++" in caught.value.cure
+
+
+def test_the_runner_holds_every_model_and_needs_only_libc(small_checkpoint: Checkpoint, user_cache: Cache) -> None:
+    request = CompileRequest(small_checkpoint, max_input_bytes=24, max_output_len=16)
+    runner = build_runner(compile_models(request, cache=user_cache, progress=quiet), cache=user_cache, progress=quiet)
+    facts = inspect(runner.path)
+    assert len(facts.registrations) == 3
+    foreign = [name for name in facts.libraries if not name.startswith(LIBC)]
+    assert foreign == []
+
+
+def test_a_dropped_registration_is_named(user_cache: Cache, tmp_path: Path) -> None:
+    """Link an archive the way that loses it: without whole-archive, from a main that does not mention it."""
+    folder = compile_smoke("g2p_test_", "llvm", cache=user_cache, progress=quiet)
+    runtime = build_runtime(cache=user_cache, progress=quiet)
+    (tmp_path / "main.cc").write_text("int main() { return 0; }\n")
+    libraries = [str(folder / "libg2p_smoke_system_lib.a"), str(runtime.runtime), str(runtime.ffi)]
+    lost, kept = tmp_path / "lost", tmp_path / "kept"
+    compiler = [*host_compiler(), str(tmp_path / "main.cc")]
+    subprocess.run([*compiler, *libraries, "-lpthread", "-ldl", "-o", str(lost)], check=True)
+    with pytest.raises(MissingRegistration, match="lost has no registration of g2p_test_") as caught:
+        check_registrations(lost, ["g2p_test_"])
+    assert caught.value.exit_code is ExitCode.FAILURE
+    whole = ["-Wl,--whole-archive", libraries[0], "-Wl,--no-whole-archive", *libraries[1:]]
+    subprocess.run([*compiler, *whole, "-lpthread", "-ldl", "-o", str(kept)], check=True)
+    assert check_registrations(kept, ["g2p_test_"]).registrations
+    with pytest.raises(MissingRegistration, match="g2p_other_"):
+        check_registrations(kept, ["g2p_test_", "g2p_other_"])
+
+
+def test_what_is_no_binary_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "runner"
+    path.write_text("#!/bin/sh\n")
+    with pytest.raises(UnreadableBinary, match="neither ELF nor Mach-O"):
+        inspect(path)
+
+
+@pytest.mark.parametrize("triple", ["aarch64-linux-musl"])
+def test_any_zig_triple_compiles(triple: str, tmp_path: Path) -> None:
+    """The whole runtime for a phone takes minutes; its smallest and its largest file stand for it here."""
+    from harness.native.runtime import _Build, zig_compiler
+
+    build = _Build(zig_compiler(triple), tmp_path, quiet)
+    build._lay_out()
+    for name in ("timer.cc", "vm/vm.cc"):
+        target = tmp_path / f"{Path(name).stem}.o"
+        build._compile(build.work / "src/runtime" / name, target)
+        assert target.read_bytes()[:4] == b"\x7fELF"
+        assert int.from_bytes(target.read_bytes()[18:20], "little") == 183  # EM_AARCH64
+
+
+def test_cargo_is_asked_for_by_name(
+    small_checkpoint: Checkpoint, user_cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = CompileRequest(small_checkpoint, max_input_bytes=24, max_output_len=16)
+    archive = compile_models(request, cache=user_cache, progress=quiet)
+    git = shutil.which("git")
+    assert git is not None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolchainMissing, match="cargo was not found") as caught:
+        build_runner(archive, cache=user_cache, progress=quiet)
+    assert "rustup" in caught.value.cure

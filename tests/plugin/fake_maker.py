@@ -1,0 +1,80 @@
+"""A maker for tests of the plugin: its runner is a small script, its PyTorch says what the script says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.cache import hash_file
+from harness.compiler import Archive, ArchiveMetadata
+from harness.errors import HarnessError
+from harness.maker import Progress, RunOptions, Variant
+from harness.models.checkpoints import Checkpoint
+from harness.models.reference import Reference, ReferenceItem
+from harness.models.words import Word
+from harness.native import Runner
+from tests.devices.fake_runners import ARCHIVE, write_runner
+
+
+class FakeMaker:
+    """``bodies`` says how the runner behaves in the parity and the latency order of either variant."""
+
+    def __init__(self, folder: Path, body: str = "everything()", fail: str = "", wrong: str = "") -> None:
+        self.folder, self.body, self.fail, self.wrong = folder, body, fail, wrong
+
+    def checkpoint(self, options: RunOptions) -> Checkpoint:
+        return Checkpoint(options.checkpoint, self.folder, "1" * 64, ("eng-us", "fra"))
+
+    def archive(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress) -> Archive:
+        if self.fail:
+            raise HarnessError(self.fail, cure="try something else")
+        folder = self.folder / variant
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "lib.a").write_bytes(b"archive")
+        names = ("encoder", "decoder_prefill", "decoder_step") if variant == "cache" else ("encoder", "decoder")
+        metadata = ArchiveMetadata(
+            archive="lib.a",
+            prefix_base="g2p_",
+            prefixes={name: f"g2p_{name}_" for name in names},
+            checkpoint=checkpoint.label,
+            batch_size=1,
+            max_input_bytes=options.max_input_bytes,
+            max_output_len=options.max_output_len,
+            target="llvm",
+            use_kv_cache=variant == "cache",
+            archive_sha256=ARCHIVE,
+            checkpoint_sha256=checkpoint.sha256,
+            vocab_size=384,
+            decoder_start_token_id=0,
+            eos_token_id=1,
+            self_cache_shape=None,
+            prompt_space=True,
+            languages=["eng-us", "fra"],
+            max_threads=1,
+            tvm_version="0",
+            system_lib_target={},
+        )
+        return Archive(folder, metadata)
+
+    def runner(self, archive: Archive, progress: Progress) -> Runner:
+        path = write_runner(archive.folder, self.body)
+        return Runner(path, archive, hash_file(path), path.stat().st_size)
+
+    def reference(
+        self, options: RunOptions, checkpoint: Checkpoint, words: list[Word], prompt_space: bool, progress: Progress
+    ) -> Reference:
+        items = []
+        for word in words:
+            text = word.word + "x" if word.word == self.wrong else word.word
+            ids = [byte + 3 for byte in text.encode()] + [1]
+            items.append(
+                ReferenceItem(
+                    language=word.language,
+                    word=word.word,
+                    token_ids=ids,
+                    text=text,
+                    margins=[2.5] * len(ids),
+                    logits={},
+                    latency_ns=[10_000 + at for at in range(options.repeat)],
+                )
+            )
+        return Reference(items=items, threads=options.threads, torch_version="0", transformers_version="0", cpu="test")

@@ -1,0 +1,113 @@
+"""What the reports say, and that nothing a run contains can disturb their form."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from harness.report import Incomparable, compare_runs, report_run, to_markdown, to_terminal
+from harness.report.document import Heading, Line, Table
+from harness.report.figures import duration, ratio
+from harness.results import Store
+from tests.results.samples import make_run
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "text"),
+    [
+        (None, "–"),
+        (0, "0 ns"),
+        (417, "417 ns"),
+        (999.6, "1.00 µs"),
+        (1_380_000, "1.38 ms"),
+        (13_800_000, "13.8 ms"),
+        (999_600, "1.00 ms"),
+        (138_000_000, "138 ms"),
+        (2_050_000_000, "2.05 s"),
+    ],
+)
+def test_durations(nanoseconds: float | None, text: str) -> None:
+    assert duration(nanoseconds) == text
+
+
+def test_ratios() -> None:
+    assert ratio(1.0512, 1.0449, 1.0601) == "×1.051 [1.045, 1.060]"
+
+
+def test_a_run_in_markdown(tmp_path: Path) -> None:
+    text = to_markdown(report_run(make_run(tmp_path)))
+    assert "**PASS  ·  3 of 3 comparisons equal, 0 ties (3 words)" in text
+    assert "| cache | 3 | 3 | 0 | 0 | 0 | 0 | 0 | 0 |" in text
+    assert "| all | 3 | 0.125 | 0.333 | 0.125 | 0.333 |" in text
+    assert "| cold load, ms | 30.000 | – |" in text
+
+
+def test_an_incomplete_run_says_so_first(tmp_path: Path) -> None:
+    text = to_markdown(report_run(make_run(tmp_path, complete=False)))
+    assert text.split("\n\n")[1:3] == [
+        text.split("\n\n")[1],
+        "latency order of cache: killed by SIGKILL",
+    ]
+    assert text.split("\n\n")[1].startswith("INCONCLUSIVE")
+    assert "status incomplete" in text
+
+
+def test_a_busy_machine_is_told(tmp_path: Path) -> None:
+    assert "busy" not in to_markdown(report_run(make_run(tmp_path)))
+    assert "busy (load 3.5 on 2 cores)" in to_markdown(report_run(make_run(tmp_path, load=3.5)))
+
+
+def test_a_run_that_never_got_anywhere(tmp_path: Path) -> None:
+    with Store(tmp_path).create():
+        pass
+    text = to_markdown(report_run(Store(tmp_path).find("latest")))
+    assert "INCONCLUSIVE" in text
+    assert "ended early" in text
+
+
+def test_the_same_run_twice_shows_no_difference(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    text = to_markdown(compare_runs(run, run))
+    assert "no difference seen" in text
+    assert "What else differs" not in text
+
+
+def test_a_comparison_warns_of_what_is_not_the_same(tmp_path: Path) -> None:
+    a, b = make_run(tmp_path), make_run(tmp_path, device="other", words_sha256="2" * 64, complete=False, scale=0.5)
+    text = to_markdown(compare_runs(a, b))
+    for expected in (
+        "another device",
+        "other words",
+        "B is incomplete",
+        "faster",
+        "| device cpu\\_model | test cpu | other |",
+    ):
+        assert expected in text
+
+
+def test_runs_without_a_shared_word_are_refused(tmp_path: Path) -> None:
+    with Store(tmp_path).create():
+        pass
+    empty = Store(tmp_path).find("latest")
+    with pytest.raises(Incomparable, match="share no measured word"):
+        compare_runs(make_run(tmp_path), empty)
+
+
+@given(st.text(max_size=30))
+def test_no_text_breaks_a_markdown_table(text: str) -> None:
+    made = to_markdown([Heading("t"), Table(["a", "b"], [[text.replace("\r", ""), "x"]]), Line("end")])
+    row = made.split("\n\n")[1].split("\n")
+    assert len([char for at, char in enumerate(row[2]) if char == "|" and row[2][at - 1] != "\\"]) >= 3
+    assert made.endswith("end\n")
+
+
+@given(st.text(max_size=30))
+def test_the_terminal_prints_a_runs_text_and_not_its_markup(text: str) -> None:
+    out = io.StringIO()
+    to_terminal([Line(f"[red]{text}[/red] [link=x]")], Console(file=out, width=200))
+    assert "[red]" in out.getvalue()

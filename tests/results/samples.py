@@ -1,0 +1,164 @@
+"""Runs made of plain lines, for the tests of the store, the reports and the commands."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from harness.devices import AnyRecord
+from harness.protocol import Header, Load, Memory, Output, Phase, Sample
+from harness.results import (
+    CheckpointFacts,
+    Git,
+    OrderEntry,
+    ReferenceLine,
+    Run,
+    RunStatus,
+    SampleLine,
+    Store,
+    VariantFacts,
+    WordsFacts,
+    now,
+)
+from harness.results.summarize import parity_line, summarize
+from harness.validate import Decoded, compare_word
+from tests.devices.fake_runners import make_order
+
+WORDS = {
+    "w0": ("eng-us", "cat", ("kæt",), "kæt"),
+    "w1": ("eng-us", "dog", ("dɔɡ", "dɒɡ"), "dɒɡ"),
+    "w2": ("fra", "chat", ("ʃa",), "ʃat"),
+}
+"""Item: language, word, gold pronunciations, what both sides say."""
+
+
+def ids(text: str) -> list[int]:
+    return [byte + 3 for byte in text.encode()] + [1]
+
+
+def sample(item: str, phase: Phase, repetition: int, total_ns: int) -> Sample:
+    text = WORDS[item][3]
+    return Sample(
+        record="sample",
+        model="g2p",
+        items=[item],
+        phase=phase,
+        repetition=repetition,
+        total_ns=total_ns,
+        encoder_ns=total_ns // 4,
+        prefill_ns=total_ns // 8,
+        step_ns=[total_ns // 16] * 4,
+        outputs=[Output(token_ids=ids(text), text=text)],
+    )
+
+
+def header(order_id: str) -> Header:
+    return Header.model_validate(
+        {
+            "record": "header",
+            "schema_version": 1,
+            "order_id": order_id,
+            "runner_version": "0.1",
+            "archive_sha256": "ab" * 32,
+            "os": "linux",
+            "arch": "x86_64",
+            "cpu": {"model": "test", "cores": 1, "features": []},
+            "threads": 1,
+            "pid": 1,
+            "started_unix_ns": 1,
+        }
+    )
+
+
+def make_run(
+    root: Path,
+    *,
+    scale: float = 1.0,
+    wrong: tuple[str, ...] = (),
+    ended: bool = True,
+    complete: bool = True,
+    seed: int = 1,
+    device: str = "test cpu",
+    words_sha256: str = "0" * 64,
+    load: float = 0.5,
+) -> Run:
+    """A stored run of a made-up cache variant: 3 words, 5 timed repetitions, ``wrong`` words mismatched."""
+    rng = random.Random(seed)
+    writer = Store(root).create(
+        git=Git(commit="c0ffee" * 6 + "beef", dirty=True),
+        device={"kind": "host", "name": "host", "cpu_model": device, "cores": 2, "memory_bytes": 2**33, "os": "Test"},
+        command=["pytest", "suites", "--device", "host"],
+        options={"threads": 1, "repeat": 5, "warmup": 1, "tolerance": 1e-3},
+        versions={"python": "3.11", "torch": "2.15"},
+        checkpoint=CheckpointFacts(label="embedded", sha256="1" * 64),
+        words=WordsFacts(count=3, languages=["eng-us", "fra"], sha256=words_sha256, source="default"),
+        variants={
+            "cache": VariantFacts(
+                archive_sha256="ab" * 32,
+                archive_bytes=5_000_000,
+                runner_sha256="cd" * 32,
+                runner_bytes=9_000_000,
+                target="llvm",
+            )
+        },
+        reference={"threads": 1, "torch": "2.15"},
+    )
+    writer.reference(
+        ReferenceLine(
+            item=item,
+            language=language,
+            word=word,
+            pronunciations=list(gold),
+            token_ids=ids(text),
+            text=text,
+            margins=[2.0] * len(ids(text)),
+            latency_ns=[int(2_000_000 * rng.uniform(0.9, 1.1)) for _ in range(5)],
+        )
+        for item, (language, word, gold, text) in WORDS.items()
+    )
+    parity = []
+    for item, (language, word, _, text) in WORDS.items():
+        said = "x" + text if item in wrong else text
+        wanted, got = (Decoded(tuple(ids(t)), t, (2.0,) * len(ids(t))) for t in (text, said))
+        parity.append(parity_line("cache", compare_word(item, language, word, wanted, [got])))
+    writer.parity(parity)
+    entry = OrderEntry(
+        order_id="latency-cache-1",
+        purpose="latency",
+        variant="cache",
+        started=now(),
+        conditions_before={"load_1min": load},
+    )
+    writer.begin_order(entry, make_order(order_id=entry.order_id))
+    lines: list[AnyRecord] = [
+        header(entry.order_id),
+        Load(record="load", model="g2p", function="encoder", load_ns=30_000_000),
+    ]
+    passes = [(Phase.WARMUP, 0)] + [(Phase.TIMED, at) for at in range(5)]
+    taken = [
+        sample(
+            item,
+            Phase.FIRST if (phase, item) == (Phase.WARMUP, "w0") else phase,
+            at,
+            int(scale * 1e6 * rng.uniform(0.9, 1.1)),
+        )
+        for phase, at in passes
+        for item in WORDS
+    ]
+    records: list[AnyRecord] = [*lines, *taken, Memory(record="memory", peak_bytes=50_000_000)]
+    for record in records:
+        writer.sample(SampleLine(order=entry.order_id, record=record))
+    if ended:
+        writer.end_order(
+            entry.model_copy(
+                update={"ended": now(), "complete": complete, "reason": None if complete else "killed by SIGKILL"}
+            )
+        )
+        run = Run(writer.folder)
+        status = RunStatus.COMPLETE if complete else RunStatus.INCOMPLETE
+        reason = None if complete else "the latency order of cache was killed by SIGKILL"
+        manifest = writer.manifest.model_copy(update={"status": status, "reason": reason})
+        writer.summary(summarize(manifest, run.reference(), run.samples(), run.parity()))
+        writer.finish(status, reason)
+    writer.close()
+    return Run(writer.folder)

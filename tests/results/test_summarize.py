@@ -1,0 +1,61 @@
+"""The summary of a run, against figures worked out by hand."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+from harness.protocol import Phase, Sample
+from harness.results import RunVerdict
+from harness.results.summarize import summarize_run
+from harness.validate import Verdict
+from tests.results.samples import make_run
+
+
+def test_a_good_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    summary = summarize_run(run)
+    assert summary.verdict is RunVerdict.PASS
+    assert summary.reasons == []
+    timed = [r.record for r in run.samples() if isinstance(r.record, Sample) and r.record.phase is Phase.TIMED]
+    artifact = summary.artifact
+    assert artifact is not None
+    assert summary.pytorch is not None
+    assert summary.ratio is not None
+    assert artifact.warm.median == statistics.median(record.total_ns for record in timed)
+    assert artifact.warm.samples == 15
+    assert artifact.warm.words == 3
+    total = sum(record.total_ns for record in timed)
+    assert artifact.warm.words_per_second == pytest.approx(15e9 / total)
+    tokens = 5 * (len("kæt".encode()) + len("dɒɡ".encode()) + len("ʃat".encode()) + 3)
+    assert artifact.warm.ns_per_token == pytest.approx(total / tokens)
+    assert (artifact.cold_load, artifact.peak_bytes, artifact.variant) == (30_000_000, 50_000_000, "cache")
+    assert artifact.first == next(r.record.total_ns for r in run.samples() if isinstance(r.record, Sample))
+    assert 0.4 < summary.ratio.ratio < 0.6
+
+
+def test_accuracy_by_language_and_over_all(tmp_path: Path) -> None:
+    found = summarize_run(make_run(tmp_path, wrong=("w0",))).accuracy
+    # cat: x kæt is one edit in 3; dog: right by its second gold; chat: one t too many in 2.
+    assert found["pytorch"]["eng-us"].per == 0
+    assert found["cache"]["eng-us"].per == pytest.approx(1 / 6)
+    assert found["cache"]["fra"].per == pytest.approx(1 / 2)
+    assert found["cache"]["fra"].wer == 1
+    assert found["cache"]["all"].per == pytest.approx(2 / 8)
+    assert found["cache"]["all"].wer == pytest.approx(2 / 3)
+
+
+def test_a_mismatch_fails_the_run_even_if_it_ended_early(tmp_path: Path) -> None:
+    summary = summarize_run(make_run(tmp_path, wrong=("w2",), complete=False))
+    assert summary.verdict is RunVerdict.FAIL
+    assert summary.parity["cache"].by_language["fra"] == {Verdict.MISMATCH: 1}
+    assert "fra 'chat': mismatch at step 0" in summary.parity["cache"].failures[0]
+    assert summary.reasons == ["cache: 1 of 3 words differ", "latency order of cache: killed by SIGKILL"]
+
+
+def test_an_incomplete_run_is_inconclusive(tmp_path: Path) -> None:
+    summary = summarize_run(make_run(tmp_path, complete=False))
+    assert summary.verdict is RunVerdict.INCONCLUSIVE
+    assert summary.reasons == ["latency order of cache: killed by SIGKILL"]

@@ -1,0 +1,114 @@
+"""The main job itself, in the processes a user starts: on a few real words, cold, warm, compared and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from harness.cache import Cache
+from harness.compiler import CompileRequest, compile_models
+from harness.devices import open_device
+from harness.models.checkpoints import resolve_checkpoint
+from harness.models.words import default_words
+from harness.native import build_runner
+from harness.protocol import Header, Sample, WorkItem, WorkOrder
+
+ROOT = Path(__file__).parent.parent
+WORDS = "eng-us\tword\tˈwɚd\nfra\toui\twi\nger\thaus\thaʊ̯s\nrus\tдом\tdom\n"
+
+
+def run_suites(
+    folder: Path, *options: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    words = folder / "words.tsv"
+    words.write_text(WORDS)
+    command = [sys.executable, "-m", "pytest", "suites", "--device", "host", "--words", str(words), "--repeat", "3"]
+    return subprocess.run(
+        [*command, "--results-dir", str(folder / "results"), *options],
+        cwd=ROOT,
+        env=os.environ | (environment or {}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1800,
+    )
+
+
+def test_the_main_job_and_what_it_leaves(tmp_path: Path) -> None:
+    done = run_suites(tmp_path, "--junitxml", str(tmp_path / "junit.xml"), "--benchmark-json", str(tmp_path / "b.json"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "PASS" in done.stdout
+
+    suite = ET.parse(tmp_path / "junit.xml").getroot().find("testsuite")
+    assert suite is not None
+    assert suite.get("failures") == suite.get("errors") == suite.get("skipped") == "0"
+    properties = {p.get("name") for p in suite.iter("property")}
+    assert any("per" in str(name).lower() for name in properties), properties
+    benchmarks = {b["name"]: b for b in json.loads((tmp_path / "b.json").read_text())["benchmarks"]}
+    assert len(benchmarks["test_latency[artifact]"]["stats"]["data"]) == 4 * 3
+
+    # Warm, with PyTorch and TVM made unimportable: nothing may need them.
+    poison = tmp_path / "poison"
+    for name in ("torch", "tvm", "transformers"):
+        (poison / name).mkdir(parents=True)
+        (poison / name / "__init__.py").write_text("raise ImportError('a warm run imports this')\n")
+    again = run_suites(tmp_path, environment={"PYTHONPATH": str(poison)})
+    assert again.returncode == 0, again.stdout + again.stderr
+
+    harness = [sys.executable, "-m", "harness.cli"]
+    results = ["--results-dir", str(tmp_path / "results")]
+    compared = subprocess.run(
+        [*harness, "compare", "latest~1", "latest", "--markdown", *results],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "|" in compared.stdout
+    listed = subprocess.run([*harness, "runs", *results], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert listed.stdout.count(" pass ") == 2
+
+
+def test_a_real_runner_killed_in_the_middle_keeps_what_was_complete(user_cache: Cache, tmp_path: Path) -> None:
+    def quiet(_text: str) -> None:
+        pass
+
+    checkpoint = resolve_checkpoint("embedded", cache=user_cache)
+    archive = compile_models(CompileRequest(checkpoint), cache=user_cache, progress=quiet)
+    runner = build_runner(archive, cache=user_cache, progress=quiet)
+    words = default_words()[:20]
+    order = WorkOrder(
+        order_id=str(uuid.uuid4()),
+        archive_sha256=archive.sha256,
+        models=[archive.metadata.order_model()],
+        items=[WorkItem(id=str(i), model="g2p", language=w.language, word=w.word) for i, w in enumerate(words)],
+        warmup=0,
+        repetitions=10_000,
+    )
+    seen: list[Sample] = []
+    pids: list[int] = []
+
+    def kill_after_fifty(record: object) -> None:
+        if isinstance(record, Header):
+            pids.append(record.pid)
+        if isinstance(record, Sample):
+            seen.append(record)
+            if len(seen) == 50:
+                os.kill(pids[0], signal.SIGKILL)
+
+    result = open_device("host").run(runner.path, order, tmp_path, 120.0, kill_after_fifty)
+    assert not result.complete
+    assert "SIGKILL" in str(result.reason)
+    kept = [record for record in result.records if isinstance(record, Sample)]
+    assert kept[: len(seen)] == seen
+    assert len(kept) >= 50
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)

@@ -1,0 +1,86 @@
+"""Verdicts of single words."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.validate import Decoded, Verdict, WordParity, compare_word, count
+from harness.validate.parity import first_divergence
+
+WANTED = Decoded((100, 101, 102, 1), "abc", (5.0, 4.0, 0.0005, 3.0))
+
+
+def compare(*observed: Decoded, wanted: Decoded = WANTED) -> WordParity:
+    return compare_word("w0", "eng-us", "word", wanted, observed)
+
+
+def test_equal_ids_are_equal_and_the_numeric_error_is_measured() -> None:
+    row = compare(Decoded((100, 101, 102, 1), "abc", (5.0, 4.00002, 0.0005, 3.0)))
+    assert row.verdict is Verdict.EQUAL
+    assert row.step is None
+    assert row.margin_error == pytest.approx(2e-5)
+
+
+@pytest.mark.parametrize(
+    ("got", "verdict", "step"),
+    [
+        (Decoded((100, 101, 77, 1), "abx", (5.0, 4.0, 0.0004, 1.0)), Verdict.TIE, 2),
+        (Decoded((100, 101, 77, 1), "abx"), Verdict.TIE, 2),
+        (Decoded((100, 101, 77, 1), "abx", (5.0, 4.0, 3.0, 1.0)), Verdict.MISMATCH, 2),  # the runner was sure
+        (Decoded((100, 77, 102, 1), "axc", (5.0, 0.0001, 0.1, 3.0)), Verdict.MISMATCH, 1),  # PyTorch was sure
+        (Decoded((100, 101, 102), "abc", (5.0, 4.0, 0.0005)), Verdict.MISMATCH, 3),  # cut off
+        (Decoded((100, 101, 102, 1, 1), "abc"), Verdict.MISMATCH, 4),  # longer: no margin there
+        (Decoded((100, 101, 102, 1), "abd"), Verdict.TEXT, None),
+        (Decoded((), ""), Verdict.MISMATCH, 0),
+    ],
+)
+def test_verdicts(got: Decoded, verdict: Verdict, step: int | None) -> None:
+    row = compare(got)
+    assert (row.verdict, row.step) == (verdict, step)
+
+
+def test_repetitions_that_disagree_are_unstable_even_if_one_is_right() -> None:
+    row = compare(Decoded(WANTED.token_ids, "abc"), Decoded((100, 5, 1), "ax"), Decoded(WANTED.token_ids, "abc"))
+    assert row.verdict is Verdict.UNSTABLE
+    assert row.verdict.fails
+
+
+def test_a_word_that_was_not_run_is_missing_and_not_a_failure() -> None:
+    row = compare()
+    assert row.verdict is Verdict.MISSING
+    assert not row.verdict.fails
+
+
+def test_a_failure_names_word_token_and_margin() -> None:
+    row = compare(Decoded((100, 77, 102, 1), "axc", (5.0, 2.5, 0.1, 3.0)))
+    assert row.describe() == (
+        "eng-us 'word': mismatch at step 1: token 101 expected, 77 got "
+        "(PyTorch's margin 4, the runner's 2.5); 'abc' became 'axc'"
+    )
+
+
+def test_counts() -> None:
+    rows = [
+        compare(Decoded((100, 101, 102, 1), "abc", (5.0, 4.00002, 0.0005, 3.0))),
+        compare(Decoded((100, 101, 77, 1), "abx", (5.0, 4.0, 0.0004, 1.0))),
+        compare(Decoded((1,), "")),
+        compare(),
+    ]
+    found = count(rows)
+    assert (found.words, found.failures, found.missing, found.by_verdict[Verdict.TIE]) == (4, 1, 1, 1)
+    assert found.max_margin_error == pytest.approx(2e-5)
+
+
+tokens = st.lists(st.integers(0, 3), max_size=6)
+
+
+@given(tokens, tokens)
+def test_first_divergence_is_where_the_common_prefix_ends(one: list[int], other: list[int]) -> None:
+    step = first_divergence(one, other)
+    if step is None:
+        assert one == other
+    else:
+        assert one[:step] == other[:step]
+        assert one[step : step + 1] != other[step : step + 1]

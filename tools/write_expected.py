@@ -1,0 +1,71 @@
+"""Write PyTorch's answers to ten words as JSON, for the Rust test ``token_ids_equal_the_reference`` (docs/rust.md).
+
+python tools/write_expected.py target/test-expected-embedded.json --checkpoint embedded
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from harness.cache import Cache
+from harness.errors import HarnessError
+from harness.models.checkpoints import resolve_checkpoint
+from harness.models.reference import ReferenceOptions, reference_outputs
+from harness.models.words import Word, default_words
+
+WORDS = 10
+CLEAR_MARGIN = 0.01
+"""Logits closer than this may change places in another compiler's arithmetic; such a word proves nothing."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write PyTorch's answers to ten words.")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--checkpoint", default="embedded", help="what the archive under test was compiled from")
+    arguments = parser.parse_args()
+    try:
+        write_expected(arguments.checkpoint, arguments.output)
+    except HarnessError as error:
+        print(f"write_expected: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def write_expected(checkpoint: str, output: Path) -> None:
+    """Raises HarnessError when too few of the candidates have an answer that is no near tie."""
+    cache = Cache(notice=_say)
+    reference = reference_outputs(
+        resolve_checkpoint(checkpoint, cache=cache),
+        _candidates(2 * WORDS),
+        ReferenceOptions(repeat=0, warmup=0),
+        cache=cache,
+        progress=lambda _: None,
+    )
+    clear = [item for item in reference.items if min(item.margins) >= CLEAR_MARGIN][:WORDS]
+    if len(clear) < WORDS:
+        raise HarnessError(
+            f"only {len(clear)} of {len(reference.items)} words are no near ties", cure="train the checkpoint further"
+        )
+    answers = [item.model_dump(include={"language", "word", "token_ids"}) for item in clear]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps({"words": answers}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def _candidates(count: int) -> list[Word]:
+    """The first word of every language, then the second: as many languages as possible."""
+    turns: dict[str, int] = {}
+    ordered: list[tuple[int, Word]] = []
+    for word in default_words():
+        turn = turns[word.language] = turns.get(word.language, -1) + 1
+        ordered.append((turn, word))
+    return [word for _, word in sorted(ordered, key=lambda pair: pair[0])][:count]
+
+
+def _say(message: str) -> None:
+    print(f"write_expected: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
