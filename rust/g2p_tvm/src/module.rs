@@ -177,7 +177,7 @@ impl From<Returned> for Value {
             Returned::Int(value) => Self::Int(value),
             Returned::Bool(value) => Self::Bool(value),
             Returned::Float(value) => Self::Float(value),
-            Returned::Tensor(object) => Self::Tensor(Tensor(object)),
+            Returned::Tensor(object) => Self::Tensor(Tensor(object.into())),
             Returned::Function(_) => Self::Other("a function".to_owned()),
             Returned::Module(_) => Self::Other("a module".to_owned()),
             Returned::Other(index) => Self::Other(format!("a value of type index {index}")),
@@ -231,8 +231,8 @@ impl Function {
                 Argument::Int(value) => RawArgument::Int(*value),
                 Argument::Bool(value) => RawArgument::Bool(*value),
                 Argument::Text(value) => RawArgument::Text(value),
-                Argument::Tensor(tensor) => RawArgument::Object(&tensor.0),
-                Argument::InPlace(tensor) => RawArgument::Object(&tensor.0),
+                Argument::Tensor(tensor) => RawArgument::Object(tensor.0.object()),
+                Argument::InPlace(tensor) => RawArgument::Object(tensor.0.object()),
             };
         }
         let doing = format_args!("calling {}", self.name);

@@ -1,13 +1,13 @@
 //! Tensors in the CPU's memory, with shapes known only at run time.
 
 use crate::error::TvmError;
-use crate::ffi::{self, Element, Object};
+use crate::ffi::{Element, TensorObject};
 
 /// A tensor: memory of ours that TVM reads and writes in place, or a result of TVM's read in place.
 ///
 /// Elements are row-major without gaps.
 #[derive(Debug)]
-pub struct Tensor(pub(crate) Object);
+pub struct Tensor(pub(crate) TensorObject);
 
 impl Tensor {
     /// A new tensor of zeroes.
@@ -15,7 +15,7 @@ impl Tensor {
     /// # Errors
     /// [`TvmError::NotLinked`], [`TvmError::TooLarge`].
     pub fn zeros<T: Element>(shape: &[usize]) -> Result<Self, TvmError> {
-        ffi::host_tensor::<T>(shape).map(Self)
+        TensorObject::zeros::<T>(shape).map(Self)
     }
 
     /// A new tensor with a copy of these elements.
@@ -31,7 +31,7 @@ impl Tensor {
     /// The extents as TVM keeps them.
     #[must_use]
     pub fn extents(&self) -> &[i64] {
-        ffi::tensor_extents(&self.0)
+        self.0.extents()
     }
 
     /// The shape.
@@ -40,10 +40,33 @@ impl Tensor {
         self.extents().iter().map(|&extent| usize::try_from(extent).unwrap_or(0)).collect()
     }
 
+    /// Gives a tensor made by [`Tensor::zeros`] another shape, of as many axes, over the start of the
+    /// memory it was made with: one buffer for batches and texts of every size.
+    ///
+    /// # Errors
+    /// [`TvmError::Shape`] for another number of axes or more elements than the memory holds,
+    /// [`TvmError::Shared`] as in [`Tensor::as_mut_slice`].
+    pub fn set_shape(&mut self, shape: &[usize]) -> Result<(), TvmError> {
+        self.0.set_shape(shape)
+    }
+
+    /// Whether something else refers to this tensor, too: a result, or TVM. A virtual machine keeps
+    /// what it returned last until it returns something else.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        !self.0.object().is_unique()
+    }
+
+    /// Whether both refer to one tensor.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.object().as_ptr() == other.0.object().as_ptr()
+    }
+
     /// The element type's name, such as `float32`.
     #[must_use]
     pub fn dtype(&self) -> String {
-        ffi::tensor_dtype(&self.0).map_or_else(String::new, |dtype| dtype.to_string())
+        self.0.dtype().map_or_else(String::new, |dtype| dtype.to_string())
     }
 
     /// All elements, in place.
@@ -51,16 +74,15 @@ impl Tensor {
     /// # Errors
     /// [`TvmError::Dtype`], [`TvmError::Layout`].
     pub fn as_slice<T: Element>(&self) -> Result<&[T], TvmError> {
-        ffi::tensor_slice(&self.0)
+        self.0.slice()
     }
 
     /// All elements for writing, in place.
     ///
     /// # Errors
-    /// Those of [`Tensor::as_slice`], and [`TvmError::Shared`] while a result of a call still refers
-    /// to this tensor.
+    /// Those of [`Tensor::as_slice`], and [`TvmError::Shared`] while [`Tensor::is_shared`].
     pub fn as_mut_slice<T: Element>(&mut self) -> Result<&mut [T], TvmError> {
-        ffi::tensor_slice_mut(&mut self.0)
+        self.0.slice_mut()
     }
 
     /// Overwrites all elements.

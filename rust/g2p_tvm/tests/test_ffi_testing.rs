@@ -24,9 +24,12 @@ fn a_result_that_is_the_argument_keeps_it_from_being_written() {
         same.as_slice::<f32>().unwrap().as_ptr(),
         tensor.as_slice::<f32>().unwrap().as_ptr()
     );
+    assert!(tensor.is_shared() && tensor.is_same(&same));
     assert_eq!(tensor.write(&[3.0_f32, 4.0]), Err(TvmError::Shared));
+    assert_eq!(tensor.set_shape(&[1]), Err(TvmError::Shared));
     assert_eq!(same.as_slice::<f32>().unwrap(), [1.0, 2.0]);
     drop(same);
+    assert!(!tensor.is_shared());
     tensor.write(&[3.0_f32, 4.0]).unwrap();
 }
 

@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use charsiug2p_g2p_tvm::{ensure_linked, TvmModule};
-use charsiug2p_g2p_tvm::{Argument, DeviceConfig, Function, Tensor, TvmError, DEFAULT_ENTRY};
+use charsiug2p_g2p_tvm::{
+    Argument, DeviceConfig, Float16, Function, Tensor, TvmError, DEFAULT_ENTRY,
+};
 
 #[test]
 fn the_linked_version_is_the_one_this_crate_knows() {
@@ -72,6 +74,39 @@ fn tensor_access_is_checked() {
         assert!(tensor.expect_shape("x", shape).is_err());
     }
     assert_eq!(tensor.as_slice::<i32>().unwrap(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_tensor_takes_every_shape_its_memory_holds() {
+    let mut tensor = Tensor::from_slice(&[2, 3], &[1_i32, 2, 3, 4, 5, 6]).unwrap();
+    for (shape, expected) in [
+        (&[3, 2][..], &[1, 2, 3, 4, 5, 6][..]),
+        (&[1, 4], &[1, 2, 3, 4]),
+        (&[5, 0], &[]),
+        (&[6, 1], &[1, 2, 3, 4, 5, 6]),
+        (&[2, 2], &[1, 2, 3, 4]),
+    ] {
+        tensor.set_shape(shape).unwrap();
+        assert_eq!(tensor.shape(), shape);
+        assert_eq!(tensor.as_slice::<i32>().unwrap(), expected);
+    }
+    assert_eq!(tensor.row::<i32>(&[1]).unwrap(), [3, 4]);
+    for shape in [&[7, 1][..], &[6], &[1, 2, 3], &[], &[usize::MAX, 2], &[usize::MAX, 0]] {
+        let error = tensor.set_shape(shape).unwrap_err();
+        let what = "the new shape of a tensor".to_owned();
+        let (expected, found) = (vec![2, 2], shape.to_vec());
+        assert_eq!(error, TvmError::Shape { what, expected, found });
+    }
+    assert_eq!(tensor.shape(), [2, 2]);
+}
+
+#[test]
+fn halves_are_memory_of_two_bytes_each() {
+    let tensor = Tensor::zeros::<Float16>(&[3, 5]).unwrap();
+    assert_eq!(tensor.dtype(), "float16");
+    assert_eq!(tensor.as_slice::<Float16>().unwrap(), [Float16(0); 15]);
+    assert!(matches!(tensor.as_slice::<f32>(), Err(TvmError::Dtype { .. })));
+    assert!(tensor.is_same(&tensor) && !tensor.is_shared());
 }
 
 #[test]

@@ -1,21 +1,20 @@
 //! The memory of tensors: ours given to TVM, and TVM's read in place.
 
+use std::alloc::{alloc_zeroed, dealloc, Layout};
 use std::ptr::{self, NonNull};
 
-use super::{
-    check_linked, raised, DlDevice, DlManagedTensor, DlTensor, Dtype, Object,
-    TVMFFITensorFromDLPack,
-};
+use super::layout::{DlDevice, DlManagedTensor, DlTensor, Dtype};
+use super::{check_linked, raised, Object, TVMFFITensorFromDLPack};
 use crate::error::TvmError;
 
 /// Bytes; what TVM's own allocators align to and its kernels may assume.
-const BLOCK: usize = 64;
-const ALIGNMENT: i32 = 64;
+const ALIGNMENT: u8 = 64;
 
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
     impl Sealed for i32 {}
+    impl Sealed for super::Float16 {}
 }
 
 /// A type that tensors of this crate can hold: every bit pattern is valid, and zeroes are zero.
@@ -36,77 +35,182 @@ impl Element for i32 {
     const NAME: &'static str = "int32";
 }
 
-#[repr(C, align(64))]
-#[derive(Clone, Copy)]
-struct Block([u8; BLOCK]);
+/// The bits of an IEEE half; only compiled functions compute with them.
+#[repr(transparent)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Float16(pub u16);
 
-/// A tensor's memory, owned by the tensor object through its deleter.
+impl Element for Float16 {
+    const DTYPE: Dtype = Dtype { code: 2, bits: 16, lanes: 1 };
+    const NAME: &'static str = "float16";
+}
+
+/// Zeroed memory of the C library's. Pages that nobody writes to never become resident, which
+/// an alignment of 64 asked of the allocator would spoil: then they are cleared by hand.
+struct Memory {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Memory {
+    fn zeroed(bytes: usize) -> Option<Self> {
+        let layout = Layout::from_size_align(bytes.checked_add(ALIGNMENT.into())?, 8).ok()?;
+        // SAFETY: the size is not zero.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        Some(Self { start, layout })
+    }
+
+    /// The first aligned byte; as many as asked for follow.
+    fn aligned(&self) -> *mut u8 {
+        let start = self.start.as_ptr();
+        start.wrapping_add(start.addr().wrapping_neg() % usize::from(ALIGNMENT))
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, and freed once.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+    }
+}
+
+/// A tensor's memory and shape, owned by the tensor object through its deleter.
 struct HostStorage {
     managed: DlManagedTensor,
-    _blocks: Vec<Block>,
+    _memory: Memory,
     _shape: Box<[i64]>,
 }
 
 unsafe extern "C" fn free_host_storage(managed: *mut DlManagedTensor) {
-    // SAFETY: called once, by the last reference's end, with the tensor that `host_tensor` made:
-    // its context is a box of this type.
+    // SAFETY: called once, by the last reference's end, with the tensor that `zeros` made: its
+    // context is a box of this type.
     drop(unsafe { Box::from_raw((*managed).context.cast::<HostStorage>()) });
 }
 
-/// A zeroed tensor in memory of ours, aligned as TVM's own.
-pub fn host_tensor<T: Element>(shape: &[usize]) -> Result<Object, TvmError> {
-    check_linked()?;
-    let too_large = || TvmError::TooLarge(shape.to_vec());
-    let bytes = shape
-        .iter()
-        .try_fold(size_of::<T>(), |bytes, &extent| bytes.checked_mul(extent))
-        .filter(|&bytes| bytes < isize::MAX as usize - BLOCK)
-        .ok_or_else(too_large)?;
-    let mut extents = shape
-        .iter()
-        .map(|&extent| i64::try_from(extent))
-        .collect::<Result<Box<[i64]>, _>>()
-        .map_err(|_| too_large())?;
-    let mut blocks = Vec::new();
-    let count = bytes.div_ceil(BLOCK);
-    blocks.try_reserve_exact(count).map_err(|_| too_large())?;
-    blocks.resize(count, Block([0; BLOCK]));
-    let tensor = DlTensor {
-        data: blocks.as_mut_ptr().cast(),
-        device: DlDevice { kind: 1, id: 0 },
-        ndim: i32::try_from(shape.len()).map_err(|_| too_large())?,
-        dtype: T::DTYPE,
-        shape: extents.as_mut_ptr(),
-        strides: ptr::null_mut(),
-        byte_offset: 0,
-    };
-    let managed =
-        DlManagedTensor { tensor, context: ptr::null_mut(), deleter: Some(free_host_storage) };
-    let storage =
-        Box::into_raw(Box::new(HostStorage { managed, _blocks: blocks, _shape: extents }));
-    let mut out = ptr::null_mut();
-    // SAFETY: `storage` is a live box, and its context is set before TVM can call the deleter.
-    let status = unsafe {
-        (*storage).managed.context = storage.cast();
-        let managed = &raw mut (*storage).managed;
-        TVMFFITensorFromDLPack(managed, ALIGNMENT, 1, &raw mut out)
-    };
-    if status != 0 {
-        // SAFETY: TVM takes the storage over only when it succeeds.
-        drop(unsafe { Box::from_raw(storage) });
-        return Err(raised(status, &"wrapping a tensor"));
+/// A reference to a tensor object, and what is known of its memory.
+#[derive(Debug)]
+pub struct TensorObject {
+    object: Object,
+    /// Elements that the memory holds; none for TVM's own memory, whose end nobody tells.
+    capacity: Option<usize>,
+}
+
+impl From<Object> for TensorObject {
+    fn from(object: Object) -> Self {
+        Self { object, capacity: None }
     }
-    Object::from_owned(out).ok_or(TvmError::Layout("TVM made no tensor of it"))
 }
 
-/// The extents of a tensor object; none of anything else.
-pub fn tensor_extents(object: &Object) -> &[i64] {
-    object.dl_tensor().map_or(&[], extents)
+impl TensorObject {
+    /// A zeroed tensor in memory of ours, aligned as TVM's own.
+    pub fn zeros<T: Element>(shape: &[usize]) -> Result<Self, TvmError> {
+        check_linked()?;
+        let too_large = || TvmError::TooLarge(shape.to_vec());
+        let capacity = count(shape).ok_or_else(too_large)?;
+        let memory =
+            capacity.checked_mul(size_of::<T>()).and_then(Memory::zeroed).ok_or_else(too_large)?;
+        let mut extents = shape
+            .iter()
+            .map(|&extent| i64::try_from(extent))
+            .collect::<Result<Box<[i64]>, _>>()
+            .map_err(|_| too_large())?;
+        let tensor = DlTensor {
+            data: memory.aligned().cast(),
+            device: DlDevice { kind: 1, id: 0 },
+            ndim: i32::try_from(shape.len()).map_err(|_| too_large())?,
+            dtype: T::DTYPE,
+            shape: extents.as_mut_ptr(),
+            strides: ptr::null_mut(),
+            byte_offset: 0,
+        };
+        let managed =
+            DlManagedTensor { tensor, context: ptr::null_mut(), deleter: Some(free_host_storage) };
+        let storage =
+            Box::into_raw(Box::new(HostStorage { managed, _memory: memory, _shape: extents }));
+        let mut out = ptr::null_mut();
+        // SAFETY: `storage` is a live box, and its context is set before TVM can call the deleter.
+        let status = unsafe {
+            (*storage).managed.context = storage.cast();
+            let managed = &raw mut (*storage).managed;
+            TVMFFITensorFromDLPack(managed, ALIGNMENT.into(), 1, &raw mut out)
+        };
+        if status != 0 {
+            // SAFETY: TVM takes the storage over only when it succeeds.
+            drop(unsafe { Box::from_raw(storage) });
+            return Err(raised(status, &"wrapping a tensor"));
+        }
+        let object = Object::from_owned(out).ok_or(TvmError::Layout("TVM made no tensor of it"))?;
+        Ok(Self { object, capacity: Some(capacity) })
+    }
+
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// None for what is no tensor.
+    pub fn extents(&self) -> &[i64] {
+        self.object.dl_tensor().map_or(&[], extents)
+    }
+
+    pub fn dtype(&self) -> Option<Dtype> {
+        self.object.dl_tensor().map(|tensor| tensor.dtype)
+    }
+
+    /// Gives the tensor another shape of as many axes, over the start of the same memory.
+    pub fn set_shape(&mut self, shape: &[usize]) -> Result<(), TvmError> {
+        if !self.object.is_unique() {
+            return Err(TvmError::Shared);
+        }
+        let tensor = self.object.dl_tensor().ok_or(TvmError::Layout("it is no tensor"))?;
+        let fits = self.capacity.is_some_and(|all| count(shape).is_some_and(|count| count <= all))
+            && extents(tensor).len() == shape.len()
+            && shape.iter().all(|&extent| i64::try_from(extent).is_ok());
+        if !fits {
+            return Err(TvmError::Shape {
+                what: "the new shape of a tensor".to_owned(),
+                expected: extents(tensor).iter().map(|&e| e.try_into().unwrap_or(0)).collect(),
+                found: shape.to_vec(),
+            });
+        }
+        let mut stride = 1;
+        for (at, &extent) in shape.iter().enumerate().rev() {
+            let extent = i64::try_from(extent).unwrap_or(i64::MAX);
+            // SAFETY: the tensor has as many extents, and strides unless there are none at all, in
+            // memory of its own; nobody else refers to it, and `self` is borrowed exclusively.
+            unsafe {
+                tensor.shape.add(at).write(extent);
+                if !tensor.strides.is_null() {
+                    tensor.strides.add(at).write(stride);
+                }
+            }
+            stride = stride.saturating_mul(extent);
+        }
+        Ok(())
+    }
+
+    /// The elements of a CPU tensor in row-major order, in place.
+    pub fn slice<T: Element>(&self) -> Result<&[T], TvmError> {
+        let (data, count) = elements::<T>(&self.object)?;
+        // SAFETY: checked above; the memory lives as long as the object, and only `slice_mut`
+        // (which needs the only reference) and running functions write to it.
+        Ok(unsafe { std::slice::from_raw_parts(data, count) })
+    }
+
+    /// The same for writing; refused while anything else holds the tensor.
+    pub fn slice_mut<T: Element>(&mut self) -> Result<&mut [T], TvmError> {
+        if !self.object.is_unique() {
+            return Err(TvmError::Shared);
+        }
+        let (data, count) = elements::<T>(&self.object)?;
+        // SAFETY: as above, and the only reference is borrowed exclusively: a result that shares
+        // the memory would hold another one.
+        Ok(unsafe { std::slice::from_raw_parts_mut(data, count) })
+    }
 }
 
-/// The element type of a tensor object.
-pub fn tensor_dtype(object: &Object) -> Option<Dtype> {
-    object.dl_tensor().map(|tensor| tensor.dtype)
+/// Elements of a shape; none if they cannot be counted.
+fn count(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1_usize, |count, &extent| count.checked_mul(extent))
 }
 
 fn extents(tensor: &DlTensor) -> &[i64] {
@@ -151,23 +255,4 @@ fn elements<T: Element>(object: &Object) -> Result<(*mut T, usize), TvmError> {
         return Err(TvmError::Layout("its memory is null or not aligned"));
     }
     Ok((data, count))
-}
-
-/// The elements of a CPU tensor in row-major order, in place.
-pub fn tensor_slice<T: Element>(object: &Object) -> Result<&[T], TvmError> {
-    let (data, count) = elements::<T>(object)?;
-    // SAFETY: checked above; the memory lives as long as the object, and only `tensor_slice_mut`
-    // (which needs the only reference) and running functions write to it.
-    Ok(unsafe { std::slice::from_raw_parts(data, count) })
-}
-
-/// The same for writing; refused while anything else holds the tensor.
-pub fn tensor_slice_mut<T: Element>(object: &mut Object) -> Result<&mut [T], TvmError> {
-    if !object.is_unique() {
-        return Err(TvmError::Shared);
-    }
-    let (data, count) = elements::<T>(object)?;
-    // SAFETY: as above, and the only reference is borrowed exclusively: a result that shares the
-    // memory would hold another one.
-    Ok(unsafe { std::slice::from_raw_parts_mut(data, count) })
 }
