@@ -1,0 +1,14 @@
+"""Where the commands print to."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+FILE_WIDTH = 120
+"""Characters of a line when the output is no terminal and has no width of its own."""
+
+
+def terminal() -> Console:
+    """A console whose tables are whole in a file, too."""
+    console = Console()
+    return console if console.is_terminal else Console(width=FILE_WIDTH)

@@ -1,0 +1,77 @@
+"""The child's side of a peer: one JSON request a line on standard input, one JSON answer a line on standard output.
+
+``{"do": "load", …}`` makes the engine and answers ``{"facts": {…}}``. ``{"do": "pass", "batches": [[text, …], …],
+"warmup": n}`` runs the first ``n`` batches untimed and then every batch timed, and answers ``{"batches": [{"ns": …,
+"token_ids": [[…], …], "texts": […]}, …]}``. What fails answers ``{"error": "…"}``. Parent: ``benchmarks.processes``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, Protocol
+
+EOS_ID = 1
+BYTE_OFFSET = 3
+BYTES = 256
+
+
+class Engine(Protocol):
+    """One way to run a G2P model."""
+
+    facts: dict[str, str]
+    """Versions and settings, for the table."""
+
+    def run(self, texts: list[str]) -> list[list[int]]:
+        """Generated ids of every text of a batch, without the start token, cut behind the end token."""
+        ...
+
+
+def encode(text: str) -> list[int]:
+    """ByT5's ids of the text's UTF-8 bytes; CharsiuG2P's format has no end token."""
+    return [byte + BYTE_OFFSET for byte in text.encode()]
+
+
+def decode(ids: list[int]) -> str:
+    """The text of generated ids; special ids and incomplete UTF-8 are dropped."""
+    data = bytes(token - BYTE_OFFSET for token in ids if BYTE_OFFSET <= token < BYTE_OFFSET + BYTES)
+    return data.decode("utf-8", errors="ignore")
+
+
+def timed_pass(engine: Engine, batches: list[list[str]], warmup: int) -> list[dict[str, Any]]:
+    """Monotonic nanoseconds from text to ids and text, and the answers, batch by batch."""
+    for texts in batches[:warmup]:
+        engine.run(texts)
+    results = []
+    for texts in batches:
+        began = time.perf_counter_ns()
+        token_ids = engine.run(texts)
+        answers = [decode(ids) for ids in token_ids]
+        taken = time.perf_counter_ns() - began
+        results.append({"ns": taken, "token_ids": token_ids, "texts": answers})
+    return results
+
+
+def serve(load: Callable[[dict[str, Any]], Engine]) -> None:
+    """Answer requests until standard input ends, which it also does when the parent dies."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print; only answers may reach the parent
+    engine: Engine | None = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if request["do"] == "load":
+                engine = load(request)
+                answer: dict[str, Any] = {"facts": engine.facts}
+            else:
+                assert engine is not None, "a pass was asked for before the engine was loaded"
+                answer = {"batches": timed_pass(engine, request["batches"], request["warmup"])}
+        except Exception as error:  # any failure of a library is an answer, not the end of the conversation
+            traceback.print_exc()
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
