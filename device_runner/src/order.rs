@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use charsiug2p_g2p_core::Language;
-use charsiug2p_g2p_pipeline::{ModelConfig, ProbeOptions};
+use charsiug2p_g2p_pipeline::{group_by_length, CacheDtype, ModelConfig, Precision, ProbeOptions};
 use charsiug2p_g2p_tvm::SystemLibPrefixes;
 use serde::Deserialize;
 
@@ -56,6 +56,11 @@ pub struct OrderModel {
     pub eos_token_id: i32,
     #[serde(default)]
     pub self_cache_shape: Option<Vec<usize>>,
+    #[serde(default)]
+    pub self_cache_dtype: CacheDtype,
+    /// Part of the schema; the runner runs all precisions alike.
+    #[serde(default, rename = "precision")]
+    pub _precision: Precision,
     #[serde(default = "yes")]
     pub prompt_space: bool,
 }
@@ -108,7 +113,7 @@ pub struct PlannedModel {
     pub config: ModelConfig,
 }
 
-/// Consecutive items of one model, at most its batch size.
+/// Items of one model with prompts of like lengths, at most its batch size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// Index into [`Plan::models`].
@@ -210,6 +215,7 @@ fn plan_models(models: Vec<OrderModel>) -> Result<Vec<PlannedModel>, Failure> {
             decoder_start_token_id: model.decoder_start_token_id,
             eos_token_id: model.eos_token_id,
             self_cache_shape: model.self_cache_shape.clone(),
+            self_cache_dtype: model.self_cache_dtype,
             prompt_space: model.prompt_space,
         };
         config.check(model.use_kv_cache).map_err(|error| refuse(error.to_string()))?;
@@ -218,9 +224,10 @@ fn plan_models(models: Vec<OrderModel>) -> Result<Vec<PlannedModel>, Failure> {
     Ok(planned)
 }
 
+/// Batches of the first model's items, then of the next one's.
 fn plan_batches(items: &[WorkItem], models: &[PlannedModel]) -> Result<Vec<Batch>, Failure> {
     let mut ids = BTreeSet::new();
-    let mut batches: Vec<Batch> = Vec::new();
+    let mut prompts: Vec<Vec<(&str, String)>> = models.iter().map(|_| Vec::new()).collect();
     for item in items {
         let refuse = |reason: String| Failure::usage(reason).of_item(&item.id);
         if item.id.is_empty() {
@@ -238,19 +245,75 @@ fn plan_batches(items: &[WorkItem], models: &[PlannedModel]) -> Result<Vec<Batch
                 known.join(", ")
             )));
         };
-        let config = &models[model].config;
         let prompt = Language::new(&item.language, None)
-            .and_then(|language| config.prompt_format().prompt(&language, &item.word))
+            .and_then(|code| models[model].config.prompt_format().prompt(&code, &item.word))
             .map_err(|error| refuse(format!("item {:?}: {error}", item.id)))?;
-        match batches.last_mut() {
-            Some(batch) if batch.model == model && batch.items.len() < config.batch_size => {
-                batch.items.push(item.id.clone());
-                batch.prompts.push(prompt);
-            }
-            _ => {
-                batches.push(Batch { model, items: vec![item.id.clone()], prompts: vec![prompt] });
-            }
+        prompts[model].push((&item.id, prompt));
+    }
+    let mut batches = Vec::new();
+    for (model, prompts) in prompts.into_iter().enumerate() {
+        let lengths: Vec<usize> = prompts.iter().map(|(_, prompt)| prompt.len()).collect();
+        for group in group_by_length(&lengths, models[model].config.batch_size) {
+            let (items, prompts) = group
+                .into_iter()
+                .map(|index| (prompts[index].0.to_owned(), prompts[index].1.clone()))
+                .unzip();
+            batches.push(Batch { model, items, prompts });
         }
     }
     Ok(batches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Items `0..n` for models of these batch sizes, in turn, with words of these lengths.
+    fn batches(batch_sizes: &[usize], lengths: &[usize]) -> Vec<(usize, Vec<String>)> {
+        let models: Vec<_> = batch_sizes
+            .iter()
+            .enumerate()
+            .map(|(at, batch_size)| {
+                serde_json::json!({"name": format!("m{at}"), "use_kv_cache": false,
+                    "prefixes": {"encoder": "e_", "decoder": "d_"}, "batch_size": batch_size,
+                    "max_input_bytes": 64, "max_output_len": 8, "vocab_size": 384})
+            })
+            .collect();
+        let items: Vec<_> = lengths
+            .iter()
+            .enumerate()
+            .map(|(at, &length)| {
+                serde_json::json!({"id": at.to_string(), "model": format!("m{}", at % models.len()),
+                    "language": "eng-us", "word": "a".repeat(length)})
+            })
+            .collect();
+        let order = serde_json::json!({"order_id": "o", "archive_sha256": "unknown",
+            "models": models, "items": items});
+        let plan = parse(order.to_string().as_bytes()).unwrap().plan("unknown").unwrap();
+        for batch in &plan.batches {
+            for (id, prompt) in batch.items.iter().zip(&batch.prompts) {
+                let length = lengths[id.parse::<usize>().unwrap()];
+                assert_eq!(*prompt, format!("<eng-us>: {}", "a".repeat(length)));
+            }
+        }
+        plan.batches.into_iter().map(|batch| (batch.model, batch.items)).collect()
+    }
+
+    fn ids(batches: Vec<(usize, Vec<String>)>) -> Vec<(usize, String)> {
+        batches.into_iter().map(|(model, items)| (model, items.join(" "))).collect()
+    }
+
+    #[test]
+    fn items_of_like_lengths_share_a_batch_under_their_own_ids() {
+        let batches = ids(batches(&[3], &[5, 1, 5, 2, 9, 1, 5]));
+        let expected = ["1 5 3", "0 2 6", "4"].map(|ids| (0, ids.to_owned()));
+        assert_eq!(batches, expected);
+    }
+
+    #[test]
+    fn single_items_keep_their_order_and_models_do_not_mix() {
+        let batches = ids(batches(&[1, 2], &[5, 5, 1, 4, 3, 9]));
+        let expected = [(0, "0"), (0, "2"), (0, "4"), (1, "3 1"), (1, "5")];
+        assert_eq!(batches, expected.map(|(model, ids)| (model, ids.to_owned())));
+    }
 }

@@ -69,7 +69,8 @@ fn order() -> Value {
             "prefixes": {"encoder": "none_e_", "decoder_prefill": "none_p_", "decoder_step": "none_s_"},
             "batch_size": 2, "max_input_bytes": 20, "max_output_len": 8, "vocab_size": 384,
             "decoder_start_token_id": 0, "eos_token_id": 1,
-            "self_cache_shape": [1, 2, 2, 8, 16], "prompt_space": true
+            "self_cache_shape": [2, 8, 16], "self_cache_dtype": "float16", "precision": "fp16",
+            "prompt_space": true
         }],
         "items": [{"id": "i1", "model": "g2p", "language": "eng-us", "word": "Char"}],
         "warmup": 1, "repetitions": 2, "threads": 1, "probe": null
@@ -177,8 +178,10 @@ fn impossible_numbers_are_refused() {
         ("/models/0/vocab_size", json!(0)),
         ("/models/0/eos_token_id", json!(384)),
         ("/models/0/self_cache_shape", json!(null)),
-        ("/models/0/self_cache_shape", json!([1, 2, 3, 8, 16])),
-        ("/models/0/self_cache_shape", json!([4_000_000_000_000_u64, 2, 2, 8, 16])),
+        ("/models/0/self_cache_shape", json!([3, 8, 16])),
+        ("/models/0/self_cache_shape", json!([2, 4_000_000_000_000_u64, 8, 16])),
+        ("/models/0/self_cache_dtype", json!("float64")),
+        ("/models/0/precision", json!("fp8")),
         ("/models/0/max_output_len", json!(4_000_000_000_000_u64)),
         ("/models/0/max_input_bytes", json!(4_000_000_000_000_u64)),
         ("/models/0/kind", json!("vision")),
@@ -266,6 +269,8 @@ fn real_order() -> Value {
         "decoder_start_token_id",
         "eos_token_id",
         "self_cache_shape",
+        "self_cache_dtype",
+        "precision",
         "prompt_space",
     ] {
         model[key] = metadata[key].clone();

@@ -109,9 +109,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         .map_err(usage)?;
 
     let mut session = Session::from_metadata(&metadata).map_err(failure)?;
-    let batch = metadata.batch_size;
+    // Answers come as soon as they can, and batches find words of like lengths among so many.
+    let window = if metadata.batch_size == 1 { 1 } else { metadata.batch_size * 32 };
     let mut output = io::stdout().lock();
-    for (words, prompts) in words.chunks(batch).zip(prompts.chunks(batch)) {
+    for (words, prompts) in words.chunks(window).zip(prompts.chunks(window)) {
         let answers = session.run_all(prompts).map_err(failure)?;
         for (word, answer) in words.iter().zip(answers) {
             match writeln!(output, "{word}\t{}", answer.text) {

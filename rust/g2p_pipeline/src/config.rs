@@ -1,9 +1,10 @@
 //! The sizes a session needs, wherever they come from.
 
 use charsiug2p_g2p_core::PromptFormat;
+use serde::Deserialize;
 use thiserror::Error;
 
-/// 4 GiB of float32.
+/// 4 GiB of float32, 2 GiB of float16.
 const MAX_CACHE_ELEMENTS: usize = 1 << 30;
 
 /// A model's sizes that no session could work with.
@@ -36,24 +37,43 @@ pub enum ConfigError {
     #[error("a model with a cache needs self_cache_shape")]
     NoCacheShape,
     /// A cache whose shape contradicts the other sizes.
-    #[error(
-        "self_cache_shape {found:?} is not [layers, 2, batch_size {batch_size}, max_output_len \
-         {max_output_len}, heads * d_kv]"
-    )]
+    #[error("self_cache_shape {found:?} does not begin with batch_size {batch_size}, or is empty")]
     CacheShape {
         /// The shape given.
         found: Vec<usize>,
         /// Words a batch.
         batch_size: usize,
-        /// Tokens a word.
-        max_output_len: usize,
     },
+}
+
+/// What a cache holds. Its elements are compiled functions' business alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheDtype {
+    /// Four bytes each.
+    #[default]
+    Float32,
+    /// Two bytes each.
+    Float16,
+}
+
+/// How a model was compiled, for whoever reads its metadata; decoding does not depend on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Weights and arithmetic in float32.
+    #[default]
+    Fp32,
+    /// Weights in float16.
+    Fp16,
+    /// Weights in int8.
+    Int8,
 }
 
 /// Sizes and special tokens of a compiled G2P model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelConfig {
-    /// Rows of every tensor; the archive is compiled for exactly this many.
+    /// Words decoded together at most; the archive is compiled for exactly this many.
     pub batch_size: usize,
     /// Bytes of prompt at most.
     pub max_input_bytes: usize,
@@ -65,8 +85,10 @@ pub struct ModelConfig {
     pub decoder_start_token_id: i32,
     /// Token that ends an output.
     pub eos_token_id: i32,
-    /// `[decoder layers, 2, batch, max_output_len, heads * d_kv]`; none without a cache.
+    /// Shape of the cache, whose first extent is the batch size; none without a cache.
     pub self_cache_shape: Option<Vec<usize>>,
+    /// What the cache holds.
+    pub self_cache_dtype: CacheDtype,
     /// Whether a space follows the prompt's colon.
     pub prompt_space: bool,
 }
@@ -109,20 +131,15 @@ impl ModelConfig {
             return Ok(());
         }
         let shape = self.self_cache_shape.as_deref().ok_or(ConfigError::NoCacheShape)?;
-        let fits = matches!(shape, &[layers, 2, batch, length, width]
-            if layers > 0 && width > 0 && batch == self.batch_size && length == self.max_output_len);
         let elements = shape.iter().fold(1, |count: usize, &extent| count.saturating_mul(extent));
         if elements > MAX_CACHE_ELEMENTS {
             let name = "the number of elements of self_cache_shape";
             Err(ConfigError::TooLarge { name, size: elements, limit: MAX_CACHE_ELEMENTS })
-        } else if fits {
+        } else if shape.first() == Some(&self.batch_size) && elements > 0 {
             Ok(())
         } else {
-            Err(ConfigError::CacheShape {
-                found: shape.to_vec(),
-                batch_size: self.batch_size,
-                max_output_len: self.max_output_len,
-            })
+            let (found, batch_size) = (shape.to_vec(), self.batch_size);
+            Err(ConfigError::CacheShape { found, batch_size })
         }
     }
 }

@@ -42,4 +42,28 @@ pub enum PipelineError {
         /// NaN or an infinity, as text.
         value: String,
     },
+    /// A token that is none.
+    #[error(
+        "step {step} for {prompt:?} answered token {token}, outside the vocabulary of {vocab_size}"
+    )]
+    NoToken {
+        /// The decoding step.
+        step: usize,
+        /// The prompt.
+        prompt: String,
+        /// The answer.
+        token: i32,
+        /// The model's `vocab_size`.
+        vocab_size: usize,
+    },
+    /// A token that the model's own logits do not favour; looked for where margins are.
+    #[error("step {step} for {prompt:?} answered token {token}, which is not its best logit")]
+    NotBest {
+        /// The decoding step.
+        step: usize,
+        /// The prompt.
+        prompt: String,
+        /// The answer.
+        token: i32,
+    },
 }

@@ -15,12 +15,15 @@
 mod config;
 mod decoder;
 mod error;
+mod greedy;
+mod grouping;
 mod metadata;
 mod resolver;
 mod session;
 
-pub use config::{ConfigError, ModelConfig};
+pub use config::{CacheDtype, ConfigError, ModelConfig, Precision};
 pub use error::PipelineError;
+pub use grouping::group_by_length;
 pub use metadata::SystemLibMetadata;
 pub use resolver::{ArtifactResolver, ResolveError, Resolved, METADATA_FILE};
 pub use session::{BatchResult, ProbeOptions, Session, Timings, WordOutput};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use charsiug2p_g2p_tvm::{SystemLibPrefixes, TvmError};
 use serde::Deserialize;
 
-use crate::config::{ConfigError, ModelConfig};
+use crate::config::{CacheDtype, ConfigError, ModelConfig, Precision};
 
 const fn byt5_vocab_size() -> usize {
     384
@@ -56,6 +56,12 @@ pub struct SystemLibMetadata {
     /// Shape of the cache; needed with one.
     #[serde(default)]
     pub self_cache_shape: Option<Vec<usize>>,
+    /// What the cache holds.
+    #[serde(default)]
+    pub self_cache_dtype: CacheDtype,
+    /// How the model was compiled.
+    #[serde(default)]
+    pub precision: Precision,
     /// Whether a space follows the prompt's colon.
     #[serde(default = "yes")]
     pub prompt_space: bool,
@@ -86,6 +92,7 @@ impl SystemLibMetadata {
             decoder_start_token_id: self.decoder_start_token_id,
             eos_token_id: self.eos_token_id,
             self_cache_shape: self.self_cache_shape.clone(),
+            self_cache_dtype: self.self_cache_dtype,
             prompt_space: self.prompt_space,
         };
         config.check(self.use_kv_cache)?;

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use charsiug2p_g2p_tokenizer::{decode, tokens, PAD};
+use charsiug2p_g2p_tokenizer::{tokens, PAD};
 use charsiug2p_g2p_tvm::{
     Argument, DecoderPrefixes, DeviceConfig, Function, SystemLibPrefixes, Tensor, TvmError,
     TvmModule, DEFAULT_ENTRY,
 };
 
 use crate::config::ModelConfig;
-use crate::decoder::{CachedDecoder, Decoder, Encoded, FullDecoder, Logits};
+use crate::decoder::{CachedDecoder, Decoder, Encoded, FullDecoder};
 use crate::error::PipelineError;
+use crate::greedy;
+use crate::grouping::group_by_length;
 use crate::metadata::SystemLibMetadata;
 
 /// What to keep of the logits besides the tokens.
@@ -65,8 +67,8 @@ pub struct Session {
     decoder: Decoder,
     /// `[B]`: bytes of each prompt.
     lengths: Tensor,
-    /// Encoder inputs `[B, S]` by length, made when first needed.
-    inputs: Vec<Option<Tensor>>,
+    /// `[B, S]` for the S of the batch at hand.
+    input: Tensor,
 }
 
 impl Session {
@@ -101,7 +103,7 @@ impl Session {
         let decoder = match &prefixes.decoder {
             DecoderPrefixes::Full { decoder } => {
                 let function = load(charsiug2p_g2p_tvm::DECODER, decoder)?;
-                Decoder::Full(FullDecoder::new(function, &config))
+                Decoder::Full(FullDecoder::new(function, &config)?)
             }
             DecoderPrefixes::Cached { prefill, step } => {
                 let prefill = load(charsiug2p_g2p_tvm::DECODER_PREFILL, prefill)?;
@@ -110,8 +112,8 @@ impl Session {
             }
         };
         let lengths = Tensor::zeros::<i32>(&[config.batch_size])?;
-        let inputs = (0..config.max_input_bytes).map(|_| None).collect();
-        Ok(Self { config, encoder, decoder, lengths, inputs })
+        let input = Tensor::zeros::<i32>(&[config.batch_size, config.max_input_bytes])?;
+        Ok(Self { config, encoder, decoder, lengths, input })
     }
 
     /// The model's sizes.
@@ -120,7 +122,8 @@ impl Session {
         &self.config
     }
 
-    /// All prompts, in batches of the size the archive is compiled for.
+    /// All prompts, in batches of the size the archive is compiled for; prompts of like lengths share
+    /// a batch, and the outputs are in the order of the prompts.
     ///
     /// # Errors
     /// [`PipelineError`] of the first batch that fails.
@@ -129,14 +132,21 @@ impl Session {
         prompts: &[P],
     ) -> Result<Vec<WordOutput>, PipelineError> {
         let probe = ProbeOptions::default();
-        let mut outputs = Vec::with_capacity(prompts.len());
-        for batch in prompts.chunks(self.config.batch_size) {
-            outputs.extend(self.run(batch, &probe)?.outputs);
+        let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.as_ref().len()).collect();
+        let mut outputs: Vec<Option<WordOutput>> = prompts.iter().map(|_| None).collect();
+        for group in group_by_length(&lengths, self.config.batch_size) {
+            let batch: Vec<&str> = group.iter().map(|&index| prompts[index].as_ref()).collect();
+            for (index, output) in group.into_iter().zip(self.run(&batch, &probe)?.outputs) {
+                outputs[index] = Some(output);
+            }
         }
-        Ok(outputs)
+        Ok(outputs.into_iter().flatten().collect())
     }
 
-    /// One batch of checked prompts, at most `batch_size`; missing rows repeat the last prompt.
+    /// One batch of checked prompts, at most `batch_size`.
+    ///
+    /// Words are dropped from the decoding as they finish, so that a batch costs little more than
+    /// its words. The encoder repeats the last prompt in missing rows; nothing is decoded of them.
     ///
     /// # Errors
     /// [`PipelineError`].
@@ -150,26 +160,10 @@ impl Session {
         timings.steps.reserve_exact(self.config.max_output_len);
         let hidden = self.encode(prompts, &mut timings)?;
         let encoded = Encoded { hidden: &hidden, lengths: &self.lengths };
-        timings.prefill = self.decoder.begin(&encoded)?;
-
-        let mut rows: Vec<Row> = prompts.iter().map(|_| Row::new(&self.config, probe)).collect();
-        let mut next = vec![self.config.decoder_start_token_id; self.config.batch_size];
-        for position in 0..self.config.max_output_len {
-            let (logits, took) = self.decoder.step(position, &next, &encoded)?;
-            timings.steps.push(took);
-            for (at, row) in rows.iter_mut().enumerate() {
-                next[at] = row
-                    .advance(at, &logits, &self.config, probe)
-                    .map_err(|error| error.describe(position, prompts[at].as_ref()))?;
-            }
-            if rows.iter().all(|row| row.finished) {
-                break;
-            }
-            // Rows without a prompt repeat the last one, so that they cost what a full batch costs.
-            let last = next[rows.len() - 1];
-            next[rows.len()..].fill(last);
-        }
-        let outputs = rows.into_iter().map(Row::into_output).collect();
+        let (mut decoding, prefill) = self.decoder.begin(encoded)?;
+        timings.prefill = prefill;
+        let outputs =
+            greedy::decode(&mut decoding, prompts, &self.config, probe, &mut timings.steps)?;
         timings.total = started.elapsed();
         Ok(BatchResult { outputs, timings })
     }
@@ -192,11 +186,9 @@ impl Session {
         }
         let row = |at: usize| prompts.get(at).unwrap_or(last).as_ref();
         let longest = prompts.iter().map(|prompt| prompt.as_ref().len()).max().unwrap_or(1);
-        let input = match &mut self.inputs[longest - 1] {
-            Some(input) => input,
-            empty => empty.insert(Tensor::zeros::<i32>(&[batch_size, longest])?),
-        };
-        for (at, cells) in input.as_mut_slice::<i32>()?.chunks_exact_mut(longest).enumerate() {
+        self.input.set_shape(&[batch_size, longest])?;
+        let cells = self.input.as_mut_slice::<i32>()?;
+        for (at, cells) in cells.chunks_exact_mut(longest).enumerate() {
             let ids = tokens(row(at)).chain(std::iter::repeat(PAD));
             cells.iter_mut().zip(ids).for_each(|(cell, id)| *cell = id);
         }
@@ -206,135 +198,8 @@ impl Session {
         let started = Instant::now();
         let hidden = self
             .encoder
-            .call_tensor(&[Argument::Tensor(input), Argument::Tensor(&self.lengths)])?;
+            .call_tensor(&[Argument::Tensor(&self.input), Argument::Tensor(&self.lengths)])?;
         timings.encoder = started.elapsed();
         Ok(hidden)
-    }
-}
-
-/// Why a row could not advance, before its prompt is known.
-enum RowError {
-    Tvm(TvmError),
-    NotFinite(f32),
-}
-
-impl RowError {
-    fn describe(self, step: usize, prompt: &str) -> PipelineError {
-        match self {
-            Self::Tvm(error) => PipelineError::Tvm(error),
-            Self::NotFinite(value) => PipelineError::NotFinite {
-                step,
-                prompt: prompt.to_owned(),
-                value: value.to_string(),
-            },
-        }
-    }
-}
-
-/// The output of one prompt while it grows.
-struct Row {
-    token_ids: Vec<i32>,
-    margins: Option<Vec<f32>>,
-    logits: Option<BTreeMap<usize, Vec<f32>>>,
-    finished: bool,
-}
-
-impl Row {
-    fn new(config: &ModelConfig, probe: &ProbeOptions) -> Self {
-        Self {
-            token_ids: Vec::with_capacity(config.max_output_len),
-            margins: probe.margins.then(|| Vec::with_capacity(config.max_output_len)),
-            logits: (!probe.logit_steps.is_empty()).then(BTreeMap::new),
-            finished: false,
-        }
-    }
-
-    /// Takes this step's token; the token to feed next, which is padding after the end.
-    fn advance(
-        &mut self,
-        at: usize,
-        logits: &Logits,
-        config: &ModelConfig,
-        probe: &ProbeOptions,
-    ) -> Result<i32, RowError> {
-        if self.finished {
-            return Ok(PAD);
-        }
-        let logits = logits.row(at).map_err(RowError::Tvm)?;
-        let top = TopTwo::of(logits)?;
-        let step = self.token_ids.len();
-        if let Some(margins) = &mut self.margins {
-            margins.push(top.margin());
-        }
-        let wanted = probe.logit_steps.contains(&step);
-        if let Some(kept) = self.logits.as_mut().filter(|_| wanted) {
-            kept.insert(step, logits.to_vec());
-        }
-        self.token_ids.push(top.index);
-        self.finished = top.index == config.eos_token_id;
-        Ok(if self.finished { PAD } else { top.index })
-    }
-
-    fn into_output(self) -> WordOutput {
-        let text = decode(&self.token_ids);
-        WordOutput { token_ids: self.token_ids, text, margins: self.margins, logits: self.logits }
-    }
-}
-
-/// The best logit (the first of equals, as PyTorch's argmax) and the second best.
-struct TopTwo {
-    index: i32,
-    best: f32,
-    second: f32,
-}
-
-impl TopTwo {
-    fn of(logits: &[f32]) -> Result<Self, RowError> {
-        let mut top = Self { index: 0, best: f32::NEG_INFINITY, second: f32::NEG_INFINITY };
-        for (index, &logit) in (0_i32..).zip(logits) {
-            if !logit.is_finite() {
-                return Err(RowError::NotFinite(logit));
-            }
-            if logit > top.best {
-                top = Self { index, best: logit, second: top.best };
-            } else if logit > top.second {
-                top.second = logit;
-            }
-        }
-        Ok(top)
-    }
-
-    /// Zero for a vocabulary of one, where nothing competes.
-    fn margin(&self) -> f32 {
-        if self.second.is_finite() {
-            self.best - self.second
-        } else {
-            0.0
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn top(logits: &[f32]) -> (i32, f32) {
-        let Ok(top) = TopTwo::of(logits) else { panic!("{logits:?}") };
-        (top.index, top.margin())
-    }
-
-    #[test]
-    fn the_first_of_equal_logits_wins() {
-        assert_eq!(top(&[0.0, 2.0, 2.0, 1.0]), (1, 0.0));
-        assert_eq!(top(&[3.0, 2.0, 2.5]), (0, 0.5));
-        assert_eq!(top(&[-3.0, -2.0, -2.5]), (1, 0.5));
-        assert_eq!(top(&[7.0]), (0, 0.0));
-    }
-
-    #[test]
-    fn logits_that_are_no_numbers_are_errors() {
-        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            assert!(matches!(TopTwo::of(&[0.0, bad]), Err(RowError::NotFinite(_))));
-        }
     }
 }

@@ -68,6 +68,34 @@ fn a_word_does_not_depend_on_its_neighbours() {
     }
 }
 
+/// Every number of rows from a full batch to one, after every other.
+#[test]
+#[cfg_attr(not(g2p_tvm_model), ignore = "set G2P_TVM_SYSTEM_LIB to a model archive")]
+fn a_batch_of_any_size_answers_as_each_word_alone_and_takes_the_longest_words_steps() {
+    let (mut session, prompts) = session();
+    let probe = ProbeOptions { margins: true, logit_steps: vec![0] };
+    let alone: Vec<_> = prompts
+        .iter()
+        .map(|prompt| session.run(&[prompt], &probe).unwrap().outputs.remove(0))
+        .collect();
+    for words in (1..=prompts.len().min(session.config().batch_size)).rev().chain([1]) {
+        for (batch, expected) in prompts.windows(words).zip(alone.windows(words)) {
+            let result = session.run(batch, &probe).unwrap();
+            assert_eq!(result.outputs.len(), words);
+            for (output, expected) in result.outputs.iter().zip(expected) {
+                assert_eq!(output.token_ids, expected.token_ids);
+                assert_eq!(output.text, expected.text);
+                let margins = output.margins.iter().flatten();
+                for (margin, expected) in margins.zip(expected.margins.iter().flatten()) {
+                    assert!((margin - expected).abs() < 0.05, "{margin} {expected}");
+                }
+            }
+            let longest = expected.iter().map(|output| output.token_ids.len()).max().unwrap();
+            assert_eq!(result.timings.steps.len(), longest);
+        }
+    }
+}
+
 #[test]
 #[cfg_attr(not(g2p_tvm_model), ignore = "set G2P_TVM_SYSTEM_LIB to a model archive")]
 fn probes_and_timings_have_the_shape_of_the_output() {

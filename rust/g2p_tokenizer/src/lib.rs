@@ -36,10 +36,10 @@ pub fn tokens(text: &str) -> impl ExactSizeIterator<Item = i32> + '_ {
 /// of well-formed UTF-8, exactly as Python's `bytes.decode("utf-8", errors="ignore")` drops them.
 #[must_use]
 pub fn decode(ids: &[i32]) -> String {
-    let bytes: Vec<u8> = ids
-        .iter()
-        .take_while(|&&id| id != EOS)
-        .filter_map(|id| id.checked_sub(OFFSET).and_then(|byte| u8::try_from(byte).ok()))
-        .collect();
-    bytes.utf8_chunks().map(|chunk| chunk.valid()).collect()
+    let mut bytes = Vec::with_capacity(ids.len());
+    let ids = ids.iter().take_while(|&&id| id != EOS);
+    bytes.extend(ids.filter_map(|id| id.checked_sub(OFFSET).and_then(|id| u8::try_from(id).ok())));
+    String::from_utf8(bytes).unwrap_or_else(|malformed| {
+        malformed.as_bytes().utf8_chunks().map(|chunk| chunk.valid()).collect()
+    })
 }
