@@ -1,0 +1,91 @@
+"""What one core of this machine can do at most: read memory, multiply and add. Measured, not looked up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+
+from benchmarks.machine_kernels import CHAINS, DOTS, STREAMS, build, emit_dot, emit_multiply_add, emit_read
+from harness.compiler.targets import CompileTarget
+
+MEGABYTE = 2**20
+WORKING_SETS = tuple(MEGABYTE << power for power in range(7))
+"""Bytes: 1, 2, 4, … 64 MB, from a core's own cache to beyond the last one."""
+READ_BYTES = 256 * MEGABYTE
+"""Read in one call, so that a call takes milliseconds and its overhead of microseconds does not count."""
+REPEATS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Machine:
+    """``bandwidth``: bytes a second by working set in bytes; ``rates``: multiply-adds a second by kernel."""
+
+    bandwidth: dict[int, float]
+    rates: dict[str, float]
+
+    def rate(self, variant: str, dot: str | None) -> tuple[str, float]:
+        """The kernel that bounds a variant, and its rate: int8 by its dot product, all others by float32."""
+        name = dot if variant == "int8" and dot in self.rates else "float32"
+        assert name is not None
+        return name, self.rates[name]
+
+
+def dot_names(target: CompileTarget) -> list[str]:
+    """The integer dot products that the target's profile says its kernels use and that can be measured here."""
+    profile = target.profile
+    wanted = [getattr(profile, "integer", "pairs"), "pairs"]
+    return [name for name in dict.fromkeys(wanted) if (name, profile.lanes) in DOTS]
+
+
+def measure_machine(target: CompileTarget, tries: int) -> Machine:
+    """The best of ``tries`` on the calling thread, as it is pinned: what disturbs can only make it slower."""
+    lanes = target.profile.lanes
+    rates = {"float32": _rate(_multiply_add(target), CHAINS * lanes * REPEATS, tries)}
+    for name in dot_names(target):
+        macs = CHAINS * lanes * DOTS[name, lanes].per_lane * REPEATS
+        rates[name] = _rate(_dot(target, name), macs, tries)
+    read = build("read", lambda: emit_read(lanes), target)
+    return Machine({size: _rate(_reading(read, lanes, size), READ_BYTES, tries) for size in WORKING_SETS}, rates)
+
+
+def _rate(call: Callable[[], Any], amount: float, tries: int) -> float:
+    """``amount`` per second in the fastest of the calls, the first of which is not counted."""
+    call()
+    taken = []
+    for _ in range(tries):
+        began = time.perf_counter_ns()
+        call()
+        taken.append(time.perf_counter_ns() - began)
+    return amount / min(taken) * 1e9
+
+
+def _reading(read: Any, lanes: int, size: int) -> Callable[[], Any]:
+    x = _tensor(np.ones((size // (4 * STREAMS * lanes), STREAMS * lanes), np.float32))
+    sums, passes = _tensor(np.zeros(STREAMS * lanes, np.float32)), _tensor(np.array([READ_BYTES // size], np.int32))
+    return lambda: read(x, passes, sums)
+
+
+def _multiply_add(target: CompileTarget) -> Callable[[], Any]:
+    lanes = target.profile.lanes
+    kernel = build("multiply_add", lambda: emit_multiply_add(lanes), target)
+    factors = _tensor(np.full((2, lanes), 0.5, np.float32))
+    sums, repeats = _tensor(np.zeros((CHAINS, lanes), np.float32)), _tensor(np.array([REPEATS], np.int32))
+    return lambda: kernel(factors, repeats, sums)
+
+
+def _dot(target: CompileTarget, name: str) -> Callable[[], Any]:
+    lanes = target.profile.lanes
+    dot = DOTS[name, lanes]
+    kernel = build("dot", lambda: emit_dot(lanes, dot), target)
+    x = _tensor(np.full((2, lanes * dot.per_lane), 3, dot.dtype))
+    sums, repeats = _tensor(np.zeros((CHAINS, lanes), np.int32)), _tensor(np.array([REPEATS], np.int32))
+    return lambda: kernel(x, repeats, sums)
+
+
+def _tensor(array: Any) -> Any:
+    return tvm.runtime.tensor(np.ascontiguousarray(array))
