@@ -13,6 +13,7 @@ from harness.models.checkpoints import Checkpoint, resolve_checkpoint
 from harness.models.reference import Reference, ReferenceOptions, reference_outputs
 from harness.models.words import Word
 from harness.native import Runner, build_runner
+from harness.protocol import Precision
 from harness.validate import DEFAULT_TOLERANCE
 
 Variant = Literal["cache", "cacheless"]
@@ -30,6 +31,8 @@ class RunOptions:
     language: str | None = None
     use_kv_cache: bool = True
     """Which variant is timed; parity is judged for both."""
+    precision: Precision = "fp32"
+    """Of the compiled model; the reference is float32 always."""
     threads: int = 1
     warmup: int = 2
     repeat: int = 5
@@ -74,6 +77,7 @@ class CachedMaker:
         request = CompileRequest(
             checkpoint=checkpoint,
             target=options.target,
+            precision=options.precision,
             kv_cache=variant == "cache",
             batch_size=options.batch_size,
             max_input_bytes=options.max_input_bytes,

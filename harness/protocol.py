@@ -16,6 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 SCHEMA_VERSION = 1
 
 
+Precision = Literal["fp32", "fp16", "int8"]
+"""float32; float16 weights multiplied in float32; int8 weights and activations."""
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+
+
 class _Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,7 +49,9 @@ class OrderModel(_Schema):
     decoder_start_token_id: int = 0
     eos_token_id: int = 1
     self_cache_shape: list[int] | None = None
-    """[decoder layers, 2, batch, max_output_len, heads * d_kv]; None without a cache."""
+    """The batch first, the rest is the compiled model's own affair; None without a cache."""
+    self_cache_dtype: Literal["float32", "float16"] = "float32"
+    precision: Precision = "fp32"
     prompt_space: bool = True
 
 

@@ -22,12 +22,17 @@ from harness.compiler.targets import TARGET_NAMES, resolve_target
 from harness.errors import UsageError
 from harness.models.checkpoints import resolve_checkpoint
 from harness.native import RuntimeLibs, build_runtime, link_variables, wheel_library_variables
+from harness.protocol import Precision
 from harness.report.progress import Narrator
 
 TARGET_HELP = f"one of {', '.join(TARGET_NAMES)}; llvm is this machine's CPU"
 CHECKPOINT_HELP = "embedded, random:tiny-8, a folder, or OWNER/NAME on the hub"
 
 CheckpointOption = Annotated[str, typer.Option("--checkpoint", help=CHECKPOINT_HELP)]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option("--precision", help="fp32; fp16: float16 weights, float32 arithmetic; int8: weights and activations"),
+]
 KvCacheOption = Annotated[
     bool, typer.Option("--kv-cache/--no-kv-cache", help="encoder, prefill and step, or encoder and whole decoder")
 ]
@@ -35,6 +40,7 @@ KvCacheOption = Annotated[
 
 @app.command(
     epilog="Examples:\n\n  harness compile --checkpoint embedded --target llvm --output-dir build/host"
+    "\n\n  harness compile --precision int8 --output-dir build/int8"
     "\n\n  harness compile --checkpoint ./my-byt5 --target android-arm64 --no-kv-cache --output-dir build/phone",
 )
 def compile(
@@ -44,6 +50,7 @@ def compile(
         bool, typer.Option("--system-lib/--no-system-lib", help="a static library; the only kind there is")
     ] = True,
     system_lib_prefix: Annotated[str, typer.Option(help="how this model's symbols begin")] = "g2p_",
+    precision: PrecisionOption = "fp32",
     kv_cache: KvCacheOption = True,
     batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
     max_input_bytes: Annotated[int, typer.Option(help="bytes of '<lang>: word'")] = 64,
@@ -61,6 +68,7 @@ def compile(
             checkpoint=resolve_checkpoint(checkpoint, cache=cache),
             target=target,
             prefix=system_lib_prefix,
+            precision=precision,
             kv_cache=kv_cache,
             batch_size=batch_size,
             max_input_bytes=max_input_bytes,

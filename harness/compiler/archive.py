@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.compiler.targets import ObjectFormat
+from harness.compiler.passes.link import ALIGNMENT
+from harness.compiler.targets import CompileTarget, ObjectFormat
 from harness.errors import HarnessError
 
 
@@ -27,6 +28,28 @@ def export_objects(executable: Any, folder: Path, stem: str) -> list[Path]:
 
     executable.export_library(str(folder / "unused.a"), fcompile=keep, workspace_dir=str(folder))
     return [Path(path).rename(folder / f"{stem}_{index}.o") for index, path in enumerate(exported)]
+
+
+def weights_object(data: Path, symbol: str, target: CompileTarget) -> Path:
+    """An object beside ``data`` that holds its bytes, and the C function ``symbol`` that gives the address of one.
+
+    The function is all that is exported, so that the data's symbol can clash with nothing.
+    """
+    source, made = data.with_suffix(".c"), data.with_suffix(".o")
+    source.write_text(
+        f"static const unsigned char weights[] __attribute__((aligned({ALIGNMENT}))) = {{\n"
+        f'#embed "{data.name}"\n}};\n'
+        f"const void *{symbol}(long long offset) {{ return weights + offset; }}\n"
+    )
+    command = [sys.executable, "-m", "ziglang", "cc", "-c", "-std=c23", "-O1", "-g0", "-fPIC", "-fno-sanitize=all"]
+    if target.zig != "native":
+        command += ["-target", target.zig]
+    done = subprocess.run(
+        [*command, source.name, "-o", made.name], cwd=data.parent, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise ArchiveFailed(f"cannot write the weights: {done.stderr.strip()}")
+    return made
 
 
 def write_archive(path: Path, objects: list[Path], object_format: ObjectFormat) -> None:

@@ -14,6 +14,7 @@ from harness.compiler.metadata import FILE_NAME, ArchiveMetadata, read_metadata
 from harness.compiler.targets import CompileTarget, resolve_target
 from harness.errors import UsageError
 from harness.models.checkpoints import Checkpoint
+from harness.protocol import PRECISIONS, Precision
 from harness.worker import Progress, run_worker
 
 WORKER = "harness.compiler.worker"
@@ -34,6 +35,7 @@ class CompileRequest:
     checkpoint: Checkpoint
     target: str = "llvm"
     prefix: str = "g2p_"
+    precision: Precision = "fp32"
     kv_cache: bool = True
     batch_size: int = 1
     max_input_bytes: int = 64
@@ -77,6 +79,8 @@ def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress)
                     "target": request.target,
                     "checkpoint": str(request.checkpoint.folder),
                     "kv_cache": request.kv_cache,
+                    "precision": request.precision,
+                    "prefix": request.prefix,
                     "prefixes": prefixes,
                     "archive": archive_name,
                     "folder": str(folder),
@@ -99,6 +103,7 @@ def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress)
             max_output_len=request.max_output_len,
             target=request.target,
             use_kv_cache=request.kv_cache,
+            precision=request.precision,
             archive_sha256=hash_file(folder / archive_name),
             checkpoint_sha256=request.checkpoint.sha256,
             prompt_space=request.prompt_space,
@@ -133,6 +138,8 @@ SMOKE_ARCHIVE = "libg2p_smoke_system_lib.a"
 
 def _check(request: CompileRequest) -> None:
     _check_prefix(request.prefix)
+    if request.precision not in PRECISIONS:
+        raise BadRequest(f"unknown precision {request.precision!r}", cure=f"choose one of {', '.join(PRECISIONS)}")
     for name, value, most in (
         ("--batch-size", request.batch_size, 64),
         ("--max-input-bytes", request.max_input_bytes, 1024),

@@ -9,30 +9,35 @@ import tvm
 from tvm import relax
 from tvm.relax.frontend.torch import from_exported_program
 
-from harness.compiler.operators import converters
-from harness.compiler.passes import pipeline
-from harness.compiler.profiles import Profile
+from harness.compiler.operators import KEPT_WHOLE, converters
+from harness.compiler.passes.fused import OpTable
+from harness.compiler.passes.pipeline import Recipe, pipeline
 from harness.compiler.targets import CompileTarget
-from harness.models.spec import ModelFunction, ModelSpec
+from harness.models.spec import ModelFunction
 
 
-def import_function(spec: ModelSpec, function: ModelFunction, profile: Profile) -> tvm.IRModule:
-    """The function as a Relax module with one function ``main`` that returns one tensor."""
+def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
+    """The function as a Relax module with one function ``main``; operators of our own go into ``ops``."""
     with torch.no_grad():
         exported = torch.export.export(
             function.module.eval(), function.example_inputs, dynamic_shapes=function.dynamic_shapes, strict=False
         )
+    decompositions = torch.export.default_decompositions()
+    for kept in KEPT_WHOLE:
+        decompositions.pop(kept, None)  # type: ignore[no-untyped-call]
     module = from_exported_program(
-        exported,
+        exported.run_decompositions(decompositions),
         unwrap_unit_return_tuple=True,
-        custom_convert_map=converters(profile, encoder_capacity=spec.encoder_capacity),
+        run_ep_decomposition=False,
+        custom_convert_map=converters(ops),
     )
     return relax.transform.DecomposeOpsForInference()(module)
 
 
-def lower(module: tvm.IRModule, target: tvm.target.Target, profile: Profile, prefix: str) -> Any:
-    """A ``tvm.runtime.Executable`` whose symbols and registration carry ``prefix``."""
-    return tvm.compile(module.with_attr("system_lib_prefix", prefix), target, relax_pipeline=pipeline(target, profile))
+def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe) -> Any:
+    """A ``tvm.runtime.Executable`` whose symbols and registration carry the recipe's prefix."""
+    named = module.with_attr("system_lib_prefix", recipe.prefix)
+    return tvm.compile(named, target, relax_pipeline=pipeline(target, recipe))
 
 
 def tvm_target(target: CompileTarget) -> tvm.target.Target:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import HarnessError
-from harness.protocol import OrderModel
+from harness.protocol import OrderModel, Precision
 
 FILE_NAME = "system_lib_metadata.json"
 
@@ -43,7 +43,12 @@ class ArchiveMetadata(BaseModel):
     decoder_start_token_id: int
     eos_token_id: int
     self_cache_shape: list[int] | None
-    """[decoder layers, 2, batch, max_output_len, heads * d_kv]; None without a cache."""
+    """[batch, ...]: the memory that the caller gives the decoding step; None without a cache."""
+    self_cache_dtype: Literal["float32", "float16"] = "float32"
+    precision: Precision = "fp32"
+    """What the weights are stored and multiplied in."""
+    weights_bytes: int = 0
+    """Size of the linked weights, which all functions share."""
     prompt_space: bool
     languages: list[str] | None
     """The codes the model knows; None when any may be given."""
@@ -65,6 +70,8 @@ class ArchiveMetadata(BaseModel):
             decoder_start_token_id=self.decoder_start_token_id,
             eos_token_id=self.eos_token_id,
             self_cache_shape=self.self_cache_shape,
+            self_cache_dtype=self.self_cache_dtype,
+            precision=self.precision,
             prompt_space=self.prompt_space,
         )
 

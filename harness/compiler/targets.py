@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.compiler.profiles import AVX2, AVX512, NEON, Profile
+from harness.compiler.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, Profile
 from harness.errors import UsageError
 
 ObjectFormat = Literal["elf", "macho"]
@@ -32,8 +32,10 @@ class CompileTarget:
     @property
     def tvm(self) -> dict[str, str | list[str]]:
         description: dict[str, str | list[str]] = {"kind": "llvm", "mtriple": self.triple, "mcpu": self.cpu}
-        if self.profile is AVX512:
-            description["mattr"] = ["-prefer-256-bit"]  # the level's default would split every 512-bit vector
+        if self.profile in (AVX512, AVX512_VNNI):
+            # The level's default would split every 512-bit vector.
+            vnni = ["+avx512vnni"] if self.profile is AVX512_VNNI else []
+            description["mattr"] = ["-prefer-256-bit", *vnni]
         return description
 
 
@@ -51,7 +53,7 @@ _FIXED = (
         "android-arm64",
         "aarch64-linux-gnu",
         _ARM_BASELINE,
-        NEON,
+        NEON_DOT,
         "elf",
         "aarch64-linux-musl",
         "Android, static musl executable",
@@ -99,7 +101,7 @@ def _host() -> CompileTarget:
 def _x86_level(flags: frozenset[str]) -> tuple[str, Profile]:
     """The x86-64 psABI level the flags reach; a level rather than a model name keeps one archive per level."""
     if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= flags:
-        return "x86-64-v4", AVX512
+        return "x86-64-v4", AVX512_VNNI if "avx512_vnni" in flags else AVX512
     if {"avx2", "fma", "bmi2", "f16c"} <= flags:
         return "x86-64-v3", AVX2
     raise UnknownTarget(

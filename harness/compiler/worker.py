@@ -19,8 +19,13 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 def compile_g2p(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Compile one checkpoint's functions into ``folder``; the result is the model's share of the metadata."""
     progress("loading PyTorch and TVM")
-    from harness.compiler.archive import export_objects, write_archive
+    import torch
+
+    from harness.compiler.archive import export_objects, weights_object, write_archive
     from harness.compiler.lower import import_function, lower, tvm_target
+    from harness.compiler.passes.fused import OpTable
+    from harness.compiler.passes.link import WeightFile
+    from harness.compiler.passes.pipeline import Recipe
     from harness.compiler.targets import resolve_target
     from harness.models.g2p.loading import load_checkpoint
     from harness.models.g2p.spec import G2PShapes, g2p_spec
@@ -29,27 +34,38 @@ def compile_g2p(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     folder = Path(request["folder"])
     progress("loading the checkpoint")
     t5 = load_checkpoint(Path(request["checkpoint"]))
-    spec = g2p_spec(t5, G2PShapes(**request["shapes"]), kv_cache=request["kv_cache"])
+    precision = request["precision"]
+    cache_dtype = torch.float32 if precision == "fp32" else torch.float16
+    spec = g2p_spec(t5, G2PShapes(**request["shapes"]), kv_cache=request["kv_cache"], cache_dtype=cache_dtype)
     objects: list[Path] = []
-    for function in spec.functions:
-        progress(f"compiling {function.name} for {target.name}")
-        module = import_function(spec, function, target.profile)
-        executable = lower(module, tvm_target(target), target.profile, request["prefixes"][function.name])
-        objects += export_objects(executable, Path(request["workspace"]) / function.name, function.name)
+    data, symbol = Path(request["workspace"]) / "weights.bin", f"{request['prefix']}weights"
+    with data.open("wb") as stream:
+        weights = WeightFile(symbol, stream)
+        for function in spec.functions:
+            progress(f"compiling {function.name} for {target.name}")
+            ops = OpTable()
+            module = import_function(function, ops)
+            prefix = request["prefixes"][function.name]
+            recipe = Recipe(target.profile, precision, prefix, ops, function.results, weights)
+            executable = lower(module, tvm_target(target), recipe)
+            objects += export_objects(executable, Path(request["workspace"]) / function.name, function.name)
+    objects.append(weights_object(data, symbol, target))
     progress("writing the archive")
     write_archive(folder / request["archive"], objects, target.object_format)
-    return spec.metadata
+    return spec.metadata | {"weights_bytes": weights.size}
 
 
 def compile_smoke(request: dict[str, Any], _progress: Progress) -> dict[str, Any]:
     """The smallest archive there is: ``main(x float32[1]) = x + 1``."""
     from harness.compiler.archive import export_objects, write_archive
     from harness.compiler.lower import lower, tvm_target
+    from harness.compiler.passes.fused import OpTable
+    from harness.compiler.passes.pipeline import Recipe
     from harness.compiler.smoke import Smoke
     from harness.compiler.targets import resolve_target
 
     target = resolve_target(request["target"])
-    executable = lower(Smoke, tvm_target(target), target.profile, request["prefix"])
+    executable = lower(Smoke, tvm_target(target), Recipe(target.profile, "fp32", request["prefix"], OpTable()))
     objects = export_objects(executable, Path(request["workspace"]) / "smoke", "smoke")
     write_archive(Path(request["folder"]) / request["archive"], objects, target.object_format)
     return {}

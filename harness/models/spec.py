@@ -15,13 +15,16 @@ import torch
 class ModelFunction:
     """One compiled function, with a system-lib prefix of its own and the VM entry ``main``.
 
-    ``example_inputs`` and ``dynamic_shapes`` are ``torch.export.export``'s; the module returns one tensor.
+    ``example_inputs`` and ``dynamic_shapes`` are ``torch.export.export``'s. The module returns one tensor, or as
+    many as ``results`` has entries: the compiled function then writes each result in place, into the argument of
+    that number, or where the number is None into an argument added behind the others; it returns the first.
     """
 
     name: str
     module: torch.nn.Module
     example_inputs: tuple[torch.Tensor, ...]
     dynamic_shapes: tuple[dict[int, Any] | None, ...]
+    results: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -31,5 +34,3 @@ class ModelSpec:
     kind: str
     functions: tuple[ModelFunction, ...]
     metadata: dict[str, Any]
-    encoder_capacity: int = 0
-    """Most encoder tokens of one row, for kernels with a fixed scratch buffer; 0 where none is needed."""

@@ -7,7 +7,7 @@ as ByT5 uses it (Xue et al. 2022): RMS norm before each block, no biases, no 1/s
 position buckets shared by all layers, gated GELU.
 
 Shapes: B batch, S encoder tokens, T decoder tokens, C cache capacity, D d_model, H heads, K d_kv,
-V vocabulary, L decoder layers. Token ids and lengths are int32, everything else is float32.
+V vocabulary, L decoder layers. Token ids and lengths are int32, everything else is float32 (caches may be float16).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.models.g2p.ops import attend_cache, attend_encoder
+from harness.models.g2p.ops import append_and_attend, attend_memory, store_memory
 
 MASKED = -1e9
 """Added to the scores of masked positions: far below any score, still finite."""
@@ -96,10 +96,8 @@ class Attention(nn.Module):
         """``x`` [B, T, D] attends to ``memory`` [B, S, D] (itself when None); ``bias`` broadcasts to [B, H, T, S]."""
         normed = self.norm(x)
         source = normed if memory is None else memory
-        scores = self.split(self.q(normed)) @ self.split(self.k(source)).transpose(-1, -2)
-        if bias is not None:
-            scores = scores + bias
-        context = torch.softmax(scores.float(), dim=-1).to(scores.dtype) @ self.split(self.v(source))
+        query, key, value = self.split(self.q(normed)), self.split(self.k(source)), self.split(self.v(source))
+        context = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=1.0)
         batch, length, _ = x.shape
         return x + self.o(context.transpose(1, 2).reshape(batch, length, self.heads * self.d_kv))
 
@@ -169,28 +167,30 @@ class LogitsHead(nn.Module):
 class DecoderPrefill(nn.Module):
     """Keys and values of the encoder's states for every decoder layer, once per word.
 
-    One product over all layers: ``encoder_hidden`` [B, S, D] to [B, S, L, 2, H*K] (2: keys, values).
+    One product over all layers: ``encoder_hidden`` [B, S, D] to memory [B, L, 2, capacity * H*K] (2: keys, values)
+    in ``dtype``.
     """
 
-    def __init__(self, t5: Any) -> None:
+    def __init__(self, t5: Any, capacity: int, dtype: torch.dtype) -> None:
         super().__init__()
-        self.layers = t5.config.num_decoder_layers
-        projections = [
-            p.weight for b in t5.decoder.block for p in (b.layer[1].EncDecAttention.k, b.layer[1].EncDecAttention.v)
-        ]
-        self.weight = nn.Parameter(torch.cat(projections).detach())
+        attentions = [b.layer[1].EncDecAttention for b in t5.decoder.block]
+        self.layers, self.heads = len(attentions), attentions[0].n_heads
+        self.capacity, self.dtype = capacity, dtype
+        self.weight = nn.Parameter(torch.cat([p.weight for a in attentions for p in (a.k, a.v)]).detach())
 
     def forward(self, encoder_hidden: Tensor) -> Tensor:
         batch, length, _ = encoder_hidden.shape
-        return F.linear(encoder_hidden, self.weight).reshape(batch, length, self.layers, 2, -1)
+        source = F.linear(encoder_hidden, self.weight).reshape(batch, length, self.layers, 2, -1)
+        return store_memory(source, self.heads, self.capacity, self.dtype)
 
 
 class DecoderStep(nn.Module):
-    """One token for every row of the batch, over a cache that is written in place.
+    """One greedy token for every word still being decoded, over caches of the whole batch.
 
-    ``token_ids`` [B], ``position`` [1], ``input_lengths`` [B], ``self_cache`` [L, 2, B, C, H*K],
-    ``cross_cache`` [B, S, L, 2, H*K] (what :class:`DecoderPrefill` returned) to logits [B, V] and the cache
-    with this position written. torch returns a new cache; the compiled model writes into the one it got.
+    ``token_ids`` [b], ``rows`` [b] (the row of the batch that each belongs to), ``position`` [1],
+    ``input_lengths`` [B], ``self_cache`` [B, L, 2, C * H*K], ``memory`` (what :class:`DecoderPrefill` returned) to
+    the next token ids int32[b], logits [b, V] and the cache with this position written. torch returns a new
+    cache; the compiled model writes into the one it got.
     """
 
     def __init__(self, t5: Any, capacity: int) -> None:
@@ -201,8 +201,8 @@ class DecoderStep(nn.Module):
         self.heads = first.n_heads
         self.head = LogitsHead(t5)
         bias = PositionBias(first, capacity, bidirectional=False).table().detach()
-        # Distances into the past only: column d belongs to a key d positions before the query.
-        self.distance_bias = nn.Parameter(bias[:, :capacity].flip(1).contiguous())
+        # The table's first C columns are the distances into the past; the rest is never looked at.
+        self.distance_bias = nn.Parameter(F.pad(bias[:, :capacity], (0, capacity)).contiguous())
         self.self_norms = nn.ModuleList(RMSNorm(b.layer[0].layer_norm) for b in blocks)
         self.cross_norms = nn.ModuleList(RMSNorm(b.layer[1].layer_norm) for b in blocks)
         self.qkv = nn.ParameterList(
@@ -215,17 +215,26 @@ class DecoderStep(nn.Module):
         self.feed_forwards = nn.ModuleList(GatedFeedForward(b.layer[2]) for b in blocks)
 
     def forward(
-        self, token_ids: Tensor, position: Tensor, input_lengths: Tensor, self_cache: Tensor, cross_cache: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        token_ids: Tensor,
+        rows: Tensor,
+        position: Tensor,
+        input_lengths: Tensor,
+        self_cache: Tensor,
+        memory: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         x = self.embedding(token_ids)
         for layer, feed_forward in enumerate(self.feed_forwards):
             qkv = F.linear(self.self_norms[layer](x), self.qkv[layer])
-            context, self_cache = attend_cache(qkv, self.distance_bias, position, self_cache, layer, self.heads)
+            context, self_cache = append_and_attend(
+                qkv, self.distance_bias, rows, position, self_cache, layer, self.heads
+            )
             x = x + self.self_out[layer](context)
             query = self.cross_q[layer](self.cross_norms[layer](x))
-            x = x + self.cross_out[layer](attend_encoder(query, input_lengths, cross_cache, layer, self.heads))
+            x = x + self.cross_out[layer](attend_memory(query, rows, input_lengths, memory, layer, self.heads))
             x = feed_forward(x)
-        return self.head(x), self_cache
+        logits = self.head(x)
+        return logits.argmax(-1).to(torch.int32), logits, self_cache
 
 
 def length_mask(length: int, lengths: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""The two operators of one decoding step that torch has no word for.
+"""The operators on caches that torch has no word for.
 
 Each is a torch custom operator (so ``torch.export`` keeps it as one node) with its meaning in plain torch;
-``harness/compiler/operators.py`` gives the same operator to TVM as a kernel that works in place.
+``harness/compiler/operators.py`` gives the same operator to TVM as a kernel that works in place. How keys and values
+lie within a cache's last axis is the kernel's own affair, so that here and there only the sizes agree.
 Shapes are named in :mod:`harness.models.g2p.network`; G stands for H*K.
 """
 
@@ -11,47 +12,69 @@ import torch
 from torch import Tensor
 
 
-@torch.library.custom_op("harness::attend_cache", mutates_args=())
-def attend_cache(
-    qkv: Tensor, distance_bias: Tensor, position: Tensor, cache: Tensor, layer: int, heads: int
+@torch.library.custom_op("harness::append_and_attend", mutates_args=())
+def append_and_attend(
+    qkv: Tensor, distance_bias: Tensor, rows: Tensor, position: Tensor, cache: Tensor, layer: int, heads: int
 ) -> tuple[Tensor, Tensor]:
     """Write this position's key and value, then attend to everything up to it.
 
-    ``qkv`` [B, 3G], ``distance_bias`` [H, C], ``position`` int32[1], ``cache`` [L, 2, B, C, G] to the context
-    [B, G] and the cache with ``[layer, :, :, position]`` written.
+    ``qkv`` [b, 3G], ``distance_bias`` [H, 2C] (column C - 1 - d belongs to a key d positions back), ``rows``
+    int32[b] (the cache's row of each row), ``position`` int32[1], ``cache`` [B, L, 2, C * G] to the context [b, G]
+    and the cache with this position written.
     """
-    batch, capacity = qkv.shape[0], cache.shape[3]
-    at = int(position)
-    query, key, value = qkv.view(batch, 3, heads, -1).unbind(1)
+    active, width = qkv.shape[0], qkv.shape[1] // 3
+    capacity = cache.shape[3] // width
+    at, chosen = int(position), rows.long()
+    query, key, value = qkv.view(active, 3, width).unbind(1)
     written = cache.clone()
-    written[layer, 0, :, at] = key.reshape(batch, -1)
-    written[layer, 1, :, at] = value.reshape(batch, -1)
-    keys, values = written[layer, :, :, : at + 1].view(2, batch, at + 1, heads, -1)
-    distances = at - torch.arange(at + 1)
-    assert at < capacity
-    scores = torch.einsum("bhk,bthk->bht", query, keys) + distance_bias[:, distances]
+    layered = written.view(*cache.shape[:3], capacity, width)
+    layered[chosen, layer, 0, at] = key.to(cache.dtype)
+    layered[chosen, layer, 1, at] = value.to(cache.dtype)
+    keys, values = layered[chosen, layer, :, : at + 1].to(qkv.dtype).view(active, 2, at + 1, heads, -1).unbind(1)
+    scores = torch.einsum("bhk,bthk->bht", query.view(active, heads, -1), keys)
+    scores = scores + distance_bias[:, capacity - 1 - at : capacity]
     context = torch.einsum("bht,bthk->bhk", torch.softmax(scores, -1), values)
-    return context.reshape(batch, -1), written
+    return context.reshape(active, -1), written
 
 
-@attend_cache.register_fake
+@append_and_attend.register_fake
 def _(
-    qkv: Tensor, distance_bias: Tensor, position: Tensor, cache: Tensor, layer: int, heads: int
+    qkv: Tensor, distance_bias: Tensor, rows: Tensor, position: Tensor, cache: Tensor, layer: int, heads: int
 ) -> tuple[Tensor, Tensor]:
     return qkv.new_empty(qkv.shape[0], qkv.shape[1] // 3), torch.empty_like(cache)
 
 
-@torch.library.custom_op("harness::attend_encoder", mutates_args=())
-def attend_encoder(query: Tensor, lengths: Tensor, cache: Tensor, layer: int, heads: int) -> Tensor:
-    """Attend to the encoder's states: ``query`` [B, G], ``lengths`` int32[B], ``cache`` [B, S, L, 2, G] to [B, G]."""
-    batch, length = cache.shape[:2]
-    keys, values = cache[:, :, layer].reshape(batch, length, 2, heads, -1).unbind(2)
-    scores = torch.einsum("bhk,bshk->bhs", query.view(batch, heads, -1), keys)
-    hidden = torch.arange(length)[None, :] >= lengths[:, None]
+@torch.library.custom_op("harness::store_memory", mutates_args=())
+def store_memory(source: Tensor, heads: int, capacity: int, dtype: torch.dtype) -> Tensor:
+    """Keys and values of the encoder's states ``source`` [B, S, L, 2, G] as memory [B, L, 2, capacity * G]."""
+    batch, length, layers, _, width = source.shape
+    memory = source.new_zeros(batch, layers, 2, capacity, width, dtype=dtype)
+    memory[:, :, :, :length] = source.permute(0, 2, 3, 1, 4).to(dtype)
+    return memory.view(batch, layers, 2, capacity * width)
+
+
+@store_memory.register_fake
+def _(source: Tensor, heads: int, capacity: int, dtype: torch.dtype) -> Tensor:
+    batch, _, layers, _, width = source.shape
+    return source.new_empty(batch, layers, 2, capacity * width, dtype=dtype)
+
+
+@torch.library.custom_op("harness::attend_memory", mutates_args=())
+def attend_memory(query: Tensor, rows: Tensor, lengths: Tensor, memory: Tensor, layer: int, heads: int) -> Tensor:
+    """Attend to the encoder's states, each row to its own length.
+
+    ``query`` [b, G], ``rows`` int32[b], ``lengths`` int32[B], ``memory`` [B, L, 2, C * G] to the context [b, G].
+    """
+    active, width = query.shape
+    chosen = rows.long()
+    capacity = memory.shape[3] // width
+    keys, values = memory[chosen, layer].to(query.dtype).view(active, 2, capacity, heads, -1).unbind(1)
+    scores = torch.einsum("bhk,bshk->bhs", query.view(active, heads, -1), keys)
+    hidden = torch.arange(capacity)[None, :] >= lengths[chosen][:, None]
     scores = scores.masked_fill(hidden[:, None, :], float("-inf"))
-    return torch.einsum("bhs,bshk->bhk", torch.softmax(scores, -1), values).reshape(batch, -1)
+    return torch.einsum("bhs,bshk->bhk", torch.softmax(scores, -1), values).reshape(active, -1)
 
 
-@attend_encoder.register_fake
-def _(query: Tensor, lengths: Tensor, cache: Tensor, layer: int, heads: int) -> Tensor:
+@attend_memory.register_fake
+def _(query: Tensor, rows: Tensor, lengths: Tensor, memory: Tensor, layer: int, heads: int) -> Tensor:
     return torch.empty_like(query)

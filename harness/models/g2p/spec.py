@@ -56,21 +56,15 @@ class _Decode(nn.Module):
         return self.decoder(decoder_input_ids, encoder_hidden, lengths)
 
 
-class _Step(nn.Module):
-    """Returns the logits alone: the compiled cache is the caller's own buffer, written in place."""
-
-    def __init__(self, step: DecoderStep) -> None:
-        super().__init__()
-        self.step = step
-
-    def forward(
-        self, token_ids: Tensor, position: Tensor, input_lengths: Tensor, self_cache: Tensor, cross_cache: Tensor
-    ) -> Tensor:
-        return self.step(token_ids, position, input_lengths, self_cache, cross_cache)[0]
+CACHE_BLOCK = 16
+"""Caches hold whole blocks of this many positions, so that every instruction set's vectors divide them."""
 
 
-def g2p_spec(t5: Any, shapes: G2PShapes, *, kv_cache: bool) -> ModelSpec:
-    """The functions of a transformers ``T5ForConditionalGeneration`` in float32 on the CPU."""
+def g2p_spec(t5: Any, shapes: G2PShapes, *, kv_cache: bool, cache_dtype: torch.dtype = torch.float32) -> ModelSpec:
+    """The functions of a transformers ``T5ForConditionalGeneration`` in float32 on the CPU.
+
+    ``cache_dtype``: float32 or float16, the element type of both caches.
+    """
     config = t5.config
     batch, length = shapes.batch_size, min(EXAMPLE_TOKENS, shapes.max_input_bytes)
     width = config.num_heads * config.d_kv
@@ -81,19 +75,24 @@ def g2p_spec(t5: Any, shapes: G2PShapes, *, kv_cache: bool) -> ModelSpec:
     encoder = ModelFunction(
         "encoder", _Encode(Encoder(t5, shapes.max_input_bytes), batch), (input_ids, lengths), ({1: tokens}, None)
     )
-    cache_shape = [config.num_decoder_layers, 2, batch, shapes.max_output_len, width]
+    cache_shape = [batch, config.num_decoder_layers, 2, _whole_blocks(shapes.max_output_len) * width]
     decoding: tuple[ModelFunction, ...]
     if kv_cache:
-        cross = torch.zeros(batch, length, config.num_decoder_layers, 2, width)
-        token, position = torch.zeros(batch, dtype=torch.int32), torch.zeros(1, dtype=torch.int32)
-        step = _Step(DecoderStep(t5, shapes.max_output_len))
+        capacity = _whole_blocks(shapes.max_input_bytes)
+        memory = torch.zeros(batch, config.num_decoder_layers, 2, capacity * width, dtype=cache_dtype)
+        # A batch of one is static, so that its products are compiled for one row.
+        active = min(batch, 2)
+        rows = None if batch == 1 else {0: Dim("b", min=1, max=batch)}
+        token, row = torch.zeros(active, dtype=torch.int32), torch.arange(active, dtype=torch.int32)
+        position = torch.zeros(1, dtype=torch.int32)
         decoding = (
-            ModelFunction("decoder_prefill", DecoderPrefill(t5), (hidden,), ({1: tokens},)),
+            ModelFunction("decoder_prefill", DecoderPrefill(t5, capacity, cache_dtype), (hidden,), ({1: tokens},)),
             ModelFunction(
                 "decoder_step",
-                step,
-                (token, position, lengths, torch.zeros(cache_shape), cross),
-                (None, None, None, None, {1: tokens}),
+                DecoderStep(t5, _whole_blocks(shapes.max_output_len)),
+                (token, row, position, lengths, torch.zeros(cache_shape, dtype=cache_dtype), memory),
+                (rows, rows, None, None, None, None),
+                results=(0, None, 4),
             ),
         )
     else:
@@ -109,6 +108,10 @@ def g2p_spec(t5: Any, shapes: G2PShapes, *, kv_cache: bool) -> ModelSpec:
             "decoder_start_token_id": special_token(t5, "decoder_start_token_id", PAD_ID),
             "eos_token_id": special_token(t5, "eos_token_id", EOS_ID),
             "self_cache_shape": cache_shape if kv_cache else None,
+            "self_cache_dtype": str(cache_dtype).removeprefix("torch."),
         },
-        encoder_capacity=shapes.max_input_bytes,
     )
+
+
+def _whole_blocks(positions: int) -> int:
+    return -(-positions // CACHE_BLOCK) * CACHE_BLOCK

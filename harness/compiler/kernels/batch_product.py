@@ -1,0 +1,40 @@
+"""Products of two activations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm.tirx.script import builder as T
+
+from harness.compiler.kernels import vector
+from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
+from harness.compiler.kernels.norm import shape_name
+
+
+def batch_product(leading: tuple[Dim, ...], rows: Dim, columns: Dim, depth: Dim) -> Kernel:
+    """(a [..., M, K], b [..., K, N]) to c [..., M, N], of any size.
+
+    The innermost loop runs over contiguous columns, which LLVM vectorises for any length.
+    """
+
+    def emit(buffers: Buffers) -> None:
+        *outer, m, n = list(buffers["c"].shape)
+        k_extent = list(buffers["a"].shape)[-1]
+        batch: Any = 1
+        for extent in outer:
+            batch = batch * extent
+        a = vector.flat(buffers["a"], (batch, m, k_extent))
+        b = vector.flat(buffers["b"], (batch, k_extent, n))
+        c = vector.flat(buffers["c"], (batch, m, n))
+        with T.serial(batch) as i, T.serial(m) as r:
+            with T.serial(n) as j:
+                T.buffer_store(c, T.float32(0), [i, r, j])
+            with T.serial(k_extent) as k, T.serial(n) as j:
+                T.buffer_store(c, c[i, r, j] + a[i, r, k] * b[i, k, j], [i, r, j])
+
+    params = (
+        Param("a", (*leading, rows, depth)),
+        Param("b", (*leading, depth, columns)),
+        Param("c", (*leading, rows, columns), role="output"),
+    )
+    return Kernel(f"batch_product_{shape_name((*leading, rows, columns, depth))}", params, emit)

@@ -1,0 +1,282 @@
+"""How a weight lies in memory, and the instructions that multiply with it.
+
+A weight [K, N] is cut into panels of ``columns`` columns; what one step of the inner loop reads is contiguous, and
+the whole panel is read once from start to end. Rows beyond K and columns beyond N are zeros. The int8 formats hold
+one scale per output column and quantise the activations per row when they run.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from tvm.tirx.script import builder as T
+
+from harness.compiler.kernels import vector
+from harness.compiler.kernels.dot import INSTRUCTIONS, matrix_dot
+from harness.compiler.kernels.kernel import Buffers, Param
+from harness.compiler.kernels.vector import F32, cast, chunks, f32, get, load, put, quotient, registers, span, splat
+from harness.compiler.profiles import IntegerDot, Profile
+from harness.protocol import Precision
+
+Array = npt.NDArray[Any]
+Tile = list[list[Any]]
+"""Float32 vectors by row and by vector within the panel."""
+
+INT32_MAX = 2**31 - 1
+LIMB = 254.0
+"""The second limb of an activation counts in 1/254 of the first's unit: its range is -127 .. 127, too."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Rows ready to be multiplied: ``data`` [limbs, rows, words], ``scales`` [rows] for the int8 formats."""
+
+    data: Any
+    scales: Any = None
+
+
+class Format(ABC):
+    """One way to lay out weights; ``row_unit`` rows are always multiplied together."""
+
+    row_unit = 1
+
+    def __init__(self, name: str, profile: Profile, columns: int) -> None:
+        self.name, self.lanes, self.columns = name, profile.lanes, columns
+        self.vectors = columns // profile.lanes
+
+    def panels(self, width: int) -> int:
+        return -(-width // self.columns)
+
+    @abstractmethod
+    def params(self, depth: int, width: int) -> list[Param]:
+        """The weight's parameters, in the order of :meth:`pack`."""
+
+    @abstractmethod
+    def pack(self, weight: npt.NDArray[np.float32]) -> list[Array]:
+        """A weight [K, N] as the arrays of :meth:`params`."""
+
+    @property
+    @abstractmethod
+    def quantises(self) -> bool: ...
+
+    @abstractmethod
+    def prepare(self, x: Any, rows: Any, depth: int) -> Activations:
+        """Emit what turns float32 rows ``x`` [rows, K] into activations."""
+
+    @abstractmethod
+    def tile(self, activations: Activations, first: Any, rows: int, weights: Buffers, panel: Any, depth: int) -> Tile:
+        """Emit the product of ``rows`` rows from ``first`` on with one panel."""
+
+    def _padded(self, weight: Array, unit: int) -> Array:
+        depth, width = weight.shape
+        padded = np.zeros((-(-depth // unit) * unit, self.panels(width) * self.columns), weight.dtype)
+        padded[:depth, :width] = weight
+        return padded
+
+
+class FloatFormat(Format):
+    """Float32 or float16 weights [panels, K, columns], multiplied in float32."""
+
+    quantises = False
+
+    def __init__(self, dtype: Literal["float32", "float16"], profile: Profile, columns: int) -> None:
+        super().__init__({"float32": "fp32", "float16": "fp16"}[dtype], profile, columns)
+        self.dtype = dtype
+
+    def params(self, depth: int, width: int) -> list[Param]:
+        return [Param("weight", (self.panels(width), depth, self.columns), self.dtype, "weight")]
+
+    def pack(self, weight: npt.NDArray[np.float32]) -> list[Array]:
+        padded = self._padded(weight.astype(self.dtype), 1)
+        return [np.ascontiguousarray(padded.reshape(len(padded), -1, self.columns).transpose(1, 0, 2))]
+
+    def prepare(self, x: Any, rows: Any, depth: int) -> Activations:
+        return Activations(x)
+
+    def tile(self, activations: Activations, first: Any, rows: int, weights: Buffers, panel: Any, depth: int) -> Tile:
+        sums = [registers(self.vectors, self.lanes) for _ in range(rows)]
+        for register in itertools.chain.from_iterable(sums):
+            put(register, f32(0.0, self.lanes), self.lanes)
+        with T.serial(depth) as k:
+            columns = [T.bind(self._column(weights["weight"], panel, k, v)) for v in range(self.vectors)]
+            for row in range(rows):
+                x = T.bind(splat(activations.data[first + row, k], self.lanes))
+                for register, column in zip(sums[row], columns, strict=True):
+                    put(register, get(register, self.lanes) + x * column, self.lanes)
+        return [[get(register, self.lanes) for register in row] for row in sums]
+
+    def _column(self, weight: Any, panel: Any, k: Any, v: int) -> Any:
+        return load(weight, panel, k, v * self.lanes, lanes=self.lanes)
+
+
+class IntegerFormat(Format):
+    """Int8 weights and quantised activations, added up in int32.
+
+    ``limbs`` 2 keeps the activations to 15 bits as a pair of bytes, at the price of a second dot product with
+    the same weights: free where reading the weights decides the time.
+    """
+
+    quantises = True
+
+    def __init__(self, kind: IntegerDot, profile: Profile, columns: int, limbs: int = 1) -> None:
+        super().__init__(f"int8-{kind}" + (f"-{limbs}" if limbs > 1 else ""), profile, columns)
+        self.kind, self.limbs = kind, limbs
+        self.unit = {"pairs": 2, "vnni": 4, "sdot": 4, "widening": 1, "smmla": 8}[kind]
+        self.row_unit = 2 if kind == "smmla" else 1
+        self.activation = "int16" if kind in ("pairs", "widening") else "int8"
+        self.offset = 128 if kind == "vnni" else 0
+
+    def words(self, depth: int) -> int:
+        return -(-depth // self.unit)
+
+    def params(self, depth: int, width: int) -> list[Param]:
+        panels, words = self.panels(width), self.words(depth)
+        shape: tuple[int, ...] = (panels, words, self.columns * self.unit)
+        found = [Param("weight", shape, "int8", "weight"), Param("scale", (panels, self.columns), F32, "weight")]
+        if self.offset:
+            found.append(Param("start", (panels, self.columns), "int32", "weight"))
+        return found
+
+    def pack(self, weight: npt.NDArray[np.float32]) -> list[Array]:
+        scale = np.abs(weight).max(axis=0) / 127
+        scale[scale == 0] = 1
+        rounded = self._padded(np.clip(np.rint(weight / scale), -127, 127).astype(np.int8), self.unit)
+        words = rounded.reshape(len(rounded) // self.unit, self.unit, -1, self.columns).transpose(2, 0, 3, 1)
+        scales = self._padded(scale.astype(np.float32)[None], 1).reshape(-1, self.columns)
+        packed = [np.ascontiguousarray(words).reshape(*words.shape[:2], -1), scales]
+        if self.offset:
+            starts = -self.offset * rounded.astype(np.int32).sum(axis=0)
+            packed.append(starts.astype(np.int32).reshape(-1, self.columns))
+        return packed
+
+    def largest(self, depth: int) -> int:
+        """The largest activation: what the type holds and no sum of K products overflows."""
+        return 127 if self.activation == "int8" else min(32767, INT32_MAX // (127 * depth))
+
+    def prepare(self, x: Any, rows: Any, depth: int) -> Activations:
+        padded = self.words(depth) * self.unit
+        row_count = quotient(rows + (self.row_unit - 1), self.row_unit) * self.row_unit
+        data = T.alloc_buffer((self.limbs, row_count, padded), self.activation)
+        scales = T.alloc_buffer((row_count,), F32)
+        with T.serial(rows) as row:
+            self._quantise(x, row, depth, data, scales)
+        if self.row_unit == 2:
+            with vector.when(row_count > rows):
+                T.buffer_store(scales, T.float32(0), [rows])
+                with T.serial(padded) as k:
+                    T.buffer_store(data, T.Cast("int8", T.int32(0)), [0, rows - 1, self._pair_index(1, k)])
+        return Activations(data, scales)
+
+    def _pair_index(self, parity: Any, k: Any) -> Any:
+        """Where byte ``k`` of a row lies among its pair's: eight bytes of each row in turn."""
+        return k + quotient(k, 8) * 8 + parity * 8
+
+    def _quantise(self, x: Any, row: Any, depth: int, data: Any, scales: Any) -> None:
+        padded = self.words(depth) * self.unit
+        # Bounded below, so that a row of zeros (or of denormals) has a scale that can be divided by.
+        highest = T.bind(T.max(row_maximum(x, row, depth, self.lanes), T.float32(1e-20)))
+        largest = self.largest(depth)
+        factor = T.bind(T.float32(largest) / highest)
+        T.buffer_store(scales, highest * T.float32(1.0 / largest), [row])
+
+        def body(k: Any, lanes: int) -> None:
+            scaled = T.bind(x[row, span(k, lanes)] * splat(factor, lanes))
+            whole = T.bind(T.nearbyint(scaled))
+            self._put_word(data, 0, row, k, whole, lanes)
+            if self.limbs == 2:
+                rest = T.nearbyint((scaled - whole) * f32(LIMB, lanes))
+                self._put_word(data, 1, row, k, rest, lanes)
+
+        chunks(depth, 8 if self.kind == "smmla" else 4 * self.lanes, body)
+        if padded > depth:
+            with T.serial(padded - depth) as rest:
+                for limb in range(self.limbs):
+                    self._put_word(data, limb, row, depth + rest, T.float32(0), 1)
+
+    def _put_word(self, data: Any, limb: int, row: Any, k: Any, value: Any, lanes: int) -> None:
+        whole = cast("int32", value, lanes)
+        if self.offset:
+            whole = whole + splat(T.int32(self.offset), lanes)
+        if self.kind == "smmla":
+            # The row's pair is one stretch of memory, eight bytes of each row in turn.
+            parity = row - quotient(row, 2) * 2
+            pair = [limb, row - parity, span(self._pair_index(parity, k), lanes)]
+            T.buffer_store(data, cast("int8", whole, lanes), pair)
+        else:
+            T.buffer_store(data, cast(self.activation, whole, lanes), [limb, row, span(k, lanes)])
+
+    def tile(self, activations: Activations, first: Any, rows: int, weights: Buffers, panel: Any, depth: int) -> Tile:
+        if self.kind == "smmla":
+            return matrix_dot(self, activations, first, rows, weights, panel, self.words(depth))
+        sums = [[registers(self.vectors, self.lanes, "int32") for _ in range(self.limbs)] for _ in range(rows)]
+        for limbs in sums:
+            for limb in limbs:
+                for v, register in enumerate(limb):
+                    put(register, self._start(weights, panel, v), self.lanes)
+        word_type = {1: "int16", 2: "int32", 4: "int32"}[self.unit]
+        shape = (self.limbs, *list(activations.data.shape)[1:2], self.words(depth))
+        words = activations.data if self.unit == 1 else vector.flat(activations.data, shape, word_type)
+        dot = INSTRUCTIONS[self.kind]
+        with T.serial(self.words(depth)) as k:
+            columns = [T.bind(self._column(weights["weight"], panel, k, v)) for v in range(self.vectors)]
+            for row in range(rows):
+                for limb in range(self.limbs):
+                    x = words[limb, first + row, k]
+                    for register, column in zip(sums[row][limb], columns, strict=True):
+                        put(register, dot(get(register, self.lanes), x, column, self.lanes), self.lanes)
+        return [
+            [
+                self.scaled([limb[v] for limb in sums[r]], activations, first + r, weights, panel, v)
+                for v in range(self.vectors)
+            ]
+            for r in range(rows)
+        ]
+
+    def _start(self, weights: Buffers, panel: Any, v: int) -> Any:
+        if self.offset:
+            return load(weights["start"], panel, v * self.lanes, lanes=self.lanes, dtype="int32")
+        return splat(T.int32(0), self.lanes)
+
+    def _column(self, weight: Any, panel: Any, k: Any, v: int) -> Any:
+        count = self.lanes * self.unit
+        return weight[panel, k, span(v * count, count)]
+
+    def scaled(self, limbs: list[Any], activations: Activations, row: Any, weights: Buffers, panel: Any, v: int) -> Any:
+        """Int32 sums (registers, or vectors already read) as float32."""
+        total = cast(F32, get(limbs[0], self.lanes), self.lanes)
+        if len(limbs) == 2:
+            total = total + cast(F32, get(limbs[1], self.lanes), self.lanes) * f32(1 / LIMB, self.lanes)
+        scale = load(weights["scale"], panel, v * self.lanes, lanes=self.lanes)
+        return total * (splat(activations.scales[row], self.lanes) * scale)
+
+
+def row_maximum(x: Any, row: Any, depth: int, lanes: int) -> Any:
+    """The largest magnitude of a row of ``x`` [rows, K]."""
+    (wide,) = registers(1, lanes)
+    (single,) = registers(1, 1)
+    put(wide, f32(0.0, lanes), lanes)
+    put(single, f32(0.0), 1)
+
+    def body(k: Any, count: int) -> None:
+        register = wide if count > 1 else single
+        put(register, T.max(get(register, count), T.fabs(x[row, span(k, count)])), count)
+
+    chunks(depth, lanes, body)
+    return T.max(vector.reduce_max(wide, lanes), single[0])
+
+
+def format_for(precision: Precision, profile: Profile, *, one_row: bool) -> Format:
+    """The format of a product. One row's activations are kept to 15 bits: its time is that of reading weights."""
+    columns = profile.vector_columns if one_row else profile.columns
+    if precision == "fp32":
+        return FloatFormat("float32", profile, columns)
+    if precision == "fp16":
+        return FloatFormat("float16", profile, columns)
+    kind = profile.integer if one_row else profile.integer_rows
+    limbs = 2 if one_row and kind in ("vnni", "sdot") else 1
+    return IntegerFormat(kind, profile, columns, limbs)

@@ -1,0 +1,106 @@
+"""What a kernel is, and how its statements become a TIR function.
+
+A kernel names its parameters and has a function that emits its statements over their buffers. The same
+statements serve three times: as a function of their own, as one whose weights lie in the archive's read-only
+data, and as a part of a function that several kernels share (:mod:`harness.compiler.passes.merge`).
+Statements are emitted through TVM's IR builder, so that a template is plain Python: a Python loop unrolls, a
+Python condition selects at compile time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import tvm
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script import builder as T
+
+Role = Literal["input", "weight", "inout", "output"]
+Dim = int | str
+Buffers = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Param:
+    """A tensor that a kernel reads or writes; an extent that is a string is known when it runs.
+
+    Equal names are equal extents. A ``weight`` is constant.
+    """
+
+    name: str
+    shape: tuple[Dim, ...]
+    dtype: str = "float32"
+    role: Role = "input"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A named template with everything decided: ``emit`` writes the statements for buffers by parameter name.
+
+    Outputs come last, inputs and weights in the order that the caller gives them. The name says everything that
+    the statements depend on.
+    """
+
+    name: str
+    params: tuple[Param, ...]
+    emit: Callable[[Buffers], None]
+
+    def __post_init__(self) -> None:
+        roles = [param.role for param in self.params]
+        if sorted(roles, key=lambda role: role == "output") != roles:
+            raise ValueError(f"kernel {self.name}: outputs come last")
+
+    @property
+    def is_static(self) -> bool:
+        return all(isinstance(extent, int) for param in self.params for extent in param.shape)
+
+
+@dataclass
+class Symbols:
+    """The TIR variables of the extents that are known when a function runs."""
+
+    variables: dict[str, Any]
+
+    def shape(self, param: Param) -> list[Any]:
+        return [extent if isinstance(extent, int) else self._variable(extent) for extent in param.shape]
+
+    def _variable(self, name: str) -> Any:
+        if name not in self.variables:
+            self.variables[name] = tvm.tirx.Var(name, "int64")
+        return self.variables[name]
+
+
+def declare(param: Param, symbols: Symbols) -> Any:
+    """Add the parameter to the function under construction; its buffer."""
+    return T.arg(param.name, T.Buffer(symbols.shape(param), param.dtype))
+
+
+def linked_weight(param: Param, symbol: str, offset: Any) -> Any:
+    """The buffer of a weight that lies ``offset`` bytes into the archive's read-only data."""
+    pointer = tvm.ir.PointerType(tvm.ir.PrimType(param.dtype))
+    address = T.bind(T.call_extern(pointer, symbol, offset))
+    return T.decl_buffer(param.shape, param.dtype, data=address)
+
+
+def prim_func(kernel: Kernel, weights_symbol: str | None = None) -> Any:
+    """The kernel as a TIR function of its parameters, in their order.
+
+    With ``weights_symbol``, the C function that gives the address of the archive's weights, a weight's parameter is
+    its byte offset (int64).
+    """
+    symbols = Symbols({})
+    with IRBuilder() as builder, T.prim_func():
+        T.func_name(kernel.name)
+        T.func_attr({"tirx.noalias": True, "op_pattern": 8})
+        linked = [p for p in kernel.params if p.role == "weight"] if weights_symbol else []
+        values = {
+            p.name: T.arg(f"{p.name}_offset", T.int64()) if p in linked else declare(p, symbols) for p in kernel.params
+        }
+        buffers = dict(values)
+        for param in linked:
+            assert weights_symbol is not None
+            buffers[param.name] = linked_weight(param, weights_symbol, values[param.name])
+        kernel.emit(buffers)
+    return builder.get()

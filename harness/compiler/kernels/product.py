@@ -1,0 +1,232 @@
+"""Products with a constant weight, with what stands before and behind them in a network.
+
+    y = residual + activation(norm(x) W + bias)
+
+and the gated form ``activation(a) * b`` for the two halves a, b of ``norm(x) W``. One row is bound by reading the
+weight once; many rows are cut into nearly equal register tiles, with code of its own for each tile height.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tvm.tirx.script import builder as T
+
+from harness.compiler.kernels import vector
+from harness.compiler.kernels.formats import Activations, Array, Format, format_for
+from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
+from harness.compiler.kernels.norm import Norm, norm_params, normalise, shape_name
+from harness.compiler.kernels.vector import ACTIVATIONS, F32, get, load, put, quotient, registers, store
+from harness.compiler.profiles import Profile
+from harness.protocol import Precision
+
+
+@dataclass(frozen=True)
+class Product:
+    """Everything about a product but its weight and the rows. ``width`` counts the weight's columns: a gated
+    product has half as many outputs."""
+
+    depth: int
+    width: int
+    norm: Norm | None = None
+    eps: float = 0.0
+    bias: bool = False
+    activation: str | None = None
+    gated: bool = False
+    residual: bool = False
+
+    @property
+    def outputs(self) -> int:
+        return self.width // 2 if self.gated else self.width
+
+    @property
+    def label(self) -> str:
+        parts = [f"{self.norm}_{self.eps:g}" if self.norm else "", "bias" if self.bias else "", self.activation or ""]
+        parts += ["gated" if self.gated else "", "residual" if self.residual else ""]
+        return "_".join(["product", str(self.depth), str(self.width), *filter(None, parts)])
+
+
+def is_one_row(leading: tuple[Dim, ...]) -> bool:
+    return all(extent == 1 for extent in leading)
+
+
+def pack_product(
+    product: Product,
+    weight: npt.NDArray[np.float32],
+    bias: npt.NDArray[np.float32] | None,
+    form: Format,
+) -> list[Array]:
+    """The weight's arrays for :func:`product_kernel`, in the order of its parameters.
+
+    A gated weight [K, 2F] (gate columns first) gets half a panel of gate columns beside the same columns of
+    the other half, so that the activation is the tile's epilogue.
+    """
+    order = column_order(product, form)
+    arranged = np.zeros((product.depth, len(order)), np.float32)
+    arranged[:, order >= 0] = weight[:, order[order >= 0]]
+    arrays = form.pack(arranged)
+    if bias is not None:
+        padded = np.zeros(len(order), np.float32)
+        padded[order >= 0] = bias[order[order >= 0]]
+        arrays.append(padded.reshape(-1, form.columns))
+    return arrays
+
+
+def column_order(product: Product, form: Format) -> npt.NDArray[np.int64]:
+    """For each packed column the weight's column, -1 where there is none."""
+    panels = panel_count(product, form)
+    packed = np.arange(panels * form.columns)
+    if not product.gated:
+        return np.where(packed < product.width, packed, -1)
+    half = form.columns // 2
+    within = packed % form.columns
+    output = packed // form.columns * half + within % half
+    return np.where(output < product.outputs, output + (within >= half) * product.outputs, -1)
+
+
+def panel_count(product: Product, form: Format) -> int:
+    return -(-product.outputs // outputs_of_panel(product, form))
+
+
+def outputs_of_panel(product: Product, form: Format) -> int:
+    return form.columns // 2 if product.gated else form.columns
+
+
+def product_kernel(
+    profile: Profile, precision: Precision, product: Product, leading: tuple[Dim, ...]
+) -> tuple[Kernel, Format]:
+    """(x [..., K], residual [..., outputs] if any, gain and shift of a norm, weight arrays) to y [..., outputs].
+
+    ``leading`` are the extents before the last axis; where all are 1, the one-row template is taken.
+    """
+    one_row = is_one_row(leading)
+    form = format_for(precision, profile, one_row=one_row)
+    panels = panel_count(product, form)
+    params = [Param("x", (*leading, product.depth))]
+    if product.residual:
+        params.append(Param("residual", (*leading, product.outputs)))
+    if product.norm:
+        params += norm_params(product.norm, product.depth)
+    params += form.params(product.depth, panels * form.columns)
+    if product.bias:
+        params.append(Param("bias", (panels, form.columns), F32, "weight"))
+    params.append(Param("y", (*leading, product.outputs), role="output"))
+
+    def emit(buffers: Buffers) -> None:
+        _Emitter(profile, product, form, panels, buffers).emit(one_row)
+
+    name = f"{product.label}_{shape_name(leading)}_{form.name}"
+    return Kernel(name, tuple(params), emit), form
+
+
+class _Emitter:
+    def __init__(self, profile: Profile, product: Product, form: Format, panels: int, buffers: Buffers) -> None:
+        self.profile, self.product, self.form, self.panels, self.buffers = profile, product, form, panels, buffers
+        self.lanes = profile.lanes
+        self.per_panel = outputs_of_panel(product, form)
+        self.rows = vector.rows_of(buffers["x"])
+        self.y = vector.flat(buffers["y"], (self.rows, product.outputs))
+        self.residual = vector.flat(buffers["residual"], (self.rows, product.outputs)) if product.residual else None
+
+    def emit(self, one_row: bool) -> None:
+        activations = self._activations()
+        with T.serial(self.panels) as panel:
+            if one_row:
+                self._store(self._tile(activations, 0, 1, panel), 0, panel)
+            else:
+                self._tiles(activations, panel)
+
+    def _activations(self) -> Activations:
+        product, depth = self.product, self.product.depth
+        x = vector.flat(self.buffers["x"], (self.rows, depth))
+        if product.norm:
+            normed = T.alloc_buffer((self.rows, depth), F32)
+            with T.serial(self.rows) as row:
+                normalise(product.norm, x, row, depth, product.eps, self.buffers, normed, self.lanes)
+            x = normed
+        return self.form.prepare(x, self.rows, depth)
+
+    def _tile(self, activations: Activations, first: Any, rows: int, panel: Any) -> Any:
+        return self.form.tile(activations, first, rows, self.buffers, panel, self.product.depth)
+
+    def _tiles(self, activations: Activations, panel: Any) -> None:
+        """Nearly equal tiles: 19 rows at most 12 high are 10 and 9, and no lane computes a row that is not there."""
+        unit = self.form.row_unit
+        most = self.profile.rows // unit
+        units = quotient(self.rows + (unit - 1), unit)
+        count = quotient(units + (most - 1), most)
+        heights = _heights(units, count) if isinstance(units, int) else range(1, most + 1)
+        with T.serial(count) as tile:
+            first = T.bind(T.Cast("int32", quotient(tile * units, count)))
+            height = T.bind(T.Cast("int32", quotient((tile + 1) * units, count)) - first)
+            for candidate in heights:
+                with vector.when(height == candidate):
+                    rows = candidate * unit
+                    self._store(self._tile(activations, first * unit, rows, panel), first * unit, panel)
+
+    def _store(self, tile: Any, first: Any, panel: Any) -> None:
+        for offset, vectors in enumerate(tile):
+            row = first + offset
+            # Where rows are multiplied in pairs, the last pair's second row may not exist.
+            if self.form.row_unit > 1 and offset % self.form.row_unit:
+                with vector.when(row < self.rows):
+                    self._store_row(vectors, row, panel)
+            else:
+                self._store_row(vectors, row, panel)
+
+    def _store_row(self, vectors: list[Any], row: Any, panel: Any) -> None:
+        tail = self.product.outputs % self.per_panel
+        if not tail:
+            self._store_vectors(vectors, row, panel)
+            return
+        with T.If(panel < self.panels - 1):
+            with T.Then():
+                self._store_vectors(vectors, row, panel)
+            with T.Else():
+                self._store_tail(vectors, row, tail)
+
+    def _store_vectors(self, vectors: list[Any], row: Any, panel: Any) -> None:
+        lanes = self.lanes
+        biased = [self._biased(value, panel, v * lanes, lanes) for v, value in enumerate(vectors)]
+        half = len(biased) // 2
+        for v in range(half if self.product.gated else len(biased)):
+            other = biased[half + v] if self.product.gated else None
+            self._finish(biased[v], other, row, panel * self.per_panel + v * lanes, lanes)
+
+    def _store_tail(self, vectors: list[Any], row: Any, tail: int) -> None:
+        """The last panel's columns one by one, from memory."""
+        panel, columns = self.panels - 1, self.form.columns
+        spilled = registers(len(vectors), self.lanes)
+        for register, value in zip(spilled, vectors, strict=True):
+            put(register, value, self.lanes)
+        line = T.alloc_buffer((columns,), F32)
+        for v, register in enumerate(spilled):
+            store(line, get(register, self.lanes), v * self.lanes, lanes=self.lanes)
+        with T.serial(tail) as c:
+            value = self._biased(line[c], panel, c, 1)
+            other = None
+            if self.product.gated:
+                other = self._biased(line[columns // 2 + c], panel, columns // 2 + c, 1)
+            self._finish(value, other, row, panel * self.per_panel + c, 1)
+
+    def _biased(self, value: Any, panel: Any, column: Any, lanes: int) -> Any:
+        if not self.product.bias:
+            return value
+        return value + load(self.buffers["bias"], panel, column, lanes=lanes)
+
+    def _finish(self, value: Any, other: Any, row: Any, column: Any, lanes: int) -> None:
+        if self.product.activation:
+            value = ACTIVATIONS[self.product.activation](value, lanes)
+        if other is not None:
+            value = value * other
+        if self.residual is not None:
+            value = value + load(self.residual, row, column, lanes=lanes)
+        store(self.y, value, row, column, lanes=lanes)
+
+
+def _heights(units: int, count: int) -> list[int]:
+    """The tile heights that occur when ``units`` rows are cut into ``count`` tiles."""
+    return sorted({(tile + 1) * units // count - tile * units // count for tile in range(count)})

@@ -1,0 +1,80 @@
+"""Small kernels over rows: embedding lookup, argmax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm.tirx.script import builder as T
+
+from harness.compiler.kernels import vector
+from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
+from harness.compiler.kernels.norm import shape_name
+from harness.compiler.kernels.vector import chunks, get, load, put, registers, span, store
+from harness.compiler.profiles import Profile
+
+
+def embedding(profile: Profile, leading: tuple[Dim, ...], ids: str, count: int, width: int, dtype: str) -> Kernel:
+    """(ids [...], table [V, D] in ``dtype``) to rows of the table [..., D]. Ids are trusted to be below V."""
+
+    def emit(buffers: Buffers) -> None:
+        table = buffers["table"]
+        rows = vector.rows_of(buffers["y"])
+        ids_, y = vector.flat(buffers["ids"], (rows,)), vector.flat(buffers["y"], (rows, width))
+        with T.serial(rows) as row:
+            at = T.bind(ids_[row])
+
+            def body(d: Any, lanes: int) -> None:
+                store(y, load(table, at, d, lanes=lanes), row, d, lanes=lanes)
+
+            chunks(width, profile.lanes, body)
+
+    params = (
+        Param("ids", leading, ids),
+        Param("table", (count, width), dtype, "weight"),
+        Param("y", (*leading, width), role="output"),
+    )
+    return Kernel(f"embedding_{shape_name(leading)}_{count}_{width}_{ids}_{dtype}", params, emit)
+
+
+def argmax(profile: Profile, leading: tuple[Dim, ...], width: int, dtype: str) -> Kernel:
+    """(x [..., V]) to the index of each row's highest value [...]; the lowest index of equals, as torch's."""
+    lanes = profile.lanes
+
+    def emit(buffers: Buffers) -> None:
+        rows = vector.rows_of(buffers["x"])
+        x, y = vector.flat(buffers["x"], (rows, width)), vector.flat(buffers["y"], (rows,))
+        with T.serial(rows) as row:
+            (highest,) = registers(1, lanes)
+            (single,) = registers(1, 1)
+            put(highest, vector.splat(x[row, 0], lanes), lanes)
+            put(single, x[row, 0], 1)
+
+            def body(v: Any, count: int) -> None:
+                register = highest if count > 1 else single
+                put(register, T.max(get(register, count), x[row, span(v, count)]), count)
+
+            chunks(width, lanes, body)
+            top = T.bind(T.max(vector.reduce_max(highest, lanes), single[0]))
+            T.buffer_store(y, T.Cast(dtype, T.int32(0)), [row])
+            # From the end, so that the first of equals stays.
+            with T.serial(width) as back, vector.when(x[row, width - 1 - back] == top):
+                T.buffer_store(y, T.Cast(dtype, width - 1 - back), [row])
+
+    params = (Param("x", (*leading, width)), Param("y", leading, dtype, role="output"))
+    return Kernel(f"argmax_{shape_name(leading)}_{width}_{dtype}", params, emit)
+
+
+def copy_kernel(shape: tuple[Dim, ...], dtype: str) -> Kernel:
+    """(source [...]) to target [...]."""
+
+    def emit(buffers: Buffers) -> None:
+        extents = list(buffers["source"].shape)
+        total: Any = 1
+        for extent in extents:
+            total = total * extent
+        source, target = (vector.flat(buffers[name], (total,)) for name in ("source", "target"))
+        with T.serial(total) as at:
+            T.buffer_store(target, source[at], [at])
+
+    params = (Param("source", shape, dtype), Param("target", shape, dtype, "output"))
+    return Kernel(f"copy_{shape_name(shape)}_{dtype}", params, emit)

@@ -1,0 +1,94 @@
+"""The order of the passes: ours on what torch.export gave, then TVM's default lowering for a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tvm
+from tvm import relax
+
+from harness.compiler.passes.fuse import FusePatterns
+from harness.compiler.passes.fused import OpTable
+from harness.compiler.passes.link import LinkWeights, WeightFile
+from harness.compiler.passes.merge import MergeKernels
+from harness.compiler.passes.pack import KernelTable, PackWeights
+from harness.compiler.passes.place import PlaceResults
+from harness.compiler.profiles import Profile
+from harness.protocol import Precision
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the pipeline is asked for besides the module.
+
+    ``prefix``: of every symbol. ``ops``: the fused operators that the importer put into the module already.
+    ``results``: see :class:`harness.models.spec.ModelFunction`. ``weights``: where linked weights go; None keeps
+    them constants.
+    """
+
+    profile: Profile
+    precision: Precision
+    prefix: str
+    ops: OpTable
+    results: Sequence[int | None] = ()
+    weights: WeightFile | None = None
+
+
+def pipeline(target: tvm.target.Target, recipe: Recipe) -> tvm.transform.Pass:
+    t = relax.transform
+    table = KernelTable(recipe.prefix)
+    ours = [
+        FusePatterns(recipe.ops),
+        PackWeights(recipe.profile, recipe.precision, recipe.ops, table),
+        PlaceResults(recipe.results, table),
+        MergeKernels(table),
+        t.DeadCodeElimination(),
+    ]
+    # Not earlier: RewriteDataflowReshape takes a kernel of one tensor for a reshape and stumbles over it.
+    link = [] if recipe.weights is None else [LinkWeights(table, recipe.weights)]
+
+    @tvm.transform.module_pass(opt_level=0, name="HarnessPipeline")
+    def run(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        passes = [
+            *ours,
+            t.LegalizeOps(),
+            t.AnnotateTIROpPattern(),
+            t.FoldConstant(),
+            t.FuseOps(),
+            t.FuseTIR(),
+            t.RewriteDataflowReshape(),
+            *link,
+            t.ToNonDataflow(),
+            t.RemovePurityChecking(),
+            t.CallTIRRewrite(),
+            t.StaticPlanBlockMemory(),
+            t.LowerAllocTensor(),
+            t.KillAfterLastUse(),
+            t.LowerRuntimeBuiltin(),
+            t.ComputePrimValue(),
+            t.VMShapeLower(),
+            AttachSymbols(table),
+        ]
+        with target:
+            return tvm.transform.Sequential(passes)(module)
+
+    return run
+
+
+@tvm.transform.module_pass(opt_level=0, name="AttachSymbols")
+class AttachSymbols:
+    """relax.transform.AttachGlobalSymbol, which cannot rename functions that compute addresses (TVM 0.27): our kernels
+    have their final names already and are kept out of its sight."""
+
+    def __init__(self, table: KernelTable) -> None:
+        self.table = table
+
+    def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        functions = dict(module.functions_items())
+        ours = {name: function for name, function in functions.items() if name.name_hint in self.table.kernels}
+        theirs = tvm.IRModule({name: f for name, f in functions.items() if name not in ours}, attrs=module.attrs)
+        named = relax.transform.AttachGlobalSymbol()(theirs)
+        for name, function in ours.items():
+            named[name] = function.with_attr("global_symbol", name.name_hint)
+        return named
