@@ -155,6 +155,6 @@ def rows(
     return sorted(found, key=lambda row: (row.ms_per_word is None, row.ms_per_word or 0.0))
 
 
-def suspect(row: Row, least_share: float = 0.99) -> bool:
-    """Whether a float32 engine says something else than PyTorch so often that its model must be another one."""
+def suspect(row: Row, least_share: float) -> bool:
+    """Whether an engine departs from PyTorch so often that its model must be another one."""
     return row.agreement is not None and row.agreement.share < least_share

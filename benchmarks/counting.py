@@ -56,7 +56,8 @@ class Storage:
 
 
 STORAGE = {"fp32": Storage(4), "fp16": Storage(2), "int8": Storage(1, scale=4)}
-"""Caches and embedding rows are float32 in every variant."""
+"""Embedding rows are float32 in every variant; what the caches hold is the archive's own choice."""
+CACHED_BYTES = {"float32": 4, "float16": 2}
 
 
 @dataclass(frozen=True)

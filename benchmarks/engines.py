@@ -18,7 +18,7 @@ from benchmarks.processes import PeerProcess
 from harness.cache import Cache
 from harness.compiler import CompileRequest, compile_models
 from harness.devices import Device
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.models.checkpoints import Checkpoint
 from harness.models.words import Word
 from harness.native import Runner, build_runner
@@ -32,6 +32,9 @@ CTRANSLATE2 = ("ctranslate2-float32", "ctranslate2-int8")
 ENGINES = (*OURS, *CTRANSLATE2, ONNXRUNTIME, TRANSFORMERS)
 FLOAT32 = ("ours-fp32", "ctranslate2-float32", ONNXRUNTIME, TRANSFORMERS)
 """Engines that compute what PyTorch computes, up to rounding."""
+LEAST_AGREEMENT = {name: 0.99 if name in FLOAT32 else 0.8 for name in ENGINES}
+"""Share of words with PyTorch's ids below which an engine's model is not the checkpoint's any more: a wrong
+conversion or a broken kernel, whose times mean nothing. Rounding weights to 8 bits costs a few in a hundred."""
 BASELINES = (*CTRANSLATE2, TRANSFORMERS)
 
 NATURAL_TOKENS = 128
@@ -59,6 +62,12 @@ class Setup:
     @property
     def max_tokens(self) -> int:
         return self.forced_tokens or NATURAL_TOKENS
+
+
+class OtherBatches(HarnessError):
+    """The runner groups words by itself; peers get the groups of ``comparison.batches_of``, which must be the same."""
+
+    cure = "leave our engines out with --engines, or make comparison.batches_of group as the runner does"
 
 
 class Engine(Protocol):
@@ -104,7 +113,16 @@ class RunnerEngine:
 
             result = self.setup.device.run(self.runner.path, order, Path(folder), self.setup.deadline, follow)
         result.require_complete()
-        return [record for record in result.records if isinstance(record, Sample) and record.phase is Phase.TIMED]
+        timed = {
+            tuple(record.items): record
+            for record in result.records
+            if isinstance(record, Sample) and record.phase is Phase.TIMED
+        }
+        ids = iter(map(str, range(len(words))))
+        wanted = [tuple(next(ids) for _ in batch) for batch in batches]
+        if set(wanted) != set(timed):
+            raise OtherBatches("the runner put the words into other batches than the peers were given")
+        return [timed[items] for items in wanted]
 
     def measure(self, batches: Sequence[Sequence[Word]]) -> list[BatchTime]:
         return [

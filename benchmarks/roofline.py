@@ -11,6 +11,7 @@ Exit status 3 if a variant could not be compiled or run, 2 for wrong usage.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 import sys
@@ -23,7 +24,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.counting import STORAGE, Bound, Cost, Dimensions, bandwidth_at, bound, read_dimensions, word_cost
+from benchmarks.counting import (
+    CACHED_BYTES,
+    STORAGE,
+    Bound,
+    Cost,
+    Dimensions,
+    Storage,
+    bandwidth_at,
+    bound,
+    read_dimensions,
+    word_cost,
+)
 from benchmarks.engines import PRECISIONS, RunnerEngine, Setup, build_ours
 from benchmarks.machine import MEGABYTE, Machine, dot_names, measure_machine
 from benchmarks.peers import timed_words
@@ -113,6 +125,7 @@ def run(
     for name in names:
         _open(name, setup, engines, failures, console)
     samples: dict[str, list[list[Sample]]] = {name: [] for name in engines}
+    storages = {name: storage_of(name, engine) for name, engine in engines.items()}
     with setup.device.reserve(notify=console.print):
         console.print("measuring the machine")
         with pinned(setup.cores):
@@ -123,7 +136,7 @@ def run(
     dots = dot_names(target)
     sizes = [len(encode_prompt(word.language, word.word)) for word in words]
     found = [
-        judge(name, dimensions, machine, dots[0] if dots else None, sizes, passes)
+        judge(name, dimensions, storages[name], machine, dots[0] if dots else None, sizes, passes)
         for name, passes in samples.items()
         if passes and name not in failures
     ]
@@ -162,16 +175,22 @@ def _measure(
         console.print(f"{name} failed: {error}", markup=False, style="red")
 
 
+def storage_of(name: str, engine: RunnerEngine) -> Storage:
+    """With the element type of the caches that the archive's metadata tells; older ones hold float32 and do not."""
+    dtype = getattr(engine.runner.archive.metadata, "self_cache_dtype", "float32")
+    return dataclasses.replace(STORAGE[name], cached=CACHED_BYTES[dtype])
+
+
 def judge(
     name: str,
     dimensions: Dimensions,
+    storage: Storage,
     machine: Machine,
     dot: str | None,
     input_tokens: Sequence[int],
     passes: Sequence[Sequence[Sample]],
 ) -> Variant:
     """Measured times against bounds; ``passes`` are the rounds, each with one sample per word in the same order."""
-    storage = STORAGE[name]
     words = list(zip(*passes, strict=True))
     lengths = [(read, len(rounds[0].step_ns)) for read, rounds in zip(input_tokens, words, strict=True)]
     costs = [word_cost(dimensions, storage, read, written) for read, written in lengths]

@@ -62,9 +62,9 @@ def test_agreement_ignores_the_end_token_and_what_follows() -> None:
 
 
 @pytest.mark.parametrize(("equal", "expected"), [(100, False), (99, False), (98, True)])
-def test_a_float32_engine_that_departs_is_suspect(equal: int, expected: bool) -> None:
-    assert comparison.suspect(Row("x", agreement=Agreement(100, equal))) is expected
-    assert not comparison.suspect(Row("x"))
+def test_an_engine_that_departs_too_often_is_suspect(equal: int, expected: bool) -> None:
+    assert comparison.suspect(Row("x", agreement=Agreement(100, equal)), 0.99) is expected
+    assert not comparison.suspect(Row("x"), 0.99)
 
 
 def test_per_counts_words_with_pronunciations_only() -> None:

@@ -124,11 +124,11 @@ def test_a_comparison_of_engines_that_work(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.mark.parametrize("good_runs", [0, 10], ids=["first round", "second round"])
-@pytest.mark.parametrize(("how", "reason"), [("dies", "ended with status 7"), ("hangs", "no answer within 3 s")])
+@pytest.mark.parametrize(("how", "reason"), [("dies", "ended with status 7"), ("hangs", "no answer within 2 s")])
 def test_an_engine_that_fails_is_told_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str, reason: str, good_runs: int
 ) -> None:
-    status, printed = compare(monkeypatch, tmp_path, how, good_runs, deadline=3.0)
+    status, printed = compare(monkeypatch, tmp_path, how, good_runs, deadline=2.0)
     written = json.loads((tmp_path / "out.json").read_text())
     assert status is ExitCode.INFRASTRUCTURE
     assert reason in written["failures"]["transformers"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tvm
 
-from benchmarks.counting import Cost, Dimensions
+from benchmarks.counting import STORAGE, Cost, Dimensions
 from benchmarks.machine import Machine, dot_names
 from benchmarks.machine_kernels import CHAINS, DOTS, STREAMS, build, emit_dot, emit_multiply_add, emit_read
 from benchmarks.roofline import judge
@@ -66,7 +66,7 @@ def sample(total: int, encoder: int, prefill: int | None, steps: list[int]) -> S
 def test_parts_are_means_over_words_of_medians_over_rounds(prefill: int | None) -> None:
     machine = Machine(bandwidth={1: 1e9}, rates={"float32": 1e9, "pairs": 2e9})
     rounds = [[sample(2000 + extra, 500 + extra, prefill, [400, 500])] for extra in (0, 10, 90)]
-    found = judge("fp32", TINY, machine, "pairs", [3], rounds)
+    found = judge("fp32", TINY, STORAGE["fp32"], machine, "pairs", [3], rounds)
     parts = {part.name: part for part in found.parts}
     assert found.working_set == (440 + 472) / 2
     assert parts["encoder"].measured_ns == 510
