@@ -13,12 +13,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.cache import Cache, content_key, hash_sources
 from harness.errors import HarnessError
+from harness.native.patches import HEADER_PATCHES, SOURCE_PATCHES, Patch
 
 HOST = "host"
 
@@ -38,7 +39,6 @@ FFI_SOURCES = tuple(f"{name}.cc" for name in _FFI.split())
 RUNTIME_SOURCES = tuple(f"{name}.cc" for name in _RUNTIME.split())
 FLAGS = (
     "-std=c++20",
-    "-O2",
     "-g0",
     "-fPIC",
     "-ffunction-sections",
@@ -52,8 +52,17 @@ FLAGS = (
     "-DTVM_FFI_EXPORTS",
     "-DTVM_RUNTIME_EXPORTS",
 )
+HOT = frozenset(
+    f"{name}.cc"
+    for name in """
+    object_pool object function tensor vm builtin thread_pool threading_backend workspace_pool memory_manager cpu_device_api
+    """.split()
+)
+"""Files of which something runs at every call; the rest (loading, registration, errors) is made small instead."""
 STANDIN = Path(__file__).parent / "standin"
+OBJECT_POOL = STANDIN / "harness/object_pool.cc"
 COMPILE_DEADLINE_SECONDS = 600.0
+WRONG_VERSION = "install the versions of requirements.lock: run `make setup`"
 
 Progress = Callable[[str], None]
 
@@ -94,7 +103,9 @@ def build_runtime(target: str = HOST, *, cache: Cache, progress: Progress) -> Ru
         "compiler": identity(compiler),
         "flags": FLAGS,
         "sources": [*FFI_SOURCES, *RUNTIME_SOURCES],
-        "standin": hash_sources((p for p in STANDIN.rglob("*") if p.suffix == ".h"), STANDIN),
+        "hot": sorted(HOT),
+        "patches": [asdict(patch) for patch in (*HEADER_PATCHES, *SOURCE_PATCHES)],
+        "standin": hash_sources((p for p in STANDIN.rglob("*") if p.suffix in (".h", ".cc")), STANDIN),
         "tvm": importlib.metadata.version("apache-tvm"),
         "tvm_ffi": importlib.metadata.version("apache-tvm-ffi"),
     }
@@ -147,7 +158,7 @@ class _Build:
     def run(self) -> None:
         self._lay_out()
         sources = {
-            "libtvm_ffi.a": [self.ffi / "src/ffi" / name for name in FFI_SOURCES],
+            "libtvm_ffi.a": [OBJECT_POOL, *(self.ffi / "src/ffi" / name for name in FFI_SOURCES)],
             "libtvm_runtime.a": [self.work / "src/runtime" / name for name in RUNTIME_SOURCES],
         }
         objects = {
@@ -169,13 +180,27 @@ class _Build:
         shutil.rmtree(self.work)
 
     def _lay_out(self) -> None:
-        """Put the runtime's sources where their relative includes reach our stand-in headers."""
+        """Put the runtime's sources where their relative includes reach our stand-in headers, and patch them."""
         shutil.copytree(self.tvm / "src/runtime", self.work / "src/runtime")
         shutil.copytree(STANDIN / "support", self.work / "src/support")
         shutil.copytree(STANDIN / "3rdparty", self.work / "3rdparty")
+        self._patch(SOURCE_PATCHES, self.work / "src/runtime", self.work / "src/runtime")
+        self._patch(HEADER_PATCHES, self.ffi / "include", self.work / "include")
+
+    def _patch(self, patches: Sequence[Patch], source: Path, target: Path) -> None:
+        for path in {patch.path for patch in patches}:
+            text = (source / path).read_text(encoding="utf-8")
+            try:
+                for patch in patches:
+                    text = patch.apply(text) if patch.path == path else text
+            except ValueError as error:
+                raise RuntimeBuildFailed(f"cannot patch TVM's sources: {error}", cure=WRONG_VERSION) from error
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            (target / path).write_text(text, encoding="utf-8")
 
     def _compile(self, source: Path, target: Path) -> None:
         folders = (
+            self.work / "include",
             self.ffi / "include",
             self.ffi / "3rdparty/dlpack/include",
             self.tvm / "include",
@@ -183,7 +208,8 @@ class _Build:
             STANDIN / "3rdparty/compiler-rt",
         )
         includes = [f"-I{folder}" for folder in folders]
-        command = [*self.compiler, *FLAGS, *includes, "-c", str(source), "-o", str(target)]
+        optimize = "-O2" if source.name in HOT else "-Os"
+        command = [*self.compiler, *FLAGS, optimize, *includes, "-c", str(source), "-o", str(target)]
         self._run(command, f"compile {source.name}")
 
     def _archive(self, library: Path, objects: list[Path]) -> None:

@@ -93,7 +93,8 @@ def prim_func(kernel: Kernel, weights_symbol: str | None = None) -> Any:
     symbols = Symbols({})
     with IRBuilder() as builder, T.prim_func():
         T.func_name(kernel.name)
-        T.func_attr({"tirx.noalias": True, "op_pattern": 8})
+        # Not tirx.noalias: LLVM would take a view and the buffer under it for different memory.
+        T.func_attr({"op_pattern": 8})
         linked = [p for p in kernel.params if p.role == "weight"] if weights_symbol else []
         values = {
             p.name: T.arg(f"{p.name}_offset", T.int64()) if p in linked else declare(p, symbols) for p in kernel.params

@@ -96,8 +96,9 @@ def flat(buffer: Any, shape: tuple[Any, ...], dtype: str | None = None) -> Any:
 
 def view(buffer: Any, shape: tuple[Any, ...], start: Any, dtype: str | None = None) -> Any:
     """The memory ``start`` elements into a buffer under another shape."""
-    # The address is bound first: TVM 0.27 cannot rename functions whose DeclBuffer holds an expression.
-    return T.decl_buffer(shape, dtype or str(buffer.dtype), data=T.bind(buffer.data), elem_offset=start)
+    # The address stays an expression of the buffer: were it bound to a variable, TVM would not see that the view
+    # reads the buffer, and would give its memory away too early.
+    return T.decl_buffer(shape, dtype or str(buffer.dtype), data=buffer.data, elem_offset=start)
 
 
 def rows_of(buffer: Any) -> Any:
