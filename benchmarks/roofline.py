@@ -207,7 +207,8 @@ def judge(
         parts.append(Part(part, mean, bound(mean, bandwidth, rate), measured))
     whole = sum(statistics.median(sample.total_ns for sample in rounds) for rounds in words) / count
     sums = sum((p.cost for p in parts), Cost()), sum((p.bound for p in parts), Bound(0, 0))
-    parts.append(Part(OTHER, Cost(), Bound(0, 0), whole - sum(part.measured_ns for part in parts)))
+    rest = sum(_median(rounds, OTHER) for rounds in words) / count
+    parts.append(Part(OTHER, Cost(), Bound(0, 0), rest))
     return Variant(name, bandwidth, working_set, rate_name, rate, [*parts, Part("total", *sums, whole)])
 
 
@@ -216,7 +217,8 @@ def _median(rounds: Sequence[Sample], part: str) -> float:
 
 
 def _nanoseconds(sample: Sample, part: str) -> int:
-    return {"encoder": sample.encoder_ns, "prefill": sample.prefill_ns or 0, "steps": sum(sample.step_ns)}[part]
+    parts = {"encoder": sample.encoder_ns, "prefill": sample.prefill_ns or 0, "steps": sum(sample.step_ns)}
+    return parts[part] if part in parts else sample.total_ns - sum(parts.values())
 
 
 def show_machine(console: Console, machine: Machine) -> None:
