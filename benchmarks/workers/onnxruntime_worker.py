@@ -34,8 +34,8 @@ def load(request: dict[str, Any]) -> GenerateEngine:
         session_options=options,
         local_files_only=True,
     )
-    # optimum takes d_model / heads for the size of a head, which T5 does not promise (256 / 6 against 64 in the published
-    # checkpoints); it needs it for the empty cache of the first step alone.
+    # optimum takes d_model / heads for the size of a head, which T5 does not promise (256 / 6 against 64 in the
+    # published checkpoint); it needs it for the empty cache of the first step alone.
     model.decoder.embed_size_per_head = model.config.d_kv
     packages = ("onnxruntime", "optimum-onnx", "transformers", "torch")
     return GenerateEngine(model, request, {name: importlib.metadata.version(name) for name in packages})

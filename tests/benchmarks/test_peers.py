@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import peers
-from benchmarks.engines import ENGINES, Engine, PeerEngine, Setup
+from benchmarks.engines import ENGINES, Engine, PeerEngine, Setup, least_agreement
 from benchmarks.pinning import choose_cores, pinned
 from benchmarks.processes import PeerFailed, PeerProcess
 from benchmarks.workers.serving import decode, encode
@@ -147,6 +147,12 @@ def test_engine_names_are_checked(text: str) -> None:
 def test_words_that_do_not_fill_a_batch_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="do not fill a batch"):
         compare(monkeypatch, tmp_path, "well", MANY, batch=8)
+
+
+def test_only_float32_must_agree_where_lengths_are_forced() -> None:
+    assert least_agreement("ours-fp32", forced=True) == least_agreement("onnxruntime", forced=False) == 0.99
+    assert least_agreement("ours-int8", forced=False) == 0.8
+    assert least_agreement("ctranslate2-int8", forced=True) == 0
 
 
 def test_quality_words() -> None:
