@@ -9,12 +9,12 @@ import tvm
 from tvm import relax
 from tvm.relax.frontend.torch import from_exported_program
 
+from harness.compiler.kernels.kernel import Kernel, prim_func
 from harness.compiler.operators import KEPT_WHOLE, converters
 from harness.compiler.passes.fused import OpTable
 from harness.compiler.passes.pipeline import Recipe, pipeline
 from harness.compiler.targets import CompileTarget
 from harness.models.spec import ModelFunction
-
 
 PASS_CONFIG = {"tirx.disable_storage_rewrite": True}
 """TVM 0.27 shares memory between buffers by when they are used, and overlooks uses through a view."""
@@ -43,6 +43,13 @@ def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe) -> An
     named = module.with_attr("system_lib_prefix", recipe.prefix)
     with tvm.transform.PassContext(config=PASS_CONFIG):
         return tvm.compile(named, target, relax_pipeline=pipeline(target, recipe))
+
+
+def compile_kernel(kernel: Kernel, target: tvm.target.Target) -> Any:
+    """One kernel as an executable module with the function ``kernel`` of its parameters, for tests and measurements."""
+    function = prim_func(kernel).with_attr("global_symbol", "kernel")
+    with tvm.transform.PassContext(config=PASS_CONFIG):
+        return tvm.compile(tvm.IRModule({"kernel": function}), target)
 
 
 def tvm_target(target: CompileTarget) -> tvm.target.Target:

@@ -20,6 +20,8 @@ from harness.compiler import Archive, CompileRequest, compile_models, compile_sm
 from harness.compiler.front import BadRequest
 from harness.compiler.lower import import_function, lower, tvm_target
 from harness.compiler.metadata import BadMetadata
+from harness.compiler.passes.fused import OpTable
+from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import TARGET_NAMES, UnknownTarget, resolve_target
 from harness.compiler.worker import compile_g2p
 from harness.errors import ExitCode
@@ -36,14 +38,18 @@ ELF_MACHINE = {"x86-64-v3": "X86_64", "linux-arm64": "AARCH64", "android-arm64":
 IOS_PLATFORM = {"ios-arm64": 2, "ios-arm64-simulator": 7}
 
 
-def compile_here(checkpoint: Checkpoint, target: str, folder: Path, *, kv_cache: bool = True) -> Path:
+def compile_here(
+    checkpoint: Checkpoint, target: str, folder: Path, *, kv_cache: bool = True, precision: str = "fp32"
+) -> Path:
     """Compile in this process, so that PyTorch and TVM are imported once for all tests."""
-    folder.mkdir()
+    (folder / "work").mkdir(parents=True)
     names = CACHED if kv_cache else CACHELESS
     request = {
         "target": target,
         "checkpoint": str(checkpoint.folder),
         "kv_cache": kv_cache,
+        "precision": precision,
+        "prefix": "g2p_",
         "prefixes": {name: f"g2p_{name}_" for name in names},
         "archive": "libg2p_system_lib.a",
         "folder": str(folder),
@@ -112,6 +118,21 @@ def test_the_same_inputs_give_the_same_bytes(small_checkpoint: Checkpoint, tmp_p
     assert hash_file(first) == hash_file(other / "libg2p_system_lib.a")
 
 
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 4), ("fp16", 2), ("int8", 1)])
+def test_weights_are_linked_once_in_their_precision(
+    small_checkpoint: Checkpoint, tmp_path: Path, precision: str, most: int
+) -> None:
+    """The weights are one object of read-only data; embeddings that two functions read are there once."""
+    archive = compile_here(small_checkpoint, "llvm", tmp_path / "out", precision=precision)
+    weights = next(path for path in members(archive, tmp_path / "members") if path.name == "weights.o")
+    t5 = load_checkpoint(small_checkpoint.folder)
+    matrices = sum(p.numel() for name, p in t5.named_parameters() if p.ndim == 2 and "bias" not in name)
+    # Panels are padded with zeros, int8 has scales, and gains and biases stay float32.
+    assert matrices * most * 0.95 < weights.stat().st_size < matrices * most * 1.6 + 65536
+    binary: Any = lief.parse(weights)
+    assert [s.name for s in binary.symbols if s.is_function and str(s.binding).endswith("GLOBAL")] == ["g2p_weights"]
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("batch", [1, 3])
 def test_compiled_functions_equal_the_torch_modules(small_checkpoint: Checkpoint, batch: int) -> None:
@@ -124,15 +145,17 @@ def test_compiled_functions_equal_the_torch_modules(small_checkpoint: Checkpoint
         for function in spec.functions:
             if function.name in functions:
                 continue
-            module = import_function(spec, function, host.profile)
-            executable = lower(module, tvm_target(host), host.profile, f"test{batch}_{function.name}_")
+            ops = OpTable()
+            module = import_function(function, ops)
+            recipe = Recipe(host.profile, "fp32", f"test{batch}_{function.name}_", ops, function.results)
+            executable = lower(module, tvm_target(host), recipe)
             functions[function.name] = relax.VirtualMachine(executable, tvm.cpu())["main"]
 
     def tensor(value: Any) -> Any:
         return tvm.runtime.tensor(np.ascontiguousarray(value))
 
     encoder, decoder = Encoder(t5, 24), Decoder(t5, 16)
-    prefill, step = DecoderPrefill(t5), DecoderStep(t5, 16)
+    prefill, step = DecoderPrefill(t5, 32, torch.float32), DecoderStep(t5, 16)
     for length in (1, 2, 7, 24):
         lengths = torch.tensor([length, *[max(1, length // 2)] * (batch - 1)], dtype=torch.int32)
         mask = torch.arange(length)[None] < lengths[:, None]
@@ -146,20 +169,23 @@ def test_compiled_functions_equal_the_torch_modules(small_checkpoint: Checkpoint
         expected = decoder(tokens, hidden, padded)
         whole = functions["decoder"](tensor(tokens), compiled_hidden, tensor(lengths))
         np.testing.assert_allclose(whole.numpy(), expected, atol=2e-3)
-        cross, torch_cross = functions["decoder_prefill"](compiled_hidden), prefill(hidden)
-        np.testing.assert_allclose(cross.numpy()[inside], torch_cross.numpy()[inside], atol=1e-3)
-        cache = torch.zeros(2, 2, batch, 16, 48)
+        memory, torch_memory = functions["decoder_prefill"](compiled_hidden), prefill(hidden)
+        cache = torch.zeros(batch, 2, 2, 16 * 48)
         compiled_cache = tensor(cache)
         for position in range(16):
-            at = torch.tensor([position], dtype=torch.int32)
-            logits, cache = step(tokens[:, position], at, lengths, cache, torch_cross)
-            ours = functions["decoder_step"](
-                tensor(tokens[:, position]), tensor(at), tensor(lengths), compiled_cache, cross
+            # Words leave the batch as they end; the step goes on with the others, in any order.
+            rows = torch.arange(batch, dtype=torch.int32).flip(0)[: max(1, batch - position // 6)]
+            at, chosen = torch.tensor([position], dtype=torch.int32), rows.long()
+            following, logits, cache = step(tokens[chosen, position], rows, at, lengths, cache, torch_memory)
+            token, ours = tensor(tokens[chosen, position]), tensor(np.full(logits.shape, np.nan, np.float32))
+            returned = functions["decoder_step"](
+                token, tensor(rows), tensor(at), tensor(lengths), compiled_cache, memory, ours
             )
             np.testing.assert_allclose(ours.numpy(), logits, atol=2e-3)
-            np.testing.assert_allclose(logits, expected[:, position], atol=2e-3)
-        # The compiled step wrote into the buffer it was given.
-        np.testing.assert_allclose(compiled_cache.numpy(), cache, atol=1e-3)
+            np.testing.assert_allclose(logits, expected[chosen, position], atol=2e-3)
+            # The step wrote the next tokens into the buffer it was given, and returned it.
+            np.testing.assert_array_equal(token.numpy(), following)
+            np.testing.assert_array_equal(returned.numpy(), following)
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +217,8 @@ def test_metadata_has_the_published_schema(
     assert {key: written[key] for key in published} == published
     assert list(written)[: len(published)] == list(published)
     assert written["archive_sha256"] == hash_file(archive.path)
-    assert written["self_cache_shape"] == [2, 2, 1, 16, 48]
+    assert written["self_cache_shape"] == [1, 2, 2, 16 * 48]
+    assert (written["precision"], written["self_cache_dtype"]) == ("fp32", "float32")
 
 
 def test_the_second_time_comes_from_the_cache(compiled: tuple[Archive, CompileRequest, Cache]) -> None:
@@ -232,6 +259,7 @@ def test_an_unknown_target_lists_the_known() -> None:
         ({"prefix": "a b"}, "'a b'"),
         ({"prefix": ""}, "''"),
         ({"batch_size": 0}, "--batch-size is 0"),
+        ({"precision": "int4"}, "'int4'"),
         ({"max_input_bytes": 100_000}, "--max-input-bytes is 100000"),
         ({"max_output_len": -1}, "--max-output-len is -1"),
     ],

@@ -45,12 +45,17 @@ def test_encoder_decoder_and_cached_step(t5: Any, size: int, length: int) -> Non
     assert torch.allclose(whole, expected, atol=ROUNDING)
 
     step = DecoderStep(t5, CAPACITY)
-    cross = DecoderPrefill(t5)(hidden)
-    cache = torch.full((t5.config.num_decoder_layers, 2, size, CAPACITY, t5.config.num_heads * t5.config.d_kv), 9.0)
+    memory = DecoderPrefill(t5, CAPACITY, torch.float32)(hidden)
+    width = t5.config.num_heads * t5.config.d_kv
+    cache = torch.full((size, t5.config.num_decoder_layers, 2, CAPACITY * width), 9.0)
     for position in range(tokens.shape[1]):
+        # The rows still being decoded, in any order: one leaves the batch after the other.
+        rows = torch.arange(size, dtype=torch.int32).flip(0)[: max(1, size - position // 3)]
         at = torch.tensor([position], dtype=torch.int32)
-        logits, cache = step(tokens[:, position], at, lengths, cache, cross)
-        assert torch.allclose(logits, expected[:, position], atol=ROUNDING)
+        chosen = rows.long()
+        following, logits, cache = step(tokens[chosen, position], rows, at, lengths, cache, memory)
+        assert torch.allclose(logits, expected[chosen, position], atol=ROUNDING)
+        assert torch.equal(following, expected[chosen, position].argmax(-1).int())
 
 
 @torch.no_grad()

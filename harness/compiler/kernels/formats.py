@@ -194,21 +194,24 @@ class IntegerFormat(Format):
 
         chunks(depth, 8 if self.kind == "smmla" else 4 * self.lanes, body)
         if padded > depth:
+            # Any value would do: the weights there are zeros.
             with T.serial(padded - depth) as rest:
                 for limb in range(self.limbs):
-                    self._put_word(data, limb, row, depth + rest, T.float32(0), 1)
+                    T.buffer_store(data, T.Cast(self.activation, T.int32(0)), self._place(limb, row, depth + rest, 1))
 
     def _put_word(self, data: Any, limb: int, row: Any, k: Any, value: Any, lanes: int) -> None:
         whole = cast("int32", value, lanes)
         if self.offset:
             whole = whole + splat(T.int32(self.offset), lanes)
-        if self.kind == "smmla":
-            # The row's pair is one stretch of memory, eight bytes of each row in turn.
-            parity = row - quotient(row, 2) * 2
-            pair = [limb, row - parity, span(self._pair_index(parity, k), lanes)]
-            T.buffer_store(data, cast("int8", whole, lanes), pair)
-        else:
-            T.buffer_store(data, cast(self.activation, whole, lanes), [limb, row, span(k, lanes)])
+        T.buffer_store(data, cast(self.activation, whole, lanes), self._place(limb, row, k, lanes))
+
+    def _place(self, limb: int, row: Any, k: Any, lanes: int) -> list[Any]:
+        """Where activations from ``k`` on lie."""
+        if self.kind != "smmla":
+            return [limb, row, span(k, lanes)]
+        # The row's pair is one stretch of memory, eight bytes of each row in turn.
+        parity = row - quotient(row, 2) * 2
+        return [limb, row - parity, span(self._pair_index(parity, k), lanes)]
 
     def tile(self, activations: Activations, first: Any, rows: int, weights: Buffers, panel: Any, depth: int) -> Tile:
         if self.kind == "smmla":

@@ -19,7 +19,7 @@ from harness.compiler.kernels import vector
 from harness.compiler.kernels.formats import Activations, Array, Format, format_for
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import Norm, norm_params, normalise, shape_name
-from harness.compiler.kernels.vector import ACTIVATIONS, F32, get, load, put, quotient, registers, store
+from harness.compiler.kernels.vector import ACTIVATIONS, F32, load, quotient, store
 from harness.compiler.profiles import Profile
 from harness.protocol import Precision
 
@@ -133,11 +133,22 @@ class _Emitter:
 
     def emit(self, one_row: bool) -> None:
         activations = self._activations()
+        spilled = None
+        if self.spills:
+            spilled = T.alloc_buffer((1 if one_row else self.profile.rows, self.form.columns), F32)
         with T.serial(self.panels) as panel:
             if one_row:
-                self._store(self._tile(activations, 0, 1, panel), 0, panel)
+                self._tile(activations, 0, 1, panel, spilled)
+                if spilled is not None:
+                    self._store_spilled(spilled, 0, 0, panel)
             else:
-                self._tiles(activations, panel)
+                self._tiles(activations, panel, spilled)
+
+    @property
+    def spills(self) -> bool:
+        """Whether sums go through memory on their way: where the last panel is finished column by column, and where
+        the code of an activation would otherwise be there once for every row of every tile height."""
+        return bool(self.product.outputs % self.per_panel) or self.product.activation is not None
 
     def _activations(self) -> Activations:
         product, depth = self.product, self.product.depth
@@ -149,10 +160,19 @@ class _Emitter:
             x = normed
         return self.form.prepare(x, self.rows, depth)
 
-    def _tile(self, activations: Activations, first: Any, rows: int, panel: Any) -> Any:
-        return self.form.tile(activations, first, rows, self.buffers, panel, self.product.depth)
+    def _tile(self, activations: Activations, first: Any, rows: int, panel: Any, spilled: Any) -> None:
+        tile = self.form.tile(activations, first, rows, self.buffers, panel, self.product.depth)
+        for offset, vectors in enumerate(tile):
+            if spilled is not None:
+                for v, value in enumerate(vectors):
+                    store(spilled, value, offset, v * self.lanes, lanes=self.lanes)
+            elif offset % self.form.row_unit:
+                with vector.when(first + offset < self.rows):
+                    self._store_vectors(vectors, first + offset, panel)
+            else:
+                self._store_vectors(vectors, first + offset, panel)
 
-    def _tiles(self, activations: Activations, panel: Any) -> None:
+    def _tiles(self, activations: Activations, panel: Any, spilled: Any) -> None:
         """Nearly equal tiles: 19 rows at most 12 high are 10 and 9, and no lane computes a row that is not there."""
         unit = self.form.row_unit
         most = self.profile.rows // unit
@@ -164,29 +184,34 @@ class _Emitter:
             height = T.bind(T.Cast("int32", quotient((tile + 1) * units, count)) - first)
             for candidate in heights:
                 with vector.when(height == candidate):
-                    rows = candidate * unit
-                    self._store(self._tile(activations, first * unit, rows, panel), first * unit, panel)
+                    self._tile(activations, first * unit, candidate * unit, panel, spilled)
+            if spilled is not None:
+                with T.serial(height * unit) as offset:
+                    # Where rows are multiplied in pairs, the last pair's second row may not exist.
+                    if unit > 1:
+                        with vector.when(first * unit + offset < self.rows):
+                            self._store_spilled(spilled, offset, first * unit + offset, panel)
+                    else:
+                        self._store_spilled(spilled, offset, first + offset, panel)
 
-    def _store(self, tile: Any, first: Any, panel: Any) -> None:
-        for offset, vectors in enumerate(tile):
-            row = first + offset
-            # Where rows are multiplied in pairs, the last pair's second row may not exist.
-            if self.form.row_unit > 1 and offset % self.form.row_unit:
-                with vector.when(row < self.rows):
-                    self._store_row(vectors, row, panel)
-            else:
-                self._store_row(vectors, row, panel)
+    def _store_spilled(self, spilled: Any, offset: Any, row: Any, panel: Any) -> None:
+        def read(column: Any, lanes: int) -> Any:
+            return load(spilled, offset, column, lanes=lanes)
 
-    def _store_row(self, vectors: list[Any], row: Any, panel: Any) -> None:
+        def vectors() -> None:
+            self._store_vectors([read(v * self.lanes, self.lanes) for v in range(self.form.vectors)], row, panel)
+
         tail = self.product.outputs % self.per_panel
         if not tail:
-            self._store_vectors(vectors, row, panel)
+            vectors()
             return
         with T.If(panel < self.panels - 1):
             with T.Then():
-                self._store_vectors(vectors, row, panel)
-            with T.Else():
-                self._store_tail(vectors, row, tail)
+                vectors()
+            with T.Else(), T.serial(tail) as c:
+                last, half = self.panels - 1, self.form.columns // 2
+                other = self._biased(read(half + c, 1), last, half + c, 1) if self.product.gated else None
+                self._finish(self._biased(read(c, 1), last, c, 1), other, row, last * self.per_panel + c, 1)
 
     def _store_vectors(self, vectors: list[Any], row: Any, panel: Any) -> None:
         lanes = self.lanes
@@ -195,22 +220,6 @@ class _Emitter:
         for v in range(half if self.product.gated else len(biased)):
             other = biased[half + v] if self.product.gated else None
             self._finish(biased[v], other, row, panel * self.per_panel + v * lanes, lanes)
-
-    def _store_tail(self, vectors: list[Any], row: Any, tail: int) -> None:
-        """The last panel's columns one by one, from memory."""
-        panel, columns = self.panels - 1, self.form.columns
-        spilled = registers(len(vectors), self.lanes)
-        for register, value in zip(spilled, vectors, strict=True):
-            put(register, value, self.lanes)
-        line = T.alloc_buffer((columns,), F32)
-        for v, register in enumerate(spilled):
-            store(line, get(register, self.lanes), v * self.lanes, lanes=self.lanes)
-        with T.serial(tail) as c:
-            value = self._biased(line[c], panel, c, 1)
-            other = None
-            if self.product.gated:
-                other = self._biased(line[columns // 2 + c], panel, columns // 2 + c, 1)
-            self._finish(value, other, row, panel * self.per_panel + c, 1)
 
     def _biased(self, value: Any, panel: Any, column: Any, lanes: int) -> Any:
         if not self.product.bias:

@@ -1,0 +1,124 @@
+"""What the kernel tests share: compiling for this CPU, random arrays, and integer dot products for any CPU."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tvm
+from tvm.tirx.script import builder as T
+
+from harness.compiler.kernels.kernel import Kernel
+from harness.compiler.kernels.product import Product, pack_product, product_kernel
+from harness.compiler.kernels.vector import cast, splat
+from harness.compiler.lower import compile_kernel, tvm_target
+from harness.compiler.profiles import Profile
+from harness.compiler.targets import resolve_target
+from harness.protocol import Precision
+
+Float32 = npt.NDArray[np.float32]
+
+
+@functools.cache
+def host() -> Any:
+    return tvm_target(resolve_target("llvm"))
+
+
+def build(kernel: Kernel) -> Any:
+    return compile_kernel(kernel, host())["kernel"]
+
+
+def tensor(array: npt.NDArray[Any]) -> Any:
+    return tvm.runtime.tensor(np.ascontiguousarray(array))
+
+
+def empty(*shape: int, dtype: str = "float32") -> Any:
+    """Memory full of NaN: what a kernel does not write is noticed."""
+    return tensor(np.full(shape, np.nan if "float" in dtype else -1, dtype))
+
+
+def normal(*shape: int, seed: int = 0) -> Float32:
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
+
+
+def _byte(word: Any, at: int, lanes: int, *, signed: bool) -> Any:
+    """Byte ``at`` of int32 words, as int32."""
+    raised = T.shift_left(word, splat(T.int32(24 - 8 * at), lanes))
+    value = T.shift_right(raised, splat(T.int32(24), lanes))
+    return value if signed else T.bitwise_and(value, splat(T.int32(255), lanes))
+
+
+def portable_four(signed: bool) -> Any:
+    """The four-byte dot product of ``vpdpbusd`` (activations unsigned) and ``sdot`` (signed) in plain arithmetic."""
+
+    def dot(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
+        words = T.reinterpret(f"int32x{lanes}", weights)
+        for at in range(4):
+            a = _byte(splat(x, lanes), at, lanes, signed=signed)
+            sums = sums + a * _byte(words, at, lanes, signed=True)
+        return sums
+
+    return dot
+
+
+def portable_pairs(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
+    """``vpmaddwd`` in plain arithmetic: both halves of a word times neighbouring bytes."""
+    low = T.shift_right(T.shift_left(splat(x, lanes), splat(T.int32(16), lanes)), splat(T.int32(16), lanes))
+    high = T.shift_right(splat(x, lanes), splat(T.int32(16), lanes))
+    words = T.reinterpret(f"int16x{lanes}", weights)
+    wide = cast("int32", words, lanes)
+    return sums + low * _byte(wide, 0, lanes, signed=True) + high * _byte(wide, 1, lanes, signed=True)
+
+
+def rms(x: Float32, gain: Float32, eps: float) -> Float32:
+    result: Float32 = x / np.sqrt(np.square(x).mean(-1, keepdims=True) + eps) * gain
+    return result
+
+
+def layer(x: Float32, gain: Float32, shift: Float32, eps: float) -> Float32:
+    centred = x - x.mean(-1, keepdims=True)
+    result: Float32 = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + eps) * gain + shift
+    return result
+
+
+def gelu_tanh(x: Float32) -> Float32:
+    result: Float32 = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    return result
+
+
+class ProductCase:
+    """A product with random weights: our kernel beside numpy."""
+
+    def __init__(self, profile: Profile, precision: Precision, product: Product, leading: tuple[Any, ...]) -> None:
+        self.product = product
+        kernel, form = product_kernel(profile, precision, product, leading)
+        self.one_row = all(extent == 1 for extent in leading)
+        self.function = build(kernel)
+        depth, width = product.depth, product.width
+        self.weight, self.gain, self.shift = normal(depth, width), normal(depth, seed=1), normal(depth, seed=2)
+        self.bias = normal(width, seed=3) if product.bias else None
+        self.norms = {None: [], "rms": [self.gain], "layer": [self.gain, self.shift]}[product.norm]
+        self.packed = pack_product(product, self.weight, self.bias, form)
+
+    def ours(self, x: Float32, residual: Float32) -> Float32:
+        rows, given = len(x), [residual] if self.product.residual else []
+        y = empty(rows, self.product.outputs)
+        self.function(*(tensor(a) for a in [x, *given, *self.norms, *self.packed]), y)
+        result: Float32 = y.numpy()
+        return result
+
+    def expected(self, x: Float32, residual: Float32) -> Float32:
+        product = self.product
+        normed = {None: lambda: x, "rms": lambda: rms(x, self.gain, product.eps)}.get(
+            product.norm, lambda: layer(x, self.gain, self.shift, product.eps)
+        )()
+        y: Float32 = normed @ self.weight
+        y = y + self.bias if self.bias is not None else y
+        half = product.outputs
+        if product.gated:
+            y = gelu_tanh(y[:, :half]) * y[:, half:]
+        elif product.activation:
+            y = gelu_tanh(y)
+        return y + residual if product.residual else y
