@@ -42,10 +42,9 @@ def test_long_work_is_told_in_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_terminal_shows_a_bar_and_is_left_clean() -> None:
     parent, child = pty.openpty()
-    with os.fdopen(child, "w") as terminal:
-        with Narrator(terminal).stage("running [parity]") as stage:
-            stage.advance(3, 7)
-            time.sleep(0.3)
+    with os.fdopen(child, "w") as terminal, Narrator(terminal).stage("running [parity]") as stage:
+        stage.advance(3, 7)
+        time.sleep(0.3)
     shown = _read_all(parent)
     assert "running [parity]" in shown
     assert "3/7" in shown
@@ -53,7 +52,7 @@ def test_a_terminal_shows_a_bar_and_is_left_clean() -> None:
 
 
 def _read_all(parent: int) -> str:
-    """Everything the terminal got; one read may return less, and Linux ends a pty whose child side is closed with EIO."""
+    """Everything the terminal got: one read may return less, and Linux ends a closed pty with EIO."""
     shown = b""
     with open(parent, "rb", buffering=0) as stream, contextlib.suppress(OSError):
         while chunk := stream.read(2**16):

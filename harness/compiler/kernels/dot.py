@@ -10,7 +10,7 @@ import tvm
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels.kernel import Buffers
-from harness.compiler.kernels.vector import cast, get, put, registers, span, splat
+from harness.compiler.kernels.vector import cast, flat, get, put, quotient, registers, span, splat
 
 if TYPE_CHECKING:
     from harness.compiler.kernels.formats import Activations, IntegerFormat, Tile
@@ -67,12 +67,15 @@ def matrix_dot(
     for register in itertools.chain.from_iterable(sums):
         put(register, splat(T.int32(0), lanes), lanes)
     dot = INSTRUCTIONS["smmla"]
+    pairs_of_rows = flat(activations.data, (*list(activations.data.shape)[:2], 16))
     with T.serial(words) as k:
-        columns = [T.bind(weights["weight"][panel, k, span(pair * 16, 16)]) for pair in range(column_pairs)]
-        for pair in range(row_pairs):
-            x = T.bind(activations.data[0, first + 2 * pair, span(k * 16, 16)])
-            for register, column in zip(sums[pair], columns, strict=True):
-                put(register, dot(get(register, lanes), x, column, lanes), lanes)
+        # Rows first and each pair of columns when it is needed: 24 sums leave eight registers.
+        xs = [T.bind(pairs_of_rows[quotient(first, 2) + pair, k, span(0, 16)]) for pair in range(row_pairs)]
+        for column in range(column_pairs):
+            weight = T.bind(weights["weight"][panel, k, span(column * 16, 16)])
+            for pair, x in enumerate(xs):
+                register = sums[pair][column]
+                put(register, dot(get(register, lanes), x, weight, lanes), lanes)
     tile: Tile = []
     for pair in range(row_pairs):
         for parity in (0, 1):

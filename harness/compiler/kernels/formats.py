@@ -160,21 +160,20 @@ class IntegerFormat(Format):
 
     def prepare(self, x: Any, rows: Any, depth: int) -> Activations:
         padded = self.words(depth) * self.unit
-        row_count = quotient(rows + (self.row_unit - 1), self.row_unit) * self.row_unit
-        data = T.alloc_buffer((self.limbs, row_count, padded), self.activation)
+        units = quotient(rows + (self.row_unit - 1), self.row_unit)
+        row_count = units * self.row_unit
+        # Pairs of rows take turns, eight bytes each.
+        shape = (units, self.words(depth), 2, 8) if self.row_unit == 2 else (self.limbs, rows, padded)
+        data = T.alloc_buffer(shape, self.activation)
         scales = T.alloc_buffer((row_count,), F32)
         with T.serial(rows) as row:
             self._quantise(x, row, depth, data, scales)
         if self.row_unit == 2:
             with vector.when(row_count > rows):
                 T.buffer_store(scales, T.float32(0), [rows])
-                with T.serial(padded) as k:
-                    T.buffer_store(data, T.Cast("int8", T.int32(0)), [0, rows - 1, self._pair_index(1, k)])
+                with T.serial(self.words(depth)) as word, T.serial(8) as byte:
+                    T.buffer_store(data, T.Cast("int8", T.int32(0)), [units - 1, word, 1, byte])
         return Activations(data, scales)
-
-    def _pair_index(self, parity: Any, k: Any) -> Any:
-        """Where byte ``k`` of a row lies among its pair's: eight bytes of each row in turn."""
-        return k + quotient(k, 8) * 8 + parity * 8
 
     def _quantise(self, x: Any, row: Any, depth: int, data: Any, scales: Any) -> None:
         padded = self.words(depth) * self.unit
@@ -209,9 +208,8 @@ class IntegerFormat(Format):
         """Where activations from ``k`` on lie."""
         if self.kind != "smmla":
             return [limb, row, span(k, lanes)]
-        # The row's pair is one stretch of memory, eight bytes of each row in turn.
-        parity = row - quotient(row, 2) * 2
-        return [limb, row - parity, span(self._pair_index(parity, k), lanes)]
+        pair, word = quotient(row, 2), quotient(k, 8)
+        return [pair, word, row - pair * 2, span(k - word * 8, lanes)]
 
     def tile(self, activations: Activations, first: Any, rows: int, weights: Buffers, panel: Any, depth: int) -> Tile:
         if self.kind == "smmla":

@@ -1,0 +1,94 @@
+"""What LLVM makes of the products' inner loops, for every instruction set, whatever CPU the test runs on."""
+
+from __future__ import annotations
+
+import pytest
+import tvm
+
+from harness.compiler.assembly import Loop, inner_loops, main_loop
+from harness.compiler.kernels.product import Product, product_kernel
+from harness.compiler.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, NEON_I8MM, Profile
+from harness.protocol import Precision
+
+X86, ARM = "x86_64-linux-gnu", "aarch64-linux-gnu"
+TARGETS = {
+    AVX2: (X86, "x86-64-v3", []),
+    AVX512: (X86, "x86-64-v4", ["-prefer-256-bit"]),
+    AVX512_VNNI: (X86, "x86-64-v4", ["-prefer-256-bit", "+avx512vnni"]),
+    NEON: (ARM, "cortex-a72", []),
+    NEON_DOT: (ARM, "cortex-a76", []),
+    NEON_I8MM: (ARM, "generic", ["+v8.2a", "+dotprod", "+i8mm"]),
+}
+X86_FMA = ("vfmadd231ps", "vfmadd213ps", "vfmadd132ps")
+ARM_FMA = ("fmla",)
+
+
+def loop_of(profile: Profile, precision: Precision, rows: int, *mnemonics: str) -> Loop:
+    triple, cpu, attributes = TARGETS[profile]
+    target = tvm.target.Target({"kind": "llvm", "mtriple": triple, "mcpu": cpu, "mattr": attributes})
+    kernel, _ = product_kernel(profile, precision, Product(256, 512), (rows,))
+    return main_loop(kernel, target, *mnemonics)
+
+
+@pytest.mark.parametrize("rows", [1, 6])
+@pytest.mark.parametrize(
+    ("profile", "precision", "mnemonics"),
+    [
+        (AVX2, "fp32", X86_FMA),
+        (AVX2, "fp16", X86_FMA),
+        (AVX2, "int8", ("vpmaddwd",)),
+        (AVX512, "fp32", X86_FMA),
+        (AVX512, "int8", ("vpmaddwd",)),
+        (AVX512_VNNI, "int8", ("vpdpbusd",)),
+        (NEON, "fp32", ARM_FMA),
+        (NEON, "fp16", ARM_FMA),
+        (NEON, "int8", ("smlal", "smlal2")),
+        (NEON_DOT, "int8", ("sdot",)),
+        (NEON_I8MM, "int8", ("smmla", "sdot")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else getattr(value, "name", ""),
+)
+def test_the_inner_loop_multiplies_and_stores_nothing(
+    profile: Profile, precision: Precision, mnemonics: tuple[str, ...], rows: int
+) -> None:
+    loop = loop_of(profile, precision, rows, *mnemonics)
+    vectors = (profile.vector_columns if rows == 1 else profile.columns) // profile.lanes
+    assert loop.count(*mnemonics) >= vectors, loop
+    assert loop.vector_stores == []
+
+
+def test_i8mm_multiplies_matrices_where_there_are_rows() -> None:
+    assert loop_of(NEON_I8MM, "int8", 6, "smmla").count("smmla") >= 3 * 8
+    assert loop_of(NEON_I8MM, "int8", 1, "sdot").count("smmla") == 0
+
+
+def test_vectors_are_as_wide_as_the_profile_says() -> None:
+    """512-bit registers with AVX-512, which LLVM would split by itself."""
+    assert all("%zmm" in i for i in loop_of(AVX512, "fp32", 6, *X86_FMA).instructions if "fmadd" in i)
+    assert any("%ymm" in i for i in loop_of(AVX2, "fp32", 6, *X86_FMA).instructions)
+
+
+def test_arm_multiplies_by_lane_and_loads_in_pairs() -> None:
+    """fmla vd.4s, vn.4s, vm.s[lane] needs no broadcast; ldp loads two vectors."""
+    loop = loop_of(NEON, "fp32", 6, *ARM_FMA)
+    assert sum(".s[" in instruction for instruction in loop.instructions) >= loop.count("fmla") // 2
+    assert loop.count("ldp") >= 1
+
+
+def test_loops_and_their_stores_are_read_rightly() -> None:
+    """The reader of assembly itself: an inner loop, a loop around it, and what counts as a store."""
+    text = """
+.LBB0_1:
+\txorl %eax, %eax
+.LBB0_2:                 # inner
+\tvmovups (%rdi), %ymm0
+\tvfmadd231ps (%rsi), %ymm0, %ymm1
+\tvmovups %ymm1, 32(%rsp)
+\tjne .LBB0_2
+\tjne .LBB0_1
+\tret
+"""
+    (loop,) = inner_loops(text)
+    assert loop.count("vfmadd231ps") == 1
+    assert loop.vector_stores == ["vmovups %ymm1, 32(%rsp)"]
+    assert Loop(("stp q0, q1, [x0]", "ldp q2, q3, [x1]")).vector_stores == ["stp q0, q1, [x0]"]
