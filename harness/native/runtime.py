@@ -54,9 +54,19 @@ FLAGS = (
 )
 HOT = frozenset(
     f"{name}.cc"
-    for name in """
-    object_pool object function tensor vm builtin thread_pool threading_backend workspace_pool memory_manager cpu_device_api
-    """.split()
+    for name in [
+        "object_pool",
+        "object",
+        "function",
+        "tensor",
+        "vm",
+        "builtin",
+        "thread_pool",
+        "threading_backend",
+        "workspace_pool",
+        "memory_manager",
+        "cpu_device_api",
+    ]
 )
 """Files of which something runs at every call; the rest (loading, registration, errors) is made small instead."""
 STANDIN = Path(__file__).parent / "standin"

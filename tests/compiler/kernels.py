@@ -111,9 +111,11 @@ class ProductCase:
 
     def expected(self, x: Float32, residual: Float32) -> Float32:
         product = self.product
-        normed = {None: lambda: x, "rms": lambda: rms(x, self.gain, product.eps)}.get(
-            product.norm, lambda: layer(x, self.gain, self.shift, product.eps)
-        )()
+        normed = x
+        if product.norm == "rms":
+            normed = rms(x, self.gain, product.eps)
+        elif product.norm == "layer":
+            normed = layer(x, self.gain, self.shift, product.eps)
         y: Float32 = normed @ self.weight
         y = y + self.bias if self.bias is not None else y
         half = product.outputs
