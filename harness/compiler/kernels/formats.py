@@ -28,6 +28,8 @@ Tile = list[list[Any]]
 """Float32 vectors by row and by vector within the panel."""
 
 INT32_MAX = 2**31 - 1
+SECOND_CACHE = 2
+"""How near LLVM's prefetch fetches: 3 is the first cache, 0 nowhere."""
 LIMB = 254.0
 """The second limb of an activation counts in 1/254 of the first's unit: its range is -127 .. 127, too."""
 
@@ -44,6 +46,10 @@ class Format(ABC):
     """One way to lay out weights; ``row_unit`` rows are always multiplied together."""
 
     row_unit = 1
+
+    prefetches = False
+    """Whether to fetch ahead: for many rows of floats. One row reads as fast as memory gives anyway, and int8's loops
+    are short of instructions, not of bytes."""
 
     def __init__(self, name: str, profile: Profile, columns: int) -> None:
         self.name, self.lanes, self.columns = name, profile.lanes, columns
@@ -71,6 +77,15 @@ class Format(ABC):
     @abstractmethod
     def tile(self, activations: Activations, first: Any, rows: int, weights: Buffers, panel: Any, depth: int) -> Tile:
         """Emit the product of ``rows`` rows from ``first`` on with one panel."""
+
+    def prefetch(self, weight: Any, panel: Any, k: Any) -> None:
+        """Fetch the same step of the next panel into the second cache while this one is multiplied.
+
+        Behind the last panel lies something else, which is fetched for nothing.
+        """
+        if self.prefetches:
+            address = T.address_of(weight[panel + 1, k, 0])
+            T.evaluate(T.call_intrin("void", "tirx.prefetch", address, 0, SECOND_CACHE, 1))
 
     def _padded(self, weight: Array, unit: int) -> Array:
         depth, width = weight.shape
@@ -103,6 +118,7 @@ class FloatFormat(Format):
         for register in itertools.chain.from_iterable(sums):
             put(register, f32(0.0, self.lanes), self.lanes)
         with T.serial(depth) as k:
+            self.prefetch(weights["weight"], panel, k)
             columns = [T.bind(self._column(weights["weight"], panel, k, v)) for v in range(self.vectors)]
             for row in range(rows):
                 x = T.bind(splat(activations.data[first + row, k], self.lanes))
@@ -224,6 +240,7 @@ class IntegerFormat(Format):
         words = activations.data if self.unit == 1 else vector.flat(activations.data, shape, word_type)
         dot = INSTRUCTIONS[self.kind]
         with T.serial(self.words(depth)) as k:
+            self.prefetch(weights["weight"], panel, k)
             columns = [T.bind(self._column(weights["weight"], panel, k, v)) for v in range(self.vectors)]
             for row in range(rows):
                 for limb in range(self.limbs):
@@ -273,6 +290,12 @@ def row_maximum(x: Any, row: Any, depth: int, lanes: int) -> Any:
 
 def format_for(precision: Precision, profile: Profile, *, one_row: bool) -> Format:
     """The format of a product. One row's activations are kept to 15 bits: its time is that of reading weights."""
+    form = _format(precision, profile, one_row)
+    form.prefetches = not one_row and not form.quantises
+    return form
+
+
+def _format(precision: Precision, profile: Profile, one_row: bool) -> Format:
     columns = profile.vector_columns if one_row else profile.columns
     if precision == "fp32":
         return FloatFormat("float32", profile, columns)
