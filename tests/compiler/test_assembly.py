@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import tvm
 
-from harness.compiler.assembly import Loop, inner_loops, main_loop
+from harness.compiler.assembly import Loop, inner_loops, kernel_assembly, main_loop
 from harness.compiler.kernels.product import Product, product_kernel
 from harness.compiler.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, NEON_I8MM, Profile
 from harness.protocol import Precision
@@ -55,6 +55,19 @@ def test_the_inner_loop_multiplies_and_stores_nothing(
     vectors = (profile.vector_columns if rows == 1 else profile.columns) // profile.lanes
     assert loop.count(*mnemonics) >= vectors, loop
     assert loop.vector_stores == []
+
+
+@pytest.mark.parametrize("rows", [1, 19])
+def test_an_activation_leaves_the_registers_to_the_sums(rows: int) -> None:
+    """Its constants, kept in registers through the product's loop, would push the sums onto the stack."""
+    triple, cpu, _ = TARGETS[AVX2]
+    target = tvm.target.Target({"kind": "llvm", "mtriple": triple, "mcpu": cpu})
+    gated = Product(256, 512, norm="rms", eps=1e-6, activation="gelu_tanh", gated=True)
+    kernel, _ = product_kernel(AVX2, "fp32", gated, (rows,))
+    products = [loop for loop in inner_loops(kernel_assembly(kernel, target)) if loop.count("vbroadcastss") >= 1]
+    products = [loop for loop in products if loop.count(*X86_FMA) >= 8]
+    assert products
+    assert [loop.vector_stores for loop in products if loop.vector_stores] == []
 
 
 def test_i8mm_multiplies_matrices_where_there_are_rows() -> None:

@@ -133,21 +133,23 @@ class _Emitter:
 
     def emit(self, one_row: bool) -> None:
         activations = self._activations()
-        spilled = None
-        if self.spills:
-            spilled = T.alloc_buffer((1 if one_row else self.profile.rows, self.form.columns), F32)
+        spilled = T.alloc_buffer((self.rows, self.panels * self.form.columns), F32) if self.spills else None
         with T.serial(self.panels) as panel:
             if one_row:
                 self._tile(activations, 0, 1, panel, spilled)
-                if spilled is not None:
-                    self._store_spilled(spilled, 0, 0, panel)
             else:
                 self._tiles(activations, panel, spilled)
+        if spilled is not None:
+            with T.serial(self.rows) as row, T.serial(self.panels) as panel:
+                self._store_spilled(spilled, row, panel)
 
     @property
     def spills(self) -> bool:
-        """Whether sums go through memory on their way: where the last panel is finished column by column, and where
-        the code of an activation would otherwise be there once for every row of every tile height."""
+        """Whether sums go through memory: where the last panel is finished column by column, and for activations.
+
+        LLVM would keep an activation's dozen constants in registers through the products' loops otherwise, and
+        the sums on the stack.
+        """
         return bool(self.product.outputs % self.per_panel) or self.product.activation is not None
 
     def _activations(self) -> Activations:
@@ -163,14 +165,19 @@ class _Emitter:
     def _tile(self, activations: Activations, first: Any, rows: int, panel: Any, spilled: Any) -> None:
         tile = self.form.tile(activations, first, rows, self.buffers, panel, self.product.depth)
         for offset, vectors in enumerate(tile):
-            if spilled is not None:
-                for v, value in enumerate(vectors):
-                    store(spilled, value, offset, v * self.lanes, lanes=self.lanes)
-            elif offset % self.form.row_unit:
+            # Where rows are multiplied in pairs, the last pair's second row may not exist.
+            if offset % self.form.row_unit:
                 with vector.when(first + offset < self.rows):
-                    self._store_vectors(vectors, first + offset, panel)
+                    self._store_row(vectors, first + offset, panel, spilled)
             else:
-                self._store_vectors(vectors, first + offset, panel)
+                self._store_row(vectors, first + offset, panel, spilled)
+
+    def _store_row(self, vectors: list[Any], row: Any, panel: Any, spilled: Any) -> None:
+        if spilled is None:
+            self._store_vectors(vectors, row, panel)
+            return
+        for v, value in enumerate(vectors):
+            store(spilled, value, row, panel * self.form.columns + v * self.lanes, lanes=self.lanes)
 
     def _tiles(self, activations: Activations, panel: Any, spilled: Any) -> None:
         """Nearly equal tiles: 19 rows at most 12 high are 10 and 9, and no lane computes a row that is not there."""
@@ -185,18 +192,10 @@ class _Emitter:
             for candidate in heights:
                 with vector.when(height == candidate):
                     self._tile(activations, first * unit, candidate * unit, panel, spilled)
-            if spilled is not None:
-                with T.serial(height * unit) as offset:
-                    # Where rows are multiplied in pairs, the last pair's second row may not exist.
-                    if unit > 1:
-                        with vector.when(first * unit + offset < self.rows):
-                            self._store_spilled(spilled, offset, first * unit + offset, panel)
-                    else:
-                        self._store_spilled(spilled, offset, first + offset, panel)
 
-    def _store_spilled(self, spilled: Any, offset: Any, row: Any, panel: Any) -> None:
+    def _store_spilled(self, spilled: Any, row: Any, panel: Any) -> None:
         def read(column: Any, lanes: int) -> Any:
-            return load(spilled, offset, column, lanes=lanes)
+            return load(spilled, row, panel * self.form.columns + column, lanes=lanes)
 
         def vectors() -> None:
             self._store_vectors([read(v * self.lanes, self.lanes) for v in range(self.form.vectors)], row, panel)
