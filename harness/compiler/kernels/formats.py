@@ -87,6 +87,15 @@ class Format(ABC):
             address = T.address_of(weight[panel + 1, k, 0])
             T.evaluate(T.call_intrin("void", "tirx.prefetch", address, 0, SECOND_CACHE, 1))
 
+    def _columns(self, weight: Any, panel: Any, k: Any, rows: int) -> list[Any]:
+        """One step's weights: read once for several rows, or by the instruction that multiplies them with one."""
+        columns = [self._column(weight, panel, k, v) for v in range(self.vectors)]
+        return columns if rows == 1 else [T.bind(column) for column in columns]
+
+    @abstractmethod
+    def _column(self, weight: Any, panel: Any, k: Any, v: int) -> Any:
+        """The ``v``-th vector of a step's weights."""
+
     def _padded(self, weight: Array, unit: int) -> Array:
         depth, width = weight.shape
         padded = np.zeros((-(-depth // unit) * unit, self.panels(width) * self.columns), weight.dtype)
@@ -119,7 +128,7 @@ class FloatFormat(Format):
             put(register, f32(0.0, self.lanes), self.lanes)
         with T.serial(depth) as k:
             self.prefetch(weights["weight"], panel, k)
-            columns = [T.bind(self._column(weights["weight"], panel, k, v)) for v in range(self.vectors)]
+            columns = self._columns(weights["weight"], panel, k, rows)
             for row in range(rows):
                 x = T.bind(splat(activations.data[first + row, k], self.lanes))
                 for register, column in zip(sums[row], columns, strict=True):
@@ -241,7 +250,7 @@ class IntegerFormat(Format):
         dot = INSTRUCTIONS[self.kind]
         with T.serial(self.words(depth)) as k:
             self.prefetch(weights["weight"], panel, k)
-            columns = [T.bind(self._column(weights["weight"], panel, k, v)) for v in range(self.vectors)]
+            columns = self._columns(weights["weight"], panel, k, rows)
             for row in range(rows):
                 for limb in range(self.limbs):
                     x = words[limb, first + row, k]
