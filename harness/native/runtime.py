@@ -1,9 +1,9 @@
 """TVM's runtime as two static libraries, compiled from the sources inside the wheels; no TVM checkout.
 
 ``libtvm_ffi.a`` and ``libtvm_runtime.a`` hold what a linked Relax model needs on a CPU, and not what compilers and
-Python need besides (comparing, rewriting and serializing graphs), which is half a megabyte of every app. For this
-machine the system's C++ compiler makes them (they share its standard library with the Rust binary), for any other
-target zig.
+Python need besides (comparing, rewriting and serializing graphs), which would be half a megabyte of every app. For
+this machine the system's C++ compiler makes them (they share its standard library with the Rust binary), for any
+other target zig. ``patches.py`` says what is changed in the sources.
 """
 
 from __future__ import annotations

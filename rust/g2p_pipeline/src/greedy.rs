@@ -122,10 +122,11 @@ impl Word {
         Ok(token == config.eos_token_id)
     }
 
-    fn into_output(mut self) -> WordOutput {
-        self.token_ids.shrink_to_fit();
+    fn into_output(self) -> WordOutput {
         let text = text(&self.token_ids);
-        WordOutput { token_ids: self.token_ids, text, margins: self.margins, logits: self.logits }
+        // Without the room for longer words: callers may keep many.
+        let token_ids = self.token_ids.as_slice().to_vec();
+        WordOutput { token_ids, text, margins: self.margins, logits: self.logits }
     }
 }
 

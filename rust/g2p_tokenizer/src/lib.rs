@@ -39,7 +39,9 @@ pub fn decode(ids: &[i32]) -> String {
     let mut bytes = Vec::with_capacity(ids.len());
     let ids = ids.iter().take_while(|&&id| id != EOS);
     bytes.extend(ids.filter_map(|id| id.checked_sub(OFFSET).and_then(|id| u8::try_from(id).ok())));
-    String::from_utf8(bytes).unwrap_or_else(|malformed| {
-        malformed.as_bytes().utf8_chunks().map(|chunk| chunk.valid()).collect()
-    })
+    let mut text = String::with_capacity(bytes.capacity());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+    }
+    text
 }

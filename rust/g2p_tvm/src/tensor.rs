@@ -90,11 +90,10 @@ impl Tensor {
     /// # Errors
     /// Those of [`Tensor::as_mut_slice`], and [`TvmError::Shape`] when the lengths differ.
     pub fn write<T: Element>(&mut self, data: &[T]) -> Result<(), TvmError> {
-        let shape = self.shape();
         let elements = self.as_mut_slice::<T>()?;
         if elements.len() != data.len() {
-            let what = "elements to write".to_owned();
-            return Err(TvmError::Shape { what, expected: shape, found: vec![data.len()] });
+            let (what, found) = ("elements to write".to_owned(), vec![data.len()]);
+            return Err(TvmError::Shape { what, expected: self.shape(), found });
         }
         elements.copy_from_slice(data);
         Ok(())
