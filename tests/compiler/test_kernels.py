@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from tvm.tirx.script import builder as T
 
-from harness.compiler.kernels import attention, rows
-from harness.compiler.kernels.attention import AllRows, Heads, Side
+from harness.compiler.kernels import attention, attention_rows, rows
+from harness.compiler.kernels.attention import Heads
+from harness.compiler.kernels.attention_rows import AllRows, Side
 from harness.compiler.kernels.batch_product import batch_product
 from harness.compiler.kernels.kernel import Kernel, Param
 from harness.compiler.kernels.norm import norm_kernel
@@ -85,7 +86,7 @@ def test_all_rows_attend_to_all_rows(profile: Profile, batch: int, heads: int, s
     for bias_shape in ((1, heads, "n", "n"), (batch, 1, 1, "n")):
         sides = (Side("qkv", 3 * width, 0), Side("qkv", 3 * width, width), Side("qkv", 3 * width, 2 * width))
         shape = AllRows(Heads(heads, size), 0.7, batch, "n", "n", sides, bias_shape)
-        kernel = build(attention.attend_all(profile, shape))
+        kernel = build(attention_rows.attend_all(profile, shape))
         for n in (1, 3, 19, 33):
             qkv = normal(batch, n, 3 * width)
             bias = normal(*(n if extent == "n" else int(extent) for extent in bias_shape))
@@ -98,7 +99,7 @@ def test_all_rows_attend_to_all_rows(profile: Profile, batch: int, heads: int, s
 
 def test_attention_across_two_sequences_without_a_bias() -> None:
     sides = (Side("q", 12, 0), Side("kv", 24, 0), Side("kv", 24, 12))
-    kernel = build(attention.attend_all(AVX2, AllRows(Heads(3, 4), 1.0, "b", "n", "m", sides, None)))
+    kernel = build(attention_rows.attend_all(AVX2, AllRows(Heads(3, 4), 1.0, "b", "n", "m", sides, None)))
     q, kv, context = normal(2, 5, 12), normal(2, 21, 24), empty(2, 5, 12)
     kernel(tensor(q), tensor(kv), context)
     split = [x.reshape(2, -1, 3, 4).swapaxes(1, 2) for x in (q, kv[..., :12], kv[..., 12:])]

@@ -6,7 +6,7 @@ from typing import Any
 
 from tvm import relax
 
-from harness.compiler.kernels.attention import Side
+from harness.compiler.kernels.attention_rows import Side
 from harness.compiler.passes.fused import AttentionOp, DotAttentionOp, Fused, OpTable, ProductOp
 from harness.compiler.passes.graph import Graph, extents
 from harness.compiler.passes.linear import Linear, match_linear, mergeable, merged

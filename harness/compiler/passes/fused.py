@@ -13,7 +13,7 @@ from typing import Any
 import tvm
 from tvm import relax
 
-from harness.compiler.kernels.attention import Side
+from harness.compiler.kernels.attention_rows import Side
 from harness.compiler.kernels.product import Product
 from harness.compiler.passes.graph import Graph
 

@@ -12,7 +12,7 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from harness.compiler.kernels import attention, rows
+from harness.compiler.kernels import attention, attention_rows, rows
 from harness.compiler.kernels.batch_product import batch_product
 from harness.compiler.kernels.kernel import Dim, Kernel, prim_func
 from harness.compiler.kernels.norm import Norm, norm_kernel
@@ -115,7 +115,7 @@ def _attention(self: _PackWeights, op: fused.AttentionOp, args: list[Any], call:
     shapes = {name: dims.of(arg) for name, arg in zip(tensors, args, strict=False)}
     batch, queries, _ = shapes[op.sides[0].tensor]
     bias = dims.of(args[-1]) if op.has_bias else None
-    shape = attention.AllRows(
+    shape = attention_rows.AllRows(
         heads=attention.Heads(op.heads, op.size),
         scale=op.scale,
         batch=batch,
@@ -124,7 +124,7 @@ def _attention(self: _PackWeights, op: fused.AttentionOp, args: list[Any], call:
         sides=op.sides,
         bias=cast("tuple[Dim, Dim, Dim, Dim] | None", bias),
     )
-    return self.call(attention.attend_all(self.profile, shape), args, call.ty)
+    return self.call(attention_rows.attend_all(self.profile, shape), args, call.ty)
 
 
 def _embedding(self: _PackWeights, _op: fused.EmbeddingOp, args: list[Any], call: Any) -> relax.Expr:

@@ -1,0 +1,184 @@
+"""Attention of all rows to all rows: encoders, and decoders that see the whole output at once.
+
+Scores are computed for whole vectors of keys, so keys are transposed into blocks first.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+from tvm.tirx.script import builder as T
+
+from harness.compiler.kernels import vector
+from harness.compiler.kernels.attention import LOWEST, Heads
+from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
+from harness.compiler.kernels.norm import shape_name
+from harness.compiler.kernels.vector import F32, chunks, exp, f32, get, load, put, quotient, registers, splat, store
+from harness.compiler.profiles import Profile
+
+QUERIES = 4
+"""Queries that share a pass over the keys."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """Where queries, keys or values lie: ``offset`` floats into rows of a tensor ``width`` floats wide."""
+
+    tensor: str
+    width: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class AllRows:
+    """softmax(scale * Q K^T + bias) V, for tensors [B, S, width]. ``bias`` is the bias's shape, an extent 1
+    where it is the same for all (None: no bias)."""
+
+    heads: Heads
+    scale: float
+    batch: Dim
+    queries: Dim
+    keys: Dim
+    sides: tuple[Side, Side, Side]
+    bias: tuple[Dim, Dim, Dim, Dim] | None
+    vectors: int = 2
+    """Vectors of keys in a register tile."""
+
+
+def attend_all(profile: Profile, shape: AllRows) -> Kernel:
+    """(the sides' tensors, each once; bias) to context [B, Sq, G]."""
+    widths = {side.tensor: side.width for side in shape.sides}
+    lengths = {shape.sides[0].tensor: shape.queries}
+    lengths |= {side.tensor: shape.keys for side in shape.sides[1:]}
+    params = [Param(name, (shape.batch, lengths[name], width)) for name, width in widths.items()]
+    if shape.bias is not None:
+        params.append(Param("bias", shape.bias))
+    params.append(Param("context", (shape.batch, shape.queries, shape.heads.width), role="output"))
+    sides = "_".join(f"{side.tensor}{side.width}.{side.offset}" for side in shape.sides)
+    bias = "none" if shape.bias is None else shape_name(shape.bias)
+    sizes = shape_name((shape.batch, shape.queries, shape.keys))
+    name = f"attend_all_{sizes}_{shape.heads.count}x{shape.heads.size}_{sides}_{bias}_{shape.scale:g}"
+    return Kernel(
+        name.replace(".", "p").replace("-", "m"), tuple(params), lambda buffers: _attend_all(profile, shape, buffers)
+    )
+
+
+def _attend_all(profile: Profile, shape: AllRows, buffers: Buffers) -> None:
+    lanes, size = profile.lanes, shape.heads.size
+    block = shape.vectors * lanes
+    context = buffers["context"]
+    batch, queries, _ = list(context.shape)
+    keys_total = list(buffers[shape.sides[1].tensor].shape)[1]
+    n = T.bind(T.Cast("int32", queries))
+    m = T.bind(T.Cast("int32", keys_total))
+    blocks = quotient(keys_total + (block - 1), block)
+    transposed = T.alloc_buffer((blocks, size, block), F32)
+    weights = T.alloc_buffer((QUERIES, blocks * block), F32)
+    q, k, v = ((buffers[side.tensor], side.offset) for side in shape.sides)
+    with T.serial(batch) as row, T.serial(shape.heads.count) as head:
+        _transpose(k, row, head, m, transposed, blocks, size, block)
+        with T.serial(quotient(n + (QUERIES - 1), QUERIES)) as group:
+            asked = [T.bind(T.min(group * QUERIES + u, n - 1)) for u in range(QUERIES)]
+            _weigh(shape, buffers, q, row, head, asked, m, blocks, transposed, weights, lanes)
+            tops = [_softmax(weights, u, blocks * shape.vectors, m, lanes) for u in range(QUERIES)]
+            _mix(v, row, head, asked, tops, m, weights, context, size, lanes)
+
+
+def _transpose(k: Any, row: Any, head: Any, m: Any, transposed: Any, blocks: Any, size: int, block: int) -> None:
+    keys, offset = k
+    with T.serial(blocks) as b, T.serial(block) as lane:
+        t = T.bind(T.Cast("int32", b) * block + T.Cast("int32", lane))
+        with T.serial(size) as d:
+            # Lanes behind the last key are zeros: what memory happens to hold may be denormal, and slow.
+            key = T.Select(t < m, keys[row, T.min(t, m - 1), offset + head * size + d], T.float32(0))
+            T.buffer_store(transposed, key, [b, d, lane])
+
+
+def _weigh(
+    shape: AllRows,
+    buffers: Buffers,
+    q: Any,
+    row: Any,
+    head: Any,
+    asked: list[Any],
+    m: Any,
+    blocks: Any,
+    transposed: Any,
+    weights: Any,
+    lanes: int,
+) -> None:
+    """Scores of a group of queries, with their bias, for every block of keys."""
+    size, vectors = shape.heads.size, shape.vectors
+    query, offset = q
+    if shape.bias is not None:
+        bias = buffers["bias"]
+        extents = [getattr(extent, "value", extent) for extent in bias.shape]
+        for u, at in enumerate(asked):
+            where = [0 if extent == 1 else index for extent, index in zip(extents[:3], (row, head, at), strict=True)]
+            with T.serial(m) as t:
+                T.buffer_store(weights, bias[(*where, 0 if extents[3] == 1 else t)], [u, t])
+    with T.serial(blocks) as b:
+        sums = [registers(vectors, lanes) for _ in asked]
+        for register in itertools.chain.from_iterable(sums):
+            put(register, f32(0.0, lanes), lanes)
+        with T.serial(size) as d:
+            columns = [T.bind(load(transposed, b, d, v * lanes, lanes=lanes)) for v in range(vectors)]
+            for u, at in enumerate(asked):
+                x = T.bind(splat(query[row, at, offset + head * size + d], lanes))
+                for register, column in zip(sums[u], columns, strict=True):
+                    put(register, get(register, lanes) + x * column, lanes)
+        for u in range(len(asked)):
+            for v, register in enumerate(sums[u]):
+                start = T.Cast("int32", b) * (vectors * lanes) + v * lanes
+                score = get(register, lanes) * f32(shape.scale, lanes)
+                if shape.bias is not None:
+                    score = score + load(weights, u, start, lanes=lanes)
+                inside = T.ramp(start, 1, lanes) < splat(m, lanes)
+                store(weights, T.Select(inside, score, f32(LOWEST, lanes)), u, start, lanes=lanes)
+
+
+def _softmax(weights: Any, u: int, vectors: Any, m: Any, lanes: int) -> Any:
+    """Scores to numerators; their sum's inverse."""
+    highest, total = registers(2, lanes)
+    put(highest, f32(LOWEST, lanes), lanes)
+    put(total, f32(0.0, lanes), lanes)
+    with T.serial(vectors) as v:
+        put(highest, T.max(get(highest, lanes), load(weights, u, v * lanes, lanes=lanes)), lanes)
+    top = T.bind(vector.reduce_max(highest, lanes))
+    with T.serial(vectors) as v:
+        numerator = T.bind(exp(load(weights, u, v * lanes, lanes=lanes) - splat(top, lanes), lanes))
+        store(weights, numerator, u, v * lanes, lanes=lanes)
+        inside = T.ramp(T.Cast("int32", v) * lanes, 1, lanes) < splat(m, lanes)
+        put(total, get(total, lanes) + T.Select(inside, numerator, f32(0.0, lanes)), lanes)
+    return T.bind(T.float32(1.0) / vector.reduce_sum(total, lanes))
+
+
+def _mix(
+    v: Any,
+    row: Any,
+    head: Any,
+    asked: list[Any],
+    tops: list[Any],
+    m: Any,
+    weights: Any,
+    context: Any,
+    size: int,
+    lanes: int,
+) -> None:
+    """The weighted sum of values, for a group of queries at a time, as many columns as registers allow."""
+    values, offset = v
+
+    def body(start: Any, count: int) -> None:
+        sums = [registers(1, count)[0] for _ in asked]
+        for register in sums:
+            put(register, f32(0.0, count), count)
+        with T.serial(m) as t:
+            value = T.bind(load(values, row, t, offset + head * size + start, lanes=count))
+            for u, register in enumerate(sums):
+                put(register, get(register, count) + splat(weights[u, t], count) * value, count)
+        for u, (at, register) in enumerate(zip(asked, sums, strict=True)):
+            store(context, get(register, count) * splat(tops[u], count), row, at, head * size + start, lanes=count)
+
+    chunks(size, lanes, body)
