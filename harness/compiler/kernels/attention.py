@@ -14,8 +14,8 @@ from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
+from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import (
-    F32,
     cast,
     chunks,
     exp,
@@ -85,7 +85,7 @@ def _attend(
     """One head of one row attends to positions 0 .. ``last``; ``bias(chunk)`` is added to a vector of scores."""
     size = heads.size
     blocks = T.bind(quotient(last + lanes, lanes))
-    scores = T.alloc_buffer((capacity,), F32)
+    scores = scratch((capacity,))
     (highest,) = registers(1, lanes)
     put(highest, f32(LOWEST, lanes), lanes)
     with T.serial(blocks) as block:

@@ -15,7 +15,8 @@ from harness.compiler.kernels import vector
 from harness.compiler.kernels.attention import LOWEST, Heads
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import shape_name
-from harness.compiler.kernels.vector import F32, chunks, exp, f32, get, load, put, quotient, registers, splat, store
+from harness.compiler.kernels.scratch import scratch
+from harness.compiler.kernels.vector import chunks, exp, f32, get, load, put, quotient, registers, splat, store
 from harness.compiler.profiles import Profile
 
 QUERIES = 4
@@ -74,8 +75,8 @@ def _attend_all(profile: Profile, shape: AllRows, buffers: Buffers) -> None:
     n = T.bind(T.Cast("int32", queries))
     m = T.bind(T.Cast("int32", keys_total))
     blocks = quotient(keys_total + (block - 1), block)
-    transposed = T.alloc_buffer((blocks, size, block), F32)
-    weights = T.alloc_buffer((QUERIES, blocks * block), F32)
+    transposed = scratch((blocks, size, block))
+    weights = scratch((QUERIES, blocks * block))
     q, k, v = ((buffers[side.tensor], side.offset) for side in shape.sides)
     with T.serial(batch) as row, T.serial(shape.heads.count) as head:
         _transpose(k, row, head, m, transposed, blocks, size, block)

@@ -19,6 +19,7 @@ from tvm.tirx.script import builder as T
 from harness.compiler.kernels import vector
 from harness.compiler.kernels.dot import INSTRUCTIONS, matrix_dot
 from harness.compiler.kernels.kernel import Buffers, Param
+from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import F32, cast, chunks, f32, get, load, put, quotient, registers, span, splat
 from harness.compiler.profiles import IntegerDot, Profile
 from harness.protocol import Precision
@@ -189,8 +190,8 @@ class IntegerFormat(Format):
         row_count = units * self.row_unit
         # Pairs of rows take turns, eight bytes each.
         shape = (units, self.words(depth), 2, 8) if self.row_unit == 2 else (self.limbs, rows, padded)
-        data = T.alloc_buffer(shape, self.activation)
-        scales = T.alloc_buffer((row_count,), F32)
+        data = scratch(shape, self.activation)
+        scales = scratch((row_count,))
         with T.serial(rows) as row:
             self._quantise(x, row, depth, data, scales)
         if self.row_unit == 2:

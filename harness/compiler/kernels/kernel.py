@@ -17,6 +17,8 @@ import tvm
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
+from harness.compiler.kernels.scratch import emit_with_scratch
+
 Role = Literal["input", "weight", "inout", "output"]
 Dim = int | str
 Buffers = Mapping[str, Any]
@@ -103,5 +105,5 @@ def prim_func(kernel: Kernel, weights_symbol: str | None = None) -> Any:
         for param in linked:
             assert weights_symbol is not None
             buffers[param.name] = linked_weight(param, weights_symbol, values[param.name])
-        kernel.emit(buffers)
+        emit_with_scratch(lambda: kernel.emit(buffers))
     return builder.get()

@@ -19,6 +19,7 @@ from harness.compiler.kernels import vector
 from harness.compiler.kernels.formats import Activations, Array, Format, format_for
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import Norm, norm_params, normalise, shape_name
+from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import ACTIVATIONS, F32, load, quotient, store
 from harness.compiler.profiles import Profile
 from harness.protocol import Precision
@@ -133,7 +134,7 @@ class _Emitter:
 
     def emit(self, one_row: bool) -> None:
         activations = self._activations()
-        spilled = T.alloc_buffer((self.rows, self.panels * self.form.columns), F32) if self.spills else None
+        spilled = scratch((self.rows, self.panels * self.form.columns)) if self.spills else None
         with T.serial(self.panels) as panel:
             if one_row:
                 self._tile(activations, 0, 1, panel, spilled)
@@ -156,7 +157,7 @@ class _Emitter:
         product, depth = self.product, self.product.depth
         x = vector.flat(self.buffers["x"], (self.rows, depth))
         if product.norm:
-            normed = T.alloc_buffer((self.rows, depth), F32)
+            normed = scratch((self.rows, depth))
             with T.serial(self.rows) as row:
                 normalise(product.norm, x, row, depth, product.eps, self.buffers, normed, self.lanes)
             x = normed

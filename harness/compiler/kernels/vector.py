@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import tvm
 from tvm.tirx.script import builder as T
 
 F32 = "float32"
+BYTES = {"float32": 4, "float16": 2, "int32": 4, "int64": 8, "int16": 2, "int8": 1}
+"""Of an element, by its type."""
 
 
 def vector_type(dtype: str, lanes: int) -> str:
@@ -95,10 +98,14 @@ def flat(buffer: Any, shape: tuple[Any, ...], dtype: str | None = None) -> Any:
 
 
 def view(buffer: Any, shape: tuple[Any, ...], start: Any, dtype: str | None = None) -> Any:
-    """The memory ``start`` elements into a buffer under another shape."""
+    """The memory ``start`` elements of ``dtype`` into a buffer under another shape."""
     # The address stays an expression of the buffer: were it bound to a variable, TVM would not see that the view
     # reads the buffer, and would give its memory away too early.
-    return T.decl_buffer(shape, dtype or str(buffer.dtype), data=buffer.data, elem_offset=start)
+    dtype = dtype or str(buffer.dtype)
+    base = buffer.elem_offset
+    if base is not None and not (isinstance(base, tvm.tirx.IntImm) and base.value == 0):
+        start = start + quotient(base * BYTES[str(buffer.dtype)], BYTES[dtype])
+    return T.decl_buffer(shape, dtype, data=buffer.data, elem_offset=start)
 
 
 def rows_of(buffer: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tvm
 from tvm import relax
+from tvm_ffi import structural_equal
 
 from harness.compiler.passes.attention import attention
 from harness.compiler.passes.fused import (
@@ -82,7 +83,7 @@ def batch_product(graph: Graph, value: Any, _table: OpTable) -> Fused | None:
     a, b = (extents(argument) for argument in call.args)
     if a is None or b is None or len(a) != len(b) or len(a) < 3:
         return None
-    same = all(tvm.ir.structural_equal(x, y) for x, y in zip(a[:-2], b[:-2], strict=True))
+    same = all(structural_equal(x, y) for x, y in zip(a[:-2], b[:-2], strict=True))
     constant = any(graph.constant(argument) is not None for argument in call.args)
     return None if constant or not same else Fused(BatchProductOp(), tuple(call.args), value.ty)
 

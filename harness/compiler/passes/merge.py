@@ -6,14 +6,15 @@ intermediate values lie in one place. Only functions of static shapes are merged
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import tvm
 from tvm import relax
-from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
 from harness.compiler.kernels.kernel import Buffers, Kernel, Param
+from harness.compiler.kernels.scratch import scope, scratch
 from harness.compiler.passes.graph import Graph, is_constant, is_variable, op_name, static_shape
 from harness.compiler.passes.pack import KernelTable
 
@@ -139,15 +140,42 @@ class _Merger:
                 known[origin] = vector.flat(lookup(self.views[origin]), static_shape(origin) or ())
             return known[origin]
 
-        for kernel, args, var in self.steps:
+        last_uses = self._last_uses()
+        free: dict[tuple[Any, str], list[Any]] = defaultdict(list)
+        for number, (kernel, args, var) in enumerate(self.steps):
             values = dict(zip((p.name for p in kernel.params), (lookup(arg) for arg in args), strict=False))
             for param in kernel.params:
                 if param.name not in values:
                     fresh = self._fresh_output(var)
                     if fresh not in known:
-                        known[fresh] = T.alloc_buffer(param.shape, param.dtype)
+                        spare = free[param.shape, param.dtype]
+                        known[fresh] = spare.pop() if spare else scratch(param.shape, param.dtype)
                     values[param.name] = known[fresh]
-            kernel.emit(values)
+            with scope():
+                kernel.emit(values)
+            for value in last_uses.get(number, ()):
+                buffer = known[value]
+                free[tuple(int(extent) for extent in buffer.shape), str(buffer.dtype)].append(buffer)
+
+    def _last_uses(self) -> dict[int, list[Any]]:
+        """For each step the fresh values that no later step reads, but for the result."""
+        last: dict[Any, int] = {}
+        for number, (_, args, _) in enumerate(self.steps):
+            for arg in args:
+                if not is_constant(arg):
+                    last[self._memory(arg)] = number
+        fresh = {self._fresh_output(var) for kernel, args, var in self.steps if len(args) < len(kernel.params)}
+        kept = self._memory(self.graph.result)
+        found: dict[int, list[Any]] = defaultdict(list)
+        for value, number in last.items():
+            if value in fresh and not value.same_as(kept):
+                found[number].append(value)
+        return found
+
+    def _memory(self, value: Any) -> Any:
+        """The argument or the fresh value whose memory a value is, behind views."""
+        origin = self._alias(value)
+        return self._memory(self.views[origin]) if origin in self.views else origin
 
     def _fresh_output(self, var: Any) -> Any:
         """The variable of a kernel's new output: the call's own, or the field of its tuple."""

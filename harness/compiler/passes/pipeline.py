@@ -10,6 +10,7 @@ from tvm import relax
 
 from harness.compiler.passes.fuse import FusePatterns
 from harness.compiler.passes.fused import OpTable
+from harness.compiler.passes.lean import ReuseTensors, TrustKernels
 from harness.compiler.passes.link import LinkWeights, WeightFile
 from harness.compiler.passes.merge import MergeKernels
 from harness.compiler.passes.pack import KernelTable, PackWeights
@@ -63,11 +64,13 @@ def pipeline(target: tvm.target.Target, recipe: Recipe) -> tvm.transform.Pass:
             t.RemovePurityChecking(),
             t.CallTIRRewrite(),
             t.StaticPlanBlockMemory(),
+            ReuseTensors(),
             t.LowerAllocTensor(),
             t.KillAfterLastUse(),
             t.LowerRuntimeBuiltin(),
             t.ComputePrimValue(),
             t.VMShapeLower(),
+            TrustKernels(table),
             AttachSymbols(table),
         ]
         with target:

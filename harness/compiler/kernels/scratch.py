@@ -1,0 +1,112 @@
+"""Memory for what kernels compute on their way: one allocation for all of it.
+
+TVM takes every buffer of its own from the runtime's pool, dozens in a decoder's step, each about as expensive as a
+norm. Here a kernel takes its buffers from one area, by a stack: what :func:`scope` encloses is taken back at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+from tvm.script.ir_builder import IRBuilder
+from tvm.sym import Analyzer
+from tvm.tirx.script import builder as T
+
+from harness.compiler.kernels.vector import BYTES, F32, quotient
+
+ALIGNMENT = 64
+"""Bytes: a cache line, and the widest vector."""
+
+
+@dataclass
+class _Area:
+    """``used`` and ``most`` are bytes: ints, or expressions where an extent is known only when the kernel runs."""
+
+    data: Any
+    used: Any = 0
+    most: Any = 0
+
+
+_current: ContextVar[_Area] = ContextVar("area")
+_analyzer = Analyzer()
+
+
+def scratch(shape: tuple[Any, ...], dtype: str = F32) -> Any:
+    """A buffer for as long as the :func:`scope` around it; its memory holds whatever was there before."""
+    area = _current.get()
+    start, size = area.used, BYTES[dtype]
+    for extent in shape:
+        size = size * extent
+    area.used = _plus(start, _aligned(size))
+    area.most = _larger(area.most, area.used)
+    return T.decl_buffer(shape, dtype, data=area.data, elem_offset=quotient(start, BYTES[dtype]))
+
+
+@contextmanager
+def scope() -> Iterator[None]:
+    """Give back at the end what is taken inside."""
+    area = _current.get()
+    before = area.used
+    yield
+    area.used = before
+
+
+def emit_with_scratch(emit: Callable[[], None]) -> None:
+    """Emit a function's statements, behind the allocation of all that they take by :func:`scratch`."""
+    size = _measured(emit)
+    if isinstance(size, int) and size == 0:
+        emit()
+        return
+    with _installed(_Area(_address(T.alloc_buffer((size,), "int8")))):
+        emit()
+
+
+def _measured(emit: Callable[[], None]) -> Any:
+    """The bytes that the statements take at most, by emitting them to nowhere."""
+    with IRBuilder(), T.prim_func():
+        area = _Area(_address(T.alloc_buffer((1,), "int8")))
+        with _installed(area):
+            emit()
+    return area.most
+
+
+def _address(memory: Any) -> Any:
+    """The memory's address as a value of its own.
+
+    Through the buffer's own variable LLVM would be told that different ranges of its elements are different memory,
+    which is wrong where one range holds values of several types, one after another.
+    """
+    pointer = tvm.ir.PointerType(tvm.ir.PrimType("int8"))
+    return T.bind(T.call_intrin(pointer, "tirx.reinterpret", memory.data))
+
+
+@contextmanager
+def _installed(area: _Area) -> Iterator[None]:
+    token = _current.set(area)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def _aligned(size: Any) -> Any:
+    if isinstance(size, int):
+        return -(-size // ALIGNMENT) * ALIGNMENT
+    return _analyzer.simplify(tvm.tirx.truncdiv(size + (ALIGNMENT - 1), ALIGNMENT) * ALIGNMENT)
+
+
+def _plus(a: Any, b: Any) -> Any:
+    return a + b if isinstance(a, int) and isinstance(b, int) else _analyzer.simplify(a + b)
+
+
+def _larger(a: Any, b: Any) -> Any:
+    if isinstance(a, int) and a == 0:
+        return b
+    if isinstance(a, int) and isinstance(b, int):
+        return max(a, b)
+    return _analyzer.simplify(tvm.tirx.max(a, b))
