@@ -14,7 +14,7 @@ from harness.models.reference import Reference, ReferenceOptions, reference_outp
 from harness.models.words import Word
 from harness.native import Runner, build_runner
 from harness.protocol import Precision
-from harness.validate import DEFAULT_TOLERANCE
+from harness.validate import CLOSE, DEFAULT_TOLERANCE, EXACT, Allowance
 
 Variant = Literal["cache", "cacheless"]
 Progress = Callable[[str], None]
@@ -38,12 +38,24 @@ class RunOptions:
     repeat: int = 5
     results_dir: Path = Path("results")
     tolerance: float = DEFAULT_TOLERANCE
+    min_agreement: float | None = None
+    """The least share of words with PyTorch's tokens, and the most that PER may grow; None: what the precision
+    allows (see harness.validate.allowance)."""
+    max_per_change: float | None = None
     deadline: float = 600.0
     """Seconds one work order may take on the device."""
     target: str = "llvm"
     batch_size: int = 1
     max_input_bytes: int = 64
     max_output_len: int = 128
+
+    @property
+    def allowance(self) -> Allowance:
+        usual = EXACT if self.precision == "fp32" else CLOSE
+        return Allowance(
+            usual.agreement if self.min_agreement is None else self.min_agreement,
+            usual.per_change if self.max_per_change is None else self.max_per_change,
+        )
 
     @property
     def variant(self) -> Variant:

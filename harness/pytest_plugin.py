@@ -91,6 +91,20 @@ def add_options(parser: pytest.Parser) -> None:
         help="largest top-2 logit margin at which another token is a declared tie (0.001)",
     )
     add(
+        "--min-agreement",
+        dest="harness_min_agreement",
+        type=float,
+        metavar="SHARE",
+        help="least share of words with PyTorch's tokens (fp32: 1; fp16 and int8: 0.98)",
+    )
+    add(
+        "--max-per-change",
+        dest="harness_max_per_change",
+        type=float,
+        metavar="X",
+        help="the most that PER may exceed PyTorch's where agreement below 1 is allowed (0.005, half a point)",
+    )
+    add(
         "--deadline",
         dest="harness_deadline",
         type=float,
@@ -116,6 +130,8 @@ def run_options(config: pytest.Config) -> RunOptions:
         repeat=get("harness_repeat"),
         results_dir=get("harness_results_dir"),
         tolerance=get("harness_tolerance"),
+        min_agreement=get("harness_min_agreement"),
+        max_per_change=get("harness_max_per_change"),
         deadline=get("harness_deadline"),
     )
 

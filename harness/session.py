@@ -92,6 +92,8 @@ class RunSession:
         options = self.options
         if min(options.threads, options.repeat) < 1 or options.warmup < 0 or options.deadline <= 0:
             raise UsageError("threads and repeat have to be at least 1, warmup 0, deadline above 0")
+        if not 0 < options.allowance.agreement <= 1 or options.allowance.per_change < 0:
+            raise UsageError("--min-agreement has to be above 0 and at most 1, --max-per-change not below 0")
         self.device: Device = open_device(options.device)
         self.checkpoint = self._maker.checkpoint(options)
         source = options.words or DEFAULT_WORDS
@@ -101,6 +103,7 @@ class RunSession:
             WorkItem(id=f"w{at:05d}", model=MODEL, language=word.language, word=word.word)
             for at, word in enumerate(self.words)
         ]
+        self.allowance = options.allowance
         git = git_state(Path(harness.__file__).parent)
         self._writer = Store(options.results_dir).create(
             git=Git(commit=git[0], dirty=git[1]) if git else None,
@@ -108,6 +111,7 @@ class RunSession:
             command=self._command,
             options={key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
             device=self.device.facts(),
+            allowance=self.allowance,
             checkpoint=CheckpointFacts(label=self.checkpoint.label, sha256=self.checkpoint.sha256),
             words=_words_facts(self.words, "shipped" if options.words is None else source.name),
         )

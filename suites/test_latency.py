@@ -23,6 +23,7 @@ def test_latency(
     record_property: Callable[[str, object], None],
 ) -> None:
     from harness.measure import distribution, paired_ratio
+    from harness.results.summarize import parity_summary, shortcomings
 
     latency = harness_run.latency()
     theirs = {
@@ -41,5 +42,5 @@ def test_latency(
         )
     if side == "artifact":
         latency.result.require_complete()
-        wrong = [line for line in latency.parity if line.verdict.fails]
-        assert not wrong, f"{len(wrong)} words came out wrong in the timed passes: a fast wrong answer is no result"
+        wrong = shortcomings(harness_run.allowance, parity_summary(latency.parity), {}, {})
+        assert not wrong, f"a fast wrong answer is no result; in the timed passes {'; '.join(wrong)}"

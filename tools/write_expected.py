@@ -43,10 +43,11 @@ def write_expected(checkpoint: str, output: Path) -> None:
         cache=cache,
         progress=lambda _: None,
     )
-    clear = [item for item in reference.items if min(item.margins) >= CLEAR_MARGIN][:WORDS]
-    if len(clear) < WORDS:
+    # The clearest: lossy precisions, too, have to say the same.
+    clear = sorted(reference.items, key=lambda item: min(item.margins), reverse=True)[:WORDS]
+    if min(clear[-1].margins) < CLEAR_MARGIN:
         raise HarnessError(
-            f"only {len(clear)} of {len(reference.items)} words are no near ties", cure="train the checkpoint further"
+            f"fewer than {WORDS} of {len(reference.items)} words are no near ties", cure="train the checkpoint further"
         )
     answers = [item.model_dump(include={"language", "word", "token_ids"}) for item in clear]
     output.parent.mkdir(parents=True, exist_ok=True)

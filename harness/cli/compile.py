@@ -99,6 +99,7 @@ def compile_smoke(
 )
 def link_env(
     checkpoint: CheckpointOption = "embedded",
+    precision: PrecisionOption = "fp32",
     kv_cache: KvCacheOption = True,
     batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
     smoke: Annotated[bool, typer.Option("--smoke", help="the smoke model instead of a checkpoint")] = False,
@@ -113,7 +114,10 @@ def link_env(
             variables = _library_variables(folder / SMOKE_ARCHIVE, "g2p_test_", runtime)
         else:
             request = CompileRequest(
-                resolve_checkpoint(checkpoint, cache=cache), kv_cache=kv_cache, batch_size=batch_size
+                resolve_checkpoint(checkpoint, cache=cache),
+                precision=precision,
+                kv_cache=kv_cache,
+                batch_size=batch_size,
             )
             archive: Archive = compile_models(request, cache=cache, progress=stage.say)
             variables = _library_variables(archive.path, archive.metadata.prefix_base, runtime)

@@ -80,6 +80,8 @@ def _parity(manifest: Manifest, summary: Summary) -> Iterator[Block]:
         note=f"A tie is a divergence where both sides' top-2 logit margin is at most {limit}. The margin error is "
         "the largest difference of the two sides' margins, the measured numeric error.",
     )
+    if not manifest.allowance.exact:
+        yield Line(_closeness(manifest, summary))
     errors = [found.max_margin_error for found in summary.parity.values() if found.max_margin_error is not None]
     if isinstance(tolerance, float) and max(errors, default=0.0) > tolerance:
         yield Line(f"the numeric error {max(errors):.2g} is above the tolerance {tolerance:g}", Tone.UNSURE)
@@ -88,6 +90,19 @@ def _parity(manifest: Manifest, summary: Summary) -> Iterator[Block]:
             yield Line(f"{name}: {failure}", Tone.BAD)
         if len(found.failures) > MOST_FAILURES:
             yield Line(f"{name}: and {len(found.failures) - MOST_FAILURES} more, see parity.jsonl", Tone.BAD)
+
+
+def _closeness(manifest: Manifest, summary: Summary) -> str:
+    """What a lossy precision costs, beside what it may cost."""
+    allowance, parts = manifest.allowance, []
+    theirs = summary.accuracy.get("pytorch", {}).get("all")
+    for name, found in summary.parity.items():
+        agreement = DASH if found.agreement is None else f"{found.agreement:.2%}"
+        ours = summary.accuracy.get(name, {}).get("all")
+        change = f", PER {100 * (ours.per - theirs.per):+.2f} points" if ours and theirs else ""
+        parts.append(f"{name} agrees on {agreement} of the words{change}")
+    limits = f"at least {allowance.agreement:.2%} and at most {100 * allowance.per_change:+.2f} points are asked for"
+    return f"{'; '.join(parts)} ({limits})"
 
 
 def _parity_row(name: str, found: ParitySummary) -> list[str]:

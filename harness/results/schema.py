@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from harness.protocol import Record
-from harness.validate import Verdict
+from harness.validate import EXACT, Allowance, Verdict
 
 SCHEMA_VERSION = 1
 
@@ -93,6 +93,7 @@ class Manifest(_Stored):
     command: list[str] = []
     options: dict[str, Any] = {}
     device: dict[str, Any] = {}
+    allowance: Allowance = EXACT
     checkpoint: CheckpointFacts | None = None
     words: WordsFacts | None = None
     variants: dict[str, VariantFacts] = {}
@@ -152,6 +153,12 @@ class ParitySummary(_Stored):
     @property
     def failed(self) -> int:
         return sum(count for verdict, count in self.by_verdict.items() if verdict.fails)
+
+    @property
+    def agreement(self) -> float | None:
+        """The share of compared words with PyTorch's tokens, declared ties included."""
+        compared = self.words - self.missing
+        return (compared - self.failed) / compared if compared else None
 
     @property
     def missing(self) -> int:

@@ -22,7 +22,7 @@ from harness.results.schema import (
     Summary,
 )
 from harness.results.store import Run
-from harness.validate import Verdict, WordAccuracy, WordParity, accuracy, word_accuracy
+from harness.validate import Allowance, Verdict, WordAccuracy, WordParity, accuracy, word_accuracy
 
 ALL = "all"
 PYTORCH = "pytorch"
@@ -47,12 +47,13 @@ def summarize(
     summaries = {comparison: parity_summary(lines) for comparison, lines in rows.items()}
     artifact, by_item = _artifact(manifest, list(samples))
     expected = {item: line.latency_ns for item, line in words.items() if line.latency_ns}
-    verdict, reasons = _verdict(manifest, summaries)
+    accuracy = _accuracies(words, rows)
+    verdict, reasons = _verdict(manifest, summaries, accuracy)
     return Summary(
         verdict=verdict,
         reasons=reasons,
         parity=summaries,
-        accuracy=_accuracies(words, rows),
+        accuracy=accuracy,
         artifact=artifact,
         pytorch=_pytorch(words, expected),
         ratio=_ratio(expected, by_item),
@@ -82,10 +83,36 @@ def word_parity(line: ParityLine) -> WordParity:
     return WordParity(**line.model_dump(exclude={"comparison"}))
 
 
-def _verdict(manifest: Manifest, parity: Mapping[str, ParitySummary]) -> tuple[RunVerdict, list[str]]:
+def shortcomings(
+    allowance: Allowance,
+    parity: ParitySummary,
+    said: Mapping[str, AccuracySummary],
+    expected: Mapping[str, AccuracySummary],
+) -> list[str]:
+    """Why one comparison is not good enough. ``said`` and ``expected`` are the model's and PyTorch's accuracies.
+
+    Words that came out differently from pass to pass, or with another text for the same tokens, are never allowed.
+    """
+    broken = sum(parity.by_verdict.get(verdict, 0) for verdict in (Verdict.TEXT, Verdict.UNSTABLE))
+    if broken:
+        return [f"{broken} of {parity.words} words are unstable or have another text"]
+    ours, theirs = said.get(ALL), expected.get(ALL)
+    return allowance.shortcomings(
+        words=parity.words - parity.missing,
+        differing=parity.failed,
+        per=ours.per if ours else None,
+        expected_per=theirs.per if theirs else None,
+    )
+
+
+def _verdict(
+    manifest: Manifest, parity: Mapping[str, ParitySummary], accuracy: Mapping[str, Mapping[str, AccuracySummary]]
+) -> tuple[RunVerdict, list[str]]:
     """A mismatch is proven by the words that were compared, even if the run ended early."""
     failures = [
-        f"{name}: {found.failed} of {found.words} words differ" for name, found in parity.items() if found.failed
+        f"{name}: {reason}"
+        for name, found in parity.items()
+        for reason in shortcomings(manifest.allowance, found, accuracy.get(name, {}), accuracy.get(PYTORCH, {}))
     ]
     undecided = [f"{name}: {found.missing} words did not run" for name, found in parity.items() if found.missing]
     undecided += [
@@ -106,6 +133,11 @@ def accuracies(reference: Iterable[ReferenceLine], lines: Iterable[ParityLine]) 
     """Of what the runner said, by language and for ``all``; empty without gold pronunciations."""
     texts = {line.item: line.got for line in lines if line.got is not None}
     return _accuracy({line.item: line for line in reference}, texts)
+
+
+def expected_accuracies(reference: Sequence[ReferenceLine]) -> dict[str, AccuracySummary]:
+    """The same of what PyTorch said."""
+    return _accuracy({line.item: line for line in reference}, {line.item: line.text for line in reference})
 
 
 def _accuracies(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from harness.validate.allowance import CLOSE, EXACT, Allowance
 from harness.validate.parity import DEFAULT_TOLERANCE, Decoded, ParityCounts, Verdict, WordParity, compare_word, count
 from harness.validate.phonemes import Accuracy, WordAccuracy, accuracy, edit_distance, segments, word_accuracy
 
 __all__ = [
+    "CLOSE",
     "DEFAULT_TOLERANCE",
+    "EXACT",
     "Accuracy",
+    "Allowance",
     "Decoded",
     "ParityCounts",
     "Verdict",

@@ -21,7 +21,7 @@ from harness.results import (
     now,
 )
 from harness.results.summarize import parity_line, summarize
-from harness.validate import Decoded, compare_word
+from harness.validate import EXACT, Allowance, Decoded, compare_word
 from tests.devices.fake_runners import make_order
 
 WORDS = {
@@ -81,6 +81,7 @@ def make_run(
     device: str = "test cpu",
     words_sha256: str = "0" * 64,
     load: float = 0.5,
+    allowance: Allowance = EXACT,
 ) -> Run:
     """A stored run of a made-up cache variant: 3 words, 5 timed repetitions, ``wrong`` words mismatched."""
     rng = random.Random(seed)
@@ -90,6 +91,7 @@ def make_run(
         command=["pytest", "suites", "--device", "host"],
         options={"threads": 1, "repeat": 5, "warmup": 1, "tolerance": 1e-3},
         versions={"python": "3.11", "torch": "2.15"},
+        allowance=allowance,
         checkpoint=CheckpointFacts(label="embedded", sha256="1" * 64),
         words=WordsFacts(count=3, languages=["eng-us", "fra"], sha256=words_sha256, source="default"),
         variants={

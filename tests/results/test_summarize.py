@@ -9,8 +9,8 @@ import pytest
 
 from harness.protocol import Phase, Sample
 from harness.results import RunVerdict
-from harness.results.summarize import summarize_run
-from harness.validate import Verdict
+from harness.results.summarize import parity_summary, shortcomings, summarize_run
+from harness.validate import Allowance, Verdict
 from tests.results.samples import make_run
 
 
@@ -59,3 +59,24 @@ def test_an_incomplete_run_is_inconclusive(tmp_path: Path) -> None:
     summary = summarize_run(make_run(tmp_path, complete=False))
     assert summary.verdict is RunVerdict.INCONCLUSIVE
     assert summary.reasons == ["latency order of cache: killed by SIGKILL"]
+
+
+def test_a_lossy_model_may_differ_by_its_allowance(tmp_path: Path) -> None:
+    """One of three words wrong: 67 % agree, and PER doubled."""
+    for agreement, per_change, reasons in (
+        (0.6, 0.3, []),
+        (0.7, 0.3, ["cache: 2 of 3 words agree (66.67%), at least 70.00% have to"]),
+        (0.6, 0.1, ["cache: PER is 25.00%, PyTorch's 12.50%: +12.50 points, at most +10.00 may be"]),
+    ):
+        run = make_run(tmp_path, wrong=("w0",), allowance=Allowance(agreement, per_change))
+        summary = summarize_run(run)
+        assert summary.reasons == reasons
+        assert summary.verdict is (RunVerdict.FAIL if reasons else RunVerdict.PASS)
+        assert run.manifest().allowance == Allowance(agreement, per_change)
+
+
+def test_what_is_not_even_stable_is_never_allowed(tmp_path: Path) -> None:
+    lines = [line.model_copy(update={"verdict": Verdict.UNSTABLE}) for line in make_run(tmp_path).parity()]
+    assert shortcomings(Allowance(0.1, 1.0), parity_summary(lines), {}, {}) == [
+        "3 of 3 words are unstable or have another text"
+    ]
