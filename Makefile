@@ -21,6 +21,7 @@ bench: setup ## the main job: compile, run and compare the embedded model on thi
 test: test-python test-rust ## every test of both languages
 
 test-python: setup
+	@tools/setup-tests
 	@$(BIN)/pytest tests
 
 test-rust: setup

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,8 @@ from harness.compiler.targets import resolve_target
 from harness.protocol import Precision
 
 Float32 = npt.NDArray[np.float32]
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-6, "fp16": 1e-3, "int8": 2e-2}
+"""Of a product's largest result: rounding, a half's 11 bits, int8's error for random weights."""
 
 
 @functools.cache
@@ -26,8 +31,30 @@ def host() -> Any:
     return tvm_target(resolve_target("llvm"))
 
 
-def build(kernel: Kernel) -> Any:
-    return compile_kernel(kernel, host())["kernel"]
+Build = Callable[[Kernel], Callable[..., object]]
+
+
+def _for_this_cpu(kernel: Kernel) -> Callable[..., object]:
+    function: Callable[..., object] = compile_kernel(kernel, host())["kernel"]
+    return function
+
+
+_build: ContextVar[Build] = ContextVar("build", default=_for_this_cpu)
+
+
+def build(kernel: Kernel) -> Callable[..., object]:
+    """The kernel as a function of tensors: for this CPU, unless :func:`built_by` says otherwise."""
+    return _build.get()(kernel)
+
+
+@contextlib.contextmanager
+def built_by(other: Build) -> Iterator[None]:
+    """Another machine for the kernels of the tests inside."""
+    token = _build.set(other)
+    try:
+        yield
+    finally:
+        _build.reset(token)
 
 
 def tensor(array: npt.NDArray[Any]) -> Any:
@@ -124,3 +151,9 @@ class ProductCase:
         elif product.activation:
             y = gelu_tanh(y)
         return y + residual if product.residual else y
+
+
+def check_product(case: ProductCase, rows: int, precision: Precision) -> None:
+    x, residual = normal(rows, case.product.depth, seed=rows), normal(rows, case.product.outputs, seed=rows + 1)
+    ours, expected = case.ours(x, residual), case.expected(x, residual)
+    assert np.abs(ours - expected).max() <= TOLERANCE[precision] * max(1.0, float(np.abs(expected).max()))

@@ -12,10 +12,8 @@ from harness.compiler.kernels.formats import IntegerFormat
 from harness.compiler.kernels.product import Product, column_order, product_kernel
 from harness.compiler.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, PROFILES, Profile
 from harness.protocol import Precision
-from tests.compiler.kernels import ProductCase, normal, portable_four, portable_pairs
+from tests.compiler.kernels import TOLERANCE, ProductCase, check_product, normal, portable_four, portable_pairs
 
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-6, "fp16": 1e-3, "int8": 2e-2}
-"""Of the largest result: rounding, a half's 11 bits, int8's error for random weights."""
 ROWS = (1, 2, 5, 6, 7, 12, 13, 24, 31, 64)
 PRODUCTS = {
     "plain": Product(33, 65),
@@ -39,24 +37,18 @@ def any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(dot.INSTRUCTIONS, "sdot", portable_four(signed=True))
 
 
-def check(case: ProductCase, rows: int, precision: Precision) -> None:
-    x, residual = normal(rows, case.product.depth, seed=rows), normal(rows, case.product.outputs, seed=rows + 1)
-    ours, expected = case.ours(x, residual), case.expected(x, residual)
-    assert np.abs(ours - expected).max() <= TOLERANCE[precision] * max(1.0, float(np.abs(expected).max()))
-
-
 @pytest.mark.parametrize("name", sorted(PRODUCTS))
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_any_number_of_rows(precision: Precision, name: str) -> None:
     case = ProductCase(AVX2, precision, PRODUCTS[name], ("rows",))
     for rows in ROWS:
-        check(case, rows, precision)
+        check_product(case, rows, precision)
 
 
 @pytest.mark.parametrize("name", sorted(PRODUCTS))
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_one_row(precision: Precision, name: str) -> None:
-    check(ProductCase(AVX2, precision, PRODUCTS[name], (1,)), 1, precision)
+    check_product(ProductCase(AVX2, precision, PRODUCTS[name], (1,)), 1, precision)
 
 
 @pytest.mark.parametrize("profile", [AVX512, AVX512_VNNI, NEON, NEON_DOT], ids=lambda p: p.name)
@@ -64,12 +56,12 @@ def test_one_row(precision: Precision, name: str) -> None:
 def test_every_instruction_sets_tiles(profile: Profile, precision: Precision) -> None:
     """Tile sizes and packed layouts of other instruction sets, computed by this CPU."""
     for rows in (1, 3, 17):
-        check(ProductCase(profile, precision, PRODUCTS["all"], (rows,)), rows, precision)
+        check_product(ProductCase(profile, precision, PRODUCTS["all"], (rows,)), rows, precision)
 
 
 def test_a_static_number_of_rows() -> None:
     for rows in (2, 7, 16):
-        check(ProductCase(AVX2, "fp32", PRODUCTS["all"], (rows,)), rows, "fp32")
+        check_product(ProductCase(AVX2, "fp32", PRODUCTS["all"], (rows,)), rows, "fp32")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

@@ -1,0 +1,97 @@
+"""The kernels' arm64 instructions against numpy, under an emulator: products of every instruction set, and the rest."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm
+
+from harness.compiler.kernels import product
+from harness.compiler.kernels.product import Product
+from harness.compiler.kernels.scratch import scratch
+from harness.compiler.profiles import NEON, NEON_DOT, NEON_I8MM, Profile
+from harness.protocol import Precision
+from tests.compiler import test_kernels as on_the_host
+from tests.compiler.emulated import Emulator
+from tests.compiler.kernels import ProductCase, built_by, check_product, normal
+from tests.compiler.test_assembly import TARGETS
+from tests.compiler.test_product_kernels import PRODUCTS
+
+CASES = [
+    (NEON, "fp32"),
+    (NEON, "fp16"),
+    (NEON, "int8"),
+    (NEON_DOT, "int8"),
+    (NEON_I8MM, "int8"),
+]
+each_case = pytest.mark.parametrize(("profile", "precision"), CASES, ids=lambda v: v if isinstance(v, str) else v.name)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("emulated")
+
+
+@contextlib.contextmanager
+def emulated(profile: Profile, folder: Path) -> Iterator[None]:
+    triple, cpu, attributes = TARGETS[profile]
+    target = tvm.target.Target({"kind": "llvm", "mtriple": triple, "mcpu": cpu, "mattr": attributes})
+    with built_by(Emulator(target, folder).build):
+        yield
+
+
+@each_case
+@pytest.mark.parametrize("name", ["all", "layer-norm", "one-by-one"])
+def test_products_of_any_number_of_rows(profile: Profile, precision: Precision, name: str, folder: Path) -> None:
+    with emulated(profile, folder):
+        case = ProductCase(profile, precision, PRODUCTS[name], ("rows",))
+        for rows in (1, 2, 5, 13):
+            check_product(case, rows, precision)
+
+
+@each_case
+@pytest.mark.parametrize("name", ["all", "residual"])
+def test_products_of_one_row(profile: Profile, precision: Precision, name: str, folder: Path) -> None:
+    with emulated(profile, folder):
+        check_product(ProductCase(profile, precision, PRODUCTS[name], (1,)), 1, precision)
+
+
+@each_case
+def test_zeros_and_denormals(profile: Profile, precision: Precision, folder: Path) -> None:
+    with emulated(profile, folder):
+        case = ProductCase(profile, precision, Product(33, 65), ("rows",))
+        x = normal(3, 33)
+        x[0], x[1] = 0, x[1] * 1e-39
+        ours = case.ours(x, x)
+    assert np.isfinite(ours).all()
+    assert not ours[0].any()
+    assert np.abs(ours[1]).max() < 1e-37
+
+
+def test_what_is_not_a_product(folder: Path) -> None:
+    """Attention over caches and over all rows, norms, lookups, argmax, activations: as the host's tests check them."""
+    with emulated(NEON, folder):
+        on_the_host.test_a_step_appends_and_attends_to_what_came_before(NEON, "float16", 3, 16)
+        on_the_host.test_memory_is_read_up_to_each_rows_length(NEON, "float16")
+        on_the_host.test_memory_is_read_up_to_each_rows_length(NEON, "float32")
+        on_the_host.test_all_rows_attend_to_all_rows(NEON, 2, 3, 20)
+        on_the_host.test_norms(NEON, 37)
+        on_the_host.test_embedding_and_argmax(NEON)
+        on_the_host.test_batch_product_for_any_size()
+        on_the_host.test_activations("gelu_tanh")
+
+
+def test_a_kernel_that_writes_behind_its_end_is_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The emulated machine itself: it does not overlook what it is there to find."""
+
+    def one_row(shape: tuple[Any, ...], dtype: str = "float32") -> Any:
+        return scratch((1, *shape[1:]), dtype)
+
+    monkeypatch.setattr(product, "scratch", one_row)
+    with emulated(NEON, folder), pytest.raises(AssertionError, match="status"):
+        check_product(ProductCase(NEON, "fp32", Product(64, 4096, activation="gelu_tanh"), ("rows",)), 13, "fp32")
