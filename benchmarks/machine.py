@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tvm
 
-from benchmarks.machine_kernels import CHAINS, DOTS, STREAMS, build, emit_dot, emit_multiply_add, emit_read
+from benchmarks.machine_kernels import CHAINS, DOTS, STREAMS, build, emit_dot, emit_multiply_add, emit_read, emit_widen
 from harness.compiler.targets import CompileTarget
 
 MEGABYTE = 2**20
@@ -19,6 +19,9 @@ WORKING_SETS = tuple(MEGABYTE << power for power in range(7))
 READ_BYTES = 256 * MEGABYTE
 """Read in one call, so that a call takes milliseconds and its overhead of microseconds does not count."""
 REPEATS = 2_000_000
+WIDEN_ROWS, WIDEN_PASSES = 32, 40_000
+"""A few kilobytes of float16, which stay in the nearest cache."""
+WIDENED = "float16, each widened"
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def measure_machine(target: CompileTarget, tries: int) -> Machine:
     """The best of ``tries`` on the calling thread, as it is pinned: what disturbs can only make it slower."""
     lanes = target.profile.lanes
     rates = {"float32": _rate(_multiply_add(target), CHAINS * lanes * REPEATS, tries)}
+    rates[WIDENED] = _rate(_widen(target), STREAMS * lanes * WIDEN_ROWS * WIDEN_PASSES, tries)
     for name in dot_names(target):
         macs = CHAINS * lanes * DOTS[name, lanes].per_lane * REPEATS
         rates[name] = _rate(_dot(target, name), macs, tries)
@@ -76,6 +80,14 @@ def _multiply_add(target: CompileTarget) -> Callable[[], Any]:
     factors = _tensor(np.full((2, lanes), 0.5, np.float32))
     sums, repeats = _tensor(np.zeros((CHAINS, lanes), np.float32)), _tensor(np.array([REPEATS], np.int32))
     return lambda: kernel(factors, repeats, sums)
+
+
+def _widen(target: CompileTarget) -> Callable[[], Any]:
+    lanes = target.profile.lanes
+    kernel = build("widen", lambda: emit_widen(lanes), target)
+    x, factors = _tensor(np.ones((WIDEN_ROWS, STREAMS * lanes), np.float16)), _tensor(np.full(lanes, 0.5, np.float32))
+    sums, passes = _tensor(np.zeros(STREAMS * lanes, np.float32)), _tensor(np.array([WIDEN_PASSES], np.int32))
+    return lambda: kernel(x, factors, passes, sums)
 
 
 def _dot(target: CompileTarget, name: str) -> Callable[[], Any]:

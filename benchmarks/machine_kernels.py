@@ -73,6 +73,26 @@ def emit_multiply_add(lanes: int) -> None:
     _emit_chains(lanes, "float32", lambda total: total * first + second)
 
 
+def emit_widen(lanes: int) -> None:
+    """(x float16 [N, STREAMS * lanes], factors float32 [lanes], passes int32 [1], sums float32 [STREAMS * lanes]).
+
+    Every element is widened to float32, multiplied and added, as one row meets float16 weights.
+    """
+    columns = STREAMS * lanes
+    x = T.arg("x", T.Buffer((tvm.tirx.Var("rows", "int64"), columns), "float16"))
+    factors = T.arg("factors", T.Buffer((lanes,), "float32"))
+    passes = T.arg("passes", T.Buffer((1,), "int32"))
+    sums = T.arg("sums", T.Buffer((columns,), "float32"))
+    factor = T.bind(factors[T.ramp(0, 1, lanes)])
+    registers = _registers(STREAMS, lanes, "float32")
+    with T.serial(passes[0]), T.serial(x.shape[0]) as row:
+        for at, register in enumerate(registers):
+            wide = T.Cast(f"float32x{lanes}", x[row, T.ramp(at * lanes, 1, lanes)])
+            _put(register, _get(register, lanes) + factor * wide, lanes)
+    for at, register in enumerate(registers):
+        T.buffer_store(sums, _get(register, lanes), [T.ramp(at * lanes, 1, lanes)])
+
+
 def emit_dot(lanes: int, dot: Dot) -> None:
     """(x [2, lanes * per_lane], repeats int32 [1], sums int32 [CHAINS, lanes]): one dot product per sum and repeat.
 

@@ -42,8 +42,8 @@ class Profile:
 
 
 AVX2 = Profile("avx2", 8, columns=16, rows=6, vector_columns=64, integer="pairs", integer_rows="pairs")
-AVX512 = Profile("avx512", 16, columns=32, rows=12, vector_columns=128, integer="pairs", integer_rows="pairs")
-AVX512_VNNI = Profile("avx512-vnni", 16, columns=32, rows=12, vector_columns=128, integer="vnni", integer_rows="vnni")
+AVX512 = Profile("avx512", 16, columns=32, rows=14, vector_columns=128, integer="pairs", integer_rows="pairs")
+AVX512_VNNI = Profile("avx512-vnni", 16, columns=32, rows=14, vector_columns=128, integer="vnni", integer_rows="vnni")
 NEON = Profile("neon", 4, columns=16, rows=6, vector_columns=32, integer="widening", integer_rows="widening")
 NEON_DOT = Profile("neon-dot", 4, columns=16, rows=6, vector_columns=32, integer="sdot", integer_rows="sdot")
 NEON_I8MM = Profile("neon-i8mm", 4, columns=16, rows=6, vector_columns=32, integer="sdot", integer_rows="smmla")

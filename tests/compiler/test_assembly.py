@@ -30,7 +30,7 @@ def loop_of(profile: Profile, precision: Precision, rows: int, *mnemonics: str) 
     return main_loop(kernel, target, *mnemonics)
 
 
-@pytest.mark.parametrize("rows", [1, 6])
+@pytest.mark.parametrize("tile", ["one row", "full tile"])
 @pytest.mark.parametrize(
     ("profile", "precision", "mnemonics"),
     [
@@ -49,8 +49,9 @@ def loop_of(profile: Profile, precision: Precision, rows: int, *mnemonics: str) 
     ids=lambda value: value if isinstance(value, str) else getattr(value, "name", ""),
 )
 def test_the_inner_loop_multiplies_and_stores_nothing(
-    profile: Profile, precision: Precision, mnemonics: tuple[str, ...], rows: int
+    profile: Profile, precision: Precision, mnemonics: tuple[str, ...], tile: str
 ) -> None:
+    rows = 1 if tile == "one row" else profile.rows
     loop = loop_of(profile, precision, rows, *mnemonics)
     vectors = (profile.vector_columns if rows == 1 else profile.columns) // profile.lanes
     assert loop.count(*mnemonics) >= vectors, loop

@@ -79,7 +79,7 @@ def _attend_all(profile: Profile, shape: AllRows, buffers: Buffers) -> None:
     weights = scratch((QUERIES, blocks * block))
     q, k, v = ((buffers[side.tensor], side.offset) for side in shape.sides)
     with T.serial(batch) as row, T.serial(shape.heads.count) as head:
-        _transpose(k, row, head, m, transposed, blocks, size, block)
+        _transpose(k, row, head, m, transposed, blocks, size, block, lanes)
         with T.serial(quotient(n + (QUERIES - 1), QUERIES)) as group:
             asked = [T.bind(T.min(group * QUERIES + u, n - 1)) for u in range(QUERIES)]
             _weigh(shape, buffers, q, row, head, asked, m, blocks, transposed, weights, lanes)
@@ -87,14 +87,27 @@ def _attend_all(profile: Profile, shape: AllRows, buffers: Buffers) -> None:
             _mix(v, row, head, asked, tops, m, weights, context, size, lanes)
 
 
-def _transpose(k: Any, row: Any, head: Any, m: Any, transposed: Any, blocks: Any, size: int, block: int) -> None:
-    keys, offset = k
-    with T.serial(blocks) as b, T.serial(block) as lane:
-        t = T.bind(T.Cast("int32", b) * block + T.Cast("int32", lane))
-        with T.serial(size) as d:
-            # Lanes behind the last key are zeros: what memory happens to hold may be denormal, and slow.
-            key = T.Select(t < m, keys[row, T.min(t, m - 1), offset + head * size + d], T.float32(0))
-            T.buffer_store(transposed, key, [b, d, lane])
+def _transpose(k: Any, row: Any, head: Any, m: Any, keys: Any, blocks: Any, size: int, block: int, lanes: int) -> None:
+    """Keys into [blocks, K, block]. Behind the last key stands the last key again: scores there are not used."""
+    source, offset = k
+
+    def key(b: Any, at: Any, d: Any, count: int) -> Any:
+        t = T.min(T.Cast("int32", b) * block + at, m - 1)
+        return load(source, row, t, offset + head * size + d, lanes=count)
+
+    with T.serial(blocks) as b:
+
+        def body(d: Any, count: int) -> None:
+            if count == 1:
+                with T.serial(block) as at:
+                    T.buffer_store(keys, key(b, T.Cast("int32", at), d, 1), [b, d, at])
+                return
+            for first in range(0, block, lanes):
+                rows = [T.bind(key(b, first + at, d, lanes)) for at in range(lanes)]
+                for at, column in enumerate(vector.transposed(rows)):
+                    store(keys, column, b, d + at, first, lanes=lanes)
+
+        chunks(size, lanes, body)
 
 
 def _weigh(

@@ -92,6 +92,17 @@ def _reduce(register: Any, lanes: int, combine: Callable[[Any, Any], Any]) -> An
     return T.bind(combine(register[0], register[1]) if lanes == 2 else register[0])
 
 
+def transposed(rows: list[Any]) -> list[Any]:
+    """Columns of a square of vectors, by interleaving the halves of the rows as often as they can be halved."""
+    count = len(rows)
+    low = [i // 2 + count * (i % 2) for i in range(count)]
+    high = [at + count // 2 for at in low]
+    for _ in range(count.bit_length() - 1):
+        pairs = list(zip(rows[: count // 2], rows[count // 2 :], strict=True))
+        rows = [T.bind(tvm.tirx.Shuffle(list(pair), half)) for pair in pairs for half in (low, high)]
+    return rows
+
+
 def flat(buffer: Any, shape: tuple[Any, ...], dtype: str | None = None) -> Any:
     """The same memory under another shape (or element type), from its start."""
     return view(buffer, shape, 0, dtype)
