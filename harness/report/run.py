@@ -80,16 +80,17 @@ def _parity(manifest: Manifest, summary: Summary) -> Iterator[Block]:
         note=f"A tie is a divergence where both sides' top-2 logit margin is at most {limit}. The margin error is "
         "the largest difference of the two sides' margins, the measured numeric error.",
     )
+    errors = [found.max_margin_error for found in summary.parity.values() if found.max_margin_error is not None]
     if not manifest.allowance.exact:
         yield Line(_closeness(manifest, summary))
-    errors = [found.max_margin_error for found in summary.parity.values() if found.max_margin_error is not None]
-    if isinstance(tolerance, float) and max(errors, default=0.0) > tolerance:
+    elif isinstance(tolerance, float) and max(errors, default=0.0) > tolerance:
         yield Line(f"the numeric error {max(errors):.2g} is above the tolerance {tolerance:g}", Tone.UNSURE)
+    tone = Tone.BAD if summary.verdict is RunVerdict.FAIL else Tone.PLAIN
     for name, found in summary.parity.items():
         for failure in found.failures[:MOST_FAILURES]:
-            yield Line(f"{name}: {failure}", Tone.BAD)
+            yield Line(f"{name}: {failure}", tone)
         if len(found.failures) > MOST_FAILURES:
-            yield Line(f"{name}: and {len(found.failures) - MOST_FAILURES} more, see parity.jsonl", Tone.BAD)
+            yield Line(f"{name}: and {len(found.failures) - MOST_FAILURES} more, see parity.jsonl", tone)
 
 
 def _closeness(manifest: Manifest, summary: Summary) -> str:

@@ -14,6 +14,7 @@ from harness.report import Incomparable, compare_runs, report_run, to_markdown, 
 from harness.report.document import Heading, Line, Table
 from harness.report.figures import duration, ratio
 from harness.results import Store
+from harness.validate import Allowance
 from tests.results.samples import make_run
 
 
@@ -45,6 +46,14 @@ def test_a_run_in_markdown(tmp_path: Path) -> None:
     assert "| cache | 3 | 3 | 0 | 0 | 0 | 0 | 0 | 0 |" in text
     assert "| all | 3 | 0.125 | 0.333 | 0.125 | 0.333 |" in text
     assert "| cold load, ms | 30.000 | – |" in text
+
+
+def test_what_a_lossy_precision_costs_beside_what_it_may(tmp_path: Path) -> None:
+    text = to_markdown(report_run(make_run(tmp_path, wrong=("w0",), allowance=Allowance(0.6, 0.2))))
+    assert "**PASS  ·  2 of 3 comparisons equal, 0 ties (3 words)" in text
+    assert "cache agrees on 66.67% of the words, PER +12.50 points" in text
+    assert "at least 60.00% and at most +20.00 points are asked for" in text
+    assert "agrees on" not in to_markdown(report_run(make_run(tmp_path)))
 
 
 def test_an_incomplete_run_says_so_first(tmp_path: Path) -> None:
