@@ -52,6 +52,8 @@ def pipeline(target: tvm.target.Target, recipe: Recipe) -> tvm.transform.Pass:
     @tvm.transform.module_pass(opt_level=0, name="HarnessPipeline")
     def run(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
         passes = [
+            relax.backend.DispatchSampling(),
+            relax.backend.DispatchSortScan(),
             *ours,
             t.LegalizeOps(),
             t.AnnotateTIROpPattern(),
