@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 import tvm
@@ -35,7 +36,8 @@ class Attention(nn.Module):
         scores = torch.matmul(q, k.transpose(2, 3)) / (width // self.heads) ** 0.5
         past = torch.arange(length)[:, None] >= torch.arange(length)[None, :]
         weights = torch.where(past, scores, -1e9).softmax(-1)
-        return x + self.out(torch.matmul(weights, v).transpose(1, 2).reshape(batch, length, width))
+        result: Tensor = x + self.out(torch.matmul(weights, v).transpose(1, 2).reshape(batch, length, width))
+        return result
 
 
 class Convolutions(nn.Module):
@@ -51,7 +53,8 @@ class Convolutions(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         x = F.silu(self.norm(self.first(image)))
         pooled = F.max_pool2d(self.apart(x), 2)
-        return self.last(torch.cat([F.interpolate(pooled, scale_factor=2.0), x], 1)).mean((2, 3))
+        result: Tensor = self.last(torch.cat([F.interpolate(pooled, scale_factor=2.0), x], 1)).mean((2, 3))
+        return result
 
 
 class Chain(nn.Module):
@@ -97,7 +100,7 @@ def test_a_compiled_model_says_what_torch_says(name: str, precision: Any) -> Non
     executable = lower(imported, tvm_target(host), Recipe(host.profile, precision, f"{name}_", ops))
     function = relax.VirtualMachine(executable, tvm.cpu())["main"]
     for arguments in inputs:
-        expected = module(*arguments).numpy()
+        expected: npt.NDArray[np.float32] = module(*arguments).numpy()
         ours = function(*(tvm.runtime.tensor(argument.numpy()) for argument in arguments)).numpy()
         tolerance = 1e-5 if precision == "fp32" else 2e-2
         np.testing.assert_allclose(ours, expected, atol=tolerance * max(1.0, float(np.abs(expected).max())))
