@@ -44,7 +44,7 @@ def test_the_command_estimates_every_case_and_says_that_it_does(tmp_path: Path) 
         ("neon-dot", "int8", 6),
     }
     for row in rows:
-        assert 1.0 <= row["ratio"] < 4, row
+        assert 1.0 <= row["ratio"] < 20, row
     # Six rows by four vectors of 16 byte products, and one row, in two limbs, by eight.
     assert {row["multiply_adds"] for row in rows if row["precision"] == "int8"} == {6 * 4 * 16, 2 * 8 * 16}
 
