@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -150,6 +150,7 @@ class HarnessPlugin:
         self._failures: list[ExitCode] = []
         self._told: set[str] = set()
         self._interrupted = False
+        self._devices = ExitStack()
         self._old_sigterm: Callable[[int, FrameType | None], Any] | int | None = None
 
     @pytest.hookimpl(trylast=True)
@@ -172,6 +173,7 @@ class HarnessPlugin:
         try:
             self._run = self._start()
         except HarnessError as error:
+            self._devices.close()
             self._write(f"harness: {error}")
             pytest.exit(str(error).splitlines()[0], returncode=error.exit_code)
         self._old_sigterm = signal.signal(signal.SIGTERM, _interrupt)
@@ -210,6 +212,7 @@ class HarnessPlugin:
             self._failures.append(error.exit_code)
             self._run.close()
         finally:
+            self._devices.close()
             if self._old_sigterm is not None:
                 signal.signal(signal.SIGTERM, self._old_sigterm)
         session.exitstatus = exit_status(session.exitstatus, self._failures, interrupted=self._interrupted)
@@ -249,6 +252,8 @@ class HarnessPlugin:
         return device
 
     def _start(self) -> RunSession:
+        from harness.cache import Cache
+        from harness.devices import opened, parse_device
         from harness.maker import CachedMaker
         from harness.report.progress import Narrator
         from harness.session import RunSession
@@ -256,7 +261,12 @@ class HarnessPlugin:
         narrator = Narrator(self._stream, uncaptured=self._uncaptured, ensure_newline=self._ensure_newline)
         maker = self.config.hook.pytest_harness_maker(config=self.config, notice=self._notice)
         command = ["pytest", *map(str, self.config.invocation_params.args)]
-        run = RunSession(run_options(self.config), narrator, maker=maker or CachedMaker(self._notice), command=command)
+        options = run_options(self.config)
+        selection = parse_device(options.device)
+        (device,) = self._devices.enter_context(
+            opened(selection, cache=Cache(notice=self._notice), notify=self._notice)
+        )
+        run = RunSession(options, device, narrator, maker=maker or CachedMaker(self._notice), command=command)
         run.start()
         return run
 

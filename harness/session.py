@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, cast
 
 import harness
-from harness.devices import AnyRecord, Device, RunnerDescription, RunResult, open_device
+from harness.devices import AnyRecord, Device, RunnerDescription, RunResult
 from harness.devices.workstation import git_state, versions
 from harness.errors import HarnessError, UsageError
 from harness.maker import Maker, RunOptions, Variant
@@ -73,9 +73,16 @@ class RunSession:
     """One run in one run folder. Call :meth:`start` first and :meth:`finish` last, whatever happened between."""
 
     def __init__(
-        self, options: RunOptions, narrator: NarratorLike, *, maker: Maker, command: list[str] | None = None
+        self,
+        options: RunOptions,
+        device: Device,
+        narrator: NarratorLike,
+        *,
+        maker: Maker,
+        command: list[str] | None = None,
     ) -> None:
         self.options = options
+        self.device = device
         self._narrator = narrator
         self._maker = maker
         self._command = command or []
@@ -94,7 +101,6 @@ class RunSession:
             raise UsageError("threads and repeat have to be at least 1, warmup 0, deadline above 0")
         if not 0 < options.allowance.agreement <= 1 or options.allowance.per_change < 0:
             raise UsageError("--min-agreement has to be above 0 and at most 1, --max-per-change not below 0")
-        self.device: Device = open_device(options.device)
         self.checkpoint = self._maker.checkpoint(options)
         source = options.words or DEFAULT_WORDS
         self.words = read_words(source, options.language)

@@ -40,6 +40,8 @@ class HostDevice:
 
     kind = "host"
     name = "host"
+    target = "llvm"
+    emulated = False
 
     def __init__(self, *, lock_folder: Path | None = None, max_log_bytes: int = MAX_LOG_BYTES) -> None:
         self._lock = DeviceLock(self.name, lock_folder)
@@ -53,6 +55,12 @@ class HostDevice:
 
     def reserve(self, *, wait_seconds: float = DEFAULT_WAIT, notify: Notify = _silent) -> AbstractContextManager[None]:
         return self._lock.hold(wait_seconds=wait_seconds, notify=notify)
+
+    def settle(self, *, wait_seconds: float = 0.0, notify: Notify = _silent) -> None:
+        """Nothing to wait for: this machine's load is recorded and shown instead."""
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def describe(self, runner: Path, *, deadline: float = 30.0) -> RunnerDescription:
         with _started([str(runner), "--describe"], Path.cwd(), subprocess.PIPE, subprocess.PIPE) as process:
