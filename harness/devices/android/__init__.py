@@ -1,0 +1,9 @@
+"""Android devices over adb. The device side is shell scripts, which ``scripts`` holds."""
+
+from harness.devices.android.device import AndroidDevice
+from harness.devices.android.errors import AdbMismatch, AdbUnavailable
+from harness.devices.android.options import AndroidOptions
+from harness.devices.android.running import Watch
+from harness.devices.android.server import Server
+
+__all__ = ["AdbMismatch", "AdbUnavailable", "AndroidDevice", "AndroidOptions", "Server", "Watch"]
