@@ -39,6 +39,18 @@ class DeviceLock:
         finally:
             self._lock.release()
 
+    def holder(self) -> str | None:
+        """Who holds the device now, None if nobody does; this object's own hold is told, too."""
+        if not self._path.exists():
+            return None
+        probe = FileLock(self._path, mode=0o666)
+        try:
+            probe.acquire(timeout=0)
+        except Timeout:
+            return self._holder()
+        probe.release()
+        return None
+
     def _open(self) -> FileLock:
         if not self.folder.is_dir():
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from harness.devices.android.conditions import parse_conditions, unfit
 from harness.devices.android.facts import AndroidFacts, parse_facts
 from harness.devices.android.job import Job
 from harness.devices.android.knobs import parse_knobs, restored, verified
+from harness.devices.android.makers import setting_to_turn_on
 from harness.devices.android.observed import parse_observed
 from harness.devices.android.options import AndroidOptions
 from harness.devices.android.recovery import connect
@@ -74,7 +75,7 @@ class AndroidDevice:
         self._launcher = launcher
         self._options = options or AndroidOptions()
         self._notify = notify
-        self._lock = DeviceLock(f"android {serial}", lock_folder)
+        self._lock = device_lock(serial, lock_folder)
         self._computer = computer_name(self._lock.folder)
         self._closing = threading.Event()
         self._idle = threading.Condition()
@@ -216,7 +217,12 @@ class AndroidDevice:
     def _apply(self, folder: str, mask: str) -> list[Knob]:
         wanted = " ".join(self._options.knobs)
         answer = self._shell.run(script("apply"), folder, mask, wanted, deadline=ASK_SECONDS, what="setting the knobs")
-        return parse_knobs(answer.out, mask)
+        knobs = parse_knobs(answer.out, mask)
+        advice = setting_to_turn_on(self._facts.facts["manufacturer"])
+        for knob in knobs:
+            if knob.state == "denied":
+                self._notify(f"{self.name} refused {knob.name}: {knob.detail}{f'; {advice}' if advice else ''}")
+        return knobs
 
     def _again(self, folder: str, mask: str) -> None:
         """The knobs once more, after a loss; how things were before stands in the work folder already."""
@@ -242,6 +248,11 @@ class AndroidDevice:
         with contextlib.suppress(HarnessError):
             self._shell.run(script("kill"), folder, deadline=CLEAN_SECONDS, what="ending the runner")
             self._shell.run(script("finish"), folder, deadline=CLEAN_SECONDS, what="cleaning up")
+
+
+def device_lock(serial: str, folder: Path | None = None) -> DeviceLock:
+    """The lock of the device with this serial, whoever opened it."""
+    return DeviceLock(f"android {serial}", folder)
 
 
 def computer_name(lock_folder: Path) -> str:
