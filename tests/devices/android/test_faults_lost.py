@@ -47,7 +47,7 @@ def later(do: Callable[[], object], seconds: float = 0.3) -> None:
 
 @pytest.mark.fault(
     what="the device is gone mid-run and stays away",
-    ends=incomplete("following the runner"),
+    ends=incomplete("was lost while the runner ran"),
     keeps="all that had arrived",
 )
 def test_gone_for_good(scene: Scene, ends: Ends) -> None:
@@ -146,7 +146,7 @@ def test_back_for_the_pull(scene: Scene, ends: Ends, at_pull: list[Callable[[], 
 
 @pytest.mark.fault(
     what="the adb server dies mid-run and stays away",
-    ends=incomplete("following the runner"),
+    ends=incomplete("was lost while the runner ran"),
     keeps="all that had arrived",
 )
 def test_the_server_dies(scene: Scene, ends: Ends) -> None:
