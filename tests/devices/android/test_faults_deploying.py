@@ -11,11 +11,12 @@ import pytest
 
 from harness.cache import Cache
 from harness.devices import DeviceFull, DeviceLost, FolderNotWritable, RunnerUnusable
+from harness.devices.base import AnyRecord
 from harness.devices.virtual.android import virtual_androids
 from tests.devices.android.conftest import Scene
 from tests.devices.android.runners import write_runner
 from tests.devices.fake_runners import make_order
-from tests.devices.faults import Ends, complete, raises
+from tests.devices.faults import Ends, complete, incomplete, raises
 
 BIG = 48 * 2**20
 
@@ -67,7 +68,7 @@ def test_gone_during_the_push(scene: Scene, ends: Ends) -> None:
     scene.assert_clean()
 
 
-@pytest.mark.fault(what="no space for the runner", ends=raises(DeviceFull, "bytes left"), keeps="–")
+@pytest.mark.fault(what="no space for the runner", ends=raises(DeviceFull, "bytes are free"), keeps="–")
 def test_no_space_for_the_runner(ends: Ends, tmp_path: Path, user_cache: Cache) -> None:
     with virtual_androids(1, cache=user_cache, progress=print, data_bytes=8 * 2**20) as (adb, devices):
         scene = Scene(adb, devices[0], tmp_path)
@@ -105,6 +106,26 @@ def test_no_runner(scene: Scene, ends: Ends) -> None:
     with ends.raised():
         scene.open().run(scene.folder / "absent", make_order())
     scene.assert_clean()
+
+
+@pytest.mark.fault(
+    what="the runner arrives with other contents",
+    ends=incomplete("other contents than were pushed"),
+    keeps="all records, in doubt",
+)
+def test_other_contents_arrive(scene: Scene, ends: Ends) -> None:
+    def damage(_record: AnyRecord) -> None:
+        for name in scene.half_pushed():
+            with (scene.tmp / "harness-store" / name).open("ab") as file:
+                file.write(b"#")
+
+    order = make_order()
+    result = scene.run(order, then=damage)
+    ends.check(result)
+    assert len(result.records) == 14
+    scene.assert_clean()
+    assert list((scene.tmp / "harness-store").iterdir()) == []
+    assert scene.run(order).complete
 
 
 @pytest.mark.parametrize("damage", ["torn", "changed"])
