@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 
 from harness.cache import Cache
-from harness.native.runtime import ToolchainMissing, host_compiler, identity
+from harness.native.compilers import ToolchainMissing, host_compiler, identity
 
 OLDEST_PYTHON = (3, 10)
 COMPILE_PACKAGES = ("torch", "transformers", "apache-tvm", "apache-tvm-ffi", "ziglang")

@@ -100,11 +100,13 @@ def _host(mcpu: str | None) -> CompileTarget:
     arm = machine in ("arm64", "aarch64")
     architecture = "arm64" if mac and arm else "aarch64" if arm else "x86_64"
     triple = f"{architecture}-apple-macosx11.0" if mac else f"{architecture}-linux-gnu"
-    if arm:
+    if mcpu:
+        # It may be compiled for a CPU that this machine has not.
+        cpu = "cortex-a72" if arm else "x86-64-v3"
+    elif arm:
         cpu = "apple-m1" if mac else "cortex-a72"
     else:
-        # With --mcpu this machine need not be able to run what is compiled.
-        cpu = "x86-64-v3" if mcpu else _x86_level(_cpu_flags())
+        cpu = _x86_level(_cpu_flags())
     return CompileTarget("llvm", triple, CPUS[cpu], "macho" if mac else "elf", "native", "this machine's CPU")
 
 
