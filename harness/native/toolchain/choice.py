@@ -49,11 +49,9 @@ def find_toolchain(
         return host_toolchain()
     route = route or configured_route()
     debian = DebianRust(cache, progress)
+    if present := present_toolchain(triple, cache, route):
+        return debian.verified(triple) if verify and present.route == "debian" else present
     host = _host_or_none()
-    if route != "debian" and host and has_standard_library(host, triple):
-        return host
-    if route != "rustup" and (installed := debian.installed(triple)):
-        return debian.verified(triple) if verify else installed
     if route == "rustup":
         return add_target(host_toolchain(), triple, progress)
     why = []
@@ -74,6 +72,19 @@ def find_toolchain(
         raise ToolchainMissing(
             f"no Rust for {triple} can be had: {'; '.join(why)}", cure=f"rustup target add {triple}; or {RUST_CURE}"
         ) from error
+
+
+def present_toolchain(triple: str | None, cache: Cache, route: Route = "auto") -> RustToolchain | None:
+    """A toolchain with the target's standard library that needs no installing, not verified.
+
+    Raises ToolchainMissing where this machine's own is missing.
+    """
+    if triple is None:
+        return host_toolchain()
+    host = _host_or_none()
+    if route != "debian" and host and has_standard_library(host, triple):
+        return host
+    return DebianRust(cache, lambda _message: None).installed(triple) if route != "rustup" else None
 
 
 def _host_or_none() -> RustToolchain | None:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.cache import MANIFEST, Cache, content_key
+from harness.cache import Cache, content_key
 from harness.debian import DebianPackages, unpack
 from harness.errors import HarnessError
 from harness.native.process import ToolFailed, run_tool
@@ -67,14 +68,12 @@ class DebianRust:
         root, sysroot = self._folder / _root_key(compiler), self._folder / _std_key(compiler, triple)
         return _toolchain(compiler, root, sysroot) if root.is_dir() and sysroot.is_dir() else None
 
-    def targets(self) -> list[str]:
-        """The targets whose standard library is there."""
+    def remove_superseded(self) -> None:
+        """Remove compilers and libraries of other packages than those in use."""
         compiler = self._pointer()
-        if compiler is None:
-            return []
-        prefix = _std_key(compiler, "")
-        found = (path.parent.name for path in self._folder.glob(f"{prefix}*/{MANIFEST}"))
-        return sorted(name.removeprefix(prefix) for name in found if not name.endswith(".partial"))
+        for path in self._folder.glob("*-*"):
+            if compiler and re.match(r"(rust|std)-", path.name) and compiler.key not in path.name:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def verified(self, triple: str) -> RustToolchain:
         """The toolchain for a target, every file checked; what is missing is made. Raises as ``install`` does."""
