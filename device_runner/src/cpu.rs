@@ -117,7 +117,7 @@ fn features() -> Vec<&'static str> {
     }
     let features = detected!(
         "neon", "fp16", "dotprod", "i8mm", "bf16", "fhm", "fcma", "rdm", "rcpc", "lse", "sve",
-        "sve2", "sme"
+        "sve2"
     );
     features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
 }
