@@ -47,7 +47,7 @@ def test_zig_links_statically_against_the_targets_own_standard_library(cache: Ca
     assert build.command[1] == "zigbuild"
     assert build.command[-2:] == ["--target", "aarch64-unknown-linux-musl"]
     flags = build.environment["CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS"].split()
-    assert flags == ["--sysroot=/r/std", "-Clink-self-contained=no"]
+    assert flags == ["-Clink-self-contained=no", "-Cstrip=debuginfo", "--sysroot=/r/std"]
     assert (build.environment["CARGO"], build.environment["RUSTC"]) == ("/r/cargo", "/r/rustc")
     for name in ("ZIG_GLOBAL_CACHE_DIR", "CARGO_ZIGBUILD_CACHE_DIR"):
         assert Path(build.environment[name]).is_relative_to(cache.root)
@@ -122,7 +122,9 @@ def test_a_binary_that_does_not_suit_the_device_is_told_why(tmp_path: Path) -> N
         check_platform(program, facts, "RISCV", frozenset())
     for words in (f"for {facts.architecture} instead of RISCV", "it loads libc", "asks for the loader"):
         assert words in str(caught.value)
-    check_platform(program, dataclasses.replace(facts, alignment=1 << 16), facts.architecture, frozenset(facts.libraries))
+    check_platform(
+        program, dataclasses.replace(facts, alignment=1 << 16), facts.architecture, frozenset(facts.libraries)
+    )
 
 
 def test_small_segments_do_not_suit_large_pages() -> None:
