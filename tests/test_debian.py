@@ -1,0 +1,131 @@
+"""Debian packages into private folders: apt's own sources read, signatures and hashes checked, failures named."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.debian import (
+    OS_RELEASE,
+    SYSTEM_FOLDER,
+    DebianPackages,
+    PackagesUnavailable,
+    Source,
+    choose_sources,
+    read_codename,
+    read_sources,
+    unpack,
+)
+
+ONE_LINE = """# deb http://commented.test/debian bookworm main
+deb [arch=amd64 signed-by=/keys/mine.gpg] http://mirror.test/debian bookworm main contrib  # the mirror
+deb-src http://mirror.test/debian bookworm main
+deb http://mirror.test/debian bookworm-updates main
+"""
+DEB822 = """# written by the image
+Types: deb deb-src
+URIs: http://other.test/debian http://third.test/debian
+Suites: bookworm
+ bookworm-security
+Components: main
+Signed-By:
+ -----BEGIN PGP PUBLIC KEY BLOCK-----
+ .
+ mQINBGPL0BUBEADmW5NdOOHwPIJlgPu6JDcKw/NZJPR8lsD3K87ZM18gzyQZJD+w
+ -----END PGP PUBLIC KEY BLOCK-----
+
+Enabled: no
+Types: deb
+URIs: http://disabled.test/debian
+Suites: bookworm
+Components: main
+"""
+
+
+def configure(folder: Path, one_line: str = "", deb822: str = "") -> Path:
+    (folder / "sources.list.d").mkdir(parents=True)
+    (folder / "sources.list").write_text(one_line)
+    (folder / "sources.list.d/more.sources").write_text(deb822)
+    return folder
+
+
+def test_both_forms_of_sources_are_read(tmp_path: Path) -> None:
+    sources = read_sources(configure(tmp_path, ONE_LINE, DEB822))
+    assert sources[:2] == [
+        Source("http://mirror.test/debian", ("bookworm",), ("main", "contrib"), "/keys/mine.gpg"),
+        Source("http://mirror.test/debian", ("bookworm-updates",), ("main",)),
+    ]
+    assert [source.uri for source in sources[2:]] == ["http://other.test/debian", "http://third.test/debian"]
+    assert sources[2].suites == ("bookworm", "bookworm-security")
+    assert sources[2].signed_by.splitlines()[1] == " -----BEGIN PGP PUBLIC KEY BLOCK-----"
+
+
+def test_parts_of_a_release_come_from_their_source_or_from_its_mirror(tmp_path: Path) -> None:
+    sources = read_sources(configure(tmp_path, ONE_LINE))
+    chosen = choose_sources(sources, "bookworm", ["backports", "security", "updates"])
+    assert [(source.uri, *source.suites) for source in chosen] == [
+        ("http://mirror.test/debian", "bookworm"),
+        ("http://mirror.test/debian", "bookworm-backports"),
+        ("http://mirror.test/debian-security", "bookworm-security"),
+        ("http://mirror.test/debian", "bookworm-updates"),
+    ]
+    assert [source.signed_by for source in chosen] == ["/keys/mine.gpg"] * 3 + [""]
+    with pytest.raises(PackagesUnavailable, match="no source for trixie"):
+        choose_sources(sources, "trixie", [])
+
+
+def test_a_package_is_fetched_verified_and_unpacked(tmp_path: Path) -> None:
+    said: list[str] = []
+    packages = DebianPackages(tmp_path / "debian", progress=said.append)
+    [deb] = packages.fetch(["mksh"])
+    assert "downloading 1 Debian packages" in said[1]
+    unpack([deb], tmp_path / "root")
+    shell = subprocess.run(
+        [tmp_path / "root/bin/mksh", "-c", "echo $KSH_VERSION"], capture_output=True, text=True, timeout=10, check=True
+    )
+    assert "MIRBSD KSH" in shell.stdout
+    assert "libc6" in packages.depends(["mksh"])
+
+    whole = deb.read_bytes()
+    deb.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    said.clear()
+    assert packages.fetch(["mksh"]) == [deb]
+    assert deb.read_bytes() == whole
+    assert any(line.startswith("downloading") for line in said)
+    said.clear()
+    packages.fetch(["mksh"])
+    assert not any(line.startswith("downloading") for line in said), "what is there was downloaded again"
+
+
+def test_a_mirror_that_is_not_there_is_named(tmp_path: Path) -> None:
+    codename = read_codename(OS_RELEASE)
+    folder = configure(tmp_path / "apt", f"deb http://127.0.0.1:9/debian {codename} main\n")
+    with pytest.raises(PackagesUnavailable, match=r"(?s)lists of Debian's mirror.*127\.0\.0\.1") as caught:
+        DebianPackages(tmp_path / "debian", configured=folder).fetch(["mksh"])
+    assert caught.value.cure
+
+
+def test_lists_that_nobody_signed_are_refused(tmp_path: Path) -> None:
+    packages = DebianPackages(tmp_path / "genuine")
+    packages.fetch(["mksh"])
+    [release] = (tmp_path / "genuine").glob("apt-*/lists/*_InRelease")
+    codename = read_codename(OS_RELEASE)
+    mirror = tmp_path / f"mirror/dists/{codename}"
+    mirror.mkdir(parents=True)
+    (mirror / "InRelease").write_text(release.read_text().replace("Origin: Debian", "Origin: Nobody"))
+    folder = configure(tmp_path / "apt", f"deb file:{tmp_path}/mirror {codename} main\n")
+    shutil.copytree(SYSTEM_FOLDER / "trusted.gpg.d", folder / "trusted.gpg.d")
+    with pytest.raises(PackagesUnavailable, match=r"(?i)signature"):
+        DebianPackages(tmp_path / "debian", configured=folder).fetch(["mksh"])
+
+
+def test_a_package_nobody_has_and_a_file_that_is_no_package(tmp_path: Path) -> None:
+    with pytest.raises(PackagesUnavailable, match="harness-no-such-package"):
+        DebianPackages(tmp_path / "debian").fetch(["harness-no-such-package"])
+    broken = tmp_path / "broken.deb"
+    broken.write_bytes(b"no archive")
+    with pytest.raises(PackagesUnavailable, match=r"cannot unpack broken\.deb"):
+        unpack([broken], tmp_path / "root")
