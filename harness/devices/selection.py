@@ -34,7 +34,23 @@ def _host(selection: Selection, _cache: Cache, _notify: Notify) -> Iterator[list
     yield [HostDevice()]
 
 
-OPENERS: dict[str, Opener] = {"host": _host}
+@contextmanager
+def _android(selection: Selection, cache: Cache, notify: Notify) -> Iterator[list[Device]]:
+    from harness.devices.android.openers import android
+
+    with android(selection, cache, notify) as devices:
+        yield devices
+
+
+@contextmanager
+def _virtual_android(selection: Selection, cache: Cache, notify: Notify) -> Iterator[list[Device]]:
+    from harness.devices.android.openers import virtual_android
+
+    with virtual_android(selection, cache, notify) as devices:
+        yield devices
+
+
+OPENERS: dict[str, Opener] = {"android": _android, "host": _host, "virtual-android": _virtual_android}
 """By the kind's name. An opener imports its backend when it is called: most runs need one of them."""
 
 
