@@ -21,6 +21,7 @@ START_DEADLINE_SECONDS = 20.0
 PORTS = range(15_000, 30_000)
 """Below the range from which the kernel takes ports for connections, where a dead device's port could meet itself;
 above the one in which an adb server looks for emulators."""
+FOREVER = "3650d"
 LAUNCHER = "/system/bin/qemu-aarch64"
 
 
@@ -29,7 +30,7 @@ class VirtualAndroid:
 
     ``port`` is chosen if None. ``arm64`` makes it a phone that runs arm64 programs (under qemu) through ``launcher``;
     otherwise it is an x86-64 one that runs them directly. ``data_bytes`` limits what fits into ``/data``, which is
-    then memory. ``cores`` is the topology that its sysfs shows.
+    then memory: it outlives ``kill`` and ``restart``, and ends with ``stop``. ``cores`` is the topology that its sysfs shows.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class VirtualAndroid:
         self._parts = parts
         self._data_bytes = data_bytes
         self._child: Child | None = None
+        self._memory: Child | None = None
         if not (self.folder / "system").exists():
             lay_out(self.folder, parts, default_cores() if cores is None else cores, arm64)
 
@@ -67,15 +69,17 @@ class VirtualAndroid:
 
     @property
     def data(self) -> Path:
-        """The host's view of ``/data``."""
-        return self.folder / "data"
+        """The host's view of ``/data``; where its size is limited, only while the device is started."""
+        if self._memory is None:
+            return self.folder / "data"
+        return Path(f"/proc/{self._memory.pid}/root{self.folder}/data")
 
     def start(self) -> VirtualAndroid:
         """Boot; returns when adbd listens. Raises VirtualDeviceUnavailable."""
         if self.alive:
             return self
         try:
-            self._child = Child(self._sandbox(), [f"{MOUNT}/bin/adbd"], self.log)
+            self._child = Child([*self._limit_data(), *self._sandbox()], [f"{MOUNT}/bin/adbd"], self.log)
         except OSError as error:
             raise VirtualDeviceUnavailable(f"cannot start a virtual Android device: {error}") from error
         until = time.monotonic() + START_DEADLINE_SECONDS
@@ -89,17 +93,20 @@ class VirtualAndroid:
 
     def stop(self) -> None:
         """End adbd and everything it runs; the files stay."""
+        self.kill()
+        if self._memory is not None:
+            self._memory.kill()
+            self._memory = None
+
+    def kill(self) -> None:
+        """Pull the cable and the battery: adbd and all that runs on the device end at once, without a word."""
         if self._child is not None:
             self._child.kill()
             self._child = None
 
-    def kill(self) -> None:
-        """Pull the cable and the battery: adbd and all that runs on the device end at once, without a word."""
-        self.stop()
-
     def restart(self) -> VirtualAndroid:
         """Come up again with the same serial and files; the adb server has to connect again."""
-        self.stop()
+        self.kill()
         return self.start()
 
     def __enter__(self) -> VirtualAndroid:
@@ -187,7 +194,7 @@ class VirtualAndroid:
         arguments += ["--dev", "/dev", "--proc", "/proc"]
         arguments += ["--ro-bind", str(self.folder / "proc/cpuinfo"), "/proc/cpuinfo"]
         # The last mount of a disk is the one by which df names it.
-        arguments += self._data()
+        arguments += ["--bind", str(self.folder / "data"), "/data"]
         arguments += ["--dir", "/tmp", "--symlink", "/data/local/tmp", "/sdcard", "--remount-ro", "/", "--chdir", "/"]
         environment = {
             "PATH": "/system/bin",
@@ -201,10 +208,31 @@ class VirtualAndroid:
             arguments += ["--setenv", name, value]
         return arguments
 
-    def _data(self) -> list[str]:
+    def _limit_data(self) -> list[str]:
+        """What to start the device through so that it finds a ``data/`` of limited size in its folder.
+
+        A file system belongs to the namespace it was mounted in: one more process holds it while adbd is down.
+        """
         if self._data_bytes is None:
-            return ["--bind", str(self.folder / "data"), "/data"]
-        return ["--size", str(self._data_bytes), "--tmpfs", "/data", "--dir", "/data/local", "--dir", "/data/local/tmp"]
+            return []
+        if self._memory is None:
+            data = str(self.folder / "data")
+            # Root in there and nowhere else: bubblewrap takes any other user with privileges for a mistake.
+            arguments = [*self._parts.sandbox, "--unshare-user", "--uid", "0", "--gid", "0", "--dev-bind", "/", "/"]
+            arguments += ["--size", str(self._data_bytes), "--tmpfs", data, "--dir", f"{data}/local/tmp"]
+            arguments += ["--chmod", "0551", data]
+            self._memory = Child(arguments, [*self._parts.program("toybox"), "sleep", FOREVER], self.log)
+            self._wait_for_memory(self._memory)
+        return [*self._parts.program("nsenter"), "-t", str(self._memory.pid), "-U", "-m", "--preserve-credentials", "--"]
+
+    def _wait_for_memory(self, memory: Child) -> None:
+        until = time.monotonic() + START_DEADLINE_SECONDS
+        while not (memory.alive and (self.data / "local/tmp").is_dir() and not (self.data / "misc").exists()):
+            if not memory.alive or time.monotonic() > until:
+                self.stop()
+                said = self.log.read_text(errors="replace").strip()[-2000:]
+                raise VirtualDeviceUnavailable(f"cannot limit the device's data to {self._data_bytes} bytes:\n{said}")
+            time.sleep(0.01)
 
 
 def replace_file(path: Path, text: str, mode: int = 0o644) -> None:

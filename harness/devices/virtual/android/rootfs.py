@@ -63,13 +63,8 @@ def lay_out(root: Path, parts: Parts, cores: Sequence[Core], arm64: bool) -> Non
 
 def _programs(folder: Path, parts: Parts, arm64: bool) -> None:
     done = subprocess.run(
-        [str(parts.folder / "lib/ld-linux-x86-64.so.2"), "--library-path", str(parts.folder / "lib"),
-         str(parts.folder / "bin/toybox")],
-        capture_output=True,
-        text=True,
-        timeout=LIST_DEADLINE_SECONDS,
-        check=True,
-    )  # fmt: skip
+        parts.program("toybox"), capture_output=True, text=True, timeout=LIST_DEADLINE_SECONDS, check=True
+    )
     links = dict.fromkeys(BUSYBOX_APPLETS, "busybox")
     links |= dict.fromkeys(set(done.stdout.split()) - NOT_ON_ANDROID, "toybox")
     links |= {"sh": "mksh", "toybox": "toybox"}
