@@ -30,7 +30,8 @@ class VirtualAndroid:
 
     ``port`` is chosen if None. ``arm64`` makes it a phone that runs arm64 programs (under qemu) through ``launcher``;
     otherwise it is an x86-64 one that runs them directly. ``data_bytes`` limits what fits into ``/data``, which is
-    then memory: it outlives ``kill`` and ``restart``, and ends with ``stop``. ``cores`` is the topology that its sysfs shows.
+    then memory: it outlives ``kill`` and ``restart``, and ends with ``stop``. ``cores`` is the topology that its
+    sysfs shows.
     """
 
     def __init__(
@@ -63,6 +64,11 @@ class VirtualAndroid:
         return self._child is not None and self._child.alive
 
     @property
+    def pid(self) -> int | None:
+        """The first process of its namespace, None if it is not running."""
+        return self._child.pid if self._child is not None and self._child.alive else None
+
+    @property
     def log(self) -> Path:
         """What adbd said."""
         return self.folder / "adbd.log"
@@ -78,6 +84,11 @@ class VirtualAndroid:
         """Boot; returns when adbd listens. Raises VirtualDeviceUnavailable."""
         if self.alive:
             return self
+        # adbd would go on without its port, and the other's answer be taken for its own.
+        if listens(self.port):
+            raise VirtualDeviceUnavailable(
+                f"port {self.port} is taken", cure="end what listens there, or choose another port"
+            )
         try:
             self._child = Child([*self._limit_data(), *self._sandbox()], [f"{MOUNT}/bin/adbd"], self.log)
         except OSError as error:
@@ -223,16 +234,28 @@ class VirtualAndroid:
             arguments += ["--chmod", "0551", data]
             self._memory = Child(arguments, [*self._parts.program("toybox"), "sleep", FOREVER], self.log)
             self._wait_for_memory(self._memory)
-        return [*self._parts.program("nsenter"), "-t", str(self._memory.pid), "-U", "-m", "--preserve-credentials", "--"]
+        return [
+            *self._parts.program("nsenter"),
+            "-t",
+            str(self._memory.pid),
+            "-U",
+            "-m",
+            "--preserve-credentials",
+            "--",
+        ]
 
     def _wait_for_memory(self, memory: Child) -> None:
+        # Seen from its own root: until that is in place, the namespace cannot be entered.
+        mount = f"{self.folder}/data".replace(" ", r"\040")
         until = time.monotonic() + START_DEADLINE_SECONDS
-        while not (memory.alive and (self.data / "local/tmp").is_dir() and not (self.data / "misc").exists()):
-            if not memory.alive or time.monotonic() > until:
-                self.stop()
-                said = self.log.read_text(errors="replace").strip()[-2000:]
-                raise VirtualDeviceUnavailable(f"cannot limit the device's data to {self._data_bytes} bytes:\n{said}")
+        while memory.alive and time.monotonic() < until:
+            with contextlib.suppress(OSError):
+                if f" {mount} " in Path(f"/proc/{memory.pid}/mountinfo").read_text():
+                    return
             time.sleep(0.01)
+        self.stop()
+        said = self.log.read_text(errors="replace").strip()[-2000:]
+        raise VirtualDeviceUnavailable(f"cannot limit the device's data to {self._data_bytes} bytes:\n{said}")
 
 
 def replace_file(path: Path, text: str, mode: int = 0o644) -> None:

@@ -57,7 +57,7 @@ def lay_out(root: Path, parts: Parts, cores: Sequence[Core], arm64: bool) -> Non
     (root / "proc/cpuinfo").write_text("\n".join(_cpuinfo(core) for core in cores))
     _sysfs(root / "sys", cores)
     # As on a phone, the shell may write to its own folder and to no other.
-    (root / "data/misc").chmod(0o500)
+    (root / "data/misc").chmod(0o111)
     (root / "data").chmod(0o551)
 
 
