@@ -7,6 +7,7 @@ import os
 import random
 import re
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,8 @@ class VirtualAndroid:
         self._data_bytes = data_bytes
         self._child: Child | None = None
         self._memory: Child | None = None
+        # A test pulls the cable from one thread while another starts or stops the device.
+        self._lock = threading.RLock()
         if not (self.folder / "system").exists():
             lay_out(self.folder, parts, default_cores() if cores is None else cores, arm64)
 
@@ -82,43 +85,31 @@ class VirtualAndroid:
 
     def start(self) -> VirtualAndroid:
         """Boot; returns when adbd listens. Raises VirtualDeviceUnavailable."""
-        if self.alive:
-            return self
-        # adbd would go on without its port, and the other's answer be taken for its own.
-        if listens(self.port):
-            raise VirtualDeviceUnavailable(
-                f"port {self.port} is taken", cure="end what listens there, or choose another port"
-            )
-        try:
-            self._child = Child([*self._limit_data(), *self._sandbox()], [f"{MOUNT}/bin/adbd"], self.log)
-        except OSError as error:
-            raise VirtualDeviceUnavailable(f"cannot start a virtual Android device: {error}") from error
-        until = time.monotonic() + START_DEADLINE_SECONDS
-        while not listens(self.port):
-            if not self._child.alive or time.monotonic() > until:
-                self.stop()
-                said = self.log.read_text(errors="replace").strip()[-2000:]
-                raise VirtualDeviceUnavailable(f"adbd did not come up on port {self.port}:\n{said}")
-            time.sleep(0.01)
+        with self._lock:
+            if not self.alive:
+                self._boot()
         return self
 
     def stop(self) -> None:
         """End adbd and everything it runs; the files stay."""
-        self.kill()
-        if self._memory is not None:
-            self._memory.kill()
-            self._memory = None
+        with self._lock:
+            self.kill()
+            if self._memory is not None:
+                self._memory.kill()
+                self._memory = None
 
     def kill(self) -> None:
         """Pull the cable and the battery: adbd and all that runs on the device end at once, without a word."""
-        if self._child is not None:
-            self._child.kill()
-            self._child = None
+        with self._lock:
+            if self._child is not None:
+                self._child.kill()
+                self._child = None
 
     def restart(self) -> VirtualAndroid:
         """Come up again with the same serial and files; the adb server has to connect again."""
-        self.kill()
-        return self.start()
+        with self._lock:
+            self.kill()
+            return self.start()
 
     def __enter__(self) -> VirtualAndroid:
         return self.start()
@@ -188,6 +179,26 @@ class VirtualAndroid:
         path = self.folder / "framework/settings" / namespace / key
         return path.read_text().rstrip("\n") if path.exists() else None
 
+    def _boot(self) -> None:
+        # adbd would go on without its port, and the other's answer be taken for its own.
+        if listens(self.port):
+            raise VirtualDeviceUnavailable(
+                f"port {self.port} is taken", cure="end what listens there, or choose another port"
+            )
+        try:
+            self._child = Child([*self._limit_data(), *self._sandbox()], [f"{MOUNT}/bin/adbd"], self.log)
+        except OSError as error:
+            raise VirtualDeviceUnavailable(f"cannot start a virtual Android device: {error}") from error
+        until = time.monotonic() + START_DEADLINE_SECONDS
+        while not listens(self.port):
+            if not self._child.alive or time.monotonic() > until:
+                self.stop()
+                raise VirtualDeviceUnavailable(f"adbd did not come up on port {self.port}:\n{self._said()}")
+            time.sleep(0.01)
+
+    def _said(self) -> str:
+        return self.log.read_text(errors="replace").strip()[-2000:]
+
     def _dumpsys(self, service: str) -> str:
         return (self.folder / "framework/dumpsys" / service).read_text()
 
@@ -254,8 +265,7 @@ class VirtualAndroid:
                     return
             time.sleep(0.01)
         self.stop()
-        said = self.log.read_text(errors="replace").strip()[-2000:]
-        raise VirtualDeviceUnavailable(f"cannot limit the device's data to {self._data_bytes} bytes:\n{said}")
+        raise VirtualDeviceUnavailable(f"cannot limit the device's data to {self._data_bytes} bytes:\n{self._said()}")
 
 
 def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
