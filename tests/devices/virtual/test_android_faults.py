@@ -181,6 +181,23 @@ def test_a_living_neighbours_folder_is_left_alone(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sweep.lock"]
 
 
+def test_a_folder_without_permissions_is_removed(parts: Parts, tmp_path: Path) -> None:
+    """By a user whom permissions bind, as root they do not."""
+    code = (
+        "import sys; from pathlib import Path; from harness.devices.virtual.workspace import remove_tree\n"
+        "deep = Path(sys.argv[1], 'tree/a/b'); deep.mkdir(parents=True); (deep / 'file').touch()\n"
+        "deep.chmod(0); deep.parent.chmod(0)\n"
+        "try: list(deep.iterdir())\n"
+        "except PermissionError: print('denied', flush=True)\n"
+        "remove_tree(deep.parent.parent); print('removed')"
+    )
+    sandbox = [*parts.sandbox, "--unshare-user", "--uid", "1234", "--cap-drop", "ALL", "--dev-bind", "/", "/"]
+    child = Child(sandbox, [sys.executable, "-c", code, str(tmp_path)], tmp_path / "said")
+    wait_until(lambda: not child.alive, "the end of the program")
+    assert (tmp_path / "said").read_text() == "denied\nremoved\n"
+    assert not (tmp_path / "tree").exists()
+
+
 def test_the_command_for_people_runs_until_it_is_told_to_end(parts: Parts, user_cache: Cache) -> None:
     command = [sys.executable, "-m", "harness.devices.virtual.android"]
     environment = os.environ | {"HARNESS_CACHE_DIR": str(user_cache.root)}

@@ -117,7 +117,9 @@ def check_sandbox(parts: Parts) -> None:
         raise VirtualDeviceUnavailable(
             f"bubblewrap cannot make the namespaces of a virtual device: {reason}",
             cure="allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1, "
-            "kernel.apparmor_restrict_unprivileged_userns=0; in a container also its seccomp profile)",
+            "kernel.apparmor_restrict_unprivileged_userns=0); in a container it takes an unconfined seccomp profile "
+            "and an unmasked /proc, too (docker run --security-opt seccomp=unconfined "
+            "--security-opt systempaths=unconfined)",
         )
 
 
