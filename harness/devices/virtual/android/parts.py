@@ -129,7 +129,11 @@ def _collect(packages: DebianPackages, folder: Path) -> None:
     unpack(debs, root)
     (folder / "bin").mkdir()
     for name, place in PROGRAMS.items():
-        shutil.copy2(root / place, folder / "bin" / name)
+        # Later releases have everything below usr/.
+        found = next((path for path in (root / place, root / "usr" / place) if path.exists()), None)
+        if found is None:
+            raise VirtualDeviceUnavailable(f"Debian's packages do not hold {place}")
+        shutil.copy2(found, folder / "bin" / name)
     library = folder / "lib"
     library.mkdir()
     for place in LIBRARIES:
