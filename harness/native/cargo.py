@@ -16,12 +16,22 @@ from harness.native.compilers import (
     package_folder,
     zig_environment,
 )
-from harness.native.platforms import Platform
+from harness.native.platforms import Linker, Platform
 from harness.native.toolchain import RustToolchain
 
 BINARY = "device_runner"
 NDK_PAGE_BYTES = 16384
 """Phones with pages of 16 KiB do not load segments that are aligned to less; zig aligns to 64 KiB by itself."""
+
+
+LINK_FLAGS: dict[Linker, tuple[str, ...]] = {
+    "host": (),
+    # zig brings the C library and its start files, which Rust's own copies would clash with. Its linker knows
+    # no -Cstrip=debuginfo: it drops the symbols too, and with them the proof that the models are linked.
+    "zig": ("-Clink-self-contained=no",),
+    "ndk": (f"-Clink-arg=-Wl,-z,max-page-size={NDK_PAGE_BYTES}", "-Cstrip=debuginfo"),
+}
+"""What the binary depends on besides the toolchain and where things lie."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +51,12 @@ def cargo_build(platform: Platform, toolchain: RustToolchain, cache: Cache) -> C
         command = [str(toolchain.cargo), "build", *options]
         return CargoBuild(command, dict(toolchain.environment), target_dir / "release" / BINARY)
     options += ["--target", platform.rust]
-    flags = [] if toolchain.sysroot is None else [f"--sysroot={toolchain.sysroot}"]
+    flags = [*LINK_FLAGS[platform.linker]]
+    if toolchain.sysroot is not None:
+        flags.append(f"--sysroot={toolchain.sysroot}")
     variable = f"CARGO_TARGET_{platform.rust.upper().replace('-', '_')}"
     if platform.linker == "zig":
         command = [str(_cargo_zigbuild()), "zigbuild", *options]
-        # zig brings the C library and its start files, which Rust's own copies would clash with.
-        flags.append("-Clink-self-contained=no")
         environment = zig_environment(cache) | {
             "CARGO_ZIGBUILD_ZIG_PATH": str(package_folder("ziglang") / ("zig.exe" if os.name == "nt" else "zig")),
             "CARGO_ZIGBUILD_CACHE_DIR": str(cache.root / "zig/cargo-zigbuild"),
@@ -57,7 +67,6 @@ def cargo_build(platform: Platform, toolchain: RustToolchain, cache: Cache) -> C
         command = [str(toolchain.cargo), "build", *options]
         flags += [
             f"-Clink-arg=--target={platform.rust}{NDK_API_LEVEL}",
-            f"-Clink-arg=-Wl,-z,max-page-size={NDK_PAGE_BYTES}",
             f"-Lnative={clang.parent.parent}/sysroot/usr/lib/{platform.rust}",
         ]
         environment = {f"{variable}_LINKER": str(clang)}

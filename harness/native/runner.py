@@ -16,7 +16,7 @@ import harness
 from harness.cache import Cache, content_key, hash_file, hash_sources
 from harness.compiler.front import Archive
 from harness.errors import HarnessError
-from harness.native.cargo import BINARY, cargo_build
+from harness.native.cargo import BINARY, LINK_FLAGS, cargo_build
 from harness.native.compilers import ToolchainMissing, cxx_compiler, package_folder
 from harness.native.inspection import check_platform, check_registrations
 from harness.native.platforms import Linker, platform_of
@@ -112,6 +112,7 @@ def build_runner(archive: Archive, *, cache: Cache, progress: Progress) -> Runne
         "prefix": archive.metadata.prefix_base,
         "cpu_features": archive.metadata.cpu_features,
         "platform": asdict(platform),
+        "link_flags": LINK_FLAGS[platform.linker],
         "linker": cxx_compiler(platform.cxx, cache).identity,
         "runtime": [hash_file(runtime.runtime), hash_file(runtime.ffi)],
         "sources": hash_sources(sources, root),

@@ -101,7 +101,9 @@ def test_a_failing_build_tells_what_cargo_said(scene: Scene) -> None:
     assert scene.rust.installed(TARGET) is None
 
 
-@pytest.mark.parametrize("what", ["std-*/lib/rustlib/*/lib/libstd-1.rlib", "std-*/manifest.json", "rust-*/usr/bin/rustc"])
+@pytest.mark.parametrize(
+    "what", ["std-*/lib/rustlib/*/lib/libstd-1.rlib", "std-*/manifest.json", "rust-*/usr/bin/rustc"]
+)
 def test_what_is_damaged_is_made_again(scene: Scene, what: str) -> None:
     scene.rust.install(TARGET)
     [path] = (scene.cache.root / KIND).glob(what)

@@ -23,7 +23,7 @@ case "$1" in
 esac
 """
 RUSTUP = {
-    "adds": 'mkdir -p {folder}/std-of-$3 && touch {folder}/std-of-$3/libstd-9.rlib',
+    "adds": "mkdir -p {folder}/std-of-$3 && touch {folder}/std-of-$3/libstd-9.rlib",
     "unreachable": "echo 'error: could not download file' >&2; exit 1",
     "adds elsewhere": "true",
     "hangs": "sleep 600",
