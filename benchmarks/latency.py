@@ -31,7 +31,7 @@ from rich.table import Table
 
 from harness.cache import Cache
 from harness.compiler import CompileRequest, compile_models
-from harness.devices import open_device
+from harness.devices import HostDevice
 from harness.errors import ExitCode
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.g2p.loading import load_checkpoint
@@ -68,7 +68,7 @@ def run_ours(engine: Engine, runner: Runner, words: list[Word], threads: int) ->
         threads=threads,
     )
     with tempfile.TemporaryDirectory(prefix="harness-latency-") as folder:
-        result = open_device("host").run(runner.path, order, Path(folder), DEADLINE_SECONDS, lambda _record: None)
+        result = HostDevice().run(runner.path, order, Path(folder), DEADLINE_SECONDS, lambda _record: None)
     if not result.complete:
         raise SystemExit(f"the runner did not finish: {result.reason}")
     for record in result.records:

@@ -29,7 +29,7 @@ from benchmarks.engines import BASELINES, ENGINES, Engine, Setup, least_agreemen
 from benchmarks.pinning import choose_cores, describe
 from benchmarks.tables import terminal
 from harness.cache import Cache
-from harness.devices import open_device
+from harness.devices import HostDevice
 from harness.errors import ExitCode, HarnessError, UsageError
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.reference import ReferenceOptions, cpu_name, reference_outputs
@@ -153,7 +153,7 @@ def main(
 
 def compare(console: Console, json_path: Path | None, **options: Any) -> ExitCode:
     cache = Cache(notice=console.print)
-    device = open_device("host")
+    device = HostDevice()
     setup = Setup(
         checkpoint=resolve_checkpoint(options["checkpoint"], cache=cache),
         device=device,

@@ -43,7 +43,7 @@ from benchmarks.pinning import choose_cores, describe, pinned
 from benchmarks.tables import terminal
 from harness.cache import Cache
 from harness.compiler.targets import resolve_target
-from harness.devices import open_device
+from harness.devices import HostDevice
 from harness.errors import ExitCode, HarnessError, UsageError
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.g2p.tokenizer import encode_prompt
@@ -106,7 +106,7 @@ def main(
         cache = Cache(notice=console.print)
         resolved = resolve_checkpoint(checkpoint, cache=cache)
         cores = choose_cores(core, 1)
-        device = open_device("host")
+        device = HostDevice()
         setup = Setup(resolved, device, cores, 1, 1, forced_tokens, deadline, cache, console.print)
         status = run(console, setup, names, timed_words(words), rounds, json_path)
     except HarnessError as error:

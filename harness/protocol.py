@@ -79,6 +79,10 @@ class WorkOrder(_Schema):
     repetitions: int = Field(default=1, ge=0)
     threads: int = Field(default=1, ge=1)
     probe: RecordOptions | None = None
+    skip_samples: int = Field(default=0, ge=0)
+    """Samples of the passes, in their order, that an earlier process of this order has already recorded."""
+    skip_probes: int = Field(default=0, ge=0)
+    """The same of the probes."""
 
 
 class Cpu(_Schema):

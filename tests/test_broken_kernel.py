@@ -13,6 +13,7 @@ from tvm.tirx.script import builder as T
 from harness.cache import Cache
 from harness.compiler import Archive, CompileRequest, compile_models, front, worker
 from harness.compiler.kernels import attention, product
+from harness.devices import HostDevice
 from harness.maker import CachedMaker, Progress, RunOptions, Variant
 from harness.models.checkpoints import Checkpoint
 from harness.results import RunVerdict
@@ -90,7 +91,7 @@ def test_a_broken_kernel_fails_parity(
         max_output_len=16,
         results_dir=tmp_path / "results",
     )
-    session = RunSession(options, Silent(), maker=HereMaker(tmp_path / "cache"))
+    session = RunSession(options, HostDevice(), Silent(), maker=HereMaker(tmp_path / "cache"))
     session.start()
     lines = session.parity("cache")
     summary = session.finish()

@@ -15,7 +15,7 @@ import pytest
 
 from harness.cache import Cache
 from harness.compiler import CompileRequest, compile_models
-from harness.devices import open_device
+from harness.devices import HostDevice
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.words import default_words
 from harness.native import build_runner
@@ -104,7 +104,7 @@ def test_a_real_runner_killed_in_the_middle_keeps_what_was_complete(user_cache: 
             if len(seen) == 50:
                 os.kill(pids[0], signal.SIGKILL)
 
-    result = open_device("host").run(runner.path, order, tmp_path, 120.0, kill_after_fifty)
+    result = HostDevice().run(runner.path, order, tmp_path, 120.0, kill_after_fifty)
     assert not result.complete
     assert "SIGKILL" in str(result.reason)
     kept = [record for record in result.records if isinstance(record, Sample)]

@@ -45,8 +45,12 @@ struct Arguments {
     #[arg(long, value_name = "FILE", required_unless_present = "describe")]
     result: Option<PathBuf>,
 
+    /// Also write each record to standard output, for who watches.
+    #[arg(long, requires = "result")]
+    stream: bool,
+
     /// Print what this program is as one line of JSON, and nothing else.
-    #[arg(long, conflicts_with_all = ["order", "result"])]
+    #[arg(long, conflicts_with_all = ["order", "result", "stream"])]
     describe: bool,
 }
 
@@ -65,7 +69,7 @@ struct Description<'a> {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match (arguments.order, arguments.result) {
-        (Some(order), Some(result)) => execute(&order, &result),
+        (Some(order), Some(result)) => execute(&order, &result, arguments.stream),
         _ => describe(),
     }
 }
@@ -91,7 +95,7 @@ fn describe() -> ExitCode {
     }
 }
 
-fn execute(order_path: &Path, result_path: &Path) -> ExitCode {
+fn execute(order_path: &Path, result_path: &Path, stream: bool) -> ExitCode {
     let mut result = match ResultFile::create(result_path) {
         Ok(result) => result,
         Err(error) => {
@@ -99,6 +103,9 @@ fn execute(order_path: &Path, result_path: &Path) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if stream {
+        result.stream_to_stdout();
+    }
     let order = fs::read(order_path)
         .map_err(|error| Failure::io(format!("{}: {error}", order_path.display())));
     let order_id = order.as_deref().map(order::order_id_of).unwrap_or_default();

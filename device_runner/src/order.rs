@@ -103,6 +103,12 @@ pub struct WorkOrder {
     pub threads: usize,
     #[serde(default)]
     pub probe: Option<RecordOptions>,
+    /// Samples that an earlier process of this order has recorded.
+    #[serde(default)]
+    pub skip_samples: usize,
+    /// Probes that an earlier process of this order has recorded.
+    #[serde(default)]
+    pub skip_probes: usize,
 }
 
 /// A model of a checked order.
@@ -132,6 +138,16 @@ pub struct Plan {
     pub repetitions: usize,
     pub threads: usize,
     pub probe: Option<ProbeOptions>,
+    pub skip_samples: usize,
+    pub skip_probes: usize,
+}
+
+impl Plan {
+    /// Whether samples are left to record; the memory of a process that ran none says nothing.
+    pub fn has_samples_left(&self) -> bool {
+        let passes = self.warmup.saturating_add(self.repetitions);
+        self.skip_samples == 0 || passes.saturating_mul(self.batches.len()) > self.skip_samples
+    }
 }
 
 /// Reads an order. The order id is found even in orders that are refused, where there is one.
@@ -170,6 +186,22 @@ impl WorkOrder {
         }
         let models = plan_models(self.models)?;
         let batches = plan_batches(&self.items, &models)?;
+        let passes = self.warmup.checked_add(self.repetitions);
+        let samples = passes.and_then(|passes| passes.checked_mul(batches.len()));
+        let probes = if self.probe.is_some() { batches.len() } else { 0 };
+        for (skipped, all, what) in [
+            (self.skip_samples, samples.unwrap_or(0), "samples"),
+            (self.skip_probes, probes, "probes"),
+        ] {
+            if skipped > all {
+                let message = format!("skip_{what} is {skipped}, the order has {all} {what}");
+                return Err(Failure::usage(message));
+            }
+        }
+        if self.skip_probes > 0 && samples != Some(self.skip_samples) {
+            let message = "skip_probes without skipping every sample: probes come after them";
+            return Err(Failure::usage(message));
+        }
         Ok(Plan {
             order_id: self.order_id,
             models,
@@ -177,6 +209,8 @@ impl WorkOrder {
             warmup: self.warmup,
             repetitions: self.repetitions,
             threads: self.threads,
+            skip_samples: self.skip_samples,
+            skip_probes: self.skip_probes,
             probe: self.probe.map(|RecordOptions { margins, logit_steps }| ProbeOptions {
                 margins,
                 logit_steps,

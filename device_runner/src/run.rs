@@ -31,10 +31,16 @@ pub fn run(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> Result
         started_unix_ns: nanoseconds(started),
     })?;
     let mut sessions = load(plan, result)?;
+    let mut skip = plan.skip_samples;
+    result.count_skipped(skip);
     let mut first = true;
     for (phase, repetitions) in [(Phase::Warmup, plan.warmup), (Phase::Timed, plan.repetitions)] {
         for repetition in 0..repetitions {
             for batch in &plan.batches {
+                if skip > 0 {
+                    skip -= 1;
+                    continue;
+                }
                 let measured = run_batch(&mut sessions, batch, &ProbeOptions::default())?;
                 let phase = if first { Phase::First } else { phase };
                 first = false;
@@ -42,9 +48,11 @@ pub fn run(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> Result
             }
         }
     }
-    result.write(&Record::Memory { peak_bytes: memory::peak_bytes() })?;
+    if plan.has_samples_left() {
+        result.write(&Record::Memory { peak_bytes: memory::peak_bytes() })?;
+    }
     if let Some(probe) = &plan.probe {
-        for batch in &plan.batches {
+        for batch in plan.batches.iter().skip(plan.skip_probes) {
             let measured = run_batch(&mut sessions, batch, probe)?;
             result.write(&Record::Probe {
                 model: &plan.models[batch.model].name,

@@ -73,7 +73,8 @@ fn order() -> Value {
             "prompt_space": true
         }],
         "items": [{"id": "i1", "model": "g2p", "language": "eng-us", "word": "Char"}],
-        "warmup": 1, "repetitions": 2, "threads": 1, "probe": null
+        "warmup": 1, "repetitions": 2, "threads": 1, "probe": null,
+        "skip_samples": 0, "skip_probes": 0
     })
 }
 
@@ -105,6 +106,7 @@ fn a_wrong_command_line_is_status_2() {
         &["--order", "o.json"],
         &["--result", "r.jsonl"],
         &["--describe", "--order", "o.json", "--result", "r.jsonl"],
+        &["--describe", "--stream"],
         &["--what"],
     ] {
         assert_eq!(runner(arguments).status.code(), Some(2), "{arguments:?}");
@@ -189,9 +191,33 @@ fn impossible_numbers_are_refused() {
         ("/models/0/max_input_bytes", json!(4_000_000_000_000_u64)),
         ("/models/0/kind", json!("vision")),
         ("/order_id", json!("")),
+        ("/skip_samples", json!(-1)),
     ] {
         refused_with("numbers", pointer, value);
     }
+}
+
+#[test]
+fn more_than_there_is_cannot_be_skipped() {
+    let (message, _) = refused_with("skip-samples", "/skip_samples", json!(4));
+    assert!(message.contains("the order has 3 samples"), "{message}");
+    let (message, _) = refused_with("skip-probes", "/skip_probes", json!(1));
+    assert!(message.contains("the order has 0 probes"), "{message}");
+    let mut order = order();
+    order["probe"] = json!({});
+    order["skip_probes"] = json!(1);
+    let end = Scene::new("probes-before-samples").refused(order.to_string());
+    assert!(end["error"]["message"].as_str().unwrap().contains("every sample"), "{end}");
+}
+
+#[test]
+fn records_are_streamed_as_they_are_in_the_file() {
+    let scene = Scene::new("stream");
+    fs::write(&scene.order, order().to_string()).unwrap();
+    let [order, result] = [&scene.order, &scene.result].map(|path| path.to_str().unwrap());
+    let output = runner(&["--order", order, "--result", result, "--stream"]);
+    assert!(!output.stdout.is_empty());
+    assert_eq!(output.stdout, fs::read(&scene.result).unwrap());
 }
 
 #[test]

@@ -1,46 +1,47 @@
 """Devices that run the runner: deploy, run, collect. Knows nothing of models."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
-from harness.devices.base import AnyRecord, Device, RunnerDescription, RunResult
+from harness.devices.base import AnyRecord, Device, Knob, Notify, OnRecord, RunnerDescription, RunResult
 from harness.devices.errors import (
+    AmbiguousDevice,
     CommandTimeout,
     DeviceBusy,
     DeviceError,
+    DeviceFull,
     DeviceLost,
+    DeviceNotReady,
+    DeviceUnauthorized,
+    FolderNotWritable,
     IncompleteResult,
+    NoDevice,
     RunnerUnusable,
     UnknownDevice,
 )
 from harness.devices.host import HostDevice
-
-KINDS: dict[str, Callable[[], Device]] = {"host": HostDevice}
-
-
-def open_device(spec: str) -> Device:
-    """The device of that kind; raises UnknownDevice naming the known ones."""
-    try:
-        return KINDS[spec]()
-    except KeyError:
-        known = ", ".join(sorted(KINDS))
-        raise UnknownDevice(f"unknown device {spec!r}", cure=f"known kinds of device: {known}") from None
-
+from harness.devices.selection import Selection, opened, parse_device
 
 __all__ = [
-    "KINDS",
+    "AmbiguousDevice",
     "AnyRecord",
     "CommandTimeout",
     "Device",
     "DeviceBusy",
     "DeviceError",
+    "DeviceFull",
     "DeviceLost",
+    "DeviceNotReady",
+    "DeviceUnauthorized",
+    "FolderNotWritable",
     "HostDevice",
     "IncompleteResult",
+    "Knob",
+    "NoDevice",
+    "Notify",
+    "OnRecord",
     "RunResult",
     "RunnerDescription",
     "RunnerUnusable",
+    "Selection",
     "UnknownDevice",
-    "open_device",
+    "opened",
+    "parse_device",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -33,6 +33,19 @@ class RunnerDescription(BaseModel):
     """What the compiled kernels need of the processor; the runner refuses one that lacks any."""
 
 
+class Knob(BaseModel):
+    """One setting of a device that a run wanted for its duration, and what became of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    state: Literal["applied", "unsupported", "denied"]
+    detail: str = ""
+    """The value that was set, or the device's own words for why not."""
+    restored: bool | None = None
+    """Whether the value from before is back; None if nothing was changed."""
+
+
 @dataclass(frozen=True)
 class RunResult:
     """Everything that arrived from one run of the runner.
@@ -50,6 +63,11 @@ class RunResult:
     exit_status: int | None = None
     """The process's exit status, negative for a signal; None if it never ran to an end of its own."""
     wall_seconds: float = 0.0
+    knobs: tuple[Knob, ...] = ()
+    observed: dict[str, Any] = field(default_factory=dict)
+    """What was seen of the device while the runner ran, such as its clocks. JSON values only."""
+    resumed: int = 0
+    """How often the run went on after the device had been lost and came back."""
 
     def require_complete(self) -> RunResult:
         """This result; raises IncompleteResult with the reason if it is not complete."""
@@ -71,6 +89,16 @@ class Device(Protocol):
         """The word ``--device`` takes."""
         ...
 
+    @property
+    def target(self) -> str:
+        """What a model is compiled for to run here; see harness.compiler.targets."""
+        ...
+
+    @property
+    def emulated(self) -> bool:
+        """Whether its times are an emulator's: they are labelled and never compared with anything."""
+        ...
+
     def facts(self) -> dict[str, Any]:
         """What the device is: processor, cores, memory, system. JSON values only."""
         ...
@@ -81,6 +109,13 @@ class Device(Protocol):
 
     def reserve(self, *, wait_seconds: float = ..., notify: Notify = ...) -> AbstractContextManager[None]:
         """Hold the device alone; raises DeviceBusy after ``wait_seconds``. Re-entrant for one Device object."""
+        ...
+
+    def settle(self, *, wait_seconds: float = ..., notify: Notify = ...) -> None:
+        """Wait until the device is cool and charged enough to be measured, telling why it waits.
+
+        Raises DeviceNotReady after ``wait_seconds``. Where nothing can be known, nothing is waited for.
+        """
         ...
 
     def describe(self, runner: Path, *, deadline: float = ...) -> RunnerDescription:
@@ -100,4 +135,8 @@ class Device(Protocol):
         A runner that crashes, hangs or breaks the protocol gives an incomplete result, not an exception.
         Raises RunnerUnusable if it cannot be started, DeviceBusy, DeviceLost.
         """
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection and of whatever was left on the device; may be called again."""
         ...

@@ -1,12 +1,13 @@
-"""Reads a result file while it grows, and trusts none of it.
+"""Reads a result while it grows, and trusts none of it.
 
-The file comes from another process or another machine, so its size, its lines, its schema, its order and
+It comes from another process or another machine, so its size, its lines, its schema, its order and
 its completeness are all checked; whatever came before the first fault is kept.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -20,20 +21,25 @@ _CHUNK = 2**20
 
 
 class ResultReader:
-    """The records of ``path`` so far. ``fault`` names the first breach of the protocol, after which nothing is read."""
+    """The records so far. ``fault`` names the first breach of the protocol, after which nothing is read.
+
+    They come from ``path`` with :meth:`poll`, or piece by piece with :meth:`feed`. ``before`` are the records of an
+    earlier process of the same order, which this one continues behind a header of its own.
+    """
 
     def __init__(
         self,
-        path: Path,
+        path: Path | None,
         order: WorkOrder,
         on_record: OnRecord | None = None,
         *,
+        before: Sequence[AnyRecord] = (),
         max_bytes: int = MAX_RESULT_BYTES,
         max_line_bytes: int = MAX_LINE_BYTES,
     ) -> None:
         self.path = path
         self.order = order
-        self.records: list[AnyRecord] = []
+        self.records: list[AnyRecord] = list(before)
         self.end: End | None = None
         self.fault: str | None = None
         self._on_record = on_record
@@ -41,20 +47,44 @@ class ResultReader:
         self._max_line_bytes = max_line_bytes
         self._models = {model.name: model for model in order.models}
         self._items = {item.id: item.model for item in order.items}
-        self._offset = 0
+        self._before = len(self.records)
+        self._read = 0
         self._lines = 0
         self._torn = b""
 
     def poll(self) -> None:
         """Read what was appended since the last call; a missing file has nothing yet."""
+        if self.path is None:
+            return
         try:
             with self.path.open("rb") as file:
-                file.seek(self._offset)
+                file.seek(self._read)
                 while self.fault is None and (chunk := file.read(_CHUNK)):
-                    self._offset += len(chunk)
-                    self._feed(chunk)
+                    self.feed(chunk)
         except FileNotFoundError:
             return
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the result."""
+        if self.fault:
+            return
+        self._read += len(chunk)
+        if self._read > self._max_bytes:
+            self.fault = f"the result is larger than {self._max_bytes} bytes"
+            return
+        *lines, self._torn = (self._torn + chunk).split(b"\n")
+        for line in lines:
+            self._lines += 1
+            self._take(line)
+            if self.fault:
+                return
+        if len(self._torn) > self._max_line_bytes:
+            self.fault = f"line {self._lines + 1} is longer than {self._max_line_bytes} bytes"
+
+    @property
+    def fresh(self) -> list[AnyRecord]:
+        """The records of this process alone."""
+        return self.records[self._before :]
 
     def missing(self) -> str | None:
         """What keeps the result from being complete, or None."""
@@ -66,19 +96,6 @@ class ResultReader:
         if self.end.error is not None or self.end.status != "ok":
             return self._reported()
         return self._uncovered()
-
-    def _feed(self, chunk: bytes) -> None:
-        if self._offset > self._max_bytes:
-            self.fault = f"the result is larger than {self._max_bytes} bytes"
-            return
-        *lines, self._torn = (self._torn + chunk).split(b"\n")
-        for line in lines:
-            self._lines += 1
-            self._take(line)
-            if self.fault:
-                return
-        if len(self._torn) > self._max_line_bytes:
-            self.fault = f"line {self._lines + 1} is longer than {self._max_line_bytes} bytes"
 
     def _take(self, line: bytes) -> None:
         if len(line) > self._max_line_bytes:
@@ -111,7 +128,7 @@ class ResultReader:
             if record.order_id != self.order.order_id:
                 return f"the end record is of order {record.order_id!r}, not {self.order.order_id!r}"
             return None
-        if not self.records:
+        if len(self.records) == self._before:
             return f"a {record.record} record before the header"
         if isinstance(record, Memory):
             return None
@@ -122,7 +139,7 @@ class ResultReader:
         return None
 
     def _breach_of_header(self, header: Header) -> str | None:
-        if self.records:
+        if self.fresh:
             return "a second header"
         if header.order_id != self.order.order_id:
             return f"the result is of order {header.order_id!r}, not {self.order.order_id!r}"

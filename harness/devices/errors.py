@@ -13,6 +13,40 @@ class UnknownDevice(UsageError):
     """No kind of device has that name."""
 
 
+class NoDevice(DeviceError):
+    """No device of the wanted kind is attached."""
+
+    cure = "attach one, or see `harness devices`"
+
+
+class AmbiguousDevice(UsageError):
+    """Several devices are attached and none was chosen."""
+
+
+class DeviceUnauthorized(DeviceError):
+    """The device does not trust this machine yet."""
+
+    cure = "unlock the device and allow debugging by this computer"
+
+
+class DeviceNotReady(DeviceError):
+    """The device is too hot, too empty or otherwise in no state to be measured."""
+
+    cure = "let it cool and charge, then run again"
+
+
+class DeviceFull(DeviceError):
+    """The device has no room for the runner or its result."""
+
+    cure = "free some space on the device, then run again"
+
+
+class FolderNotWritable(DeviceError):
+    """The work folder on the device cannot be made or written."""
+
+    cure = "name another folder, or look at the permissions of the one named"
+
+
 class DeviceLost(DeviceError):
     """The device was there and no longer answers."""
 

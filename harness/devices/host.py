@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from harness.devices.collect import ResultReader
 from harness.devices.errors import CommandTimeout, RunnerUnusable
 from harness.devices.facts import host_conditions, host_facts
 from harness.devices.lock import DeviceLock
+from harness.devices.wording import ending_of, quoted
 from harness.protocol import WorkOrder
 
 DEFAULT_DEADLINE = 600.0
@@ -40,10 +42,13 @@ class HostDevice:
 
     kind = "host"
     name = "host"
+    target = "llvm"
+    emulated = False
 
     def __init__(self, *, lock_folder: Path | None = None, max_log_bytes: int = MAX_LOG_BYTES) -> None:
         self._lock = DeviceLock(self.name, lock_folder)
         self._max_log_bytes = max_log_bytes
+        self._closed = threading.Event()
 
     def facts(self) -> dict[str, Any]:
         return {"kind": self.kind, "name": self.name, **host_facts()}
@@ -54,6 +59,13 @@ class HostDevice:
     def reserve(self, *, wait_seconds: float = DEFAULT_WAIT, notify: Notify = _silent) -> AbstractContextManager[None]:
         return self._lock.hold(wait_seconds=wait_seconds, notify=notify)
 
+    def settle(self, *, wait_seconds: float = 0.0, notify: Notify = _silent) -> None:
+        """Nothing to wait for: this machine's load is recorded and shown instead."""
+
+    def close(self) -> None:
+        """End a run in progress, which another thread follows; nothing else is held."""
+        self._closed.set()
+
     def describe(self, runner: Path, *, deadline: float = 30.0) -> RunnerDescription:
         with _started([str(runner), "--describe"], Path.cwd(), subprocess.PIPE, subprocess.PIPE) as process:
             try:
@@ -62,7 +74,7 @@ class HostDevice:
                 raise CommandTimeout(f"{runner.name} --describe gave no answer within {deadline:.0f} s") from None
         status = process.returncode
         if status != 0:
-            raise RunnerUnusable(f"{runner.name} --describe {_ending(status)}{_quoted(err[-LOG_TAIL_BYTES:])}")
+            raise RunnerUnusable(f"{runner.name} --describe {ending_of(status)}{quoted(err[-LOG_TAIL_BYTES:])}")
         try:
             return RunnerDescription.model_validate_json(out)
         except ValidationError as error:
@@ -105,6 +117,8 @@ class HostDevice:
             reader.poll()
             if ended or reader.fault:
                 return reader.fault
+            if self._closed.is_set():
+                return "ended, because the device was let go of"
             if time.monotonic() > until:
                 return f"still running after the deadline of {deadline:g} s, killed"
             if any((folder / log).stat().st_size > self._max_log_bytes for log in ("stdout", "stderr")):
@@ -155,11 +169,11 @@ def _result(
     missing = reader.missing()
     reason = stopped or missing
     if stopped is None and (missing or status != 0):
-        parts = [] if reader.end is not None and status in (0, 1) else [f"the runner {_ending(status)}"]
-        reason = "; ".join([*parts, *([missing] if missing else [])]) or f"the runner {_ending(status)}"
+        parts = [] if reader.end is not None and status in (0, 1) else [f"the runner {ending_of(status)}"]
+        reason = "; ".join([*parts, *([missing] if missing else [])]) or f"the runner {ending_of(status)}"
     # What the runner reported itself it also wrote to stderr.
     if reason and log and (reader.end is None or reader.end.error is None):
-        reason += _quoted(log.encode())
+        reason += quoted(log.encode())
     return RunResult(
         order_id=order.order_id,
         records=tuple(reader.records),
@@ -171,22 +185,7 @@ def _result(
     )
 
 
-def _ending(status: int) -> str:
-    if status >= 0:
-        return f"exited with status {status}"
-    try:
-        return f"was killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"was killed by signal {-status}"
-
-
 def _tail(path: Path) -> str:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
         return file.read().decode(errors="replace").strip()
-
-
-def _quoted(log: bytes) -> str:
-    """The last lines of a log, on one line, for a message."""
-    lines = log.decode(errors="replace").strip().splitlines()[-3:]
-    return f"; its stderr ends: {' | '.join(line.strip() for line in lines)[-400:]}" if lines else ""

@@ -23,8 +23,8 @@ class DeviceLock:
 
     def __init__(self, device: str, folder: Path | None = None) -> None:
         # The system's temporary folder, not a user's: two users on one machine disturb each other just as much.
-        self._folder = folder or Path(tempfile.gettempdir()) / "harness-device-locks"
-        self._path = self._folder / (re.sub(r"[^A-Za-z0-9._-]", "_", device) + ".lock")
+        self.folder = folder or Path(tempfile.gettempdir()) / "harness-device-locks"
+        self._path = self.folder / (re.sub(r"[^A-Za-z0-9._-]", "_", device) + ".lock")
         self._device = device
         self._lock: FileLock | None = None
 
@@ -39,11 +39,23 @@ class DeviceLock:
         finally:
             self._lock.release()
 
+    def holder(self) -> str | None:
+        """Who holds the device now, None if nobody does; this object's own hold is told, too."""
+        if not self._path.exists():
+            return None
+        probe = FileLock(self._path, mode=0o666)
+        try:
+            probe.acquire(timeout=0)
+        except Timeout:
+            return self._holder()
+        probe.release()
+        return None
+
     def _open(self) -> FileLock:
-        if not self._folder.is_dir():
-            self._folder.mkdir(parents=True, exist_ok=True)
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(PermissionError):
-                self._folder.chmod(0o1777)
+                self.folder.chmod(0o1777)
         return FileLock(self._path, mode=0o666)
 
     def _acquire(self, lock: FileLock, wait_seconds: float, notify: Notify) -> None:

@@ -92,7 +92,7 @@ def compare(
 
     monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(peers, "open_engine", open_fake)
-    monkeypatch.setattr(peers, "open_device", lambda _name: HostDevice(lock_folder=tmp_path / "locks"))
+    monkeypatch.setattr(peers, "HostDevice", lambda: HostDevice(lock_folder=tmp_path / "locks"))
     options = {
         "checkpoint": "embedded",
         "words": 4,

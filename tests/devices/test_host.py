@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cache import Cache
 from harness.devices import (
     CommandTimeout,
     DeviceBusy,
@@ -18,7 +19,8 @@ from harness.devices import (
     IncompleteResult,
     RunnerUnusable,
     UnknownDevice,
-    open_device,
+    opened,
+    parse_device,
 )
 from harness.devices.base import AnyRecord
 from harness.devices.collect import ResultReader
@@ -293,7 +295,18 @@ def test_facts_of_this_machine(device: HostDevice) -> None:
     assert set(device.conditions()) == {"load_1min", "cpu_mhz", "temperature_c"}
 
 
-def test_open_device() -> None:
-    assert open_device("host").name == "host"
-    with pytest.raises(UnknownDevice, match="known kinds of device: host"):
-        open_device("toaster")
+def test_the_host_is_opened_by_its_name(cache: Cache) -> None:
+    with opened(parse_device("host"), cache=cache, notify=print) as devices:
+        assert [device.name for device in devices] == ["host"]
+        assert not devices[0].emulated
+
+
+@pytest.mark.parametrize("spec", ["toaster", "toaster:1", "host:", ""])
+def test_an_unknown_device_is_told_with_the_known_ones(spec: str) -> None:
+    with pytest.raises(UnknownDevice, match=r"known kinds of device: .*host"):
+        parse_device(spec)
+
+
+def test_there_is_one_host(cache: Cache) -> None:
+    with pytest.raises(UnknownDevice, match="only one"), opened(parse_device("host:2"), cache=cache, notify=print):
+        pass

@@ -1,0 +1,96 @@
+"""What ``harness doctor`` says about adb and the phones attached."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from adbutils._utils import adb_path
+
+from harness.devices.android.attached import attached_devices
+from harness.devices.android.server import PROTOCOL_VERSION, TROUBLE, Server
+from harness.errors import HarnessError
+
+ASK_SECONDS = 20.0
+_RULES = ("/etc/udev/rules.d", "/lib/udev/rules.d", "/usr/lib/udev/rules.d")
+
+
+@dataclass(frozen=True)
+class AdbCheck:
+    """One line; ``cure`` is what to do if it is not ``ok``."""
+
+    name: str
+    ok: bool
+    found: str
+    cure: str
+
+
+def adb_checks(server: Server | None = None) -> list[AdbCheck]:
+    """The adb program, the server, the rules for USB, each device. Starts no server: a doctor looks only."""
+    server = server or Server(starts=False)
+    program = _program()
+    checks = [program, _server(server)]
+    if platform.system() == "Linux":
+        checks.append(_usb_rules())
+    if not checks[1].ok or not server.answers():
+        return checks
+    try:
+        found = attached_devices(server)
+    except HarnessError as error:
+        return [*checks, AdbCheck("Android devices", False, str(error.args[0]), error.cure)]
+    return checks + [
+        AdbCheck(
+            f"Android {device.serial}",
+            device.usable,
+            device.reason or f"{device.model}, Android {device.android_version}",
+            device.cure,
+        )
+        for device in found
+    ]
+
+
+def _program() -> AdbCheck:
+    cure = "pip install adbutils (it brings adb), or install Android's platform tools"
+    try:
+        path = str(adb_path())
+        done = subprocess.run(
+            [path, "version"],
+            capture_output=True,
+            text=True,
+            timeout=ASK_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (*TROUBLE, subprocess.TimeoutExpired) as error:
+        return AdbCheck("adb", False, str(error), cure)
+    first = (done.stdout or done.stderr).strip().splitlines() or [f"exit status {done.returncode}"]
+    other = shutil.which("adb")
+    beside = f"; {other} is in PATH" if other and Path(other).resolve() != Path(path).resolve() else ""
+    return AdbCheck("adb", done.returncode == 0, f"{first[0]}{beside}", cure)
+
+
+def _server(server: Server) -> AdbCheck:
+    if not server.answers():
+        return AdbCheck("adb server", True, f"none runs on port {server.port}; one is started when it is needed", "")
+    try:
+        version = server.ask_version()
+    except HarnessError as error:
+        return AdbCheck("adb server", False, str(error.args[0]), error.cure)
+    found = f"version 1.0.{version} on port {server.port}"
+    cure = f"adb kill-server: another adb started it, this harness speaks 1.0.{PROTOCOL_VERSION}"
+    return AdbCheck("adb server", version == PROTOCOL_VERSION, found, cure)
+
+
+def _usb_rules() -> AdbCheck:
+    cure = "apt install android-sdk-platform-tools-common, and be in the group plugdev"
+    # Without udev (a container), phones are reached over TCP or through the outer machine's server.
+    if not Path("/run/udev").exists():
+        return AdbCheck("USB permissions", True, "no udev here; phones are reached over TCP", "")
+    rules = [path for folder in _RULES for path in Path(folder).glob("*android*.rules")]
+    if rules or getpass.getuser() == "root":
+        return AdbCheck("USB permissions", True, rules[0].name if rules else "root reaches every device", "")
+    return AdbCheck("USB permissions", False, "no udev rules for Android devices", cure)

@@ -1,0 +1,119 @@
+"""What changes from run to run: temperature, battery, clocks, memory; and whether it is fit to be measured."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from harness.devices.android.sections import by_core, numbers_by_core, sections
+
+THERMAL_NAMES = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
+SEVERE = 3
+MAX_BATTERY_CELSIUS = 37.0
+MIN_BATTERY_PERCENT = 30
+_CHARGING = {
+    1: "unknown",
+    2: "charging",
+    3: "discharging",
+    4: "not charging",
+    5: "full",
+}  # BatteryManager.BATTERY_STATUS_*
+
+
+def parse_conditions(text: str) -> dict[str, Any]:
+    """From the whole output of ``conditions.sh``. What the device does not tell is None.
+
+    Temperatures in °C, clocks in kHz by core, memory in bytes, battery level in percent. ``thermal_headroom`` is the
+    forecast for 20 seconds: 1.0 is where the device throttles severely.
+    """
+    found = sections(text)
+    battery = _battery(found.get("battery", ""))
+    thermal = found.get("thermal", "")
+    return {
+        "thermal_status": thermal_status(thermal),
+        "thermal_headroom": _headroom(found.get("headroom", "")),
+        "skin_celsius": _skin(thermal),
+        **battery,
+        "governors": _text_by_core(found.get("governors", "")),
+        "clock_khz": {str(core): khz for core, khz in numbers_by_core(found.get("clocks", "")).items()} or None,
+        "clock_limit_khz": {str(core): khz for core, khz in numbers_by_core(found.get("limits", "")).items()} or None,
+        "memory_free_bytes": _memory(found.get("memory", "")),
+        "load_1min": _load(found.get("load", "")),
+        "airplane_mode": {"0": False, "1": True}.get(found.get("airplane", "")),
+    }
+
+
+def unfit(conditions: dict[str, Any]) -> str | None:
+    """Why a device in these conditions should not be measured yet, or None. What is unknown is no reason."""
+    status = conditions.get("thermal_status")
+    if status:
+        return f"its thermal status is {THERMAL_NAMES[min(status, 6)]} ({status})"
+    celsius = conditions.get("battery_celsius")
+    if celsius is not None and celsius > MAX_BATTERY_CELSIUS:
+        return f"its battery has {celsius:.1f} °C, more than {MAX_BATTERY_CELSIUS:.0f} °C"
+    level = conditions.get("battery_percent")
+    if level is not None and level < MIN_BATTERY_PERCENT:
+        return f"its battery is at {level} %, below {MIN_BATTERY_PERCENT} %"
+    return None
+
+
+def thermal_status(text: str) -> int | None:
+    """0 (none) to 6 (shutdown) from ``dumpsys thermalservice``; Android 9 and older have no such service."""
+    match = re.search(r"^\s*Thermal Status:\s*(\d)", text, re.MULTILINE)
+    return int(match[1]) if match else None
+
+
+def _skin(text: str) -> float | None:
+    """The skin temperature: the hardware's current reading where there is one, else the cached one."""
+    _, heading, current = text.rpartition("Current temperatures from HAL:")
+    for part in (current, text) if heading else (text,):
+        match = re.search(r"mValue=(-?[\d.]+), mType=3,", part)
+        if match:
+            return float(match[1])
+    return None
+
+
+def _headroom(text: str) -> float | None:
+    # Some answer with the bare number, some with words before it; NaN is "not known yet".
+    match = re.search(r"(?:^|[\s:=])(\d+\.\d+)\s*$", text.strip())
+    return float(match[1]) if match else None
+
+
+def _battery(text: str) -> dict[str, Any]:
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        name, colon, value = line.strip().partition(": ")
+        if colon:
+            fields.setdefault(name, value.strip())
+
+    def number(name: str) -> int | None:
+        value = fields.get(name, "")
+        return int(value) if value.lstrip("-").isdigit() else None
+
+    level, scale, tenths, status = number("level"), number("scale"), number("temperature"), number("status")
+    sources = [
+        name.removesuffix(" powered") for name, value in fields.items() if name.endswith(" powered") and value == "true"
+    ]
+    return {
+        "battery_percent": round(100 * level / (scale or 100)) if level is not None else None,
+        "battery_celsius": tenths / 10 if tenths is not None else None,
+        "charging": _CHARGING.get(status) if status is not None else None,
+        "powered_by": ", ".join(sources) or None,
+    }
+
+
+def _text_by_core(text: str) -> dict[str, str] | None:
+    return {str(core): value for core, value in by_core(text).items()} or None
+
+
+def _memory(text: str) -> int | None:
+    for name in ("MemAvailable", "MemFree"):
+        match = re.search(rf"^{name}:\s*(\d+) kB", text, re.MULTILINE)
+        if match:
+            return int(match[1]) * 1024
+    return None
+
+
+def _load(text: str) -> float | None:
+    match = re.match(r"\d+\.\d+", text)
+    return float(match[0]) if match else None

@@ -1,0 +1,271 @@
+"""``--device android``: one Android device, reached through the adb server."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import platform
+import re
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.devices.android.conditions import parse_conditions, unfit
+from harness.devices.android.facts import AndroidFacts, parse_facts
+from harness.devices.android.job import Job
+from harness.devices.android.knobs import parse_knobs, restored, verified
+from harness.devices.android.makers import setting_to_turn_on
+from harness.devices.android.observed import parse_observed
+from harness.devices.android.options import AndroidOptions
+from harness.devices.android.recovery import connect
+from harness.devices.android.result import as_result
+from harness.devices.android.server import Server
+from harness.devices.android.shell import Shell, script
+from harness.devices.android.store import RunnerStore, read_binary
+from harness.devices.base import Knob, Notify, OnRecord, RunnerDescription, RunResult
+from harness.devices.errors import DeviceNotReady, RunnerUnusable
+from harness.devices.lock import DeviceLock
+from harness.devices.wording import ending_of, quoted
+from harness.errors import HarnessError
+from harness.protocol import WorkOrder
+
+DEFAULT_DEADLINE = 600.0
+DEFAULT_WAIT = 900.0
+SETTLE_SECONDS = 180.0
+ASK_SECONDS = 30.0
+CLEAN_SECONDS = 15.0
+CLOSE_SECONDS = 30.0
+_ABIS = {"arm64-v8a": "android-arm64", "x86_64": "android-x86_64"}
+
+
+def _silent(_line: str) -> None:
+    pass
+
+
+class AndroidDevice:
+    """See :class:`harness.devices.base.Device`.
+
+    ``launcher`` stands before every runner's command line; ``notify`` hears what happens outside of calls that take
+    one. Raises AdbUnavailable, AdbMismatch, DeviceLost, DeviceUnauthorized, or RunnerUnusable for an ABI no model
+    can be compiled for.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        serial: str,
+        *,
+        launcher: tuple[str, ...] = (),
+        emulated: bool = False,
+        kind: str = "android",
+        options: AndroidOptions | None = None,
+        lock_folder: Path | None = None,
+        notify: Notify = _silent,
+    ) -> None:
+        self.serial = serial
+        self.kind = kind
+        self.emulated = emulated
+        self._server = server
+        self._launcher = launcher
+        self._options = options or AndroidOptions()
+        self._notify = notify
+        self._lock = device_lock(serial, lock_folder)
+        self._computer = computer_name(self._lock.folder)
+        self._closing = threading.Event()
+        self._idle = threading.Condition()
+        self._runs = 0
+        connect(server, serial)
+        self._shell = Shell(server, serial)
+        self._facts = self._read_facts()
+        self.name = f"{self._facts.model} ({serial})"
+        self.target = _target(self._facts, self.name)
+        self._stores: dict[str, RunnerStore] = {}
+
+    def facts(self) -> dict[str, Any]:
+        lasting = {"kind": self.kind, "name": self.name, "emulated": self.emulated, "serial": self.serial}
+        return {**lasting, **self._facts.facts}
+
+    def conditions(self) -> dict[str, Any]:
+        """See the protocol; of a device that cannot be asked, ``unavailable`` says why."""
+        try:
+            return self._conditions()
+        except HarnessError as error:
+            return {"unavailable": str(error.args[0])}
+
+    def reserve(self, *, wait_seconds: float = DEFAULT_WAIT, notify: Notify = _silent) -> AbstractContextManager[None]:
+        return self._lock.hold(wait_seconds=wait_seconds, notify=notify)
+
+    def settle(self, *, wait_seconds: float = SETTLE_SECONDS, notify: Notify = _silent) -> None:
+        until = time.monotonic() + wait_seconds
+        told: str | None = None
+        while why := unfit(self._conditions()):
+            left = until - time.monotonic()
+            if left <= 0 or self._closing.is_set():
+                raise DeviceNotReady(f"{self.name} is not fit to be measured after {wait_seconds:.0f} s: {why}")
+            if why != told:
+                notify(f"waiting up to {left:.0f} s for {self.name}: {why}")
+                told = why
+            self._closing.wait(min(self._options.settle_poll_seconds, left))
+        if told:
+            notify(f"{self.name} is fit to be measured")
+
+    def describe(self, runner: Path, *, deadline: float = 60.0) -> RunnerDescription:
+        binary = read_binary(runner)
+        with self.reserve(), self._running():
+            path = self._store(self._base(None)).prepare(binary, "", self._closing.is_set)
+            command = 'limit=$1; shift; exec timeout -s KILL "$limit" "$@"'
+            answer = self._shell.run(
+                command, f"{deadline:.0f}", *self._launcher, path, "--describe",
+                deadline=deadline, what=f"{runner.name} --describe",
+            )  # fmt: skip
+        if answer.status != 0:
+            raise RunnerUnusable(
+                f"{runner.name} --describe on {self.serial} {ending_of(answer.status)}{quoted(answer.err.encode())}"
+            )
+        try:
+            return RunnerDescription.model_validate_json(answer.out)
+        except ValidationError as error:
+            raise RunnerUnusable(
+                f"{runner.name} --describe did not print a description: {error.errors()[0]['msg']}"
+            ) from error
+
+    def run(
+        self,
+        runner: Path,
+        order: WorkOrder,
+        workdir: Path | None = None,
+        deadline: float = DEFAULT_DEADLINE,
+        on_record: OnRecord | None = None,
+    ) -> RunResult:
+        """See the protocol; ``workdir`` is a folder of the device. A device lost before the runner was started is an
+        error, one lost afterwards an incomplete result with everything that had arrived."""
+        binary = read_binary(runner)
+        base = self._base(workdir)
+        began = time.monotonic()
+        with self.reserve(), self._running():
+            store = self._store(base)
+            name = f"harness-{self._computer}-{uuid.uuid4().hex}"
+            folder = f"{base}/{name}"
+            knobs: list[Knob] = []
+            mask = self._facts.topology.mask(order.threads)
+            finished = False
+            try:
+                path = store.prepare(binary, name, self._closing.is_set)
+                knobs = self._apply(folder, mask)
+                pinned = any(knob.name == "pinned" and knob.state == "applied" for knob in knobs)
+                job = Job(
+                    self._shell,
+                    store,
+                    folder,
+                    [*self._launcher, path],
+                    order,
+                    mask=mask if pinned else "",
+                    watch=self._options.watch,
+                    deadline=deadline,
+                    grace=self._options.grace_seconds,
+                    notify=self._notify,
+                    closing=self._closing.is_set,
+                    on_record=on_record,
+                    again=lambda: self._again(folder, mask),
+                )
+                outcome = job.run()
+                knobs, observed = self._finish(folder, knobs)
+                finished = True
+            finally:
+                if not finished:
+                    self._clean(folder)
+            return as_result(order, outcome, wall=time.monotonic() - began, knobs=knobs, observed=observed)
+
+    def close(self) -> None:
+        """See the protocol; a run in progress is ended and cleaned up after, from whatever thread this is called."""
+        self._closing.set()
+        with self._idle:
+            self._idle.wait_for(lambda: self._runs == 0, timeout=CLOSE_SECONDS)
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        with self._idle:
+            self._runs += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._runs -= 1
+                self._idle.notify_all()
+
+    def _base(self, workdir: Path | None) -> str:
+        return str(PurePosixPath(workdir) if workdir else self._options.base)
+
+    def _store(self, base: str) -> RunnerStore:
+        if base not in self._stores:
+            self._stores[base] = RunnerStore(self._shell, base, self._computer, self._notify)
+        return self._stores[base]
+
+    def _read_facts(self) -> AndroidFacts:
+        return parse_facts(self._shell.run(script("facts"), deadline=ASK_SECONDS, what="reading facts").out)
+
+    def _conditions(self) -> dict[str, Any]:
+        answer = self._shell.run(script("conditions"), deadline=ASK_SECONDS, what="reading conditions")
+        return parse_conditions(answer.out)
+
+    def _apply(self, folder: str, mask: str) -> list[Knob]:
+        wanted = " ".join(self._options.knobs)
+        answer = self._shell.run(script("apply"), folder, mask, wanted, deadline=ASK_SECONDS, what="setting the knobs")
+        knobs = parse_knobs(answer.out, mask)
+        advice = setting_to_turn_on(self._facts.facts["manufacturer"])
+        for knob in knobs:
+            if knob.state == "denied":
+                self._notify(f"{self.name} refused {knob.name}: {knob.detail}{f'; {advice}' if advice else ''}")
+        return knobs
+
+    def _again(self, folder: str, mask: str) -> None:
+        """The knobs once more, after a loss; how things were before stands in the work folder already."""
+        wanted = " ".join(self._options.knobs)
+        self._shell.run(script("apply"), folder, mask, wanted, deadline=ASK_SECONDS, what="setting the knobs again")
+
+    def _finish(self, folder: str, knobs: list[Knob]) -> tuple[list[Knob], dict[str, Any]]:
+        """What was observed; the device is as it was before, or the knobs tell what is not."""
+        try:
+            answer = self._shell.run(script("finish"), folder, deadline=CLEAN_SECONDS, what="cleaning up")
+        except HarnessError as error:
+            self._notify(f"{self.name} could not be cleaned up: {error.args[0]}; the next run does it")
+            return restored(knobs, ""), {}
+        observed, allowed, undone = parse_observed(answer.out)
+        knobs = restored(verified(knobs, allowed), undone)
+        for knob in knobs:
+            if knob.restored is False:
+                self._notify(f"{knob.name} of {self.name} is not as it was before: {knob.detail}")
+        return knobs, observed
+
+    def _clean(self, folder: str) -> None:
+        """Nothing of the run is left, as far as the device can be reached; else the next start finds it."""
+        with contextlib.suppress(HarnessError):
+            self._shell.run(script("kill"), folder, deadline=CLEAN_SECONDS, what="ending the runner")
+            self._shell.run(script("finish"), folder, deadline=CLEAN_SECONDS, what="cleaning up")
+
+
+def device_lock(serial: str, folder: Path | None = None) -> DeviceLock:
+    """The lock of the device with this serial, whoever opened it."""
+    return DeviceLock(f"android {serial}", folder)
+
+
+def computer_name(lock_folder: Path) -> str:
+    """What tells this computer's work folders from another's: those who share its locks share the name."""
+    host = re.sub(r"[^A-Za-z0-9]", "", platform.node())[:20] or "computer"
+    return f"{host}.{hashlib.sha256(f'{platform.node()} {lock_folder}'.encode()).hexdigest()[:8]}"
+
+
+def _target(facts: AndroidFacts, name: str) -> str:
+    for abi in facts.abis:
+        if abi in _ABIS:
+            return _ABIS[abi]
+    raise RunnerUnusable(
+        f"{name} has none of the ABIs {', '.join(_ABIS)}, but {', '.join(facts.abis) or 'tells none'}",
+        cure="use a device with a 64-bit Android",
+    )

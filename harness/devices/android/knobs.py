@@ -1,0 +1,118 @@
+"""The settings a run changes for its duration, and what became of each, from what ``apply.sh`` and its undoing said."""
+
+from __future__ import annotations
+
+import re
+
+from harness.devices.android.sections import cores_of, ranges_of, sections
+from harness.devices.android.topology import cores_of_mask
+from harness.devices.base import Knob
+
+PINNED, FIXED_PERFORMANCE, STAY_AWAKE, SCREEN = "pinned", "fixed_performance", "stay_awake", "screen"
+ALL_KNOBS = (PINNED, FIXED_PERFORMANCE, STAY_AWAKE, SCREEN)
+STAY_AWAKE_ON_ANY_POWER = "7"
+
+_REFUSED = re.compile(
+    "SecurityException|Permission denied|Operation not permitted|not allowed|does not have permission"
+    "|requires .*permission",
+    re.IGNORECASE,
+)
+_UNKNOWN = re.compile(
+    "Can't find service|Unknown command|not found|inaccessible|No shell command implementation|Invalid argument"
+    "|unsupported",
+    re.IGNORECASE,
+)
+
+
+def parse_knobs(text: str, mask: str) -> list[Knob]:
+    """What ``apply.sh`` did, in the order in which it did it."""
+    found = sections(text, "@")
+    make = {
+        PINNED: lambda said: _pinned(said, mask),
+        FIXED_PERFORMANCE: lambda said: _outcome(FIXED_PERFORMANCE, said, "on"),
+        STAY_AWAKE: _stay_awake,
+        SCREEN: _screen,
+    }
+    return [make[name](said) for name, said in found.items() if name in make]
+
+
+def restored(knobs: list[Knob], text: str) -> list[Knob]:
+    """The knobs with what running the file ``restore`` said about each that had been changed."""
+    found = sections(text, "@")
+    return [_restored(knob, found.get(knob.name)) for knob in knobs]
+
+
+def verified(knobs: list[Knob], allowed: str) -> list[Knob]:
+    """The pinning with what the running runner's own status says, ``Cpus_allowed_list: 4-7``."""
+    cores = allowed.partition(":")[2].strip()
+    return [_verified(knob, cores) if knob.name == PINNED and knob.state == "applied" else knob for knob in knobs]
+
+
+def _pinned(said: str, mask: str) -> Knob:
+    if not mask:
+        return Knob(
+            name=PINNED, state="unsupported", detail="the cores are alike, or the device does not tell them apart"
+        )
+    return _outcome(PINNED, said, f"cores {ranges_of(cores_of_mask(mask))}")
+
+
+def _verified(knob: Knob, cores: str) -> Knob:
+    wanted = knob.detail.removeprefix("cores ")
+    if not cores:
+        return knob.model_copy(update={"detail": f"{knob.detail}, not verified: the runner's status could not be read"})
+    if cores_of(cores) == cores_of(wanted):
+        return knob.model_copy(update={"detail": f"{knob.detail}, verified"})
+    return knob.model_copy(update={"state": "denied", "detail": f"asked for cores {wanted}, the runner had {cores}"})
+
+
+def _stay_awake(said: str) -> Knob:
+    knob = _outcome(STAY_AWAKE, said, f"was {_value(said, 'before')}")
+    if knob.state == "applied" and _value(said, "now") != STAY_AWAKE_ON_ANY_POWER:
+        return knob.model_copy(update={"state": "denied", "detail": f"set to 7, but is {_value(said, 'now')}"})
+    return knob
+
+
+def _screen(said: str) -> Knob:
+    before = _value(said, "before")
+    if before == "Awake":
+        return Knob(name=SCREEN, state="applied", detail="was on already")
+    if not before:
+        return Knob(name=SCREEN, state="unsupported", detail="the device does not say whether its screen is on")
+    return _outcome(SCREEN, said, f"was {before}")
+
+
+def _outcome(name: str, said: str, detail: str) -> Knob:
+    """Commands of the framework may exit with 0 although they refused, so their words count, too."""
+    lines = [line for line in said.splitlines() if not line.startswith(("status ", "before ", "now "))]
+    words = " ".join(" ".join(lines).split())[:300]
+    status = _value(said, "status")
+    if _REFUSED.search(words):
+        return Knob(name=name, state="denied", detail=words)
+    if _UNKNOWN.search(words):
+        return Knob(name=name, state="unsupported", detail=words)
+    if status != "0":
+        return Knob(name=name, state="denied", detail=words or f"exit status {status}")
+    return Knob(name=name, state="applied", detail=detail)
+
+
+def _restored(knob: Knob, said: str | None) -> Knob:
+    changed = knob.name != PINNED and knob.state == "applied" and knob.detail != "was on already"
+    if not changed:
+        return knob
+    if said is None:
+        return knob.model_copy(
+            update={"restored": False, "detail": f"{knob.detail}; nothing was heard of restoring it"}
+        )
+    outcome = _outcome(knob.name, said, "")
+    # The setting as it is now stands behind the line `now`.
+    now = said.partition("\nnow")[2].strip()
+    before = knob.detail.removeprefix("was ")
+    if outcome.state == "applied" and (not now or now == before):
+        return knob.model_copy(update={"restored": True})
+    why = outcome.detail or f"it is {now}"
+    return knob.model_copy(update={"restored": False, "detail": f"{knob.detail}; not restored: {why}"})
+
+
+def _value(said: str, name: str) -> str:
+    match = re.search(rf"^{name} (.*)$", said, re.MULTILINE)
+    return match[1].strip() if match else ""

@@ -1,0 +1,57 @@
+"""What the device noted while a runner ran, from what ``finish.sh`` printed."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from harness.devices.android.sections import sections
+
+
+def parse_observed(text: str) -> tuple[dict[str, Any], str, str]:
+    """What was observed, the runner's ``Cpus_allowed_list`` line, and what undoing the knobs said.
+
+    Observed are ``clock_khz`` (by core: lowest, median and highest of the looks), ``clock_looks``,
+    ``thermal_status_highest``, and ``time_in_state_ms`` (by policy: milliseconds at each clock in kHz during the run).
+    """
+    found = sections(text)
+    looks = [line.split() for line in found.get("clocks", "").splitlines()]
+    highest = [int(line.split()[1]) for line in found.get("thermal", "").splitlines() if len(line.split()) == 2]
+    observed = {
+        "clock_looks": len(looks),
+        "clock_khz": _clocks(looks),
+        "thermal_status_highest": max(highest, default=None),
+        "time_in_state_ms": _states(found.get("states_before", ""), found.get("states_after", "")),
+    }
+    return observed, found.get("allowed", ""), found.get("restore", "")
+
+
+def _clocks(looks: list[list[str]]) -> dict[str, dict[str, int]] | None:
+    cores: dict[str, dict[str, int]] = {}
+    for core in range(max((len(look) - 1 for look in looks), default=0)):
+        seen = [int(look[core + 1]) for look in looks if len(look) > core + 1 and look[core + 1].isdigit()]
+        if seen:
+            cores[str(core)] = {"min": min(seen), "median": round(statistics.median(seen)), "max": max(seen)}
+    return cores or None
+
+
+def _states(before: str, after: str) -> dict[str, dict[str, int]] | None:
+    """The kernel counts in units of ten milliseconds since the policy was made."""
+    began, ended = _counts(before), _counts(after)
+    changed: dict[str, dict[str, int]] = {}
+    for (policy, khz), count in ended.items():
+        delta = count - began.get((policy, khz), 0)
+        if delta > 0:
+            changed.setdefault(policy, {})[khz] = delta * 10
+    return changed or None
+
+
+def _counts(text: str) -> dict[tuple[str, str], int]:
+    counts = {}
+    for line in text.splitlines():
+        path, _, state = line.partition(":")
+        parts = state.split()
+        if len(parts) == 2 and parts[0].isdigit() and parts[1].isdigit():
+            policy = next((part for part in path.split("/") if part.startswith("policy")), path)
+            counts[policy, parts[0]] = int(parts[1])
+    return counts

@@ -1,0 +1,21 @@
+"""What can be chosen about measuring on an Android device; the defaults are for a phone on a desk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.devices.android.knobs import ALL_KNOBS
+from harness.devices.android.running import Watch
+
+
+@dataclass(frozen=True)
+class AndroidOptions:
+    """``grace_seconds`` is how long a lost device may take to come back; ``settle_poll_seconds`` how often a device
+    that is too hot or too empty is looked at."""
+
+    base: str = "/data/local/tmp"
+    """Where the work folders and the runners are kept; the shell user can write and execute there."""
+    grace_seconds: float = 60.0
+    settle_poll_seconds: float = 5.0
+    knobs: tuple[str, ...] = ALL_KNOBS
+    watch: Watch = field(default_factory=Watch)

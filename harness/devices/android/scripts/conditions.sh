@@ -1,0 +1,20 @@
+# What changes from run to run, in one go.
+echo "#thermal"
+dumpsys thermalservice 2>&1 | head -n 80
+echo "#headroom"
+cmd thermalservice headroom 20 2>&1 | head -n 3
+echo "#battery"
+dumpsys battery 2>&1 | head -n 40
+echo "#governors"
+grep . /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor /dev/null 2>/dev/null
+echo "#clocks"
+grep . /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq /dev/null 2>/dev/null
+echo "#limits"
+grep . /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_max_freq /dev/null 2>/dev/null
+echo "#memory"
+grep -E '^(MemFree|MemAvailable):' /proc/meminfo 2>/dev/null
+echo "#load"
+cat /proc/loadavg 2>/dev/null
+echo "#airplane"
+settings get global airplane_mode_on 2>&1 | head -n 1
+exit 0

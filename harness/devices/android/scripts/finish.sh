@@ -1,0 +1,11 @@
+# $1 the work folder: what was watched, and the knobs as they were. The folder is removed afterwards.
+cd "$1" 2>/dev/null || exit 0
+for name in allowed clocks thermal states_before states_after; do
+  echo "#$name"
+  [ -f "$name" ] && cat "$name"
+done
+echo "#restore"
+[ -f restore ] && /system/bin/sh ./restore 2>&1
+cd /
+rm -rf "$1"
+exit 0

@@ -1,0 +1,187 @@
+"""The adb server, asked through adbutils with a deadline on everything."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+
+from adbutils import AdbClient, AdbConnection, AdbError
+from adbutils._utils import adb_path
+from adbutils.errors import AdbConnectionError, AdbTimeout
+
+from harness.devices.android.errors import AdbMismatch, AdbUnavailable
+from harness.devices.errors import CommandTimeout, DeviceLost, DeviceUnauthorized
+from harness.errors import HarnessError
+
+DEFAULT_PORT = 5037
+PROTOCOL_VERSION = 41
+"""Of every adb since platform-tools 28; older ones speak other commands."""
+START_SECONDS = 20.0
+ASK_SECONDS = 5.0
+TROUBLE = (AdbError, EOFError, OSError)
+"""What a lost device or server is told by: adbutils raises all three for the same thing."""
+
+
+class Connection(AdbConnection):
+    """A socket to the server. adbutils' own would start a server on the default port when none answers."""
+
+    def _safe_connect(self) -> socket.socket:
+        return self._create_socket()
+
+
+class Server(AdbClient):
+    """The server at ``port``, by default where ``ANDROID_ADB_SERVER_PORT`` says or at 5037.
+
+    ``starts`` allows starting one that is missing, with the adb that adbutils finds (``ADBUTILS_ADB_PATH``, its own).
+    """
+
+    def __init__(self, port: int | None = None, *, starts: bool = True) -> None:
+        super().__init__(host="127.0.0.1" if port else None, port=port)
+        self._starts = starts
+        self._version: int | None = None
+        self._deadlines = threading.local()
+
+    def make_connection(self, timeout: float | None = None) -> AdbConnection:
+        """A connection that the deadline in force can cut."""
+        connection = Connection(self.host, self.port)
+        if timeout:
+            connection.conn.settimeout(timeout)
+        for deadline in self._running():
+            deadline.watch(connection.conn)
+        return connection
+
+    def server_version(self) -> int:
+        # Asked by adbutils before every command; a connection each would cost ten milliseconds.
+        if self._version is None:
+            self._version = int(super().server_version())
+        return self._version
+
+    def ensure(self) -> None:
+        """Have a server that is usable; raises AdbUnavailable or AdbMismatch."""
+        self._version = None
+        if not self.answers():
+            self._start()
+        version = self.ask_version()
+        if version != PROTOCOL_VERSION:
+            raise AdbMismatch(
+                f"the adb server on port {self.port} is version 1.0.{version}, this harness speaks "
+                f"1.0.{PROTOCOL_VERSION}"
+            )
+
+    def ask_version(self) -> int:
+        """The version that a running server tells; raises AdbMismatch for what is no adb server."""
+        self._version = None
+        try:
+            with self.deadline(ASK_SECONDS, "the adb server's version"):
+                return self.server_version()
+        except AdbUnavailable:
+            raise
+        except (HarnessError, ValueError) as error:
+            raise AdbMismatch(f"what listens on port {self.port} is no adb server: {error.args[0]}") from error
+
+    def answers(self) -> bool:
+        """Whether something listens where the server should; starts nothing."""
+        try:
+            Connection(self.host, self.port).close()
+        except TROUBLE:
+            return False
+        return True
+
+    def _start(self) -> None:
+        if not self._starts:
+            raise AdbUnavailable(f"no adb server answers on port {self.port}")
+        command = [adb_path(), "-P", str(self.port), "start-server"]
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=START_SECONDS,
+                check=False,
+                env={**os.environ, "ANDROID_ADB_SERVER_PORT": str(self.port)},
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise AdbUnavailable(f"an adb server could not be started on port {self.port}: {error}") from error
+        if done.returncode != 0 or not self.answers():
+            said = (done.stderr or done.stdout).strip()[-300:]
+            raise AdbUnavailable(f"an adb server could not be started on port {self.port}: {said}")
+
+    @contextlib.contextmanager
+    def deadline(self, seconds: float, what: str) -> Iterator[None]:
+        """Cut every connection that this thread opens inside once ``seconds`` are over; ``what`` was being done.
+
+        Raises CommandTimeout then, and turns adbutils' errors into ours: DeviceLost, DeviceUnauthorized,
+        AdbUnavailable.
+        """
+        deadline = _Deadline(seconds)
+        running = self._running()
+        running.append(deadline)
+        try:
+            yield
+        except TROUBLE as error:
+            if deadline.over:
+                raise CommandTimeout(f"{what}: no answer within {seconds:g} s") from error
+            raise explained(error, what, self.port) from error
+        finally:
+            running.remove(deadline)
+            deadline.end()
+
+    def _running(self) -> list[_Deadline]:
+        if not hasattr(self._deadlines, "running"):
+            self._deadlines.running = []
+        running: list[_Deadline] = self._deadlines.running
+        return running
+
+
+class _Deadline:
+    """Shuts sockets down when its time is over: that wakes whoever reads or writes them, in any thread."""
+
+    def __init__(self, seconds: float) -> None:
+        self.over = False
+        self._sockets: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def watch(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._sockets.append(connection)
+            if self.over:
+                _shut(connection)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _cut(self) -> None:
+        with self._lock:
+            self.over = True
+            for connection in self._sockets:
+                _shut(connection)
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def explained(error: Exception, what: str, port: int) -> HarnessError:
+    """The named error that an error of adbutils or of its socket means."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    told = f"{what}: {words}"
+    if isinstance(error, AdbConnectionError | AdbTimeout | ConnectionRefusedError):
+        return AdbUnavailable(f"{what}: no adb server answers on port {port} ({words})")
+    if "unauthorized" in words:
+        return DeviceUnauthorized(told)
+    if "permissions" in words:
+        return DeviceUnauthorized(
+            told, cure="let this user reach USB devices (Debian: apt install android-sdk-platform-tools-common)"
+        )
+    if "offline" in words:
+        return DeviceLost(told, cure="unplug the device, plug it in again, and restart its USB debugging if need be")
+    return DeviceLost(told)

@@ -1,0 +1,116 @@
+"""Commands on one device: whole answers, and a live stream of what a long one prints."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from adbutils import AdbConnection, AdbDevice
+
+from harness.devices.android.server import Server
+
+_STDOUT, _STDERR, _EXIT = 1, 2, 3
+_HEADER_BYTES = 5
+_RECEIVE = 2**16
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def words(self) -> str:
+        """What the device said, on one line."""
+        return " ".join((self.err.strip() or self.out.strip()).split())
+
+
+@dataclass(frozen=True)
+class Output:
+    """What arrived on a stream: bytes of stdout and of stderr, and the exit status once there is one."""
+
+    out: bytes
+    err: bytes
+    status: int | None = None
+
+
+@cache
+def script(name: str) -> str:
+    """One of the shell scripts that run on the device."""
+    return resources.files("harness.devices.android").joinpath(f"scripts/{name}.sh").read_text()
+
+
+class Shell:
+    """The shell of the device ``serial``."""
+
+    def __init__(self, server: Server, serial: str) -> None:
+        self.server = server
+        self.serial = serial
+        self.adb = AdbDevice(server, serial=serial)
+
+    def run(self, text: str, *arguments: str, deadline: float, what: str) -> Answer:
+        """Run a shell text with ``arguments`` as $1, $2 …; raises what Server.deadline does."""
+        with self.server.deadline(deadline, f"{what} on {self.serial}"):
+            # The first version of the protocol has no exit status and mixes stderr into stdout.
+            done = self.adb.shell2(_command(text, arguments), timeout=None, v2=True)
+        return Answer(done.returncode, str(done.stdout), str(done.stderr))
+
+    @contextlib.contextmanager
+    def stream(self, text: str, *arguments: str, deadline: float, what: str) -> Iterator[Stream]:
+        """Start a shell text and follow it; ``deadline`` is for the start alone."""
+        with self.server.deadline(deadline, f"{what} on {self.serial}"):
+            connection = self.adb.open_transport(timeout=None)
+            connection.send_command("shell,v2,raw:" + _command(text, arguments))
+            connection.check_okay()
+        try:
+            yield Stream(connection)
+        finally:
+            connection.close()
+
+
+class Stream:
+    """Frames of the shell protocol, version 2: a byte that tells the kind, four of length, the data."""
+
+    def __init__(self, connection: AdbConnection) -> None:
+        self._connection = connection
+        self._buffer = bytearray()
+
+    def read(self, wait: float) -> Output:
+        """What has arrived, after waiting at most ``wait`` seconds for something; raises EOFError if it was cut."""
+        self._connection.conn.settimeout(wait)
+        try:
+            data = self._connection.conn.recv(_RECEIVE)
+        except TimeoutError:
+            return Output(b"", b"")
+        if not data:
+            raise EOFError("the connection to the device was cut")
+        self._buffer += data
+        return self._take_frames()
+
+    def _take_frames(self) -> Output:
+        found = {_STDOUT: bytearray(), _STDERR: bytearray()}
+        at = 0
+        status = None
+        while len(self._buffer) - at >= _HEADER_BYTES and status is None:
+            kind = self._buffer[at]
+            length = int.from_bytes(self._buffer[at + 1 : at + _HEADER_BYTES], "little")
+            end = at + _HEADER_BYTES + length
+            if len(self._buffer) < end:
+                break
+            data = self._buffer[at + _HEADER_BYTES : end]
+            if kind in found:
+                found[kind] += data
+            elif kind == _EXIT and data:
+                status = data[0]
+            at = end
+        del self._buffer[:at]
+        return Output(bytes(found[_STDOUT]), bytes(found[_STDERR]), status)
+
+
+def _command(text: str, arguments: tuple[str, ...]) -> str:
+    return f"set -- {shlex.join(arguments)}\n{text}" if arguments else text

@@ -1,0 +1,1 @@
+"""Devices made of software: the real protocols' own programs, so that deployment is tested without a phone."""

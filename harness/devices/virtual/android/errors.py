@@ -1,0 +1,11 @@
+"""What keeps a virtual device from running."""
+
+from __future__ import annotations
+
+from harness.devices.errors import DeviceError
+
+
+class VirtualDeviceUnavailable(DeviceError):
+    """This machine cannot have a virtual Android device, or it did not start."""
+
+    cure = "docs/virtual-android.md says what a virtual device needs"

@@ -1,0 +1,87 @@
+"""A program that ends with the harness, however the harness ends, and leaves nothing running behind it.
+
+The program runs under bubblewrap in a process namespace of its own. The kernel ends bubblewrap when the *thread* that
+started it ends (``--die-with-parent``), so each child has a thread, which starts it and then waits for it: a start
+from a timer or a pool would otherwise end the program with that thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+KILL_DEADLINE_SECONDS = 10.0
+
+
+class Child:
+    """One sandboxed program, running from construction to ``kill()``. ``log`` gets its output.
+
+    ``sandbox`` is bubblewrap's command line with its options, ``command`` what runs inside.
+    Raises OSError if bubblewrap cannot be started.
+    """
+
+    def __init__(self, sandbox: Sequence[str], command: Sequence[str], log: Path) -> None:
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._error: OSError | None = None
+        self._started = threading.Event()
+        self._namespace: int | None = None
+        read, write = os.pipe()
+        arguments = [*sandbox, "--die-with-parent", "--unshare-pid", "--info-fd", str(write), *command]
+        self._thread = threading.Thread(
+            target=self._run, args=(arguments, write), name=f"child {log.stem}", daemon=True
+        )
+        self._thread.start()
+        self._started.wait()
+        with os.fdopen(read, "rb") as stream:
+            said = stream.read()
+        if self._error is not None:
+            raise self._error
+        with contextlib.suppress(ValueError, KeyError):
+            self._namespace = int(json.loads(said)["child-pid"])
+
+    def _run(self, arguments: list[str], write: int) -> None:
+        try:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    arguments,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[write],
+                    # Ctrl-C is for the harness, which then ends its children in order.
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._error = error
+            return
+        finally:
+            os.close(write)
+            self._started.set()
+        self._process.wait()
+
+    @property
+    def pid(self) -> int | None:
+        """The first process inside the sandbox, as this machine counts; None if the sandbox did not come up."""
+        return self._namespace
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def kill(self) -> None:
+        """End every process of the sandbox at once; returns when all of them are gone."""
+        if self._process is not None and self.alive:
+            # The namespace's first process takes all others with it, and bubblewrap outlives it only to report it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._namespace or self._process.pid, signal.SIGKILL)
+        self._thread.join(KILL_DEADLINE_SECONDS)
+        if self._process is not None and self.alive:
+            self._process.kill()
+            self._thread.join(KILL_DEADLINE_SECONDS)

@@ -1,0 +1,21 @@
+"""How a runner's end is told to a person."""
+
+from __future__ import annotations
+
+import signal
+
+
+def ending_of(status: int) -> str:
+    """What an exit status means, negative for a signal."""
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
+
+
+def quoted(log: bytes) -> str:
+    """The last lines of a log, on one line, for a message."""
+    lines = log.decode(errors="replace").strip().splitlines()[-3:]
+    return f"; its stderr ends: {' | '.join(line.strip() for line in lines)[-400:]}" if lines else ""

@@ -1,0 +1,118 @@
+"""Runners in the device's own shell language, which behave well or badly.
+
+A runner is written for one order: its records stand in it. It knows ``--stream`` and what an order says to skip.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from harness.protocol import WorkOrder
+from tests.devices.fake_runners import ARCHIVE
+
+LAUNCHER = ("/system/bin/sh",)
+
+PRELUDE = r"""
+if [ "$1" = --describe ]; then
+  echo '{"runner_version": "0.1", "archive_sha256": "ARCHIVE", "arch": "x", "os": "y", "prefixes": ["g2p_"]}'
+  exit 0
+fi
+while [ $# -gt 0 ]; do
+  case $1 in --order) order=$2 ;; --result) result=$2 ;; --stream) stream=yes ;; esac
+  shift
+done
+read -r text < "$order"
+number() { value=${text#*\"$1\":}; echo "${value%%[!0-9]*}"; }
+skip=$(number skip_samples) skip_probes=$(number skip_probes)
+put() {
+  print -r -- "$1" >> "$result" || exit 9
+  [ -n "$stream" ] && print -r -- "$1"
+}
+samples=0 probes=0 first=yes
+take() {
+  samples=$((samples + 1))
+  [ "$samples" -le "$skip" ] && return
+  phase=$1
+  [ -n "$first" ] && phase=first
+  first=
+  put "${2/@PHASE@/$phase}"
+  [ -n "$pause" ] && sleep "$pause"
+}
+take_probe() { probes=$((probes + 1)); [ "$probes" -le "$skip_probes" ] || put "$1"; }
+end() { put "{\"record\": \"end\", \"order_id\": \"$id\", \"status\": \"ok\", \"samples\": $samples}"; }
+everything() { header; load; passes; memory; probe; end; }
+"""
+
+
+def write_runner(folder: Path, order: WorkOrder, body: str = "everything", name: str = "runner") -> Path:
+    """A runner for ``order`` whose behaviour is the shell text ``body``."""
+    path = folder / name
+    path.write_text("\n".join([PRELUDE.replace("ARCHIVE", ARCHIVE), *_functions(order), body, ""]))
+    path.chmod(0o755)
+    return path
+
+
+def _functions(order: WorkOrder) -> list[str]:
+    header = {
+        "record": "header",
+        "schema_version": 1,
+        "order_id": order.order_id,
+        "runner_version": "0.1",
+        "archive_sha256": order.archive_sha256,
+        "os": "android",
+        "arch": "aarch64",
+        "cpu": {"model": "fake", "cores": 1, "features": []},
+        "threads": order.threads,
+        "pid": 1,
+        "started_unix_ns": 1,
+    }
+    model = order.models[0]
+    loads = [{"record": "load", "model": model.name, "function": name, "load_ns": 1000} for name in model.prefixes]
+    samples = [
+        f"take {phase} {_quoted(_sample(item.id, item.word, repetition))}"
+        for phase, count in (("warmup", order.warmup), ("timed", order.repetitions))
+        for repetition in range(count)
+        for item in order.items
+    ]
+    probes = [
+        f"take_probe {_quoted({'record': 'probe', 'model': model.name, 'items': [i.id], 'outputs': [_output(i.word)]})}"
+        for i in (order.items if order.probe else [])
+    ]
+    return [
+        f"id={order.order_id}",
+        _function("header", [f"put {_quoted(header)}"]),
+        _function("load", [f"put {_quoted(load)}" for load in loads]),
+        _function("passes", samples),
+        _function("memory", [f"put {_quoted({'record': 'memory', 'peak_bytes': 4096})}"]),
+        _function("probe", probes),
+    ]
+
+
+def _function(name: str, lines: list[str]) -> str:
+    return "\n".join([f"{name}() {{", *(lines or [":"]), "}"])
+
+
+def _sample(item: str, word: str, repetition: int) -> dict[str, Any]:
+    return {
+        "record": "sample",
+        "model": "g2p",
+        "items": [item],
+        "phase": "@PHASE@",
+        "repetition": repetition,
+        "total_ns": 5000,
+        "encoder_ns": 1000,
+        "prefill_ns": 500,
+        "step_ns": [700, 700],
+        "outputs": [_output(word)],
+    }
+
+
+def _output(word: str) -> dict[str, Any]:
+    return {"token_ids": [byte + 3 for byte in word.encode()] + [1], "text": word}
+
+
+def _quoted(record: dict[str, Any]) -> str:
+    return shlex.quote(json.dumps(record))

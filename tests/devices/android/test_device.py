@@ -1,0 +1,126 @@
+"""A good run on the virtual device, and what it tells."""
+
+from __future__ import annotations
+
+from harness.cache import Cache
+from harness.devices import opened, parse_device
+from harness.devices.android import attached_devices
+from harness.devices.base import AnyRecord, Knob
+from harness.protocol import End, Sample
+from tests.devices.android.conftest import Scene
+from tests.devices.android.runners import write_runner
+from tests.devices.fake_runners import ARCHIVE, make_order
+
+
+def knobs(result_knobs: tuple[Knob, ...]) -> dict[str, Knob]:
+    return {knob.name: knob for knob in result_knobs}
+
+
+def test_a_good_run_is_complete_and_leaves_nothing_behind(scene: Scene) -> None:
+    order = make_order()
+    result = scene.run(order)
+    assert result.complete, result.reason
+    assert (result.exit_status, result.resumed, result.failure) == (0, 0, None)
+    assert sum(isinstance(record, Sample) for record in result.records) == 6
+    assert scene.seen == list(result.records)
+    assert isinstance(result.records[-1], End)
+    scene.assert_clean()
+
+
+def test_records_arrive_while_the_runner_still_runs(scene: Scene) -> None:
+    alive: list[bool] = []
+
+    def look(record: AnyRecord) -> None:
+        if isinstance(record, Sample):
+            alive.append("sleep" in scene.processes())
+
+    result = scene.run(make_order(("one",), repetitions=3), "header; load; pause=0.4; passes; probe; end", then=look)
+    assert result.complete, result.reason
+    assert alive == [True] * 4
+
+
+def test_an_unchanged_runner_is_pushed_once(scene: Scene) -> None:
+    order = make_order()
+    device = scene.open()
+    scene.run(order, device=device)
+    (stored,) = (scene.tmp / "harness-store").iterdir()
+    first = stored.stat()
+    scene.run(order, device=device)
+    assert scene.run(order).complete  # another session
+    second = stored.stat()
+    assert (first.st_ino, first.st_mtime_ns <= second.st_mtime_ns) == (second.st_ino, True)
+
+
+def test_few_runners_are_kept(scene: Scene) -> None:
+    device = scene.open()
+    for number in range(6):
+        assert scene.run(make_order(order_id=f"order-{number}"), device=device).complete
+    assert len(list((scene.tmp / "harness-store").iterdir())) == 4
+
+
+def test_what_a_device_is(scene: Scene) -> None:
+    device = scene.open()
+    facts = device.facts()
+    assert {"kind", "name", "cpu_model", "cores", "arch", "governor", "memory_bytes", "os", "kernel"} <= set(facts)
+    assert (facts["kind"], facts["emulated"], facts["android_version"]) == ("android", True, "14")
+    assert device.target == "android-arm64"
+    assert scene.virtual.serial in device.name
+    assert "Virtual Android 1" in device.name
+    conditions = device.conditions()
+    assert (conditions["thermal_status"], conditions["battery_percent"]) == (0, 90)
+    assert conditions["memory_free_bytes"] > 2**20
+
+
+def test_the_knobs_are_set_for_the_run_and_back_afterwards(scene: Scene) -> None:
+    scene.virtual.set_dumpsys("power", "Power Manager State:\n  mWakefulness=Asleep\n")
+    inside: list[object] = []
+
+    def look(_record: AnyRecord) -> None:
+        inside.append((scene.virtual.fixed_performance, scene.virtual.setting("global", "stay_on_while_plugged_in")))
+
+    result = scene.run(make_order(), then=look)
+    assert set(inside) == {(True, "7")}
+    assert (scene.virtual.fixed_performance, scene.virtual.setting("global", "stay_on_while_plugged_in")) == (
+        False,
+        None,
+    )
+    found = knobs(result.knobs)
+    assert [knob.state for knob in found.values()] == ["applied"] * 4
+    assert found["pinned"].detail == "cores 1, verified"
+    assert [found[name].restored for name in ("fixed_performance", "stay_awake", "screen")] == [True] * 3
+    assert "mWakefulness=Asleep" in (scene.virtual.folder / "framework/dumpsys/power").read_text()
+
+
+def test_clocks_are_looked_at_during_the_run(scene: Scene) -> None:
+    result = scene.run(make_order(("one",)), "header; load; pause=0.3; passes; probe; end")
+    assert result.observed["clock_looks"] >= 3
+    assert result.observed["clock_khz"]["1"] == {"min": 1425000, "median": 1425000, "max": 1425000}
+    assert result.observed["thermal_status_highest"] == 0
+
+
+def test_describe(scene: Scene) -> None:
+    assert scene.open().describe(write_runner(scene.folder, make_order())).archive_sha256 == ARCHIVE
+    scene.assert_clean()
+
+
+def test_virtual_devices_are_opened_by_their_name(user_cache: Cache) -> None:
+    with opened(parse_device("virtual-android:2"), cache=user_cache, notify=print) as devices:
+        assert [device.kind for device in devices] == ["virtual-android"] * 2
+        assert len({device.name for device in devices}) == 2
+        assert all(device.emulated for device in devices)
+
+
+def test_attached_devices_are_listed_with_who_holds_them(scene: Scene) -> None:
+    device = scene.open()
+    with device.reserve():
+        (held,) = attached_devices(scene.server, lock_folder=scene.folder / "locks")
+    assert held.usable
+    assert held.held_by is not None
+    assert held.held_by.startswith("process ")
+    (free,) = attached_devices(scene.server, lock_folder=scene.folder / "locks")
+    assert (free.state, free.model, free.android_version, free.held_by) == (
+        "device",
+        "harness Virtual Android 1",
+        "14",
+        None,
+    )
