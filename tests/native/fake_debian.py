@@ -79,7 +79,7 @@ def make_packages(folder: Path, version: str = "1.0-1") -> None:
 
 def use(folder: Path) -> None:
     FakePackages.folder = folder
-    debian.DebianPackages = FakePackages  # type: ignore[assignment,misc]
+    vars(debian)["DebianPackages"] = FakePackages
 
 
 if __name__ == "__main__":
