@@ -22,8 +22,8 @@ from harness.protocol import Probe, Sample, WorkOrder
 PULL_SECONDS = 30.0
 KILL_SECONDS = 15.0
 _SLOWEST_BYTES_PER_SECOND = 1e6
-_NOT_STARTED = (126, 127)
-"""What a shell exits with when the program cannot be executed or is not there."""
+_NOT_STARTED = "harness-start: "
+"""How the shell that should become the runner signs its complaint; its exit status differs from shell to shell."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Job:
         except HarnessError as error:
             lost = error
         except TROUBLE as error:
-            lost = explained(error, f"following the runner on {self._shell.serial}", self._shell.server.port)
+            lost = explained(error, f"{self._shell.serial} was lost while the runner ran", self._shell.server.port)
         if lost is not None:
             self._wait(lost)
         self._kill()
@@ -188,9 +188,10 @@ class Job:
         return reader
 
     def _refuse_unusable(self, ending: Ending | None, reader: ResultReader) -> None:
-        if ending is not None and ending.status in _NOT_STARTED and not reader.fresh:
-            said = ending.log.splitlines()[-1:] or ["no reason given"]
-            raise RunnerUnusable(f"the runner cannot be started on {self._shell.serial}: {said[0].strip()}")
+        if ending is None or reader.fresh or _NOT_STARTED not in ending.log:
+            return
+        why = ending.log.partition(_NOT_STARTED)[2].splitlines()[0].strip()
+        raise RunnerUnusable(f"the runner cannot be started on {self._shell.serial}: {why}")
 
 
 def _in_order(some: Sequence[AnyRecord], everything: Sequence[AnyRecord]) -> bool:

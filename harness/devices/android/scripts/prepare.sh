@@ -31,7 +31,8 @@ for folder in "$base"/harness-*; do
     echo "busy ${other%-*}"
     exit 0
   fi
-  if [ -n "$(find "$folder" -maxdepth 0 -mtime +0 2>/dev/null)" ]; then
+  made=$(stat -c %Y "$folder" 2>/dev/null)
+  if [ -n "$made" ] && [ $(($(date +%s) - made)) -gt 86400 ]; then
     rm -rf "$folder"
     echo "stale ${folder##*/}"
   fi
