@@ -1,13 +1,16 @@
-//! Hands on how TVM is linked and compiles in the hash of the archive.
+//! Hands on how TVM is linked and compiles in the archive's hash and the features
+//! of the processor that its kernels need.
 
 include!("../rust/g2p_tvm/build/forward.rs");
 
 const ARCHIVE_SHA256: &str = "HARNESS_ARCHIVE_SHA256";
+const CPU_FEATURES: &str = "HARNESS_CPU_FEATURES";
 
 fn main() -> std::process::ExitCode {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=../rust/g2p_tvm/build/forward.rs");
     println!("cargo:rerun-if-env-changed={ARCHIVE_SHA256}");
+    println!("cargo:rerun-if-env-changed={CPU_FEATURES}");
     forward_tvm_link();
     let hash = std::env::var(ARCHIVE_SHA256).unwrap_or_default();
     let hash = if hash.is_empty() { "unknown".to_owned() } else { hash };
@@ -18,5 +21,15 @@ fn main() -> std::process::ExitCode {
         return std::process::ExitCode::FAILURE;
     }
     println!("cargo:rustc-env=DEVICE_RUNNER_ARCHIVE_SHA256={hash}");
+    let features = std::env::var(CPU_FEATURES).unwrap_or_default();
+    let name = |text: &str| {
+        !text.is_empty()
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.')
+    };
+    if !features.is_empty() && !features.split(',').all(name) {
+        println!("cargo::error={CPU_FEATURES}: {features:?} is not names separated by commas");
+        return std::process::ExitCode::FAILURE;
+    }
+    println!("cargo:rustc-env=DEVICE_RUNNER_CPU_FEATURES={features}");
     std::process::ExitCode::SUCCESS
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import shutil
 import subprocess
@@ -10,10 +11,15 @@ import sys
 from dataclasses import dataclass
 
 from harness.cache import Cache
-from harness.native.runtime import ToolchainMissing, host_compiler, identity
+from harness.devices.android import adb_checks
+from harness.errors import HarnessError
+from harness.native.compilers import NDK_VARIABLE, ToolchainMissing, host_compiler, identity, ndk_tool
+from harness.native.platforms import platform_of
+from harness.native.toolchain import configured_route, present_toolchain
 
 OLDEST_PYTHON = (3, 10)
-COMPILE_PACKAGES = ("torch", "transformers", "apache-tvm", "apache-tvm-ffi", "ziglang")
+COMPILE_PACKAGES = ("torch", "transformers", "apache-tvm", "apache-tvm-ffi", "ziglang", "cargo-zigbuild")
+PHONE_TARGET = "android-arm64"
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,9 @@ def check_installation(cache: Cache) -> list[Check]:
         _compiler(),
         _tool("cargo"),
         _tool("rustc"),
+        _phone_rust(cache),
+        _ndk(),
+        *(Check(check.name, check.ok, check.found, check.cure) for check in adb_checks()),
         _cache(cache),
     ]
 
@@ -62,6 +71,31 @@ def _tool(name: str) -> Check:
         return Check(name, False, "not found", "install Rust with rustup")
     done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=False)
     return Check(name, done.returncode == 0, (done.stdout or done.stderr).strip(), "rustup update stable")
+
+
+def _phone_rust(cache: Cache) -> Check:
+    name, cure = f"Rust for {PHONE_TARGET}", f"harness toolchain install {PHONE_TARGET}"
+    triple = platform_of(PHONE_TARGET).rust
+    try:
+        found = present_toolchain(triple, cache, configured_route())
+    except HarnessError as error:
+        return Check(name, False, Exception.__str__(error), error.cure)
+    if found:
+        return Check(name, True, f"{found.version} ({found.route})", cure)
+    tools = [tool for tool in ("rustup", "apt-get") if shutil.which(tool)]
+    if tools:
+        return Check(name, True, f"not there yet; {' or '.join(tools)} brings it when it is needed", cure)
+    return Check(name, False, "neither rustup nor apt-get was found", "install Rust with rustup")
+
+
+def _ndk() -> Check:
+    name, cure = "Android NDK", f"unset {NDK_VARIABLE}, or set it to an NDK's folder"
+    if not os.environ.get(NDK_VARIABLE):
+        return Check(name, True, f"{NDK_VARIABLE} is not set; only android-arm64-ndk needs it", cure)
+    try:
+        return Check(name, True, identity([str(ndk_tool("clang++"))]), cure)
+    except ToolchainMissing as error:
+        return Check(name, False, Exception.__str__(error), cure)
 
 
 def _cache(cache: Cache) -> Check:

@@ -44,7 +44,12 @@ class RunOptions:
     max_per_change: float | None = None
     deadline: float = 600.0
     """Seconds one work order may take on the device."""
-    target: str = "llvm"
+    cooldown: float = 180.0
+    """Seconds to wait for a device to be cool and charged enough before it is timed."""
+    target: str | None = None
+    """What is compiled for; None: what the device needs."""
+    mcpu: str | None = None
+    """The CPU it is compiled for; None: what the target's oldest machines run."""
     batch_size: int = 1
     max_input_bytes: int = 64
     max_output_len: int = 128
@@ -88,7 +93,8 @@ class CachedMaker:
     def archive(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress) -> Archive:
         request = CompileRequest(
             checkpoint=checkpoint,
-            target=options.target,
+            target=options.target or "llvm",
+            mcpu=options.mcpu,
             precision=options.precision,
             kv_cache=variant == "cache",
             batch_size=options.batch_size,

@@ -154,7 +154,7 @@ class Memory(_Schema):
 
 class Failure(_Schema):
     kind: str
-    """``usage`` (the order), ``model`` (missing or failing), ``panic`` or ``io``."""
+    """``usage`` (the order), ``model`` (missing or failing), ``cpu`` (lacks what kernels need), ``panic`` or ``io``."""
     message: str
     item: str | None = None
 

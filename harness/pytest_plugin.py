@@ -1,4 +1,4 @@
-"""The harness as a pytest plugin: options, the ``harness_run`` fixture, and the verdict at the end.
+"""The harness as a pytest plugin: the ``harness_run`` fixture, one run a device, and the verdict at the end.
 
 The installed plugin must not disturb other projects' tests, so it imports nothing heavy until a suite runs, and
 it leaves the command line alone: a project whose suites use it registers the options in its ``conftest.py`` with
@@ -7,133 +7,37 @@ it leaves the command line alone: a project whose suites use it registers the op
 
 from __future__ import annotations
 
+import io
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import pytest
 
 from harness.errors import ExitCode, HarnessError
+from harness.pytest_options import add_options, run_options
+from harness.pytest_replay import replay_benchmark
 
 if TYPE_CHECKING:
-    from harness.maker import RunOptions
+    from harness.ahead import Step, WorkAhead
+    from harness.devices import Device
+    from harness.maker import Maker
     from harness.results import Summary
     from harness.session import RunSession
 
+__all__ = ["add_options", "harness_facts", "harness_run", "replay_benchmark"]
+
 FIXTURE = "harness_run"
 """A test that uses it runs on a device."""
+STEP_MARK = "harness_step"
 NO_DEVICE = "the suites need a device to run on: pytest suites --device host"
 INTERRUPTED = 130
-
-
-def add_options(parser: pytest.Parser) -> None:
-    """Register the suites' options; for a ``conftest.py``."""
-    group = parser.getgroup("harness", "harness: run a model on a device and compare it with PyTorch")
-    add = group.addoption
-    add("--device", dest="harness_device", metavar="KIND", help="device to run on: host")
-    add(
-        "--checkpoint",
-        dest="harness_checkpoint",
-        default="embedded",
-        metavar="C",
-        help="model: embedded (default), random:tiny-8, a folder, or a hub id",
-    )
-    add(
-        "--words",
-        dest="harness_words",
-        type=Path,
-        metavar="FILE",
-        help="word<TAB>pronunciation with --lang, or lang<TAB>word<TAB>pronunciation; the pronunciation may be "
-        "missing (default: 10 held-out words of each language)",
-    )
-    add("--lang", dest="harness_lang", metavar="CODE", help="language of the words, such as eng-us")
-    add(
-        "--kv-cache",
-        dest="harness_kv_cache",
-        action="store_true",
-        default=True,
-        help="time the variant with the key-value cache (default)",
-    )
-    add(
-        "--no-kv-cache",
-        dest="harness_kv_cache",
-        action="store_false",
-        help="time the variant without it",
-    )
-    add(
-        "--precision",
-        dest="harness_precision",
-        default="fp32",
-        choices=("fp32", "fp16", "int8"),
-        help="of the compiled model: fp32 (default), fp16 weights, or int8 weights and activations",
-    )
-    add("--threads", dest="harness_threads", type=int, default=1, metavar="N", help="threads of both sides (1)")
-    add("--repeat", dest="harness_repeat", type=int, default=5, metavar="N", help="timed passes over the words (5)")
-    add("--warmup", dest="harness_warmup", type=int, default=2, metavar="N", help="passes before them (2)")
-    add(
-        "--results-dir",
-        dest="harness_results_dir",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="folder that keeps the runs (results)",
-    )
-    add(
-        "--tolerance",
-        dest="harness_tolerance",
-        type=float,
-        default=1e-3,
-        metavar="X",
-        help="largest top-2 logit margin at which another token is a declared tie (0.001)",
-    )
-    add(
-        "--min-agreement",
-        dest="harness_min_agreement",
-        type=float,
-        metavar="SHARE",
-        help="least share of words with PyTorch's tokens (fp32: 1; fp16 and int8: 0.98)",
-    )
-    add(
-        "--max-per-change",
-        dest="harness_max_per_change",
-        type=float,
-        metavar="X",
-        help="the most that PER may exceed PyTorch's where agreement below 1 is allowed (0.005, half a point)",
-    )
-    add(
-        "--deadline",
-        dest="harness_deadline",
-        type=float,
-        default=600.0,
-        metavar="S",
-        help="seconds that one work order may take on the device (600)",
-    )
-
-
-def run_options(config: pytest.Config) -> RunOptions:
-    from harness.maker import RunOptions
-
-    get = config.getoption
-    return RunOptions(
-        device=get("harness_device"),
-        checkpoint=get("harness_checkpoint"),
-        words=get("harness_words"),
-        language=get("harness_lang"),
-        use_kv_cache=get("harness_kv_cache"),
-        precision=get("harness_precision"),
-        threads=get("harness_threads"),
-        warmup=get("harness_warmup"),
-        repeat=get("harness_repeat"),
-        results_dir=get("harness_results_dir"),
-        tolerance=get("harness_tolerance"),
-        min_agreement=get("harness_min_agreement"),
-        max_per_change=get("harness_max_per_change"),
-        deadline=get("harness_deadline"),
-    )
 
 
 class HarnessPlugin:
@@ -143,15 +47,33 @@ class HarnessPlugin:
         self.config = config
         # Capturing is suspended while plugins are configured, so this is the stream a person sees.
         self._stream = sys.stdout
-        self._run: RunSession | None = None
-        self._summary: Summary | None = None
-        self._error: HarnessError | None = None
+        self._open = ExitStack()
+        self._notices: TextIO = self._stream
+        self._devices: list[Device] | None = None
+        self._runs: list[RunSession | HarnessError] = []
+        self._ahead: WorkAhead | None = None
+        self._summaries: list[tuple[RunSession, Summary | HarnessError]] = []
         self._deselected = 0
         self._failures: list[ExitCode] = []
         self._told: set[str] = set()
         self._interrupted = False
-        self._devices = ExitStack()
         self._old_sigterm: Callable[[int, FrameType | None], Any] | int | None = None
+
+    @property
+    def runs(self) -> Sequence[RunSession | HarnessError]:
+        """One for each device; an error where the run could not be started."""
+        if not self._runs:
+            raise pytest.UsageError(NO_DEVICE)
+        return self._runs
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """With several devices, every test of the suites is one test for each of them."""
+        if FIXTURE not in metafunc.fixturenames or not self._device or self.config.option.collectonly:
+            return
+        devices = self._opened()
+        if len(devices) > 1:
+            names = [device.name for device in devices]
+            metafunc.parametrize(FIXTURE, range(len(devices)), ids=names, indirect=True, scope="session")
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -168,15 +90,14 @@ class HarnessPlugin:
         """Everything a person could have got wrong is told before the first test, in one line."""
         if self.config.option.collectonly or not any(needs_device(item) for item in session.items):
             return
-        if self.config.pluginmanager.has_plugin("dsession") or hasattr(self.config, "workerinput"):
-            pytest.exit("the suites measure time and cannot share the machine: run without -n", ExitCode.USAGE)
         try:
-            self._run = self._start()
+            devices = self._opened()
+            self._runs = [self._started(device, alone=len(devices) == 1) for device in devices]
         except HarnessError as error:
-            self._devices.close()
-            self._write(f"harness: {error}")
-            pytest.exit(str(error).splitlines()[0], returncode=error.exit_code)
+            self._give_up(error)
         self._old_sigterm = signal.signal(signal.SIGTERM, _interrupt)
+        if len(self._runs) > 1:
+            self._work_ahead(session.items)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -203,72 +124,122 @@ class HarnessPlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self._run is None:
-            return
         try:
-            self._summary = self._run.finish(self._interrupted)
-        except HarnessError as error:
-            self._error = error
-            self._failures.append(error.exit_code)
-            self._run.close()
+            if self._ahead is not None:
+                self._ahead.stop()
+            for run in self._runs:
+                if not isinstance(run, HarnessError):
+                    self._summaries.append((run, self._finished(run)))
         finally:
-            self._devices.close()
+            self._open.close()
             if self._old_sigterm is not None:
                 signal.signal(signal.SIGTERM, self._old_sigterm)
-        session.exitstatus = exit_status(session.exitstatus, self._failures, interrupted=self._interrupted)
+        if self._runs:
+            session.exitstatus = exit_status(session.exitstatus, self._failures, interrupted=self._interrupted)
+
+    def _finished(self, run: RunSession) -> Summary | HarnessError:
+        try:
+            return run.finish(self._interrupted)
+        except HarnessError as error:
+            self._failures.append(error.exit_code)
+            run.close()
+            return error
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._deselected:
             terminalreporter.write_line(f"harness: {self._deselected} tests left out, {NO_DEVICE}")
-        if self._run is None:
+        if not self._runs:
             return
         terminalreporter.section("harness")
-        if self._error is not None:
-            terminalreporter.write_line(f"the run could not be ended: {self._error}", red=True)
-        if self._summary is not None:
-            self._write_verdict(terminalreporter, self._summary)
+        for failed in self._runs:
+            if isinstance(failed, HarnessError):
+                terminalreporter.write_line(f"a run could not be started: {failed}", red=True)
+        for run, summary in self._summaries:
+            if len(self._runs) > 1:
+                terminalreporter.write_line(f"{run.device.name}:")
+            if isinstance(summary, HarnessError):
+                terminalreporter.write_line(f"the run could not be ended: {summary}", red=True)
+            else:
+                self._write_verdict(terminalreporter, run, summary)
 
-    def _write_verdict(self, terminal: pytest.TerminalReporter, summary: Summary) -> None:
+    def _write_verdict(self, terminal: pytest.TerminalReporter, run: RunSession, summary: Summary) -> None:
         from harness.report import verdict_text
 
-        assert self._run is not None
         colour = {"pass": "green", "fail": "red"}.get(summary.verdict.value, "yellow")
-        terminal.write_line(verdict_text(summary), **{colour: True})
+        terminal.write_line(verdict_text(summary, emulated=run.device.emulated), **{colour: True})
         for reason in summary.reasons:
             terminal.write_line(f"  {reason}")
-        folder = self._run.options.results_dir
+        folder = run.options.results_dir
         where = "" if folder == Path("results") else f" --results-dir {folder}"
-        terminal.write_line(f"harness show {self._run.run_id}{where}")
-
-    @property
-    def run(self) -> RunSession:
-        if self._run is None:
-            raise pytest.UsageError(NO_DEVICE)
-        return self._run
+        terminal.write_line(f"harness show {run.run_id}{where}")
 
     @property
     def _device(self) -> str | None:
         device: str | None = self.config.getoption("harness_device", None)
         return device
 
-    def _start(self) -> RunSession:
-        from harness.cache import Cache
-        from harness.devices import opened, parse_device
+    def _opened(self) -> list[Device]:
+        """The devices, opened when they are first asked for and until the session ends."""
+        if self._devices is None:
+            if self.config.pluginmanager.has_plugin("dsession") or hasattr(self.config, "workerinput"):
+                pytest.exit("the suites measure time and cannot share the machine: run without -n", ExitCode.USAGE)
+            from harness.cache import Cache
+            from harness.devices import opened, parse_device
+
+            self._notices = self._uncaptured_stream()
+            try:
+                selection = parse_device(str(self._device), serial=self.config.getoption("harness_serial"))
+                context = opened(selection, cache=Cache(notice=self._notice), notify=self._notice)
+                self._devices = self._open.enter_context(context)
+            except HarnessError as error:
+                self._give_up(error)
+        return self._devices
+
+    def _give_up(self, error: HarnessError) -> NoReturn:
+        self._open.close()
+        self._write(f"harness: {error}")
+        pytest.exit(str(error).splitlines()[0], returncode=error.exit_code)
+
+    def _started(self, device: Device, *, alone: bool) -> RunSession | HarnessError:
+        """A run on that device. Beside others, a device that fails is its own error only; usage is everybody's."""
         from harness.maker import CachedMaker
         from harness.report.progress import Narrator
         from harness.session import RunSession
 
-        narrator = Narrator(self._stream, uncaptured=self._uncaptured, ensure_newline=self._ensure_newline)
-        maker = self.config.hook.pytest_harness_maker(config=self.config, notice=self._notice)
-        command = ["pytest", *map(str, self.config.invocation_params.args)]
-        options = run_options(self.config)
-        selection = parse_device(options.device)
-        (device,) = self._devices.enter_context(
-            opened(selection, cache=Cache(notice=self._notice), notify=self._notice)
+        if alone:
+            narrator = Narrator(self._stream, uncaptured=self._uncaptured, ensure_newline=self._ensure_newline)
+        else:
+            narrator = Narrator(self._notices, who=device.name)
+        maker: Maker = self.config.hook.pytest_harness_maker(config=self.config, notice=self._notice) or CachedMaker(
+            self._notice
         )
-        run = RunSession(options, device, narrator, maker=maker or CachedMaker(self._notice), command=command)
-        run.start()
+        command = ["pytest", *map(str, self.config.invocation_params.args)]
+        run = RunSession(run_options(self.config), device, narrator, maker=maker, command=command)
+        try:
+            run.start()
+        except HarnessError as error:
+            if alone or error.exit_code is ExitCode.USAGE:
+                raise
+            return error
         return run
+
+    def _work_ahead(self, items: Sequence[pytest.Item]) -> None:
+        from harness.ahead import WorkAhead
+
+        jobs: dict[RunSession, list[Step]] = {}
+        for at, run in enumerate(self._runs):
+            if not isinstance(run, HarnessError):
+                wanted = [step for item in items if device_index(item) == at for step in steps_of(item)]
+                jobs[run] = list(dict.fromkeys(wanted))
+        self._ahead = WorkAhead(jobs)
+        self._ahead.start()
+
+    def _uncaptured_stream(self) -> TextIO:
+        """What threads may write to at any time: another handle of the stream that a person sees."""
+        try:
+            return self._open.enter_context(os.fdopen(os.dup(self._stream.fileno()), "w", encoding="utf-8"))
+        except (OSError, io.UnsupportedOperation):
+            return self._stream  # pytest runs inside a program that has no file there
 
     def _uncaptured(self) -> AbstractContextManager[None]:
         capture: Any = self.config.pluginmanager.getplugin("capturemanager")
@@ -281,6 +252,11 @@ class HarnessPlugin:
             terminal.ensure_newline()
 
     def _notice(self, text: str) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            # Capturing belongs to the main thread.
+            self._notices.write(f"harness: {text}\n")
+            self._notices.flush()
+            return
         with self._uncaptured():
             self._ensure_newline()
             self._write(f"harness: {text}")
@@ -306,6 +282,20 @@ def needs_device(item: pytest.Item) -> bool:
     return FIXTURE in getattr(item, "fixturenames", ())
 
 
+def device_index(item: pytest.Item) -> int:
+    """Which of the devices a test is for."""
+    index: int = item.callspec.params.get(FIXTURE, 0) if hasattr(item, "callspec") else 0
+    return index
+
+
+def steps_of(item: pytest.Item) -> list[Step]:
+    """What a test says it will ask for: ``@pytest.mark.harness_step("parity")``, of its ``variant`` if it has one."""
+    from harness.ahead import Step
+
+    variant = item.callspec.params.get("variant") if hasattr(item, "callspec") else None
+    return [Step(name, variant) for mark in item.iter_markers(STEP_MARK) for name in mark.args]
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     """So that ending pytest also ends the runner and the run."""
     raise KeyboardInterrupt
@@ -321,64 +311,39 @@ PLUGIN = pytest.StashKey[HarnessPlugin]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency) that the test asks for, so that "
+        "several devices can do them at once",
+    )
     plugin = config.stash[PLUGIN] = HarnessPlugin(config)
     config.pluginmanager.register(plugin, "harness-session")
 
 
 @pytest.fixture(scope="session")
 def harness_run(request: pytest.FixtureRequest) -> RunSession:
-    """The run of this session; its steps are made when they are first asked for."""
-    return request.config.stash[PLUGIN].run
+    """The run on this test's device; its steps are made when they are first asked for."""
+    run = request.config.stash[PLUGIN].runs[getattr(request, "param", 0)]
+    if isinstance(run, HarnessError):
+        raise run
+    return run
 
 
 @pytest.fixture(scope="session")
-def harness_facts(harness_run: RunSession, record_testsuite_property: Callable[[str, object], None]) -> dict[str, Any]:
+def harness_facts(
+    request: pytest.FixtureRequest, harness_run: RunSession, record_testsuite_property: Callable[[str, object], None]
+) -> dict[str, Any]:
     """What is so for the whole run, for JUnit XML and for pytest-benchmark's ``extra_info``."""
     facts = {
         "run_id": harness_run.run_id,
         "device": harness_run.device.name,
+        "emulated": harness_run.device.emulated,
         "checkpoint": harness_run.checkpoint.label,
         "checkpoint_sha256": harness_run.checkpoint.sha256,
         "words": len(harness_run.words),
         "threads": harness_run.options.threads,
     }
+    several = len(request.config.stash[PLUGIN].runs) > 1
     for name, value in facts.items():
-        record_testsuite_property(f"harness.{name}", value)
+        record_testsuite_property(f"harness.{harness_run.device.name}.{name}" if several else f"harness.{name}", value)
     return facts
-
-
-class ReplayClock:
-    """A clock that shows durations measured elsewhere, for pytest-benchmark to read as if it had measured them."""
-
-    __name__ = "runner"
-
-    def __init__(self, durations_ns: Sequence[int]) -> None:
-        self._durations = iter(durations_ns)
-        self._now = 0.0
-
-    def __call__(self) -> float:
-        return self._now
-
-    def rewind(self) -> None:
-        """Back to zero before each round, so that a round's difference is its duration exactly."""
-        self._now = 0.0
-
-    def advance(self) -> None:
-        self._now = next(self._durations) / 1e9
-
-
-@pytest.fixture
-def replay_benchmark(request: pytest.FixtureRequest) -> Callable[[Sequence[int], dict[str, Any]], None]:
-    """``replay_benchmark(durations_ns, extra_info)``: samples into pytest-benchmark's table and JSON as they are."""
-
-    def replay(durations_ns: Sequence[int], extra_info: dict[str, Any]) -> None:
-        clock = ReplayClock(durations_ns)
-        # Put first: pytest-benchmark looks at one marker only, and the test's own may name a group.
-        own = request.node.get_closest_marker("benchmark")
-        options = {**(own.kwargs if own else {}), "timer": clock}
-        request.node.add_marker(pytest.mark.benchmark(**options), append=False)
-        benchmark = request.getfixturevalue("benchmark")
-        benchmark.extra_info.update(extra_info)
-        benchmark.pedantic(clock.advance, setup=clock.rewind, rounds=len(durations_ns), iterations=1, warmup_rounds=0)
-
-    return replay

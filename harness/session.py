@@ -1,27 +1,31 @@
 """The main job as an object: compile, build, run, compare, measure, keep. No pytest in here.
 
 Every step is done once, when it is first asked for; a step that failed fails again with the same error, so
-that one cause is told once and costs its time once.
+that one cause is told once and costs its time once. A step may be asked for by a thread that works ahead
+(:mod:`harness.ahead`): who asks second waits for the first.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import harness
+from harness.compiler.targets import resolve_target
 from harness.devices import AnyRecord, Device, RunnerDescription, RunResult
 from harness.devices.workstation import git_state, versions
 from harness.errors import HarnessError, UsageError
 from harness.maker import Maker, RunOptions, Variant
 from harness.models.reference import Reference
 from harness.models.words import DEFAULT_WORDS, Word, check_words, read_words
+from harness.narration import NarratorLike, StageLike
 from harness.native import Runner
 from harness.protocol import Header, Phase, Probe, RecordOptions, Sample, WorkItem, WorkOrder
 from harness.results import (
@@ -42,22 +46,11 @@ from harness.results import (
 )
 from harness.validate import Decoded, compare_word
 
+HOST = "host"
 MODEL = "g2p"
 SMOKE_WORDS = 3
 Purpose = Literal["smoke", "parity", "latency"]
 _T = TypeVar("_T")
-
-
-class StageLike(Protocol):
-    def say(self, text: str) -> None: ...
-
-    def advance(self, done: int, total: int) -> None: ...
-
-
-class NarratorLike(Protocol):
-    """See harness.report.progress.Narrator."""
-
-    def stage(self, title: str) -> AbstractContextManager[StageLike]: ...
 
 
 @dataclass(frozen=True)
@@ -81,8 +74,9 @@ class RunSession:
         maker: Maker,
         command: list[str] | None = None,
     ) -> None:
-        self.options = options
+        self.options = replace(options, target=options.target or device.target)
         self.device = device
+        self._lock = threading.RLock()
         self._narrator = narrator
         self._maker = maker
         self._command = command or []
@@ -101,6 +95,8 @@ class RunSession:
             raise UsageError("threads and repeat have to be at least 1, warmup 0, deadline above 0")
         if not 0 < options.allowance.agreement <= 1 or options.allowance.per_change < 0:
             raise UsageError("--min-agreement has to be above 0 and at most 1, --max-per-change not below 0")
+        if options.mcpu:
+            resolve_target(options.target or self.device.target, options.mcpu)
         self.checkpoint = self._maker.checkpoint(options)
         source = options.words or DEFAULT_WORDS
         self.words = read_words(source, options.language)
@@ -116,7 +112,7 @@ class RunSession:
             versions=versions(),
             command=self._command,
             options={key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
-            device=self.device.facts(),
+            device={**self.device.facts(), "emulated": self.device.emulated},
             allowance=self.allowance,
             checkpoint=CheckpointFacts(label=self.checkpoint.label, sha256=self.checkpoint.sha256),
             words=_words_facts(self.words, "shipped" if options.words is None else source.name),
@@ -197,15 +193,16 @@ class RunSession:
         self.writer.close()
 
     def _once(self, key: str, make: Callable[[], _T]) -> _T:
-        if key in self._errors:
-            raise self._errors[key]
-        if key not in self._done:
-            try:
-                self._done[key] = make()
-            except HarnessError as error:
-                self._errors[key] = error
-                raise
-        return cast(_T, self._done[key])
+        with self._lock:
+            if key in self._errors:
+                raise self._errors[key]
+            if key not in self._done:
+                try:
+                    self._done[key] = make()
+                except HarnessError as error:
+                    self._errors[key] = error
+                    raise
+            return cast(_T, self._done[key])
 
     def _make_runner(self, variant: Variant) -> Runner:
         with self._narrator.stage(f"compiling {self.checkpoint.label} ({variant})") as stage:
@@ -230,8 +227,10 @@ class RunSession:
 
     def _make_reference(self) -> Reference:
         metadata = self.runner(self.options.variant).archive.metadata
-        with self._narrator.stage("asking PyTorch") as stage, self.device.reserve(notify=stage.say):
-            found = self._maker.reference(self.options, self.checkpoint, self.words, metadata.prompt_space, stage.say)
+        # PyTorch is timed where the runner is timed, or not at all: two machines' times have no ratio.
+        options = self.options if self.device.kind == HOST else replace(self.options, repeat=0)
+        with self._narrator.stage("asking PyTorch") as stage, self._alone(stage):
+            found = self._maker.reference(options, self.checkpoint, self.words, metadata.prompt_space, stage.say)
         asked = [(word.language, word.word) for word in self.words]
         if [(item.language, item.word) for item in found.items] != asked:
             raise HarnessError("the reference is of other words than were asked for", cure="run `harness cache clear`")
@@ -251,6 +250,10 @@ class RunSession:
         ]
         self.writer.reference(self._reference_lines)
         return found
+
+    def _alone(self, stage: StageLike) -> AbstractContextManager[None]:
+        """This machine for PyTorch alone, where it is the device that is measured."""
+        return self.device.reserve(notify=stage.say) if self.device.kind == HOST else nullcontext()
 
     def _smoke(self, variant: Variant) -> RunResult:
         return self._run("smoke", variant, self.items[:SMOKE_WORDS], warmup=0, repetitions=1, probe=None)
@@ -317,6 +320,8 @@ class RunSession:
         )
         total = -(-len(items) // metadata.batch_size) * (warmup + repetitions + (probe is not None))
         with self._narrator.stage(f"running {purpose} ({variant})") as stage, self.device.reserve(notify=stage.say):
+            if purpose == "latency":
+                self.device.settle(wait_seconds=self.options.cooldown, notify=stage.say)
             arrived = 0
 
             def keep(record: AnyRecord) -> None:
@@ -345,7 +350,14 @@ class RunSession:
         ended: dict[str, Any] = {"reason": "interrupted"}
         try:
             result = self.device.run(runner.path, order, deadline=self.options.deadline, on_record=keep)
-            ended = {"complete": result.complete, "reason": result.reason, "wall_seconds": result.wall_seconds}
+            ended = {
+                "complete": result.complete,
+                "reason": result.reason,
+                "wall_seconds": result.wall_seconds,
+                "resumed": result.resumed,
+                "knobs": list(result.knobs),
+                "observed": result.observed,
+            }
         except HarnessError as error:
             ended = {"reason": str(error).splitlines()[0]}
             raise

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.session import RunSession
 
 
+@pytest.mark.harness_step("parity")
 @pytest.mark.parametrize("variant", ["cache", "cacheless"])
 def test_parity(
     harness_run: RunSession,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from harness.protocol import Load, Sample
 
 if TYPE_CHECKING:
     from harness.session import RunSession
 
 
+@pytest.mark.harness_step("describe")
 def test_the_runner_starts_and_holds_the_archive(harness_run: RunSession, harness_facts: dict[str, Any]) -> None:
     variant = harness_run.options.variant
     metadata = harness_run.runner(variant).archive.metadata
@@ -18,6 +21,7 @@ def test_the_runner_starts_and_holds_the_archive(harness_run: RunSession, harnes
     assert metadata.prefix_base in said.prefixes
 
 
+@pytest.mark.harness_step("smoke")
 def test_every_function_loads_and_a_few_words_run(harness_run: RunSession) -> None:
     variant = harness_run.options.variant
     result = harness_run.smoke(variant).require_complete()

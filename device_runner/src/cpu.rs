@@ -5,6 +5,11 @@ use std::thread;
 
 use serde::Serialize;
 
+use crate::failure::{Failure, FailureKind};
+
+/// What the compiled kernels need, separated by commas; empty without an archive.
+const NEEDED: &str = env!("DEVICE_RUNNER_CPU_FEATURES");
+
 /// The `cpu` of a header record.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Cpu {
@@ -23,6 +28,27 @@ impl Cpu {
             features: features(),
         }
     }
+}
+
+/// The features that this program's kernels need.
+pub fn needed() -> Vec<&'static str> {
+    NEEDED.split(',').filter(|name| !name.is_empty()).collect()
+}
+
+/// Refuses a processor on which the kernels would end in SIGILL.
+pub fn require(needed: &[&str]) -> Result<(), Failure> {
+    let cpu = Cpu::detect();
+    let missing: Vec<&str> =
+        needed.iter().filter(|name| !cpu.features.contains(name)).copied().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "this processor ({}) has no {}, which the kernels were compiled for: compile for an older one with --mcpu",
+        cpu.model,
+        missing.join(", ")
+    );
+    Err(Failure::new(FailureKind::Cpu, message))
 }
 
 /// The processor's name from `/proc/cpuinfo`: as written on x86, the implementer and part of each
@@ -60,13 +86,18 @@ fn features() -> Vec<&'static str> {
     }
     let features = detected!(
         "sse4.2",
+        "popcnt",
         "avx",
         "avx2",
         "fma",
         "f16c",
+        "bmi1",
         "bmi2",
+        "lzcnt",
+        "movbe",
         "avx512f",
         "avx512bw",
+        "avx512cd",
         "avx512dq",
         "avx512vl",
         "avx512vnni",
@@ -84,8 +115,10 @@ fn features() -> Vec<&'static str> {
             [$(($name, std::arch::is_aarch64_feature_detected!($name))),*]
         };
     }
-    let features =
-        detected!("neon", "fp16", "dotprod", "i8mm", "bf16", "sve", "sve2", "sme", "lse");
+    let features = detected!(
+        "neon", "fp16", "dotprod", "i8mm", "bf16", "fhm", "fcma", "rdm", "rcpc", "lse", "sve",
+        "sve2"
+    );
     features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
 }
 
@@ -107,6 +140,17 @@ mod tests {
                    CPU implementer\t: 0x41\nCPU part\t: 0xd05\n";
         assert_eq!(model(arm), "ARM 0x41/0xd05 0x41/0xd0b");
         assert_eq!(model(""), "unknown");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_and_only_that() {
+        let here = Cpu::detect().features;
+        require(&here).unwrap();
+        let mut needed = here;
+        needed.push("third-hand");
+        let failure = require(&needed).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Cpu);
+        assert!(failure.message.contains("has no third-hand, which"), "{}", failure.message);
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub enum FailureKind {
     Usage,
     /// A model is missing or failing.
     Model,
+    /// The processor lacks what the kernels were compiled for.
+    Cpu,
     /// A defect of the runner.
     Panic,
     /// Reading the order or writing the result.

@@ -62,6 +62,8 @@ struct Description<'a> {
     os: &'a str,
     /// Prefix bases of the archive linked in; none without one.
     prefixes: Vec<&'a str>,
+    /// What the kernels need of the processor.
+    cpu_features: Vec<&'a str>,
 }
 
 fn main() -> ExitCode {
@@ -79,6 +81,7 @@ fn describe() -> ExitCode {
         arch: std::env::consts::ARCH,
         os: std::env::consts::OS,
         prefixes: compiled_system_lib_dir().map(|_| compiled_prefix()).into_iter().collect(),
+        cpu_features: cpu::needed(),
     };
     match serde_json::to_string(&description) {
         Ok(line) => {
@@ -108,6 +111,7 @@ fn execute(order_path: &Path, result_path: &Path, stream: bool) -> ExitCode {
     let order_id = order.as_deref().map(order::order_id_of).unwrap_or_default();
     let outcome = guard::guarded(&order_id, &mut result, |result| {
         let plan = order::parse(&order?)?.plan(ARCHIVE_SHA256)?;
+        cpu::require(&cpu::needed())?;
         run::run(&plan, ARCHIVE_SHA256, result)
     });
     match outcome {

@@ -91,7 +91,10 @@ fn refused_with(test: &str, pointer: &str, value: Value) -> (String, Value) {
 fn describe_is_one_line_of_json() {
     let description = describe();
     let keys: Vec<_> = description.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["arch", "archive_sha256", "os", "prefixes", "runner_version"]);
+    assert_eq!(
+        keys,
+        ["arch", "archive_sha256", "cpu_features", "os", "prefixes", "runner_version"]
+    );
     assert_eq!(description["runner_version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(description["arch"], std::env::consts::ARCH);
 }

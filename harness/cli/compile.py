@@ -16,16 +16,18 @@ from harness.cache import Cache
 from harness.cli.app import app
 from harness.compiler import Archive, CompileRequest, compile_models
 from harness.compiler import compile_smoke as make_smoke
+from harness.compiler.cpus import CPUS
 from harness.compiler.front import SMOKE_ARCHIVE
 from harness.compiler.metadata import FILE_NAME
 from harness.compiler.targets import TARGET_NAMES, resolve_target
 from harness.errors import UsageError
 from harness.models.checkpoints import resolve_checkpoint
-from harness.native import RuntimeLibs, build_runtime, link_variables, wheel_library_variables
+from harness.native import RuntimeLibs, build_runtime, link_variables, runner_variables, wheel_library_variables
 from harness.protocol import Precision
 from harness.report.progress import Narrator
 
 TARGET_HELP = f"one of {', '.join(TARGET_NAMES)}; llvm is this machine's CPU"
+MCPU_HELP = f"the CPU to compile for, {', '.join(CPUS)}; by default what the target's oldest machines run"
 CHECKPOINT_HELP = "embedded, random:tiny-8, a folder, or OWNER/NAME on the hub"
 
 CheckpointOption = Annotated[str, typer.Option("--checkpoint", help=CHECKPOINT_HELP)]
@@ -41,11 +43,13 @@ KvCacheOption = Annotated[
 @app.command(
     epilog="Examples:\n\n  harness compile --checkpoint embedded --target llvm --output-dir build/host"
     "\n\n  harness compile --precision int8 --output-dir build/int8"
-    "\n\n  harness compile --checkpoint ./my-byt5 --target android-arm64 --no-kv-cache --output-dir build/phone",
+    "\n\n  harness compile --checkpoint ./my-byt5 --target android-arm64 --no-kv-cache --output-dir build/phone"
+    "\n\n  harness compile --target android-arm64 --mcpu cortex-a76 --precision int8 --output-dir build/a76",
 )
 def compile(
     checkpoint: CheckpointOption = "embedded",
     target: Annotated[str, typer.Option(help=TARGET_HELP)] = "llvm",
+    mcpu: Annotated[str | None, typer.Option(help=MCPU_HELP, show_default=False)] = None,
     system_lib: Annotated[
         bool, typer.Option("--system-lib/--no-system-lib", help="a static library; the only kind there is")
     ] = True,
@@ -61,12 +65,13 @@ def compile(
     """Compile a checkpoint into a static library and its system_lib_metadata.json."""
     if not system_lib:
         raise UsageError("only static libraries are made", cure="leave --no-system-lib out")
-    resolve_target(target)  # a wrong name is told before a checkpoint is fetched
+    resolve_target(target, mcpu)  # a wrong name is told before a checkpoint is fetched
     cache = Cache(notice=_notice)
     with Narrator(sys.stderr).stage(f"compiling {checkpoint} for {target}") as stage:
         request = CompileRequest(
             checkpoint=resolve_checkpoint(checkpoint, cache=cache),
             target=target,
+            mcpu=mcpu,
             prefix=system_lib_prefix,
             precision=precision,
             kv_cache=kv_cache,
@@ -121,7 +126,7 @@ def link_env(
             )
             archive: Archive = compile_models(request, cache=cache, progress=stage.say)
             variables = _library_variables(archive.path, archive.metadata.prefix_base, runtime)
-            variables["HARNESS_ARCHIVE_SHA256"] = archive.sha256
+            variables |= runner_variables(archive)
     for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
 

@@ -65,6 +65,8 @@ def _row(run: Run) -> list[Text]:
 def _figures(manifest: Manifest, summary: Summary | None) -> tuple[str, str, str]:
     words = str(manifest.words.count) if manifest.words else "–"
     median = f"{summary.artifact.warm.median / 1e6:.3f}" if summary and summary.artifact else "–"
+    if manifest.emulated and median != "–":
+        median += " (emulated)"
     return words, median, f"×{summary.ratio.ratio:.3f}" if summary and summary.ratio else "–"
 
 

@@ -34,6 +34,8 @@ class CompileRequest:
 
     checkpoint: Checkpoint
     target: str = "llvm"
+    mcpu: str | None = None
+    """A name of ``harness.compiler.cpus``; None: what the oldest supported machine of the target runs."""
     prefix: str = "g2p_"
     precision: Precision = "fp32"
     kv_cache: bool = True
@@ -62,9 +64,9 @@ class Archive:
 def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress) -> Archive:
     """The archive of the request, compiled unless the cache has it.
 
-    Raises BadRequest or UnknownTarget for impossible requests, and what the worker raises.
+    Raises BadRequest, UnknownTarget or UnknownCpu for impossible requests, and what the worker raises.
     """
-    target = resolve_target(request.target)
+    target = resolve_target(request.target, request.mcpu)
     _check(request)
     names = ("encoder", "decoder_prefill", "decoder_step") if request.kv_cache else ("encoder", "decoder")
     prefixes = {name: f"{request.prefix}{name}_" for name in names}
@@ -77,6 +79,7 @@ def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress)
                 {
                     "kind": "g2p",
                     "target": request.target,
+                    "mcpu": request.mcpu,
                     "checkpoint": str(request.checkpoint.folder),
                     "kv_cache": request.kv_cache,
                     "precision": request.precision,
@@ -102,6 +105,8 @@ def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress)
             max_input_bytes=request.max_input_bytes,
             max_output_len=request.max_output_len,
             target=request.target,
+            mcpu=target.baseline.name,
+            cpu_features=list(target.baseline.features),
             use_kv_cache=request.kv_cache,
             precision=request.precision,
             archive_sha256=hash_file(folder / archive_name),

@@ -52,6 +52,10 @@ class ArchiveMetadata(BaseModel):
     prompt_space: bool
     languages: list[str] | None
     """The codes the model knows; None when any may be given."""
+    mcpu: str | None = None
+    """Name of the CPU it was compiled for (``harness.compiler.cpus``)."""
+    cpu_features: list[str] = []
+    """What compiled code may use of the CPU, in the runner's words; the runner refuses one that lacks any."""
     max_threads: int
     """Threads the kernels can use: more are refused rather than ignored."""
     tvm_version: str

@@ -30,7 +30,7 @@ def compile_g2p(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     from harness.models.g2p.loading import load_checkpoint
     from harness.models.g2p.spec import G2PShapes, g2p_spec
 
-    target = resolve_target(request["target"])
+    target = resolve_target(request["target"], request["mcpu"])
     folder = Path(request["folder"])
     progress("loading the checkpoint")
     t5 = load_checkpoint(Path(request["checkpoint"]))

@@ -29,6 +29,8 @@ class RunnerDescription(BaseModel):
     arch: str
     os: str
     prefixes: list[str]
+    cpu_features: list[str] = []
+    """What the compiled kernels need of the processor; the runner refuses one that lacks any."""
 
 
 class Knob(BaseModel):

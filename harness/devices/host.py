@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -47,6 +48,7 @@ class HostDevice:
     def __init__(self, *, lock_folder: Path | None = None, max_log_bytes: int = MAX_LOG_BYTES) -> None:
         self._lock = DeviceLock(self.name, lock_folder)
         self._max_log_bytes = max_log_bytes
+        self._closed = threading.Event()
 
     def facts(self) -> dict[str, Any]:
         return {"kind": self.kind, "name": self.name, **host_facts()}
@@ -61,7 +63,8 @@ class HostDevice:
         """Nothing to wait for: this machine's load is recorded and shown instead."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """End a run in progress, which another thread follows; nothing else is held."""
+        self._closed.set()
 
     def describe(self, runner: Path, *, deadline: float = 30.0) -> RunnerDescription:
         with _started([str(runner), "--describe"], Path.cwd(), subprocess.PIPE, subprocess.PIPE) as process:
@@ -114,6 +117,8 @@ class HostDevice:
             reader.poll()
             if ended or reader.fault:
                 return reader.fault
+            if self._closed.is_set():
+                return "ended, because the device was let go of"
             if time.monotonic() > until:
                 return f"still running after the deadline of {deadline:g} s, killed"
             if any((folder / log).stat().st_size > self._max_log_bytes for log in ("stdout", "stderr")):

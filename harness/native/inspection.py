@@ -11,6 +11,8 @@ from pathlib import Path
 
 from harness.errors import ExitCode, HarnessError
 
+PAGE_BYTES = 16384
+"""Of the newest phones; older ones have 4 KiB, which divide it."""
 REGISTRATION_SUFFIX = "__tvm_ffi__library_bin"
 
 
@@ -18,6 +20,13 @@ class MissingRegistration(HarnessError):
     """A binary lacks the registration of a model that its archive holds."""
 
     cure = "link the archive with +whole-archive (force_load on Apple systems); see docs/rust.md"
+    exit_code = ExitCode.FAILURE
+
+
+class UnsuitableBinary(HarnessError):
+    """A binary is for another processor than its device's, or needs what the device does not have."""
+
+    cure = "`harness cache clear`, then build again; if it stays, this is a defect of the harness"
     exit_code = ExitCode.FAILURE
 
 
@@ -29,11 +38,15 @@ class UnreadableBinary(HarnessError):
 
 @dataclass(frozen=True)
 class BinaryFacts:
-    """``registrations``: prefixes of the models inside; ``libraries``: dynamic dependencies by name."""
+    """``registrations``: prefixes of the models inside; ``libraries``: dynamic dependencies by name;
+    ``interpreter``: the loader that ELF asks for; ``alignment``: the least of what is loaded, in bytes."""
 
     format: str
+    architecture: str
     registrations: tuple[str, ...]
     libraries: tuple[str, ...]
+    interpreter: str | None
+    alignment: int
     size: int
 
 
@@ -49,7 +62,22 @@ def inspect(path: Path) -> BinaryFacts:
     names = {str(symbol.name).removeprefix(leading) for symbol in binary.symbols}
     prefixes = sorted(name.removesuffix(REGISTRATION_SUFFIX) for name in names if name.endswith(REGISTRATION_SUFFIX))
     libraries = tuple(str(getattr(library, "name", library)) for library in binary.libraries)
-    return BinaryFacts(binary.format.name, tuple(prefixes), libraries, path.stat().st_size)
+    if isinstance(binary, lief.MachO.Binary):
+        architecture, interpreter, alignment = binary.header.cpu_type.name, None, 1 << 14
+    else:
+        architecture = binary.header.machine_type.name
+        interpreter = binary.interpreter if binary.has_interpreter else None
+        loaded = [segment.alignment for segment in binary.segments if segment.type == lief.ELF.Segment.TYPE.LOAD]
+        alignment = min(loaded, default=0)
+    return BinaryFacts(
+        format=binary.format.name,
+        architecture=architecture,
+        registrations=tuple(prefixes),
+        libraries=libraries,
+        interpreter=interpreter,
+        alignment=alignment,
+        size=path.stat().st_size,
+    )
 
 
 def check_registrations(path: Path, prefixes: Iterable[str]) -> BinaryFacts:
@@ -62,3 +90,21 @@ def check_registrations(path: Path, prefixes: Iterable[str]) -> BinaryFacts:
         found = ", ".join(facts.registrations) or "none"
         raise MissingRegistration(f"{path.name} has no registration of {', '.join(missing)} (found: {found})")
     return facts
+
+
+def check_platform(path: Path, facts: BinaryFacts, architecture: str, libraries: frozenset[str]) -> None:
+    """Make sure that a binary is for the processor and loads nothing but ``libraries``; raises UnsuitableBinary.
+
+    A program that loads nothing must not ask for a loader, either.
+    """
+    faults = []
+    if facts.architecture != architecture:
+        faults.append(f"it is for {facts.architecture} instead of {architecture}")
+    if foreign := sorted(set(facts.libraries) - libraries):
+        faults.append(f"it loads {', '.join(foreign)}")
+    if facts.interpreter and not libraries:
+        faults.append(f"it asks for the loader {facts.interpreter}")
+    if facts.format == "ELF" and facts.alignment < PAGE_BYTES:
+        faults.append(f"its segments are aligned to {facts.alignment} bytes, and pages can have {PAGE_BYTES}")
+    if faults:
+        raise UnsuitableBinary(f"{path.name} does not suit the device: {'; '.join(faults)}")

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import os
-import platform
+import platform as machine
 import re
 import shutil
-import subprocess
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from filelock import FileLock
 
 import harness
 from harness.cache import Cache, content_key, hash_file, hash_sources
 from harness.compiler.front import Archive
 from harness.errors import HarnessError
-from harness.native.inspection import check_registrations
-from harness.native.runtime import RuntimeLibs, ToolchainMissing, build_runtime, package_folder
+from harness.native.cargo import BINARY, LINK_FLAGS, cargo_build
+from harness.native.compilers import ToolchainMissing, cxx_compiler, package_folder
+from harness.native.inspection import check_platform, check_registrations
+from harness.native.platforms import Linker, platform_of
+from harness.native.process import ToolFailed, run_tool
+from harness.native.runtime import RuntimeLibs, build_runtime
+from harness.native.toolchain import find_toolchain
 
-BINARY = "device_runner"
-RUST_CURE = "install Rust with rustup; the README names the versions that work"
+BUILD_DEADLINE_SECONDS = 1800.0
+SYSTEM_LIBRARIES: dict[Linker, frozenset[str]] = {
+    "zig": frozenset(),
+    "ndk": frozenset({"libc.so", "libm.so", "libdl.so", "liblog.so"}),
+}
+"""What a runner for another machine may load there: nothing, or what every Android has."""
 
 Progress = Callable[[str], None]
 
@@ -66,7 +75,7 @@ def link_variables(archive: Path, prefix: str, runtime: RuntimeLibs) -> dict[str
 
 def wheel_library_variables(archive: Path, prefix: str) -> dict[str, str]:
     """The same for linking against the shared libraries inside the TVM wheels."""
-    extension = "dylib" if platform.system() == "Darwin" else "so"
+    extension = "dylib" if machine.system() == "Darwin" else "so"
     return {
         "G2P_TVM_SYSTEM_LIB": str(archive),
         "G2P_TVM_SYSTEM_LIB_PREFIX": prefix,
@@ -76,62 +85,66 @@ def wheel_library_variables(archive: Path, prefix: str) -> dict[str, str]:
     }
 
 
-def build_runner(archive: Archive, *, cache: Cache, progress: Progress) -> Runner:
-    """The runner of an archive compiled for this machine, from the cache or built now.
+def runner_variables(archive: Archive) -> dict[str, str]:
+    """What the runner's own build script compiles in: whose orders it answers, and on what processors."""
+    return {
+        "HARNESS_ARCHIVE_SHA256": archive.sha256,
+        "HARNESS_CPU_FEATURES": ",".join(archive.metadata.cpu_features),
+    }
 
-    Raises ToolchainMissing, RunnerBuildFailed, or MissingRegistration when a model did not get linked.
+
+def build_runner(archive: Archive, *, cache: Cache, progress: Progress) -> Runner:
+    """The runner of an archive for the target it was compiled for, from the cache or built now.
+
+    A toolchain that is missing for a foreign target is installed first, into the cache. Raises NoRunner,
+    ToolchainMissing, RunnerBuildFailed, UnsuitableBinary, MissingRegistration when a model did not get linked, and
+    what installing a toolchain raises.
     """
     root = workspace_root()
-    cargo = shutil.which("cargo")
-    if cargo is None:
-        raise ToolchainMissing("cargo was not found", cure=RUST_CURE)
-    runtime = build_runtime(cache=cache, progress=progress)
+    platform = platform_of(archive.metadata.target)
+    toolchain = find_toolchain(platform.rust, cache=cache, progress=progress)
+    runtime = build_runtime(platform.cxx, cache=cache, progress=progress)
     sources = [root / "Cargo.toml", root / "Cargo.lock"]
     for folder in ("rust", "device_runner"):
         sources += [path for path in (root / folder).rglob("*") if path.suffix in (".rs", ".toml")]
     fields = {
         "archive": archive.sha256,
         "prefix": archive.metadata.prefix_base,
+        "cpu_features": archive.metadata.cpu_features,
+        "platform": asdict(platform),
+        "link_flags": LINK_FLAGS[platform.linker],
+        "linker": cxx_compiler(platform.cxx, cache).identity,
         "runtime": [hash_file(runtime.runtime), hash_file(runtime.ffi)],
         "sources": hash_sources(sources, root),
-        "rustc": _version("rustc"),
+        "rustc": toolchain.version,
     }
 
     def build(folder: Path) -> None:
+        verified = find_toolchain(platform.rust, cache=cache, progress=progress, verify=True)
         progress("building the runner with cargo")
-        target = cache.root / "cargo"
-        command = [cargo, "build", "--release", "--locked", "--package", "device-runner", "--target-dir", str(target)]
-        variables = link_variables(archive.path, archive.metadata.prefix_base, runtime)
-        _run_cargo(command, root, os.environ | variables | {"HARNESS_ARCHIVE_SHA256": archive.sha256}, progress)
-        shutil.copy2(target / "release" / BINARY, folder / BINARY)
+        plan = cargo_build(platform, verified, cache)
+        variables = link_variables(archive.path, archive.metadata.prefix_base, runtime) | runner_variables(archive)
+
+        def narrate(line: str) -> None:
+            if match := re.match(r"\s*Compiling (\S+)", line):
+                progress(f"cargo compiles {match[1]}")
+
+        # Cargo holds its folder during one build; the binary is taken before the next one replaces it.
+        with FileLock(plan.output.parents[1] / f"{platform.linker}.lock", timeout=BUILD_DEADLINE_SECONDS):
+            try:
+                run_tool(
+                    plan.command,
+                    deadline=BUILD_DEADLINE_SECONDS,
+                    environment=os.environ | plan.environment | variables,
+                    folder=root,
+                    on_line=narrate,
+                )
+            except ToolFailed as error:
+                raise RunnerBuildFailed(str(error)) from error
+            shutil.copy2(plan.output, folder / BINARY)
 
     path = cache.fetch("runners", content_key(fields), build) / BINARY
     facts = check_registrations(path, archive.metadata.prefixes.values())
+    if platform.architecture is not None:
+        check_platform(path, facts, platform.architecture, SYSTEM_LIBRARIES[platform.linker])
     return Runner(path, archive, hash_file(path), facts.size)
-
-
-def _version(tool: str) -> str:
-    path = shutil.which(tool)
-    if path is None:
-        raise ToolchainMissing(f"{tool} was not found", cure=RUST_CURE)
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=False)
-    return done.stdout.strip()
-
-
-def _run_cargo(command: list[str], root: Path, environment: dict[str, str], progress: Progress) -> None:
-    """Run cargo, passing on what it compiles; its last lines are the error's message."""
-    last: deque[str] = deque(maxlen=40)
-    with subprocess.Popen(
-        command, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr
-        try:
-            for line in process.stderr:
-                last.append(line)
-                if match := re.match(r"\s*Compiling (\S+)", line):
-                    progress(f"cargo compiles {match[1]}")
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode != 0:
-        raise RunnerBuildFailed(f"cargo ended with status {process.returncode}:\n{''.join(last).strip()}")

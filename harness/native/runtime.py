@@ -2,15 +2,14 @@
 
 ``libtvm_ffi.a`` and ``libtvm_runtime.a`` hold what a linked Relax model needs on a CPU, and not what compilers and
 Python need besides (comparing, rewriting and serializing graphs), which would be half a megabyte of every app. For
-this machine the system's C++ compiler makes them (they share its standard library with the Rust binary), for any
-other target zig. ``patches.py`` says what is changed in the sources.
+this machine the system's C++ compiler makes them (they share its standard library with the Rust binary), for bionic
+the NDK's, for any other target zig. ``patches.py`` says what is changed in the sources.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import importlib.metadata
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -21,9 +20,8 @@ from pathlib import Path
 
 from harness.cache import Cache, content_key, hash_sources
 from harness.errors import HarnessError
+from harness.native.compilers import HOST, CxxCompiler, cxx_compiler, package_folder
 from harness.native.patches import HEADER_PATCHES, SOURCE_PATCHES, Patch
-
-HOST = "host"
 
 _FFI = """
     backtrace object error function tensor dtype container init_once custom_allocator extra/json_parser
@@ -77,10 +75,6 @@ WRONG_VERSION = "install the versions of requirements.lock: run `make setup`"
 Progress = Callable[[str], None]
 
 
-class ToolchainMissing(HarnessError):
-    """A compiler or package that a build needs is not installed."""
-
-
 class RuntimeBuildFailed(HarnessError):
     """A source of the runtime does not compile."""
 
@@ -103,14 +97,15 @@ class RuntimeLibs:
 
 
 def build_runtime(target: str = HOST, *, cache: Cache, progress: Progress) -> RuntimeLibs:
-    """The runtime for ``host`` or a target triple of zig's (``aarch64-linux-musl``), from the cache or built now.
+    """The runtime for ``host``, ``aarch64-linux-android`` (through the NDK) or a triple of zig's
+    (``aarch64-linux-musl``), from the cache or built now.
 
     Takes about two CPU minutes. Raises ToolchainMissing or RuntimeBuildFailed.
     """
-    compiler = host_compiler() if target == HOST else zig_compiler(target)
+    compiler = cxx_compiler(target, cache)
     fields = {
         "target": target,
-        "compiler": identity(compiler),
+        "compiler": compiler.identity,
         "flags": FLAGS,
         "sources": [*FFI_SOURCES, *RUNTIME_SOURCES],
         "hot": sorted(HOT),
@@ -126,41 +121,10 @@ def build_runtime(target: str = HOST, *, cache: Cache, progress: Progress) -> Ru
     return RuntimeLibs(cache.fetch("runtimes", content_key(fields), build))
 
 
-def host_compiler() -> list[str]:
-    """``$CXX`` or the first of c++, g++ and clang++; raises ToolchainMissing."""
-    for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
-        if path := shutil.which(name):
-            return [path]
-    raise ToolchainMissing("no C++ compiler was found", cure="install one: apt install g++, or xcode-select --install")
-
-
-def zig_compiler(target: str) -> list[str]:
-    command = [sys.executable, "-m", "ziglang", "c++", "-target", target]
-    if "ios" in target or "macos" in target:
-        command += ["-isystem", str(package_folder("ziglang") / "lib/libc/include/any-darwin-any")]
-    return command
-
-
-def identity(compiler: list[str]) -> str:
-    """What distinguishes one compiler's output from another's."""
-    if "ziglang" in compiler:
-        return f"zig {importlib.metadata.version('ziglang')}"
-    done = subprocess.run([*compiler, "--version"], capture_output=True, text=True, timeout=30, check=False)
-    return done.stdout.splitlines()[0] if done.stdout else compiler[0]
-
-
-def package_folder(name: str) -> Path:
-    """An installed package's folder, found without importing it; raises ToolchainMissing."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise ToolchainMissing(f"the Python package {name} is not installed", cure="run `make setup`")
-    return Path(spec.submodule_search_locations[0])
-
-
 class _Build:
     """One build in an entry's folder; objects and copied sources are removed at its end."""
 
-    def __init__(self, compiler: list[str], folder: Path, progress: Progress) -> None:
+    def __init__(self, compiler: CxxCompiler, folder: Path, progress: Progress) -> None:
         self.compiler, self.folder, self.progress = compiler, folder, progress
         self.work = folder / "work"
         self.tvm, self.ffi = package_folder("tvm"), package_folder("tvm_ffi")
@@ -219,7 +183,7 @@ class _Build:
         )
         includes = [f"-I{folder}" for folder in folders]
         optimize = "-O2" if source.name in HOT else "-Os"
-        command = [*self.compiler, *FLAGS, optimize, *includes, "-c", str(source), "-o", str(target)]
+        command = [*self.compiler.command, *FLAGS, optimize, *includes, "-c", str(source), "-o", str(target)]
         self._run(command, f"compile {source.name}")
 
     def _archive(self, library: Path, objects: list[Path]) -> None:
@@ -230,7 +194,12 @@ class _Build:
     def _run(self, command: list[str], what: str) -> None:
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=COMPILE_DEADLINE_SECONDS, check=False
+                command,
+                env=os.environ | self.compiler.environment,
+                capture_output=True,
+                text=True,
+                timeout=COMPILE_DEADLINE_SECONDS,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise RuntimeBuildFailed(f"cannot {what}: no end after {COMPILE_DEADLINE_SECONDS:.0f} s") from error

@@ -58,10 +58,14 @@ def _head(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
             "The interval is over words only. Two single runs differ by a few percent without any change; "
             "repeat both before you believe a small difference.",
         )
+    elif a.manifest.emulated or b.manifest.emulated:
+        yield Line("times of an emulator are compared with nothing", Tone.UNSURE)
     else:
         yield Line("no word was timed in both runs", Tone.UNSURE)
     for name, side in (("A", a), ("B", b)):
-        yield Line(f"{name}: {verdict_text(side.summary)}", TONES[side.summary.verdict])
+        yield Line(
+            f"{name}: {verdict_text(side.summary, emulated=side.manifest.emulated)}", TONES[side.summary.verdict]
+        )
 
 
 def _warnings(a: Side, b: Side) -> Iterator[Block]:
@@ -102,7 +106,7 @@ def _variant(summary: Summary) -> str:
 
 def _latency(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
     one, other = a.summary.artifact, b.summary.artifact
-    if one is None or other is None:
+    if one is None or other is None or a.manifest.emulated or b.manifest.emulated:
         return
     paired = conclusion_cell(found)
     rows = [

@@ -49,3 +49,14 @@ def rate(value: float | None) -> str:
 
 def margin(value: float | None) -> str:
     return DASH if value is None else f"{value:.2g}"
+
+
+def plain(value: object) -> str:
+    """A JSON value in a cell of a table."""
+    if value is None:
+        return DASH
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(found)}" for key, found in value.items())
+    if isinstance(value, list):
+        return ", ".join(plain(found) for found in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

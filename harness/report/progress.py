@@ -35,7 +35,10 @@ class Stage:
 
 
 class Narrator:
-    """Shows stages on ``stream``. ``uncaptured`` wraps the showing where standard output is being captured."""
+    """Shows stages on ``stream``. ``uncaptured`` wraps the showing where standard output is being captured.
+
+    ``who`` is named before every line, and no bar is drawn: several such narrators share a stream.
+    """
 
     def __init__(
         self,
@@ -43,15 +46,17 @@ class Narrator:
         *,
         uncaptured: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
         ensure_newline: Callable[[], None] = lambda: None,
+        who: str | None = None,
     ) -> None:
         self._stream = stream
+        self._who = who
         self._uncaptured = uncaptured
         self._ensure_newline = ensure_newline
 
     @contextlib.contextmanager
     def stage(self, title: str) -> Iterator[Stage]:
         """Tell about the work in the body."""
-        terminal = self._stream.isatty()
+        terminal = self._stream.isatty() and self._who is None
         with self._uncaptured():
             with self._on_terminal(title) if terminal else self._on_lines(title) as stage:
                 yield stage
@@ -61,7 +66,7 @@ class Narrator:
 
     def _line(self, text: str) -> None:
         self._ensure_newline()
-        self._stream.write(f"harness: {text}\n")
+        self._stream.write(f"harness: {self._who}: {text}\n" if self._who else f"harness: {text}\n")
         self._stream.flush()
 
     @contextlib.contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from harness.report.document import Block, Heading, Line, Table, Tone
-from harness.report.figures import DASH, duration, interval, margin, megabytes, milliseconds, rate, ratio
+from harness.report.figures import DASH, duration, interval, margin, megabytes, milliseconds, plain, rate, ratio
 from harness.results.schema import (
     ArtifactLatency,
     LatencySummary,
@@ -28,13 +28,14 @@ def run_report(manifest: Manifest, summary: Summary) -> list[Block]:
         *_head(manifest, summary),
         *_parity(manifest, summary),
         *_accuracy(summary),
-        *_latency(summary),
+        *_latency(summary, manifest.emulated),
+        *_conditions(manifest),
         *_facts(manifest),
     ]
 
 
-def verdict_text(summary: Summary) -> str:
-    """One line: the verdict and the figures a person asks for first."""
+def verdict_text(summary: Summary, *, emulated: bool) -> str:
+    """One line: the verdict and the figures a person asks for first; ``emulated`` labels the times."""
     words = max((found.words for found in summary.parity.values()), default=0)
     parts = [summary.verdict.value.upper()]
     if summary.parity:
@@ -43,7 +44,8 @@ def verdict_text(summary: Summary) -> str:
         compared = sum(found.words for found in summary.parity.values())
         parts.append(f"{exact} of {compared} comparisons equal, {ties} ties ({words} words)")
     if summary.artifact:
-        parts.append(f"{duration(summary.artifact.warm.median)} per word (median)")
+        label = "median, emulated" if emulated else "median"
+        parts.append(f"{duration(summary.artifact.warm.median)} per word ({label})")
     if summary.ratio:
         found = summary.ratio
         parts.append(f"{ratio(found.ratio, found.low, found.high)} of PyTorch's time")
@@ -52,7 +54,7 @@ def verdict_text(summary: Summary) -> str:
 
 def _head(manifest: Manifest, summary: Summary) -> Iterator[Block]:
     yield Heading(f"Run {manifest.run_id}")
-    yield Line(verdict_text(summary), TONES[summary.verdict])
+    yield Line(verdict_text(summary, emulated=manifest.emulated), TONES[summary.verdict])
     for reason in summary.reasons:
         yield Line(reason, TONES[summary.verdict])
     if manifest.status is not RunStatus.COMPLETE:
@@ -128,11 +130,13 @@ def _accuracy(summary: Summary) -> Iterator[Block]:
     yield Table(header, rows, note="PER: phoneme edits per gold phoneme. WER: share of words with any edit.")
 
 
-def _latency(summary: Summary) -> Iterator[Block]:
+def _latency(summary: Summary, emulated: bool) -> Iterator[Block]:
     artifact, pytorch = summary.artifact, summary.pytorch
     if artifact is None and pytorch is None:
         return
-    yield Heading("Latency")
+    yield Heading("Latency (emulated)" if emulated else "Latency")
+    if emulated:
+        yield Line("An emulator's times say nothing about a phone, and are compared with nothing.", Tone.UNSURE)
     ours = artifact.warm if artifact else None
     name = f"artifact ({artifact.variant})" if artifact else "artifact"
     rows = [
@@ -181,6 +185,26 @@ def _artifact_rows(artifact: ArtifactLatency) -> Iterator[list[str]]:
         share = f" ({value / artifact.warm.median:.0%})" if value is not None else ""
         yield [f"{label}, ms", milliseconds(value) + share]
     yield ["peak memory", megabytes(artifact.peak_bytes)]
+
+
+def _conditions(manifest: Manifest) -> Iterator[Block]:
+    """What the device was like before and after it was timed, what was set on it, and what it showed meanwhile."""
+    for order in manifest.orders:
+        if order.purpose != "latency" or not order.knobs:
+            continue
+        before, after = order.conditions_before, order.conditions_after
+        shown = {key: (before.get(key), after.get(key)) for key in [*before, *(k for k in after if k not in before)]}
+        yield Heading("Conditions while it was timed")
+        if order.resumed:
+            yield Line("the device was lost once and came back: the order went on where it had stopped", Tone.UNSURE)
+        rows = [[key.replace("_", " "), *(plain(value) for value in pair)] for key, pair in shown.items()]
+        rows += [[key.replace("_", " "), plain(value), ""] for key, value in order.observed.items()]
+        yield Table(["", "before", "after"], rows, numbers=False)
+        knobs = [
+            [knob.name, knob.state, knob.detail, {True: "restored", False: "NOT restored", None: ""}[knob.restored]]
+            for knob in order.knobs
+        ]
+        yield Table(["setting", "state", "what", "afterwards"], knobs, numbers=False)
 
 
 def _facts(manifest: Manifest) -> Iterator[Block]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from harness.devices.base import Knob
 from harness.protocol import Record
 from harness.validate import EXACT, Allowance, Verdict
 
@@ -76,8 +77,14 @@ class OrderEntry(_Stored):
     complete: bool = False
     reason: str | None = None
     wall_seconds: float | None = None
+    resumed: int = 0
+    """How often it went on after the device had been lost and came back."""
     conditions_before: dict[str, Any] = {}
     conditions_after: dict[str, Any] = {}
+    knobs: list[Knob] = []
+    """The device's settings for the time of the order, and what became of them."""
+    observed: dict[str, Any] = {}
+    """What was seen of the device while the order ran."""
 
 
 class Manifest(_Stored):
@@ -101,6 +108,11 @@ class Manifest(_Stored):
     reference: dict[str, Any] = {}
     """Threads and versions of the PyTorch reference."""
     orders: list[OrderEntry] = []
+
+    @property
+    def emulated(self) -> bool:
+        """Whether the times are an emulator's, to be labelled and compared with nothing."""
+        return bool(self.device.get("emulated"))
 
 
 class SampleLine(_Stored):

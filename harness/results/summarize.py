@@ -56,7 +56,7 @@ def summarize(
         accuracy=accuracy,
         artifact=artifact,
         pytorch=_pytorch(words, expected),
-        ratio=_ratio(expected, by_item),
+        ratio=None if manifest.emulated else _ratio(expected, by_item),
     )
 
 

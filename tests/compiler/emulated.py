@@ -19,7 +19,7 @@ import tvm
 from harness.compiler.archive import export_objects
 from harness.compiler.kernels.kernel import Kernel
 from harness.compiler.lower import compile_kernel
-from harness.native.runtime import package_folder
+from harness.native.compilers import package_folder
 
 QEMU = "qemu-aarch64-static"
 ZIG_TARGET = "aarch64-linux-musl"

@@ -34,7 +34,13 @@ SHAPES = {"batch_size": 1, "max_input_bytes": 24, "max_output_len": 16}
 CACHED = ("encoder", "decoder_prefill", "decoder_step")
 CACHELESS = ("encoder", "decoder")
 
-ELF_MACHINE = {"x86-64-v3": "X86_64", "linux-arm64": "AARCH64", "android-arm64": "AARCH64"}
+ELF_MACHINE = {
+    "x86-64-v3": "X86_64",
+    "linux-arm64": "AARCH64",
+    "android-arm64": "AARCH64",
+    "android-arm64-ndk": "AARCH64",
+    "android-x86_64": "X86_64",
+}
 IOS_PLATFORM = {"ios-arm64": 2, "ios-arm64-simulator": 7}
 
 
@@ -46,6 +52,7 @@ def compile_here(
     names = CACHED if kv_cache else CACHELESS
     request = {
         "target": target,
+        "mcpu": None,
         "checkpoint": str(checkpoint.folder),
         "kv_cache": kv_cache,
         "precision": precision,

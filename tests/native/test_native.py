@@ -13,6 +13,7 @@ from harness.compiler import CompileRequest, compile_models, compile_smoke
 from harness.errors import ExitCode
 from harness.models.checkpoints import Checkpoint
 from harness.native import build_runner, build_runtime, check_registrations, inspect
+from harness.native.compilers import CxxCompiler, ToolchainMissing, cxx_compiler, host_compiler
 from harness.native.inspection import MissingRegistration, UnreadableBinary
 from harness.native.patches import HEADER_PATCHES, SOURCE_PATCHES, Patch
 from harness.native.runtime import (
@@ -21,10 +22,7 @@ from harness.native.runtime import (
     RUNTIME_SOURCES,
     STANDIN,
     RuntimeBuildFailed,
-    ToolchainMissing,
     _Build,
-    host_compiler,
-    zig_compiler,
 )
 
 LIBC = ("libc.so", "libm.so", "ld-linux", "libpthread.so", "libdl.so", "libSystem")
@@ -81,7 +79,7 @@ def test_a_patch_changes_one_passage_or_nothing(patch: Patch) -> None:
 
 
 def test_sources_of_another_version_are_not_patched(tmp_path: Path) -> None:
-    build = _Build(["c++"], tmp_path, quiet)
+    build = _Build(CxxCompiler(("c++",), "c++"), tmp_path, quiet)
     (tmp_path / "vm").mkdir()
     (tmp_path / "vm/vm.cc").write_text("int main() {}\n")
     patches = [patch for patch in SOURCE_PATCHES if patch.path == "vm/vm.cc"]
@@ -126,9 +124,9 @@ def test_what_is_no_binary_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("triple", ["aarch64-linux-musl"])
-def test_any_zig_triple_compiles(triple: str, tmp_path: Path) -> None:
+def test_any_zig_triple_compiles(triple: str, user_cache: Cache, tmp_path: Path) -> None:
     """The whole runtime for a phone takes minutes; its smallest and its largest file stand for it here."""
-    build = _Build(zig_compiler(triple), tmp_path, quiet)
+    build = _Build(cxx_compiler(triple, user_cache), tmp_path, quiet)
     build._lay_out()
     for name in ("timer.cc", "vm/vm.cc"):
         target = tmp_path / f"{Path(name).stem}.o"

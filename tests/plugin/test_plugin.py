@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,64 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness.protocol import Sample
-from harness.results import RunStatus, RunVerdict, Store
+from harness.results import RunStatus, RunVerdict
 from harness.results.summarize import summarize_run
-
-REPOSITORY = Path(__file__).parents[2]
-WORDS = "eng-us\tcat\tcat\neng-us\tdog\tdog,dogz\nfra\tchat\tchut\n"
-
-
-class Project:
-    """A project whose suites run with a made-up maker."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "words.tsv").write_text(WORDS)
-        (folder / "pytest.ini").write_text("[pytest]\n")
-        self.behave()
-
-    def behave(self, body: str = "everything()", fail: str = "", wrong: str = "") -> None:
-        (self.folder / "conftest.py").write_text(
-            "import pathlib\n"
-            "from harness.pytest_plugin import add_options as pytest_addoption\n"
-            "from tests.plugin.fake_maker import FakeMaker\n"
-            "def pytest_harness_maker(config, notice):\n"
-            f"    return FakeMaker(pathlib.Path({str(self.folder / 'made')!r}), {body!r}, {fail!r}, {wrong!r})\n"
-        )
-
-    def command(self, *arguments: str) -> list[str]:
-        suites = self.folder / "suites"
-        if not suites.exists():
-            suites.symlink_to(REPOSITORY / "suites")
-        return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments]
-
-    def environment(self) -> dict[str, str]:
-        # On CI pytest repeats whole messages in its closing lines; what a person at a terminal sees is tested.
-        inherited = {name: value for name, value in os.environ.items() if name not in ("CI", "BUILD_NUMBER")}
-        return inherited | {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(self.folder), "COLUMNS": "150"}
-
-    def pytest(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    def suites(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self.pytest(*["suites", "--device", "host", "--words", "words.tsv", "--repeat", "4"], *arguments)
-
-    @property
-    def store(self) -> Store:
-        return Store(self.folder / "results")
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+from tests.plugin.project import Project
 
 
 def test_a_good_run(project: Project) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from harness.devices import Knob
 from harness.report import Incomparable, compare_runs, report_run, to_markdown, to_terminal
 from harness.report.document import Heading, Line, Table
 from harness.report.figures import duration, ratio
@@ -54,6 +55,36 @@ def test_what_a_lossy_precision_costs_beside_what_it_may(tmp_path: Path) -> None
     assert "cache agrees on 66.67% of the words, PER +12.50 points" in text
     assert "at least 60.00% and at most +20.00 points are asked for" in text
     assert "agrees on" not in to_markdown(report_run(make_run(tmp_path)))
+
+
+def test_the_times_of_an_emulator_are_labelled_and_have_no_ratio(tmp_path: Path) -> None:
+    run = make_run(tmp_path, emulated=True)
+    text = to_markdown(report_run(run))
+    assert "per word (median, emulated)" in text
+    assert "Latency (emulated)" in text
+    assert "of PyTorch's time" not in text
+    summary = run.summary()
+    assert summary is not None
+    assert summary.ratio is None
+    phone = make_run(tmp_path)
+    for pair in ((run, phone), (phone, run), (run, run)):
+        text = to_markdown(compare_runs(*pair))
+        assert "times of an emulator are compared with nothing" in text
+        assert "B / A" not in text
+
+
+def test_what_was_set_on_a_device_and_what_became_of_it(tmp_path: Path) -> None:
+    knobs = (
+        Knob(name="fixed performance", state="applied", detail="true", restored=True),
+        Knob(name="stay awake", state="denied", detail="SecurityException: not allowed"),
+        Knob(name="screen", state="applied", detail="on", restored=False),
+    )
+    text = to_markdown(report_run(make_run(tmp_path, knobs=knobs)))
+    assert "| fixed performance | applied | true | restored |" in text
+    assert "| stay awake | denied | SecurityException: not allowed |" in text
+    assert "| screen | applied | on | NOT restored |" in text
+    assert "| battery | level 90, celsius 28.5 | level 89, celsius 31 |" in text
+    assert "| clocks mhz | 1800, 2400 |" in text
 
 
 def test_an_incomplete_run_says_so_first(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from harness.devices import AnyRecord
+from harness.devices import AnyRecord, Knob
 from harness.protocol import Header, Load, Memory, Output, Phase, Sample
 from harness.results import (
     CheckpointFacts,
@@ -82,12 +82,22 @@ def make_run(
     words_sha256: str = "0" * 64,
     load: float = 0.5,
     allowance: Allowance = EXACT,
+    emulated: bool = False,
+    knobs: tuple[Knob, ...] = (),
 ) -> Run:
     """A stored run of a made-up cache variant: 3 words, 5 timed repetitions, ``wrong`` words mismatched."""
     rng = random.Random(seed)
     writer = Store(root).create(
         git=Git(commit="c0ffee" * 6 + "beef", dirty=True),
-        device={"kind": "host", "name": "host", "cpu_model": device, "cores": 2, "memory_bytes": 2**33, "os": "Test"},
+        device={
+            "kind": "host",
+            "name": "host",
+            "cpu_model": device,
+            "cores": 2,
+            "memory_bytes": 2**33,
+            "os": "Test",
+            "emulated": emulated,
+        },
         command=["pytest", "suites", "--device", "host"],
         options={"threads": 1, "repeat": 5, "warmup": 1, "tolerance": 1e-3},
         versions={"python": "3.11", "torch": "2.15"},
@@ -129,7 +139,10 @@ def make_run(
         purpose="latency",
         variant="cache",
         started=now(),
-        conditions_before={"load_1min": load},
+        conditions_before={"load_1min": load, "battery": {"level": 90, "celsius": 28.5}},
+        conditions_after={"load_1min": load, "battery": {"level": 89, "celsius": 31.0}},
+        knobs=list(knobs),
+        observed={"clocks_mhz": [1800, 2400]},
     )
     writer.begin_order(entry, make_order(order_id=entry.order_id))
     lines: list[AnyRecord] = [

@@ -21,6 +21,43 @@ pub fn set_num_threads(threads: usize) -> Result<(), TvmError> {
 
 /// Threads of this process where the system tells (Linux, Android), else 1: elsewhere the caller's
 /// promise to call this first thing in `main` has to do.
+///
+/// `/proc/self/stat` rather than a count of `/proc/self/task`: an emulator of user programs (qemu) has
+/// threads of its own there, and writes 0 here.
 fn running_threads() -> usize {
-    std::fs::read_dir("/proc/self/task").map_or(1, |tasks| tasks.flatten().count().max(1))
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    parse(&stat).unwrap_or(1).max(1)
+}
+
+/// `num_threads`, the 18th field behind the program's name, which may hold spaces and parentheses.
+fn parse(stat: &str) -> Option<usize> {
+    let (_, behind) = stat.rsplit_once(')')?;
+    behind.split_ascii_whitespace().nth(17)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn other_threads_are_counted() {
+        let (send, receive) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || receive.recv().is_err());
+        // The test's own, the test program's first, and the other; tests beside this one add theirs.
+        assert!(running_threads() >= 3);
+        drop(send);
+        assert!(other.join().unwrap());
+    }
+
+    #[test]
+    fn names_with_parentheses_and_what_an_emulator_writes() {
+        let fields = |threads: &str| {
+            format!("7 (a) b (c) R 1 {} {threads} 0 99 {}", ["0"; 15].join(" "), "0 ".repeat(29))
+        };
+        assert_eq!(parse(&fields("3")), Some(3));
+        assert_eq!(parse(&fields("0")), Some(0));
+        assert_eq!(parse(""), None);
+        assert_eq!(parse("7 (a) R 1"), None);
+    }
 }

@@ -1,0 +1,72 @@
+"""Several devices at once: a thread for each does its run's steps ahead of the tests that ask for them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.errors import HarnessError
+from harness.maker import Variant
+from harness.session import RunSession
+
+STOP_SECONDS = 30.0
+
+StepName = Literal["describe", "smoke", "parity", "latency"]
+STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a run that a test will ask for; ``variant`` None is the one that is timed."""
+
+    name: StepName
+    variant: Variant | None = None
+
+    def do(self, run: RunSession) -> None:
+        variant = self.variant or run.options.variant
+        if self.name == "describe":
+            run.describe(variant)
+        elif self.name == "smoke":
+            run.smoke(variant)
+        elif self.name == "parity":
+            run.parity(variant)
+        else:
+            run.latency()
+
+
+class WorkAhead:
+    """Threads that live until their steps are done or :meth:`stop` is called."""
+
+    def __init__(self, jobs: Mapping[RunSession, Sequence[Step]]) -> None:
+        self._stopped = threading.Event()
+        self._jobs = jobs
+        self._threads = [
+            threading.Thread(target=self._work, args=(run, steps), name=f"harness {run.device.name}", daemon=True)
+            for run, steps in jobs.items()
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """No further step; orders under way are ended through their devices. Returns when no thread works any more."""
+        self._stopped.set()
+        for run, thread in zip(self._jobs, self._threads, strict=True):
+            if thread.is_alive():
+                run.device.close()
+        for thread in self._threads:
+            thread.join(STOP_SECONDS)
+
+    def _work(self, run: RunSession, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if self._stopped.is_set():
+                return
+            try:
+                step.do(run)
+            except HarnessError:
+                continue  # Kept by the run, and raised again where a test asks for the step.
+            except Exception:
+                return  # Not kept: the test that asks does the step again and shows where it fails.

@@ -1,0 +1,90 @@
+"""The cargo command line and environment of a runner for each platform; a pure function, so that all are tested."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.cache import Cache
+from harness.native.compilers import (
+    NDK_API_LEVEL,
+    ToolchainMissing,
+    ndk_tool,
+    package_folder,
+    zig_environment,
+)
+from harness.native.platforms import Linker, Platform
+from harness.native.toolchain import RustToolchain
+
+BINARY = "device_runner"
+NDK_PAGE_BYTES = 16384
+"""Phones with pages of 16 KiB do not load segments that are aligned to less; zig aligns to 64 KiB by itself."""
+
+
+LINK_FLAGS: dict[Linker, tuple[str, ...]] = {
+    "host": (),
+    # zig brings the C library and its start files, which Rust's own copies would clash with. Its linker knows
+    # no -Cstrip=debuginfo: it drops the symbols too, and with them the proof that the models are linked.
+    "zig": ("-Clink-self-contained=no",),
+    "ndk": (f"-Clink-arg=-Wl,-z,max-page-size={NDK_PAGE_BYTES}", "-Cstrip=debuginfo"),
+}
+"""What the binary depends on besides the toolchain and where things lie."""
+
+
+@dataclass(frozen=True)
+class CargoBuild:
+    """One build: what to run, with what set, and where the runner will be."""
+
+    command: list[str]
+    environment: dict[str, str]
+    output: Path
+
+
+def cargo_build(platform: Platform, toolchain: RustToolchain, cache: Cache) -> CargoBuild:
+    """The build of a runner; raises ToolchainMissing."""
+    target_dir = cache.root / "cargo" / toolchain.name
+    options = ["--release", "--locked", "--package", "device-runner", "--target-dir", str(target_dir)]
+    if platform.rust is None:
+        command = [str(toolchain.cargo), "build", *options]
+        return CargoBuild(command, dict(toolchain.environment), target_dir / "release" / BINARY)
+    options += ["--target", platform.rust]
+    flags = [*LINK_FLAGS[platform.linker]]
+    if toolchain.sysroot is not None:
+        flags.append(f"--sysroot={toolchain.sysroot}")
+    variable = f"CARGO_TARGET_{platform.rust.upper().replace('-', '_')}"
+    if platform.linker == "zig":
+        command = [str(_cargo_zigbuild()), "zigbuild", *options]
+        environment = zig_environment(cache) | {
+            "CARGO_ZIGBUILD_ZIG_PATH": str(package_folder("ziglang") / ("zig.exe" if os.name == "nt" else "zig")),
+            "CARGO_ZIGBUILD_CACHE_DIR": str(cache.root / "zig/cargo-zigbuild"),
+            "CARGO": str(toolchain.cargo),
+        }
+    else:
+        clang = ndk_tool("clang")
+        command = [str(toolchain.cargo), "build", *options]
+        flags += [
+            f"-Clink-arg=--target={platform.rust}{NDK_API_LEVEL}",
+            f"-Lnative={clang.parent.parent}/sysroot/usr/lib/{platform.rust}",
+        ]
+        environment = {f"{variable}_LINKER": str(clang)}
+    environment[f"{variable}_RUSTFLAGS"] = " ".join(_without_spaces(flag) for flag in flags)
+    output = target_dir / platform.rust / "release" / BINARY
+    return CargoBuild(command, dict(toolchain.environment) | environment, output)
+
+
+def _cargo_zigbuild() -> Path:
+    for folder in (Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))):
+        if (folder / "cargo-zigbuild").is_file():
+            return folder / "cargo-zigbuild"
+    raise ToolchainMissing("the Python package cargo-zigbuild is not installed", cure="run `make setup`")
+
+
+def _without_spaces(flag: str) -> str:
+    if len(flag.split()) != 1:
+        raise ToolchainMissing(
+            f"cargo cannot be given {flag!r}, which has spaces", cure="move that folder, or set HARNESS_CACHE_DIR"
+        )
+    return flag

@@ -1,0 +1,110 @@
+"""The C++ compilers that TVM's runtime is built with: this machine's own, zig for any other, the NDK's for bionic."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.cache import Cache
+from harness.errors import HarnessError
+
+HOST = "host"
+NDK_VARIABLE = "ANDROID_NDK_HOME"
+NDK_API_LEVEL = 24
+"""Android 7: the oldest release that current NDKs (r26 on) need no special care for."""
+VERSION_DEADLINE_SECONDS = 60.0
+
+
+class ToolchainMissing(HarnessError):
+    """A compiler or package that a build needs is not installed."""
+
+
+@dataclass(frozen=True)
+class CxxCompiler:
+    """``identity`` is what distinguishes its output from another's, ``environment`` what it needs set."""
+
+    command: tuple[str, ...]
+    identity: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def cxx_compiler(target: str, cache: Cache) -> CxxCompiler:
+    """For ``host``, bionic (``aarch64-linux-android``), or any triple of zig's; raises ToolchainMissing."""
+    if target == HOST:
+        command = host_compiler()
+        return CxxCompiler(tuple(command), identity(command))
+    if target.endswith("-android"):
+        command = [str(ndk_tool("clang++")), f"--target={target}{NDK_API_LEVEL}"]
+        return CxxCompiler(tuple(command), f"{identity(command)} for {target}{NDK_API_LEVEL}")
+    return CxxCompiler(tuple(zig_compiler(target)), identity(zig_compiler(target)), zig_environment(cache))
+
+
+def host_compiler() -> list[str]:
+    """``$CXX`` or the first of c++, g++ and clang++; raises ToolchainMissing."""
+    for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
+        if path := shutil.which(name):
+            return [path]
+    raise ToolchainMissing("no C++ compiler was found", cure="install one: apt install g++, or xcode-select --install")
+
+
+def zig_compiler(target: str) -> list[str]:
+    command = [sys.executable, "-m", "ziglang", "c++", "-target", target]
+    if "ios" in target or "macos" in target:
+        command += ["-isystem", str(package_folder("ziglang") / "lib/libc/include/any-darwin-any")]
+    return command
+
+
+def zig_environment(cache: Cache) -> dict[str, str]:
+    """zig keeps the C and C++ libraries that it builds for each target: with us, so that nobody else clears them."""
+    folder = str(cache.root / "zig")
+    return {"ZIG_GLOBAL_CACHE_DIR": folder, "ZIG_LOCAL_CACHE_DIR": folder}
+
+
+def ndk_tool(name: str) -> Path:
+    """A program of the NDK that ``ANDROID_NDK_HOME`` names; raises ToolchainMissing."""
+    configured = os.environ.get(NDK_VARIABLE)
+    if not configured:
+        raise ToolchainMissing(
+            f"{NDK_VARIABLE} is not set",
+            cure="set it to the folder of an Android NDK, or compile for android-arm64, which needs none",
+        )
+    system = {"Linux": "linux-x86_64", "Darwin": "darwin-x86_64"}.get(platform.system(), "unknown")
+    path = Path(configured) / "toolchains/llvm/prebuilt" / system / "bin" / name
+    if not os.access(path, os.X_OK):
+        raise ToolchainMissing(
+            f"{NDK_VARIABLE} is {configured}, which has no {path.relative_to(configured)}",
+            cure=f"set {NDK_VARIABLE} to the folder that holds the NDK's `toolchains`",
+        )
+    return path
+
+
+def identity(compiler: list[str]) -> str:
+    """What distinguishes one compiler's output from another's."""
+    if "ziglang" in compiler:
+        return f"zig {importlib.metadata.version('ziglang')}"
+    try:
+        done = subprocess.run(
+            [compiler[0], "--version"],
+            capture_output=True,
+            text=True,
+            timeout=VERSION_DEADLINE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolchainMissing(f"{compiler[0]} cannot be asked for its version: {error}") from error
+    return done.stdout.splitlines()[0] if done.stdout else compiler[0]
+
+
+def package_folder(name: str) -> Path:
+    """An installed package's folder, found without importing it; raises ToolchainMissing."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ToolchainMissing(f"the Python package {name} is not installed", cure="run `make setup`")
+    return Path(spec.submodule_search_locations[0])

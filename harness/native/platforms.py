@@ -1,0 +1,54 @@
+"""What a runner is built with for each compile target: the Rust target, the C++ runtime, and who links."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.errors import UsageError
+from harness.native.compilers import HOST
+
+Linker = Literal["host", "zig", "ndk"]
+
+
+class NoRunner(UsageError):
+    """A target whose runner this machine cannot build."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """``rust`` is Rust's triple (None: this machine's), ``cxx`` what TVM's runtime is compiled for."""
+
+    linker: Linker
+    cxx: str
+    rust: str | None
+    architecture: str | None
+    """The binary's processor in lief's words; None: this machine's."""
+
+
+THIS_MACHINE = Platform("host", HOST, None, None)
+STATIC_ARM64 = Platform("zig", "aarch64-linux-musl", "aarch64-unknown-linux-musl", "AARCH64")
+STATIC_X86_64 = Platform("zig", "x86_64-linux-musl", "x86_64-unknown-linux-musl", "X86_64")
+NDK_ARM64 = Platform("ndk", "aarch64-linux-android", "aarch64-linux-android", "AARCH64")
+
+PLATFORMS = {
+    "llvm": THIS_MACHINE,
+    "linux-arm64": STATIC_ARM64,
+    "android-arm64": STATIC_ARM64,
+    "android-arm64-ndk": NDK_ARM64,
+    "android-x86_64": STATIC_X86_64,
+}
+
+
+def platform_of(target: str) -> Platform:
+    """How the runner of a compile target is built; raises NoRunner."""
+    if target == "x86-64-v3":
+        here = platform.system() == "Linux" and platform.machine() == "x86_64"
+        return THIS_MACHINE if here else STATIC_X86_64
+    try:
+        return PLATFORMS[target]
+    except KeyError:
+        raise NoRunner(
+            f"no runner is built for {target}", cure=f"choose one of {', '.join(sorted({*PLATFORMS, 'x86-64-v3'}))}"
+        ) from None

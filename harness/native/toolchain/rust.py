@@ -1,0 +1,65 @@
+"""One Rust toolchain as the builds use it: programs, environment, and the standard library of a target."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.native.compilers import ToolchainMissing
+
+RUST_CURE = "install Rust with rustup; the README names the versions that work"
+QUERY_DEADLINE_SECONDS = 60.0
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RustToolchain:
+    """``route`` says where it is from; ``version`` is rustc's own line with whatever else tells builds apart."""
+
+    route: str
+    cargo: Path
+    rustc: Path
+    version: str
+    environment: dict[str, str] = field(default_factory=dict)
+    """What its programs need set."""
+    sysroot: Path | None = None
+    """Where the target's standard library lies, if it is not with the compiler."""
+
+    @property
+    def name(self) -> str:
+        """A folder's name: compilers of different versions must not share cargo's output."""
+        return re.sub(r"[^\w.]+", "-", self.version).strip("-")
+
+
+def host_toolchain() -> RustToolchain:
+    """cargo and rustc of the PATH, for this machine; raises ToolchainMissing."""
+    found = {}
+    for tool in ("cargo", "rustc"):
+        path = shutil.which(tool)
+        if path is None:
+            raise ToolchainMissing(f"{tool} was not found", cure=RUST_CURE)
+        found[tool] = Path(path)
+    return RustToolchain("PATH", found["cargo"], found["rustc"], _ask(found["rustc"], "--version"))
+
+
+def has_standard_library(toolchain: RustToolchain, triple: str) -> bool:
+    """Whether the compiler came with, or was given, the target's standard library."""
+    folder = _ask(toolchain.rustc, "--print", "target-libdir", "--target", triple)
+    return any(Path(folder).glob("libstd-*.rlib"))
+
+
+def _ask(rustc: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            [str(rustc), *arguments], capture_output=True, text=True, timeout=QUERY_DEADLINE_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolchainMissing(f"rustc does not answer: {error}", cure=RUST_CURE) from error
+    if done.returncode != 0:
+        raise ToolchainMissing(f"rustc does not answer: {done.stderr.strip()[-500:]}", cure=RUST_CURE)
+    return done.stdout.strip()

@@ -1,0 +1,39 @@
+"""The ordinary route: rustup adds a target's standard library to the compiler it manages."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from harness.errors import HarnessError
+from harness.native.process import ToolFailed, run_tool
+from harness.native.toolchain.rust import Progress, RustToolchain, has_standard_library
+
+ADD_DEADLINE_SECONDS = 300.0
+
+
+class RustupUnusable(HarnessError):
+    """There is no rustup, it does not manage the compiler, or its servers cannot be reached."""
+
+    cure = "on Debian: `harness toolchain install --route debian`"
+
+
+def add_target(toolchain: RustToolchain, triple: str, progress: Progress) -> RustToolchain:
+    """The toolchain with the target's standard library; raises RustupUnusable."""
+    rustup = shutil.which("rustup")
+    if rustup is None:
+        raise RustupUnusable("rustup was not found")
+    progress(f"rustup adds {triple}")
+    try:
+        run_tool(
+            [rustup, "target", "add", triple],
+            deadline=ADD_DEADLINE_SECONDS,
+            # One attempt: where its servers are out of reach, another route is waiting.
+            environment=os.environ | {"RUSTUP_MAX_RETRIES": "0"},
+            on_line=lambda line: progress(f"rustup: {line.strip()}"),
+        )
+    except ToolFailed as error:
+        raise RustupUnusable(f"rustup cannot add {triple}: {error}") from error
+    if not has_standard_library(toolchain, triple):
+        raise RustupUnusable(f"rustup added {triple}, but not to {toolchain.rustc}")
+    return toolchain

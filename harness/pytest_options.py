@@ -1,0 +1,140 @@
+"""The suites' options, and the run that they ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness.maker import RunOptions
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register the suites' options; for a ``conftest.py``."""
+    group = parser.getgroup("harness", "harness: run a model on a device and compare it with PyTorch")
+    add = group.addoption
+    add(
+        "--device",
+        dest="harness_device",
+        metavar="KIND[:WHICH]",
+        help="device to run on: host; android, android:SERIAL, android:A,B or android:all; virtual-android or "
+        "virtual-android:N",
+    )
+    add("--serial", dest="harness_serial", metavar="S", help="the Android device of that serial (or ANDROID_SERIAL)")
+    add(
+        "--checkpoint",
+        dest="harness_checkpoint",
+        default="embedded",
+        metavar="C",
+        help="model: embedded (default), random:tiny-8, a folder, or a hub id",
+    )
+    add(
+        "--words",
+        dest="harness_words",
+        type=Path,
+        metavar="FILE",
+        help="word<TAB>pronunciation with --lang, or lang<TAB>word<TAB>pronunciation; the pronunciation may be "
+        "missing (default: 10 held-out words of each language)",
+    )
+    add("--lang", dest="harness_lang", metavar="CODE", help="language of the words, such as eng-us")
+    add(
+        "--kv-cache",
+        dest="harness_kv_cache",
+        action="store_true",
+        default=True,
+        help="time the variant with the key-value cache (default)",
+    )
+    add(
+        "--no-kv-cache",
+        dest="harness_kv_cache",
+        action="store_false",
+        help="time the variant without it",
+    )
+    add(
+        "--precision",
+        dest="harness_precision",
+        default="fp32",
+        choices=("fp32", "fp16", "int8"),
+        help="of the compiled model: fp32 (default), fp16 weights, or int8 weights and activations",
+    )
+    add(
+        "--mcpu",
+        dest="harness_mcpu",
+        metavar="CPU",
+        help="CPU to compile for, such as cortex-a76 (default: what the oldest supported device runs)",
+    )
+    add("--threads", dest="harness_threads", type=int, default=1, metavar="N", help="threads of both sides (1)")
+    add("--repeat", dest="harness_repeat", type=int, default=5, metavar="N", help="timed passes over the words (5)")
+    add("--warmup", dest="harness_warmup", type=int, default=2, metavar="N", help="passes before them (2)")
+    add(
+        "--results-dir",
+        dest="harness_results_dir",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder that keeps the runs (results)",
+    )
+    add(
+        "--tolerance",
+        dest="harness_tolerance",
+        type=float,
+        default=1e-3,
+        metavar="X",
+        help="largest top-2 logit margin at which another token is a declared tie (0.001)",
+    )
+    add(
+        "--min-agreement",
+        dest="harness_min_agreement",
+        type=float,
+        metavar="SHARE",
+        help="least share of words with PyTorch's tokens (fp32: 1; fp16 and int8: 0.98)",
+    )
+    add(
+        "--max-per-change",
+        dest="harness_max_per_change",
+        type=float,
+        metavar="X",
+        help="the most that PER may exceed PyTorch's where agreement below 1 is allowed (0.005, half a point)",
+    )
+    add(
+        "--cooldown",
+        dest="harness_cooldown",
+        type=float,
+        default=180.0,
+        metavar="S",
+        help="seconds to wait for a phone to be cool and charged enough before it is timed (180)",
+    )
+    add(
+        "--deadline",
+        dest="harness_deadline",
+        type=float,
+        default=600.0,
+        metavar="S",
+        help="seconds that one work order may take on the device (600)",
+    )
+
+
+def run_options(config: pytest.Config) -> RunOptions:
+    from harness.maker import RunOptions
+
+    get = config.getoption
+    return RunOptions(
+        device=get("harness_device"),
+        checkpoint=get("harness_checkpoint"),
+        words=get("harness_words"),
+        language=get("harness_lang"),
+        use_kv_cache=get("harness_kv_cache"),
+        precision=get("harness_precision"),
+        mcpu=get("harness_mcpu"),
+        threads=get("harness_threads"),
+        warmup=get("harness_warmup"),
+        repeat=get("harness_repeat"),
+        results_dir=get("harness_results_dir"),
+        tolerance=get("harness_tolerance"),
+        min_agreement=get("harness_min_agreement"),
+        max_per_change=get("harness_max_per_change"),
+        deadline=get("harness_deadline"),
+        cooldown=get("harness_cooldown"),
+    )

@@ -1,0 +1,122 @@
+"""The runner for phones, cross-built and run under qemu: the host's answers, and refusals where SIGILL would be."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.cache import Cache
+from harness.compiler import Archive, CompileRequest, compile_models
+from harness.compiler.targets import resolve_target
+from harness.devices import RunnerDescription
+from harness.models.checkpoints import resolve_checkpoint
+from harness.models.words import default_words
+from harness.native import Runner, build_runner, inspect
+from harness.protocol import End, Sample, WorkItem, WorkOrder, parse_record
+
+WORDS = 6
+EMULATION_DEADLINE_SECONDS = 300.0
+
+
+def quiet(_text: str) -> None:
+    pass
+
+
+def runner_for(target: str, cache: Cache, mcpu: str | None = None) -> Runner:
+    request = CompileRequest(resolve_checkpoint("embedded", cache=cache), target=target, mcpu=mcpu)
+    return build_runner(compile_models(request, cache=cache, progress=quiet), cache=cache, progress=quiet)
+
+
+@pytest.fixture(scope="module")
+def phone_runner(user_cache: Cache) -> Runner:
+    return runner_for("android-arm64", user_cache)
+
+
+def order_for(archive: Archive) -> WorkOrder:
+    words = default_words()[:: len(default_words()) // WORDS][:WORDS]
+    return WorkOrder(
+        order_id=str(uuid.uuid4()),
+        archive_sha256=archive.sha256,
+        models=[archive.metadata.order_model()],
+        items=[WorkItem(id=str(i), model="g2p", language=w.language, word=w.word) for i, w in enumerate(words)],
+        warmup=0,
+        repetitions=1,
+    )
+
+
+@dataclass
+class Ran:
+    status: int
+    tokens: dict[str, list[int]]
+    end: End
+    kinds: list[str]
+
+
+def run(runner: Runner, folder: Path, emulator: list[str]) -> Ran:
+    folder.mkdir()
+    order, result = folder / "order.json", folder / "result.jsonl"
+    order.write_text(order_for(runner.archive).model_dump_json())
+    command = [*emulator, str(runner.path), "--order", str(order), "--result", str(result)]
+    done = subprocess.run(command, capture_output=True, timeout=EMULATION_DEADLINE_SECONDS, check=False)
+    records = [parse_record(line) for line in result.read_bytes().splitlines()]
+    assert isinstance(records[-1], End)
+    samples = [record for record in records if isinstance(record, Sample)]
+    tokens = {sample.items[0]: sample.outputs[0].token_ids for sample in samples}
+    return Ran(done.returncode, tokens, records[-1], [record.record for record in records])
+
+
+def emulator(architecture: str, cpu: str) -> list[str]:
+    path = shutil.which(f"qemu-{architecture}-static")
+    assert path, "tools/setup-tests installs qemu-user-static"
+    return [path, "-cpu", cpu]
+
+
+def test_it_is_one_static_file_for_any_page_size(phone_runner: Runner) -> None:
+    facts = inspect(phone_runner.path)
+    assert (facts.format, facts.architecture) == ("ELF", "AARCH64")
+    assert (facts.libraries, facts.interpreter) == ((), None)
+    assert facts.alignment == 1 << 16
+    assert len(facts.registrations) == 3
+
+
+def test_a_phone_gives_the_hosts_token_ids(phone_runner: Runner, user_cache: Cache, tmp_path: Path) -> None:
+    here = run(runner_for("llvm", user_cache), tmp_path / "host", [])
+    there = run(phone_runner, tmp_path / "phone", emulator("aarch64", "max"))
+    assert (here.status, there.status) == (0, 0), there.end
+    assert len(there.tokens) == WORDS
+    assert there.tokens == here.tokens
+
+
+def test_a_phone_without_dot_products_is_refused_with_a_record(phone_runner: Runner, tmp_path: Path) -> None:
+    ran = run(phone_runner, tmp_path / "old", emulator("aarch64", "cortex-a53"))
+    assert (ran.status, ran.kinds) == (1, ["end"])
+    assert ran.end.error is not None
+    assert ran.end.error.kind == "cpu"
+    assert "has no fp16, dotprod, rdm, rcpc, lse, which" in ran.end.error.message
+    assert "--mcpu" in ran.end.error.message
+
+
+def test_the_runner_says_what_it_needs(phone_runner: Runner) -> None:
+    command = [*emulator("aarch64", "cortex-a53"), str(phone_runner.path), "--describe"]
+    said = subprocess.run(command, capture_output=True, timeout=EMULATION_DEADLINE_SECONDS, check=True).stdout
+    assert json.loads(said)["cpu_features"] == list(resolve_target("android-arm64").baseline.features)
+    assert RunnerDescription.model_validate_json(said).cpu_features == phone_runner.archive.metadata.cpu_features
+
+
+def test_an_old_processor_of_this_machines_kind_is_refused_too(user_cache: Cache, tmp_path: Path) -> None:
+    machine = platform.machine()
+    mcpu, old, lacks = {"x86_64": (None, "Nehalem", "avx2"), "aarch64": ("cortex-a55", "cortex-a53", "dotprod")}[
+        machine
+    ]
+    ran = run(runner_for("llvm", user_cache, mcpu), tmp_path / "old", emulator(machine, old))
+    assert (ran.status, ran.kinds) == (1, ["end"])
+    assert ran.end.error is not None
+    assert ran.end.error.kind == "cpu"
+    assert lacks in ran.end.error.message
