@@ -313,7 +313,7 @@ def choose_sources(sources: Sequence[Source], codename: str, suites: Sequence[st
         uri = source.uri
         if suite not in by_suite and suite.endswith("-security"):
             uri = uri.rstrip("/") + "-security"  # where Debian's mirrors keep it
-        chosen.append(Source(uri, (suite,), ("main",), source.signed_by))
+        chosen.append(Source(uri, (suite,), source.components, source.signed_by))
     return chosen
 
 

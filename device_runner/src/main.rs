@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use charsiug2p_g2p_tvm::{compiled_prefix, compiled_system_lib_dir, note_threads_at_start};
+use charsiug2p_g2p_tvm::{compiled_prefix, compiled_system_lib_dir};
 use clap::Parser;
 use serde::Serialize;
 
@@ -67,7 +67,6 @@ struct Description<'a> {
 }
 
 fn main() -> ExitCode {
-    note_threads_at_start();
     let arguments = Arguments::parse();
     match (arguments.order, arguments.result) {
         (Some(order), Some(result)) => execute(&order, &result, arguments.stream),

@@ -9,11 +9,9 @@ import contextlib
 import getpass
 import os
 import shutil
-import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -47,19 +45,11 @@ def workspace(base: Path | None = None) -> Iterator[Path]:
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder, those parts too from which a device took its owner's permissions."""
-
-    def unlock(function: Callable[..., Any], path: str, _error: Any) -> None:
-        parent = Path(path).parent
-        for locked in (parent, Path(path)):
-            with contextlib.suppress(OSError):
-                if not locked.is_symlink() and locked.is_dir():
-                    locked.chmod(locked.stat().st_mode | stat.S_IRWXU)
-        if function in (os.scandir, os.open, os.lstat, os.rmdir):
-            shutil.rmtree(path)
-        else:
-            function(path)
-
-    shutil.rmtree(folder, onerror=unlock)
+    for place, names, _files in os.walk(folder):
+        for path in (Path(place, name) for name in names):
+            if not path.is_symlink():
+                path.chmod(0o700)  # before the walk goes in
+    shutil.rmtree(folder)
 
 
 def _sweep(base: Path) -> None:

@@ -20,7 +20,7 @@ mod prefixes;
 mod tensor;
 
 pub use error::TvmError;
-pub use ffi::{note_threads_at_start, set_num_threads, Element, Float16};
+pub use ffi::{set_num_threads, Element, Float16};
 pub use link::{compiled_prefix, compiled_system_lib_dir, ensure_linked};
 pub use module::{Argument, DeviceConfig, Function, TvmModule, Value, DEFAULT_ENTRY};
 pub use prefixes::{

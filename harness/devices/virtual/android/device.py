@@ -7,6 +7,7 @@ import os
 import random
 import re
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ START_DEADLINE_SECONDS = 20.0
 PORTS = range(15_000, 30_000)
 """Below the range from which the kernel takes ports for connections, where a dead device's port could meet itself;
 above the one in which an adb server looks for emulators."""
+FOREVER = "3650d"
 LAUNCHER = "/system/bin/qemu-aarch64"
 
 
@@ -29,7 +31,8 @@ class VirtualAndroid:
 
     ``port`` is chosen if None. ``arm64`` makes it a phone that runs arm64 programs (under qemu) through ``launcher``;
     otherwise it is an x86-64 one that runs them directly. ``data_bytes`` limits what fits into ``/data``, which is
-    then memory. ``cores`` is the topology that its sysfs shows.
+    then memory: it outlives ``kill`` and ``restart``, and ends with ``stop``. ``cores`` is the topology that its
+    sysfs shows.
     """
 
     def __init__(
@@ -48,6 +51,9 @@ class VirtualAndroid:
         self._parts = parts
         self._data_bytes = data_bytes
         self._child: Child | None = None
+        self._memory: Child | None = None
+        # A test pulls the cable from one thread while another starts or stops the device.
+        self._lock = threading.RLock()
         if not (self.folder / "system").exists():
             lay_out(self.folder, parts, default_cores() if cores is None else cores, arm64)
 
@@ -61,46 +67,49 @@ class VirtualAndroid:
         return self._child is not None and self._child.alive
 
     @property
+    def pid(self) -> int | None:
+        """The first process of its namespace, None if it is not running."""
+        return self._child.pid if self._child is not None and self._child.alive else None
+
+    @property
     def log(self) -> Path:
         """What adbd said."""
         return self.folder / "adbd.log"
 
     @property
     def data(self) -> Path:
-        """The host's view of ``/data``."""
-        return self.folder / "data"
+        """The host's view of ``/data``; where its size is limited, only while the device is started."""
+        if self._memory is None:
+            return self.folder / "data"
+        return Path(f"/proc/{self._memory.pid}/root{self.folder}/data")
 
     def start(self) -> VirtualAndroid:
         """Boot; returns when adbd listens. Raises VirtualDeviceUnavailable."""
-        if self.alive:
-            return self
-        try:
-            self._child = Child(self._sandbox(), [f"{MOUNT}/bin/adbd"], self.log)
-        except OSError as error:
-            raise VirtualDeviceUnavailable(f"cannot start a virtual Android device: {error}") from error
-        until = time.monotonic() + START_DEADLINE_SECONDS
-        while not listens(self.port):
-            if not self._child.alive or time.monotonic() > until:
-                self.stop()
-                said = self.log.read_text(errors="replace").strip()[-2000:]
-                raise VirtualDeviceUnavailable(f"adbd did not come up on port {self.port}:\n{said}")
-            time.sleep(0.01)
+        with self._lock:
+            if not self.alive:
+                self._boot()
         return self
 
     def stop(self) -> None:
         """End adbd and everything it runs; the files stay."""
-        if self._child is not None:
-            self._child.kill()
-            self._child = None
+        with self._lock:
+            self.kill()
+            if self._memory is not None:
+                self._memory.kill()
+                self._memory = None
 
     def kill(self) -> None:
         """Pull the cable and the battery: adbd and all that runs on the device end at once, without a word."""
-        self.stop()
+        with self._lock:
+            if self._child is not None:
+                self._child.kill()
+                self._child = None
 
     def restart(self) -> VirtualAndroid:
         """Come up again with the same serial and files; the adb server has to connect again."""
-        self.stop()
-        return self.start()
+        with self._lock:
+            self.kill()
+            return self.start()
 
     def __enter__(self) -> VirtualAndroid:
         return self.start()
@@ -170,6 +179,26 @@ class VirtualAndroid:
         path = self.folder / "framework/settings" / namespace / key
         return path.read_text().rstrip("\n") if path.exists() else None
 
+    def _boot(self) -> None:
+        # adbd would go on without its port, and the other's answer be taken for its own.
+        if listens(self.port):
+            raise VirtualDeviceUnavailable(
+                f"port {self.port} is taken", cure="end what listens there, or choose another port"
+            )
+        try:
+            self._child = Child([*self._limit_data(), *self._sandbox()], [f"{MOUNT}/bin/adbd"], self.log)
+        except OSError as error:
+            raise VirtualDeviceUnavailable(f"cannot start a virtual Android device: {error}") from error
+        until = time.monotonic() + START_DEADLINE_SECONDS
+        while not listens(self.port):
+            if not self._child.alive or time.monotonic() > until:
+                self.stop()
+                raise VirtualDeviceUnavailable(f"adbd did not come up on port {self.port}:\n{self._said()}")
+            time.sleep(0.01)
+
+    def _said(self) -> str:
+        return self.log.read_text(errors="replace").strip()[-2000:]
+
     def _dumpsys(self, service: str) -> str:
         return (self.folder / "framework/dumpsys" / service).read_text()
 
@@ -187,7 +216,7 @@ class VirtualAndroid:
         arguments += ["--dev", "/dev", "--proc", "/proc"]
         arguments += ["--ro-bind", str(self.folder / "proc/cpuinfo"), "/proc/cpuinfo"]
         # The last mount of a disk is the one by which df names it.
-        arguments += self._data()
+        arguments += ["--bind", str(self.folder / "data"), "/data"]
         arguments += ["--dir", "/tmp", "--symlink", "/data/local/tmp", "/sdcard", "--remount-ro", "/", "--chdir", "/"]
         environment = {
             "PATH": "/system/bin",
@@ -201,10 +230,42 @@ class VirtualAndroid:
             arguments += ["--setenv", name, value]
         return arguments
 
-    def _data(self) -> list[str]:
+    def _limit_data(self) -> list[str]:
+        """What to start the device through so that it finds a ``data/`` of limited size in its folder.
+
+        A file system belongs to the namespace it was mounted in: one more process holds it while adbd is down.
+        """
         if self._data_bytes is None:
-            return ["--bind", str(self.folder / "data"), "/data"]
-        return ["--size", str(self._data_bytes), "--tmpfs", "/data", "--dir", "/data/local", "--dir", "/data/local/tmp"]
+            return []
+        if self._memory is None:
+            data = str(self.folder / "data")
+            # Root in there and nowhere else: bubblewrap takes any other user with privileges for a mistake.
+            arguments = [*self._parts.sandbox, "--unshare-user", "--uid", "0", "--gid", "0", "--dev-bind", "/", "/"]
+            arguments += ["--size", str(self._data_bytes), "--tmpfs", data, "--dir", f"{data}/local/tmp"]
+            arguments += ["--chmod", "0551", data]
+            self._memory = Child(arguments, [*self._parts.program("toybox"), "sleep", FOREVER], self.log)
+            self._wait_for_memory(self._memory)
+        return [
+            *self._parts.program("nsenter"),
+            "-t",
+            str(self._memory.pid),
+            "-U",
+            "-m",
+            "--preserve-credentials",
+            "--",
+        ]
+
+    def _wait_for_memory(self, memory: Child) -> None:
+        # Seen from its own root: until that is in place, the namespace cannot be entered.
+        mount = f"{self.folder}/data".replace(" ", r"\040")
+        until = time.monotonic() + START_DEADLINE_SECONDS
+        while memory.alive and time.monotonic() < until:
+            with contextlib.suppress(OSError):
+                if f" {mount} " in Path(f"/proc/{memory.pid}/mountinfo").read_text():
+                    return
+            time.sleep(0.01)
+        self.stop()
+        raise VirtualDeviceUnavailable(f"cannot limit the device's data to {self._data_bytes} bytes:\n{self._said()}")
 
 
 def replace_file(path: Path, text: str, mode: int = 0o644) -> None:

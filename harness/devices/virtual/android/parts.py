@@ -19,7 +19,7 @@ from harness.cache import Cache, content_key, hash_file
 from harness.debian import OS_RELEASE, DebianPackages, PackagesUnavailable, read_codename, unpack
 from harness.devices.virtual.android.errors import VirtualDeviceUnavailable
 
-PACKAGES = ("adbd", "bubblewrap", "busybox", "mksh", "qemu-user-static", "toybox")
+PACKAGES = ("adbd", "bubblewrap", "busybox", "mksh", "qemu-user-static", "toybox", "util-linux")
 SUITES = ("backports",)
 """adbd came to Debian after its release."""
 PROGRAMS = {
@@ -27,6 +27,7 @@ PROGRAMS = {
     "busybox": "bin/busybox",
     "bwrap": "usr/bin/bwrap",
     "mksh": "bin/mksh",
+    "nsenter": "usr/bin/nsenter",
     "qemu-aarch64": "usr/bin/qemu-aarch64-static",
     "toybox": "bin/toybox",
 }
@@ -48,11 +49,15 @@ class Parts:
 
     folder: Path
 
+    def program(self, name: str) -> tuple[str, ...]:
+        """A program of ours on this machine: started with its own libraries, whatever the machine has."""
+        library = self.folder / "lib"
+        return (str(library / LOADER), "--library-path", str(library), str(self.folder / "bin" / name))
+
     @property
     def sandbox(self) -> tuple[str, ...]:
-        """bubblewrap, started with its own libraries, so that it runs whatever the machine has."""
-        library = self.folder / "lib"
-        return (str(library / LOADER), "--library-path", str(library), str(self.folder / "bin/bwrap"))
+        """bubblewrap's command line, to be followed by its options."""
+        return self.program("bwrap")
 
 
 def provide_parts(cache: Cache, progress: Progress) -> Parts:
@@ -112,7 +117,9 @@ def check_sandbox(parts: Parts) -> None:
         raise VirtualDeviceUnavailable(
             f"bubblewrap cannot make the namespaces of a virtual device: {reason}",
             cure="allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1, "
-            "kernel.apparmor_restrict_unprivileged_userns=0; in a container also its seccomp profile)",
+            "kernel.apparmor_restrict_unprivileged_userns=0); in a container it takes an unconfined seccomp profile "
+            "and an unmasked /proc, too (docker run --security-opt seccomp=unconfined "
+            "--security-opt systempaths=unconfined)",
         )
 
 
@@ -122,7 +129,11 @@ def _collect(packages: DebianPackages, folder: Path) -> None:
     unpack(debs, root)
     (folder / "bin").mkdir()
     for name, place in PROGRAMS.items():
-        shutil.copy2(root / place, folder / "bin" / name)
+        # Later releases have everything below usr/.
+        found = next((path for path in (root / place, root / "usr" / place) if path.exists()), None)
+        if found is None:
+            raise VirtualDeviceUnavailable(f"Debian's packages do not hold {place}")
+        shutil.copy2(found, folder / "bin" / name)
     library = folder / "lib"
     library.mkdir()
     for place in LIBRARIES:

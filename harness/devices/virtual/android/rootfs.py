@@ -57,19 +57,14 @@ def lay_out(root: Path, parts: Parts, cores: Sequence[Core], arm64: bool) -> Non
     (root / "proc/cpuinfo").write_text("\n".join(_cpuinfo(core) for core in cores))
     _sysfs(root / "sys", cores)
     # As on a phone, the shell may write to its own folder and to no other.
-    (root / "data/misc").chmod(0o500)
+    (root / "data/misc").chmod(0o111)
     (root / "data").chmod(0o551)
 
 
 def _programs(folder: Path, parts: Parts, arm64: bool) -> None:
     done = subprocess.run(
-        [str(parts.folder / "lib/ld-linux-x86-64.so.2"), "--library-path", str(parts.folder / "lib"),
-         str(parts.folder / "bin/toybox")],
-        capture_output=True,
-        text=True,
-        timeout=LIST_DEADLINE_SECONDS,
-        check=True,
-    )  # fmt: skip
+        parts.program("toybox"), capture_output=True, text=True, timeout=LIST_DEADLINE_SECONDS, check=True
+    )
     links = dict.fromkeys(BUSYBOX_APPLETS, "busybox")
     links |= dict.fromkeys(set(done.stdout.split()) - NOT_ON_ANDROID, "toybox")
     links |= {"sh": "mksh", "toybox": "toybox"}

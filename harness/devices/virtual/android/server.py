@@ -71,6 +71,11 @@ class AdbServer:
         return self._child is not None and self._child.alive
 
     @property
+    def pid(self) -> int | None:
+        """The first process of its namespace, None if it is not running."""
+        return self._child.pid if self._child is not None and self._child.alive else None
+
+    @property
     def log(self) -> Path:
         """What the server said."""
         return self.folder / "adb.log"
@@ -79,6 +84,10 @@ class AdbServer:
         """Start; returns when it answers. Raises VirtualDeviceUnavailable."""
         if self.alive:
             return self
+        if listens(self.port):
+            raise VirtualDeviceUnavailable(
+                f"port {self.port} is taken", cure="end what listens there, or choose another port"
+            )
         (self.folder / "home").mkdir(parents=True, exist_ok=True)
         command = ["/bin/adb", "-P", str(self.port), "server", "nodaemon"]
         try:

@@ -1,60 +1,63 @@
 //! The one setting of TVM's that only an environment variable reaches.
 
-use std::sync::OnceLock;
-
 use crate::error::TvmError;
-
-static AT_START: OnceLock<usize> = OnceLock::new();
-
-/// Takes the threads that run now for somebody else's: an emulator's such as qemu's, which shares the
-/// process but not the program's environment.
-///
-/// Call it as the first thing in `main`, before the program can have started a thread of its own.
-pub fn note_threads_at_start() {
-    AT_START.get_or_init(running_threads);
-}
 
 /// Limits TVM's thread pool, which reads a variable when it first runs something in parallel.
 ///
-/// Call it before the program starts a thread. (The pool's own `runtime.config_threadpool` would also
-/// pin the calling thread to a core.)
+/// Call it first thing in `main`. (The pool's own `runtime.config_threadpool` would also pin the
+/// calling thread to a core.)
 ///
 /// # Errors
 /// [`TvmError::ThreadsStarted`].
 pub fn set_num_threads(threads: usize) -> Result<(), TvmError> {
     let running = running_threads();
-    if running > AT_START.get().copied().unwrap_or(1) {
+    if running > 1 {
         return Err(TvmError::ThreadsStarted { running });
     }
-    // SAFETY: no other thread of the program runs that could read its environment at the same time.
+    // SAFETY: no other thread runs that could read the environment at the same time.
     unsafe { std::env::set_var("TVM_NUM_THREADS", threads.to_string()) };
     Ok(())
 }
 
 /// Threads of this process where the system tells (Linux, Android), else 1: elsewhere the caller's
 /// promise to call this first thing in `main` has to do.
+///
+/// `/proc/self/stat` rather than a count of `/proc/self/task`: an emulator of user programs (qemu) has
+/// threads of its own there, and writes 0 here.
 fn running_threads() -> usize {
-    std::fs::read_dir("/proc/self/task").map_or(1, |tasks| tasks.flatten().count().max(1))
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    parse(&stat).unwrap_or(1).max(1)
 }
 
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use std::sync::mpsc;
+/// `num_threads`, the 18th field behind the program's name, which may hold spaces and parentheses.
+fn parse(stat: &str) -> Option<usize> {
+    let (_, behind) = stat.rsplit_once(')')?;
+    behind.split_ascii_whitespace().nth(17)?.parse().ok()
+}
 
+#[cfg(test)]
+mod tests {
     use super::*;
 
-    /// In one test, since noting can be done once in a process.
     #[test]
-    fn threads_noted_at_the_start_are_accepted_and_later_ones_refused() {
-        let spawn = || {
-            let (stop, wait) = mpsc::channel::<()>();
-            (stop, std::thread::spawn(move || wait.recv()))
+    #[cfg(target_os = "linux")]
+    fn other_threads_are_counted() {
+        let (send, receive) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || receive.recv().is_err());
+        // The test's own, the test program's first, and the other; tests beside this one add theirs.
+        assert!(running_threads() >= 3);
+        drop(send);
+        assert!(other.join().unwrap());
+    }
+
+    #[test]
+    fn names_with_parentheses_and_what_an_emulator_writes() {
+        let fields = |threads: &str| {
+            format!("7 (a) b (c) R 1 {} {threads} 0 99 {}", ["0"; 15].join(" "), "0 ".repeat(29))
         };
-        let (_before, _) = spawn();
-        assert!(matches!(set_num_threads(1), Err(TvmError::ThreadsStarted { .. })));
-        note_threads_at_start();
-        set_num_threads(1).unwrap();
-        let (_after, _) = spawn();
-        assert!(matches!(set_num_threads(1), Err(TvmError::ThreadsStarted { .. })));
+        assert_eq!(parse(&fields("3")), Some(3));
+        assert_eq!(parse(&fields("0")), Some(0));
+        assert_eq!(parse(""), None);
+        assert_eq!(parse("7 (a) R 1"), None);
     }
 }

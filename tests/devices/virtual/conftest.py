@@ -1,0 +1,74 @@
+"""Two virtual devices behind one server for the tests that leave them as they are, and parts for the others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cache import Cache
+from harness.devices.virtual.android import AdbServer, Parts, VirtualAndroid, provide_parts, virtual_androids
+
+
+@pytest.fixture(scope="session")
+def parts(user_cache: Cache) -> Parts:
+    return provide_parts(user_cache, print)
+
+
+@pytest.fixture(scope="module")
+def fleet(user_cache: Cache) -> Iterator[tuple[AdbServer, list[VirtualAndroid]]]:
+    with virtual_androids(2, cache=user_cache, progress=print) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(fleet: tuple[AdbServer, list[VirtualAndroid]]) -> AdbServer:
+    return fleet[0]
+
+
+@pytest.fixture(scope="module")
+def device(fleet: tuple[AdbServer, list[VirtualAndroid]]) -> VirtualAndroid:
+    return fleet[1][0]
+
+
+@pytest.fixture(scope="module")
+def adb(server: AdbServer, device: VirtualAndroid) -> Any:
+    """adbutils' view of the first device."""
+    return server.client.device(device.serial)
+
+
+@pytest.fixture(scope="session")
+def arm64_program(tmp_path_factory: pytest.TempPathFactory, user_cache: Cache) -> Path:
+    """A static arm64 executable that prints the square of its argument."""
+    folder = tmp_path_factory.mktemp("arm64")
+    source = folder / "square.c"
+    source.write_text(
+        "#include <stdio.h>\n#include <stdlib.h>\n"
+        'int main(int n, char **a) { int x = n > 1 ? atoi(a[1]) : 0; printf("%d\\n", x * x); return x & 7; }\n'
+    )
+    program = folder / "square"
+    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(user_cache.root / "zig")}
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ziglang",
+            "cc",
+            "-target",
+            "aarch64-linux-musl",
+            "-static",
+            "-O1",
+            source,
+            "-o",
+            program,
+        ],
+        check=True,
+        env=environment,
+        timeout=600,
+    )
+    return program
