@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 
 from harness.cache import Cache
+from harness.devices.android import adb_checks
 from harness.errors import HarnessError
 from harness.native.compilers import NDK_VARIABLE, ToolchainMissing, host_compiler, identity, ndk_tool
 from harness.native.platforms import platform_of
@@ -39,6 +40,7 @@ def check_installation(cache: Cache) -> list[Check]:
         _tool("rustc"),
         _phone_rust(cache),
         _ndk(),
+        *(Check(check.name, check.ok, check.found, check.cure) for check in adb_checks()),
         _cache(cache),
     ]
 

@@ -48,6 +48,8 @@ class RunOptions:
     """Seconds to wait for a device to be cool and charged enough before it is timed."""
     target: str | None = None
     """What is compiled for; None: what the device needs."""
+    mcpu: str | None = None
+    """The CPU it is compiled for; None: what the target's oldest machines run."""
     batch_size: int = 1
     max_input_bytes: int = 64
     max_output_len: int = 128
@@ -92,6 +94,7 @@ class CachedMaker:
         request = CompileRequest(
             checkpoint=checkpoint,
             target=options.target or "llvm",
+            mcpu=options.mcpu,
             precision=options.precision,
             kv_cache=variant == "cache",
             batch_size=options.batch_size,

@@ -59,6 +59,12 @@ def add_options(parser: pytest.Parser) -> None:
         choices=("fp32", "fp16", "int8"),
         help="of the compiled model: fp32 (default), fp16 weights, or int8 weights and activations",
     )
+    add(
+        "--mcpu",
+        dest="harness_mcpu",
+        metavar="CPU",
+        help="CPU to compile for, such as cortex-a76 (default: what the oldest supported device runs)",
+    )
     add("--threads", dest="harness_threads", type=int, default=1, metavar="N", help="threads of both sides (1)")
     add("--repeat", dest="harness_repeat", type=int, default=5, metavar="N", help="timed passes over the words (5)")
     add("--warmup", dest="harness_warmup", type=int, default=2, metavar="N", help="passes before them (2)")
@@ -121,6 +127,7 @@ def run_options(config: pytest.Config) -> RunOptions:
         language=get("harness_lang"),
         use_kv_cache=get("harness_kv_cache"),
         precision=get("harness_precision"),
+        mcpu=get("harness_mcpu"),
         threads=get("harness_threads"),
         warmup=get("harness_warmup"),
         repeat=get("harness_repeat"),

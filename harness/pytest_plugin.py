@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -47,6 +48,7 @@ class HarnessPlugin:
         # Capturing is suspended while plugins are configured, so this is the stream a person sees.
         self._stream = sys.stdout
         self._open = ExitStack()
+        self._notices: TextIO = self._stream
         self._devices: list[Device] | None = None
         self._runs: list[RunSession | HarnessError] = []
         self._ahead: WorkAhead | None = None
@@ -184,6 +186,7 @@ class HarnessPlugin:
             from harness.cache import Cache
             from harness.devices import opened, parse_device
 
+            self._notices = self._uncaptured_stream()
             try:
                 selection = parse_device(str(self._device), serial=self.config.getoption("harness_serial"))
                 context = opened(selection, cache=Cache(notice=self._notice), notify=self._notice)
@@ -206,7 +209,7 @@ class HarnessPlugin:
         if alone:
             narrator = Narrator(self._stream, uncaptured=self._uncaptured, ensure_newline=self._ensure_newline)
         else:
-            narrator = Narrator(self._uncaptured_stream(), who=device.name)
+            narrator = Narrator(self._notices, who=device.name)
         maker: Maker = self.config.hook.pytest_harness_maker(config=self.config, notice=self._notice) or CachedMaker(
             self._notice
         )
@@ -249,6 +252,11 @@ class HarnessPlugin:
             terminal.ensure_newline()
 
     def _notice(self, text: str) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            # Capturing belongs to the main thread.
+            self._notices.write(f"harness: {text}\n")
+            self._notices.flush()
+            return
         with self._uncaptured():
             self._ensure_newline()
             self._write(f"harness: {text}")

@@ -15,15 +15,17 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import harness
+from harness.compiler.targets import resolve_target
 from harness.devices import AnyRecord, Device, RunnerDescription, RunResult
 from harness.devices.workstation import git_state, versions
 from harness.errors import HarnessError, UsageError
 from harness.maker import Maker, RunOptions, Variant
 from harness.models.reference import Reference
 from harness.models.words import DEFAULT_WORDS, Word, check_words, read_words
+from harness.narration import NarratorLike, StageLike
 from harness.native import Runner
 from harness.protocol import Header, Phase, Probe, RecordOptions, Sample, WorkItem, WorkOrder
 from harness.results import (
@@ -49,18 +51,6 @@ MODEL = "g2p"
 SMOKE_WORDS = 3
 Purpose = Literal["smoke", "parity", "latency"]
 _T = TypeVar("_T")
-
-
-class StageLike(Protocol):
-    def say(self, text: str) -> None: ...
-
-    def advance(self, done: int, total: int) -> None: ...
-
-
-class NarratorLike(Protocol):
-    """See harness.report.progress.Narrator."""
-
-    def stage(self, title: str) -> AbstractContextManager[StageLike]: ...
 
 
 @dataclass(frozen=True)
@@ -105,6 +95,8 @@ class RunSession:
             raise UsageError("threads and repeat have to be at least 1, warmup 0, deadline above 0")
         if not 0 < options.allowance.agreement <= 1 or options.allowance.per_change < 0:
             raise UsageError("--min-agreement has to be above 0 and at most 1, --max-per-change not below 0")
+        if options.mcpu:
+            resolve_target(options.target or self.device.target, options.mcpu)
         self.checkpoint = self._maker.checkpoint(options)
         source = options.words or DEFAULT_WORDS
         self.words = read_words(source, options.language)

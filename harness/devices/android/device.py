@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,8 +19,8 @@ from pydantic import ValidationError
 
 from harness.devices.android.conditions import parse_conditions, unfit
 from harness.devices.android.facts import AndroidFacts, parse_facts
-from harness.devices.android.job import Job
-from harness.devices.android.knobs import parse_knobs, restored, verified
+from harness.devices.android.job import Job, Outcome
+from harness.devices.android.knobs import PINNED, parse_knobs, restored, verified
 from harness.devices.android.makers import setting_to_turn_on
 from harness.devices.android.observed import parse_observed
 from harness.devices.android.options import AndroidOptions
@@ -27,7 +28,8 @@ from harness.devices.android.recovery import connect
 from harness.devices.android.result import as_result
 from harness.devices.android.server import Server
 from harness.devices.android.shell import Shell, script
-from harness.devices.android.store import RunnerStore, read_binary
+from harness.devices.android.store import Deployed, RunnerStore
+from harness.devices.android.workfolder import WorkFolders
 from harness.devices.base import Knob, Notify, OnRecord, RunnerDescription, RunResult
 from harness.devices.errors import DeviceNotReady, RunnerUnusable
 from harness.devices.lock import DeviceLock
@@ -46,6 +48,15 @@ _ABIS = {"arm64-v8a": "android-arm64", "x86_64": "android-x86_64"}
 
 def _silent(_line: str) -> None:
     pass
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A folder of the device in which work folders and runners are kept."""
+
+    base: str
+    folders: WorkFolders
+    store: RunnerStore
 
 
 class AndroidDevice:
@@ -77,6 +88,7 @@ class AndroidDevice:
         self._notify = notify
         self._lock = device_lock(serial, lock_folder)
         self._computer = computer_name(self._lock.folder)
+        self._session = uuid.uuid4().hex[:8]
         self._closing = threading.Event()
         self._idle = threading.Condition()
         self._runs = 0
@@ -85,7 +97,7 @@ class AndroidDevice:
         self._facts = self._read_facts()
         self.name = f"{self._facts.model} ({serial})"
         self.target = _target(self._facts, self.name)
-        self._stores: dict[str, RunnerStore] = {}
+        self._places: dict[str, _Place] = {}
 
     def facts(self) -> dict[str, Any]:
         lasting = {"kind": self.kind, "name": self.name, "emulated": self.emulated, "serial": self.serial}
@@ -115,15 +127,23 @@ class AndroidDevice:
         if told:
             notify(f"{self.name} is fit to be measured")
 
-    def describe(self, runner: Path, *, deadline: float = 60.0) -> RunnerDescription:
-        binary = read_binary(runner)
+    def deploy(self, runner: Path) -> str:
+        """Have the runner on the device, and return its path there; describing and running do it themselves.
+
+        Raises DeviceBusy, DeviceFull, FolderNotWritable, DeviceLost, CommandTimeout, RunnerUnusable (no such file).
+        """
         with self.reserve(), self._running():
-            path = self._store(self._base(None)).prepare(binary, "", self._closing.is_set)
+            return self._place(None).store.deploy(runner, self._closing.is_set).path
+
+    def describe(self, runner: Path, *, deadline: float = 60.0) -> RunnerDescription:
+        store = self._place(None).store
+        with self.reserve(), self._running(), self._deployed(store, runner) as deployed:
             command = 'limit=$1; shift; exec timeout -s KILL "$limit" "$@"'
             answer = self._shell.run(
-                command, f"{deadline:.0f}", *self._launcher, path, "--describe",
+                command, f"{deadline:.0f}", *self._launcher, deployed.path, "--describe",
                 deadline=deadline, what=f"{runner.name} --describe",
             )  # fmt: skip
+            store.verify(deployed)
         if answer.status != 0:
             raise RunnerUnusable(
                 f"{runner.name} --describe on {self.serial} {ending_of(answer.status)}{quoted(answer.err.encode())}"
@@ -145,25 +165,18 @@ class AndroidDevice:
     ) -> RunResult:
         """See the protocol; ``workdir`` is a folder of the device. A device lost before the runner was started is an
         error, one lost afterwards an incomplete result with everything that had arrived."""
-        binary = read_binary(runner)
-        base = self._base(workdir)
         began = time.monotonic()
         with self.reserve(), self._running():
-            store = self._store(base)
-            name = f"harness-{self._computer}-{uuid.uuid4().hex}"
-            folder = f"{base}/{name}"
-            knobs: list[Knob] = []
-            mask = self._facts.topology.mask(order.threads)
-            finished = False
-            try:
-                path = store.prepare(binary, name, self._closing.is_set)
+            place = self._place(workdir)
+            with self._work_folder(place) as folder, self._deployed(place.store, runner) as deployed:
+                mask = self._facts.topology.mask(order.threads)
                 knobs = self._apply(folder, mask)
-                pinned = any(knob.name == "pinned" and knob.state == "applied" for knob in knobs)
-                job = Job(
+                pinned = any(knob.name == PINNED and knob.state == "applied" for knob in knobs)
+                outcome = Job(
                     self._shell,
-                    store,
+                    place.store,
                     folder,
-                    [*self._launcher, path],
+                    [*self._launcher, deployed.path],
                     order,
                     mask=mask if pinned else "",
                     watch=self._options.watch,
@@ -173,13 +186,9 @@ class AndroidDevice:
                     closing=self._closing.is_set,
                     on_record=on_record,
                     again=lambda: self._again(folder, mask),
-                )
-                outcome = job.run()
-                knobs, observed = self._finish(folder, knobs)
-                finished = True
-            finally:
-                if not finished:
-                    self._clean(folder)
+                ).run()
+                knobs, observed = self._finish(folder, deployed, knobs)
+                outcome = self._verified(place.store, deployed, outcome)
             return as_result(order, outcome, wall=time.monotonic() - began, knobs=knobs, observed=observed)
 
     def close(self) -> None:
@@ -199,13 +208,13 @@ class AndroidDevice:
                 self._runs -= 1
                 self._idle.notify_all()
 
-    def _base(self, workdir: Path | None) -> str:
-        return str(PurePosixPath(workdir) if workdir else self._options.base)
-
-    def _store(self, base: str) -> RunnerStore:
-        if base not in self._stores:
-            self._stores[base] = RunnerStore(self._shell, base, self._computer, self._notify)
-        return self._stores[base]
+    def _place(self, workdir: Path | None) -> _Place:
+        base = str(PurePosixPath(workdir) if workdir else self._options.base)
+        if base not in self._places:
+            folders = WorkFolders(self._shell, base, self._computer, self._session, self._notify)
+            store = RunnerStore(self._shell, base, f"{self._session}.{self._computer}", self._notify)
+            self._places[base] = _Place(base, folders, store)
+        return self._places[base]
 
     def _read_facts(self) -> AndroidFacts:
         return parse_facts(self._shell.run(script("facts"), deadline=ASK_SECONDS, what="reading facts").out)
@@ -229,10 +238,12 @@ class AndroidDevice:
         wanted = " ".join(self._options.knobs)
         self._shell.run(script("apply"), folder, mask, wanted, deadline=ASK_SECONDS, what="setting the knobs again")
 
-    def _finish(self, folder: str, knobs: list[Knob]) -> tuple[list[Knob], dict[str, Any]]:
+    def _finish(self, folder: str, deployed: Deployed, knobs: list[Knob]) -> tuple[list[Knob], dict[str, Any]]:
         """What was observed; the device is as it was before, or the knobs tell what is not."""
         try:
-            answer = self._shell.run(script("finish"), folder, deadline=CLEAN_SECONDS, what="cleaning up")
+            answer = self._shell.run(
+                script("finish"), folder, deployed.path, deadline=CLEAN_SECONDS, what="cleaning up"
+            )
         except HarnessError as error:
             self._notify(f"{self.name} could not be cleaned up: {error.args[0]}; the next run does it")
             return restored(knobs, ""), {}
@@ -243,11 +254,44 @@ class AndroidDevice:
                 self._notify(f"{knob.name} of {self.name} is not as it was before: {knob.detail}")
         return knobs, observed
 
-    def _clean(self, folder: str) -> None:
-        """Nothing of the run is left, as far as the device can be reached; else the next start finds it."""
-        with contextlib.suppress(HarnessError):
-            self._shell.run(script("kill"), folder, deadline=CLEAN_SECONDS, what="ending the runner")
-            self._shell.run(script("finish"), folder, deadline=CLEAN_SECONDS, what="cleaning up")
+    def _verified(self, store: RunnerStore, deployed: Deployed, outcome: Outcome) -> Outcome:
+        """The outcome, in doubt if the runner was not the one that was pushed or nobody knows."""
+        try:
+            store.verify(deployed)
+        except HarnessError as error:
+            if outcome.reader.missing() and (outcome.lost or outcome.trouble):
+                return outcome
+            parts = [part for part in (outcome.trouble, str(error.args[0])) if part]
+            return replace(outcome, trouble="; ".join(parts))
+        return outcome
+
+    @contextlib.contextmanager
+    def _work_folder(self, place: _Place) -> Iterator[str]:
+        """A folder of the run's own, of which nothing is left as far as the device can be reached; else the next
+        start finds it."""
+        name = f"harness-{self._computer}-{uuid.uuid4().hex}"
+        folder = f"{place.base}/{name}"
+        try:
+            place.folders.make(name)
+            yield folder
+        except BaseException:
+            with contextlib.suppress(HarnessError):
+                self._shell.run(script("kill"), folder, deadline=CLEAN_SECONDS, what="ending the runner")
+                self._shell.run(script("finish"), folder, "", deadline=CLEAN_SECONDS, what="cleaning up")
+            raise
+
+    @contextlib.contextmanager
+    def _deployed(self, store: RunnerStore, runner: Path) -> Iterator[Deployed]:
+        """The runner on the device; one that was not verified inside is not kept."""
+        deployed = store.deploy(runner, self._closing.is_set)
+        try:
+            yield deployed
+        except RunnerUnusable:
+            # One that arrived torn cannot be started either, and that is the error to tell.
+            store.verify(deployed)
+            raise
+        finally:
+            store.discard(deployed)
 
 
 def device_lock(serial: str, folder: Path | None = None) -> DeviceLock:

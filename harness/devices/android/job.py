@@ -22,8 +22,16 @@ from harness.protocol import Probe, Sample, WorkOrder
 PULL_SECONDS = 30.0
 KILL_SECONDS = 15.0
 _SLOWEST_BYTES_PER_SECOND = 1e6
-_NOT_STARTED = (126, 127)
-"""What a shell exits with when the program cannot be executed or is not there."""
+_NOT_STARTED = "harness-start: "
+"""How the shell that should become the runner signs its complaint; its exit status differs from shell to shell."""
+
+
+class ListenerFailed(Exception):
+    """``on_record`` raised, which is its ``cause``: whatever that is, the device was not lost."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 @dataclass(frozen=True)
@@ -75,13 +83,19 @@ class Job:
         self._grace = grace
         self._notify = notify
         self._closing = closing
-        self._on_record = on_record
+        self._listener = on_record
         self._again = again
         self._until = time.monotonic() + deadline
         self._back = True
 
     def run(self) -> Outcome:
-        """See the class. Raises RunnerUnusable, and what sending the order raises, if nothing was run yet."""
+        """See the class. Raises RunnerUnusable, what sending the order raises, and what ``on_record`` raises."""
+        try:
+            return self._run()
+        except ListenerFailed as failed:
+            raise failed.cause from None
+
+    def _run(self) -> Outcome:
         first = self._process(1, ())
         whole = first.reader.end is not None or first.reader.fault is not None
         if first.lost is None or first.trouble is not None or whole or not self._may_go_on():
@@ -97,6 +111,13 @@ class Job:
             return replace(first, lost=f"{first.lost}; and again: {error.args[0]}")
         lost = f"lost a second time: {second.lost}" if second.lost else None
         return replace(second, lost=lost, resumed=1)
+
+    def _on_record(self, record: AnyRecord) -> None:
+        if self._listener is not None:
+            try:
+                self._listener(record)
+            except Exception as error:
+                raise ListenerFailed(error) from error
 
     def _may_go_on(self) -> bool:
         return not self._closing() and self._back and time.monotonic() < self._until
@@ -129,7 +150,7 @@ class Job:
         except HarnessError as error:
             lost = error
         except TROUBLE as error:
-            lost = explained(error, f"following the runner on {self._shell.serial}", self._shell.server.port)
+            lost = explained(error, f"{self._shell.serial} was lost while the runner ran", self._shell.server.port)
         if lost is not None:
             self._wait(lost)
         self._kill()
@@ -166,9 +187,8 @@ class Job:
         arrived = streamed.fresh
         if not _in_order(arrived, pulled.fresh):
             return pulled, "what was streamed differs from the result file"
-        if self._on_record is not None:
-            for record in _not_in(pulled.fresh, arrived):
-                self._on_record(record)
+        for record in _not_in(pulled.fresh, arrived):
+            self._on_record(record)
         return pulled, None
 
     def _pull(self, name: str, before: Sequence[AnyRecord]) -> ResultReader | None:
@@ -188,9 +208,10 @@ class Job:
         return reader
 
     def _refuse_unusable(self, ending: Ending | None, reader: ResultReader) -> None:
-        if ending is not None and ending.status in _NOT_STARTED and not reader.fresh:
-            said = ending.log.splitlines()[-1:] or ["no reason given"]
-            raise RunnerUnusable(f"the runner cannot be started on {self._shell.serial}: {said[0].strip()}")
+        if ending is None or reader.fresh or _NOT_STARTED not in ending.log:
+            return
+        why = ending.log.partition(_NOT_STARTED)[2].splitlines()[0].strip()
+        raise RunnerUnusable(f"the runner cannot be started on {self._shell.serial}: {why}")
 
 
 def _in_order(some: Sequence[AnyRecord], everything: Sequence[AnyRecord]) -> bool:

@@ -32,6 +32,11 @@ class Connection(AdbConnection):
     def _safe_connect(self) -> socket.socket:
         return self._create_socket()
 
+    def close(self) -> None:
+        # adbutils' own sleeps ten milliseconds, which is most of what a command takes.
+        with contextlib.suppress(OSError):
+            self.conn.close()
+
 
 class Server(AdbClient):
     """The server at ``port``, by default where ``ANDROID_ADB_SERVER_PORT`` says or at 5037.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +13,15 @@ from pathlib import Path
 from harness.cache import hash_file
 from harness.devices.android.server import TROUBLE
 from harness.devices.android.shell import Shell, script
+from harness.devices.android.workfolder import STORE, refusal
 from harness.devices.base import Notify
-from harness.devices.errors import CommandTimeout, DeviceBusy, DeviceFull, DeviceLost, FolderNotWritable, RunnerUnusable
+from harness.devices.errors import CommandTimeout, DeviceLost, RunnerUnusable
 from harness.errors import HarnessError
 
-STORE = "harness-store"
 KEPT = 4
 ASK_SECONDS = 30.0
+VERIFIED_TOUCH, VERIFIED_TIME = "200001010000.00", 946684800
+"""The time of change that a verified runner is given: whatever writes to it afterwards changes that."""
 _CHUNK = 2**16
 """The largest piece that the sync protocol carries; adbutils asks for less."""
 _SLOWEST_BYTES_PER_SECOND = 1e6
@@ -27,81 +31,93 @@ _TELL_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Binary:
-    """A runner on this machine."""
+    """A runner on this machine, as it was when it was looked at."""
 
     path: Path
     size: int
-    sha256: str
+    changed_ns: int
+    inode: int
 
 
-def read_binary(path: Path) -> Binary:
-    """Raises RunnerUnusable if there is no such file."""
-    try:
-        return Binary(path, path.stat().st_size, hash_file(path))
-    except OSError as error:
-        raise RunnerUnusable(f"the runner {path} cannot be read: {error.strerror or error}") from error
+@dataclass(frozen=True)
+class Deployed:
+    """A runner on the device. One that is not ``verified`` yet lies under a passing name."""
+
+    path: str
+    binary: Binary
+    verified: bool
 
 
 class RunnerStore:
     """The runners below ``base`` on one device.
 
-    A file of the store bears its SHA-256 as its name and gets that name only after the device itself has computed
-    it. Its size is looked at before every run, its contents once for each of these objects: nobody but the shell user
-    can write there, and what a reboot may have torn is found by the next session.
+    A runner that was just pushed has a passing name. After its first use the device computes its SHA-256, and only
+    then it gets that as its name and is found by later sessions: so no result is believed whose runner was not
+    verified, and no first run waits for the hash before it starts. What was changed or torn since has another size
+    or time of change, and is pushed again. ``owner`` ends the passing names.
     """
 
-    def __init__(self, shell: Shell, base: str, computer: str, notify: Notify) -> None:
+    def __init__(self, shell: Shell, base: str, owner: str, notify: Notify) -> None:
         self._shell = shell
-        self._base = base
-        self._computer = computer
+        self._folder = f"{base}/{STORE}"
+        self._owner = owner
         self._notify = notify
-        self._checked: set[str] = set()
+        self._hashes: dict[Binary, str] = {}
+        self._pending: dict[Binary, Deployed] = {}
 
-    def prepare(self, binary: Binary, name: str, closing: Callable[[], bool]) -> str:
-        """Clear away what dead harnesses left, make the work folder ``name`` (none if empty), have the runner there.
+    def deploy(self, runner: Path, closing: Callable[[], bool]) -> Deployed:
+        """Have the runner on the device.
 
-        Returns the runner's path. Raises DeviceBusy (another computer's run), FolderNotWritable, DeviceFull,
-        DeviceLost, CommandTimeout.
+        Raises RunnerUnusable (no such file), FolderNotWritable, DeviceFull, DeviceLost, CommandTimeout.
         """
-        check = "no" if binary.sha256 in self._checked else "yes"
-        answer = self._shell.run(
-            script("prepare"), self._base, self._computer, name, binary.sha256, str(binary.size), check, str(KEPT),
-            deadline=ASK_SECONDS, what="making the work folder",
-        )  # fmt: skip
-        known = False
-        for line in answer.out.splitlines():
-            word, _, rest = line.partition(" ")
-            if word == "busy":
-                raise DeviceBusy(f"device {self._shell.serial} is in use by another computer, {rest}")
-            if word == "unwritable":
-                raise self._unwritable(rest)
-            if word == "stale":
-                self._notify(f"removed {rest}, left on {self._shell.serial} by a run that was killed")
-            known = known or word == "known"
-        path = f"{self._base}/{STORE}/{binary.sha256}"
-        if not known:
-            self._push(binary, path, closing)
-        self._checked.add(binary.sha256)
-        return path
+        try:
+            status = runner.stat()
+            binary = Binary(runner, status.st_size, status.st_mtime_ns, status.st_ino)
+            if binary in self._pending:
+                return self._pending[binary]
+            # Only one that has as many bytes as a verified one is worth the hash: mostly there is none.
+            stored = self._stored(binary.size)
+            if stored and self._hash(binary) in stored:
+                return Deployed(f"{self._folder}/{self._hash(binary)}", binary, verified=True)
+            source = _Source(binary, self._shell.serial, self._notify, closing)
+        except OSError as error:
+            raise RunnerUnusable(f"the runner {runner} cannot be read: {error.strerror or error}") from error
+        path = f"{self._folder}/{uuid.uuid4().hex}.{self._owner}"
+        self.send(source, path, binary.size)
+        self._pending[binary] = Deployed(path, binary, verified=False)
+        return self._pending[binary]
 
-    def _push(self, binary: Binary, path: str, closing: Callable[[], bool]) -> None:
-        # Two computers may push the same file; the dot keeps unfinished ones from being pruned or taken.
-        partial = f"{path}.{self._computer}"
-        source = _Progress(binary, f"pushing the runner to {self._shell.serial}", self._notify, closing)
-        self.send(source, partial, binary.size)
-        seconds = ASK_SECONDS + binary.size / _SLOWEST_BYTES_PER_SECOND
-        accepted = self._shell.run(
-            script("accept"), partial, binary.sha256, path, deadline=seconds, what="checking the runner"
-        )
-        if accepted.status == 3:
-            raise DeviceLost(f"the runner arrived on {self._shell.serial} with other contents: {accepted.out.strip()}")
-        if accepted.status != 0:
-            raise self._unwritable(accepted.words)
+    def verify(self, deployed: Deployed) -> None:
+        """Have the device compute the hash of a runner, once; raises DeviceLost if it holds other contents."""
+        binary = deployed.binary
+        if deployed.verified or self._pending.pop(binary, None) is None:
+            return
+        answer = self._shell.run(
+            script("verify"), deployed.path, self._hash(binary), self._folder, VERIFIED_TOUCH, str(KEPT),
+            deadline=ASK_SECONDS + binary.size / _SLOWEST_BYTES_PER_SECOND, what="verifying the runner",
+        )  # fmt: skip
+        if answer.status == 3:
+            raise DeviceLost(
+                f"the runner on {self._shell.serial} has other contents than were pushed: {answer.out.strip()}",
+                cure="run again: it is pushed anew; if that does not help, look at the cable and the device's storage",
+            )
+        if answer.status != 0:
+            raise refusal(answer.words, self._folder, self._shell.serial)
+
+    def discard(self, deployed: Deployed) -> None:
+        """Remove a runner that was not verified, as far as the device can be reached; else the next session does."""
+        if self._pending.pop(deployed.binary, None) is not None:
+            with contextlib.suppress(HarnessError):
+                self._shell.run('rm -f "$1"', deployed.path, deadline=ASK_SECONDS, what="removing the runner")
+
+    def _hash(self, binary: Binary) -> str:
+        if binary not in self._hashes:
+            self._hashes[binary] = hash_file(binary.path)
+        return self._hashes[binary]
 
     def send(self, source: io.BufferedIOBase, path: str, size: int) -> None:
         """Write a file on the device; raises FolderNotWritable or DeviceFull with the device's words."""
         seconds = ASK_SECONDS + size / _SLOWEST_BYTES_PER_SECOND
-        folder = path.rpartition("/")[0]
         try:
             with self._shell.server.deadline(seconds, f"pushing to {self._shell.serial}"):
                 self._shell.adb.sync.push(source, path, mode=0o755)
@@ -111,8 +127,16 @@ class RunnerStore:
             # The protocol tells the reason for a refusal, adbutils drops it.
             if not isinstance(error.__cause__, TROUBLE) or not self._answers():
                 raise
+            folder = path.rpartition("/")[0]
             why = self._shell.run(script("why_not"), folder, path, deadline=ASK_SECONDS, what="asking why")
             raise self._refused(why.out, folder, size) or error from error
+
+    def _stored(self, size: int) -> set[str]:
+        """Names of the verified runners with so many bytes."""
+        answer = self._shell.run(script("stored"), self._folder, deadline=ASK_SECONDS, what="looking for the runner")
+        found = [line.split(" ", 2) for line in answer.out.splitlines()]
+        wanted = [str(size), str(VERIFIED_TIME)]
+        return {parts[2].rpartition("/")[2] for parts in found if len(parts) == 3 and parts[:2] == wanted}
 
     def _answers(self) -> bool:
         try:
@@ -122,31 +146,22 @@ class RunnerStore:
 
     def _refused(self, said: str, folder: str, size: int) -> HarnessError | None:
         lines = said.strip().splitlines()
-        refusal = next((line.removeprefix("refused ") for line in lines if line.startswith("refused ")), "")
-        if "No space" in refusal:
-            return DeviceFull(f"no space left in {folder} on {self._shell.serial}: {refusal}")
-        if refusal:
-            return self._unwritable(refusal)
+        words = next((line.removeprefix("refused ") for line in lines if line.startswith("refused ")), "")
         # df: device, size, used, available, percent, place.
         columns = lines[0].split() if lines else []
         free = int(columns[3]) * 1024 if len(columns) > 3 and columns[3].isdigit() else None
-        if free is not None and free < size:
-            return DeviceFull(f"{folder} on {self._shell.serial} has {free} bytes left, {size} are needed")
-        return None
-
-    def _unwritable(self, words: str) -> HarnessError:
-        if "No space" in words:
-            return DeviceFull(f"no space left on {self._shell.serial}: {words}")
-        return FolderNotWritable(f"{self._base} on {self._shell.serial} cannot be written: {words}")
+        if not words and free is not None and free < size:
+            words = f"No space left: {free} bytes are free, {size} are needed"
+        return refusal(words, folder, self._shell.serial) if words else None
 
 
-class _Progress(io.BufferedIOBase):
-    """A file that tells how far it has been read."""
+class _Source(io.BufferedIOBase):
+    """A runner that tells how far it was read."""
 
-    def __init__(self, binary: Binary, title: str, notify: Notify, closing: Callable[[], bool]) -> None:
-        self._file = binary.path.open("rb")
+    def __init__(self, binary: Binary, serial: str, notify: Notify, closing: Callable[[], bool]) -> None:
+        self._file = binary.path.open("rb", buffering=0)
         self._size = binary.size
-        self._title = title
+        self._title = f"pushing the runner to {serial}"
         self._notify = notify
         self._closing = closing
         self._read = 0

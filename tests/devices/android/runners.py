@@ -29,7 +29,7 @@ number() { value=${text#*\"$1\":}; echo "${value%%[!0-9]*}"; }
 skip=$(number skip_samples) skip_probes=$(number skip_probes)
 put() {
   print -r -- "$1" >> "$result" || exit 9
-  [ -n "$stream" ] && print -r -- "$1"
+  [ -z "$stream" ] || print -r -- "$1"
 }
 samples=0 probes=0 first=yes
 take() {

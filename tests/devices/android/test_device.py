@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.cache import Cache
-from harness.devices import opened, parse_device
+from harness.devices import DeviceFull, opened, parse_device
 from harness.devices.android import attached_devices
 from harness.devices.base import AnyRecord, Knob
 from harness.protocol import End, Sample
@@ -96,6 +98,18 @@ def test_clocks_are_looked_at_during_the_run(scene: Scene) -> None:
     assert result.observed["clock_looks"] >= 3
     assert result.observed["clock_khz"]["1"] == {"min": 1425000, "median": 1425000, "max": 1425000}
     assert result.observed["thermal_status_highest"] == 0
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), EOFError("no"), DeviceFull("full")])
+def test_what_a_listener_raises_is_not_a_lost_device(scene: Scene, error: Exception) -> None:
+    def fail(_record: AnyRecord) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as info:
+        scene.run(make_order(), "header; load; pause=0.2; passes; sleep 60", then=fail)
+    assert info.value is error
+    assert scene.said == []
+    scene.assert_clean()
 
 
 def test_describe(scene: Scene) -> None:

@@ -1,4 +1,6 @@
-# $1 the work folder: what was watched, and the knobs as they were. The folder is removed afterwards.
+# $1 the work folder, $2 the runner that was used or nothing: what was watched, and the knobs as they were. The folder
+# is removed afterwards.
+[ -n "$2" ] && chmod 755 "$2" 2>/dev/null
 cd "$1" 2>/dev/null || exit 0
 for name in allowed clocks thermal states_before states_after; do
   echo "#$name"

@@ -1,6 +1,5 @@
-# $1 base folder, $2 this computer's name, $3 the work folder's name or nothing, $4 the runner's SHA-256,
-# $5 its bytes, $6 yes: check its contents, $7 runners to keep. Prints words that store.py reads.
-base=$1 host=$2 name=$3 hash=$4 bytes=$5 check=$6 keep=$7
+# $1 base folder, $2 this computer's name, $3 this session's, $4 the work folder's. Prints words for workfolder.py.
+base=$1 host=$2 session=$3 name=$4
 store=$base/harness-store
 
 end_all() {
@@ -31,29 +30,19 @@ for folder in "$base"/harness-*; do
     echo "busy ${other%-*}"
     exit 0
   fi
-  if [ -n "$(find "$folder" -maxdepth 0 -mtime +0 2>/dev/null)" ]; then
+  made=$(stat -c %Y "$folder" 2>/dev/null)
+  if [ -n "$made" ] && [ $(($(date +%s) - made)) -gt 86400 ]; then
     rm -rf "$folder"
     echo "stale ${folder##*/}"
   fi
 done
 
-if [ -n "$name" ]; then
-  words=$(mkdir -m 700 "$base/$name" 2>&1) || { echo "unwritable $words"; exit 0; }
-fi
-words=$(mkdir -p "$store" 2>&1) || { echo "unwritable $words"; exit 0; }
-
-# What is being written by another harness has a name that is no hash.
-for old in $(ls -t "$store" 2>/dev/null | grep -v '\.' | grep -vx "$hash" | tail -n +"$keep"); do rm -f "$store/$old"; done
-
-if [ "$(stat -c %s "$store/$hash" 2>/dev/null)" = "$bytes" ]; then
-  if [ "$check" != yes ]; then
-    echo known
-  else
-    found=$(sha256sum "$store/$hash" 2>/dev/null)
-    [ "${found%% *}" = "$hash" ] && echo known || rm -f "$store/$hash"
-  fi
-  touch -c "$store/$hash" 2>/dev/null
-else
-  rm -f "$store/$hash"
-fi
+# Runners that another session pushed and never verified.
+for file in "$store"/*."$host"; do
+  case $file in
+    *".$session.$host") ;;
+    *) rm -f "$file" ;;
+  esac
+done
+words=$(mkdir -m 700 "$base/$name" 2>&1) || echo "unwritable $words"
 exit 0

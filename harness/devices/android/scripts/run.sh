@@ -52,9 +52,9 @@ watcher=$!
 # The shell that notes its cores becomes the runner: the cores noted are the runner's.
 launch='grep Cpus_allowed_list /proc/$$/status > allowed 2>/dev/null; exec "$@"'
 if [ -n "$mask" ]; then
-  taskset "$mask" /system/bin/sh -c "$launch" runner "$@" </dev/null &
+  taskset "$mask" /system/bin/sh -c "$launch" harness-start "$@" </dev/null &
 else
-  /system/bin/sh -c "$launch" runner "$@" </dev/null &
+  /system/bin/sh -c "$launch" harness-start "$@" </dev/null &
 fi
 runner=$!
 wait "$runner"

@@ -1,0 +1,20 @@
+"""What the main job needs of whoever shows its progress; :mod:`harness.report.progress` has the real ones."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+
+class StageLike(Protocol):
+    """One piece of work under way."""
+
+    def say(self, text: str) -> None: ...
+
+    def advance(self, done: int, total: int) -> None: ...
+
+
+class NarratorLike(Protocol):
+    """Tells about stages."""
+
+    def stage(self, title: str) -> AbstractContextManager[StageLike]: ...
