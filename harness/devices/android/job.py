@@ -154,7 +154,7 @@ class Job:
         if lost is not None:
             self._wait(lost)
         self._kill()
-        reader, trouble = self._collect(result_name, follower.reader, before)
+        reader, trouble = self._collect(result_name, follower.reader, before, lost is not None)
         self._refuse_unusable(ending, reader)
         return Outcome(reader, ending, str(lost.args[0]) if lost else None, trouble)
 
@@ -169,7 +169,7 @@ class Job:
                 self._shell.run(script("kill"), self._folder, deadline=KILL_SECONDS, what="ending the runner")
 
     def _collect(
-        self, name: str, streamed: ResultReader, before: Sequence[AnyRecord]
+        self, name: str, streamed: ResultReader, before: Sequence[AnyRecord], lost: bool
     ) -> tuple[ResultReader, str | None]:
         """The result file's records if it can be had, else the streamed ones; and what is wrong with either."""
         if not self._back:
@@ -182,9 +182,12 @@ class Job:
                 self._wait(error)
                 if last or not self._back:
                     return streamed, f"the result could not be pulled: {error.args[0]}"
-        if pulled is None:
-            return streamed, "the result file is not there" if streamed.fresh and not streamed.fault else None
         arrived = streamed.fresh
+        if lost and _in_order(pulled.fresh if pulled else (), arrived):
+            # A device that lost power has lost what its file system had not written yet; the stream has it.
+            return streamed, None
+        if pulled is None:
+            return streamed, "the result file is not there" if arrived and not streamed.fault else None
         if not _in_order(arrived, pulled.fresh):
             return pulled, "what was streamed differs from the result file"
         for record in _not_in(pulled.fresh, arrived):

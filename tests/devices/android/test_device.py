@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
 from harness.cache import Cache
 from harness.devices import DeviceFull, opened, parse_device
-from harness.devices.android import attached_devices
+from harness.devices.android import AndroidDevice, Server, attached_devices
 from harness.devices.base import AnyRecord, Knob
+from harness.devices.virtual.android import virtual_androids
 from harness.protocol import End, Sample
 from tests.devices.android.conftest import Scene
-from tests.devices.android.runners import write_runner
+from tests.devices.android.runners import LAUNCHER, write_runner
 from tests.devices.fake_runners import ARCHIVE, make_order
 
 
@@ -110,6 +114,38 @@ def test_what_a_listener_raises_is_not_a_lost_device(scene: Scene, error: Except
     assert info.value is error
     assert scene.said == []
     scene.assert_clean()
+
+
+def test_the_time_at_each_clock_is_that_of_the_run(scene: Scene) -> None:
+    states = scene.virtual.folder / "sys/devices/system/cpu/cpu1/cpufreq/stats/time_in_state"
+    states.parent.chmod(0o755)
+    states.unlink(missing_ok=True)
+    states.write_text("1425000 100\n2850000 7\n")
+
+    def tick(_record: AnyRecord) -> None:
+        states.write_text("1425000 100\n2850000 307\n")
+
+    result = scene.run(make_order(), "header; load; pause=0.2; passes; memory; probe; end", then=tick)
+    assert result.complete, result.reason
+    (spent,) = [value for policy, value in result.observed["time_in_state_ms"].items() if "cpu1" in policy]
+    assert spent == {"2850000": 3000}
+
+
+def test_two_devices_at_once(tmp_path: Path, user_cache: Cache) -> None:
+    order = make_order()
+    runner = write_runner(tmp_path, order, "header; load; pause=0.2; passes; memory; probe; end")
+    with virtual_androids(2, cache=user_cache, progress=print) as (adb, virtuals):
+        server = Server(adb.port, starts=False)
+        devices = [
+            AndroidDevice(server, virtual.serial, launcher=LAUNCHER, lock_folder=tmp_path / "locks", emulated=True)
+            for virtual in virtuals
+        ]
+        with ThreadPoolExecutor(2) as pool:
+            results = list(pool.map(lambda device: device.run(runner, order), devices))
+        assert [result.complete for result in results] == [True, True]
+        # Another process holds one of them: the other is free all the same.
+        with devices[0].reserve(), devices[1].reserve(wait_seconds=0):
+            pass
 
 
 def test_describe(scene: Scene) -> None:

@@ -86,6 +86,29 @@ def test_gone_and_back(scene: Scene, ends: Ends) -> None:
     scene.assert_clean()
 
 
+@pytest.mark.parametrize("left", [0, 300, None])
+@pytest.mark.fault(
+    what="the device loses power mid-run, and with it the end of its result file",
+    ends=complete(resumed=1),
+    keeps="all records, those that only the stream had included",
+)
+def test_power_loss(scene: Scene, ends: Ends, left: int | None) -> None:
+    def lose_power() -> None:
+        scene.virtual.kill()
+        (result,) = scene.tmp.glob("harness-*/result-1.jsonl")
+        if left is None:
+            result.unlink()
+        else:
+            result.write_bytes(result.read_bytes()[:left])
+        later(scene.virtual.restart)
+
+    result = scene.run(make_order(), SLOW, then=at_sample(3, do=lose_power))
+    ends.check(result)
+    assert samples(result.records) == 6
+    assert scene.seen == list(result.records)
+    scene.assert_clean()
+
+
 @pytest.mark.fault(
     what="the device is gone again after it came back",
     ends=incomplete("lost a second time", resumed=1),

@@ -21,7 +21,11 @@ end() {
 # adbd sends this when its side of the connection is gone.
 trap end HUP INT TERM
 
-states() { grep . /sys/devices/system/cpu/cpufreq/policy*/stats/time_in_state /sys/devices/system/cpu/cpu[0-9]*/cpufreq/stats/time_in_state /dev/null 2>/dev/null; }
+# On most devices the cores' files are links to their policy's.
+states() {
+  grep . /sys/devices/system/cpu/cpufreq/policy*/stats/time_in_state /dev/null 2>/dev/null ||
+    grep . /sys/devices/system/cpu/cpu[0-9]*/cpufreq/stats/time_in_state /dev/null 2>/dev/null
+}
 states > states_before
 
 watch() {
