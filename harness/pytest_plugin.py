@@ -237,7 +237,9 @@ class HarnessPlugin:
     def _uncaptured_stream(self) -> TextIO:
         """What threads may write to at any time: another handle of the stream that a person sees."""
         try:
-            return self._open.enter_context(os.fdopen(os.dup(self._stream.fileno()), "w", encoding="utf-8"))
+            with self._uncaptured():
+                handle = os.dup(self._stream.fileno())
+            return self._open.enter_context(os.fdopen(handle, "w", encoding="utf-8"))
         except (OSError, io.UnsupportedOperation):
             return self._stream  # pytest runs inside a program that has no file there
 

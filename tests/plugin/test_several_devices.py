@@ -23,6 +23,7 @@ until = time.monotonic() + 40
 while len(list(meeting.iterdir())) < 2 and time.monotonic() < until:
     time.sleep(0.01)
 if len(list(meeting.iterdir())) >= 2:
+    time.sleep(2.2)
     everything()
 """
 """A runner that does nothing unless another runs the same order at the same time."""
@@ -33,6 +34,8 @@ def test_two_devices_run_at_once_and_are_told_apart(project: Project) -> None:
     done = project.suites("--junit-xml=junit.xml", device="shelf:red,blue")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "10 passed" in done.stdout
+    for name in ("red", "blue"):
+        assert f"harness: {name}: running parity (cache): " in done.stdout
     manifests = {str(run.manifest().device["name"]): run.manifest() for run in project.store.runs()}
     assert set(manifests) == {"red", "blue"}
     assert {manifest.status for manifest in manifests.values()} == {RunStatus.COMPLETE}
