@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -12,6 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 KEPT_LINES = 40
+
+
+def compiled_crate(line: str) -> str | None:
+    """The crate that a line of cargo's says it compiles."""
+    match = re.match(r"\s*Compiling (\S+)", line)
+    return match[1] if match else None
 
 
 class ToolFailed(Exception):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform as machine
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from harness.native.cargo import BINARY, LINK_FLAGS, cargo_build
 from harness.native.compilers import ToolchainMissing, cxx_compiler, package_folder
 from harness.native.inspection import check_platform, check_registrations
 from harness.native.platforms import Linker, platform_of
-from harness.native.process import ToolFailed, run_tool
+from harness.native.process import ToolFailed, compiled_crate, run_tool
 from harness.native.runtime import RuntimeLibs, build_runtime
 from harness.native.toolchain import find_toolchain
 
@@ -126,8 +125,8 @@ def build_runner(archive: Archive, *, cache: Cache, progress: Progress) -> Runne
         variables = link_variables(archive.path, archive.metadata.prefix_base, runtime) | runner_variables(archive)
 
         def narrate(line: str) -> None:
-            if match := re.match(r"\s*Compiling (\S+)", line):
-                progress(f"cargo compiles {match[1]}")
+            if crate := compiled_crate(line):
+                progress(f"cargo compiles {crate}")
 
         # Cargo holds its folder during one build; the binary is taken before the next one replaces it.
         with FileLock(plan.output.parents[1] / f"{platform.linker}.lock", timeout=BUILD_DEADLINE_SECONDS):

@@ -25,6 +25,7 @@ mkdir -p "$out"
 test -f "$CARGO_TARGET_DIR/begun" && echo resumed >> "$log/cargo-runs"
 touch "$CARGO_TARGET_DIR/begun"
 if [ -f "$log/kill-cargo" ]; then rm "$log/kill-cargo"; kill -9 $PPID; exit 1; fi
+if [ -f "$log/hang-cargo" ]; then echo $$ > "$log/cargo-pid"; sleep 600; fi
 if [ -f "$log/fail-cargo" ]; then echo "error: no such crate"; exit 101; fi
 echo "   Compiling core v0.0.0"
 echo std > "$out/libstd-1.rlib"

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_the_second_time_nothing_is_made(scene: Scene) -> None:
     assert scene.rust.installed(TARGET) == first == scene.rust.verified(TARGET)
     assert len(scene.cargo_runs()) == 1
     assert f"-Zbuild-std=std,panic_abort --target {TARGET}" in scene.cargo_runs()[0]
-    assert any("Compiling core" in text for text in scene.said)
+    assert any("cargo compiles core" in text for text in scene.said)
     assert not [name for name in scene.entries() if name.endswith((".work", ".partial"))]
     assert not scene.notices
 
@@ -91,6 +92,21 @@ def test_a_kill_while_building_goes_on_from_there(scene: Scene) -> None:
     assert {p: p.stat().st_mtime_ns for p in unpacked} == unpacked, "the compiler was not unpacked again"
     assert scene.cargo_runs()[2:] == ["resumed"], "cargo's folder was kept"
     assert not [name for name in scene.entries() if name.endswith((".work", ".partial"))]
+
+
+def test_ctrl_c_leaves_neither_processes_nor_half_entries(scene: Scene) -> None:
+    (scene.packages / "hang-cargo").touch()
+    pid = scene.packages / "cargo-pid"
+    command = [sys.executable, "-m", "tests.native.fake_debian", str(scene.cache.root), str(scene.packages), TARGET]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not (pid.exists() and pid.read_text().strip()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in errors
+    assert not Path("/proc", pid.read_text().strip()).exists()
+    assert not [name for name in scene.entries() if name.endswith(".partial")]
 
 
 def test_a_failing_build_tells_what_cargo_said(scene: Scene) -> None:

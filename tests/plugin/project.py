@@ -40,7 +40,11 @@ class Project:
 
     def environment(self) -> dict[str, str]:
         # On CI pytest repeats whole messages in its closing lines; what a person at a terminal sees is tested.
-        inherited = {name: value for name, value in os.environ.items() if name not in ("CI", "BUILD_NUMBER")}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("CI", "BUILD_NUMBER") and not name.startswith("PYTEST_")
+        }
         return inherited | {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(self.folder), "COLUMNS": "150"}
 
     def pytest(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from harness.cache import Cache, content_key
 from harness.debian import DebianPackages, unpack
 from harness.errors import HarnessError
-from harness.native.process import ToolFailed, run_tool
+from harness.native.process import ToolFailed, compiled_crate, run_tool
 from harness.native.toolchain.rust import Progress, RustToolchain
 
 KIND = "toolchains"
@@ -147,13 +147,18 @@ class DebianRust:
             "CARGO_TARGET_DIR": str(work / "target"),
             "CARGO_TERM_COLOR": "never",
         }
+
+        def narrate(line: str) -> None:
+            if crate := compiled_crate(line):
+                self._progress(f"standard library of {triple}: cargo compiles {crate}")
+
         try:
             run_tool(
                 [str(rust.cargo), "build", "--release", "-Zbuild-std=std,panic_abort", "--target", triple],
                 deadline=STD_DEADLINE_SECONDS,
                 environment=os.environ | rust.environment | settings,
                 folder=work,
-                on_line=lambda line: self._progress(f"standard library of {triple}: {line.strip()}"),
+                on_line=narrate,
             )
         except ToolFailed as error:
             raise StandardLibraryFailed(f"cannot build the standard library of {triple}: {error}") from error

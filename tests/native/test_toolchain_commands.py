@@ -1,0 +1,91 @@
+"""`harness toolchain` and what `harness doctor` says of toolchains, on a PATH with nothing but a test's own tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cache import Cache
+from harness.cli.app import app, load_commands
+from harness.doctor import Check, check_installation
+from harness.native.compilers import NDK_VARIABLE
+from harness.native.platforms import NoRunner
+from harness.native.toolchain import debian
+from harness.native.toolchain.choice import ROUTE_VARIABLE
+from tests.native.fake_debian import FakePackages, make_packages
+
+load_commands()
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, packages of a mirror, and the folder that alone is the PATH beside dpkg's."""
+    packages, tools = tmp_path / "packages", tmp_path / "bin"
+    packages.mkdir()
+    tools.mkdir()
+    make_packages(packages)
+    monkeypatch.setattr(FakePackages, "folder", packages)
+    monkeypatch.setattr(debian, "DebianPackages", FakePackages)
+    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv(ROUTE_VARIABLE, "debian")
+    monkeypatch.delenv(NDK_VARIABLE, raising=False)
+    return tools
+
+
+def said(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["toolchain", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def checked(name: str) -> Check:
+    return next(check for check in check_installation(Cache()) if check.name == name)
+
+
+def test_install_says_what_is_there_and_show_lists_it(tools: Path) -> None:
+    assert "installed when first needed" in said("show")
+    assert said("install").startswith("android-arm64: Debian 1.0-1 ")
+    rows = {line.split()[0]: line for line in said("show").splitlines()}
+    assert "1.0-1" in rows["android-arm64"]
+    assert "1.0-1" in rows["linux-arm64"], "it has the same Rust target"
+    assert "installed when first needed" in rows["android-x86_64"]
+
+
+def test_upgrade_brings_the_mirrors_newest_and_removes_the_old(tools: Path, tmp_path: Path) -> None:
+    said("install")
+    make_packages(FakePackages.folder, "1.0-2")
+    assert "1.0-1" in said("install")
+    assert "1.0-2" in said("install", "--upgrade")
+    assert len(list((tmp_path / "cache/toolchains").glob("rust-*/manifest.json"))) == 1
+
+
+def test_a_target_without_a_runner_is_wrong_usage(tools: Path) -> None:
+    with pytest.raises(NoRunner, match="vax"):
+        said("install", "android-arm64", "vax")
+    assert not list(Cache().root.glob("toolchains/*")), "nothing is installed before all names are known to be right"
+
+
+def test_doctor_tells_rust_that_is_there_that_comes_and_that_cannot(
+    tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = checked("Rust for android-arm64")
+    assert before.ok
+    assert "when it is needed" in before.found
+    said("install")
+    assert "Debian 1.0-1" in checked("Rust for android-arm64").found
+    Cache().clear()
+    monkeypatch.setenv("PATH", str(tools))
+    check = checked("Rust for android-arm64")
+    assert (check.ok, check.cure) == (False, "install Rust with rustup")
+    monkeypatch.setenv(ROUTE_VARIABLE, "nix")
+    assert not checked("Rust for android-arm64").ok
+
+
+def test_doctor_looks_into_the_ndk_only_if_one_is_configured(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checked("Android NDK").ok
+    monkeypatch.setenv(NDK_VARIABLE, str(tools))
+    check = checked("Android NDK")
+    assert not check.ok
+    assert NDK_VARIABLE in check.cure
