@@ -12,7 +12,7 @@ from harness.devices import DeviceFull, opened, parse_device
 from harness.devices.android import AndroidDevice, Server, attached_devices
 from harness.devices.base import AnyRecord, Knob
 from harness.devices.virtual.android import virtual_androids
-from harness.protocol import End, Sample
+from harness.protocol import End, Header, Sample
 from tests.devices.android.conftest import Scene
 from tests.devices.android.runners import LAUNCHER, write_runner
 from tests.devices.fake_runners import ARCHIVE, make_order
@@ -122,8 +122,10 @@ def test_the_time_at_each_clock_is_that_of_the_run(scene: Scene) -> None:
     states.unlink(missing_ok=True)
     states.write_text("1425000 100\n2850000 7\n")
 
-    def tick(_record: AnyRecord) -> None:
-        states.write_text("1425000 100\n2850000 307\n")
+    def tick(record: AnyRecord) -> None:
+        # Once, and early: the device must not find the file half-written at the end.
+        if isinstance(record, Header):
+            states.write_text("1425000 100\n2850000 307\n")
 
     result = scene.run(make_order(), "header; load; pause=0.2; passes; memory; probe; end", then=tick)
     assert result.complete, result.reason
