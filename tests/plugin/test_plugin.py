@@ -127,7 +127,7 @@ def test_what_cannot_be_made_fails_the_run_and_is_told_once(project: Project) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--device", "toaster"], "known kinds of device: host"),
+        (["--device", "toaster"], "known kinds of device: android, host"),
         (["--threads", "2"], "use --threads 1"),
         (["--threads", "0"], "at least 1"),
         (["--words", "absent.tsv"], "cannot read absent.tsv"),

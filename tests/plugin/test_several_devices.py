@@ -113,4 +113,4 @@ def test_a_device_that_no_one_knows(project: Project, spec: str) -> None:
     project.behave(more=INSTALL)
     done = project.suites(device=spec)
     assert done.returncode == 2
-    assert "known kinds of device: host, shelf" in done.stdout
+    assert "known kinds of device: android, host, shelf" in done.stdout

@@ -25,8 +25,8 @@ VERIFIED_TOUCH, VERIFIED_TIME = "200001010000.00", 946684800
 _CHUNK = 2**16
 """The largest piece that the sync protocol carries; adbutils asks for less."""
 _SLOWEST_BYTES_PER_SECOND = 1e6
-_TELL_SECONDS = 0.5
-_TELL_BYTES = 2**20
+TELL_SECONDS = 0.5
+_MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class _Source(io.BufferedIOBase):
         self._notify = notify
         self._closing = closing
         self._read = 0
-        self._next = time.monotonic() + _TELL_SECONDS
+        self._next = time.monotonic() + TELL_SECONDS
 
     def read(self, _size: int | None = -1, /) -> bytes:
         if self._closing():
@@ -173,8 +173,8 @@ class _Source(io.BufferedIOBase):
         data = self._file.read(_CHUNK)
         self._read += len(data)
         if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _TELL_SECONDS
-            self._notify(f"{self._title}: {self._read / _TELL_BYTES:.1f} of {self._size / _TELL_BYTES:.1f} MB")
+            self._next = time.monotonic() + TELL_SECONDS
+            self._notify(f"{self._title}: {self._read / _MEGABYTE:.1f} of {self._size / _MEGABYTE:.1f} MB")
         return data
 
     def close(self) -> None:

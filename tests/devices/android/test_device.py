@@ -9,10 +9,10 @@ import pytest
 
 from harness.cache import Cache
 from harness.devices import DeviceFull, opened, parse_device
-from harness.devices.android import AndroidDevice, Server, attached_devices
+from harness.devices.android import AndroidDevice, Server, attached_devices, store
 from harness.devices.base import AnyRecord, Knob
 from harness.devices.virtual.android import virtual_androids
-from harness.protocol import End, Sample
+from harness.protocol import End, Header, Sample
 from tests.devices.android.conftest import Scene
 from tests.devices.android.runners import LAUNCHER, write_runner
 from tests.devices.fake_runners import ARCHIVE, make_order
@@ -55,6 +55,19 @@ def test_an_unchanged_runner_is_pushed_once(scene: Scene) -> None:
     assert scene.run(order).complete  # another session
     second = stored.stat()
     assert (first.st_ino, first.st_mtime_ns <= second.st_mtime_ns) == (second.st_ino, True)
+
+
+def test_a_push_tells_how_far_it_is(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "TELL_SECONDS", 0.0)
+    order = make_order()
+    runner = write_runner(scene.folder, order, "everything; exit\n" + "#" * 10**6)
+    device = scene.open()
+    assert device.run(runner, order).complete
+    told = [line for line in scene.said if line.startswith("pushing the runner")]
+    assert told[0] == f"pushing the runner to {scene.virtual.serial}: 0.1 of 1.0 MB"
+    assert told[-1].endswith("1.0 of 1.0 MB")
+    assert device.run(runner, order).complete
+    assert len([line for line in scene.said if line.startswith("pushing the runner")]) == len(told)
 
 
 def test_few_runners_are_kept(scene: Scene) -> None:
@@ -122,8 +135,10 @@ def test_the_time_at_each_clock_is_that_of_the_run(scene: Scene) -> None:
     states.unlink(missing_ok=True)
     states.write_text("1425000 100\n2850000 7\n")
 
-    def tick(_record: AnyRecord) -> None:
-        states.write_text("1425000 100\n2850000 307\n")
+    def tick(record: AnyRecord) -> None:
+        # Once, and early: the device must not find the file half-written at the end.
+        if isinstance(record, Header):
+            states.write_text("1425000 100\n2850000 307\n")
 
     result = scene.run(make_order(), "header; load; pause=0.2; passes; memory; probe; end", then=tick)
     assert result.complete, result.reason
