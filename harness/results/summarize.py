@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from harness.devices.base import AnyRecord
 from harness.measure import Timing, distribution, paired_ratio, rates, split
-from harness.protocol import Load, Memory, Phase, Sample
+from harness.protocol import Header, Load, Memory, Phase, Sample
 from harness.results.schema import (
     AccuracySummary,
     ArtifactLatency,
@@ -224,7 +225,7 @@ def _artifact(manifest: Manifest, samples: Sequence[SampleLine]) -> tuple[Artifa
         ArtifactLatency(
             variant=next(iter(orders.values())),
             warm=latency_summary(by_item, sum(t.words for t in timings), sum(t.tokens for t in timings)),
-            cold_load=sum(record.load_ns for record in records if isinstance(record, Load)),
+            cold_load=sum(record.load_ns for record in _of_first_process(records) if isinstance(record, Load)),
             first=firsts[0] if firsts else None,
             encoder=parts.encoder,
             prefill=parts.prefill,
@@ -234,6 +235,12 @@ def _artifact(manifest: Manifest, samples: Sequence[SampleLine]) -> tuple[Artifa
         ),
         by_item,
     )
+
+
+def _of_first_process(records: Sequence[AnyRecord]) -> list[AnyRecord]:
+    """Without what a second process wrote, which went on after the device had been lost."""
+    headers = [at for at, record in enumerate(records) if isinstance(record, Header)]
+    return list(records[: headers[1]] if len(headers) > 1 else records)
 
 
 def _ratio(expected: Mapping[str, Sequence[int]], by_item: Mapping[str, Sequence[int]]) -> RatioSummary | None:

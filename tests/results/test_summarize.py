@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.protocol import Phase, Sample
+from harness.protocol import Header, Load, Phase, Sample
 from harness.results import RunVerdict
-from harness.results.summarize import parity_summary, shortcomings, summarize_run
+from harness.results.summarize import parity_summary, shortcomings, summarize, summarize_run
 from harness.validate import Allowance, Verdict
 from tests.results.samples import make_run
 
@@ -80,3 +80,12 @@ def test_what_is_not_even_stable_is_never_allowed(tmp_path: Path) -> None:
     assert shortcomings(Allowance(0.1, 1.0), parity_summary(lines), {}, {}) == [
         "3 of 3 words are unstable or have another text"
     ]
+
+
+def test_what_a_second_process_loaded_is_not_part_of_a_cold_start(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    lines = list(run.samples())
+    resumed = [*lines, *(line for line in lines if isinstance(line.record, Header | Load))]
+    summary = summarize(run.manifest(), run.reference(), resumed, run.parity())
+    assert summary.artifact is not None
+    assert summary.artifact.cold_load == 30_000_000
