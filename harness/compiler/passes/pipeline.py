@@ -10,12 +10,14 @@ from tvm import relax
 
 from harness.compiler.passes.fuse import FusePatterns
 from harness.compiler.passes.fused import OpTable
+from harness.compiler.passes.layout import ChannelsLast
 from harness.compiler.passes.lean import ReuseTensors, TrustKernels
 from harness.compiler.passes.link import LinkWeights, WeightFile
 from harness.compiler.passes.merge import MergeKernels
 from harness.compiler.passes.pack import KernelTable, PackWeights
 from harness.compiler.passes.place import PlaceResults
 from harness.compiler.profiles import Profile
+from harness.compiler.schedule.rest import ScheduleRest
 from harness.protocol import Precision
 
 
@@ -25,7 +27,8 @@ class Recipe:
 
     ``prefix``: of every symbol. ``ops``: the fused operators that the importer put into the module already.
     ``results``: see :class:`harness.models.spec.ModelFunction`. ``weights``: where linked weights go; None keeps
-    them constants.
+    them constants. ``schedule_rest``: whether functions without a template are scheduled; without it they keep
+    TVM's bare loops, to compare with.
     """
 
     profile: Profile
@@ -34,12 +37,14 @@ class Recipe:
     ops: OpTable
     results: Sequence[int | None] = ()
     weights: WeightFile | None = None
+    schedule_rest: bool = True
 
 
 def pipeline(target: tvm.target.Target, recipe: Recipe) -> tvm.transform.Pass:
     t = relax.transform
     table = KernelTable(recipe.prefix)
     ours = [
+        *([ChannelsLast()] if recipe.schedule_rest else []),
         FusePatterns(recipe.ops),
         PackWeights(recipe.profile, recipe.precision, recipe.ops, table),
         PlaceResults(recipe.results, table),
@@ -47,6 +52,7 @@ def pipeline(target: tvm.target.Target, recipe: Recipe) -> tvm.transform.Pass:
         t.DeadCodeElimination(),
     ]
     # Not earlier: RewriteDataflowReshape takes a kernel of one tensor for a reshape and stumbles over it.
+    rest = [ScheduleRest(recipe.profile, table.kernels)] if recipe.schedule_rest else []
     link = [] if recipe.weights is None else [LinkWeights(table, recipe.weights)]
 
     @tvm.transform.module_pass(opt_level=0, name="HarnessPipeline")
@@ -61,6 +67,7 @@ def pipeline(target: tvm.target.Target, recipe: Recipe) -> tvm.transform.Pass:
             t.FuseOps(),
             t.FuseTIR(),
             t.RewriteDataflowReshape(),
+            *rest,
             *link,
             t.ToNonDataflow(),
             t.RemovePurityChecking(),

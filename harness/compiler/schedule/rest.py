@@ -1,0 +1,90 @@
+"""ScheduleRest: TIR functions that no template was made for get vectors and register tiles.
+
+No search: each block is given the first of the schedules below that fits it. Where none does, or TVM cannot prove
+that one keeps the meaning, the block keeps TVM's own loops, which are right and slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import tvm
+from tvm import s_tir, tirx
+
+from harness.compiler.profiles import Profile
+from harness.compiler.schedule import arithmetic
+from harness.compiler.schedule.access import Block, Unproven, block_names, read_block
+from harness.compiler.schedule.elementwise import schedule_steps
+from harness.compiler.schedule.inline import inline_steps
+from harness.compiler.schedule.reduction import schedule_row_reduction
+from harness.compiler.schedule.tile import schedule_tile
+
+Rule = Callable[[s_tir.Schedule, Block, Profile], None]
+
+
+def _tile(schedule: s_tir.Schedule, block: Block, profile: Profile) -> None:
+    schedule_tile(schedule, block, profile)
+
+
+def _row_reduction(schedule: s_tir.Schedule, block: Block, profile: Profile) -> None:
+    schedule_row_reduction(schedule, block, profile.lanes)
+
+
+def _steps(schedule: s_tir.Schedule, block: Block, profile: Profile) -> None:
+    if block.reductions:
+        raise Unproven(f"{block.name} reduces")
+    schedule_steps(schedule, block, profile.lanes)
+
+
+RULES: tuple[Rule, ...] = (_tile, _row_reduction, _steps)
+
+
+@tvm.transform.module_pass(opt_level=0, name="ScheduleRest")
+class ScheduleRest:
+    """Schedules every S-TIR function but those named in ``done``. To be run behind FuseTIR."""
+
+    def __init__(self, profile: Profile, done: Collection[str] = ()) -> None:
+        self.profile, self.done = profile, done
+
+    def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        arithmetic.install()
+        for name, function in module.functions_items():
+            if isinstance(function, tirx.PrimFunc) and name.name_hint not in self.done and is_open(function):
+                module.update_func(name, scheduled(function, self.profile))
+        return module
+
+
+def is_open(function: tirx.PrimFunc) -> bool:
+    """Whether a function is of S-TIR's blocks and nobody has scheduled it."""
+    attrs = function.attrs or {}
+    return bool(attrs.get("s_tir", False)) and not attrs.get("tirx.is_scheduled", False)
+
+
+def scheduled(function: tirx.PrimFunc, profile: Profile, rules: tuple[Rule, ...] = RULES) -> tirx.PrimFunc:
+    """The function with the schedule of every block that one fits; without any, the function itself."""
+    try:
+        schedule = s_tir.Schedule(function, error_render_level="none")
+        inline_steps(schedule)
+        names = block_names(schedule)
+    except (s_tir.ScheduleError, Unproven):
+        return function
+    changed = False
+    for name in names:
+        after = _apply(schedule, name, profile, rules)
+        changed = changed or after is not None
+        schedule = after or schedule
+    if not changed:
+        return function
+    return schedule.mod["main"].with_attr("tirx.is_scheduled", True)
+
+
+def _apply(schedule: s_tir.Schedule, name: str, profile: Profile, rules: tuple[Rule, ...]) -> s_tir.Schedule | None:
+    """A copy of the schedule in which the first rule that fits the block has been applied; None if none does."""
+    for rule in rules:
+        attempt = schedule.copy()
+        try:
+            rule(attempt, read_block(attempt, name), profile)
+        except (s_tir.ScheduleError, Unproven):
+            continue
+        return attempt
+    return None
