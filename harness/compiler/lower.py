@@ -13,11 +13,9 @@ from harness.compiler.kernels.kernel import Kernel, prim_func
 from harness.compiler.operators import KEPT_WHOLE, converters
 from harness.compiler.passes.fused import OpTable
 from harness.compiler.passes.pipeline import Recipe, pipeline
+from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets import CompileTarget
 from harness.models.spec import ModelFunction
-
-PASS_CONFIG = {"tirx.disable_storage_rewrite": True}
-"""TVM 0.27 shares memory between buffers by when they are used, and overlooks uses through a view."""
 
 
 def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tvm
 from tvm import te, tirx, topi
 
-from harness.compiler.lower import PASS_CONFIG
+from harness.compiler.settings import PASS_CONFIG
 from tests.compiler.kernels import host, tensor
 
 Array = npt.NDArray[np.float32]

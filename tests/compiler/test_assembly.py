@@ -11,10 +11,10 @@ from tvm import topi
 
 from harness.compiler.assembly import Loop, inner_loops, kernel_assembly, main_loop
 from harness.compiler.kernels.product import Product, product_kernel
-from harness.compiler.lower import PASS_CONFIG
 from harness.compiler.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, NEON_I8MM, Profile
 from harness.compiler.schedule import arithmetic
 from harness.compiler.schedule.rest import scheduled
+from harness.compiler.settings import PASS_CONFIG
 from harness.protocol import Precision
 from tests.compiler import schedules
 
@@ -133,7 +133,7 @@ def test_functions_without_a_template_get_vectors(profile: Profile, name: str) -
     """Polynomials and products: vectors of multiply-adds, no call per element, and sums that stay in registers."""
     arithmetic.install()
     function, least = SCHEDULED[name]
-    assembly = schedule_assembly(scheduled(function, profile), profile)
+    assembly = schedule_assembly(scheduled(function, profile, tvm_target_of(profile)), profile)
     found = [sum(bool(VECTOR_FMA[profile].match(i)) for i in loop.instructions) for loop in inner_loops(assembly)]
     assert max(found) >= least
     assert re.findall(r"(?:call|bl)\w*\s+\S*(?:expf|tanhf|erff)", assembly) == []
@@ -150,8 +150,11 @@ def test_without_a_schedule_a_product_has_no_vectors() -> None:
 
 
 def schedule_assembly(function: tvm.tirx.PrimFunc, profile: Profile) -> str:
-    triple, cpu, attributes = TARGETS[profile]
-    target = tvm.target.Target({"kind": "llvm", "mtriple": triple, "mcpu": cpu, "mattr": attributes})
     with tvm.transform.PassContext(config=PASS_CONFIG):
-        compiled: Any = tvm.compile(schedules.named(function), target)
+        compiled: Any = tvm.compile(schedules.named(function), tvm_target_of(profile))
     return str(compiled.mod.inspect_source("asm"))
+
+
+def tvm_target_of(profile: Profile) -> tvm.target.Target:
+    triple, cpu, attributes = TARGETS[profile]
+    return tvm.target.Target({"kind": "llvm", "mtriple": triple, "mcpu": cpu, "mattr": attributes})

@@ -17,11 +17,11 @@ from harness.compiler.schedule import arithmetic, rest
 from harness.compiler.schedule.access import Block, Unproven
 from harness.compiler.schedule.rest import ScheduleRest, scheduled
 from tests.compiler import schedules
-from tests.compiler.kernels import normal
+from tests.compiler.kernels import host, normal
 
 PROFILES = [AVX2, AVX512, NEON]
 each_profile = pytest.mark.parametrize("profile", PROFILES, ids=lambda p: p.name)
-few = settings(max_examples=12, deadline=None, derandomize=True)
+few = settings(max_examples=8, deadline=None, derandomize=True)
 """Each example is two compilations."""
 extents = st.integers(1, 70)
 profiles = st.sampled_from(PROFILES)
@@ -29,7 +29,7 @@ profiles = st.sampled_from(PROFILES)
 
 def check(function: tirx.PrimFunc, profile: Profile, length: int | None = None, changes: bool | None = None) -> None:
     """Both functions on the same numbers; ``changes`` says whether there must be a schedule."""
-    after = scheduled(function, profile)
+    after = scheduled(function, profile, host())
     if changes is not None:
         assert bool((after.attrs or {}).get("tirx.is_scheduled", False)) is changes
     *given_shapes, result = schedules.shapes(function, length)
@@ -104,7 +104,7 @@ def test_pools(size: tuple[int, int], channels: int, window: int, kind: str, pro
 @pytest.mark.parametrize("length", [1, 7, 64])
 @pytest.mark.parametrize("where", [0, 1, 2])
 def test_extents_that_are_known_only_at_run_time(profile: Profile, length: int, where: int) -> None:
-    shape: list[Any] = [3, 5, 37]
+    shape: list[Any] = [tirx.IntImm("int64", extent) for extent in (3, 5, 37)]
     shape[where] = tirx.Var("n", "int64")
     check(schedules.elementwise(tuple(shape), topi.sigmoid), profile, length)
     check(schedules.softmax(tuple(shape)), profile, length)
@@ -137,22 +137,32 @@ def test_a_schedule_that_fails_half_way_leaves_the_function_right(error: str) ->
             raise Unproven("made to")
         schedule.fuse(*reversed(schedule.get_loops(block.name)[:2]))
 
-    after = scheduled(function, AVX2, rules=(fails,))
+    after = scheduled(function, AVX2, host(), rules=(fails,))
     assert reached
     assert after.same_as(function)
+
+
+def test_a_schedule_that_no_pass_behind_takes_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TVM's own LoopPartition fails for these 64-bit indices, which are narrowed for that reason."""
+    shape = [tirx.IntImm("int64", 3), tirx.Var("n", "int64"), tirx.IntImm("int64", 37)]
+    function = schedules.reduction(tuple(shape), (2,))
+    assert not scheduled(function, AVX2, host()).same_as(function)
+    monkeypatch.setattr(rest, "_narrow", lambda wide: wide)
+    assert scheduled(function, AVX2, host()).same_as(function)
 
 
 def test_only_functions_without_a_schedule_are_taken() -> None:
     one, two = schedules.elementwise((4, 64), topi.exp), schedules.softmax((4, 64))
     module = tvm.IRModule({"one": one, "two": two, "three": two.with_attr("tirx.is_scheduled", True)})
-    after = ScheduleRest(AVX2, done={"one"})(module)
-    changed = [name for name in ("one", "two", "three") if str(after[name]) != str(module[name])]
+    before = {name: str(module[name]) for name in ("one", "two", "three")}
+    after = tvm.transform.Sequential([ScheduleRest(AVX2, host(), done={"one"})])(module)
+    changed = [name for name, text in before.items() if str(after[name]) != text]
     assert changed == ["two"]
 
 
 def test_the_same_function_gets_the_same_schedule() -> None:
     function = schedules.convolution((14, 14), 16, 37, 3, 1, 1, 1)
-    assert str(scheduled(function, AVX2)) == str(scheduled(function, AVX2))
+    assert str(scheduled(function, AVX2, host())) == str(scheduled(function, AVX2, host()))
 
 
 SPECIAL = [np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-42, 88.7, -86.5, 89.0, -104.0]
@@ -168,7 +178,7 @@ def test_polynomials_are_right_to_float32_rounding(name: str, lanes: int) -> Non
     values = te.placeholder((len(x),), name="x")
     function = te.create_prim_func([values, te.compute((len(x),), lambda i: getattr(tirx, name)(values[i]))])
     if lanes > 1:
-        function = scheduled(function, AVX2)
+        function = scheduled(function, AVX2, host())
     ours = schedules.run(function, x, shape=x.shape)
     with np.errstate(all="ignore"):
         exact = EXACT[name](x.astype(np.float64)).astype(np.float32)

@@ -52,7 +52,7 @@ def pipeline(target: tvm.target.Target, recipe: Recipe) -> tvm.transform.Pass:
         t.DeadCodeElimination(),
     ]
     # Not earlier: RewriteDataflowReshape takes a kernel of one tensor for a reshape and stumbles over it.
-    rest = [ScheduleRest(recipe.profile, table.kernels)] if recipe.schedule_rest else []
+    rest = [ScheduleRest(recipe.profile, target, table.kernels)] if recipe.schedule_rest else []
     link = [] if recipe.weights is None else [LinkWeights(table, recipe.weights)]
 
     @tvm.transform.module_pass(opt_level=0, name="HarnessPipeline")

@@ -18,6 +18,7 @@ from harness.compiler.schedule.elementwise import schedule_steps
 from harness.compiler.schedule.inline import inline_steps
 from harness.compiler.schedule.reduction import schedule_row_reduction
 from harness.compiler.schedule.tile import schedule_tile
+from harness.compiler.settings import PASS_CONFIG
 
 Rule = Callable[[s_tir.Schedule, Block, Profile], None]
 
@@ -43,14 +44,14 @@ RULES: tuple[Rule, ...] = (_tile, _row_reduction, _steps)
 class ScheduleRest:
     """Schedules every S-TIR function but those named in ``done``. To be run behind FuseTIR."""
 
-    def __init__(self, profile: Profile, done: Collection[str] = ()) -> None:
-        self.profile, self.done = profile, done
+    def __init__(self, profile: Profile, target: tvm.target.Target, done: Collection[str] = ()) -> None:
+        self.profile, self.target, self.done = profile, target, done
 
     def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
         arithmetic.install()
         for name, function in module.functions_items():
             if isinstance(function, tirx.PrimFunc) and name.name_hint not in self.done and is_open(function):
-                module.update_func(name, scheduled(function, self.profile))
+                module.update_func(name, scheduled(function, self.profile, self.target))
         return module
 
 
@@ -60,7 +61,9 @@ def is_open(function: tirx.PrimFunc) -> bool:
     return bool(attrs.get("s_tir", False)) and not attrs.get("tirx.is_scheduled", False)
 
 
-def scheduled(function: tirx.PrimFunc, profile: Profile, rules: tuple[Rule, ...] = RULES) -> tirx.PrimFunc:
+def scheduled(
+    function: tirx.PrimFunc, profile: Profile, target: tvm.target.Target, rules: tuple[Rule, ...] = RULES
+) -> tirx.PrimFunc:
     """The function with the schedule of every block that one fits; without any, the function itself."""
     try:
         schedule = s_tir.Schedule(function, error_render_level="none")
@@ -75,7 +78,33 @@ def scheduled(function: tirx.PrimFunc, profile: Profile, rules: tuple[Rule, ...]
         schedule = after or schedule
     if not changed:
         return function
-    return schedule.mod["main"].with_attr("tirx.is_scheduled", True)
+    after = schedule.mod["main"].with_attr("tirx.is_scheduled", True)
+    forms = [_narrow(after), after] if _has_dynamic_indices(after) else [after]
+    return next((form for form in forms if _lowers(form, target)), function)
+
+
+def _has_dynamic_indices(function: tirx.PrimFunc) -> bool:
+    """Whether extents are known only when it runs, and nothing but them needs 64 bits."""
+    if any(not hasattr(param.ty, "shape") or str(param.ty.dtype) == "int64" for param in function.params):
+        return False
+    return any(not isinstance(extent, tirx.IntImm) for param in function.params for extent in param.ty.shape)
+
+
+def _narrow(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """The function with indices of 32 bits: TVM 0.27's LoopPartition mixes them up with those of 64."""
+    return tirx.transform.ForceNarrowIndexToInt32()(tvm.IRModule({"main": function}))["main"]
+
+
+def _lowers(function: tirx.PrimFunc, target: tvm.target.Target) -> bool:
+    """Whether TVM's passes take the function. What a schedule leads to may be too much for one behind it."""
+    whole, _, _ = s_tir.pipeline.default_s_tir_pipeline()
+    bound = function.with_attr({"global_symbol": "main", "target": target.with_host(target)})
+    try:
+        with tvm.transform.PassContext(config=PASS_CONFIG):
+            whole(tvm.IRModule({"main": bound}))
+    except Exception:  # of any kind: each pass raises what its author thought of
+        return False
+    return True
 
 
 def _apply(schedule: s_tir.Schedule, name: str, profile: Profile, rules: tuple[Rule, ...]) -> s_tir.Schedule | None:
