@@ -52,7 +52,7 @@ def compiled(example: Example, *, schedule_rest: bool) -> Call:
     module, x = example.make()
     host, ops = resolve_target("llvm"), OpTable()
     prefix = f"{'with' if schedule_rest else 'without'}_{EXAMPLES.index(example)}_"
-    imported = import_function(ModelFunction("main", module, (x,), None), ops)
+    imported = import_function(ModelFunction("main", module, (x,), (None,)), ops)
     recipe = Recipe(host.profile, "fp32", prefix, ops, schedule_rest=schedule_rest)
     function = relax.VirtualMachine(lower(imported, tvm_target(host), recipe), tvm.cpu())["main"]
     given = tvm.runtime.tensor(x.numpy())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tvm
 from tvm import relax
+from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from harness.compiler.passes.graph import Graph, op_name
 
@@ -24,8 +25,24 @@ class ChannelsLast:
         functions = [f for _, f in module.functions_items() if isinstance(f, relax.Function)]
         if not any(op_name(b.value) in TURNED for f in functions for b in Graph(f).bindings):
             return module
+        for name, function in module.functions_items():
+            if isinstance(function, relax.Function):
+                module.update_func(name, _ClipByBounds(module).visit_expr(function))
         try:
             converted = relax.transform.ConvertLayout(TURNED | KEPT)(module)
         except tvm.error.InternalError:  # an operator between them has no rule for other layouts
             return module
         return relax.transform.DeadCodeElimination()(converted)
+
+
+@mutator
+class _ClipByBounds(PyExprMutator):  # type: ignore[misc]
+    """ReLU6 as a maximum and a minimum: TVM 0.27 has no rule for clip in other layouts and would turn images back."""
+
+    def visit_call_(self, call: relax.Call) -> relax.Expr:
+        call = super().visit_call_(call)
+        if op_name(call) != "relax.clip":
+            return call
+        x, *bounds = call.args
+        least, most = (relax.const(float(bound.value), str(x.ty.dtype)) for bound in bounds)
+        return relax.op.minimum(self.builder_.emit(relax.op.maximum(x, least)), most)

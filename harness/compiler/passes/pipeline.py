@@ -18,6 +18,7 @@ from harness.compiler.passes.pack import KernelTable, PackWeights
 from harness.compiler.passes.place import PlaceResults
 from harness.compiler.profiles import Profile
 from harness.compiler.schedule.rest import ScheduleRest
+from harness.compiler.tuning import Tuning, tune_module
 from harness.protocol import Precision
 
 
@@ -40,7 +41,7 @@ class Recipe:
     schedule_rest: bool = True
 
 
-def pipeline(target: tvm.target.Target, recipe: Recipe) -> tvm.transform.Pass:
+def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> tvm.transform.Pass:
     t = relax.transform
     table = KernelTable(recipe.prefix)
     ours = [
@@ -52,7 +53,9 @@ def pipeline(target: tvm.target.Target, recipe: Recipe) -> tvm.transform.Pass:
         t.DeadCodeElimination(),
     ]
     # Not earlier: RewriteDataflowReshape takes a kernel of one tensor for a reshape and stumbles over it.
-    rest = [ScheduleRest(recipe.profile, target, table.kernels)] if recipe.schedule_rest else []
+    rest: list[tvm.transform.Pass] = [TuneRest(recipe.profile, target, table, tuning)] if tuning else []
+    if recipe.schedule_rest:
+        rest.append(ScheduleRest(recipe.profile, target, table.kernels))
     link = [] if recipe.weights is None else [LinkWeights(table, recipe.weights)]
 
     @tvm.transform.module_pass(opt_level=0, name="HarnessPipeline")
@@ -86,6 +89,18 @@ def pipeline(target: tvm.target.Target, recipe: Recipe) -> tvm.transform.Pass:
             return tvm.transform.Sequential(passes)(module)
 
     return run
+
+
+@tvm.transform.module_pass(opt_level=0, name="TuneRest")
+class TuneRest:
+    """Functions without a template get the fastest schedule that MetaSchedule has found; see ``compiler/tuning.py``."""
+
+    def __init__(self, profile: Profile, target: tvm.target.Target, table: KernelTable, tuning: Tuning) -> None:
+        self.profile, self.target, self.table, self.tuning = profile, target, table, tuning
+
+    def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        tune_module(module, self.target, self.profile, frozenset(self.table.kernels), self.tuning)
+        return module
 
 
 @tvm.transform.module_pass(opt_level=0, name="AttachSymbols")
