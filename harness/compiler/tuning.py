@@ -173,6 +173,9 @@ class _Search:
             builder=measuring.builder(),
             runner=measuring.runner(),
             database=self.database,
+            # The default ones would delete files of candidates, which are kept in memory here.
+            measure_callbacks=[self.library.measure_callback.AddToDatabase()],
+            # A learned model would need xgboost; random choices among mutations of the best do without.
             cost_model="random",
         )
 
