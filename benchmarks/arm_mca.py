@@ -60,7 +60,7 @@ _UNIT_NUMBER = re.compile(r"\.[\x00-\x1f]$")
 class McaMissing(HarnessError):
     """``llvm-mca`` is not installed."""
 
-    cure = "install LLVM's tools: apt-get install llvm"
+    cure = "install LLVM's tools: apt-get install llvm-19 (or llvm)"
 
 
 class McaFailed(HarnessError):

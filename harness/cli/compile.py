@@ -28,6 +28,10 @@ from harness.report.progress import Narrator
 
 TARGET_HELP = f"one of {', '.join(TARGET_NAMES)}; llvm is this machine's CPU"
 MCPU_HELP = f"the CPU to compile for, {', '.join(CPUS)}; by default what the target's oldest machines run"
+TUNE_HELP = (
+    "let MetaSchedule measure so many schedules of each function that has no template, on this machine; 0 is off. "
+    "G2P models have templates for all that matters and gain nothing"
+)
 CHECKPOINT_HELP = "embedded, random:tiny-8, a folder, or OWNER/NAME on the hub"
 
 CheckpointOption = Annotated[str, typer.Option("--checkpoint", help=CHECKPOINT_HELP)]
@@ -60,6 +64,7 @@ def compile(
     max_input_bytes: Annotated[int, typer.Option(help="bytes of '<lang>: word'")] = 64,
     max_output_len: Annotated[int, typer.Option(help="generated tokens")] = 128,
     prompt_space: Annotated[bool, typer.Option(help="the space after '<lang>:'")] = True,
+    tune: Annotated[int, typer.Option(metavar="TRIALS", help=TUNE_HELP)] = 0,
     output_dir: Annotated[Path, typer.Option(help="where the archive and its metadata are written")] = Path("build"),
 ) -> None:
     """Compile a checkpoint into a static library and its system_lib_metadata.json."""
@@ -79,6 +84,7 @@ def compile(
             max_input_bytes=max_input_bytes,
             max_output_len=max_output_len,
             prompt_space=prompt_space,
+            tune=tune,
         )
         archive = compile_models(request, cache=cache, progress=stage.say)
     for name in (archive.metadata.archive, FILE_NAME):

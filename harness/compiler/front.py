@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import re
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import harness
 from harness.cache import Cache, content_key, hash_file, hash_sources
 from harness.compiler.metadata import FILE_NAME, ArchiveMetadata, read_metadata
+from harness.compiler.profiles import AVX2
 from harness.compiler.targets import CompileTarget, resolve_target
 from harness.errors import UsageError
 from harness.models.checkpoints import Checkpoint
@@ -20,6 +23,7 @@ from harness.worker import Progress, run_worker
 WORKER = "harness.compiler.worker"
 MAX_THREADS = 1
 """The kernels run on one thread; the runner refuses more."""
+MAX_TRIALS = 100_000
 
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -43,6 +47,8 @@ class CompileRequest:
     max_input_bytes: int = 64
     max_output_len: int = 128
     prompt_space: bool = True
+    tune: int = 0
+    """Candidates that MetaSchedule measures for each function without a template."""
 
 
 @dataclass(frozen=True)
@@ -68,34 +74,34 @@ def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress)
     """
     target = resolve_target(request.target, request.mcpu)
     _check(request)
+    _check_tuning(request, target)
     names = ("encoder", "decoder_prefill", "decoder_step") if request.kv_cache else ("encoder", "decoder")
     prefixes = {name: f"{request.prefix}{name}_" for name in names}
     archive_name = f"lib{request.prefix.rstrip('_')}_system_lib.a"
+    order = {
+        "target": request.target,
+        "mcpu": request.mcpu,
+        "checkpoint": str(request.checkpoint.folder),
+        "kv_cache": request.kv_cache,
+        "precision": request.precision,
+        "prefix": request.prefix,
+        "prefixes": prefixes,
+        "archive": archive_name,
+        "shapes": {
+            "batch_size": request.batch_size,
+            "max_input_bytes": request.max_input_bytes,
+            "max_output_len": request.max_output_len,
+        },
+    }
+    tuned: dict[str, Any] = {"records": [], "tuned_trials": 0}
+    if request.tune:
+        order["tuning"] = {"folder": str(tuning_folder(cache, target)), "trials": request.tune}
+        tuned = _tune(order, content_key({"request": _key(request, target, [])}), progress)
 
     def build(folder: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="harness-compile-") as workspace:
-            facts = run_worker(
-                WORKER,
-                {
-                    "kind": "g2p",
-                    "target": request.target,
-                    "mcpu": request.mcpu,
-                    "checkpoint": str(request.checkpoint.folder),
-                    "kv_cache": request.kv_cache,
-                    "precision": request.precision,
-                    "prefix": request.prefix,
-                    "prefixes": prefixes,
-                    "archive": archive_name,
-                    "folder": str(folder),
-                    "workspace": workspace,
-                    "shapes": {
-                        "batch_size": request.batch_size,
-                        "max_input_bytes": request.max_input_bytes,
-                        "max_output_len": request.max_output_len,
-                    },
-                },
-                progress,
-            )
+            work = {"kind": "g2p", "folder": str(folder), "workspace": workspace}
+            facts = run_worker(WORKER, order | work, progress)
         metadata = ArchiveMetadata(
             archive=archive_name,
             prefix_base=request.prefix,
@@ -116,11 +122,12 @@ def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress)
             max_threads=MAX_THREADS,
             tvm_version=importlib.metadata.version("apache-tvm"),
             system_lib_target=target.tvm,
+            tuned_trials=tuned["tuned_trials"],
             **facts,
         )
         (folder / FILE_NAME).write_text(metadata.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
-    folder = cache.fetch("archives", _key(request, target), build)
+    folder = cache.fetch("archives", _key(request, target, tuned["records"]), build)
     return Archive(folder, read_metadata(folder))
 
 
@@ -139,6 +146,40 @@ def compile_smoke(prefix: str, target_name: str, *, cache: Cache, progress: Prog
 
 
 SMOKE_ARCHIVE = "libg2p_smoke_system_lib.a"
+
+
+def tuning_folder(cache: Cache, target: CompileTarget) -> Path:
+    """Where the records of measurements for a target are kept; they hold for one version of TVM on one machine."""
+    versions = {"tvm": importlib.metadata.version("apache-tvm"), "target": target.tvm}
+    return cache.root / "tuning" / content_key(versions)
+
+
+def _tune(order: dict[str, Any], request_key: str, progress: Progress) -> dict[str, Any]:
+    """Which records the request's functions have, measured by a worker unless this request was tuned before."""
+    known = Path(order["tuning"]["folder"]) / "requests" / f"{request_key}.json"
+    try:
+        found: dict[str, Any] = json.loads(known.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        with tempfile.TemporaryDirectory(prefix="harness-tune-") as workspace:
+            found = run_worker(WORKER, order | {"kind": "tune", "folder": workspace, "workspace": workspace}, progress)
+        known.parent.mkdir(parents=True, exist_ok=True)
+        partial = known.with_suffix(".partial")
+        partial.write_text(json.dumps(found) + "\n", encoding="utf-8")
+        partial.replace(known)
+    return found
+
+
+def _check_tuning(request: CompileRequest, target: CompileTarget) -> None:
+    if not 0 <= request.tune <= MAX_TRIALS:
+        raise BadRequest(f"--tune is {request.tune}", cure=f"give a number from 0 to {MAX_TRIALS}")
+    host = resolve_target("llvm")
+    # Every x86 host that there is a target for has AVX2.
+    runs_here = target.triple == host.triple and (target.tvm == host.tvm or target.profile is AVX2)
+    if request.tune and not runs_here:
+        raise BadRequest(
+            f"--tune measures on this machine, which cannot run code for {request.target}",
+            cure="tune on a machine of that kind with --target llvm, or leave --tune out",
+        )
 
 
 def _check(request: CompileRequest) -> None:
@@ -161,10 +202,12 @@ def _check_prefix(prefix: str) -> None:
         )
 
 
-def _key(request: CompileRequest, target: CompileTarget) -> str:
+def _key(request: CompileRequest, target: CompileTarget, records: list[Any]) -> str:
     options = {k: v for k, v in asdict(request).items() if k != "checkpoint"}
     checkpoint = {"label": request.checkpoint.label, "sha256": request.checkpoint.sha256}
-    return content_key({"checkpoint": checkpoint, "tvm_target": target.tvm, **options, **_compiler_identity()})
+    return content_key(
+        {"checkpoint": checkpoint, "tvm_target": target.tvm, "records": records, **options, **_compiler_identity()}
+    )
 
 
 def _compiler_identity() -> dict[str, str]:

@@ -13,11 +13,10 @@ from harness.compiler.kernels.kernel import Kernel, prim_func
 from harness.compiler.operators import KEPT_WHOLE, converters
 from harness.compiler.passes.fused import OpTable
 from harness.compiler.passes.pipeline import Recipe, pipeline
+from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets import CompileTarget
+from harness.compiler.tuning import Tuning
 from harness.models.spec import ModelFunction
-
-PASS_CONFIG = {"tirx.disable_storage_rewrite": True}
-"""TVM 0.27 shares memory between buffers by when they are used, and overlooks uses through a view."""
 
 
 def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
@@ -38,11 +37,20 @@ def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
     return relax.transform.DecomposeOpsForInference()(module)
 
 
-def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe) -> Any:
-    """A ``tvm.runtime.Executable`` whose symbols and registration carry the recipe's prefix."""
+def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> Any:
+    """A ``tvm.runtime.Executable`` whose symbols and registration carry the recipe's prefix.
+
+    ``tuning`` searches schedules for what has no template, for a target that this machine runs. Raises TuningBusy.
+    """
     named = module.with_attr("system_lib_prefix", recipe.prefix)
     with tvm.transform.PassContext(config=PASS_CONFIG):
-        return tvm.compile(named, target, relax_pipeline=pipeline(target, recipe))
+        return tvm.compile(named, target, relax_pipeline=pipeline(target, recipe, tuning))
+
+
+def search(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None) -> None:
+    """Measure what ``tuning`` still misses for the module, without compiling it. Raises TuningBusy."""
+    with tvm.transform.PassContext(config=PASS_CONFIG):
+        pipeline(target, recipe, tuning)(module.with_attr("system_lib_prefix", recipe.prefix))
 
 
 def compile_kernel(kernel: Kernel, target: tvm.target.Target) -> Any:

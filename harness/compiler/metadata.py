@@ -49,6 +49,8 @@ class ArchiveMetadata(BaseModel):
     """What the weights are stored and multiplied in."""
     weights_bytes: int = 0
     """Size of the linked weights, which all functions share."""
+    tuned_trials: int = 0
+    """Measured candidates that the schedules of functions without a template were chosen from."""
     prompt_space: bool
     languages: list[str] | None
     """The codes the model knows; None when any may be given."""

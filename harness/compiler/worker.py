@@ -13,20 +13,26 @@ from harness.worker import Progress, serve
 
 def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     kind = request.pop("kind")
-    return compile_smoke(request, progress) if kind == "smoke" else compile_g2p(request, progress)
+    if kind == "smoke":
+        return compile_smoke(request, progress)
+    return compile_g2p(request, progress, only_tune=kind == "tune")
 
 
-def compile_g2p(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Compile one checkpoint's functions into ``folder``; the result is the model's share of the metadata."""
+def compile_g2p(request: dict[str, Any], progress: Progress, *, only_tune: bool = False) -> dict[str, Any]:
+    """Compile one checkpoint's functions into ``folder``; the result is the model's share of the metadata.
+
+    With ``only_tune`` nothing is written but records of measurements, and the result says which there are.
+    """
     progress("loading PyTorch and TVM")
     import torch
 
     from harness.compiler.archive import export_objects, weights_object, write_archive
-    from harness.compiler.lower import import_function, lower, tvm_target
+    from harness.compiler.lower import import_function, lower, search, tvm_target
     from harness.compiler.passes.fused import OpTable
     from harness.compiler.passes.link import WeightFile
     from harness.compiler.passes.pipeline import Recipe
     from harness.compiler.targets import resolve_target
+    from harness.compiler.tuning import Tuning
     from harness.models.g2p.loading import load_checkpoint
     from harness.models.g2p.spec import G2PShapes, g2p_spec
 
@@ -37,6 +43,8 @@ def compile_g2p(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     precision = request["precision"]
     cache_dtype = torch.float32 if precision == "fp32" else torch.float16
     spec = g2p_spec(t5, G2PShapes(**request["shapes"]), kv_cache=request["kv_cache"], cache_dtype=cache_dtype)
+    wanted = request.get("tuning")
+    tuning = None if wanted is None else Tuning(Path(wanted["folder"]), wanted["trials"], progress)
     objects: list[Path] = []
     data, symbol = Path(request["workspace"]) / "weights.bin", f"{request['prefix']}weights"
     with data.open("wb") as stream:
@@ -47,8 +55,13 @@ def compile_g2p(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
             module = import_function(function, ops)
             prefix = request["prefixes"][function.name]
             recipe = Recipe(target.profile, precision, prefix, ops, function.results, weights)
-            executable = lower(module, tvm_target(target), recipe)
+            if only_tune:
+                search(module, tvm_target(target), recipe, tuning)
+                continue
+            executable = lower(module, tvm_target(target), recipe, tuning)
             objects += export_objects(executable, Path(request["workspace"]) / function.name, function.name)
+    if only_tune and tuning is not None:
+        return {"records": sorted(tuning.used.items()), "tuned_trials": tuning.tuned_trials}
     objects.append(weights_object(data, symbol, target))
     progress("writing the archive")
     write_archive(folder / request["archive"], objects, target.object_format)

@@ -71,6 +71,67 @@ class Chain(nn.Module):
         return torch.log_softmax(y - y.mean(1, keepdim=True), -1).cumsum(1)
 
 
+def small_cnn() -> nn.Module:
+    """What image classifiers are made of."""
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 24, 5, padding=2, stride=2),
+        nn.BatchNorm2d(24),
+        nn.ReLU6(),
+        nn.AvgPool2d(3, stride=2, padding=1),
+        nn.Conv2d(24, 40, 1),
+        nn.Hardswish(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(40, 10),
+    )
+
+
+class Separable(nn.Module):
+    """Convolutions by channel with a squeeze and a residual, and one that makes an image larger."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.wide, self.narrow = nn.Conv2d(channels, 3 * channels, 1), nn.Conv2d(3 * channels, channels, 1)
+        self.apart = nn.Conv2d(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels)
+        self.norm = nn.GroupNorm(3, 3 * channels)
+        self.larger = nn.ConvTranspose2d(channels, 5, 2, stride=2)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.apart(F.gelu(self.wide(image)))
+        x = self.norm(x) * x.mean((2, 3), keepdim=True).sigmoid()
+        result: Tensor = torch.tanh(self.larger(image + self.narrow(x)))
+        return result
+
+
+def encoder(width: int, heads: int) -> nn.Module:
+    layer = nn.TransformerEncoderLayer(width, heads, 2 * width + 3, activation="gelu", batch_first=True)
+    return nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+
+def odd_mlp() -> nn.Module:
+    """Sizes that are no multiple of anything."""
+    return nn.Sequential(
+        nn.Linear(29, 131), nn.GELU(), nn.Linear(131, 67), nn.LayerNorm(67), nn.ELU(), nn.Linear(67, 3)
+    )
+
+
+class Waves(nn.Module):
+    """Convolutions over time, as in front of an audio encoder, behind a product of two activations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv1d(9, 33, 3, padding=1), nn.Conv1d(33, 20, 3, stride=2, padding=1)
+
+    def forward(self, sound: Tensor) -> Tensor:
+        x = F.gelu(self.second(F.softplus(self.first(sound))))
+        result: Tensor = torch.matmul(x.softmax(-1), x.transpose(1, 2)).erf()
+        return result
+
+
 LENGTH = {1: Dim("n", min=1, max=64)}
 MODELS: dict[str, tuple[nn.Module, tuple[Tensor, ...], Any, list[tuple[Tensor, ...]]]] = {
     "attention": (
@@ -80,6 +141,17 @@ MODELS: dict[str, tuple[nn.Module, tuple[Tensor, ...], Any, list[tuple[Tensor, .
         [(torch.randn(2, length, 36),) for length in (1, 2, 17, 64)],
     ),
     "convolutions": (Convolutions(), (torch.zeros(1, 3, 36, 20),), None, [(torch.randn(1, 3, 36, 20),)]),
+    "small cnn": (small_cnn(), (torch.zeros(2, 3, 31, 33),), None, [(torch.randn(2, 3, 31, 33),)]),
+    "separable": (Separable(9), (torch.zeros(1, 9, 13, 11),), None, [(torch.randn(1, 9, 13, 11),)]),
+    "encoder": (encoder(36, 3), (torch.zeros(2, 7, 36),), None, [(torch.randn(2, 7, 36),)]),
+    "encoder of any length": (
+        encoder(36, 3),
+        (torch.zeros(2, 5, 36),),
+        (LENGTH,),
+        [(torch.randn(2, length, 36),) for length in (1, 17, 64)],
+    ),
+    "odd mlp": (odd_mlp(), (torch.zeros(7, 29),), None, [(torch.randn(7, 29),)]),
+    "waves": (Waves(), (torch.zeros(2, 9, 51),), None, [(torch.randn(2, 9, 51),)]),
     "chain": (
         Chain(),
         (torch.zeros(3, 5, dtype=torch.int64),),
@@ -97,7 +169,8 @@ def test_a_compiled_model_says_what_torch_says(name: str, precision: Any) -> Non
     module, example, dynamic, inputs = MODELS[name]
     host, ops = resolve_target("llvm"), OpTable()
     imported = import_function(ModelFunction(name, module.eval(), example, dynamic), ops)
-    executable = lower(imported, tvm_target(host), Recipe(host.profile, precision, f"{name}_", ops))
+    prefix = f"{name.replace(' ', '_')}_{precision}_"
+    executable = lower(imported, tvm_target(host), Recipe(host.profile, precision, prefix, ops))
     function = relax.VirtualMachine(executable, tvm.cpu())["main"]
     for arguments in inputs:
         expected: npt.NDArray[np.float32] = module(*arguments).numpy()

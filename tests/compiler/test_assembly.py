@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 import tvm
+from tvm import topi
 
 from harness.compiler.assembly import Loop, inner_loops, kernel_assembly, main_loop
 from harness.compiler.kernels.product import Product, product_kernel
 from harness.compiler.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, NEON_I8MM, Profile
+from harness.compiler.schedule import arithmetic
+from harness.compiler.schedule.rest import scheduled
+from harness.compiler.settings import PASS_CONFIG
 from harness.protocol import Precision
+from tests.compiler import schedules
 
 X86, ARM = "x86_64-linux-gnu", "aarch64-linux-gnu"
 TARGETS = {
@@ -107,3 +115,46 @@ def test_loops_and_their_stores_are_read_rightly() -> None:
     assert loop.count("vfmadd231ps") == 1
     assert loop.vector_stores == ["vmovups %ymm1, 32(%rsp)"]
     assert Loop(("stp q0, q1, [x0]", "ldp q2, q3, [x1]")).vector_stores == ["stp q0, q1, [x0]"]
+
+
+SCHEDULED = {
+    "steps": (schedules.elementwise((19, 64), topi.tanh), 5),
+    "rows": (schedules.softmax((4, 256)), 5),
+    "product": (schedules.product((), 24, 40, 64), 12),
+    "convolution": (schedules.convolution((14, 14), 16, 32, 3, 1, 1, 1), 12),
+}
+"""A function without a template, and the multiply-adds of vectors that its main loop has at least."""
+VECTOR_FMA = {AVX2: re.compile(r"^vfm\w+ps\b.*%ymm"), NEON: re.compile(r"^fmla\tv\d+\.4s")}
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULED))
+@pytest.mark.parametrize("profile", [AVX2, NEON], ids=lambda p: p.name)
+def test_functions_without_a_template_get_vectors(profile: Profile, name: str) -> None:
+    """Polynomials and products: vectors of multiply-adds, no call per element, and sums that stay in registers."""
+    arithmetic.install()
+    function, least = SCHEDULED[name]
+    assembly = schedule_assembly(scheduled(function, profile, tvm_target_of(profile)), profile)
+    found = [sum(bool(VECTOR_FMA[profile].match(i)) for i in loop.instructions) for loop in inner_loops(assembly)]
+    assert max(found) >= least
+    assert re.findall(r"(?:call|bl)\w*\s+\S*(?:expf|tanhf|erff)", assembly) == []
+    if name in ("product", "convolution"):
+        main = max(inner_loops(assembly), key=lambda loop: loop.count(*X86_FMA, *ARM_FMA))
+        assert main.vector_stores == []
+
+
+def test_without_a_schedule_a_product_has_no_vectors() -> None:
+    """What the test above would see without ScheduleRest."""
+    assembly = schedule_assembly(SCHEDULED["product"][0], AVX2)
+    found = [sum(bool(VECTOR_FMA[AVX2].match(i)) for i in loop.instructions) for loop in inner_loops(assembly)]
+    assert max(found) == 0
+
+
+def schedule_assembly(function: tvm.tirx.PrimFunc, profile: Profile) -> str:
+    with tvm.transform.PassContext(config=PASS_CONFIG):
+        compiled: Any = tvm.compile(schedules.named(function), tvm_target_of(profile))
+    return str(compiled.mod.inspect_source("asm"))
+
+
+def tvm_target_of(profile: Profile) -> tvm.target.Target:
+    triple, cpu, attributes = TARGETS[profile]
+    return tvm.target.Target({"kind": "llvm", "mtriple": triple, "mcpu": cpu, "mattr": attributes})

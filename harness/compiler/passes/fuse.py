@@ -76,12 +76,15 @@ def argmax(graph: Graph, value: Any, _table: OpTable) -> Fused | None:
 
 
 def batch_product(graph: Graph, value: Any, _table: OpTable) -> Fused | None:
-    """A product of two activations with the same leading extents."""
+    """A product of two activations with the same leading extents, of which some are known only when it runs.
+
+    Where all are known, ScheduleRest makes better loops than a template of any size can have.
+    """
     call = graph.call(value, "relax.matmul")
     if call is None or not is_float32(value):
         return None
     a, b = (extents(argument) for argument in call.args)
-    if a is None or b is None or len(a) != len(b) or len(a) < 3:
+    if a is None or b is None or len(a) != len(b) or len(a) < 3 or all(isinstance(e, int) for e in (*a, *b)):
         return None
     same = all(structural_equal(x, y) for x, y in zip(a[:-2], b[:-2], strict=True))
     constant = any(graph.constant(argument) is not None for argument in call.args)
@@ -165,7 +168,15 @@ def _emit(fused: Fused, builder: relax.BlockBuilder, table: OpTable, new: dict[A
         elif isinstance(argument, np.ndarray):
             args.append(relax.const(np.ascontiguousarray(argument)))
         else:
-            value = renamed(argument, new)
-            args.append(value if is_variable(value) else builder.emit(value))
+            args.append(_emit_operators(argument, builder, new))
     result = table.call(fused.op, args, fused.ty)
     return result if fused.wrap is None else fused.wrap(builder.emit(result))
+
+
+def _emit_operators(expression: Any, builder: relax.BlockBuilder, new: dict[Any, Any]) -> Any:
+    """The value of an expression of our own making, each operator of it bound to a variable."""
+    if isinstance(expression, relax.Call) and any(isinstance(argument, relax.Call) for argument in expression.args):
+        args = [_emit_operators(a, builder, new) if isinstance(a, relax.Call) else a for a in expression.args]
+        expression = relax.Call(expression.op, args, expression.attrs, expression.ty_args)
+    value = renamed(expression, new)
+    return value if is_variable(value) else builder.emit(value)

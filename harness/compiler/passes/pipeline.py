@@ -10,12 +10,15 @@ from tvm import relax
 
 from harness.compiler.passes.fuse import FusePatterns
 from harness.compiler.passes.fused import OpTable
+from harness.compiler.passes.layout import ChannelsLast
 from harness.compiler.passes.lean import ReuseTensors, TrustKernels
 from harness.compiler.passes.link import LinkWeights, WeightFile
 from harness.compiler.passes.merge import MergeKernels
 from harness.compiler.passes.pack import KernelTable, PackWeights
 from harness.compiler.passes.place import PlaceResults
 from harness.compiler.profiles import Profile
+from harness.compiler.schedule.rest import ScheduleRest
+from harness.compiler.tuning import Tuning, tune_module
 from harness.protocol import Precision
 
 
@@ -25,7 +28,8 @@ class Recipe:
 
     ``prefix``: of every symbol. ``ops``: the fused operators that the importer put into the module already.
     ``results``: see :class:`harness.models.spec.ModelFunction`. ``weights``: where linked weights go; None keeps
-    them constants.
+    them constants. ``schedule_rest``: whether functions without a template are scheduled; without it they keep
+    TVM's bare loops, to compare with.
     """
 
     profile: Profile
@@ -34,12 +38,14 @@ class Recipe:
     ops: OpTable
     results: Sequence[int | None] = ()
     weights: WeightFile | None = None
+    schedule_rest: bool = True
 
 
-def pipeline(target: tvm.target.Target, recipe: Recipe) -> tvm.transform.Pass:
+def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> tvm.transform.Pass:
     t = relax.transform
     table = KernelTable(recipe.prefix)
     ours = [
+        *([ChannelsLast()] if recipe.schedule_rest else []),
         FusePatterns(recipe.ops),
         PackWeights(recipe.profile, recipe.precision, recipe.ops, table),
         PlaceResults(recipe.results, table),
@@ -47,6 +53,9 @@ def pipeline(target: tvm.target.Target, recipe: Recipe) -> tvm.transform.Pass:
         t.DeadCodeElimination(),
     ]
     # Not earlier: RewriteDataflowReshape takes a kernel of one tensor for a reshape and stumbles over it.
+    rest: list[tvm.transform.Pass] = [TuneRest(recipe.profile, target, table, tuning)] if tuning else []
+    if recipe.schedule_rest:
+        rest.append(ScheduleRest(recipe.profile, target, table.kernels))
     link = [] if recipe.weights is None else [LinkWeights(table, recipe.weights)]
 
     @tvm.transform.module_pass(opt_level=0, name="HarnessPipeline")
@@ -61,6 +70,7 @@ def pipeline(target: tvm.target.Target, recipe: Recipe) -> tvm.transform.Pass:
             t.FuseOps(),
             t.FuseTIR(),
             t.RewriteDataflowReshape(),
+            *rest,
             *link,
             t.ToNonDataflow(),
             t.RemovePurityChecking(),
@@ -79,6 +89,18 @@ def pipeline(target: tvm.target.Target, recipe: Recipe) -> tvm.transform.Pass:
             return tvm.transform.Sequential(passes)(module)
 
     return run
+
+
+@tvm.transform.module_pass(opt_level=0, name="TuneRest")
+class TuneRest:
+    """Functions without a template get the fastest schedule that MetaSchedule has found; see ``compiler/tuning.py``."""
+
+    def __init__(self, profile: Profile, target: tvm.target.Target, table: KernelTable, tuning: Tuning) -> None:
+        self.profile, self.target, self.table, self.tuning = profile, target, table, tuning
+
+    def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        tune_module(module, self.target, self.profile, frozenset(self.table.kernels), self.tuning)
+        return module
 
 
 @tvm.transform.module_pass(opt_level=0, name="AttachSymbols")

@@ -1,0 +1,49 @@
+"""Reductions over neighbours: a partial result for each lane of a vector, then the lanes' own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tvm import s_tir
+
+from harness.compiler.schedule.access import Block, Unproven, known
+from harness.compiler.schedule.elementwise import PARTITION
+
+LEAST = 16
+"""Shorter rows are summed as fast one by one."""
+
+
+def schedule_row_reduction(schedule: s_tir.Schedule, block: Block, lanes: int) -> None:
+    """Vectorise a reduction whose last axis runs through neighbours. Raises Unproven for others."""
+    spatial = len(block.spatial)
+    last = block.axes[-1]
+    lies = [access.lie(last) for access in block.reads]
+    if not last.is_reduction or "strided" in lies or "contiguous" not in lies:
+        raise Unproven(f"{block.name}: it reduces what lies apart")
+    if any(axis.is_reduction for axis in block.axes[:spatial]):
+        raise Unproven(f"{block.name}: reductions stand between other axes")
+    loop = schedule.get_loops(block.name)[-1]
+    extent = known(schedule.get(loop).extent)
+    width = reduction_width(extent, lanes)
+    _, lane = schedule.split(loop, [None, width])
+    partial = schedule.rfactor(lane, spatial)
+    *rounds, lane = schedule.get_loops(partial)
+    rounds = rounds[spatial:]
+    if spatial:
+        # Not the partial results to the final ones: TVM 0.27's compute_at would forget where the last vector ends.
+        schedule.reverse_compute_at(block.name, schedule.get_loops(partial)[spatial - 1], preserve_unit_loops=True)
+    schedule.unroll(schedule.get_loops(block.name)[spatial])
+    if not isinstance(extent, int) or extent % width:
+        schedule.annotate(rounds[-1], PARTITION, 1)
+    schedule.vectorize(lane)
+    schedule.decompose_reduction(partial, rounds[0])
+
+
+def reduction_width(extent: Any, lanes: int) -> int:
+    """Lanes whose own results, one after the other, take no more steps than the vectors do. Raises Unproven."""
+    if not isinstance(extent, int):
+        return min(lanes, 8)
+    if extent < LEAST:
+        raise Unproven("too short to make vectors of")
+    return int(min(lanes, 2 ** (math.isqrt(extent).bit_length() - 1)))

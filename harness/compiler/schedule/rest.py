@@ -1,0 +1,119 @@
+"""ScheduleRest: TIR functions that no template was made for get vectors and register tiles.
+
+No search: each block is given the first of the schedules below that fits it. Where none does, or TVM cannot prove
+that one keeps the meaning, the block keeps TVM's own loops, which are right and slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import tvm
+from tvm import s_tir, tirx
+
+from harness.compiler.profiles import Profile
+from harness.compiler.schedule import arithmetic
+from harness.compiler.schedule.access import Block, Unproven, block_names, read_block
+from harness.compiler.schedule.elementwise import schedule_steps
+from harness.compiler.schedule.inline import inline_steps
+from harness.compiler.schedule.reduction import schedule_row_reduction
+from harness.compiler.schedule.tile import schedule_tile
+from harness.compiler.settings import PASS_CONFIG
+
+Rule = Callable[[s_tir.Schedule, Block, Profile], None]
+
+
+def _tile(schedule: s_tir.Schedule, block: Block, profile: Profile) -> None:
+    schedule_tile(schedule, block, profile)
+
+
+def _row_reduction(schedule: s_tir.Schedule, block: Block, profile: Profile) -> None:
+    schedule_row_reduction(schedule, block, profile.lanes)
+
+
+def _steps(schedule: s_tir.Schedule, block: Block, profile: Profile) -> None:
+    if block.reductions:
+        raise Unproven(f"{block.name} reduces")
+    schedule_steps(schedule, block, profile.lanes)
+
+
+RULES: tuple[Rule, ...] = (_tile, _row_reduction, _steps)
+
+
+@tvm.transform.module_pass(opt_level=0, name="ScheduleRest")
+class ScheduleRest:
+    """Schedules every S-TIR function but those named in ``done``. To be run behind FuseTIR."""
+
+    def __init__(self, profile: Profile, target: tvm.target.Target, done: Collection[str] = ()) -> None:
+        self.profile, self.target, self.done = profile, target, done
+
+    def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        arithmetic.install()
+        for name, function in module.functions_items():
+            if isinstance(function, tirx.PrimFunc) and name.name_hint not in self.done and is_open(function):
+                module.update_func(name, scheduled(function, self.profile, self.target))
+        return module
+
+
+def is_open(function: tirx.PrimFunc) -> bool:
+    """Whether a function is of S-TIR's blocks and nobody has scheduled it."""
+    attrs = function.attrs or {}
+    return bool(attrs.get("s_tir", False)) and not attrs.get("tirx.is_scheduled", False)
+
+
+def scheduled(
+    function: tirx.PrimFunc, profile: Profile, target: tvm.target.Target, rules: tuple[Rule, ...] = RULES
+) -> tirx.PrimFunc:
+    """The function with the schedule of every block that one fits; without any, the function itself."""
+    try:
+        schedule = s_tir.Schedule(function, error_render_level="none")
+        inline_steps(schedule)
+        names = block_names(schedule)
+    except (s_tir.ScheduleError, Unproven):
+        return function
+    changed = False
+    for name in names:
+        after = _apply(schedule, name, profile, rules)
+        changed = changed or after is not None
+        schedule = after or schedule
+    if not changed:
+        return function
+    after = schedule.mod["main"].with_attr("tirx.is_scheduled", True)
+    forms = [_narrow(after), after] if _has_dynamic_indices(after) else [after]
+    return next((form for form in forms if _lowers(form, target)), function)
+
+
+def _has_dynamic_indices(function: tirx.PrimFunc) -> bool:
+    """Whether extents are known only when it runs, and nothing but them needs 64 bits."""
+    if any(not hasattr(param.ty, "shape") or str(param.ty.dtype) == "int64" for param in function.params):
+        return False
+    return any(not isinstance(extent, tirx.IntImm) for param in function.params for extent in param.ty.shape)
+
+
+def _narrow(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """The function with indices of 32 bits: TVM 0.27's LoopPartition mixes them up with those of 64."""
+    return tirx.transform.ForceNarrowIndexToInt32()(tvm.IRModule({"main": function}))["main"]
+
+
+def _lowers(function: tirx.PrimFunc, target: tvm.target.Target) -> bool:
+    """Whether TVM's passes take the function. What a schedule leads to may be too much for one behind it."""
+    whole, _, _ = s_tir.pipeline.default_s_tir_pipeline()
+    bound = function.with_attr({"global_symbol": "main", "target": target.with_host(target)})
+    try:
+        with tvm.transform.PassContext(config=PASS_CONFIG):
+            whole(tvm.IRModule({"main": bound}))
+    except Exception:  # of any kind: each pass raises what its author thought of
+        return False
+    return True
+
+
+def _apply(schedule: s_tir.Schedule, name: str, profile: Profile, rules: tuple[Rule, ...]) -> s_tir.Schedule | None:
+    """A copy of the schedule in which the first rule that fits the block has been applied; None if none does."""
+    for rule in rules:
+        attempt = schedule.copy()
+        try:
+            rule(attempt, read_block(attempt, name), profile)
+        except (s_tir.ScheduleError, Unproven):
+            continue
+        return attempt
+    return None
