@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from harness.measure.limits import Growth
 from harness.measure.multiple import adjusted, combined
-from harness.measure.pairs import Shift, measure_shift, process_noise
+from harness.measure.pairs import Shift, disturbance, measure_shift
 from harness.measure.power import Floor, detectable_change
 
 _Cell = TypeVar("_Cell")
@@ -30,7 +30,7 @@ class GateRule:
     pairs: int = 10
     extended_pairs: int = 16
     extend_above: float = 0.03
-    """Process noise above which a session gets the extended number of pairs."""
+    """Process noise, disturbed pairs included, above which a session gets the extended number of pairs."""
     blurred_above: float = 0.05
     """Process noise above which nothing is said of changes below ``blurred_below``."""
     blurred_below: float = 0.10
@@ -123,11 +123,12 @@ class CellVerdict:
 def pairs_wanted(sessions: Mapping[str, ArrayLike], rule: GateRule = DEFAULT_RULE) -> int:
     """How many pairs a session needs, given its metrics' log ratios so far.
 
-    Whether it is extended depends on how much the pairs differ and not on where they lie, so that the test
-    afterwards is still the test it was.
+    A single wild pair calls for more of them, too: ranked highest among ten, and against the change, it would hide a
+    change that the nine others agree on. Whether a session is extended depends on how much the pairs differ and not
+    on where they lie, so that the test afterwards is still the test it was.
     """
     enough = all(len(np.asarray(values)) >= rule.pairs for values in sessions.values())
-    if sessions and enough and any(process_noise(values) > rule.extend_above for values in sessions.values()):
+    if sessions and enough and any(disturbance(values) > rule.extend_above for values in sessions.values()):
         return rule.extended_pairs
     return rule.pairs
 

@@ -136,6 +136,12 @@ def process_noise(differences: ArrayLike) -> float:
     return float(np.std(kept, ddof=1)) / _winsorized_scale(cut / count) / math.sqrt(2)
 
 
+def disturbance(differences: ArrayLike) -> float:
+    """The same with every pair counted in full, however wild. 0 for fewer than two pairs."""
+    values = np.asarray(differences, dtype=np.float64)
+    return float(np.std(values, ddof=1)) / math.sqrt(2) if len(values) > 1 else 0.0
+
+
 def _winsorized_scale(share: float) -> float:
     """The standard deviation of a standard normal after ``share`` at either end was moved to the quantile there."""
     from scipy import stats

@@ -103,6 +103,15 @@ def test_noise_extends_and_then_forbids_small_verdicts() -> None:
     assert judged(0.35, noise=0.1).outcome is Outcome.SUSPECT
 
 
+def test_one_wild_pair_gets_a_session_extended() -> None:
+    wild = 0.01 * SPREAD + math.log1p(0.1)
+    wild[3] = -0.3
+    assert judge_session(wild, rng=np.random.default_rng(1)).outcome is Outcome.CLEAR
+    assert pairs_wanted({"latency": wild}) == 16
+    more = np.concatenate([wild, 0.01 * SPREAD[:6] + math.log1p(0.1)])
+    assert judge_session(more, rng=np.random.default_rng(1)).outcome is Outcome.SUSPECT
+
+
 def test_extension_does_not_look_at_where_the_differences_lie() -> None:
     for shift in (-0.5, 0.0, 0.5):
         assert pairs_wanted({"latency": 0.06 * SPREAD + shift}) == 16
