@@ -28,13 +28,15 @@ from scipy import stats
 from benchmarks.nights import Effort, World, calibration, gated, naive
 from benchmarks.tables import terminal
 from harness.errors import ExitCode
-from harness.measure import DEFAULT_RULE, Floor, GateVerdict, judge_cells
+from harness.measure import DEFAULT_RULE, Floor, GateVerdict, change_points, judge_cells
+from harness.measure.drift import WINDOW
 
 CHANGES = (0.0, 0.05, 0.10)
 MOST_FALSE = 0.01
 LEAST_FOUND = {0.05: 0.95, 0.10: 0.99}
 JUDGED_FROM = 300
 QUICK_NIGHTS = 40
+DRIFT_SERIES = 300
 NAIVE = {
     "last_night": "5 % against last night",
     "mann_whitney": "Mann-Whitney on raw iterations, p < .05",
@@ -116,6 +118,35 @@ def simulate(
     )
 
 
+@dataclass(frozen=True)
+class DriftTally:
+    """Change points in series of a window's nights, without a step and with one two thirds through."""
+
+    noise: float
+    step: float
+    false: Share
+    found: Share
+    """Within one night of where the step is."""
+
+
+def simulate_drift(series: int, rng: np.random.Generator) -> DriftTally:
+    noise, step, at = 0.02, 0.06, 20
+    false = found = 0
+    for _ in range(series):
+        nights = np.exp(rng.normal(0, noise, WINDOW))
+        false += bool(change_points(nights, rng=rng))
+        nights[at:] *= 1 + step
+        found += any(abs(point.index - at) <= 1 for point in change_points(nights, rng=rng))
+    return DriftTally(noise, step, Share(false, series), Share(found, series))
+
+
+def show_drift(console: Console, drift: DriftTally) -> None:
+    console.print(
+        f"drift over {WINDOW} nights with {drift.noise:.0%} noise: {drift.false} false alarms without a step; one of "
+        f"{drift.step:+.0%} found, within one night: {drift.found}"
+    )
+
+
 def show(console: Console, world: World, floor: Floor, tallies: list[Tally], cells: int) -> None:
     console.print(
         f"session effect {world.session_effect:.1%}, process noise {world.process_noise:.1%}, "
@@ -141,13 +172,16 @@ def show(console: Console, world: World, floor: Floor, tallies: list[Tally], cel
     console.print(table)
 
 
-def document(world: World, floor: Floor, tallies: list[Tally], *, cells: int, seed: int) -> dict[str, Any]:
+def document(
+    world: World, floor: Floor, tallies: list[Tally], drift: DriftTally, *, cells: int, seed: int
+) -> dict[str, Any]:
     return {
         "seed": seed,
         "cells": cells,
         "world": asdict(world),
         "rule": asdict(DEFAULT_RULE),
         "floor": asdict(floor),
+        "drift": asdict(drift),
         "tallies": [
             asdict(t) | {"flagged": t.flagged.share, "interval": t.flagged.interval(), "reached": t.reached}
             for t in tallies
@@ -174,8 +208,12 @@ def main(
     floor = calibration(world, DEFAULT_RULE, rng)
     tallies = [simulate(world, floor, change, nights, cells, rng, console) for change in CHANGES]
     show(console, world, floor, tallies, cells)
+    drift = simulate_drift(min(nights, DRIFT_SERIES), rng)
+    show_drift(console, drift)
     if json_path:
-        json_path.write_text(json.dumps(document(world, floor, tallies, cells=cells, seed=seed), indent=1) + "\n")
+        json_path.write_text(
+            json.dumps(document(world, floor, tallies, drift, cells=cells, seed=seed), indent=1) + "\n"
+        )
     missed = [f"{tally.change:+.0%}" for tally in tallies if not tally.reached]
     missed += ["cells without a change" for tally in tallies if tally.elsewhere > MOST_FALSE * tally.nights]
     if nights < JUDGED_FROM:
