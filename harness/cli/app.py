@@ -22,7 +22,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-COMMAND_MODULES = ["harness.cli.compile", "harness.cli.history", "harness.cli.maintenance", "harness.cli.runs"]
+COMMAND_MODULES = [
+    "harness.cli.baseline",
+    "harness.cli.compile",
+    "harness.cli.history",
+    "harness.cli.maintenance",
+    "harness.cli.runs",
+]
 """Each adds its commands to ``app`` when it is imported. None may import torch or tvm at import."""
 
 
