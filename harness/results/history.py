@@ -192,3 +192,5 @@ def _deadline(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator
         yield
     finally:
         timer.cancel()
+        # The thread holds the connection, which has to be gone before the interpreter is.
+        timer.join()
