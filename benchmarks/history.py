@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -59,12 +60,14 @@ QUERIES = {
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one query in a fresh process: without a cache, repeated (median), and after a new run."""
+    """Seconds of one query in a fresh process: without a cache, repeated (medians), and after a new run."""
 
     title: str
     first: float
     repeated: float
     after_new_run: float
+    repeated_cpu: float
+    """Of the processor: what the repeated query takes however busy the machine is with others."""
 
 
 def make_runs(root: Path, count: int, words: list[Word], rng: np.random.Generator, console: Console) -> None:
@@ -160,10 +163,13 @@ def _parity(words: list[Word], rng: np.random.Generator) -> Iterator[str]:
             yield json.dumps(line | {"verdict": verdict, "expected": word.word, "got": word.word}) + "\n"
 
 
-def ask(sql: str, results: Path, cache: Path) -> float:
-    """Seconds of ``harness query`` from the start of its process to its end; raises CalledProcessError."""
+def ask(sql: str, results: Path, cache: Path) -> tuple[float, float]:
+    """Seconds of ``harness query`` from the start of its process to its end, and of the processor.
+
+    Raises CalledProcessError.
+    """
     command = [sys.executable, "-m", "harness.cli", "query", "--results-dir", str(results), "--format", "csv", sql]
-    began = time.monotonic()
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
         command,
         env=os.environ | {"HARNESS_CACHE_DIR": str(cache)},
@@ -171,7 +177,9 @@ def ask(sql: str, results: Path, cache: Path) -> float:
         timeout=DEADLINE_SECONDS,
         check=True,
     )
-    return time.monotonic() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.monotonic() - began, cpu
 
 
 def main(
@@ -192,16 +200,18 @@ def main(
         timings = []
         for title, sql in QUERIES.items():
             shutil.rmtree(cache, ignore_errors=True)
-            first = ask(sql, results, cache)
-            repeated = statistics.median(ask(sql, results, cache) for _ in range(REPEATS))
+            first, _ = ask(sql, results, cache)
+            again = [ask(sql, results, cache) for _ in range(REPEATS)]
+            repeated, cpu = (statistics.median(column) for column in zip(*again, strict=True))
             make_run(results, words, rng, commit="f" * 40)
-            timings.append(Timing(title, first, repeated, ask(sql, results, cache)))
+            timings.append(Timing(title, first, repeated, ask(sql, results, cache)[0], cpu))
         kept = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
     table = Table(title=f"{runs} runs, {size / 1e6:.0f} MB; seconds of `harness query`, process start included")
-    for column in ("query", "nothing cached", f"repeated (median of {REPEATS})", "after a new run"):
+    for column in ("query", "nothing cached", f"repeated (median of {REPEATS})", "of the processor", "after a new run"):
         table.add_column(column, justify="left" if column == "query" else "right")
     for timing in timings:
-        table.add_row(timing.title, f"{timing.first:.2f}", f"{timing.repeated:.2f}", f"{timing.after_new_run:.2f}")
+        figures = (timing.first, timing.repeated, timing.repeated_cpu, timing.after_new_run)
+        table.add_row(timing.title, *(f"{seconds:.2f}" for seconds in figures))
     console.print(table)
     console.print(f"the last query's tables take {kept / 1e6:.1f} MB in the cache")
     if json_path:

@@ -78,8 +78,8 @@ class RunLine(_Kept):
     figure: float
     samples: list[tuple[str, int]]
     peak_bytes: int | None = None
-    outputs: dict[str, Output] = {}
-    """By item, of a session's first pair."""
+    outputs: dict[str, list[Output]] = {}
+    """By item all that was said, once each; of a session's first pair."""
     conditions: dict[str, Any] = {}
     observed: dict[str, Any] = {}
 

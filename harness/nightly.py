@@ -9,8 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import numpy as np
 from harness.cache import hash_file
 from harness.devices import Device, DeviceError, Notify, RunResult
 from harness.errors import ExitCode, HarnessError, UsageError
-from harness.journal import BrokenLine, GivenUpLine, Journal, Plan, RunLine, Side, SidePlan, Stage, UnitPlan
+from harness.journal import BrokenLine, GivenUpLine, Journal, Plan, RunLine, Side, Stage, UnitPlan
 from harness.measure import (
     CellSessions,
     CellVerdict,
@@ -65,6 +64,13 @@ class RunnerChanged(HarnessError):
 
 class _OutOfTime(Exception):
     pass
+
+
+def refuse_emulated(devices: Iterable[Device]) -> None:
+    """Raises EmulatedDevice if one is."""
+    for device in devices:
+        if device.emulated:
+            raise EmulatedDevice(f"{device.name} is emulated, and its times say nothing of a phone's")
 
 
 @dataclass(frozen=True)
@@ -121,9 +127,8 @@ class Night:
         deadline: float = 600.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        refuse_emulated(devices.values())
         for unit in plan.units:
-            if devices[unit.device].emulated:
-                raise EmulatedDevice(f"{unit.device} is emulated")
             for side in (unit.a, unit.b):
                 if not side.path.is_file() or hash_file(side.path) != side.sha256:
                     raise RunnerChanged(f"{side.path} is not the runner {side.sha256[:12]}… of the plan")
@@ -186,12 +191,10 @@ class Night:
             return known
         device = self._devices[unit.device]
         try:
-            with ExitStack() as stack:
+            with device.reserve(notify=self._notify):
                 while len(done := self._journal.ratios(unit.name, stage, attempt)) < self._wanted(done):
                     if self._until is not None and self._clock() >= self._until:
                         raise _OutOfTime
-                    if not done or stack is None:
-                        stack.enter_context(device.reserve(notify=self._notify))
                     device.settle(wait_seconds=self._cooldown, notify=self._notify)
                     self._notify(f"{unit.name}: {stage} session, pair {len(done) + 1} of {self._wanted(done)}")
                     cause = self._pair(unit, stage, attempt, len(done))
@@ -275,12 +278,14 @@ def _line(
     conditions: dict[str, object],
 ) -> RunLine:
     by_item: dict[str, list[int]] = defaultdict(list)
-    outputs: dict[str, Output] = {}
+    outputs: dict[str, list[Output]] = defaultdict(list)
     for record in result.records:
         if isinstance(record, Sample) and record.phase is Phase.TIMED:
             by_item[" ".join(record.items)].append(record.total_ns)
         if isinstance(record, Sample | Probe) and pair == 0:
-            outputs.update(zip(record.items, record.outputs, strict=True))
+            for item, output in zip(record.items, record.outputs, strict=True):
+                if output not in outputs[item]:
+                    outputs[item].append(output)
     return RunLine(
         unit=unit,
         stage=stage,
@@ -301,7 +306,9 @@ def _parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
     """The candidate's tokens against the baseline's, word by word; float16 and int8 within their allowance."""
     items = {item.id: item for item in unit.a.order.items}
     rows = [
-        compare_word(item, items[item].language, items[item].word, _decoded(said), [_decoded(b.outputs[item])])
+        compare_word(
+            item, items[item].language, items[item].word, _expected(said), list(map(_decoded, b.outputs[item]))
+        )
         for item, said in a.outputs.items()
         if item in b.outputs and item in items
     ]
@@ -315,6 +322,11 @@ def _parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
     return LimitVerdict("parity", GateVerdict.FAIL, f"{short[0]}{first}")
 
 
+def _expected(outputs: list[Output]) -> Decoded:
+    """With margins if there are any, since they excuse a tie."""
+    return next((found for found in map(_decoded, outputs) if found.margins is not None), _decoded(outputs[0]))
+
+
 def _decoded(output: Output) -> Decoded:
     margins = None if output.margins is None else tuple(output.margins)
     return Decoded(tuple(output.token_ids), output.text, margins)
@@ -324,11 +336,3 @@ def new_plan(baseline: str, units: list[UnitPlan], **more: object) -> Plan:
     """A plan with an id of its own; ``more`` are fields of it."""
     night_id = f"{now()[:19].replace('-', '').replace(':', '').replace('T', '-')}-{secrets.token_hex(2)}"
     return Plan.model_validate({"night_id": night_id, "started": now(), "baseline": baseline, "units": units, **more})
-
-
-def side_plan(path: Path, order: SidePlan | None = None, **facts: object) -> SidePlan:
-    """A side whose runner is hashed and weighed now."""
-    found = {} if order is None else dict(order)
-    return SidePlan.model_validate(
-        {**found, "path": path.absolute(), "sha256": hash_file(path), "runner_bytes": path.stat().st_size, **facts}
-    )

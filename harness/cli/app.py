@@ -27,6 +27,7 @@ COMMAND_MODULES = [
     "harness.cli.compile",
     "harness.cli.history",
     "harness.cli.maintenance",
+    "harness.cli.nightly",
     "harness.cli.runs",
 ]
 """Each adds its commands to ``app`` when it is imported. None may import torch or tvm at import."""
