@@ -196,7 +196,8 @@ class Night:
                     if self._until is not None and self._clock() >= self._until:
                         raise _OutOfTime
                     device.settle(wait_seconds=self._cooldown, notify=self._notify)
-                    self._notify(f"{unit.name}: {stage} session, pair {len(done) + 1} of {self._wanted(done)}")
+                    again = ", again" if attempt else ""
+                    self._notify(f"{unit.name}: {stage} session{again}, pair {len(done) + 1} of {self._wanted(done)}")
                     cause = self._pair(unit, stage, attempt, len(done))
                     if cause is not None:
                         return self._give_up(unit, stage, attempt, cause)

@@ -20,6 +20,7 @@ from harness.journal import Plan, SidePlan, UnitPlan, read_plan, write_plan
 from harness.maker import CachedMaker, RunOptions, Variant
 from harness.measure import Floor, GateVerdict, Judgement
 from harness.nightly import Night, NightResult, UnitResult, new_plan, refuse_emulated
+from harness.protocol import WorkOrder
 from harness.results.baselines import Baseline, Baselines
 from harness.results.nights import NIGHTS, find_night, read_floor, write_floor, write_verdicts
 
@@ -43,6 +44,9 @@ def nightly(
     candidate: Annotated[str | None, typer.Option(help="another baseline; unless given, the sources")] = None,
     device: Annotated[str, typer.Option(help="as for pytest suites")] = "host",
     serial: Annotated[str | None, typer.Option(help="as for pytest suites")] = None,
+    words: Annotated[
+        int | None, typer.Option(min=1, help="of the baseline's, at even distances; all unless given")
+    ] = None,
     calibrate: Annotated[int, typer.Option(min=0, help="sessions of the baseline against itself: its floor")] = 0,
     resume: Annotated[str | None, typer.Option(help="go on with a night: its id, or latest")] = None,
     time_budget: Annotated[float | None, typer.Option(min=0.01, help="minutes; no pair is begun after them")] = None,
@@ -68,7 +72,7 @@ def nightly(
                 raise UsageError(f"the night was of {', '.join(absent)}", cure="choose them with --device")
         else:
             assert baseline is not None
-            plan = _plan(Baselines(results_dir), baseline, candidate, devices, calibrate, results_dir)
+            plan = _plan(Baselines(results_dir), baseline, candidate, devices, calibrate, words, results_dir)
             folder = results_dir / NIGHTS / plan.night_id
         budget = None if time_budget is None else 60 * time_budget
         night = Night(folder, plan, by_name, notify=_say, budget=budget, cooldown=cooldown, deadline=deadline)
@@ -83,7 +87,13 @@ def nightly(
 
 
 def _plan(
-    baselines: Baselines, name: str, candidate: str | None, devices: list[Device], sessions: int, results_dir: Path
+    baselines: Baselines,
+    name: str,
+    candidate: str | None,
+    devices: list[Device],
+    sessions: int,
+    words: int | None,
+    results_dir: Path,
 ) -> Plan:
     kept = baselines.get(name)
     units = []
@@ -94,7 +104,7 @@ def _plan(
             sha256=runner.sha256,
             runner_bytes=runner.size,
             archive_bytes=runner.archive_bytes,
-            order=runner.order,
+            order=_thinned(runner.order, words),
         )
         for device in devices:
             if device.target != facts.target:
@@ -120,6 +130,13 @@ def _plan(
     plan = new_plan(name, units, calibrate=sessions, facts={device.name: device.facts() for device in devices})
     write_plan(results_dir / NIGHTS / plan.night_id, plan)
     return plan
+
+
+def _thinned(order: WorkOrder, words: int | None) -> WorkOrder:
+    count = len(order.items)
+    if words is None or words >= count:
+        return order
+    return order.model_copy(update={"items": [order.items[at * count // words] for at in range(words)]})
 
 
 def _candidate(baselines: Baselines, kept: Baseline, candidate: str | None, variant: str, a: SidePlan) -> SidePlan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from harness.cache import Cache
 from harness.errors import UsageError
-from harness.results import OrderEntry, Run, RunWriter, StorageUnwritable, Store, VariantFacts
+from harness.results import OrderEntry, RunWriter, StorageUnwritable, Store
 from harness.results.baselines import (
     ArtifactGone,
     BaselineDamaged,
@@ -20,41 +19,16 @@ from harness.results.baselines import (
     Baselines,
     BaselineUnusable,
 )
-from tests.devices.fake_runners import make_order, write_runner
+from tests.devices.fake_runners import make_order
+from tests.results.kept import ARCHIVE_BYTES, cached_run
 from tests.results.samples import make_run
 
 REPOSITORY = Path(__file__).parents[2]
-ARCHIVE_BYTES = b"!<arch>\n" + bytes(200)
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache")
-
-
-def cached_run(results: Path, cache: Cache, *, body: str = "everything()", timed: bool = True) -> Run:
-    """A run whose runner and archive are in the cache, as the harness leaves it."""
-
-    def build_runner(folder: Path) -> None:
-        write_runner(folder, body, "device_runner")
-
-    def build_archive(folder: Path) -> None:
-        (folder / "libx.a").write_bytes(ARCHIVE_BYTES)
-
-    runner = cache.fetch("runners", hashlib.sha256(body.encode()).hexdigest()[:32], build_runner) / "device_runner"
-    archive = cache.fetch("archives", "0" * 32, build_archive)
-    facts = VariantFacts(
-        archive_sha256=hashlib.sha256((archive / "libx.a").read_bytes()).hexdigest(),
-        archive_bytes=len(ARCHIVE_BYTES),
-        runner_sha256=hashlib.sha256(runner.read_bytes()).hexdigest(),
-        runner_bytes=runner.stat().st_size,
-        target="llvm",
-    )
-    run = make_run(results)
-    manifest = run.manifest()
-    orders = manifest.orders if timed else []
-    RunWriter(run.folder, manifest).update(variants={"cache": facts}, orders=orders)
-    return run
 
 
 def test_a_baseline_outlives_the_cache_and_the_run(tmp_path: Path, cache: Cache) -> None:
