@@ -116,8 +116,14 @@ class Journal:
         self._runs: dict[_Session, dict[int, dict[Side, RunLine]]] = defaultdict(lambda: defaultdict(dict))
         self._given_up: dict[_Session, str] = {}
         self.broken: dict[str, str] = {}
+        last: dict[str, Line] = {}
         for line in self._read():
             self._take(line)
+            last[line.unit] = line
+        for line in last.values():
+            # What a unit was given up for at the end may be over: a night that is resumed tries it again.
+            if isinstance(line, GivenUpLine):
+                del self._given_up[line.unit, line.stage, line.attempt]
         self._appender = Appender(self._path)
 
     def append(self, line: Line) -> None:

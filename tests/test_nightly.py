@@ -91,6 +91,10 @@ def test_a_hot_or_lost_device_is_tried_once_more_and_then_named(tmp_path: Path) 
     assert result.verdict is GateVerdict.INCONCLUSIVE
     assert only(result).latency.cause == "the battery has 45 °C"
     assert only(result).latency.sessions.first == Undecided("the battery has 45 °C")
+    cool = FakeDevice()
+    night = Night(tmp_path / "night", read_plan(tmp_path / "night"), {"phone": cool}, notify=quiet)
+    assert night.run().verdict is GateVerdict.PASS, "resumed when it has cooled down"
+    assert len(cool.ran) == 20
     (tmp_path / "lost").mkdir()
     lost = FakeDevice(lost_at=6)
     assert a_night(tmp_path / "lost", lost).verdict is GateVerdict.PASS, "the second attempt found it again"
