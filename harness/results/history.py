@@ -133,7 +133,8 @@ def _mentioned(sql: str) -> list[str]:
         _shut_off(scratch, None)
         try:
             statements = scratch.extract_statements(sql)
-            if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
+            # By value: before DuckDB 2 each mention of the kind is an object of its own.
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise QueryRefused("only a single SELECT is run, since stored runs are never changed", cure=_HELP)
             scratch.execute(f"EXPLAIN {sql}")
             tree = scratch.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0]
