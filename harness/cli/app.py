@@ -23,9 +23,12 @@ app = typer.Typer(
 )
 
 COMMAND_MODULES = [
+    "harness.cli.baseline",
     "harness.cli.compile",
     "harness.cli.devices",
+    "harness.cli.history",
     "harness.cli.maintenance",
+    "harness.cli.nightly",
     "harness.cli.runs",
     "harness.cli.toolchain",
 ]

@@ -1,7 +1,30 @@
-"""Statistics over raw samples. Pure functions; the papers are cited where they are used."""
+"""Statistics over raw samples, and the gate that rests on them. Pure functions that cite their papers."""
 
 from __future__ import annotations
 
+from harness.measure.drift import ChangePoint, change_points
+from harness.measure.gate import (
+    DEFAULT_RULE,
+    CellSessions,
+    CellVerdict,
+    GateRule,
+    GateVerdict,
+    Judgement,
+    Outcome,
+    Session,
+    Undecided,
+    deciding,
+    is_suspect,
+    judge_cells,
+    judge_growth,
+    judge_session,
+    needs_another,
+    overall,
+    pairs_wanted,
+)
+from harness.measure.limits import Growth, memory_growth, size_growth
+from harness.measure.pairs import Pair, Shift, log_ratios, run_figure
+from harness.measure.power import Floor, calibrate
 from harness.measure.summary import (
     Distribution,
     Interval,
@@ -16,14 +39,42 @@ from harness.measure.summary import (
 )
 
 __all__ = [
+    "DEFAULT_RULE",
+    "CellSessions",
+    "CellVerdict",
+    "ChangePoint",
     "Distribution",
+    "Floor",
+    "GateRule",
+    "GateVerdict",
+    "Growth",
     "Interval",
+    "Judgement",
+    "Outcome",
+    "Pair",
     "Rates",
     "Ratio",
+    "Session",
+    "Shift",
     "Split",
     "Timing",
+    "Undecided",
+    "calibrate",
+    "change_points",
+    "deciding",
     "distribution",
+    "is_suspect",
+    "judge_cells",
+    "judge_growth",
+    "judge_session",
+    "log_ratios",
+    "memory_growth",
+    "needs_another",
+    "overall",
     "paired_ratio",
+    "pairs_wanted",
     "rates",
+    "run_figure",
+    "size_growth",
     "split",
 ]

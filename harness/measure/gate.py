@@ -1,0 +1,249 @@
+"""The gate: has B become slower than A? One session judged, two sessions made a verdict, many cells corrected.
+
+The method and its parameters are explained in ``docs/measuring.md``, which also has what it finds and what it
+raises by mistake, simulated by ``benchmarks/gate.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from harness.measure.limits import Growth
+from harness.measure.multiple import adjusted, combined
+from harness.measure.pairs import Shift, disturbance, measure_shift
+from harness.measure.power import Floor, detectable_change
+
+_Cell = TypeVar("_Cell")
+
+
+@dataclass(frozen=True)
+class GateRule:
+    """The gate's parameters; changes and noises are fractions, 0.03 is 3 %."""
+
+    pairs: int = 10
+    extended_pairs: int = 16
+    extend_above: float = 0.03
+    """Process noise, disturbed pairs included, above which a session gets the extended number of pairs."""
+    blurred_above: float = 0.05
+    """Process noise above which nothing is said of changes below ``blurred_below``."""
+    blurred_below: float = 0.10
+    alpha: float = 0.01
+    """Of one session's signed-rank test."""
+    min_change: float = 0.03
+    """What is not worth waking anyone for, however certain it is."""
+    false_discoveries: float = 0.05
+    """The share of false ones among the failures of a night."""
+    attempts: int = 2
+    """How often a session is measured that comes out too noisy to decide."""
+
+    def threshold(self, floor: Floor | None) -> float:
+        """What an estimate has to exceed: the least change that counts, or the device's own floor."""
+        return max(self.min_change, floor.change if floor else 0.0)
+
+
+DEFAULT_RULE = GateRule()
+
+
+class Outcome(str, Enum):
+    """Of one session."""
+
+    CLEAR = "clear"
+    SUSPECT = "suspect"
+    NOISY = "noisy"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One session of one cell."""
+
+    outcome: Outcome
+    shift: Shift
+    threshold: float
+    """What the estimate had to exceed, as a fraction."""
+    detectable: float
+    """The smallest slowdown that sessions like this one find with a probability of 95 %, confirmation included."""
+
+    @property
+    def change(self) -> float:
+        """The estimate as a fraction: 0.05 is 5 % slower."""
+        return math.expm1(self.shift.estimate)
+
+    @property
+    def change_low(self) -> float:
+        return math.expm1(self.shift.interval.low)
+
+    @property
+    def change_high(self) -> float:
+        return math.expm1(self.shift.interval.high)
+
+
+class GateVerdict(str, Enum):
+    PASS = "pass"
+    WARN = "warn"
+    """Something to look at, proven by nothing."""
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """A session that could not be made or used, and why: throttled, battery, device lost, out of time."""
+
+    cause: str
+
+
+Session = Judgement | Undecided
+
+
+@dataclass(frozen=True)
+class CellSessions:
+    """What was measured of one cell: device, model, variant, metric. ``second`` is None if it was not called for."""
+
+    first: Session
+    second: Session | None = None
+
+
+@dataclass(frozen=True)
+class CellVerdict:
+    verdict: GateVerdict
+    cause: str
+    """One line for a person; empty for a plain pass."""
+    sessions: CellSessions
+    adjusted_p: float
+    """Of both sessions together, corrected for the number of cells; 1 where there was no suspicion."""
+
+
+def pairs_wanted(sessions: Mapping[str, ArrayLike], rule: GateRule = DEFAULT_RULE) -> int:
+    """How many pairs a session needs, given its metrics' log ratios so far.
+
+    A single wild pair calls for more of them, too: ranked highest among ten, and against the change, it would hide a
+    change that the nine others agree on. Whether a session is extended depends on how much the pairs differ and not
+    on where they lie, so that the test afterwards is still the test it was.
+    """
+    enough = all(len(np.asarray(values)) >= rule.pairs for values in sessions.values())
+    if sessions and enough and any(disturbance(values) > rule.extend_above for values in sessions.values()):
+        return rule.extended_pairs
+    return rule.pairs
+
+
+def judge_session(
+    differences: ArrayLike, *, rng: np.random.Generator, rule: GateRule = DEFAULT_RULE, floor: Floor | None = None
+) -> Judgement:
+    """Judge one session's log ratios; raises ValueError without any, or if one is not finite."""
+    shift = measure_shift(differences, rng)
+    threshold = rule.threshold(floor)
+    change = math.expm1(shift.estimate)
+    if shift.noise > rule.blurred_above and change < rule.blurred_below:
+        outcome = Outcome.NOISY
+    elif shift.p <= rule.alpha and change > threshold:
+        outcome = Outcome.SUSPECT
+    else:
+        outcome = Outcome.CLEAR
+    detectable = detectable_change(differences, threshold=math.log1p(threshold), alpha=rule.alpha, sessions=2, rng=rng)
+    if shift.noise > rule.blurred_above:
+        detectable = max(detectable, rule.blurred_below)
+    return Judgement(outcome, shift, threshold, detectable)
+
+
+def deciding(attempts: Sequence[Session]) -> Session:
+    """The first attempt that decided, or the last one; raises ValueError without any.
+
+    An attempt is repeated because of its noise, never because of its result.
+    """
+    if not attempts:
+        raise ValueError("a session needs an attempt")
+    return next((attempt for attempt in attempts if _decided(attempt)), attempts[-1])
+
+
+def needs_another(attempts: Sequence[Session], rule: GateRule = DEFAULT_RULE) -> bool:
+    """Whether a session has to be measured, or once more."""
+    return len(attempts) < rule.attempts and not any(map(_decided, attempts))
+
+
+def is_suspect(session: Session) -> bool:
+    return isinstance(session, Judgement) and session.outcome is Outcome.SUSPECT
+
+
+def _decided(session: Session) -> bool:
+    return isinstance(session, Judgement) and session.outcome is not Outcome.NOISY
+
+
+def judge_cells(cells: Mapping[_Cell, CellSessions], rule: GateRule = DEFAULT_RULE) -> dict[_Cell, CellVerdict]:
+    """The verdicts of a night.
+
+    A cell fails if both of its sessions are suspect and their p-values, combined, survive Benjamini & Hochberg's
+    correction among all cells of the night. A cell that gave no suspicion counts with a p-value of 1, since it
+    ended the two-stage test there (Bauer & Köhne 1994).
+    """
+    together = adjusted([_combined(sessions) for sessions in cells.values()])
+    return {
+        cell: _verdict(sessions, p, len(cells), rule)
+        for (cell, sessions), p in zip(cells.items(), together, strict=True)
+    }
+
+
+def _combined(sessions: CellSessions) -> float:
+    first, second = sessions.first, sessions.second
+    if not (isinstance(first, Judgement) and is_suspect(first) and isinstance(second, Judgement)):
+        return 1.0
+    return combined(first.shift.p, second.shift.p)
+
+
+def _verdict(sessions: CellSessions, p: float, cells: int, rule: GateRule) -> CellVerdict:
+    verdict, cause = _decide(sessions, p, cells, rule)
+    return CellVerdict(verdict, cause, sessions, p)
+
+
+def _decide(sessions: CellSessions, p: float, cells: int, rule: GateRule) -> tuple[GateVerdict, str]:
+    first, second = sessions.first, sessions.second
+    if isinstance(first, Undecided):
+        return GateVerdict.INCONCLUSIVE, first.cause
+    if first.outcome is Outcome.NOISY:
+        return GateVerdict.INCONCLUSIVE, _noisy(first, rule)
+    if first.outcome is Outcome.CLEAR:
+        return GateVerdict.PASS, ""
+    seen = f"{first.change:+.1%} in the first session"
+    if second is None:
+        return GateVerdict.INCONCLUSIVE, f"{seen}, not measured again"
+    if isinstance(second, Undecided):
+        return GateVerdict.INCONCLUSIVE, f"{seen}, not confirmed: {second.cause}"
+    if second.outcome is Outcome.NOISY:
+        return GateVerdict.WARN, f"{seen}, the confirmation was undecided: {_noisy(second, rule)}"
+    if second.outcome is Outcome.CLEAR:
+        return GateVerdict.WARN, f"{seen}, {second.change:+.1%} in the second: not confirmed"
+    both = f"{first.change:+.1%}, and {second.change:+.1%} when measured again"
+    if p > rule.false_discoveries:
+        return GateVerdict.WARN, f"{both}, which chance alone gives among {cells} cells"
+    return GateVerdict.FAIL, both
+
+
+def _noisy(session: Judgement, rule: GateRule) -> str:
+    return (
+        f"too noisy: processes differ by {session.shift.noise:.1%}, above {rule.blurred_above:.0%} nothing is said of "
+        f"changes under {rule.blurred_below:.0%}"
+    )
+
+
+def judge_growth(growth: Growth) -> tuple[GateVerdict, str]:
+    """A limit needs no second look: sizes do not vary, and memory is a median over runs."""
+    if not growth.exceeded:
+        return GateVerdict.PASS, ""
+    return GateVerdict.FAIL, f"{growth.metric} grew by {growth.ratio - 1:.1%}, at most {growth.limit:.0%} is allowed"
+
+
+def overall(verdicts: Sequence[GateVerdict]) -> GateVerdict:
+    """Of a night: a proven regression counts most, then what could not be decided, then warnings.
+
+    Nothing measured decides nothing.
+    """
+    if not verdicts:
+        return GateVerdict.INCONCLUSIVE
+    order = (GateVerdict.FAIL, GateVerdict.INCONCLUSIVE, GateVerdict.WARN, GateVerdict.PASS)
+    return min(verdicts, key=order.index)

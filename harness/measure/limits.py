@@ -1,0 +1,41 @@
+"""Limits that need no statistics: what a build weighs is the same every time, and memory nearly so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+MEMORY_GROWTH = 0.05
+"""Of the peak resident set."""
+SIZE_GROWTH = 0.02
+"""Of the archive's and the runner's bytes."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A quantity of A and B in bytes, and by how much B may exceed A, as a fraction."""
+
+    metric: str
+    a: float
+    b: float
+    limit: float
+
+    @property
+    def ratio(self) -> float:
+        return self.b / self.a
+
+    @property
+    def exceeded(self) -> bool:
+        return self.ratio > 1 + self.limit
+
+
+def memory_growth(a: Sequence[int], b: Sequence[int]) -> Growth | None:
+    """Of the medians over runs of the peak resident set, bytes; None where a side has none."""
+    if not a or not b:
+        return None
+    return Growth("peak memory", median(a), median(b), MEMORY_GROWTH)
+
+
+def size_growth(metric: str, a: int, b: int) -> Growth:
+    return Growth(metric, a, b, SIZE_GROWTH)

@@ -1,0 +1,280 @@
+"""Baselines: the runner and archive of a run, kept themselves, so that they can be run again beside a candidate.
+
+``<results>/baselines/<name>.json`` says what a baseline is; ``objects/<sha256>`` holds the files, once each, however
+many baselines share them. Both appear by a rename, an object before the baseline that names it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.cache import MANIFEST, Cache, CacheBusy, hash_file
+from harness.errors import HarnessError, UsageError
+from harness.protocol import WorkOrder
+from harness.results.errors import writing
+from harness.results.schema import Manifest
+from harness.results.store import ORDERS, Run, now, write_atomically
+
+FOLDER, OBJECTS = "baselines", "objects"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+LOCK_SECONDS = 60.0
+
+
+class BaselineNotFound(UsageError):
+    """No baseline has that name."""
+
+
+class BaselineExists(UsageError):
+    """Another run is kept under that name."""
+
+    cure = "choose another --name, or remove it first: harness baseline rm NAME"
+
+
+class BaselineUnusable(UsageError):
+    """The run cannot become a baseline."""
+
+
+class ArtifactGone(HarnessError):
+    """The cache no longer holds what the run was measured with."""
+
+    cure = (
+        "check out the run's commit, run the suites again, and set the baseline from that run before clearing the cache"
+    )
+
+
+class BaselineDamaged(HarnessError):
+    """A baseline's file is missing or has other contents."""
+
+    cure = "restore the file, or remove the baseline (harness baseline rm NAME) and set it again"
+
+
+class BaselineVariant(BaseModel):
+    """The kept files of one variant by their SHA-256, and the work order that timed it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    runner_sha256: str
+    runner_bytes: int
+    archive_sha256: str
+    archive_bytes: int
+    target: str
+    order: WorkOrder
+
+
+class Baseline(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    schema_version: int = 1
+    name: str
+    created: str
+    manifest: Manifest
+    """Of the run it was made from."""
+    variants: dict[str, BaselineVariant]
+
+
+@dataclass(frozen=True)
+class KeptRunner:
+    """What a device runs as A."""
+
+    path: Path
+    sha256: str
+    size: int
+    archive_bytes: int
+    order: WorkOrder
+
+
+class Baselines:
+    """All baselines below one results folder."""
+
+    def __init__(self, results: Path) -> None:
+        self.folder = results / FOLDER
+        self._objects = self.folder / OBJECTS
+
+    def set(self, run: Run, name: str | None = None, *, cache: Cache) -> Baseline:
+        """Keep the timed variants of a run under ``name`` (the run's id by default).
+
+        The same run under the same name again changes nothing. Raises BaselineUnusable, BaselineExists, ArtifactGone,
+        RunDamaged, StorageFull or StorageUnwritable.
+        """
+        manifest = run.manifest()
+        name = _checked(name or run.run_id)
+        if manifest.emulated:
+            raise BaselineUnusable(
+                f"run {run.run_id} was made on an emulated device, whose times are compared with nothing",
+                cure="set the baseline from a run on a real device",
+            )
+        variants = _timed_variants(run, manifest)
+        with writing(self.folder):
+            self._objects.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            path = self._path(name)
+            if path.exists():
+                known = self.get(name)
+                if known.manifest.run_id != run.run_id:
+                    raise BaselineExists(f"{name} is the baseline of run {known.manifest.run_id}")
+                return known
+            for variant in variants.values():
+                self._keep("runners", variant.runner_sha256, cache, executable=True)
+                self._keep("archives", variant.archive_sha256, cache, executable=False)
+            baseline = Baseline(name=name, created=now(), manifest=manifest, variants=variants)
+            write_atomically(path, baseline)
+        return baseline
+
+    def get(self, name: str) -> Baseline:
+        """Raises BaselineNotFound or BaselineDamaged."""
+        path = self._path(_checked(name))
+        try:
+            return Baseline.model_validate_json(path.read_bytes())
+        except FileNotFoundError as error:
+            names = ", ".join(self.names())
+            raise BaselineNotFound(
+                f"there is no baseline {name!r} in {self.folder}",
+                cure=f"there are: {names}" if names else "set one: harness baseline set latest --name NAME",
+            ) from error
+        except (OSError, ValidationError) as error:
+            raise BaselineDamaged(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+
+    def names(self) -> list[str]:
+        """Of all baselines, damaged ones included, in the order of the alphabet."""
+        return sorted(path.stem for path in self.folder.glob("*.json") if _NAME.fullmatch(path.stem))
+
+    def remove(self, name: str) -> int:
+        """Remove a baseline, and the files that no other one shares; returns the bytes freed.
+
+        A damaged baseline can be removed, too. Raises BaselineNotFound.
+        """
+        path = self._path(_checked(name))
+        if not path.exists():
+            self.get(name)
+        with writing(self.folder), self._locked():
+            path.unlink(missing_ok=True)
+            try:
+                used = {sha for other in self.names() for sha in _objects_of(self.get(other))}
+            except BaselineDamaged:
+                # What a baseline that cannot be read shares is unknown.
+                return 0
+            freed = 0
+            for kept in self._objects.iterdir():
+                if kept.name not in used:
+                    freed += kept.stat().st_size
+                    kept.unlink()
+        return freed
+
+    def runner(self, name: str, variant: str) -> KeptRunner:
+        """The kept runner, checked against its hash; raises BaselineNotFound, BaselineUnusable, BaselineDamaged."""
+        baseline = self.get(name)
+        facts = baseline.variants.get(variant)
+        if facts is None:
+            there = ", ".join(baseline.variants)
+            raise BaselineUnusable(f"baseline {name} has no variant {variant!r}", cure=f"it has: {there}")
+        path = self._objects / facts.runner_sha256
+        if not path.is_file():
+            raise BaselineDamaged(f"the runner of baseline {name} ({path}) is missing")
+        if hash_file(path) != facts.runner_sha256:
+            raise BaselineDamaged(f"the runner of baseline {name} ({path}) has other contents than when it was kept")
+        return KeptRunner(path, facts.runner_sha256, facts.runner_bytes, facts.archive_bytes, facts.order)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            with FileLock(self.folder / ".lock", timeout=LOCK_SECONDS):
+                yield
+        except Timeout as error:
+            raise CacheBusy(f"another process has been changing {self.folder} for {LOCK_SECONDS:.0f} s") from error
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+    def _keep(self, kind: str, sha256: str, cache: Cache, *, executable: bool) -> None:
+        kept = self._objects / sha256
+        if kept.is_file() and hash_file(kept) == sha256:
+            return
+        source = find_in_cache(cache, kind, sha256)
+        partial = self._objects / f".{sha256}.{uuid.uuid4().hex}"
+        try:
+            with writing(kept):
+                shutil.copyfile(source, partial)
+                if hash_file(partial) != sha256:
+                    raise ArtifactGone(f"{source} is damaged")
+                partial.chmod(0o755 if executable else 0o644)
+                with partial.open("rb") as file:
+                    os.fsync(file.fileno())
+                partial.replace(kept)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def find_in_cache(cache: Cache, kind: str, sha256: str) -> Path:
+    """The file of that hash among the entries of ``kind``, as their manifests have it; raises ArtifactGone."""
+    for entry in cache.entries():
+        if entry.kind == kind:
+            for name, known in _hashes(entry.folder).items():
+                if known == sha256 and (entry.folder / name).is_file():
+                    return entry.folder / name
+    what = {"runners": "runner", "archives": "archive"}[kind]
+    raise ArtifactGone(f"the {what} {sha256[:12]}… is no longer in the cache ({cache.root})")
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        return {name: str(facts["sha256"]) for name, facts in manifest.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot name a baseline",
+            cure="use up to 64 letters, digits, dots, dashes and underscores, a letter or digit first",
+        )
+    return name
+
+
+def _objects_of(baseline: Baseline) -> set[str]:
+    return {sha for facts in baseline.variants.values() for sha in (facts.runner_sha256, facts.archive_sha256)}
+
+
+def _timed_variants(run: Run, manifest: Manifest) -> dict[str, BaselineVariant]:
+    """The variants that the run timed to the end, with the orders that did it. Raises BaselineUnusable."""
+    found = {}
+    for entry in manifest.orders:
+        facts = manifest.variants.get(entry.variant)
+        if entry.purpose != "latency" or not entry.complete or facts is None:
+            continue
+        if not (_SHA256.fullmatch(facts.runner_sha256) and _SHA256.fullmatch(facts.archive_sha256)):
+            continue
+        try:
+            order = WorkOrder.model_validate_json((run.folder / ORDERS / f"{entry.order_id}.json").read_bytes())
+        except (OSError, ValidationError) as error:
+            raise BaselineUnusable(
+                f"the order {entry.order_id} of run {run.run_id} cannot be read: {str(error).splitlines()[0]}",
+                cure="set the baseline from another run",
+            ) from error
+        found[entry.variant] = BaselineVariant(
+            runner_sha256=facts.runner_sha256,
+            runner_bytes=facts.runner_bytes,
+            archive_sha256=facts.archive_sha256,
+            archive_bytes=facts.archive_bytes,
+            target=facts.target,
+            order=order,
+        )
+    if not found:
+        raise BaselineUnusable(
+            f"run {run.run_id} timed no variant to the end", cure="make one that does: pytest suites --device host"
+        )
+    return found

@@ -1,0 +1,197 @@
+"""SQL over all stored runs, and their export: DuckDB over the column store, shut off from everything else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import HarnessError, UsageError
+from harness.results.columnar import ColumnStore, escape_glob, quote, quote_name
+from harness.results.errors import writing
+from harness.results.store import Store
+from harness.results.tables import TABLES
+
+if TYPE_CHECKING:
+    import duckdb
+
+DEFAULT_DEADLINE = 300.0
+
+
+class QueryRefused(UsageError):
+    """The SQL is wrong, or does something else than ask."""
+
+
+class QueryTimeout(HarnessError):
+    """The query took too long and was ended."""
+
+    cure = "ask for less, or give more time with --deadline"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The columns of a query's result and its rows, as Python values."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+def query(store: Store, sql: str, *, deadline: float = DEFAULT_DEADLINE, cache: Path | None = None) -> Answer:
+    """Run one SELECT over the views ``runs``, ``orders``, ``variants``, ``samples``, ``parity``, ``reference``.
+
+    Only what the statement mentions is read. Raises QueryRefused for anything but one SELECT that DuckDB
+    understands, QueryTimeout, CacheBusy, StorageFull or StorageUnwritable.
+    """
+    import duckdb
+
+    mentioned = _mentioned(sql)
+    try:
+        return _ask(store, sql, mentioned, deadline, cache)
+    except (duckdb.IOException, duckdb.InvalidInputException):
+        # A damaged segment, as far as one can tell: from the run folders once more, and then the error stands.
+        with _connected() as connection:
+            columns = ColumnStore(store, connection, cache)
+            with columns.locked():
+                columns.clear()
+    except duckdb.Error as error:
+        raise QueryRefused(str(error), cure=_HELP) from error
+    try:
+        return _ask(store, sql, mentioned, deadline, cache)
+    except duckdb.Error as error:
+        raise QueryRefused(str(error), cure=_HELP) from error
+
+
+def _ask(store: Store, sql: str, mentioned: list[str], deadline: float, cache: Path | None) -> Answer:
+    import duckdb
+
+    with _connected() as connection:
+        columns = ColumnStore(store, connection, cache)
+        with columns.locked():
+            for name in mentioned:
+                columns.view(TABLES[name])
+            _shut_off(connection, columns.folder)
+            with _deadline(connection, deadline):
+                try:
+                    asked = connection.execute(sql)
+                    return Answer([column[0] for column in asked.description or ()], asked.fetchall())
+                except duckdb.InterruptException as error:
+                    raise QueryTimeout(f"the query ran for more than {deadline:g} s") from error
+
+
+def export_parquet(store: Store, folder: Path, *, cache: Path | None = None) -> list[Path]:
+    """Write every table as ``<table>.parquet``; each appears by a rename. Returns the files.
+
+    Raises CacheBusy, StorageFull, StorageUnwritable.
+    """
+    import duckdb
+
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with _connected() as connection:
+        columns = ColumnStore(store, connection, cache)
+        with columns.locked():
+            for name, table in TABLES.items():
+                columns.view(table)
+                partial, path = folder / f".{name}.{os.getpid()}.partial", folder / f"{name}.parquet"
+                try:
+                    connection.execute(
+                        f"COPY (SELECT * FROM {name} ORDER BY run) TO {quote(str(partial.absolute()))} "
+                        "(FORMAT parquet, COMPRESSION zstd)"
+                    )
+                    with writing(path):
+                        partial.replace(path)
+                except duckdb.Error as error:
+                    with writing(path):
+                        raise OSError(getattr(error, "errno", None), str(error)) from error
+                finally:
+                    partial.unlink(missing_ok=True)
+                written.append(path)
+    return written
+
+
+_HELP = f'the tables are {", ".join(TABLES)}; `harness query "DESCRIBE runs"` shows a table\'s columns'
+
+
+def _mentioned(sql: str) -> list[str]:
+    """The tables that a statement asks for; raises QueryRefused unless it is one SELECT of what there is.
+
+    Asked of empty tables of the same columns, so that a slip costs nothing.
+    """
+    import duckdb
+
+    with _connected() as scratch:
+        for table in TABLES.values():
+            columns = ", ".join(f"{quote_name(name)} {kind}" for name, kind in table.columns.items())
+            scratch.execute(f"CREATE TABLE {table.name} ({columns})")
+        _shut_off(scratch, None)
+        try:
+            statements = scratch.extract_statements(sql)
+            # By value: before DuckDB 2 each mention of the kind is an object of its own.
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise QueryRefused("only a single SELECT is run, since stored runs are never changed", cure=_HELP)
+            scratch.execute(f"EXPLAIN {sql}")
+            tree = scratch.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0]
+        except duckdb.Error as error:
+            raise QueryRefused(str(error), cure=_HELP) from error
+    # DESCRIBE has no tree: there a table that a word is the name of is one too many at worst.
+    names = set(_table_names(json.loads(tree))) or set(re.findall(r"\w+", sql.lower()))
+    return [name for name in TABLES if name in names]
+
+
+def _table_names(tree: Any) -> Iterator[str]:
+    """Of every table that DuckDB's tree of a statement refers to, in lower case."""
+    if isinstance(tree, dict):
+        if isinstance(tree.get("table_name"), str) and tree.get("type") == "BASE_TABLE":
+            yield tree["table_name"].lower()
+        for value in tree.values():
+            yield from _table_names(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _table_names(value)
+
+
+@contextlib.contextmanager
+def _connected() -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB in memory, which never loads an extension from the network, nor a Python variable as a table."""
+    import duckdb
+
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "allow_community_extensions": "false",
+        "python_enable_replacements": "false",
+        # Without a folder of its own it would spill into the working directory.
+        "temp_directory": "",
+    }
+    with duckdb.connect(":memory:", config=settings) as connection:
+        yield connection
+
+
+def _shut_off(connection: duckdb.DuckDBPyConnection, folder: Path | None) -> None:
+    """From here on nothing but the segments in ``folder`` can be read, and no setting changed back."""
+    if folder is not None:
+        # A path is checked as it is written, and in a query it is written as a pattern that only it matches.
+        names = {str(folder.absolute()), escape_glob(folder)}
+        connection.execute(f"SET allowed_directories = [{', '.join(map(quote, sorted(names)))}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+@contextlib.contextmanager
+def _deadline(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    timer = threading.Timer(seconds, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        # The thread holds the connection, which has to be gone before the interpreter is.
+        timer.join()

@@ -1,0 +1,86 @@
+"""``harness nightly`` on this machine: real processes, whose runners say times with noise of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cache import Cache
+from harness.results.baselines import Baselines
+from tests.results.kept import cached_run
+from tests.results.samples import make_run
+
+REPOSITORY = Path(__file__).parents[2]
+
+NOISY = """
+import random
+level = {level} * random.Random(os.urandom(8)).lognormvariate(0, 0.005)
+
+def sample(item, phase, repetition):
+    global samples
+    samples += 1
+    put(record="sample", model="g2p", items=[item["id"]], phase=phase, repetition=repetition, total_ns=int(level),
+        encoder_ns=1000, prefill_ns=500, step_ns=[700, 700], outputs=[output(item)])
+
+everything()
+"""
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """With the baselines ``main`` and ``slower``, whose runner says times longer by 8 %."""
+    results, cache = tmp_path / "results", Cache(tmp_path / "cache")
+    for name, level in (("main", 1e6), ("slower", 1.08e6)):
+        Baselines(results).set(cached_run(results, cache, body=NOISY.format(level=level)), name, cache=cache)
+    return results
+
+
+def nightly(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness.cli", "nightly", *arguments, "--results-dir", str(results)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=REPOSITORY,
+        env=os.environ | {"HARNESS_CACHE_DIR": str(results.parent / "cache"), "PYTHONPATH": str(REPOSITORY)},
+        check=False,
+    )
+
+
+def test_a_slower_candidate_fails_also_when_the_night_is_interrupted(results: Path) -> None:
+    short = nightly(results, "--baseline", "main", "--candidate", "slower", "--words", "1", "--time-budget", "0.01")
+    assert short.returncode == 3, short.stderr
+    assert short.stdout.startswith("INCONCLUSIVE")
+    assert "time budget" in short.stdout
+    done = nightly(results, "--resume", "latest")
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("FAIL")
+    assert "when measured again" in done.stdout
+    (kept,) = results.glob("nightly/*/verdicts.json")
+    assert json.loads(kept.read_text())["verdict"] == "fail"
+
+
+def test_the_same_runner_passes_and_is_calibrated(results: Path) -> None:
+    done = nightly(results, "--baseline", "main", "--calibrate", "1")
+    assert done.returncode == 0, done.stderr
+    assert "stay within" in done.stdout
+    assert list(results.glob("nightly/floors/*.json"))
+    same = nightly(results, "--baseline", "main", "--candidate", "main")
+    assert same.returncode == 0, same.stderr
+    assert same.stdout.startswith("PASS")
+
+
+def test_wrong_usage(results: Path) -> None:
+    assert nightly(results).returncode == 2
+    assert nightly(results, "--baseline", "main", "--resume", "latest").returncode == 2
+    unknown = nightly(results, "--baseline", "none")
+    assert (unknown.returncode, "there are: main, slower" in unknown.stderr) == (2, True)
+    absent = nightly(results, "--resume", "latest")
+    assert (absent.returncode, "begin one" in absent.stderr) == (2, True)
+    make_run(results)
+    assert not (results / "nightly").exists()

@@ -1,0 +1,263 @@
+"""Nights on a fake device with seeded noise: what is run, what is said, and what survives a kill."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import ExitCode
+from harness.journal import JOURNAL, Journal, read_plan, write_plan
+from harness.measure import Floor, GateVerdict, Judgement, Undecided
+from harness.nightly import TRIES, EmulatedDevice, Night, NightResult, RunnerChanged, UnitResult
+from harness.results import RunDamaged, StorageUnwritable
+from harness.results.nights import NightNotFound, find_night, read_floor, write_floor, write_verdicts
+from tests.nights import FakeDevice, make_plan
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def quiet(_line: str) -> None:
+    pass
+
+
+def a_night(folder: Path, device: FakeDevice, **more: Any) -> NightResult:
+    plan = make_plan(folder, **more)
+    write_plan(folder / "night", plan)
+    return Night(folder / "night", plan, {"phone": device}, notify=quiet).run()
+
+
+def only(result: NightResult) -> UnitResult:
+    (unit,) = result.units
+    return unit
+
+
+def limit(result: NightResult, metric: str) -> tuple[GateVerdict, str]:
+    (found,) = [one for one in only(result).limits if one.metric == metric]
+    return found.verdict, found.cause
+
+
+def test_a_night_without_a_change(tmp_path: Path) -> None:
+    device = FakeDevice()
+    result = a_night(tmp_path, device)
+    assert (result.verdict, result.exit_code) == (GateVerdict.PASS, ExitCode.OK)
+    assert "".join(device.ran) == "abba" * 5, "ten pairs in alternating order"
+    first = only(result).latency.sessions.first
+    assert isinstance(first, Judgement)
+    assert first.change_low <= 0.0 <= first.change_high
+    assert 0.03 < first.detectable < 0.06
+    assert [one.verdict for one in only(result).limits] == [GateVerdict.PASS] * 4
+    assert device.held == 0
+
+
+def test_a_regression_is_measured_twice_and_fails(tmp_path: Path) -> None:
+    device = FakeDevice()
+    result = a_night(tmp_path, device, slower=0.08)
+    assert (result.verdict, result.exit_code) == (GateVerdict.FAIL, ExitCode.FAILURE)
+    assert "".join(device.ran) == "abba" * 10
+    assert "when measured again" in only(result).latency.cause
+    assert a_night_again(tmp_path, FakeDevice(seed=9)) == result, "resumed, it says the same and measures nothing"
+
+
+def a_night_again(folder: Path, device: FakeDevice) -> NightResult:
+    result = Night(folder / "night", read_plan(folder / "night"), {"phone": device}, notify=quiet).run()
+    assert device.ran == []
+    return result
+
+
+def test_a_noisy_device_is_inconclusive_after_two_extended_sessions(tmp_path: Path) -> None:
+    device = FakeDevice(noise=0.12)
+    result = a_night(tmp_path, device)
+    assert (result.verdict, result.exit_code) == (GateVerdict.INCONCLUSIVE, ExitCode.INFRASTRUCTURE)
+    assert len(device.ran) == 2 * 2 * 16
+    assert "too noisy" in only(result).latency.cause
+
+
+def test_a_device_that_throttles_in_the_midst_still_passes(tmp_path: Path) -> None:
+    device = FakeDevice(throttled_from=7)
+    assert a_night(tmp_path, device).verdict is GateVerdict.PASS
+
+
+def test_a_hot_or_lost_device_is_tried_once_more_and_then_named(tmp_path: Path) -> None:
+    hot = FakeDevice(hot_at=4)
+    result = a_night(tmp_path, hot)
+    assert result.verdict is GateVerdict.INCONCLUSIVE
+    assert only(result).latency.cause == "the battery has 45 °C"
+    assert only(result).latency.sessions.first == Undecided("the battery has 45 °C")
+    cool = FakeDevice()
+    night = Night(tmp_path / "night", read_plan(tmp_path / "night"), {"phone": cool}, notify=quiet)
+    assert night.run().verdict is GateVerdict.PASS, "resumed when it has cooled down"
+    assert len(cool.ran) == 20
+    (tmp_path / "lost").mkdir()
+    lost = FakeDevice(lost_at=6)
+    assert a_night(tmp_path / "lost", lost).verdict is GateVerdict.PASS, "the second attempt found it again"
+    assert len(lost.ran) == 7 + 20
+
+
+def test_a_candidate_that_crashes_fails_and_a_baseline_that_does_is_inconclusive(tmp_path: Path) -> None:
+    device = FakeDevice()
+    result = a_night(tmp_path, device, crashes=True)
+    assert (result.verdict, result.exit_code) == (GateVerdict.FAIL, ExitCode.FAILURE)
+    assert limit(result, "runs at all")[1].endswith("the runner was killed by SIGSEGV")
+    assert device.ran == ["a", "b"] * TRIES
+    folder = tmp_path / "other"
+    folder.mkdir()
+    plan = make_plan(folder)
+    broken = plan.units[0].model_copy(update={"a": make_plan(folder, crashes=True).units[0].b})
+    night = Night(folder, plan.model_copy(update={"units": [broken]}), {"phone": FakeDevice()}, notify=quiet)
+    assert night.run().verdict is GateVerdict.INCONCLUSIVE
+
+
+def test_limits(tmp_path: Path) -> None:
+    result = a_night(tmp_path, FakeDevice(), peak=1051, size=1021, says={"two": "too"})
+    assert result.verdict is GateVerdict.FAIL
+    assert only(result).latency.verdict is GateVerdict.PASS
+    assert limit(result, "peak memory")[0] is GateVerdict.FAIL
+    assert limit(result, "runner size")[0] is GateVerdict.FAIL
+    assert limit(result, "archive size")[0] is GateVerdict.PASS
+    said, cause = limit(result, "parity")
+    assert said is GateVerdict.FAIL
+    assert cause == "1 of 2 words differ; first 'two': 'two' became 'too'"
+
+
+def test_a_candidate_that_says_something_else_each_time_fails(tmp_path: Path) -> None:
+    result = a_night(tmp_path, FakeDevice(), fickle=True)
+    said, cause = limit(result, "parity")
+    assert said is GateVerdict.FAIL
+    assert cause.startswith("2 of 2 words differ")
+
+
+def test_a_declared_tie_is_no_mismatch(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, says={"two": "too"}, margin=0.0001)
+    tied = make_plan(tmp_path, margin=0.0001).units[0].b
+    unit = plan.units[0].model_copy(update={"a": tied})
+    result = Night(tmp_path, plan.model_copy(update={"units": [unit]}), {"phone": FakeDevice()}, notify=quiet).run()
+    assert limit(result, "parity") == (GateVerdict.PASS, "")
+
+
+def test_out_of_time_goes_on_later(tmp_path: Path) -> None:
+    plan, clock = make_plan(tmp_path), iter(range(10_000))
+    night = tmp_path / "night"
+    write_plan(night, plan)
+    device = FakeDevice()
+    short = Night(night, plan, {"phone": device}, notify=quiet, budget=6, clock=lambda: float(next(clock))).run()
+    assert short.verdict is GateVerdict.INCONCLUSIVE
+    assert only(short).latency.cause == "the time budget was used up"
+    done = len(device.ran)
+    assert 0 < done < 20
+    assert Night(night, read_plan(night), {"phone": device}, notify=quiet).run().verdict is GateVerdict.PASS
+    assert len(device.ran) == 20
+
+
+def test_a_journal_cut_anywhere_goes_on(tmp_path: Path) -> None:
+    """As a kill at fifty moments leaves it: whole lines, and maybe the beginning of one."""
+    plan = make_plan(tmp_path, slower=0.08)
+    write_plan(tmp_path / "night", plan)
+    Night(tmp_path / "night", plan, {"phone": FakeDevice()}, notify=quiet).run()
+    whole = (tmp_path / "night" / JOURNAL).read_bytes()
+    rng = random.Random(1)
+    for cut in [0, 1, len(whole) - 1, *(rng.randrange(len(whole)) for _ in range(47))]:
+        (tmp_path / "night" / JOURNAL).write_bytes(whole[:cut])
+        device = FakeDevice(seed=cut)
+        result = Night(tmp_path / "night", plan, {"phone": device}, notify=quiet).run()
+        assert result.verdict is GateVerdict.FAIL
+        kept = whole[:cut].count(b"\n")
+        # Half a pair is measured again.
+        assert len(device.ran) == 40 - kept + kept % 2
+        journal = Journal(tmp_path / "night")
+        assert [len(journal.pairs("phone/cache", stage, 0)) for stage in ("first", "confirmation")] == [10, 10]
+
+
+def test_kill_9_at_random_moments(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, slower=0.08)
+    write_plan(tmp_path / "night", plan)
+    program = (
+        "import pathlib, sys, time\n"
+        "from harness.journal import read_plan\n"
+        "from harness.nightly import Night\n"
+        "from tests.nights import FakeDevice\n"
+        "class Slow(FakeDevice):\n"
+        "    def run(self, *arguments, **more):\n"
+        "        time.sleep(0.05)\n"
+        "        return super().run(*arguments, **more)\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "print('on', flush=True)\n"
+        "print(Night(folder, read_plan(folder), {'phone': Slow()}, notify=lambda _: None).run().verdict.value)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "night")]
+    rng, killed = random.Random(2), 0
+    for _ in range(5):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
+            assert process.stdout
+            process.stdout.readline()
+            time.sleep(rng.uniform(0, 0.5))
+            process.kill()
+            killed += process.wait(60) == -signal.SIGKILL
+        Journal(tmp_path / "night").close()
+    assert killed
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=REPOSITORY, check=True)
+    assert done.stdout.split()[-1] == "fail"
+
+
+def test_a_journal_of_another_kind_is_told(tmp_path: Path) -> None:
+    (tmp_path / JOURNAL).write_text("{}\n")
+    with pytest.raises(RunDamaged, match=JOURNAL):
+        Journal(tmp_path)
+    with pytest.raises(RunDamaged, match=r"plan\.json"):
+        read_plan(tmp_path)
+
+
+def test_emulated_devices_and_changed_runners_are_refused(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    with pytest.raises(EmulatedDevice):
+        Night(tmp_path, plan, {"phone": FakeDevice(emulated=True)}, notify=quiet)
+    plan.units[0].b.path.write_text("other")
+    with pytest.raises(RunnerChanged):
+        Night(tmp_path, plan, {"phone": FakeDevice()}, notify=quiet)
+
+
+def test_a_device_is_calibrated_against_itself_and_keeps_its_floor(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, calibrate=6)
+    unit = plan.units[0].model_copy(update={"b": plan.units[0].a})
+    plan = plan.model_copy(update={"units": [unit]})
+    device = FakeDevice(noise=0.02)
+    floors = Night(tmp_path, plan, {"phone": device}, notify=quiet).calibrate()
+    assert len(device.ran) >= 6 * 20
+    floor = floors["phone/cache"]
+    assert floor.noise == pytest.approx(0.02, rel=0.5)
+    assert 0.005 < floor.change < 0.06
+    write_floor(tmp_path, "key", floor)
+    assert read_floor(tmp_path, "key") == floor
+    assert read_floor(tmp_path, "other") is None
+    # Below a floor of its own, a change is none.
+    restless = Floor(sessions=6, pairs=10, change=0.5, noise=0.02)
+    slower = unit.model_copy(update={"floor": restless, "b": make_plan(tmp_path, slower=0.1).units[0].b})
+    (tmp_path / "night").mkdir()
+    night = Night(tmp_path / "night", plan.model_copy(update={"units": [slower]}), {"phone": device}, notify=quiet)
+    assert night.run().verdict is GateVerdict.PASS
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    night = Night(tmp_path / "gone", make_plan(tmp_path), {"phone": FakeDevice()}, notify=quiet)
+    with pytest.raises(StorageUnwritable, match="gone"):
+        night.run()
+
+
+def test_verdicts_are_kept_and_nights_found(tmp_path: Path) -> None:
+    folder = tmp_path / "nightly" / "20260101-000000-abcd"
+    plan = make_plan(tmp_path)
+    write_plan(folder, plan)
+    write_verdicts(folder, Night(folder, plan, {"phone": FakeDevice()}, notify=quiet).run())
+    kept = json.loads((folder / "verdicts.json").read_text())
+    assert kept["verdict"] == "pass"
+    assert kept["units"][0]["latency"]["sessions"]["first"]["outcome"] == "clear"
+    assert find_night(tmp_path, "latest") == find_night(tmp_path, "2026") == folder
+    with pytest.raises(NightNotFound, match="none"):
+        find_night(tmp_path, "none")
