@@ -78,7 +78,7 @@ def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress)
     names = ("encoder", "decoder_prefill", "decoder_step") if request.kv_cache else ("encoder", "decoder")
     prefixes = {name: f"{request.prefix}{name}_" for name in names}
     archive_name = f"lib{request.prefix.rstrip('_')}_system_lib.a"
-    order = {
+    order: dict[str, Any] = {
         "target": request.target,
         "mcpu": request.mcpu,
         "checkpoint": str(request.checkpoint.folder),
