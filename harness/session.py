@@ -11,7 +11,7 @@ import hashlib
 import secrets
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,11 +44,12 @@ from harness.results import (
     WordsFacts,
     now,
 )
-from harness.validate import Decoded, compare_word
+from harness.validate import Decoded, compare_word, decodings
 
 HOST = "host"
 MODEL = "g2p"
 SMOKE_WORDS = 3
+MB = 1_000_000
 Purpose = Literal["smoke", "parity", "latency"]
 _T = TypeVar("_T")
 
@@ -135,7 +136,12 @@ class RunSession:
     def describe(self, variant: Variant) -> RunnerDescription:
         """Start the runner and let it say what it is."""
         runner = self.runner(variant)
-        return self._once(f"describe {variant}", lambda: self.device.describe(runner.path))
+
+        def describe() -> RunnerDescription:
+            self._deploy(runner)
+            return self.device.describe(runner.path)
+
+        return self._once(f"describe {variant}", describe)
 
     def reference(self) -> Reference:
         """What PyTorch says of the words, and in which time."""
@@ -279,7 +285,7 @@ class RunSession:
     def _compare(self, comparison: str, result: RunResult) -> list[ParityLine]:
         from harness.results.summarize import parity_line
 
-        observed = _decodings(result.records)
+        observed = decodings(result.records)
         lines = []
         for item, said in zip(self.items, self.reference().items, strict=True):
             expected = Decoded(tuple(said.token_ids), said.text, tuple(said.margins))
@@ -318,6 +324,7 @@ class RunSession:
             threads=self.options.threads,
             probe=probe,
         )
+        self._deploy(runner)
         total = -(-len(items) // metadata.batch_size) * (warmup + repetitions + (probe is not None))
         with self._narrator.stage(f"running {purpose} ({variant})") as stage, self.device.reserve(notify=stage.say):
             if purpose == "latency":
@@ -343,6 +350,11 @@ class RunSession:
             )
             self.writer.begin_order(entry, order)
             return self._follow(entry, runner, order, keep)
+
+    def _deploy(self, runner: Runner) -> None:
+        """Not once only: what was on the device may be gone, and looking costs milliseconds."""
+        with self._narrator.stage(f"pushing the runner to {self.device.name}, MB") as stage:
+            self.device.deploy(runner.path, on_push=lambda done, total: stage.advance(done // MB, total // MB))
 
     def _follow(
         self, entry: OrderEntry, runner: Runner, order: WorkOrder, keep: Callable[[AnyRecord], None]
@@ -371,17 +383,6 @@ class RunSession:
         if known[variant].runner_version != version:
             noted = known[variant].model_copy(update={"runner_version": version})
             self.writer.update(variants={**known, variant: noted})
-
-
-def _decodings(records: Iterable[AnyRecord]) -> dict[str, list[Decoded]]:
-    """What was said of each item, the probe and every repetition."""
-    found: dict[str, list[Decoded]] = defaultdict(list)
-    for record in records:
-        if isinstance(record, Sample | Probe):
-            for item, output in zip(record.items, record.outputs, strict=True):
-                margins = None if output.margins is None else tuple(output.margins)
-                found[item].append(Decoded(tuple(output.token_ids), output.text, margins))
-    return found
 
 
 def _words_facts(words: list[Word], source: str) -> WordsFacts:

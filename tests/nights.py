@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cache import hash_file
-from harness.devices import DeviceLost, DeviceNotReady, Notify, OnRecord, RunnerDescription, RunResult
+from harness.devices import DeviceLost, DeviceNotReady, Notify, OnPush, OnRecord, RunnerDescription, RunResult
 from harness.journal import Plan, SidePlan, UnitPlan
 from harness.nightly import new_plan
 from harness.protocol import Memory, Output, Phase, Probe, Sample, WorkOrder
@@ -42,6 +42,9 @@ class FakeDevice:
         self.ran: list[str] = []
         """``a`` or ``b`` of every run, by the runner's own word."""
         self.held = 0
+
+    def deploy(self, runner: Path, *, on_push: OnPush | None = None) -> str:
+        return str(runner)
 
     def facts(self) -> dict[str, Any]:
         return {"kind": self.kind, "name": self.name}

@@ -1,6 +1,6 @@
 """Devices that run the runner: deploy, run, collect. Knows nothing of models."""
 
-from harness.devices.base import AnyRecord, Device, Knob, Notify, OnRecord, RunnerDescription, RunResult
+from harness.devices.base import AnyRecord, Device, Knob, Notify, OnPush, OnRecord, RunnerDescription, RunResult
 from harness.devices.errors import (
     AmbiguousDevice,
     CommandTimeout,
@@ -36,6 +36,7 @@ __all__ = [
     "Knob",
     "NoDevice",
     "Notify",
+    "OnPush",
     "OnRecord",
     "RunResult",
     "RunnerDescription",

@@ -15,6 +15,8 @@ from harness.protocol import End, Failure, Header, Load, Memory, Probe, Sample, 
 
 AnyRecord = Header | Load | Sample | Probe | Memory | End
 OnRecord = Callable[[AnyRecord], None]
+OnPush = Callable[[int, int], None]
+"""Takes the bytes that have been pushed to a device, and how many there are."""
 Notify = Callable[[str], None]
 """Takes one line that a waiting person should see."""
 
@@ -115,6 +117,13 @@ class Device(Protocol):
         """Wait until the device is cool and charged enough to be measured, telling why it waits.
 
         Raises DeviceNotReady after ``wait_seconds``. Where nothing can be known, nothing is waited for.
+        """
+        ...
+
+    def deploy(self, runner: Path, *, on_push: OnPush | None = ...) -> str:
+        """Have the runner on the device, and return its path there; describing and running do it themselves.
+
+        Raises RunnerUnusable (no such file), DeviceBusy, DeviceFull, FolderNotWritable, DeviceLost, CommandTimeout.
         """
         ...
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.devices.base import Notify, OnRecord, RunnerDescription, RunResult
+from harness.devices.base import Notify, OnPush, OnRecord, RunnerDescription, RunResult
 from harness.devices.collect import ResultReader
 from harness.devices.errors import CommandTimeout, RunnerUnusable
 from harness.devices.facts import host_conditions, host_facts
@@ -65,6 +65,10 @@ class HostDevice:
     def close(self) -> None:
         """End a run in progress, which another thread follows; nothing else is held."""
         self._closed.set()
+
+    def deploy(self, runner: Path, *, on_push: OnPush | None = None) -> str:
+        """It is where it has to be."""
+        return str(runner.absolute())
 
     def describe(self, runner: Path, *, deadline: float = 30.0) -> RunnerDescription:
         with _started([str(runner), "--describe"], Path.cwd(), subprocess.PIPE, subprocess.PIPE) as process:

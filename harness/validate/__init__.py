@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from harness.validate.allowance import CLOSE, EXACT, Allowance
-from harness.validate.parity import DEFAULT_TOLERANCE, Decoded, ParityCounts, Verdict, WordParity, compare_word, count
+from harness.validate.parity import (
+    DEFAULT_TOLERANCE,
+    Decoded,
+    ParityCounts,
+    Verdict,
+    WordParity,
+    compare_word,
+    count,
+    decodings,
+)
 from harness.validate.phonemes import Accuracy, WordAccuracy, accuracy, edit_distance, segments, word_accuracy
 
 __all__ = [
@@ -20,6 +29,7 @@ __all__ = [
     "accuracy",
     "compare_word",
     "count",
+    "decodings",
     "edit_distance",
     "segments",
     "word_accuracy",

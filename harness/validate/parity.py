@@ -9,11 +9,13 @@ is decoded from another prefix and says nothing.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
+
+from harness.protocol import Probe, Sample
 
 _T = TypeVar("_T")
 
@@ -93,6 +95,17 @@ def first_divergence(expected: Sequence[int], got: Sequence[int]) -> int | None:
         if one != other:
             return step
     return None if len(expected) == len(got) else min(len(expected), len(got))
+
+
+def decodings(records: Iterable[object]) -> dict[str, list[Decoded]]:
+    """What a result's records say of each item: the probe and every repetition."""
+    found: dict[str, list[Decoded]] = defaultdict(list)
+    for record in records:
+        if isinstance(record, Sample | Probe):
+            for item, output in zip(record.items, record.outputs, strict=True):
+                margins = None if output.margins is None else tuple(output.margins)
+                found[item].append(Decoded(tuple(output.token_ids), output.text, margins))
+    return found
 
 
 def compare_word(

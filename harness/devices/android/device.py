@@ -30,7 +30,7 @@ from harness.devices.android.server import Server
 from harness.devices.android.shell import Shell, script
 from harness.devices.android.store import Deployed, RunnerStore
 from harness.devices.android.workfolder import WorkFolders
-from harness.devices.base import Knob, Notify, OnRecord, RunnerDescription, RunResult
+from harness.devices.base import Knob, Notify, OnPush, OnRecord, RunnerDescription, RunResult
 from harness.devices.errors import DeviceNotReady, RunnerUnusable
 from harness.devices.lock import DeviceLock
 from harness.devices.wording import ending_of, quoted
@@ -127,13 +127,9 @@ class AndroidDevice:
         if told:
             notify(f"{self.name} is fit to be measured")
 
-    def deploy(self, runner: Path) -> str:
-        """Have the runner on the device, and return its path there; describing and running do it themselves.
-
-        Raises DeviceBusy, DeviceFull, FolderNotWritable, DeviceLost, CommandTimeout, RunnerUnusable (no such file).
-        """
+    def deploy(self, runner: Path, *, on_push: OnPush | None = None) -> str:
         with self.reserve(), self._running():
-            return self._place(None).store.deploy(runner, self._closing.is_set).path
+            return self._place(None).store.deploy(runner, self._closing.is_set, on_push).path
 
     def describe(self, runner: Path, *, deadline: float = 60.0) -> RunnerDescription:
         store = self._place(None).store

@@ -14,7 +14,7 @@ from harness.cache import hash_file
 from harness.devices.android.server import TROUBLE
 from harness.devices.android.shell import Shell, script
 from harness.devices.android.workfolder import STORE, refusal
-from harness.devices.base import Notify
+from harness.devices.base import Notify, OnPush
 from harness.devices.errors import CommandTimeout, DeviceLost, RunnerUnusable
 from harness.errors import HarnessError
 
@@ -65,8 +65,8 @@ class RunnerStore:
         self._hashes: dict[Binary, str] = {}
         self._pending: dict[Binary, Deployed] = {}
 
-    def deploy(self, runner: Path, closing: Callable[[], bool]) -> Deployed:
-        """Have the runner on the device.
+    def deploy(self, runner: Path, closing: Callable[[], bool], on_push: OnPush | None = None) -> Deployed:
+        """Have the runner on the device. ``on_push`` hears how far a push is; without it a long one is told in lines.
 
         Raises RunnerUnusable (no such file), FolderNotWritable, DeviceFull, DeviceLost, CommandTimeout.
         """
@@ -79,7 +79,7 @@ class RunnerStore:
             stored = self._stored(binary.size)
             if stored and self._hash(binary) in stored:
                 return Deployed(f"{self._folder}/{self._hash(binary)}", binary, verified=True)
-            source = _Source(binary, self._shell.serial, self._notify, closing)
+            source = _Source(binary, on_push or self._tell, closing)
         except OSError as error:
             raise RunnerUnusable(f"the runner {runner} cannot be read: {error.strerror or error}") from error
         path = f"{self._folder}/{uuid.uuid4().hex}.{self._owner}"
@@ -109,6 +109,11 @@ class RunnerStore:
         if self._pending.pop(deployed.binary, None) is not None:
             with contextlib.suppress(HarnessError):
                 self._shell.run('rm -f "$1"', deployed.path, deadline=ASK_SECONDS, what="removing the runner")
+
+    def _tell(self, done: int, total: int) -> None:
+        self._notify(
+            f"pushing the runner to {self._shell.serial}: {done / _MEGABYTE:.1f} of {total / _MEGABYTE:.1f} MB"
+        )
 
     def _hash(self, binary: Binary) -> str:
         if binary not in self._hashes:
@@ -158,11 +163,10 @@ class RunnerStore:
 class _Source(io.BufferedIOBase):
     """A runner that tells how far it was read."""
 
-    def __init__(self, binary: Binary, serial: str, notify: Notify, closing: Callable[[], bool]) -> None:
+    def __init__(self, binary: Binary, on_push: OnPush, closing: Callable[[], bool]) -> None:
         self._file = binary.path.open("rb", buffering=0)
         self._size = binary.size
-        self._title = f"pushing the runner to {serial}"
-        self._notify = notify
+        self._on_push = on_push
         self._closing = closing
         self._read = 0
         self._next = time.monotonic() + TELL_SECONDS
@@ -174,7 +178,7 @@ class _Source(io.BufferedIOBase):
         self._read += len(data)
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + TELL_SECONDS
-            self._notify(f"{self._title}: {self._read / _MEGABYTE:.1f} of {self._size / _MEGABYTE:.1f} MB")
+            self._on_push(self._read, self._size)
         return data
 
     def close(self) -> None:
