@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import json
 import statistics
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -299,11 +300,14 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 @functools.cache
 def _load_intrinsics() -> None:
-    """Import what MetaSchedule imports, without the search of every loaded module's source for each of hundreds of
-    intrinsics that TVM's parser makes: a minute where PyTorch is loaded."""
-    stack = inspect.stack
-    inspect.stack = lambda context=0: stack(0)
+    """Import what MetaSchedule imports, hundreds of intrinsics whose sources TVM's parser reads.
+
+    For each, ``inspect`` looks through every loaded module for the one that it stands in, which takes a minute where
+    PyTorch is loaded; what TVM does with the answer needs no more than the module's name.
+    """
+    whole = inspect.getmodule
+    inspect.getmodule = lambda object, _filename=None: sys.modules.get(getattr(object, "__module__", None) or "")
     try:
         import tvm.s_tir.tensor_intrin  # noqa: F401
     finally:
-        inspect.stack = stack
+        inspect.getmodule = whole
