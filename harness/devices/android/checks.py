@@ -12,10 +12,17 @@ from pathlib import Path
 from adbutils._utils import adb_path
 
 from harness.devices.android.attached import attached_devices
+from harness.devices.android.knobs import is_refusal
+from harness.devices.android.makers import setting_to_turn_on
 from harness.devices.android.server import PROTOCOL_VERSION, TROUBLE, Server
+from harness.devices.android.shell import Shell
 from harness.errors import HarnessError
 
 ASK_SECONDS = 20.0
+_CHANGE_A_SETTING = """getprop ro.product.manufacturer
+settings put global harness_doctor 1 2>&1
+settings delete global harness_doctor 2>&1"""
+"""One that nothing else knows, and that is gone afterwards: reading proves nothing, it is allowed everywhere."""
 _RULES = ("/etc/udev/rules.d", "/lib/udev/rules.d", "/usr/lib/udev/rules.d")
 
 
@@ -42,15 +49,13 @@ def adb_checks(server: Server | None = None) -> list[AdbCheck]:
         found = attached_devices(server)
     except HarnessError as error:
         return [*checks, AdbCheck("Android devices", False, str(error.args[0]), error.cure)]
-    return checks + [
-        AdbCheck(
-            f"Android {device.serial}",
-            device.usable,
-            device.reason or f"{device.model}, Android {device.android_version}",
-            device.cure,
-        )
-        for device in found
-    ]
+    for device in found:
+        said = device.reason or f"{device.model}, Android {device.android_version}"
+        checks.append(AdbCheck(f"Android {device.serial}", device.usable, said, device.cure))
+        # A phone that is being measured is not disturbed.
+        if device.usable and device.held_by is None:
+            checks.append(_settings(server, device.serial))
+    return checks
 
 
 def _program() -> AdbCheck:
@@ -83,6 +88,20 @@ def _server(server: Server) -> AdbCheck:
     found = f"version 1.0.{version} on port {server.port}"
     cure = f"adb kill-server: another adb started it, this harness speaks 1.0.{PROTOCOL_VERSION}"
     return AdbCheck("adb server", version == PROTOCOL_VERSION, found, cure)
+
+
+def _settings(server: Server, serial: str) -> AdbCheck:
+    """Whether the phone lets adb change settings; some makers' do only after a switch of their own is turned on."""
+    name = f"settings of {serial}"
+    try:
+        answer = Shell(server, serial).run(_CHANGE_A_SETTING, deadline=ASK_SECONDS, what="trying to change a setting")
+    except HarnessError as error:
+        return AdbCheck(name, False, str(error.args[0]), error.cure)
+    maker, _, words = answer.out.partition("\n")
+    if not is_refusal(words):
+        return AdbCheck(name, True, "adb may change them", "")
+    advice = setting_to_turn_on(maker) or "look for a second switch beside USB debugging in Developer options"
+    return AdbCheck(name, False, f"refused: {' '.join(words.split())[:200]}", advice)
 
 
 def _usb_rules() -> AdbCheck:

@@ -65,6 +65,11 @@ def _verified(knob: Knob, cores: str) -> Knob:
     return knob.model_copy(update={"state": "denied", "detail": f"asked for cores {wanted}, the runner had {cores}"})
 
 
+def is_refusal(words: str) -> bool:
+    """Whether the system's words mean that adb may not change what it was asked to."""
+    return bool(_REFUSED.search(words))
+
+
 def _stay_awake(said: str) -> Knob:
     knob = _outcome(STAY_AWAKE, said, f"was {_value(said, 'before')}")
     if knob.state == "applied" and _value(said, "now") != STAY_AWAKE_ON_ANY_POWER:
@@ -86,7 +91,7 @@ def _outcome(name: str, said: str, detail: str) -> Knob:
     lines = [line for line in said.splitlines() if not line.startswith(("status ", "before ", "now "))]
     words = " ".join(" ".join(lines).split())[:300]
     status = _value(said, "status")
-    if _REFUSED.search(words):
+    if is_refusal(words):
         return Knob(name=name, state="denied", detail=words)
     if _UNKNOWN.search(words):
         return Knob(name=name, state="unsupported", detail=words)

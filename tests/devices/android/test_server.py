@@ -44,6 +44,22 @@ def test_looking_starts_no_server() -> None:
     assert not server.answers()
 
 
+def test_the_doctor_names_the_switch_that_a_maker_wants(scene: Scene) -> None:
+    virtual, name = scene.virtual, f"settings of {scene.virtual.serial}"
+    checks = {check.name: check for check in adb_checks(scene.server)}
+    assert checks[f"Android {virtual.serial}"].ok
+    assert checks[name].ok, checks[name]
+    assert virtual.setting("global", "harness_doctor") is None
+
+    words = "java.lang.SecurityException: Permission denial: writing to settings requires WRITE_SECURE_SETTINGS"
+    virtual.set_property("ro.product.manufacturer", "Xiaomi")
+    virtual.set_command("settings", f"echo '{words}' >&2; exit 255")
+    (check,) = [check for check in adb_checks(scene.server) if check.name == name]
+    assert not check.ok
+    assert "WRITE_SECURE_SETTINGS" in check.found
+    assert 'turn on "USB debugging (Security settings)"' in check.cure
+
+
 def test_a_silent_server_is_not_waited_for() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         accepted: list[socket.socket] = []
