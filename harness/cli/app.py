@@ -26,6 +26,7 @@ COMMAND_MODULES = [
     "harness.cli.compile",
     "harness.cli.devices",
     "harness.cli.maintenance",
+    "harness.cli.report",
     "harness.cli.runs",
     "harness.cli.toolchain",
 ]

@@ -1,0 +1,34 @@
+"""Reports as one HTML file that needs nothing else: pictures, tables, raw data. The third face of the same figures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.report.html.page import render_page
+from harness.report.html.views import view
+from harness.results import Run
+from harness.results.errors import writing
+
+__all__ = ["html_report", "write_page"]
+
+
+def html_report(runs: Sequence[Run]) -> str:
+    """The page of these runs, the first being the baseline; raises RunDamaged, and UsageError without any run."""
+    if not runs:
+        raise UsageError("a report needs at least one run", cure="name runs: harness runs lists them")
+    return render_page([view(run, at) for at, run in enumerate(runs)])
+
+
+def write_page(path: Path, page: str) -> None:
+    """Under another name, then renamed; raises StorageFull or StorageUnwritable."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(page, encoding="utf-8")
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,177 @@
+"""Pictures of answers and sizes: accuracy by language, accuracy against latency, bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.report.figures import DASH, duration, rate
+from harness.report.html.figure import GREY, Figure, height, log_axis, numbers
+from harness.report.html.latency import MS
+from harness.report.html.views import View
+from harness.results import Summary
+from harness.results.schema import AccuracySummary
+
+ALL, PYTORCH = "all", "pytorch"
+
+
+def timed_variant(summary: Summary) -> str | None:
+    """The variant whose answers stand for the run: the timed one, else the first that was compared."""
+    names = [name for name in summary.accuracy if name != PYTORCH]
+    if summary.artifact and summary.artifact.variant in names:
+        return summary.artifact.variant
+    return next(iter(names), None)
+
+
+def _rows(views: Sequence[View]) -> list[tuple[str, int, dict[str, AccuracySummary]]]:
+    """Name, colour and accuracies: PyTorch of the first run that has it, then every run."""
+    rows = []
+    expected = next((view for view in views if PYTORCH in view.summary.accuracy), None)
+    if expected:
+        rows.append((f"PyTorch ({expected.name})", GREY, expected.summary.accuracy[PYTORCH]))
+    for at, view in enumerate(views):
+        variant = timed_variant(view.summary)
+        if variant:
+            rows.append((f"{view.name} {variant}", at, view.summary.accuracy[variant]))
+    return rows
+
+
+def by_language(views: Sequence[View]) -> Figure | None:
+    """PER for each language and run, the worst on top."""
+    rows = _rows(views)
+    if not rows:
+        return None
+    found = {language for _, _, by in rows for language in by} - {ALL}
+    worst = {language: max(by[language].per for _, _, by in rows if language in by) for language in found}
+    languages = [ALL, *sorted(found, key=lambda language: (worst[language], language))]
+    traces = []
+    for name, color, by in rows:
+        shown = [language for language in languages if language in by]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": name,
+                "x": numbers([by[language].per for language in shown], 4),
+                "y": shown,
+                "customdata": [[by[language].words, by[language].wer] for language in shown],
+                "marker": {
+                    "size": 13 if color == GREY else 8,
+                    "symbol": "circle-open" if color == GREY else "circle",
+                    "line": {"width": 2 if color == GREY else 0},
+                },
+                "hovertemplate": "%{y}: PER %{x:.3f}, WER %{customdata[1]:.3f}, %{customdata[0]} words"
+                "<extra>%{fullData.name}</extra>",
+                "meta": {"series": color},
+            }
+        )
+    total = "; ".join(f"{name}: {rate(by[ALL].per)}" for name, _, by in rows if ALL in by)
+    return Figure(
+        title="Phoneme error rate by language",
+        says=f"PER over all words: {total}.",
+        traces=traces,
+        layout={
+            "height": height(len(languages), 24, 110),
+            "xaxis": {"title": {"text": "PER"}, "rangemode": "tozero"},
+            "yaxis": {"type": "category", "categoryorder": "array", "categoryarray": languages},
+            "showlegend": True,
+        },
+        note="Phoneme edits per gold phoneme. A run's point lies in PyTorch's ring where both say the same.",
+        columns={"x": "per", "y": "language", "name": "run"},
+    )
+
+
+def against_latency(views: Sequence[View]) -> Figure | None:
+    """Accuracy against latency; emulated runs have no place in it."""
+    traces: list[dict[str, Any]] = []
+    points: list[tuple[float, float, str]] = []
+    for at, view in enumerate(views):
+        summary = view.summary
+        if view.emulated:
+            continue
+        variant = timed_variant(summary)
+        if summary.artifact and variant and ALL in summary.accuracy[variant]:
+            name = f"{view.name} {summary.artifact.variant}"
+            per = summary.accuracy[variant][ALL].per
+            points.append((summary.artifact.warm.median / MS, per, name))
+            traces.append(_dot(points[-1], at))
+        if summary.pytorch and ALL in summary.accuracy.get(PYTORCH, {}):
+            points.append((summary.pytorch.median / MS, summary.accuracy[PYTORCH][ALL].per, f"{view.name} PyTorch"))
+            traces.append(_dot(points[-1], GREY))
+    if len(points) < 2:
+        return None
+    times = [ms for ms, _, _ in points]
+    top = max(per for _, per, _ in points)
+    return Figure(
+        title="Accuracy against latency",
+        says="; ".join(f"{name}: PER {rate(per)} at {duration(ms * MS)}" for ms, per, name in points) + ".",
+        traces=traces,
+        layout={
+            "height": 320,
+            "xaxis": log_axis(min(times) / 1.25, max(times) * 1.25, "median per word, ms (logarithmic)"),
+            "yaxis": {"title": {"text": "PER, all words"}, "range": [0, max(top * 1.25, 0.01)]},
+        },
+        note="Better is lower and further left.",
+        columns={"x": "median_ms", "y": "per", "name": "run"},
+    )
+
+
+def _dot(point: tuple[float, float, str], color: int) -> dict[str, Any]:
+    ms, per, name = point
+    return {
+        "type": "scatter",
+        "mode": "markers+text",
+        "name": name,
+        "x": numbers([ms]),
+        "y": numbers([per]),
+        "text": [name],
+        "textposition": "top center" if color != GREY else "bottom center",
+        "marker": {"size": 12, "symbol": "circle" if color != GREY else "circle-open", "line": {"width": 2}},
+        "hovertemplate": "%{x:.3f} ms, PER %{y:.4f}<extra>%{fullData.name}</extra>",
+        "meta": {"series": color},
+    }
+
+
+def sizes(views: Sequence[View]) -> Figure | None:
+    """Bytes of archives and runners, and the peak memory where it is not an emulator's."""
+    kinds = ["peak memory", "runner", "archive"]
+    traces, told = [], []
+    for at, view in enumerate(views):
+        artifact = view.summary.artifact
+        for name, facts in view.manifest.variants.items():
+            timed = artifact is not None and artifact.variant == name
+            peak = artifact.peak_bytes if artifact and timed and not view.emulated else None
+            values = [peak, facts.runner_bytes, facts.archive_bytes]
+            label = f"{view.name} {name}"
+            told.append(
+                f"{label}: archive {facts.archive_bytes / 1e6:.1f} MB, runner {facts.runner_bytes / 1e6:.1f} MB"
+            )
+            traces.append(
+                {
+                    "type": "bar",
+                    "orientation": "h",
+                    "name": label,
+                    "x": numbers([value / 1e6 if value is not None else float("nan") for value in values]),
+                    "y": kinds,
+                    "text": [f"{value / 1e6:.1f}" if value is not None else DASH for value in values],
+                    "textposition": "auto",
+                    "hovertemplate": "%{y}: %{x:.2f} MB<extra>" + label + "</extra>",
+                    "meta": {"series": at, "alpha": 1 if timed else 0.45},
+                }
+            )
+    if not traces:
+        return None
+    return Figure(
+        title="Size and memory",
+        says="; ".join(told) + ".",
+        traces=traces,
+        layout={
+            "height": height(3 * len(traces), 22, 120),
+            "barmode": "group",
+            "xaxis": {"title": {"text": "MB"}, "rangemode": "tozero"},
+            "yaxis": {"type": "category", "showgrid": False},
+            "showlegend": len(traces) > 1,
+        },
+        note="MB are millions of bytes. Peak memory is the process's, of the timed variant; an emulator's is left out.",
+        columns={"x": "MB", "y": "what", "name": "variant"},
+    )
