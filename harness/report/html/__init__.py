@@ -7,19 +7,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.report.html.page import render_page
-from harness.report.html.views import view
+from harness.report.document import Block
+from harness.report.html.page import render_page, report_blocks
+from harness.report.html.views import View, view
 from harness.results import Run
 from harness.results.errors import writing
 
-__all__ = ["html_report", "write_page"]
+__all__ = ["html_report", "text_report", "write_page"]
 
 
 def html_report(runs: Sequence[Run]) -> str:
     """The page of these runs, the first being the baseline; raises RunDamaged, and UsageError without any run."""
+    return render_page(_views(runs))
+
+
+def text_report(runs: Sequence[Run]) -> list[Block]:
+    """The page's figures as blocks for a terminal or Markdown; raises the same."""
+    return report_blocks(_views(runs))
+
+
+def _views(runs: Sequence[Run]) -> list[View]:
     if not runs:
         raise UsageError("a report needs at least one run", cure="name runs: harness runs lists them")
-    return render_page([view(run, at) for at, run in enumerate(runs)])
+    return [view(run, at) for at, run in enumerate(runs)]
 
 
 def write_page(path: Path, page: str) -> None:

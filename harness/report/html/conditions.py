@@ -96,7 +96,8 @@ def _label(key: str) -> str:
     for ending, unit in ((BYTES, ", MB"), (KHZ, ", MHz")):
         if key.endswith(ending):
             return key.removesuffix(ending).replace("_", " ") + unit
-    return key.replace("_", " ").replace("celsius", "°C").replace("percent", "%")
+    words = {"celsius": "°C", "percent": "%", "mhz": "MHz", "c": "°C", "1min": "1 min", "ms": "ms"}
+    return " ".join(words.get(word, word) for word in key.split("_"))
 
 
 def _value(key: str, value: object) -> str:

@@ -38,7 +38,9 @@ def numbers(values: Iterable[float] | NDArray[Any], digits: int = 6) -> list[flo
 
 def log_axis(low: float, high: float, title: str) -> dict[str, Any]:
     """A logarithmic axis whose ticks are round numbers, however narrow it is; the values are positive."""
-    low, high = low / 1.02, high * 1.02
+    # Room for the marks at both ends, in proportion to the axis.
+    room = max((high / low) ** 0.03, 1.01)
+    low, high = low / room, high * room
     ticks = log_ticks(low, high)
     return {
         "type": "log",
@@ -49,10 +51,21 @@ def log_axis(low: float, high: float, title: str) -> dict[str, Any]:
     }
 
 
+_COARSE: tuple[Sequence[float], ...] = (
+    (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
+    (1, 1.5, 2, 3, 4, 5, 7),
+    (1, 1.5, 2, 3, 5, 7),
+    (1, 2, 3, 5, 7),
+    (1, 2, 5),
+    (1, 3),
+    (1,),
+)
+
+
 def log_ticks(low: float, high: float, most: int = 7) -> list[float]:
     """At most ``most`` round numbers within the bounds, finer ones the narrower they are."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in (_fine(0.1), _fine(0.2), _fine(0.5), [1, 2, 3, 5, 7], [1, 2, 5], [1, 3], [1]):
+    for steps in (_fine(0.1), _fine(0.2), _fine(0.5), *_COARSE):
         ticks = [float(f"{step * 10**decade:.6g}") for decade in decades for step in steps]
         inside = [tick for tick in ticks if low <= tick <= high]
         if 2 <= len(inside) <= most:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.report.figures import duration
+from harness.report.figures import digits, duration
 from harness.report.html.figure import GREY, Figure, height, log_axis, numbers
 from harness.report.html.samples import PHASES, Samples
 from harness.report.html.views import View
@@ -39,10 +39,18 @@ def series_of(views: Sequence[View], *, pytorch: bool) -> list[Series]:
             timed = samples.total[samples.timed]
             if len(timed):
                 found.append(Series(f"{view.name} {samples.variant}", at, timed))
-        expected = [value for line in view.reference for value in line.latency_ns]
-        if pytorch and expected and not view.emulated:
-            found.append(Series(f"{view.name} PyTorch", GREY, np.asarray(expected, dtype=np.int64)))
-    return found
+    return [*found, *(pytorch_series(views) if pytorch else ())]
+
+
+def pytorch_series(views: Sequence[View]) -> Iterator[Series]:
+    """PyTorch's samples; runs that took them from the same measurement share a series."""
+    sharing: dict[tuple[int, ...], list[str]] = {}
+    for view in views:
+        expected = tuple(value for line in view.reference for value in line.latency_ns)
+        if expected and not view.emulated:
+            sharing.setdefault(expected, []).append(view.name)
+    for samples, names in sharing.items():
+        yield Series(f"PyTorch ({', '.join(names)})", GREY, np.asarray(samples, dtype=np.int64))
 
 
 def distributions(series: Sequence[Series]) -> Figure | None:
@@ -265,7 +273,7 @@ def starts(views: Sequence[View]) -> Figure | None:
                 "name": f"{view.name} {found.variant}",
                 "x": numbers([value for _, value in kept]),
                 "y": [kind for kind, _ in kept],
-                "text": [f"{value:.3g}" for _, value in kept],
+                "text": [digits(value) for _, value in kept],
                 "textposition": "top center" if at == 0 else "bottom center",
                 "marker": {"size": 11},
                 "hovertemplate": "%{y}: %{x:.3f} ms<extra>%{fullData.name}</extra>",

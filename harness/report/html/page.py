@@ -26,10 +26,13 @@ from harness.report.html.cells import cells
 from harness.report.html.conditions import OrderConditions, order_conditions
 from harness.report.html.figure import Figure
 from harness.report.html.views import View
+from harness.report.overview import overview
 from harness.report.run import run_report, verdict_text
 from harness.results import ParityLine
 
 TEMPLATES = Path(__file__).with_name("templates")
+Section = tuple[str, list[Line | Table]]
+"""The blocks below one heading."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,16 @@ class Card:
     text: str
     """The verdict line of every report, without the verdict itself."""
     warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One run against the first."""
+
+    view: View
+    conclusion: list[Line]
+    """What the pairing says, and every reason to doubt it."""
+    sections: list[Section]
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,8 @@ def render_page(views: Sequence[View]) -> str:
     context: dict[str, Any] = {
         "title": _title(views),
         "cards": [_card(view) for view in views],
-        "comparisons": [(view, _sections(_compared(views[0], view))) for view in views[1:]],
+        "overview": overview([view.side for view in views]),
+        "comparisons": [_comparison(views[0], view) for view in views[1:]],
         "groups": [group for group in groups if group.pictures],
         "accuracy": [_picture(found, numbered) for found in accuracy],
         "sizes": _picture(sizes, numbered) if sizes else None,
@@ -106,6 +120,24 @@ def render_page(views: Sequence[View]) -> str:
         "plotly": packed(plotly_script().read_bytes()),
     }
     return _environment().get_template("page.html.j2").render(context)
+
+
+def report_blocks(views: Sequence[View]) -> list[Block]:
+    """The same figures for a terminal or Markdown: all runs side by side, the comparisons, each run."""
+    side_by_side: list[Block] = [Heading(_title(views)), overview([view.side for view in views])]
+    return [
+        *(side_by_side if len(views) > 1 else ()),
+        *(block for view in views[1:] for block in compared(views[0], view)),
+        *(block for view in views for block in run_report(view.manifest, view.summary)),
+    ]
+
+
+def compared(base: View, other: View) -> list[Block]:
+    """The comparison of two runs, or why there is none."""
+    try:
+        return comparison_report(base.side, other.side)
+    except Incomparable as error:
+        return [Heading(f"Runs {base.manifest.run_id} and {other.manifest.run_id}"), Line(str(error), Tone.UNSURE)]
 
 
 def plotly_script() -> Path:
@@ -184,16 +216,15 @@ def _drawn(figure: Figure) -> dict[str, Any]:
     return {"data": figure.traces, "layout": figure.layout, "columns": figure.columns}
 
 
-def _compared(base: View, other: View) -> list[Block]:
-    try:
-        return comparison_report(base.side, other.side)
-    except Incomparable as error:
-        return [Heading("Nothing to compare"), Line(str(error), Tone.UNSURE)]
+def _comparison(base: View, other: View) -> Comparison:
+    sections = _sections(compared(base, other))
+    lines = [block for block in sections[0][1] if isinstance(block, Line)]
+    told = [line for at, line in enumerate(lines) if at == 0 or line.tone is Tone.UNSURE]
+    return Comparison(other, told, sections)
 
 
-def _sections(blocks: Sequence[Block]) -> list[tuple[str, list[Line | Table]]]:
-    """The blocks below each heading."""
-    sections: list[tuple[str, list[Line | Table]]] = []
+def _sections(blocks: Sequence[Block]) -> list[Section]:
+    sections: list[Section] = []
     for block in blocks:
         if isinstance(block, Heading):
             sections.append((block.text, []))

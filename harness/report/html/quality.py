@@ -44,70 +44,81 @@ def by_language(views: Sequence[View]) -> Figure | None:
     found = {language for _, _, by in rows for language in by} - {ALL}
     worst = {language: max(by[language].per for _, _, by in rows if language in by) for language in found}
     languages = [ALL, *sorted(found, key=lambda language: (worst[language], language))]
+    runs = sum(color != GREY for _, color, _ in rows)
     traces = []
     for name, color, by in rows:
-        shown = [language for language in languages if language in by]
+        shown = [at for at, language in enumerate(languages) if language in by]
+        # Runs that say the same would cover each other; PyTorch's ring stays in the middle.
+        aside = 0.0 if color == GREY or runs == 1 else 0.5 * (0.5 - color / (len(views) - 1))
         traces.append(
             {
                 "type": "scatter",
                 "mode": "markers",
                 "name": name,
-                "x": numbers([by[language].per for language in shown], 4),
-                "y": shown,
-                "customdata": [[by[language].words, by[language].wer] for language in shown],
+                "x": numbers([by[languages[at]].per for at in shown], 4),
+                "y": numbers([at + aside for at in shown], 4),
+                "text": [languages[at] for at in shown],
+                "customdata": [[by[languages[at]].words, by[languages[at]].wer] for at in shown],
                 "marker": {
                     "size": 13 if color == GREY else 8,
                     "symbol": "circle-open" if color == GREY else "circle",
                     "line": {"width": 2 if color == GREY else 0},
                 },
-                "hovertemplate": "%{y}: PER %{x:.3f}, WER %{customdata[1]:.3f}, %{customdata[0]} words"
+                "hovertemplate": "%{text}: PER %{x:.3f}, WER %{customdata[1]:.3f}, %{customdata[0]} words"
                 "<extra>%{fullData.name}</extra>",
                 "meta": {"series": color},
             }
         )
+    top = max(max(worst.values(), default=0.0), 0.01)
     total = "; ".join(f"{name}: {rate(by[ALL].per)}" for name, _, by in rows if ALL in by)
     return Figure(
         title="Phoneme error rate by language",
         says=f"PER over all words: {total}.",
         traces=traces,
         layout={
-            "height": height(len(languages), 24, 110),
-            "xaxis": {"title": {"text": "PER"}, "rangemode": "tozero"},
-            "yaxis": {"type": "category", "categoryorder": "array", "categoryarray": languages},
+            "height": height(len(languages), 26, 110),
+            "xaxis": {"title": {"text": "PER"}, "range": [-0.03 * top, 1.06 * top], "zeroline": False},
+            "yaxis": {
+                "tickvals": list(range(len(languages))),
+                "ticktext": languages,
+                "range": [-0.7, len(languages) - 0.3],
+                "zeroline": False,
+            },
             "showlegend": True,
         },
-        note="Phoneme edits per gold phoneme. A run's point lies in PyTorch's ring where both say the same.",
-        columns={"x": "per", "y": "language", "name": "run"},
+        note="Phoneme edits per gold phoneme. A run's point is level with PyTorch's ring where both do equally well.",
+        columns={"x": "per", "text": "language", "name": "run"},
     )
 
 
 def against_latency(views: Sequence[View]) -> Figure | None:
     """Accuracy against latency; emulated runs have no place in it."""
-    traces: list[dict[str, Any]] = []
-    points: list[tuple[float, float, str]] = []
+    points: list[tuple[float, float, str, int]] = []
     for at, view in enumerate(views):
         summary = view.summary
-        if view.emulated:
-            continue
         variant = timed_variant(summary)
-        if summary.artifact and variant and ALL in summary.accuracy[variant]:
+        if not view.emulated and summary.artifact and variant and ALL in summary.accuracy[variant]:
             name = f"{view.name} {summary.artifact.variant}"
-            per = summary.accuracy[variant][ALL].per
-            points.append((summary.artifact.warm.median / MS, per, name))
-            traces.append(_dot(points[-1], at))
-        if summary.pytorch and ALL in summary.accuracy.get(PYTORCH, {}):
-            points.append((summary.pytorch.median / MS, summary.accuracy[PYTORCH][ALL].per, f"{view.name} PyTorch"))
-            traces.append(_dot(points[-1], GREY))
+            points.append((summary.artifact.warm.median / MS, summary.accuracy[variant][ALL].per, name, at))
+    for view in views:
+        expected = view.summary.accuracy.get(PYTORCH, {}).get(ALL)
+        if not view.emulated and view.summary.pytorch and expected:
+            place = (view.summary.pytorch.median / MS, expected.per)
+            # Runs that share one measurement of PyTorch share its point.
+            if place not in [(ms, per) for ms, per, _, _ in points]:
+                points.append((*place, "PyTorch", GREY))
     if len(points) < 2:
         return None
-    times = [ms for ms, _, _ in points]
-    top = max(per for _, per, _ in points)
+    times = [ms for ms, _, _, _ in points]
+    top = max(per for _, per, _, _ in points)
+    # Neighbours' names above and below by turns, so that they do not cover each other.
+    placed = enumerate(sorted(points))
     return Figure(
         title="Accuracy against latency",
-        says="; ".join(f"{name}: PER {rate(per)} at {duration(ms * MS)}" for ms, per, name in points) + ".",
-        traces=traces,
+        says="; ".join(f"{name}: PER {rate(per)} at {duration(ms * MS)}" for ms, per, name, _ in points) + ".",
+        traces=[_dot(*point, above=turn % 2 == 0) for turn, point in placed],
         layout={
-            "height": 320,
+            "height": 400,
             "xaxis": log_axis(min(times) / 1.25, max(times) * 1.25, "median per word, ms (logarithmic)"),
             "yaxis": {"title": {"text": "PER, all words"}, "range": [0, max(top * 1.25, 0.01)]},
         },
@@ -116,8 +127,7 @@ def against_latency(views: Sequence[View]) -> Figure | None:
     )
 
 
-def _dot(point: tuple[float, float, str], color: int) -> dict[str, Any]:
-    ms, per, name = point
+def _dot(ms: float, per: float, name: str, color: int, *, above: bool) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "markers+text",
@@ -125,7 +135,7 @@ def _dot(point: tuple[float, float, str], color: int) -> dict[str, Any]:
         "x": numbers([ms]),
         "y": numbers([per]),
         "text": [name],
-        "textposition": "top center" if color != GREY else "bottom center",
+        "textposition": "top center" if above else "bottom center",
         "marker": {"size": 12, "symbol": "circle" if color != GREY else "circle-open", "line": {"width": 2}},
         "hovertemplate": "%{x:.3f} ms, PER %{y:.4f}<extra>%{fullData.name}</extra>",
         "meta": {"series": color},

@@ -61,7 +61,7 @@ class View:
                     word = self.words.get(samples.items[item[group[0]]])
                     if word is not None:
                         by_word.setdefault(word, []).extend(total[group].tolist())
-        return Side(self.manifest, self.summary, by_word)
+        return Side(self.manifest, self.summary, by_word, self.name)
 
 
 def view(run: Run, at: int) -> View:

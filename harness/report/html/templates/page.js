@@ -53,6 +53,7 @@
     const filled = { ...trace, showlegend: !meta.aside };
     if (trace.type === "bar") filled.marker = { color: translucent(color, meta.alpha ?? 1), line: { color, width: 1 } };
     else {
+      filled.cliponaxis = false;
       filled.line = { ...trace.line, color };
       filled.marker = { ...trace.marker, color, line: { ...trace.marker?.line, color: css("card") } };
       if (String(trace.marker?.symbol).endsWith("-open")) filled.marker.line.color = color;
@@ -75,6 +76,7 @@
       legend: { orientation: "h", traceorder: "normal", x: 0, y: 1, yanchor: "bottom", font: { size: 12 } },
       hoverlabel: { bgcolor: css("card"), bordercolor: css("line"), font: { color: css("ink") } },
       showlegend: layout.showlegend ?? false,
+      uniformtext: { minsize: 10, mode: "hide" },
       dragmode: coarse ? false : "zoom",
       xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis),
       shapes: (layout.shapes ?? []).map((shape) => ({ ...shape, line: { ...shape.line, color: css("dim") } })),
