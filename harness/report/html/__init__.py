@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,4 +42,6 @@ def write_page(path: Path, page: str) -> None:
             partial.write_text(page, encoding="utf-8")
             partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        # The folder itself may be what is missing.
+        with contextlib.suppress(OSError):
+            partial.unlink()
