@@ -12,6 +12,7 @@ Exit status 1 if a limit is missed.
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -123,11 +124,13 @@ def main(
         names = [make_run(Store(results), samples // runs, seed) for seed in range(runs)]
         written = sum(path.stat().st_size for path in results.rglob(SAMPLES))
         console.print(f"{samples:,} samples in {runs} runs, {written / 1e6:.0f} MB of {SAMPLES}")
-        began = time.perf_counter()
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         command = [*COMMAND, *names, "--results-dir", str(results), "--out", str(page)]
         subprocess.run(command, check=True, timeout=600, stdout=subprocess.DEVNULL)
         seconds, size = time.perf_counter() - began, page.stat().st_size
-        console.print(f"the report took {seconds:.2f} s (limit {LIMIT_SECONDS:g})")
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+        busy = spent.ru_utime + spent.ru_stime - before.ru_utime - before.ru_stime
+        console.print(f"the report took {seconds:.2f} s (limit {LIMIT_SECONDS:g}), {busy:.2f} s of them on a processor")
         console.print(f"the page has {size:,} bytes (limit {LIMIT_BYTES:,})")
         if browser := shutil.which("chromium"):
             console.print(f"chromium drew every picture within {drawn_seconds(page, browser):.2f} s")

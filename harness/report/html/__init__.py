@@ -10,11 +10,15 @@ from pathlib import Path
 from harness.errors import UsageError
 from harness.report.document import Block
 from harness.report.html.page import render_page, report_blocks
+from harness.report.html.samples import samples_bytes
 from harness.report.html.views import View, view
 from harness.results import Run
 from harness.results.errors import writing
 
 __all__ = ["html_report", "text_report", "write_page"]
+
+EXACT_BYTES = 40_000_000
+"""Up to so many bytes of samples (about 100,000), each has its nanoseconds and its parts in the page."""
 
 
 def html_report(runs: Sequence[Run]) -> str:
@@ -30,7 +34,8 @@ def text_report(runs: Sequence[Run]) -> list[Block]:
 def _views(runs: Sequence[Run]) -> list[View]:
     if not runs:
         raise UsageError("a report needs at least one run", cure="name runs: harness runs lists them")
-    return [view(run, at) for at, run in enumerate(runs)]
+    parts = sum(samples_bytes(run) for run in runs) <= EXACT_BYTES
+    return [view(run, at, parts=parts) for at, run in enumerate(runs)]
 
 
 def write_page(path: Path, page: str) -> None:

@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 
 from harness.report.html.samples import PHASES, Samples
 
-EXACT_SAMPLES = 100_000
-"""Up to so many samples in the page, each keeps its nanoseconds and its parts."""
 GRAIN_OF_SPREAD = 50
-"""Beyond, a sample is rounded to the largest power of ten below the spread (MAD) divided by this: no visible change."""
+"""Samples without parts are rounded to the largest power of ten below their spread (MAD) divided by this."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +47,13 @@ def packed(data: bytes) -> str:
     return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
 
 
-def raw_samples(samples: Samples, words: dict[str, tuple[str, str]], constants: dict[str, str], most: int) -> RawTable:
-    """All samples of a variant; ``words`` are language and word by item, ``most`` the samples of the whole page.
+def raw_samples(samples: Samples, words: dict[str, tuple[str, str]], constants: dict[str, str]) -> RawTable:
+    """All samples of a variant; ``words`` are language and word by item.
 
-    The times are in nanoseconds.
+    Exact if they were read with their parts, which is so unless there are very many. The times are in nanoseconds.
     """
-    exact = most <= EXACT_SAMPLES
-    factor = 1 if exact else grain(samples.total)
+    found = samples.parts
+    factor = 1 if found else grain(samples.total)
     languages, spoken = _labels(samples, words)
     columns = [
         _column("language", samples.item, labels=languages),
@@ -64,10 +62,10 @@ def raw_samples(samples: Samples, words: dict[str, tuple[str, str]], constants: 
         _column("repetition", samples.repetition),
         _column("total_ns", (samples.total + factor // 2) // factor, factor=factor),
     ]
-    if exact:
-        parts = (("encoder_ns", samples.encoder), ("prefill_ns", samples.prefill), ("steps_ns", samples.steps))
+    if found:
+        parts = (("encoder_ns", found.encoder), ("prefill_ns", found.prefill), ("steps_ns", found.steps))
         columns += [_column(name, values) for name, values in parts]
-    note = "" if exact else f"the page's {most:,} samples are rounded to {factor:,} ns and given without their parts"
+    note = "" if found else f"so many samples are rounded to {factor:,} ns and given without their parts"
     return RawTable(len(samples), columns, {**constants, "variant": samples.variant}, note)
 
 

@@ -235,12 +235,11 @@ def _sections(blocks: Sequence[Block]) -> list[Section]:
 
 def _raw(views: Sequence[View]) -> tuple[dict[str, Any], list[str]]:
     """Raw samples by the name of their file, and what was rounded."""
-    most = sum(len(samples) for view in views for samples in view.samples)
     tables, notes = {}, []
     for view in views:
         for samples in view.samples:
             constants = {"run": view.manifest.run_id, "emulated": str(view.emulated).lower()}
-            table = raw_samples(samples, view.words, constants, most)
+            table = raw_samples(samples, view.words, constants)
             tables[f"samples-{view.name}-{samples.variant}"] = asdict(table)
             if table.note:
                 notes.append(table.note)

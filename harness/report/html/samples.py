@@ -33,6 +33,9 @@ class _Record(msgspec.Struct, gc=False):
     phase: str = ""
     repetition: int = 0
     total_ns: int = 0
+
+
+class _RecordWithParts(_Record, gc=False):
     encoder_ns: int = 0
     prefill_ns: int | None = None
     step_ns: list[int] = msgspec.field(default_factory=list)
@@ -41,6 +44,20 @@ class _Record(msgspec.Struct, gc=False):
 class _Line(msgspec.Struct, gc=False):
     order: str
     record: _Record
+
+
+class _LineWithParts(_Line, gc=False):
+    record: _RecordWithParts
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Of each sample, in nanoseconds."""
+
+    encoder: NDArray[np.int64]
+    prefill: NDArray[np.int64]
+    """0 for a variant without a cache."""
+    steps: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -54,10 +71,8 @@ class Samples:
     phase: NDArray[np.int8]
     repetition: NDArray[np.int32]
     total: NDArray[np.int64]
-    encoder: NDArray[np.int64]
-    prefill: NDArray[np.int64]
-    """0 for a variant without a cache."""
-    steps: NDArray[np.int64]
+    parts: Parts | None
+    """None where they were not asked for."""
 
     def __len__(self) -> int:
         return len(self.total)
@@ -66,12 +81,6 @@ class Samples:
     def timed(self) -> NDArray[np.bool_]:
         mask: NDArray[np.bool_] = self.phase == TIMED
         return mask
-
-    @property
-    def other(self) -> NDArray[np.int64]:
-        """What lies outside the calls."""
-        rest: NDArray[np.int64] = self.total - self.encoder - self.prefill - self.steps
-        return rest
 
     def item_medians(self) -> NDArray[np.float64]:
         """The median of each item's timed samples, NaN for an item without any."""
@@ -87,9 +96,17 @@ class Samples:
         return medians
 
 
+class _Places(dict[str, int]):
+    """Numbers names in the order in which they are first asked for."""
+
+    def __missing__(self, name: str) -> int:
+        self[name] = place = len(self)
+        return place
+
+
 @dataclass
 class _Columns:
-    places: dict[str, int] = field(default_factory=dict)
+    places: _Places = field(default_factory=_Places)
     item: array[int] = field(default_factory=lambda: array("i"))
     phase: array[int] = field(default_factory=lambda: array("b"))
     repetition: array[int] = field(default_factory=lambda: array("i"))
@@ -100,18 +117,21 @@ class _Columns:
 
     def add(self, records: Sequence[_Record]) -> None:
         """A column at a time, which takes half as long as a record at a time."""
-        places = self.places
-        for record in records:
-            name = record.items[0] if len(record.items) == 1 else " ".join(record.items)
-            self.item.append(places.setdefault(name, len(places)))
+        places, items = self.places, [record.items for record in records]
+        self.item.extend([places[names[0] if len(names) == 1 else " ".join(names)] for names in items])
         self.phase.extend([_PHASE[record.phase] for record in records])
         self.repetition.extend([record.repetition for record in records])
         self.total.extend([record.total_ns for record in records])
+
+    def add_parts(self, records: Sequence[_RecordWithParts]) -> None:
         self.encoder.extend([record.encoder_ns for record in records])
         self.prefill.extend([record.prefill_ns or 0 for record in records])
         self.steps.extend([sum(record.step_ns) for record in records])
 
-    def done(self, variant: str) -> Samples:
+    def done(self, variant: str, parts: bool) -> Samples:
+        encoder, prefill, steps = (
+            np.frombuffer(one, dtype=np.int64) for one in (self.encoder, self.prefill, self.steps)
+        )
         return Samples(
             variant=variant,
             items=list(self.places),
@@ -119,29 +139,34 @@ class _Columns:
             phase=np.frombuffer(self.phase, dtype=np.int8),
             repetition=np.frombuffer(self.repetition, dtype=np.int32),
             total=np.frombuffer(self.total, dtype=np.int64),
-            encoder=np.frombuffer(self.encoder, dtype=np.int64),
-            prefill=np.frombuffer(self.prefill, dtype=np.int64),
-            steps=np.frombuffer(self.steps, dtype=np.int64),
+            parts=Parts(encoder, prefill, steps) if parts else None,
         )
 
 
-def read_samples(run: Run, manifest: Manifest) -> list[Samples]:
-    """A variant's samples each; variants without any are left out. Raises RunDamaged."""
+def samples_bytes(run: Run) -> int:
+    """The size of the file, by which it is decided how much of it is read."""
+    path = run.folder / SAMPLES
+    return path.stat().st_size if path.exists() else 0
+
+
+def read_samples(run: Run, manifest: Manifest, *, parts: bool = True) -> list[Samples]:
+    """A variant's samples each, without their parts on demand; variants without any are left out. Raises RunDamaged."""
     variants = {order.order_id: order.variant for order in manifest.orders if order.purpose == "latency"}
     columns = {variant: _Columns() for variant in variants.values()}
-    for lines in _blocks(run):
+    for lines in _blocks(run, _LineWithParts if parts else _Line):
         for order in {line.order for line in lines} & set(variants):
             records = [line.record for line in lines if line.order == order and line.record.record == "sample"]
             try:
                 columns[variants[order]].add(records)
+                columns[variants[order]].add_parts([one for one in records if isinstance(one, _RecordWithParts)])
             except (KeyError, OverflowError) as error:
                 raise RunDamaged(f"{run.folder / SAMPLES} holds a sample that no runner writes: {error}") from error
-    return [found.done(variant) for variant, found in columns.items() if found.total]
+    return [found.done(variant, parts) for variant, found in columns.items() if found.total]
 
 
-def _blocks(run: Run) -> Iterator[list[_Line]]:
+def _blocks(run: Run, kind: type[_Line]) -> Iterator[Sequence[_Line]]:
     """The file's whole lines, many at a time."""
-    decoder = msgspec.json.Decoder(_Line)
+    decoder = msgspec.json.Decoder(kind)
     path = run.folder / SAMPLES
     try:
         file = path.open("rb")
@@ -153,10 +178,11 @@ def _blocks(run: Run) -> Iterator[list[_Line]]:
             whole, newline, rest = (rest + block).rpartition(b"\n")
             if newline:
                 try:
-                    yield decoder.decode_lines(whole)
+                    lines = decoder.decode_lines(whole)
                 except msgspec.MsgspecError as error:
                     raise _damage(path, decoder, whole, number) from error
-                number += whole.count(b"\n") + 1
+                yield lines
+                number += len(lines)
 
 
 def _damage(path: Path, decoder: msgspec.json.Decoder[_Line], whole: bytes, before: int) -> RunDamaged:

@@ -64,14 +64,14 @@ class View:
         return Side(self.manifest, self.summary, by_word, self.name)
 
 
-def view(run: Run, at: int) -> View:
-    """Read a run; raises RunDamaged."""
+def view(run: Run, at: int, *, parts: bool = True) -> View:
+    """Read a run, its samples with or without their parts; raises RunDamaged."""
     manifest, reference = run.manifest(), list(run.reference())
     return View(
         name=string.ascii_uppercase[at] if at < 26 else f"R{at + 1}",
         manifest=manifest,
         summary=summarize_run(run),
-        samples=read_samples(run, manifest),
+        samples=read_samples(run, manifest, parts=parts),
         reference=reference,
         parity=list(run.parity()),
         words={line.item: (line.language, line.word) for line in reference},

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from harness.protocol import Sample
-from harness.report.html.blobs import EXACT_SAMPLES, Column, grain, raw_samples
+from harness.report.html.blobs import Column, grain, raw_samples
 from harness.report.html.figure import log_ticks
 from harness.report.html.latency import SINGLE_POINTS, STRETCHES, Series, distributions, in_order
-from harness.report.html.samples import PHASES, TIMED, Samples, read_samples
+from harness.report.html.samples import PHASES, TIMED, Parts, Samples, read_samples
 from harness.report.html.views import view
 from harness.results import Run, RunDamaged
 from harness.results.summarize import timed_samples
 from tests.results.samples import make_run
 
 
-def made_up(count: int, items: int = 7) -> Samples:
+def made_up(count: int, items: int = 7, *, parts: bool = True) -> Samples:
     """Samples with noise and, at two places, one far out on either side."""
     rng = np.random.default_rng(5)
     total = (rng.normal(1, 0.05, count) * 2_000_000).astype(np.int64)
@@ -32,9 +32,7 @@ def made_up(count: int, items: int = 7) -> Samples:
         phase=np.full(count, TIMED, dtype=np.int8),
         repetition=(np.arange(count) // items).astype(np.int32),
         total=total,
-        encoder=total // 2,
-        prefill=total // 8,
-        steps=total // 4,
+        parts=Parts(encoder=total // 2, prefill=total // 8, steps=total // 4) if parts else None,
     )
 
 
@@ -49,7 +47,11 @@ def test_what_the_store_reads(tmp_path: Path) -> None:
     (samples,) = read_samples(run, run.manifest())
     records = [line.record for line in run.samples() if isinstance(line.record, Sample)]
     assert samples.total.tolist() == [record.total_ns for record in records]
-    assert samples.steps.tolist() == [sum(record.step_ns) for record in records]
+    assert samples.parts is not None
+    assert samples.parts.steps.tolist() == [sum(record.step_ns) for record in records]
+    (lean,) = read_samples(run, run.manifest(), parts=False)
+    assert lean.parts is None
+    assert lean.total.tolist() == samples.total.tolist()
     assert [PHASES[at] for at in samples.phase] == [record.phase for record in records]
     assert [samples.items[at] for at in samples.item] == [record.items[0] for record in records]
     by_item = timed_samples(run.manifest(), run.samples())
@@ -95,20 +97,22 @@ def test_a_torn_last_line_is_left_out_and_a_broken_one_is_damage(tmp_path: Path)
 def test_raw_samples_there_and_back() -> None:
     samples = made_up(500)
     words = {item: ("fra", f"mot, {item}") for item in samples.items}
-    table = raw_samples(samples, words, {"run": "r"}, len(samples))
+    table = raw_samples(samples, words, {"run": "r"})
     columns = {column.name: column for column in table.columns}
     assert table.note == ""
+    assert samples.parts is not None
     assert table.constants == {"run": "r", "variant": "cache"}
     assert unpacked(columns["total_ns"], table.rows) == samples.total.tolist()
-    assert unpacked(columns["prefill_ns"], table.rows) == samples.prefill.tolist()
+    assert unpacked(columns["prefill_ns"], table.rows) == samples.parts.prefill.tolist()
     assert columns["word"].labels is not None
     named = [columns["word"].labels[at] for at in unpacked(columns["word"], table.rows)]
     assert named == [f"mot, {samples.items[at]}" for at in samples.item]
 
 
 def test_of_too_many_samples_the_rounding_is_told_and_small() -> None:
-    samples = made_up(500)
-    table = raw_samples(samples, {}, {}, EXACT_SAMPLES + 1)
+    samples = made_up(500, parts=False)
+    table = raw_samples(samples, {}, {})
+    assert "encoder_ns" not in {column.name for column in table.columns}
     total = next(column for column in table.columns if column.name == "total_ns")
     assert total.factor == 1000
     assert f"rounded to {total.factor:,} ns" in table.note
@@ -119,7 +123,7 @@ def test_of_too_many_samples_the_rounding_is_told_and_small() -> None:
 def test_times_beyond_32_bits_keep_their_size() -> None:
     samples = made_up(30)
     samples.total[4] = 70_000_000_000
-    column = next(one for one in raw_samples(samples, {}, {}, 30).columns if one.name == "total_ns")
+    column = next(one for one in raw_samples(samples, {}, {}).columns if one.name == "total_ns")
     assert unpacked(column, 30)[4] == 70_000_000_000
 
 
