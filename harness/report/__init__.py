@@ -30,7 +30,7 @@ def report_run(run: Run) -> list[Block]:
 
 def compare_runs(a: Run, b: Run) -> list[Block]:
     """The report of two stored runs; raises RunDamaged and Incomparable."""
-    return comparison_report(_side(a), _side(b))
+    return comparison_report(_side(a, "A"), _side(b, "B"))
 
 
 def render(blocks: list[Block], *, markdown: bool, console: Console) -> None:
@@ -41,10 +41,10 @@ def render(blocks: list[Block], *, markdown: bool, console: Console) -> None:
         to_terminal(blocks, console)
 
 
-def _side(run: Run) -> Side:
+def _side(run: Run, name: str) -> Side:
     manifest = run.manifest()
     words = {line.item: (line.language, line.word) for line in run.reference()}
     samples = timed_samples(manifest, run.samples())
     # An emulator's times are compared with nothing.
     by_word = {} if manifest.emulated else {words[item]: taken for item, taken in samples.items() if item in words}
-    return Side(manifest, summarize_run(run), by_word)
+    return Side(manifest, summarize_run(run), by_word, name)

@@ -27,6 +27,8 @@ class Side:
     summary: Summary
     samples: Mapping[tuple[str, str], Sequence[int]]
     """Warm samples in nanoseconds by language and word."""
+    name: str
+    """What the report calls it: A or B, or a run's letter on a page of many."""
 
 
 def comparison_report(a: Side, b: Side) -> list[Block]:
@@ -38,21 +40,21 @@ def comparison_report(a: Side, b: Side) -> list[Block]:
     return [*_head(a, b, found), *_warnings(a, b), *_latency(a, b, found), *_accuracy(a, b), *_differences(a, b)]
 
 
-def conclusion(found: Ratio) -> tuple[str, Tone]:
-    """What the interval says in words; two single runs never prove a regression."""
+def conclusion(found: Ratio, a: str = "A", b: str = "B") -> tuple[str, Tone]:
+    """What the interval says in words of the sides named; two single runs never prove a regression."""
     text = ratio(found.ratio, *((found.interval.low, found.interval.high) if found.interval else (None, None)))
     if found.interval is None or found.interval.low <= 1 <= found.interval.high:
-        return f"B takes {text} of A's time per word: no difference seen", Tone.PLAIN
+        return f"{b} takes {text} of {a}'s time per word: no difference seen", Tone.PLAIN
     change = abs(found.ratio - 1)
     if found.ratio < 1:
-        return f"B takes {text} of A's time per word: {change:.1%} faster", Tone.GOOD
-    return f"B takes {text} of A's time per word: {change:.1%} slower", Tone.BAD
+        return f"{b} takes {text} of {a}'s time per word: {change:.1%} faster", Tone.GOOD
+    return f"{b} takes {text} of {a}'s time per word: {change:.1%} slower", Tone.BAD
 
 
 def _head(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
-    yield Heading(f"Runs {a.manifest.run_id} (A) and {b.manifest.run_id} (B)")
+    yield Heading(f"Runs {a.manifest.run_id} ({a.name}) and {b.manifest.run_id} ({b.name})")
     if found:
-        text, tone = conclusion(found)
+        text, tone = conclusion(found, a.name, b.name)
         yield Line(f"{text} ({found.words} words, paired)", tone)
         yield Line(
             "The interval is over words only. Two single runs differ by a few percent without any change; "
@@ -62,9 +64,9 @@ def _head(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
         yield Line("times of an emulator are compared with nothing", Tone.UNSURE)
     else:
         yield Line("no word was timed in both runs", Tone.UNSURE)
-    for name, side in (("A", a), ("B", b)):
+    for side in (a, b):
         yield Line(
-            f"{name}: {verdict_text(side.summary, emulated=side.manifest.emulated)}", TONES[side.summary.verdict]
+            f"{side.name}: {verdict_text(side.summary, emulated=side.manifest.emulated)}", TONES[side.summary.verdict]
         )
 
 
@@ -78,18 +80,17 @@ def _warnings(a: Side, b: Side) -> Iterator[Block]:
     ):
         if one != other:
             yield Line(
-                f"another {what}: A has {one}, B has {other}; the times do not show a change of code", Tone.UNSURE
+                f"another {what}: {a.name} has {one}, {b.name} has {other}; the times do not show a change of code",
+                Tone.UNSURE,
             )
     words_a, words_b = a.manifest.words, b.manifest.words
     if words_a and words_b and words_a.sha256 != words_b.sha256:
         shared = len(set(a.samples) & set(b.samples))
-        yield Line(
-            f"other words: A has {words_a.count}, B has {words_b.count}; only the {shared} in both are paired",
-            Tone.UNSURE,
-        )
-    for name, side in (("A", a), ("B", b)):
+        counts = f"{a.name} has {words_a.count}, {b.name} has {words_b.count}"
+        yield Line(f"other words: {counts}; only the {shared} in both are paired", Tone.UNSURE)
+    for side in (a, b):
         if side.manifest.status is not RunStatus.COMPLETE:
-            yield Line(f"{name} is {side.manifest.status.value}: {side.manifest.reason}", Tone.UNSURE)
+            yield Line(f"{side.name} is {side.manifest.status.value}: {side.manifest.reason}", Tone.UNSURE)
 
 
 def _device(manifest: Manifest) -> str:
@@ -149,7 +150,11 @@ def _latency(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
         ["time of PyTorch's", *(_against_pytorch(side.summary) for side in (a, b)), ""],
     ]
     yield Heading("Latency")
-    yield Table(["", "A", "B", "B / A"], rows, note="The ratio of medians is the median of the words' own ratios.")
+    yield Table(
+        ["", a.name, b.name, f"{b.name} / {a.name}"],
+        rows,
+        note="The ratio of medians is the median of the words' own ratios.",
+    )
 
 
 def conclusion_cell(found: Ratio | None) -> str:
@@ -188,7 +193,7 @@ def _accuracy(a: Side, b: Side) -> Iterator[Block]:
         for language in [*sorted((set(one) | set(other)) - {"all"}), "all"]
     ]
     yield Heading("Accuracy against gold pronunciations")
-    yield Table(["language", "A PER", "A WER", "B PER", "B WER"], rows)
+    yield Table(["language", *(f"{side.name} {figure}" for side in (a, b) for figure in ("PER", "WER"))], rows)
 
 
 def _said(summary: Summary) -> dict[str, tuple[float, float]]:
@@ -212,7 +217,7 @@ def _differences(a: Side, b: Side) -> Iterator[Block]:
     ]
     if rows:
         yield Heading("What else differs")
-        yield Table(["", "A", "B"], rows, numbers=False)
+        yield Table(["", a.name, b.name], rows, numbers=False)
 
 
 def _facts(manifest: Manifest) -> dict[str, str]:

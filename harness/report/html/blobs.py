@@ -1,0 +1,94 @@
+"""Raw data inside the page: columns of whole numbers and texts, small enough for a million samples.
+
+A column is cut into the planes of its bytes (all lowest bytes, then all second bytes, …), which compress far better
+than the numbers do, then gzipped and written in base64. The page's script undoes that when someone asks for the data.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.report.html.samples import PHASES, Samples
+
+GRAIN_OF_SPREAD = 50
+"""Samples without parts are rounded to the largest power of ten below their spread (MAD) divided by this."""
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    data: str
+    """Base64 of the gzipped byte planes of unsigned 32-bit numbers."""
+    factor: int = 1
+    """The numbers are to be multiplied by this."""
+    labels: list[str] | None = None
+    """If given, the numbers are places in it."""
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """Columns of one length, which the page turns into a CSV file."""
+
+    rows: int
+    columns: list[Column]
+    constants: dict[str, str] = field(default_factory=dict)
+    """Columns with one value throughout."""
+    note: str = ""
+    """What was left out or rounded; empty where everything is exact."""
+
+
+def packed(data: bytes) -> str:
+    """Gzipped, in base64; the same bytes give the same text."""
+    return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
+
+
+def raw_samples(samples: Samples, words: dict[str, tuple[str, str]], constants: dict[str, str]) -> RawTable:
+    """All samples of a variant; ``words`` are language and word by item.
+
+    Exact if they were read with their parts, which is so unless there are very many. The times are in nanoseconds.
+    """
+    found = samples.parts
+    factor = 1 if found else grain(samples.total)
+    languages, spoken = _labels(samples, words)
+    columns = [
+        _column("language", samples.item, labels=languages),
+        _column("word", samples.item, labels=spoken),
+        _column("phase", samples.phase, labels=[phase.value for phase in PHASES]),
+        _column("repetition", samples.repetition),
+        _column("total_ns", (samples.total + factor // 2) // factor, factor=factor),
+    ]
+    if found:
+        parts = (("encoder_ns", found.encoder), ("prefill_ns", found.prefill), ("steps_ns", found.steps))
+        columns += [_column(name, values) for name, values in parts]
+    note = "" if found else f"so many samples are rounded to {factor:,} ns and given without their parts"
+    return RawTable(len(samples), columns, {**constants, "variant": samples.variant}, note)
+
+
+def grain(values: NDArray[np.int64]) -> int:
+    """The power of ten, in the unit of the values, to which they may be rounded without a visible change."""
+    spread = float(np.median(np.abs(values - np.median(values)))) / GRAIN_OF_SPREAD
+    return int(10 ** max(0, int(np.floor(np.log10(spread))))) if spread >= 1 else 1
+
+
+def _labels(samples: Samples, words: dict[str, tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Of an item that is a batch, all its languages and words."""
+    known = [[words.get(item, ("", item)) for item in name.split(" ")] for name in samples.items]
+    return [", ".join(dict.fromkeys(lang for lang, _ in batch)) for batch in known], [
+        ", ".join(word for _, word in batch) for batch in known
+    ]
+
+
+def _column(
+    name: str, values: NDArray[np.signedinteger], *, factor: int = 1, labels: list[str] | None = None
+) -> Column:
+    """Numbers beyond 32 bits are clipped; four seconds in nanoseconds fit, and longer times take a coarser factor."""
+    wide = np.asarray(values, dtype=np.int64)
+    while wide.size and wide.max() > np.iinfo(np.uint32).max:
+        wide, factor = wide // 10, factor * 10
+    planes = np.clip(wide, 0, None).astype("<u4").view(np.uint8).reshape(-1, 4).T
+    return Column(name, packed(np.ascontiguousarray(planes).tobytes()), factor, labels)

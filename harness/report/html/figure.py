@@ -1,0 +1,84 @@
+"""Plotly figures as the data they are: colours and fonts come from the page, so that light and dark can change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+GREY = -1
+"""The colour of what is only there to compare with, such as PyTorch's times."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture, what it shows in words, and the data and layout plotly draws it from.
+
+    A trace's ``meta.series`` is the number of its colour, ``meta.alpha`` that of its fill.
+    """
+
+    title: str
+    says: str
+    """One sentence for who cannot see the picture, with its main figures."""
+    traces: list[dict[str, Any]]
+    layout: dict[str, Any]
+    note: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
+    """What the traces' keys are called in the CSV file."""
+
+
+def numbers(values: Iterable[float] | NDArray[Any], digits: int = 6) -> list[float | None]:
+    """For JSON: as many significant digits as can be seen, None for what is not a number."""
+    return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in np.asarray(values, dtype=float)]
+
+
+def log_axis(low: float, high: float, title: str) -> dict[str, Any]:
+    """A logarithmic axis whose ticks are round numbers, however narrow it is; the values are positive."""
+    # Room for the marks at both ends, in proportion to the axis.
+    room = max((high / low) ** 0.03, 1.01)
+    low, high = low / room, high * room
+    ticks = log_ticks(low, high)
+    return {
+        "type": "log",
+        "title": {"text": title},
+        "range": [math.log10(low), math.log10(high)],
+        "tickvals": ticks,
+        "ticktext": [f"{tick:g}" for tick in ticks],
+    }
+
+
+_COARSE: tuple[Sequence[float], ...] = (
+    (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
+    (1, 1.5, 2, 3, 4, 5, 7),
+    (1, 1.5, 2, 3, 5, 7),
+    (1, 2, 3, 5, 7),
+    (1, 2, 5),
+    (1, 3),
+    (1,),
+)
+
+
+def log_ticks(low: float, high: float, most: int = 7) -> list[float]:
+    """At most ``most`` round numbers within the bounds, finer ones the narrower they are."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in (_fine(0.1), _fine(0.2), _fine(0.5), *_COARSE):
+        ticks = [float(f"{step * 10**decade:.6g}") for decade in decades for step in steps]
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if 2 <= len(inside) <= most:
+            return inside
+        if len(inside) < 2:
+            return sorted({float(f"{tick:.4g}") for tick in np.linspace(low, high, 5)[1:-1]})
+    return [float(f"{10**decade:.6g}") for decade in list(decades)[:: max(1, len(decades) // most + 1)]]
+
+
+def _fine(step: float) -> Sequence[float]:
+    return [1 + step * at for at in range(round(9 / step))]
+
+
+def height(rows: int, each: int = 56, around: int = 90) -> int:
+    """Pixels of a picture of so many rows."""
+    return rows * each + around

@@ -1,0 +1,347 @@
+"""Pictures of time. An emulator's times are never in one picture with another run's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.report.figures import digits, duration
+from harness.report.html.figure import GREY, Figure, height, log_axis, numbers
+from harness.report.html.samples import PHASES, Samples
+from harness.report.html.views import View
+
+BINS = 120
+SINGLE_POINTS = 4_000
+"""Up to so many samples of a variant, each is a point; beyond, equal stretches of them are shown by their quantiles."""
+STRETCHES = 300
+MS = 1e6
+
+
+@dataclass(frozen=True)
+class Series:
+    """What one colour stands for: a variant of a run, or PyTorch on its machine."""
+
+    name: str
+    color: int
+    timed: NDArray[np.int64]
+    """Nanoseconds."""
+
+
+def series_of(views: Sequence[View], *, pytorch: bool) -> list[Series]:
+    """The timed samples of these runs, and of PyTorch where it was timed."""
+    found: list[Series] = []
+    for at, view in enumerate(views):
+        for samples in view.samples:
+            timed = samples.total[samples.timed]
+            if len(timed):
+                found.append(Series(f"{view.name} {samples.variant}", at, timed))
+    return [*found, *(pytorch_series(views) if pytorch else ())]
+
+
+def pytorch_series(views: Sequence[View]) -> Iterator[Series]:
+    """PyTorch's samples; runs that took them from the same measurement share a series."""
+    sharing: dict[tuple[int, ...], list[str]] = {}
+    for view in views:
+        expected = tuple(value for line in view.reference for value in line.latency_ns)
+        if expected and not view.emulated:
+            sharing.setdefault(expected, []).append(view.name)
+    for samples, names in sharing.items():
+        yield Series(f"PyTorch ({', '.join(names)})", GREY, np.asarray(samples, dtype=np.int64))
+
+
+def distributions(series: Sequence[Series]) -> Figure | None:
+    """A histogram of every warm sample for each series, over its quartiles; the bins are shared."""
+    if not series:
+        return None
+    low, high = (float(side([found(s.timed) for s in series])) for side, found in ((min, np.min), (max, np.max)))
+    edges = np.geomspace(max(low, 1.0), max(high, low * 1.01, 2.0), BINS + 1)
+    # The ends are in a bin however the logarithm was rounded.
+    edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
+    traces = [trace for row, found in enumerate(reversed(series)) for trace in _ridge(found, row, edges)]
+    rows = len(series)
+    axis = log_axis(edges[0] / MS, edges[-1] / MS, "time per word, ms (logarithmic)")
+    medians = "; ".join(f"{found.name}: median {duration(float(np.median(found.timed)))}" for found in series)
+    return Figure(
+        title="How long a word takes",
+        says=f"Histograms of the warm samples. {medians}.",
+        traces=traces,
+        layout={
+            "height": height(rows, 84),
+            "xaxis": axis,
+            "yaxis": {
+                "tickvals": list(range(rows)),
+                "ticktext": [found.name for found in reversed(series)],
+                "range": [-0.35, rows],
+                "showgrid": False,
+                "zeroline": False,
+            },
+            "hovermode": "closest",
+        },
+        note=f"All {sum(len(found.timed) for found in series):,} warm samples are counted, none is dropped. Below each "
+        "hill: 5 % to 95 % (thin), quartiles (thick), median (dot). Long words take longer, so the hills are wide.",
+        columns={"x": "ms", "customdata": "samples", "name": "series"},
+    )
+
+
+def _ridge(found: Series, row: int, edges: NDArray[np.float64]) -> Iterator[dict[str, Any]]:
+    counts, _ = np.histogram(found.timed, edges)
+    peak = max(int(counts.max()), 1)
+    # A step for each bin, closed along the base line.
+    x = np.repeat(edges, 2)[1:-1] / MS
+    y = row + 0.85 * np.repeat(counts, 2) / peak
+    yield {
+        "type": "scatter",
+        "mode": "lines",
+        "name": found.name,
+        "x": numbers(np.concatenate([[x[0]], x, [x[-1]]])),
+        "y": numbers(np.concatenate([[row], y, [row]]), 4),
+        "customdata": [0, *np.repeat(counts, 2).tolist(), 0],
+        "line": {"width": 1, "shape": "linear"},
+        "fill": "toself",
+        "hoveron": "points",
+        "hovertemplate": "%{x:.3f} ms: %{customdata} samples<extra>%{fullData.name}</extra>",
+        "meta": {"series": found.color, "alpha": 0.28},
+    }
+    p5, q1, middle, q3, p95 = np.quantile(found.timed, [0.05, 0.25, 0.5, 0.75, 0.95], method="median_unbiased") / MS
+    for ends, width in (((p5, p95), 1.5), ((q1, q3), 5)):
+        yield {
+            "type": "scatter",
+            "mode": "lines",
+            "x": numbers(ends),
+            "y": [row - 0.14] * 2,
+            "line": {"width": width},
+            "hoverinfo": "skip",
+            "meta": {"series": found.color, "aside": True},
+        }
+    yield {
+        "type": "scatter",
+        "mode": "markers",
+        "x": numbers([middle]),
+        "y": [row - 0.14],
+        "marker": {"size": 9, "line": {"width": 1.5}},
+        "hovertemplate": f"median {middle:.3f} ms<extra>{found.name}</extra>",
+        "meta": {"series": found.color, "aside": True},
+    }
+
+
+def in_order(name: str, color: int, samples: Samples) -> Figure:
+    """Every sample in the order in which it was taken, as a multiple of its word's median."""
+    medians = samples.item_medians()
+    relative = samples.total / medians[samples.item]
+    known = np.isfinite(relative)
+    place, relative, phase = np.flatnonzero(known), relative[known], samples.phase[known]
+    whole = len(place) <= SINGLE_POINTS
+    traces = _points(place, relative, phase, color) if whole else list(_stretches(place, relative, color))
+    axis = log_axis(float(relative.min()), float(relative.max()), "× the word's median") if len(place) else {}
+    worst = f"the slowest took {relative.max():.2f} times its word's median" if len(place) else "there are none"
+    return Figure(
+        title=f"Every sample of {name}, in the order it was taken",
+        says=f"{len(place):,} samples in the order of measuring; {worst}.",
+        traces=traces,
+        layout={
+            "height": 260,
+            "xaxis": {"title": {"text": "sample"}, "zeroline": False},
+            "yaxis": axis,
+            "showlegend": True,
+        },
+        note="A drift upwards is a device that grows slower while it is measured. "
+        + (
+            "Hollow points are the first inference and the warm-up."
+            if whole
+            else f"{len(place):,} samples, first and warm-up included, in {STRETCHES} equal stretches: "
+            "each shows its fastest and slowest, 5 %, 50 % and 95 %."
+        ),
+        columns={"x": "sample", "y": "times_median", "name": "kind"},
+    )
+
+
+def _points(
+    place: NDArray[np.intp], relative: NDArray[np.float64], phase: NDArray[np.int8], color: int
+) -> list[dict[str, Any]]:
+    traces = []
+    for at, kind in enumerate(PHASES):
+        chosen = phase == at
+        if chosen.any():
+            timed = kind.value == "timed"
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": kind.value,
+                    "x": place[chosen].tolist(),
+                    "y": numbers(relative[chosen], 5),
+                    "marker": {
+                        "size": 4 if timed else 9 if kind.value == "first" else 5,
+                        "symbol": "circle" if timed else "diamond-open" if kind.value == "first" else "circle-open",
+                        "opacity": 0.7 if timed else 1,
+                    },
+                    "hovertemplate": "sample %{x}: ×%{y:.3f}<extra>" + kind.value + "</extra>",
+                    "meta": {"series": color},
+                }
+            )
+    return traces
+
+
+def _stretches(place: NDArray[np.intp], relative: NDArray[np.float64], color: int) -> Iterator[dict[str, Any]]:
+    """Quantiles of equal stretches; the bands are closed by drawing the lower edge first."""
+    cuts = np.array_split(np.arange(len(place)), STRETCHES)
+    middle = [int(place[cut[len(cut) // 2]]) for cut in cuts]
+    found = np.array([np.quantile(relative[cut], [0, 0.05, 0.5, 0.95, 1]) for cut in cuts]).T
+    styles: list[tuple[str, int, dict[str, Any]]] = [
+        ("fastest", 0, {"mode": "markers", "marker": {"size": 2}}),
+        ("5 %", 1, {"mode": "lines", "line": {"width": 0}}),
+        ("95 %", 3, {"mode": "lines", "line": {"width": 0}, "fill": "tonexty"}),
+        ("median", 2, {"mode": "lines", "line": {"width": 2}}),
+        ("slowest", 4, {"mode": "markers", "marker": {"size": 3}}),
+    ]
+    for name, at, style in styles:
+        yield {
+            "type": "scatter",
+            "name": name,
+            "x": middle,
+            "y": numbers(found[at], 5),
+            "hovertemplate": f"about sample %{{x}}: ×%{{y:.3f}}<extra>{name}</extra>",
+            "meta": {"series": color, "alpha": 0.28},
+            **style,
+        }
+
+
+def parts(views: Sequence[View]) -> Figure | None:
+    """Where a word's time goes: medians of the calls, one bar for each run."""
+    shown = [(view, view.summary.artifact) for view in views if view.summary.artifact]
+    if not shown:
+        return None
+    names = [f"{view.name} {found.variant}" for view, found in shown][::-1]
+    traces = []
+    kinds = (("encoder", "encoder"), ("prefill", "prefill"), ("steps", "steps"), ("outside the calls", "other"))
+    for at, (label, key) in enumerate(kinds):
+        values = [getattr(found, key) or 0 for _, found in shown][::-1]
+        traces.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": label,
+                "x": numbers(np.asarray(values) / MS),
+                "y": names,
+                "text": [
+                    f"{value / found.warm.median:.0%}" for value, (_, found) in zip(values, shown[::-1], strict=True)
+                ],
+                "textposition": "inside",
+                "insidetextanchor": "middle",
+                "textangle": 0,
+                "hovertemplate": "%{x:.3f} ms (%{text})<extra>" + label + "</extra>",
+                "meta": {"part": at},
+            }
+        )
+    first = shown[0][1]
+    return Figure(
+        title="Where a word's time goes",
+        says=f"{shown[0][0].name}: encoder {duration(first.encoder)}, prefill {duration(first.prefill)}, steps "
+        f"{duration(first.steps)}, outside the calls {duration(first.other)}.",
+        traces=traces,
+        layout={
+            "height": height(len(shown), 44, 120),
+            "barmode": "stack",
+            "xaxis": {"title": {"text": "median per word, ms"}, "rangemode": "tozero"},
+            "yaxis": {"type": "category", "showgrid": False},
+            "showlegend": True,
+        },
+        note="Medians of the parts, which need not add up to the median of the whole. Percent of the median.",
+        columns={"x": "ms", "y": "run", "name": "part"},
+    )
+
+
+def starts(views: Sequence[View]) -> Figure | None:
+    """Cold load, the process's first word, and a warm one, on one logarithmic axis."""
+    shown = [(at, view, view.summary.artifact) for at, view in enumerate(views) if view.summary.artifact]
+    if not shown:
+        return None
+    kinds = ["cold load", "first word", "warm word"]
+    traces, values = [], []
+    for at, view, found in shown:
+        times = [found.cold_load, found.first, found.warm.median]
+        kept = [(kind, value / MS) for kind, value in zip(kinds, times, strict=True) if value]
+        values += [value for _, value in kept]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers+text" if len(shown) <= 2 else "markers",
+                "name": f"{view.name} {found.variant}",
+                "x": numbers([value for _, value in kept]),
+                "y": [kind for kind, _ in kept],
+                "text": [digits(value) for _, value in kept],
+                "textposition": "top center" if at == 0 else "bottom center",
+                "marker": {"size": 11},
+                "hovertemplate": "%{y}: %{x:.3f} ms<extra>%{fullData.name}</extra>",
+                "meta": {"series": at},
+            }
+        )
+    _, view, first = shown[0]
+    return Figure(
+        title="Cold, first, warm",
+        says=f"{view.name}: cold load {duration(first.cold_load)}, first word {duration(first.first)}, "
+        f"warm word {duration(first.warm.median)}.",
+        traces=traces,
+        layout={
+            "height": 250,
+            "xaxis": log_axis(min(values) / 1.3, max(values) * 1.3, "ms (logarithmic)"),
+            "yaxis": {"type": "category", "categoryorder": "array", "categoryarray": kinds[::-1], "range": [-0.6, 2.6]},
+            "showlegend": len(shown) > 1,
+        },
+        note="Cold load: all functions taken from the library, their VMs initialised. Warm: the median.",
+        columns={"x": "ms", "y": "what", "name": "run"},
+    )
+
+
+def word_by_word(base: View, other: View, color: int) -> Figure | None:
+    """Each word's median in B over its median in A; only for runs whose times may be compared."""
+    if base.emulated or other.emulated:
+        return None
+    a, b = base.side.samples, other.side.samples
+    shared = [word for word in a if word in b]
+    if not shared:
+        return None
+    before = np.array([np.median(a[word]) for word in shared])
+    ratio = np.array([np.median(b[word]) for word in shared]) / before
+    return Figure(
+        title=f"Word by word: {other.name} against {base.name}",
+        says=f"{(ratio > 1).sum()} of {len(shared)} words are slower in {other.name}; the median ratio is "
+        f"{np.median(ratio):.3f}.",
+        traces=[
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": other.name,
+                "x": numbers(before / MS),
+                "y": numbers(ratio),
+                "text": [f"{language} {word}" for language, word in shared],
+                "marker": {"size": 6, "opacity": 0.75},
+                "hovertemplate": "%{text}: %{x:.3f} ms, ×%{y:.3f}<extra></extra>",
+                "meta": {"series": color},
+            }
+        ],
+        layout={
+            "height": 300,
+            "xaxis": log_axis(float(before.min()) / MS, float(before.max()) / MS, f"median in {base.name}, ms"),
+            "yaxis": log_axis(
+                min(float(ratio.min()), 0.98), max(float(ratio.max()), 1.02), f"{other.name} ÷ {base.name}"
+            ),
+            "shapes": [
+                {
+                    "type": "line",
+                    "xref": "paper",
+                    "x0": 0,
+                    "x1": 1,
+                    "y0": 1,
+                    "y1": 1,
+                    "line": {"width": 1, "dash": "dot"},
+                }
+            ],
+        },
+        note=f"A point is a word: above the line it takes longer in {other.name}.",
+        columns={"x": "median_ms", "y": "ratio", "text": "word"},
+    )

@@ -1,0 +1,260 @@
+"""The page: the report's blocks as HTML, the pictures, the tables and the raw data in one file.
+
+Every text of a run is data: the template escapes all of it, JSON in script elements has no ``<``, and the page's
+content security policy runs this project's script alone and forbids the network.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from harness.report.comparison import Incomparable, comparison_report
+from harness.report.document import Block, Heading, Line, Table, Tone
+from harness.report.html import latency, quality
+from harness.report.html.blobs import packed, raw_samples
+from harness.report.html.cells import cells
+from harness.report.html.conditions import OrderConditions, order_conditions
+from harness.report.html.figure import Figure
+from harness.report.html.views import View
+from harness.report.overview import overview
+from harness.report.run import run_report, verdict_text
+from harness.results import ParityLine
+
+TEMPLATES = Path(__file__).with_name("templates")
+Section = tuple[str, list[Line | Table]]
+"""The blocks below one heading."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """The verdict of one run, on top of the page."""
+
+    view: View
+    text: str
+    """The verdict line of every report, without the verdict itself."""
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One run against the first."""
+
+    view: View
+    conclusion: list[Line]
+    """What the pairing says, and every reason to doubt it."""
+    sections: list[Section]
+
+
+@dataclass(frozen=True)
+class Picture:
+    id: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A variant's samples in order, and below them the conditions they were taken in."""
+
+    picture: Picture
+    orders: list[OrderConditions]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs whose times may stand in one picture; an emulated run stands alone."""
+
+    title: str
+    emulated: bool
+    pictures: list[Picture]
+    timelines: list[Timeline]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    run: str
+    line: ParityLine
+
+
+def render_page(views: Sequence[View]) -> str:
+    """The whole file as text; ``views`` has at least one run, and the first is the baseline of the others."""
+    numbered = itertools.count(1)
+    groups = [_group(views, chosen, numbered) for chosen in _comparable(views)]
+    accuracy = [found for found in (quality.by_language(views), quality.against_latency(views)) if found]
+    sizes = quality.sizes(views)
+    context: dict[str, Any] = {
+        "title": _title(views),
+        "cards": [_card(view) for view in views],
+        "overview": overview([view.side for view in views]),
+        "comparisons": [_comparison(views[0], view) for view in views[1:]],
+        "groups": [group for group in groups if group.pictures],
+        "accuracy": [_picture(found, numbered) for found in accuracy],
+        "sizes": _picture(sizes, numbered) if sizes else None,
+        "divergences": [
+            Divergence(view.name, line) for view in views for line in view.parity if line.verdict.value != "equal"
+        ],
+        "compared": sum(len(view.parity) for view in views),
+        "cells": [cell for view in views for cell in cells(view)],
+        "runs": [(view, _sections(run_report(view.manifest, view.summary))) for view in views],
+        "views": views,
+    }
+    pictures = [picture for group in groups for picture in [*group.pictures, *(t.picture for t in group.timelines)]]
+    pictures += [*context["accuracy"], *([context["sizes"]] if sizes else [])]
+    context["figures"] = packed(json.dumps({one.id: _drawn(one.figure) for one in pictures}).encode())
+    context["raw"], context["raw_notes"] = _raw(views)
+    context["documents"] = packed(json.dumps(_documents(views), ensure_ascii=False).encode())
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    context |= {
+        "style": (TEMPLATES / "page.css").read_text(encoding="utf-8"),
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "plotly": packed(plotly_script().read_bytes()),
+    }
+    return _environment().get_template("page.html.j2").render(context)
+
+
+def report_blocks(views: Sequence[View]) -> list[Block]:
+    """The same figures for a terminal or Markdown: all runs side by side, the comparisons, each run."""
+    side_by_side: list[Block] = [Heading(_title(views)), overview([view.side for view in views])]
+    return [
+        *(side_by_side if len(views) > 1 else ()),
+        *(block for view in views[1:] for block in compared(views[0], view)),
+        *(block for view in views for block in run_report(view.manifest, view.summary)),
+    ]
+
+
+def compared(base: View, other: View) -> list[Block]:
+    """The comparison of two runs, or why there is none."""
+    try:
+        return comparison_report(base.side, other.side)
+    except Incomparable as error:
+        return [Heading(f"Runs {base.manifest.run_id} and {other.manifest.run_id}"), Line(str(error), Tone.UNSURE)]
+
+
+def plotly_script() -> Path:
+    """plotly.js as plotly's Python package brings it; found without importing that package."""
+    spec = importlib.util.find_spec("plotly")
+    assert spec is not None, "plotly is a dependency of this package"
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "package_data" / "plotly.min.js"
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests["heading"] = lambda block: isinstance(block, Heading)
+    environment.tests["line"] = lambda block: isinstance(block, Line)
+    return environment
+
+
+def _title(views: Sequence[View]) -> str:
+    return f"Run {views[0].manifest.run_id}" if len(views) == 1 else f"{len(views)} runs"
+
+
+def _card(view: View) -> Card:
+    text = verdict_text(view.summary, emulated=view.emulated).partition("  ·  ")[2]
+    told = [warning for order in order_conditions(view) for warning in order.warnings]
+    return Card(view, text, list(dict.fromkeys(told)))
+
+
+def _comparable(views: Sequence[View]) -> list[list[View]]:
+    real = [view for view in views if not view.emulated]
+    return [*([real] if real else []), *([view] for view in views if view.emulated)]
+
+
+def _group(views: Sequence[View], chosen: Sequence[View], numbered: Iterator[int]) -> Group:
+    """The colour of a run is its place among all runs, whatever group it is in."""
+    emulated = chosen[0].emulated
+    # Series count their colours from the group's first run; a run alone in its group takes its own place.
+    colors = [views.index(view) for view in chosen]
+    found = [
+        latency.distributions(latency.series_of(chosen, pytorch=True)),
+        latency.parts(chosen),
+        latency.starts(chosen),
+        *(latency.word_by_word(chosen[0], other, at) for at, other in enumerate(chosen[1:], 1)),
+    ]
+    figures = [_recolored(figure, colors) for figure in found if figure]
+    timelines = [
+        Timeline(
+            _picture(latency.in_order(f"{view.name} {samples.variant}", colors[at], samples), numbered),
+            [order for order in order_conditions(view) if order.variant == samples.variant],
+        )
+        for at, view in enumerate(chosen)
+        for samples in view.samples
+    ]
+    title = f"{chosen[0].name}, emulated" if emulated else ", ".join(view.name for view in chosen)
+    return Group(title, emulated, [_picture(figure, numbered) for figure in figures], timelines)
+
+
+def _recolored(figure: Figure, colors: Sequence[int]) -> Figure:
+    for trace in figure.traces:
+        place = trace["meta"].get("series", -1)
+        if place >= 0:
+            trace["meta"]["series"] = colors[place]
+    return figure
+
+
+def _picture(figure: Figure, numbered: Iterator[int]) -> Picture:
+    return Picture(f"figure-{next(numbered)}", figure)
+
+
+def _drawn(figure: Figure) -> dict[str, Any]:
+    return {"data": figure.traces, "layout": figure.layout, "columns": figure.columns}
+
+
+def _comparison(base: View, other: View) -> Comparison:
+    sections = _sections(compared(base, other))
+    lines = [block for block in sections[0][1] if isinstance(block, Line)]
+    told = [line for at, line in enumerate(lines) if at == 0 or line.tone is Tone.UNSURE]
+    return Comparison(other, told, sections)
+
+
+def _sections(blocks: Sequence[Block]) -> list[Section]:
+    sections: list[Section] = []
+    for block in blocks:
+        if isinstance(block, Heading):
+            sections.append((block.text, []))
+        else:
+            sections[-1][1].append(block)
+    return sections
+
+
+def _raw(views: Sequence[View]) -> tuple[dict[str, Any], list[str]]:
+    """Raw samples by the name of their file, and what was rounded."""
+    tables, notes = {}, []
+    for view in views:
+        for samples in view.samples:
+            constants = {"run": view.manifest.run_id, "emulated": str(view.emulated).lower()}
+            table = raw_samples(samples, view.words, constants)
+            tables[f"samples-{view.name}-{samples.variant}"] = asdict(table)
+            if table.note:
+                notes.append(table.note)
+    return tables, list(dict.fromkeys(notes))
+
+
+def _documents(views: Sequence[View]) -> dict[str, Any]:
+    """The small files of each run, whole."""
+    return {
+        f"{kind}-{view.name}": content
+        for view in views
+        for kind, content in (
+            ("manifest", view.manifest.model_dump(mode="json")),
+            ("summary", view.summary.model_dump(mode="json")),
+            ("parity", [line.model_dump(mode="json") for line in view.parity]),
+            ("reference", [line.model_dump(mode="json") for line in view.reference]),
+        )
+    }

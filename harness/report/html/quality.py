@@ -1,0 +1,187 @@
+"""Pictures of answers and sizes: accuracy by language, accuracy against latency, bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.report.figures import DASH, duration, rate
+from harness.report.html.figure import GREY, Figure, height, log_axis, numbers
+from harness.report.html.latency import MS
+from harness.report.html.views import View
+from harness.results import Summary
+from harness.results.schema import AccuracySummary
+
+ALL, PYTORCH = "all", "pytorch"
+
+
+def timed_variant(summary: Summary) -> str | None:
+    """The variant whose answers stand for the run: the timed one, else the first that was compared."""
+    names = [name for name in summary.accuracy if name != PYTORCH]
+    if summary.artifact and summary.artifact.variant in names:
+        return summary.artifact.variant
+    return next(iter(names), None)
+
+
+def _rows(views: Sequence[View]) -> list[tuple[str, int, dict[str, AccuracySummary]]]:
+    """Name, colour and accuracies: PyTorch of the first run that has it, then every run."""
+    rows = []
+    expected = next((view for view in views if PYTORCH in view.summary.accuracy), None)
+    if expected:
+        rows.append((f"PyTorch ({expected.name})", GREY, expected.summary.accuracy[PYTORCH]))
+    for at, view in enumerate(views):
+        variant = timed_variant(view.summary)
+        if variant:
+            rows.append((f"{view.name} {variant}", at, view.summary.accuracy[variant]))
+    return rows
+
+
+def by_language(views: Sequence[View]) -> Figure | None:
+    """PER for each language and run, the worst on top."""
+    rows = _rows(views)
+    if not rows:
+        return None
+    found = {language for _, _, by in rows for language in by} - {ALL}
+    worst = {language: max(by[language].per for _, _, by in rows if language in by) for language in found}
+    languages = [ALL, *sorted(found, key=lambda language: (worst[language], language))]
+    runs = sum(color != GREY for _, color, _ in rows)
+    traces = []
+    for name, color, by in rows:
+        shown = [at for at, language in enumerate(languages) if language in by]
+        # Runs that say the same would cover each other; PyTorch's ring stays in the middle.
+        aside = 0.0 if color == GREY or runs == 1 else 0.5 * (0.5 - color / (len(views) - 1))
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": name,
+                "x": numbers([by[languages[at]].per for at in shown], 4),
+                "y": numbers([at + aside for at in shown], 4),
+                "text": [languages[at] for at in shown],
+                "customdata": [[by[languages[at]].words, by[languages[at]].wer] for at in shown],
+                "marker": {
+                    "size": 13 if color == GREY else 8,
+                    "symbol": "circle-open" if color == GREY else "circle",
+                    "line": {"width": 2 if color == GREY else 0},
+                },
+                "hovertemplate": "%{text}: PER %{x:.3f}, WER %{customdata[1]:.3f}, %{customdata[0]} words"
+                "<extra>%{fullData.name}</extra>",
+                "meta": {"series": color},
+            }
+        )
+    top = max(max(worst.values(), default=0.0), 0.01)
+    total = "; ".join(f"{name}: {rate(by[ALL].per)}" for name, _, by in rows if ALL in by)
+    return Figure(
+        title="Phoneme error rate by language",
+        says=f"PER over all words: {total}.",
+        traces=traces,
+        layout={
+            "height": height(len(languages), 26, 110),
+            "xaxis": {"title": {"text": "PER"}, "range": [-0.03 * top, 1.06 * top], "zeroline": False},
+            "yaxis": {
+                "tickvals": list(range(len(languages))),
+                "ticktext": languages,
+                "range": [-0.7, len(languages) - 0.3],
+                "zeroline": False,
+            },
+            "showlegend": True,
+        },
+        note="Phoneme edits per gold phoneme. A run's point is level with PyTorch's ring where both do equally well.",
+        columns={"x": "per", "text": "language", "name": "run"},
+    )
+
+
+def against_latency(views: Sequence[View]) -> Figure | None:
+    """Accuracy against latency; emulated runs have no place in it."""
+    points: list[tuple[float, float, str, int]] = []
+    for at, view in enumerate(views):
+        summary = view.summary
+        variant = timed_variant(summary)
+        if not view.emulated and summary.artifact and variant and ALL in summary.accuracy[variant]:
+            name = f"{view.name} {summary.artifact.variant}"
+            points.append((summary.artifact.warm.median / MS, summary.accuracy[variant][ALL].per, name, at))
+    for view in views:
+        expected = view.summary.accuracy.get(PYTORCH, {}).get(ALL)
+        if not view.emulated and view.summary.pytorch and expected:
+            place = (view.summary.pytorch.median / MS, expected.per)
+            # Runs that share one measurement of PyTorch share its point.
+            if place not in [(ms, per) for ms, per, _, _ in points]:
+                points.append((*place, "PyTorch", GREY))
+    if len(points) < 2:
+        return None
+    times = [ms for ms, _, _, _ in points]
+    top = max(per for _, per, _, _ in points)
+    # Neighbours' names above and below by turns, so that they do not cover each other.
+    placed = enumerate(sorted(points))
+    return Figure(
+        title="Accuracy against latency",
+        says="; ".join(f"{name}: PER {rate(per)} at {duration(ms * MS)}" for ms, per, name, _ in points) + ".",
+        traces=[_dot(*point, above=turn % 2 == 0) for turn, point in placed],
+        layout={
+            "height": 400,
+            "xaxis": log_axis(min(times) / 1.25, max(times) * 1.25, "median per word, ms (logarithmic)"),
+            "yaxis": {"title": {"text": "PER, all words"}, "range": [0, max(top * 1.25, 0.01)]},
+        },
+        note="Better is lower and further left.",
+        columns={"x": "median_ms", "y": "per", "name": "run"},
+    )
+
+
+def _dot(ms: float, per: float, name: str, color: int, *, above: bool) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers+text",
+        "name": name,
+        "x": numbers([ms]),
+        "y": numbers([per]),
+        "text": [name],
+        "textposition": "top center" if above else "bottom center",
+        "marker": {"size": 12, "symbol": "circle" if color != GREY else "circle-open", "line": {"width": 2}},
+        "hovertemplate": "%{x:.3f} ms, PER %{y:.4f}<extra>%{fullData.name}</extra>",
+        "meta": {"series": color},
+    }
+
+
+def sizes(views: Sequence[View]) -> Figure | None:
+    """Bytes of archives and runners, and the peak memory where it is not an emulator's."""
+    kinds = ["peak memory", "runner", "archive"]
+    traces, told = [], []
+    for at, view in enumerate(views):
+        artifact = view.summary.artifact
+        for name, facts in view.manifest.variants.items():
+            timed = artifact is not None and artifact.variant == name
+            peak = artifact.peak_bytes if artifact and timed and not view.emulated else None
+            values = [peak, facts.runner_bytes, facts.archive_bytes]
+            label = f"{view.name} {name}"
+            told.append(
+                f"{label}: archive {facts.archive_bytes / 1e6:.1f} MB, runner {facts.runner_bytes / 1e6:.1f} MB"
+            )
+            traces.append(
+                {
+                    "type": "bar",
+                    "orientation": "h",
+                    "name": label,
+                    "x": numbers([value / 1e6 if value is not None else float("nan") for value in values]),
+                    "y": kinds,
+                    "text": [f"{value / 1e6:.1f}" if value is not None else DASH for value in values],
+                    "textposition": "auto",
+                    "hovertemplate": "%{y}: %{x:.2f} MB<extra>" + label + "</extra>",
+                    "meta": {"series": at, "alpha": 1 if timed else 0.45},
+                }
+            )
+    if not traces:
+        return None
+    return Figure(
+        title="Size and memory",
+        says="; ".join(told) + ".",
+        traces=traces,
+        layout={
+            "height": height(3 * len(traces), 22, 120),
+            "barmode": "group",
+            "xaxis": {"title": {"text": "MB"}, "rangemode": "tozero"},
+            "yaxis": {"type": "category", "showgrid": False},
+            "showlegend": len(traces) > 1,
+        },
+        note="MB are millions of bytes. Peak memory is the process's, of the timed variant; an emulator's is left out.",
+        columns={"x": "MB", "y": "what", "name": "variant"},
+    )

@@ -1,0 +1,78 @@
+"""A run as the page needs it: its files read once, with the name it has among the others."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from harness.report.comparison import Side
+from harness.report.html.samples import Samples, read_samples
+from harness.results import Manifest, OrderEntry, ParityLine, ReferenceLine, Run, Summary
+from harness.results.summarize import summarize_run
+
+
+@dataclass(frozen=True)
+class View:
+    name: str
+    """A, B, …, Z, R27, R28, …"""
+    manifest: Manifest
+    summary: Summary
+    samples: Sequence[Samples]
+    reference: Sequence[ReferenceLine]
+    parity: Sequence[ParityLine]
+    words: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Language and word by item."""
+
+    @property
+    def emulated(self) -> bool:
+        return self.manifest.emulated
+
+    @property
+    def title(self) -> str:
+        """The run in a few words: what a person would call it."""
+        checkpoint = self.manifest.checkpoint
+        parts = [
+            str(self.manifest.device.get("name", "?")),
+            checkpoint.label if checkpoint else "no model",
+            str(self.manifest.options.get("precision") or ""),
+            "emulated" if self.emulated else "",
+        ]
+        return " · ".join(part for part in parts if part)
+
+    @property
+    def latency_orders(self) -> list[OrderEntry]:
+        return [order for order in self.manifest.orders if order.purpose == "latency"]
+
+    @cached_property
+    def side(self) -> Side:
+        """For the comparison that the terminal shows too; an emulator's times are compared with nothing."""
+        by_word: dict[tuple[str, str], list[int]] = {}
+        if not self.emulated:
+            for samples in self.samples:
+                timed = samples.timed
+                item, total = samples.item[timed], samples.total[timed]
+                order = np.argsort(item, kind="stable")
+                starts = np.flatnonzero(np.diff(item[order], prepend=-1))
+                for group in np.split(order, starts[1:]) if len(order) else []:
+                    word = self.words.get(samples.items[item[group[0]]])
+                    if word is not None:
+                        by_word.setdefault(word, []).extend(total[group].tolist())
+        return Side(self.manifest, self.summary, by_word, self.name)
+
+
+def view(run: Run, at: int, *, parts: bool = True) -> View:
+    """Read a run, its samples with or without their parts; raises RunDamaged."""
+    manifest, reference = run.manifest(), list(run.reference())
+    return View(
+        name=string.ascii_uppercase[at] if at < 26 else f"R{at + 1}",
+        manifest=manifest,
+        summary=summarize_run(run),
+        samples=read_samples(run, manifest, parts=parts),
+        reference=reference,
+        parity=list(run.parity()),
+        words={line.item: (line.language, line.word) for line in reference},
+    )

@@ -1,0 +1,269 @@
+"""The page in a real browser: Debian's chromium without a window."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, Request, sync_playwright
+
+from harness.protocol import Sample
+from harness.results import Run
+from tests.report.html.pages import HOSTILE, page_of, three_runs
+
+DEADLINE_MS = 60_000
+Scheme = Literal["light", "dark"]
+DRAWN = "() => [...document.querySelectorAll('[data-figure]')].every((one) => one.dataset.drawn)"
+TALL = 30_000
+"""A window so high that every picture is in sight, because pictures are drawn when they come into sight."""
+
+
+@dataclass
+class Opened:
+    """A page that has been opened, and what went wrong while it was."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    return three_runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def file(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return page_of(runs, tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = shutil.which("chromium")
+    assert found, "chromium is missing: tools/setup-tests installs it"
+    # Chromium refuses its sandbox to root, which is what CI's containers run as.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=arguments, timeout=DEADLINE_MS)
+        yield started
+        started.close()
+
+
+def opened(browser: Browser, file: Path, *, width: int = 1280, scheme: Scheme = "light", drawn: bool = True) -> Opened:
+    page = browser.new_page(viewport={"width": width, "height": TALL}, color_scheme=scheme, accept_downloads=True)
+    page.set_default_timeout(DEADLINE_MS)
+    found = Opened(page)
+
+    def asked(request: Request) -> None:
+        if not request.url.startswith(("blob:", "data:")):
+            found.requests.append(request.url)
+
+    page.on("console", lambda message: found.errors.append(message.text) if message.type != "log" else None)
+    page.on("pageerror", lambda error: found.errors.append(str(error)))
+    page.on("request", asked)
+    page.goto(file.as_uri())
+    if drawn:
+        page.wait_for_function(DRAWN)
+    return found
+
+
+@pytest.fixture
+def page(browser: Browser, file: Path) -> Iterator[Page]:
+    found = opened(browser, file, drawn=False)
+    yield found.page
+    found.page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_picture_is_drawn_without_an_error_or_a_request(browser: Browser, file: Path, scheme: Scheme) -> None:
+    found = opened(browser, file, scheme=scheme)
+    pictures = found.page.locator("[data-figure]").count()
+    assert pictures >= 9
+    assert found.page.locator("[data-figure] .main-svg >> nth=0").count() == 1
+    assert found.page.locator("[data-figure]:has(.main-svg)").count() == pictures
+    assert found.errors == []
+    assert found.requests == [file.as_uri()]
+    assert found.page.locator("#trouble").is_hidden()
+    found.page.close()
+
+
+def test_what_a_run_says_does_not_run(browser: Browser, file: Path) -> None:
+    found = opened(browser, file)
+    assert found.page.title() == "3 runs · harness"
+    assert found.page.locator("img").count() == 0
+    assert HOSTILE in (found.page.locator("#runs").text_content() or "")
+    found.page.close()
+
+
+def test_the_policy_stops_a_script_that_got_in(browser: Browser, file: Path, tmp_path: Path) -> None:
+    attacked = tmp_path / "attacked.html"
+    inserted = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">"
+    attacked.write_text(file.read_text(encoding="utf-8").replace("<main>", f"<main>{inserted}"), encoding="utf-8")
+    found = opened(browser, attacked)
+    assert found.page.title() == "3 runs · harness"
+    assert any("Content Security Policy" in error for error in found.errors)
+    found.page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessible(browser: Browser, file: Path, scheme: Scheme) -> None:
+    found = opened(browser, file, scheme=scheme)
+    found.page.evaluate("() => { for (const one of document.querySelectorAll('details')) one.open = true }")
+    results = Axe().run(found.page)
+    assert len(results.response["passes"]) > 20
+    assert results.violations_count == 0, results.generate_report()
+    found.page.close()
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_a_phone_does_not_scroll_sideways(browser: Browser, file: Path, width: int) -> None:
+    found = opened(browser, file, width=width)
+    found.page.evaluate("() => { for (const one of document.querySelectorAll('details')) one.open = true }")
+    assert found.page.evaluate("() => document.documentElement.scrollWidth") <= width
+    wide = found.page.evaluate(
+        "(width) => [...document.querySelectorAll('[data-figure]')].filter("
+        "(one) => one.getBoundingClientRect().right > width || one.querySelector('svg').clientWidth > one.clientWidth"
+        ").length",
+        width,
+    )
+    assert wide == 0
+    found.page.close()
+
+
+def test_the_theme_follows_the_system_and_the_switch(browser: Browser, file: Path) -> None:
+    found = opened(browser, file, scheme="dark")
+    page, switch = found.page, found.page.locator("#theme")
+
+    def colors() -> tuple[str, str]:
+        ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+        ink = page.evaluate("() => getComputedStyle(document.querySelector('[data-figure] .xtick text')).fill")
+        return str(ground), str(ink)
+
+    dark = colors()
+    switch.click()
+    page.wait_for_function("() => document.querySelector('[data-figure]').dataset.drawn === 'light'")
+    light = colors()
+    assert light[0] != dark[0]
+    assert light[1] != dark[1]
+    switch.click()
+    page.wait_for_function("() => document.querySelector('[data-figure]').dataset.drawn === 'dark'")
+    assert colors() == dark
+    switch.click()
+    assert switch.text_content() == "Theme: system"
+    assert found.errors == []
+    page.close()
+
+
+def test_filters_narrow_the_cells(page: Page) -> None:
+    rows = page.locator("#cells-table tbody tr")
+    shown = page.locator("#cells-table tbody tr:visible")
+    count = page.locator("[data-count='cells-table']")
+    total = rows.count()
+    assert count.text_content() == f"{total} of {total}"
+    page.get_by_label("Filter").last.fill("p95")
+    assert 0 < shown.count() < total
+    assert all("p95" in text for text in shown.all_text_contents())
+    page.locator("select[data-column='0']").select_option("B")
+    page.locator("select[data-column='2']").select_option("cache")
+    assert shown.count() == 1
+    assert count.text_content() == f"1 of {total}"
+    page.get_by_label("Filter").last.fill("no such cell")
+    assert shown.count() == 0
+    page.get_by_label("Filter").last.fill("")
+    page.locator("select[data-column='0']").select_option("")
+    page.locator("select[data-column='2']").select_option("")
+    assert shown.count() == total
+
+
+def test_cells_are_sorted_as_numbers_both_ways(page: Page) -> None:
+    head = page.locator("#cells-table thead th", has_text="value")
+    values = page.locator("#cells-table tbody td:nth-child(5)")
+
+    def listed() -> list[float]:
+        return [float(value) for value in values.evaluate_all("(all) => all.map((one) => one.dataset.value)")]
+
+    before = listed()
+    assert before != sorted(before)
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert listed() == sorted(before)
+    head.get_by_role("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "descending"
+    assert listed() == sorted(before, reverse=True)
+    page.locator("#cells-table thead th", has_text="metric").get_by_role("button").click()
+    assert head.get_attribute("aria-sort") is None
+
+
+def saved(page: Page, selector: str) -> tuple[str, str]:
+    with page.expect_download() as waiting:
+        page.locator(selector).first.click()
+    return waiting.value.suggested_filename, waiting.value.path().read_text(encoding="utf-8")
+
+
+def test_raw_samples_are_saved_as_they_were_measured(page: Page, runs: list[Run]) -> None:
+    name, text = saved(page, "[data-raw='samples-B-cache']")
+    assert name == "samples-B-cache.csv"
+    rows = list(csv.DictReader(io.StringIO(text)))
+    words = {line.item: (line.language, line.word) for line in runs[1].reference()}
+    records = [line.record for line in runs[1].samples() if isinstance(line.record, Sample)]
+    assert [
+        (row["language"], row["word"], row["phase"], int(row["total_ns"]), int(row["encoder_ns"]), int(row["steps_ns"]))
+        for row in rows
+    ] == [
+        (*words[record.items[0]], record.phase.value, record.total_ns, record.encoder_ns, sum(record.step_ns))
+        for record in records
+    ]
+    assert {row["run"] for row in rows} == {runs[1].run_id}
+
+
+def test_documents_are_saved_whole(page: Page, runs: list[Run]) -> None:
+    name, text = saved(page, "[data-document='manifest-B']")
+    assert name == "manifest-B.json"
+    assert json.loads(text) == runs[1].manifest().model_dump(mode="json")
+    assert json.loads(saved(page, "[data-document='parity-A']")[1])[0]["verdict"] == "mismatch"
+
+
+def test_every_pictures_data_is_a_click_away(browser: Browser, file: Path) -> None:
+    first = opened(browser, file, drawn=False).page
+    names = [button.get_attribute("data-figure-csv") for button in first.locator("[data-figure-csv]").all()]
+    assert len(names) == first.locator("[data-figure]").count()
+    first.close()
+    # Chromium stops a page that saves more than ten files in a row without asking.
+    for at in range(0, len(names), 8):
+        page = opened(browser, file, drawn=False).page
+        for identity in names[at : at + 8]:
+            name, text = saved(page, f"[data-figure-csv='{identity}']")
+            rows = list(csv.reader(io.StringIO(text)))
+            assert name == f"{identity}.csv"
+            assert len(rows) > 1
+            assert {len(row) for row in rows} == {len(rows[0])}
+        page.close()
+
+
+def test_a_tables_data_are_the_rows_in_sight(page: Page) -> None:
+    everything = list(csv.reader(io.StringIO(saved(page, "[data-table-csv='cells-table']")[1])))
+    assert len(everything) == page.locator("#cells-table tr").count()
+    page.get_by_label("Filter").last.fill("p95")
+    some = list(csv.reader(io.StringIO(saved(page, "[data-table-csv='cells-table']")[1])))
+    assert some == [everything[0], *(row for row in everything[1:] if row[3] == "p95")]
+
+
+def test_a_browser_that_cannot_draw_says_so_and_keeps_the_tables(browser: Browser, file: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.html"
+    text = file.read_text(encoding="utf-8")
+    start = text.index('id="plotly">') + len('id="plotly">')
+    broken.write_text(text[:start] + "AAAA" + text[start + 4 :], encoding="utf-8")
+    found = opened(browser, broken, drawn=False)
+    found.page.locator("#trouble").wait_for(state="visible")
+    assert "The tables hold the same figures" in (found.page.locator("#trouble").text_content() or "")
+    assert found.page.locator("#cells-table tbody tr:visible").count() > 0
+    found.page.close()
