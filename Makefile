@@ -22,7 +22,7 @@ test: test-python test-android test-rust ## every test of both languages, and th
 
 test-python: setup
 	@tools/setup-tests
-	@$(BIN)/pytest tests -n auto --maxprocesses 4 --dist worksteal
+	@$(BIN)/pytest tests -n auto --maxprocesses 4 --dist worksteal --durations 15
 
 test-android: setup ## the suites on two virtual Android phones at once, with the arm64 runner
 	@$(BIN)/pytest suites --device virtual-android:2 --words tests/vectors/words.tsv --warmup 1 --repeat 1

@@ -20,6 +20,7 @@ from harness.models.checkpoints import resolve_checkpoint
 from harness.models.words import default_words
 from harness.native import build_runner
 from harness.protocol import Header, Sample, WorkItem, WorkOrder
+from tests.outside import persons_environment
 
 ROOT = Path(__file__).parent.parent
 WORDS = "eng-us\tword\tˈwɚd\nfra\toui\twi\nger\thaus\thaʊ̯s\nrus\tдом\tdom\n"
@@ -34,7 +35,7 @@ def run_suites(
     return subprocess.run(
         [*command, "--results-dir", str(folder / "results"), *options],
         cwd=ROOT,
-        env=os.environ | (environment or {}),
+        env=persons_environment() | (environment or {}),
         capture_output=True,
         text=True,
         check=False,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 from harness.results import Store
+from tests.outside import persons_environment
 
 REPOSITORY = Path(__file__).parents[2]
 WORDS = "eng-us\tcat\tcat\neng-us\tdog\tdog,dogz\nfra\tchat\tchut\n"
@@ -40,12 +40,7 @@ class Project:
 
     def environment(self) -> dict[str, str]:
         # On CI pytest repeats whole messages in its closing lines; what a person at a terminal sees is tested.
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in ("CI", "BUILD_NUMBER") and not name.startswith("PYTEST_")
-        }
-        return inherited | {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(self.folder), "COLUMNS": "150"}
+        return persons_environment() | {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(self.folder), "COLUMNS": "150"}
 
     def pytest(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
