@@ -35,7 +35,8 @@ from rich.table import Table
 
 from benchmarks.tables import terminal
 from harness.cache import Cache
-from harness.devices.android import AndroidDevice, Server
+from harness.devices.android import AndroidDevice, AndroidOptions, Server
+from harness.devices.android.shell import Shell
 from harness.errors import ExitCode, HarnessError
 from harness.protocol import OrderModel, WorkOrder
 
@@ -45,6 +46,7 @@ VERIFIED = "first description and verification"
 LIMIT_OF_PUSH = 1.2
 LIMITS_SECONDS = {AGAIN: 0.3, NEW_SESSION: 0.3, RUN: 1.5}
 PUSH_SECONDS = 600.0
+FOLDER = "/data/local/tmp/benchmark-of-harness"
 LAUNCHER = ("/system/bin/sh",)
 ARCHIVE = "0" * 64
 RUNNER = """
@@ -66,7 +68,14 @@ class Place:
     emulated: bool
 
     def open(self) -> AndroidDevice:
-        return AndroidDevice(self.server, self.serial, launcher=LAUNCHER, emulated=self.emulated)
+        """With a folder of its own, so that the runners that users have on the phone stay."""
+        options = AndroidOptions(base=FOLDER)
+        return AndroidDevice(self.server, self.serial, launcher=LAUNCHER, emulated=self.emulated, options=options)
+
+    def shell(self, text: str) -> None:
+        Shell(self.server, self.serial).run(
+            text, FOLDER, deadline=PUSH_SECONDS, what="preparing the benchmark's folder"
+        )
 
 
 @contextmanager
@@ -84,7 +93,7 @@ def place(serial: str | None) -> Iterator[Place]:
 
 def adb_push(at: Place, file: Path) -> None:
     command = [str(adb_path()), "-P", str(at.server.port), "-s", at.serial]
-    target = "/data/local/tmp/harness-benchmark"
+    target = f"{FOLDER}/pushed"
     environment = {**os.environ, **at.environment}
     pushed = [*command, "push", str(file), target]
     subprocess.run(pushed, env=environment, capture_output=True, check=True, timeout=PUSH_SECONDS)
@@ -104,8 +113,22 @@ def order() -> WorkOrder:
     return WorkOrder(order_id="o", archive_sha256=ARCHIVE, models=[model], items=[], warmup=0, repetitions=0)
 
 
-def run(device: AndroidDevice, runner: Path) -> None:
+def whole_order(device: AndroidDevice, runner: Path) -> None:
+    """All that a session does for an order that is timed; the runner itself does nothing."""
+    device.deploy(runner)
+    device.settle()
+    device.conditions()
     device.run(runner, order()).require_complete()
+    device.conditions()
+
+
+@contextmanager
+def cleared(at: Place) -> Iterator[None]:
+    """Nothing of the benchmark stays on the device."""
+    try:
+        yield
+    finally:
+        at.shell('rm -rf "$1"')
 
 
 def measure(at: Place, rounds: int, megabytes: int) -> dict[str, list[float]]:
@@ -116,7 +139,8 @@ def measure(at: Place, rounds: int, megabytes: int) -> dict[str, list[float]]:
         do(*arguments)
         seconds[name].append(time.perf_counter() - began)
 
-    with tempfile.TemporaryDirectory() as folder:
+    at.shell('mkdir -p "$1"')
+    with tempfile.TemporaryDirectory() as folder, cleared(at):
         for number in track(range(rounds), description="rounds", console=terminal()):
             runner = write_runner(Path(folder), megabytes)
             device = at.open()
@@ -127,7 +151,7 @@ def measure(at: Place, rounds: int, megabytes: int) -> dict[str, list[float]]:
             timed(VERIFIED, device.describe, runner)
             fresh = at.open()
             timed(NEW_SESSION, fresh.deploy, runner)
-            timed(RUN, run, fresh, runner)
+            timed(RUN, whole_order, fresh, runner)
     return seconds
 
 

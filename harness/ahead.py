@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -51,14 +52,20 @@ class WorkAhead:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
-        """No further step; orders under way are ended through their devices. Returns when no thread works any more."""
+    def stop(self) -> set[RunSession]:
+        """No further step; orders under way are ended through their devices, all at once.
+
+        Returns the runs whose threads have not stopped in time, such as one that waits for cargo: nobody else may
+        touch those.
+        """
         self._stopped.set()
-        for run, thread in zip(self._jobs, self._threads, strict=True):
-            if thread.is_alive():
-                run.device.close()
+        busy = [run for run, thread in zip(self._jobs, self._threads, strict=True) if thread.is_alive()]
+        for run in busy:
+            run.device.stop()
+        until = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
-            thread.join(STOP_SECONDS)
+            thread.join(max(0.0, until - time.monotonic()))
+        return {run for run, thread in zip(self._jobs, self._threads, strict=True) if thread.is_alive()}
 
     def _work(self, run: RunSession, steps: Sequence[Step]) -> None:
         for step in steps:

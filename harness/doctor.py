@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -11,7 +12,7 @@ import sys
 from dataclasses import dataclass
 
 from harness.cache import Cache
-from harness.devices.android import adb_checks
+from harness.devices.android import Server, adb_checks
 from harness.errors import HarnessError
 from harness.native.compilers import NDK_VARIABLE, ToolchainMissing, host_compiler, identity, ndk_tool
 from harness.native.platforms import platform_of
@@ -40,7 +41,7 @@ def check_installation(cache: Cache) -> list[Check]:
         _tool("rustc"),
         _phone_rust(cache),
         _ndk(),
-        *(Check(check.name, check.ok, check.found, check.cure) for check in adb_checks()),
+        *_adb(),
         _cache(cache),
     ]
 
@@ -96,6 +97,14 @@ def _ndk() -> Check:
         return Check(name, True, identity([str(ndk_tool("clang++"))]), cure)
     except ToolchainMissing as error:
         return Check(name, False, Exception.__str__(error), cure)
+
+
+def _adb() -> list[Check]:
+    """With a server, as ``harness devices`` has: without one no phone is ever seen, however it is plugged in."""
+    server = Server()
+    with contextlib.suppress(HarnessError):  # the check of the server tells it
+        server.ensure()
+    return [Check(check.name, check.ok, check.found, check.cure) for check in adb_checks(server)]
 
 
 def _cache(cache: Cache) -> Check:

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import pytest
 
-from harness.errors import ExitCode, HarnessError
+from harness.errors import ExitCode, HarnessError, UsageError
 from harness.pytest_options import add_options, run_options
 from harness.pytest_replay import replay_benchmark
 
 if TYPE_CHECKING:
     from harness.ahead import Step, WorkAhead
-    from harness.devices import Device
+    from harness.devices import Device, Unavailable
     from harness.maker import Maker
     from harness.results import Summary
     from harness.session import RunSession
@@ -49,7 +49,8 @@ class HarnessPlugin:
         self._stream = sys.stdout
         self._open = ExitStack()
         self._notices: TextIO = self._stream
-        self._devices: list[Device] | None = None
+        self._devices: Sequence[Device | Unavailable] | None = None
+        self._opening_error: HarnessError | None = None
         self._runs: list[RunSession | HarnessError] = []
         self._ahead: WorkAhead | None = None
         self._summaries: list[tuple[RunSession, Summary | HarnessError]] = []
@@ -70,7 +71,10 @@ class HarnessPlugin:
         """With several devices, every test of the suites is one test for each of them."""
         if FIXTURE not in metafunc.fixturenames or not self._device or self.config.option.collectonly:
             return
-        devices = self._opened()
+        try:
+            devices = self._opened()
+        except HarnessError:
+            return  # Told once, when collecting has ended; here it would be an error of each module.
         if len(devices) > 1:
             names = [device.name for device in devices]
             metafunc.parametrize(FIXTURE, range(len(devices)), ids=names, indirect=True, scope="session")
@@ -95,7 +99,6 @@ class HarnessPlugin:
             self._runs = [self._started(device, alone=len(devices) == 1) for device in devices]
         except HarnessError as error:
             self._give_up(error)
-        self._old_sigterm = signal.signal(signal.SIGTERM, _interrupt)
         if len(self._runs) > 1:
             self._work_ahead(session.items)
 
@@ -125,16 +128,19 @@ class HarnessPlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         try:
-            if self._ahead is not None:
-                self._ahead.stop()
+            busy = self._ahead.stop() if self._ahead is not None else set()
             for run in self._runs:
-                if not isinstance(run, HarnessError):
+                if isinstance(run, HarnessError):
+                    continue
+                if run in busy:
+                    self._summaries.append((run, HarnessError("something is still being made for it")))
+                else:
                     self._summaries.append((run, self._finished(run)))
         finally:
             self._open.close()
             if self._old_sigterm is not None:
                 signal.signal(signal.SIGTERM, self._old_sigterm)
-        if self._runs:
+        if self._runs or (self._interrupted and self._device):
             session.exitstatus = exit_status(session.exitstatus, self._failures, interrupted=self._interrupted)
 
     def _finished(self, run: RunSession) -> Summary | HarnessError:
@@ -178,11 +184,16 @@ class HarnessPlugin:
         device: str | None = self.config.getoption("harness_device", None)
         return device
 
-    def _opened(self) -> list[Device]:
-        """The devices, opened when they are first asked for and until the session ends."""
+    def _opened(self) -> Sequence[Device | Unavailable]:
+        """The devices, opened when they are first asked for and until the session ends. Raises HarnessError, always
+        the same."""
+        if self._opening_error is not None:
+            raise self._opening_error
         if self._devices is None:
             if self.config.pluginmanager.has_plugin("dsession") or hasattr(self.config, "workerinput"):
-                pytest.exit("the suites measure time and cannot share the machine: run without -n", ExitCode.USAGE)
+                self._opening_error = UsageError("the suites measure time and cannot share the machine: run without -n")
+                raise self._opening_error
+            self._old_sigterm = signal.signal(signal.SIGTERM, _interrupt)
             from harness.cache import Cache
             from harness.devices import opened, parse_device
 
@@ -192,7 +203,8 @@ class HarnessPlugin:
                 context = opened(selection, cache=Cache(notice=self._notice), notify=self._notice)
                 self._devices = self._open.enter_context(context)
             except HarnessError as error:
-                self._give_up(error)
+                self._opening_error = error
+                raise
         return self._devices
 
     def _give_up(self, error: HarnessError) -> NoReturn:
@@ -200,12 +212,15 @@ class HarnessPlugin:
         self._write(f"harness: {error}")
         pytest.exit(str(error).splitlines()[0], returncode=error.exit_code)
 
-    def _started(self, device: Device, *, alone: bool) -> RunSession | HarnessError:
+    def _started(self, device: Device | Unavailable, *, alone: bool) -> RunSession | HarnessError:
         """A run on that device. Beside others, a device that fails is its own error only; usage is everybody's."""
+        from harness.devices import Unavailable
         from harness.maker import CachedMaker
         from harness.report.progress import Narrator
         from harness.session import RunSession
 
+        if isinstance(device, Unavailable):
+            return device.error
         if alone:
             narrator = Narrator(self._stream, uncaptured=self._uncaptured, ensure_newline=self._ensure_newline)
         else:

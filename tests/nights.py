@@ -46,6 +46,9 @@ class FakeDevice:
     def deploy(self, runner: Path, *, on_push: OnPush | None = None) -> str:
         return str(runner)
 
+    def stop(self) -> None:
+        pass
+
     def facts(self) -> dict[str, Any]:
         return {"kind": self.kind, "name": self.name}
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from harness.cache import Cache, content_key
 from harness.cli.app import app
-from harness.devices import Device, opened, parse_device
+from harness.devices import Device, Unavailable, opened, parse_device
 from harness.errors import UsageError
 from harness.journal import Plan, SidePlan, UnitPlan, read_plan, write_plan
 from harness.maker import CachedMaker, RunOptions, Variant
@@ -61,7 +61,11 @@ def nightly(
     if (baseline is None) == (resume is None):
         raise UsageError("name either a --baseline to begin a night, or a night to --resume")
     cache = Cache(notice=_say)
-    with opened(parse_device(device, serial=serial), cache=cache, notify=_say) as devices:
+    with opened(parse_device(device, serial=serial), cache=cache, notify=_say) as found:
+        devices = [one for one in found if not isinstance(one, Unavailable)]
+        for lacking in found:
+            if isinstance(lacking, Unavailable):
+                raise lacking.error
         refuse_emulated(devices)
         by_name = {one.name: one for one in devices}
         if resume is not None:

@@ -1,6 +1,16 @@
 """Devices that run the runner: deploy, run, collect. Knows nothing of models."""
 
-from harness.devices.base import AnyRecord, Device, Knob, Notify, OnPush, OnRecord, RunnerDescription, RunResult
+from harness.devices.base import (
+    AnyRecord,
+    Device,
+    Knob,
+    Notify,
+    OnPush,
+    OnRecord,
+    RunnerDescription,
+    RunResult,
+    Unavailable,
+)
 from harness.devices.errors import (
     AmbiguousDevice,
     CommandTimeout,
@@ -42,6 +52,7 @@ __all__ = [
     "RunnerDescription",
     "RunnerUnusable",
     "Selection",
+    "Unavailable",
     "UnknownDevice",
     "opened",
     "parse_device",

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from harness.devices.errors import IncompleteResult
+from harness.errors import HarnessError
 from harness.protocol import End, Failure, Header, Load, Memory, Probe, Sample, WorkOrder
 
 AnyRecord = Header | Load | Sample | Probe | Memory | End
@@ -76,6 +77,14 @@ class RunResult:
         if not self.complete:
             raise IncompleteResult(f"order {self.order_id} is incomplete: {self.reason}")
         return self
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """A device that was asked for by ``name`` and cannot be opened."""
+
+    name: str
+    error: HarnessError
 
 
 class Device(Protocol):
@@ -144,6 +153,10 @@ class Device(Protocol):
         A runner that crashes, hangs or breaks the protocol gives an incomplete result, not an exception.
         Raises RunnerUnusable if it cannot be started, DeviceBusy, DeviceLost.
         """
+        ...
+
+    def stop(self) -> None:
+        """Have a run in progress end soon; returns at once, may be called from any thread."""
         ...
 
     def close(self) -> None:

@@ -62,6 +62,9 @@ class HostDevice:
     def settle(self, *, wait_seconds: float = 0.0, notify: Notify = _silent) -> None:
         """Nothing to wait for: this machine's load is recorded and shown instead."""
 
+    def stop(self) -> None:
+        self._closed.set()
+
     def close(self) -> None:
         """End a run in progress, which another thread follows; nothing else is held."""
         self._closed.set()

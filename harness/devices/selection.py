@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness.cache import Cache
-from harness.devices.base import Device, Notify
+from harness.devices.base import Device, Notify, Unavailable
 from harness.devices.errors import UnknownDevice
 from harness.devices.host import HostDevice
+from harness.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -24,18 +25,19 @@ class Selection:
     serial: str | None = None
 
 
-Opener = Callable[[Selection, Cache, Notify], AbstractContextManager[list[Device]]]
+Opener = Callable[[Selection, Cache, Notify], AbstractContextManager[Sequence[Device | Unavailable]]]
 
 
 @contextmanager
 def _host(selection: Selection, _cache: Cache, _notify: Notify) -> Iterator[list[Device]]:
     if selection.which is not None:
         raise UnknownDevice("there is only one host", cure="write --device host")
+    refuse_serial(selection)
     yield [HostDevice()]
 
 
 @contextmanager
-def _android(selection: Selection, cache: Cache, notify: Notify) -> Iterator[list[Device]]:
+def _android(selection: Selection, cache: Cache, notify: Notify) -> Iterator[Sequence[Device | Unavailable]]:
     from harness.devices.android.openers import android
 
     with android(selection, cache, notify) as devices:
@@ -43,7 +45,8 @@ def _android(selection: Selection, cache: Cache, notify: Notify) -> Iterator[lis
 
 
 @contextmanager
-def _virtual_android(selection: Selection, cache: Cache, notify: Notify) -> Iterator[list[Device]]:
+def _virtual_android(selection: Selection, cache: Cache, notify: Notify) -> Iterator[Sequence[Device | Unavailable]]:
+    refuse_serial(selection)
     from harness.devices.android.openers import virtual_android
 
     with virtual_android(selection, cache, notify) as devices:
@@ -57,20 +60,33 @@ OPENERS: dict[str, Opener] = {"android": _android, "host": _host, "virtual-andro
 def parse_device(spec: str, *, serial: str | None = None) -> Selection:
     """``host``, ``android``, ``android:SERIAL``, ``android:all`` …; raises UnknownDevice naming the known kinds."""
     kind, colon, which = spec.partition(":")
-    if kind not in OPENERS or (colon and not which):
+    if kind in OPENERS and colon and not which:
+        raise UnknownDevice(f"nothing stands behind the colon of {spec!r}", cure=f"write --device {kind}")
+    if kind not in OPENERS:
         known = ", ".join(sorted(OPENERS))
         raise UnknownDevice(f"unknown device {spec!r}", cure=f"known kinds of device: {known}")
     return Selection(kind, which or None, serial)
 
 
-@contextmanager
-def opened(selection: Selection, *, cache: Cache, notify: Notify) -> Iterator[list[Device]]:
-    """The selected devices, at least one, for as long as the context lasts; then they are let go of.
+def refuse_serial(selection: Selection) -> None:
+    """For kinds whose devices have no serial; raises UsageError."""
+    if selection.serial is not None:
+        raise UsageError(f"--serial is for Android devices, not for {selection.kind}", cure="leave it out")
 
-    Raises UnknownDevice, NoDevice, AmbiguousDevice, DeviceUnauthorized, or what starting a virtual device raises.
+
+@contextmanager
+def opened(selection: Selection, *, cache: Cache, notify: Notify) -> Iterator[Sequence[Device | Unavailable]]:
+    """The selected devices, at least one of them usable, for as long as the context lasts; then they are let go of.
+
+    Where none is, the first one's error is raised: UnknownDevice, NoDevice, AmbiguousDevice, DeviceUnauthorized, or
+    what starting a virtual device raises.
     """
     with ExitStack() as stack:
         devices = stack.enter_context(OPENERS[selection.kind](selection, cache, notify))
         for device in devices:
-            stack.callback(device.close)
+            if not isinstance(device, Unavailable):
+                stack.callback(device.close)
+        lacking = [device for device in devices if isinstance(device, Unavailable)]
+        if len(lacking) == len(devices):
+            raise lacking[0].error
         yield devices

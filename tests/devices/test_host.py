@@ -298,7 +298,7 @@ def test_facts_of_this_machine(device: HostDevice) -> None:
 def test_the_host_is_opened_by_its_name(cache: Cache) -> None:
     with opened(parse_device("host"), cache=cache, notify=print) as devices:
         assert [device.name for device in devices] == ["host"]
-        assert not devices[0].emulated
+        assert isinstance(devices[0], HostDevice)
 
 
 @pytest.mark.parametrize("spec", ["toaster", "toaster:1", "host:", ""])

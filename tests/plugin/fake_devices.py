@@ -1,15 +1,17 @@
-"""``--device shelf``: devices made of this machine, by name; ``lost-…`` are gone, ``emulated-…`` are emulators."""
+"""``--device shelf``: devices made of this machine, by name; ``lost-…`` are gone, ``emulated-…`` are emulators,
+``absent-…`` cannot be opened, and opening ``slow-…`` takes a minute."""
 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harness.cache import Cache
-from harness.devices import Device, DeviceLost, HostDevice, Notify, Selection
+from harness.devices import Device, DeviceLost, HostDevice, NoDevice, Notify, Selection, Unavailable
 from harness.devices.lock import DeviceLock
 from harness.devices.selection import OPENERS
 
@@ -32,8 +34,17 @@ class ShelfDevice(HostDevice):
 
 
 @contextmanager
-def _shelf(selection: Selection, _cache: Cache, _notify: Notify) -> Iterator[list[Device]]:
-    yield [ShelfDevice(name) for name in (selection.which or "red").split(",")]
+def _shelf(selection: Selection, _cache: Cache, _notify: Notify) -> Iterator[list[Device | Unavailable]]:
+    names = (selection.which or "red").split(",")
+    if any(name.startswith("slow") for name in names):
+        Path("opening").touch()
+        time.sleep(60)
+    yield [
+        Unavailable(name, NoDevice(f"no device {name} is on the shelf"))
+        if name.startswith("absent")
+        else ShelfDevice(name)
+        for name in names
+    ]
 
 
 OPENERS["shelf"] = _shelf

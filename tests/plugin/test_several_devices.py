@@ -61,6 +61,54 @@ def test_a_device_that_is_gone_does_not_stop_the_others(project: Project) -> Non
     assert len(manifest.orders) == 4
 
 
+def test_a_device_that_cannot_be_opened_does_not_stop_the_others(project: Project) -> None:
+    project.behave(more=INSTALL)
+    done = project.suites(device="shelf:absent-one,red")
+    assert done.returncode == 3, done.stdout
+    assert done.stdout.count("→ attach one") == 2, "once by the tests, once at the end"
+    assert "a run could not be started: no device absent-one is on the shelf" in done.stdout
+    (run,) = project.store.runs()
+    assert (run.manifest().device["name"], run.manifest().status) == ("red", RunStatus.COMPLETE)
+
+
+def test_no_device_at_all_is_told_once_and_is_no_verdict(project: Project) -> None:
+    project.behave(more=INSTALL)
+    for spec in ("shelf:absent-one", "shelf:absent-one,absent-two"):
+        done = project.suites(device=spec)
+        assert done.returncode == 3, done.stdout
+        assert done.stdout.count("→ attach one") == 1
+        assert "no device absent-one is on the shelf" in done.stdout
+        assert "Traceback" not in done.stdout + done.stderr
+    assert not project.store.runs()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_while_devices_are_opened(project: Project, number: signal.Signals) -> None:
+    project.behave(more=INSTALL)
+    command = project.command("suites", "--device", "shelf:slow-one", "--words", "words.tsv")
+    with subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        for _ in range(1500):
+            if (project.folder / "opening").exists():
+                break
+            time.sleep(0.02)
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, out
+
+
+def test_a_serial_is_for_phones(project: Project) -> None:
+    done = project.suites("--serial", "ABC")
+    assert done.returncode == 2
+    assert "--serial is for Android devices, not for host" in done.stdout
+
+
 def test_wrong_usage_is_told_before_any_device_works(project: Project) -> None:
     project.behave(more=INSTALL)
     done = project.suites("--lang", "deu", device="shelf:red,blue")
@@ -108,9 +156,11 @@ def test_the_times_of_an_emulator_are_labelled_and_compared_with_nothing(project
     assert not names & {"latency.median_ns", "latency.ratio_to_pytorch"}
 
 
-@pytest.mark.parametrize("spec", ["shelf:", "cupboard"])
-def test_a_device_that_no_one_knows(project: Project, spec: str) -> None:
+def test_a_device_that_no_one_knows(project: Project) -> None:
     project.behave(more=INSTALL)
-    done = project.suites(device=spec)
+    done = project.suites(device="shelf:")
+    assert done.returncode == 2
+    assert "nothing stands behind the colon" in done.stdout
+    done = project.suites(device="cupboard")
     assert done.returncode == 2
     assert "known kinds of device: android, host, shelf" in done.stdout

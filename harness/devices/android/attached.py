@@ -9,12 +9,13 @@ from adbutils import AdbDeviceInfo
 
 from harness.devices.android.choice import listed, unusable
 from harness.devices.android.device import device_lock
+from harness.devices.android.facts import HARDWARE
 from harness.devices.android.server import Server
 from harness.devices.android.shell import Shell
 from harness.errors import HarnessError
 
 ASK_SECONDS = 5.0
-_PROPERTIES = ("ro.product.manufacturer", "ro.product.model", "ro.build.version.release", "ro.build.version.sdk")
+_NAMES = ("ro.product.manufacturer", "ro.product.model", "ro.build.version.release", "ro.build.version.sdk")
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,17 @@ def attached_devices(server: Server | None = None, *, lock_folder: Path | None =
 
 
 def _look(server: Server, info: AdbDeviceInfo, lock_folder: Path | None) -> Attached:
-    held_by = device_lock(info.serial, lock_folder).holder()
     model = info.tags.get("model", "").replace("_", " ") or None
     why = unusable(info)
     if why is None:
         try:
-            text = "; ".join(f"getprop {name}" for name in _PROPERTIES)
+            text = "; ".join(f"getprop {name}" for name in (*_NAMES, *HARDWARE))
             answer = Shell(server, info.serial).run(text, deadline=ASK_SECONDS, what="asking its name")
-            maker, name, release, sdk = (answer.out.splitlines() + [""] * 4)[:4]
+            maker, name, release, sdk, *numbers = answer.out.splitlines() + [""] * 4
+            hardware = next(filter(None, numbers), info.serial)
+            held_by = device_lock(hardware, lock_folder).holder()
             full = name if name.lower().startswith(maker.lower()) else f"{maker} {name}".strip()
             return Attached(info.serial, info.state, full or model, release or None, sdk or None, held_by)
         except HarnessError as error:
             why = error
-    return Attached(info.serial, info.state, model, held_by=held_by, reason=str(why.args[0]), cure=why.cure)
+    return Attached(info.serial, info.state, model, reason=str(why.args[0]), cure=why.cure)

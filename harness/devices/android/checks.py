@@ -20,8 +20,10 @@ from harness.errors import HarnessError
 
 ASK_SECONDS = 20.0
 _CHANGE_A_SETTING = """getprop ro.product.manufacturer
+trap 'settings delete global harness_doctor >/dev/null 2>&1' EXIT HUP TERM
 settings put global harness_doctor 1 2>&1
-settings delete global harness_doctor 2>&1"""
+echo now "$(settings get global harness_doctor 2>/dev/null)"
+"""
 """One that nothing else knows, and that is gone afterwards: reading proves nothing, it is allowed everywhere."""
 _RULES = ("/etc/udev/rules.d", "/lib/udev/rules.d", "/usr/lib/udev/rules.d")
 
@@ -37,7 +39,10 @@ class AdbCheck:
 
 
 def adb_checks(server: Server | None = None) -> list[AdbCheck]:
-    """The adb program, the server, the rules for USB, each device. Starts no server: a doctor looks only."""
+    """The adb program, the server, the rules for USB, each device. Starts no server unless given one that does.
+
+    Whether a device lets adb change settings is tried with one of our own, which is gone afterwards.
+    """
     server = server or Server(starts=False)
     program = _program()
     checks = [program, _server(server)]
@@ -98,10 +103,11 @@ def _settings(server: Server, serial: str) -> AdbCheck:
     except HarnessError as error:
         return AdbCheck(name, False, str(error.args[0]), error.cure)
     maker, _, words = answer.out.partition("\n")
-    if not is_refusal(words):
+    if words.strip() == "now 1":
         return AdbCheck(name, True, "adb may change them", "")
+    why = "refused" if is_refusal(words) else "not changed"
     advice = setting_to_turn_on(maker) or "look for a second switch beside USB debugging in Developer options"
-    return AdbCheck(name, False, f"refused: {' '.join(words.split())[:200]}", advice)
+    return AdbCheck(name, False, f"{why}: {' '.join(words.split())[:200]}", advice)
 
 
 def _usb_rules() -> AdbCheck:

@@ -9,7 +9,7 @@ from adbutils import AdbDeviceInfo
 
 from harness.devices.android.recovery import connect
 from harness.devices.android.server import ASK_SECONDS, Server
-from harness.devices.base import Notify
+from harness.devices.base import Notify, Unavailable
 from harness.devices.errors import AmbiguousDevice, DeviceLost, DeviceUnauthorized, NoDevice
 from harness.devices.selection import Selection
 from harness.errors import HarnessError, UsageError
@@ -21,23 +21,34 @@ _PASSING = ("offline", "authorizing", "connecting")
 """States that a device is in for a moment after it was plugged in."""
 
 
-def choose(selection: Selection, server: Server, notify: Notify, *, wait_seconds: float = WAIT_SECONDS) -> list[str]:
+def choose(
+    selection: Selection, server: Server, notify: Notify, *, wait_seconds: float = WAIT_SECONDS
+) -> list[str | Unavailable]:
     """The serials that are meant: ``SERIAL``, ``A,B``, ``all``, ``--serial``, ``ANDROID_SERIAL``, or the only one.
 
-    A device that is named is waited for. Raises NoDevice, AmbiguousDevice, DeviceUnauthorized, DeviceLost (offline),
-    or UsageError for two contradicting choices.
+    A device that is named is waited for; one of several that does not come is given as unavailable. Raises NoDevice,
+    AmbiguousDevice, DeviceUnauthorized, DeviceLost (offline), or UsageError for two contradicting choices.
     """
     if selection.which and selection.serial and selection.which != selection.serial:
         raise UsageError(f"--device names {selection.which}, --serial {selection.serial}", cure="name it once")
     wanted = selection.which or selection.serial or os.environ.get("ANDROID_SERIAL")
     if wanted == ALL:
-        return _all(server, notify)
+        return list(_all(server, notify))
     if wanted:
         serials = list(dict.fromkeys(part.strip() for part in wanted.split(",") if part.strip()))
-        for serial in serials:
-            _await(server, serial, notify, wait_seconds)
-        return serials
+        if len(serials) == 1:
+            _await(server, serials[0], notify, wait_seconds)
+            return [serials[0]]
+        return [_one_of_several(server, serial, notify, wait_seconds) for serial in serials]
     return [_only(server, notify, wait_seconds)]
+
+
+def _one_of_several(server: Server, serial: str, notify: Notify, seconds: float) -> str | Unavailable:
+    try:
+        _await(server, serial, notify, seconds)
+    except HarnessError as error:
+        return Unavailable(serial, error)
+    return serial
 
 
 def unusable(info: AdbDeviceInfo) -> HarnessError | None:

@@ -86,8 +86,6 @@ class AndroidDevice:
         self._launcher = launcher
         self._options = options or AndroidOptions()
         self._notify = notify
-        self._lock = device_lock(serial, lock_folder)
-        self._computer = computer_name(self._lock.folder)
         self._session = uuid.uuid4().hex[:8]
         self._closing = threading.Event()
         self._idle = threading.Condition()
@@ -97,6 +95,10 @@ class AndroidDevice:
         self._facts = self._read_facts()
         self.name = f"{self._facts.model} ({serial})"
         self.target = _target(self._facts, self.name)
+        # Not adb's serial: a phone has one by cable and another over Wi-Fi.
+        self.hardware = self._facts.hardware_serial or serial
+        self._lock = device_lock(self.hardware, lock_folder)
+        self._computer = computer_name(self._lock.folder)
         self._places: dict[str, _Place] = {}
 
     def facts(self) -> dict[str, Any]:
@@ -181,7 +183,7 @@ class AndroidDevice:
                     notify=self._notify,
                     closing=self._closing.is_set,
                     on_record=on_record,
-                    again=lambda: self._again(folder, mask),
+                    again=lambda: self._again(folder, mask, knobs),
                 ).run()
                 knobs, observed = self._finish(folder, deployed, knobs)
                 outcome = self._verified(place.store, deployed, outcome)
@@ -191,7 +193,14 @@ class AndroidDevice:
         """See the protocol; a run in progress is ended and cleaned up after, from whatever thread this is called."""
         self._closing.set()
         with self._idle:
-            self._idle.wait_for(lambda: self._runs == 0, timeout=CLOSE_SECONDS)
+            idle = self._idle.wait_for(lambda: self._runs == 0, timeout=CLOSE_SECONDS)
+        if idle:
+            for place in self._places.values():
+                place.store.discard_all()
+
+    def stop(self) -> None:
+        """See the protocol."""
+        self._closing.set()
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
@@ -229,10 +238,18 @@ class AndroidDevice:
                 self._notify(f"{self.name} refused {knob.name}: {knob.detail}{f'; {advice}' if advice else ''}")
         return knobs
 
-    def _again(self, folder: str, mask: str) -> None:
-        """The knobs once more, after a loss; how things were before stands in the work folder already."""
+    def _again(self, folder: str, mask: str, knobs: list[Knob]) -> None:
+        """The knobs once more, after a loss; how things were before stands in the work folder already. What is not
+        applied this time was not applied all the time."""
         wanted = " ".join(self._options.knobs)
-        self._shell.run(script("apply"), folder, mask, wanted, deadline=ASK_SECONDS, what="setting the knobs again")
+        what = "setting the knobs again"
+        answer = self._shell.run(script("apply"), folder, mask, wanted, deadline=ASK_SECONDS, what=what)
+        second = {knob.name: knob for knob in parse_knobs(answer.out, mask)}
+        for at, knob in enumerate(knobs):
+            now = second.get(knob.name, knob)
+            if knob.state == "applied" and now.state != "applied":
+                detail = f"{knob.detail}; after the device had been lost: {now.detail}"
+                knobs[at] = knob.model_copy(update={"state": now.state, "detail": detail})
 
     def _finish(self, folder: str, deployed: Deployed, knobs: list[Knob]) -> tuple[list[Knob], dict[str, Any]]:
         """What was observed; the device is as it was before, or the knobs tell what is not."""

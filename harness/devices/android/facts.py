@@ -33,6 +33,10 @@ _PARTS = {  # CPU part numbers of ARM's own cores, from its technical reference 
 _ARM = "0x41"
 
 
+HARDWARE = ("ro.serialno", "ro.boot.serialno")
+"""Properties with a phone's own serial."""
+
+
 @dataclass(frozen=True)
 class AndroidFacts:
     """``properties`` are the system properties; ``facts`` what :meth:`Device.facts` tells beyond kind and name."""
@@ -44,6 +48,11 @@ class AndroidFacts:
     @property
     def model(self) -> str:
         return self.properties.get("ro.product.model") or "Android device"
+
+    @property
+    def hardware_serial(self) -> str | None:
+        """The phone's own, whatever it is attached by; None if it does not tell."""
+        return next((self.properties[name] for name in HARDWARE if self.properties.get(name)), None)
 
     @property
     def abis(self) -> list[str]:

@@ -73,6 +73,10 @@ class Shell:
             connection.close()
 
 
+_MOST_FRAME_BYTES = 2**22
+"""adbd cuts at 1 MiB."""
+
+
 class Stream:
     """Frames of the shell protocol, version 2: a byte that tells the kind, four of length, the data."""
 
@@ -99,6 +103,8 @@ class Stream:
         while len(self._buffer) - at >= _HEADER_BYTES and status is None:
             kind = self._buffer[at]
             length = int.from_bytes(self._buffer[at + 1 : at + _HEADER_BYTES], "little")
+            if length > _MOST_FRAME_BYTES:
+                raise OSError(f"the device announced {length} bytes at once, which adbd never does")
             end = at + _HEADER_BYTES + length
             if len(self._buffer) < end:
                 break

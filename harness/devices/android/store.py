@@ -101,6 +101,10 @@ class RunnerStore:
                 f"the runner on {self._shell.serial} has other contents than were pushed: {answer.out.strip()}",
                 cure="run again: it is pushed anew; if that does not help, look at the cable and the device's storage",
             )
+        if answer.status == 5:
+            raise RunnerUnusable(
+                f"{self._shell.serial} cannot compute a SHA-256: {answer.words[:200]}", cure="use Android 8 or newer"
+            )
         if answer.status != 0:
             raise refusal(answer.words, self._folder, self._shell.serial)
 
@@ -109,6 +113,11 @@ class RunnerStore:
         if self._pending.pop(deployed.binary, None) is not None:
             with contextlib.suppress(HarnessError):
                 self._shell.run('rm -f "$1"', deployed.path, deadline=ASK_SECONDS, what="removing the runner")
+
+    def discard_all(self) -> None:
+        """Remove what was pushed and never used."""
+        for deployed in list(self._pending.values()):
+            self.discard(deployed)
 
     def _tell(self, done: int, total: int) -> None:
         self._notify(

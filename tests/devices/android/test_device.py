@@ -168,8 +168,18 @@ def test_describe(scene: Scene) -> None:
     scene.assert_clean()
 
 
+def test_a_runner_that_was_pushed_for_nothing_is_removed(scene: Scene) -> None:
+    device = scene.open()
+    runner = write_runner(scene.folder, make_order())
+    assert device.deploy(runner).startswith("/data/local/tmp/harness-store/")
+    assert scene.half_pushed() != []
+    device.close()
+    assert scene.half_pushed() == []
+
+
 def test_virtual_devices_are_opened_by_their_name(user_cache: Cache) -> None:
-    with opened(parse_device("virtual-android:2"), cache=user_cache, notify=print) as devices:
+    with opened(parse_device("virtual-android:2"), cache=user_cache, notify=print) as found:
+        devices = [device for device in found if isinstance(device, AndroidDevice)]
         assert [device.kind for device in devices] == ["virtual-android"] * 2
         assert len({device.name for device in devices}) == 2
         assert all(device.emulated for device in devices)

@@ -86,6 +86,24 @@ def test_gone_and_back(scene: Scene, ends: Ends) -> None:
     scene.assert_clean()
 
 
+@pytest.mark.fault(
+    what="the device comes back and denies a knob that it had taken",
+    ends=complete("the knob says so", resumed=1),
+    keeps="all records of both processes",
+)
+def test_back_with_another_mind(scene: Scene, ends: Ends) -> None:
+    def blink() -> None:
+        scene.virtual.kill()
+        scene.virtual.set_command("cmd", "echo 'java.lang.SecurityException: not any more' >&2; exit 255")
+        later(scene.virtual.restart)
+
+    result = scene.run(make_order(), SLOW, then=at_sample(3, do=blink))
+    ends.check(result)
+    (knob,) = [knob for knob in result.knobs if knob.name == "fixed_performance"]
+    assert knob.state == "denied"
+    assert "after the device had been lost: java.lang.SecurityException: not any more" in knob.detail
+
+
 @pytest.mark.parametrize("left", [0, 300, None])
 @pytest.mark.fault(
     what="the device loses power mid-run, and with it the end of its result file",

@@ -51,6 +51,9 @@ def test_the_doctor_names_the_switch_that_a_maker_wants(scene: Scene) -> None:
     assert checks[name].ok, checks[name]
     assert virtual.setting("global", "harness_doctor") is None
 
+    virtual.set_command("settings", "echo 'Error: java.lang.IllegalStateException' >&2; exit 255")
+    assert "not changed: " in next(check for check in adb_checks(scene.server) if check.name == name).found
+
     words = "java.lang.SecurityException: Permission denial: writing to settings requires WRITE_SECURE_SETTINGS"
     virtual.set_property("ro.product.manufacturer", "Xiaomi")
     virtual.set_command("settings", f"echo '{words}' >&2; exit 255")
