@@ -217,7 +217,7 @@ def parts(views: Sequence[View]) -> Figure | None:
         return None
     names = [f"{view.name} {found.variant}" for view, found in shown][::-1]
     traces = []
-    kinds = (("encoder", "encoder"), ("prefill", "prefill"), ("steps", "steps"), ("outside the calls", "other"))
+    kinds = (("encoder", "encoder"), ("prefill", "prefill"), ("steps", "steps"), ("the rest", "other"))
     for at, (label, key) in enumerate(kinds):
         values = [getattr(found, key) or 0 for _, found in shown][::-1]
         traces.append(

@@ -59,21 +59,25 @@
       if (String(trace.marker?.symbol).endsWith("-open")) filled.marker.line.color = color;
       if (trace.fill) filled.fillcolor = translucent(color, meta.alpha);
     }
-    if (meta.part !== undefined) filled.insidetextfont = { color: css(["page", "ink", "ink", "ink"][meta.part]) };
+    if (meta.part !== undefined) filled.insidetextfont = { color: meta.part === 2 ? "#1d2025" : css(meta.part ? "ink" : "page") };
     return filled;
   }
 
-  function layoutOf(layout, narrow) {
+  function layoutOf(layout, legendRows) {
+    // On a phone the legend has two columns, and the picture grows by its rows.
+    const legendHeight = legendRows ? 20 * legendRows + 16 : 34;
     const axis = (own) => ({
       gridcolor: css("line"), linecolor: css("line"), zerolinecolor: css("line"), automargin: true, fixedrange: coarse,
       ...own, title: { font: { size: 12 }, standoff: 8, ...own?.title },
     });
     return {
       ...layout,
+      height: layout.height + (layout.showlegend ? legendHeight - 34 : 0),
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: css("ink") },
-      margin: { l: 10, r: 14, t: layout.showlegend ? 34 : 12, b: 34 },
-      legend: { orientation: "h", traceorder: "normal", x: 0, y: 1, yanchor: "bottom", font: { size: 12 } },
+      margin: { l: 10, r: 14, t: layout.showlegend ? legendHeight : 12, b: 34 },
+      legend: { orientation: "h", traceorder: "normal", x: 0, y: 1, yanchor: "bottom", font: { size: 12 },
+        ...(legendRows && { entrywidth: 0.48, entrywidthmode: "fraction", maxheight: 400 }) },
       hoverlabel: { bgcolor: css("card"), bordercolor: css("line"), font: { color: css("ink") } },
       showlegend: layout.showlegend ?? false,
       uniformtext: { minsize: 10, mode: "hide" },
@@ -88,7 +92,10 @@
   async function draw(element) {
     const [found, library] = await Promise.all([figures(), plotly()]);
     const { data, layout } = found[element.dataset.figure];
-    await library.react(element, data.map(themed), layoutOf(layout), config);
+    const named = data.filter((trace) => !trace.meta.aside).length;
+    const placed = layoutOf(layout, element.clientWidth < 480 ? Math.ceil(named / 2) : 0);
+    element.style.height = `${placed.height}px`;
+    await library.react(element, data.map(themed), placed, config);
     element.dataset.drawn = document.documentElement.dataset.theme ?? "system";
   }
 
