@@ -301,10 +301,15 @@ def test_the_host_is_opened_by_its_name(cache: Cache) -> None:
         assert isinstance(devices[0], HostDevice)
 
 
-@pytest.mark.parametrize("spec", ["toaster", "toaster:1", "host:", ""])
+@pytest.mark.parametrize("spec", ["toaster", "toaster:1", ""])
 def test_an_unknown_device_is_told_with_the_known_ones(spec: str) -> None:
     with pytest.raises(UnknownDevice, match=r"known kinds of device: .*host"):
         parse_device(spec)
+
+
+def test_a_colon_wants_something_behind_it() -> None:
+    with pytest.raises(UnknownDevice, match=r"nothing stands behind the colon of 'host:'"):
+        parse_device("host:")
 
 
 def test_there_is_one_host(cache: Cache) -> None:
