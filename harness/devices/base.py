@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.devices.errors import IncompleteResult
+from harness.devices.errors import IncompleteResult, RunnerUnusable
 from harness.errors import HarnessError
 from harness.protocol import End, Failure, Header, Load, Memory, Probe, Sample, WorkOrder
 
@@ -34,6 +34,16 @@ class RunnerDescription(BaseModel):
     prefixes: list[str]
     cpu_features: list[str] = []
     """What the compiled kernels need of the processor; the runner refuses one that lacks any."""
+
+
+def description_of(said: str | bytes, runner: Path) -> RunnerDescription:
+    """What a runner printed for ``--describe``; raises RunnerUnusable if that is no description."""
+    try:
+        return RunnerDescription.model_validate_json(said)
+    except ValidationError as error:
+        raise RunnerUnusable(
+            f"{runner.name} --describe did not print a description: {error.errors()[0]['msg']}"
+        ) from error
 
 
 class Knob(BaseModel):

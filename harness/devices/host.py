@@ -16,9 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from harness.devices.base import Notify, OnPush, OnRecord, RunnerDescription, RunResult
+from harness.devices.base import Notify, OnPush, OnRecord, RunnerDescription, RunResult, description_of
 from harness.devices.collect import ResultReader
 from harness.devices.errors import CommandTimeout, RunnerUnusable
 from harness.devices.facts import host_conditions, host_facts
@@ -82,12 +80,7 @@ class HostDevice:
         status = process.returncode
         if status != 0:
             raise RunnerUnusable(f"{runner.name} --describe {ending_of(status)}{quoted(err[-LOG_TAIL_BYTES:])}")
-        try:
-            return RunnerDescription.model_validate_json(out)
-        except ValidationError as error:
-            raise RunnerUnusable(
-                f"{runner.name} --describe did not print a description: {error.errors()[0]['msg']}"
-            ) from error
+        return description_of(out, runner)
 
     def run(
         self,

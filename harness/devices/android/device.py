@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pydantic import ValidationError
-
 from harness.devices.android.conditions import parse_conditions, unfit
 from harness.devices.android.facts import AndroidFacts, parse_facts
 from harness.devices.android.job import Job, Outcome
@@ -30,7 +28,7 @@ from harness.devices.android.server import Server
 from harness.devices.android.shell import Shell, script
 from harness.devices.android.store import Deployed, RunnerStore
 from harness.devices.android.workfolder import WorkFolders
-from harness.devices.base import Knob, Notify, OnPush, OnRecord, RunnerDescription, RunResult
+from harness.devices.base import Knob, Notify, OnPush, OnRecord, RunnerDescription, RunResult, description_of
 from harness.devices.errors import DeviceNotReady, RunnerUnusable
 from harness.devices.lock import DeviceLock
 from harness.devices.wording import ending_of, quoted
@@ -146,12 +144,7 @@ class AndroidDevice:
             raise RunnerUnusable(
                 f"{runner.name} --describe on {self.serial} {ending_of(answer.status)}{quoted(answer.err.encode())}"
             )
-        try:
-            return RunnerDescription.model_validate_json(answer.out)
-        except ValidationError as error:
-            raise RunnerUnusable(
-                f"{runner.name} --describe did not print a description: {error.errors()[0]['msg']}"
-            ) from error
+        return description_of(answer.out, runner)
 
     def run(
         self,
