@@ -29,7 +29,7 @@ from harness.devices.android.shell import Shell, script
 from harness.devices.android.store import Deployed, RunnerStore
 from harness.devices.android.workfolder import WorkFolders
 from harness.devices.base import Knob, Notify, OnPush, OnRecord, RunnerDescription, RunResult, description_of
-from harness.devices.errors import DeviceNotReady, RunnerUnusable
+from harness.devices.errors import DeviceLost, DeviceNotReady, RunnerUnusable
 from harness.devices.lock import DeviceLock
 from harness.devices.wording import ending_of, quoted
 from harness.errors import HarnessError
@@ -215,6 +215,14 @@ class AndroidDevice:
         return self._places[base]
 
     def _read_facts(self) -> AndroidFacts:
+        try:
+            return self._ask_facts()
+        except DeviceLost:
+            # The server takes a connection for alive until it is used: now it knows better.
+            connect(self._server, self.serial)
+            return self._ask_facts()
+
+    def _ask_facts(self) -> AndroidFacts:
         return parse_facts(self._shell.run(script("facts"), deadline=ASK_SECONDS, what="reading facts").out)
 
     def _conditions(self) -> dict[str, Any]:
