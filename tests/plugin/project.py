@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.results import Store
@@ -11,6 +14,9 @@ from tests.outside import persons_environment
 
 REPOSITORY = Path(__file__).parents[2]
 WORDS = "eng-us\tcat\tcat\neng-us\tdog\tdog,dogz\nfra\tchat\tchut\n"
+
+
+WHEN_SECONDS = 30.0
 
 
 class Project:
@@ -52,6 +58,25 @@ class Project:
             timeout=120,
             check=False,
         )
+
+    def interrupted(
+        self, *arguments: str, when: Callable[[], bool], number: signal.Signals = signal.SIGINT
+    ) -> tuple[int, str]:
+        """Start pytest, send it the signal once ``when`` is so; its exit status and what it printed."""
+        with subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            until = time.monotonic() + WHEN_SECONDS
+            while not when() and time.monotonic() < until:
+                time.sleep(0.02)
+            process.send_signal(number)
+            out, _ = process.communicate(timeout=60)
+        return process.returncode, out
 
     def suites(self, *arguments: str, device: str = "host") -> subprocess.CompletedProcess[str]:
         return self.pytest(*["suites", "--device", device, "--words", "words.tsv", "--repeat", "4"], *arguments)

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -185,22 +184,12 @@ def test_a_full_disk_exits_with_3(project: Project) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_termination_end_the_run_and_the_runner(project: Project, number: signal.Signals) -> None:
     project.behave(body="header(); load(); open('../pid', 'w').write(str(os.getpid())); time.sleep(600)")
-    command = project.command(*["suites", "--device", "host", "--words", "words.tsv", "-k", "latency"])
-    with subprocess.Popen(
-        command,
-        cwd=project.folder,
-        env=project.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        for _ in range(1500):
-            if (project.folder / "pid").exists():
-                break
-            time.sleep(0.02)
-        process.send_signal(number)
-        out, err = process.communicate(timeout=30)
-    assert process.returncode == 130, out + err
+    code, out = project.interrupted(
+        *["suites", "--device", "host", "--words", "words.tsv", "-k", "latency"],
+        when=(project.folder / "pid").exists,
+        number=number,
+    )
+    assert code == 130, out
     manifest = project.store.find("latest").manifest()
     assert (manifest.status, manifest.reason) == (RunStatus.INCOMPLETE, "interrupted")
     assert manifest.orders[0].reason == "interrupted"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -85,22 +83,12 @@ def test_no_device_at_all_is_told_once_and_is_no_verdict(project: Project) -> No
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_while_devices_are_opened(project: Project, number: signal.Signals) -> None:
     project.behave(more=INSTALL)
-    command = project.command("suites", "--device", "shelf:slow-one", "--words", "words.tsv")
-    with subprocess.Popen(
-        command,
-        cwd=project.folder,
-        env=project.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        for _ in range(1500):
-            if (project.folder / "opening").exists():
-                break
-            time.sleep(0.02)
-        process.send_signal(number)
-        out, _ = process.communicate(timeout=30)
-    assert process.returncode == 130, out
+    code, out = project.interrupted(
+        *["suites", "--device", "shelf:slow-one", "--words", "words.tsv"],
+        when=(project.folder / "opening").exists,
+        number=number,
+    )
+    assert code == 130, out
 
 
 def test_a_serial_is_for_phones(project: Project) -> None:
@@ -119,22 +107,11 @@ def test_wrong_usage_is_told_before_any_device_works(project: Project) -> None:
 
 def test_ctrl_c_ends_the_runners_of_all_devices(project: Project) -> None:
     project.behave(body="header(); load(); open(f'../pid-{os.getpid()}', 'w'); time.sleep(600)", more=INSTALL)
-    command = project.command("suites", "--device", "shelf:red,blue", "--words", "words.tsv", "-k", "latency")
-    with subprocess.Popen(
-        command,
-        cwd=project.folder,
-        env=project.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        for _ in range(1500):
-            if len(list(project.folder.glob("pid-*"))) == 2:
-                break
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, out + err
+    code, out = project.interrupted(
+        *["suites", "--device", "shelf:red,blue", "--words", "words.tsv", "-k", "latency"],
+        when=lambda: len(list(project.folder.glob("pid-*"))) == 2,
+    )
+    assert code == 130, out
     assert {run.manifest().reason for run in project.store.runs()} == {"interrupted"}
     assert len(project.store.runs()) == 2
     for path in project.folder.glob("pid-*"):
