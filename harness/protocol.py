@@ -83,6 +83,8 @@ class WorkOrder(_Schema):
     """Samples of the passes, in their order, that an earlier process of this order has already recorded."""
     skip_probes: int = Field(default=0, ge=0)
     """The same of the probes."""
+    slowdown_percent: float = Field(default=0.0, ge=0, le=1000, exclude_if=lambda value: not value)
+    """A test of the gate: the runner burns so much more time with each call, and says so in its header."""
 
 
 class Cpu(_Schema):
@@ -103,6 +105,8 @@ class Header(_Schema):
     threads: int
     pid: int
     started_unix_ns: int
+    slowdown_percent: float = Field(default=0.0, ge=0, exclude_if=lambda value: not value)
+    """Above 0, the times are no measurement of the model."""
 
 
 class Load(_Schema):

@@ -10,6 +10,7 @@ mod memory;
 mod order;
 mod records;
 mod run;
+mod slowdown;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -8,6 +8,7 @@ use charsiug2p_g2p_tvm::SystemLibPrefixes;
 use serde::Deserialize;
 
 use crate::failure::Failure;
+use crate::slowdown::Slowdown;
 
 /// The one version of the schema.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -109,6 +110,9 @@ pub struct WorkOrder {
     /// Probes that an earlier process of this order has recorded.
     #[serde(default)]
     pub skip_probes: usize,
+    /// A test of the gate: how much longer each call is made to take.
+    #[serde(default)]
+    pub slowdown_percent: f64,
 }
 
 /// A model of a checked order.
@@ -140,6 +144,7 @@ pub struct Plan {
     pub probe: Option<ProbeOptions>,
     pub skip_samples: usize,
     pub skip_probes: usize,
+    pub slowdown: Slowdown,
 }
 
 impl Plan {
@@ -184,6 +189,7 @@ impl WorkOrder {
         if self.threads == 0 {
             return Err(Failure::usage("threads must be at least 1"));
         }
+        let slowdown = Slowdown::new(self.slowdown_percent)?;
         let models = plan_models(self.models)?;
         let batches = plan_batches(&self.items, &models)?;
         let passes = self.warmup.checked_add(self.repetitions);
@@ -211,6 +217,7 @@ impl WorkOrder {
             threads: self.threads,
             skip_samples: self.skip_samples,
             skip_probes: self.skip_probes,
+            slowdown,
             probe: self.probe.map(|RecordOptions { margins, logit_steps }| ProbeOptions {
                 margins,
                 logit_steps,

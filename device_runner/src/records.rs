@@ -60,6 +60,8 @@ pub enum Record<'a> {
         threads: usize,
         pid: u32,
         started_unix_ns: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        slowdown_percent: Option<f64>,
     },
     Load {
         model: &'a str,

@@ -29,6 +29,7 @@ pub fn run(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> Result
         threads: plan.threads,
         pid: process::id(),
         started_unix_ns: nanoseconds(started),
+        slowdown_percent: plan.slowdown.percent(),
     })?;
     let mut sessions = load(plan, result)?;
     let mut skip = plan.skip_samples;
@@ -41,7 +42,8 @@ pub fn run(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> Result
                     skip -= 1;
                     continue;
                 }
-                let measured = run_batch(&mut sessions, batch, &ProbeOptions::default())?;
+                let mut measured = run_batch(&mut sessions, batch, &ProbeOptions::default())?;
+                plan.slowdown.burn(&mut measured.timings);
                 let phase = if first { Phase::First } else { phase };
                 first = false;
                 write_sample(plan, batch, phase, repetition, measured, result)?;

@@ -30,6 +30,7 @@ COMMAND_MODULES = [
     "harness.cli.history",
     "harness.cli.maintenance",
     "harness.cli.nightly",
+    "harness.cli.nights",
     "harness.cli.report",
     "harness.cli.runs",
     "harness.cli.toolchain",

@@ -145,6 +145,8 @@ class ResultReader:
             return f"the result is of order {header.order_id!r}, not {self.order.order_id!r}"
         if header.archive_sha256 != self.order.archive_sha256:
             return f"the runner holds archive {header.archive_sha256[:12]}, not {self.order.archive_sha256[:12]}"
+        if header.slowdown_percent != self.order.slowdown_percent:
+            return f"the runner slows itself down by {header.slowdown_percent:g} %, which was not asked for"
         return None
 
     def _breach_of_outputs(self, record: Sample | Probe) -> str | None:
