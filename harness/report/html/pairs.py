@@ -37,7 +37,7 @@ def intervals(unit: UnitView) -> Figure | None:
     if not cells:
         return None
     rows = cells[::-1]
-    traces = [_estimates(rows, "first session", 0, lambda cell: cell.first)]
+    traces = [_estimates(rows, "first", 0, lambda cell: cell.first)]
     if any(cell.second and cell.second.change is not None for cell in rows):
         traces.append(_estimates(rows, "confirmation", 1, lambda cell: cell.second))
     found = [(at, cell.first.detectable) for at, cell in enumerate(rows) if cell.first.detectable is not None]
@@ -45,7 +45,7 @@ def intervals(unit: UnitView) -> Figure | None:
         {
             "type": "scatter",
             "mode": "markers",
-            "name": "would be found",
+            "name": "detectable",
             "x": numbers([100 * change for _, change in found]),
             "y": [at for at, _ in found],
             "text": [rows[at].metric for at, _ in found],

@@ -138,7 +138,7 @@ def test_the_intervals_are_those_of_the_verdict(bad: NightView) -> None:
     figure, cell = intervals(unit), unit.latency
     assert figure is not None
     assert cell is not None
-    first = next(trace for trace in figure.traces if trace["name"] == "first session")
+    first = next(trace for trace in figure.traces if trace["name"] == "first")
     at = first["text"].index("latency")
     change, high = cell.first.change, cell.first.change_high
     assert change is not None
