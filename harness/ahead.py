@@ -14,8 +14,8 @@ from harness.session import RunSession
 
 STOP_SECONDS = 30.0
 
-StepName = Literal["describe", "smoke", "parity", "latency"]
-STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency")
+StepName = Literal["describe", "smoke", "parity", "latency", "gate"]
+STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency", "gate")
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,10 @@ class Step:
             run.smoke(variant)
         elif self.name == "parity":
             run.parity(variant)
-        else:
+        elif self.name == "latency":
             run.latency()
+        else:
+            run.gate()
 
 
 class WorkAhead:

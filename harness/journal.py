@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from harness.devices.base import Knob
 from harness.measure import LATENCY, Floor, GateRule, Pair, Pass, shares
 from harness.protocol import Output, WorkOrder
 from harness.results.errors import RunDamaged, writing
@@ -102,6 +103,7 @@ class RunLine(_Kept):
     """By item all that was said, once each; of a session's first pair."""
     conditions: dict[str, Any] = {}
     observed: dict[str, Any] = {}
+    knobs: list[Knob] = []
 
     def of_metric(self, metric: str) -> float | None:
         return self.figure if metric == LATENCY else self.figures.get(metric)

@@ -46,6 +46,8 @@ class RunOptions:
     """Seconds one work order may take on the device."""
     cooldown: float = 180.0
     """Seconds to wait for a device to be cool and charged enough before it is timed."""
+    baseline: str | None = None
+    """What the runner is measured beside, in a night of its own; None for no gate."""
     target: str | None = None
     """What is compiled for; None: what the device needs."""
     mcpu: str | None = None

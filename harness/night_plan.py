@@ -95,7 +95,7 @@ def kept_candidate(results: Path, name: str) -> CandidateOf:
 def built_candidate(results: Path, baseline: str, say: Callable[[str], None]) -> CandidateOf:
     """What the sources give now, compiled and built with the options of the baseline's run."""
     kept = Baselines(results).get(baseline)
-    known = {field.name for field in fields(RunOptions)} - {"words", "results_dir"}
+    known = {field.name for field in fields(RunOptions)} - {"words", "results_dir", "baseline"}
     options = RunOptions(**{key: value for key, value in kept.manifest.options.items() if key in known})
 
     def candidate(variant: str, a: SidePlan) -> SidePlan:

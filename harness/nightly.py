@@ -328,6 +328,7 @@ def _line(
         outputs=outputs,
         conditions=conditions,
         observed=result.observed,
+        knobs=list(result.knobs),
     )
 
 

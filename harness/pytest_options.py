@@ -99,6 +99,13 @@ def add_options(parser: pytest.Parser) -> None:
         help="the most that PER may exceed PyTorch's where agreement below 1 is allowed (0.005, half a point)",
     )
     add(
+        "--baseline",
+        dest="harness_baseline",
+        metavar="NAME",
+        help="measure the runner beside this baseline's in interleaved pairs, and fail if it became slower, larger or "
+        "wrong (harness baseline list; docs/measuring.md)",
+    )
+    add(
         "--cooldown",
         dest="harness_cooldown",
         type=float,
@@ -137,4 +144,5 @@ def run_options(config: pytest.Config) -> RunOptions:
         max_per_change=get("harness_max_per_change"),
         deadline=get("harness_deadline"),
         cooldown=get("harness_cooldown"),
+        baseline=get("harness_baseline"),
     )

@@ -330,7 +330,7 @@ PLUGIN = pytest.StashKey[HarnessPlugin]()
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency) that the test asks for, so that "
+        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency, gate) that the test asks for, so that "
         "several devices can do them at once",
     )
     plugin = config.stash[PLUGIN] = HarnessPlugin(config)

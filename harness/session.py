@@ -7,7 +7,6 @@ that one cause is told once and costs its time once. A step may be asked for by 
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import threading
 from collections import defaultdict
@@ -24,7 +23,7 @@ from harness.devices.workstation import git_state, versions
 from harness.errors import HarnessError, UsageError
 from harness.maker import Maker, RunOptions, Variant
 from harness.models.reference import Reference
-from harness.models.words import DEFAULT_WORDS, Word, check_words, read_words
+from harness.models.words import DEFAULT_WORDS, check_words, read_words
 from harness.narration import NarratorLike, StageLike
 from harness.native import Runner
 from harness.protocol import Header, Phase, Probe, RecordOptions, Sample, WorkItem, WorkOrder
@@ -41,9 +40,11 @@ from harness.results import (
     Store,
     Summary,
     VariantFacts,
-    WordsFacts,
     now,
 )
+from harness.results.nights import NightRecord
+from harness.results.words import words_facts
+from harness.session_gate import check_baseline, gate_facts, judge_run
 from harness.validate import Decoded, compare_word, decodings
 
 HOST = "host"
@@ -101,6 +102,7 @@ class RunSession:
         self.checkpoint = self._maker.checkpoint(options)
         source = options.words or DEFAULT_WORDS
         self.words = read_words(source, options.language)
+        check_baseline(options, self.device, self.checkpoint)
         check_words(self.words, languages=self.checkpoint.languages, max_input_bytes=options.max_input_bytes)
         self.items = [
             WorkItem(id=f"w{at:05d}", model=MODEL, language=word.language, word=word.word)
@@ -116,7 +118,7 @@ class RunSession:
             device={**self.device.facts(), "emulated": self.device.emulated},
             allowance=self.allowance,
             checkpoint=CheckpointFacts(label=self.checkpoint.label, sha256=self.checkpoint.sha256),
-            words=_words_facts(self.words, "shipped" if options.words is None else source.name),
+            words=words_facts(self.words, "shipped" if options.words is None else source.name),
         )
         return self.run_id
 
@@ -163,6 +165,10 @@ class RunSession:
     def latency(self) -> Latency:
         """Timed passes of the chosen variant; an incomplete result holds what there is."""
         return self._once("latency", self._latency)
+
+    def gate(self) -> NightRecord:
+        """The runner beside the baseline's in interleaved pairs, with the verdict (docs/measuring.md)."""
+        return self._once("gate", self._gate)
 
     def order_reason(self, purpose: Purpose, variant: Variant) -> str | None:
         """Why that order is incomplete, if it ran and is."""
@@ -282,6 +288,13 @@ class RunSession:
                 samples[" ".join(record.items)].append(record.total_ns)
         return Latency(result, dict(samples), self._compare(f"{options.variant}, timed", result))
 
+    def _gate(self) -> NightRecord:
+        runner = self.runner(self.options.variant)
+        with self._narrator.stage(f"measuring beside {self.options.baseline}") as stage:
+            record = judge_run(self.run_id, self.options, self.device, runner, stage.say)
+        self.writer.update(gate=gate_facts(record))
+        return record
+
     def _compare(self, comparison: str, result: RunResult) -> list[ParityLine]:
         from harness.results.summarize import parity_line
 
@@ -383,11 +396,3 @@ class RunSession:
         if known[variant].runner_version != version:
             noted = known[variant].model_copy(update={"runner_version": version})
             self.writer.update(variants={**known, variant: noted})
-
-
-def _words_facts(words: list[Word], source: str) -> WordsFacts:
-    digest = hashlib.sha256()
-    for word in words:
-        digest.update("\t".join([word.language, word.word, *word.pronunciations]).encode() + b"\n")
-    languages = sorted({word.language for word in words})
-    return WordsFacts(count=len(words), languages=languages, sha256=digest.hexdigest(), source=source)

@@ -9,6 +9,7 @@ from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH
 from harness.results.nights import CellFacts, DriftFacts, LimitFacts, NightRecord, UnitFacts, Verdicts
 
+_WORST_FIRST = ("fail", "inconclusive", "warn")
 TONES = {"pass": Tone.GOOD, "fail": Tone.BAD}
 _FOUND = (
     "A PASS says that a change of the size under “would be found” would have been seen, with a probability of 95 %."
@@ -45,12 +46,12 @@ def headline(verdicts: Verdicts) -> str:
 
 
 def causes(verdicts: Verdicts) -> list[tuple[str, str, str]]:
-    """Of every cell and limit that did not plainly pass: its name, verdict and cause."""
+    """Of every cell and limit that did not plainly pass: its name, verdict and cause; the worst first."""
     found: list[tuple[str, str, str]] = []
     for unit in verdicts.units:
         judged: list[CellFacts | LimitFacts] = [*unit.cells, *unit.limits]
         found += [(f"{unit.unit} {of.metric}", of.verdict, of.cause) for of in judged if of.verdict != "pass"]
-    return found
+    return sorted(found, key=lambda one: _WORST_FIRST.index(one[1]))
 
 
 def change(cell: CellFacts) -> str:

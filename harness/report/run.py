@@ -30,6 +30,7 @@ def run_report(manifest: Manifest, summary: Summary) -> list[Block]:
         *_parity(manifest, summary),
         *_accuracy(summary),
         *_latency(summary, manifest.emulated),
+        *_gate(manifest),
         *_conditions(manifest),
         *_facts(manifest),
     ]
@@ -166,6 +167,17 @@ def _latency(summary: Summary, emulated: bool) -> Iterator[Block]:
         note=f"Warm samples: {samples}; none is dropped. Brackets are bootstrap 95 % intervals over words within "
         "this run. The ratio of medians is the median of the words' own ratios.",
     )
+
+
+def _gate(manifest: Manifest) -> Iterator[Block]:
+    gate = manifest.gate
+    if gate is None:
+        return
+    tone = {"pass": Tone.GOOD, "fail": Tone.BAD}.get(gate.verdict, Tone.UNSURE)
+    yield Heading(f"Beside baseline {gate.baseline}")
+    yield Line(f"{gate.verdict.upper()}: harness nights {gate.night_id}", tone)
+    for cause in gate.causes:
+        yield Line(cause, tone)
 
 
 def _median(side: LatencySummary | None) -> str:

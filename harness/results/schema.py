@@ -87,6 +87,16 @@ class OrderEntry(_Stored):
     """What was seen of the device while the order ran."""
 
 
+class GateFacts(_Stored):
+    """The night that measured the run's runner beside a baseline's."""
+
+    night_id: str
+    baseline: str
+    verdict: str
+    causes: list[str] = []
+    """One line for each cell or limit that did not pass."""
+
+
 class Manifest(_Stored):
     schema_version: int = SCHEMA_VERSION
     run_id: str
@@ -108,6 +118,7 @@ class Manifest(_Stored):
     reference: dict[str, Any] = {}
     """Threads and versions of the PyTorch reference."""
     orders: list[OrderEntry] = []
+    gate: GateFacts | None = None
 
     @property
     def emulated(self) -> bool:

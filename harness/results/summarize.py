@@ -121,6 +121,10 @@ def _verdict(
         for order in manifest.orders
         if not order.complete
     ]
+    if gate := manifest.gate:
+        told = [f"gate against {gate.baseline}: {cause}" for cause in gate.causes]
+        failures += told if gate.verdict == "fail" else []
+        undecided += told if gate.verdict == "inconclusive" else []
     if manifest.status is not RunStatus.COMPLETE and manifest.reason and not undecided:
         undecided.append(manifest.reason)
     if not parity:
