@@ -74,4 +74,6 @@ def _found(results_dir: Path, names: list[str]) -> tuple[list[Run], list[Path]]:
         if name != run.run_id and any(night.startswith(name) for night in nights):
             raise AmbiguousName(f"{name!r} is the beginning of run {run.run_id} and of a night")
         runs.append(run)
-    return runs, folders
+    # A run that was judged beside a baseline brings the night that did so along.
+    gates = [gate for run in runs if (gate := run.manifest().gate)]
+    return runs, [*folders, *(nights[gate.night_id] for gate in gates if gate.night_id in nights)]

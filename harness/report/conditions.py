@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -46,6 +47,8 @@ def night_warnings(lines: Sequence[RunLine]) -> Iterator[str]:
             f"(in {len(bounds)} of {len(lines)} runs)"
         )
     yield from _lowered([line.conditions for line in lines])
+    told = Counter(warning for line in lines for warning in knob_warnings(line.knobs))
+    yield from (f"{warning} (in {count} of {len(lines)} runs)" for warning, count in told.items())
 
 
 def knob_warnings(knobs: Sequence[Knob]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from harness.results import (
     WordsFacts,
     now,
 )
+from harness.results.schema import GateFacts
 from harness.results.summarize import parity_line, summarize
 from harness.validate import EXACT, Allowance, Decoded, compare_word
 from tests.devices.fake_runners import make_order
@@ -88,11 +89,13 @@ def make_run(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
     observed: dict[str, Any] | None = None,
+    gate: GateFacts | None = None,
 ) -> Run:
     """A stored run of a made-up cache variant: 3 words, 5 timed repetitions, ``wrong`` words mismatched."""
     rng = random.Random(seed)
     writer = Store(root).create(
         git=Git(commit="c0ffee" * 6 + "beef", dirty=True),
+        gate=gate,
         device={
             "kind": "host",
             "name": "host",

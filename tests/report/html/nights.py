@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.conclude import conclude
-from harness.devices import OnRecord, RunResult
+from harness.devices import Knob, OnRecord, RunResult
 from harness.journal import Plan, UnitPlan, write_plan
 from harness.nightly import Night
 from harness.protocol import WorkOrder
@@ -27,6 +27,9 @@ from tests.nights import FakeDevice, make_plan
 
 BEFORE, STEP_AT, STEP = 24, 13, 0.07
 """So many nights before tonight; from STEP_AT on they are slower by STEP."""
+
+
+DENIED = Knob(name="fixed_performance", state="denied", detail="Permission denial")
 
 
 def cool() -> dict[str, Any]:
@@ -88,7 +91,8 @@ class Phone(FakeDevice):
     ) -> RunResult:
         throttled = len(self.ran) >= self._hot_from
         result = super().run(runner, order, workdir, deadline, on_record)
-        return replace(result, observed=seen(throttled=throttled))
+        knobs = (Knob(name="pinned", state="applied", detail="cores 7"), *((DENIED,) if throttled else ()))
+        return replace(result, observed=seen(throttled=throttled), knobs=knobs)
 
 
 def measured_night(results: Path, runners: Path, *, device: FakeDevice, **more: Any) -> NightRecord:

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 import pytest
 from rich.console import Console
 
+from harness.cli import main
 from harness.devices import Knob
 from harness.journal import read_journal, write_plan
 from harness.report import report_run, to_markdown, to_terminal
@@ -24,8 +25,9 @@ from harness.report.html.nights import NightView, night_view
 from harness.report.html.pairs import both_sides, every_pair, intervals, unit_figures
 from harness.report.html.views import view
 from harness.results.nights import NightRecord, read_night
+from harness.results.schema import GateFacts
 from tests.nights import make_plan
-from tests.report.html.nights import STEP_AT, cool, hot, past_nights, seen, two_nights
+from tests.report.html.nights import STEP_AT, Phone, cool, hot, measured_night, past_nights, seen, two_nights
 from tests.report.html.pages import Elements, embedded, three_runs
 from tests.results.samples import make_run
 
@@ -82,7 +84,8 @@ def test_three_faces_say_the_same(records: list[NightRecord]) -> None:
     assert len(cells) > 60
     assert [cell for cell in cells if cell not in text] == []
     assert [cell for cell in cells if cell not in printed] == []
-    for told in ("thermal status up to 2", "core 7's highest clock was lowered from 3.00 to 1.84 GHz"):
+    denied = "fixed performance was denied: Permission denial"
+    for told in (denied, "thermal status up to 2", "core 7's highest clock was lowered from 3.00 to 1.84 GHz"):
         assert all(told in face for face in (text, markdown, printed))
 
 
@@ -92,6 +95,7 @@ def test_a_night_that_throttled_says_so_with_its_verdict(records: list[NightReco
     text = Elements(html_report((), records)).text
     assert told in text.partition("Nights")[2]
     assert text.index("FAIL") < text.index(told)
+    assert f"fixed performance was denied: Permission denial (in {runs - 13} of {runs} runs)" in text
     assert list(night_warnings([])) == []
     assert "throttled" not in Elements(html_report((), records[1:])).text
 
@@ -243,6 +247,19 @@ def test_the_command_takes_nights_and_runs_alike(root: Path, records: list[Night
     unknown = harness("nonsense")
     assert unknown.returncode == 2
     assert "there is no run 'nonsense'" in unknown.stderr
+
+
+def test_a_run_brings_the_night_along_that_judged_it(tmp_path: Path) -> None:
+    night = measured_night(tmp_path / "results", tmp_path / "runners", device=Phone())
+    gate = GateFacts(night_id=night.night_id, baseline="main", verdict="fail", causes=["slower"])
+    run = make_run(tmp_path / "results", gate=gate)
+    out = tmp_path / "page.html"
+    with pytest.raises(SystemExit) as ended:
+        main(["report", run.run_id, "--results-dir", str(tmp_path / "results"), "--out", str(out)])
+    assert ended.value.code == 0
+    text = Elements(out.read_text(encoding="utf-8")).text
+    assert f"beside baseline main: fail (night {night.night_id})" in text.partition("Nights")[2]
+    assert "Every pair, in the order it was measured" in text
 
 
 def test_the_whole_share_is_what_the_parts_leave(bad: NightView) -> None:
