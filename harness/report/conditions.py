@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.devices.base import Knob
-from harness.journal import RunLine
+from harness.journal import Journal, RunLine, UnitPlan
 from harness.results import OrderEntry
 
 CLOCK_DROP = 0.9
@@ -49,6 +49,17 @@ def night_warnings(lines: Sequence[RunLine]) -> Iterator[str]:
     yield from _lowered([line.conditions for line in lines])
     told = Counter(warning for line in lines for warning in knob_warnings(line.knobs))
     yield from (f"{warning} (in {count} of {len(lines)} runs)" for warning, count in told.items())
+
+
+def runs_of(journal: Journal, unit: str) -> list[RunLine]:
+    """Both sides' runs of all whole pairs of a unit, in the order in which they ran."""
+    return sorted((line for pair in journal.all_pairs(unit) for line in pair), key=lambda line: line.started)
+
+
+def record_warnings(units: Sequence[UnitPlan], journal: Journal) -> list[str]:
+    """Of all units of a night, each with its name where there are several."""
+    told = [(unit.name, text) for unit in units for text in night_warnings(runs_of(journal, unit.name))]
+    return [f"{name}: {text}" if len(units) > 1 else text for name, text in told]
 
 
 def knob_warnings(knobs: Sequence[Knob]) -> Iterator[str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.journal import RunLine
-from harness.report.document import Block, Heading, Line, Table, Tone
+from harness.report.conditions import record_warnings
+from harness.report.document import Block, Heading, Table
 from harness.report.html.blobs import RawTable, raw_night
 from harness.report.html.cells import Cell
 from harness.report.html.nights import NightView
@@ -42,30 +43,23 @@ def card(night: NightView) -> NightCard:
     )
     told += [drift_text(drift) for drift in verdicts.drifts] if verdicts else []
     told += [f"a side was slowed down by {record.slowed:g} % on purpose"] if record.slowed else []
-    told += unit_warnings(night)
+    told += record_warnings(record.plan.units, night.journal)
     text = headline(verdicts) if verdicts else f"{sum(len(unit.pairs) for unit in night.units)} pairs so far"
     verdict = record.state if record.state in VERDICTS else "inconclusive"
     return NightCard(night, verdict, record.state, text, told)
 
 
-def unit_warnings(night: NightView) -> list[str]:
-    """What was throttled or denied, by unit where there are several."""
-    many = len(night.units) > 1
-    return [f"{unit.plan.name}: {text}" if many else text for unit in night.units for text in unit.warnings]
-
-
 def night_blocks(night: NightView) -> list[Block]:
-    """The whole report of a night, under a heading, with what the device went through below the verdict."""
+    """The whole report of a night, under a heading."""
     title = Heading(f"Night {night.record.night_id}")
     # On a page of several the title comes before the verdict, and the facts need another one.
-    first, *rest = (Heading("Facts") if block == title else block for block in night_report(night.record))
-    told: list[Block] = [Line(text, Tone.UNSURE) for text in unit_warnings(night)]
-    return [title, first, *told, *rest]
+    blocks = night_report(night.record, night.journal)
+    return [title, *(Heading("Facts") if block == title else block for block in blocks)]
 
 
 def tables(night: NightView) -> list[Table]:
     """Of cells and limits: estimate, interval, what would be found, cause."""
-    blocks = night_report(night.record)
+    blocks = night_report(night.record, night.journal)
     ends = next((at for at, block in enumerate(blocks) if isinstance(block, Heading)), len(blocks))
     return [block for block in blocks[:ends] if isinstance(block, Table)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -76,7 +76,8 @@ class NightView:
     name: str
     """N1, N2, …"""
     record: NightRecord
-    units: Sequence[UnitView] = field(default_factory=tuple)
+    journal: Journal
+    units: Sequence[UnitView]
 
     @property
     def title(self) -> str:
@@ -91,7 +92,7 @@ def night_view(record: NightRecord, at: int) -> NightView:
     journal = read_journal(record.folder)
     facts = {unit.unit: unit for unit in record.verdicts.units} if record.verdicts else {}
     units = [UnitView(unit, facts.get(unit.name), _pairs(journal, unit.name)) for unit in record.plan.units]
-    return NightView(f"N{at + 1}", record, units)
+    return NightView(f"N{at + 1}", record, journal, units)
 
 
 def _pairs(journal: Journal, unit: str) -> list[PairOfRuns]:

@@ -76,6 +76,13 @@ def test_a_nights_verdict_comes_first_with_its_causes(page: str, bad: NightView)
         assert f"{figure:+.1%}" in text
 
 
+def test_a_night_is_printed_with_what_throttled(records: list[NightRecord], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["nights", records[0].night_id, "--results-dir", str(records[0].folder.parents[1])])
+    printed = capsys.readouterr().out
+    assert printed.index("FAIL") < printed.index("thermal status up to 2") < printed.index("phone/cache encoder  fail")
+
+
 def test_three_faces_say_the_same(records: list[NightRecord]) -> None:
     blocks = text_report((), records)
     text = Elements(html_report((), records)).text
