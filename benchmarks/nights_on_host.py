@@ -127,7 +127,7 @@ def main(
     same: Annotated[int, typer.Option(min=0, help="nights with the same runner on both sides")] = 20,
     slowed: Annotated[int, typer.Option(min=0, help="nights with B slowed")] = 20,
     percent: Annotated[float, typer.Option(min=0.1, help="by how much B is slowed")] = 5.0,
-    words: Annotated[int, typer.Option(min=1, help="of the shipped ones; more take longer")] = 40,
+    words: Annotated[int, typer.Option(min=1, help="of the shipped ones; more take longer")] = 10,
     results_dir: Annotated[Path, typer.Option(help="where the nights are kept")] = Path("build/nights-on-host"),
     json_path: Annotated[Path | None, typer.Option("--json", help="write all verdicts here")] = None,
 ) -> None:
