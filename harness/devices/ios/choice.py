@@ -60,13 +60,14 @@ def choose(
     udids = list(dict.fromkeys(part.strip() for part in wanted.split(",") if part.strip()))
     if len(udids) == 1:
         return [_await(loop, way, udids[0], notify, wait_seconds)]
-    chosen: list[str | Unavailable] = []
-    for udid in udids:
-        try:
-            chosen.append(_await(loop, way, udid, notify, wait_seconds))
-        except HarnessError as error:
-            chosen.append(Unavailable(udid, error))
-    return chosen
+    return [_one_of_several(loop, way, udid, notify, wait_seconds) for udid in udids]
+
+
+def _one_of_several(loop: LoopThread, way: Way, udid: str, notify: Notify, seconds: float) -> str | Unavailable:
+    try:
+        return _await(loop, way, udid, notify, seconds)
+    except HarnessError as error:
+        return Unavailable(udid, error)
 
 
 def _await(loop: LoopThread, way: Way, udid: str, notify: Notify, seconds: float) -> str:

@@ -39,7 +39,7 @@ def ios(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[De
 
 @contextmanager
 def virtual_ios(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[Device | Unavailable]]:
-    """``virtual-ios``, ``virtual-ios:16``, ``virtual-ios:17``: phones of these faces, gone afterwards; both unless one is
+    """``virtual-ios``, ``virtual-ios:16``, ``virtual-ios:17``: phones of these faces, gone afterwards; both if none is
     named."""
     from harness.devices.virtual.ios import VirtualIphone, virtual_iphones
 
@@ -55,21 +55,19 @@ def virtual_ios(selection: Selection, _cache: Cache, notify: Notify) -> Iterator
             virtual_iphones(*(VirtualIphone(face, name=f"Virtual iPhone {face}") for face in faces))
         )
         loop = stack.enter_context(loop_thread())
-        devices: list[Device | Unavailable] = []
-        for phone in phones:
-            devices.append(
-                IosDevice(
-                    loop,
-                    phone.udid,
-                    way_to(phone, records),
-                    emulated=True,
-                    companion=COMPANION,
-                    kind="virtual-ios",
-                    options=replace(options_of(selection), sign_command=signed_for(phone)),
-                    notify=notify,
-                )
+        yield [
+            IosDevice(
+                loop,
+                phone.udid,
+                way_to(phone, records),
+                emulated=True,
+                companion=COMPANION,
+                kind="virtual-ios",
+                options=replace(options_of(selection), sign_command=signed_for(phone)),
+                notify=notify,
             )
-        yield devices
+            for phone in phones
+        ]
 
 
 def way_to(phone: VirtualIphone, records: Path) -> Way:

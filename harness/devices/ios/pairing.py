@@ -15,16 +15,15 @@ from harness.devices.ios.options import Way
 
 async def unpaired(udid: str, way: Way) -> UsbmuxLockdownClient:
     """A client of the phone's lockdownd, paired if this computer has a record that the phone accepts."""
-    client = await create_using_usbmux(
+    return await create_using_usbmux(
         serial=udid, autopair=False, usbmux_address=way.usbmux_address, pairing_records_cache_folder=way.records
     )
-    return client
 
 
 async def paired(udid: str, way: Way, *, phone: str, trust_seconds: float, notify: Notify) -> UsbmuxLockdownClient:
     """The same, paired; while the phone asks its owner, ``notify`` says so.
 
-    Raises what pymobiledevice3 raises: UserDeniedPairingError, PairingDialogResponsePendingError, PasswordRequiredError.
+    Raises UserDeniedPairingError, PairingDialogResponsePendingError or PasswordRequiredError, which are the library's.
     """
     client = await unpaired(udid, way)
     if client.paired:

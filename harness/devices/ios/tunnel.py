@@ -13,7 +13,7 @@ from pymobiledevice3.tunneld import api as tunneld
 
 from harness.devices.ios.errors import TunnelMissing
 from harness.devices.ios.explained import words_of
-from harness.devices.ios.options import TUNNELD, Way
+from harness.devices.ios.options import TUNNELD, TunnelName, Way
 
 Close = Callable[[], Awaitable[None]]
 COMMAND = "sudo pymobiledevice3 remote tunneld"
@@ -26,18 +26,26 @@ async def open_tunnel(udid: str, way: Way, phone: str) -> tuple[RemoteServiceDis
     process), else through a running tunneld. Raises TunnelMissing, telling why each cannot be had."""
     reasons = []
     for name in way.tunnels:
-        try:
-            return await (_userspace(udid) if name == "userspace" else _tunneld(udid, way))
-        except TunneldConnectionError:
-            reasons.append(f"no tunneld runs at {way.tunneld[0]}:{way.tunneld[1]}")
-        # A phone that lacks a service, a second tunnel of one process, and lost connections look all different.
-        except (PyMobileDevice3Exception, OSError, EOFError, ImportError) as error:
-            _log.debug("tunnel %s", name, exc_info=True)
-            reasons.append(f"{name}: {words_of(error)}")
+        found = await _tried(name, udid, way)
+        if not isinstance(found, str):
+            return found
+        reasons.append(found)
     raise TunnelMissing(
         f"there is no tunnel to {phone}: {'; '.join(reasons)}",
         cure=f"run `{COMMAND}` in another terminal, and run again",
     )
+
+
+async def _tried(name: TunnelName, udid: str, way: Way) -> tuple[RemoteServiceDiscoveryService, Close] | str:
+    """A tunnel, or why there is none."""
+    try:
+        return await (_userspace(udid) if name == "userspace" else _tunneld(udid, way))
+    except TunneldConnectionError:
+        return f"no tunneld runs at {way.tunneld[0]}:{way.tunneld[1]}"
+    # A phone that lacks a service, a second tunnel of one process, and lost connections look all different.
+    except (PyMobileDevice3Exception, OSError, EOFError, ImportError) as error:
+        _log.debug("tunnel %s", name, exc_info=True)
+        return f"{name}: {words_of(error)}"
 
 
 async def _userspace(udid: str) -> tuple[RemoteServiceDiscoveryService, Close]:
