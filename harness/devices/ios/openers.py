@@ -43,8 +43,8 @@ def virtual_ios(selection: Selection, _cache: Cache, notify: Notify) -> Iterator
     named."""
     from harness.devices.virtual.ios import VirtualIphone, virtual_iphones
 
-    faces = FACES if selection.which is None else tuple(selection.which.split(","))
-    if not set(faces) <= set(FACES) or len(set(faces)) < len(faces):
+    faces = [face for face in FACES if selection.which in (None, face)]
+    if not faces:
         raise UnknownDevice(
             f"virtual-ios:{selection.which} is no virtual iPhone",
             cure="write virtual-ios, virtual-ios:16 or virtual-ios:17",
