@@ -66,7 +66,7 @@ class Crashes:
             "exception": {"type": _EXCEPTIONS.get(code, "EXC_CRASH"), "signal": code.name, "codes": "0x0, 0x0"},
             "termination": termination,
             "faultingThread": 0,
-            "threads": [{"id": pid, "triggered": True, "queue": "com.apple.main-thread", "frames": []}],
+            "threads": [_thread(pid)],
             "usedImages": [],
         }
         return self._write(name, CRASH, {"app_name": name, "bundleID": app.bundle_id, "name": name}, body)
@@ -90,3 +90,10 @@ class Crashes:
         new.write_text(json.dumps(header) + "\n" + json.dumps(body, indent=2) + "\n")
         new.rename(path)
         return path
+
+
+def _thread(pid: int) -> dict[str, Any]:
+    """The thread that ended; nothing of an arm64 processor's state exists here, so all of it is zero."""
+    registers = {name: {"value": 0} for name in ("lr", "fp", "sp", "pc", "cpsr", "far", "esr")}
+    state = {"x": [{"value": 0} for _ in range(29)], "flavor": "ARM_THREAD_STATE64", **registers}
+    return {"id": pid, "triggered": True, "queue": "com.apple.main-thread", "threadState": state, "frames": []}
