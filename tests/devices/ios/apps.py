@@ -9,6 +9,7 @@ import struct
 import sys
 import zipfile
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -90,17 +91,22 @@ def everything():
 
 @dataclass(frozen=True)
 class Flaws:
-    """What is wrong with an app; nothing unless told."""
+    """What is wrong with an app; nothing unless told. ``profile`` False: it has none."""
 
     processor: int = ARM64
     platform: int = IOS
     minimum: str = "14.0"
     signed: bool = True
     bundle_id: str = BUNDLE_ID
+    profile: bool = True
+    expired: bool = False
+    profile_for: str | None = None
 
 
-def write_app(folder: Path, body: str = "everything()", flaws: Flaws | None = None, *, name: str = "app.ipa") -> Path:
-    """An .ipa whose companion behaves as ``body`` says."""
+def write_app(
+    folder: Path, udid: str, body: str = "everything()", flaws: Flaws | None = None, *, name: str = "app.ipa"
+) -> Path:
+    """An .ipa for the phone ``udid`` whose companion behaves as ``body`` says."""
     flaws = flaws or Flaws()
     info: dict[str, Any] = {
         "CFBundleIdentifier": flaws.bundle_id,
@@ -116,6 +122,14 @@ def write_app(folder: Path, body: str = "everything()", flaws: Flaws | None = No
         EXECUTABLE: (mach_o(flaws), 0o755),
         "companion/runner": (script.encode(), 0o755),
     }
+    if flaws.profile:
+        profile = {
+            "Name": "Tests",
+            "ExpirationDate": datetime(2001 if flaws.expired else 2999, 1, 1),
+            "ProvisionedDevices": [flaws.profile_for or udid],
+            "Entitlements": {"application-identifier": f"TESTS00000.{flaws.bundle_id}", "get-task-allow": True},
+        }
+        files["embedded.mobileprovision"] = (plistlib.dumps(profile), 0o644)
     path = folder / name
     with zipfile.ZipFile(path, "w") as archive:
         for inside, (data, mode) in files.items():
