@@ -62,6 +62,37 @@ class WorkItem(_Schema):
     word: str
 
 
+class TensorData(_Schema):
+    """A tensor inside an order or a record: little-endian, row-major bytes (see :mod:`harness.tensors`)."""
+
+    name: str
+    dtype: str
+    """numpy's name, such as ``float32``."""
+    shape: list[int]
+    sha256: str
+    """Of the bytes, so that what arrives changed is refused on either side."""
+    data: str
+    """The bytes in base64."""
+
+
+class TensorModel(_Schema):
+    """A model of the archive that takes tensors and gives tensors, of which the runner knows nothing more."""
+
+    name: str
+    prefix: str
+    outputs: list[str]
+    """Names of the results, in their order."""
+
+
+class TensorItem(_Schema):
+    """One call of a model of tensors."""
+
+    id: str
+    model: str
+    inputs: list[TensorData]
+    """The model's arguments, in their order."""
+
+
 class RecordOptions(_Schema):
     """What the probe pass records besides token ids; it runs after the timed passes and is not timed."""
 
@@ -75,6 +106,9 @@ class WorkOrder(_Schema):
     archive_sha256: str
     models: list[OrderModel]
     items: list[WorkItem]
+    tensor_models: list[TensorModel] = []
+    tensor_items: list[TensorItem] = []
+    """They run behind ``items``, each a call and a sample of its own."""
     warmup: int = Field(default=1, ge=0)
     repetitions: int = Field(default=1, ge=0)
     threads: int = Field(default=1, ge=1)
@@ -136,6 +170,8 @@ class Sample(_Schema):
     prefill_ns: int | None
     step_ns: list[int]
     outputs: list[Output]
+    output_sha256: str | None = None
+    """Of a model of tensors, which has no ``outputs`` and no parts: over the bytes of all its outputs."""
 
 
 class Probe(_Schema):
@@ -143,6 +179,8 @@ class Probe(_Schema):
     model: str
     items: list[str]
     outputs: list[Output]
+    tensors: list[TensorData] | None = None
+    """The outputs of a model of tensors."""
 
 
 class Memory(_Schema):

@@ -10,6 +10,8 @@ mod memory;
 mod order;
 mod records;
 mod run;
+mod tensor_model;
+mod tensors;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,9 +112,10 @@ fn execute(order_path: &Path, result_path: &Path, stream: bool) -> ExitCode {
         .map_err(|error| Failure::io(format!("{}: {error}", order_path.display())));
     let order_id = order.as_deref().map(order::order_id_of).unwrap_or_default();
     let outcome = guard::guarded(&order_id, &mut result, |result| {
-        let plan = order::parse(&order?)?.plan(ARCHIVE_SHA256)?;
+        // The order's text is freed before anything is loaded: it holds every input tensor.
+        let plan = order.and_then(|text| order::parse(&text))?.plan(ARCHIVE_SHA256)?;
         cpu::require(&cpu::needed())?;
-        run::run(&plan, ARCHIVE_SHA256, result)
+        run::run(plan, ARCHIVE_SHA256, result)
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
