@@ -143,7 +143,7 @@ def build_runner(archive: Archive, *, cache: Cache, progress: Progress) -> Runne
             shutil.copy2(plan.output, folder / BINARY)
 
     path = cache.fetch("runners", content_key(fields), build) / BINARY
-    facts = check_registrations(path, archive.metadata.prefixes.values())
+    facts = check_registrations(path, archive.metadata.registrations)
     if platform.architecture is not None:
         check_platform(path, facts, platform.architecture, SYSTEM_LIBRARIES[platform.linker])
     return Runner(path, archive, hash_file(path), facts.size)
