@@ -62,17 +62,14 @@ class WorkItem(_Schema):
     word: str
 
 
-class TensorData(_Schema):
-    """A tensor inside an order or a record: little-endian, row-major bytes (see :mod:`harness.tensors`)."""
+class Tensors(_Schema):
+    """Tensors by name inside an order or a record (see :mod:`harness.tensors`)."""
 
-    name: str
-    dtype: str
-    """numpy's name, such as ``float32``."""
-    shape: list[int]
+    size: int
     sha256: str
     """Of the bytes, so that what arrives changed is refused on either side."""
     data: str
-    """The bytes in base64."""
+    """The bytes, of the format safetensors, in base64."""
 
 
 class TensorModel(_Schema):
@@ -80,6 +77,8 @@ class TensorModel(_Schema):
 
     name: str
     prefix: str
+    inputs: list[str]
+    """Names of the arguments, in their order."""
     outputs: list[str]
     """Names of the results, in their order."""
 
@@ -89,8 +88,7 @@ class TensorItem(_Schema):
 
     id: str
     model: str
-    inputs: list[TensorData]
-    """The model's arguments, in their order."""
+    inputs: Tensors
 
 
 class RecordOptions(_Schema):
@@ -179,7 +177,7 @@ class Probe(_Schema):
     model: str
     items: list[str]
     outputs: list[Output]
-    tensors: list[TensorData] | None = None
+    tensors: Tensors | None = None
     """The outputs of a model of tensors."""
 
 

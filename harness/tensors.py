@@ -1,19 +1,20 @@
-"""Arrays as the runner's orders and records carry them, and arrays in files: bytes whose size and hash are checked."""
+"""Arrays as the runner's orders and records carry them: safetensors whose size and hash are checked."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hashlib
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import safetensors.numpy
+from safetensors import SafetensorError
 
 from harness.errors import HarnessError
-from harness.protocol import TensorData
+from harness.protocol import Tensors
 
 Array = npt.NDArray[Any]
 
@@ -25,51 +26,39 @@ MOST_INPUT_BYTES = 64_000_000
 """Of one order."""
 
 
-class DamagedTensor(HarnessError):
-    """A tensor of a record is not what its own description says."""
+class DamagedTensors(HarnessError):
+    """Tensors of a record are not what their own description says."""
 
     cure = "run again; if it stays, look at the cable and the device's storage"
 
 
-def encode(name: str, array: Array) -> TensorData:
-    """The array as it travels."""
-    data = little_endian(array)
-    return TensorData(
-        name=name,
-        dtype=array.dtype.name,
-        shape=list(array.shape),
-        sha256=hashlib.sha256(data).hexdigest(),
-        data=base64.b64encode(data).decode("ascii"),
+def encode(arrays: Mapping[str, Array]) -> Tensors:
+    """The arrays as they travel."""
+    data = safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return Tensors(
+        size=len(data), sha256=hashlib.sha256(data).hexdigest(), data=base64.b64encode(data).decode("ascii")
     )
 
 
-def decode(tensor: TensorData) -> Array:
-    """The array; raises DamagedTensor if its bytes are not as many as its shape says, or not those that were sent."""
-    if tensor.dtype not in DTYPES or any(extent < 0 for extent in tensor.shape):
-        raise DamagedTensor(f"tensor {tensor.name!r} is a {tensor.dtype} of shape {tensor.shape}, which none can be")
-    dtype = np.dtype(tensor.dtype).newbyteorder("<")
+def decode(tensors: Tensors) -> dict[str, Array]:
+    """The arrays by name; raises DamagedTensors if the bytes are not those that were sent, or no tensors."""
     try:
-        data = base64.b64decode(tensor.data, validate=True)
+        data = base64.b64decode(tensors.data, validate=True)
     except binascii.Error as error:
-        raise DamagedTensor(f"tensor {tensor.name!r} is no base64: {error}") from error
-    if len(data) != math.prod(tensor.shape) * dtype.itemsize:
-        raise DamagedTensor(f"tensor {tensor.name!r} of shape {tensor.shape} does not have {len(data)} bytes")
-    if hashlib.sha256(data).hexdigest() != tensor.sha256:
-        raise DamagedTensor(f"the bytes of tensor {tensor.name!r} are not those that were sent (SHA-256)")
-    return np.frombuffer(data, dtype).reshape(tensor.shape)
-
-
-def decoded(tensors: Iterable[TensorData]) -> dict[str, Array]:
-    return {tensor.name: decode(tensor) for tensor in tensors}
+        raise DamagedTensors(f"the tensors are no base64: {error}") from error
+    if len(data) != tensors.size:
+        raise DamagedTensors(f"{len(data)} bytes of tensors arrived of {tensors.size}")
+    if hashlib.sha256(data).hexdigest() != tensors.sha256:
+        raise DamagedTensors("the tensors' bytes are not those that were sent (SHA-256)")
+    try:
+        return safetensors.numpy.load(data)
+    except (SafetensorError, KeyError) as error:
+        raise DamagedTensors(f"the tensors are no safetensors: {error}") from error
 
 
 def digest(arrays: Mapping[str, Array]) -> str:
     """What the runner writes as ``output_sha256``: over the bytes of all arrays, in their order."""
     found = hashlib.sha256()
     for array in arrays.values():
-        found.update(little_endian(array))
+        found.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
     return found.hexdigest()
-
-
-def little_endian(array: Array) -> bytes:
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()

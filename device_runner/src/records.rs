@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::cpu::Cpu;
 use crate::failure::Failure;
-use crate::tensors::TensorRecord;
+use crate::tensors::TensorsRecord;
 
 /// What a sample is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -86,7 +86,7 @@ pub enum Record<'a> {
         items: &'a [String],
         outputs: Vec<Output>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        tensors: Option<Vec<TensorRecord>>,
+        tensors: Option<TensorsRecord>,
     },
     Memory {
         peak_bytes: Option<u64>,

@@ -94,7 +94,7 @@ pub fn run(mut plan: Plan, archive_sha256: &str, result: &mut ResultFile) -> Res
                 }
                 Unit::Tensors(item) => {
                     let model = &models[item.model];
-                    let tensors = model.records(&model.call(item)?, item)?;
+                    let tensors = model.record(&model.call(item)?, item)?;
                     result.write(&Record::Probe {
                         model: &model.name,
                         items: std::slice::from_ref(&item.id),

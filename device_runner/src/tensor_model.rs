@@ -9,7 +9,7 @@ use charsiug2p_g2p_tvm::{
 use serde::Deserialize;
 
 use crate::failure::{Failure, FailureKind};
-use crate::tensors::{sha256, SentTensor, TensorRecord};
+use crate::tensors::{sha256, SentTensors, TensorsRecord};
 
 /// Bytes of outputs that fit into one record, whose line the harness reads up to 16 MiB of.
 const MOST_OUTPUT_BYTES: usize = 12_000_000;
@@ -20,17 +20,19 @@ const MOST_OUTPUT_BYTES: usize = 12_000_000;
 pub struct TensorModel {
     pub name: String,
     pub prefix: String,
+    /// Names of the arguments, in their order.
+    pub inputs: Vec<String>,
     /// Names of the results, in their order.
     pub outputs: Vec<String>,
 }
 
-/// One call: the model's arguments, in their order.
+/// One call, with the model's arguments by name.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TensorItem {
     pub id: String,
     pub model: String,
-    pub inputs: Vec<SentTensor>,
+    pub inputs: SentTensors,
 }
 
 /// Refuses what can be refused before anything is loaded. `names` and `ids` are those of other kinds.
@@ -59,12 +61,10 @@ pub fn check<'a>(
         if item.id.is_empty() || !ids.insert(&item.id) {
             return Err(refuse("its id is empty or stands twice in the order".to_owned()));
         }
-        if !models.iter().any(|model| model.name == item.model) {
+        let Some(model) = models.iter().find(|model| model.name == item.model) else {
             return Err(refuse(format!("the order names no model {:?} of tensors", item.model)));
-        }
-        for input in &item.inputs {
-            input.check().map_err(|why| refuse(format!("input {:?}: {why}", input.name)))?;
-        }
+        };
+        item.inputs.check(&model.inputs).map_err(refuse)?;
     }
     Ok(())
 }
@@ -90,15 +90,10 @@ pub fn load_items(
             .iter()
             .position(|model| model.name == item.model)
             .ok_or_else(|| refuse(format!("no model {:?}", item.model)))?;
-        let inputs = item
-            .inputs
-            .into_iter()
-            .map(|sent| {
-                let kind = sent.check().map_err(&refuse)?;
-                Tensor::from_bytes(kind, &sent.shape, &sent.bytes)
-                    .map_err(|error| failed(&error).of_item(&item.id))
-            })
-            .collect::<Result<_, _>>()?;
+        let names = models[model].inputs.iter();
+        let inputs = names.map(|name| item.inputs.load(name)).collect::<Result<_, _>>();
+        let inputs =
+            inputs.map_err(|why| Failure::new(FailureKind::Model, why).of_item(&item.id))?;
         loaded.push(LoadedItem { id: item.id, model, inputs });
     }
     Ok(loaded)
@@ -142,18 +137,15 @@ impl LoadedModel {
     }
 
     /// What a record says of an answer.
-    pub fn records(
-        &self,
-        answer: &Answer,
-        item: &LoadedItem,
-    ) -> Result<Vec<TensorRecord>, Failure> {
+    pub fn record(&self, answer: &Answer, item: &LoadedItem) -> Result<TensorsRecord, Failure> {
         let size: usize = answer.bytes()?.iter().map(|bytes| bytes.len()).sum();
         if size > MOST_OUTPUT_BYTES {
             let message = format!("{size} bytes of outputs are more than {MOST_OUTPUT_BYTES}");
             return Err(Failure::new(FailureKind::Model, message).of_item(&item.id));
         }
-        let named = self.outputs.iter().zip(&answer.outputs);
-        named.map(|(name, tensor)| TensorRecord::new(name, tensor)).collect()
+        let named = self.outputs.iter().map(String::as_str).zip(&answer.outputs);
+        TensorsRecord::new(named)
+            .map_err(|why| Failure::new(FailureKind::Model, why).of_item(&item.id))
     }
 }
 

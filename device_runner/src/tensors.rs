@@ -1,71 +1,116 @@
-//! Tensors inside orders and records: their bytes as text, and whether they arrived as they were sent.
+//! Tensors inside orders and records: one safetensors blob as text, and whether it arrived as it was sent.
 
 use std::fmt;
 
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 use charsiug2p_g2p_tvm::{ElementType, Tensor};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::failure::{Failure, FailureKind};
-
-/// A tensor of an order; `bytes` are little-endian and row-major.
+/// Tensors of an order.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SentTensor {
-    pub name: String,
-    pub dtype: String,
-    pub shape: Vec<usize>,
+pub struct SentTensors {
+    pub size: usize,
     pub sha256: String,
+    /// Of the format safetensors.
     #[serde(rename = "data", deserialize_with = "decoded")]
     pub bytes: Vec<u8>,
 }
 
-/// A tensor of a record.
+/// Tensors of a record.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct TensorRecord {
-    pub name: String,
-    pub dtype: &'static str,
-    pub shape: Vec<usize>,
+pub struct TensorsRecord {
+    pub size: usize,
     pub sha256: String,
     pub data: String,
 }
 
-impl SentTensor {
-    /// The element type, after checking that the bytes are as many as the shape says and arrived whole.
-    pub fn check(&self) -> Result<ElementType, String> {
-        let kind: ElementType = self.dtype.parse()?;
-        let size =
-            self.shape.iter().try_fold(kind.size(), |size, &extent| size.checked_mul(extent));
-        if size != Some(self.bytes.len()) {
-            let found = self.bytes.len();
-            return Err(format!("{kind} of shape {:?} does not take {found} bytes", self.shape));
+impl SentTensors {
+    /// The tensors by name, after checking that they arrived whole.
+    pub fn read(&self) -> Result<SafeTensors<'_>, String> {
+        if self.bytes.len() != self.size {
+            return Err(format!("{} bytes arrived of {}", self.bytes.len(), self.size));
         }
         if sha256([self.bytes.as_slice()]) != self.sha256 {
-            return Err("its bytes are not those that were sent (SHA-256)".to_owned());
+            return Err("the bytes are not those that were sent (SHA-256)".to_owned());
         }
-        Ok(kind)
+        SafeTensors::deserialize(&self.bytes).map_err(|error| format!("no safetensors: {error}"))
+    }
+
+    /// Checks that there is exactly a tensor for each of these names, of a type that can be had.
+    pub fn check(&self, names: &[String]) -> Result<(), String> {
+        let tensors = self.read()?;
+        let mut found = tensors.names();
+        found.sort_unstable();
+        let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+        wanted.sort_unstable();
+        if found != wanted {
+            return Err(format!("the tensors are {found:?}, the model takes {wanted:?}"));
+        }
+        names.iter().try_for_each(|name| view(&tensors, name).map(|_| ()))
+    }
+
+    /// The tensor of that name where TVM reads it.
+    pub fn load(&self, name: &str) -> Result<Tensor, String> {
+        let tensors = self.read()?;
+        let (kind, view) = view(&tensors, name)?;
+        Tensor::from_bytes(kind, view.shape(), view.data()).map_err(|error| error.to_string())
     }
 }
 
-impl TensorRecord {
-    pub fn new(name: &str, tensor: &Tensor) -> Result<Self, Failure> {
-        let failed = |reason: &dyn ToString| {
-            Failure::new(FailureKind::Model, format!("output {name:?}: {}", reason.to_string()))
-        };
-        let kind = tensor
-            .element_type()
-            .ok_or_else(|| failed(&format!("it holds {}, which no record can", tensor.dtype())))?;
-        let bytes = tensor.as_bytes().map_err(|error| failed(&error))?;
+fn view<'a>(
+    tensors: &SafeTensors<'a>,
+    name: &str,
+) -> Result<(ElementType, TensorView<'a>), String> {
+    let view = tensors.tensor(name).map_err(|error| format!("tensor {name:?}: {error}"))?;
+    let kind = ElementType::ALL.into_iter().find(|&kind| stored(kind) == view.dtype());
+    let kind = kind.ok_or_else(|| format!("tensor {name:?} holds {:?}", view.dtype()))?;
+    Ok((kind, view))
+}
+
+impl TensorsRecord {
+    /// Of tensors by name.
+    pub fn new<'a>(
+        tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+    ) -> Result<Self, String> {
+        let views = tensors
+            .into_iter()
+            .map(|(name, tensor)| {
+                let failed = |reason: String| format!("output {name:?}: {reason}");
+                let kind = tensor
+                    .element_type()
+                    .ok_or_else(|| failed(format!("it holds {}", tensor.dtype())))?;
+                let bytes = tensor.as_bytes().map_err(|error| failed(error.to_string()))?;
+                let view = TensorView::new(stored(kind), tensor.shape(), bytes);
+                Ok((name, view.map_err(|error| failed(error.to_string()))?))
+            })
+            .collect::<Result<Vec<_>, String>>()?;
+        let bytes = safetensors::serialize(views, None).map_err(|error| error.to_string())?;
         Ok(Self {
-            name: name.to_owned(),
-            dtype: kind.name(),
-            shape: tensor.shape(),
-            sha256: sha256([bytes]),
-            data: STANDARD.encode(bytes),
+            size: bytes.len(),
+            sha256: sha256([bytes.as_slice()]),
+            data: STANDARD.encode(&bytes),
         })
+    }
+}
+
+/// The name that the format has for a type.
+const fn stored(kind: ElementType) -> Dtype {
+    match kind {
+        ElementType::Float64 => Dtype::F64,
+        ElementType::Float32 => Dtype::F32,
+        ElementType::Float16 => Dtype::F16,
+        ElementType::Int64 => Dtype::I64,
+        ElementType::Int32 => Dtype::I32,
+        ElementType::Int16 => Dtype::I16,
+        ElementType::Int8 => Dtype::I8,
+        ElementType::UInt8 => Dtype::U8,
+        ElementType::Bool => Dtype::BOOL,
     }
 }
 
@@ -100,20 +145,22 @@ fn decoded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Err
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{json, Value};
 
     use super::*;
 
-    fn sent(change: &serde_json::Value) -> Result<ElementType, String> {
+    fn blob(dtype: Dtype) -> Value {
         let bytes: Vec<u8> = [1.0_f32, -2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
-        let mut tensor = json!({"name": "x", "dtype": "float32", "shape": [1, 2],
-            "sha256": sha256([bytes.as_slice()]), "data": STANDARD.encode(&bytes)});
-        for (key, value) in change.as_object().unwrap() {
-            tensor[key] = value.clone();
-        }
-        let tensor: SentTensor =
-            serde_json::from_str(&tensor.to_string()).map_err(|error| error.to_string())?;
-        tensor.check()
+        let shape = vec![1, bytes.len() * 8 / dtype.bitsize()];
+        let view = TensorView::new(dtype, shape, &bytes).unwrap();
+        let bytes = safetensors::serialize([("x", view)], None).unwrap();
+        json!({"size": bytes.len(), "sha256": sha256([bytes.as_slice()]), "data": STANDARD.encode(&bytes)})
+    }
+
+    fn checked(sent: &Value, names: &[&str]) -> Result<(), String> {
+        let sent: SentTensors =
+            serde_json::from_str(&sent.to_string()).map_err(|error| error.to_string())?;
+        sent.check(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
@@ -123,23 +170,39 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_that_arrives_whole_is_taken() {
-        assert_eq!(sent(&json!({})), Ok(ElementType::Float32));
+    fn tensors_that_arrive_whole_are_taken() {
+        assert_eq!(checked(&blob(Dtype::F32), &["x"]), Ok(()));
+        assert_eq!(checked(&blob(Dtype::I64), &["x"]), Ok(()));
     }
 
     #[test]
     fn anything_else_is_told() {
+        let refused = |sent: &Value, names: &[&str], reason: &str| {
+            let error = checked(sent, names).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        };
+        refused(&blob(Dtype::BF16), &["x"], "holds BF16");
+        refused(&blob(Dtype::F32), &["y"], "the model takes [\"y\"]");
+        refused(&blob(Dtype::F32), &["x", "y"], "the model takes [\"x\", \"y\"]");
+        let whole = blob(Dtype::F32);
+        let mut bytes = STANDARD.decode(whole["data"].as_str().unwrap()).unwrap();
+        let last = bytes.len() - 1;
         for (change, reason) in [
-            (json!({"dtype": "complex64"}), "unknown element type"),
-            (json!({"shape": [3]}), "of shape [3] does not take 8 bytes"),
-            (json!({"shape": [usize::MAX, 4]}), "does not take 8 bytes"),
-            (json!({"dtype": "float16"}), "does not take 8 bytes"),
+            (json!({"size": 7}), "arrived of 7"),
             (json!({"data": "AACAPwAAAMA"}), "no base64"),
-            (json!({"data": "AACAPwAAAME="}), "not those that were sent"),
             (json!({"more": 1}), "unknown field"),
         ] {
-            let error = sent(&change).unwrap_err();
-            assert!(error.contains(reason), "{change}: {error}");
+            let mut sent = whole.clone();
+            sent.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            refused(&sent, &["x"], reason);
         }
+        bytes[last] ^= 1;
+        let mut sent = whole.clone();
+        sent["data"] = STANDARD.encode(&bytes).into();
+        refused(&sent, &["x"], "not those that were sent");
+        bytes[0] = 255;
+        sent["data"] = STANDARD.encode(&bytes).into();
+        sent["sha256"] = sha256([bytes.as_slice()]).into();
+        refused(&sent, &["x"], "no safetensors");
     }
 }

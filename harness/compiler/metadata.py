@@ -42,7 +42,8 @@ class ModelMetadata(BaseModel):
 
     def order_model(self) -> TensorModel:
         """The model as a work order names it."""
-        return TensorModel(name=self.name, prefix=self.prefix, outputs=[output.name for output in self.outputs])
+        inputs, outputs = ([one.name for one in listed] for listed in (self.inputs, self.outputs))
+        return TensorModel(name=self.name, prefix=self.prefix, inputs=inputs, outputs=outputs)
 
 
 class ArchiveMetadata(BaseModel):
