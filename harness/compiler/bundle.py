@@ -91,9 +91,7 @@ def merge(path: Path, archives: Sequence[Path], object_format: ObjectFormat) -> 
         raise MergeFailed(f"cannot write {path.name}: {done.stderr.strip() or done.stdout.strip()}")
 
 
-def _single(
-    model: UserModel, request: BundleRequest, target: CompileTarget, cache: Cache, progress: Progress
-) -> Path:
+def _single(model: UserModel, request: BundleRequest, target: CompileTarget, cache: Cache, progress: Progress) -> Path:
     """The folder with one model's own archive."""
     order = {
         "kind": "tensors",

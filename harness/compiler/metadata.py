@@ -102,7 +102,7 @@ class ArchiveMetadata(BaseModel):
 
     @model_validator(mode="after")
     def _g2p_is_whole(self) -> ArchiveMetadata:
-        if self.kind == "g2p" and not G2P_KEYS <= self.model_fields_set:
+        if self.kind == "g2p" and G2P_KEYS - self.model_fields_set:
             raise ValueError(f"a G2P archive lacks {', '.join(sorted(G2P_KEYS - self.model_fields_set))}")
         return self
 

@@ -98,8 +98,9 @@ def converters(table: OpTable) -> dict[str, Converter]:
 
     def slice_to_length(node: fx.Node, importer: Any) -> relax.Var:
         """A beginning of dynamic length, which torch has proved to be there: TVM would clamp it, and lose the shape."""
-        data, *rest = values(node, importer)
-        axis, start, end, step = (*rest, *(0, None, None, 1)[len(rest) :])
+        given = values(node, importer)
+        data, end = given[0], given[3] if len(given) > 3 else None
+        axis, start, step = (given[at] if len(given) > at else usual for at, usual in ((1, 0), (2, None), (4, 1)))
         length = node.args[3] if len(node.args) > 3 else None
         if not isinstance(length, fx.Node) or start not in (None, 0) or step != 1:
             return importer._slice(node)

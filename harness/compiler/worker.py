@@ -80,12 +80,13 @@ def compile_tensors(request: dict[str, Any], progress: Progress) -> dict[str, An
     from harness.compiler.passes.pipeline import Recipe
     from harness.compiler.targets import resolve_target
     from harness.models.flat import compiled_function, flattened
-    from harness.models.user_loading import find_spec, run_once
+    from harness.models.user_loading import find_spec, users_code
 
     target = resolve_target(request["target"], request["mcpu"])
     path, name, prefix = Path(request["path"]), request["model"], request["prefix"]
     spec = find_spec(path, request["module"], request["attribute"], name)
-    module = run_once(path, f"building {name!r}", lambda: flattened(spec))
+    with users_code(path, f"building {name!r}"):
+        module = flattened(spec)
     progress(f"compiling {name} for {target.name}")
     ops = OpTable()
     imported = import_function(compiled_function(spec, module), ops)

@@ -48,7 +48,9 @@ class ResultReader:
         self._max_line_bytes = max_line_bytes
         self._vocabularies = {model.name: model.vocab_size for model in order.models}
         self._outputs = {model.name: model.outputs for model in order.tensor_models}
-        self._items = {item.id: item.model for item in [*order.items, *order.tensor_items]}
+        self._items = {item.id: item.model for item in order.items} | {
+            item.id: item.model for item in order.tensor_items
+        }
         self._before = len(self.records)
         self._read = 0
         self._lines = 0

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from safetensors.numpy import load_file
 
-from harness.cache import Cache, content_key, hash_file
+from harness.cache import MANIFEST, Cache, content_key, hash_file
 from harness.models.comparison import Comparison
 from harness.models.reference import cpu_name
 from harness.models.sources import BadModel, ModelSource, check_clashes
@@ -110,26 +110,27 @@ def _described(source: ModelSource, cache: Cache, progress: Progress) -> list[Us
     base |= {name: importlib.metadata.version(name) for name in PACKAGES}
     index = cache.root / "models" / "index" / f"{content_key(base | {'path': str(source.path)})}.json"
 
-    def ask(folder: Path) -> None:
+    made: list[Path] = []
+
+    def make(folder: Path) -> None:
+        if made:  # the same answers, under the key of all their files
+            for path in made[0].iterdir():
+                if path.name != MANIFEST:
+                    shutil.copy2(path, folder)
+            return
         request = {"kind": "describe", "folder": str(folder), **_request(source)}
         (folder / DESCRIPTION).write_text(json.dumps(run_worker(WORKER, request, progress)) + "\n", encoding="utf-8")
 
     files = _remembered(index) or [source.path]
     while True:
         key = content_key(base | {"files": {str(path): _hash(path) for path in files}})
-        folder = cache.fetch("models", key, ask)
+        folder = cache.fetch("models", key, make)
         said = SourceDescription.model_validate_json((folder / DESCRIPTION).read_bytes())
         needed = [Path(path) for path in said.dependencies]
         if needed == files:
             break
         _remember(index, needed)
-        made, files = folder, needed
-
-        def ask(folder: Path, made: Path = made) -> None:  # the same answers, under the key of all their files
-            for path in made.iterdir():
-                if path.name != "manifest.json":
-                    shutil.copy2(path, folder)
-
+        made, files = [folder], needed
     return [
         UserModel(source, facts, content_key({"source": key, "model": facts.name}), folder) for facts in said.models
     ]

@@ -7,12 +7,11 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
@@ -25,7 +24,6 @@ MOST_INPUTS = 16
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]*_")
 _ITEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:-]*")
-_T = TypeVar("_T")
 
 Items = dict[str, dict[str, Tensor]]
 
@@ -172,9 +170,3 @@ def _extent(dim: Any, example: int) -> str:
     if dim is None:
         return str(example)
     return f"{dim.__name__} from {getattr(dim, 'min', 0)} to {getattr(dim, 'max', '?')}"
-
-
-def run_once(path: Path, doing: str, make: Callable[[], _T]) -> _T:
-    """``make()`` as the user's code, without gradients."""
-    with users_code(path, doing), torch.no_grad():
-        return make()

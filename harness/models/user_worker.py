@@ -34,20 +34,21 @@ def describe_one(spec: Any, path: Path, folder: Path, progress: Progress) -> dic
     from harness.models.described import SEPARATOR, weights_digest
     from harness.models.flat import answered, flattened
     from harness.models.sources import BadModel
-    from harness.models.user_loading import checked_items, dimensions, prefix_of, run_once
+    from harness.models.user_loading import checked_items, dimensions, prefix_of, users_code
     from harness.tensors import DTYPES, MOST_OUTPUT_BYTES
 
     torch.set_num_threads(1)
     items = checked_items(spec, path)
     progress(f"building {spec.name}")
-    module = run_once(path, f"building {spec.name!r}", lambda: flattened(spec))
+    with users_code(path, f"building {spec.name!r}"):
+        module = flattened(spec)
     names = tuple(spec.output_names)
-    given, said = {}, {}
+    given: dict[str, torch.Tensor] = {}
+    said: dict[str, torch.Tensor] = {}
     outputs: dict[str, torch.Tensor] = {}
     for at, (item, inputs) in enumerate(items.items()):
-        arguments = tuple(inputs.values())
-        doing = f"running {spec.name!r} on item {item!r}"
-        outputs = run_once(path, doing, lambda arguments=arguments: answered(module, arguments, names))
+        with users_code(path, f"running {spec.name!r} on item {item!r}"):
+            outputs = answered(module, tuple(inputs.values()), names)
         size = sum(output.nbytes for output in outputs.values())
         if size > MOST_OUTPUT_BYTES:
             raise BadModel(f"the outputs of item {item!r} are {size} bytes, more than {MOST_OUTPUT_BYTES}")

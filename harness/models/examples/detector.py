@@ -160,7 +160,9 @@ def build() -> nn.Module:
 def picture(seed: int) -> dict[str, Tensor]:
     """A made-up picture: a slope of colour with a few bright rectangles and some noise."""
     random = torch.Generator().manual_seed(seed)
-    image = torch.linspace(0, 0.5, SIZE).expand(1, 3, SIZE, SIZE) + 0.05 * torch.rand(1, 3, SIZE, SIZE, generator=random)
+    image = torch.linspace(0, 0.5, SIZE).expand(1, 3, SIZE, SIZE) + 0.05 * torch.rand(
+        1, 3, SIZE, SIZE, generator=random
+    )
     for _ in range(5):
         left, top, width, height = (torch.rand(4, generator=random) * SIZE / 2).int().tolist()
         image[:, :, top : top + height, left : left + width] = torch.rand(3, 1, 1, generator=random)
