@@ -59,6 +59,15 @@ def add_options(parser: pytest.Parser) -> None:
         help="model: embedded (default), random:tiny-8, a folder, or a hub id",
     )
     add(
+        "--models",
+        dest="harness_models",
+        action="append",
+        default=[],
+        metavar="M",
+        help="a Python file with a ModelSpec, or g2p, detector, bert, or what an installed package offers; several put "
+        "them all into one binary (default: g2p alone)",
+    )
+    add(
         "--words",
         dest="harness_words",
         type=Path,
@@ -158,6 +167,7 @@ def run_options(config: pytest.Config) -> RunOptions:
     return RunOptions(
         device=get("harness_device"),
         checkpoint=get("harness_checkpoint"),
+        models=tuple(get("harness_models")),
         words=get("harness_words"),
         language=get("harness_lang"),
         use_kv_cache=get("harness_kv_cache"),

@@ -16,6 +16,8 @@ mod order;
 mod records;
 mod run;
 mod slowdown;
+mod tensor_model;
+mod tensors;
 mod thermal;
 
 use std::path::{Path, PathBuf};
