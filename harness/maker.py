@@ -12,7 +12,7 @@ from harness.compiler import Archive, CompileRequest, compile_models
 from harness.models.checkpoints import Checkpoint, resolve_checkpoint
 from harness.models.reference import Reference, ReferenceOptions, reference_outputs
 from harness.models.words import Word
-from harness.native import Runner, build_runner
+from harness.native import AppOptions, Runner, build_runner
 from harness.protocol import Precision
 from harness.validate import CLOSE, DEFAULT_TOLERANCE, EXACT, Allowance
 
@@ -52,6 +52,8 @@ class RunOptions:
     """What is compiled for; None: what the device needs."""
     mcpu: str | None = None
     """The CPU it is compiled for; None: what the target's oldest machines run."""
+    ios_bundle_id: str | None = None
+    """Of the app that is made for an iPhone; None: the harness's own."""
     batch_size: int = 1
     max_input_bytes: int = 64
     max_output_len: int = 128
@@ -76,7 +78,7 @@ class Maker(Protocol):
 
     def archive(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress) -> Archive: ...
 
-    def runner(self, archive: Archive, progress: Progress) -> Runner: ...
+    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner: ...
 
     def reference(
         self, options: RunOptions, checkpoint: Checkpoint, words: list[Word], prompt_space: bool, progress: Progress
@@ -105,8 +107,8 @@ class CachedMaker:
         )
         return compile_models(request, cache=self._cache, progress=progress)
 
-    def runner(self, archive: Archive, progress: Progress) -> Runner:
-        return build_runner(archive, cache=self._cache, progress=progress)
+    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:
+        return build_runner(archive, cache=self._cache, progress=progress, app=app or AppOptions())
 
     def reference(
         self, options: RunOptions, checkpoint: Checkpoint, words: list[Word], prompt_space: bool, progress: Progress

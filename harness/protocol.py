@@ -149,6 +149,21 @@ class Probe(_Schema):
     outputs: list[Output]
 
 
+ThermalState = Literal["nominal", "fair", "serious", "critical"]
+
+
+class Thermal(_Schema):
+    """How hot the system says the device is: behind the header, whenever it changes, and before the end record.
+
+    Written where the system tells a program (iOS); elsewhere the harness asks the device itself.
+    """
+
+    record: Literal["thermal"]
+    state: ThermalState
+    """The words of ``NSProcessInfo.thermalState``; ``serious`` and ``critical`` mean throttled clocks."""
+    at_unix_ns: int
+
+
 class Memory(_Schema):
     """The process's peak resident set, read after the timed passes and before the probe."""
 
@@ -171,10 +186,10 @@ class End(_Schema):
     error: Failure | None = None
 
 
-Record = Annotated[Header | Load | Sample | Probe | Memory | End, Field(discriminator="record")]
-RECORD: TypeAdapter[Header | Load | Sample | Probe | Memory | End] = TypeAdapter(Record)
+Record = Annotated[Header | Load | Sample | Probe | Thermal | Memory | End, Field(discriminator="record")]
+RECORD: TypeAdapter[Header | Load | Sample | Probe | Thermal | Memory | End] = TypeAdapter(Record)
 
 
-def parse_record(line: str | bytes) -> Header | Load | Sample | Probe | Memory | End:
+def parse_record(line: str | bytes) -> Header | Load | Sample | Probe | Thermal | Memory | End:
     """One line of ``result.jsonl``; raises pydantic.ValidationError."""
     return RECORD.validate_json(line)

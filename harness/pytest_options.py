@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from harness.devices import Selection
     from harness.maker import RunOptions
 
 
@@ -19,10 +20,37 @@ def add_options(parser: pytest.Parser) -> None:
         "--device",
         dest="harness_device",
         metavar="KIND[:WHICH]",
-        help="device to run on: host; android, android:SERIAL, android:A,B or android:all; virtual-android or "
-        "virtual-android:N",
+        help="device to run on: host; android, android:SERIAL, android:A,B or android:all; ios, ios:UDID, ios:A,B or "
+        "ios:all; virtual-android or virtual-android:N; virtual-ios, virtual-ios:16 or virtual-ios:17",
     )
-    add("--serial", dest="harness_serial", metavar="S", help="the Android device of that serial (or ANDROID_SERIAL)")
+    add(
+        "--serial",
+        "--udid",
+        dest="harness_serial",
+        metavar="S",
+        help="the Android device of that serial (or ANDROID_SERIAL), the iPhone of that UDID",
+    )
+    add(
+        "--ios-sign-command",
+        dest="harness_ios_sign_command",
+        metavar="CMD",
+        help="what signs the app bundle whose path it is given ({} or last), such as "
+        "'codesign -f -s NAME --entitlements FILE {}'",
+    )
+    add("--ios-bundle-id", dest="harness_ios_bundle_id", metavar="ID", help="bundle id that your profile allows")
+    add(
+        "--ios-launcher",
+        dest="harness_ios_launcher",
+        metavar="L",
+        choices=("appservice", "dvt", "debugserver"),
+        help="how the app is started: appservice (default for iOS 17 and newer), dvt (default before), debugserver",
+    )
+    add(
+        "--ios-keep-app",
+        dest="harness_ios_keep_app",
+        action="store_true",
+        help="leave the app on the iPhone, so that the same build is not installed again next time",
+    )
     add(
         "--checkpoint",
         dest="harness_checkpoint",
@@ -145,4 +173,19 @@ def run_options(config: pytest.Config) -> RunOptions:
         deadline=get("harness_deadline"),
         cooldown=get("harness_cooldown"),
         baseline=get("harness_baseline"),
+        ios_bundle_id=get("harness_ios_bundle_id"),
+    )
+
+
+def selected(config: pytest.Config) -> Selection:
+    """The devices that are asked for; raises UnknownDevice."""
+    from harness.devices import parse_device
+
+    get = config.getoption
+    return parse_device(
+        str(get("harness_device")),
+        serial=get("harness_serial"),
+        sign_command=get("harness_ios_sign_command"),
+        launcher=get("harness_ios_launcher"),
+        keep_app=get("harness_ios_keep_app"),
     )

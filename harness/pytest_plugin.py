@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import pytest
 
 from harness.errors import ExitCode, HarnessError, UsageError
-from harness.pytest_options import add_options, run_options
+from harness.pytest_options import add_options, run_options, selected
 from harness.pytest_replay import replay_benchmark
 
 if TYPE_CHECKING:
@@ -195,11 +195,11 @@ class HarnessPlugin:
                 raise self._opening_error
             self._old_sigterm = signal.signal(signal.SIGTERM, _interrupt)
             from harness.cache import Cache
-            from harness.devices import opened, parse_device
+            from harness.devices import opened
 
             self._notices = self._uncaptured_stream()
             try:
-                selection = parse_device(str(self._device), serial=self.config.getoption("harness_serial"))
+                selection = selected(self.config)
                 context = opened(selection, cache=Cache(notice=self._notice), notify=self._notice)
                 self._devices = self._open.enter_context(context)
             except HarnessError as error:

@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import harness
+from harness.compiler import Archive
 from harness.compiler.targets import resolve_target
 from harness.devices import AnyRecord, Device, RunnerDescription, RunResult
 from harness.devices.workstation import git_state, versions
 from harness.errors import HarnessError, UsageError
-from harness.maker import Maker, RunOptions, Variant
+from harness.maker import Maker, Progress, RunOptions, Variant
 from harness.models.reference import Reference
 from harness.models.words import DEFAULT_WORDS, check_words, read_words
 from harness.narration import NarratorLike, StageLike
-from harness.native import Runner
+from harness.native import AppOptions, Runner
 from harness.protocol import Header, Phase, Probe, RecordOptions, Sample, WorkItem, WorkOrder
 from harness.results import (
     CheckpointFacts,
@@ -219,6 +220,7 @@ class RunSession:
     def _make_runner(self, variant: Variant) -> Runner:
         with self._narrator.stage(f"compiling {self.checkpoint.label} ({variant})") as stage:
             archive = self._maker.archive(self.options, self.checkpoint, variant, stage.say)
+            app = self._app(variant, stage.say)
         metadata = archive.metadata
         if self.options.threads > metadata.max_threads:
             raise UsageError(
@@ -226,7 +228,7 @@ class RunSession:
                 cure=f"use --threads {metadata.max_threads}",
             )
         with self._narrator.stage(f"building the runner ({variant})") as stage:
-            runner = self._maker.runner(archive, stage.say)
+            runner = self._maker.runner(archive, stage.say, app)
         facts = VariantFacts(
             archive_sha256=archive.sha256,
             archive_bytes=archive.path.stat().st_size,
@@ -236,6 +238,17 @@ class RunSession:
         )
         self.writer.update(variants={**self.writer.manifest.variants, variant: facts})
         return runner
+
+    def _app(self, variant: Variant, progress: Progress) -> AppOptions:
+        """What an app for a phone is made with, besides the archive."""
+        companion = self.device.companion
+        if companion is not None:
+            own = replace(self.options, target=companion, mcpu=None)
+            archive: Archive | None = self._maker.archive(own, self.checkpoint, variant, progress)
+        else:
+            archive = None
+        bundle_id = self.options.ios_bundle_id
+        return AppOptions(companion=archive) if bundle_id is None else AppOptions(bundle_id, archive)
 
     def _make_reference(self) -> Reference:
         metadata = self.runner(self.options.variant).archive.metadata

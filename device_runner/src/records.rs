@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::cpu::Cpu;
 use crate::failure::Failure;
+use crate::thermal::State;
 
 /// What a sample is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -83,6 +84,10 @@ pub enum Record<'a> {
         model: &'a str,
         items: &'a [String],
         outputs: Vec<Output>,
+    },
+    Thermal {
+        state: State,
+        at_unix_ns: u64,
     },
     Memory {
         peak_bytes: Option<u64>,

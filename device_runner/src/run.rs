@@ -4,19 +4,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, process};
 
 use charsiug2p_g2p_pipeline::{BatchResult, ProbeOptions, Session};
-use charsiug2p_g2p_tvm::{ensure_linked, set_num_threads, DeviceConfig};
+use charsiug2p_g2p_tvm::DeviceConfig;
 
 use crate::cpu::Cpu;
 use crate::failure::{Failure, FailureKind};
 use crate::memory;
 use crate::order::{Batch, Plan, SCHEMA_VERSION};
 use crate::records::{nanoseconds, Output, Phase, Record, ResultFile};
+use crate::thermal::Thermal;
 
 /// Runs the plan and records what it measures. The end record is the caller's.
-pub fn run(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> Result<(), Failure> {
-    let model_failed = |error: &dyn ToString| Failure::new(FailureKind::Model, error.to_string());
-    ensure_linked().map_err(|error| model_failed(&error))?;
-    set_num_threads(plan.threads).map_err(|error| model_failed(&error))?;
+pub fn run(
+    plan: &Plan,
+    archive_sha256: &str,
+    thermal: &mut Thermal,
+    result: &mut ResultFile,
+) -> Result<(), Failure> {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     result.write(&Record::Header {
         schema_version: SCHEMA_VERSION,
@@ -31,6 +34,7 @@ pub fn run(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> Result
         started_unix_ns: nanoseconds(started),
         slowdown_percent: plan.slowdown.percent(),
     })?;
+    thermal.look(result)?;
     let mut sessions = load(plan, result)?;
     let mut skip = plan.skip_samples;
     result.count_skipped(skip);
@@ -42,6 +46,7 @@ pub fn run(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> Result
                     skip -= 1;
                     continue;
                 }
+                thermal.look(result)?;
                 let mut measured = run_batch(&mut sessions, batch, &ProbeOptions::default())?;
                 plan.slowdown.burn(&mut measured.timings);
                 let phase = if first { Phase::First } else { phase };
@@ -63,7 +68,7 @@ pub fn run(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> Result
             })?;
         }
     }
-    Ok(())
+    thermal.close(result)
 }
 
 fn load(plan: &Plan, result: &mut ResultFile) -> Result<Vec<Session>, Failure> {

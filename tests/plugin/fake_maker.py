@@ -11,7 +11,7 @@ from harness.maker import Progress, RunOptions, Variant
 from harness.models.checkpoints import Checkpoint
 from harness.models.reference import Reference, ReferenceItem
 from harness.models.words import Word
-from harness.native import Runner
+from harness.native import AppOptions, Runner
 from tests.devices.fake_runners import ARCHIVE, write_runner
 
 
@@ -55,7 +55,7 @@ class FakeMaker:
         )
         return Archive(folder, metadata)
 
-    def runner(self, archive: Archive, progress: Progress) -> Runner:
+    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:
         path = write_runner(archive.folder, self.body)
         return Runner(path, archive, hash_file(path), path.stat().st_size)
 
