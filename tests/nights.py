@@ -40,6 +40,7 @@ class FakeDevice:
         throttled_from: int | None = None,
     ) -> None:
         self.name, self.emulated = name, emulated
+        self.companion: str | None = None
         self._noise, self._rng = noise, random.Random(seed)
         self._lost_at, self._hot_at, self._throttled_from = lost_at, hot_at, throttled_from
         self.ran: list[str] = []

@@ -46,6 +46,11 @@ impl Slowdown {
         }
         timings.total += started.elapsed();
     }
+
+    /// The same of a single call.
+    pub fn stretch(self, took: Duration) -> Duration {
+        self.percent().map_or(took, |percent| took + spin(took.mul_f64(percent / 100.0)))
+    }
 }
 
 /// Keeps the processor busy without touching memory; the time that it took.
@@ -84,6 +89,13 @@ mod tests {
         }
         assert!(slowed.total >= whole.total.mul_f64(1.5));
         assert!(parts(&slowed).into_iter().sum::<Duration>() <= slowed.total);
+    }
+
+    #[test]
+    fn a_single_call_gets_its_share() {
+        let took = Duration::from_millis(4);
+        assert!(Slowdown::new(50.0).unwrap().stretch(took) >= Duration::from_millis(6));
+        assert_eq!(Slowdown::default().stretch(took), took);
     }
 
     #[test]

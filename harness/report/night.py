@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.journal import SidePlan
+from harness.journal import Journal, SidePlan, read_journal
+from harness.report.conditions import record_warnings
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH
 from harness.results.nights import CellFacts, DriftFacts, LimitFacts, NightRecord, UnitFacts, Verdicts
@@ -17,14 +18,17 @@ _FOUND = (
 _PARTS = "Parts count where their change is worth 1 % of the latency; “share” is what they take of it."
 
 
-def night_report(record: NightRecord) -> list[Block]:
-    """Blocks of a night in any state, the verdict first."""
+def night_report(record: NightRecord, journal: Journal | None = None) -> list[Block]:
+    """Blocks of a night in any state, the verdict first; its journal is read unless given. Raises RunDamaged."""
     verdicts = record.verdicts
+    journal = journal or read_journal(record.folder)
+    told = [Line(text, Tone.UNSURE) for text in record_warnings(record.plan.units, journal)]
     if verdicts is None or record.plan.calibrate:
-        return [Line(f"night {record.night_id}: {_pending(record)}", Tone.UNSURE), *_facts(record)]
+        return [Line(f"night {record.night_id}: {_pending(record)}", Tone.UNSURE), *told, *_facts(record)]
     tone = TONES.get(verdicts.verdict, Tone.UNSURE)
     return [
         Line(f"{verdicts.verdict.upper()}  ·  {headline(verdicts)}", tone),
+        *told,
         *_warnings(record, verdicts),
         *_cells(verdicts),
         *_limits(verdicts),

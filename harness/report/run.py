@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from harness.report.conditions import order_warnings
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, interval, margin, megabytes, milliseconds, plain, rate, ratio
 from harness.results.schema import (
@@ -64,10 +65,18 @@ def _head(manifest: Manifest, summary: Summary) -> Iterator[Block]:
     words = manifest.words
     said = f"{words.count} words of {len(words.languages)} languages ({words.source})" if words else "no words yet"
     device = manifest.device
+    for told in latency_warnings(manifest):
+        yield Line(told, Tone.UNSURE)
     load, cores = _busiest(manifest), device.get("cores")
     if load is not None and cores and load > cores:
         yield Line(f"the machine was busy (load {load} on {cores} cores): the times include waiting", Tone.UNSURE)
     yield Line(f"{checkpoint} on {device.get('kind', '?')} {device.get('cpu_model', '')}, {said}")
+
+
+def latency_warnings(manifest: Manifest) -> list[str]:
+    """What was throttled, denied, lost or left behind while it was timed, a sentence each."""
+    told = (warning for order in manifest.orders if order.purpose == "latency" for warning in order_warnings(order))
+    return list(dict.fromkeys(told))
 
 
 def _parity(manifest: Manifest, summary: Summary) -> Iterator[Block]:
