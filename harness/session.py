@@ -107,8 +107,8 @@ class RunSession:
         if options.speaks:
             self.checkpoint = self.maker.checkpoint(options)
             self.words = read_words(source, options.language)
-            check_baseline(options, self.device, self.checkpoint)
             check_words(self.words, languages=self.checkpoint.languages, max_input_bytes=options.max_input_bytes)
+        check_baseline(options, self.device, self.checkpoint)
         if options.models:
             with self.stage("looking at the models") as stage:
                 self.models = ModelRuns(self, self.maker.models(options, stage.say))
