@@ -81,7 +81,7 @@ GOOD = ModelSpec(
 
 
 def changed(**changes: object) -> ModelSpec:
-    return ModelSpec(**vars(GOOD) | changes)  # type: ignore[arg-type]
+    return ModelSpec(**vars(GOOD) | changes)
 
 
 @pytest.mark.parametrize(
