@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from harness.models.reference import Reference
 from harness.models.words import DEFAULT_WORDS, Word, check_words, read_words
 from harness.narration import NarratorLike, StageLike
 from harness.native import Runner
-from harness.protocol import Header, Phase, Probe, RecordOptions, Sample, WorkItem, WorkOrder
+from harness.protocol import Header, Probe, RecordOptions, Sample, WorkItem, WorkOrder
 from harness.results import (
     CheckpointFacts,
     Git,
@@ -137,7 +136,7 @@ class RunSession:
 
     @property
     def label(self) -> str:
-        """What is run: the checkpoint, the models."""
+        """What is run."""
         return ", ".join([*([self.checkpoint.label] if self.checkpoint else []), *self.models.names])
 
     @property
@@ -288,16 +287,14 @@ class RunSession:
         return self._compare(variant, result)
 
     def _latency(self) -> Latency:
+        from harness.results.models import timed
+
         self.reference()
         options = self.options
         result = self._run(
             "latency", options.variant, self.items, warmup=options.warmup, repetitions=options.repeat, probe=None
         )
-        samples: dict[str, list[int]] = defaultdict(list)
-        for record in result.records:
-            if isinstance(record, Sample) and record.phase is Phase.TIMED:
-                samples[" ".join(record.items)].append(record.total_ns)
-        return Latency(result, dict(samples), self._compare(f"{options.variant}, timed", result))
+        return Latency(result, timed(result.records), self._compare(f"{options.variant}, timed", result))
 
     def _gate(self) -> NightRecord:
         runner = self.runner(self.options.variant)
@@ -352,10 +349,8 @@ class RunSession:
         return self.run_order(purpose, variant, runner, order, total)
 
     def run_order(self, purpose: Purpose, variant: str, runner: Runner, order: WorkOrder, total: int) -> RunResult:
-        """An order on the device, kept line by line as its records arrive; ``variant`` is G2P's, or a model's name.
-
-        ``total`` is how many samples and probes there will be.
-        """
+        """An order of ``total`` samples and probes, kept line by line as its records arrive; ``variant`` is G2P's, or a
+        model's name."""
         self._deploy(runner)
         with self.stage(f"running {purpose} ({variant})") as stage, self.device.reserve(notify=stage.say):
             if purpose == "latency":
