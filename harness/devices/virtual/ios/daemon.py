@@ -18,7 +18,7 @@ from typing import Any
 from harness.devices.virtual.ios.control import Control
 from harness.devices.virtual.ios.phone import Phone
 from harness.devices.virtual.ios.state import State, make_identity
-from harness.devices.virtual.ios.tunnel import Tunnels
+from harness.devices.virtual.ios.tunneld import Tunnels
 from harness.devices.virtual.ios.usbmux import Usbmuxd
 
 

@@ -134,9 +134,7 @@ async def _start_service(
     if phone.state.before_first_unlock and "EscrowBag" not in request:
         return {"Error": "PasswordProtected", "Service": name}
     handler = services.find(phone, name)
-    if handler is None:
+    # Through a tunnel, services are on ports that are known from the start.
+    if handler is None or session.host is None:
         return {"Error": "InvalidService", "Service": name}
-    answer = {"Service": name, "Port": phone.open_port(handler, session.host)}
-    if session.host is not None:
-        answer["EnableServiceSSL"] = True
-    return answer
+    return {"Service": name, "Port": phone.open_port(handler, session.host), "EnableServiceSSL": True}
