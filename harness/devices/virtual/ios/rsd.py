@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import uuid
 from typing import Any
@@ -12,7 +11,7 @@ from harness.devices.virtual.ios.faults import Refused
 from harness.devices.virtual.ios.phone import Handler, Phone
 from harness.devices.virtual.ios.services import Service
 from harness.devices.virtual.ios.stdio import Sockets
-from harness.devices.virtual.ios.stream import Connection, Dropped
+from harness.devices.virtual.ios.stream import Connection, Dropped, Listener
 
 APP_SERVICE = "com.apple.coredevice.appservice"
 TRUSTED_LOCKDOWN = "com.apple.mobile.lockdown.remote.trusted"
@@ -24,7 +23,7 @@ class Discovery:
     def __init__(self, phone: Phone) -> None:
         self._phone = phone
         self._uuid = uuid.uuid4()
-        self._servers: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
         self._ports: dict[str, int] = {}
         self._sockets = Sockets()
         self.port = 0
@@ -35,8 +34,8 @@ class Discovery:
         self.port = await self._listen(self._discover)
 
     def stop(self) -> None:
-        for server in self._servers:
-            server.close()
+        for listener in self._listeners:
+            listener.stop()
 
     def _services(self) -> dict[str, Service]:
         shims = {
@@ -54,20 +53,16 @@ class Discovery:
         }
 
     async def _listen(self, handler: Handler) -> int:
-        server = await asyncio.start_server(functools.partial(self._serve, handler), "127.0.0.1", 0)
-        self._servers.append(server)
-        return int(server.sockets[0].getsockname()[1])
+        listener = Listener(functools.partial(self._serve, handler))
+        self._listeners.append(listener)
+        return await listener.start()
 
-    async def _serve(self, handler: Handler, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(reader, writer)
+    async def _serve(self, handler: Handler, connection: Connection) -> None:
         if not self._phone.tunnel:
             connection.abort()
             return
-        try:
-            with self._phone.attend(connection, "tunnel"):
-                await handler(self._phone, connection)
-        finally:
-            await connection.close()
+        with self._phone.attend(connection, "tunnel"):
+            await handler(self._phone, connection)
 
     async def _serve_apps(self, phone: Phone, connection: Connection) -> None:
         from harness.devices.virtual.ios import appservice  # imports pymobiledevice3, which takes a second

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 from harness.devices.virtual.ios.faults import Refused
 from harness.devices.virtual.ios.phone import Phone
 from harness.devices.virtual.ios.rsd import Discovery
-from harness.devices.virtual.ios.stream import Connection, Dropped
+from harness.devices.virtual.ios.stream import Connection, Listener
 
 MAXIMUM_REQUEST_BYTES = 1 << 16
 
@@ -18,7 +17,7 @@ class Tunnels:
 
     def __init__(self, phones: list[Phone]) -> None:
         self._tunnels = {phone: Discovery(phone) for phone in phones if phone.identity.face == "17"}
-        self._server: asyncio.Server | None = None
+        self._listener = Listener(self._serve)
 
     async def start(self) -> int | None:
         """Listen; the daemon's port, None where no phone has a tunnel."""
@@ -26,29 +25,21 @@ class Tunnels:
             return None
         for discovery in self._tunnels.values():
             await discovery.start()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return int(self._server.sockets[0].getsockname()[1])
+        return await self._listener.start()
 
     def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        self._listener.stop()
         for discovery in self._tunnels.values():
             discovery.stop()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(reader, writer)
-        try:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                chunk = await connection.read_some()
-                if not chunk or len(head) > MAXIMUM_REQUEST_BYTES:
-                    return
-                head += chunk
-            await connection.send(await self._answer(connection, head.split(b" ")[1:2] == [b"/"]))
-        except Dropped:
-            pass
-        finally:
-            await connection.close()
+    async def _serve(self, connection: Connection) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            chunk = await connection.read_some()
+            if not chunk or len(head) > MAXIMUM_REQUEST_BYTES:
+                return
+            head += chunk
+        await connection.send(await self._answer(connection, head.split(b" ")[1:2] == [b"/"]))
 
     async def _answer(self, connection: Connection, known: bool) -> bytes:
         tunnels = {}
