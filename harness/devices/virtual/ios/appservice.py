@@ -12,7 +12,7 @@ from harness.devices.virtual.ios.phone import Phone
 from harness.devices.virtual.ios.processes import LaunchRefused, Running
 from harness.devices.virtual.ios.remotexpc import RemoteXpc
 from harness.devices.virtual.ios.stdio import Sockets
-from harness.devices.virtual.ios.stream import Connection
+from harness.devices.virtual.ios.stream import Connection, mapping
 
 FEATURES = ("launchapplication", "listapps", "listprocesses", "sendsignaltoprocess", "uninstallapp")
 _PREFIX = "com.apple.coredevice.feature."
@@ -41,7 +41,7 @@ async def serve(phone: Phone, connection: Connection, sockets: Sockets) -> None:
     async for message in channel.messages():
         feature = str(message.content.get("CoreDevice.featureIdentifier", "")).removeprefix(_PREFIX)
         try:
-            given = dict(message.content.get("CoreDevice.input") or {})
+            given = mapping(message.content.get("CoreDevice.input"))
             answer: dict[str, Any] = {"CoreDevice.output": await _answer(phone, connection, sockets, feature, given)}
         except Refused as refused:
             answer = {"CoreDevice.error": _Failed(_ORDERED, refused.error or "A fault was ordered").error}
@@ -72,7 +72,7 @@ async def _answer(phone: Phone, connection: Connection, sockets: Sockets, featur
             return {"processTokens": [_token(running) for running in phone.processes.all()]}
         case "sendsignaltoprocess":
             await phone.faults.at("appservice.signal", connection)
-            pid = int(dict(given.get("process") or {}).get("processIdentifier", 0))
+            pid = int(mapping(given.get("process")).get("processIdentifier", 0))
             running = phone.processes.get(pid)
             if running is None:
                 raise _Failed(_NO_SUCH_PROCESS, f"There is no process {pid}.")
@@ -86,15 +86,15 @@ async def _answer(phone: Phone, connection: Connection, sockets: Sockets, featur
 
 
 async def _launch(phone: Phone, sockets: Sockets, given: dict[str, Any]) -> Running:
-    specifier = dict(given.get("applicationSpecifier") or {})
-    bundle_id = str(dict(specifier.get("bundleIdentifier") or {}).get("_0", ""))
-    options = dict(given.get("options") or {})
-    stdio = sockets.find(dict(given.get("standardIOIdentifiers") or {}).get("standardOutput"))
+    specifier = mapping(given.get("applicationSpecifier"))
+    bundle_id = str(mapping(specifier.get("bundleIdentifier")).get("_0", ""))
+    options = mapping(given.get("options"))
+    stdio = sockets.find(mapping(given.get("standardIOIdentifiers")).get("standardOutput"))
     try:
         running = await phone.processes.launch(
             bundle_id,
             [str(argument) for argument in options.get("arguments", ())],
-            {str(name): str(value) for name, value in dict(options.get("environmentVariables") or {}).items()},
+            {str(name): str(value) for name, value in mapping(options.get("environmentVariables")).items()},
             sink=stdio.write if stdio is not None else None,
             connection=stdio.connection if stdio is not None else None,
             suspended=bool(options.get("startStopped")),

@@ -10,7 +10,7 @@ from harness.devices.virtual.ios import services, values
 from harness.devices.virtual.ios.faults import Refused
 from harness.devices.virtual.ios.pairing import PairRecordUnusable
 from harness.devices.virtual.ios.phone import Phone
-from harness.devices.virtual.ios.stream import Connection
+from harness.devices.virtual.ios.stream import Connection, mapping
 
 TYPE = "com.apple.mobile.lockdown"
 
@@ -66,10 +66,10 @@ async def _answer(
             await phone.faults.at("lockdown.pair", connection)
             return _pair(phone, request)
         case "ValidatePair":
-            host = dict(request.get("PairRecord") or {}).get("HostID")
+            host = mapping(request.get("PairRecord")).get("HostID")
             return {} if host in phone.pairings.hosts() else {"Error": "InvalidHostID"}
         case "Unpair":
-            host = str(dict(request.get("PairRecord") or {}).get("HostID", ""))
+            host = str(mapping(request.get("PairRecord")).get("HostID", ""))
             if not phone.pairings.forget(host):
                 return {"Error": "InvalidHostID"}
             phone.event(f"unpair {host}")

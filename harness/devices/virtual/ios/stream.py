@@ -15,6 +15,11 @@ MAXIMUM_PLIST_BYTES = 64 << 20
 TLS_DEADLINE_SECONDS = 10.0
 
 
+def mapping(value: object) -> dict[str, Any]:
+    """What should be a dictionary; one without entries where it is none."""
+    return value if isinstance(value, dict) else {}
+
+
 class Dropped(Exception):
     """The connection has ended, or ends here."""
 

@@ -148,7 +148,8 @@ class Usbmuxd:
             except Refused:
                 await _result(connection, tag, REFUSED)
                 return
-            port = socket.ntohs(int(request.get("PortNumber", 0)) & 0xFFFF)
+            number = request.get("PortNumber")
+            port = socket.ntohs(number & 0xFFFF) if isinstance(number, int) else 0
             if port == LOCKDOWN_PORT:
                 await _result(connection, tag, OK)
                 await lockdown.serve(phone, connection)
