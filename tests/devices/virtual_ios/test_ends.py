@@ -79,6 +79,7 @@ def test_the_watchdog_ends_an_app_that_does_not_come_up_and_a_quick_one_in_peace
     phone.set(launch_watchdog_seconds=0.2)
     assert ended(client, phone, lambda: None) == (None, SIGKILL)
     assert len(reports(client, phone)) == 1
+    phone.set(launch_watchdog_seconds=20)
     client.install(app.write(tmp_path / "quick.ipa"))
     assert client.launch()[1] == (0, None)
     assert reports(client, phone) == []

@@ -52,7 +52,7 @@ async def main() -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a line belongs into the log: an error, and none that pymobiledevice3 makes of a connection that was cut."""
+    """Whether a line belongs into the log: an error, and not what pymobiledevice3 says of a cut connection."""
     if record.levelno < logging.ERROR:
         return False
     if not record.name.startswith("pymobiledevice3"):

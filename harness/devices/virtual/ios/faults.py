@@ -67,8 +67,9 @@ class Faults:
         self._released = asyncio.Event()
 
     async def at(self, moment: str, connection: Connection | None = None) -> None:
-        """Let happen what was ordered for this moment. Raises Refused, or Dropped where the connection ends."""
-        for fault in [fault for fault in self._faults if fault.moment == moment and fault.strikes()]:
+        """Let happen what was ordered first for this moment. Raises Refused, or Dropped where the connection ends."""
+        fault = next((fault for fault in self._faults if fault.moment == moment and fault.strikes()), None)
+        if fault is not None:
             self.struck.append(f"{moment} {fault.action}")
             await self._do(fault, connection)
 
