@@ -22,8 +22,6 @@ from harness.protocol import Probe, Sample, WorkOrder
 ASK_SECONDS = 15.0
 LAUNCH_SECONDS = 60.0
 KILL_SECONDS = 15.0
-PULL_SECONDS = 30.0
-_SLOWEST_BYTES_PER_SECOND = 1e6
 SERIOUS = ("serious", "critical")
 """Words of NSProcessInfo.thermalState at which iOS slows the processor markedly."""
 
@@ -270,16 +268,17 @@ class Job:
 
     def _pull(self) -> bytes:
         """The whole result file as it is now, bounded."""
-
-        async def read(link: Link) -> bytes:
-            parts: list[bytes] = []
-            async with Tail(link, self._bundle_id) as tail:
-                while (data := await tail.read()) and sum(map(len, parts)) <= MAX_RESULT_BYTES:
-                    parts.append(data)
-            return b"".join(parts)
-
-        deadline = PULL_SECONDS + MAX_RESULT_BYTES / _SLOWEST_BYTES_PER_SECOND
-        return self._phone.do(read, deadline=deadline, what="pulling the result")
+        tail, parts, size = self._tail(), [], 0
+        try:
+            while size <= MAX_RESULT_BYTES:
+                data = self._phone.do(lambda _link: tail.read(), deadline=ASK_SECONDS, what="pulling the result")
+                if not data:
+                    break
+                parts.append(data)
+                size += len(data)
+        finally:
+            self._quietly(tail.close)
+        return b"".join(parts)
 
     def _crash(self, app: Started, began: float) -> Crash | None:
         seconds = self._options.crash_seconds

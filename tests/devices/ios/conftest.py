@@ -25,7 +25,7 @@ from tests.devices.ios.apps import BUNDLE_ID, Flaws, write_app
 
 QUICK = IosOptions(
     trust_seconds=10.0,
-    grace_seconds=3.0,
+    grace_seconds=2.0,
     settle_poll_seconds=0.1,
     poll_seconds=0.05,
     exit_seconds=0.5,

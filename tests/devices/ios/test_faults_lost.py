@@ -71,7 +71,7 @@ def test_gone_for_good(scene: Scene, ends: Ends) -> None:
     ends.check(result)
     assert samples(result.records) >= 3
     assert scene.seen == list(result.records)
-    assert any("waiting up to 3 s" in line for line in scene.said)
+    assert any("waiting up to 2 s" in line for line in scene.said)
     # What could not be cleaned up is found by the next session, and only then.
     scene.close()
     assert any("could not be removed" in line for line in scene.said)
@@ -226,8 +226,8 @@ def test_process_control_breaks(scene: Scene, ends: Ends) -> None:
     keeps="all that had arrived",
 )
 def test_silent(scene: Scene, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.devices.ios.job.ASK_SECONDS", 1.0)
-    monkeypatch.setattr("harness.devices.ios.phone.ASK_SECONDS", 0.5)
+    for name in ("job.ASK", "job.KILL", "phone.ASK", "device.ASK"):
+        monkeypatch.setattr(f"harness.devices.ios.{name}_SECONDS", 1.0)
 
     def fall_silent() -> None:
         for moment in ("afc.read", "usbmux.connect", "lockdown.query"):
@@ -254,7 +254,8 @@ def harness(scene: Scene, app: Path) -> subprocess.Popen[str]:
         f"    device = IosDevice(loop, {scene.virtual.udid!r}, way, options=QUICK,\n"
         f"        lock_folder=pathlib.Path({str(scene.folder / 'locks')!r}))\n"
         "    try:\n"
-        f"        device.run(pathlib.Path({str(app)!r}), make_order(), on_record=lambda r: print(r.record, flush=True))\n"
+        f"        app = pathlib.Path({str(app)!r})\n"
+        "        device.run(app, make_order(), on_record=lambda r: print(r.record, flush=True))\n"
         "    finally:\n"
         "        device.close()\n"
     )
