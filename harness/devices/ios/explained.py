@@ -66,6 +66,8 @@ def words_of(error: BaseException) -> str:
     said = " ".join(str(error).split())
     if isinstance(error, DTXNsError):
         said = described(error.error.user_info) or said
+    elif isinstance(error, theirs.CoreDeviceError) and error.user_info:
+        said = described(error.user_info) or said
     return said[:300] or type(error).__name__
 
 
@@ -74,7 +76,9 @@ def described(user_info: object) -> str:
     if not isinstance(user_info, dict):
         return ""
     parts = [str(user_info[key]) for key in ("NSLocalizedDescription", "NSLocalizedFailureReason") if key in user_info]
-    inner = getattr(user_info.get("NSUnderlyingError"), "user_info", None)
+    below = user_info.get("NSUnderlyingError")
+    # An object over DTX, a dictionary over RemoteXPC.
+    inner = below.get("userInfo") if isinstance(below, dict) else getattr(below, "user_info", None)
     return ": ".join(dict.fromkeys(part for part in (*parts, described(inner)) if part))
 
 

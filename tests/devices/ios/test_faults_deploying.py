@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.devices.errors import CommandTimeout, DeviceFull, DeviceLost, RunnerUnusable
-from harness.devices.ios.errors import InstallRefused, PhoneLocked
+from harness.devices.ios.errors import ImageMissing, InstallRefused, PhoneLocked
 from harness.native.ios.errors import (
     AppNotSigned,
     BundleIdMismatch,
@@ -233,3 +233,16 @@ def test_not_kept_awake(scene: Scene, ends: Ends) -> None:
     ends.check(result)
     (knob,) = result.knobs
     assert (knob.name, knob.state, knob.restored) == ("stay_awake", "unsupported", None)
+
+
+@pytest.mark.fault(
+    what="the developer disk image was unmounted since the phone was opened",
+    ends=raises(ImageMissing, "lacks the service that starts apps"),
+    keeps="–",
+)
+def test_unmounted_since(scene: Scene, ends: Ends) -> None:
+    device = scene.open()
+    scene.virtual.set(image="missing")
+    with ends.raised():
+        device.run(scene.app(), make_order())
+    scene.assert_clean()
