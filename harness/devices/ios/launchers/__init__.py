@@ -48,7 +48,7 @@ def launch_refused(error: HarnessError, phone: str) -> HarnessError:
     """What a phone's refusal to start an app means; errors that say it already stay."""
     if type(error) is not DeviceError:
         return error
-    said = str(error.args[0])
+    said = str(error.args[0]).partition("launching the app: ")[2] or str(error.args[0])
     lower = said.lower()
     if "locked" in lower:
         return PhoneLocked(f"{phone} is locked: {said}")
