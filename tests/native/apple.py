@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from harness.cache import Cache
+from harness.native.compilers import package_folder
 from harness.native.ios.tools import ZIG_TRIPLES, AppleTools, Slice, _llvm_tools
 
 
@@ -23,6 +24,7 @@ def llvm_tools(which: Slice, cache: Cache) -> AppleTools:
 def compile_c(source: str, target: Path, which: Slice, cache: Cache, *flags: str) -> Path:
     target.with_suffix(".c").write_text(source)
     command = [sys.executable, "-m", "ziglang", "cc", "-target", ZIG_TRIPLES[which], "-O1", "-g0", "-fno-sanitize=all"]
+    command += ["-isystem", str(package_folder("ziglang") / "lib/libc/include/any-darwin-any")]
     command += [*flags, "-c", str(target.with_suffix(".c")), "-o", str(target)]
     subprocess.run(command, check=True, env=os.environ | llvm_tools(which, cache).cxx.environment)
     return target
