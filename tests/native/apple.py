@@ -9,7 +9,8 @@ from pathlib import Path
 
 from harness.cache import Cache
 from harness.native.compilers import package_folder
-from harness.native.ios.tools import ZIG_TRIPLES, AppleTools, Slice, _llvm_tools
+from harness.native.ios import tools
+from harness.native.ios.tools import ZIG_TRIPLES, AppleTools, Slice
 
 
 def quiet(_text: str) -> None:
@@ -18,7 +19,7 @@ def quiet(_text: str) -> None:
 
 def llvm_tools(which: Slice, cache: Cache) -> AppleTools:
     """LLVM's, on a Mac with Xcode, too."""
-    return _llvm_tools(which, cache, quiet)
+    return tools.llvm_tools(which, cache, quiet)
 
 
 def compile_c(source: str, target: Path, which: Slice, cache: Cache, *flags: str) -> Path:
@@ -34,10 +35,10 @@ def link(
     objects: list[Path], target: Path, which: Slice, cache: Cache, *flags: str, signed: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """The linker's end; the program is at ``target`` if it ended well."""
-    tools = llvm_tools(which, cache)
-    own = [flag for flag in tools.link_flags if signed or flag != "-adhoc_codesign"]
+    llvm = llvm_tools(which, cache)
+    own = [flag for flag in llvm.link_flags if signed or flag != "-adhoc_codesign"]
     own += [] if signed else ["-no_adhoc_codesign"]
-    command = [str(tools.linker), "-arch", "arm64", *own, "-syslibroot", tools.environment["SDKROOT"], "-lSystem"]
+    command = [str(llvm.linker), "-arch", "arm64", *own, "-syslibroot", llvm.environment["SDKROOT"], "-lSystem"]
     command += [*flags, *map(str, objects), "-o", str(target)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 

@@ -146,6 +146,15 @@ def test_the_lists_are_what_apples_c_library_has() -> None:
         assert stub.install_name.startswith(("/usr/lib/", "/System/Library/Frameworks/")), stub.name
 
 
+def test_nothing_is_taken_from_libcxx_that_came_after_ios_14() -> None:
+    """What libc++ 11 to 22 added, by its own changelog of symbols, in so far as programs like ours would take it."""
+    newer = r"filebuf|stringbuf|fstream|stringstream|17bad_function_call|hash_memory|_chars|verbose_abort|3pmr|atomic_"
+    newer += r"|barrier|is_posix_terminal|init_primary_exception|table_sizeE|Du11__mbstate|^__ZTIN10__cxxabiv1"
+    ours = next(stub for stub in stubs() if stub.name == "libc++")
+    assert len(ours.symbols) > 100
+    assert [symbol for symbol in ours.symbols if re.search(newer, symbol)] == []
+
+
 @pytest.mark.parametrize("which", ["device", "simulator"])
 def test_a_symbol_that_nobody_has_ends_the_link_with_its_name(which: Slice, user_cache: Cache, tmp_path: Path) -> None:
     source = 'int puts(const char *); int fork_bomb(void); int main(void) { return puts("") + fork_bomb(); }\n'

@@ -48,7 +48,7 @@ class AppleTools:
 
 def apple_tools(which: Slice, *, cache: Cache, progress: Progress) -> AppleTools:
     """The tools for one slice; LLVM's linker is fetched into the cache if need be. Raises ToolchainMissing."""
-    return xcode_tools(which) or _llvm_tools(which, cache, progress)
+    return xcode_tools(which) or llvm_tools(which, cache, progress)
 
 
 def present_tools(which: Slice, cache: Cache) -> str | None:
@@ -108,7 +108,8 @@ def _xcrun(which: Slice, *question: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _llvm_tools(which: Slice, cache: Cache, progress: Progress) -> AppleTools:
+def llvm_tools(which: Slice, cache: Cache, progress: Progress) -> AppleTools:
+    """zig, LLVM's linker and the stubs, from the cache or made now; raises ToolchainMissing."""
     linker = find_lld(cache, progress)
     return AppleTools(
         name="LLVM",
