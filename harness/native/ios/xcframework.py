@@ -15,10 +15,9 @@ from harness.compiler.front import Archive
 from harness.compiler.metadata import FILE_NAME
 from harness.errors import HarnessError
 from harness.native.compilers import package_folder
+from harness.native.ios.runtime import ios_runtime
 from harness.native.ios.tools import Slice, apple_tools
-from harness.native.platforms import platform_of
 from harness.native.process import ToolFailed, run_tool
-from harness.native.runtime import build_runtime
 
 NAME = "HarnessModels"
 SLICE_TARGETS: dict[Slice, str] = {"device": "ios-arm64", "simulator": "ios-arm64-simulator"}
@@ -38,8 +37,7 @@ def make_xcframework(archives: Mapping[Slice, Archive], out: Path, *, cache: Cac
     """``HarnessModels.xcframework`` below ``out``, which replaces an older one once it is whole; its path.
 
     Each slice has a static library of the models and the runtime, and C headers with a module map; the archive's
-    metadata goes beside it. Raises PackagingFailed, RuntimeBuildFailed, ToolchainMissing or, for an archive of
-    another target, NoRunner.
+    metadata goes beside it. Raises PackagingFailed, RuntimeBuildFailed or ToolchainMissing.
     """
     out.mkdir(parents=True, exist_ok=True)
     target = out / f"{NAME}.xcframework"
@@ -100,8 +98,7 @@ MODULE_MAP = f"""module {NAME} {{
 
 def _write_slice(folder: Path, which: Slice, archive: Archive, cache: Cache, progress: Progress) -> None:
     tools = apple_tools(which, cache=cache, progress=progress)
-    platform = platform_of(archive.metadata.target)
-    runtime = build_runtime(platform.cxx, cache=cache, progress=progress, compiler=tools.cxx)
+    runtime = ios_runtime(which, tools, cache=cache, progress=progress)
     headers = folder / "Headers"
     for package, place in (
         ("tvm_ffi", "include/tvm/ffi/c_api.h"),
