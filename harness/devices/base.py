@@ -116,6 +116,12 @@ class Device(Protocol):
         ...
 
     @property
+    def companion(self) -> str | None:
+        """What the same model is compiled for a second time, to run in an app's place where its own code cannot run;
+        None where it can."""
+        ...
+
+    @property
     def emulated(self) -> bool:
         """Whether its times are an emulator's: they are labelled and never compared with anything."""
         ...

@@ -180,7 +180,7 @@ def build_executable(
             shutil.copy2(plan.output, folder / BINARY)
 
     path = cache.fetch("runners", content_key(fields), build) / BINARY
-    facts = check_registrations(path, archive.metadata.prefixes.values())
+    facts = check_registrations(path, archive.metadata.registrations)
     if apple and platform.ios:
         check_executable(path, platform.ios, stubbed=apple.name == "LLVM")
     elif platform.architecture is not None:
