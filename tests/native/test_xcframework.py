@@ -31,6 +31,23 @@ int main(void) {
   return (int)strlen(G2P_ENCODER_PREFIX G2P_DECODER_PREFILL_PREFIX G2P_DECODER_STEP_PREFIX);
 }
 """
+TWICE = """\
+import torch
+from harness.models import ModelSpec
+
+
+class Twice(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+
+MODEL = ModelSpec(
+    name="twice",
+    build=Twice,
+    example_inputs={"x": torch.zeros(1, 3)},
+    items={"ones": {"x": torch.ones(1, 3)}},
+)
+"""
 PREFIXES = ("g2p_encoder_", "g2p_decoder_prefill_", "g2p_decoder_step_")
 
 
@@ -85,6 +102,21 @@ def test_without_force_load_the_models_are_dropped(packaged: Path, user_cache: C
     assert done.returncode == 0, done.stderr
     with pytest.raises(MissingRegistration, match="g2p_encoder_"):
         check_registrations(tmp_path / "app", PREFIXES)
+
+
+def test_a_model_of_the_users_own_is_packaged_by_its_name(user_cache: Cache, tmp_path: Path) -> None:
+    (tmp_path / "twice.py").write_text(TWICE)
+    named = ["--models", str(tmp_path / "twice.py")]
+    done = CliRunner().invoke(app, ["package", "ios", *named, "--out", str(tmp_path)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "HarnessModels.xcframework/ios-arm64"
+    assert '#define TWICE_PREFIX "twice_"' in (folder / "Headers/HarnessModels.h").read_text()
+    made = compile_c("int main(void) { return 0; }\n", tmp_path / "main.o", "device", user_cache)
+    library = str(folder / "libHarnessModels.a")
+    linked = link([made], tmp_path / "app", "device", user_cache, "-force_load", library, "-lc++")
+    assert linked.returncode == 0, linked.stderr
+    check_executable(tmp_path / "app", "device")
+    check_registrations(tmp_path / "app", ["twice_"])
 
 
 def test_what_cannot_be_merged_is_told(tmp_path: Path) -> None:

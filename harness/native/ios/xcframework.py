@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import plistlib
+import re
 import shutil
 import sys
 import tempfile
@@ -82,9 +83,11 @@ def header(archive: Archive) -> str:
         "#pragma once",
         "#include <tvm/ffi/c_api.h>",
     ]
-    for function, prefix in archive.metadata.prefixes.items():
-        name = f"{archive.metadata.prefix_base.rstrip('_')}_{function}_prefix".upper()
-        lines.append(f'#define {name} "{prefix}"')
+    base = archive.metadata.prefix_base.rstrip("_")
+    named = {f"{base}_{function}": prefix for function, prefix in archive.metadata.prefixes.items()}
+    named |= {model.name: model.prefix for model in archive.metadata.models}
+    for name, prefix in named.items():
+        lines.append(f'#define {re.sub(r"[^A-Za-z0-9]", "_", name).upper()}_PREFIX "{prefix}"')
     return "\n".join([*lines, ""])
 
 
