@@ -31,6 +31,7 @@ COMMAND_MODULES = [
     "harness.cli.maintenance",
     "harness.cli.nightly",
     "harness.cli.nights",
+    "harness.cli.package",
     "harness.cli.report",
     "harness.cli.runs",
     "harness.cli.toolchain",
