@@ -16,12 +16,14 @@ from harness.devices.android import Server, adb_checks
 from harness.devices.ios import ios_checks
 from harness.errors import HarnessError
 from harness.native.compilers import NDK_VARIABLE, ToolchainMissing, host_compiler, identity, ndk_tool
+from harness.native.ios import lld
+from harness.native.ios.tools import present_tools
 from harness.native.platforms import platform_of
 from harness.native.toolchain import configured_route, present_toolchain
 
 OLDEST_PYTHON = (3, 10)
 COMPILE_PACKAGES = ("torch", "transformers", "apache-tvm", "apache-tvm-ffi", "ziglang", "cargo-zigbuild")
-PHONE_TARGET = "android-arm64"
+PHONE_TARGETS = ("android-arm64", "ios-arm64")
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,9 @@ def check_installation(cache: Cache) -> list[Check]:
         _compiler(),
         _tool("cargo"),
         _tool("rustc"),
-        _phone_rust(cache),
+        *(_phone_rust(cache, target) for target in PHONE_TARGETS),
         _ndk(),
+        _apple(cache),
         *_adb(),
         *_ios(),
         _cache(cache),
@@ -76,9 +79,9 @@ def _tool(name: str) -> Check:
     return Check(name, done.returncode == 0, (done.stdout or done.stderr).strip(), "rustup update stable")
 
 
-def _phone_rust(cache: Cache) -> Check:
-    name, cure = f"Rust for {PHONE_TARGET}", f"harness toolchain install {PHONE_TARGET}"
-    triple = platform_of(PHONE_TARGET).rust
+def _phone_rust(cache: Cache, target: str) -> Check:
+    name, cure = f"Rust for {target}", f"harness toolchain install {target}"
+    triple = platform_of(target).rust
     try:
         found = present_toolchain(triple, cache, configured_route())
     except HarnessError as error:
@@ -99,6 +102,19 @@ def _ndk() -> Check:
         return Check(name, True, identity([str(ndk_tool("clang++"))]), cure)
     except ToolchainMissing as error:
         return Check(name, False, Exception.__str__(error), cure)
+
+
+def _apple(cache: Cache) -> Check:
+    name, cure = "linker for iOS", lld.CURE
+    try:
+        found = present_tools("device", cache)
+    except ToolchainMissing as error:
+        return Check(name, False, Exception.__str__(error), error.cure)
+    if found:
+        return Check(name, True, found, cure)
+    if shutil.which("apt-get"):
+        return Check(name, True, "not there yet; apt-get brings it when it is needed", cure)
+    return Check(name, False, f"neither Xcode, {lld.NAME} nor apt-get was found", cure)
 
 
 def _adb() -> list[Check]:

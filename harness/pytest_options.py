@@ -59,6 +59,15 @@ def add_options(parser: pytest.Parser) -> None:
         help="model: embedded (default), random:tiny-8, a folder, or a hub id",
     )
     add(
+        "--models",
+        dest="harness_models",
+        action="append",
+        default=[],
+        metavar="M",
+        help="a Python file with a ModelSpec, or g2p, detector, bert, or what an installed package offers; several put "
+        "them all into one binary (default: g2p alone)",
+    )
+    add(
         "--words",
         dest="harness_words",
         type=Path,
@@ -127,6 +136,13 @@ def add_options(parser: pytest.Parser) -> None:
         help="the most that PER may exceed PyTorch's where agreement below 1 is allowed (0.005, half a point)",
     )
     add(
+        "--baseline",
+        dest="harness_baseline",
+        metavar="NAME",
+        help="measure the runner beside this baseline's in interleaved pairs, and fail if it became slower, larger or "
+        "wrong (harness baseline list; docs/measuring.md)",
+    )
+    add(
         "--cooldown",
         dest="harness_cooldown",
         type=float,
@@ -151,6 +167,7 @@ def run_options(config: pytest.Config) -> RunOptions:
     return RunOptions(
         device=get("harness_device"),
         checkpoint=get("harness_checkpoint"),
+        models=tuple(get("harness_models")),
         words=get("harness_words"),
         language=get("harness_lang"),
         use_kv_cache=get("harness_kv_cache"),
@@ -165,6 +182,7 @@ def run_options(config: pytest.Config) -> RunOptions:
         max_per_change=get("harness_max_per_change"),
         deadline=get("harness_deadline"),
         cooldown=get("harness_cooldown"),
+        baseline=get("harness_baseline"),
         ios_bundle_id=get("harness_ios_bundle_id"),
     )
 

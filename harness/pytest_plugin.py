@@ -330,8 +330,8 @@ PLUGIN = pytest.StashKey[HarnessPlugin]()
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency) that the test asks for, so that "
-        "several devices can do them at once",
+        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency, gate, models) that the test asks for, "
+        "so that several devices can do them at once",
     )
     plugin = config.stash[PLUGIN] = HarnessPlugin(config)
     config.pluginmanager.register(plugin, "harness-session")
@@ -355,8 +355,8 @@ def harness_facts(
         "run_id": harness_run.run_id,
         "device": harness_run.device.name,
         "emulated": harness_run.device.emulated,
-        "checkpoint": harness_run.checkpoint.label,
-        "checkpoint_sha256": harness_run.checkpoint.sha256,
+        "checkpoint": harness_run.label,
+        "checkpoint_sha256": harness_run.checkpoint.sha256 if harness_run.checkpoint else None,
         "words": len(harness_run.words),
         "threads": harness_run.options.threads,
     }

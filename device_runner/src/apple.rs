@@ -103,6 +103,35 @@ pub fn thermal_state() -> Option<State> {
     known.into_iter().find(|(theirs, _)| *theirs == state).map(|(_, ours)| ours)
 }
 
+/// Whether a processor's feature is there by the name that iOS 14 had for it or for what came with it; iOS 15
+/// brought the `FEAT_` names, which are all that the standard library asks for most of them.
+pub fn has_by_older_name(feature: &str) -> bool {
+    match feature {
+        "lse" | "rdm" => is_set(c"hw.optional.armv8_1_atomics"),
+        "fp16" => is_set(c"hw.optional.neon_fp16"),
+        "fhm" => is_set(c"hw.optional.armv8_2_fhm"),
+        "fcma" | "rcpc" => is_set(c"hw.optional.armv8_3_compnum"),
+        _ => false,
+    }
+}
+
+fn is_set(name: &CStr) -> bool {
+    let mut value: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>();
+    // SAFETY: the name ends in a NUL, `value` has room for `length` bytes, nothing is set, and the call keeps no
+    // pointer.
+    let status = unsafe {
+        libc::sysctlbyname(
+            name.as_ptr(),
+            (&raw mut value).cast(),
+            &raw mut length,
+            std::ptr::null_mut(),
+            0,
+        )
+    };
+    status == 0 && value != 0
+}
+
 /// The model's identifier, such as `iPhone14,5`.
 pub fn machine() -> Option<String> {
     let mut name = [0_u8; 64];

@@ -129,7 +129,17 @@ fn features() -> Vec<&'static str> {
         "neon", "fp16", "dotprod", "i8mm", "bf16", "fhm", "fcma", "rdm", "rcpc", "lse", "sve",
         "sve2"
     );
-    features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+    let found = features.into_iter().filter(|(name, has)| *has || has_by_older_name(name));
+    found.map(|(name, _)| name).collect()
+}
+
+#[cfg(all(target_arch = "aarch64", target_os = "ios"))]
+use crate::apple::has_by_older_name;
+
+/// Other systems have one name for a feature.
+#[cfg(all(target_arch = "aarch64", not(target_os = "ios")))]
+fn has_by_older_name(_feature: &str) -> bool {
+    false
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

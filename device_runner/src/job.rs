@@ -42,7 +42,8 @@ impl Job {
             .map_err(|error| Failure::io(format!("{}: {error}", order_path.display())));
         let order_id = order.as_deref().map(order::order_id_of).unwrap_or_default();
         let plan = guard::caught(|| {
-            let plan = order::parse(&order?)?.plan(ARCHIVE_SHA256)?;
+            // The order's text is freed before anything is loaded: it holds every input tensor.
+            let plan = order.and_then(|text| order::parse(&text))?.plan(ARCHIVE_SHA256)?;
             cpu::require(&cpu::needed())?;
             let failed = |error: &dyn ToString| Failure::new(FailureKind::Model, error.to_string());
             ensure_linked().map_err(|error| failed(&error))?;
@@ -56,7 +57,7 @@ impl Job {
     pub fn run(mut self) -> u8 {
         let plan = self.plan;
         let outcome = guard::guarded(&self.order_id, &mut self.result, |result| {
-            run::run(&plan?, ARCHIVE_SHA256, &mut Thermal::of_this_device(), result)
+            run::run(plan?, ARCHIVE_SHA256, &mut Thermal::of_this_device(), result)
         });
         match outcome {
             Ok(()) => OK,

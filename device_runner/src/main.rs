@@ -15,6 +15,9 @@ mod memory;
 mod order;
 mod records;
 mod run;
+mod slowdown;
+mod tensor_model;
+mod tensors;
 mod thermal;
 
 use std::path::{Path, PathBuf};

@@ -16,25 +16,37 @@ from harness.compiler.passes.pipeline import Recipe, pipeline
 from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets import CompileTarget
 from harness.compiler.tuning import Tuning
+from harness.compiler.unsupported import CannotCompile, first_words, guarded
 from harness.models.spec import ModelFunction
 
 
 def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
-    """The function as a Relax module with one function ``main``; operators of our own go into ``ops``."""
+    """The function as a Relax module with one function ``main``; operators of our own go into ``ops``.
+
+    Raises CannotCompile where torch cannot export the module, and UnsupportedOperator where TVM has no form of it.
+    """
     with torch.no_grad():
-        exported = torch.export.export(
-            function.module.eval(), function.example_inputs, dynamic_shapes=function.dynamic_shapes, strict=False
-        )
+        exported = _exported(function)
     decompositions = torch.export.default_decompositions()
     for kept in KEPT_WHOLE:
         decompositions.pop(kept, None)  # type: ignore[no-untyped-call]
+    decomposed = exported.run_decompositions(decompositions)
     module = from_exported_program(
-        exported.run_decompositions(decompositions),
+        decomposed,
         unwrap_unit_return_tuple=True,
         run_ep_decomposition=False,
-        custom_convert_map=converters(ops),
+        custom_convert_map=guarded(decomposed.graph, converters(ops)),
     )
     return relax.transform.DecomposeOpsForInference()(module)
+
+
+def _exported(function: ModelFunction) -> Any:
+    try:
+        return torch.export.export(
+            function.module.eval(), function.example_inputs, dynamic_shapes=function.dynamic_shapes, strict=False
+        )
+    except Exception as error:  # torch.export raises dozens of kinds, from the model's own code too
+        raise CannotCompile(f"torch.export cannot take {function.name}: {first_words(error)}") from error
 
 
 def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> Any:

@@ -21,6 +21,7 @@ from harness.native.inspection import check_platform, check_registrations
 from harness.native.ios.app import AppOptions, app_file
 from harness.native.ios.errors import UnknownSymbols
 from harness.native.ios.facts import check_executable
+from harness.native.ios.runtime import ios_runtime
 from harness.native.ios.tools import apple_tools, undefined_symbols
 from harness.native.platforms import Linker, platform_of
 from harness.native.process import ToolFailed, compiled_crate, run_tool
@@ -126,9 +127,13 @@ def build_executable(
     root = workspace_root()
     platform = platform_of(archive.metadata.target)
     toolchain = find_toolchain(platform.rust, cache=cache, progress=progress)
-    apple = apple_tools(platform.ios, cache=cache, progress=progress) if platform.ios else None
-    compiler = apple.cxx if apple else cxx_compiler(platform.cxx, cache)
-    runtime = build_runtime(platform.cxx, cache=cache, progress=progress, compiler=compiler)
+    if platform.ios:
+        apple = apple_tools(platform.ios, cache=cache, progress=progress)
+        linker, runtime = apple.identity, ios_runtime(platform.ios, apple, cache=cache, progress=progress)
+    else:
+        apple = None
+        linker = cxx_compiler(platform.cxx, cache).identity
+        runtime = build_runtime(platform.cxx, cache=cache, progress=progress)
     sources = [root / "Cargo.toml", root / "Cargo.lock"]
     for folder in ("rust", "device_runner"):
         sources += [path for path in (root / folder).rglob("*") if path.suffix in (".rs", ".toml")]
@@ -138,7 +143,7 @@ def build_executable(
         "cpu_features": archive.metadata.cpu_features,
         "platform": asdict(platform),
         "link_flags": [*LINK_FLAGS[platform.linker], *(apple.link_flags if apple else ())],
-        "linker": apple.identity if apple else compiler.identity,
+        "linker": linker,
         "runtime": [hash_file(runtime.runtime), hash_file(runtime.ffi)],
         "sources": hash_sources(sources, root),
         "rustc": toolchain.version,
@@ -175,7 +180,7 @@ def build_executable(
             shutil.copy2(plan.output, folder / BINARY)
 
     path = cache.fetch("runners", content_key(fields), build) / BINARY
-    facts = check_registrations(path, archive.metadata.prefixes.values())
+    facts = check_registrations(path, archive.metadata.registrations)
     if apple and platform.ios:
         check_executable(path, platform.ios, stubbed=apple.name == "LLVM")
     elif platform.architecture is not None:

@@ -9,6 +9,7 @@ from harness.compiler import Archive, ArchiveMetadata
 from harness.errors import HarnessError
 from harness.maker import Progress, RunOptions, Variant
 from harness.models.checkpoints import Checkpoint
+from harness.models.described import UserModel
 from harness.models.reference import Reference, ReferenceItem
 from harness.models.words import Word
 from harness.native import AppOptions, Runner
@@ -24,7 +25,16 @@ class FakeMaker:
     def checkpoint(self, options: RunOptions) -> Checkpoint:
         return Checkpoint(options.checkpoint, self.folder, "1" * 64, ("eng-us", "fra"))
 
-    def archive(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress) -> Archive:
+    def models(self, options: RunOptions, progress: Progress) -> list[UserModel]:
+        return []
+
+    def model_times(self, options: RunOptions, model: UserModel, progress: Progress) -> dict[str, list[int]]:
+        raise NotImplementedError("it has no models of tensors")
+
+    def archive(
+        self, options: RunOptions, checkpoint: Checkpoint | None, variant: Variant, progress: Progress
+    ) -> Archive:
+        assert checkpoint is not None
         if self.fail:
             raise HarnessError(self.fail, cure="try something else")
         folder = self.folder / variant

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import tvm
 from tvm import relax
 
+from harness.compiler.passes.fold import FoldArithmetic
 from harness.compiler.passes.fuse import FusePatterns
 from harness.compiler.passes.fused import OpTable
 from harness.compiler.passes.layout import ChannelsLast
@@ -45,6 +46,7 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
     t = relax.transform
     table = KernelTable(recipe.prefix)
     ours = [
+        FoldArithmetic(),
         *([ChannelsLast()] if recipe.schedule_rest else []),
         FusePatterns(recipe.ops),
         PackWeights(recipe.profile, recipe.precision, recipe.ops, table),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.cache import Cache, content_key, hash_sources
+from harness.cache import Cache, content_key
 
 MINIMUM_OS = "14.0"
 SDK_VERSION = "17.0"
@@ -55,13 +55,13 @@ def known_symbols() -> frozenset[str]:
 
 def stub_sdk(cache: Cache) -> Path:
     """A folder that a linker takes for an SDK (``-syslibroot``), from the cache or written now."""
-    key = content_key({"lists": lists_hash(), "targets": TARGETS, "sdk": SDK_VERSION})
+    key = content_key({"lists": lists_hash(), "targets": TARGETS})
     return cache.fetch("ios-sdk", key, _write)
 
 
 def lists_hash() -> str:
-    """SHA-256 over the lists."""
-    return hash_sources(FOLDER.glob("*.txt"), FOLDER)
+    """What tells one set of lists from another, whatever their comments say."""
+    return content_key({stub.name: [stub.install_name, *stub.symbols] for stub in stubs()})
 
 
 def _write(folder: Path) -> None:

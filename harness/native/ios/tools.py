@@ -12,7 +12,7 @@ from typing import Literal
 
 from harness.cache import Cache
 from harness.native.compilers import CxxCompiler, ToolchainMissing, cxx_compiler, identity
-from harness.native.ios.lld import find_lld, lld_version
+from harness.native.ios.lld import find_lld, lld_version, present_lld
 from harness.native.ios.stubs import MINIMUM_OS, SDK_VERSION, lists_hash, stub_sdk
 
 XCRUN_DEADLINE_SECONDS = 120.0
@@ -48,7 +48,18 @@ class AppleTools:
 
 def apple_tools(which: Slice, *, cache: Cache, progress: Progress) -> AppleTools:
     """The tools for one slice; LLVM's linker is fetched into the cache if need be. Raises ToolchainMissing."""
-    return xcode_tools(which) or _llvm_tools(which, cache, progress)
+    return xcode_tools(which) or llvm_tools(which, cache, progress)
+
+
+def present_tools(which: Slice, cache: Cache) -> str | None:
+    """What links for iOS here without anything being fetched, for a person; None if something has to be.
+
+    Raises ToolchainMissing for tools that are there and do not answer.
+    """
+    if xcode := xcode_tools(which):
+        return f"Xcode ({xcode.identity})"
+    linker = present_lld(cache)
+    return lld_version(linker) if linker else None
 
 
 def xcode_tools(which: Slice) -> AppleTools | None:
@@ -97,7 +108,8 @@ def _xcrun(which: Slice, *question: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _llvm_tools(which: Slice, cache: Cache, progress: Progress) -> AppleTools:
+def llvm_tools(which: Slice, cache: Cache, progress: Progress) -> AppleTools:
+    """zig, LLVM's linker and the stubs, from the cache or made now; raises ToolchainMissing."""
     linker = find_lld(cache, progress)
     return AppleTools(
         name="LLVM",
