@@ -67,9 +67,7 @@ def _show(rows: Sequence[_Row]) -> None:
     table.add_row("virtual-ios", "emulated", "an iPhone's protocols, this machine's code", "", "", "")
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200).print(table)
     if not rows:
-        print(
-            "No phone is attached: connect an Android one with USB debugging on, or an iPhone that trusts this computer."
-        )
+        print("No phone is attached: an Android one needs USB debugging on, an iPhone has to trust this computer.")
 
 
 def _looked(look: Callable[[], list[_Row]]) -> tuple[list[_Row], HarnessError | None]:
