@@ -243,11 +243,9 @@ class Job:
             self._phone.drop_tunnel()
         error = self._phone.wait_back(grace, self._closing, tunnel=self._tunnelled)
         self._back = error is None
-        if self._back and app.pid is not None:
+        if self._back and (pid := app.pid) is not None:
             with contextlib.suppress(HarnessError):
-                self._phone.do(
-                    lambda link: self._launcher.end(link, app.pid), deadline=KILL_SECONDS, what="ending the app"
-                )
+                self._phone.do(lambda link: self._launcher.end(link, pid), deadline=KILL_SECONDS, what="ending the app")
         try:
             # Without its tunnel the phone starts nothing, and still gives files.
             whole = self._pull()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from harness.devices.base import AnyRecord
+from harness.devices.collect import ResultReader
 from harness.devices.errors import RunnerUnusable
 from harness.protocol import Sample
 from tests.devices.fake_runners import make_order
@@ -195,10 +197,10 @@ def test_a_bad_result(scene: Scene, ends: Ends, case: str) -> None:
     keeps="what came before",
 )
 def test_a_flood_of_results(scene: Scene, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.devices.ios import job
+    def small(*arguments: Any, **options: Any) -> ResultReader:
+        return ResultReader(*arguments, **options, max_bytes=65536)
 
-    reader = job.ResultReader
-    monkeypatch.setattr(job, "ResultReader", lambda *args, **kept: reader(*args, **kept, max_bytes=65536))
+    monkeypatch.setattr("harness.devices.ios.job.ResultReader", small)
     body = "header(); load()\nwhile True: result.write(' ' * 4096 + '\\n'); result.flush()"
     result = scene.run(make_order(), body)
     ends.check(result)
