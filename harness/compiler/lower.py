@@ -15,12 +15,14 @@ from harness.compiler.passes.fused import OpTable
 from harness.compiler.passes.pipeline import Recipe, pipeline
 from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets import CompileTarget
+from harness.compiler.tracing import traced
 from harness.compiler.tuning import Tuning
 from harness.models.spec import ModelFunction
 
 
 def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
-    """The function as a Relax module with one function ``main``; operators of our own go into ``ops``."""
+    """The function as a Relax module with one function ``main``; operators of our own go into ``ops``, and which
+    operator of torch each of its values is."""
     with torch.no_grad():
         exported = torch.export.export(
             function.module.eval(), function.example_inputs, dynamic_shapes=function.dynamic_shapes, strict=False
@@ -28,11 +30,12 @@ def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
     decompositions = torch.export.default_decompositions()
     for kept in KEPT_WHOLE:
         decompositions.pop(kept, None)  # type: ignore[no-untyped-call]
+    program = exported.run_decompositions(decompositions)
     module = from_exported_program(
-        exported.run_decompositions(decompositions),
+        program,
         unwrap_unit_return_tuple=True,
         run_ep_decomposition=False,
-        custom_convert_map=converters(ops),
+        custom_convert_map=traced(program, converters(ops), ops.origins),
     )
     return relax.transform.DecomposeOpsForInference()(module)
 

@@ -16,7 +16,8 @@ from harness.compiler.kernels import vector
 from harness.compiler.kernels.kernel import Buffers, Kernel, Param
 from harness.compiler.kernels.scratch import scope, scratch
 from harness.compiler.passes.graph import Graph, is_constant, is_variable, op_name, static_shape
-from harness.compiler.passes.pack import KernelTable
+from harness.compiler.passes.origins import completed, result_origin
+from harness.compiler.passes.pack import KernelTable, Part
 
 
 @tvm.transform.module_pass(opt_level=0, name="MergeKernels")
@@ -78,6 +79,9 @@ class _Merger:
         kernel = Kernel("kernels", tuple(declared), lambda buffers: self._emit(buffers, result if fresh else None))
         merged = tvm.IRModule({})
         function = self.table.add(merged, kernel)
+        known = completed(self.graph, self.table.origins)
+        name = function.name_hint
+        self.table.parts[name] = [Part(step, result_origin(self.graph, var, known)) for step, _, var in self.steps]
         builder = relax.BlockBuilder()
         args = [*params, *self.constants]
         # A written argument is a result of the call, or the call would seem to do nothing with it.

@@ -19,8 +19,17 @@ from harness.compiler.kernels.norm import Norm, norm_kernel
 from harness.compiler.kernels.product import pack_product, product_kernel
 from harness.compiler.passes import fused
 from harness.compiler.passes.graph import extents
+from harness.compiler.passes.origins import Origin, Origins
 from harness.compiler.profiles import Profile
 from harness.protocol import Precision
+
+
+@dataclass(frozen=True)
+class Part:
+    """A kernel within a merged one, and what its result stands for."""
+
+    kernel: Kernel
+    origin: Origin
 
 
 @dataclass
@@ -31,7 +40,11 @@ class KernelTable:
     """
 
     prefix: str
+    origins: Origins = field(default_factory=Origins)
+    """Of the values of the function at hand."""
     kernels: dict[str, Kernel] = field(default_factory=dict)
+    parts: dict[str, list[Part]] = field(default_factory=dict)
+    """Of merged kernels, in the order they run."""
 
     def add(self, module: tvm.IRModule, kernel: Kernel, weights_symbol: str | None = None) -> tvm.ir.GlobalVar:
         """The kernel's TIR function in the module, made unless it is there."""

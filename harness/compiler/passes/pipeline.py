@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tvm
 from tvm import relax
@@ -14,9 +14,12 @@ from harness.compiler.passes.layout import ChannelsLast
 from harness.compiler.passes.lean import ReuseTensors, TrustKernels
 from harness.compiler.passes.link import LinkWeights, WeightFile
 from harness.compiler.passes.merge import MergeKernels
+from harness.compiler.passes.origins import FuseOpsWithOrigins
 from harness.compiler.passes.pack import KernelTable, PackWeights
 from harness.compiler.passes.place import PlaceResults
+from harness.compiler.passes.sites import RecordSites
 from harness.compiler.profiles import Profile
+from harness.compiler.provenance import Site
 from harness.compiler.schedule.rest import ScheduleRest
 from harness.compiler.tuning import Tuning, tune_module
 from harness.protocol import Precision
@@ -39,13 +42,14 @@ class Recipe:
     results: Sequence[int | None] = ()
     weights: WeightFile | None = None
     schedule_rest: bool = True
+    sites: list[Site] = field(default_factory=list)
 
 
 def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> tvm.transform.Pass:
     t = relax.transform
-    table = KernelTable(recipe.prefix)
+    table = KernelTable(recipe.prefix, recipe.ops.origins)
     ours = [
-        *([ChannelsLast()] if recipe.schedule_rest else []),
+        *([ChannelsLast(recipe.ops.origins)] if recipe.schedule_rest else []),
         FusePatterns(recipe.ops),
         PackWeights(recipe.profile, recipe.precision, recipe.ops, table),
         PlaceResults(recipe.results, table),
@@ -67,11 +71,13 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
             t.LegalizeOps(),
             t.AnnotateTIROpPattern(),
             t.FoldConstant(),
-            t.FuseOps(),
+            FuseOpsWithOrigins(recipe.ops.origins),
             t.FuseTIR(),
             t.RewriteDataflowReshape(),
             *rest,
             *link,
+            # ToNonDataflow makes new variables.
+            RecordSites(table, recipe.sites),
             t.ToNonDataflow(),
             t.RemovePurityChecking(),
             t.CallTIRRewrite(),
