@@ -133,6 +133,8 @@ class FuseOpsWithOrigins:
             operators = frozenset().union(*(known.get(number, NOWHERE).operators for number in made))
             last = known.get(numbers.of(binding), NOWHERE)
             self.origins.note(binding.var, Origin(operators, last.value))
+            if is_variable(binding.value):
+                self.origins.note(binding.var, self.origins.of(binding.value))
         return fused
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import tvm
 from tvm import relax
 
+from harness.compiler.kernels.marks import Marks
 from harness.compiler.passes.fuse import FusePatterns
 from harness.compiler.passes.fused import OpTable
 from harness.compiler.passes.layout import ChannelsLast
@@ -18,6 +19,7 @@ from harness.compiler.passes.origins import FuseOpsWithOrigins
 from harness.compiler.passes.pack import KernelTable, PackWeights
 from harness.compiler.passes.place import PlaceResults
 from harness.compiler.passes.sites import RecordSites
+from harness.compiler.passes.work import CountWork, MarkRest
 from harness.compiler.profiles import Profile
 from harness.compiler.provenance import Site
 from harness.compiler.schedule.rest import ScheduleRest
@@ -31,7 +33,8 @@ class Recipe:
 
     ``prefix``: of every symbol. ``ops``: the fused operators that the importer put into the module already.
     ``results``: see :class:`harness.models.spec.ModelFunction`. ``weights``: where linked weights go; None keeps
-    them constants. ``schedule_rest``: whether functions without a template are scheduled; without it they keep
+    them constants. ``marks``: what kernels say while they run; None: nothing. ``sites`` is filled with the calls of
+    kernels that the function makes. ``schedule_rest``: whether functions without a template are scheduled; without it they keep
     TVM's bare loops, to compare with.
     """
 
@@ -42,12 +45,13 @@ class Recipe:
     results: Sequence[int | None] = ()
     weights: WeightFile | None = None
     schedule_rest: bool = True
+    marks: Marks | None = None
     sites: list[Site] = field(default_factory=list)
 
 
 def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> tvm.transform.Pass:
     t = relax.transform
-    table = KernelTable(recipe.prefix, recipe.ops.origins)
+    table = KernelTable(recipe.prefix, recipe.ops.origins, marks=recipe.marks)
     ours = [
         *([ChannelsLast(recipe.ops.origins)] if recipe.schedule_rest else []),
         FusePatterns(recipe.ops),
@@ -74,10 +78,12 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
             FuseOpsWithOrigins(recipe.ops.origins),
             t.FuseTIR(),
             t.RewriteDataflowReshape(),
+            CountWork(table),
             *rest,
             *link,
             # ToNonDataflow makes new variables.
             RecordSites(table, recipe.sites),
+            MarkRest(table),
             t.ToNonDataflow(),
             t.RemovePurityChecking(),
             t.CallTIRRewrite(),

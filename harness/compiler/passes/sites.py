@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tvm
 
+from harness.compiler.kernels.cost import Cost
+from harness.compiler.kernels.kernel import Kernel, Symbols
+from harness.compiler.kernels.marks import part_name
 from harness.compiler.passes.graph import Graph, op_name
 from harness.compiler.passes.origins import Origin, completed, result_origin
 from harness.compiler.passes.pack import KernelTable
-from harness.compiler.provenance import Site
+from harness.compiler.provenance import Site, Work
 
 CALLS = ("relax.call_tir", "relax.call_tir_inplace")
 
 
 @tvm.transform.module_pass(opt_level=0, name="RecordSites")
 class RecordSites:
-    """Fills ``sites``. To be run before ToNonDataflow; what follows keeps the calls' order and adds no kernels
-    but those that compute shapes."""
+    """Fills ``sites``. To be run before ToNonDataflow; what follows keeps the calls' order and adds no kernels but
+    those that compute shapes."""
 
     def __init__(self, table: KernelTable, sites: list[Site]) -> None:
         self.table, self.sites = table, sites
@@ -26,10 +31,36 @@ class RecordSites:
         for binding in graph.bindings:
             if op_name(binding.value) in CALLS:
                 name = str(binding.value.args[0].name_hint)
-                origin = result_origin(graph, binding.var, known)
-                parts = [self._site(part.kernel.name, part.origin) for part in self.table.parts.get(name, [])]
-                self.sites.append(self._site(name.removeprefix(self.table.prefix), origin, parts))
+                self.sites.append(self._site(name, result_origin(graph, binding.var, known)))
         return module
 
-    def _site(self, name: str, origin: Origin, parts: list[Site] | None = None) -> Site:
-        return Site(kernel=name, operators=sorted(origin.operators), value=origin.value, parts=parts or [])
+    def _site(self, name: str, origin: Origin) -> Site:
+        kernel = self.table.kernels.get(name)
+        if kernel is None:
+            _, cost = self.table.costs[name]
+            return self._described(name, name, cost, origin, [])
+        parts = [
+            self._described(part.kernel.name, part_name(kernel.name, at), _cost(part.kernel), part.origin, [])
+            for at, part in enumerate(self.table.parts.get(kernel.name, []))
+        ]
+        return self._described(kernel.name, kernel.name, _cost(kernel), origin, parts)
+
+    def _described(self, name: str, mark: str, cost: Cost, origin: Origin, parts: list[Site]) -> Site:
+        marks = self.table.marks
+        return Site(
+            kernel=name,
+            operators=sorted(origin.operators),
+            value=origin.value,
+            # The functions that no template made get theirs after this.
+            mark=None if marks is None else marks.of(mark),
+            work=Work(bytes=cost.bytes, flops=cost.flops) if cost.is_known else None,
+            parts=parts,
+        )
+
+
+def _cost(kernel: Kernel) -> Cost:
+    symbols = Symbols({})
+    buffers: dict[str, Any] = {
+        param.name: tvm.tirx.decl_buffer(symbols.shape(param), param.dtype, param.name) for param in kernel.params
+    }
+    return kernel.cost_of(buffers)
