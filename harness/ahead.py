@@ -14,8 +14,8 @@ from harness.session import RunSession
 
 STOP_SECONDS = 30.0
 
-StepName = Literal["describe", "smoke", "parity", "latency"]
-STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency")
+StepName = Literal["describe", "smoke", "parity", "latency", "gate", "models"]
+STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency", "gate", "models")
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,12 @@ class Step:
             run.smoke(variant)
         elif self.name == "parity":
             run.parity(variant)
-        else:
+        elif self.name == "latency":
             run.latency()
+        elif self.name == "models":
+            run.models.everything()
+        else:
+            run.gate()
 
 
 class WorkAhead:

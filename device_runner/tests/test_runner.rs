@@ -74,7 +74,7 @@ fn order() -> Value {
         }],
         "items": [{"id": "i1", "model": "g2p", "language": "eng-us", "word": "Char"}],
         "warmup": 1, "repetitions": 2, "threads": 1, "probe": null,
-        "skip_samples": 0, "skip_probes": 0
+        "skip_samples": 0, "skip_probes": 0, "slowdown_percent": 0
     })
 }
 
@@ -192,6 +192,8 @@ fn impossible_numbers_are_refused() {
         ("/models/0/kind", json!("vision")),
         ("/order_id", json!("")),
         ("/skip_samples", json!(-1)),
+        ("/slowdown_percent", json!(-5)),
+        ("/slowdown_percent", json!(1001)),
     ] {
         refused_with("numbers", pointer, value);
     }
@@ -377,6 +379,26 @@ fn a_real_run_has_every_record_in_order() {
     let end = records.last().unwrap();
     assert_eq!((&end["status"], &end["samples"]), (&json!("ok"), &json!(4 * batches)));
     assert!(end["error"].is_null());
+}
+
+#[test]
+#[cfg(g2p_tvm_model)]
+fn a_run_that_was_slowed_on_purpose_says_so_and_answers_the_same() {
+    let outputs = |name: &str, percent: Option<u32>| {
+        let scene = Scene::new(name);
+        let mut order = real_order();
+        if let Some(percent) = percent {
+            order["slowdown_percent"] = json!(percent);
+        }
+        fs::write(&scene.order, order.to_string()).unwrap();
+        assert!(scene.run().status.success());
+        let records = scene.records();
+        let expected = percent.map_or(Value::Null, |percent| json!(f64::from(percent)));
+        assert_eq!(records[0]["slowdown_percent"], expected);
+        let samples = records.iter().filter(|record| record["record"] == "sample");
+        samples.map(|sample| sample["outputs"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(outputs("slowed", Some(100)), outputs("not-slowed", None));
 }
 
 #[test]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from harness.report.conditions import order_warnings
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, interval, margin, megabytes, milliseconds, plain, rate, ratio
 from harness.results.schema import (
@@ -29,6 +30,7 @@ def run_report(manifest: Manifest, summary: Summary) -> list[Block]:
         *_parity(manifest, summary),
         *_accuracy(summary),
         *_latency(summary, manifest.emulated),
+        *_gate(manifest),
         *_conditions(manifest),
         *_facts(manifest),
     ]
@@ -63,10 +65,18 @@ def _head(manifest: Manifest, summary: Summary) -> Iterator[Block]:
     words = manifest.words
     said = f"{words.count} words of {len(words.languages)} languages ({words.source})" if words else "no words yet"
     device = manifest.device
+    for told in latency_warnings(manifest):
+        yield Line(told, Tone.UNSURE)
     load, cores = _busiest(manifest), device.get("cores")
     if load is not None and cores and load > cores:
         yield Line(f"the machine was busy (load {load} on {cores} cores): the times include waiting", Tone.UNSURE)
     yield Line(f"{checkpoint} on {device.get('kind', '?')} {device.get('cpu_model', '')}, {said}")
+
+
+def latency_warnings(manifest: Manifest) -> list[str]:
+    """What was throttled, denied, lost or left behind while it was timed, a sentence each."""
+    told = (warning for order in manifest.orders if order.purpose == "latency" for warning in order_warnings(order))
+    return list(dict.fromkeys(told))
 
 
 def _parity(manifest: Manifest, summary: Summary) -> Iterator[Block]:
@@ -157,6 +167,17 @@ def _latency(summary: Summary, emulated: bool) -> Iterator[Block]:
         note=f"Warm samples: {samples}; none is dropped. Brackets are bootstrap 95 % intervals over words within "
         "this run. The ratio of medians is the median of the words' own ratios.",
     )
+
+
+def _gate(manifest: Manifest) -> Iterator[Block]:
+    gate = manifest.gate
+    if gate is None:
+        return
+    tone = {"pass": Tone.GOOD, "fail": Tone.BAD}.get(gate.verdict, Tone.UNSURE)
+    yield Heading(f"Beside baseline {gate.baseline}")
+    yield Line(f"{gate.verdict.upper()}: harness nights {gate.night_id}", tone)
+    for cause in gate.causes:
+        yield Line(cause, tone)
 
 
 def _median(side: LatencySummary | None) -> str:

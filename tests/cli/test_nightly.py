@@ -12,23 +12,10 @@ import pytest
 
 from harness.cache import Cache
 from harness.results.baselines import Baselines
-from tests.results.kept import cached_run
+from tests.results.kept import cached_run, noisy
 from tests.results.samples import make_run
 
 REPOSITORY = Path(__file__).parents[2]
-
-NOISY = """
-import random
-level = {level} * random.Random(os.urandom(8)).lognormvariate(0, 0.005)
-
-def sample(item, phase, repetition):
-    global samples
-    samples += 1
-    put(record="sample", model="g2p", items=[item["id"]], phase=phase, repetition=repetition, total_ns=int(level),
-        encoder_ns=1000, prefill_ns=500, step_ns=[700, 700], outputs=[output(item)])
-
-everything()
-"""
 
 
 @pytest.fixture
@@ -36,7 +23,7 @@ def results(tmp_path: Path) -> Path:
     """With the baselines ``main`` and ``slower``, whose runner says times longer by 8 %."""
     results, cache = tmp_path / "results", Cache(tmp_path / "cache")
     for name, level in (("main", 1e6), ("slower", 1.08e6)):
-        Baselines(results).set(cached_run(results, cache, body=NOISY.format(level=level)), name, cache=cache)
+        Baselines(results).set(cached_run(results, cache, body=noisy(level)), name, cache=cache)
     return results
 
 
