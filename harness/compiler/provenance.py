@@ -89,6 +89,11 @@ def common_module(operators: Sequence[Operator]) -> str:
     return ".".join(os.path.commonprefix(paths))  # type: ignore[arg-type]  # it compares any sequences
 
 
+def write_provenance(folder: Path, provenance: Provenance) -> None:
+    """Into an archive's folder."""
+    (folder / FILE_NAME).write_text(provenance.model_dump_json() + "\n", encoding="utf-8")
+
+
 def read_provenance(folder: Path) -> Provenance:
     """What stands in an archive's folder; raises BadProvenance."""
     path = folder / FILE_NAME

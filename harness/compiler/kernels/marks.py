@@ -24,7 +24,7 @@ UNCOUNTED = -1
 class Marks:
     """The numbers of an archive's kernels; ``prefix`` is that of the C functions.
 
-    ``scope`` is what the names of kernels are unique in: the function that is being compiled.
+    ``scope`` is the prefix of the function that is being compiled: in it, names of kernels are unique.
     """
 
     prefix: str
@@ -34,9 +34,9 @@ class Marks:
     def of(self, name: str) -> int:
         return self.numbers.setdefault(f"{self.scope}{name}", len(self.numbers))
 
-    def find(self, name: str) -> int | None:
-        """The number of a kernel that has one."""
-        return self.numbers.get(f"{self.scope}{name}")
+    def within(self, scope: str) -> Marks:
+        """The same marks for one of the archive's functions."""
+        return Marks(self.prefix, scope, self.numbers)
 
     def begin(self, name: str, cost: Cost) -> Iterator[Any]:
         """Expressions to be evaluated before a kernel's first statement."""

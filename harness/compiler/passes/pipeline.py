@@ -52,7 +52,8 @@ class Recipe:
 
 def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> tvm.transform.Pass:
     t = relax.transform
-    table = KernelTable(recipe.prefix, recipe.ops.origins, marks=recipe.marks)
+    marks = None if recipe.marks is None else recipe.marks.within(recipe.prefix)
+    table = KernelTable(recipe.prefix, recipe.ops.origins, marks=marks)
     ours = [
         FoldArithmetic(),
         *([ChannelsLast(recipe.ops.origins)] if recipe.schedule_rest else []),
