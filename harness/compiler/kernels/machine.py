@@ -44,12 +44,16 @@ DOTS = {
 
 def build(name: str, emit: Callable[[], None], target: CompileTarget) -> Any:
     """The statements of ``emit`` as a function on this machine."""
+    return tvm.compile(tvm.IRModule({name: function(name, emit)}), tvm.target.Target(target.tvm))[name]
+
+
+def function(name: str, emit: Callable[[], None]) -> Any:
+    """The statements of ``emit`` as a TIR function of that symbol."""
     with IRBuilder() as builder, T.prim_func():
         T.func_name(name)
         T.func_attr({"tirx.noalias": True, "global_symbol": name})
         emit()
-    module = tvm.IRModule({name: builder.get()})
-    return tvm.compile(module, tvm.target.Target(target.tvm))[name]
+    return builder.get()
 
 
 def emit_read(lanes: int) -> None:
