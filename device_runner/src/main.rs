@@ -6,9 +6,11 @@
 mod cpu;
 mod failure;
 mod guard;
+mod instruments;
 mod memory;
 mod order;
 mod records;
+mod roofline;
 mod run;
 
 use std::fs;

@@ -8,6 +8,7 @@ use charsiug2p_g2p_tvm::{ensure_linked, set_num_threads, DeviceConfig};
 
 use crate::cpu::Cpu;
 use crate::failure::{Failure, FailureKind};
+use crate::instruments::{Events, Instruments};
 use crate::memory;
 use crate::order::{Batch, Plan, SCHEMA_VERSION};
 use crate::records::{nanoseconds, Output, Phase, Record, ResultFile};
@@ -31,6 +32,7 @@ pub fn run(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> Result
         started_unix_ns: nanoseconds(started),
     })?;
     let mut sessions = load(plan, result)?;
+    let mut instruments = Instruments::find()?;
     let mut skip = plan.skip_samples;
     result.count_skipped(skip);
     let mut first = true;
@@ -41,15 +43,28 @@ pub fn run(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> Result
                     skip -= 1;
                     continue;
                 }
+                if let Some(instruments) = &mut instruments {
+                    instruments.begin()?;
+                }
                 let measured = run_batch(&mut sessions, batch, &ProbeOptions::default())?;
                 let phase = if first { Phase::First } else { phase };
                 first = false;
+                let said = instruments.as_mut().map(Instruments::finish).transpose()?;
                 write_sample(plan, batch, phase, repetition, measured, result)?;
+                if let Some(Events { numbers, values }) = said {
+                    let (model, items) = (&plan.models[batch.model].name, &batch.items);
+                    let record =
+                        Record::Profile { model, items, phase, repetition, numbers, values };
+                    result.write(&record)?;
+                }
             }
         }
     }
     if plan.has_samples_left() {
         result.write(&Record::Memory { peak_bytes: memory::peak_bytes() })?;
+    }
+    if let Some(instruments) = &instruments {
+        result.write(&instruments.machine()?)?;
     }
     if let Some(probe) = &plan.probe {
         for batch in plan.batches.iter().skip(plan.skip_probes) {

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.devices.base import AnyRecord, OnRecord
-from harness.protocol import End, Header, Memory, Probe, Sample, WorkOrder, parse_record
+from harness.protocol import End, Header, Machine, Memory, Probe, ProfileRecord, Sample, WorkOrder, parse_record
 
 MAX_RESULT_BYTES = 256 * 2**20
 MAX_LINE_BYTES = 16 * 2**20
@@ -130,12 +130,14 @@ class ResultReader:
             return None
         if len(self.records) == self._before:
             return f"a {record.record} record before the header"
-        if isinstance(record, Memory):
+        if isinstance(record, Memory | Machine):
             return None
         if record.model not in self._models:
             return f"unknown model {record.model!r}"
         if isinstance(record, Sample | Probe):
             return self._breach_of_outputs(record)
+        if isinstance(record, ProfileRecord) and len(record.numbers) != len(record.values):
+            return f"a profile of {len(record.numbers)} marks has {len(record.values)} values"
         return None
 
     def _breach_of_header(self, header: Header) -> str | None:
