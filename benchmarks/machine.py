@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import tvm
 
-from harness.compiler.kernels.machine import CHAINS, DOTS, STREAMS, build, emit_dot, emit_multiply_add, emit_read, emit_widen
+from harness.compiler.kernels.machine import (
+    CHAINS,
+    DOTS,
+    STREAMS,
+    build,
+    emit_dot,
+    emit_multiply_add,
+    emit_read,
+    emit_widen,
+)
 from harness.compiler.targets import CompileTarget
 
 MEGABYTE = 2**20

@@ -14,8 +14,8 @@ from harness.session import RunSession
 
 STOP_SECONDS = 30.0
 
-StepName = Literal["describe", "smoke", "parity", "latency"]
-STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency")
+StepName = Literal["describe", "smoke", "parity", "latency", "profile"]
+STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency", "profile")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Step:
             run.smoke(variant)
         elif self.name == "parity":
             run.parity(variant)
+        elif self.name == "profile":
+            run.profile()
         else:
             run.latency()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -50,6 +50,8 @@ class RunOptions:
     """What is compiled for; None: what the device needs."""
     mcpu: str | None = None
     """The CPU it is compiled for; None: what the target's oldest machines run."""
+    profile: bool = False
+    """Whether an archive with marks is run, too, for time per operator."""
     batch_size: int = 1
     max_input_bytes: int = 64
     max_output_len: int = 128
@@ -74,6 +76,12 @@ class Maker(Protocol):
 
     def archive(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress) -> Archive: ...
 
+    def profiled_archive(
+        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+    ) -> Archive:
+        """The same with marks; it is not timed and not compared."""
+        ...
+
     def runner(self, archive: Archive, progress: Progress) -> Runner: ...
 
     def reference(
@@ -91,7 +99,16 @@ class CachedMaker:
         return resolve_checkpoint(options.checkpoint, cache=self._cache)
 
     def archive(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress) -> Archive:
-        request = CompileRequest(
+        return compile_models(self._request(options, checkpoint, variant), cache=self._cache, progress=progress)
+
+    def profiled_archive(
+        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+    ) -> Archive:
+        request = replace(self._request(options, checkpoint, variant), profile=True)
+        return compile_models(request, cache=self._cache, progress=progress)
+
+    def _request(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant) -> CompileRequest:
+        return CompileRequest(
             checkpoint=checkpoint,
             target=options.target or "llvm",
             mcpu=options.mcpu,
@@ -101,7 +118,6 @@ class CachedMaker:
             max_input_bytes=options.max_input_bytes,
             max_output_len=options.max_output_len,
         )
-        return compile_models(request, cache=self._cache, progress=progress)
 
     def runner(self, archive: Archive, progress: Progress) -> Runner:
         return build_runner(archive, cache=self._cache, progress=progress)

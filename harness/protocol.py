@@ -191,11 +191,12 @@ class End(_Schema):
     error: Failure | None = None
 
 
-AnyRecord = Header | Load | Sample | ProfileRecord | Probe | Memory | Machine | End
-Record = Annotated[AnyRecord, Field(discriminator="record")]
-RECORD: TypeAdapter[AnyRecord] = TypeAdapter(Record)
+Record = Annotated[
+    Header | Load | Sample | ProfileRecord | Probe | Memory | Machine | End, Field(discriminator="record")
+]
+RECORD: TypeAdapter[Header | Load | Sample | ProfileRecord | Probe | Memory | Machine | End] = TypeAdapter(Record)
 
 
-def parse_record(line: str | bytes) -> AnyRecord:
+def parse_record(line: str | bytes) -> Header | Load | Sample | ProfileRecord | Probe | Memory | Machine | End:
     """One line of ``result.jsonl``; raises pydantic.ValidationError."""
     return RECORD.validate_json(line)

@@ -27,6 +27,7 @@ from harness.models.reference import Reference
 from harness.models.words import DEFAULT_WORDS, Word, check_words, read_words
 from harness.narration import NarratorLike, StageLike
 from harness.native import Runner
+from harness.profiling.schema import ProfileLine, ProfileSummary
 from harness.protocol import Header, Phase, Probe, RecordOptions, Sample, WorkItem, WorkOrder
 from harness.results import (
     CheckpointFacts,
@@ -50,7 +51,7 @@ HOST = "host"
 MODEL = "g2p"
 SMOKE_WORDS = 3
 MB = 1_000_000
-Purpose = Literal["smoke", "parity", "latency"]
+Purpose = Literal["smoke", "parity", "latency", "profile"]
 _T = TypeVar("_T")
 
 
@@ -163,6 +164,17 @@ class RunSession:
     def latency(self) -> Latency:
         """Timed passes of the chosen variant; an incomplete result holds what there is."""
         return self._once("latency", self._latency)
+
+    def profile(self) -> ProfileSummary:
+        """Time per operator of the chosen variant, from an archive of its own; nothing else is touched by it."""
+        from harness.profiling.run import profile_run
+
+        return self._once("profile", lambda: profile_run(self, self._maker, self._narrator, self._run))
+
+    @property
+    def profile_summary(self) -> ProfileSummary | None:
+        """That of a profile that was made."""
+        return cast("ProfileSummary | None", self._done.get("profile"))
 
     def order_reason(self, purpose: Purpose, variant: Variant) -> str | None:
         """Why that order is incomplete, if it ran and is."""
@@ -310,9 +322,10 @@ class RunSession:
         warmup: int,
         repetitions: int,
         probe: RecordOptions | None,
+        runner: Runner | None = None,
     ) -> RunResult:
-        """One order on the device, kept line by line as its records arrive."""
-        runner = self.runner(variant)
+        """One order on the device, kept line by line as its records arrive; ``runner`` in the variant's own's place."""
+        runner = runner or self.runner(variant)
         metadata = runner.archive.metadata
         order = WorkOrder(
             order_id=f"{purpose}-{variant}-{secrets.token_hex(4)}",
@@ -327,13 +340,17 @@ class RunSession:
         self._deploy(runner)
         total = -(-len(items) // metadata.batch_size) * (warmup + repetitions + (probe is not None))
         with self._narrator.stage(f"running {purpose} ({variant})") as stage, self.device.reserve(notify=stage.say):
-            if purpose == "latency":
+            if purpose in ("latency", "profile"):
                 self.device.settle(wait_seconds=self.options.cooldown, notify=stage.say)
             arrived = 0
 
             def keep(record: AnyRecord) -> None:
                 nonlocal arrived
-                self.writer.sample(SampleLine(order=order.order_id, record=record))
+                if purpose == "profile":
+                    profiled = runner.archive.metadata.profiled
+                    self.writer.profile(ProfileLine.of(order.order_id, profiled, record))
+                else:
+                    self.writer.sample(SampleLine(order=order.order_id, record=record))
                 if isinstance(record, Header):
                     self._note_runner(variant, record.runner_version)
                 elif isinstance(record, Sample | Probe):

@@ -29,6 +29,7 @@ COMMAND_MODULES = [
     "harness.cli.history",
     "harness.cli.maintenance",
     "harness.cli.nightly",
+    "harness.cli.profile",
     "harness.cli.report",
     "harness.cli.runs",
     "harness.cli.toolchain",

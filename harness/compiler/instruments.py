@@ -1,9 +1,9 @@
 """What an archive that is built for profiles holds besides its models.
 
-The C functions that its kernels' marks call, which keep what was said in memory of their own; and packed functions, which
-the runner finds in the system library under the prefix ``<base>profile_``: ``take`` and ``ticks`` read what was kept and
-the counter; ``read``, ``multiply_add`` and ``dot`` do one thing as fast as the processor can, for the roofline, on tensors
-whose sizes ``shapes`` tells.
+The C functions that its kernels' marks call, which keep what was said in memory of their own; and packed functions,
+which the runner finds in the system library under the prefix ``<base>profile_``: ``take`` and ``ticks`` read what was
+kept and the counter; ``read``, ``multiply_add`` and ``dot`` do one thing as fast as the processor can, for the
+roofline, on tensors whose sizes ``shapes`` tells.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.compiler.kernels.machine import CHAINS, DOTS, STREAMS, emit_dot, em
 from harness.compiler.targets import CompileTarget
 
 CAPACITY = 1 << 18
-"""Events that are kept until they are taken; each is two numbers of 64 bits. Pages that are not written cost nothing."""
+"""Events kept until they are taken; each is two numbers of 64 bits. Pages that are not written cost nothing."""
 BYTES = "INT64_MIN"
 FLOPS = "INT64_MIN + 1"
 """The numbers of events that tell a call's work, told from every kernel's; see ``harness/profiling/marks.py``."""
@@ -106,7 +106,7 @@ def instrument_objects(prefix: str, folder: Path, target: CompileTarget) -> list
 
 
 def _emit_take(prefix: str) -> None:
-    """(events int32 [n, 4]: number and value, the lower half first; counts int32 [2]: how many, and how many were lost)."""
+    """(events int32 [n, 4]: number and value, lower halves first; counts int32 [2]: how many, how many were lost)."""
     events = T.arg("events", T.Buffer((tvm.tirx.Var("n", "int64"), 4), "int32"))
     counts = T.arg("counts", T.Buffer((2,), "int32"))
     T.evaluate(T.call_extern("int32", f"{prefix}take_events", events.data, events.shape[0], counts.data))

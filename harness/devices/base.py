@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.devices.errors import IncompleteResult, RunnerUnusable
 from harness.errors import HarnessError
-from harness.protocol import AnyRecord, Failure, WorkOrder
+from harness.protocol import End, Failure, Header, Load, Machine, Memory, Probe, ProfileRecord, Sample, WorkOrder
 
+AnyRecord = Header | Load | Sample | ProfileRecord | Probe | Memory | Machine | End
 OnRecord = Callable[[AnyRecord], None]
 OnPush = Callable[[int, int], None]
 """Takes the bytes that have been pushed to a device, and how many there are."""

@@ -70,7 +70,7 @@ class OrderEntry(_Stored):
     """One work order sent to the device."""
 
     order_id: str
-    purpose: Literal["smoke", "parity", "latency"]
+    purpose: Literal["smoke", "parity", "latency", "profile"]
     variant: str
     started: str
     ended: str | None = None

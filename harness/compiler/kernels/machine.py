@@ -100,8 +100,8 @@ def emit_widen(lanes: int) -> None:
 def emit_dot(lanes: int, dot: Dot) -> None:
     """(x int32 [2, lanes], repeats int32 [1], sums int32 [CHAINS, lanes]): one dot product per sum and repeat.
 
-    The words of ``x`` hold ``per_lane`` numbers each. The sums wrap around, which is of no interest here. A dot product that does not add takes the sum itself as an
-    operand: with a constant one, LLVM would compute it once.
+    The words of ``x`` hold ``per_lane`` numbers each. The sums wrap around, which is of no interest here. A dot product
+    that does not add takes the sum itself as an operand: with a constant one, LLVM would compute it once.
     """
     result, operand = f"int32x{lanes}", f"{dot.dtype}x{lanes * dot.per_lane}"
     x = T.arg("x", T.Buffer((2, lanes), "int32"))
