@@ -27,6 +27,7 @@ from harness.models.reference import Reference
 from harness.models.words import DEFAULT_WORDS, Word, check_words, read_words
 from harness.narration import NarratorLike, StageLike
 from harness.native import Runner
+from harness.profiling.schema import ProfileLine, ProfileSummary
 from harness.protocol import Header, Probe, RecordOptions, Sample, WorkItem, WorkOrder
 from harness.results import (
     CheckpointFacts,
@@ -52,7 +53,7 @@ HOST = "host"
 MODEL = "g2p"
 SMOKE_WORDS = 3
 MB = 1_000_000
-Purpose = Literal["smoke", "parity", "latency"]
+Purpose = Literal["smoke", "parity", "latency", "profile"]
 _T = TypeVar("_T")
 
 
@@ -186,6 +187,17 @@ class RunSession:
     def gate(self) -> NightRecord:
         """The runner beside the baseline's in interleaved pairs, with the verdict (docs/measuring.md)."""
         return self.once("gate", self._gate)
+
+    def profile(self) -> ProfileSummary:
+        """Time per operator of the chosen variant, from an archive of its own; nothing else is touched by it."""
+        from harness.profiling.run import profile_run
+
+        return self.once("profile", lambda: profile_run(self, self.maker, self._narrator, self._run))
+
+    @property
+    def profile_summary(self) -> ProfileSummary | None:
+        """That of a profile that was made."""
+        return cast("ProfileSummary | None", self._done.get("profile"))
 
     def order_reason(self, purpose: Purpose, variant: str) -> str | None:
         """Why that order is incomplete, if it ran and is."""
@@ -331,9 +343,10 @@ class RunSession:
         warmup: int,
         repetitions: int,
         probe: RecordOptions | None,
+        runner: Runner | None = None,
     ) -> RunResult:
-        """One order of words."""
-        runner = self.runner(variant)
+        """One order of words; ``runner`` in the place of the variant's own."""
+        runner = runner or self.runner(variant)
         metadata = runner.archive.metadata
         order = WorkOrder(
             order_id=f"{purpose}-{variant}-{secrets.token_hex(4)}",
@@ -353,13 +366,17 @@ class RunSession:
         model's name."""
         self._deploy(runner)
         with self.stage(f"running {purpose} ({variant})") as stage, self.device.reserve(notify=stage.say):
-            if purpose == "latency":
+            if purpose in ("latency", "profile"):
                 self.device.settle(wait_seconds=self.options.cooldown, notify=stage.say)
             arrived = 0
 
             def keep(record: AnyRecord) -> None:
                 nonlocal arrived
-                self.writer.sample(SampleLine(order=order.order_id, record=record))
+                if purpose == "profile":
+                    profiled = runner.archive.metadata.profiled
+                    self.writer.profile(ProfileLine.of(order.order_id, profiled, record))
+                else:
+                    self.writer.sample(SampleLine(order=order.order_id, record=record))
                 if isinstance(record, Header):
                     self._note_runner(runner, record.runner_version)
                 elif isinstance(record, Sample | Probe):

@@ -18,7 +18,7 @@ from harness.models.described import InputFacts, ModelDescription, OutputFacts, 
 from harness.models.reference import Reference
 from harness.models.sources import ModelSource
 from harness.models.words import Word
-from harness.native import Runner
+from harness.native import AppOptions, Runner
 from harness.tensors import Array
 
 ARCHIVE = "cd" * 32
@@ -125,7 +125,12 @@ class FakeModels:
         )
         return Archive(self.folder, metadata)
 
-    def runner(self, archive: Archive, progress: Progress) -> Runner:
+    def profiled_archive(
+        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+    ) -> Archive:
+        raise NotImplementedError("there is no G2P")
+
+    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:
         path = self.folder / "runner"
         path.write_text(RUNNER.format(python=sys.executable, path=list(sys.path), body=self.body, damage=self.damage))
         path.chmod(0o755)

@@ -1,25 +1,25 @@
 """What an archive that is built for profiles holds besides its models.
 
-The C functions that its kernels' marks call, which keep what was said in memory of their own; and packed functions, which
-the runner finds in the system library under the prefix ``<base>profile_``: ``take`` and ``ticks`` read what was kept and
-the counter, ``read`` and ``multiply_add`` do one thing as fast as the processor can, for the roofline.
+The C functions that its kernels' marks call, which keep what was said in memory of their own; and packed functions,
+which the runner finds in the system library under the prefix ``<base>profile_``: ``take`` and ``ticks`` read what was
+kept and the counter; ``read``, ``multiply_add`` and ``dot`` do one thing as fast as the processor can, for the
+roofline, on tensors whose sizes ``shapes`` tells.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import tvm
-from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
 from harness.compiler.archive import compile_c, export_objects
-from harness.compiler.kernels.machine import emit_multiply_add, emit_read, function
+from harness.compiler.kernels.machine import CHAINS, DOTS, STREAMS, emit_dot, emit_multiply_add, emit_read, function
 from harness.compiler.targets import CompileTarget
 
 CAPACITY = 1 << 18
-"""Events that are kept until they are taken; each is two numbers of 64 bits. Pages that are not written cost nothing."""
+"""Events kept until they are taken; each is two numbers of 64 bits. Pages that are not written cost nothing."""
 BYTES = "INT64_MIN"
 FLOPS = "INT64_MIN + 1"
 """The numbers of events that tell a call's work, told from every kernel's; see ``harness/profiling/marks.py``."""
@@ -87,12 +87,17 @@ def profile_prefix(base: str) -> str:
 def instrument_objects(prefix: str, folder: Path, target: CompileTarget) -> list[Path]:
     """The objects, made in ``folder``. Raises ArchiveFailed."""
     lanes = target.profile.lanes
-    functions = {
-        f"{prefix}take": _take(prefix),
-        f"{prefix}ticks": _ticks(prefix),
-        f"{prefix}read": function(f"{prefix}read", lambda: emit_read(lanes)),
-        f"{prefix}multiply_add": function(f"{prefix}multiply_add", lambda: emit_multiply_add(lanes)),
+    dot = DOTS.get((target.profile.integer, lanes)) or DOTS.get(("pairs", lanes))
+    emitted: dict[str, Callable[[], None]] = {
+        "take": lambda: _emit_take(prefix),
+        "ticks": lambda: _emit_ticks(prefix),
+        "shapes": lambda: _emit_shapes([STREAMS * lanes, lanes, CHAINS, dot.per_lane if dot else 0]),
+        "read": lambda: emit_read(lanes),
+        "multiply_add": lambda: emit_multiply_add(lanes),
     }
+    if dot is not None:
+        emitted["dot"] = lambda: emit_dot(lanes, dot)
+    functions = {f"{prefix}{name}": function(f"{prefix}{name}", emit) for name, emit in emitted.items()}
     module = tvm.IRModule(functions).with_attr("system_lib_prefix", prefix)
     objects = export_objects(tvm.compile(module, tvm.target.Target(target.tvm)), folder, "profile")
     source = folder / "profile_marks.c"
@@ -100,22 +105,21 @@ def instrument_objects(prefix: str, folder: Path, target: CompileTarget) -> list
     return [*objects, compile_c(source, target)]
 
 
-def _take(prefix: str) -> Any:
-    """(events int32 [n, 4]: number and value, the lower half first; counts int32 [2]: how many, and how many were lost)."""
-    with IRBuilder() as builder, T.prim_func():
-        T.func_name(f"{prefix}take")
-        T.func_attr({"global_symbol": f"{prefix}take"})
-        events = T.arg("events", T.Buffer((tvm.tirx.Var("n", "int64"), 4), "int32"))
-        counts = T.arg("counts", T.Buffer((2,), "int32"))
-        T.evaluate(T.call_extern("int32", f"{prefix}take_events", events.data, events.shape[0], counts.data))
-    return builder.get()
+def _emit_take(prefix: str) -> None:
+    """(events int32 [n, 4]: number and value, lower halves first; counts int32 [2]: how many, how many were lost)."""
+    events = T.arg("events", T.Buffer((tvm.tirx.Var("n", "int64"), 4), "int32"))
+    counts = T.arg("counts", T.Buffer((2,), "int32"))
+    T.evaluate(T.call_extern("int32", f"{prefix}take_events", events.data, events.shape[0], counts.data))
 
 
-def _ticks(prefix: str) -> Any:
+def _emit_ticks(prefix: str) -> None:
     """(value int32 [2]: the counter, the lower half first)."""
-    with IRBuilder() as builder, T.prim_func():
-        T.func_name(f"{prefix}ticks")
-        T.func_attr({"global_symbol": f"{prefix}ticks"})
-        value = T.arg("value", T.Buffer((2,), "int32"))
-        T.evaluate(T.call_extern("int32", f"{prefix}ticks_now", value.data))
-    return builder.get()
+    value = T.arg("value", T.Buffer((2,), "int32"))
+    T.evaluate(T.call_extern("int32", f"{prefix}ticks_now", value.data))
+
+
+def _emit_shapes(sizes: Sequence[int]) -> None:
+    """(sizes int32 [4]: floats in a row of ``read``, lanes and sums of the others, products a lane of ``dot`` or 0)."""
+    to = T.arg("sizes", T.Buffer((len(sizes),), "int32"))
+    for at, size in enumerate(sizes):
+        T.buffer_store(to, T.int32(size), [at])

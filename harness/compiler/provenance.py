@@ -6,7 +6,7 @@ from PyTorch. Imports neither PyTorch nor TVM. ``docs/profiling.md`` explains th
 
 from __future__ import annotations
 
-import os
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -86,7 +86,8 @@ class Provenance(_Schema):
 def common_module(operators: Sequence[Operator]) -> str:
     """The path of the innermost module that holds all of them."""
     paths = [operator.module.split(".") if operator.module else [] for operator in operators]
-    return ".".join(os.path.commonprefix(paths))  # type: ignore[arg-type]  # it compares any sequences
+    steps = itertools.takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False))
+    return ".".join(names[0] for names in steps)
 
 
 def write_provenance(folder: Path, provenance: Provenance) -> None:

@@ -16,7 +16,7 @@ Converter = Callable[[fx.Node, Any], Any]
 
 
 def traced(exported: ExportedProgram, ours: Mapping[str, Converter], origins: Origins) -> dict[str, Converter]:
-    """Importer entries for all operators of the program, each the one of ``ours`` or TVM's own, that fill ``origins``."""
+    """Importer entries for all operators of the program that fill ``origins``, around those of ``ours`` or TVM's."""
     names = {node.target.__name__ for node in exported.graph.nodes if node.op == "call_function"}
     known = ExportedProgramImporter().convert_map.keys() | ours.keys()
     # TVM names the operators that it does not know, all of them in one error.

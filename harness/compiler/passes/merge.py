@@ -20,7 +20,6 @@ from harness.compiler.passes.graph import Graph, is_constant, is_variable, op_na
 from harness.compiler.passes.origins import completed, result_origin
 from harness.compiler.passes.pack import KernelTable, Part
 
-
 NAME = "kernels"
 """Of the merged kernel."""
 

@@ -35,8 +35,8 @@ class Recipe:
     ``prefix``: of every symbol. ``ops``: the fused operators that the importer put into the module already.
     ``results``: see :class:`harness.models.spec.ModelFunction`. ``weights``: where linked weights go; None keeps
     them constants. ``marks``: what kernels say while they run; None: nothing. ``sites`` is filled with the calls of
-    kernels that the function makes. ``schedule_rest``: whether functions without a template are scheduled; without it they keep
-    TVM's bare loops, to compare with.
+    kernels that the function makes. ``schedule_rest``: whether functions without a template are
+    scheduled; without it they keep TVM's bare loops, to compare with.
     """
 
     profile: Profile

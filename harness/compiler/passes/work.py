@@ -18,7 +18,6 @@ from harness.compiler.passes.pack import KernelTable
 from harness.compiler.schedule.access import REDUCTION
 
 
-
 @tvm.transform.module_pass(opt_level=0, name="CountWork")
 class CountWork:
     """Notes each function's cost in the table. To be run before ScheduleRest, which hides what a function computes."""
