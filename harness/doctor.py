@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from harness.cache import Cache
 from harness.devices.android import Server, adb_checks
+from harness.devices.ios import ios_checks
 from harness.errors import HarnessError
 from harness.native.compilers import NDK_VARIABLE, ToolchainMissing, host_compiler, identity, ndk_tool
 from harness.native.ios import lld
@@ -45,6 +46,7 @@ def check_installation(cache: Cache) -> list[Check]:
         _ndk(),
         _apple(cache),
         *_adb(),
+        *_ios(),
         _cache(cache),
     ]
 
@@ -121,6 +123,10 @@ def _adb() -> list[Check]:
     with contextlib.suppress(HarnessError):  # the check of the server tells it
         server.ensure()
     return [Check(check.name, check.ok, check.found, check.cure) for check in adb_checks(server)]
+
+
+def _ios() -> list[Check]:
+    return [Check(check.name, check.ok, check.found, check.cure) for check in ios_checks()]
 
 
 def _cache(cache: Cache) -> Check:

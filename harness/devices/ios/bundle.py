@@ -56,7 +56,7 @@ def make_installable(package: Package, udid: str, system: Version, sign_command:
     check_app(app, udid, package.bundle_id)
     _check_system(app, system)
     made = folder / "signed.ipa"
-    pack_app(app, made)
+    pack_app(app, made, compressed=False)
     return made
 
 

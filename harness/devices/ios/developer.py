@@ -56,8 +56,8 @@ async def _fetch(lockdown: LockdownServiceProvider) -> None:
         if not mounter.uses_cryptex_image(lockdown):
             await asyncio.to_thread(mounter.fetch_personalized_ddi)
         return
-    system = lockdown.product_version.split(".")
-    image = mounter._developer_disk_image_path(get_home_folder() / "Xcode.app", ".".join([*system, "0"][:2]))
+    version = ".".join([*lockdown.product_version.split("."), "0"][:2])
+    image = mounter._developer_disk_image_path(get_home_folder() / "Xcode.app", version)
     if not image.exists():
         signature = image.with_name(f"{image.name}.signature")
-        await asyncio.to_thread(mounter._download_developer_disk_image, ".".join(system[:2]), image, signature)
+        await asyncio.to_thread(mounter._download_developer_disk_image, version, image, signature)

@@ -99,7 +99,7 @@ class IosDevice:
             self._facts = self._phone.do(read_facts, deadline=ASK_SECONDS + self._options.trust_seconds, what="opening")
             self.name = f"{self._facts.name} ({udid})"
             self._phone.label = self.name
-            self._launcher, self._launch = choose_launcher(self._facts.system, self._options.launcher)
+            self._launcher = choose_launcher(self._facts.system, self._options.launcher)
             self._make_ready()
         except BaseException:
             self._phone.close()
@@ -107,7 +107,7 @@ class IosDevice:
 
     def facts(self) -> dict[str, Any]:
         lasting = {"kind": self.kind, "name": self.name, "emulated": self.emulated, "serial": self.udid}
-        return {**lasting, **self._facts.facts, "launcher": self._launcher}
+        return {**lasting, **self._facts.facts, "launcher": self._launcher.name}
 
     def conditions(self) -> dict[str, Any]:
         """See the protocol; of a phone that cannot be asked, ``unavailable`` says why."""
@@ -182,7 +182,7 @@ class IosDevice:
             with self._kept_awake(deadline) as (knobs, again):
                 job = Job(
                     self._phone,
-                    self._launch,
+                    self._launcher,
                     package.bundle_id,
                     package.executable,
                     order,
@@ -199,7 +199,7 @@ class IosDevice:
                 finally:
                     self._quietly(lambda link: clear(link, package.bundle_id), "removing the order")
             wall = time.monotonic() - began
-        return as_result(order, outcome, launcher=self._launcher, wall=wall, knobs=tuple(knobs))
+        return as_result(order, outcome, launcher=self._launcher.name, wall=wall, knobs=tuple(knobs))
 
     def stop(self) -> None:
         """See the protocol."""
@@ -277,7 +277,7 @@ class IosDevice:
     def _started(self, package: Package, arguments: list[str]) -> Started:
         try:
             return self._phone.do(
-                lambda link: self._launch(link, package.bundle_id, arguments),
+                lambda link: self._launcher.launch(link, package.bundle_id, arguments),
                 deadline=LAUNCH_SECONDS,
                 what="launching the app",
             )

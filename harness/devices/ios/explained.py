@@ -66,16 +66,20 @@ def words_of(error: BaseException) -> str:
     said = " ".join(str(error).split())
     if isinstance(error, DTXNsError):
         said = described(error.error.user_info) or said
-    return said[:300] or type(error).__name__
+    elif isinstance(error, theirs.CoreDeviceError) and error.user_info:
+        said = described(error.user_info) or said
+    return said[:500] or type(error).__name__
 
 
 def described(user_info: object) -> str:
-    """The descriptions inside an NSError, the innermost included."""
+    """The descriptions inside an NSError, the innermost and most telling first."""
     if not isinstance(user_info, dict):
         return ""
-    parts = [str(user_info[key]) for key in ("NSLocalizedDescription", "NSLocalizedFailureReason") if key in user_info]
-    inner = getattr(user_info.get("NSUnderlyingError"), "user_info", None)
-    return ": ".join(dict.fromkeys(part for part in (*parts, described(inner)) if part))
+    parts = [str(user_info[key]) for key in ("NSLocalizedFailureReason", "NSLocalizedDescription") if key in user_info]
+    below = user_info.get("NSUnderlyingError")
+    # An object over DTX, a dictionary over RemoteXPC.
+    inner = below.get("userInfo") if isinstance(below, dict) else getattr(below, "user_info", None)
+    return " ".join(dict.fromkeys(part for part in (described(inner), *parts) if part))
 
 
 def _known(error: BaseException, what: str, phone: str) -> HarnessError | None:

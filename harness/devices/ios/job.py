@@ -12,7 +12,7 @@ from harness.devices.base import AnyRecord, Notify, OnRecord
 from harness.devices.collect import MAX_RESULT_BYTES, ResultReader
 from harness.devices.ios.crashes import Crash, find_crash
 from harness.devices.ios.files import Tail, place_order
-from harness.devices.ios.launchers import Ended, Launch, Started, launch_refused
+from harness.devices.ios.launchers import Ended, Launcher, Started, launch_refused
 from harness.devices.ios.link import Link
 from harness.devices.ios.options import IosOptions
 from harness.devices.ios.phone import Phone
@@ -22,8 +22,6 @@ from harness.protocol import Probe, Sample, WorkOrder
 ASK_SECONDS = 15.0
 LAUNCH_SECONDS = 60.0
 KILL_SECONDS = 15.0
-PULL_SECONDS = 30.0
-_SLOWEST_BYTES_PER_SECOND = 1e6
 SERIOUS = ("serious", "critical")
 """Words of NSProcessInfo.thermalState at which iOS slows the processor markedly."""
 
@@ -77,7 +75,7 @@ class Job:
     def __init__(
         self,
         phone: Phone,
-        launch: Launch,
+        launcher: Launcher,
         bundle_id: str,
         executable: str,
         order: WorkOrder,
@@ -91,7 +89,7 @@ class Job:
         again: Callable[[], None],
     ) -> None:
         self._phone = phone
-        self._launch = launch
+        self._launcher = launcher
         self._bundle_id = bundle_id
         self._executable = executable
         self._order = order
@@ -144,7 +142,7 @@ class Job:
         finally:
             self._end(app)
         if outcome.lost is not None:
-            outcome = self._recover(outcome, arrived)
+            outcome = self._recover(app, outcome, arrived)
         ended = outcome.ended
         if ended is not None and arrived.reader.end is None and (ended.status is None or ended.status < 0):
             outcome = replace(outcome, crash=self._crash(app, began))
@@ -153,7 +151,9 @@ class Job:
     def _start(self) -> Started:
         try:
             return self._phone.do(
-                lambda link: self._launch(link, self._bundle_id, []), deadline=LAUNCH_SECONDS, what="launching the app"
+                lambda link: self._launcher.launch(link, self._bundle_id, []),
+                deadline=LAUNCH_SECONDS,
+                what="launching the app",
             )
         except HarnessError as error:
             known = launch_refused(error, self._phone.label)
@@ -235,7 +235,7 @@ class Job:
         with contextlib.suppress(HarnessError):
             self._phone.do(do, deadline=KILL_SECONDS, what="ending the app")
 
-    def _recover(self, outcome: Outcome, arrived: _Arrived) -> Outcome:
+    def _recover(self, app: Started, outcome: Outcome, arrived: _Arrived) -> Outcome:
         """Wait for the phone, end what still runs there, and read the result on."""
         grace = self._options.grace_seconds
         self._notify(f"{outcome.lost}; waiting up to {grace:.0f} s for it to come back")
@@ -243,32 +243,40 @@ class Job:
             self._phone.drop_tunnel()
         error = self._phone.wait_back(grace, self._closing, tunnel=self._tunnelled)
         self._back = error is None
-        # Without its tunnel the phone starts nothing, and still gives files.
-        for last in (False, True):
+        if self._back and (pid := app.pid) is not None:
+            with contextlib.suppress(HarnessError):
+                self._phone.do(lambda link: self._launcher.end(link, pid), deadline=KILL_SECONDS, what="ending the app")
+        try:
+            # Without its tunnel the phone starts nothing, and still gives files.
+            whole = self._pull()
+        except HarnessError as lost:
+            if not self._back:
+                return outcome
+            outcome = replace(outcome, trouble=f"the result could not be pulled: {lost.args[0]}")
+            self._back = self._phone.wait_back(grace, self._closing, tunnel=self._tunnelled) is None
+            if not self._back:
+                return outcome
             try:
                 whole = self._pull()
-                break
-            except HarnessError as lost:
-                if not self._back or last:
-                    trouble = None if not self._back else f"the result could not be pulled: {lost.args[0]}"
-                    return replace(outcome, trouble=trouble)
-                self._back = self._phone.wait_back(grace, self._closing, tunnel=self._tunnelled) is None
+            except HarnessError:
+                return outcome
         # A phone that lost power has lost what its file system had not written yet; what was read is kept.
         arrived.continue_from(whole)
-        return outcome
+        return replace(outcome, trouble=None)
 
     def _pull(self) -> bytes:
         """The whole result file as it is now, bounded."""
-
-        async def read(link: Link) -> bytes:
-            parts: list[bytes] = []
-            async with Tail(link, self._bundle_id) as tail:
-                while (data := await tail.read()) and sum(map(len, parts)) <= MAX_RESULT_BYTES:
-                    parts.append(data)
-            return b"".join(parts)
-
-        deadline = PULL_SECONDS + MAX_RESULT_BYTES / _SLOWEST_BYTES_PER_SECOND
-        return self._phone.do(read, deadline=deadline, what="pulling the result")
+        tail, parts, size = self._tail(), [], 0
+        try:
+            while size <= MAX_RESULT_BYTES:
+                data = self._phone.do(lambda _link: tail.read(), deadline=ASK_SECONDS, what="pulling the result")
+                if not data:
+                    break
+                parts.append(data)
+                size += len(data)
+        finally:
+            self._quietly(tail.close)
+        return b"".join(parts)
 
     def _crash(self, app: Started, began: float) -> Crash | None:
         seconds = self._options.crash_seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from harness.devices.errors import CommandTimeout
 
 CANCEL_SECONDS = 5.0
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -21,6 +23,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_note)
         self._thread = threading.Thread(target=self._run, name="harness iOS", daemon=True)
         self._thread.start()
 
@@ -70,6 +73,11 @@ def loop_thread() -> Iterator[LoopThread]:
         yield thread
     finally:
         thread.stop()
+
+
+def _note(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What nobody waits for, such as the answers to a phone that was unplugged: asyncio would print each of them."""
+    _log.debug("%s: %r", context.get("message"), context.get("exception"))
 
 
 async def _bounded(coroutine: Coroutine[Any, Any, _T], deadline: float, what: str) -> _T:

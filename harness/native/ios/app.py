@@ -103,19 +103,21 @@ def app_file(
     return cache.fetch("runners", content_key(fields), build) / IPA
 
 
-def pack_app(app: Path, ipa: Path) -> None:
-    """The bundle as an ``.ipa``: equal bundles give equal bytes.
+def pack_app(app: Path, ipa: Path, *, compressed: bool = True) -> None:
+    """The bundle as an ``.ipa``: equal bundles give equal bytes. Weights hardly get smaller, and a cable is faster than
+    zlib: what only goes to a phone need not be ``compressed``.
 
     Files only, Info.plist first: installers have been seen to stumble over an entry for the folder ``Payload/``.
     """
+    method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
     partial = ipa.with_name(f".{ipa.name}.{os.getpid()}")
     files = sorted((path for path in app.rglob("*") if path.is_file()), key=lambda path: path != app / "Info.plist")
     try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        with zipfile.ZipFile(partial, "w", method, compresslevel=6) as archive:
             for path in files:
                 name = PurePosixPath("Payload", app.name, path.relative_to(app).as_posix())
                 entry = zipfile.ZipInfo(str(name), ZIP_EPOCH)
-                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.compress_type = method
                 entry.create_system = 3  # Unix, whose modes stand in the upper half
                 executable = path.stat().st_mode & stat.S_IXUSR
                 entry.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16

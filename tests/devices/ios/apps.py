@@ -25,6 +25,7 @@ PRELUDE = """#!{python} -IS
 import json, os, signal, sys, time
 
 if sys.argv[1:] == ["--describe"]:
+    {describing}
     print(json.dumps({{"runner_version": "0.1", "archive_sha256": "{archive}", "arch": "x", "os": "y",
                        "prefixes": ["g2p_"]}}))
     sys.exit(0)
@@ -36,6 +37,7 @@ except OSError as error:
     print("error:", error)
     sys.exit(2)
 pause = 0.0
+stuck_at = ()
 
 def put(**record):
     line = json.dumps(record)
@@ -46,7 +48,8 @@ def put(**record):
 def header(**changes):
     put(**{{"record": "header", "schema_version": 1, "order_id": order["order_id"], "runner_version": "0.1",
         "archive_sha256": order["archive_sha256"], "os": "ios", "arch": "aarch64",
-        "cpu": {{"model": "fake", "cores": 1, "features": []}}, "threads": 1, "pid": 1, "started_unix_ns": 1}} | changes)
+        "cpu": {{"model": "fake", "cores": 1, "features": []}}, "threads": 1, "pid": 1,
+        "started_unix_ns": 1}} | changes)
 
 def load():
     for function in order["models"][0]["prefixes"]:
@@ -68,7 +71,7 @@ def passes():
                         repetition=repetition, total_ns=5000 + samples, encoder_ns=1000, prefill_ns=500,
                         step_ns=[700, 700], outputs=[output(item)])
                     first = False
-                    time.sleep(pause)
+                    time.sleep(600 if samples in stuck_at else pause)
 
 def memory():
     put(record="memory", peak_bytes=4096)
@@ -101,12 +104,14 @@ class Flaws:
     profile: bool = True
     expired: bool = False
     profile_for: str | None = None
+    profile_app: str | None = None
 
 
 def write_app(
-    folder: Path, udid: str, body: str = "everything()", flaws: Flaws | None = None, *, name: str = "app.ipa"
+    folder: Path, udid: str, body: str = "everything()", flaws: Flaws | None = None, *, describing: str = "pass"
 ) -> Path:
-    """An .ipa for the phone ``udid`` whose companion behaves as ``body`` says."""
+    """An .ipa for the phone ``udid`` whose companion behaves as ``body`` says, and first does ``describing`` when it is
+    asked what it is."""
     flaws = flaws or Flaws()
     info: dict[str, Any] = {
         "CFBundleIdentifier": flaws.bundle_id,
@@ -116,7 +121,7 @@ def write_app(
         "MinimumOSVersion": flaws.minimum,
         "UIFileSharingEnabled": True,
     }
-    script = PRELUDE.format(python=sys.executable, archive=ARCHIVE) + body + "\n"
+    script = PRELUDE.format(python=sys.executable, archive=ARCHIVE, describing=describing) + body + "\n"
     files = {
         "Info.plist": (plistlib.dumps(info), 0o644),
         EXECUTABLE: (mach_o(flaws), 0o755),
@@ -127,10 +132,13 @@ def write_app(
             "Name": "Tests",
             "ExpirationDate": datetime(2001 if flaws.expired else 2999, 1, 1),
             "ProvisionedDevices": [flaws.profile_for or udid],
-            "Entitlements": {"application-identifier": f"TESTS00000.{flaws.bundle_id}", "get-task-allow": True},
+            "Entitlements": {
+                "application-identifier": f"TESTS00000.{flaws.profile_app or flaws.bundle_id}",
+                "get-task-allow": True,
+            },
         }
         files["embedded.mobileprovision"] = (plistlib.dumps(profile), 0o644)
-    path = folder / name
+    path = folder / "app.ipa"
     with zipfile.ZipFile(path, "w") as archive:
         for inside, (data, mode) in files.items():
             entry = zipfile.ZipInfo(f"Payload/{EXECUTABLE}.app/{inside}")

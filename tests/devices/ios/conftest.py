@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from harness.devices.base import AnyRecord, RunResult
+from harness.devices.ios.apps import uninstall
 from harness.devices.ios.device import IosDevice
 from harness.devices.ios.loop import LoopThread, loop_thread
 from harness.devices.ios.openers import way_to
 from harness.devices.ios.options import IosOptions, Way
+from harness.devices.ios.phone import Phone
 from harness.devices.virtual.ios import State, VirtualIphone
 from harness.protocol import WorkOrder
 from tests.devices.faults import Ends
@@ -23,7 +25,7 @@ from tests.devices.ios.apps import BUNDLE_ID, Flaws, write_app
 
 QUICK = IosOptions(
     trust_seconds=10.0,
-    grace_seconds=3.0,
+    grace_seconds=2.0,
     settle_poll_seconds=0.1,
     poll_seconds=0.05,
     exit_seconds=0.5,
@@ -67,8 +69,8 @@ class Scene:
         self.opened.append(device)
         return device
 
-    def app(self, body: str = "everything()", flaws: Flaws | None = None) -> Path:
-        return write_app(self.folder, self.virtual.udid, body, flaws)
+    def app(self, body: str = "everything()", flaws: Flaws | None = None, *, describing: str = "pass") -> Path:
+        return write_app(self.folder, self.virtual.udid, body, flaws, describing=describing)
 
     def run(
         self,
@@ -109,6 +111,12 @@ class Scene:
         assert self.virtual.assertions() == []
         assert self.virtual.apps() == {}
         assert self.staged() == []
+
+    def remove(self, bundle_id: str) -> None:
+        """Remove an app as its owner does, by hand."""
+        phone = Phone(self.loop, self.virtual.udid, self.way, trust_seconds=1.0, notify=print)
+        phone.do(lambda link: uninstall(link, bundle_id), deadline=10, what="removing")
+        phone.close()
 
     def staged(self) -> list[Path]:
         """Files in the folder where packages are laid."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from packaging.version import Version
 
@@ -14,33 +15,40 @@ from harness.devices.ios.link import TUNNELLED, Link
 from harness.devices.ios.options import LauncherName
 from harness.errors import HarnessError, UsageError
 
-__all__ = ["Ended", "Launch", "Started", "choose_launcher", "launch_refused"]
-
-Launch = Callable[[Link, str, list[str]], Awaitable[Started]]
-"""Starts the app of a bundle id with arguments."""
-
-_LAUNCHERS: dict[LauncherName, Launch] = {
-    "appservice": appservice.launch,
-    "dvt": dvt.launch,
-    "debugserver": debugserver.launch,
-}
+__all__ = ["Ended", "Launcher", "Started", "choose_launcher", "launch_refused"]
 
 
-def choose_launcher(system: Version, wanted: LauncherName | None) -> tuple[LauncherName, Launch]:
+@dataclass(frozen=True)
+class Launcher:
+    """``launch`` starts the app of a bundle id with arguments; ``end`` ends a process whose launch has been lost."""
+
+    name: LauncherName
+    launch: Callable[[Link, str, list[str]], Awaitable[Started]]
+    end: Callable[[Link, int], Awaitable[None]]
+
+
+_LAUNCHERS = (
+    Launcher("appservice", appservice.launch, appservice.end),
+    Launcher("dvt", dvt.launch, dvt.end),
+    Launcher("debugserver", debugserver.launch, debugserver.end),
+)
+
+
+def choose_launcher(system: Version, wanted: LauncherName | None) -> Launcher:
     """The one that is ``wanted``, or the best that this iOS has; raises UsageError where it has not the wanted one."""
     if wanted == "appservice" and system < TUNNELLED:
         raise UsageError(
             f"the launcher appservice needs iOS {TUNNELLED}, the phone has {system}", cure="leave out --ios-launcher"
         )
     name = wanted or ("appservice" if system >= TUNNELLED else "dvt")
-    return name, _LAUNCHERS[name]
+    return next(launcher for launcher in _LAUNCHERS if launcher.name == name)
 
 
 def launch_refused(error: HarnessError, phone: str) -> HarnessError:
     """What a phone's refusal to start an app means; errors that say it already stay."""
     if type(error) is not DeviceError:
         return error
-    said = str(error.args[0])
+    said = str(error.args[0]).partition("launching the app: ")[2] or str(error.args[0])
     lower = said.lower()
     if "locked" in lower:
         return PhoneLocked(f"{phone} is locked: {said}")

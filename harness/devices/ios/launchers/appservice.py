@@ -66,3 +66,11 @@ async def launch(link: Link, bundle_id: str, arguments: list[str]) -> AppService
         raise
     app._begin()
     return app
+
+
+async def end(link: Link, pid: int) -> None:
+    """End a process whose launch has been lost, if it still runs."""
+    async with AppServiceService(await link.rsd()) as apps:
+        processes = await apps.list_processes()
+        if any(process.get("processIdentifier") == pid for process in processes):
+            await apps.send_signal_to_process(pid, SIGKILL)

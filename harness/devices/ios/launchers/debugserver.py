@@ -91,6 +91,10 @@ async def launch(link: Link, bundle_id: str, arguments: list[str]) -> DebuggedAp
     return app
 
 
+async def end(_link: Link, _pid: int) -> None:
+    """Nothing to do: a debugger's child ends with its connection."""
+
+
 async def _connect(link: Link) -> ServiceConnection:
     provider = await link.developer()
     if isinstance(provider, RemoteServiceDiscoveryService):

@@ -94,6 +94,12 @@ async def launch(link: Link, bundle_id: str, arguments: list[str]) -> DvtApp:
     return app
 
 
+async def end(link: Link, pid: int) -> None:
+    """End a process whose launch has been lost; raises DTXNsError if it runs no more."""
+    async with DvtProvider(await link.developer()) as provider, ProcessControl(provider) as control:
+        await control.kill(pid)
+
+
 def _number(value: Any) -> int | None:
     found = getattr(value, "value", value)
     return int(found) if found is not None else None

@@ -29,6 +29,7 @@ class Control:
             "processes": self._processes,
             "end": self._end,
             "crash_reports": lambda: [str(path) for path in phone.crashes.all()],
+            "media": lambda: str(phone.media),
             "pairings": phone.pairings.hosts,
             "unpair": phone.pairings.forget,
             "events": lambda: list(phone.events),

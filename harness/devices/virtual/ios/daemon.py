@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import logging
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 from harness.devices.virtual.ios.control import Control
 from harness.devices.virtual.ios.phone import Phone
 from harness.devices.virtual.ios.state import State, make_identity
-from harness.devices.virtual.ios.tunnel import Tunnels
+from harness.devices.virtual.ios.tunneld import Tunnels
 from harness.devices.virtual.ios.usbmux import Usbmuxd
 
 
@@ -50,6 +51,17 @@ async def main() -> None:
         await asyncio.gather(*(phone.stop() for phone in phones))
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line belongs into the log: an error, and not what pymobiledevice3 says of a cut connection."""
+    if record.levelno < logging.ERROR:
+        return False
+    if not record.name.startswith("pymobiledevice3"):
+        return True
+    error = record.exc_info[1] if record.exc_info else None
+    cut = isinstance(error, OSError) or type(error).__name__ in ("DTXProtocolError", "ConnectionTerminatedError")
+    return error is not None and not cut
+
+
 def _make_phones(wanted: dict[str, Any]) -> list[Phone]:
     phones = []
     for number, each in enumerate(wanted["phones"], 1):
@@ -73,6 +85,9 @@ def _answer(answers: Any, value: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    log = logging.StreamHandler()
+    log.addFilter(_is_news)
+    logging.basicConfig(handlers=[log])
     # Ctrl-C is for the harness, which then ends its phones in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -56,6 +56,8 @@ class Debugger:
             answer = await self._answer(packet)
             if answer is not None:
                 await self._send(answer)
+                if answer.startswith("X"):
+                    return
             if packet == "QStartNoAckMode":
                 self._acknowledges = False
 
@@ -139,6 +141,9 @@ class Debugger:
         await asyncio.wait([running.ended])
         with contextlib.suppress(Dropped):
             await self._send(self._stop(running.ended.result()))
+        if self._stopped_by is None:
+            # debugserver ends with the app that it debugged.
+            await self._connection.close()
 
     def _stop(self, ended: Exit) -> str:
         if ended.signal is None:

@@ -29,6 +29,8 @@ async def serve(phone: Phone, connection: Connection) -> None:
     dtx = DTXConnection(connection.reader, connection.writer)
     dtx.ctx["phone"] = phone
     dtx.ctx["link"] = connection
+    waiting: set[asyncio.Task[None]] = set()
+    dtx.ctx["waiting"] = waiting
     dtx.register_services(ProcessControl, DeviceInfo)
     try:
         await dtx.connect()
@@ -36,13 +38,25 @@ async def serve(phone: Phone, connection: Connection) -> None:
     except (ConnectionError, PyMobileDevice3Exception, OSError) as error:
         raise Dropped from error
     finally:
+        # A handler that a fault made hang would outlive its connection.
+        for task in waiting.copy():
+            task.cancel()
         await dtx.aclose()
 
 
-async def _moment(phone: Phone, connection: Connection, moment: str, domain: str) -> None:
+async def _moment(ctx: DTXContext, moment: str, domain: str) -> None:
     """Let a fault happen. Raises DTXNsError where the service refuses or its connection has ended."""
+    phone: Phone = ctx["phone"]
+    connection: Connection = ctx["link"]
+    waiting: set[asyncio.Task[None]] = ctx["waiting"]
+    task = asyncio.get_running_loop().create_task(phone.faults.at(moment, connection))
+    waiting.add(task)
+    task.add_done_callback(waiting.discard)
     try:
-        await phone.faults.at(moment, connection)
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise Dropped
+        task.result()
         if connection.truncate_next:
             connection.writer.write(_HALF_A_HEADER)
             raise Dropped
@@ -77,7 +91,7 @@ class ProcessControl(DTXService):  # type: ignore[misc]
     async def _launch(
         self, _path: str, bundle_id: str, environment: dict[str, Any], arguments: list[str], options: dict[str, Any]
     ) -> int:
-        await _moment(self._phone, self._link, "dvt.launch", LAUNCH_DOMAIN)
+        await _moment(self._ctx, "dvt.launch", LAUNCH_DOMAIN)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         try:
             running = await self._phone.processes.launch(
@@ -148,7 +162,7 @@ class ProcessControl(DTXService):  # type: ignore[misc]
 
     @dtx_on_invoke("sendSignal:toPid:")  # type: ignore[untyped-decorator]
     async def _signal(self, number: int, pid: int) -> None:
-        await _moment(self._phone, self._link, "dvt.signal", PROCESS_DOMAIN)
+        await _moment(self._ctx, "dvt.signal", PROCESS_DOMAIN)
         self._find(pid).signal(int(number), "client")
 
     @dtx_on_invoke("killPid:")  # type: ignore[untyped-decorator]

@@ -11,7 +11,7 @@ from harness.devices.virtual.ios.faults import Refused
 from harness.devices.virtual.ios.files import Escaped, Room
 from harness.devices.virtual.ios.package import Rejected
 from harness.devices.virtual.ios.phone import Phone
-from harness.devices.virtual.ios.stream import Connection
+from harness.devices.virtual.ios.stream import Connection, mapping
 from harness.devices.virtual.workspace import remove_tree
 
 
@@ -29,7 +29,7 @@ async def serve(phone: Phone, connection: Connection) -> None:
 
 
 async def _answer(phone: Phone, connection: Connection, request: dict[str, Any]) -> None:
-    options = dict(request.get("ClientOptions") or {})
+    options = mapping(request.get("ClientOptions"))
     match request.get("Command"):
         case "Install" | "Upgrade":
             await _install(phone, connection, request)

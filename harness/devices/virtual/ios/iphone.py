@@ -9,14 +9,14 @@ from types import TracebackType
 from typing import Any
 
 from harness.devices.virtual.ios.host import PhoneHost
-from harness.devices.virtual.ios.state import Face, Identity
+from harness.devices.virtual.ios.state import Face, Identity, State, make_identity
 
 
 class VirtualIphone:
     """One phone; a context manager that starts its process and ends it with all its files.
 
     ``state`` are fields of ``State``. ``udid``, ``name``, ``os_version`` and ``product_type`` are chosen where they are
-    None. Raises VirtualIphoneUnavailable.
+    None. Raises ValueError for a face or state that there is not, and on entering VirtualIphoneUnavailable.
     """
 
     def __init__(
@@ -30,6 +30,8 @@ class VirtualIphone:
         **state: Any,
     ) -> None:
         chosen = {"name": name, "udid": udid, "os_version": os_version, "product_type": product_type}
+        make_identity(face, **chosen)
+        State().change(state)
         self.wanted = {"face": face, "identity": chosen, "state": state}
         self._host: PhoneHost | None = None
         self._number = 0
@@ -97,6 +99,10 @@ class VirtualIphone:
         """Change fields of its ``State``; seen at once."""
         self._call("set", **state)
 
+    def state(self) -> dict[str, Any]:
+        """The fields of its ``State``."""
+        return dict(self._call("state"))
+
     def fault(self, moment: str, action: str, *, after: int = 0, times: int | None = 1, **details: Any) -> None:
         """Order a fault (docs/virtual-ios.md lists moments and actions)."""
         self._call("fault", moment=moment, action=action, after=after, times=times, details=details)
@@ -134,6 +140,10 @@ class VirtualIphone:
         """End a running app as the system does when memory is short."""
         self._call("end", bundle_id=bundle_id, reason="jetsam", signal=9)
 
+    def kill(self, bundle_id: str) -> None:
+        """End a running app as a client does that kills it; nothing is reported."""
+        self._call("end", bundle_id=bundle_id, reason="client", signal=9)
+
     def suspend(self, bundle_id: str) -> None:
         """Stop a running app, as happens to one in the background."""
         self._call("end", bundle_id=bundle_id, reason="suspend", signal=0)
@@ -153,6 +163,10 @@ class VirtualIphone:
     def processes(self) -> list[dict[str, Any]]:
         """What runs: ``pid``, ``bundle_id``, ``arguments``, ``environment``, ``host_pid`` (None until it goes on)."""
         return list(self._call("processes"))
+
+    def media(self) -> Path:
+        """Where clients lay packages to be installed, on this machine."""
+        return Path(self._call("media"))
 
     def crash_reports(self) -> list[Path]:
         return [Path(path) for path in self._call("crash_reports")]

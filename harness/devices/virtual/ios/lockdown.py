@@ -10,7 +10,7 @@ from harness.devices.virtual.ios import services, values
 from harness.devices.virtual.ios.faults import Refused
 from harness.devices.virtual.ios.pairing import PairRecordUnusable
 from harness.devices.virtual.ios.phone import Phone
-from harness.devices.virtual.ios.stream import Connection
+from harness.devices.virtual.ios.stream import Connection, mapping
 
 TYPE = "com.apple.mobile.lockdown"
 
@@ -66,10 +66,10 @@ async def _answer(
             await phone.faults.at("lockdown.pair", connection)
             return _pair(phone, request)
         case "ValidatePair":
-            host = dict(request.get("PairRecord") or {}).get("HostID")
+            host = mapping(request.get("PairRecord")).get("HostID")
             return {} if host in phone.pairings.hosts() else {"Error": "InvalidHostID"}
         case "Unpair":
-            host = str(dict(request.get("PairRecord") or {}).get("HostID", ""))
+            host = str(mapping(request.get("PairRecord")).get("HostID", ""))
             if not phone.pairings.forget(host):
                 return {"Error": "InvalidHostID"}
             phone.event(f"unpair {host}")
@@ -134,9 +134,7 @@ async def _start_service(
     if phone.state.before_first_unlock and "EscrowBag" not in request:
         return {"Error": "PasswordProtected", "Service": name}
     handler = services.find(phone, name)
-    if handler is None:
+    # Through a tunnel, services are on ports that are known from the start.
+    if handler is None or session.host is None:
         return {"Error": "InvalidService", "Service": name}
-    answer = {"Service": name, "Port": phone.open_port(handler, session.host)}
-    if session.host is not None:
-        answer["EnableServiceSSL"] = True
-    return answer
+    return {"Service": name, "Port": phone.open_port(handler, session.host), "EnableServiceSSL": True}

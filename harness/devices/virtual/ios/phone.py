@@ -89,16 +89,17 @@ class Phone:
 
     def unplug(self) -> None:
         """Pull the cable: every connection ends without a word. Apps go on."""
-        self.plugged = False
-        self.tunnel = False
+        was, self.plugged, self.tunnel = self.plugged, False, False
         self._end_connections(("usb", "tunnel"))
-        self.on_plug(self)
+        if was:
+            self.on_plug(self)
 
     def plug(self) -> None:
         """Put the cable in again; the tunnel comes back with it."""
-        self.plugged = True
-        self.tunnel = self.identity.face == "17"
-        self.on_plug(self)
+        was, self.plugged = self.plugged, True
+        self.raise_tunnel()
+        if not was:
+            self.on_plug(self)
 
     def drop_tunnel(self) -> None:
         """End the tunnel and its connections; the cable stays."""
@@ -109,6 +110,7 @@ class Phone:
         self.tunnel = self.plugged and self.identity.face == "17"
 
     def _end_connections(self, ways: tuple[Way, ...]) -> None:
+        self.faults.release()
         current = asyncio.current_task()
         for task, (connection, way) in list(self._connections.items()):
             if way in ways:

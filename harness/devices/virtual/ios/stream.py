@@ -7,11 +7,17 @@ import contextlib
 import plistlib
 import ssl
 import struct
+from collections.abc import Awaitable, Callable
 from typing import Any
 from xml.parsers.expat import ExpatError
 
 MAXIMUM_PLIST_BYTES = 64 << 20
 TLS_DEADLINE_SECONDS = 10.0
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """What should be a dictionary; one without entries where it is none."""
+    return value if isinstance(value, dict) else {}
 
 
 class Dropped(Exception):
@@ -102,7 +108,46 @@ class Connection:
             self.writer.close()
             await asyncio.wait_for(self.writer.wait_closed(), TLS_DEADLINE_SECONDS)
 
+    def close_soon(self) -> None:
+        """End it in order, without waiting for the end."""
+        with contextlib.suppress(OSError, RuntimeError):
+            self.writer.close()
+
     def abort(self) -> None:
         """End it as a pulled cable does."""
         with contextlib.suppress(OSError, RuntimeError):
             self.writer.transport.abort()
+
+
+class Listener:
+    """A port on loopback; each connection has a task of its own, which nobody waits for."""
+
+    def __init__(self, serve: Callable[[Connection], Awaitable[None]]) -> None:
+        self._handler = serve
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> int:
+        """Listen; the port."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(Connection(reader, writer)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, connection: Connection) -> None:
+        try:
+            await self._handler(connection)
+        except Dropped:
+            pass
+        finally:
+            # Also when it is cancelled, which is how a cable is pulled.
+            connection.close_soon()

@@ -14,7 +14,7 @@ from xml.parsers.expat import ExpatError
 from harness.devices.virtual.ios import lockdown
 from harness.devices.virtual.ios.faults import Refused
 from harness.devices.virtual.ios.phone import Phone
-from harness.devices.virtual.ios.stream import Connection, Dropped
+from harness.devices.virtual.ios.stream import Connection, Dropped, Listener
 
 VERSION = 1
 PLIST = 8
@@ -34,7 +34,7 @@ class Usbmuxd:
         self._listeners: set[Connection] = set()
         # An attached phone gets a new number each time, as from the real one.
         self._numbers = {phone.identity.udid: number for number, phone in enumerate(phones, 1)}
-        self._server: asyncio.Server | None = None
+        self._listener = Listener(self._serve)
         self._sending: set[asyncio.Task[None]] = set()
         folder.mkdir(parents=True, exist_ok=True)
         for phone in phones:
@@ -42,14 +42,10 @@ class Usbmuxd:
 
     async def start(self) -> int:
         """Listen; the port."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return int(self._server.sockets[0].getsockname()[1])
+        return await self._listener.start()
 
     def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for connection in self._listeners:
-            connection.abort()
+        self._listener.stop()
 
     def _plugged(self, phone: Phone) -> None:
         if phone.plugged:
@@ -81,8 +77,7 @@ class Usbmuxd:
         }
         return {"MessageType": "Attached", "DeviceID": number, "Properties": properties}
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(reader, writer)
+    async def _serve(self, connection: Connection) -> None:
         try:
             while True:
                 size, version, kind, tag = _HEADER.unpack(await connection.read(_HEADER.size))
@@ -97,11 +92,8 @@ class Usbmuxd:
                     await self._connect(connection, tag, request)
                     return
                 await self._answer(connection, tag, request)
-        except Dropped:
-            pass
         finally:
             self._listeners.discard(connection)
-            connection.abort() if connection.truncate_next else await connection.close()
 
     async def _answer(self, connection: Connection, tag: int, request: dict[str, Any]) -> None:
         match request.get("MessageType"):
@@ -156,7 +148,8 @@ class Usbmuxd:
             except Refused:
                 await _result(connection, tag, REFUSED)
                 return
-            port = socket.ntohs(int(request.get("PortNumber", 0)) & 0xFFFF)
+            number = request.get("PortNumber")
+            port = socket.ntohs(number & 0xFFFF) if isinstance(number, int) else 0
             if port == LOCKDOWN_PORT:
                 await _result(connection, tag, OK)
                 await lockdown.serve(phone, connection)

@@ -19,7 +19,7 @@ _WRITABLE = frozenset({(None, "DeviceName"), (None, "TimeZone")})
 
 def read(phone: Phone, request: dict[str, Any], *, trusted: bool) -> dict[str, Any]:
     """lockdownd's answer to ``GetValue``."""
-    domain, key = request.get("Domain") or None, request.get("Key") or None
+    domain, key = _name(request, "Domain"), _name(request, "Key")
     answer: dict[str, Any] = {name: value for name, value in (("Domain", domain), ("Key", key)) if value}
     known = _all(phone).get(domain)
     if not trusted:
@@ -33,11 +33,16 @@ def read(phone: Phone, request: dict[str, Any], *, trusted: bool) -> dict[str, A
 
 def write(phone: Phone, request: dict[str, Any]) -> dict[str, Any]:
     """lockdownd's answer to ``SetValue`` and ``RemoveValue``: little can be written, and nothing lasts."""
-    domain, key = request.get("Domain") or None, request.get("Key") or None
+    domain, key = _name(request, "Domain"), _name(request, "Key")
     if (domain, key) not in _WRITABLE:
         return {"Error": "SetProhibited"}
     phone.event(f"set {key}")
     return {}
+
+
+def _name(request: dict[str, Any], field: str) -> str | None:
+    value = request.get(field)
+    return value if isinstance(value, str) and value else None
 
 
 def battery(phone: Phone) -> dict[str, Any]:
