@@ -24,8 +24,9 @@ test-python: setup
 	@tools/setup-tests
 	@$(BIN)/pytest tests -n auto --maxprocesses 4 --dist worksteal --durations 15
 
-test-android: setup ## the suites on two virtual Android phones at once, with the arm64 runner
-	@$(BIN)/pytest suites --device virtual-android:2 --words tests/vectors/words.tsv --warmup 1 --repeat 1
+test-android: setup ## the suites on two virtual Android phones at once, three unrelated models in one arm64 runner
+	@$(BIN)/pytest suites --device virtual-android:2 --words tests/vectors/words.tsv --warmup 1 --repeat 1 \
+	  --models g2p --models detector --models bert
 
 test-ios: setup ## the suites on two virtual iPhones at once, iOS 16 and 17
 	@$(BIN)/pytest suites --device virtual-ios --words tests/vectors/words.tsv --warmup 1 --repeat 1

@@ -6,7 +6,6 @@ the nearest cache and are left out. S encoder tokens, T generated tokens, D d_mo
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,20 +157,3 @@ class Bound:
 
 def bound(cost: Cost, bytes_per_second: float, macs_per_second: float) -> Bound:
     return Bound(cost.bytes / bytes_per_second * 1e9, cost.macs / macs_per_second * 1e9)
-
-
-def bandwidth_at(curve: dict[int, float], size: float) -> float:
-    """Bytes a second at a working set of ``size`` bytes: linear between measured sizes, constant beyond the ends.
-
-    ``curve`` maps measured working sets in bytes to bytes a second. Raises ValueError if it is empty.
-    """
-    if not curve:
-        raise ValueError("no bandwidth was measured")
-    sizes = sorted(curve)
-    if size <= sizes[0]:
-        return curve[sizes[0]]
-    for low, high in itertools.pairwise(sizes):
-        if size <= high:
-            share = (size - low) / (high - low)
-            return curve[low] + share * (curve[high] - curve[low])
-    return curve[sizes[-1]]

@@ -65,7 +65,13 @@ class Scene:
         return [sys.executable, "-m", "harness.cli", *arguments, "--results-dir", str(self.results)]
 
     def environment(self) -> dict[str, str]:
-        return os.environ | {"HARNESS_CACHE_DIR": str(self._cache), "PYTHONPATH": str(REPOSITORY)}
+        # Locks of devices lie in the temporary folder: nothing is measured here, so nobody has to wait for it.
+        more = {
+            "HARNESS_CACHE_DIR": str(self._cache),
+            "PYTHONPATH": str(REPOSITORY),
+            "TMPDIR": str(self.results.parent),
+        }
+        return os.environ | more
 
     def nightly(self) -> list[str]:
         """Go on with the last night, or begin one where it has ended."""

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import tvm
 
-from benchmarks.machine_kernels import CHAINS, DOTS, STREAMS, build, emit_dot, emit_multiply_add, emit_read, emit_widen
+from harness.compiler.kernels.machine import (
+    CHAINS,
+    DOTS,
+    STREAMS,
+    build,
+    emit_dot,
+    emit_multiply_add,
+    emit_read,
+    emit_widen,
+)
 from harness.compiler.targets import CompileTarget
 
 MEGABYTE = 2**20
@@ -94,7 +103,7 @@ def _dot(target: CompileTarget, name: str) -> Callable[[], Any]:
     lanes = target.profile.lanes
     dot = DOTS[name, lanes]
     kernel = build("dot", lambda: emit_dot(lanes, dot), target)
-    x = _tensor(np.full((2, lanes * dot.per_lane), 3, dot.dtype))
+    x = _tensor(np.full((2, lanes * dot.per_lane), 3, dot.dtype).view(np.int32))
     sums, repeats = _tensor(np.zeros((CHAINS, lanes), np.int32)), _tensor(np.array([REPEATS], np.int32))
     return lambda: kernel(x, repeats, sums)
 

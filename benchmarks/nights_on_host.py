@@ -90,7 +90,8 @@ def go_on(results: Path, folder: Path, plan: Plan, device: HostDevice, say: Cons
 def row(record: NightRecord, percent: float) -> list[str]:
     assert record.verdicts is not None
     cell = next(cell for unit in record.verdicts.units for cell in unit.cells if cell.metric == LATENCY)
-    others = [f"{one.metric} {one.verdict}" for unit in record.verdicts.units for one in unit.cells if one != cell]
+    parts = [one for unit in record.verdicts.units for one in unit.cells if one != cell]
+    others = [f"{one.metric} {one.verdict}" for one in parts if one.verdict != "pass"]
     again = "" if cell.second is None or cell.second.change is None else f"{cell.second.change:+.2%}"
     return [
         record.night_id,
@@ -100,15 +101,14 @@ def row(record: NightRecord, percent: float) -> list[str]:
         interval(cell),
         detectable(cell),
         again,
-        ", ".join(others),
-        cell.cause,
+        ", ".join(others) or "all pass",
     ]
 
 
 def show(console: Console, records: Sequence[NightRecord]) -> dict[str, Any]:
     """The table of all nights, and how many of each kind were flagged."""
     table = Table()
-    titles = ("night", "slowed by", "verdict", "change", "95 % interval", "would be found", "again", "parts", "cause")
+    titles = ("night", "slowed by", "verdict", "change", "95 % interval", "would be found", "again", "parts")
     for title in titles:
         table.add_column(title, overflow="fold")
     counts: dict[str, Counter[str]] = {SAME: Counter(), SLOWED: Counter()}

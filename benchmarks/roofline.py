@@ -31,7 +31,6 @@ from benchmarks.counting import (
     Cost,
     Dimensions,
     Storage,
-    bandwidth_at,
     bound,
     read_dimensions,
     word_cost,
@@ -49,6 +48,7 @@ from harness.models.checkpoints import resolve_checkpoint
 from harness.models.g2p.tokenizer import encode_prompt
 from harness.models.reference import cpu_name
 from harness.models.words import Word
+from harness.profiling.roofline import bandwidth_at
 from harness.protocol import Sample
 
 PARTS = ("encoder", "prefill", "steps")

@@ -14,8 +14,8 @@ from harness.session import RunSession
 
 STOP_SECONDS = 30.0
 
-StepName = Literal["describe", "smoke", "parity", "latency", "gate", "models"]
-STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency", "gate", "models")
+StepName = Literal["describe", "smoke", "parity", "latency", "profile", "gate", "models"]
+STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency", "profile", "gate", "models")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Step:
             run.parity(variant)
         elif self.name == "latency":
             run.latency()
+        elif self.name == "profile":
+            run.profile()
         elif self.name == "models":
             run.models.everything()
         else:

@@ -57,6 +57,8 @@ class RunOptions:
     """The CPU it is compiled for; None: what the target's oldest machines run."""
     ios_bundle_id: str | None = None
     """Of the app that is made for an iPhone; None: the harness's own."""
+    profile: bool = False
+    """Whether an archive with marks is run, too, for time per operator."""
     batch_size: int = 1
     max_input_bytes: int = 64
     max_output_len: int = 128
@@ -101,6 +103,12 @@ class Maker(Protocol):
     def archive(
         self, options: RunOptions, checkpoint: Checkpoint | None, variant: Variant, progress: Progress
     ) -> Archive: ...
+
+    def profiled_archive(
+        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+    ) -> Archive:
+        """The same with marks; it is not timed and not compared."""
+        ...
 
     def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner: ...
 
@@ -156,6 +164,12 @@ class CachedMaker:
             precision=options.precision,
         )
         return compile_bundle(bundle, cache=self._cache, progress=progress)
+
+    def profiled_archive(
+        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+    ) -> Archive:
+        request = replace(self._request(options, checkpoint, variant), profile=True)
+        return compile_models(request, cache=self._cache, progress=progress)
 
     def _request(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant) -> CompileRequest:
         return CompileRequest(

@@ -207,6 +207,30 @@ class Memory(_Schema):
     peak_bytes: int | None
 
 
+class ProfileRecord(_Schema):
+    """What the kernels of an archive for profiles said during the sample before; see ``harness/profiling/marks.py``."""
+
+    record: Literal["profile"]
+    model: str
+    items: list[str]
+    phase: Phase
+    repetition: int
+    numbers: list[int]
+    """A kernel's number where it begins, its complement where it ends, and two that tell bytes and FLOPs."""
+    values: list[int]
+    """Nanoseconds since the sample began; bytes; FLOPs."""
+
+
+class Machine(_Schema):
+    """What one core of the device can do at most, measured by kernels of an archive for profiles."""
+
+    record: Literal["machine"]
+    bandwidth: dict[int, float]
+    """Bytes a second read, by working set in bytes."""
+    flops: dict[str, float]
+    """Operations a second, a multiply-add being two: of ``float32``, and of what ``int8`` weights meet."""
+
+
 class Failure(_Schema):
     kind: str
     """``usage`` (the order), ``model`` (missing or failing), ``cpu`` (lacks what kernels need), ``panic`` or ``io``."""
@@ -222,10 +246,11 @@ class End(_Schema):
     error: Failure | None = None
 
 
-Record = Annotated[Header | Load | Sample | Probe | Thermal | Memory | End, Field(discriminator="record")]
-RECORD: TypeAdapter[Header | Load | Sample | Probe | Thermal | Memory | End] = TypeAdapter(Record)
+AnyRecord = Header | Load | Sample | ProfileRecord | Probe | Thermal | Memory | Machine | End
+Record = Annotated[AnyRecord, Field(discriminator="record")]
+RECORD: TypeAdapter[AnyRecord] = TypeAdapter(Record)
 
 
-def parse_record(line: str | bytes) -> Header | Load | Sample | Probe | Thermal | Memory | End:
+def parse_record(line: str | bytes) -> AnyRecord:
     """One line of ``result.jsonl``; raises pydantic.ValidationError."""
     return RECORD.validate_json(line)

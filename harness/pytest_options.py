@@ -106,6 +106,12 @@ def add_options(parser: pytest.Parser) -> None:
     add("--repeat", dest="harness_repeat", type=int, default=5, metavar="N", help="timed passes over the words (5)")
     add("--warmup", dest="harness_warmup", type=int, default=2, metavar="N", help="passes before them (2)")
     add(
+        "--profile",
+        dest="harness_profile",
+        action="store_true",
+        help="time per operator and per module, in a pass of its own on an archive with marks (docs/profiling.md)",
+    )
+    add(
         "--results-dir",
         dest="harness_results_dir",
         type=Path,
@@ -176,6 +182,7 @@ def run_options(config: pytest.Config) -> RunOptions:
         threads=get("harness_threads"),
         warmup=get("harness_warmup"),
         repeat=get("harness_repeat"),
+        profile=get("harness_profile"),
         results_dir=get("harness_results_dir"),
         tolerance=get("harness_tolerance"),
         min_agreement=get("harness_min_agreement"),

@@ -170,11 +170,14 @@ class HarnessPlugin:
 
     def _write_verdict(self, terminal: pytest.TerminalReporter, run: RunSession, summary: Summary) -> None:
         from harness.report import verdict_text
+        from harness.report.profile import profile_text
 
         colour = {"pass": "green", "fail": "red"}.get(summary.verdict.value, "yellow")
         terminal.write_line(verdict_text(summary, emulated=run.device.emulated), **{colour: True})
         for reason in summary.reasons:
             terminal.write_line(f"  {reason}")
+        if (profile := run.profile_summary) is not None:
+            terminal.write_line(profile_text(profile))
         folder = run.options.results_dir
         where = "" if folder == Path("results") else f" --results-dir {folder}"
         terminal.write_line(f"harness show {run.run_id}{where}")
@@ -330,8 +333,8 @@ PLUGIN = pytest.StashKey[HarnessPlugin]()
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency, gate, models) that the test asks for, "
-        "so that several devices can do them at once",
+        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency, profile, gate, models) that the test "
+        "asks for, so that several devices can do them at once",
     )
     plugin = config.stash[PLUGIN] = HarnessPlugin(config)
     config.pluginmanager.register(plugin, "harness-session")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -28,7 +27,8 @@ from harness.models.reference import Reference
 from harness.models.words import DEFAULT_WORDS, Word, check_words, read_words
 from harness.narration import NarratorLike, StageLike
 from harness.native import Runner
-from harness.protocol import Header, Phase, Probe, RecordOptions, Sample, WorkItem, WorkOrder
+from harness.profiling.schema import ProfileLine, ProfileSummary
+from harness.protocol import Header, Probe, RecordOptions, Sample, WorkItem, WorkOrder
 from harness.results import (
     CheckpointFacts,
     Git,
@@ -53,7 +53,7 @@ HOST = "host"
 MODEL = "g2p"
 SMOKE_WORDS = 3
 MB = 1_000_000
-Purpose = Literal["smoke", "parity", "latency"]
+Purpose = Literal["smoke", "parity", "latency", "profile"]
 _T = TypeVar("_T")
 
 
@@ -107,8 +107,8 @@ class RunSession:
         if options.speaks:
             self.checkpoint = self.maker.checkpoint(options)
             self.words = read_words(source, options.language)
-            check_baseline(options, self.device, self.checkpoint)
             check_words(self.words, languages=self.checkpoint.languages, max_input_bytes=options.max_input_bytes)
+        check_baseline(options, self.device, self.checkpoint)
         if options.models:
             with self.stage("looking at the models") as stage:
                 self.models = ModelRuns(self, self.maker.models(options, stage.say))
@@ -137,7 +137,7 @@ class RunSession:
 
     @property
     def label(self) -> str:
-        """What is run: the checkpoint, the models."""
+        """What is run."""
         return ", ".join([*([self.checkpoint.label] if self.checkpoint else []), *self.models.names])
 
     @property
@@ -187,6 +187,17 @@ class RunSession:
     def gate(self) -> NightRecord:
         """The runner beside the baseline's in interleaved pairs, with the verdict (docs/measuring.md)."""
         return self.once("gate", self._gate)
+
+    def profile(self) -> ProfileSummary:
+        """Time per operator of the chosen variant, from an archive of its own; nothing else is touched by it."""
+        from harness.profiling.run import profile_run
+
+        return self.once("profile", lambda: profile_run(self, self.maker, self._narrator, self._run))
+
+    @property
+    def profile_summary(self) -> ProfileSummary | None:
+        """That of a profile that was made."""
+        return cast("ProfileSummary | None", self._done.get("profile"))
 
     def order_reason(self, purpose: Purpose, variant: str) -> str | None:
         """Why that order is incomplete, if it ran and is."""
@@ -288,16 +299,14 @@ class RunSession:
         return self._compare(variant, result)
 
     def _latency(self) -> Latency:
+        from harness.results.models import timed
+
         self.reference()
         options = self.options
         result = self._run(
             "latency", options.variant, self.items, warmup=options.warmup, repetitions=options.repeat, probe=None
         )
-        samples: dict[str, list[int]] = defaultdict(list)
-        for record in result.records:
-            if isinstance(record, Sample) and record.phase is Phase.TIMED:
-                samples[" ".join(record.items)].append(record.total_ns)
-        return Latency(result, dict(samples), self._compare(f"{options.variant}, timed", result))
+        return Latency(result, timed(result.records), self._compare(f"{options.variant}, timed", result))
 
     def _gate(self) -> NightRecord:
         runner = self.runner(self.options.variant)
@@ -334,9 +343,10 @@ class RunSession:
         warmup: int,
         repetitions: int,
         probe: RecordOptions | None,
+        runner: Runner | None = None,
     ) -> RunResult:
-        """One order of words."""
-        runner = self.runner(variant)
+        """One order of words; ``runner`` in the place of the variant's own."""
+        runner = runner or self.runner(variant)
         metadata = runner.archive.metadata
         order = WorkOrder(
             order_id=f"{purpose}-{variant}-{secrets.token_hex(4)}",
@@ -352,19 +362,21 @@ class RunSession:
         return self.run_order(purpose, variant, runner, order, total)
 
     def run_order(self, purpose: Purpose, variant: str, runner: Runner, order: WorkOrder, total: int) -> RunResult:
-        """An order on the device, kept line by line as its records arrive; ``variant`` is G2P's, or a model's name.
-
-        ``total`` is how many samples and probes there will be.
-        """
+        """An order of ``total`` samples and probes, kept line by line as its records arrive; ``variant`` is G2P's, or a
+        model's name."""
         self._deploy(runner)
         with self.stage(f"running {purpose} ({variant})") as stage, self.device.reserve(notify=stage.say):
-            if purpose == "latency":
+            if purpose in ("latency", "profile"):
                 self.device.settle(wait_seconds=self.options.cooldown, notify=stage.say)
             arrived = 0
 
             def keep(record: AnyRecord) -> None:
                 nonlocal arrived
-                self.writer.sample(SampleLine(order=order.order_id, record=record))
+                if purpose == "profile":
+                    profiled = runner.archive.metadata.profiled
+                    self.writer.profile(ProfileLine.of(order.order_id, profiled, record))
+                else:
+                    self.writer.sample(SampleLine(order=order.order_id, record=record))
                 if isinstance(record, Header):
                     self._note_runner(runner, record.runner_version)
                 elif isinstance(record, Sample | Probe):

@@ -28,11 +28,16 @@ class GateWarning(UserWarning):
     """The gate saw something that it did not prove."""
 
 
-def check_baseline(options: RunOptions, device: Device, checkpoint: Checkpoint) -> None:
+def check_baseline(options: RunOptions, device: Device, checkpoint: Checkpoint | None) -> None:
     """What a person could have got wrong: raises EmulatedDevice, BaselineNotFound, BaselineDamaged, UsageError."""
     if options.baseline is None:
         return
     refuse_emulated([device])
+    if checkpoint is None:
+        raise UsageError(
+            "a baseline is of the words that a model speaks, and this run has none",
+            cure="leave --baseline out, or add --models g2p",
+        )
     baselines = Baselines(options.results_dir)
     kept = baselines.get(options.baseline)
     baselines.runner(options.baseline, options.variant)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-ORDER = {"test_smoke.py": 1, "test_parity.py": 2, "test_latency.py": 3, "test_models.py": 4}
+ORDER = {"test_smoke.py": 1, "test_parity.py": 2, "test_latency.py": 3, "test_models.py": 4, "test_profile.py": 5}
 OF_WORDS = ("test_smoke.py", "test_parity.py", "test_latency.py")
+ON_REQUEST = "test_profile.py"
 GATE = "test_no_slower_than_the_baseline"
 
 
@@ -25,5 +26,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path.name in OF_WORDS and models and "g2p" not in models else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ORDER.get(item.path.name, 0))
+    if not config.getoption("harness_profile"):
+        left_out = [item for item in items if item.path.name == ON_REQUEST]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -172,37 +168,6 @@ def test_a_journal_cut_anywhere_goes_on(tmp_path: Path) -> None:
         assert len(device.ran) == 40 - kept + kept % 2
         journal = Journal(tmp_path / "night")
         assert [len(journal.pairs("phone/cache", stage, 0)) for stage in ("first", "confirmation")] == [10, 10]
-
-
-def test_kill_9_at_random_moments(tmp_path: Path) -> None:
-    plan = make_plan(tmp_path, slower=0.08)
-    write_plan(tmp_path / "night", plan)
-    program = (
-        "import pathlib, sys, time\n"
-        "from harness.journal import read_plan\n"
-        "from harness.nightly import Night\n"
-        "from tests.nights import FakeDevice\n"
-        "class Slow(FakeDevice):\n"
-        "    def run(self, *arguments, **more):\n"
-        "        time.sleep(0.05)\n"
-        "        return super().run(*arguments, **more)\n"
-        "folder = pathlib.Path(sys.argv[1])\n"
-        "print('on', flush=True)\n"
-        "print(Night(folder, read_plan(folder), {'phone': Slow()}, notify=lambda _: None).run().verdict.value)\n"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path / "night")]
-    rng, killed = random.Random(2), 0
-    for _ in range(5):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
-            assert process.stdout
-            process.stdout.readline()
-            time.sleep(rng.uniform(0, 0.5))
-            process.kill()
-            killed += process.wait(60) == -signal.SIGKILL
-        Journal(tmp_path / "night").close()
-    assert killed
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=REPOSITORY, check=True)
-    assert done.stdout.split()[-1] == "fail"
 
 
 def test_a_journal_of_another_kind_is_told(tmp_path: Path) -> None:

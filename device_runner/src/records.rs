@@ -95,8 +95,22 @@ pub enum Record<'a> {
         state: State,
         at_unix_ns: u64,
     },
+    /// What the kernels of an archive for profiles said during the sample before.
+    Profile {
+        model: &'a str,
+        items: &'a [String],
+        phase: Phase,
+        repetition: usize,
+        numbers: Vec<i64>,
+        values: Vec<i64>,
+    },
     Memory {
         peak_bytes: Option<u64>,
+    },
+    /// Bytes a second by working set in bytes, and operations a second by element type.
+    Machine {
+        bandwidth: BTreeMap<usize, f64>,
+        flops: BTreeMap<&'static str, f64>,
     },
     End {
         order_id: &'a str,

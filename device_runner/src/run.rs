@@ -8,6 +8,7 @@ use charsiug2p_g2p_tvm::{DeviceConfig, DEFAULT_ENTRY};
 
 use crate::cpu::Cpu;
 use crate::failure::{Failure, FailureKind};
+use crate::instruments::{Events, Instruments};
 use crate::memory;
 use crate::order::{Batch, Plan, SCHEMA_VERSION};
 use crate::records::{nanoseconds, Output, Phase, Record, ResultFile};
@@ -51,6 +52,7 @@ pub fn run(
     thermal.look(result)?;
     let items = load_items(std::mem::take(&mut plan.tensor_items), &plan.tensor_models)?;
     let plan = &plan;
+    let mut instruments = Instruments::find()?;
     let mut loaded =
         Loaded { sessions: load(plan, result)?, models: load_models(plan, result)?, items };
     let Loaded { sessions, models, items } = &mut loaded;
@@ -71,17 +73,26 @@ pub fn run(
                 thermal.look(result)?;
                 let phase = if first { Phase::First } else { phase };
                 first = false;
+                if let Some(instruments) = &mut instruments {
+                    instruments.begin()?;
+                }
                 match unit {
                     Unit::Words(batch) => {
                         let mut measured = run_batch(sessions, batch, &ProbeOptions::default())?;
                         plan.slowdown.burn(&mut measured.timings);
+                        let said = instruments.as_mut().map(Instruments::finish).transpose()?;
                         write_sample(plan, batch, phase, repetition, measured, result)?;
+                        let model = &plan.models[batch.model].name;
+                        write_profile(said, model, &batch.items, phase, repetition, result)?;
                     }
                     Unit::Tensors(item) => {
                         let model = &models[item.model];
                         let mut answer = model.call(item)?;
                         answer.took = plan.slowdown.stretch(answer.took);
+                        let said = instruments.as_mut().map(Instruments::finish).transpose()?;
                         write_tensor_sample(model, item, &answer, phase, repetition, result)?;
+                        let items = std::slice::from_ref(&item.id);
+                        write_profile(said, &model.name, items, phase, repetition, result)?;
                     }
                 }
             }
@@ -89,6 +100,9 @@ pub fn run(
     }
     if plan.has_samples_left() {
         result.write(&Record::Memory { peak_bytes: memory::peak_bytes() })?;
+    }
+    if let Some(instruments) = &instruments {
+        result.write(&instruments.machine()?)?;
     }
     if let Some(probe) = &plan.probe {
         for unit in units().skip(plan.skip_probes) {
@@ -127,6 +141,19 @@ fn load_models(plan: &Plan, result: &mut ResultFile) -> Result<Vec<LoadedModel>,
         loaded.push(ready);
     }
     Ok(loaded)
+}
+
+/// Records what the marks of an archive for profiles said, if it has any.
+fn write_profile(
+    said: Option<Events>,
+    model: &str,
+    items: &[String],
+    phase: Phase,
+    repetition: usize,
+    result: &mut ResultFile,
+) -> Result<(), Failure> {
+    let Some(Events { numbers, values }) = said else { return Ok(()) };
+    result.write(&Record::Profile { model, items, phase, repetition, numbers, values })
 }
 
 /// Records one call; what is computed of the answer is not in its time.

@@ -32,6 +32,7 @@ COMMAND_MODULES = [
     "harness.cli.nightly",
     "harness.cli.nights",
     "harness.cli.package",
+    "harness.cli.profile",
     "harness.cli.report",
     "harness.cli.runs",
     "harness.cli.toolchain",

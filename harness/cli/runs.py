@@ -30,7 +30,7 @@ def runs(
     limit: Annotated[int, typer.Option(min=0, help="show only the latest; 0 shows all")] = 20,
 ) -> None:
     """List the stored runs, the latest first."""
-    console = _console()
+    console = terminal()
     stored = Store(results_dir).runs()
     if not stored:
         console.print(f"There are no runs in {results_dir} yet. Make one: pytest suites --device host", markup=False)
@@ -81,7 +81,7 @@ def show(
     # Imported here because the statistics take a second to load, and listing runs does not need them.
     from harness.report import render, report_run
 
-    render(report_run(found), markdown=markdown, console=_console())
+    render(report_run(found), markdown=markdown, console=terminal())
 
 
 @app.command(
@@ -98,9 +98,9 @@ def compare(
     a, b = store.find(run_a), store.find(run_b)
     from harness.report import compare_runs, render
 
-    render(compare_runs(a, b), markdown=markdown, console=_console())
+    render(compare_runs(a, b), markdown=markdown, console=terminal())
 
 
-def _console() -> Console:
+def terminal() -> Console:
     """On a pipe rich would assume 80 columns and fold the tables; there the lines may be long."""
     return Console(width=None if sys.stdout.isatty() else 160)

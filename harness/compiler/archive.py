@@ -35,20 +35,26 @@ def weights_object(data: Path, symbol: str, target: CompileTarget) -> Path:
 
     The function is all that is exported, so that the data's symbol can clash with nothing.
     """
-    source, made = data.with_suffix(".c"), data.with_suffix(".o")
+    source = data.with_suffix(".c")
     source.write_text(
         f"static const unsigned char weights[] __attribute__((aligned({ALIGNMENT}))) = {{\n"
         f'#embed "{data.name}"\n}};\n'
         f"const void *{symbol}(long long offset) {{ return weights + offset; }}\n"
     )
+    return compile_c(source, target)
+
+
+def compile_c(source: Path, target: CompileTarget) -> Path:
+    """The object of a C file, beside it. Raises ArchiveFailed."""
+    made = source.with_suffix(".o")
     command = [sys.executable, "-m", "ziglang", "cc", "-c", "-std=c23", "-O1", "-g0", "-fPIC", "-fno-sanitize=all"]
     if target.zig != "native":
         command += ["-target", target.zig]
     done = subprocess.run(
-        [*command, source.name, "-o", made.name], cwd=data.parent, capture_output=True, text=True, check=False
+        [*command, source.name, "-o", made.name], cwd=source.parent, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise ArchiveFailed(f"cannot write the weights: {done.stderr.strip()}")
+        raise ArchiveFailed(f"cannot compile {source.name}: {done.stderr.strip()}")
     return made
 
 

@@ -23,7 +23,7 @@ from harness.compiler.front import (
     compile_models,
     compiler_identity,
 )
-from harness.compiler.metadata import FILE_NAME, ArchiveMetadata, ModelMetadata, read_metadata
+from harness.compiler.metadata import FILE_NAME, G2P_KEYS, ArchiveMetadata, ModelMetadata, read_metadata
 from harness.compiler.targets import CompileTarget, ObjectFormat, resolve_target
 from harness.errors import HarnessError, UsageError
 from harness.models.described import UserModel
@@ -73,7 +73,8 @@ def compile_bundle(request: BundleRequest, *, cache: Cache, progress: Progress) 
         merge(folder / BUNDLE, archives, target.object_format)
         whole = metadata.model_copy(update={"archive_sha256": hash_file(folder / BUNDLE)})
         # Of a G2P model that is not there, its keys are not there either.
-        text = whole.model_dump_json(indent=2, exclude_unset=whole.kind != "g2p")
+        absent = set() if whole.kind == "g2p" else {*G2P_KEYS, "self_cache_dtype"}
+        text = whole.model_dump_json(indent=2, exclude=absent)
         (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
 
     hashes = [hash_file(path) for path in archives]

@@ -47,6 +47,8 @@ class CompileRequest:
     max_input_bytes: int = 64
     max_output_len: int = 128
     prompt_space: bool = True
+    profile: bool = False
+    """Whether its kernels tell when they begin and end (``docs/profiling.md``)."""
     tune: int = 0
     """Candidates that MetaSchedule measures for each function without a template."""
 
@@ -84,6 +86,7 @@ def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress)
         "checkpoint": str(request.checkpoint.folder),
         "kv_cache": request.kv_cache,
         "precision": request.precision,
+        "profile": request.profile,
         "prefix": request.prefix,
         "prefixes": prefixes,
         "archive": archive_name,
@@ -115,6 +118,7 @@ def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress)
             cpu_features=list(target.baseline.features),
             use_kv_cache=request.kv_cache,
             precision=request.precision,
+            profiled=request.profile,
             archive_sha256=hash_file(folder / archive_name),
             checkpoint_sha256=request.checkpoint.sha256,
             prompt_space=request.prompt_space,

@@ -15,13 +15,15 @@ from harness.compiler.passes.fused import OpTable
 from harness.compiler.passes.pipeline import Recipe, pipeline
 from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets import CompileTarget
+from harness.compiler.tracing import traced
 from harness.compiler.tuning import Tuning
 from harness.compiler.unsupported import CannotCompile, first_words, guarded
 from harness.models.spec import ModelFunction
 
 
 def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
-    """The function as a Relax module with one function ``main``; operators of our own go into ``ops``.
+    """The function as a Relax module with one function ``main``; operators of our own go into ``ops``, and which
+    operator of torch each of its values is.
 
     Raises CannotCompile where torch cannot export the module, and UnsupportedOperator where TVM has no form of it.
     """
@@ -30,12 +32,12 @@ def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
     decompositions = torch.export.default_decompositions()
     for kept in KEPT_WHOLE:
         decompositions.pop(kept, None)  # type: ignore[no-untyped-call]
-    decomposed = exported.run_decompositions(decompositions)
+    program = exported.run_decompositions(decompositions)
     module = from_exported_program(
-        decomposed,
+        program,
         unwrap_unit_return_tuple=True,
         run_ep_decomposition=False,
-        custom_convert_map=guarded(decomposed.graph, converters(ops)),
+        custom_convert_map=guarded(program.graph, traced(program, converters(ops), ops.origins)),
     )
     return relax.transform.DecomposeOpsForInference()(module)
 

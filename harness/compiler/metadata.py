@@ -79,6 +79,8 @@ class ArchiveMetadata(BaseModel):
     self_cache_dtype: Literal["float32", "float16"] = "float32"
     precision: Precision = "fp32"
     """What the weights are stored and multiplied in."""
+    profiled: bool = False
+    """Whether its kernels tell when they begin and end: an archive for profiles, not for an app."""
     weights_bytes: int = 0
     """Size of the linked weights, which all functions share."""
     tuned_trials: int = 0

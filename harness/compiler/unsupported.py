@@ -10,6 +10,8 @@ from torch import fx
 from harness.errors import UsageError
 
 MOST_WORDS = 200
+WRAPPED = "harness_model"
+"""Where a user's module stands in :class:`harness.models.flat.FlatModule`."""
 
 
 class CannotCompile(UsageError):
@@ -53,6 +55,7 @@ def place(node: fx.Node) -> str:
     stack = node.meta.get("nn_module_stack") or {}
     path, kind = next(reversed(list(stack.values())), ("", ""))
     kind = getattr(kind, "__name__", str(kind).rpartition(".")[2])
+    path = str(path).removeprefix(WRAPPED).removeprefix(".")
     inside = f"in {path} ({kind})" if path else "in the model itself"
     return f"{node.target} {inside}{_line(node)}"
 

@@ -29,10 +29,13 @@ def compile_g2p(request: dict[str, Any], progress: Progress, *, only_tune: bool 
     import torch
 
     from harness.compiler.archive import export_objects, weights_object, write_archive
+    from harness.compiler.instruments import instrument_objects, profile_prefix
+    from harness.compiler.kernels.marks import Marks
     from harness.compiler.lower import import_function, lower, search, tvm_target
     from harness.compiler.passes.fused import OpTable
     from harness.compiler.passes.link import WeightFile
     from harness.compiler.passes.pipeline import Recipe
+    from harness.compiler.provenance import FunctionProvenance, Provenance, write_provenance
     from harness.compiler.targets import resolve_target
     from harness.compiler.tuning import Tuning
     from harness.models.g2p.loading import load_checkpoint
@@ -48,6 +51,9 @@ def compile_g2p(request: dict[str, Any], progress: Progress, *, only_tune: bool 
     wanted = request.get("tuning")
     tuning = None if wanted is None else Tuning(Path(wanted["folder"]), wanted["trials"], progress)
     objects: list[Path] = []
+    instruments = profile_prefix(request["prefix"])
+    marks = Marks(instruments) if request["profile"] else None
+    traced: list[FunctionProvenance] = []
     data, symbol = Path(request["workspace"]) / "weights.bin", f"{request['prefix']}weights"
     with data.open("wb") as stream:
         weights = WeightFile(symbol, stream)
@@ -56,15 +62,19 @@ def compile_g2p(request: dict[str, Any], progress: Progress, *, only_tune: bool 
             ops = OpTable()
             module = import_function(function, ops)
             prefix = request["prefixes"][function.name]
-            recipe = Recipe(target.profile, precision, prefix, ops, function.results, weights)
+            recipe = Recipe(target.profile, precision, prefix, ops, function.results, weights, marks=marks)
             if only_tune:
                 search(module, tvm_target(target), recipe, tuning)
                 continue
             executable = lower(module, tvm_target(target), recipe, tuning)
             objects += export_objects(executable, Path(request["workspace"]) / function.name, function.name)
+            traced.append(FunctionProvenance(name=function.name, operators=ops.origins.operators, sites=recipe.sites))
     if only_tune and tuning is not None:
         return {"records": sorted(tuning.used.items()), "tuned_trials": tuning.tuned_trials}
     objects.append(weights_object(data, symbol, target))
+    if marks is not None:
+        objects += instrument_objects(instruments, Path(request["workspace"]) / "instruments", target)
+    write_provenance(folder, Provenance(functions=traced))
     progress("writing the archive")
     write_archive(folder / request["archive"], objects, target.object_format)
     return spec.metadata | {"weights_bytes": weights.size}

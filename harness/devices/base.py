@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.devices.errors import IncompleteResult, RunnerUnusable
 from harness.errors import HarnessError
-from harness.protocol import End, Failure, Header, Load, Memory, Probe, Sample, Thermal, WorkOrder
+from harness.protocol import AnyRecord as AnyRecord
+from harness.protocol import Failure, WorkOrder
 
-AnyRecord = Header | Load | Sample | Probe | Thermal | Memory | End
 OnRecord = Callable[[AnyRecord], None]
 OnPush = Callable[[int, int], None]
 """Takes the bytes that have been pushed to a device, and how many there are."""

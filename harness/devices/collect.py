@@ -13,7 +13,18 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.devices.base import AnyRecord, OnRecord
-from harness.protocol import End, Header, Memory, Probe, Sample, Thermal, WorkOrder, parse_record
+from harness.protocol import (
+    End,
+    Header,
+    Machine,
+    Memory,
+    Probe,
+    ProfileRecord,
+    Sample,
+    Thermal,
+    WorkOrder,
+    parse_record,
+)
 from harness.tensors import DamagedTensors, decode
 
 MAX_RESULT_BYTES = 256 * 2**20
@@ -134,12 +145,14 @@ class ResultReader:
             return None
         if len(self.records) == self._before:
             return f"a {record.record} record before the header"
-        if isinstance(record, Memory | Thermal):
+        if isinstance(record, Memory | Machine | Thermal):
             return None
         if record.model not in self._vocabularies and record.model not in self._outputs:
             return f"unknown model {record.model!r}"
         if isinstance(record, Sample | Probe):
             return self._breach_of_answer(record)
+        if isinstance(record, ProfileRecord) and len(record.numbers) != len(record.values):
+            return f"a profile of {len(record.numbers)} marks has {len(record.values)} values"
         return None
 
     def _breach_of_header(self, header: Header) -> str | None:

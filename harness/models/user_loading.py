@@ -93,9 +93,10 @@ def dependencies(path: Path, spec_files: list[Path]) -> list[str]:
     folder = path.parent
     beside = set()
     for module in list(sys.modules.values()):
-        origin = getattr(module, "__file__", None)
-        if origin and Path(origin).resolve().is_relative_to(folder) and "site-packages" not in origin:
-            beside.add(str(Path(origin).resolve()))
+        origin = Path(getattr(module, "__file__", None) or "")
+        # Some modules of torch's name a file that is not there.
+        if origin.is_absolute() and origin.is_file() and "site-packages" not in origin.parts:
+            beside |= {str(origin.resolve())} if origin.resolve().is_relative_to(folder) else set()
     named = {str(file) for file in spec_files}
     return [str(path), *sorted((beside | named) - {str(path)})]
 

@@ -1,7 +1,7 @@
 """TVM's runtime as static libraries, the runner's build, and a look into the finished binary."""
 
 from harness.native.compilers import ToolchainMissing
-from harness.native.inspection import BinaryFacts, check_registrations, inspect
+from harness.native.inspection import BinaryFacts, MissingRegistration, check_registrations, inspect
 from harness.native.ios.app import BUNDLE_ID, AppOptions, pack_app, unpack_app
 from harness.native.ios.checks import check_app
 from harness.native.ios.facts import AppFacts, app_facts
@@ -14,6 +14,7 @@ __all__ = [
     "AppFacts",
     "AppOptions",
     "BinaryFacts",
+    "MissingRegistration",
     "Runner",
     "RuntimeLibs",
     "ToolchainMissing",

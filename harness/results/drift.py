@@ -125,7 +125,7 @@ def history_of(records: Iterable[NightRecord]) -> list[CellHistory]:
         planned = {unit.name: unit for unit in record.plan.units}
         for unit in record.verdicts.units:
             for cell in unit.cells:
-                if unit.unit in planned and cell.first.outcome in _DECIDED:
+                if unit.unit in planned and _usable(cell, record.plan.rule.blurred_above):
                     levels = cells[unit.device, unit.model, unit.variant, cell.metric]
                     _add(levels, record, planned[unit.unit], cell)
     return [
@@ -134,6 +134,11 @@ def history_of(records: Iterable[NightRecord]) -> list[CellHistory]:
         for chain in levels.chains
         if chain.points
     ]
+
+
+def _usable(cell: CellFacts, most_noise: float) -> bool:
+    """An estimate above what may be said of a noisy session is no better than the others of one."""
+    return cell.first.outcome in _DECIDED and (cell.first.noise or 0.0) <= most_noise
 
 
 def _add(levels: _Levels, record: NightRecord, unit: UnitPlan, cell: CellFacts) -> None:

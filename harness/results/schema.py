@@ -97,7 +97,7 @@ class OrderEntry(_Stored):
     """One work order sent to the device."""
 
     order_id: str
-    purpose: Literal["smoke", "parity", "latency"]
+    purpose: Literal["smoke", "parity", "latency", "profile"]
     variant: str
     """G2P's variant, or the name of a model of tensors."""
     started: str

@@ -18,6 +18,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from harness.compiler.provenance import Provenance
+from harness.profiling import schema as profile_files
+from harness.profiling.schema import ProfileLine, ProfileSummary
 from harness.protocol import WorkOrder
 from harness.results.errors import RunDamaged, RunNotFound, StorageUnwritable, writing
 from harness.results.schema import (
@@ -96,11 +99,16 @@ class Appender:
 
 def write_atomically(path: Path, value: BaseModel) -> None:
     """Replace ``path`` by the value as JSON; a reader sees the old or the new, never a part."""
+    write_text_atomically(path, value.model_dump_json(indent=2) + "\n")
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """The same with any text. Raises StorageFull or StorageUnwritable."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with writing(path):
             with partial.open("w", encoding="utf-8") as file:
-                file.write(value.model_dump_json(indent=2) + "\n")
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
@@ -119,6 +127,7 @@ class RunWriter:
         self._parity = Appender(folder / PARITY)
         self._model_reference = Appender(folder / MODEL_REFERENCE)
         self._model_parity = Appender(folder / MODEL_PARITY)
+        self._profile = Appender(folder / profile_files.LINES)
 
     @property
     def run_id(self) -> str:
@@ -138,10 +147,18 @@ class RunWriter:
 
     def end_order(self, entry: OrderEntry) -> None:
         self._samples.sync()
+        self._profile.sync()
         self.update(orders=[entry if old.order_id == entry.order_id else old for old in self.manifest.orders])
 
     def sample(self, line: SampleLine) -> None:
         self._samples.append(line)
+
+    def profile(self, line: ProfileLine) -> None:
+        self._profile.append(line)
+
+    def profile_summary(self, summary: ProfileSummary, provenance: Provenance) -> None:
+        write_atomically(self.folder / profile_files.PROVENANCE, provenance)
+        write_atomically(self.folder / profile_files.SUMMARY, summary)
 
     def reference(self, lines: Iterable[ReferenceLine]) -> None:
         for line in lines:
@@ -169,7 +186,7 @@ class RunWriter:
 
     def close(self) -> None:
         words, models = (self._reference, self._parity), (self._model_reference, self._model_parity)
-        for appender in (self._samples, *words, *models):
+        for appender in (self._samples, *words, *models, self._profile):
             appender.close()
 
     def __enter__(self) -> RunWriter:
@@ -224,6 +241,17 @@ class Run:
 
     def model_parity(self) -> Iterator[ModelParityLine]:
         return _lines(self.folder / MODEL_PARITY, ModelParityLine)
+
+    def profile(self) -> ProfileSummary | None:
+        """None for a run without one."""
+        return _read(self.folder / profile_files.SUMMARY, ProfileSummary)
+
+    def profile_lines(self) -> Iterator[ProfileLine]:
+        return _lines(self.folder / profile_files.LINES, ProfileLine)
+
+    def provenance(self) -> Provenance | None:
+        """Of the archive that was profiled."""
+        return _read(self.folder / profile_files.PROVENANCE, Provenance)
 
 
 def _read(path: Path, schema: type[_Line]) -> _Line | None:

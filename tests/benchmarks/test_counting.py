@@ -12,7 +12,6 @@ from benchmarks.counting import (
     Bound,
     Cost,
     Dimensions,
-    bandwidth_at,
     bound,
     encoder_cost,
     prefill_cost,
@@ -22,6 +21,7 @@ from benchmarks.counting import (
 )
 from harness.errors import UsageError
 from harness.models.checkpoints import EMBEDDED_FOLDER
+from harness.profiling.roofline import bandwidth_at
 
 TINY = Dimensions(d_model=2, inner=4, d_ff=3, encoder_layers=1, decoder_layers=1, vocabulary=5)
 FP32, FP16, INT8 = STORAGE["fp32"], STORAGE["fp16"], STORAGE["int8"]

@@ -8,8 +8,8 @@ import tvm
 
 from benchmarks.counting import STORAGE, Cost, Dimensions
 from benchmarks.machine import Machine, dot_names
-from benchmarks.machine_kernels import CHAINS, DOTS, STREAMS, build, emit_dot, emit_multiply_add, emit_read
 from benchmarks.roofline import judge
+from harness.compiler.kernels.machine import CHAINS, DOTS, STREAMS, build, emit_dot, emit_multiply_add, emit_read
 from harness.compiler.targets import resolve_target
 from harness.protocol import Output, Phase, Sample
 
@@ -39,7 +39,7 @@ def test_a_dot_product_kernel_for_this_machine() -> None:
     for name in dot_names(HOST):
         dot = DOTS[name, LANES]
         kernel = build("dot", lambda: emit_dot(LANES, dot), HOST)  # noqa: B023
-        x = np.full((2, LANES * dot.per_lane), 1, dot.dtype)
+        x = np.full((2, LANES * dot.per_lane), 1, dot.dtype).view(np.int32)
         sums = tvm.runtime.tensor(np.full((CHAINS, LANES), -1, np.int32))
         kernel(tvm.runtime.tensor(x), tvm.runtime.tensor(np.array([1], np.int32)), sums)
         # Fused: plus a product of 1 for each of a lane's numbers. Else the small sum itself times 1, added to itself.

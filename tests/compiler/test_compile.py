@@ -45,7 +45,13 @@ IOS_PLATFORM = {"ios-arm64": 2, "ios-arm64-simulator": 7}
 
 
 def compile_here(
-    checkpoint: Checkpoint, target: str, folder: Path, *, kv_cache: bool = True, precision: str = "fp32"
+    checkpoint: Checkpoint,
+    target: str,
+    folder: Path,
+    *,
+    kv_cache: bool = True,
+    precision: str = "fp32",
+    profile: bool = False,
 ) -> Path:
     """Compile in this process, so that PyTorch and TVM are imported once for all tests."""
     (folder / "work").mkdir(parents=True)
@@ -56,6 +62,7 @@ def compile_here(
         "checkpoint": str(checkpoint.folder),
         "kv_cache": kv_cache,
         "precision": precision,
+        "profile": profile,
         "prefix": "g2p_",
         "prefixes": {name: f"g2p_{name}_" for name in names},
         "archive": "libg2p_system_lib.a",

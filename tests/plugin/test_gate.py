@@ -100,4 +100,6 @@ def test_wrong_usage_is_told_before_the_first_test(judged: Project) -> None:
     )
     retrained = judged.suites("--baseline", "retrained")
     assert (retrained.returncode, "is of another model" in retrained.stdout) == (2, True)
+    wordless = judged.suites("--baseline", "main", "--models", "detector")
+    assert (wordless.returncode, "this run has none" in wordless.stdout) == (2, True), wordless.stdout
     assert len(judged.store.runs()) == 1, "no run was made"

@@ -15,8 +15,9 @@ from harness.errors import ExitCode
 from harness.journal import Plan, UnitPlan, write_plan
 from harness.measure import LATENCY, STEP
 from harness.nightly import Night, NightResult
-from harness.results import Git, RunDamaged
+from harness.results import Git, RunDamaged, Store
 from harness.results.drift import CellHistory, night_history
+from harness.results.history import query
 from harness.results.nights import (
     CellFacts,
     NightNotFound,
@@ -203,3 +204,38 @@ def test_tonight_warns_of_a_fresh_drift_and_of_no_old_one(tmp_path: Path) -> Non
     )
     assert conclude(tmp_path, later, result).state == "pass"
     assert night_history(tmp_path)[0].drifts, "it stays in the history"
+
+
+def test_nights_are_asked_with_sql(tmp_path: Path) -> None:
+    folder, result = measured(tmp_path, make_plan(tmp_path, slower=0.08))
+    conclude(tmp_path, folder, result)
+    going_on = make_plan(tmp_path)
+    write_plan(tmp_path / "nightly" / going_on.night_id, going_on)
+    (damaged := tmp_path / "nightly" / "20000101-000000-000-0000").mkdir()
+    (damaged / "plan.json").write_text("{")
+
+    def ask(sql: str) -> list[tuple[Any, ...]]:
+        return query(Store(tmp_path), sql, cache=tmp_path / "cache").rows
+
+    states = ask("SELECT night, state, verdict, baseline, slowdown_percent FROM nights ORDER BY started NULLS FIRST")
+    assert states == [
+        (damaged.name, "damaged", None, None, None),
+        (folder.name, "fail", "fail", "main", 0.0),
+        (going_on.night_id, "not ended", None, "main", 0.0),
+    ]
+    cells = ask("SELECT metric, verdict, change, second_change > 0.05, share FROM night_cells")
+    assert [row[:2] for row in cells] == [
+        ("latency", "fail"),
+        ("encoder", "fail"),
+        ("prefill", "pass"),
+        ("step", "fail"),
+    ]
+    assert cells[0][2] == pytest.approx(0.08, abs=0.02)
+    assert cells[0][3:] == (True, None)
+    pairs = "SELECT stage, count(*), median(ln(b_ns / a_ns)) FROM night_pairs WHERE metric = 'step' GROUP BY stage"
+    found = {stage: (count, ratio) for stage, count, ratio in ask(pairs)}
+    assert {stage: count for stage, (count, _) in found.items()} == {"first": 10, "confirmation": 10}
+    assert found["first"][1] == pytest.approx(math.log(1.08), abs=0.02)
+    # A night that goes on is read anew.
+    Night(tmp_path / "nightly" / going_on.night_id, going_on, {"phone": FakeDevice()}, notify=quiet).run()
+    assert ask(f"SELECT count(*) FROM night_pairs WHERE night = '{going_on.night_id}'") == [(40,)]

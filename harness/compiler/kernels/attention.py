@@ -13,6 +13,7 @@ from typing import Any
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
+from harness.compiler.kernels.cost import Cost, elements, integer, size, sizes
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import (
@@ -178,7 +179,13 @@ def append_and_attend(
         Param("context", (rows, width), role="output"),
     )
     name = f"append_and_attend_{rows}_{batch}_{heads.count}x{heads.size}_{capacity}_{layers}_{layer}_{dtype}"
-    return Kernel(name, params, emit)
+
+    def cost(buffers: Buffers) -> Cost:
+        seen = integer(buffers["position"][0]) + 1
+        found = _cost(buffers, "qkv", seen, heads, dtype)
+        return Cost(found.bytes + size(buffers["position"]) + heads.count * seen * 4, found.flops)
+
+    return Kernel(name, params, emit, cost)
 
 
 def attend_memory(
@@ -206,7 +213,19 @@ def attend_memory(
         Param("context", (rows, heads.width), role="output"),
     )
     name = f"attend_memory_{rows}_{batch}_{heads.count}x{heads.size}_{capacity}_{layers}_{layer}_{dtype}"
-    return Kernel(name, params, emit)
+
+    def cost(buffers: Buffers) -> Cost:
+        # The first row's length stands for all: words of like lengths share a batch.
+        return _cost(buffers, "query", integer(buffers["lengths"][buffers["rows"][0]]), heads, dtype)
+
+    return Kernel(name, params, emit, cost)
+
+
+def _cost(buffers: Buffers, query: str, seen: Any, heads: Heads, dtype: str) -> Cost:
+    """Of rows that attend to ``seen`` positions each."""
+    count = elements(buffers["rows"])
+    positions = count * seen * (heads.width * vector.BYTES[dtype] * 2)
+    return Cost(sizes(buffers[n] for n in (query, "rows", "context")) + positions, 4 * heads.width * count * seen)
 
 
 def store_memory(profile: Profile, heads: Heads, batch: int, capacity: int, layers: int, dtype: str) -> Kernel:
@@ -243,4 +262,8 @@ def store_memory(profile: Profile, heads: Heads, batch: int, capacity: int, laye
         Param("source", (batch, "s", layers * 2 * width)),
         Param("memory", (batch, layers, 2, capacity * width), dtype, "output"),
     )
-    return Kernel(f"store_memory_{batch}_{heads.count}x{heads.size}_{capacity}_{layers}_{dtype}", params, emit)
+
+    def cost(buffers: Buffers) -> Cost:
+        return Cost(size(buffers["source"]) + elements(buffers["source"]) * vector.BYTES[dtype])
+
+    return Kernel(f"store_memory_{batch}_{heads.count}x{heads.size}_{capacity}_{layers}_{dtype}", params, emit, cost)

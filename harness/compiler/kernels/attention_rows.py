@@ -13,6 +13,7 @@ from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
 from harness.compiler.kernels.attention import LOWEST, Heads
+from harness.compiler.kernels.cost import elements, integer, reading_all
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import shape_name
 from harness.compiler.kernels.scratch import scratch
@@ -61,8 +62,16 @@ def attend_all(profile: Profile, shape: AllRows) -> Kernel:
     bias = "none" if shape.bias is None else shape_name(shape.bias)
     sizes = shape_name((shape.batch, shape.queries, shape.keys))
     name = f"attend_all_{sizes}_{shape.heads.count}x{shape.heads.size}_{sides}_{bias}_{shape.scale:g}"
+
+    def flops(buffers: Buffers) -> Any:
+        keys = integer(list(buffers[shape.sides[1].tensor].shape)[1])
+        return 4 * elements(buffers["context"]) * keys
+
     return Kernel(
-        name.replace(".", "p").replace("-", "m"), tuple(params), lambda buffers: _attend_all(profile, shape, buffers)
+        name.replace(".", "p").replace("-", "m"),
+        tuple(params),
+        lambda buffers: _attend_all(profile, shape, buffers),
+        reading_all(flops),
     )
 
 

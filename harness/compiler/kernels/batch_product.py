@@ -7,6 +7,7 @@ from typing import Any
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
+from harness.compiler.kernels.cost import elements, integer, reading_all
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import shape_name
 
@@ -37,4 +38,8 @@ def batch_product(leading: tuple[Dim, ...], rows: Dim, columns: Dim, depth: Dim)
         Param("b", (*leading, depth, columns)),
         Param("c", (*leading, rows, columns), role="output"),
     )
-    return Kernel(f"batch_product_{shape_name((*leading, rows, columns, depth))}", params, emit)
+
+    def flops(buffers: Buffers) -> Any:
+        return 2 * elements(buffers["c"]) * integer(list(buffers["a"].shape)[-1])
+
+    return Kernel(f"batch_product_{shape_name((*leading, rows, columns, depth))}", params, emit, reading_all(flops))

@@ -17,6 +17,8 @@ import tvm
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
+from harness.compiler.kernels.cost import Cost, CostOf, sizes
+from harness.compiler.kernels.marks import Marks
 from harness.compiler.kernels.scratch import emit_with_scratch
 
 Role = Literal["input", "weight", "inout", "output"]
@@ -48,6 +50,13 @@ class Kernel:
     name: str
     params: tuple[Param, ...]
     emit: Callable[[Buffers], None]
+    cost: CostOf | None = None
+    """Of one call; None: it looks at all of its tensors, and its operations are not counted."""
+
+    def cost_of(self, buffers: Buffers) -> Cost:
+        """Of a call with these buffers; the names may be more than the kernel's own."""
+        mine = {param.name: buffers[param.name] for param in self.params}
+        return Cost(sizes(mine.values())) if self.cost is None else self.cost(mine)
 
     def __post_init__(self) -> None:
         roles = [param.role for param in self.params]
@@ -86,11 +95,11 @@ def linked_weight(param: Param, symbol: str, offset: Any) -> Any:
     return T.decl_buffer(param.shape, param.dtype, data=address)
 
 
-def prim_func(kernel: Kernel, weights_symbol: str | None = None) -> Any:
+def prim_func(kernel: Kernel, weights_symbol: str | None = None, marks: Marks | None = None) -> Any:
     """The kernel as a TIR function of its parameters, in their order.
 
     With ``weights_symbol``, the C function that gives the address of the archive's weights, a weight's parameter is
-    its byte offset (int64).
+    its byte offset (int64). With ``marks``, it says when it begins and ends.
     """
     symbols = Symbols({})
     with IRBuilder() as builder, T.prim_func():
@@ -105,5 +114,9 @@ def prim_func(kernel: Kernel, weights_symbol: str | None = None) -> Any:
         for param in linked:
             assert weights_symbol is not None
             buffers[param.name] = linked_weight(param, weights_symbol, values[param.name])
+        if marks is not None:
+            marks.emit_begin(kernel.name, kernel.cost_of(buffers))
         emit_with_scratch(lambda: kernel.emit(buffers))
+        if marks is not None:
+            marks.emit_end(kernel.name)
     return builder.get()

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
+from harness.compiler.kernels.cost import reading_all, rows
 from harness.compiler.kernels.formats import Activations, Array, Format, format_for
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import Norm, norm_params, normalise, shape_name
@@ -120,7 +121,8 @@ def product_kernel(
         _Emitter(profile, product, form, panels, buffers).emit(one_row)
 
     name = f"{product.label}_{shape_name(leading)}_{form.name}"
-    return Kernel(name, tuple(params), emit), form
+    flops = 2 * product.depth * product.width
+    return Kernel(name, tuple(params), emit, reading_all(lambda buffers: flops * rows(buffers["x"]))), form
 
 
 class _Emitter:

@@ -7,6 +7,7 @@ from typing import Any
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
+from harness.compiler.kernels.cost import Cost, elements, sizes
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import shape_name
 from harness.compiler.kernels.vector import chunks, get, load, put, registers, span, store
@@ -33,7 +34,11 @@ def embedding(profile: Profile, leading: tuple[Dim, ...], ids: str, count: int, 
         Param("table", (count, width), dtype, "weight"),
         Param("y", (*leading, width), role="output"),
     )
-    return Kernel(f"embedding_{shape_name(leading)}_{count}_{width}_{ids}_{dtype}", params, emit)
+
+    def cost(buffers: Buffers) -> Cost:
+        return Cost(sizes((buffers["ids"], buffers["y"])) + elements(buffers["y"]) * vector.BYTES[dtype])
+
+    return Kernel(f"embedding_{shape_name(leading)}_{count}_{width}_{ids}_{dtype}", params, emit, cost)
 
 
 def argmax(profile: Profile, leading: tuple[Dim, ...], width: int, dtype: str) -> Kernel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tvm import relax
@@ -87,7 +88,8 @@ def _sides(graph: Graph, values: list[Any], width: int) -> tuple[tuple[Side, Sid
         if len(group) == 1:
             tensors.append(_rows(values[at], sources[at], width))
         else:
-            tensors.append(_product([linear for linear in linears[at:] if linear is not None], values[at]))
+            parts = [linear for linear in linears[at:] if linear is not None]
+            tensors.append(replace(_product(parts, values[at]), ends=tuple(sources[at:])))
         sides += [Side(group, len(group) * width, part * width) for part in range(len(group))]
     query, key, value = sides
     return (query, key, value), tensors

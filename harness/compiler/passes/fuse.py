@@ -7,6 +7,7 @@ operations; embedding; argmax. What is in no pattern is left to TVM's own loweri
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from harness.compiler.passes.fused import (
 )
 from harness.compiler.passes.graph import Graph, arguments, extents, is_float32, is_variable, op_name, renamed
 from harness.compiler.passes.linear import match_linear, match_norm
+from harness.compiler.passes.origins import Origin, behind, completed, origin_of
 
 
 def product(graph: Graph, value: Any, _table: OpTable) -> Fused | None:
@@ -110,6 +112,8 @@ class FusePatterns:
 
 def rewrite(function: relax.Function, table: OpTable) -> relax.Function:
     graph = Graph(function)
+    origins = table.origins
+    whole = completed(graph, origins)
     matches, needed = _match(graph, table)
     builder = relax.BlockBuilder()
     new: dict[Any, Any] = {}
@@ -122,9 +126,16 @@ def rewrite(function: relax.Function, table: OpTable) -> relax.Function:
                     new[binding.var] = renamed(binding.value.args[0], new)
                     continue
                 match = matches.get(binding.var)
-                value = renamed(binding.value, new) if match is None else _emit(match, builder, table, new)
-                new[binding.var] = builder.emit(value)
+                if match is None:
+                    new[binding.var] = builder.emit(renamed(binding.value, new))
+                    origins.note(new[binding.var], whole[binding.var])
+                    continue
+                inside = replace(match, ends=(binding.var,))
+                new[binding.var] = builder.emit(_emit(graph, inside, builder, table, new))
+                origins.note(new[binding.var], Origin(origins.union(_inside(graph, inside)), whole[binding.var].value))
             output = builder.emit_output(renamed(graph.result, new))
+            # TVM gives a variable that is only another one's name that one's place.
+            origins.note(output, origin_of(graph, graph.result, whole))
         builder.emit_func_output(output)
     return builder.get()["main"]
 
@@ -160,11 +171,22 @@ def _inputs(fused: Fused) -> set[Any]:
     return found
 
 
-def _emit(fused: Fused, builder: relax.BlockBuilder, table: OpTable, new: dict[Any, Any]) -> Any:
+def _inside(graph: Graph, fused: Fused) -> set[Any]:
+    """The graph's values that a fused operator computes, but for those that one of its arguments does."""
+    found = behind(graph, fused.ends, _inputs(fused))
+    for argument in fused.args:
+        if isinstance(argument, Fused):
+            found -= behind(graph, argument.ends, _inputs(argument))
+    return found
+
+
+def _emit(graph: Graph, fused: Fused, builder: relax.BlockBuilder, table: OpTable, new: dict[Any, Any]) -> Any:
     args = []
     for argument in fused.args:
         if isinstance(argument, Fused):
-            args.append(builder.emit(_emit(argument, builder, table, new)))
+            made = builder.emit(_emit(graph, argument, builder, table, new))
+            table.origins.note(made, Origin(table.origins.union(_inside(graph, argument))))
+            args.append(made)
         elif isinstance(argument, np.ndarray):
             args.append(relax.const(np.ascontiguousarray(argument)))
         else:

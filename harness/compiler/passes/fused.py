@@ -16,6 +16,7 @@ from tvm import relax
 from harness.compiler.kernels.attention_rows import Side
 from harness.compiler.kernels.product import Product
 from harness.compiler.passes.graph import Graph
+from harness.compiler.passes.origins import Origins
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,8 @@ class OpTable:
     """The attributes of the fused operators of one module: a call carries an index into it."""
 
     entries: list[FusedOp] = field(default_factory=list)
+    origins: Origins = field(default_factory=Origins)
+    """Of the module's values."""
 
     def call(self, op: FusedOp, args: list[Any], ty: Any) -> Any:
         self.entries.append(op)
@@ -150,6 +153,8 @@ class Fused:
     ty: Any
     wrap: Callable[[Any], Any] | None = None
     """What turns the operator's result into the value that is replaced."""
+    ends: tuple[Any, ...] = ()
+    """The graph's values that it computes, where it is an argument of another: the columns of a merged product."""
 
 
 Argument = Any

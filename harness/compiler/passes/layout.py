@@ -11,8 +11,11 @@ from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from harness.compiler.passes.graph import Graph, op_name
+from harness.compiler.passes.origins import Origins, follow
 
 TURNED = {"relax.nn.conv1d": ["NWC", "WIO"], "relax.nn.conv2d": ["NHWC", "HWIO"]}
+LAYOUTS = ("relax.permute_dims", "relax.layout_transform")
+"""What it puts between other operators."""
 KEPT = {"relax.nn.conv2d_transpose": ["NCHW", "IOHW"]}
 """TVM 0.27 turns them, too, unless told otherwise, and then has no lowering for them."""
 
@@ -20,6 +23,9 @@ KEPT = {"relax.nn.conv2d_transpose": ["NCHW", "IOHW"]}
 @tvm.transform.module_pass(opt_level=0, name="ChannelsLast")
 class ChannelsLast:
     """relax.transform.ConvertLayout for modules that have convolutions; where it cannot, they stay as they are."""
+
+    def __init__(self, origins: Origins) -> None:
+        self.origins = origins
 
     def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
         functions = [f for _, f in module.functions_items() if isinstance(f, relax.Function)]
@@ -29,7 +35,10 @@ class ChannelsLast:
             if isinstance(function, relax.Function):
                 module.update_func(name, _ClipByBounds(module).visit_expr(function))
         try:
+            before = {name: Graph(f) for name, f in module.functions_items() if isinstance(f, relax.Function)}
             converted = relax.transform.ConvertLayout(TURNED | KEPT)(module)
+            for name, graph in before.items():
+                follow(graph, Graph(converted[name.name_hint]), self.origins, LAYOUTS)
         except tvm.error.InternalError:  # an operator between them has no rule for other layouts
             return module
         return relax.transform.DeadCodeElimination()(converted)

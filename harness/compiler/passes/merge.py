@@ -14,14 +14,19 @@ from tvm import relax
 
 from harness.compiler.kernels import vector
 from harness.compiler.kernels.kernel import Buffers, Kernel, Param
+from harness.compiler.kernels.marks import part_name
 from harness.compiler.kernels.scratch import scope, scratch
 from harness.compiler.passes.graph import Graph, is_constant, is_variable, op_name, static_shape
-from harness.compiler.passes.pack import KernelTable
+from harness.compiler.passes.origins import completed, result_origin
+from harness.compiler.passes.pack import KernelTable, Part
+
+NAME = "kernels"
+"""Of the merged kernel."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="MergeKernels")
 class MergeKernels:
-    """The merged kernel is called ``kernels``."""
+    """See above."""
 
     def __init__(self, table: KernelTable) -> None:
         self.table = table
@@ -75,9 +80,13 @@ class _Merger:
         ]
         if fresh:
             declared.append(Param("result", static_shape(result) or (), str(result.ty.dtype), "output"))
-        kernel = Kernel("kernels", tuple(declared), lambda buffers: self._emit(buffers, result if fresh else None))
+        kernel = Kernel(NAME, tuple(declared), lambda buffers: self._emit(buffers, result if fresh else None))
         merged = tvm.IRModule({})
         function = self.table.add(merged, kernel)
+        known = completed(self.graph, self.table.origins)
+        self.table.parts[kernel.name] = [
+            Part(step, result_origin(self.graph, var, known)) for step, _, var in self.steps
+        ]
         builder = relax.BlockBuilder()
         args = [*params, *self.constants]
         # A written argument is a result of the call, or the call would seem to do nothing with it.
@@ -151,6 +160,8 @@ class _Merger:
                         spare = free[param.shape, param.dtype]
                         known[fresh] = spare.pop() if spare else scratch(param.shape, param.dtype)
                     values[param.name] = known[fresh]
+            if self.table.marks is not None:
+                self.table.marks.emit_begin(part_name(NAME, number), kernel.cost_of(values))
             with scope():
                 kernel.emit(values)
             for value in last_uses.get(number, ()):

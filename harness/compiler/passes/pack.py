@@ -14,13 +14,24 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from harness.compiler.kernels import attention, attention_rows, rows
 from harness.compiler.kernels.batch_product import batch_product
+from harness.compiler.kernels.cost import Cost
 from harness.compiler.kernels.kernel import Dim, Kernel, prim_func
+from harness.compiler.kernels.marks import Marks
 from harness.compiler.kernels.norm import Norm, norm_kernel
 from harness.compiler.kernels.product import pack_product, product_kernel
 from harness.compiler.passes import fused
 from harness.compiler.passes.graph import extents
+from harness.compiler.passes.origins import Origin, Origins
 from harness.compiler.profiles import Profile
 from harness.protocol import Precision
+
+
+@dataclass(frozen=True)
+class Part:
+    """A kernel within a merged one, and what its result stands for."""
+
+    kernel: Kernel
+    origin: Origin
 
 
 @dataclass
@@ -31,7 +42,15 @@ class KernelTable:
     """
 
     prefix: str
+    origins: Origins = field(default_factory=Origins)
+    """Of the values of the function at hand."""
     kernels: dict[str, Kernel] = field(default_factory=dict)
+    parts: dict[str, list[Part]] = field(default_factory=dict)
+    """Of merged kernels, in the order they run."""
+    marks: Marks | None = None
+    """What the kernels say while they run; None: nothing."""
+    costs: dict[str, tuple[list[Any], Cost]] = field(default_factory=dict)
+    """Of functions that no template made, with the tensors whose extents a cost's expressions name."""
 
     def add(self, module: tvm.IRModule, kernel: Kernel, weights_symbol: str | None = None) -> tvm.ir.GlobalVar:
         """The kernel's TIR function in the module, made unless it is there."""
@@ -39,7 +58,7 @@ class KernelTable:
         for known in module.get_global_vars():
             if known.name_hint == name:
                 return known
-        function = prim_func(kernel, weights_symbol)
+        function = prim_func(kernel, weights_symbol, self.marks)
         variable = relax.BlockBuilder().add_func(function, name)  # which gives it the type that calls are checked by
         module[variable] = function
         self.kernels[name] = kernel

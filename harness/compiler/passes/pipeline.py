@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tvm
 from tvm import relax
 
+from harness.compiler.kernels.marks import Marks
 from harness.compiler.passes.fold import FoldArithmetic
 from harness.compiler.passes.fuse import FusePatterns
 from harness.compiler.passes.fused import OpTable
@@ -15,9 +16,13 @@ from harness.compiler.passes.layout import ChannelsLast
 from harness.compiler.passes.lean import ReuseTensors, TrustKernels
 from harness.compiler.passes.link import LinkWeights, WeightFile
 from harness.compiler.passes.merge import MergeKernels
+from harness.compiler.passes.origins import FuseOpsWithOrigins
 from harness.compiler.passes.pack import KernelTable, PackWeights
 from harness.compiler.passes.place import PlaceResults
+from harness.compiler.passes.sites import RecordSites
+from harness.compiler.passes.work import CountWork, MarkRest
 from harness.compiler.profiles import Profile
+from harness.compiler.provenance import Site
 from harness.compiler.schedule.rest import ScheduleRest
 from harness.compiler.tuning import Tuning, tune_module
 from harness.protocol import Precision
@@ -29,8 +34,9 @@ class Recipe:
 
     ``prefix``: of every symbol. ``ops``: the fused operators that the importer put into the module already.
     ``results``: see :class:`harness.models.spec.ModelFunction`. ``weights``: where linked weights go; None keeps
-    them constants. ``schedule_rest``: whether functions without a template are scheduled; without it they keep
-    TVM's bare loops, to compare with.
+    them constants. ``marks``: what kernels say while they run; None: nothing. ``sites`` is filled with the calls of
+    kernels that the function makes. ``schedule_rest``: whether functions without a template are
+    scheduled; without it they keep TVM's bare loops, to compare with.
     """
 
     profile: Profile
@@ -40,14 +46,17 @@ class Recipe:
     results: Sequence[int | None] = ()
     weights: WeightFile | None = None
     schedule_rest: bool = True
+    marks: Marks | None = None
+    sites: list[Site] = field(default_factory=list)
 
 
 def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> tvm.transform.Pass:
     t = relax.transform
-    table = KernelTable(recipe.prefix)
+    marks = None if recipe.marks is None else recipe.marks.within(recipe.prefix)
+    table = KernelTable(recipe.prefix, recipe.ops.origins, marks=marks)
     ours = [
         FoldArithmetic(),
-        *([ChannelsLast()] if recipe.schedule_rest else []),
+        *([ChannelsLast(recipe.ops.origins)] if recipe.schedule_rest else []),
         FusePatterns(recipe.ops),
         PackWeights(recipe.profile, recipe.precision, recipe.ops, table),
         PlaceResults(recipe.results, table),
@@ -69,11 +78,15 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
             t.LegalizeOps(),
             t.AnnotateTIROpPattern(),
             t.FoldConstant(),
-            t.FuseOps(),
+            FuseOpsWithOrigins(recipe.ops.origins),
             t.FuseTIR(),
             t.RewriteDataflowReshape(),
+            CountWork(table),
             *rest,
             *link,
+            # ToNonDataflow makes new variables.
+            RecordSites(table, recipe.sites),
+            MarkRest(table),
             t.ToNonDataflow(),
             t.RemovePurityChecking(),
             t.CallTIRRewrite(),

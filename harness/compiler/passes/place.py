@@ -66,12 +66,15 @@ class _Placer:
                 for binding in self.graph.bindings:
                     if isinstance(binding.value, relax.Tuple):
                         continue
+                    origin = self.table.origins.of(binding.var)
                     value = renamed(binding.value, new)
                     target = self.targets.get(binding.var)
                     if target is not None and not self._is_in_place(binding.var, target):
                         value = self._placed(builder, value, target)
                     new[binding.var] = builder.emit(value)
+                    self.table.origins.note(new[binding.var], origin)
                 output = builder.emit_output(new[self.values[0]])
+                self.table.origins.note(output, self.table.origins.of(self.values[0]))
             builder.emit_func_output(output)
         self.module.update_func(self.module.get_global_var("main"), builder.get()["main"])
         return self.module

@@ -84,6 +84,9 @@ def _provide(cache: Cache, folder: Path, progress: Progress) -> None:
     multiarch = f"{platform.machine()}-linux-gnu"
     for place in (f"lib/{multiarch}", f"usr/lib/{multiarch}"):
         for path in (root / place).glob("*.so.*"):
-            if path.is_file():  # a link's target comes as a file of each name
-                shutil.copyfile(path, folder / "lib" / path.name)
+            copy = folder / "lib" / path.name
+            if path.is_symlink():
+                copy.symlink_to(path.readlink().name)
+            else:
+                shutil.copyfile(path, copy)
     shutil.rmtree(root)

@@ -75,6 +75,32 @@ impl TvmModule {
         }
     }
 
+    /// A compiled function that belongs to no virtual machine, or none of that name.
+    ///
+    /// # Errors
+    /// [`TvmError::NoGlobal`], [`TvmError::Raised`].
+    pub fn function(&self, name: &str) -> Result<Option<Function>, TvmError> {
+        match get_function(&self.module, &self.name, name, false) {
+            Ok(mut function) => {
+                function.name = format!("{}{name}", self.name);
+                Ok(Some(function))
+            }
+            Err(TvmError::NoFunction { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same where there has to be one.
+    ///
+    /// # Errors
+    /// [`TvmError::NoFunction`] and those of [`TvmModule::function`].
+    pub fn require(&self, name: &str) -> Result<Function, TvmError> {
+        self.function(name)?.ok_or_else(|| TvmError::NoFunction {
+            module: self.name.clone(),
+            name: name.to_owned(),
+        })
+    }
+
     /// Starts a virtual machine of its own for this model and gives its entry function.
     ///
     /// # Errors

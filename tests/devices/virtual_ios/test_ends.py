@@ -79,6 +79,7 @@ def test_the_watchdog_ends_an_app_that_does_not_come_up_and_a_quick_one_in_peace
     phone.set(launch_watchdog_seconds=0.2)
     assert ended(client, phone, lambda: None) == (None, SIGKILL)
     assert len(reports(client, phone)) == 1
+    phone.set(launch_watchdog_seconds=20)
     client.install(app.write(tmp_path / "quick.ipa"))
     assert client.launch()[1] == (0, None)
     assert reports(client, phone) == []
@@ -98,7 +99,7 @@ def test_an_app_that_aborts_by_itself_is_reported_and_one_that_a_client_ends_is_
     assert client.launch()[1] == (None, SIGABRT)
     assert len(reports(client, phone)) == 1
     client.install(app.with_(companion="#!/bin/sh\necho up\nexec sleep 300\n").write(tmp_path / "asleep.ipa"))
-    ended(client, phone, lambda: phone._call("end", bundle_id=BUNDLE_ID, reason="client", signal=9))
+    ended(client, phone, lambda: phone.kill(BUNDLE_ID))
     assert reports(client, phone) == []
 
 

@@ -194,6 +194,23 @@ def test_a_service_hangs_until_the_cable_is_pulled(
     asyncio.run(asyncio.wait_for(wait(), 20))
 
 
+def test_output_that_hangs_comes_loose_with_the_cable(client: Client, installed: str, phone: VirtualIphone) -> None:
+    phone.fault("run.output", "hang")
+
+    async def use(provider: Any) -> None:
+        async with DvtProvider(provider) as dvt, WatchedControl(dvt) as control:
+            await control.launch(installed)
+            await asyncio.to_thread(wait_until, lambda: "run.output hang" in phone.struck(), "the output")
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(control.output(), 0.2)
+            assert phone.processes() != []
+            phone.unplug()
+
+    client.run(use)
+    wait_until(lambda: phone.processes() == [], "the app's end")
+    assert phone.events()[-1] == f"exit {installed} code 0"
+
+
 def test_a_fault_waits_for_its_turn(client: Client, installed: str, phone: VirtualIphone) -> None:
     phone.fault("afc.write", "close", after=2)
 

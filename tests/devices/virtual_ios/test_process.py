@@ -92,6 +92,13 @@ def test_apps_end_with_a_killed_phone_whose_owner_is_told(tmp_path: Path) -> Non
             client.run(lambda provider: kill_at_first_output(provider, phone))
 
 
+def test_without_pymobiledevice3_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What the interpreter keeps of a package that is not to be found.
+    monkeypatch.setitem(sys.modules, "pymobiledevice3", None)
+    with pytest.raises(VirtualIphoneUnavailable, match=r"pip install 'harness\[ios\]'"), VirtualIphone("16"):
+        pass
+
+
 async def kill_at_first_output(provider: object, phone: VirtualIphone) -> None:
     from pymobiledevice3.services.dvt.instruments.dvt_provider import DvtProvider
     from pymobiledevice3.services.dvt.instruments.process_control import ProcessControl

@@ -17,7 +17,7 @@ from harness.cli import main
 from harness.devices import Knob
 from harness.journal import read_journal, write_plan
 from harness.report import report_run, to_markdown, to_terminal
-from harness.report.conditions import night_warnings
+from harness.report.conditions import night_warnings, record_warnings
 from harness.report.document import Table
 from harness.report.html import html_report, text_report
 from harness.report.html.history import FEWEST_RUNS, over_runs
@@ -105,6 +105,14 @@ def test_a_night_that_throttled_says_so_with_its_verdict(records: list[NightReco
     assert f"fixed performance was denied: Permission denial (in {runs - 13} of {runs} runs)" in text
     assert list(night_warnings([])) == []
     assert "throttled" not in Elements(html_report((), records[1:])).text
+
+
+def test_of_several_units_a_warning_names_its_own(bad: NightView) -> None:
+    (unit,) = bad.units
+    other = unit.plan.model_copy(update={"name": "tablet/cache"})
+    told = record_warnings([unit.plan, other], bad.journal)
+    assert len(told) == len(unit.warnings) > 3
+    assert all(text.startswith("phone/cache: ") for text in told)
 
 
 def test_a_run_that_throttled_says_so_on_every_face(tmp_path: Path) -> None:

@@ -52,12 +52,14 @@ async def main() -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a line belongs into the log: not what pymobiledevice3 says of connections that clients or faults cut."""
+    """Whether a line belongs into the log: an error, and not what pymobiledevice3 says of a cut connection."""
+    if record.levelno < logging.ERROR:
+        return False
     if not record.name.startswith("pymobiledevice3"):
         return True
     error = record.exc_info[1] if record.exc_info else None
     cut = isinstance(error, OSError) or type(error).__name__ in ("DTXProtocolError", "ConnectionTerminatedError")
-    return record.levelno >= logging.ERROR and error is not None and not cut
+    return error is not None and not cut
 
 
 def _make_phones(wanted: dict[str, Any]) -> list[Phone]:

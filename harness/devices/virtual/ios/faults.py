@@ -51,6 +51,7 @@ class Faults:
     def __init__(self, outside: Callable[[Fault], Awaitable[None]]) -> None:
         self._faults: list[Fault] = []
         self._outside = outside
+        self._released = asyncio.Event()
         self.struck: list[str] = []
 
     def add(self, fault: Fault) -> None:
@@ -58,27 +59,35 @@ class Faults:
 
     def clear(self) -> None:
         self._faults.clear()
+        self.release()
+
+    def release(self) -> None:
+        """What hangs ends as if its connection had."""
+        self._released.set()
+        self._released = asyncio.Event()
 
     async def at(self, moment: str, connection: Connection | None = None) -> None:
-        """Let happen what was ordered for this moment. Raises Refused, or Dropped where the connection ends."""
-        for fault in [fault for fault in self._faults if fault.moment == moment and fault.strikes()]:
+        """Let happen what was ordered first for this moment. Raises Refused, or Dropped where the connection ends."""
+        fault = next((fault for fault in self._faults if fault.moment == moment and fault.strikes()), None)
+        if fault is not None:
             self.struck.append(f"{moment} {fault.action}")
             await self._do(fault, connection)
 
     async def _do(self, fault: Fault, connection: Connection | None) -> None:
-        if fault.action == "refuse":
-            raise Refused(fault.details.get("error"))
-        if fault.action == "hang":
-            # Whoever unplugs or stops the phone cancels this.
-            await asyncio.Event().wait()
-        elif fault.action == "slow":
-            await asyncio.sleep(float(fault.details.get("seconds", 1.0)))
-        elif fault.action == "close":
-            raise Dropped
-        elif fault.action == "truncate":
-            if connection is not None:
-                connection.truncate_next = True
-        else:
-            await self._outside(fault)
-            if fault.action == "unplug":
+        match fault.action:
+            case "refuse":
+                raise Refused(fault.details.get("error"))
+            case "hang":
+                await self._released.wait()
                 raise Dropped
+            case "slow":
+                await asyncio.sleep(float(fault.details.get("seconds", 1.0)))
+            case "close":
+                raise Dropped
+            case "truncate":
+                if connection is not None:
+                    connection.truncate_next = True
+            case _:
+                await self._outside(fault)
+                if fault.action == "unplug":
+                    raise Dropped

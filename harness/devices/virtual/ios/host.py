@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import selectors
@@ -41,6 +42,10 @@ class PhoneHost:
         self.log = Path()
 
     def __enter__(self) -> PhoneHost:
+        if importlib.util.find_spec("pymobiledevice3") is None:
+            raise VirtualIphoneUnavailable(
+                "a virtual iPhone needs pymobiledevice3", cure="install it: pip install 'harness[ios]'"
+            )
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(workspace())
             self.log = folder / "phones.log"

@@ -140,6 +140,10 @@ class VirtualIphone:
         """End a running app as the system does when memory is short."""
         self._call("end", bundle_id=bundle_id, reason="jetsam", signal=9)
 
+    def kill(self, bundle_id: str) -> None:
+        """End a running app as a client does that kills it; nothing is reported."""
+        self._call("end", bundle_id=bundle_id, reason="client", signal=9)
+
     def suspend(self, bundle_id: str) -> None:
         """Stop a running app, as happens to one in the background."""
         self._call("end", bundle_id=bundle_id, reason="suspend", signal=0)

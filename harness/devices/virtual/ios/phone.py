@@ -110,6 +110,7 @@ class Phone:
         self.tunnel = self.plugged and self.identity.face == "17"
 
     def _end_connections(self, ways: tuple[Way, ...]) -> None:
+        self.faults.release()
         current = asyncio.current_task()
         for task, (connection, way) in list(self._connections.items()):
             if way in ways:

@@ -44,12 +44,16 @@ DOTS = {
 
 def build(name: str, emit: Callable[[], None], target: CompileTarget) -> Any:
     """The statements of ``emit`` as a function on this machine."""
+    return tvm.compile(tvm.IRModule({name: function(name, emit)}), tvm.target.Target(target.tvm))[name]
+
+
+def function(name: str, emit: Callable[[], None]) -> Any:
+    """The statements of ``emit`` as a TIR function of that symbol."""
     with IRBuilder() as builder, T.prim_func():
         T.func_name(name)
         T.func_attr({"tirx.noalias": True, "global_symbol": name})
         emit()
-    module = tvm.IRModule({name: builder.get()})
-    return tvm.compile(module, tvm.target.Target(target.tvm))[name]
+    return builder.get()
 
 
 def emit_read(lanes: int) -> None:
@@ -94,15 +98,14 @@ def emit_widen(lanes: int) -> None:
 
 
 def emit_dot(lanes: int, dot: Dot) -> None:
-    """(x [2, lanes * per_lane], repeats int32 [1], sums int32 [CHAINS, lanes]): one dot product per sum and repeat.
+    """(x int32 [2, lanes], repeats int32 [1], sums int32 [CHAINS, lanes]): one dot product per sum and repeat.
 
-    The sums wrap around, which is of no interest here. A dot product that does not add takes the sum itself as an
-    operand: with a constant one, LLVM would compute it once.
+    The words of ``x`` hold ``per_lane`` numbers each. The sums wrap around, which is of no interest here. A dot product
+    that does not add takes the sum itself as an operand: with a constant one, LLVM would compute it once.
     """
-    width = lanes * dot.per_lane
-    x = T.arg("x", T.Buffer((2, width), dot.dtype))
-    first, second = (T.bind(x[at, T.ramp(0, 1, width)]) for at in range(2))
-    result, operand = f"int32x{lanes}", f"{dot.dtype}x{width}"
+    result, operand = f"int32x{lanes}", f"{dot.dtype}x{lanes * dot.per_lane}"
+    x = T.arg("x", T.Buffer((2, lanes), "int32"))
+    first, second = (T.bind(T.reinterpret(operand, x[at, T.ramp(0, 1, lanes)])) for at in range(2))
 
     def product(total: Any) -> Any:
         if dot.fused:

@@ -1,0 +1,64 @@
+"""The command that shows where a run's time went: ``profile``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.app import app
+from harness.cli.runs import DEFAULT_RESULTS, RUN_HELP, Markdown, ResultsDir, terminal
+from harness.errors import UsageError
+from harness.results import Run, Store
+
+
+class NoProfile(UsageError):
+    """A run was made without a profile."""
+
+    cure = "make one with it: pytest suites --device host --profile"
+
+
+@app.command(
+    epilog="Examples:\n\n  harness profile\n\n  harness profile latest --sites --markdown > profile.md\n\n"
+    "  harness profile latest --trace trace.json",
+)
+def profile(
+    run: Annotated[str, typer.Argument(help=RUN_HELP)] = "latest",
+    trace: Annotated[
+        Path | None, typer.Option("--trace", help="write a trace for Perfetto or chrome://tracing here instead")
+    ] = None,
+    sites: Annotated[bool, typer.Option("--sites", help="also every call of a kernel by itself")] = False,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    markdown: Markdown = False,
+) -> None:
+    """Show a run's time per operator and per module."""
+    found = Store(results_dir).find(run)
+    summary = found.profile()
+    if summary is None:
+        raise NoProfile(f"run {found.run_id} has no profile")
+    if trace is not None:
+        _write_trace(trace, found)
+        typer.echo(f"{trace} ({trace.stat().st_size / 1e6:.1f} MB)")
+        return
+    # Imported here because the statistics take a second to load.
+    from harness.report import render
+    from harness.report.profile import profile_report
+
+    render(profile_report(summary, sites=sites), markdown=markdown, console=terminal())
+
+
+def _write_trace(path: Path, run: Run) -> None:
+    """Under another name, then renamed; raises StorageFull or StorageUnwritable, RunDamaged, BadMarks."""
+    from harness.profiling.trace import chrome_trace
+    from harness.results.store import write_text_atomically
+
+    provenance = run.provenance()
+    if provenance is None:
+        raise NoProfile(f"run {run.run_id} has no provenance of its profile")
+    words = {line.item: f"{line.word} ({line.language})" for line in run.reference()}
+    device = run.manifest().device
+    title = f"{device.get('name', '?')}, run {run.run_id}{', emulated' if device.get('emulated') else ''}"
+    found = chrome_trace(run.profile_lines(), provenance, words, title)
+    write_text_atomically(path, json.dumps(found, ensure_ascii=False))

@@ -1,0 +1,70 @@
+"""What a kernel's call moves and computes, as numbers where shapes say it, else as expressions of TIR.
+
+For the roofline of a profile: each element that a call looks at counts once, whatever caches make of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+
+from harness.compiler.kernels.vector import BYTES
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``bytes`` and ``flops`` of one call: ints, or int64 expressions; ``flops`` is None where they are not counted."""
+
+    bytes: Any
+    flops: Any = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is the same at every call."""
+        return isinstance(self.bytes, int) and (self.flops is None or isinstance(self.flops, int))
+
+
+CostOf = Callable[[Mapping[str, Any]], Cost]
+"""Of the buffers by parameter name."""
+
+
+def integer(value: Any) -> Any:
+    """A constant as an int, anything else in 64 bits."""
+    if isinstance(value, int | tvm.tirx.IntImm):
+        return int(value)
+    return value if str(value.ty.dtype) == "int64" else tvm.tirx.Cast("int64", value)
+
+
+def elements(buffer: Any) -> Any:
+    count: Any = 1
+    for extent in buffer.shape:
+        count = count * integer(extent)
+    return count
+
+
+def size(buffer: Any) -> Any:
+    """In bytes."""
+    return elements(buffer) * BYTES.get(str(buffer.dtype), 4)
+
+
+def sizes(buffers: Iterable[Any]) -> Any:
+    total: Any = 0
+    for buffer in buffers:
+        total = total + size(buffer)
+    return total
+
+
+def rows(buffer: Any) -> Any:
+    """How many rows of its last axis a tensor has."""
+    count: Any = 1
+    for extent in list(buffer.shape)[:-1]:
+        count = count * integer(extent)
+    return count
+
+
+def reading_all(flops: Callable[[Mapping[str, Any]], Any]) -> CostOf:
+    """Of a call that looks at all of its tensors and computes ``flops`` of its buffers."""
+    return lambda buffers: Cost(sizes(buffers.values()), flops(buffers))

@@ -1,0 +1,123 @@
+"""What TIR functions that no template made move and compute, and marks around them.
+
+Our own kernels know both themselves (:mod:`harness.compiler.kernels.cost`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import tvm
+from tvm import s_tir, tirx
+from tvm_ffi import structural_map, structural_walk
+
+from harness.compiler.kernels.cost import Cost, integer, sizes
+from harness.compiler.passes.pack import KernelTable
+from harness.compiler.schedule.access import REDUCTION
+
+
+@tvm.transform.module_pass(opt_level=0, name="CountWork")
+class CountWork:
+    """Notes each function's cost in the table. To be run before ScheduleRest, which hides what a function computes."""
+
+    def __init__(self, table: KernelTable) -> None:
+        self.table = table
+
+    def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        for name, function in module.functions_items():
+            if isinstance(function, tirx.PrimFunc) and name.name_hint not in self.table.kernels:
+                self.table.costs[name.name_hint] = (tensors(function), cost(function))
+        return module
+
+
+@tvm.transform.module_pass(opt_level=0, name="MarkRest")
+class MarkRest:
+    """Puts the table's marks into the functions that CountWork has seen."""
+
+    def __init__(self, table: KernelTable) -> None:
+        self.table = table
+
+    def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        marks = self.table.marks
+        if marks is None:
+            return module
+        for name, function in module.functions_items():
+            if name.name_hint in self.table.costs:
+                before, found = self.table.costs[name.name_hint]
+                begin = [tirx.Evaluate(call) for call in marks.begin(name.name_hint, _moved(found, before, function))]
+                module.update_func(name, _wrapped(function, begin, tirx.Evaluate(marks.end(name.name_hint))))
+        return module
+
+
+def tensors(function: tirx.PrimFunc) -> list[Any]:
+    """The types of a function's tensors."""
+    return [param.ty for param in function.params if hasattr(param.ty, "shape")]
+
+
+def cost(function: tirx.PrimFunc) -> Cost:
+    """All of a function's tensors, and twice the multiply-adds of the products that it sums up."""
+    found: list[Any] = []
+
+    def count(block: s_tir.SBlock) -> None:
+        if any(int(axis.iter_type) == REDUCTION for axis in block.iter_vars) and _multiplies(block.body):
+            found.append(math.prod((integer(axis.dom.extent) for axis in block.iter_vars), start=2))
+
+    structural_walk(function.body, (s_tir.SBlock, count))
+    return Cost(sizes(tensors(function)), sum(found[1:], start=found[0]) if found else None)
+
+
+def _multiplies(body: Any) -> bool:
+    """Whether two elements of tensors are multiplied somewhere."""
+    found = False
+
+    def look(product: tirx.Mul) -> None:
+        nonlocal found
+        found = found or (_reads(product.a) and _reads(product.b))
+
+    structural_walk(body, (tirx.Mul, look))
+    return found
+
+
+def _reads(expression: Any) -> bool:
+    found: list[Any] = []
+    structural_walk(expression, (tvm.ir.expr.TensorLoad, found.append))
+    return bool(found)
+
+
+def _moved(found: Cost, before: Sequence[Any], function: tirx.PrimFunc) -> Cost:
+    """A cost in another version of the function, whose extents have variables of their own."""
+    if found.is_known:
+        return found
+    extents: dict[Any, Any] = {}
+    for old, new in zip(before, tensors(function), strict=True):
+        for one, other in zip(old.shape, new.shape, strict=True):
+            if isinstance(one, tirx.Var):
+                extents.setdefault(one, integer(other))
+    there = [
+        value
+        if value is None or isinstance(value, int)
+        else structural_map(value, (tirx.Var, lambda var: extents.get(var, var)))
+        for value in (found.bytes, found.flops)
+    ]
+    return Cost(*there)
+
+
+def _wrapped(function: tirx.PrimFunc, begin: Sequence[Any], end: Any) -> tirx.PrimFunc:
+    body = function.body
+    if isinstance(body, s_tir.SBlockRealize):
+        block = body.block
+        inner = s_tir.SBlock(
+            block.iter_vars,
+            block.reads,
+            block.writes,
+            block.name_hint,
+            tirx.SeqStmt([*begin, block.body, end]),
+            block.init,
+            block.alloc_buffers,
+            block.match_buffers,
+            block.annotations,
+        )
+        return function.with_body(s_tir.SBlockRealize(body.iter_values, body.predicate, inner))
+    return function.with_body(tirx.SeqStmt([*begin, body, end]))

@@ -1,0 +1,68 @@
+"""What a call could take at least: its bytes at the memory's speed, its operations at the processor's.
+
+The roofline model of Williams, Waterman and Patterson (2009), with the two rates measured on the same core.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.profiling.schema import ProfileSummary, SiteTime
+from harness.protocol import Machine, Precision
+
+
+def bandwidth_at(curve: Mapping[int, float], size: float) -> float:
+    """Bytes a second at a working set of ``size`` bytes: linear between measured sizes, constant beyond the ends.
+
+    ``curve`` maps measured working sets in bytes to bytes a second. Raises ValueError if it is empty.
+    """
+    if not curve:
+        raise ValueError("no bandwidth was measured")
+    sizes = sorted(curve)
+    if size <= sizes[0]:
+        return curve[sizes[0]]
+    for low, high in itertools.pairwise(sizes):
+        if size <= high:
+            share = (size - low) / (high - low)
+            return curve[low] + share * (curve[high] - curve[low])
+    return curve[sizes[-1]]
+
+
+@dataclass(frozen=True)
+class Roof:
+    """Bytes and operations a second that a function's kernels could reach."""
+
+    bandwidth: float
+    flops: float
+
+    def least_ns(self, site: SiteTime) -> float | None:
+        """Nanoseconds for one call of a site; None where its bytes are not known."""
+        if site.bytes is None:
+            return None
+        memory = site.bytes / site.calls / self.bandwidth
+        return 1e9 * max(memory, (site.flops or 0) / site.calls / self.flops)
+
+
+def roofs(profile: ProfileSummary) -> dict[str, Roof]:
+    """By function; empty where the device's speed is not known, or an emulator's.
+
+    A function's working set is what its kernels move in one call: a weight that is read again only in the next call
+    comes from as far away as all the others have pushed it.
+    """
+    machine = profile.machine
+    if machine is None or profile.emulated:
+        return {}
+    found = {}
+    for function in profile.functions:
+        moved = sum(site.bytes or 0 for site in profile.sites if site.function == function.name)
+        bandwidth = bandwidth_at(machine.bandwidth, moved / max(function.calls, 1))
+        found[function.name] = Roof(bandwidth, peak(machine, profile.precision))
+    return found
+
+
+def peak(machine: Machine, precision: Precision) -> float:
+    """Operations a second: of the integer dot product where int8 weights meet one, else of float32."""
+    integer = machine.flops.get("int8") if precision == "int8" else None
+    return integer if integer is not None else machine.flops["float32"]

@@ -1,0 +1,90 @@
+"""What a run folder holds of a profile: ``profile.jsonl``, ``profile.json`` and the archive's ``provenance.json``.
+
+``docs/profiling.md`` explains them.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.protocol import Machine, Precision, Record
+
+LINES, SUMMARY, PROVENANCE = "profile.jsonl", "profile.json", "provenance.json"
+SCHEMA_VERSION = 1
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class ProfileLine(_Stored):
+    """A line of profile.jsonl: a record of an order of the profile. ``profiled``: whether its archive had marks."""
+
+    order: str
+    profiled: bool
+    record: Record
+
+    @classmethod
+    def of(cls, order: str, profiled: bool, record: Record) -> ProfileLine:
+        return cls(order=order, profiled=profiled, record=record)
+
+
+class SiteTime(_Stored):
+    """One kernel's call, or one part of a merged kernel, over all timed samples."""
+
+    function: str
+    index: int
+    """Its place among the function's, in the order they run."""
+    kernel: str
+    operators: list[str]
+    """What it computes, in the graph's order: operators' names without their namespace, such as ``linear``."""
+    nodes: list[str]
+    """The graph's names of the same."""
+    module: str
+    """The innermost module that holds all of them; empty for the function's own."""
+    calls: int
+    total_ns: int
+    median_ns: float
+    min_ns: int
+    bytes: int | None
+    """Moved by all calls together; None where a call did not tell."""
+    flops: int | None
+
+
+class FunctionTime(_Stored):
+    """A compiled function over all timed samples."""
+
+    name: str
+    calls: int
+    total_ns: int
+    """Around the calls, as the runner measures it: kernels, and what the virtual machine does between them."""
+    kernel_ns: int
+
+
+class Overhead(_Stored):
+    """What the marks cost: profiled samples over plain ones of the same words, made in turn."""
+
+    words: int
+    ratio: float
+    """Above 1 the marks cost time."""
+    low: float | None
+    high: float | None
+    plain_ns: float
+    profiled_ns: float
+    """Medians of the words' medians."""
+
+
+class ProfileSummary(_Stored):
+    schema_version: int = SCHEMA_VERSION
+    variant: str
+    precision: Precision = "fp32"
+    emulated: bool
+    archive_sha256: str
+    """Of the archive with marks, which is not the one that is timed and compared."""
+    samples: int
+    total_ns: int
+    """Of all timed samples, from tokenization to text."""
+    functions: list[FunctionTime]
+    sites: list[SiteTime]
+    machine: Machine | None
+    overhead: Overhead | None
