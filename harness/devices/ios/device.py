@@ -97,7 +97,8 @@ class IosDevice:
         self._phone = Phone(loop, udid, way, trust_seconds=self._options.trust_seconds, notify=notify)
         try:
             self._facts = self._phone.do(read_facts, deadline=ASK_SECONDS + self._options.trust_seconds, what="opening")
-            self.name = f"{self._facts.name} ({udid})"
+            # A virtual one is not to be taken for the model that it plays.
+            self.name = f"{self._facts.owners_name if emulated else self._facts.model} ({udid})"
             self._phone.label = self.name
             self._launcher = choose_launcher(self._facts.system, self._options.launcher)
             self._make_ready()

@@ -17,9 +17,11 @@ MIN_BATTERY_PERCENT = 30
 
 @dataclass(frozen=True)
 class IosFacts:
-    """``facts`` are what :meth:`Device.facts` tells beyond kind and name."""
+    """``model`` is its maker's name for it, ``owners_name`` its owner's, which is nobody else's affair; ``facts`` are
+    what :meth:`Device.facts` tells beyond kind and name."""
 
-    name: str
+    model: str
+    owners_name: str
     system: Version
     facts: dict[str, Any]
 
@@ -49,7 +51,7 @@ async def read_facts(link: Link) -> IosFacts:
         "connection": device.connection_type if device is not None else None,
         "disk_bytes": capacity,
     }
-    return IosFacts(str(model or "iPhone"), Version(lockdown.product_version), facts)
+    return IosFacts(str(model or "iPhone"), str(values.get("DeviceName", "")), Version(lockdown.product_version), facts)
 
 
 async def read_conditions(link: Link) -> dict[str, Any]:
