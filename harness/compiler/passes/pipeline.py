@@ -47,7 +47,7 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
     table = KernelTable(recipe.prefix)
     ours = [
         FoldArithmetic(),
-        *([ChannelsLast()] if recipe.schedule_rest else []),
+        *([ChannelsLast(), FoldArithmetic()] if recipe.schedule_rest else []),
         FusePatterns(recipe.ops),
         PackWeights(recipe.profile, recipe.precision, recipe.ops, table),
         PlaceResults(recipe.results, table),
