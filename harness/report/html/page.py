@@ -25,6 +25,7 @@ from harness.report.html.blobs import packed, raw_samples
 from harness.report.html.cells import cells
 from harness.report.html.conditions import OrderConditions, order_conditions
 from harness.report.html.figure import Figure
+from harness.report.html.profile import profiles
 from harness.report.html.views import View
 from harness.report.overview import overview
 from harness.report.run import run_report, verdict_text
@@ -91,6 +92,7 @@ def render_page(views: Sequence[View]) -> str:
     groups = [_group(views, chosen, numbered) for chosen in _comparable(views)]
     accuracy = [found for found in (quality.by_language(views), quality.against_latency(views)) if found]
     sizes = quality.sizes(views)
+    profiled = [(part, _picture(part.figure, numbered)) for part in profiles(views)]
     context: dict[str, Any] = {
         "title": _title(views),
         "cards": [_card(view) for view in views],
@@ -106,9 +108,11 @@ def render_page(views: Sequence[View]) -> str:
         "cells": [cell for view in views for cell in cells(view)],
         "runs": [(view, _sections(run_report(view.manifest, view.summary))) for view in views],
         "views": views,
+        "profiles": profiled,
     }
     pictures = [picture for group in groups for picture in [*group.pictures, *(t.picture for t in group.timelines)]]
     pictures += [*context["accuracy"], *([context["sizes"]] if sizes else [])]
+    pictures += [picture for _, picture in profiled]
     context["figures"] = packed(json.dumps({one.id: _drawn(one.figure) for one in pictures}).encode())
     context["raw"], context["raw_notes"] = _raw(views)
     context["documents"] = packed(json.dumps(_documents(views), ensure_ascii=False).encode())
