@@ -2,7 +2,7 @@
 //!
 //! `harness/compiler/instruments.py` makes them; archives for apps have none.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use charsiug2p_g2p_tvm::{compiled_prefix, Argument, Function, Tensor, TvmError, TvmModule};
 
@@ -14,6 +14,8 @@ use crate::roofline::Roofline;
 const ROOM: usize = 1 << 18;
 /// Numbers of an event: its number and its value, in halves.
 const WORDS: usize = 4;
+/// Readings of both clocks, so that one is not interrupted.
+const READINGS: usize = 8;
 /// Events whose values are amounts of work and not times.
 const WORK: [i64; 2] = [i64::MIN, i64::MIN + 1];
 
@@ -58,8 +60,22 @@ impl Instruments {
             began: (Instant::now(), 0),
             origin: 0,
         };
-        found.began = (Instant::now(), found.now()?);
+        found.began = found.both_clocks()?;
         Ok(Some(found))
+    }
+
+    /// The time and the counter at one moment: of a few readings the one that was least disturbed.
+    fn both_clocks(&mut self) -> Result<(Instant, i64), TvmError> {
+        let mut best: Option<(Duration, Instant, i64)> = None;
+        for _ in 0..READINGS {
+            let before = Instant::now();
+            let counter = self.now()?;
+            let took = before.elapsed();
+            if best.is_none_or(|(least, _, _)| took < least) {
+                best = Some((took, before + took / 2, counter));
+            }
+        }
+        Ok(best.map_or((Instant::now(), 0), |(_, time, counter)| (time, counter)))
     }
 
     fn now(&mut self) -> Result<i64, TvmError> {
@@ -90,8 +106,9 @@ impl Instruments {
     }
 
     fn events(&mut self) -> Result<Events, TvmError> {
-        let elapsed = i128::try_from(self.began.0.elapsed().as_nanos()).unwrap_or(i128::MAX);
-        let ticks = i128::from(self.now()?.wrapping_sub(self.began.1)).max(1);
+        let (time, counter) = self.both_clocks()?;
+        let elapsed = i128::try_from((time - self.began.0).as_nanos()).unwrap_or(i128::MAX);
+        let ticks = i128::from(counter.wrapping_sub(self.began.1)).max(1);
         let origin = self.origin;
         let nanoseconds = |counter: i64| {
             let since = i128::from(counter.wrapping_sub(origin));

@@ -71,7 +71,7 @@ class Overhead(_Stored):
     high: float | None
     plain_ns: float
     profiled_ns: float
-    """Medians of the words' medians."""
+    """Medians of the words' fastest samples."""
 
 
 class ProfileSummary(_Stored):

@@ -87,14 +87,17 @@ def short_name(operator: Operator) -> str:
 
 
 def overhead(plain: Times, profiled: Times) -> Overhead | None:
-    """What marks cost; None where no item was run both ways."""
+    """What marks cost; None where no item was run both ways.
+
+    Of each item's fastest samples: marks are the same work every time, and what disturbs can only make a sample slower.
+    """
     both = sorted(set(plain) & set(profiled))
     if not both:
         return None
-    found = paired_ratio({item: plain[item] for item in both}, {item: profiled[item] for item in both})
+    found = paired_ratio({item: [min(plain[item])] for item in both}, {item: [min(profiled[item])] for item in both})
 
     def median(times: Times) -> float:
-        return statistics.median(statistics.median(times[item]) for item in both)
+        return statistics.median(min(times[item]) for item in both)
 
     return Overhead(
         words=len(both),

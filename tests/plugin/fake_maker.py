@@ -65,6 +65,11 @@ class FakeMaker:
         )
         return Archive(folder, metadata)
 
+    def profiled_archive(
+        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+    ) -> Archive:
+        raise HarnessError("the script has no marks")
+
     def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:
         path = write_runner(archive.folder, self.body)
         return Runner(path, archive, hash_file(path), path.stat().st_size)

@@ -66,7 +66,8 @@ def behind(graph: Graph, ends: Iterable[Any], until: Iterable[Any]) -> set[Any]:
 
 
 def completed(graph: Graph, origins: Origins) -> dict[Any, Origin]:
-    """The origins of a function's variables; those without an entry have that of who uses them."""
+    """The origins of a function's variables; those without an entry have that of who uses them, or at a function's end
+    that of what they are made of."""
     found = {binding.var: origins.of(binding.var) for binding in graph.bindings}
     for binding in reversed(graph.bindings):
         mine = found[binding.var]
@@ -74,6 +75,10 @@ def completed(graph: Graph, origins: Origins) -> dict[Any, Origin]:
             # Not through an operator that is known: its inputs have origins of their own, or are parameters.
             if var in found and not origins.of(var).operators:
                 found[var] = Origin(found[var].operators | mine.operators)
+    for binding in graph.bindings:
+        if not found[binding.var].operators:
+            before = [found[var].operators for var in arguments(binding.value) if var in found]
+            found[binding.var] = Origin(frozenset().union(*before))
     return found
 
 
@@ -85,12 +90,16 @@ def origin_of(graph: Graph, value: Any, known: dict[Any, Origin]) -> Origin:
 
 def follow(before: Graph, after: Graph, origins: Origins, added: Collection[str]) -> None:
     """The origins of variables that a pass made anew, which did nothing but add operators ``added`` between others."""
-    old, new = ([b for b in graph.bindings if op_name(b.value) not in added] for graph in (before, after))
+    old, new = ([b for b in graph.bindings if _computes(b.value, added)] for graph in (before, after))
     if [op_name(b.value) for b in old] != [op_name(b.value) for b in new]:
         return
     for one, other in zip(old, new, strict=True):
         if not origins.of(other.var).operators:
             origins.note(other.var, origins.of(one.var))
+
+
+def _computes(value: Any, added: Collection[str]) -> bool:
+    return not is_variable(value) and op_name(value) not in added
 
 
 def result_origin(graph: Graph, var: Any, known: dict[Any, Origin]) -> Origin:

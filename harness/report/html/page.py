@@ -38,6 +38,7 @@ from harness.report.html.night_sections import (
 )
 from harness.report.html.nights import NightView, UnitView
 from harness.report.html.pairs import unit_figures
+from harness.report.html.profile import profiles
 from harness.report.html.views import View
 from harness.report.overview import overview
 from harness.report.run import latency_warnings, run_report, verdict_text
@@ -145,6 +146,7 @@ def render_page(content: Content) -> str:
     groups = [_group(views, chosen, numbered) for chosen in _comparable(views)]
     accuracy = [found for found in (quality.by_language(views), quality.against_latency(views)) if found]
     sizes = quality.sizes(views)
+    profiled = [(part, _picture(part.figure, numbered)) for part in profiles(views)]
     context: dict[str, Any] = {
         "title": content.title,
         "nights": nights,
@@ -166,11 +168,13 @@ def render_page(content: Content) -> str:
         ],
         "runs": [(view, _sections(run_report(view.manifest, view.summary))) for view in views],
         "views": views,
+        "profiles": profiled,
     }
     pictures = [picture for group in groups for picture in [*group.pictures, *(t.picture for t in group.timelines)]]
     pictures += [*context["accuracy"], *([context["sizes"]] if sizes else [])]
     pictures += [picture for night in nights for unit in night.units for picture in unit.pictures]
     pictures += [picture for _, picture in histories]
+    pictures += [picture for _, picture in profiled]
     context["figures"] = packed(json.dumps({one.id: _drawn(one.figure) for one in pictures}).encode())
     context["raw"], context["raw_notes"] = _raw(content)
     context["documents"] = packed(json.dumps(_documents(content), ensure_ascii=False).encode())

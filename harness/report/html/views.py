@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.profiling.schema import ProfileSummary
 from harness.report.comparison import Side
 from harness.report.html.samples import Samples, read_samples
 from harness.results import Manifest, OrderEntry, ParityLine, ReferenceLine, Run, Summary
@@ -27,6 +28,7 @@ class View:
     parity: Sequence[ParityLine]
     words: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Language and word by item."""
+    profile: ProfileSummary | None = None
 
     @property
     def emulated(self) -> bool:
@@ -72,4 +74,5 @@ def view(run: Run, at: int, *, parts: bool = True) -> View:
         reference=reference,
         parity=list(run.parity()),
         words={line.item: (line.language, line.word) for line in reference},
+        profile=run.profile(),
     )

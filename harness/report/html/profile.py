@@ -1,0 +1,88 @@
+"""The page's section about profiles: where a word's time goes, beside what the machine's speed allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.profiling.groups import by_operator
+from harness.profiling.schema import ProfileSummary
+from harness.report.document import Block
+from harness.report.figures import milliseconds
+from harness.report.html.figure import GREY, Figure, height, numbers
+from harness.report.html.views import View
+from harness.report.profile import profile_report
+
+MOST = 20
+"""Operators in the picture; the table has all of them."""
+
+
+@dataclass(frozen=True)
+class ProfilePart:
+    """A run's profile; ``blocks`` are those of ``harness profile``, but for the heading."""
+
+    view: View
+    figure: Figure
+    blocks: list[Block]
+
+
+def profiles(views: Sequence[View]) -> list[ProfilePart]:
+    """Of the runs that have one."""
+    return [
+        ProfilePart(view, _figure(view.name, at, view.profile), profile_report(view.profile)[1:])
+        for at, view in enumerate(views)
+        if view.profile is not None and view.profile.sites
+    ]
+
+
+def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
+    """The slowest operators, the slowest on top; an emulator's has no limits beside it."""
+    groups = by_operator(profile)[:MOST][::-1]
+    labels = [group.name for group in groups]
+    places = list(range(len(groups)))
+    taken = [group.total_ns / profile.samples / 1e6 for group in groups]
+    slowest = groups[-1]
+    share = slowest.total_ns / profile.total_ns if profile.total_ns else 0.0
+    traces = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": "measured",
+            "x": numbers(taken, 4),
+            "y": places,
+            "text": labels,
+            "textposition": "none",
+            "customdata": [[group.calls / profile.samples, group.total_ns / profile.total_ns] for group in groups],
+            "hovertemplate": "%{text}<br>%{x:.3f} ms a word, %{customdata[1]:.1%}, %{customdata[0]:.1f} calls"
+            "<extra></extra>",
+            "meta": {"series": color},
+        }
+    ]
+    limits = [(place, group) for place, group in zip(places, groups, strict=True) if group.least_ns is not None]
+    if limits:
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": "roofline",
+                "x": numbers([(group.least_ns or 0.0) / profile.samples / 1e6 for _, group in limits], 4),
+                "y": [place for place, _ in limits],
+                "text": [group.name for _, group in limits],
+                "marker": {"symbol": "line-ns-open", "size": 14, "line": {"width": 2}},
+                "hovertemplate": "%{text}<br>at least %{x:.3f} ms a word<extra>roofline</extra>",
+                "meta": {"series": GREY},
+            }
+        )
+    return Figure(
+        title=f"Time per operator, {name}{', emulated' if profile.emulated else ''}",
+        says=f"{share:.0%} of the time in {slowest.name}, {milliseconds(slowest.total_ns / profile.samples)} ms a word",
+        traces=traces,
+        layout={
+            "height": height(len(groups), 24, 110),
+            "xaxis": {"title": {"text": "ms per word"}, "rangemode": "tozero", "zeroline": False},
+            "yaxis": {"tickvals": places, "ticktext": labels, "zeroline": False, "automargin": True},
+            "showlegend": bool(limits),
+        },
+        note="Means over the words, with marks." + (" The line is the roofline's time." if limits else ""),
+        columns={"x": "ms_per_word", "text": "operators", "name": "what"},
+    )
