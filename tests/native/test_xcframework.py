@@ -31,23 +31,7 @@ int main(void) {
   return (int)strlen(G2P_ENCODER_PREFIX G2P_DECODER_PREFILL_PREFIX G2P_DECODER_STEP_PREFIX);
 }
 """
-TWICE = """\
-import torch
-from harness.models import ModelSpec
-
-
-class Twice(torch.nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * 2
-
-
-MODEL = ModelSpec(
-    name="twice",
-    build=Twice,
-    example_inputs={"x": torch.zeros(1, 3)},
-    items={"ones": {"x": torch.ones(1, 3)}},
-)
-"""
+TWICE = Path(__file__).with_name("twice_model.py")
 PREFIXES = ("g2p_encoder_", "g2p_decoder_prefill_", "g2p_decoder_step_")
 
 
@@ -105,9 +89,8 @@ def test_without_force_load_the_models_are_dropped(packaged: Path, user_cache: C
 
 
 def test_a_model_of_the_users_own_is_packaged_by_its_name(user_cache: Cache, tmp_path: Path) -> None:
-    (tmp_path / "twice.py").write_text(TWICE)
-    named = ["--models", str(tmp_path / "twice.py")]
-    done = CliRunner().invoke(app, ["package", "ios", *named, "--out", str(tmp_path)], catch_exceptions=False)
+    command = ["package", "ios", "--models", str(TWICE), "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     folder = tmp_path / "HarnessModels.xcframework/ios-arm64"
     assert '#define TWICE_PREFIX "twice_"' in (folder / "Headers/HarnessModels.h").read_text()
