@@ -121,18 +121,14 @@ class Maker(Protocol):
         ...
 
 
-def app_options(
-    maker: Maker,
-    options: RunOptions,
-    checkpoint: Checkpoint | None,
-    variant: Variant,
-    companion: str | None,
-    progress: Progress,
-) -> AppOptions:
-    """What an app for a phone is made with, besides the archive. ``companion``: see :class:`harness.devices.Device`."""
+def app_options(options: RunOptions, companion: str | None, make: Callable[[RunOptions], Archive]) -> AppOptions:
+    """What an app for a phone is made with, besides its archive, which ``make`` makes for other options, too.
+
+    ``companion``: see :class:`harness.devices.Device`.
+    """
     archive = None
     if companion is not None:
-        archive = maker.archive(replace(options, target=companion, mcpu=None), checkpoint, variant, progress)
+        archive = make(replace(options, target=companion, mcpu=None))
     bundle_id = options.ios_bundle_id
     return AppOptions(companion=archive) if bundle_id is None else AppOptions(bundle_id, archive)
 

@@ -13,7 +13,7 @@ from harness.devices import Device
 from harness.devices.workstation import git_state
 from harness.errors import UsageError
 from harness.journal import Plan, SidePlan, UnitPlan
-from harness.maker import CachedMaker, Maker, RunOptions, Variant
+from harness.maker import CachedMaker, Maker, RunOptions, Variant, app_options
 from harness.measure import LATENCY, METRICS
 from harness.native import Runner
 from harness.protocol import WorkOrder
@@ -101,7 +101,9 @@ def built_candidate(results: Path, baseline: str, say: Callable[[str], None]) ->
     def candidate(variant: str, a: SidePlan) -> SidePlan:
         maker: Maker = CachedMaker(say)
         archive = maker.archive(options, maker.checkpoint(options), cast(Variant, variant), say)
-        return runner_side(maker.runner(archive, say), a)
+        # Nights are on real devices, which run what is compiled for them.
+        app = app_options(options, None, lambda _own: archive)
+        return runner_side(maker.runner(archive, say, app), a)
 
     return candidate
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import harness
+from harness.compiler import Archive
 from harness.compiler.targets import resolve_target
 from harness.devices import AnyRecord, Device, RunnerDescription, RunResult
 from harness.devices.workstation import git_state, versions
@@ -238,8 +239,12 @@ class RunSession:
 
     def _make_runner(self, variant: Variant) -> Runner:
         with self.stage(f"compiling {self.label} ({variant})") as stage:
-            archive = self.maker.archive(self.options, self.checkpoint, variant, stage.say)
-            app = app_options(self.maker, self.options, self.checkpoint, variant, self.device.companion, stage.say)
+
+            def make(options: RunOptions) -> Archive:
+                return self.maker.archive(options, self.checkpoint, variant, stage.say)
+
+            archive = make(self.options)
+            app = app_options(self.options, self.device.companion, make)
         metadata = archive.metadata
         if self.options.threads > metadata.max_threads:
             raise UsageError(

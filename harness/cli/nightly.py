@@ -37,7 +37,9 @@ def nightly(
     baseline: Annotated[str | None, typer.Option(help="a name of `harness baseline list`")] = None,
     candidate: Annotated[str | None, typer.Option(help="another baseline; unless given, the sources")] = None,
     device: Annotated[str, typer.Option(help="as for pytest suites")] = "host",
-    serial: Annotated[str | None, typer.Option(help="as for pytest suites")] = None,
+    serial: Annotated[str | None, typer.Option("--serial", "--udid", help="as for pytest suites")] = None,
+    sign_command: Annotated[str | None, typer.Option("--ios-sign-command", help="as for pytest suites")] = None,
+    launcher: Annotated[str | None, typer.Option("--ios-launcher", help="as for pytest suites")] = None,
     words: Annotated[
         int | None, typer.Option(min=1, help="of the baseline's, at even distances; all unless given")
     ] = None,
@@ -57,7 +59,8 @@ def nightly(
     if (baseline is None) == (resume is None):
         raise UsageError("name either a --baseline to begin a night, or a night to --resume")
     cache = Cache(notice=_say)
-    with opened(parse_device(device, serial=serial), cache=cache, notify=_say) as found:
+    selection = parse_device(device, serial=serial, sign_command=sign_command, launcher=launcher)
+    with opened(selection, cache=cache, notify=_say) as found:
         devices = _available(found)
         refuse_emulated(devices)
         by_name = {one.name: one for one in devices}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from harness.compiler.provenance import read_provenance
-from harness.maker import Maker, Variant
+from harness.maker import Maker, Variant, app_options
 from harness.narration import NarratorLike
 from harness.native import Runner
 from harness.profiling.schema import ProfileLine, ProfileSummary
@@ -43,11 +43,15 @@ def profile_run(session: RunSession, maker: Maker, narrator: NarratorLike, run_o
     options = session.options
     variant: Variant = options.variant
     plain = session.runner(variant)
-    assert session.checkpoint is not None, "only G2P is profiled"
+    checkpoint = session.checkpoint
+    assert checkpoint is not None, "only G2P is profiled"
     with narrator.stage(f"compiling {session.label} ({variant}, with marks)") as stage:
-        archive = maker.profiled_archive(options, session.checkpoint, variant, stage.say)
+        archive = maker.profiled_archive(options, checkpoint, variant, stage.say)
     with narrator.stage(f"building the runner ({variant}, with marks)") as stage:
-        marked = maker.runner(archive, stage.say)
+        app = app_options(
+            options, session.device.companion, lambda own: maker.profiled_archive(own, checkpoint, variant, stage.say)
+        )
+        marked = maker.runner(archive, stage.say, app)
     lines: list[ProfileLine] = []
     for runner in (plain, marked, marked, plain):
         result = run_order(

@@ -15,23 +15,33 @@ from pymobiledevice3.services.installation_proxy import InstallationProxyService
 
 from harness.devices.base import OnPush
 from harness.devices.errors import DeviceLost
-from harness.devices.ios.bundle import BUILD_KEY
+from harness.devices.ios.bundle import BUILD_KEY, Package
 from harness.devices.ios.link import Link
 
 STAGING = "PublicStaging/harness"
 CHUNK_BYTES = 2**20
 TELL_SECONDS = 0.5
-_ATTRIBUTES = ["CFBundleIdentifier", "CFBundleExecutable", "Path", "ApplicationType", BUILD_KEY]
+_ATTRIBUTES = ["CFBundleIdentifier", "CFBundleExecutable", "CFBundleVersion", "Path", BUILD_KEY]
 
 
 @dataclass(frozen=True)
 class Installed:
-    """An app on the phone; ``build`` is None for one that is not ours, ``path`` its bundle's place there."""
+    """An app on the phone, ``path`` being its bundle's place there. ``build`` is None where it carries none, or where
+    the phone does not tell it."""
 
     bundle_id: str
     build: str | None
+    version: str
     path: str
     executable: str
+
+    def is_like(self, package: Package) -> bool:
+        """Whether it is that very build."""
+        return self.build == package.build if self.build is not None else self.version == package.version
+
+    def is_foreign(self, package: Package) -> bool:
+        """Whether it is somebody else's app, which only happens to have the identifier."""
+        return self.build is None and self.executable != package.executable
 
 
 async def installed(link: Link, bundle_id: str) -> Installed | None:
@@ -41,7 +51,8 @@ async def installed(link: Link, bundle_id: str) -> Installed | None:
     app = (found or {}).get(bundle_id)
     if app is None:
         return None
-    return Installed(bundle_id, app.get(BUILD_KEY), str(app.get("Path", "")), str(app.get("CFBundleExecutable", "")))
+    version, path, executable = (str(app.get(key, "")) for key in ("CFBundleVersion", "Path", "CFBundleExecutable"))
+    return Installed(bundle_id, app.get(BUILD_KEY), version, path, executable)
 
 
 async def install(link: Link, ipa: Path, on_push: OnPush, closing: Callable[[], bool]) -> None:

@@ -15,7 +15,8 @@ from harness.devices.errors import RunnerUnusable
 from harness.native.ios import app_facts, check_app, pack_app, sign_app, unpack_app
 
 BUILD_KEY = "HarnessBuildSha256"
-"""In the Info.plist of an installed app: tells whether it is ours, and of which build."""
+"""In the Info.plist of an installed app, beside a version that is made of it: tells whether it is ours, and of which
+build. Should a phone not tell keys that Apple does not know, the version does."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Package:
     executable: str
     build: str
     size: int
+
+    @property
+    def version(self) -> str:
+        """``CFBundleVersion``: three numbers, two of them from ``build``."""
+        return f"1.{int(self.build[:7], 16)}.{int(self.build[7:14], 16)}"
 
 
 def read_package(ipa: Path, sign_command: str | None) -> Package:
@@ -50,7 +56,7 @@ def make_installable(package: Package, udid: str, system: Version, sign_command:
     DeviceNotInProfile …) with their cures.
     """
     app = unpack_app(package.path, folder)
-    _stamp(app, package.build)
+    _stamp(app, package)
     if sign_command:
         sign_app(app, sign_command)
     check_app(app, udid, package.bundle_id)
@@ -60,10 +66,10 @@ def make_installable(package: Package, udid: str, system: Version, sign_command:
     return made
 
 
-def _stamp(app: Path, build: str) -> None:
+def _stamp(app: Path, package: Package) -> None:
     path = app / "Info.plist"
     info = plistlib.loads(path.read_bytes())
-    path.write_bytes(plistlib.dumps({**info, BUILD_KEY: build}))
+    path.write_bytes(plistlib.dumps({**info, "CFBundleVersion": package.version, BUILD_KEY: package.build}))
 
 
 def _check_system(app: Path, system: Version) -> None:

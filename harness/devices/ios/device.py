@@ -92,7 +92,7 @@ class IosDevice:
         self._idle = threading.Condition()
         self._runs = 0
         self._read: dict[Path, _Read] = {}
-        self._ours: set[str] = set()
+        self._ours: dict[str, Package] = {}
         self._lock = device_lock(udid, lock_folder)
         self._phone = Phone(loop, udid, way, trust_seconds=self._options.trust_seconds, notify=notify)
         try:
@@ -212,8 +212,8 @@ class IosDevice:
         with self._idle:
             idle = self._idle.wait_for(lambda: self._runs == 0, timeout=CLOSE_SECONDS)
         if idle and not self._options.keep_app:
-            for bundle_id in list(self._ours):
-                self._remove(bundle_id)
+            for package in list(self._ours.values()):
+                self._remove(package)
         self._phone.close()
 
     @contextlib.contextmanager
@@ -239,19 +239,19 @@ class IosDevice:
         found = self._phone.do(
             lambda link: installed(link, package.bundle_id), deadline=ASK_SECONDS, what="looking for the app"
         )
-        if found is not None and found.build is None:
+        if found is not None and found.is_foreign(package):
             raise InstallRefused(
                 f"{self.name} has an app {package.bundle_id} that is not the harness's",
                 cure="choose another bundle id: --ios-bundle-id",
             )
-        if found is not None and found.build == package.build:
-            self._ours.add(package.bundle_id)
+        if found is not None and found.is_like(package):
+            self._ours[package.bundle_id] = package
             return package
         folder = Path(tempfile.mkdtemp(prefix="harness-ios-"))
         try:
             ipa = make_installable(package, self.udid, self._facts.system, self._options.sign_command, folder)
             # Whatever becomes of it, it is ours to remove.
-            self._ours.add(package.bundle_id)
+            self._ours[package.bundle_id] = package
             self._phone.do(
                 lambda link: install(link, ipa, on_push or self._tell_push, self._closing.is_set),
                 deadline=INSTALL_SECONDS + package.size / _SLOWEST_BYTES_PER_SECOND,
@@ -318,19 +318,19 @@ class IosDevice:
             if knobs[0].state == "applied":
                 knobs[0] = knobs[0].model_copy(update={"restored": True})
 
-    def _remove(self, bundle_id: str) -> None:
+    def _remove(self, package: Package) -> None:
         """The app, if it is still ours: another session may have put another one there."""
 
         async def remove(link: Link) -> None:
-            found = await installed(link, bundle_id)
-            if found is not None and found.build is not None:
-                await uninstall(link, bundle_id)
+            found = await installed(link, package.bundle_id)
+            if found is not None and not found.is_foreign(package):
+                await uninstall(link, package.bundle_id)
 
         # Somebody who waits for the phone needs the app that is there.
         try:
             with self.reserve(wait_seconds=0.0):
                 self._phone.do(remove, deadline=ASK_SECONDS, what="removing the app")
-            self._ours.discard(bundle_id)
+            self._ours.pop(package.bundle_id, None)
         except HarnessError as error:
             self._notify(f"the app could not be removed from {self.name}: {error.args[0]}; the next session does it")
 

@@ -101,6 +101,7 @@ class Flaws:
     minimum: str = "14.0"
     signed: bool = True
     bundle_id: str = BUNDLE_ID
+    executable: str = EXECUTABLE
     profile: bool = True
     expired: bool = False
     profile_for: str | None = None
@@ -115,7 +116,7 @@ def write_app(
     flaws = flaws or Flaws()
     info: dict[str, Any] = {
         "CFBundleIdentifier": flaws.bundle_id,
-        "CFBundleExecutable": EXECUTABLE,
+        "CFBundleExecutable": flaws.executable,
         "CFBundleVersion": "1",
         "CFBundleShortVersionString": "1.0",
         "MinimumOSVersion": flaws.minimum,
@@ -124,7 +125,7 @@ def write_app(
     script = PRELUDE.format(python=sys.executable, archive=ARCHIVE, describing=describing) + body + "\n"
     files = {
         "Info.plist": (plistlib.dumps(info), 0o644),
-        EXECUTABLE: (mach_o(flaws), 0o755),
+        flaws.executable: (mach_o(flaws), 0o755),
         "companion/runner": (script.encode(), 0o755),
     }
     if flaws.profile:

@@ -58,6 +58,20 @@ def test_an_unchanged_app_is_installed_once(scene: Scene) -> None:
     assert events == [f"install {BUNDLE_ID}", f"upgrade {BUNDLE_ID}"]
 
 
+def test_a_build_is_known_where_a_phone_tells_only_what_apple_knows(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        apps_module, "_ATTRIBUTES", [name for name in apps_module._ATTRIBUTES if not name.startswith("Harness")]
+    )
+    device = scene.open()
+    for body in ("everything()", "everything()", "everything()\n# changed"):
+        assert scene.run(make_order(), body, device=device).complete
+    events = [event.split()[0] for event in scene.events]
+    assert (events.count("install"), events.count("upgrade")) == (1, 1)
+    scene.assert_clean()
+
+
 def test_an_app_can_be_kept_for_the_next_session(scene: Scene) -> None:
     kept = scene.open(replace(QUICK, keep_app=True))
     assert scene.run(make_order(), device=kept).complete

@@ -116,7 +116,7 @@ def test_anothers_app(scene: Scene, ends: Ends, monkeypatch: pytest.MonkeyPatch)
     """Installed without the stamp that ours carry."""
     with monkeypatch.context() as patched:
         patched.setattr("harness.devices.ios.bundle.BUILD_KEY", "SomethingElse")
-        scene.open(replace(QUICK, keep_app=True)).deploy(scene.app())
+        scene.open(replace(QUICK, keep_app=True)).deploy(scene.app(flaws=Flaws(executable="Theirs")))
     device = scene.open()
     with ends.raised() as info:
         device.run(scene.app(), make_order())
