@@ -9,7 +9,7 @@ import pytest
 
 from harness.devices import HostDevice
 from harness.maker import RunOptions
-from harness.report import report_run, to_markdown
+from harness.report import compare_runs, report_run, to_markdown
 from harness.report.html import html_report
 from harness.results import Run, RunStatus, RunVerdict, Store, Summary
 from harness.session import RunSession
@@ -54,8 +54,11 @@ def test_a_model_that_says_what_pytorch_says(tmp_path: Path) -> None:
     report = to_markdown(report_run(run))
     assert "4 of 4 answers of 1 models agree" in report
     assert "| fake | 4 | 4 | 0 |" in report
+    compared = to_markdown(compare_runs(run, run))
+    assert "| fake | 4 of 4 |" in compared
+    assert "×1.000" in compared
     page = html_report([run])
-    assert "<h3>Models</h3>" in page or ">Models<" in page
+    assert ">Models<" in page
 
 
 @pytest.mark.parametrize(

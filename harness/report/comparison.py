@@ -9,6 +9,7 @@ from harness.errors import UsageError
 from harness.measure import Ratio, Times, paired_ratio
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, interval, megabytes, milliseconds, rate, ratio
+from harness.report.models import models_comparison, shared_models
 from harness.report.run import TONES, verdict_text
 from harness.results.schema import Manifest, RunStatus, Summary
 
@@ -34,10 +35,14 @@ class Side:
 def comparison_report(a: Side, b: Side) -> list[Block]:
     """Blocks of the comparison; raises Incomparable if the runs share neither timed words nor compared ones."""
     shared = set(a.samples) & set(b.samples)
-    if not shared and not (a.summary.parity and b.summary.parity):
+    words = shared or (a.summary.parity and b.summary.parity)
+    if not words and not shared_models(a.summary, b.summary):
         raise Incomparable(f"runs {a.manifest.run_id} and {b.manifest.run_id} share no measured word")
     found = paired_ratio(a.samples, b.samples) if shared else None
-    return [*_head(a, b, found), *_warnings(a, b), *_latency(a, b, found), *_accuracy(a, b), *_differences(a, b)]
+    emulated = a.manifest.emulated or b.manifest.emulated
+    models = models_comparison(a.summary, b.summary, (a.name, b.name), emulated=emulated)
+    of_words = [*_latency(a, b, found), *_accuracy(a, b), *_differences(a, b)] if words else []
+    return [*_head(a, b, found), *_warnings(a, b), *of_words, *models]
 
 
 def conclusion(found: Ratio, a: str = "A", b: str = "B") -> tuple[str, Tone]:
@@ -62,7 +67,7 @@ def _head(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
         )
     elif a.manifest.emulated or b.manifest.emulated:
         yield Line("times of an emulator are compared with nothing", Tone.UNSURE)
-    else:
+    elif a.manifest.words or b.manifest.words:
         yield Line("no word was timed in both runs", Tone.UNSURE)
     for side in (a, b):
         yield Line(
