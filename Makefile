@@ -7,7 +7,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 BIN := .venv/bin
 
-.PHONY: help setup bench test test-python test-android test-rust smoke cli lint format lock clean
+.PHONY: help setup bench test test-python test-android test-ios test-rust smoke cli lint format lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -18,14 +18,18 @@ setup: ## make .venv with the locked packages (the other targets do it themselve
 bench: setup ## the main job: compile, run and compare the embedded model on this machine
 	@$(BIN)/pytest suites --device host
 
-test: test-python test-android test-rust ## every test of both languages, and the suites on virtual phones
+test: test-python test-android test-ios test-rust ## every test of both languages, and the suites on virtual phones
 
 test-python: setup
 	@tools/setup-tests
 	@$(BIN)/pytest tests -n auto --maxprocesses 4 --dist worksteal --durations 15
 
-test-android: setup ## the suites on two virtual Android phones at once, with the arm64 runner
-	@$(BIN)/pytest suites --device virtual-android:2 --words tests/vectors/words.tsv --warmup 1 --repeat 1
+test-android: setup ## the suites on two virtual Android phones at once, three unrelated models in one arm64 runner
+	@$(BIN)/pytest suites --device virtual-android:2 --words tests/vectors/words.tsv --warmup 1 --repeat 1 \
+	  --models g2p --models detector --models bert
+
+test-ios: setup ## the suites on two virtual iPhones at once, iOS 16 and 17
+	@$(BIN)/pytest suites --device virtual-ios --words tests/vectors/words.tsv --warmup 1 --repeat 1
 
 test-rust: setup
 	@tools/test-rust

@@ -5,20 +5,16 @@
 
 The runs are made in a temporary folder with a cache of its own: 130 words, both variants for parity, one timed five
 times after two warm-ups. Each query runs first with nothing in the cache, then again, and then after one more
-run has been made. Exit status 1 if one that is repeated, or asked after a new run, takes more than the limit.
+run has been made. Exit status 1 if one that is repeated (the median), or asked after a new run, takes more than the
+limit.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import resource
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +26,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.commands import Cost, Costs, call, load
 from benchmarks.tables import terminal
 from harness.errors import ExitCode
 from harness.models.words import Word, default_words
@@ -38,7 +35,6 @@ from harness.results.store import SAMPLES
 from harness.results.summarize import summarize
 
 REPEATS = 5
-DEADLINE_SECONDS = 600.0
 WARMUP, TIMED = 2, 5
 STEPS = 10
 QUERIES = {
@@ -60,14 +56,16 @@ QUERIES = {
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one query in a fresh process: without a cache, repeated (medians), and after a new run."""
+    """Seconds of one query in a fresh process: without a cache, repeated, and after a new run."""
 
     title: str
     first: float
     repeated: float
-    after_new_run: float
+    """Median."""
+    repeated_least: float
     repeated_cpu: float
     """Of the processor: what the repeated query takes however busy the machine is with others."""
+    after_new_run: float
 
 
 def make_runs(root: Path, count: int, words: list[Word], rng: np.random.Generator, console: Console) -> None:
@@ -163,23 +161,10 @@ def _parity(words: list[Word], rng: np.random.Generator) -> Iterator[str]:
             yield json.dumps(line | {"verdict": verdict, "expected": word.word, "got": word.word}) + "\n"
 
 
-def ask(sql: str, results: Path, cache: Path) -> tuple[float, float]:
-    """Seconds of ``harness query`` from the start of its process to its end, and of the processor.
-
-    Raises CalledProcessError.
-    """
+def ask(sql: str, results: Path, cache: Path) -> Cost:
+    """What ``harness query`` costs; raises CalledProcessError."""
     command = [sys.executable, "-m", "harness.cli", "query", "--results-dir", str(results), "--format", "csv", sql]
-    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        command,
-        env=os.environ | {"HARNESS_CACHE_DIR": str(cache)},
-        stdout=subprocess.DEVNULL,
-        timeout=DEADLINE_SECONDS,
-        check=True,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.monotonic() - began, cpu
+    return call(command, results.parent, HARNESS_CACHE_DIR=str(cache))
 
 
 def main(
@@ -198,22 +183,24 @@ def main(
         make_runs(results, runs, words, rng, console)
         size = sum(path.stat().st_size for path in results.rglob("*") if path.is_file())
         timings = []
+        ask("SELECT 1", results, cache)
         for title, sql in QUERIES.items():
             shutil.rmtree(cache, ignore_errors=True)
-            first, _ = ask(sql, results, cache)
-            again = [ask(sql, results, cache) for _ in range(REPEATS)]
-            repeated, cpu = (statistics.median(column) for column in zip(*again, strict=True))
+            first = ask(sql, results, cache).wall
+            again = Costs([ask(sql, results, cache) for _ in range(REPEATS)])
             make_run(results, words, rng, commit="f" * 40)
-            timings.append(Timing(title, first, repeated, ask(sql, results, cache)[0], cpu))
+            after = ask(sql, results, cache).wall
+            timings.append(Timing(title, first, again.median, again.least, again.cpu, after))
         kept = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
     table = Table(title=f"{runs} runs, {size / 1e6:.0f} MB; seconds of `harness query`, process start included")
-    for column in ("query", "nothing cached", f"repeated (median of {REPEATS})", "of the processor", "after a new run"):
+    titles = ("nothing cached", f"repeated (median of {REPEATS})", "the least", "of the processor", "after a new run")
+    for column in ("query", *titles):
         table.add_column(column, justify="left" if column == "query" else "right")
     for timing in timings:
-        figures = (timing.first, timing.repeated, timing.repeated_cpu, timing.after_new_run)
+        figures = (timing.first, timing.repeated, timing.repeated_least, timing.repeated_cpu, timing.after_new_run)
         table.add_row(timing.title, *(f"{seconds:.2f}" for seconds in figures))
     console.print(table)
-    console.print(f"the last query's tables take {kept / 1e6:.1f} MB in the cache")
+    console.print(f"the last query's tables take {kept / 1e6:.1f} MB in the cache; {load()}")
     if json_path:
         json_path.write_text(json.dumps({"runs": runs, "bytes": size, "timings": [asdict(t) for t in timings]}) + "\n")
     slow = [timing.title for timing in timings if max(timing.repeated, timing.after_new_run) > limit]

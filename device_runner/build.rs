@@ -5,12 +5,19 @@ include!("../rust/g2p_tvm/build/forward.rs");
 
 const ARCHIVE_SHA256: &str = "HARNESS_ARCHIVE_SHA256";
 const CPU_FEATURES: &str = "HARNESS_CPU_FEATURES";
+/// `1`: without arguments the runner is an app, as it always is on iOS.
+const APP: &str = "HARNESS_RUNNER_APP";
 
 fn main() -> std::process::ExitCode {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=../rust/g2p_tvm/build/forward.rs");
     println!("cargo:rerun-if-env-changed={ARCHIVE_SHA256}");
     println!("cargo:rerun-if-env-changed={CPU_FEATURES}");
+    println!("cargo:rerun-if-env-changed={APP}");
+    println!("cargo:rustc-check-cfg=cfg(runner_app)");
+    if std::env::var(APP).is_ok_and(|value| value == "1") {
+        println!("cargo:rustc-cfg=runner_app");
+    }
     forward_tvm_link();
     let hash = std::env::var(ARCHIVE_SHA256).unwrap_or_default();
     let hash = if hash.is_empty() { "unknown".to_owned() } else { hash };

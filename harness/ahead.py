@@ -14,8 +14,8 @@ from harness.session import RunSession
 
 STOP_SECONDS = 30.0
 
-StepName = Literal["describe", "smoke", "parity", "latency", "profile"]
-STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency", "profile")
+StepName = Literal["describe", "smoke", "parity", "latency", "profile", "gate", "models"]
+STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency", "profile", "gate", "models")
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,14 @@ class Step:
             run.smoke(variant)
         elif self.name == "parity":
             run.parity(variant)
+        elif self.name == "latency":
+            run.latency()
         elif self.name == "profile":
             run.profile()
+        elif self.name == "models":
+            run.models.everything()
         else:
-            run.latency()
+            run.gate()
 
 
 class WorkAhead:

@@ -13,14 +13,17 @@ from dataclasses import dataclass
 
 from harness.cache import Cache
 from harness.devices.android import Server, adb_checks
+from harness.devices.ios import ios_checks
 from harness.errors import HarnessError
 from harness.native.compilers import NDK_VARIABLE, ToolchainMissing, host_compiler, identity, ndk_tool
+from harness.native.ios import lld
+from harness.native.ios.tools import present_tools
 from harness.native.platforms import platform_of
 from harness.native.toolchain import configured_route, present_toolchain
 
 OLDEST_PYTHON = (3, 10)
 COMPILE_PACKAGES = ("torch", "transformers", "apache-tvm", "apache-tvm-ffi", "ziglang", "cargo-zigbuild")
-PHONE_TARGET = "android-arm64"
+PHONE_TARGETS = ("android-arm64", "ios-arm64")
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,11 @@ def check_installation(cache: Cache) -> list[Check]:
         _compiler(),
         _tool("cargo"),
         _tool("rustc"),
-        _phone_rust(cache),
+        *(_phone_rust(cache, target) for target in PHONE_TARGETS),
         _ndk(),
+        _apple(cache),
         *_adb(),
+        *_ios(),
         _cache(cache),
     ]
 
@@ -74,9 +79,9 @@ def _tool(name: str) -> Check:
     return Check(name, done.returncode == 0, (done.stdout or done.stderr).strip(), "rustup update stable")
 
 
-def _phone_rust(cache: Cache) -> Check:
-    name, cure = f"Rust for {PHONE_TARGET}", f"harness toolchain install {PHONE_TARGET}"
-    triple = platform_of(PHONE_TARGET).rust
+def _phone_rust(cache: Cache, target: str) -> Check:
+    name, cure = f"Rust for {target}", f"harness toolchain install {target}"
+    triple = platform_of(target).rust
     try:
         found = present_toolchain(triple, cache, configured_route())
     except HarnessError as error:
@@ -99,12 +104,29 @@ def _ndk() -> Check:
         return Check(name, False, Exception.__str__(error), cure)
 
 
+def _apple(cache: Cache) -> Check:
+    name, cure = "linker for iOS", lld.CURE
+    try:
+        found = present_tools("device", cache)
+    except ToolchainMissing as error:
+        return Check(name, False, Exception.__str__(error), error.cure)
+    if found:
+        return Check(name, True, found, cure)
+    if shutil.which("apt-get"):
+        return Check(name, True, "not there yet; apt-get brings it when it is needed", cure)
+    return Check(name, False, f"neither Xcode, {lld.NAME} nor apt-get was found", cure)
+
+
 def _adb() -> list[Check]:
     """With a server, as ``harness devices`` has: without one no phone is ever seen, however it is plugged in."""
     server = Server()
     with contextlib.suppress(HarnessError):  # the check of the server tells it
         server.ensure()
     return [Check(check.name, check.ok, check.found, check.cure) for check in adb_checks(server)]
+
+
+def _ios() -> list[Check]:
+    return [Check(check.name, check.ok, check.found, check.cure) for check in ios_checks()]
 
 
 def _cache(cache: Cache) -> Check:

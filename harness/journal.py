@@ -14,9 +14,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from harness.measure import Floor, GateRule, Pair
+from harness.devices.base import Knob
+from harness.measure import LATENCY, Floor, GateRule, Pair, Pass, shares
 from harness.protocol import Output, WorkOrder
 from harness.results.errors import RunDamaged, writing
+from harness.results.schema import Git
 from harness.results.store import Appender, write_atomically
 from harness.validate import EXACT, Allowance
 
@@ -37,6 +39,8 @@ class SidePlan(_Kept):
     runner_bytes: int
     archive_bytes: int
     order: WorkOrder
+    git: Git | None = None
+    """The sources that it was made from."""
 
 
 class UnitPlan(_Kept):
@@ -49,13 +53,23 @@ class UnitPlan(_Kept):
     a: SidePlan
     b: SidePlan
     floor: Floor | None = None
+    """Of the latency."""
+    part_floors: dict[str, Floor] = {}
     allowance: Allowance = EXACT
+
+    def floor_of(self, metric: str) -> Floor | None:
+        """A part that has none of its own is taken to be as restless as the whole."""
+        return self.part_floors.get(metric, self.floor)
 
 
 class Plan(_Kept):
     night_id: str
     started: str
     baseline: str
+    candidate: str | None = None
+    """The baseline that is B; None for what the sources give."""
+    run: str | None = None
+    """The run whose suites asked for the night; None for a night of its own."""
     units: list[UnitPlan]
     rule: GateRule = GateRule()
     warmup: int = 3
@@ -66,7 +80,10 @@ class Plan(_Kept):
 
 
 class RunLine(_Kept):
-    """One run of one side. Times in nanoseconds, ``samples`` as [item, total] of every timed pass."""
+    """One run of one side. Times in nanoseconds, ``samples`` as [item, total] of every timed pass.
+
+    Journals from before the parts were kept have neither ``figures`` nor ``parts``.
+    """
 
     line: Literal["run"] = "run"
     unit: str
@@ -76,12 +93,27 @@ class RunLine(_Kept):
     side: Side
     started: str
     figure: float
+    figures: dict[str, float] = {}
+    """By metric; ``figure`` is the latency's."""
     samples: list[tuple[str, int]]
+    parts: list[tuple[int, int | None, int, int]] = []
+    """Of each of the samples: encoder, prefill, all steps together, and the number of steps."""
     peak_bytes: int | None = None
     outputs: dict[str, list[Output]] = {}
     """By item all that was said, once each; of a session's first pair."""
     conditions: dict[str, Any] = {}
     observed: dict[str, Any] = {}
+    knobs: list[Knob] = []
+
+    def of_metric(self, metric: str) -> float | None:
+        return self.figure if metric == LATENCY else self.figures.get(metric)
+
+    def shares(self) -> dict[str, float]:
+        """What each part takes of the whole."""
+        return shares(
+            Pass(item, total, encoder, prefill, steps_ns, steps)
+            for (item, total), (encoder, prefill, steps_ns, steps) in zip(self.samples, self.parts, strict=False)
+        )
 
 
 class GivenUpLine(_Kept):
@@ -110,8 +142,10 @@ _Session = tuple[str, Stage, int]
 class Journal:
     """The lines of one night, read once and appended to."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        """``read_only`` changes nothing, whoever else is writing. Raises RunDamaged."""
         self.folder = folder
+        self._read_only = read_only
         self._path = folder / JOURNAL
         self._runs: dict[_Session, dict[int, dict[Side, RunLine]]] = defaultdict(lambda: defaultdict(dict))
         self._given_up: dict[_Session, str] = {}
@@ -140,15 +174,21 @@ class Journal:
         found = self._runs.get((unit, stage, attempt), {})
         return [(sides["a"], sides["b"]) for _, sides in sorted(found.items()) if len(sides) == 2]
 
-    def ratios(self, unit: str, stage: Stage, attempt: int) -> list[float]:
-        return [Pair(a.figure, b.figure).log_ratio for a, b in self.pairs(unit, stage, attempt)]
+    def ratios(self, unit: str, stage: Stage, attempt: int, metric: str = LATENCY) -> list[float]:
+        """Logarithms; none for a metric that not all runs of the session have."""
+        found = [(a.of_metric(metric), b.of_metric(metric)) for a, b in self.pairs(unit, stage, attempt)]
+        ratios = [Pair(a, b).log_ratio for a, b in found if a is not None and b is not None]
+        return ratios if len(ratios) == len(found) else []
+
+    def sessions(self, unit: str) -> list[tuple[Stage, int]]:
+        """Those that something was measured of: stage and attempt."""
+        return [(stage, attempt) for of, stage, attempt in self._runs if of == unit]
 
     def given_up(self, unit: str, stage: Stage, attempt: int) -> str | None:
         return self._given_up.get((unit, stage, attempt))
 
     def all_pairs(self, unit: str) -> list[tuple[RunLine, RunLine]]:
-        sessions = [session for session in self._runs if session[0] == unit]
-        return [pair for session in sessions for pair in self.pairs(*session)]
+        return [pair for session in self.sessions(unit) for pair in self.pairs(unit, *session)]
 
     def _take(self, line: Line) -> None:
         if isinstance(line, RunLine):
@@ -173,13 +213,18 @@ class Journal:
         except FileNotFoundError:
             return []
         whole = data.rfind(b"\n") + 1
-        if whole < len(data):
+        if whole < len(data) and not self._read_only:
             with writing(self._path), self._path.open("r+b") as file:
                 file.truncate(whole)
         try:
             return [_LINE.validate_json(line) for line in data[:whole].splitlines()]
         except ValidationError as error:
             raise RunDamaged(f"{self._path}: {error.errors()[0]['msg']}") from error
+
+
+def read_journal(folder: Path) -> Journal:
+    """Of a night that may be going on; raises RunDamaged."""
+    return Journal(folder, read_only=True)
 
 
 def write_plan(folder: Path, plan: Plan) -> None:

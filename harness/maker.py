@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from harness.cache import Cache
-from harness.compiler import Archive, CompileRequest, compile_models
+from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bundle, compile_models
+from harness.errors import UsageError
 from harness.models.checkpoints import Checkpoint, resolve_checkpoint
+from harness.models.described import UserModel, describe_models, latencies
 from harness.models.reference import Reference, ReferenceOptions, reference_outputs
+from harness.models.sources import G2P, split_models
 from harness.models.words import Word
-from harness.native import Runner, build_runner
+from harness.native import AppOptions, Runner, build_runner
 from harness.protocol import Precision
 from harness.validate import CLOSE, DEFAULT_TOLERANCE, EXACT, Allowance
 
@@ -46,15 +49,34 @@ class RunOptions:
     """Seconds one work order may take on the device."""
     cooldown: float = 180.0
     """Seconds to wait for a device to be cool and charged enough before it is timed."""
+    baseline: str | None = None
+    """What the runner is measured beside, in a night of its own; None for no gate."""
     target: str | None = None
     """What is compiled for; None: what the device needs."""
     mcpu: str | None = None
     """The CPU it is compiled for; None: what the target's oldest machines run."""
+    ios_bundle_id: str | None = None
+    """Of the app that is made for an iPhone; None: the harness's own."""
     profile: bool = False
     """Whether an archive with marks is run, too, for time per operator."""
     batch_size: int = 1
     max_input_bytes: int = 64
     max_output_len: int = 128
+    models: tuple[str, ...] = ()
+    """What goes into one binary: ``g2p`` and models of tensors, as ``--models`` names them. Empty: G2P alone, in both
+    variants."""
+
+    def check(self) -> None:
+        """Raises UsageError for numbers that cannot be."""
+        if min(self.threads, self.repeat) < 1 or self.warmup < 0 or self.deadline <= 0:
+            raise UsageError("threads and repeat have to be at least 1, warmup 0, deadline above 0")
+        if not 0 < self.allowance.agreement <= 1 or self.allowance.per_change < 0:
+            raise UsageError("--min-agreement has to be above 0 and at most 1, --max-per-change not below 0")
+
+    @property
+    def speaks(self) -> bool:
+        """Whether G2P is among the models."""
+        return not self.models or G2P in self.models
 
     @property
     def allowance(self) -> Allowance:
@@ -74,7 +96,13 @@ class Maker(Protocol):
 
     def checkpoint(self, options: RunOptions) -> Checkpoint: ...
 
-    def archive(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress) -> Archive: ...
+    def models(self, options: RunOptions, progress: Progress) -> list[UserModel]:
+        """The models of tensors that the options name."""
+        ...
+
+    def archive(
+        self, options: RunOptions, checkpoint: Checkpoint | None, variant: Variant, progress: Progress
+    ) -> Archive: ...
 
     def profiled_archive(
         self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
@@ -82,11 +110,31 @@ class Maker(Protocol):
         """The same with marks; it is not timed and not compared."""
         ...
 
-    def runner(self, archive: Archive, progress: Progress) -> Runner: ...
+    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner: ...
 
     def reference(
         self, options: RunOptions, checkpoint: Checkpoint, words: list[Word], prompt_space: bool, progress: Progress
     ) -> Reference: ...
+
+    def model_times(self, options: RunOptions, model: UserModel, progress: Progress) -> dict[str, list[int]]:
+        """PyTorch's time of each item, in nanoseconds by repetition."""
+        ...
+
+
+def app_options(
+    maker: Maker,
+    options: RunOptions,
+    checkpoint: Checkpoint | None,
+    variant: Variant,
+    companion: str | None,
+    progress: Progress,
+) -> AppOptions:
+    """What an app for a phone is made with, besides the archive. ``companion``: see :class:`harness.devices.Device`."""
+    archive = None
+    if companion is not None:
+        archive = maker.archive(replace(options, target=companion, mcpu=None), checkpoint, variant, progress)
+    bundle_id = options.ios_bundle_id
+    return AppOptions(companion=archive) if bundle_id is None else AppOptions(bundle_id, archive)
 
 
 class CachedMaker:
@@ -98,8 +146,24 @@ class CachedMaker:
     def checkpoint(self, options: RunOptions) -> Checkpoint:
         return resolve_checkpoint(options.checkpoint, cache=self._cache)
 
-    def archive(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress) -> Archive:
-        return compile_models(self._request(options, checkpoint, variant), cache=self._cache, progress=progress)
+    def models(self, options: RunOptions, progress: Progress) -> list[UserModel]:
+        _, sources = split_models(options.models)
+        return describe_models(sources, cache=self._cache, progress=progress)
+
+    def archive(
+        self, options: RunOptions, checkpoint: Checkpoint | None, variant: Variant, progress: Progress
+    ) -> Archive:
+        g2p = None if checkpoint is None else self._request(options, checkpoint, variant)
+        if g2p is not None and not options.models:
+            return compile_models(g2p, cache=self._cache, progress=progress)
+        bundle = BundleRequest(
+            models=self.models(options, progress),
+            g2p=g2p,
+            target=options.target or "llvm",
+            mcpu=options.mcpu,
+            precision=options.precision,
+        )
+        return compile_bundle(bundle, cache=self._cache, progress=progress)
 
     def profiled_archive(
         self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
@@ -119,8 +183,8 @@ class CachedMaker:
             max_output_len=options.max_output_len,
         )
 
-    def runner(self, archive: Archive, progress: Progress) -> Runner:
-        return build_runner(archive, cache=self._cache, progress=progress)
+    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:
+        return build_runner(archive, cache=self._cache, progress=progress, app=app or AppOptions())
 
     def reference(
         self, options: RunOptions, checkpoint: Checkpoint, words: list[Word], prompt_space: bool, progress: Progress
@@ -132,3 +196,13 @@ class CachedMaker:
             repeat=options.repeat,
         )
         return reference_outputs(checkpoint, words, wanted, cache=self._cache, progress=progress)
+
+    def model_times(self, options: RunOptions, model: UserModel, progress: Progress) -> dict[str, list[int]]:
+        return latencies(
+            model,
+            threads=options.threads,
+            warmup=1,
+            repeat=options.repeat,
+            cache=self._cache,
+            progress=progress,
+        )

@@ -17,33 +17,33 @@ import numpy as np
 
 from harness.cache import hash_file
 from harness.devices import Device, DeviceError, Notify, RunResult
-from harness.errors import ExitCode, HarnessError, UsageError
+from harness.errors import HarnessError, UsageError
 from harness.journal import BrokenLine, GivenUpLine, Journal, Plan, RunLine, Side, Stage, UnitPlan
 from harness.measure import (
+    LATENCY,
+    METRICS,
     CellSessions,
     CellVerdict,
     Floor,
     GateVerdict,
+    Judgement,
+    Pass,
     Session,
     Undecided,
     calibrate,
     deciding,
     is_suspect,
     judge_cells,
-    judge_growth,
     judge_session,
-    memory_growth,
     needs_another,
     overall,
     pairs_wanted,
-    run_figure,
-    size_growth,
+    run_figures,
 )
+from harness.night_limits import LimitVerdict, judge_limits
 from harness.protocol import Memory, Output, Phase, Probe, RecordOptions, Sample
 from harness.results import now
-from harness.validate import Decoded, Verdict, compare_word
 
-METRIC = "latency"
 TRIES = 3
 """Of a pair whose runner does not come to its end."""
 SEED = 20_240_501
@@ -74,23 +74,28 @@ def refuse_emulated(devices: Iterable[Device]) -> None:
 
 
 @dataclass(frozen=True)
-class LimitVerdict:
-    """Of what needs no statistics: parity, memory, sizes, and a candidate that does not run."""
-
-    metric: str
-    verdict: GateVerdict
-    cause: str
-
-
-@dataclass(frozen=True)
 class UnitResult:
+    """``cells`` by metric, the latency first; ``shares`` is what each part takes of it."""
+
     unit: UnitPlan
-    latency: CellVerdict
+    cells: dict[str, CellVerdict]
+    shares: dict[str, float]
     limits: tuple[LimitVerdict, ...]
 
     @property
+    def latency(self) -> CellVerdict:
+        return self.cells[LATENCY]
+
+    @property
     def verdict(self) -> GateVerdict:
-        return overall([self.latency.verdict, *(limit.verdict for limit in self.limits)])
+        """The worst of all; a part about which nothing could be said leaves that to the whole, which holds it."""
+        parts = [cell.verdict for metric, cell in self.cells.items() if metric != LATENCY]
+        decided = [verdict for verdict in parts if verdict is not GateVerdict.INCONCLUSIVE]
+        return overall([self.latency.verdict, *decided, *(limit.verdict for limit in self.limits)])
+
+
+_Measured = Undecided | dict[str, Judgement]
+"""A session: each metric judged, or why none was."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +106,6 @@ class NightResult:
     @property
     def verdict(self) -> GateVerdict:
         return overall([unit.verdict for unit in self.units])
-
-    @property
-    def exit_code(self) -> ExitCode:
-        codes = {GateVerdict.FAIL: ExitCode.FAILURE, GateVerdict.INCONCLUSIVE: ExitCode.INFRASTRUCTURE}
-        return codes.get(self.verdict, ExitCode.OK)
 
 
 class Night:
@@ -147,42 +147,78 @@ class Night:
             measured = {unit.name: self._measure(unit) for unit in self.plan.units}
         finally:
             self._journal.close()
-        verdicts = judge_cells(measured, self.plan.rule)
-        results = (UnitResult(unit, verdicts[unit.name], self._limits(unit)) for unit in self.plan.units)
+        cells = {(name, metric): found for name, of in measured.items() for metric, found in of.items()}
+        verdicts = judge_cells(cells, self.plan.rule)
+        results = []
+        for unit in self.plan.units:
+            judged = {metric: verdicts[unit.name, metric] for metric in measured[unit.name]}
+            results.append(UnitResult(unit, judged, self._shares(unit), judge_limits(unit, self._journal)))
         return NightResult(self.plan, tuple(results))
 
-    def calibrate(self) -> dict[str, Floor]:
-        """The floor of each unit's device from ``plan.calibrate`` sessions of its pairs; none for one without any."""
-        sessions: dict[str, list[list[float]]] = defaultdict(list)
+    def calibrate(self) -> dict[str, dict[str, Floor]]:
+        """The floors of each unit's metrics from ``plan.calibrate`` sessions of its pairs; none without any."""
+        sessions: dict[str, dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
         try:
             for unit in self.plan.units:
                 for attempt in range(self.plan.calibrate):
                     if self._session(unit, "first", attempt) is None:
-                        sessions[unit.name].append(self._journal.ratios(unit.name, "first", attempt))
+                        for metric, ratios in self._ratios(unit, "first", attempt).items():
+                            sessions[unit.name][metric].append(ratios)
         finally:
             self._journal.close()
         rng = np.random.default_rng(SEED)
-        return {name: calibrate(tables, rng) for name, tables in sessions.items()}
+        return {
+            name: {metric: calibrate(tables, rng) for metric, tables in of.items()} for name, of in sessions.items()
+        }
 
-    def _measure(self, unit: UnitPlan) -> CellSessions:
+    def _measure(self, unit: UnitPlan) -> dict[str, CellSessions]:
+        """Of every metric; one suspect metric has the whole session measured again, which counts for that one only."""
         first = self._stage(unit, "first")
-        return CellSessions(first, self._stage(unit, "confirmation") if is_suspect(first) else None)
+        if isinstance(first, Undecided):
+            return {LATENCY: CellSessions(first)}
+        suspects = {metric for metric, found in first.items() if is_suspect(found)}
+        again = self._stage(unit, "confirmation") if suspects else None
+        return {
+            metric: CellSessions(found, _of(again, metric) if again is not None and metric in suspects else None)
+            for metric, found in first.items()
+        }
 
-    def _stage(self, unit: UnitPlan, stage: Stage) -> Session:
-        attempts: list[Session] = []
-        while needs_another(attempts, self.plan.rule):
-            attempt = len(attempts)
-            cause = self._session(unit, stage, attempt)
-            attempts.append(self._judged(unit, stage, attempt) if cause is None else Undecided(cause))
+    def _stage(self, unit: UnitPlan, stage: Stage) -> _Measured:
+        """The attempt that decided about the latency, which alone says whether there is another."""
+        attempts: list[_Measured] = []
+        while needs_another([_of(attempt, LATENCY) for attempt in attempts], self.plan.rule):
+            at = len(attempts)
+            cause = self._session(unit, stage, at)
+            attempts.append(self._judged(unit, stage, at) if cause is None else Undecided(cause))
             if cause is not None and unit.name in self._journal.broken:
                 break
-        return deciding(attempts)
+        whole = [_of(attempt, LATENCY) for attempt in attempts]
+        return attempts[next(at for at, one in enumerate(whole) if one is deciding(whole))]
 
-    def _judged(self, unit: UnitPlan, stage: Stage, attempt: int) -> Session:
-        # The same pairs are judged alike however often the night is resumed.
-        rng = np.random.default_rng([SEED, _STAGES.index(stage), attempt])
-        ratios = self._journal.ratios(unit.name, stage, attempt)
-        return judge_session(ratios, rng=rng, rule=self.plan.rule, floor=unit.floor)
+    def _judged(self, unit: UnitPlan, stage: Stage, attempt: int) -> dict[str, Judgement]:
+        found, shares = {}, {LATENCY: 1.0, **self._shares(unit)}
+        for metric, ratios in self._ratios(unit, stage, attempt).items():
+            if metric in shares:
+                # The same pairs are judged alike however often the night is resumed.
+                rng = np.random.default_rng([SEED, _STAGES.index(stage), attempt, METRICS.index(metric)])
+                found[metric] = judge_session(
+                    ratios, rng=rng, rule=self.plan.rule, floor=unit.floor_of(metric), share=shares[metric]
+                )
+        return found
+
+    def _ratios(self, unit: UnitPlan, stage: Stage, attempt: int) -> dict[str, list[float]]:
+        """Of every metric that all of the session's runs have."""
+        found = {metric: self._journal.ratios(unit.name, stage, attempt, metric) for metric in METRICS}
+        return {metric: ratios for metric, ratios in found.items() if ratios}
+
+    def _shares(self, unit: UnitPlan) -> dict[str, float]:
+        """What each part takes of the baseline's latency: medians over the runs of the first attempt, which every
+        later judgement of the night shares."""
+        found = [a.shares() for a, _ in self._journal.pairs(unit.name, "first", 0)] or [
+            a.shares() for a, _ in self._journal.all_pairs(unit.name)
+        ]
+        metrics = set.intersection(*map(set, found)) if found else set()
+        return {metric: float(np.median([one[metric] for one in found])) for metric in METRICS if metric in metrics}
 
     def _session(self, unit: UnitPlan, stage: Stage, attempt: int) -> str | None:
         """Measure a session's missing pairs; the cause if that cannot be done."""
@@ -209,7 +245,8 @@ class Night:
         return None
 
     def _wanted(self, done: list[float]) -> int:
-        return pairs_wanted({METRIC: done}, self.plan.rule)
+        # By the whole alone: a part that takes 2 % of it may be as noisy as it likes.
+        return pairs_wanted({LATENCY: done}, self.plan.rule)
 
     def _give_up(self, unit: UnitPlan, stage: Stage, attempt: int, cause: str) -> str:
         self._journal.append(GivenUpLine(unit=unit.name, stage=stage, attempt=attempt, cause=cause))
@@ -253,20 +290,6 @@ class Night:
         self._journal.append(_line(result, unit.name, stage, attempt, pair, side, started, conditions))
         return None
 
-    def _limits(self, unit: UnitPlan) -> tuple[LimitVerdict, ...]:
-        if broken := self._journal.broken.get(unit.name):
-            return (LimitVerdict("runs at all", GateVerdict.FAIL, broken),)
-        growths = [
-            size_growth("runner size", unit.a.runner_bytes, unit.b.runner_bytes),
-            size_growth("archive size", unit.a.archive_bytes, unit.b.archive_bytes),
-        ]
-        pairs = self._journal.all_pairs(unit.name)
-        peaks = [[line.peak_bytes for line in side if line.peak_bytes is not None] for side in zip(*pairs, strict=True)]
-        memory = memory_growth(*peaks) if peaks else None
-        growths += [memory] if memory else []
-        limits = [LimitVerdict(growth.metric, *judge_growth(growth)) for growth in growths]
-        return (*limits, *([_parity(unit, *pairs[0])] if pairs else []))
-
 
 def _line(
     result: RunResult,
@@ -278,15 +301,18 @@ def _line(
     started: str,
     conditions: dict[str, object],
 ) -> RunLine:
-    by_item: dict[str, list[int]] = defaultdict(list)
+    passes: list[Pass] = []
     outputs: dict[str, list[Output]] = defaultdict(list)
     for record in result.records:
         if isinstance(record, Sample) and record.phase is Phase.TIMED:
-            by_item[" ".join(record.items)].append(record.total_ns)
+            steps = record.step_ns
+            item = " ".join(record.items)
+            passes.append(Pass(item, record.total_ns, record.encoder_ns, record.prefill_ns, sum(steps), len(steps)))
         if isinstance(record, Sample | Probe) and pair == 0:
             for item, output in zip(record.items, record.outputs, strict=True):
                 if output not in outputs[item]:
                     outputs[item].append(output)
+    figures = run_figures(passes)
     return RunLine(
         unit=unit,
         stage=stage,
@@ -294,46 +320,19 @@ def _line(
         pair=pair,
         side=side,
         started=started,
-        figure=run_figure(by_item),
-        samples=[(item, total) for item, totals in by_item.items() for total in totals],
+        figure=figures[LATENCY],
+        figures=figures,
+        samples=[(one.item, one.total_ns) for one in passes],
+        parts=[(one.encoder_ns, one.prefill_ns, one.steps_ns, one.steps) for one in passes],
         peak_bytes=next((r.peak_bytes for r in result.records if isinstance(r, Memory)), None),
         outputs=outputs,
         conditions=conditions,
         observed=result.observed,
+        knobs=list(result.knobs),
     )
 
 
-def _parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
-    """The candidate's tokens against the baseline's, word by word; float16 and int8 within their allowance."""
-    items = {item.id: item for item in unit.a.order.items}
-    rows = [
-        compare_word(
-            item, items[item].language, items[item].word, _expected(said), list(map(_decoded, b.outputs[item]))
-        )
-        for item, said in a.outputs.items()
-        if item in b.outputs and item in items
-    ]
-    wrong = [row for row in rows if row.verdict.fails and row.verdict is not Verdict.MISSING]
-    short = unit.allowance.shortcomings(words=len(rows), differing=len(wrong), per=None, expected_per=None)
-    if not rows:
-        return LimitVerdict("parity", GateVerdict.INCONCLUSIVE, "no word was run by both")
-    if not short:
-        return LimitVerdict("parity", GateVerdict.PASS, "")
-    first = f"; first {items[wrong[0].item].word!r}: {wrong[0].expected!r} became {wrong[0].got!r}" if wrong else ""
-    return LimitVerdict("parity", GateVerdict.FAIL, f"{short[0]}{first}")
-
-
-def _expected(outputs: list[Output]) -> Decoded:
-    """With margins if there are any, since they excuse a tie."""
-    return next((found for found in map(_decoded, outputs) if found.margins is not None), _decoded(outputs[0]))
-
-
-def _decoded(output: Output) -> Decoded:
-    margins = None if output.margins is None else tuple(output.margins)
-    return Decoded(tuple(output.token_ids), output.text, margins)
-
-
-def new_plan(baseline: str, units: list[UnitPlan], **more: object) -> Plan:
-    """A plan with an id of its own; ``more`` are fields of it."""
-    night_id = f"{now()[:19].replace('-', '').replace(':', '').replace('T', '-')}-{secrets.token_hex(2)}"
-    return Plan.model_validate({"night_id": night_id, "started": now(), "baseline": baseline, "units": units, **more})
+def _of(measured: _Measured, metric: str) -> Session:
+    if isinstance(measured, Undecided):
+        return measured
+    return measured.get(metric) or Undecided(f"its {metric} was not measured")

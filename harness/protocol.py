@@ -62,6 +62,35 @@ class WorkItem(_Schema):
     word: str
 
 
+class Tensors(_Schema):
+    """Tensors by name inside an order or a record (see :mod:`harness.tensors`)."""
+
+    size: int
+    sha256: str
+    """Of the bytes, so that what arrives changed is refused on either side."""
+    data: str
+    """The bytes, of the format safetensors, in base64."""
+
+
+class TensorModel(_Schema):
+    """A model of the archive that takes tensors and gives tensors, of which the runner knows nothing more."""
+
+    name: str
+    prefix: str
+    inputs: list[str]
+    """Names of the arguments, in their order."""
+    outputs: list[str]
+    """Names of the results, in their order."""
+
+
+class TensorItem(_Schema):
+    """One call of a model of tensors."""
+
+    id: str
+    model: str
+    inputs: Tensors
+
+
 class RecordOptions(_Schema):
     """What the probe pass records besides token ids; it runs after the timed passes and is not timed."""
 
@@ -75,6 +104,9 @@ class WorkOrder(_Schema):
     archive_sha256: str
     models: list[OrderModel]
     items: list[WorkItem]
+    tensor_models: list[TensorModel] = []
+    tensor_items: list[TensorItem] = []
+    """They run behind ``items``, each a call and a sample of its own."""
     warmup: int = Field(default=1, ge=0)
     repetitions: int = Field(default=1, ge=0)
     threads: int = Field(default=1, ge=1)
@@ -83,6 +115,8 @@ class WorkOrder(_Schema):
     """Samples of the passes, in their order, that an earlier process of this order has already recorded."""
     skip_probes: int = Field(default=0, ge=0)
     """The same of the probes."""
+    slowdown_percent: float = Field(default=0.0, ge=0, le=1000, exclude_if=lambda value: not value)
+    """A test of the gate: the runner burns so much more time with each call, and says so in its header."""
 
 
 class Cpu(_Schema):
@@ -103,6 +137,8 @@ class Header(_Schema):
     threads: int
     pid: int
     started_unix_ns: int
+    slowdown_percent: float = Field(default=0.0, ge=0, exclude_if=lambda value: not value)
+    """Above 0, the times are no measurement of the model."""
 
 
 class Load(_Schema):
@@ -136,6 +172,8 @@ class Sample(_Schema):
     prefill_ns: int | None
     step_ns: list[int]
     outputs: list[Output]
+    output_sha256: str | None = None
+    """Of a model of tensors, which has no ``outputs`` and no parts: over the bytes of all its outputs."""
 
 
 class Probe(_Schema):
@@ -143,6 +181,23 @@ class Probe(_Schema):
     model: str
     items: list[str]
     outputs: list[Output]
+    tensors: Tensors | None = None
+    """The outputs of a model of tensors."""
+
+
+ThermalState = Literal["nominal", "fair", "serious", "critical"]
+
+
+class Thermal(_Schema):
+    """How hot the system says the device is: behind the header, whenever it changes, and before the end record.
+
+    Written where the system tells a program (iOS); elsewhere the harness asks the device itself.
+    """
+
+    record: Literal["thermal"]
+    state: ThermalState
+    """The words of ``NSProcessInfo.thermalState``; ``serious`` and ``critical`` mean throttled clocks."""
+    at_unix_ns: int
 
 
 class Memory(_Schema):
@@ -191,12 +246,11 @@ class End(_Schema):
     error: Failure | None = None
 
 
-Record = Annotated[
-    Header | Load | Sample | ProfileRecord | Probe | Memory | Machine | End, Field(discriminator="record")
-]
-RECORD: TypeAdapter[Header | Load | Sample | ProfileRecord | Probe | Memory | Machine | End] = TypeAdapter(Record)
+AnyRecord = Header | Load | Sample | ProfileRecord | Probe | Thermal | Memory | Machine | End
+Record = Annotated[AnyRecord, Field(discriminator="record")]
+RECORD: TypeAdapter[AnyRecord] = TypeAdapter(Record)
 
 
-def parse_record(line: str | bytes) -> Header | Load | Sample | ProfileRecord | Probe | Memory | Machine | End:
+def parse_record(line: str | bytes) -> AnyRecord:
     """One line of ``result.jsonl``; raises pydantic.ValidationError."""
     return RECORD.validate_json(line)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from harness.devices import Selection
     from harness.maker import RunOptions
 
 
@@ -19,16 +20,52 @@ def add_options(parser: pytest.Parser) -> None:
         "--device",
         dest="harness_device",
         metavar="KIND[:WHICH]",
-        help="device to run on: host; android, android:SERIAL, android:A,B or android:all; virtual-android or "
-        "virtual-android:N",
+        help="device to run on: host; android, android:SERIAL, android:A,B or android:all; ios, ios:UDID, ios:A,B or "
+        "ios:all; virtual-android or virtual-android:N; virtual-ios, virtual-ios:16 or virtual-ios:17",
     )
-    add("--serial", dest="harness_serial", metavar="S", help="the Android device of that serial (or ANDROID_SERIAL)")
+    add(
+        "--serial",
+        "--udid",
+        dest="harness_serial",
+        metavar="S",
+        help="the Android device of that serial (or ANDROID_SERIAL), the iPhone of that UDID",
+    )
+    add(
+        "--ios-sign-command",
+        dest="harness_ios_sign_command",
+        metavar="CMD",
+        help="what signs the app bundle whose path it is given ({} or last), such as "
+        "'codesign -f -s NAME --entitlements FILE {}'",
+    )
+    add("--ios-bundle-id", dest="harness_ios_bundle_id", metavar="ID", help="bundle id that your profile allows")
+    add(
+        "--ios-launcher",
+        dest="harness_ios_launcher",
+        metavar="L",
+        choices=("appservice", "dvt", "debugserver"),
+        help="how the app is started: appservice (default for iOS 17 and newer), dvt (default before), debugserver",
+    )
+    add(
+        "--ios-keep-app",
+        dest="harness_ios_keep_app",
+        action="store_true",
+        help="leave the app on the iPhone, so that the same build is not installed again next time",
+    )
     add(
         "--checkpoint",
         dest="harness_checkpoint",
         default="embedded",
         metavar="C",
         help="model: embedded (default), random:tiny-8, a folder, or a hub id",
+    )
+    add(
+        "--models",
+        dest="harness_models",
+        action="append",
+        default=[],
+        metavar="M",
+        help="a Python file with a ModelSpec, or g2p, detector, bert, or what an installed package offers; several put "
+        "them all into one binary (default: g2p alone)",
     )
     add(
         "--words",
@@ -105,6 +142,13 @@ def add_options(parser: pytest.Parser) -> None:
         help="the most that PER may exceed PyTorch's where agreement below 1 is allowed (0.005, half a point)",
     )
     add(
+        "--baseline",
+        dest="harness_baseline",
+        metavar="NAME",
+        help="measure the runner beside this baseline's in interleaved pairs, and fail if it became slower, larger or "
+        "wrong (harness baseline list; docs/measuring.md)",
+    )
+    add(
         "--cooldown",
         dest="harness_cooldown",
         type=float,
@@ -129,6 +173,7 @@ def run_options(config: pytest.Config) -> RunOptions:
     return RunOptions(
         device=get("harness_device"),
         checkpoint=get("harness_checkpoint"),
+        models=tuple(get("harness_models")),
         words=get("harness_words"),
         language=get("harness_lang"),
         use_kv_cache=get("harness_kv_cache"),
@@ -144,4 +189,20 @@ def run_options(config: pytest.Config) -> RunOptions:
         max_per_change=get("harness_max_per_change"),
         deadline=get("harness_deadline"),
         cooldown=get("harness_cooldown"),
+        baseline=get("harness_baseline"),
+        ios_bundle_id=get("harness_ios_bundle_id"),
+    )
+
+
+def selected(config: pytest.Config) -> Selection:
+    """The devices that are asked for; raises UnknownDevice."""
+    from harness.devices import parse_device
+
+    get = config.getoption
+    return parse_device(
+        str(get("harness_device")),
+        serial=get("harness_serial"),
+        sign_command=get("harness_ios_sign_command"),
+        launcher=get("harness_ios_launcher"),
+        keep_app=get("harness_ios_keep_app"),
     )

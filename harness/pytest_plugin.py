@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import pytest
 
 from harness.errors import ExitCode, HarnessError, UsageError
-from harness.pytest_options import add_options, run_options
+from harness.pytest_options import add_options, run_options, selected
 from harness.pytest_replay import replay_benchmark
 
 if TYPE_CHECKING:
@@ -198,11 +198,11 @@ class HarnessPlugin:
                 raise self._opening_error
             self._old_sigterm = signal.signal(signal.SIGTERM, _interrupt)
             from harness.cache import Cache
-            from harness.devices import opened, parse_device
+            from harness.devices import opened
 
             self._notices = self._uncaptured_stream()
             try:
-                selection = parse_device(str(self._device), serial=self.config.getoption("harness_serial"))
+                selection = selected(self.config)
                 context = opened(selection, cache=Cache(notice=self._notice), notify=self._notice)
                 self._devices = self._open.enter_context(context)
             except HarnessError as error:
@@ -333,8 +333,8 @@ PLUGIN = pytest.StashKey[HarnessPlugin]()
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency, profile) that the test asks for, so "
-        "that several devices can do them at once",
+        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency, profile, gate, models) that the test "
+        "asks for, so that several devices can do them at once",
     )
     plugin = config.stash[PLUGIN] = HarnessPlugin(config)
     config.pluginmanager.register(plugin, "harness-session")
@@ -358,8 +358,8 @@ def harness_facts(
         "run_id": harness_run.run_id,
         "device": harness_run.device.name,
         "emulated": harness_run.device.emulated,
-        "checkpoint": harness_run.checkpoint.label,
-        "checkpoint_sha256": harness_run.checkpoint.sha256,
+        "checkpoint": harness_run.label,
+        "checkpoint_sha256": harness_run.checkpoint.sha256 if harness_run.checkpoint else None,
         "words": len(harness_run.words),
         "threads": harness_run.options.threads,
     }

@@ -7,10 +7,8 @@ that one cause is told once and costs its time once. A step may be asked for by 
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import threading
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -22,13 +20,15 @@ from harness.compiler.targets import resolve_target
 from harness.devices import AnyRecord, Device, RunnerDescription, RunResult
 from harness.devices.workstation import git_state, versions
 from harness.errors import HarnessError, UsageError
-from harness.maker import Maker, RunOptions, Variant
+from harness.maker import Maker, RunOptions, Variant, app_options
+from harness.model_runs import ModelRuns
+from harness.models.checkpoints import Checkpoint
 from harness.models.reference import Reference
 from harness.models.words import DEFAULT_WORDS, Word, check_words, read_words
 from harness.narration import NarratorLike, StageLike
 from harness.native import Runner
 from harness.profiling.schema import ProfileLine, ProfileSummary
-from harness.protocol import Header, Phase, Probe, RecordOptions, Sample, WorkItem, WorkOrder
+from harness.protocol import Header, Probe, RecordOptions, Sample, WorkItem, WorkOrder
 from harness.results import (
     CheckpointFacts,
     Git,
@@ -36,15 +36,17 @@ from harness.results import (
     ParityLine,
     ReferenceLine,
     Run,
-    RunStatus,
     RunWriter,
     SampleLine,
     Store,
     Summary,
     VariantFacts,
-    WordsFacts,
+    ending,
     now,
+    words_facts,
 )
+from harness.results.nights import NightRecord
+from harness.session_gate import check_baseline, gate_facts, judge_run
 from harness.validate import Decoded, compare_word, decodings
 
 HOST = "host"
@@ -80,11 +82,16 @@ class RunSession:
         self.device = device
         self._lock = threading.RLock()
         self._narrator = narrator
-        self._maker = maker
+        self.maker = maker
         self._command = command or []
         self._done: dict[str, object] = {}
         self._errors: dict[str, HarnessError] = {}
         self._writer: RunWriter | None = None
+        self.checkpoint: Checkpoint | None = None
+        """None without G2P, which then has no words either."""
+        self.words: list[Word] = []
+        self.models = ModelRuns(self, [])
+        """The models of tensors."""
         self._reference_lines: list[ReferenceLine] = []
 
     def start(self) -> str:
@@ -93,16 +100,18 @@ class RunSession:
         Raises UsageError, CheckpointUnavailable, StorageFull or StorageUnwritable, with nothing left behind.
         """
         options = self.options
-        if min(options.threads, options.repeat) < 1 or options.warmup < 0 or options.deadline <= 0:
-            raise UsageError("threads and repeat have to be at least 1, warmup 0, deadline above 0")
-        if not 0 < options.allowance.agreement <= 1 or options.allowance.per_change < 0:
-            raise UsageError("--min-agreement has to be above 0 and at most 1, --max-per-change not below 0")
+        options.check()
         if options.mcpu:
             resolve_target(options.target or self.device.target, options.mcpu)
-        self.checkpoint = self._maker.checkpoint(options)
         source = options.words or DEFAULT_WORDS
-        self.words = read_words(source, options.language)
-        check_words(self.words, languages=self.checkpoint.languages, max_input_bytes=options.max_input_bytes)
+        if options.speaks:
+            self.checkpoint = self.maker.checkpoint(options)
+            self.words = read_words(source, options.language)
+            check_words(self.words, languages=self.checkpoint.languages, max_input_bytes=options.max_input_bytes)
+        check_baseline(options, self.device, self.checkpoint)
+        if options.models:
+            with self.stage("looking at the models") as stage:
+                self.models = ModelRuns(self, self.maker.models(options, stage.say))
         self.items = [
             WorkItem(id=f"w{at:05d}", model=MODEL, language=word.language, word=word.word)
             for at, word in enumerate(self.words)
@@ -116,10 +125,20 @@ class RunSession:
             options={key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
             device={**self.device.facts(), "emulated": self.device.emulated},
             allowance=self.allowance,
-            checkpoint=CheckpointFacts(label=self.checkpoint.label, sha256=self.checkpoint.sha256),
-            words=_words_facts(self.words, "shipped" if options.words is None else source.name),
+            checkpoint=self.checkpoint and CheckpointFacts(label=self.checkpoint.label, sha256=self.checkpoint.sha256),
+            words=words_facts(self.words, "shipped" if options.words is None else source.name),
+            models=self.models.facts(),
         )
         return self.run_id
+
+    def stage(self, title: str) -> AbstractContextManager[StageLike]:
+        """Tell a person of a piece of work."""
+        return self._narrator.stage(title)
+
+    @property
+    def label(self) -> str:
+        """What is run."""
+        return ", ".join([*([self.checkpoint.label] if self.checkpoint else []), *self.models.names])
 
     @property
     def writer(self) -> RunWriter:
@@ -132,7 +151,7 @@ class RunSession:
 
     def runner(self, variant: Variant) -> Runner:
         """The runner with that variant linked in; raises UsageError for more threads than it can use."""
-        return self._once(f"runner {variant}", lambda: self._make_runner(variant))
+        return self.once(f"runner {variant}", lambda: self._make_runner(variant))
 
     def describe(self, variant: Variant) -> RunnerDescription:
         """Start the runner and let it say what it is."""
@@ -142,11 +161,11 @@ class RunSession:
             self._deploy(runner)
             return self.device.describe(runner.path)
 
-        return self._once(f"describe {variant}", describe)
+        return self.once(f"describe {variant}", describe)
 
     def reference(self) -> Reference:
         """What PyTorch says of the words, and in which time."""
-        return self._once("reference", self._make_reference)
+        return self.once("reference", self._make_reference)
 
     def reference_lines(self) -> list[ReferenceLine]:
         """The same as it is stored, with the gold pronunciations."""
@@ -155,28 +174,32 @@ class RunSession:
 
     def smoke(self, variant: Variant) -> RunResult:
         """The first few words, once."""
-        return self._once(f"smoke {variant}", lambda: self._smoke(variant))
+        return self.once(f"smoke {variant}", lambda: self._smoke(variant))
 
     def parity(self, variant: Variant) -> list[ParityLine]:
         """One line a word; the words an incomplete run did not reach are ``missing``."""
-        return self._once(f"parity {variant}", lambda: self._parity(variant))
+        return self.once(f"parity {variant}", lambda: self._parity(variant))
 
     def latency(self) -> Latency:
         """Timed passes of the chosen variant; an incomplete result holds what there is."""
-        return self._once("latency", self._latency)
+        return self.once("latency", self._latency)
+
+    def gate(self) -> NightRecord:
+        """The runner beside the baseline's in interleaved pairs, with the verdict (docs/measuring.md)."""
+        return self.once("gate", self._gate)
 
     def profile(self) -> ProfileSummary:
         """Time per operator of the chosen variant, from an archive of its own; nothing else is touched by it."""
         from harness.profiling.run import profile_run
 
-        return self._once("profile", lambda: profile_run(self, self._maker, self._narrator, self._run))
+        return self.once("profile", lambda: profile_run(self, self.maker, self._narrator, self._run))
 
     @property
     def profile_summary(self) -> ProfileSummary | None:
         """That of a profile that was made."""
         return cast("ProfileSummary | None", self._done.get("profile"))
 
-    def order_reason(self, purpose: Purpose, variant: Variant) -> str | None:
+    def order_reason(self, purpose: Purpose, variant: str) -> str | None:
         """Why that order is incomplete, if it ran and is."""
         for entry in self.writer.manifest.orders:
             if (entry.purpose, entry.variant) == (purpose, variant) and not entry.complete:
@@ -185,23 +208,13 @@ class RunSession:
 
     def finish(self, interrupted: bool = False) -> Summary:
         """Sum up, end the run and return its summary."""
-        from harness.results.summarize import summarize
+        from harness.results.summarize import summarize_files
 
         writer = self.writer
-        incomplete = [entry for entry in writer.manifest.orders if not entry.complete]
-        if interrupted:
-            status, reason = RunStatus.INCOMPLETE, "interrupted"
-        elif self._errors:
-            first = next(iter(self._errors.values()))
-            status, reason = RunStatus.FAILED, str(first).splitlines()[0]
-        elif incomplete:
-            entry = incomplete[0]
-            status, reason = RunStatus.INCOMPLETE, f"the {entry.purpose} order of {entry.variant}: {entry.reason}"
-        else:
-            status, reason = RunStatus.COMPLETE, None
+        status, reason = ending(writer.manifest, list(self._errors.values()), interrupted)
         run = Run(writer.folder)
         manifest = writer.manifest.model_copy(update={"status": status, "reason": reason})
-        summary = summarize(manifest, run.reference(), run.samples(), run.parity())
+        summary = summarize_files(manifest, run)
         writer.summary(summary)
         writer.finish(status, reason)
         return summary
@@ -210,7 +223,8 @@ class RunSession:
         """Let go of the run's files without ending it, when ending it failed."""
         self.writer.close()
 
-    def _once(self, key: str, make: Callable[[], _T]) -> _T:
+    def once(self, key: str, make: Callable[[], _T]) -> _T:
+        """What ``make`` gave when it was first asked for, or the error it raised then."""
         with self._lock:
             if key in self._errors:
                 raise self._errors[key]
@@ -223,16 +237,17 @@ class RunSession:
             return cast(_T, self._done[key])
 
     def _make_runner(self, variant: Variant) -> Runner:
-        with self._narrator.stage(f"compiling {self.checkpoint.label} ({variant})") as stage:
-            archive = self._maker.archive(self.options, self.checkpoint, variant, stage.say)
+        with self.stage(f"compiling {self.label} ({variant})") as stage:
+            archive = self.maker.archive(self.options, self.checkpoint, variant, stage.say)
+            app = app_options(self.maker, self.options, self.checkpoint, variant, self.device.companion, stage.say)
         metadata = archive.metadata
         if self.options.threads > metadata.max_threads:
             raise UsageError(
                 f"{self.options.threads} threads were asked for, the compiled model can use {metadata.max_threads}",
                 cure=f"use --threads {metadata.max_threads}",
             )
-        with self._narrator.stage(f"building the runner ({variant})") as stage:
-            runner = self._maker.runner(archive, stage.say)
+        with self.stage(f"building the runner ({variant})") as stage:
+            runner = self.maker.runner(archive, stage.say, app)
         facts = VariantFacts(
             archive_sha256=archive.sha256,
             archive_bytes=archive.path.stat().st_size,
@@ -247,8 +262,9 @@ class RunSession:
         metadata = self.runner(self.options.variant).archive.metadata
         # PyTorch is timed where the runner is timed, or not at all: two machines' times have no ratio.
         options = self.options if self.device.kind == HOST else replace(self.options, repeat=0)
-        with self._narrator.stage("asking PyTorch") as stage, self._alone(stage):
-            found = self._maker.reference(options, self.checkpoint, self.words, metadata.prompt_space, stage.say)
+        assert self.checkpoint is not None, "words are G2P's"
+        with self.stage("asking PyTorch") as stage, self._alone(stage):
+            found = self.maker.reference(options, self.checkpoint, self.words, metadata.prompt_space, stage.say)
         asked = [(word.language, word.word) for word in self.words]
         if [(item.language, item.word) for item in found.items] != asked:
             raise HarnessError("the reference is of other words than were asked for", cure="run `harness cache clear`")
@@ -283,16 +299,21 @@ class RunSession:
         return self._compare(variant, result)
 
     def _latency(self) -> Latency:
+        from harness.results.models import timed
+
         self.reference()
         options = self.options
         result = self._run(
             "latency", options.variant, self.items, warmup=options.warmup, repetitions=options.repeat, probe=None
         )
-        samples: dict[str, list[int]] = defaultdict(list)
-        for record in result.records:
-            if isinstance(record, Sample) and record.phase is Phase.TIMED:
-                samples[" ".join(record.items)].append(record.total_ns)
-        return Latency(result, dict(samples), self._compare(f"{options.variant}, timed", result))
+        return Latency(result, timed(result.records), self._compare(f"{options.variant}, timed", result))
+
+    def _gate(self) -> NightRecord:
+        runner = self.runner(self.options.variant)
+        with self._narrator.stage(f"measuring beside {self.options.baseline}") as stage:
+            record = judge_run(self.run_id, self.options, self.device, runner, stage.say)
+        self.writer.update(gate=gate_facts(record))
+        return record
 
     def _compare(self, comparison: str, result: RunResult) -> list[ParityLine]:
         from harness.results.summarize import parity_line
@@ -324,7 +345,7 @@ class RunSession:
         probe: RecordOptions | None,
         runner: Runner | None = None,
     ) -> RunResult:
-        """One order on the device, kept line by line as its records arrive; ``runner`` in the variant's own's place."""
+        """One order of words; ``runner`` in the place of the variant's own."""
         runner = runner or self.runner(variant)
         metadata = runner.archive.metadata
         order = WorkOrder(
@@ -337,9 +358,14 @@ class RunSession:
             threads=self.options.threads,
             probe=probe,
         )
-        self._deploy(runner)
         total = -(-len(items) // metadata.batch_size) * (warmup + repetitions + (probe is not None))
-        with self._narrator.stage(f"running {purpose} ({variant})") as stage, self.device.reserve(notify=stage.say):
+        return self.run_order(purpose, variant, runner, order, total)
+
+    def run_order(self, purpose: Purpose, variant: str, runner: Runner, order: WorkOrder, total: int) -> RunResult:
+        """An order of ``total`` samples and probes, kept line by line as its records arrive; ``variant`` is G2P's, or a
+        model's name."""
+        self._deploy(runner)
+        with self.stage(f"running {purpose} ({variant})") as stage, self.device.reserve(notify=stage.say):
             if purpose in ("latency", "profile"):
                 self.device.settle(wait_seconds=self.options.cooldown, notify=stage.say)
             arrived = 0
@@ -352,7 +378,7 @@ class RunSession:
                 else:
                     self.writer.sample(SampleLine(order=order.order_id, record=record))
                 if isinstance(record, Header):
-                    self._note_runner(variant, record.runner_version)
+                    self._note_runner(runner, record.runner_version)
                 elif isinstance(record, Sample | Probe):
                     arrived += 1
                     stage.advance(arrived, total)
@@ -370,7 +396,7 @@ class RunSession:
 
     def _deploy(self, runner: Runner) -> None:
         """Not once only: what was on the device may be gone, and looking costs milliseconds."""
-        with self._narrator.stage(f"pushing the runner to {self.device.name}, MB") as stage:
+        with self.stage(f"pushing the runner to {self.device.name}, MB") as stage:
             self.device.deploy(runner.path, on_push=lambda done, total: stage.advance(done // MB, total // MB))
 
     def _follow(
@@ -395,16 +421,12 @@ class RunSession:
             self.writer.end_order(entry.model_copy(update={**ended, **after}))
         return result
 
-    def _note_runner(self, variant: Variant, version: str) -> None:
+    def _note_runner(self, runner: Runner, version: str) -> None:
         known = self.writer.manifest.variants
-        if known[variant].runner_version != version:
-            noted = known[variant].model_copy(update={"runner_version": version})
-            self.writer.update(variants={**known, variant: noted})
-
-
-def _words_facts(words: list[Word], source: str) -> WordsFacts:
-    digest = hashlib.sha256()
-    for word in words:
-        digest.update("\t".join([word.language, word.word, *word.pronunciations]).encode() + b"\n")
-    languages = sorted({word.language for word in words})
-    return WordsFacts(count=len(words), languages=languages, sha256=digest.hexdigest(), source=source)
+        changed = {
+            name: facts.model_copy(update={"runner_version": version})
+            for name, facts in known.items()
+            if facts.runner_sha256 == runner.sha256 and facts.runner_version != version
+        }
+        if changed:
+            self.writer.update(variants={**known, **changed})

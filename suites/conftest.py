@@ -1,11 +1,29 @@
-"""The suites' order: a runner that does not even start should be told by the smallest test."""
+"""The suites' order, and which of them a run needs: a runner that does not even start should be told by the smallest
+test, and what a run has no model for is not collected."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-ORDER = {"test_smoke.py": 1, "test_parity.py": 2, "test_latency.py": 3, "test_profile.py": 4}
+ORDER = {"test_smoke.py": 1, "test_parity.py": 2, "test_latency.py": 3, "test_models.py": 4, "test_profile.py": 5}
+OF_WORDS = ("test_smoke.py", "test_parity.py", "test_latency.py")
 ON_REQUEST = "test_profile.py"
+GATE = "test_no_slower_than_the_baseline"
+
+
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str) -> list[pytest.Item] | None:
+    """The gate is a test where there is a baseline to be judged by."""
+    lacking = name == GATE and not collector.config.getoption("harness_baseline", None)
+    return [] if lacking else None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    models = config.getoption("harness_models", [])
+    if collection_path.name == "test_models.py" and not [name for name in models if name != "g2p"]:
+        return True
+    return True if collection_path.name in OF_WORDS and models and "g2p" not in models else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

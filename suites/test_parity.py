@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from harness.session import RunSession
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Both variants; beside other models in one binary the one that is timed."""
+    timed = "cache" if metafunc.config.getoption("harness_kv_cache", True) else "cacheless"
+    both = not metafunc.config.getoption("harness_models", [])
+    metafunc.parametrize("variant", ["cache", "cacheless"] if both else [timed])
+
+
 @pytest.mark.harness_step("parity")
-@pytest.mark.parametrize("variant", ["cache", "cacheless"])
 def test_parity(
     harness_run: RunSession,
     harness_facts: dict[str, Any],

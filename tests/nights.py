@@ -13,9 +13,12 @@ from typing import Any
 from harness.cache import hash_file
 from harness.devices import DeviceLost, DeviceNotReady, Notify, OnPush, OnRecord, RunnerDescription, RunResult
 from harness.journal import Plan, SidePlan, UnitPlan
-from harness.nightly import new_plan
+from harness.night_plan import new_plan
 from harness.protocol import Memory, Output, Phase, Probe, Sample, WorkOrder
 from tests.devices.fake_runners import make_order
+
+SHARES = (0.2, 0.02, 0.35, 0.35)
+"""Of a run's time: encoder, prefill, and two steps."""
 
 
 class FakeDevice:
@@ -37,6 +40,7 @@ class FakeDevice:
         throttled_from: int | None = None,
     ) -> None:
         self.name, self.emulated = name, emulated
+        self.companion: str | None = None
         self._noise, self._rng = noise, random.Random(seed)
         self._lost_at, self._hot_at, self._throttled_from = lost_at, hot_at, throttled_from
         self.ran: list[str] = []
@@ -92,6 +96,8 @@ class FakeDevice:
         speed = facts["ns"] * math.exp(self._rng.gauss(0, self._noise))
         if self._throttled_from is not None and at >= self._throttled_from:
             speed *= 1.5
+        factors = [facts.get(name, 1.0) for name in ("encoder", "prefill", "steps", "steps")]
+        parts = [int(speed * share * by) for share, by in zip(SHARES, factors, strict=True)]
         records: list[Any] = []
         for repetition in range(order.repetitions):
             for item in order.items:
@@ -106,10 +112,10 @@ class FakeDevice:
                         phase=Phase.TIMED,
                         repetition=repetition,
                         outputs=[output],
-                        total_ns=int(speed),
-                        encoder_ns=1,
-                        prefill_ns=1,
-                        step_ns=[1],
+                        total_ns=sum(parts) + int(0.08 * speed),
+                        encoder_ns=parts[0],
+                        prefill_ns=parts[1],
+                        step_ns=parts[2:],
                     )
                 )
                 if order.probe and not repetition:
@@ -126,7 +132,8 @@ def side(folder: Path, name: str, *, size: int = 1000, **facts: Any) -> SidePlan
 
 
 def make_plan(folder: Path, *, slower: float = 0.0, calibrate: int = 0, **facts: Any) -> Plan:
-    """One unit on ``phone``, B slower by that fraction; ``facts`` are those of B's runner."""
+    """One unit on ``phone``, B slower by that fraction; ``facts`` are those of B's runner, such as how many times
+    longer its ``encoder`` takes."""
     a = side(folder, "a")
     size = facts.pop("size", 1000)
     b = side(folder, "b", ns=int(1_000_000 * (1 + slower)), size=size, **facts)

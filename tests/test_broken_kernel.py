@@ -29,7 +29,10 @@ class HereMaker(CachedMaker):
         super().__init__(notice=lambda _text: None)
         self.folder = folder
 
-    def archive(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress) -> Archive:
+    def archive(
+        self, options: RunOptions, checkpoint: Checkpoint | None, variant: Variant, progress: Progress
+    ) -> Archive:
+        assert checkpoint is not None
         request = CompileRequest(checkpoint, max_output_len=options.max_output_len, kv_cache=variant == "cache")
         return compile_models(request, cache=Cache(self.folder), progress=progress)
 

@@ -56,9 +56,9 @@ def test_the_main_job_and_what_it_leaves(tmp_path: Path) -> None:
     benchmarks = {b["name"]: b for b in json.loads((tmp_path / "b.json").read_text())["benchmarks"]}
     assert len(benchmarks["test_latency[artifact]"]["stats"]["data"]) == 4 * 3
 
-    # Warm, with PyTorch and TVM made unimportable: nothing may need them.
+    # Warm, with PyTorch and TVM made unimportable, and what speaks to iPhones: nothing may need them.
     poison = tmp_path / "poison"
-    for name in ("torch", "tvm", "transformers"):
+    for name in ("torch", "tvm", "transformers", "pymobiledevice3"):
         (poison / name).mkdir(parents=True)
         (poison / name / "__init__.py").write_text("raise ImportError('a warm run imports this')\n")
     again = run_suites(tmp_path, environment={"PYTHONPATH": str(poison)})

@@ -1,6 +1,5 @@
 //! What the processor says of itself.
 
-use std::fs;
 use std::thread;
 
 use serde::Serialize;
@@ -21,9 +20,8 @@ pub struct Cpu {
 impl Cpu {
     /// Of this machine.
     pub fn detect() -> Self {
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         Self {
-            model: model(&cpuinfo),
+            model: model(),
             cores: thread::available_parallelism().map_or(1, usize::from),
             features: features(),
         }
@@ -51,9 +49,21 @@ pub fn require(needed: &[&str]) -> Result<(), Failure> {
     Err(Failure::new(FailureKind::Cpu, message))
 }
 
+/// The phone's, which has one processor.
+#[cfg(target_os = "ios")]
+fn model() -> String {
+    crate::apple::machine().unwrap_or_else(|| "unknown".to_owned())
+}
+
+#[cfg(not(target_os = "ios"))]
+fn model() -> String {
+    parse(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
+}
+
 /// The processor's name from `/proc/cpuinfo`: as written on x86, the implementer and part of each
 /// kind of core on ARM, where phones have several.
-fn model(cpuinfo: &str) -> String {
+#[cfg(any(not(target_os = "ios"), test))]
+fn parse(cpuinfo: &str) -> String {
     let values = |wanted: &str| {
         let lines = cpuinfo.lines().filter_map(|line| line.split_once(':'));
         let values = lines.filter(|(key, _)| key.trim() == wanted).map(|(_, value)| value.trim());
@@ -119,7 +129,17 @@ fn features() -> Vec<&'static str> {
         "neon", "fp16", "dotprod", "i8mm", "bf16", "fhm", "fcma", "rdm", "rcpc", "lse", "sve",
         "sve2"
     );
-    features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+    let found = features.into_iter().filter(|(name, has)| *has || has_by_older_name(name));
+    found.map(|(name, _)| name).collect()
+}
+
+#[cfg(all(target_arch = "aarch64", target_os = "ios"))]
+use crate::apple::has_by_older_name;
+
+/// Other systems have one name for a feature.
+#[cfg(all(target_arch = "aarch64", not(target_os = "ios")))]
+fn has_by_older_name(_feature: &str) -> bool {
+    false
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -134,12 +154,12 @@ mod tests {
     #[test]
     fn names_are_read_from_both_kinds_of_cpuinfo() {
         let x86 = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\n\nprocessor : 1\n";
-        assert_eq!(model(x86), "Some CPU @ 2 GHz");
+        assert_eq!(parse(x86), "Some CPU @ 2 GHz");
         let arm = "CPU implementer\t: 0x41\nCPU part\t: 0xd0b\n\n\
                    CPU implementer\t: 0x41\nCPU part\t: 0xd05\n\n\
                    CPU implementer\t: 0x41\nCPU part\t: 0xd05\n";
-        assert_eq!(model(arm), "ARM 0x41/0xd05 0x41/0xd0b");
-        assert_eq!(model(""), "unknown");
+        assert_eq!(parse(arm), "ARM 0x41/0xd05 0x41/0xd0b");
+        assert_eq!(parse(""), "unknown");
     }
 
     #[test]

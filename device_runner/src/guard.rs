@@ -15,13 +15,18 @@ pub fn guarded(
     work: impl FnOnce(&mut ResultFile) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     // After a panic only the count of samples is read, which every `write` leaves whole.
-    let outcome = catch_unwind(AssertUnwindSafe(|| work(result)))
-        .unwrap_or_else(|payload| Err(Failure::new(FailureKind::Panic, message(&*payload))));
+    let outcome = caught(|| work(result));
     let samples = result.samples();
     let status = if outcome.is_ok() { Status::Ok } else { Status::Error };
     let error = outcome.as_ref().err();
     let written = result.write(&Record::End { order_id, status, samples, error });
     outcome.and(written)
+}
+
+/// Does the work; a panic becomes a failure. What the work may leave half done is not to be used after one.
+pub fn caught<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|payload| Err(Failure::new(FailureKind::Panic, message(&*payload))))
 }
 
 fn message(payload: &(dyn Any + Send)) -> String {

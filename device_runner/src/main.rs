@@ -3,17 +3,25 @@
 //! The schema of both files is `harness/protocol.py`; `docs/protocol.md` explains it.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(any(target_os = "ios", runner_app))]
+mod app;
+#[cfg(target_os = "ios")]
+mod apple;
 mod cpu;
 mod failure;
 mod guard;
 mod instruments;
+mod job;
 mod memory;
 mod order;
 mod records;
 mod roofline;
 mod run;
+mod slowdown;
+mod tensor_model;
+mod tensors;
+mod thermal;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,8 +29,7 @@ use charsiug2p_g2p_tvm::{compiled_prefix, compiled_system_lib_dir};
 use clap::Parser;
 use serde::Serialize;
 
-use crate::failure::Failure;
-use crate::records::ResultFile;
+use crate::job::Job;
 
 /// Hash of the archive linked in, or `unknown`.
 const ARCHIVE_SHA256: &str = env!("DEVICE_RUNNER_ARCHIVE_SHA256");
@@ -69,6 +76,10 @@ struct Description<'a> {
 }
 
 fn main() -> ExitCode {
+    #[cfg(any(target_os = "ios", runner_app))]
+    if std::env::args_os().len() == 1 {
+        return app::main();
+    }
     let arguments = Arguments::parse();
     match (arguments.order, arguments.result) {
         (Some(order), Some(result)) => execute(&order, &result, arguments.stream),
@@ -97,30 +108,12 @@ fn describe() -> ExitCode {
     }
 }
 
-fn execute(order_path: &Path, result_path: &Path, stream: bool) -> ExitCode {
-    let mut result = match ResultFile::create(result_path) {
-        Ok(result) => result,
+fn execute(order: &Path, result: &Path, stream: bool) -> ExitCode {
+    match Job::prepare(order, result, stream) {
+        Ok(job) => ExitCode::from(job.run()),
         Err(error) => {
-            eprintln!("error: {}: {error}", result_path.display());
-            return ExitCode::from(2);
-        }
-    };
-    if stream {
-        result.stream_to_stdout();
-    }
-    let order = fs::read(order_path)
-        .map_err(|error| Failure::io(format!("{}: {error}", order_path.display())));
-    let order_id = order.as_deref().map(order::order_id_of).unwrap_or_default();
-    let outcome = guard::guarded(&order_id, &mut result, |result| {
-        let plan = order::parse(&order?)?.plan(ARCHIVE_SHA256)?;
-        cpu::require(&cpu::needed())?;
-        run::run(&plan, ARCHIVE_SHA256, result)
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("error: {}", failure.message);
-            ExitCode::FAILURE
+            eprintln!("error: {}: {error}", result.display());
+            ExitCode::from(job::USAGE)
         }
     }
 }

@@ -1,12 +1,19 @@
 //! The peak resident set.
 
+#[cfg(any(not(target_os = "ios"), test))]
 use std::fs;
 
+/// Bytes of the process's peak resident set; none where the system does not tell.
+#[cfg(target_os = "ios")]
+pub use crate::apple::peak_bytes;
+
 /// Bytes of the process's peak resident set (`VmHWM`) on Linux and Android; none elsewhere.
+#[cfg(not(target_os = "ios"))]
 pub fn peak_bytes() -> Option<u64> {
     parse(&fs::read_to_string("/proc/self/status").ok()?)
 }
 
+#[cfg(any(not(target_os = "ios"), test))]
 fn parse(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

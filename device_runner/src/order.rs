@@ -8,6 +8,8 @@ use charsiug2p_g2p_tvm::SystemLibPrefixes;
 use serde::Deserialize;
 
 use crate::failure::Failure;
+use crate::slowdown::Slowdown;
+use crate::tensor_model::{self, TensorItem, TensorModel};
 
 /// The one version of the schema.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -95,6 +97,10 @@ pub struct WorkOrder {
     pub archive_sha256: String,
     pub models: Vec<OrderModel>,
     pub items: Vec<WorkItem>,
+    #[serde(default)]
+    pub tensor_models: Vec<TensorModel>,
+    #[serde(default)]
+    pub tensor_items: Vec<TensorItem>,
     #[serde(default = "one")]
     pub warmup: usize,
     #[serde(default = "one")]
@@ -109,6 +115,9 @@ pub struct WorkOrder {
     /// Probes that an earlier process of this order has recorded.
     #[serde(default)]
     pub skip_probes: usize,
+    /// A test of the gate: how much longer each call is made to take.
+    #[serde(default)]
+    pub slowdown_percent: f64,
 }
 
 /// A model of a checked order.
@@ -134,19 +143,25 @@ pub struct Plan {
     pub order_id: String,
     pub models: Vec<PlannedModel>,
     pub batches: Vec<Batch>,
+    pub tensor_models: Vec<TensorModel>,
+    /// In the order they run, behind the batches.
+    pub tensor_items: Vec<TensorItem>,
+    /// Batches and tensor items: what a pass runs.
+    pub units: usize,
     pub warmup: usize,
     pub repetitions: usize,
     pub threads: usize,
     pub probe: Option<ProbeOptions>,
     pub skip_samples: usize,
     pub skip_probes: usize,
+    pub slowdown: Slowdown,
 }
 
 impl Plan {
     /// Whether samples are left to record; the memory of a process that ran none says nothing.
     pub fn has_samples_left(&self) -> bool {
         let passes = self.warmup.saturating_add(self.repetitions);
-        self.skip_samples == 0 || passes.saturating_mul(self.batches.len()) > self.skip_samples
+        self.skip_samples == 0 || passes.saturating_mul(self.units) > self.skip_samples
     }
 }
 
@@ -184,11 +199,19 @@ impl WorkOrder {
         if self.threads == 0 {
             return Err(Failure::usage("threads must be at least 1"));
         }
+        let slowdown = Slowdown::new(self.slowdown_percent)?;
+        if self.models.is_empty() && self.tensor_models.is_empty() {
+            return Err(Failure::usage("the order names no models"));
+        }
         let models = plan_models(self.models)?;
         let batches = plan_batches(&self.items, &models)?;
+        let names = models.iter().map(|model| model.name.as_str()).collect();
+        let ids = self.items.iter().map(|item| item.id.as_str()).collect();
+        tensor_model::check(&self.tensor_models, &self.tensor_items, names, ids)?;
+        let units = batches.len() + self.tensor_items.len();
         let passes = self.warmup.checked_add(self.repetitions);
-        let samples = passes.and_then(|passes| passes.checked_mul(batches.len()));
-        let probes = if self.probe.is_some() { batches.len() } else { 0 };
+        let samples = passes.and_then(|passes| passes.checked_mul(units));
+        let probes = if self.probe.is_some() { units } else { 0 };
         for (skipped, all, what) in [
             (self.skip_samples, samples.unwrap_or(0), "samples"),
             (self.skip_probes, probes, "probes"),
@@ -206,11 +229,15 @@ impl WorkOrder {
             order_id: self.order_id,
             models,
             batches,
+            tensor_models: self.tensor_models,
+            tensor_items: self.tensor_items,
+            units,
             warmup: self.warmup,
             repetitions: self.repetitions,
             threads: self.threads,
             skip_samples: self.skip_samples,
             skip_probes: self.skip_probes,
+            slowdown,
             probe: self.probe.map(|RecordOptions { margins, logit_steps }| ProbeOptions {
                 margins,
                 logit_steps,
@@ -220,9 +247,6 @@ impl WorkOrder {
 }
 
 fn plan_models(models: Vec<OrderModel>) -> Result<Vec<PlannedModel>, Failure> {
-    if models.is_empty() {
-        return Err(Failure::usage("the order names no models"));
-    }
     let mut names = BTreeSet::new();
     let mut planned = Vec::with_capacity(models.len());
     for model in models {

@@ -11,6 +11,8 @@ use serde::Serialize;
 
 use crate::cpu::Cpu;
 use crate::failure::Failure;
+use crate::tensors::TensorsRecord;
+use crate::thermal::State;
 
 /// What a sample is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -60,6 +62,8 @@ pub enum Record<'a> {
         threads: usize,
         pid: u32,
         started_unix_ns: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        slowdown_percent: Option<f64>,
     },
     Load {
         model: &'a str,
@@ -76,11 +80,20 @@ pub enum Record<'a> {
         prefill_ns: Option<u64>,
         step_ns: Vec<u64>,
         outputs: Vec<Output>,
+        /// Of a model of tensors, whose outputs only the probe writes.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        output_sha256: Option<String>,
     },
     Probe {
         model: &'a str,
         items: &'a [String],
         outputs: Vec<Output>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tensors: Option<TensorsRecord>,
+    },
+    Thermal {
+        state: State,
+        at_unix_ns: u64,
     },
     /// What the kernels of an archive for profiles said during the sample before.
     Profile {

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, process};
 
 use charsiug2p_g2p_pipeline::{BatchResult, ProbeOptions, Session};
-use charsiug2p_g2p_tvm::{ensure_linked, set_num_threads, DeviceConfig};
+use charsiug2p_g2p_tvm::{DeviceConfig, DEFAULT_ENTRY};
 
 use crate::cpu::Cpu;
 use crate::failure::{Failure, FailureKind};
@@ -12,12 +12,29 @@ use crate::instruments::{Events, Instruments};
 use crate::memory;
 use crate::order::{Batch, Plan, SCHEMA_VERSION};
 use crate::records::{nanoseconds, Output, Phase, Record, ResultFile};
+use crate::tensor_model::{load_items, Answer, LoadedItem, LoadedModel};
+use crate::thermal::Thermal;
+
+/// What one pass runs once.
+enum Unit<'a> {
+    Words(&'a Batch),
+    Tensors(&'a LoadedItem),
+}
+
+/// Everything that was loaded for a plan.
+struct Loaded {
+    sessions: Vec<Session>,
+    models: Vec<LoadedModel>,
+    items: Vec<LoadedItem>,
+}
 
 /// Runs the plan and records what it measures. The end record is the caller's.
-pub fn run(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> Result<(), Failure> {
-    let model_failed = |error: &dyn ToString| Failure::new(FailureKind::Model, error.to_string());
-    ensure_linked().map_err(|error| model_failed(&error))?;
-    set_num_threads(plan.threads).map_err(|error| model_failed(&error))?;
+pub fn run(
+    mut plan: Plan,
+    archive_sha256: &str,
+    thermal: &mut Thermal,
+    result: &mut ResultFile,
+) -> Result<(), Failure> {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     result.write(&Record::Header {
         schema_version: SCHEMA_VERSION,
@@ -30,32 +47,53 @@ pub fn run(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> Result
         threads: plan.threads,
         pid: process::id(),
         started_unix_ns: nanoseconds(started),
+        slowdown_percent: plan.slowdown.percent(),
     })?;
-    let mut sessions = load(plan, result)?;
+    thermal.look(result)?;
+    let items = load_items(std::mem::take(&mut plan.tensor_items), &plan.tensor_models)?;
+    let plan = &plan;
     let mut instruments = Instruments::find()?;
+    let mut loaded =
+        Loaded { sessions: load(plan, result)?, models: load_models(plan, result)?, items };
+    let Loaded { sessions, models, items } = &mut loaded;
+    let units = || {
+        let words = plan.batches.iter().map(Unit::Words);
+        words.chain(items.iter().map(Unit::Tensors))
+    };
     let mut skip = plan.skip_samples;
     result.count_skipped(skip);
     let mut first = true;
     for (phase, repetitions) in [(Phase::Warmup, plan.warmup), (Phase::Timed, plan.repetitions)] {
         for repetition in 0..repetitions {
-            for batch in &plan.batches {
+            for unit in units() {
                 if skip > 0 {
                     skip -= 1;
                     continue;
                 }
+                thermal.look(result)?;
+                let phase = if first { Phase::First } else { phase };
+                first = false;
                 if let Some(instruments) = &mut instruments {
                     instruments.begin()?;
                 }
-                let measured = run_batch(&mut sessions, batch, &ProbeOptions::default())?;
-                let phase = if first { Phase::First } else { phase };
-                first = false;
-                let said = instruments.as_mut().map(Instruments::finish).transpose()?;
-                write_sample(plan, batch, phase, repetition, measured, result)?;
-                if let Some(Events { numbers, values }) = said {
-                    let (model, items) = (&plan.models[batch.model].name, &batch.items);
-                    let record =
-                        Record::Profile { model, items, phase, repetition, numbers, values };
-                    result.write(&record)?;
+                match unit {
+                    Unit::Words(batch) => {
+                        let mut measured = run_batch(sessions, batch, &ProbeOptions::default())?;
+                        plan.slowdown.burn(&mut measured.timings);
+                        let said = instruments.as_mut().map(Instruments::finish).transpose()?;
+                        write_sample(plan, batch, phase, repetition, measured, result)?;
+                        let model = &plan.models[batch.model].name;
+                        write_profile(said, model, &batch.items, phase, repetition, result)?;
+                    }
+                    Unit::Tensors(item) => {
+                        let model = &models[item.model];
+                        let mut answer = model.call(item)?;
+                        answer.took = plan.slowdown.stretch(answer.took);
+                        let said = instruments.as_mut().map(Instruments::finish).transpose()?;
+                        write_tensor_sample(model, item, &answer, phase, repetition, result)?;
+                        let items = std::slice::from_ref(&item.id);
+                        write_profile(said, &model.name, items, phase, repetition, result)?;
+                    }
                 }
             }
         }
@@ -67,16 +105,78 @@ pub fn run(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> Result
         result.write(&instruments.machine()?)?;
     }
     if let Some(probe) = &plan.probe {
-        for batch in plan.batches.iter().skip(plan.skip_probes) {
-            let measured = run_batch(&mut sessions, batch, probe)?;
-            result.write(&Record::Probe {
-                model: &plan.models[batch.model].name,
-                items: &batch.items,
-                outputs: measured.outputs.into_iter().map(Output::from).collect(),
-            })?;
+        for unit in units().skip(plan.skip_probes) {
+            match unit {
+                Unit::Words(batch) => {
+                    let measured = run_batch(sessions, batch, probe)?;
+                    result.write(&Record::Probe {
+                        model: &plan.models[batch.model].name,
+                        items: &batch.items,
+                        outputs: measured.outputs.into_iter().map(Output::from).collect(),
+                        tensors: None,
+                    })?;
+                }
+                Unit::Tensors(item) => {
+                    let model = &models[item.model];
+                    let tensors = model.record(&model.call(item)?, item)?;
+                    result.write(&Record::Probe {
+                        model: &model.name,
+                        items: std::slice::from_ref(&item.id),
+                        outputs: Vec::new(),
+                        tensors: Some(tensors),
+                    })?;
+                }
+            }
         }
     }
-    Ok(())
+    thermal.close(result)
+}
+
+fn load_models(plan: &Plan, result: &mut ResultFile) -> Result<Vec<LoadedModel>, Failure> {
+    let mut loaded = Vec::with_capacity(plan.tensor_models.len());
+    for model in &plan.tensor_models {
+        let (ready, took) = LoadedModel::load(model)?;
+        let load_ns = nanoseconds(took);
+        result.write(&Record::Load { model: &model.name, function: DEFAULT_ENTRY, load_ns })?;
+        loaded.push(ready);
+    }
+    Ok(loaded)
+}
+
+/// Records what the marks of an archive for profiles said, if it has any.
+fn write_profile(
+    said: Option<Events>,
+    model: &str,
+    items: &[String],
+    phase: Phase,
+    repetition: usize,
+    result: &mut ResultFile,
+) -> Result<(), Failure> {
+    let Some(Events { numbers, values }) = said else { return Ok(()) };
+    result.write(&Record::Profile { model, items, phase, repetition, numbers, values })
+}
+
+/// Records one call; what is computed of the answer is not in its time.
+fn write_tensor_sample(
+    model: &LoadedModel,
+    item: &LoadedItem,
+    answer: &Answer,
+    phase: Phase,
+    repetition: usize,
+    result: &mut ResultFile,
+) -> Result<(), Failure> {
+    result.write(&Record::Sample {
+        model: &model.name,
+        items: std::slice::from_ref(&item.id),
+        phase,
+        repetition,
+        total_ns: nanoseconds(answer.took),
+        encoder_ns: 0,
+        prefill_ns: None,
+        step_ns: Vec::new(),
+        outputs: Vec::new(),
+        output_sha256: Some(answer.sha256()?),
+    })
 }
 
 fn load(plan: &Plan, result: &mut ResultFile) -> Result<Vec<Session>, Failure> {
@@ -135,5 +235,6 @@ fn write_sample(
         prefill_ns: timings.prefill.map(nanoseconds),
         step_ns: timings.steps.into_iter().map(nanoseconds).collect(),
         outputs: outputs.into_iter().map(Output::from).collect(),
+        output_sha256: None,
     })
 }

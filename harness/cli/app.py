@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 import typer
@@ -29,6 +30,8 @@ COMMAND_MODULES = [
     "harness.cli.history",
     "harness.cli.maintenance",
     "harness.cli.nightly",
+    "harness.cli.nights",
+    "harness.cli.package",
     "harness.cli.profile",
     "harness.cli.report",
     "harness.cli.runs",
@@ -37,15 +40,29 @@ COMMAND_MODULES = [
 """Each adds its commands to ``app`` when it is imported. None may import torch or tvm at import."""
 
 
-def load_commands() -> None:
-    for name in COMMAND_MODULES:
+ALONE = {
+    "compare": "harness.cli.runs",
+    "export": "harness.cli.history",
+    "query": "harness.cli.history",
+    "report": "harness.cli.report",
+    "runs": "harness.cli.runs",
+    "show": "harness.cli.runs",
+}
+"""Commands that need no other's module, of which they would wait longer than they work. Each module named here has
+several commands or imports one that has: an app with a single command would take its name for an argument."""
+
+
+def load_commands(arguments: Sequence[str] = ()) -> None:
+    """The module of the command that is called, or all of them, for help and for whatever is misspelt."""
+    alone = ALONE.get(arguments[0]) if arguments else None
+    for name in [alone] if alone else COMMAND_MODULES:
         importlib.import_module(name)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The entry point; never shows a traceback for a HarnessError or Ctrl-C."""
     try:
-        load_commands()
+        load_commands(sys.argv[1:] if arguments is None else arguments)
         # Ends the process by SystemExit: 0, 2 for a wrong command line, 130 for Ctrl-C inside a command.
         app(args=arguments, prog_name="harness")
     except HarnessError as error:

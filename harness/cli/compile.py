@@ -14,7 +14,7 @@ import typer
 
 from harness.cache import Cache
 from harness.cli.app import app
-from harness.compiler import Archive, CompileRequest, compile_models
+from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bundle, compile_models
 from harness.compiler import compile_smoke as make_smoke
 from harness.compiler.cpus import CPUS
 from harness.compiler.front import SMOKE_ARCHIVE
@@ -22,6 +22,8 @@ from harness.compiler.metadata import FILE_NAME
 from harness.compiler.targets import TARGET_NAMES, resolve_target
 from harness.errors import UsageError
 from harness.models.checkpoints import resolve_checkpoint
+from harness.models.described import describe_models
+from harness.models.sources import G2P, split_models
 from harness.native import RuntimeLibs, build_runtime, link_variables, runner_variables, wheel_library_variables
 from harness.protocol import Precision
 from harness.report.progress import Narrator
@@ -33,6 +35,10 @@ TUNE_HELP = (
     "G2P models have templates for all that matters and gain nothing"
 )
 CHECKPOINT_HELP = "embedded, random:tiny-8, a folder, or OWNER/NAME on the hub"
+MODELS_HELP = (
+    "a Python file with a ModelSpec, or g2p, detector, bert, or what an installed package offers; several put them all "
+    "into one archive. By default g2p alone"
+)
 
 CheckpointOption = Annotated[str, typer.Option("--checkpoint", help=CHECKPOINT_HELP)]
 PrecisionOption = Annotated[
@@ -48,7 +54,8 @@ KvCacheOption = Annotated[
     epilog="Examples:\n\n  harness compile --checkpoint embedded --target llvm --output-dir build/host"
     "\n\n  harness compile --precision int8 --output-dir build/int8"
     "\n\n  harness compile --checkpoint ./my-byt5 --target android-arm64 --no-kv-cache --output-dir build/phone"
-    "\n\n  harness compile --target android-arm64 --mcpu cortex-a76 --precision int8 --output-dir build/a76",
+    "\n\n  harness compile --target android-arm64 --mcpu cortex-a76 --precision int8 --output-dir build/a76"
+    "\n\n  harness compile --models detector.py --models bert.py --models g2p --output-dir build/all",
 )
 def compile(
     checkpoint: CheckpointOption = "embedded",
@@ -65,28 +72,39 @@ def compile(
     max_output_len: Annotated[int, typer.Option(help="generated tokens")] = 128,
     prompt_space: Annotated[bool, typer.Option(help="the space after '<lang>:'")] = True,
     tune: Annotated[int, typer.Option(metavar="TRIALS", help=TUNE_HELP)] = 0,
+    models: Annotated[
+        list[str] | None, typer.Option("--models", help=MODELS_HELP, metavar="M", show_default=False)
+    ] = None,
     output_dir: Annotated[Path, typer.Option(help="where the archive and its metadata are written")] = Path("build"),
 ) -> None:
-    """Compile a checkpoint into a static library and its system_lib_metadata.json."""
+    """Compile models into a static library and its system_lib_metadata.json: a G2P checkpoint, others, or both."""
     if not system_lib:
         raise UsageError("only static libraries are made", cure="leave --no-system-lib out")
     resolve_target(target, mcpu)  # a wrong name is told before a checkpoint is fetched
+    speaks, sources = split_models(models or [G2P])
     cache = Cache(notice=_notice)
-    with Narrator(sys.stderr).stage(f"compiling {checkpoint} for {target}") as stage:
-        request = CompileRequest(
-            checkpoint=resolve_checkpoint(checkpoint, cache=cache),
-            target=target,
-            mcpu=mcpu,
-            prefix=system_lib_prefix,
-            precision=precision,
-            kv_cache=kv_cache,
-            batch_size=batch_size,
-            max_input_bytes=max_input_bytes,
-            max_output_len=max_output_len,
-            prompt_space=prompt_space,
-            tune=tune,
-        )
-        archive = compile_models(request, cache=cache, progress=stage.say)
+    with Narrator(sys.stderr).stage(f"compiling {', '.join(models or [checkpoint])} for {target}") as stage:
+        described = describe_models(sources, cache=cache, progress=stage.say)
+        request = None
+        if speaks:
+            request = CompileRequest(
+                checkpoint=resolve_checkpoint(checkpoint, cache=cache),
+                target=target,
+                mcpu=mcpu,
+                prefix=system_lib_prefix,
+                precision=precision,
+                kv_cache=kv_cache,
+                batch_size=batch_size,
+                max_input_bytes=max_input_bytes,
+                max_output_len=max_output_len,
+                prompt_space=prompt_space,
+                tune=tune,
+            )
+        bundle = BundleRequest(described, request, target, mcpu, precision)
+        if request is not None and not models:
+            archive = compile_models(request, cache=cache, progress=stage.say)
+        else:
+            archive = compile_bundle(bundle, cache=cache, progress=stage.say)
     for name in (archive.metadata.archive, FILE_NAME):
         print(_deliver(archive.folder / name, output_dir))
 

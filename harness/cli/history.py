@@ -35,15 +35,21 @@ class Format(str, Enum):
     "query",
     epilog='Examples:\n\n  harness query "SELECT run, commit, median_ns / 1e6 AS ms FROM runs ORDER BY started"'
     '\n\n  harness query --format csv "SELECT item, min(total_ns) FROM samples GROUP BY item"'
+    '\n\n  harness query "SELECT night, metric, change, detectable FROM night_cells ORDER BY night"'
     '\n\n  harness query "DESCRIBE samples"',
 )
 def query_runs(
-    sql: Annotated[str, typer.Argument(help="one SELECT over runs, orders, variants, samples, parity, reference")],
+    sql: Annotated[
+        str,
+        typer.Argument(
+            help="one SELECT over runs, orders, variants, samples, parity, reference, nights, night_cells, night_pairs"
+        ),
+    ],
     results_dir: ResultsDir = DEFAULT_RESULTS,
     output: Annotated[Format, typer.Option("--format", help="how rows are printed")] = Format.TABLE,
     deadline: Annotated[float, typer.Option(min=0.001, help="seconds the query may take")] = DEFAULT_DEADLINE,
 ) -> None:
-    """Ask all stored runs with SQL (DuckDB); docs/history.md has the tables and their columns."""
+    """Ask all stored runs and nights with SQL (DuckDB); docs/history.md has the tables and their columns."""
     answer = query(Store(results_dir), sql, deadline=deadline)
     if output is Format.CSV:
         writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -61,7 +67,7 @@ def export(
     parquet: Annotated[Path, typer.Option("--parquet", help="folder for runs.parquet, samples.parquet …")],
     results_dir: ResultsDir = DEFAULT_RESULTS,
 ) -> None:
-    """Write all stored runs as Parquet, a file for each table of `harness query`."""
+    """Write all stored runs and nights as Parquet, a file for each table of `harness query`."""
     for path in export_parquet(Store(results_dir), parquet):
         print(path)
 

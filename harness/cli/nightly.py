@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from harness.cache import Cache, content_key
+from harness.cache import Cache
 from harness.cli.app import app
+from harness.cli.nights import JUnit, Markdown, show_night
+from harness.conclude import conclude, exit_code
 from harness.devices import Device, Unavailable, opened, parse_device
 from harness.errors import UsageError
-from harness.journal import Plan, SidePlan, UnitPlan, read_plan, write_plan
-from harness.maker import CachedMaker, RunOptions, Variant
-from harness.measure import Floor, GateVerdict, Judgement
-from harness.nightly import Night, NightResult, UnitResult, new_plan, refuse_emulated
-from harness.protocol import WorkOrder
-from harness.results.baselines import Baseline, Baselines
-from harness.results.nights import NIGHTS, find_night, read_floor, write_floor, write_verdicts
+from harness.journal import Plan, read_plan, write_plan
+from harness.measure import Floor
+from harness.night_plan import built_candidate, floor_key, itself, kept_candidate, plan_night
+from harness.nightly import Night, refuse_emulated
+from harness.results.nights import NIGHTS, find_night, write_floor
 
 ResultsDir = Annotated[Path, typer.Option("--results-dir", help="folder of the runs", show_default=True)]
 DEFAULT_RESULTS = Path("results")
-STYLES = {
-    GateVerdict.PASS: "green",
-    GateVerdict.WARN: "yellow",
-    GateVerdict.FAIL: "bold red",
-    GateVerdict.INCONCLUSIVE: "yellow",
-}
 
 
 @app.command(
     epilog="Examples:\n\n  harness nightly --baseline release-1.4"
     "\n\n  harness nightly --baseline release-1.4 --calibrate 20"
+    "\n\n  harness nightly --baseline release-1.4 --device android:all --words 40 --time-budget 60"
+    '\n\n  harness nightly --baseline release-1.4 --junit night.xml --markdown "$GITHUB_STEP_SUMMARY"'
     "\n\n  harness nightly --resume latest --time-budget 30"
+    "\n\n  harness nights latest"
 )
 def nightly(
     baseline: Annotated[str | None, typer.Option(help="a name of `harness baseline list`")] = None,
@@ -52,6 +46,8 @@ def nightly(
     time_budget: Annotated[float | None, typer.Option(min=0.01, help="minutes; no pair is begun after them")] = None,
     cooldown: Annotated[float, typer.Option(min=0, help="seconds to wait for a device to be fit")] = 180.0,
     deadline: Annotated[float, typer.Option(min=1, help="seconds of one run")] = 600.0,
+    markdown: Markdown = None,
+    junit: JUnit = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
 ) -> None:
     """Measure a candidate beside a baseline in interleaved pairs, and judge (docs/measuring.md).
@@ -62,10 +58,7 @@ def nightly(
         raise UsageError("name either a --baseline to begin a night, or a night to --resume")
     cache = Cache(notice=_say)
     with opened(parse_device(device, serial=serial), cache=cache, notify=_say) as found:
-        devices = [one for one in found if not isinstance(one, Unavailable)]
-        for lacking in found:
-            if isinstance(lacking, Unavailable):
-                raise lacking.error
+        devices = _available(found)
         refuse_emulated(devices)
         by_name = {one.name: one for one in devices}
         if resume is not None:
@@ -76,8 +69,9 @@ def nightly(
                 raise UsageError(f"the night was of {', '.join(absent)}", cure="choose them with --device")
         else:
             assert baseline is not None
-            plan = _plan(Baselines(results_dir), baseline, candidate, devices, calibrate, words, results_dir)
+            plan = _plan(results_dir, baseline, candidate, devices, calibrate, words)
             folder = results_dir / NIGHTS / plan.night_id
+            write_plan(folder, plan)
         budget = None if time_budget is None else 60 * time_budget
         night = Night(folder, plan, by_name, notify=_say, budget=budget, cooldown=cooldown, deadline=deadline)
         _say(f"night {plan.night_id}")
@@ -85,139 +79,45 @@ def nightly(
             _show_floors(plan, night.calibrate(), by_name, results_dir)
             return
         result = night.run()
-    write_verdicts(folder, result)
-    show(result)
-    raise typer.Exit(int(result.exit_code))
+    record = conclude(results_dir, folder, result)
+    show_night(record, markdown=markdown, junit=junit)
+    raise typer.Exit(int(exit_code(record)))
+
+
+def _available(found: Sequence[Device | Unavailable]) -> list[Device]:
+    """Raises the error of the first device that could not be opened."""
+    for lacking in found:
+        if isinstance(lacking, Unavailable):
+            raise lacking.error
+    return [one for one in found if not isinstance(one, Unavailable)]
 
 
 def _plan(
-    baselines: Baselines,
-    name: str,
-    candidate: str | None,
-    devices: list[Device],
-    sessions: int,
-    words: int | None,
-    results_dir: Path,
+    results: Path, baseline: str, candidate: str | None, devices: list[Device], sessions: int, words: int | None
 ) -> Plan:
-    kept = baselines.get(name)
-    units = []
-    for variant, facts in kept.variants.items():
-        runner = baselines.runner(name, variant)
-        a = SidePlan(
-            path=runner.path.absolute(),
-            sha256=runner.sha256,
-            runner_bytes=runner.size,
-            archive_bytes=runner.archive_bytes,
-            order=_thinned(runner.order, words),
-        )
-        for device in devices:
-            if device.target != facts.target:
-                continue
-            b = a if sessions else _candidate(baselines, kept, candidate, variant, a)
-            units.append(
-                UnitPlan(
-                    name=f"{device.name}/{variant}",
-                    device=device.name,
-                    model=kept.manifest.checkpoint.label if kept.manifest.checkpoint else "?",
-                    variant=variant,
-                    a=a,
-                    b=b,
-                    floor=read_floor(results_dir, device_key(device, variant)),
-                    allowance=kept.manifest.allowance,
-                )
-            )
-    if not units:
-        targets = ", ".join(sorted({facts.target for facts in kept.variants.values()}))
-        raise UsageError(
-            f"baseline {name} is for {targets}, which no chosen device runs", cure="choose another --device"
-        )
-    plan = new_plan(name, units, calibrate=sessions, facts={device.name: device.facts() for device in devices})
-    write_plan(results_dir / NIGHTS / plan.night_id, plan)
-    return plan
-
-
-def _thinned(order: WorkOrder, words: int | None) -> WorkOrder:
-    count = len(order.items)
-    if words is None or words >= count:
-        return order
-    return order.model_copy(update={"items": [order.items[at * count // words] for at in range(words)]})
-
-
-def _candidate(baselines: Baselines, kept: Baseline, candidate: str | None, variant: str, a: SidePlan) -> SidePlan:
-    """Another baseline's runner, or one compiled and built now with the options of the baseline's run."""
-    if candidate is not None:
-        runner = baselines.runner(candidate, variant)
-        return SidePlan(
-            path=runner.path.absolute(),
-            sha256=runner.sha256,
-            runner_bytes=runner.size,
-            archive_bytes=runner.archive_bytes,
-            order=runner.order.model_copy(update={"items": a.order.items}),
-        )
-    known = {field.name for field in fields(RunOptions)} - {"words", "results_dir"}
-    options = RunOptions(**{key: value for key, value in kept.manifest.options.items() if key in known})
-    maker, which = CachedMaker(_say), cast(Variant, variant)
-    archive = maker.archive(options, maker.checkpoint(options), which, _say)
-    built = maker.runner(archive, _say)
-    order = a.order.model_copy(
-        update={"archive_sha256": archive.sha256, "models": [archive.metadata.order_model(a.order.models[0].name)]}
+    candidate_of = (
+        itself
+        if sessions
+        else kept_candidate(results, candidate)
+        if candidate is not None
+        else built_candidate(results, baseline, _say)
     )
-    return SidePlan(
-        path=built.path.absolute(),
-        sha256=built.sha256,
-        runner_bytes=built.size,
-        archive_bytes=archive.path.stat().st_size,
-        order=order,
-    )
+    return plan_night(results, baseline, devices, candidate_of, words=words, calibrate=sessions, candidate=candidate)
 
 
-def device_key(device: Device, variant: str) -> str:
-    """Of what a floor is for: this very device, and the variant that was run on it."""
-    facts = device.facts()
-    what = {key: facts.get(key) for key in ("kind", "name", "cpu_model", "model")}
-    return content_key({**what, "variant": variant})
-
-
-def _show_floors(plan: Plan, floors: dict[str, Floor], devices: dict[str, Device], results_dir: Path) -> None:
+def _show_floors(
+    plan: Plan, floors: dict[str, dict[str, Floor]], devices: dict[str, Device], results_dir: Path
+) -> None:
     for unit in plan.units:
-        floor = floors.get(unit.name)
-        if floor is None:
+        for metric, floor in floors.get(unit.name, {}).items():
+            write_floor(results_dir, floor_key(devices[unit.device], unit.variant, metric), floor)
+            print(
+                f"{unit.name} {metric}: 99 of 100 sessions of the baseline against itself stay within "
+                f"{floor.change:.1%} (process noise {floor.noise:.1%}, {floor.sessions} sessions of {floor.pairs} "
+                "pairs)"
+            )
+        if not floors.get(unit.name):
             print(f"{unit.name}: no session could be measured")
-            continue
-        write_floor(results_dir, device_key(devices[unit.device], unit.variant), floor)
-        print(
-            f"{unit.name}: 99 of 100 sessions of the baseline against itself stay within {floor.change:.1%} "
-            f"(process noise {floor.noise:.1%}, {floor.sessions} sessions of {floor.pairs} pairs)"
-        )
-
-
-def show(result: NightResult) -> None:
-    """Verdict first, then a line for each cell."""
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(Text(result.verdict.value.upper(), style=STYLES[result.verdict]))
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("cell", "verdict", "change", "95 % interval", "would be found", "cause"):
-        table.add_column(title, overflow="fold")
-    for unit in result.units:
-        table.add_row(*_latency_row(unit))
-        for limit in unit.limits:
-            verdict = Text(limit.verdict.value, style=STYLES[limit.verdict])
-            table.add_row(f"{unit.unit.name} {limit.metric}", verdict, "", "", "", Text(limit.cause))
-    console.print(table)
-
-
-def _latency_row(unit: UnitResult) -> list[str | Text]:
-    found = unit.latency
-    verdict = Text(found.verdict.value, style=STYLES[found.verdict])
-    first = found.sessions.first
-    figures = ["–", "–", "–"]
-    if isinstance(first, Judgement):
-        figures = [
-            f"{first.change:+.1%}",
-            f"{first.change_low:+.1%} … {first.change_high:+.1%}",
-            f"from {first.detectable:+.1%}",
-        ]
-    return [f"{unit.unit.name} latency", verdict, *figures, Text(found.cause)]
 
 
 def _say(message: str) -> None:

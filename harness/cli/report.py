@@ -1,4 +1,4 @@
-"""The command that makes a page of stored runs: ``report``."""
+"""The command that makes a page of stored runs and nights: ``report``."""
 
 from __future__ import annotations
 
@@ -9,30 +9,71 @@ import typer
 
 from harness.cli.app import app
 from harness.cli.runs import DEFAULT_RESULTS, RUN_HELP, ResultsDir
-from harness.results import Store
+from harness.errors import UsageError
+from harness.results import Run, RunNotFound, Store
+from harness.results.nights import NightNotFound, find_night, night_folders, read_night
+
+
+class AmbiguousName(UsageError):
+    """A run and a night begin so."""
+
+    cure = "name more of it, or the night with --night"
 
 
 @app.command(
     epilog="Examples:\n\n  harness report\n\n  harness report latest~1 latest --out page.html\n\n"
+    "  harness report --night latest\n\n  harness report latest --night latest --night 20260501-2100\n\n"
     "  harness report latest~2 latest~1 latest --markdown",
 )
 def report(
-    runs: Annotated[
-        list[str] | None, typer.Argument(help=f"the first is the baseline of the others: {RUN_HELP}")
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN|NIGHT…", help=f"the first run is the baseline of the others: {RUN_HELP}; or a night's id"
+        ),
+    ] = None,
+    night: Annotated[
+        list[str] | None, typer.Option("--night", help="a night: its id, unique beginning, or latest; may be repeated")
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="the file to write")] = Path("report.html"),
     results_dir: ResultsDir = DEFAULT_RESULTS,
     markdown: Annotated[bool, typer.Option("--markdown", help="print the same figures as Markdown instead")] = False,
 ) -> None:
-    """Make one HTML file of one or several runs: verdicts, pictures, tables and the raw data; no network needed."""
-    store = Store(results_dir)
-    found = [store.find(name) for name in runs or ["latest"]]
-    # Imported here because the statistics take a second to load, and listing runs does not need them.
+    """Make one HTML file of runs and nights: verdicts, pictures, tables and the raw data; no network needed."""
+    runs, folders = _found(results_dir, names or ([] if night else ["latest"]))
+    folders += [find_night(results_dir, name) for name in night or ()]
+    # Imported here because numpy and the template engine take half a second to load.
     from harness.report import to_markdown
     from harness.report.html import html_report, text_report, write_page
 
+    nights = [read_night(folder) for folder in dict.fromkeys(folders)]
     if markdown:
-        typer.echo(to_markdown(text_report(found)), nl=False)
+        typer.echo(to_markdown(text_report(runs, nights)), nl=False)
         return
-    write_page(out, html_report(found))
+    write_page(out, html_report(runs, nights))
     typer.echo(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _found(results_dir: Path, names: list[str]) -> tuple[list[Run], list[Path]]:
+    """Runs and the folders of nights; raises RunNotFound and AmbiguousName."""
+    store, nights = Store(results_dir), {folder.name: folder for folder in night_folders(results_dir)}
+    runs: list[Run] = []
+    folders: list[Path] = []
+    for name in names:
+        if name in nights:
+            folders.append(nights[name])
+            continue
+        try:
+            run = store.find(name)
+        except RunNotFound as error:
+            try:
+                folders.append(find_night(results_dir, name))
+            except NightNotFound:
+                raise error from None
+            continue
+        if name != run.run_id and any(night.startswith(name) for night in nights):
+            raise AmbiguousName(f"{name!r} is the beginning of run {run.run_id} and of a night")
+        runs.append(run)
+    # A run that was judged beside a baseline brings the night that did so along.
+    gates = [gate for run in runs if (gate := run.manifest().gate)]
+    return runs, [*folders, *(nights[gate.night_id] for gate in gates if gate.night_id in nights)]

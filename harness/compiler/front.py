@@ -138,8 +138,8 @@ def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress)
 def compile_smoke(prefix: str, target_name: str, *, cache: Cache, progress: Progress) -> Path:
     """A folder with ``libg2p_smoke_system_lib.a``, whose ``main`` adds one to a float32[1]."""
     target = resolve_target(target_name)
-    _check_prefix(prefix)
-    fields = {"kind": "smoke", "prefix": prefix, "target": target.tvm, **_compiler_identity()}
+    check_prefix(prefix)
+    fields = {"kind": "smoke", "prefix": prefix, "target": target.tvm, **compiler_identity()}
 
     def build(folder: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="harness-compile-") as workspace:
@@ -187,7 +187,7 @@ def _check_tuning(request: CompileRequest, target: CompileTarget) -> None:
 
 
 def _check(request: CompileRequest) -> None:
-    _check_prefix(request.prefix)
+    check_prefix(request.prefix)
     if request.precision not in PRECISIONS:
         raise BadRequest(f"unknown precision {request.precision!r}", cure=f"choose one of {', '.join(PRECISIONS)}")
     for name, value, most in (
@@ -199,7 +199,7 @@ def _check(request: CompileRequest) -> None:
             raise BadRequest(f"{name} is {value}", cure=f"give a number from 1 to {most}")
 
 
-def _check_prefix(prefix: str) -> None:
+def check_prefix(prefix: str) -> None:
     if not _PREFIX.fullmatch(prefix):
         raise BadRequest(
             f"{prefix!r} cannot begin a C symbol", cure="use letters, digits and underscores, such as g2p_"
@@ -210,11 +210,11 @@ def _key(request: CompileRequest, target: CompileTarget, records: list[Any]) -> 
     options = {k: v for k, v in asdict(request).items() if k != "checkpoint"}
     checkpoint = {"label": request.checkpoint.label, "sha256": request.checkpoint.sha256}
     return content_key(
-        {"checkpoint": checkpoint, "tvm_target": target.tvm, "records": records, **options, **_compiler_identity()}
+        {"checkpoint": checkpoint, "tvm_target": target.tvm, "records": records, **options, **compiler_identity()}
     )
 
 
-def _compiler_identity() -> dict[str, str]:
+def compiler_identity() -> dict[str, str]:
     """Versions and sources that an archive's bytes depend on."""
     root = Path(harness.__file__).parent
     graph = ("network.py", "ops.py", "spec.py", "loading.py")

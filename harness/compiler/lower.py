@@ -17,16 +17,18 @@ from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets import CompileTarget
 from harness.compiler.tracing import traced
 from harness.compiler.tuning import Tuning
+from harness.compiler.unsupported import CannotCompile, first_words, guarded
 from harness.models.spec import ModelFunction
 
 
 def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
     """The function as a Relax module with one function ``main``; operators of our own go into ``ops``, and which
-    operator of torch each of its values is."""
+    operator of torch each of its values is.
+
+    Raises CannotCompile where torch cannot export the module, and UnsupportedOperator where TVM has no form of it.
+    """
     with torch.no_grad():
-        exported = torch.export.export(
-            function.module.eval(), function.example_inputs, dynamic_shapes=function.dynamic_shapes, strict=False
-        )
+        exported = _exported(function)
     decompositions = torch.export.default_decompositions()
     for kept in KEPT_WHOLE:
         decompositions.pop(kept, None)  # type: ignore[no-untyped-call]
@@ -35,9 +37,18 @@ def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
         program,
         unwrap_unit_return_tuple=True,
         run_ep_decomposition=False,
-        custom_convert_map=traced(program, converters(ops), ops.origins),
+        custom_convert_map=guarded(program.graph, traced(program, converters(ops), ops.origins)),
     )
     return relax.transform.DecomposeOpsForInference()(module)
+
+
+def _exported(function: ModelFunction) -> Any:
+    try:
+        return torch.export.export(
+            function.module.eval(), function.example_inputs, dynamic_shapes=function.dynamic_shapes, strict=False
+        )
+    except Exception as error:  # torch.export raises dozens of kinds, from the model's own code too
+        raise CannotCompile(f"torch.export cannot take {function.name}: {first_words(error)}") from error
 
 
 def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> Any:

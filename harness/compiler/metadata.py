@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from harness.errors import HarnessError
-from harness.protocol import OrderModel, Precision
+from harness.models.described import InputFacts, OutputFacts
+from harness.protocol import OrderModel, Precision, TensorModel
 
 FILE_NAME = "system_lib_metadata.json"
+G2P_KEYS = frozenset(
+    {"prefixes", "checkpoint", "batch_size", "max_input_bytes", "max_output_len", "use_kv_cache", "checkpoint_sha256"}
+    | {"vocab_size", "decoder_start_token_id", "eos_token_id", "self_cache_shape", "prompt_space", "languages"}
+)
+"""What the metadata of a G2P model has to have."""
 
 
 class BadMetadata(HarnessError):
@@ -19,30 +25,56 @@ class BadMetadata(HarnessError):
     cure = "compile again with `harness compile`"
 
 
+class ModelMetadata(BaseModel):
+    """A model of tensors in the archive."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    kind: Literal["tensors"] = "tensors"
+    prefix: str
+    inputs: list[InputFacts]
+    outputs: list[OutputFacts]
+    weights_sha256: str
+    """Of PyTorch's parameters and buffers."""
+    weights_bytes: int
+    """Of the linked weights."""
+
+    def order_model(self) -> TensorModel:
+        """The model as a work order names it."""
+        inputs, outputs = ([one.name for one in listed] for listed in (self.inputs, self.outputs))
+        return TensorModel(name=self.name, prefix=self.prefix, inputs=inputs, outputs=outputs)
+
+
 class ArchiveMetadata(BaseModel):
-    """The published schema (first ten fields, in its order) and our extra keys; see ``docs/metadata.md``."""
+    """The published schema (first ten fields, in its order) and our extra keys; see ``docs/metadata.md``.
+
+    An archive without a G2P model has the kind ``tensors``, and of that model's own keys none: they are empty here.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     archive: str
     prefix_base: str
-    prefixes: dict[str, str]
-    checkpoint: str
-    batch_size: int
-    max_input_bytes: int
-    max_output_len: int
+    prefixes: dict[str, str] = {}
+    checkpoint: str = ""
+    batch_size: int = 0
+    max_input_bytes: int = 0
+    max_output_len: int = 0
     target: str
     output_ext: Literal["so"] = "so"
-    use_kv_cache: bool
+    use_kv_cache: bool = False
 
     schema_version: Literal[1] = 1
-    kind: Literal["g2p"] = "g2p"
+    kind: Literal["g2p", "tensors"] = "g2p"
+    models: list[ModelMetadata] = []
+    """Models of tensors, beside the G2P model or alone."""
     archive_sha256: str
-    checkpoint_sha256: str
-    vocab_size: int
-    decoder_start_token_id: int
-    eos_token_id: int
-    self_cache_shape: list[int] | None
+    checkpoint_sha256: str = ""
+    vocab_size: int = 0
+    decoder_start_token_id: int = 0
+    eos_token_id: int = 0
+    self_cache_shape: list[int] | None = None
     """[batch, ...]: the memory that the caller gives the decoding step; None without a cache."""
     self_cache_dtype: Literal["float32", "float16"] = "float32"
     precision: Precision = "fp32"
@@ -53,8 +85,8 @@ class ArchiveMetadata(BaseModel):
     """Size of the linked weights, which all functions share."""
     tuned_trials: int = 0
     """Measured candidates that the schedules of functions without a template were chosen from."""
-    prompt_space: bool
-    languages: list[str] | None
+    prompt_space: bool = True
+    languages: list[str] | None = None
     """The codes the model knows; None when any may be given."""
     mcpu: str | None = None
     """Name of the CPU it was compiled for (``harness.compiler.cpus``)."""
@@ -64,6 +96,17 @@ class ArchiveMetadata(BaseModel):
     """Threads the kernels can use: more are refused rather than ignored."""
     tvm_version: str
     system_lib_target: dict[str, Any]
+
+    @property
+    def registrations(self) -> list[str]:
+        """The prefixes of everything in the archive, which a binary has to have registered."""
+        return [*self.prefixes.values(), *(model.prefix for model in self.models)]
+
+    @model_validator(mode="after")
+    def _g2p_is_whole(self) -> ArchiveMetadata:
+        if self.kind == "g2p" and G2P_KEYS - self.model_fields_set:
+            raise ValueError(f"a G2P archive lacks {', '.join(sorted(G2P_KEYS - self.model_fields_set))}")
+        return self
 
     def order_model(self, name: str = "g2p") -> OrderModel:
         """The model as a work order names it."""

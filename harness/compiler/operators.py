@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import fx
 from tvm import relax
+from tvm_ffi import structural_equal
 
 from harness.compiler.passes.fused import AppendAndAttendOp, AttendMemoryOp, DotAttentionOp, OpTable, StoreMemoryOp
 
@@ -23,6 +24,27 @@ KEPT_WHOLE = (
     torch.ops.aten.layer_norm.default,
 )
 """Operators that torch would decompose and that a pattern or TVM understands better as they are."""
+
+
+HIDDEN = -1e30
+"""What a boolean mask adds where it is false: its exponential is 0, and a row that is all hidden stays finite."""
+
+
+def _additive(mask: relax.Var) -> relax.Call:
+    return relax.op.where(mask, relax.const(0.0, "float32"), relax.const(HIDDEN, "float32"))
+
+
+def _joint_index(builder: relax.BlockBuilder, data: Any, indices: list[Any]) -> relax.Var:
+    """``data[i, j, ...]`` over its leading axes as one lookup, whose shape TVM knows also where extents are dynamic."""
+    extents = list(data.ty.shape.values)
+    flat: Any = None
+    for extent, index in zip(extents, indices, strict=False):
+        size = relax.op.shape_to_tensor(relax.ShapeExpr([extent]))
+        forward = relax.op.where(relax.op.less(index, relax.const(0, "int64")), relax.op.add(index, size), index)
+        flat = forward if flat is None else relax.op.add(relax.op.multiply(flat, size), forward)
+        flat = builder.emit(flat)
+    rest = extents[len(indices) :]
+    return builder.emit(relax.op.take(builder.emit(relax.op.reshape(data, [-1, *rest])), flat, axis=0))
 
 
 def converters(table: OpTable) -> dict[str, Converter]:
@@ -56,14 +78,42 @@ def converters(table: OpTable) -> dict[str, Converter]:
         mask, scale = options.get("attn_mask"), options.get("scale")
         if options.get("is_causal") or options.get("enable_gqa") or len(query.ty.shape.values) != 4:
             return importer._scaled_dot_product_attention(node)
-        if mask is not None and (str(mask.ty.dtype) != "float32" or len(mask.ty.shape.values) != 4):
+        if mask is not None and (mask.ty.shape is None or len(mask.ty.shape.values) != 4):
+            return importer._scaled_dot_product_attention(node)
+        if mask is not None and str(mask.ty.dtype) == "bool":
+            mask = importer.block_builder.emit(_additive(mask))
+        elif mask is not None and str(mask.ty.dtype) != "float32":
             return importer._scaled_dot_product_attention(node)
         size = int(query.ty.shape.values[3])
         op = DotAttentionOp(float(scale) if scale is not None else size**-0.5)
         args = [query, key, value] if mask is None else [query, key, value, mask]
         return importer.block_builder.emit(table.call(op, args, query.ty))
 
+    def index(node: fx.Node, importer: Any) -> relax.Var:
+        found = importer._index_tensor(node)
+        if found.ty.shape is not None:
+            return found
+        data, indices = values(node, importer)[:2]
+        return _joint_index(importer.block_builder, data, [importer.env[index] for index in indices])
+
+    def slice_to_length(node: fx.Node, importer: Any) -> relax.Var:
+        """A beginning of dynamic length, which torch has proved to be there: TVM would clamp it, and lose the shape."""
+        given = values(node, importer)
+        data, end = given[0], given[3] if len(given) > 3 else None
+        axis, start, step = (given[at] if len(given) > at else usual for at, usual in ((1, 0), (2, None), (4, 1)))
+        length = node.args[3] if len(node.args) > 3 else None
+        if not isinstance(length, fx.Node) or start not in (None, 0) or step != 1:
+            return importer._slice(node)
+        if str(node.meta["val"].shape[axis]) != str(length.meta["val"]):
+            return importer._slice(node)
+        if structural_equal(data.ty.shape.values[axis], end):
+            return data
+        places = importer.block_builder.emit(relax.op.arange(0, end, 1, "int64"))
+        return importer.block_builder.emit(relax.op.take(data, places, axis=axis))
+
     return {
+        "index.Tensor": index,
+        "slice.Tensor": slice_to_length,
         "append_and_attend.default": append_and_attend,
         "attend_memory.default": attend_memory,
         "store_memory.default": store_memory,

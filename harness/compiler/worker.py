@@ -15,6 +15,8 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     kind = request.pop("kind")
     if kind == "smoke":
         return compile_smoke(request, progress)
+    if kind == "tensors":
+        return compile_tensors(request, progress)
     return compile_g2p(request, progress, only_tune=kind == "tune")
 
 
@@ -76,6 +78,39 @@ def compile_g2p(request: dict[str, Any], progress: Progress, *, only_tune: bool 
     progress("writing the archive")
     write_archive(folder / request["archive"], objects, target.object_format)
     return spec.metadata | {"weights_bytes": weights.size}
+
+
+def compile_tensors(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Compile a user's model, as a function of tensors, into ``folder``."""
+    progress("loading PyTorch and TVM")
+    from harness.compiler.archive import export_objects, weights_object, write_archive
+    from harness.compiler.lower import import_function, lower, tvm_target
+    from harness.compiler.passes.fused import OpTable
+    from harness.compiler.passes.link import WeightFile
+    from harness.compiler.passes.pipeline import Recipe
+    from harness.compiler.targets import resolve_target
+    from harness.models.flat import compiled_function, flattened
+    from harness.models.user_loading import find_spec, users_code
+
+    target = resolve_target(request["target"], request["mcpu"])
+    path, name, prefix = Path(request["path"]), request["model"], request["prefix"]
+    spec = find_spec(path, request["module"], request["attribute"], name)
+    with users_code(path, f"building {name!r}"):
+        module = flattened(spec)
+    progress(f"compiling {name} for {target.name}")
+    ops = OpTable()
+    imported = import_function(compiled_function(spec, module), ops)
+    workspace = Path(request["workspace"])
+    data, symbol = workspace / "weights.bin", f"{prefix}weights"
+    with data.open("wb") as stream:
+        weights = WeightFile(symbol, stream)
+        recipe = Recipe(target.profile, request["precision"], prefix, ops, (), weights)
+        executable = lower(imported, tvm_target(target), recipe)
+    objects = export_objects(executable, workspace / "objects", prefix.rstrip("_"))
+    if weights.size:
+        objects.append(weights_object(data, symbol, target).rename(workspace / f"{symbol}.o"))
+    write_archive(Path(request["folder"]) / request["archive"], objects, target.object_format)
+    return {"weights_bytes": weights.size}
 
 
 def compile_smoke(request: dict[str, Any], _progress: Progress) -> dict[str, Any]:

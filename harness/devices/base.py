@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.devices.errors import IncompleteResult, RunnerUnusable
 from harness.errors import HarnessError
-from harness.protocol import End, Failure, Header, Load, Machine, Memory, Probe, ProfileRecord, Sample, WorkOrder
+from harness.protocol import AnyRecord as AnyRecord
+from harness.protocol import Failure, WorkOrder
 
-AnyRecord = Header | Load | Sample | ProfileRecord | Probe | Memory | Machine | End
 OnRecord = Callable[[AnyRecord], None]
 OnPush = Callable[[int, int], None]
 """Takes the bytes that have been pushed to a device, and how many there are."""
@@ -113,6 +113,12 @@ class Device(Protocol):
     @property
     def target(self) -> str:
         """What a model is compiled for to run here; see harness.compiler.targets."""
+        ...
+
+    @property
+    def companion(self) -> str | None:
+        """What the same model is compiled for a second time, to run in an app's place where its own code cannot run;
+        None where it can."""
         ...
 
     @property

@@ -13,7 +13,19 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.devices.base import AnyRecord, OnRecord
-from harness.protocol import End, Header, Machine, Memory, Probe, ProfileRecord, Sample, WorkOrder, parse_record
+from harness.protocol import (
+    End,
+    Header,
+    Machine,
+    Memory,
+    Probe,
+    ProfileRecord,
+    Sample,
+    Thermal,
+    WorkOrder,
+    parse_record,
+)
+from harness.tensors import DamagedTensors, decode
 
 MAX_RESULT_BYTES = 256 * 2**20
 MAX_LINE_BYTES = 16 * 2**20
@@ -45,8 +57,11 @@ class ResultReader:
         self._on_record = on_record
         self._max_bytes = max_bytes
         self._max_line_bytes = max_line_bytes
-        self._models = {model.name: model for model in order.models}
-        self._items = {item.id: item.model for item in order.items}
+        self._vocabularies = {model.name: model.vocab_size for model in order.models}
+        self._outputs = {model.name: model.outputs for model in order.tensor_models}
+        self._items = {item.id: item.model for item in order.items} | {
+            item.id: item.model for item in order.tensor_items
+        }
         self._before = len(self.records)
         self._read = 0
         self._lines = 0
@@ -130,12 +145,12 @@ class ResultReader:
             return None
         if len(self.records) == self._before:
             return f"a {record.record} record before the header"
-        if isinstance(record, Memory | Machine):
+        if isinstance(record, Memory | Machine | Thermal):
             return None
-        if record.model not in self._models:
+        if record.model not in self._vocabularies and record.model not in self._outputs:
             return f"unknown model {record.model!r}"
         if isinstance(record, Sample | Probe):
-            return self._breach_of_outputs(record)
+            return self._breach_of_answer(record)
         if isinstance(record, ProfileRecord) and len(record.numbers) != len(record.values):
             return f"a profile of {len(record.numbers)} marks has {len(record.values)} values"
         return None
@@ -147,10 +162,28 @@ class ResultReader:
             return f"the result is of order {header.order_id!r}, not {self.order.order_id!r}"
         if header.archive_sha256 != self.order.archive_sha256:
             return f"the runner holds archive {header.archive_sha256[:12]}, not {self.order.archive_sha256[:12]}"
+        if header.slowdown_percent != self.order.slowdown_percent:
+            return f"the runner slows itself down by {header.slowdown_percent:g} %, which was not asked for"
         return None
 
+    def _breach_of_answer(self, record: Sample | Probe) -> str | None:
+        outputs = self._outputs.get(record.model)
+        found = self._breach_of_outputs(record) if outputs is None else self._breach_of_tensors(record, outputs)
+        return found or (_breach_of_times(record) if isinstance(record, Sample) else None)
+
+    def _breach_of_tensors(self, record: Sample | Probe, outputs: list[str]) -> str | None:
+        if len(record.items) != 1 or self._items.get(record.items[0]) != record.model:
+            return f"items {record.items!r} are not one of model {record.model!r} in this order"
+        if isinstance(record, Sample):
+            return None if record.output_sha256 else "a sample of tensors without the hash of its outputs"
+        try:
+            found = set() if record.tensors is None else set(decode(record.tensors))
+        except DamagedTensors as error:
+            return f"item {record.items[0]!r}: {error.args[0]}"
+        return None if found == set(outputs) else f"item {record.items[0]!r} has other outputs than {outputs}"
+
     def _breach_of_outputs(self, record: Sample | Probe) -> str | None:
-        vocabulary = self._models[record.model].vocab_size
+        vocabulary = self._vocabularies[record.model]
         if len(record.outputs) != len(record.items) or not record.items:
             return f"{len(record.outputs)} outputs for {len(record.items)} items"
         for item, output in zip(record.items, record.outputs, strict=True):
@@ -158,12 +191,6 @@ class ResultReader:
                 return f"item {item!r} is not of model {record.model!r} in this order"
             if any(not 0 <= token < vocabulary for token in output.token_ids):
                 return f"a token id of item {item!r} is outside the vocabulary of {vocabulary}"
-        if isinstance(record, Sample):
-            times = [record.total_ns, record.encoder_ns, record.prefill_ns or 0, *record.step_ns]
-            if min(times) < 0:
-                return "a negative time"
-            if sum(times[1:]) > record.total_ns:
-                return "the parts take longer than the whole"
         return None
 
     def _reported(self) -> str:
@@ -190,3 +217,10 @@ class ResultReader:
             if self.order.probe is not None and probed[item] != 1:
                 return f"item {item!r} has {probed[item]} probes instead of one"
         return None
+
+
+def _breach_of_times(sample: Sample) -> str | None:
+    times = [sample.total_ns, sample.encoder_ns, sample.prefill_ns or 0, *sample.step_ns]
+    if min(times) < 0:
+        return "a negative time"
+    return "the parts take longer than the whole" if sum(times[1:]) > sample.total_ns else None

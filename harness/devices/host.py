@@ -41,6 +41,7 @@ class HostDevice:
     kind = "host"
     name = "host"
     target = "llvm"
+    companion = None
     emulated = False
 
     def __init__(self, *, lock_folder: Path | None = None, max_log_bytes: int = MAX_LOG_BYTES) -> None:

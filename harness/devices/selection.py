@@ -17,12 +17,16 @@ from harness.errors import UsageError
 class Selection:
     """``--device KIND[:WHICH]`` with what else chooses among devices.
 
-    ``which`` is what stands behind the colon; ``serial`` is ``--serial``.
+    ``which`` is what stands behind the colon; ``serial`` is ``--serial`` or ``--udid``. The rest is for iPhones:
+    ``--ios-sign-command``, ``--ios-launcher``, ``--ios-keep-app``.
     """
 
     kind: str
     which: str | None = None
     serial: str | None = None
+    sign_command: str | None = None
+    launcher: str | None = None
+    keep_app: bool = False
 
 
 Opener = Callable[[Selection, Cache, Notify], AbstractContextManager[Sequence[Device | Unavailable]]]
@@ -53,25 +57,61 @@ def _virtual_android(selection: Selection, cache: Cache, notify: Notify) -> Iter
         yield devices
 
 
-OPENERS: dict[str, Opener] = {"android": _android, "host": _host, "virtual-android": _virtual_android}
+@contextmanager
+def _ios(selection: Selection, cache: Cache, notify: Notify) -> Iterator[Sequence[Device | Unavailable]]:
+    from harness.devices.ios.support import require_support
+
+    require_support()
+    from harness.devices.ios.openers import ios
+
+    with ios(selection, cache, notify) as devices:
+        yield devices
+
+
+@contextmanager
+def _virtual_ios(selection: Selection, cache: Cache, notify: Notify) -> Iterator[Sequence[Device | Unavailable]]:
+    refuse_serial(selection)
+    from harness.devices.ios.support import require_support
+
+    require_support()
+    from harness.devices.ios.openers import virtual_ios
+
+    with virtual_ios(selection, cache, notify) as devices:
+        yield devices
+
+
+OPENERS: dict[str, Opener] = {
+    "android": _android,
+    "host": _host,
+    "ios": _ios,
+    "virtual-android": _virtual_android,
+    "virtual-ios": _virtual_ios,
+}
 """By the kind's name. An opener imports its backend when it is called: most runs need one of them."""
 
 
-def parse_device(spec: str, *, serial: str | None = None) -> Selection:
-    """``host``, ``android``, ``android:SERIAL``, ``android:all`` …; raises UnknownDevice naming the known kinds."""
+def parse_device(
+    spec: str,
+    *,
+    serial: str | None = None,
+    sign_command: str | None = None,
+    launcher: str | None = None,
+    keep_app: bool = False,
+) -> Selection:
+    """``host``, ``android``, ``android:SERIAL``, ``ios:all`` …; raises UnknownDevice naming the known kinds."""
     kind, colon, which = spec.partition(":")
     if kind in OPENERS and colon and not which:
         raise UnknownDevice(f"nothing stands behind the colon of {spec!r}", cure=f"write --device {kind}")
     if kind not in OPENERS:
         known = ", ".join(sorted(OPENERS))
         raise UnknownDevice(f"unknown device {spec!r}", cure=f"known kinds of device: {known}")
-    return Selection(kind, which or None, serial)
+    return Selection(kind, which or None, serial, sign_command, launcher, keep_app)
 
 
 def refuse_serial(selection: Selection) -> None:
     """For kinds whose devices have no serial; raises UsageError."""
     if selection.serial is not None:
-        raise UsageError(f"--serial is for Android devices, not for {selection.kind}", cure="leave it out")
+        raise UsageError(f"--serial is for phones, not for {selection.kind}", cure="leave it out")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
 import subprocess
 from pathlib import Path
 
@@ -18,6 +19,10 @@ PACKAGES = (
     "apache-tvm",
     "apache-tvm-ffi",
 )
+
+
+MOST_COMMITS = 50
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
 def versions() -> dict[str, str]:
@@ -38,6 +43,14 @@ def git_state(folder: Path) -> tuple[str, bool] | None:
     commit = _git(folder, "rev-parse", "HEAD")
     status = _git(folder, "status", "--porcelain")
     return (commit, bool(status)) if commit and status is not None else None
+
+
+def commits_between(folder: Path, before: str, after: str) -> list[str] | None:
+    """The commits behind ``before`` up to ``after``, a line each, the newest first; None if they are not there."""
+    if not (_COMMIT.fullmatch(before) and _COMMIT.fullmatch(after)):
+        return None
+    found = _git(folder, "log", "--oneline", f"--max-count={MOST_COMMITS}", f"{before}..{after}")
+    return None if found is None else found.splitlines()
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

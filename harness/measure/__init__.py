@@ -23,6 +23,7 @@ from harness.measure.gate import (
     pairs_wanted,
 )
 from harness.measure.limits import Growth, memory_growth, size_growth
+from harness.measure.metrics import ENCODER, LATENCY, METRICS, PREFILL, STEP, Pass, run_figures, shares
 from harness.measure.pairs import Pair, Shift, log_ratios, run_figure
 from harness.measure.power import Floor, calibrate
 from harness.measure.summary import (
@@ -31,6 +32,7 @@ from harness.measure.summary import (
     Rates,
     Ratio,
     Split,
+    Times,
     Timing,
     distribution,
     paired_ratio,
@@ -40,6 +42,11 @@ from harness.measure.summary import (
 
 __all__ = [
     "DEFAULT_RULE",
+    "ENCODER",
+    "LATENCY",
+    "METRICS",
+    "PREFILL",
+    "STEP",
     "CellSessions",
     "CellVerdict",
     "ChangePoint",
@@ -52,11 +59,13 @@ __all__ = [
     "Judgement",
     "Outcome",
     "Pair",
+    "Pass",
     "Rates",
     "Ratio",
     "Session",
     "Shift",
     "Split",
+    "Times",
     "Timing",
     "Undecided",
     "calibrate",
@@ -75,6 +84,8 @@ __all__ = [
     "pairs_wanted",
     "rates",
     "run_figure",
+    "run_figures",
+    "shares",
     "size_growth",
     "split",
 ]

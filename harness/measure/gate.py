@@ -38,14 +38,18 @@ class GateRule:
     """Of one session's signed-rank test."""
     min_change: float = 0.03
     """What is not worth waking anyone for, however certain it is."""
+    min_worth: float = 0.01
+    """What a part's change has to be worth, as a fraction of the whole latency: a part that takes 2 % of it has to
+    become slower by 50 %."""
     false_discoveries: float = 0.05
     """The share of false ones among the failures of a night."""
     attempts: int = 2
     """How often a session is measured that comes out too noisy to decide."""
 
-    def threshold(self, floor: Floor | None) -> float:
-        """What an estimate has to exceed: the least change that counts, or the device's own floor."""
-        return max(self.min_change, floor.change if floor else 0.0)
+    def threshold(self, floor: Floor | None, share: float = 1.0) -> float:
+        """What an estimate has to exceed: the least change that counts, the device's own floor, or what makes a part
+        that takes ``share`` of the whole matter."""
+        return max(self.min_change, floor.change if floor else 0.0, self.min_worth / share)
 
 
 DEFAULT_RULE = GateRule()
@@ -134,13 +138,23 @@ def pairs_wanted(sessions: Mapping[str, ArrayLike], rule: GateRule = DEFAULT_RUL
 
 
 def judge_session(
-    differences: ArrayLike, *, rng: np.random.Generator, rule: GateRule = DEFAULT_RULE, floor: Floor | None = None
+    differences: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    rule: GateRule = DEFAULT_RULE,
+    floor: Floor | None = None,
+    share: float = 1.0,
 ) -> Judgement:
-    """Judge one session's log ratios; raises ValueError without any, or if one is not finite."""
+    """Judge one session's log ratios; raises ValueError without any, or if one is not finite.
+
+    ``share`` is what the metric takes of the whole latency, above 0.
+    """
     shift = measure_shift(differences, rng)
-    threshold = rule.threshold(floor)
+    threshold = rule.threshold(floor, share)
     change = math.expm1(shift.estimate)
-    if shift.noise > rule.blurred_above and change < rule.blurred_below:
+    # Where only larger changes count, it does not matter that nothing can be said of smaller ones.
+    blurred = shift.noise > rule.blurred_above and threshold < rule.blurred_below
+    if blurred and change < rule.blurred_below:
         outcome = Outcome.NOISY
     elif shift.p <= rule.alpha and change > threshold:
         outcome = Outcome.SUSPECT

@@ -52,7 +52,7 @@ class Shift:
     """How much one process differs from another of the same runner; see :func:`process_noise`."""
 
 
-def run_figure(by_word: Mapping[str, Sequence[int]]) -> float:
+def run_figure(by_word: Mapping[str, Sequence[float]]) -> float:
     """One run's figure: the geometric mean over words of each word's median, in the unit of the samples.
 
     The ratio of two runs' figures is then the geometric mean of the words' ratios: short and long words weigh

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Key = TypeVar("_Key")
+Times = Sequence[int] | NDArray[np.int64]
+"""Nanoseconds of one word's samples."""
 
-RESAMPLES = 2000
+RESAMPLES, BATCH = 2000, 100
 SEED = 20_240_501
 CONFIDENCE = 0.95
 
@@ -47,7 +49,7 @@ class Distribution:
     mean: float
 
 
-def distribution(by_word: Mapping[str, Sequence[int]]) -> Distribution:
+def distribution(by_word: Mapping[str, Times]) -> Distribution:
     """Summarize samples grouped by word; raises ValueError without any sample.
 
     Quantiles are the median-unbiased ones (type 8 of Hyndman & Fan 1996), which they recommend.
@@ -77,39 +79,25 @@ def _median_interval(groups: Sequence[NDArray[np.float64]]) -> Interval | None:
         return None
     if len({len(group) for group in groups}) == 1:
         table = np.stack(groups)
-
-        def median_of(drawn: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
-            # ``drawn`` is [..., words]; its words' samples stand behind one another on the last axis.
-            rows = np.moveaxis(drawn, axis, -1)
-            medians: NDArray[np.float64] = np.median(table[rows].reshape(*rows.shape[:-1], -1), axis=-1)
-            return medians
-
-        return _bootstrap(len(groups), median_of)
-
-    def ragged_median_of(drawn: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
-        rows = np.moveaxis(drawn, axis, -1)
-        flat = rows.reshape(-1, rows.shape[-1])
-        medians = np.array([np.median(np.concatenate([groups[at] for at in row])) for row in flat])
-        return medians.reshape(rows.shape[:-1])
-
-    return _bootstrap(len(groups), ragged_median_of)
+        return _bootstrap(len(groups), lambda drawn: np.median(table[drawn].reshape(len(drawn), -1), axis=-1))
+    return _bootstrap(
+        len(groups),
+        lambda drawn: np.array([np.median(np.concatenate([groups[at] for at in row])) for row in drawn]),
+    )
 
 
-def _bootstrap(words: int, statistic: Callable[..., NDArray[np.float64]]) -> Interval:
-    """Percentile interval of a statistic of drawn word numbers; seeded, so the same samples give the same text."""
-    # Loading it takes a second, which showing a stored summary should not.
-    from scipy import stats
+def _bootstrap(words: int, statistic: Callable[[NDArray[np.int64]], NDArray[np.float64]]) -> Interval:
+    """Percentile interval of a statistic of drawn word numbers, [resamples, words] to [resamples].
 
-    found = stats.bootstrap(
-        (np.arange(words),),
-        statistic,
-        n_resamples=RESAMPLES,
-        batch=100,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(SEED),
-    ).confidence_interval
-    return Interval(float(found.low), float(found.high))
+    Seeded, so the same samples give the same text, and equal to scipy's ``bootstrap``, which is not called because
+    importing it takes longer than most reports.
+    """
+    rng = np.random.default_rng(SEED)
+    # In pieces, because a statistic of all samples takes the memory of all samples for each resample.
+    drawn = (rng.integers(words, size=(min(BATCH, RESAMPLES - at), words)) for at in range(0, RESAMPLES, BATCH))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(np.concatenate([statistic(rows) for rows in drawn]), [tail, 1 - tail])
+    return Interval(float(low), float(high))
 
 
 @dataclass(frozen=True)
@@ -180,7 +168,7 @@ class Ratio:
     """Bootstrap 95 % interval over words; None with a single word."""
 
 
-def paired_ratio(a: Mapping[_Key, Sequence[int]], b: Mapping[_Key, Sequence[int]]) -> Ratio:
+def paired_ratio(a: Mapping[_Key, Times], b: Mapping[_Key, Times]) -> Ratio:
     """Compare the words that both have, each with itself, so that long and short words do not blur the result.
 
     A word's ratio is its median in B over its median in A; the estimate is the median of the words' log
@@ -191,12 +179,8 @@ def paired_ratio(a: Mapping[_Key, Sequence[int]], b: Mapping[_Key, Sequence[int]
         raise ValueError("no word has samples in both runs")
     logs = np.log([np.median(b[word]) / np.median(a[word]) for word in shared])
 
-    def median_of(drawn: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
-        medians: NDArray[np.float64] = np.median(logs[drawn], axis=axis)
-        return medians
-
     interval = None
     if len(shared) > 1:
-        found = _bootstrap(len(shared), median_of)
+        found = _bootstrap(len(shared), lambda drawn: np.median(logs[drawn], axis=-1))
         interval = Interval(float(np.exp(found.low)), float(np.exp(found.high)))
     return Ratio(words=len(shared), ratio=float(np.exp(np.median(logs))), interval=interval)

@@ -23,7 +23,7 @@ class ModelFunction:
     name: str
     module: torch.nn.Module
     example_inputs: tuple[torch.Tensor, ...]
-    dynamic_shapes: tuple[dict[int, Any] | None, ...]
+    dynamic_shapes: tuple[Any, ...] | None
     results: tuple[int | None, ...] = ()
 
 

@@ -16,6 +16,7 @@ from harness.native.compilers import (
     package_folder,
     zig_environment,
 )
+from harness.native.ios.tools import AppleTools
 from harness.native.platforms import Linker, Platform
 from harness.native.toolchain import RustToolchain
 
@@ -30,6 +31,7 @@ LINK_FLAGS: dict[Linker, tuple[str, ...]] = {
     # no -Cstrip=debuginfo: it drops the symbols too, and with them the proof that the models are linked.
     "zig": ("-Clink-self-contained=no",),
     "ndk": (f"-Clink-arg=-Wl,-z,max-page-size={NDK_PAGE_BYTES}", "-Cstrip=debuginfo"),
+    "apple": (),
 }
 """What the binary depends on besides the toolchain and where things lie."""
 
@@ -43,8 +45,10 @@ class CargoBuild:
     output: Path
 
 
-def cargo_build(platform: Platform, toolchain: RustToolchain, cache: Cache) -> CargoBuild:
-    """The build of a runner; raises ToolchainMissing."""
+def cargo_build(
+    platform: Platform, toolchain: RustToolchain, cache: Cache, apple: AppleTools | None = None
+) -> CargoBuild:
+    """The build of a runner, with ``apple`` for iOS; raises ToolchainMissing."""
     target_dir = cache.root / "cargo" / toolchain.name
     options = ["--release", "--locked", "--package", "device-runner", "--target-dir", str(target_dir)]
     if platform.rust is None:
@@ -62,6 +66,10 @@ def cargo_build(platform: Platform, toolchain: RustToolchain, cache: Cache) -> C
             "CARGO_ZIGBUILD_CACHE_DIR": str(cache.root / "zig/cargo-zigbuild"),
             "CARGO": str(toolchain.cargo),
         }
+    elif apple is not None:
+        command = [str(toolchain.cargo), "build", *options]
+        flags += [*apple.rust_flags, *(f"-Clink-arg={flag}" for flag in apple.link_flags)]
+        environment = apple.environment | {f"{variable}_LINKER": str(apple.linker)}
     else:
         clang = ndk_tool("clang")
         command = [str(toolchain.cargo), "build", *options]

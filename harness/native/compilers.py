@@ -19,6 +19,9 @@ HOST = "host"
 NDK_VARIABLE = "ANDROID_NDK_HOME"
 NDK_API_LEVEL = 24
 """Android 7: the oldest release that current NDKs (r26 on) need no special care for."""
+APPLE_FLAGS = ("-D_LIBCPP_HAS_VENDOR_AVAILABILITY_ANNOTATIONS=1", "-Wno-#warnings")
+"""For Apple's systems: programs use the libc++ of the system they run on, which lacks what zig's newer headers call
+unless these are told so. They warn that they know no release before iOS 15, and are right for 14 all the same."""
 VERSION_DEADLINE_SECONDS = 60.0
 
 
@@ -43,7 +46,9 @@ def cxx_compiler(target: str, cache: Cache) -> CxxCompiler:
     if target.endswith("-android"):
         command = [str(ndk_tool("clang++")), f"--target={target}{NDK_API_LEVEL}"]
         return CxxCompiler(tuple(command), f"{identity(command)} for {target}{NDK_API_LEVEL}")
-    return CxxCompiler(tuple(zig_compiler(target)), identity(zig_compiler(target)), zig_environment(cache))
+    command = zig_compiler(target)
+    flags = " ".join(flag for flag in APPLE_FLAGS if flag in command)
+    return CxxCompiler(tuple(command), f"{identity(command)} {flags}".strip(), zig_environment(cache))
 
 
 def host_compiler() -> list[str]:
@@ -57,7 +62,7 @@ def host_compiler() -> list[str]:
 def zig_compiler(target: str) -> list[str]:
     command = [sys.executable, "-m", "ziglang", "c++", "-target", target]
     if "ios" in target or "macos" in target:
-        command += ["-isystem", str(package_folder("ziglang") / "lib/libc/include/any-darwin-any")]
+        command += [*APPLE_FLAGS, "-isystem", str(package_folder("ziglang") / "lib/libc/include/any-darwin-any")]
     return command
 
 

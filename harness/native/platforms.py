@@ -8,8 +8,9 @@ from typing import Literal
 
 from harness.errors import UsageError
 from harness.native.compilers import HOST
+from harness.native.ios.tools import ZIG_TRIPLES, Slice
 
-Linker = Literal["host", "zig", "ndk"]
+Linker = Literal["host", "zig", "ndk", "apple"]
 
 
 class NoRunner(UsageError):
@@ -25,12 +26,16 @@ class Platform:
     rust: str | None
     architecture: str | None
     """The binary's processor in lief's words; None: this machine's."""
+    ios: Slice | None = None
+    """Whose iOS the app is for."""
 
 
 THIS_MACHINE = Platform("host", HOST, None, None)
 STATIC_ARM64 = Platform("zig", "aarch64-linux-musl", "aarch64-unknown-linux-musl", "AARCH64")
 STATIC_X86_64 = Platform("zig", "x86_64-linux-musl", "x86_64-unknown-linux-musl", "X86_64")
 NDK_ARM64 = Platform("ndk", "aarch64-linux-android", "aarch64-linux-android", "AARCH64")
+IOS_ARM64 = Platform("apple", ZIG_TRIPLES["device"], "aarch64-apple-ios", "ARM64", "device")
+IOS_SIMULATOR = Platform("apple", ZIG_TRIPLES["simulator"], "aarch64-apple-ios-sim", "ARM64", "simulator")
 
 PLATFORMS = {
     "llvm": THIS_MACHINE,
@@ -38,6 +43,8 @@ PLATFORMS = {
     "android-arm64": STATIC_ARM64,
     "android-arm64-ndk": NDK_ARM64,
     "android-x86_64": STATIC_X86_64,
+    "ios-arm64": IOS_ARM64,
+    "ios-arm64-simulator": IOS_SIMULATOR,
 }
 
 

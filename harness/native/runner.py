@@ -18,12 +18,18 @@ from harness.errors import HarnessError
 from harness.native.cargo import BINARY, LINK_FLAGS, cargo_build
 from harness.native.compilers import ToolchainMissing, cxx_compiler, package_folder
 from harness.native.inspection import check_platform, check_registrations
+from harness.native.ios.app import AppOptions, app_file
+from harness.native.ios.errors import UnknownSymbols
+from harness.native.ios.facts import check_executable
+from harness.native.ios.runtime import ios_runtime
+from harness.native.ios.tools import apple_tools, undefined_symbols
 from harness.native.platforms import Linker, platform_of
 from harness.native.process import ToolFailed, compiled_crate, run_tool
 from harness.native.runtime import RuntimeLibs, build_runtime
 from harness.native.toolchain import find_toolchain
 
 BUILD_DEADLINE_SECONDS = 1800.0
+DEFAULT_APP = AppOptions()
 SYSTEM_LIBRARIES: dict[Linker, frozenset[str]] = {
     "zig": frozenset(),
     "ndk": frozenset({"libc.so", "libm.so", "libdl.so", "liblog.so"}),
@@ -41,7 +47,7 @@ class RunnerBuildFailed(HarnessError):
 
 @dataclass(frozen=True)
 class Runner:
-    """An executable that holds an archive's models."""
+    """One file that holds an archive's models: an executable, or for iOS an app (``.ipa``) around one."""
 
     path: Path
     archive: Archive
@@ -92,17 +98,42 @@ def runner_variables(archive: Archive) -> dict[str, str]:
     }
 
 
-def build_runner(archive: Archive, *, cache: Cache, progress: Progress) -> Runner:
+def build_runner(archive: Archive, *, cache: Cache, progress: Progress, app: AppOptions = DEFAULT_APP) -> Runner:
     """The runner of an archive for the target it was compiled for, from the cache or built now.
 
-    A toolchain that is missing for a foreign target is installed first, into the cache. Raises NoRunner,
-    ToolchainMissing, RunnerBuildFailed, UnsuitableBinary, MissingRegistration when a model did not get linked, and
-    what installing a toolchain raises.
+    For iOS it is an app in one file (``.ipa``), as ``app`` says. A toolchain that is missing for a foreign target is
+    installed first, into the cache. Raises NoRunner, ToolchainMissing, RunnerBuildFailed, UnsuitableBinary,
+    UnknownSymbols, MissingRegistration when a model did not get linked, and what installing a toolchain raises.
+    """
+    binary = build_executable(archive, cache=cache, progress=progress)
+    which = platform_of(archive.metadata.target).ios
+    if which is None:
+        return Runner(binary, archive, hash_file(binary), binary.stat().st_size)
+    companion = None
+    if app.companion is not None:
+        companion = build_executable(app.companion, cache=cache, progress=progress, companion_of=archive)
+    tools = apple_tools(which, cache=cache, progress=progress)
+    path = app_file(binary, cache=cache, bundle_id=app.bundle_id, which=which, companion=companion, tools=tools)
+    return Runner(path, archive, hash_file(path), path.stat().st_size)
+
+
+def build_executable(
+    archive: Archive, *, cache: Cache, progress: Progress, companion_of: Archive | None = None
+) -> Path:
+    """The executable alone, checked; ``companion_of`` makes it answer that archive's orders, as an app does.
+
+    Raises as ``build_runner`` does.
     """
     root = workspace_root()
     platform = platform_of(archive.metadata.target)
     toolchain = find_toolchain(platform.rust, cache=cache, progress=progress)
-    runtime = build_runtime(platform.cxx, cache=cache, progress=progress)
+    if platform.ios:
+        apple = apple_tools(platform.ios, cache=cache, progress=progress)
+        linker, runtime = apple.identity, ios_runtime(platform.ios, apple, cache=cache, progress=progress)
+    else:
+        apple = None
+        linker = cxx_compiler(platform.cxx, cache).identity
+        runtime = build_runtime(platform.cxx, cache=cache, progress=progress)
     sources = [root / "Cargo.toml", root / "Cargo.lock"]
     for folder in ("rust", "device_runner"):
         sources += [path for path in (root / folder).rglob("*") if path.suffix in (".rs", ".toml")]
@@ -111,18 +142,22 @@ def build_runner(archive: Archive, *, cache: Cache, progress: Progress) -> Runne
         "prefix": archive.metadata.prefix_base,
         "cpu_features": archive.metadata.cpu_features,
         "platform": asdict(platform),
-        "link_flags": LINK_FLAGS[platform.linker],
-        "linker": cxx_compiler(platform.cxx, cache).identity,
+        "link_flags": [*LINK_FLAGS[platform.linker], *(apple.link_flags if apple else ())],
+        "linker": linker,
         "runtime": [hash_file(runtime.runtime), hash_file(runtime.ffi)],
         "sources": hash_sources(sources, root),
         "rustc": toolchain.version,
     }
+    baked = runner_variables(archive)
+    if companion_of is not None:
+        baked |= {"HARNESS_ARCHIVE_SHA256": companion_of.sha256, "HARNESS_RUNNER_APP": "1"}
+        fields["baked"] = baked
 
     def build(folder: Path) -> None:
         verified = find_toolchain(platform.rust, cache=cache, progress=progress, verify=True)
         progress("building the runner with cargo")
-        plan = cargo_build(platform, verified, cache)
-        variables = link_variables(archive.path, archive.metadata.prefix_base, runtime) | runner_variables(archive)
+        plan = cargo_build(platform, verified, cache, apple)
+        variables = link_variables(archive.path, archive.metadata.prefix_base, runtime) | baked
 
         def narrate(line: str) -> None:
             if crate := compiled_crate(line):
@@ -139,11 +174,15 @@ def build_runner(archive: Archive, *, cache: Cache, progress: Progress) -> Runne
                     on_line=narrate,
                 )
             except ToolFailed as error:
+                if apple and (unknown := undefined_symbols(str(error))):
+                    raise UnknownSymbols(f"nobody has the symbols {', '.join(unknown)}") from error
                 raise RunnerBuildFailed(str(error)) from error
             shutil.copy2(plan.output, folder / BINARY)
 
     path = cache.fetch("runners", content_key(fields), build) / BINARY
-    facts = check_registrations(path, archive.metadata.prefixes.values())
-    if platform.architecture is not None:
+    facts = check_registrations(path, archive.metadata.registrations)
+    if apple and platform.ios:
+        check_executable(path, platform.ios, stubbed=apple.name == "LLVM")
+    elif platform.architecture is not None:
         check_platform(path, facts, platform.architecture, SYSTEM_LIBRARIES[platform.linker])
-    return Runner(path, archive, hash_file(path), facts.size)
+    return path

@@ -96,13 +96,15 @@ class RuntimeLibs:
         return self.folder / "libtvm_runtime.a"
 
 
-def build_runtime(target: str = HOST, *, cache: Cache, progress: Progress) -> RuntimeLibs:
+def build_runtime(
+    target: str = HOST, *, cache: Cache, progress: Progress, compiler: CxxCompiler | None = None
+) -> RuntimeLibs:
     """The runtime for ``host``, ``aarch64-linux-android`` (through the NDK) or a triple of zig's
-    (``aarch64-linux-musl``), from the cache or built now.
+    (``aarch64-linux-musl``), from the cache or built now; ``compiler`` if not with the target's usual one.
 
     Takes about two CPU minutes. Raises ToolchainMissing or RuntimeBuildFailed.
     """
-    compiler = cxx_compiler(target, cache)
+    compiler = compiler or cxx_compiler(target, cache)
     fields = {
         "target": target,
         "compiler": compiler.identity,

@@ -43,7 +43,8 @@ def profile_run(session: RunSession, maker: Maker, narrator: NarratorLike, run_o
     options = session.options
     variant: Variant = options.variant
     plain = session.runner(variant)
-    with narrator.stage(f"compiling {session.checkpoint.label} ({variant}, with marks)") as stage:
+    assert session.checkpoint is not None, "only G2P is profiled"
+    with narrator.stage(f"compiling {session.label} ({variant}, with marks)") as stage:
         archive = maker.profiled_archive(options, session.checkpoint, variant, stage.say)
     with narrator.stage(f"building the runner ({variant}, with marks)") as stage:
         marked = maker.runner(archive, stage.say)

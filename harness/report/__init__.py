@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from harness.measure import Times
 from harness.report.comparison import Incomparable, Side, comparison_report
 from harness.report.document import Block
 from harness.report.render import to_markdown, to_terminal
@@ -46,5 +47,7 @@ def _side(run: Run, name: str) -> Side:
     words = {line.item: (line.language, line.word) for line in run.reference()}
     samples = timed_samples(manifest, run.samples())
     # An emulator's times are compared with nothing.
-    by_word = {} if manifest.emulated else {words[item]: taken for item, taken in samples.items() if item in words}
+    by_word: dict[tuple[str, str], Times] = {}
+    if not manifest.emulated:
+        by_word = {words[item]: taken for item, taken in samples.items() if item in words}
     return Side(manifest, summarize_run(run), by_word, name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.errors import UsageError
-from harness.measure import Ratio, paired_ratio
+from harness.measure import Ratio, Times, paired_ratio
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, interval, megabytes, milliseconds, rate, ratio
 from harness.report.run import TONES, verdict_text
@@ -25,7 +25,7 @@ class Side:
 
     manifest: Manifest
     summary: Summary
-    samples: Mapping[tuple[str, str], Sequence[int]]
+    samples: Mapping[tuple[str, str], Times]
     """Warm samples in nanoseconds by language and word."""
     name: str
     """What the report calls it: A or B, or a run's letter on a page of many."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from harness.report.conditions import order_warnings
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, interval, margin, megabytes, milliseconds, plain, rate, ratio
+from harness.report.models import models_report, models_text
 from harness.results.schema import (
     ArtifactLatency,
     LatencySummary,
@@ -29,6 +31,8 @@ def run_report(manifest: Manifest, summary: Summary) -> list[Block]:
         *_parity(manifest, summary),
         *_accuracy(summary),
         *_latency(summary, manifest.emulated),
+        *models_report(manifest, summary),
+        *_gate(manifest),
         *_conditions(manifest),
         *_facts(manifest),
     ]
@@ -49,6 +53,7 @@ def verdict_text(summary: Summary, *, emulated: bool) -> str:
     if summary.ratio:
         found = summary.ratio
         parts.append(f"{ratio(found.ratio, found.low, found.high)} of PyTorch's time")
+    parts += models_text(summary, emulated=emulated)
     return "  ·  ".join(parts)
 
 
@@ -59,14 +64,23 @@ def _head(manifest: Manifest, summary: Summary) -> Iterator[Block]:
         yield Line(reason, TONES[summary.verdict])
     if manifest.status is not RunStatus.COMPLETE:
         yield Line(f"status {manifest.status.value}: {manifest.reason}", Tone.UNSURE)
-    checkpoint = manifest.checkpoint.label if manifest.checkpoint else "no model yet"
+    names = [*([manifest.checkpoint.label] if manifest.checkpoint else []), *manifest.models]
     words = manifest.words
-    said = f"{words.count} words of {len(words.languages)} languages ({words.source})" if words else "no words yet"
+    said = f", {words.count} words of {len(words.languages)} languages ({words.source})" if words else ""
     device = manifest.device
+    for told in latency_warnings(manifest):
+        yield Line(told, Tone.UNSURE)
     load, cores = _busiest(manifest), device.get("cores")
     if load is not None and cores and load > cores:
         yield Line(f"the machine was busy (load {load} on {cores} cores): the times include waiting", Tone.UNSURE)
-    yield Line(f"{checkpoint} on {device.get('kind', '?')} {device.get('cpu_model', '')}, {said}")
+    run = ", ".join(names) or "no model yet"
+    yield Line(f"{run} on {device.get('kind', '?')} {device.get('cpu_model', '')}{said}")
+
+
+def latency_warnings(manifest: Manifest) -> list[str]:
+    """What was throttled, denied, lost or left behind while it was timed, a sentence each."""
+    told = (warning for order in manifest.orders if order.purpose == "latency" for warning in order_warnings(order))
+    return list(dict.fromkeys(told))
 
 
 def _parity(manifest: Manifest, summary: Summary) -> Iterator[Block]:
@@ -159,6 +173,17 @@ def _latency(summary: Summary, emulated: bool) -> Iterator[Block]:
     )
 
 
+def _gate(manifest: Manifest) -> Iterator[Block]:
+    gate = manifest.gate
+    if gate is None:
+        return
+    tone = {"pass": Tone.GOOD, "fail": Tone.BAD}.get(gate.verdict, Tone.UNSURE)
+    yield Heading(f"Beside baseline {gate.baseline}")
+    yield Line(f"{gate.verdict.upper()}: harness nights {gate.night_id}", tone)
+    for cause in gate.causes:
+        yield Line(cause, tone)
+
+
 def _median(side: LatencySummary | None) -> str:
     return milliseconds(side.median) + interval(side.median_low, side.median_high) if side else DASH
 
@@ -226,6 +251,10 @@ def _facts(manifest: Manifest) -> Iterator[Block]:
                 f"runner {facts.runner_sha256[:12]} ({megabytes(facts.runner_bytes)})",
             ]
             for name, facts in manifest.variants.items()
+        ),
+        *(
+            [f"model {name}", f"{facts.parameters:,} parameters, weights {facts.weights_sha256[:12]}, {facts.source}"]
+            for name, facts in manifest.models.items()
         ),
         ["source", f"{git.commit[:12]}{' with changes' if git.dirty else ''}" if git else "not a git checkout"],
         ["options", ", ".join(f"{key}={value}" for key, value in manifest.options.items() if value is not None)],

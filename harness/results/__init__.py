@@ -11,6 +11,9 @@ from harness.results.schema import (
     CheckpointFacts,
     Git,
     Manifest,
+    ModelFacts,
+    ModelParityLine,
+    ModelReferenceLine,
     OrderEntry,
     ParityLine,
     ReferenceLine,
@@ -20,6 +23,8 @@ from harness.results.schema import (
     Summary,
     VariantFacts,
     WordsFacts,
+    ending,
+    words_facts,
 )
 from harness.results.store import Run, RunWriter, Store, now
 
@@ -27,6 +32,9 @@ __all__ = [
     "CheckpointFacts",
     "Git",
     "Manifest",
+    "ModelFacts",
+    "ModelParityLine",
+    "ModelReferenceLine",
     "OrderEntry",
     "ParityLine",
     "ReferenceLine",
@@ -43,5 +51,7 @@ __all__ = [
     "Summary",
     "VariantFacts",
     "WordsFacts",
+    "ending",
     "now",
+    "words_facts",
 ]

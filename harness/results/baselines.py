@@ -265,6 +265,11 @@ def _timed_variants(run: Run, manifest: Manifest) -> dict[str, BaselineVariant]:
                 f"the order {entry.order_id} of run {run.run_id} cannot be read: {str(error).splitlines()[0]}",
                 cure="set the baseline from another run",
             ) from error
+        if order.slowdown_percent:
+            raise BaselineUnusable(
+                f"run {run.run_id} was slowed down by {order.slowdown_percent:g} % on purpose",
+                cure="set the baseline from another run",
+            )
         found[entry.variant] = BaselineVariant(
             runner_sha256=facts.runner_sha256,
             runner_bytes=facts.runner_bytes,

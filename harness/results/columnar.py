@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,8 @@ from filelock import FileLock, Timeout
 from harness.cache import CacheBusy, cache_root, content_key
 from harness.results.errors import RunDamaged, writing
 from harness.results.schema import SCHEMA_VERSION
-from harness.results.store import Run, Store
-from harness.results.tables import LineTable, RunTable, Table
+from harness.results.store import Store
+from harness.results.tables import FolderTable, LineTable, Table
 
 if TYPE_CHECKING:
     import duckdb
@@ -33,7 +33,7 @@ LOCK_SECONDS = 120.0
 _GLOB = "[*?"
 
 State = dict[str, str]
-"""Of each run, what its files look like."""
+"""Of each run, or night, what its files look like."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,15 @@ class ColumnStore:
 
     def view(self, table: Table) -> None:
         """Make ``table`` a view of the connection, over all runs as they are now; the lock has to be held."""
-        wanted = {run.run_id: _state(run, table) for run in self._store.runs()}
+        folders = {folder.name: folder for folder in table.folders(self._store)}
+        wanted = {name: _state(folder, table) for name, folder in folders.items()}
         segments = list(self._segments(table))
         known: State = {}
         for segment in segments:
             known |= segment.runs
         missing = {run: state for run, state in wanted.items() if known.get(run) != state}
         if missing:
-            segments.append(self._write(table, missing))
+            segments.append(self._write(table, missing, folders))
         segments = self._without_dead(segments, wanted)
         if len(segments) > MOST_SEGMENTS:
             segments = self._merged(table, segments, wanted)
@@ -120,11 +121,11 @@ class ColumnStore:
             yield Segment(segment.path, {run: state for run, state in segment.runs.items() if run not in later})
             later |= set(segment.runs)
 
-    def _write(self, table: Table, runs: State) -> Segment:
+    def _write(self, table: Table, runs: State, folders: Mapping[str, Path]) -> Segment:
         if isinstance(table, LineTable):
             return self._save(table, *self._lines(table, sorted(runs)), runs)
-        assert isinstance(table, RunTable)
-        return self._from_rows(table, runs)
+        assert isinstance(table, FolderTable)
+        return self._from_rows(table, runs, folders)
 
     def _lines(self, table: LineTable, runs: Sequence[str]) -> tuple[str, list[Any]]:
         """The SELECT over the lines of these runs, and its parameters. Lines that are no JSON give rows of NULLs."""
@@ -143,7 +144,7 @@ class ColumnStore:
             [readable],
         )
 
-    def _from_rows(self, table: RunTable, runs: State) -> Segment:
+    def _from_rows(self, table: FolderTable, runs: State, folders: Mapping[str, Path]) -> Segment:
         """By way of a file of JSON lines: DuckDB takes rows from Python one at a time, and slowly."""
         lines = self._folder(table) / f".{uuid.uuid4().hex}.jsonl"
         try:
@@ -151,7 +152,7 @@ class ColumnStore:
                 lines.parent.mkdir(parents=True, exist_ok=True)
                 with lines.open("w", encoding="utf-8") as file:
                     for run in sorted(runs):
-                        for row in table.rows(Run(self._store.root / run)):
+                        for row in table.rows(folders[run]):
                             file.write(json.dumps(row) + "\n")
             columns = ", ".join(f"{quote(name)}: {quote(kind)}" for name, kind in table.columns.items())
             select = f"SELECT * FROM read_json($paths, columns = {{{columns}}}, format = 'newline_delimited')"
@@ -202,9 +203,9 @@ class ColumnStore:
         return [whole]
 
 
-def _state(run: Run, table: Table) -> str:
+def _state(folder: Path, table: Table) -> str:
     """Size and time of change of the table's files; anything else than what it was means: read them again."""
-    return " ".join(_file_state(run.folder / name) for name in table.files)
+    return " ".join(_file_state(folder / name) for name in table.files)
 
 
 def _file_state(path: Path) -> str:
@@ -226,7 +227,7 @@ def _union(table: Table, segments: Sequence[Segment], wanted: State) -> str:
         held = json.loads(segment.index.read_bytes())["runs"]
         if live:
             dead = sorted(set(held) - set(live))
-            only = f" WHERE run NOT IN ({', '.join(map(quote, dead))})" if dead else ""
+            only = f" WHERE {table.key} NOT IN ({', '.join(map(quote, dead))})" if dead else ""
             parts.append(f"SELECT * FROM read_parquet({quote(escape_glob(segment.path))}){only}")
     return " UNION ALL ".join(parts) or _nothing(table)
 

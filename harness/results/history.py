@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError, UsageError
 from harness.results.columnar import ColumnStore, escape_glob, quote, quote_name
 from harness.results.errors import writing
+from harness.results.night_tables import NIGHT_TABLES
 from harness.results.store import Store
-from harness.results.tables import TABLES
+from harness.results.tables import RUN_TABLES, Table
 
 if TYPE_CHECKING:
     import duckdb
 
 DEFAULT_DEADLINE = 300.0
+TABLES: dict[str, Table] = {table.name: table for table in (*RUN_TABLES, *NIGHT_TABLES)}
 
 
 class QueryRefused(UsageError):
@@ -43,10 +45,10 @@ class Answer:
 
 
 def query(store: Store, sql: str, *, deadline: float = DEFAULT_DEADLINE, cache: Path | None = None) -> Answer:
-    """Run one SELECT over the views ``runs``, ``orders``, ``variants``, ``samples``, ``parity``, ``reference``.
+    """Run one SELECT over the views that ``TABLES`` names. Only what the statement mentions is read.
 
-    Only what the statement mentions is read. Raises QueryRefused for anything but one SELECT that DuckDB
-    understands, QueryTimeout, CacheBusy, StorageFull or StorageUnwritable.
+    Raises QueryRefused for anything but one SELECT that DuckDB understands, QueryTimeout, CacheBusy, StorageFull or
+    StorageUnwritable.
     """
     import duckdb
 
@@ -102,7 +104,7 @@ def export_parquet(store: Store, folder: Path, *, cache: Path | None = None) -> 
                 partial, path = folder / f".{name}.{os.getpid()}.partial", folder / f"{name}.parquet"
                 try:
                     connection.execute(
-                        f"COPY (SELECT * FROM {name} ORDER BY run) TO {quote(str(partial.absolute()))} "
+                        f"COPY (SELECT * FROM {name} ORDER BY {table.key}) TO {quote(str(partial.absolute()))} "
                         "(FORMAT parquet, COMPRESSION zstd)"
                     )
                     with writing(path):

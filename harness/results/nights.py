@@ -1,72 +1,219 @@
-"""What nights leave in the results folder besides their journals: verdicts, and devices' floors."""
+"""Nights as they are kept: what each measured and said, and the floors of devices."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import UsageError
+from harness.journal import PLAN, Plan, read_plan
 from harness.measure import Floor
-from harness.results.errors import writing
+from harness.results.errors import RunDamaged, writing
 from harness.results.store import write_atomically
 
-if TYPE_CHECKING:
-    from harness.nightly import NightResult
-
 NIGHTS, FLOORS, VERDICTS = "nightly", "floors", "verdicts.json"
+UNDECIDED = "undecided"
 
 
 class NightNotFound(UsageError):
     """No night has that id."""
 
 
-class _Verdicts(BaseModel):
-    model_config = ConfigDict(extra="ignore", ser_json_inf_nan="null")
+class _Kept(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, ser_json_inf_nan="null")
 
+
+class SessionFacts(_Kept):
+    """One session of one cell. Changes are fractions: 0.05 is 5 % slower."""
+
+    outcome: str
+    """``clear``, ``suspect``, ``noisy``, or ``undecided`` for ``cause``, without any figure."""
+    cause: str = ""
+    pairs: int = 0
+    change: float | None = None
+    change_low: float | None = None
+    change_high: float | None = None
+    """Bootstrap 95 % interval."""
+    threshold: float | None = None
+    detectable: float | None = None
+    """The minimum detectable effect; None if no change of any size is sure to be found."""
+    p: float | None = None
+    noise: float | None = None
+
+
+class CellFacts(_Kept):
+    """What was said of a metric of a unit."""
+
+    metric: str
+    verdict: str
+    cause: str = ""
+    adjusted_p: float = 1.0
+    share: float | None = None
+    """What the part takes of the latency; None for the latency itself."""
+    first: SessionFacts
+    second: SessionFacts | None = None
+
+
+class LimitFacts(_Kept):
+    metric: str
+    verdict: str
+    cause: str = ""
+
+
+class UnitFacts(_Kept):
+    unit: str
+    device: str
+    model: str
+    variant: str
+    verdict: str
+    cells: list[CellFacts]
+    limits: list[LimitFacts]
+
+
+class DriftFacts(_Kept):
+    """A change to a worse level that is still fresh: ``night_id`` is the first night at it."""
+
+    device: str
+    model: str
+    variant: str
+    metric: str
+    chain: str
+    night_id: str
+    night_before: str
+    commit: str | None
+    commit_before: str | None
+    commits: list[str] | None = None
+    """One line each, the newest first; None if the repository does not have them."""
+    before: float
+    after: float
+    """Levels: the chain's first baseline is 1."""
+    p: float
+
+    @property
+    def magnitude(self) -> float:
+        """As a fraction: 0.05 for a rise by 5 %."""
+        return self.after / self.before - 1
+
+
+class Verdicts(_Kept):
     night_id: str
     baseline: str
     verdict: str
-    units: list[dict[str, Any]]
+    run: str | None = None
+    ended: str | None = None
+    units: list[UnitFacts]
+    drifts: list[DriftFacts] = []
 
 
-class _KeptFloor(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+@dataclass(frozen=True)
+class NightRecord:
+    """A stored night. ``verdicts`` is None for one that has not been judged."""
 
+    folder: Path
+    plan: Plan
+    verdicts: Verdicts | None
+
+    @property
+    def night_id(self) -> str:
+        return self.plan.night_id
+
+    @property
+    def slowed(self) -> float:
+        """By how many percent a side was slowed on purpose: the night is a test of the gate itself."""
+        return max(side.order.slowdown_percent for unit in self.plan.units for side in (unit.a, unit.b))
+
+    @property
+    def state(self) -> str:
+        """The verdict; ``calibration``, or ``not ended`` for a night that can be resumed."""
+        if self.plan.calibrate:
+            return "calibration"
+        return self.verdicts.verdict if self.verdicts else "not ended"
+
+
+class _KeptFloor(_Kept):
     floor: Floor
 
 
-def write_verdicts(folder: Path, result: NightResult) -> None:
-    """``verdicts.json`` of a night: figures as fractions, logarithms of ratios inside ``shift``."""
-    units = [
-        {
-            "unit": unit.unit.name,
-            "verdict": unit.verdict.value,
-            "latency": asdict(unit.latency),
-            "limits": [asdict(limit) for limit in unit.limits],
-        }
-        for unit in result.units
-    ]
-    verdicts = _Verdicts(
-        night_id=result.plan.night_id, baseline=result.plan.baseline, verdict=result.verdict.value, units=units
-    )
+def write_verdicts(folder: Path, verdicts: Verdicts) -> None:
+    """Raises StorageFull or StorageUnwritable."""
     write_atomically(folder / VERDICTS, verdicts)
+
+
+def night_folders(results: Path) -> list[Path]:
+    """Of all nights, the oldest first, damaged ones included."""
+    return sorted(path.parent for path in (results / NIGHTS).glob(f"*/{PLAN}"))
+
+
+def nights(results: Path) -> list[NightRecord]:
+    """All that can be read, the oldest first."""
+    found = map(_if_readable, night_folders(results))
+    return [record for record in found if record is not None]
+
+
+def _if_readable(folder: Path) -> NightRecord | None:
+    try:
+        return read_night(folder)
+    except RunDamaged:
+        return None
+
+
+def read_night(folder: Path) -> NightRecord:
+    """Raises RunDamaged."""
+    plan, path = read_plan(folder), folder / VERDICTS
+    try:
+        return NightRecord(folder, plan, Verdicts.model_validate(_upgraded(json.loads(path.read_bytes()), plan)))
+    except FileNotFoundError:
+        return NightRecord(folder, plan, None)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunDamaged(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _upgraded(data: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """Verdicts from before the parts were judged, in today's form."""
+    units = {unit.name: unit for unit in plan.units}
+    return data | {"units": [_unit(of, units.get(of["unit"])) for of in data["units"]]}
+
+
+def _unit(data: dict[str, Any], planned: Any) -> dict[str, Any]:
+    if "latency" not in data:
+        return data
+    sessions = data["latency"].pop("sessions")
+    cell = data["latency"] | {"metric": "latency"} | {which: _session(sessions[which]) for which in ("first", "second")}
+    known = {key: getattr(planned, key, "?") for key in ("device", "model", "variant")}
+    return known | data | {"cells": [cell]}
+
+
+def _session(old: dict[str, Any] | None) -> dict[str, Any] | None:
+    if old is None:
+        return None
+    if "cause" in old:
+        return {"outcome": UNDECIDED, "cause": old["cause"]}
+    shift = old["shift"]
+    return {
+        **{key: old[key] for key in ("outcome", "threshold", "detectable")},
+        **{key: shift[key] for key in ("pairs", "p", "noise")},
+        "change": math.expm1(shift["estimate"]),
+        "change_low": math.expm1(shift["interval"]["low"]),
+        "change_high": math.expm1(shift["interval"]["high"]),
+    }
 
 
 def find_night(results: Path, name: str) -> Path:
     """The folder of a night by id, unique beginning, or ``latest``; raises NightNotFound."""
-    root = results / NIGHTS
-    nights = sorted(path.parent for path in root.glob("*/plan.json"))
-    if name == "latest" and nights:
-        return nights[-1]
-    found = [night for night in nights if night.name.startswith(name)]
+    folders = night_folders(results)
+    if name == "latest" and folders:
+        return folders[-1]
+    found = [folder for folder in folders if folder.name.startswith(name)]
     if len(found) == 1:
         return found[0]
-    there = ", ".join(night.name for night in nights[-10:])
+    there = ", ".join(folder.name for folder in folders[-10:])
     raise NightNotFound(
-        f"there is no single night {name!r} in {root}",
+        f"there is no single night {name!r} in {results / NIGHTS}",
         cure=f"there are {there}" if there else "begin one: harness nightly --baseline NAME",
     )
 

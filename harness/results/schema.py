@@ -6,12 +6,15 @@ raises ``SCHEMA_VERSION``, and older readers refuse the run by name.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from harness.devices.base import Knob
+from harness.models.words import Word
 from harness.protocol import Record
 from harness.validate import EXACT, Allowance, Verdict
 
@@ -55,6 +58,17 @@ class WordsFacts(_Stored):
     source: str
 
 
+def words_facts(words: Sequence[Word], source: str) -> WordsFacts | None:
+    """Of a run's words; None without any."""
+    if not words:
+        return None
+    digest = hashlib.sha256()
+    for word in words:
+        digest.update("\t".join([word.language, word.word, *word.pronunciations]).encode() + b"\n")
+    languages = sorted({word.language for word in words})
+    return WordsFacts(count=len(words), languages=languages, sha256=digest.hexdigest(), source=source)
+
+
 class VariantFacts(_Stored):
     """One compiled variant and its runner."""
 
@@ -66,12 +80,26 @@ class VariantFacts(_Stored):
     runner_version: str | None = None
 
 
+class ModelFacts(_Stored):
+    """A model of tensors in the run's binary."""
+
+    source: str
+    """As ``--models`` named it."""
+    prefix: str
+    parameters: int
+    weights_sha256: str
+    items: int
+    compare: str
+    """How its answers are judged, for a person."""
+
+
 class OrderEntry(_Stored):
     """One work order sent to the device."""
 
     order_id: str
     purpose: Literal["smoke", "parity", "latency", "profile"]
     variant: str
+    """G2P's variant, or the name of a model of tensors."""
     started: str
     ended: str | None = None
     complete: bool = False
@@ -85,6 +113,16 @@ class OrderEntry(_Stored):
     """The device's settings for the time of the order, and what became of them."""
     observed: dict[str, Any] = {}
     """What was seen of the device while the order ran."""
+
+
+class GateFacts(_Stored):
+    """The night that measured the run's runner beside a baseline's."""
+
+    night_id: str
+    baseline: str
+    verdict: str
+    causes: list[str] = []
+    """One line for each cell or limit that did not pass."""
 
 
 class Manifest(_Stored):
@@ -105,14 +143,30 @@ class Manifest(_Stored):
     words: WordsFacts | None = None
     variants: dict[str, VariantFacts] = {}
     """By name: ``cache`` and ``cacheless``."""
+    models: dict[str, ModelFacts] = {}
+    """Models of tensors, by name."""
     reference: dict[str, Any] = {}
     """Threads and versions of the PyTorch reference."""
     orders: list[OrderEntry] = []
+    gate: GateFacts | None = None
 
     @property
     def emulated(self) -> bool:
         """Whether the times are an emulator's, to be labelled and compared with nothing."""
         return bool(self.device.get("emulated"))
+
+
+def ending(manifest: Manifest, errors: Sequence[Exception], interrupted: bool) -> tuple[RunStatus, str | None]:
+    """How far a run got, and why no further; ``errors`` are those of its steps."""
+    incomplete = [entry for entry in manifest.orders if not entry.complete]
+    if interrupted:
+        return RunStatus.INCOMPLETE, "interrupted"
+    if errors:
+        return RunStatus.FAILED, str(errors[0]).splitlines()[0]
+    if incomplete:
+        entry = incomplete[0]
+        return RunStatus.INCOMPLETE, f"the {entry.purpose} order of {entry.variant}: {entry.reason}"
+    return RunStatus.COMPLETE, None
 
 
 class SampleLine(_Stored):
@@ -152,6 +206,30 @@ class ParityLine(_Stored):
     expected_margin: float | None = None
     got_margin: float | None = None
     margin_error: float | None = None
+
+
+class ModelReferenceLine(_Stored):
+    """A line of model_reference.jsonl: an item of a model of tensors, and in which time PyTorch ran it."""
+
+    model: str
+    item: str
+    output_sha256: str
+    """Of PyTorch's outputs, as the runner hashes its own."""
+    latency_ns: list[int]
+    """Empty where PyTorch was not timed."""
+
+
+class ModelParityLine(_Stored):
+    """A line of model_parity.jsonl; see harness.validate.tensors.ItemParity."""
+
+    comparison: str
+    """The model, with ``, timed`` behind it for what the latency run said."""
+    model: str
+    item: str
+    verdict: Verdict
+    detail: str = ""
+    max_error: float | None = None
+    relative_error: float | None = None
 
 
 class ParitySummary(_Stored):
@@ -226,6 +304,49 @@ class RatioSummary(_Stored):
     high: float | None
 
 
+class ModelLatency(_Stored):
+    """Warm samples of a model's calls, in nanoseconds; see harness.measure."""
+
+    items: int
+    samples: int
+    median: float
+    median_low: float | None
+    median_high: float | None
+    p90: float
+    p95: float
+    p99: float
+    mad: float
+    min: float
+    max: float
+    mean: float
+
+
+class ModelSummary(_Stored):
+    """One model of tensors."""
+
+    items: int
+    by_verdict: dict[Verdict, int]
+    failures: list[str]
+    """One line for each failing item."""
+    max_error: float | None
+    relative_error: float | None
+    artifact: ModelLatency | None = None
+    cold_load: int | None = None
+    """Taking the model from the library and initialising its VM, in nanoseconds."""
+    first: int | None = None
+    peak_bytes: int | None = None
+    pytorch: ModelLatency | None = None
+    ratio: RatioSummary | None = None
+
+    @property
+    def failed(self) -> int:
+        return sum(count for verdict, count in self.by_verdict.items() if verdict.fails)
+
+    @property
+    def missing(self) -> int:
+        return self.by_verdict.get(Verdict.MISSING, 0)
+
+
 class Summary(_Stored):
     schema_version: int = SCHEMA_VERSION
     verdict: RunVerdict
@@ -238,3 +359,5 @@ class Summary(_Stored):
     artifact: ArtifactLatency | None
     pytorch: LatencySummary | None
     ratio: RatioSummary | None
+    models: dict[str, ModelSummary] = {}
+    """Models of tensors, by name."""

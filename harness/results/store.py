@@ -26,6 +26,8 @@ from harness.results.errors import RunDamaged, RunNotFound, StorageUnwritable, w
 from harness.results.schema import (
     SCHEMA_VERSION,
     Manifest,
+    ModelParityLine,
+    ModelReferenceLine,
     OrderEntry,
     ParityLine,
     ReferenceLine,
@@ -41,6 +43,7 @@ MANIFEST, SAMPLES, REFERENCE, PARITY, SUMMARY = (
     "parity.jsonl",
     "summary.json",
 )
+MODEL_REFERENCE, MODEL_PARITY = "model_reference.jsonl", "model_parity.jsonl"
 ORDERS = "orders"
 _RUN_ID = re.compile(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{4}")
 _LATEST = re.compile(r"latest(?:~(\d+))?")
@@ -122,6 +125,8 @@ class RunWriter:
         self._samples = Appender(folder / SAMPLES)
         self._reference = Appender(folder / REFERENCE)
         self._parity = Appender(folder / PARITY)
+        self._model_reference = Appender(folder / MODEL_REFERENCE)
+        self._model_parity = Appender(folder / MODEL_PARITY)
         self._profile = Appender(folder / profile_files.LINES)
 
     @property
@@ -163,6 +168,14 @@ class RunWriter:
         for line in lines:
             self._parity.append(line)
 
+    def model_reference(self, lines: Iterable[ModelReferenceLine]) -> None:
+        for line in lines:
+            self._model_reference.append(line)
+
+    def model_parity(self, lines: Iterable[ModelParityLine]) -> None:
+        for line in lines:
+            self._model_parity.append(line)
+
     def summary(self, summary: Summary) -> None:
         write_atomically(self.folder / SUMMARY, summary)
 
@@ -172,7 +185,8 @@ class RunWriter:
         self.update(status=status, reason=reason, ended=now())
 
     def close(self) -> None:
-        for appender in (self._samples, self._reference, self._parity, self._profile):
+        words, models = (self._reference, self._parity), (self._model_reference, self._model_parity)
+        for appender in (self._samples, *words, *models, self._profile):
             appender.close()
 
     def __enter__(self) -> RunWriter:
@@ -221,6 +235,12 @@ class Run:
 
     def parity(self) -> Iterator[ParityLine]:
         return _lines(self.folder / PARITY, ParityLine)
+
+    def model_reference(self) -> Iterator[ModelReferenceLine]:
+        return _lines(self.folder / MODEL_REFERENCE, ModelReferenceLine)
+
+    def model_parity(self) -> Iterator[ModelParityLine]:
+        return _lines(self.folder / MODEL_PARITY, ModelParityLine)
 
     def profile(self) -> ProfileSummary | None:
         """None for a run without one."""

@@ -8,11 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from harness.devices.base import AnyRecord
 from harness.measure import Timing, distribution, paired_ratio, rates, split
 from harness.protocol import Header, Load, Memory, Phase, Sample
+from harness.results.models import summarize_models, verdict_reasons
 from harness.results.schema import (
     AccuracySummary,
     ArtifactLatency,
     LatencySummary,
     Manifest,
+    ModelParityLine,
+    ModelReferenceLine,
+    ModelSummary,
     ParityLine,
     ParitySummary,
     RatioSummary,
@@ -31,7 +35,13 @@ PYTORCH = "pytorch"
 
 def summarize_run(run: Run) -> Summary:
     """The stored summary, or one made now from what the run left behind."""
-    return run.summary() or summarize(run.manifest(), run.reference(), run.samples(), run.parity())
+    return run.summary() or summarize_files(run.manifest(), run)
+
+
+def summarize_files(manifest: Manifest, run: Run) -> Summary:
+    """A summary made now; ``manifest`` may know more of the run's end than its file."""
+    models = (run.model_reference(), run.model_parity()) if manifest.models else None
+    return summarize(manifest, run.reference(), run.samples(), run.parity(), models=models)
 
 
 def summarize(
@@ -39,17 +49,21 @@ def summarize(
     reference: Iterable[ReferenceLine],
     samples: Iterable[SampleLine],
     parity: Iterable[ParityLine],
+    *,
+    models: tuple[Iterable[ModelReferenceLine], Iterable[ModelParityLine]] | None = None,
 ) -> Summary:
-    """Sum up the lines of one run."""
+    """Sum up the lines of one run; ``models`` are those of its models of tensors."""
     words = {line.item: line for line in reference}
     rows: dict[str, list[ParityLine]] = defaultdict(list)
     for line in parity:
         rows[line.comparison].append(line)
     summaries = {comparison: parity_summary(lines) for comparison, lines in rows.items()}
-    artifact, by_item = _artifact(manifest, list(samples))
+    lines = list(samples)
+    artifact, by_item = _artifact(manifest, lines)
     expected = {item: line.latency_ns for item, line in words.items() if line.latency_ns}
     accuracy = _accuracies(words, rows)
-    verdict, reasons = _verdict(manifest, summaries, accuracy)
+    found = summarize_models(manifest, models[0], lines, models[1]) if models else {}
+    verdict, reasons = _verdict(manifest, summaries, accuracy, found)
     return Summary(
         verdict=verdict,
         reasons=reasons,
@@ -58,6 +72,7 @@ def summarize(
         artifact=artifact,
         pytorch=_pytorch(words, expected),
         ratio=None if manifest.emulated else _ratio(expected, by_item),
+        models=found,
     )
 
 
@@ -107,7 +122,10 @@ def shortcomings(
 
 
 def _verdict(
-    manifest: Manifest, parity: Mapping[str, ParitySummary], accuracy: Mapping[str, Mapping[str, AccuracySummary]]
+    manifest: Manifest,
+    parity: Mapping[str, ParitySummary],
+    accuracy: Mapping[str, Mapping[str, AccuracySummary]],
+    models: Mapping[str, ModelSummary],
 ) -> tuple[RunVerdict, list[str]]:
     """A mismatch is proven by the words that were compared, even if the run ended early."""
     failures = [
@@ -115,15 +133,22 @@ def _verdict(
         for name, found in parity.items()
         for reason in shortcomings(manifest.allowance, found, accuracy.get(name, {}), accuracy.get(PYTORCH, {}))
     ]
+    differing, absent = verdict_reasons(models)
+    failures += differing
     undecided = [f"{name}: {found.missing} words did not run" for name, found in parity.items() if found.missing]
+    undecided += absent
     undecided += [
         f"{order.purpose} order of {order.variant}: {order.reason or 'has not ended'}"
         for order in manifest.orders
         if not order.complete
     ]
+    if gate := manifest.gate:
+        told = [f"gate against {gate.baseline}: {cause}" for cause in gate.causes]
+        failures += told if gate.verdict == "fail" else []
+        undecided += told if gate.verdict == "inconclusive" else []
     if manifest.status is not RunStatus.COMPLETE and manifest.reason and not undecided:
         undecided.append(manifest.reason)
-    if not parity:
+    if not parity and not models:
         undecided.append("nothing was compared with PyTorch")
     if failures:
         return RunVerdict.FAIL, failures + undecided
@@ -203,7 +228,7 @@ def timing(sample: Sample) -> Timing:
 
 def timed_samples(manifest: Manifest, samples: Iterable[SampleLine]) -> dict[str, list[int]]:
     """The warm samples of the latency orders by item, or by batch, in nanoseconds."""
-    latency = {order.order_id for order in manifest.orders if order.purpose == "latency"}
+    latency = _timed_orders(manifest)
     by_item: dict[str, list[int]] = defaultdict(list)
     for line in samples:
         if line.order in latency and isinstance(line.record, Sample) and line.record.phase is Phase.TIMED:
@@ -211,11 +236,20 @@ def timed_samples(manifest: Manifest, samples: Iterable[SampleLine]) -> dict[str
     return dict(by_item)
 
 
+def _timed_orders(manifest: Manifest) -> dict[str, str]:
+    """Of words: variants by order."""
+    return {
+        order.order_id: order.variant
+        for order in manifest.orders
+        if order.purpose == "latency" and order.variant not in manifest.models
+    }
+
+
 def _artifact(manifest: Manifest, samples: Sequence[SampleLine]) -> tuple[ArtifactLatency | None, dict[str, list[int]]]:
     by_item = timed_samples(manifest, samples)
     if not by_item:
         return None, {}
-    orders = {order.order_id: order.variant for order in manifest.orders if order.purpose == "latency"}
+    orders = _timed_orders(manifest)
     records = [line.record for line in samples if line.order in orders]
     timings = [timing(record) for record in records if isinstance(record, Sample) and record.phase is Phase.TIMED]
     parts = split(timings)

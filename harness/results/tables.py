@@ -1,4 +1,4 @@
-"""What of a run folder becomes rows: the tables that ``harness query`` and ``harness export`` offer.
+"""What of a run folder becomes rows: tables of ``harness query`` and ``harness export``; nights have others.
 
 ``docs/history.md`` explains every column. Times are nanoseconds, sizes bytes, moments UTC.
 """
@@ -8,31 +8,46 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from harness.results.errors import RunDamaged
 from harness.results.schema import AccuracySummary, Manifest, Summary
-from harness.results.store import MANIFEST, PARITY, REFERENCE, SAMPLES, SUMMARY, Run
+from harness.results.store import MANIFEST, PARITY, REFERENCE, SAMPLES, SUMMARY, Run, Store
 
 Row = dict[str, Any]
+RUN = "run"
 DAMAGED = "damaged"
 """The status of a run whose manifest cannot be read."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """``columns`` are DuckDB's names and types, ``run`` first; ``files`` what the rows are made of."""
+    """``columns`` are DuckDB's names and types, the folder's first; ``files`` what the rows are made of."""
 
     name: str
     columns: dict[str, str]
     files: tuple[str, ...]
 
+    @property
+    def key(self) -> str:
+        """The column that names the folder: ``run`` or ``night``."""
+        return next(iter(self.columns))
+
+    def folders(self, store: Store) -> list[Path]:
+        """All that have rows, the oldest first."""
+        if self.key == RUN:
+            return [run.folder for run in store.runs()]
+        from harness.results.nights import night_folders
+
+        return night_folders(store.root)
+
 
 @dataclass(frozen=True)
-class RunTable(Table):
-    """Few rows a run, made by ``rows`` from its manifest and summary."""
+class FolderTable(Table):
+    """Few rows a folder, made by ``rows`` from it."""
 
-    rows: Callable[[Run], Iterator[Row]]
+    rows: Callable[[Path], Iterator[Row]]
 
 
 @dataclass(frozen=True)
@@ -92,7 +107,8 @@ _RUN_COLUMNS = {
 }
 
 
-def _runs(run: Run) -> Iterator[Row]:
+def _runs(folder: Path) -> Iterator[Row]:
+    run = Run(folder)
     try:
         manifest, summary = run.manifest(), run.summary()
     except RunDamaged as error:
@@ -103,8 +119,8 @@ def _runs(run: Run) -> Iterator[Row]:
         "status": manifest.status.value,
         "verdict": summary.verdict.value if summary else None,
         "reason": manifest.reason,
-        "started": _utc(manifest.started),
-        "ended": _utc(manifest.ended),
+        "started": utc(manifest.started),
+        "ended": utc(manifest.ended),
         "device_kind": manifest.device.get("kind"),
         "device": manifest.device.get("name"),
         "cpu_model": manifest.device.get("cpu_model"),
@@ -158,18 +174,20 @@ def _overall(summary: Summary, variant: str) -> AccuracySummary | None:
     return summary.accuracy.get(variant, {}).get("all")
 
 
-def _orders(run: Run) -> Iterator[Row]:
+def _orders(folder: Path) -> Iterator[Row]:
+    run = Run(folder)
     manifest = _readable(run)
     for order in manifest.orders if manifest else ():
         yield {
             "run": run.run_id,
             **order.model_dump(mode="json", exclude={"started", "ended"}),
-            "started": _utc(order.started),
-            "ended": _utc(order.ended),
+            "started": utc(order.started),
+            "ended": utc(order.ended),
         }
 
 
-def _variants(run: Run) -> Iterator[Row]:
+def _variants(folder: Path) -> Iterator[Row]:
+    run = Run(folder)
     manifest = _readable(run)
     for name, facts in manifest.variants.items() if manifest else ():
         yield {"run": run.run_id, "variant": name, **facts.model_dump(mode="json")}
@@ -182,7 +200,7 @@ def _readable(run: Run) -> Manifest | None:
         return None
 
 
-def _utc(moment: str | None) -> str | None:
+def utc(moment: str | None) -> str | None:
     """As DuckDB reads a moment without a zone; None for what is no moment."""
     try:
         found = datetime.fromisoformat(moment.replace("Z", "+00:00")) if moment else None
@@ -191,8 +209,8 @@ def _utc(moment: str | None) -> str | None:
     return found.astimezone(timezone.utc).replace(tzinfo=None).isoformat(" ") if found else None
 
 
-RUNS = RunTable("runs", _RUN_COLUMNS, (MANIFEST, SUMMARY), _runs)
-ORDERS = RunTable(
+RUNS = FolderTable("runs", _RUN_COLUMNS, (MANIFEST, SUMMARY), _runs)
+ORDERS = FolderTable(
     "orders",
     {
         "run": "VARCHAR",
@@ -213,7 +231,7 @@ ORDERS = RunTable(
     (MANIFEST,),
     _orders,
 )
-VARIANTS = RunTable(
+VARIANTS = FolderTable(
     "variants",
     {
         "run": "VARCHAR",
@@ -312,6 +330,4 @@ REFERENCE_LINES = LineTable(
     where="item IS NOT NULL AND word IS NOT NULL AND token_ids IS NOT NULL",
 )
 
-TABLES: dict[str, Table] = {
-    table.name: table for table in (RUNS, ORDERS, VARIANTS, SAMPLE_LINES, PARITY_LINES, REFERENCE_LINES)
-}
+RUN_TABLES: tuple[Table, ...] = (RUNS, ORDERS, VARIANTS, SAMPLE_LINES, PARITY_LINES, REFERENCE_LINES)

@@ -12,23 +12,10 @@ import pytest
 
 from harness.cache import Cache
 from harness.results.baselines import Baselines
-from tests.results.kept import cached_run
+from tests.results.kept import cached_run, noisy
 from tests.results.samples import make_run
 
 REPOSITORY = Path(__file__).parents[2]
-
-NOISY = """
-import random
-level = {level} * random.Random(os.urandom(8)).lognormvariate(0, 0.005)
-
-def sample(item, phase, repetition):
-    global samples
-    samples += 1
-    put(record="sample", model="g2p", items=[item["id"]], phase=phase, repetition=repetition, total_ns=int(level),
-        encoder_ns=1000, prefill_ns=500, step_ns=[700, 700], outputs=[output(item)])
-
-everything()
-"""
 
 
 @pytest.fixture
@@ -36,18 +23,28 @@ def results(tmp_path: Path) -> Path:
     """With the baselines ``main`` and ``slower``, whose runner says times longer by 8 %."""
     results, cache = tmp_path / "results", Cache(tmp_path / "cache")
     for name, level in (("main", 1e6), ("slower", 1.08e6)):
-        Baselines(results).set(cached_run(results, cache, body=NOISY.format(level=level)), name, cache=cache)
+        Baselines(results).set(cached_run(results, cache, body=noisy(level)), name, cache=cache)
     return results
 
 
 def nightly(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return harness(results, "nightly", *arguments)
+
+
+def harness(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "harness.cli", "nightly", *arguments, "--results-dir", str(results)],
+        [sys.executable, "-m", "harness.cli", *arguments, "--results-dir", str(results)],
         capture_output=True,
         text=True,
         timeout=300,
         cwd=REPOSITORY,
-        env=os.environ | {"HARNESS_CACHE_DIR": str(results.parent / "cache"), "PYTHONPATH": str(REPOSITORY)},
+        env=os.environ
+        | {
+            "HARNESS_CACHE_DIR": str(results.parent / "cache"),
+            "PYTHONPATH": str(REPOSITORY),
+            # Where locks of devices lie: the runners are not real, so nobody who measures has to wait.
+            "TMPDIR": str(results.parent),
+        },
         check=False,
     )
 
@@ -84,3 +81,23 @@ def test_wrong_usage(results: Path) -> None:
     assert (absent.returncode, "begin one" in absent.stderr) == (2, True)
     make_run(results)
     assert not (results / "nightly").exists()
+
+
+def test_a_night_is_shown_again_and_written_for_ci(results: Path, tmp_path: Path) -> None:
+    files = ("--markdown", str(tmp_path / "night.md"), "--junit", str(tmp_path / "night.xml"))
+    night = nightly(results, "--baseline", "main", "--candidate", "main", "--words", "1", *files)
+    assert night.returncode == 0, night.stderr
+    again = harness(results, "nights", "latest")
+    assert (again.returncode, again.stdout) == (0, night.stdout)
+    printed = harness(results, "nights", "latest", "--markdown", "-")
+    assert printed.stdout == (tmp_path / "night.md").read_text()
+    assert printed.stdout.startswith("**PASS")
+    assert "<testsuite" in (tmp_path / "night.xml").read_text()
+    listed = harness(results, "nights")
+    assert listed.returncode == 0
+    assert listed.stdout.count("pass") == 1
+    assert "host/cache +" in listed.stdout or "host/cache -" in listed.stdout
+    asked = harness(results, "query", "--format", "csv", "SELECT candidate, count(*) FROM nights GROUP BY candidate")
+    assert asked.stdout.splitlines()[1] == "main,1"
+    none = harness(results.parent / "none", "nights")
+    assert (none.returncode, "Begin one" in none.stdout) == (0, True)

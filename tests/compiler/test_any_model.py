@@ -12,6 +12,7 @@ import tvm
 from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn import functional as F
+from transformers import BertConfig, BertModel
 from tvm import relax
 
 from harness.compiler.lower import import_function, lower, tvm_target
@@ -132,6 +133,37 @@ class Waves(nn.Module):
         return result
 
 
+class Encoder(nn.Module):
+    """transformers' own BERT: a mask of truth values, and tables cut to a dynamic length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        config = BertConfig(
+            vocab_size=40, hidden_size=36, num_hidden_layers=2, num_attention_heads=3, intermediate_size=70,
+            max_position_embeddings=64,
+        )  # fmt: skip
+        self.bert = BertModel(config)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        result: Tensor = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+        return result
+
+
+def text(length: int, hidden: int = 0) -> tuple[Tensor, ...]:
+    mask = torch.ones(2, length, dtype=torch.int64)
+    mask[1, length - hidden :] = 0
+    return torch.randint(0, 40, (2, length)), mask
+
+
+class Picked(nn.Module):
+    """Several indices at once, some counted from behind."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = torch.arange(x.shape[1])[:, None]
+        result: Tensor = x[torch.tensor([0, -1]), places, torch.tensor([2, -3])] * 2.0
+        return result
+
+
 LENGTH = {1: Dim("n", min=1, max=64)}
 MODELS: dict[str, tuple[nn.Module, tuple[Tensor, ...], Any, list[tuple[Tensor, ...]]]] = {
     "attention": (
@@ -149,6 +181,13 @@ MODELS: dict[str, tuple[nn.Module, tuple[Tensor, ...], Any, list[tuple[Tensor, .
         (torch.zeros(2, 5, 36),),
         (LENGTH,),
         [(torch.randn(2, length, 36),) for length in (1, 17, 64)],
+    ),
+    "bert": (Encoder(), text(5), (LENGTH, LENGTH), [text(1), text(17, 4), text(64, 9)]),
+    "picked": (
+        Picked(),
+        (torch.zeros(2, 5, 36),),
+        (LENGTH,),
+        [(torch.randn(2, length, 36),) for length in (1, 17)],
     ),
     "odd mlp": (odd_mlp(), (torch.zeros(7, 29),), None, [(torch.randn(7, 29),)]),
     "waves": (Waves(), (torch.zeros(2, 9, 51),), None, [(torch.randn(2, 9, 51),)]),

@@ -147,6 +147,7 @@ BAD_RESULTS = {
         "end record is of order 'order-0'",
     ),
     "other archive": ("header(archive_sha256='cd' * 32)", 0, "the runner holds archive cdcdcdcdcdcd"),
+    "slowed unasked": ("header(slowdown_percent=5.0)", 0, "slows itself down by 5 %, which was not asked for"),
     "unknown item": ("header(); sample({'id': 'w9', 'word': 'x'}, 'first', 0)", 0, "item 'w9' is not of model"),
     "after the end": ("header(); load(); passes(); probe(); end(); load()", 6, "after the end record"),
     "too few samples": (
@@ -162,6 +163,16 @@ BAD_RESULTS = {
         "vocab",
     ),
 }
+
+
+def test_a_runner_is_slowed_down_by_order_only(device: HostDevice, tmp_path: Path, workdir: Path) -> None:
+    assert "slowdown_percent" not in make_order().model_dump_json(), "kept runners refuse a field they do not know"
+    order = make_order().model_copy(update={"slowdown_percent": 5.0})
+    told = "header(slowdown_percent=order['slowdown_percent']); load(); passes(); probe(); end()"
+    assert device.run(write_runner(tmp_path, told), order, workdir).complete
+    silent = device.run(write_runner(tmp_path, "everything()"), order, workdir)
+    assert silent.reason is not None
+    assert "slows itself down by 0 %" in silent.reason
 
 
 @pytest.mark.parametrize("case", BAD_RESULTS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from harness.devices.workstation import git_state, versions
+from harness.devices.workstation import commits_between, git_state, versions
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -26,6 +26,20 @@ def test_git_state(tmp_path: Path) -> None:
     assert git_state(tmp_path) == (commit, False)
     (tmp_path / "file").write_text("two")
     assert git_state(tmp_path) == (commit, True)
+
+
+def test_commits_between(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    commits = []
+    for name in ("one", "two", "three"):
+        git(tmp_path, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", name)
+        commits.append(git(tmp_path, "rev-parse", "HEAD"))
+    found = commits_between(tmp_path, commits[0], commits[2])
+    assert found is not None
+    assert [line.split()[1] for line in found] == ["three", "two"]
+    assert commits_between(tmp_path, commits[0], "0" * 40) is None
+    assert commits_between(tmp_path, commits[0], "--all") is None
+    assert commits_between(tmp_path, commits[1], commits[1]) == []
 
 
 def test_versions_name_what_takes_part() -> None:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from harness.measure import Timing, distribution, paired_ratio, rates, split
+from harness.measure.summary import BATCH, CONFIDENCE, RESAMPLES, SEED
 
 
 def lognormal(words: int, repetitions: int, *, seed: int, scale: float = 1.0) -> dict[str, list[int]]:
@@ -70,6 +72,23 @@ def test_the_interval_is_the_same_every_time_and_for_ragged_words_too() -> None:
     assert ragged is not None
     assert ragged.low == pytest.approx(even.low, rel=0.05)
     assert ragged.high == pytest.approx(even.high, rel=0.05)
+
+
+@pytest.mark.parametrize("words", [2, 3, 40])
+def test_the_interval_is_scipys(words: int) -> None:
+    table = np.array(list(lognormal(words, 5, seed=4).values()))
+    expected = stats.bootstrap(
+        (np.arange(words),),
+        lambda drawn, axis: np.median(table[np.moveaxis(drawn, axis, -1)].reshape(*drawn.shape[:-1], -1), axis=-1),
+        n_resamples=RESAMPLES,
+        batch=BATCH,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(SEED),
+    ).confidence_interval
+    found = distribution({str(at): row.tolist() for at, row in enumerate(table)}).median_interval
+    assert found is not None
+    assert (found.low, found.high) == (expected.low, expected.high)
 
 
 def test_the_interval_resamples_words_not_samples() -> None:

@@ -51,6 +51,21 @@ def test_install_says_what_is_there_and_show_lists_it(tools: Path) -> None:
     assert "1.0-1" in rows["android-arm64"]
     assert "1.0-1" in rows["linux-arm64"], "it has the same Rust target"
     assert "installed when first needed" in rows["android-x86_64"]
+    assert rows["android-arm64"].split()[-1] == "zig"
+
+
+def test_a_phones_short_name_brings_rust_and_the_linker(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.native.fake_debian.TARGET", "aarch64-apple-ios")
+    make_packages(FakePackages.folder)
+    (tools / "ld64.lld").write_text("#!/bin/sh\necho LLD 19.9\n")
+    (tools / "ld64.lld").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    rust, linker = said("install", "ios").splitlines()
+    assert rust.startswith("ios-arm64: Debian 1.0-1 ")
+    assert linker.startswith("ios-arm64: linked by LLD 19.9 with the stubs ")
+    assert linker.endswith(f"({tools}/ld64.lld)")
+    shown = next(line for line in said("show").splitlines() if line.startswith("ios-arm64 "))
+    assert shown.strip().endswith("LLD 19.9")
 
 
 def test_upgrade_brings_the_mirrors_newest_and_removes_the_old(tools: Path, tmp_path: Path) -> None:
@@ -81,6 +96,21 @@ def test_doctor_tells_rust_that_is_there_that_comes_and_that_cannot(
     assert (check.ok, check.cure) == (False, "install Rust with rustup")
     monkeypatch.setenv(ROUTE_VARIABLE, "nix")
     assert not checked("Rust for android-arm64").ok
+
+
+def test_doctor_tells_what_links_for_ios(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tools))
+    nothing = checked("linker for iOS")
+    assert not nothing.ok
+    assert "lld-19" in nothing.cure
+    (tools / "apt-get").touch(mode=0o755)
+    assert "when it is needed" in checked("linker for iOS").found
+    (tools / "ld64.lld").write_text("#!/bin/sh\necho LLD 19.9\n")
+    (tools / "ld64.lld").chmod(0o755)
+    found = checked("linker for iOS")
+    assert (found.ok, found.found) == (True, "LLD 19.9")
+    (tools / "ld64.lld").write_text("#!/bin/sh\nexit 1\n")
+    assert not checked("linker for iOS").ok
 
 
 def test_doctor_looks_into_the_ndk_only_if_one_is_configured(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,10 @@ from harness.compiler import Archive, ArchiveMetadata
 from harness.errors import HarnessError
 from harness.maker import Progress, RunOptions, Variant
 from harness.models.checkpoints import Checkpoint
+from harness.models.described import UserModel
 from harness.models.reference import Reference, ReferenceItem
 from harness.models.words import Word
-from harness.native import Runner
+from harness.native import AppOptions, Runner
 from tests.devices.fake_runners import ARCHIVE, write_runner
 
 
@@ -24,7 +25,16 @@ class FakeMaker:
     def checkpoint(self, options: RunOptions) -> Checkpoint:
         return Checkpoint(options.checkpoint, self.folder, "1" * 64, ("eng-us", "fra"))
 
-    def archive(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress) -> Archive:
+    def models(self, options: RunOptions, progress: Progress) -> list[UserModel]:
+        return []
+
+    def model_times(self, options: RunOptions, model: UserModel, progress: Progress) -> dict[str, list[int]]:
+        raise NotImplementedError("it has no models of tensors")
+
+    def archive(
+        self, options: RunOptions, checkpoint: Checkpoint | None, variant: Variant, progress: Progress
+    ) -> Archive:
+        assert checkpoint is not None
         if self.fail:
             raise HarnessError(self.fail, cure="try something else")
         folder = self.folder / variant
@@ -60,7 +70,7 @@ class FakeMaker:
     ) -> Archive:
         raise HarnessError("the script has no marks")
 
-    def runner(self, archive: Archive, progress: Progress) -> Runner:
+    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:
         path = write_runner(archive.folder, self.body)
         return Runner(path, archive, hash_file(path), path.stat().st_size)
 

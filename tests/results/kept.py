@@ -13,6 +13,26 @@ from tests.results.samples import make_run
 ARCHIVE_BYTES = b"!<arch>\n" + bytes(200)
 
 
+_NOISY = """
+import random
+level = {level} * random.Random(os.urandom(8)).lognormvariate(0, {noise})
+
+def sample(item, phase, repetition):
+    global samples
+    samples += 1
+    put(record="sample", model="g2p", items=[item["id"]], phase=phase, repetition=repetition, total_ns=int(level),
+        encoder_ns=int(level * 0.2), prefill_ns=int(level * 0.02), step_ns=[int(level * 0.35)] * 2,
+        outputs=[output(item)])
+
+everything()
+"""
+
+
+def noisy(level: float, noise: float = 0.005) -> str:
+    """The body of a runner that says times of ``level`` nanoseconds, each process a little different."""
+    return _NOISY.format(level=level, noise=noise)
+
+
 def cached_run(results: Path, cache: Cache, *, body: str = "everything()", timed: bool = True) -> Run:
     """A run whose runner and archive are in the cache, as the harness leaves it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 from harness.devices import AnyRecord, Knob
 from harness.protocol import Header, Load, Memory, Output, Phase, Sample
@@ -20,6 +21,7 @@ from harness.results import (
     WordsFacts,
     now,
 )
+from harness.results.schema import GateFacts
 from harness.results.summarize import parity_line, summarize
 from harness.validate import EXACT, Allowance, Decoded, compare_word
 from tests.devices.fake_runners import make_order
@@ -84,11 +86,16 @@ def make_run(
     allowance: Allowance = EXACT,
     emulated: bool = False,
     knobs: tuple[Knob, ...] = (),
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+    observed: dict[str, Any] | None = None,
+    gate: GateFacts | None = None,
 ) -> Run:
     """A stored run of a made-up cache variant: 3 words, 5 timed repetitions, ``wrong`` words mismatched."""
     rng = random.Random(seed)
     writer = Store(root).create(
         git=Git(commit="c0ffee" * 6 + "beef", dirty=True),
+        gate=gate,
         device={
             "kind": "host",
             "name": "host",
@@ -139,10 +146,10 @@ def make_run(
         purpose="latency",
         variant="cache",
         started=now(),
-        conditions_before={"load_1min": load, "battery": {"level": 90, "celsius": 28.5}},
-        conditions_after={"load_1min": load, "battery": {"level": 89, "celsius": 31.0}},
+        conditions_before=before or {"load_1min": load, "battery": {"level": 90, "celsius": 28.5}},
+        conditions_after=after or {"load_1min": load, "battery": {"level": 89, "celsius": 31.0}},
         knobs=list(knobs),
-        observed={"clocks_mhz": [1800, 2400]},
+        observed=observed or {"clocks_mhz": [1800, 2400]},
     )
     writer.begin_order(entry, make_order(order_id=entry.order_id))
     lines: list[AnyRecord] = [

@@ -91,6 +91,11 @@ def test_what_cannot_be_a_baseline(tmp_path: Path, cache: Cache) -> None:
     (unreadable.folder / "orders" / "latency-cache-1.json").write_text("{")
     with pytest.raises(BaselineUnusable, match="latency-cache-1"):
         baselines.set(unreadable, cache=cache)
+    slowed = cached_run(results, cache)
+    order = make_order(order_id="latency-cache-1").model_copy(update={"slowdown_percent": 5.0})
+    (slowed.folder / "orders" / "latency-cache-1.json").write_text(order.model_dump_json())
+    with pytest.raises(BaselineUnusable, match="slowed down by 5 % on purpose"):
+        baselines.set(slowed, cache=cache)
     gone = cached_run(results, cache)
     cache.clear()
     with pytest.raises(ArtifactGone, match="runner"):

@@ -20,8 +20,7 @@ from filelock import FileLock
 from harness.cache import CacheBusy
 from harness.protocol import Phase, Sample
 from harness.results import RunDamaged, StorageUnwritable, Store, columnar
-from harness.results.history import Answer, QueryRefused, QueryTimeout, export_parquet, query
-from harness.results.tables import TABLES
+from harness.results.history import TABLES, Answer, QueryRefused, QueryTimeout, export_parquet, query
 from tests.results.samples import make_run
 
 

@@ -9,6 +9,7 @@ import tvm
 from tvm import relax
 
 from harness.compiler.kernels.marks import Marks
+from harness.compiler.passes.fold import FoldArithmetic
 from harness.compiler.passes.fuse import FusePatterns
 from harness.compiler.passes.fused import OpTable
 from harness.compiler.passes.layout import ChannelsLast
@@ -54,6 +55,7 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
     marks = None if recipe.marks is None else recipe.marks.within(recipe.prefix)
     table = KernelTable(recipe.prefix, recipe.ops.origins, marks=marks)
     ours = [
+        FoldArithmetic(),
         *([ChannelsLast(recipe.ops.origins)] if recipe.schedule_rest else []),
         FusePatterns(recipe.ops),
         PackWeights(recipe.profile, recipe.precision, recipe.ops, table),

@@ -65,6 +65,8 @@ class AndroidDevice:
     can be compiled for.
     """
 
+    companion = None
+
     def __init__(
         self,
         server: Server,

@@ -9,11 +9,16 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.report.document import Block
-from harness.report.html.page import render_page, report_blocks
+from harness.report.history import Commits, commits_of
+from harness.report.html.nights import night_view
+from harness.report.html.page import Content, render_page, report_blocks
 from harness.report.html.samples import samples_bytes
-from harness.report.html.views import View, view
+from harness.report.html.views import view
 from harness.results import Run
+from harness.results.drift import CellHistory, history_of
 from harness.results.errors import writing
+from harness.results.nights import NightRecord
+from harness.results.nights import nights as stored_nights
 
 __all__ = ["html_report", "text_report", "write_page"]
 
@@ -21,21 +26,40 @@ EXACT_BYTES = 40_000_000
 """Up to so many bytes of samples (about 100,000), each has its nanoseconds and its parts in the page."""
 
 
-def html_report(runs: Sequence[Run]) -> str:
-    """The page of these runs, the first being the baseline; raises RunDamaged, and UsageError without any run."""
-    return render_page(_views(runs))
+def html_report(runs: Sequence[Run] = (), nights: Sequence[NightRecord] = ()) -> str:
+    """The page of these runs and nights; the first run is the baseline of the others.
+
+    Raises RunDamaged, and UsageError without any run or night.
+    """
+    return render_page(_content(runs, nights))
 
 
-def text_report(runs: Sequence[Run]) -> list[Block]:
+def text_report(runs: Sequence[Run] = (), nights: Sequence[NightRecord] = ()) -> list[Block]:
     """The page's figures as blocks for a terminal or Markdown; raises the same."""
-    return report_blocks(_views(runs))
+    return report_blocks(_content(runs, nights))
 
 
-def _views(runs: Sequence[Run]) -> list[View]:
-    if not runs:
-        raise UsageError("a report needs at least one run", cure="name runs: harness runs lists them")
+def _content(runs: Sequence[Run], nights: Sequence[NightRecord]) -> Content:
+    if not runs and not nights:
+        raise UsageError(
+            "a report needs at least one run or night", cure="name some: harness runs and harness nights list them"
+        )
     parts = sum(samples_bytes(run) for run in runs) <= EXACT_BYTES
-    return [view(run, at, parts=parts) for at, run in enumerate(runs)]
+    histories, commits = _histories(nights)
+    return Content(
+        views=[view(run, at, parts=parts) for at, run in enumerate(runs)],
+        nights=[night_view(record, at) for at, record in enumerate(nights)],
+        histories=histories,
+        commits=commits,
+    )
+
+
+def _histories(shown: Sequence[NightRecord]) -> tuple[list[CellHistory], Commits]:
+    """Of the cells that these nights measured, over all nights of their results folders."""
+    measured = {(unit.device, unit.model, unit.variant) for record in shown for unit in record.plan.units}
+    stored = [stored_nights(results) for results in dict.fromkeys(record.folder.parents[1] for record in shown)]
+    found = [history for records in stored for history in history_of(records) if history.cell[:3] in measured]
+    return found, commits_of(record for records in stored for record in records)
 
 
 def write_page(path: Path, page: str) -> None:

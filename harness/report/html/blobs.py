@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import gzip
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.journal import RunLine
 from harness.report.html.samples import PHASES, Samples
 
 GRAIN_OF_SPREAD = 50
@@ -54,7 +56,7 @@ def raw_samples(samples: Samples, words: dict[str, tuple[str, str]], constants: 
     """
     found = samples.parts
     factor = 1 if found else grain(samples.total)
-    languages, spoken = _labels(samples, words)
+    languages, spoken = _labels(samples.items, words)
     columns = [
         _column("language", samples.item, labels=languages),
         _column("word", samples.item, labels=spoken),
@@ -69,15 +71,47 @@ def raw_samples(samples: Samples, words: dict[str, tuple[str, str]], constants: 
     return RawTable(len(samples), columns, {**constants, "variant": samples.variant}, note)
 
 
+def raw_night(
+    runs: Sequence[RunLine], words: dict[str, tuple[str, str]], constants: dict[str, str], *, exact: bool
+) -> RawTable:
+    """Every timed pass of a night's unit, in the order of its runs; exact with its parts, or rounded without them."""
+    counts = [len(line.samples) for line in runs]
+    places = {item: at for at, item in enumerate(dict.fromkeys(item for line in runs for item, _ in line.samples))}
+    item = np.fromiter((places[item] for line in runs for item, _ in line.samples), dtype=np.int64)
+    total = np.fromiter((total for line in runs for _, total in line.samples), dtype=np.int64)
+    factor = 1 if exact or not len(total) else grain(total)
+    languages, spoken = _labels(list(places), words)
+
+    def repeated(name: str, told: Sequence[str]) -> Column:
+        labels = list(dict.fromkeys(told))
+        return _column(name, np.repeat([labels.index(one) for one in told], counts), labels=labels)
+
+    columns = [
+        repeated("session", [f"{line.stage}, attempt {line.attempt + 1}" for line in runs]),
+        _column("pair", np.repeat([line.pair for line in runs], counts)),
+        repeated("side", [{"a": "baseline", "b": "candidate"}[line.side] for line in runs]),
+        _column("language", item, labels=languages),
+        _column("word", item, labels=spoken),
+        _column("total_ns", (total + factor // 2) // factor, factor=factor),
+    ]
+    # Journals from before the parts were kept have none.
+    if exact and all(len(line.parts) == len(line.samples) for line in runs):
+        table = np.array([[part or 0 for part in parts] for line in runs for parts in line.parts]).reshape(-1, 4)
+        names = ("encoder_ns", "prefill_ns", "steps_ns", "steps")
+        columns += [_column(name, table[:, at]) for at, name in enumerate(names)]
+    note = "" if exact else f"so many passes are rounded to {factor:,} ns and given without their parts"
+    return RawTable(len(total), columns, constants, note)
+
+
 def grain(values: NDArray[np.int64]) -> int:
     """The power of ten, in the unit of the values, to which they may be rounded without a visible change."""
     spread = float(np.median(np.abs(values - np.median(values)))) / GRAIN_OF_SPREAD
     return int(10 ** max(0, int(np.floor(np.log10(spread))))) if spread >= 1 else 1
 
 
-def _labels(samples: Samples, words: dict[str, tuple[str, str]]) -> tuple[list[str], list[str]]:
+def _labels(items: Sequence[str], words: dict[str, tuple[str, str]]) -> tuple[list[str], list[str]]:
     """Of an item that is a batch, all its languages and words."""
-    known = [[words.get(item, ("", item)) for item in name.split(" ")] for name in samples.items]
+    known = [[words.get(item, ("", item)) for item in name.split(" ")] for name in items]
     return [", ".join(dict.fromkeys(lang for lang, _ in batch)) for batch in known], [
         ", ".join(word for _, word in batch) for batch in known
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.report.html.views import View
 from harness.results.schema import ArtifactLatency, LatencySummary
@@ -18,10 +18,16 @@ class Cell:
     variant: str
     metric: str
     unit: str
-    value: float
+    value: float | None
     text: str
-    emulated: bool
-    """Whether it is a time or a memory of an emulator's."""
+    label: str = ""
+    """``emulated`` for a time or a memory of an emulator's; the cause of a night's verdict."""
+    verdict: str = ""
+    low: float | None = None
+    """Of the 95 % interval, in the unit of the value."""
+    high: float | None = None
+    detectable: float | None = None
+    """The change that would have been found."""
 
 
 def cells(view: View) -> Iterator[Cell]:
@@ -35,15 +41,17 @@ def cells(view: View) -> Iterator[Cell]:
             yield _cell(view, comparison, "max margin error", "", parity.max_margin_error, digits=3)
     for who, languages in summary.accuracy.items():
         name = PYTORCH if who == "pytorch" else who
-        for language, found in languages.items():
-            yield _cell(view, name, f"PER {language}", "", found.per, places=3)
-            yield _cell(view, name, f"WER {language}", "", found.wer, places=3)
+        for language, said in languages.items():
+            yield _cell(view, name, f"PER {language}", "", said.per, places=3)
+            yield _cell(view, name, f"WER {language}", "", said.wer, places=3)
     if summary.artifact:
         yield from _artifact(view, summary.artifact)
     if summary.pytorch:
         yield from _latency(view, PYTORCH, summary.pytorch, emulated=False)
     if summary.ratio and summary.artifact:
-        yield _cell(view, summary.artifact.variant, "time ÷ PyTorch's", "×", summary.ratio.ratio, places=3)
+        found = summary.ratio
+        ratio = _cell(view, summary.artifact.variant, "time ÷ PyTorch's", "×", found.ratio, places=3)
+        yield replace(ratio, low=found.low, high=found.high)
     for name, facts in view.manifest.variants.items():
         yield _cell(view, name, "archive", "MB", facts.archive_bytes / 1e6, places=1)
         yield _cell(view, name, "runner", "MB", facts.runner_bytes / 1e6, places=1)
@@ -69,8 +77,10 @@ def _artifact(view: View, artifact: ArtifactLatency) -> Iterator[Cell]:
 
 def _latency(view: View, variant: str, warm: LatencySummary, *, emulated: bool) -> Iterator[Cell]:
     yield _cell(view, variant, "warm samples", "", warm.samples, emulated=emulated)
+    low, high = (None if bound is None else bound / 1e6 for bound in (warm.median_low, warm.median_high))
+    median = _cell(view, variant, "median per word", "ms", warm.median / 1e6, places=3, emulated=emulated)
+    yield replace(median, low=low, high=high)
     for metric, value in (
-        ("median per word", warm.median),
         ("p90", warm.p90),
         ("p95", warm.p95),
         ("p99", warm.p99),
@@ -97,4 +107,4 @@ def _cell(
 ) -> Cell:
     text = f"{value:.{digits}g}" if digits else f"{value:.{places}f}"
     device = str(view.manifest.device.get("name", "?"))
-    return Cell(view.name, device, variant, metric, unit, value, text, emulated)
+    return Cell(view.name, device, variant, metric, unit, value, text, "emulated" if emulated else "")

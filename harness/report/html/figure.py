@@ -60,23 +60,30 @@ _COARSE: tuple[Sequence[float], ...] = (
     (1, 3),
     (1,),
 )
+NARROW = 2.5
+"""Up to this ratio of its ends an axis has ticks at equal steps, which a logarithm hardly bends."""
 
 
 def log_ticks(low: float, high: float, most: int = 7) -> list[float]:
     """At most ``most`` round numbers within the bounds, finer ones the narrower they are."""
+    if high / low <= NARROW:
+        return _equal_steps(low, high, most)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in (_fine(0.1), _fine(0.2), _fine(0.5), *_COARSE):
+    for steps in _COARSE:
         ticks = [float(f"{step * 10**decade:.6g}") for decade in decades for step in steps]
         inside = [tick for tick in ticks if low <= tick <= high]
-        if 2 <= len(inside) <= most:
+        if len(inside) <= most:
             return inside
-        if len(inside) < 2:
-            return sorted({float(f"{tick:.4g}") for tick in np.linspace(low, high, 5)[1:-1]})
     return [float(f"{10**decade:.6g}") for decade in list(decades)[:: max(1, len(decades) // most + 1)]]
 
 
-def _fine(step: float) -> Sequence[float]:
-    return [1 + step * at for at in range(round(9 / step))]
+def _equal_steps(low: float, high: float, most: int) -> list[float]:
+    """Multiples of the smallest of 1, 2, 5, 10, … that gives few enough."""
+    power = 10.0 ** math.floor(math.log10((high - low) / most))
+    steps = (round_number * power for round_number in (1, 2, 5, 10, 20))
+    step = next(step for step in steps if math.floor(high / step) - math.ceil(low / step) < most)
+    places = range(math.ceil(low / step), math.floor(high / step) + 1)
+    return [float(f"{place * step:.10g}") for place in places]
 
 
 def height(rows: int, each: int = 56, around: int = 90) -> int:

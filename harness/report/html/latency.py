@@ -19,6 +19,7 @@ SINGLE_POINTS = 4_000
 """Up to so many samples of a variant, each is a point; beyond, equal stretches of them are shown by their quantiles."""
 STRETCHES = 300
 MS = 1e6
+PARTS = ("encoder", "prefill", "steps", "the rest")
 
 
 @dataclass(frozen=True)
@@ -213,45 +214,53 @@ def _stretches(place: NDArray[np.intp], relative: NDArray[np.float64], color: in
 def parts(views: Sequence[View]) -> Figure | None:
     """Where a word's time goes: medians of the calls, one bar for each run."""
     shown = [(view, view.summary.artifact) for view in views if view.summary.artifact]
-    if not shown:
-        return None
-    names = [f"{view.name} {found.variant}" for view, found in shown][::-1]
-    traces = []
-    kinds = (("encoder", "encoder"), ("prefill", "prefill"), ("steps", "steps"), ("the rest", "other"))
-    for at, (label, key) in enumerate(kinds):
-        values = [getattr(found, key) or 0 for _, found in shown][::-1]
-        traces.append(
-            {
-                "type": "bar",
-                "orientation": "h",
-                "name": label,
-                "x": numbers(np.asarray(values) / MS),
-                "y": names,
-                "text": [
-                    f"{value / found.warm.median:.0%}" for value, (_, found) in zip(values, shown[::-1], strict=True)
-                ],
-                "textposition": "inside",
-                "insidetextanchor": "middle",
-                "textangle": 0,
-                "hovertemplate": "%{x:.3f} ms (%{text})<extra>" + label + "</extra>",
-                "meta": {"part": at},
-            }
+    rows = [
+        (
+            f"{view.name} {found.variant}",
+            (found.encoder, found.prefill or 0, found.steps, found.other),
+            found.warm.median,
         )
-    first = shown[0][1]
+        for view, found in shown
+    ]
+    return stacked("Where a word's time goes", "run", rows) if rows else None
+
+
+def stacked(title: str, what: str, rows: Sequence[tuple[str, Sequence[float], float]]) -> Figure:
+    """A bar for each row, the first on top: its name, its parts and the median of the whole, in nanoseconds."""
+    upwards = rows[::-1]
+    traces = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": label,
+            "x": numbers(np.array([found[at] for _, found, _ in upwards]) / MS),
+            "y": [name for name, _, _ in upwards],
+            "text": [f"{found[at] / whole:.0%}" for _, found, whole in upwards],
+            "textposition": "inside",
+            "insidetextanchor": "middle",
+            "textangle": 0,
+            "hovertemplate": "%{x:.3f} ms (%{text})<extra>" + label + "</extra>",
+            "meta": {"part": at},
+        }
+        for at, label in enumerate(PARTS)
+    ]
+    said = (
+        f"{name}: " + ", ".join(f"{label} {duration(time)}" for label, time in zip(PARTS, found, strict=True))
+        for name, found, _ in rows
+    )
     return Figure(
-        title="Where a word's time goes",
-        says=f"{shown[0][0].name}: encoder {duration(first.encoder)}, prefill {duration(first.prefill)}, steps "
-        f"{duration(first.steps)}, outside the calls {duration(first.other)}.",
+        title=title,
+        says=f"{'; '.join(said)}.",
         traces=traces,
         layout={
-            "height": height(len(shown), 44, 120),
+            "height": height(len(rows), 44, 120),
             "barmode": "stack",
             "xaxis": {"title": {"text": "median per word, ms"}, "rangemode": "tozero"},
             "yaxis": {"type": "category", "showgrid": False},
             "showlegend": True,
         },
         note="Medians of the parts, which need not add up to the median of the whole. Percent of the median.",
-        columns={"x": "ms", "y": "run", "name": "part"},
+        columns={"x": "ms", "y": what, "name": "part"},
     )
 
 

@@ -12,7 +12,7 @@ import importlib.util
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,30 @@ import jinja2
 
 from harness.report.comparison import Incomparable, comparison_report
 from harness.report.document import Block, Heading, Line, Table, Tone
+from harness.report.history import Commits, history_report
 from harness.report.html import latency, quality
 from harness.report.html.blobs import packed, raw_samples
 from harness.report.html.cells import cells
 from harness.report.html.conditions import OrderConditions, order_conditions
 from harness.report.html.figure import Figure
+from harness.report.html.history import over_nights, over_runs
+from harness.report.html.night_sections import (
+    NightCard,
+    card,
+    night_blocks,
+    night_cells,
+    night_documents,
+    raw_nights,
+    tables,
+)
+from harness.report.html.nights import NightView, UnitView
+from harness.report.html.pairs import unit_figures
 from harness.report.html.profile import profiles
 from harness.report.html.views import View
 from harness.report.overview import overview
-from harness.report.run import run_report, verdict_text
+from harness.report.run import latency_warnings, run_report, verdict_text
 from harness.results import ParityLine
+from harness.results.drift import CellHistory
 
 TEMPLATES = Path(__file__).with_name("templates")
 Section = tuple[str, list[Line | Table]]
@@ -81,22 +95,65 @@ class Group:
 
 
 @dataclass(frozen=True)
+class UnitPictures:
+    """A variant of a model on a device, in one night."""
+
+    unit: UnitView
+    pictures: list[Picture]
+
+
+@dataclass(frozen=True)
+class NightPart:
+    card: NightCard
+    tables: list[Table]
+    units: list[UnitPictures]
+    sections: list[Section]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a report is of: at least one run or night."""
+
+    views: Sequence[View] = ()
+    """The first is the baseline of the others."""
+    nights: Sequence[NightView] = ()
+    histories: Sequence[CellHistory] = ()
+    commits: Commits = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        if not self.nights:
+            return f"Run {self.views[0].manifest.run_id}" if len(self.views) == 1 else f"{len(self.views)} runs"
+        nights = f"Night {self.nights[0].record.night_id}" if len(self.nights) == 1 else f"{len(self.nights)} nights"
+        runs = f" and {len(self.views)} {'run' if len(self.views) == 1 else 'runs'}" if self.views else ""
+        return nights + runs
+
+
+@dataclass(frozen=True)
 class Divergence:
     run: str
     line: ParityLine
 
 
-def render_page(views: Sequence[View]) -> str:
-    """The whole file as text; ``views`` has at least one run, and the first is the baseline of the others."""
+def render_page(content: Content) -> str:
+    """The whole file as text."""
+    views = content.views
     numbered = itertools.count(1)
+    nights = [_night(night, numbered) for night in content.nights]
+    histories = [
+        (title, _picture(figure, numbered)) for title, figure in [*over_nights(content.histories), *over_runs(views)]
+    ]
     groups = [_group(views, chosen, numbered) for chosen in _comparable(views)]
     accuracy = [found for found in (quality.by_language(views), quality.against_latency(views)) if found]
     sizes = quality.sizes(views)
     profiled = [(part, _picture(part.figure, numbered)) for part in profiles(views)]
     context: dict[str, Any] = {
-        "title": _title(views),
+        "title": content.title,
+        "nights": nights,
+        "histories": histories,
+        "history": history_report(content.histories, content.commits)[1:],
         "cards": [_card(view) for view in views],
-        "overview": overview([view.side for view in views]),
+        "overview": overview([view.side for view in views]) if views else None,
         "comparisons": [_comparison(views[0], view) for view in views[1:]],
         "groups": [group for group in groups if group.pictures],
         "accuracy": [_picture(found, numbered) for found in accuracy],
@@ -105,7 +162,10 @@ def render_page(views: Sequence[View]) -> str:
             Divergence(view.name, line) for view in views for line in view.parity if line.verdict.value != "equal"
         ],
         "compared": sum(len(view.parity) for view in views),
-        "cells": [cell for view in views for cell in cells(view)],
+        "cells": [
+            *(cell for night in content.nights for cell in night_cells(night)),
+            *(cell for view in views for cell in cells(view)),
+        ],
         "runs": [(view, _sections(run_report(view.manifest, view.summary))) for view in views],
         "views": views,
         "profiles": profiled,
@@ -113,9 +173,11 @@ def render_page(views: Sequence[View]) -> str:
     pictures = [picture for group in groups for picture in [*group.pictures, *(t.picture for t in group.timelines)]]
     pictures += [*context["accuracy"], *([context["sizes"]] if sizes else [])]
     pictures += [picture for _, picture in profiled]
+    pictures += [picture for night in nights for unit in night.units for picture in unit.pictures]
+    pictures += [picture for _, picture in histories]
     context["figures"] = packed(json.dumps({one.id: _drawn(one.figure) for one in pictures}).encode())
-    context["raw"], context["raw_notes"] = _raw(views)
-    context["documents"] = packed(json.dumps(_documents(views), ensure_ascii=False).encode())
+    context["raw"], context["raw_notes"] = _raw(content)
+    context["documents"] = packed(json.dumps(_documents(content), ensure_ascii=False).encode())
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     context |= {
         "style": (TEMPLATES / "page.css").read_text(encoding="utf-8"),
@@ -126,10 +188,16 @@ def render_page(views: Sequence[View]) -> str:
     return _environment().get_template("page.html.j2").render(context)
 
 
-def report_blocks(views: Sequence[View]) -> list[Block]:
-    """The same figures for a terminal or Markdown: all runs side by side, the comparisons, each run."""
-    side_by_side: list[Block] = [Heading(_title(views)), overview([view.side for view in views])]
+def report_blocks(content: Content) -> list[Block]:
+    """The same figures for a terminal or Markdown: nights, all runs side by side, the comparisons, each run."""
+    views = content.views
+    side_by_side: list[Block] = [
+        Heading(content.title if not content.nights else "Runs side by side"),
+        *([overview([view.side for view in views])] if views else ()),
+    ]
     return [
+        *(block for night in content.nights for block in night_blocks(night)),
+        *history_report(content.histories, content.commits),
         *(side_by_side if len(views) > 1 else ()),
         *(block for view in views[1:] for block in compared(views[0], view)),
         *(block for view in views for block in run_report(view.manifest, view.summary)),
@@ -165,14 +233,18 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _title(views: Sequence[View]) -> str:
-    return f"Run {views[0].manifest.run_id}" if len(views) == 1 else f"{len(views)} runs"
-
-
 def _card(view: View) -> Card:
     text = verdict_text(view.summary, emulated=view.emulated).partition("  ·  ")[2]
-    told = [warning for order in order_conditions(view) for warning in order.warnings]
-    return Card(view, text, list(dict.fromkeys(told)))
+    return Card(view, text, latency_warnings(view.manifest))
+
+
+def _night(night: NightView, numbered: Iterator[int]) -> NightPart:
+    units = [
+        UnitPictures(unit, [_picture(figure, numbered) for figure in figures])
+        for unit in night.units
+        if (figures := unit_figures(unit))
+    ]
+    return NightPart(card(night), tables(night), units, _sections(night_blocks(night)))
 
 
 def _comparable(views: Sequence[View]) -> list[list[View]]:
@@ -237,10 +309,13 @@ def _sections(blocks: Sequence[Block]) -> list[Section]:
     return sections
 
 
-def _raw(views: Sequence[View]) -> tuple[dict[str, Any], list[str]]:
+def _raw(content: Content) -> tuple[dict[str, Any], list[str]]:
     """Raw samples by the name of their file, and what was rounded."""
     tables, notes = {}, []
-    for view in views:
+    for name, table in raw_nights(content.nights):
+        tables[name] = asdict(table)
+        notes += [table.note] if table.note else []
+    for view in content.views:
         for samples in view.samples:
             constants = {"run": view.manifest.run_id, "emulated": str(view.emulated).lower()}
             table = raw_samples(samples, view.words, constants)
@@ -250,12 +325,13 @@ def _raw(views: Sequence[View]) -> tuple[dict[str, Any], list[str]]:
     return tables, list(dict.fromkeys(notes))
 
 
-def _documents(views: Sequence[View]) -> dict[str, Any]:
-    """The small files of each run, whole."""
-    return {
-        f"{kind}-{view.name}": content
-        for view in views
-        for kind, content in (
+def _documents(content: Content) -> dict[str, Any]:
+    """The small files of each night and run, whole."""
+    nights = (night_documents(night) for night in content.nights)
+    return {name: found for night in nights for name, found in night.items()} | {
+        f"{kind}-{view.name}": found
+        for view in content.views
+        for kind, found in (
             ("manifest", view.manifest.model_dump(mode="json")),
             ("summary", view.summary.model_dump(mode="json")),
             ("parity", [line.model_dump(mode="json") for line in view.parity]),

@@ -106,7 +106,7 @@ def against_latency(views: Sequence[View]) -> Figure | None:
             place = (view.summary.pytorch.median / MS, expected.per)
             # Runs that share one measurement of PyTorch share its point.
             if place not in [(ms, per) for ms, per, _, _ in points]:
-                points.append((*place, "PyTorch", GREY))
+                points.append((*place, f"PyTorch ({view.name})", GREY))
     if len(points) < 2:
         return None
     times = [ms for ms, _, _, _ in points]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -82,17 +83,22 @@ class Samples:
         mask: NDArray[np.bool_] = self.phase == TIMED
         return mask
 
+    @cached_property
+    def by_item(self) -> dict[int, NDArray[np.int64]]:
+        """The timed samples of each item that has any, in the order in which they were measured."""
+        timed = self.timed
+        item, total = self.item[timed], self.total[timed]
+        # Sorted by item, an item's samples stand together and are cut apart without a pass for each.
+        order = np.argsort(item, kind="stable")
+        starts = np.flatnonzero(np.diff(item[order], prepend=-1))
+        groups = np.split(total[order], starts[1:]) if len(order) else []
+        return dict(zip(item[order][starts].tolist(), groups, strict=True))
+
     def item_medians(self) -> NDArray[np.float64]:
         """The median of each item's timed samples, NaN for an item without any."""
         medians = np.full(len(self.items), np.nan)
-        timed = self.timed
-        if timed.any():
-            item, total = self.item[timed], self.total[timed]
-            # Sorted by item, an item's samples stand together and are cut apart without a pass for each.
-            order = np.argsort(item, kind="stable")
-            starts = np.flatnonzero(np.diff(item[order], prepend=-1))
-            for group in np.split(order, starts[1:]):
-                medians[item[group[0]]] = np.median(total[group])
+        for item, times in self.by_item.items():
+            medians[item] = np.median(times)
         return medians
 
 

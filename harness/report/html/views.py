@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.profiling.schema import ProfileSummary
 from harness.report.comparison import Side
@@ -52,18 +53,14 @@ class View:
     @cached_property
     def side(self) -> Side:
         """For the comparison that the terminal shows too; an emulator's times are compared with nothing."""
-        by_word: dict[tuple[str, str], list[int]] = {}
-        if not self.emulated:
-            for samples in self.samples:
-                timed = samples.timed
-                item, total = samples.item[timed], samples.total[timed]
-                order = np.argsort(item, kind="stable")
-                starts = np.flatnonzero(np.diff(item[order], prepend=-1))
-                for group in np.split(order, starts[1:]) if len(order) else []:
-                    word = self.words.get(samples.items[item[group[0]]])
-                    if word is not None:
-                        by_word.setdefault(word, []).extend(total[group].tolist())
-        return Side(self.manifest, self.summary, by_word, self.name)
+        by_word: dict[tuple[str, str], list[NDArray[np.int64]]] = {}
+        for samples in () if self.emulated else self.samples:
+            for item, times in samples.by_item.items():
+                word = self.words.get(samples.items[item])
+                if word is not None:
+                    by_word.setdefault(word, []).append(times)
+        joined = {word: np.concatenate(times) for word, times in by_word.items()}
+        return Side(self.manifest, self.summary, joined, self.name)
 
 
 def view(run: Run, at: int, *, parts: bool = True) -> View:

@@ -25,6 +25,7 @@ use crate::error::TvmError;
 use layout::{ByteArray, DlManagedTensor, ErrorCell, ObjectHeader, RawAny};
 
 pub use call::{call, global, RawArgument, Returned, MAX_ARGUMENTS};
+pub use layout::Dtype;
 pub use object::Object;
 pub use tensor::{Element, Float16, TensorObject};
 pub use threads::set_num_threads;

@@ -12,6 +12,7 @@
 //! Built without them, everything compiles and every call answers [`TvmError::NotLinked`].
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod element;
 mod error;
 mod ffi;
 mod link;
@@ -19,10 +20,11 @@ mod module;
 mod prefixes;
 mod tensor;
 
+pub use element::ElementType;
 pub use error::TvmError;
 pub use ffi::{set_num_threads, Element, Float16};
 pub use link::{compiled_prefix, compiled_system_lib_dir, ensure_linked};
-pub use module::{Argument, DeviceConfig, Function, TvmModule, Value, DEFAULT_ENTRY};
+pub use module::{Argument, Array, DeviceConfig, Function, TvmModule, Value, DEFAULT_ENTRY};
 pub use prefixes::{
     DecoderPrefixes, SystemLibPrefixes, DECODER, DECODER_PREFILL, DECODER_STEP, ENCODER,
 };

@@ -179,6 +179,8 @@ pub enum Value {
     Float(f64),
     /// A tensor.
     Tensor(Tensor),
+    /// Several values.
+    Array(Array),
     /// A value this crate has no use for, described.
     Other(String),
 }
@@ -191,6 +193,7 @@ impl Value {
             Self::Bool(value) => format!("the truth value {value}"),
             Self::Float(value) => format!("the number {value}"),
             Self::Tensor(tensor) => format!("a {} tensor {:?}", tensor.dtype(), tensor.extents()),
+            Self::Array(_) => "an array".to_owned(),
             Self::Other(description) => description.clone(),
         }
     }
@@ -204,10 +207,51 @@ impl From<Returned> for Value {
             Returned::Bool(value) => Self::Bool(value),
             Returned::Float(value) => Self::Float(value),
             Returned::Tensor(object) => Self::Tensor(Tensor(object.into())),
+            Returned::Array(object) => Self::Array(Array(object)),
             Returned::Function(_) => Self::Other("a function".to_owned()),
             Returned::Module(_) => Self::Other("a module".to_owned()),
             Returned::Other(index) => Self::Other(format!("a value of type index {index}")),
         }
+    }
+}
+
+impl Value {
+    /// The tensors of what a model returned: one, or an array of them.
+    ///
+    /// # Errors
+    /// [`TvmError::Type`] for anything else; [`TvmError::NoGlobal`], [`TvmError::Raised`].
+    pub fn into_tensors(self) -> Result<Vec<Tensor>, TvmError> {
+        match self {
+            Self::Tensor(tensor) => Ok(vec![tensor]),
+            Self::Array(array) => array.tensors(),
+            other => Err(unexpected("reading results", "tensors", &other)),
+        }
+    }
+}
+
+/// An array of TVM's.
+#[derive(Debug)]
+pub struct Array(Object);
+
+impl Array {
+    fn tensors(&self) -> Result<Vec<Tensor>, TvmError> {
+        let global = |name: &str| {
+            ffi::global(name)?.ok_or_else(|| TvmError::NoGlobal { name: name.to_owned() })
+        };
+        let (size, item) = (global("ffi.ArraySize")?, global("ffi.ArrayGetItem")?);
+        let count = match ffi::call(&size, &[RawArgument::Object(&self.0)], &"sizing an array")? {
+            Returned::Int(count) => count,
+            other => return Err(unexpected("sizing an array", "an integer", &other.into())),
+        };
+        (0..count)
+            .map(|at| {
+                let arguments = [RawArgument::Object(&self.0), RawArgument::Int(at)];
+                match ffi::call(&item, &arguments, &"reading an array")? {
+                    Returned::Tensor(object) => Ok(Tensor(object.into())),
+                    other => Err(unexpected("reading an array", "a tensor", &other.into())),
+                }
+            })
+            .collect()
     }
 }
 

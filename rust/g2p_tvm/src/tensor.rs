@@ -1,5 +1,6 @@
 //! Tensors in the CPU's memory, with shapes known only at run time.
 
+use crate::element::ElementType;
 use crate::error::TvmError;
 use crate::ffi::{Element, TensorObject};
 
@@ -26,6 +27,36 @@ impl Tensor {
         let mut tensor = Self::zeros::<T>(shape)?;
         tensor.write(data)?;
         Ok(tensor)
+    }
+
+    /// A new tensor of a type known only when the program runs, with a copy of these bytes, in this
+    /// machine's order.
+    ///
+    /// # Errors
+    /// Those of [`Tensor::zeros`], and [`TvmError::Shape`] when the bytes do not fill the shape.
+    pub fn from_bytes(kind: ElementType, shape: &[usize], data: &[u8]) -> Result<Self, TvmError> {
+        let mut object = TensorObject::zeros_of(kind.dtype(), shape)?;
+        let bytes = object.bytes_mut()?;
+        if bytes.len() != data.len() {
+            let (what, found) = (format!("bytes of a {kind} tensor"), vec![data.len()]);
+            return Err(TvmError::Shape { what, expected: vec![bytes.len()], found });
+        }
+        bytes.copy_from_slice(data);
+        Ok(Self(object))
+    }
+
+    /// The bytes of all elements, in place and in this machine's order.
+    ///
+    /// # Errors
+    /// [`TvmError::Layout`].
+    pub fn as_bytes(&self) -> Result<&[u8], TvmError> {
+        self.0.bytes()
+    }
+
+    /// The element type; none for one that no model of ours has.
+    #[must_use]
+    pub fn element_type(&self) -> Option<ElementType> {
+        self.0.dtype().and_then(ElementType::of)
     }
 
     /// The extents as TVM keeps them.

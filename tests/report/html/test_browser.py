@@ -17,8 +17,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from harness.protocol import Sample
+from harness.report.html import html_report
 from harness.results import Run
-from tests.report.html.pages import HOSTILE, page_of, three_runs
+from tests.report.html.nights import cool, hot, seen, two_nights
+from tests.report.html.pages import HOSTILE, page_of, three_runs, write
+from tests.results.samples import make_run
 
 DEADLINE_MS = 60_000
 Scheme = Literal["light", "dark"]
@@ -44,6 +47,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 @pytest.fixture(scope="module")
 def file(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return page_of(runs, tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of a night on a phone that throttled and of a run on one, with all the nights before."""
+    root = tmp_path_factory.mktemp("nights")
+    run = make_run(root / "runs", before=cool(), after=hot(), observed=seen(throttled=True))
+    return write(html_report([run], two_nights(root)), tmp_path_factory.mktemp("night page"))
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +125,11 @@ def test_the_policy_stops_a_script_that_got_in(browser: Browser, file: Path, tmp
     found.page.close()
 
 
+@pytest.mark.parametrize("which", ["file", "nights"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_accessible(browser: Browser, file: Path, scheme: Scheme) -> None:
-    found = opened(browser, file, scheme=scheme)
+def test_accessible(browser: Browser, request: pytest.FixtureRequest, which: str, scheme: Scheme) -> None:
+    # The pictures are the same of both pages, and take most of the time.
+    found = opened(browser, request.getfixturevalue(which), scheme=scheme, drawn=which == "file")
     found.page.evaluate("() => { for (const one of document.querySelectorAll('details')) one.open = true }")
     results = Axe().run(found.page)
     assert len(results.response["passes"]) > 20
@@ -124,9 +137,11 @@ def test_accessible(browser: Browser, file: Path, scheme: Scheme) -> None:
     found.page.close()
 
 
-@pytest.mark.parametrize("width", [320, 390, 768])
-def test_a_phone_does_not_scroll_sideways(browser: Browser, file: Path, width: int) -> None:
-    found = opened(browser, file, width=width)
+@pytest.mark.parametrize(("which", "width"), [("file", 320), ("file", 390), ("file", 768), ("nights", 390)])
+def test_a_phone_does_not_scroll_sideways(
+    browser: Browser, request: pytest.FixtureRequest, which: str, width: int
+) -> None:
+    found = opened(browser, request.getfixturevalue(which), width=width)
     found.page.evaluate("() => { for (const one of document.querySelectorAll('details')) one.open = true }")
     assert found.page.evaluate("() => document.documentElement.scrollWidth") <= width
     wide = found.page.evaluate(
@@ -255,6 +270,50 @@ def test_a_tables_data_are_the_rows_in_sight(page: Page) -> None:
     page.get_by_label("Filter").last.fill("p95")
     some = list(csv.reader(io.StringIO(saved(page, "[data-table-csv='cells-table']")[1])))
     assert some == [everything[0], *(row for row in everything[1:] if row[3] == "p95")]
+
+
+def test_nights_are_drawn_with_what_throttled_and_their_change_points(browser: Browser, nights: Path) -> None:
+    found = opened(browser, nights)
+    page = found.page
+    pictures = page.locator("[data-figure]").count()
+    assert pictures >= 20
+    assert page.locator("[data-figure]:has(.main-svg)").count() == pictures
+    assert (found.errors, found.requests) == ([], [nights.as_uri()])
+    first, second, run = page.locator("#verdict article").all()
+    for article, told in ((first, "the device throttled in 39 of"), (run, "the device throttled: thermal status 2")):
+        warning = article.locator("li", has_text=told)
+        assert warning.is_visible()
+        assert warning.get_attribute("class") == "tone-unsure"
+    assert "throttled" not in (second.text_content() or "")
+    heat = page.locator("figure", has_text="Temperature at each run").first
+    crosses = heat.locator(".scatterlayer .trace", has=page.locator("path.point"))
+    assert crosses.last.locator("path.point").count() == 39
+    history = page.locator("#history figure", has_text="Level over nights")
+    assert history.locator(".shapelayer path").count() == 1
+    assert page.locator("#history", has_text="c0ffee0c0000..c0ffee0d0000").count() == 1
+    page.close()
+
+
+def test_cells_of_nights_are_filtered_by_verdict_and_their_data_saved(browser: Browser, nights: Path) -> None:
+    page = opened(browser, nights, drawn=False).page
+    page.locator("select[data-column='8']").select_option("fail")
+    shown = page.locator("#cells-table tbody tr:visible")
+    assert shown.count() >= 3
+    assert {row.locator("td").nth(8).text_content() for row in shown.all()} == {"fail"}
+    table = list(csv.reader(io.StringIO(saved(page, "[data-table-csv='table-N1-1']")[1])))
+    assert table[0][:3] == ["cell", "verdict", "change"]
+    assert table[1][:2] == ["phone/cache latency", "fail"]
+    name, text = saved(page, "[data-raw='passes-N1-1']")
+    assert name == "passes-N1-1.csv"
+    rows = list(csv.DictReader(io.StringIO(text)))
+    journal = json.loads(saved(page, "[data-document='journal-N1']")[1])
+    assert len(rows) == 6 * len(journal)
+    assert {row["side"] for row in rows} == {"baseline", "candidate"}
+    assert all(
+        int(row["encoder_ns"]) + int(row["prefill_ns"]) + int(row["steps_ns"]) < int(row["total_ns"]) for row in rows
+    )
+    assert json.loads(saved(page, "[data-document='verdicts-N1']")[1])["verdict"] == "fail"
+    page.close()
 
 
 def test_a_browser_that_cannot_draw_says_so_and_keeps_the_tables(browser: Browser, file: Path, tmp_path: Path) -> None:

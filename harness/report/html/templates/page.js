@@ -59,6 +59,7 @@
       if (String(trace.marker?.symbol).endsWith("-open")) filled.marker.line.color = color;
       if (trace.fill) filled.fillcolor = translucent(color, meta.alpha);
     }
+    if (meta.alpha < 1) filled.insidetextfont = { color: css("ink") };
     if (meta.part !== undefined) filled.insidetextfont = { color: meta.part === 2 ? "#1d2025" : css(meta.part ? "ink" : "page") };
     return filled;
   }

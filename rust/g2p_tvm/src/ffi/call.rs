@@ -29,6 +29,7 @@ pub enum Returned {
     Bool(bool),
     Float(f64),
     Tensor(Object),
+    Array(Object),
     Function(Object),
     Module(Object),
     /// Anything else, by TVM's type index; already released.
@@ -48,6 +49,7 @@ impl Returned {
                 kind if kind >= index::FIRST_OBJECT => {
                     match (Object::from_owned(raw.payload.object), kind) {
                         (Some(object), index::TENSOR) => Self::Tensor(object),
+                        (Some(object), index::ARRAY) => Self::Array(object),
                         (Some(object), index::FUNCTION) => Self::Function(object),
                         (Some(object), index::MODULE) => Self::Module(object),
                         _ => Self::Other(kind),

@@ -14,6 +14,7 @@ pub mod index {
     pub const FIRST_OBJECT: i32 = 64;
     pub const FUNCTION: i32 = 68;
     pub const TENSOR: i32 = 70;
+    pub const ARRAY: i32 = 71;
     pub const MODULE: i32 = 73;
 }
 
@@ -75,6 +76,13 @@ pub struct Dtype {
     pub code: u8,
     pub bits: u8,
     pub lanes: u16,
+}
+
+impl Dtype {
+    /// Of one element; those of this crate have whole bytes.
+    pub const fn bytes(self) -> usize {
+        (self.bits as usize).div_ceil(8) * self.lanes as usize
+    }
 }
 
 impl fmt::Display for Dtype {

@@ -104,11 +104,16 @@ impl From<Object> for TensorObject {
 impl TensorObject {
     /// A zeroed tensor in memory of ours, aligned as TVM's own.
     pub fn zeros<T: Element>(shape: &[usize]) -> Result<Self, TvmError> {
+        Self::zeros_of(T::DTYPE, shape)
+    }
+
+    /// The same of a type known only when it runs.
+    pub fn zeros_of(dtype: Dtype, shape: &[usize]) -> Result<Self, TvmError> {
         check_linked()?;
         let too_large = || TvmError::TooLarge(shape.to_vec());
         let capacity = count(shape).ok_or_else(too_large)?;
         let memory =
-            capacity.checked_mul(size_of::<T>()).and_then(Memory::zeroed).ok_or_else(too_large)?;
+            capacity.checked_mul(dtype.bytes()).and_then(Memory::zeroed).ok_or_else(too_large)?;
         let mut extents = shape
             .iter()
             .map(|&extent| i64::try_from(extent))
@@ -118,7 +123,7 @@ impl TensorObject {
             data: memory.aligned().cast(),
             device: DlDevice { kind: 1, id: 0 },
             ndim: i32::try_from(shape.len()).map_err(|_| too_large())?,
-            dtype: T::DTYPE,
+            dtype,
             shape: extents.as_mut_ptr(),
             strides: ptr::null_mut(),
             byte_offset: 0,
@@ -196,6 +201,23 @@ impl TensorObject {
         Ok(unsafe { std::slice::from_raw_parts(data, count) })
     }
 
+    /// The bytes of a CPU tensor's elements in row-major order, in place, whatever their type.
+    pub fn bytes(&self) -> Result<&[u8], TvmError> {
+        let (data, size) = memory(&self.object)?;
+        // SAFETY: checked above, and as for `slice`.
+        Ok(unsafe { std::slice::from_raw_parts(data, size) })
+    }
+
+    /// The same for writing; refused while anything else holds the tensor.
+    pub fn bytes_mut(&mut self) -> Result<&mut [u8], TvmError> {
+        if !self.object.is_unique() {
+            return Err(TvmError::Shared);
+        }
+        let (data, size) = memory(&self.object)?;
+        // SAFETY: as above, and the only reference is borrowed exclusively.
+        Ok(unsafe { std::slice::from_raw_parts_mut(data, size) })
+    }
+
     /// The same for writing; refused while anything else holds the tensor.
     pub fn slice_mut<T: Element>(&mut self) -> Result<&mut [T], TvmError> {
         if !self.object.is_unique() {
@@ -229,6 +251,20 @@ fn elements<T: Element>(object: &Object) -> Result<(*mut T, usize), TvmError> {
     if tensor.dtype != T::DTYPE {
         return Err(TvmError::Dtype { expected: T::NAME, found: tensor.dtype.to_string() });
     }
+    let (data, size) = memory(object)?;
+    if size == 0 {
+        return Ok((NonNull::dangling().as_ptr(), 0));
+    }
+    let data = data.cast::<T>();
+    if !data.is_aligned() {
+        return Err(TvmError::Layout("its memory is null or not aligned"));
+    }
+    Ok((data, size / size_of::<T>()))
+}
+
+/// Where a CPU tensor's elements are and how many bytes, after checking that they lie without gaps.
+fn memory(object: &Object) -> Result<(*mut u8, usize), TvmError> {
+    let tensor = object.dl_tensor().ok_or(TvmError::Layout("it is no tensor"))?;
     if tensor.device.kind != 1 {
         return Err(TvmError::Layout("it is not in the CPU's memory"));
     }
@@ -247,12 +283,15 @@ fn elements<T: Element>(object: &Object) -> Result<(*mut T, usize), TvmError> {
             .and_then(|extent| count.checked_mul(extent))
             .ok_or(TvmError::Layout("its shape is not valid"))?;
     }
-    if count == 0 {
+    let size = count
+        .checked_mul(tensor.dtype.bytes())
+        .ok_or(TvmError::Layout("its shape is not valid"))?;
+    if size == 0 {
         return Ok((NonNull::dangling().as_ptr(), 0));
     }
-    let data = tensor.data.cast::<u8>().wrapping_add(tensor.byte_offset as usize).cast::<T>();
-    if data.is_null() || !data.is_aligned() {
+    let data = tensor.data.cast::<u8>().wrapping_add(tensor.byte_offset as usize);
+    if data.is_null() {
         return Err(TvmError::Layout("its memory is null or not aligned"));
     }
-    Ok((data, count))
+    Ok((data, size))
 }

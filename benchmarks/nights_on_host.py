@@ -1,0 +1,185 @@
+"""Real nights on this machine, one after the other: the same runner on both sides, and one that is slowed on purpose.
+
+    python benchmarks/nights_on_host.py                          # 20 nights A/A, 20 with B slowed by 5 %
+    python benchmarks/nights_on_host.py --same 2 --slowed 2      # briefly
+    python benchmarks/nights_on_host.py --json nights.json       # all figures; run again, it goes on where it was
+
+Each night is one of ``harness nightly``: interleaved pairs of fresh processes of the embedded model's own runner, with
+the gate's verdict. B is slowed by the runner itself (docs/measuring.md), so what is found is what the gate finds of a
+slower kernel. The nights are kept in ``--results-dir``; a night that was interrupted is finished, those that are there
+are not made again. Let nothing else run meanwhile. Exit status 3 where a night could not be measured.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.gate import Share
+from benchmarks.tables import terminal
+from harness.compiler import Archive
+from harness.conclude import conclude
+from harness.devices import HostDevice
+from harness.errors import ExitCode, HarnessError
+from harness.journal import Plan, SidePlan, UnitPlan, write_plan
+from harness.maker import CachedMaker, RunOptions
+from harness.measure import LATENCY
+from harness.models.words import DEFAULT_WORDS, read_words
+from harness.native import Runner
+from harness.night_plan import new_plan
+from harness.nightly import Night
+from harness.protocol import WorkItem, WorkOrder
+from harness.report.night import change, detectable, interval
+from harness.results.nights import NIGHTS, NightRecord, nights
+
+SAME, SLOWED = "same", "slowed"
+MODEL = "g2p"
+
+
+def side(runner: Runner, words: int, *, slowdown_percent: float = 0.0) -> SidePlan:
+    """The runner with so many of the shipped words, at even distances."""
+    archive: Archive = runner.archive
+    shipped = read_words(DEFAULT_WORDS, None)
+    chosen = [shipped[at * len(shipped) // words] for at in range(min(words, len(shipped)))]
+    items = [
+        WorkItem(id=f"w{at:05d}", model=MODEL, language=word.language, word=word.word) for at, word in enumerate(chosen)
+    ]
+    order = WorkOrder(
+        order_id="night",
+        archive_sha256=archive.sha256,
+        models=[archive.metadata.order_model(MODEL)],
+        items=items,
+        slowdown_percent=slowdown_percent,
+    )
+    return SidePlan(
+        path=runner.path.absolute(),
+        sha256=runner.sha256,
+        runner_bytes=runner.size,
+        archive_bytes=archive.path.stat().st_size,
+        order=order,
+    )
+
+
+def plan_of(runner: Runner, device: HostDevice, label: str, words: int, percent: float) -> Plan:
+    b = side(runner, words, slowdown_percent=percent)
+    unit = UnitPlan(name="host/cache", device=device.name, model=label, variant="cache", a=side(runner, words), b=b)
+    return new_plan("itself", [unit], facts={device.name: device.facts()})
+
+
+def go_on(results: Path, folder: Path, plan: Plan, device: HostDevice, say: Console) -> NightRecord:
+    """Measure what is missing of the night and judge it."""
+
+    def show(line: str) -> None:
+        say.print(f"  {line}", highlight=False, markup=False, end="\r" if say.is_terminal else "\n")
+
+    # On a terminal one line tells of all pairs; in a file a line each would be too many.
+    notify = show if say.is_terminal else lambda _line: None
+    return conclude(results, folder, Night(folder, plan, {device.name: device}, notify=notify).run())
+
+
+def row(record: NightRecord, percent: float) -> list[str]:
+    assert record.verdicts is not None
+    cell = next(cell for unit in record.verdicts.units for cell in unit.cells if cell.metric == LATENCY)
+    parts = [one for unit in record.verdicts.units for one in unit.cells if one != cell]
+    others = [f"{one.metric} {one.verdict}" for one in parts if one.verdict != "pass"]
+    again = "" if cell.second is None or cell.second.change is None else f"{cell.second.change:+.2%}"
+    return [
+        record.night_id,
+        f"{percent:+.0f} %" if percent else "none",
+        record.verdicts.verdict,
+        change(cell),
+        interval(cell),
+        detectable(cell),
+        again,
+        ", ".join(others) or "all pass",
+    ]
+
+
+def show(console: Console, records: Sequence[NightRecord]) -> dict[str, Any]:
+    """The table of all nights, and how many of each kind were flagged."""
+    table = Table()
+    titles = ("night", "slowed by", "verdict", "change", "95 % interval", "would be found", "again", "parts")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    counts: dict[str, Counter[str]] = {SAME: Counter(), SLOWED: Counter()}
+    for record in records:
+        table.add_row(*row(record, record.slowed))
+        counts[SLOWED if record.slowed else SAME][record.state] += 1
+    console.print(table)
+    for kind, of in counts.items():
+        if total := of.total():
+            verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(of.items()))
+            console.print(f"{kind}: {total} nights, {verdicts}; flagged (FAIL): {Share(of['fail'], total)}")
+    return {kind: dict(of) for kind, of in counts.items()}
+
+
+def main(
+    same: Annotated[int, typer.Option(min=0, help="nights with the same runner on both sides")] = 20,
+    slowed: Annotated[int, typer.Option(min=0, help="nights with B slowed")] = 20,
+    percent: Annotated[float, typer.Option(min=0.1, help="by how much B is slowed")] = 5.0,
+    words: Annotated[int, typer.Option(min=1, help="of the shipped ones; more take longer")] = 10,
+    results_dir: Annotated[Path, typer.Option(help="where the nights are kept")] = Path("build/nights-on-host"),
+    json_path: Annotated[Path | None, typer.Option("--json", help="write all verdicts here")] = None,
+) -> None:
+    """Make the nights that are missing, and say what the gate said of each."""
+    console = terminal()
+    maker = CachedMaker(console.print)
+    options = replace(RunOptions(), target="llvm")
+    archive = maker.archive(options, maker.checkpoint(options), "cache", lambda _line: None)
+    runner = maker.runner(archive, lambda _line: None)
+    device = HostDevice()
+    wanted = {0.0: same, percent: slowed}
+    done: list[NightRecord] = []
+    for record in nights(results_dir):
+        sha256 = record.plan.units[0].b.sha256
+        if sha256 == runner.sha256 and len(record.plan.units[0].b.order.items) == words:
+            if record.verdicts is None:
+                console.print(f"night {record.night_id} goes on")
+                record = go_on(results_dir, record.folder, record.plan, device, console)
+            done.append(record)
+    # In turn, so that whatever the machine does in these hours it does to both kinds.
+    while missing := [kind for kind in wanted if _count(done, kind) < wanted[kind]]:
+        kind = min(missing, key=lambda one: _count(done, one) / wanted[one])
+        began = time.monotonic()
+        plan = plan_of(runner, device, options.checkpoint, words, kind)
+        folder = results_dir / NIGHTS / plan.night_id
+        write_plan(folder, plan)
+        done.append(go_on(results_dir, folder, plan, device, console))
+        total = sum(wanted.values())
+        cells = row(done[-1], kind)
+        console.print(
+            f"{len(done)} of {total}: slowed {cells[1]}, {cells[2]}, {cells[3]} ({time.monotonic() - began:.0f} s)",
+            highlight=False,
+        )
+    counts = show(console, done)
+    if json_path:
+        verdicts = [
+            {"slowed_percent": record.slowed, **record.verdicts.model_dump(mode="json")}
+            for record in done
+            if record.verdicts
+        ]
+        json_path.write_text(json.dumps({"words": words, "counts": counts, "nights": verdicts}, indent=1) + "\n")
+    if any(record.state == "inconclusive" for record in done):
+        sys.exit(ExitCode.INFRASTRUCTURE)
+
+
+def _count(records: Sequence[NightRecord], percent: float) -> int:
+    return sum(record.slowed == percent for record in records)
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except HarnessError as error:
+        print(f"nights_on_host: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

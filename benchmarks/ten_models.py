@@ -1,0 +1,30 @@
+"""Ten small models in one file, as ``--models`` takes them, for what many models in one binary cost each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from benchmarks.torch_models import EXAMPLES, Example
+from harness.models import ModelSpec
+
+
+def _build(example: Example, seed: int) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        torch.manual_seed(seed)
+        return nn.Sequential(example.build())
+
+    return build
+
+
+def _spec(at: int) -> ModelSpec:
+    """The examples twice, with other weights the second time."""
+    example = EXAMPLES[at % len(EXAMPLES)]
+    given = {"input": torch.randn(example.shape, generator=torch.Generator().manual_seed(at))}
+    return ModelSpec(name=f"m{at}", build=_build(example, at), example_inputs=given, items={"one": given})
+
+
+MODELS = [_spec(at) for at in range(10)]
+M0, M1, M2, M3, M4, M5, M6, M7, M8, M9 = MODELS

@@ -1,0 +1,70 @@
+//! One order from its file to its end record.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use charsiug2p_g2p_tvm::{ensure_linked, set_num_threads};
+
+use crate::failure::{Failure, FailureKind};
+use crate::guard;
+use crate::order::{self, Plan};
+use crate::records::ResultFile;
+use crate::run;
+use crate::thermal::Thermal;
+use crate::{cpu, ARCHIVE_SHA256};
+
+/// The status of a process whose result ends with status ok.
+pub const OK: u8 = 0;
+/// The status of a process whose result ends with status error.
+pub const FAILED: u8 = 1;
+/// The status of a process that has no result.
+pub const USAGE: u8 = 2;
+
+/// An order that was read, and the result it will be answered in.
+#[derive(Debug)]
+pub struct Job {
+    result: ResultFile,
+    order_id: String,
+    plan: Result<Plan, Failure>,
+}
+
+impl Job {
+    /// Creates the result, reads and checks the order, and limits TVM to its threads: to be called
+    /// while the process has no thread but its first. What is wrong with the order is the result's
+    /// to say.
+    pub fn prepare(order_path: &Path, result_path: &Path, stream: bool) -> io::Result<Self> {
+        let mut result = ResultFile::create(result_path)?;
+        if stream {
+            result.stream_to_stdout();
+        }
+        let order = fs::read(order_path)
+            .map_err(|error| Failure::io(format!("{}: {error}", order_path.display())));
+        let order_id = order.as_deref().map(order::order_id_of).unwrap_or_default();
+        let plan = guard::caught(|| {
+            // The order's text is freed before anything is loaded: it holds every input tensor.
+            let plan = order.and_then(|text| order::parse(&text))?.plan(ARCHIVE_SHA256)?;
+            cpu::require(&cpu::needed())?;
+            let failed = |error: &dyn ToString| Failure::new(FailureKind::Model, error.to_string());
+            ensure_linked().map_err(|error| failed(&error))?;
+            set_num_threads(plan.threads).map_err(|error| failed(&error))?;
+            Ok(plan)
+        });
+        Ok(Self { result, order_id, plan })
+    }
+
+    /// Runs the order and writes the end record; the process's exit status.
+    pub fn run(mut self) -> u8 {
+        let plan = self.plan;
+        let outcome = guard::guarded(&self.order_id, &mut self.result, |result| {
+            run::run(plan?, ARCHIVE_SHA256, &mut Thermal::of_this_device(), result)
+        });
+        match outcome {
+            Ok(()) => OK,
+            Err(failure) => {
+                eprintln!("error: {}", failure.message);
+                FAILED
+            }
+        }
+    }
+}

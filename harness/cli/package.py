@@ -1,0 +1,87 @@
+"""``harness package ios``: models and runtime as an xcframework, for an app to link."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cache import Cache
+from harness.cli.app import app
+from harness.cli.compile import MCPU_HELP, CheckpointOption, KvCacheOption, PrecisionOption
+from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bundle, compile_models
+from harness.compiler.metadata import FILE_NAME
+from harness.models.checkpoints import resolve_checkpoint
+from harness.models.described import describe_models
+from harness.models.sources import G2P, split_models
+from harness.native.ios.tools import Slice
+from harness.native.ios.xcframework import SLICE_TARGETS, make_xcframework
+from harness.report.progress import Narrator
+
+package_app = typer.Typer(help="Compiled models in the form that a platform's own tools link.", no_args_is_help=True)
+app.add_typer(package_app, name="package")
+
+
+@package_app.callback()
+def package() -> None:
+    """Compiled models in the form that a platform's own tools link."""
+
+
+@package_app.command(
+    epilog="Examples:\n\n  harness package ios --out build/ios\n\n  harness package ios --checkpoint ./my-byt5 "
+    "--precision int8 --out build/ios\n\n  harness package ios --models g2p --models detector --out build/ios",
+)
+def ios(
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--models",
+            help="what goes into it, once for each: g2p, a Python file, or an installed name; g2p if none is named",
+        ),
+    ] = None,
+    checkpoint: CheckpointOption = "embedded",
+    mcpu: Annotated[str | None, typer.Option(help=MCPU_HELP, show_default=False)] = None,
+    system_lib_prefix: Annotated[str, typer.Option(help="how G2P's symbols begin")] = "g2p_",
+    precision: PrecisionOption = "fp32",
+    kv_cache: KvCacheOption = True,
+    batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
+    max_input_bytes: Annotated[int, typer.Option(help="bytes of '<lang>: word'")] = 64,
+    max_output_len: Annotated[int, typer.Option(help="generated tokens")] = 128,
+    out: Annotated[Path, typer.Option(help="where the xcframework and the metadata are written")] = Path("build"),
+) -> None:
+    """Compile for iPhones and their simulator, and write HarnessModels.xcframework."""
+    names = models or [G2P]
+    speaks, sources = split_models(names)
+    cache = Cache(notice=_notice)
+    resolved = resolve_checkpoint(checkpoint, cache=cache) if speaks else None
+    archives: dict[Slice, Archive] = {}
+    for which, target in SLICE_TARGETS.items():
+        with Narrator(sys.stderr).stage(f"compiling {', '.join(names)} for {target}") as stage:
+            g2p = None
+            if resolved is not None:
+                g2p = CompileRequest(
+                    resolved,
+                    target=target,
+                    mcpu=mcpu,
+                    prefix=system_lib_prefix,
+                    precision=precision,
+                    kv_cache=kv_cache,
+                    batch_size=batch_size,
+                    max_input_bytes=max_input_bytes,
+                    max_output_len=max_output_len,
+                )
+            if g2p is not None and not sources:
+                archives[which] = compile_models(g2p, cache=cache, progress=stage.say)
+            else:
+                described = describe_models(sources, cache=cache, progress=stage.say)
+                bundle = BundleRequest(described, g2p, target, mcpu, precision)
+                archives[which] = compile_bundle(bundle, cache=cache, progress=stage.say)
+    with Narrator(sys.stderr).stage("packaging") as stage:
+        print(make_xcframework(archives, out, cache=cache, progress=stage.say))
+    print(out / FILE_NAME)
+
+
+def _notice(message: str) -> None:
+    print(f"harness: {message}", file=sys.stderr)

@@ -1,0 +1,110 @@
+"""Apps on the phone: looked up, installed, removed. Coroutines over a :class:`~harness.devices.ios.link.Link`."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pymobiledevice3.exceptions import AfcException, AfcFileNotFoundError, AppInstallError
+from pymobiledevice3.services.afc import AfcService
+from pymobiledevice3.services.installation_proxy import InstallationProxyService
+
+from harness.devices.base import OnPush
+from harness.devices.errors import DeviceLost
+from harness.devices.ios.bundle import BUILD_KEY
+from harness.devices.ios.link import Link
+
+STAGING = "PublicStaging/harness"
+CHUNK_BYTES = 2**20
+TELL_SECONDS = 0.5
+_ATTRIBUTES = ["CFBundleIdentifier", "CFBundleExecutable", "Path", "ApplicationType", BUILD_KEY]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An app on the phone; ``build`` is None for one that is not ours, ``path`` its bundle's place there."""
+
+    bundle_id: str
+    build: str | None
+    path: str
+    executable: str
+
+
+async def installed(link: Link, bundle_id: str) -> Installed | None:
+    """The app of that id, None if there is none."""
+    async with InstallationProxyService(await link.lockdown()) as proxy:
+        found = await proxy.lookup({"BundleIDs": [bundle_id], "ReturnAttributes": _ATTRIBUTES})
+    app = (found or {}).get(bundle_id)
+    if app is None:
+        return None
+    return Installed(bundle_id, app.get(BUILD_KEY), str(app.get("Path", "")), str(app.get("CFBundleExecutable", "")))
+
+
+async def install(link: Link, ipa: Path, on_push: OnPush, closing: Callable[[], bool]) -> None:
+    """Upload the .ipa and install it, over an older one if there is one. Nothing of it stays in the staging folder.
+
+    Raises AppInstallError with the phone's words, AfcException, or DeviceLost if ``closing`` becomes true.
+    """
+    lockdown = await link.lockdown()
+    path = f"{STAGING}/{ipa.stem}-{time.monotonic_ns():x}.ipa"
+    async with AfcService(lockdown) as afc:
+        await afc.makedirs(STAGING)
+        await _clear(afc)
+        try:
+            await _upload(afc, ipa, path, on_push, closing)
+            async with InstallationProxyService(lockdown) as proxy:
+                await _command(
+                    proxy, {"Command": "Install", "PackagePath": path, "ClientOptions": {"PackageType": "Developer"}}
+                )
+        finally:
+            with contextlib.suppress(AfcException):
+                await afc.rm_single(path, force=True)
+                await afc.rm_single(STAGING, force=True)
+
+
+async def uninstall(link: Link, bundle_id: str) -> None:
+    """Remove the app with its container; raises AppInstallError."""
+    async with InstallationProxyService(await link.lockdown()) as proxy:
+        await _command(proxy, {"Command": "Uninstall", "ApplicationIdentifier": bundle_id, "ClientOptions": {}})
+
+
+async def _clear(afc: AfcService) -> None:
+    """What an upload that was killed has left; only the holder of the phone's lock uploads."""
+    for name in await afc.listdir(STAGING):
+        if name not in (".", ".."):
+            with contextlib.suppress(AfcFileNotFoundError):
+                await afc.rm_single(f"{STAGING}/{name}", force=True)
+
+
+async def _upload(afc: AfcService, ipa: Path, path: str, on_push: OnPush, closing: Callable[[], bool]) -> None:
+    total, done, tell = ipa.stat().st_size, 0, time.monotonic() + TELL_SECONDS
+    handle = await afc.fopen(path, "w")
+    try:
+        with ipa.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                if closing():
+                    raise DeviceLost("the device was closed while the app was pushed")
+                await afc.fwrite(handle, chunk)
+                done += len(chunk)
+                if time.monotonic() >= tell:
+                    tell = time.monotonic() + TELL_SECONDS
+                    on_push(done, total)
+    finally:
+        with contextlib.suppress(AfcException):
+            await afc.fclose(handle)
+
+
+async def _command(proxy: InstallationProxyService, request: dict[str, Any]) -> None:
+    """Not the library's own: that draws on the terminal, and forgets the details of a refusal."""
+    await proxy.service.send_plist(request)
+    while True:
+        answer = await proxy.service.recv_plist()
+        if error := answer.get("Error"):
+            said = ": ".join(str(part) for part in (error, answer.get("ErrorDescription")) if part)
+            raise AppInstallError(said)
+        if answer.get("Status") == "Complete":
+            return

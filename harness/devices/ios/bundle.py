@@ -1,0 +1,76 @@
+"""The app to install: an .ipa as it was built, stamped with what it is, signed for one phone and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import plistlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.version import InvalidVersion, Version
+
+from harness.cache import hash_file
+from harness.devices.errors import RunnerUnusable
+from harness.native.ios import app_facts, check_app, pack_app, sign_app, unpack_app
+
+BUILD_KEY = "HarnessBuildSha256"
+"""In the Info.plist of an installed app: tells whether it is ours, and of which build."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """An .ipa on this machine. ``build`` is the same for the same bytes signed with the same command."""
+
+    path: Path
+    bundle_id: str
+    executable: str
+    build: str
+    size: int
+
+
+def read_package(ipa: Path, sign_command: str | None) -> Package:
+    """What the .ipa says of itself; raises RunnerUnusable if it is none."""
+    try:
+        with zipfile.ZipFile(ipa) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".app/Info.plist") and name.count("/") == 2]
+            info = plistlib.loads(archive.read(names[0]))
+        build = hashlib.sha256(f"{hash_file(ipa)} {sign_command or ''}".encode()).hexdigest()
+        return Package(ipa, info["CFBundleIdentifier"], info["CFBundleExecutable"], build, ipa.stat().st_size)
+    except OSError as error:
+        raise RunnerUnusable(f"the app {ipa} cannot be read: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, IndexError, KeyError, plistlib.InvalidFileException) as error:
+        raise RunnerUnusable(f"{ipa} is no app for iOS: {type(error).__name__} {error}") from error
+
+
+def make_installable(package: Package, udid: str, system: Version, sign_command: str | None, folder: Path) -> Path:
+    """An .ipa below ``folder`` that this phone accepts, as far as this computer can know.
+
+    Raises RunnerUnusable for an iOS that is too old, and AppUnusable's kinds (SigningFailed, ProfileMissing,
+    DeviceNotInProfile …) with their cures.
+    """
+    app = unpack_app(package.path, folder)
+    _stamp(app, package.build)
+    if sign_command:
+        sign_app(app, sign_command)
+    check_app(app, udid, package.bundle_id)
+    _check_system(app, system)
+    made = folder / "signed.ipa"
+    pack_app(app, made, compressed=False)
+    return made
+
+
+def _stamp(app: Path, build: str) -> None:
+    path = app / "Info.plist"
+    info = plistlib.loads(path.read_bytes())
+    path.write_bytes(plistlib.dumps({**info, BUILD_KEY: build}))
+
+
+def _check_system(app: Path, system: Version) -> None:
+    wanted = app_facts(app).minimum_os
+    try:
+        too_old = wanted is not None and Version(str(wanted)) > system
+    except InvalidVersion:
+        return
+    if too_old:
+        raise RunnerUnusable(f"the app needs iOS {wanted}, the phone has {system}", cure="use a phone with a newer iOS")

@@ -1,0 +1,344 @@
+"""``--device ios``: one iPhone, reached through usbmuxd, and through a tunnel where its iOS wants one."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.devices.base import Knob, Notify, OnPush, OnRecord, RunnerDescription, RunResult, description_of
+from harness.devices.errors import CommandTimeout, DeviceNotReady, RunnerUnusable
+from harness.devices.ios.apps import install, installed, uninstall
+from harness.devices.ios.awake import Awake
+from harness.devices.ios.bundle import Package, make_installable, read_package
+from harness.devices.ios.developer import make_ready
+from harness.devices.ios.errors import InstallRefused
+from harness.devices.ios.facts import read_conditions, read_facts, unfit
+from harness.devices.ios.files import clear
+from harness.devices.ios.job import LAUNCH_SECONDS, Job
+from harness.devices.ios.launchers import Started, choose_launcher, launch_refused
+from harness.devices.ios.link import TUNNELLED, Link
+from harness.devices.ios.loop import LoopThread
+from harness.devices.ios.options import IosOptions, Way
+from harness.devices.ios.phone import Phone
+from harness.devices.ios.result import as_result
+from harness.devices.lock import DeviceLock
+from harness.devices.wording import ending_of, quoted
+from harness.errors import HarnessError
+from harness.protocol import WorkOrder
+
+DEFAULT_DEADLINE = 600.0
+DEFAULT_WAIT = 900.0
+SETTLE_SECONDS = 180.0
+ASK_SECONDS = 30.0
+READY_SECONDS = 300.0
+INSTALL_SECONDS = 300.0
+CLOSE_SECONDS = 30.0
+POLL_SECONDS = 0.05
+ASSERTION_SLACK_SECONDS = 60.0
+_SLOWEST_BYTES_PER_SECOND = 1e6
+_MEGABYTE = 1e6
+
+
+def _silent(_line: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A package and the file it was read from, as that was then."""
+
+    changed: tuple[int, int, int]
+    package: Package
+
+
+class IosDevice:
+    """See :class:`harness.devices.base.Device`.
+
+    Opening waits for somebody to tap Trust, which ``notify`` asks for, mounts the developer disk image and opens the
+    tunnel. Raises NoDevice, UsbmuxUnavailable, PairingPending, PairingRefused, PhoneLocked, DeveloperModeOff,
+    ImageMissing, TunnelMissing, DeviceLost, or UsageError for a launcher that this iOS has not.
+    """
+
+    target = "ios-arm64"
+
+    def __init__(
+        self,
+        loop: LoopThread,
+        udid: str,
+        way: Way,
+        *,
+        emulated: bool = False,
+        companion: str | None = None,
+        kind: str = "ios",
+        options: IosOptions | None = None,
+        lock_folder: Path | None = None,
+        notify: Notify = _silent,
+    ) -> None:
+        self.udid = udid
+        self.kind = kind
+        self.emulated = emulated
+        self.companion = companion
+        self._options = options or IosOptions()
+        self._notify = notify
+        self._closing = threading.Event()
+        self._idle = threading.Condition()
+        self._runs = 0
+        self._read: dict[Path, _Read] = {}
+        self._ours: set[str] = set()
+        self._lock = device_lock(udid, lock_folder)
+        self._phone = Phone(loop, udid, way, trust_seconds=self._options.trust_seconds, notify=notify)
+        try:
+            self._facts = self._phone.do(read_facts, deadline=ASK_SECONDS + self._options.trust_seconds, what="opening")
+            # A virtual one is not to be taken for the model that it plays.
+            self.name = f"{self._facts.owners_name if emulated else self._facts.model} ({udid})"
+            self._phone.label = self.name
+            self._launcher = choose_launcher(self._facts.system, self._options.launcher)
+            self._make_ready()
+        except BaseException:
+            self._phone.close()
+            raise
+
+    def facts(self) -> dict[str, Any]:
+        lasting = {"kind": self.kind, "name": self.name, "emulated": self.emulated, "serial": self.udid}
+        return {**lasting, **self._facts.facts, "launcher": self._launcher.name}
+
+    def conditions(self) -> dict[str, Any]:
+        """See the protocol; of a phone that cannot be asked, ``unavailable`` says why."""
+        try:
+            return self._conditions()
+        except HarnessError as error:
+            return {"unavailable": str(error.args[0])}
+
+    def reserve(self, *, wait_seconds: float = DEFAULT_WAIT, notify: Notify = _silent) -> AbstractContextManager[None]:
+        return self._lock.hold(wait_seconds=wait_seconds, notify=notify)
+
+    def settle(self, *, wait_seconds: float = SETTLE_SECONDS, notify: Notify = _silent) -> None:
+        until = time.monotonic() + wait_seconds
+        told: str | None = None
+        while why := unfit(self._conditions()):
+            left = until - time.monotonic()
+            if left <= 0 or self._closing.is_set():
+                raise DeviceNotReady(f"{self.name} is not fit to be measured after {wait_seconds:.0f} s: {why}")
+            if why != told:
+                notify(f"waiting up to {left:.0f} s for {self.name}: {why}")
+                told = why
+            self._closing.wait(min(self._options.settle_poll_seconds, left))
+        if told:
+            notify(f"{self.name} is fit to be measured")
+
+    def deploy(self, runner: Path, *, on_push: OnPush | None = None) -> str:
+        """See the protocol; ``runner`` is an .ipa, what is returned the app's place on the phone.
+
+        Raises AppUnusable's kinds for an app that this phone cannot accept, InstallRefused for one it did not, and
+        RunnerUnusable, DeviceFull, DeviceBusy, DeviceLost, CommandTimeout.
+        """
+        with self.reserve(), self._running():
+            package = self._deployed(runner, on_push)
+            found = self._phone.do(
+                lambda link: installed(link, package.bundle_id), deadline=ASK_SECONDS, what="looking for the app"
+            )
+        return found.path if found is not None else ""
+
+    def describe(self, runner: Path, *, deadline: float = 60.0) -> RunnerDescription:
+        """See the protocol. The one thing that is read from the app's output: a description measures nothing."""
+        with self.reserve(), self._running():
+            package = self._deployed(runner, None)
+            until = time.monotonic() + deadline
+            app = self._started(package, ["--describe"])
+            try:
+                while app.ended is None:
+                    if time.monotonic() > until:
+                        raise CommandTimeout(f"{runner.name} --describe gave no answer within {deadline:.0f} s")
+                    time.sleep(POLL_SECONDS)
+            finally:
+                self._ended(app)
+        if app.ended.status:
+            raise RunnerUnusable(
+                f"{runner.name} --describe on {self.name} {ending_of(app.ended.status)}{quoted(app.tail)}"
+            )
+        lines = [line for line in app.tail.splitlines() if line.startswith(b"{")]
+        return description_of(lines[-1] if lines else app.tail, runner)
+
+    def run(
+        self,
+        runner: Path,
+        order: WorkOrder,
+        workdir: Path | None = None,
+        deadline: float = DEFAULT_DEADLINE,
+        on_record: OnRecord | None = None,
+    ) -> RunResult:
+        """See the protocol; an app has one folder, so ``workdir`` is of no use here. A phone lost before the app was
+        started is an error, one lost afterwards an incomplete result with everything that had arrived."""
+        began = time.monotonic()
+        with self.reserve(), self._running():
+            package = self._deployed(runner, None)
+            with self._kept_awake(deadline) as (knobs, again):
+                job = Job(
+                    self._phone,
+                    self._launcher,
+                    package.bundle_id,
+                    package.executable,
+                    order,
+                    options=self._options,
+                    tunnelled=self._facts.system >= TUNNELLED,
+                    deadline=deadline,
+                    notify=self._notify,
+                    closing=self._closing.is_set,
+                    on_record=on_record,
+                    again=again,
+                )
+                try:
+                    outcome = job.run()
+                finally:
+                    self._quietly(lambda link: clear(link, package.bundle_id), "removing the order")
+            wall = time.monotonic() - began
+        return as_result(order, outcome, launcher=self._launcher.name, wall=wall, knobs=tuple(knobs))
+
+    def stop(self) -> None:
+        """See the protocol."""
+        self._closing.set()
+
+    def close(self) -> None:
+        """See the protocol; a run in progress is ended, and what was installed is removed."""
+        self._closing.set()
+        with self._idle:
+            idle = self._idle.wait_for(lambda: self._runs == 0, timeout=CLOSE_SECONDS)
+        if idle and not self._options.keep_app:
+            for bundle_id in list(self._ours):
+                self._remove(bundle_id)
+        self._phone.close()
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        with self._idle:
+            self._runs += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._runs -= 1
+                self._idle.notify_all()
+
+    def _make_ready(self) -> None:
+        self._phone.do(lambda link: make_ready(link, self._notify), deadline=READY_SECONDS, what="preparing")
+
+    def _conditions(self) -> dict[str, Any]:
+        return self._phone.do(read_conditions, deadline=ASK_SECONDS, what="reading conditions")
+
+    def _deployed(self, runner: Path, on_push: OnPush | None) -> Package:
+        """Have the app on the phone; one of the same build stays as it is."""
+        package = self._package(runner)
+        found = self._phone.do(
+            lambda link: installed(link, package.bundle_id), deadline=ASK_SECONDS, what="looking for the app"
+        )
+        if found is not None and found.build is None:
+            raise InstallRefused(
+                f"{self.name} has an app {package.bundle_id} that is not the harness's",
+                cure="choose another bundle id: --ios-bundle-id",
+            )
+        if found is not None and found.build == package.build:
+            self._ours.add(package.bundle_id)
+            return package
+        folder = Path(tempfile.mkdtemp(prefix="harness-ios-"))
+        try:
+            ipa = make_installable(package, self.udid, self._facts.system, self._options.sign_command, folder)
+            # Whatever becomes of it, it is ours to remove.
+            self._ours.add(package.bundle_id)
+            self._phone.do(
+                lambda link: install(link, ipa, on_push or self._tell_push, self._closing.is_set),
+                deadline=INSTALL_SECONDS + package.size / _SLOWEST_BYTES_PER_SECOND,
+                what="installing the app",
+            )
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return package
+
+    def _package(self, runner: Path) -> Package:
+        try:
+            status = runner.stat()
+        except OSError as error:
+            raise RunnerUnusable(f"the app {runner} cannot be read: {error.strerror or error}") from error
+        changed = (status.st_size, status.st_mtime_ns, status.st_ino)
+        known = self._read.get(runner)
+        if known is None or known.changed != changed:
+            known = self._read[runner] = _Read(changed, read_package(runner, self._options.sign_command))
+        return known.package
+
+    def _tell_push(self, done: int, total: int) -> None:
+        self._notify(f"pushing the app to {self.name}: {done / _MEGABYTE:.1f} of {total / _MEGABYTE:.1f} MB")
+
+    def _started(self, package: Package, arguments: list[str]) -> Started:
+        try:
+            return self._phone.do(
+                lambda link: self._launcher.launch(link, package.bundle_id, arguments),
+                deadline=LAUNCH_SECONDS,
+                what="launching the app",
+            )
+        except HarnessError as error:
+            known = launch_refused(error, self.name)
+            raise known from (None if known is error else error)
+
+    def _ended(self, app: Started) -> None:
+        if app.ended is None:
+            self._quietly(lambda _link: app.kill(), "ending the app")
+        self._quietly(lambda _link: app.close(), "ending the app")
+
+    @contextlib.contextmanager
+    def _kept_awake(self, seconds: float) -> Iterator[tuple[list[Knob], Callable[[], None]]]:
+        """The phone does not sleep; how that went, and how to have it again after a loss."""
+        awake = Awake()
+        limit = seconds + self._options.grace_seconds + ASSERTION_SLACK_SECONDS
+
+        def hold() -> Knob:
+            return self._phone.do(lambda link: awake.hold(link, limit), deadline=ASK_SECONDS, what="keeping it awake")
+
+        def again() -> None:
+            self._make_ready()
+            second = hold()
+            if knobs[0].state == "applied" and second.state != "applied":
+                detail = f"{knobs[0].detail}; after the device had been lost: {second.detail}"
+                knobs[0] = knobs[0].model_copy(update={"state": second.state, "detail": detail})
+
+        knobs = [hold()]
+        if knobs[0].state == "denied":
+            self._notify(f"{self.name} refused {knobs[0].name}: {knobs[0].detail}")
+        try:
+            yield knobs, again
+        finally:
+            # It ends with its connection, so that nothing can be left behind.
+            self._quietly(lambda _link: awake.drop(), "letting it sleep")
+            if knobs[0].state == "applied":
+                knobs[0] = knobs[0].model_copy(update={"restored": True})
+
+    def _remove(self, bundle_id: str) -> None:
+        """The app, if it is still ours: another session may have put another one there."""
+
+        async def remove(link: Link) -> None:
+            found = await installed(link, bundle_id)
+            if found is not None and found.build is not None:
+                await uninstall(link, bundle_id)
+
+        # Somebody who waits for the phone needs the app that is there.
+        try:
+            with self.reserve(wait_seconds=0.0):
+                self._phone.do(remove, deadline=ASK_SECONDS, what="removing the app")
+            self._ours.discard(bundle_id)
+        except HarnessError as error:
+            self._notify(f"the app could not be removed from {self.name}: {error.args[0]}; the next session does it")
+
+    def _quietly(self, action: Callable[[Link], Any], what: str) -> None:
+        with contextlib.suppress(HarnessError):
+            self._phone.do(action, deadline=ASK_SECONDS, what=what)
+
+
+def device_lock(udid: str, folder: Path | None = None) -> DeviceLock:
+    """The lock of the phone with this UDID, whoever opened it."""
+    return DeviceLock(f"ios {udid}", folder)

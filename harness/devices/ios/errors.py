@@ -1,0 +1,61 @@
+"""What can be wrong between this computer and an iPhone before anything runs."""
+
+from __future__ import annotations
+
+from harness.devices.errors import DeviceError, DeviceUnauthorized
+
+
+class IosSupportMissing(DeviceError):
+    """The optional package that speaks to iPhones is not installed."""
+
+    cure = "pip install 'harness[ios]'"
+
+
+class UsbmuxUnavailable(DeviceError):
+    """The daemon that multiplexes connections to iPhones does not run."""
+
+    cure = "Linux: apt install usbmuxd, and plug the iPhone in; macOS brings it; or set USBMUXD_SOCKET_ADDRESS"
+
+
+class PairingPending(DeviceUnauthorized):
+    """Nobody has answered the question on the iPhone's screen whether it trusts this computer."""
+
+    cure = "unlock the iPhone, tap Trust, and run again"
+
+
+class PairingRefused(DeviceUnauthorized):
+    """Somebody has answered it with Don't Trust."""
+
+    cure = "unplug the iPhone, plug it in again, tap Trust, and run again"
+
+
+class PhoneLocked(DeviceError):
+    """The iPhone's screen is locked, so it starts no app."""
+
+    cure = "unlock the iPhone; Settings → Display & Brightness → Auto-Lock → Never keeps it so"
+
+
+class DeveloperModeOff(DeviceError):
+    """Developer Mode is off (iOS 16 and newer)."""
+
+    cure = "Settings → Privacy & Security → Developer Mode on the iPhone (it restarts), then run again"
+
+
+class ImageMissing(DeviceError):
+    """The developer disk image, which holds what starts apps, is not mounted and cannot be."""
+
+    cure = (
+        "give this computer internet access once (the image is downloaded and signed by Apple), or mount it with Xcode"
+    )
+
+
+class TunnelMissing(DeviceError):
+    """iOS 17 and newer start apps only through a tunnel, and there is none."""
+
+    cure = "run `sudo pymobiledevice3 remote tunneld` in another terminal, and run again"
+
+
+class InstallRefused(DeviceError):
+    """The iPhone does not install this app."""
+
+    cure = "read the iPhone's own words: they name what of the app or its signature it does not accept"

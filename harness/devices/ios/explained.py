@@ -1,0 +1,117 @@
+"""What pymobiledevice3 raised, as an error that a person understands."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from pymobiledevice3 import exceptions as theirs
+from pymobiledevice3.dtx import DTXNsError, DTXProtocolError, QueueShutDown
+
+from harness.devices.errors import DeviceError, DeviceFull, DeviceLost, DeviceUnauthorized, NoDevice
+from harness.devices.ios.errors import (
+    DeveloperModeOff,
+    ImageMissing,
+    InstallRefused,
+    PairingPending,
+    PairingRefused,
+    PhoneLocked,
+    TunnelMissing,
+    UsbmuxUnavailable,
+)
+from harness.errors import HarnessError
+
+NO_SPACE = 18
+"""AFC's status; its enumeration lies in a module that takes long to import."""
+LOST = (
+    theirs.ConnectionTerminatedError,
+    theirs.ConnectionFailedError,
+    theirs.ChannelClosedError,
+    theirs.NotConnectedError,
+    theirs.MuxException,
+    theirs.DeviceNotFoundError,
+    theirs.NoDeviceConnectedError,
+    theirs.InvalidConnectionError,
+    theirs.RemoteXPCHandshakeTimeoutError,
+    DTXProtocolError,
+    QueueShutDown,
+    ConnectionError,
+    EOFError,
+    OSError,
+    ssl.SSLError,
+    asyncio.IncompleteReadError,
+    asyncio.TimeoutError,
+)
+TROUBLE = (*LOST, theirs.PyMobileDevice3Exception, DTXNsError)
+"""All that talking to a phone raises, besides mistakes of our own."""
+
+
+def is_loss(error: BaseException) -> bool:
+    """Whether it means that the connection is gone, so that nothing else can be asked through it."""
+    return isinstance(error, LOST) and not isinstance(error, theirs.AfcException)
+
+
+def explained(error: BaseException, what: str, phone: str) -> HarnessError:
+    """The error to raise instead; ``what`` was being done, ``phone`` is how a person knows it."""
+    known = _known(error, what, phone)
+    if known is not None:
+        return known
+    if is_loss(error):
+        return DeviceLost(f"{phone} was lost while {what}: {words_of(error)}")
+    return DeviceError(f"{phone} refused {what}: {words_of(error)}", cure="see docs/ios.md, Troubleshooting")
+
+
+def words_of(error: BaseException) -> str:
+    """The error's own words on one line; its name if it has none."""
+    said = " ".join(str(error).split())
+    if isinstance(error, DTXNsError):
+        said = described(error.error.user_info) or said
+    elif isinstance(error, theirs.CoreDeviceError) and error.user_info:
+        said = described(error.user_info) or said
+    return said[:500] or type(error).__name__
+
+
+def described(user_info: object) -> str:
+    """The descriptions inside an NSError, the innermost and most telling first."""
+    if not isinstance(user_info, dict):
+        return ""
+    parts = [str(user_info[key]) for key in ("NSLocalizedFailureReason", "NSLocalizedDescription") if key in user_info]
+    below = user_info.get("NSUnderlyingError")
+    # An object over DTX, a dictionary over RemoteXPC.
+    inner = below.get("userInfo") if isinstance(below, dict) else getattr(below, "user_info", None)
+    return " ".join(dict.fromkeys(part for part in (described(inner), *parts) if part))
+
+
+def _known(error: BaseException, what: str, phone: str) -> HarnessError | None:
+    if isinstance(error, HarnessError):
+        return error
+    if isinstance(error, theirs.ConnectionFailedToUsbmuxdError):
+        return UsbmuxUnavailable("usbmuxd does not answer")
+    if isinstance(error, (theirs.NoDeviceConnectedError, theirs.DeviceNotFoundError)) and what == "opening":
+        return NoDevice(f"{phone} is not attached")
+    if isinstance(error, theirs.PairingDialogResponsePendingError):
+        return PairingPending(f"{phone} still asks whether to trust this computer")
+    if isinstance(error, theirs.UserDeniedPairingError):
+        return PairingRefused(f"{phone} was told not to trust this computer")
+    if isinstance(error, (theirs.PasswordRequiredError, theirs.PasscodeRequiredError)):
+        return PhoneLocked(f"{phone} is locked")
+    if isinstance(error, (theirs.PairingError, theirs.NotPairedError, theirs.FatalPairingError)):
+        return DeviceUnauthorized(f"{phone} is not paired with this computer: {words_of(error)}")
+    if isinstance(error, (theirs.DeveloperModeIsNotEnabledError, theirs.DeveloperModeError)):
+        return DeveloperModeOff(f"Developer Mode of {phone} is off")
+    if isinstance(error, theirs.DeveloperDiskImageNotFoundError):
+        return ImageMissing(f"there is no developer disk image for {phone}")
+    if isinstance(error, (theirs.UserspaceTunnelUnavailableError, theirs.TunneldConnectionError)):
+        return TunnelMissing(f"there is no tunnel to {phone}")
+    if isinstance(error, theirs.AfcException) and error.status == NO_SPACE:
+        return DeviceFull(f"no room on {phone} for {what}")
+    if isinstance(error, theirs.AppInstallError):
+        return _install(error, phone)
+    return None
+
+
+def _install(error: theirs.AppInstallError, phone: str) -> HarnessError:
+    said = words_of(error)
+    if "space" in said.lower() or "LowDiskSpace" in said:
+        return DeviceFull(f"no room on {phone} for the app: {said}")
+    return InstallRefused(f"{phone} refused to install the app: {said}")

@@ -1,0 +1,93 @@
+"""What an iPhone is, and what changes from run to run, as its services tell it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.version import Version
+from pymobiledevice3.services.diagnostics import DiagnosticsService
+
+from harness.devices.ios.explained import TROUBLE, is_loss
+from harness.devices.ios.link import Link
+
+MAX_BATTERY_CELSIUS = 37.0
+MIN_BATTERY_PERCENT = 30
+
+
+@dataclass(frozen=True)
+class IosFacts:
+    """``model`` is its maker's name for it, ``owners_name`` its owner's, which is nobody else's affair; ``facts`` are
+    what :meth:`Device.facts` tells beyond kind and name."""
+
+    model: str
+    owners_name: str
+    system: Version
+    facts: dict[str, Any]
+
+
+async def read_facts(link: Link) -> IosFacts:
+    """The lasting facts; whatever the phone does not tell is None."""
+    lockdown = await link.lockdown()
+    values = lockdown.all_values
+    device = lockdown.service.mux_device
+    # A table of the library's; phones newer than it have none.
+    model = lockdown.display_name or values.get("ProductType")
+    capacity = await _value(link, "com.apple.disk_usage", "TotalDiskCapacity")
+    facts = {
+        "cpu_model": values.get("HardwarePlatform"),
+        "cores": None,
+        "arch": values.get("CPUArchitecture"),
+        "governor": None,
+        "memory_bytes": None,
+        "os": f"iOS {lockdown.product_version}",
+        "kernel": values.get("BuildVersion"),
+        "model": model,
+        "manufacturer": "Apple",
+        "product_type": values.get("ProductType"),
+        "hardware_model": values.get("HardwareModel"),
+        "ios_version": lockdown.product_version,
+        "ios_build": values.get("BuildVersion"),
+        "connection": device.connection_type if device is not None else None,
+        "disk_bytes": capacity,
+    }
+    return IosFacts(str(model or "iPhone"), str(values.get("DeviceName", "")), Version(lockdown.product_version), facts)
+
+
+async def read_conditions(link: Link) -> dict[str, Any]:
+    """Battery level in percent, its temperature in °C, power, free storage in bytes; None where the phone is silent."""
+    async with DiagnosticsService(await link.lockdown()) as diagnostics:
+        battery = await diagnostics.get_battery() or {}
+    free = await _value(link, "com.apple.disk_usage", "AmountDataAvailable")
+    hundredths = battery.get("Temperature")
+    level = battery.get("CurrentCapacity")
+    if level is None:
+        level = await _value(link, "com.apple.mobile.battery", "BatteryCurrentCapacity")
+    return {
+        "battery_percent": level,
+        "battery_celsius": hundredths / 100 if isinstance(hundredths, int) else None,
+        "charging": battery.get("IsCharging"),
+        "powered_by": "USB" if battery.get("ExternalConnected") else None,
+        "storage_free_bytes": free,
+    }
+
+
+def unfit(conditions: dict[str, Any]) -> str | None:
+    """Why a phone in these conditions should not be measured yet, or None. What is unknown is no reason."""
+    celsius = conditions.get("battery_celsius")
+    if celsius is not None and celsius > MAX_BATTERY_CELSIUS:
+        return f"its battery has {celsius:.1f} °C, more than {MAX_BATTERY_CELSIUS:.0f} °C"
+    level = conditions.get("battery_percent")
+    if level is not None and level < MIN_BATTERY_PERCENT:
+        return f"its battery is at {level} %, below {MIN_BATTERY_PERCENT} %"
+    return None
+
+
+async def _value(link: Link, domain: str, key: str) -> Any:
+    """A value that not every iOS has."""
+    try:
+        return await (await link.lockdown()).get_value(domain, key)
+    except TROUBLE as error:
+        if is_loss(error):
+            raise
+        return None

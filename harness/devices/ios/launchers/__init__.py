@@ -1,0 +1,62 @@
+"""The ways to start an app, by the phone's iOS or by ``--ios-launcher``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from packaging.version import Version
+
+from harness.devices.errors import DeviceError, RunnerUnusable
+from harness.devices.ios.errors import DeveloperModeOff, ImageMissing, PhoneLocked
+from harness.devices.ios.launchers import appservice, debugserver, dvt
+from harness.devices.ios.launchers.started import Ended, Started
+from harness.devices.ios.link import TUNNELLED, Link
+from harness.devices.ios.options import LauncherName
+from harness.errors import HarnessError, UsageError
+
+__all__ = ["Ended", "Launcher", "Started", "choose_launcher", "launch_refused"]
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """``launch`` starts the app of a bundle id with arguments; ``end`` ends a process whose launch has been lost."""
+
+    name: LauncherName
+    launch: Callable[[Link, str, list[str]], Awaitable[Started]]
+    end: Callable[[Link, int], Awaitable[None]]
+
+
+_LAUNCHERS = (
+    Launcher("appservice", appservice.launch, appservice.end),
+    Launcher("dvt", dvt.launch, dvt.end),
+    Launcher("debugserver", debugserver.launch, debugserver.end),
+)
+
+
+def choose_launcher(system: Version, wanted: LauncherName | None) -> Launcher:
+    """The one that is ``wanted``, or the best that this iOS has; raises UsageError where it has not the wanted one."""
+    if wanted == "appservice" and system < TUNNELLED:
+        raise UsageError(
+            f"the launcher appservice needs iOS {TUNNELLED}, the phone has {system}", cure="leave out --ios-launcher"
+        )
+    name = wanted or ("appservice" if system >= TUNNELLED else "dvt")
+    return next(launcher for launcher in _LAUNCHERS if launcher.name == name)
+
+
+def launch_refused(error: HarnessError, phone: str) -> HarnessError:
+    """What a phone's refusal to start an app means; errors that say it already stay."""
+    if type(error) is not DeviceError:
+        return error
+    said = str(error.args[0]).partition("launching the app: ")[2] or str(error.args[0])
+    lower = said.lower()
+    if "locked" in lower:
+        return PhoneLocked(f"{phone} is locked: {said}")
+    if "developer mode" in lower:
+        return DeveloperModeOff(f"Developer Mode of {phone} is off: {said}")
+    if "invalidservice" in lower or "does not offer" in lower or "failed to start service" in lower:
+        return ImageMissing(f"{phone} lacks the service that starts apps: {said}")
+    return RunnerUnusable(
+        f"{phone} does not start the app: {said}",
+        cure="trust the developer: Settings → General → VPN & Device Management; or sign it for this phone",
+    )

@@ -1,0 +1,76 @@
+"""iOS 17 and newer: CoreDevice's app service through the tunnel, with a socket for what the app prints."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pymobiledevice3.exceptions import CoreDeviceError
+from pymobiledevice3.remote.core_device.app_service import AppServiceService
+from pymobiledevice3.remote.core_device.open_stdio_socket import OpenStdioSocketService
+
+from harness.devices.ios.launchers.started import SIGKILL, Ended, Started
+from harness.devices.ios.link import Link
+
+GONE_SECONDS = 5.0
+POLL_SECONDS = 0.1
+ASK_SECONDS = 5.0
+
+
+class AppServiceApp(Started):
+    """Tells neither exit status nor signal."""
+
+    def __init__(self, apps: AppServiceService, stdio: OpenStdioSocketService) -> None:
+        super().__init__()
+        self._apps = apps
+        self._stdio = stdio
+
+    async def _follow(self) -> Ended:
+        while data := await self._stdio.read(2**16):
+            # A pseudoterminal stands between.
+            self._take(data.replace(b"\r\n", b"\n"))
+        # The socket also ends when the tunnel breaks, and an app may close its output and run on.
+        until = asyncio.get_running_loop().time() + GONE_SECONDS
+        while await self._runs():
+            if asyncio.get_running_loop().time() > until:
+                return Ended(lost="the app closed its output and runs on")
+            await asyncio.sleep(POLL_SECONDS)
+        return Ended()
+
+    async def _runs(self) -> bool:
+        processes = await asyncio.wait_for(self._apps.list_processes(), ASK_SECONDS)
+        return any(process.get("processIdentifier") == self.pid for process in processes)
+
+    async def kill(self) -> None:
+        if self.pid is not None and await self._runs():
+            await self._apps.send_signal_to_process(self.pid, SIGKILL)
+
+
+async def launch(link: Link, bundle_id: str, arguments: list[str]) -> AppServiceApp:
+    """Start the app; one that runs already is ended first."""
+    rsd = await link.rsd()
+    stdio, apps = OpenStdioSocketService(rsd), AppServiceService(rsd)
+    app = AppServiceApp(apps, stdio)
+    try:
+        await app._stack.enter_async_context(stdio)
+        await app._stack.enter_async_context(apps)
+        answer: Any = await apps.launch_application(
+            bundle_id, arguments, kill_existing=True, stdio_identifier=stdio.identifier
+        )
+        try:
+            app.pid = int(answer["processToken"]["processIdentifier"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CoreDeviceError(f"the launch was answered without a process: {answer}") from error
+    except BaseException:
+        await app.close()
+        raise
+    app._begin()
+    return app
+
+
+async def end(link: Link, pid: int) -> None:
+    """End a process whose launch has been lost, if it still runs."""
+    async with AppServiceService(await link.rsd()) as apps:
+        processes = await apps.list_processes()
+        if any(process.get("processIdentifier") == pid for process in processes):
+            await apps.send_signal_to_process(pid, SIGKILL)

@@ -1,0 +1,118 @@
+"""Any iOS, if asked for: the app as a debugger's child, which no launch watchdog ends and which a lost connection
+ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from pymobiledevice3.exceptions import AppNotInstalledError, ProtocolError, PyMobileDevice3Exception
+from pymobiledevice3.remote.remote_service_discovery import RemoteServiceDiscoveryService
+from pymobiledevice3.service_connection import ServiceConnection
+
+from harness.devices.ios.apps import installed
+from harness.devices.ios.explained import TROUBLE
+from harness.devices.ios.launchers.gdb import GdbConnection, arguments_packet
+from harness.devices.ios.launchers.started import SIGKILL, Ended, Started
+from harness.devices.ios.link import Link
+
+SERVICE = "com.apple.debugserver.DVTSecureSocketProxy"
+TUNNELLED_SERVICE = "com.apple.internal.dt.remote.debugproxy"
+KILL_SECONDS = 5.0
+FATAL = frozenset({4, 5, 6, 7, 8, 9, 10, 11})
+"""Signals (Darwin's numbers) behind which a program does not go on: ILL, TRAP, ABRT, EMT, FPE, KILL, BUS, SEGV."""
+
+
+class DebuggedApp(Started):
+    """Tells exit status or signal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gdb: GdbConnection | None = None
+
+    @property
+    def _gdb(self) -> GdbConnection:
+        assert self.gdb is not None, "launch() connects first"
+        return self.gdb
+
+    async def _follow(self) -> Ended:
+        said = await self._gdb.ask("c")
+        while True:
+            kind, rest = said[:1], said[1:]
+            if kind == "O":
+                self._take(bytes.fromhex(rest))
+                said = await self._gdb.receive()
+            elif kind == "W":
+                return Ended(int(rest[:2], 16))
+            elif kind == "X":
+                return Ended(-int(rest[:2], 16))
+            elif kind in "TS":
+                signal = int(rest[:2], 16)
+                if signal in FATAL:
+                    # The program is held at its crash; letting go lets the system end it and write its report.
+                    with contextlib.suppress(*TROUBLE):
+                        await asyncio.wait_for(self._gdb.ask(f"C{signal:02x}"), KILL_SECONDS)
+                    return Ended(-signal)
+                said = await self._gdb.ask(f"C{signal:02x}" if signal else "c")
+            else:
+                raise ProtocolError(f"debugserver answered {said[:60]!r}")
+
+    async def kill(self) -> None:
+        """Ends with the connection if it does not with the packet."""
+        if self.ended is None:
+            await self._gdb.interrupt()
+            await self._gdb.send("k")
+            if self._task is not None:
+                await asyncio.wait({self._task}, timeout=KILL_SECONDS)
+            if self.ended is None:
+                self.ended = Ended(-SIGKILL)
+
+
+async def launch(link: Link, bundle_id: str, arguments: list[str]) -> DebuggedApp:
+    """Start the app; raises AppNotInstalledError, PyMobileDevice3Exception with debugserver's words."""
+    found = await installed(link, bundle_id)
+    if found is None:
+        raise AppNotInstalledError(f"no app {bundle_id} is installed")
+    app = DebuggedApp()
+    try:
+        connection = await _connect(link)
+        app._stack.push_async_callback(connection.close)
+        app.gdb = GdbConnection(connection.reader, connection.writer)
+        await app.gdb.without_acknowledgements()
+        for packet in (arguments_packet([f"{found.path}/{found.executable}", *arguments]), "qLaunchSuccess"):
+            said = await app.gdb.ask(packet)
+            if said != "OK":
+                raise PyMobileDevice3Exception(f"debugserver did not start the app: {_words(said)}")
+        app.pid = _pid(await app.gdb.ask("qProcessInfo"))
+    except BaseException:
+        await app.close()
+        raise
+    app._begin()
+    return app
+
+
+async def end(_link: Link, _pid: int) -> None:
+    """Nothing to do: a debugger's child ends with its connection."""
+
+
+async def _connect(link: Link) -> ServiceConnection:
+    provider = await link.developer()
+    if isinstance(provider, RemoteServiceDiscoveryService):
+        return await provider.start_lockdown_service_without_checkin(TUNNELLED_SERVICE)
+    return await provider.start_lockdown_service(SERVICE)
+
+
+def _words(said: str) -> str:
+    """``E`` and words, or ``Enn;`` and words in hexadecimal digits."""
+    _, semicolon, digits = said.partition(";")
+    if semicolon:
+        with contextlib.suppress(ValueError):
+            return bytes.fromhex(digits).decode(errors="replace")
+    return said.removeprefix("E")[:200] or "no words"
+
+
+def _pid(said: str) -> int | None:
+    fields = dict(part.split(":", 1) for part in said.split(";") if ":" in part)
+    with contextlib.suppress(ValueError, KeyError):
+        return int(fields["pid"], 16)
+    return None

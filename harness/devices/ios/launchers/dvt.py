@@ -1,0 +1,105 @@
+"""iOS 16 and older, and newer ones as a second way: the process control of Instruments."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pymobiledevice3.dtx import DTXContext, QueueShutDown, dtx_on_invoke
+from pymobiledevice3.exceptions import ConnectionTerminatedError
+from pymobiledevice3.services.dvt.instruments.dvt_provider import DvtProvider
+from pymobiledevice3.services.dvt.instruments.process_control import ProcessControl, ProcessControlService
+
+from harness.devices.ios.launchers.started import Ended, Started
+from harness.devices.ios.link import Link
+
+DRAIN_SECONDS = 0.2
+"""Output may come behind the news of the end."""
+
+
+class ObservedProcessControl(ProcessControlService):
+    """Keeps how processes ended; the library's only logs it."""
+
+    def __init__(self, ctx: DTXContext) -> None:
+        super().__init__(ctx)
+        self.endings: dict[int, Ended] = {}
+        self.ending = asyncio.Event()
+        self.closed = False
+
+    @dtx_on_invoke("processWithPID:terminatedWithExitCode:orCrashingSignal:")
+    async def _on_process_terminated(self, pid: int, exit_code: int | None, crashing_signal: int | None) -> None:
+        signal = _number(crashing_signal)
+        self.endings[_number(pid) or 0] = Ended(-signal if signal else _number(exit_code))
+        self.ending.set()
+
+    def on_closed(self, reason: str = "") -> None:
+        self.closed = True
+        self.ending.set()
+        super().on_closed(reason)
+
+
+class _Control(ProcessControl):
+    pass
+
+
+# Inferred from the type parameter of a direct base only, which this class has not.
+_Control._inferred_service_class = ObservedProcessControl
+
+
+class DvtApp(Started):
+    """Tells exit status or signal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._control: Any = None
+
+    async def _follow(self) -> Ended:
+        service: ObservedProcessControl = self._control.service
+        reading = asyncio.ensure_future(self._read())
+        try:
+            while self.pid not in service.endings:
+                if service.closed:
+                    raise ConnectionTerminatedError()
+                service.ending.clear()
+                await service.ending.wait()
+            await asyncio.wait({reading}, timeout=DRAIN_SECONDS)
+            return service.endings[self.pid]
+        finally:
+            reading.cancel()
+
+    async def _read(self) -> None:
+        try:
+            async for event in self._control:
+                if event.pid == self.pid:
+                    self._take(str(event.message).encode())
+        except QueueShutDown:
+            return
+
+    async def kill(self) -> None:
+        if self.pid is not None and self.pid not in self._control.service.endings:
+            await self._control.kill(self.pid)
+
+
+async def launch(link: Link, bundle_id: str, arguments: list[str]) -> DvtApp:
+    """Start the app; one that runs already is ended first."""
+    app = DvtApp()
+    try:
+        provider = await app._stack.enter_async_context(DvtProvider(await link.developer()))
+        app._control = await app._stack.enter_async_context(_Control(provider))
+        app.pid = int(await app._control.launch(bundle_id, arguments, kill_existing=True))
+    except BaseException:
+        await app.close()
+        raise
+    app._begin()
+    return app
+
+
+async def end(link: Link, pid: int) -> None:
+    """End a process whose launch has been lost; raises DTXNsError if it runs no more."""
+    async with DvtProvider(await link.developer()) as provider, ProcessControl(provider) as control:
+        await control.kill(pid)
+
+
+def _number(value: Any) -> int | None:
+    found = getattr(value, "value", value)
+    return int(found) if found is not None else None

@@ -1,0 +1,43 @@
+"""What can be chosen about measuring on an iPhone; the defaults are for one on a desk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+LauncherName = Literal["appservice", "dvt", "debugserver"]
+LAUNCHERS: tuple[LauncherName, ...] = ("appservice", "dvt", "debugserver")
+TunnelName = Literal["userspace", "tunneld"]
+TUNNELD = ("127.0.0.1", 49151)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a phone is reached. ``usbmux_address`` None: the system's usbmuxd, or ``USBMUXD_SOCKET_ADDRESS``;
+    ``records`` None: pymobiledevice3's own folder of pairing records."""
+
+    usbmux_address: str | None = None
+    tunnels: tuple[TunnelName, ...] = ("userspace", "tunneld")
+    tunneld: tuple[str, int] = TUNNELD
+    records: Path | None = None
+
+
+@dataclass(frozen=True)
+class IosOptions:
+    """Seconds: ``trust_seconds`` is how long the question on the screen may stay unanswered, ``grace_seconds`` how long
+    a lost phone may take to come back, ``settle_poll_seconds`` how often one that is too hot or too empty is looked at,
+    ``poll_seconds`` how often a running app's result is read, ``exit_seconds`` how long an app may live behind its end
+    record, ``crash_seconds`` how long the system may take to write a crash report."""
+
+    launcher: LauncherName | None = None
+    """None: what the phone's iOS has."""
+    sign_command: str | None = None
+    keep_app: bool = False
+    trust_seconds: float = 60.0
+    grace_seconds: float = 60.0
+    settle_poll_seconds: float = 5.0
+    poll_seconds: float = 0.25
+    exit_seconds: float = 5.0
+    crash_seconds: float = 5.0
+    max_log_bytes: int = 64 * 2**20

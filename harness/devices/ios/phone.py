@@ -1,0 +1,87 @@
+"""One iPhone as ordinary code sees it: every call has a deadline, and raises errors of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from harness.devices.base import Notify
+from harness.devices.ios.explained import TROUBLE, explained, is_loss
+from harness.devices.ios.link import Link
+from harness.devices.ios.loop import LoopThread
+from harness.devices.ios.options import Way
+from harness.errors import HarnessError
+
+CLOSE_SECONDS = 10.0
+ASK_SECONDS = 10.0
+PAUSE_SECONDS = 0.25
+_T = TypeVar("_T")
+
+
+class Phone:
+    """Calls go through one :class:`Link`, one at a time; a lost one is opened again by the next call."""
+
+    def __init__(self, loop: LoopThread, udid: str, way: Way, *, trust_seconds: float, notify: Notify) -> None:
+        self.udid = udid
+        self.trust_seconds = trust_seconds
+        self._loop = loop
+        self._link = Link(udid, way, trust_seconds=trust_seconds, notify=notify)
+        self._turn = asyncio.Lock()
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        return self._link.label
+
+    @label.setter
+    def label(self, name: str) -> None:
+        self._link.label = name
+
+    def do(self, action: Callable[[Link], Awaitable[_T]], *, deadline: float, what: str) -> _T:
+        """``action``'s result. ``what`` it does is told in errors: DeviceLost, CommandTimeout, DeviceUnauthorized and
+        its kinds, PhoneLocked, DeviceFull, InstallRefused, or DeviceError with the phone's own words."""
+        return self._loop.call(self._do(action, what), deadline=deadline, what=f"{what} on {self.label}")
+
+    def wait_back(self, seconds: float, closing: Callable[[], bool], *, tunnel: bool) -> HarnessError | None:
+        """None once the phone answers again, through its tunnel too if it needs one; the last error after ``seconds``
+        without."""
+
+        async def ask(link: Link) -> None:
+            await (await link.lockdown()).get_value(key="ProductVersion")
+            if tunnel:
+                await link.developer()
+
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                self.do(ask, deadline=ASK_SECONDS, what="looking for the phone")
+                return None
+            except HarnessError as error:
+                if time.monotonic() > until or closing():
+                    return error
+            time.sleep(PAUSE_SECONDS)
+
+    def drop_tunnel(self) -> None:
+        """Have the next use open a tunnel anew: one that died says so only when it is used."""
+        self.do(Link.drop_tunnel, deadline=CLOSE_SECONDS, what="closing the tunnel")
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        with contextlib.suppress(HarnessError):
+            self.do(Link.drop, deadline=CLOSE_SECONDS, what="closing the connection")
+
+    async def _do(self, action: Callable[[Link], Awaitable[_T]], what: str) -> _T:
+        async with self._turn:
+            try:
+                return await action(self._link)
+            except TROUBLE as error:
+                if is_loss(error):
+                    await self._link.drop()
+                raise explained(error, what, self.label) from error
+            except asyncio.CancelledError:
+                # What was being asked may still be answered, and nobody would know to which question.
+                await self._link.drop()
+                raise

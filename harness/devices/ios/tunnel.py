@@ -1,0 +1,75 @@
+"""The tunnel through which iOS 17 and newer start apps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+
+from pymobiledevice3.exceptions import PyMobileDevice3Exception, TunneldConnectionError
+from pymobiledevice3.remote.remote_service_discovery import RemoteServiceDiscoveryService
+from pymobiledevice3.tunneld import api as tunneld
+
+from harness.devices.ios.errors import TunnelMissing
+from harness.devices.ios.explained import words_of
+from harness.devices.ios.options import TUNNELD, TunnelName, Way
+
+Close = Callable[[], Awaitable[None]]
+COMMAND = "sudo pymobiledevice3 remote tunneld"
+
+_log = logging.getLogger(__name__)
+
+
+async def open_tunnel(udid: str, way: Way, phone: str) -> tuple[RemoteServiceDiscoveryService, Close]:
+    """A connected RSD and how to let go of it: in this process, which needs no rights (iOS 17.4 and newer, one phone a
+    process), else through a running tunneld. Raises TunnelMissing, telling why each cannot be had."""
+    reasons = []
+    for name in way.tunnels:
+        found = await _tried(name, udid, way)
+        if not isinstance(found, str):
+            return found
+        reasons.append(found)
+    raise TunnelMissing(
+        f"there is no tunnel to {phone}: {'; '.join(reasons)}",
+        cure=f"run `{COMMAND}` in another terminal, and run again",
+    )
+
+
+async def _tried(name: TunnelName, udid: str, way: Way) -> tuple[RemoteServiceDiscoveryService, Close] | str:
+    """A tunnel, or why there is none."""
+    try:
+        return await (_userspace(udid) if name == "userspace" else _tunneld(udid, way))
+    except TunneldConnectionError:
+        return f"no tunneld runs at {way.tunneld[0]}:{way.tunneld[1]}"
+    # A phone that lacks a service, a second tunnel of one process, and lost connections look all different.
+    except (PyMobileDevice3Exception, OSError, EOFError, ImportError) as error:
+        _log.debug("tunnel %s", name, exc_info=True)
+        return f"{name}: {words_of(error)}"
+
+
+async def _userspace(udid: str) -> tuple[RemoteServiceDiscoveryService, Close]:
+    # Imported here: it brings a network stack of its own.
+    from pymobiledevice3.remote.userspace_tunnel import UserspaceRsdTunnel
+
+    tunnel = UserspaceRsdTunnel(serial=udid, autopair=False, remotepairing_fallback=False)
+    return await tunnel.aopen(), tunnel.aclose
+
+
+async def _tunneld(udid: str, way: Way) -> tuple[RemoteServiceDiscoveryService, Close]:
+    # get_tunneld_device_by_udid would ask tunneld in a way that blocks the loop.
+    tunnels = await tunneld.get_tunneld_tunnels(way.tunneld)
+    found = tunnels.get(udid) or []
+    if not found:
+        raise PyMobileDevice3Exception(f"the tunneld at {way.tunneld[0]}:{way.tunneld[1]} has no tunnel to it")
+    rsd = RemoteServiceDiscoveryService((found[0]["tunnel-address"], found[0]["tunnel-port"]))
+    await rsd.connect()
+    return rsd, rsd.close
+
+
+def tunneld_runs() -> bool:
+    """Whether a tunneld answers at its usual place."""
+    with contextlib.suppress(TunneldConnectionError):
+        asyncio.run(tunneld.get_tunneld_tunnels(TUNNELD))
+        return True
+    return False

@@ -1,0 +1,11 @@
+"""What keeps a virtual iPhone from running."""
+
+from __future__ import annotations
+
+from harness.devices.errors import DeviceError
+
+
+class VirtualIphoneUnavailable(DeviceError):
+    """This machine cannot have a virtual iPhone, it did not start, or it has ended."""
+
+    cure = "docs/virtual-ios.md says what a virtual iPhone needs"

@@ -1,0 +1,108 @@
+"""What a virtual iPhone is and how it is at the moment."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Face = Literal["16", "17"]
+Pairing = Literal["trusts", "asks", "refuses"]
+Image = Literal["mounted", "missing", "unmountable"]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What never changes: who the phone is and which system it runs."""
+
+    face: Face
+    udid: str
+    ecid: int
+    name: str
+    product_type: str
+    hardware_model: str
+    chip_id: int
+    board_id: int
+    os_version: str
+    build: str
+    serial_number: str
+    wifi_address: str
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.os_version.split("."))
+
+
+@dataclass
+class State:
+    """What a test may change while the phone runs; times in seconds, temperature in hundredths of a degree Celsius."""
+
+    locked: bool = False
+    """The screen is locked: apps are not launched, images not mounted, hosts not paired."""
+    before_first_unlock: bool = False
+    """Nobody has entered the passcode since it booted: lockdownd starts no service."""
+    pairing: Pairing = "trusts"
+    """What its owner does about a new host; ``asks`` leaves the dialog open until this changes."""
+    developer_mode: bool = True
+    trusts_developer: bool = True
+    """Whether its owner trusted the apps' developer in the settings."""
+    image: Image = "mounted"
+    """The developer disk image; ``missing`` can be mounted, ``unmountable`` is refused."""
+    space_bytes: int | None = None
+    """How much fits on it; None for as much as this machine has."""
+    battery_level: int = 80
+    battery_temperature: int = 2950
+    battery_charging: bool = True
+    battery_external: bool = True
+    launch_watchdog_seconds: float | None = None
+    """When apps that no debugger launched are ended for not coming up; None for never."""
+
+    def change(self, values: dict[str, Any]) -> None:
+        """Set fields by name. Raises ValueError for a name or value that there is not."""
+        known = {field.name for field in dataclasses.fields(self)}
+        for name, value in values.items():
+            if name not in known:
+                raise ValueError(f"a virtual iPhone has no state {name!r}; it has {', '.join(sorted(known))}")
+            choices = {"pairing": ("trusts", "asks", "refuses"), "image": ("mounted", "missing", "unmountable")}
+            if name in choices and value not in choices[name]:
+                raise ValueError(f"{name} is one of {', '.join(choices[name])}, not {value!r}")
+            setattr(self, name, value)
+
+
+_FACES: dict[str, dict[str, Any]] = {
+    "16": {
+        "product_type": "iPhone14,5",
+        "hardware_model": "D17AP",
+        "chip_id": 0x8110,
+        "board_id": 0x18,
+        "os_version": "16.7.2",
+        "build": "20H115",
+    },
+    "17": {
+        "product_type": "iPhone15,4",
+        "hardware_model": "D37AP",
+        "chip_id": 0x8120,
+        "board_id": 0x0A,
+        "os_version": "17.5.1",
+        "build": "21F90",
+    },
+}
+
+
+def make_identity(face: str, **chosen: Any) -> Identity:
+    """A phone of a face, with a UDID of its own; fields that are not None replace the face's. Raises ValueError."""
+    if face not in _FACES:
+        raise ValueError(f"a virtual iPhone has the face 16 or 17, not {face!r}")
+    ecid = secrets.randbits(52)
+    fields = {
+        **_FACES[face],
+        "face": face,
+        "ecid": ecid,
+        "udid": f"{_FACES[face]['chip_id']:08X}-{ecid:016X}",
+        "name": "Virtual iPhone",
+        "serial_number": "V" + secrets.token_hex(5).upper()[:9],
+        "wifi_address": "02:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(4)),
+        **{name: value for name, value in chosen.items() if value is not None},
+    }
+    return Identity(**fields)

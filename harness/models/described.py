@@ -1,0 +1,193 @@
+"""What is known of a user's model without importing it: made by a worker, cached by everything it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from safetensors.numpy import load_file
+
+from harness.cache import MANIFEST, Cache, content_key, hash_file
+from harness.models.comparison import Comparison
+from harness.models.reference import cpu_name
+from harness.models.sources import BadModel, ModelSource, check_clashes
+from harness.tensors import Array
+from harness.worker import Progress, run_worker
+
+WORKER = "harness.models.user_worker"
+DESCRIPTION, LATENCY = "description.json", "latency.json"
+PACKAGES = ("torch", "transformers", "numpy")
+SEPARATOR = "/"
+"""Between an item and its tensor in the files' keys; no name of an item holds one."""
+
+
+class _Described(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class InputFacts(_Described):
+    name: str
+    dtype: str
+    shape: list[int | str]
+    """Of the example; a dynamic extent is the dimension's name."""
+
+
+class OutputFacts(_Described):
+    name: str
+    dtype: str
+
+
+class ModelDescription(_Described):
+    """A model as its file describes it, and what PyTorch made of it."""
+
+    name: str
+    prefix: str
+    inputs: list[InputFacts]
+    outputs: list[OutputFacts]
+    items: list[str]
+    compare: Comparison
+    parameters: int
+    weights_sha256: str
+    """Over all parameters and buffers, by name."""
+
+
+class SourceDescription(_Described):
+    """All models of one source."""
+
+    models: list[ModelDescription]
+    dependencies: list[str]
+    """Files that the answers depend on, absolute, the source itself first."""
+
+
+@dataclass(frozen=True)
+class UserModel:
+    """A described model. ``key`` changes with whatever its answers depend on; ``folder`` is the cache's."""
+
+    source: ModelSource
+    facts: ModelDescription
+    key: str
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+    def inputs(self) -> dict[str, dict[str, Array]]:
+        """By item, in the order of the model's arguments."""
+        return self._grouped("inputs", [one.name for one in self.facts.inputs])
+
+    def expected(self) -> dict[str, dict[str, Array]]:
+        """What PyTorch says, by item, in the order of the outputs."""
+        return self._grouped("outputs", [one.name for one in self.facts.outputs])
+
+    def _grouped(self, what: str, names: Sequence[str]) -> dict[str, dict[str, Array]]:
+        arrays = load_file(self.folder / f"{self.name}.{what}.safetensors")
+        return {item: {name: arrays[f"{item}{SEPARATOR}{name}"] for name in names} for item in self.facts.items}
+
+
+def describe_models(sources: Sequence[ModelSource], *, cache: Cache, progress: Progress) -> list[UserModel]:
+    """The models of all sources; raises ModelsClash, BadModel, or what the worker raises."""
+    found = [model for source in sources for model in _described(source, cache, progress)]
+    check_clashes([(model.name, model.facts.prefix) for model in found])
+    return found
+
+
+def _described(source: ModelSource, cache: Cache, progress: Progress) -> list[UserModel]:
+    """From the cache while no file that the answers depend on has changed.
+
+    Which files those are is known once they have been loaded, so an index remembers them for each source.
+    """
+    base = {"module": source.module, "attribute": source.attribute, "sources": _our_sources()}
+    base |= {name: importlib.metadata.version(name) for name in PACKAGES}
+    index = cache.root / "models" / "index" / f"{content_key(base | {'path': str(source.path)})}.json"
+
+    made: list[Path] = []
+
+    def make(folder: Path) -> None:
+        if made:  # the same answers, under the key of all their files
+            for path in made[0].iterdir():
+                if path.name != MANIFEST:
+                    shutil.copy2(path, folder)
+            return
+        request = {"kind": "describe", "folder": str(folder), **_request(source)}
+        (folder / DESCRIPTION).write_text(json.dumps(run_worker(WORKER, request, progress)) + "\n", encoding="utf-8")
+
+    files = _remembered(index) or [source.path]
+    while True:
+        key = content_key(base | {"files": {str(path): _hash(path) for path in files}})
+        folder = cache.fetch("models", key, make)
+        said = SourceDescription.model_validate_json((folder / DESCRIPTION).read_bytes())
+        needed = [Path(path) for path in said.dependencies]
+        if needed == files:
+            break
+        _remember(index, needed)
+        made, files = [folder], needed
+    return [
+        UserModel(source, facts, content_key({"source": key, "model": facts.name}), folder) for facts in said.models
+    ]
+
+
+def latencies(
+    model: UserModel, *, threads: int, warmup: int, repeat: int, cache: Cache, progress: Progress
+) -> dict[str, list[int]]:
+    """PyTorch's time for each item on this machine, in nanoseconds by repetition, the call alone."""
+    options = {"threads": threads, "warmup": warmup, "repeat": repeat}
+    machine = [platform.machine(), cpu_name(), platform.node()]
+
+    def build(folder: Path) -> None:
+        request = {"kind": "time", "model": model.name, **_request(model.source), **options}
+        found = run_worker(WORKER, request, progress, threads=threads)
+        (folder / LATENCY).write_text(json.dumps(found["latency_ns"]) + "\n", encoding="utf-8")
+
+    key = content_key({"model": model.key, "machine": machine, **options})
+    found: dict[str, list[int]] = json.loads((cache.fetch("references", key, build) / LATENCY).read_bytes())
+    return found
+
+
+def _request(source: ModelSource) -> dict[str, Any]:
+    return {"path": str(source.path), "module": source.module, "attribute": source.attribute}
+
+
+def _our_sources() -> list[str]:
+    folder = Path(__file__).parent
+    names = ("user.py", "user_worker.py", "user_loading.py", "flat.py", "comparison.py", "described.py")
+    return [hash_file(folder / name) for name in names]
+
+
+def _hash(path: Path) -> str:
+    try:
+        return hash_file(path)
+    except OSError as error:
+        raise BadModel(f"cannot read {path}, which the model needs: {error.strerror}") from error
+
+
+def _remembered(index: Path) -> list[Path]:
+    try:
+        files = [Path(path) for path in json.loads(index.read_bytes())]
+    except (OSError, ValueError):
+        return []
+    return files if all(path.is_file() for path in files) else []
+
+
+def _remember(index: Path, files: Sequence[Path]) -> None:
+    index.parent.mkdir(parents=True, exist_ok=True)
+    partial = index.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps([str(path) for path in files]) + "\n", encoding="utf-8")
+    partial.replace(index)
+
+
+def weights_digest(arrays: Sequence[tuple[str, str, list[int], bytes]]) -> str:
+    """SHA-256 over names, types, shapes and bytes."""
+    found = hashlib.sha256()
+    for name, dtype, shape, data in arrays:
+        found.update(f"{name}\0{dtype}\0{shape}\0".encode() + data)
+    return found.hexdigest()

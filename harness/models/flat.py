@@ -1,0 +1,70 @@
+"""A user's module as the compiler and the reference run it: tensors in order, a tuple of named tensors out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from harness.models.sources import BadModel
+from harness.models.spec import ModelFunction
+from harness.models.user import ModelSpec
+
+ENTRY = "main"
+
+
+class FlatModule(nn.Module):
+    """Calls the module by its parameters' names; returns one tensor, or a tuple of all that its result holds."""
+
+    def __init__(self, module: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.harness_model, self.names = module, names
+
+    def forward(self, *inputs: Tensor) -> Any:
+        tensors = [leaf for leaf in pytree.tree_leaves(self.answer(inputs)) if isinstance(leaf, Tensor)]
+        return tensors[0] if len(tensors) == 1 else tuple(tensors)
+
+    def answer(self, inputs: tuple[Tensor, ...]) -> Any:
+        result = self.harness_model(**dict(zip(self.names, inputs, strict=True)))
+        # transformers' outputs are mappings that torch knows no paths in.
+        return dict(result) if isinstance(result, Mapping) else result
+
+
+def flattened(spec: ModelSpec) -> FlatModule:
+    """The spec's module, in evaluation mode; raises BadModel if it builds something else."""
+    module = spec.build()
+    if not isinstance(module, nn.Module):
+        raise BadModel(f"build of {spec.name!r} gives a {type(module).__name__}, not a torch.nn.Module")
+    return FlatModule(module, tuple(spec.example_inputs)).eval()
+
+
+def compiled_function(spec: ModelSpec, module: FlatModule) -> ModelFunction:
+    """What the compiler is given."""
+    inputs = tuple(spec.example_inputs.values())
+    dynamic = tuple(dict(spec.dynamic_shapes[name]) if name in spec.dynamic_shapes else None for name in module.names)
+    return ModelFunction(ENTRY, module, inputs, (dynamic,) if any(dynamic) else None)
+
+
+@torch.inference_mode()
+def answered(module: FlatModule, inputs: tuple[Tensor, ...], names: tuple[str, ...]) -> dict[str, Tensor]:
+    """What the module says, by output; ``names`` are the spec's, if it gives any. Raises BadModel."""
+    leaves, _ = pytree.tree_flatten_with_path(module.answer(inputs))
+    found = [(path, leaf) for path, leaf in leaves if leaf is not None]
+    wrong = next((leaf for _, leaf in found if not isinstance(leaf, Tensor)), None)
+    if wrong is not None or not found:
+        raise BadModel(f"the module returns {type(wrong).__name__ if found else 'nothing'} where a tensor is needed")
+    given = names or tuple(_name(path, at, len(found)) for at, (path, _) in enumerate(found))
+    if len(given) != len(found) or len(set(given)) != len(given):
+        raise BadModel(f"the module returns {len(found)} tensors, their names are {', '.join(given)}")
+    return {name: leaf for name, (_, leaf) in zip(given, found, strict=True)}
+
+
+def _name(path: Any, at: int, count: int) -> str:
+    """A dictionary's key where there is one."""
+    keys = [str(key.key) for key in path if isinstance(key, pytree.MappingKey)]
+    if keys and len(keys) == len(path):
+        return "_".join(keys)
+    return "output" if count == 1 else f"output_{at}"

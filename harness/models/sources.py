@@ -1,0 +1,96 @@
+"""What ``--models`` names: a Python file, a shipped model, or one that an installed package offers. Imports none."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import UsageError
+
+G2P = "g2p"
+GROUP = "harness.models"
+"""The entry point group: ``NAME = "package.module:MODEL"``."""
+SHIPPED = {
+    "bert": "harness.models.examples.bert:MODEL",
+    "detector": "harness.models.examples.detector:MODEL",
+}
+
+
+class UnknownModel(UsageError):
+    """``--models`` names no file and nothing that is installed."""
+
+
+class BadModel(UsageError):
+    """A model's file cannot be used: its code fails, or what it says of the model is not so."""
+
+    cure = "docs/your-model.md shows a whole file"
+
+
+class ModelsClash(UsageError):
+    """Two models cannot be in one archive."""
+
+    cure = 'give one of them another name, or another prefix: ModelSpec(..., prefix="other_")'
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model is said to be. ``attribute`` is empty for a file, whose every ModelSpec is taken."""
+
+    label: str
+    path: Path
+    module: str = ""
+    attribute: str = ""
+
+
+def split_models(names: Sequence[str]) -> tuple[bool, list[ModelSource]]:
+    """Whether G2P is among the models, and the others in their order. Raises UnknownModel, ModelsClash."""
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ModelsClash(f"--models {twice} is given twice", cure="name each model once")
+    return G2P in names, [resolve_model(name) for name in names if name != G2P]
+
+
+def resolve_model(name: str) -> ModelSource:
+    """The source of one name; raises UnknownModel with what there is."""
+    if name.endswith(".py") or "/" in name:
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise UnknownModel(f"there is no file {name}", cure="give the path of a Python file with a ModelSpec in it")
+        return ModelSource(name, path.resolve())
+    value = SHIPPED.get(name) or offered().get(name)
+    if value is None:
+        known = ", ".join(sorted({G2P, *SHIPPED, *offered()}))
+        raise UnknownModel(f"there is no model {name!r}", cure=f"known are {known}; or give a Python file")
+    module, _, attribute = value.partition(":")
+    try:
+        found = importlib.util.find_spec(module)
+    except ImportError as error:
+        raise UnknownModel(f"the model {name!r} is in {module}, which cannot be imported: {error}") from error
+    if found is None or found.origin is None:
+        raise UnknownModel(f"the model {name!r} is in {module}, which is not there", cure="install its package again")
+    return ModelSource(name, Path(found.origin).resolve(), module, attribute or "MODEL")
+
+
+def offered() -> dict[str, str]:
+    """What installed packages offer, by name."""
+    return {entry.name: entry.value for entry in importlib.metadata.entry_points(group=GROUP)}
+
+
+def check_clashes(models: Sequence[tuple[str, str]]) -> None:
+    """Refuse names and prefixes that cannot be in one archive; ``models`` are (name, prefix). Raises ModelsClash.
+
+    No prefix may begin with another: TVM finds a model's functions by its prefix, and would find the longer one's.
+    """
+    names = [name for name, _ in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise ModelsClash(f"two models are named {name!r}")
+    for at, (name, prefix) in enumerate(models):
+        for other, second in models[at + 1 :]:
+            if prefix == second:
+                raise ModelsClash(f"the models {name!r} and {other!r} have the same prefix {prefix!r}")
+            if prefix.startswith(second) or second.startswith(prefix):
+                raise ModelsClash(f"the prefixes of {name!r} and {other!r} begin alike: {prefix!r} and {second!r}")

@@ -1,0 +1,173 @@
+"""A user's file, run in a worker: its specs, checked, and the files they came from."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from harness.errors import HarnessError
+from harness.models.sources import BadModel
+from harness.models.user import ModelSpec
+from harness.tensors import DTYPES, MOST_INPUT_BYTES
+
+MOST_INPUTS = 16
+"""Arguments that a call of the runner's takes."""
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]*_")
+_ITEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:-]*")
+
+Items = dict[str, dict[str, Tensor]]
+
+
+def load_specs(path: Path, module: str, attribute: str) -> list[ModelSpec]:
+    """The specs of a file, or the one of a module; raises BadModel with the line of the user's that failed."""
+    with users_code(path, f"running {path.name}"):
+        loaded = importlib.import_module(module) if module else _run(path)
+    if module:
+        found = [getattr(loaded, attribute, None)]
+    else:
+        found = [value for value in vars(loaded).values() if isinstance(value, ModelSpec)]
+    if not found or not all(isinstance(spec, ModelSpec) for spec in found):
+        what = f"{module}:{attribute} is no ModelSpec" if module else f"{path} has no ModelSpec in it"
+        raise BadModel(what, cure="write MODEL = ModelSpec(...), as docs/your-model.md shows")
+    return list({id(spec): spec for spec in found if spec is not None}.values())
+
+
+def find_spec(path: Path, module: str, attribute: str, name: str) -> ModelSpec:
+    """The spec of that name, which was there when the models were described."""
+    return next(spec for spec in load_specs(path, module, attribute) if spec.name == name)
+
+
+def prefix_of(spec: ModelSpec) -> str:
+    return spec.prefix or f"{spec.name.replace('-', '_')}_"
+
+
+def checked_items(spec: ModelSpec, path: Path) -> Items:
+    """The items, after checking everything about the spec that needs no model. Raises BadModel."""
+    if not _NAME.fullmatch(spec.name):
+        raise BadModel(f"the name {spec.name!r} is not letters, digits, - and _, with a letter first")
+    if not _PREFIX.fullmatch(prefix_of(spec)):
+        raise BadModel(f"the prefix {prefix_of(spec)!r} of {spec.name!r} cannot begin a C symbol and end in _")
+    if not 1 <= len(spec.example_inputs) <= MOST_INPUTS:
+        raise BadModel(f"{spec.name!r} has {len(spec.example_inputs)} inputs; 1 to {MOST_INPUTS} can be")
+    for name, tensor in spec.example_inputs.items():
+        _check_tensor(f"example input {name!r} of {spec.name!r}", tensor)
+    unknown = set(spec.dynamic_shapes) - set(spec.example_inputs)
+    if unknown:
+        raise BadModel(f"dynamic_shapes of {spec.name!r} name {', '.join(sorted(unknown))}, which is no input")
+    with users_code(path, f"making the items of {spec.name!r}"):
+        items: Mapping[str, Any] = spec.items() if callable(spec.items) else spec.items
+        made = {item: dict(inputs) for item, inputs in items.items()}
+    if not made:
+        raise BadModel(f"{spec.name!r} has no items to run")
+    for item, inputs in made.items():
+        if not _ITEM.fullmatch(item):
+            raise BadModel(f"the item {item!r} of {spec.name!r} is not letters, digits, spaces and . : _ -")
+        if set(inputs) != set(spec.example_inputs):
+            wanted = ", ".join(spec.example_inputs)
+            raise BadModel(f"item {item!r} of {spec.name!r} has the inputs {', '.join(inputs)} instead of {wanted}")
+        for name in spec.example_inputs:
+            _check_input(spec, item, name, inputs[name])
+    size = sum(tensor.nbytes for inputs in made.values() for tensor in inputs.values())
+    if size > MOST_INPUT_BYTES:
+        raise BadModel(f"the items of {spec.name!r} are {size} bytes, more than {MOST_INPUT_BYTES}", cure="give fewer")
+    return {item: {name: inputs[name].contiguous() for name in spec.example_inputs} for item, inputs in made.items()}
+
+
+def dimensions(spec: ModelSpec, name: str) -> dict[int, Any]:
+    """The named dimensions of an input, by axis."""
+    return {int(axis): dim for axis, dim in spec.dynamic_shapes.get(name, {}).items()}
+
+
+def dependencies(path: Path, spec_files: list[Path]) -> list[str]:
+    """The source, the Python files beside and below it that were imported, and the files that specs name."""
+    folder = path.parent
+    beside = set()
+    for module in list(sys.modules.values()):
+        origin = Path(getattr(module, "__file__", None) or "")
+        # Some modules of torch's name a file that is not there.
+        if origin.is_absolute() and origin.is_file() and "site-packages" not in origin.parts:
+            beside |= {str(origin.resolve())} if origin.resolve().is_relative_to(folder) else set()
+    named = {str(file) for file in spec_files}
+    return [str(path), *sorted((beside | named) - {str(path)})]
+
+
+def spec_files(spec: ModelSpec, path: Path) -> list[Path]:
+    """``files`` of the spec, absolute; raises BadModel for one that is not there."""
+    found = [(path.parent / Path(file).expanduser()).resolve() for file in spec.files]
+    missing = next((file for file in found if not file.is_file()), None)
+    if missing is not None:
+        raise BadModel(f"{spec.name!r} names the file {missing}, which is not there")
+    return found
+
+
+@contextmanager
+def users_code(path: Path, doing: str) -> Iterator[None]:
+    """Whatever the user's code raises is a BadModel that names its last line in the user's own files."""
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if str(path.parent) in f.filename]
+        at = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+        if isinstance(error, SyntaxError):
+            at = f" at line {error.lineno}"
+        raise BadModel(f"{doing} failed{at}: {type(error).__name__}: {error}") from error
+
+
+def _run(path: Path) -> Any:
+    sys.path.insert(0, str(path.parent))
+    name = f"harness_model_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _check_tensor(what: str, tensor: Any) -> None:
+    if not isinstance(tensor, Tensor):
+        raise BadModel(f"{what} is a {type(tensor).__name__}, not a torch.Tensor")
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype not in DTYPES:
+        raise BadModel(f"{what} is {dtype}", cure=f"the runner takes {', '.join(DTYPES)}")
+
+
+def _check_input(spec: ModelSpec, item: str, name: str, tensor: Any) -> None:
+    what = f"input {name!r} of item {item!r} of {spec.name!r}"
+    _check_tensor(what, tensor)
+    example = spec.example_inputs[name]
+    if tensor.dtype != example.dtype:
+        raise BadModel(f"{what} is {tensor.dtype}, the example {example.dtype}")
+    named = dimensions(spec, name)
+    fits = tensor.ndim == example.ndim and all(
+        _fits(int(extent), named.get(axis), int(example.shape[axis])) for axis, extent in enumerate(tensor.shape)
+    )
+    if not fits:
+        wanted = ", ".join(_extent(named.get(axis), int(extent)) for axis, extent in enumerate(example.shape))
+        raise BadModel(f"{what} has the shape {list(tensor.shape)}, the model takes [{wanted}]")
+
+
+def _fits(extent: int, dim: Any, example: int) -> bool:
+    if dim is None:
+        return extent == example
+    least, most = getattr(dim, "min", None) or 0, getattr(dim, "max", None)
+    return extent >= least and (most is None or extent <= most)
+
+
+def _extent(dim: Any, example: int) -> str:
+    if dim is None:
+        return str(example)
+    return f"{dim.__name__} from {getattr(dim, 'min', 0)} to {getattr(dim, 'max', '?')}"

@@ -1,0 +1,128 @@
+"""The process that runs a user's model in PyTorch: ``python -m harness.models.user_worker`` (see harness.worker)."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+from harness.worker import Progress, serve
+
+
+def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    progress("loading PyTorch")
+    return describe(request, progress) if request["kind"] == "describe" else take_times(request, progress)
+
+
+def describe(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """All models of the source, with every item's inputs and answers written into ``folder``."""
+    from harness.models.user_loading import dependencies, load_specs, spec_files
+
+    path, folder = Path(request["path"]), Path(request["folder"])
+    specs = load_specs(path, request["module"], request["attribute"])
+    files = [file for spec in specs for file in spec_files(spec, path)]
+    models = [describe_one(spec, path, folder, progress) for spec in specs]
+    return {"models": models, "dependencies": dependencies(path, files)}
+
+
+def describe_one(spec: Any, path: Path, folder: Path, progress: Progress) -> dict[str, Any]:
+    import torch
+    from safetensors.torch import save_file
+
+    from harness.models.described import SEPARATOR, weights_digest
+    from harness.models.flat import answered, flattened
+    from harness.models.sources import BadModel
+    from harness.models.user_loading import checked_items, dimensions, prefix_of, users_code
+    from harness.tensors import DTYPES, MOST_OUTPUT_BYTES
+
+    torch.set_num_threads(1)
+    items = checked_items(spec, path)
+    progress(f"building {spec.name}")
+    with users_code(path, f"building {spec.name!r}"):
+        module = flattened(spec)
+    names = tuple(spec.output_names)
+    given: dict[str, torch.Tensor] = {}
+    said: dict[str, torch.Tensor] = {}
+    outputs: dict[str, torch.Tensor] = {}
+    for at, (item, inputs) in enumerate(items.items()):
+        with users_code(path, f"running {spec.name!r} on item {item!r}"):
+            outputs = answered(module, tuple(inputs.values()), names)
+        size = sum(output.nbytes for output in outputs.values())
+        if size > MOST_OUTPUT_BYTES:
+            raise BadModel(f"the outputs of item {item!r} are {size} bytes, more than {MOST_OUTPUT_BYTES}")
+        given |= {f"{item}{SEPARATOR}{name}": tensor for name, tensor in inputs.items()}
+        said |= {f"{item}{SEPARATOR}{name}": output.contiguous().clone() for name, output in outputs.items()}
+        progress(f"PyTorch runs {spec.name}: {at + 1} of {len(items)} items")
+    kinds = {name: str(output.dtype).removeprefix("torch.") for name, output in outputs.items()}
+    odd = next((f"{name} is {kind}" for name, kind in kinds.items() if kind not in DTYPES), None)
+    if odd is not None:
+        raise BadModel(f"the output {odd} of {spec.name!r}, which no record can hold", cure=f"use {', '.join(DTYPES)}")
+    chosen = getattr(spec.compare, "output", None)
+    if chosen is not None and chosen not in kinds:
+        raise BadModel(f"{spec.name!r} is compared by its output {chosen!r}; it has {', '.join(kinds)}")
+    save_file({key: tensor.clone() for key, tensor in given.items()}, folder / f"{spec.name}.inputs.safetensors")
+    save_file(said, folder / f"{spec.name}.outputs.safetensors")
+    weights = module.state_dict()
+    return {
+        "name": spec.name,
+        "prefix": prefix_of(spec),
+        "inputs": [
+            {
+                "name": name,
+                "dtype": str(tensor.dtype).removeprefix("torch."),
+                "shape": [_extent(dimensions(spec, name).get(axis), size) for axis, size in enumerate(tensor.shape)],
+            }
+            for name, tensor in spec.example_inputs.items()
+        ],
+        "outputs": [{"name": name, "dtype": kind} for name, kind in kinds.items()],
+        "items": list(items),
+        "compare": spec.compare.model_dump(),
+        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+        "weights_sha256": weights_digest(
+            [(name, str(t.dtype), list(t.shape), _bytes(t)) for name, t in sorted(weights.items())]
+        ),
+    }
+
+
+def take_times(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """The time of each item's call, repetition by repetition over all items."""
+    import torch
+
+    from harness.models.flat import flattened
+    from harness.models.user_loading import checked_items, find_spec
+
+    torch.set_num_threads(request["threads"])
+    path = Path(request["path"])
+    spec = find_spec(path, request["module"], request["attribute"], request["model"])
+    items = {item: tuple(inputs.values()) for item, inputs in checked_items(spec, path).items()}
+    module = flattened(spec)
+    found: dict[str, list[int]] = {item: [] for item in items}
+    with torch.inference_mode():
+        for repetition in range(-request["warmup"], request["repeat"]):
+            for item, inputs in items.items():
+                began = time.perf_counter_ns()
+                module.answer(inputs)
+                taken = time.perf_counter_ns() - began
+                if repetition >= 0:
+                    found[item].append(taken)
+            progress(f"PyTorch's time of {spec.name}: {max(0, repetition + 1)} of {request['repeat']} repetitions")
+    return {"latency_ns": found}
+
+
+def _extent(dim: Any, size: int) -> int | str:
+    return size if dim is None else str(dim.__name__)
+
+
+def _bytes(tensor: Any) -> bytes:
+    import torch
+
+    data: bytes = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return data
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    serve(handle)

@@ -1,0 +1,92 @@
+"""LLVM's linker for Apple's object format: this machine's, or Debian's in the cache."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.cache import Cache, content_key
+from harness.debian import OS_RELEASE, DebianPackages, PackagesUnavailable, read_codename, unpack
+from harness.native.compilers import VERSION_DEADLINE_SECONDS, ToolchainMissing
+
+NAME = "ld64.lld"
+PACKAGE = "lld-19"
+"""The newest that the oldest supported Debian has in its main part."""
+MACHINES_OWN = frozenset({"libc6", "libgcc-s1", "gcc-12-base", "libstdc++6"})
+"""Libraries that come with any C++ compiler, and of which a process cannot mix two versions."""
+CURE = "on a Mac install Xcode (or `brew install lld`); on Debian `apt install lld-19`"
+
+Progress = Callable[[str], None]
+
+
+def find_lld(cache: Cache, progress: Progress) -> Path:
+    """``ld64.lld`` of the PATH, else Debian's, fetched into the cache now if it is not there; nothing is installed.
+
+    Raises ToolchainMissing.
+    """
+    if here := _on_path():
+        return here
+    try:
+        return cache.fetch("lld", _key(), lambda folder: _provide(cache, folder, progress)) / "bin" / NAME
+    except PackagesUnavailable as error:
+        raise ToolchainMissing(f"no {NAME} can be had: {Exception.__str__(error)}", cure=CURE) from error
+
+
+def present_lld(cache: Cache) -> Path | None:
+    """The linker that needs no fetching, if there is one; not verified."""
+    if here := _on_path():
+        return here
+    try:
+        path = cache.root / "lld" / _key() / "bin" / NAME
+    except PackagesUnavailable:
+        return None
+    return path if path.is_file() else None
+
+
+def _on_path() -> Path | None:
+    for name in (NAME, f"{NAME}-{PACKAGE.removeprefix('lld-')}"):
+        if path := shutil.which(name):
+            return Path(path)
+    return None
+
+
+def lld_version(linker: Path) -> str:
+    """The linker's own line; raises ToolchainMissing."""
+    try:
+        done = subprocess.run(
+            [str(linker), "--version"], capture_output=True, text=True, timeout=VERSION_DEADLINE_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolchainMissing(f"{linker} cannot be asked for its version: {error}", cure=CURE) from error
+    if done.returncode != 0 or "LLD" not in done.stdout:
+        raise ToolchainMissing(f"{linker} is not LLVM's linker: {(done.stderr or done.stdout).strip()}", cure=CURE)
+    return done.stdout.strip()
+
+
+def _key() -> str:
+    return content_key({"package": PACKAGE, "release": read_codename(OS_RELEASE), "machine": platform.machine()})
+
+
+def _provide(cache: Cache, folder: Path, progress: Progress) -> None:
+    """The program and its libraries side by side, where its own run path ($ORIGIN/../lib) finds them."""
+    debs = DebianPackages(cache.root / "debian", progress=progress).fetch([PACKAGE], with_dependencies=True)
+    root = folder / "unpacked"
+    unpack([path for path in debs if path.name.split("_")[0] not in MACHINES_OWN], root)
+    program = next(root.glob(f"usr/lib/llvm-*/bin/{NAME}"), None)
+    if program is None:
+        raise ToolchainMissing(f"Debian's {PACKAGE} holds no {NAME}", cure=CURE)
+    for name in ("bin", "lib"):
+        (folder / name).mkdir()
+    shutil.copy2(program, folder / "bin" / NAME)
+    multiarch = f"{platform.machine()}-linux-gnu"
+    for place in (f"lib/{multiarch}", f"usr/lib/{multiarch}"):
+        for path in (root / place).glob("*.so.*"):
+            copy = folder / "lib" / path.name
+            if path.is_symlink():
+                copy.symlink_to(path.readlink().name)
+            else:
+                shutil.copyfile(path, copy)
+    shutil.rmtree(root)

@@ -1,0 +1,75 @@
+"""Provisioning profiles: which devices may run which app, until when."""
+
+from __future__ import annotations
+
+import plistlib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from harness.native.ios.errors import ProfileMissing, ProfileUnreadable
+
+FILE_NAME = "embedded.mobileprovision"
+BEGIN, END = b"<?xml", b"</plist>"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """``app_id`` has the team's prefix before the first dot, and may end in ``*``; ``devices`` None: any device."""
+
+    name: str
+    app_id: str
+    expires: datetime
+    devices: frozenset[str] | None
+
+    def covers(self, bundle_id: str) -> bool:
+        """Whether an app of that identifier may use it."""
+        _team, _dot, wanted = self.app_id.partition(".")
+        return bundle_id.startswith(wanted[:-1]) if wanted.endswith("*") else bundle_id == wanted
+
+    def lists(self, udid: str) -> bool:
+        """Whether it lets the app onto the device; identifiers are compared without case and hyphens' noise."""
+        return self.devices is None or _plain(udid) in {_plain(device) for device in self.devices}
+
+
+def read_profile(app: Path) -> Profile:
+    """The bundle's profile. Its signature is the device's to check. Raises ProfileMissing or ProfileUnreadable.
+
+    The file is a CMS message around a property list, which stands in it as one piece of plain text.
+    """
+    path = app / FILE_NAME
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ProfileMissing(f"{app.name} holds no {FILE_NAME}") from None
+    except OSError as error:
+        raise ProfileUnreadable(f"{path} cannot be read: {error.strerror}") from error
+    begin, end = data.find(BEGIN), data.rfind(END)
+    try:
+        if not 0 <= begin < end:
+            raise ValueError("it holds no property list")
+        return _profile(plistlib.loads(data[begin : end + len(END)]))
+    except (ValueError, KeyError, TypeError, AttributeError, plistlib.InvalidFileException) as error:
+        raise ProfileUnreadable(f"{path.name} of {app.name} is no provisioning profile: {error}") from error
+    except Exception as error:  # expat's errors share no base with the others
+        if type(error).__module__ != "xml.parsers.expat":
+            raise
+        raise ProfileUnreadable(f"{path.name} of {app.name} is no provisioning profile: {error}") from error
+
+
+def _profile(plist: dict[str, Any]) -> Profile:
+    expires = plist["ExpirationDate"]
+    if not isinstance(expires, datetime):
+        raise TypeError("ExpirationDate is no date")
+    devices = None if plist.get("ProvisionsAllDevices") else plist.get("ProvisionedDevices", [])
+    return Profile(
+        name=str(plist.get("Name", "")),
+        app_id=str(plist["Entitlements"]["application-identifier"]),
+        expires=expires.replace(tzinfo=timezone.utc),  # property lists have no zones and mean UTC
+        devices=None if devices is None else frozenset(str(device) for device in devices),
+    )
+
+
+def _plain(udid: str) -> str:
+    return udid.replace("-", "").upper()

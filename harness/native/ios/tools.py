@@ -1,0 +1,133 @@
+"""Whose tools make an iOS binary: Xcode's where there is one, else zig, LLVM's linker and stubs of iOS's libraries."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from harness.cache import Cache
+from harness.native.compilers import CxxCompiler, ToolchainMissing, cxx_compiler, identity
+from harness.native.ios.lld import find_lld, lld_version, present_lld
+from harness.native.ios.stubs import MINIMUM_OS, SDK_VERSION, lists_hash, stub_sdk
+
+XCRUN_DEADLINE_SECONDS = 120.0
+Slice = Literal["device", "simulator"]
+ZIG_TRIPLES: dict[Slice, str] = {
+    "device": f"aarch64-ios.{MINIMUM_OS}",
+    "simulator": f"aarch64-ios.{MINIMUM_OS}-simulator",
+}
+CLANG_TRIPLES: dict[Slice, str] = {
+    "device": f"arm64-apple-ios{MINIMUM_OS}",
+    "simulator": f"arm64-apple-ios{MINIMUM_OS}-simulator",
+}
+XCODE_SDKS: dict[Slice, str] = {"device": "iphoneos", "simulator": "iphonesimulator"}
+PLATFORM_NAMES: dict[Slice, str] = {"device": "ios", "simulator": "ios-simulator"}
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class AppleTools:
+    """``linker`` is what rustc starts; ``link_flags`` are the linker's, one argument each; ``identity`` tells the
+    output of one set of tools from another's; ``codesign`` signs bundles ad hoc, None where the linker has signed."""
+
+    name: Literal["Xcode", "LLVM"]
+    identity: str
+    linker: Path
+    rust_flags: tuple[str, ...]
+    link_flags: tuple[str, ...]
+    cxx: CxxCompiler
+    codesign: Path | None
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def apple_tools(which: Slice, *, cache: Cache, progress: Progress) -> AppleTools:
+    """The tools for one slice; LLVM's linker is fetched into the cache if need be. Raises ToolchainMissing."""
+    return xcode_tools(which) or llvm_tools(which, cache, progress)
+
+
+def present_tools(which: Slice, cache: Cache) -> str | None:
+    """What links for iOS here without anything being fetched, for a person; None if something has to be.
+
+    Raises ToolchainMissing for tools that are there and do not answer.
+    """
+    if xcode := xcode_tools(which):
+        return f"Xcode ({xcode.identity})"
+    linker = present_lld(cache)
+    return lld_version(linker) if linker else None
+
+
+def xcode_tools(which: Slice) -> AppleTools | None:
+    """Xcode's tools, or None where there is no Xcode with iOS's SDK (the command line tools alone have none)."""
+    if shutil.which("xcrun") is None:
+        return None
+    sdk = _xcrun(which, "--show-sdk-path")
+    clang, codesign = _xcrun(which, "--find", "clang"), _xcrun(which, "--find", "codesign")
+    if not (sdk and clang and codesign):
+        return None
+    compiler = [f"{clang}++", "-target", CLANG_TRIPLES[which], "-isysroot", sdk]
+    version = f"{identity(compiler)}, SDK {_xcrun(which, '--show-sdk-version')}"
+    return AppleTools(
+        name="Xcode",
+        identity=version,
+        linker=Path(clang),
+        rust_flags=(),
+        link_flags=(),
+        cxx=CxxCompiler(tuple(compiler), version),
+        codesign=Path(codesign),
+        environment={"SDKROOT": sdk, "IPHONEOS_DEPLOYMENT_TARGET": MINIMUM_OS},
+    )
+
+
+def undefined_symbols(linker_said: str) -> list[str]:
+    """The symbols that LLVM's linker or Apple's found nowhere, from what it printed."""
+    found = re.findall(r"undefined symbol: (\S+)", linker_said)
+    found += re.findall(r'^ +"(_[^"]+)", referenced from:', linker_said, re.MULTILINE)
+    return sorted(set(found))
+
+
+def _xcrun(which: Slice, *question: str) -> str:
+    """xcrun's answer about the slice's SDK, empty if it has none."""
+    try:
+        done = subprocess.run(
+            ["xcrun", "--sdk", XCODE_SDKS[which], *question],
+            capture_output=True,
+            text=True,
+            timeout=XCRUN_DEADLINE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolchainMissing(
+            f"xcrun does not answer: {error}", cure="look at what `xcrun --find clang` says"
+        ) from error
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def llvm_tools(which: Slice, cache: Cache, progress: Progress) -> AppleTools:
+    """zig, LLVM's linker and the stubs, from the cache or made now; raises ToolchainMissing."""
+    linker = find_lld(cache, progress)
+    return AppleTools(
+        name="LLVM",
+        identity=f"{lld_version(linker)} with the stubs {lists_hash()[:12]}",
+        linker=linker,
+        rust_flags=("-Clinker-flavor=ld64.lld",),
+        link_flags=(
+            # rustc names its oldest release as the SDK's, too, where there is no SDK.
+            "-platform_version",
+            PLATFORM_NAMES[which],
+            MINIMUM_OS,
+            SDK_VERSION,
+            "-adhoc_codesign",
+            # Chained fixups turn __mod_init_func into __init_offsets, which the loaders of old releases do not read.
+            "-no_fixup_chains",
+            "--error-limit=0",
+        ),
+        cxx=cxx_compiler(ZIG_TRIPLES[which], cache),
+        codesign=None,
+        environment={"SDKROOT": str(stub_sdk(cache)), "IPHONEOS_DEPLOYMENT_TARGET": MINIMUM_OS},
+    )

@@ -1,0 +1,124 @@
+"""Models and TVM's runtime for an app to link: an xcframework of one static library for each slice."""
+
+from __future__ import annotations
+
+import plistlib
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.cache import Cache
+from harness.compiler.front import Archive
+from harness.compiler.metadata import FILE_NAME
+from harness.errors import HarnessError
+from harness.native.compilers import package_folder
+from harness.native.ios.runtime import ios_runtime
+from harness.native.ios.tools import Slice, apple_tools
+from harness.native.process import ToolFailed, run_tool
+
+NAME = "HarnessModels"
+SLICE_TARGETS: dict[Slice, str] = {"device": "ios-arm64", "simulator": "ios-arm64-simulator"}
+"""Compile targets, which are also what Xcode calls the slices."""
+MERGE_DEADLINE_SECONDS = 300.0
+
+Progress = Callable[[str], None]
+
+
+class PackagingFailed(HarnessError):
+    """The archiver did not merge the libraries."""
+
+    cure = "`harness doctor` checks the ziglang package, whose archiver is used"
+
+
+def make_xcframework(archives: Mapping[Slice, Archive], out: Path, *, cache: Cache, progress: Progress) -> Path:
+    """``HarnessModels.xcframework`` below ``out``, which replaces an older one once it is whole; its path.
+
+    Each slice has a static library of the models and the runtime, and C headers with a module map; the archive's
+    metadata goes beside it. Raises PackagingFailed, RuntimeBuildFailed or ToolchainMissing.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    target = out / f"{NAME}.xcframework"
+    with tempfile.TemporaryDirectory(dir=out, prefix=f".{NAME}.") as work:
+        framework = Path(work) / target.name
+        for which, archive in archives.items():
+            progress(f"the {which}'s slice")
+            _write_slice(framework / SLICE_TARGETS[which], which, archive, cache, progress)
+        (framework / "Info.plist").write_bytes(plistlib.dumps(framework_plist(list(archives))))
+        if target.exists():
+            target.rename(Path(work) / "older")
+        framework.rename(target)
+    first = next(iter(archives.values()))
+    partial = out / f".{FILE_NAME}"
+    shutil.copyfile(first.folder / FILE_NAME, partial)
+    partial.replace(out / FILE_NAME)
+    return target
+
+
+def framework_plist(slices: list[Slice]) -> dict[str, Any]:
+    """What Xcode reads: which library is for what."""
+    libraries = []
+    for which in slices:
+        library: dict[str, Any] = {
+            "BinaryPath": f"lib{NAME}.a",
+            "HeadersPath": "Headers",
+            "LibraryIdentifier": SLICE_TARGETS[which],
+            "LibraryPath": f"lib{NAME}.a",
+            "SupportedArchitectures": ["arm64"],
+            "SupportedPlatform": "ios",
+        }
+        if which == "simulator":
+            library["SupportedPlatformVariant"] = "simulator"
+        libraries.append(library)
+    return {"AvailableLibraries": libraries, "CFBundlePackageType": "XFWK", "XCFrameworkFormatVersion": "1.0"}
+
+
+def header(archive: Archive) -> str:
+    """The umbrella header: TVM's C interface, and the prefix of each compiled function."""
+    lines = [
+        "// Prefixes for `ffi.SystemLib`. The library has to be linked whole (-force_load), or its models are dropped.",
+        "#pragma once",
+        "#include <tvm/ffi/c_api.h>",
+    ]
+    base = archive.metadata.prefix_base.rstrip("_")
+    named = {f"{base}_{function}": prefix for function, prefix in archive.metadata.prefixes.items()}
+    named |= {model.name: model.prefix for model in archive.metadata.models}
+    for name, prefix in named.items():
+        lines.append(f'#define {re.sub(r"[^A-Za-z0-9]", "_", name).upper()}_PREFIX "{prefix}"')
+    return "\n".join([*lines, ""])
+
+
+MODULE_MAP = f"""module {NAME} {{
+  umbrella header "{NAME}.h"
+  export *
+  link "c++"
+}}
+"""
+
+
+def _write_slice(folder: Path, which: Slice, archive: Archive, cache: Cache, progress: Progress) -> None:
+    tools = apple_tools(which, cache=cache, progress=progress)
+    runtime = ios_runtime(which, tools, cache=cache, progress=progress)
+    headers = folder / "Headers"
+    for package, place in (
+        ("tvm_ffi", "include/tvm/ffi/c_api.h"),
+        ("tvm_ffi", "3rdparty/dlpack/include/dlpack/dlpack.h"),
+    ):
+        target = headers / place.split("include/")[-1]
+        target.parent.mkdir(parents=True)
+        shutil.copyfile(package_folder(package) / place, target)
+    (headers / f"{NAME}.h").write_text(header(archive), encoding="utf-8")
+    (headers / "module.modulemap").write_text(MODULE_MAP, encoding="utf-8")
+    merge_libraries([archive.path, runtime.runtime, runtime.ffi], folder / f"lib{NAME}.a")
+
+
+def merge_libraries(libraries: list[Path], target: Path) -> None:
+    """One static library of several's objects, in their order; equal names stay apart. Raises PackagingFailed."""
+    command = [sys.executable, "-m", "ziglang", "ar", "--format=darwin", "qcsDL", str(target), *map(str, libraries)]
+    try:
+        run_tool(command, deadline=MERGE_DEADLINE_SECONDS)
+    except ToolFailed as error:
+        raise PackagingFailed(f"cannot write {target.name}: {error}") from error

@@ -1,0 +1,63 @@
+"""What of a night needs no statistics: parity, memory, sizes, and a candidate that does not run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.journal import Journal, RunLine, UnitPlan
+from harness.measure import GateVerdict, judge_growth, memory_growth, size_growth
+from harness.protocol import Output
+from harness.validate import Decoded, Verdict, compare_word
+
+
+@dataclass(frozen=True)
+class LimitVerdict:
+    metric: str
+    verdict: GateVerdict
+    cause: str
+
+
+def judge_limits(unit: UnitPlan, journal: Journal) -> tuple[LimitVerdict, ...]:
+    """Of what the journal holds of the unit by now."""
+    if broken := journal.broken.get(unit.name):
+        return (LimitVerdict("runs at all", GateVerdict.FAIL, broken),)
+    growths = [
+        size_growth("runner size", unit.a.runner_bytes, unit.b.runner_bytes),
+        size_growth("archive size", unit.a.archive_bytes, unit.b.archive_bytes),
+    ]
+    pairs = journal.all_pairs(unit.name)
+    peaks = [[line.peak_bytes for line in side if line.peak_bytes is not None] for side in zip(*pairs, strict=True)]
+    memory = memory_growth(*peaks) if peaks else None
+    growths += [memory] if memory else []
+    limits = [LimitVerdict(growth.metric, *judge_growth(growth)) for growth in growths]
+    return (*limits, *([_parity(unit, *pairs[0])] if pairs else []))
+
+
+def _parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
+    """The candidate's tokens against the baseline's, word by word; float16 and int8 within their allowance."""
+    items = {item.id: item for item in unit.a.order.items}
+    rows = [
+        compare_word(
+            item, items[item].language, items[item].word, _expected(said), list(map(_decoded, b.outputs[item]))
+        )
+        for item, said in a.outputs.items()
+        if item in b.outputs and item in items
+    ]
+    wrong = [row for row in rows if row.verdict.fails and row.verdict is not Verdict.MISSING]
+    short = unit.allowance.shortcomings(words=len(rows), differing=len(wrong), per=None, expected_per=None)
+    if not rows:
+        return LimitVerdict("parity", GateVerdict.INCONCLUSIVE, "no word was run by both")
+    if not short:
+        return LimitVerdict("parity", GateVerdict.PASS, "")
+    first = f"; first {items[wrong[0].item].word!r}: {wrong[0].expected!r} became {wrong[0].got!r}" if wrong else ""
+    return LimitVerdict("parity", GateVerdict.FAIL, f"{short[0]}{first}")
+
+
+def _expected(outputs: list[Output]) -> Decoded:
+    """With margins if there are any, since they excuse a tie."""
+    return next((found for found in map(_decoded, outputs) if found.margins is not None), _decoded(outputs[0]))
+
+
+def _decoded(output: Output) -> Decoded:
+    margins = None if output.margins is None else tuple(output.margins)
+    return Decoded(tuple(output.token_ids), output.text, margins)

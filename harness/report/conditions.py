@@ -1,0 +1,95 @@
+"""What a reader should know of a device before believing its times: what was throttled, denied, lost, left behind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.devices.base import Knob
+from harness.journal import Journal, RunLine, UnitPlan
+from harness.results import OrderEntry
+
+CLOCK_DROP = 0.9
+"""A clock below this share of its highest while the runner ran is told."""
+GHZ = 1e6
+"""Of kHz."""
+
+
+def order_warnings(order: OrderEntry) -> Iterator[str]:
+    """Of one order of a run, a sentence each."""
+    before, after, seen = order.conditions_before, order.conditions_after, order.observed
+    if not order.complete:
+        yield f"the order did not complete: {order.reason or 'it has not ended'}"
+    if order.resumed:
+        yield f"the device was lost and came back ({order.resumed} times); the order went on where it had stopped"
+    if highest := thermal_status(before, after, seen):
+        yield f"the device throttled: thermal status {highest}"
+    for core, low, high in fallen_clocks(seen):
+        yield f"core {core}'s clock went between {low / GHZ:.2f} and {high / GHZ:.2f} GHz"
+    yield from _lowered([before, after])
+    yield from knob_warnings(order.knobs)
+
+
+def night_warnings(lines: Sequence[RunLine]) -> Iterator[str]:
+    """Of all runs of one unit of a night, in the order in which they were made."""
+    hot = [found for line in lines if (found := thermal_status(line.conditions, line.observed))]
+    if hot:
+        yield f"the device throttled in {len(hot)} of {len(lines)} runs: thermal status up to {max(hot)}"
+    cores: dict[str, list[tuple[float, float]]] = {}
+    for line in lines:
+        for core, low, high in fallen_clocks(line.observed):
+            cores.setdefault(core, []).append((low, high))
+    for core, bounds in cores.items():
+        low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
+        yield (
+            f"core {core}'s clock went between {low / GHZ:.2f} and {high / GHZ:.2f} GHz "
+            f"(in {len(bounds)} of {len(lines)} runs)"
+        )
+    yield from _lowered([line.conditions for line in lines])
+    told = Counter(warning for line in lines for warning in knob_warnings(line.knobs))
+    yield from (f"{warning} (in {count} of {len(lines)} runs)" for warning, count in told.items())
+
+
+def runs_of(journal: Journal, unit: str) -> list[RunLine]:
+    """Both sides' runs of all whole pairs of a unit, in the order in which they ran."""
+    return sorted((line for pair in journal.all_pairs(unit) for line in pair), key=lambda line: line.started)
+
+
+def record_warnings(units: Sequence[UnitPlan], journal: Journal) -> list[str]:
+    """Of all units of a night, each with its name where there are several."""
+    told = [(unit.name, text) for unit in units for text in night_warnings(runs_of(journal, unit.name))]
+    return [f"{name}: {text}" if len(units) > 1 else text for name, text in told]
+
+
+def knob_warnings(knobs: Sequence[Knob]) -> Iterator[str]:
+    for knob in knobs:
+        if knob.state != "applied":
+            yield f"{knob.name.replace('_', ' ')} was {knob.state}{': ' + knob.detail if knob.detail else ''}"
+        elif knob.restored is False:
+            yield f"{knob.name.replace('_', ' ')} was not restored"
+
+
+def thermal_status(*told: Mapping[str, Any]) -> int:
+    """The highest that any of these conditions and observations tells; 0 is none."""
+    keys = ("thermal_status", "thermal_status_highest")
+    found = (one.get(key) for one in told for key in keys)
+    return max((status for status in found if isinstance(status, int)), default=0)
+
+
+def fallen_clocks(observed: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
+    """Cores whose clock fell while the runner ran, with the lowest and the highest in kHz."""
+    clocks = observed.get("clock_khz")
+    for core, clock in clocks.items() if isinstance(clocks, dict) else ():
+        low, high = (clock.get("min"), clock.get("max")) if isinstance(clock, dict) else (None, None)
+        if isinstance(low, (int, float)) and isinstance(high, (int, float)) and low < CLOCK_DROP * high:
+            yield core, low, high
+
+
+def _lowered(conditions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Cores whose highest allowed clock was lowered since the first look."""
+    limits = [found for one in conditions if isinstance(found := one.get("clock_limit_khz"), dict)]
+    for core, first in limits[0].items() if limits else ():
+        later = [limit for found in limits if isinstance(limit := found.get(core), (int, float))]
+        if isinstance(first, (int, float)) and min(later) < first:
+            yield f"core {core}'s highest clock was lowered from {first / GHZ:.2f} to {min(later) / GHZ:.2f} GHz"

@@ -1,0 +1,206 @@
+"""Pictures over time: cells over nights with their change points, and runs of a kind one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from harness.measure import METRICS
+from harness.report.figures import duration
+from harness.report.history import FEWEST
+from harness.report.html.figure import Figure, numbers
+from harness.report.html.latency import MS
+from harness.report.html.views import View
+from harness.results.drift import CellHistory, NightPoint
+
+MOST_FEW = 20
+"""Up to so many nights each one has its tick."""
+FEWEST_RUNS = 3
+
+
+def over_nights(histories: Sequence[CellHistory]) -> list[tuple[str, Figure]]:
+    """A picture with its title for each device, model, variant and chain: all its metrics."""
+    shown = [history for history in histories if len(history.points) >= FEWEST]
+    shown.sort(key=lambda found: (*_together(found), METRICS.index(found.metric)))
+    return [(_title(group[0]), _nights(group)) for group in (list(found) for _, found in groupby(shown, _together))]
+
+
+def _together(history: CellHistory) -> tuple[str, ...]:
+    return history.device, history.model, history.variant, history.chain
+
+
+def _title(history: CellHistory) -> str:
+    return f"{history.device} · {history.model} · {history.variant}, since baseline {history.chain}"
+
+
+def _nights(group: Sequence[CellHistory]) -> Figure:
+    nights = sorted({point.night_id for history in group for point in history.points})
+    place = {night: at for at, night in enumerate(nights, 1)}
+    traces: list[dict[str, Any]] = []
+    for history in group:
+        color = METRICS.index(history.metric)
+        traces += [_level(history, place, color), *_plateaus(history, place, color)]
+    drifts = {(drift.night_id, drift.night_before) for history in group for drift in history.drifts}
+    borders = sorted((place[night] + place[before]) / 2 for night, before in drifts)
+    step = -(-len(nights) // MOST_FEW)
+    ticks = nights[::step]
+    changes = [
+        f"{history.metric} {drift.magnitude:+.1%} since {drift.night_id}"
+        for history in group
+        for drift in history.drifts
+    ]
+    return Figure(
+        title="Level over nights",
+        says=f"{len(nights)} nights. " + (f"Change points: {'; '.join(changes)}." if changes else "No change point."),
+        traces=traces,
+        layout={
+            "height": 320,
+            "xaxis": {
+                "title": {"text": "night"},
+                "tickvals": [place[night] for night in ticks],
+                "ticktext": [f"{night[4:6]}-{night[6:8]}" for night in ticks],
+                "range": [0.5, len(nights) + 0.5],
+                "zeroline": False,
+            },
+            "yaxis": {"title": {"text": "level"}, "zeroline": False},
+            "shapes": [
+                {"type": "line", "yref": "paper", "x0": border, "x1": border, "y0": 0, "y1": 1,
+                 "line": {"width": 1.5, "dash": "dash"}}
+                for border in borders
+            ],
+            "showlegend": True,
+        },
+        note="The candidate's time, where the chain's first baseline is 1, with each night's interval. A dashed line "
+        "is a change point: the first night at the new level stands right of it. Thick lines are the levels between.",
+        columns={
+            "x": "number", "text": "night", "y": "level", "customdata": "commit", "name": "metric",
+        },
+    )  # fmt: skip
+
+
+def _level(history: CellHistory, place: dict[str, int], color: int) -> dict[str, Any]:
+    points = history.points
+    highs, lows = ([bound(point) for point in points] for bound in (_above, _below))
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": history.metric,
+        "x": [place[point.night_id] for point in points],
+        "y": numbers([point.level for point in points]),
+        "text": [point.night_id for point in points],
+        "customdata": [(point.commit or "")[:12] + (" with changes" if point.dirty else "") for point in points],
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": numbers(highs),
+            "arrayminus": numbers(lows),
+            "thickness": 1,
+            "width": 0,
+        },
+        "marker": {"size": 7},
+        "visible": True if color == 0 else "legendonly",
+        "hovertemplate": "%{text}: level %{y:.3f}, commit %{customdata}<extra>" + history.metric + "</extra>",
+        "meta": {"series": color},
+    }
+
+
+def _above(point: NightPoint) -> float:
+    return point.level * ((1 + point.high) / (1 + point.change) - 1)
+
+
+def _below(point: NightPoint) -> float:
+    return point.level * (1 - (1 + point.low) / (1 + point.change))
+
+
+def _plateaus(history: CellHistory, place: dict[str, int], color: int) -> list[dict[str, Any]]:
+    """The level between neighbouring change points; drawn where there is one at all."""
+    if not history.drifts:
+        return []
+    places = [place[point.night_id] for point in history.points]
+    cuts = [0, *(drift.index for drift in history.drifts), len(places)]
+    levels = [history.drifts[0].before, *(drift.after for drift in history.drifts)]
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [places[begin] - 0.4, places[end - 1] + 0.4],
+            "y": numbers([level] * 2),
+            "line": {"width": 4},
+            "opacity": 0.5,
+            "hoverinfo": "skip",
+            "visible": True if color == 0 else "legendonly",
+            "legendgroup": history.metric,
+            "meta": {"series": color, "aside": True},
+        }
+        for begin, end, level in zip(cuts[:-1], cuts[1:], levels, strict=True)
+    ]
+
+
+def over_runs(views: Sequence[View]) -> list[tuple[str, Figure]]:
+    """Runs of one kind in the order of their start: same device, model, variant, words and options of measuring."""
+    kinds: dict[tuple[str, ...], list[tuple[int, View]]] = {}
+    for at, view in enumerate(views):
+        if view.summary.artifact and not view.emulated:
+            kinds.setdefault(_kind(view), []).append((at, view))
+    return [(found[0][1].title, _runs(found)) for found in kinds.values() if len(found) >= FEWEST_RUNS]
+
+
+def _kind(view: View) -> tuple[str, ...]:
+    manifest, artifact = view.manifest, view.summary.artifact
+    assert artifact is not None
+    device = (manifest.device.get(key) for key in ("kind", "name", "serial", "udid", "cpu_model"))
+    options = (manifest.options.get(key) for key in ("precision", "threads", "batch_size", "variant"))
+    model = manifest.checkpoint.sha256 if manifest.checkpoint else ""
+    return tuple(map(str, (*device, *options, model, artifact.variant, manifest.words and manifest.words.sha256)))
+
+
+def _runs(found: Sequence[tuple[int, View]]) -> Figure:
+    ordered = sorted(found, key=lambda one: one[1].manifest.started)
+    traces = []
+    for place, (color, view) in enumerate(ordered, 1):
+        artifact, git = view.summary.artifact, view.manifest.git
+        assert artifact is not None
+        warm = artifact.warm
+        low, high = warm.median_low or warm.median, warm.median_high or warm.median
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": view.name,
+                "x": [place],
+                "y": numbers([warm.median / MS]),
+                "text": [view.manifest.run_id],
+                "customdata": [git.commit[:12] + (" with changes" if git.dirty else "") if git else ""],
+                "error_y": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": numbers([(high - warm.median) / MS]),
+                    "arrayminus": numbers([(warm.median - low) / MS]),
+                    "thickness": 2,
+                    "width": 5,
+                },
+                "marker": {"size": 10},
+                "hovertemplate": "%{text}: %{y:.3f} ms, commit %{customdata}<extra>" + view.name + "</extra>",
+                "meta": {"series": color},
+            }
+        )
+    medians = [view.summary.artifact.warm.median for _, view in ordered if view.summary.artifact]
+    return Figure(
+        title="Runs of one kind, one after another",
+        says=f"{len(ordered)} runs; medians from {duration(min(medians))} to {duration(max(medians))}.",
+        traces=traces,
+        layout={
+            "height": 280,
+            "xaxis": {
+                "tickvals": list(range(1, len(ordered) + 1)),
+                "ticktext": [view.name for _, view in ordered],
+                "range": [0.5, len(ordered) + 0.5],
+                "zeroline": False,
+            },
+            "yaxis": {"title": {"text": "median per word, ms"}, "zeroline": False},
+        },
+        note="Bootstrap 95 % intervals over words within each run. Runs of different hours differ by a few percent "
+        "without any change, so no change points are looked for here: that takes nights, which measure in pairs.",
+        columns={"x": "number", "text": "run", "y": "median_ms", "customdata": "commit", "name": "name"},
+    )

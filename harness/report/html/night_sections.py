@@ -1,0 +1,125 @@
+"""What the page shows of nights: a card each, its tables, the pictures of its units, its raw data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.journal import RunLine
+from harness.report.conditions import record_warnings
+from harness.report.document import Block, Heading, Table
+from harness.report.html.blobs import RawTable, raw_night
+from harness.report.html.cells import Cell
+from harness.report.html.nights import NightView
+from harness.report.night import causes, drift_text, headline, night_report
+from harness.results.nights import CellFacts
+
+EXACT_PASSES = 200_000
+"""Up to so many timed passes of all nights of a page, each has its nanoseconds and its parts in it."""
+VERDICTS = ("pass", "warn", "fail", "inconclusive")
+
+
+@dataclass(frozen=True)
+class NightCard:
+    """The verdict of one night, on top of the page."""
+
+    night: NightView
+    verdict: str
+    """One of VERDICTS; a night that has not been judged has decided nothing."""
+    state: str
+    text: str
+    told: list[str]
+    """Causes of whatever did not pass, drifts, and what was throttled or denied."""
+
+
+def card(night: NightView) -> NightCard:
+    record = night.record
+    verdicts = record.verdicts
+    told = (
+        [f"{name}: {verdict}{': ' + cause if cause else ''}" for name, verdict, cause in causes(verdicts)]
+        if verdicts
+        else []
+    )
+    told += [drift_text(drift) for drift in verdicts.drifts] if verdicts else []
+    told += [f"a side was slowed down by {record.slowed:g} % on purpose"] if record.slowed else []
+    told += record_warnings(record.plan.units, night.journal)
+    text = headline(verdicts) if verdicts else f"{sum(len(unit.pairs) for unit in night.units)} pairs so far"
+    verdict = record.state if record.state in VERDICTS else "inconclusive"
+    return NightCard(night, verdict, record.state, text, told)
+
+
+def night_blocks(night: NightView) -> list[Block]:
+    """The whole report of a night, under a heading."""
+    title = Heading(f"Night {night.record.night_id}")
+    # On a page of several the title comes before the verdict, and the facts need another one.
+    blocks = night_report(night.record, night.journal)
+    return [title, *(Heading("Facts") if block == title else block for block in blocks)]
+
+
+def tables(night: NightView) -> list[Table]:
+    """Of cells and limits: estimate, interval, what would be found, cause."""
+    blocks = night_report(night.record, night.journal)
+    ends = next((at for at, block in enumerate(blocks) if isinstance(block, Heading)), len(blocks))
+    return [block for block in blocks[:ends] if isinstance(block, Table)]
+
+
+def night_cells(night: NightView) -> Iterator[Cell]:
+    """Every figure of a night that the table of all cells holds."""
+    for unit in night.record.verdicts.units if night.record.verdicts else ():
+        for cell in unit.cells:
+            yield from _cell(night, unit.device, unit.variant, cell)
+        for limit in unit.limits:
+            yield Cell(night.name, unit.device, unit.variant, limit.metric, "", None, "", limit.cause, limit.verdict)
+
+
+def _cell(night: NightView, device: str, variant: str, cell: CellFacts) -> Iterator[Cell]:
+    for session, found in (("", cell.first), (", confirmation", cell.second)):
+        if found is None:
+            continue
+        change, low, high, least = (
+            None if value is None else 100 * value
+            for value in (found.change, found.change_low, found.change_high, found.detectable)
+        )
+        yield Cell(
+            run=night.name,
+            device=device,
+            variant=variant,
+            metric=f"{cell.metric}, change{session}",
+            unit="%",
+            value=change,
+            text="–" if change is None else f"{change:+.2f}",
+            label=found.cause or cell.cause,
+            verdict=cell.verdict,
+            low=low,
+            high=high,
+            detectable=least,
+        )
+
+
+def raw_nights(nights: Sequence[NightView]) -> Iterator[tuple[str, RawTable]]:
+    """Every timed pass by the name of its file."""
+    passes = sum(len(line.samples) for night in nights for unit in night.units for line in unit.runs)
+    for night in nights:
+        for at, unit in enumerate(night.units, 1):
+            if unit.runs:
+                constants = {"night": night.record.night_id, "unit": unit.plan.name}
+                yield (
+                    f"passes-{night.name}-{at}",
+                    raw_night(unit.runs, unit.words, constants, exact=passes <= EXACT_PASSES),
+                )
+
+
+def night_documents(night: NightView) -> dict[str, Any]:
+    """The small files, whole, and of the journal all but the passes, which are in the raw tables."""
+    verdicts = night.record.verdicts
+    runs = [_without_passes(line) for unit in night.units for line in unit.runs]
+    return {
+        f"plan-{night.name}": night.record.plan.model_dump(mode="json"),
+        f"verdicts-{night.name}": verdicts.model_dump(mode="json") if verdicts else None,
+        f"journal-{night.name}": runs,
+    }
+
+
+def _without_passes(line: RunLine) -> dict[str, Any]:
+    return line.model_dump(mode="json", exclude={"samples", "parts"})

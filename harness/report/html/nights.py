@@ -1,0 +1,103 @@
+"""A night as the page needs it: its pairs in the order in which they were measured, and the verdicts on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.journal import Journal, RunLine, Stage, UnitPlan, read_journal
+from harness.measure import LATENCY
+from harness.report.conditions import night_warnings
+from harness.results.nights import CellFacts, NightRecord, UnitFacts
+
+
+@dataclass(frozen=True)
+class PairOfRuns:
+    """Baseline and candidate, side by side."""
+
+    stage: Stage
+    attempt: int
+    a: RunLine
+    b: RunLine
+
+
+@dataclass(frozen=True)
+class UnitView:
+    """A variant of a model on a device. ``facts`` are the verdicts, None before the night was judged."""
+
+    plan: UnitPlan
+    facts: UnitFacts | None
+    pairs: Sequence[PairOfRuns]
+
+    @cached_property
+    def runs(self) -> list[RunLine]:
+        """Of both sides, in the order in which they ran."""
+        return sorted((line for pair in self.pairs for line in (pair.a, pair.b)), key=lambda line: line.started)
+
+    @property
+    def latency(self) -> CellFacts | None:
+        cells = self.facts.cells if self.facts else ()
+        return next((cell for cell in cells if cell.metric == LATENCY), None)
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """What was throttled or denied."""
+        return list(night_warnings(self.runs))
+
+    @cached_property
+    def words(self) -> dict[str, tuple[str, str]]:
+        """Language and word by item."""
+        return {item.id: (item.language, item.word) for item in self.plan.a.order.items}
+
+    def times(self, side: str) -> NDArray[np.int64]:
+        """Nanoseconds of every timed pass of one side."""
+        taken = (total for line in self._side(side) for _, total in line.samples)
+        return np.fromiter(taken, dtype=np.int64)
+
+    def parts(self, side: str) -> NDArray[np.int64] | None:
+        """[passes, 4]: encoder, prefill, steps and the rest; None for a journal from before they were kept."""
+        rows = [
+            (encoder, prefill or 0, steps, total - encoder - (prefill or 0) - steps)
+            for line in self._side(side)
+            for (_, total), (encoder, prefill, steps, _) in zip(line.samples, line.parts, strict=False)
+        ]
+        return np.array(rows, dtype=np.int64) if rows else None
+
+    def _side(self, side: str) -> list[RunLine]:
+        return [line for line in self.runs if line.side == side]
+
+
+@dataclass(frozen=True)
+class NightView:
+    name: str
+    """N1, N2, …"""
+    record: NightRecord
+    journal: Journal
+    units: Sequence[UnitView]
+
+    @property
+    def title(self) -> str:
+        plan = self.record.plan
+        devices = ", ".join(dict.fromkeys(unit.device for unit in plan.units))
+        against = plan.candidate or (f"run {plan.run}" if plan.run else "the sources")
+        return f"{devices} · {against} against {plan.baseline}"
+
+
+def night_view(record: NightRecord, at: int) -> NightView:
+    """Read a night's journal; raises RunDamaged."""
+    journal = read_journal(record.folder)
+    facts = {unit.unit: unit for unit in record.verdicts.units} if record.verdicts else {}
+    units = [UnitView(unit, facts.get(unit.name), _pairs(journal, unit.name)) for unit in record.plan.units]
+    return NightView(f"N{at + 1}", record, journal, units)
+
+
+def _pairs(journal: Journal, unit: str) -> list[PairOfRuns]:
+    return [
+        PairOfRuns(stage, attempt, a, b)
+        for stage, attempt in journal.sessions(unit)
+        for a, b in journal.pairs(unit, stage, attempt)
+    ]

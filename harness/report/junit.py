@@ -1,0 +1,94 @@
+"""A night as JUnit XML, which CI services show: a suite for each unit, a case for each cell and limit."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped, SystemOut, TestCase, TestSuite
+
+from harness.measure import LATENCY
+from harness.report.night import drift_text, headline
+from harness.results.nights import CellFacts, LimitFacts, NightRecord, UnitFacts, Verdicts
+
+_FIGURES = ("change", "change_low", "change_high", "detectable", "noise", "pairs", "p")
+
+
+def night_junit(record: NightRecord) -> str:
+    """A fail is a failure; what could not be decided is an error, as infrastructure's; a warning is text of a case.
+
+    A night that was not judged is one case with an error.
+    """
+    document = JUnitXml(f"night {record.night_id}")
+    if record.verdicts is None:
+        case = TestCase("night", classname="harness.nightly")
+        case.result = [Error("the night has not ended")]
+        suite = TestSuite(f"night {record.night_id}")
+        suite.add_testcase(case)
+        document.add_testsuite(suite)
+    else:
+        for unit in record.verdicts.units:
+            document.add_testsuite(_suite(record, record.verdicts, unit))
+    document.update_statistics()
+    text: bytes = document.tostring()
+    return text.decode()
+
+
+def _suite(record: NightRecord, verdicts: Verdicts, unit: UnitFacts) -> TestSuite:
+    suite = TestSuite(unit.unit)
+    suite.timestamp = datetime.fromisoformat(record.plan.started.replace("Z", "+00:00")).isoformat(timespec="seconds")
+    facts = {
+        "harness.night_id": record.night_id,
+        "harness.baseline": verdicts.baseline,
+        "harness.verdict": verdicts.verdict,
+        "harness.headline": headline(verdicts),
+        "harness.device": unit.device,
+        "harness.model": unit.model,
+        "harness.variant": unit.variant,
+    }
+    if record.slowed:
+        facts["harness.slowed_on_purpose_percent"] = f"{record.slowed:g}"
+    for name, value in facts.items():
+        suite.add_property(name, _printable(value))
+    for cell in unit.cells:
+        suite.add_testcase(_cell(verdicts, unit, cell))
+    for limit in unit.limits:
+        suite.add_testcase(_case(unit, limit))
+    return suite
+
+
+def _case(unit: UnitFacts, found: CellFacts | LimitFacts) -> TestCase:
+    case = TestCase(found.metric, classname=f"harness.nightly.{_printable(unit.unit)}", time=0)
+    cause = _printable(found.cause or found.verdict)
+    if found.verdict == "fail":
+        case.result = [Failure(cause)]
+    elif found.verdict == "inconclusive":
+        # Of a part that could not be judged the night's verdict does not depend.
+        part = isinstance(found, CellFacts) and found.metric != LATENCY
+        case.result = [Skipped(cause) if part else Error(cause)]
+    elif found.verdict == "warn":
+        case.append(_output(f"warning: {cause}"))
+    return case
+
+
+def _cell(verdicts: Verdicts, unit: UnitFacts, cell: CellFacts) -> TestCase:
+    case = _case(unit, cell)
+    properties = Properties()
+    for name in _FIGURES:
+        if (value := getattr(cell.first, name)) is not None:
+            properties.add_property(Property(f"harness.{name}", str(value)))
+    case.append(properties)
+    for drift in verdicts.drifts:
+        if (drift.device, drift.variant, drift.metric) == (unit.device, unit.variant, cell.metric):
+            case.append(_output(_printable(drift_text(drift))))
+    return case
+
+
+def _output(text: str) -> SystemOut:
+    output = SystemOut()
+    output.text = text
+    return output
+
+
+def _printable(text: str) -> str:
+    """Without the control characters that XML cannot hold."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)

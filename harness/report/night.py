@@ -1,0 +1,158 @@
+"""The report of one night: the verdict, why, and a line for each cell. For a terminal and for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.journal import Journal, SidePlan, read_journal
+from harness.report.conditions import record_warnings
+from harness.report.document import Block, Heading, Line, Table, Tone
+from harness.report.figures import DASH
+from harness.results.nights import CellFacts, DriftFacts, LimitFacts, NightRecord, UnitFacts, Verdicts
+
+_WORST_FIRST = ("fail", "inconclusive", "warn")
+TONES = {"pass": Tone.GOOD, "fail": Tone.BAD}
+_FOUND = (
+    "A PASS says that a change of the size under “would be found” would have been seen, with a probability of 95 %."
+)
+_PARTS = "Parts count where their change is worth 1 % of the latency; “share” is what they take of it."
+
+
+def night_report(record: NightRecord, journal: Journal | None = None) -> list[Block]:
+    """Blocks of a night in any state, the verdict first; its journal is read unless given. Raises RunDamaged."""
+    verdicts = record.verdicts
+    journal = journal or read_journal(record.folder)
+    told = [Line(text, Tone.UNSURE) for text in record_warnings(record.plan.units, journal)]
+    if verdicts is None or record.plan.calibrate:
+        return [Line(f"night {record.night_id}: {_pending(record)}", Tone.UNSURE), *told, *_facts(record)]
+    tone = TONES.get(verdicts.verdict, Tone.UNSURE)
+    return [
+        Line(f"{verdicts.verdict.upper()}  ·  {headline(verdicts)}", tone),
+        *told,
+        *_warnings(record, verdicts),
+        *_cells(verdicts),
+        *_limits(verdicts),
+        *_facts(record),
+    ]
+
+
+def headline(verdicts: Verdicts) -> str:
+    """What the verdict rests on, in one line."""
+    told = [(name, verdict) for name, verdict, _ in causes(verdicts)]
+    worst = [name for name, verdict in told if verdict == verdicts.verdict]
+    cells = sum(len(unit.cells) for unit in verdicts.units)
+    if verdicts.verdict == "pass":
+        return f"nothing slower, larger or different than {verdicts.baseline} in {cells} cells"
+    if verdicts.verdict == "warn" and verdicts.drifts and not worst:
+        return f"drift against the nights before in {len(verdicts.drifts)} of {cells} cells"
+    shown = ", ".join(worst[:3]) + (f" and {len(worst) - 3} more" if len(worst) > 3 else "")
+    return f"{shown or 'nothing was decided'}, against {verdicts.baseline}"
+
+
+def causes(verdicts: Verdicts) -> list[tuple[str, str, str]]:
+    """Of every cell and limit that did not plainly pass: its name, verdict and cause; the worst first."""
+    found: list[tuple[str, str, str]] = []
+    for unit in verdicts.units:
+        judged: list[CellFacts | LimitFacts] = [*unit.cells, *unit.limits]
+        found += [(f"{unit.unit} {of.metric}", of.verdict, of.cause) for of in judged if of.verdict != "pass"]
+    return sorted(found, key=lambda one: _WORST_FIRST.index(one[1]))
+
+
+def change(cell: CellFacts) -> str:
+    """``+8.1 %``; a dash for a session without figures."""
+    return _percent(cell.first.change)
+
+
+def interval(cell: CellFacts) -> str:
+    first = cell.first
+    if first.change_low is None or first.change_high is None:
+        return DASH
+    return f"{_percent(first.change_low)} … {_percent(first.change_high)}"
+
+
+def detectable(cell: CellFacts) -> str:
+    """The minimum detectable effect of the first session, or a dash."""
+    return DASH if cell.first.detectable is None else f"from {_percent(cell.first.detectable)}"
+
+
+def drift_text(drift: DriftFacts) -> str:
+    """What drifted, by how much, since when, and what changed in the sources meanwhile."""
+    where = f"{drift.device}/{drift.variant} {drift.metric}"
+    since = f"{_percent(drift.magnitude)} since night {drift.night_id} (the night before it: {drift.night_before})"
+    if drift.commits:
+        return f"drift: {where} {since}; commits: {'; '.join(drift.commits)}"
+    if drift.commit and drift.commit_before:
+        if drift.commit == drift.commit_before:
+            return f"drift: {where} {since}; both at commit {drift.commit[:12]}"
+        return f"drift: {where} {since}; commits {drift.commit_before[:12]}..{drift.commit[:12]}"
+    return f"drift: {where} {since}"
+
+
+def _pending(record: NightRecord) -> str:
+    if record.plan.calibrate:
+        return f"{record.plan.calibrate} sessions of the baseline against itself, to calibrate the device"
+    return f"has not ended; go on with: harness nightly --resume {record.night_id}"
+
+
+def _warnings(record: NightRecord, verdicts: Verdicts) -> Iterator[Block]:
+    if record.slowed:
+        yield Line(
+            f"a side was slowed down by {record.slowed:g} % on purpose: this night tests the gate, not the model",
+            Tone.UNSURE,
+        )
+    for drift in verdicts.drifts:
+        yield Line(drift_text(drift), Tone.UNSURE)
+
+
+def _cells(verdicts: Verdicts) -> Iterator[Block]:
+    rows = [_row(unit, cell) for unit in verdicts.units for cell in unit.cells]
+    yield Table(
+        ["cell", "verdict", "change", "95 % interval", "would be found", "share", "cause"],
+        rows,
+        note=f"{_FOUND} {_PARTS}",
+        numbers=False,
+    )
+
+
+def _row(unit: UnitFacts, cell: CellFacts) -> list[str]:
+    share = DASH if cell.share is None else f"{cell.share:.0%}"
+    return [
+        f"{unit.unit} {cell.metric}",
+        cell.verdict,
+        change(cell),
+        interval(cell),
+        detectable(cell),
+        share,
+        cell.cause,
+    ]
+
+
+def _limits(verdicts: Verdicts) -> Iterator[Block]:
+    rows = [
+        [f"{unit.unit} {limit.metric}", limit.verdict, limit.cause] for unit in verdicts.units for limit in unit.limits
+    ]
+    if rows:
+        yield Table(["limit", "verdict", "cause"], rows, numbers=False)
+
+
+def _facts(record: NightRecord) -> Iterator[Block]:
+    plan = record.plan
+    yield Heading(f"Night {record.night_id}")
+    rows = [["A", f"baseline {plan.baseline}{_commit([unit.a for unit in plan.units])}"]]
+    b = f"baseline {plan.candidate}" if plan.candidate else f"run {plan.run}" if plan.run else "the sources"
+    rows.append(["B", b + _commit([unit.b for unit in plan.units])])
+    for device, facts in plan.facts.items():
+        rows.append(["device", " ".join(str(facts[key]) for key in ("kind", "cpu_model") if facts.get(key)) or device])
+    models = dict.fromkeys(unit.model for unit in plan.units)
+    rows.append(["model", ", ".join(models)])
+    rows.append(["started", plan.started])
+    yield Table(["", ""], rows, numbers=False)
+
+
+def _commit(sides: list[SidePlan]) -> str:
+    git = next((side.git for side in sides if side.git), None)
+    return f", commit {git.commit[:12]}{' + changes' if git.dirty else ''}" if git else ""
+
+
+def _percent(fraction: float | None) -> str:
+    return DASH if fraction is None else f"{fraction:+.1%}"

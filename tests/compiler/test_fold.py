@@ -1,0 +1,44 @@
+"""Constants of constants: what numpy makes of them is what torch makes of them, and nothing is left to compile."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import tvm
+from torch import nn
+from tvm import relax
+
+from harness.compiler.lower import import_function
+from harness.compiler.passes.fold import FoldArithmetic
+from harness.compiler.passes.fused import OpTable
+from harness.compiler.passes.graph import is_constant, op_name
+from harness.models.spec import ModelFunction
+
+
+def calls_of(module: tvm.IRModule) -> list[relax.Call]:
+    found: list[relax.Call] = []
+    relax.analysis.post_order_visit(
+        module["main"], lambda node: found.append(node) if isinstance(node, relax.Call) else None
+    )
+    return found
+
+
+def test_a_batch_norm_becomes_one_scale_and_one_shift() -> None:
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(3)
+    with torch.no_grad():
+        for parameter in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            assert parameter is not None
+            parameter.uniform_(0.5, 2.0)
+    example = torch.zeros(1, 3, 4, 4)
+    imported = import_function(ModelFunction("norm", norm.eval(), (example,), None), OpTable())
+    folded = tvm.transform.Sequential([FoldArithmetic()])(imported)
+    of_constants = [call for call in calls_of(imported) if all(is_constant(arg) for arg in call.args)]
+    left = [op_name(call) for call in calls_of(relax.transform.DeadCodeElimination()(folded))]
+    assert of_constants
+    assert set(left) <= {"relax.subtract", "relax.multiply", "relax.add"}
+    x = np.random.default_rng(0).standard_normal((1, 3, 4, 4), dtype=np.float32)
+    function = relax.VirtualMachine(tvm.compile(folded, tvm.target.Target("llvm")), tvm.cpu())["main"]
+    ours = function(tvm.runtime.tensor(x)).numpy()
+    with torch.no_grad():
+        np.testing.assert_allclose(ours, norm(torch.from_numpy(x)).numpy(), rtol=1e-6, atol=1e-6)

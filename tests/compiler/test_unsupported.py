@@ -1,0 +1,57 @@
+"""Models that cannot be compiled: told with the module and the line that is to blame."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from harness.compiler.lower import import_function
+from harness.compiler.passes.fused import OpTable
+from harness.compiler.unsupported import CannotCompile, UnsupportedOperator
+from harness.models import ModelSpec
+from harness.models.flat import compiled_function, flattened
+
+
+class Waves(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = torch.fft.fft(x).real
+        return result
+
+
+class Branches(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if bool(x.sum() > 0) else -x
+
+
+class Deep(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(4, 4), inner])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def compile_inner(inner: nn.Module) -> None:
+    example = {"x": torch.zeros(2, 4)}
+    spec = ModelSpec(name="deep", build=lambda: Deep(inner), example_inputs=example, items={"a": example})
+    import_function(compiled_function(spec, flattened(spec)), OpTable())
+
+
+def test_an_unknown_operator_is_named_with_its_module_and_line() -> None:
+    with pytest.raises(UnsupportedOperator) as told:
+        compile_inner(Waves())
+    message = str(told.value)
+    assert "aten._fft_r2c" in message
+    assert "in layers.1 (Waves)" in message
+    assert "test_unsupported.py" in message
+    assert "torch.fft.fft(x).real" in message
+
+
+def test_control_flow_on_values_cannot_be_exported() -> None:
+    with pytest.raises(CannotCompile, match=r"torch\.export cannot take main: .*data-dependent") as told:
+        compile_inner(Branches())
+    assert not isinstance(told.value, UnsupportedOperator)

@@ -1,0 +1,311 @@
+"""Faults before anything is deployed: no phone, no trust, the wrong state."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pymobiledevice3 import common
+
+from harness.cache import Cache
+from harness.devices import Selection, Unavailable, opened, parse_device
+from harness.devices.errors import AmbiguousDevice, DeviceBusy, DeviceLost, DeviceNotReady, NoDevice, UnknownDevice
+from harness.devices.ios import attached_iphones, ios_checks
+from harness.devices.ios.choice import choose
+from harness.devices.ios.errors import (
+    DeveloperModeOff,
+    ImageMissing,
+    IosSupportMissing,
+    PairingPending,
+    PairingRefused,
+    PhoneLocked,
+    UsbmuxUnavailable,
+)
+from harness.devices.ios.loop import loop_thread
+from harness.devices.ios.options import Way
+from harness.devices.lock import DeviceLock
+from harness.devices.virtual.ios import VirtualIphone, virtual_iphones
+from harness.errors import UsageError
+from tests.devices.fake_runners import make_order
+from tests.devices.faults import Ends, complete, raises
+from tests.devices.ios.conftest import QUICK, Scene
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.mark.fault(what="no iPhone is attached", ends=raises(NoDevice, "no iPhone is attached"), keeps="–")
+def test_no_phone(scene: Scene, ends: Ends, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USBMUXD_SOCKET_ADDRESS", scene.virtual.usbmux_address)
+    scene.virtual.unplug()
+    with ends.raised(), opened(parse_device("ios"), cache=cache, notify=print):
+        pass
+
+
+@pytest.mark.fault(
+    what="the named iPhone is not attached", ends=raises(NoDevice, "no iPhone 0000 is attached"), keeps="–"
+)
+def test_a_phone_that_is_not_there(scene: Scene, ends: Ends) -> None:
+    said: list[str] = []
+    with ends.raised() as info:
+        choose(parse_device("ios:0000"), scene.loop, scene.way, said.append, wait_seconds=0.3)
+    assert scene.virtual.udid in str(info.value)
+    assert said == ["waiting up to 0 s for the iPhone 0000"]
+
+
+@pytest.mark.fault(what="two iPhones and no UDID", ends=raises(AmbiguousDevice, "2 iPhones are attached"), keeps="–")
+def test_two_phones(ends: Ends) -> None:
+    with virtual_iphones(VirtualIphone("16"), VirtualIphone("16")) as phones, loop_thread() as loop:
+        way = Way(phones[0].usbmux_address)
+        with ends.raised() as info:
+            choose(Selection("ios"), loop, way, print)
+        one, other = (phone.udid for phone in phones)
+        assert one in str(info.value)
+        assert choose(Selection("ios", "all"), loop, way, print) == [one, other]
+        assert choose(Selection("ios", f"{other},{one}"), loop, way, print) == [other, one]
+        # People leave out the dash.
+        assert choose(Selection("ios", serial=other.replace("-", "")), loop, way, print) == [other]
+        several = choose(Selection("ios", f"{one},gone"), loop, way, print, wait_seconds=0.1)
+        assert several[0] == one
+        assert isinstance(several[1], Unavailable)
+        with pytest.raises(UsageError):
+            choose(Selection("ios", one, other), loop, way, print)
+
+
+@pytest.mark.fault(what="usbmuxd does not run", ends=raises(UsbmuxUnavailable, "usbmuxd does not answer"), keeps="–")
+def test_no_usbmuxd(ends: Ends, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USBMUXD_SOCKET_ADDRESS", f"127.0.0.1:{free_port()}")
+    with ends.raised(), opened(parse_device("ios"), cache=cache, notify=print):
+        pass
+    assert all(check.ok for check in ios_checks())  # who measures no iPhone lacks nothing
+
+
+@pytest.mark.fault(
+    what="the optional package is not installed",
+    ends=raises(IosSupportMissing, "pymobiledevice3, which speaks to iPhones, is not installed"),
+    keeps="–",
+)
+def test_no_package(ends: Ends, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What Python itself takes for a package that is not there.
+    monkeypatch.setitem(sys.modules, "pymobiledevice3", None)
+    with ends.raised() as info, opened(parse_device("ios"), cache=cache, notify=print):
+        pass
+    assert "harness[ios]" in info.value.cure
+
+
+@pytest.mark.fault(
+    what="the owner answers the question for trust after a while",
+    ends=complete("it is waited for"),
+    keeps="all records",
+)
+def test_trust_comes_late(stranger: Scene, ends: Ends) -> None:
+    stranger.virtual.set(pairing="asks")
+    timer = threading.Timer(0.5, lambda: stranger.virtual.set(pairing="trusts"))
+    timer.start()
+    ends.check(stranger.run(make_order()))
+    timer.join()
+    assert any("tap Trust" in line for line in stranger.said)
+    assert len(stranger.virtual.pairings()) == 1
+    stranger.assert_clean()
+
+
+@pytest.mark.fault(
+    what="nobody answers the question for trust",
+    ends=raises(PairingPending, "still asks whether to trust this computer"),
+    keeps="–",
+)
+def test_trust_never_comes(stranger: Scene, ends: Ends) -> None:
+    stranger.virtual.set(pairing="asks")
+    with ends.raised():
+        stranger.open(replace(QUICK, trust_seconds=0.5))
+    (phone,) = attached_iphones(stranger.way)
+    assert (phone.state, phone.usable) == ("unpaired", True)
+
+
+@pytest.mark.fault(
+    what="the owner does not trust this computer", ends=raises(PairingRefused, "not to trust this computer"), keeps="–"
+)
+def test_trust_refused(stranger: Scene, ends: Ends) -> None:
+    stranger.virtual.set(pairing="refuses")
+    with ends.raised():
+        stranger.open()
+
+
+@pytest.mark.fault(what="the phone forgot this computer", ends=complete("it is paired again"), keeps="all records")
+def test_trust_forgotten(stranger: Scene, ends: Ends) -> None:
+    stranger.open().close()
+    for host in stranger.virtual.pairings():
+        stranger.virtual.unpair(host)
+    ends.check(stranger.run(make_order()))
+    stranger.assert_clean()
+
+
+@pytest.mark.fault(what="the phone is locked when it is to be paired", ends=raises(PhoneLocked, "is locked"), keeps="–")
+def test_locked_before_pairing(stranger: Scene, ends: Ends) -> None:
+    stranger.virtual.set(locked=True)
+    with ends.raised():
+        stranger.open()
+
+
+@pytest.mark.fault(
+    what="nobody has unlocked the phone since it booted", ends=raises(PhoneLocked, "is locked"), keeps="–"
+)
+def test_locked_since_it_booted(scene: Scene, ends: Ends) -> None:
+    scene.virtual.set(before_first_unlock=True)
+    with ends.raised():
+        scene.open()
+
+
+@pytest.mark.fault(what="Developer Mode is off", ends=raises(DeveloperModeOff, "Developer Mode of"), keeps="–")
+def test_developer_mode_off(scene: Scene, ends: Ends) -> None:
+    scene.virtual.set(developer_mode=False)
+    with ends.raised():
+        scene.open()
+    (phone,) = attached_iphones(scene.way)
+    assert not phone.usable
+    assert "Settings" in phone.cure
+
+
+@pytest.mark.fault(what="the developer disk image is not mounted", ends=complete("it is mounted"), keeps="all records")
+def test_an_image_that_can_be_mounted(
+    scene: Scene, ends: Ends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _have_image(tmp_path, monkeypatch)
+    scene.virtual.set(image="missing")
+    ends.check(scene.run(make_order()))
+    assert "mount Developer" in scene.events
+    assert any("mounting the developer disk image" in line for line in scene.said)
+
+
+@pytest.mark.fault(
+    what="the developer disk image is refused", ends=raises(ImageMissing, "is not mounted on"), keeps="–"
+)
+def test_an_image_that_is_refused(scene: Scene, ends: Ends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _have_image(tmp_path, monkeypatch)
+    scene.virtual.set(image="unmountable")
+    with ends.raised() as info:
+        scene.open()
+    assert "Failed to verify" in str(info.value)
+
+
+@pytest.mark.fault(
+    what="the developer disk image cannot be downloaded", ends=raises(ImageMissing, "and cannot be"), keeps="–"
+)
+def test_an_image_that_cannot_be_had(scene: Scene, ends: Ends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "_HOMEFOLDER", tmp_path)
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    scene.virtual.set(image="missing")
+    with ends.raised():
+        scene.open()
+
+
+def _have_image(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where pymobiledevice3 keeps what it downloaded once."""
+    monkeypatch.setattr(common, "_HOMEFOLDER", home)
+    folder = home / "Xcode.app/Contents/Developer/Platforms/iPhoneOS.platform/DeviceSupport/16.7"
+    folder.mkdir(parents=True)
+    (folder / "DeveloperDiskImage.dmg").write_bytes(b"image")
+    (folder / "DeveloperDiskImage.dmg.signature").write_bytes(b"signature")
+
+
+@pytest.mark.fault(
+    what="the phone answers nothing when it is opened", ends=raises(DeviceLost, "was lost while opening"), keeps="–"
+)
+def test_a_phone_that_hangs_up(scene: Scene, ends: Ends) -> None:
+    scene.virtual.fault("lockdown.session", "close", times=None)
+    with ends.raised():
+        scene.open()
+
+
+@pytest.mark.fault(
+    what="another process measures on the phone", ends=raises(DeviceBusy, "still in use by process"), keeps="–"
+)
+def test_two_harnesses(scene: Scene, ends: Ends) -> None:
+    device = scene.open()
+    other = DeviceLock(f"ios {scene.virtual.udid}", scene.folder / "locks")
+    with other.hold(wait_seconds=0, notify=print):
+        (phone,) = attached_iphones(scene.way, lock_folder=scene.folder / "locks")
+        assert (phone.held_by or "").startswith("process")
+        with ends.raised(), device.reserve(wait_seconds=0.3, notify=scene.said.append):
+            pass
+    assert any("is in use by process" in line for line in scene.said)
+    assert device.run(scene.app(), make_order()).complete
+
+
+@pytest.mark.fault(what="the battery is too low", ends=raises(DeviceNotReady, "its battery is at 12 %"), keeps="–")
+def test_too_empty(scene: Scene, ends: Ends) -> None:
+    scene.virtual.set(battery_level=12)
+    device = scene.open()
+    with ends.raised():
+        device.settle(wait_seconds=0.3, notify=scene.said.append)
+    timer = threading.Timer(0.3, lambda: scene.virtual.set(battery_level=80))
+    timer.start()
+    device.settle(wait_seconds=20, notify=scene.said.append)
+    timer.join()
+    assert scene.said[-1].endswith("is fit to be measured")
+
+
+@pytest.mark.fault(what="the battery is too warm", ends=raises(DeviceNotReady, "41.5 °C"), keeps="–")
+def test_too_warm(scene: Scene, ends: Ends) -> None:
+    scene.virtual.set(battery_temperature=4150)
+    with ends.raised():
+        scene.open().settle(wait_seconds=0.2)
+
+
+def test_a_launcher_that_this_ios_has_not(scene: Scene) -> None:
+    with pytest.raises(UsageError, match="appservice needs iOS 17"):
+        scene.open(replace(QUICK, launcher="appservice"))
+
+
+def test_words_that_name_no_phone(cache: Cache) -> None:
+    with pytest.raises(UnknownDevice), opened(parse_device("virtual-ios:15"), cache=cache, notify=print):
+        pass
+    with pytest.raises(UsageError), opened(parse_device("virtual-ios", serial="X"), cache=cache, notify=print):
+        pass
+    chosen = parse_device("ios", launcher="telepathy")
+    with pytest.raises(UsageError, match="telepathy"), opened(chosen, cache=cache, notify=print):
+        pass
+
+
+def test_attached_phones_are_told(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.open().close()
+    (phone,) = attached_iphones(scene.way)
+    assert (phone.serial, phone.connection, phone.ios_version) == (
+        scene.virtual.udid,
+        "USB",
+        scene.virtual.os_version,
+    )
+    monkeypatch.setenv("USBMUXD_SOCKET_ADDRESS", scene.virtual.usbmux_address)
+    checks = {check.name: check for check in ios_checks()}
+    assert checks["usbmuxd"].found == "1 iPhones"
+    assert checks[f"iPhone {scene.virtual.udid}"].ok
+
+
+def test_calls_have_a_deadline(scene: Scene) -> None:
+    device = scene.open()
+    scene.virtual.fault("diagnostics", "hang")
+    began = time.monotonic()
+    assert "unavailable" in _impatient(device)
+    assert time.monotonic() - began < 10
+
+
+def _impatient(device: object) -> dict[str, object]:
+    import harness.devices.ios.device as module
+
+    before, module.ASK_SECONDS = module.ASK_SECONDS, 0.5
+    try:
+        return device.conditions()  # type: ignore[attr-defined, no-any-return]
+    finally:
+        module.ASK_SECONDS = before

@@ -1,0 +1,248 @@
+"""Faults while the app is brought onto the phone."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.devices.errors import CommandTimeout, DeviceFull, DeviceLost, RunnerUnusable
+from harness.devices.ios.errors import ImageMissing, InstallRefused, PhoneLocked
+from harness.native.ios.errors import (
+    AppNotSigned,
+    BundleIdMismatch,
+    DeviceNotInProfile,
+    ProfileExpired,
+    ProfileMissing,
+    SigningFailed,
+    WrongPlatform,
+)
+from tests.devices.fake_runners import make_order
+from tests.devices.faults import Ends, complete, raises
+from tests.devices.ios.apps import BUNDLE_ID, SIMULATOR, X86_64, Flaws
+from tests.devices.ios.conftest import QUICK, Scene
+
+
+@pytest.mark.fault(
+    what="the phone is unplugged before the push",
+    ends=raises(DeviceLost, "was lost while looking for the app"),
+    keeps="–",
+)
+def test_unplugged_before_the_push(scene: Scene, ends: Ends) -> None:
+    device = scene.open()
+    scene.virtual.unplug()
+    with ends.raised():
+        device.run(scene.app(), make_order())
+
+
+@pytest.mark.fault(
+    what="the phone is unplugged during the push",
+    ends=raises(DeviceLost, "was lost while installing the app"),
+    keeps="–",
+)
+def test_unplugged_during_the_push(scene: Scene, ends: Ends) -> None:
+    device = scene.open()
+    scene.virtual.fault("afc.write", "unplug")
+    with ends.raised():
+        device.run(scene.app(), make_order())
+    assert len(scene.staged()) == 1
+    scene.virtual.plug()
+    # What had arrived of it is found and removed by the next push.
+    assert device.run(scene.app(), make_order()).complete
+    scene.assert_clean()
+
+
+@pytest.mark.fault(
+    what="the phone is unplugged while it installs", ends=raises(DeviceLost, "was lost while installing"), keeps="–"
+)
+def test_unplugged_during_the_installation(scene: Scene, ends: Ends) -> None:
+    device = scene.open()
+    scene.virtual.fault("install.half", "unplug")
+    with ends.raised():
+        device.run(scene.app(), make_order())
+    scene.virtual.plug()
+    assert device.run(scene.app(), make_order()).complete
+    scene.assert_clean()
+
+
+@pytest.mark.fault(what="no space for the app", ends=raises(DeviceFull, "no room on"), keeps="–")
+def test_no_space_for_the_app(scene: Scene, ends: Ends) -> None:
+    device = scene.open()
+    scene.virtual.set(space_bytes=20_000)
+    with ends.raised():
+        device.run(scene.app("everything()\n#" + "x" * 2**20), make_order())
+    scene.assert_clean()
+
+
+@pytest.mark.fault(
+    what="space for the app's file, none to install it", ends=raises(DeviceFull, "no room on"), keeps="–"
+)
+def test_no_space_to_install(scene: Scene, ends: Ends) -> None:
+    device = scene.open()
+    scene.virtual.fault("install.begin", "refuse", error="NoSpace")
+    with ends.raised():
+        device.run(scene.app(), make_order())
+    scene.assert_clean()
+
+
+@pytest.mark.fault(what="no space for the order", ends=raises(DeviceFull, "for sending the order"), keeps="–")
+def test_no_space_for_the_order(scene: Scene, ends: Ends) -> None:
+    device = scene.open()
+    device.deploy(scene.app())
+    scene.virtual.set(space_bytes=1)
+    with ends.raised():
+        device.run(scene.app(), make_order())
+    scene.assert_clean()
+
+
+@pytest.mark.fault(
+    what="the phone refuses the app", ends=raises(InstallRefused, "ApplicationVerificationFailed"), keeps="–"
+)
+def test_refused_by_the_phone(scene: Scene, ends: Ends) -> None:
+    device = scene.open()
+    scene.virtual.fault("install.half", "refuse", error="ApplicationVerificationFailed")
+    with ends.raised():
+        device.run(scene.app(), make_order())
+    scene.assert_clean()
+
+
+@pytest.mark.fault(
+    what="another's app has the bundle id", ends=raises(InstallRefused, "that is not the harness's"), keeps="–"
+)
+def test_anothers_app(scene: Scene, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed without the stamp that ours carry."""
+    with monkeypatch.context() as patched:
+        patched.setattr("harness.devices.ios.bundle.BUILD_KEY", "SomethingElse")
+        scene.open(replace(QUICK, keep_app=True)).deploy(scene.app())
+    device = scene.open()
+    with ends.raised() as info:
+        device.run(scene.app(), make_order())
+    assert "--ios-bundle-id" in info.value.cure
+    device.close()
+    assert list(scene.virtual.apps()) == [BUNDLE_ID]  # and it stays theirs
+    scene.remove(BUNDLE_ID)
+
+
+@pytest.mark.fault(what="the app's file is missing", ends=raises(RunnerUnusable, "cannot be read"), keeps="–")
+def test_no_such_app(scene: Scene, ends: Ends) -> None:
+    device = scene.open()
+    with ends.raised():
+        device.run(scene.folder / "nothing.ipa", make_order())
+
+
+@pytest.mark.fault(what="the file is no app", ends=raises(RunnerUnusable, "is no app for iOS"), keeps="–")
+def test_no_app(scene: Scene, ends: Ends) -> None:
+    path = scene.folder / "runner"
+    path.write_bytes(b"\x7fELF")
+    device = scene.open()
+    with ends.raised():
+        device.run(path, make_order())
+
+
+FLAWS: dict[str, tuple[Flaws, Ends]] = {
+    "is for another processor": (Flaws(processor=X86_64), raises(WrongPlatform, "not for an iPhone")),
+    "is for the simulator": (Flaws(platform=SIMULATOR), raises(WrongPlatform, "the simulator")),
+    "needs a newer iOS": (Flaws(minimum="26.0"), raises(RunnerUnusable, "needs iOS 26.0")),
+    "is not signed": (Flaws(signed=False), raises(AppNotSigned, "no code signature")),
+    "has no profile": (Flaws(profile=False), raises(ProfileMissing, "embedded.mobileprovision")),
+    "has an expired profile": (Flaws(expired=True), raises(ProfileExpired, "expired on 2001-01-01")),
+    "has a profile for other phones": (Flaws(profile_for="0000"), raises(DeviceNotInProfile, "is none of them")),
+    "has a profile for another app": (Flaws(profile_app="com.example"), raises(BundleIdMismatch, "com.example")),
+}
+
+
+def flawed(case: str) -> pytest.MarkDecorator:
+    return pytest.mark.fault(what=f"the app {case}", ends=FLAWS[case][1], keeps="–")
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=flawed(case)) for case in FLAWS])
+def test_an_app_that_no_phone_would_take(scene: Scene, ends: Ends, case: str) -> None:
+    device = scene.open()
+    with ends.raised():
+        device.run(scene.app(flaws=FLAWS[case][0]), make_order())
+    assert not any(event.startswith(("install", "refuse")) for event in scene.events)
+    scene.assert_clean()
+
+
+@pytest.mark.fault(what="the sign command fails", ends=raises(SigningFailed, "no identity found"), keeps="–")
+def test_signing_fails(scene: Scene, ends: Ends) -> None:
+    script = "import sys; sys.exit('no identity found in ' + sys.argv[1])"
+    device = scene.open(replace(QUICK, sign_command=shlex.join([sys.executable, "-c", script])))
+    with ends.raised():
+        device.run(scene.app(), make_order())
+    scene.assert_clean()
+
+
+@pytest.mark.fault(
+    what="the sign command makes an app that lacked a profile whole",
+    ends=complete("it is signed on the way to the phone"),
+    keeps="all records",
+)
+def test_signing_mends(scene: Scene, ends: Ends, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "harness.devices.virtual.ios.sign", "--udid", scene.virtual.udid, "{}"]
+    device = scene.open(replace(QUICK, sign_command=shlex.join(command)))
+    ends.check(device.run(scene.app(flaws=Flaws(profile=False)), make_order()))
+    scene.assert_clean()
+
+
+@pytest.mark.fault(
+    what="the phone is locked when the app is to be started", ends=raises(PhoneLocked, "is locked"), keeps="–"
+)
+def test_locked(scene: Scene, ends: Ends) -> None:
+    device = scene.open()
+    scene.virtual.set(locked=True)
+    with ends.raised():
+        device.run(scene.app(), make_order())
+    assert scene.documents() == []
+    scene.assert_clean()
+
+
+@pytest.mark.fault(
+    what="the owner has not trusted the app's developer",
+    ends=raises(RunnerUnusable, "has not been explicitly trusted by the user"),
+    keeps="–",
+)
+def test_developer_not_trusted(scene: Scene, ends: Ends) -> None:
+    device = scene.open()
+    scene.virtual.set(trusts_developer=False)
+    with ends.raised() as info:
+        device.run(scene.app(), make_order())
+    assert "VPN & Device Management" in info.value.cure
+    scene.assert_clean()
+
+
+@pytest.mark.fault(
+    what="the phone does not answer the launch", ends=raises(CommandTimeout, "launching the app on"), keeps="–"
+)
+def test_launch_hangs(scene: Scene, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.devices.ios.job.LAUNCH_SECONDS", 0.5)
+    device = scene.open()
+    scene.virtual.fault("dvt.launch", "hang")
+    with ends.raised():
+        device.run(scene.app(), make_order())
+    scene.assert_clean()
+
+
+@pytest.mark.fault(what="the phone refuses to be kept awake", ends=complete("the knob says so"), keeps="all records")
+def test_not_kept_awake(scene: Scene, ends: Ends) -> None:
+    scene.virtual.fault("start:com.apple.mobile.assertion_agent", "refuse", error="InvalidService")
+    result = scene.run(make_order())
+    ends.check(result)
+    (knob,) = result.knobs
+    assert (knob.name, knob.state, knob.restored) == ("stay_awake", "unsupported", None)
+
+
+@pytest.mark.fault(
+    what="the developer disk image was unmounted since the phone was opened",
+    ends=raises(ImageMissing, "lacks the service that starts apps"),
+    keeps="–",
+)
+def test_unmounted_since(scene: Scene, ends: Ends) -> None:
+    device = scene.open()
+    scene.virtual.set(image="missing")
+    with ends.raised():
+        device.run(scene.app(), make_order())
+    scene.assert_clean()

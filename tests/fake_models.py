@@ -1,0 +1,145 @@
+"""A made-up model of tensors: its files as a worker leaves them, and a runner that answers as it is told to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from harness.cache import hash_file
+from harness.compiler import Archive, ArchiveMetadata
+from harness.compiler.metadata import ModelMetadata
+from harness.maker import Progress, RunOptions, Variant
+from harness.models.checkpoints import Checkpoint
+from harness.models.comparison import TopK
+from harness.models.described import InputFacts, ModelDescription, OutputFacts, UserModel
+from harness.models.reference import Reference
+from harness.models.sources import ModelSource
+from harness.models.words import Word
+from harness.native import AppOptions, Runner
+from harness.tensors import Array
+
+ARCHIVE = "cd" * 32
+ITEMS = {"first": np.array([1.0, 3.0, 2.0], np.float32), "second": np.array([5.0, 4.0, 5.5], np.float32)}
+
+RUNNER = """#!{python}
+import sys
+sys.path[:0] = {path!r}
+import json, os, time
+import numpy as np
+from harness.protocol import Tensors
+from harness.tensors import decode, digest, encode
+
+order = json.load(open(sys.argv[sys.argv.index("--order") + 1]))
+result = open(sys.argv[sys.argv.index("--result") + 1], "w")
+
+def put(**record):
+    result.write(json.dumps(record) + "\\n")
+    result.flush()
+
+put(record="header", schema_version=1, order_id=order["order_id"], runner_version="0.1",
+    archive_sha256=order["archive_sha256"], os="linux", arch="x86_64", threads=1, pid=os.getpid(),
+    cpu={{"model": "fake", "cores": 1, "features": []}}, started_unix_ns=time.time_ns())
+for model in order["tensor_models"]:
+    put(record="load", model=model["name"], function="main", load_ns=1000)
+calls = 0
+
+def answer(item):
+    global calls
+    calls += 1
+    x = decode(Tensors(**item["inputs"]))["x"]
+    return {{"y": {body}}}
+
+samples = 0
+for phase, count in (("warmup", order["warmup"]), ("timed", order["repetitions"])):
+    for repetition in range(count):
+        for item in order["tensor_items"]:
+            said = answer(item)
+            samples += 1
+            put(record="sample", model=item["model"], items=[item["id"]], phase="first" if samples == 1 else phase,
+                repetition=repetition, total_ns=5000 + samples, encoder_ns=0, prefill_ns=None, step_ns=[], outputs=[],
+                output_sha256=digest(said))
+put(record="memory", peak_bytes=4096)
+for item in order["tensor_items"] if order["probe"] else []:
+    tensors = encode(answer(item)).model_dump()
+    {damage}
+    put(record="probe", model=item["model"], items=[item["id"]], outputs=[], tensors=tensors)
+put(record="end", order_id=order["order_id"], status="ok", samples=samples)
+"""
+
+
+class FakeModels:
+    """A maker of runs of one model ``fake``, whose PyTorch doubles what it is given. ``body`` is what the runner
+    answers for ``x``, ``damage`` what is done to a probe's ``tensors``."""
+
+    def __init__(self, folder: Path, body: str = "x * 2", damage: str = "pass") -> None:
+        self.folder, self.body, self.damage = folder, body, damage
+
+    def checkpoint(self, options: RunOptions) -> Checkpoint:
+        raise NotImplementedError("there is no G2P")
+
+    def models(self, options: RunOptions, progress: Progress) -> list[UserModel]:
+        self._save("inputs", "x", ITEMS)
+        self._save("outputs", "y", {item: array * 2 for item, array in ITEMS.items()})
+        facts = ModelDescription(
+            name="fake",
+            prefix="fake_",
+            inputs=[InputFacts(name="x", dtype="float32", shape=[3])],
+            outputs=[OutputFacts(name="y", dtype="float32")],
+            items=list(ITEMS),
+            compare=TopK(k=2),
+            parameters=7,
+            weights_sha256="1" * 64,
+        )
+        return [UserModel(ModelSource("fake.py", self.folder / "fake.py"), facts, "key", self.folder)]
+
+    def _save(self, what: str, name: str, arrays: dict[str, Array]) -> None:
+        save_file({f"{item}/{name}": array for item, array in arrays.items()}, self.folder / f"fake.{what}.safetensors")
+
+    def archive(
+        self, options: RunOptions, checkpoint: Checkpoint | None, variant: Variant, progress: Progress
+    ) -> Archive:
+        (self.folder / "lib.a").write_bytes(b"archive")
+        [model] = self.models(options, progress)
+        metadata = ArchiveMetadata(
+            archive="lib.a",
+            prefix_base="fake_",
+            target="llvm",
+            kind="tensors",
+            models=[
+                ModelMetadata(
+                    name="fake",
+                    prefix="fake_",
+                    inputs=model.facts.inputs,
+                    outputs=model.facts.outputs,
+                    weights_sha256="1" * 64,
+                    weights_bytes=0,
+                )
+            ],
+            archive_sha256=ARCHIVE,
+            max_threads=1,
+            tvm_version="0",
+            system_lib_target={},
+        )
+        return Archive(self.folder, metadata)
+
+    def profiled_archive(
+        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+    ) -> Archive:
+        raise NotImplementedError("there is no G2P")
+
+    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:
+        path = self.folder / "runner"
+        path.write_text(RUNNER.format(python=sys.executable, path=list(sys.path), body=self.body, damage=self.damage))
+        path.chmod(0o755)
+        return Runner(path, archive, hash_file(path), path.stat().st_size)
+
+    def reference(
+        self, options: RunOptions, checkpoint: Checkpoint, words: list[Word], prompt_space: bool, progress: Progress
+    ) -> Reference:
+        raise NotImplementedError("there is no G2P")
+
+    def model_times(self, options: RunOptions, model: UserModel, progress: Progress) -> dict[str, list[int]]:
+        return {item: [10_000 + at for at in range(options.repeat)] for item in ITEMS}

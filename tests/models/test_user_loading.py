@@ -1,0 +1,159 @@
+"""A user's file and everything that can be wrong with one, told with the user's own line."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from harness.models import ModelSpec, TopK
+from harness.models.flat import answered, flattened
+from harness.models.sources import BadModel
+from harness.models.user_loading import checked_items, dependencies, load_specs, spec_files
+
+Write = Callable[[str], Path]
+
+SPEC = """
+from torch import nn, zeros
+from harness.models import ModelSpec
+def spec(name):
+    return ModelSpec(name=name, build=lambda: nn.Linear(2, 2), example_inputs={"input": zeros(1, 2)},
+                     items={"a": {"input": zeros(1, 2)}})
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def put(text: str) -> Path:
+        path = tmp_path / "mine.py"
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    return put
+
+
+def test_every_spec_of_a_file_is_found_once(write: Write) -> None:
+    path = write(SPEC + 'ONE = spec("one")\nAGAIN = ONE\nTWO = spec("two")\n')
+    assert [spec.name for spec in load_specs(path, "", "")] == ["one", "two"]
+
+
+def test_what_a_model_is_made_of_is_known(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "beside_mine.py").write_text("SIZE = 2\n")
+    (tmp_path / "weights.pt").write_bytes(b"w")
+    path = write(SPEC + "import beside_mine\nM = spec('m')\n")
+    [spec] = load_specs(path, "", "")
+    named = spec_files(ModelSpec(**vars(spec) | {"files": ["weights.pt"]}), path)
+    assert dependencies(path, named) == [str(path), str(tmp_path / "beside_mine.py"), str(tmp_path / "weights.pt")]
+    with pytest.raises(BadModel, match=r"gone\.pt, which is not there"):
+        spec_files(ModelSpec(**vars(spec) | {"files": ["gone.pt"]}), path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import harness\n", "has no ModelSpec in it"),
+        ("x = 1\ny = 1 / 0\n", r"running mine.py failed at mine.py:2: ZeroDivisionError"),
+        ("def f(:\n", "failed at line 1: SyntaxError"),
+        ("import not_there_at_all\n", "ModuleNotFoundError"),
+    ],
+)
+def test_a_file_that_cannot_be_used(write: Write, text: str, message: str) -> None:
+    with pytest.raises(BadModel, match=message):
+        load_specs(write(text), "", "")
+
+
+def zeros(*shape: int) -> dict[str, Tensor]:
+    return {"x": torch.zeros(shape)}
+
+
+GOOD = ModelSpec(
+    name="m",
+    build=lambda: nn.Identity(),
+    example_inputs=zeros(2, 3),
+    items={"a": zeros(2, 3)},
+    dynamic_shapes={"x": {0: Dim("n", min=2, max=8)}},
+)
+
+
+def changed(**changes: object) -> ModelSpec:
+    return ModelSpec(**vars(GOOD) | changes)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (changed(name="1st"), "the name '1st'"),
+        (changed(prefix="m"), "the prefix 'm' of 'm' cannot begin a C symbol and end in _"),
+        (changed(example_inputs={}), "has 0 inputs"),
+        (changed(example_inputs={"x": [1.0]}), "is a list, not a torch.Tensor"),
+        (changed(example_inputs={"x": torch.zeros(1, dtype=torch.bfloat16)}), "is bfloat16"),
+        (changed(dynamic_shapes={"y": {}}), "name y, which is no input"),
+        (changed(items={}), "no items to run"),
+        (changed(items={"a/b": zeros(2, 3)}), "the item 'a/b'"),
+        (changed(items={"a": {"y": torch.zeros(2, 3)}}), "has the inputs y instead of x"),
+        (
+            changed(items={"a": {"x": torch.zeros(2, 3, dtype=torch.int64)}}),
+            "is torch.int64, the example torch.float32",
+        ),
+        (changed(items={"a": zeros(9, 3)}), r"has the shape \[9, 3\], the model takes \[n from 2 to 8, 3\]"),
+        (changed(items={"a": zeros(2, 4)}), r"the model takes \[n from 2 to 8, 3\]"),
+        (changed(items=lambda: {"a": torch.zeros(1) @ torch.zeros(2)}), "making the items of 'm' failed at test_user"),
+    ],
+)
+def test_a_spec_that_cannot_be(spec: ModelSpec, message: str) -> None:
+    with pytest.raises(BadModel, match=message):
+        checked_items(spec, Path(__file__))
+
+
+def test_a_good_spec_gives_its_items_in_the_order_of_the_inputs() -> None:
+    spec = changed(
+        example_inputs={"x": torch.zeros(2, 3), "y": torch.zeros(1)},
+        items=lambda: {"b": {"y": torch.ones(1), "x": torch.zeros(8, 3)}},
+    )
+    items = checked_items(spec, Path(__file__))
+    assert list(items) == ["b"]
+    assert list(items["b"]) == ["x", "y"]
+
+
+class Returns(nn.Module):
+    def __init__(self, make: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.make = make
+
+    def forward(self, x: Tensor) -> object:
+        return self.make(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda x: x, ["output"]),
+        (lambda x: (x, x + 1), ["output_0", "output_1"]),
+        (lambda x: {"boxes": x, "scores": x + 1}, ["boxes", "scores"]),
+        (lambda x: {"a": {"b": x}, "none": None}, ["a_b"]),
+    ],
+)
+def test_outputs_are_named_by_what_is_returned(make: Callable[[Tensor], object], names: list[str]) -> None:
+    module = flattened(changed(build=lambda: Returns(make)))
+    assert list(answered(module, (torch.zeros(2, 3),), ())) == names
+    given = tuple(f"mine_{at}" for at in range(len(names)))
+    assert list(answered(module, (torch.zeros(2, 3),), given)) == list(given)
+    with pytest.raises(BadModel, match="their names are one, two, three"):
+        answered(module, (torch.zeros(2, 3),), ("one", "two", "three"))
+
+
+def test_what_is_no_tensor_or_no_module_is_told() -> None:
+    with pytest.raises(BadModel, match="returns int where a tensor is needed"):
+        answered(flattened(changed(build=lambda: Returns(lambda x: (x, 3)))), (torch.zeros(2, 3),), ())
+    with pytest.raises(BadModel, match="gives a int, not a"):
+        flattened(changed(build=lambda: 3))
+
+
+def test_comparisons_refuse_what_cannot_be() -> None:
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        TopK(k=0)

@@ -1,0 +1,105 @@
+"""``pytest suites --baseline``: the nightly's gate inside a run, in real pytest processes."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from harness.cache import Cache
+from harness.results import Run, RunVerdict
+from harness.results.baselines import Baselines
+from harness.results.nights import find_night, read_night
+from harness.results.summarize import summarize_run
+from tests.plugin.project import Project
+from tests.results.kept import cached_run, noisy
+
+
+@pytest.fixture
+def judged(project: Project) -> Project:
+    """A project with the baseline ``main``."""
+    cache = Cache(project.folder / "cache")
+    # Larger than what any of the tests has as B.
+    body = noisy(1e6) + "#" * 1000
+    Baselines(project.store.root).set(cached_run(project.store.root, cache, body=body), "main", cache=cache)
+    return project
+
+
+def gated(run: Run) -> tuple[RunVerdict, str, str]:
+    """The run's verdict, its gate's, and the verdict of the night that it names."""
+    gate = run.manifest().gate
+    assert gate is not None
+    record = read_night(find_night(run.folder.parent, gate.night_id))
+    assert record.plan.run == run.run_id
+    return summarize_run(run).verdict, gate.verdict, record.state
+
+
+def test_as_fast_as_the_baseline(judged: Project) -> None:
+    judged.behave(body=noisy(1e6))
+    done = judged.suites("-k", "latency", "--baseline", "main", "--junit-xml=junit.xml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = judged.store.find("latest")
+    assert gated(run) == (RunVerdict.PASS, "pass", "pass")
+    found = ElementTree.parse(judged.folder / "junit.xml").iter("property")
+    properties = {one.get("name"): one.get("value") for one in found}
+    assert properties["gate.verdict"] == "pass"
+    assert abs(float(properties["gate.latency.change"] or "nan")) < 0.03
+
+
+def test_slower_than_the_baseline_fails_with_the_figures(judged: Project) -> None:
+    judged.behave(body=noisy(1.08e6))
+    done = judged.suites("-k", "latency", "--baseline", "main")
+    assert done.returncode == 1, done.stdout + done.stderr
+    run = judged.store.find("latest")
+    assert gated(run) == (RunVerdict.FAIL, "fail", "fail")
+    assert "FAIL: host/cache latency" in done.stdout
+    assert "when measured again" in done.stdout
+    assert "would be found from +" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_too_noisy_is_exit_status_3(judged: Project) -> None:
+    judged.behave(body=noisy(1e6, noise=0.3))
+    done = judged.suites("-k", "latency and baseline", "--baseline", "main")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "too noisy" in done.stdout
+    assert gated(judged.store.find("latest")) == (RunVerdict.INCONCLUSIVE, "inconclusive", "inconclusive")
+
+
+def test_what_was_seen_once_is_a_warning(judged: Project) -> None:
+    """B's first ten processes take longer and no later one: nothing that a second look confirms."""
+    count = (
+        "import pathlib\n"
+        "mark = pathlib.Path(__file__).with_name('ran')\n"
+        "ran = len(mark.read_text()) if mark.exists() else 0\n"
+        "mark.write_text('x' * (ran + 1))\n"
+    )
+    body = noisy(1e6).replace("everything()", "level *= 1.08 if ran < 10 else 1.0\neverything()")
+    judged.behave(body=count + body)
+    done = judged.suites("-k", "latency and baseline", "--baseline", "main")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "GateWarning" in done.stdout
+    assert "not confirmed" in done.stdout
+    assert gated(judged.store.find("latest"))[1:] == ("warn", "warn")
+
+
+def test_wrong_usage_is_told_before_the_first_test(judged: Project) -> None:
+    unknown = judged.suites("--baseline", "none")
+    assert (unknown.returncode, "there are: main" in unknown.stdout) == (2, True)
+    judged.behave(more="import tests.plugin.fake_devices\n")
+    emulated = judged.suites("--baseline", "main", device="shelf:emulated-one")
+    assert emulated.returncode == 2, emulated.stdout
+    assert "emulated, and its times say nothing of a phone's" in emulated.stdout
+    other = Baselines(judged.store.root)
+    kept = other.get("main")
+    checkpoint = kept.manifest.checkpoint
+    assert checkpoint is not None
+    manifest = kept.manifest.model_copy(update={"checkpoint": checkpoint.model_copy(update={"sha256": "2" * 64})})
+    (other.folder / "retrained.json").write_text(
+        kept.model_copy(update={"name": "retrained", "manifest": manifest}).model_dump_json()
+    )
+    retrained = judged.suites("--baseline", "retrained")
+    assert (retrained.returncode, "is of another model" in retrained.stdout) == (2, True)
+    wordless = judged.suites("--baseline", "main", "--models", "detector")
+    assert (wordless.returncode, "this run has none" in wordless.stdout) == (2, True), wordless.stdout
+    assert len(judged.store.runs()) == 1, "no run was made"

@@ -1,0 +1,166 @@
+"""A night for people and for machines: terminal, Markdown and JUnit XML say the same."""
+
+from __future__ import annotations
+
+import io
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+from junitparser import JUnitXml
+from rich.console import Console
+
+from harness.conclude import conclude
+from harness.journal import write_plan
+from harness.nightly import Night
+from harness.report import to_markdown, to_terminal
+from harness.report.junit import night_junit
+from harness.report.night import night_report
+from harness.results import Git
+from harness.results.nights import DriftFacts, NightRecord, read_night, write_verdicts
+from tests.nights import FakeDevice, make_plan
+
+
+def judged(folder: Path, *, noise: float = 0.003, slower: float = 0.0, **more: Any) -> NightRecord:
+    plan = make_plan(folder, slower=slower, **more)
+    night = folder / "nightly" / plan.night_id
+    write_plan(night, plan)
+    device = FakeDevice(noise=noise)
+    return conclude(folder, night, Night(night, plan, {"phone": device}, notify=lambda _line: None).run())
+
+
+@pytest.fixture(scope="module")
+def slower(tmp_path_factory: pytest.TempPathFactory) -> NightRecord:
+    """A night whose encoder became slower, and nothing else by much."""
+    return judged(tmp_path_factory.mktemp("slower"), encoder=1.1)
+
+
+def terminal(record: NightRecord) -> str:
+    out = io.StringIO()
+    to_terminal(night_report(record), Console(file=out, width=200))
+    return out.getvalue()
+
+
+def cases(record: NightRecord) -> dict[str, ElementTree.Element]:
+    root = ElementTree.fromstring(night_junit(record).encode())
+    return {case.get("name", ""): case for case in root.iter("testcase")}
+
+
+def test_the_verdict_comes_first_with_what_it_rests_on(slower: NightRecord) -> None:
+    first, *rest = terminal(slower).splitlines()
+    assert first == "FAIL  ·  phone/cache encoder, against main"
+    (row,) = [line for line in rest if line.startswith("phone/cache encoder")]
+    assert "fail" in row
+    assert "when measured again" in row
+    assert slower.verdicts is not None
+    encoder = slower.verdicts.units[0].cells[1].first
+    assert encoder.change is not None
+    assert encoder.detectable is not None
+    assert f"{encoder.change:+.1%}" in row
+    assert f"from {encoder.detectable:+.1%}" in row
+    assert "20%" in row
+
+
+def test_markdown_is_fit_for_a_pull_request(slower: NightRecord) -> None:
+    text = to_markdown(night_report(slower))
+    assert text.startswith("**FAIL")
+    header = next(line for line in text.splitlines() if line.startswith("| cell"))
+    rows = [line for line in text.splitlines() if line.startswith("| phone/cache")]
+    assert len(rows) == 4 + 4, "four metrics and four limits"
+    assert {line.count("|") for line in rows[:4]} == {header.count("|")}
+    assert f"Night {slower.night_id}" in text
+
+
+def test_junit_is_read_by_others_and_counts_failures(slower: NightRecord, tmp_path: Path) -> None:
+    (tmp_path / "night.xml").write_text(night_junit(slower))
+    document = JUnitXml.fromfile(str(tmp_path / "night.xml"))
+    assert (document.tests, document.failures, document.errors) == (8, 1, 0)
+    found = cases(slower)
+    assert list(found) == [
+        "latency",
+        "encoder",
+        "prefill",
+        "step",
+        "runner size",
+        "archive size",
+        "peak memory",
+        "parity",
+    ]
+    failure = found["encoder"].find("failure")
+    assert failure is not None
+    assert "when measured again" in (failure.get("message") or "")
+    properties = {one.get("name"): one.get("value") for one in found["encoder"].iter("property")}
+    assert float(properties["harness.change"] or 0) == pytest.approx(0.1, abs=0.01)
+    assert float(properties["harness.detectable"] or 0) > 0.05
+
+
+def test_what_could_not_be_decided_is_an_error_for_junit(tmp_path: Path) -> None:
+    record = judged(tmp_path, noise=0.12)
+    error = cases(record)["latency"].find("error")
+    assert error is not None
+    assert "too noisy" in (error.get("message") or "")
+    assert terminal(record).startswith("INCONCLUSIVE  ·  phone/cache latency")
+
+
+def test_a_night_that_has_not_ended_says_how_to_go_on(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    write_plan(tmp_path / "nightly" / plan.night_id, plan)
+    record = read_night(tmp_path / "nightly" / plan.night_id)
+    assert f"harness nightly --resume {plan.night_id}" in terminal(record)
+    assert cases(record)["night"].find("error") is not None
+
+
+def test_a_side_that_was_slowed_on_purpose_is_told_everywhere(tmp_path: Path) -> None:
+    record = judged(tmp_path)
+    unit = record.plan.units[0]
+    order = unit.b.order.model_copy(update={"slowdown_percent": 5.0})
+    plan = record.plan.model_copy(
+        update={"units": [unit.model_copy(update={"b": unit.b.model_copy(update={"order": order})})]}
+    )
+    write_plan(record.folder, plan)
+    slowed = read_night(record.folder)
+    assert slowed.slowed == 5.0
+    assert "slowed down by 5 % on purpose" in terminal(slowed)
+    assert "slowed down by 5 % on purpose" in to_markdown(night_report(slowed))
+    assert "harness.slowed_on_purpose_percent" in night_junit(slowed)
+
+
+def test_drift_is_told_with_its_commits_and_cannot_break_the_page(tmp_path: Path) -> None:
+    record = judged(tmp_path)
+    assert record.verdicts is not None
+    drift = DriftFacts(
+        device="phone",
+        model="m",
+        variant="cache",
+        metric="latency",
+        chain="main",
+        night_id="20260102",
+        night_before="20260101",
+        commit="b" * 40,
+        commit_before="a" * 40,
+        commits=["bbbbbbb Say <b>less</b> | more\x07"],
+        before=1.0,
+        after=1.05,
+        p=0.001,
+    )
+    drifted = record.verdicts.model_copy(update={"verdict": "warn", "drifts": [drift]})
+    write_verdicts(record.folder, drifted)
+    stored = read_night(record.folder)
+    assert terminal(stored).startswith("WARN  ·  drift against the nights before in 1 of 4 cells")
+    assert "+5.0% since night 20260102" in terminal(stored)
+    assert "\\<b\\>less" in to_markdown(night_report(stored))
+    out = cases(stored)["latency"].find("system-out")
+    assert out is not None
+    assert "Say <b>less</b>" in (out.text or "")
+    unknown = drifted.model_copy(update={"drifts": [drift.model_copy(update={"commits": None})]})
+    write_verdicts(record.folder, unknown)
+    assert f"commits {'a' * 12}..{'b' * 12}" in terminal(read_night(record.folder))
+
+
+def test_commits_of_both_sides_are_named(tmp_path: Path) -> None:
+    record = judged(tmp_path)
+    unit = record.plan.units[0]
+    b = unit.b.model_copy(update={"git": Git(commit="c0ffee" * 6 + "beef", dirty=True)})
+    write_plan(record.folder, record.plan.model_copy(update={"units": [unit.model_copy(update={"b": b})]}))
+    assert "the sources, commit c0ffeec0ffee + changes" in terminal(read_night(record.folder))

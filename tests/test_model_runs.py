@@ -1,0 +1,102 @@
+"""A run of a model of tensors from its orders to its report, with a runner that answers rightly or not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.devices import HostDevice
+from harness.maker import RunOptions
+from harness.report import report_run, to_markdown
+from harness.report.html import html_report
+from harness.results import Run, RunStatus, RunVerdict, Store, Summary
+from harness.session import RunSession
+from harness.validate import Verdict
+from tests.fake_models import FakeModels
+from tests.test_broken_kernel import Silent
+
+
+def run_everything(folder: Path, **behaviour: str) -> tuple[Run, Summary]:
+    (folder / "made").mkdir()
+    options = RunOptions(models=("fake.py",), warmup=1, repeat=3, results_dir=folder / "results", deadline=60)
+    device = HostDevice(lock_folder=folder / "locks")
+    session = RunSession(options, device, Silent(), maker=FakeModels(folder / "made", **behaviour))
+    session.start()
+    assert session.models.of("fake.py") == ["fake"]
+    session.models.everything()
+    summary = session.finish()
+    return Store(folder / "results").find("latest"), summary
+
+
+def test_a_model_that_says_what_pytorch_says(tmp_path: Path) -> None:
+    run, summary = run_everything(tmp_path)
+    assert summary.verdict is RunVerdict.PASS
+    found = summary.models["fake"]
+    assert found.by_verdict[Verdict.EQUAL] == found.items == 4  # two items, probed and timed
+    assert (found.max_error, found.cold_load, found.peak_bytes) == (0.0, 1000, 4096)
+    assert found.artifact is not None
+    assert found.artifact.samples == 6
+    assert found.ratio is not None
+    assert 0.4 < found.ratio.ratio < 0.6
+    manifest = run.manifest()
+    assert [(order.purpose, order.variant, order.complete) for order in manifest.orders] == [
+        ("smoke", "fake", True),
+        ("parity", "fake", True),
+        ("latency", "fake", True),
+    ]
+    assert manifest.models["fake"].compare == "the 2 best, ties within 0.001"
+    order = json.loads((run.folder / "orders" / f"{manifest.orders[1].order_id}.json").read_text())
+    assert order["models"] == order["items"] == []
+    assert [item["id"] for item in order["tensor_items"]] == ["first", "second"]
+
+    report = to_markdown(report_run(run))
+    assert "4 of 4 answers of 1 models agree" in report
+    assert "| fake | 4 | 4 | 0 |" in report
+    page = html_report([run])
+    assert "<h3>Models</h3>" in page or ">Models<" in page
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "verdict", "word"),
+    [
+        ({"body": "x[::-1] * 2"}, Verdict.MISMATCH, "ranks of y differ"),
+        ({"body": "(x * 2)[:2]"}, Verdict.MISMATCH, "of shape [2]"),
+        ({"body": "x * np.float32(2 + 1e-6 * calls)"}, Verdict.UNSTABLE, "different answers"),
+    ],
+)
+def test_a_wrong_answer_fails_the_run(tmp_path: Path, behaviour: dict[str, str], verdict: Verdict, word: str) -> None:
+    run, summary = run_everything(tmp_path, **behaviour)
+    assert summary.verdict is RunVerdict.FAIL
+    assert summary.models["fake"].by_verdict[verdict] > 0
+    assert any(word in failure for failure in summary.models["fake"].failures), summary.models["fake"].failures
+    assert word in to_markdown(report_run(run)).replace("\\", "")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ({"body": "os._exit(7)"}, "exited with status 7"),
+        ({"damage": "tensors['size'] += 1"}, "bytes of tensors arrived of"),
+        ({"damage": "tensors['sha256'] = '0' * 64"}, "not those that were sent (SHA-256)"),
+        ({"damage": "tensors = encode({'z': np.zeros(1)}).model_dump()"}, "has other outputs than ['y']"),
+    ],
+)
+def test_what_did_not_arrive_whole_is_no_verdict(tmp_path: Path, behaviour: dict[str, str], reason: str) -> None:
+    run, summary = run_everything(tmp_path, **behaviour)
+    assert summary.verdict is RunVerdict.INCONCLUSIVE
+    assert summary.models["fake"].missing > 0
+    manifest = run.manifest()
+    assert manifest.status is RunStatus.INCOMPLETE
+    assert any(reason in str(order.reason) for order in manifest.orders), [o.reason for o in manifest.orders]
+
+
+def test_runs_from_before_there_were_models_are_read(tmp_path: Path) -> None:
+    run, summary = run_everything(tmp_path)
+    for path, keys in ((run.folder / "manifest.json", {"models"}), (run.folder / "summary.json", {"models"})):
+        stored = json.loads(path.read_text())
+        path.write_text(json.dumps({key: value for key, value in stored.items() if key not in keys}))
+    assert run.manifest().models == {}
+    assert run.summary() == summary.model_copy(update={"models": {}})
+    assert "Models" not in to_markdown(report_run(run))
