@@ -25,7 +25,7 @@ test-python: setup
 	@$(BIN)/pytest tests -n auto --maxprocesses 4 --dist worksteal --durations 15
 
 test-android: setup ## the suites on two virtual Android phones at once, three unrelated models in one arm64 runner
-	@$(BIN)/pytest suites --device virtual-android:2 --words tests/vectors/words.tsv --warmup 1 --repeat 1 \
+	@$(BIN)/pytest suites --device virtual-android:2 --words tests/vectors/words.tsv --warmup 0 --repeat 1 \
 	  --models g2p --models detector --models bert
 
 test-ios: setup ## the suites on two virtual iPhones at once, iOS 16 and 17

@@ -35,11 +35,13 @@ def _additive(mask: relax.Var) -> relax.Call:
 
 
 def _joint_index(builder: relax.BlockBuilder, data: Any, indices: list[Any]) -> relax.Var:
-    """``data[i, j, ...]`` over its leading axes as one lookup, whose shape TVM knows also where extents are dynamic."""
+    """``data[i, j, ...]`` over its leading axes as one lookup. TVM's own loses the shape where extents are dynamic, and
+    takes an index that counts from behind for one before the beginning."""
     extents = list(data.ty.shape.values)
     flat: Any = None
     for extent, index in zip(extents, indices, strict=False):
         size = relax.op.shape_to_tensor(relax.ShapeExpr([extent]))
+        index = relax.op.astype(index, "int64")
         forward = relax.op.where(relax.op.less(index, relax.const(0, "int64")), relax.op.add(index, size), index)
         flat = forward if flat is None else relax.op.add(relax.op.multiply(flat, size), forward)
         flat = builder.emit(flat)
@@ -90,10 +92,9 @@ def converters(table: OpTable) -> dict[str, Converter]:
         return importer.block_builder.emit(table.call(op, args, query.ty))
 
     def index(node: fx.Node, importer: Any) -> relax.Var:
-        found = importer._index_tensor(node)
-        if found.ty.shape is not None:
-            return found
         data, indices = values(node, importer)[:2]
+        if any(index is None for index in indices) or any(importer.env[i].ty.dtype == "bool" for i in indices):
+            return importer._index_tensor(node)
         return _joint_index(importer.block_builder, data, [importer.env[index] for index in indices])
 
     def slice_to_length(node: fx.Node, importer: Any) -> relax.Var:

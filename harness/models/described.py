@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,28 +110,47 @@ def _described(source: ModelSource, cache: Cache, progress: Progress) -> list[Us
     base = {"module": source.module, "attribute": source.attribute, "sources": _our_sources()}
     base |= {name: importlib.metadata.version(name) for name in PACKAGES}
     index = cache.root / "models" / "index" / f"{content_key(base | {'path': str(source.path)})}.json"
+    asked: list[Path] = []
 
-    made: list[Path] = []
+    def key_of(files: Sequence[Path]) -> str:
+        return content_key(base | {"files": {str(path): _hash(path) for path in files}})
 
-    def make(folder: Path) -> None:
-        if made:  # the same answers, under the key of all their files
-            for path in made[0].iterdir():
-                if path.name != MANIFEST:
-                    shutil.copy2(path, folder)
-            return
+    def ask(folder: Path) -> None:
         request = {"kind": "describe", "folder": str(folder), **_request(source)}
         (folder / DESCRIPTION).write_text(json.dumps(run_worker(WORKER, request, progress)) + "\n", encoding="utf-8")
+        asked.append(folder)
 
-    files = _remembered(index) or [source.path]
-    while True:
-        key = content_key(base | {"files": {str(path): _hash(path) for path in files}})
-        folder = cache.fetch("models", key, make)
-        said = SourceDescription.model_validate_json((folder / DESCRIPTION).read_bytes())
-        needed = [Path(path) for path in said.dependencies]
-        if needed == files:
-            break
-        _remember(index, needed)
-        made, files = [folder], needed
+    files = _remembered(index)
+    if files:
+        key = key_of(files)
+        folder = cache.fetch("models", key, ask)
+        said = _read(folder)
+        if [Path(path) for path in said.dependencies] == files:
+            return _models(source, said, key, folder)
+    with tempfile.TemporaryDirectory(prefix="harness-models-") as temporary:
+        # An answer that was found and not asked for now may be older than a file that its key knows nothing of.
+        fresh = folder if asked else Path(temporary)
+        if not asked:
+            ask(fresh)
+        said = _read(fresh)
+        files = [Path(path) for path in said.dependencies]
+        _remember(index, files)
+        key = key_of(files)
+        folder = cache.fetch("models", key, lambda made: _copy(fresh, made))
+    return _models(source, said, key, folder)
+
+
+def _read(folder: Path) -> SourceDescription:
+    return SourceDescription.model_validate_json((folder / DESCRIPTION).read_bytes())
+
+
+def _copy(fresh: Path, made: Path) -> None:
+    for path in fresh.iterdir():
+        if path.name != MANIFEST:
+            shutil.copy2(path, made)
+
+
+def _models(source: ModelSource, said: SourceDescription, key: str, folder: Path) -> list[UserModel]:
     return [
         UserModel(source, facts, content_key({"source": key, "model": facts.name}), folder) for facts in said.models
     ]

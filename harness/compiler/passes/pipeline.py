@@ -56,7 +56,7 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
     table = KernelTable(recipe.prefix, recipe.ops.origins, marks=marks)
     ours = [
         FoldArithmetic(),
-        *([ChannelsLast(recipe.ops.origins)] if recipe.schedule_rest else []),
+        *([ChannelsLast(recipe.ops.origins), FoldArithmetic()] if recipe.schedule_rest else []),
         FusePatterns(recipe.ops),
         PackWeights(recipe.profile, recipe.precision, recipe.ops, table),
         PlaceResults(recipe.results, table),

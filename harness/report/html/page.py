@@ -172,9 +172,9 @@ def render_page(content: Content) -> str:
     }
     pictures = [picture for group in groups for picture in [*group.pictures, *(t.picture for t in group.timelines)]]
     pictures += [*context["accuracy"], *([context["sizes"]] if sizes else [])]
-    pictures += [picture for _, picture in profiled]
     pictures += [picture for night in nights for unit in night.units for picture in unit.pictures]
     pictures += [picture for _, picture in histories]
+    pictures += [picture for _, picture in profiled]
     context["figures"] = packed(json.dumps({one.id: _drawn(one.figure) for one in pictures}).encode())
     context["raw"], context["raw_notes"] = _raw(content)
     context["documents"] = packed(json.dumps(_documents(content), ensure_ascii=False).encode())
