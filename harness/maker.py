@@ -72,6 +72,10 @@ class RunOptions:
             raise UsageError("threads and repeat have to be at least 1, warmup 0, deadline above 0")
         if not 0 < self.allowance.agreement <= 1 or self.allowance.per_change < 0:
             raise UsageError("--min-agreement has to be above 0 and at most 1, --max-per-change not below 0")
+        if self.profile and not self.speaks:
+            raise UsageError(
+                "--profile is of G2P, which is not among --models", cure="add --models g2p, or leave --profile out"
+            )
 
     @property
     def speaks(self) -> bool:

@@ -11,7 +11,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -48,7 +48,8 @@ from harness.results import (
 )
 from harness.results.nights import NightRecord
 from harness.session_gate import check_baseline, gate_facts, judge_run
-from harness.validate import Decoded, compare_word, decodings
+from harness.word_lines import Latency as Latency
+from harness.word_lines import parity_lines, reference_lines
 
 HOST = "host"
 MODEL = "g2p"
@@ -56,15 +57,6 @@ SMOKE_WORDS = 3
 MB = 1_000_000
 Purpose = Literal["smoke", "parity", "latency", "profile"]
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Latency:
-    """The timed passes, in nanoseconds by item (or by batch), and what they said."""
-
-    result: RunResult
-    samples: dict[str, list[int]]
-    parity: list[ParityLine]
 
 
 class RunSession:
@@ -274,19 +266,7 @@ class RunSession:
         if [(item.language, item.word) for item in found.items] != asked:
             raise HarnessError("the reference is of other words than were asked for", cure="run `harness cache clear`")
         self.writer.update(reference={key: value for key, value in found.model_dump().items() if key != "items"})
-        self._reference_lines = [
-            ReferenceLine(
-                item=item.id,
-                language=word.language,
-                word=word.word,
-                pronunciations=list(word.pronunciations),
-                token_ids=said.token_ids,
-                text=said.text,
-                margins=said.margins,
-                latency_ns=said.latency_ns,
-            )
-            for item, word, said in zip(self.items, self.words, found.items, strict=True)
-        ]
+        self._reference_lines = reference_lines(self.items, self.words, found)
         self.writer.reference(self._reference_lines)
         return found
 
@@ -321,21 +301,7 @@ class RunSession:
         return record
 
     def _compare(self, comparison: str, result: RunResult) -> list[ParityLine]:
-        from harness.results.summarize import parity_line
-
-        observed = decodings(result.records)
-        lines = []
-        for item, said in zip(self.items, self.reference().items, strict=True):
-            expected = Decoded(tuple(said.token_ids), said.text, tuple(said.margins))
-            row = compare_word(
-                item.id,
-                item.language,
-                item.word,
-                expected,
-                observed.get(item.id, []),
-                tolerance=self.options.tolerance,
-            )
-            lines.append(parity_line(comparison, row))
+        lines = parity_lines(comparison, self.items, self.reference(), result.records, tolerance=self.options.tolerance)
         self.writer.parity(lines)
         return lines
 
