@@ -1,5 +1,5 @@
 """The suites' order, and which of them a run needs: a runner that does not even start should be told by the smallest
-test, and what a run has no model for is not collected."""
+test, and what a run has no model for, or was not asked for, is not collected."""
 
 from __future__ import annotations
 
@@ -20,15 +20,13 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, name: str) -> list[py
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if collection_path.name == ON_REQUEST and not config.getoption("harness_profile", False):
+        return True
     models = config.getoption("harness_models", [])
     if collection_path.name == "test_models.py" and not [name for name in models if name != "g2p"]:
         return True
     return True if collection_path.name in OF_WORDS and models and "g2p" not in models else None
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ORDER.get(item.path.name, 0))
-    if not config.getoption("harness_profile"):
-        left_out = [item for item in items if item.path.name == ON_REQUEST]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
