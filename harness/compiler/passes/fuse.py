@@ -53,7 +53,7 @@ def embedding(graph: Graph, value: Any, _table: OpTable) -> Fused | None:
     if call is None or call.attrs.axis is None or int(call.attrs.axis) != 0:
         return None
     table, ids = graph.constant(call.args[0]), call.args[1]
-    if graph.constant(ids) is not None:
+    if graph.is_fixed(ids):
         return None  # TVM folds it
     if table is None or table.ndim != 2 or table.dtype != np.float32 or extents(ids) is None:
         return None

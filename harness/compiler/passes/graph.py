@@ -92,6 +92,10 @@ class Graph:
         shape = static_shape(expression)
         return None if shape is None else inner.reshape(shape)
 
+    def is_fixed(self, value: Any) -> bool:
+        """Whether a value is the same in every call: it is computed of constants alone, which TVM folds."""
+        return all(var in self.definitions and self.is_fixed(self.definitions[var]) for var in arguments(value))
+
     def scalar(self, value: Any) -> float | None:
         found = self.constant(value)
         return float(found.reshape(())) if found is not None and found.size == 1 else None
