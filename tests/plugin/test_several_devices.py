@@ -94,7 +94,7 @@ def test_an_interruption_while_devices_are_opened(project: Project, number: sign
 def test_a_serial_is_for_phones(project: Project) -> None:
     done = project.suites("--serial", "ABC")
     assert done.returncode == 2
-    assert "--serial is for Android devices, not for host" in done.stdout
+    assert "--serial is for phones, not for host" in done.stdout
 
 
 def test_wrong_usage_is_told_before_any_device_works(project: Project) -> None:
@@ -140,4 +140,4 @@ def test_a_device_that_no_one_knows(project: Project) -> None:
     assert "nothing stands behind the colon" in done.stdout
     done = project.suites(device="cupboard")
     assert done.returncode == 2
-    assert "known kinds of device: android, host, shelf" in done.stdout
+    assert "known kinds of device: android, host, ios, shelf, virtual-android, virtual-ios" in done.stdout
