@@ -41,7 +41,7 @@ def test_two_devices_run_at_once_and_are_told_apart(project: Project) -> None:
     assert [closing[closing.index(f"{name}:") + 1].split()[0] for name in manifests] == ["PASS", "PASS"]
     root = ElementTree.parse(project.folder / "junit.xml").getroot()
     names = {case.get("name") for case in root.iter("testcase")}
-    assert {"test_parity[red-cache]", "test_parity[blue-cache]"} <= names
+    assert {"test_parity[cache-red]", "test_parity[cache-blue]"} <= names
     properties = {found.get("name"): found.get("value") for found in root.findall("testsuite/properties/property")}
     for name, manifest in manifests.items():
         assert properties[f"harness.{name}.run_id"] == manifest.run_id
