@@ -103,6 +103,18 @@ def test_noise_extends_and_then_forbids_small_verdicts() -> None:
     assert judged(0.35, noise=0.1).outcome is Outcome.SUSPECT
 
 
+def test_a_large_change_that_so_much_noise_does_not_prove_is_undecided() -> None:
+    """An estimate above 10 % whose test says nothing: neither a suspicion nor a session without a change."""
+    unproven = judged(0.12, noise=0.3)
+    assert unproven.change >= DEFAULT_RULE.blurred_below
+    assert unproven.shift.p > DEFAULT_RULE.alpha
+    assert unproven.outcome is Outcome.NOISY
+    said, cause = verdict(unproven)
+    assert said is GateVerdict.INCONCLUSIVE
+    assert cause.endswith("which proves +12.2% neither true nor false")
+    assert needs_another([unproven])
+
+
 def test_one_wild_pair_gets_a_session_extended() -> None:
     wild = 0.01 * SPREAD + math.log1p(0.1)
     wild[3] = -0.3
