@@ -153,9 +153,10 @@ def judge_session(
     shift = measure_shift(differences, rng)
     threshold = rule.threshold(floor, share)
     change = math.expm1(shift.estimate)
-    # Where only larger changes count, it does not matter that nothing can be said of smaller ones.
-    blurred = shift.noise > rule.blurred_above and threshold < rule.blurred_below
-    if shift.p <= rule.alpha and change > (rule.blurred_below if blurred else threshold):
+    # Where only larger changes matter, nothing has to be said of smaller ones. A floor is no such reason: a device so
+    # restless that it has a high one sees little, and does not get to pass for it.
+    blurred = shift.noise > rule.blurred_above and rule.threshold(None, share) < rule.blurred_below
+    if shift.p <= rule.alpha and change > (max(threshold, rule.blurred_below) if blurred else threshold):
         outcome = Outcome.SUSPECT
     else:
         # A large change that is not proven among so much noise is no reason to call the rest clear.
