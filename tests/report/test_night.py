@@ -116,7 +116,7 @@ def test_limits_of_before_their_figures_were_kept_are_read(slower: NightRecord) 
     old = [LimitFacts.model_validate({"metric": one.metric, "verdict": one.verdict}) for one in unit.limits]
     verdicts = slower.verdicts.model_copy(update={"units": [unit.model_copy(update={"limits": old})]})
     (row,) = [line for line in terminal(replace(slower, verdicts=verdicts)).splitlines() if "archive size" in line]
-    assert row.split()[2:7] == ["pass", "–", "–", "–", "–"]
+    assert row.split()[3:8] == ["pass", "–", "–", "–", "–"]
 
 
 def test_a_pass_says_what_it_would_have_found(tmp_path: Path) -> None:
