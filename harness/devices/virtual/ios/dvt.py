@@ -145,6 +145,8 @@ class ProcessControl(DTXService):  # type: ignore[misc]
     async def _tell_end(self, running: Running) -> None:
         await asyncio.wait([running.ended])
         ended = running.ended.result()
+        if not self._phone.state.tells_ends:
+            return
         try:
             await self._invoke(
                 "processWithPID:terminatedWithExitCode:orCrashingSignal:", running.pid, ended.code, ended.signal
