@@ -15,7 +15,7 @@ from pymobiledevice3.remote.core_device.open_stdio_socket import OpenStdioSocket
 from pymobiledevice3.services.dvt.instruments.dvt_provider import DvtProvider
 
 from harness.devices.virtual.ios import VirtualIphone
-from tests.devices.virtual.processes import exists
+from tests.devices.virtual.processes import exists, wait_until
 from tests.devices.virtual_ios.app import BUNDLE_ID, TinyApp
 from tests.devices.virtual_ios.client import Client, WatchedControl
 from tests.devices.virtual_ios.gdb import Gdb
@@ -89,7 +89,7 @@ def test_an_app_outlives_the_instruments_that_launched_it(client: Client, asleep
     [running] = phone.processes()
     assert exists(running["host_pid"])
     client.uninstall()
-    assert phone.processes() == []
+    wait_until(lambda: phone.processes() == [], "the app's end")
     assert not exists(running["host_pid"])
 
 
