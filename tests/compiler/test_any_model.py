@@ -5,21 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
-import tvm
 from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
-from tvm import relax
 
-from harness.compiler.lower import import_function, lower, tvm_target
-from harness.compiler.passes.fused import OpTable
-from harness.compiler.passes.pipeline import Recipe
-from harness.compiler.targets import resolve_target
-from harness.models.spec import ModelFunction
+from tests.compiler.compiled import answers, compiled
 
 
 class Attention(nn.Module):
@@ -206,13 +199,8 @@ MODELS: dict[str, tuple[nn.Module, tuple[Tensor, ...], Any, list[tuple[Tensor, .
 def test_a_compiled_model_says_what_torch_says(name: str, precision: Any) -> None:
     torch.manual_seed(1)
     module, example, dynamic, inputs = MODELS[name]
-    host, ops = resolve_target("llvm"), OpTable()
-    imported = import_function(ModelFunction(name, module.eval(), example, dynamic), ops)
-    prefix = f"{name.replace(' ', '_')}_{precision}_"
-    executable = lower(imported, tvm_target(host), Recipe(host.profile, precision, prefix, ops))
-    function = relax.VirtualMachine(executable, tvm.cpu())["main"]
+    function = compiled(module, example, dynamic, precision)
     for arguments in inputs:
-        expected: npt.NDArray[np.float32] = module(*arguments).numpy()
-        ours = function(*(tvm.runtime.tensor(argument.numpy()) for argument in arguments)).numpy()
+        [expected], [ours] = answers(module, *arguments), function(*arguments)
         tolerance = 1e-5 if precision == "fp32" else 2e-2
         np.testing.assert_allclose(ours, expected, atol=tolerance * max(1.0, float(np.abs(expected).max())))
