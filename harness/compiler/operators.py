@@ -15,12 +15,11 @@ from tvm import relax
 from tvm_ffi import structural_equal
 
 from harness.compiler.passes.fused import AppendAndAttendOp, AttendMemoryOp, DotAttentionOp, OpTable, StoreMemoryOp
-from harness.compiler.recurrent import LAYERS, recurrent_converters
+from harness.compiler.recurrent import recurrent_layer
 
 Converter = Callable[[fx.Node, Any], relax.Var]
 
 KEPT_WHOLE = (
-    *LAYERS,
     torch.ops.aten.scaled_dot_product_attention.default,
     torch.ops.aten.linear.default,
     torch.ops.aten.layer_norm.default,
@@ -153,5 +152,5 @@ def converters(table: OpTable) -> dict[str, Converter]:
         "attend_memory.default": attend_memory,
         "store_memory.default": store_memory,
         "scaled_dot_product_attention.default": dot_attention,
-        **recurrent_converters(table),
+        "recurrent.default": recurrent_layer(table),
     }

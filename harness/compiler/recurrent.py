@@ -9,41 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import fx
 from tvm import relax
 
 from harness.compiler.kernels.recurrence import Cell, Recurrence
 from harness.compiler.passes.fused import OpTable, RecurrenceOp
 
-LAYERS = {
-    torch.ops.aten.lstm.input: "lstm",
-    torch.ops.aten.gru.input: "gru",
-    torch.ops.aten.rnn_tanh.input: "tanh",
-    torch.ops.aten.rnn_relu.input: "relu",
-}
-"""Which torch would decompose into a step for each place."""
 
+def recurrent_layer(table: OpTable) -> Callable[[fx.Node, Any], tuple[Any, ...]]:
+    """The importer's entry for :func:`harness.compiler.recurrent_op.recurrent`."""
 
-def recurrent_converters(table: OpTable) -> dict[str, Callable[[fx.Node, Any], Any]]:
-    """Importer entries by operator name."""
+    def convert(node: fx.Node, importer: Any) -> tuple[Any, ...]:
+        def value(argument: Any) -> Any:
+            if isinstance(argument, list | tuple):
+                return [value(one) for one in argument]
+            return importer.env[argument] if isinstance(argument, fx.Node) else argument
 
-    def converter(cell: Any) -> Callable[[fx.Node, Any], Any]:
-        return lambda node, importer: _Stack(table, importer.block_builder, cell, *_arguments(node, importer)).run()
+        return _Stack(table, importer.block_builder, *(value(argument) for argument in node.args)).run()
 
-    return {operator.__name__: converter(cell) for operator, cell in LAYERS.items()}
-
-
-def _arguments(node: fx.Node, importer: Any) -> tuple[Any, list[Any], list[Any], tuple[Any, ...]]:
-    """The input, the initial states (and cells), the weights, and the flags behind them."""
-
-    def value(argument: Any) -> Any:
-        if isinstance(argument, list | tuple):
-            return [value(one) for one in argument]
-        return importer.env[argument] if isinstance(argument, fx.Node) else argument
-
-    x, initial, weights, *flags = value(list(node.args))
-    return x, initial if isinstance(initial, list) else [initial], weights, tuple(flags)
+    return convert
 
 
 class _Stack:
@@ -53,18 +37,18 @@ class _Stack:
         self,
         table: OpTable,
         builder: relax.BlockBuilder,
-        cell: Cell,
         x: Any,
         initial: list[Any],
         weights: list[Any],
-        flags: tuple[Any, ...],
+        cell: Cell,
+        bias: bool,
+        layers: int,
+        both: bool,
+        batch_first: bool,
     ) -> None:
         self.table, self.builder, self.cell, self.x, self.initial = table, builder, cell, x, initial
-        self.bias, self.layers, _dropout, _train, both, self.batch_first = flags
-        self.directions = 2 if both else 1
-        count = 4 if self.bias else 2
-        if len(weights) != count * self.layers * self.directions:
-            raise ValueError("its states are projected (proj_size)")
+        self.layers, self.directions, self.batch_first = layers, 2 if both else 1, batch_first
+        count = 4 if bias else 2
         self.weights = [weights[at : at + count] for at in range(0, len(weights), count)]
 
     def run(self) -> tuple[Any, ...]:
@@ -94,7 +78,7 @@ class _Stack:
         ty = relax.TensorType([*gates.ty.shape.values[:2], width], "float32")
         results = ("states", "cells") if self.cell == "lstm" else ("states",)
         for number, result in enumerate(results):
-            layer = Recurrence(self.cell, width, bool(biases), reverse, bool(self.batch_first), result)
+            layer = Recurrence(self.cell, width, bool(biases), reverse, self.batch_first, result)
             values = emit(self.table.call(RecurrenceOp(layer), args, ty))
             if number == 0:
                 yield values

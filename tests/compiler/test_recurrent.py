@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from harness.compiler.unsupported import UnsupportedOperator
 from tests.compiler.compiled import answers, compiled
 
 LENGTH = Dim("length", min=2, max=64)
@@ -74,6 +73,8 @@ def test_a_sequence_may_have_any_length() -> None:
             np.testing.assert_allclose(one, other, atol=2e-6)
 
 
-def test_projected_states_are_refused_and_not_left_out() -> None:
-    with pytest.raises(UnsupportedOperator, match=r"lstm\.input.*proj_size"):
-        compiled(nn.LSTM(9, 21, proj_size=5), (torch.zeros(4, 1, 9),))
+@torch.no_grad()
+def test_projected_states_are_right_step_by_step() -> None:
+    module, x = nn.LSTM(9, 21, proj_size=5), torch.randn(4, 1, 9)
+    for one, other in zip(compiled(module, (x,))(x), answers(module, x), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
