@@ -30,7 +30,7 @@ def _joined(ids: Tensor, table: Tensor, mode: str, weights: Tensor | None) -> Te
     """``ids`` [B, N] and ``table`` [V, D] to [B, D]; ``weights`` [B, N] are of a sum."""
     found = functional.embedding(ids, table)
     if mode == "max":
-        return found.amax(1)
+        return found.max(1).values
     if mode == "mean":
         return found.mean(1)
     return torch.sum(found if weights is None else found * weights[..., None], 1)
