@@ -136,9 +136,15 @@ def test_the_same_inputs_give_the_same_bytes(small_checkpoint: Checkpoint, tmp_p
 def test_weights_are_linked_once_in_their_precision(
     small_checkpoint: Checkpoint, tmp_path: Path, precision: str, most: int
 ) -> None:
-    """The weights are one object of read-only data; embeddings that two functions read are there once."""
+    """The weights are one object of read-only data; embeddings that two functions read are there once, and so is each
+    kernel: not also as it was before it found its weights there."""
     archive = compile_here(small_checkpoint, "llvm", tmp_path / "out", precision=precision)
-    weights = next(path for path in members(archive, tmp_path / "members") if path.name == "weights.o")
+    objects = members(archive, tmp_path / "members")
+    weights = next(path for path in objects if path.name == "weights.o")
+    symbols = {str(s.name) for path in objects if (found := lief.parse(path)) for s in found.symbols}
+    products = {name for name in symbols if name.startswith("__tvm_ffi_") and "_product_" in name}
+    assert products
+    assert all(name.endswith("_linked") for name in products)
     t5 = load_checkpoint(small_checkpoint.folder)
     matrices = sum(p.numel() for name, p in t5.named_parameters() if p.ndim == 2 and "bias" not in name)
     # Panels are padded with zeros, int8 has scales, and gains and biases stay float32.
