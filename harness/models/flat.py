@@ -13,8 +13,6 @@ from harness.models.sources import BadModel
 from harness.models.spec import ModelFunction
 from harness.models.user import ModelSpec
 
-ENTRY = "main"
-
 
 class FlatModule(nn.Module):
     """Calls the module by its parameters' names; returns one tensor, or a tuple of all that its result holds."""
@@ -45,7 +43,7 @@ def compiled_function(spec: ModelSpec, module: FlatModule) -> ModelFunction:
     """What the compiler is given."""
     inputs = tuple(spec.example_inputs.values())
     dynamic = tuple(dict(spec.dynamic_shapes[name]) if name in spec.dynamic_shapes else None for name in module.names)
-    return ModelFunction(ENTRY, module, inputs, (dynamic,) if any(dynamic) else None)
+    return ModelFunction(spec.name, module, inputs, (dynamic,) if any(dynamic) else None)
 
 
 @torch.inference_mode()

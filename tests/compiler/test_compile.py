@@ -138,7 +138,7 @@ def test_weights_are_linked_once_in_their_precision(
 ) -> None:
     """The weights are one object of read-only data; embeddings that two functions read are there once."""
     archive = compile_here(small_checkpoint, "llvm", tmp_path / "out", precision=precision)
-    weights = next(path for path in members(archive, tmp_path / "members") if path.name == "weights.o")
+    weights = next(path for path in members(archive, tmp_path / "members") if path.name == "g2p_weights.o")
     t5 = load_checkpoint(small_checkpoint.folder)
     matrices = sum(p.numel() for name, p in t5.named_parameters() if p.ndim == 2 and "bias" not in name)
     # Panels are padded with zeros, int8 has scales, and gains and biases stay float32.
