@@ -9,10 +9,12 @@ import tvm
 from tvm import relax
 from tvm.relax.frontend.torch import from_exported_program
 
+from harness.compiler.bags import PlainBags
 from harness.compiler.kernels.kernel import Kernel, prim_func
 from harness.compiler.operators import KEPT_WHOLE, converters
 from harness.compiler.passes.fused import OpTable
 from harness.compiler.passes.pipeline import Recipe, pipeline
+from harness.compiler.recurrent_op import KeepRecurrent
 from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets import CompileTarget
 from harness.compiler.tracing import traced
@@ -27,7 +29,7 @@ def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
 
     Raises CannotCompile where torch cannot export the module, and UnsupportedOperator where TVM has no form of it.
     """
-    with torch.no_grad():
+    with torch.no_grad(), KeepRecurrent(), PlainBags():
         exported = _exported(function)
     decompositions = torch.export.default_decompositions()
     for kept in KEPT_WHOLE:

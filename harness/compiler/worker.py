@@ -52,7 +52,8 @@ def compile_tensors(request: dict[str, Any], progress: Progress) -> dict[str, An
     """Compile a user's model, as a function of tensors, into ``folder``."""
     progress("loading PyTorch and TVM")
     from harness.compiler.functions import ArchiveJob, make_archive
-    from harness.models.flat import compiled_function, flattened
+    from harness.models.flat import compiled_function, flattened, weights_digest
+    from harness.models.sources import BadModel
     from harness.models.user_loading import find_spec, users_code
 
     path, name = Path(request["path"]), request["model"]
@@ -60,6 +61,11 @@ def compile_tensors(request: dict[str, Any], progress: Progress) -> dict[str, An
     spec = find_spec(path, request["module"], request["attribute"], name)
     with users_code(path, f"building {name!r}"):
         module = flattened(spec)
+    if weights_digest(module) != request["weights_sha256"]:
+        raise BadModel(
+            f"build of {name!r} gives other weights each time",
+            cure="load them from a file, or begin build with torch.manual_seed(0)",
+        )
     return {"weights_bytes": make_archive(job, [compiled_function(spec, module)])}
 
 
