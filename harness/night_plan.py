@@ -132,7 +132,8 @@ def run_candidate(runners: Mapping[str, Runner]) -> CandidateOf:
 
 
 def runner_side(runner: Runner, a: SidePlan) -> SidePlan:
-    """A runner of the sources as they are, with A's order for its own archive. Raises UsageError if it lacks A's model."""
+    """A runner of the sources as they are, with A's order for its own archive. Raises UsageError if it has no such
+    model."""
     archive = runner.archive
     here = {model.name: model for model in archive.metadata.models}
     for model in a.order.tensor_models:
