@@ -13,12 +13,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import TypeVar, cast
 
 import harness
 from harness.compiler import Archive
+from harness.compiler.provenance import read_provenance
 from harness.compiler.targets import resolve_target
-from harness.devices import AnyRecord, Device, RunnerDescription, RunResult
+from harness.devices import Device, RunnerDescription, RunResult
 from harness.devices.workstation import git_state, versions
 from harness.errors import HarnessError, UsageError
 from harness.maker import Maker, RunOptions, Variant, app_options
@@ -28,22 +29,20 @@ from harness.models.reference import Reference
 from harness.models.words import DEFAULT_WORDS, Word, check_words, read_words
 from harness.narration import NarratorLike, StageLike
 from harness.native import Runner
-from harness.profiling.schema import ProfileLine, ProfileSummary
-from harness.protocol import Header, Probe, RecordOptions, Sample, WorkItem, WorkOrder
+from harness.orders import Orders, Purpose
+from harness.profiling.schema import ProfileSummary
+from harness.protocol import RecordOptions, WorkItem, WorkOrder
 from harness.results import (
     CheckpointFacts,
     Git,
-    OrderEntry,
     ParityLine,
     ReferenceLine,
     Run,
     RunWriter,
-    SampleLine,
     Store,
     Summary,
     VariantFacts,
     ending,
-    now,
     words_facts,
 )
 from harness.results.nights import NightRecord
@@ -54,8 +53,6 @@ from harness.word_lines import parity_lines, reference_lines
 HOST = "host"
 MODEL = "g2p"
 SMOKE_WORDS = 3
-MB = 1_000_000
-Purpose = Literal["smoke", "parity", "latency", "profile"]
 _T = TypeVar("_T")
 
 
@@ -134,24 +131,37 @@ class RunSession:
         return ", ".join([*([self.checkpoint.label] if self.checkpoint else []), *self.models.names])
 
     @property
+    def model_names(self) -> list[str]:
+        """As work orders have them."""
+        return [*([MODEL] if self.checkpoint else []), *self.models.names]
+
+    @property
     def writer(self) -> RunWriter:
         assert self._writer is not None, "start() comes first"
         return self._writer
 
     @property
+    def orders(self) -> Orders:
+        """How an order gets to the device, and its records into the run's files."""
+        options = self.options
+        return Orders(self.device, self.writer, self.stage, cooldown=options.cooldown, deadline=options.deadline)
+
+    @property
     def run_id(self) -> str:
         return self.writer.run_id
 
-    def runner(self, variant: Variant) -> Runner:
-        """The runner with that variant linked in; raises UsageError for more threads than it can use."""
-        return self.once(f"runner {variant}", lambda: self._make_runner(variant))
+    def runner(self, variant: Variant, *, profile: bool = False) -> Runner:
+        """The runner with that variant linked in, for profiles with marks; raises UsageError for more threads than it
+        can use."""
+        kind = f"{variant}, with marks" if profile else variant
+        return self.once(f"runner {kind}", lambda: self._make_runner(variant, kind, profile))
 
     def describe(self, variant: Variant) -> RunnerDescription:
         """Start the runner and let it say what it is."""
         runner = self.runner(variant)
 
         def describe() -> RunnerDescription:
-            self._deploy(runner)
+            self.orders.deploy(runner)
             return self.device.describe(runner.path)
 
         return self.once(f"describe {variant}", describe)
@@ -181,16 +191,16 @@ class RunSession:
         """The runner beside the baseline's in interleaved pairs, with the verdict (docs/measuring.md)."""
         return self.once("gate", self._gate)
 
-    def profile(self) -> ProfileSummary:
-        """Time per operator of the chosen variant, from an archive of its own; nothing else is touched by it."""
-        from harness.profiling.run import profile_run
-
-        return self.once("profile", lambda: profile_run(self, self.maker, self._narrator, self._run))
+    def profile(self, model: str = MODEL) -> ProfileSummary:
+        """Time per operator of a model (of G2P the chosen variant), from an archive of its own; nothing else is touched
+        by it."""
+        return self.once(f"profile {model}", lambda: self._profile(model))
 
     @property
-    def profile_summary(self) -> ProfileSummary | None:
-        """That of a profile that was made."""
-        return cast("ProfileSummary | None", self._done.get("profile"))
+    def profiles(self) -> list[ProfileSummary]:
+        """Those that were made."""
+        found = (self._done.get(f"profile {name}") for name in self.model_names)
+        return [cast(ProfileSummary, one) for one in found if one is not None]
 
     def order_reason(self, purpose: Purpose, variant: str) -> str | None:
         """Why that order is incomplete, if it ran and is."""
@@ -229,11 +239,11 @@ class RunSession:
                     raise
             return cast(_T, self._done[key])
 
-    def _make_runner(self, variant: Variant) -> Runner:
-        with self.stage(f"compiling {self.label} ({variant})") as stage:
+    def _make_runner(self, variant: Variant, kind: str, profile: bool) -> Runner:
+        with self.stage(f"compiling {self.label} ({kind})") as stage:
 
             def make(options: RunOptions) -> Archive:
-                return self.maker.archive(options, self.checkpoint, variant, stage.say)
+                return self.maker.archive(options, self.checkpoint, variant, stage.say, profile=profile)
 
             archive = make(self.options)
             app = app_options(self.options, self.device.companion, make)
@@ -243,8 +253,10 @@ class RunSession:
                 f"{self.options.threads} threads were asked for, the compiled model can use {metadata.max_threads}",
                 cure=f"use --threads {metadata.max_threads}",
             )
-        with self.stage(f"building the runner ({variant})") as stage:
+        with self.stage(f"building the runner ({kind})") as stage:
             runner = self.maker.runner(archive, stage.say, app)
+        if profile:
+            return runner
         facts = VariantFacts(
             archive_sha256=archive.sha256,
             archive_bytes=archive.path.stat().st_size,
@@ -293,6 +305,23 @@ class RunSession:
         )
         return Latency(result, timed(result.records), self._compare(f"{options.variant}, timed", result))
 
+    def _profile(self, model: str) -> ProfileSummary:
+        from harness.profiling.run import profile_run
+
+        summary = profile_run(self, model)
+        provenance = read_provenance(self.runner(self.options.variant, profile=True).archive.folder)
+        self.writer.profiles([*self.profiles, summary], provenance)
+        return summary
+
+    def passes(self, purpose: Purpose, model: str, *, warmup: int, repetitions: int, runner: Runner) -> RunResult:
+        """Passes of a runner over all that one of its models is given."""
+        if model == MODEL:
+            variant = self.options.variant
+            return self._run(
+                purpose, variant, self.items, warmup=warmup, repetitions=repetitions, probe=None, runner=runner
+            )
+        return self.models.passes(purpose, model, warmup=warmup, repetitions=repetitions, runner=runner)
+
     def _gate(self) -> NightRecord:
         runner = self.runner(self.options.variant)
         with self._narrator.stage(f"measuring beside {self.options.baseline}") as stage:
@@ -330,74 +359,4 @@ class RunSession:
             probe=probe,
         )
         total = -(-len(items) // metadata.batch_size) * (warmup + repetitions + (probe is not None))
-        return self.run_order(purpose, variant, runner, order, total)
-
-    def run_order(self, purpose: Purpose, variant: str, runner: Runner, order: WorkOrder, total: int) -> RunResult:
-        """An order of ``total`` samples and probes, kept line by line as its records arrive; ``variant`` is G2P's, or a
-        model's name."""
-        self._deploy(runner)
-        with self.stage(f"running {purpose} ({variant})") as stage, self.device.reserve(notify=stage.say):
-            if purpose in ("latency", "profile"):
-                self.device.settle(wait_seconds=self.options.cooldown, notify=stage.say)
-            arrived = 0
-
-            def keep(record: AnyRecord) -> None:
-                nonlocal arrived
-                if purpose == "profile":
-                    profiled = runner.archive.metadata.profiled
-                    self.writer.profile(ProfileLine.of(order.order_id, profiled, record))
-                else:
-                    self.writer.sample(SampleLine(order=order.order_id, record=record))
-                if isinstance(record, Header):
-                    self._note_runner(runner, record.runner_version)
-                elif isinstance(record, Sample | Probe):
-                    arrived += 1
-                    stage.advance(arrived, total)
-
-            entry = OrderEntry(
-                order_id=order.order_id,
-                purpose=purpose,
-                variant=variant,
-                started=now(),
-                conditions_before=self.device.conditions(),
-                reason="has not ended",
-            )
-            self.writer.begin_order(entry, order)
-            return self._follow(entry, runner, order, keep)
-
-    def _deploy(self, runner: Runner) -> None:
-        """Not once only: what was on the device may be gone, and looking costs milliseconds."""
-        with self.stage(f"pushing the runner to {self.device.name}, MB") as stage:
-            self.device.deploy(runner.path, on_push=lambda done, total: stage.advance(done // MB, total // MB))
-
-    def _follow(
-        self, entry: OrderEntry, runner: Runner, order: WorkOrder, keep: Callable[[AnyRecord], None]
-    ) -> RunResult:
-        ended: dict[str, Any] = {"reason": "interrupted"}
-        try:
-            result = self.device.run(runner.path, order, deadline=self.options.deadline, on_record=keep)
-            ended = {
-                "complete": result.complete,
-                "reason": result.reason,
-                "wall_seconds": result.wall_seconds,
-                "resumed": result.resumed,
-                "knobs": list(result.knobs),
-                "observed": result.observed,
-            }
-        except HarnessError as error:
-            ended = {"reason": str(error).splitlines()[0]}
-            raise
-        finally:
-            after = {"ended": now(), "conditions_after": self.device.conditions()}
-            self.writer.end_order(entry.model_copy(update={**ended, **after}))
-        return result
-
-    def _note_runner(self, runner: Runner, version: str) -> None:
-        known = self.writer.manifest.variants
-        changed = {
-            name: facts.model_copy(update={"runner_version": version})
-            for name, facts in known.items()
-            if facts.runner_sha256 == runner.sha256 and facts.runner_version != version
-        }
-        if changed:
-            self.writer.update(variants={**known, **changed})
+        return self.orders.run(purpose, variant, runner, order, total)
