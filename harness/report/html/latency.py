@@ -54,8 +54,9 @@ def pytorch_series(views: Sequence[View]) -> Iterator[Series]:
         yield Series(f"PyTorch ({', '.join(names)})", GREY, np.asarray(samples, dtype=np.int64))
 
 
-def distributions(series: Sequence[Series]) -> Figure | None:
-    """A histogram of every warm sample for each series, over its quartiles; the bins are shared."""
+def distributions(series: Sequence[Series], unit: str = "word") -> Figure | None:
+    """A histogram of every warm sample for each series, over its quartiles; the bins are shared. ``unit``: what a
+    sample is of."""
     if not series:
         return None
     low, high = (float(side([found(s.timed) for s in series])) for side, found in ((min, np.min), (max, np.max)))
@@ -64,7 +65,7 @@ def distributions(series: Sequence[Series]) -> Figure | None:
     edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
     traces = [trace for row, found in enumerate(reversed(series)) for trace in _ridge(found, row, edges)]
     rows = len(series)
-    axis = log_axis(edges[0] / MS, edges[-1] / MS, "time per word, ms (logarithmic)")
+    axis = log_axis(edges[0] / MS, edges[-1] / MS, f"time per {unit}, ms (logarithmic)")
     medians = "; ".join(f"{found.name}: median {duration(float(np.median(found.timed)))}" for found in series)
     return Figure(
         title="How long a word takes",
@@ -83,7 +84,7 @@ def distributions(series: Sequence[Series]) -> Figure | None:
             "hovermode": "closest",
         },
         note=f"All {sum(len(found.timed) for found in series):,} warm samples are counted, none is dropped. Below each "
-        "hill: 5 % to 95 % (thin), quartiles (thick), median (dot). Long words take longer, so the hills are wide.",
+        f"hill: 5 % to 95 % (thin), quartiles (thick), median (dot). Long {unit}s take longer, so the hills are wide.",
         columns={"x": "ms", "customdata": "samples", "name": "series"},
     )
 

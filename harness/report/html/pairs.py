@@ -196,7 +196,7 @@ def _bands(unit: UnitView) -> Iterator[dict[str, Any]]:
 def both_sides(unit: UnitView) -> Figure | None:
     """A histogram of every timed pass of either side."""
     series = [Series(name, color, times) for side, name, color in SIDES if len(times := unit.times(side))]
-    figure = distributions(series)
+    figure = distributions(series, "word" if unit.plan.comparison is None else "item")
     return replace(figure, title="Candidate against baseline, every timed pass") if figure else None
 
 
