@@ -30,12 +30,14 @@ def compile_g2p(request: dict[str, Any], progress: Progress, *, only_tune: bool 
 
     from harness.compiler.archive import export_objects, weights_object, write_archive
     from harness.compiler.instruments import instrument_objects, profile_prefix
-    from harness.compiler.kernels.marks import Marks
+    from harness.compiler.kernels.marks import Marks, Sayings
+    from harness.compiler.kernels.taps import Taps
     from harness.compiler.lower import import_function, lower, search, tvm_target
     from harness.compiler.passes.fused import OpTable
     from harness.compiler.passes.link import WeightFile
     from harness.compiler.passes.pipeline import Recipe
     from harness.compiler.provenance import FunctionProvenance, Provenance, write_provenance
+    from harness.compiler.tapping import tap_objects, taps_prefix
     from harness.compiler.targets import resolve_target
     from harness.compiler.tuning import Tuning
     from harness.models.g2p.loading import load_checkpoint
@@ -51,8 +53,9 @@ def compile_g2p(request: dict[str, Any], progress: Progress, *, only_tune: bool 
     wanted = request.get("tuning")
     tuning = None if wanted is None else Tuning(Path(wanted["folder"]), wanted["trials"], progress)
     objects: list[Path] = []
-    instruments = profile_prefix(request["prefix"])
-    marks = Marks(instruments) if request["profile"] else None
+    marks: Sayings | None = Marks(profile_prefix(request["prefix"])) if request["profile"] else None
+    if request["taps"]:
+        marks = Taps(taps_prefix(request["prefix"]))
     traced: list[FunctionProvenance] = []
     data, symbol = Path(request["workspace"]) / "weights.bin", f"{request['prefix']}weights"
     with data.open("wb") as stream:
@@ -73,7 +76,8 @@ def compile_g2p(request: dict[str, Any], progress: Progress, *, only_tune: bool 
         return {"records": sorted(tuning.used.items()), "tuned_trials": tuning.tuned_trials}
     objects.append(weights_object(data, symbol, target))
     if marks is not None:
-        objects += instrument_objects(instruments, Path(request["workspace"]) / "instruments", target)
+        make = tap_objects if request["taps"] else instrument_objects
+        objects += make(marks.prefix, Path(request["workspace"]) / "instruments", target)
     write_provenance(folder, Provenance(functions=traced))
     progress("writing the archive")
     write_archive(folder / request["archive"], objects, target.object_format)

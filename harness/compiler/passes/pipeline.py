@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import tvm
 from tvm import relax
 
-from harness.compiler.kernels.marks import Marks
+from harness.compiler.kernels.marks import Sayings
 from harness.compiler.passes.fold import FoldArithmetic
 from harness.compiler.passes.fuse import FusePatterns
 from harness.compiler.passes.fused import OpTable
@@ -46,7 +46,7 @@ class Recipe:
     results: Sequence[int | None] = ()
     weights: WeightFile | None = None
     schedule_rest: bool = True
-    marks: Marks | None = None
+    marks: Sayings | None = None
     sites: list[Site] = field(default_factory=list)
 
 
