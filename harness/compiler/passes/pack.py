@@ -51,6 +51,8 @@ class KernelTable:
     """What the kernels say while they run; None: nothing."""
     costs: dict[str, tuple[list[Any], Cost]] = field(default_factory=dict)
     """Of functions that no template made, with the tensors whose extents a cost's expressions name."""
+    results: dict[str, int] = field(default_factory=dict)
+    """How many tensors each of them makes: its last ones."""
 
     def add(self, module: tvm.IRModule, kernel: Kernel, weights_symbol: str | None = None) -> tvm.ir.GlobalVar:
         """The kernel's TIR function in the module, made unless it is there."""

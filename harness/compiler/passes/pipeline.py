@@ -86,7 +86,6 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
             *link,
             # ToNonDataflow makes new variables.
             RecordSites(table, recipe.sites),
-            MarkRest(table),
             t.ToNonDataflow(),
             t.RemovePurityChecking(),
             t.CallTIRRewrite(),
@@ -99,6 +98,7 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
             t.VMShapeLower(),
             TrustKernels(table),
             AttachSymbols(table),
+            MarkRest(table),
         ]
         with target:
             return tvm.transform.Sequential(passes)(module)

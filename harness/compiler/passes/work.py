@@ -6,7 +6,7 @@ Our own kernels know both themselves (:mod:`harness.compiler.kernels.cost`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tvm
@@ -30,12 +30,14 @@ class CountWork:
         for name, function in module.functions_items():
             if isinstance(function, tirx.PrimFunc) and name.name_hint not in self.table.kernels:
                 self.table.costs[name.name_hint] = (tensors(function), cost(function))
+        self.table.results.update(_result_counts(module["main"]))
         return module
 
 
 @tvm.transform.module_pass(opt_level=0, name="MarkRest")
 class MarkRest:
-    """Puts the table's marks into the functions that CountWork has seen."""
+    """Puts the table's marks into the functions that CountWork has seen. To be run last: AttachGlobalSymbol (TVM 0.27)
+    cannot rename functions that compute addresses, as taps do."""
 
     def __init__(self, table: KernelTable) -> None:
         self.table = table
@@ -44,13 +46,13 @@ class MarkRest:
         marks = self.table.marks
         if marks is None:
             return module
-        counts = _result_counts(module["main"])
         for name, function in module.functions_items():
-            if name.name_hint in self.table.costs:
-                before, found = self.table.costs[name.name_hint]
-                outputs = _buffers(function)[-counts.get(name.name_hint, 1) :]
-                begin = marks.begin(name.name_hint, _moved(found, before, function))
-                module.update_func(name, _wrapped(function, begin, marks.end(name.name_hint, outputs)))
+            plain = name.name_hint.removeprefix(self.table.prefix)
+            if plain in self.table.costs:
+                before, found = self.table.costs[plain]
+                outputs = _buffers(function)[-self.table.results.get(plain, 1) :]
+                begin = marks.begin(plain, _moved(found, before, function))
+                module.update_func(name, _wrapped(function, begin, marks.end(plain, outputs)))
         return module
 
 
@@ -122,22 +124,8 @@ def _result_counts(main: Any) -> dict[str, int]:
     return found
 
 
-def _statements(call: Any) -> Iterator[Any]:
-    """The call as a statement, behind those of what it is given: AttachGlobalSymbol (TVM 0.27) stumbles over a call
-    within another."""
-    arguments = []
-    for argument in call.args:
-        if isinstance(argument, tvm.ir.Call) and argument.op.name in ("tirx.address_of", "tirx.reinterpret"):
-            value = tirx.Var("address", argument.ty)
-            yield tirx.Bind(value, argument)
-            argument = value
-        arguments.append(argument)
-    name, *rest = arguments
-    yield tirx.Evaluate(tirx.call_extern("int32", name.value, *rest))
-
-
 def _wrapped(function: tirx.PrimFunc, before: Iterable[Any], behind: Iterable[Any]) -> tirx.PrimFunc:
-    begin, end = ([one for call in calls for one in _statements(call)] for calls in (before, behind))
+    begin, end = ([tirx.Evaluate(call) for call in calls] for calls in (before, behind))
     body = function.body
     if isinstance(body, s_tir.SBlockRealize):
         block = body.block
