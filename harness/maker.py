@@ -114,6 +114,12 @@ class Maker(Protocol):
         """The same with marks; it is not timed and not compared."""
         ...
 
+    def tapped_archive(
+        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+    ) -> Archive:
+        """The same with taps, for who looks for what departs from PyTorch."""
+        ...
+
     def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner: ...
 
     def reference(
@@ -169,6 +175,12 @@ class CachedMaker:
         self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
     ) -> Archive:
         request = replace(self._request(options, checkpoint, variant), profile=True)
+        return compile_models(request, cache=self._cache, progress=progress)
+
+    def tapped_archive(
+        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+    ) -> Archive:
+        request = replace(self._request(options, checkpoint, variant), taps=True)
         return compile_models(request, cache=self._cache, progress=progress)
 
     def _request(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant) -> CompileRequest:

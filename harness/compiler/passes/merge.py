@@ -80,7 +80,9 @@ class _Merger:
         ]
         if fresh:
             declared.append(Param("result", static_shape(result) or (), str(result.ty.dtype), "output"))
-        kernel = Kernel(NAME, tuple(declared), lambda buffers: self._emit(buffers, result if fresh else None), merged=True)
+        kernel = Kernel(
+            NAME, tuple(declared), lambda buffers: self._emit(buffers, result if fresh else None), merged=True
+        )
         merged = tvm.IRModule({})
         function = self.table.add(merged, kernel)
         known = completed(self.graph, self.table.origins)
