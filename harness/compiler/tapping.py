@@ -1,8 +1,9 @@
-"""What an archive with taps holds besides its models: the C function that its kernels call, and how to get what it kept.
+"""What an archive with taps holds besides its models: the C function that its kernels call, and ways to what it kept.
 
 The kernels' values are copied into memory that grows, behind a head of their own each, as one stream of bytes. Packed
-functions, which the runner finds in the system library under the prefix ``<base>taps_``: ``keep`` forgets what was kept
-and says which calls to keep from now on; ``take`` gives the stream piece by piece. ``harness/explain/taps.py`` reads it.
+functions, which the runner finds in the system library under the prefix ``<base>taps_``: ``keep`` forgets what was
+kept and says which calls to keep from now on; ``take`` gives the stream piece by piece. ``harness/explain/taps.py``
+reads it.
 """
 
 from __future__ import annotations

@@ -26,12 +26,11 @@ def nodes_of(function: FunctionProvenance, site: Site, graph: fx.Graph) -> list[
     if site.value is not None:
         return [function.operators[site.value].name]
     inside = {function.operators[number].name for number in site.operators}
-    ends = [
+    return [
         node.name
         for node in graph.nodes
         if node.name in inside and any(user.name not in inside for user in node.users) and _is_tensor(node)
     ]
-    return ends
 
 
 def arranged(tap: Array, nodes: Sequence[str], graph: fx.Graph, expected: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -116,7 +116,7 @@ harness explain {name}
 
 | File | Holds |
 |---|---|
-| `{FOLDER}/` | what was found, the work order, the stream of taps that the kernels gave away, the archive's metadata, and which operators each of its kernels computes |
+| `{FOLDER}/` | what was found, the order, the kernels' values, the archive's metadata and its kernels' operators |
 | `{MANIFEST}`, `{REFERENCE}`, `{PARITY}` | the run, as far as the explanation needs it |
 | `{WORDS}` | the words up to the one that is explained |
 

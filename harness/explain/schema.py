@@ -1,4 +1,4 @@
-"""What ``harness explain`` finds, as ``explain/<item>.json`` in a run folder keeps it. ``docs/explain.md`` explains it."""
+"""What ``harness explain`` finds, as ``explain/<item>.json`` in a run folder keeps it; see ``docs/explain.md``."""
 
 from __future__ import annotations
 
