@@ -6,7 +6,8 @@
 Each round runs every model's order on its own binary and on the one with all of them, which of the two first changes
 from round to round; then orders that load one, two and up to all. The load of a model is what the runner measures
 around taking it from the library and starting its virtual machine. A model's latency in a process is the median of its
-timed calls.
+timed calls. A start is a process that loads nothing, from before it is started until it has ended: what is left there
+of models that nobody uses.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from __future__ import annotations
 import json
 import secrets
 import statistics
+import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -41,14 +44,17 @@ from harness.tensors import encode
 
 TEN = Path(__file__).with_name("ten_models.py")
 WARMUP, REPETITIONS = 3, 20
+SIDES = ("alone", "together")
 
 
 @dataclass
 class Measured:
-    """By model: loads and latencies of every process, in nanoseconds. ``together``: loads by how many were loaded."""
+    """By model: loads, latencies and starts of every process, in nanoseconds. ``together``: loads by how many were
+    loaded."""
 
     load: dict[str, dict[str, list[int]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     latency: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    start: dict[str, dict[str, list[int]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     together: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
 
 
@@ -86,15 +92,23 @@ def run(device: HostDevice, runner: Runner, models: Sequence[UserModel], repetit
     return loads, statistics.median(timed) if timed else 0.0
 
 
+def start(runner: Runner) -> int:
+    """Nanoseconds of a process of the runner that loads no model."""
+    began = time.perf_counter_ns()
+    subprocess.run([runner.path, "--describe"], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter_ns() - began
+
+
 def measure(models: Sequence[UserModel], alone: dict[str, Runner], everything: Runner, rounds: int) -> Measured:
     device, found = HostDevice(), Measured()
     for index in range(rounds):
         for model in models:
-            for side in round_order(["alone", "together"], index):
+            for side in round_order(SIDES, index):
                 runner = alone[model.name] if side == "alone" else everything
                 load, latency = run(device, runner, [model], REPETITIONS)
                 found.load[model.name][side].append(load)
                 found.latency[model.name][side].append(latency)
+                found.start[model.name][side].append(start(runner))
         for count in range(1, len(models) + 1):
             found.together[count].append(run(device, everything, models[:count], 0)[0])
     return found
@@ -105,8 +119,8 @@ def show(console: Console, found: Measured, how: str) -> None:
     for title in ("model", "load alone, ms", "load in one", "ratio", "call alone, ms", "call in one", "ratio"):
         table.add_column(title, justify="left" if title == "model" else "right")
     for name, sides in found.load.items():
-        loads = [statistics.median(sides[side]) / 1e6 for side in ("alone", "together")]
-        calls = [statistics.median(found.latency[name][side]) / 1e6 for side in ("alone", "together")]
+        loads = [statistics.median(sides[side]) / 1e6 for side in SIDES]
+        calls = [statistics.median(found.latency[name][side]) / 1e6 for side in SIDES]
         pairs = zip(found.latency[name]["together"], found.latency[name]["alone"], strict=True)
         ratio = statistics.median(one / other for one, other in pairs)
         table.add_row(
@@ -119,6 +133,8 @@ def show(console: Console, found: Measured, how: str) -> None:
         f"{count}: {statistics.median(loads) / 1e6:.2f}" for count, loads in found.together.items()
     ))  # fmt: skip
     whole = statistics.median(found.together[max(found.together)])
+    starts = [statistics.median(t for model in found.start.values() for t in model[side]) for side in SIDES]
+    console.print(f"a start that loads nothing, ms: one model {starts[0] / 1e6:.2f}, all {starts[1] / 1e6:.2f}")
     console.print(f"all in one process {whole / 1e6:.2f} ms, the sum alone {total / 1e6:.2f} ms: {whole / total:.3f}")
 
 
@@ -147,7 +163,13 @@ def main(
         sys.exit(error.exit_code)
     show(console, found, f"medians of {rounds} alternating rounds, {describe(cores)}, {cpu_name()}")
     if json_path is not None:
-        facts = {"cpu": cpu_name(), "load_ns": found.load, "latency_ns": found.latency, "together_ns": found.together}
+        facts = {
+            "cpu": cpu_name(),
+            "load_ns": found.load,
+            "latency_ns": found.latency,
+            "start_ns": found.start,
+            "together_ns": found.together,
+        }
         json_path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import nn
 
 from benchmarks.torch_models import EXAMPLES, Example
@@ -12,17 +11,13 @@ from harness.models import ModelSpec
 
 
 def _build(example: Example, seed: int) -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        torch.manual_seed(seed)
-        return nn.Sequential(example.build())
-
-    return build
+    return lambda: nn.Sequential(example.make(seed)[0])
 
 
 def _spec(at: int) -> ModelSpec:
-    """The examples twice, with other weights the second time."""
-    example = EXAMPLES[at % len(EXAMPLES)]
-    given = {"input": torch.randn(example.shape, generator=torch.Generator().manual_seed(at))}
+    """The first ten examples, each with weights of its own."""
+    example = EXAMPLES[at]
+    given = {"input": example.make(at)[1]}
     return ModelSpec(name=f"m{at}", build=_build(example, at), example_inputs=given, items={"one": given})
 
 

@@ -10,6 +10,7 @@ from harness.devices.workstation import commits_between
 from harness.errors import ExitCode
 from harness.measure import LATENCY, CellVerdict, GateVerdict, Judgement, Session, overall
 from harness.measure.drift import WINDOW
+from harness.night_limits import LimitVerdict
 from harness.nightly import NightResult, UnitResult
 from harness.results import now
 from harness.results.drift import CellHistory, Drift, history_of
@@ -105,8 +106,15 @@ def _unit(result: UnitResult) -> UnitFacts:
         variant=result.unit.variant,
         verdict=result.verdict.value,
         cells=[_cell(metric, found, result.shares.get(metric)) for metric, found in result.cells.items()],
-        limits=[LimitFacts(metric=of.metric, verdict=of.verdict.value, cause=of.cause) for of in result.limits],
+        limits=[_limit(of) for of in result.limits],
     )
+
+
+def _limit(found: LimitVerdict) -> LimitFacts:
+    said = LimitFacts(metric=found.metric, verdict=found.verdict.value, cause=found.cause)
+    if (grown := found.growth) is None:
+        return said
+    return said.model_copy(update={"a": grown.a, "b": grown.b, "allowed": grown.limit})
 
 
 def _cell(metric: str, found: CellVerdict, share: float | None) -> CellFacts:

@@ -18,7 +18,8 @@ from harness.validate.tensors import ItemParity, compare_item
 HOST = "host"
 
 if TYPE_CHECKING:
-    from harness.session import Purpose, RunSession
+    from harness.orders import Purpose
+    from harness.session import RunSession
 
 
 @dataclass(frozen=True)
@@ -170,4 +171,4 @@ class ModelRuns:
             probe=probe,
         )
         total = len(items) * (warmup + repetitions + (probe is not None))
-        return run.run_order(purpose, name, runner, order, total)
+        return run.orders.run(purpose, name, runner, order, total)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.journal import Journal, RunLine, UnitPlan
-from harness.measure import GateVerdict, judge_growth, memory_growth, size_growth
+from harness.measure import GateVerdict, Growth, judge_growth, memory_growth, size_growth
 from harness.protocol import Output
 from harness.validate import Decoded, Verdict, compare_word
 
 
 @dataclass(frozen=True)
 class LimitVerdict:
+    """``growth`` is None for what is no quantity."""
+
     metric: str
     verdict: GateVerdict
     cause: str
+    growth: Growth | None = None
 
 
 def judge_limits(unit: UnitPlan, journal: Journal) -> tuple[LimitVerdict, ...]:
@@ -29,7 +32,7 @@ def judge_limits(unit: UnitPlan, journal: Journal) -> tuple[LimitVerdict, ...]:
     peaks = [[line.peak_bytes for line in side if line.peak_bytes is not None] for side in zip(*pairs, strict=True)]
     memory = memory_growth(*peaks) if peaks else None
     growths += [memory] if memory else []
-    limits = [LimitVerdict(growth.metric, *judge_growth(growth)) for growth in growths]
+    limits = [LimitVerdict(growth.metric, *judge_growth(growth), growth) for growth in growths]
     return (*limits, *([_parity(unit, *pairs[0])] if pairs else []))
 
 

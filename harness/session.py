@@ -13,12 +13,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import TypeVar, cast
 
 import harness
 from harness.compiler import Archive
 from harness.compiler.targets import resolve_target
-from harness.devices import AnyRecord, Device, RunnerDescription, RunResult
+from harness.devices import Device, RunnerDescription, RunResult
 from harness.devices.workstation import git_state, versions
 from harness.errors import HarnessError, UsageError
 from harness.maker import Maker, RunOptions, Variant, app_options
@@ -28,22 +28,20 @@ from harness.models.reference import Reference
 from harness.models.words import DEFAULT_WORDS, Word, check_words, read_words
 from harness.narration import NarratorLike, StageLike
 from harness.native import Runner
-from harness.profiling.schema import ProfileLine, ProfileSummary
-from harness.protocol import Header, Probe, RecordOptions, Sample, WorkItem, WorkOrder
+from harness.orders import Orders, Purpose
+from harness.profiling.schema import ProfileSummary
+from harness.protocol import RecordOptions, WorkItem, WorkOrder
 from harness.results import (
     CheckpointFacts,
     Git,
-    OrderEntry,
     ParityLine,
     ReferenceLine,
     Run,
     RunWriter,
-    SampleLine,
     Store,
     Summary,
     VariantFacts,
     ending,
-    now,
     words_facts,
 )
 from harness.results.nights import NightRecord
@@ -54,8 +52,6 @@ from harness.word_lines import parity_lines, reference_lines
 HOST = "host"
 MODEL = "g2p"
 SMOKE_WORDS = 3
-MB = 1_000_000
-Purpose = Literal["smoke", "parity", "latency", "profile"]
 _T = TypeVar("_T")
 
 
@@ -139,6 +135,12 @@ class RunSession:
         return self._writer
 
     @property
+    def orders(self) -> Orders:
+        """How an order gets to the device, and its records into the run's files."""
+        options = self.options
+        return Orders(self.device, self.writer, self.stage, cooldown=options.cooldown, deadline=options.deadline)
+
+    @property
     def run_id(self) -> str:
         return self.writer.run_id
 
@@ -151,7 +153,7 @@ class RunSession:
         runner = self.runner(variant)
 
         def describe() -> RunnerDescription:
-            self._deploy(runner)
+            self.orders.deploy(runner)
             return self.device.describe(runner.path)
 
         return self.once(f"describe {variant}", describe)
@@ -330,74 +332,4 @@ class RunSession:
             probe=probe,
         )
         total = -(-len(items) // metadata.batch_size) * (warmup + repetitions + (probe is not None))
-        return self.run_order(purpose, variant, runner, order, total)
-
-    def run_order(self, purpose: Purpose, variant: str, runner: Runner, order: WorkOrder, total: int) -> RunResult:
-        """An order of ``total`` samples and probes, kept line by line as its records arrive; ``variant`` is G2P's, or a
-        model's name."""
-        self._deploy(runner)
-        with self.stage(f"running {purpose} ({variant})") as stage, self.device.reserve(notify=stage.say):
-            if purpose in ("latency", "profile"):
-                self.device.settle(wait_seconds=self.options.cooldown, notify=stage.say)
-            arrived = 0
-
-            def keep(record: AnyRecord) -> None:
-                nonlocal arrived
-                if purpose == "profile":
-                    profiled = runner.archive.metadata.profiled
-                    self.writer.profile(ProfileLine.of(order.order_id, profiled, record))
-                else:
-                    self.writer.sample(SampleLine(order=order.order_id, record=record))
-                if isinstance(record, Header):
-                    self._note_runner(runner, record.runner_version)
-                elif isinstance(record, Sample | Probe):
-                    arrived += 1
-                    stage.advance(arrived, total)
-
-            entry = OrderEntry(
-                order_id=order.order_id,
-                purpose=purpose,
-                variant=variant,
-                started=now(),
-                conditions_before=self.device.conditions(),
-                reason="has not ended",
-            )
-            self.writer.begin_order(entry, order)
-            return self._follow(entry, runner, order, keep)
-
-    def _deploy(self, runner: Runner) -> None:
-        """Not once only: what was on the device may be gone, and looking costs milliseconds."""
-        with self.stage(f"pushing the runner to {self.device.name}, MB") as stage:
-            self.device.deploy(runner.path, on_push=lambda done, total: stage.advance(done // MB, total // MB))
-
-    def _follow(
-        self, entry: OrderEntry, runner: Runner, order: WorkOrder, keep: Callable[[AnyRecord], None]
-    ) -> RunResult:
-        ended: dict[str, Any] = {"reason": "interrupted"}
-        try:
-            result = self.device.run(runner.path, order, deadline=self.options.deadline, on_record=keep)
-            ended = {
-                "complete": result.complete,
-                "reason": result.reason,
-                "wall_seconds": result.wall_seconds,
-                "resumed": result.resumed,
-                "knobs": list(result.knobs),
-                "observed": result.observed,
-            }
-        except HarnessError as error:
-            ended = {"reason": str(error).splitlines()[0]}
-            raise
-        finally:
-            after = {"ended": now(), "conditions_after": self.device.conditions()}
-            self.writer.end_order(entry.model_copy(update={**ended, **after}))
-        return result
-
-    def _note_runner(self, runner: Runner, version: str) -> None:
-        known = self.writer.manifest.variants
-        changed = {
-            name: facts.model_copy(update={"runner_version": version})
-            for name, facts in known.items()
-            if facts.runner_sha256 == runner.sha256 and facts.runner_version != version
-        }
-        if changed:
-            self.writer.update(variants={**known, **changed})
+        return self.orders.run(purpose, variant, runner, order, total)

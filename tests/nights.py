@@ -19,6 +19,8 @@ from tests.devices.fake_runners import make_order
 
 SHARES = (0.2, 0.02, 0.35, 0.35)
 """Of a run's time: encoder, prefill, and two steps."""
+RUNNER_BYTES, ARCHIVE_BYTES, PEAK_BYTES = 5_000_000, 4_000_000, 40_000_000
+"""Of a side that is not said to be larger."""
 
 
 class FakeDevice:
@@ -121,21 +123,23 @@ class FakeDevice:
                 if order.probe and not repetition:
                     probed = output.model_copy(update={"margins": [facts.get("margin", 2.0)] * len(output.token_ids)})
                     records.append(Probe(record="probe", model="g2p", items=[item.id], outputs=[probed]))
-        records.append(Memory(record="memory", peak_bytes=facts.get("peak", 1000)))
+        records.append(Memory(record="memory", peak_bytes=facts.get("peak", PEAK_BYTES)))
         return RunResult(order.order_id, tuple(records), True)
 
 
-def side(folder: Path, name: str, *, size: int = 1000, **facts: Any) -> SidePlan:
+def side(folder: Path, name: str, *, size: int = RUNNER_BYTES, **facts: Any) -> SidePlan:
     path = folder / f"{name}-{random.Random(str(facts)).getrandbits(32):08x}"
     path.write_text(json.dumps({"side": name, "ns": 1_000_000, **facts}))
-    return SidePlan(path=path, sha256=hash_file(path), runner_bytes=size, archive_bytes=500, order=make_order())
+    return SidePlan(
+        path=path, sha256=hash_file(path), runner_bytes=size, archive_bytes=ARCHIVE_BYTES, order=make_order()
+    )
 
 
 def make_plan(folder: Path, *, slower: float = 0.0, calibrate: int = 0, **facts: Any) -> Plan:
     """One unit on ``phone``, B slower by that fraction; ``facts`` are those of B's runner, such as how many times
     longer its ``encoder`` takes."""
     a = side(folder, "a")
-    size = facts.pop("size", 1000)
+    size = facts.pop("size", RUNNER_BYTES)
     b = side(folder, "b", ns=int(1_000_000 * (1 + slower)), size=size, **facts)
     unit = UnitPlan(name="phone/cache", device="phone", model="m", variant="cache", a=a, b=b)
     return new_plan("main", [unit], calibrate=calibrate, repetitions=3)

@@ -111,7 +111,7 @@ def test_a_candidate_that_crashes_fails_and_a_baseline_that_does_is_inconclusive
 
 
 def test_limits(tmp_path: Path) -> None:
-    result = a_night(tmp_path, FakeDevice(), peak=1051, size=1021, says={"two": "too"})
+    result = a_night(tmp_path, FakeDevice(), peak=42_040_000, size=5_105_000, says={"two": "too"})
     assert result.verdict is GateVerdict.FAIL
     assert only(result).latency.verdict is GateVerdict.PASS
     assert limit(result, "peak memory")[0] is GateVerdict.FAIL
@@ -120,6 +120,19 @@ def test_limits(tmp_path: Path) -> None:
     said, cause = limit(result, "parity")
     assert said is GateVerdict.FAIL
     assert cause == "1 of 2 words differ; first 'two': 'two' became 'too'"
+
+
+def test_an_archive_that_grew_fails_alone(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    unit = plan.units[0]
+    larger = unit.b.model_copy(update={"archive_bytes": unit.a.archive_bytes * 103 // 100})
+    grown = plan.model_copy(update={"units": [unit.model_copy(update={"b": larger})]})
+    result = Night(tmp_path, grown, {"phone": FakeDevice()}, notify=quiet).run()
+    assert result.verdict is GateVerdict.FAIL
+    failed = [one for one in only(result).limits if one.verdict is not GateVerdict.PASS]
+    assert [(one.metric, one.cause) for one in failed] == [
+        ("archive size", "archive size grew by 3.0%, at most 2% is allowed")
+    ]
 
 
 def test_a_candidate_that_says_something_else_each_time_fails(tmp_path: Path) -> None:

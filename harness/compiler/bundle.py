@@ -105,6 +105,7 @@ def _single(model: UserModel, request: BundleRequest, target: CompileTarget, cac
         "path": str(model.source.path),
         "module": model.source.module,
         "attribute": model.source.attribute,
+        "weights_sha256": model.facts.weights_sha256,
     }
 
     def build(folder: Path) -> None:

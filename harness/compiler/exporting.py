@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch.export import ExportedProgram
 
+from harness.compiler.bags import PlainBags
+from harness.compiler.recurrent_op import KeepRecurrent
 from harness.compiler.unsupported import CannotCompile, first_words
 from harness.models.spec import ModelFunction
 
@@ -19,7 +21,7 @@ KEPT_WHOLE = (
 def exported(function: ModelFunction) -> ExportedProgram:
     """The function's graph after torch's decompositions. Raises CannotCompile where torch cannot export the module."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), KeepRecurrent(), PlainBags():
             program = torch.export.export(
                 function.module.eval(), function.example_inputs, dynamic_shapes=function.dynamic_shapes, strict=False
             )

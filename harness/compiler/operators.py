@@ -14,6 +14,7 @@ from tvm import relax
 from tvm_ffi import structural_equal
 
 from harness.compiler.passes.fused import AppendAndAttendOp, AttendMemoryOp, DotAttentionOp, OpTable, StoreMemoryOp
+from harness.compiler.recurrent import recurrent_layer
 
 Converter = Callable[[fx.Node, Any], relax.Var]
 
@@ -21,8 +22,32 @@ HIDDEN = -1e30
 """What a boolean mask adds where it is false: its exponential is 0, and a row that is all hidden stays finite."""
 
 
+WITHOUT_HEADS = {2: [0, 1], 3: [1]}
+"""Which axes are missing where attention is given as many."""
+
+
 def _additive(mask: relax.Var) -> relax.Call:
     return relax.op.where(mask, relax.const(0.0, "float32"), relax.const(HIDDEN, "float32"))
+
+
+def _with_heads(tensor: Any, axes: int) -> Any:
+    """A side of attention, or its mask, as [B, H, S, K], where the sides have ``axes`` axes: [S, K], [B, S, K], or
+    all. A mask's missing axes are the first ones."""
+    missing = axes - len(tensor.ty.shape.values)
+    whole = relax.op.expand_dims(tensor, list(range(missing))) if missing else tensor
+    return relax.op.expand_dims(whole, WITHOUT_HEADS[axes]) if axes in WITHOUT_HEADS else whole
+
+
+def _repeated(tensor: Any, query: Any) -> Any:
+    """Keys or values [B, G, S, K] for each of the H queries' heads: neighbours share one."""
+    heads, groups = (int(side.ty.shape.values[1]) for side in (query, tensor))
+    return tensor if heads == groups else relax.op.repeat(tensor, heads // groups, axis=1)
+
+
+def _causal(builder: relax.BlockBuilder, queries: Any, keys: Any) -> Any:
+    """Which of the keys each query sees: those no further than itself, bool [queries, keys]."""
+    rows, columns = (builder.emit(relax.op.arange(0, extent, 1, "int64")) for extent in (queries, keys))
+    return builder.emit(relax.op.less_equal(columns, builder.emit(relax.op.expand_dims(rows, 1))))
 
 
 def _joint_index(builder: relax.BlockBuilder, data: Any, indices: list[Any]) -> relax.Var:
@@ -68,19 +93,27 @@ def converters(table: OpTable) -> dict[str, Converter]:
         query, key, value, *rest = values(node, importer)
         options = dict(zip(("attn_mask", "dropout_p", "is_causal"), rest, strict=False))
         options |= {k: importer.env[v] if isinstance(v, fx.Node) else v for k, v in node.kwargs.items()}
-        mask, scale = options.get("attn_mask"), options.get("scale")
-        if options.get("is_causal") or options.get("enable_gqa") or len(query.ty.shape.values) != 4:
+        axes, emit = len(query.ty.shape.values), importer.block_builder.emit
+        scale = options.get("scale")
+        alike = structural_equal(query.ty.shape.values[-1], value.ty.shape.values[-1])
+        if not 2 <= axes <= 4 or str(query.ty.dtype) != "float32" or not alike:
+            if scale is not None:
+                raise ValueError(f"attention of {query.ty} and {value.ty} with a scale of its own")
             return importer._scaled_dot_product_attention(node)
-        if mask is not None and (mask.ty.shape is None or len(mask.ty.shape.values) != 4):
-            return importer._scaled_dot_product_attention(node)
-        if mask is not None and str(mask.ty.dtype) == "bool":
-            mask = importer.block_builder.emit(_additive(mask))
-        elif mask is not None and str(mask.ty.dtype) != "float32":
-            return importer._scaled_dot_product_attention(node)
-        size = int(query.ty.shape.values[3])
+        sides = [emit(_with_heads(side, axes)) for side in (query, key, value)]
+        if options.get("enable_gqa"):
+            sides[1:] = [emit(_repeated(side, sides[0])) for side in sides[1:]]
+        mask = options.get("attn_mask")
+        if options.get("is_causal"):
+            mask = _causal(importer.block_builder, *(side.ty.shape.values[2] for side in sides[:2]))
+        if mask is not None:
+            mask = emit(_with_heads(mask, axes))
+            bounded = _additive(mask) if str(mask.ty.dtype) == "bool" else relax.op.astype(mask, "float32")
+            sides.append(emit(bounded))
+        size = int(query.ty.shape.values[-1])
         op = DotAttentionOp(float(scale) if scale is not None else size**-0.5)
-        args = [query, key, value] if mask is None else [query, key, value, mask]
-        return importer.block_builder.emit(table.call(op, args, query.ty))
+        found = emit(table.call(op, sides, sides[0].ty))
+        return emit(relax.op.squeeze(found, WITHOUT_HEADS[axes])) if axes in WITHOUT_HEADS else found
 
     def index(node: fx.Node, importer: Any) -> relax.Var:
         data, indices = values(node, importer)[:2]
@@ -110,4 +143,5 @@ def converters(table: OpTable) -> dict[str, Converter]:
         "attend_memory.default": attend_memory,
         "store_memory.default": store_memory,
         "scaled_dot_product_attention.default": dot_attention,
+        "recurrent.default": recurrent_layer(table),
     }

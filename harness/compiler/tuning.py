@@ -33,6 +33,9 @@ WORKLOADS, RECORDS, DONE = "database_workload.json", "database_tuning_record.jso
 """The first two are MetaSchedule's own names and formats."""
 BATCH = 8
 """Candidates built and measured together: what an interruption loses at most."""
+POPULATION = 64
+"""Candidates that a batch is chosen from. Their scores are random, so that more of them (MetaSchedule takes 512) find
+nothing better and cost a batch eight times as much."""
 MEASURE_MS = 20
 FAILED_SECONDS = 1e9
 """A record with a longer time is of a candidate that could not be built."""
@@ -160,7 +163,7 @@ class _Search:
             mod=self.module,
             target=self.target,
             space_generator="post-order-apply",
-            search_strategy="evolutionary",
+            search_strategy=self.library.search_strategy.EvolutionarySearch(population_size=POPULATION),
             task_name="main",
             num_threads=1,
             rand_state=SEED + len(self.records()),

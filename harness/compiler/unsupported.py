@@ -10,6 +10,8 @@ from torch import fx
 from harness.errors import UsageError
 
 MOST_WORDS = 200
+HEADING = "Constraints violated"
+"""torch.export's, above what is wrong with which dimension."""
 WRAPPED = "harness_model"
 """Where a user's module stands in :class:`harness.models.flat.FlatModule`."""
 
@@ -61,9 +63,11 @@ def place(node: fx.Node) -> str:
 
 
 def first_words(error: BaseException) -> str:
-    """The first line of what a library says, shortened."""
+    """The first line of what a library says, shortened; where that is only a heading, the line that it heads."""
     lines = str(error).strip().splitlines()
     said = lines[0] if lines else type(error).__name__
+    if len(lines) > 1 and said.startswith(HEADING):
+        said = lines[1].strip().removeprefix("- ").partition(". ")[0]
     return said if len(said) <= MOST_WORDS else f"{said[:MOST_WORDS]}…"
 
 

@@ -93,7 +93,8 @@ def compile_tensors(request: dict[str, Any], progress: Progress) -> dict[str, An
     from harness.compiler.passes.link import WeightFile
     from harness.compiler.passes.pipeline import Recipe
     from harness.compiler.targets import resolve_target
-    from harness.models.flat import compiled_function, flattened
+    from harness.models.flat import compiled_function, flattened, weights_digest
+    from harness.models.sources import BadModel
     from harness.models.user_loading import find_spec, users_code
 
     target = resolve_target(request["target"], request["mcpu"])
@@ -101,6 +102,11 @@ def compile_tensors(request: dict[str, Any], progress: Progress) -> dict[str, An
     spec = find_spec(path, request["module"], request["attribute"], name)
     with users_code(path, f"building {name!r}"):
         module = flattened(spec)
+    if weights_digest(module) != request["weights_sha256"]:
+        raise BadModel(
+            f"build of {name!r} gives other weights each time",
+            cure="load them from a file, or begin build with torch.manual_seed(0)",
+        )
     progress(f"compiling {name} for {target.name}")
     ops = OpTable()
     imported = import_function(compiled_function(spec, module), ops)

@@ -20,6 +20,14 @@ OnPush = Callable[[int, int], None]
 """Takes the bytes that have been pushed to a device, and how many there are."""
 Notify = Callable[[str], None]
 """Takes one line that a waiting person should see."""
+DEFAULT_DEADLINE = 600.0
+"""Seconds that an order may take."""
+DEFAULT_WAIT = 900.0
+"""Seconds to wait for a device that somebody else holds."""
+
+
+def silent(_line: str) -> None:
+    """The Notify that tells nobody."""
 
 
 class RunnerDescription(BaseModel):

@@ -16,7 +16,17 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from harness.devices.base import Notify, OnPush, OnRecord, RunnerDescription, RunResult, description_of
+from harness.devices.base import (
+    DEFAULT_DEADLINE,
+    DEFAULT_WAIT,
+    Notify,
+    OnPush,
+    OnRecord,
+    RunnerDescription,
+    RunResult,
+    description_of,
+    silent,
+)
 from harness.devices.collect import ResultReader
 from harness.devices.errors import CommandTimeout, RunnerUnusable
 from harness.devices.facts import host_conditions, host_facts
@@ -24,15 +34,9 @@ from harness.devices.lock import DeviceLock
 from harness.devices.wording import ending_of, quoted
 from harness.protocol import WorkOrder
 
-DEFAULT_DEADLINE = 600.0
-DEFAULT_WAIT = 900.0
 POLL_SECONDS = 0.02
 MAX_LOG_BYTES = 64 * 2**20
 LOG_TAIL_BYTES = 2000
-
-
-def _silent(_line: str) -> None:
-    pass
 
 
 class HostDevice:
@@ -55,10 +59,10 @@ class HostDevice:
     def conditions(self) -> dict[str, Any]:
         return host_conditions()
 
-    def reserve(self, *, wait_seconds: float = DEFAULT_WAIT, notify: Notify = _silent) -> AbstractContextManager[None]:
+    def reserve(self, *, wait_seconds: float = DEFAULT_WAIT, notify: Notify = silent) -> AbstractContextManager[None]:
         return self._lock.hold(wait_seconds=wait_seconds, notify=notify)
 
-    def settle(self, *, wait_seconds: float = 0.0, notify: Notify = _silent) -> None:
+    def settle(self, *, wait_seconds: float = 0.0, notify: Notify = silent) -> None:
         """Nothing to wait for: this machine's load is recorded and shown instead."""
 
     def stop(self) -> None:

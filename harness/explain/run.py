@@ -75,8 +75,8 @@ class Subject:
 def explain(run: Run, *, item: str | None = None, maker: Maker, device: Device, narrator: NarratorLike) -> Explanation:
     """Compile with taps, run on ``device``, compare with PyTorch node by node; kept in the run's folder.
 
-    ``item``: None for the first that failed. Raises NothingToExplain, CannotExplain, BadTaps, IncompleteResult, and what
-    making and running a runner raises.
+    ``item``: None for the first that failed. Raises NothingToExplain, CannotExplain, BadTaps, IncompleteResult, and
+    what making and running a runner raises.
     """
     subject = find_subject(run, item)
     options = options_of(run, device)
@@ -93,9 +93,9 @@ def explain(run: Run, *, item: str | None = None, maker: Maker, device: Device, 
         runner = maker.runner(archive, stage.say, app)
     provenance = read_provenance(archive.folder)
     order = make_order(subject, archive, provenance)
-    with _timed(seconds, "run"), narrator.stage(f"running {subject.reference.word!r} on {device.name}") as stage:
-        with device.reserve(notify=stage.say):
-            result = device.run(runner.path, order, deadline=options.deadline)
+    title = f"running {subject.reference.word!r} on {device.name}"
+    with _timed(seconds, "run"), narrator.stage(title) as stage, device.reserve(notify=stage.say):
+        result = device.run(runner.path, order, deadline=options.deadline)
     stream = _stream(result)
     with _timed(seconds, "compare"), narrator.stage("comparing with PyTorch") as stage:
         said = _said(result, subject)

@@ -32,7 +32,8 @@ class GateRule:
     extend_above: float = 0.03
     """Process noise, disturbed pairs included, above which a session gets the extended number of pairs."""
     blurred_above: float = 0.05
-    """Process noise above which nothing is said of changes below ``blurred_below``."""
+    """Process noise above which nothing is said of changes below ``blurred_below``, and a session that proves no larger
+    one is no clear one."""
     blurred_below: float = 0.10
     alpha: float = 0.01
     """Of one session's signed-rank test."""
@@ -152,14 +153,14 @@ def judge_session(
     shift = measure_shift(differences, rng)
     threshold = rule.threshold(floor, share)
     change = math.expm1(shift.estimate)
-    # Where only larger changes count, it does not matter that nothing can be said of smaller ones.
-    blurred = shift.noise > rule.blurred_above and threshold < rule.blurred_below
-    if blurred and change < rule.blurred_below:
-        outcome = Outcome.NOISY
-    elif shift.p <= rule.alpha and change > threshold:
+    # Where only larger changes matter, nothing has to be said of smaller ones. A floor is no such reason: a device so
+    # restless that it has a high one sees little, and does not get to pass for it.
+    blurred = shift.noise > rule.blurred_above and rule.threshold(None, share) < rule.blurred_below
+    if shift.p <= rule.alpha and change > (max(threshold, rule.blurred_below) if blurred else threshold):
         outcome = Outcome.SUSPECT
     else:
-        outcome = Outcome.CLEAR
+        # A large change that is not proven among so much noise is no reason to call the rest clear.
+        outcome = Outcome.NOISY if blurred else Outcome.CLEAR
     detectable = detectable_change(differences, threshold=math.log1p(threshold), alpha=rule.alpha, sessions=2, rng=rng)
     if shift.noise > rule.blurred_above:
         detectable = max(detectable, rule.blurred_below)
@@ -239,10 +240,10 @@ def _decide(sessions: CellSessions, p: float, cells: int, rule: GateRule) -> tup
 
 
 def _noisy(session: Judgement, rule: GateRule) -> str:
-    return (
-        f"too noisy: processes differ by {session.shift.noise:.1%}, above {rule.blurred_above:.0%} nothing is said of "
-        f"changes under {rule.blurred_below:.0%}"
-    )
+    noise = f"too noisy: processes differ by {session.shift.noise:.1%}"
+    if session.change >= rule.blurred_below:
+        return f"{noise}, which proves {session.change:+.1%} neither true nor false"
+    return f"{noise}, above {rule.blurred_above:.0%} nothing is said of changes under {rule.blurred_below:.0%}"
 
 
 def judge_growth(growth: Growth) -> tuple[GateVerdict, str]:

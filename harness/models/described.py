@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -203,11 +202,3 @@ def _remember(index: Path, files: Sequence[Path]) -> None:
     partial = index.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(json.dumps([str(path) for path in files]) + "\n", encoding="utf-8")
     partial.replace(index)
-
-
-def weights_digest(arrays: Sequence[tuple[str, str, list[int], bytes]]) -> str:
-    """SHA-256 over names, types, shapes and bytes."""
-    found = hashlib.sha256()
-    for name, dtype, shape, data in arrays:
-        found.update(f"{name}\0{dtype}\0{shape}\0".encode() + data)
-    return found.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.utils import _pytree as pytree
 from harness.models.sources import BadModel
 from harness.models.spec import ModelFunction
 from harness.models.user import ModelSpec
+from harness.models.user_loading import dimensions
 
 ENTRY = "main"
 
@@ -44,8 +46,17 @@ def flattened(spec: ModelSpec) -> FlatModule:
 def compiled_function(spec: ModelSpec, module: FlatModule) -> ModelFunction:
     """What the compiler is given."""
     inputs = tuple(spec.example_inputs.values())
-    dynamic = tuple(dict(spec.dynamic_shapes[name]) if name in spec.dynamic_shapes else None for name in module.names)
+    dynamic = tuple(dimensions(spec, name) or None for name in module.names)
     return ModelFunction(ENTRY, module, inputs, (dynamic,) if any(dynamic) else None)
+
+
+def weights_digest(module: FlatModule) -> str:
+    """SHA-256 over names, types, shapes and bytes of all parameters and buffers."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(module.harness_model.state_dict().items()):
+        found.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
+        found.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 @torch.inference_mode()

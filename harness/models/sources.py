@@ -60,11 +60,16 @@ def resolve_model(name: str) -> ModelSource:
         if not path.is_file():
             raise UnknownModel(f"there is no file {name}", cure="give the path of a Python file with a ModelSpec in it")
         return ModelSource(name, path.resolve())
-    value = SHIPPED.get(name) or offered().get(name)
-    if value is None:
-        known = ", ".join(sorted({G2P, *SHIPPED, *offered()}))
-        raise UnknownModel(f"there is no model {name!r}", cure=f"known are {known}; or give a Python file")
-    module, _, attribute = value.partition(":")
+    known = offered()
+    if name not in known:
+        names = ", ".join(sorted({G2P, *known}))
+        raise UnknownModel(f"there is no model {name!r}", cure=f"known are {names}; or give a Python file")
+    if len(known[name]) > 1:
+        raise ModelsClash(
+            f"{name!r} is the name of several models: {', '.join(known[name])}",
+            cure="give the Python file of the one that is meant",
+        )
+    module, _, attribute = known[name][0].partition(":")
     try:
         found = importlib.util.find_spec(module)
     except ImportError as error:
@@ -74,9 +79,14 @@ def resolve_model(name: str) -> ModelSource:
     return ModelSource(name, Path(found.origin).resolve(), module, attribute or "MODEL")
 
 
-def offered() -> dict[str, str]:
-    """What installed packages offer, by name."""
-    return {entry.name: entry.value for entry in importlib.metadata.entry_points(group=GROUP)}
+def offered() -> dict[str, list[str]]:
+    """What is shipped and what installed packages offer, by name: one place, or several that clash."""
+    found = {name: [value] for name, value in SHIPPED.items()}
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        places = found.setdefault(entry.name, [])
+        # A package that is on the path twice offers the same place twice.
+        places += [] if entry.value in places else [entry.value]
+    return found
 
 
 def check_clashes(models: Sequence[tuple[str, str]]) -> None:

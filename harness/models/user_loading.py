@@ -7,14 +7,17 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.export import Dim
 
+import harness
 from harness.errors import HarnessError
+from harness.models.comparison import ExactTokens, Tolerances, TopK
 from harness.models.sources import BadModel
 from harness.models.user import ModelSpec
 from harness.tensors import DTYPES, MOST_INPUT_BYTES
@@ -57,6 +60,7 @@ def checked_items(spec: ModelSpec, path: Path) -> Items:
         raise BadModel(f"the name {spec.name!r} is not letters, digits, - and _, with a letter first")
     if not _PREFIX.fullmatch(prefix_of(spec)):
         raise BadModel(f"the prefix {prefix_of(spec)!r} of {spec.name!r} cannot begin a C symbol and end in _")
+    _check_kinds(spec)
     if not 1 <= len(spec.example_inputs) <= MOST_INPUTS:
         raise BadModel(f"{spec.name!r} has {len(spec.example_inputs)} inputs; 1 to {MOST_INPUTS} can be")
     for name, tensor in spec.example_inputs.items():
@@ -64,9 +68,14 @@ def checked_items(spec: ModelSpec, path: Path) -> Items:
     unknown = set(spec.dynamic_shapes) - set(spec.example_inputs)
     if unknown:
         raise BadModel(f"dynamic_shapes of {spec.name!r} name {', '.join(sorted(unknown))}, which is no input")
+    for name in spec.dynamic_shapes:
+        _check_dimensions(spec, name)
     with users_code(path, f"making the items of {spec.name!r}"):
-        items: Mapping[str, Any] = spec.items() if callable(spec.items) else spec.items
-        made = {item: dict(inputs) for item, inputs in items.items()}
+        items: Any = spec.items() if callable(spec.items) else spec.items
+    _check_mapping(f"items of {spec.name!r}", items, "inputs by the name of the item")
+    for item, inputs in items.items():
+        _check_mapping(f"item {item!r} of {spec.name!r}", inputs, "tensors by the name of the input")
+    made = {str(item): dict(inputs) for item, inputs in items.items()}
     if not made:
         raise BadModel(f"{spec.name!r} has no items to run")
     for item, inputs in made.items():
@@ -83,22 +92,48 @@ def checked_items(spec: ModelSpec, path: Path) -> Items:
     return {item: {name: inputs[name].contiguous() for name in spec.example_inputs} for item, inputs in made.items()}
 
 
+def check_comparison(spec: ModelSpec, outputs: Mapping[str, Tensor]) -> None:
+    """That the model can be judged by what it returns. Raises BadModel."""
+    if isinstance(spec.compare, Tolerances):
+        return
+    chosen = spec.compare.output or next(iter(outputs))
+    if chosen not in outputs:
+        raise BadModel(f"{spec.name!r} is compared by its output {chosen!r}; it has {', '.join(outputs)}")
+    shape = list(outputs[chosen].shape)
+    best = spec.compare.k if isinstance(spec.compare, TopK) else 1
+    if (isinstance(spec.compare, TopK) or outputs[chosen].is_floating_point()) and (not shape or shape[-1] < best):
+        raise BadModel(f"{spec.name!r} is compared by the {best} best of {chosen!r}, whose shape is {shape}")
+
+
 def dimensions(spec: ModelSpec, name: str) -> dict[int, Any]:
-    """The named dimensions of an input, by axis."""
-    return {int(axis): dim for axis, dim in spec.dynamic_shapes.get(name, {}).items()}
+    """The named dimensions of an input, by axis, whichever of torch.export's forms they are written in."""
+    given: Any = spec.dynamic_shapes.get(name) or {}
+    pairs = given.items() if isinstance(given, Mapping) else enumerate(given)
+    return {int(axis): dim for axis, dim in pairs if dim is not None}
 
 
-def dependencies(path: Path, spec_files: list[Path]) -> list[str]:
-    """The source, the Python files beside and below it that were imported, and the files that specs name."""
-    folder = path.parent
+def dependencies(path: Path, module: str, spec_files: list[Path]) -> list[str]:
+    """The source, the Python files of its folder or package that were imported, and the files that specs name.
+
+    Of the harness's own packages only what lies beside a shipped model; what else they are is in the caches' keys.
+    """
+    folder = _package(path, module)
     beside = set()
-    for module in list(sys.modules.values()):
-        origin = Path(getattr(module, "__file__", None) or "")
+    for loaded in list(sys.modules.values()):
         # Some modules of torch's name a file that is not there.
-        if origin.is_absolute() and origin.is_file() and "site-packages" not in origin.parts:
-            beside |= {str(origin.resolve())} if origin.resolve().is_relative_to(folder) else set()
+        origin = Path(getattr(loaded, "__file__", None) or "")
+        if origin.is_absolute() and origin.is_file() and origin.resolve().is_relative_to(folder):
+            inside = origin.resolve().relative_to(folder)
+            beside |= set() if "site-packages" in inside.parts else {str(folder / inside)}
     named = {str(file) for file in spec_files}
     return [str(path), *sorted((beside | named) - {str(path)})]
+
+
+def _package(path: Path, module: str) -> Path:
+    """The folder of a file, or of the whole package that a module is in."""
+    above = module.count(".") - (path.name != "__init__.py")
+    shipped = path.is_relative_to(Path(harness.__file__).resolve().parent)
+    return path.parent if above < 0 or shipped else path.parents[above]
 
 
 def spec_files(spec: ModelSpec, path: Path) -> list[Path]:
@@ -135,6 +170,37 @@ def _run(path: Path) -> Any:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _check_kinds(spec: ModelSpec) -> None:
+    """That the parts are what :class:`ModelSpec` says, which nothing has looked at so far."""
+    if isinstance(spec.build, nn.Module) or not callable(spec.build):
+        kind = type(spec.build).__name__
+        raise BadModel(f"build of {spec.name!r} is a {kind}, not a function", cure="give build=lambda: the module")
+    _check_mapping(f"example_inputs of {spec.name!r}", spec.example_inputs, "tensors by forward's parameters")
+    _check_mapping(f"dynamic_shapes of {spec.name!r}", spec.dynamic_shapes, "dimensions by the name of the input")
+    if not isinstance(spec.compare, (Tolerances, TopK, ExactTokens)):
+        raise BadModel(f"compare of {spec.name!r} is {spec.compare!r}; it can be Tolerances(), TopK() or ExactTokens()")
+
+
+def _check_mapping(what: str, given: Any, wanted: str) -> None:
+    if not isinstance(given, Mapping):
+        raise BadModel(f"{what}: a {type(given).__name__}, not a dictionary of {wanted}")
+
+
+def _check_dimensions(spec: ModelSpec, name: str) -> None:
+    given: Any = spec.dynamic_shapes[name]
+    what = f"dynamic_shapes of {name!r} of {spec.name!r}"
+    if not isinstance(given, (Mapping, Sequence, type(None))):
+        raise BadModel(f"{what}: a {type(given).__name__}, not a dictionary of dimensions by axis")
+    axes = spec.example_inputs[name].ndim
+    for axis, dim in dimensions(spec, name).items():
+        if not 0 <= axis < axes:
+            raise BadModel(f"{what}: axis {axis} of an input with {axes} axes")
+        if not isinstance(dim, Dim):
+            raise BadModel(
+                f"{what}: {dim} at axis {axis}", cure='name it and its bounds: Dim("tokens", min=1, max=128)'
+            )
 
 
 def _check_tensor(what: str, tensor: Any) -> None:

@@ -24,17 +24,17 @@ def describe(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     specs = load_specs(path, request["module"], request["attribute"])
     files = [file for spec in specs for file in spec_files(spec, path)]
     models = [describe_one(spec, path, folder, progress) for spec in specs]
-    return {"models": models, "dependencies": dependencies(path, files)}
+    return {"models": models, "dependencies": dependencies(path, request["module"], files)}
 
 
 def describe_one(spec: Any, path: Path, folder: Path, progress: Progress) -> dict[str, Any]:
     import torch
     from safetensors.torch import save_file
 
-    from harness.models.described import SEPARATOR, weights_digest
-    from harness.models.flat import answered, flattened
+    from harness.models.described import SEPARATOR
+    from harness.models.flat import answered, flattened, weights_digest
     from harness.models.sources import BadModel
-    from harness.models.user_loading import checked_items, dimensions, prefix_of, users_code
+    from harness.models.user_loading import check_comparison, checked_items, dimensions, prefix_of, users_code
     from harness.tensors import DTYPES, MOST_OUTPUT_BYTES
 
     torch.set_num_threads(1)
@@ -59,12 +59,9 @@ def describe_one(spec: Any, path: Path, folder: Path, progress: Progress) -> dic
     odd = next((f"{name} is {kind}" for name, kind in kinds.items() if kind not in DTYPES), None)
     if odd is not None:
         raise BadModel(f"the output {odd} of {spec.name!r}, which no record can hold", cure=f"use {', '.join(DTYPES)}")
-    chosen = getattr(spec.compare, "output", None)
-    if chosen is not None and chosen not in kinds:
-        raise BadModel(f"{spec.name!r} is compared by its output {chosen!r}; it has {', '.join(kinds)}")
+    check_comparison(spec, outputs)
     save_file({key: tensor.clone() for key, tensor in given.items()}, folder / f"{spec.name}.inputs.safetensors")
     save_file(said, folder / f"{spec.name}.outputs.safetensors")
-    weights = module.state_dict()
     return {
         "name": spec.name,
         "prefix": prefix_of(spec),
@@ -80,9 +77,7 @@ def describe_one(spec: Any, path: Path, folder: Path, progress: Progress) -> dic
         "items": list(items),
         "compare": spec.compare.model_dump(),
         "parameters": sum(parameter.numel() for parameter in module.parameters()),
-        "weights_sha256": weights_digest(
-            [(name, str(t.dtype), list(t.shape), _bytes(t)) for name, t in sorted(weights.items())]
-        ),
+        "weights_sha256": weights_digest(module),
     }
 
 
@@ -113,13 +108,6 @@ def take_times(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 def _extent(dim: Any, size: int) -> int | str:
     return size if dim is None else str(dim.__name__)
-
-
-def _bytes(tensor: Any) -> bytes:
-    import torch
-
-    data: bytes = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-    return data
 
 
 if __name__ == "__main__":

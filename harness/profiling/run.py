@@ -13,7 +13,8 @@ from harness.protocol import RecordOptions, WorkItem
 
 if TYPE_CHECKING:
     from harness.devices import RunResult
-    from harness.session import Purpose, RunSession
+    from harness.orders import Purpose
+    from harness.session import RunSession
 
 WARMUP = 1
 

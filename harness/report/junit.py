@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped, SystemOut, TestCase, TestSuite
 
 from harness.measure import LATENCY
 from harness.report.night import drift_text, headline
-from harness.results.nights import CellFacts, LimitFacts, NightRecord, UnitFacts, Verdicts
+from harness.results.nights import CellFacts, LimitFacts, NightRecord, SessionFacts, UnitFacts, Verdicts
 
 _FIGURES = ("change", "change_low", "change_high", "detectable", "noise", "pairs", "p")
+_LIMIT_FIGURES = ("a", "b", "change", "allowed")
 
 
 def night_junit(record: NightRecord) -> str:
@@ -52,7 +54,7 @@ def _suite(record: NightRecord, verdicts: Verdicts, unit: UnitFacts) -> TestSuit
     for cell in unit.cells:
         suite.add_testcase(_cell(verdicts, unit, cell))
     for limit in unit.limits:
-        suite.add_testcase(_case(unit, limit))
+        suite.add_testcase(_with_figures(_case(unit, limit), limit, _LIMIT_FIGURES))
     return suite
 
 
@@ -71,15 +73,19 @@ def _case(unit: UnitFacts, found: CellFacts | LimitFacts) -> TestCase:
 
 
 def _cell(verdicts: Verdicts, unit: UnitFacts, cell: CellFacts) -> TestCase:
-    case = _case(unit, cell)
-    properties = Properties()
-    for name in _FIGURES:
-        if (value := getattr(cell.first, name)) is not None:
-            properties.add_property(Property(f"harness.{name}", str(value)))
-    case.append(properties)
+    case = _with_figures(_case(unit, cell), cell.first, _FIGURES)
     for drift in verdicts.drifts:
         if (drift.device, drift.variant, drift.metric) == (unit.device, unit.variant, cell.metric):
             case.append(_output(_printable(drift_text(drift))))
+    return case
+
+
+def _with_figures(case: TestCase, found: SessionFacts | LimitFacts, names: Sequence[str]) -> TestCase:
+    properties = Properties()
+    for name in names:
+        if (value := getattr(found, name)) is not None:
+            properties.add_property(Property(f"harness.{name}", str(value)))
+    case.append(properties)
     return case
 
 

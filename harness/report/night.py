@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.journal import Journal, SidePlan, read_journal
+from harness.measure import LATENCY
 from harness.report.conditions import record_warnings
 from harness.report.document import Block, Heading, Line, Table, Tone
-from harness.report.figures import DASH
+from harness.report.figures import DASH, megabytes
 from harness.results.nights import CellFacts, DriftFacts, LimitFacts, NightRecord, UnitFacts, Verdicts
 
 _WORST_FIRST = ("fail", "inconclusive", "warn")
@@ -42,11 +43,18 @@ def headline(verdicts: Verdicts) -> str:
     worst = [name for name, verdict in told if verdict == verdicts.verdict]
     cells = sum(len(unit.cells) for unit in verdicts.units)
     if verdicts.verdict == "pass":
-        return f"nothing slower, larger or different than {verdicts.baseline} in {cells} cells"
+        return f"nothing slower, larger or different than {verdicts.baseline} in {cells} cells{_found(verdicts)}"
     if verdicts.verdict == "warn" and verdicts.drifts and not worst:
         return f"drift against the nights before in {len(verdicts.drifts)} of {cells} cells"
     shown = ", ".join(worst[:3]) + (f" and {len(worst) - 3} more" if len(worst) > 3 else "")
     return f"{shown or 'nothing was decided'}, against {verdicts.baseline}"
+
+
+def _found(verdicts: Verdicts) -> str:
+    """What a pass would not have missed: of the latencies, that of the unit which sees the least."""
+    known = [cell.first.detectable for unit in verdicts.units for cell in unit.cells if cell.metric == LATENCY]
+    least = [one for one in known if one is not None]
+    return f"; {_percent(max(least))} of latency would have been found" if least else ""
 
 
 def causes(verdicts: Verdicts) -> list[tuple[str, str, str]]:
@@ -129,10 +137,24 @@ def _row(unit: UnitFacts, cell: CellFacts) -> list[str]:
 
 def _limits(verdicts: Verdicts) -> Iterator[Block]:
     rows = [
-        [f"{unit.unit} {limit.metric}", limit.verdict, limit.cause] for unit in verdicts.units for limit in unit.limits
+        [
+            f"{unit.unit} {limit.metric}",
+            limit.verdict,
+            *limit_figures(limit),
+            _percent(limit.change),
+            _percent(limit.allowed),
+            limit.cause,
+        ]
+        for unit in verdicts.units
+        for limit in unit.limits
     ]
     if rows:
-        yield Table(["limit", "verdict", "cause"], rows, numbers=False)
+        yield Table(["limit", "verdict", "A", "B", "change", "allowed", "cause"], rows, numbers=False)
+
+
+def limit_figures(limit: LimitFacts) -> tuple[str, str]:
+    """A's and B's megabytes; a dash for what is no quantity."""
+    return megabytes(limit.a), megabytes(limit.b)
 
 
 def _facts(record: NightRecord) -> Iterator[Block]:

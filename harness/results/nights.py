@@ -63,6 +63,16 @@ class LimitFacts(_Kept):
     metric: str
     verdict: str
     cause: str = ""
+    a: float | None = None
+    """Bytes of the baseline, None for what is no quantity and in verdicts of before this was kept; ``b`` of B."""
+    b: float | None = None
+    allowed: float | None = None
+    """By how much B may exceed A, as a fraction."""
+
+    @property
+    def change(self) -> float | None:
+        """B's growth as a fraction of A."""
+        return self.b / self.a - 1 if self.a and self.b is not None else None
 
 
 class UnitFacts(_Kept):

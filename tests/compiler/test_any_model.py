@@ -5,21 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
-import tvm
 from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
-from tvm import relax
 
-from harness.compiler.lower import import_function, lower, tvm_target
-from harness.compiler.passes.fused import OpTable
-from harness.compiler.passes.pipeline import Recipe
-from harness.compiler.targets import resolve_target
-from harness.models.spec import ModelFunction
+from tests.compiler.compiled import answers, compiled
 
 
 class Attention(nn.Module):
@@ -133,6 +126,32 @@ class Waves(nn.Module):
         return result
 
 
+class Sound(nn.Module):
+    """Convolutions over samples whose number is known only when it runs, one by channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.apart = nn.Conv1d(1, 20, 7, stride=4, padding=3), nn.Conv1d(20, 20, 3, padding=1, groups=20)
+        self.norm, self.last = nn.BatchNorm1d(20), nn.Conv1d(20, 33, 1)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        x = F.gelu(self.norm(self.first(samples[:, None])))
+        result: Tensor = self.last(F.silu(self.apart(x))).mean(-1)
+        return result
+
+
+class Bags(nn.Module):
+    """Vectors of words, joined in each of torch's ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bags = nn.ModuleList(nn.EmbeddingBag(40, 12, mode=mode) for mode in ("mean", "sum", "max"))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        weighted = self.bags[1](ids, per_sample_weights=ids / 40)
+        return torch.cat([*(bag(ids) for bag in self.bags), weighted], 1)
+
+
 class Encoder(nn.Module):
     """transformers' own BERT: a mask of truth values, and tables cut to a dynamic length."""
 
@@ -191,6 +210,18 @@ MODELS: dict[str, tuple[nn.Module, tuple[Tensor, ...], Any, list[tuple[Tensor, .
     ),
     "odd mlp": (odd_mlp(), (torch.zeros(7, 29),), None, [(torch.randn(7, 29),)]),
     "waves": (Waves(), (torch.zeros(2, 9, 51),), None, [(torch.randn(2, 9, 51),)]),
+    "sound of any length": (
+        Sound(),
+        (torch.zeros(2, 64),),
+        ({1: Dim("samples", min=8, max=500)},),
+        [(torch.randn(2, length),) for length in (8, 63, 500)],
+    ),
+    "bags": (
+        Bags(),
+        (torch.zeros(3, 5, dtype=torch.int64),),
+        (LENGTH,),
+        [(torch.randint(0, 40, (3, length)),) for length in (2, 9)],
+    ),
     "chain": (
         Chain(),
         (torch.zeros(3, 5, dtype=torch.int64),),
@@ -206,13 +237,8 @@ MODELS: dict[str, tuple[nn.Module, tuple[Tensor, ...], Any, list[tuple[Tensor, .
 def test_a_compiled_model_says_what_torch_says(name: str, precision: Any) -> None:
     torch.manual_seed(1)
     module, example, dynamic, inputs = MODELS[name]
-    host, ops = resolve_target("llvm"), OpTable()
-    imported = import_function(ModelFunction(name, module.eval(), example, dynamic), ops)
-    prefix = f"{name.replace(' ', '_')}_{precision}_"
-    executable = lower(imported, tvm_target(host), Recipe(host.profile, precision, prefix, ops))
-    function = relax.VirtualMachine(executable, tvm.cpu())["main"]
+    function = compiled(module, example, dynamic, precision)
     for arguments in inputs:
-        expected: npt.NDArray[np.float32] = module(*arguments).numpy()
-        ours = function(*(tvm.runtime.tensor(argument.numpy()) for argument in arguments)).numpy()
+        [expected], [ours] = answers(module, *arguments), function(*arguments)
         tolerance = 1e-5 if precision == "fp32" else 2e-2
         np.testing.assert_allclose(ours, expected, atol=tolerance * max(1.0, float(np.abs(expected).max())))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
 from harness.compiler.lower import import_function
 from harness.compiler.passes.fused import OpTable
@@ -55,3 +56,15 @@ def test_control_flow_on_values_cannot_be_exported() -> None:
     with pytest.raises(CannotCompile, match=r"torch\.export cannot take main: .*data-dependent") as told:
         compile_inner(Branches())
     assert not isinstance(told.value, UnsupportedOperator)
+
+
+def test_a_dimension_that_the_model_fixes_is_named() -> None:
+    class Fixed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + torch.ones(4, 3)
+
+    rows = {"x": {0: Dim("rows", min=2, max=8)}}
+    example = {"x": torch.zeros(4, 3)}
+    spec = ModelSpec(name="fixed", build=Fixed, example_inputs=example, items={"a": example}, dynamic_shapes=rows)
+    with pytest.raises(CannotCompile, match=r"You marked rows as dynamic but your code specialized it .*\(4\)"):
+        import_function(compiled_function(spec, flattened(spec)), OpTable())

@@ -103,6 +103,29 @@ def test_noise_extends_and_then_forbids_small_verdicts() -> None:
     assert judged(0.35, noise=0.1).outcome is Outcome.SUSPECT
 
 
+def test_a_large_change_that_so_much_noise_does_not_prove_is_undecided() -> None:
+    """An estimate above 10 % whose test says nothing: neither a suspicion nor a session without a change."""
+    unproven = judged(0.12, noise=0.3)
+    assert unproven.change >= DEFAULT_RULE.blurred_below
+    assert unproven.shift.p > DEFAULT_RULE.alpha
+    assert unproven.outcome is Outcome.NOISY
+    said, cause = verdict(unproven)
+    assert said is GateVerdict.INCONCLUSIVE
+    assert cause.endswith("which proves +12.2% neither true nor false")
+    assert needs_another([unproven])
+
+
+def test_a_floor_above_ten_percent_lets_no_noise_pass() -> None:
+    """Found where a machine was calibrated while others used it: it would have passed whatever took twice as long."""
+    restless = Floor(sessions=2, pairs=16, change=0.38, noise=0.28)
+    found = judged(0.03, noise=0.3, floor=restless)
+    assert found.detectable > 0.38
+    assert found.outcome is Outcome.NOISY
+    assert judged(0.3, noise=0.1, floor=restless).outcome is Outcome.NOISY, "certain, and below the floor"
+    assert judged(0.6, noise=0.1, floor=restless).outcome is Outcome.SUSPECT
+    assert judged(0.3, noise=0.01, floor=restless).outcome is Outcome.CLEAR, "a calm session below the floor"
+
+
 def test_one_wild_pair_gets_a_session_extended() -> None:
     wild = 0.01 * SPREAD + math.log1p(0.1)
     wild[3] = -0.3

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from harness.cache import Cache
+from harness.compiler import BundleRequest, compile_bundle
 from harness.models.described import UserModel, describe_models, latencies
 from harness.models.sources import ModelsClash, ModelSource
 from harness.worker import WorkerError
@@ -74,3 +75,14 @@ def test_answers_are_kept_and_made_again_when_a_file_changes(source: ModelSource
 def test_two_files_with_one_model_clash(source: ModelSource, cache: Cache) -> None:
     with pytest.raises(ModelsClash, match="two models are named 'mine'"):
         describe_models([source, source], cache=cache, progress=lambda _text: None)
+
+
+def test_weights_that_differ_each_time_are_told_before_anything_is_compared(tmp_path: Path, cache: Cache) -> None:
+    text = MINE.replace("from beside import SCALE\n", "").replace("build=Scale", "build=lambda: torch.nn.Linear(2, 2)")
+    text = text.replace('"x"', '"input"').replace('files=["weights.bin"]', "")
+    (tmp_path / "mine.py").write_text(text)
+    source = ModelSource("mine.py", tmp_path / "mine.py")
+    models = describe_models([source], cache=cache, progress=lambda _text: None)
+    with pytest.raises(WorkerError, match=r"gives other weights each time\n  → .* torch\.manual_seed") as told:
+        compile_bundle(BundleRequest(models), cache=cache, progress=lambda _text: None)
+    assert told.value.kind == "BadModel"

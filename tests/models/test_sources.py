@@ -41,6 +41,19 @@ def test_an_installed_package_offers_models(tmp_path: Path, monkeypatch: pytest.
     assert "bert, detector, flowers, g2p, gone" in str(unknown.value)
 
 
+def test_a_name_that_two_packages_offer_is_neithers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package, name in (("one", "trees"), ("two", "trees"), ("three", "bert")):
+        facts = tmp_path / f"{package}-1.0.dist-info"
+        facts.mkdir()
+        (facts / "METADATA").write_text(f"Name: {package}\nVersion: 1.0\n")
+        (facts / "entry_points.txt").write_text(f"[harness.models]\n{name} = {package}:MODEL\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ModelsClash, match=r"'trees' is the name of several models: (one:MODEL, two|two:MODEL, one)"):
+        resolve_model("trees")
+    with pytest.raises(ModelsClash, match=r"examples\.bert:MODEL, three:MODEL\n  → give the Python file"):
+        resolve_model("bert")
+
+
 def test_a_file_that_is_not_there_and_a_name_given_twice() -> None:
     with pytest.raises(UnknownModel, match=r"no file nowhere/mine\.py"):
         resolve_model("nowhere/mine.py")

@@ -11,10 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from harness.models import ModelSpec, TopK
-from harness.models.flat import answered, flattened
+from harness.models import ExactTokens, ModelSpec, Tolerances, TopK
+from harness.models.flat import answered, compiled_function, flattened, weights_digest
 from harness.models.sources import BadModel
-from harness.models.user_loading import checked_items, dependencies, load_specs, spec_files
+from harness.models.user_loading import (
+    check_comparison,
+    checked_items,
+    dependencies,
+    dimensions,
+    load_specs,
+    spec_files,
+)
 
 Write = Callable[[str], Path]
 
@@ -48,9 +55,29 @@ def test_what_a_model_is_made_of_is_known(write: Write, tmp_path: Path) -> None:
     path = write(SPEC + "import beside_mine\nM = spec('m')\n")
     [spec] = load_specs(path, "", "")
     named = spec_files(ModelSpec(**vars(spec) | {"files": ["weights.pt"]}), path)
-    assert dependencies(path, named) == [str(path), str(tmp_path / "beside_mine.py"), str(tmp_path / "weights.pt")]
+    assert dependencies(path, "", named) == [str(path), str(tmp_path / "beside_mine.py"), str(tmp_path / "weights.pt")]
     with pytest.raises(BadModel, match=r"gone\.pt, which is not there"):
         spec_files(ModelSpec(**vars(spec) | {"files": ["gone.pt"]}), path)
+
+
+def test_of_an_installed_package_all_that_was_imported_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = tmp_path / "site-packages"
+    (site / "own_package/models").mkdir(parents=True)
+    (site / "unrelated.py").write_text("")
+    for file, text in {
+        "own_package/__init__.py": "import unrelated\n",
+        "own_package/layers.py": "SIZE = 2\n",
+        "own_package/unused.py": "",
+        "own_package/models/__init__.py": "",
+        "own_package/models/flowers.py": "from own_package import layers\n" + SPEC + "MODEL = spec('flowers')\n",
+    }.items():
+        (site / file).write_text(text)
+    monkeypatch.syspath_prepend(str(site))
+    path = site / "own_package/models/flowers.py"
+    module = "own_package.models.flowers"
+    assert [spec.name for spec in load_specs(path, module, "MODEL")] == ["flowers"]
+    beside = ("own_package/__init__.py", "own_package/layers.py", "own_package/models/__init__.py")
+    assert dependencies(path, module, []) == [str(path), *(str(site / file) for file in beside)]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +120,16 @@ def changed(**changes: object) -> ModelSpec:
         (changed(example_inputs={"x": [1.0]}), "is a list, not a torch.Tensor"),
         (changed(example_inputs={"x": torch.zeros(1, dtype=torch.bfloat16)}), "is bfloat16"),
         (changed(dynamic_shapes={"y": {}}), "name y, which is no input"),
+        (changed(dynamic_shapes=({0: Dim("n")},)), "dynamic_shapes of 'm': a tuple, not a dictionary"),
+        (changed(dynamic_shapes={"x": 1}), "dynamic_shapes of 'x' of 'm': a int, not a dictionary"),
+        (changed(dynamic_shapes={"x": {2: Dim("n")}}), "of 'x' of 'm': axis 2 of an input with 2 axes"),
+        (changed(dynamic_shapes={"x": {0: Dim.DYNAMIC}}), r"DimHint\(DYNAMIC\) at axis 0\n  → name it and its bounds"),
+        (changed(build=nn.Identity()), r"build of 'm' is a Identity, not a function\n  → give build=lambda"),
+        (changed(example_inputs=(torch.zeros(1),)), "example_inputs of 'm': a tuple, not a dictionary"),
+        (changed(compare="exact"), "compare of 'm' is 'exact'; it can be"),
         (changed(items={}), "no items to run"),
+        (changed(items=[zeros(2, 3)]), "items of 'm': a list, not a dictionary of inputs by the name of the item"),
+        (changed(items={"a": torch.zeros(2, 3)}), "item 'a' of 'm': a Tensor, not a dictionary"),
         (changed(items={"a/b": zeros(2, 3)}), "the item 'a/b'"),
         (changed(items={"a": {"y": torch.zeros(2, 3)}}), "has the inputs y instead of x"),
         (
@@ -118,6 +154,39 @@ def test_a_good_spec_gives_its_items_in_the_order_of_the_inputs() -> None:
     items = checked_items(spec, Path(__file__))
     assert list(items) == ["b"]
     assert list(items["b"]) == ["x", "y"]
+
+
+def test_dimensions_can_be_written_as_torch_export_takes_them() -> None:
+    n = Dim("n", min=2, max=8)
+    forms: list[object] = [{0: n}, {0: n, 1: None}, (n, None), [n]]
+    for form in forms:
+        spec = changed(dynamic_shapes={"x": form}, items={"a": zeros(5, 3)})
+        assert dimensions(spec, "x") == {0: n}
+        assert list(checked_items(spec, Path(__file__))) == ["a"]
+        assert compiled_function(spec, flattened(spec)).dynamic_shapes == (({0: n},),)
+    fixed = changed(dynamic_shapes={"x": None})
+    assert compiled_function(fixed, flattened(fixed)).dynamic_shapes is None
+
+
+@pytest.mark.parametrize(
+    ("compare", "message"),
+    [
+        (TopK(output="gone"), "compared by its output 'gone'; it has scores, ids"),
+        (TopK(k=4), r"compared by the 4 best of 'scores', whose shape is \[2, 3\]"),
+        (TopK(k=2, output="ids"), r"compared by the 2 best of 'ids', whose shape is \[\]"),
+        (TopK(k=3), None),
+        (ExactTokens(), None),
+        (ExactTokens(output="ids"), None),
+        (Tolerances(), None),
+    ],
+)
+def test_a_comparison_has_to_fit_the_outputs(compare: TopK | ExactTokens | Tolerances, message: str | None) -> None:
+    outputs = {"scores": torch.zeros(2, 3), "ids": torch.tensor(4)}
+    if message is None:
+        check_comparison(changed(compare=compare), outputs)
+        return
+    with pytest.raises(BadModel, match=message):
+        check_comparison(changed(compare=compare), outputs)
 
 
 class Returns(nn.Module):
@@ -152,6 +221,17 @@ def test_what_is_no_tensor_or_no_module_is_told() -> None:
         answered(flattened(changed(build=lambda: Returns(lambda x: (x, 3)))), (torch.zeros(2, 3),), ())
     with pytest.raises(BadModel, match="gives a int, not a"):
         flattened(changed(build=lambda: 3))
+
+
+def test_weights_are_known_by_their_values_and_names() -> None:
+    def module(seed: int) -> nn.Sequential:
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+
+    one, same, other = (weights_digest(flattened(changed(build=lambda s=seed: module(s)))) for seed in (1, 1, 2))
+    assert one == same != other
+    renamed = nn.ModuleDict({"first": module(1)[0], "second": module(1)[1]})
+    assert weights_digest(flattened(changed(build=lambda: renamed))) != one
 
 
 def test_comparisons_refuse_what_cannot_be() -> None:

@@ -58,8 +58,23 @@ def test_slower_than_the_baseline_fails_with_the_figures(judged: Project) -> Non
     assert "Traceback" not in done.stdout
 
 
+COUNT = """
+import pathlib
+mark = pathlib.Path(__file__).with_name('ran')
+ran = len(mark.read_text()) if mark.exists() else 0
+mark.write_text('x' * (ran + 1))
+"""
+"""Before a runner's body: ``ran`` is how many processes of it there were."""
+
+
+def by_count(factor: str) -> str:
+    """The body of a runner whose level is multiplied by that expression of ``ran``."""
+    return COUNT + noisy(1e6).replace("everything()", f"level *= {factor}\neverything()")
+
+
 def test_too_noisy_is_exit_status_3(judged: Project) -> None:
-    judged.behave(body=noisy(1e6, noise=0.3))
+    """B has two speeds, every other process half as fast again or as slow: as many pairs for a change as against it."""
+    judged.behave(body=by_count("1.5 if ran % 2 else 1 / 1.5"))
     done = judged.suites("-k", "latency and baseline", "--baseline", "main")
     assert done.returncode == 3, done.stdout + done.stderr
     assert "too noisy" in done.stdout
@@ -68,14 +83,7 @@ def test_too_noisy_is_exit_status_3(judged: Project) -> None:
 
 def test_what_was_seen_once_is_a_warning(judged: Project) -> None:
     """B's first ten processes take longer and no later one: nothing that a second look confirms."""
-    count = (
-        "import pathlib\n"
-        "mark = pathlib.Path(__file__).with_name('ran')\n"
-        "ran = len(mark.read_text()) if mark.exists() else 0\n"
-        "mark.write_text('x' * (ran + 1))\n"
-    )
-    body = noisy(1e6).replace("everything()", "level *= 1.08 if ran < 10 else 1.0\neverything()")
-    judged.behave(body=count + body)
+    judged.behave(body=by_count("1.08 if ran < 10 else 1.0"))
     done = judged.suites("-k", "latency and baseline", "--baseline", "main")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "GateWarning" in done.stdout

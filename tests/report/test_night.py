@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from harness.report import to_markdown, to_terminal
 from harness.report.junit import night_junit
 from harness.report.night import night_report
 from harness.results import Git
-from harness.results.nights import DriftFacts, NightRecord, read_night, write_verdicts
+from harness.results.nights import DriftFacts, LimitFacts, NightRecord, read_night, write_verdicts
 from tests.nights import FakeDevice, make_plan
 
 
@@ -93,6 +94,38 @@ def test_junit_is_read_by_others_and_counts_failures(slower: NightRecord, tmp_pa
     properties = {one.get("name"): one.get("value") for one in found["encoder"].iter("property")}
     assert float(properties["harness.change"] or 0) == pytest.approx(0.1, abs=0.01)
     assert float(properties["harness.detectable"] or 0) > 0.05
+
+
+def test_limits_stand_with_their_figures(tmp_path: Path) -> None:
+    record = judged(tmp_path, size=5_200_000, peak=41_000_000)
+    texts = (terminal(record), to_markdown(night_report(record)))
+    for text in texts:
+        rows = {name: line for line in text.splitlines() for name in ("runner size", "peak memory") if name in line}
+        for figure in ("fail", "5.0 MB", "5.2 MB", "+4.0%", "+2.0%"):
+            assert figure in rows["runner size"]
+        for figure in ("pass", "40.0 MB", "41.0 MB", "+2.5%", "+5.0%"):
+            assert figure in rows["peak memory"]
+    properties = {one.get("name"): one.get("value") for one in cases(record)["runner size"].iter("property")}
+    assert properties["harness.b"] == "5200000.0"
+    assert float(properties["harness.change"] or 0) == pytest.approx(0.04)
+
+
+def test_limits_of_before_their_figures_were_kept_are_read(slower: NightRecord) -> None:
+    assert slower.verdicts is not None
+    unit = slower.verdicts.units[0]
+    old = [LimitFacts.model_validate({"metric": one.metric, "verdict": one.verdict}) for one in unit.limits]
+    verdicts = slower.verdicts.model_copy(update={"units": [unit.model_copy(update={"limits": old})]})
+    (row,) = [line for line in terminal(replace(slower, verdicts=verdicts)).splitlines() if "archive size" in line]
+    assert row.split()[3:8] == ["pass", "–", "–", "–", "–"]
+
+
+def test_a_pass_says_what_it_would_have_found(tmp_path: Path) -> None:
+    record = judged(tmp_path)
+    assert record.verdicts is not None
+    least = record.verdicts.units[0].cells[0].first.detectable
+    assert least is not None
+    passed = "PASS  ·  nothing slower, larger or different than main in 4 cells"
+    assert terminal(record).startswith(f"{passed}; {least:+.1%} of latency would have been found")
 
 
 def test_what_could_not_be_decided_is_an_error_for_junit(tmp_path: Path) -> None:

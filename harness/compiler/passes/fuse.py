@@ -24,11 +24,13 @@ from harness.compiler.passes.fused import (
     NormOp,
     OpTable,
     ProductOp,
+    RecurrenceOp,
     Rule,
 )
 from harness.compiler.passes.graph import Graph, arguments, extents, is_float32, is_variable, op_name, renamed
 from harness.compiler.passes.linear import match_linear, match_norm
 from harness.compiler.passes.origins import Origin, behind, completed, origin_of
+from harness.compiler.unsupported import CannotCompile
 
 
 def product(graph: Graph, value: Any, _table: OpTable) -> Fused | None:
@@ -93,7 +95,20 @@ def batch_product(graph: Graph, value: Any, _table: OpTable) -> Fused | None:
     return None if constant or not same else Fused(BatchProductOp(), tuple(call.args), value.ty)
 
 
-RULES: tuple[Rule, ...] = (attention, product, embedding, argmax, norm, batch_product)
+def recurrence(graph: Graph, value: Any, table: OpTable) -> Fused | None:
+    """A recurrent layer as the importer put it there, with its weights as they are."""
+    found = table.read(graph.definition(value))
+    if found is None or not isinstance(found[0], RecurrenceOp):
+        return None
+    op, args = found
+    count = 3 if op.layer.has_cells else 2
+    weights = [graph.constant(argument) for argument in args[count:]]
+    if any(weight is None for weight in weights):
+        raise CannotCompile(f"the weights of a recurrent layer of {op.layer.width} are computed by the model")
+    return Fused(op, (*args[:count], *weights), value.ty)
+
+
+RULES: tuple[Rule, ...] = (attention, recurrence, product, embedding, argmax, norm, batch_product)
 
 
 @tvm.transform.module_pass(opt_level=0, name="FusePatterns")

@@ -15,6 +15,7 @@ from tvm import relax
 
 from harness.compiler.kernels.attention_rows import Side
 from harness.compiler.kernels.product import Product
+from harness.compiler.kernels.recurrence import Recurrence
 from harness.compiler.passes.graph import Graph
 from harness.compiler.passes.origins import Origins
 
@@ -90,6 +91,14 @@ class DotAttentionOp:
     scale: float
 
 
+@dataclass(frozen=True)
+class RecurrenceOp:
+    """args: the gates' share of the input [S, B, G * H], state [B, H], cells (of an LSTM), weight [H, G * H], bias
+    [G * H] (if any)."""
+
+    layer: Recurrence
+
+
 FusedOp = (
     ProductOp
     | NormOp
@@ -101,6 +110,7 @@ FusedOp = (
     | AttendMemoryOp
     | StoreMemoryOp
     | DotAttentionOp
+    | RecurrenceOp
 )
 _KINDS = {
     f"harness.{kind.__name__}": kind
@@ -115,6 +125,7 @@ _KINDS = {
         AttendMemoryOp,
         StoreMemoryOp,
         DotAttentionOp,
+        RecurrenceOp,
     )
 }
 

@@ -15,7 +15,7 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from harness.compiler.passes.graph import is_constant
+from harness.compiler.passes.graph import Graph, is_constant
 from harness.compiler.passes.pack import KernelTable
 
 ALIGNMENT = 64
@@ -80,4 +80,18 @@ class LinkWeights:
         for name, function in module.functions_items():
             if isinstance(function, relax.Function):
                 module.update_func(name, rewriter.visit_expr(function))
+        self._drop_replaced(module)
         return module
+
+    def _drop_replaced(self, module: tvm.IRModule) -> None:
+        """Remove the kernels that only took their weights as arguments; TVM keeps every function that has a symbol."""
+        called = {
+            binding.value.args[0].name_hint
+            for function in module.functions.values()
+            if isinstance(function, relax.Function)
+            for binding in Graph(function).bindings
+            if self.table.of(binding.value) is not None
+        }
+        for name in module.get_global_vars():
+            if name.name_hint in self.table.kernels and name.name_hint not in called:
+                del module[name]

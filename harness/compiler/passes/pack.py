@@ -19,6 +19,7 @@ from harness.compiler.kernels.kernel import Dim, Kernel, prim_func
 from harness.compiler.kernels.marks import Sayings
 from harness.compiler.kernels.norm import Norm, norm_kernel
 from harness.compiler.kernels.product import pack_product, product_kernel
+from harness.compiler.kernels.recurrence import recurrence_kernel
 from harness.compiler.passes import fused
 from harness.compiler.passes.graph import extents
 from harness.compiler.passes.origins import Origin, Origins
@@ -200,6 +201,16 @@ def _dot_attention(_self: _PackWeights, _op: fused.DotAttentionOp, _args: list[A
     raise ValueError(f"FusePatterns left attention of {call.ty} behind: its heads or their size are not static")
 
 
+def _recurrence(self: _PackWeights, op: fused.RecurrenceOp, args: list[Any], call: Any) -> relax.Expr:
+    layer = op.layer
+    first, second, _ = Dims().of(args[0])
+    kernel, form = recurrence_kernel(self.profile, self.precision, layer, (first, second))
+    count = 3 if layer.has_cells else 2
+    weight, bias = _array(args[count]), _array(args[count + 1]) if layer.bias else None
+    packed = [relax.const(array) for array in pack_product(layer.product, weight, bias, form)]
+    return self.call(kernel, [*args[:count], *packed], call.ty)
+
+
 _LOWERINGS: dict[type, Any] = {
     fused.ProductOp: _product,
     fused.NormOp: _norm,
@@ -211,6 +222,7 @@ _LOWERINGS: dict[type, Any] = {
     fused.AttendMemoryOp: _attend_memory,
     fused.StoreMemoryOp: _store_memory,
     fused.DotAttentionOp: _dot_attention,
+    fused.RecurrenceOp: _recurrence,
 }
 
 

@@ -95,8 +95,8 @@ def choose_tile(block: Block, profile: Profile) -> Tile:
     lies = [access.lie(column) for access in block.reads]
     if block.write.lie(column) != "contiguous" or "strided" in lies or "contiguous" not in lies:
         raise Unproven(f"{block.name}: its columns lie apart")
-    if any(not isinstance(axis.extent, int) for axis in block.spatial):
-        raise Unproven(f"{block.name}: its extents are known only when it runs")
+    if not isinstance(column.extent, int):
+        raise Unproven(f"{block.name}: its columns are known only when it runs")
     width = vector_width(column.extent, profile.lanes)
     row = _row_axis(block)
     most = min(MOST_VECTORS if row is None else profile.columns // profile.lanes, max(1, column.extent // width))
@@ -118,8 +118,11 @@ def near_equal(total: int, most: int) -> int:
 
 
 def _row_axis(block: Block) -> int | None:
-    """The last axis that some tensor does not have: what is read there serves every row. Else the last with rows."""
-    rows = [at for at, axis in enumerate(block.spatial[:-1]) if axis.extent != 1]
+    """The last axis that some tensor does not have: what is read there serves every row. Else the last with rows.
+
+    None has rows whose extent is known only when it runs: TVM proves too little about what is left of them.
+    """
+    rows = [at for at, axis in enumerate(block.spatial[:-1]) if isinstance(axis.extent, int) and axis.extent != 1]
     reused = [at for at in rows if any(access.lie(block.spatial[at]) == "absent" for access in block.reads)]
     return max(reused or rows, default=None)
 

@@ -6,11 +6,10 @@ import re
 from typing import Any
 
 from harness.devices.android.sections import by_core, numbers_by_core, sections
+from harness.devices.battery import battery_unfit
 
 THERMAL_NAMES = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 SEVERE = 3
-MAX_BATTERY_CELSIUS = 37.0
-MIN_BATTERY_PERCENT = 30
 _CHARGING = {
     1: "unknown",
     2: "charging",
@@ -48,13 +47,7 @@ def unfit(conditions: dict[str, Any]) -> str | None:
     status = conditions.get("thermal_status")
     if status:
         return f"its thermal status is {THERMAL_NAMES[min(status, 6)]} ({status})"
-    celsius = conditions.get("battery_celsius")
-    if celsius is not None and celsius > MAX_BATTERY_CELSIUS:
-        return f"its battery has {celsius:.1f} °C, more than {MAX_BATTERY_CELSIUS:.0f} °C"
-    level = conditions.get("battery_percent")
-    if level is not None and level < MIN_BATTERY_PERCENT:
-        return f"its battery is at {level} %, below {MIN_BATTERY_PERCENT} %"
-    return None
+    return battery_unfit(conditions)
 
 
 def thermal_status(text: str) -> int | None:

@@ -6,11 +6,9 @@ import contextlib
 import hashlib
 import platform
 import re
-import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,24 +26,27 @@ from harness.devices.android.server import Server
 from harness.devices.android.shell import Shell, script
 from harness.devices.android.store import Deployed, RunnerStore
 from harness.devices.android.workfolder import WorkFolders
-from harness.devices.base import Knob, Notify, OnPush, OnRecord, RunnerDescription, RunResult, description_of
-from harness.devices.errors import DeviceLost, DeviceNotReady, RunnerUnusable
+from harness.devices.base import (
+    DEFAULT_DEADLINE,
+    Knob,
+    Notify,
+    OnPush,
+    OnRecord,
+    RunnerDescription,
+    RunResult,
+    description_of,
+    silent,
+)
+from harness.devices.errors import DeviceLost, RunnerUnusable
 from harness.devices.lock import DeviceLock
+from harness.devices.remote import RemoteDevice
 from harness.devices.wording import ending_of, quoted
 from harness.errors import HarnessError
 from harness.protocol import WorkOrder
 
-DEFAULT_DEADLINE = 600.0
-DEFAULT_WAIT = 900.0
-SETTLE_SECONDS = 180.0
 ASK_SECONDS = 30.0
 CLEAN_SECONDS = 15.0
-CLOSE_SECONDS = 30.0
 _ABIS = {"arm64-v8a": "android-arm64", "x86_64": "android-x86_64"}
-
-
-def _silent(_line: str) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class _Place:
     store: RunnerStore
 
 
-class AndroidDevice:
+class AndroidDevice(RemoteDevice):
     """See :class:`harness.devices.base.Device`.
 
     ``launcher`` stands before every runner's command line; ``notify`` hears what happens outside of calls that take
@@ -77,7 +78,7 @@ class AndroidDevice:
         kind: str = "android",
         options: AndroidOptions | None = None,
         lock_folder: Path | None = None,
-        notify: Notify = _silent,
+        notify: Notify = silent,
     ) -> None:
         self.serial = serial
         self.kind = kind
@@ -87,9 +88,6 @@ class AndroidDevice:
         self._options = options or AndroidOptions()
         self._notify = notify
         self._session = uuid.uuid4().hex[:8]
-        self._closing = threading.Event()
-        self._idle = threading.Condition()
-        self._runs = 0
         connect(server, serial)
         self._shell = Shell(server, serial)
         self._facts = self._read_facts()
@@ -97,37 +95,13 @@ class AndroidDevice:
         self.target = _target(self._facts, self.name)
         # Not adb's serial: a phone has one by cable and another over Wi-Fi.
         self.hardware = self._facts.hardware_serial or serial
-        self._lock = device_lock(self.hardware, lock_folder)
+        super().__init__(device_lock(self.hardware, lock_folder), settle_poll_seconds=self._options.settle_poll_seconds)
         self._computer = computer_name(self._lock.folder)
         self._places: dict[str, _Place] = {}
 
     def facts(self) -> dict[str, Any]:
         lasting = {"kind": self.kind, "name": self.name, "emulated": self.emulated, "serial": self.serial}
         return {**lasting, **self._facts.facts}
-
-    def conditions(self) -> dict[str, Any]:
-        """See the protocol; of a device that cannot be asked, ``unavailable`` says why."""
-        try:
-            return self._conditions()
-        except HarnessError as error:
-            return {"unavailable": str(error.args[0])}
-
-    def reserve(self, *, wait_seconds: float = DEFAULT_WAIT, notify: Notify = _silent) -> AbstractContextManager[None]:
-        return self._lock.hold(wait_seconds=wait_seconds, notify=notify)
-
-    def settle(self, *, wait_seconds: float = SETTLE_SECONDS, notify: Notify = _silent) -> None:
-        until = time.monotonic() + wait_seconds
-        told: str | None = None
-        while why := unfit(self._conditions()):
-            left = until - time.monotonic()
-            if left <= 0 or self._closing.is_set():
-                raise DeviceNotReady(f"{self.name} is not fit to be measured after {wait_seconds:.0f} s: {why}")
-            if why != told:
-                notify(f"waiting up to {left:.0f} s for {self.name}: {why}")
-                told = why
-            self._closing.wait(min(self._options.settle_poll_seconds, left))
-        if told:
-            notify(f"{self.name} is fit to be measured")
 
     def deploy(self, runner: Path, *, on_push: OnPush | None = None) -> str:
         with self.reserve(), self._running():
@@ -186,27 +160,9 @@ class AndroidDevice:
 
     def close(self) -> None:
         """See the protocol; a run in progress is ended and cleaned up after, from whatever thread this is called."""
-        self._closing.set()
-        with self._idle:
-            idle = self._idle.wait_for(lambda: self._runs == 0, timeout=CLOSE_SECONDS)
-        if idle:
+        if self._stopped():
             for place in self._places.values():
                 place.store.discard_all()
-
-    def stop(self) -> None:
-        """See the protocol."""
-        self._closing.set()
-
-    @contextlib.contextmanager
-    def _running(self) -> Iterator[None]:
-        with self._idle:
-            self._runs += 1
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._runs -= 1
-                self._idle.notify_all()
 
     def _place(self, workdir: Path | None) -> _Place:
         base = str(PurePosixPath(workdir) if workdir else self._options.base)
@@ -230,6 +186,9 @@ class AndroidDevice:
     def _conditions(self) -> dict[str, Any]:
         answer = self._shell.run(script("conditions"), deadline=ASK_SECONDS, what="reading conditions")
         return parse_conditions(answer.out)
+
+    def _unfit(self, conditions: dict[str, Any]) -> str | None:
+        return unfit(conditions)
 
     def _apply(self, folder: str, mask: str) -> list[Knob]:
         wanted = " ".join(self._options.knobs)

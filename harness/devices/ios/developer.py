@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+from packaging.version import Version
 from pymobiledevice3.common import get_home_folder
 from pymobiledevice3.exceptions import (
     AlreadyMountedError,
+    ConnectionTerminatedError,
     DeveloperModeIsNotEnabledError,
+    MuxException,
 )
 from pymobiledevice3.lockdown_service_provider import LockdownServiceProvider
+from pymobiledevice3.services import cryptexd
 from pymobiledevice3.services import mobile_image_mounter as mounter
 
 from harness.devices.base import Notify
-from harness.devices.ios.errors import DeveloperModeOff, ImageMissing
+from harness.devices.ios.errors import DeveloperModeOff, ImageMissing, PhoneLocked
 from harness.devices.ios.explained import TROUBLE, words_of
 from harness.devices.ios.link import Link
 
 
 async def make_ready(link: Link, notify: Notify) -> None:
-    """Raises DeveloperModeOff, ImageMissing, TunnelMissing; mounts the image where it is missing."""
+    """Raises DeveloperModeOff, ImageMissing, PhoneLocked, TunnelMissing; mounts the image where it is missing."""
     lockdown = await link.lockdown()
     if lockdown.has_developer_mode and not await lockdown.get_developer_mode_status():
         raise DeveloperModeOff(f"Developer Mode of {link.label} is off")
     if not await _mounted(lockdown):
         notify(f"mounting the developer disk image on {link.label}")
         await _mount(link)
+        # A tunnel is told what it offers when it is opened, which was before the image brought its services.
+        await link.drop_tunnel()
     await link.developer()
 
 
@@ -35,29 +42,37 @@ async def _mounted(lockdown: LockdownServiceProvider) -> bool:
 
 
 async def _mount(link: Link) -> None:
-    lockdown = await link.lockdown()
+    provider = await link.developer()
     try:
-        await _fetch(lockdown)
-        await mounter.auto_mount(await link.developer())
+        await _fetch(provider)
+        await mounter.auto_mount(provider)
     except AlreadyMountedError:
         return
     except DeveloperModeIsNotEnabledError as error:
         raise DeveloperModeOff(f"Developer Mode of {link.label} is off") from error
+    except (ConnectionTerminatedError, MuxException):
+        raise  # the phone's own
     # What is downloaded comes from other computers: a connection that fails there is not the phone's.
     except (*TROUBLE, KeyError, ValueError) as error:
-        raise ImageMissing(
-            f"the developer disk image is not mounted on {link.label} and cannot be: {words_of(error)}"
-        ) from error
+        said = words_of(error)
+        if "DeviceLocked" in said:
+            raise PhoneLocked(f"{link.label} is locked, and mounts no developer disk image") from error
+        raise ImageMissing(f"the developer disk image is not mounted on {link.label} and cannot be: {said}") from error
 
 
-async def _fetch(lockdown: LockdownServiceProvider) -> None:
+async def _fetch(provider: LockdownServiceProvider) -> None:
     """Have the image on this computer, in a thread: the library downloads it in a way that blocks the loop."""
-    if mounter.uses_personalized_image(lockdown):
-        if not mounter.uses_cryptex_image(lockdown):
-            await asyncio.to_thread(mounter.fetch_personalized_ddi)
+    if mounter.uses_personalized_image(provider):
+        cryptex = mounter.uses_cryptex_image(provider)
+        await asyncio.to_thread(cryptexd.fetch_cryptex_ddi if cryptex else mounter.fetch_personalized_ddi)
         return
-    version = ".".join([*lockdown.product_version.split("."), "0"][:2])
-    image = mounter._developer_disk_image_path(get_home_folder() / "Xcode.app", version)
-    if not image.exists():
-        signature = image.with_name(f"{image.name}.signature")
-        await asyncio.to_thread(mounter._download_developer_disk_image, version, image, signature)
+    system = Version(provider.product_version)
+    version = f"{system.major}.{system.minor}"
+    # Where the library looks, too.
+    shipped, kept = (
+        mounter._developer_disk_image_path(xcode, version)
+        for xcode in (Path("/Applications/Xcode.app"), get_home_folder() / "Xcode.app")
+    )
+    if not shipped.exists() and not kept.exists():
+        signature = kept.with_name(f"{kept.name}.signature")
+        await asyncio.to_thread(mounter._download_developer_disk_image, version, kept, signature)

@@ -5,22 +5,31 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.devices.base import Knob, Notify, OnPush, OnRecord, RunnerDescription, RunResult, description_of
-from harness.devices.errors import CommandTimeout, DeviceNotReady, RunnerUnusable
+from harness.devices.base import (
+    DEFAULT_DEADLINE,
+    Knob,
+    Notify,
+    OnPush,
+    OnRecord,
+    RunnerDescription,
+    RunResult,
+    description_of,
+    silent,
+)
+from harness.devices.battery import battery_unfit
+from harness.devices.errors import CommandTimeout, RunnerUnusable
 from harness.devices.ios.apps import install, installed, uninstall
 from harness.devices.ios.awake import Awake
 from harness.devices.ios.bundle import Package, make_installable, read_package
 from harness.devices.ios.developer import make_ready
 from harness.devices.ios.errors import InstallRefused
-from harness.devices.ios.facts import read_conditions, read_facts, unfit
+from harness.devices.ios.facts import read_conditions, read_facts
 from harness.devices.ios.files import clear
 from harness.devices.ios.job import LAUNCH_SECONDS, Job
 from harness.devices.ios.launchers import Started, choose_launcher, launch_refused
@@ -30,25 +39,18 @@ from harness.devices.ios.options import IosOptions, Way
 from harness.devices.ios.phone import Phone
 from harness.devices.ios.result import as_result
 from harness.devices.lock import DeviceLock
+from harness.devices.remote import RemoteDevice
 from harness.devices.wording import ending_of, quoted
 from harness.errors import HarnessError
 from harness.protocol import WorkOrder
 
-DEFAULT_DEADLINE = 600.0
-DEFAULT_WAIT = 900.0
-SETTLE_SECONDS = 180.0
 ASK_SECONDS = 30.0
 READY_SECONDS = 300.0
 INSTALL_SECONDS = 300.0
-CLOSE_SECONDS = 30.0
 POLL_SECONDS = 0.05
 ASSERTION_SLACK_SECONDS = 60.0
 _SLOWEST_BYTES_PER_SECOND = 1e6
 _MEGABYTE = 1e6
-
-
-def _silent(_line: str) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class _Read:
     package: Package
 
 
-class IosDevice:
+class IosDevice(RemoteDevice):
     """See :class:`harness.devices.base.Device`.
 
     Opening waits for somebody to tap Trust, which ``notify`` asks for, mounts the developer disk image and opens the
@@ -80,20 +82,17 @@ class IosDevice:
         kind: str = "ios",
         options: IosOptions | None = None,
         lock_folder: Path | None = None,
-        notify: Notify = _silent,
+        notify: Notify = silent,
     ) -> None:
         self.udid = udid
         self.kind = kind
         self.emulated = emulated
         self.companion = companion
         self._options = options or IosOptions()
+        super().__init__(device_lock(udid, lock_folder), settle_poll_seconds=self._options.settle_poll_seconds)
         self._notify = notify
-        self._closing = threading.Event()
-        self._idle = threading.Condition()
-        self._runs = 0
         self._read: dict[Path, _Read] = {}
         self._ours: dict[str, Package] = {}
-        self._lock = device_lock(udid, lock_folder)
         self._phone = Phone(loop, udid, way, trust_seconds=self._options.trust_seconds, notify=notify)
         try:
             self._facts = self._phone.do(read_facts, deadline=ASK_SECONDS + self._options.trust_seconds, what="opening")
@@ -109,30 +108,6 @@ class IosDevice:
     def facts(self) -> dict[str, Any]:
         lasting = {"kind": self.kind, "name": self.name, "emulated": self.emulated, "serial": self.udid}
         return {**lasting, **self._facts.facts, "launcher": self._launcher.name}
-
-    def conditions(self) -> dict[str, Any]:
-        """See the protocol; of a phone that cannot be asked, ``unavailable`` says why."""
-        try:
-            return self._conditions()
-        except HarnessError as error:
-            return {"unavailable": str(error.args[0])}
-
-    def reserve(self, *, wait_seconds: float = DEFAULT_WAIT, notify: Notify = _silent) -> AbstractContextManager[None]:
-        return self._lock.hold(wait_seconds=wait_seconds, notify=notify)
-
-    def settle(self, *, wait_seconds: float = SETTLE_SECONDS, notify: Notify = _silent) -> None:
-        until = time.monotonic() + wait_seconds
-        told: str | None = None
-        while why := unfit(self._conditions()):
-            left = until - time.monotonic()
-            if left <= 0 or self._closing.is_set():
-                raise DeviceNotReady(f"{self.name} is not fit to be measured after {wait_seconds:.0f} s: {why}")
-            if why != told:
-                notify(f"waiting up to {left:.0f} s for {self.name}: {why}")
-                told = why
-            self._closing.wait(min(self._options.settle_poll_seconds, left))
-        if told:
-            notify(f"{self.name} is fit to be measured")
 
     def deploy(self, runner: Path, *, on_push: OnPush | None = None) -> str:
         """See the protocol; ``runner`` is an .ipa, what is returned the app's place on the phone.
@@ -202,36 +177,21 @@ class IosDevice:
             wall = time.monotonic() - began
         return as_result(order, outcome, launcher=self._launcher.name, wall=wall, knobs=tuple(knobs))
 
-    def stop(self) -> None:
-        """See the protocol."""
-        self._closing.set()
-
     def close(self) -> None:
         """See the protocol; a run in progress is ended, and what was installed is removed."""
-        self._closing.set()
-        with self._idle:
-            idle = self._idle.wait_for(lambda: self._runs == 0, timeout=CLOSE_SECONDS)
-        if idle and not self._options.keep_app:
+        if self._stopped() and not self._options.keep_app:
             for package in list(self._ours.values()):
                 self._remove(package)
         self._phone.close()
-
-    @contextlib.contextmanager
-    def _running(self) -> Iterator[None]:
-        with self._idle:
-            self._runs += 1
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._runs -= 1
-                self._idle.notify_all()
 
     def _make_ready(self) -> None:
         self._phone.do(lambda link: make_ready(link, self._notify), deadline=READY_SECONDS, what="preparing")
 
     def _conditions(self) -> dict[str, Any]:
         return self._phone.do(read_conditions, deadline=ASK_SECONDS, what="reading conditions")
+
+    def _unfit(self, conditions: dict[str, Any]) -> str | None:
+        return battery_unfit(conditions)
 
     def _deployed(self, runner: Path, on_push: OnPush | None) -> Package:
         """Have the app on the phone; one of the same build stays as it is."""

@@ -11,9 +11,6 @@ from pymobiledevice3.services.diagnostics import DiagnosticsService
 from harness.devices.ios.explained import TROUBLE, is_loss
 from harness.devices.ios.link import Link
 
-MAX_BATTERY_CELSIUS = 37.0
-MIN_BATTERY_PERCENT = 30
-
 
 @dataclass(frozen=True)
 class IosFacts:
@@ -70,17 +67,6 @@ async def read_conditions(link: Link) -> dict[str, Any]:
         "powered_by": "USB" if battery.get("ExternalConnected") else None,
         "storage_free_bytes": free,
     }
-
-
-def unfit(conditions: dict[str, Any]) -> str | None:
-    """Why a phone in these conditions should not be measured yet, or None. What is unknown is no reason."""
-    celsius = conditions.get("battery_celsius")
-    if celsius is not None and celsius > MAX_BATTERY_CELSIUS:
-        return f"its battery has {celsius:.1f} °C, more than {MAX_BATTERY_CELSIUS:.0f} °C"
-    level = conditions.get("battery_percent")
-    if level is not None and level < MIN_BATTERY_PERCENT:
-        return f"its battery is at {level} %, below {MIN_BATTERY_PERCENT} %"
-    return None
 
 
 async def _value(link: Link, domain: str, key: str) -> Any:

@@ -30,7 +30,7 @@ async def paired(udid: str, way: Way, *, phone: str, trust_seconds: float, notif
         return client
     try:
         # pymobiledevice3 stores the record with the system's usbmuxd, whichever one it was told to speak to.
-        client.save_pair_record = lambda: _save(client, way)
+        client.save_pair_record = lambda: _save(client, way)  # type: ignore[method-assign]
         try:
             await client.pair(timeout=0)
         except PairingDialogResponsePendingError:

@@ -17,6 +17,9 @@ from harness.devices.ios.options import TUNNELD, TunnelName, Way
 
 Close = Callable[[], Awaitable[None]]
 COMMAND = "sudo pymobiledevice3 remote tunneld"
+CONNECT_SECONDS = 10.0
+_FAILED = (PyMobileDevice3Exception, OSError, EOFError, ImportError, asyncio.TimeoutError)
+"""A phone that lacks a service, a second tunnel of one process, and lost connections look all different."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +45,7 @@ async def _tried(name: TunnelName, udid: str, way: Way) -> tuple[RemoteServiceDi
         return await (_userspace(udid) if name == "userspace" else _tunneld(udid, way))
     except TunneldConnectionError:
         return f"no tunneld runs at {way.tunneld[0]}:{way.tunneld[1]}"
-    # A phone that lacks a service, a second tunnel of one process, and lost connections look all different.
-    except (PyMobileDevice3Exception, OSError, EOFError, ImportError) as error:
+    except _FAILED as error:
         _log.debug("tunnel %s", name, exc_info=True)
         return f"{name}: {words_of(error)}"
 
@@ -59,12 +61,19 @@ async def _userspace(udid: str) -> tuple[RemoteServiceDiscoveryService, Close]:
 async def _tunneld(udid: str, way: Way) -> tuple[RemoteServiceDiscoveryService, Close]:
     # get_tunneld_device_by_udid would ask tunneld in a way that blocks the loop.
     tunnels = await tunneld.get_tunneld_tunnels(way.tunneld)
-    found = tunnels.get(udid) or []
-    if not found:
-        raise PyMobileDevice3Exception(f"the tunneld at {way.tunneld[0]}:{way.tunneld[1]} has no tunnel to it")
-    rsd = RemoteServiceDiscoveryService((found[0]["tunnel-address"], found[0]["tunnel-port"]))
-    await rsd.connect()
-    return rsd, rsd.close
+    failed: BaseException = PyMobileDevice3Exception(
+        f"the tunneld at {way.tunneld[0]}:{way.tunneld[1]} has no tunnel to it"
+    )
+    # One by cable and one over Wi-Fi, and for a while one that has died.
+    for tunnel in tunnels.get(udid) or []:
+        rsd = RemoteServiceDiscoveryService((tunnel["tunnel-address"], tunnel["tunnel-port"]))
+        try:
+            await asyncio.wait_for(rsd.connect(), CONNECT_SECONDS)
+        except _FAILED as error:
+            failed = error
+        else:
+            return rsd, rsd.close
+    raise failed
 
 
 def tunneld_runs() -> bool:

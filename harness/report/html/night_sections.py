@@ -12,8 +12,8 @@ from harness.report.document import Block, Heading, Table
 from harness.report.html.blobs import RawTable, raw_night
 from harness.report.html.cells import Cell
 from harness.report.html.nights import NightView
-from harness.report.night import causes, drift_text, headline, night_report
-from harness.results.nights import CellFacts
+from harness.report.night import causes, drift_text, headline, limit_figures, night_report
+from harness.results.nights import CellFacts, LimitFacts, UnitFacts
 
 EXACT_PASSES = 200_000
 """Up to so many timed passes of all nights of a page, each has its nanoseconds and its parts in it."""
@@ -70,7 +70,23 @@ def night_cells(night: NightView) -> Iterator[Cell]:
         for cell in unit.cells:
             yield from _cell(night, unit.device, unit.variant, cell)
         for limit in unit.limits:
-            yield Cell(night.name, unit.device, unit.variant, limit.metric, "", None, "", limit.cause, limit.verdict)
+            yield _limit(night, unit, limit)
+
+
+def _limit(night: NightView, unit: UnitFacts, limit: LimitFacts) -> Cell:
+    change = None if limit.change is None else 100 * limit.change
+    a, b = limit_figures(limit)
+    return Cell(
+        run=night.name,
+        device=unit.device,
+        variant=unit.variant,
+        metric=limit.metric if change is None else f"{limit.metric}, change",
+        unit="" if change is None else "%",
+        value=change,
+        text="–" if change is None else f"{change:+.2f}",
+        label=limit.cause or ("" if change is None else f"{a} → {b}"),
+        verdict=limit.verdict,
+    )
 
 
 def _cell(night: NightView, device: str, variant: str, cell: CellFacts) -> Iterator[Cell]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from harness.devices.base import AnyRecord, RunResult
 from harness.devices.virtual.android import AdbServer, VirtualAndroid, virtual_androids
 from harness.protocol import WorkOrder
 from tests.devices.android.runners import LAUNCHER, write_runner
-from tests.devices.faults import Ends
+from tests.devices.arrivals import wait_for_timers
 
 QUICK = AndroidOptions(grace_seconds=3.0, settle_poll_seconds=0.1, watch=Watch(clock_seconds=0.1, thermal_seconds=0.2))
 IDLE = {"adbd", "ld-linux-x86-64", "bwrap", "sh", "cat", "ls"}
@@ -105,17 +104,4 @@ def scene(tmp_path: Path, user_cache: Cache) -> Iterator[Scene]:
         scene = Scene(adb, devices[0], tmp_path)
         with scene.closing:
             yield scene
-    for thread in threading.enumerate():
-        if isinstance(thread, threading.Timer):
-            thread.join(timeout=5)
-            assert not thread.is_alive(), "a deadline outlived its command"
-
-
-@pytest.fixture
-def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
-    """How the test's own marker says that the fault ends; a test that does not check it fails."""
-    marker = request.node.get_closest_marker("fault")
-    declared: Ends = marker.kwargs["ends"]
-    declared.checked = False
-    yield declared
-    assert declared.checked, "the declared outcome was not checked"
+    wait_for_timers()

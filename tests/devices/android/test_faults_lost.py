@@ -13,36 +13,14 @@ from typing import Any
 import adbutils.sync
 import pytest
 
-from harness.devices.base import AnyRecord
 from harness.protocol import End, Header, Sample
 from tests.devices.android.conftest import Scene
 from tests.devices.android.runners import write_runner
+from tests.devices.arrivals import at_sample, later, samples
 from tests.devices.fake_runners import make_order
 from tests.devices.faults import Ends, complete, incomplete
 
 SLOW = "header; load; pause=0.2; passes; memory; probe; end"
-
-
-def samples(records: tuple[AnyRecord, ...]) -> int:
-    return sum(isinstance(record, Sample) for record in records)
-
-
-def at_sample(*numbers: int, do: Callable[[], object]) -> Callable[[AnyRecord], None]:
-    """Calls ``do`` when these samples, counted from 1, have arrived."""
-    arrived = 0
-
-    def look(record: AnyRecord) -> None:
-        nonlocal arrived
-        if isinstance(record, Sample):
-            arrived += 1
-            if arrived in numbers:
-                do()
-
-    return look
-
-
-def later(do: Callable[[], object], seconds: float = 0.3) -> None:
-    threading.Timer(seconds, do).start()
 
 
 @pytest.mark.fault(

@@ -13,12 +13,9 @@ from harness.devices.base import AnyRecord
 from harness.devices.virtual.android import virtual_androids
 from harness.protocol import Header, Sample
 from tests.devices.android.conftest import QUICK, Scene
+from tests.devices.arrivals import samples
 from tests.devices.fake_runners import make_order
 from tests.devices.faults import Ends, complete, incomplete
-
-
-def samples(records: tuple[AnyRecord, ...]) -> int:
-    return sum(isinstance(record, Sample) for record in records)
 
 
 @pytest.mark.fault(

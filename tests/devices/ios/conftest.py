@@ -20,7 +20,7 @@ from harness.devices.ios.options import IosOptions, Way
 from harness.devices.ios.phone import Phone
 from harness.devices.virtual.ios import State, VirtualIphone
 from harness.protocol import WorkOrder
-from tests.devices.faults import Ends
+from tests.devices.arrivals import wait_for_timers
 from tests.devices.ios.apps import BUNDLE_ID, Flaws, write_app
 
 QUICK = IosOptions(
@@ -170,6 +170,7 @@ def scene_of(virtual: VirtualIphone, folder: Path, pairings: Path) -> Iterator[S
             virtual.plug()
             virtual.set(locked=False)
             scene.close()
+            wait_for_timers()
 
 
 @pytest.fixture
@@ -184,16 +185,6 @@ def stranger(tmp_path: Path) -> Iterator[Scene]:
     """A phone that trusts nobody yet."""
     with VirtualIphone("16") as virtual, scene_of(virtual, tmp_path, tmp_path / "pairings") as scene:
         yield scene
-
-
-@pytest.fixture
-def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
-    """How the test's own marker says that the fault ends; a test that does not check it fails."""
-    marker = request.node.get_closest_marker("fault")
-    declared: Ends = marker.kwargs["ends"]
-    declared.checked = False
-    yield declared
-    assert declared.checked, "the declared outcome was not checked"
 
 
 def with_launcher(name: Any) -> IosOptions:

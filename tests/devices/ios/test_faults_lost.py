@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.devices.base import AnyRecord
 from harness.devices.ios import files
 from harness.devices.ios.job import Job
 from harness.protocol import End, Header, Sample
+from tests.devices.arrivals import at_sample, later, samples
 from tests.devices.fake_runners import make_order
 from tests.devices.faults import Ends, complete, incomplete
 from tests.devices.ios.apps import BUNDLE_ID
@@ -27,38 +27,12 @@ STUCK = "header(); load(); stuck_at = {}; passes(); memory(); probe(); end()"
 AT_3 = STUCK.format("(3,)")
 
 
-def samples(records: tuple[AnyRecord, ...]) -> int:
-    return sum(isinstance(record, Sample) for record in records)
-
-
-def at_sample(*numbers: int, do: Callable[[], object]) -> Callable[[AnyRecord], None]:
-    """Calls ``do`` when these samples, counted from 1, have arrived."""
-    arrived = 0
-
-    def look(record: AnyRecord) -> None:
-        nonlocal arrived
-        if isinstance(record, Sample):
-            arrived += 1
-            if arrived in numbers:
-                do()
-
-    return look
-
-
 def blink(scene: Scene, seconds: float = 0.3) -> Callable[[], None]:
     def do() -> None:
         scene.virtual.unplug()
-        threading.Timer(seconds, scene.virtual.plug).start()
+        later(scene.virtual.plug, seconds)
 
     return do
-
-
-@pytest.fixture(autouse=True)
-def timers_end() -> Iterator[None]:
-    yield
-    for thread in threading.enumerate():
-        if isinstance(thread, threading.Timer):
-            thread.join(timeout=5)
 
 
 @pytest.mark.fault(
@@ -127,7 +101,7 @@ def test_power_loss(scene: Scene, ends: Ends, left: int | None) -> None:
             result.unlink()
         else:
             result.write_bytes(result.read_bytes()[:left])
-        threading.Timer(0.3, scene.virtual.plug).start()
+        later(scene.virtual.plug)
 
     result = scene.run(make_order(), AT_3, then=at_sample(3, do=lose_power))
     ends.check(result)
@@ -307,14 +281,12 @@ def test_ctrl_c_ends_the_app_and_removes_it(scene: Scene) -> None:
 )
 def test_closed_from_another_thread(scene: Scene, ends: Ends) -> None:
     device = scene.open()
-    began = time.monotonic()
     result = scene.run(
         make_order(),
         FOREVER,
         device=device,
         then=at_sample(2, do=lambda: threading.Thread(target=device.close).start()),
     )
-    assert time.monotonic() - began < 20
     ends.check(result)
     assert samples(result.records) >= 2
     scene.assert_clean()

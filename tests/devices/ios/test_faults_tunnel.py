@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import threading
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -12,12 +17,13 @@ from harness.devices.errors import RunnerUnusable
 from harness.devices.ios.errors import PhoneLocked, TunnelMissing
 from harness.devices.ios.options import LauncherName
 from harness.protocol import End, Sample
+from tests.devices.arrivals import at_sample, later, samples
 from tests.devices.fake_runners import ARCHIVE, make_order
 from tests.devices.faults import Ends, complete, incomplete, raises
 from tests.devices.ios.apps import BUNDLE_ID
 from tests.devices.ios.conftest import QUICK, Scene, with_launcher
 from tests.devices.ios.test_faults_attached import free_port
-from tests.devices.ios.test_faults_lost import AT_3, STUCK, at_sample, samples
+from tests.devices.ios.test_faults_lost import AT_3, STUCK, blink
 
 pytestmark = pytest.mark.parametrize("scene", ["17"], indirect=True)
 
@@ -69,10 +75,48 @@ def test_no_tunnel_of_its_own(scene: Scene, ends: Ends, monkeypatch: pytest.Monk
     ends.check(scene.run(make_order(), device=device))
 
 
+@contextlib.contextmanager
+def tunneld_of(tunnels: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """A tunneld that lists these."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(tunnels).encode())
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield "127.0.0.1", server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.fault(
+    what="tunneld lists a tunnel that has died before one that lives", ends=complete(), keeps="all records"
+)
+def test_a_dead_tunnel_among_others(scene: Scene, ends: Ends) -> None:
+    assert scene.virtual.tunneld is not None
+    host, port = scene.virtual.tunneld
+    with urllib.request.urlopen(f"http://{host}:{port}", timeout=10) as answer:
+        tunnels = json.load(answer)
+    (living,) = tunnels[scene.virtual.udid]
+    dead = {**living, "tunnel-port": free_port()}
+    with tunneld_of({scene.virtual.udid: [dead, living]}) as tunneld:
+        ends.check(scene.run(make_order(), device=scene.open(way=replace(scene.way, tunneld=tunneld))))
+    scene.assert_clean()
+
+
 def returning(scene: Scene) -> Callable[[], None]:
     def do() -> None:
         scene.virtual.drop_tunnel()
-        threading.Timer(0.3, scene.virtual.raise_tunnel).start()
+        later(scene.virtual.raise_tunnel)
 
     return do
 
@@ -88,6 +132,22 @@ def test_the_tunnel_breaks(scene: Scene, ends: Ends, launcher: LauncherName) -> 
     assert samples(result.records) == 6
     assert scene.seen == list(result.records)
     assert any("its tunnel broke" in line for line in scene.said)
+    scene.assert_clean()
+
+
+@pytest.mark.parametrize("launcher", ["appservice", "debugserver"])
+@pytest.mark.fault(
+    what="an iOS 17 phone is unplugged mid-run and comes back",
+    ends=complete(resumed=1),
+    keeps="all records of both processes",
+)
+def test_gone_and_back(scene: Scene, ends: Ends, launcher: LauncherName) -> None:
+    result = scene.run(
+        make_order(), AT_3, device=scene.open(with_launcher(launcher)), then=at_sample(3, do=blink(scene))
+    )
+    ends.check(result)
+    assert samples(result.records) == 6
+    assert scene.seen == list(result.records)
     scene.assert_clean()
 
 

@@ -110,15 +110,15 @@ class Client:
         return self.run(launch, self.developer)
 
 
-class _Watched(ProcessControlService):  # type: ignore[misc]
+class _Watched(ProcessControlService):
     """pymobiledevice3's own only logs how a process ended."""
 
-    @dtx_on_invoke("processWithPID:terminatedWithExitCode:orCrashingSignal:")  # type: ignore[untyped-decorator]
+    @dtx_on_invoke("processWithPID:terminatedWithExitCode:orCrashingSignal:")
     async def _on_process_terminated(self, _pid: int, code: int | None, signal: int | None) -> None:
-        await self.output_events.put((code, signal))
+        await self.output_events.put([None, code, signal])
 
 
-class WatchedControl(ProcessControl):  # type: ignore[misc]
+class WatchedControl(ProcessControl):
     """DVT's process control with the end of the process."""
 
     async def output(self) -> str:
@@ -128,9 +128,10 @@ class WatchedControl(ProcessControl):  # type: ignore[misc]
     async def watch(self) -> tuple[str, tuple[int | None, int | None]]:
         """All further output, and how the process ended."""
         text = ""
-        while not isinstance(event := await self.service.output_events.get(), tuple):
+        while (event := await self.service.output_events.get())[0] is not None:
             text += event[0]
-        return text, event
+        _, code, signal = event
+        return text, (code, signal)
 
 
 # The library infers the class from a type parameter, and a subclass of a subclass has none.

@@ -263,6 +263,7 @@ def test_the_tunnel_drops_and_comes_back(
             assert await stdio.read() == b""
             with pytest.raises((*GONE, PyMobileDevice3Exception)):
                 await apps.list_processes()
+        assert phone.tunneld is not None
         assert await get_tunneld_device_by_udid(phone.udid, phone.tunneld) is None
 
     client.run(use, client.tunnel)

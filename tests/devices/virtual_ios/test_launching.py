@@ -15,7 +15,7 @@ from pymobiledevice3.remote.core_device.open_stdio_socket import OpenStdioSocket
 from pymobiledevice3.services.dvt.instruments.dvt_provider import DvtProvider
 
 from harness.devices.virtual.ios import VirtualIphone
-from tests.devices.virtual.processes import exists
+from tests.devices.virtual.processes import exists, wait_until
 from tests.devices.virtual_ios.app import BUNDLE_ID, TinyApp
 from tests.devices.virtual_ios.client import Client, WatchedControl
 from tests.devices.virtual_ios.gdb import Gdb
@@ -89,7 +89,7 @@ def test_an_app_outlives_the_instruments_that_launched_it(client: Client, asleep
     [running] = phone.processes()
     assert exists(running["host_pid"])
     client.uninstall()
-    assert phone.processes() == []
+    wait_until(lambda: phone.processes() == [], "the app's end")
     assert not exists(running["host_pid"])
 
 
@@ -118,9 +118,9 @@ def test_a_debugged_app_stops_before_a_signal_ends_it_and_goes_with_the_debugger
         assert await gdb.launch(executable, environment={}) == "OK"
         await gdb.send("c")
         assert await gdb.receive() == "O" + b"up\n".hex()
-        phone.crash(asleep, 11)
-        assert (await gdb.receive()).startswith("T0b")
-        assert await gdb.ask("c") == "X0b"
+        phone.crash(asleep, 6)
+        assert (await gdb.receive()).startswith("T06thread:1;metype:5;")
+        assert await gdb.ask("vCont;C06:1;c") == "X06"
         await gdb.close()
         for last_word in ("k", None):
             gdb = await Gdb.open(provider, phone.identity.face)
@@ -134,6 +134,49 @@ def test_a_debugged_app_stops_before_a_signal_ends_it_and_goes_with_the_debugger
             await asyncio.to_thread(wait_until_gone, running["host_pid"])
 
     client.run(use, client.developer)
+
+
+def test_a_debugged_app_comes_to_its_fault_again_until_the_debugger_lets_go(
+    client: Client, asleep: str, phone: VirtualIphone
+) -> None:
+    executable = phone.apps()[asleep]["bundle"] / "Tiny"
+    before = phone.crash_reports()
+
+    async def use(provider: Any) -> None:
+        gdb = await Gdb.open(provider, phone.identity.face)
+        assert await gdb.launch(executable, environment={}) == "OK"
+        await gdb.send("c")
+        assert await gdb.receive() == "O" + b"up\n".hex()
+        phone.crash(asleep, 11)
+        stop = await gdb.receive()
+        assert stop.startswith("T91thread:1;metype:1;")
+        assert await gdb.ask("c") == stop
+        assert await gdb.ask("C91") == "E52"
+        assert await gdb.ask("vCont;C0b:1;c") == stop
+        assert await gdb.ask("D") == "OK"
+        assert await gdb.ended()
+        await gdb.close()
+
+    client.run(use, client.developer)
+    [report] = [report for report in phone.crash_reports() if report not in before]
+    assert "SIGSEGV" in report.read_text()
+
+
+def test_an_app_runs_on_when_its_debugger_lets_go(client: Client, asleep: str, phone: VirtualIphone) -> None:
+    executable = phone.apps()[asleep]["bundle"] / "Tiny"
+
+    async def use(provider: Any) -> None:
+        gdb = await Gdb.open(provider, phone.identity.face)
+        assert await gdb.launch(executable, environment={}) == "OK"
+        await gdb.send("c")
+        assert await gdb.receive() == "O" + b"up\n".hex()
+        assert await gdb.ask("D") == "OK"
+        await gdb.close()
+
+    client.run(use, client.developer)
+    [running] = phone.processes()
+    assert exists(running["host_pid"])
+    phone.kill(asleep)
 
 
 def test_appservice_prints_to_a_socket_that_closes_with_the_app(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_without_pymobiledevice3_it_says_what_is_missing(monkeypatch: pytest.Mon
         pass
 
 
-async def kill_at_first_output(provider: object, phone: VirtualIphone) -> None:
+async def kill_at_first_output(provider: Any, phone: VirtualIphone) -> None:
     from pymobiledevice3.services.dvt.instruments.dvt_provider import DvtProvider
     from pymobiledevice3.services.dvt.instruments.process_control import ProcessControl
 

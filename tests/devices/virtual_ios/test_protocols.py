@@ -212,6 +212,7 @@ def test_the_battery_is_what_a_test_makes_it(client: Client, phone: VirtualIphon
     async def ask(provider: Any) -> None:
         async with DiagnosticsService(provider) as diagnostics:
             battery = await diagnostics.get_battery()
+            assert battery is not None
             assert (battery["CurrentCapacity"], battery["Temperature"]) == (17, 4120)
             assert battery["InstantAmperage"] < 0
         assert await provider.get_value("com.apple.mobile.battery", "ExternalConnected") is False

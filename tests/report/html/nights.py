@@ -144,6 +144,6 @@ def two_nights(root: Path) -> list[NightRecord]:
     results, runners = root / "results", root / "runners"
     past_nights(results, runners)
     quiet = measured_night(results, runners, device=Phone(seed=3))
-    bad = measured_night(results, runners, device=Phone(hot_from=13), slower=0.09, size=1100)
+    bad = measured_night(results, runners, device=Phone(hot_from=13), slower=0.09, size=5_500_000)
     assert [folder.name for folder in night_folders(results)][-2:] == [quiet.night_id, bad.night_id]
     return [read_night(bad.folder), read_night(quiet.folder)]

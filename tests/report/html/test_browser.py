@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,15 +17,12 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 from harness.protocol import Sample
 from harness.report.html import html_report
 from harness.results import Run
+from tests.report.html.browsers import DEADLINE_MS, DRAWN, TALL, chromium
 from tests.report.html.nights import cool, hot, seen, two_nights
 from tests.report.html.pages import HOSTILE, page_of, three_runs, write
 from tests.results.samples import make_run
 
-DEADLINE_MS = 60_000
 Scheme = Literal["light", "dark"]
-DRAWN = "() => [...document.querySelectorAll('[data-figure]')].every((one) => one.dataset.drawn)"
-TALL = 30_000
-"""A window so high that every picture is in sight, because pictures are drawn when they come into sight."""
 
 
 @dataclass
@@ -59,12 +54,8 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium")
-    assert found, "chromium is missing: tools/setup-tests installs it"
-    # Chromium refuses its sandbox to root, which is what CI's containers run as.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=arguments, timeout=DEADLINE_MS)
+        started = chromium(playwright)
         yield started
         started.close()
 

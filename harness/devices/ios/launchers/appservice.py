@@ -8,6 +8,7 @@ from typing import Any
 from pymobiledevice3.exceptions import CoreDeviceError
 from pymobiledevice3.remote.core_device.app_service import AppServiceService
 from pymobiledevice3.remote.core_device.open_stdio_socket import OpenStdioSocketService
+from pymobiledevice3.remote.remote_service_discovery import RemoteServiceDiscoveryService
 
 from harness.devices.ios.launchers.started import SIGKILL, Ended, Started
 from harness.devices.ios.link import Link
@@ -20,9 +21,9 @@ ASK_SECONDS = 5.0
 class AppServiceApp(Started):
     """Tells neither exit status nor signal."""
 
-    def __init__(self, apps: AppServiceService, stdio: OpenStdioSocketService) -> None:
+    def __init__(self, rsd: RemoteServiceDiscoveryService, stdio: OpenStdioSocketService) -> None:
         super().__init__()
-        self._apps = apps
+        self._rsd = rsd
         self._stdio = stdio
 
     async def _follow(self) -> Ended:
@@ -38,19 +39,18 @@ class AppServiceApp(Started):
         return Ended()
 
     async def _runs(self) -> bool:
-        processes = await asyncio.wait_for(self._apps.list_processes(), ASK_SECONDS)
-        return any(process.get("processIdentifier") == self.pid for process in processes)
+        return self.pid is not None and await asyncio.wait_for(_runs(self._rsd, self.pid), ASK_SECONDS)
 
     async def kill(self) -> None:
-        if self.pid is not None and await self._runs():
-            await self._apps.send_signal_to_process(self.pid, SIGKILL)
+        if self.pid is not None:
+            await _end(self._rsd, self.pid)
 
 
 async def launch(link: Link, bundle_id: str, arguments: list[str]) -> AppServiceApp:
     """Start the app; one that runs already is ended first."""
     rsd = await link.rsd()
     stdio, apps = OpenStdioSocketService(rsd), AppServiceService(rsd)
-    app = AppServiceApp(apps, stdio)
+    app = AppServiceApp(rsd, stdio)
     try:
         await app._stack.enter_async_context(stdio)
         await app._stack.enter_async_context(apps)
@@ -70,7 +70,16 @@ async def launch(link: Link, bundle_id: str, arguments: list[str]) -> AppService
 
 async def end(link: Link, pid: int) -> None:
     """End a process whose launch has been lost, if it still runs."""
-    async with AppServiceService(await link.rsd()) as apps:
-        processes = await apps.list_processes()
-        if any(process.get("processIdentifier") == pid for process in processes):
+    await _end(await link.rsd(), pid)
+
+
+async def _end(rsd: RemoteServiceDiscoveryService, pid: int) -> None:
+    if await _runs(rsd, pid):
+        async with AppServiceService(rsd) as apps:
             await apps.send_signal_to_process(pid, SIGKILL)
+
+
+async def _runs(rsd: RemoteServiceDiscoveryService, pid: int) -> bool:
+    """A connection for each question: that phones answer more than one on it is not known."""
+    async with AppServiceService(rsd) as apps:
+        return any(process.get("processIdentifier") == pid for process in await apps.list_processes())

@@ -12,7 +12,7 @@ from pymobiledevice3.service_connection import ServiceConnection
 
 from harness.devices.ios.apps import installed
 from harness.devices.ios.explained import TROUBLE
-from harness.devices.ios.launchers.gdb import GdbConnection, arguments_packet
+from harness.devices.ios.launchers.gdb import GdbConnection, Stop, arguments_packet, stop_of
 from harness.devices.ios.launchers.started import SIGKILL, Ended, Started
 from harness.devices.ios.link import Link
 
@@ -39,23 +39,31 @@ class DebuggedApp(Started):
         said = await self._gdb.ask("c")
         while True:
             kind, rest = said[:1], said[1:]
-            if kind == "O":
-                self._take(bytes.fromhex(rest))
-                said = await self._gdb.receive()
-            elif kind == "W":
-                return Ended(int(rest[:2], 16))
-            elif kind == "X":
-                return Ended(-int(rest[:2], 16))
-            elif kind in "TS":
-                signal = int(rest[:2], 16)
-                if signal in FATAL:
-                    # The program is held at its crash; letting go lets the system end it and write its report.
-                    with contextlib.suppress(*TROUBLE):
-                        await asyncio.wait_for(self._gdb.ask(f"C{signal:02x}"), KILL_SECONDS)
-                    return Ended(-signal)
-                said = await self._gdb.ask(f"C{signal:02x}" if signal else "c")
-            else:
+            try:
+                if kind == "O":
+                    self._take(bytes.fromhex(rest))
+                    said = await self._gdb.receive()
+                    continue
+                if kind in ("W", "X"):
+                    number = int(rest[:2], 16)
+                    return Ended(number if kind == "W" else -number)
+            except ValueError as error:
+                raise ProtocolError(f"debugserver answered {said[:60]!r}") from error
+            if kind not in ("T", "S"):
                 raise ProtocolError(f"debugserver answered {said[:60]!r}")
+            stop = stop_of(said)
+            if stop.exception or stop.signal in FATAL:
+                await self._let_die(stop)
+                return Ended(-stop.signal)
+            said = await self._gdb.ask(stop.onward)
+
+    async def _let_die(self, stop: Stop) -> None:
+        """The program is held at its crash; let go, it ends by it, and the system writes its report.
+
+        Behind an exception it would only come to stop there again, as long as somebody debugs it.
+        """
+        with contextlib.suppress(*TROUBLE):
+            await asyncio.wait_for(self._gdb.ask("D" if stop.exception else stop.onward), KILL_SECONDS)
 
     async def kill(self) -> None:
         """Ends with the connection if it does not with the packet."""

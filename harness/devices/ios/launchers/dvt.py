@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
-from pymobiledevice3.dtx import DTXContext, QueueShutDown, dtx_on_invoke
-from pymobiledevice3.exceptions import ConnectionTerminatedError
+from pymobiledevice3.dtx import DTXContext, DTXNsError, QueueShutDown, dtx_on_invoke
+from pymobiledevice3.exceptions import ConnectionTerminatedError, PyMobileDevice3Exception
 from pymobiledevice3.services.dvt.instruments.dvt_provider import DvtProvider
 from pymobiledevice3.services.dvt.instruments.process_control import ProcessControl, ProcessControlService
 
@@ -15,6 +16,8 @@ from harness.devices.ios.link import Link
 
 DRAIN_SECONDS = 0.2
 """Output may come behind the news of the end."""
+LOOK_SECONDS = 5.0
+"""How often an app is looked for of whose end nothing was heard: one that ends at once may not be observed yet."""
 
 
 class ObservedProcessControl(ProcessControlService):
@@ -47,10 +50,11 @@ _Control._inferred_service_class = ObservedProcessControl
 
 
 class DvtApp(Started):
-    """Tells exit status or signal."""
+    """Tells exit status or signal, neither if the phone did not."""
 
-    def __init__(self) -> None:
+    def __init__(self, bundle_id: str) -> None:
         super().__init__()
+        self._bundle_id = bundle_id
         self._control: Any = None
 
     async def _follow(self) -> Ended:
@@ -61,11 +65,19 @@ class DvtApp(Started):
                 if service.closed:
                     raise ConnectionTerminatedError()
                 service.ending.clear()
-                await service.ending.wait()
+                try:
+                    await asyncio.wait_for(service.ending.wait(), LOOK_SECONDS)
+                except asyncio.TimeoutError:
+                    if not await self._runs():
+                        break
             await asyncio.wait({reading}, timeout=DRAIN_SECONDS)
-            return service.endings[self.pid]
+            return service.endings.get(self.pid or 0, Ended())
         finally:
             reading.cancel()
+
+    async def _runs(self) -> bool:
+        found = await self._control.process_identifier_for_bundle_identifier(self._bundle_id)
+        return _number(found) == self.pid
 
     async def _read(self) -> None:
         try:
@@ -82,11 +94,18 @@ class DvtApp(Started):
 
 async def launch(link: Link, bundle_id: str, arguments: list[str]) -> DvtApp:
     """Start the app; one that runs already is ended first."""
-    app = DvtApp()
+    app = DvtApp(bundle_id)
     try:
         provider = await app._stack.enter_async_context(DvtProvider(await link.developer()))
         app._control = await app._stack.enter_async_context(_Control(provider))
         app.pid = int(await app._control.launch(bundle_id, arguments, kill_existing=True))
+        # It may have ended already.
+        with contextlib.suppress(DTXNsError):
+            await app._control.service.startObservingPid_(app.pid)
+    except AssertionError as error:
+        # The library's way to say that there was no error and no process either.
+        await app.close()
+        raise PyMobileDevice3Exception("the launch was answered without a process") from error
     except BaseException:
         await app.close()
         raise

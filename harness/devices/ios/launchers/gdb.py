@@ -1,16 +1,45 @@
 """As much of the GDB remote protocol as starting one program takes.
 
-https://sourceware.org/gdb/current/onlinedocs/gdb.html/Remote-Protocol.html
+https://sourceware.org/gdb/current/onlinedocs/gdb.html/Remote-Protocol.html, and for what Apple's server makes of it
+lldb/tools/debugserver in https://github.com/llvm/llvm-project.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from pymobiledevice3.exceptions import ConnectionTerminatedError, ProtocolError
 
 MAX_PACKET_BYTES = 2**20
 INTERRUPT = b"\x03"
+EXCEPTIONS = {0x91: 11, 0x92: 4, 0x93: 8, 0x94: 7, 0x95: 5, 0x96: 5}
+"""Debugserver's numbers for Mach exceptions (bad access, bad instruction, arithmetic, emulation, software, breakpoint),
+and the signal (Darwin's numbers) that each comes to where nobody debugs."""
+_SOFTWARE = 5
+"""The Mach exception as which a signal arrives; any other one is the processor's."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a program stopped: ``signal`` with Darwin's number, ``thread`` in the server's words, empty if not told.
+
+    An ``exception`` happens again whenever the program goes on, and no signal can be sent in its place.
+    """
+
+    signal: int
+    exception: bool
+    thread: str
+
+    @property
+    def onward(self) -> str:
+        """The packet with which the program goes on, by its signal if it has one.
+
+        ``C`` would not do: debugserver sends the signal anew, and stops again for that one.
+        """
+        if not self.signal:
+            return "c"
+        return f"vCont;C{self.signal:02x}:{self.thread};c" if self.thread else f"C{self.signal:02x}"
 
 
 class GdbConnection:
@@ -68,6 +97,17 @@ def arguments_packet(arguments: list[str]) -> str:
         text = argument.encode().hex()
         parts.append(f"{len(text)},{index},{text}")
     return "A" + ",".join(parts)
+
+
+def stop_of(said: str) -> Stop:
+    """From a packet ``Tnn…`` or ``Snn``; raises ProtocolError."""
+    fields = dict(part.split(":", 1) for part in said[3:].split(";") if ":" in part)
+    try:
+        number, kind = int(said[1:3], 16), int(fields.get("metype", f"{_SOFTWARE:x}"), 16)
+    except ValueError as error:
+        raise ProtocolError(f"debugserver told a stop {said[:60]!r}") from error
+    exception = number in EXCEPTIONS or kind != _SOFTWARE
+    return Stop(EXCEPTIONS.get(number, number), exception, fields.get("thread", ""))
 
 
 def _expanded(data: bytes) -> str:

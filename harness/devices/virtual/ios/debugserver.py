@@ -13,6 +13,17 @@ from harness.devices.virtual.ios.processes import Exit, LaunchRefused, Running
 from harness.devices.virtual.ios.stream import Connection, Dropped
 
 INTERRUPT = b"\x03"
+EXCEPTIONS: dict[int, tuple[int, int]] = {
+    signal.SIGSEGV: (0x91, 1),
+    signal.SIGBUS: (0x91, 1),
+    signal.SIGILL: (0x92, 2),
+    signal.SIGFPE: (0x93, 3),
+    signal.SIGTRAP: (signal.SIGTRAP, 6),
+}
+"""What a debugger hears in the place of a signal, and the kind of Mach exception; other signals are one of kind 5."""
+_SOFTWARE, _SOFT_SIGNAL = 5, 0x10003
+_SIGSTOP = 17
+"""Darwin's number."""
 _ACCEPTED = (
     "QSetMaxPacketSize:", "QSetWorkingDir:", "QThreadSuffixSupported", "QListThreadsInStopReply", "QSetDisableASLR:",
     "QSetSTDIN:", "QSetSTDOUT:", "QSetSTDERR:", "QLaunchArch:", "QSetProcessEvent:", "QSetLogging:", "Hc", "Hg",
@@ -51,6 +62,7 @@ class Debugger:
                 await self._kill()
                 return
             if packet == "D":
+                self._let_go()
                 await self._send("OK")
                 return
             answer = await self._answer(packet)
@@ -66,7 +78,7 @@ class Debugger:
         if packet.startswith("A"):
             return await self._launch(packet)
         if packet in ("c", "vCont;c") or packet.startswith(("C", "vCont;C")):
-            return await self._continue()
+            return await self._continue(packet)
         if packet == "qLaunchSuccess":
             return "OK" if self._refusal is None else f"E{self._refusal}"
         if packet.startswith(("QEnvironment:", "QEnvironmentHexEncoded:")):
@@ -78,7 +90,7 @@ class Debugger:
         if packet == "vCont?":
             return "vCont;c;C"
         if packet in ("?", "qC") and self._running is not None:
-            return f"T{signal.SIGSTOP:02x}thread:1;" if packet == "?" else "QC1"
+            return _stop(_SIGSTOP) if packet == "?" else "QC1"
         if packet == "qProcessInfo" and self._running is not None:
             return f"pid:{self._running.pid:x};ostype:ios;vendor:apple;endian:little;ptrsize:8;"
         return ""
@@ -123,11 +135,15 @@ class Debugger:
         # Whether it was launched is what qLaunchSuccess is asked for.
         return "OK"
 
-    async def _continue(self) -> str | None:
+    async def _continue(self, packet: str) -> str | None:
         running = self._running
         if running is None:
             return "E01"
         if self._stopped_by is not None:
+            if packet.startswith("C") and int(packet[1:3], 16) >= signal.NSIG:
+                return "E52"  # no such signal can be sent
+            if self._stopped_by in EXCEPTIONS:
+                return _stop(self._stopped_by)  # what failed is tried again
             return f"X{self._stopped_by:02x}"
         try:
             await self._phone.processes.resume(running)
@@ -140,19 +156,19 @@ class Debugger:
     async def _tell_end(self, running: Running) -> None:
         await asyncio.wait([running.ended])
         with contextlib.suppress(Dropped):
-            await self._send(self._stop(running.ended.result()))
+            await self._send(self._end_of(running.ended.result()))
         if self._stopped_by is None:
             # debugserver ends with the app that it debugged.
             await self._connection.close()
 
-    def _stop(self, ended: Exit) -> str:
+    def _end_of(self, ended: Exit) -> str:
         if ended.signal is None:
             return f"W{(ended.code or 0) & 0xFF:02x}"
         if ended.signal == signal.SIGKILL:
             return f"X{ended.signal:02x}"
         # A debugger hears of any other signal before the app ends by it.
         self._stopped_by = ended.signal
-        return f"T{ended.signal:02x}thread:1;"
+        return _stop(ended.signal)
 
     async def _output(self, chunk: bytes) -> None:
         await self._send("O" + chunk.hex())
@@ -164,6 +180,11 @@ class Debugger:
                 await asyncio.wait([self._watch])
             else:
                 await self._send(f"X{signal.SIGKILL:02x}")
+
+    def _let_go(self) -> None:
+        """The app goes on without a debugger."""
+        if self._running is not None:
+            self._running.sink, self._running = None, None
 
     async def end(self) -> None:
         if self._watch is not None:
@@ -177,7 +198,7 @@ class Debugger:
         start = await self._connection.read(1)
         if start == INTERRUPT and self._running is not None:
             self._phone.processes.end(self._running, "suspend")
-            await self._send(f"T{signal.SIGSTOP:02x}thread:1;")
+            await self._send(_stop(_SIGSTOP))
         if start != b"$":
             return None
         body = b""
@@ -191,3 +212,10 @@ class Debugger:
     async def _send(self, text: str) -> None:
         data = text.encode()
         await self._connection.send(b"$" + data + b"#" + f"{sum(data) & 0xFF:02x}".encode())
+
+
+def _stop(number: int) -> str:
+    """The packet that tells a debugger of a signal."""
+    told, kind = EXCEPTIONS.get(number, (number, _SOFTWARE))
+    data = (_SOFT_SIGNAL, number) if kind == _SOFTWARE else (1, 0)
+    return f"T{told:02x}thread:1;metype:{kind:x};mecount:2;" + "".join(f"medata:{value:x};" for value in data)

@@ -75,7 +75,7 @@ def _error(domain: str, code: int, description: str, reason: str | None = None) 
     return DTXNsError(NSError(code, domain, info))
 
 
-class ProcessControl(DTXService):  # type: ignore[misc]
+class ProcessControl(DTXService):
     """``processcontrol``: the phone's side."""
 
     IDENTIFIER = "com.apple.instruments.server.services.processcontrol"
@@ -87,7 +87,7 @@ class ProcessControl(DTXService):  # type: ignore[misc]
         self._observed: set[int] = set()
         self._telling: set[asyncio.Task[None]] = set()
 
-    @dtx_on_invoke("launchSuspendedProcessWithDevicePath:bundleIdentifier:environment:arguments:options:")  # type: ignore[untyped-decorator]
+    @dtx_on_invoke("launchSuspendedProcessWithDevicePath:bundleIdentifier:environment:arguments:options:")
     async def _launch(
         self, _path: str, bundle_id: str, environment: dict[str, Any], arguments: list[str], options: dict[str, Any]
     ) -> int:
@@ -145,6 +145,8 @@ class ProcessControl(DTXService):  # type: ignore[misc]
     async def _tell_end(self, running: Running) -> None:
         await asyncio.wait([running.ended])
         ended = running.ended.result()
+        if not self._phone.state.tells_ends:
+            return
         try:
             await self._invoke(
                 "processWithPID:terminatedWithExitCode:orCrashingSignal:", running.pid, ended.code, ended.signal
@@ -152,41 +154,41 @@ class ProcessControl(DTXService):  # type: ignore[misc]
         except Dropped:
             return
 
-    @dtx_on_invoke("startObservingPid:")  # type: ignore[untyped-decorator]
+    @dtx_on_invoke("startObservingPid:")
     async def _start_observing(self, pid: int) -> None:
         self._observe(self._find(pid))
 
-    @dtx_on_invoke("stopObservingPid:")  # type: ignore[untyped-decorator]
+    @dtx_on_invoke("stopObservingPid:")
     async def _stop_observing(self, pid: int) -> None:
         self._observed.discard(pid)
 
-    @dtx_on_invoke("sendSignal:toPid:")  # type: ignore[untyped-decorator]
+    @dtx_on_invoke("sendSignal:toPid:")
     async def _signal(self, number: int, pid: int) -> None:
         await _moment(self._ctx, "dvt.signal", PROCESS_DOMAIN)
         self._find(pid).signal(int(number), "client")
 
-    @dtx_on_invoke("killPid:")  # type: ignore[untyped-decorator]
+    @dtx_on_invoke("killPid:")
     async def _kill(self, pid: int) -> None:
         await self._signal(9, pid)
 
-    @dtx_on_invoke("suspendPid:")  # type: ignore[untyped-decorator]
+    @dtx_on_invoke("suspendPid:")
     async def _suspend(self, pid: int) -> None:
         self._phone.processes.end(self._find(pid), "suspend")
 
-    @dtx_on_invoke("resumePid:")  # type: ignore[untyped-decorator]
+    @dtx_on_invoke("resumePid:")
     async def _resume(self, pid: int) -> None:
         await self._phone.processes.resume(self._find(pid))
 
-    @dtx_on_invoke("isPidDebuggable:")  # type: ignore[untyped-decorator]
+    @dtx_on_invoke("isPidDebuggable:")
     async def _debuggable(self, pid: int) -> bool:
         return self._find(pid).app.debuggable
 
-    @dtx_on_invoke("requestDisableMemoryLimitsForPid:")  # type: ignore[untyped-decorator]
+    @dtx_on_invoke("requestDisableMemoryLimitsForPid:")
     async def _disable_memory_limits(self, pid: int) -> bool:
         self._phone.event(f"no memory limit {self._find(pid).app.bundle_id}")
         return True
 
-    @dtx_on_invoke("processIdentifierForBundleIdentifier:")  # type: ignore[untyped-decorator]
+    @dtx_on_invoke("processIdentifierForBundleIdentifier:")
     async def _pid_of(self, bundle_id: str) -> int:
         running = self._phone.processes.of(str(bundle_id))
         return 0 if running is None else running.pid
@@ -198,12 +200,12 @@ class ProcessControl(DTXService):  # type: ignore[misc]
         return running
 
 
-class DeviceInfo(DTXService):  # type: ignore[misc]
+class DeviceInfo(DTXService):
     """``deviceinfo``: which processes there are."""
 
     IDENTIFIER = "com.apple.instruments.server.services.deviceinfo"
 
-    @dtx_on_invoke("runningProcesses")  # type: ignore[untyped-decorator]
+    @dtx_on_invoke("runningProcesses")
     async def _processes(self) -> list[dict[str, Any]]:
         phone: Phone = self._ctx["phone"]
         return [
@@ -218,7 +220,7 @@ class DeviceInfo(DTXService):  # type: ignore[misc]
             for running in phone.processes.all()
         ]
 
-    @dtx_on_invoke("isRunningPid:")  # type: ignore[untyped-decorator]
+    @dtx_on_invoke("isRunningPid:")
     async def _is_running(self, pid: int) -> bool:
         phone: Phone = self._ctx["phone"]
         return phone.processes.get(int(pid)) is not None

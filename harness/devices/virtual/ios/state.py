@@ -57,6 +57,8 @@ class State:
     battery_external: bool = True
     launch_watchdog_seconds: float | None = None
     """When apps that no debugger launched are ended for not coming up; None for never."""
+    tells_ends: bool = True
+    """Whether DVT's process control tells of the end of apps."""
 
     def change(self, values: dict[str, Any]) -> None:
         """Set fields by name. Raises ValueError for a name or value that there is not."""

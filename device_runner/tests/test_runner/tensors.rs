@@ -1,0 +1,54 @@
+//! Orders of models of tensors.
+
+use serde_json::{json, Value};
+
+use crate::{describe, Scene};
+
+/// A valid order for a model of tensors, alone; the blob holds `x`, a float32 of shape [1].
+fn tensor_order() -> Value {
+    json!({
+        "order_id": "order-1", "archive_sha256": describe()["archive_sha256"], "models": [], "items": [],
+        "tensor_models": [{"name": "m", "prefix": "none_m_", "inputs": ["x"], "outputs": ["y"]}],
+        "tensor_items": [{"id": "i1", "model": "m", "inputs": {
+            "size": 68,
+            "sha256": "f685641b3f43cdb3e64a5f9afdf6191cfad4803bfbb3c5d218730573095c2af6",
+            "data": "OAAAAAAAAAB7IngiOnsiZHR5cGUiOiJGMzIiLCJzaGFwZSI6WzFdLCJkYXRhX29mZnNldHMiOlswLDRdfX0gIAAAwD8=",
+        }}]
+    })
+}
+
+/// Scene, what is changed and to what, what is said of it, and of which item.
+type Fault = (&'static str, &'static str, &'static str, &'static str, Option<&'static str>);
+
+const TENSOR_FAULTS: &[Fault] = &[
+    ("no-prefix", "/tensor_models/0/prefix", r#""""#, "the prefix is empty", None),
+    ("no-outputs", "/tensor_models/0/outputs", "[]", "it has no outputs", None),
+    ("no-models", "/tensor_models", "[]", "names no models", None),
+    ("other-model", "/tensor_items/0/model", r#""n""#, "no model \"n\" of tensors", Some("i1")),
+    ("no-id", "/tensor_items/0/id", r#""""#, "its id is empty", Some("")),
+    ("other-input", "/tensor_models/0/inputs", r#"["z"]"#, "the model takes [\"z\"]", Some("i1")),
+    ("torn", "/tensor_items/0/inputs/size", "69", "68 bytes arrived of 69", Some("i1")),
+    ("changed", "/tensor_items/0/inputs/sha256", r#""00""#, "not those that were sent", Some("i1")),
+    ("no-base64", "/tensor_items/0/inputs/data", r#""?""#, "no base64", None),
+    (
+        "twice",
+        "/tensor_models",
+        r#"[{"name": "m", "prefix": "a_", "inputs": ["x"], "outputs": ["y"]},
+            {"name": "m", "prefix": "b_", "inputs": ["x"], "outputs": ["y"]}]"#,
+        "named twice",
+        None,
+    ),
+];
+
+#[test]
+fn orders_of_tensors_that_cannot_be_are_refused_before_anything_is_loaded() {
+    for (test, pointer, value, expected, item) in TENSOR_FAULTS {
+        let mut order = tensor_order();
+        *order.pointer_mut(pointer).unwrap() = serde_json::from_str(value).unwrap();
+        let end = Scene::new(test).refused(order.to_string());
+        assert_eq!(end["error"]["kind"], "usage", "{end}");
+        let message = end["error"]["message"].as_str().unwrap();
+        assert!(message.contains(expected), "{message}");
+        assert_eq!(end["error"]["item"].as_str(), *item);
+    }
+}

@@ -1,0 +1,43 @@
+"""A torch module compiled for this machine, as a function of arrays."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy.typing as npt
+import tvm
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from tvm import relax
+
+from harness.compiler.lower import import_function, lower, tvm_target
+from harness.compiler.passes.fused import OpTable
+from harness.compiler.passes.pipeline import Recipe
+from harness.compiler.targets import resolve_target
+from harness.models.spec import ModelFunction
+from harness.protocol import Precision
+
+_numbers = itertools.count()
+
+
+def compiled(
+    module: nn.Module, example: tuple[Tensor, ...], dynamic: Any = None, precision: Precision = "fp32"
+) -> Callable[..., list[npt.NDArray[Any]]]:
+    """Takes tensors, gives all that the module returns, in its order. ``dynamic`` is torch.export's."""
+    host, ops = resolve_target("llvm"), OpTable()
+    imported = import_function(ModelFunction("main", module.eval(), example, dynamic), ops)
+    recipe = Recipe(host.profile, precision, f"model{next(_numbers)}_", ops)
+    function = relax.VirtualMachine(lower(imported, tvm_target(host), recipe), tvm.cpu())["main"]
+
+    def call(*inputs: Tensor) -> list[npt.NDArray[Any]]:
+        given = function(*(tvm.runtime.tensor(tensor.numpy()) for tensor in inputs))
+        return [output.numpy() for output in (list(given) if isinstance(given, tvm.ir.Array) else [given])]
+
+    return call
+
+
+def answers(module: nn.Module, *inputs: Tensor) -> list[npt.NDArray[Any]]:
+    """What torch says, in the same form."""
+    return [tensor.numpy() for tensor in pytree.tree_leaves(module(*inputs))]
