@@ -100,7 +100,7 @@ class _Run(fx.Interpreter):
             args[at] = rounded(args[at], "fp16" if at == 0 and self.precision != "fp32" else self.precision)
         found = tree_map(self.taken, n.target(*args, **kwargs))
         self.values.own[n.name] = found
-        return self.taken(self.given[n.name]) if n.name in self.given else found
+        return self.given[n.name].to(found.dtype) if n.name in self.given else found
 
 
 def rounded(weight: Tensor, precision: Precision) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from harness.compiler.provenance import Provenance, read_provenance
 from harness.devices import Device, RunResult
 from harness.devices.workstation import versions
 from harness.errors import HarnessError, UsageError
-from harness.explain.schema import FOLDER, Explanation, SiteRow
+from harness.explain.schema import FOLDER, GIVEN, GIVEN_UP, Explanation, SiteRow
 from harness.explain.taps import leaf_count
 from harness.maker import Maker, RunOptions, Variant, app_options
 from harness.models.checkpoints import Checkpoint
@@ -84,22 +86,21 @@ def explain(run: Run, *, item: str | None = None, maker: Maker, device: Device, 
     seconds: dict[str, float] = {}
     with _timed(seconds, "compile"), narrator.stage(f"compiling {checkpoint.label} with taps") as stage:
         archive = maker.tapped_archive(options, checkpoint, subject.variant, stage.say)
-    with _timed(seconds, "build"), narrator.stage("building the runner with taps") as stage:
-        app = app_options(
-            options,
-            device.companion,
-            lambda own: maker.tapped_archive(own, checkpoint, subject.variant, stage.say),
-        )
-        runner = maker.runner(archive, stage.say, app)
-    provenance = read_provenance(archive.folder)
-    order = make_order(subject, archive, provenance)
-    title = f"running {subject.reference.word!r} on {device.name}"
-    with _timed(seconds, "run"), narrator.stage(title) as stage, device.reserve(notify=stage.say):
-        result = device.run(runner.path, order, deadline=options.deadline)
-    stream = _stream(result)
-    with _timed(seconds, "compare"), narrator.stage("comparing with PyTorch") as stage:
-        said = _said(result, subject)
-        rows = _compare(subject, options, checkpoint, archive, stream, said, stage.say)
+    order = make_order(subject, archive, read_provenance(archive.folder))
+    with _Comparison(subject, checkpoint, archive) as comparison:
+        with _timed(seconds, "build"), narrator.stage("building the runner with taps") as stage:
+            app = app_options(
+                options,
+                device.companion,
+                lambda own: maker.tapped_archive(own, checkpoint, subject.variant, stage.say),
+            )
+            runner = maker.runner(archive, stage.say, app)
+        title = f"running {subject.reference.word!r} on {device.name}"
+        with _timed(seconds, "run"), narrator.stage(title) as stage, device.reserve(notify=stage.say):
+            result = device.run(runner.path, order, deadline=options.deadline)
+        stream = _stream(result)
+        with _timed(seconds, "compare"), narrator.stage("comparing with PyTorch") as stage:
+            rows = comparison.finish(stream, _said(result, subject), stage.say)
     found = _explanation(run, subject, options, device, archive, result, rows).model_copy(
         update={"seconds": seconds, "checkpoint_sha256": checkpoint.sha256}
     )
@@ -192,37 +193,53 @@ def _said(result: RunResult, subject: Subject) -> list[int] | None:
     return None
 
 
-def _compare(
-    subject: Subject,
-    options: RunOptions,
-    checkpoint: Checkpoint,
-    archive: Archive,
-    stream: bytes,
-    said: list[int] | None,
-    progress: Any,
-) -> list[SiteRow]:
-    with tempfile.TemporaryDirectory(prefix="harness-explain-") as folder:
-        taps = Path(folder) / "taps"
-        taps.write_bytes(stream)
-        request = {
+class _Comparison:
+    """The worker that asks PyTorch: it exports the graphs while the runner is built and run, then waits for taps."""
+
+    def __init__(self, subject: Subject, checkpoint: Checkpoint, archive: Archive) -> None:
+        self._subject = subject
+        self._folder = tempfile.TemporaryDirectory(prefix="harness-explain-")
+        self._say: Callable[[str], None] = lambda _text: None
+        metadata = archive.metadata
+        self._request: dict[str, Any] = {
             "checkpoint": str(checkpoint.folder),
-            "precision": archive.metadata.precision,
-            "kv_cache": archive.metadata.use_kv_cache,
+            "precision": metadata.precision,
+            "kv_cache": metadata.use_kv_cache,
             "shapes": {
-                "batch_size": archive.metadata.batch_size,
-                "max_input_bytes": archive.metadata.max_input_bytes,
-                "max_output_len": archive.metadata.max_output_len,
+                "batch_size": metadata.batch_size,
+                "max_input_bytes": metadata.max_input_bytes,
+                "max_output_len": metadata.max_output_len,
             },
             "language": subject.reference.language,
             "word": subject.reference.word,
-            "prompt_space": archive.metadata.prompt_space,
-            "tokens": subject.reference.token_ids if said is None else said,
+            "prompt_space": metadata.prompt_space,
             "last_step": subject.last_step,
             "provenance": str(archive.folder / PROVENANCE),
-            "taps": str(taps),
+            "folder": self._folder.name,
         }
-        found = run_worker(WORKER, request, progress)
-    return [SiteRow.model_validate(row) for row in found["rows"]]
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="harness explain")
+        self._result: Future[dict[str, Any]] | None = None
+
+    def __enter__(self) -> _Comparison:
+        self._result = self._pool.submit(run_worker, WORKER, self._request, lambda text: self._say(text))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        (Path(self._folder.name) / GIVEN_UP).touch()
+        self._pool.shutdown()
+        self._folder.cleanup()
+
+    def finish(self, stream: bytes, said: list[int] | None, progress: Callable[[str], None]) -> list[SiteRow]:
+        """Give the taps to the worker, and what the archive answered; its rows. Raises WorkerError, WorkerFailed."""
+        assert self._result is not None, "the context comes first"
+        self._say = progress
+        folder = Path(self._folder.name)
+        (folder / "taps").write_bytes(stream)
+        tokens = self._subject.reference.token_ids if said is None else said
+        partial = folder / f"{GIVEN}.partial"
+        partial.write_text(json.dumps({"tokens": tokens}))
+        partial.replace(folder / GIVEN)
+        return [SiteRow.model_validate(row) for row in self._result.result()["rows"]]
 
 
 def _explanation(

@@ -8,6 +8,8 @@ from harness.protocol import Precision
 
 SCHEMA_VERSION = 1
 FOLDER = "explain"
+GIVEN, GIVEN_UP = "given.json", "given-up"
+"""Files by which the worker that compares hears of the taps, or that there will be none."""
 
 
 class _Stored(BaseModel):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +22,7 @@ from harness.explain.arrange import arranged, nodes_of
 from harness.explain.chain import Chain, Word
 from harness.explain.errors import allowed, distance
 from harness.explain.reference import Arithmetic, Values
-from harness.explain.schema import Error, SiteRow
+from harness.explain.schema import GIVEN, GIVEN_UP, Error, SiteRow
 from harness.explain.taps import Tap, read_taps
 from harness.protocol import Precision
 from harness.worker import Progress, serve
@@ -42,12 +44,16 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     spec = g2p_spec(t5, shapes, kv_cache=request["kv_cache"], cache_dtype=cache_dtype)
     programs = {function.name: exported(function) for function in spec.functions}
     provenance = read_provenance(Path(request["provenance"]).parent)
+    folder = Path(request["folder"])
+    tokens = _awaited(folder)
+    if tokens is None:
+        return {"rows": []}
     taps: Finding = {}
-    for tap in read_taps(provenance, Path(request["taps"]).read_bytes()):
+    for tap in read_taps(provenance, (folder / "taps").read_bytes()):
         taps.setdefault((tap.function, tap.call), []).append(tap)
     word = Word(
         prompt=encode_prompt(request["language"], request["word"], space=request["prompt_space"]),
-        fed=[spec.metadata["decoder_start_token_id"], *request["tokens"]],
+        fed=[spec.metadata["decoder_start_token_id"], *tokens],
         batch=shapes.batch_size,
         cache_shape=spec.metadata["self_cache_shape"],
         cache_dtype=cache_dtype,
@@ -60,6 +66,16 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
         progress(f"comparing {function}, call {at + 1} of {len(calls)}")
         rows += comparison.compare(functions[function], call, taps[function, call])
     return {"rows": [row.model_dump() for row in rows]}
+
+
+def _awaited(folder: Path) -> list[int] | None:
+    """The archive's tokens once its taps are there; None where nobody waits for the comparison any more."""
+    while not (folder / GIVEN).exists():
+        if (folder / GIVEN_UP).exists() or not folder.exists():
+            return None
+        time.sleep(0.05)
+    tokens: list[int] = json.loads((folder / GIVEN).read_text())["tokens"]
+    return tokens
 
 
 class Comparison:
