@@ -36,7 +36,8 @@ class Step:
         elif self.name == "latency":
             run.latency()
         elif self.name == "profile":
-            run.profile()
+            for name in run.model_names:
+                run.profile(name)
         elif self.name == "models":
             run.models.everything()
         else:

@@ -72,10 +72,6 @@ class RunOptions:
             raise UsageError("threads and repeat have to be at least 1, warmup 0, deadline above 0")
         if not 0 < self.allowance.agreement <= 1 or self.allowance.per_change < 0:
             raise UsageError("--min-agreement has to be above 0 and at most 1, --max-per-change not below 0")
-        if self.profile and not self.speaks:
-            raise UsageError(
-                "--profile is of G2P, which is not among --models", cure="add --models g2p, or leave --profile out"
-            )
 
     @property
     def speaks(self) -> bool:
@@ -105,13 +101,15 @@ class Maker(Protocol):
         ...
 
     def archive(
-        self, options: RunOptions, checkpoint: Checkpoint | None, variant: Variant, progress: Progress
-    ) -> Archive: ...
-
-    def profiled_archive(
-        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+        self,
+        options: RunOptions,
+        checkpoint: Checkpoint | None,
+        variant: Variant,
+        progress: Progress,
+        *,
+        profile: bool = False,
     ) -> Archive:
-        """The same with marks; it is not timed and not compared."""
+        """All models of the options; with ``profile`` their kernels have marks, and nothing is timed or compared."""
         ...
 
     def tapped_archive(
@@ -157,9 +155,15 @@ class CachedMaker:
         return describe_models(sources, cache=self._cache, progress=progress)
 
     def archive(
-        self, options: RunOptions, checkpoint: Checkpoint | None, variant: Variant, progress: Progress
+        self,
+        options: RunOptions,
+        checkpoint: Checkpoint | None,
+        variant: Variant,
+        progress: Progress,
+        *,
+        profile: bool = False,
     ) -> Archive:
-        g2p = None if checkpoint is None else self._request(options, checkpoint, variant)
+        g2p = None if checkpoint is None else self._request(options, checkpoint, variant, profile)
         if g2p is not None and not options.models:
             return compile_models(g2p, cache=self._cache, progress=progress)
         bundle = BundleRequest(
@@ -168,22 +172,17 @@ class CachedMaker:
             target=options.target or "llvm",
             mcpu=options.mcpu,
             precision=options.precision,
+            profile=profile,
         )
         return compile_bundle(bundle, cache=self._cache, progress=progress)
-
-    def profiled_archive(
-        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
-    ) -> Archive:
-        request = replace(self._request(options, checkpoint, variant), profile=True)
-        return compile_models(request, cache=self._cache, progress=progress)
 
     def tapped_archive(
         self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
     ) -> Archive:
-        request = replace(self._request(options, checkpoint, variant), taps=True)
+        request = replace(self._request(options, checkpoint, variant, profile=False), taps=True)
         return compile_models(request, cache=self._cache, progress=progress)
 
-    def _request(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant) -> CompileRequest:
+    def _request(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, profile: bool) -> CompileRequest:
         return CompileRequest(
             checkpoint=checkpoint,
             target=options.target or "llvm",
@@ -193,6 +192,7 @@ class CachedMaker:
             batch_size=options.batch_size,
             max_input_bytes=options.max_input_bytes,
             max_output_len=options.max_output_len,
+            profile=profile,
         )
 
     def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:

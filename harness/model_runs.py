@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.devices import RunResult
 from harness.models.described import UserModel
+from harness.native import Runner
 from harness.protocol import Probe, RecordOptions, Sample, TensorItem, WorkOrder
 from harness.results import ModelFacts, ModelParityLine, ModelReferenceLine
 from harness.tensors import Array, decode, digest, encode
@@ -77,6 +78,13 @@ class ModelRuns:
         """Timed passes over all items; an incomplete result holds what there is."""
         return self._run.once(f"latency {name}", lambda: self._times(name))
 
+    def passes(
+        self, purpose: Purpose, name: str, *, warmup: int, repetitions: int, runner: Runner | None = None
+    ) -> RunResult:
+        """An order of passes over a model's items; ``runner`` in the place of the run's own."""
+        items = self._ordered(name)
+        return self._ask(purpose, name, items, warmup=warmup, repetitions=repetitions, runner=runner)
+
     def everything(self) -> None:
         """All steps of all models, for who works ahead."""
         for name in self._models:
@@ -104,7 +112,7 @@ class ModelRuns:
         self.parity(name)
         pytorch = self._pytorch(name)
         options, model = self._run.options, self._models[name]
-        result = self._ask("latency", name, self._ordered(name), warmup=options.warmup, repetitions=options.repeat)
+        result = self.passes("latency", name, warmup=options.warmup, repetitions=options.repeat)
         digests: dict[str, list[str]] = defaultdict(list)
         for record in result.records:
             if isinstance(record, Sample) and record.output_sha256 is not None:
@@ -154,9 +162,10 @@ class ModelRuns:
         warmup: int,
         repetitions: int,
         probe: RecordOptions | None = None,
+        runner: Runner | None = None,
     ) -> RunResult:
         run = self._run
-        runner = run.runner(run.options.variant)
+        runner = runner or run.runner(run.options.variant)
         known = {model.name: model for model in runner.archive.metadata.models}
         order = WorkOrder(
             order_id=f"{purpose}-{name}-{secrets.token_hex(4)}",

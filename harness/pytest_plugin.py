@@ -176,7 +176,7 @@ class HarnessPlugin:
         terminal.write_line(verdict_text(summary, emulated=run.device.emulated), **{colour: True})
         for reason in summary.reasons:
             terminal.write_line(f"  {reason}")
-        if (profile := run.profile_summary) is not None:
+        for profile in run.profiles:
             terminal.write_line(profile_text(profile))
         folder = run.options.results_dir
         where = "" if folder == Path("results") else f" --results-dir {folder}"

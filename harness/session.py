@@ -17,6 +17,7 @@ from typing import TypeVar, cast
 
 import harness
 from harness.compiler import Archive
+from harness.compiler.provenance import read_provenance
 from harness.compiler.targets import resolve_target
 from harness.devices import Device, RunnerDescription, RunResult
 from harness.devices.workstation import git_state, versions
@@ -130,6 +131,11 @@ class RunSession:
         return ", ".join([*([self.checkpoint.label] if self.checkpoint else []), *self.models.names])
 
     @property
+    def model_names(self) -> list[str]:
+        """As work orders have them."""
+        return [*([MODEL] if self.checkpoint else []), *self.models.names]
+
+    @property
     def writer(self) -> RunWriter:
         assert self._writer is not None, "start() comes first"
         return self._writer
@@ -144,9 +150,11 @@ class RunSession:
     def run_id(self) -> str:
         return self.writer.run_id
 
-    def runner(self, variant: Variant) -> Runner:
-        """The runner with that variant linked in; raises UsageError for more threads than it can use."""
-        return self.once(f"runner {variant}", lambda: self._make_runner(variant))
+    def runner(self, variant: Variant, *, profile: bool = False) -> Runner:
+        """The runner with that variant linked in, for profiles with marks; raises UsageError for more threads than it
+        can use."""
+        kind = f"{variant}, with marks" if profile else variant
+        return self.once(f"runner {kind}", lambda: self._make_runner(variant, kind, profile))
 
     def describe(self, variant: Variant) -> RunnerDescription:
         """Start the runner and let it say what it is."""
@@ -183,16 +191,16 @@ class RunSession:
         """The runner beside the baseline's in interleaved pairs, with the verdict (docs/measuring.md)."""
         return self.once("gate", self._gate)
 
-    def profile(self) -> ProfileSummary:
-        """Time per operator of the chosen variant, from an archive of its own; nothing else is touched by it."""
-        from harness.profiling.run import profile_run
-
-        return self.once("profile", lambda: profile_run(self, self.maker, self._narrator, self._run))
+    def profile(self, model: str = MODEL) -> ProfileSummary:
+        """Time per operator of a model (of G2P the chosen variant), from an archive of its own; nothing else is touched
+        by it."""
+        return self.once(f"profile {model}", lambda: self._profile(model))
 
     @property
-    def profile_summary(self) -> ProfileSummary | None:
-        """That of a profile that was made."""
-        return cast("ProfileSummary | None", self._done.get("profile"))
+    def profiles(self) -> list[ProfileSummary]:
+        """Those that were made."""
+        found = (self._done.get(f"profile {name}") for name in self.model_names)
+        return [cast(ProfileSummary, one) for one in found if one is not None]
 
     def order_reason(self, purpose: Purpose, variant: str) -> str | None:
         """Why that order is incomplete, if it ran and is."""
@@ -231,11 +239,11 @@ class RunSession:
                     raise
             return cast(_T, self._done[key])
 
-    def _make_runner(self, variant: Variant) -> Runner:
-        with self.stage(f"compiling {self.label} ({variant})") as stage:
+    def _make_runner(self, variant: Variant, kind: str, profile: bool) -> Runner:
+        with self.stage(f"compiling {self.label} ({kind})") as stage:
 
             def make(options: RunOptions) -> Archive:
-                return self.maker.archive(options, self.checkpoint, variant, stage.say)
+                return self.maker.archive(options, self.checkpoint, variant, stage.say, profile=profile)
 
             archive = make(self.options)
             app = app_options(self.options, self.device.companion, make)
@@ -245,8 +253,10 @@ class RunSession:
                 f"{self.options.threads} threads were asked for, the compiled model can use {metadata.max_threads}",
                 cure=f"use --threads {metadata.max_threads}",
             )
-        with self.stage(f"building the runner ({variant})") as stage:
+        with self.stage(f"building the runner ({kind})") as stage:
             runner = self.maker.runner(archive, stage.say, app)
+        if profile:
+            return runner
         facts = VariantFacts(
             archive_sha256=archive.sha256,
             archive_bytes=archive.path.stat().st_size,
@@ -294,6 +304,23 @@ class RunSession:
             "latency", options.variant, self.items, warmup=options.warmup, repetitions=options.repeat, probe=None
         )
         return Latency(result, timed(result.records), self._compare(f"{options.variant}, timed", result))
+
+    def _profile(self, model: str) -> ProfileSummary:
+        from harness.profiling.run import profile_run
+
+        summary = profile_run(self, model)
+        provenance = read_provenance(self.runner(self.options.variant, profile=True).archive.folder)
+        self.writer.profiles([*self.profiles, summary], provenance)
+        return summary
+
+    def passes(self, purpose: Purpose, model: str, *, warmup: int, repetitions: int, runner: Runner) -> RunResult:
+        """Passes of a runner over all that one of its models is given."""
+        if model == MODEL:
+            variant = self.options.variant
+            return self._run(
+                purpose, variant, self.items, warmup=warmup, repetitions=repetitions, probe=None, runner=runner
+            )
+        return self.models.passes(purpose, model, warmup=warmup, repetitions=repetitions, runner=runner)
 
     def _gate(self) -> NightRecord:
         runner = self.runner(self.options.variant)

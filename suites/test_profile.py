@@ -11,13 +11,22 @@ if TYPE_CHECKING:
     from harness.session import RunSession
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test for each ``--models``; one file may hold several models."""
+    metafunc.parametrize("model", metafunc.config.getoption("harness_models", []) or ["g2p"])
+
+
 @pytest.mark.harness_step("profile")
 def test_profile(
-    harness_run: RunSession, harness_facts: dict[str, Any], record_property: Callable[[str, object], None]
+    harness_run: RunSession,
+    harness_facts: dict[str, Any],
+    model: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    found = harness_run.profile()
-    if found.overhead is not None and not found.emulated:
-        record_property("profile.overhead", found.overhead.ratio - 1)
-    counted = sum(site.total_ns for site in found.sites)
-    assert 0 < counted <= found.total_ns, "kernels cannot take longer than the words they are of"
-    assert all(site.calls for site in found.sites)
+    for name in ["g2p"] if model == "g2p" else harness_run.models.of(model):
+        found = harness_run.profile(name)
+        if found.overhead is not None and not found.emulated:
+            record_property(f"profile.{name}.overhead", found.overhead.ratio - 1)
+        counted = sum(site.total_ns for site in found.sites)
+        assert 0 < counted <= found.total_ns, f"kernels of {name} cannot take longer than the calls they are of"
+        assert all(site.calls for site in found.sites)

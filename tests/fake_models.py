@@ -99,8 +99,15 @@ class FakeModels:
         save_file({f"{item}/{name}": array for item, array in arrays.items()}, self.folder / f"fake.{what}.safetensors")
 
     def archive(
-        self, options: RunOptions, checkpoint: Checkpoint | None, variant: Variant, progress: Progress
+        self,
+        options: RunOptions,
+        checkpoint: Checkpoint | None,
+        variant: Variant,
+        progress: Progress,
+        *,
+        profile: bool = False,
     ) -> Archive:
+        assert not profile, "the script has no marks"
         (self.folder / "lib.a").write_bytes(b"archive")
         [model] = self.models(options, progress)
         metadata = ArchiveMetadata(
@@ -124,11 +131,6 @@ class FakeModels:
             system_lib_target={},
         )
         return Archive(self.folder, metadata)
-
-    def profiled_archive(
-        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
-    ) -> Archive:
-        raise NotImplementedError("there is no G2P")
 
     def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:
         path = self.folder / "runner"

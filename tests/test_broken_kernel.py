@@ -30,9 +30,16 @@ class HereMaker(CachedMaker):
         self.folder = folder
 
     def archive(
-        self, options: RunOptions, checkpoint: Checkpoint | None, variant: Variant, progress: Progress
+        self,
+        options: RunOptions,
+        checkpoint: Checkpoint | None,
+        variant: Variant,
+        progress: Progress,
+        *,
+        profile: bool = False,
     ) -> Archive:
         assert checkpoint is not None
+        assert not profile
         request = CompileRequest(checkpoint, max_output_len=options.max_output_len, kv_cache=variant == "cache")
         return compile_models(request, cache=Cache(self.folder), progress=progress)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from harness.devices import HostDevice
-from harness.errors import UsageError
 from harness.maker import RunOptions
 from harness.report import compare_runs, report_run, to_markdown
 from harness.report.html import html_report
@@ -104,9 +103,3 @@ def test_runs_from_before_there_were_models_are_read(tmp_path: Path) -> None:
     assert run.manifest().models == {}
     assert run.summary() == summary.model_copy(update={"models": {}})
     assert "Models" not in to_markdown(report_run(run))
-
-
-def test_a_profile_without_g2p_is_refused() -> None:
-    with pytest.raises(UsageError, match="not among --models"):
-        RunOptions(models=("fake.py",), profile=True).check()
-    RunOptions(models=("fake.py", "g2p"), profile=True).check()

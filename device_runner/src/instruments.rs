@@ -1,10 +1,10 @@
-//! What an archive that was built for profiles holds besides its models: marks, and the roofline's kernels.
+//! What an archive that was built for profiles holds besides each model: marks, and the roofline's kernels.
 //!
 //! `harness/compiler/instruments.py` makes them; archives for apps have none.
 
 use std::time::{Duration, Instant};
 
-use charsiug2p_g2p_tvm::{compiled_prefix, Argument, Function, Tensor, TvmError, TvmModule};
+use charsiug2p_g2p_tvm::{Argument, Function, Tensor, TvmError, TvmModule};
 
 use crate::failure::{Failure, FailureKind};
 use crate::records::Record;
@@ -19,7 +19,7 @@ const READINGS: usize = 8;
 /// Events whose values are amounts of work and not times.
 const WORK: [i64; 2] = [i64::MIN, i64::MIN + 1];
 
-/// Reads the marks of the archive linked in.
+/// Reads the marks of one model of the archive linked in.
 pub struct Instruments {
     take: Function,
     ticks: Function,
@@ -42,9 +42,9 @@ pub struct Events {
 }
 
 impl Instruments {
-    /// Those of the archive linked in; none if it was not built for profiles.
-    pub fn find() -> Result<Option<Self>, Failure> {
-        Self::open(&format!("{}profile_", compiled_prefix())).map_err(|error| failed(&error))
+    /// Those of the model with that prefix; none if the archive was not built for profiles.
+    pub fn find(model: &str) -> Result<Option<Self>, Failure> {
+        Self::open(&format!("{model}profile_")).map_err(|error| failed(&error))
     }
 
     fn open(prefix: &str) -> Result<Option<Self>, TvmError> {

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, process};
 
 use charsiug2p_g2p_pipeline::{BatchResult, ProbeOptions, Session};
-use charsiug2p_g2p_tvm::{DeviceConfig, DEFAULT_ENTRY};
+use charsiug2p_g2p_tvm::{compiled_prefix, DeviceConfig, DEFAULT_ENTRY};
 
 use crate::cpu::Cpu;
 use crate::failure::{Failure, FailureKind};
@@ -27,6 +27,37 @@ struct Loaded {
     sessions: Vec<Session>,
     models: Vec<LoadedModel>,
     items: Vec<LoadedItem>,
+    profiles: Profiles,
+}
+
+/// The marks of a plan's models, where the archive has any.
+struct Profiles {
+    words: Option<Instruments>,
+    /// In the order of the plan's tensor models.
+    tensors: Vec<Option<Instruments>>,
+}
+
+impl Profiles {
+    fn find(plan: &Plan) -> Result<Self, Failure> {
+        // The archive's base is the prefix of its one model of words.
+        let words =
+            if plan.models.is_empty() { None } else { Instruments::find(compiled_prefix())? };
+        let tensors = plan.tensor_models.iter().map(|model| Instruments::find(&model.prefix));
+        Ok(Self { words, tensors: tensors.collect::<Result<_, _>>()? })
+    }
+
+    /// Those of the model that a unit runs.
+    fn of(&mut self, unit: &Unit<'_>) -> Option<&mut Instruments> {
+        match unit {
+            Unit::Words(_) => self.words.as_mut(),
+            Unit::Tensors(item) => self.tensors.get_mut(item.model)?.as_mut(),
+        }
+    }
+
+    /// Any: all of them measure the same machine.
+    fn first(&self) -> Option<&Instruments> {
+        self.words.iter().chain(self.tensors.iter().flatten()).next()
+    }
 }
 
 /// Runs the plan and records what it measures. The end record is the caller's.
@@ -53,10 +84,13 @@ pub fn run(
     thermal.look(result)?;
     let items = load_items(std::mem::take(&mut plan.tensor_items), &plan.tensor_models)?;
     let plan = &plan;
-    let mut instruments = Instruments::find()?;
-    let mut loaded =
-        Loaded { sessions: load(plan, result)?, models: load_models(plan, result)?, items };
-    let Loaded { sessions, models, items } = &mut loaded;
+    let mut loaded = Loaded {
+        sessions: load(plan, result)?,
+        models: load_models(plan, result)?,
+        items,
+        profiles: Profiles::find(plan)?,
+    };
+    let Loaded { sessions, models, items, profiles } = &mut loaded;
     let units = || {
         let words = plan.batches.iter().map(Unit::Words);
         words.chain(items.iter().map(Unit::Tensors))
@@ -74,6 +108,7 @@ pub fn run(
                 thermal.look(result)?;
                 let phase = if first { Phase::First } else { phase };
                 first = false;
+                let mut instruments = profiles.of(&unit);
                 if let Some(instruments) = &mut instruments {
                     instruments.begin()?;
                 }
@@ -81,7 +116,7 @@ pub fn run(
                     Unit::Words(batch) => {
                         let mut measured = run_batch(sessions, batch, &ProbeOptions::default())?;
                         plan.slowdown.burn(&mut measured.timings);
-                        let said = instruments.as_mut().map(Instruments::finish).transpose()?;
+                        let said = instruments.map(Instruments::finish).transpose()?;
                         write_sample(plan, batch, phase, repetition, measured, result)?;
                         let model = &plan.models[batch.model].name;
                         write_profile(said, model, &batch.items, phase, repetition, result)?;
@@ -90,7 +125,7 @@ pub fn run(
                         let model = &models[item.model];
                         let mut answer = model.call(item)?;
                         answer.took = plan.slowdown.stretch(answer.took);
-                        let said = instruments.as_mut().map(Instruments::finish).transpose()?;
+                        let said = instruments.map(Instruments::finish).transpose()?;
                         write_tensor_sample(model, item, &answer, phase, repetition, result)?;
                         let items = std::slice::from_ref(&item.id);
                         write_profile(said, &model.name, items, phase, repetition, result)?;
@@ -102,7 +137,7 @@ pub fn run(
     if plan.has_samples_left() {
         result.write(&Record::Memory { peak_bytes: memory::peak_bytes() })?;
     }
-    if let Some(instruments) = &instruments {
+    if let Some(instruments) = profiles.first() {
         result.write(&instruments.machine()?)?;
     }
     if let Some(probe) = &plan.probe {

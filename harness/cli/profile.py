@@ -33,10 +33,10 @@ def profile(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     markdown: Markdown = False,
 ) -> None:
-    """Show a run's time per operator and per module."""
+    """Show a run's time per operator and per module, of each of its models."""
     found = Store(results_dir).find(run)
-    summary = found.profile()
-    if summary is None:
+    summaries = found.profiles()
+    if not summaries:
         raise NoProfile(f"run {found.run_id} has no profile")
     if trace is not None:
         _write_trace(trace, found)
@@ -46,7 +46,8 @@ def profile(
     from harness.report import render
     from harness.report.profile import profile_report
 
-    render(profile_report(summary, sites=sites), markdown=markdown, console=terminal())
+    blocks = [block for summary in summaries for block in profile_report(summary, sites=sites)]
+    render(blocks, markdown=markdown, console=terminal())
 
 
 def _write_trace(path: Path, run: Run) -> None:

@@ -11,26 +11,27 @@ from torch.overrides import TorchFunctionMode
 
 
 class PlainBags(TorchFunctionMode):
-    """Looks rows of ids up and joins each row's vectors, where nothing else is asked of ``embedding_bag``.
+    """Looks rows of ids up and adds each row's vectors, where nothing else is asked of ``embedding_bag``.
 
-    Bags of different sizes, and ids that are left out, stay torch's own operator, which TVM does not know.
+    Bags of different sizes, their largest values and ids that are left out stay torch's own operator, which TVM does
+    not know.
     """
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         options = kwargs or {}
-        whole = {name: value for name, value in options.items() if value is not None}
-        if func is not functional.embedding_bag or args[0].ndim != 2 or {"max_norm", "padding_idx"} & whole.keys():
+        asked = {name: value for name, value in options.items() if value is not None}
+        mode = asked.get("mode", "mean")
+        plain = func is functional.embedding_bag and args[0].ndim == 2 and mode in ("mean", "sum")
+        if not plain or {"max_norm", "padding_idx"} & asked.keys():
             return func(*args, **options)
-        return _joined(args[0], args[1], whole.get("mode", "mean"), whole.get("per_sample_weights"))
+        return _joined(args[0], args[1], mode, asked.get("per_sample_weights"))
 
 
 def _joined(ids: Tensor, table: Tensor, mode: str, weights: Tensor | None) -> Tensor:
     """``ids`` [B, N] and ``table`` [V, D] to [B, D]; ``weights`` [B, N] are of a sum."""
     found = functional.embedding(ids, table)
-    if mode == "max":
-        return found.max(1).values
     if mode == "mean":
         return found.mean(1)
     return torch.sum(found if weights is None else found * weights[..., None], 1)

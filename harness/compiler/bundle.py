@@ -24,6 +24,7 @@ from harness.compiler.front import (
     compiler_identity,
 )
 from harness.compiler.metadata import FILE_NAME, G2P_KEYS, ArchiveMetadata, ModelMetadata, read_metadata
+from harness.compiler.provenance import Provenance, read_provenance, write_provenance
 from harness.compiler.targets import CompileTarget, ObjectFormat, resolve_target
 from harness.errors import HarnessError, UsageError
 from harness.models.described import UserModel
@@ -42,13 +43,15 @@ class MergeFailed(HarnessError):
 
 @dataclass(frozen=True)
 class BundleRequest:
-    """What goes into one archive. ``g2p`` is compiled for the same target as the others."""
+    """What goes into one archive. ``g2p`` is compiled for the same target as the others, and with marks if they are."""
 
     models: Sequence[UserModel]
     g2p: CompileRequest | None = None
     target: str = "llvm"
     mcpu: str | None = None
     precision: Precision = "fp32"
+    profile: bool = False
+    """Whether kernels tell when they begin and end (``docs/profiling.md``); each model has instruments of its own."""
 
 
 def compile_bundle(request: BundleRequest, *, cache: Cache, progress: Progress) -> Archive:
@@ -66,6 +69,8 @@ def compile_bundle(request: BundleRequest, *, cache: Cache, progress: Progress) 
     singles = [_single(model, request, target, cache, progress) for model in request.models]
     spoken = None if g2p is None else compile_models(g2p, cache=cache, progress=progress)
     archives = [*([spoken.path] if spoken else []), *(folder / SINGLE for folder in singles)]
+    parts = [read_provenance(folder) for folder in [*([spoken.folder] if spoken else []), *singles]]
+    provenance = Provenance(functions=[function for part in parts for function in part.functions])
     metadata = _metadata(request, target, spoken.metadata if spoken else None, singles)
 
     def build(folder: Path) -> None:
@@ -76,9 +81,11 @@ def compile_bundle(request: BundleRequest, *, cache: Cache, progress: Progress) 
         absent = set() if whole.kind == "g2p" else {*G2P_KEYS, "self_cache_dtype"}
         text = whole.model_dump_json(indent=2, exclude=absent)
         (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+        write_provenance(folder, provenance)
 
     hashes = [hash_file(path) for path in archives]
-    key = content_key({"archives": hashes, "metadata": metadata.model_dump(mode="json")})
+    told = {"metadata": metadata.model_dump(mode="json"), "provenance": provenance.model_dump(mode="json")}
+    key = content_key({"archives": hashes, **told})
     folder = cache.fetch("archives", key, build)
     return Archive(folder, read_metadata(folder))
 
@@ -101,6 +108,7 @@ def _single(model: UserModel, request: BundleRequest, target: CompileTarget, cac
         "target": request.target,
         "mcpu": request.mcpu,
         "precision": request.precision,
+        "profile": request.profile,
         "archive": SINGLE,
         "path": str(model.source.path),
         "module": model.source.module,
@@ -113,8 +121,9 @@ def _single(model: UserModel, request: BundleRequest, target: CompileTarget, cac
             facts = run_worker(WORKER, order | {"folder": str(folder), "workspace": workspace}, progress)
         (folder / FACTS).write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
-    key = {"model": model.key, "prefix": model.facts.prefix, "tvm_target": target.tvm, "precision": request.precision}
-    return cache.fetch("archives", content_key(key | compiler_identity()), build)
+    key = {"model": model.key, "prefix": model.facts.prefix, "tvm_target": target.tvm}
+    asked = {"precision": request.precision, "profile": request.profile}
+    return cache.fetch("archives", content_key(key | asked | compiler_identity()), build)
 
 
 def _metadata(
@@ -151,6 +160,7 @@ def _metadata(
         models=models,
         archive_sha256="",
         precision=request.precision,
+        profiled=request.profile,
         weights_bytes=weights,
         mcpu=target.baseline.name,
         cpu_features=list(target.baseline.features),

@@ -1,4 +1,4 @@
-"""What an archive that is built for profiles holds besides its models.
+"""What an archive that is built for profiles holds besides its model; one of several models has them for each.
 
 The C functions that its kernels' marks call, which keep what was said in memory of their own; and packed functions,
 which the runner finds in the system library under the prefix ``<base>profile_``: ``take`` and ``ticks`` read what was
@@ -80,7 +80,7 @@ int {prefix}take_events(struct event *to, int64_t room, int32_t *counts) {{
 
 
 def profile_prefix(base: str) -> str:
-    """Of an archive's instruments, from the base of its models' prefixes."""
+    """Of a model's instruments, from the model's own prefix."""
     return f"{base}profile_"
 
 
@@ -99,8 +99,9 @@ def instrument_objects(prefix: str, folder: Path, target: CompileTarget) -> list
         emitted["dot"] = lambda: emit_dot(lanes, dot)
     functions = {f"{prefix}{name}": function(f"{prefix}{name}", emit) for name, emit in emitted.items()}
     module = tvm.IRModule(functions).with_attr("system_lib_prefix", prefix)
-    objects = export_objects(tvm.compile(module, tvm.target.Target(target.tvm)), folder, "profile")
-    source = folder / "profile_marks.c"
+    stem = prefix.rstrip("_")
+    objects = export_objects(tvm.compile(module, tvm.target.Target(target.tvm)), folder, stem)
+    source = folder / f"{stem}_marks.c"
     source.write_text(SOURCE.format(prefix=prefix, capacity=CAPACITY, bytes=BYTES, flops=FLOPS))
     return [*objects, compile_c(source, target)]
 

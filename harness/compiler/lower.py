@@ -13,6 +13,7 @@ from harness.compiler.kernels.kernel import Kernel, prim_func
 from harness.compiler.operators import converters
 from harness.compiler.passes.fused import OpTable
 from harness.compiler.passes.pipeline import Recipe, pipeline
+from harness.compiler.promotion import promoted
 from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets import CompileTarget
 from harness.compiler.tracing import traced
@@ -32,7 +33,7 @@ def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
         program,
         unwrap_unit_return_tuple=True,
         run_ep_decomposition=False,
-        custom_convert_map=guarded(program.graph, traced(program, converters(ops), ops.origins)),
+        custom_convert_map=guarded(program.graph, promoted(traced(program, converters(ops), ops.origins))),
     )
     return relax.transform.DecomposeOpsForInference()(module)
 

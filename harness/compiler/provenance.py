@@ -69,7 +69,10 @@ class Site(_Schema):
 class FunctionProvenance(_Schema):
     """A compiled function. ``sites`` are in the order they are called, the same at every call of the function."""
 
+    model: str = "g2p"
+    """As work orders call it; no other model of the archive has its name."""
     name: str
+    """No other function of the model has it; a model of tensors is one function, and has its name."""
     operators: list[Operator]
     sites: list[Site]
 
@@ -81,6 +84,10 @@ class FunctionProvenance(_Schema):
 
 class Provenance(_Schema):
     functions: list[FunctionProvenance]
+
+    def of(self, model: str) -> Provenance:
+        """Of one model alone, as its marks are read."""
+        return Provenance(functions=[function for function in self.functions if function.model == model])
 
 
 def common_module(operators: Sequence[Operator]) -> str:

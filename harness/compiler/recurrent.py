@@ -12,7 +12,7 @@ from typing import Any
 from torch import fx
 from tvm import relax
 
-from harness.compiler.kernels.recurrence import Cell, Recurrence
+from harness.compiler.kernels.recurrence import Cell, Recurrence, Result
 from harness.compiler.passes.fused import OpTable, RecurrenceOp
 
 
@@ -76,7 +76,7 @@ class _Stack:
         width = int(own.ty.shape.values[1])
         args = [gates, *starts, emit(relax.op.permute_dims(own)), *biases[1:]]
         ty = relax.TensorType([*gates.ty.shape.values[:2], width], "float32")
-        results = ("states", "cells") if self.cell == "lstm" else ("states",)
+        results: tuple[Result, ...] = ("states", "cells") if self.cell == "lstm" else ("states",)
         for number, result in enumerate(results):
             layer = Recurrence(self.cell, width, bool(biases), reverse, self.batch_first, result)
             values = emit(self.table.call(RecurrenceOp(layer), args, ty))

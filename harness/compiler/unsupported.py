@@ -41,6 +41,8 @@ def guarded(graph: fx.Graph, converters: Mapping[str, Callable[[fx.Node, Any], A
             raise UnsupportedOperator(f"TVM has no operator for {place(node)}")
         try:
             return converters[name](node, importer) if name in converters else theirs[name](node)
+        except UnsupportedOperator:
+            raise
         except Exception as error:  # each converter raises what its author thought of
             raise UnsupportedOperator(f"TVM cannot take {place(node)}: {first_words(error)}") from error
 

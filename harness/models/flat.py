@@ -15,8 +15,6 @@ from harness.models.spec import ModelFunction
 from harness.models.user import ModelSpec
 from harness.models.user_loading import dimensions
 
-ENTRY = "main"
-
 
 class FlatModule(nn.Module):
     """Calls the module by its parameters' names; returns one tensor, or a tuple of all that its result holds."""
@@ -47,7 +45,7 @@ def compiled_function(spec: ModelSpec, module: FlatModule) -> ModelFunction:
     """What the compiler is given."""
     inputs = tuple(spec.example_inputs.values())
     dynamic = tuple(dimensions(spec, name) or None for name in module.names)
-    return ModelFunction(ENTRY, module, inputs, (dynamic,) if any(dynamic) else None)
+    return ModelFunction(spec.name, module, inputs, (dynamic,) if any(dynamic) else None)
 
 
 def weights_digest(module: FlatModule) -> str:

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
 
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from harness.models.sources import G2P
 from harness.protocol import Machine, Precision, Record
 
 LINES, SUMMARY, PROVENANCE = "profile.jsonl", "profile.json", "provenance.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class _Stored(BaseModel):
@@ -62,29 +65,51 @@ class FunctionTime(_Stored):
 
 
 class Overhead(_Stored):
-    """What the marks cost: profiled samples over plain ones of the same words, made in turn."""
+    """What the marks cost: profiled samples over plain ones of the same words or items, made in turn."""
 
     words: int
+    """How many."""
     ratio: float
     """Above 1 the marks cost time."""
     low: float | None
     high: float | None
     plain_ns: float
     profiled_ns: float
-    """Medians of the words' fastest samples."""
+    """Medians of their fastest samples."""
 
 
 class ProfileSummary(_Stored):
-    schema_version: int = SCHEMA_VERSION
+    """One model's."""
+
+    model: str = G2P
     variant: str
+    """G2P's, which is in the archive or not."""
     precision: Precision = "fp32"
     emulated: bool
     archive_sha256: str
     """Of the archive with marks, which is not the one that is timed and compared."""
     samples: int
     total_ns: int
-    """Of all timed samples, from tokenization to text."""
+    """Of all timed samples: from tokenization to text, or the call."""
     functions: list[FunctionTime]
     sites: list[SiteTime]
     machine: Machine | None
     overhead: Overhead | None
+
+    @property
+    def unit(self) -> str:
+        """What a sample is of."""
+        return "word" if self.model == G2P else "item"
+
+
+class Profiles(_Stored):
+    """``profile.json``."""
+
+    schema_version: int = SCHEMA_VERSION
+    models: list[ProfileSummary]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_model(cls, stored: Any) -> Any:
+        """Version 1 was G2P's summary itself."""
+        return {"models": [stored]} if isinstance(stored, dict) and "sites" in stored else stored

@@ -19,12 +19,13 @@ def summarize_profile(
     lines: Iterable[ProfileLine],
     provenance: Provenance,
     *,
+    model: str,
     variant: str,
     precision: Precision,
     archive_sha256: str,
     emulated: bool,
 ) -> ProfileSummary:
-    """The summary of a profile's records. Raises BadMarks."""
+    """The summary of a model's profile, from its records and its own provenance. Raises BadMarks."""
     found: dict[tuple[str, int], list[Call]] = defaultdict(list)
     samples: list[Sample] = []
     times: dict[bool, dict[str, list[int]]] = {True: defaultdict(list), False: defaultdict(list)}
@@ -46,6 +47,7 @@ def summarize_profile(
         if found[function.name, index]
     ]
     return ProfileSummary(
+        model=model,
         variant=variant,
         precision=precision,
         emulated=emulated,
@@ -114,17 +116,19 @@ def _function_time(function: FunctionProvenance, samples: Sequence[Sample], site
     return FunctionTime(
         name=function.name,
         calls=max((site.calls for site in mine), default=0),
-        total_ns=sum(_nanoseconds(sample, function.name) for sample in samples),
+        total_ns=sum(_nanoseconds(sample, function) for sample in samples),
         kernel_ns=sum(site.total_ns for site in mine),
     )
 
 
-def _nanoseconds(sample: Sample, function: str) -> int:
-    """The runner's own time around a function's calls; a model of one function has no parts."""
+def _nanoseconds(sample: Sample, function: FunctionProvenance) -> int:
+    """The runner's own time around a function's calls; a model of tensors has no parts."""
+    if function.name == function.model:
+        return sample.total_ns
     parts = {
         "encoder": sample.encoder_ns,
         "decoder_prefill": sample.prefill_ns or 0,
         "decoder_step": sum(sample.step_ns),
         "decoder": sum(sample.step_ns),
     }
-    return parts.get(function, sample.total_ns)
+    return parts[function.name]

@@ -12,7 +12,7 @@ from harness.report.figures import DASH, digits, duration
 
 HEADER = ["operators", "calls", "ms", "share", "each", "MB", "GB/s", "MFLOP", "GFLOP/s", "of roofline"]
 NOTE = (
-    "Means over the words, times with marks. A kernel that computes several operators stands under all their names. "
+    "Means over the {unit}s, times with marks. A kernel that computes several operators stands under all their names. "
     "each: the median call; rates are of it. FLOPs are those of products, convolutions and attention. "
     "of roofline: the least time that this core's memory and arithmetic allow, over the time taken."
 )
@@ -22,12 +22,13 @@ MARGIN = 0.05
 
 def profile_report(profile: ProfileSummary, *, sites: bool = False) -> list[Block]:
     """Blocks of one profile; ``sites`` adds every kernel's call by itself."""
-    blocks: list[Block] = [Heading("Profile (emulated)" if profile.emulated else "Profile"), *_head(profile)]
-    blocks.append(_table(profile, by_operator(profile), HEADER, NOTE, outside=True))
-    blocks.append(Heading("Profile by module"))
+    title = f"Profile of {profile.model}"
+    blocks: list[Block] = [Heading(f"{title} (emulated)" if profile.emulated else title), *_head(profile)]
+    blocks.append(_table(profile, by_operator(profile), HEADER, NOTE.format(unit=profile.unit), outside=True))
+    blocks.append(Heading(f"{title} by module"))
     blocks.append(_modules(profile))
     if sites:
-        blocks.append(Heading("Profile by call"))
+        blocks.append(Heading(f"{title} by call"))
         blocks.append(_table(profile, by_site(profile), ["module: operators", *HEADER[1:]], None, outside=False))
     return blocks
 
@@ -36,7 +37,7 @@ def profile_text(profile: ProfileSummary) -> str:
     """One line: where most time goes, and what the marks cost."""
     slowest = by_operator(profile)[:1]
     parts = [f"{_share(group.total_ns, profile)} of the time in {group.name}" for group in slowest]
-    return f"profile: {'; '.join([*parts, overhead_text(profile)])}"
+    return f"profile of {profile.model}: {'; '.join([*parts, overhead_text(profile)])}"
 
 
 def overhead_text(profile: ProfileSummary) -> str:
@@ -45,7 +46,8 @@ def overhead_text(profile: ProfileSummary) -> str:
     if found is None:
         return "what marks cost was not measured"
     bounds = "" if found.low is None or found.high is None else f" [{found.low - 1:+.1%}, {found.high - 1:+.1%}]"
-    return f"marks cost {found.ratio - 1:+.1%}{bounds} of a word's time{', emulated' if profile.emulated else ''}"
+    emulated = ", emulated" if profile.emulated else ""
+    return f"marks cost {found.ratio - 1:+.1%}{bounds} of the {profile.unit}s' time{emulated}"
 
 
 def _head(profile: ProfileSummary) -> list[Line]:
@@ -75,8 +77,9 @@ def _table(
             between = max(0, function.total_ns - function.kernel_ns)
             rows.append([f"{function.name}: between kernels", DASH, *_time(between, profile), *empty])
         within = sum(function.total_ns for function in profile.functions)
-        rest = max(0, profile.total_ns - within)
-        rows.append(["outside the model's functions", DASH, *_time(rest, profile), *empty])
+        # A model of tensors is one function, which is all that is timed.
+        if (rest := profile.total_ns - within) > 0:
+            rows.append(["outside the model's functions", DASH, *_time(rest, profile), *empty])
     return Table(header, rows, note=note)
 
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.compiler.provenance import Provenance
 from harness.profiling import schema as profile_files
-from harness.profiling.schema import ProfileLine, ProfileSummary
+from harness.profiling.schema import ProfileLine, Profiles, ProfileSummary
 from harness.protocol import WorkOrder
 from harness.results.errors import RunDamaged, RunNotFound, StorageUnwritable, writing
 from harness.results.schema import (
@@ -156,9 +156,10 @@ class RunWriter:
     def profile(self, line: ProfileLine) -> None:
         self._profile.append(line)
 
-    def profile_summary(self, summary: ProfileSummary, provenance: Provenance) -> None:
+    def profiles(self, models: list[ProfileSummary], provenance: Provenance) -> None:
+        """Of all models that were profiled so far; the provenance is of the archive that holds them."""
         write_atomically(self.folder / profile_files.PROVENANCE, provenance)
-        write_atomically(self.folder / profile_files.SUMMARY, summary)
+        write_atomically(self.folder / profile_files.SUMMARY, Profiles(models=models))
 
     def reference(self, lines: Iterable[ReferenceLine]) -> None:
         for line in lines:
@@ -242,9 +243,10 @@ class Run:
     def model_parity(self) -> Iterator[ModelParityLine]:
         return _lines(self.folder / MODEL_PARITY, ModelParityLine)
 
-    def profile(self) -> ProfileSummary | None:
-        """None for a run without one."""
-        return _read(self.folder / profile_files.SUMMARY, ProfileSummary)
+    def profiles(self) -> list[ProfileSummary]:
+        """One for each model that was profiled."""
+        found = _read(self.folder / profile_files.SUMMARY, Profiles)
+        return [] if found is None else found.models
 
     def profile_lines(self) -> Iterator[ProfileLine]:
         return _lines(self.folder / profile_files.LINES, ProfileLine)

@@ -140,12 +140,21 @@ class Sound(nn.Module):
         return result
 
 
+class Halves(nn.Module):
+    """Integers in arithmetic whose results are none."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        shares = [ids / 40, ids * 0.5, 1.5 - ids, ids / (ids + 1), torch.sigmoid(ids), 2.5 ** ids.clamp(max=2.5)]
+        result: Tensor = torch.stack(shares).sum(0) + (ids > 3) * ids + ids.float() * ids
+        return result
+
+
 class Bags(nn.Module):
-    """Vectors of words, joined in each of torch's ways."""
+    """Vectors of words: their mean, their sum, a weighted sum."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.bags = nn.ModuleList(nn.EmbeddingBag(40, 12, mode=mode) for mode in ("mean", "sum", "max"))
+        self.bags = nn.ModuleList(nn.EmbeddingBag(40, 12, mode=mode) for mode in ("mean", "sum"))
 
     def forward(self, ids: Tensor) -> Tensor:
         weighted = self.bags[1](ids, per_sample_weights=ids / 40)
@@ -215,6 +224,12 @@ MODELS: dict[str, tuple[nn.Module, tuple[Tensor, ...], Any, list[tuple[Tensor, .
         (torch.zeros(2, 64),),
         ({1: Dim("samples", min=8, max=500)},),
         [(torch.randn(2, length),) for length in (8, 63, 500)],
+    ),
+    "halves": (
+        Halves(),
+        (torch.zeros(3, 5, dtype=torch.int64),),
+        (LENGTH,),
+        [(torch.randint(0, 11, (3, length)),) for length in (2, 9)],
     ),
     "bags": (
         Bags(),

@@ -141,7 +141,7 @@ def test_weights_are_linked_once_in_their_precision(
     kernel: not also as it was before it found its weights there."""
     archive = compile_here(small_checkpoint, "llvm", tmp_path / "out", precision=precision)
     objects = members(archive, tmp_path / "members")
-    weights = next(path for path in objects if path.name == "weights.o")
+    weights = next(path for path in objects if path.name == "g2p_weights.o")
     symbols = {str(s.name) for path in objects if (found := lief.parse(path)) for s in found.symbols}
     products = {name for name in symbols if name.startswith("__tvm_ffi_") and "_product_" in name}
     assert products

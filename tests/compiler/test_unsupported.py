@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
+from tvm import relax
 
 from harness.compiler.lower import import_function
 from harness.compiler.passes.fused import OpTable
+from harness.compiler.promotion import promoted
 from harness.compiler.unsupported import CannotCompile, UnsupportedOperator
 from harness.models import ModelSpec
 from harness.models.flat import compiled_function, flattened
@@ -68,3 +72,28 @@ def test_a_dimension_that_the_model_fixes_is_named() -> None:
     spec = ModelSpec(name="fixed", build=Fixed, example_inputs=example, items={"a": example}, dynamic_shapes=rows)
     with pytest.raises(CannotCompile, match=r"You marked rows as dynamic but your code specialized it .*\(4\)"):
         import_function(compiled_function(spec, flattened(spec)), OpTable())
+
+
+def test_bags_of_other_kinds_are_named() -> None:
+    class Bag(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words = nn.EmbeddingBag(9, 4, mode="max")
+
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = self.words(x)
+            return result
+
+    example = {"x": torch.zeros(2, 3, dtype=torch.int64)}
+    spec = ModelSpec(name="bag", build=Bag, example_inputs=example, items={"a": example})
+    with pytest.raises(UnsupportedOperator, match=r"_embedding_bag\.default in words \(EmbeddingBag\)"):
+        import_function(compiled_function(spec, flattened(spec)), OpTable())
+
+
+def test_a_type_that_got_lost_is_refused() -> None:
+    program = torch.export.export(nn.Sigmoid(), (torch.zeros(2),), strict=False)
+    [node] = [node for node in program.graph.nodes if node.op == "call_function"]
+    whole = relax.Var("whole", relax.TensorType([2], "int64"))
+    call = promoted({"sigmoid.default": lambda _node, _importer: whole})["sigmoid.default"]
+    with pytest.raises(UnsupportedOperator, match=r"TVM makes int64 of aten\.sigmoid.*, torch float32"):
+        call(node, SimpleNamespace(env={}))

@@ -32,9 +32,17 @@ class FakeMaker:
         raise NotImplementedError("it has no models of tensors")
 
     def archive(
-        self, options: RunOptions, checkpoint: Checkpoint | None, variant: Variant, progress: Progress
+        self,
+        options: RunOptions,
+        checkpoint: Checkpoint | None,
+        variant: Variant,
+        progress: Progress,
+        *,
+        profile: bool = False,
     ) -> Archive:
         assert checkpoint is not None
+        if profile:
+            raise HarnessError("the script has no marks")
         if self.fail:
             raise HarnessError(self.fail, cure="try something else")
         folder = self.folder / variant
@@ -64,11 +72,6 @@ class FakeMaker:
             system_lib_target={},
         )
         return Archive(folder, metadata)
-
-    def profiled_archive(
-        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
-    ) -> Archive:
-        raise HarnessError("the script has no marks")
 
     def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:
         path = write_runner(archive.folder, self.body)

@@ -71,7 +71,13 @@ def profiled(small_checkpoint: Checkpoint, user_cache: Cache) -> Profiled:
 
 def test_the_step_is_called_for_every_token_and_its_parts_for_every_layer(profiled: Profiled) -> None:
     found = summarize_profile(
-        profiled.lines, profiled.provenance, variant="cache", precision="fp32", archive_sha256="0", emulated=False
+        profiled.lines,
+        profiled.provenance,
+        model="g2p",
+        variant="cache",
+        precision="fp32",
+        archive_sha256="0",
+        emulated=False,
     )
     timed = [r for r in profiled.result.records if isinstance(r, Sample) and r.phase is Phase.TIMED]
     tokens = sum(len(sample.step_ns) for sample in timed)
@@ -88,7 +94,13 @@ def test_the_step_is_called_for_every_token_and_its_parts_for_every_layer(profil
 
 def test_attention_tells_the_positions_that_it_looks_at(profiled: Profiled) -> None:
     found = summarize_profile(
-        profiled.lines, profiled.provenance, variant="cache", precision="fp32", archive_sha256="0", emulated=False
+        profiled.lines,
+        profiled.provenance,
+        model="g2p",
+        variant="cache",
+        precision="fp32",
+        archive_sha256="0",
+        emulated=False,
     )
     site = next(site for site in found.sites if label(site) == "append_and_attend")
     timed = [r for r in profiled.result.records if isinstance(r, Sample) and r.phase is Phase.TIMED]
@@ -133,11 +145,17 @@ def test_a_stored_profile_is_shown_and_written_as_a_trace(profiled: Profiled, tm
         for line in profiled.lines:
             writer.profile(line)
         found = summarize_profile(
-            profiled.lines, profiled.provenance, variant="cache", precision="fp32", archive_sha256="0", emulated=False
+            profiled.lines,
+            profiled.provenance,
+            model="g2p",
+            variant="cache",
+            precision="fp32",
+            archive_sha256="0",
+            emulated=False,
         )
-        writer.profile_summary(found, profiled.provenance)
+        writer.profiles([found], profiled.provenance)
         run = Store(tmp_path).find("latest")
-        assert run.profile() == found
+        assert run.profiles() == [found]
         assert list(run.profile_lines()) == profiled.lines
     shown = called("profile", "--results-dir", str(tmp_path), "--markdown")
     assert r"| decoder\_step: attend\_memory |" in shown.output  # Markdown, where data is escaped

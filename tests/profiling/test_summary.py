@@ -15,7 +15,7 @@ from tests.profiling.profiles import MACHINE, PROVENANCE, STEPS, lines
 
 def summary(*, emulated: bool = False) -> ProfileSummary:
     return summarize_profile(
-        lines(), PROVENANCE, variant="cache", precision="fp32", archive_sha256="0" * 64, emulated=emulated
+        lines(), PROVENANCE, model="g2p", variant="cache", precision="fp32", archive_sha256="0" * 64, emulated=emulated
     )
 
 
@@ -81,7 +81,7 @@ def test_marks_cost_what_the_fastest_samples_differ_by() -> None:
 
 def test_the_report_accounts_for_all_of_the_time() -> None:
     text = to_markdown(profile_report(summary(), sites=True))
-    table = text.split("## Profile by module")[0]
+    table = text.split("## Profile of g2p by module")[0]
     rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")][2:]
     assert sum(float(row[4].strip(" %")) for row in rows) == pytest.approx(100, abs=0.5)
     assert "marks cost +20.0%" in text
@@ -92,7 +92,7 @@ def test_the_report_accounts_for_all_of_the_time() -> None:
 def test_an_emulators_profile_has_shares_and_no_rates() -> None:
     found = summary(emulated=True)
     text = to_markdown(profile_report(found))
-    assert text.startswith("# Profile (emulated)")
+    assert text.startswith("# Profile of g2p (emulated)")
     assert "An emulator's times say nothing about a phone" in text
     row = next(line for line in text.splitlines() if line.startswith("| encoder: linear")).split("|")
     assert [cell.strip() for cell in row[7:8] + row[9:11]] == ["–", "–", "–"]

@@ -24,6 +24,7 @@ from harness.compiler.schedule.arithmetic import sigmoid, tanh
 from harness.protocol import Precision
 
 Cell = Literal["lstm", "gru", "tanh", "relu"]
+Result = Literal["states", "cells"]
 GATES: dict[Cell, int] = {"lstm": 4, "gru": 3, "tanh": 1, "relu": 1}
 
 
@@ -37,7 +38,7 @@ class Recurrence:
     bias: bool
     reverse: bool
     batch_first: bool
-    result: Literal["states", "cells"] = "states"
+    result: Result = "states"
 
     @property
     def has_cells(self) -> bool:

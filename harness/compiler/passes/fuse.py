@@ -97,10 +97,9 @@ def batch_product(graph: Graph, value: Any, _table: OpTable) -> Fused | None:
 
 def recurrence(graph: Graph, value: Any, table: OpTable) -> Fused | None:
     """A recurrent layer as the importer put it there, with its weights as they are."""
-    found = table.read(graph.definition(value))
-    if found is None or not isinstance(found[0], RecurrenceOp):
+    op, args = table.read(graph.definition(value)) or (None, [])
+    if not isinstance(op, RecurrenceOp):
         return None
-    op, args = found
     count = 3 if op.layer.has_cells else 2
     weights = [graph.constant(argument) for argument in args[count:]]
     if any(weight is None for weight in weights):

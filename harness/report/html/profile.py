@@ -1,4 +1,4 @@
-"""The page's section about profiles: where a word's time goes, beside what the machine's speed allows."""
+"""The page's section about profiles: where each model's time goes, beside what the machine's speed allows."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ MOST = 20
 
 @dataclass(frozen=True)
 class ProfilePart:
-    """A run's profile; ``blocks`` are those of ``harness profile``, but for the heading."""
+    """A profile of a run's model; ``blocks`` are those of ``harness profile``, but for the heading."""
 
     view: View
+    model: str
     figure: Figure
     blocks: list[Block]
 
 
 def profiles(views: Sequence[View]) -> list[ProfilePart]:
-    """Of the runs that have one."""
+    """Of each model of the runs that have one."""
     return [
-        ProfilePart(view, _figure(view.name, at, view.profile), profile_report(view.profile)[1:])
+        ProfilePart(view, profile.model, _figure(view.name, at, profile), profile_report(profile)[1:])
         for at, view in enumerate(views)
-        if view.profile is not None and view.profile.sites
+        for profile in view.profiles
+        if profile.sites
     ]
 
 
@@ -43,6 +45,7 @@ def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
     taken = [group.total_ns / profile.samples / 1e6 for group in groups]
     slowest = groups[-1]
     share = slowest.total_ns / profile.total_ns if profile.total_ns else 0.0
+    per = f"a {profile.unit}" if profile.unit == "word" else f"an {profile.unit}"
     traces = [
         {
             "type": "bar",
@@ -53,7 +56,7 @@ def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
             "text": labels,
             "textposition": "none",
             "customdata": [[group.calls / profile.samples, group.total_ns / profile.total_ns] for group in groups],
-            "hovertemplate": "%{text}<br>%{x:.3f} ms a word, %{customdata[1]:.1%}, %{customdata[0]:.1f} calls"
+            "hovertemplate": f"%{{text}}<br>%{{x:.3f}} ms {per}, %{{customdata[1]:.1%}}, %{{customdata[0]:.1f}} calls"
             "<extra></extra>",
             "meta": {"series": color},
         }
@@ -69,20 +72,20 @@ def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
                 "y": [place for place, _ in limits],
                 "text": [group.name for _, group in limits],
                 "marker": {"symbol": "line-ns-open", "size": 14, "line": {"width": 2}},
-                "hovertemplate": "%{text}<br>at least %{x:.3f} ms a word<extra>roofline</extra>",
+                "hovertemplate": f"%{{text}}<br>at least %{{x:.3f}} ms {per}<extra>roofline</extra>",
                 "meta": {"series": GREY},
             }
         )
     return Figure(
-        title=f"Time per operator, {name}{', emulated' if profile.emulated else ''}",
-        says=f"{share:.0%} of the time in {slowest.name}, {milliseconds(slowest.total_ns / profile.samples)} ms a word",
+        title=f"Time per operator, {name}, {profile.model}{', emulated' if profile.emulated else ''}",
+        says=f"{share:.0%} of the time in {slowest.name}, {milliseconds(slowest.total_ns / profile.samples)} ms {per}",
         traces=traces,
         layout={
             "height": height(len(groups), 24, 110),
-            "xaxis": {"title": {"text": "ms per word"}, "rangemode": "tozero", "zeroline": False},
+            "xaxis": {"title": {"text": f"ms per {profile.unit}"}, "rangemode": "tozero", "zeroline": False},
             "yaxis": {"tickvals": places, "ticktext": labels, "zeroline": False, "automargin": True},
             "showlegend": bool(limits),
         },
-        note="Means over the words, with marks." + (" The line is the roofline's time." if limits else ""),
-        columns={"x": "ms_per_word", "text": "operators", "name": "what"},
+        note=f"Means over the {profile.unit}s, with marks." + (" The line is the roofline's time." if limits else ""),
+        columns={"x": f"ms_per_{profile.unit}", "text": "operators", "name": "what"},
     )

@@ -91,6 +91,10 @@ def by_language(views: Sequence[View]) -> Figure | None:
     )
 
 
+SIDES = ("top left", "bottom center", "top right")
+"""Where names stand by turns, so that three neighbours' do not cover each other."""
+
+
 def against_latency(views: Sequence[View]) -> Figure | None:
     """Accuracy against latency; emulated runs have no place in it."""
     points: list[tuple[float, float, str, int]] = []
@@ -111,15 +115,14 @@ def against_latency(views: Sequence[View]) -> Figure | None:
         return None
     times = [ms for ms, _, _, _ in points]
     top = max(per for _, per, _, _ in points)
-    # Neighbours' names above and below by turns, so that they do not cover each other.
     placed = enumerate(sorted(points))
     return Figure(
         title="Accuracy against latency",
         says="; ".join(f"{name}: PER {rate(per)} at {duration(ms * MS)}" for ms, per, name, _ in points) + ".",
-        traces=[_dot(*point, above=turn % 2 == 0) for turn, point in placed],
+        traces=[_dot(*point, side=SIDES[turn % len(SIDES)]) for turn, point in placed],
         layout={
             "height": 400,
-            "xaxis": log_axis(min(times) / 1.25, max(times) * 1.25, "median per word, ms (logarithmic)"),
+            "xaxis": log_axis(min(times) / 1.4, max(times) * 1.4, "median per word, ms (logarithmic)"),
             "yaxis": {"title": {"text": "PER, all words"}, "range": [0, max(top * 1.25, 0.01)]},
         },
         note="Better is lower and further left.",
@@ -127,7 +130,7 @@ def against_latency(views: Sequence[View]) -> Figure | None:
     )
 
 
-def _dot(ms: float, per: float, name: str, color: int, *, above: bool) -> dict[str, Any]:
+def _dot(ms: float, per: float, name: str, color: int, *, side: str) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "markers+text",
@@ -135,7 +138,7 @@ def _dot(ms: float, per: float, name: str, color: int, *, above: bool) -> dict[s
         "x": numbers([ms]),
         "y": numbers([per]),
         "text": [name],
-        "textposition": "top center" if above else "bottom center",
+        "textposition": side,
         "marker": {"size": 12, "symbol": "circle" if color != GREY else "circle-open", "line": {"width": 2}},
         "hovertemplate": "%{x:.3f} ms, PER %{y:.4f}<extra>%{fullData.name}</extra>",
         "meta": {"series": color},

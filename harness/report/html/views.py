@@ -28,7 +28,7 @@ class View:
     parity: Sequence[ParityLine]
     words: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Language and word by item."""
-    profile: ProfileSummary | None = None
+    profiles: Sequence[ProfileSummary] = ()
 
     @property
     def emulated(self) -> bool:
@@ -40,7 +40,7 @@ class View:
         checkpoint = self.manifest.checkpoint
         parts = [
             str(self.manifest.device.get("name", "?")),
-            checkpoint.label if checkpoint else "no model",
+            ", ".join([*([checkpoint.label] if checkpoint else []), *self.manifest.models]) or "no model",
             str(self.manifest.options.get("precision") or ""),
             "emulated" if self.emulated else "",
         ]
@@ -74,5 +74,5 @@ def view(run: Run, at: int, *, parts: bool = True) -> View:
         reference=reference,
         parity=list(run.parity()),
         words={line.item: (line.language, line.word) for line in reference},
-        profile=run.profile(),
+        profiles=run.profiles(),
     )

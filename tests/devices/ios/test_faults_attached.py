@@ -197,6 +197,7 @@ def test_an_image_that_can_be_mounted(
 )
 def test_an_image_for_a_locked_phone(scene: Scene, ends: Ends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _have_images(tmp_path, monkeypatch)
+    scene.open().close()  # paired
     scene.virtual.set(image="missing", locked=True)
     with ends.raised():
         scene.open()

@@ -15,7 +15,7 @@ import pytest
 
 from harness.devices.errors import RunnerUnusable
 from harness.devices.ios.errors import PhoneLocked, TunnelMissing
-from harness.devices.ios.options import LauncherName
+from harness.devices.ios.options import LauncherName, Way
 from harness.protocol import End, Sample
 from tests.devices.arrivals import at_sample, later, samples
 from tests.devices.fake_runners import ARCHIVE, make_order
@@ -67,12 +67,50 @@ def test_no_tunnel(scene: Scene, ends: Ends) -> None:
     ends=complete("tunneld's is taken"),
     keeps="all records",
 )
-def test_no_tunnel_of_its_own(scene: Scene, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_tunnel_of_its_own(scene: Scene, ends: Ends, its_own: Way) -> None:
+    scene.virtual.set(core_device_proxy=False)
+    ends.check(scene.run(make_order(), device=scene.open(way=replace(its_own, tunnels=("userspace", "tunneld")))))
+    scene.assert_clean()
+
+
+@pytest.fixture
+def its_own(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Way:
+    """The tunnel in this process, and no tunneld. The library asks the system's usbmuxd, whatever it is told."""
     scene.open().close()  # paired
-    # The library's own tunnel asks the system's usbmuxd, whatever it is told.
     monkeypatch.setenv("USBMUXD_SOCKET_ADDRESS", scene.virtual.usbmux_address)
-    device = scene.open(way=replace(scene.way, tunnels=("userspace", "tunneld")))
-    ends.check(scene.run(make_order(), device=device))
+    return replace(scene.way, tunnels=("userspace",))
+
+
+@pytest.mark.parametrize("launcher", ["appservice", "dvt", "debugserver"])
+def test_a_good_run_without_any_rights(scene: Scene, launcher: LauncherName, its_own: Way) -> None:
+    result = scene.run(make_order(), device=scene.open(with_launcher(launcher), way=its_own))
+    assert result.complete, result.reason
+    scene.assert_clean()
+
+
+@pytest.mark.fault(
+    what="the phone is unplugged mid-run, and with it the tunnel of this process, and comes back",
+    ends=complete(resumed=1),
+    keeps="all records of both processes",
+)
+def test_its_own_tunnel_comes_back(scene: Scene, ends: Ends, its_own: Way) -> None:
+    device = scene.open(way=its_own)
+    result = scene.run(make_order(), AT_3, device=device, then=at_sample(3, do=blink(scene)))
+    ends.check(result)
+    assert samples(result.records) == 6
+    assert scene.seen == list(result.records)
+    scene.assert_clean()
+
+
+@pytest.mark.fault(
+    what="another phone has this process's one tunnel that needs no rights, and no tunneld runs",
+    ends=raises(TunnelMissing, "already active in this process"),
+    keeps="–",
+)
+def test_one_tunnel_a_process(scene: Scene, ends: Ends, its_own: Way) -> None:
+    scene.open(way=its_own)
+    with ends.raised():
+        scene.open(way=its_own)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.profiling.schema import Profiles
 from harness.profiling.summary import summarize_profile
 from harness.report.html import html_report
 from harness.results import Run
@@ -17,9 +18,9 @@ def profiled(root: Path, *, emulated: bool) -> list[Run]:
     runs = three_runs(root)
     run = runs[2 if emulated else 0]
     found = summarize_profile(
-        lines(), PROVENANCE, variant="cache", precision="fp32", archive_sha256="0", emulated=emulated
+        lines(), PROVENANCE, model="g2p", variant="cache", precision="fp32", archive_sha256="0", emulated=emulated
     )
-    write_atomically(run.folder / "profile.json", found)
+    write_atomically(run.folder / "profile.json", Profiles(models=[found]))
     return runs
 
 
@@ -41,7 +42,7 @@ def test_an_emulators_profile_has_no_limit(tmp_path: Path) -> None:
     page = html_report(profiled(tmp_path, emulated=True))
     (figure,) = [found for found in embedded(page, "figures").values() if found["columns"].get("text") == "operators"]
     assert [trace["name"] for trace in figure["data"]] == ["measured"]
-    assert "Time per operator, C, emulated" in page
+    assert "Time per operator, C, g2p, emulated" in page
 
 
 def test_without_a_profile_there_is_no_section(tmp_path: Path) -> None:

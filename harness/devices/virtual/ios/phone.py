@@ -35,6 +35,9 @@ class Phone:
         self.plugged = True
         self.tunnel = identity.face == "17"
         """Whether a tunnel leads to it; only such a phone ever has one."""
+        self.discovery_port: int | None = None
+        self.service_ports: tuple[int, ...] = ()
+        """Where on loopback its tunnel leads to."""
         self.on_plug: Callable[[Phone], None] = lambda _phone: None
         self.assertions: list[str] = []
         """The power assertions that clients hold, by name."""

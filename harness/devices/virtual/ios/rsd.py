@@ -32,6 +32,7 @@ class Discovery:
         for name, service in self._services().items():
             self._ports[name] = await self._listen(service.handler)
         self.port = await self._listen(self._discover)
+        self._phone.discovery_port, self._phone.service_ports = self.port, tuple(self._ports.values())
 
     def stop(self) -> None:
         for listener in self._listeners:

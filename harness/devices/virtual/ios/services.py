@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from harness.devices.virtual.ios import (
     assertions,
+    core_device_proxy,
     debugserver,
     diagnostics,
     house_arrest,
@@ -51,6 +52,8 @@ CABLE_SERVICES: dict[str, Service] = {
     "com.apple.instruments.remoteserver.DVTSecureSocketProxy": Service(serve_dvt, developer=True),
 }
 """What went into the tunnel with iOS 17."""
+TUNNEL_SERVICES: dict[str, Service] = {core_device_proxy.NAME: Service(core_device_proxy.serve)}
+"""What leads into the tunnel from iOS 17.4 on."""
 
 
 def available(phone: Phone, service: Service) -> bool:
@@ -59,6 +62,7 @@ def available(phone: Phone, service: Service) -> bool:
 
 def find(phone: Phone, name: str) -> Handler | None:
     """The service that lockdownd starts under a name, None where it has none."""
-    offered = {**SERVICES, **(CABLE_SERVICES if phone.identity.face == "16" else {})}
+    cable = CABLE_SERVICES if phone.identity.face == "16" else TUNNEL_SERVICES if phone.state.core_device_proxy else {}
+    offered = {**SERVICES, **cable}
     service = offered.get(name)
     return service.handler if service is not None and available(phone, service) else None

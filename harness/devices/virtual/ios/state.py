@@ -57,6 +57,8 @@ class State:
     battery_external: bool = True
     launch_watchdog_seconds: float | None = None
     """When apps that no debugger launched are ended for not coming up; None for never."""
+    core_device_proxy: bool = True
+    """Whether a phone of the face 17 offers the tunnel that needs no rights, as it does from iOS 17.4 on."""
     tells_ends: bool = True
     """Whether DVT's process control tells of the end of apps."""
 

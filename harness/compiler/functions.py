@@ -1,0 +1,133 @@
+"""A model's functions into one archive: each imported, lowered and exported, beside the weights that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tvm
+
+from harness.compiler.archive import export_objects, weights_object, write_archive
+from harness.compiler.instruments import instrument_objects, profile_prefix
+from harness.compiler.kernels.marks import Marks, Sayings
+from harness.compiler.kernels.taps import Taps
+from harness.compiler.lower import import_function, lower, search, tvm_target
+from harness.compiler.passes.fused import OpTable
+from harness.compiler.passes.link import WeightFile
+from harness.compiler.passes.pipeline import Recipe
+from harness.compiler.provenance import FunctionProvenance, Provenance, write_provenance
+from harness.compiler.tapping import tap_objects, taps_prefix
+from harness.compiler.targets import CompileTarget, resolve_target
+from harness.compiler.tuning import Tuning
+from harness.models.spec import ModelFunction
+from harness.protocol import Precision
+from harness.worker import Progress
+
+
+@dataclass(frozen=True)
+class ArchiveJob:
+    """What an archive is made with.
+
+    ``prefix``: of everything in it; ``prefixes``: of each function. ``model`` is what work orders call the model.
+    """
+
+    model: str
+    target: CompileTarget
+    precision: Precision
+    profile: bool
+    taps: bool
+    prefix: str
+    prefixes: Mapping[str, str]
+    path: Path
+    workspace: Path
+    progress: Progress
+
+    @classmethod
+    def of(cls, request: Mapping[str, Any], model: str, prefixes: Mapping[str, str], progress: Progress) -> ArchiveJob:
+        """As a worker's request says it."""
+        return cls(
+            model=model,
+            target=resolve_target(request["target"], request["mcpu"]),
+            precision=request["precision"],
+            profile=request["profile"],
+            taps=request.get("taps", False),
+            prefix=request["prefix"],
+            prefixes=prefixes,
+            path=Path(request["folder"]) / request["archive"],
+            workspace=Path(request["workspace"]),
+            progress=progress,
+        )
+
+    @property
+    def sayings(self) -> Sayings | None:
+        """What the kernels say while they run."""
+        if self.taps:
+            return Taps(taps_prefix(self.prefix))
+        return Marks(profile_prefix(self.prefix)) if self.profile else None
+
+    @property
+    def weights(self) -> tuple[Path, str]:
+        """The file of the weights, and the C function that finds them."""
+        symbol = f"{self.prefix}weights"
+        return self.workspace / f"{symbol}.bin", symbol
+
+
+def make_archive(job: ArchiveJob, functions: Sequence[ModelFunction], tuning: Tuning | None = None) -> int:
+    """Write the archive and its provenance; the bytes of its linked weights.
+
+    Raises CannotCompile, UnsupportedOperator, TuningBusy and ArchiveFailed.
+    """
+    objects: list[Path] = []
+    traced: list[FunctionProvenance] = []
+    with _weights(job) as weights:
+        for function, module, recipe in _recipes(job, functions, weights):
+            executable = lower(module, tvm_target(job.target), recipe, tuning)
+            stem = recipe.prefix.rstrip("_")
+            objects += export_objects(executable, job.workspace / stem, stem)
+            operators = recipe.ops.origins.operators
+            traced.append(
+                FunctionProvenance(model=job.model, name=function.name, operators=operators, sites=recipe.sites)
+            )
+    if weights.size:
+        objects.append(weights_object(*job.weights, job.target))
+    if job.sayings is not None:
+        make = tap_objects if job.taps else instrument_objects
+        objects += make(job.sayings.prefix, job.workspace / "instruments", job.target)
+    write_provenance(job.path.parent, Provenance(functions=traced))
+    job.progress("writing the archive")
+    write_archive(job.path, objects, job.target.object_format)
+    return weights.size
+
+
+def search_schedules(job: ArchiveJob, functions: Sequence[ModelFunction], tuning: Tuning | None) -> None:
+    """Measure what ``tuning`` still misses for the functions, and write nothing else. Raises TuningBusy."""
+    with _weights(job) as weights:
+        for _, module, recipe in _recipes(job, functions, weights):
+            search(module, tvm_target(job.target), recipe, tuning)
+
+
+@contextmanager
+def _weights(job: ArchiveJob) -> Iterator[WeightFile]:
+    path, symbol = job.weights
+    with path.open("wb") as stream:
+        yield WeightFile(symbol, stream)
+
+
+def _recipes(
+    job: ArchiveJob, functions: Sequence[ModelFunction], weights: WeightFile
+) -> Iterator[tuple[ModelFunction, tvm.IRModule, Recipe]]:
+    """Each function as it was imported, with what the pipeline is asked for."""
+    marks = job.sayings
+    for function in functions:
+        job.progress(f"compiling {function.name} for {job.target.name}")
+        ops = OpTable()
+        module = import_function(function, ops)
+        prefix = job.prefixes[function.name]
+        yield (
+            function,
+            module,
+            Recipe(job.target.profile, job.precision, prefix, ops, function.results, weights, marks=marks),
+        )
