@@ -45,6 +45,7 @@ def explain(
     """Name the first module and operation whose output departs from PyTorch, for a word of a stored run."""
     with _found(results_dir, run, item) as (stored, which):
         # Imported here because they take a second to load.
+        from harness.devices import Unavailable
         from harness.devices.selection import opened, parse_device
         from harness.explain.run import explain as explain_run
         from harness.explain.run import options_of
@@ -56,9 +57,10 @@ def explain(
         maker = CachedMaker(notice=_say)
         selection = parse_device(device or options_of(stored).device)
         with opened(selection, cache=Cache(notice=_say), notify=_say) as devices:
-            if len(devices) != 1 or hasattr(devices[0], "error"):
+            chosen = [one for one in devices if not isinstance(one, Unavailable)]
+            if len(devices) != 1:
                 raise SeveralDevices(f"{len(devices)} devices were named")
-            found = explain_run(stored, item=which, maker=maker, device=devices[0], narrator=Narrator(sys.stderr))
+            found = explain_run(stored, item=which, maker=maker, device=chosen[0], narrator=Narrator(sys.stderr))
         if html is not None:
             from harness.report.html import explanation_page, write_page
 
@@ -66,8 +68,7 @@ def explain(
         if bundle is not None:
             from harness.explain.bundle import write_bundle
 
-            options = options_of(stored)
-            write_bundle(bundle, stored, found, maker.checkpoint(options))
+            write_bundle(bundle, stored, found, maker.checkpoint(options_of(stored)))
         render(explanation_report(found, everything=everything), markdown=markdown, console=terminal())
     raise typer.Exit(ExitCode.FAILURE if found.departed else ExitCode.OK)
 

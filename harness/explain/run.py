@@ -113,21 +113,21 @@ def find_subject(run: Run, item: str | None) -> Subject:
     lines = list(run.parity())
     reference = list(run.reference())
     known = {line.item: at for at, line in enumerate(reference)}
-    if item is not None and item not in known:
-        shown = ", ".join(list(known)[:5])
+    if not known:
         raise NothingToExplain(
-            f"run {run.run_id} has no word {item!r}; its words are {shown} …"
-            if known
-            else f"run {run.run_id} has no words of G2P"
+            f"run {run.run_id} has no words",
+            cure="explain a run of G2P: models of tensors are compared by their outputs",
         )
+    if item is not None and item not in known:
+        raise NothingToExplain(f"run {run.run_id} has no word {item!r}; its words are {', '.join(list(known)[:5])} …")
     mine = [line for line in lines if line.item in known and item in (None, line.item)]
     failing = [line for line in mine if line.verdict.fails] or [
         line for line in mine if line.verdict is Verdict.MISSING
     ]
     if item is None and not failing:
         raise NothingToExplain(f"no word of run {run.run_id} departs from PyTorch")
-    line = (failing or mine or [None])[0]
-    at = known[item if line is None else line.item]  # type: ignore[index]
+    line = next(iter(failing or mine), None)
+    at = known[line.item if line is not None else str(item)]
     variant = VARIANTS[0] if line is None else _variant(line.comparison)
     return Subject(variant, reference[at], reference[:at], line)
 
