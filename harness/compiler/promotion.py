@@ -16,9 +16,11 @@ from harness.compiler.unsupported import UnsupportedOperator, operator_name, pla
 Converter = Callable[[fx.Node, Any], Any]
 
 ARITHMETIC = frozenset(
-    ("add", "sub", "rsub", "mul", "div", "pow", "maximum", "minimum", "clamp", "clamp_min", "clamp_max", "fmod")
-    + ("remainder", "atan2", "reciprocal", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt")
-    + ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "sigmoid", "erf")
+    {
+        *("add", "sub", "rsub", "mul", "div", "pow", "maximum", "minimum", "clamp", "clamp_min", "clamp_max", "fmod"),
+        *("remainder", "atan2", "reciprocal", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt"),
+        *("rsqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "sigmoid", "erf"),
+    }
 )
 """Whose tensors all have the result's type before anything is computed."""
 
