@@ -59,7 +59,7 @@ def _side_by_side(given: Tensor, nodes: Sequence[str], wanted: Sequence[Tensor])
     widths = [value.shape[-1] if value.dim() else 1 for value in wanted]
     if sum(value.numel() for value in wanted) != given.numel() or given.shape[-1] != sum(widths):
         return {}
-    parts = given.split(widths, -1)
+    parts = torch.split_with_sizes(given, widths, -1)
     return {name: part.reshape(value.shape) for name, part, value in zip(nodes, parts, wanted, strict=True)}
 
 

@@ -35,7 +35,7 @@ _KEPT = {
     Arithmetic.DOUBLE: {torch.float16: torch.float64, torch.float32: torch.float64},
     Arithmetic.ROUNDED: {torch.float32: torch.float64},
 }
-_WEIGHT = {
+_WEIGHT: dict[Any, int] = {
     torch.ops.aten.linear.default: 1,
     torch.ops.aten.embedding.default: 0,
 }
@@ -91,7 +91,7 @@ class _Run(fx.Interpreter):
         return value.to(other[value.dtype]) if isinstance(value, Tensor) and value.dtype in other else value
 
     def run_node(self, n: fx.Node) -> Any:
-        if n.op != "call_function":
+        if n.op != "call_function" or isinstance(n.target, str):
             return super().run_node(n)
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         args, kwargs = tree_map(self.taken, (list(args), kwargs))

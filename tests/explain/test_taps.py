@@ -22,7 +22,7 @@ PROVENANCE = Provenance(
 )
 
 
-def tap(number: int, value: np.ndarray | None, at: int = 0) -> bytes:  # type: ignore[type-arg]
+def tap(number: int, value: np.ndarray | None, at: int = 0) -> bytes:
     if value is None:
         return HEAD.pack(number, at, 0, 0, 0, *[0] * 6)
     extents = [*value.shape, *[0] * (6 - value.ndim)]
