@@ -112,12 +112,6 @@ class Maker(Protocol):
         """All models of the options; with ``profile`` their kernels have marks, and nothing is timed or compared."""
         ...
 
-    def tapped_archive(
-        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
-    ) -> Archive:
-        """The same with taps, for who looks for what departs from PyTorch."""
-        ...
-
     def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner: ...
 
     def reference(
@@ -127,6 +121,20 @@ class Maker(Protocol):
     def model_times(self, options: RunOptions, model: UserModel, progress: Progress) -> dict[str, list[int]]:
         """PyTorch's time of each item, in nanoseconds by repetition."""
         ...
+
+
+class TapMaker(Protocol):
+    """Makes what an explanation needs; :class:`CachedMaker` is one, too."""
+
+    def checkpoint(self, options: RunOptions) -> Checkpoint: ...
+
+    def tapped_archive(
+        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+    ) -> Archive:
+        """The variant's archive with taps; it is not timed, and no run's."""
+        ...
+
+    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner: ...
 
 
 def app_options(options: RunOptions, companion: str | None, make: Callable[[RunOptions], Archive]) -> AppOptions:

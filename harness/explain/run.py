@@ -24,7 +24,7 @@ from harness.devices.workstation import versions
 from harness.errors import HarnessError, UsageError
 from harness.explain.schema import FOLDER, GIVEN, GIVEN_UP, Explanation, SiteRow
 from harness.explain.taps import leaf_count
-from harness.maker import Maker, RunOptions, Variant, app_options
+from harness.maker import RunOptions, TapMaker, Variant, app_options
 from harness.models.checkpoints import Checkpoint
 from harness.narration import NarratorLike
 from harness.protocol import OrderModel, Probe, RecordOptions, TapsRecord, TapWindow, WorkItem, WorkOrder
@@ -74,7 +74,9 @@ class Subject:
         return [WorkItem(id=line.item, model=MODEL, language=line.language, word=line.word) for line in lines]
 
 
-def explain(run: Run, *, item: str | None = None, maker: Maker, device: Device, narrator: NarratorLike) -> Explanation:
+def explain(
+    run: Run, *, item: str | None = None, maker: TapMaker, device: Device, narrator: NarratorLike
+) -> Explanation:
     """Compile with taps, run on ``device``, compare with PyTorch node by node; kept in the run's folder.
 
     ``item``: None for the first that failed. Raises NothingToExplain, CannotExplain, BadTaps, IncompleteResult, and
@@ -166,7 +168,7 @@ def _variant(comparison: str) -> Variant:
     return "cacheless" if comparison.startswith("cacheless") else "cache"
 
 
-def _checkpoint(run: Run, options: RunOptions, maker: Maker) -> Checkpoint:
+def _checkpoint(run: Run, options: RunOptions, maker: TapMaker) -> Checkpoint:
     known = run.manifest().checkpoint
     found = maker.checkpoint(options)
     if known is not None and known.sha256 != found.sha256:
