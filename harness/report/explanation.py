@@ -75,7 +75,8 @@ def _head(found: Explanation) -> list[Line]:
     elif found.reproduced is False:
         lines.append(Line("the archive with taps said something else than the run's: rounding differs", Tone.UNSURE))
     spent = ", ".join(f"{part} {taken:.1f} s" for part, taken in found.seconds.items())
-    lines.append(Line(f"{len(found.rows)} calls of kernels on {found.device}, {found.precision}; {spent}"))
+    where = f"{len(found.rows)} calls of kernels on {found.device}, {found.precision}"
+    lines.append(Line(f"{where}; {spent}" if spent else where))
     return lines
 
 
