@@ -43,16 +43,16 @@ def arranged(tap: Array, nodes: Sequence[str], graph: fx.Graph, expected: Mappin
         return {}
     given = torch.from_numpy(tap.copy())
     given = given.double() if given.is_floating_point() else given
-    if len(wanted) > 1:
-        return _side_by_side(given, nodes, wanted)
-    node = next(node for node in graph.nodes if node.name == nodes[0])
-    if given.numel() != wanted[0].numel():
+    if len(wanted) > 1 and (parts := _side_by_side(given, nodes, wanted)):
+        return parts
+    # Of several results one may be new, and the others written in place.
+    fitting = [name for name, value in zip(nodes, wanted, strict=True) if value.numel() == given.numel()]
+    if len(fitting) != 1:
         return {}
-    best = min(
-        _candidates(given, wanted[0], node),
-        key=lambda one: distance(one.double(), wanted[0].double()).largest,
-    )
-    return {nodes[0]: best}
+    (name,) = fitting
+    node, value = next(node for node in graph.nodes if node.name == name), expected[name]
+    best = min(_candidates(given, value, node), key=lambda one: distance(one.double(), value.double()).largest)
+    return {name: best}
 
 
 def _side_by_side(given: Tensor, nodes: Sequence[str], wanted: Sequence[Tensor]) -> dict[str, Tensor]:
