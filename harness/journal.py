@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from harness.devices.base import Knob
 from harness.measure import LATENCY, Floor, GateRule, Pair, Pass, shares
-from harness.protocol import Output, WorkOrder
+from harness.models.comparison import Comparison
+from harness.protocol import Output, Tensors, WorkOrder
 from harness.results.errors import RunDamaged, writing
 from harness.results.schema import Git
 from harness.results.store import Appender, write_atomically
@@ -44,18 +45,21 @@ class SidePlan(_Kept):
 
 
 class UnitPlan(_Kept):
-    """What is measured in pairs of runs: a variant of a model on a device. ``name`` tells it from the others."""
+    """What is measured in pairs of runs: a model on a device. ``name`` tells it from the others."""
 
     name: str
     device: str
     model: str
     variant: str
+    """Of G2P; the name again of a model of tensors."""
     a: SidePlan
     b: SidePlan
     floor: Floor | None = None
     """Of the latency."""
     part_floors: dict[str, Floor] = {}
     allowance: Allowance = EXACT
+    comparison: Comparison | None = None
+    """How the answers of a model of tensors are judged; None of G2P."""
 
     def floor_of(self, metric: str) -> Floor | None:
         """A part that has none of its own is taken to be as restless as the whole."""
@@ -101,6 +105,9 @@ class RunLine(_Kept):
     peak_bytes: int | None = None
     outputs: dict[str, list[Output]] = {}
     """By item all that was said, once each; of a session's first pair."""
+    answers: dict[str, Tensors] = {}
+    """The same of a model of tensors, whole as the probe said it; ``digests`` are those of its passes, once each."""
+    digests: dict[str, list[str]] = {}
     conditions: dict[str, Any] = {}
     observed: dict[str, Any] = {}
     knobs: list[Knob] = []

@@ -61,6 +61,7 @@ class ModelRuns:
                 weights_sha256=model.facts.weights_sha256,
                 items=len(model.facts.items),
                 compare=model.facts.compare.describe(),
+                comparison=model.facts.compare,
             )
             for name, model in self._models.items()
         }

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from harness.journal import Journal, RunLine, UnitPlan
 from harness.measure import GateVerdict, Growth, judge_growth, memory_growth, size_growth
 from harness.protocol import Output
+from harness.tensors import decode
 from harness.validate import Decoded, Verdict, compare_word
+from harness.validate.tensors import compare_item
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,27 @@ def judge_limits(unit: UnitPlan, journal: Journal) -> tuple[LimitVerdict, ...]:
     memory = memory_growth(*peaks) if peaks else None
     growths += [memory] if memory else []
     limits = [LimitVerdict(growth.metric, *judge_growth(growth), growth) for growth in growths]
-    return (*limits, *([_parity(unit, *pairs[0])] if pairs else []))
+    compare = _parity if unit.comparison is None else _tensor_parity
+    return (*limits, *([compare(unit, *pairs[0])] if pairs else []))
+
+
+def _tensor_parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
+    """The candidate's answers against the baseline's, as the model itself wants them compared."""
+    assert unit.comparison is not None
+    rows = [
+        compare_item(
+            unit.model, item, unit.comparison, decode(said), decode(b.answers[item]), digests=b.digests.get(item, [])
+        )
+        for item, said in a.answers.items()
+        if item in b.answers
+    ]
+    wrong = [row for row in rows if row.verdict.fails]
+    if not rows:
+        return LimitVerdict("parity", GateVerdict.INCONCLUSIVE, "no item was run by both")
+    if not wrong:
+        return LimitVerdict("parity", GateVerdict.PASS, "")
+    cause = f"{len(wrong)} of {len(rows)} answers differ; first {wrong[0].item!r}: {wrong[0].detail}"
+    return LimitVerdict("parity", GateVerdict.FAIL, cause)
 
 
 def _parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:

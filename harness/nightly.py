@@ -41,7 +41,7 @@ from harness.measure import (
     run_figures,
 )
 from harness.night_limits import LimitVerdict, judge_limits
-from harness.protocol import Memory, Output, Phase, Probe, RecordOptions, Sample
+from harness.protocol import Memory, Output, Phase, Probe, RecordOptions, Sample, Tensors
 from harness.results import now
 
 TRIES = 3
@@ -279,7 +279,7 @@ class Night:
                 "order_id": f"{stage}-{attempt}-{pair}-{side}-{secrets.token_hex(4)}",
                 "warmup": self.plan.warmup,
                 "repetitions": self.plan.repetitions,
-                # Token ids come with every sample; margins, which excuse a tie, only with a probe.
+                # Token ids come with every sample; margins, which excuse a tie, and tensors only with a probe.
                 "probe": RecordOptions(margins=True) if pair == 0 else None,
             }
         )
@@ -303,6 +303,8 @@ def _line(
 ) -> RunLine:
     passes: list[Pass] = []
     outputs: dict[str, list[Output]] = defaultdict(list)
+    answers: dict[str, Tensors] = {}
+    digests: dict[str, list[str]] = defaultdict(list)
     for record in result.records:
         if isinstance(record, Sample) and record.phase is Phase.TIMED:
             steps = record.step_ns
@@ -312,6 +314,12 @@ def _line(
             for item, output in zip(record.items, record.outputs, strict=True):
                 if output not in outputs[item]:
                     outputs[item].append(output)
+        if isinstance(record, Sample) and record.output_sha256 is not None and pair == 0:
+            (item,) = record.items
+            if record.output_sha256 not in digests[item]:
+                digests[item].append(record.output_sha256)
+        if isinstance(record, Probe) and record.tensors is not None:
+            answers[record.items[0]] = record.tensors
     figures = run_figures(passes)
     return RunLine(
         unit=unit,
@@ -326,6 +334,8 @@ def _line(
         parts=[(one.encoder_ns, one.prefill_ns, one.steps_ns, one.steps) for one in passes],
         peak_bytes=next((r.peak_bytes for r in result.records if isinstance(r, Memory)), None),
         outputs=outputs,
+        answers=answers,
+        digests=digests,
         conditions=conditions,
         observed=result.observed,
         knobs=list(result.knobs),

@@ -98,10 +98,10 @@ class RunSession:
             self.checkpoint = self.maker.checkpoint(options)
             self.words = read_words(source, options.language)
             check_words(self.words, languages=self.checkpoint.languages, max_input_bytes=options.max_input_bytes)
-        check_baseline(options, self.device, self.checkpoint)
         if options.models:
             with self.stage("looking at the models") as stage:
                 self.models = ModelRuns(self, self.maker.models(options, stage.say))
+        check_baseline(options, self.device, self.checkpoint, self.models.facts())
         self.items = [
             WorkItem(id=f"w{at:05d}", model=MODEL, language=word.language, word=word.word)
             for at, word in enumerate(self.words)
@@ -325,7 +325,7 @@ class RunSession:
     def _gate(self) -> NightRecord:
         runner = self.runner(self.options.variant)
         with self._narrator.stage(f"measuring beside {self.options.baseline}") as stage:
-            record = judge_run(self.run_id, self.options, self.device, runner, stage.say)
+            record = judge_run(self.run_id, self.options, self.device, runner, self.models.names, stage.say)
         self.writer.update(gate=gate_facts(record))
         return record
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from harness.conclude import conclude
 from harness.devices import Device, Notify
 from harness.errors import HarnessError, UsageError
@@ -15,7 +17,7 @@ from harness.report.figures import DASH
 from harness.report.night import causes, change, detectable, headline, interval
 from harness.results.baselines import Baselines
 from harness.results.nights import NIGHTS, NightRecord, Verdicts
-from harness.results.schema import GateFacts
+from harness.results.schema import GateFacts, ModelFacts
 
 
 class GateUndecided(HarnessError):
@@ -28,28 +30,39 @@ class GateWarning(UserWarning):
     """The gate saw something that it did not prove."""
 
 
-def check_baseline(options: RunOptions, device: Device, checkpoint: Checkpoint | None) -> None:
+def gated(options: RunOptions, models: Iterable[str]) -> list[str]:
+    """What of a run is judged: its variant of G2P, and its models of tensors by name."""
+    return [*([options.variant] if options.speaks else []), *models]
+
+
+def check_baseline(
+    options: RunOptions, device: Device, checkpoint: Checkpoint | None, models: Mapping[str, ModelFacts]
+) -> None:
     """What a person could have got wrong: raises EmulatedDevice, BaselineNotFound, BaselineDamaged, UsageError."""
     if options.baseline is None:
         return
     refuse_emulated([device])
-    if checkpoint is None:
-        raise UsageError(
-            "a baseline is of the words that a model speaks, and this run has none",
-            cure="leave --baseline out, or add --models g2p",
-        )
     baselines = Baselines(options.results_dir)
     kept = baselines.get(options.baseline)
-    baselines.runner(options.baseline, options.variant)
+    for which in gated(options, models):
+        baselines.runner(options.baseline, which)
     known = kept.manifest.checkpoint
-    if known is not None and known.sha256 != checkpoint.sha256:
+    if known is not None and checkpoint is not None and known.sha256 != checkpoint.sha256:
         raise UsageError(
             f"baseline {options.baseline} is of another model ({known.label}) than this run ({checkpoint.label})",
             cure="choose the baseline's --checkpoint, or a baseline of this one",
         )
+    for name, facts in models.items():
+        if kept.manifest.models[name].weights_sha256 != facts.weights_sha256:
+            raise UsageError(
+                f"baseline {options.baseline} is of another {name} than this run: its weights differ",
+                cure="set a baseline from a run of this one: harness baseline set RUN --name NAME",
+            )
 
 
-def judge_run(run_id: str, options: RunOptions, device: Device, runner: Runner, notify: Notify) -> NightRecord:
+def judge_run(
+    run_id: str, options: RunOptions, device: Device, runner: Runner, models: Iterable[str], notify: Notify
+) -> NightRecord:
     """Measure the run's runner beside its baseline's in a night of their own. Raises as :class:`Night` does."""
     assert options.baseline is not None
     plan = plan_night(
@@ -57,7 +70,7 @@ def judge_run(run_id: str, options: RunOptions, device: Device, runner: Runner, 
         options.baseline,
         [device],
         run_candidate({options.variant: runner}),
-        variants=[options.variant],
+        only=gated(options, models),
         run=run_id,
     )
     folder = options.results_dir / NIGHTS / plan.night_id

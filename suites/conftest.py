@@ -7,20 +7,22 @@ from pathlib import Path
 
 import pytest
 
-ORDER = {"test_smoke.py": 1, "test_parity.py": 2, "test_latency.py": 3, "test_models.py": 4, "test_profile.py": 5}
+ORDER = {
+    "test_smoke.py": 1,
+    "test_parity.py": 2,
+    "test_latency.py": 3,
+    "test_models.py": 4,
+    "test_gate.py": 5,
+    "test_profile.py": 6,
+}
 OF_WORDS = ("test_smoke.py", "test_parity.py", "test_latency.py")
-ON_REQUEST = "test_profile.py"
-GATE = "test_no_slower_than_the_baseline"
-
-
-def pytest_pycollect_makeitem(collector: pytest.Collector, name: str) -> list[pytest.Item] | None:
-    """The gate is a test where there is a baseline to be judged by."""
-    lacking = name == GATE and not collector.config.getoption("harness_baseline", None)
-    return [] if lacking else None
+ON_REQUEST = {"test_gate.py": "harness_baseline", "test_profile.py": "harness_profile"}
+"""The option that asks for it."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    if collection_path.name == ON_REQUEST and not config.getoption("harness_profile", False):
+    option = ON_REQUEST.get(collection_path.name)
+    if option is not None and not config.getoption(option, None):
         return True
     models = config.getoption("harness_models", [])
     if collection_path.name == "test_models.py" and not [name for name in models if name != "g2p"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -57,25 +56,3 @@ def test_latency(
         latency.result.require_complete()
         wrong = shortcomings(harness_run.allowance, parity_summary(latency.parity), {}, {})
         assert not wrong, f"a fast wrong answer is no result; in the timed passes {'; '.join(wrong)}"
-
-
-@pytest.mark.harness_step("gate")
-def test_no_slower_than_the_baseline(
-    harness_run: RunSession, harness_facts: dict[str, Any], record_property: Callable[[str, object], None]
-) -> None:
-    """With ``--baseline``: this run's runner beside the baseline's in interleaved pairs, as a night judges it."""
-    from harness.session_gate import GateWarning, gate_message, judged, require_decided
-
-    record = harness_run.gate()
-    verdict = judged(record).verdict
-    record_property("gate.night_id", record.night_id)
-    record_property("gate.verdict", verdict)
-    for unit in judged(record).units:
-        for cell in unit.cells:
-            record_property(f"gate.{cell.metric}.change", cell.first.change)
-            record_property(f"gate.{cell.metric}.detectable", cell.first.detectable)
-    require_decided(record)
-    if verdict == "warn":
-        warnings.warn(GateWarning(gate_message(record)), stacklevel=1)
-    if verdict == "fail":
-        pytest.fail(gate_message(record), pytrace=False)

@@ -59,7 +59,7 @@ for phase, count in (("warmup", order["warmup"]), ("timed", order["repetitions"]
             said = answer(item)
             samples += 1
             put(record="sample", model=item["model"], items=[item["id"]], phase="first" if samples == 1 else phase,
-                repetition=repetition, total_ns=5000 + samples, encoder_ns=0, prefill_ns=None, step_ns=[], outputs=[],
+                repetition=repetition, total_ns={ns} + samples, encoder_ns=0, prefill_ns=None, step_ns=[], outputs=[],
                 output_sha256=digest(said))
 put(record="memory", peak_bytes=4096)
 for item in order["tensor_items"] if order["probe"] else []:
@@ -72,10 +72,10 @@ put(record="end", order_id=order["order_id"], status="ok", samples=samples)
 
 class FakeModels:
     """A maker of runs of one model ``fake``, whose PyTorch doubles what it is given. ``body`` is what the runner
-    answers for ``x``, ``damage`` what is done to a probe's ``tensors``."""
+    answers for ``x``, ``damage`` what is done to a probe's ``tensors``, ``ns`` what a call takes."""
 
-    def __init__(self, folder: Path, body: str = "x * 2", damage: str = "pass") -> None:
-        self.folder, self.body, self.damage = folder, body, damage
+    def __init__(self, folder: Path, body: str = "x * 2", damage: str = "pass", ns: int = 5000) -> None:
+        self.folder, self.body, self.damage, self.ns = folder, body, damage, ns
 
     def checkpoint(self, options: RunOptions) -> Checkpoint:
         raise NotImplementedError("there is no G2P")
@@ -134,7 +134,8 @@ class FakeModels:
 
     def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:
         path = self.folder / "runner"
-        path.write_text(RUNNER.format(python=sys.executable, path=list(sys.path), body=self.body, damage=self.damage))
+        behaviour = {"body": self.body, "damage": self.damage, "ns": self.ns}
+        path.write_text(RUNNER.format(python=sys.executable, path=list(sys.path), **behaviour))
         path.chmod(0o755)
         return Runner(path, archive, hash_file(path), path.stat().st_size)
 

@@ -18,7 +18,7 @@ from tests.report.html.browsers import DEADLINE_MS, DRAWN, TALL, chromium
 from tests.report.html.nights import two_nights
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs/images"
-WIDE, PHONE = 1180, 390
+WIDE, PHONE, MARGIN = 1180, 390, 16
 
 
 def main() -> None:
@@ -31,7 +31,8 @@ def main() -> None:
         night.write_text(html_report([], two_nights(folder)[:1]), encoding="utf-8")
         page = opened(browser, night, WIDE)
         shoot(page, "report-night.png", height=2140)
-        page.locator("#history").screenshot(path=IMAGES / "report-history.png")
+        top = page.evaluate("() => document.querySelector('#history').getBoundingClientRect().top")
+        shoot(page, "report-history.png", top=top - MARGIN, height=839)
         shoot(opened(browser, night, PHONE, dark=True), "report-phone.png", height=1560)
         if arguments.page:
             shoot(opened(browser, arguments.page.resolve(), WIDE), "report.png", height=980)
@@ -47,10 +48,10 @@ def opened(browser: Browser, file: Path, width: int, *, dark: bool = False) -> P
     return page
 
 
-def shoot(page: Page, name: str, *, height: int) -> None:
-    """The page's first ``height`` pixels."""
+def shoot(page: Page, name: str, *, height: int, top: float = 0) -> None:
+    """``height`` pixels of the page, from ``top`` on."""
     assert page.viewport_size is not None
-    page.screenshot(path=IMAGES / name, clip={"x": 0, "y": 0, "width": page.viewport_size["width"], "height": height})
+    page.screenshot(path=IMAGES / name, clip={"x": 0, "y": top, "width": page.viewport_size["width"], "height": height})
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def list_baselines(results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
     """List the baselines."""
     baselines = Baselines(results_dir)
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("baseline", "run", "commit", "model", "device", "variants", "MiB"):
+    for title in ("baseline", "run", "commit", "models", "device", "variants", "MiB"):
         table.add_column(title, justify="right" if title == "MiB" else "left")
     for name in baselines.names():
         table.add_row(*_row(baselines, name))
@@ -60,14 +60,17 @@ def _row(baselines: Baselines, name: str) -> list[Text]:
 
 def _facts(baseline: Baseline) -> list[str]:
     manifest = baseline.manifest
-    size = sum(facts.runner_bytes + facts.archive_bytes for facts in baseline.variants.values())
+    sizes = {facts.runner_sha256: facts.runner_bytes + facts.archive_bytes for facts in baseline.timed.values()}
+    size = sum(sizes.values())
     return [
         baseline.name,
         manifest.run_id,
         manifest.git.commit[:12] + (" + changes" if manifest.git.dirty else "") if manifest.git else "–",
-        manifest.checkpoint.label if manifest.checkpoint else "–",
+        ", ".join(
+            [*([manifest.checkpoint.label] if baseline.variants and manifest.checkpoint else []), *baseline.models]
+        ),
         str(manifest.device.get("name", "–")),
-        ", ".join(baseline.variants),
+        ", ".join(baseline.variants) or "–",
         f"{size / MIB:.1f}",
     ]
 
@@ -77,8 +80,8 @@ def show_baseline(name: Name, results_dir: ResultsDir = DEFAULT_RESULTS) -> None
     """Print everything that is known of a baseline as JSON, and check its files."""
     baselines = Baselines(results_dir)
     found = baselines.get(name)
-    for variant in found.variants:
-        baselines.runner(name, variant)
+    for which in found.timed:
+        baselines.runner(name, which)
     print(found.model_dump_json(indent=1))
 
 

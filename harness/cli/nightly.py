@@ -17,8 +17,9 @@ from harness.devices import Device, Unavailable, opened, parse_device
 from harness.errors import UsageError
 from harness.journal import Plan, read_plan, write_plan
 from harness.measure import Floor
-from harness.night_plan import built_candidate, floor_key, itself, kept_candidate, plan_night
+from harness.night_plan import built_candidate, chosen, floor_key, itself, kept_candidate, plan_night
 from harness.nightly import Night, refuse_emulated
+from harness.results.baselines import Baselines
 from harness.results.nights import NIGHTS, find_night, write_floor
 
 ResultsDir = Annotated[Path, typer.Option("--results-dir", help="folder of the runs", show_default=True)]
@@ -30,6 +31,7 @@ DEFAULT_RESULTS = Path("results")
     "\n\n  harness nightly --baseline release-1.4 --calibrate 20"
     "\n\n  harness nightly --baseline release-1.4 --device android:all --words 40 --time-budget 60"
     '\n\n  harness nightly --baseline release-1.4 --junit night.xml --markdown "$GITHUB_STEP_SUMMARY"'
+    "\n\n  harness nightly --baseline release-1.4 --models detector --models bert"
     "\n\n  harness nightly --resume latest --time-budget 30"
     "\n\n  harness nights latest"
 )
@@ -42,6 +44,10 @@ def nightly(
     launcher: Annotated[str | None, typer.Option("--ios-launcher", help="as for pytest suites")] = None,
     words: Annotated[
         int | None, typer.Option(min=1, help="of the baseline's, at even distances; all unless given")
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--models", metavar="M", help="only these of the baseline's: g2p, or a model's name; several"),
     ] = None,
     calibrate: Annotated[int, typer.Option(min=0, help="sessions of the baseline against itself: its floor")] = 0,
     resume: Annotated[str | None, typer.Option(help="go on with a night: its id, or latest")] = None,
@@ -72,7 +78,7 @@ def nightly(
                 raise UsageError(f"the night was of {', '.join(absent)}", cure="choose them with --device")
         else:
             assert baseline is not None
-            plan = _plan(results_dir, baseline, candidate, devices, calibrate, words)
+            plan = _plan(results_dir, baseline, candidate, devices, models, calibrate, words)
             folder = results_dir / NIGHTS / plan.night_id
             write_plan(folder, plan)
         budget = None if time_budget is None else 60 * time_budget
@@ -96,8 +102,15 @@ def _available(found: Sequence[Device | Unavailable]) -> list[Device]:
 
 
 def _plan(
-    results: Path, baseline: str, candidate: str | None, devices: list[Device], sessions: int, words: int | None
+    results: Path,
+    baseline: str,
+    candidate: str | None,
+    devices: list[Device],
+    models: list[str] | None,
+    sessions: int,
+    words: int | None,
 ) -> Plan:
+    only = None if models is None else chosen(Baselines(results).get(baseline), models)
     candidate_of = (
         itself
         if sessions
@@ -105,7 +118,9 @@ def _plan(
         if candidate is not None
         else built_candidate(results, baseline, _say)
     )
-    return plan_night(results, baseline, devices, candidate_of, words=words, calibrate=sessions, candidate=candidate)
+    return plan_night(
+        results, baseline, devices, candidate_of, only=only, words=words, calibrate=sessions, candidate=candidate
+    )
 
 
 def _show_floors(

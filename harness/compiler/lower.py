@@ -18,7 +18,8 @@ from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets import CompileTarget
 from harness.compiler.tracing import traced
 from harness.compiler.tuning import Tuning
-from harness.compiler.unsupported import guarded
+from harness.compiler.unsupported import CannotCompile, first_words, guarded
+from harness.errors import HarnessError
 from harness.models.spec import ModelFunction
 
 
@@ -41,11 +42,18 @@ def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
 def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> Any:
     """A ``tvm.runtime.Executable`` whose symbols and registration carry the recipe's prefix.
 
-    ``tuning`` searches schedules for what has no template, for a target that this machine runs. Raises TuningBusy.
+    ``tuning`` searches schedules for what has no template, for a target that this machine runs. Raises TuningBusy, and
+    CannotCompile where one of TVM's passes stumbles over the module.
     """
     named = module.with_attr("system_lib_prefix", recipe.prefix)
-    with tvm.transform.PassContext(config=PASS_CONFIG):
-        return tvm.compile(named, target, relax_pipeline=pipeline(target, recipe, tuning))
+    try:
+        with tvm.transform.PassContext(config=PASS_CONFIG):
+            return tvm.compile(named, target, relax_pipeline=pipeline(target, recipe, tuning))
+    except HarnessError:
+        raise
+    except Exception as error:  # of any kind: each pass raises what its author thought of
+        said = f"{type(error).__name__}: {first_words(error)}"
+        raise CannotCompile(f"TVM cannot compile {recipe.prefix.rstrip('_')}: {said}") from error
 
 
 def search(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from harness.errors import UsageError
 
 G2P = "g2p"
+G2P_VARIANTS = ("cache", "cacheless")
+"""What is run of it is told from models of tensors by these names."""
 GROUP = "harness.models"
 """The entry point group: ``NAME = "package.module:MODEL"``."""
 SHIPPED = {
@@ -96,6 +98,8 @@ def check_clashes(models: Sequence[tuple[str, str]]) -> None:
     """
     names = [name for name, _ in models]
     for name in names:
+        if name in G2P_VARIANTS:
+            raise ModelsClash(f"a model cannot be named {name!r}, which is a variant of G2P")
         if names.count(name) > 1:
             raise ModelsClash(f"two models are named {name!r}")
     for at, (name, prefix) in enumerate(models):

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.cache import MANIFEST, Cache, CacheBusy, hash_file
 from harness.errors import HarnessError, UsageError
+from harness.models.comparison import Comparison
 from harness.protocol import WorkOrder
 from harness.results.errors import writing
 from harness.results.schema import Manifest
@@ -74,6 +75,14 @@ class BaselineVariant(BaseModel):
     order: WorkOrder
 
 
+class BaselineModel(BaselineVariant):
+    """The same of a model of tensors, which is in the runner of G2P's ``variant``, or in one without G2P."""
+
+    variant: str
+    comparison: Comparison
+    """How its answers are judged."""
+
+
 class Baseline(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -83,6 +92,14 @@ class Baseline(BaseModel):
     manifest: Manifest
     """Of the run it was made from."""
     variants: dict[str, BaselineVariant]
+    """Of G2P."""
+    models: dict[str, BaselineModel] = {}
+    """Of tensors, by name."""
+
+    @property
+    def timed(self) -> dict[str, BaselineVariant]:
+        """All there is, by variant of G2P or name of a model."""
+        return {**self.variants, **self.models}
 
 
 @dataclass(frozen=True)
@@ -104,7 +121,7 @@ class Baselines:
         self._objects = self.folder / OBJECTS
 
     def set(self, run: Run, name: str | None = None, *, cache: Cache) -> Baseline:
-        """Keep the timed variants of a run under ``name`` (the run's id by default).
+        """Keep the timed variants and models of a run under ``name`` (the run's id by default).
 
         The same run under the same name again changes nothing. Raises BaselineUnusable, BaselineExists, ArtifactGone,
         RunDamaged, StorageFull or StorageUnwritable.
@@ -116,7 +133,7 @@ class Baselines:
                 f"run {run.run_id} was made on an emulated device, whose times are compared with nothing",
                 cure="set the baseline from a run on a real device",
             )
-        variants = _timed_variants(run, manifest)
+        timed = _timed(run, manifest)
         with writing(self.folder):
             self._objects.mkdir(parents=True, exist_ok=True)
         with self._locked():
@@ -126,10 +143,12 @@ class Baselines:
                 if known.manifest.run_id != run.run_id:
                     raise BaselineExists(f"{name} is the baseline of run {known.manifest.run_id}")
                 return known
-            for variant in variants.values():
-                self._keep("runners", variant.runner_sha256, cache, executable=True)
-                self._keep("archives", variant.archive_sha256, cache, executable=False)
-            baseline = Baseline(name=name, created=now(), manifest=manifest, variants=variants)
+            for kept in timed.values():
+                self._keep("runners", kept.runner_sha256, cache, executable=True)
+                self._keep("archives", kept.archive_sha256, cache, executable=False)
+            models = {model: kept for model, kept in timed.items() if isinstance(kept, BaselineModel)}
+            variants = {variant: kept for variant, kept in timed.items() if variant not in models}
+            baseline = Baseline(name=name, created=now(), manifest=manifest, variants=variants, models=models)
             write_atomically(path, baseline)
         return baseline
 
@@ -173,13 +192,14 @@ class Baselines:
                     kept.unlink()
         return freed
 
-    def runner(self, name: str, variant: str) -> KeptRunner:
-        """The kept runner, checked against its hash; raises BaselineNotFound, BaselineUnusable, BaselineDamaged."""
+    def runner(self, name: str, which: str) -> KeptRunner:
+        """The kept runner of a variant or model, checked against its hash; raises BaselineNotFound, BaselineUnusable,
+        BaselineDamaged."""
         baseline = self.get(name)
-        facts = baseline.variants.get(variant)
+        facts = baseline.timed.get(which)
         if facts is None:
-            there = ", ".join(baseline.variants)
-            raise BaselineUnusable(f"baseline {name} has no variant {variant!r}", cure=f"it has: {there}")
+            there = ", ".join(baseline.timed)
+            raise BaselineUnusable(f"baseline {name} has no variant or model {which!r}", cure=f"it has: {there}")
         path = self._objects / facts.runner_sha256
         if not path.is_file():
             raise BaselineDamaged(f"the runner of baseline {name} ({path}) is missing")
@@ -246,40 +266,53 @@ def _checked(name: str) -> str:
 
 
 def _objects_of(baseline: Baseline) -> set[str]:
-    return {sha for facts in baseline.variants.values() for sha in (facts.runner_sha256, facts.archive_sha256)}
+    return {sha for facts in baseline.timed.values() for sha in (facts.runner_sha256, facts.archive_sha256)}
 
 
-def _timed_variants(run: Run, manifest: Manifest) -> dict[str, BaselineVariant]:
-    """The variants that the run timed to the end, with the orders that did it. Raises BaselineUnusable."""
-    found = {}
+def _timed(run: Run, manifest: Manifest) -> dict[str, BaselineVariant]:
+    """The variants and models that the run timed to the end, with the orders that did it. Raises BaselineUnusable."""
+    found: dict[str, BaselineVariant] = {}
     for entry in manifest.orders:
-        facts = manifest.variants.get(entry.variant)
-        if entry.purpose != "latency" or not entry.complete or facts is None:
+        if entry.purpose != "latency" or not entry.complete:
             continue
-        if not (_SHA256.fullmatch(facts.runner_sha256) and _SHA256.fullmatch(facts.archive_sha256)):
+        model = manifest.models.get(entry.variant)
+        # Models of tensors are in the runner of the variant that is timed, the only one of such a run.
+        variant = entry.variant if model is None else next(iter(manifest.variants), "")
+        facts = manifest.variants.get(variant)
+        if facts is None or not (_SHA256.fullmatch(facts.runner_sha256) and _SHA256.fullmatch(facts.archive_sha256)):
             continue
-        try:
-            order = WorkOrder.model_validate_json((run.folder / ORDERS / f"{entry.order_id}.json").read_bytes())
-        except (OSError, ValidationError) as error:
-            raise BaselineUnusable(
-                f"the order {entry.order_id} of run {run.run_id} cannot be read: {str(error).splitlines()[0]}",
-                cure="set the baseline from another run",
-            ) from error
-        if order.slowdown_percent:
-            raise BaselineUnusable(
-                f"run {run.run_id} was slowed down by {order.slowdown_percent:g} % on purpose",
-                cure="set the baseline from another run",
+        kept = {
+            "runner_sha256": facts.runner_sha256,
+            "runner_bytes": facts.runner_bytes,
+            "archive_sha256": facts.archive_sha256,
+            "archive_bytes": facts.archive_bytes,
+            "target": facts.target,
+            "order": _order(run, entry.order_id),
+        }
+        if model is None:
+            found[entry.variant] = BaselineVariant.model_validate(kept)
+        elif model.comparison is not None:
+            found[entry.variant] = BaselineModel.model_validate(
+                {**kept, "variant": variant, "comparison": model.comparison}
             )
-        found[entry.variant] = BaselineVariant(
-            runner_sha256=facts.runner_sha256,
-            runner_bytes=facts.runner_bytes,
-            archive_sha256=facts.archive_sha256,
-            archive_bytes=facts.archive_bytes,
-            target=facts.target,
-            order=order,
-        )
     if not found:
         raise BaselineUnusable(
-            f"run {run.run_id} timed no variant to the end", cure="make one that does: pytest suites --device host"
+            f"run {run.run_id} timed no model to the end", cure="make one that does: pytest suites --device host"
         )
     return found
+
+
+def _order(run: Run, order_id: str) -> WorkOrder:
+    try:
+        order = WorkOrder.model_validate_json((run.folder / ORDERS / f"{order_id}.json").read_bytes())
+    except (OSError, ValidationError) as error:
+        raise BaselineUnusable(
+            f"the order {order_id} of run {run.run_id} cannot be read: {str(error).splitlines()[0]}",
+            cure="set the baseline from another run",
+        ) from error
+    if order.slowdown_percent:
+        raise BaselineUnusable(
+            f"run {run.run_id} was slowed down by {order.slowdown_percent:g} % on purpose",
+            cure="set the baseline from another run",
+        )
+    return order

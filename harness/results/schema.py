@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from harness.devices.base import Knob
+from harness.models.comparison import Comparison
 from harness.models.words import Word
 from harness.protocol import Record
 from harness.validate import EXACT, Allowance, Verdict
@@ -91,6 +92,8 @@ class ModelFacts(_Stored):
     items: int
     compare: str
     """How its answers are judged, for a person."""
+    comparison: Comparison | None = None
+    """The same for a program; None in runs of before it was kept."""
 
 
 class OrderEntry(_Stored):

@@ -16,6 +16,7 @@ from harness.compiler.promotion import promoted
 from harness.compiler.unsupported import CannotCompile, UnsupportedOperator
 from harness.models import ModelSpec
 from harness.models.flat import compiled_function, flattened
+from tests.compiler.compiled import compiled
 
 
 class Waves(nn.Module):
@@ -57,7 +58,7 @@ def test_an_unknown_operator_is_named_with_its_module_and_line() -> None:
 
 
 def test_control_flow_on_values_cannot_be_exported() -> None:
-    with pytest.raises(CannotCompile, match=r"torch\.export cannot take main: .*data-dependent") as told:
+    with pytest.raises(CannotCompile, match=r"torch\.export cannot take deep: .*data-dependent") as told:
         compile_inner(Branches())
     assert not isinstance(told.value, UnsupportedOperator)
 
@@ -97,3 +98,12 @@ def test_a_type_that_got_lost_is_refused() -> None:
     call = promoted({"sigmoid.default": lambda _node, _importer: whole})["sigmoid.default"]
     with pytest.raises(UnsupportedOperator, match=r"TVM makes int64 of aten\.sigmoid.*, torch float32"):
         call(node, SimpleNamespace(env={}))
+
+
+def test_what_tvm_stumbles_over_later_is_told_too() -> None:
+    class Sorted(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.argsort(x)
+
+    with pytest.raises(CannotCompile, match=r"TVM cannot compile model\d+: \w*Error: "):
+        compiled(Sorted(), (torch.tensor([2, 1]),))

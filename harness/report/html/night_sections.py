@@ -126,16 +126,21 @@ def raw_nights(nights: Sequence[NightView]) -> Iterator[tuple[str, RawTable]]:
                 )
 
 
+_SIDE = {"order": {"tensor_items": {"__all__": {"inputs"}}}}
+_TENSORS: dict[str, Any] = {"units": {"__all__": {"a": _SIDE, "b": _SIDE}}}
+"""What a plan has megabytes of."""
+
+
 def night_documents(night: NightView) -> dict[str, Any]:
-    """The small files, whole, and of the journal all but the passes, which are in the raw tables."""
+    """The small files, but for tensors, and of the journal all but the passes, which are in the raw tables."""
     verdicts = night.record.verdicts
     runs = [_without_passes(line) for unit in night.units for line in unit.runs]
     return {
-        f"plan-{night.name}": night.record.plan.model_dump(mode="json"),
+        f"plan-{night.name}": night.record.plan.model_dump(mode="json", exclude=_TENSORS),
         f"verdicts-{night.name}": verdicts.model_dump(mode="json") if verdicts else None,
         f"journal-{night.name}": runs,
     }
 
 
 def _without_passes(line: RunLine) -> dict[str, Any]:
-    return line.model_dump(mode="json", exclude={"samples", "parts"})
+    return line.model_dump(mode="json", exclude={"samples", "parts", "answers"})

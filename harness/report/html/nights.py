@@ -50,7 +50,7 @@ class UnitView:
 
     @cached_property
     def words(self) -> dict[str, tuple[str, str]]:
-        """Language and word by item."""
+        """Language and word by item of G2P."""
         return {item.id: (item.language, item.word) for item in self.plan.a.order.items}
 
     def times(self, side: str) -> NDArray[np.int64]:
@@ -59,7 +59,10 @@ class UnitView:
         return np.fromiter(taken, dtype=np.int64)
 
     def parts(self, side: str) -> NDArray[np.int64] | None:
-        """[passes, 4]: encoder, prefill, steps and the rest; None for a journal from before they were kept."""
+        """[passes, 4]: encoder, prefill, steps and the rest; None for a model of tensors, which has no parts, and for a
+        journal from before they were kept."""
+        if self.plan.comparison is not None:
+            return None
         rows = [
             (encoder, prefill or 0, steps, total - encoder - (prefill or 0) - steps)
             for line in self._side(side)

@@ -1,0 +1,36 @@
+"""Has a model become slower, larger or wrong? With --baseline: each beside the baseline's, in interleaved pairs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness.session import RunSession
+
+
+@pytest.mark.harness_step("gate")
+def test_no_slower_than_the_baseline(
+    harness_run: RunSession, harness_facts: dict[str, Any], record_property: Callable[[str, object], None]
+) -> None:
+    """This run's runner beside the baseline's, as a night judges it."""
+    from harness.session_gate import GateWarning, gate_message, judged, require_decided
+
+    record = harness_run.gate()
+    verdict = judged(record).verdict
+    record_property("gate.night_id", record.night_id)
+    record_property("gate.verdict", verdict)
+    for unit in judged(record).units:
+        for cell in unit.cells:
+            # G2P's is the run's own variant; models have their names.
+            name = cell.metric if unit.variant == harness_run.options.variant else f"{unit.variant}.{cell.metric}"
+            record_property(f"gate.{name}.change", cell.first.change)
+            record_property(f"gate.{name}.detectable", cell.first.detectable)
+    require_decided(record)
+    if verdict == "warn":
+        warnings.warn(GateWarning(gate_message(record)), stacklevel=1)
+    if verdict == "fail":
+        pytest.fail(gate_message(record), pytrace=False)

@@ -1,0 +1,217 @@
+"""Nights of models of tensors: made-up runners that answer rightly or not, and a whole night of a real bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from harness.cache import Cache
+from harness.cli.app import app, load_commands
+from harness.devices import HostDevice
+from harness.errors import UsageError
+from harness.journal import SidePlan, UnitPlan, read_journal, write_plan
+from harness.maker import CachedMaker, RunOptions
+from harness.measure import LATENCY, GateVerdict
+from harness.models.comparison import TopK
+from harness.night_plan import chosen, itself, new_plan, plan_night
+from harness.nightly import Night, NightResult, UnitResult
+from harness.protocol import TensorItem, WorkOrder
+from harness.report.html import html_report
+from harness.results import Store
+from harness.results.baselines import Baselines
+from harness.results.history import query
+from harness.results.nights import find_night, read_night
+from harness.session import RunSession
+from harness.session_gate import gate_message
+from harness.tensors import encode
+from tests.fake_models import ITEMS, FakeModels
+from tests.test_broken_kernel import Silent
+
+FILE = Path(__file__).parent / "profiling/two_models.py"
+
+
+def quiet(_text: str) -> None:
+    pass
+
+
+def fake_side(folder: Path, **behaviour: object) -> SidePlan:
+    """A made-up runner with an order for it."""
+    folder.mkdir()
+    maker = FakeModels(folder, **behaviour)  # type: ignore[arg-type]
+    archive = maker.archive(RunOptions(), None, "cache", quiet)
+    runner = maker.runner(archive, quiet)
+    (model,) = archive.metadata.models
+    order = WorkOrder(
+        order_id="o",
+        archive_sha256=archive.sha256,
+        models=[],
+        items=[],
+        tensor_models=[model.order_model()],
+        tensor_items=[TensorItem(id=item, model="fake", inputs=encode({"x": array})) for item, array in ITEMS.items()],
+    )
+    return SidePlan(path=runner.path, sha256=runner.sha256, runner_bytes=1000, archive_bytes=500, order=order)
+
+
+def a_night(folder: Path, **behaviour: object) -> NightResult:
+    """A answers what it is to; B as it is told."""
+    unit = UnitPlan(
+        name="host/fake",
+        device="host",
+        model="fake",
+        variant="fake",
+        a=fake_side(folder / "a"),
+        b=fake_side(folder / "b", **behaviour),
+        comparison=TopK(k=2, tie=0.01),
+    )
+    plan = new_plan("main", [unit], repetitions=3, warmup=1)
+    write_plan(folder / "night", plan)
+    device = HostDevice(lock_folder=folder / "locks")
+    return Night(folder / "night", plan, {"host": device}, notify=quiet, cooldown=0).run()
+
+
+def parity(unit: UnitResult) -> tuple[GateVerdict, str]:
+    (found,) = [limit for limit in unit.limits if limit.metric == "parity"]
+    return found.verdict, found.cause
+
+
+def test_the_same_answers_pass_though_not_bit_for_bit(tmp_path: Path) -> None:
+    result = a_night(tmp_path, body="x * np.float32(2.0001)")
+    (unit,) = result.units
+    assert parity(unit) == (GateVerdict.PASS, "")
+    assert set(unit.cells) == {LATENCY}, "a model of tensors has no parts"
+    assert result.verdict is GateVerdict.PASS
+    (first, *later) = read_journal(tmp_path / "night").all_pairs("host/fake")
+    assert all(set(line.answers) == set(line.digests) == set(ITEMS) for line in first)
+    assert first[0].digests != first[1].digests
+    assert len(later) == 9
+    assert not any(line.answers or line.digests for pair in later for line in pair)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "cause"),
+    [
+        ({"body": "x[::-1] * 2"}, "2 of 2 answers differ; first 'first': 2 of 2 ranks of y differ"),
+        ({"body": "(x * 2)[:2]"}, "y is float32 of shape [2]"),
+        ({"body": "x * np.float32(2 + 1e-6 * calls)"}, "different answers in"),
+    ],
+)
+def test_other_answers_fail(tmp_path: Path, behaviour: dict[str, str], cause: str) -> None:
+    result = a_night(tmp_path, **behaviour)
+    assert result.verdict is GateVerdict.FAIL
+    verdict, said = parity(result.units[0])
+    assert verdict is GateVerdict.FAIL
+    assert cause in said
+
+
+def test_a_slower_model_fails(tmp_path: Path) -> None:
+    result = a_night(tmp_path, ns=6000)
+    assert result.verdict is GateVerdict.FAIL
+    assert result.units[0].latency.verdict is GateVerdict.FAIL
+    assert parity(result.units[0])[0] is GateVerdict.PASS
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory, user_cache: Cache) -> Path:
+    """The results folder of a real run of two models in one binary, kept as the baseline ``main``."""
+    folder = tmp_path_factory.mktemp("kept")
+    session = session_of(folder)
+    session.start()
+    session.models.everything()
+    assert session.finish().verdict.value == "pass"
+    Baselines(folder / "results").set(Store(folder / "results").find("latest"), "main", cache=user_cache)
+    return folder
+
+
+def session_of(folder: Path, **options: object) -> RunSession:
+    asked = RunOptions(  # type: ignore[arg-type]
+        models=(str(FILE),), repeat=2, results_dir=folder / "results", deadline=60, cooldown=0, **options
+    )
+    return RunSession(asked, HostDevice(lock_folder=folder / "locks"), Silent(), maker=CachedMaker(quiet))
+
+
+def test_a_baseline_keeps_its_models(kept: Path) -> None:
+    baselines = Baselines(kept / "results")
+    baseline = baselines.get("main")
+    assert (list(baseline.variants), list(baseline.models)) == ([], ["picture", "chain"])
+    runners = {baselines.runner("main", name).path for name in baseline.models}
+    assert len(runners) == 1, "one binary has both"
+    assert baseline.models["picture"].variant == "cache"
+    page = called("baseline", "list", kept)
+    assert "picture, chain" in page.output
+
+
+def called(*arguments: object) -> Result:
+    """A command on a results folder, the last argument's."""
+    load_commands()
+    *words, folder = arguments
+    command = [*map(str, words), "--results-dir", str(Path(str(folder)) / "results")]
+    return CliRunner().invoke(app, command, catch_exceptions=False)
+
+
+def test_a_night_has_a_unit_for_each_model_and_every_report_names_it(kept: Path) -> None:
+    markdown, junit = kept / "night.md", kept / "night.xml"
+    shown = called("nightly", "--baseline", "main", "--cooldown", "0", "--markdown", markdown, "--junit", junit, kept)
+    # What a microsecond's noise says of the latency is not this test's; nothing may have failed but by it.
+    assert shown.exit_code in (0, 1, 3), shown.output
+    record = read_night(find_night(kept / "results", "latest"))
+    assert [(unit.name, unit.model, unit.variant) for unit in record.plan.units] == [
+        ("host/picture", "picture", "picture"),
+        ("host/chain", "chain", "chain"),
+    ]
+    journal = read_journal(record.folder)
+    assert record.verdicts is not None
+    for planned, unit in zip(record.plan.units, record.verdicts.units, strict=True):
+        assert len(journal.pairs(planned.name, "first", 0)) >= 10
+        assert planned.a.order.tensor_models == planned.b.order.tensor_models
+        assert planned.a.sha256 == planned.b.sha256, "the sources are those of the baseline"
+        assert [cell.metric for cell in unit.cells] == [LATENCY]
+        assert {limit.metric: limit.verdict for limit in unit.limits}["parity"] == "pass"
+    for text in (markdown.read_text(), junit.read_text(), html_report(nights=[record])):
+        assert "host/picture" in text
+        assert "host/chain" in text
+
+
+def test_models_can_be_chosen(kept: Path) -> None:
+    results, device = kept / "results", HostDevice(lock_folder=kept / "locks")
+    baseline = Baselines(results).get("main")
+    assert chosen(baseline, ["chain"]) == ["chain"]
+    plan = plan_night(results, "main", [device], itself, only=["chain"])
+    assert [unit.name for unit in plan.units] == ["host/chain"]
+    with pytest.raises(UsageError, match=r"no model 'g2p'"):
+        chosen(baseline, ["g2p"])
+
+
+def test_a_run_is_judged_with_each_of_its_models(kept: Path) -> None:
+    session = session_of(kept, baseline="main")
+    session.start()
+    record = session.gate()
+    session.finish()
+    assert [unit.name for unit in record.plan.units] == ["host/picture", "host/chain"]
+    assert record.plan.run == session.run_id
+    message = gate_message(record)
+    assert "host/picture latency" in message
+    assert "host/chain latency" in message
+
+
+def test_a_run_of_other_weights_or_models_is_refused(kept: Path) -> None:
+    baselines = Baselines(kept / "results")
+    baseline = baselines.get("main")
+    facts = baseline.manifest.models["chain"].model_copy(update={"weights_sha256": "0" * 64})
+    other = baseline.manifest.model_copy(update={"models": {**baseline.manifest.models, "chain": facts}})
+    lacking = {"name": "lacking", "models": {"picture": baseline.models["picture"]}}
+    for changed in (
+        baseline.model_copy(update={"name": "other", "manifest": other}),
+        baseline.model_copy(update=lacking),
+    ):
+        (baselines.folder / f"{changed.name}.json").write_text(changed.model_dump_json())
+    with pytest.raises(UsageError, match="another chain than this run"):
+        session_of(kept, baseline="other").start()
+    with pytest.raises(UsageError, match="no variant or model 'chain'"):
+        session_of(kept, baseline="lacking").start()
+
+
+def test_a_models_night_is_part_of_the_history(kept: Path) -> None:
+    answer = query(Store(kept / "results"), "SELECT DISTINCT model, variant, metric FROM night_pairs ORDER BY model")
+    assert answer.rows == [("chain", "chain", LATENCY), ("picture", "picture", LATENCY)]
