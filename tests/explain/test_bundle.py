@@ -25,7 +25,7 @@ from tests.explain.explanations import DEPARTED, GOOD, explanation, row
 def stored(folder: Path, checkpoint: Checkpoint, *verdicts: Verdict) -> Run:
     """A run of words with these verdicts, and the files of an explanation of the last one."""
     facts = CheckpointFacts(label=checkpoint.label, sha256=checkpoint.sha256)
-    options = {"checkpoint": checkpoint.label, "device": "host", "words": None, "models": []}
+    options: dict[str, Any] = {"checkpoint": checkpoint.label, "device": "host", "words": None, "models": []}
     with Store(folder).create(device={"name": "host"}, checkpoint=facts, options=options) as writer:
         items = [f"w{at}" for at in range(len(verdicts))]
         said: dict[str, Any] = {"token_ids": [5, 6, 1], "text": "x", "margins": [1.0, 2.0, 3.0], "latency_ns": []}
