@@ -123,6 +123,20 @@ class Maker(Protocol):
         ...
 
 
+class TapMaker(Protocol):
+    """Makes what an explanation needs; :class:`CachedMaker` is one, too."""
+
+    def checkpoint(self, options: RunOptions) -> Checkpoint: ...
+
+    def tapped_archive(
+        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+    ) -> Archive:
+        """The variant's archive with taps; it is not timed, and no run's."""
+        ...
+
+    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner: ...
+
+
 def app_options(options: RunOptions, companion: str | None, make: Callable[[RunOptions], Archive]) -> AppOptions:
     """What an app for a phone is made with, besides its archive, which ``make`` makes for other options, too.
 
@@ -169,6 +183,12 @@ class CachedMaker:
             profile=profile,
         )
         return compile_bundle(bundle, cache=self._cache, progress=progress)
+
+    def tapped_archive(
+        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+    ) -> Archive:
+        request = replace(self._request(options, checkpoint, variant, profile=False), taps=True)
+        return compile_models(request, cache=self._cache, progress=progress)
 
     def _request(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, profile: bool) -> CompileRequest:
         return CompileRequest(

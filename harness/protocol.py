@@ -91,11 +91,22 @@ class TensorItem(_Schema):
     inputs: Tensors
 
 
+class TapWindow(_Schema):
+    """Of one item's probe: which calls of kernels give away their outputs, counted from 0 (see ``docs/explain.md``)."""
+
+    item: str
+    first: int = Field(ge=0)
+    last: int = Field(ge=1)
+    """The first call that does not."""
+
+
 class RecordOptions(_Schema):
     """What the probe pass records besides token ids; it runs after the timed passes and is not timed."""
 
     margins: bool = False
     logit_steps: list[int] = []
+    taps: TapWindow | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Of an archive with taps alone."""
 
 
 class WorkOrder(_Schema):
@@ -185,6 +196,18 @@ class Probe(_Schema):
     """The outputs of a model of tensors."""
 
 
+class TapsRecord(_Schema):
+    """A piece of the stream that the item's kernels gave away, in front of its probe; ``harness/explain/taps.py``."""
+
+    record: Literal["taps"]
+    model: str
+    items: list[str]
+    part: int
+    """Counts the pieces from 0."""
+    tensors: Tensors
+    """One tensor of bytes, ``taps``."""
+
+
 ThermalState = Literal["nominal", "fair", "serious", "critical"]
 
 
@@ -246,7 +269,7 @@ class End(_Schema):
     error: Failure | None = None
 
 
-AnyRecord = Header | Load | Sample | ProfileRecord | Probe | Thermal | Memory | Machine | End
+AnyRecord = Header | Load | Sample | ProfileRecord | Probe | TapsRecord | Thermal | Memory | Machine | End
 Record = Annotated[AnyRecord, Field(discriminator="record")]
 RECORD: TypeAdapter[AnyRecord] = TypeAdapter(Record)
 

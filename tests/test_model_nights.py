@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -124,8 +125,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory, user_cache: Cache) -> Path:
     return folder
 
 
-def session_of(folder: Path, **options: object) -> RunSession:
-    asked = RunOptions(  # type: ignore[arg-type]
+def session_of(folder: Path, **options: Any) -> RunSession:
+    asked = RunOptions(
         models=(str(FILE),), repeat=2, results_dir=folder / "results", deadline=60, cooldown=0, **options
     )
     return RunSession(asked, HostDevice(lock_folder=folder / "locks"), Silent(), maker=CachedMaker(quiet))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.fake_models import FakeModels
 from tests.test_broken_kernel import Silent
 
 
-def run_everything(folder: Path, **behaviour: str) -> tuple[Run, Summary]:
+def run_everything(folder: Path, **behaviour: Any) -> tuple[Run, Summary]:
     (folder / "made").mkdir()
     options = RunOptions(models=("fake.py",), warmup=1, repeat=3, results_dir=folder / "results", deadline=60)
     device = HostDevice(lock_folder=folder / "locks")

@@ -18,6 +18,7 @@ mod records;
 mod roofline;
 mod run;
 mod slowdown;
+mod taps;
 mod tensor_model;
 mod tensors;
 mod thermal;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::failure::Failure;
 use crate::slowdown::Slowdown;
+use crate::taps::TapWindow;
 use crate::tensor_model::{self, TensorItem, TensorModel};
 
 /// The one version of the schema.
@@ -85,6 +86,8 @@ pub struct RecordOptions {
     pub margins: bool,
     #[serde(default)]
     pub logit_steps: Vec<usize>,
+    #[serde(default)]
+    pub taps: Option<TapWindow>,
 }
 
 /// What to run and how often.
@@ -152,6 +155,8 @@ pub struct Plan {
     pub repetitions: usize,
     pub threads: usize,
     pub probe: Option<ProbeOptions>,
+    /// Of the probe.
+    pub taps: Option<TapWindow>,
     pub skip_samples: usize,
     pub skip_probes: usize,
     pub slowdown: Slowdown,
@@ -206,7 +211,12 @@ impl WorkOrder {
         let models = plan_models(self.models)?;
         let batches = plan_batches(&self.items, &models)?;
         let names = models.iter().map(|model| model.name.as_str()).collect();
-        let ids = self.items.iter().map(|item| item.id.as_str()).collect();
+        let ids: BTreeSet<_> = self.items.iter().map(|item| item.id.as_str()).collect();
+        if let Some(window) = self.probe.as_ref().and_then(|probe| probe.taps.as_ref()) {
+            window.check(|item| {
+                ids.contains(item) || self.tensor_items.iter().any(|known| known.id == item)
+            })?;
+        }
         tensor_model::check(&self.tensor_models, &self.tensor_items, names, ids)?;
         let units = batches.len() + self.tensor_items.len();
         let passes = self.warmup.checked_add(self.repetitions);
@@ -225,6 +235,12 @@ impl WorkOrder {
             let message = "skip_probes without skipping every sample: probes come after them";
             return Err(Failure::usage(message));
         }
+        let (probe, taps) = match self.probe {
+            Some(RecordOptions { margins, logit_steps, taps }) => {
+                (Some(ProbeOptions { margins, logit_steps }), taps)
+            }
+            None => (None, None),
+        };
         Ok(Plan {
             order_id: self.order_id,
             models,
@@ -238,10 +254,8 @@ impl WorkOrder {
             skip_samples: self.skip_samples,
             skip_probes: self.skip_probes,
             slowdown,
-            probe: self.probe.map(|RecordOptions { margins, logit_steps }| ProbeOptions {
-                margins,
-                logit_steps,
-            }),
+            probe,
+            taps,
         })
     }
 }

@@ -91,6 +91,13 @@ pub enum Record<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         tensors: Option<TensorsRecord>,
     },
+    /// A piece of what an archive with taps gave away during the probe before.
+    Taps {
+        model: &'a str,
+        items: &'a [String],
+        part: usize,
+        tensors: TensorsRecord,
+    },
     Thermal {
         state: State,
         at_unix_ns: u64,

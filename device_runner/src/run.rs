@@ -12,6 +12,7 @@ use crate::instruments::{Events, Instruments};
 use crate::memory;
 use crate::order::{Batch, Plan, SCHEMA_VERSION};
 use crate::records::{nanoseconds, Output, Phase, Record, ResultFile};
+use crate::taps::Tapping;
 use crate::tensor_model::{load_items, Answer, LoadedItem, LoadedModel};
 use crate::thermal::Thermal;
 
@@ -140,26 +141,29 @@ pub fn run(
         result.write(&instruments.machine()?)?;
     }
     if let Some(probe) = &plan.probe {
+        let mut tapping = Tapping::new(plan.taps.as_ref())?;
         for unit in units().skip(plan.skip_probes) {
             match unit {
                 Unit::Words(batch) => {
-                    let measured = run_batch(sessions, batch, probe)?;
-                    result.write(&Record::Probe {
-                        model: &plan.models[batch.model].name,
-                        items: &batch.items,
-                        outputs: measured.outputs.into_iter().map(Output::from).collect(),
-                        tensors: None,
-                    })?;
+                    let model = &plan.models[batch.model].name;
+                    tapping.begin(&batch.items)?;
+                    let measured = run_batch(sessions, batch, probe);
+                    let taps = tapping.record(model, &batch.items, result);
+                    // What led to an error is what its taps tell.
+                    let outputs = measured?.outputs.into_iter().map(Output::from).collect();
+                    taps?;
+                    let items = &batch.items;
+                    result.write(&Record::Probe { model, items, outputs, tensors: None })?;
                 }
                 Unit::Tensors(item) => {
                     let model = &models[item.model];
-                    let tensors = model.record(&model.call(item)?, item)?;
-                    result.write(&Record::Probe {
-                        model: &model.name,
-                        items: std::slice::from_ref(&item.id),
-                        outputs: Vec::new(),
-                        tensors: Some(tensors),
-                    })?;
+                    let items = std::slice::from_ref(&item.id);
+                    tapping.begin(items)?;
+                    let answer = model.call(item);
+                    tapping.record(&model.name, items, result)?;
+                    let tensors = Some(model.record(&answer?, item)?);
+                    let outputs = Vec::new();
+                    result.write(&Record::Probe { model: &model.name, items, outputs, tensors })?;
                 }
             }
         }

@@ -27,6 +27,7 @@ COMMAND_MODULES = [
     "harness.cli.baseline",
     "harness.cli.compile",
     "harness.cli.devices",
+    "harness.cli.explain",
     "harness.cli.history",
     "harness.cli.maintenance",
     "harness.cli.nightly",

@@ -49,6 +49,8 @@ class CompileRequest:
     prompt_space: bool = True
     profile: bool = False
     """Whether its kernels tell when they begin and end (``docs/profiling.md``)."""
+    taps: bool = False
+    """Whether its kernels give away their values instead (``docs/explain.md``)."""
     tune: int = 0
     """Candidates that MetaSchedule measures for each function without a template."""
 
@@ -87,6 +89,7 @@ def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress)
         "kv_cache": request.kv_cache,
         "precision": request.precision,
         "profile": request.profile,
+        "taps": request.taps,
         "prefix": request.prefix,
         "prefixes": prefixes,
         "archive": archive_name,
@@ -119,6 +122,7 @@ def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress)
             use_kv_cache=request.kv_cache,
             precision=request.precision,
             profiled=request.profile,
+            tapped=request.taps,
             archive_sha256=hash_file(folder / archive_name),
             checkpoint_sha256=request.checkpoint.sha256,
             prompt_space=request.prompt_space,
@@ -188,6 +192,8 @@ def _check_tuning(request: CompileRequest, target: CompileTarget) -> None:
 
 def _check(request: CompileRequest) -> None:
     check_prefix(request.prefix)
+    if request.profile and request.taps:
+        raise BadRequest("an archive has marks or taps", cure="compile one for each")
     if request.precision not in PRECISIONS:
         raise BadRequest(f"unknown precision {request.precision!r}", cure=f"choose one of {', '.join(PRECISIONS)}")
     for name, value, most in (

@@ -12,12 +12,14 @@ import tvm
 
 from harness.compiler.archive import export_objects, weights_object, write_archive
 from harness.compiler.instruments import instrument_objects, profile_prefix
-from harness.compiler.kernels.marks import Marks
+from harness.compiler.kernels.marks import Marks, Sayings
+from harness.compiler.kernels.taps import Taps
 from harness.compiler.lower import import_function, lower, search, tvm_target
 from harness.compiler.passes.fused import OpTable
 from harness.compiler.passes.link import WeightFile
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.provenance import FunctionProvenance, Provenance, write_provenance
+from harness.compiler.tapping import tap_objects, taps_prefix
 from harness.compiler.targets import CompileTarget, resolve_target
 from harness.compiler.tuning import Tuning
 from harness.models.spec import ModelFunction
@@ -36,6 +38,7 @@ class ArchiveJob:
     target: CompileTarget
     precision: Precision
     profile: bool
+    taps: bool
     prefix: str
     prefixes: Mapping[str, str]
     path: Path
@@ -50,12 +53,20 @@ class ArchiveJob:
             target=resolve_target(request["target"], request["mcpu"]),
             precision=request["precision"],
             profile=request["profile"],
+            taps=request.get("taps", False),
             prefix=request["prefix"],
             prefixes=prefixes,
             path=Path(request["folder"]) / request["archive"],
             workspace=Path(request["workspace"]),
             progress=progress,
         )
+
+    @property
+    def sayings(self) -> Sayings | None:
+        """What the kernels say while they run."""
+        if self.taps:
+            return Taps(taps_prefix(self.prefix))
+        return Marks(profile_prefix(self.prefix)) if self.profile else None
 
     @property
     def weights(self) -> tuple[Path, str]:
@@ -71,7 +82,6 @@ def make_archive(job: ArchiveJob, functions: Sequence[ModelFunction], tuning: Tu
     """
     objects: list[Path] = []
     traced: list[FunctionProvenance] = []
-    instruments = profile_prefix(job.prefix)
     with _weights(job) as weights:
         for function, module, recipe in _recipes(job, functions, weights):
             executable = lower(module, tvm_target(job.target), recipe, tuning)
@@ -83,8 +93,9 @@ def make_archive(job: ArchiveJob, functions: Sequence[ModelFunction], tuning: Tu
             )
     if weights.size:
         objects.append(weights_object(*job.weights, job.target))
-    if job.profile:
-        objects += instrument_objects(instruments, job.workspace / "instruments", job.target)
+    if job.sayings is not None:
+        make = tap_objects if job.taps else instrument_objects
+        objects += make(job.sayings.prefix, job.workspace / "instruments", job.target)
     write_provenance(job.path.parent, Provenance(functions=traced))
     job.progress("writing the archive")
     write_archive(job.path, objects, job.target.object_format)
@@ -109,7 +120,7 @@ def _recipes(
     job: ArchiveJob, functions: Sequence[ModelFunction], weights: WeightFile
 ) -> Iterator[tuple[ModelFunction, tvm.IRModule, Recipe]]:
     """Each function as it was imported, with what the pipeline is asked for."""
-    marks = Marks(profile_prefix(job.prefix)) if job.profile else None
+    marks = job.sayings
     for function in functions:
         job.progress(f"compiling {function.name} for {job.target.name}")
         ops = OpTable()

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import tvm
 from tvm import relax
 from tvm.relax.frontend.torch import from_exported_program
 
-from harness.compiler.bags import PlainBags
+from harness.compiler.exporting import exported
 from harness.compiler.kernels.kernel import Kernel, prim_func
-from harness.compiler.operators import KEPT_WHOLE, converters
+from harness.compiler.operators import converters
 from harness.compiler.passes.fused import OpTable
 from harness.compiler.passes.pipeline import Recipe, pipeline
 from harness.compiler.promotion import promoted
-from harness.compiler.recurrent_op import KeepRecurrent
 from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets import CompileTarget
 from harness.compiler.tracing import traced
@@ -31,12 +29,7 @@ def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
 
     Raises CannotCompile where torch cannot export the module, and UnsupportedOperator where TVM has no form of it.
     """
-    with torch.no_grad(), KeepRecurrent(), PlainBags():
-        exported = _exported(function)
-    decompositions = torch.export.default_decompositions()
-    for kept in KEPT_WHOLE:
-        decompositions.pop(kept, None)  # type: ignore[no-untyped-call]
-    program = exported.run_decompositions(decompositions)
+    program = exported(function)
     module = from_exported_program(
         program,
         unwrap_unit_return_tuple=True,
@@ -44,15 +37,6 @@ def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
         custom_convert_map=guarded(program.graph, promoted(traced(program, converters(ops), ops.origins))),
     )
     return relax.transform.DecomposeOpsForInference()(module)
-
-
-def _exported(function: ModelFunction) -> Any:
-    try:
-        return torch.export.export(
-            function.module.eval(), function.example_inputs, dynamic_shapes=function.dynamic_shapes, strict=False
-        )
-    except Exception as error:  # torch.export raises dozens of kinds, from the model's own code too
-        raise CannotCompile(f"torch.export cannot take {function.name}: {first_words(error)}") from error
 
 
 def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> Any:

@@ -81,6 +81,8 @@ class ArchiveMetadata(BaseModel):
     """What the weights are stored and multiplied in."""
     profiled: bool = False
     """Whether its kernels tell when they begin and end: an archive for profiles, not for an app."""
+    tapped: bool = False
+    """Whether its kernels give away their values: an archive for ``harness explain``, not for an app."""
     weights_bytes: int = 0
     """Size of the linked weights, which all functions share."""
     tuned_trials: int = 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import fx
 from tvm import relax
 from tvm_ffi import structural_equal
@@ -18,14 +17,6 @@ from harness.compiler.passes.fused import AppendAndAttendOp, AttendMemoryOp, Dot
 from harness.compiler.recurrent import recurrent_layer
 
 Converter = Callable[[fx.Node, Any], relax.Var]
-
-KEPT_WHOLE = (
-    torch.ops.aten.scaled_dot_product_attention.default,
-    torch.ops.aten.linear.default,
-    torch.ops.aten.layer_norm.default,
-)
-"""Operators that torch would decompose and that a pattern or TVM understands better as they are."""
-
 
 HIDDEN = -1e30
 """What a boolean mask adds where it is false: its exponential is 0, and a row that is all hidden stays finite."""

@@ -59,7 +59,7 @@ class Site(_Schema):
     value: int | None = None
     """The operator whose value its output is, up to layout; None where it is none's alone."""
     mark: int | None = None
-    """The number that its marks carry in an archive built for profiles."""
+    """The number that its marks carry in an archive built for profiles, or its taps in one with those."""
     work: Work | None = None
     """None: known when it runs, and told by the marks then."""
     parts: list[Site] = []

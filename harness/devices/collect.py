@@ -21,6 +21,7 @@ from harness.protocol import (
     Probe,
     ProfileRecord,
     Sample,
+    TapsRecord,
     Thermal,
     WorkOrder,
     parse_record,
@@ -151,6 +152,8 @@ class ResultReader:
             return f"unknown model {record.model!r}"
         if isinstance(record, Sample | Probe):
             return self._breach_of_answer(record)
+        if isinstance(record, TapsRecord):
+            return self._breach_of_taps(record)
         if isinstance(record, ProfileRecord) and len(record.numbers) != len(record.values):
             return f"a profile of {len(record.numbers)} marks has {len(record.values)} values"
         return None
@@ -181,6 +184,19 @@ class ResultReader:
         except DamagedTensors as error:
             return f"item {record.items[0]!r}: {error.args[0]}"
         return None if found == set(outputs) else f"item {record.items[0]!r} has other outputs than {outputs}"
+
+    def _breach_of_taps(self, record: TapsRecord) -> str | None:
+        window = None if self.order.probe is None else self.order.probe.taps
+        if window is None or window.item not in record.items:
+            return "taps that were not asked for"
+        before = sum(isinstance(known, TapsRecord) for known in self.fresh)
+        if record.part != before:
+            return f"part {record.part} of the taps where part {before} belongs"
+        try:
+            found = decode(record.tensors)
+        except DamagedTensors as error:
+            return f"taps: {error.args[0]}"
+        return None if set(found) == {"taps"} else "taps of another name"
 
     def _breach_of_outputs(self, record: Sample | Probe) -> str | None:
         vocabulary = self._vocabularies[record.model]

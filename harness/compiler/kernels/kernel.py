@@ -18,7 +18,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels.cost import Cost, CostOf, sizes
-from harness.compiler.kernels.marks import Marks
+from harness.compiler.kernels.marks import Sayings, emit
 from harness.compiler.kernels.scratch import emit_with_scratch
 
 Role = Literal["input", "weight", "inout", "output"]
@@ -52,6 +52,8 @@ class Kernel:
     emit: Callable[[Buffers], None]
     cost: CostOf | None = None
     """Of one call; None: it looks at all of its tensors, and its operations are not counted."""
+    merged: bool = False
+    """Whether it is several kernels in one, each of which says what there is to say."""
 
     def cost_of(self, buffers: Buffers) -> Cost:
         """Of a call with these buffers; the names may be more than the kernel's own."""
@@ -95,11 +97,11 @@ def linked_weight(param: Param, symbol: str, offset: Any) -> Any:
     return T.decl_buffer(param.shape, param.dtype, data=address)
 
 
-def prim_func(kernel: Kernel, weights_symbol: str | None = None, marks: Marks | None = None) -> Any:
+def prim_func(kernel: Kernel, weights_symbol: str | None = None, marks: Sayings | None = None) -> Any:
     """The kernel as a TIR function of its parameters, in their order.
 
     With ``weights_symbol``, the C function that gives the address of the archive's weights, a weight's parameter is
-    its byte offset (int64). With ``marks``, it says when it begins and ends.
+    its byte offset (int64). With ``marks``, it says what those have to say when it begins and ends.
     """
     symbols = Symbols({})
     with IRBuilder() as builder, T.prim_func():
@@ -115,8 +117,9 @@ def prim_func(kernel: Kernel, weights_symbol: str | None = None, marks: Marks | 
             assert weights_symbol is not None
             buffers[param.name] = linked_weight(param, weights_symbol, values[param.name])
         if marks is not None:
-            marks.emit_begin(kernel.name, kernel.cost_of(buffers))
+            emit(marks.begin(kernel.name, kernel.cost_of(buffers)))
         emit_with_scratch(lambda: kernel.emit(buffers))
         if marks is not None:
-            marks.emit_end(kernel.name)
+            outputs = [buffers[p.name] for p in kernel.params if p.role == "output"]
+            emit(marks.end_merged(kernel.name) if kernel.merged else marks.end(kernel.name, outputs))
     return builder.get()

@@ -14,7 +14,7 @@ import tvm
 from tvm.tirx.script import builder as T
 
 F32 = "float32"
-BYTES = {"float32": 4, "float16": 2, "int32": 4, "int64": 8, "int16": 2, "int8": 1}
+BYTES = {"float64": 8, "float32": 4, "float16": 2, "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1}
 """Of an element, by its type."""
 
 

@@ -14,7 +14,7 @@ from tvm import relax
 
 from harness.compiler.kernels import vector
 from harness.compiler.kernels.kernel import Buffers, Kernel, Param
-from harness.compiler.kernels.marks import part_name
+from harness.compiler.kernels.marks import emit, part_name
 from harness.compiler.kernels.scratch import scope, scratch
 from harness.compiler.passes.graph import Graph, is_constant, is_variable, op_name, static_shape
 from harness.compiler.passes.origins import completed, result_origin
@@ -80,7 +80,9 @@ class _Merger:
         ]
         if fresh:
             declared.append(Param("result", static_shape(result) or (), str(result.ty.dtype), "output"))
-        kernel = Kernel(NAME, tuple(declared), lambda buffers: self._emit(buffers, result if fresh else None))
+        kernel = Kernel(
+            NAME, tuple(declared), lambda buffers: self._emit(buffers, result if fresh else None), merged=True
+        )
         merged = tvm.IRModule({})
         function = self.table.add(merged, kernel)
         known = completed(self.graph, self.table.origins)
@@ -160,10 +162,13 @@ class _Merger:
                         spare = free[param.shape, param.dtype]
                         known[fresh] = spare.pop() if spare else scratch(param.shape, param.dtype)
                     values[param.name] = known[fresh]
-            if self.table.marks is not None:
-                self.table.marks.emit_begin(part_name(NAME, number), kernel.cost_of(values))
+            marks, name = self.table.marks, part_name(NAME, number)
+            if marks is not None:
+                emit(marks.begin(name, kernel.cost_of(values)))
             with scope():
                 kernel.emit(values)
+            if marks is not None:
+                emit(marks.end_part(name, [values[p.name] for p in kernel.params if p.role == "output"]))
             for value in last_uses.get(number, ()):
                 buffer = known[value]
                 free[tuple(int(extent) for extent in buffer.shape), str(buffer.dtype)].append(buffer)

@@ -16,7 +16,7 @@ from harness.compiler.kernels import attention, attention_rows, rows
 from harness.compiler.kernels.batch_product import batch_product
 from harness.compiler.kernels.cost import Cost
 from harness.compiler.kernels.kernel import Dim, Kernel, prim_func
-from harness.compiler.kernels.marks import Marks
+from harness.compiler.kernels.marks import Sayings
 from harness.compiler.kernels.norm import Norm, norm_kernel
 from harness.compiler.kernels.product import pack_product, product_kernel
 from harness.compiler.kernels.recurrence import recurrence_kernel
@@ -48,10 +48,12 @@ class KernelTable:
     kernels: dict[str, Kernel] = field(default_factory=dict)
     parts: dict[str, list[Part]] = field(default_factory=dict)
     """Of merged kernels, in the order they run."""
-    marks: Marks | None = None
+    marks: Sayings | None = None
     """What the kernels say while they run; None: nothing."""
     costs: dict[str, tuple[list[Any], Cost]] = field(default_factory=dict)
     """Of functions that no template made, with the tensors whose extents a cost's expressions name."""
+    results: dict[str, int] = field(default_factory=dict)
+    """How many tensors each of them makes: its last ones."""
 
     def add(self, module: tvm.IRModule, kernel: Kernel, weights_symbol: str | None = None) -> tvm.ir.GlobalVar:
         """The kernel's TIR function in the module, made unless it is there."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import tvm
 from tvm import relax
 
-from harness.compiler.kernels.marks import Marks
+from harness.compiler.kernels.marks import Sayings
 from harness.compiler.passes.fold import FoldArithmetic
 from harness.compiler.passes.fuse import FusePatterns
 from harness.compiler.passes.fused import OpTable
@@ -46,7 +46,7 @@ class Recipe:
     results: Sequence[int | None] = ()
     weights: WeightFile | None = None
     schedule_rest: bool = True
-    marks: Marks | None = None
+    marks: Sayings | None = None
     sites: list[Site] = field(default_factory=list)
 
 
@@ -86,7 +86,6 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
             *link,
             # ToNonDataflow makes new variables.
             RecordSites(table, recipe.sites),
-            MarkRest(table),
             t.ToNonDataflow(),
             t.RemovePurityChecking(),
             t.CallTIRRewrite(),
@@ -99,6 +98,7 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
             t.VMShapeLower(),
             TrustKernels(table),
             AttachSymbols(table),
+            MarkRest(table),
         ]
         with target:
             return tvm.transform.Sequential(passes)(module)

@@ -6,7 +6,7 @@ Our own kernels know both themselves (:mod:`harness.compiler.kernels.cost`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tvm
@@ -14,6 +14,7 @@ from tvm import s_tir, tirx
 from tvm_ffi import structural_map, structural_walk
 
 from harness.compiler.kernels.cost import Cost, integer, sizes
+from harness.compiler.passes.graph import op_name
 from harness.compiler.passes.pack import KernelTable
 from harness.compiler.schedule.access import REDUCTION
 
@@ -29,12 +30,14 @@ class CountWork:
         for name, function in module.functions_items():
             if isinstance(function, tirx.PrimFunc) and name.name_hint not in self.table.kernels:
                 self.table.costs[name.name_hint] = (tensors(function), cost(function))
+        self.table.results.update(_result_counts(module["main"]))
         return module
 
 
 @tvm.transform.module_pass(opt_level=0, name="MarkRest")
 class MarkRest:
-    """Puts the table's marks into the functions that CountWork has seen."""
+    """Puts the table's marks into the functions that CountWork has seen. To be run last: AttachGlobalSymbol (TVM 0.27)
+    cannot rename functions that compute addresses, as taps do."""
 
     def __init__(self, table: KernelTable) -> None:
         self.table = table
@@ -44,16 +47,22 @@ class MarkRest:
         if marks is None:
             return module
         for name, function in module.functions_items():
-            if name.name_hint in self.table.costs:
-                before, found = self.table.costs[name.name_hint]
-                begin = [tirx.Evaluate(call) for call in marks.begin(name.name_hint, _moved(found, before, function))]
-                module.update_func(name, _wrapped(function, begin, tirx.Evaluate(marks.end(name.name_hint))))
+            plain = name.name_hint.removeprefix(self.table.prefix)
+            if plain in self.table.costs:
+                before, found = self.table.costs[plain]
+                outputs = _buffers(function)[-self.table.results.get(plain, 1) :]
+                begin = marks.begin(plain, _moved(found, before, function))
+                module.update_func(name, _wrapped(function, begin, marks.end(plain, outputs)))
         return module
 
 
 def tensors(function: tirx.PrimFunc) -> list[Any]:
     """The types of a function's tensors."""
-    return [param.ty for param in function.params if hasattr(param.ty, "shape")]
+    return [param.ty for param in _buffers(function)]
+
+
+def _buffers(function: tirx.PrimFunc) -> list[Any]:
+    return [param for param in function.params if hasattr(param.ty, "shape")]
 
 
 def cost(function: tirx.PrimFunc) -> Cost:
@@ -104,7 +113,19 @@ def _moved(found: Cost, before: Sequence[Any], function: tirx.PrimFunc) -> Cost:
     return Cost(*there)
 
 
-def _wrapped(function: tirx.PrimFunc, begin: Sequence[Any], end: Any) -> tirx.PrimFunc:
+def _result_counts(main: Any) -> dict[str, int]:
+    """How many tensors each function that ``main`` calls makes: they are its last ones."""
+    found = {}
+    for block in main.body.blocks:
+        for binding in block.bindings:
+            if op_name(binding.value) == "relax.call_tir":
+                fields = getattr(binding.var.ty, "fields", None)
+                found[str(binding.value.args[0].name_hint)] = 1 if fields is None else len(fields)
+    return found
+
+
+def _wrapped(function: tirx.PrimFunc, before: Iterable[Any], behind: Iterable[Any]) -> tirx.PrimFunc:
+    begin, end = ([tirx.Evaluate(call) for call in calls] for calls in (before, behind))
     body = function.body
     if isinstance(body, s_tir.SBlockRealize):
         block = body.block
@@ -113,11 +134,11 @@ def _wrapped(function: tirx.PrimFunc, begin: Sequence[Any], end: Any) -> tirx.Pr
             block.reads,
             block.writes,
             block.name_hint,
-            tirx.SeqStmt([*begin, block.body, end]),
+            tirx.SeqStmt([*begin, block.body, *end]),
             block.init,
             block.alloc_buffers,
             block.match_buffers,
             block.annotations,
         )
         return function.with_body(s_tir.SBlockRealize(body.iter_values, body.predicate, inner))
-    return function.with_body(tirx.SeqStmt([*begin, body, end]))
+    return function.with_body(tirx.SeqStmt([*begin, body, *end]))

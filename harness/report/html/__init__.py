@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.explain.schema import Explanation
 from harness.report.document import Block
 from harness.report.history import Commits, commits_of
 from harness.report.html.nights import night_view
@@ -20,7 +21,7 @@ from harness.results.errors import writing
 from harness.results.nights import NightRecord
 from harness.results.nights import nights as stored_nights
 
-__all__ = ["html_report", "text_report", "write_page"]
+__all__ = ["explanation_page", "html_report", "text_report", "write_page"]
 
 EXACT_BYTES = 40_000_000
 """Up to so many bytes of samples (about 100,000), each has its nanoseconds and its parts in the page."""
@@ -32,6 +33,11 @@ def html_report(runs: Sequence[Run] = (), nights: Sequence[NightRecord] = ()) ->
     Raises RunDamaged, and UsageError without any run or night.
     """
     return render_page(_content(runs, nights))
+
+
+def explanation_page(found: Explanation) -> str:
+    """The page of one explanation."""
+    return render_page(Content(explanations=[found]))
 
 
 def text_report(runs: Sequence[Run] = (), nights: Sequence[NightRecord] = ()) -> list[Block]:

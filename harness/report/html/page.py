@@ -18,6 +18,7 @@ from typing import Any
 
 import jinja2
 
+from harness.explain.schema import Explanation
 from harness.report.comparison import Incomparable, comparison_report
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.history import Commits, history_report
@@ -25,6 +26,7 @@ from harness.report.html import latency, quality
 from harness.report.html.blobs import packed, raw_samples
 from harness.report.html.cells import cells
 from harness.report.html.conditions import OrderConditions, order_conditions
+from harness.report.html.explained import explained
 from harness.report.html.figure import Figure
 from harness.report.html.history import over_nights, over_runs
 from harness.report.html.night_sections import (
@@ -112,16 +114,19 @@ class NightPart:
 
 @dataclass(frozen=True)
 class Content:
-    """What a report is of: at least one run or night."""
+    """What a report is of: at least one run, night or explanation."""
 
     views: Sequence[View] = ()
     """The first is the baseline of the others."""
     nights: Sequence[NightView] = ()
+    explanations: Sequence[Explanation] = ()
     histories: Sequence[CellHistory] = ()
     commits: Commits = field(default_factory=dict)
 
     @property
     def title(self) -> str:
+        if self.explanations:
+            return f"Run {self.explanations[0].run_id}, {self.explanations[0].item} explained"
         if not self.nights:
             return f"Run {self.views[0].manifest.run_id}" if len(self.views) == 1 else f"{len(self.views)} runs"
         nights = f"Night {self.nights[0].record.night_id}" if len(self.nights) == 1 else f"{len(self.nights)} nights"
@@ -146,6 +151,7 @@ def render_page(content: Content) -> str:
     groups = [_group(views, chosen, numbered) for chosen in _comparable(views)]
     accuracy = [found for found in (quality.by_language(views), quality.against_latency(views)) if found]
     sizes = quality.sizes(views)
+    explanations = [(part, _picture(part.figure, numbered)) for part in map(explained, content.explanations)]
     profiled = [(part, _picture(part.figure, numbered)) for part in profiles(views)]
     context: dict[str, Any] = {
         "title": content.title,
@@ -169,12 +175,13 @@ def render_page(content: Content) -> str:
         "runs": [(view, _sections(run_report(view.manifest, view.summary))) for view in views],
         "views": views,
         "profiles": profiled,
+        "explanations": explanations,
     }
     pictures = [picture for group in groups for picture in [*group.pictures, *(t.picture for t in group.timelines)]]
     pictures += [*context["accuracy"], *([context["sizes"]] if sizes else [])]
     pictures += [picture for night in nights for unit in night.units for picture in unit.pictures]
     pictures += [picture for _, picture in histories]
-    pictures += [picture for _, picture in profiled]
+    pictures += [picture for _, picture in [*profiled, *explanations]]
     context["figures"] = packed(json.dumps({one.id: _drawn(one.figure) for one in pictures}).encode())
     context["raw"], context["raw_notes"] = _raw(content)
     context["documents"] = packed(json.dumps(_documents(content), ensure_ascii=False).encode())

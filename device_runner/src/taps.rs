@@ -1,0 +1,151 @@
+//! What an archive with taps gives away: the values that its kernels computed, as one stream of bytes.
+//!
+//! `harness/compiler/tapping.py` makes them and `harness/explain/taps.py` reads the stream; archives for apps have none.
+
+use charsiug2p_g2p_tvm::{
+    compiled_prefix, Argument, ElementType, Function, Tensor, TvmError, TvmModule,
+};
+use serde::Deserialize;
+
+use crate::failure::{Failure, FailureKind};
+use crate::records::{Record, ResultFile};
+use crate::tensors::TensorsRecord;
+
+/// Bytes of the stream in one record, whose line the harness reads up to 16 MiB of.
+const PIECE: usize = 8_000_000;
+/// The tensor's name in a record.
+const NAME: &str = "taps";
+
+/// Whose calls are recorded, and which: counted from 0 within the item's probe.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TapWindow {
+    pub item: String,
+    pub first: i32,
+    pub last: i32,
+}
+
+impl TapWindow {
+    /// Refuses what cannot be; `known` tells whether the order has an item.
+    pub fn check(&self, known: impl Fn(&str) -> bool) -> Result<(), Failure> {
+        if !known(&self.item) {
+            return Err(Failure::usage(format!("taps: the order has no item {:?}", self.item)));
+        }
+        if self.first < 0 || self.last <= self.first {
+            let message = format!("taps: no calls from {} to {}", self.first, self.last);
+            return Err(Failure::usage(message));
+        }
+        Ok(())
+    }
+}
+
+/// The taps that an order asked for, if it did.
+pub struct Tapping<'a>(Option<(&'a TapWindow, Taps)>);
+
+impl<'a> Tapping<'a> {
+    /// Finds the archive's functions where a window asks for them.
+    pub fn new(window: Option<&'a TapWindow>) -> Result<Self, Failure> {
+        window.map(|window| Ok((window, Taps::find()?))).transpose().map(Self)
+    }
+
+    /// These items' probe is about to run.
+    pub fn begin(&mut self, items: &[String]) -> Result<(), Failure> {
+        match self.of(items) {
+            Some((window, taps)) => taps.keep(window.first, window.last),
+            None => Ok(()),
+        }
+    }
+
+    /// Records what these items' probe gave away.
+    pub fn record(
+        &mut self,
+        model: &str,
+        items: &[String],
+        result: &mut ResultFile,
+    ) -> Result<(), Failure> {
+        match self.of(items) {
+            Some((_, taps)) => taps.record(model, items, result),
+            None => Ok(()),
+        }
+    }
+
+    fn of(&mut self, items: &[String]) -> Option<(&'a TapWindow, &mut Taps)> {
+        let (window, taps) = self.0.as_mut()?;
+        items.contains(&window.item).then_some((*window, taps))
+    }
+}
+
+/// The functions of the archive linked in.
+struct Taps {
+    keep: Function,
+    take: Function,
+    window: Tensor,
+    piece: Tensor,
+    counts: Tensor,
+}
+
+impl Taps {
+    /// Those of the archive linked in, which has to have been compiled with taps.
+    fn find() -> Result<Self, Failure> {
+        let found = Self::open(&format!("{}taps_", compiled_prefix())).map_err(|e| failed(&e))?;
+        found.ok_or_else(|| Failure::usage("taps were asked for, and the archive has none"))
+    }
+
+    fn open(prefix: &str) -> Result<Option<Self>, TvmError> {
+        let module = TvmModule::from_system_lib(prefix)?;
+        let Some(keep) = module.function("keep")? else { return Ok(None) };
+        Ok(Some(Self {
+            keep,
+            take: module.require("take")?,
+            window: Tensor::zeros::<i32>(&[2])?,
+            piece: Tensor::from_bytes(ElementType::UInt8, &[PIECE], &vec![0; PIECE])?,
+            counts: Tensor::zeros::<i32>(&[2])?,
+        }))
+    }
+
+    /// Forgets what was kept; from now on the calls from `first` up to `last` are.
+    fn keep(&mut self, first: i32, last: i32) -> Result<(), Failure> {
+        let asked = self.window.write(&[first, last]);
+        let asked = asked.and_then(|()| self.keep.call(&[Argument::Tensor(&self.window)]));
+        asked.map(|_| ()).map_err(|error| failed(&error))
+    }
+
+    /// Records what was kept since [`Taps::keep`], and frees it.
+    fn record(
+        &mut self,
+        model: &str,
+        items: &[String],
+        result: &mut ResultFile,
+    ) -> Result<(), Failure> {
+        for part in 0.. {
+            let (count, lost) = self.take().map_err(|error| failed(&error))?;
+            if lost > 0 {
+                let message = format!("{lost} taps had no room: ask for fewer calls");
+                return Err(Failure::new(FailureKind::Model, message));
+            }
+            if count == 0 {
+                break;
+            }
+            self.piece.set_shape(&[count]).map_err(|error| failed(&error))?;
+            let tensors = TensorsRecord::new([(NAME, &self.piece)])
+                .map_err(|why| Failure::new(FailureKind::Model, why))?;
+            self.piece.set_shape(&[PIECE]).map_err(|error| failed(&error))?;
+            result.write(&Record::Taps { model, items, part, tensors })?;
+        }
+        self.keep(0, 0)
+    }
+
+    /// Bytes of the next piece, and calls that were lost.
+    fn take(&mut self) -> Result<(usize, i32), TvmError> {
+        let arguments = &[Argument::InPlace(&mut self.piece), Argument::InPlace(&mut self.counts)];
+        self.take.call(arguments)?;
+        match self.counts.as_slice::<i32>()? {
+            &[count, lost] => Ok((usize::try_from(count).unwrap_or(0), lost)),
+            _ => Ok((0, 0)),
+        }
+    }
+}
+
+fn failed(error: &TvmError) -> Failure {
+    Failure::new(FailureKind::Model, format!("the archive's taps: {error}"))
+}

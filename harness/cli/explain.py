@@ -1,0 +1,89 @@
+"""The command that finds what departs from PyTorch: ``explain``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cache import Cache
+from harness.cli.app import app
+from harness.cli.runs import DEFAULT_RESULTS, RUN_HELP, Markdown, ResultsDir, terminal
+from harness.errors import ExitCode, UsageError
+from harness.results import Run, Store
+
+
+class SeveralDevices(UsageError):
+    """More than one device was named."""
+
+    cure = "name one, such as --device host or --device android:SERIAL"
+
+
+@app.command(
+    epilog="Examples:\n\n  harness explain\n\n  harness explain latest --item w00003 --html explained.html\n\n"
+    "  harness explain latest --device virtual-android\n\n  harness explain latest --bundle failure.zip\n\n"
+    "  harness explain failure.zip\n\nExit status: 0 nothing departs, 1 a departure was found and named.",
+)
+def explain(
+    run: Annotated[str, typer.Argument(metavar="RUN|BUNDLE", help=f"{RUN_HELP}; or a bundle's file")] = "latest",
+    item: Annotated[
+        str | None, typer.Option("--item", help="the word's id in the run; without it the first that failed")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="another device than the run's, such as host")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="also write a page with the picture here")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="also write all it takes to reproduce it, as a zip file")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="every kernel's call in the table")] = False,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    markdown: Markdown = False,
+) -> None:
+    """Name the first module and operation whose output departs from PyTorch, for a word of a stored run."""
+    with _found(results_dir, run, item) as (stored, which):
+        # Imported here because they take a second to load.
+        from harness.devices import Unavailable
+        from harness.devices.selection import opened, parse_device
+        from harness.explain.run import explain as explain_run
+        from harness.explain.run import options_of
+        from harness.maker import CachedMaker
+        from harness.report import render
+        from harness.report.explanation import explanation_report
+        from harness.report.progress import Narrator
+
+        maker = CachedMaker(notice=_say)
+        selection = parse_device(device or options_of(stored).device)
+        with opened(selection, cache=Cache(notice=_say), notify=_say) as devices:
+            chosen = [one for one in devices if not isinstance(one, Unavailable)]
+            if len(devices) != 1:
+                raise SeveralDevices(f"{len(devices)} devices were named")
+            found = explain_run(stored, item=which, maker=maker, device=chosen[0], narrator=Narrator(sys.stderr))
+        if html is not None:
+            from harness.report.html import explanation_page, write_page
+
+            write_page(html, explanation_page(found))
+        if bundle is not None:
+            from harness.explain.bundle import write_bundle
+
+            write_bundle(bundle, stored, found, maker.checkpoint(options_of(stored)))
+        render(explanation_report(found, everything=everything), markdown=markdown, console=terminal())
+    raise typer.Exit(ExitCode.FAILURE if found.departed else ExitCode.OK)
+
+
+@contextmanager
+def _found(results_dir: Path, name: str, item: str | None) -> Iterator[tuple[Run, str | None]]:
+    """A stored run, or the one in a bundle with its item."""
+    if not name.endswith(".zip"):
+        yield Store(results_dir).find(name), item
+        return
+    from harness.explain.bundle import opened_bundle
+
+    with opened_bundle(Path(name)) as (run, its_item):
+        yield run, item or its_item
+
+
+def _say(text: str) -> None:
+    typer.echo(f"harness: {text}", err=True)

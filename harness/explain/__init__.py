@@ -1,0 +1,13 @@
+"""From a parity failure to the first operation that departs from PyTorch; see ``docs/explain.md``."""
+
+from __future__ import annotations
+
+from harness.explain.run import (
+    CannotExplain,
+    NothingToExplain,
+    explain,
+    options_of,
+)
+from harness.explain.schema import Error, Explanation, SiteRow
+
+__all__ = ["CannotExplain", "Error", "Explanation", "NothingToExplain", "SiteRow", "explain", "options_of"]

@@ -1,0 +1,124 @@
+"""An explanation as one file, with all that it takes to make it again elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.explain.run import file_name
+from harness.explain.schema import FOLDER, Explanation
+from harness.models.checkpoints import WEIGHT_FILES, Checkpoint
+from harness.results import Manifest, Run
+from harness.results.errors import writing
+from harness.results.store import MANIFEST, PARITY, REFERENCE, write_atomically
+
+MOST_WEIGHT_BYTES = 64_000_000
+"""Of a checkpoint that travels inside; of a larger one the hash does."""
+CHECKPOINT, README, WORDS, VERSIONS = "checkpoint", "README.md", "words.tsv", "versions.txt"
+EMBEDDED = "embedded"
+
+
+class BadBundle(UsageError):
+    """A file is no bundle of an explanation."""
+
+    cure = "make one with `harness explain RUN --bundle FILE.zip`"
+
+
+KEPT = (".json", ".order.json", ".taps", ".metadata.json", ".provenance.json")
+"""Of an item, in the run folder's ``explain``."""
+
+
+def write_bundle(path: Path, run: Run, found: Explanation, checkpoint: Checkpoint) -> None:
+    """What :func:`explain` kept in the run's folder, the run and the checkpoint. Raises StorageFull or
+    StorageUnwritable."""
+    lines = list(run.reference())
+    at = next(at for at, line in enumerate(lines) if line.item == found.item)
+    parity = [line for line in run.parity() if line.item == found.item]
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with writing(path), zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as bundle:
+            bundle.writestr(README, _readme(path.name, found, inside=_travels(checkpoint)))
+            bundle.writestr(WORDS, "".join(f"{line.language}\t{line.word}\n" for line in lines[: at + 1]))
+            bundle.writestr(VERSIONS, "".join(f"{name} {version}\n" for name, version in found.versions.items()))
+            bundle.writestr(MANIFEST, run.manifest().model_dump_json(indent=2))
+            bundle.writestr(REFERENCE, "".join(line.model_dump_json() + "\n" for line in lines[: at + 1]))
+            bundle.writestr(PARITY, "".join(line.model_dump_json() + "\n" for line in parity))
+            for suffix in KEPT:
+                name = file_name(found.item, suffix)
+                bundle.write(run.folder / FOLDER / name, f"{FOLDER}/{name}")
+            for file in _files(checkpoint) if _travels(checkpoint) else ():
+                bundle.write(file, f"{CHECKPOINT}/{file.name}")
+        with writing(path):
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def opened_bundle(path: Path) -> Iterator[tuple[Run, str]]:
+    """The bundle's run, in a folder that lasts as long as the context, and the item. Raises BadBundle."""
+    with tempfile.TemporaryDirectory(prefix="harness-bundle-") as name:
+        folder = Path(name)
+        try:
+            with zipfile.ZipFile(path) as bundle:
+                manifest = Manifest.model_validate_json(bundle.read(MANIFEST))
+                root = folder / Path(manifest.run_id).name
+                root.mkdir()
+                (root / CHECKPOINT).mkdir()
+                for entry in (REFERENCE, PARITY):
+                    (root / entry).write_bytes(bundle.read(entry))
+                inside = [entry for entry in bundle.namelist() if Path(entry).parent == Path(CHECKPOINT)]
+                for entry in inside:
+                    with bundle.open(entry) as source, (root / CHECKPOINT / Path(entry).name).open("wb") as to:
+                        shutil.copyfileobj(source, to)
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise BadBundle(f"{path} is no bundle: {error}") from error
+        if inside:
+            options = {**manifest.options, "checkpoint": str(root / CHECKPOINT)}
+            manifest = manifest.model_copy(update={"options": options})
+        write_atomically(root / MANIFEST, manifest)
+        run = Run(root)
+        items = [line.item for line in run.reference()]
+        if not items:
+            raise BadBundle(f"{path} holds no word")
+        yield run, items[-1]
+
+
+def _travels(checkpoint: Checkpoint) -> bool:
+    if checkpoint.label == EMBEDDED:
+        return False
+    return sum(file.stat().st_size for file in _files(checkpoint)) <= MOST_WEIGHT_BYTES
+
+
+def _files(checkpoint: Checkpoint) -> list[Path]:
+    weights = [checkpoint.folder / name for name in WEIGHT_FILES if (checkpoint.folder / name).is_file()]
+    return [checkpoint.folder / "config.json", *weights[:1]]
+
+
+def _readme(name: str, found: Explanation, *, inside: bool) -> str:
+    where = "travels in `checkpoint/`" if inside else "has to be there under the name that `manifest.json` tells"
+    first = found.first
+    says = "no kernel departs" if first is None else f"{first.operation} in {first.module or first.function} departs"
+    return f"""# An explanation of a parity failure
+
+Run {found.run_id}, item {found.item} ({found.language} {found.word!r}): {says}.
+
+To make it again, with this harness installed in the versions of `{VERSIONS}`:
+
+```
+harness explain {name}
+```
+
+| File | Holds |
+|---|---|
+| `{FOLDER}/` | what was found, the order, the kernels' values, the archive's metadata and its kernels' operators |
+| `{MANIFEST}`, `{REFERENCE}`, `{PARITY}` | the run, as far as the explanation needs it |
+| `{WORDS}` | the words up to the one that is explained |
+
+The checkpoint (SHA-256 {found.checkpoint_sha256}) {where}.
+"""

@@ -1,0 +1,76 @@
+"""The calls that decode a word, made by PyTorch as the runner makes them, call by call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from harness.explain.reference import Arithmetic, Values, run_graph
+from harness.models.g2p.tokenizer import PAD_ID
+from harness.protocol import Precision
+
+ENCODER, PREFILL, STEP, DECODER = "encoder", "decoder_prefill", "decoder_step", "decoder"
+
+
+@dataclass(frozen=True)
+class Word:
+    """``prompt``: its tokens; ``fed``: what the decoder gets, the start token first; ``batch``: rows of the model."""
+
+    prompt: list[int]
+    fed: list[int]
+    batch: int
+    cache_shape: list[int] | None
+    cache_dtype: torch.dtype = torch.float32
+
+    def calls(self, last_step: int) -> list[tuple[str, int]]:
+        """The functions' calls that matter up to a step; without a cache a call repeats all that came before."""
+        if self.cache_shape is None:
+            return [(ENCODER, 0), (DECODER, last_step)]
+        return [(ENCODER, 0), (PREFILL, 0), *((STEP, step) for step in range(last_step + 1))]
+
+
+class Chain:
+    """One arithmetic's run through the calls, in their order; each call's results are inputs of later ones."""
+
+    def __init__(
+        self, programs: Mapping[str, ExportedProgram], word: Word, arithmetic: Arithmetic, precision: Precision
+    ) -> None:
+        self.programs, self.word, self.arithmetic, self.precision = programs, word, arithmetic, precision
+        self._hidden: Any = None
+        self._memory: Any = None
+        self._cache: Any = None
+        if word.cache_shape is not None:
+            self._cache = torch.zeros(word.cache_shape, dtype=word.cache_dtype)
+
+    def advance(self, function: str, call: int, given: Mapping[str, Tensor] | None = None) -> Values:
+        """The call's values; ``given``: see :func:`run_graph`."""
+        found = run_graph(self.programs[function], self._inputs(function, call), self.arithmetic, self.precision, given)
+        if function == ENCODER:
+            self._hidden = found.results[0]
+        elif function == PREFILL:
+            self._memory = found.results[0]
+        elif function == STEP:
+            self._cache = found.results[2]
+        return found
+
+    def _inputs(self, function: str, call: int) -> tuple[Tensor, ...]:
+        word = self.word
+        lengths = _integers([len(word.prompt)] * word.batch)
+        if function == ENCODER:
+            return _integers([word.prompt] * word.batch), lengths
+        if function == PREFILL:
+            return (self._hidden,)
+        if function == STEP:
+            return _integers([word.fed[call]]), _integers([0]), _integers([call]), lengths, self._cache, self._memory
+        fed = word.fed[: call + 1]
+        rows = [fed, *[[PAD_ID] * len(fed)] * (word.batch - 1)]
+        return _integers(rows), self._hidden, lengths
+
+
+def _integers(values: list[Any]) -> Tensor:
+    return torch.tensor(values, dtype=torch.int32)

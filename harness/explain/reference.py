@@ -1,0 +1,113 @@
+"""The exported graph run by PyTorch, node by node, in the arithmetic that is asked for.
+
+The nodes' names are those of an archive's provenance: both come from :func:`harness.compiler.exporting.exported`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.utils._pytree import tree_map
+
+from harness.protocol import Precision
+
+
+class Arithmetic(Enum):
+    """What a graph is computed in."""
+
+    SINGLE = "float32"
+    """As PyTorch runs the model: the measure of what float32 itself departs by."""
+    DOUBLE = "float64"
+    """The reference: its own rounding is of no account."""
+    ROUNDED = "rounded"
+    """Float64 with the archive's weights (and caches) in their fewer bits: the measure of what those depart by."""
+
+
+_KEPT = {
+    Arithmetic.SINGLE: {torch.float16: torch.float32},
+    Arithmetic.DOUBLE: {torch.float16: torch.float64, torch.float32: torch.float64},
+    Arithmetic.ROUNDED: {torch.float32: torch.float64},
+}
+_WEIGHT: dict[Any, int] = {
+    torch.ops.aten.linear.default: 1,
+    torch.ops.aten.embedding.default: 0,
+}
+"""Operators whose weight is stored in fewer bits, and which argument that is."""
+
+
+@dataclass
+class Values:
+    """One run of a graph. ``own``: what each node computed of its inputs; ``results``: the graph's."""
+
+    own: dict[str, Any] = field(default_factory=dict)
+    results: tuple[Any, ...] = ()
+
+
+def run_graph(
+    program: ExportedProgram,
+    inputs: Sequence[Tensor],
+    arithmetic: Arithmetic,
+    precision: Precision,
+    given: Mapping[str, Tensor] | None = None,
+) -> Values:
+    """The values of all nodes.
+
+    Nodes named in ``given`` have that value for whoever uses them, so that every other node computes of what the device
+    computed; their own values are kept all the same.
+    """
+    state = {**program.state_dict, **program.constants}
+    users = iter(inputs)
+    arguments = [
+        next(users) if spec.kind == InputKind.USER_INPUT else state[str(spec.target)]
+        for spec in program.graph_signature.input_specs
+    ]
+    run = _Run(program, arithmetic, precision, given or {})
+    with torch.no_grad():
+        results = run.run(*(run.taken(argument) for argument in arguments))
+    run.values.results = tuple(results)
+    return run.values
+
+
+class _Run(fx.Interpreter):
+    def __init__(
+        self, program: ExportedProgram, arithmetic: Arithmetic, precision: Precision, given: Mapping[str, Tensor]
+    ) -> None:
+        super().__init__(program.graph_module, garbage_collect_values=True)
+        self.arithmetic, self.precision, self.given = arithmetic, precision, given
+        self.values = Values()
+
+    def taken(self, value: Any) -> Any:
+        """A tensor or a type, in this arithmetic."""
+        other = _KEPT[self.arithmetic]
+        if isinstance(value, torch.dtype):
+            return other.get(value, value)
+        return value.to(other[value.dtype]) if isinstance(value, Tensor) and value.dtype in other else value
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n.op != "call_function" or isinstance(n.target, str):
+            return super().run_node(n)
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        args, kwargs = tree_map(self.taken, (list(args), kwargs))
+        at = _WEIGHT.get(n.target)
+        if at is not None and self.arithmetic is Arithmetic.ROUNDED:
+            args[at] = rounded(args[at], "fp16" if at == 0 and self.precision != "fp32" else self.precision)
+        found = tree_map(self.taken, n.target(*args, **kwargs))
+        self.values.own[n.name] = found
+        return self.given[n.name].to(found.dtype) if n.name in self.given else found
+
+
+def rounded(weight: Tensor, precision: Precision) -> Tensor:
+    """A weight [N, K] as an archive of that precision holds it: int8 with a scale for each of the N outputs."""
+    if precision == "fp16":
+        return weight.half().to(weight.dtype)
+    if precision == "int8":
+        scale = weight.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / 127
+        return (weight / scale).round() * scale
+    return weight

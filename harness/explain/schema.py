@@ -1,0 +1,145 @@
+"""What ``harness explain`` finds, as ``explain/<item>.json`` in a run folder keeps it; see ``docs/explain.md``."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.protocol import Precision
+
+SCHEMA_VERSION = 1
+FOLDER = "explain"
+GIVEN, GIVEN_UP = "given.json", "given-up"
+"""Files by which the worker that compares hears of the taps, or that there will be none."""
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Error(_Stored):
+    """How far a kernel's output is from PyTorch's. ``largest``: absolute, None where the output is not finite and
+    PyTorch's is; ``relative``: over the root mean square of PyTorch's; ``snr``: decibels, None for no error at all."""
+
+    largest: float | None
+    relative: float | None
+    cosine: float | None
+    snr: float | None
+    allowed: float
+    """The largest error that is no departure."""
+    departs: bool
+
+    @property
+    def times_allowed(self) -> float:
+        """The error over the allowed one; infinite where it is not finite, or nothing is allowed."""
+        if self.largest is None:
+            return float("inf")
+        if self.allowed == 0:
+            return float("inf") if self.largest else 0.0
+        return self.largest / self.allowed
+
+
+class SiteRow(_Stored):
+    """One call of a kernel, or of a part of a merged one."""
+
+    function: str
+    call: int
+    """Of the function, from 0: of a decoder's step the token's place."""
+    index: int
+    """Among the function's kernels, in the order they run."""
+    kernel: str
+    operation: str | None = None
+    """The node of the exported graph whose value the output is, and its target; the last of several side by side."""
+    target: str | None = None
+    module: str = ""
+    """The innermost module that holds all that the kernel computes."""
+    operators: list[str] = []
+    """Nodes that the kernel computes, in the graph's order."""
+    shape: list[int] = []
+    own: Error | None = None
+    """Beside PyTorch on the values that this kernel was given: what this kernel adds. None: not compared."""
+    whole: Error | None = None
+    """Beside PyTorch's own run from the word on: with what it inherits."""
+
+    @property
+    def place(self) -> str:
+        """Which call, for a person."""
+        return f"{self.function} {self.call}" if self.function in ("decoder_step", "decoder") else self.function
+
+
+class Explanation(_Stored):
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    item: str
+    language: str = ""
+    word: str = ""
+    variant: str
+    """G2P's variant, or the name of a model of tensors."""
+    precision: Precision = "fp32"
+    device: str = "host"
+    verdict: str | None = None
+    """The run's."""
+    step: int | None = None
+    """The first at which the run's tokens part from PyTorch's."""
+    expected_token: int | None = None
+    got_token: int | None = None
+    expected_margin: float | None = None
+    got_margin: float | None = None
+    tie: bool = False
+    """Whether the two best logits were closer than the tolerance there, on both sides."""
+    reproduced: bool | None = None
+    """Whether the archive with taps gave the run's tokens again; None where it did not get to its answer."""
+    error: str | None = None
+    """What the archive with taps ended with instead of an answer."""
+    rows: list[SiteRow]
+    """In the order they ran."""
+    archive_sha256: str
+    """Of the archive with taps."""
+    checkpoint_sha256: str = ""
+    versions: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+    """What each part of the explanation took."""
+
+    @property
+    def first(self) -> SiteRow | None:
+        """The first kernel that departs by itself; failing that, the first whose inherited error leaves the measure."""
+        own = (row for row in self.rows if row.own is not None and row.own.departs)
+        whole = (row for row in self.rows if row.whole is not None and row.whole.departs)
+        return next(own, None) or next(whole, None)
+
+    @property
+    def departed(self) -> bool:
+        return self.first is not None
+
+    @property
+    def inherited(self) -> bool:
+        """Whether no kernel departs by itself, and their errors have summed up all the same."""
+        first = self.first
+        return first is not None and not (first.own is not None and first.own.departs)
+
+    @property
+    def function(self) -> str | None:
+        return None if self.first is None else self.first.function
+
+    @property
+    def call(self) -> int | None:
+        return None if self.first is None else self.first.call
+
+    @property
+    def module(self) -> str | None:
+        return None if self.first is None else self.first.module
+
+    @property
+    def operation(self) -> str | None:
+        return None if self.first is None else self.first.operation
+
+    @property
+    def target(self) -> str | None:
+        return None if self.first is None else self.first.target
+
+    @property
+    def operators(self) -> list[str]:
+        return [] if self.first is None else self.first.operators
+
+    @property
+    def kernel(self) -> str | None:
+        return None if self.first is None else self.first.kernel

@@ -1,0 +1,158 @@
+"""The process that asks PyTorch: ``python -m harness.explain.worker`` (see :mod:`harness.worker`)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from harness.compiler.exporting import exported
+from harness.compiler.provenance import FunctionProvenance, Site, common_module, read_provenance
+from harness.explain.arrange import arranged, nodes_of
+from harness.explain.chain import Chain, Word
+from harness.explain.errors import allowed, distance
+from harness.explain.reference import Arithmetic, Values
+from harness.explain.schema import GIVEN, GIVEN_UP, Error, SiteRow
+from harness.explain.taps import Tap, read_taps
+from harness.protocol import Precision
+from harness.worker import Progress, serve
+
+Finding = dict[tuple[str, int], list[Tap]]
+
+
+def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """The rows of every kernel's call that has taps, and PyTorch's own token behind each step."""
+    progress("exporting the model's graphs")
+    from harness.models.g2p.loading import load_checkpoint
+    from harness.models.g2p.spec import G2PShapes, g2p_spec
+    from harness.models.g2p.tokenizer import encode_prompt
+
+    precision: Precision = request["precision"]
+    cache_dtype = torch.float32 if precision == "fp32" else torch.float16
+    shapes = G2PShapes(**request["shapes"])
+    t5 = load_checkpoint(Path(request["checkpoint"]))
+    spec = g2p_spec(t5, shapes, kv_cache=request["kv_cache"], cache_dtype=cache_dtype)
+    programs = {function.name: exported(function) for function in spec.functions}
+    provenance = read_provenance(Path(request["provenance"]).parent)
+    folder = Path(request["folder"])
+    tokens = _awaited(folder)
+    if tokens is None:
+        return {"rows": []}
+    taps: Finding = {}
+    for tap in read_taps(provenance, (folder / "taps").read_bytes()):
+        taps.setdefault((tap.function, tap.call), []).append(tap)
+    word = Word(
+        prompt=encode_prompt(request["language"], request["word"], space=request["prompt_space"]),
+        fed=[spec.metadata["decoder_start_token_id"], *tokens],
+        batch=shapes.batch_size,
+        cache_shape=spec.metadata["self_cache_shape"],
+        cache_dtype=cache_dtype,
+    )
+    calls = [call for call in word.calls(request["last_step"]) if call in taps]
+    comparison = Comparison(programs, word, precision)
+    rows: list[SiteRow] = []
+    functions = {function.name: function for function in provenance.functions}
+    for at, (function, call) in enumerate(calls):
+        progress(f"comparing {function}, call {at + 1} of {len(calls)}")
+        rows += comparison.compare(functions[function], call, taps[function, call])
+    return {"rows": [row.model_dump() for row in rows]}
+
+
+def _awaited(folder: Path) -> list[int] | None:
+    """The archive's tokens once its taps are there; None where nobody waits for the comparison any more."""
+    while not (folder / GIVEN).exists():
+        if (folder / GIVEN_UP).exists() or not folder.exists():
+            return None
+        time.sleep(0.05)
+    tokens: list[int] = json.loads((folder / GIVEN).read_text())["tokens"]
+    return tokens
+
+
+class Comparison:
+    """All arithmetics side by side, twice: from the word on, and on what the device's kernels were given."""
+
+    def __init__(self, programs: Mapping[str, ExportedProgram], word: Word, precision: Precision) -> None:
+        wanted = [Arithmetic.DOUBLE, Arithmetic.SINGLE]
+        if precision != "fp32":
+            wanted.append(Arithmetic.ROUNDED)
+        self.programs = programs
+        self._whole = [Chain(programs, word, one, precision) for one in wanted]
+        self._own = [Chain(programs, word, one, precision) for one in wanted]
+
+    def compare(self, function: FunctionProvenance, call: int, taps: Sequence[Tap]) -> list[SiteRow]:
+        """The rows of one call of a function."""
+        graph = self.programs[function.name].graph
+        whole = [chain.advance(function.name, call) for chain in self._whole]
+        leaves = list(function.leaves())
+        found: dict[int, dict[str, Tensor]] = {}
+        given: dict[str, Tensor] = {}
+        for tap in taps:
+            nodes = nodes_of(function, leaves[tap.index], graph)
+            if len(tap.outputs) == 1 and nodes:
+                found[tap.index] = arranged(tap.outputs[0], nodes, graph, whole[0].own)
+                given |= found[tap.index]
+        own = [chain.advance(function.name, call, given) for chain in self._own]
+        return [_row(function, call, tap, leaves[tap.index], found.get(tap.index, {}), own, whole) for tap in taps]
+
+
+def _row(
+    function: FunctionProvenance,
+    call: int,
+    tap: Tap,
+    site: Site,
+    values: Mapping[str, Tensor],
+    own: Sequence[Values],
+    whole: Sequence[Values],
+) -> SiteRow:
+    operators = [function.operators[number] for number in site.operators]
+    named = list(values)[-1] if values else None
+    target = next((operator.target for operator in function.operators if operator.name == named), None)
+    return SiteRow(
+        function=function.name,
+        call=call,
+        index=tap.index,
+        kernel=site.kernel,
+        operation=named,
+        target=target,
+        module=common_module(operators),
+        operators=[operator.name for operator in operators],
+        shape=list(tap.outputs[0].shape) if tap.outputs else [],
+        own=_error(values, own) if values else None,
+        whole=_error(values, whole) if values else None,
+    )
+
+
+def _error(values: Mapping[str, Tensor], runs: Sequence[Values]) -> Error:
+    value = torch.cat([one.flatten() for one in values.values()])
+    reference, *others = (torch.cat([run.own[name].flatten() for name in values]) for run in runs)
+    found = distance(value.double(), reference.double())
+    most = allowed(reference, *others)
+    return Error(
+        largest=_finite(found.largest),
+        relative=_finite(found.relative),
+        cosine=_finite(found.cosine),
+        snr=_finite(found.snr),
+        allowed=most,
+        departs=found.largest > most,
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    serve(handle)

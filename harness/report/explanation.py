@@ -1,0 +1,115 @@
+"""What ``harness explain`` found as lines and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.explain.schema import Error, Explanation, SiteRow
+from harness.report.document import Block, Heading, Line, Table, Tone
+from harness.report.figures import DASH, margin
+
+HEADER = ["call", "module", "operation", "max abs", "max rel", "cosine", "SNR dB", "of allowed", "inherited too"]
+NOTE = (
+    "max abs, max rel, cosine, SNR: of the kernel's output beside PyTorch in float64 on the values that the kernel was "
+    "given. max rel is over the root mean square. of allowed: the largest error over the largest that is no departure, "
+    "which is a multiple of what PyTorch's own float32 (and the archive's precision) departs by there. "
+    "inherited too: the same beside PyTorch's run from the word on."
+)
+MOST = 40
+"""Rows of a table that is not asked to be whole: those around the first departure, or with the largest errors."""
+
+
+def explanation_report(found: Explanation, *, everything: bool = False) -> list[Block]:
+    """Blocks for a terminal, Markdown or the page."""
+    rows = [row for row in found.rows if row.own is not None]
+    shown = rows if everything else _shown(rows, found.first)
+    blocks: list[Block] = [Heading(f"{found.word or found.item} ({found.item}), {found.variant}"), *_head(found)]
+    left = len(rows) - len(shown)
+    note = NOTE + (f" {left} more calls are in the page and in the JSON file (--all shows them)." if left else "")
+    blocks.append(Table(HEADER, [_row(row, found.first) for row in shown], note=note))
+    return blocks
+
+
+def verdict_lines(found: Explanation) -> list[Line]:
+    """What departs, and where."""
+    first = found.first
+    if first is None:
+        text = "no kernel departs from PyTorch beyond the measured error"
+        return [Line(text, Tone.GOOD if found.tie or found.verdict in (None, "equal") else Tone.UNSURE)]
+    where = first.module or "(the function's own module)"
+    lines = [
+        Line(f"first module that departs: {first.function}, {where}", Tone.BAD),
+        Line(f"first operation that departs: {operation_text(first)}, in {first.place}", Tone.BAD),
+    ]
+    error = first.whole if found.inherited else first.own
+    if error is not None:
+        size = "not finite" if error.largest is None else f"{error.largest:.3g}"
+        lines.append(Line(f"its error is {size}, {error.allowed:.3g} is allowed ({_times(error)} times that)"))
+    if len(first.operators) > 1:
+        lines.append(Line(f"one kernel computes {', '.join(first.operators)}: it is one of those"))
+    if found.inherited:
+        lines.append(Line("no kernel departs by itself: errors within their measure have summed up", Tone.UNSURE))
+    return lines
+
+
+def operation_text(row: SiteRow) -> str:
+    """``linear_3 (aten.linear.default)``"""
+    return row.kernel if row.operation is None else f"{row.operation} ({row.target})"
+
+
+def _head(found: Explanation) -> list[Line]:
+    lines = verdict_lines(found)
+    if found.step is not None:
+        margins = f"PyTorch's margin {margin(found.expected_margin)}, the runner's {margin(found.got_margin)}"
+        kind = "a declared tie: no failure" if found.tie else "no tie"
+        lines.append(
+            Line(
+                f"the run's tokens part at step {found.step}: {_token(found.expected_token)} expected, "
+                f"{_token(found.got_token)} got ({margins}): {kind}"
+            )
+        )
+    elif found.verdict is not None:
+        lines.append(Line(f"the run's verdict on the word: {found.verdict}"))
+    if found.error is not None:
+        lines.append(Line(f"the archive with taps ended with an error: {found.error}", Tone.UNSURE))
+    elif found.reproduced is False:
+        lines.append(Line("the archive with taps said something else than the run's: rounding differs", Tone.UNSURE))
+    spent = ", ".join(f"{part} {taken:.1f} s" for part, taken in found.seconds.items())
+    where = f"{len(found.rows)} calls of kernels on {found.device}, {found.precision}"
+    lines.append(Line(f"{where}; {spent}" if spent else where))
+    return lines
+
+
+def _shown(rows: Sequence[SiteRow], first: SiteRow | None) -> list[SiteRow]:
+    if first is not None and first in rows:
+        at = rows.index(first)
+        begin = max(0, at - MOST // 4)
+        return list(rows[begin : begin + MOST])
+    worst = sorted(rows, key=lambda row: -(row.own.times_allowed if row.own else 0.0))[:MOST]
+    return [row for row in rows if row in worst]
+
+
+def _row(row: SiteRow, first: SiteRow | None) -> list[str]:
+    own = row.own
+    if own is None:
+        return [row.place, row.module, row.kernel, *[DASH] * 6]
+    return [
+        f"{'→ ' if row is first else ''}{row.place}",
+        row.module,
+        operation_text(row),
+        "not finite" if own.largest is None else f"{own.largest:.2g}",
+        DASH if own.relative is None else f"{own.relative:.2g}",
+        DASH if own.cosine is None else f"{own.cosine:.7f}",
+        DASH if own.snr is None else f"{own.snr:.0f}",
+        _times(own),
+        DASH if row.whole is None else _times(row.whole),
+    ]
+
+
+def _times(error: Error) -> str:
+    times = error.times_allowed
+    return "∞" if times == float("inf") else f"{times:.2g}"
+
+
+def _token(value: int | None) -> str:
+    return "none" if value is None else f"token {value}"

@@ -1,0 +1,131 @@
+"""A bundle holds what it takes to explain elsewhere, and the command says by its exit status what was found."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cache import Cache
+from harness.cli.app import app, load_commands
+from harness.explain import CannotExplain, Explanation, NothingToExplain, options_of
+from harness.explain import run as explaining
+from harness.explain.bundle import KEPT, BadBundle, opened_bundle, write_bundle
+from harness.explain.run import file_name, find_subject
+from harness.explain.schema import FOLDER
+from harness.models.checkpoints import Checkpoint, resolve_checkpoint
+from harness.results import CheckpointFacts, ParityLine, ReferenceLine, Run, Store
+from harness.validate import Verdict
+from tests.explain.explanations import DEPARTED, GOOD, explanation, row
+
+
+def stored(folder: Path, checkpoint: Checkpoint, *verdicts: Verdict) -> Run:
+    """A run of words with these verdicts, and the files of an explanation of the last one."""
+    facts = CheckpointFacts(label=checkpoint.label, sha256=checkpoint.sha256)
+    options: dict[str, Any] = {"checkpoint": checkpoint.label, "device": "host", "words": None, "models": []}
+    with Store(folder).create(device={"name": "host"}, checkpoint=facts, options=options) as writer:
+        items = [f"w{at}" for at in range(len(verdicts))]
+        said: dict[str, Any] = {"token_ids": [5, 6, 1], "text": "x", "margins": [1.0, 2.0, 3.0], "latency_ns": []}
+        writer.reference(
+            ReferenceLine(item=item, language="ger", word=f"wort{item}", pronunciations=[], **said) for item in items
+        )
+        writer.parity(
+            ParityLine(
+                comparison="cacheless",
+                item=item,
+                language="ger",
+                word="wort",
+                verdict=verdict,
+                expected="x",
+                got="y",
+                step=1 if verdict in (Verdict.MISMATCH, Verdict.TIE) else None,
+            )
+            for item, verdict in zip(items, verdicts, strict=True)
+        )
+    kept = writer.folder / FOLDER
+    kept.mkdir()
+    for suffix in KEPT:
+        (kept / file_name(items[-1], suffix)).write_text("{}")
+    return Run(writer.folder)
+
+
+def test_the_first_word_that_fails_is_taken_with_all_before_it(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
+    run = stored(tmp_path, small_checkpoint, Verdict.EQUAL, Verdict.TIE, Verdict.MISMATCH, Verdict.MISMATCH)
+    found = find_subject(run, None)
+    assert (found.reference.item, found.variant, found.last_step) == ("w2", "cacheless", 1)
+    assert [item.id for item in found.items(1)] == ["w0", "w1", "w2"]
+    assert [item.id for item in found.items(4)] == ["w2"]
+    tie = find_subject(run, "w1")
+    assert tie.parity is not None
+    assert (tie.parity.verdict, tie.last_step) == (Verdict.TIE, 1)
+    assert find_subject(run, "w0").last_step == 2
+    with pytest.raises(NothingToExplain, match="has no word 'w9'"):
+        find_subject(run, "w9")
+
+
+def test_a_word_that_was_not_reached_is_a_failure_too(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
+    run = stored(tmp_path, small_checkpoint, Verdict.EQUAL, Verdict.MISSING)
+    assert find_subject(run, None).reference.item == "w1"
+
+
+def test_a_run_without_failures_says_so(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
+    run = stored(tmp_path, small_checkpoint, Verdict.EQUAL)
+    with pytest.raises(NothingToExplain, match="no word of run"):
+        find_subject(run, None)
+
+
+def test_another_checkpoint_than_the_runs_is_refused(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
+    run = stored(tmp_path, small_checkpoint, Verdict.MISMATCH)
+
+    class Changed:
+        def checkpoint(self, _options: object) -> Checkpoint:
+            return Checkpoint(small_checkpoint.label, small_checkpoint.folder, "0" * 64, None)
+
+    with pytest.raises(CannotExplain, match="not the one of run"):
+        explaining._checkpoint(run, options_of(run), Changed())  # type: ignore[arg-type]
+
+
+def test_a_bundle_is_a_run_elsewhere(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
+    run = stored(tmp_path / "results", small_checkpoint, Verdict.EQUAL, Verdict.MISMATCH)
+    path = tmp_path / "failure.zip"
+    found = explanation([row(0, GOOD, GOOD)], item="w1", versions={"torch": "1"}, checkpoint_sha256="abc")
+    write_bundle(path, run, found, small_checkpoint)
+    with zipfile.ZipFile(path) as bundle:
+        assert "harness explain failure.zip" in bundle.read("README.md").decode()
+        assert bundle.read("words.tsv").decode() == "ger\twortw0\nger\twortw1\n"
+    with opened_bundle(path) as (elsewhere, item):
+        assert item == "w1"
+        options = options_of(elsewhere)
+        assert Path(options.checkpoint).parent == elsewhere.folder
+        assert resolve_checkpoint(options.checkpoint, cache=Cache(tmp_path)).sha256 == small_checkpoint.sha256
+        assert find_subject(elsewhere, item).parity == find_subject(run, item).parity
+    assert not elsewhere.folder.exists()
+
+
+def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    for content in (b"", b"no zip"):
+        path.write_bytes(content)
+        with pytest.raises(BadBundle), opened_bundle(path):
+            pass
+    with pytest.raises(BadBundle), opened_bundle(tmp_path / "missing.zip"):
+        pass
+
+
+@pytest.mark.parametrize(("found", "code"), [(DEPARTED, 1), (explanation([row(0, GOOD, GOOD)]), 0)])
+def test_the_exit_status_says_whether_something_departs(
+    tmp_path: Path, small_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, found: Explanation, code: int
+) -> None:
+    run = stored(tmp_path / "results", small_checkpoint, Verdict.MISMATCH)
+    monkeypatch.setattr(explaining, "explain", lambda *_arguments, **_options: found)
+    load_commands()
+    page, bundle = tmp_path / "page.html", tmp_path / "failure.zip"
+    arguments = ["explain", run.run_id, "--results-dir", str(run.folder.parent), "--markdown", "--html", str(page)]
+    result = CliRunner().invoke(app, [*arguments, "--bundle", str(bundle)], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    assert ("first operation that departs" in result.output) == (code == 1)
+    assert page.stat().st_size > 1000
+    assert zipfile.is_zipfile(bundle)
