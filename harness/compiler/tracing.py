@@ -11,6 +11,7 @@ from tvm.relax.frontend.torch.exported_program_translator import ExportedProgram
 
 from harness.compiler.passes.origins import Origin, Origins
 from harness.compiler.provenance import Operator
+from harness.compiler.unsupported import module_path
 
 Converter = Callable[[fx.Node, Any], Any]
 
@@ -49,4 +50,4 @@ def _operator(node: fx.Node) -> Operator:
     kind = kind if isinstance(kind, str) else kind.__qualname__
     if "from_metadata_hook" in path:  # torch's word for a size of an input, which no module asks for
         path, kind = "", ""
-    return Operator(name=node.name, target=str(node.target), module=path, kind=kind.rpartition(".")[2])
+    return Operator(name=node.name, target=str(node.target), module=module_path(path), kind=kind.rpartition(".")[2])

@@ -59,9 +59,14 @@ def place(node: fx.Node) -> str:
     stack = node.meta.get("nn_module_stack") or {}
     path, kind = next(reversed(list(stack.values())), ("", ""))
     kind = getattr(kind, "__name__", str(kind).rpartition(".")[2])
-    path = str(path).removeprefix(WRAPPED).removeprefix(".")
+    path = module_path(str(path))
     inside = f"in {path} ({kind})" if path else "in the model itself"
     return f"{node.target} {inside}{_line(node)}"
+
+
+def module_path(path: str) -> str:
+    """A path in torch's stack of modules as the model's author knows it; empty for the model itself."""
+    return "" if path == WRAPPED else path.removeprefix(f"{WRAPPED}.")
 
 
 def first_words(error: BaseException) -> str:
