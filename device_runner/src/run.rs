@@ -60,13 +60,8 @@ impl Profiles {
     }
 }
 
-/// Runs the plan and records what it measures. The end record is the caller's.
-pub fn run(
-    mut plan: Plan,
-    archive_sha256: &str,
-    thermal: &mut Thermal,
-    result: &mut ResultFile,
-) -> Result<(), Failure> {
+/// Who runs what, where.
+fn write_header(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> Result<(), Failure> {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     result.write(&Record::Header {
         schema_version: SCHEMA_VERSION,
@@ -80,7 +75,17 @@ pub fn run(
         pid: process::id(),
         started_unix_ns: nanoseconds(started),
         slowdown_percent: plan.slowdown.percent(),
-    })?;
+    })
+}
+
+/// Runs the plan and records what it measures. The end record is the caller's.
+pub fn run(
+    mut plan: Plan,
+    archive_sha256: &str,
+    thermal: &mut Thermal,
+    result: &mut ResultFile,
+) -> Result<(), Failure> {
+    write_header(&plan, archive_sha256, result)?;
     thermal.look(result)?;
     let items = load_items(std::mem::take(&mut plan.tensor_items), &plan.tensor_models)?;
     let plan = &plan;

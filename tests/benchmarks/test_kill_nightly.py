@@ -11,7 +11,7 @@ from harness.results.nights import night_folders, read_night
 def test_nights_survive_kills_at_random_moments(tmp_path: Path) -> None:
     tally = kill_nightly.run(3, 2, tmp_path)
     assert tally.faults == []
-    assert tally.kills == 3
+    assert tally.kills >= 3
     assert tally.in_the_midst >= 1
     assert all(read_night(folder).state == "fail" for folder in night_folders(tmp_path / "results"))
     # A journal that lost what it had is found.

@@ -1,4 +1,4 @@
-"""From a parity failure to the kernel that makes it: models broken on purpose, judged and explained as users' are."""
+"""From a word that failed to the kernel that makes it: models broken on purpose, compiled, run and explained."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from harness.devices import HostDevice
 from harness.explain import explain
 from harness.maker import Progress, RunOptions, Variant
 from harness.models.checkpoints import Checkpoint
-from harness.results import Run
-from harness.session import RunSession
+from harness.validate import Verdict
+from tests.explain.stored import stored
 from tests.test_broken_kernel import HereMaker, Silent, no_last_panel, nothing, one_position_short
-
-WORDS = "eng-us\tword\twɚd\nger\thaus\thaʊ̯s\n"
 
 
 class TappedMaker(HereMaker):
@@ -41,24 +39,6 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(front, "run_worker", in_this_process)
 
 
-def judged(checkpoint: Checkpoint, folder: Path, maker: HereMaker) -> Run:
-    """A finished run of both words."""
-    words = folder / "words.tsv"
-    words.write_text(WORDS)
-    options = RunOptions(
-        checkpoint=str(checkpoint.folder),
-        words=words,
-        repeat=1,
-        max_output_len=16,
-        results_dir=folder / "results",
-    )
-    session = RunSession(options, HostDevice(), Silent(), maker=maker)
-    session.start()
-    session.parity("cache")
-    session.finish()
-    return Run(session.writer.folder)
-
-
 @pytest.mark.parametrize(
     ("breaks", "function", "module", "operator"),
     [
@@ -78,13 +58,13 @@ def test_a_broken_kernel_is_named(
     operator: str | None,
 ) -> None:
     breaks(monkeypatch)
+    verdict = Verdict.EQUAL if breaks is nothing else Verdict.MISMATCH
+    run = stored(tmp_path / "results", small_checkpoint, Verdict.EQUAL, verdict, comparison="cache")
     maker = TappedMaker(tmp_path / "cache")
-    run = judged(small_checkpoint, tmp_path, maker)
-    item = "w00001" if breaks is nothing else None
+    item = "w1" if breaks is nothing else None
     found = explain(run, item=item, maker=maker, device=HostDevice(), narrator=Silent())
     compared = [row for row in found.rows if row.own is not None]
     assert len(compared) > len(found.rows) / 2
     assert (found.function, found.module) == (function, module)
     if operator is not None:
         assert any(operator in name for name in found.operators)
-        assert found.reproduced

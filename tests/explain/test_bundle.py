@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -13,43 +12,12 @@ from harness.cache import Cache
 from harness.cli.app import app, load_commands
 from harness.explain import CannotExplain, Explanation, NothingToExplain, options_of
 from harness.explain import run as explaining
-from harness.explain.bundle import KEPT, BadBundle, opened_bundle, write_bundle
-from harness.explain.run import file_name, find_subject
-from harness.explain.schema import FOLDER
+from harness.explain.bundle import BadBundle, opened_bundle, write_bundle
+from harness.explain.run import find_subject
 from harness.models.checkpoints import Checkpoint, resolve_checkpoint
-from harness.results import CheckpointFacts, ParityLine, ReferenceLine, Run, Store
 from harness.validate import Verdict
 from tests.explain.explanations import DEPARTED, GOOD, explanation, row
-
-
-def stored(folder: Path, checkpoint: Checkpoint, *verdicts: Verdict) -> Run:
-    """A run of words with these verdicts, and the files of an explanation of the last one."""
-    facts = CheckpointFacts(label=checkpoint.label, sha256=checkpoint.sha256)
-    options: dict[str, Any] = {"checkpoint": checkpoint.label, "device": "host", "words": None, "models": []}
-    with Store(folder).create(device={"name": "host"}, checkpoint=facts, options=options) as writer:
-        items = [f"w{at}" for at in range(len(verdicts))]
-        said: dict[str, Any] = {"token_ids": [5, 6, 1], "text": "x", "margins": [1.0, 2.0, 3.0], "latency_ns": []}
-        writer.reference(
-            ReferenceLine(item=item, language="ger", word=f"wort{item}", pronunciations=[], **said) for item in items
-        )
-        writer.parity(
-            ParityLine(
-                comparison="cacheless",
-                item=item,
-                language="ger",
-                word="wort",
-                verdict=verdict,
-                expected="x",
-                got="y",
-                step=1 if verdict in (Verdict.MISMATCH, Verdict.TIE) else None,
-            )
-            for item, verdict in zip(items, verdicts, strict=True)
-        )
-    kept = writer.folder / FOLDER
-    kept.mkdir()
-    for suffix in KEPT:
-        (kept / file_name(items[-1], suffix)).write_text("{}")
-    return Run(writer.folder)
+from tests.explain.stored import stored
 
 
 def test_the_first_word_that_fails_is_taken_with_all_before_it(tmp_path: Path, small_checkpoint: Checkpoint) -> None:

@@ -92,7 +92,7 @@ class Scene:
         """Nothing of a run is left: no folder, no half-pushed runner, no process."""
         assert self.folders() == []
         assert self.half_pushed() == []
-        until = time.monotonic() + 3
+        until = time.monotonic() + 20
         while self.processes() and time.monotonic() < until:
             time.sleep(0.05)
         assert self.processes() == set()
