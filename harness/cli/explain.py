@@ -32,7 +32,7 @@ def explain(
     run: Annotated[str, typer.Argument(metavar="RUN|BUNDLE", help=f"{RUN_HELP}; or a bundle's file")] = "latest",
     item: Annotated[
         str | None,
-        typer.Option("--item", help="a word's id in the run, or MODEL/ITEM; without it the first that failed"),
+        typer.Option("--item", help="a word's id, or MODEL/ITEM; without it the first that failed"),
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="another device than the run's, such as host")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="also write a page with the picture here")] = None,

@@ -16,6 +16,7 @@ from harness.explain.bundle import BadBundle, opened_bundle, write_bundle
 from harness.explain.choice import find_subject
 from harness.explain.words import ChosenWord, word_subject
 from harness.models.checkpoints import Checkpoint, resolve_checkpoint
+from harness.results import Run
 from harness.validate import Verdict
 from tests.explain.explanations import DEPARTED, GOOD, explanation, row
 from tests.explain.stored import stored
