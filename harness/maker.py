@@ -134,6 +134,12 @@ class TapMaker(Protocol):
         """The variant's archive with taps; it is not timed, and no run's."""
         ...
 
+    def models(self, options: RunOptions, progress: Progress) -> list[UserModel]: ...
+
+    def tapped_model(self, options: RunOptions, model: UserModel, progress: Progress) -> Archive:
+        """A model of tensors in an archive of its own, with taps."""
+        ...
+
     def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner: ...
 
 
@@ -189,6 +195,16 @@ class CachedMaker:
     ) -> Archive:
         request = replace(self._request(options, checkpoint, variant, profile=False), taps=True)
         return compile_models(request, cache=self._cache, progress=progress)
+
+    def tapped_model(self, options: RunOptions, model: UserModel, progress: Progress) -> Archive:
+        bundle = BundleRequest(
+            models=[model],
+            target=options.target or "llvm",
+            mcpu=options.mcpu,
+            precision=options.precision,
+            taps=True,
+        )
+        return compile_bundle(bundle, cache=self._cache, progress=progress)
 
     def _request(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, profile: bool) -> CompileRequest:
         return CompileRequest(

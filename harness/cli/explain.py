@@ -31,7 +31,8 @@ class SeveralDevices(UsageError):
 def explain(
     run: Annotated[str, typer.Argument(metavar="RUN|BUNDLE", help=f"{RUN_HELP}; or a bundle's file")] = "latest",
     item: Annotated[
-        str | None, typer.Option("--item", help="the word's id in the run; without it the first that failed")
+        str | None,
+        typer.Option("--item", help="a word's id, or MODEL/ITEM; without it the first that failed"),
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="another device than the run's, such as host")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="also write a page with the picture here")] = None,
@@ -68,7 +69,8 @@ def explain(
         if bundle is not None:
             from harness.explain.bundle import write_bundle
 
-            write_bundle(bundle, stored, found, maker.checkpoint(options_of(stored)))
+            of_word = found.name == found.item
+            write_bundle(bundle, stored, found, maker.checkpoint(options_of(stored)) if of_word else None)
         render(explanation_report(found, everything=everything), markdown=markdown, console=terminal())
     raise typer.Exit(ExitCode.FAILURE if found.departed else ExitCode.OK)
 

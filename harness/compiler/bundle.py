@@ -52,6 +52,8 @@ class BundleRequest:
     precision: Precision = "fp32"
     profile: bool = False
     """Whether kernels tell when they begin and end (``docs/profiling.md``); each model has instruments of its own."""
+    taps: bool = False
+    """Whether kernels give away their values instead (``docs/explain.md``); of one model alone."""
 
 
 def compile_bundle(request: BundleRequest, *, cache: Cache, progress: Progress) -> Archive:
@@ -109,6 +111,7 @@ def _single(model: UserModel, request: BundleRequest, target: CompileTarget, cac
         "mcpu": request.mcpu,
         "precision": request.precision,
         "profile": request.profile,
+        "taps": request.taps,
         "archive": SINGLE,
         "path": str(model.source.path),
         "module": model.source.module,
@@ -122,7 +125,7 @@ def _single(model: UserModel, request: BundleRequest, target: CompileTarget, cac
         (folder / FACTS).write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
     key = {"model": model.key, "prefix": model.facts.prefix, "tvm_target": target.tvm}
-    asked = {"precision": request.precision, "profile": request.profile}
+    asked = {"precision": request.precision, "profile": request.profile, "taps": request.taps}
     return cache.fetch("archives", content_key(key | asked | compiler_identity()), build)
 
 
@@ -161,6 +164,7 @@ def _metadata(
         archive_sha256="",
         precision=request.precision,
         profiled=request.profile,
+        tapped=request.taps,
         weights_bytes=weights,
         mcpu=target.baseline.name,
         cpu_features=list(target.baseline.features),

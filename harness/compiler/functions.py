@@ -53,7 +53,7 @@ class ArchiveJob:
             target=resolve_target(request["target"], request["mcpu"]),
             precision=request["precision"],
             profile=request["profile"],
-            taps=request.get("taps", False),
+            taps=request["taps"],
             prefix=request["prefix"],
             prefixes=prefixes,
             path=Path(request["folder"]) / request["archive"],

@@ -15,11 +15,11 @@ from harness.explain.schema import FOLDER, Explanation
 from harness.models.checkpoints import WEIGHT_FILES, Checkpoint
 from harness.results import Manifest, Run
 from harness.results.errors import writing
-from harness.results.store import MANIFEST, PARITY, REFERENCE, write_atomically
+from harness.results.store import MANIFEST, MODEL_PARITY, PARITY, REFERENCE, write_atomically
 
 MOST_WEIGHT_BYTES = 64_000_000
 """Of a checkpoint that travels inside; of a larger one the hash does."""
-CHECKPOINT, README, WORDS, VERSIONS = "checkpoint", "README.md", "words.tsv", "versions.txt"
+CHECKPOINT, README, WORDS, VERSIONS, ITEM = "checkpoint", "README.md", "words.tsv", "versions.txt", "item"
 EMBEDDED = "embedded"
 
 
@@ -33,25 +33,29 @@ KEPT = (".json", ".order.json", ".taps", ".metadata.json", ".provenance.json")
 """Of an item, in the run folder's ``explain``."""
 
 
-def write_bundle(path: Path, run: Run, found: Explanation, checkpoint: Checkpoint) -> None:
-    """What :func:`explain` kept in the run's folder, the run and the checkpoint. Raises StorageFull or
+def write_bundle(path: Path, run: Run, found: Explanation, checkpoint: Checkpoint | None) -> None:
+    """What :func:`explain` kept in the run's folder, the run and a word's checkpoint. Raises StorageFull or
     StorageUnwritable."""
     lines = list(run.reference())
-    at = next(at for at, line in enumerate(lines) if line.item == found.item)
-    parity = [line for line in run.parity() if line.item == found.item]
+    at = next((at for at, line in enumerate(lines) if line.item == found.name), -1)
+    parity = [line for line in run.parity() if line.item == found.name]
+    models = [line for line in run.model_parity() if (line.model, line.item) == (found.model, found.item)]
+    inside = _files(checkpoint) if checkpoint is not None and _travels(checkpoint) else []
     partial = path.with_name(f".{path.name}.partial")
     try:
         with writing(path), zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as bundle:
-            bundle.writestr(README, _readme(path.name, found, inside=_travels(checkpoint)))
+            bundle.writestr(README, _readme(path.name, found, inside=bool(inside)))
+            bundle.writestr(ITEM, found.name)
             bundle.writestr(WORDS, "".join(f"{line.language}\t{line.word}\n" for line in lines[: at + 1]))
             bundle.writestr(VERSIONS, "".join(f"{name} {version}\n" for name, version in found.versions.items()))
             bundle.writestr(MANIFEST, run.manifest().model_dump_json(indent=2))
             bundle.writestr(REFERENCE, "".join(line.model_dump_json() + "\n" for line in lines[: at + 1]))
             bundle.writestr(PARITY, "".join(line.model_dump_json() + "\n" for line in parity))
+            bundle.writestr(MODEL_PARITY, "".join(line.model_dump_json() + "\n" for line in models))
             for suffix in KEPT:
-                name = file_name(found.item, suffix)
+                name = file_name(found.name, suffix)
                 bundle.write(run.folder / FOLDER / name, f"{FOLDER}/{name}")
-            for file in _files(checkpoint) if _travels(checkpoint) else ():
+            for file in inside:
                 bundle.write(file, f"{CHECKPOINT}/{file.name}")
         with writing(path):
             partial.replace(path)
@@ -70,7 +74,8 @@ def opened_bundle(path: Path) -> Iterator[tuple[Run, str]]:
                 root = folder / Path(manifest.run_id).name
                 root.mkdir()
                 (root / CHECKPOINT).mkdir()
-                for entry in (REFERENCE, PARITY):
+                item = bundle.read(ITEM).decode()
+                for entry in (REFERENCE, PARITY, MODEL_PARITY):
                     (root / entry).write_bytes(bundle.read(entry))
                 inside = [entry for entry in bundle.namelist() if Path(entry).parent == Path(CHECKPOINT)]
                 for entry in inside:
@@ -82,11 +87,7 @@ def opened_bundle(path: Path) -> Iterator[tuple[Run, str]]:
             options = {**manifest.options, "checkpoint": str(root / CHECKPOINT)}
             manifest = manifest.model_copy(update={"options": options})
         write_atomically(root / MANIFEST, manifest)
-        run = Run(root)
-        items = [line.item for line in run.reference()]
-        if not items:
-            raise BadBundle(f"{path} holds no word")
-        yield run, items[-1]
+        yield Run(root), item
 
 
 def _travels(checkpoint: Checkpoint) -> bool:
@@ -101,12 +102,16 @@ def _files(checkpoint: Checkpoint) -> list[Path]:
 
 
 def _readme(name: str, found: Explanation, *, inside: bool) -> str:
-    where = "travels in `checkpoint/`" if inside else "has to be there under the name that `manifest.json` tells"
+    where = (
+        "travels in `checkpoint/`"
+        if inside
+        else "has to be there under the name that `manifest.json` has in its options"
+    )
     first = found.first
     says = "no kernel departs" if first is None else f"{first.operation} in {first.module or first.function} departs"
     return f"""# An explanation of a parity failure
 
-Run {found.run_id}, item {found.item} ({found.language} {found.word!r}): {says}.
+Run {found.run_id}, {found.name}{f" ({found.language} {found.word!r})" if found.word else ""}: {says}.
 
 To make it again, with this harness installed in the versions of `{VERSIONS}`:
 
@@ -120,5 +125,5 @@ harness explain {name}
 | `{MANIFEST}`, `{REFERENCE}`, `{PARITY}` | the run, as far as the explanation needs it |
 | `{WORDS}` | the words up to the one that is explained |
 
-The checkpoint (SHA-256 {found.checkpoint_sha256}) {where}.
+The model (SHA-256 of its weights {found.checkpoint_sha256}) {where}.
 """

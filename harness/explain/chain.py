@@ -1,10 +1,10 @@
-"""The calls that decode a word, made by PyTorch as the runner makes them, call by call."""
+"""The calls that decode a word, or of a model of tensors, made by PyTorch as the runner makes them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -32,6 +32,27 @@ class Word:
         if self.cache_shape is None:
             return [(ENCODER, 0), (DECODER, last_step)]
         return [(ENCODER, 0), (PREFILL, 0), *((STEP, step) for step in range(last_step + 1))]
+
+
+class AnyChain(Protocol):
+    """The calls of one item, in one arithmetic."""
+
+    def advance(self, function: str, call: int, given: Mapping[str, Tensor] | None = None) -> Values:
+        """The next call's values; ``given``: see :func:`run_graph`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Single:
+    """A model of tensors, which is one call."""
+
+    program: ExportedProgram
+    inputs: tuple[Tensor, ...]
+    arithmetic: Arithmetic
+    precision: Precision
+
+    def advance(self, function: str, call: int, given: Mapping[str, Tensor] | None = None) -> Values:
+        return run_graph(self.program, self.inputs, self.arithmetic, self.precision, given)
 
 
 class Chain:

@@ -5,7 +5,7 @@ The nodes' names are those of an archive's provenance: both come from :func:`har
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -98,9 +98,23 @@ class _Run(fx.Interpreter):
         at = _WEIGHT.get(n.target)
         if at is not None and self.arithmetic is Arithmetic.ROUNDED:
             args[at] = rounded(args[at], "fp16" if at == 0 and self.precision != "fp32" else self.precision)
-        found = tree_map(self.taken, n.target(*args, **kwargs))
+        found = tree_map(self.taken, self._called(n.target, args, kwargs))
         self.values.own[n.name] = found
         return self.given[n.name].to(found.dtype) if n.name in self.given else found
+
+    def _called(self, target: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+        try:
+            return target(*args, **kwargs)
+        except (RuntimeError, NotImplementedError):
+            if self.arithmetic is Arithmetic.SINGLE:
+                raise
+            # An operator that knows no float64 is computed in float32, and what follows in float64 again.
+            args, kwargs = tree_map(_single, (args, kwargs))
+            return target(*args, **kwargs)
+
+
+def _single(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.dtype == torch.float64 else value
 
 
 def rounded(weight: Tensor, precision: Precision) -> Tensor:

@@ -70,6 +70,8 @@ class Explanation(_Stored):
     schema_version: int = SCHEMA_VERSION
     run_id: str
     item: str
+    model: str = "g2p"
+    """As work orders call it."""
     language: str = ""
     word: str = ""
     variant: str
@@ -78,6 +80,8 @@ class Explanation(_Stored):
     device: str = "host"
     verdict: str | None = None
     """The run's."""
+    detail: str = ""
+    """What differs in the outputs of a model of tensors."""
     step: int | None = None
     """The first at which the run's tokens part from PyTorch's."""
     expected_token: int | None = None
@@ -98,6 +102,11 @@ class Explanation(_Stored):
     versions: dict[str, str] = {}
     seconds: dict[str, float] = {}
     """What each part of the explanation took."""
+
+    @property
+    def name(self) -> str:
+        """The item as ``--item`` takes it: a word's id, or with its model."""
+        return self.item if self.model == "g2p" else f"{self.model}/{self.item}"
 
     @property
     def first(self) -> SiteRow | None:

@@ -8,18 +8,20 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.export import ExportedProgram
 
 from harness.compiler.exporting import exported
 from harness.compiler.provenance import FunctionProvenance, Site, common_module, read_provenance
 from harness.explain.arrange import arranged, nodes_of
-from harness.explain.chain import Chain, Word
+from harness.explain.chain import AnyChain, Chain, Single, Word
 from harness.explain.errors import allowed, distance
 from harness.explain.reference import Arithmetic, Values
 from harness.explain.schema import GIVEN, GIVEN_UP, Error, SiteRow
@@ -31,8 +33,38 @@ Finding = dict[tuple[str, int], list[Tap]]
 
 
 def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """The rows of every kernel's call that has taps, and PyTorch's own token behind each step."""
+    """The rows of every kernel's call that has taps; ``folder`` will hold those."""
     progress("exporting the model's graphs")
+    subject = _word(request) if request["kind"] == "word" else _tensors(request)
+    provenance = read_provenance(Path(request["provenance"]).parent)
+    folder = Path(request["folder"])
+    tokens = _awaited(folder)
+    if tokens is None:
+        return {"rows": []}
+    taps: Finding = {}
+    for tap in read_taps(provenance, (folder / "taps").read_bytes()):
+        taps.setdefault((tap.function, tap.call), []).append(tap)
+    calls = [call for call in subject.calls if call in taps]
+    comparison = Comparison(subject, request["precision"], tokens)
+    rows: list[SiteRow] = []
+    functions = {function.name: function for function in provenance.functions}
+    for at, (function, call) in enumerate(calls):
+        progress(f"comparing {function}, call {at + 1} of {len(calls)}")
+        rows += comparison.compare(functions[function], call, taps[function, call])
+    return {"rows": [row.model_dump() for row in rows]}
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A subject's graphs, and how they are called. ``calls``: those that matter, in their order; ``chain`` is given an
+    arithmetic and the tokens that were fed."""
+
+    programs: Mapping[str, ExportedProgram]
+    calls: Sequence[tuple[str, int]]
+    chain: Callable[[Arithmetic, list[int]], AnyChain]
+
+
+def _word(request: dict[str, Any]) -> Ready:
     from harness.models.g2p.loading import load_checkpoint
     from harness.models.g2p.spec import G2PShapes, g2p_spec
     from harness.models.g2p.tokenizer import encode_prompt
@@ -43,29 +75,37 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     t5 = load_checkpoint(Path(request["checkpoint"]))
     spec = g2p_spec(t5, shapes, kv_cache=request["kv_cache"], cache_dtype=cache_dtype)
     programs = {function.name: exported(function) for function in spec.functions}
-    provenance = read_provenance(Path(request["provenance"]).parent)
-    folder = Path(request["folder"])
-    tokens = _awaited(folder)
-    if tokens is None:
-        return {"rows": []}
-    taps: Finding = {}
-    for tap in read_taps(provenance, (folder / "taps").read_bytes()):
-        taps.setdefault((tap.function, tap.call), []).append(tap)
     word = Word(
         prompt=encode_prompt(request["language"], request["word"], space=request["prompt_space"]),
-        fed=[spec.metadata["decoder_start_token_id"], *tokens],
+        fed=[spec.metadata["decoder_start_token_id"]],
         batch=shapes.batch_size,
         cache_shape=spec.metadata["self_cache_shape"],
         cache_dtype=cache_dtype,
     )
-    calls = [call for call in word.calls(request["last_step"]) if call in taps]
-    comparison = Comparison(programs, word, precision)
-    rows: list[SiteRow] = []
-    functions = {function.name: function for function in provenance.functions}
-    for at, (function, call) in enumerate(calls):
-        progress(f"comparing {function}, call {at + 1} of {len(calls)}")
-        rows += comparison.compare(functions[function], call, taps[function, call])
-    return {"rows": [row.model_dump() for row in rows]}
+
+    def chain(arithmetic: Arithmetic, tokens: list[int]) -> AnyChain:
+        return Chain(programs, replace(word, fed=[*word.fed, *tokens]), arithmetic, precision)
+
+    return Ready(programs, word.calls(request["last_step"]), chain)
+
+
+def _tensors(request: dict[str, Any]) -> Ready:
+    from harness.explain.tensors import INPUTS
+    from harness.models.flat import compiled_function, flattened
+    from harness.models.user_loading import find_spec, users_code
+
+    path, name = Path(request["path"]), request["model"]
+    spec = find_spec(path, request["module"], request["attribute"], name)
+    with users_code(path, f"building {name!r}"):
+        module = flattened(spec)
+    given = load_file(Path(request["folder"]) / INPUTS)
+    inputs = tuple(given[one] for one in spec.example_inputs)
+    programs = {name: exported(compiled_function(spec, module))}
+
+    def chain(arithmetic: Arithmetic, _tokens: list[int]) -> AnyChain:
+        return Single(programs[name], inputs, arithmetic, request["precision"])
+
+    return Ready(programs, [(name, 0)], chain)
 
 
 def _awaited(folder: Path) -> list[int] | None:
@@ -81,13 +121,13 @@ def _awaited(folder: Path) -> list[int] | None:
 class Comparison:
     """All arithmetics side by side, twice: from the word on, and on what the device's kernels were given."""
 
-    def __init__(self, programs: Mapping[str, ExportedProgram], word: Word, precision: Precision) -> None:
+    def __init__(self, subject: Ready, precision: Precision, tokens: list[int]) -> None:
         wanted = [Arithmetic.DOUBLE, Arithmetic.SINGLE]
         if precision != "fp32":
             wanted.append(Arithmetic.ROUNDED)
-        self.programs = programs
-        self._whole = [Chain(programs, word, one, precision) for one in wanted]
-        self._own = [Chain(programs, word, one, precision) for one in wanted]
+        self.programs = subject.programs
+        self._whole = [subject.chain(one, tokens) for one in wanted]
+        self._own = [subject.chain(one, tokens) for one in wanted]
 
     def compare(self, function: FunctionProvenance, call: int, taps: Sequence[Tap]) -> list[SiteRow]:
         """The rows of one call of a function."""

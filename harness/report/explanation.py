@@ -23,7 +23,8 @@ def explanation_report(found: Explanation, *, everything: bool = False) -> list[
     """Blocks for a terminal, Markdown or the page."""
     rows = [row for row in found.rows if row.own is not None]
     shown = rows if everything else _shown(rows, found.first)
-    blocks: list[Block] = [Heading(f"{found.word or found.item} ({found.item}), {found.variant}"), *_head(found)]
+    title = f"{found.word} ({found.item}), {found.variant}" if found.word else found.name
+    blocks: list[Block] = [Heading(title), *_head(found)]
     left = len(rows) - len(shown)
     note = NOTE + (f" {left} more calls are in the page and in the JSON file (--all shows them)." if left else "")
     blocks.append(Table(HEADER, [_row(row, found.first) for row in shown], note=note))
@@ -69,11 +70,11 @@ def _head(found: Explanation) -> list[Line]:
             )
         )
     elif found.verdict is not None:
-        lines.append(Line(f"the run's verdict on the word: {found.verdict}"))
+        lines.append(Line(f"the run's verdict: {found.verdict}{f', {found.detail}' if found.detail else ''}"))
     if found.error is not None:
         lines.append(Line(f"the archive with taps ended with an error: {found.error}", Tone.UNSURE))
     elif found.reproduced is False:
-        lines.append(Line("the archive with taps said something else than the run's: rounding differs", Tone.UNSURE))
+        lines.append(Line("the archive with taps said something else than the run's", Tone.UNSURE))
     spent = ", ".join(f"{part} {taken:.1f} s" for part, taken in found.seconds.items())
     where = f"{len(found.rows)} calls of kernels on {found.device}, {found.precision}"
     lines.append(Line(f"{where}; {spent}" if spent else where))

@@ -13,36 +13,44 @@ from harness.cli.app import app, load_commands
 from harness.explain import CannotExplain, Explanation, NothingToExplain, options_of
 from harness.explain import run as explaining
 from harness.explain.bundle import BadBundle, opened_bundle, write_bundle
-from harness.explain.run import find_subject
+from harness.explain.choice import find_subject
+from harness.explain.words import ChosenWord, word_subject
 from harness.models.checkpoints import Checkpoint, resolve_checkpoint
+from harness.results import Run
 from harness.validate import Verdict
 from tests.explain.explanations import DEPARTED, GOOD, explanation, row
 from tests.explain.stored import stored
 
 
+def chosen_word(run: Run, item: str | None) -> ChosenWord:
+    found = find_subject(run, item)
+    assert isinstance(found, ChosenWord)
+    return found
+
+
 def test_the_first_word_that_fails_is_taken_with_all_before_it(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
     run = stored(tmp_path, small_checkpoint, Verdict.EQUAL, Verdict.TIE, Verdict.MISMATCH, Verdict.MISMATCH)
-    found = find_subject(run, None)
+    found = chosen_word(run, None)
     assert (found.reference.item, found.variant, found.last_step) == ("w2", "cacheless", 1)
     assert [item.id for item in found.items(1)] == ["w0", "w1", "w2"]
     assert [item.id for item in found.items(4)] == ["w2"]
-    tie = find_subject(run, "w1")
+    tie = chosen_word(run, "w1")
     assert tie.parity is not None
     assert (tie.parity.verdict, tie.last_step) == (Verdict.TIE, 1)
-    assert find_subject(run, "w0").last_step == 2
+    assert chosen_word(run, "w0").last_step == 2
     with pytest.raises(NothingToExplain, match="has no word 'w9'"):
         find_subject(run, "w9")
 
 
 def test_a_word_that_was_not_reached_is_a_failure_too(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
     run = stored(tmp_path, small_checkpoint, Verdict.EQUAL, Verdict.MISSING)
-    assert find_subject(run, None).reference.item == "w1"
+    assert chosen_word(run, None).reference.item == "w1"
 
 
 def test_a_run_without_failures_says_so(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
     run = stored(tmp_path, small_checkpoint, Verdict.EQUAL)
-    with pytest.raises(NothingToExplain, match="no word of run"):
-        find_subject(run, None)
+    with pytest.raises(NothingToExplain, match="nothing of run"):
+        chosen_word(run, None)
 
 
 def test_another_checkpoint_than_the_runs_is_refused(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
@@ -53,7 +61,7 @@ def test_another_checkpoint_than_the_runs_is_refused(tmp_path: Path, small_check
             return Checkpoint(small_checkpoint.label, small_checkpoint.folder, "0" * 64, None)
 
     with pytest.raises(CannotExplain, match="not the one of run"):
-        explaining._checkpoint(run, options_of(run), Changed())  # type: ignore[arg-type]
+        word_subject(run, chosen_word(run, None), options_of(run), Changed())  # type: ignore[arg-type]
 
 
 def test_a_bundle_is_a_run_elsewhere(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
@@ -69,7 +77,7 @@ def test_a_bundle_is_a_run_elsewhere(tmp_path: Path, small_checkpoint: Checkpoin
         options = options_of(elsewhere)
         assert Path(options.checkpoint).parent == elsewhere.folder
         assert resolve_checkpoint(options.checkpoint, cache=Cache(tmp_path)).sha256 == small_checkpoint.sha256
-        assert find_subject(elsewhere, item).parity == find_subject(run, item).parity
+        assert chosen_word(elsewhere, item).parity == chosen_word(run, item).parity
     assert not elsewhere.folder.exists()
 
 

@@ -88,6 +88,15 @@ def test_channels_last_is_undone(small: tuple[torch.export.ExportedProgram, torc
     assert torch.allclose(found[name], values[name], atol=1e-6)
 
 
+def test_channels_last_is_undone_where_the_shape_does_not_tell() -> None:
+    graph = torch.fx.Graph()
+    graph.create_node("placeholder", "image", name="image")
+    image = torch.randn(1, 4, 4, 4, dtype=DOUBLE)
+    for value in (image, image.permute(0, 2, 3, 1)):
+        found = arranged(value.contiguous().numpy(), ["image"], graph, {"image": image})
+        assert torch.equal(found["image"], image)
+
+
 def test_values_side_by_side_are_told_apart(small: tuple[torch.export.ExportedProgram, torch.Tensor]) -> None:
     program, x = small
     values = run_graph(program, (x,), Arithmetic.DOUBLE, "fp32").own

@@ -61,7 +61,7 @@ def _figure(found: Explanation) -> Figure:
     begins = [at for at, row in enumerate(rows) if at == 0 or row.place != rows[at - 1].place]
     shown = begins[:: max(1, len(begins) // 12)]
     return Figure(
-        title=f"Error along the graph, {found.word or found.item}",
+        title=f"Error along the graph, {found.word or found.name}",
         says=verdict_lines(found)[-1 if first is None else 1].text,
         traces=traces,
         layout={

@@ -126,7 +126,7 @@ class Content:
     @property
     def title(self) -> str:
         if self.explanations:
-            return f"Run {self.explanations[0].run_id}, {self.explanations[0].item} explained"
+            return f"Run {self.explanations[0].run_id}, {self.explanations[0].name} explained"
         if not self.nights:
             return f"Run {self.views[0].manifest.run_id}" if len(self.views) == 1 else f"{len(self.views)} runs"
         nights = f"Night {self.nights[0].record.night_id}" if len(self.nights) == 1 else f"{len(self.nights)} nights"

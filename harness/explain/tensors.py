@@ -1,0 +1,130 @@
+"""An item of a model of tensors as the subject of an explanation."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import save_file
+
+from harness.compiler import Archive
+from harness.compiler.provenance import Provenance
+from harness.devices import RunResult
+from harness.explain.subject import CannotExplain, NothingToExplain
+from harness.explain.taps import leaf_count
+from harness.maker import Progress, RunOptions, TapMaker
+from harness.models.described import UserModel
+from harness.protocol import Probe, RecordOptions, TapWindow, TensorItem, WorkOrder
+from harness.results import ModelParityLine, Run
+from harness.tensors import decode, encode
+from harness.validate.tensors import compare_item
+
+INPUTS = "inputs.safetensors"
+
+
+@dataclass(frozen=True)
+class ChosenItem:
+    """``parity``: what the run said of it; None where it was not compared."""
+
+    model: str
+    item: str
+    parity: ModelParityLine | None
+
+
+@dataclass(frozen=True)
+class TensorSubject:
+    """See :class:`harness.explain.subject.Subject`."""
+
+    chosen: ChosenItem
+    model: UserModel
+    maker: TapMaker
+
+    @property
+    def label(self) -> str:
+        return self.model.name
+
+    @property
+    def title(self) -> str:
+        return repr(self.chosen.item)
+
+    @property
+    def weights_sha256(self) -> str:
+        return self.model.facts.weights_sha256
+
+    def archive(self, options: RunOptions, say: Progress) -> Archive:
+        return self.maker.tapped_model(options, self.model, say)
+
+    def order(self, archive: Archive, provenance: Provenance) -> WorkOrder:
+        (function,) = provenance.functions
+        inputs = self.model.inputs()
+        items = list(inputs)[: list(inputs).index(self.chosen.item) + 1]
+        return WorkOrder(
+            order_id=f"explain-{self.model.name}-{secrets.token_hex(4)}",
+            archive_sha256=archive.sha256,
+            models=[],
+            items=[],
+            tensor_models=[archive.metadata.models[0].order_model()],
+            tensor_items=[TensorItem(id=item, model=self.model.name, inputs=encode(inputs[item])) for item in items],
+            warmup=0,
+            repetitions=0,
+            probe=RecordOptions(taps=TapWindow(item=self.chosen.item, first=0, last=leaf_count(function))),
+        )
+
+    def request(self, archive: Archive, folder: Path) -> dict[str, Any]:
+        save_file(self.model.inputs()[self.chosen.item], folder / INPUTS)
+        source = self.model.source
+        return {
+            "kind": "tensors",
+            "precision": archive.metadata.precision,
+            "path": str(source.path),
+            "module": source.module,
+            "attribute": source.attribute,
+            "model": self.model.name,
+        }
+
+    def fed(self, result: RunResult) -> list[int]:
+        return []
+
+    def facts(self, result: RunResult) -> dict[str, Any]:
+        line = self.chosen.parity
+        return {
+            "item": self.chosen.item,
+            "model": self.model.name,
+            "variant": self.model.name,
+            "verdict": None if line is None else str(line.verdict),
+            "detail": "" if line is None else line.detail,
+            "reproduced": self._reproduced(result),
+        }
+
+    def _reproduced(self, result: RunResult) -> bool | None:
+        """Whether the archive with taps fails or passes as the run did; None without an answer or a verdict."""
+        said = next(
+            (
+                record.tensors
+                for record in result.records
+                if isinstance(record, Probe) and self.chosen.item in record.items
+            ),
+            None,
+        )
+        if said is None or self.chosen.parity is None:
+            return None
+        expected = self.model.expected()[self.chosen.item]
+        again = compare_item(self.model.name, self.chosen.item, self.model.facts.compare, expected, decode(said))
+        return again.verdict.fails == self.chosen.parity.verdict.fails
+
+
+def tensor_subject(run: Run, chosen: ChosenItem, options: RunOptions, maker: TapMaker, say: Progress) -> TensorSubject:
+    """Raises CannotExplain where the model is not the run's any more, and what describing it raises."""
+    found = next((model for model in maker.models(options, say) if model.name == chosen.model), None)
+    known = run.manifest().models.get(chosen.model)
+    if found is None or (known is not None and known.weights_sha256 != found.facts.weights_sha256):
+        raise CannotExplain(
+            f"the model {chosen.model} is not the one of run {run.run_id} any more",
+            cure="make a new run with the model as it is now",
+        )
+    if chosen.item not in found.facts.items:
+        shown = ", ".join(found.facts.items[:5])
+        raise NothingToExplain(f"the model {chosen.model} has no item {chosen.item!r}; its items are {shown} …")
+    return TensorSubject(chosen, found, maker)

@@ -1,0 +1,139 @@
+"""A word of G2P as the subject of an explanation."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.compiler import Archive
+from harness.compiler.provenance import Provenance
+from harness.devices import RunResult
+from harness.explain.subject import CannotExplain
+from harness.explain.taps import leaf_count
+from harness.maker import Progress, RunOptions, TapMaker, Variant
+from harness.models.checkpoints import Checkpoint
+from harness.protocol import Probe, RecordOptions, TapWindow, WorkItem, WorkOrder
+from harness.results import ParityLine, ReferenceLine, Run
+from harness.validate import Verdict
+from harness.validate.parity import first_divergence
+
+MODEL = "g2p"
+
+
+@dataclass(frozen=True)
+class ChosenWord:
+    """``before``: the run's words in front of it, which may have left something behind."""
+
+    variant: Variant
+    reference: ReferenceLine
+    before: list[ReferenceLine]
+    parity: ParityLine | None
+
+    @property
+    def last_step(self) -> int:
+        """The step up to which both sides decoded the same tokens, and the one after."""
+        if self.parity is not None and self.parity.step is not None:
+            return self.parity.step
+        return len(self.reference.token_ids) - 1
+
+    def items(self, batch_size: int) -> list[WorkItem]:
+        """What is run: words that may share a batch with others are run alone."""
+        lines = [*(self.before if batch_size == 1 else []), self.reference]
+        return [WorkItem(id=line.item, model=MODEL, language=line.language, word=line.word) for line in lines]
+
+
+@dataclass(frozen=True)
+class WordSubject:
+    """See :class:`harness.explain.subject.Subject`."""
+
+    word: ChosenWord
+    checkpoint: Checkpoint
+    maker: TapMaker
+
+    @property
+    def label(self) -> str:
+        return self.checkpoint.label
+
+    @property
+    def title(self) -> str:
+        return repr(self.word.reference.word)
+
+    @property
+    def weights_sha256(self) -> str:
+        return self.checkpoint.sha256
+
+    def archive(self, options: RunOptions, say: Progress) -> Archive:
+        return self.maker.tapped_archive(options, self.checkpoint, self.word.variant, say)
+
+    def order(self, archive: Archive, provenance: Provenance) -> WorkOrder:
+        counts = {function.name: leaf_count(function) for function in provenance.functions}
+        decoder = counts.get("decoder_step") or counts.get("decoder", 0)
+        calls = counts["encoder"] + counts.get("decoder_prefill", 0) + decoder * (self.word.last_step + 1)
+        return WorkOrder(
+            order_id=f"explain-{self.word.variant}-{secrets.token_hex(4)}",
+            archive_sha256=archive.sha256,
+            models=[archive.metadata.order_model(MODEL)],
+            items=self.word.items(archive.metadata.batch_size),
+            warmup=0,
+            repetitions=0,
+            probe=RecordOptions(margins=True, taps=TapWindow(item=self.word.reference.item, first=0, last=calls)),
+        )
+
+    def request(self, archive: Archive, folder: Path) -> dict[str, Any]:
+        metadata = archive.metadata
+        return {
+            "kind": "word",
+            "checkpoint": str(self.checkpoint.folder),
+            "precision": metadata.precision,
+            "kv_cache": metadata.use_kv_cache,
+            "shapes": {
+                "batch_size": metadata.batch_size,
+                "max_input_bytes": metadata.max_input_bytes,
+                "max_output_len": metadata.max_output_len,
+            },
+            "language": self.word.reference.language,
+            "word": self.word.reference.word,
+            "prompt_space": metadata.prompt_space,
+            "last_step": self.word.last_step,
+        }
+
+    def fed(self, result: RunResult) -> list[int]:
+        said = self._said(result)
+        return self.word.reference.token_ids if said is None else said
+
+    def facts(self, result: RunResult) -> dict[str, Any]:
+        line, reference, said = self.word.parity, self.word.reference, self._said(result)
+        step = None if line is None else line.step
+        kept = ("step", "expected_token", "got_token", "expected_margin", "got_margin")
+        return {
+            "item": reference.item,
+            "language": reference.language,
+            "word": reference.word,
+            "variant": self.word.variant,
+            "verdict": None if line is None else str(line.verdict),
+            "tie": line is not None and line.verdict is Verdict.TIE,
+            "reproduced": None if said is None else first_divergence(reference.token_ids, said) == step,
+            **({} if line is None else {name: getattr(line, name) for name in kept}),
+        }
+
+    def _said(self, result: RunResult) -> list[int] | None:
+        """The archive's tokens; None where it ended with an error."""
+        item = self.word.reference.item
+        for record in result.records:
+            if isinstance(record, Probe) and item in record.items:
+                return record.outputs[record.items.index(item)].token_ids
+        return None
+
+
+def word_subject(run: Run, word: ChosenWord, options: RunOptions, maker: TapMaker) -> WordSubject:
+    """Raises CannotExplain where the checkpoint is not the run's any more, and what finding it raises."""
+    known = run.manifest().checkpoint
+    found = maker.checkpoint(options)
+    if known is not None and known.sha256 != found.sha256:
+        raise CannotExplain(
+            f"the checkpoint {known.label} is not the one of run {run.run_id} any more",
+            cure="give the run's own checkpoint, or make a new run with this one",
+        )
+    return WordSubject(word, found, maker)
