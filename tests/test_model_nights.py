@@ -27,8 +27,8 @@ from harness.results.nights import find_night, read_night
 from harness.session import RunSession
 from harness.session_gate import gate_message
 from harness.tensors import encode
+from tests.broken_kernels import Silent
 from tests.fake_models import ITEMS, FakeModels
-from tests.test_broken_kernel import Silent
 
 FILE = Path(__file__).parent / "profiling/two_models.py"
 

@@ -15,8 +15,8 @@ from harness.report.html import html_report
 from harness.results import Run, RunStatus, RunVerdict, Store, Summary
 from harness.session import RunSession
 from harness.validate import Verdict
+from tests.broken_kernels import Silent
 from tests.fake_models import FakeModels
-from tests.test_broken_kernel import Silent
 
 
 def run_everything(folder: Path, **behaviour: Any) -> tuple[Run, Summary]:

@@ -19,6 +19,8 @@ from harness.explain.taps import Array
 LANES = (4, 8, 16)
 """Positions in a block of keys (:mod:`harness.compiler.kernels.attention`): a vector's, which the target decides."""
 STORED = "store_memory"
+TURNED = "conv"
+"""In the operators for which values have their channels last (:mod:`harness.compiler.passes.layout`)."""
 
 
 def nodes_of(function: FunctionProvenance, site: Site, graph: fx.Graph) -> list[str]:
@@ -68,9 +70,10 @@ def _candidates(given: Tensor, wanted: Tensor, node: fx.Node) -> Iterator[Tensor
     if STORED in str(node.target):
         yield from _unblocked(given, wanted, node)
         return
-    # An image of as many channels as rows and columns has one shape either way.
+    # An image of as many channels as rows and columns has one shape either way. Only models of images are turned: a
+    # square matrix that is transposed by mistake must not look right.
     yield given.reshape(shape)
-    if len(shape) >= 3:
+    if len(shape) >= 3 and any(TURNED in str(other.target) for other in node.graph.nodes):
         last = given.reshape(shape[0], *shape[2:], shape[1])
         yield last.movedim(-1, 1)
     if len(shape) == 4:

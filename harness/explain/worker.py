@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from harness.compiler.exporting import exported
-from harness.compiler.provenance import FunctionProvenance, Site, common_module, read_provenance
+from harness.compiler.provenance import FunctionProvenance, Operator, Site, common_module, read_provenance
 from harness.explain.arrange import arranged, nodes_of
 from harness.explain.chain import AnyChain, Chain, Single, Word
 from harness.explain.errors import allowed, distance
@@ -164,12 +164,19 @@ def _row(
         kernel=site.kernel,
         operation=named,
         target=target,
-        module=common_module(operators),
+        module=_module(operators),
         operators=[operator.name for operator in operators],
         shape=list(tap.outputs[0].shape) if tap.outputs else [],
         own=_error(values, own) if values else None,
         whole=_error(values, whole) if values else None,
     )
+
+
+def _module(operators: Sequence[Operator]) -> str:
+    """The innermost module that holds all of a kernel's operators; where that is only the model itself, the last one's
+    that lies in a module."""
+    inside = [operator.module for operator in operators if operator.module]
+    return common_module(operators) or (inside[-1] if inside else "")
 
 
 def _error(values: Mapping[str, Tensor], runs: Sequence[Values]) -> Error:

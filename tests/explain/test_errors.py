@@ -90,11 +90,20 @@ def test_channels_last_is_undone(small: tuple[torch.export.ExportedProgram, torc
 
 def test_channels_last_is_undone_where_the_shape_does_not_tell() -> None:
     graph = torch.fx.Graph()
-    graph.create_node("placeholder", "image", name="image")
+    node = graph.create_node("placeholder", "image", name="image")
+    graph.call_function(torch.ops.aten.convolution.default, (node,))
     image = torch.randn(1, 4, 4, 4, dtype=DOUBLE)
     for value in (image, image.permute(0, 2, 3, 1)):
         found = arranged(value.contiguous().numpy(), ["image"], graph, {"image": image})
         assert torch.equal(found["image"], image)
+
+
+def test_a_transposed_matrix_stays_wrong_where_there_are_no_images() -> None:
+    graph = torch.fx.Graph()
+    graph.create_node("placeholder", "bias", name="bias")
+    bias = torch.randn(2, 4, 4, dtype=DOUBLE)
+    found = arranged(bias.transpose(1, 2).contiguous().numpy(), ["bias"], graph, {"bias": bias})
+    assert torch.equal(found["bias"], bias.transpose(1, 2))
 
 
 def test_values_side_by_side_are_told_apart(small: tuple[torch.export.ExportedProgram, torch.Tensor]) -> None:

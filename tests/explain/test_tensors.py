@@ -20,7 +20,7 @@ from harness.maker import CachedMaker, Progress, RunOptions
 from harness.models.described import UserModel
 from harness.results import ModelFacts, ModelParityLine, Run, Store
 from harness.validate import Verdict
-from tests.test_broken_kernel import Silent, no_last_panel, nothing
+from tests.broken_kernels import Silent, no_last_panel, nothing
 
 MODEL = """
 import torch

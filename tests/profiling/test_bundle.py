@@ -22,8 +22,8 @@ from harness.report.html import html_report
 from harness.results import Run, Store
 from harness.session import RunSession
 from harness.tensors import encode
+from tests.broken_kernels import Silent
 from tests.report.html.pages import embedded
-from tests.test_broken_kernel import Silent
 
 FILE = Path(__file__).with_name("two_models.py")
 TENSORS = ["picture", "chain"]

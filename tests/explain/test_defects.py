@@ -1,0 +1,118 @@
+"""Ten seeded defects: each fails parity, as users' runs are judged, and is traced to the module that it sits in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from harness.cache import Cache
+from harness.compiler import Archive, CompileRequest, compile_models, front, worker
+from harness.devices import HostDevice
+from harness.explain import Explanation, explain
+from harness.maker import Progress, RunOptions, Variant
+from harness.models.checkpoints import Checkpoint, check_folder, write_random
+from harness.results import ParityLine, Run, RunVerdict, Store, Summary
+from harness.session import RunSession
+from tests.broken_kernels import HereMaker, Silent
+from tests.conftest import SMALL
+from tests.explain.defects import DEFECTS, Defect, stale_cache
+
+WORDS = "eng-us\tword\twɚd\nfra\toui\twi\nger\thaus\thaʊ̯s\n"
+
+
+class OneArchive(HereMaker):
+    """Runs are of the archive with taps, too: it computes the same, and each defect is compiled and linked once."""
+
+    def tapped_archive(
+        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+    ) -> Archive:
+        request = CompileRequest(
+            checkpoint, max_output_len=options.max_output_len, kv_cache=variant == "cache", taps=True
+        )
+        return compile_models(request, cache=Cache(self.folder), progress=progress)
+
+    def archive(
+        self,
+        options: RunOptions,
+        checkpoint: Checkpoint | None,
+        variant: Variant,
+        progress: Progress,
+        *,
+        profile: bool = False,
+    ) -> Archive:
+        assert checkpoint is not None
+        assert not profile
+        return self.tapped_archive(options, checkpoint, variant, progress)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_this_process(_module: str, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        return worker.handle(request, progress)
+
+    monkeypatch.setattr(front, "run_worker", in_this_process)
+
+
+@pytest.fixture(scope="session")
+def wide_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """The small checkpoint with a scale in two factors, powers of two that float32 takes exactly: keys of the last
+    layer's cross attention are beyond float16, its queries small."""
+    folder = tmp_path_factory.mktemp("wide-checkpoint")
+    write_random(folder, SMALL, seed=7)
+    weights = load_file(folder / "model.safetensors")
+    weights["decoder.block.1.layer.1.EncDecAttention.k.weight"] *= np.float32(2**17)
+    weights["decoder.block.1.layer.1.layer_norm.weight"] *= np.float32(2**-17)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return Checkpoint(str(folder), folder, check_folder(folder), None)
+
+
+def judged(checkpoint: Checkpoint, folder: Path, maker: OneArchive) -> tuple[Run, Summary, Sequence[ParityLine]]:
+    """A run of a few words on this machine."""
+    words = folder / "words.tsv"
+    words.write_text(WORDS, encoding="utf-8")
+    options = RunOptions(
+        checkpoint=str(checkpoint.folder), words=words, repeat=1, max_output_len=16, results_dir=folder / "results"
+    )
+    session = RunSession(options, HostDevice(), Silent(), maker=maker)
+    session.start()
+    lines = session.parity("cache")
+    summary = session.finish()
+    return Store(folder / "results").find("latest"), summary, lines
+
+
+def explained(run: Run, maker: OneArchive, item: str | None = None) -> Explanation:
+    return explain(run, item=item, maker=maker, device=HostDevice(), narrator=Silent())
+
+
+@pytest.mark.usefixtures("here")
+def test_without_a_defect_nothing_is_found(wide_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """The control: without it, a test that always finds something would pass."""
+    maker = OneArchive(tmp_path / "cache")
+    run, summary, _lines = judged(wide_checkpoint, tmp_path, maker)
+    assert summary.verdict is RunVerdict.PASS, summary.reasons
+    found = explained(run, maker, item="w00002")
+    assert found.function is None
+    assert len([row for row in found.rows if row.own is not None]) > len(found.rows) / 2
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("defect", DEFECTS, ids=[defect.name for defect in DEFECTS])
+def test_a_defect_fails_parity_and_is_located(
+    wide_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, defect: Defect
+) -> None:
+    defect.inject(monkeypatch, wide_checkpoint)
+    maker = OneArchive(tmp_path / "cache")
+    run, summary, lines = judged(wide_checkpoint, tmp_path, maker)
+    assert summary.verdict is RunVerdict.FAIL
+    assert "words differ" in summary.reasons[0]
+    if defect.inject is stale_cache:
+        # Only what was decoded before shows it.
+        assert not lines[0].verdict.fails
+    found = explained(run, maker)
+    assert (found.function, found.module) == (defect.function, defect.module)
+    assert defect.operator in found.operators
