@@ -151,7 +151,7 @@ def called(*arguments: object) -> Result:
     return CliRunner().invoke(app, command, catch_exceptions=False)
 
 
-def test_a_night_has_a_unit_for_each_model_and_every_report_names_it(kept: Path) -> None:
+def test_a_night_has_a_unit_for_each_model_and_every_report_and_the_history_name_it(kept: Path) -> None:
     markdown, junit = kept / "night.md", kept / "night.xml"
     shown = called("nightly", "--baseline", "main", "--cooldown", "0", "--markdown", markdown, "--junit", junit, kept)
     # What a microsecond's noise says of the latency is not this test's; nothing may have failed but by it.
@@ -172,6 +172,8 @@ def test_a_night_has_a_unit_for_each_model_and_every_report_names_it(kept: Path)
     for text in (markdown.read_text(), junit.read_text(), html_report(nights=[record])):
         assert "host/picture" in text
         assert "host/chain" in text
+    answer = query(Store(kept / "results"), "SELECT DISTINCT model, variant, metric FROM night_pairs ORDER BY model")
+    assert answer.rows == [("chain", "chain", LATENCY), ("picture", "picture", LATENCY)]
 
 
 def test_models_can_be_chosen(kept: Path) -> None:
@@ -211,8 +213,3 @@ def test_a_run_of_other_weights_or_models_is_refused(kept: Path) -> None:
         session_of(kept, baseline="other").start()
     with pytest.raises(UsageError, match="no variant or model 'chain'"):
         session_of(kept, baseline="lacking").start()
-
-
-def test_a_models_night_is_part_of_the_history(kept: Path) -> None:
-    answer = query(Store(kept / "results"), "SELECT DISTINCT model, variant, metric FROM night_pairs ORDER BY model")
-    assert answer.rows == [("chain", "chain", LATENCY), ("picture", "picture", LATENCY)]
