@@ -122,8 +122,8 @@ def swapped_residual(patch: pytest.MonkeyPatch, checkpoint: Checkpoint) -> None:
 
 
 def stale_cache(patch: pytest.MonkeyPatch, _checkpoint: Checkpoint) -> None:
-    """The start token's key and value are kept from word to word, since the token is the same for all of them. That
-    holds of the first layer only: the second has seen the word. The first word of a process is right."""
+    """A position of the cache that is filled is taken for this word's: keys and values are kept from word to word. The
+    first word of a process is right."""
     layer = 1
 
     def change(kernel: Kernel, profile: Profile) -> Emit:
@@ -135,15 +135,16 @@ def stale_cache(patch: pytest.MonkeyPatch, _checkpoint: Checkpoint) -> None:
         def emit(buffers: Buffers) -> None:
             qkv, row = buffers["qkv"], buffers["rows"][0]
             kept = attention._layer(buffers["cache"], row, layer, layers, capacity, heads, profile.lanes)
+            position = buffers["position"][0]
+            block, lane = position // profile.lanes, position % profile.lanes
             with (
-                vector.when(buffers["position"][0] == 0),
-                vector.when(kept.keys[0, 0, 0, 0] != T.float32(0)),
+                vector.when(kept.keys[0, block, 0, lane] != T.float32(0)),
                 T.serial(heads.count) as head,
                 T.serial(heads.size) as d,
             ):
                 at = head * heads.size + d
-                T.buffer_store(qkv, kept.keys[head, 0, d, 0], [0, heads.width + at])
-                T.buffer_store(qkv, kept.values[head, 0, d], [0, 2 * heads.width + at])
+                T.buffer_store(qkv, kept.keys[head, block, d, lane], [0, heads.width + at])
+                T.buffer_store(qkv, kept.values[head, position, d], [0, 2 * heads.width + at])
             kernel.emit(buffers)
 
         return emit
