@@ -22,9 +22,13 @@ LIMIT = 160 << 20
 """Bytes kept at most: with base64 they still fit into a result."""
 
 SOURCE = """
+#include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+
+/* The C library's; for iOS its headers may be missing. */
+void *realloc(void *, size_t);
+void free(void *);
+void *memcpy(void *, const void *, size_t);
 
 struct head {{ int64_t number, at, bytes, dtype, axes, extents[{axes}]; }};
 
