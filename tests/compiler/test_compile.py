@@ -64,6 +64,7 @@ def compile_here(
         "kv_cache": kv_cache,
         "precision": precision,
         "profile": profile,
+        "taps": False,
         "prefix": "g2p_",
         "prefixes": {name: f"g2p_{name}_" for name in names},
         "archive": "libg2p_system_lib.a",

@@ -183,18 +183,18 @@ def test_a_full_disk_exits_with_3(project: Project) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_termination_end_the_run_and_the_runner(project: Project, number: signal.Signals) -> None:
-    project.behave(body="header(); load(); open('../pid', 'w').write(str(os.getpid())); time.sleep(600)")
+    project.behave(body="header(); load(); open('../pid', 'w').write(f'{os.getpid()} '); time.sleep(600)")
+    pid = project.folder / "pid"
     code, out = project.interrupted(
         *["suites", "--device", "host", "--words", "words.tsv", "-k", "latency"],
-        when=(project.folder / "pid").exists,
+        when=lambda: pid.exists() and pid.read_text().endswith(" "),
         number=number,
     )
     assert code == 130, out
     manifest = project.store.find("latest").manifest()
     assert (manifest.status, manifest.reason) == (RunStatus.INCOMPLETE, "interrupted")
     assert manifest.orders[0].reason == "interrupted"
-    pid = int((project.folder / "pid").read_text())
-    status = Path(f"/proc/{pid}/stat")
+    status = Path(f"/proc/{int(pid.read_text())}/stat")
     assert not status.exists() or " Z " in status.read_text()
     assert not list(project.folder.glob("harness-????????-*"))
 

@@ -38,6 +38,7 @@ except OSError as error:
     sys.exit(2)
 pause = 0.0
 stuck_at = ()
+chatty = False
 
 def put(**record):
     line = json.dumps(record)
@@ -71,7 +72,15 @@ def passes():
                         repetition=repetition, total_ns=5000 + samples, encoder_ns=1000, prefill_ns=500,
                         step_ns=[700, 700], outputs=[output(item)])
                     first = False
-                    time.sleep(600 if samples in stuck_at else pause)
+                    if samples in stuck_at:
+                        stay()
+                    time.sleep(pause)
+
+def stay():
+    for _ in range(12000):
+        if chatty:
+            print(".", flush=True)
+        time.sleep(0.05)
 
 def memory():
     put(record="memory", peak_bytes=4096)
