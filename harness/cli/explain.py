@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,9 +16,12 @@ from harness.cli.runs import DEFAULT_RESULTS, RUN_HELP, Markdown, ResultsDir, te
 from harness.errors import ExitCode, UsageError
 from harness.results import Run, Store
 
+if TYPE_CHECKING:
+    from harness.devices import Device
+
 
 class SeveralDevices(UsageError):
-    """More than one device was named."""
+    """More than one device was named, and none of them is the run's."""
 
     cure = "name one, such as --device host or --device android:SERIAL"
 
@@ -58,10 +61,9 @@ def explain(
         maker = CachedMaker(notice=_say)
         selection = parse_device(device or options_of(stored).device)
         with opened(selection, cache=Cache(notice=_say), notify=_say) as devices:
-            chosen = [one for one in devices if not isinstance(one, Unavailable)]
-            if len(devices) != 1:
-                raise SeveralDevices(f"{len(devices)} devices were named")
-            found = explain_run(stored, item=which, maker=maker, device=chosen[0], narrator=Narrator(sys.stderr))
+            usable = [one for one in devices if not isinstance(one, Unavailable)]
+            chosen = _one_of(usable, stored if device is None else None)
+            found = explain_run(stored, item=which, maker=maker, device=chosen, narrator=Narrator(sys.stderr))
         if html is not None:
             from harness.report.html import explanation_page, write_page
 
@@ -73,6 +75,19 @@ def explain(
             write_bundle(bundle, stored, found, maker.checkpoint(options_of(stored)) if of_word else None)
         render(explanation_report(found, everything=everything), markdown=markdown, console=terminal())
     raise typer.Exit(ExitCode.FAILURE if found.departed else ExitCode.OK)
+
+
+def _one_of(devices: Sequence[Device], run: Run | None) -> Device:
+    """The only one; of several, as ``virtual-ios`` means, the run's. Raises SeveralDevices."""
+    named = devices
+    if run is not None and len(devices) > 1:
+        name = str(run.manifest().device.get("name"))
+        # A virtual phone's serial, in brackets behind its name, is another one each time.
+        alike = [one for one in devices if one.emulated and one.name.partition(" (")[0] == name.partition(" (")[0]]
+        named = [one for one in devices if one.name == name] or alike
+    if len(named) != 1:
+        raise SeveralDevices(f"{', '.join(one.name for one in devices)}: which of them?")
+    return named[0]
 
 
 @contextmanager

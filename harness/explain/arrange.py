@@ -1,18 +1,21 @@
 """Taps as the exported graph's values: in its shapes and the order of its axes.
 
-A kernel may write a value with its channels last, with its heads joined, or several operators' values side by side.
-Where the shapes leave a choice, the arrangement is taken that is nearer to PyTorch's value.
+A kernel may write a value with its channels last, with its heads joined, several operators' values side by side, or
+the parts of one operator's value each by itself. Where the shapes leave a choice, the arrangement is taken that is
+nearer to PyTorch's value.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from harness.compiler.provenance import FunctionProvenance, Site
+from harness.compiler.provenance import FunctionProvenance
 from harness.explain.errors import distance
 from harness.explain.taps import Array
 
@@ -23,16 +26,84 @@ TURNED = "conv"
 """In the operators for which values have their channels last (:mod:`harness.compiler.passes.layout`)."""
 
 
-def nodes_of(function: FunctionProvenance, site: Site, graph: fx.Graph) -> list[str]:
-    """The operators whose values a site's output holds, side by side along the last axis where they are several."""
+# Why a kernel's output is beside no value of PyTorch's: "a kernel that …".
+IN_PLACE = "writes into memory that is there already"
+NO_OPERATOR = "moves data, and computes no operator"
+WITHIN = "prepares what a later kernel computes an operator of"
+NO_VALUE = "computes no operator's value as PyTorch has it"
+OTHER_LAYOUT = "lies in a layout that is not known"
+OTHER_PARTS = "has other parts than PyTorch's value"
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """A kernel's output as ``values`` of nodes; where there are none, ``why``."""
+
+    values: dict[str, Tensor] = field(default_factory=dict)
+    why: str = ""
+
+
+def read_site(
+    function: FunctionProvenance, index: int, outputs: Sequence[Array], graph: fx.Graph, expected: Mapping[str, Any]
+) -> Arranged:
+    """What a site gave away, as the values of the exported graph.
+
+    ``index``: which of the function's leaves. ``expected``: PyTorch's values by node.
+    """
+    site = list(function.leaves())[index]
+    if not outputs:
+        return Arranged(why=IN_PLACE)
+    if not site.operators:
+        return Arranged(why=NO_OPERATOR)
+    ready = _ready(function, index)
+    names = nodes_of(function, index, graph)
+    if len(outputs) == 1:
+        inside = {function.operators[number].name for number in site.operators}
+        ends = [name for name in names if not inside & {user.name for user in _node(name, graph).users}]
+        # A norm that others read, too, is computed anew by each product behind it, and not written.
+        for some in (names, ends):
+            if found := arranged(outputs[0], some, graph, expected):
+                return Arranged(found)
+    for node in graph.nodes:
+        parts = {user.name for user in node.users} if len(outputs) > 1 else set()
+        if node.name in ready and _is_several(node) and {*names} <= {node.name, *parts}:
+            return _parts(outputs, node, graph, expected)
+    if site.value is not None:
+        return Arranged(why=OTHER_LAYOUT)
+    return Arranged(why=NO_VALUE if ready else WITHIN)
+
+
+def nodes_of(function: FunctionProvenance, index: int, graph: fx.Graph) -> list[str]:
+    """The operators whose values a leaf's output holds, side by side along the last axis where they are several."""
+    site = list(function.leaves())[index]
     if site.value is not None:
         return [function.operators[site.value].name]
     inside = {function.operators[number].name for number in site.operators}
+    ready = _ready(function, index)
     return [
         node.name
         for node in graph.nodes
-        if node.name in inside and any(user.name not in inside for user in node.users) and _is_tensor(node)
+        if node.name in ready and any(user.name not in inside for user in node.users) and _is_tensor(node)
     ]
+
+
+def _ready(function: FunctionProvenance, index: int) -> set[str]:
+    """The operators that a leaf computes to their end. What a later kernel computes, too, is only on its way: an input
+    that is laid out anew is no value of the operator that takes it, though it may have its shape."""
+    site, *later = list(function.leaves())[index:]
+    unfinished = {number for leaf in later for number in leaf.operators} - {site.value}
+    return {function.operators[number].name for number in site.operators if number not in unfinished}
+
+
+def _parts(outputs: Sequence[Array], node: fx.Node, graph: fx.Graph, expected: Mapping[str, Any]) -> Arranged:
+    """The parts of an operator's value that someone takes; of a single one the first, as of a pool with indices."""
+    if len(outputs) not in (1, len(node.meta["val"])):
+        return Arranged(why=OTHER_PARTS)
+    found: dict[str, Tensor] = {}
+    for user in node.users:
+        if user.target is operator.getitem and isinstance(at := user.args[1], int) and at < len(outputs):
+            found |= arranged(outputs[at], [user.name], graph, expected)
+    return Arranged(found, "" if found else OTHER_LAYOUT)
 
 
 def arranged(tap: Array, nodes: Sequence[str], graph: fx.Graph, expected: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -52,7 +123,7 @@ def arranged(tap: Array, nodes: Sequence[str], graph: fx.Graph, expected: Mappin
     if len(fitting) != 1:
         return {}
     (name,) = fitting
-    node, value = next(node for node in graph.nodes if node.name == name), expected[name]
+    node, value = _node(name, graph), expected[name]
     best = min(_candidates(given, value, node), key=lambda one: distance(one.double(), value.double()).largest)
     return {name: best}
 
@@ -100,5 +171,14 @@ def _unblocked(given: Tensor, wanted: Tensor, node: fx.Node) -> Iterator[Tensor]
         yield found.reshape(wanted.shape)
 
 
+def _node(name: str, graph: fx.Graph) -> fx.Node:
+    node: fx.Node = next(node for node in graph.nodes if node.name == name)
+    return node
+
+
 def _is_tensor(node: fx.Node) -> bool:
     return isinstance(node.meta.get("val"), Tensor)
+
+
+def _is_several(node: fx.Node) -> bool:
+    return isinstance(node.meta.get("val"), tuple | list)

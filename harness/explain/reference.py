@@ -100,7 +100,8 @@ class _Run(fx.Interpreter):
             args[at] = rounded(args[at], "fp16" if at == 0 and self.precision != "fp32" else self.precision)
         found = tree_map(self.taken, self._called(n.target, args, kwargs))
         self.values.own[n.name] = found
-        return self.given[n.name].to(found.dtype) if n.name in self.given else found
+        # Contiguous, since the graph may view it: what was arranged out of another layout has strides of its own.
+        return self.given[n.name].to(found.dtype).contiguous() if n.name in self.given else found
 
     def _called(self, target: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
         try:

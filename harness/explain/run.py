@@ -21,7 +21,7 @@ from harness.compiler.provenance import read_provenance
 from harness.devices import Device, RunResult
 from harness.devices.workstation import versions
 from harness.explain.choice import find_subject
-from harness.explain.schema import FOLDER, GIVEN, GIVEN_UP, Explanation, SiteRow
+from harness.explain.schema import FOLDER, GIVEN, GIVEN_UP, Explanation
 from harness.explain.subject import CannotExplain, Subject
 from harness.explain.tensors import ChosenItem, tensor_subject
 from harness.explain.words import word_subject
@@ -64,13 +64,13 @@ def explain(
             result = device.run(runner.path, order, deadline=options.deadline)
         stream = _stream(result)
         with _timed(seconds, "compare"), narrator.stage("comparing with PyTorch") as stage:
-            rows = comparison.finish(stream, subject.fed(result), stage.say)
+            compared = comparison.finish(stream, subject.fed(result), stage.say)
     found = Explanation(
         run_id=run.run_id,
         precision=archive.metadata.precision,
         device=device.name,
         error=None if result.failure is None else result.failure.message,
-        rows=rows,
+        **compared,
         archive_sha256=archive.sha256,
         checkpoint_sha256=subject.weights_sha256,
         versions=versions(),
@@ -124,8 +124,9 @@ class _Comparison:
         self._pool.shutdown()
         self._folder.cleanup()
 
-    def finish(self, stream: bytes, fed: list[int], progress: Callable[[str], None]) -> list[SiteRow]:
-        """Give the taps to the worker, and the tokens that were fed; its rows. Raises WorkerError, WorkerFailed."""
+    def finish(self, stream: bytes, fed: list[int], progress: Callable[[str], None]) -> dict[str, Any]:
+        """Give the taps to the worker, and the tokens that were fed; the explanation's fields that it fills. Raises
+        WorkerError, WorkerFailed."""
         assert self._result is not None, "the context comes first"
         self._say = progress
         folder = Path(self._folder.name)
@@ -133,7 +134,7 @@ class _Comparison:
         partial = folder / f"{GIVEN}.partial"
         partial.write_text(json.dumps({"tokens": fed}))
         partial.replace(folder / GIVEN)
-        return [SiteRow.model_validate(row) for row in self._result.result()["rows"]]
+        return self._result.result()
 
 
 def file_name(name: str, suffix: str) -> str:

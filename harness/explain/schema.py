@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections import Counter
+
+from pydantic import BaseModel, ConfigDict, computed_field
 
 from harness.protocol import Precision
 
 SCHEMA_VERSION = 1
 FOLDER = "explain"
+UNKNOWN, NOT_REACHED = "was not compared", "did not run, or gave nothing away"
+"""Of calls: why they were not compared, where a kernel does not say it."""
 GIVEN, GIVEN_UP = "given.json", "given-up"
 """Files by which the worker that compares hears of the taps, or that there will be none."""
 
@@ -59,11 +63,26 @@ class SiteRow(_Stored):
     """Beside PyTorch on the values that this kernel was given: what this kernel adds. None: not compared."""
     whole: Error | None = None
     """Beside PyTorch's own run from the word on: with what it inherits."""
+    unseen: list[str] = []
+    """Operators of kernels that were not compared, through which what this kernel was given came: PyTorch computed them
+    for ``own``, so that their errors are this kernel's."""
+    uncompared: str = ""
+    """Why it was not, as "a kernel that …"."""
 
     @property
     def place(self) -> str:
         """Which call, for a person."""
         return f"{self.function} {self.call}" if self.function in ("decoder_step", "decoder") else self.function
+
+
+class Coverage(_Stored):
+    """How much of what ran was beside PyTorch."""
+
+    calls: int
+    """Of kernels and parts of merged ones, in the functions' calls up to where the tokens part."""
+    compared: int
+    uncompared: dict[str, int]
+    """Calls by why they were not."""
 
 
 class Explanation(_Stored):
@@ -96,12 +115,24 @@ class Explanation(_Stored):
     """What the archive with taps ended with instead of an answer."""
     rows: list[SiteRow]
     """In the order they ran."""
+    planned: int | None = None
+    """Calls that a run without an error has rows of."""
     archive_sha256: str
     """Of the archive with taps."""
     checkpoint_sha256: str = ""
     versions: dict[str, str] = {}
     seconds: dict[str, float] = {}
     """What each part of the explanation took."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def coverage(self) -> Coverage:
+        """Counted from the rows, and kept with them for whoever reads the file."""
+        why = Counter(row.uncompared or UNKNOWN for row in self.rows if row.own is None)
+        calls = max(len(self.rows), self.planned or 0)
+        if calls > len(self.rows):
+            why[NOT_REACHED] = calls - len(self.rows)
+        return Coverage(calls=calls, compared=sum(row.own is not None for row in self.rows), uncompared=dict(why))
 
     @property
     def name(self) -> str:

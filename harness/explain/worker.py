@@ -5,27 +5,29 @@ from __future__ import annotations
 import json
 import logging
 import math
+import operator
 import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, fx
 from torch.export import ExportedProgram
 
 from harness.compiler.exporting import exported
 from harness.compiler.provenance import FunctionProvenance, Operator, Site, common_module, read_provenance
-from harness.explain.arrange import arranged, nodes_of
+from harness.explain.arrange import Arranged, read_site
 from harness.explain.chain import AnyChain, Chain, Single, Word
 from harness.explain.errors import allowed, distance
 from harness.explain.reference import Arithmetic, Values
 from harness.explain.schema import GIVEN, GIVEN_UP, Error, SiteRow
-from harness.explain.taps import Tap, read_taps
+from harness.explain.taps import Tap, leaf_count, read_taps
 from harness.protocol import Precision
 from harness.worker import Progress, serve
 
@@ -33,14 +35,14 @@ Finding = dict[tuple[str, int], list[Tap]]
 
 
 def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """The rows of every kernel's call that has taps; ``folder`` will hold those."""
+    """The rows of every kernel's call that has taps, and how many calls matter; ``folder`` will hold the taps."""
     progress("exporting the model's graphs")
     subject = _word(request) if request["kind"] == "word" else _tensors(request)
     provenance = read_provenance(Path(request["provenance"]).parent)
     folder = Path(request["folder"])
     tokens = _awaited(folder)
     if tokens is None:
-        return {"rows": []}
+        return {"rows": [], "planned": 0}
     taps: Finding = {}
     for tap in read_taps(provenance, (folder / "taps").read_bytes()):
         taps.setdefault((tap.function, tap.call), []).append(tap)
@@ -51,7 +53,8 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     for at, (function, call) in enumerate(calls):
         progress(f"comparing {function}, call {at + 1} of {len(calls)}")
         rows += comparison.compare(functions[function], call, taps[function, call])
-    return {"rows": [row.model_dump() for row in rows]}
+    planned = sum(leaf_count(functions[function]) for function, _call in subject.calls)
+    return {"rows": [row.model_dump() for row in rows], "planned": planned}
 
 
 @dataclass(frozen=True)
@@ -134,15 +137,14 @@ class Comparison:
         graph = self.programs[function.name].graph
         whole = [chain.advance(function.name, call) for chain in self._whole]
         leaves = list(function.leaves())
-        found: dict[int, dict[str, Tensor]] = {}
-        given: dict[str, Tensor] = {}
-        for tap in taps:
-            nodes = nodes_of(function, leaves[tap.index], graph)
-            if len(tap.outputs) == 1 and nodes:
-                found[tap.index] = arranged(tap.outputs[0], nodes, graph, whole[0].own)
-                given |= found[tap.index]
+        found = [read_site(function, tap.index, tap.outputs, graph, whole[0].own) for tap in taps]
+        given = {name: value for one in found for name, value in one.values.items()}
         own = [chain.advance(function.name, call, given) for chain in self._own]
-        return [_row(function, call, tap, leaves[tap.index], found.get(tap.index, {}), own, whole) for tap in taps]
+        rows = [
+            _row(function, call, tap, leaves[tap.index], one, own, whole) for tap, one in zip(taps, found, strict=True)
+        ]
+        skipped = {name for row in rows if row.own is None for name in row.operators}
+        return [_placed(row, one.values, graph, given, skipped) for row, one in zip(rows, found, strict=True)]
 
 
 def _row(
@@ -150,32 +152,59 @@ def _row(
     call: int,
     tap: Tap,
     site: Site,
-    values: Mapping[str, Tensor],
+    found: Arranged,
     own: Sequence[Values],
     whole: Sequence[Values],
 ) -> SiteRow:
     operators = [function.operators[number] for number in site.operators]
-    named = list(values)[-1] if values else None
-    target = next((operator.target for operator in function.operators if operator.name == named), None)
     return SiteRow(
         function=function.name,
         call=call,
         index=tap.index,
         kernel=site.kernel,
-        operation=named,
-        target=target,
         module=_module(operators),
-        operators=[operator.name for operator in operators],
+        operators=[one.name for one in operators],
         shape=list(tap.outputs[0].shape) if tap.outputs else [],
-        own=_error(values, own) if values else None,
-        whole=_error(values, whole) if values else None,
+        own=_error(found.values, own) if found.values else None,
+        whole=_error(found.values, whole) if found.values else None,
+        uncompared=found.why,
     )
+
+
+def _placed(
+    row: SiteRow, values: Mapping[str, Tensor], graph: fx.Graph, given: Mapping[str, Tensor], skipped: AbstractSet[str]
+) -> SiteRow:
+    """With the operation in the graph that was compared, and what was ``skipped`` between it and what was given."""
+    nodes = [node for node in graph.nodes if node.name in values]
+    if not nodes:
+        return row
+    last = _operation(next(node for node in nodes if node.name == [*values][-1]))
+    through = _computed_for(nodes, given)
+    unseen = [name for name in through if name in skipped and name not in row.operators]
+    return row.model_copy(update={"operation": last.name, "target": str(last.target), "unseen": unseen})
+
+
+def _computed_for(nodes: Sequence[fx.Node], given: Mapping[str, Tensor]) -> list[str]:
+    """The nodes that are computed for these, from what is given on."""
+    found: set[fx.Node] = set()
+    left = [*nodes]
+    while left:
+        before = {one for one in left.pop().all_input_nodes if one.name not in given} - found
+        found |= before
+        left += before
+    return [node.name for node in nodes[0].graph.nodes if node in found]
+
+
+def _operation(node: fx.Node) -> fx.Node:
+    """Of a part of a value that has several the operator that computed it."""
+    source = node.args[0] if node.target is operator.getitem else node
+    return source if isinstance(source, fx.Node) else node
 
 
 def _module(operators: Sequence[Operator]) -> str:
     """The innermost module that holds all of a kernel's operators; where that is only the model itself, the last one's
     that lies in a module."""
-    inside = [operator.module for operator in operators if operator.module]
+    inside = [one.module for one in operators if one.module]
     return common_module(operators) or (inside[-1] if inside else "")
 
 

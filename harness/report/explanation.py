@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from harness.explain.schema import Error, Explanation, SiteRow
 from harness.report.document import Block, Heading, Line, Table, Tone
@@ -17,6 +17,8 @@ NOTE = (
 )
 MOST = 40
 """Rows of a table that is not asked to be whole: those around the first departure, or with the largest errors."""
+MOST_KERNELS, MOST_LETTERS = 4, 32
+"""Kernels named in a line, and letters of a fused one's name."""
 
 
 def explanation_report(found: Explanation, *, everything: bool = False) -> list[Block]:
@@ -48,6 +50,8 @@ def verdict_lines(found: Explanation) -> list[Line]:
         lines.append(Line(f"its error is {size}, {error.allowed:.3g} is allowed ({_times(error)} times that)"))
     if len(first.operators) > 1:
         lines.append(Line(f"one kernel computes {', '.join(first.operators)}: it is one of those"))
+    if first.unseen:
+        lines.append(Line(f"or of {', '.join(first.unseen)} before it, which were not compared", Tone.UNSURE))
     if found.inherited:
         lines.append(Line("no kernel departs by itself: errors within their measure have summed up", Tone.UNSURE))
     return lines
@@ -76,9 +80,28 @@ def _head(found: Explanation) -> list[Line]:
     elif found.reproduced is False:
         lines.append(Line("the archive with taps said something else than the run's", Tone.UNSURE))
     spent = ", ".join(f"{part} {taken:.1f} s" for part, taken in found.seconds.items())
-    where = f"{len(found.rows)} calls of kernels on {found.device}, {found.precision}"
+    where = f"on {found.device}, {found.precision}"
     lines.append(Line(f"{where}; {spent}" if spent else where))
+    return [*lines, *coverage_lines(found)]
+
+
+def coverage_lines(found: Explanation) -> list[Line]:
+    """How much was compared, and of what was not how much for which reason."""
+    coverage = found.coverage
+    lines = [Line(f"{coverage.compared} of {coverage.calls} calls of kernels were compared with PyTorch")]
+    for why, calls in coverage.uncompared.items():
+        kernels = _kernels(row for row in found.rows if row.own is None and row.uncompared == why)
+        lines.append(Line(f"not compared, {calls}: the kernel {why}{f' ({kernels})' if kernels else ''}"))
     return lines
+
+
+def _kernels(rows: Iterable[SiteRow]) -> str:
+    names = list(dict.fromkeys(_shortened(row.kernel) for row in rows))
+    return ", ".join([*names[:MOST_KERNELS], *(["…"] if len(names) > MOST_KERNELS else [])])
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
 
 
 def _shown(rows: Sequence[SiteRow], first: SiteRow | None) -> list[SiteRow]:
