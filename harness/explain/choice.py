@@ -33,6 +33,10 @@ def find_subject(run: Run, item: str | None) -> ChosenWord | ChosenItem:
             f"run {run.run_id} has no word {item!r}" + (f"; its words are {shown} …" if shown else "")
         )
     mine = [line for line in lines if line.item in known and item in (None, line.item)]
+    if item is not None:
+        # Parity is judged for both variants; what was named is meant in the one that the run timed.
+        timed: Variant = "cache" if run.manifest().options.get("use_kv_cache", True) else "cacheless"
+        mine.sort(key=lambda line: _variant(line.comparison) != timed)
     failing = _failing(mine)
     if item is None and failing is None:
         found = _failing(list(run.model_parity()))

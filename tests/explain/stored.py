@@ -15,15 +15,18 @@ from harness.validate import Verdict
 MOST_TOKENS = 16
 
 
-def stored(folder: Path, checkpoint: Checkpoint, *verdicts: Verdict, comparison: str = "cacheless") -> Run:
+def stored(
+    folder: Path, checkpoint: Checkpoint, *verdicts: Verdict, comparison: str = "cacheless", **options: Any
+) -> Run:
     """A run of words with these verdicts, and the files of an explanation of the last one."""
     facts = CheckpointFacts(label=checkpoint.label, sha256=checkpoint.sha256)
-    options: dict[str, Any] = {
+    options = {
         "checkpoint": checkpoint.label,
         "device": "host",
         "words": None,
         "models": [],
         "max_output_len": MOST_TOKENS,
+        **options,
     }
     with Store(folder).create(device={"name": "host"}, checkpoint=facts, options=options) as writer:
         items = [f"w{at}" for at in range(len(verdicts))]

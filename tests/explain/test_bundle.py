@@ -17,6 +17,7 @@ from harness.explain.choice import find_subject
 from harness.explain.words import ChosenWord, word_subject
 from harness.models.checkpoints import Checkpoint, resolve_checkpoint
 from harness.results import Run
+from harness.results.store import PARITY
 from harness.validate import Verdict
 from tests.explain.explanations import DEPARTED, GOOD, explanation, row
 from tests.explain.stored import stored
@@ -40,6 +41,15 @@ def test_the_first_word_that_fails_is_taken_with_all_before_it(tmp_path: Path, s
     assert chosen_word(run, "w0").last_step == 2
     with pytest.raises(NothingToExplain, match="has no word 'w9'"):
         find_subject(run, "w9")
+
+
+def test_a_word_is_explained_in_the_variant_that_was_timed(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
+    for timed, variant in ((True, "cache"), (False, "cacheless")):
+        run = stored(tmp_path, small_checkpoint, Verdict.EQUAL, comparison="cache", use_kv_cache=timed)
+        (line,) = run.parity()
+        with (run.folder / PARITY).open("a") as lines:
+            lines.write(line.model_copy(update={"comparison": "cacheless"}).model_dump_json() + "\n")
+        assert chosen_word(run, "w0").variant == variant
 
 
 def test_a_word_that_was_not_reached_is_a_failure_too(tmp_path: Path, small_checkpoint: Checkpoint) -> None:

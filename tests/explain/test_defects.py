@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from harness.results import ParityLine, Run, RunVerdict, Store, Summary
 from harness.session import RunSession
 from tests.broken_kernels import HereMaker, Silent
 from tests.conftest import SMALL
-from tests.explain.defects import DEFECTS, Defect, stale_cache
+from tests.explain.defects import DEFECTS, Defect, missing_last_tile, stale_cache
 
 WORDS = "eng-us\tword\twɚd\nfra\toui\twi\nger\thaus\thaʊ̯s\n"
+
+USUAL = RunOptions(repeat=1, max_output_len=16)
 
 
 class OneArchive(HereMaker):
@@ -32,7 +35,12 @@ class OneArchive(HereMaker):
         self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
     ) -> Archive:
         request = CompileRequest(
-            checkpoint, max_output_len=options.max_output_len, kv_cache=variant == "cache", taps=True
+            checkpoint,
+            precision=options.precision,
+            kv_cache=variant == "cache",
+            batch_size=options.batch_size,
+            max_output_len=options.max_output_len,
+            taps=True,
         )
         return compile_models(request, cache=Cache(self.folder), progress=progress)
 
@@ -71,16 +79,16 @@ def wide_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return Checkpoint(str(folder), folder, check_folder(folder), None)
 
 
-def judged(checkpoint: Checkpoint, folder: Path, maker: OneArchive) -> tuple[Run, Summary, Sequence[ParityLine]]:
+def judged(
+    checkpoint: Checkpoint, folder: Path, maker: OneArchive, options: RunOptions = USUAL
+) -> tuple[Run, Summary, Sequence[ParityLine]]:
     """A run of a few words on this machine."""
     words = folder / "words.tsv"
     words.write_text(WORDS, encoding="utf-8")
-    options = RunOptions(
-        checkpoint=str(checkpoint.folder), words=words, repeat=1, max_output_len=16, results_dir=folder / "results"
-    )
+    options = replace(options, checkpoint=str(checkpoint.folder), words=words, results_dir=folder / "results")
     session = RunSession(options, HostDevice(), Silent(), maker=maker)
     session.start()
-    lines = session.parity("cache")
+    lines = session.parity(options.variant)
     summary = session.finish()
     return Store(folder / "results").find("latest"), summary, lines
 
@@ -116,3 +124,20 @@ def test_a_defect_fails_parity_and_is_located(
     found = explained(run, maker)
     assert (found.function, found.module) == (defect.function, defect.module)
     assert defect.operator in found.operators
+
+
+@pytest.mark.usefixtures("here")
+def test_a_defect_in_an_int8_archive_without_a_cache_and_with_batches_is_located(
+    wide_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two words of a batch runs alone, beside a row of padding."""
+    missing_last_tile(monkeypatch, wide_checkpoint)
+    maker = OneArchive(tmp_path / "cache")
+    options = replace(USUAL, precision="int8", use_kv_cache=False, batch_size=2)
+    run, summary, _lines = judged(wide_checkpoint, tmp_path, maker, options)
+    assert summary.verdict is RunVerdict.FAIL
+    found = explained(run, maker, item="w00001")
+    assert (found.variant, found.precision, found.reproduced) == ("cacheless", "int8", True)
+    assert (found.function, found.module) == ("encoder", "encoder.feed_forwards.1")
+    assert {row.function for row in found.rows} == {"encoder", "decoder"}
+    assert 0.8 < found.coverage.compared / found.coverage.calls < 1
