@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+from harness.explain import Explanation
 from harness.report.explanation import explanation_report
 from harness.report.html import explanation_page
 from harness.report.html.explained import CEILING, explained
@@ -57,3 +60,20 @@ def test_the_page_holds_the_picture_and_escapes_what_a_run_says() -> None:
     assert 'id="cells"' not in page
     assert "first operation that departs: linear_2" in page
     assert "<b>" not in page
+
+
+def test_what_was_not_compared_is_counted_with_its_reason_wherever_it_is_shown() -> None:
+    why = "moves data"
+    skipped = [row(at, None, None).model_copy(update={"uncompared": why}) for at in range(5)]
+    last = row(5, BAD, BAD).model_copy(update={"unseen": ["split_1"]})
+    found = explanation([row(9, GOOD, GOOD), *skipped, last], planned=10)
+    stored = Explanation.model_validate_json(found.model_dump_json())
+    assert stored == found
+    assert stored.coverage.model_dump() == json.loads(found.model_dump_json())["coverage"]
+    assert (stored.coverage.compared, stored.coverage.calls) == (2, 10)
+    for text in (to_markdown(explanation_report(found)).replace("\\", ""), explanation_page(found)):
+        assert "2 of 10 calls of kernels were compared with PyTorch" in text
+        assert f"not compared, 5: the kernel {why} (product_0, product_1, product_2, product_3, …)" in text
+        assert "not compared, 3: the kernel did not run, or gave nothing away" in text
+        assert "or of split_1 before it, which were not compared" in text
+    assert "not compared" not in to_markdown(explanation_report(explanation([row(0, GOOD, GOOD)])))
