@@ -256,7 +256,8 @@ class Machine(_Schema):
 
 class Failure(_Schema):
     kind: str
-    """``usage`` (the order), ``model`` (missing or failing), ``cpu`` (lacks what kernels need), ``panic`` or ``io``."""
+    """``usage`` (the order), ``model`` (missing or failing), ``answer`` (the model ran, and what it said of the item
+    cannot be one), ``cpu`` (lacks what kernels need), ``panic`` or ``io``."""
     message: str
     item: str | None = None
 

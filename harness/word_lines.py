@@ -10,7 +10,7 @@ from harness.models.reference import Reference
 from harness.models.words import Word
 from harness.protocol import WorkItem
 from harness.results import ParityLine, ReferenceLine
-from harness.validate import Decoded, compare_word, decodings
+from harness.validate import Decoded, answerless, compare_word, decodings
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,15 @@ def parity_lines(
     """A line for each item; those that the records do not reach are ``missing``. ``tolerance``: see compare_word."""
     from harness.results.summarize import parity_line
 
-    observed = decodings(records)
+    records = list(records)
+    observed, broken = decodings(records), answerless(records)
     lines = []
     for item, said in zip(items, reference.items, strict=True):
         expected = Decoded(tuple(said.token_ids), said.text, tuple(said.margins))
-        row = compare_word(item.id, item.language, item.word, expected, observed.get(item.id, []), tolerance=tolerance)
+        row = compare_word(
+            *(item.id, item.language, item.word, expected, observed.get(item.id, [])),
+            tolerance=tolerance,
+            no_answer=broken.get(item.id),
+        )
         lines.append(parity_line(comparison, row))
     return lines

@@ -11,6 +11,8 @@ pub enum FailureKind {
     Usage,
     /// A model is missing or failing.
     Model,
+    /// The model ran, and what it said of the item cannot be an answer: logits that are not finite, no token.
+    Answer,
     /// The processor lacks what the kernels were compiled for.
     Cpu,
     /// A defect of the runner.
@@ -50,6 +52,8 @@ impl Failure {
 
 impl From<PipelineError> for Failure {
     fn from(error: PipelineError) -> Self {
-        Self::new(FailureKind::Model, error.to_string())
+        let kind =
+            if error.answered().is_some() { FailureKind::Answer } else { FailureKind::Model };
+        Self::new(kind, error.to_string())
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, process};
 
-use charsiug2p_g2p_pipeline::{BatchResult, ProbeOptions, Session};
+use charsiug2p_g2p_pipeline::{BatchResult, PipelineError, ProbeOptions, Session};
 use charsiug2p_g2p_tvm::{compiled_prefix, DeviceConfig, DEFAULT_ENTRY};
 
 use crate::cpu::Cpu;
@@ -251,13 +251,21 @@ fn run_batch(
     batch: &Batch,
     probe: &ProbeOptions,
 ) -> Result<BatchResult, Failure> {
-    sessions[batch.model].run(&batch.prompts, probe).map_err(|error| match &batch.items[..] {
-        [item] => Failure::from(error).of_item(item),
-        items => {
-            let Failure { kind, message, item } = Failure::from(error);
-            Failure { kind, message: format!("items {}: {message}", items.join(", ")), item }
-        }
-    })
+    sessions[batch.model].run(&batch.prompts, probe).map_err(|error| blame(batch, error))
+}
+
+/// Names the item whose answer cannot be one, or else all that were in the batch.
+fn blame(batch: &Batch, error: PipelineError) -> Failure {
+    let answered =
+        error.answered().and_then(|said| batch.prompts.iter().position(|prompt| prompt == said));
+    let failure = Failure::from(error);
+    match (answered.and_then(|at| batch.items.get(at)), &batch.items[..]) {
+        (Some(item), _) | (None, [item]) => failure.of_item(item),
+        (None, items) => Failure {
+            message: format!("items {}: {}", items.join(", "), failure.message),
+            ..failure
+        },
+    }
 }
 
 fn write_sample(
@@ -281,4 +289,28 @@ fn write_sample(
         outputs: outputs.into_iter().map(Output::from).collect(),
         output_sha256: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_item_without_an_answer_is_named() {
+        let batch = Batch {
+            model: 0,
+            items: vec!["w0".into(), "w1".into()],
+            prompts: vec!["one".into(), "two".into()],
+        };
+        let nan = |prompt: &str| PipelineError::NotFinite {
+            step: 2,
+            prompt: prompt.into(),
+            value: "NaN".into(),
+        };
+        let failure = blame(&batch, nan("two"));
+        assert_eq!((failure.kind, failure.item.as_deref()), (FailureKind::Answer, Some("w1")));
+        let failure = blame(&batch, PipelineError::BatchSize { given: 2, batch_size: 1 });
+        assert_eq!((failure.kind, failure.item), (FailureKind::Model, None));
+        assert!(failure.message.starts_with("items w0, w1: "), "{}", failure.message);
+    }
 }

@@ -91,7 +91,7 @@ def _parity(manifest: Manifest, summary: Summary) -> Iterator[Block]:
     tolerance = manifest.options.get("tolerance")
     limit = f"{tolerance:g}" if isinstance(tolerance, float) else "?"
     yield Table(
-        ["variant", "words", "equal", "tie", "mismatch", "text", "unstable", "missing", "max margin error"],
+        ["variant", "words", *(verdict.value for verdict in Verdict), "max margin error"],
         rows,
         note=f"A tie is a divergence where both sides' top-2 logit margin is at most {limit}. The margin error is "
         "the largest difference of the two sides' margins, the measured numeric error.",
@@ -123,8 +123,7 @@ def _closeness(manifest: Manifest, summary: Summary) -> str:
 
 
 def _parity_row(name: str, found: ParitySummary) -> list[str]:
-    shown = [Verdict.EQUAL, Verdict.TIE, Verdict.MISMATCH, Verdict.TEXT, Verdict.UNSTABLE, Verdict.MISSING]
-    counts = [str(found.by_verdict.get(verdict, 0)) for verdict in shown]
+    counts = [str(found.by_verdict.get(verdict, 0)) for verdict in Verdict]
     return [name, str(found.words), *counts, margin(found.max_margin_error)]
 
 

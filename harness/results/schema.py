@@ -209,6 +209,7 @@ class ParityLine(_Stored):
     expected_margin: float | None = None
     got_margin: float | None = None
     margin_error: float | None = None
+    detail: str | None = None
 
 
 class ModelReferenceLine(_Stored):

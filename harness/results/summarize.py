@@ -107,11 +107,12 @@ def shortcomings(
 ) -> list[str]:
     """Why one comparison is not good enough. ``said`` and ``expected`` are the model's and PyTorch's accuracies.
 
-    Words that came out differently from pass to pass, or with another text for the same tokens, are never allowed.
+    Words that came out differently from pass to pass, with another text for the same tokens or not at all, are never
+    allowed.
     """
-    broken = sum(parity.by_verdict.get(verdict, 0) for verdict in (Verdict.TEXT, Verdict.UNSTABLE))
+    broken = sum(parity.by_verdict.get(verdict, 0) for verdict in (Verdict.TEXT, Verdict.UNSTABLE, Verdict.NO_ANSWER))
     if broken:
-        return [f"{broken} of {parity.words} words are unstable or have another text"]
+        return [f"{broken} of {parity.words} words are unstable, have another text or no answer"]
     ours, theirs = said.get(ALL), expected.get(ALL)
     return allowance.shortcomings(
         words=parity.words - parity.missing,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
-from harness.protocol import Probe, Sample
+from harness.protocol import End, Probe, Sample
 
 _T = TypeVar("_T")
 
@@ -32,6 +32,8 @@ class Verdict(str, Enum):
     """Equal ids, another text: the runner's detokenizer is wrong."""
     UNSTABLE = "unstable"
     """The runner gave different ids for one word in one run."""
+    NO_ANSWER = "no answer"
+    """The model ran, and what it said cannot be an answer: its logits are not finite, its token is none."""
     MISSING = "missing"
     """The runner ended before it got to the word."""
 
@@ -41,7 +43,7 @@ class Verdict(str, Enum):
     @property
     def fails(self) -> bool:
         """Whether it is the subject's fault; a missing word is not decided."""
-        return self in (Verdict.MISMATCH, Verdict.TEXT, Verdict.UNSTABLE)
+        return self in (Verdict.MISMATCH, Verdict.TEXT, Verdict.UNSTABLE, Verdict.NO_ANSWER)
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,16 @@ class WordParity:
     got_margin: float | None = None
     margin_error: float | None = None
     """The largest difference of the two sides' margins over the steps with the same prefix and token."""
+    detail: str | None = None
+    """Why there is no answer, in the runner's words."""
 
     def describe(self) -> str:
         """One line for a failure message."""
         head = f"{self.language} {self.word!r}: {self.verdict}"
         if self.verdict is Verdict.EQUAL:
             return head
+        if self.detail is not None:
+            return f"{head}, expected {self.expected!r}: {self.detail}"
         if self.step is None:
             return f"{head}, expected {self.expected!r}, got {self.got!r}"
         margins = f"PyTorch's margin {_number(self.expected_margin)}, the runner's {_number(self.got_margin)}"
@@ -108,6 +114,13 @@ def decodings(records: Iterable[object]) -> dict[str, list[Decoded]]:
     return found
 
 
+def answerless(records: Iterable[object]) -> dict[str, str]:
+    """The item of whose answer the runner says that it cannot be one, which ended the run, and why; empty without."""
+    ends = (record for record in records if isinstance(record, End))
+    errors = (end.error for end in ends if end.error is not None and end.error.kind == "answer")
+    return {error.item: error.message for error in errors if error.item is not None}
+
+
 def compare_word(
     item: str,
     language: str,
@@ -116,12 +129,15 @@ def compare_word(
     observed: Sequence[Decoded],
     *,
     tolerance: float = DEFAULT_TOLERANCE,
+    no_answer: str | None = None,
 ) -> WordParity:
     """Compare PyTorch's decoding with everything the runner said about the word in one run.
 
     ``observed`` holds one decoding per repetition and probe; they must agree among themselves. The one with
-    margins is compared, and the first if none has.
+    margins is compared, and the first if none has. ``no_answer`` says why one of them cannot be an answer.
     """
+    if no_answer is not None:
+        return WordParity(item, language, word, Verdict.NO_ANSWER, expected.text, None, detail=no_answer)
     if not observed:
         return WordParity(item, language, word, Verdict.MISSING, expected.text, None)
     got = next((decoded for decoded in observed if decoded.margins is not None), observed[0])

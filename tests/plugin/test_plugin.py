@@ -14,6 +14,7 @@ import pytest
 from harness.protocol import Sample
 from harness.results import RunStatus, RunVerdict
 from harness.results.summarize import summarize_run
+from harness.validate import Verdict
 from tests.plugin.project import Project
 
 
@@ -103,6 +104,22 @@ def test_a_crash_exits_with_3_and_keeps_what_arrived(project: Project) -> None:
 def test_a_mismatch_found_before_a_crash_is_a_failure(project: Project) -> None:
     project.behave(body=CRASH, wrong="cat")
     assert project.suites("-k", "parity").returncode == 1
+
+
+def test_what_cannot_be_an_answer_is_a_failure_and_no_matter_of_the_device(project: Project) -> None:
+    why = "the model's logits of step 2 for 'dog' hold NaN, not a finite number"
+    project.behave(
+        body="header(); load(); sample(order['items'][0], 'timed', 0)\n"
+        f"end('error', error=dict(kind='answer', message={why!r}, item=order['items'][1]['id'])); sys.exit(1)"
+    )
+    done = project.suites("-k", "parity")
+    assert done.returncode == 1, done.stdout
+    assert f"no answer, expected 'dog': {why}" in done.stdout
+    run = project.store.find("latest")
+    assert run.manifest().status is RunStatus.INCOMPLETE
+    summary = summarize_run(run)
+    assert summary.verdict is RunVerdict.FAIL
+    assert summary.parity["cache"].by_verdict[Verdict.NO_ANSWER] == 1
 
 
 def test_a_hang_is_ended_at_the_deadline(project: Project) -> None:

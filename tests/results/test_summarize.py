@@ -78,7 +78,7 @@ def test_a_lossy_model_may_differ_by_its_allowance(tmp_path: Path) -> None:
 def test_what_is_not_even_stable_is_never_allowed(tmp_path: Path) -> None:
     lines = [line.model_copy(update={"verdict": Verdict.UNSTABLE}) for line in make_run(tmp_path).parity()]
     assert shortcomings(Allowance(0.1, 1.0), parity_summary(lines), {}, {}) == [
-        "3 of 3 words are unstable or have another text"
+        "3 of 3 words are unstable, have another text or no answer"
     ]
 
 

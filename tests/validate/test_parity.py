@@ -16,6 +16,13 @@ def compare(*observed: Decoded, wanted: Decoded = WANTED) -> WordParity:
     return compare_word("w0", "eng-us", "word", wanted, observed)
 
 
+def test_no_answer_is_one_whatever_the_passes_before_said() -> None:
+    row = compare_word("w0", "eng-us", "word", WANTED, [WANTED], no_answer="its logits hold NaN")
+    assert row.verdict is Verdict.NO_ANSWER
+    assert row.verdict.fails
+    assert row.describe() == "eng-us 'word': no answer, expected 'abc': its logits hold NaN"
+
+
 def test_equal_ids_are_equal_and_the_numeric_error_is_measured() -> None:
     row = compare(Decoded((100, 101, 102, 1), "abc", (5.0, 4.00002, 0.0005, 3.0)))
     assert row.verdict is Verdict.EQUAL

@@ -67,3 +67,18 @@ pub enum PipelineError {
         token: i32,
     },
 }
+
+impl PipelineError {
+    /// The prompt whose answer cannot be one, though the model ran; `None` for whatever kept it from running.
+    #[must_use]
+    pub fn answered(&self) -> Option<&str> {
+        match self {
+            Self::NotFinite { prompt, .. }
+            | Self::NoToken { prompt, .. }
+            | Self::NotBest { prompt, .. } => Some(prompt),
+            Self::Tvm(_) | Self::Config(_) | Self::BatchSize { .. } | Self::PromptSize { .. } => {
+                None
+            }
+        }
+    }
+}

@@ -191,4 +191,8 @@ fn answers_that_cannot_be_are_errors() {
         assert!(matches!(advance(&[0.0, 1.0], token, false), Err(BadStep::NoToken(_))));
     }
     assert!(matches!(advance(&[0.0, 1.0], 0, true), Err(BadStep::NotBest(0))));
+    for bad in [BadStep::NotFinite(f32::NAN), BadStep::NoToken(-1), BadStep::NotBest(0)] {
+        assert_eq!(bad.describe(2, "prompt", &config(1, 4)).answered(), Some("prompt"));
+    }
+    assert_eq!(PipelineError::BatchSize { given: 2, batch_size: 1 }.answered(), None);
 }
