@@ -22,14 +22,14 @@ class LimitVerdict:
     growth: Growth | None = None
 
 
-def judge_limits(unit: UnitPlan, journal: Journal) -> tuple[LimitVerdict, ...]:
-    """Of what the journal holds of the unit by now."""
+def judge_limits(unit: UnitPlan, journal: Journal, *, sizes: bool = True) -> tuple[LimitVerdict, ...]:
+    """Of what the journal holds of the unit by now; ``sizes``: those of its runners and archives, too."""
     if broken := journal.broken.get(unit.name):
         return (LimitVerdict("runs at all", GateVerdict.FAIL, broken),)
-    growths = [
-        size_growth("runner size", unit.a.runner_bytes, unit.b.runner_bytes),
-        size_growth("archive size", unit.a.archive_bytes, unit.b.archive_bytes),
-    ]
+    growths = []
+    if sizes:
+        growths.append(size_growth("runner size", unit.a.runner_bytes, unit.b.runner_bytes))
+        growths.append(size_growth("archive size", unit.a.archive_bytes, unit.b.archive_bytes))
     pairs = journal.all_pairs(unit.name)
     peaks = [[line.peak_bytes for line in side if line.peak_bytes is not None] for side in zip(*pairs, strict=True)]
     memory = memory_growth(*peaks) if peaks else None

@@ -149,10 +149,14 @@ class Night:
             self._journal.close()
         cells = {(name, metric): found for name, of in measured.items() for metric, found in of.items()}
         verdicts = judge_cells(cells, self.plan.rule)
-        results = []
+        results, sized = [], set[tuple[str, str, str]]()
         for unit in self.plan.units:
             judged = {metric: verdicts[unit.name, metric] for metric in measured[unit.name]}
-            results.append(UnitResult(unit, judged, self._shares(unit), judge_limits(unit, self._journal)))
+            # Models in one binary share its sizes, of which the first that ran tells.
+            binaries = (unit.device, unit.a.sha256, unit.b.sha256)
+            limits = judge_limits(unit, self._journal, sizes=binaries not in sized)
+            sized |= {binaries} if any(limit.growth is not None for limit in limits) else set()
+            results.append(UnitResult(unit, judged, self._shares(unit), limits))
         return NightResult(self.plan, tuple(results))
 
     def calibrate(self) -> dict[str, dict[str, Floor]]:

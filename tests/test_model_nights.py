@@ -169,6 +169,8 @@ def test_a_night_has_a_unit_for_each_model_and_every_report_and_the_history_name
         assert planned.a.sha256 == planned.b.sha256, "the sources are those of the baseline"
         assert [cell.metric for cell in unit.cells] == [LATENCY]
         assert {limit.metric: limit.verdict for limit in unit.limits}["parity"] == "pass"
+    told = [[limit.metric for limit in unit.limits if "size" in limit.metric] for unit in record.verdicts.units]
+    assert told == [["runner size", "archive size"], []], "one binary has both"
     for text in (markdown.read_text(), junit.read_text(), html_report(nights=[record])):
         assert "host/picture" in text
         assert "host/chain" in text

@@ -19,6 +19,7 @@ from harness.compiler import compile_smoke as make_smoke
 from harness.compiler.cpus import CPUS
 from harness.compiler.front import SMOKE_ARCHIVE
 from harness.compiler.metadata import FILE_NAME
+from harness.compiler.provenance import FILE_NAME as PROVENANCE
 from harness.compiler.targets import TARGET_NAMES, resolve_target
 from harness.errors import UsageError
 from harness.models.checkpoints import resolve_checkpoint
@@ -77,7 +78,7 @@ def compile(
     ] = None,
     output_dir: Annotated[Path, typer.Option(help="where the archive and its metadata are written")] = Path("build"),
 ) -> None:
-    """Compile models into a static library and its system_lib_metadata.json: a G2P checkpoint, others, or both."""
+    """Compile models into a static library, its system_lib_metadata.json and provenance.json: G2P, others, or both."""
     if not system_lib:
         raise UsageError("only static libraries are made", cure="leave --no-system-lib out")
     resolve_target(target, mcpu)  # a wrong name is told before a checkpoint is fetched
@@ -105,7 +106,7 @@ def compile(
             archive = compile_models(request, cache=cache, progress=stage.say)
         else:
             archive = compile_bundle(bundle, cache=cache, progress=stage.say)
-    for name in (archive.metadata.archive, FILE_NAME):
+    for name in (archive.metadata.archive, FILE_NAME, PROVENANCE):
         print(_deliver(archive.folder / name, output_dir))
 
 
