@@ -18,15 +18,15 @@ from torch.export import Dim
 import harness
 from harness.errors import HarnessError
 from harness.models.comparison import ExactTokens, Tolerances, TopK
-from harness.models.sources import BadModel
+from harness.models.sources import G2P, G2P_VARIANTS, BadModel
 from harness.models.user import ModelSpec
 from harness.tensors import DTYPES, MOST_INPUT_BYTES
 
 MOST_INPUTS = 16
 """Arguments that a call of the runner's takes."""
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]*_")
-_ITEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:-]*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}_")
+_ITEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:-]{0,127}")
 
 Items = dict[str, dict[str, Tensor]]
 
@@ -57,9 +57,15 @@ def prefix_of(spec: ModelSpec) -> str:
 def checked_items(spec: ModelSpec, path: Path) -> Items:
     """The items, after checking everything about the spec that needs no model. Raises BadModel."""
     if not _NAME.fullmatch(spec.name):
-        raise BadModel(f"the name {spec.name!r} is not letters, digits, - and _, with a letter first")
+        raise BadModel(f"the name {spec.name!r} is not 1 to 64 letters, digits, - and _, with a letter first")
+    if spec.name == G2P or spec.name in G2P_VARIANTS:
+        raise BadModel(
+            f"a model cannot be named {spec.name!r}, which is what G2P is told by", cure="give it another name"
+        )
     if not _PREFIX.fullmatch(prefix_of(spec)):
-        raise BadModel(f"the prefix {prefix_of(spec)!r} of {spec.name!r} cannot begin a C symbol and end in _")
+        raise BadModel(
+            f"the prefix {prefix_of(spec)!r} of {spec.name!r} cannot begin a C symbol and end in _, or is too long"
+        )
     _check_kinds(spec)
     if not 1 <= len(spec.example_inputs) <= MOST_INPUTS:
         raise BadModel(f"{spec.name!r} has {len(spec.example_inputs)} inputs; 1 to {MOST_INPUTS} can be")
@@ -80,7 +86,7 @@ def checked_items(spec: ModelSpec, path: Path) -> Items:
         raise BadModel(f"{spec.name!r} has no items to run")
     for item, inputs in made.items():
         if not _ITEM.fullmatch(item):
-            raise BadModel(f"the item {item!r} of {spec.name!r} is not letters, digits, spaces and . : _ -")
+            raise BadModel(f"the item {item!r} of {spec.name!r} is not 1 to 128 letters, digits, spaces and . : _ -")
         if set(inputs) != set(spec.example_inputs):
             wanted = ", ".join(spec.example_inputs)
             raise BadModel(f"item {item!r} of {spec.name!r} has the inputs {', '.join(inputs)} instead of {wanted}")
@@ -152,7 +158,7 @@ def users_code(path: Path, doing: str) -> Iterator[None]:
         yield
     except HarnessError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if str(path.parent) in f.filename]
         at = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
         if isinstance(error, SyntaxError):
@@ -206,6 +212,8 @@ def _check_dimensions(spec: ModelSpec, name: str) -> None:
 def _check_tensor(what: str, tensor: Any) -> None:
     if not isinstance(tensor, Tensor):
         raise BadModel(f"{what} is a {type(tensor).__name__}, not a torch.Tensor")
+    if tensor.device.type != "cpu":
+        raise BadModel(f"{what} is on {tensor.device}", cure="move it with .cpu()")
     dtype = str(tensor.dtype).removeprefix("torch.")
     if dtype not in DTYPES:
         raise BadModel(f"{what} is {dtype}", cure=f"the runner takes {', '.join(DTYPES)}")

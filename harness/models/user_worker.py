@@ -32,7 +32,7 @@ def describe_one(spec: Any, path: Path, folder: Path, progress: Progress) -> dic
     from safetensors.torch import save_file
 
     from harness.models.described import SEPARATOR
-    from harness.models.flat import answered, flattened, weights_digest
+    from harness.models.flat import answered, flattened, same, weights_digest
     from harness.models.sources import BadModel
     from harness.models.user_loading import check_comparison, checked_items, dimensions, prefix_of, users_code
     from harness.tensors import DTYPES, MOST_OUTPUT_BYTES
@@ -49,9 +49,19 @@ def describe_one(spec: Any, path: Path, folder: Path, progress: Progress) -> dic
     for at, (item, inputs) in enumerate(items.items()):
         with users_code(path, f"running {spec.name!r} on item {item!r}"):
             outputs = answered(module, tuple(inputs.values()), names)
+            again = {} if at else answered(module, tuple(inputs.values()), names)
+        other = next((name for name, one in again.items() if not same(one, outputs[name])), None)
+        if other is not None:
+            raise BadModel(
+                f"{spec.name!r} gives another {other} for item {item!r} each time",
+                cure="what is random has to be an input, or left out; dropout has to know of evaluation mode",
+            )
         size = sum(output.nbytes for output in outputs.values())
         if size > MOST_OUTPUT_BYTES:
-            raise BadModel(f"the outputs of item {item!r} are {size} bytes, more than {MOST_OUTPUT_BYTES}")
+            raise BadModel(
+                f"the outputs of item {item!r} of {spec.name!r} are {size} bytes, more than {MOST_OUTPUT_BYTES}",
+                cure="return less, such as the best hundred",
+            )
         given |= {f"{item}{SEPARATOR}{name}": tensor for name, tensor in inputs.items()}
         said |= {f"{item}{SEPARATOR}{name}": output.contiguous().clone() for name, output in outputs.items()}
         progress(f"PyTorch runs {spec.name}: {at + 1} of {len(items)} items")

@@ -22,6 +22,7 @@ from harness.models.user_loading import (
     load_specs,
     spec_files,
 )
+from harness.models.user_worker import describe_one
 
 Write = Callable[[str], Path]
 
@@ -87,6 +88,7 @@ def test_of_an_installed_package_all_that_was_imported_counts(tmp_path: Path, mo
         ("x = 1\ny = 1 / 0\n", r"running mine.py failed at mine.py:2: ZeroDivisionError"),
         ("def f(:\n", "failed at line 1: SyntaxError"),
         ("import not_there_at_all\n", "ModuleNotFoundError"),
+        ("import sys\nsys.exit(3)\n", "running mine.py failed at mine.py:2: SystemExit: 3"),
     ],
 )
 def test_a_file_that_cannot_be_used(write: Write, text: str, message: str) -> None:
@@ -115,6 +117,9 @@ def changed(**changes: object) -> ModelSpec:
     ("spec", "message"),
     [
         (changed(name="1st"), "the name '1st'"),
+        (changed(name="m" * 65), "is not 1 to 64 letters"),
+        (changed(name="g2p"), "a model cannot be named 'g2p'"),
+        (changed(name="cache"), "a model cannot be named 'cache'"),
         (changed(prefix="m"), "the prefix 'm' of 'm' cannot begin a C symbol and end in _"),
         (changed(example_inputs={}), "has 0 inputs"),
         (changed(example_inputs={"x": [1.0]}), "is a list, not a torch.Tensor"),
@@ -131,6 +136,8 @@ def changed(**changes: object) -> ModelSpec:
         (changed(items=[zeros(2, 3)]), "items of 'm': a list, not a dictionary of inputs by the name of the item"),
         (changed(items={"a": torch.zeros(2, 3)}), "item 'a' of 'm': a Tensor, not a dictionary"),
         (changed(items={"a/b": zeros(2, 3)}), "the item 'a/b'"),
+        (changed(items={"a" * 129: zeros(2, 3)}), "is not 1 to 128 letters"),
+        (changed(items={"a": {"x": torch.zeros(2, 3, device="meta")}}), r"is on meta\n  → move it with \.cpu\(\)"),
         (changed(items={"a": {"y": torch.zeros(2, 3)}}), "has the inputs y instead of x"),
         (
             changed(items={"a": {"x": torch.zeros(2, 3, dtype=torch.int64)}}),
@@ -221,6 +228,19 @@ def test_what_is_no_tensor_or_no_module_is_told() -> None:
         answered(flattened(changed(build=lambda: Returns(lambda x: (x, 3)))), (torch.zeros(2, 3),), ())
     with pytest.raises(BadModel, match="gives a int, not a"):
         flattened(changed(build=lambda: 3))
+
+
+@pytest.mark.parametrize("make", [lambda x: x + torch.rand(2, 3), lambda x: nn.functional.dropout(x + 1, 0.5)])
+def test_answers_that_differ_each_time_are_told(make: Callable[[Tensor], Tensor], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    spec = changed(build=lambda: Returns(make))
+    with pytest.raises(BadModel, match="'m' gives another output for item 'a' each time"):
+        describe_one(spec, Path(__file__), tmp_path, lambda _text: None)
+
+
+def test_answers_that_are_no_numbers_are_the_same_each_time(tmp_path: Path) -> None:
+    spec = changed(build=lambda: Returns(lambda x: x / x))
+    assert describe_one(spec, Path(__file__), tmp_path, lambda _text: None)["items"] == ["a"]
 
 
 def test_weights_are_known_by_their_values_and_names() -> None:
