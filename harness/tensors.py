@@ -34,7 +34,7 @@ class DamagedTensors(HarnessError):
 
 def encode(arrays: Mapping[str, Array]) -> Tensors:
     """The arrays as they travel."""
-    data = safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    data = safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in arrays.items()})
     return Tensors(size=len(data), sha256=hashlib.sha256(data).hexdigest(), data=base64.b64encode(data).decode("ascii"))
 
 

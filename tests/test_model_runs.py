@@ -53,7 +53,7 @@ def test_a_model_that_says_what_pytorch_says(tmp_path: Path) -> None:
     assert [item["id"] for item in order["tensor_items"]] == ["first", "second"]
 
     report = to_markdown(report_run(run))
-    assert "4 of 4 answers of 1 models agree" in report
+    assert "4 of 4 answers of 1 model agree" in report
     assert "| fake | 4 | 4 | 0 |" in report
     compared = to_markdown(compare_runs(run, run))
     assert "| fake | 4 of 4 |" in compared

@@ -30,7 +30,8 @@ def find_subject(run: Run, item: str | None) -> ChosenWord | ChosenItem:
     if item is not None and item not in known:
         shown = ", ".join(list(known)[:5])
         raise NothingToExplain(
-            f"run {run.run_id} has no word {item!r}" + (f"; its words are {shown} …" if shown else "")
+            f"run {run.run_id} has no word {item!r}" + (f"; its words are {shown} …" if shown else ""),
+            cure="name a word's id, or MODEL/ITEM for an item of another model; `harness show` lists what failed",
         )
     mine = [line for line in lines if line.item in known and item in (None, line.item)]
     if item is not None:

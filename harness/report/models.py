@@ -22,7 +22,8 @@ def models_text(summary: Summary, *, emulated: bool) -> list[str]:
         for found in summary.models.values()
     )
     compared = sum(found.items for found in summary.models.values())
-    parts = [f"{agreed} of {compared} answers of {len(summary.models)} models agree"]
+    models = "1 model" if len(summary.models) == 1 else f"{len(summary.models)} models"
+    parts = [f"{agreed} of {compared} answers of {models} agree"]
     for name, found in summary.models.items():
         if found.artifact:
             label = ", emulated" if emulated else ""

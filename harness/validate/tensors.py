@@ -120,7 +120,8 @@ def _tolerances(comparison: Tolerances, expected: Answers, got: Answers) -> tupl
             where = ", ".join(str(int(index)) for index in at)
             return Verdict.MISMATCH, (
                 f"{beyond} of {array.size} elements of {name} are off by more than {bound:.3g}, "
-                f"most at [{where}]: {float(array[at]):.6g} expected, {float(got[name][at]):.6g} got"
+                f"most at [{where}], by {float(difference[at]):.3g}: "
+                f"{float(array[at]):.6g} expected, {float(got[name][at]):.6g} got"
             )
     return Verdict.EQUAL, ""
 

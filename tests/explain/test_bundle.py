@@ -39,7 +39,7 @@ def test_the_first_word_that_fails_is_taken_with_all_before_it(tmp_path: Path, s
     assert tie.parity is not None
     assert (tie.parity.verdict, tie.last_step) == (Verdict.TIE, 1)
     assert chosen_word(run, "w0").last_step == 2
-    with pytest.raises(NothingToExplain, match="has no word 'w9'"):
+    with pytest.raises(NothingToExplain, match=r"has no word 'w9'[^\n]*\n  → name a word's id, or MODEL/ITEM"):
         find_subject(run, "w9")
 
 

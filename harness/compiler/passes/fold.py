@@ -58,7 +58,7 @@ class _Fold(PyExprMutator):  # type: ignore[misc]
         if not values or any(value is None for value in values):
             return call
         result = folded(call, values)
-        return call if result is None else relax.const(np.ascontiguousarray(result))
+        return call if result is None else relax.const(np.asarray(result, order="C"))
 
     def _constant(self, value: Any) -> Any:
         while isinstance(value, relax.Var):

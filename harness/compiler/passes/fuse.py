@@ -202,7 +202,7 @@ def _emit(graph: Graph, fused: Fused, builder: relax.BlockBuilder, table: OpTabl
             table.origins.note(made, Origin(table.origins.union(_inside(graph, argument))))
             args.append(made)
         elif isinstance(argument, np.ndarray):
-            args.append(relax.const(np.ascontiguousarray(argument)))
+            args.append(relax.const(np.asarray(argument, order="C")))
         else:
             args.append(_emit_operators(argument, builder, new))
     result = table.call(fused.op, args, fused.ty)
