@@ -88,8 +88,9 @@ def test_a_silent_command_is_not_waited_for(scene: Scene) -> None:
     shell = Shell(scene.server, scene.virtual.serial)
     began = time.monotonic()
     with pytest.raises(CommandTimeout, match="sleeping on"):
-        shell.run("exec sleep 600", deadline=0.5, what="sleeping")
-    assert time.monotonic() - began < 5
+        # Long enough to begin on a busy machine: adbd ends what runs, not what it is about to start.
+        shell.run("exec sleep 600", deadline=2.0, what="sleeping")
+    assert time.monotonic() - began < 60
     scene.assert_clean()
 
 
