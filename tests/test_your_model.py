@@ -17,6 +17,7 @@ import torch
 from harness.cache import Cache
 from harness.compiler import BundleRequest, CompileRequest, compile_bundle
 from harness.compiler.metadata import read_metadata
+from harness.compiler.provenance import read_provenance
 from harness.devices import HostDevice
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.described import UserModel, describe_models
@@ -129,6 +130,8 @@ def test_one_metadata_file_names_every_prefix(followed: Followed) -> None:
     [flowers] = stored["models"]
     assert flowers["inputs"] == [{"name": "input", "dtype": "float32", "shape": ["flowers", 4]}]
     assert flowers["kind"] == "tensors"
+    stands_for = read_provenance(followed.folder / "build")
+    assert [one.model for one in stands_for.functions] == ["g2p", "g2p", "g2p", "flowers"]
 
 
 @pytest.fixture(scope="module")

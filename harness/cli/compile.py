@@ -19,6 +19,7 @@ from harness.compiler import compile_smoke as make_smoke
 from harness.compiler.cpus import CPUS
 from harness.compiler.front import SMOKE_ARCHIVE
 from harness.compiler.metadata import FILE_NAME
+from harness.compiler.provenance import FILE_NAME as PROVENANCE
 from harness.compiler.targets import TARGET_NAMES, resolve_target
 from harness.errors import UsageError
 from harness.models.checkpoints import resolve_checkpoint
@@ -105,7 +106,7 @@ def compile(
             archive = compile_models(request, cache=cache, progress=stage.say)
         else:
             archive = compile_bundle(bundle, cache=cache, progress=stage.say)
-    for name in (archive.metadata.archive, FILE_NAME):
+    for name in (archive.metadata.archive, FILE_NAME, PROVENANCE):
         print(_deliver(archive.folder / name, output_dir))
 
 
