@@ -13,6 +13,7 @@ from torch import fx
 from tvm import relax
 from tvm_ffi import structural_equal
 
+from harness.compiler.indexing import index, select, slice_of_any
 from harness.compiler.passes.fused import AppendAndAttendOp, AttendMemoryOp, DotAttentionOp, OpTable, StoreMemoryOp
 from harness.compiler.recurrent import recurrent_layer
 
@@ -50,19 +51,56 @@ def _causal(builder: relax.BlockBuilder, queries: Any, keys: Any) -> Any:
     return builder.emit(relax.op.less_equal(columns, builder.emit(relax.op.expand_dims(rows, 1))))
 
 
-def _joint_index(builder: relax.BlockBuilder, data: Any, indices: list[Any]) -> relax.Var:
-    """``data[i, j, ...]`` over its leading axes as one lookup. TVM's own loses the shape where extents are dynamic, and
-    takes an index that counts from behind for one before the beginning."""
-    extents = list(data.ty.shape.values)
-    flat: Any = None
-    for extent, index in zip(extents, indices, strict=False):
-        size = relax.op.shape_to_tensor(relax.ShapeExpr([extent]))
-        index = relax.op.astype(index, "int64")
-        forward = relax.op.where(relax.op.less(index, relax.const(0, "int64")), relax.op.add(index, size), index)
-        flat = forward if flat is None else relax.op.add(relax.op.multiply(flat, size), forward)
-        flat = builder.emit(flat)
-    rest = extents[len(indices) :]
-    return builder.emit(relax.op.take(builder.emit(relax.op.reshape(data, [-1, *rest])), flat, axis=0))
+def _arguments(node: fx.Node, importer: Any, *usual: Any) -> list[Any]:
+    """Those given by position, and the usual ones for the rest."""
+    given: list[Any] = list(importer.retrieve_args(node))
+    return [*given, *usual[len(given) :]]
+
+
+def _reduced(reduce: Callable[..., relax.Expr]) -> Converter:
+    """Over some axes, or all."""
+
+    def convert(node: fx.Node, importer: Any) -> relax.Var:
+        x, axes, keep = _arguments(node, importer, None, None, False)
+        # torch takes no axes for all of them.
+        axes = None if axes in ([], None) else axes
+        return importer.block_builder.emit(reduce(x, axes, keepdims=bool(node.kwargs.get("keepdim", keep))))
+
+    return convert
+
+
+def _best(reduce: Callable[..., relax.Expr], place: Callable[..., relax.Expr]) -> Converter:
+    """The largest or smallest along an axis and where it stands. TVM's importer would sort."""
+
+    def convert(node: fx.Node, importer: Any) -> tuple[relax.Var, relax.Var]:
+        x, axis, keep = _arguments(node, importer, None, -1, False)
+        keep, emit = bool(node.kwargs.get("keepdim", keep)), importer.block_builder.emit
+        return emit(reduce(x, axis, keepdims=keep)), emit(place(x, axis, keepdims=keep))
+
+    return convert
+
+
+def _elu(node: fx.Node, importer: Any) -> relax.Var:
+    """With the scales that celu and selu are made of, which TVM's importer drops."""
+    x, alpha, scale, inner = _arguments(node, importer, None, 1.0, 1.0, 1.0)
+    emit, kind = importer.block_builder.emit, str(x.ty.dtype)
+    if (scale, inner) == (1.0, 1.0):
+        return importer._elu(node)
+    bent = emit(relax.op.exp(emit(relax.op.multiply(x, relax.const(inner, kind)))))
+    below = emit(relax.op.nn.relu(emit(relax.op.subtract(relax.const(1.0, kind), bent))))
+    above = emit(relax.op.multiply(emit(relax.op.nn.relu(x)), relax.const(scale, kind)))
+    return emit(relax.op.subtract(above, emit(relax.op.multiply(below, relax.const(alpha * scale, kind)))))
+
+
+REDUCTIONS: dict[str, Converter] = {
+    "amax.default": _reduced(relax.op.max),
+    "amin.default": _reduced(relax.op.min),
+    "any.default": lambda node, importer: importer._any(node),
+    "prod.default": _reduced(relax.op.prod),
+    "prod.dim_int": _reduced(relax.op.prod),
+    "max.dim": _best(relax.op.max, relax.op.argmax),
+    "min.dim": _best(relax.op.min, relax.op.argmin),
+}
 
 
 def converters(table: OpTable) -> dict[str, Converter]:
@@ -115,30 +153,12 @@ def converters(table: OpTable) -> dict[str, Converter]:
         found = emit(table.call(op, sides, sides[0].ty))
         return emit(relax.op.squeeze(found, WITHOUT_HEADS[axes])) if axes in WITHOUT_HEADS else found
 
-    def index(node: fx.Node, importer: Any) -> relax.Var:
-        data, indices = values(node, importer)[:2]
-        if any(index is None for index in indices) or any(importer.env[i].ty.dtype == "bool" for i in indices):
-            return importer._index_tensor(node)
-        return _joint_index(importer.block_builder, data, [importer.env[index] for index in indices])
-
-    def slice_to_length(node: fx.Node, importer: Any) -> relax.Var:
-        """A beginning of dynamic length, which torch has proved to be there: TVM would clamp it, and lose the shape."""
-        given = values(node, importer)
-        data, end = given[0], given[3] if len(given) > 3 else None
-        axis, start, step = (given[at] if len(given) > at else usual for at, usual in ((1, 0), (2, None), (4, 1)))
-        length = node.args[3] if len(node.args) > 3 else None
-        if not isinstance(length, fx.Node) or start not in (None, 0) or step != 1:
-            return importer._slice(node)
-        if str(node.meta["val"].shape[axis]) != str(length.meta["val"]):
-            return importer._slice(node)
-        if structural_equal(data.ty.shape.values[axis], end):
-            return data
-        places = importer.block_builder.emit(relax.op.arange(0, end, 1, "int64"))
-        return importer.block_builder.emit(relax.op.take(data, places, axis=axis))
-
     return {
         "index.Tensor": index,
-        "slice.Tensor": slice_to_length,
+        "select.int": select,
+        "slice.Tensor": slice_of_any,
+        **REDUCTIONS,
+        "elu.default": _elu,
         "append_and_attend.default": append_and_attend,
         "attend_memory.default": attend_memory,
         "store_memory.default": store_memory,

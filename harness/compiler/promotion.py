@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor, fx
+from torch import SymInt, Tensor, fx
 from tvm import relax
 
 from harness.compiler.unsupported import UnsupportedOperator, operator_name, place
@@ -41,10 +41,11 @@ def _promoted(convert: Converter) -> Converter:
         if isinstance(wanted, Tensor) and operator_name(node).partition(".")[0] in ARITHMETIC:
             for argument in node.all_input_nodes:
                 given = argument.meta.get("val")
-                if isinstance(given, Tensor) and given.dtype != wanted.dtype:
-                    before[argument] = importer.env[argument]
-                    converted = relax.op.astype(before[argument], _name(wanted))
-                    importer.env[argument] = importer.block_builder.emit(converted)
+                if isinstance(given, SymInt) or (isinstance(given, Tensor) and given.dtype != wanted.dtype):
+                    value = before[argument] = importer.env[argument]
+                    if isinstance(given, SymInt):
+                        value = _number(importer.block_builder, value)
+                    importer.env[argument] = importer.block_builder.emit(relax.op.astype(value, _name(wanted)))
         try:
             result = convert(node, importer)
         finally:
@@ -53,6 +54,11 @@ def _promoted(convert: Converter) -> Converter:
         return result
 
     return call
+
+
+def _number(builder: relax.BlockBuilder, extent: Any) -> relax.Var:
+    """A size that is known only when it runs, as a tensor."""
+    return builder.emit(relax.op.squeeze(builder.emit(relax.op.shape_to_tensor(relax.ShapeExpr([extent])))))
 
 
 def _check(node: fx.Node, wanted: Any, result: Any) -> None:

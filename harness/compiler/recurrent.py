@@ -63,7 +63,12 @@ class _Stack:
                 for into, end in zip(last, ends, strict=True):
                     into.append(end)
             x = found[0] if len(found) == 1 else self.builder.emit(relax.op.concat(found, axis=2))
-        return (x, *(self.builder.emit(relax.op.stack(ends, axis=0)) for ends in last))
+        return (x, *(self._stacked(ends) for ends in last))
+
+    def _stacked(self, ends: list[Any]) -> relax.Var:
+        """Not by relax.op.stack, whose rule for other layouts fails in TVM 0.27 wherever a convolution is in front."""
+        rows = [self.builder.emit(relax.op.expand_dims(end, 0)) for end in ends]
+        return rows[0] if len(rows) == 1 else self.builder.emit(relax.op.concat(rows, axis=0))
 
     def _direction(self, x: Any, at: int, *, reverse: bool) -> Iterator[Any]:
         """All states, then the last ones (and the last cells)."""

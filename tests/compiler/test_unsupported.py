@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.export import Dim
 from tvm import relax
 
-from harness.compiler.lower import import_function
+from harness.compiler.lower import import_function, lower, tvm_target
 from harness.compiler.passes.fused import OpTable
+from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.promotion import promoted
+from harness.compiler.targets import resolve_target
 from harness.compiler.unsupported import CannotCompile, UnsupportedOperator
 from harness.models import ModelSpec
 from harness.models.flat import compiled_function, flattened
-from tests.compiler.compiled import compiled
 
 
 class Waves(nn.Module):
@@ -100,10 +101,21 @@ def test_a_type_that_got_lost_is_refused() -> None:
         call(node, SimpleNamespace(env={}))
 
 
-def test_what_tvm_stumbles_over_later_is_told_too() -> None:
+def test_sorting_is_named_though_the_importer_takes_it() -> None:
     class Sorted(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return torch.argsort(x)
 
-    with pytest.raises(CannotCompile, match=r"TVM cannot compile model\d+: \w*Error: "):
-        compiled(Sorted(), (torch.tensor([2, 1]),))
+    with pytest.raises(UnsupportedOperator, match=r"no operator for aten\.sort\.default in layers\.1 \(Sorted\)"):
+        compile_inner(Sorted())
+
+
+def test_what_tvm_stumbles_over_later_is_told_too() -> None:
+    builder, x = relax.BlockBuilder(), relax.Var("x", relax.TensorType([3], "float32"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            output = builder.emit_output(builder.emit(relax.op.sort(x)))
+        builder.emit_func_output(output)
+    host = resolve_target("llvm")
+    with pytest.raises(CannotCompile, match=r"TVM cannot compile odd: \w*Error: "):
+        lower(builder.get(), tvm_target(host), Recipe(host.profile, "fp32", "odd_", OpTable()))

@@ -60,7 +60,8 @@ def emit_with_scratch(emit: Callable[[], None]) -> None:
     """Emit a function's statements, behind the allocation of all that they take by :func:`scratch`."""
     size = _measured(emit)
     if isinstance(size, int) and size == 0:
-        emit()
+        with _installed(_Area(None)):
+            emit()
         return
     with _installed(_Area(_address(T.alloc_buffer((size,), "int8")))):
         emit()
