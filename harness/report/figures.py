@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 DASH = "–"
 
 
@@ -60,3 +62,8 @@ def plain(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(plain(found) for found in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def moment(unix_s: int) -> str:
+    """Seconds since 1970 as a date and a time of the day, UTC."""
+    return f"{datetime.fromtimestamp(unix_s, timezone.utc):%Y-%m-%d %H:%M} UTC"

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from harness.report.conditions import order_warnings
 from harness.report.document import Block, Heading, Line, Table, Tone
-from harness.report.figures import DASH, duration, interval, margin, megabytes, milliseconds, plain, rate, ratio
+from harness.report.figures import DASH, duration, interval, margin, megabytes, milliseconds, moment, plain, rate, ratio
 from harness.report.models import models_report, models_text
 from harness.results.schema import (
     ArtifactLatency,
@@ -30,7 +30,7 @@ def run_report(manifest: Manifest, summary: Summary) -> list[Block]:
         *_head(manifest, summary),
         *_parity(manifest, summary),
         *_accuracy(summary),
-        *_latency(summary, manifest.emulated),
+        *_latency(manifest, summary),
         *models_report(manifest, summary),
         *_gate(manifest),
         *_conditions(manifest),
@@ -143,7 +143,8 @@ def _accuracy(summary: Summary) -> Iterator[Block]:
     yield Table(header, rows, note="PER: phoneme edits per gold phoneme. WER: share of words with any edit.")
 
 
-def _latency(summary: Summary, emulated: bool) -> Iterator[Block]:
+def _latency(manifest: Manifest, summary: Summary) -> Iterator[Block]:
+    emulated = manifest.emulated
     artifact, pytorch = summary.artifact, summary.pytorch
     if artifact is None and pytorch is None:
         return
@@ -163,12 +164,14 @@ def _latency(summary: Summary, emulated: bool) -> Iterator[Block]:
     ]
     if artifact:
         rows += [[*row, DASH, ""] for row in _artifact_rows(artifact)]
+    made = manifest.reference.get("made_unix_s")
+    when = f" PyTorch was timed on {moment(made)}." if pytorch and isinstance(made, int) else ""
     samples = " and ".join(f"{side.samples}" for side in (ours, pytorch) if side)
     yield Table(
         ["", name, "PyTorch", "ratio"],
         rows,
         note=f"Warm samples: {samples}; none is dropped. Brackets are bootstrap 95 % intervals over words within "
-        "this run. The ratio of medians is the median of the words' own ratios.",
+        f"this run. The ratio of medians is the median of the words' own ratios.{when}",
     )
 
 

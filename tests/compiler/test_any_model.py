@@ -192,6 +192,14 @@ class Picked(nn.Module):
         return result
 
 
+class Moments(nn.Module):
+    """Reductions to a single number, which steps without a loop go on with."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        spread = ((x * x).mean() + 1e-3).sqrt()
+        return (x - x.mean()) / spread + x.abs().max() * x.std(correction=0)
+
+
 LENGTH = {1: Dim("n", min=1, max=64)}
 MODELS: dict[str, tuple[nn.Module, tuple[Tensor, ...], Any, list[tuple[Tensor, ...]]]] = {
     "attention": (
@@ -216,6 +224,13 @@ MODELS: dict[str, tuple[nn.Module, tuple[Tensor, ...], Any, list[tuple[Tensor, .
         (torch.zeros(2, 5, 36),),
         (LENGTH,),
         [(torch.randn(2, length, 36),) for length in (1, 17)],
+    ),
+    "moments": (Moments(), (torch.zeros(3, 50),), None, [(torch.randn(3, 50),)]),
+    "moments of any length": (
+        Moments(),
+        (torch.zeros(3, 5),),
+        (LENGTH,),
+        [(torch.randn(3, length),) for length in (1, 7, 33, 64)],
     ),
     "odd mlp": (odd_mlp(), (torch.zeros(7, 29),), None, [(torch.randn(7, 29),)]),
     "waves": (Waves(), (torch.zeros(2, 9, 51),), None, [(torch.randn(2, 9, 51),)]),

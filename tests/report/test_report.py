@@ -47,6 +47,7 @@ def test_a_run_in_markdown(tmp_path: Path) -> None:
     assert "| cache | 3 | 3 | 0 | 0 | 0 | 0 | 0 | 0 |" in text
     assert "| all | 3 | 0.125 | 0.333 | 0.125 | 0.333 |" in text
     assert "| cold load, ms | 30.000 | – |" in text
+    assert "PyTorch was timed on 2025-11-28 03:20 UTC." in text
 
 
 def test_what_a_lossy_precision_costs_beside_what_it_may(tmp_path: Path) -> None:

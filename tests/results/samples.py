@@ -120,7 +120,7 @@ def make_run(
                 target="llvm",
             )
         },
-        reference={"threads": 1, "torch": "2.15"},
+        reference={"threads": 1, "torch": "2.15", "made_unix_s": 1_764_300_000},
     )
     writer.reference(
         ReferenceLine(

@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm import s_tir
 
-from harness.compiler.schedule.access import Block, Unproven, known
+from harness.compiler.schedule.access import Block, Unproven, block_names, known
 from harness.compiler.schedule.elementwise import PARTITION
 
 LEAST = 16
@@ -27,6 +27,10 @@ def schedule_row_reduction(schedule: s_tir.Schedule, block: Block, lanes: int) -
     extent = known(schedule.get(loop).extent)
     width = reduction_width(extent, lanes)
     _, lane = schedule.split(loop, [None, width])
+    for other in block_names(schedule):
+        # TVM 0.27's rfactor takes any block beside this one that has no loop for this one, and fails.
+        if not schedule.get_loops(other):
+            schedule.add_unit_loop(schedule.get_sblock(other))
     partial = schedule.rfactor(lane, spatial)
     *rounds, lane = schedule.get_loops(partial)
     rounds = rounds[spatial:]

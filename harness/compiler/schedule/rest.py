@@ -113,7 +113,8 @@ def _apply(schedule: s_tir.Schedule, name: str, profile: Profile, rules: tuple[R
         attempt = schedule.copy()
         try:
             rule(attempt, read_block(attempt, name), profile)
-        except (s_tir.ScheduleError, Unproven):
+        except (s_tir.ScheduleError, Unproven, tvm.error.InternalError):
+            # The last is a check of TVM's own that failed: of a copy, which is dropped.
             continue
         return attempt
     return None

@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,9 @@
 #define PROPERTY_VALUE_MAX 92
 
 __attribute__((constructor)) static void forget_preload(void) { unsetenv("LD_PRELOAD"); }
+
+// A hangup is how adbd ends a command whose client has gone. Under nohup every process would inherit that it is ignored.
+__attribute__((constructor)) static void heed_hangups(void) { signal(SIGHUP, SIG_DFL); }
 
 int bind(int fd, const struct sockaddr *address, socklen_t length) {
     static int (*real_bind)(int, const struct sockaddr *, socklen_t);
