@@ -156,10 +156,11 @@ def app_options(options: RunOptions, companion: str | None, make: Callable[[RunO
 
 
 class CachedMaker:
-    """Through the compiler, cargo and PyTorch, or from the cache."""
+    """Through the compiler, cargo and PyTorch, or from the cache. ``archives``: another cache for what is compiled."""
 
-    def __init__(self, notice: Progress) -> None:
+    def __init__(self, notice: Progress, *, archives: Cache | None = None) -> None:
         self._cache = Cache(notice=notice)
+        self._archives = archives or self._cache
 
     def checkpoint(self, options: RunOptions) -> Checkpoint:
         return resolve_checkpoint(options.checkpoint, cache=self._cache)
@@ -177,47 +178,24 @@ class CachedMaker:
         *,
         profile: bool = False,
     ) -> Archive:
-        g2p = None if checkpoint is None else self._request(options, checkpoint, variant, profile)
-        if g2p is not None and not options.models:
-            return compile_models(g2p, cache=self._cache, progress=progress)
-        bundle = BundleRequest(
-            models=self.models(options, progress),
-            g2p=g2p,
-            target=options.target or "llvm",
-            mcpu=options.mcpu,
-            precision=options.precision,
-            profile=profile,
-        )
-        return compile_bundle(bundle, cache=self._cache, progress=progress)
+        g2p = None if checkpoint is None else _request(options, checkpoint, variant, profile=profile)
+        models = self.models(options, progress) if options.models else []
+        return self.compiled(_bundle(options, models, g2p, profile=profile), progress)
 
     def tapped_archive(
         self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
     ) -> Archive:
-        request = replace(self._request(options, checkpoint, variant, profile=False), taps=True)
-        return compile_models(request, cache=self._cache, progress=progress)
+        g2p = _request(options, checkpoint, variant, taps=True)
+        return self.compiled(_bundle(options, [], g2p, taps=True), progress)
 
     def tapped_model(self, options: RunOptions, model: UserModel, progress: Progress) -> Archive:
-        bundle = BundleRequest(
-            models=[model],
-            target=options.target or "llvm",
-            mcpu=options.mcpu,
-            precision=options.precision,
-            taps=True,
-        )
-        return compile_bundle(bundle, cache=self._cache, progress=progress)
+        return self.compiled(_bundle(options, [model], None, taps=True), progress)
 
-    def _request(self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, profile: bool) -> CompileRequest:
-        return CompileRequest(
-            checkpoint=checkpoint,
-            target=options.target or "llvm",
-            mcpu=options.mcpu,
-            precision=options.precision,
-            kv_cache=variant == "cache",
-            batch_size=options.batch_size,
-            max_input_bytes=options.max_input_bytes,
-            max_output_len=options.max_output_len,
-            profile=profile,
-        )
+    def compiled(self, bundle: BundleRequest, progress: Progress) -> Archive:
+        """All archives come from here; one of G2P alone is no bundle."""
+        if bundle.g2p is not None and not bundle.models:
+            return compile_models(bundle.g2p, cache=self._archives, progress=progress)
+        return compile_bundle(bundle, cache=self._archives, progress=progress)
 
     def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:
         return build_runner(archive, cache=self._cache, progress=progress, app=app or AppOptions())
@@ -242,3 +220,39 @@ class CachedMaker:
             cache=self._cache,
             progress=progress,
         )
+
+
+def _request(
+    options: RunOptions, checkpoint: Checkpoint, variant: Variant, *, profile: bool = False, taps: bool = False
+) -> CompileRequest:
+    return CompileRequest(
+        checkpoint=checkpoint,
+        target=options.target or "llvm",
+        mcpu=options.mcpu,
+        precision=options.precision,
+        kv_cache=variant == "cache",
+        batch_size=options.batch_size,
+        max_input_bytes=options.max_input_bytes,
+        max_output_len=options.max_output_len,
+        profile=profile,
+        taps=taps,
+    )
+
+
+def _bundle(
+    options: RunOptions,
+    models: list[UserModel],
+    g2p: CompileRequest | None,
+    *,
+    profile: bool = False,
+    taps: bool = False,
+) -> BundleRequest:
+    return BundleRequest(
+        models=models,
+        g2p=g2p,
+        target=options.target or "llvm",
+        mcpu=options.mcpu,
+        precision=options.precision,
+        profile=profile,
+        taps=taps,
+    )

@@ -4,38 +4,39 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.cache import Cache
-from harness.compiler import Archive, CompileRequest, compile_models
+from harness.compiler import Archive, BundleRequest, front, worker
+from harness.compiler import bundle as bundling
 from harness.compiler.kernels import product
-from harness.maker import CachedMaker, Progress, RunOptions, Variant
-from harness.models.checkpoints import Checkpoint
+from harness.maker import CachedMaker, Progress
 
 
-class HereMaker(CachedMaker):
-    """Compiles in this process, where kernels can be broken, into a cache that is thrown away."""
+class OneArchive(CachedMaker):
+    """Compiles into a cache that is thrown away. Runs are of the archive with taps, too: it computes the same, and each
+    defect is compiled and linked once."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(notice=lambda _text: None)
-        self.folder = folder
+        super().__init__(notice=lambda _text: None, archives=Cache(folder))
 
-    def archive(
-        self,
-        options: RunOptions,
-        checkpoint: Checkpoint | None,
-        variant: Variant,
-        progress: Progress,
-        *,
-        profile: bool = False,
-    ) -> Archive:
-        assert checkpoint is not None
-        assert not profile
-        request = CompileRequest(checkpoint, max_output_len=options.max_output_len, kv_cache=variant == "cache")
-        return compile_models(request, cache=Cache(self.folder), progress=progress)
+    def compiled(self, bundle: BundleRequest, progress: Progress) -> Archive:
+        g2p = None if bundle.g2p is None else replace(bundle.g2p, taps=True)
+        return super().compiled(replace(bundle, g2p=g2p, taps=True), progress)
+
+
+def compile_here(patch: pytest.MonkeyPatch) -> None:
+    """In this process, where kernels can be broken."""
+
+    def in_this_process(_module: str, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        return worker.handle(request, progress)
+
+    for module in (front, bundling):
+        patch.setattr(module, "run_worker", in_this_process)
 
 
 class Silent:

@@ -18,14 +18,13 @@ def select(node: fx.Node, importer: Any) -> relax.Var:
     emit, shape = importer.block_builder.emit, data.ty.shape.values
     extent = shape[axis]
     if not isinstance(place, int):
-        place = emit(relax.op.squeeze(_size(importer.block_builder, place)))
+        place = number(importer.block_builder, place)
     elif place >= 0:
         place = relax.const(place, "int64")
     elif isinstance(_meta(node.args[0], axis % len(shape)), int):
         place = relax.const(int(extent) + place, "int64")
     else:
-        size = _size(importer.block_builder, extent)
-        place = emit(relax.op.squeeze(emit(relax.op.add(size, relax.const(place, "int64")))))
+        place = emit(relax.op.add(number(importer.block_builder, extent), relax.const(place, "int64")))
     return emit(relax.op.take(data, place, axis=axis))
 
 
@@ -85,8 +84,13 @@ def _meta(node: Any, axis: int) -> Any:
 
 
 def _size(builder: relax.BlockBuilder, extent: Any) -> relax.Var:
-    """An extent as a tensor of one number."""
+    """An extent as a tensor with one element."""
     return builder.emit(relax.op.shape_to_tensor(relax.ShapeExpr([extent])))
+
+
+def number(builder: relax.BlockBuilder, extent: Any) -> relax.Var:
+    """A size that is known only when it runs, as a tensor without axes."""
+    return builder.emit(relax.op.squeeze(_size(builder, extent)))
 
 
 def _forward(builder: relax.BlockBuilder, index: Any, extent: Any) -> relax.Var:

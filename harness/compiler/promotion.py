@@ -11,6 +11,7 @@ from typing import Any
 from torch import SymInt, Tensor, fx
 from tvm import relax
 
+from harness.compiler.indexing import number
 from harness.compiler.unsupported import UnsupportedOperator, operator_name, place
 
 Converter = Callable[[fx.Node, Any], Any]
@@ -44,7 +45,7 @@ def _promoted(convert: Converter) -> Converter:
                 if isinstance(given, SymInt) or (isinstance(given, Tensor) and given.dtype != wanted.dtype):
                     value = before[argument] = importer.env[argument]
                     if isinstance(given, SymInt):
-                        value = _number(importer.block_builder, value)
+                        value = number(importer.block_builder, value)
                     importer.env[argument] = importer.block_builder.emit(relax.op.astype(value, _name(wanted)))
         try:
             result = convert(node, importer)
@@ -54,11 +55,6 @@ def _promoted(convert: Converter) -> Converter:
         return result
 
     return call
-
-
-def _number(builder: relax.BlockBuilder, extent: Any) -> relax.Var:
-    """A size that is known only when it runs, as a tensor."""
-    return builder.emit(relax.op.squeeze(builder.emit(relax.op.shape_to_tensor(relax.ShapeExpr([extent])))))
 
 
 def _check(node: fx.Node, wanted: Any, result: Any) -> None:

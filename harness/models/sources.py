@@ -98,10 +98,6 @@ def check_clashes(models: Sequence[tuple[str, str]]) -> None:
     """
     names = [name for name, _ in models]
     for name in names:
-        if name in G2P_VARIANTS:
-            raise ModelsClash(
-                f"a model cannot be named {name!r}, which is a variant of G2P", cure="give it another name"
-            )
         if names.count(name) > 1:
             raise ModelsClash(f"two models are named {name!r}")
     for at, (name, prefix) in enumerate(models):

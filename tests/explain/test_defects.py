@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from harness.cache import Cache
-from harness.compiler import Archive, CompileRequest, compile_models, front, worker
 from harness.devices import HostDevice
 from harness.explain import Explanation, explain
-from harness.maker import Progress, RunOptions, Variant
+from harness.maker import RunOptions
 from harness.models.checkpoints import Checkpoint, check_folder, write_random
 from harness.results import ParityLine, Run, RunVerdict, Store, Summary
 from harness.session import RunSession
-from tests.broken_kernels import HereMaker, Silent
+from tests.broken_kernels import OneArchive, Silent, compile_here
 from tests.conftest import SMALL
 from tests.explain.defects import DEFECTS, Defect, missing_last_tile, stale_cache
 
@@ -28,42 +25,9 @@ WORDS = "eng-us\tword\twɚd\nfra\toui\twi\nger\thaus\thaʊ̯s\n"
 USUAL = RunOptions(repeat=1, max_output_len=16)
 
 
-class OneArchive(HereMaker):
-    """Runs are of the archive with taps, too: it computes the same, and each defect is compiled and linked once."""
-
-    def tapped_archive(
-        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
-    ) -> Archive:
-        request = CompileRequest(
-            checkpoint,
-            precision=options.precision,
-            kv_cache=variant == "cache",
-            batch_size=options.batch_size,
-            max_output_len=options.max_output_len,
-            taps=True,
-        )
-        return compile_models(request, cache=Cache(self.folder), progress=progress)
-
-    def archive(
-        self,
-        options: RunOptions,
-        checkpoint: Checkpoint | None,
-        variant: Variant,
-        progress: Progress,
-        *,
-        profile: bool = False,
-    ) -> Archive:
-        assert checkpoint is not None
-        assert not profile
-        return self.tapped_archive(options, checkpoint, variant, progress)
-
-
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    def in_this_process(_module: str, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        return worker.handle(request, progress)
-
-    monkeypatch.setattr(front, "run_worker", in_this_process)
+    compile_here(monkeypatch)
 
 
 @pytest.fixture(scope="session")
