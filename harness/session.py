@@ -150,6 +150,10 @@ class RunSession:
     def run_id(self) -> str:
         return self.writer.run_id
 
+    @property
+    def folder(self) -> Path:
+        return self.writer.folder
+
     def runner(self, variant: Variant, *, profile: bool = False) -> Runner:
         """The runner with that variant linked in, for profiles with marks; raises UsageError for more threads than it
         can use."""

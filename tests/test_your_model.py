@@ -52,8 +52,6 @@ class Followed:
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
     folder = tmp_path_factory.mktemp("newcomer")
-    for name in ("suites", "conftest.py"):
-        (folder / name).symlink_to(ROOT / name)
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "flowers.py").write_text(blocks("python")[0])
     done = {}

@@ -31,7 +31,6 @@ class Project:
     def behave(self, body: str = "everything()", fail: str = "", wrong: str = "", more: str = "") -> None:
         (self.folder / "conftest.py").write_text(
             "import pathlib\n"
-            "from harness.pytest_plugin import add_options as pytest_addoption\n"
             "from tests.plugin.fake_maker import FakeMaker\n"
             "def pytest_harness_maker(config, notice):\n"
             f"    return FakeMaker(pathlib.Path({str(self.folder / 'made')!r}), {body!r}, {fail!r}, {wrong!r})\n"
@@ -39,9 +38,6 @@ class Project:
         )
 
     def command(self, *arguments: str) -> list[str]:
-        suites = self.folder / "suites"
-        if not suites.exists():
-            suites.symlink_to(REPOSITORY / "suites")
         return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments]
 
     def environment(self) -> dict[str, str]:

@@ -168,7 +168,7 @@ def test_without_a_device_the_suites_are_not_run(project: Project) -> None:
     assert done.returncode == 2
     assert "pytest suites --device host" in done.stdout
     (project.folder / "test_own.py").write_text("def test_own():\n    pass\n")
-    done = project.pytest()
+    done = project.pytest("suites", "test_own.py")
     assert done.returncode == 0
     assert "1 passed, 6 deselected" in done.stdout
     assert not project.store.runs()

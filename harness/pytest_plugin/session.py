@@ -1,9 +1,4 @@
-"""The harness as a pytest plugin: the ``harness_run`` fixture, one run a device, and the verdict at the end.
-
-The installed plugin must not disturb other projects' tests, so it imports nothing heavy until a suite runs, and
-it leaves the command line alone: a project whose suites use it registers the options in its ``conftest.py`` with
-``from harness.pytest_plugin import add_options as pytest_addoption`` (other projects have a ``--device`` too).
-"""
+"""One pytest session: the devices that are opened, a run on each, and the verdict at the end."""
 
 from __future__ import annotations
 
@@ -21,8 +16,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import pytest
 
 from harness.errors import ExitCode, HarnessError, UsageError
-from harness.pytest_options import add_options, run_options, selected
-from harness.pytest_replay import replay_benchmark
+from harness.pytest_plugin.options import (
+    LONG_PREFIX,
+    TAKEN_OPTIONS,
+    run_options,
+    selected,
+    use_configured_models,
+)
+from harness.pytest_plugin.shipped import choose_arguments
 
 if TYPE_CHECKING:
     from harness.ahead import Step, WorkAhead
@@ -31,12 +32,10 @@ if TYPE_CHECKING:
     from harness.results import Summary
     from harness.session import RunSession
 
-__all__ = ["add_options", "harness_facts", "harness_run", "replay_benchmark"]
-
 FIXTURE = "harness_run"
 """A test that uses it runs on a device."""
 STEP_MARK = "harness_step"
-NO_DEVICE = "the suites need a device to run on: pytest suites --device host"
+NO_DEVICE = "the suites need a device to run on: pytest suites {option} host"
 INTERRUPTED = 130
 
 
@@ -64,7 +63,7 @@ class HarnessPlugin:
     def runs(self) -> Sequence[RunSession | HarnessError]:
         """One for each device; an error where the run could not be started."""
         if not self._runs:
-            raise pytest.UsageError(NO_DEVICE)
+            raise pytest.UsageError(self._no_device)
         return self._runs
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -88,7 +87,7 @@ class HarnessPlugin:
         items[:] = [item for item in items if not needs_device(item)]
         config.hook.pytest_deselected(items=suite)
         if not items:
-            pytest.exit(NO_DEVICE, returncode=ExitCode.USAGE)
+            pytest.exit(self._no_device, returncode=ExitCode.USAGE)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Everything a person could have got wrong is told before the first test, in one line."""
@@ -153,7 +152,7 @@ class HarnessPlugin:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._deselected:
-            terminalreporter.write_line(f"harness: {self._deselected} tests left out, {NO_DEVICE}")
+            terminalreporter.write_line(f"harness: {self._deselected} tests left out, {self._no_device}")
         if not self._runs:
             return
         terminalreporter.section("harness")
@@ -181,6 +180,11 @@ class HarnessPlugin:
         folder = run.options.results_dir
         where = "" if folder == Path("results") else f" --results-dir {folder}"
         terminal.write_line(f"harness show {run.run_id}{where}")
+
+    @property
+    def _no_device(self) -> str:
+        taken = "--device" in self.config.stash.get(TAKEN_OPTIONS, [])
+        return NO_DEVICE.format(option=f"{LONG_PREFIX}device" if taken else "--device")
 
     @property
     def _device(self) -> str | None:
@@ -322,9 +326,9 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    from harness import pytest_hooks
+    from harness.pytest_plugin import hooks
 
-    pluginmanager.add_hookspecs(pytest_hooks)
+    pluginmanager.add_hookspecs(hooks)
 
 
 PLUGIN = pytest.StashKey[HarnessPlugin]()
@@ -336,34 +340,7 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency, profile, gate, models) that the test "
         "asks for, so that several devices can do them at once",
     )
+    use_configured_models(config)
+    choose_arguments(config)
     plugin = config.stash[PLUGIN] = HarnessPlugin(config)
     config.pluginmanager.register(plugin, "harness-session")
-
-
-@pytest.fixture(scope="session")
-def harness_run(request: pytest.FixtureRequest) -> RunSession:
-    """The run on this test's device; its steps are made when they are first asked for."""
-    run = request.config.stash[PLUGIN].runs[getattr(request, "param", 0)]
-    if isinstance(run, HarnessError):
-        raise run
-    return run
-
-
-@pytest.fixture(scope="session")
-def harness_facts(
-    request: pytest.FixtureRequest, harness_run: RunSession, record_testsuite_property: Callable[[str, object], None]
-) -> dict[str, Any]:
-    """What is so for the whole run, for JUnit XML and for pytest-benchmark's ``extra_info``."""
-    facts = {
-        "run_id": harness_run.run_id,
-        "device": harness_run.device.name,
-        "emulated": harness_run.device.emulated,
-        "checkpoint": harness_run.label,
-        "checkpoint_sha256": harness_run.checkpoint.sha256 if harness_run.checkpoint else None,
-        "words": len(harness_run.words),
-        "threads": harness_run.options.threads,
-    }
-    several = len(request.config.stash[PLUGIN].runs) > 1
-    for name, value in facts.items():
-        record_testsuite_property(f"harness.{harness_run.device.name}.{name}" if several else f"harness.{name}", value)
-    return facts

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,10 +14,52 @@ if TYPE_CHECKING:
     from harness.maker import RunOptions
 
 
-def add_options(parser: pytest.Parser) -> None:
-    """Register the suites' options; for a ``conftest.py``."""
+LONG_PREFIX = "--harness-"
+"""In front of an option's name wherever the short one belongs to somebody else; it is always understood."""
+TAKEN_OPTIONS = pytest.StashKey[list[str]]()
+"""Names of options that belong to another plugin here."""
+
+
+def add_options(parser: pytest.Parser) -> list[str]:
+    """Register the suites' options, once; for a ``conftest.py``, too.
+
+    Return the names that belong to another plugin here: those options have their long name only, ``--harness-…``.
+    """
     group = parser.getgroup("harness", "harness: run a model on a device and compare it with PyTorch")
-    add = group.addoption
+    if group.options:
+        return []
+    taken = taken_names(parser, option_names())
+
+    def add(*names: str, **settings: Any) -> None:
+        free = [name for name in names if name not in taken]
+        group.addoption(*free, *(LONG_PREFIX + name.removeprefix("--") for name in names), **settings)
+
+    _add_all(add)
+    return taken
+
+
+def option_names() -> list[str]:
+    """Return the short names of all options."""
+    found: list[str] = []
+    _add_all(lambda *names, **_settings: found.extend(names))
+    return found
+
+
+def taken_names(parser: pytest.Parser, names: Sequence[str]) -> list[str]:
+    """Return those names that the command line understands already."""
+
+    def free(some: Sequence[str]) -> list[str]:
+        try:
+            return parser.parse_known_and_unknown_args(some)[1]
+        except pytest.UsageError:  # An option of somebody else's, which wants a value.
+            return []
+
+    if free(names) == list(names):
+        return []
+    return [name for name in names if not free([name])]
+
+
+def _add_all(add: Callable[..., None]) -> None:
     add(
         "--device",
         dest="harness_device",
@@ -164,6 +208,21 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="S",
         help="seconds that one work order may take on the device (600)",
     )
+
+
+def use_configured_models(config: pytest.Config) -> None:
+    """Without ``--models``, take the models that the configuration file names."""
+    configured = config.getini("harness_models")
+    if not configured or config.getoption("harness_models", None) != []:
+        return
+    base = config.inipath.parent if config.inipath else config.invocation_params.dir
+    here = config.invocation_params.dir
+
+    def from_here(name: str) -> str:
+        is_file = name.endswith(".py") or "/" in name  # as harness.models.sources has it
+        return os.path.relpath(base / name, here) if is_file else name
+
+    config.option.harness_models = [from_here(name) for name in configured]
 
 
 def run_options(config: pytest.Config) -> RunOptions:

@@ -1,0 +1,124 @@
+"""What a project's own tests may rely on: few names, which stay as they are until the next major version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.session import RunSession
+
+
+class HarnessDevice(Protocol):
+    """The device of a test."""
+
+    @property
+    def name(self) -> str:
+        """What tells this device from others of its kind; ``host`` for this machine."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """The word ``--device`` takes."""
+        ...
+
+    @property
+    def emulated(self) -> bool:
+        """Whether its times are an emulator's, which say nothing about a phone's."""
+        ...
+
+
+class HarnessRun(Protocol):
+    """The run on a test's device; what ``harness_run`` gives."""
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files are kept (docs/results.md)."""
+        ...
+
+    @property
+    def device(self) -> HarnessDevice: ...
+
+    @property
+    def model_names(self) -> Sequence[str]:
+        """The names of the models in this run's binary."""
+        ...
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """One item's answer beside PyTorch's."""
+
+    item: str
+    verdict: str
+    """``equal``, ``tie`` within the model's tolerance, or what is wrong with it (docs/results.md)."""
+    detail: str
+    """What differs and by how much; empty where nothing does."""
+
+    @property
+    def agrees(self) -> bool:
+        return self.verdict in ("equal", "tie")
+
+
+class HarnessModel:
+    """One model of a run. Each of its steps is done once in a session, when it is first asked for."""
+
+    def __init__(self, run: RunSession, name: str) -> None:
+        """Raise UsageError if the run has no model of that name."""
+        if name not in run.model_names:
+            raise UsageError(
+                f"this run has no model {name!r}", cure=f"it has {', '.join(run.model_names)}; --models adds others"
+            )
+        self._run = run
+        self.name = name
+
+    def parity(self) -> list[ItemResult]:
+        """Run every item once and compare the answers with PyTorch's.
+
+        Raises IncompleteResult if the device did not get through them.
+        """
+        from harness.devices import IncompleteResult
+
+        lines, order = self._compared()
+        if any(line.verdict == "missing" for line in lines):
+            reason = self._run.order_reason("parity", order)
+            raise IncompleteResult(f"not every item of {self.name} was compared: {reason}")
+        return lines
+
+    def times(self) -> dict[str, list[int]]:
+        """Time the passes that ``--repeat`` asks for; return each item's durations on the device in nanoseconds.
+
+        Raises IncompleteResult if the device did not get through them.
+        """
+        if self._has_words:
+            timed = self._run.latency()
+            timed.result.require_complete()
+            return {self._item(item): times for item, times in timed.samples.items()}
+        found = self._run.models.times(self.name)
+        found.result.require_complete()
+        return found.samples
+
+    @property
+    def _has_words(self) -> bool:
+        return self.name not in self._run.models.names
+
+    def _compared(self) -> tuple[list[ItemResult], str]:
+        """The comparisons, and the order they are from."""
+        if self._has_words:
+            variant = self._run.options.variant
+            words = self._run.parity(variant)
+            return [ItemResult(self._item(one.item), one.verdict.value, one.detail or "") for one in words], variant
+        lines = self._run.models.parity(self.name)
+        return [ItemResult(line.item, line.verdict.value, line.detail) for line in lines], self.name
+
+    def _item(self, items: str) -> str:
+        """A word with its language in the place of its id; several where the model takes several at a time."""
+        words = {item.id: f"{word.language} {word.word}" for item, word in zip(self._run.items, self._run.words, strict=True)}
+        return ", ".join(words[item] for item in items.split())

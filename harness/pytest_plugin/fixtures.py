@@ -1,0 +1,52 @@
+"""The fixtures for tests on devices, those of the suites and a project's own (docs/fixtures.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.pytest_plugin.session import PLUGIN
+
+if TYPE_CHECKING:
+    from harness.pytest_plugin.api import HarnessModel
+    from harness.session import RunSession
+
+
+@pytest.fixture(scope="session")
+def harness_run(request: pytest.FixtureRequest) -> RunSession:
+    """The run on this test's device; its steps are made when they are first asked for."""
+    run = request.config.stash[PLUGIN].runs[getattr(request, "param", 0)]
+    if isinstance(run, HarnessError):
+        raise run
+    return run
+
+
+@pytest.fixture(scope="session")
+def harness_model(harness_run: RunSession) -> Callable[[str], HarnessModel]:
+    """``harness_model(name)``: one of the run's models, its answers and its times on this test's device."""
+    from harness.pytest_plugin.api import HarnessModel
+
+    return lambda name: HarnessModel(harness_run, name)
+
+
+@pytest.fixture(scope="session")
+def harness_facts(
+    request: pytest.FixtureRequest, harness_run: RunSession, record_testsuite_property: Callable[[str, object], None]
+) -> dict[str, Any]:
+    """What is so for the whole run, for JUnit XML and for pytest-benchmark's ``extra_info``."""
+    facts = {
+        "run_id": harness_run.run_id,
+        "device": harness_run.device.name,
+        "emulated": harness_run.device.emulated,
+        "checkpoint": harness_run.label,
+        "checkpoint_sha256": harness_run.checkpoint.sha256 if harness_run.checkpoint else None,
+        "words": len(harness_run.words),
+        "threads": harness_run.options.threads,
+    }
+    several = len(request.config.stash[PLUGIN].runs) > 1
+    for name, value in facts.items():
+        record_testsuite_property(f"harness.{harness_run.device.name}.{name}" if several else f"harness.{name}", value)
+    return facts

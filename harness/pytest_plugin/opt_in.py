@@ -1,0 +1,73 @@
+"""How a project asks for the harness's options, and what it reads where it has not.
+
+A project asks by the key ``harness_models`` of its pytest configuration, by ``-p harness`` on the command line or in
+``addopts``, by naming the shipped suites, or by a ``conftest.py`` with ``from harness.pytest_plugin import
+add_options as pytest_addoption``. Options are registered after the project's own ``conftest.py`` was loaded, so that
+names which are taken by then, by it or by another plugin, are left to whoever has them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator
+
+import pytest
+
+from harness.pytest_plugin.options import LONG_PREFIX, TAKEN_OPTIONS, add_options, option_names
+from harness.pytest_plugin.shipped import shipped_module
+
+PLUGIN_NAME = "harness"
+"""As the entry point has it, for ``-p``."""
+HINT = (
+    "{name} is an option of the harness, which this project does not use yet. For the suites that come with it: "
+    "pytest suites {name} …; to set the project up: harness init"
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the keys of the configuration file, which are ours by their names; options come later."""
+    parser.addini(
+        "harness_models",
+        "models that the shipped suites run without --models: Python files, relative to this file, or names",
+        type="linelist",
+        default=[],
+    )
+    parser.addini(
+        "harness_testpaths",
+        "tests of your own that run beside the shipped suites when a device and no path is named",
+        type="linelist",
+        default=[],
+    )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None, None, None]:
+    yield
+    try:
+        known, unknown = parser.parse_known_and_unknown_args(args, namespace=copy.copy(early_config.option))
+    except pytest.UsageError:
+        return  # pytest will raise it again, and print it as it prints all of them.
+    here = early_config.invocation_params.dir
+    asked = (
+        early_config.getini("harness_models")
+        or PLUGIN_NAME in early_config.known_args_namespace.plugins
+        or any(shipped_module(path, here) for path in known.file_or_dir)
+    )
+    if asked:
+        early_config.stash[TAKEN_OPTIONS] = add_options(parser)
+    elif ours := [name for name in (word.partition("=")[0] for word in unknown) if _is_ours(name)]:
+        parser.extra_info["harness"] = HINT.format(name=ours[0])
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(LONG_PREFIX) or name in option_names()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    taken = config.stash.get(TAKEN_OPTIONS, [])
+    if not taken:
+        return []
+    ours = [LONG_PREFIX + name.removeprefix("--") for name in taken]
+    return [f"harness: {', '.join(taken)} belong to another plugin here; of the harness: {', '.join(ours)}"]

@@ -1,0 +1,97 @@
+"""Where the suites lie that come with the package, and which arguments of a command line name them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "suites"
+NAME = "suites"
+MODULE = "harness.suites"
+ORDER = (
+    "test_smoke.py",
+    "test_parity.py",
+    "test_latency.py",
+    "test_models.py",
+    "test_gate.py",
+    "test_profile.py",
+)
+"""A runner that does not even start should fail in the smallest test."""
+OF_WORDS = ORDER[:3]
+ON_REQUEST = {"test_gate.py": "harness_baseline", "test_profile.py": "harness_profile"}
+"""The option that asks for the file."""
+
+
+def shipped_module(argument: str, folder: Path) -> str | None:
+    """Return the module, with the test's name, if an argument given in ``folder`` names the shipped suites.
+
+    ``suites`` and what follows it name them wherever no such path exists; a path into the installed package and the
+    module's own name always do.
+    """
+    path, separator, test = argument.partition("::")
+    if path == MODULE or path.startswith(MODULE + "."):
+        return argument
+    given = Path(path)
+    if _exists(folder / given):
+        found = (folder / given).resolve()
+    elif given.parts[:1] == (NAME,):
+        found = FOLDER.joinpath(*given.parts[1:])
+    else:
+        return None
+    if found == FOLDER:
+        return MODULE + separator + test
+    if found.parent == FOLDER and found.suffix == ".py":
+        return f"{MODULE}.{found.stem}{separator}{test}"
+    return None
+
+
+def wanted_files(config: pytest.Config) -> list[str]:
+    """Return the files that a run needs: what it has no model for, or was not asked for, is not collected."""
+    models = config.getoption("harness_models", [])
+    left_out = {name for name, option in ON_REQUEST.items() if not config.getoption(option, None)}
+    if not [name for name in models if name != "g2p"]:
+        left_out.add("test_models.py")
+    if models and "g2p" not in models:
+        left_out.update(OF_WORDS)
+    return [name for name in ORDER if name not in left_out]
+
+
+def choose_arguments(config: pytest.Config) -> None:
+    """Make pytest collect the shipped suites where they are named, or where a device is and no path.
+
+    They are collected by their module's name: pytest then looks into no folder on the way to them, such as
+    site-packages. Every other path becomes absolute, since it could be taken for the name of a module.
+    Raises UsageError for a path that does not exist.
+    """
+    here = config.invocation_params.dir
+    if config.args_source is config.ArgsSource.ARGS:
+        modules = [shipped_module(argument, here) for argument in config.args]
+        if any(modules):
+            others = [argument if config.option.pyargs else _absolute(argument, here) for argument in config.args]
+            _collect(config, [module or other for module, other in zip(modules, others, strict=True)])
+    elif config.getoption("harness_device", None):
+        base = config.inipath.parent if config.inipath else here
+        _collect(config, [MODULE, *(_absolute(path, base) for path in config.getini("harness_testpaths"))])
+
+
+def _collect(config: pytest.Config, arguments: Sequence[str]) -> None:
+    config.args[:] = arguments
+    config.args_source = config.ArgsSource.ARGS
+    config.option.pyargs = True
+
+
+def _absolute(argument: str, folder: Path) -> str:
+    path = argument.partition("::")[0]
+    if shipped_module(argument, folder) is None and not _exists(folder / path):
+        raise pytest.UsageError(f"file or directory not found: {argument}")
+    return os.path.join(folder, argument)  # noqa: PTH118 -- a Path would change slashes in a test's parameters
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long, which no file has
+        return False

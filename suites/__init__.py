@@ -1,1 +1,0 @@
-"""The suites that users run: pytest suites --device host."""
