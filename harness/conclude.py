@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import harness
 from harness.devices.workstation import commits_between
 from harness.errors import ExitCode
+from harness.installation import sources_folder
 from harness.measure import LATENCY, CellVerdict, GateVerdict, Judgement, Session, overall
 from harness.measure.drift import WINDOW
 from harness.night_limits import LimitVerdict
@@ -69,7 +69,7 @@ def _fresh_drifts(results: Path, folder: Path, verdicts: Verdicts) -> list[Drift
 def _drift(history: CellHistory, drift: Drift) -> DriftFacts:
     commits = None
     if drift.commit and drift.commit_before:
-        commits = commits_between(Path(harness.__file__).parent, drift.commit_before, drift.commit)
+        commits = commits_between(sources_folder(), drift.commit_before, drift.commit)
     return DriftFacts(
         device=history.device,
         model=history.model,

@@ -8,11 +8,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import cast
 
-import harness
 from harness.cache import content_key
 from harness.devices import Device
 from harness.devices.workstation import git_state
 from harness.errors import UsageError
+from harness.installation import sources_folder
 from harness.journal import Plan, SidePlan, UnitPlan
 from harness.maker import CachedMaker, Maker, RunOptions, Variant, app_options
 from harness.measure import LATENCY, METRICS
@@ -146,7 +146,7 @@ def runner_side(runner: Runner, a: SidePlan) -> SidePlan:
             "tensor_models": [here[model.name].order_model() for model in a.order.tensor_models],
         }
     )
-    git = git_state(Path(harness.__file__).parent)
+    git = git_state(sources_folder())
     return SidePlan(
         path=runner.path.absolute(),
         sha256=runner.sha256,

@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
-import harness
 from harness.compiler import Archive
 from harness.compiler.provenance import read_provenance
 from harness.compiler.targets import resolve_target
 from harness.devices import Device, RunnerDescription, RunResult
 from harness.devices.workstation import git_state, versions
 from harness.errors import HarnessError, UsageError
+from harness.installation import sources_folder
 from harness.maker import Maker, RunOptions, Variant, app_options
 from harness.model_runs import ModelRuns
 from harness.models.checkpoints import Checkpoint
@@ -107,7 +107,7 @@ class RunSession:
             for at, word in enumerate(self.words)
         ]
         self.allowance = options.allowance
-        git = git_state(Path(harness.__file__).parent)
+        git = git_state(sources_folder())
         self._writer = Store(options.results_dir).create(
             git=Git(commit=git[0], dirty=git[1]) if git else None,
             versions=versions(),

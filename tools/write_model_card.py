@@ -53,7 +53,7 @@ python tools/write_model_card.py latest --training FOLDER
 {commands}
 
 Seed {seed}, {steps} steps of about {batch_tokens:,} source and target tokens, {hours} on two shared cores. Data:
-the lexicons of the `gruut-lang-*` packages (the extra `harness[training]`), cleaned and split by
+the lexicons of the `gruut-lang-*` packages (the extra `ondevice-harness[training]`), cleaned and split by
 `harness/models/g2p/lexicon.py`: the {held_out} words of a language with the smallest hashes are held out.
 
 Each lexicon's own conventions are the model's: stress is written in English, Dutch, Italian and Swedish only (there

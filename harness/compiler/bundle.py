@@ -5,7 +5,6 @@ Imports neither PyTorch nor TVM.
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from harness.compiler.metadata import FILE_NAME, G2P_KEYS, ArchiveMetadata, Mode
 from harness.compiler.provenance import Provenance, read_provenance, write_provenance
 from harness.compiler.targets import CompileTarget, ObjectFormat, resolve_target
 from harness.errors import HarnessError, UsageError
+from harness.installation import package_version
 from harness.models.described import UserModel
 from harness.models.sources import G2P, check_clashes
 from harness.protocol import Precision
@@ -169,6 +169,6 @@ def _metadata(
         mcpu=target.baseline.name,
         cpu_features=list(target.baseline.features),
         max_threads=MAX_THREADS,
-        tvm_version=importlib.metadata.version("apache-tvm"),
+        tvm_version=package_version("apache-tvm"),
         system_lib_target=target.tvm,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import re
 import tempfile
@@ -16,6 +15,7 @@ from harness.compiler.metadata import FILE_NAME, ArchiveMetadata, read_metadata
 from harness.compiler.profiles import AVX2
 from harness.compiler.targets import CompileTarget, resolve_target
 from harness.errors import UsageError
+from harness.installation import package_version
 from harness.models.checkpoints import Checkpoint
 from harness.protocol import PRECISIONS, Precision
 from harness.worker import Progress, run_worker
@@ -128,7 +128,7 @@ def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress)
             prompt_space=request.prompt_space,
             languages=None if request.checkpoint.languages is None else list(request.checkpoint.languages),
             max_threads=MAX_THREADS,
-            tvm_version=importlib.metadata.version("apache-tvm"),
+            tvm_version=package_version("apache-tvm"),
             system_lib_target=target.tvm,
             tuned_trials=tuned["tuned_trials"],
             **facts,
@@ -158,7 +158,7 @@ SMOKE_ARCHIVE = "libg2p_smoke_system_lib.a"
 
 def tuning_folder(cache: Cache, target: CompileTarget) -> Path:
     """Where the records of measurements for a target are kept; they hold for one version of TVM on one machine."""
-    versions = {"tvm": importlib.metadata.version("apache-tvm"), "target": target.tvm}
+    versions = {"tvm": package_version("apache-tvm"), "target": target.tvm}
     return cache.root / "tuning" / content_key(versions)
 
 
@@ -226,4 +226,4 @@ def compiler_identity() -> dict[str, str]:
     graph = ("network.py", "ops.py", "spec.py", "loading.py")
     sources = [*(root / "compiler").rglob("*.py"), root / "models/spec.py", *(root / "models/g2p" / n for n in graph)]
     packages = ("apache-tvm", "apache-tvm-ffi", "torch", "transformers", "ziglang")
-    return {"sources": hash_sources(sources, root)} | {name: importlib.metadata.version(name) for name in packages}
+    return {"sources": hash_sources(sources, root)} | {name: package_version(name) for name in packages}

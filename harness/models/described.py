@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from safetensors.numpy import load_file
 
 from harness.cache import MANIFEST, Cache, content_key, hash_file
+from harness.installation import package_version
 from harness.models.comparison import Comparison
 from harness.models.reference import cpu_name
 from harness.models.sources import BadModel, ModelSource, check_clashes
@@ -107,7 +107,7 @@ def _described(source: ModelSource, cache: Cache, progress: Progress) -> list[Us
     Which files those are is known once they have been loaded, so an index remembers them for each source.
     """
     base = {"module": source.module, "attribute": source.attribute, "sources": _our_sources()}
-    base |= {name: importlib.metadata.version(name) for name in PACKAGES}
+    base |= {name: package_version(name) for name in PACKAGES}
     index = cache.root / "models" / "index" / f"{content_key(base | {'path': str(source.path)})}.json"
     asked: list[Path] = []
 

@@ -6,7 +6,6 @@ samples are of the machine and thread count they were taken on, which the key in
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import time
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from harness.cache import Cache, content_key, hash_file
+from harness.installation import package_version
 from harness.models.checkpoints import Checkpoint
 from harness.models.words import Word
 from harness.worker import Progress, run_worker
@@ -73,8 +73,8 @@ def reference_outputs(
         "checkpoint": checkpoint.sha256,
         "words": spoken,
         "options": asdict(options),
-        "torch": importlib.metadata.version("torch"),
-        "transformers": importlib.metadata.version("transformers"),
+        "torch": package_version("torch"),
+        "transformers": package_version("transformers"),
         "sources": [hash_file(sources / name) for name in ("reference_worker.py", "reference.py")],
         "machine": [platform.machine(), cpu_name(), platform.node()],
     }

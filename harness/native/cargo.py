@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.cache import Cache
+from harness.installation import install_cure
 from harness.native.compilers import (
     NDK_API_LEVEL,
     ToolchainMissing,
@@ -87,7 +88,7 @@ def _cargo_zigbuild() -> Path:
     for folder in (Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))):
         if (folder / "cargo-zigbuild").is_file():
             return folder / "cargo-zigbuild"
-    raise ToolchainMissing("the Python package cargo-zigbuild is not installed", cure="run `make setup`")
+    raise ToolchainMissing("the Python package cargo-zigbuild is not installed", cure=install_cure())
 
 
 def _without_spaces(flag: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.cache import Cache
 from harness.errors import HarnessError
+from harness.installation import install_cure
 
 HOST = "host"
 NDK_VARIABLE = "ANDROID_NDK_HOME"
@@ -111,5 +112,5 @@ def package_folder(name: str) -> Path:
     """An installed package's folder, found without importing it; raises ToolchainMissing."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise ToolchainMissing(f"the Python package {name} is not installed", cure="run `make setup`")
+        raise ToolchainMissing(f"the Python package {name} is not installed", cure=install_cure("compile"))
     return Path(spec.submodule_search_locations[0])

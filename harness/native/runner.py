@@ -11,10 +11,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
-import harness
 from harness.cache import Cache, content_key, hash_file, hash_sources
 from harness.compiler.front import Archive
 from harness.errors import HarnessError
+from harness.installation import PACKAGED_WORKSPACE, harness_folder, install_command
 from harness.native.cargo import BINARY, LINK_FLAGS, cargo_build
 from harness.native.compilers import ToolchainMissing, cxx_compiler, package_folder
 from harness.native.inspection import check_platform, check_registrations
@@ -29,6 +29,7 @@ from harness.native.runtime import RuntimeLibs, build_runtime
 from harness.native.toolchain import find_toolchain
 
 BUILD_DEADLINE_SECONDS = 1800.0
+WORKSPACE_VARIABLE = "HARNESS_RUST_WORKSPACE"
 DEFAULT_APP = AppOptions()
 SYSTEM_LIBRARIES: dict[Linker, frozenset[str]] = {
     "zig": frozenset(),
@@ -56,14 +57,20 @@ class Runner:
 
 
 def workspace_root() -> Path:
-    """The checkout that holds the Rust workspace; raises ToolchainMissing for an installation without one."""
-    root = Path(os.environ.get("HARNESS_RUST_WORKSPACE", Path(harness.__file__).parent.parent))
-    if not (root / "device_runner/Cargo.toml").is_file():
-        raise ToolchainMissing(
-            f"{root} does not hold the Rust workspace",
-            cure="install the harness from a checkout (pip install -e .), or set HARNESS_RUST_WORKSPACE to one",
-        )
-    return root
+    """Return the Rust workspace: the one inside an installed package, or the checkout around the package.
+
+    Raises ToolchainMissing where there is neither.
+    """
+    package = harness_folder()
+    configured = os.environ.get(WORKSPACE_VARIABLE)
+    places = [Path(configured)] if configured else [package / PACKAGED_WORKSPACE, package.parent]
+    for root in places:
+        if (root / "device_runner/Cargo.toml").is_file():
+            return root
+    raise ToolchainMissing(
+        f"{places[-1]} does not hold the Rust workspace",
+        cure=f"unset {WORKSPACE_VARIABLE}" if configured else f"install the package again: {install_command()}",
+    )
 
 
 def link_variables(archive: Path, prefix: str, runtime: RuntimeLibs) -> dict[str, str]:

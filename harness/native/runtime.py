@@ -9,7 +9,6 @@ the NDK's, for any other target zig. ``patches.py`` says what is changed in the 
 from __future__ import annotations
 
 import concurrent.futures
-import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from harness.cache import Cache, content_key, hash_sources
 from harness.errors import HarnessError
+from harness.installation import package_version
 from harness.native.compilers import HOST, CxxCompiler, cxx_compiler, package_folder
 from harness.native.patches import HEADER_PATCHES, SOURCE_PATCHES, Patch
 
@@ -70,7 +70,7 @@ HOT = frozenset(
 STANDIN = Path(__file__).parent / "standin"
 OBJECT_POOL = STANDIN / "harness/object_pool.cc"
 COMPILE_DEADLINE_SECONDS = 600.0
-WRONG_VERSION = "install the versions of requirements.lock: run `make setup`"
+WRONG_VERSION = "install the versions that belong together: {}"
 
 Progress = Callable[[str], None]
 
@@ -113,8 +113,8 @@ def build_runtime(
         "hot": sorted(HOT),
         "patches": [asdict(patch) for patch in (*HEADER_PATCHES, *SOURCE_PATCHES)],
         "standin": hash_sources((p for p in STANDIN.rglob("*") if p.suffix in (".h", ".cc")), STANDIN),
-        "tvm": importlib.metadata.version("apache-tvm"),
-        "tvm_ffi": importlib.metadata.version("apache-tvm-ffi"),
+        "tvm": package_version("apache-tvm"),
+        "tvm_ffi": package_version("apache-tvm-ffi"),
     }
 
     def build(folder: Path) -> None:
@@ -170,7 +170,9 @@ class _Build:
                 for patch in patches:
                     text = patch.apply(text) if patch.path == path else text
             except ValueError as error:
-                raise RuntimeBuildFailed(f"cannot patch TVM's sources: {error}", cure=WRONG_VERSION) from error
+                raise RuntimeBuildFailed(
+                    f"cannot patch TVM's sources: {error}", cure=WRONG_VERSION.format(install_cure("compile"))
+                ) from error
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             (target / path).write_text(text, encoding="utf-8")
 

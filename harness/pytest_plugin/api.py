@@ -120,5 +120,7 @@ class HarnessModel:
 
     def _item(self, items: str) -> str:
         """A word with its language in the place of its id; several where the model takes several at a time."""
-        words = {item.id: f"{word.language} {word.word}" for item, word in zip(self._run.items, self._run.words, strict=True)}
+        words = {
+            item.id: f"{word.language} {word.word}" for item, word in zip(self._run.items, self._run.words, strict=True)
+        }
         return ", ".join(words[item] for item in items.split())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from harness.devices.errors import DeviceError, DeviceUnauthorized
+from harness.installation import install_command
 
 
 class IosSupportMissing(DeviceError):
     """The optional package that speaks to iPhones is not installed."""
 
-    cure = "pip install 'harness[ios]'"
+    cure = install_command("ios")
 
 
 class UsbmuxUnavailable(DeviceError):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.installation import install_command
 from harness.models.g2p.languages import GRUUT_LANGUAGES
 
 HELD_OUT_PER_LANGUAGE = 500
@@ -29,7 +30,7 @@ MAX_PRONUNCIATION_BYTES = 60
 class LexiconMissing(HarnessError):
     """A ``gruut-lang-*`` package is not installed."""
 
-    cure = "install the training extra: pip install 'harness[training]'"
+    cure = install_command("training")
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def test_no_package(ends: Ends, cache: Cache, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "pymobiledevice3", None)
     with ends.raised() as info, opened(parse_device("ios"), cache=cache, notify=print):
         pass
-    assert "harness[ios]" in info.value.cure
+    assert "ondevice-harness[ios]" in info.value.cure
 
 
 @pytest.mark.fault(

@@ -18,6 +18,7 @@ from typing import Any
 from harness.devices.virtual.ios.errors import VirtualIphoneUnavailable
 from harness.devices.virtual.ios.state import Identity
 from harness.devices.virtual.workspace import workspace
+from harness.installation import install_command
 
 START_DEADLINE_SECONDS = 60.0
 CALL_DEADLINE_SECONDS = 30.0
@@ -43,9 +44,7 @@ class PhoneHost:
 
     def __enter__(self) -> PhoneHost:
         if importlib.util.find_spec("pymobiledevice3") is None:
-            raise VirtualIphoneUnavailable(
-                "a virtual iPhone needs pymobiledevice3", cure="install it: pip install 'harness[ios]'"
-            )
+            raise VirtualIphoneUnavailable("a virtual iPhone needs pymobiledevice3", cure=install_command("ios"))
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(workspace())
             self.log = folder / "phones.log"
