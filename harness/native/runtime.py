@@ -19,7 +19,7 @@ from pathlib import Path
 
 from harness.cache import Cache, content_key, hash_sources
 from harness.errors import HarnessError
-from harness.installation import package_version
+from harness.installation import install_cure, package_version
 from harness.native.compilers import HOST, CxxCompiler, cxx_compiler, package_folder
 from harness.native.patches import HEADER_PATCHES, SOURCE_PATCHES, Patch
 

@@ -96,7 +96,7 @@ def test_apps_end_with_a_killed_phone_whose_owner_is_told(tmp_path: Path) -> Non
 def test_without_pymobiledevice3_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     # What the interpreter keeps of a package that is not to be found.
     monkeypatch.setitem(sys.modules, "pymobiledevice3", None)
-    with pytest.raises(VirtualIphoneUnavailable, match=r"pip install 'harness\[ios\]'"), VirtualIphone("16"):
+    with pytest.raises(VirtualIphoneUnavailable, match=r"pip install 'ondevice-harness\[ios\]'"), VirtualIphone("16"):
         pass
 
 
