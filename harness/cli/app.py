@@ -29,6 +29,7 @@ COMMAND_MODULES = [
     "harness.cli.devices",
     "harness.cli.explain",
     "harness.cli.history",
+    "harness.cli.init",
     "harness.cli.maintenance",
     "harness.cli.nightly",
     "harness.cli.nights",

@@ -13,7 +13,7 @@ from collections.abc import Generator
 
 import pytest
 
-from harness.pytest_plugin.options import LONG_PREFIX, TAKEN_OPTIONS, add_options, option_names
+from harness.pytest_plugin.options import LONG_PREFIX, TAKEN_OPTIONS, add_models_key, add_options, option_names
 from harness.pytest_plugin.shipped import shipped_module
 
 PLUGIN_NAME = "harness"
@@ -26,12 +26,7 @@ HINT = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Register the keys of the configuration file, which are ours by their names; options come later."""
-    parser.addini(
-        "harness_models",
-        "models that the shipped suites run without --models: Python files, relative to this file, or names",
-        type="linelist",
-        default=[],
-    )
+    add_models_key(parser)
     parser.addini(
         "harness_testpaths",
         "tests of your own that run beside the shipped suites when a device and no path is named",

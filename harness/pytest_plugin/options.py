@@ -20,12 +20,14 @@ TAKEN_OPTIONS = pytest.StashKey[list[str]]()
 """Names of options that belong to another plugin here."""
 
 
-def add_options(parser: pytest.Parser) -> list[str]:
-    """Register the suites' options, once; for a ``conftest.py``, too.
+def add_options(parser: pytest.Parser, models: Sequence[str] = ()) -> list[str]:
+    """Register the suites' options, once; for a ``conftest.py``, too, which may name the project's ``models``.
 
     Return the names that belong to another plugin here: those options have their long name only, ``--harness-…``.
     """
     group = parser.getgroup("harness", "harness: run a model on a device and compare it with PyTorch")
+    if models:
+        add_models_key(parser, models)
     if group.options:
         return []
     taken = taken_names(parser, option_names())
@@ -36,6 +38,16 @@ def add_options(parser: pytest.Parser) -> list[str]:
 
     _add_all(add)
     return taken
+
+
+def add_models_key(parser: pytest.Parser, models: Sequence[str] = ()) -> None:
+    """Register the configuration's key for a project's models, and what holds where the file does not have it."""
+    parser.addini(
+        "harness_models",
+        "models that the shipped suites run without --models: Python files, relative to this file, or names",
+        type="linelist",
+        default=list(models),
+    )
 
 
 def option_names() -> list[str]:

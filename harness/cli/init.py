@@ -1,0 +1,33 @@
+"""``harness init``: set up a project of one's own for the harness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.app import app
+
+
+@app.command("init", epilog="Example:\n\n  harness init --dry-run")
+def init_command(
+    folder: Annotated[Path, typer.Argument(help="the project's folder")] = Path(),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only list what would be written")] = False,
+) -> None:
+    """Write a small set-up into a project: an example model, pytest's configuration, and a CI workflow.
+
+    No file that exists is changed; what has to stand in one is printed instead.
+    """
+    from harness.project import plan_project, write_files
+
+    plan = plan_project(folder)
+    if not dry_run:
+        write_files(plan.folder, plan.files)
+    for name in plan.files:
+        print(f"{'would write' if dry_run else 'wrote'} {name}")
+    for name in plan.kept:
+        print(f"kept {name}, which is there already")
+    for advice in plan.advice:
+        print(f"\n{advice}")
+    print(f"\n{'Then' if plan.advice else 'Now'}: pytest {plan.option} host")
