@@ -9,7 +9,8 @@ from adbutils import AdbDeviceInfo
 
 from harness.devices.android.choice import listed, unusable
 from harness.devices.android.device import device_lock
-from harness.devices.android.facts import HARDWARE
+from harness.devices.android.facts import HARDWARE, hardware_serial, properties_of
+from harness.devices.android.sections import last_line, without_noise
 from harness.devices.android.server import Server
 from harness.devices.android.shell import Shell
 from harness.errors import HarnessError
@@ -56,10 +57,12 @@ def _look(server: Server, info: AdbDeviceInfo, lock_folder: Path | None) -> Atta
     why = unusable(info)
     if why is None:
         try:
-            text = "; ".join(f"getprop {name}" for name in (*_NAMES, *HARDWARE))
+            names = " ".join((*_NAMES, *HARDWARE))
+            text = f'for name in {names}; do echo "[$name]: [$(getprop "$name" 2>/dev/null)]"; done'
             answer = Shell(server, info.serial).run(text, deadline=ASK_SECONDS, what="asking its name")
-            maker, name, release, sdk, *numbers = answer.out.splitlines() + [""] * 4
-            hardware = next(filter(None, numbers), info.serial)
+            found = properties_of(without_noise(answer.out))
+            maker, name, release, sdk = (last_line(found.get(key, "")) for key in _NAMES)
+            hardware = hardware_serial(found) or info.serial
             held_by = device_lock(hardware, lock_folder).holder()
             full = name if name.lower().startswith(maker.lower()) else f"{maker} {name}".strip()
             return Attached(info.serial, info.state, full or model, release or None, sdk or None, held_by)
