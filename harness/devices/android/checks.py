@@ -87,12 +87,12 @@ def _program() -> AdbCheck:
 
 def _server(server: Server) -> AdbCheck:
     if not server.answers():
-        return AdbCheck("adb server", True, f"none runs on port {server.port}; one is started when it is needed", "")
+        return AdbCheck("adb server", True, f"none runs on {server.address}; one is started when it is needed", "")
     try:
         version = server.ask_version()
     except HarnessError as error:
         return AdbCheck("adb server", False, str(error.args[0]), error.cure)
-    found = f"version 1.0.{version} on port {server.port}"
+    found = f"version 1.0.{version} on {server.address}"
     cure = f"adb kill-server: another adb started it, this harness speaks 1.0.{PROTOCOL_VERSION}"
     return AdbCheck("adb server", version == PROTOCOL_VERSION, found, cure)
 

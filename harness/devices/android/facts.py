@@ -65,6 +65,9 @@ class AndroidFacts:
     topology: Topology
     facts: dict[str, Any]
 
+    boot: str | None = None
+    """What the kernel names this start of it by."""
+
     @property
     def model(self) -> str:
         return self.properties.get("ro.product.model") or "Android device"
@@ -90,7 +93,7 @@ def parse_facts(text: str) -> AndroidFacts:
         return next((value for name in names if (value := properties.get(name))), None)
 
     sdk = prop("ro.build.version.sdk")
-    parsed = AndroidFacts(properties, topology, {})
+    parsed = AndroidFacts(properties, topology, {}, last_line(found.get("boot", "")) or None)
     governors = by_core(found.get("governors", ""))
     parsed.facts.update(
         cpu_model=_cpu_model(found.get("cpuinfo", ""), properties),
