@@ -81,11 +81,24 @@ def _androids() -> list[_Row]:
     from harness.devices.android import attached_devices
 
     def row(device: Attached) -> _Row:
-        system = f"Android {device.android_version} (API {device.sdk})" if device.android_version else "–"
+        parts = [f"Android {device.android_version} (API {device.sdk})"] if device.android_version else []
+        parts += [f"{_WAYS.get(device.connection, device.connection)}{_speed(device)}"] if device.connection else []
+        system = ", ".join(parts) or "–"
         known = {"kind": "android", **asdict(device), "usable": device.usable}
         return _row(f"android:{device.serial}", device, system, known)
 
     return [row(device) for device in attached_devices()]
+
+
+_WAYS = {"usb": "USB", "network": "network"}
+
+
+def _speed(device: Attached) -> str:
+    """Of its cable, with what both ends could do where that is more."""
+    if device.speed is None:
+        return ""
+    more = device.most_speed is not None and device.most_speed > device.speed
+    return f" {device.speed} Mb/s" + (f" of {device.most_speed}" if more else "")
 
 
 def _iphones() -> list[_Row]:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adbutils import AdbDeviceInfo
-
-from harness.devices.android.choice import listed, unusable
+from harness.devices.android.choice import unusable
 from harness.devices.android.device import device_lock
-from harness.devices.android.facts import HARDWARE
+from harness.devices.android.facts import HARDWARE, hardware_serial
+from harness.devices.android.listing import Listed, identity, listed, told_apart
+from harness.devices.android.recovery import ask_properties
+from harness.devices.android.sections import last_line
 from harness.devices.android.server import Server
 from harness.devices.android.shell import Shell
 from harness.errors import HarnessError
 
-ASK_SECONDS = 5.0
 _NAMES = ("ro.product.manufacturer", "ro.product.model", "ro.build.version.release", "ro.build.version.sdk")
 
 
 @dataclass(frozen=True)
 class Attached:
-    """One device of the adb server.
+    """One transport of the adb server.
 
-    ``state`` is the server's word for it (``device``, ``offline``, ``unauthorized``, ``no`` permissions …).
-    ``held_by`` tells who measures on it, None if nobody does. ``reason`` and ``cure`` are empty for a usable device.
+    ``serial`` is what ``--device android:`` takes: adb's serial, else where it is plugged in. ``state`` is the
+    server's word (``device``, ``offline``, ``unauthorized``, ``no permissions`` …), ``connection`` is ``usb`` or
+    ``network``, speeds are in megabits a second. ``held_by`` tells who measures on it, None if nobody does.
+    ``reason`` and ``cure`` are empty for a usable device.
     """
 
     serial: str
@@ -34,6 +36,13 @@ class Attached:
     held_by: str | None = None
     reason: str = ""
     cure: str = ""
+    transport: int | None = None
+    path: str | None = None
+    connection: str | None = None
+    speed: int | None = None
+    most_speed: int | None = None
+    hardware: str | None = None
+    """The phone's own serial, the same by cable and over Wi-Fi."""
 
     @property
     def usable(self) -> bool:
@@ -48,21 +57,40 @@ def attached_devices(server: Server | None = None, *, lock_folder: Path | None =
     """
     server = server or Server()
     server.ensure()
-    return [_look(server, info, lock_folder) for info in listed(server)]
+    known = listed(server)
+    return [_look(server, place, known, lock_folder) for place in known if place.state != "host"]
 
 
-def _look(server: Server, info: AdbDeviceInfo, lock_folder: Path | None) -> Attached:
-    model = info.tags.get("model", "").replace("_", " ") or None
-    why = unusable(info)
+def _look(server: Server, place: Listed, known: list[Listed], lock_folder: Path | None) -> Attached:
+    seen = Attached(
+        told_apart(place, known),
+        place.state,
+        place.model.replace("_", " ") or None,
+        transport=place.transport,
+        path=place.path or None,
+        connection=place.connection or None,
+        speed=place.speed,
+        most_speed=place.most_speed,
+    )
+    why = unusable(place)
     if why is None:
         try:
-            text = "; ".join(f"getprop {name}" for name in (*_NAMES, *HARDWARE))
-            answer = Shell(server, info.serial).run(text, deadline=ASK_SECONDS, what="asking its name")
-            maker, name, release, sdk, *numbers = answer.out.splitlines() + [""] * 4
-            hardware = next(filter(None, numbers), info.serial)
-            held_by = device_lock(hardware, lock_folder).holder()
-            full = name if name.lower().startswith(maker.lower()) else f"{maker} {name}".strip()
-            return Attached(info.serial, info.state, full or model, release or None, sdk or None, held_by)
+            return _asked(server, place, known, seen, lock_folder)
         except HarnessError as error:
             why = error
-    return Attached(info.serial, info.state, model, reason=str(why.args[0]), cure=why.cure)
+    return replace(seen, reason=str(why.args[0]), cure=why.cure)
+
+
+def _asked(server: Server, place: Listed, known: list[Listed], seen: Attached, lock_folder: Path | None) -> Attached:
+    found = ask_properties(Shell(server, place), (*_NAMES, *HARDWARE), what="asking its name")
+    maker, name, release, sdk = (last_line(found.get(key, "")) for key in _NAMES)
+    hardware = hardware_serial(found)
+    full = name if name.lower().startswith(maker.lower()) else f"{maker} {name}".strip()
+    return replace(
+        seen,
+        model=full or seen.model,
+        android_version=release or None,
+        sdk=sdk or None,
+        held_by=device_lock(identity(hardware, place, known), lock_folder).holder(),
+        hardware=hardware,
+    )

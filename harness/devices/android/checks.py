@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import platform
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -14,15 +15,16 @@ from adbutils._utils import adb_path
 from harness.devices.android.attached import attached_devices
 from harness.devices.android.knobs import is_refusal
 from harness.devices.android.makers import setting_to_turn_on
+from harness.devices.android.sections import last_line, without_noise
 from harness.devices.android.server import PROTOCOL_VERSION, TROUBLE, Server
 from harness.devices.android.shell import Shell
 from harness.errors import HarnessError
 
 ASK_SECONDS = 20.0
-_CHANGE_A_SETTING = """getprop ro.product.manufacturer
+_CHANGE_A_SETTING = """echo "maker $(getprop ro.product.manufacturer 2>/dev/null)"
 trap 'settings delete global harness_doctor >/dev/null 2>&1' EXIT HUP TERM
 settings put global harness_doctor 1 2>&1
-echo now "$(settings get global harness_doctor 2>/dev/null)"
+echo now "$(settings get global harness_doctor 2>/dev/null | tail -n 1)"
 """
 """One that nothing else knows, and that is gone afterwards: reading proves nothing, it is allowed everywhere."""
 _RULES = ("/etc/udev/rules.d", "/lib/udev/rules.d", "/usr/lib/udev/rules.d")
@@ -85,12 +87,12 @@ def _program() -> AdbCheck:
 
 def _server(server: Server) -> AdbCheck:
     if not server.answers():
-        return AdbCheck("adb server", True, f"none runs on port {server.port}; one is started when it is needed", "")
+        return AdbCheck("adb server", True, f"none runs on {server.address}; one is started when it is needed", "")
     try:
         version = server.ask_version()
     except HarnessError as error:
         return AdbCheck("adb server", False, str(error.args[0]), error.cure)
-    found = f"version 1.0.{version} on port {server.port}"
+    found = f"version 1.0.{version} on {server.address}"
     cure = f"adb kill-server: another adb started it, this harness speaks 1.0.{PROTOCOL_VERSION}"
     return AdbCheck("adb server", version == PROTOCOL_VERSION, found, cure)
 
@@ -102,11 +104,16 @@ def _settings(server: Server, serial: str) -> AdbCheck:
         answer = Shell(server, serial).run(_CHANGE_A_SETTING, deadline=ASK_SECONDS, what="trying to change a setting")
     except HarnessError as error:
         return AdbCheck(name, False, str(error.args[0]), error.cure)
-    maker, _, words = answer.out.partition("\n")
-    if words.strip() == "now 1":
+    said = without_noise(answer.out)
+    maker = re.search(r"^maker (.*)$", said, re.MULTILINE)
+    words = re.sub(r"^maker .*$", "", said, flags=re.MULTILINE)
+    if last_line(words) == "now 1":
         return AdbCheck(name, True, "adb may change them", "")
     why = "refused" if is_refusal(words) else "not changed"
-    advice = setting_to_turn_on(maker) or "look for a second switch beside USB debugging in Developer options"
+    advice = (
+        setting_to_turn_on(maker[1].strip() if maker else None)
+        or "look for a second switch beside USB debugging in Developer options"
+    )
     return AdbCheck(name, False, f"{why}: {' '.join(words.split())[:200]}", advice)
 
 

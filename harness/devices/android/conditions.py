@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from harness.devices.android.sections import by_core, numbers_by_core, sections
+from harness.devices.android.sections import by_core, last_line, numbers_by_core, sections, whole_number
 from harness.devices.battery import battery_unfit
 
 THERMAL_NAMES = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 SEVERE = 3
+_SKIN = 3
+"""Of a sensor, ``android.os.Temperature.TYPE_SKIN``; a cooling device's types have the same numbers."""
+_SENSOR = re.compile(r"^\s*Temperature\{mValue=(?P<celsius>[^,]+), mType=(?P<type>-?\d+), mName=.*\}\s*$", re.MULTILINE)
+_HAL = "Current temperatures from HAL:"
+_COLDEST, _HOTTEST = -30.0, 120.0
+"""In °C, of the outside of a device or of its battery; anything else has another unit, or means nothing."""
 _CHARGING = {
     1: "unknown",
     2: "charging",
@@ -38,7 +44,7 @@ def parse_conditions(text: str) -> dict[str, Any]:
         "clock_limit_khz": {str(core): khz for core, khz in numbers_by_core(found.get("limits", "")).items()} or None,
         "memory_free_bytes": _memory(found.get("memory", "")),
         "load_1min": _load(found.get("load", "")),
-        "airplane_mode": {"0": False, "1": True}.get(found.get("airplane", "")),
+        "airplane_mode": {"0": False, "1": True}.get(last_line(found.get("airplane", ""))),
     }
 
 
@@ -52,45 +58,57 @@ def unfit(conditions: dict[str, Any]) -> str | None:
 
 def thermal_status(text: str) -> int | None:
     """0 (none) to 6 (shutdown) from ``dumpsys thermalservice``; Android 9 and older have no such service."""
-    match = re.search(r"^\s*Thermal Status:\s*(\d)", text, re.MULTILINE)
+    match = re.search(r"^\s*Thermal Status:\s*([0-6])\s*$", text, re.MULTILINE)
     return int(match[1]) if match else None
 
 
 def _skin(text: str) -> float | None:
-    """The skin temperature: the hardware's current reading where there is one, else the cached one."""
-    _, heading, current = text.rpartition("Current temperatures from HAL:")
+    """The highest skin temperature: the hardware's current readings where there are any, else the cached ones."""
+    _, heading, current = text.rpartition(_HAL)
     for part in (current, text) if heading else (text,):
-        match = re.search(r"mValue=(-?[\d.]+), mType=3,", part)
-        if match:
-            return float(match[1])
+        sensors = list(_SENSOR.finditer(part))
+        if sensors:
+            readings = (_celsius(sensor["celsius"]) for sensor in sensors if int(sensor["type"]) == _SKIN)
+            return max((reading for reading in readings if reading is not None), default=None)
     return None
+
+
+def _celsius(text: str) -> float | None:
+    """A temperature; None for what none can be. A sensor that is not fitted has exactly 0.0."""
+    try:
+        celsius = float(text)
+    except ValueError:
+        return None
+    return celsius if _COLDEST <= celsius <= _HOTTEST and celsius != 0 else None
 
 
 def _headroom(text: str) -> float | None:
     # Some answer with the bare number, some with words before it; NaN is "not known yet".
-    match = re.search(r"(?:^|[\s:=])(\d+\.\d+)\s*$", text.strip())
+    match = re.search(r"(?:^|[\s:=])(\d{1,3}\.\d+)\s*$", last_line(text))
     return float(match[1]) if match else None
 
 
 def _battery(text: str) -> dict[str, Any]:
     fields: dict[str, str] = {}
     for line in text.splitlines():
-        name, colon, value = line.strip().partition(": ")
+        name, colon, value = line.strip().partition(":")
         if colon:
-            fields.setdefault(name, value.strip())
+            fields.setdefault(name.strip(), value.strip())
 
     def number(name: str) -> int | None:
-        value = fields.get(name, "")
-        return int(value) if value.lstrip("-").isdigit() else None
+        return whole_number(fields.get(name, ""))
 
+    # A board or a television has none. After `dumpsys battery set …` the numbers are whatever somebody set.
+    told = fields.get("present") != "false" and "(UPDATES STOPPED" not in text
     level, scale, tenths, status = number("level"), number("scale"), number("temperature"), number("status")
+    full = 100 if scale is None or scale <= 0 else scale
     sources = [
         name.removesuffix(" powered") for name, value in fields.items() if name.endswith(" powered") and value == "true"
     ]
     return {
-        "battery_percent": round(100 * level / (scale or 100)) if level is not None else None,
-        "battery_celsius": tenths / 10 if tenths is not None else None,
-        "charging": _CHARGING.get(status) if status is not None else None,
+        "battery_percent": round(100 * level / full) if told and level is not None and 0 <= level <= full else None,
+        "battery_celsius": _celsius(str(tenths / 10)) if told and tenths is not None else None,
+        "charging": _CHARGING.get(status) if told and status is not None else None,
         "powered_by": ", ".join(sources) or None,
     }
 

@@ -17,6 +17,7 @@ from harness.devices.android.conditions import parse_conditions, unfit
 from harness.devices.android.facts import AndroidFacts, parse_facts
 from harness.devices.android.job import Job, Outcome
 from harness.devices.android.knobs import PINNED, parse_knobs, restored, verified
+from harness.devices.android.listing import Listed, identity, listed
 from harness.devices.android.makers import setting_to_turn_on
 from harness.devices.android.observed import parse_observed
 from harness.devices.android.options import AndroidOptions
@@ -61,9 +62,9 @@ class _Place:
 class AndroidDevice(RemoteDevice):
     """See :class:`harness.devices.base.Device`.
 
-    ``launcher`` stands before every runner's command line; ``notify`` hears what happens outside of calls that take
-    one. Raises AdbUnavailable, AdbMismatch, DeviceLost, DeviceUnauthorized, or RunnerUnusable for an ABI no model
-    can be compiled for.
+    ``place`` is one of the server's transports, or a serial. ``launcher`` stands before every runner's command line;
+    ``notify`` hears what happens outside of calls that take one. Raises AdbUnavailable, AdbMismatch, DeviceLost,
+    DeviceUnauthorized, or RunnerUnusable for an ABI no model can be compiled for.
     """
 
     companion = None
@@ -71,7 +72,7 @@ class AndroidDevice(RemoteDevice):
     def __init__(
         self,
         server: Server,
-        serial: str,
+        place: Listed | str,
         *,
         launcher: tuple[str, ...] = (),
         emulated: bool = False,
@@ -80,7 +81,6 @@ class AndroidDevice(RemoteDevice):
         lock_folder: Path | None = None,
         notify: Notify = silent,
     ) -> None:
-        self.serial = serial
         self.kind = kind
         self.emulated = emulated
         self._server = server
@@ -88,16 +88,27 @@ class AndroidDevice(RemoteDevice):
         self._options = options or AndroidOptions()
         self._notify = notify
         self._session = uuid.uuid4().hex[:8]
-        connect(server, serial)
-        self._shell = Shell(server, serial)
+        connect(server, place if isinstance(place, str) else place.serial)
+        known = listed(server)
+        if isinstance(place, str):
+            place = next((info for info in known if info.is_called(place)), place)
+        self._shell = Shell(server, place)
+        self.serial = self._shell.serial
         self._facts = self._read_facts()
-        self.name = f"{self._facts.model} ({serial})"
+        self.name = f"{self._facts.model} ({self.serial})"
         self.target = _target(self._facts, self.name)
         # Not adb's serial: a phone has one by cable and another over Wi-Fi.
-        self.hardware = self._facts.hardware_serial or serial
+        self.hardware = identity(self._facts.hardware_serial, self._shell.adb.place, known)
+        self._shell.hardware = self._facts.hardware_serial
+        self._shell.stays = self.hardware != (self._facts.hardware_serial or self.serial)
         super().__init__(device_lock(self.hardware, lock_folder), settle_poll_seconds=self._options.settle_poll_seconds)
         self._computer = computer_name(self._lock.folder)
         self._places: dict[str, _Place] = {}
+
+    def is_same_phone(self, other: AndroidDevice) -> bool:
+        """Whether the other is this phone by another way: it has the same serial, and was started when this one was."""
+        starts = {self._facts.boot, other._facts.boot} - {None}
+        return self.hardware == other.hardware and len(starts) < 2
 
     def facts(self) -> dict[str, Any]:
         lasting = {"kind": self.kind, "name": self.name, "emulated": self.emulated, "serial": self.serial}
@@ -177,7 +188,7 @@ class AndroidDevice(RemoteDevice):
             return self._ask_facts()
         except DeviceLost:
             # The server takes a connection for alive until it is used: now it knows better.
-            connect(self._server, self.serial)
+            connect(self._server, self._shell.adb.place.serial)
             return self._ask_facts()
 
     def _ask_facts(self) -> AndroidFacts:

@@ -6,31 +6,51 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from harness.devices.android.sections import by_core, sections
+from harness.devices.android.sections import by_core, last_line, sections, whole_number
 from harness.devices.android.topology import Topology, parse_topology
 
-_PROPERTY = re.compile(r"^\[(?P<name>[^\]]+)\]: \[(?P<value>.*)\]$")
-_PARTS = {  # CPU part numbers of ARM's own cores, from its technical reference manuals
-    "0xd03": "Cortex-A53",
-    "0xd04": "Cortex-A35",
-    "0xd05": "Cortex-A55",
-    "0xd08": "Cortex-A72",
-    "0xd09": "Cortex-A73",
-    "0xd0a": "Cortex-A75",
-    "0xd0b": "Cortex-A76",
-    "0xd0d": "Cortex-A77",
-    "0xd41": "Cortex-A78",
-    "0xd44": "Cortex-X1",
-    "0xd46": "Cortex-A510",
-    "0xd47": "Cortex-A710",
-    "0xd48": "Cortex-X2",
-    "0xd4d": "Cortex-A715",
-    "0xd4e": "Cortex-X3",
-    "0xd80": "Cortex-A520",
-    "0xd81": "Cortex-A720",
-    "0xd82": "Cortex-X4",
+_PROPERTY = re.compile(r"^\[(?P<name>[^\]\n]+)\]: \[(?P<value>.*?)\][ \t]*$", re.MULTILINE | re.DOTALL)
+"""A value may have several lines, such as the reasons of the last restarts."""
+_PARTS = {  # what makers write into a core's identification register, by their own manuals and the kernel's tables
+    "0x41": {
+        "0xd02": "Cortex-A34",
+        "0xd03": "Cortex-A53",
+        "0xd04": "Cortex-A35",
+        "0xd05": "Cortex-A55",
+        "0xd07": "Cortex-A57",
+        "0xd08": "Cortex-A72",
+        "0xd09": "Cortex-A73",
+        "0xd0a": "Cortex-A75",
+        "0xd0b": "Cortex-A76",
+        "0xd0c": "Neoverse-N1",
+        "0xd0d": "Cortex-A77",
+        "0xd41": "Cortex-A78",
+        "0xd44": "Cortex-X1",
+        "0xd46": "Cortex-A510",
+        "0xd47": "Cortex-A710",
+        "0xd48": "Cortex-X2",
+        "0xd4b": "Cortex-A78C",
+        "0xd4c": "Cortex-X1C",
+        "0xd4d": "Cortex-A715",
+        "0xd4e": "Cortex-X3",
+        "0xd80": "Cortex-A520",
+        "0xd81": "Cortex-A720",
+        "0xd82": "Cortex-X4",
+        "0xd85": "Cortex-X925",
+        "0xd87": "Cortex-A725",
+    },
+    "0x51": {
+        "0x001": "Oryon",
+        "0x800": "Kryo 2xx Gold",
+        "0x801": "Kryo 2xx Silver",
+        "0x802": "Kryo 3xx Gold",
+        "0x803": "Kryo 3xx Silver",
+        "0x804": "Kryo 4xx Gold",
+        "0x805": "Kryo 4xx Silver",
+    },
 }
-_ARM = "0x41"
+_NO_SERIAL = {"unknown", "null", "none", "0"}
+"""What phones say that keep their serial from the shell, or were built without one."""
 
 
 HARDWARE = ("ro.serialno", "ro.boot.serialno")
@@ -45,6 +65,9 @@ class AndroidFacts:
     topology: Topology
     facts: dict[str, Any]
 
+    boot: str | None = None
+    """What the kernel names this start of it by."""
+
     @property
     def model(self) -> str:
         return self.properties.get("ro.product.model") or "Android device"
@@ -52,7 +75,7 @@ class AndroidFacts:
     @property
     def hardware_serial(self) -> str | None:
         """The phone's own, whatever it is attached by; None if it does not tell."""
-        return next((self.properties[name] for name in HARDWARE if self.properties.get(name)), None)
+        return hardware_serial(self.properties)
 
     @property
     def abis(self) -> list[str]:
@@ -63,28 +86,28 @@ class AndroidFacts:
 def parse_facts(text: str) -> AndroidFacts:
     """From the whole output of ``facts.sh``; whatever is missing in it is None."""
     found = sections(text)
-    properties = _properties(found.get("props", ""))
+    properties = properties_of(found.get("props", ""))
     topology = parse_topology(found)
 
     def prop(*names: str) -> str | None:
         return next((value for name in names if (value := properties.get(name))), None)
 
     sdk = prop("ro.build.version.sdk")
-    parsed = AndroidFacts(properties, topology, {})
+    parsed = AndroidFacts(properties, topology, {}, last_line(found.get("boot", "")) or None)
     governors = by_core(found.get("governors", ""))
     parsed.facts.update(
         cpu_model=_cpu_model(found.get("cpuinfo", ""), properties),
         cores=len(topology.online) or None,
-        arch=found.get("machine") or None,
+        arch=last_line(found.get("machine", "")) or None,
         governor=", ".join(sorted(set(governors.values()))) or None,
         memory_bytes=_kilobytes(found.get("memory", "")),
         os=f"Android {prop('ro.build.version.release') or '?'}",
-        kernel=found.get("kernel") or None,
+        kernel=last_line(found.get("kernel", "")) or None,
         model=prop("ro.product.model"),
         manufacturer=prop("ro.product.manufacturer"),
         soc=_soc(properties),
         android_version=prop("ro.build.version.release"),
-        sdk=int(sdk) if sdk and sdk.isdigit() else None,
+        sdk=whole_number(sdk or ""),
         fingerprint=prop("ro.build.fingerprint"),
         security_patch=prop("ro.build.version.security_patch"),
         build_type=prop("ro.build.type"),
@@ -94,9 +117,15 @@ def parse_facts(text: str) -> AndroidFacts:
     return parsed
 
 
-def _properties(text: str) -> dict[str, str]:
-    matches = (_PROPERTY.match(line.strip()) for line in text.splitlines())
-    return {match["name"]: match["value"] for match in matches if match}
+def hardware_serial(properties: dict[str, str]) -> str | None:
+    """The phone's own serial among its properties; None if it does not tell."""
+    said = (properties.get(name, "").strip() for name in HARDWARE)
+    return next((serial for serial in said if serial and serial.lower() not in _NO_SERIAL), None)
+
+
+def properties_of(text: str) -> dict[str, str]:
+    """The system properties in what ``getprop`` printed."""
+    return {match["name"]: match["value"].strip() for match in _PROPERTY.finditer(text)}
 
 
 def _soc(properties: dict[str, str]) -> str | None:
@@ -119,7 +148,7 @@ def _cpu_model(cpuinfo: str, properties: dict[str, str]) -> str | None:
     makers, parts = fields.get("CPU implementer", []), fields.get("CPU part", [])
     if parts and len(makers) == len(parts):
         names = [
-            _PARTS.get(part, f"ARM {part}") if maker == _ARM else f"{maker}/{part}"
+            _PARTS.get(maker, {}).get(part) or (f"ARM {part}" if maker == "0x41" else f"{maker}/{part}")
             for maker, part in zip(makers, parts, strict=True)
         ]
         counted = [f"{names.count(name)}× {name}" for name in dict.fromkeys(names)]

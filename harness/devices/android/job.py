@@ -150,7 +150,7 @@ class Job:
         except HarnessError as error:
             lost = error
         except TROUBLE as error:
-            lost = explained(error, f"{self._shell.serial} was lost while the runner ran", self._shell.server.port)
+            lost = explained(error, f"{self._shell.serial} was lost while the runner ran", self._shell.server.address)
         if lost is not None:
             self._wait(lost)
         self._kill()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
-from harness.devices.android.sections import cores_of, ranges_of, sections
+from harness.devices.android.sections import cores_of, last_line, ranges_of, sections
 from harness.devices.android.topology import cores_of_mask
 from harness.devices.base import Knob
 
 PINNED, FIXED_PERFORMANCE, STAY_AWAKE, SCREEN = "pinned", "fixed_performance", "stay_awake", "screen"
 ALL_KNOBS = (PINNED, FIXED_PERFORMANCE, STAY_AWAKE, SCREEN)
 STAY_AWAKE_ON_ANY_POWER = "7"
+
+_WAKEFULNESS = {"0": "Asleep", "1": "Awake", "2": "Dreaming", "3": "Dozing"}
+"""Some makers' power service says the number."""
 
 _REFUSED = re.compile(
     "SecurityException|Permission denied|Operation not permitted|not allowed|does not have permission"
@@ -19,7 +23,7 @@ _REFUSED = re.compile(
 )
 _UNKNOWN = re.compile(
     "Can't find service|Unknown command|not found|inaccessible|No shell command implementation|Invalid argument"
-    "|unsupported",
+    "|unsupported|not supported|not implemented|Failed to set FIXED_PERFORMANCE mode",
     re.IGNORECASE,
 )
 
@@ -44,7 +48,7 @@ def restored(knobs: list[Knob], text: str) -> list[Knob]:
 
 def verified(knobs: list[Knob], allowed: str) -> list[Knob]:
     """The pinning with what the running runner's own status says, ``Cpus_allowed_list: 4-7``."""
-    cores = allowed.partition(":")[2].strip()
+    cores = last_line(allowed).partition(":")[2].strip()
     return [_verified(knob, cores) if knob.name == PINNED and knob.state == "applied" else knob for knob in knobs]
 
 
@@ -71,6 +75,10 @@ def is_refusal(words: str) -> bool:
 
 
 def _stay_awake(said: str) -> Knob:
+    if not _value(said, "before"):
+        words = _words(said)
+        state: Literal["denied", "unsupported"] = "denied" if is_refusal(words) else "unsupported"
+        return Knob(name=STAY_AWAKE, state=state, detail=words or "the device does not say what it is now")
     knob = _outcome(STAY_AWAKE, said, f"was {_value(said, 'before')}")
     if knob.state == "applied" and _value(said, "now") != STAY_AWAKE_ON_ANY_POWER:
         return knob.model_copy(update={"state": "denied", "detail": f"set to 7, but is {_value(said, 'now')}"})
@@ -79,6 +87,7 @@ def _stay_awake(said: str) -> Knob:
 
 def _screen(said: str) -> Knob:
     before = _value(said, "before")
+    before = _WAKEFULNESS.get(before, before)
     if before == "Awake":
         return Knob(name=SCREEN, state="applied", detail="was on already")
     if not before:
@@ -88,8 +97,7 @@ def _screen(said: str) -> Knob:
 
 def _outcome(name: str, said: str, detail: str) -> Knob:
     """Commands of the framework may exit with 0 although they refused, so their words count, too."""
-    lines = [line for line in said.splitlines() if not line.startswith(("status ", "before ", "now "))]
-    words = " ".join(" ".join(lines).split())[:300]
+    words = _words(said)
     status = _value(said, "status")
     if is_refusal(words):
         return Knob(name=name, state="denied", detail=words)
@@ -98,6 +106,12 @@ def _outcome(name: str, said: str, detail: str) -> Knob:
     if status != "0":
         return Knob(name=name, state="denied", detail=words or f"exit status {status}")
     return Knob(name=name, state="applied", detail=detail)
+
+
+def _words(said: str) -> str:
+    """What the commands themselves printed, on one line."""
+    lines = [line for line in said.splitlines() if not line.startswith(("status ", "before ", "now "))]
+    return " ".join(" ".join(lines).split())[:300]
 
 
 def _restored(knob: Knob, said: str | None) -> Knob:
@@ -110,7 +124,7 @@ def _restored(knob: Knob, said: str | None) -> Knob:
         )
     outcome = _outcome(knob.name, said, "")
     # The setting as it is now stands behind the line `now`.
-    now = said.partition("\nnow")[2].strip()
+    now = last_line(said.partition("\nnow")[2])
     before = knob.detail.removeprefix("was ")
     if outcome.state == "applied" and (not now or now == before):
         return knob.model_copy(update={"restored": True})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from harness.devices.android.sections import sections
+from harness.devices.android.sections import sections, whole_number
 
 
 def parse_observed(text: str) -> tuple[dict[str, Any], str, str]:
@@ -16,7 +16,10 @@ def parse_observed(text: str) -> tuple[dict[str, Any], str, str]:
     """
     found = sections(text)
     looks = [line.split() for line in found.get("clocks", "").splitlines()]
-    highest = [int(line.split()[1]) for line in found.get("thermal", "").splitlines() if len(line.split()) == 2]
+    statuses = [
+        whole_number(line.split()[1]) for line in found.get("thermal", "").splitlines() if len(line.split()) == 2
+    ]
+    highest = [status for status in statuses if status is not None]
     observed = {
         "clock_looks": len(looks),
         "clock_khz": _clocks(looks),
@@ -29,7 +32,8 @@ def parse_observed(text: str) -> tuple[dict[str, Any], str, str]:
 def _clocks(looks: list[list[str]]) -> dict[str, dict[str, int]] | None:
     cores: dict[str, dict[str, int]] = {}
     for core in range(max((len(look) - 1 for look in looks), default=0)):
-        seen = [int(look[core + 1]) for look in looks if len(look) > core + 1 and look[core + 1].isdigit()]
+        clocks = [whole_number(look[core + 1]) for look in looks if len(look) > core + 1]
+        seen = [khz for khz in clocks if khz is not None and khz > 0]
         if seen:
             cores[str(core)] = {"min": min(seen), "median": round(statistics.median(seen)), "max": max(seen)}
     return cores or None
@@ -51,7 +55,8 @@ def _counts(text: str) -> dict[tuple[str, str], int]:
     for line in text.splitlines():
         path, _, state = line.partition(":")
         parts = state.split()
-        if len(parts) == 2 and parts[0].isdigit() and parts[1].isdigit():
+        numbers = [whole_number(part) for part in parts]
+        if len(parts) == 2 and numbers[0] is not None and numbers[1] is not None:
             policy = next((part for part in path.split("/") if part.startswith("policy")), path)
-            counts[policy, parts[0]] = int(parts[1])
+            counts[policy, parts[0]] = numbers[1]
     return counts

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from harness.cache import Cache
 from harness.devices.android.choice import choose
 from harness.devices.android.device import AndroidDevice
+from harness.devices.android.listing import Listed
 from harness.devices.android.server import Server
 from harness.devices.base import Device, Notify, Unavailable
 from harness.devices.errors import UnknownDevice
@@ -23,25 +24,26 @@ def android(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[lis
     yield open_all(server, choose(selection, server, notify), notify)
 
 
-def open_all(server: Server, chosen: Sequence[str | Unavailable], notify: Notify) -> list[Device | Unavailable]:
-    """A device for each serial; one that cannot be opened does not stop the others. A phone that is attached twice,
+def open_all(server: Server, chosen: Sequence[Listed | Unavailable], notify: Notify) -> list[Device | Unavailable]:
+    """A device for each transport; one that cannot be opened does not stop the others. A phone that is attached twice,
     by cable and over Wi-Fi, is opened once."""
     devices: list[Device | Unavailable] = []
-    phones: dict[str, str] = {}
-    for serial in chosen:
-        if isinstance(serial, Unavailable):
-            devices.append(serial)
+    phones: list[AndroidDevice] = []
+    for place in chosen:
+        if isinstance(place, Unavailable):
+            devices.append(place)
             continue
         try:
-            device = AndroidDevice(server, serial, notify=notify)
+            device = AndroidDevice(server, place, notify=notify)
         except HarnessError as error:
-            devices.append(Unavailable(serial, error))
+            devices.append(Unavailable(place.label, error))
             continue
-        if device.hardware in phones:
-            notify(f"left out: {serial} is the same phone as {phones[device.hardware]}")
+        same = next((other for other in phones if device.is_same_phone(other)), None)
+        if same is not None:
+            notify(f"left out: {place.label} is the same phone as {same.serial}")
             device.close()
             continue
-        phones[device.hardware] = serial
+        phones.append(device)
         devices.append(device)
     return devices
 

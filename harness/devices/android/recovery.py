@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from harness.devices.android.facts import HARDWARE, hardware_serial, properties_of
+from harness.devices.android.listing import listed
+from harness.devices.android.sections import without_noise
 from harness.devices.android.server import Server
 from harness.devices.android.shell import Shell
+from harness.devices.errors import DeviceLost
 from harness.errors import HarnessError
 
 PAUSE_SECONDS = 0.25
 ASK_SECONDS = 5.0
 CONNECT_SECONDS = 10.0
+_ADDRESS = re.compile(r"(?!usb:|transport_id:|product:|model:|device:)[^\s/]+:\d{1,5}")
+"""How a device on the network is called: its host and port."""
 
 
 def wait_back(shell: Shell, seconds: float, closing: Callable[[], bool]) -> HarnessError | None:
-    """None once the device answers commands again; the last error after ``seconds`` without."""
+    """None once the device answers commands again; the last error after ``seconds`` without.
+
+    It may come back under another transport, in another socket, or over the network instead of by cable: it is known
+    by its own serial.
+    """
     until = time.monotonic() + seconds
     while True:
         try:
-            connect(shell.server, shell.serial)
-            shell.run("true", deadline=ASK_SECONDS, what="looking for the device")
+            connect(shell.server, shell.adb.place.serial)
+            _find(shell)
             return None
         except HarnessError as error:
             if time.monotonic() > until or closing():
@@ -29,15 +40,41 @@ def wait_back(shell: Shell, seconds: float, closing: Callable[[], bool]) -> Harn
         time.sleep(PAUSE_SECONDS)
 
 
+def _find(shell: Shell) -> None:
+    """Let the shell go on where its device is now; raises DeviceLost if it is nowhere."""
+    before = shell.adb.place
+    ready = [info for info in listed(shell.server) if info.state == "device"]
+    here = [info for info in ready if info.transport == before.transport and info.serial == before.serial]
+    again = [info for info in ready if (info.serial, info.path) == (before.serial, before.path) and info not in here]
+    elsewhere = [info for info in ready if info not in here and info not in again]
+    trouble: HarnessError = DeviceLost(f"{shell.serial} is not attached")
+    for info in [*here, *again, *(elsewhere if shell.hardware and not shell.stays else [])]:
+        try:
+            found = ask_properties(Shell(shell.server, info), HARDWARE, what="looking for the device")
+        except HarnessError as error:
+            trouble = error
+            continue
+        if hardware_serial(found) == shell.hardware or (shell.hardware is None and info in (*here, *again)):
+            shell.adb.move(info)
+            return
+    raise trouble
+
+
+def ask_properties(shell: Shell, names: Sequence[str], *, what: str) -> dict[str, str]:
+    """These system properties, asked now; raises what Server.deadline does."""
+    text = f'for name in {" ".join(names)}; do echo "[$name]: [$(getprop "$name" 2>/dev/null)]"; done'
+    return properties_of(without_noise(shell.run(text, deadline=ASK_SECONDS, what=what).out))
+
+
 def connect(server: Server, serial: str) -> None:
     """Have the server know a device again that is reached over TCP; it forgets those, but not ones on USB."""
     server.ensure()
-    if ":" not in serial:
+    if not _ADDRESS.fullmatch(serial):
+        return
+    states = {info.serial: info.state for info in listed(server)}
+    if states.get(serial) == "device":
         return
     with server.deadline(CONNECT_SECONDS, f"connecting to {serial}"):
-        states = {info.serial: info.state for info in server.list()}
-        if states.get(serial) == "device":
-            return
         # A connection that died is kept by the server as offline until it is told to drop it.
         with contextlib.suppress(HarnessError):
             server.disconnect(serial)

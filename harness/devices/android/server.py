@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
 import threading
@@ -13,11 +12,11 @@ from adbutils import AdbClient, AdbConnection, AdbError
 from adbutils._utils import adb_path
 from adbutils.errors import AdbConnectionError, AdbTimeout
 
+from harness.devices.android.address import Address, server_address
 from harness.devices.android.errors import AdbMismatch, AdbUnavailable
 from harness.devices.errors import CommandTimeout, DeviceLost, DeviceUnauthorized
 from harness.errors import HarnessError
 
-DEFAULT_PORT = 5037
 PROTOCOL_VERSION = 41
 """Of every adb since platform-tools 28; older ones speak other commands."""
 START_SECONDS = 20.0
@@ -29,8 +28,15 @@ TROUBLE = (AdbError, EOFError, OSError)
 class Connection(AdbConnection):
     """A socket to the server. adbutils' own would start a server on the default port when none answers."""
 
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        super().__init__(address.host, address.port)
+
     def _safe_connect(self) -> socket.socket:
-        return self._create_socket()
+        try:
+            return self._address.connect()
+        except OSError as error:
+            raise AdbConnectionError(f"connect to adb server failed: {error}") from error
 
     def close(self) -> None:
         # adbutils' own sleeps ten milliseconds, which is most of what a command takes.
@@ -39,20 +45,22 @@ class Connection(AdbConnection):
 
 
 class Server(AdbClient):
-    """The server at ``port``, by default where ``ANDROID_ADB_SERVER_PORT`` says or at 5037.
+    """The server at ``port`` of this machine, by default where adb's own variables say (see ``address.py``).
 
-    ``starts`` allows starting one that is missing, with the adb that adbutils finds (``ADBUTILS_ADB_PATH``, its own).
+    ``starts`` allows starting one that is missing, with the adb that adbutils finds (``ADBUTILS_ADB_PATH``, its own);
+    on another machine none can be started. Raises UsageError for variables that adb would refuse.
     """
 
     def __init__(self, port: int | None = None, *, starts: bool = True) -> None:
-        super().__init__(host="127.0.0.1" if port else None, port=port)
-        self._starts = starts
+        self.address = Address(port=port) if port else server_address()
+        super().__init__(host=self.address.host, port=self.address.port)
+        self._starts = starts and self.address.local
         self._version: int | None = None
         self._deadlines = threading.local()
 
     def make_connection(self, timeout: float | None = None) -> AdbConnection:
         """A connection that the deadline in force can cut."""
-        connection = Connection(self.host, self.port)
+        connection = Connection(self.address)
         if timeout:
             connection.conn.settimeout(timeout)
         for deadline in self._running():
@@ -73,8 +81,7 @@ class Server(AdbClient):
         version = self.ask_version()
         if version != PROTOCOL_VERSION:
             raise AdbMismatch(
-                f"the adb server on port {self.port} is version 1.0.{version}, this harness speaks "
-                f"1.0.{PROTOCOL_VERSION}"
+                f"the adb server on {self.address} is version 1.0.{version}, this harness speaks 1.0.{PROTOCOL_VERSION}"
             )
 
     def ask_version(self) -> int:
@@ -86,20 +93,20 @@ class Server(AdbClient):
         except AdbUnavailable:
             raise
         except (HarnessError, ValueError) as error:
-            raise AdbMismatch(f"what listens on port {self.port} is no adb server: {error.args[0]}") from error
+            raise AdbMismatch(f"what listens on {self.address} is no adb server: {error.args[0]}") from error
 
     def answers(self) -> bool:
         """Whether something listens where the server should; starts nothing."""
         try:
-            Connection(self.host, self.port).close()
+            Connection(self.address).close()
         except TROUBLE:
             return False
         return True
 
     def _start(self) -> None:
         if not self._starts:
-            raise AdbUnavailable(f"no adb server answers on port {self.port}")
-        command = [adb_path(), "-P", str(self.port), "start-server"]
+            raise AdbUnavailable(f"no adb server answers on {self.address}")
+        command = [adb_path(), "-L", self.address.spec, "start-server"]
         try:
             done = subprocess.run(
                 command,
@@ -108,13 +115,12 @@ class Server(AdbClient):
                 text=True,
                 timeout=START_SECONDS,
                 check=False,
-                env={**os.environ, "ANDROID_ADB_SERVER_PORT": str(self.port)},
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise AdbUnavailable(f"an adb server could not be started on port {self.port}: {error}") from error
+            raise AdbUnavailable(f"an adb server could not be started on {self.address}: {error}") from error
         if done.returncode != 0 or not self.answers():
             said = (done.stderr or done.stdout).strip()[-300:]
-            raise AdbUnavailable(f"an adb server could not be started on port {self.port}: {said}")
+            raise AdbUnavailable(f"an adb server could not be started on {self.address}: {said}")
 
     @contextlib.contextmanager
     def deadline(self, seconds: float, what: str) -> Iterator[None]:
@@ -131,7 +137,7 @@ class Server(AdbClient):
         except TROUBLE as error:
             if deadline.over:
                 raise CommandTimeout(f"{what}: no answer within {seconds:g} s") from error
-            raise explained(error, what, self.port) from error
+            raise explained(error, what, self.address) from error
         finally:
             running.remove(deadline)
             deadline.end()
@@ -175,12 +181,12 @@ def _shut(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def explained(error: Exception, what: str, port: int) -> HarnessError:
+def explained(error: Exception, what: str, address: Address) -> HarnessError:
     """The named error that an error of adbutils or of its socket means."""
     words = " ".join(str(error).split()) or type(error).__name__
     told = f"{what}: {words}"
     if isinstance(error, AdbConnectionError | AdbTimeout | ConnectionRefusedError):
-        return AdbUnavailable(f"{what}: no adb server answers on port {port} ({words})")
+        return AdbUnavailable(f"{what}: no adb server answers on {address} ({words})")
     if "unauthorized" in words:
         return DeviceUnauthorized(told)
     if "permissions" in words:

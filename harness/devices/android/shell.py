@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from adbutils import AdbConnection, AdbDevice
+from adbutils import AdbConnection, AdbDevice, AdbError
 
+from harness.devices.android.listing import Listed, listed
 from harness.devices.android.server import Server
 
 _STDOUT, _STDERR, _EXIT = 1, 2, 3
@@ -45,13 +46,53 @@ def script(name: str) -> str:
     return resources.files("harness.devices.android").joinpath(f"scripts/{name}.sh").read_text()
 
 
-class Shell:
-    """The shell of the device ``serial``."""
+class Transport(AdbDevice):
+    """A device by its transport, which no other device has; by its serial where none is known.
 
-    def __init__(self, server: Server, serial: str) -> None:
+    Each time a device is attached the server gives it another transport. One that has gone is looked for again, by
+    its serial and by where it is plugged in.
+    """
+
+    def __init__(self, server: Server, place: Listed) -> None:
+        super().__init__(server, serial=place.serial or place.label, transport_id=place.transport)
+        self._server = server
+        self.place = place
+
+    def open_transport(self, command: str | None = None, timeout: float | None = None) -> AdbConnection:
+        try:
+            return super().open_transport(command, timeout)
+        except AdbError as error:
+            if "no device with transport id" not in str(error):
+                raise
+            same = [info for info in listed(self._server) if _is_again(self.place, info)]
+            if len(same) != 1:
+                raise
+            self.move(same[0])
+            return super().open_transport(command, timeout)
+
+    def move(self, place: Listed) -> None:
+        """Go on at another transport."""
+        self.place = place
+        self._serial, self._transport_id = place.serial or place.label, place.transport
+
+
+def _is_again(before: Listed, now: Listed) -> bool:
+    return now.state == "device" and (now.serial, now.path) == (before.serial, before.path)
+
+
+class Shell:
+    """The shell of a device: of the transport ``place``, or of the serial alone."""
+
+    def __init__(self, server: Server, place: Listed | str) -> None:
         self.server = server
-        self.serial = serial
-        self.adb = AdbDevice(server, serial=serial)
+        place = Listed(place, "device") if isinstance(place, str) else place
+        self.serial = place.label
+        """What messages call it, whatever it is attached by later."""
+        self.hardware: str | None = None
+        """The phone's own serial, once it is known."""
+        self.stays = False
+        """Whether it is known by its place alone, because others have the same serial."""
+        self.adb = Transport(server, place)
 
     def run(self, text: str, *arguments: str, deadline: float, what: str) -> Answer:
         """Run a shell text with ``arguments`` as $1, $2 …; raises what Server.deadline does."""

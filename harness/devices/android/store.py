@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.cache import hash_file
+from harness.devices.android.sections import without_noise
 from harness.devices.android.server import TROUBLE
 from harness.devices.android.shell import Shell, script
 from harness.devices.android.workfolder import STORE, refusal
@@ -161,12 +163,16 @@ class RunnerStore:
     def _refused(self, said: str, folder: str, size: int) -> HarnessError | None:
         lines = said.strip().splitlines()
         words = next((line.removeprefix("refused ") for line in lines if line.startswith("refused ")), "")
-        # df: device, size, used, available, percent, place.
-        columns = lines[0].split() if lines else []
-        free = int(columns[3]) * 1024 if len(columns) > 3 and columns[3].isdigit() else None
+        free = free_bytes(said)
         if not words and free is not None and free < size:
             words = f"No space left: {free} bytes are free, {size} are needed"
         return refusal(words, folder, self._shell.serial) if words else None
+
+
+def free_bytes(said: str) -> int | None:
+    """What ``df -k`` says is free: the number before the percentage, wherever a long device's name breaks the line."""
+    match = re.search(r"\s(\d{1,15})\s+\d{1,3}%\s", without_noise(said))
+    return int(match[1]) * 1024 if match else None
 
 
 class _Source(io.BufferedIOBase):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from harness.devices.android.sections import cores_of, numbers_by_core, ranges_of
+from harness.devices.android.sections import cores_of, last_line, numbers_by_core, ranges_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def parse_topology(found: dict[str, str]) -> Topology:
     """From the sections of ``facts.sh``: cores are alike if capacity and maximal frequency are."""
     frequencies = numbers_by_core(found.get("max", ""))
     capacities = numbers_by_core(found.get("capacity", ""))
-    online = cores_of(found.get("online", "")) or sorted(frequencies | capacities)
+    online = cores_of(last_line(found.get("online", ""))) or sorted(frequencies | capacities)
     groups: dict[tuple[int | None, int | None], list[int]] = {}
     for core in online:
         if core in frequencies or core in capacities:

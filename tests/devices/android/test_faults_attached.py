@@ -13,6 +13,7 @@ from harness.cache import Cache
 from harness.devices import Selection, Unavailable, opened, parse_device
 from harness.devices.android import AdbMismatch, AdbUnavailable, Server, adb_checks, attached_devices
 from harness.devices.android.choice import choose
+from harness.devices.android.listing import Listed
 from harness.devices.errors import (
     AmbiguousDevice,
     DeviceBusy,
@@ -34,8 +35,13 @@ def no_serial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANDROID_SERIAL", raising=False)
 
 
-def chosen(server: FakeAdb, spec: str = "android", serial: str | None = None) -> list[str | Unavailable]:
-    return choose(parse_device(spec, serial=serial), Server(server.port, starts=False), print, wait_seconds=0.3)
+def names(chosen: list[Listed | Unavailable]) -> list[str]:
+    return [place.serial for place in chosen if isinstance(place, Listed)]
+
+
+def chosen(server: FakeAdb, spec: str = "android", serial: str | None = None) -> list[str]:
+    found = choose(parse_device(spec, serial=serial), Server(server.port, starts=False), print, wait_seconds=0.3)
+    return names(found)
 
 
 @pytest.mark.fault(what="no device is attached", ends=raises(NoDevice, "no Android device is attached"), keeps="–")
@@ -54,9 +60,9 @@ def test_two_devices(ends: Ends, user_cache: Cache) -> None:
             choose(Selection("android"), server, print)
         serials = [device.serial for device in devices]
         assert all(serial in str(info.value) for serial in serials)
-        assert set(choose(Selection("android", "all"), server, print)) == set(serials)
-        assert choose(Selection("android", ",".join(serials)), server, print) == serials
-        assert choose(Selection("android", serial=serials[1]), server, print) == [serials[1]]
+        assert set(names(choose(Selection("android", "all"), server, print))) == set(serials)
+        assert names(choose(Selection("android", ",".join(serials)), server, print)) == serials
+        assert names(choose(Selection("android", serial=serials[1]), server, print)) == [serials[1]]
 
 
 @pytest.mark.fault(
@@ -107,8 +113,9 @@ def test_an_offline_device(ends: Ends) -> None:
 def test_devices_that_cannot_be_used_do_not_stop_the_others() -> None:
     said: list[str] = []
     with fake_adb("A offline", "B device model:Pixel_7", "C unauthorized") as server:
-        assert choose(Selection("android", "all"), Server(server.port, starts=False), said.append) == ["B"]
-    assert [line.split(":")[0] for line in said] == ["left out", "left out"]
+        selection, adb = Selection("android", "all"), Server(server.port, starts=False)
+        assert names(choose(selection, adb, said.append, wait_seconds=0.3)) == ["B"]
+    assert [line.split(":")[0] for line in said] == ["waiting up to 0 s for A (offline)", "left out", "left out"]
 
 
 @pytest.mark.fault(

@@ -8,6 +8,11 @@ undo() {
   [ $known = yes ] && return
   echo "echo '@$1'; { $2; } 2>&1; echo \"status \$?\"; echo 'now'; { $3; } 2>&1" >> "$folder/restore"
 }
+# A setting that is a number or not set; nothing if it cannot be had. Warnings of linkers and shells stand before values.
+setting() {
+  value=$(settings get global "$1" 2>/dev/null | grep -E '^(null|[0-9]+)[[:space:]]*$' | tail -n 1)
+  echo "${value%%[!0-9a-z]*}"
+}
 wants() { case $wanted in *" $1 "*) return 0 ;; esac; return 1; }
 
 if wants pinned; then
@@ -22,24 +27,32 @@ if wants fixed_performance; then
 fi
 if wants stay_awake; then
   echo "@stay_awake"
-  before=$(settings get global stay_on_while_plugged_in 2>&1)
-  echo "before $before"
-  case $before in
-    null) undo stay_awake 'settings delete global stay_on_while_plugged_in' 'settings get global stay_on_while_plugged_in' ;;
-    *[!0-9]*|'') ;;
-    *) undo stay_awake "settings put global stay_on_while_plugged_in $before" 'settings get global stay_on_while_plugged_in' ;;
-  esac
-  settings put global stay_on_while_plugged_in 7 2>&1
-  echo "status $?"
-  echo "now $(settings get global stay_on_while_plugged_in 2>&1)"
+  before=$(setting stay_on_while_plugged_in)
+  # What cannot be put back is not changed.
+  if [ -z "$before" ]; then
+    settings get global stay_on_while_plugged_in 2>&1
+    echo "status 1"
+  else
+    echo "before $before"
+    now='settings get global stay_on_while_plugged_in'
+    case $before in
+      null) undo stay_awake 'settings delete global stay_on_while_plugged_in' "$now" ;;
+      *) undo stay_awake "settings put global stay_on_while_plugged_in $before" "$now" ;;
+    esac
+    settings put global stay_on_while_plugged_in 7 2>&1
+    echo "status $?"
+    echo "now $(setting stay_on_while_plugged_in)"
+  fi
 fi
 if wants screen; then
   echo "@screen"
-  before=$(dumpsys power 2>/dev/null | grep -m 1 'mWakefulness=')
+  # Samsung's and others' name the method that they ask, some print a number.
+  before=$(dumpsys power 2>/dev/null | grep -E -m 1 '^ *(mWakefulness|get[A-Za-z]*WakefulnessLocked\(\))=')
   before=${before##*=}
+  before=${before%%[!0-9A-Za-z]*}
   echo "before $before"
   case $before in
-    Awake|'') ;;
+    Awake|1|'') ;;
     *)
       undo screen 'input keyevent 223' ':'
       input keyevent 224 2>&1

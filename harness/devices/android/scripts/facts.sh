@@ -9,6 +9,8 @@ echo "#kernel"
 uname -sr
 echo "#machine"
 uname -m
+echo "#boot"
+cat /proc/sys/kernel/random/boot_id 2>/dev/null
 echo "#online"
 cat /sys/devices/system/cpu/online 2>/dev/null
 echo "#possible"

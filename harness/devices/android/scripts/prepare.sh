@@ -30,7 +30,7 @@ for folder in "$base"/harness-*; do
     echo "busy ${other%-*}"
     exit 0
   fi
-  made=$(stat -c %Y "$folder" 2>/dev/null)
+  made=$(stat -c %Y "$folder" 2>/dev/null | grep -E '^[0-9]+$' | tail -n 1)
   if [ -n "$made" ] && [ $(($(date +%s) - made)) -gt 86400 ]; then
     rm -rf "$folder"
     echo "stale ${folder##*/}"

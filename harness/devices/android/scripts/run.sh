@@ -42,10 +42,10 @@ watch() {
     echo "$line" >> clocks
     looks=$((looks + 1))
     if [ $((looks % thermal)) = 0 ]; then
-      status=$(dumpsys thermalservice 3>&- | grep -m 1 '^Thermal Status:')
+      status=$(dumpsys thermalservice 3>&- | grep -m 1 '^ *Thermal Status:')
       status=${status##*: }
       case $status in
-        [0-9]) echo "$SECONDS $status" >> thermal; [ "$status" -ge "$severe" ] && echo "harness: thermal status $status" >&3 ;;
+        [0-6]) echo "$SECONDS $status" >> thermal; [ "$status" -ge "$severe" ] && echo "harness: thermal status $status" >&3 ;;
       esac
     fi
   done

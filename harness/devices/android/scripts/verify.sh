@@ -1,9 +1,10 @@
 # $1 a runner that was pushed, $2 the SHA-256 it must have, $3 the folder of runners, $4 the time that marks verified
 # ones, $5 how many are kept.
-found=$(sha256sum "$1" 2>&1)
-case ${found%% *} in
-  *[!0-9a-f]*|'') echo "$found"; exit 5 ;;
-esac
+found=$(sha256sum "$1" 2>/dev/null | grep -E '^[0-9a-f]{64} ' | tail -n 1)
+if [ -z "$found" ]; then
+  sha256sum "$1" 2>&1
+  exit 5
+fi
 if [ "${found%% *}" != "$2" ]; then
   rm -f "$1"
   echo "${found%% *}"

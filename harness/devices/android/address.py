@@ -1,0 +1,98 @@
+"""Where the adb server is, by the same variables and in the same words as adb itself reads."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.errors import UsageError
+
+DEFAULT_PORT = 5037
+CONNECT_SECONDS = 3.0
+_LOCAL = ("", "localhost", "127.0.0.1", "::1", "[::1]")
+
+
+@dataclass(frozen=True)
+class Address:
+    """A TCP port of a host, or the path of a socket of this machine; an abstract one's begins with a zero byte."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    path: str = ""
+
+    @property
+    def spec(self) -> str:
+        """As adb's option ``-L`` and ``ADB_SERVER_SOCKET`` take it."""
+        if self.path.startswith("\0"):
+            return f"localabstract:{self.path[1:]}"
+        if self.path:
+            return f"localfilesystem:{self.path}"
+        # A server listens where no host is named only.
+        return f"tcp:{self.port}" if self.local else f"tcp:{self.host}:{self.port}"
+
+    @property
+    def local(self) -> bool:
+        """Whether a server can be started there from here."""
+        return bool(self.path) or self.host in _LOCAL
+
+    def __str__(self) -> str:
+        """For a person: the port, with the host where that is another machine."""
+        if self.path:
+            return f"socket {self.spec}"
+        return f"port {self.port}" if self.local else f"port {self.port} of {self.host}"
+
+    def connect(self) -> socket.socket:
+        """A blocking socket that is connected; raises OSError."""
+        if self.path:
+            connection = socket.socket(socket.AF_UNIX)
+            try:
+                connection.settimeout(CONNECT_SECONDS)
+                connection.connect(self.path)
+            except OSError:
+                connection.close()
+                raise
+        else:
+            connection = socket.create_connection((self.host.strip("[]"), self.port), timeout=CONNECT_SECONDS)
+            # A machine at the other end that is switched off is noticed after a minute.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.settimeout(None)
+        return connection
+
+
+def server_address(environment: Mapping[str, str] | None = None) -> Address:
+    """What the environment says, as adb reads it; raises UsageError for what adb would refuse.
+
+    ``ADB_SERVER_SOCKET`` goes before ``ANDROID_ADB_SERVER_ADDRESS`` and ``ANDROID_ADB_SERVER_PORT``.
+    """
+    known = os.environ if environment is None else environment
+    spec = known.get("ADB_SERVER_SOCKET")
+    if spec:
+        return parse_spec(spec)
+    host = known.get("ANDROID_ADB_SERVER_ADDRESS") or "127.0.0.1"
+    port = known.get("ANDROID_ADB_SERVER_PORT")
+    return Address(host, _port(port, "ANDROID_ADB_SERVER_PORT") if port else DEFAULT_PORT)
+
+
+def parse_spec(spec: str) -> Address:
+    """``tcp:PORT``, ``tcp:HOST``, ``tcp:HOST:PORT``, ``localfilesystem:PATH``, ``localabstract:NAME``."""
+    kind, _, rest = spec.partition(":")
+    if kind in ("localfilesystem", "local") and rest:
+        return Address(path=rest)
+    if kind == "localabstract" and rest:
+        return Address(path=f"\0{rest}")
+    if kind != "tcp" or not rest:
+        raise UsageError(f"ADB_SERVER_SOCKET is {spec!r}", cure="write tcp:HOST:PORT, tcp:PORT or localfilesystem:PATH")
+    if rest.isascii() and rest.isdigit():
+        return Address(port=_port(rest, "ADB_SERVER_SOCKET"))
+    host, colon, port = rest.rpartition(":")
+    if rest.endswith("]") or not colon:
+        return Address(rest)
+    return Address(host or "127.0.0.1", _port(port, "ADB_SERVER_SOCKET"))
+
+
+def _port(text: str, name: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise UsageError(f"{name} names the port {text!r}", cure="write a number from 1 to 65535")
+    return int(text)
