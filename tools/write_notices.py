@@ -10,6 +10,7 @@ asks cargo for that of the crates. Cargo downloads the crates that it does not h
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -24,11 +25,8 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
+# Python 3.10 has no tomllib; there pytest brings tomli.
+tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 ROOT = Path(__file__).resolve().parent.parent
 NOTICES = ROOT / "THIRD_PARTY_NOTICES.md"
 APP_CRATE = "charsiug2p-g2p-pipeline"
@@ -53,10 +51,10 @@ licences can be taken under Apache-2.0; the texts of the others are [below](#tex
 |---|---|---|---|
 """
 
-SYSTEM_PARTS = """| Rust's standard library and what it is made of | the toolchain's | MIT OR Apache-2.0, and others of the kind \
+SYSTEM_PARTS = """| Rust's standard library and what it is made of | the toolchain's | MIT OR Apache-2.0, others alike \
 | `share/doc/rust/COPYRIGHT-library.html` of the toolchain |
-| the C++ standard library of g++ (this machine) | the compiler's | GPL-3.0 WITH GCC-exception-3.1, which leaves your \
-program free | `/usr/share/doc/libstdc++6` on Debian |
+| the C++ standard library of g++ (this machine) | the compiler's | GPL-3.0 WITH GCC-exception-3.1, \
+which leaves your program free | `/usr/share/doc/libstdc++6` on Debian |
 | libc++, compiler-rt and musl (zig, other machines) | ziglang's | Apache-2.0 WITH LLVM-exception; MIT | the package \
 `ziglang` |
 | libc++ (Android, through the NDK) | the NDK's | Apache-2.0 WITH LLVM-exception | `NOTICE` of the NDK |
@@ -83,8 +81,7 @@ the `gruut-lang-*` packages, and the embedded model was trained on these lexicon
 None of these is inside the harness's wheel. They are installed beside it, each by the extra that asks for it.
 """
 
-IOS = """GPL-3.0 code is here. pymobiledevice3 speaks to iPhones, and it and several packages that it brings are under GPL-3.0.
-Nothing of this is installed unless you ask for the extra `ios`, and nothing outside of `harness/devices/ios` and
+IOS = """GPL-3.0 code is here: pymobiledevice3, which speaks to iPhones, and several packages that it brings. Nothing of this is installed unless you ask for the extra `ios`, and nothing outside of `harness/devices/ios` and
 `harness/devices/virtual/ios` imports it. If you distribute the harness together with it, the GPL's conditions hold for
 the whole.
 """
