@@ -81,9 +81,9 @@ the `gruut-lang-*` packages, and the embedded model was trained on these lexicon
 None of these is inside the harness's wheel. They are installed beside it, each by the extra that asks for it.
 """
 
-IOS = """GPL-3.0 code is here: pymobiledevice3, which speaks to iPhones, and several packages that it brings. Nothing of this is installed unless you ask for the extra `ios`, and nothing outside of `harness/devices/ios` and
-`harness/devices/virtual/ios` imports it. If you distribute the harness together with it, the GPL's conditions hold for
-the whole.
+IOS = """GPL-3.0 code is here: pymobiledevice3, which speaks to iPhones, and several packages that it brings. Nothing of
+this is installed unless you ask for the extra `ios`, and only `harness/devices/ios` and `harness/devices/virtual/ios`
+import it. If you distribute the harness together with it, the GPL's conditions hold for the whole.
 """
 
 GROUPS: dict[str, tuple[str, str]] = {
