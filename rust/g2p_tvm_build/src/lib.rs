@@ -1,15 +1,4 @@
-//! For build scripts of programs that link TVM through `charsiug2p-g2p-tvm`.
-//!
-//! Cargo does not pass linker arguments from a library on to the programs that use it. Where TVM is linked
-//! statically, none are needed and you can leave this crate out. Where TVM is linked as a shared library, the program
-//! has to know where to look for it, and this crate's one function tells the linker.
-//!
-//! ```no_run
-//! // build.rs of a package that depends on charsiug2p-g2p-tvm directly
-//! fn main() {
-//!     charsiug2p_g2p_tvm_build::forward_tvm_link();
-//! }
-//! ```
+#![doc = include_str!("../README.md")]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::env;
