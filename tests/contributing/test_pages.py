@@ -1,4 +1,4 @@
-"""docs/contributing as a stranger follows it: in a scratch copy, every file is written, changed and run as a page says."""
+"""docs/contributing as a stranger follows it: in a scratch copy, each file is written, changed and run as a page says."""
 
 from __future__ import annotations
 
