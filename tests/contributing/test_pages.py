@@ -1,4 +1,4 @@
-"""docs/contributing as a stranger follows it: in a scratch copy, each file is written, changed and run as a page says."""
+"""docs/contributing as a stranger follows it: in a scratch copy, each file is written, changed and run as it says."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ def follow(page: Path, folder: Path) -> str:
     return printed
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda page: page.stem)
 def test_a_page_can_be_followed_word_for_word(page: Path, checkout: Path) -> None:
     printed = follow(page, checkout)

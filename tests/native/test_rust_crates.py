@@ -26,6 +26,7 @@ from harness.models.words import Word
 from harness.native import build_runtime
 from harness.native.runner import link_variables
 
+pytestmark = pytest.mark.compiler
 ROOT = Path(__file__).parents[2]
 ORDER = ["core", "tokenizer", "tvm", "tvm-build", "pipeline", "cli"]
 
