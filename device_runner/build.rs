@@ -1,7 +1,7 @@
 //! Hands on how TVM is linked and compiles in the archive's hash and the features
 //! of the processor that its kernels need.
 
-include!("../rust/g2p_tvm/build/forward.rs");
+use charsiug2p_g2p_tvm_build::forward_tvm_link;
 
 const ARCHIVE_SHA256: &str = "HARNESS_ARCHIVE_SHA256";
 const CPU_FEATURES: &str = "HARNESS_CPU_FEATURES";
@@ -10,7 +10,6 @@ const APP: &str = "HARNESS_RUNNER_APP";
 
 fn main() -> std::process::ExitCode {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=../rust/g2p_tvm/build/forward.rs");
     println!("cargo:rerun-if-env-changed={ARCHIVE_SHA256}");
     println!("cargo:rerun-if-env-changed={CPU_FEATURES}");
     println!("cargo:rerun-if-env-changed={APP}");

@@ -1,9 +1,8 @@
 //! Hands on how TVM is linked.
 
-include!("../g2p_tvm/build/forward.rs");
+use charsiug2p_g2p_tvm_build::forward_tvm_link;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=../g2p_tvm/build/forward.rs");
     forward_tvm_link();
 }

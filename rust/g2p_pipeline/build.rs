@@ -1,13 +1,12 @@
 //! Hands on how TVM is linked, and whether there are answers to test the model against.
 
-include!("../g2p_tvm/build/forward.rs");
+use charsiug2p_g2p_tvm_build::forward_tvm_link;
 
 /// Path of the reference's answers, for `tests/test_model.rs` (docs/rust.md).
 const EXPECTED: &str = "G2P_TEST_EXPECTED";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=../g2p_tvm/build/forward.rs");
     println!("cargo:rerun-if-env-changed={EXPECTED}");
     println!("cargo:rustc-check-cfg=cfg(g2p_test_expected)");
     forward_tvm_link();

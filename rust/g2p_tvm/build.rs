@@ -90,7 +90,7 @@ fn announce(plan: &plan::Plan) {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{}", path.display());
     }
     // Link arguments stay with this package's own programs, so dependents read them from here
-    // (build/forward.rs).
+    // (charsiug2p-g2p-tvm-build).
     if let Ok(joined) = env::join_paths(&plan.rpaths) {
         println!("cargo:rpaths={}", joined.display());
     }

@@ -1,6 +1,4 @@
-//! What a CharsiuG2P model reads: the prompt `<lang>: word`, and which words may become one.
-//!
-//! A word is checked before anything is computed, so that an error names the word and not a tensor.
+#![doc = include_str!("../README.md")]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fmt;

@@ -1,15 +1,4 @@
-//! Words in, phonemes out: the metadata beside an archive, and greedy decoding with its models.
-//!
-//! ```no_run
-//! use charsiug2p_g2p_core::Language;
-//! use charsiug2p_g2p_pipeline::{ArtifactResolver, Session};
-//! let found = ArtifactResolver::new().resolve()?;
-//! let mut session = Session::from_metadata(&found.metadata)?;
-//! let english = Language::new("eng-us", found.metadata.languages.as_deref())?;
-//! let prompt = session.config().prompt_format().prompt(&english, "Char")?;
-//! println!("{}", session.run_all(&[prompt])?[0].text);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+#![doc = include_str!("../README.md")]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod config;

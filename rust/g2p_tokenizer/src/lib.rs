@@ -1,7 +1,4 @@
-//! ByT5's tokenizer: a token is a byte of UTF-8 plus three.
-//!
-//! The three ids below are special, and ids above the last byte (ByT5's sentinels) have no text.
-//! Nothing is added to the input; the prompt's format is the model's affair.
+#![doc = include_str!("../README.md")]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 /// Fills rows of a batch and starts the decoder.

@@ -1,0 +1,130 @@
+"""THIRD_PARTY_NOTICES.md beside the lock files and what is installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+import pytest
+
+from tools import write_notices
+from tools.write_notices import ROOT, closure, declared_licence, locked_crates, locked_python
+
+PAGE = (ROOT / "THIRD_PARTY_NOTICES.md").read_text(encoding="utf-8")
+
+
+def rows(page: str) -> dict[str, list[str]]:
+    """The cells of each row of the page's tables, by package."""
+    found = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in page.splitlines() if line[:2] == "| "]
+    return {cells[0]: cells for cells in found}
+
+
+def section(title: str) -> str:
+    return re.split(r"^#+ ", PAGE.split(f"# {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def test_every_locked_package_stands_on_the_page_with_its_version() -> None:
+    locked = locked_python((ROOT / "requirements.lock").read_text(encoding="utf-8"))
+    assert len(locked) > 100
+    shown = {name: cells[1] for name, cells in rows(PAGE).items()}
+    elsewhere = dict(re.findall(r"^- (\S+) (.*)$", PAGE, re.MULTILINE))
+    for name, versions in locked.items():
+        assert ", ".join(versions) in (shown.get(name), elsewhere.get(name)), (
+            f"{name} {versions}: python tools/write_notices.py"
+        )
+
+
+def test_every_locked_crate_stands_on_the_page_and_no_other() -> None:
+    locked = locked_crates((ROOT / "Cargo.lock").read_text(encoding="utf-8"))
+    assert len(locked) > 50
+    crates = PAGE.split("### In an HTML report")[0] + PAGE.split("## Rust crates that are in no program")[1]
+    # A package of PyPI may have a crate's name, so that the crates' tables alone are looked at.
+    shown = {(name, cells[1]) for name, cells in rows(crates).items() if re.fullmatch(r"[a-z0-9_-]+", name)}
+    assert shown == locked, "python tools/write_notices.py"
+
+
+def test_the_page_is_what_the_tool_writes() -> None:
+    assert write_notices.render() == PAGE, "python tools/write_notices.py"
+
+
+def test_the_gpl_is_in_the_extra_for_iphones_alone() -> None:
+    copyleft = {name for name, cells in rows(PAGE).items() if re.search(r"GPL|GNU", " ".join(cells[2:3]))}
+    assert "pymobiledevice3" in copyleft
+    allowed = {*rows(section("The extra `ios`")), "the C++ standard library of g++ (this machine)", "r-efi"}
+    assert copyleft <= allowed, "r-efi can be had under Apache-2.0, and the C++ library has an exception for programs"
+
+
+def test_what_is_linked_into_an_app_has_its_text_on_the_page_or_is_offered_under_apache() -> None:
+    linked = rows(PAGE.split("### In an HTML report")[0])
+    for name in ("memchr", "zmij", "foldhash"):
+        assert "Apache" not in linked[name][2]
+        assert f"### {name}-{linked[name][1]}, " in PAGE
+
+
+def test_a_package_that_is_not_the_locked_one_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert write_notices.python_part("pytest", [importlib.metadata.version("pytest")]) is not None
+    with pytest.raises(write_notices.Stale, match=r"pytest \S+ is installed, the lock file says 0\.1"):
+        write_notices.python_part("pytest", ["0.1"])
+    monkeypatch.setattr("sys.argv", ["write_notices.py"])
+    monkeypatch.setattr(write_notices, "locked_python", lambda text: {"pytest": ["0.1"]})
+    with pytest.raises(SystemExit, match="run `make setup`"):
+        write_notices.main()
+
+
+def test_check_finds_a_page_that_is_out_of_date(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "NOTICES.md"
+    monkeypatch.setattr(write_notices, "NOTICES", page)
+    monkeypatch.setattr(write_notices, "render", lambda: "new")
+    monkeypatch.setattr("sys.argv", ["write_notices.py", "--check"])
+    assert write_notices.main() == 1
+    page.write_text("old")
+    assert write_notices.main() == 1
+    assert "python tools/write_notices.py" in capsys.readouterr().err
+    page.write_text("new")
+    assert write_notices.main() == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"License-Expression": "MIT", "License": "other"}, "MIT"),
+        ({"License": "Apache 2.0"}, "Apache 2.0"),
+        ({"License": "UNKNOWN", "Classifier": "License :: OSI Approved :: MIT License"}, "MIT License"),
+        ({"License": "Permission is hereby granted " * 9}, "see the text"),
+        ({}, "not declared"),
+    ],
+)
+def test_what_a_package_declares(fields: dict[str, str], said: str) -> None:
+    from email.message import Message
+
+    metadata = Message()
+    for name, value in fields.items():
+        metadata[name] = value
+    assert declared_licence(metadata) == said
+
+
+def test_a_closure_holds_what_extras_bring_and_leaves_out_other_systems() -> None:
+    found = closure(["pytest; python_version >= '3'", "absent-package; sys_platform == 'never'"])
+    assert {"pytest", "pluggy", "iniconfig"} <= found
+    assert "absent-package" not in found
+
+
+def test_a_crate_that_only_runs_at_build_time_is_in_no_program() -> None:
+    found = write_notices.crates(write_notices.cargo_metadata())
+    assert {"syn", "serde_derive", "proptest"} <= {part.name for part in found.building}
+    assert {"serde", "thiserror"} <= {part.name for part in found.app}
+    assert {"clap", "sha2"} <= {part.name for part in found.runner}
+    assert {part.name for part in found.apple} == {"objc2", "objc2-encode", "objc2-foundation", "objc2-ui-kit"}
+
+
+def test_the_licence_is_in_every_crate_and_is_what_the_manifests_say() -> None:
+    licence = (ROOT / "LICENSE").read_bytes()
+    assert b"Apache License" in licence
+    ours = [one for one in write_notices.cargo_metadata()["packages"] if one["source"] is None]
+    assert len(ours) > 5
+    for package in ours:
+        assert package["license"] == "Apache-2.0"
+        assert (Path(package["manifest_path"]).parent / "LICENSE").read_bytes() == licence, package["name"]

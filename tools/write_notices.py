@@ -1,0 +1,351 @@
+"""Write THIRD_PARTY_NOTICES.md from requirements.lock and Cargo.lock: whose code is used where, under which licence.
+
+python tools/write_notices.py            # writes the file
+python tools/write_notices.py --check    # exit status 1 if the committed one differs
+
+It reads the metadata of the installed Python packages, which must be those of requirements.lock (`make setup`), and
+asks cargo for that of the crates. Cargo downloads the crates that it does not have yet (`cargo fetch --locked`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+# Python 3.10 has no tomllib; there pytest brings tomli.
+tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+ROOT = Path(__file__).resolve().parent.parent
+NOTICES = ROOT / "THIRD_PARTY_NOTICES.md"
+APP_CRATE = "charsiug2p-g2p-pipeline"
+RUNNER_CRATE = "device-runner"
+LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|copyright)", re.IGNORECASE)
+
+HEAD = """# Third-party notices
+
+The harness itself is licensed under Apache-2.0 ([LICENSE](LICENSE)). This page lists everything else, by the place
+where it ends up. `python tools/write_notices.py` writes it from `requirements.lock`, `Cargo.lock` and the metadata that
+the packages bring. A licence stands here as its package declares it; it is not legal advice.
+
+## What ends in what you ship
+
+### In an app or a runner
+
+A statically linked program holds your model, compiled, and the following. Those that are offered under several
+licences can be taken under Apache-2.0; the texts of the others are [below](#texts). Also ship [LICENSE](LICENSE) and
+[NOTICE](NOTICE).
+
+| What | Version | Licence | Where the text is |
+|---|---|---|---|
+"""
+
+SYSTEM_PARTS = """| Rust's standard library and what it is made of | the toolchain's | MIT OR Apache-2.0, others alike \
+| `share/doc/rust/COPYRIGHT-library.html` of the toolchain |
+| the C++ standard library of g++ (this machine) | the compiler's | GPL-3.0 WITH GCC-exception-3.1, \
+which leaves your program free | `/usr/share/doc/libstdc++6` on Debian |
+| libc++, compiler-rt and musl (zig, other machines) | ziglang's | Apache-2.0 WITH LLVM-exception; MIT | the package \
+`ziglang` |
+| libc++ (Android, through the NDK) | the NDK's | Apache-2.0 WITH LLVM-exception | `NOTICE` of the NDK |
+"""
+
+REPORT = """
+### In an HTML report
+
+Each page that `harness report` writes holds plotly.js, with its notice. Nothing else on the page is a third party's.
+
+| What | Version | Licence | Where the text is |
+|---|---|---|---|
+"""
+
+DATA = """
+### In the package itself
+
+The package holds no third party's code. The word lists in `harness/models/g2p/words` are excerpts of the lexicons of
+the `gruut-lang-*` packages, and the embedded model was trained on these lexicons: MIT, Copyright (c) Michael Hansen
+([text](#the-mit-license)).
+
+## Python packages
+
+None of these is inside the harness's wheel. They are installed beside it, each by the extra that asks for it.
+"""
+
+IOS = """GPL-3.0 code is here: pymobiledevice3, which speaks to iPhones, and several packages that it brings. Nothing of
+this is installed unless you ask for the extra `ios`, and only `harness/devices/ios` and `harness/devices/virtual/ios`
+import it. If you distribute the harness together with it, the GPL's conditions hold for the whole.
+"""
+
+GROUPS: dict[str, tuple[str, str]] = {
+    "": ("Always", "What `pip install` brings without any extra."),
+    "compile": ("The extra `compile`", "Needed to compile models and to ask PyTorch for its answers."),
+    "ios": ("The extra `ios`", IOS),
+    "training": ("The extra `training`", "The lexicons that the embedded model was trained on."),
+    "dev": ("The extra `dev`", "Needed only to work on the harness, for example axe-core to check the report."),
+}
+"""Title and introduction by extra, in the order in which a package is looked for."""
+
+
+class Stale(Exception):
+    """What is installed is not what the lock file says."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A third party's package; ``text`` says where its licence's text is."""
+
+    name: str
+    version: str
+    licence: str
+    text: str
+
+    def row(self) -> str:
+        cells = (self.name, self.version, self.licence, self.text)
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def locked_python(text: str) -> dict[str, list[str]]:
+    """The versions of each package in the text of a requirements.lock; several where they differ by environment."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)", line)
+        if match:
+            versions = found.setdefault(canonicalize_name(match[1]), [])
+            versions += [match[2]] if match[2] not in versions else []
+    return found
+
+
+def locked_crates(text: str) -> set[tuple[str, str]]:
+    """Name and version of each crate in the text of a Cargo.lock that is not one of ours."""
+    return {(one["name"], one["version"]) for one in tomllib.loads(text)["package"] if "source" in one}
+
+
+def declared_licence(metadata: Any) -> str:
+    """What a Python package declares: the expression, else the short field, else its classifiers."""
+    expression, field = metadata.get("License-Expression"), metadata.get("License") or ""
+    if expression:
+        return str(expression)
+    classified = [one.rpartition(" :: ")[2] for one in metadata.get_all("Classifier") or [] if "License ::" in one]
+    # Some put the whole text into the field.
+    short = " ".join(field.split())
+    if short and short != "UNKNOWN" and len(short) < 60:
+        return short
+    return ", ".join(classified) or ("see the text" if short else "not declared")
+
+
+def python_part(name: str, versions: Sequence[str]) -> Part | None:
+    """The installed package; None if it is for other systems. Raises Stale if it has a version that is not locked."""
+    try:
+        found = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    if found.version not in versions:
+        raise Stale(f"{name} {found.version} is installed, the lock file says {', '.join(versions)}")
+    inside = [str(one) for one in found.files or [] if ".dist-info/" in str(one) or ".egg-info/" in str(one)]
+    texts = sorted(one.partition("-info/")[2] for one in inside if LICENCE_FILE.search(one.rpartition("/")[2]))
+    more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
+    text = f"`{texts[0]}`{more} of its metadata" if texts else "its project's page"
+    return Part(name, ", ".join(versions), declared_licence(found.metadata), text)
+
+
+def closure(requirements: Iterable[str]) -> set[str]:
+    """The names of what these bring along in this environment, themselves included."""
+    found: set[str] = set()
+    waiting = [Requirement(one) for one in requirements]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while waiting:
+        requirement = waiting.pop()
+        name, extras = canonicalize_name(requirement.name), frozenset(requirement.extras)
+        if (name, extras) in seen or (requirement.marker and not requirement.marker.evaluate()):
+            continue
+        seen.add((name, extras))
+        found.add(name)
+        for text in importlib.metadata.requires(name) or []:
+            one = Requirement(text)
+            if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+                one.marker = None
+                waiting.append(one)
+    return found
+
+
+def python_groups(project: dict[str, Any], locked: dict[str, list[str]]) -> tuple[dict[str, list[Part]], list[Part]]:
+    """The packages of each extra that no earlier one brings, and those that are not for this environment."""
+    parts = {name: python_part(name, versions) for name, versions in locked.items()}
+    asked = {"": project["dependencies"], **project["optional-dependencies"]}
+    order = [*GROUPS, *(extra for extra in asked if extra not in GROUPS)]
+    groups: dict[str, list[Part]] = {}
+    taken: set[str] = set()
+    for extra in order:
+        own = project["name"]
+        names = closure(one for one in asked.get(extra, []) if Requirement(one).name != own) - taken
+        taken |= names
+        groups[extra] = [part for name in sorted(names) if (part := parts.get(name)) is not None]
+    elsewhere = [
+        Part(name, ", ".join(versions), "", "") for name, versions in sorted(locked.items()) if name not in taken
+    ]
+    return groups, elsewhere
+
+
+@dataclass(frozen=True)
+class Crates:
+    """The crates of Cargo.lock, each in the first of these that it belongs to."""
+
+    app: list[Part]
+    runner: list[Part]
+    apple: list[Part]
+    building: list[Part]
+    texts: list[Path]
+    """Licence texts of what is linked and cannot be had under Apache-2.0."""
+
+
+def cargo_metadata() -> dict[str, Any]:
+    command = ["cargo", "metadata", "--locked", "--format-version", "1"]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def crates(metadata: dict[str, Any]) -> Crates:
+    packages = {one["id"]: one for one in metadata["packages"]}
+    nodes = {one["id"]: one for one in metadata["resolve"]["nodes"]}
+    roots = {one["name"]: one["id"] for one in packages.values() if one["source"] is None}
+
+    def linked(root: str, wanted: Callable[[str | None], bool]) -> set[str]:
+        """What is linked into a program of this crate, where ``wanted`` takes a dependency's target."""
+        found, waiting = set[str](), [root]
+        while waiting:
+            at = waiting.pop()
+            if at in found or any("proc-macro" in target["kind"] for target in packages[at]["targets"]):
+                continue
+            found.add(at)
+            for dependency in nodes[at]["deps"]:
+                kinds = dependency["dep_kinds"]
+                if any(kind["kind"] is None and wanted(kind["target"]) for kind in kinds):
+                    waiting.append(dependency["pkg"])
+        return found
+
+    def shipped(target: str | None) -> bool:
+        return target is None or not ("windows" in target or "ios" in target)
+
+    app = linked(roots[APP_CRATE], shipped)
+    runner = linked(roots[RUNNER_CRATE], shipped) - app
+    apple = linked(roots[RUNNER_CRATE], lambda target: target is None or "windows" not in target) - app - runner
+    rest = packages.keys() - app - runner - apple
+
+    def listed(ids: Iterable[str]) -> list[Part]:
+        return [crate_part(packages[one]) for one in sorted(ids) if packages[one]["source"] is not None]
+
+    alone = [packages[one] for one in sorted(app | runner | apple) if packages[one]["source"] is not None]
+    texts = [path for one in alone if "Apache-2.0" not in one["license"] for path in licence_files(one)]
+    return Crates(listed(app), listed(runner), listed(apple), listed(rest), texts)
+
+
+def licence_files(package: dict[str, Any]) -> list[Path]:
+    folder = Path(package["manifest_path"]).parent
+    return sorted(path for path in folder.iterdir() if path.is_file() and LICENCE_FILE.match(path.name))
+
+
+def crate_part(package: dict[str, Any]) -> Part:
+    files = licence_files(package)
+    text = ", ".join(f"`{path.name}`" for path in files) + " of the crate" if files else "its project's page"
+    return Part(package["name"], package["version"], package["license"] or "not declared", text)
+
+
+def plotly_version() -> str:
+    """The version of plotly.js inside of plotly's Python package, from its notice."""
+    spec = importlib.util.find_spec("plotly")
+    assert spec is not None, "plotly is a dependency of the harness"
+    assert spec.submodule_search_locations is not None
+    script = Path(spec.submodule_search_locations[0]) / "package_data/plotly.min.js"
+    with script.open(encoding="utf-8") as file:
+        notice = file.read(300)
+    match = re.search(r"plotly\.js v(\S+)\n.*\n.*\n.*Licensed under the MIT license", notice)
+    if match is None:
+        raise Stale("plotly.js no longer begins with the notice that it is under the MIT license")
+    return match[1]
+
+
+def table(parts: Iterable[Part]) -> Iterator[str]:
+    yield "| Package | Version | Licence | Where the text is |\n|---|---|---|---|"
+    yield from (part.row() for part in parts)
+
+
+def render() -> str:
+    """The whole file; raises Stale if the environment is not the locked one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    locked = locked_python((ROOT / "requirements.lock").read_text(encoding="utf-8"))
+    groups, elsewhere = python_groups(project, locked)
+    linked = crates(cargo_metadata())
+    tvm, ffi = (", ".join(locked[name]) for name in ("apache-tvm", "apache-tvm-ffi"))
+    licences = "`LICENSE` and `NOTICE` of the package"
+    lines = [
+        Part("Apache TVM's runtime", tvm, "Apache-2.0", f"{licences} `tvm`").row(),
+        Part("TVM FFI", ffi, "Apache-2.0", f"{licences} `apache-tvm-ffi`").row(),
+        Part("DLPack (a header inside of TVM FFI)", ffi, "Apache-2.0", f"{licences} `apache-tvm-ffi`").row(),
+        SYSTEM_PARTS.rstrip("\n"),
+        "\nRust crates that an app links with `charsiug2p-g2p-pipeline`:\n",
+        *table(linked.app),
+        "\nRust crates that the harness's own runner links as well:\n",
+        *table(linked.runner),
+        "\nAnd on iOS:\n",
+        *table(linked.apple),
+        REPORT.rstrip("\n"),
+        Part("plotly.js", plotly_version(), "MIT", "`licenses/LICENSE.txt` of the package `plotly`").row(),
+        DATA.rstrip("\n"),
+    ]
+    for extra, parts in groups.items():
+        title, introduction = GROUPS.get(extra, (f"The extra `{extra}`", ""))
+        if parts:
+            lines += [f"\n### {title}\n", introduction.rstrip("\n"), "", *table(parts)]
+    lines += [
+        "\n### For other systems or Python versions\n",
+        "The lock file also names these for environments other than the one in which this page was written. Their",
+        "licence is in their own metadata.\n",
+        *(f"- {part.name} {part.version}" for part in elsewhere),
+        "\n## Rust crates that are in no program\n",
+        "They run while something is compiled, in tests, or on Windows, which is not a target.\n",
+        *table(linked.building),
+        "\n## Texts\n",
+        "Of what is linked into programs or part of the package and not offered under Apache-2.0.",
+        *(f"\n### {title}\n\n```\n{text}\n```" for title, text in texts(linked)),
+    ]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def texts(linked: Crates) -> Iterator[tuple[str, str]]:
+    plotly = importlib.metadata.distribution("plotly").read_text("licenses/LICENSE.txt")
+    assert plotly is not None, "plotly brings its licence"
+    yield "The MIT License", plotly.strip()
+    for path in linked.texts:
+        yield f"{path.parent.name}, {path.name}", path.read_text(encoding="utf-8").strip()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if the file is out of date")
+    arguments = parser.parse_args()
+    try:
+        text = render()
+    except Stale as error:
+        sys.exit(f"write_notices: {error}\n  → run `make setup`")
+    if arguments.check:
+        if not NOTICES.is_file() or NOTICES.read_text(encoding="utf-8") != text:
+            print(f"{NOTICES.name} is out of date\n  → python tools/write_notices.py", file=sys.stderr)
+            return 1
+        return 0
+    NOTICES.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
