@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tvm
 
-from harness.compiler.kernels.machine import (
+from harness.compiler.observe.machine import (
     CHAINS,
     DOTS,
     STREAMS,

@@ -24,7 +24,7 @@ from harness.compiler.front import (
     compiler_identity,
 )
 from harness.compiler.metadata import FILE_NAME, G2P_KEYS, ArchiveMetadata, ModelMetadata, read_metadata
-from harness.compiler.provenance import Provenance, read_provenance, write_provenance
+from harness.compiler.observe.provenance import Provenance, read_provenance, write_provenance
 from harness.compiler.targets import CompileTarget, ObjectFormat, resolve_target
 from harness.errors import HarnessError, UsageError
 from harness.models.described import UserModel

@@ -13,8 +13,8 @@ from typing import Any
 import harness
 from harness.cache import Cache, content_key, hash_file, hash_sources
 from harness.compiler.metadata import FILE_NAME, ArchiveMetadata, read_metadata
-from harness.compiler.profiles import AVX2
 from harness.compiler.targets import CompileTarget, resolve_target
+from harness.compiler.targets.profiles import AVX2
 from harness.errors import UsageError
 from harness.models.checkpoints import Checkpoint
 from harness.protocol import PRECISIONS, Precision
@@ -39,7 +39,7 @@ class CompileRequest:
     checkpoint: Checkpoint
     target: str = "llvm"
     mcpu: str | None = None
-    """A name of ``harness.compiler.cpus``; None: what the oldest supported machine of the target runs."""
+    """A name of ``harness.compiler.targets.cpus``; None: what the oldest supported machine of the target runs."""
     prefix: str = "g2p_"
     precision: Precision = "fp32"
     kv_cache: bool = True

@@ -10,18 +10,18 @@ from typing import Any
 
 import tvm
 
-from harness.compiler.archive import export_objects, weights_object, write_archive
-from harness.compiler.instruments import instrument_objects, profile_prefix
-from harness.compiler.kernels.marks import Marks, Sayings
-from harness.compiler.kernels.taps import Taps
+from harness.compiler.kernels.instrument import Marks, Sayings
 from harness.compiler.lower import import_function, lower, search, tvm_target
-from harness.compiler.passes.fused import OpTable
-from harness.compiler.passes.link import WeightFile
+from harness.compiler.objects import export_objects, weights_object, write_archive
+from harness.compiler.observe.profiling import instrument_objects, profile_prefix
+from harness.compiler.observe.provenance import FunctionProvenance, Provenance, write_provenance
+from harness.compiler.observe.taps import Taps
+from harness.compiler.observe.tracing import tap_objects, taps_prefix
+from harness.compiler.operators.operator import OpTable
+from harness.compiler.passes.p41_link_weights import WeightFile
 from harness.compiler.passes.pipeline import Recipe
-from harness.compiler.provenance import FunctionProvenance, Provenance, write_provenance
-from harness.compiler.tapping import tap_objects, taps_prefix
+from harness.compiler.schedule.tuning import Tuning
 from harness.compiler.targets import CompileTarget, resolve_target
-from harness.compiler.tuning import Tuning
 from harness.models.spec import ModelFunction
 from harness.protocol import Precision
 from harness.worker import Progress

@@ -8,17 +8,17 @@ import tvm
 from tvm import relax
 from tvm.relax.frontend.torch import from_exported_program
 
-from harness.compiler.exporting import exported
+from harness.compiler.importer.converters import converters
+from harness.compiler.importer.exporting import exported
+from harness.compiler.importer.origins import traced
+from harness.compiler.importer.promotion import promoted
+from harness.compiler.importer.unsupported import CannotCompile, first_words, guarded
 from harness.compiler.kernels.kernel import Kernel, prim_func
-from harness.compiler.operators import converters
-from harness.compiler.passes.fused import OpTable
+from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe, pipeline
-from harness.compiler.promotion import promoted
+from harness.compiler.schedule.tuning import Tuning
 from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets import CompileTarget
-from harness.compiler.tracing import traced
-from harness.compiler.tuning import Tuning
-from harness.compiler.unsupported import CannotCompile, first_words, guarded
 from harness.errors import HarnessError
 from harness.models.spec import ModelFunction
 

@@ -91,7 +91,7 @@ class ArchiveMetadata(BaseModel):
     languages: list[str] | None = None
     """The codes the model knows; None when any may be given."""
     mcpu: str | None = None
-    """Name of the CPU it was compiled for (``harness.compiler.cpus``)."""
+    """Name of the CPU it was compiled for (``harness.compiler.targets.cpus``)."""
     cpu_features: list[str] = []
     """What compiled code may use of the CPU, in the runner's words; the runner refuses one that lacks any."""
     max_threads: int

@@ -30,7 +30,7 @@ def compile_g2p(request: dict[str, Any], progress: Progress, *, only_tune: bool 
     import torch
 
     from harness.compiler.functions import ArchiveJob, make_archive, search_schedules
-    from harness.compiler.tuning import Tuning
+    from harness.compiler.schedule.tuning import Tuning
     from harness.models.g2p.loading import load_checkpoint
     from harness.models.g2p.spec import G2PShapes, g2p_spec
 
@@ -71,9 +71,9 @@ def compile_tensors(request: dict[str, Any], progress: Progress) -> dict[str, An
 
 def compile_smoke(request: dict[str, Any], _progress: Progress) -> dict[str, Any]:
     """The smallest archive there is: ``main(x float32[1]) = x + 1``."""
-    from harness.compiler.archive import export_objects, write_archive
     from harness.compiler.lower import lower, tvm_target
-    from harness.compiler.passes.fused import OpTable
+    from harness.compiler.objects import export_objects, write_archive
+    from harness.compiler.operators.operator import OpTable
     from harness.compiler.passes.pipeline import Recipe
     from harness.compiler.smoke import Smoke
     from harness.compiler.targets import resolve_target

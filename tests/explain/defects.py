@@ -21,9 +21,11 @@ from tvm.tirx.script import builder as T
 from harness.compiler import functions, lower
 from harness.compiler.kernels import attention, attention_rows, product, vector
 from harness.compiler.kernels.kernel import Buffers, Kernel
-from harness.compiler.passes import fuse, fused, pack
-from harness.compiler.passes.linear import Linear, match_linear
-from harness.compiler.profiles import Profile
+from harness.compiler.operators import operator as fused
+from harness.compiler.operators.product import Linear, match_linear
+from harness.compiler.passes import p21_fuse_patterns as fuse
+from harness.compiler.passes import p22_pack_weights as pack
+from harness.compiler.targets.profiles import Profile
 from harness.models.checkpoints import Checkpoint
 from harness.models.g2p import network, spec
 from harness.models.g2p.network import MASKED

@@ -13,12 +13,12 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from harness.compiler.instruments import BYTES, CAPACITY, FLOPS, SOURCE
-from harness.compiler.kernels.marks import Marks
+from harness.compiler.kernels.instrument import Marks
 from harness.compiler.lower import import_function, lower, tvm_target
-from harness.compiler.passes.fused import OpTable
+from harness.compiler.observe.profiling import BYTES, CAPACITY, FLOPS, SOURCE
+from harness.compiler.observe.provenance import FunctionProvenance, Provenance
+from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
-from harness.compiler.provenance import FunctionProvenance, Provenance
 from harness.compiler.targets import resolve_target
 from harness.models.spec import ModelFunction
 from harness.protocol import Phase, ProfileRecord

@@ -30,7 +30,7 @@ from harness.compiler.kernels.vector import (
     splat,
     store,
 )
-from harness.compiler.profiles import Profile
+from harness.compiler.targets.profiles import Profile
 
 LOWEST = -3.0e38
 """The score of a key that is not there."""

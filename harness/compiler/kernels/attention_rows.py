@@ -18,7 +18,7 @@ from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import shape_name
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import chunks, exp, f32, get, load, put, quotient, registers, splat, store
-from harness.compiler.profiles import Profile
+from harness.compiler.targets.profiles import Profile
 
 QUERIES = 4
 """Queries that share a pass over the keys."""

@@ -2,7 +2,7 @@
 
 A kernel names its parameters and has a function that emits its statements over their buffers. The same
 statements serve three times: as a function of their own, as one whose weights lie in the archive's read-only
-data, and as a part of a function that several kernels share (:mod:`harness.compiler.passes.merge`).
+data, and as a part of a function that several kernels share (:mod:`harness.compiler.passes.p24_merge_kernels`).
 Statements are emitted through TVM's IR builder, so that a template is plain Python: a Python loop unrolls, a
 Python condition selects at compile time.
 """
@@ -18,7 +18,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels.cost import Cost, CostOf, sizes
-from harness.compiler.kernels.marks import Sayings, emit
+from harness.compiler.kernels.instrument import Sayings, emit
 from harness.compiler.kernels.scratch import emit_with_scratch
 
 Role = Literal["input", "weight", "inout", "output"]

@@ -9,7 +9,7 @@ from tvm.tirx.script import builder as T
 from harness.compiler.kernels import vector
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.vector import F32, chunks, f32, get, load, put, registers, span, splat, store
-from harness.compiler.profiles import Profile
+from harness.compiler.targets.profiles import Profile
 
 Norm = Literal["rms", "layer"]
 

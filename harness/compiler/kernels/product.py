@@ -22,7 +22,7 @@ from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import Norm, norm_params, normalise, shape_name
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import ACTIVATIONS, F32, load, quotient, store
-from harness.compiler.profiles import Profile
+from harness.compiler.targets.profiles import Profile
 from harness.protocol import Precision
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
+from harness.compiler.kernels.arithmetic import sigmoid, tanh
 from harness.compiler.kernels.cost import reading_all, rows
 from harness.compiler.kernels.formats import Format
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
@@ -19,8 +20,7 @@ from harness.compiler.kernels.norm import shape_name
 from harness.compiler.kernels.product import Product, product_kernel
 from harness.compiler.kernels.scratch import scope, scratch
 from harness.compiler.kernels.vector import chunks, f32, load, store
-from harness.compiler.profiles import Profile
-from harness.compiler.schedule.arithmetic import sigmoid, tanh
+from harness.compiler.targets.profiles import Profile
 from harness.protocol import Precision
 
 Cell = Literal["lstm", "gru", "tanh", "relu"]

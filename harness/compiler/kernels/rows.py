@@ -11,7 +11,7 @@ from harness.compiler.kernels.cost import Cost, elements, sizes
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import shape_name
 from harness.compiler.kernels.vector import chunks, get, load, put, registers, span, store
-from harness.compiler.profiles import Profile
+from harness.compiler.targets.profiles import Profile
 
 
 def embedding(profile: Profile, leading: tuple[Dim, ...], ids: str, count: int, width: int, dtype: str) -> Kernel:

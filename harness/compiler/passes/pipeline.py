@@ -8,23 +8,23 @@ from dataclasses import dataclass, field
 import tvm
 from tvm import relax
 
-from harness.compiler.kernels.marks import Sayings
-from harness.compiler.passes.fold import FoldArithmetic
-from harness.compiler.passes.fuse import FusePatterns
-from harness.compiler.passes.fused import OpTable
-from harness.compiler.passes.layout import ChannelsLast
-from harness.compiler.passes.lean import ReuseTensors, TrustKernels
-from harness.compiler.passes.link import LinkWeights, WeightFile
-from harness.compiler.passes.merge import MergeKernels
-from harness.compiler.passes.origins import FuseOpsWithOrigins
-from harness.compiler.passes.pack import KernelTable, PackWeights
-from harness.compiler.passes.place import PlaceResults
-from harness.compiler.passes.sites import RecordSites
-from harness.compiler.passes.work import CountWork, MarkRest
-from harness.compiler.profiles import Profile
-from harness.compiler.provenance import Site
+from harness.compiler.graph.origins import FuseOpsWithOrigins
+from harness.compiler.kernels.instrument import Sayings
+from harness.compiler.observe.provenance import Site
+from harness.compiler.operators.operator import OpTable
+from harness.compiler.passes.p11_fold_arithmetic import FoldArithmetic
+from harness.compiler.passes.p12_channels_last import ChannelsLast
+from harness.compiler.passes.p21_fuse_patterns import FusePatterns
+from harness.compiler.passes.p22_pack_weights import KernelTable, PackWeights
+from harness.compiler.passes.p23_place_results import PlaceResults
+from harness.compiler.passes.p24_merge_kernels import MergeKernels
+from harness.compiler.passes.p33_count_work import CountWork, MarkRest
+from harness.compiler.passes.p41_link_weights import LinkWeights, WeightFile
+from harness.compiler.passes.p42_record_sites import RecordSites
+from harness.compiler.passes.p51_reuse_tensors import ReuseTensors, TrustKernels
 from harness.compiler.schedule.rest import ScheduleRest
-from harness.compiler.tuning import Tuning, tune_module
+from harness.compiler.schedule.tuning import Tuning, tune_module
+from harness.compiler.targets.profiles import Profile
 from harness.protocol import Precision
 
 

@@ -11,14 +11,14 @@ from collections.abc import Callable, Collection
 import tvm
 from tvm import s_tir, tirx
 
-from harness.compiler.profiles import Profile
-from harness.compiler.schedule import arithmetic
+from harness.compiler.kernels import arithmetic
 from harness.compiler.schedule.access import Block, Unproven, block_names, read_block
 from harness.compiler.schedule.elementwise import schedule_steps
 from harness.compiler.schedule.inline import inline_steps
 from harness.compiler.schedule.reduction import schedule_row_reduction
 from harness.compiler.schedule.tile import schedule_tile
 from harness.compiler.settings import PASS_CONFIG
+from harness.compiler.targets.profiles import Profile
 
 Rule = Callable[[s_tir.Schedule, Block, Profile], None]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from tvm import s_tir
 
-from harness.compiler.profiles import Profile
 from harness.compiler.schedule.access import Axis, Block, Unproven, block_names, read_block, same_extent
 from harness.compiler.schedule.elementwise import PARTITION, vector_width
+from harness.compiler.targets.profiles import Profile
 
 MOST_ELEMENTS = 255
 """Of a tile: TVM puts larger buffers on the heap."""

@@ -1,0 +1,57 @@
+"""ChannelsLast: convolutions, and what stands between them, with their channels as the last axis.
+
+There neighbours in memory are channels, which nothing in a convolution or a pool is shifted against: vectors of them
+need neither gathers nor borders. torch's order has pixels there. Weights are turned when the model is compiled.
+"""
+
+from __future__ import annotations
+
+import tvm
+from tvm import relax
+from tvm.relax.expr_functor import PyExprMutator, mutator
+
+from harness.compiler.graph.graph import Graph, op_name
+from harness.compiler.graph.origins import Origins, follow
+
+TURNED = {"relax.nn.conv1d": ["NWC", "WIO"], "relax.nn.conv2d": ["NHWC", "HWIO"]}
+LAYOUTS = ("relax.permute_dims", "relax.layout_transform")
+"""What it puts between other operators."""
+KEPT = {"relax.nn.conv2d_transpose": ["NCHW", "IOHW"]}
+"""TVM 0.27 turns them, too, unless told otherwise, and then has no lowering for them."""
+
+
+@tvm.transform.module_pass(opt_level=0, name="ChannelsLast")
+class ChannelsLast:
+    """relax.transform.ConvertLayout for modules that have convolutions; where it cannot, they stay as they are."""
+
+    def __init__(self, origins: Origins) -> None:
+        self.origins = origins
+
+    def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        functions = [f for _, f in module.functions_items() if isinstance(f, relax.Function)]
+        if not any(op_name(b.value) in TURNED for f in functions for b in Graph(f).bindings):
+            return module
+        for name, function in module.functions_items():
+            if isinstance(function, relax.Function):
+                module.update_func(name, _ClipByBounds(module).visit_expr(function))
+        try:
+            before = {name: Graph(f) for name, f in module.functions_items() if isinstance(f, relax.Function)}
+            converted = relax.transform.ConvertLayout(TURNED | KEPT)(module)
+            for name, graph in before.items():
+                follow(graph, Graph(converted[name.name_hint]), self.origins, LAYOUTS)
+        except tvm.error.InternalError:  # an operator between them has no rule for other layouts
+            return module
+        return relax.transform.DeadCodeElimination()(converted)
+
+
+@mutator
+class _ClipByBounds(PyExprMutator):  # type: ignore[misc]
+    """ReLU6 as a maximum and a minimum: TVM 0.27 has no rule for clip in other layouts and would turn images back."""
+
+    def visit_call_(self, call: relax.Call) -> relax.Expr:
+        call = super().visit_call_(call)
+        if op_name(call) != "relax.clip":
+            return call
+        x, *bounds = call.args
+        least, most = (relax.const(float(bound.value), str(x.ty.dtype)) for bound in bounds)
+        return relax.op.minimum(self.builder_.emit(relax.op.maximum(x, least)), most)
