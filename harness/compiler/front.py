@@ -193,7 +193,9 @@ def _check_tuning(request: CompileRequest, target: CompileTarget) -> None:
 def _check(request: CompileRequest) -> None:
     check_prefix(request.prefix)
     if request.profile and request.taps:
-        raise BadRequest("an archive has marks or taps", cure="compile one for each")
+        raise BadRequest(
+            "an archive is instrumented for profiling or for tracing, not for both", cure="compile one for each"
+        )
     if request.precision not in PRECISIONS:
         raise BadRequest(f"unknown precision {request.precision!r}", cure=f"choose one of {', '.join(PRECISIONS)}")
     for name, value, most in (

@@ -10,15 +10,14 @@ from typing import Any
 
 import tvm
 
-from harness.compiler.kernels.instrument import Marks, Sayings
-from harness.compiler.lower import import_function, lower, search, tvm_target
-from harness.compiler.objects import export_objects, weights_object, write_archive
-from harness.compiler.observe.profiling import instrument_objects, profile_prefix
+from harness.compiler.importer.importing import import_function
+from harness.compiler.kernels.instrument import Instrumentation
+from harness.compiler.lower import lower, search, tvm_target
+from harness.compiler.objects import WeightFile, export_objects, weights_object, write_archive
+from harness.compiler.observe.profiling import Marks, profile_prefix, profiling_objects
 from harness.compiler.observe.provenance import FunctionProvenance, Provenance, write_provenance
-from harness.compiler.observe.taps import Taps
-from harness.compiler.observe.tracing import tap_objects, taps_prefix
+from harness.compiler.observe.tracing import Taps, taps_prefix, tracing_objects
 from harness.compiler.operators.operator import OpTable
-from harness.compiler.passes.p41_link_weights import WeightFile
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.schedule.tuning import Tuning
 from harness.compiler.targets import CompileTarget, resolve_target
@@ -62,7 +61,7 @@ class ArchiveJob:
         )
 
     @property
-    def sayings(self) -> Sayings | None:
+    def instrumentation(self) -> Instrumentation | None:
         """What the kernels say while they run."""
         if self.taps:
             return Taps(taps_prefix(self.prefix))
@@ -93,9 +92,9 @@ def make_archive(job: ArchiveJob, functions: Sequence[ModelFunction], tuning: Tu
             )
     if weights.size:
         objects.append(weights_object(*job.weights, job.target))
-    if job.sayings is not None:
-        make = tap_objects if job.taps else instrument_objects
-        objects += make(job.sayings.prefix, job.workspace / "instruments", job.target)
+    if job.instrumentation is not None:
+        make = tracing_objects if job.taps else profiling_objects
+        objects += make(job.instrumentation.prefix, job.workspace / "instruments", job.target)
     write_provenance(job.path.parent, Provenance(functions=traced))
     job.progress("writing the archive")
     write_archive(job.path, objects, job.target.object_format)
@@ -120,7 +119,7 @@ def _recipes(
     job: ArchiveJob, functions: Sequence[ModelFunction], weights: WeightFile
 ) -> Iterator[tuple[ModelFunction, tvm.IRModule, Recipe]]:
     """Each function as it was imported, with what the pipeline is asked for."""
-    marks = job.sayings
+    instrumentation = job.instrumentation
     for function in functions:
         job.progress(f"compiling {function.name} for {job.target.name}")
         ops = OpTable()
@@ -129,5 +128,13 @@ def _recipes(
         yield (
             function,
             module,
-            Recipe(job.target.profile, job.precision, prefix, ops, function.results, weights, marks=marks),
+            Recipe(
+                job.target.profile,
+                job.precision,
+                prefix,
+                ops,
+                function.results,
+                weights,
+                instrumentation=instrumentation,
+            ),
         )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from harness.compiler.passes.p41_link_weights import ALIGNMENT
+import numpy as np
+import numpy.typing as npt
+
 from harness.compiler.targets import CompileTarget, ObjectFormat
+from harness.compiler.targets.profiles import ALIGNMENT
 from harness.errors import HarnessError
 
 
@@ -16,6 +20,29 @@ class ArchiveFailed(HarnessError):
     """The archiver did not accept the objects."""
 
     cure = "`harness doctor` checks the ziglang package, whose archiver is used"
+
+
+class WeightFile:
+    """Collect the bytes of an archive's weights. Equal arrays are stored once.
+
+    ``symbol`` is the C function that returns the address of a byte.
+    """
+
+    def __init__(self, symbol: str, stream: BinaryIO) -> None:
+        self.symbol, self._stream = symbol, stream
+        self._offsets: dict[bytes, int] = {}
+        self.size = 0
+
+    def add(self, array: npt.NDArray[Any]) -> int:
+        """Store the array and return its offset."""
+        data = np.ascontiguousarray(array).tobytes()
+        key = hashlib.sha256(data).digest()
+        if key not in self._offsets:
+            padding = -self.size % ALIGNMENT
+            self._stream.write(b"\0" * padding + data)
+            self._offsets[key] = self.size + padding
+            self.size += padding + len(data)
+        return self._offsets[key]
 
 
 def export_objects(executable: Any, folder: Path, stem: str) -> list[Path]:

@@ -18,7 +18,8 @@ import torch
 from safetensors.numpy import load_file
 from tvm.tirx.script import builder as T
 
-from harness.compiler import functions, lower
+from harness.compiler import functions
+from harness.compiler.importer import importing
 from harness.compiler.kernels import attention, attention_rows, product, vector
 from harness.compiler.kernels.kernel import Buffers, Kernel
 from harness.compiler.operators import operator as fused
@@ -52,16 +53,16 @@ class Defect:
 
 def dropped_scale(patch: pytest.MonkeyPatch, _checkpoint: Checkpoint) -> None:
     """The importer overlooks attention's ``scale`` and takes the usual 1/sqrt(d), which T5 does without."""
-    imported = lower.import_function
+    imported = importing.import_function
 
-    def importing(function: Any, ops: fused.OpTable) -> Any:
+    def without_scale(function: Any, ops: fused.OpTable) -> Any:
         module = imported(function, ops)
         if function.name == "encoder":
             _, at = (n for n, op in enumerate(ops.entries) if isinstance(op, fused.DotAttentionOp))
             ops.entries[at] = fused.DotAttentionOp(scale=16**-0.5)
         return module
 
-    patch.setattr(functions, "import_function", importing)
+    patch.setattr(functions, "import_function", without_scale)
 
 
 def transposed_weight(patch: pytest.MonkeyPatch, checkpoint: Checkpoint) -> None:

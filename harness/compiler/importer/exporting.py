@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch.export import ExportedProgram
 
+from harness.compiler.errors import CannotCompile, first_words
 from harness.compiler.importer.bags import PlainBags
 from harness.compiler.importer.recurrent_op import KeepRecurrent
-from harness.compiler.importer.unsupported import CannotCompile, first_words
 from harness.models.spec import ModelFunction
 
 KEPT_WHOLE = (

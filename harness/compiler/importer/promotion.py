@@ -11,8 +11,9 @@ from typing import Any
 from torch import SymInt, Tensor, fx
 from tvm import relax
 
+from harness.compiler.errors import UnsupportedOperator
 from harness.compiler.importer.indexing import number
-from harness.compiler.importer.unsupported import UnsupportedOperator, operator_name, place
+from harness.compiler.importer.unsupported import operator_name, place
 
 Converter = Callable[[fx.Node, Any], Any]
 

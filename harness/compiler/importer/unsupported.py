@@ -7,11 +7,8 @@ from typing import Any
 
 from torch import fx
 
-from harness.errors import UsageError
+from harness.compiler.errors import UnsupportedOperator, first_words
 
-MOST_WORDS = 200
-HEADING = "Constraints violated"
-"""torch.export's, above what is wrong with which dimension."""
 WRAPPED = "harness_model"
 """Where a user's module stands in :class:`harness.models.flat.FlatModule`."""
 
@@ -19,16 +16,6 @@ SORTING = frozenset({"sort.default", "sort.stable", "argsort.default", "argsort.
     f"{kind}.{form}" for kind in ("median", "nanmedian", "kthvalue", "mode") for form in ("default", "dim")
 }
 """TVM 0.27's importer takes some of these, but no later pass can name the functions that they become."""
-
-
-class CannotCompile(UsageError):
-    """torch.export or TVM has no form for something in a model."""
-
-    cure = "write that part of the model with other operators, or leave it out of the module and do it outside"
-
-
-class UnsupportedOperator(CannotCompile):
-    """An operator that TVM's importer does not know, or knows and stumbles over."""
 
 
 def guarded(graph: fx.Graph, converters: Mapping[str, Callable[[fx.Node, Any], Any]]) -> dict[str, Any]:
@@ -72,15 +59,6 @@ def place(node: fx.Node) -> str:
 def module_path(path: str) -> str:
     """A path in torch's stack of modules as the model's author knows it; empty for the model itself."""
     return "" if path == WRAPPED else path.removeprefix(f"{WRAPPED}.")
-
-
-def first_words(error: BaseException) -> str:
-    """The first line of what a library says, shortened; where that is only a heading, the line that it heads."""
-    lines = str(error).strip().splitlines()
-    said = lines[0] if lines else type(error).__name__
-    if len(lines) > 1 and said.startswith(HEADING):
-        said = lines[1].strip().removeprefix("- ").partition(". ")[0]
-    return said if len(said) <= MOST_WORDS else f"{said[:MOST_WORDS]}…"
 
 
 def _line(node: fx.Node) -> str:

@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import tvm
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
-from harness.compiler.kernels.dot import INSTRUCTIONS, matrix_dot
+from harness.compiler.kernels.dot import INSTRUCTIONS
 from harness.compiler.kernels.kernel import Buffers, Param
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import F32, cast, chunks, f32, get, load, put, quotient, registers, span, splat
@@ -281,6 +282,38 @@ class IntegerFormat(Format):
             total = total + cast(F32, get(limbs[1], self.lanes), self.lanes) * f32(1 / LIMB, self.lanes)
         scale = load(weights["scale"], panel, v * self.lanes, lanes=self.lanes)
         return total * (splat(activations.scales[row], self.lanes) * scale)
+
+
+def matrix_dot(
+    form: IntegerFormat, activations: Activations, first: Any, rows: int, weights: Buffers, panel: Any, words: int
+) -> Tile:
+    """A tile by ``smmla``: ``first`` is even, rows come in pairs and columns in pairs."""
+    row_pairs, column_pairs, lanes = rows // 2, form.columns // 2, form.lanes
+    sums = [registers(column_pairs, lanes, "int32") for _ in range(row_pairs)]
+    for register in itertools.chain.from_iterable(sums):
+        put(register, splat(T.int32(0), lanes), lanes)
+    dot = INSTRUCTIONS["smmla"]
+    pairs_of_rows = vector.flat(activations.data, (*list(activations.data.shape)[:2], 16))
+    with T.serial(words) as k:
+        # Rows first and each pair of columns when it is needed: 24 sums leave eight registers.
+        xs = [T.bind(pairs_of_rows[quotient(first, 2) + pair, k, span(0, 16)]) for pair in range(row_pairs)]
+        for column in range(column_pairs):
+            weight = T.bind(weights["weight"][panel, k, span(column * 16, 16)])
+            for pair, x in enumerate(xs):
+                register = sums[pair][column]
+                put(register, dot(get(register, lanes), x, weight, lanes), lanes)
+    tile: Tile = []
+    for pair in range(row_pairs):
+        for parity in (0, 1):
+            row = []
+            for v in range(form.vectors):
+                two = [get(sums[pair][2 * v + half], lanes) for half in (0, 1)]
+                mine = [2 * parity, 2 * parity + 1, 2 * parity + 4, 2 * parity + 5]
+                (joined,) = registers(1, lanes, "int32")
+                put(joined, tvm.tirx.Shuffle(two, mine), lanes)
+                row.append(form.scaled([joined], activations, first + 2 * pair + parity, weights, panel, v))
+            tile.append(row)
+    return tile
 
 
 def row_maximum(x: Any, row: Any, depth: int, lanes: int) -> Any:

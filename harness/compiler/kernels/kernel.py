@@ -18,7 +18,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels.cost import Cost, CostOf, sizes
-from harness.compiler.kernels.instrument import Sayings, emit
+from harness.compiler.kernels.instrument import Instrumentation, emit
 from harness.compiler.kernels.scratch import emit_with_scratch
 
 Role = Literal["input", "weight", "inout", "output"]
@@ -97,11 +97,11 @@ def linked_weight(param: Param, symbol: str, offset: Any) -> Any:
     return T.decl_buffer(param.shape, param.dtype, data=address)
 
 
-def prim_func(kernel: Kernel, weights_symbol: str | None = None, marks: Sayings | None = None) -> Any:
+def prim_func(kernel: Kernel, weights_symbol: str | None = None, instrumentation: Instrumentation | None = None) -> Any:
     """The kernel as a TIR function of its parameters, in their order.
 
     With ``weights_symbol``, the C function that gives the address of the archive's weights, a weight's parameter is
-    its byte offset (int64). With ``marks``, it says what those have to say when it begins and ends.
+    its byte offset (int64). ``instrumentation`` makes its calls at the kernel's beginning and end.
     """
     symbols = Symbols({})
     with IRBuilder() as builder, T.prim_func():
@@ -116,10 +116,11 @@ def prim_func(kernel: Kernel, weights_symbol: str | None = None, marks: Sayings 
         for param in linked:
             assert weights_symbol is not None
             buffers[param.name] = linked_weight(param, weights_symbol, values[param.name])
-        if marks is not None:
-            emit(marks.begin(kernel.name, kernel.cost_of(buffers)))
+        if instrumentation is not None:
+            emit(instrumentation.begin(kernel.name, kernel.cost_of(buffers)))
         emit_with_scratch(lambda: kernel.emit(buffers))
-        if marks is not None:
+        if instrumentation is not None:
             outputs = [buffers[p.name] for p in kernel.params if p.role == "output"]
-            emit(marks.end_merged(kernel.name) if kernel.merged else marks.end(kernel.name, outputs))
+            merged = kernel.merged
+            emit(instrumentation.end_merged(kernel.name) if merged else instrumentation.end(kernel.name, outputs))
     return builder.get()

@@ -18,9 +18,7 @@ from tvm.sym import Analyzer
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels.vector import BYTES, F32, quotient
-
-ALIGNMENT = 64
-"""Bytes: a cache line, and the widest vector."""
+from harness.compiler.targets.profiles import ALIGNMENT
 
 
 @dataclass

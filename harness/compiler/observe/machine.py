@@ -14,7 +14,7 @@ import tvm
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
-from harness.compiler.targets import CompileTarget
+from harness.compiler.kernels.vector import get, put, registers, span
 
 CHAINS = 12
 """Independent sums: more than latency times throughput of common multiply-adds (about 4 x 2), and together with the
@@ -42,11 +42,6 @@ DOTS = {
 """By name (see ``harness.compiler.targets.profiles``) and int32 lanes of a vector."""
 
 
-def build(name: str, emit: Callable[[], None], target: CompileTarget) -> Any:
-    """The statements of ``emit`` as a function on this machine."""
-    return tvm.compile(tvm.IRModule({name: function(name, emit)}), tvm.target.Target(target.tvm))[name]
-
-
 def function(name: str, emit: Callable[[], None]) -> Any:
     """The statements of ``emit`` as a TIR function of that symbol."""
     with IRBuilder() as builder, T.prim_func():
@@ -62,39 +57,19 @@ def emit_read(lanes: int) -> None:
     x = T.arg("x", T.Buffer((tvm.tirx.Var("rows", "int64"), columns), "float32"))
     passes = T.arg("passes", T.Buffer((1,), "int32"))
     sums = T.arg("sums", T.Buffer((columns,), "float32"))
-    registers = _registers(STREAMS, lanes, "float32")
+    chains = started(STREAMS, lanes, "float32")
     with T.serial(passes[0]), T.serial(x.shape[0]) as row:
-        for at, register in enumerate(registers):
-            _put(register, _get(register, lanes) + x[row, T.ramp(at * lanes, 1, lanes)], lanes)
-    for at, register in enumerate(registers):
-        T.buffer_store(sums, _get(register, lanes), [T.ramp(at * lanes, 1, lanes)])
+        for at, register in enumerate(chains):
+            put(register, get(register, lanes) + x[row, span(at * lanes, lanes)], lanes)
+    for at, register in enumerate(chains):
+        T.buffer_store(sums, get(register, lanes), [span(at * lanes, lanes)])
 
 
 def emit_multiply_add(lanes: int) -> None:
     """(factors float32 [2, lanes], repeats int32 [1], sums float32 [CHAINS, lanes]): sum = sum * first + second."""
     factors = T.arg("factors", T.Buffer((2, lanes), "float32"))
-    first, second = (T.bind(factors[at, T.ramp(0, 1, lanes)]) for at in range(2))
+    first, second = (T.bind(factors[at, span(0, lanes)]) for at in range(2))
     _emit_chains(lanes, "float32", lambda total: total * first + second)
-
-
-def emit_widen(lanes: int) -> None:
-    """(x float16 [N, STREAMS * lanes], factors float32 [lanes], passes int32 [1], sums float32 [STREAMS * lanes]).
-
-    Every element is widened to float32, multiplied and added, as one row meets float16 weights.
-    """
-    columns = STREAMS * lanes
-    x = T.arg("x", T.Buffer((tvm.tirx.Var("rows", "int64"), columns), "float16"))
-    factors = T.arg("factors", T.Buffer((lanes,), "float32"))
-    passes = T.arg("passes", T.Buffer((1,), "int32"))
-    sums = T.arg("sums", T.Buffer((columns,), "float32"))
-    factor = T.bind(factors[T.ramp(0, 1, lanes)])
-    registers = _registers(STREAMS, lanes, "float32")
-    with T.serial(passes[0]), T.serial(x.shape[0]) as row:
-        for at, register in enumerate(registers):
-            wide = T.Cast(f"float32x{lanes}", x[row, T.ramp(at * lanes, 1, lanes)])
-            _put(register, _get(register, lanes) + factor * wide, lanes)
-    for at, register in enumerate(registers):
-        T.buffer_store(sums, _get(register, lanes), [T.ramp(at * lanes, 1, lanes)])
 
 
 def emit_dot(lanes: int, dot: Dot) -> None:
@@ -105,7 +80,7 @@ def emit_dot(lanes: int, dot: Dot) -> None:
     """
     result, operand = f"int32x{lanes}", f"{dot.dtype}x{lanes * dot.per_lane}"
     x = T.arg("x", T.Buffer((2, lanes), "int32"))
-    first, second = (T.bind(T.reinterpret(operand, x[at, T.ramp(0, 1, lanes)])) for at in range(2))
+    first, second = (T.bind(T.reinterpret(operand, x[at, span(0, lanes)])) for at in range(2))
 
     def product(total: Any) -> Any:
         if dot.fused:
@@ -118,25 +93,17 @@ def emit_dot(lanes: int, dot: Dot) -> None:
 def _emit_chains(lanes: int, dtype: str, following: Callable[[Any], Any]) -> None:
     repeats = T.arg("repeats", T.Buffer((1,), "int32"))
     sums = T.arg("sums", T.Buffer((CHAINS, lanes), dtype))
-    registers = _registers(CHAINS, lanes, dtype)
+    chains = started(CHAINS, lanes, dtype)
     with T.serial(repeats[0]):
-        for register in registers:
-            _put(register, following(_get(register, lanes)), lanes)
-    for at, register in enumerate(registers):
-        T.buffer_store(sums, _get(register, lanes), [at, T.ramp(0, 1, lanes)])
+        for register in chains:
+            put(register, following(get(register, lanes)), lanes)
+    for at, register in enumerate(chains):
+        T.buffer_store(sums, get(register, lanes), [at, span(0, lanes)])
 
 
-def _registers(count: int, lanes: int, dtype: str) -> list[Any]:
-    """A buffer for each vector, which LLVM keeps in a register; they begin as 0, 1, 2, …, to differ."""
-    registers = [T.alloc_buffer((lanes,), dtype) for _ in range(count)]
-    for start, register in enumerate(registers):
-        _put(register, T.broadcast(tvm.tirx.const(start, dtype), lanes), lanes)
-    return registers
-
-
-def _get(register: Any, lanes: int) -> Any:
-    return register[T.ramp(0, 1, lanes)]
-
-
-def _put(register: Any, value: Any, lanes: int) -> None:
-    T.buffer_store(register, value, [T.ramp(0, 1, lanes)])
+def started(count: int, lanes: int, dtype: str) -> list[Any]:
+    """Return sums in vector registers. They begin as 0, 1, 2, …, so that they differ."""
+    sums = registers(count, lanes, dtype)
+    for start, register in enumerate(sums):
+        put(register, T.broadcast(tvm.tirx.const(start, dtype), lanes), lanes)
+    return sums

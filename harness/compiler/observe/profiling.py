@@ -1,28 +1,37 @@
-"""What an archive that is built for profiles holds besides its model; one of several models has them for each.
+"""Profiling: kernels report when they begin and end, and the work of a call where it depends on the call.
 
-The C functions that its kernels' marks call, which keep what was said in memory of their own; and packed functions,
-which the runner finds in the system library under the prefix ``<base>profile_``: ``take`` and ``ticks`` read what was
-kept and the counter; ``read``, ``multiply_add`` and ``dot`` do one thing as fast as the processor can, for the
-roofline, on tensors whose sizes ``shapes`` tells.
+A kernel calls ``mark`` with its number when it begins and with the number's complement when it ends. A part of a merged
+kernel begins where the part before it ends. A call of ``work`` reports the bytes and FLOPs that are known only when the
+kernel runs. The C functions read the processor's counter and keep the events in memory of their own.
+
+An archive that is instrumented for profiling also has packed functions for the runner, in the system library under the
+prefix ``<base>profile_``: ``take`` and ``ticks`` return the events and the counter; ``read``, ``multiply_add`` and
+``dot`` do one thing as fast as the processor can, for the roofline, on tensors of the sizes that ``shapes`` returns.
+An archive of several models has one set for each model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import tvm
 from tvm.tirx.script import builder as T
 
+from harness.compiler.kernels.cost import Cost
+from harness.compiler.kernels.instrument import Instrumentation
 from harness.compiler.objects import compile_c, export_objects
 from harness.compiler.observe.machine import CHAINS, DOTS, STREAMS, emit_dot, emit_multiply_add, emit_read, function
 from harness.compiler.targets import CompileTarget
 
+UNCOUNTED = -1
+"""The FLOPs of a call that counts none."""
 CAPACITY = 1 << 18
-"""Events kept until they are taken; each is two numbers of 64 bits. Pages that are not written cost nothing."""
+"""Events kept until they are taken, of two 64-bit numbers each. Pages that are not written cost nothing."""
 BYTES = "INT64_MIN"
 FLOPS = "INT64_MIN + 1"
-"""The numbers of events that tell a call's work, told from every kernel's; see ``harness/profiling/marks.py``."""
+"""The numbers of events with a call's work. No kernel has them; see ``harness/profiling/marks.py``."""
 
 SOURCE = """
 #include <stdint.h>
@@ -79,13 +88,31 @@ int {prefix}take_events(struct event *to, int64_t room, int32_t *counts) {{
 """
 
 
+class Marks(Instrumentation):
+    """The calls of a kernel that is instrumented for profiling."""
+
+    def begin(self, name: str, cost: Cost) -> Iterator[Any]:
+        yield self._call("mark", self.of(name))
+        if not cost.is_known:
+            yield self._call("work", cost.bytes, UNCOUNTED if cost.flops is None else cost.flops)
+
+    def end(self, name: str, outputs: Sequence[Any]) -> Iterator[Any]:
+        yield self._call("mark", ~self.of(name))
+
+    def end_part(self, name: str, outputs: Sequence[Any]) -> Iterator[Any]:
+        yield from ()
+
+    def end_merged(self, name: str) -> Iterator[Any]:
+        yield from self.end(name, ())
+
+
 def profile_prefix(base: str) -> str:
-    """Of a model's instruments, from the model's own prefix."""
+    """Return the prefix of a model's profiling functions, from the model's own prefix."""
     return f"{base}profile_"
 
 
-def instrument_objects(prefix: str, folder: Path, target: CompileTarget) -> list[Path]:
-    """The objects, made in ``folder``. Raises ArchiveFailed."""
+def profiling_objects(prefix: str, folder: Path, target: CompileTarget) -> list[Path]:
+    """Write the objects of the profiling functions into ``folder``. Raises ArchiveFailed."""
     lanes = target.profile.lanes
     dot = DOTS.get((target.profile.integer, lanes)) or DOTS.get(("pairs", lanes))
     emitted: dict[str, Callable[[], None]] = {

@@ -1,25 +1,35 @@
-"""What an archive with taps holds besides its models: the C function that its kernels call, and ways to what it kept.
+"""Tracing: kernels give away their results, so that they can be compared with PyTorch's.
 
-The kernels' values are copied into memory that grows, behind a head of their own each, as one stream of bytes. Packed
-functions, which the runner finds in the system library under the prefix ``<base>taps_``: ``keep`` forgets what was
-kept and says which calls to keep from now on; ``take`` gives the stream piece by piece. ``harness/explain/taps.py``
-reads it.
+A kernel, or a part of a merged one, calls ``tap`` when it ends, with its number and its output's address, type and
+extents. LLVM has to assume that the call reads the memory, so the values are there. The C function copies them into
+memory that grows, each value behind a header, as one stream of bytes.
+
+An archive that is instrumented for tracing also has packed functions for the runner, in the system library under the
+prefix ``<base>taps_``: ``keep`` drops what was kept and sets which calls to keep from now on; ``take`` returns the
+stream piece by piece. ``harness/explain/taps.py`` reads it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import tvm
 from tvm.tirx.script import builder as T
 
+from harness.compiler.kernels.cost import Cost, elements, integer, size
+from harness.compiler.kernels.instrument import Instrumentation
 from harness.compiler.objects import compile_c, export_objects
 from harness.compiler.observe.machine import function
-from harness.compiler.observe.taps import MOST_AXES
 from harness.compiler.targets import CompileTarget
 
+DTYPES = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
+"""A type's number is its place here."""
+MOST_AXES = 6
+"""Axes of a value in the stream at most; a value with more is flattened."""
 LIMIT = 160 << 20
-"""Bytes kept at most: with base64 they still fit into a result."""
+"""Bytes kept at most. As base64 they still fit into a result."""
 
 SOURCE = """
 #include <stddef.h>
@@ -89,20 +99,46 @@ int {prefix}take_bytes(unsigned char *to, int64_t size, int32_t *counts) {{
 """
 
 
+class Taps(Instrumentation):
+    """The calls of a kernel that is instrumented for tracing."""
+
+    def begin(self, name: str, cost: Cost) -> Iterator[Any]:
+        yield from ()
+
+    def end(self, name: str, outputs: Sequence[Any]) -> Iterator[Any]:
+        number = self.of(name)
+        for at, buffer in enumerate(outputs):
+            dtype, extents = str(buffer.dtype), [integer(extent) for extent in buffer.shape]
+            if len(extents) > MOST_AXES:
+                extents = [elements(buffer)]
+            padded = [*extents, *[0] * (MOST_AXES - len(extents))]
+            address = tvm.tirx.address_of(buffer)
+            yield self._call("tap", number, at, address, size(buffer), DTYPES.index(dtype), len(extents), *padded)
+        if not outputs:
+            null = tvm.tirx.reinterpret("handle", tvm.tirx.IntImm("uint64", 0))
+            yield self._call("tap", number, 0, null, 0, 0, 0, *[0] * MOST_AXES)
+
+    def end_part(self, name: str, outputs: Sequence[Any]) -> Iterator[Any]:
+        yield from self.end(name, outputs)
+
+    def end_merged(self, name: str) -> Iterator[Any]:
+        yield from ()
+
+
 def taps_prefix(base: str) -> str:
-    """Of an archive's taps, from the base of its models' prefixes."""
+    """Return the prefix of a model's tracing functions, from the model's own prefix."""
     return f"{base}taps_"
 
 
 def source(prefix: str) -> str:
-    """The C file."""
+    """Return the text of the C file."""
     names = [f"e{axis}" for axis in range(MOST_AXES)]
     declared = ", ".join(f"int64_t {name}" for name in names)
     return SOURCE.format(prefix=prefix, axes=MOST_AXES, limit=LIMIT, declared=declared, extents=", ".join(names))
 
 
-def tap_objects(prefix: str, folder: Path, target: CompileTarget) -> list[Path]:
-    """The objects, made in ``folder``. Raises ArchiveFailed."""
+def tracing_objects(prefix: str, folder: Path, target: CompileTarget) -> list[Path]:
+    """Write the objects of the tracing functions into ``folder``. Raises ArchiveFailed."""
     emitted = {"keep": lambda: _emit_keep(prefix), "take": lambda: _emit_take(prefix)}
     functions = {f"{prefix}{name}": function(f"{prefix}{name}", emit) for name, emit in emitted.items()}
     module = tvm.IRModule(functions).with_attr("system_lib_prefix", prefix)

@@ -15,9 +15,9 @@ import tvm
 from tvm import relax
 from tvm_ffi import structural_equal
 
+from harness.compiler.errors import CannotCompile
 from harness.compiler.graph.graph import Graph, arguments, extents, is_float32, is_variable, op_name, renamed
 from harness.compiler.graph.origins import Origin, behind, completed, origin_of
-from harness.compiler.importer.unsupported import CannotCompile
 from harness.compiler.operators.attention import attention
 from harness.compiler.operators.operator import (
     ArgmaxOp,

@@ -17,7 +17,7 @@ from harness.compiler.graph.origins import Origin, Origins
 from harness.compiler.kernels import attention, attention_rows, rows
 from harness.compiler.kernels.batch_product import batch_product
 from harness.compiler.kernels.cost import Cost
-from harness.compiler.kernels.instrument import Sayings
+from harness.compiler.kernels.instrument import Instrumentation
 from harness.compiler.kernels.kernel import Dim, Kernel, prim_func
 from harness.compiler.kernels.norm import Norm, norm_kernel
 from harness.compiler.kernels.product import pack_product, product_kernel
@@ -48,8 +48,8 @@ class KernelTable:
     kernels: dict[str, Kernel] = field(default_factory=dict)
     parts: dict[str, list[Part]] = field(default_factory=dict)
     """Of merged kernels, in the order they run."""
-    marks: Sayings | None = None
-    """What the kernels say while they run; None: nothing."""
+    instrumentation: Instrumentation | None = None
+    """Of the kernels; None for an archive without."""
     costs: dict[str, tuple[list[Any], Cost]] = field(default_factory=dict)
     """Of functions that no template made, with the tensors whose extents a cost's expressions name."""
     results: dict[str, int] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class KernelTable:
         for known in module.get_global_vars():
             if known.name_hint == name:
                 return known
-        function = prim_func(kernel, weights_symbol, self.marks)
+        function = prim_func(kernel, weights_symbol, self.instrumentation)
         variable = relax.BlockBuilder().add_func(function, name)  # which gives it the type that calls are checked by
         module[variable] = function
         self.kernels[name] = kernel

@@ -162,13 +162,13 @@ class _Merger:
                         spare = free[param.shape, param.dtype]
                         known[fresh] = spare.pop() if spare else scratch(param.shape, param.dtype)
                     values[param.name] = known[fresh]
-            marks, name = self.table.marks, part_name(NAME, number)
-            if marks is not None:
-                emit(marks.begin(name, kernel.cost_of(values)))
+            instrumentation, name = self.table.instrumentation, part_name(NAME, number)
+            if instrumentation is not None:
+                emit(instrumentation.begin(name, kernel.cost_of(values)))
             with scope():
                 kernel.emit(values)
-            if marks is not None:
-                emit(marks.end_part(name, [values[p.name] for p in kernel.params if p.role == "output"]))
+            if instrumentation is not None:
+                emit(instrumentation.end_part(name, [values[p.name] for p in kernel.params if p.role == "output"]))
             for value in last_uses.get(number, ()):
                 buffer = known[value]
                 free[tuple(int(extent) for extent in buffer.shape), str(buffer.dtype)].append(buffer)

@@ -43,16 +43,16 @@ class MarkRest:
         self.table = table
 
     def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
-        marks = self.table.marks
-        if marks is None:
+        instrumentation = self.table.instrumentation
+        if instrumentation is None:
             return module
         for name, function in module.functions_items():
             plain = name.name_hint.removeprefix(self.table.prefix)
             if plain in self.table.costs:
                 before, found = self.table.costs[plain]
                 outputs = _buffers(function)[-self.table.results.get(plain, 1) :]
-                begin = marks.begin(plain, _moved(found, before, function))
-                module.update_func(name, _wrapped(function, begin, marks.end(plain, outputs)))
+                begin = instrumentation.begin(plain, _moved(found, before, function))
+                module.update_func(name, _wrapped(function, begin, instrumentation.end(plain, outputs)))
         return module
 
 

@@ -6,40 +6,13 @@ pages of the executable, shared by all functions, read when first touched and dr
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any, BinaryIO
-
-import numpy as np
-import numpy.typing as npt
 import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from harness.compiler.graph.graph import Graph, is_constant
+from harness.compiler.objects import WeightFile
 from harness.compiler.passes.p22_pack_weights import KernelTable
-
-ALIGNMENT = 64
-"""A cache line, and the widest vector register."""
-
-
-class WeightFile:
-    """The bytes of an archive's weights; equal arrays are stored once. ``symbol`` is the C function that gives the
-    address of a byte."""
-
-    def __init__(self, symbol: str, stream: BinaryIO) -> None:
-        self.symbol, self._stream = symbol, stream
-        self._offsets: dict[bytes, int] = {}
-        self.size = 0
-
-    def add(self, array: npt.NDArray[Any]) -> int:
-        data = np.ascontiguousarray(array).tobytes()
-        key = hashlib.sha256(data).digest()
-        if key not in self._offsets:
-            padding = -self.size % ALIGNMENT
-            self._stream.write(b"\0" * padding + data)
-            self._offsets[key] = self.size + padding
-            self.size += padding + len(data)
-        return self._offsets[key]
 
 
 @mutator

@@ -46,13 +46,13 @@ class RecordSites:
         return self._described(kernel.name, kernel.name, _cost(kernel), origin, parts)
 
     def _described(self, name: str, mark: str, cost: Cost, origin: Origin, parts: list[Site]) -> Site:
-        marks = self.table.marks
+        instrumentation = self.table.instrumentation
         return Site(
             kernel=name,
             operators=sorted(origin.operators),
             value=origin.value,
             # The functions that no template made get theirs after this.
-            mark=None if marks is None else marks.of(mark),
+            mark=None if instrumentation is None else instrumentation.of(mark),
             work=Work(bytes=cost.bytes, flops=cost.flops) if cost.is_known else None,
             parts=parts,
         )

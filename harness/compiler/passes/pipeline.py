@@ -9,7 +9,8 @@ import tvm
 from tvm import relax
 
 from harness.compiler.graph.origins import FuseOpsWithOrigins
-from harness.compiler.kernels.instrument import Sayings
+from harness.compiler.kernels.instrument import Instrumentation
+from harness.compiler.objects import WeightFile
 from harness.compiler.observe.provenance import Site
 from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.p11_fold_arithmetic import FoldArithmetic
@@ -19,7 +20,7 @@ from harness.compiler.passes.p22_pack_weights import KernelTable, PackWeights
 from harness.compiler.passes.p23_place_results import PlaceResults
 from harness.compiler.passes.p24_merge_kernels import MergeKernels
 from harness.compiler.passes.p33_count_work import CountWork, MarkRest
-from harness.compiler.passes.p41_link_weights import LinkWeights, WeightFile
+from harness.compiler.passes.p41_link_weights import LinkWeights
 from harness.compiler.passes.p42_record_sites import RecordSites
 from harness.compiler.passes.p51_reuse_tensors import ReuseTensors, TrustKernels
 from harness.compiler.schedule.rest import ScheduleRest
@@ -34,8 +35,8 @@ class Recipe:
 
     ``prefix``: of every symbol. ``ops``: the fused operators that the importer put into the module already.
     ``results``: see :class:`harness.models.spec.ModelFunction`. ``weights``: where linked weights go; None keeps
-    them constants. ``marks``: what kernels say while they run; None: nothing. ``sites`` is filled with the calls of
-    kernels that the function makes. ``schedule_rest``: whether functions without a template are
+    them constants. ``instrumentation``: of the kernels; None for an archive without. ``sites`` is filled with the calls
+    of kernels that the function makes. ``schedule_rest``: whether functions without a template are
     scheduled; without it they keep TVM's bare loops, to compare with.
     """
 
@@ -46,14 +47,14 @@ class Recipe:
     results: Sequence[int | None] = ()
     weights: WeightFile | None = None
     schedule_rest: bool = True
-    marks: Sayings | None = None
+    instrumentation: Instrumentation | None = None
     sites: list[Site] = field(default_factory=list)
 
 
 def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> tvm.transform.Pass:
     t = relax.transform
-    marks = None if recipe.marks is None else recipe.marks.within(recipe.prefix)
-    table = KernelTable(recipe.prefix, recipe.ops.origins, marks=marks)
+    instrumentation = None if recipe.instrumentation is None else recipe.instrumentation.within(recipe.prefix)
+    table = KernelTable(recipe.prefix, recipe.ops.origins, instrumentation=instrumentation)
     ours = [
         FoldArithmetic(),
         *([ChannelsLast(recipe.ops.origins), FoldArithmetic()] if recipe.schedule_rest else []),

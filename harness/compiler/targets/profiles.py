@@ -17,6 +17,10 @@ matrices (Armv8.6 i8mm); ``widening``: one product a lane, for any CPU.
 """
 
 
+ALIGNMENT = 64
+"""Bytes of a cache line, and of the widest vector register."""
+
+
 @dataclass(frozen=True)
 class Profile:
     """Tile sizes of one instruction set.

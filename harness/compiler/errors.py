@@ -1,0 +1,28 @@
+"""Errors of models that cannot be compiled, and the readable part of what a library raises."""
+
+from __future__ import annotations
+
+from harness.errors import UsageError
+
+MOST_WORDS = 200
+HEADING = "Constraints violated"
+"""The heading of torch.export's list of violated constraints on dimensions."""
+
+
+class CannotCompile(UsageError):
+    """torch.export or TVM has no form for something in a model."""
+
+    cure = "write that part of the model with other operators, or leave it out of the module and do it outside"
+
+
+class UnsupportedOperator(CannotCompile):
+    """TVM's importer lacks a torch operator, or fails in it."""
+
+
+def first_words(error: BaseException) -> str:
+    """Return the first line of a library's message, shortened; behind a mere heading, the line below it."""
+    lines = str(error).strip().splitlines()
+    said = lines[0] if lines else type(error).__name__
+    if len(lines) > 1 and said.startswith(HEADING):
+        said = lines[1].strip().removeprefix("- ").partition(". ")[0]
+    return said if len(said) <= MOST_WORDS else f"{said[:MOST_WORDS]}…"
