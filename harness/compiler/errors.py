@@ -19,6 +19,12 @@ class UnsupportedOperator(CannotCompile):
     """TVM's importer lacks a torch operator, or fails in it."""
 
 
+class BadOperator(UsageError):
+    """A package offers an operator that cannot be used."""
+
+    cure = "uninstall or mend the package; docs/contributing/kernel.md shows a whole operator"
+
+
 def first_words(error: BaseException) -> str:
     """Return the first line of a library's message, shortened; behind a mere heading, the line below it."""
     lines = str(error).strip().splitlines()

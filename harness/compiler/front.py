@@ -12,6 +12,7 @@ from typing import Any
 
 import harness
 from harness.cache import Cache, content_key, hash_file, hash_sources
+from harness.compiler.extensions import operators_identity
 from harness.compiler.metadata import FILE_NAME, ArchiveMetadata, read_metadata
 from harness.compiler.targets import CompileTarget, resolve_target
 from harness.compiler.targets.profiles import AVX2
@@ -222,10 +223,11 @@ def _key(request: CompileRequest, target: CompileTarget, records: list[Any]) -> 
     )
 
 
-def compiler_identity() -> dict[str, str]:
-    """Versions and sources that an archive's bytes depend on."""
+def compiler_identity() -> dict[str, Any]:
+    """Return versions and sources that an archive's bytes depend on."""
     root = Path(harness.__file__).parent
     graph = ("network.py", "ops.py", "spec.py", "loading.py")
     sources = [*(root / "compiler").rglob("*.py"), root / "models/spec.py", *(root / "models/g2p" / n for n in graph)]
     packages = ("apache-tvm", "apache-tvm-ffi", "torch", "transformers", "ziglang")
-    return {"sources": hash_sources(sources, root)} | {name: importlib.metadata.version(name) for name in packages}
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {"sources": hash_sources(sources, root), "operators": operators_identity(), **versions}

@@ -13,7 +13,8 @@ from torch import fx
 from tvm import relax
 
 from harness.compiler.kernels.recurrence import Cell, Recurrence, Result
-from harness.compiler.operators.operator import OpTable, RecurrenceOp
+from harness.compiler.operators.operator import OpTable
+from harness.compiler.operators.recurrence import RecurrenceOp
 
 
 def recurrent_layer(table: OpTable) -> Callable[[fx.Node, Any], tuple[Any, ...]]:

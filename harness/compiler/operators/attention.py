@@ -1,51 +1,95 @@
-"""Patterns of attention: its layout operations vanish into the kernel, its projections become one product."""
+"""Attention of all rows: its layout operations vanish into the kernel, its projections become one product."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from tvm import relax
 
 from harness.compiler.graph.graph import Graph, extents
-from harness.compiler.kernels.attention_rows import Side
-from harness.compiler.operators.operator import AttentionOp, DotAttentionOp, Fused, OpTable, ProductOp
-from harness.compiler.operators.product import Linear, match_linear, mergeable, merged
+from harness.compiler.kernels import attention_rows
+from harness.compiler.kernels.attention import Heads
+from harness.compiler.kernels.attention_rows import AllRows, Side
+from harness.compiler.kernels.kernel import Dim
+from harness.compiler.operators.operator import Dims, FusedOperator, Lowering, Match, OpTable
+from harness.compiler.operators.product import Linear, ProductOp, match_linear, mergeable, merged
 
 HEADS_FIRST = [0, 2, 1, 3]
 
 
-def attention(graph: Graph, value: Any, table: OpTable) -> Fused | None:
-    """torch's attention, with the transposition and reshape behind it where they are there.
+@dataclass(frozen=True)
+class DotAttentionOp(FusedOperator):
+    """torch's scaled_dot_product_attention, as the importer makes it; the pattern of :class:`AttentionOp` takes it.
 
-    ``value`` is either [B, S, H * K], made of the attention's [B, H, S, K] by permute_dims and reshape, or the
-    attention itself.
+    Arguments: query, key, value [B, H, S, K], mask (if any).
     """
-    joined = _joined_heads(graph, value)
-    found = table.read(graph.definition(value if joined is None else joined))
-    if found is None or not isinstance(found[0], DotAttentionOp):
-        return None
-    op, args = found[0], found[1]
-    query, key, _ = (extents(argument) for argument in args[:3])
-    if query is None or key is None or not isinstance(query[1], int) or not isinstance(query[3], int):
-        return None
-    sides, tensors = _sides(graph, args[:3], query[1] * query[3])
-    bias = args[3:]
-    attrs = AttentionOp(query[1], query[3], op.scale, sides, bool(bias))
-    rows = relax.TensorType((query[0], query[2], query[1] * query[3]), "float32")
-    if joined is not None:
-        return Fused(attrs, (*tensors, *bias), rows)
-    split = relax.ShapeExpr([query[0], query[2], query[1], query[3]])
-    return Fused(
-        attrs,
-        (*tensors, *bias),
-        rows,
-        wrap=lambda context: relax.op.permute_dims(relax.op.reshape(context, split), HEADS_FIRST),
-    )
+
+    scale: float
+
+    def lower(self, args: list[Any], call: Any, lowering: Lowering) -> relax.Expr:
+        raise ValueError(f"FusePatterns left attention of {call.ty} behind: its heads or their size are not static")
+
+
+@dataclass(frozen=True)
+class AttentionOp(FusedOperator):
+    """Arguments: the sides' tensors, each once; bias (if any). ``sides``: where queries, keys and values lie."""
+
+    heads: int
+    size: int
+    scale: float
+    sides: tuple[Side, Side, Side]
+    has_bias: bool
+
+    @classmethod
+    def match(cls, graph: Graph, value: Any, table: OpTable) -> Match | None:
+        """Find torch's attention, with the transposition and reshape behind it where they are there.
+
+        ``value`` is either [B, S, H * K], made of the attention's [B, H, S, K] by permute_dims and reshape, or the
+        attention itself.
+        """
+        joined = _joined_heads(graph, value)
+        found = table.read(graph.definition(value if joined is None else joined))
+        if found is None or not isinstance(found[0], DotAttentionOp):
+            return None
+        op, args = found[0], found[1]
+        query, key, _ = (extents(argument) for argument in args[:3])
+        if query is None or key is None or not isinstance(query[1], int) or not isinstance(query[3], int):
+            return None
+        sides, tensors = _sides(graph, args[:3], query[1] * query[3])
+        bias = args[3:]
+        attention = cls(query[1], query[3], op.scale, sides, bool(bias))
+        rows = relax.TensorType((query[0], query[2], query[1] * query[3]), "float32")
+        if joined is not None:
+            return Match(attention, (*tensors, *bias), rows)
+        split = relax.ShapeExpr([query[0], query[2], query[1], query[3]])
+        return Match(
+            attention,
+            (*tensors, *bias),
+            rows,
+            wrap=lambda context: relax.op.permute_dims(relax.op.reshape(context, split), HEADS_FIRST),
+        )
+
+    def lower(self, args: list[Any], call: Any, lowering: Lowering) -> relax.Expr:
+        dims = Dims()
+        tensors = list(dict.fromkeys(side.tensor for side in self.sides))
+        shapes = {name: dims.of(arg) for name, arg in zip(tensors, args, strict=False)}
+        batch, queries, _ = shapes[self.sides[0].tensor]
+        bias = dims.of(args[-1]) if self.has_bias else None
+        shape = AllRows(
+            heads=Heads(self.heads, self.size),
+            scale=self.scale,
+            batch=batch,
+            queries=queries,
+            keys=shapes[self.sides[1].tensor][1],
+            sides=self.sides,
+            bias=cast("tuple[Dim, Dim, Dim, Dim] | None", bias),
+        )
+        return lowering.call(attention_rows.attend_all(lowering.profile, shape), args, call.ty)
 
 
 def _joined_heads(graph: Graph, value: Any) -> Any:
-    """The [B, H, S, K] value that is transposed and reshaped to ``value`` [B, S, H * K]."""
+    """Find the [B, H, S, K] value that is transposed and reshaped to ``value`` [B, S, H * K]."""
     reshape = graph.call(value, "relax.reshape")
     transposed = None if reshape is None else graph.call(reshape.args[0], "relax.permute_dims")
     if transposed is None or not _is_heads_first(transposed) or graph.uses(transposed.args[0]) != 1:
@@ -62,7 +106,7 @@ def _is_heads_first(call: Any) -> bool:
 
 
 def _split_heads(graph: Graph, value: Any, width: int) -> Any:
-    """The [B, S, H * K] value that is reshaped and transposed to ``value`` [B, H, S, K]."""
+    """Find the [B, S, H * K] value that is reshaped and transposed to ``value`` [B, H, S, K]."""
     transposed = graph.call(value, "relax.permute_dims")
     reshape = None if transposed is None else graph.call(transposed.args[0], "relax.reshape")
     if transposed is None or reshape is None or not _is_heads_first(transposed):
@@ -72,7 +116,7 @@ def _split_heads(graph: Graph, value: Any, width: int) -> Any:
 
 
 def _sides(graph: Graph, values: list[Any], width: int) -> tuple[tuple[Side, Side, Side], list[Any]]:
-    """Where queries, keys and values lie, and the tensors: the results of merged products where they can be."""
+    """Return where queries, keys and values lie, and the tensors. Products of one input are merged where possible."""
     sources = [_split_heads(graph, value, width) for value in values]
     linears = [None if s is None or graph.uses(s) != 1 else match_linear(graph, s) for s in sources]
     if _can_merge(linears):
@@ -100,16 +144,16 @@ def _can_merge(linears: list[Linear | None]) -> bool:
     return len(present) == len(linears) and mergeable(present)
 
 
-def _product(parts: list[Linear], like: Any) -> Fused:
+def _product(parts: list[Linear], like: Any) -> Match:
     whole = merged(parts)
     batch, _, length, _ = extents(like) or ()
     args = [whole.x, *whole.norm_args, whole.weight, *([whole.bias] if whole.bias is not None else [])]
     ty = relax.TensorType((batch, length, whole.weight.shape[1]), "float32")
-    return Fused(ProductOp(whole.product), tuple(args), ty)
+    return Match(ProductOp(whole.product), tuple(args), ty)
 
 
 def _rows(value: Any, source: Any, width: int) -> Any:
-    """The value as [B, S, H * K]: what it was made of, or by layout operations of its own."""
+    """Return the value as [B, S, H * K]: the value it was made of, or layout operations of its own."""
     if source is not None:
         return source
     batch, _, length, _ = extents(value) or ()

@@ -1,174 +1,135 @@
-"""The operators that FusePatterns puts into a graph and PackWeights takes out again.
+"""What a fused operator is: its attributes, the pattern that finds it, and its lowering to a kernel.
 
-In the graph each is a pure call of an external function named after its class, whose first argument is the
-operator's number in the module's :class:`OpTable`; one that were left behind would be an error that names it.
+In a graph, a fused operator is a pure call of an external function named after its class. The call's first argument is
+the operator's number in the module's :class:`OpTable`. FusePatterns puts such calls into the graph, PackWeights takes
+them out again; a call that were left behind would be an error with the operator's name in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import tvm
+from torch import fx
 from tvm import relax
 
-from harness.compiler.graph.graph import Graph
+from harness.compiler.graph.graph import Array, Graph, extents
 from harness.compiler.graph.origins import Origins
-from harness.compiler.kernels.attention_rows import Side
-from harness.compiler.kernels.product import Product
-from harness.compiler.kernels.recurrence import Recurrence
+from harness.compiler.kernels.kernel import Dim, Kernel
+from harness.compiler.targets.profiles import Profile
+from harness.protocol import Precision
+
+NAMESPACE = "harness."
+"""Begins the names of the external functions."""
+
+
+class FusedOperator(ABC):
+    """One operator that a kernel of ours computes. A subclass is a frozen dataclass of the operator's attributes.
+
+    Its docstring names the arguments of a call, in their order.
+    """
+
+    @classmethod
+    def match(cls, graph: Graph, value: Any, table: OpTable) -> Match | None:
+        """Look from ``value`` backwards for the pattern that ends there; return None where there is none.
+
+        An operator that only the importer makes has no pattern.
+        """
+        return None
+
+    @classmethod
+    def converters(cls) -> Mapping[str, Converter]:
+        """Return importer entries by torch's names, such as ``store_memory.default``, for operators of torch that are
+        this one."""
+        return {}
+
+    @abstractmethod
+    def lower(self, args: list[Any], call: Any, lowering: Lowering) -> relax.Expr:
+        """Return the call of the operator's kernel in place of ``call``, with weights packed as the kernel reads them.
+
+        ``args`` are the call's arguments; weights are constants among them.
+        """
 
 
 @dataclass(frozen=True)
-class ProductOp:
-    """args: x, residual (if any), gain and shift (of a norm), weight [K, N], bias [N] (if any)."""
+class Match:
+    """A fused operator to emit in place of a value. Arguments are graph values, arrays, or matches themselves."""
 
-    product: Product
-
-
-@dataclass(frozen=True)
-class NormOp:
-    """args: x, gain, shift (of a layer norm)."""
-
-    norm: str
-    eps: float
+    op: FusedOperator
+    args: tuple[Argument, ...]
+    ty: Any
+    wrap: Callable[[Any], Any] | None = None
+    """Turns the operator's result into the value that is replaced."""
+    ends: tuple[Any, ...] = ()
+    """The graph values that it computes where it is an argument of another: the columns of a merged product."""
 
 
-@dataclass(frozen=True)
-class AttentionOp:
-    """args: the sides' tensors, each once; bias (if any). ``sides`` say where queries, keys, values lie."""
-
-    heads: int
-    size: int
-    scale: float
-    sides: tuple[Side, Side, Side]
-    has_bias: bool
-
-
-@dataclass(frozen=True)
-class EmbeddingOp:
-    """args: ids, table [V, D]."""
-
-
-@dataclass(frozen=True)
-class ArgmaxOp:
-    """args: x [..., V]."""
-
-
-@dataclass(frozen=True)
-class BatchProductOp:
-    """args: a [..., M, K], b [..., K, N], both activations."""
-
-
-@dataclass(frozen=True)
-class AppendAndAttendOp:
-    """args: qkv, distance_bias, rows, position, cache; returns the context and the cache."""
-
-    layer: int
-    heads: int
-
-
-@dataclass(frozen=True)
-class AttendMemoryOp:
-    """args: query, rows, lengths, memory."""
-
-    layer: int
-    heads: int
-
-
-@dataclass(frozen=True)
-class StoreMemoryOp:
-    """args: source [B, S, L, 2, G]; returns memory [B, L, 2, capacity * G]."""
-
-    heads: int
-
-
-@dataclass(frozen=True)
-class DotAttentionOp:
-    """args: query, key, value [B, H, S, K], mask (if any): torch's scaled_dot_product_attention."""
-
-    scale: float
-
-
-@dataclass(frozen=True)
-class RecurrenceOp:
-    """args: the gates' share of the input [S, B, G * H], state [B, H], cells (of an LSTM), weight [H, G * H], bias
-    [G * H] (if any)."""
-
-    layer: Recurrence
-
-
-FusedOp = (
-    ProductOp
-    | NormOp
-    | AttentionOp
-    | EmbeddingOp
-    | ArgmaxOp
-    | BatchProductOp
-    | AppendAndAttendOp
-    | AttendMemoryOp
-    | StoreMemoryOp
-    | DotAttentionOp
-    | RecurrenceOp
-)
-_KINDS = {
-    f"harness.{kind.__name__}": kind
-    for kind in (
-        ProductOp,
-        NormOp,
-        AttentionOp,
-        EmbeddingOp,
-        ArgmaxOp,
-        BatchProductOp,
-        AppendAndAttendOp,
-        AttendMemoryOp,
-        StoreMemoryOp,
-        DotAttentionOp,
-        RecurrenceOp,
-    )
-}
+Argument = Any
+"""A value of the graph, a numpy array, or a :class:`Match`."""
 
 
 @dataclass
 class OpTable:
-    """The attributes of the fused operators of one module: a call carries an index into it."""
+    """The attributes of one module's fused operators; a call holds an index into it."""
 
-    entries: list[FusedOp] = field(default_factory=list)
+    entries: list[FusedOperator] = field(default_factory=list)
     origins: Origins = field(default_factory=Origins)
     """Of the module's values."""
 
-    def call(self, op: FusedOp, args: list[Any], ty: Any) -> Any:
+    def call(self, op: FusedOperator, args: list[Any], ty: Any) -> Any:
+        """Return a call of the operator, whose result has the type ``ty``."""
         self.entries.append(op)
-        name = f"harness.{type(op).__name__}"
         index = tvm.tirx.IntImm("int64", len(self.entries) - 1)
-        return relax.call_pure_packed(name, index, *args, ty_args=ty)
+        return relax.call_pure_packed(f"{NAMESPACE}{type(op).__name__}", index, *args, ty_args=ty)
 
-    def read(self, expression: Any) -> tuple[FusedOp, list[Any]] | None:
-        """The operator and its arguments, if the expression is a fused operator's call."""
+    def read(self, expression: Any) -> tuple[FusedOperator, list[Any]] | None:
+        """Return the operator and its arguments where the expression is a fused operator's call."""
         if not isinstance(expression, relax.Call) or getattr(expression.op, "name", "") != "relax.call_pure_packed":
             return None
         function = expression.args[0]
-        if not isinstance(function, relax.ExternFunc) or str(function.global_symbol) not in _KINDS:
+        if not isinstance(function, relax.ExternFunc) or not str(function.global_symbol).startswith(NAMESPACE):
             return None
-        index = int(expression.args[1])
-        return self.entries[index], list(expression.args[2:])
+        return self.entries[int(expression.args[1])], list(expression.args[2:])
 
 
-@dataclass(frozen=True)
-class Fused:
-    """A fused operator to emit in a value's place. Arguments are values of the graph, arrays, or fused themselves."""
-
-    op: FusedOp
-    args: tuple[Argument, ...]
-    ty: Any
-    wrap: Callable[[Any], Any] | None = None
-    """What turns the operator's result into the value that is replaced."""
-    ends: tuple[Any, ...] = ()
-    """The graph's values that it computes, where it is an argument of another: the columns of a merged product."""
+Converter = Callable[[fx.Node, Any, OpTable], Any]
+"""(node of the exported graph, TVM's importer, table) to the node's value in Relax."""
 
 
-Argument = Any
-"""A value of the graph, a numpy array, or a :class:`Fused`."""
-Rule = Callable[[Graph, Any, OpTable], Fused | None]
-"""Looks from a value backwards; None where its pattern is not there."""
+class Lowering(Protocol):
+    """What PackWeights offers to :meth:`FusedOperator.lower`."""
+
+    profile: Profile
+    precision: Precision
+
+    def call(self, kernel: Kernel, args: list[Any], ty: Any, in_place: list[int] | None = None) -> relax.Expr:
+        """Return a call of the kernel. ``in_place`` is that of ``relax.op.call_tir_inplace``."""
+
+    def emit(self, expression: Any) -> Any:
+        """Bind an expression to a variable in front of the call."""
+
+
+class Dims:
+    """Name the extents that are known only when the function runs: one name for one expression."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    def of(self, value: Any) -> tuple[Dim, ...]:
+        """Return a tensor's extents as a kernel's parameters have them."""
+        shape = extents(value)
+        assert shape is not None
+        return tuple(e if isinstance(e, int) else self._names.setdefault(str(e), f"n{len(self._names)}") for e in shape)
+
+
+def array(value: Any) -> Array:
+    """Return a constant's array."""
+    return value.value.numpy()
+
+
+def values(node: fx.Node, importer: Any) -> list[Any]:
+    """Return a node's positional arguments, with what the importer made of those that are nodes."""
+    return [importer.env[argument] if isinstance(argument, fx.Node) else argument for argument in node.args]

@@ -1,4 +1,4 @@
-"""Patterns of a product with a constant weight, and of the norms in front of it."""
+"""A product with a constant weight, with the norm, bias, activation, gate and residual around it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from tvm import relax
 
 from harness.compiler.graph.graph import Array, Graph, extents, is_float32
-from harness.compiler.kernels.norm import Norm
-from harness.compiler.kernels.product import Product
+from harness.compiler.kernels.product import Product, pack_product, product_kernel
+from harness.compiler.operators.norm import NormMatch, match_norm
+from harness.compiler.operators.operator import Dims, FusedOperator, Lowering, Match, OpTable, array
 
 ACTIVATION_OPS = {
     "relax.nn.gelu_tanh": "gelu_tanh",
@@ -20,18 +22,36 @@ ACTIVATION_OPS = {
 
 
 @dataclass(frozen=True)
-class NormMatch:
-    """``arrays``: gain, and for a layer norm shift."""
+class ProductOp(FusedOperator):
+    """Arguments: x, residual (if any), gain and shift (of a norm), weight [K, N], bias [N] (if any)."""
 
-    kind: Norm
-    x: Any
-    eps: float
-    arrays: tuple[Array, ...]
+    product: Product
+
+    @classmethod
+    def match(cls, graph: Graph, value: Any, table: OpTable) -> Match | None:
+        found = match_linear(graph, value)
+        if found is None:
+            return None
+        args = [found.x, *([found.residual] if found.residual is not None else []), *found.norm_args, found.weight]
+        if found.bias is not None:
+            args.append(found.bias)
+        return Match(cls(found.product), tuple(args), value.ty)
+
+    def lower(self, args: list[Any], call: Any, lowering: Lowering) -> relax.Expr:
+        product = self.product
+        leading = Dims().of(args[0])[:-1]
+        kernel, form = product_kernel(lowering.profile, lowering.precision, product, leading)
+        activations = 2 if product.residual else 1
+        norms = {None: 0, "rms": 1, "layer": 2}[product.norm]
+        weight, bias = array(args[activations + norms]), array(args[-1]) if product.bias else None
+        packed = [relax.const(packed) for packed in pack_product(product, weight, bias, form)]
+        return lowering.call(kernel, [*args[: activations + norms], *packed], call.ty)
 
 
 @dataclass(frozen=True)
 class Linear:
-    """residual + activation(norm(x) weight + bias), or the gated form (see kernels/product.py)."""
+    """A product found in a graph: residual + activation(norm(x) weight + bias), or the gated form of
+    :mod:`harness.compiler.kernels.product`."""
 
     x: Any
     weight: Array
@@ -60,64 +80,8 @@ class Linear:
         )
 
 
-def match_norm(graph: Graph, value: Any) -> NormMatch | None:
-    """x * rsqrt(mean(x**2) + eps) * gain in any order of the factors, or relax.nn.layer_norm over the last axis."""
-    call = graph.call(value, "relax.nn.layer_norm")
-    if call is not None:
-        shape = extents(value)
-        gain, shift = (graph.constant(argument) for argument in call.args[1:3])
-        axes = [int(axis) for axis in call.attrs.axes]
-        if shape is None or gain is None or shift is None or axes not in ([-1], [len(shape) - 1]) or gain.ndim != 1:
-            return None
-        return NormMatch("layer", call.args[0], float(call.attrs.epsilon), (gain, shift))
-    call = graph.call(value, "relax.multiply")
-    if call is None:
-        return None
-    for gain_side, other in (call.args, call.args[::-1]):
-        factor = graph.constant(gain_side)
-        if factor is None or factor.dtype != np.float32:
-            continue
-        inner = match_norm(graph, other)
-        if inner is not None and inner.kind == "rms" and factor.ndim <= 1:
-            return replace(inner, arrays=(inner.arrays[0] * factor,))
-        found = _rms(graph, other)
-        if found is not None and factor.ndim == 1:
-            return NormMatch("rms", *found, (factor,))
-    return None
-
-
-def _rms(graph: Graph, value: Any) -> tuple[Any, float] | None:
-    """x and eps of x * rsqrt(mean(x**2, -1) + eps)."""
-    call = graph.call(value, "relax.multiply")
-    if call is None:
-        return None
-    for x, inverse in (call.args, call.args[::-1]):
-        root = graph.call(inverse, "relax.rsqrt")
-        total = None if root is None else graph.call(root.args[0], "relax.add")
-        if total is None:
-            continue
-        for mean_side, eps_side in (total.args, total.args[::-1]):
-            eps = graph.scalar(eps_side)
-            mean = graph.call(mean_side, "relax.mean")
-            if eps is not None and mean is not None and _is_row_mean_of_square(graph, mean, x):
-                return x, eps
-    return None
-
-
-def _is_row_mean_of_square(graph: Graph, mean: Any, x: Any) -> bool:
-    shape = extents(x)
-    axes = None if mean.attrs.axis is None else [int(axis) for axis in mean.attrs.axis]
-    if shape is None or not mean.attrs.keepdims or axes not in ([-1], [len(shape) - 1]):
-        return False
-    square = graph.call(mean.args[0], "relax.power", "relax.multiply", "relax.square")
-    if square is None:
-        return False
-    same = all(argument.same_as(x) for argument in square.args)
-    return same or (square.args[0].same_as(x) and len(square.args) == 2 and graph.scalar(square.args[1]) == 2.0)
-
-
 def match_linear(graph: Graph, value: Any) -> Linear | None:
-    """The largest of our products that ends in ``value``."""
+    """Find the largest product of our form that ends in ``value``."""
     if not is_float32(value):
         return None
     return _with_residual(graph, value) or _gated(graph, value) or _activated(graph, value)
@@ -137,7 +101,7 @@ def _with_residual(graph: Graph, value: Any) -> Linear | None:
 
 
 def _gated(graph: Graph, value: Any) -> Linear | None:
-    """activation(x A) * (x B)."""
+    """Find activation(x A) * (x B)."""
     call = graph.call(value, "relax.multiply")
     if call is None:
         return None
@@ -174,7 +138,7 @@ def _biased(graph: Graph, value: Any) -> Linear | None:
 
 
 def plain_product(graph: Graph, value: Any) -> Linear | None:
-    """norm(x) W, or x W."""
+    """Find norm(x) W, or x W."""
     call = graph.call(value, "relax.matmul")
     if call is None:
         return None
@@ -187,7 +151,7 @@ def plain_product(graph: Graph, value: Any) -> Linear | None:
 
 
 def mergeable(parts: list[Linear]) -> bool:
-    """Whether products read the same rows, so that one product with all their columns does."""
+    """Return whether products read the same rows, so that one product can have all their columns."""
     first = parts[0]
     return all(
         part.x.same_as(first.x)
@@ -207,7 +171,7 @@ def _same_norm(a: NormMatch | None, b: NormMatch | None) -> bool:
 
 
 def merged(parts: list[Linear]) -> Linear:
-    """One product whose columns are those of all parts, in their order."""
+    """Return one product with the columns of all parts, in their order."""
     biases = [part.bias for part in parts if part.bias is not None]
     return replace(
         parts[0],

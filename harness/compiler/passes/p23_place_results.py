@@ -14,7 +14,8 @@ from tvm import relax
 from harness.compiler.graph.graph import Graph, is_variable, op_name, renamed
 from harness.compiler.kernels.kernel import Kernel
 from harness.compiler.kernels.rows import copy_kernel
-from harness.compiler.passes.p22_pack_weights import Dims, KernelTable
+from harness.compiler.operators.operator import Dims
+from harness.compiler.passes.kernel_table import KernelTable
 
 
 @tvm.transform.module_pass(opt_level=0, name="PlaceResults")

@@ -18,7 +18,7 @@ from harness.compiler.kernels import vector
 from harness.compiler.kernels.instrument import emit, part_name
 from harness.compiler.kernels.kernel import Buffers, Kernel, Param
 from harness.compiler.kernels.scratch import scope, scratch
-from harness.compiler.passes.p22_pack_weights import KernelTable, Part
+from harness.compiler.passes.kernel_table import KernelTable, Part
 
 NAME = "kernels"
 """Of the merged kernel."""

@@ -15,7 +15,7 @@ from tvm_ffi import structural_map, structural_walk
 
 from harness.compiler.graph.graph import op_name
 from harness.compiler.kernels.cost import Cost, integer, sizes
-from harness.compiler.passes.p22_pack_weights import KernelTable
+from harness.compiler.passes.kernel_table import KernelTable
 from harness.compiler.schedule.access import REDUCTION
 
 

@@ -12,7 +12,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from harness.compiler.graph.graph import Graph, is_constant
 from harness.compiler.objects import WeightFile
-from harness.compiler.passes.p22_pack_weights import KernelTable
+from harness.compiler.passes.kernel_table import KernelTable
 
 
 @mutator

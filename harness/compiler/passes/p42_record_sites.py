@@ -12,7 +12,7 @@ from harness.compiler.kernels.cost import Cost
 from harness.compiler.kernels.instrument import part_name
 from harness.compiler.kernels.kernel import Kernel, Symbols
 from harness.compiler.observe.provenance import Site, Work
-from harness.compiler.passes.p22_pack_weights import KernelTable
+from harness.compiler.passes.kernel_table import KernelTable
 
 CALLS = ("relax.call_tir", "relax.call_tir_inplace")
 

@@ -10,7 +10,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm_ffi import structural_equal
 
 from harness.compiler.graph.graph import op_name
-from harness.compiler.passes.p22_pack_weights import KernelTable
+from harness.compiler.passes.kernel_table import KernelTable
 
 ALLOCATION = "relax.memory.alloc_tensor"
 CHECKS = ("vm.builtin.check_tensor_info", "vm.builtin.match_shape")

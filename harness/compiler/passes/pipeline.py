@@ -13,10 +13,11 @@ from harness.compiler.kernels.instrument import Instrumentation
 from harness.compiler.objects import WeightFile
 from harness.compiler.observe.provenance import Site
 from harness.compiler.operators.operator import OpTable
+from harness.compiler.passes.kernel_table import KernelTable
 from harness.compiler.passes.p11_fold_arithmetic import FoldArithmetic
 from harness.compiler.passes.p12_channels_last import ChannelsLast
 from harness.compiler.passes.p21_fuse_patterns import FusePatterns
-from harness.compiler.passes.p22_pack_weights import KernelTable, PackWeights
+from harness.compiler.passes.p22_pack_weights import PackWeights
 from harness.compiler.passes.p23_place_results import PlaceResults
 from harness.compiler.passes.p24_merge_kernels import MergeKernels
 from harness.compiler.passes.p33_count_work import CountWork, MarkRest
