@@ -6,12 +6,15 @@ need neither gathers nor borders. torch's order has pixels there. Weights are tu
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from harness.compiler.graph.graph import Graph, op_name
-from harness.compiler.graph.origins import Origins, follow
+from harness.compiler.graph.graph import Graph, is_variable, op_name
+from harness.compiler.graph.origins import Origins
 
 TURNED = {"relax.nn.conv1d": ["NWC", "WIO"], "relax.nn.conv2d": ["NHWC", "HWIO"]}
 LAYOUTS = ("relax.permute_dims", "relax.layout_transform")
@@ -38,7 +41,7 @@ class ChannelsLast:
             before = {name: Graph(f) for name, f in module.functions_items() if isinstance(f, relax.Function)}
             converted = relax.transform.ConvertLayout(TURNED | KEPT)(module)
             for name, graph in before.items():
-                follow(graph, Graph(converted[name.name_hint]), self.origins, LAYOUTS)
+                _follow(graph, Graph(converted[name.name_hint]), self.origins, LAYOUTS)
         except tvm.error.InternalError:  # an operator between them has no rule for other layouts
             return module
         return relax.transform.DeadCodeElimination()(converted)
@@ -55,3 +58,17 @@ class _ClipByBounds(PyExprMutator):  # type: ignore[misc]
         x, *bounds = call.args
         least, most = (relax.const(float(bound.value), str(x.ty.dtype)) for bound in bounds)
         return relax.op.minimum(self.builder_.emit(relax.op.maximum(x, least)), most)
+
+
+def _follow(before: Graph, after: Graph, origins: Origins, added: Collection[str]) -> None:
+    """Note the origins of the variables of a pass that did nothing but add operators ``added`` between others."""
+    old, new = ([b for b in graph.bindings if _computes(b.value, added)] for graph in (before, after))
+    if [op_name(b.value) for b in old] != [op_name(b.value) for b in new]:
+        return
+    for one, other in zip(old, new, strict=True):
+        if not origins.of(other.var).operators:
+            origins.note(other.var, origins.of(one.var))
+
+
+def _computes(value: Any, added: Collection[str]) -> bool:
+    return not is_variable(value) and op_name(value) not in added
