@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.errors import UsageError
 
-MOST_WORDS = 200
+MOST_CHARACTERS = 200
 HEADING = "Constraints violated"
 """The heading of torch.export's list of violated constraints on dimensions."""
 
@@ -28,7 +28,7 @@ class BadOperator(UsageError):
 def first_words(error: BaseException) -> str:
     """Return the first line of a library's message, shortened; behind a mere heading, the line below it."""
     lines = str(error).strip().splitlines()
-    said = lines[0] if lines else type(error).__name__
-    if len(lines) > 1 and said.startswith(HEADING):
-        said = lines[1].strip().removeprefix("- ").partition(". ")[0]
-    return said if len(said) <= MOST_WORDS else f"{said[:MOST_WORDS]}…"
+    first = lines[0] if lines else type(error).__name__
+    if len(lines) > 1 and first.startswith(HEADING):
+        first = lines[1].strip().removeprefix("- ").partition(". ")[0]
+    return first if len(first) <= MOST_CHARACTERS else f"{first[:MOST_CHARACTERS]}…"

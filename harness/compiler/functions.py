@@ -1,4 +1,4 @@
-"""A model's functions into one archive: each imported, lowered and exported, beside the weights that they share."""
+"""Compile a model's functions into one archive: import, lower and export each, beside the weights that they share."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from harness.worker import Progress
 
 @dataclass(frozen=True)
 class ArchiveJob:
-    """What an archive is made with.
+    """How to make an archive.
 
-    ``prefix``: of everything in it; ``prefixes``: of each function. ``model`` is what work orders call the model.
+    ``prefix`` begins all symbols in it, ``prefixes`` those of each function. ``model`` is the model's name in orders.
     """
 
     model: str
@@ -46,7 +46,7 @@ class ArchiveJob:
 
     @classmethod
     def of(cls, request: Mapping[str, Any], model: str, prefixes: Mapping[str, str], progress: Progress) -> ArchiveJob:
-        """As a worker's request says it."""
+        """Read a worker's request."""
         return cls(
             model=model,
             target=resolve_target(request["target"], request["mcpu"]),
@@ -62,20 +62,20 @@ class ArchiveJob:
 
     @property
     def instrumentation(self) -> Instrumentation | None:
-        """What the kernels say while they run."""
+        """Of the kernels; None for an archive without."""
         if self.taps:
             return Taps(taps_prefix(self.prefix))
         return Marks(profile_prefix(self.prefix)) if self.profile else None
 
     @property
     def weights(self) -> tuple[Path, str]:
-        """The file of the weights, and the C function that finds them."""
+        """The file of the weights, and the C function that returns their addresses."""
         symbol = f"{self.prefix}weights"
         return self.workspace / f"{symbol}.bin", symbol
 
 
 def make_archive(job: ArchiveJob, functions: Sequence[ModelFunction], tuning: Tuning | None = None) -> int:
-    """Write the archive and its provenance; the bytes of its linked weights.
+    """Write the archive and its provenance; return the bytes of its linked weights.
 
     Raises CannotCompile, UnsupportedOperator, TuningBusy and ArchiveFailed.
     """
@@ -102,7 +102,7 @@ def make_archive(job: ArchiveJob, functions: Sequence[ModelFunction], tuning: Tu
 
 
 def search_schedules(job: ArchiveJob, functions: Sequence[ModelFunction], tuning: Tuning | None) -> None:
-    """Measure what ``tuning`` still misses for the functions, and write nothing else. Raises TuningBusy."""
+    """Measure the schedules that ``tuning`` lacks for the functions; write nothing else. Raises TuningBusy."""
     with _weights(job) as weights:
         for _, module, recipe in _recipes(job, functions, weights):
             search(module, tvm_target(job.target), recipe, tuning)
@@ -118,7 +118,7 @@ def _weights(job: ArchiveJob) -> Iterator[WeightFile]:
 def _recipes(
     job: ArchiveJob, functions: Sequence[ModelFunction], weights: WeightFile
 ) -> Iterator[tuple[ModelFunction, tvm.IRModule, Recipe]]:
-    """Each function as it was imported, with what the pipeline is asked for."""
+    """Yield each function, its imported module and the pipeline's recipe for it."""
     instrumentation = job.instrumentation
     for function in functions:
         job.progress(f"compiling {function.name} for {job.target.name}")

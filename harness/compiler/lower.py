@@ -1,4 +1,4 @@
-"""torch module → torch.export → Relax → machine code, one function at a time."""
+"""Relax module to machine code, one function at a time."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from harness.errors import HarnessError
 
 
 def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> Any:
-    """A ``tvm.runtime.Executable`` whose symbols and registration carry the recipe's prefix.
+    """Return a ``tvm.runtime.Executable`` whose symbols and registration have the recipe's prefix.
 
-    ``tuning`` searches schedules for what has no template, for a target that this machine runs. Raises TuningBusy, and
-    CannotCompile where one of TVM's passes stumbles over the module.
+    ``tuning`` searches schedules for functions without a template, for a target that this machine runs. Raises
+    TuningBusy, and CannotCompile where one of TVM's passes fails on the module.
     """
     named = module.with_attr("system_lib_prefix", recipe.prefix)
     try:
@@ -28,23 +28,23 @@ def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tunin
     except HarnessError:
         raise
     except Exception as error:  # of any kind: each pass raises what its author thought of
-        said = f"{type(error).__name__}: {first_words(error)}"
-        raise CannotCompile(f"TVM cannot compile {recipe.prefix.rstrip('_')}: {said}") from error
+        reason = f"{type(error).__name__}: {first_words(error)}"
+        raise CannotCompile(f"TVM cannot compile {recipe.prefix.rstrip('_')}: {reason}") from error
 
 
 def search(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None) -> None:
-    """Measure what ``tuning`` still misses for the module, without compiling it. Raises TuningBusy."""
+    """Measure the schedules that ``tuning`` lacks for the module, without compiling it. Raises TuningBusy."""
     with tvm.transform.PassContext(config=PASS_CONFIG):
         pipeline(target, recipe, tuning)(module.with_attr("system_lib_prefix", recipe.prefix))
 
 
 def compile_kernel(kernel: Kernel, target: tvm.target.Target) -> Any:
-    """One kernel as an executable module with the function ``kernel`` of its parameters, for tests and measurements."""
+    """Compile one kernel as the function ``kernel`` of its parameters, for tests and measurements."""
     function = prim_func(kernel).with_attr("global_symbol", "kernel")
     with tvm.transform.PassContext(config=PASS_CONFIG):
         return tvm.compile(tvm.IRModule({"kernel": function}), target)
 
 
 def tvm_target(target: CompileTarget) -> tvm.target.Target:
-    """TVM's own target object; a bare dict is refused by 0.27."""
+    """Return TVM's own target object; 0.27 refuses a bare dict."""
     return tvm.target.Target(target.tvm)

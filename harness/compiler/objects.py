@@ -1,4 +1,4 @@
-"""Objects of several functions into one static library, reproducibly."""
+"""Object files of several functions, and the static library that they become, reproducibly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 
 
 class ArchiveFailed(HarnessError):
-    """The archiver did not accept the objects."""
+    """The archiver refused the objects."""
 
     cure = "`harness doctor` checks the ziglang package, whose archiver is used"
 
@@ -58,9 +58,9 @@ def export_objects(executable: Any, folder: Path, stem: str) -> list[Path]:
 
 
 def weights_object(data: Path, symbol: str, target: CompileTarget) -> Path:
-    """An object beside ``data`` that holds its bytes, and the C function ``symbol`` that gives the address of one.
+    """Compile an object beside ``data`` with its bytes and the C function ``symbol``, which returns a byte's address.
 
-    The function is all that is exported, so that the data's symbol can clash with nothing.
+    Only the function is exported, so the data's symbol cannot clash with another.
     """
     source = data.with_suffix(".c")
     source.write_text(
@@ -72,7 +72,7 @@ def weights_object(data: Path, symbol: str, target: CompileTarget) -> Path:
 
 
 def compile_c(source: Path, target: CompileTarget) -> Path:
-    """The object of a C file, beside it. Raises ArchiveFailed."""
+    """Compile a C file to an object beside it. Raises ArchiveFailed."""
     made = source.with_suffix(".o")
     command = [sys.executable, "-m", "ziglang", "cc", "-c", "-std=c23", "-O1", "-g0", "-fPIC", "-fno-sanitize=all"]
     if target.zig != "native":
@@ -86,7 +86,7 @@ def compile_c(source: Path, target: CompileTarget) -> Path:
 
 
 def write_archive(path: Path, objects: list[Path], object_format: ObjectFormat) -> None:
-    """A static library with a symbol index and neither times nor owners, so equal objects give equal bytes."""
+    """Write a static library with a symbol index and neither times nor owners: equal objects give equal bytes."""
     layout = "darwin" if object_format == "macho" else "gnu"
     command = [sys.executable, "-m", "ziglang", "ar", f"--format={layout}", "rcsD", str(path), *map(str, objects)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

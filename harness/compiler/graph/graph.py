@@ -1,4 +1,4 @@
-"""A Relax function as a graph that patterns can be looked up in: who defines a value, who uses it, what is constant."""
+"""A Relax function as a graph for patterns: what defines a value, how often it is used, what is constant."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 
 
 def op_name(expression: Any) -> str:
-    """The operator that a call calls; empty for anything else."""
+    """Return the operator that a call calls; empty for anything else."""
     return str(getattr(expression.op, "name", "")) if isinstance(expression, relax.Call) else ""
 
 
@@ -24,13 +24,13 @@ def is_constant(expression: Any) -> bool:
 
 
 def static_shape(value: Any) -> tuple[int, ...] | None:
-    """The shape of a tensor whose extents are all known."""
+    """Return the shape of a tensor whose extents are all known."""
     shape = extents(value)
     return None if shape is None or not all(isinstance(e, int) for e in shape) else tuple(int(e) for e in shape)
 
 
 def extents(value: Any) -> tuple[Any, ...] | None:
-    """A tensor's extents: an int each, or TIR's expression where it is known only when the function runs."""
+    """Return a tensor's extents: ints, or TIR's expressions where they are known only when the function runs."""
     shape = getattr(getattr(value, "ty", None), "shape", None)
     if shape is None or not hasattr(shape, "values"):
         return None
@@ -42,7 +42,7 @@ def is_float32(value: Any) -> bool:
 
 
 class Graph:
-    """Bindings of a function of one dataflow block, in order."""
+    """The bindings of a function with one dataflow block, in order."""
 
     def __init__(self, function: relax.Function) -> None:
         body = function.body
@@ -63,18 +63,18 @@ class Graph:
         return self._uses[var]
 
     def definition(self, value: Any) -> Any:
-        """The expression that a variable is bound to; the value itself if it is none."""
+        """Return the expression that a variable is bound to; the value itself where it is no bound variable."""
         while is_variable(value) and value in self.definitions:
             value = self.definitions[value]
         return value
 
     def call(self, value: Any, *names: str) -> relax.Call | None:
-        """The call of one of the operators ``names`` that defines the value."""
+        """Return the call of one of the operators ``names`` that defines the value."""
         found = self.definition(value)
         return found if op_name(found) in names else None
 
     def constant(self, value: Any) -> Array | None:
-        """The array that a value stands for, looking through layout operations."""
+        """Return the array of a constant value, also behind layout operations."""
         expression = self.definition(value)
         if is_constant(expression):
             return np.asarray(expression.value.numpy())
@@ -93,7 +93,7 @@ class Graph:
         return None if shape is None else inner.reshape(shape)
 
     def is_fixed(self, value: Any) -> bool:
-        """Whether a value is the same in every call: it is computed of constants alone, which TVM folds."""
+        """Return whether a value is computed from constants alone and so the same in every call. TVM folds it."""
         return all(var in self.definitions and self.is_fixed(self.definitions[var]) for var in arguments(value))
 
     def scalar(self, value: Any) -> float | None:
@@ -106,7 +106,7 @@ def is_variable(value: Any) -> TypeGuard[relax.Var]:
 
 
 def arguments(expression: Any) -> list[Any]:
-    """The variables that an expression reads."""
+    """Return the variables that an expression reads."""
     if is_variable(expression):
         return [expression]
     found: list[Any] = []
@@ -120,7 +120,7 @@ def arguments(expression: Any) -> list[Any]:
 
 
 def renamed(expression: Any, new: dict[Any, Any]) -> Any:
-    """The expression with variables replaced."""
+    """Return the expression with variables replaced."""
     return new.get(expression, expression) if is_variable(expression) else _Rename(new).visit_expr(expression)
 
 

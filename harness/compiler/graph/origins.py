@@ -1,8 +1,8 @@
-"""Origins: which operators of the exported graph a value of the Relax function stands for, from the import to the VM.
+"""Origins: the operators of the exported graph that a value of the Relax function stands for.
 
-TVM 0.27 keeps no such thing (spans get lost when operators are lowered), but its passes keep variables. So what is
-known of a variable is kept beside the module, under the variable's identity. Our own passes, which make new variables,
-say what those stand for. What TVM makes new on its way has no entry of its own and belongs to whoever uses it.
+TVM 0.27 loses such facts: spans vanish when operators are lowered. But its passes keep variables, so origins are kept
+beside the module, by variable. Our own passes make new variables and note their origins. Values that TVM makes on its
+way have no entry; they belong to the value that uses them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.compiler.observe.provenance import Operator
 
 @dataclass(frozen=True)
 class Origin:
-    """``operators``: numbers; ``value``: the operator whose value it is, if it is one's."""
+    """``operators``: their numbers; ``value``: the operator whose result the value is, if it is one operator's."""
 
     operators: frozenset[int]
     value: int | None = None
@@ -30,7 +30,7 @@ NOWHERE = Origin(frozenset())
 
 @dataclass
 class Origins:
-    """Of one function. ``operators`` are in the graph's order."""
+    """The origins in one function. ``operators`` are in the graph's order."""
 
     operators: list[Operator] = field(default_factory=list)
     _known: dict[Any, Origin] = field(default_factory=dict)
@@ -39,8 +39,11 @@ class Origins:
         return self._known.get(var, NOWHERE)
 
     def note(self, var: Any, origin: Origin) -> None:
-        """What a variable stands for. A variable that is several operators' value (a view of the same shape, a
-        conversion to its own type) stands for all of them."""
+        """Note the origin of a variable.
+
+        A variable may be the result of several operators, such as a view of the same shape or a conversion to its own
+        type. It then stands for all of them.
+        """
         if not is_variable(var) or not origin.operators:
             return
         known = self.of(var)
@@ -52,7 +55,7 @@ class Origins:
 
 
 def behind(graph: Graph, ends: Iterable[Any], until: Iterable[Any]) -> set[Any]:
-    """The variables that are computed on the way to ``ends``, from ``until`` on, and neither of those nor before."""
+    """Return the variables that are computed on the way from ``until``, exclusive, to ``ends``, inclusive."""
     stop, found = set(until), set()
     left = [end for end in ends if is_variable(end)]
     while left:
@@ -65,13 +68,16 @@ def behind(graph: Graph, ends: Iterable[Any], until: Iterable[Any]) -> set[Any]:
 
 
 def completed(graph: Graph, origins: Origins) -> dict[Any, Origin]:
-    """The origins of a function's variables; those without an entry have that of who uses them, or at a function's end
-    that of what they are made of."""
+    """Return the origins of all variables of a function.
+
+    A variable without an entry has the origins of the values that use it, or at the function's end of those that it
+    is made of.
+    """
     found = {binding.var: origins.of(binding.var) for binding in graph.bindings}
     for binding in reversed(graph.bindings):
         mine = found[binding.var]
         for var in arguments(binding.value):
-            # Not through an operator that is known: its inputs have origins of their own, or are parameters.
+            # Only up to an operator with an entry: its inputs have origins of their own, or are parameters.
             if var in found and not origins.of(var).operators:
                 found[var] = Origin(found[var].operators | mine.operators)
     for binding in graph.bindings:
@@ -82,13 +88,13 @@ def completed(graph: Graph, origins: Origins) -> dict[Any, Origin]:
 
 
 def origin_of(graph: Graph, value: Any, known: dict[Any, Origin]) -> Origin:
-    """Of a variable, also where it is only another one's name."""
+    """Return the origin of a variable, also of one that only renames another."""
     found = graph.definitions.get(value)
     return origin_of(graph, found, known) if is_variable(found) else known.get(value, NOWHERE)
 
 
 def result_origin(graph: Graph, var: Any, known: dict[Any, Origin]) -> Origin:
-    """Of a call: its own, and those of the fields of its result where it has several."""
+    """Return the origin of a call: its own, and those of the fields of its result."""
     fields = [
         known[binding.var]
         for binding in graph.bindings

@@ -1,4 +1,4 @@
-"""torch's bags of embeddings of equal size, written with operators that there are kernels for."""
+"""torch's embedding bags of equal size, rewritten as operators that have kernels."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from torch.overrides import TorchFunctionMode
 
 
 class PlainBags(TorchFunctionMode):
-    """Looks rows of ids up and adds each row's vectors, where nothing else is asked of ``embedding_bag``.
+    """Replace ``embedding_bag`` by a lookup and a sum or a mean, where that is all it does.
 
-    Bags of different sizes, their largest values and ids that are left out stay torch's own operator, which TVM does
-    not know.
+    Bags of different sizes, maxima and ids that are left out keep torch's own operator, which TVM lacks.
     """
 
     def __torch_function__(
@@ -30,7 +29,7 @@ class PlainBags(TorchFunctionMode):
 
 
 def _joined(ids: Tensor, table: Tensor, mode: str, weights: Tensor | None) -> Tensor:
-    """``ids`` [B, N] and ``table`` [V, D] to [B, D]; ``weights`` [B, N] are of a sum."""
+    """Reduce the rows of ``table`` [V, D] at ``ids`` [B, N] to [B, D]. ``weights`` [B, N] weight a sum."""
     found = functional.embedding(ids, table)
     if mode == "mean":
         return found.mean(1)

@@ -29,7 +29,7 @@ def _reduced(reduce: Callable[..., relax.Expr]) -> Converter:
 
     def convert(node: fx.Node, importer: Any) -> relax.Var:
         x, axes, keep = _arguments(node, importer, None, None, False)
-        # torch takes no axes for all of them.
+        # For torch, no axes means all of them.
         axes = None if axes in ([], None) else axes
         return importer.block_builder.emit(reduce(x, axes, keepdims=bool(node.kwargs.get("keepdim", keep))))
 

@@ -1,4 +1,4 @@
-"""torch module → the exported graph that is compiled, and that PyTorch itself runs where both are compared."""
+"""torch module to exported graph. TVM compiles it, and PyTorch runs it where the two are compared."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ KEPT_WHOLE = (
     torch.ops.aten.linear.default,
     torch.ops.aten.layer_norm.default,
 )
-"""Operators that torch would decompose and that a pattern or TVM understands better as they are."""
+"""Operators that torch would decompose, but that a pattern or TVM handles better whole."""
 
 
 def exported(function: ModelFunction) -> ExportedProgram:
-    """The function's graph after torch's decompositions. Raises CannotCompile where torch cannot export the module."""
+    """Return the function's graph after torch's decompositions. Raises CannotCompile where torch cannot export it."""
     try:
         with torch.no_grad(), KeepRecurrent(), PlainBags():
             program = torch.export.export(

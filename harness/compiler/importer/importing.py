@@ -1,4 +1,4 @@
-"""torch module to Relax module, with operators of our own where TVM's importer has none, or one that is wrong."""
+"""torch module to Relax module, with our own importer entries where TVM's are missing or wrong."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from harness.models.spec import ModelFunction
 
 
 def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
-    """The function as a Relax module with one function ``main``; operators of our own go into ``ops``, and which
-    operator of torch each of its values is.
+    """Return the function as a Relax module with one function ``main``.
 
-    Raises CannotCompile where torch cannot export the module, and UnsupportedOperator where TVM has no form of it.
+    Its fused operators and the origins of its values go into ``ops``. Raises CannotCompile where torch cannot export
+    the module, and UnsupportedOperator where TVM has no form of an operator.
     """
     program = exported(function)
     module = from_exported_program(

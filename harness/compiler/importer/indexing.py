@@ -1,5 +1,8 @@
-"""How parts of tensors are read: TVM 0.27's importer hands on places that count from behind, which then lie before the
-tensor's beginning, and clamps slices of dynamic extents, whose shape it loses."""
+"""Importer entries for reading parts of tensors.
+
+TVM 0.27's importer passes on places that count from the end, which then lie before the tensor's beginning. It clamps
+slices of dynamic extents and so loses their shape.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from tvm_ffi import structural_equal
 
 
 def select(node: fx.Node, importer: Any) -> relax.Var:
-    """One place along an axis, which is dropped."""
+    """Take one place along an axis, which is dropped."""
     data, axis, place = importer.retrieve_args(node)[:3]
     emit, shape = importer.block_builder.emit, data.ty.shape.values
     extent = shape[axis]
@@ -29,7 +32,7 @@ def select(node: fx.Node, importer: Any) -> relax.Var:
 
 
 def index(node: fx.Node, importer: Any) -> relax.Var:
-    """``data[i, :, j]``, whose indices are tensors."""
+    """Take ``data[i, :, j]``, whose indices are tensors."""
     data, indices = importer.retrieve_args(node)[:2]
     given = [(axis, index) for axis, index in enumerate(indices) if index is not None]
     if any(index.ty.dtype == "bool" for _, index in given):
@@ -41,7 +44,7 @@ def index(node: fx.Node, importer: Any) -> relax.Var:
     axes = [axis for axis, _ in given]
     others = [axis for axis in range(len(extents)) if axis not in axes]
     found = _joint(builder, builder.emit(relax.op.permute_dims(data, [*axes, *others])), [one for _, one in given])
-    # Where torch puts the indices' axes: in the place of those they are of, or first if these do not stand together.
+    # torch puts the indices' axes in the place of the indexed ones, or first where those are not neighbours.
     together = axes[-1] - axes[0] == len(axes) - 1
     in_front = axes[0] if together else 0
     added = len(found.ty.shape.values) - len(others)
@@ -50,7 +53,7 @@ def index(node: fx.Node, importer: Any) -> relax.Var:
 
 
 def slice_of_any(node: fx.Node, importer: Any) -> relax.Var:
-    """A slice. Where extents or ends are dynamic and torch has proved that nothing is clamped, as places to take."""
+    """Take a slice. Where it is dynamic and torch has proved that nothing is clamped, take places instead."""
     whole: list[Any] = [*node.args, *(None, 0, None, None, 1)[len(node.args) :]]
     axis, given, step = whole[1], whole[2:4], whole[4]
     extent = _meta(node.args[0], axis)
@@ -70,7 +73,7 @@ def slice_of_any(node: fx.Node, importer: Any) -> relax.Var:
 
 
 def _ends(given: list[Any], extent: Any) -> tuple[Any, Any]:
-    """Where a slice begins and ends, counted from the beginning."""
+    """Return where a slice begins and ends, counted from the beginning."""
     begin, end = given
     begin = 0 if begin is None else begin
     end = extent if end is None or (isinstance(end, int) and end == sys.maxsize) else end
@@ -79,29 +82,29 @@ def _ends(given: list[Any], extent: Any) -> tuple[Any, Any]:
 
 
 def _meta(node: Any, axis: int) -> Any:
-    """An extent as torch knows it: an int, or a SymInt."""
+    """Return an extent in the exported graph: an int, or a SymInt."""
     return node.meta["val"].shape[axis]
 
 
 def _size(builder: relax.BlockBuilder, extent: Any) -> relax.Var:
-    """An extent as a tensor with one element."""
+    """Return an extent as a tensor with one element."""
     return builder.emit(relax.op.shape_to_tensor(relax.ShapeExpr([extent])))
 
 
 def number(builder: relax.BlockBuilder, extent: Any) -> relax.Var:
-    """A size that is known only when it runs, as a tensor without axes."""
+    """Return a size that is known only when it runs, as a tensor without axes."""
     return builder.emit(relax.op.squeeze(_size(builder, extent)))
 
 
 def _forward(builder: relax.BlockBuilder, index: Any, extent: Any) -> relax.Var:
-    """The index, counted from the beginning."""
+    """Return the index, counted from the beginning."""
     index = builder.emit(relax.op.astype(index, "int64"))
     behind = builder.emit(relax.op.add(index, _size(builder, extent)))
     return builder.emit(relax.op.where(relax.op.less(index, relax.const(0, "int64")), behind, index))
 
 
 def _joint(builder: relax.BlockBuilder, data: Any, indices: list[Any]) -> relax.Var:
-    """``data[i, j, ...]`` over its leading axes as one lookup, which keeps the shape where extents are dynamic."""
+    """Take ``data[i, j, ...]`` over its leading axes as one lookup, which keeps the shape of dynamic extents."""
     extents = list(data.ty.shape.values)
     flat: Any = None
     for extent, index in zip(extents, indices, strict=False):

@@ -1,4 +1,4 @@
-"""Which operator of the exported graph each imported value is: noted while TVM's importer goes through the graph."""
+"""Note which operator of the exported graph each imported value is, while TVM's importer walks the graph."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Converter = Callable[[fx.Node, Any], Any]
 
 
 def traced(exported: ExportedProgram, ours: Mapping[str, Converter], origins: Origins) -> dict[str, Converter]:
-    """Importer entries for all operators of the program that fill ``origins``, around those of ``ours`` or TVM's."""
+    """Return importer entries for all operators of the program: ``ours``, else TVM's. They also fill ``origins``."""
     names = {node.target.__name__ for node in exported.graph.nodes if node.op == "call_function"}
     known = ExportedProgramImporter().convert_map.keys() | ours.keys()
-    # TVM names the operators that it does not know, all of them in one error.
+    # TVM names all operators that it lacks in one error.
     return {name: _traced(name, ours.get(name), origins) for name in sorted(names & known)}
 
 
 def _traced(name: str, ours: Converter | None, origins: Origins) -> Converter:
     def convert(node: fx.Node, importer: Any) -> Any:
-        # The importer's own map holds this function instead.
+        # In the importer's own map, this function stands in its place.
         result = importer.create_convert_map()[name](node) if ours is None else ours(node, importer)
         number = len(origins.operators)
         origins.operators.append(_operator(node))
@@ -48,6 +48,6 @@ def _operator(node: fx.Node) -> Operator:
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path, kind = stack[-1] if stack else ("", "")
     kind = kind if isinstance(kind, str) else kind.__qualname__
-    if "from_metadata_hook" in path:  # torch's word for a size of an input, which no module asks for
+    if "from_metadata_hook" in path:  # torch's name for the size of an input, which belongs to no module
         path, kind = "", ""
     return Operator(name=node.name, target=str(node.target), module=module_path(path), kind=kind.rpartition(".")[2])

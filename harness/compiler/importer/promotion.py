@@ -1,6 +1,6 @@
-"""Arithmetic of numbers of different types, as torch means it.
+"""Arithmetic on numbers of different types, with torch's rules.
 
-TVM 0.27's importer computes in the type of an operator's first tensor: a half of an integer would be an integer.
+TVM 0.27's importer computes in the type of an operator's first tensor, so half of an integer would be an integer.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ ARITHMETIC = frozenset(
         *("rsqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "sigmoid", "erf"),
     }
 )
-"""Whose tensors all have the result's type before anything is computed."""
+"""Operators that convert all their tensors to the result's type before they compute."""
 
 
 def promoted(converters: Mapping[str, Converter]) -> dict[str, Converter]:
-    """The importer's entries with arguments of arithmetic converted to the result's type.
+    """Return importer entries that convert the arguments of arithmetic to the result's type.
 
-    They raise UnsupportedOperator where a result is an integer for the importer and a fraction for torch, or the
-    other way round.
+    They raise UnsupportedOperator where TVM makes an integer of a result that is a fraction for torch, or the reverse.
     """
     return {name: _promoted(convert) for name, convert in converters.items()}
 

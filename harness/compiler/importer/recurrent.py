@@ -1,7 +1,7 @@
-"""How torch's recurrent layers are read: as operators of our own, whatever the length of the sequence.
+"""torch's recurrent layers as fused operators, for sequences of any length.
 
-TVM 0.27's importer unrolls every step, knows one layer and no dynamic length, and gives all states where the model
-asks for the last one.
+TVM 0.27's importer unrolls every step, takes one layer and no dynamic length, and returns all states where the model
+wants the last one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.compiler.operators.recurrence import RecurrenceOp
 
 
 def recurrent_layer(table: OpTable) -> Callable[[fx.Node, Any], tuple[Any, ...]]:
-    """The importer's entry for :func:`harness.compiler.importer.recurrent_op.recurrent`."""
+    """Return the importer's entry for :func:`harness.compiler.importer.recurrent_op.recurrent`."""
 
     def convert(node: fx.Node, importer: Any) -> tuple[Any, ...]:
         def value(argument: Any) -> Any:
@@ -53,7 +53,7 @@ class _Stack:
         self.weights = [weights[at : at + count] for at in range(0, len(weights), count)]
 
     def run(self) -> tuple[Any, ...]:
-        """The last layer's states, and every layer's last state (and cells)."""
+        """Emit all layers; return the last one's states, and every layer's last state (and cells)."""
         x = self.x
         last: list[list[Any]] = [[] for _ in self.initial]
         for layer in range(self.layers):
@@ -67,12 +67,12 @@ class _Stack:
         return (x, *(self._stacked(ends) for ends in last))
 
     def _stacked(self, ends: list[Any]) -> relax.Var:
-        """Not by relax.op.stack, whose rule for other layouts fails in TVM 0.27 wherever a convolution is in front."""
+        """Stack without relax.op.stack, whose rule for other layouts fails in TVM 0.27 behind a convolution."""
         rows = [self.builder.emit(relax.op.expand_dims(end, 0)) for end in ends]
         return rows[0] if len(rows) == 1 else self.builder.emit(relax.op.concat(rows, axis=0))
 
     def _direction(self, x: Any, at: int, *, reverse: bool) -> Iterator[Any]:
-        """All states, then the last ones (and the last cells)."""
+        """Yield all states, then the last ones (and the last cells)."""
         emit = self.builder.emit
         given, own, *biases = self.weights[at]
         gates = emit(relax.op.matmul(x, emit(relax.op.permute_dims(given))))
@@ -91,7 +91,7 @@ class _Stack:
             yield self._end(values, reverse=reverse)
 
     def _end(self, values: Any, *, reverse: bool) -> Any:
-        """What stands where the sequence ends."""
+        """Take the values at the sequence's end."""
         axis = 1 if self.batch_first else 0
         if reverse:
             place = relax.const(0, "int64")

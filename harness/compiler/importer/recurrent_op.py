@@ -1,7 +1,7 @@
-"""torch's recurrent layers as one operator of any length.
+"""torch's recurrent layers as one operator for any length.
 
-``torch.export`` runs a recurrent layer step by step to know its shapes, and so fixes the sequence's length. While
-:class:`KeepRecurrent` is on, the layer is an operator that says its shapes itself.
+``torch.export`` runs a recurrent layer step by step to find its shapes, and so fixes the sequence's length. Under
+:class:`KeepRecurrent`, the layer is an operator with a shape function of its own.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ def recurrent(
     both: bool,
     batch_first: bool,
 ) -> list[Tensor]:
-    """``x`` [S, B, I] (or [B, S, I]) to the last layer's states [S, B, D * H] and, for each of ``initial``
-    [L * D, B, H], the last ones of every layer and direction. ``weights`` are in torch's order."""
+    """Run recurrent layers on ``x`` [S, B, I] (or [B, S, I]).
+
+    Returns the last layer's states [S, B, D * H] and, for each of ``initial`` [L * D, B, H], the last ones of every
+    layer and direction. ``weights`` are in torch's order.
+    """
     given = tuple(initial) if cell == "lstm" else initial[0]
     return list(CELLS[cell](x, given, list(weights), bias, layers, 0.0, False, both, batch_first))
 
@@ -54,7 +57,7 @@ def _(
 
 
 class KeepRecurrent(TorchFunctionMode):
-    """Puts :func:`recurrent` in the place of torch's layers, but for packed sequences and projected states."""
+    """Replace torch's layers by :func:`recurrent`, except for packed sequences and projected states."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

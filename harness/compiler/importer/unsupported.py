@@ -1,4 +1,4 @@
-"""What a model does that cannot be compiled, told with the module that does it instead of TVM's stack of frames."""
+"""Errors of operators that cannot be imported, with the module that uses them in place of TVM's stack of frames."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import fx
 from harness.compiler.errors import UnsupportedOperator, first_words
 
 WRAPPED = "harness_model"
-"""Where a user's module stands in :class:`harness.models.flat.FlatModule`."""
+"""The name of a user's module in :class:`harness.models.flat.FlatModule`."""
 
 SORTING = frozenset({"sort.default", "sort.stable", "argsort.default", "argsort.stable", "topk.default"}) | {
     f"{kind}.{form}" for kind in ("median", "nanmedian", "kthvalue", "mode") for form in ("default", "dim")
 }
-"""TVM 0.27's importer takes some of these, but no later pass can name the functions that they become."""
+"""TVM 0.27's importer takes some of these, but a later pass cannot name the functions that they become."""
 
 
 def guarded(graph: fx.Graph, converters: Mapping[str, Callable[[fx.Node, Any], Any]]) -> dict[str, Any]:
-    """Importer entries for every operator of ``graph``: ``converters`` first, then TVM's own.
+    """Return importer entries for every operator of ``graph``: those of ``converters`` first, then TVM's own.
 
-    Whatever goes wrong in one is an UnsupportedOperator that names the operator and the module.
+    They raise UnsupportedOperator with the operator and the module, whatever fails in them.
     """
     theirs: dict[str, Any] = {}
 
@@ -42,12 +42,12 @@ def guarded(graph: fx.Graph, converters: Mapping[str, Callable[[fx.Node, Any], A
 
 
 def operator_name(node: fx.Node) -> str:
-    """As TVM's importer names it, such as ``index.Tensor``."""
+    """Return the name in TVM's importer, such as ``index.Tensor``."""
     return str(getattr(node.target, "__name__", node.target))
 
 
 def place(node: fx.Node) -> str:
-    """The operator, the path of the module that uses it, and the line of source where torch knows it."""
+    """Return the operator, the path of the module that uses it, and its line of source where torch has it."""
     stack = node.meta.get("nn_module_stack") or {}
     path, kind = next(reversed(list(stack.values())), ("", ""))
     kind = getattr(kind, "__name__", str(kind).rpartition(".")[2])
@@ -57,7 +57,7 @@ def place(node: fx.Node) -> str:
 
 
 def module_path(path: str) -> str:
-    """A path in torch's stack of modules as the model's author knows it; empty for the model itself."""
+    """Turn a path in torch's stack of modules into one in the user's model; empty for the model itself."""
     return "" if path == WRAPPED else path.removeprefix(f"{WRAPPED}.")
 
 

@@ -1,8 +1,8 @@
 """exp, tanh, erf and sigmoid as polynomials, where TVM would call the C library for every element.
 
-They are registered as LLVM's lowering of TIR's operators, behind vectorisation, so that they see whole vectors;
-other types than float32 keep TVM's own lowering. They are off by less than 3e-7 of the exact value; infinities give
-what the C library gives, NaN stays NaN, results below 2.4e-38 are 0.
+They are registered as LLVM's lowering of TIR's operators, behind vectorisation, so they get whole vectors. Types other
+than float32 keep TVM's own lowering. The relative error is below 3e-7. Infinities give the C library's results, NaN
+stays NaN, results below 2.4e-38 are 0.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _odd_quotient(x: Any, most: float, above: Sequence[float], below: Sequence[f
 
 
 def _kept_nan(x: Any, result: Any) -> Any:
-    # Bounds take a NaN for a number.
+    # Bounds turn NaN into a number.
     return tirx.Select(x.equal(x), result, x)
 
 
@@ -112,13 +112,13 @@ def _polynomial(coefficients: Sequence[float], x: Any) -> Any:
 
 
 def _let(value: Any, body: Callable[[Any], Any]) -> Any:
-    """The body with the value computed once."""
+    """Return the body with the value computed once."""
     variable = tirx.Var("t", value.ty.dtype)
     return tirx.Let(variable, value, body(variable))
 
 
 def _like(dtype: str, x: Any) -> str:
-    """The type of as many lanes as ``x`` has."""
+    """Return the type with as many lanes as ``x`` has."""
     lanes = x.ty.dtype.lanes
     return dtype if lanes == 1 else f"{dtype}x{lanes}"
 

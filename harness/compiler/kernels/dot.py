@@ -1,4 +1,4 @@
-"""Integer dot products: one entry of :data:`INSTRUCTIONS` per way that int8 weights meet activations."""
+"""Integer dot products: one entry of :data:`INSTRUCTIONS` for each way to multiply int8 weights with activations."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def sdot(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
 
 
 def widening(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
-    """One int16 product a lane."""
+    """Return one int16 product a lane."""
     return sums + splat(T.Cast("int32", x), lanes) * cast("int32", cast("int16", weights, lanes), lanes)
 
 
 def smmla(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
-    """A 2 x 8 by 8 x 2 byte product (Armv8.6 i8mm): lanes are (row 0, row 1) x (column 0, column 1)."""
+    """Return a 2 x 8 by 8 x 2 byte product (Armv8.6 i8mm): lanes are (row 0, row 1) x (column 0, column 1)."""
     return T.call_llvm_pure_intrin(f"int32x{lanes}", "llvm.aarch64.neon.smmla", sums, x, weights)
 
 

@@ -1,7 +1,7 @@
 """Small TIR kernels that do one thing as fast as the machine can: read memory, multiply and add.
 
-Sums lie in vector registers, enough of them that the latency of one addition hides behind the others. Every kernel
-returns its sums, and each repetition depends on the one before, so that no work can be left out.
+Sums lie in vector registers, enough of them to hide the latency of an addition. Every kernel returns its sums, and each
+repetition depends on the one before, so that LLVM can leave no work out.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ DOTS = {
 
 
 def function(name: str, emit: Callable[[], None]) -> Any:
-    """The statements of ``emit`` as a TIR function of that symbol."""
+    """Return the statements of ``emit`` as a TIR function of that symbol."""
     with IRBuilder() as builder, T.prim_func():
         T.func_name(name)
         T.func_attr({"tirx.noalias": True, "global_symbol": name})

@@ -1,6 +1,6 @@
-"""``provenance.json`` beside an archive: which operators of the torch model each kernel's call stands for.
+"""``provenance.json`` beside an archive: the operators of the torch model that each call of a kernel stands for.
 
-For the profile, which sums times by operator and by module, and for whoever looks for the first operation that departs
+A profile sums times by operator and by module with it, and ``harness explain`` finds the first operator that departs
 from PyTorch. Imports neither PyTorch nor TVM. ``docs/profiling.md`` explains the fields.
 """
 
@@ -35,16 +35,16 @@ class Operator(_Schema):
     target: str
     """What it calls, such as ``aten.linear.default``."""
     module: str
-    """Path of the innermost torch module that it belongs to; empty for the function's own module."""
+    """The path of its innermost torch module; empty for the function's own module."""
     kind: str
     """That module's class."""
 
 
 class Work(_Schema):
-    """What one call moves and computes; None where nobody knows."""
+    """The work of one call; None where it is unknown."""
 
     bytes: int | None = None
-    """Each input, weight and output once, as far as the call looks at them."""
+    """Each input, weight and output once, as far as the call touches them."""
     flops: int | None = None
     """Twice the multiply-adds of products, convolutions and attention; the rest is not counted."""
 
@@ -53,31 +53,31 @@ class Site(_Schema):
     """One call of a kernel, or one part of a merged kernel."""
 
     kernel: str
-    """The kernel's function, without the prefix that its archive gives it."""
+    """The kernel's function, without its archive's prefix."""
     operators: list[int]
-    """Numbers of the function's operators that it computes, in the graph's order; empty where none is known."""
+    """Numbers of the function's operators that it computes, in the graph's order; empty where they are unknown."""
     value: int | None = None
-    """The operator whose value its output is, up to layout; None where it is none's alone."""
+    """The operator whose result its output is, up to layout; None where it is not one operator's."""
     mark: int | None = None
-    """The number that its marks carry in an archive built for profiles, or its taps in one with those."""
+    """Its number in an instrumented archive: of its marks (profiling) or its taps (tracing)."""
     work: Work | None = None
-    """None: known when it runs, and told by the marks then."""
+    """None: it is known only when the kernel runs, and the marks report it."""
     parts: list[Site] = []
     """Of a merged kernel, in the order they run."""
 
 
 class FunctionProvenance(_Schema):
-    """A compiled function. ``sites`` are in the order they are called, the same at every call of the function."""
+    """A compiled function. ``sites`` are in the order of the calls, which every call of the function repeats."""
 
     model: str = "g2p"
-    """As work orders call it; no other model of the archive has its name."""
+    """Its name in orders, unique in the archive."""
     name: str
-    """No other function of the model has it; a model of tensors is one function, and has its name."""
+    """Unique in the model. A tensor workload is one function with the model's name."""
     operators: list[Operator]
     sites: list[Site]
 
     def leaves(self) -> Iterator[Site]:
-        """The sites, and in a merged kernel's place its parts."""
+        """Yield the sites, and the parts in place of a merged kernel."""
         for site in self.sites:
             yield from site.parts or [site]
 
@@ -86,24 +86,24 @@ class Provenance(_Schema):
     functions: list[FunctionProvenance]
 
     def of(self, model: str) -> Provenance:
-        """Of one model alone, as its marks are read."""
+        """Return the provenance of one model."""
         return Provenance(functions=[function for function in self.functions if function.model == model])
 
 
 def common_module(operators: Sequence[Operator]) -> str:
-    """The path of the innermost module that holds all of them."""
+    """Return the path of the innermost module that contains all operators."""
     paths = [operator.module.split(".") if operator.module else [] for operator in operators]
     steps = itertools.takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False))
     return ".".join(names[0] for names in steps)
 
 
 def write_provenance(folder: Path, provenance: Provenance) -> None:
-    """Into an archive's folder."""
+    """Write ``provenance.json`` into an archive's folder."""
     (folder / FILE_NAME).write_text(provenance.model_dump_json() + "\n", encoding="utf-8")
 
 
 def read_provenance(folder: Path) -> Provenance:
-    """What stands in an archive's folder; raises BadProvenance."""
+    """Read ``provenance.json`` in an archive's folder. Raises BadProvenance."""
     path = folder / FILE_NAME
     try:
         return Provenance.model_validate_json(path.read_bytes())

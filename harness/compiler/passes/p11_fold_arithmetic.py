@@ -1,7 +1,6 @@
-"""FoldArithmetic: constants of constants, such as a batch norm's scale or a kernel in another layout, by numpy.
+"""FoldArithmetic: compute constants of constants by numpy, such as a batch norm's scale or a weight's other layout.
 
-TVM's FoldConstant compiles a function for each of them, which takes most of the time of compiling a model of
-convolutions.
+TVM's FoldConstant compiles a function for each of them. For models of convolutions, that is most of the time.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 from harness.compiler.graph.graph import is_constant, op_name
 
 IMAGE = 4
-"""Axes of what convolutions read. Transposed matrices are left as they are: patterns look for them."""
+"""The axes of an image. Transposed matrices are left as they are, since patterns look for them."""
 
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "relax.add": np.add,
@@ -33,7 +32,7 @@ _UNARY: dict[str, Callable[[Any], Any]] = {
 
 
 def folded(call: Any, args: list[Any]) -> Any:
-    """The call's value for these arrays; None for an operator that is not folded."""
+    """Return the call's value for these arrays; None for an operator that is not folded."""
     name = op_name(call)
     if name in _BINARY and all(array.dtype == np.float32 for array in args):
         return _BINARY[name](*args)
@@ -68,7 +67,7 @@ class _Fold(PyExprMutator):  # type: ignore[misc]
 
 @tvm.transform.module_pass(opt_level=0, name="FoldArithmetic")
 class FoldArithmetic:
-    """In every Relax function."""
+    """Fold in every Relax function."""
 
     def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
         for name, function in module.functions_items():

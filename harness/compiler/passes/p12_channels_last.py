@@ -1,7 +1,7 @@
 """ChannelsLast: convolutions, and what stands between them, with their channels as the last axis.
 
-There neighbours in memory are channels, which nothing in a convolution or a pool is shifted against: vectors of them
-need neither gathers nor borders. torch's order has pixels there. Weights are turned when the model is compiled.
+Neighbours in memory are then channels. A convolution or a pool shifts nothing along channels, so vectors of them need
+neither gathers nor borders. In torch's order, neighbours are pixels. Weights are transposed when the model is compiled.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from harness.compiler.graph.origins import Origins
 
 TURNED = {"relax.nn.conv1d": ["NWC", "WIO"], "relax.nn.conv2d": ["NHWC", "HWIO"]}
 LAYOUTS = ("relax.permute_dims", "relax.layout_transform")
-"""What it puts between other operators."""
+"""The operators that the pass adds between others."""
 KEPT = {"relax.nn.conv2d_transpose": ["NCHW", "IOHW"]}
-"""TVM 0.27 turns them, too, unless told otherwise, and then has no lowering for them."""
+"""Operators that keep torch's layout. TVM 0.27 would change it and then has no lowering for them."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="ChannelsLast")
 class ChannelsLast:
-    """relax.transform.ConvertLayout for modules that have convolutions; where it cannot, they stay as they are."""
+    """Run relax.transform.ConvertLayout on modules with convolutions. Modules on which it fails stay as they are."""
 
     def __init__(self, origins: Origins) -> None:
         self.origins = origins
@@ -49,7 +49,7 @@ class ChannelsLast:
 
 @mutator
 class _ClipByBounds(PyExprMutator):  # type: ignore[misc]
-    """ReLU6 as a maximum and a minimum: TVM 0.27 has no rule for clip in other layouts and would turn images back."""
+    """Write ReLU6 as a maximum and a minimum. For clip, TVM 0.27 has no rule for layouts and would convert back."""
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = super().visit_call_(call)

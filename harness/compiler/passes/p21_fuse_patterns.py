@@ -57,7 +57,7 @@ def _rewritten(function: relax.Function, table: OpTable) -> relax.Function:
                 new[binding.var] = builder.emit(_emit(graph, inside, builder, table, new))
                 origins.note(new[binding.var], Origin(origins.union(_inside(graph, inside)), whole[binding.var].value))
             output = builder.emit_output(renamed(graph.result, new))
-            # TVM gives a variable that is only another one's name that one's place.
+            # TVM drops a variable that only renames another.
             origins.note(output, origin_of(graph, graph.result, whole))
         builder.emit_func_output(output)
     return builder.get()["main"]

@@ -1,6 +1,6 @@
-"""PlaceResults: a function's results are written into arguments, so that a caller's own buffers are reused.
+"""PlaceResults: write a function's results into arguments, so that the caller's buffers are reused.
 
-The kernel that makes a result gets the argument as its output; where something else makes it, it is copied.
+The kernel that computes a result gets the argument as its output. A result that no kernel computes is copied.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from harness.compiler.passes.kernel_table import KernelTable
 
 @tvm.transform.module_pass(opt_level=0, name="PlaceResults")
 class PlaceResults:
-    """``results``: for each result the number of the argument it is written into, None for an argument added behind
-    the others. Nothing changes where ``results`` is empty."""
+    """Write each result into the argument whose number is in ``results``.
+
+    For None, an argument is added behind the others. Without ``results``, nothing changes.
+    """
 
     def __init__(self, results: Sequence[int | None], table: KernelTable) -> None:
         self.results, self.table = tuple(results), table
@@ -55,7 +57,7 @@ class _Placer:
         return [self._origin(field) for field in definition.fields]
 
     def _origin(self, value: Any) -> Any:
-        """The variable itself, behind plain renamings."""
+        """Return the variable behind plain renamings."""
         found = self.graph.definitions.get(value)
         return self._origin(found) if is_variable(found) else value
 
@@ -81,7 +83,7 @@ class _Placer:
         return self.module
 
     def _is_in_place(self, value: Any, target: Any) -> bool:
-        """Whether the value is the argument already, through kernels that write in place."""
+        """Return whether the value is the argument already, through kernels that write in place."""
         while not value.same_as(target):
             found = self.graph.definitions.get(value)
             if not isinstance(found, relax.TupleGetItem):

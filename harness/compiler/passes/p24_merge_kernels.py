@@ -1,7 +1,7 @@
-"""MergeKernels: a function that is nothing but our kernels, one after another, becomes one kernel.
+"""MergeKernels: make one kernel of a function that only calls kernels of ours.
 
-A decoder's step is some twenty kernels of a few microseconds each; as one function it costs one call, and its
-intermediate values lie in one place. Only functions of static shapes are merged: their kernels are small.
+A decoder's step is some twenty kernels of a few microseconds each. Merged, it costs one call, and its intermediate
+values lie in one place. Only functions of static shapes are merged, since their kernels are small.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NAME = "kernels"
 
 @tvm.transform.module_pass(opt_level=0, name="MergeKernels")
 class MergeKernels:
-    """See above."""
+    """Merge the kernels of ``main``."""
 
     def __init__(self, table: KernelTable) -> None:
         self.table = table
@@ -41,11 +41,11 @@ class _Merger:
         self.graph, self.table = graph, table
         self.constants: list[Any] = []
         self.steps: list[tuple[Kernel, list[Any], Any]] = []
-        """Kernel, its arguments and the variables of its fresh outputs."""
+        """Each kernel, its arguments and the variable of its call."""
         self.views: dict[Any, Any] = {}
 
     def possible(self) -> bool:
-        """Whether everything is a kernel of static shape, a view, or a name."""
+        """Return whether everything is a kernel of static shape, a view, or a renaming."""
         if any(static_shape(param) is None for param in self.graph.function.params):
             return False
         for binding in self.graph.bindings:
@@ -91,7 +91,7 @@ class _Merger:
         ]
         builder = relax.BlockBuilder()
         args = [*params, *self.constants]
-        # A written argument is a result of the call, or the call would seem to do nothing with it.
+        # A written argument must be a result of the call, or the call would seem to have no effect on it.
         outputs = [-1] if fresh else []
         outputs += sorted(written, key=lambda i: not params[i].same_as(result))
         types = [result.ty if at < 0 else params[at].ty for at in outputs]
@@ -108,7 +108,7 @@ class _Merger:
         return merged.with_attrs(module.attrs) if module.attrs else merged
 
     def _alias(self, value: Any) -> Any:
-        """The argument that a value lies in, or the variable of the kernel that makes it."""
+        """Return the argument that a value lies in, or the variable of the kernel that computes it."""
         while True:
             found: Any = self.graph.definitions.get(value)
             if is_variable(found):
@@ -125,7 +125,7 @@ class _Merger:
                 return value
 
     def _written(self) -> set[int]:
-        """The numbers of the arguments that kernels write into."""
+        """Return the numbers of the arguments that kernels write into."""
         params = list(self.graph.function.params)
         found = set()
         for _, args, var in self.steps:
@@ -174,7 +174,7 @@ class _Merger:
                 free[tuple(int(extent) for extent in buffer.shape), str(buffer.dtype)].append(buffer)
 
     def _last_uses(self) -> dict[int, list[Any]]:
-        """For each step the fresh values that no later step reads, but for the result."""
+        """Return for each step the fresh values that no later step reads, without the result."""
         last: dict[Any, int] = {}
         for number, (_, args, _) in enumerate(self.steps):
             for arg in args:
@@ -189,12 +189,12 @@ class _Merger:
         return found
 
     def _memory(self, value: Any) -> Any:
-        """The argument or the fresh value whose memory a value is, behind views."""
+        """Return the argument or the fresh value whose memory a value is, behind views."""
         origin = self._alias(value)
         return self._memory(self.views[origin]) if origin in self.views else origin
 
     def _fresh_output(self, var: Any) -> Any:
-        """The variable of a kernel's new output: the call's own, or the field of its tuple."""
+        """Return the variable of a kernel's new output: the call's own, or the field of its tuple."""
         call = self.graph.definitions[var]
         if op_name(call) == "relax.call_tir":
             return var

@@ -1,7 +1,7 @@
-"""LinkWeights: weights leave the graph for the archive's read-only data, where every function finds them.
+"""LinkWeights: move weights from the graph into the archive's read-only data, where every function finds them.
 
-A constant of a Relax function would be copied into memory of its own when a model is loaded; linked weights are
-pages of the executable, shared by all functions, read when first touched and dropped under memory pressure.
+A constant of a Relax function would be copied when a model is loaded. Linked weights are pages of the executable: all
+functions share them, they are read when first touched, and dropped under memory pressure.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _LinkWeights(PyExprMutator):  # type: ignore[misc]
 
 @tvm.transform.module_pass(opt_level=0, name="LinkWeights")
 class LinkWeights:
-    """Moves the weights of our kernels' calls into ``weights``."""
+    """Move the weights of our kernels' calls into ``weights``."""
 
     def __init__(self, table: KernelTable, weights: WeightFile) -> None:
         self.table, self.weights = table, weights
@@ -57,7 +57,7 @@ class LinkWeights:
         return module
 
     def _drop_replaced(self, module: tvm.IRModule) -> None:
-        """Remove the kernels that only took their weights as arguments; TVM keeps every function that has a symbol."""
+        """Remove the kernels that got their weights as arguments. TVM keeps every function with a symbol."""
         called = {
             binding.value.args[0].name_hint
             for function in module.functions.values()

@@ -1,4 +1,4 @@
-"""RecordSites: the calls of kernels that a function makes, in their order, with what each stands for."""
+"""RecordSites: list the calls of kernels that a function makes, in their order, with their origins."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ CALLS = ("relax.call_tir", "relax.call_tir_inplace")
 
 @tvm.transform.module_pass(opt_level=0, name="RecordSites")
 class RecordSites:
-    """Fills ``sites``. To be run before ToNonDataflow; what follows keeps the calls' order and adds no kernels but
-    those that compute shapes."""
+    """Fill ``sites``.
+
+    Runs before ToNonDataflow. Later passes keep the order and add no kernels but those that compute shapes.
+    """
 
     def __init__(self, table: KernelTable, sites: list[Site]) -> None:
         self.table, self.sites = table, sites
@@ -51,7 +53,7 @@ class RecordSites:
             kernel=name,
             operators=sorted(origin.operators),
             value=origin.value,
-            # The functions that no template made get theirs after this.
+            # Functions without a template are instrumented after this, by InstrumentRest.
             mark=None if instrumentation is None else instrumentation.of(mark),
             work=Work(bytes=cost.bytes, flops=cost.flops) if cost.is_known else None,
             parts=parts,

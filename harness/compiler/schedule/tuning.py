@@ -1,7 +1,7 @@
-"""MetaSchedule for functions without a template: candidates are measured on this machine, their times are kept.
+"""MetaSchedule for functions without a template: measure candidates on this machine and keep their times.
 
-The records of a target lie in one folder. A run measures what is missing of the trials asked for and nothing else; each
-batch is on disk before the next one begins, so that an interruption loses the batch under way.
+The records of a target lie in one folder. A run measures only the trials that are missing. Each batch is on disk before
+the next one begins, so that an interruption loses one batch.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from harness.errors import HarnessError
 WORKLOADS, RECORDS, DONE = "database_workload.json", "database_tuning_record.json", "done.json"
 """The first two are MetaSchedule's own names and formats."""
 BATCH = 8
-"""Candidates built and measured together: what an interruption loses at most."""
+"""Candidates built and measured together. An interruption loses no more."""
 POPULATION = 64
-"""Candidates that a batch is chosen from. Their scores are random, so that more of them (MetaSchedule takes 512) find
-nothing better and cost a batch eight times as much."""
+"""Candidates that a batch is chosen from. Their scores are random, so more of them find nothing better; MetaSchedule's
+512 would make a batch eight times as expensive."""
 MEASURE_MS = 20
 FAILED_SECONDS = 1e9
-"""A record with a longer time is of a candidate that could not be built."""
+"""The time in the record of a candidate that could not be built."""
 LOCK_SECONDS = 3600.0
 SEED = 1
 
@@ -51,7 +51,7 @@ class TuningBusy(HarnessError):
 
 @dataclass
 class Tuning:
-    """``trials`` of each function; ``used``: after a compilation, trials and records' hash by function."""
+    """``trials``: of each function. ``used``: after a compilation, the trials and the records' hash by function."""
 
     folder: Path
     trials: int
@@ -68,9 +68,9 @@ class Tuning:
 def tune_module(
     module: tvm.IRModule, target: tvm.target.Target, profile: Profile, done: frozenset[str], tuning: Tuning
 ) -> None:
-    """Give every function that has something to search the fastest schedule that is on record.
+    """Give every tunable function the fastest schedule on record.
 
-    Where ScheduleRest's own schedule was measured to be as fast, the function is left to it. Raises TuningBusy.
+    A function for which ScheduleRest's own schedule was as fast is left to it. Raises TuningBusy.
     """
     open_functions = {
         name: function
@@ -92,7 +92,7 @@ def tune_module(
 
 
 def is_tunable(function: tirx.PrimFunc) -> bool:
-    """Whether a function reduces and has extents that are known: there is something to choose, and to measure."""
+    """Return whether a function reduces and has known extents, so that there are schedules to choose and to measure."""
     if not is_open(function):
         return False
     if any(not hasattr(param.ty, "shape") for param in function.params):
@@ -105,7 +105,7 @@ def is_tunable(function: tirx.PrimFunc) -> bool:
 
 
 class _Search:
-    """One function's records: those there are, and those still to be made."""
+    """The records of one function: read, and completed by measurements."""
 
     def __init__(
         self, function: tirx.PrimFunc, target: tvm.target.Target, profile: Profile, tuning: Tuning, label: str
@@ -114,7 +114,7 @@ class _Search:
         from tvm.s_tir import meta_schedule
 
         self.library = meta_schedule
-        # Only what is computed names a workload: names and marks differ between models.
+        # A workload is identified by its computation alone: names and attributes differ between models.
         self.module = tvm.IRModule(
             {
                 "main": tirx.PrimFunc(function.params, function.body).with_attr(
@@ -136,7 +136,7 @@ class _Search:
         return [record for record in found if record.workload.same_as(self.workload)]
 
     def best(self) -> tirx.PrimFunc | None:
-        """The fastest function on record, unless ScheduleRest's is faster."""
+        """Return the fastest function on record, unless ScheduleRest's is faster."""
         facts = _read_json(self.tuning.folder / DONE)
         mine = facts.get(self.key, {"trials": 0, "rest": None})
         if mine["trials"] < self.tuning.trials:
@@ -177,9 +177,9 @@ class _Search:
             builder=measuring.builder(),
             runner=measuring.runner(),
             database=self.database,
-            # The default ones would delete files of candidates, which are kept in memory here.
+            # The default callbacks would delete files of candidates, which are kept in memory here.
             measure_callbacks=[self.library.measure_callback.AddToDatabase()],
-            # A learned model would need xgboost; random choices among mutations of the best do without.
+            # A learned model would need xgboost; random mutations of the best candidates do without.
             cost_model="random",
         )
 
@@ -192,7 +192,7 @@ class _Search:
 
 
 class _Measuring:
-    """Builds and measures candidates in this process, one after the other, and says how far it is."""
+    """Build and measure candidates in this process, one after the other, and report progress."""
 
     def __init__(self, tuning: Tuning, label: str, before: int) -> None:
         self.tuning, self.label, self.count = tuning, label, before
@@ -255,7 +255,7 @@ class _Measuring:
 
 
 def measure_seconds(compiled: Any, arguments: list[tuple[tuple[int, ...], str]]) -> float:
-    """Of one call, on random numbers: the median of three measurements of at least ``MEASURE_MS`` each."""
+    """Return the time of one call on random numbers: the median of three measurements of ``MEASURE_MS`` or more."""
     drawn = np.random.default_rng(SEED)
     tensors = [tvm.runtime.tensor((drawn.random(shape) * 2).astype(dtype)) for shape, dtype in arguments]
     timer = compiled.mod.time_evaluator("main", tvm.cpu(), number=1, repeat=3, min_repeat_ms=MEASURE_MS)
@@ -263,7 +263,7 @@ def measure_seconds(compiled: Any, arguments: list[tuple[tuple[int, ...], str]])
 
 
 def drop_broken_end(path: Path) -> None:
-    """Remove a last line that a killed process did not finish, which MetaSchedule could not read."""
+    """Remove an unfinished last line of a killed process, which MetaSchedule could not read."""
     if not path.exists():
         return
     text = path.read_text(encoding="utf-8")
@@ -303,10 +303,10 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 @functools.cache
 def _load_intrinsics() -> None:
-    """Import what MetaSchedule imports, hundreds of intrinsics whose sources TVM's parser reads.
+    """Import the hundreds of intrinsics that MetaSchedule imports, quickly.
 
-    For each, ``inspect`` looks through every loaded module for the one that it stands in, which takes a minute where
-    PyTorch is loaded; what TVM does with the answer needs no more than the module's name.
+    TVM's parser reads their sources. For each, ``inspect`` searches every loaded module for the intrinsic's own, which
+    takes a minute where PyTorch is loaded. The module's name is enough for TVM.
     """
     whole = inspect.getmodule
     inspect.getmodule = lambda object, _filename=None: sys.modules.get(getattr(object, "__module__", None) or "")

@@ -1,7 +1,7 @@
-"""The CPUs a model can be compiled for, by the names of ``--mcpu``, and what the runner must find before it runs.
+"""The CPUs that a model can be compiled for, by the names of ``--mcpu``, and the features that a device must have.
 
-A name promises instructions: LLVM may use any of them, so each has to be there on the device. ``features`` are
-those that compiled code can contain, in the words of ``device_runner/src/cpu.rs``; the tests hold the table to LLVM's.
+LLVM may use every instruction of a CPU, so the device must have them all. ``features`` are those that compiled code can
+contain, by the names of ``device_runner/src/cpu.rs``. Tests compare the table with LLVM's.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ Architecture = Literal["aarch64", "x86_64"]
 
 
 class UnknownCpu(UsageError):
-    """``--mcpu`` names no CPU of the target's architecture that the kernels have a profile for."""
+    """``--mcpu`` is not the name of a CPU of the target's architecture with a kernel profile."""
 
 
 @dataclass(frozen=True)
 class CpuBaseline:
-    """One CPU: ``llvm`` and ``attributes`` are what LLVM is told, ``features`` what the device must have."""
+    """One CPU. ``llvm`` and ``attributes`` are passed to LLVM; ``features`` must be present on the device."""
 
     name: str
     architecture: Architecture
@@ -45,7 +45,7 @@ def _arm(name: str, profile: Profile, features: tuple[str, ...]) -> CpuBaseline:
 
 
 def _armv9(name: str) -> CpuBaseline:
-    # Many phones with these cores do not let programs use SVE (Snapdragon 8 Gen 1 to 3): LLVM must not either.
+    # Many phones with these cores forbid SVE to programs (Snapdragon 8 Gen 1 to 3), so LLVM must not use it.
     return CpuBaseline(name, "aarch64", NEON_I8MM, _ARMV9, name, ("-sve",))
 
 
@@ -81,7 +81,7 @@ def cpu_names(architecture: Architecture) -> list[str]:
 
 
 def resolve_cpu(name: str, architecture: Architecture) -> CpuBaseline:
-    """The CPU of that name; raises UnknownCpu for one of another architecture, too."""
+    """Return the CPU of that name. Raises UnknownCpu, also for one of another architecture."""
     cpu = CPUS.get(name)
     if cpu is None or cpu.architecture != architecture:
         known = ", ".join(cpu_names(architecture))

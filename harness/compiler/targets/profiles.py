@@ -1,6 +1,6 @@
-"""What the kernels need to know of an instruction set: vector width, register tiles, integer dot products.
+"""Instruction sets as the kernels see them: vector width, register tiles, integer dot products.
 
-The figures are counts of float32 lanes and rows; ``docs/performance.md`` says how they were found.
+The figures are counts of float32 lanes and rows; ``docs/performance.md`` explains how they were found.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 IntegerDot = Literal["pairs", "vnni", "sdot", "smmla", "widening"]
-"""How int8 weights meet activations, from the instruction that does it:
+"""The instruction that multiplies int8 weights with activations:
 
 ``pairs``: int16 activations, two products a lane (x86 ``vpmaddwd``); ``vnni``: four bytes a lane, activations
 unsigned (``vpdpbusd``); ``sdot``: the same, both signed (Armv8.2 dot product); ``smmla``: 2 x 8 by 8 x 2 byte

@@ -1,4 +1,4 @@
-"""The targets a model is compiled for, by the names of the command line."""
+"""The targets that a model can be compiled for, by the names of the command line."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ObjectFormat = Literal["elf", "macho"]
 
 
 class UnknownTarget(UsageError):
-    """``--target`` names none of the known targets."""
+    """``--target`` is not the name of a target."""
 
 
 @dataclass(frozen=True)
 class CompileTarget:
-    """``tvm`` is TVM's target description, ``zig`` the triple that its weights are assembled for."""
+    """``tvm`` is TVM's description of the target, ``zig`` the triple for C files."""
 
     name: str
     triple: str
@@ -78,7 +78,7 @@ TARGET_NAMES = ("llvm", *(target.name for target in _FIXED))
 
 
 def resolve_target(name: str, mcpu: str | None = None) -> CompileTarget:
-    """The target of that name, for its own CPU or ``mcpu``; ``llvm`` is this machine's.
+    """Return the target of that name, for its own CPU or ``mcpu``; ``llvm`` is this machine.
 
     Raises UnknownTarget or UnknownCpu.
     """
@@ -101,7 +101,7 @@ def _host(mcpu: str | None) -> CompileTarget:
     architecture = "arm64" if mac and arm else "aarch64" if arm else "x86_64"
     triple = f"{architecture}-apple-macosx11.0" if mac else f"{architecture}-linux-gnu"
     if mcpu:
-        # It may be compiled for a CPU that this machine has not.
+        # The code may be for a CPU that this machine lacks.
         cpu = "cortex-a72" if arm else "x86-64-v3"
     elif arm:
         cpu = "apple-m1" if mac else "cortex-a72"
@@ -111,7 +111,7 @@ def _host(mcpu: str | None) -> CompileTarget:
 
 
 def _x86_level(flags: frozenset[str]) -> str:
-    """The x86-64 psABI level the flags reach; a level rather than a model name keeps one archive per level."""
+    """Return the x86-64 psABI level that the flags reach. A level, unlike a CPU's name, keeps one archive per level."""
     if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= flags:
         return "cascadelake" if "avx512_vnni" in flags else "x86-64-v4"
     if {"avx2", "fma", "bmi2", "f16c"} <= flags:
