@@ -30,8 +30,9 @@ from benchmarks.comparison import round_order
 from benchmarks.pinning import choose_cores, describe, pin
 from benchmarks.tables import terminal
 from benchmarks.torch_models import EXAMPLES, Example
-from harness.compiler.lower import import_function, lower, tvm_target
-from harness.compiler.passes.fused import OpTable
+from harness.compiler.importer.importing import import_function
+from harness.compiler.lower import lower, tvm_target
+from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import resolve_target
 from harness.errors import ExitCode, HarnessError

@@ -24,9 +24,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.assembly import Loop
 from benchmarks.tables import terminal
-from harness.compiler.assembly import Loop
-from harness.compiler.profiles import NEON, NEON_DOT, NEON_I8MM, Profile
+from harness.compiler.targets.profiles import NEON, NEON_DOT, NEON_I8MM, Profile
 from harness.errors import HarnessError
 from harness.protocol import Precision
 
@@ -156,7 +156,7 @@ def loops(quick: bool) -> list[tuple[Profile, Precision, int, Loop]]:
     """Every case's inner loop, for one row and for a full tile of rows."""
     import tvm
 
-    from harness.compiler.assembly import main_loop
+    from benchmarks.assembly import main_loop
     from harness.compiler.kernels.product import Product, product_kernel
 
     found = []

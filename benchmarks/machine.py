@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 import tvm
+from tvm.tirx.script import builder as T
 
-from harness.compiler.kernels.machine import (
+from harness.compiler.kernels.vector import get, put, span
+from harness.compiler.observe.machine import (
     CHAINS,
     DOTS,
     STREAMS,
-    build,
     emit_dot,
     emit_multiply_add,
     emit_read,
-    emit_widen,
+    function,
+    started,
 )
 from harness.compiler.targets import CompileTarget
 
@@ -64,6 +66,31 @@ def measure_machine(target: CompileTarget, tries: int) -> Machine:
         rates[name] = _rate(_dot(target, name), macs, tries)
     read = build("read", lambda: emit_read(lanes), target)
     return Machine({size: _rate(_reading(read, lanes, size), READ_BYTES, tries) for size in WORKING_SETS}, rates)
+
+
+def build(name: str, emit: Callable[[], None], target: CompileTarget) -> Any:
+    """The statements of ``emit`` as a function on this machine."""
+    return tvm.compile(tvm.IRModule({name: function(name, emit)}), tvm.target.Target(target.tvm))[name]
+
+
+def emit_widen(lanes: int) -> None:
+    """(x float16 [N, STREAMS * lanes], factors float32 [lanes], passes int32 [1], sums float32 [STREAMS * lanes]).
+
+    Every element is widened to float32, multiplied and added, as one row meets float16 weights.
+    """
+    columns = STREAMS * lanes
+    x = T.arg("x", T.Buffer((tvm.tirx.Var("rows", "int64"), columns), "float16"))
+    factors = T.arg("factors", T.Buffer((lanes,), "float32"))
+    passes = T.arg("passes", T.Buffer((1,), "int32"))
+    sums = T.arg("sums", T.Buffer((columns,), "float32"))
+    factor = T.bind(factors[span(0, lanes)])
+    chains = started(STREAMS, lanes, "float32")
+    with T.serial(passes[0]), T.serial(x.shape[0]) as row:
+        for at, register in enumerate(chains):
+            wide = T.Cast(f"float32x{lanes}", x[row, span(at * lanes, lanes)])
+            put(register, get(register, lanes) + factor * wide, lanes)
+    for at, register in enumerate(chains):
+        T.buffer_store(sums, get(register, lanes), [span(at * lanes, lanes)])
 
 
 def _rate(call: Callable[[], Any], amount: float, tries: int) -> float:

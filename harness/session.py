@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from harness.compiler import Archive
-from harness.compiler.provenance import read_provenance
+from harness.compiler.observe.provenance import read_provenance
 from harness.compiler.targets import resolve_target
 from harness.devices import Device, RunnerDescription, RunResult
 from harness.devices.workstation import git_state, versions

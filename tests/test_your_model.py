@@ -17,7 +17,7 @@ import torch
 from harness.cache import Cache
 from harness.compiler import BundleRequest, CompileRequest, compile_bundle
 from harness.compiler.metadata import read_metadata
-from harness.compiler.provenance import read_provenance
+from harness.compiler.observe.provenance import read_provenance
 from harness.devices import HostDevice
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.described import UserModel, describe_models

@@ -16,11 +16,11 @@ from harness.cache import Cache
 from harness.cli.app import app
 from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bundle, compile_models
 from harness.compiler import compile_smoke as make_smoke
-from harness.compiler.cpus import CPUS
 from harness.compiler.front import SMOKE_ARCHIVE
 from harness.compiler.metadata import FILE_NAME
-from harness.compiler.provenance import FILE_NAME as PROVENANCE
+from harness.compiler.observe.provenance import FILE_NAME as PROVENANCE
 from harness.compiler.targets import TARGET_NAMES, resolve_target
+from harness.compiler.targets.cpus import CPUS
 from harness.errors import UsageError
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.described import describe_models

@@ -1,4 +1,4 @@
-"""Several models in one archive: each compiled into one of its own, which stays cached, then all of them merged.
+"""Several models in one archive. Each is compiled into a cached archive of its own; then all are merged.
 
 Imports neither PyTorch nor TVM.
 """
@@ -23,7 +23,7 @@ from harness.compiler.front import (
     compiler_identity,
 )
 from harness.compiler.metadata import FILE_NAME, G2P_KEYS, ArchiveMetadata, ModelMetadata, read_metadata
-from harness.compiler.provenance import Provenance, read_provenance, write_provenance
+from harness.compiler.observe.provenance import Provenance, read_provenance, write_provenance
 from harness.compiler.targets import CompileTarget, ObjectFormat, resolve_target
 from harness.errors import HarnessError, UsageError
 from harness.installation import package_version
@@ -36,14 +36,14 @@ SINGLE, FACTS, BUNDLE = "model.a", "facts.json", "libmodels_system_lib.a"
 
 
 class MergeFailed(HarnessError):
-    """The archiver did not take an archive of ours."""
+    """The archiver refused one of the archives."""
 
     cure = "`harness doctor` checks the ziglang package, whose archiver is used; `harness cache clear` starts afresh"
 
 
 @dataclass(frozen=True)
 class BundleRequest:
-    """What goes into one archive. ``g2p`` is compiled for the same target as the others, and with marks if they are."""
+    """The content of one archive. ``g2p`` has the same target and the same instrumentation as the other models."""
 
     models: Sequence[UserModel]
     g2p: CompileRequest | None = None
@@ -51,15 +51,15 @@ class BundleRequest:
     mcpu: str | None = None
     precision: Precision = "fp32"
     profile: bool = False
-    """Whether kernels tell when they begin and end (``docs/profiling.md``); each model has instruments of its own."""
+    """Whether the archive is instrumented for profiling (``docs/profiling.md``)."""
     taps: bool = False
-    """Whether kernels give away their values instead (``docs/explain.md``); of one model alone."""
+    """Whether the archive, which has one model only, is instrumented for tracing (``docs/explain.md``)."""
 
 
 def compile_bundle(request: BundleRequest, *, cache: Cache, progress: Progress) -> Archive:
-    """One archive with all models and one metadata file.
+    """Return one archive with all models and one metadata file.
 
-    Raises ModelsClash before anything is compiled, CannotCompile of the model that torch.export or TVM does not take,
+    Raises ModelsClash before anything is compiled, CannotCompile where torch.export or TVM cannot take a model,
     and what :func:`compile_models` raises.
     """
     g2p = request.g2p
@@ -79,21 +79,21 @@ def compile_bundle(request: BundleRequest, *, cache: Cache, progress: Progress) 
         progress("writing the archive")
         merge(folder / BUNDLE, archives, target.object_format)
         whole = metadata.model_copy(update={"archive_sha256": hash_file(folder / BUNDLE)})
-        # Of a G2P model that is not there, its keys are not there either.
+        # Without a G2P model, its keys are left out.
         absent = set() if whole.kind == "g2p" else {*G2P_KEYS, "self_cache_dtype"}
         text = whole.model_dump_json(indent=2, exclude=absent)
         (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
         write_provenance(folder, provenance)
 
     hashes = [hash_file(path) for path in archives]
-    told = {"metadata": metadata.model_dump(mode="json"), "provenance": provenance.model_dump(mode="json")}
-    key = content_key({"archives": hashes, **told})
+    described = {"metadata": metadata.model_dump(mode="json"), "provenance": provenance.model_dump(mode="json")}
+    key = content_key({"archives": hashes, **described})
     folder = cache.fetch("archives", key, build)
     return Archive(folder, read_metadata(folder))
 
 
 def merge(path: Path, archives: Sequence[Path], object_format: ObjectFormat) -> None:
-    """All objects of the archives in one, without times or owners. Raises MergeFailed."""
+    """Write all objects of the archives into one, without times or owners. Raises MergeFailed."""
     layout = "darwin" if object_format == "macho" else "gnu"
     command = [sys.executable, "-m", "ziglang", "ar", f"--format={layout}", "qcsDL", str(path), *map(str, archives)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
@@ -102,7 +102,7 @@ def merge(path: Path, archives: Sequence[Path], object_format: ObjectFormat) -> 
 
 
 def _single(model: UserModel, request: BundleRequest, target: CompileTarget, cache: Cache, progress: Progress) -> Path:
-    """The folder with one model's own archive."""
+    """Return the folder with one model's own archive."""
     order = {
         "kind": "tensors",
         "model": model.name,
@@ -132,7 +132,7 @@ def _single(model: UserModel, request: BundleRequest, target: CompileTarget, cac
 def _metadata(
     request: BundleRequest, target: CompileTarget, spoken: ArchiveMetadata | None, singles: Sequence[Path]
 ) -> ArchiveMetadata:
-    """Of the merged archive, but for its hash."""
+    """Return the merged archive's metadata, without its hash."""
     facts = [json.loads((folder / FACTS).read_text(encoding="utf-8")) for folder in singles]
     models = [
         ModelMetadata(

@@ -1,4 +1,4 @@
-"""Ask for an archive: from the cache, or made by a worker process. Imports neither PyTorch nor TVM."""
+"""Get an archive: from the cache, or from a worker process that compiles it. Imports neither PyTorch nor TVM."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 
 import harness
 from harness.cache import Cache, content_key, hash_file, hash_sources
+from harness.compiler.extensions import operators_identity
 from harness.compiler.metadata import FILE_NAME, ArchiveMetadata, read_metadata
-from harness.compiler.profiles import AVX2
 from harness.compiler.targets import CompileTarget, resolve_target
+from harness.compiler.targets.profiles import AVX2
 from harness.errors import UsageError
 from harness.installation import package_version
 from harness.models.checkpoints import Checkpoint
@@ -34,12 +35,12 @@ class BadRequest(UsageError):
 
 @dataclass(frozen=True)
 class CompileRequest:
-    """What ``harness compile`` is asked for."""
+    """The options of ``harness compile``."""
 
     checkpoint: Checkpoint
     target: str = "llvm"
     mcpu: str | None = None
-    """A name of ``harness.compiler.cpus``; None: what the oldest supported machine of the target runs."""
+    """A name of ``harness.compiler.targets.cpus``; None means the oldest supported machine of the target."""
     prefix: str = "g2p_"
     precision: Precision = "fp32"
     kv_cache: bool = True
@@ -48,9 +49,9 @@ class CompileRequest:
     max_output_len: int = 128
     prompt_space: bool = True
     profile: bool = False
-    """Whether its kernels tell when they begin and end (``docs/profiling.md``)."""
+    """Whether the archive is instrumented for profiling (``docs/profiling.md``)."""
     taps: bool = False
-    """Whether its kernels give away their values instead (``docs/explain.md``)."""
+    """Whether the archive is instrumented for tracing (``docs/explain.md``)."""
     tune: int = 0
     """Candidates that MetaSchedule measures for each function without a template."""
 
@@ -72,7 +73,7 @@ class Archive:
 
 
 def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress) -> Archive:
-    """The archive of the request, compiled unless the cache has it.
+    """Return the archive of the request, and compile it unless the cache has it.
 
     Raises BadRequest, UnknownTarget or UnknownCpu for impossible requests, and what the worker raises.
     """
@@ -140,7 +141,7 @@ def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress)
 
 
 def compile_smoke(prefix: str, target_name: str, *, cache: Cache, progress: Progress) -> Path:
-    """A folder with ``libg2p_smoke_system_lib.a``, whose ``main`` adds one to a float32[1]."""
+    """Return a folder with ``libg2p_smoke_system_lib.a``, whose ``main`` adds one to a float32[1]."""
     target = resolve_target(target_name)
     check_prefix(prefix)
     fields = {"kind": "smoke", "prefix": prefix, "target": target.tvm, **compiler_identity()}
@@ -157,13 +158,13 @@ SMOKE_ARCHIVE = "libg2p_smoke_system_lib.a"
 
 
 def tuning_folder(cache: Cache, target: CompileTarget) -> Path:
-    """Where the records of measurements for a target are kept; they hold for one version of TVM on one machine."""
+    """Return the folder of a target's tuning records, which hold for one version of TVM on one machine."""
     versions = {"tvm": package_version("apache-tvm"), "target": target.tvm}
     return cache.root / "tuning" / content_key(versions)
 
 
 def _tune(order: dict[str, Any], request_key: str, progress: Progress) -> dict[str, Any]:
-    """Which records the request's functions have, measured by a worker unless this request was tuned before."""
+    """Return the records of the request's functions. A worker measures them unless this request was tuned before."""
     known = Path(order["tuning"]["folder"]) / "requests" / f"{request_key}.json"
     try:
         found: dict[str, Any] = json.loads(known.read_text(encoding="utf-8"))
@@ -181,7 +182,7 @@ def _check_tuning(request: CompileRequest, target: CompileTarget) -> None:
     if not 0 <= request.tune <= MAX_TRIALS:
         raise BadRequest(f"--tune is {request.tune}", cure=f"give a number from 0 to {MAX_TRIALS}")
     host = resolve_target("llvm")
-    # Every x86 host that there is a target for has AVX2.
+    # Every supported x86 host has AVX2.
     runs_here = target.triple == host.triple and (target.tvm == host.tvm or target.profile is AVX2)
     if request.tune and not runs_here:
         raise BadRequest(
@@ -193,7 +194,9 @@ def _check_tuning(request: CompileRequest, target: CompileTarget) -> None:
 def _check(request: CompileRequest) -> None:
     check_prefix(request.prefix)
     if request.profile and request.taps:
-        raise BadRequest("an archive has marks or taps", cure="compile one for each")
+        raise BadRequest(
+            "an archive is instrumented for profiling or for tracing, not for both", cure="compile one for each"
+        )
     if request.precision not in PRECISIONS:
         raise BadRequest(f"unknown precision {request.precision!r}", cure=f"choose one of {', '.join(PRECISIONS)}")
     for name, value, most in (
@@ -220,10 +223,11 @@ def _key(request: CompileRequest, target: CompileTarget, records: list[Any]) -> 
     )
 
 
-def compiler_identity() -> dict[str, str]:
-    """Versions and sources that an archive's bytes depend on."""
+def compiler_identity() -> dict[str, Any]:
+    """Return versions and sources that an archive's bytes depend on."""
     root = Path(harness.__file__).parent
     graph = ("network.py", "ops.py", "spec.py", "loading.py")
     sources = [*(root / "compiler").rglob("*.py"), root / "models/spec.py", *(root / "models/g2p" / n for n in graph)]
     packages = ("apache-tvm", "apache-tvm-ffi", "torch", "transformers", "ziglang")
-    return {"sources": hash_sources(sources, root)} | {name: package_version(name) for name in packages}
+    versions = {name: package_version(name) for name in packages}
+    return {"sources": hash_sources(sources, root), "operators": operators_identity(), **versions}

@@ -1,4 +1,4 @@
-"""A model's functions into one archive: each imported, lowered and exported, beside the weights that they share."""
+"""Compile a model's functions into one archive: import, lower and export each, beside the weights that they share."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from typing import Any
 
 import tvm
 
-from harness.compiler.archive import export_objects, weights_object, write_archive
-from harness.compiler.instruments import instrument_objects, profile_prefix
-from harness.compiler.kernels.marks import Marks, Sayings
-from harness.compiler.kernels.taps import Taps
-from harness.compiler.lower import import_function, lower, search, tvm_target
-from harness.compiler.passes.fused import OpTable
-from harness.compiler.passes.link import WeightFile
+from harness.compiler.importer.importing import import_function
+from harness.compiler.kernels.instrument import Instrumentation
+from harness.compiler.lower import lower, search, tvm_target
+from harness.compiler.objects import WeightFile, export_objects, weights_object, write_archive
+from harness.compiler.observe.profiling import Marks, profile_prefix, profiling_objects
+from harness.compiler.observe.provenance import FunctionProvenance, Provenance, write_provenance
+from harness.compiler.observe.tracing import Taps, taps_prefix, tracing_objects
+from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
-from harness.compiler.provenance import FunctionProvenance, Provenance, write_provenance
-from harness.compiler.tapping import tap_objects, taps_prefix
+from harness.compiler.schedule.tuning import Tuning
 from harness.compiler.targets import CompileTarget, resolve_target
-from harness.compiler.tuning import Tuning
 from harness.models.spec import ModelFunction
 from harness.protocol import Precision
 from harness.worker import Progress
@@ -29,9 +28,9 @@ from harness.worker import Progress
 
 @dataclass(frozen=True)
 class ArchiveJob:
-    """What an archive is made with.
+    """How to make an archive.
 
-    ``prefix``: of everything in it; ``prefixes``: of each function. ``model`` is what work orders call the model.
+    ``prefix`` begins all symbols in it, ``prefixes`` those of each function. ``model`` is the model's name in orders.
     """
 
     model: str
@@ -47,7 +46,7 @@ class ArchiveJob:
 
     @classmethod
     def of(cls, request: Mapping[str, Any], model: str, prefixes: Mapping[str, str], progress: Progress) -> ArchiveJob:
-        """As a worker's request says it."""
+        """Read a worker's request."""
         return cls(
             model=model,
             target=resolve_target(request["target"], request["mcpu"]),
@@ -62,21 +61,21 @@ class ArchiveJob:
         )
 
     @property
-    def sayings(self) -> Sayings | None:
-        """What the kernels say while they run."""
+    def instrumentation(self) -> Instrumentation | None:
+        """Of the kernels; None for an archive without."""
         if self.taps:
             return Taps(taps_prefix(self.prefix))
         return Marks(profile_prefix(self.prefix)) if self.profile else None
 
     @property
     def weights(self) -> tuple[Path, str]:
-        """The file of the weights, and the C function that finds them."""
+        """The file of the weights, and the C function that returns their addresses."""
         symbol = f"{self.prefix}weights"
         return self.workspace / f"{symbol}.bin", symbol
 
 
 def make_archive(job: ArchiveJob, functions: Sequence[ModelFunction], tuning: Tuning | None = None) -> int:
-    """Write the archive and its provenance; the bytes of its linked weights.
+    """Write the archive and its provenance; return the bytes of its linked weights.
 
     Raises CannotCompile, UnsupportedOperator, TuningBusy and ArchiveFailed.
     """
@@ -93,9 +92,9 @@ def make_archive(job: ArchiveJob, functions: Sequence[ModelFunction], tuning: Tu
             )
     if weights.size:
         objects.append(weights_object(*job.weights, job.target))
-    if job.sayings is not None:
-        make = tap_objects if job.taps else instrument_objects
-        objects += make(job.sayings.prefix, job.workspace / "instruments", job.target)
+    if job.instrumentation is not None:
+        make = tracing_objects if job.taps else profiling_objects
+        objects += make(job.instrumentation.prefix, job.workspace / "instruments", job.target)
     write_provenance(job.path.parent, Provenance(functions=traced))
     job.progress("writing the archive")
     write_archive(job.path, objects, job.target.object_format)
@@ -103,7 +102,7 @@ def make_archive(job: ArchiveJob, functions: Sequence[ModelFunction], tuning: Tu
 
 
 def search_schedules(job: ArchiveJob, functions: Sequence[ModelFunction], tuning: Tuning | None) -> None:
-    """Measure what ``tuning`` still misses for the functions, and write nothing else. Raises TuningBusy."""
+    """Measure the schedules that ``tuning`` lacks for the functions; write nothing else. Raises TuningBusy."""
     with _weights(job) as weights:
         for _, module, recipe in _recipes(job, functions, weights):
             search(module, tvm_target(job.target), recipe, tuning)
@@ -119,8 +118,8 @@ def _weights(job: ArchiveJob) -> Iterator[WeightFile]:
 def _recipes(
     job: ArchiveJob, functions: Sequence[ModelFunction], weights: WeightFile
 ) -> Iterator[tuple[ModelFunction, tvm.IRModule, Recipe]]:
-    """Each function as it was imported, with what the pipeline is asked for."""
-    marks = job.sayings
+    """Yield each function, its imported module and the pipeline's recipe for it."""
+    instrumentation = job.instrumentation
     for function in functions:
         job.progress(f"compiling {function.name} for {job.target.name}")
         ops = OpTable()
@@ -129,5 +128,13 @@ def _recipes(
         yield (
             function,
             module,
-            Recipe(job.target.profile, job.precision, prefix, ops, function.results, weights, marks=marks),
+            Recipe(
+                job.target.profile,
+                job.precision,
+                prefix,
+                ops,
+                function.results,
+                weights,
+                instrumentation=instrumentation,
+            ),
         )

@@ -1,49 +1,25 @@
-"""torch module → torch.export → Relax → machine code, one function at a time."""
+"""Relax module to machine code, one function at a time."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import tvm
-from tvm import relax
-from tvm.relax.frontend.torch import from_exported_program
 
-from harness.compiler.exporting import exported
+from harness.compiler.errors import CannotCompile, first_words
 from harness.compiler.kernels.kernel import Kernel, prim_func
-from harness.compiler.operators import converters
-from harness.compiler.passes.fused import OpTable
 from harness.compiler.passes.pipeline import Recipe, pipeline
-from harness.compiler.promotion import promoted
+from harness.compiler.schedule.tuning import Tuning
 from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets import CompileTarget
-from harness.compiler.tracing import traced
-from harness.compiler.tuning import Tuning
-from harness.compiler.unsupported import CannotCompile, first_words, guarded
 from harness.errors import HarnessError
-from harness.models.spec import ModelFunction
-
-
-def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
-    """The function as a Relax module with one function ``main``; operators of our own go into ``ops``, and which
-    operator of torch each of its values is.
-
-    Raises CannotCompile where torch cannot export the module, and UnsupportedOperator where TVM has no form of it.
-    """
-    program = exported(function)
-    module = from_exported_program(
-        program,
-        unwrap_unit_return_tuple=True,
-        run_ep_decomposition=False,
-        custom_convert_map=guarded(program.graph, promoted(traced(program, converters(ops), ops.origins))),
-    )
-    return relax.transform.DecomposeOpsForInference()(module)
 
 
 def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> Any:
-    """A ``tvm.runtime.Executable`` whose symbols and registration carry the recipe's prefix.
+    """Return a ``tvm.runtime.Executable`` whose symbols and registration have the recipe's prefix.
 
-    ``tuning`` searches schedules for what has no template, for a target that this machine runs. Raises TuningBusy, and
-    CannotCompile where one of TVM's passes stumbles over the module.
+    ``tuning`` searches schedules for functions without a template, for a target that this machine runs. Raises
+    TuningBusy, and CannotCompile where one of TVM's passes fails on the module.
     """
     named = module.with_attr("system_lib_prefix", recipe.prefix)
     try:
@@ -52,23 +28,23 @@ def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tunin
     except HarnessError:
         raise
     except Exception as error:  # of any kind: each pass raises what its author thought of
-        said = f"{type(error).__name__}: {first_words(error)}"
-        raise CannotCompile(f"TVM cannot compile {recipe.prefix.rstrip('_')}: {said}") from error
+        reason = f"{type(error).__name__}: {first_words(error)}"
+        raise CannotCompile(f"TVM cannot compile {recipe.prefix.rstrip('_')}: {reason}") from error
 
 
 def search(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None) -> None:
-    """Measure what ``tuning`` still misses for the module, without compiling it. Raises TuningBusy."""
+    """Measure the schedules that ``tuning`` lacks for the module, without compiling it. Raises TuningBusy."""
     with tvm.transform.PassContext(config=PASS_CONFIG):
         pipeline(target, recipe, tuning)(module.with_attr("system_lib_prefix", recipe.prefix))
 
 
 def compile_kernel(kernel: Kernel, target: tvm.target.Target) -> Any:
-    """One kernel as an executable module with the function ``kernel`` of its parameters, for tests and measurements."""
+    """Compile one kernel as the function ``kernel`` of its parameters, for tests and measurements."""
     function = prim_func(kernel).with_attr("global_symbol", "kernel")
     with tvm.transform.PassContext(config=PASS_CONFIG):
         return tvm.compile(tvm.IRModule({"kernel": function}), target)
 
 
 def tvm_target(target: CompileTarget) -> tvm.target.Target:
-    """TVM's own target object; a bare dict is refused by 0.27."""
+    """Return TVM's own target object; 0.27 refuses a bare dict."""
     return tvm.target.Target(target.tvm)

@@ -1,4 +1,4 @@
-"""``system_lib_metadata.json``: what stands beside an archive, for the runner and for Rust apps."""
+"""``system_lib_metadata.json`` beside an archive, for the runner and for Rust apps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ G2P_KEYS = frozenset(
     {"prefixes", "checkpoint", "batch_size", "max_input_bytes", "max_output_len", "use_kv_cache", "checkpoint_sha256"}
     | {"vocab_size", "decoder_start_token_id", "eos_token_id", "self_cache_shape", "prompt_space", "languages"}
 )
-"""What the metadata of a G2P model has to have."""
+"""The keys that the metadata of a G2P model must have."""
 
 
 class BadMetadata(HarnessError):
@@ -26,7 +26,7 @@ class BadMetadata(HarnessError):
 
 
 class ModelMetadata(BaseModel):
-    """A model of tensors in the archive."""
+    """A tensor workload in the archive."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -41,15 +41,15 @@ class ModelMetadata(BaseModel):
     """Of the linked weights."""
 
     def order_model(self) -> TensorModel:
-        """The model as a work order names it."""
+        """Return the model as an order has it."""
         inputs, outputs = ([one.name for one in listed] for listed in (self.inputs, self.outputs))
         return TensorModel(name=self.name, prefix=self.prefix, inputs=inputs, outputs=outputs)
 
 
 class ArchiveMetadata(BaseModel):
-    """The published schema (first ten fields, in its order) and our extra keys; see ``docs/metadata.md``.
+    """The published schema (the first ten fields, in its order) and our extra keys; see ``docs/metadata.md``.
 
-    An archive without a G2P model has the kind ``tensors``, and of that model's own keys none: they are empty here.
+    An archive without a G2P model has the kind ``tensors`` and none of the G2P keys; they are empty here.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -68,40 +68,40 @@ class ArchiveMetadata(BaseModel):
     schema_version: Literal[1] = 1
     kind: Literal["g2p", "tensors"] = "g2p"
     models: list[ModelMetadata] = []
-    """Models of tensors, beside the G2P model or alone."""
+    """Tensor workloads, beside the G2P model or alone."""
     archive_sha256: str
     checkpoint_sha256: str = ""
     vocab_size: int = 0
     decoder_start_token_id: int = 0
     eos_token_id: int = 0
     self_cache_shape: list[int] | None = None
-    """[batch, ...]: the memory that the caller gives the decoding step; None without a cache."""
+    """[batch, ...]: the memory that the caller passes to the decoding step; None without a cache."""
     self_cache_dtype: Literal["float32", "float16"] = "float32"
     precision: Precision = "fp32"
-    """What the weights are stored and multiplied in."""
+    """Of the stored weights and of their products."""
     profiled: bool = False
-    """Whether its kernels tell when they begin and end: an archive for profiles, not for an app."""
+    """Whether it is instrumented for profiling: such an archive is not for an app."""
     tapped: bool = False
-    """Whether its kernels give away their values: an archive for ``harness explain``, not for an app."""
+    """Whether it is instrumented for tracing (``harness explain``): such an archive is not for an app."""
     weights_bytes: int = 0
     """Size of the linked weights, which all functions share."""
     tuned_trials: int = 0
-    """Measured candidates that the schedules of functions without a template were chosen from."""
+    """How many measured candidates the schedules of functions without a template were chosen from."""
     prompt_space: bool = True
     languages: list[str] | None = None
-    """The codes the model knows; None when any may be given."""
+    """The model's language codes; None where any is allowed."""
     mcpu: str | None = None
-    """Name of the CPU it was compiled for (``harness.compiler.cpus``)."""
+    """Name of the CPU it was compiled for (``harness.compiler.targets.cpus``)."""
     cpu_features: list[str] = []
-    """What compiled code may use of the CPU, in the runner's words; the runner refuses one that lacks any."""
+    """CPU features that compiled code may use, by the runner's names; the runner refuses a CPU that lacks one."""
     max_threads: int
-    """Threads the kernels can use: more are refused rather than ignored."""
+    """Threads that the kernels can use; the runner refuses more instead of ignoring them."""
     tvm_version: str
     system_lib_target: dict[str, Any]
 
     @property
     def registrations(self) -> list[str]:
-        """The prefixes of everything in the archive, which a binary has to have registered."""
+        """The prefixes of everything in the archive; a binary must have registered all of them."""
         return [*self.prefixes.values(), *(model.prefix for model in self.models)]
 
     @model_validator(mode="after")
@@ -111,7 +111,7 @@ class ArchiveMetadata(BaseModel):
         return self
 
     def order_model(self, name: str = "g2p") -> OrderModel:
-        """The model as a work order names it."""
+        """Return the model as an order has it."""
         return OrderModel(
             name=name,
             prefixes=self.prefixes,
@@ -130,7 +130,7 @@ class ArchiveMetadata(BaseModel):
 
 
 def read_metadata(folder: Path) -> ArchiveMetadata:
-    """The metadata in an archive's folder; raises BadMetadata."""
+    """Return the metadata in an archive's folder; raises BadMetadata."""
     path = folder / FILE_NAME
     try:
         return ArchiveMetadata.model_validate_json(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The smallest model there is, for a first look at a toolchain: ``main(x float32[1]) = x + 1``."""
+"""The smallest possible model, to try a toolchain with: ``main(x float32[1]) = x + 1``."""
 
 from __future__ import annotations
 

@@ -22,15 +22,15 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def compile_g2p(request: dict[str, Any], progress: Progress, *, only_tune: bool = False) -> dict[str, Any]:
-    """Compile one checkpoint's functions into ``folder``; the result is the model's share of the metadata.
+    """Compile one checkpoint's functions into ``folder``; return the model's share of the metadata.
 
-    With ``only_tune`` nothing is written but records of measurements, and the result says which there are.
+    With ``only_tune``, only measure schedules and return the list of their records.
     """
     progress("loading PyTorch and TVM")
     import torch
 
     from harness.compiler.functions import ArchiveJob, make_archive, search_schedules
-    from harness.compiler.tuning import Tuning
+    from harness.compiler.schedule.tuning import Tuning
     from harness.models.g2p.loading import load_checkpoint
     from harness.models.g2p.spec import G2PShapes, g2p_spec
 
@@ -43,13 +43,13 @@ def compile_g2p(request: dict[str, Any], progress: Progress, *, only_tune: bool 
     tuning = None if wanted is None else Tuning(Path(wanted["folder"]), wanted["trials"], progress)
     if only_tune:
         search_schedules(job, spec.functions, tuning)
-        assert tuning is not None, "it is asked for with records"
+        assert tuning is not None, "only_tune comes with tuning"
         return {"records": sorted(tuning.used.items()), "tuned_trials": tuning.tuned_trials}
     return spec.metadata | {"weights_bytes": make_archive(job, spec.functions, tuning)}
 
 
 def compile_tensors(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Compile a user's model, as a function of tensors, into ``folder``."""
+    """Compile a tensor workload's function into ``folder``."""
     progress("loading PyTorch and TVM")
     from harness.compiler.functions import ArchiveJob, make_archive
     from harness.models.flat import compiled_function, flattened, weights_digest
@@ -70,10 +70,10 @@ def compile_tensors(request: dict[str, Any], progress: Progress) -> dict[str, An
 
 
 def compile_smoke(request: dict[str, Any], _progress: Progress) -> dict[str, Any]:
-    """The smallest archive there is: ``main(x float32[1]) = x + 1``."""
-    from harness.compiler.archive import export_objects, write_archive
+    """Compile the smallest possible archive: ``main(x float32[1]) = x + 1``."""
     from harness.compiler.lower import lower, tvm_target
-    from harness.compiler.passes.fused import OpTable
+    from harness.compiler.objects import export_objects, write_archive
+    from harness.compiler.operators.operator import OpTable
     from harness.compiler.passes.pipeline import Recipe
     from harness.compiler.smoke import Smoke
     from harness.compiler.targets import resolve_target

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from harness.compiler.provenance import FunctionProvenance
+from harness.compiler.observe.provenance import FunctionProvenance
 from harness.explain.errors import distance
 from harness.explain.taps import Array
 
@@ -23,7 +23,7 @@ LANES = (4, 8, 16)
 """Positions in a block of keys (:mod:`harness.compiler.kernels.attention`): a vector's, which the target decides."""
 STORED = "store_memory"
 TURNED = "conv"
-"""In the operators for which values have their channels last (:mod:`harness.compiler.passes.layout`)."""
+"""In the operators for which values have their channels last (:mod:`harness.compiler.passes.p12_channels_last`)."""
 
 
 # Why a kernel's output is beside no value of PyTorch's: "a kernel that …".

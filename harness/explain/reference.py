@@ -1,6 +1,7 @@
 """The exported graph run by PyTorch, node by node, in the arithmetic that is asked for.
 
-The nodes' names are those of an archive's provenance: both come from :func:`harness.compiler.exporting.exported`.
+The nodes' names are those of an archive's provenance. Both come from
+:func:`harness.compiler.importer.exporting.exported`.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from harness.compiler import Archive
-from harness.compiler.provenance import FILE_NAME as PROVENANCE
-from harness.compiler.provenance import read_provenance
+from harness.compiler.observe.provenance import FILE_NAME as PROVENANCE
+from harness.compiler.observe.provenance import read_provenance
 from harness.devices import Device, RunResult
 from harness.devices.workstation import versions
 from harness.explain.choice import find_subject

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.compiler import Archive
-from harness.compiler.provenance import Provenance
+from harness.compiler.observe.provenance import Provenance
 from harness.devices import RunResult
 from harness.errors import HarnessError, UsageError
 from harness.maker import Progress, RunOptions

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.compiler.provenance import FunctionProvenance, Provenance
+from harness.compiler.observe.provenance import FunctionProvenance, Provenance
 from harness.errors import HarnessError
 from harness.tensors import DTYPES
 

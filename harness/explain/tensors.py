@@ -10,7 +10,7 @@ from typing import Any
 from safetensors.numpy import save_file
 
 from harness.compiler import Archive
-from harness.compiler.provenance import Provenance
+from harness.compiler.observe.provenance import Provenance
 from harness.devices import RunResult
 from harness.explain.subject import CannotExplain, NothingToExplain
 from harness.explain.taps import leaf_count

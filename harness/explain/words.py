@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.compiler import Archive
-from harness.compiler.provenance import Provenance
+from harness.compiler.observe.provenance import Provenance
 from harness.devices import RunResult
 from harness.explain.subject import CannotExplain
 from harness.explain.taps import leaf_count

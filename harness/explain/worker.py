@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor, fx
 from torch.export import ExportedProgram
 
-from harness.compiler.exporting import exported
-from harness.compiler.provenance import FunctionProvenance, Operator, Site, common_module, read_provenance
+from harness.compiler.importer.exporting import exported
+from harness.compiler.observe.provenance import FunctionProvenance, Operator, Site, common_module, read_provenance
 from harness.explain.arrange import Arranged, read_site
 from harness.explain.chain import AnyChain, Chain, Single, Word
 from harness.explain.errors import allowed, distance

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from harness.compiler.provenance import FunctionProvenance, Provenance, Site
+from harness.compiler.observe.provenance import FunctionProvenance, Provenance, Site
 from harness.errors import HarnessError
 from harness.protocol import ProfileRecord
 

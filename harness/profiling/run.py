@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.compiler.provenance import read_provenance
+from harness.compiler.observe.provenance import read_provenance
 from harness.profiling.schema import ProfileLine, ProfileSummary
 
 if TYPE_CHECKING:

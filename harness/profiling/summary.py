@@ -6,7 +6,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.compiler.provenance import FunctionProvenance, Operator, Provenance, Site, common_module
+from harness.compiler.observe.provenance import FunctionProvenance, Operator, Provenance, Site, common_module
 from harness.measure import paired_ratio
 from harness.profiling.marks import Call, calls
 from harness.profiling.schema import FunctionTime, Overhead, ProfileLine, ProfileSummary, SiteTime

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from harness.compiler.provenance import Provenance
+from harness.compiler.observe.provenance import Provenance
 from harness.profiling.marks import Call, calls
 from harness.profiling.schema import ProfileLine
 from harness.profiling.summary import site_time

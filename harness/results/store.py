@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from harness.compiler.provenance import Provenance
+from harness.compiler.observe.provenance import Provenance
 from harness.profiling import schema as profile_files
 from harness.profiling.schema import ProfileLine, Profiles, ProfileSummary
 from harness.protocol import WorkOrder

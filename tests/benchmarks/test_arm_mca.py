@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.arm_mca import CORES, McaFailed, estimate, find_mca
-from harness.compiler.assembly import Loop
-from harness.compiler.profiles import NEON
+from benchmarks.assembly import Loop
+from harness.compiler.targets.profiles import NEON
 from harness.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ import pytest
 import tvm
 
 from benchmarks.counting import STORAGE, Cost, Dimensions
-from benchmarks.machine import Machine, dot_names
+from benchmarks.machine import Machine, build, dot_names
 from benchmarks.roofline import judge
-from harness.compiler.kernels.machine import CHAINS, DOTS, STREAMS, build, emit_dot, emit_multiply_add, emit_read
+from harness.compiler.observe.machine import CHAINS, DOTS, STREAMS, emit_dot, emit_multiply_add, emit_read
 from harness.compiler.targets import resolve_target
 from harness.protocol import Output, Phase, Sample
 

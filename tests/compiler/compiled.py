@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from tvm import relax
 
-from harness.compiler.lower import import_function, lower, tvm_target
-from harness.compiler.passes.fused import OpTable
+from harness.compiler.importer.importing import import_function
+from harness.compiler.lower import lower, tvm_target
+from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import resolve_target
 from harness.models.spec import ModelFunction

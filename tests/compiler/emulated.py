@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import tvm
 
-from harness.compiler.archive import export_objects
 from harness.compiler.kernels.kernel import Kernel
 from harness.compiler.lower import compile_kernel
+from harness.compiler.objects import export_objects
 from harness.native.compilers import package_folder
 
 QEMU = "qemu-aarch64-static"

@@ -17,8 +17,8 @@ from harness.compiler.kernels.kernel import Kernel
 from harness.compiler.kernels.product import Product, pack_product, product_kernel
 from harness.compiler.kernels.vector import cast, splat
 from harness.compiler.lower import compile_kernel, tvm_target
-from harness.compiler.profiles import Profile
 from harness.compiler.targets import resolve_target
+from harness.compiler.targets.profiles import Profile
 from harness.protocol import Precision
 
 Float32 = npt.NDArray[np.float32]

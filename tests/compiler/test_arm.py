@@ -14,7 +14,7 @@ import tvm
 from harness.compiler.kernels import product
 from harness.compiler.kernels.product import Product
 from harness.compiler.kernels.scratch import scratch
-from harness.compiler.profiles import NEON, NEON_DOT, NEON_I8MM, Profile
+from harness.compiler.targets.profiles import NEON, NEON_DOT, NEON_I8MM, Profile
 from harness.protocol import Precision
 from tests.compiler import test_kernels as on_the_host
 from tests.compiler.emulated import Emulator

@@ -9,12 +9,12 @@ import pytest
 import tvm
 from tvm import topi
 
-from harness.compiler.assembly import Loop, inner_loops, kernel_assembly, main_loop
+from benchmarks.assembly import Loop, inner_loops, kernel_assembly, main_loop
+from harness.compiler.kernels import arithmetic
 from harness.compiler.kernels.product import Product, product_kernel
-from harness.compiler.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, NEON_I8MM, Profile
-from harness.compiler.schedule import arithmetic
 from harness.compiler.schedule.rest import scheduled
 from harness.compiler.settings import PASS_CONFIG
+from harness.compiler.targets.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, NEON_I8MM, Profile
 from harness.protocol import Precision
 from tests.compiler import schedules
 

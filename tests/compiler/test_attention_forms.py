@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn import functional as F
 
-from harness.compiler.unsupported import UnsupportedOperator
+from harness.compiler.errors import UnsupportedOperator
 from tests.compiler.compiled import answers, compiled
 
 LENGTH = {2: Dim("n", min=2, max=64)}

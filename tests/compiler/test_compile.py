@@ -19,9 +19,10 @@ from tvm import relax
 from harness.cache import Cache, hash_file
 from harness.compiler import Archive, CompileRequest, compile_models, compile_smoke, read_metadata
 from harness.compiler.front import BadRequest
-from harness.compiler.lower import import_function, lower, tvm_target
+from harness.compiler.importer.importing import import_function
+from harness.compiler.lower import lower, tvm_target
 from harness.compiler.metadata import BadMetadata
-from harness.compiler.passes.fused import OpTable
+from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import TARGET_NAMES, UnknownTarget, resolve_target
 from harness.compiler.worker import compile_g2p

@@ -10,10 +10,10 @@ from tvm.target import codegen
 
 from harness.cache import Cache
 from harness.compiler import CompileRequest, compile_models
-from harness.compiler.cpus import CPUS, UnknownCpu, cpu_names
 from harness.compiler.lower import tvm_target
-from harness.compiler.profiles import NEON, NEON_DOT, NEON_I8MM
 from harness.compiler.targets import resolve_target
+from harness.compiler.targets.cpus import CPUS, UnknownCpu, cpu_names
+from harness.compiler.targets.profiles import NEON, NEON_DOT, NEON_I8MM
 from harness.errors import ExitCode
 from harness.models.checkpoints import Checkpoint
 

@@ -8,10 +8,10 @@ import tvm
 from torch import nn
 from tvm import relax
 
-from harness.compiler.lower import import_function
-from harness.compiler.passes.fold import FoldArithmetic
-from harness.compiler.passes.fused import OpTable
-from harness.compiler.passes.graph import Graph, op_name
+from harness.compiler.graph.graph import Graph, op_name
+from harness.compiler.importer.importing import import_function
+from harness.compiler.operators.operator import OpTable
+from harness.compiler.passes.p11_fold_arithmetic import FoldArithmetic
 from harness.models.spec import ModelFunction
 
 

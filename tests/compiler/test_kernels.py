@@ -16,7 +16,7 @@ from harness.compiler.kernels.batch_product import batch_product
 from harness.compiler.kernels.kernel import Kernel, Param
 from harness.compiler.kernels.norm import norm_kernel
 from harness.compiler.kernels.vector import ACTIVATIONS, exp, load, store
-from harness.compiler.profiles import AVX2, AVX512, NEON, Profile
+from harness.compiler.targets.profiles import AVX2, AVX512, NEON, Profile
 from tests.compiler.kernels import Float32, build, empty, gelu_tanh, layer, normal, rms, tensor
 
 PROFILES = [AVX2, AVX512, NEON]

@@ -10,7 +10,7 @@ import pytest
 from harness.compiler.kernels import dot
 from harness.compiler.kernels.formats import IntegerFormat
 from harness.compiler.kernels.product import Product, column_order, product_kernel
-from harness.compiler.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, PROFILES, Profile
+from harness.compiler.targets.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, PROFILES, Profile
 from harness.protocol import Precision
 from tests.compiler.kernels import TOLERANCE, ProductCase, check_product, normal, portable_four, portable_pairs
 

@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tvm import s_tir, te, tirx, topi
 
-from harness.compiler.profiles import AVX2, AVX512, NEON, Profile
-from harness.compiler.schedule import arithmetic, rest
+from harness.compiler.kernels import arithmetic
+from harness.compiler.passes.p35_schedule_rest import ScheduleRest
+from harness.compiler.schedule import rest
 from harness.compiler.schedule.access import Block, Unproven
-from harness.compiler.schedule.rest import ScheduleRest, scheduled
+from harness.compiler.schedule.rest import scheduled
+from harness.compiler.targets.profiles import AVX2, AVX512, NEON, Profile
 from tests.compiler import schedules
 from tests.compiler.kernels import host, normal
 

@@ -18,11 +18,12 @@ from tvm import relax
 
 from harness.cache import Cache
 from harness.compiler import CompileRequest, compile_models
-from harness.compiler.lower import import_function, lower, tvm_target
-from harness.compiler.passes.fused import OpTable
+from harness.compiler.importer.importing import import_function
+from harness.compiler.lower import lower, tvm_target
+from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
+from harness.compiler.schedule.tuning import DONE, RECORDS, Tuning, drop_broken_end
 from harness.compiler.targets import resolve_target
-from harness.compiler.tuning import DONE, RECORDS, Tuning, drop_broken_end
 from harness.errors import UsageError
 from harness.models.checkpoints import Checkpoint
 from harness.models.spec import ModelFunction

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from torch.export import Dim
 from tvm import relax
 
-from harness.compiler.lower import import_function, lower, tvm_target
-from harness.compiler.passes.fused import OpTable
+from harness.compiler.errors import CannotCompile, UnsupportedOperator
+from harness.compiler.importer.importing import import_function
+from harness.compiler.importer.promotion import promoted
+from harness.compiler.lower import lower, tvm_target
+from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
-from harness.compiler.promotion import promoted
 from harness.compiler.targets import resolve_target
-from harness.compiler.unsupported import CannotCompile, UnsupportedOperator
 from harness.models import ModelSpec
 from harness.models.flat import compiled_function, flattened
 

@@ -18,12 +18,15 @@ import torch
 from safetensors.numpy import load_file
 from tvm.tirx.script import builder as T
 
-from harness.compiler import functions, lower
+from harness.compiler import functions
+from harness.compiler.importer import importing
 from harness.compiler.kernels import attention, attention_rows, product, vector
 from harness.compiler.kernels.kernel import Buffers, Kernel
-from harness.compiler.passes import fuse, fused, pack
-from harness.compiler.passes.linear import Linear, match_linear
-from harness.compiler.profiles import Profile
+from harness.compiler.operators import product as product_operator
+from harness.compiler.operators.attention import AttentionOp, DotAttentionOp
+from harness.compiler.operators.operator import OpTable
+from harness.compiler.operators.product import Linear, ProductOp, match_linear
+from harness.compiler.targets.profiles import Profile
 from harness.models.checkpoints import Checkpoint
 from harness.models.g2p import network, spec
 from harness.models.g2p.network import MASKED
@@ -50,16 +53,16 @@ class Defect:
 
 def dropped_scale(patch: pytest.MonkeyPatch, _checkpoint: Checkpoint) -> None:
     """The importer overlooks attention's ``scale`` and takes the usual 1/sqrt(d), which T5 does without."""
-    imported = lower.import_function
+    imported = importing.import_function
 
-    def importing(function: Any, ops: fused.OpTable) -> Any:
+    def without_scale(function: Any, ops: OpTable) -> Any:
         module = imported(function, ops)
         if function.name == "encoder":
-            _, at = (n for n, op in enumerate(ops.entries) if isinstance(op, fused.DotAttentionOp))
-            ops.entries[at] = fused.DotAttentionOp(scale=16**-0.5)
+            _, at = (n for n, op in enumerate(ops.entries) if isinstance(op, DotAttentionOp))
+            ops.entries[at] = DotAttentionOp(scale=16**-0.5)
         return module
 
-    patch.setattr(functions, "import_function", importing)
+    patch.setattr(functions, "import_function", without_scale)
 
 
 def transposed_weight(patch: pytest.MonkeyPatch, checkpoint: Checkpoint) -> None:
@@ -69,7 +72,7 @@ def transposed_weight(patch: pytest.MonkeyPatch, checkpoint: Checkpoint) -> None
     def packing(what: product.Product, array: Array, *rest: Any) -> list[Array]:
         return packed(what, array.T if np.array_equal(array, weight) else array, *rest)
 
-    patch.setattr(pack, "pack_product", packing)
+    patch.setattr(product_operator, "pack_product", packing)
 
 
 def position_off_by_one(patch: pytest.MonkeyPatch, _checkpoint: Checkpoint) -> None:
@@ -118,7 +121,7 @@ def swapped_residual(patch: pytest.MonkeyPatch, checkpoint: Checkpoint) -> None:
         assert before.residual is not None
         return replace(found, residual=before.residual)
 
-    patch.setattr(fuse, "match_linear", matching)
+    patch.setattr(product_operator, "match_linear", matching)
 
 
 def stale_cache(patch: pytest.MonkeyPatch, _checkpoint: Checkpoint) -> None:
@@ -177,7 +180,7 @@ def wrong_bucket(patch: pytest.MonkeyPatch, _checkpoint: Checkpoint) -> None:
 def missing_last_tile(patch: pytest.MonkeyPatch, checkpoint: Checkpoint) -> None:
     """A product's loop over panels ends before the last, whose columns are never computed."""
     weight = _weight(checkpoint, "encoder.block.1.layer.1.DenseReluDense.wo")
-    lowered, made = pack._LOWERINGS[fused.ProductOp], product.product_kernel
+    lowered, made = ProductOp.lower, product.product_kernel
 
     def short(profile: Any, precision: Any, what: product.Product, leading: Any) -> tuple[Kernel, Any]:
         kernel, form = made(profile, precision, what, leading)
@@ -188,13 +191,13 @@ def missing_last_tile(patch: pytest.MonkeyPatch, checkpoint: Checkpoint) -> None
 
         return _changed(kernel, emit), form
 
-    def lowering(packer: Any, op: Any, args: list[Any], call: Any) -> Any:
+    def lowering(op: Any, args: list[Any], call: Any, packer: Any) -> Any:
         with pytest.MonkeyPatch.context() as here:
             if any(found is not None and np.array_equal(found, weight) for found in map(_constant, args)):
-                here.setattr(pack, "product_kernel", short)
-            return lowered(packer, op, args, call)
+                here.setattr(product_operator, "product_kernel", short)
+            return lowered(op, args, call, packer)
 
-    patch.setitem(pack._LOWERINGS, fused.ProductOp, lowering)
+    patch.setattr(ProductOp, "lower", lowering)
 
 
 def uninitialised_tail(patch: pytest.MonkeyPatch, _checkpoint: Checkpoint) -> None:
@@ -262,17 +265,17 @@ def _change_append(patch: pytest.MonkeyPatch, *, layer: int, change: Callable[[K
 
 def _change_attention(patch: pytest.MonkeyPatch, *, layer: int, change: Callable[[Kernel], Emit]) -> None:
     """The statements of one encoder layer's attention."""
-    lowered, whole = pack._LOWERINGS[fused.AttentionOp], attention_rows.attend_all
+    lowered, whole = AttentionOp.lower, attention_rows.attend_all
 
     def making(*args: Any) -> Kernel:
         kernel = whole(*args)
         return _changed(kernel, change(kernel))
 
-    def lowering(packer: Any, op: Any, args: list[Any], call: Any) -> Any:
-        layers = [entry for entry in packer.ops.entries if isinstance(entry, fused.AttentionOp)]
+    def lowering(op: Any, args: list[Any], call: Any, packer: Any) -> Any:
+        layers = [entry for entry in packer.ops.entries if isinstance(entry, AttentionOp)]
         with pytest.MonkeyPatch.context() as here:
             if op is layers[layer]:
                 here.setattr(attention_rows, "attend_all", making)
-            return lowered(packer, op, args, call)
+            return lowered(op, args, call, packer)
 
-    patch.setitem(pack._LOWERINGS, fused.AttentionOp, lowering)
+    patch.setattr(AttentionOp, "lower", lowering)

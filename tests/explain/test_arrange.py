@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import fx
 
-from harness.compiler.provenance import FunctionProvenance, Operator, Site
+from harness.compiler.observe.provenance import FunctionProvenance, Operator, Site
 from harness.explain.arrange import IN_PLACE, NO_OPERATOR, NO_VALUE, OTHER_LAYOUT, OTHER_PARTS, WITHIN, read_site
 
 ATEN = torch.ops.aten

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.compiler.exporting import exported
+from harness.compiler.importer.exporting import exported
 from harness.explain.arrange import arranged
 from harness.explain.errors import EPSILON, FACTOR, ULPS, allowed, distance
 from harness.explain.reference import Arithmetic, run_graph

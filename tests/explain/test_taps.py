@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.compiler.provenance import FunctionProvenance, Provenance, Site
+from harness.compiler.observe.provenance import FunctionProvenance, Provenance, Site
 from harness.explain.taps import HEAD, BadTaps, leaf_count, read_taps
 from harness.tensors import DTYPES
 

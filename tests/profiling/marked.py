@@ -13,12 +13,12 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from harness.compiler.instruments import BYTES, CAPACITY, FLOPS, SOURCE
-from harness.compiler.kernels.marks import Marks
-from harness.compiler.lower import import_function, lower, tvm_target
-from harness.compiler.passes.fused import OpTable
+from harness.compiler.importer.importing import import_function
+from harness.compiler.lower import lower, tvm_target
+from harness.compiler.observe.profiling import BYTES, CAPACITY, FLOPS, SOURCE, Marks
+from harness.compiler.observe.provenance import FunctionProvenance, Provenance
+from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
-from harness.compiler.provenance import FunctionProvenance, Provenance
 from harness.compiler.targets import resolve_target
 from harness.models.spec import ModelFunction
 from harness.protocol import Phase, ProfileRecord
@@ -70,7 +70,7 @@ def compiled(function: ModelFunction, folder: Path, prefix: str) -> Marked:
     loaded = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
     ops = OpTable()
     imported = import_function(function, ops)
-    recipe = Recipe(HOST.profile, "fp32", f"{prefix}f_", ops, function.results, marks=Marks(prefix))
+    recipe = Recipe(HOST.profile, "fp32", f"{prefix}f_", ops, function.results, instrumentation=Marks(prefix))
     machine = relax.VirtualMachine(lower(imported, tvm_target(HOST), recipe), tvm.cpu())
     known = FunctionProvenance(name=function.name, operators=ops.origins.operators, sites=recipe.sites)
     return Marked(Provenance(functions=[known]), machine["main"], loaded, prefix)

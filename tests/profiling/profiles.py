@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.compiler.provenance import FunctionProvenance, Operator, Provenance, Site, Work
+from harness.compiler.observe.provenance import FunctionProvenance, Operator, Provenance, Site, Work
 from harness.devices.base import AnyRecord
 from harness.profiling.marks import BYTES, FLOPS
 from harness.profiling.schema import ProfileLine

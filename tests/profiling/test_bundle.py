@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli.app import app, load_commands
-from harness.compiler.provenance import Provenance, common_module, read_provenance
+from harness.compiler.observe.provenance import Provenance, common_module, read_provenance
 from harness.devices import HostDevice
 from harness.maker import CachedMaker, RunOptions
 from harness.models.checkpoints import Checkpoint

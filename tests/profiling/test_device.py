@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from harness.cache import Cache
 from harness.cli.app import app, load_commands
 from harness.compiler import Archive, CompileRequest, compile_models
-from harness.compiler.provenance import Provenance, read_provenance
+from harness.compiler.observe.provenance import Provenance, read_provenance
 from harness.devices import HostDevice, RunResult
 from harness.models.checkpoints import Checkpoint
 from harness.native import Runner, build_runner, inspect

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.compiler.provenance import Provenance
+from harness.compiler.observe.provenance import Provenance
 from harness.profiling import BadMarks, calls
 from harness.profiling.marks import BYTES
 from harness.protocol import ProfileRecord

@@ -30,10 +30,10 @@ from harness.compiler.kernels.vector import (
     splat,
     store,
 )
-from harness.compiler.profiles import Profile
+from harness.compiler.targets.profiles import Profile
 
 LOWEST = -3.0e38
-"""The score of a key that is not there."""
+"""The score of a missing key."""
 PARTIAL_SUMS = 4
 """Independent sums of a dot product over K, which hide the latency of the multiply-adds."""
 
@@ -48,9 +48,6 @@ class Heads:
     @property
     def width(self) -> int:
         return self.count * self.size
-
-
-# ---- one new row ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def _attend(
     capacity: int,
     lanes: int,
 ) -> None:
-    """One head of one row attends to positions 0 .. ``last``; ``bias(chunk)`` is added to a vector of scores."""
+    """Emit one head of one row, which attends to positions 0 .. ``last``; ``bias(chunk)`` is added to its scores."""
     size = heads.size
     blocks = T.bind(quotient(last + lanes, lanes))
     scores = scratch((capacity,))
@@ -215,23 +212,23 @@ def attend_memory(
     name = f"attend_memory_{rows}_{batch}_{heads.count}x{heads.size}_{capacity}_{layers}_{layer}_{dtype}"
 
     def cost(buffers: Buffers) -> Cost:
-        # The first row's length stands for all: words of like lengths share a batch.
+        # The first row's length stands for all, since items of like lengths share a batch.
         return _cost(buffers, "query", integer(buffers["lengths"][buffers["rows"][0]]), heads, dtype)
 
     return Kernel(name, params, emit, cost)
 
 
 def _cost(buffers: Buffers, query: str, seen: Any, heads: Heads, dtype: str) -> Cost:
-    """Of rows that attend to ``seen`` positions each."""
+    """Return the cost of rows that attend to ``seen`` positions each."""
     count = elements(buffers["rows"])
     positions = count * seen * (heads.width * vector.BYTES[dtype] * 2)
     return Cost(sizes(buffers[n] for n in (query, "rows", "context")) + positions, 4 * heads.width * count * seen)
 
 
 def store_memory(profile: Profile, heads: Heads, batch: int, capacity: int, layers: int, dtype: str) -> Kernel:
-    """Keys and values of the encoder's rows [B, S, L * 2 * G] into memory [B, L, 2, C * G], S <= C.
+    """Store keys and values of the encoder's rows [B, S, L * 2 * G] in memory [B, L, 2, C * G], S <= C.
 
-    The rest of the last block of keys is zeros: what memory happens to hold may be denormal, and slow.
+    The rest of the last block of keys is filled with zeros, since old numbers there may be denormal, and slow.
     """
     lanes, width = profile.lanes, heads.width
 

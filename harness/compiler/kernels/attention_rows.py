@@ -1,4 +1,4 @@
-"""Attention of all rows to all rows: encoders, and decoders that see the whole output at once.
+"""Attention of all rows to all rows, as in encoders and in decoders without a cache.
 
 Scores are computed for whole vectors of keys, so keys are transposed into blocks first.
 """
@@ -18,7 +18,7 @@ from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import shape_name
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import chunks, exp, f32, get, load, put, quotient, registers, splat, store
-from harness.compiler.profiles import Profile
+from harness.compiler.targets.profiles import Profile
 
 QUERIES = 4
 """Queries that share a pass over the keys."""
@@ -35,8 +35,10 @@ class Side:
 
 @dataclass(frozen=True)
 class AllRows:
-    """softmax(scale * Q K^T + bias) V, for tensors [B, S, width]. ``bias`` is the bias's shape, an extent 1
-    where it is the same for all (None: no bias)."""
+    """softmax(scale * Q K^T + bias) V, for tensors [B, S, width].
+
+    ``bias`` is the bias's shape, with an extent 1 where it is the same for all, or None.
+    """
 
     heads: Heads
     scale: float
@@ -97,7 +99,7 @@ def _attend_all(profile: Profile, shape: AllRows, buffers: Buffers) -> None:
 
 
 def _transpose(k: Any, row: Any, head: Any, m: Any, keys: Any, blocks: Any, size: int, block: int, lanes: int) -> None:
-    """Keys into [blocks, K, block]. Behind the last key stands the last key again: scores there are not used."""
+    """Transpose keys into [blocks, K, block]. The last one is repeated at the end, where scores are not used."""
     source, offset = k
 
     def key(b: Any, at: Any, d: Any, count: int) -> Any:
@@ -132,7 +134,7 @@ def _weigh(
     weights: Any,
     lanes: int,
 ) -> None:
-    """Scores of a group of queries, with their bias, for every block of keys."""
+    """Emit the scores of a group of queries, with their bias, for every block of keys."""
     size, vectors = shape.heads.size, shape.vectors
     query, offset = q
     if shape.bias is not None:
@@ -163,7 +165,7 @@ def _weigh(
 
 
 def _softmax(weights: Any, u: int, vectors: Any, m: Any, lanes: int) -> Any:
-    """Scores to numerators; their sum's inverse."""
+    """Turn scores into numerators; return the inverse of their sum."""
     highest, total = registers(2, lanes)
     put(highest, f32(LOWEST, lanes), lanes)
     put(total, f32(0.0, lanes), lanes)
@@ -190,7 +192,7 @@ def _mix(
     size: int,
     lanes: int,
 ) -> None:
-    """The weighted sum of values, for a group of queries at a time, as many columns as registers allow."""
+    """Emit the weighted sum of values, for a group of queries at a time, as many columns as registers allow."""
     values, offset = v
 
     def body(start: Any, count: int) -> None:

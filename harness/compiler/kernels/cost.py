@@ -1,6 +1,6 @@
-"""What a kernel's call moves and computes, as numbers where shapes say it, else as expressions of TIR.
+"""Bytes and FLOPs of a kernel's call: numbers where the shapes are known, else expressions of TIR.
 
-For the roofline of a profile: each element that a call looks at counts once, whatever caches make of it.
+They are for the roofline of a profile. Each element that a call reads or writes counts once, whatever caches do.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Cost:
 
 
 CostOf = Callable[[Mapping[str, Any]], Cost]
-"""Of the buffers by parameter name."""
+"""A function from the buffers by parameter name to a cost."""
 
 
 def integer(value: Any) -> Any:
-    """A constant as an int, anything else in 64 bits."""
+    """Return a constant as an int, anything else in 64 bits."""
     if isinstance(value, int | tvm.tirx.IntImm):
         return int(value)
     return value if str(value.ty.dtype) == "int64" else tvm.tirx.Cast("int64", value)
@@ -46,7 +46,7 @@ def elements(buffer: Any) -> Any:
 
 
 def size(buffer: Any) -> Any:
-    """In bytes."""
+    """Return a buffer's size in bytes."""
     return elements(buffer) * BYTES.get(str(buffer.dtype), 4)
 
 
@@ -58,7 +58,7 @@ def sizes(buffers: Iterable[Any]) -> Any:
 
 
 def rows(buffer: Any) -> Any:
-    """How many rows of its last axis a tensor has."""
+    """Return how many rows a tensor has, along its last axis."""
     count: Any = 1
     for extent in list(buffer.shape)[:-1]:
         count = count * integer(extent)
@@ -66,5 +66,5 @@ def rows(buffer: Any) -> Any:
 
 
 def reading_all(flops: Callable[[Mapping[str, Any]], Any]) -> CostOf:
-    """Of a call that looks at all of its tensors and computes ``flops`` of its buffers."""
+    """Return the cost of a call that touches all of its tensors and computes ``flops`` of its buffers."""
     return lambda buffers: Cost(sizes(buffers.values()), flops(buffers))

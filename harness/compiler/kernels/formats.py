@@ -1,4 +1,4 @@
-"""How a weight lies in memory, and the instructions that multiply with it.
+"""Layouts of weights in memory, and the products with them.
 
 A weight [K, N] is cut into panels of ``columns`` columns; what one step of the inner loop reads is contiguous, and
 the whole panel is read once from start to end. Rows beyond K and columns beyond N are zeros. The int8 formats hold
@@ -14,14 +14,15 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import tvm
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
-from harness.compiler.kernels.dot import INSTRUCTIONS, matrix_dot
+from harness.compiler.kernels.dot import INSTRUCTIONS
 from harness.compiler.kernels.kernel import Buffers, Param
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import F32, cast, chunks, f32, get, load, put, quotient, registers, span, splat
-from harness.compiler.profiles import IntegerDot, Profile
+from harness.compiler.targets.profiles import IntegerDot, Profile
 from harness.protocol import Precision
 
 Array = npt.NDArray[Any]
@@ -30,7 +31,7 @@ Tile = list[list[Any]]
 
 INT32_MAX = 2**31 - 1
 SECOND_CACHE = 2
-"""How near LLVM's prefetch fetches: 3 is the first cache, 0 nowhere."""
+"""The cache that LLVM's prefetch fetches into: 3 is the first, 0 none."""
 LIMB = 254.0
 """The second limb of an activation counts in 1/254 of the first's unit: its range is -127 .. 127, too."""
 
@@ -49,8 +50,8 @@ class Format(ABC):
     row_unit = 1
 
     prefetches = False
-    """Whether to fetch ahead: for many rows of floats. One row reads as fast as memory gives anyway, and int8's loops
-    are short of instructions, not of bytes."""
+    """Whether to fetch ahead: for many rows of floats. One row reads at the memory's speed anyway, and int8's loops are
+    limited by instructions, not by bytes."""
 
     def __init__(self, name: str, profile: Profile, columns: int) -> None:
         self.name, self.lanes, self.columns = name, profile.lanes, columns
@@ -61,11 +62,11 @@ class Format(ABC):
 
     @abstractmethod
     def params(self, depth: int, width: int) -> list[Param]:
-        """The weight's parameters, in the order of :meth:`pack`."""
+        """Return the weight's parameters, in the order of :meth:`pack`."""
 
     @abstractmethod
     def pack(self, weight: npt.NDArray[np.float32]) -> list[Array]:
-        """A weight [K, N] as the arrays of :meth:`params`."""
+        """Return a weight [K, N] as the arrays of :meth:`params`."""
 
     @property
     @abstractmethod
@@ -73,7 +74,7 @@ class Format(ABC):
 
     @abstractmethod
     def prepare(self, x: Any, rows: Any, depth: int) -> Activations:
-        """Emit what turns float32 rows ``x`` [rows, K] into activations."""
+        """Emit the conversion of float32 rows ``x`` [rows, K] to activations."""
 
     @abstractmethod
     def tile(self, activations: Activations, first: Any, rows: int, weights: Buffers, panel: Any, depth: int) -> Tile:
@@ -89,13 +90,13 @@ class Format(ABC):
             T.evaluate(T.call_intrin("void", "tirx.prefetch", address, 0, SECOND_CACHE, 1))
 
     def _columns(self, weight: Any, panel: Any, k: Any, rows: int) -> list[Any]:
-        """One step's weights: read once for several rows, or by the instruction that multiplies them with one."""
+        """Return one step's weights: bound once for several rows; for one row, read where they are multiplied."""
         columns = [self._column(weight, panel, k, v) for v in range(self.vectors)]
         return columns if rows == 1 else [T.bind(column) for column in columns]
 
     @abstractmethod
     def _column(self, weight: Any, panel: Any, k: Any, v: int) -> Any:
-        """The ``v``-th vector of a step's weights."""
+        """Return the ``v``-th vector of a step's weights."""
 
     def _padded(self, weight: Array, unit: int) -> Array:
         depth, width = weight.shape
@@ -181,7 +182,7 @@ class IntegerFormat(Format):
         return packed
 
     def largest(self, depth: int) -> int:
-        """The largest activation: what the type holds and no sum of K products overflows."""
+        """Return the largest activation that the type can hold and with which no sum of K products overflows."""
         return 127 if self.activation == "int8" else min(32767, INT32_MAX // (127 * depth))
 
     def prepare(self, x: Any, rows: Any, depth: int) -> Activations:
@@ -231,7 +232,7 @@ class IntegerFormat(Format):
         T.buffer_store(data, cast(self.activation, whole, lanes), self._place(limb, row, k, lanes))
 
     def _place(self, limb: int, row: Any, k: Any, lanes: int) -> list[Any]:
-        """Where activations from ``k`` on lie."""
+        """Return the indices of the activations from ``k`` on."""
         if self.kind != "smmla":
             return [limb, row, span(k, lanes)]
         pair, word = quotient(row, 2), quotient(k, 8)
@@ -275,7 +276,7 @@ class IntegerFormat(Format):
         return weight[panel, k, span(v * count, count)]
 
     def scaled(self, limbs: list[Any], activations: Activations, row: Any, weights: Buffers, panel: Any, v: int) -> Any:
-        """Int32 sums (registers, or vectors already read) as float32."""
+        """Convert int32 sums (registers, or vectors already read) to float32."""
         total = cast(F32, get(limbs[0], self.lanes), self.lanes)
         if len(limbs) == 2:
             total = total + cast(F32, get(limbs[1], self.lanes), self.lanes) * f32(1 / LIMB, self.lanes)
@@ -283,8 +284,40 @@ class IntegerFormat(Format):
         return total * (splat(activations.scales[row], self.lanes) * scale)
 
 
+def matrix_dot(
+    form: IntegerFormat, activations: Activations, first: Any, rows: int, weights: Buffers, panel: Any, words: int
+) -> Tile:
+    """Emit a tile with ``smmla``: ``first`` is even, rows come in pairs and columns in pairs."""
+    row_pairs, column_pairs, lanes = rows // 2, form.columns // 2, form.lanes
+    sums = [registers(column_pairs, lanes, "int32") for _ in range(row_pairs)]
+    for register in itertools.chain.from_iterable(sums):
+        put(register, splat(T.int32(0), lanes), lanes)
+    dot = INSTRUCTIONS["smmla"]
+    pairs_of_rows = vector.flat(activations.data, (*list(activations.data.shape)[:2], 16))
+    with T.serial(words) as k:
+        # Rows first and each pair of columns when it is needed: 24 sums leave eight registers.
+        xs = [T.bind(pairs_of_rows[quotient(first, 2) + pair, k, span(0, 16)]) for pair in range(row_pairs)]
+        for column in range(column_pairs):
+            weight = T.bind(weights["weight"][panel, k, span(column * 16, 16)])
+            for pair, x in enumerate(xs):
+                register = sums[pair][column]
+                put(register, dot(get(register, lanes), x, weight, lanes), lanes)
+    tile: Tile = []
+    for pair in range(row_pairs):
+        for parity in (0, 1):
+            row = []
+            for v in range(form.vectors):
+                two = [get(sums[pair][2 * v + half], lanes) for half in (0, 1)]
+                mine = [2 * parity, 2 * parity + 1, 2 * parity + 4, 2 * parity + 5]
+                (joined,) = registers(1, lanes, "int32")
+                put(joined, tvm.tirx.Shuffle(two, mine), lanes)
+                row.append(form.scaled([joined], activations, first + 2 * pair + parity, weights, panel, v))
+            tile.append(row)
+    return tile
+
+
 def row_maximum(x: Any, row: Any, depth: int, lanes: int) -> Any:
-    """The largest magnitude of a row of ``x`` [rows, K]."""
+    """Return the largest magnitude of a row of ``x`` [rows, K]."""
     (wide,) = registers(1, lanes)
     (single,) = registers(1, 1)
     put(wide, f32(0.0, lanes), lanes)
@@ -299,7 +332,7 @@ def row_maximum(x: Any, row: Any, depth: int, lanes: int) -> Any:
 
 
 def format_for(precision: Precision, profile: Profile, *, one_row: bool) -> Format:
-    """The format of a product. One row's activations are kept to 15 bits: its time is that of reading weights."""
+    """Return the format of a product. One row's activations keep 15 bits, since its time is that of reading weights."""
     form = _format(precision, profile, one_row)
     form.prefetches = not one_row and not form.quantises
     return form

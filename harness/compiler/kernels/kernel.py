@@ -1,8 +1,8 @@
-"""What a kernel is, and how its statements become a TIR function.
+"""The kernel as a value, and the TIR function that its statements become.
 
 A kernel names its parameters and has a function that emits its statements over their buffers. The same
 statements serve three times: as a function of their own, as one whose weights lie in the archive's read-only
-data, and as a part of a function that several kernels share (:mod:`harness.compiler.passes.merge`).
+data, and as a part of a function that several kernels share (:mod:`harness.compiler.passes.p24_merge_kernels`).
 Statements are emitted through TVM's IR builder, so that a template is plain Python: a Python loop unrolls, a
 Python condition selects at compile time.
 """
@@ -18,7 +18,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels.cost import Cost, CostOf, sizes
-from harness.compiler.kernels.marks import Sayings, emit
+from harness.compiler.kernels.instrument import Instrumentation, emit
 from harness.compiler.kernels.scratch import emit_with_scratch
 
 Role = Literal["input", "weight", "inout", "output"]
@@ -28,9 +28,10 @@ Buffers = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Param:
-    """A tensor that a kernel reads or writes; an extent that is a string is known when it runs.
+    """A tensor that a kernel reads or writes.
 
-    Equal names are equal extents. A ``weight`` is constant.
+    A string is an extent that is known only when the kernel runs; equal names are equal extents. A ``weight`` is
+    constant.
     """
 
     name: str
@@ -43,20 +44,20 @@ class Param:
 class Kernel:
     """A named template with everything decided: ``emit`` writes the statements for buffers by parameter name.
 
-    Outputs come last, inputs and weights in the order that the caller gives them. The name says everything that
-    the statements depend on.
+    Outputs come last, inputs and weights in the order that the caller gives them. The name contains everything
+    that the statements depend on.
     """
 
     name: str
     params: tuple[Param, ...]
     emit: Callable[[Buffers], None]
     cost: CostOf | None = None
-    """Of one call; None: it looks at all of its tensors, and its operations are not counted."""
+    """Of one call. None: all of its tensors are read or written, and operations are not counted."""
     merged: bool = False
-    """Whether it is several kernels in one, each of which says what there is to say."""
+    """Whether it consists of several kernels, each with instrumentation of its own."""
 
     def cost_of(self, buffers: Buffers) -> Cost:
-        """Of a call with these buffers; the names may be more than the kernel's own."""
+        """Return the cost of a call with these buffers, among which may be some that are not the kernel's."""
         mine = {param.name: buffers[param.name] for param in self.params}
         return Cost(sizes(mine.values())) if self.cost is None else self.cost(mine)
 
@@ -86,27 +87,27 @@ class Symbols:
 
 
 def declare(param: Param, symbols: Symbols) -> Any:
-    """Add the parameter to the function under construction; its buffer."""
+    """Add the parameter to the function under construction; return its buffer."""
     return T.arg(param.name, T.Buffer(symbols.shape(param), param.dtype))
 
 
 def linked_weight(param: Param, symbol: str, offset: Any) -> Any:
-    """The buffer of a weight that lies ``offset`` bytes into the archive's read-only data."""
+    """Return the buffer of a weight ``offset`` bytes into the archive's read-only data."""
     pointer = tvm.ir.PointerType(tvm.ir.PrimType(param.dtype))
     address = T.bind(T.call_extern(pointer, symbol, offset))
     return T.decl_buffer(param.shape, param.dtype, data=address)
 
 
-def prim_func(kernel: Kernel, weights_symbol: str | None = None, marks: Sayings | None = None) -> Any:
-    """The kernel as a TIR function of its parameters, in their order.
+def prim_func(kernel: Kernel, weights_symbol: str | None = None, instrumentation: Instrumentation | None = None) -> Any:
+    """Return the kernel as a TIR function of its parameters, in their order.
 
-    With ``weights_symbol``, the C function that gives the address of the archive's weights, a weight's parameter is
-    its byte offset (int64). With ``marks``, it says what those have to say when it begins and ends.
+    ``weights_symbol`` is the C function that returns the address of the archive's weights. With it, a weight's
+    parameter is its byte offset (int64). ``instrumentation`` makes its calls at the kernel's beginning and end.
     """
     symbols = Symbols({})
     with IRBuilder() as builder, T.prim_func():
         T.func_name(kernel.name)
-        # Not tirx.noalias: LLVM would take a view and the buffer under it for different memory.
+        # Without tirx.noalias, with which LLVM would take a view and the buffer under it for different memory.
         T.func_attr({"op_pattern": 8})
         linked = [p for p in kernel.params if p.role == "weight"] if weights_symbol else []
         values = {
@@ -116,10 +117,11 @@ def prim_func(kernel: Kernel, weights_symbol: str | None = None, marks: Sayings 
         for param in linked:
             assert weights_symbol is not None
             buffers[param.name] = linked_weight(param, weights_symbol, values[param.name])
-        if marks is not None:
-            emit(marks.begin(kernel.name, kernel.cost_of(buffers)))
+        if instrumentation is not None:
+            emit(instrumentation.begin(kernel.name, kernel.cost_of(buffers)))
         emit_with_scratch(lambda: kernel.emit(buffers))
-        if marks is not None:
+        if instrumentation is not None:
             outputs = [buffers[p.name] for p in kernel.params if p.role == "output"]
-            emit(marks.end_merged(kernel.name) if kernel.merged else marks.end(kernel.name, outputs))
+            merged = kernel.merged
+            emit(instrumentation.end_merged(kernel.name) if merged else instrumentation.end(kernel.name, outputs))
     return builder.get()

@@ -9,7 +9,7 @@ from tvm.tirx.script import builder as T
 from harness.compiler.kernels import vector
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.vector import F32, chunks, f32, get, load, put, registers, span, splat, store
-from harness.compiler.profiles import Profile
+from harness.compiler.targets.profiles import Profile
 
 Norm = Literal["rms", "layer"]
 
@@ -20,7 +20,7 @@ def norm_params(norm: Norm, width: int) -> list[Param]:
 
 
 def normalise(norm: Norm, x: Any, row: Any, width: int, eps: float, buffers: Buffers, y: Any, lanes: int) -> None:
-    """One row of ``x`` [rows, K] into the same row of ``y``: RMS norm (Zhang and Sennrich 2019) or layer norm."""
+    """Normalise one row of ``x`` [rows, K] into ``y``: RMS norm (Zhang and Sennrich 2019) or layer norm."""
     mean = None
     if norm == "layer":
         mean = T.bind(_total(x, row, width, lanes, lambda value, _: value) * T.float32(1.0 / width))

@@ -1,4 +1,4 @@
-"""Products with a constant weight, with what stands before and behind them in a network.
+"""Products with a constant weight, with the operations before and behind them in a network.
 
     y = residual + activation(norm(x) W + bias)
 
@@ -22,14 +22,16 @@ from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import Norm, norm_params, normalise, shape_name
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import ACTIVATIONS, F32, load, quotient, store
-from harness.compiler.profiles import Profile
+from harness.compiler.targets.profiles import Profile
 from harness.protocol import Precision
 
 
 @dataclass(frozen=True)
 class Product:
-    """Everything about a product but its weight and the rows. ``width`` counts the weight's columns: a gated
-    product has half as many outputs."""
+    """A product, without its weight and its rows.
+
+    ``width`` counts the weight's columns; a gated product has half as many outputs.
+    """
 
     depth: int
     width: int
@@ -61,7 +63,7 @@ def pack_product(
     bias: npt.NDArray[np.float32] | None,
     form: Format,
 ) -> list[Array]:
-    """The weight's arrays for :func:`product_kernel`, in the order of its parameters.
+    """Return the weight's arrays for :func:`product_kernel`, in the order of its parameters.
 
     A gated weight [K, 2F] (gate columns first) gets half a panel of gate columns beside the same columns of
     the other half, so that the activation is the tile's epilogue.
@@ -78,7 +80,7 @@ def pack_product(
 
 
 def column_order(product: Product, form: Format) -> npt.NDArray[np.int64]:
-    """For each packed column the weight's column, -1 where there is none."""
+    """Return for each packed column the weight's column, -1 where there is none."""
     panels = panel_count(product, form)
     packed = np.arange(panels * form.columns)
     if not product.gated:
@@ -183,7 +185,7 @@ class _Emitter:
             store(spilled, value, row, panel * self.form.columns + v * self.lanes, lanes=self.lanes)
 
     def _tiles(self, activations: Activations, panel: Any, spilled: Any) -> None:
-        """Nearly equal tiles: 19 rows at most 12 high are 10 and 9, and no lane computes a row that is not there."""
+        """Emit nearly equal tiles, so that no lane computes a missing row: 19 rows, at most 12 a tile, are 10 and 9."""
         unit = self.form.row_unit
         most = self.profile.rows // unit
         units = quotient(self.rows + (unit - 1), unit)
@@ -239,5 +241,5 @@ class _Emitter:
 
 
 def _heights(units: int, count: int) -> list[int]:
-    """The tile heights that occur when ``units`` rows are cut into ``count`` tiles."""
+    """Return the tile heights that occur when ``units`` rows are cut into ``count`` tiles."""
     return sorted({(tile + 1) * units // count - tile * units // count for tile in range(count)})

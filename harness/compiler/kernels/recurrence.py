@@ -1,6 +1,6 @@
-"""Recurrent layers of any length: a step's product with the state, then its gates, once for each place of a sequence.
+"""Recurrent layers of any length: for each place of a sequence, a product with the state, then the gates.
 
-What the gates take from the input is a product of its own over the whole sequence, in front of the kernel.
+The gates' share of the input is a product of its own over the whole sequence, in front of the kernel.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Literal
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
+from harness.compiler.kernels.arithmetic import sigmoid, tanh
 from harness.compiler.kernels.cost import reading_all, rows
 from harness.compiler.kernels.formats import Format
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
@@ -19,8 +20,7 @@ from harness.compiler.kernels.norm import shape_name
 from harness.compiler.kernels.product import Product, product_kernel
 from harness.compiler.kernels.scratch import scope, scratch
 from harness.compiler.kernels.vector import chunks, f32, load, store
-from harness.compiler.profiles import Profile
-from harness.compiler.schedule.arithmetic import sigmoid, tanh
+from harness.compiler.targets.profiles import Profile
 from harness.protocol import Precision
 
 Cell = Literal["lstm", "gru", "tanh", "relu"]
@@ -30,8 +30,11 @@ GATES: dict[Cell, int] = {"lstm": 4, "gru": 3, "tanh": 1, "relu": 1}
 
 @dataclass(frozen=True)
 class Recurrence:
-    """One direction of one layer. ``result``: whether its states or its cells (of an LSTM) are what is returned;
-    ``batch_first``: whether the sequence is the second axis."""
+    """One direction of one layer.
+
+    ``result``: whether the kernel returns its states or its cells (of an LSTM). ``batch_first``: whether the sequence
+    is the second axis.
+    """
 
     cell: Cell
     width: int
@@ -46,7 +49,7 @@ class Recurrence:
 
     @property
     def product(self) -> Product:
-        """Of the state, for all gates."""
+        """The product with the state, for all gates."""
         return Product(self.width, GATES[self.cell] * self.width, bias=self.bias)
 
     @property
@@ -96,7 +99,7 @@ class _Emitter:
             self._run(0, self.batch, 0)
 
     def _run(self, first: Any, count: Any, start: Any) -> None:
-        """``count`` sequences from the ``first`` on, whose places are ``count`` rows each from ``start`` on."""
+        """Emit ``count`` sequences from ``first`` on; each place is ``count`` rows, from ``start`` on."""
         layer = self.layer
         state = scratch((count, layer.width))
         cells = scratch((count, layer.width)) if layer.has_cells else None
@@ -119,7 +122,7 @@ class _Emitter:
             chunks(self.layer.width, self.lanes, body(row))
 
     def _gate(self, place: Any, row: Any, sums: Any, state: Any, cells: Any) -> None:
-        """New states, and cells, of one row; ``sums`` are the gates' shares of the old ones."""
+        """Emit new states, and cells, of one row; ``sums`` are the gates' shares of the old ones."""
 
         def body(k: Any, lanes: int) -> None:
             width = self.layer.width

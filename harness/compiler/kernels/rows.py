@@ -1,4 +1,4 @@
-"""Small kernels over rows: embedding lookup, argmax."""
+"""Small kernels over rows: embedding lookup, argmax, copy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from harness.compiler.kernels.cost import Cost, elements, sizes
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import shape_name
 from harness.compiler.kernels.vector import chunks, get, load, put, registers, span, store
-from harness.compiler.profiles import Profile
+from harness.compiler.targets.profiles import Profile
 
 
 def embedding(profile: Profile, leading: tuple[Dim, ...], ids: str, count: int, width: int, dtype: str) -> Kernel:
-    """(ids [...], table [V, D] in ``dtype``) to rows of the table [..., D]. Ids are trusted to be below V."""
+    """(ids [...], table [V, D] in ``dtype``) to rows of the table [..., D]. Ids must be below V, unchecked."""
 
     def emit(buffers: Buffers) -> None:
         table = buffers["table"]
@@ -61,7 +61,7 @@ def argmax(profile: Profile, leading: tuple[Dim, ...], width: int, dtype: str) -
             chunks(width, lanes, body)
             top = T.bind(T.max(vector.reduce_max(highest, lanes), single[0]))
             T.buffer_store(y, T.Cast(dtype, T.int32(0)), [row])
-            # From the end, so that the first of equals stays.
+            # From the end, so that the first of equal values stays.
             with T.serial(width) as back, vector.when(x[row, width - 1 - back] == top):
                 T.buffer_store(y, T.Cast(dtype, width - 1 - back), [row])
 

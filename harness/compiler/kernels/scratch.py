@@ -1,7 +1,7 @@
-"""Memory for what kernels compute on their way: one allocation for all of it.
+"""Memory for intermediate values of kernels, in one allocation.
 
-TVM takes every buffer of its own from the runtime's pool, dozens in a decoder's step, each about as expensive as a
-norm. Here a kernel takes its buffers from one area, by a stack: what :func:`scope` encloses is taken back at its end.
+TVM takes every buffer from the runtime's pool. There are dozens in a decoder's step, each about as expensive as a norm.
+Here a kernel takes its buffers from one area, used as a stack: :func:`scope` releases at its end what was taken inside.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from tvm.sym import Analyzer
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels.vector import BYTES, F32, quotient
-
-ALIGNMENT = 64
-"""Bytes: a cache line, and the widest vector."""
+from harness.compiler.targets.profiles import ALIGNMENT
 
 
 @dataclass
@@ -37,7 +35,7 @@ _analyzer = Analyzer()
 
 
 def scratch(shape: tuple[Any, ...], dtype: str = F32) -> Any:
-    """A buffer for as long as the :func:`scope` around it; its memory holds whatever was there before."""
+    """Return a buffer that lives as long as the :func:`scope` around it. Its memory is not initialised."""
     area = _current.get()
     start, size = area.used, BYTES[dtype]
     for extent in shape:
@@ -49,7 +47,7 @@ def scratch(shape: tuple[Any, ...], dtype: str = F32) -> Any:
 
 @contextmanager
 def scope() -> Iterator[None]:
-    """Give back at the end what is taken inside."""
+    """Release at the end the buffers that are taken inside."""
     area = _current.get()
     before = area.used
     yield
@@ -57,7 +55,7 @@ def scope() -> Iterator[None]:
 
 
 def emit_with_scratch(emit: Callable[[], None]) -> None:
-    """Emit a function's statements, behind the allocation of all that they take by :func:`scratch`."""
+    """Emit a function's statements behind the allocation of all their :func:`scratch` memory."""
     size = _measured(emit)
     if isinstance(size, int) and size == 0:
         with _installed(_Area(None)):
@@ -68,7 +66,7 @@ def emit_with_scratch(emit: Callable[[], None]) -> None:
 
 
 def _measured(emit: Callable[[], None]) -> Any:
-    """The bytes that the statements take at most, by emitting them to nowhere."""
+    """Return the bytes that the statements take at most: emit them into a function that is dropped."""
     with IRBuilder(), T.prim_func():
         area = _Area(_address(T.alloc_buffer((1,), "int8")))
         with _installed(area):
@@ -77,10 +75,10 @@ def _measured(emit: Callable[[], None]) -> Any:
 
 
 def _address(memory: Any) -> Any:
-    """The memory's address as a value of its own.
+    """Return the memory's address as a value of its own.
 
-    Through the buffer's own variable LLVM would be told that different ranges of its elements are different memory,
-    which is wrong where one range holds values of several types, one after another.
+    Through the buffer's own variable, LLVM would assume that different ranges of its elements are different memory.
+    That is wrong where one range holds values of several types, one after another.
     """
     pointer = tvm.ir.PointerType(tvm.ir.PrimType("int8"))
     return T.bind(T.call_intrin(pointer, "tirx.reinterpret", memory.data))

@@ -23,7 +23,7 @@ def vector_type(dtype: str, lanes: int) -> str:
 
 
 def span(start: Any, lanes: int) -> Any:
-    """The indices ``start .. start + lanes``."""
+    """Return the indices ``start .. start + lanes``."""
     return start if lanes == 1 else T.ramp(start, 1, lanes)
 
 
@@ -40,7 +40,7 @@ def cast(dtype: str, value: Any, lanes: int) -> Any:
 
 
 def load(buffer: Any, *index: Any, lanes: int, dtype: str = F32) -> Any:
-    """Neighbours along the last axis, converted to ``dtype`` where the buffer has another."""
+    """Read neighbours along the last axis, converted to ``dtype`` where the buffer has another."""
     value = buffer[(*index[:-1], span(index[-1], lanes))]
     return value if str(buffer.dtype) == dtype else cast(dtype, value, lanes)
 
@@ -53,7 +53,7 @@ def store(buffer: Any, value: Any, *index: Any, lanes: int) -> None:
 
 
 def registers(count: int, lanes: int, dtype: str = F32) -> list[Any]:
-    """Accumulators: a buffer for each vector, which LLVM keeps in a register whatever the tile's size."""
+    """Return accumulators: a buffer for each vector, which LLVM keeps in a register whatever the tile's size."""
     return [T.alloc_buffer((lanes,), dtype) for _ in range(count)]
 
 
@@ -66,7 +66,7 @@ def put(register: Any, value: Any, lanes: int) -> None:
 
 
 def chunks(total: int, lanes: int, body: Callable[[Any, int], None]) -> None:
-    """``body(start, lanes)`` over whole vectors, then ``body(start, 1)`` over what is left."""
+    """Emit ``body(start, lanes)`` for whole vectors, then ``body(start, 1)`` for each element of the rest."""
     whole = total // lanes
     if whole:
         with T.serial(whole) as chunk:
@@ -77,7 +77,7 @@ def chunks(total: int, lanes: int, body: Callable[[Any, int], None]) -> None:
 
 
 def reduce_sum(register: Any, lanes: int) -> Any:
-    """The sum over a register's lanes, added in halves."""
+    """Return the sum over a register's lanes, added in halves."""
     return _reduce(register, lanes, lambda a, b: a + b)
 
 
@@ -93,7 +93,7 @@ def _reduce(register: Any, lanes: int, combine: Callable[[Any, Any], Any]) -> An
 
 
 def transposed(rows: list[Any]) -> list[Any]:
-    """Columns of a square of vectors, by interleaving the halves of the rows as often as they can be halved."""
+    """Transpose a square of vectors: interleave the halves of the rows as often as they can be halved."""
     count = len(rows)
     low = [i // 2 + count * (i % 2) for i in range(count)]
     high = [at + count // 2 for at in low]
@@ -104,14 +104,14 @@ def transposed(rows: list[Any]) -> list[Any]:
 
 
 def flat(buffer: Any, shape: tuple[Any, ...], dtype: str | None = None) -> Any:
-    """The same memory under another shape (or element type), from its start."""
+    """Return the same memory under another shape (or element type), from its start."""
     return view(buffer, shape, 0, dtype)
 
 
 def view(buffer: Any, shape: tuple[Any, ...], start: Any, dtype: str | None = None) -> Any:
-    """The memory ``start`` elements of ``dtype`` into a buffer under another shape."""
-    # The address stays an expression of the buffer: were it bound to a variable, TVM would not see that the view
-    # reads the buffer, and would give its memory away too early.
+    """Return the memory ``start`` elements of ``dtype`` into a buffer under another shape."""
+    # The address stays an expression of the buffer. If it were bound to a variable, TVM would not see that the view
+    # reads the buffer, and would reuse its memory too early.
     dtype = dtype or str(buffer.dtype)
     base = buffer.elem_offset
     if base is not None and not (isinstance(base, tvm.tirx.IntImm) and base.value == 0):
@@ -120,7 +120,7 @@ def view(buffer: Any, shape: tuple[Any, ...], start: Any, dtype: str | None = No
 
 
 def rows_of(buffer: Any) -> Any:
-    """How many rows of its last axis a tensor has: an int, or an expression where an extent is dynamic."""
+    """Return how many rows a tensor has, along its last axis: an int, or an expression for dynamic extents."""
     total: Any = 1
     for extent in list(buffer.shape)[:-1]:
         value = getattr(extent, "value", extent)
@@ -129,7 +129,7 @@ def rows_of(buffer: Any) -> Any:
 
 
 def quotient(a: Any, b: Any) -> Any:
-    """a / b for numbers that are not negative: an int, or one division (TIR's // lowers to three operations)."""
+    """Return a / b for numbers that are not negative, as one division (TIR's // lowers to three operations)."""
     return a // b if isinstance(a, int) and isinstance(b, int) else T.truncdiv(a, b)
 
 
@@ -138,8 +138,6 @@ def when(condition: Any) -> Iterator[None]:
     with T.If(condition), T.Then():
         yield
 
-
-# ---- arithmetic ------------------------------------------------------------------------------------------
 
 EXP_COEFFICIENTS = (
     1.339887440266574e-3,

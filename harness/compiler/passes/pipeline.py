@@ -1,4 +1,4 @@
-"""The order of the passes: ours on what torch.export gave, then TVM's default lowering for a CPU."""
+"""The order of the passes: ours on the graph that torch.export made, then TVM's default lowering for a CPU."""
 
 from __future__ import annotations
 
@@ -8,83 +8,89 @@ from dataclasses import dataclass, field
 import tvm
 from tvm import relax
 
-from harness.compiler.kernels.marks import Sayings
-from harness.compiler.passes.fold import FoldArithmetic
-from harness.compiler.passes.fuse import FusePatterns
-from harness.compiler.passes.fused import OpTable
-from harness.compiler.passes.layout import ChannelsLast
-from harness.compiler.passes.lean import ReuseTensors, TrustKernels
-from harness.compiler.passes.link import LinkWeights, WeightFile
-from harness.compiler.passes.merge import MergeKernels
-from harness.compiler.passes.origins import FuseOpsWithOrigins
-from harness.compiler.passes.pack import KernelTable, PackWeights
-from harness.compiler.passes.place import PlaceResults
-from harness.compiler.passes.sites import RecordSites
-from harness.compiler.passes.work import CountWork, MarkRest
-from harness.compiler.profiles import Profile
-from harness.compiler.provenance import Site
-from harness.compiler.schedule.rest import ScheduleRest
-from harness.compiler.tuning import Tuning, tune_module
+from harness.compiler.kernels.instrument import Instrumentation
+from harness.compiler.objects import WeightFile
+from harness.compiler.observe.provenance import Site
+from harness.compiler.operators.operator import OpTable
+from harness.compiler.passes.kernel_table import KernelTable
+from harness.compiler.passes.p11_fold_arithmetic import FoldArithmetic
+from harness.compiler.passes.p12_channels_last import ChannelsLast
+from harness.compiler.passes.p21_fuse_patterns import FusePatterns
+from harness.compiler.passes.p22_pack_weights import PackWeights
+from harness.compiler.passes.p23_place_results import PlaceResults
+from harness.compiler.passes.p24_merge_kernels import MergeKernels
+from harness.compiler.passes.p31_fuse_ops import FuseOpsWithOrigins
+from harness.compiler.passes.p32_find_reshapes import FindReshapes
+from harness.compiler.passes.p33_count_work import CountWork
+from harness.compiler.passes.p34_tune_rest import TuneRest
+from harness.compiler.passes.p35_schedule_rest import ScheduleRest
+from harness.compiler.passes.p41_link_weights import LinkWeights
+from harness.compiler.passes.p42_record_sites import RecordSites
+from harness.compiler.passes.p51_reuse_tensors import ReuseTensors
+from harness.compiler.passes.p52_trust_kernels import TrustKernels
+from harness.compiler.passes.p53_attach_symbols import AttachSymbols
+from harness.compiler.passes.p54_instrument_rest import InstrumentRest
+from harness.compiler.schedule.tuning import Tuning
+from harness.compiler.targets.profiles import Profile
 from harness.protocol import Precision
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the pipeline is asked for besides the module.
-
-    ``prefix``: of every symbol. ``ops``: the fused operators that the importer put into the module already.
-    ``results``: see :class:`harness.models.spec.ModelFunction`. ``weights``: where linked weights go; None keeps
-    them constants. ``marks``: what kernels say while they run; None: nothing. ``sites`` is filled with the calls of
-    kernels that the function makes. ``schedule_rest``: whether functions without a template are
-    scheduled; without it they keep TVM's bare loops, to compare with.
-    """
+    """What the pipeline needs besides the module."""
 
     profile: Profile
     precision: Precision
     prefix: str
+    """Of every symbol."""
     ops: OpTable
+    """The fused operators that the importer put into the module."""
     results: Sequence[int | None] = ()
+    """See :class:`harness.models.spec.ModelFunction`."""
     weights: WeightFile | None = None
+    """Where linked weights go; None keeps them constants."""
     schedule_rest: bool = True
-    marks: Sayings | None = None
+    """Whether functions without a template are scheduled. Without, they keep TVM's bare loops, for comparisons."""
+    instrumentation: Instrumentation | None = None
     sites: list[Site] = field(default_factory=list)
+    """Filled with the calls of kernels that the function makes."""
 
 
 def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> tvm.transform.Pass:
-    t = relax.transform
-    marks = None if recipe.marks is None else recipe.marks.within(recipe.prefix)
-    table = KernelTable(recipe.prefix, recipe.ops.origins, marks=marks)
-    ours = [
-        FoldArithmetic(),
-        *([ChannelsLast(recipe.ops.origins), FoldArithmetic()] if recipe.schedule_rest else []),
-        FusePatterns(recipe.ops),
-        PackWeights(recipe.profile, recipe.precision, recipe.ops, table),
-        PlaceResults(recipe.results, table),
-        MergeKernels(table),
-        t.DeadCodeElimination(),
-    ]
-    rest: list[tvm.transform.Pass] = [TuneRest(recipe.profile, target, table, tuning)] if tuning else []
-    if recipe.schedule_rest:
-        rest.append(ScheduleRest(recipe.profile, target, table.kernels))
-    link = [] if recipe.weights is None else [LinkWeights(table, recipe.weights)]
+    """Return all passes as one, in their order."""
+    ops, profile = recipe.ops, recipe.profile
+    instrumentation = None if recipe.instrumentation is None else recipe.instrumentation.within(recipe.prefix)
+    table = KernelTable(recipe.prefix, ops.origins, instrumentation=instrumentation)
 
     @tvm.transform.module_pass(opt_level=0, name="HarnessPipeline")
     def run(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        t = relax.transform
         passes = [
             relax.backend.DispatchSampling(),
             relax.backend.DispatchSortScan(),
-            *ours,
+            # 1: constants and layouts.
+            FoldArithmetic(),
+            *([ChannelsLast(ops.origins), FoldArithmetic()] if recipe.schedule_rest else []),
+            # 2: kernels of our own.
+            FusePatterns(ops),
+            PackWeights(profile, recipe.precision, ops, table),
+            PlaceResults(recipe.results, table),
+            MergeKernels(table),
+            t.DeadCodeElimination(),
+            # 3: functions without a template.
             t.LegalizeOps(),
             t.AnnotateTIROpPattern(),
             t.FoldConstant(),
-            FuseOpsWithOrigins(recipe.ops.origins),
+            FuseOpsWithOrigins(ops.origins),
             t.FuseTIR(),
             FindReshapes(table),
             CountWork(table),
-            *rest,
-            *link,
-            # ToNonDataflow makes new variables.
+            *([TuneRest(profile, target, table, tuning)] if tuning else []),
+            *([ScheduleRest(profile, target, table.kernels)] if recipe.schedule_rest else []),
+            # 4: what stands in the archive. ToNonDataflow makes new variables, so sites are recorded before.
+            *([] if recipe.weights is None else [LinkWeights(table, recipe.weights)]),
             RecordSites(table, recipe.sites),
+            # 5: the virtual machine.
             t.ToNonDataflow(),
             t.RemovePurityChecking(),
             t.CallTIRRewrite(),
@@ -97,57 +103,9 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
             t.VMShapeLower(),
             TrustKernels(table),
             AttachSymbols(table),
-            MarkRest(table),
+            InstrumentRest(table),
         ]
         with target:
             return tvm.transform.Sequential(passes)(module)
 
     return run
-
-
-@tvm.transform.module_pass(opt_level=0, name="TuneRest")
-class TuneRest:
-    """Functions without a template get the fastest schedule that MetaSchedule has found; see ``compiler/tuning.py``."""
-
-    def __init__(self, profile: Profile, target: tvm.target.Target, table: KernelTable, tuning: Tuning) -> None:
-        self.profile, self.target, self.table, self.tuning = profile, target, table, tuning
-
-    def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
-        tune_module(module, self.target, self.profile, frozenset(self.table.kernels), self.tuning)
-        return module
-
-
-@tvm.transform.module_pass(opt_level=0, name="FindReshapes")
-class FindReshapes:
-    """relax.transform.RewriteDataflowReshape, which takes a kernel of one tensor for a reshape and stumbles over its
-    body (TVM 0.27): it sees ours without."""
-
-    def __init__(self, table: KernelTable) -> None:
-        self.table = table
-
-    def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
-        ours = {name: f for name, f in module.functions_items() if name.name_hint in self.table.kernels}
-        for name, function in ours.items():
-            module.update_func(name, function.with_body(tvm.tirx.Evaluate(0)))
-        found = relax.transform.RewriteDataflowReshape()(module)
-        for name, function in ours.items():
-            found.update_func(name, function)
-        return found
-
-
-@tvm.transform.module_pass(opt_level=0, name="AttachSymbols")
-class AttachSymbols:
-    """relax.transform.AttachGlobalSymbol, which cannot rename functions that compute addresses (TVM 0.27): our kernels
-    have their final names already and are kept out of its sight."""
-
-    def __init__(self, table: KernelTable) -> None:
-        self.table = table
-
-    def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
-        functions = dict(module.functions_items())
-        ours = {name: function for name, function in functions.items() if name.name_hint in self.table.kernels}
-        theirs = tvm.IRModule({name: f for name, f in functions.items() if name not in ours}, attrs=module.attrs)
-        named = relax.transform.AttachGlobalSymbol()(theirs)
-        for name, function in ours.items():
-            named[name] = function.with_attr("global_symbol", name.name_hint)
-        return named

@@ -1,1 +1,1 @@
-"""The schedules of functions that no template was made for: vectors, register tiles, arithmetic without libm."""
+"""Schedules of functions without a template: vectors and register tiles by rule, or searched by MetaSchedule."""

@@ -1,4 +1,4 @@
-"""What a block of an S-TIR function computes: its axes, and how they run through the tensors it reads and writes."""
+"""The axes of a block of an S-TIR function, and how they run through the tensors that it reads and writes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import tvm
 from tvm import s_tir, tirx
 
 Lie = Literal["absent", "contiguous", "strided"]
-"""Of an axis in a tensor: it does not matter there, its neighbours are neighbours, or they lie apart."""
+"""How an axis runs through a tensor: not at all, through neighbours, or through elements that lie apart."""
 
 REDUCTION = 2
-"""TIR's number for the kind of an axis that results are summed over (or multiplied, or compared)."""
+"""TIR's number for the kind of an axis that a block reduces over."""
 
 
 class Unproven(Exception):
-    """A block has a form that the schedules do not know; it keeps the loops it has."""
+    """A block has a form that the schedules cannot handle. It keeps its loops."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Access:
     indices: tuple[Any, ...]
 
     def lie(self, axis: Axis) -> Lie:
-        """Raises Unproven where the index is not linear in the axis."""
+        """Return how the axis runs through the tensor. Raises Unproven where the index is not linear in it."""
         factors = [coefficient(index, axis.variable) for index in self.indices]
         if not any(factors):
             return "absent"
@@ -54,7 +54,7 @@ class Block:
     operators: frozenset[str]
     """Names of the TIR operators that the block's statement calls."""
     is_load: bool
-    """Whether the result is nothing but an element of another tensor."""
+    """Whether it only copies elements of another tensor."""
 
     @property
     def spatial(self) -> tuple[Axis, ...]:
@@ -70,7 +70,7 @@ class Block:
 
 
 def read_block(schedule: s_tir.Schedule, name: str) -> Block:
-    """The block of that name. Raises Unproven."""
+    """Return the block of that name. Raises Unproven."""
     rv = schedule.get_sblock(name)
     block = schedule.get(rv)
     loops = [schedule.get(loop) for loop in schedule.get_loops(rv)]
@@ -88,18 +88,18 @@ def read_block(schedule: s_tir.Schedule, name: str) -> Block:
 
 
 def block_names(schedule: s_tir.Schedule) -> list[str]:
-    """The blocks of a function, in their order."""
+    """Return the blocks of a function, in their order."""
     children = schedule.get_child_blocks(schedule.get_sblock("root"))
     return [str(schedule.get(child).name_hint) for child in children]
 
 
 def known(extent: Any) -> Any:
-    """An extent as an int where it is one."""
+    """Return an extent as an int where it is one."""
     return int(extent) if isinstance(extent, tirx.IntImm) else extent
 
 
 def coefficient(index: Any, variable: Any) -> int:
-    """How far the index moves when the variable moves by one. Raises Unproven if that is no constant."""
+    """Return how far the index moves when the variable moves by one. Raises Unproven where that is no constant."""
     parts = tvm.sym.detect_linear_equation(index, [variable])
     if not parts or not isinstance(parts[0], tirx.IntImm):
         raise Unproven(f"{index} is not linear in {variable}")
@@ -107,14 +107,14 @@ def coefficient(index: Any, variable: Any) -> int:
 
 
 def same_extent(a: Any, b: Any) -> bool:
-    """Whether two extents are proven equal."""
+    """Return whether two extents are proven equal."""
     if isinstance(a, int) and isinstance(b, int):
         return a == b
     return bool(tvm.sym.Analyzer().can_prove_equal(a, b))
 
 
 def operators_of(node: Any) -> frozenset[str]:
-    """Names of the operators that a statement or expression calls."""
+    """Return the names of the operators that a statement or expression calls."""
     found: set[str] = set()
     pending = [node]
     while pending:

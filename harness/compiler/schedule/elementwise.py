@@ -1,4 +1,4 @@
-"""Steps of one element each: whole vectors over the axes that lie alike in all tensors."""
+"""Vectors for element-wise steps, over the axes that lie alike in all tensors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tvm import s_tir
 from harness.compiler.schedule.access import Access, Axis, Block, Unproven, known, same_extent
 
 PARTITION = "pragma_loop_partition_hint"
-"""Tells TVM to give the last round of a loop, which is not a whole vector, a loop of its own."""
+"""Makes TVM split the last round of a loop, which is not a whole vector, into a loop of its own."""
 
 
 def schedule_steps(schedule: s_tir.Schedule, block: Block, lanes: int) -> None:
@@ -23,7 +23,7 @@ def schedule_steps(schedule: s_tir.Schedule, block: Block, lanes: int) -> None:
 
 
 def vectorize(schedule: s_tir.Schedule, loop: Any, lanes: int) -> Any:
-    """Split a loop into vectors; the loop over them. Raises Unproven for loops shorter than two."""
+    """Split a loop into vectors; return the loop over them. Raises Unproven for loops shorter than two."""
     extent = known(schedule.get(loop).extent)
     width = vector_width(extent, lanes)
     outer, inner = schedule.split(loop, [None, width])
@@ -34,7 +34,7 @@ def vectorize(schedule: s_tir.Schedule, loop: Any, lanes: int) -> Any:
 
 
 def vector_width(extent: Any, lanes: int) -> int:
-    """The widest vectors that leave no rest, if they are at least a quarter of the register; else with a rest."""
+    """Return the widest vectors that leave no rest, if they fill a quarter of a register; else those with a rest."""
     if not isinstance(extent, int):
         return lanes
     if extent < 2:
@@ -46,7 +46,7 @@ def vector_width(extent: Any, lanes: int) -> int:
 
 
 def _alike(block: Block) -> int:
-    """How many of the last axes can be one: they are the last of every tensor that has them, as long as it is."""
+    """Return how many of the last axes can be joined: they are the last ones of every tensor that has them, whole."""
     count = 0
     for more in range(1, len(block.axes) + 1):
         axes = block.axes[-more:]
@@ -57,7 +57,7 @@ def _alike(block: Block) -> int:
 
 
 def _ends_with(access: Access, axes: tuple[Axis, ...]) -> bool:
-    """Whether the tensor's last extents are the axes'; only the first of them may run through a part of its own."""
+    """Return whether the tensor's last extents are the axes'; only the first axis may cover a part of its extent."""
     if len(axes) > len(access.indices):
         return False
     ends = list(zip(axes, access.indices[-len(axes) :], list(access.buffer.shape)[-len(axes) :], strict=True))

@@ -1,4 +1,4 @@
-"""Element-wise steps vanish into those that use them, wherever nothing costly is then computed more often."""
+"""Inline element-wise steps into the steps that use them, where nothing costly is then computed more often."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from tvm import s_tir
 from harness.compiler.schedule.access import Block, Unproven, block_names, read_block, same_extent
 
 FREE = frozenset({"tirx.likely", "tirx.reinterpret"})
-"""Operators that cost nothing worth keeping a tensor for."""
+"""Operators so cheap that computing them again beats keeping a tensor."""
 
 
 def inline_steps(schedule: s_tir.Schedule) -> None:
-    """Inline every step that can be, from the first to the last."""
+    """Inline every step that can be inlined, from the first to the last."""
     for name in block_names(schedule):
         if _should_vanish(schedule, name):
             try:
@@ -39,12 +39,12 @@ def _should_vanish(schedule: s_tir.Schedule, name: str) -> bool:
 
 
 def is_copy(step: Block) -> bool:
-    """Whether it only moves elements: what reads its result could as well read where that came from."""
+    """Return whether a step only moves elements, so that its readers could read its source instead."""
     return len(step.reads) == 1 and not step.operators and step.is_load
 
 
 def _as_often(step: Block, user: Block) -> bool:
-    """Whether the user has no more instances than the step, axis by axis."""
+    """Return whether the step's user has no more instances than the step, axis by axis."""
     own = [axis.extent for axis in step.axes if axis.extent != 1]
     others = [axis.extent for axis in user.axes if axis.extent != 1]
     return len(own) == len(others) and all(same_extent(a, b) for a, b in zip(own, others, strict=True))

@@ -1,4 +1,4 @@
-"""Reductions over neighbours: a partial result for each lane of a vector, then the lanes' own."""
+"""Reductions over neighbours: a partial result for each lane of a vector, then a reduction over the lanes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.compiler.schedule.access import Block, Unproven, block_names, known
 from harness.compiler.schedule.elementwise import PARTITION
 
 LEAST = 16
-"""Shorter rows are summed as fast one by one."""
+"""Below this length, summing one by one is as fast."""
 
 
 def schedule_row_reduction(schedule: s_tir.Schedule, block: Block, lanes: int) -> None:
@@ -28,14 +28,14 @@ def schedule_row_reduction(schedule: s_tir.Schedule, block: Block, lanes: int) -
     width = reduction_width(extent, lanes)
     _, lane = schedule.split(loop, [None, width])
     for other in block_names(schedule):
-        # TVM 0.27's rfactor takes any block beside this one that has no loop for this one, and fails.
+        # TVM 0.27's rfactor takes any other block without a loop for this one, and fails.
         if not schedule.get_loops(other):
             schedule.add_unit_loop(schedule.get_sblock(other))
     partial = schedule.rfactor(lane, spatial)
     *rounds, lane = schedule.get_loops(partial)
     rounds = rounds[spatial:]
     if spatial:
-        # Not the partial results to the final ones: TVM 0.27's compute_at would forget where the last vector ends.
+        # The other way round, TVM 0.27's compute_at would forget where the last vector ends.
         schedule.reverse_compute_at(block.name, schedule.get_loops(partial)[spatial - 1], preserve_unit_loops=True)
     schedule.unroll(schedule.get_loops(block.name)[spatial])
     if not isinstance(extent, int) or extent % width:
@@ -45,7 +45,7 @@ def schedule_row_reduction(schedule: s_tir.Schedule, block: Block, lanes: int) -
 
 
 def reduction_width(extent: Any, lanes: int) -> int:
-    """Lanes whose own results, one after the other, take no more steps than the vectors do. Raises Unproven."""
+    """Return how many lanes to use: reducing over them takes no more steps than the vectors do. Raises Unproven."""
     if not isinstance(extent, int):
         return min(lanes, 8)
     if extent < LEAST:

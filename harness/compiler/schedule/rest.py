@@ -1,24 +1,23 @@
-"""ScheduleRest: TIR functions that no template was made for get vectors and register tiles.
+"""Vectors and register tiles for TIR functions without a template.
 
-No search: each block is given the first of the schedules below that fits it. Where none does, or TVM cannot prove
+There is no search: each block gets the first of the schedules below that fits it. Where none does, or TVM cannot prove
 that one keeps the meaning, the block keeps TVM's own loops, which are right and slow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import tvm
 from tvm import s_tir, tirx
 
-from harness.compiler.profiles import Profile
-from harness.compiler.schedule import arithmetic
 from harness.compiler.schedule.access import Block, Unproven, block_names, read_block
 from harness.compiler.schedule.elementwise import schedule_steps
 from harness.compiler.schedule.inline import inline_steps
 from harness.compiler.schedule.reduction import schedule_row_reduction
 from harness.compiler.schedule.tile import schedule_tile
 from harness.compiler.settings import PASS_CONFIG
+from harness.compiler.targets.profiles import Profile
 
 Rule = Callable[[s_tir.Schedule, Block, Profile], None]
 
@@ -40,23 +39,8 @@ def _steps(schedule: s_tir.Schedule, block: Block, profile: Profile) -> None:
 RULES: tuple[Rule, ...] = (_tile, _row_reduction, _steps)
 
 
-@tvm.transform.module_pass(opt_level=0, name="ScheduleRest")
-class ScheduleRest:
-    """Schedules every S-TIR function but those named in ``done``. To be run behind FuseTIR."""
-
-    def __init__(self, profile: Profile, target: tvm.target.Target, done: Collection[str] = ()) -> None:
-        self.profile, self.target, self.done = profile, target, done
-
-    def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
-        arithmetic.install()
-        for name, function in module.functions_items():
-            if isinstance(function, tirx.PrimFunc) and name.name_hint not in self.done and is_open(function):
-                module.update_func(name, scheduled(function, self.profile, self.target))
-        return module
-
-
 def is_open(function: tirx.PrimFunc) -> bool:
-    """Whether a function is of S-TIR's blocks and nobody has scheduled it."""
+    """Return whether a function consists of S-TIR's blocks and has no schedule yet."""
     attrs = function.attrs or {}
     return bool(attrs.get("s_tir", False)) and not attrs.get("tirx.is_scheduled", False)
 
@@ -64,7 +48,7 @@ def is_open(function: tirx.PrimFunc) -> bool:
 def scheduled(
     function: tirx.PrimFunc, profile: Profile, target: tvm.target.Target, rules: tuple[Rule, ...] = RULES
 ) -> tirx.PrimFunc:
-    """The function with the schedule of every block that one fits; without any, the function itself."""
+    """Return the function with a schedule for every block that one fits; without any, the function itself."""
     try:
         schedule = s_tir.Schedule(function, error_render_level="none")
         inline_steps(schedule)
@@ -84,19 +68,19 @@ def scheduled(
 
 
 def _has_dynamic_indices(function: tirx.PrimFunc) -> bool:
-    """Whether extents are known only when it runs, and nothing but them needs 64 bits."""
+    """Return whether extents are known only when it runs, and nothing but them needs 64 bits."""
     if any(not hasattr(param.ty, "shape") or str(param.ty.dtype) == "int64" for param in function.params):
         return False
     return any(not isinstance(extent, tirx.IntImm) for param in function.params for extent in param.ty.shape)
 
 
 def _narrow(function: tirx.PrimFunc) -> tirx.PrimFunc:
-    """The function with indices of 32 bits: TVM 0.27's LoopPartition mixes them up with those of 64."""
+    """Return the function with indices of 32 bits. TVM 0.27's LoopPartition confuses them with those of 64."""
     return tirx.transform.ForceNarrowIndexToInt32()(tvm.IRModule({"main": function}))["main"]
 
 
 def _lowers(function: tirx.PrimFunc, target: tvm.target.Target) -> bool:
-    """Whether TVM's passes take the function. What a schedule leads to may be too much for one behind it."""
+    """Return whether TVM's passes take the function. A later pass may fail on what a schedule leads to."""
     whole, _, _ = s_tir.pipeline.default_s_tir_pipeline()
     bound = function.with_attr({"global_symbol": "main", "target": target.with_host(target)})
     try:
@@ -108,13 +92,13 @@ def _lowers(function: tirx.PrimFunc, target: tvm.target.Target) -> bool:
 
 
 def _apply(schedule: s_tir.Schedule, name: str, profile: Profile, rules: tuple[Rule, ...]) -> s_tir.Schedule | None:
-    """A copy of the schedule in which the first rule that fits the block has been applied; None if none does."""
+    """Apply the first rule that fits the block to a copy of the schedule; return None where no rule fits."""
     for rule in rules:
         attempt = schedule.copy()
         try:
             rule(attempt, read_block(attempt, name), profile)
         except (s_tir.ScheduleError, Unproven, tvm.error.InternalError):
-            # The last is a check of TVM's own that failed: of a copy, which is dropped.
+            # The last is a failed check of TVM's own, on a copy that is dropped.
             continue
         return attempt
     return None

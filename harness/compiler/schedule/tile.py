@@ -1,4 +1,4 @@
-"""Products, convolutions, pools: a tile of rows by vectors stays in registers while its sums are made."""
+"""Register tiles for products, convolutions and pools: a tile's sums stay in registers until they are complete."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from tvm import s_tir
 
-from harness.compiler.profiles import Profile
 from harness.compiler.schedule.access import Axis, Block, Unproven, block_names, read_block, same_extent
 from harness.compiler.schedule.elementwise import PARTITION, vector_width
+from harness.compiler.targets.profiles import Profile
 
 MOST_ELEMENTS = 255
-"""Of a tile: TVM puts larger buffers on the heap."""
+"""Of a tile. TVM puts larger buffers on the heap."""
 MOST_VECTORS = 4
 MOST_UNROLLED = 9
 """Steps of a reduction: a window of a pool or of a convolution by channel."""
@@ -44,7 +44,7 @@ def schedule_tile(schedule: s_tir.Schedule, block: Block, profile: Profile) -> N
         raise Unproven(f"{block.name}: reductions stand between other axes")
     last = _only_step_behind(schedule, block)
     if last is None:
-        # Not "local", TVM 0.27 would take every tile's memory from the heap.
+        # For "local", TVM 0.27 would take every tile's memory from the heap.
         last = str(schedule.get(schedule.cache_write(block.name, 0, "global")).name_hint)
     loops = schedule.get_loops(last)
     columns, vectors, lanes = schedule.split(loops[-1], [None, tile.vectors, tile.width])
@@ -88,7 +88,7 @@ def _fill_registers(schedule: s_tir.Schedule, block: Block, tile: Tile, common: 
 
 
 def choose_tile(block: Block, profile: Profile) -> Tile:
-    """The tile of a reduction. Raises Unproven where there is nothing to make vectors of."""
+    """Return the tile of a reduction. Raises Unproven where nothing can be made into vectors."""
     if not block.spatial or not block.reductions:
         raise Unproven(f"{block.name}: no axis to make vectors of")
     column = block.spatial[-1]
@@ -108,19 +108,19 @@ def choose_tile(block: Block, profile: Profile) -> Tile:
 
 
 def _count(axes: tuple[Axis, ...]) -> float:
-    """How many elements the axes have together; infinite where that is known only when the function runs."""
+    """Return the number of elements of all axes; infinite where it is known only when the function runs."""
     return math.prod(axis.extent if isinstance(axis.extent, int) else math.inf for axis in axes)
 
 
 def near_equal(total: int, most: int) -> int:
-    """The size of parts of at most ``most`` that differ as little as possible."""
+    """Return the size of parts of at most ``most`` that differ as little as possible."""
     return math.ceil(total / math.ceil(total / most))
 
 
 def _row_axis(block: Block) -> int | None:
-    """The last axis that some tensor does not have: what is read there serves every row. Else the last with rows.
+    """Return the last axis that some tensor lacks, since values read there serve every row; else the last with rows.
 
-    None has rows whose extent is known only when it runs: TVM proves too little about what is left of them.
+    Axes of dynamic extents are not cut into rows: TVM proves too little about the rest.
     """
     rows = [at for at, axis in enumerate(block.spatial[:-1]) if isinstance(axis.extent, int) and axis.extent != 1]
     reused = [at for at in rows if any(access.lie(block.spatial[at]) == "absent" for access in block.reads)]
@@ -132,7 +132,7 @@ def _leaves_rest(axis: Axis, size: int) -> bool:
 
 
 def _only_step_behind(schedule: s_tir.Schedule, block: Block) -> str | None:
-    """The name of the step that alone uses the block's result, if it uses one element for one of its own."""
+    """Return the name of the only step that uses the block's result, if it uses one element for each of its own."""
     consumers = schedule.get_consumers(block.name)
     if len(consumers) != 1:
         return None
@@ -152,7 +152,7 @@ def _only_step_behind(schedule: s_tir.Schedule, block: Block) -> str | None:
 
 
 def _is_identity(indices: tuple[Any, ...], variables: list[Any], axes: tuple[Axis, ...]) -> bool:
-    """Whether an element's indices are the axes themselves; an axis of one element may be written as 0."""
+    """Return whether an element's indices are the axes themselves; an axis of one element may be written as 0."""
     return len(indices) == len(variables) and all(
         index.same_as(variable) or axis.extent == 1
         for index, variable, axis in zip(indices, variables, axes, strict=True)

@@ -1,7 +1,7 @@
 """The operators on caches that torch has no word for.
 
 Each is a torch custom operator (so ``torch.export`` keeps it as one node) with its meaning in plain torch;
-``harness/compiler/operators.py`` gives the same operator to TVM as a kernel that works in place. How keys and values
+``harness/compiler/operators/`` gives the same operator to TVM as a kernel that works in place. How keys and values
 lie within a cache's last axis is the kernel's own affair, so that here and there only the sizes agree.
 Shapes are named in :mod:`harness.models.g2p.network`; G stands for H*K.
 """

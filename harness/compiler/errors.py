@@ -1,0 +1,34 @@
+"""Errors of models that cannot be compiled, and the readable part of what a library raises."""
+
+from __future__ import annotations
+
+from harness.errors import UsageError
+
+MOST_CHARACTERS = 200
+HEADING = "Constraints violated"
+"""The heading of torch.export's list of violated constraints on dimensions."""
+
+
+class CannotCompile(UsageError):
+    """torch.export or TVM has no form for something in a model."""
+
+    cure = "write that part of the model with other operators, or leave it out of the module and do it outside"
+
+
+class UnsupportedOperator(CannotCompile):
+    """TVM's importer lacks a torch operator, or fails in it."""
+
+
+class BadOperator(UsageError):
+    """A package offers an operator that cannot be used."""
+
+    cure = "uninstall or mend the package; docs/contributing/kernel.md shows a whole operator"
+
+
+def first_words(error: BaseException) -> str:
+    """Return the first line of a library's message, shortened; behind a mere heading, the line below it."""
+    lines = str(error).strip().splitlines()
+    first = lines[0] if lines else type(error).__name__
+    if len(lines) > 1 and first.startswith(HEADING):
+        first = lines[1].strip().removeprefix("- ").partition(". ")[0]
+    return first if len(first) <= MOST_CHARACTERS else f"{first[:MOST_CHARACTERS]}…"

@@ -1,0 +1,1 @@
+"""torch module to Relax: export, then one Relax value for each operator of the exported graph."""

@@ -1,0 +1,33 @@
+"""torch module to exported graph. TVM compiles it, and PyTorch runs it where the two are compared."""
+
+from __future__ import annotations
+
+import torch
+from torch.export import ExportedProgram
+
+from harness.compiler.errors import CannotCompile, first_words
+from harness.compiler.importer.bags import PlainBags
+from harness.compiler.importer.recurrent_op import KeepRecurrent
+from harness.models.spec import ModelFunction
+
+KEPT_WHOLE = (
+    torch.ops.aten.scaled_dot_product_attention.default,
+    torch.ops.aten.linear.default,
+    torch.ops.aten.layer_norm.default,
+)
+"""Operators that torch would decompose, but that a pattern or TVM handles better whole."""
+
+
+def exported(function: ModelFunction) -> ExportedProgram:
+    """Return the function's graph after torch's decompositions. Raises CannotCompile where torch cannot export it."""
+    try:
+        with torch.no_grad(), KeepRecurrent(), PlainBags():
+            program = torch.export.export(
+                function.module.eval(), function.example_inputs, dynamic_shapes=function.dynamic_shapes, strict=False
+            )
+    except Exception as error:  # torch.export raises dozens of kinds, from the model's own code too
+        raise CannotCompile(f"torch.export cannot take {function.name}: {first_words(error)}") from error
+    decompositions = torch.export.default_decompositions()
+    for kept in KEPT_WHOLE:
+        decompositions.pop(kept, None)  # type: ignore[no-untyped-call]
+    return program.run_decompositions(decompositions)

@@ -1,0 +1,31 @@
+"""torch module to Relax module, with our own importer entries where TVM's are missing or wrong."""
+
+from __future__ import annotations
+
+import tvm
+from tvm import relax
+from tvm.relax.frontend.torch import from_exported_program
+
+from harness.compiler.importer.converters import converters
+from harness.compiler.importer.exporting import exported
+from harness.compiler.importer.origins import traced
+from harness.compiler.importer.promotion import promoted
+from harness.compiler.importer.unsupported import guarded
+from harness.compiler.operators.operator import OpTable
+from harness.models.spec import ModelFunction
+
+
+def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
+    """Return the function as a Relax module with one function ``main``.
+
+    Its fused operators and the origins of its values go into ``ops``. Raises CannotCompile where torch cannot export
+    the module, and UnsupportedOperator where TVM has no form of an operator.
+    """
+    program = exported(function)
+    module = from_exported_program(
+        program,
+        unwrap_unit_return_tuple=True,
+        run_ep_decomposition=False,
+        custom_convert_map=guarded(program.graph, promoted(traced(program, converters(ops), ops.origins))),
+    )
+    return relax.transform.DecomposeOpsForInference()(module)

@@ -1,0 +1,70 @@
+"""Errors of operators that cannot be imported, with the module that uses them in place of TVM's stack of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import fx
+
+from harness.compiler.errors import UnsupportedOperator, first_words
+
+WRAPPED = "harness_model"
+"""The name of a user's module in :class:`harness.models.flat.FlatModule`."""
+
+SORTING = frozenset({"sort.default", "sort.stable", "argsort.default", "argsort.stable", "topk.default"}) | {
+    f"{kind}.{form}" for kind in ("median", "nanmedian", "kthvalue", "mode") for form in ("default", "dim")
+}
+"""TVM 0.27's importer takes some of these, but a later pass cannot name the functions that they become."""
+
+
+def guarded(graph: fx.Graph, converters: Mapping[str, Callable[[fx.Node, Any], Any]]) -> dict[str, Any]:
+    """Return importer entries for every operator of ``graph``: those of ``converters`` first, then TVM's own.
+
+    They raise UnsupportedOperator with the operator and the module, whatever fails in them.
+    """
+    theirs: dict[str, Any] = {}
+
+    def convert(node: fx.Node, importer: Any) -> Any:
+        name = operator_name(node)
+        if not theirs:
+            theirs.update(importer.create_convert_map())
+        if name in SORTING or (name not in converters and name not in theirs):
+            raise UnsupportedOperator(f"TVM has no operator for {place(node)}")
+        try:
+            return converters[name](node, importer) if name in converters else theirs[name](node)
+        except UnsupportedOperator:
+            raise
+        except Exception as error:  # each converter raises what its author thought of
+            raise UnsupportedOperator(f"TVM cannot take {place(node)}: {first_words(error)}") from error
+
+    return {operator_name(node): convert for node in graph.nodes if node.op == "call_function"}
+
+
+def operator_name(node: fx.Node) -> str:
+    """Return the name in TVM's importer, such as ``index.Tensor``."""
+    return str(getattr(node.target, "__name__", node.target))
+
+
+def place(node: fx.Node) -> str:
+    """Return the operator, the path of the module that uses it, and its line of source where torch has it."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path, kind = next(reversed(list(stack.values())), ("", ""))
+    kind = getattr(kind, "__name__", str(kind).rpartition(".")[2])
+    path = module_path(str(path))
+    inside = f"in {path} ({kind})" if path else "in the model itself"
+    return f"{node.target} {inside}{_line(node)}"
+
+
+def module_path(path: str) -> str:
+    """Turn a path in torch's stack of modules into one in the user's model; empty for the model itself."""
+    return "" if path == WRAPPED else path.removeprefix(f"{WRAPPED}.")
+
+
+def _line(node: fx.Node) -> str:
+    frames = [line.strip() for line in str(node.meta.get("stack_trace") or "").splitlines() if line.strip()]
+    at = next((index for index in reversed(range(len(frames))) if frames[index].startswith("File ")), None)
+    if at is None:
+        return ""
+    source = frames[at + 1] if at + 1 < len(frames) else ""
+    return f", {frames[at].removeprefix('File ')}: {source}" if source else f", {frames[at]}"

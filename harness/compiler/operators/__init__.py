@@ -1,0 +1,69 @@
+"""The fused operators, one file each: attributes, pattern, lowering. ``operator.py`` says what one is.
+
+:func:`operators` is the registry. FusePatterns and PackWeights loop over it and know no operator by name.
+"""
+
+from __future__ import annotations
+
+from harness.compiler.errors import BadOperator
+from harness.compiler.extensions import operator_entries
+from harness.compiler.operators.append_and_attend import AppendAndAttendOp
+from harness.compiler.operators.argmax import ArgmaxOp
+from harness.compiler.operators.attend_memory import AttendMemoryOp
+from harness.compiler.operators.attention import AttentionOp, DotAttentionOp
+from harness.compiler.operators.batch_product import BatchProductOp
+from harness.compiler.operators.embedding import EmbeddingOp
+from harness.compiler.operators.norm import NormOp
+from harness.compiler.operators.operator import FusedOperator
+from harness.compiler.operators.product import ProductOp
+from harness.compiler.operators.recurrence import RecurrenceOp
+from harness.compiler.operators.store_memory import StoreMemoryOp
+
+BUILT_IN: tuple[type[FusedOperator], ...] = (
+    AttentionOp,
+    RecurrenceOp,
+    ProductOp,
+    EmbeddingOp,
+    ArgmaxOp,
+    NormOp,
+    BatchProductOp,
+    # These have no pattern: the importer makes them of torch's operators.
+    DotAttentionOp,
+    AppendAndAttendOp,
+    AttendMemoryOp,
+    StoreMemoryOp,
+)
+"""In the order in which patterns are tried: the first that is found wins, so larger ones stand first."""
+
+_registered: list[type[FusedOperator]] = []
+
+
+def register(operator: type[FusedOperator]) -> type[FusedOperator]:
+    """Add an operator for what this process compiles from now on, in front of all others.
+
+    Archives are compiled by a worker process. A package adds an operator there by an entry point of the group
+    ``harness.operators``.
+    """
+    _registered.insert(0, operator)
+    return operator
+
+
+def operators() -> tuple[type[FusedOperator], ...]:
+    """Return all operators in the order in which their patterns are tried: added ones before the built-in ones.
+
+    Raises BadOperator where an installed package offers something else.
+    """
+    return (*_registered, *_installed(), *BUILT_IN)
+
+
+def _installed() -> list[type[FusedOperator]]:
+    found = []
+    for entry in operator_entries():
+        try:
+            operator = entry.load()
+        except Exception as error:  # the package's own code runs here
+            raise BadOperator(f"the operator {entry.name!r} ({entry.value}) cannot be imported: {error}") from error
+        if not (isinstance(operator, type) and issubclass(operator, FusedOperator)):
+            raise BadOperator(f"the operator {entry.name!r} ({entry.value}) is no FusedOperator")
+        found.append(operator)
+    return found

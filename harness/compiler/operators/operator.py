@@ -1,0 +1,135 @@
+"""What a fused operator is: its attributes, the pattern that finds it, and its lowering to a kernel.
+
+In a graph, a fused operator is a pure call of an external function named after its class. The call's first argument is
+the operator's number in the module's :class:`OpTable`. FusePatterns puts such calls into the graph, PackWeights takes
+them out again; a call that were left behind would be an error with the operator's name in it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import tvm
+from torch import fx
+from tvm import relax
+
+from harness.compiler.graph.graph import Array, Graph, extents
+from harness.compiler.graph.origins import Origins
+from harness.compiler.kernels.kernel import Dim, Kernel
+from harness.compiler.targets.profiles import Profile
+from harness.protocol import Precision
+
+NAMESPACE = "harness."
+"""Begins the names of the external functions."""
+
+
+class FusedOperator(ABC):
+    """One operator that a kernel of ours computes. A subclass is a frozen dataclass of the operator's attributes.
+
+    Its docstring names the arguments of a call, in their order.
+    """
+
+    @classmethod
+    def match(cls, graph: Graph, value: Any, table: OpTable) -> Match | None:
+        """Look from ``value`` backwards for the pattern that ends there; return None where there is none.
+
+        An operator that only the importer makes has no pattern.
+        """
+        return None
+
+    @classmethod
+    def converters(cls) -> Mapping[str, Converter]:
+        """Return importer entries by torch's names, such as ``store_memory.default``, for operators of torch that are
+        this one."""
+        return {}
+
+    @abstractmethod
+    def lower(self, args: list[Any], call: Any, lowering: Lowering) -> relax.Expr:
+        """Return the call of the operator's kernel in place of ``call``, with weights packed as the kernel reads them.
+
+        ``args`` are the call's arguments; weights are constants among them.
+        """
+
+
+@dataclass(frozen=True)
+class Match:
+    """A fused operator to emit in place of a value. Arguments are graph values, arrays, or matches themselves."""
+
+    op: FusedOperator
+    args: tuple[Argument, ...]
+    ty: Any
+    wrap: Callable[[Any], Any] | None = None
+    """Turns the operator's result into the value that is replaced."""
+    ends: tuple[Any, ...] = ()
+    """The graph values that it computes where it is an argument of another: the columns of a merged product."""
+
+
+Argument = Any
+"""A value of the graph, a numpy array, or a :class:`Match`."""
+
+
+@dataclass
+class OpTable:
+    """The attributes of one module's fused operators; a call holds an index into it."""
+
+    entries: list[FusedOperator] = field(default_factory=list)
+    origins: Origins = field(default_factory=Origins)
+    """Of the module's values."""
+
+    def call(self, op: FusedOperator, args: list[Any], ty: Any) -> Any:
+        """Return a call of the operator, whose result has the type ``ty``."""
+        self.entries.append(op)
+        index = tvm.tirx.IntImm("int64", len(self.entries) - 1)
+        return relax.call_pure_packed(f"{NAMESPACE}{type(op).__name__}", index, *args, ty_args=ty)
+
+    def read(self, expression: Any) -> tuple[FusedOperator, list[Any]] | None:
+        """Return the operator and its arguments where the expression is a fused operator's call."""
+        if not isinstance(expression, relax.Call) or getattr(expression.op, "name", "") != "relax.call_pure_packed":
+            return None
+        function = expression.args[0]
+        if not isinstance(function, relax.ExternFunc) or not str(function.global_symbol).startswith(NAMESPACE):
+            return None
+        return self.entries[int(expression.args[1])], list(expression.args[2:])
+
+
+Converter = Callable[[fx.Node, Any, OpTable], Any]
+"""(node of the exported graph, TVM's importer, table) to the node's value in Relax."""
+
+
+class Lowering(Protocol):
+    """What PackWeights offers to :meth:`FusedOperator.lower`."""
+
+    profile: Profile
+    precision: Precision
+
+    def call(self, kernel: Kernel, args: list[Any], ty: Any, in_place: list[int] | None = None) -> relax.Expr:
+        """Return a call of the kernel. ``in_place`` is that of ``relax.op.call_tir_inplace``."""
+
+    def emit(self, expression: Any) -> Any:
+        """Bind an expression to a variable in front of the call."""
+
+
+class Dims:
+    """Name the extents that are known only when the function runs: one name for one expression."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    def of(self, value: Any) -> tuple[Dim, ...]:
+        """Return a tensor's extents as a kernel's parameters have them."""
+        shape = extents(value)
+        assert shape is not None
+        return tuple(e if isinstance(e, int) else self._names.setdefault(str(e), f"n{len(self._names)}") for e in shape)
+
+
+def array(value: Any) -> Array:
+    """Return a constant's array."""
+    return value.value.numpy()
+
+
+def values(node: fx.Node, importer: Any) -> list[Any]:
+    """Return a node's positional arguments, with what the importer made of those that are nodes."""
+    return [importer.env[argument] if isinstance(argument, fx.Node) else argument for argument in node.args]

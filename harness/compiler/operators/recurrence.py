@@ -1,0 +1,46 @@
+"""One direction of one recurrent layer, as the importer makes it of torch's layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import relax
+
+from harness.compiler.errors import CannotCompile
+from harness.compiler.graph.graph import Graph
+from harness.compiler.kernels.product import pack_product
+from harness.compiler.kernels.recurrence import Recurrence, recurrence_kernel
+from harness.compiler.operators.operator import Dims, FusedOperator, Lowering, Match, OpTable, array
+
+
+@dataclass(frozen=True)
+class RecurrenceOp(FusedOperator):
+    """Arguments: the gates' share of the input [S, B, G * H], state [B, H], cells (of an LSTM), weight [H, G * H],
+    bias [G * H] (if any)."""
+
+    layer: Recurrence
+
+    @property
+    def activations(self) -> int:
+        """The number of arguments in front of the weight."""
+        return 3 if self.layer.has_cells else 2
+
+    @classmethod
+    def match(cls, graph: Graph, value: Any, table: OpTable) -> Match | None:
+        """Find the importer's own call and replace its weights by their arrays. Raises CannotCompile."""
+        op, args = table.read(graph.definition(value)) or (None, [])
+        if not isinstance(op, cls):
+            return None
+        weights = [graph.constant(argument) for argument in args[op.activations :]]
+        if any(weight is None for weight in weights):
+            raise CannotCompile(f"the weights of a recurrent layer of {op.layer.width} are computed by the model")
+        return Match(op, (*args[: op.activations], *weights), value.ty)
+
+    def lower(self, args: list[Any], call: Any, lowering: Lowering) -> relax.Expr:
+        layer, count = self.layer, self.activations
+        first, second, _ = Dims().of(args[0])
+        kernel, form = recurrence_kernel(lowering.profile, lowering.precision, layer, (first, second))
+        weight, bias = array(args[count]), array(args[count + 1]) if layer.bias else None
+        packed = [relax.const(packed) for packed in pack_product(layer.product, weight, bias, form)]
+        return lowering.call(kernel, [*args[:count], *packed], call.ty)

@@ -1,0 +1,61 @@
+"""PackWeights: lower every fused operator to a call of a kernel, with weights in the kernel's own layout.
+
+Weights are packed here, in numpy, so that no layout operation is left in the graph.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import relax
+from tvm.relax.expr_functor import PyExprMutator, mutator
+
+from harness.compiler.kernels.kernel import Kernel
+from harness.compiler.operators.operator import OpTable
+from harness.compiler.passes.kernel_table import KernelTable
+from harness.compiler.targets.profiles import Profile
+from harness.protocol import Precision
+
+
+@mutator
+class _PackWeights(PyExprMutator):  # type: ignore[misc]
+    def __init__(
+        self, module: tvm.IRModule, profile: Profile, precision: Precision, ops: OpTable, table: KernelTable
+    ) -> None:
+        super().__init__()
+        self.module, self.profile, self.precision, self.ops, self.table = module, profile, precision, ops, table
+
+    def visit_call_(self, call: relax.Call) -> relax.Expr:
+        call = super().visit_call_(call)
+        found = self.ops.read(call)
+        if found is None:
+            return call
+        op, args = found
+        return op.lower(args, call, self)
+
+    # The two methods of operators.operator.Lowering.
+
+    def emit(self, expression: Any) -> Any:
+        return self.builder_.emit(expression)
+
+    def call(self, kernel: Kernel, args: list[Any], ty: Any, in_place: list[int] | None = None) -> relax.Expr:
+        function = self.table.add(self.module, kernel)
+        if in_place is None:
+            return relax.call_tir(function, args, ty)
+        return relax.op.call_tir_inplace(function, args, in_place, ty)
+
+
+@tvm.transform.module_pass(opt_level=0, name="PackWeights")
+class PackWeights:
+    """Lower the operators of ``ops``. Their kernels go into ``table``."""
+
+    def __init__(self, profile: Profile, precision: Precision, ops: OpTable, table: KernelTable) -> None:
+        self.profile, self.precision, self.ops, self.table = profile, precision, ops, table
+
+    def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        rewriter = _PackWeights(module, self.profile, self.precision, self.ops, self.table)
+        for name, function in module.functions_items():
+            if isinstance(function, relax.Function):
+                module.update_func(name, relax.analysis.remove_all_unused(rewriter.visit_expr(function)))
+        return module

@@ -1,0 +1,55 @@
+"""Instruction sets as the kernels see them: vector width, register tiles, integer dot products.
+
+The figures are counts of float32 lanes and rows; ``docs/performance.md`` explains how they were found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+IntegerDot = Literal["pairs", "vnni", "sdot", "smmla", "widening"]
+"""The instruction that multiplies int8 weights with activations:
+
+``pairs``: int16 activations, two products a lane (x86 ``vpmaddwd``); ``vnni``: four bytes a lane, activations
+unsigned (``vpdpbusd``); ``sdot``: the same, both signed (Armv8.2 dot product); ``smmla``: 2 x 8 by 8 x 2 byte
+matrices (Armv8.6 i8mm); ``widening``: one product a lane, for any CPU.
+"""
+
+
+ALIGNMENT = 64
+"""Bytes of a cache line, and of the widest vector register."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Tile sizes of one instruction set.
+
+    ``lanes``: float32 lanes of a vector register. ``columns``: columns of a packed weight panel for products
+    of many rows, ``rows``: most rows of their register tile. ``vector_columns``: panel width for one row, wide
+    enough to hide the latency of the multiply-adds. Widths are powers of two: LLVM splits others badly.
+    ``integer``: the dot product of one-row int8 products, ``integer_rows``: of products of many rows.
+    """
+
+    name: str
+    lanes: int
+    columns: int
+    rows: int
+    vector_columns: int
+    integer: IntegerDot
+    integer_rows: IntegerDot
+
+    def __post_init__(self) -> None:
+        for columns in (self.columns, self.vector_columns):
+            if columns % (2 * self.lanes):
+                raise ValueError(f"profile {self.name}: {columns} columns are not pairs of {self.lanes}-lane vectors")
+
+
+AVX2 = Profile("avx2", 8, columns=16, rows=6, vector_columns=64, integer="pairs", integer_rows="pairs")
+AVX512 = Profile("avx512", 16, columns=32, rows=14, vector_columns=128, integer="pairs", integer_rows="pairs")
+AVX512_VNNI = Profile("avx512-vnni", 16, columns=32, rows=14, vector_columns=128, integer="vnni", integer_rows="vnni")
+NEON = Profile("neon", 4, columns=16, rows=6, vector_columns=32, integer="widening", integer_rows="widening")
+NEON_DOT = Profile("neon-dot", 4, columns=16, rows=6, vector_columns=32, integer="sdot", integer_rows="sdot")
+NEON_I8MM = Profile("neon-i8mm", 4, columns=16, rows=6, vector_columns=32, integer="sdot", integer_rows="smmla")
+
+PROFILES = (AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, NEON_I8MM)
