@@ -3,18 +3,26 @@
 An entry is a folder ``<root>/<kind>/<key>`` with a ``manifest.json`` of its files' sizes and SHA-256. It is
 made under a lock in a temporary folder and renamed, so an entry is whole or absent; one that was damaged
 afterwards is noticed by its hashes and made again.
+
+A process that was given an entry holds a shared lock on ``<key>.use`` for as long as its ``Cache`` lives; the system
+releases it when the process ends, however it ends. ``prune`` leaves such entries alone. The time of the manifest's
+last change is when the entry was last used.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +32,7 @@ from filelock import FileLock, Timeout
 from harness.errors import HarnessError
 
 MANIFEST = "manifest.json"
+PARTIAL = ".partial"
 CHUNK = 1 << 20
 LOCK_NOTICE_SECONDS = 2.0
 LOCK_DEADLINE_SECONDS = 3600.0
@@ -40,7 +49,9 @@ class CacheBusy(HarnessError):
 class DiskFull(HarnessError):
     """The disk has no room for what was being written."""
 
-    cure = "free some space (`harness cache clear` empties the cache) and run the same command again"
+    cure = (
+        "free some space (`harness cache prune --max-size 2G`, or `harness cache clear`) and run the same command again"
+    )
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,14 @@ class CacheEntry:
     key: str
     size: int
     folder: Path
+    used: datetime
+    """When it was last used, or made."""
+    in_use: bool
+    """Whether a process works with it now."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}/{self.key}"
 
 
 def cache_root() -> Path:
@@ -87,6 +106,9 @@ class Cache:
     def __init__(self, root: Path | None = None, notice: Notice | None = None) -> None:
         self.root = root or cache_root()
         self.notice = notice or (lambda _message: None)
+        self._held: dict[Path, int] = {}
+        """Open files whose shared locks say which entries are in use."""
+        weakref.finalize(self, _close_all, self._held)
 
     def fetch(self, kind: str, key: str, build: Callable[[Path], None]) -> Path:
         """The entry's folder, made by ``build(folder)`` if it is missing or damaged.
@@ -100,10 +122,12 @@ class Cache:
                 if folder.exists():
                     damage = find_damage(folder)
                     if damage is None:
+                        self.use(folder)
                         return folder
                     self.notice(f"cache entry {kind}/{key[:12]} is damaged ({damage}); making it again")
                     shutil.rmtree(folder)
                 self._make(folder, build)
+                self.use(folder)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(
@@ -113,7 +137,7 @@ class Cache:
         return folder
 
     def _make(self, folder: Path, build: Callable[[Path], None]) -> None:
-        partial = folder.with_name(folder.name + ".partial")
+        partial = folder.with_name(folder.name + PARTIAL)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         try:
@@ -141,20 +165,125 @@ class Cache:
         finally:
             lock.release()
 
+    def use(self, folder: Path) -> None:
+        """Mark an entry as used now and in use from now on. A cache that cannot be written to is used unmarked."""
+        with contextlib.suppress(OSError):
+            os.utime(folder / MANIFEST)
+        if folder in self._held:
+            return
+        with contextlib.suppress(OSError):
+            self._held[folder] = descriptor = os.open(_use_lock(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
     def entries(self) -> list[CacheEntry]:
+        """All entries, in the order of their names. One that another process removes meanwhile is left out."""
         found = []
         for manifest in sorted(self.root.glob(f"*/*/{MANIFEST}")):
             folder = manifest.parent
-            size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-            found.append(CacheEntry(folder.parent.name, folder.name, size, folder))
+            with contextlib.suppress(FileNotFoundError):
+                used = datetime.fromtimestamp(manifest.stat().st_mtime, timezone.utc)
+                found.append(
+                    CacheEntry(folder.parent.name, folder.name, folder_size(folder), folder, used, _in_use(folder))
+                )
         return found
+
+    def prunable(
+        self, *, older_than: timedelta | None = None, max_size: int | None = None
+    ) -> tuple[list[CacheEntry], list[CacheEntry]]:
+        """Return the entries that a limit asks to remove, those used longest ago first, and those of them in use.
+
+        ``older_than``: not used for so long. ``max_size``: as many as bring all entries together below so many bytes.
+        """
+        entries = sorted(self.entries(), key=lambda entry: entry.used)
+        oldest = datetime.now(timezone.utc) - older_than if older_than is not None else None
+        size = sum(entry.size for entry in entries)
+        chosen, busy = [], []
+        for entry in entries:
+            too_old = oldest is not None and entry.used < oldest
+            if not too_old and (max_size is None or size <= max_size):
+                continue
+            if entry.in_use:
+                busy.append(entry)
+            else:
+                chosen.append(entry)
+                size -= entry.size
+        return chosen, busy
+
+    def remove(self, entry: CacheEntry) -> bool:
+        """Remove one entry unless a process works with it or makes it; return whether it is gone.
+
+        It is renamed first: an interruption leaves an entry whole, or a folder that no entry is taken from.
+        """
+        lock = FileLock(entry.folder.with_name(entry.folder.name + ".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        try:
+            if _in_use(entry.folder):
+                return False
+            partial = entry.folder.with_name(entry.folder.name + PARTIAL)
+            shutil.rmtree(partial, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):
+                entry.folder.rename(partial)
+            shutil.rmtree(partial, ignore_errors=True)
+            _use_lock(entry.folder).unlink(missing_ok=True)
+        finally:
+            lock.release()
+        return True
+
+    def remove_half_made(self) -> int:
+        """Remove what killed processes left half made or half removed; return the bytes freed."""
+        freed = 0
+        for partial in self.root.glob(f"*/*{PARTIAL}"):
+            lock = FileLock(partial.with_name(partial.name.removesuffix(PARTIAL) + ".lock"))
+            with contextlib.suppress(Timeout), lock.acquire(timeout=0):
+                size = folder_size(partial)
+                shutil.rmtree(partial, ignore_errors=True)
+                freed += size
+        return freed
 
     def clear(self) -> int:
         """Remove every entry, half-made ones included; returns the bytes freed."""
-        size = sum(p.stat().st_size for p in self.root.rglob("*") if p.is_file() and not p.is_symlink())
+        size = folder_size(self.root)
         if self.root.exists():
             shutil.rmtree(self.root)
         return size
+
+
+def folder_size(folder: Path) -> int:
+    """Return the bytes of all files below a folder; what links lead to counts nothing."""
+    found = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                found += os.lstat(Path(parent) / name).st_size
+    return found
+
+
+def _use_lock(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".use")
+
+
+def _in_use(folder: Path) -> bool:
+    """Return whether a process holds the shared lock of an entry, this one included."""
+    try:
+        descriptor = os.open(_use_lock(folder), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _close_all(held: dict[Path, int]) -> None:
+    for descriptor in held.values():
+        os.close(descriptor)
+    held.clear()
 
 
 def _measure(folder: Path) -> dict[str, Any]:

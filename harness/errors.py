@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from harness.text import printable
+
 
 class ExitCode(IntEnum):
     """What every command of the harness exits with."""
@@ -32,8 +34,9 @@ class HarnessError(Exception):
             self.cure = cure
 
     def __str__(self) -> str:
+        """Return the message and its cure, with control characters of whatever they quote written out."""
         message = super().__str__()
-        return f"{message}\n  → {self.cure}" if self.cure else message
+        return printable(f"{message}\n  → {self.cure}" if self.cure else message)
 
 
 class UsageError(HarnessError):

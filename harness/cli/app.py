@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
+import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from harness.cli.output import traceback_wanted
+from harness.cli.streams import quiet_pipes
+from harness.documents.base import harness_version
 from harness.errors import ExitCode, HarnessError
+from harness.text import printable
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells expect."""
+COMPLETION = "_HARNESS_COMPLETE"
+"""Set by a shell that asks what could follow on a command line."""
 
 app = typer.Typer(
     name="harness",
     help="Compile a model with TVM, run it on a device, and compare it with PyTorch.",
-    epilog="The main job: pytest suites --device host",
+    epilog="Examples:\n\n  harness run --device host\n\n  harness show latest\n\n  harness COMMAND --help\n\n"
+    "Exit codes: 0 ok, 1 regression or mismatch, 2 wrong usage, 3 inconclusive or infrastructure, 130 interrupted.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 COMMAND_MODULES = [
     "harness.cli.baseline",
+    "harness.cli.cache",
     "harness.cli.compile",
     "harness.cli.devices",
+    "harness.cli.doctor",
     "harness.cli.explain",
     "harness.cli.history",
     "harness.cli.init",
-    "harness.cli.maintenance",
     "harness.cli.nightly",
     "harness.cli.nights",
     "harness.cli.package",
     "harness.cli.profile",
     "harness.cli.report",
     "harness.cli.runs",
+    "harness.cli.schema",
+    "harness.cli.suites",
     "harness.cli.toolchain",
 ]
 """Each adds its commands to ``app`` when it is imported. None may import torch or tvm at import."""
@@ -61,20 +74,84 @@ def load_commands(arguments: Sequence[str] = ()) -> None:
         importlib.import_module(name)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"harness {harness_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def harness(
+    version: Annotated[
+        bool, typer.Option("--version", help="show the version and exit", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Compile a model with TVM, run it on a device, and compare it with PyTorch."""
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """The entry point; never shows a traceback for a HarnessError or Ctrl-C."""
+    """The entry point; whatever happens ends in one message and one of the documented exit codes."""
+    quiet_pipes()
+    code: int = ExitCode.OK
     try:
-        load_commands(sys.argv[1:] if arguments is None else arguments)
-        # Ends the process by SystemExit: 0, 2 for a wrong command line, 130 for Ctrl-C inside a command.
-        app(args=arguments, prog_name="harness")
+        load_commands(_called(sys.argv[1:] if arguments is None else arguments))
+        # Without standalone mode typer raises its own errors instead of printing them in its own way; what it returns
+        # is the code of typer.Exit, or nothing.
+        code = app(args=arguments, prog_name="harness", standalone_mode=False) or ExitCode.OK
     except HarnessError as error:
         fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         fail("interrupted", INTERRUPTED)
-    sys.exit(ExitCode.OK)
+    except typer.TyperException as error:
+        if not error.format_message():  # a command that needs arguments has printed its help
+            finish(ExitCode.USAGE)
+        fail(_usage(error), ExitCode.USAGE)
+    except Exception as error:
+        fail(_unexpected(error), ExitCode.INFRASTRUCTURE)
+    finish(code)
+
+
+def _called(arguments: Sequence[str]) -> Sequence[str]:
+    """The arguments, or those that a shell wants to complete: bash and fish, or zsh, each in a variable of its own."""
+    if COMPLETION not in os.environ:
+        return arguments
+    return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or "").split()[1:]
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with the command line, and how to see what is right."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "harness"
+    return f"{' '.join(error.format_message().split())}\n  → {command} --help"
+
+
+def _unexpected(error: Exception) -> str:
+    """An error of the system, or a fault of the harness itself."""
+    if isinstance(error, OSError) and error.strerror:
+        named = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        text = f"{': '.join([*named[:1], error.strerror])}"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        cure = "make room" if full else "see that it is there and yours to use"
+        cure += "; HARNESS_TRACEBACK=1 shows where it happened"
+    else:
+        text = f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:400]}"
+        cure = "this is a fault of the harness: run it again with HARNESS_TRACEBACK=1 and report what it shows"
+    return f"{text}\n  → {cure}" if not traceback_wanted() else "".join(traceback.format_exception(error)) + text
 
 
 def fail(message: str, code: int) -> NoReturn:
     """Print to stderr and exit."""
-    print(f"harness: {message}", file=sys.stderr)
+    print(f"harness: {printable(message)}", file=sys.stderr)
+    finish(code)
+
+
+def finish(code: int) -> NoReturn:
+    """Exit; what cannot be written any more, to a full disk for instance, is an error of its own."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        print(f"harness: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        code = code or ExitCode.INFRASTRUCTURE
+        # Python would try again at exit and fail again.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
     sys.exit(code)

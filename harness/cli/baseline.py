@@ -2,91 +2,125 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harness.cache import Cache
+from harness.cli import completion
 from harness.cli.app import app
+from harness.cli.options import DEFAULT_RESULTS, Json, ResultsDir, RunName
+from harness.cli.output import cell, note, print_json, print_line, print_table
+from harness.cli.units import size_text
+from harness.documents.machine import RemovalDocument, RemovedRow
+from harness.documents.nights import BaselineDocument, BaselineLine, baseline_document, baselines_document
 from harness.results import Store
-from harness.results.baselines import Baseline, BaselineDamaged, Baselines
+from harness.results.baselines import Baselines
 
-baseline_app = typer.Typer(help="Runs kept with their runner and archive, to be measured again beside a candidate.")
+baseline_app = typer.Typer(
+    help="Runs kept with their runner and archive, to be measured again beside a candidate.",
+    no_args_is_help=True,
+    epilog="Examples:\n\n  harness baseline set latest --name release-1.4\n\n  harness baseline list",
+)
 app.add_typer(baseline_app, name="baseline")
 
-ResultsDir = Annotated[Path, typer.Option("--results-dir", help="folder of the runs", show_default=True)]
-Name = Annotated[str, typer.Argument(help="of the baseline")]
-DEFAULT_RESULTS = Path("results")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="of the baseline", autocompletion=completion.baselines)]
+TITLES = ("baseline", "run", "commit", "models", "device", "variants", "MiB")
+DASH = "–"
 MIB = 1 << 20
 
 
 @baseline_app.command("set", epilog="Examples:\n\n  harness baseline set latest --name release-1.4")
 def set_baseline(
-    run: Annotated[str, typer.Argument(help="run id, its unique beginning, latest, or latest~1")] = "latest",
+    run: RunName = "latest",
     name: Annotated[str | None, typer.Option(help="the run's id unless given")] = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
+    as_json: Json = False,
 ) -> None:
     """Keep a run's runner and archive, copied out of the cache."""
-    kept = Baselines(results_dir).set(
-        Store(results_dir).find(run), name, cache=Cache(notice=lambda message: print(message, file=sys.stderr))
-    )
-    print(kept.name)
+    kept = Baselines(results_dir).set(Store(results_dir).find(run), name, cache=Cache(notice=note))
+    if as_json:
+        print_json(baseline_document(kept))
+    else:
+        print_line(kept.name)
 
 
-@baseline_app.command("list")
-def list_baselines(results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
+@baseline_app.command("list", epilog="Examples:\n\n  harness baseline list\n\n  harness baseline list --json")
+def list_baselines(results_dir: ResultsDir = DEFAULT_RESULTS, as_json: Json = False) -> None:
     """List the baselines."""
-    baselines = Baselines(results_dir)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("baseline", "run", "commit", "models", "device", "variants", "MiB"):
-        table.add_column(title, justify="right" if title == "MiB" else "left")
-    for name in baselines.names():
-        table.add_row(*_row(baselines, name))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    document = baselines_document(results_dir)
+    if as_json:
+        print_json(document)
+    elif document.baselines:
+        print_table(TITLES, map(_row, document.baselines), right=("MiB",))
+    else:
+        note(f"there are no baselines in {results_dir} yet\n  → harness baseline set latest --name NAME")
 
 
-def _row(baselines: Baselines, name: str) -> list[Text]:
+def _row(line: BaselineLine) -> list[Text]:
     """One line of a baseline, damaged ones included."""
-    try:
-        return [Text(cell) for cell in _facts(baselines.get(name))]
-    except BaselineDamaged:
-        return [Text(name), Text("damaged", style="red")]
-
-
-def _facts(baseline: Baseline) -> list[str]:
-    manifest = baseline.manifest
-    sizes = {facts.runner_sha256: facts.runner_bytes + facts.archive_bytes for facts in baseline.timed.values()}
-    size = sum(sizes.values())
+    if line.damage is not None:
+        return [cell(line.name), cell("damaged", "red")]
+    models = [*([line.checkpoint] if line.checkpoint else []), *line.models]
     return [
-        baseline.name,
-        manifest.run_id,
-        manifest.git.commit[:12] + (" + changes" if manifest.git.dirty else "") if manifest.git else "–",
-        ", ".join(
-            [*([manifest.checkpoint.label] if baseline.variants and manifest.checkpoint else []), *baseline.models]
-        ),
-        str(manifest.device.get("name", "–")),
-        ", ".join(baseline.variants) or "–",
-        f"{size / MIB:.1f}",
+        cell(line.name),
+        cell(line.run or DASH),
+        cell(_commit(line)),
+        cell(", ".join(models)),
+        cell(line.device or DASH),
+        cell(", ".join(line.variants) or DASH),
+        cell(f"{(line.bytes or 0) / MIB:.1f}"),
     ]
 
 
-@baseline_app.command("show")
-def show_baseline(name: Name, results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
-    """Print everything that is known of a baseline as JSON, and check its files."""
+def _commit(line: BaselineLine) -> str:
+    return line.git.commit[:12] + (" + changes" if line.git.dirty else "") if line.git else DASH
+
+
+@baseline_app.command("show", epilog="Examples:\n\n  harness baseline show release-1.4 --json")
+def show_baseline(name: Name, results_dir: ResultsDir = DEFAULT_RESULTS, as_json: Json = False) -> None:
+    """Show what is known of a baseline, and check its files."""
     baselines = Baselines(results_dir)
     found = baselines.get(name)
     for which in found.timed:
         baselines.runner(name, which)
-    print(found.model_dump_json(indent=1))
+    document = baseline_document(found)
+    if as_json:
+        print_json(document)
+    else:
+        _show(document)
 
 
-@baseline_app.command("rm")
-def remove_baseline(name: Name, results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
+def _show(document: BaselineDocument) -> None:
+    line = document.baseline
+    facts = (
+        ("baseline", line.name),
+        ("run", line.run or DASH),
+        ("created", line.created or DASH),
+        ("commit", _commit(line)),
+        ("device", line.device or DASH),
+        ("checkpoint", line.checkpoint or DASH),
+    )
+    print_table(("", ""), facts)
+    rows = [
+        (
+            kept.name,
+            kept.target,
+            f"{kept.runner_sha256[:12]} ({size_text(kept.runner_bytes)})",
+            f"{kept.archive_sha256[:12]} ({size_text(kept.archive_bytes)})",
+        )
+        for kept in document.kept
+    ]
+    print_table(("kept", "target", "runner", "archive"), rows)
+
+
+@baseline_app.command("rm", epilog="Examples:\n\n  harness baseline rm release-1.4")
+def remove_baseline(name: Name, results_dir: ResultsDir = DEFAULT_RESULTS, as_json: Json = False) -> None:
     """Remove a baseline and the files that no other one shares."""
     freed = Baselines(results_dir).remove(name)
-    print(f"{name}: removed, {freed / MIB:.1f} MiB freed")
+    if as_json:
+        removed = [RemovedRow(name=name, bytes=freed)]
+        print_json(RemovalDocument(root=str(results_dir), dry_run=False, removed=removed, kept=[], freed_bytes=freed))
+    else:
+        print_line(f"{name}: removed, {size_text(freed)} freed")

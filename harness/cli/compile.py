@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from harness.cache import Cache
 from harness.cli.app import app
+from harness.cli.options import Json, OutputDir
+from harness.cli.output import note, print_json, print_line
 from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bundle, compile_models
 from harness.compiler import compile_smoke as make_smoke
 from harness.compiler.front import SMOKE_ARCHIVE
@@ -21,6 +25,7 @@ from harness.compiler.metadata import FILE_NAME
 from harness.compiler.observe.provenance import FILE_NAME as PROVENANCE
 from harness.compiler.targets import TARGET_NAMES, resolve_target
 from harness.compiler.targets.cpus import CPUS
+from harness.documents.files import CompiledDocument, LinkEnvDocument, file_rows
 from harness.errors import UsageError
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.described import describe_models
@@ -28,6 +33,7 @@ from harness.models.sources import G2P, split_models
 from harness.native import RuntimeLibs, build_runtime, link_variables, runner_variables, wheel_library_variables
 from harness.protocol import Precision
 from harness.report.progress import Narrator
+from harness.results.errors import writing
 
 TARGET_HELP = f"one of {', '.join(TARGET_NAMES)}; llvm is this machine's CPU"
 MCPU_HELP = f"the CPU to compile for, {', '.join(CPUS)}; by default what the target's oldest machines run"
@@ -53,7 +59,7 @@ KvCacheOption = Annotated[
 
 @app.command(
     epilog="Examples:\n\n  harness compile --checkpoint embedded --target llvm --output-dir build/host"
-    "\n\n  harness compile --precision int8 --output-dir build/int8"
+    "\n\n  harness compile --precision int8 --output-dir build/int8 --json"
     "\n\n  harness compile --checkpoint ./my-byt5 --target android-arm64 --no-kv-cache --output-dir build/phone"
     "\n\n  harness compile --target android-arm64 --mcpu cortex-a76 --precision int8 --output-dir build/a76"
     "\n\n  harness compile --models detector.py --models bert.py --models g2p --output-dir build/all",
@@ -76,14 +82,15 @@ def compile(
     models: Annotated[
         list[str] | None, typer.Option("--models", help=MODELS_HELP, metavar="M", show_default=False)
     ] = None,
-    output_dir: Annotated[Path, typer.Option(help="where the archive and its metadata are written")] = Path("build"),
+    output_dir: Annotated[Path, OutputDir] = Path("build"),
+    as_json: Json = False,
 ) -> None:
     """Compile models into a static library, its system_lib_metadata.json and provenance.json: G2P, others, or both."""
     if not system_lib:
         raise UsageError("only static libraries are made", cure="leave --no-system-lib out")
     resolve_target(target, mcpu)  # a wrong name is told before a checkpoint is fetched
     speaks, sources = split_models(models or [G2P])
-    cache = Cache(notice=_notice)
+    cache = Cache(notice=note)
     with Narrator(sys.stderr).stage(f"compiling {', '.join(models or [checkpoint])} for {target}") as stage:
         described = describe_models(sources, cache=cache, progress=stage.say)
         request = None
@@ -106,20 +113,31 @@ def compile(
             archive = compile_models(request, cache=cache, progress=stage.say)
         else:
             archive = compile_bundle(bundle, cache=cache, progress=stage.say)
-    for name in (archive.metadata.archive, FILE_NAME, PROVENANCE):
-        print(_deliver(archive.folder / name, output_dir))
+    names = (archive.metadata.archive, FILE_NAME, PROVENANCE)
+    show_compiled([_deliver(archive.folder / name, output_dir) for name in names], target, as_json=as_json)
+
+
+def show_compiled(files: Sequence[Path], target: str, *, as_json: bool) -> None:
+    """Print what was written, and with ``--json`` the metadata that is among it."""
+    if not as_json:
+        for file in files:
+            print_line(file)
+        return
+    found: dict[str, Any] = next((json.loads(file.read_bytes()) for file in files if file.name == FILE_NAME), {})
+    print_json(CompiledDocument(target=target, files=file_rows(files), metadata=found))
 
 
 @app.command(epilog="Example:\n\n  harness compile-smoke --prefix g2p_test_ --output-dir build/smoke")
 def compile_smoke(
     prefix: Annotated[str, typer.Option(help="how its symbols begin")] = "g2p_test_",
     target: Annotated[str, typer.Option(help=TARGET_HELP)] = "llvm",
-    output_dir: Annotated[Path, typer.Option(help="where the archive is written")] = Path("build/smoke"),
+    output_dir: Annotated[Path, OutputDir] = Path("build/smoke"),
+    as_json: Json = False,
 ) -> None:
     """Compile the smallest archive: main(x) = x + 1 on a float32[1]."""
     with Narrator(sys.stderr).stage(f"compiling the smoke model for {target}") as stage:
-        folder = make_smoke(prefix, target, cache=Cache(notice=_notice), progress=stage.say)
-    print(_deliver(folder / SMOKE_ARCHIVE, output_dir))
+        folder = make_smoke(prefix, target, cache=Cache(notice=note), progress=stage.say)
+    show_compiled([_deliver(folder / SMOKE_ARCHIVE, output_dir)], target, as_json=as_json)
 
 
 @app.command(
@@ -134,9 +152,10 @@ def link_env(
     batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
     smoke: Annotated[bool, typer.Option("--smoke", help="the smoke model instead of a checkpoint")] = False,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="link the TVM wheels' shared libraries")] = False,
+    as_json: Json = False,
 ) -> None:
     """Print the G2P_TVM_* variables that link a model into a cargo build, as shell exports."""
-    cache = Cache(notice=_notice)
+    cache = Cache(notice=note)
     with Narrator(sys.stderr).stage("preparing what cargo links") as stage:
         runtime = None if dynamic else build_runtime(cache=cache, progress=stage.say)
         if smoke:
@@ -152,6 +171,9 @@ def link_env(
             archive: Archive = compile_models(request, cache=cache, progress=stage.say)
             variables = _library_variables(archive.path, archive.metadata.prefix_base, runtime)
             variables |= runner_variables(archive)
+    if as_json:
+        print_json(LinkEnvDocument(variables=variables))
+        return
     for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
 
@@ -162,18 +184,16 @@ def _library_variables(archive: Path, prefix: str, runtime: RuntimeLibs | None) 
 
 def _deliver(source: Path, folder: Path) -> Path:
     """Copy out of the cache, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(dir=folder, prefix=f".{source.name}.")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(dir=folder, prefix=f".{source.name}.")
     os.close(descriptor)
     try:
-        shutil.copyfile(source, partial)
-        Path(partial).chmod(0o644)
-        Path(partial).replace(folder / source.name)
+        with writing(folder / source.name):
+            shutil.copyfile(source, partial)
+            Path(partial).chmod(0o644)
+            Path(partial).replace(folder / source.name)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
     return folder / source.name
-
-
-def _notice(message: str) -> None:
-    print(f"harness: {message}", file=sys.stderr)

@@ -2,122 +2,137 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harness.cli.app import app
+from harness.cli.options import Json
+from harness.cli.output import cell, note, print_json, print_table
+from harness.documents.machine import DeviceRow, DevicesDocument
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.devices.android import Attached
-    from harness.devices.ios import AttachedPhone
 
-
-@dataclass(frozen=True)
-class _Row:
-    """A phone as the table shows it; ``known`` is what ``--json`` tells of it."""
-
-    device: str
-    state: str
-    model: str | None
-    system: str
-    held_by: str | None
-    usable: bool
-    why: str
-    known: dict[str, Any]
+TITLES = ("--device", "state", "model", "system", "in use by", "unusable because")
+HOST = DeviceRow(device="host", kind="host", state="ready", model="this machine", usable=True)
+VIRTUAL = [
+    DeviceRow(
+        device="virtual-android",
+        kind="virtual-android",
+        state="emulated",
+        model="real adbd, arm64 code under qemu",
+        usable=True,
+        emulated=True,
+    ),
+    DeviceRow(
+        device="virtual-ios",
+        kind="virtual-ios",
+        state="emulated",
+        model="an iPhone's protocols, this machine's code",
+        usable=True,
+        emulated=True,
+    ),
+]
 
 
 @app.command(epilog="Examples:\n\n  harness devices\n\n  harness devices --json")
-def devices(
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON list instead of a table")] = False,
-) -> None:
+def devices(as_json: Json = False) -> None:
     """List the attached devices: state, model, system, who measures on them, why one is unusable."""
-    rows: list[_Row] = []
+    phones: list[DeviceRow] = []
     trouble: list[HarnessError] = []
     for look in (_androids, _iphones):
         found, error = _looked(look)
-        rows += found
+        phones += found
         trouble += [error] if error else []
+    document = DevicesDocument(devices=[HOST, *phones, *VIRTUAL])
     if as_json:
-        print(json.dumps([row.known for row in rows]))
+        print_json(document)
     else:
-        _show(rows)
+        print_table(TITLES, map(_row, document.devices), width=200)
+        if not phones:
+            note("no phone is attached: an Android one needs USB debugging on, an iPhone has to trust this computer")
     if trouble:
         raise trouble[0]
 
 
-def _show(rows: Sequence[_Row]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("--device", "state", "model", "system", "in use by", "unusable because"):
-        table.add_column(title)
-    table.add_row("host", "ready", "this machine", "", "", "")
-    for row in rows:
-        style = "green" if row.usable else "bold red"
-        cells = (row.model or "–", row.system, row.held_by or "", row.why)
-        table.add_row(Text(row.device), Text(row.state, style=style), *(Text(cell) for cell in cells))
-    table.add_row("virtual-android", "emulated", "real adbd, arm64 code under qemu", "", "", "")
-    table.add_row("virtual-ios", "emulated", "an iPhone's protocols, this machine's code", "", "", "")
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200).print(table)
-    if not rows:
-        print("No phone is attached: an Android one needs USB debugging on, an iPhone has to trust this computer.")
+def _row(row: DeviceRow) -> list[Text]:
+    style = "" if row.kind == "host" or row.emulated else "green" if row.usable else "bold red"
+    why = f"{row.reason}\n→ {row.cure}" if row.reason else ""
+    return [
+        cell(row.device),
+        cell(row.state, style),
+        cell(row.model or "–"),
+        cell(row.system or ("–" if row.serial else "")),
+        cell(row.held_by or ""),
+        cell(why),
+    ]
 
 
-def _looked(look: Callable[[], list[_Row]]) -> tuple[list[_Row], HarnessError | None]:
+def _looked(look: Callable[[], list[DeviceRow]]) -> tuple[list[DeviceRow], HarnessError | None]:
     try:
         return look(), None
     except HarnessError as error:
         return [], error
 
 
-def _androids() -> list[_Row]:
+def _androids() -> list[DeviceRow]:
     from harness.devices.android import attached_devices
 
-    def row(device: Attached) -> _Row:
-        parts = [f"Android {device.android_version} (API {device.sdk})"] if device.android_version else []
-        parts += [f"{_WAYS.get(device.connection, device.connection)}{_speed(device)}"] if device.connection else []
-        system = ", ".join(parts) or "–"
-        known = {"kind": "android", **asdict(device), "usable": device.usable}
-        return _row(f"android:{device.serial}", device, system, known)
-
-    return [row(device) for device in attached_devices()]
-
-
-_WAYS = {"usb": "USB", "network": "network"}
-
-
-def _speed(device: Attached) -> str:
-    """Of its cable, with what both ends could do where that is more."""
-    if device.speed is None:
-        return ""
-    more = device.most_speed is not None and device.most_speed > device.speed
-    return f" {device.speed} Mb/s" + (f" of {device.most_speed}" if more else "")
+    return [
+        DeviceRow(
+            device=f"android:{found.serial}",
+            kind="android",
+            serial=found.serial,
+            state=found.state,
+            model=found.model,
+            system=_android_system(found),
+            held_by=found.held_by,
+            usable=found.usable,
+            reason=found.reason or None,
+            cure=found.cure or None,
+        )
+        for found in attached_devices()
+    ]
 
 
-def _iphones() -> list[_Row]:
+def _android_system(found: Attached) -> str | None:
+    """Return the release and the way to the phone, as in ``Android 15 (API 35), USB 480 Mb/s of 5000``."""
+    parts = [f"Android {found.android_version} (API {found.sdk})"] if found.android_version else []
+    if found.connection:
+        way = {"usb": "USB"}.get(found.connection, found.connection)
+        speed = f" {found.speed} Mb/s" if found.speed is not None else ""
+        if found.speed is not None and found.most_speed is not None and found.most_speed > found.speed:
+            speed += f" of {found.most_speed}"
+        parts.append(way + speed)
+    return ", ".join(parts) or None
+
+
+def _iphones() -> list[DeviceRow]:
     """None without the package or without usbmuxd, as on a machine that never saw an iPhone."""
     from harness.devices.ios import attached_iphones, has_support
     from harness.devices.ios.errors import UsbmuxUnavailable
 
-    def row(device: AttachedPhone) -> _Row:
-        system = f"iOS {device.ios_version} ({device.connection})" if device.ios_version else "–"
-        return _row(f"ios:{device.serial}", device, system, {"kind": "ios", **asdict(device), "usable": device.usable})
-
     if not has_support():
         return []
     try:
-        return [row(device) for device in attached_iphones()]
+        phones = attached_iphones()
     except UsbmuxUnavailable:
         return []
-
-
-def _row(name: str, device: Attached | AttachedPhone, system: str, known: dict[str, Any]) -> _Row:
-    why = f"{device.reason}\n→ {device.cure}" if device.reason else ""
-    return _Row(name, device.state, device.model, system, device.held_by, device.usable, why, known)
+    return [
+        DeviceRow(
+            device=f"ios:{found.serial}",
+            kind="ios",
+            serial=found.serial,
+            state=found.state,
+            model=found.model,
+            system=f"iOS {found.ios_version} ({found.connection})" if found.ios_version else None,
+            held_by=found.held_by,
+            usable=found.usable,
+            reason=found.reason or None,
+            cure=found.cure or None,
+        )
+        for found in phones
+    ]

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cache import Cache
+from harness.cli import completion
 from harness.cli.app import app
-from harness.cli.runs import DEFAULT_RESULTS, RUN_HELP, Markdown, ResultsDir, terminal
+from harness.cli.options import DEFAULT_RESULTS, RUN_HELP, AnyResultsDir, Json, Markdown, MarkdownCommand, existing
+from harness.cli.output import exclusive, note, print_json, terminal, write_markdown
 from harness.errors import ExitCode, UsageError
 from harness.results import Run, Store
 
@@ -27,26 +29,38 @@ class SeveralDevices(UsageError):
 
 
 @app.command(
+    cls=MarkdownCommand,
     epilog="Examples:\n\n  harness explain\n\n  harness explain latest --item w00003 --html explained.html\n\n"
     "  harness explain latest --device virtual-android\n\n  harness explain latest --bundle failure.zip\n\n"
     "  harness explain failure.zip\n\nExit status: 0 nothing departs, 1 a departure was found and named.",
 )
 def explain(
-    run: Annotated[str, typer.Argument(metavar="RUN|BUNDLE", help=f"{RUN_HELP}; or a bundle's file")] = "latest",
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN|BUNDLE", help=f"{RUN_HELP}; or a bundle's file", autocompletion=completion.runs),
+    ] = "latest",
     item: Annotated[
         str | None,
         typer.Option("--item", help="a word's id, or MODEL/ITEM; without it the first that failed"),
     ] = None,
-    device: Annotated[str | None, typer.Option("--device", help="another device than the run's, such as host")] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="also write a page with the picture here")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="another device than the run's, such as host", autocompletion=completion.devices),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="also write a page with the picture")
+    ] = None,
     bundle: Annotated[
-        Path | None, typer.Option("--bundle", help="also write all it takes to reproduce it, as a zip file")
+        Path | None,
+        typer.Option("--bundle", metavar="FILE", help="also write all it takes to reproduce it, as a zip file"),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="every kernel's call in the table")] = False,
-    results_dir: ResultsDir = DEFAULT_RESULTS,
-    markdown: Markdown = False,
+    results_dir: AnyResultsDir = DEFAULT_RESULTS,
+    markdown: Markdown = None,
+    as_json: Json = False,
 ) -> None:
     """Name the first module and operation whose output departs from PyTorch, for a word of a stored run."""
+    exclusive({"--markdown": markdown, "--json": as_json})
     with _found(results_dir, run, item) as (stored, which):
         # Imported here because they take a second to load.
         from harness.devices import Unavailable
@@ -54,13 +68,13 @@ def explain(
         from harness.explain.run import explain as explain_run
         from harness.explain.run import options_of
         from harness.maker import CachedMaker
-        from harness.report import render
+        from harness.report import to_markdown, to_terminal
         from harness.report.explanation import explanation_report
         from harness.report.progress import Narrator
 
-        maker = CachedMaker(notice=_say)
+        maker = CachedMaker(notice=note)
         selection = parse_device(device or options_of(stored).device)
-        with opened(selection, cache=Cache(notice=_say), notify=_say) as devices:
+        with opened(selection, cache=Cache(notice=note), notify=note) as devices:
             usable = [one for one in devices if not isinstance(one, Unavailable)]
             chosen = _one_of(usable, stored if device is None else None)
             found = explain_run(stored, item=which, maker=maker, device=chosen, narrator=Narrator(sys.stderr))
@@ -73,7 +87,14 @@ def explain(
 
             of_word = found.name == found.item
             write_bundle(bundle, stored, found, maker.checkpoint(options_of(stored)) if of_word else None)
-        render(explanation_report(found, everything=everything), markdown=markdown, console=terminal())
+        if as_json:
+            from harness.documents.findings import explanation_document
+
+            print_json(explanation_document(found))
+        elif markdown is not None:
+            write_markdown(to_markdown(explanation_report(found, everything=everything)), markdown)
+        else:
+            to_terminal(explanation_report(found, everything=everything), terminal())
     raise typer.Exit(ExitCode.FAILURE if found.departed else ExitCode.OK)
 
 
@@ -94,13 +115,9 @@ def _one_of(devices: Sequence[Device], run: Run | None) -> Device:
 def _found(results_dir: Path, name: str, item: str | None) -> Iterator[tuple[Run, str | None]]:
     """A stored run, or the one in a bundle with its item."""
     if not name.endswith(".zip"):
-        yield Store(results_dir).find(name), item
+        yield Store(existing(results_dir)).find(name), item
         return
     from harness.explain.bundle import opened_bundle
 
     with opened_bundle(Path(name)) as (run, its_item):
         yield run, item or its_item
-
-
-def _say(text: str) -> None:
-    typer.echo(f"harness: {text}", err=True)

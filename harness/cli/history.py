@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from harness.cli.app import app
+from harness.cli.options import DEFAULT_RESULTS, Json, OutputDir, ResultsDir
+from harness.cli.output import exclusive, note, print_json, print_line, print_table, renamed
+from harness.documents.files import Column, FilesDocument, QueryDocument, file_rows
+from harness.errors import UsageError
 from harness.results import Store
 from harness.results.history import DEFAULT_DEADLINE, Answer, export_parquet, query
-
-ResultsDir = Annotated[Path, typer.Option("--results-dir", help="folder of the runs", show_default=True)]
-DEFAULT_RESULTS = Path("results")
+from harness.text import printable
 
 
 class Format(str, Enum):
@@ -34,6 +33,7 @@ class Format(str, Enum):
 @app.command(
     "query",
     epilog='Examples:\n\n  harness query "SELECT run, commit, median_ns / 1e6 AS ms FROM runs ORDER BY started"'
+    '\n\n  harness query --json "SELECT run, verdict FROM runs"'
     '\n\n  harness query --format csv "SELECT item, min(total_ns) FROM samples GROUP BY item"'
     '\n\n  harness query "SELECT night, metric, change, detectable FROM night_cells ORDER BY night"'
     '\n\n  harness query "DESCRIBE samples"',
@@ -48,40 +48,62 @@ def query_runs(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     output: Annotated[Format, typer.Option("--format", help="how rows are printed")] = Format.TABLE,
     deadline: Annotated[float, typer.Option(min=0.001, help="seconds the query may take")] = DEFAULT_DEADLINE,
+    as_json: Json = False,
 ) -> None:
-    """Ask all stored runs and nights with SQL (DuckDB); docs/history.md has the tables and their columns."""
+    """Ask all stored runs and nights with SQL (DuckDB); docs/history.md has the tables and their columns.
+
+    `--format json` prints the rows alone, an object each; `--json` also the columns and their types.
+    """
+    exclusive({"--format": output is not Format.TABLE, "--json": as_json})
     answer = query(Store(results_dir), sql, deadline=deadline)
-    if output is Format.CSV:
+    rows = ([_plain(value) for value in row] for row in answer.rows)
+    if as_json:
+        columns = [Column(name=name, type=kind) for name, kind in zip(answer.columns, answer.types, strict=True)]
+        print_json(QueryDocument(columns=columns, rows=list(rows)))
+    elif output is Format.CSV:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(answer.columns)
-        writer.writerows([_plain(value) for value in row] for row in answer.rows)
+        writer.writerow(map(_csv, answer.columns))
+        writer.writerows([_csv(value) for value in row] for row in rows)
     elif output is Format.JSON:
-        named = [dict(zip(answer.columns, map(_plain, row), strict=True)) for row in answer.rows]
-        print(json.dumps(named, ensure_ascii=False, indent=1))
+        sys.stdout.write(json.dumps([dict(zip(answer.columns, row, strict=True)) for row in rows], indent=1) + "\n")
     else:
         _print_table(answer)
 
 
-@app.command(epilog="Example:\n\n  harness export --parquet build/history")
+@app.command(epilog="Example:\n\n  harness export --output-dir build/history")
 def export(
-    parquet: Annotated[Path, typer.Option("--parquet", help="folder for runs.parquet, samples.parquet …")],
+    output_dir: Annotated[Path | None, OutputDir] = None,
+    parquet: Annotated[Path | None, typer.Option("--parquet", hidden=True)] = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
+    as_json: Json = False,
 ) -> None:
     """Write all stored runs and nights as Parquet, a file for each table of `harness query`."""
-    for path in export_parquet(Store(results_dir), parquet):
-        print(path)
+    if parquet is not None:
+        renamed("--parquet", "--output-dir")
+    folder = output_dir or parquet
+    if folder is None:
+        raise UsageError("no folder was named", cure="harness export --output-dir build/history")
+    written = export_parquet(Store(results_dir), folder)
+    if as_json:
+        print_json(FilesDocument(files=file_rows(written)))
+        return
+    for path in written:
+        print_line(path)
 
 
 def _print_table(answer: Answer) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 10_000)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for at, title in enumerate(answer.columns):
-        numbers = any(isinstance(row[at], int | float | Decimal) for row in answer.rows)
-        table.add_column(Text(title), justify="right" if numbers else "left", overflow="fold")
-    for row in answer.rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
-    console.print(table)
-    print(f"{len(answer.rows)} rows", file=sys.stderr)
+    numbers = [
+        title
+        for at, title in enumerate(answer.columns)
+        if any(isinstance(row[at], int | float | Decimal) for row in answer.rows)
+    ]
+    print_table(answer.columns, ([_cell(value) for value in row] for row in answer.rows), right=numbers, width=10_000)
+    note(f"{len(answer.rows)} rows")
+
+
+def _csv(value: Any) -> Any:
+    """A terminal must not obey what a stored name holds; a file or a pipe gets it as it is."""
+    return printable(value) if isinstance(value, str) and sys.stdout.isatty() else value
 
 
 def _cell(value: Any) -> str:

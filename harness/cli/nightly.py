@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +9,14 @@ from typing import Annotated
 import typer
 
 from harness.cache import Cache
+from harness.cli import completion
 from harness.cli.app import app
-from harness.cli.nights import JUnit, Markdown, show_night
+from harness.cli.nights import JUnit, show_night
+from harness.cli.options import DEFAULT_RESULTS, Json, Markdown, MarkdownCommand, ResultsDir
+from harness.cli.output import STDOUT, exclusive, note, print_json, print_line
 from harness.conclude import conclude, exit_code
 from harness.devices import Device, Unavailable, opened, parse_device
+from harness.documents.nights import CalibrationDocument, FloorLine
 from harness.errors import UsageError
 from harness.journal import Plan, read_plan, write_plan
 from harness.measure import Floor
@@ -22,23 +25,26 @@ from harness.nightly import Night, refuse_emulated
 from harness.results.baselines import Baselines
 from harness.results.nights import NIGHTS, find_night, write_floor
 
-ResultsDir = Annotated[Path, typer.Option("--results-dir", help="folder of the runs", show_default=True)]
-DEFAULT_RESULTS = Path("results")
-
 
 @app.command(
+    cls=MarkdownCommand,
     epilog="Examples:\n\n  harness nightly --baseline release-1.4"
     "\n\n  harness nightly --baseline release-1.4 --calibrate 20"
     "\n\n  harness nightly --baseline release-1.4 --device android:all --words 40 --time-budget 60"
     '\n\n  harness nightly --baseline release-1.4 --junit night.xml --markdown "$GITHUB_STEP_SUMMARY"'
     "\n\n  harness nightly --baseline release-1.4 --models detector --models bert"
     "\n\n  harness nightly --resume latest --time-budget 30"
-    "\n\n  harness nights latest"
+    "\n\n  harness nights latest",
 )
 def nightly(
-    baseline: Annotated[str | None, typer.Option(help="a name of `harness baseline list`")] = None,
-    candidate: Annotated[str | None, typer.Option(help="another baseline; unless given, the sources")] = None,
-    device: Annotated[str, typer.Option(help="as for pytest suites")] = "host",
+    baseline: Annotated[
+        str | None, typer.Option(help="a name of `harness baseline list`", autocompletion=completion.baselines)
+    ] = None,
+    candidate: Annotated[
+        str | None,
+        typer.Option(help="another baseline; unless given, the sources", autocompletion=completion.baselines),
+    ] = None,
+    device: Annotated[str, typer.Option(help="as for pytest suites", autocompletion=completion.devices)] = "host",
     serial: Annotated[str | None, typer.Option("--serial", "--udid", help="as for pytest suites")] = None,
     sign_command: Annotated[str | None, typer.Option("--ios-sign-command", help="as for pytest suites")] = None,
     launcher: Annotated[str | None, typer.Option("--ios-launcher", help="as for pytest suites")] = None,
@@ -50,23 +56,30 @@ def nightly(
         typer.Option("--models", metavar="M", help="only these of the baseline's: g2p, or a model's name; several"),
     ] = None,
     calibrate: Annotated[int, typer.Option(min=0, help="sessions of the baseline against itself: its floor")] = 0,
-    resume: Annotated[str | None, typer.Option(help="go on with a night: its id, or latest")] = None,
+    resume: Annotated[
+        str | None, typer.Option(help="go on with a night: its id, or latest", autocompletion=completion.nights)
+    ] = None,
     time_budget: Annotated[float | None, typer.Option(min=0.01, help="minutes; no pair is begun after them")] = None,
     cooldown: Annotated[float, typer.Option(min=0, help="seconds to wait for a device to be fit")] = 180.0,
     deadline: Annotated[float, typer.Option(min=1, help="seconds of one run")] = 600.0,
     markdown: Markdown = None,
     junit: JUnit = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
+    as_json: Json = False,
 ) -> None:
     """Measure a candidate beside a baseline in interleaved pairs, and judge (docs/measuring.md).
 
     Exit status 0 for pass and warn, 1 for a regression, 3 for what could not be decided.
     """
     if (baseline is None) == (resume is None):
-        raise UsageError("name either a --baseline to begin a night, or a night to --resume")
-    cache = Cache(notice=_say)
+        raise UsageError(
+            "name either a --baseline to begin a night, or a night to --resume",
+            cure="harness baseline list and harness nights show what there is",
+        )
+    exclusive({"--markdown -": markdown == STDOUT, "--json": as_json})
+    cache = Cache(notice=note)
     selection = parse_device(device, serial=serial, sign_command=sign_command, launcher=launcher)
-    with opened(selection, cache=cache, notify=_say) as found:
+    with opened(selection, cache=cache, notify=note) as found:
         devices = _available(found)
         refuse_emulated(devices)
         by_name = {one.name: one for one in devices}
@@ -82,14 +95,14 @@ def nightly(
             folder = results_dir / NIGHTS / plan.night_id
             write_plan(folder, plan)
         budget = None if time_budget is None else 60 * time_budget
-        night = Night(folder, plan, by_name, notify=_say, budget=budget, cooldown=cooldown, deadline=deadline)
-        _say(f"night {plan.night_id}")
+        night = Night(folder, plan, by_name, notify=note, budget=budget, cooldown=cooldown, deadline=deadline)
+        note(f"night {plan.night_id}")
         if plan.calibrate:
-            _show_floors(plan, night.calibrate(), by_name, results_dir)
+            _show_floors(plan, night.calibrate(), by_name, results_dir, as_json=as_json)
             return
         result = night.run()
     record = conclude(results_dir, folder, result)
-    show_night(record, markdown=markdown, junit=junit)
+    show_night(record, markdown=markdown, junit=junit, as_json=as_json)
     raise typer.Exit(int(exit_code(record)))
 
 
@@ -116,7 +129,7 @@ def _plan(
         if sessions
         else kept_candidate(results, candidate)
         if candidate is not None
-        else built_candidate(results, baseline, _say)
+        else built_candidate(results, baseline, note)
     )
     return plan_night(
         results, baseline, devices, candidate_of, only=only, words=words, calibrate=sessions, candidate=candidate
@@ -124,19 +137,26 @@ def _plan(
 
 
 def _show_floors(
-    plan: Plan, floors: dict[str, dict[str, Floor]], devices: dict[str, Device], results_dir: Path
+    plan: Plan,
+    floors: dict[str, dict[str, Floor]],
+    devices: dict[str, Device],
+    results_dir: Path,
+    *,
+    as_json: bool,
 ) -> None:
+    lines = []
     for unit in plan.units:
         for metric, floor in floors.get(unit.name, {}).items():
             write_floor(results_dir, floor_key(devices[unit.device], unit.variant, metric), floor)
-            print(
-                f"{unit.name} {metric}: 99 of 100 sessions of the baseline against itself stay within "
-                f"{floor.change:.1%} (process noise {floor.noise:.1%}, {floor.sessions} sessions of {floor.pairs} "
-                "pairs)"
-            )
-        if not floors.get(unit.name):
-            print(f"{unit.name}: no session could be measured")
-
-
-def _say(message: str) -> None:
-    print(f"harness: {message}", file=sys.stderr)
+            lines.append(FloorLine(unit=unit.name, metric=metric, **vars(floor)))
+    unmeasured = [unit.name for unit in plan.units if not floors.get(unit.name)]
+    if as_json:
+        print_json(CalibrationDocument(night=plan.night_id, floors=lines, unmeasured=unmeasured))
+        return
+    for line in lines:
+        print_line(
+            f"{line.unit} {line.metric}: 99 of 100 sessions of the baseline against itself stay within "
+            f"{line.change:.1%} (process noise {line.noise:.1%}, {line.sessions} sessions of {line.pairs} pairs)"
+        )
+    for name in unmeasured:
+        print_line(f"{name}: no session could be measured")

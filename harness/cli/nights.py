@@ -3,67 +3,72 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from harness.cli import completion
 from harness.cli.app import app
-from harness.results.errors import RunDamaged, writing
+from harness.cli.options import DEFAULT_RESULTS, Json, Markdown, MarkdownCommand, ResultsDir
+from harness.cli.output import STDOUT, cell, exclusive, note, print_json, print_table, terminal, write_markdown
+from harness.documents.nights import NightLine, night_document, nights_document
+from harness.results.errors import writing
 from harness.results.nights import NightRecord, find_night, night_folders, read_night
 
-ResultsDir = Annotated[Path, typer.Option("--results-dir", help="folder of the runs", show_default=True)]
-Markdown = Annotated[
-    Path | None,
-    typer.Option("--markdown", metavar="FILE", help="append a summary for a pull request; - for standard output"),
-]
 JUnit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="write JUnit XML")]
-DEFAULT_RESULTS = Path("results")
-STDOUT = Path("-")
-STYLES = {"pass": "green", "fail": "bold red"}
+STYLES = {"pass": "green", "fail": "bold red", "damaged": "red"}
+TITLES = ("night", "verdict", "A", "B", "cells", "latency")
 
 
 @app.command(
     "nights",
+    cls=MarkdownCommand,
     epilog="Examples:\n\n  harness nights\n\n  harness nights latest"
-    "\n\n  harness nights 20260501 --markdown - --junit night.xml",
+    "\n\n  harness nights 20260501 --markdown - --junit night.xml"
+    "\n\n  harness nights latest --json",
 )
 def show_nights(
-    night: Annotated[str | None, typer.Argument(help="id, its unique beginning, or latest; all unless given")] = None,
+    night: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NIGHT",
+            help="id, its unique beginning, or latest; all unless given",
+            autocompletion=completion.nights,
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=0, help="list only the latest; 0 lists all")] = 20,
     markdown: Markdown = None,
     junit: JUnit = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
+    as_json: Json = False,
 ) -> None:
     """List the nights of `harness nightly` and of `pytest suites --baseline`, or show one as it was shown then."""
     if night is None:
-        _list(results_dir, limit)
+        _list(results_dir, limit, as_json=as_json)
     else:
-        show_night(read_night(find_night(results_dir, night)), markdown=markdown, junit=junit)
+        record = read_night(find_night(results_dir, night))
+        show_night(record, markdown=markdown, junit=junit, as_json=as_json)
 
 
-def show_night(record: NightRecord, *, markdown: Path | None, junit: Path | None) -> None:
-    """On the terminal, or as Markdown instead where that goes to standard output; files beside it.
+def show_night(record: NightRecord, *, markdown: Path | None, junit: Path | None, as_json: bool = False) -> None:
+    """On the terminal, or as Markdown or JSON instead where that goes to standard output; files beside it.
 
     Raises StorageFull or StorageUnwritable.
     """
+    exclusive({"--markdown -": markdown == STDOUT, "--json": as_json})
     from harness.report import to_markdown, to_terminal
     from harness.report.junit import night_junit
     from harness.report.night import night_report
 
     blocks = night_report(record)
-    if markdown == STDOUT:
-        sys.stdout.write(to_markdown(blocks))
-    else:
-        to_terminal(blocks, Console(width=None if sys.stdout.isatty() else 160))
-    if markdown is not None and markdown != STDOUT:
-        # GitHub's step summary is one file that several steps append to.
-        with writing(markdown), markdown.open("a", encoding="utf-8") as file:
-            file.write(to_markdown(blocks))
+    if as_json:
+        print_json(night_document(record))
+    elif markdown != STDOUT:
+        to_terminal(blocks, terminal())
+    if markdown is not None:
+        write_markdown(to_markdown(blocks), markdown)
     if junit is not None:
         partial = junit.with_name(f".{junit.name}.{os.getpid()}.partial")
         try:
@@ -74,38 +79,33 @@ def show_night(record: NightRecord, *, markdown: Path | None, junit: Path | None
             partial.unlink(missing_ok=True)
 
 
-def _list(results: Path, limit: int) -> None:
-    folders = night_folders(results)
-    if not folders:
-        print(f"There are no nights in {results} yet. Begin one: harness nightly --baseline NAME")
+def _list(results: Path, limit: int, *, as_json: bool) -> None:
+    document = nights_document(results, night_folders(results), limit)
+    if as_json:
+        print_json(document)
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("night", "verdict", "A", "B", "cells", "latency"):
-        table.add_column(title)
-    for folder in reversed(folders[-limit:]):
-        table.add_row(*_row(folder))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-    if limit and len(folders) > limit:
-        print(f"and {len(folders) - limit} older ones (--limit 0 lists all)")
+    if not document.nights:
+        note(f"there are no nights in {results} yet\n  → harness nightly --baseline NAME")
+        return
+    print_table(TITLES, map(_row, document.nights))
+    if document.stored > len(document.nights):
+        note(f"and {document.stored - len(document.nights)} older ones (--limit 0 lists all)")
 
 
-def _row(folder: Path) -> list[Text]:
+def _row(line: NightLine) -> list[Text]:
     """One line of a night, damaged ones included."""
     from harness.measure import LATENCY
     from harness.report.night import change
 
-    try:
-        record = read_night(folder)
-    except RunDamaged as error:
-        return [Text(folder.name), Text("damaged", style="red"), Text(str(error).splitlines()[0])]
-    plan, units = record.plan, record.verdicts.units if record.verdicts else []
-    whole = [f"{unit.unit} {change(cell)}" for unit in units for cell in unit.cells if cell.metric == LATENCY]
-    slowed = f" (slowed by {record.slowed:g} % on purpose)" if record.slowed else ""
+    if line.damage is not None:
+        return [cell(line.night), cell("damaged", "red"), cell(line.damage.splitlines()[0])]
+    whole = [f"{unit.unit} {change(one)}" for unit in line.units for one in unit.cells if one.metric == LATENCY]
+    slowed = f" (slowed by {line.slowed_percent:g} % on purpose)" if line.slowed_percent else ""
     return [
-        Text(record.night_id),
-        Text(record.state, style=STYLES.get(record.state, "yellow")),
-        Text(plan.baseline),
-        Text((plan.candidate or plan.run or "the sources") + slowed),
-        Text(str(sum(len(unit.cells) for unit in units) or "–")),
-        Text(", ".join(whole)),
+        cell(line.night),
+        cell(line.state, STYLES.get(line.state, "yellow")),
+        cell(line.baseline or ""),
+        cell((line.candidate or line.run or "the sources") + slowed),
+        cell(sum(len(unit.cells) for unit in line.units) or "–"),
+        cell(", ".join(whole)),
     ]

@@ -10,7 +10,9 @@ import typer
 
 from harness.cache import Cache
 from harness.cli.app import app
-from harness.cli.compile import MCPU_HELP, CheckpointOption, KvCacheOption, PrecisionOption
+from harness.cli.compile import MCPU_HELP, CheckpointOption, KvCacheOption, PrecisionOption, show_compiled
+from harness.cli.options import Json, OutputDir
+from harness.cli.output import note, renamed
 from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bundle, compile_models
 from harness.compiler.metadata import FILE_NAME
 from harness.models.checkpoints import resolve_checkpoint
@@ -20,7 +22,11 @@ from harness.native.ios.tools import Slice
 from harness.native.ios.xcframework import SLICE_TARGETS, make_xcframework
 from harness.report.progress import Narrator
 
-package_app = typer.Typer(help="Compiled models in the form that a platform's own tools link.", no_args_is_help=True)
+package_app = typer.Typer(
+    help="Compiled models in the form that a platform's own tools link.",
+    no_args_is_help=True,
+    epilog="Example:\n\n  harness package ios --output-dir build/ios",
+)
 app.add_typer(package_app, name="package")
 
 
@@ -30,8 +36,9 @@ def package() -> None:
 
 
 @package_app.command(
-    epilog="Examples:\n\n  harness package ios --out build/ios\n\n  harness package ios --checkpoint ./my-byt5 "
-    "--precision int8 --out build/ios\n\n  harness package ios --models g2p --models detector --out build/ios",
+    epilog="Examples:\n\n  harness package ios --output-dir build/ios\n\n  harness package ios --checkpoint ./my-byt5 "
+    "--precision int8 --output-dir build/ios"
+    "\n\n  harness package ios --models g2p --models detector --output-dir build/ios",
 )
 def ios(
     models: Annotated[
@@ -49,12 +56,17 @@ def ios(
     batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
     max_input_bytes: Annotated[int, typer.Option(help="bytes of '<lang>: word'")] = 64,
     max_output_len: Annotated[int, typer.Option(help="generated tokens")] = 128,
-    out: Annotated[Path, typer.Option(help="where the xcframework and the metadata are written")] = Path("build"),
+    output_dir: Annotated[Path, OutputDir] = Path("build"),
+    out: Annotated[Path | None, typer.Option("--out", hidden=True)] = None,
+    as_json: Json = False,
 ) -> None:
     """Compile for iPhones and their simulator, and write HarnessModels.xcframework."""
+    if out is not None:
+        renamed("--out", "--output-dir")
+        output_dir = out
     names = models or [G2P]
     speaks, sources = split_models(names)
-    cache = Cache(notice=_notice)
+    cache = Cache(notice=note)
     resolved = resolve_checkpoint(checkpoint, cache=cache) if speaks else None
     archives: dict[Slice, Archive] = {}
     for which, target in SLICE_TARGETS.items():
@@ -79,9 +91,5 @@ def ios(
                 bundle = BundleRequest(described, g2p, target, mcpu, precision)
                 archives[which] = compile_bundle(bundle, cache=cache, progress=stage.say)
     with Narrator(sys.stderr).stage("packaging") as stage:
-        print(make_xcframework(archives, out, cache=cache, progress=stage.say))
-    print(out / FILE_NAME)
-
-
-def _notice(message: str) -> None:
-    print(f"harness: {message}", file=sys.stderr)
+        framework = make_xcframework(archives, output_dir, cache=cache, progress=stage.say)
+    show_compiled([framework, output_dir / FILE_NAME], "ios", as_json=as_json)

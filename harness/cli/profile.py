@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from harness.cli.app import app
-from harness.cli.runs import DEFAULT_RESULTS, RUN_HELP, Markdown, ResultsDir, terminal
+from harness.cli.options import DEFAULT_RESULTS, Json, Markdown, MarkdownCommand, ResultsDir, RunName
+from harness.cli.output import exclusive, print_json, print_line, terminal, write_markdown
+from harness.documents.files import FilesDocument, file_rows
 from harness.errors import UsageError
 from harness.results import Run, Store
 
@@ -21,33 +23,50 @@ class NoProfile(UsageError):
 
 
 @app.command(
-    epilog="Examples:\n\n  harness profile\n\n  harness profile latest --sites --markdown > profile.md\n\n"
+    cls=MarkdownCommand,
+    epilog="Examples:\n\n  harness profile\n\n  harness profile latest --sites --markdown profile.md\n\n"
     "  harness profile latest --trace trace.json",
 )
 def profile(
-    run: Annotated[str, typer.Argument(help=RUN_HELP)] = "latest",
+    run: RunName = "latest",
     trace: Annotated[
-        Path | None, typer.Option("--trace", help="write a trace for Perfetto or chrome://tracing here instead")
+        Path | None,
+        typer.Option(
+            "--trace", metavar="FILE", help="write a trace for Perfetto or chrome://tracing instead of printing tables"
+        ),
     ] = None,
     sites: Annotated[bool, typer.Option("--sites", help="also every call of a kernel by itself")] = False,
     results_dir: ResultsDir = DEFAULT_RESULTS,
-    markdown: Markdown = False,
+    markdown: Markdown = None,
+    as_json: Json = False,
 ) -> None:
     """Show a run's time per operator and per module, of each of its models."""
+    exclusive({"--markdown": markdown, "--json": as_json})
     found = Store(results_dir).find(run)
     summaries = found.profiles()
     if not summaries:
         raise NoProfile(f"run {found.run_id} has no profile")
     if trace is not None:
         _write_trace(trace, found)
-        typer.echo(f"{trace} ({trace.stat().st_size / 1e6:.1f} MB)")
+        if as_json:
+            print_json(FilesDocument(files=file_rows([trace])))
+        else:
+            print_line(f"{trace} ({trace.stat().st_size / 1e6:.1f} MB)")
         return
     # Imported here because the statistics take a second to load.
-    from harness.report import render
+    if as_json:
+        from harness.documents.findings import ProfileDocument
+
+        print_json(ProfileDocument(run=found.run_id, models=summaries))
+        return
+    from harness.report import to_markdown, to_terminal
     from harness.report.profile import profile_report
 
     blocks = [block for summary in summaries for block in profile_report(summary, sites=sites)]
-    render(blocks, markdown=markdown, console=terminal())
+    if markdown is not None:
+        write_markdown(to_markdown(blocks), markdown)
+    else:
+        to_terminal(blocks, terminal())
 
 
 def _write_trace(path: Path, run: Run) -> None:

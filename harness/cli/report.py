@@ -7,11 +7,16 @@ from typing import Annotated
 
 import typer
 
+from harness.cli import completion
 from harness.cli.app import app
-from harness.cli.runs import DEFAULT_RESULTS, RUN_HELP, ResultsDir
+from harness.cli.options import DEFAULT_RESULTS, RUN_HELP, Json, Markdown, MarkdownCommand, ResultsDir
+from harness.cli.output import STDOUT, exclusive, print_json, print_line, renamed, write_markdown
+from harness.documents.files import FilesDocument, file_rows
 from harness.errors import UsageError
 from harness.results import Run, RunNotFound, Store
 from harness.results.nights import NightNotFound, find_night, night_folders, read_night
+
+PAGE = Path("report.html")
 
 
 class AmbiguousName(UsageError):
@@ -21,25 +26,45 @@ class AmbiguousName(UsageError):
 
 
 @app.command(
-    epilog="Examples:\n\n  harness report\n\n  harness report latest~1 latest --out page.html\n\n"
+    cls=MarkdownCommand,
+    epilog="Examples:\n\n  harness report\n\n  harness report latest~1 latest --output page.html\n\n"
     "  harness report --night latest\n\n  harness report latest --night latest --night 20260501-2100\n\n"
-    "  harness report latest~2 latest~1 latest --markdown",
+    "  harness report latest~2 latest~1 latest --markdown report.md",
 )
 def report(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="RUN|NIGHT…", help=f"the first run is the baseline of the others: {RUN_HELP}; or a night's id"
+            metavar="RUN|NIGHT…",
+            help=f"the first run is the baseline of the others: {RUN_HELP}; or a night's id",
+            autocompletion=completion.runs_and_nights,
         ),
     ] = None,
     night: Annotated[
-        list[str] | None, typer.Option("--night", help="a night: its id, unique beginning, or latest; may be repeated")
+        list[str] | None,
+        typer.Option(
+            "--night",
+            metavar="NIGHT",
+            help="a night: its id, unique beginning, or latest; may be repeated",
+            autocompletion=completion.nights,
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="the file to write")] = Path("report.html"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="the page to write", show_default=str(PAGE))
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", hidden=True)] = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
-    markdown: Annotated[bool, typer.Option("--markdown", help="print the same figures as Markdown instead")] = False,
+    markdown: Markdown = None,
+    as_json: Json = False,
 ) -> None:
-    """Make one HTML file of runs and nights: verdicts, pictures, tables and the raw data; no network needed."""
+    """Make one HTML file of runs and nights: verdicts, pictures, tables and the raw data; no network needed.
+
+    With --markdown the same figures as Markdown, and a page only where --output names one.
+    """
+    if out is not None:
+        renamed("--out", "--output")
+    exclusive({"--markdown": markdown, "--json": as_json})
+    page = output or out or (None if markdown is not None else PAGE)
     runs, folders = _found(results_dir, names or ([] if night else ["latest"]))
     folders += [find_night(results_dir, name) for name in night or ()]
     # Imported here because numpy and the template engine take half a second to load.
@@ -47,11 +72,15 @@ def report(
     from harness.report.html import html_report, text_report, write_page
 
     nights = [read_night(folder) for folder in dict.fromkeys(folders)]
-    if markdown:
-        typer.echo(to_markdown(text_report(runs, nights)), nl=False)
+    if markdown is not None:
+        write_markdown(to_markdown(text_report(runs, nights)), markdown)
+    if page is None:
         return
-    write_page(out, html_report(runs, nights))
-    typer.echo(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
+    write_page(page, html_report(runs, nights))
+    if as_json:
+        print_json(FilesDocument(files=file_rows([page])))
+    elif markdown != STDOUT:
+        print_line(f"{page} ({page.stat().st_size / 1e6:.1f} MB)")
 
 
 def _found(results_dir: Path, names: list[str]) -> tuple[list[Run], list[Path]]:

@@ -1,106 +1,197 @@
-"""Commands about stored runs: ``runs``, ``show``, ``compare``."""
+"""Commands about stored runs: ``runs`` and ``runs rm``, ``show``, ``compare``."""
 
 from __future__ import annotations
 
-import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from harness.cli import completion
 from harness.cli.app import app
-from harness.results import Manifest, Run, RunDamaged, RunVerdict, Store, Summary
-
-ResultsDir = Annotated[Path, typer.Option("--results-dir", help="folder of the runs", show_default=True)]
-Markdown = Annotated[bool, typer.Option("--markdown", help="print Markdown instead of terminal tables")]
-RUN_HELP = "run id, its unique beginning, latest, or latest~1 for the one before"
-DEFAULT_RESULTS = Path("results")
+from harness.cli.options import (
+    DEFAULT_RESULTS,
+    FIRST_RUN,
+    RUN_HELP,
+    AnyResultsDir,
+    Json,
+    Markdown,
+    MarkdownCommand,
+    ResultsDir,
+    RunName,
+    existing,
+)
+from harness.cli.output import cell, exclusive, note, print_json, print_table, terminal, write_markdown
+from harness.cli.removal import DryRun, Force, Yes, remove, show_removal
+from harness.cli.units import AGE, parse_age
+from harness.documents.runs import ModelLine, RunLine, run_document, runs_document
+from harness.errors import UsageError
+from harness.results import RunVerdict, Store
 
 STYLES = {RunVerdict.PASS: "green", RunVerdict.FAIL: "bold red", RunVerdict.INCONCLUSIVE: "yellow"}
+TITLES = ("run", "status", "verdict", "device", "models", "precision", "items", "median ms", "of PyTorch")
+DASH = "–"
 
-
-@app.command(
-    epilog="Examples:\n\n  harness runs\n\n  harness runs --limit 0 --results-dir results",
+runs_app = typer.Typer(
+    invoke_without_command=True,
+    epilog="Examples:\n\n  harness runs\n\n  harness runs --limit 0 --json\n\n  harness runs rm --older-than 30d",
 )
+app.add_typer(runs_app, name="runs")
+
+
+@runs_app.callback()
 def runs(
-    results_dir: ResultsDir = DEFAULT_RESULTS,
+    context: typer.Context,
+    results_dir: AnyResultsDir = DEFAULT_RESULTS,
     limit: Annotated[int, typer.Option(min=0, help="show only the latest; 0 shows all")] = 20,
+    as_json: Json = False,
 ) -> None:
-    """List the stored runs, the latest first."""
-    console = terminal()
-    stored = Store(results_dir).runs()
-    if not stored:
-        console.print(f"There are no runs in {results_dir} yet. Make one: pytest suites --device host", markup=False)
+    """List the stored runs, the latest first; `runs rm` removes some."""
+    if context.invoked_subcommand is not None:
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("run", "status", "verdict", "device", "model", "words", "median ms", "of PyTorch"):
-        table.add_column(title, justify="right" if title in ("words", "median ms", "of PyTorch") else "left")
-    for run in reversed(stored[-limit:]):
-        table.add_row(*_row(run))
-    console.print(table)
-    if limit and len(stored) > limit:
-        console.print(f"and {len(stored) - limit} older ones (--limit 0 shows all)", markup=False)
+    document = runs_document(results_dir, Store(existing(results_dir)).runs(), limit)
+    if as_json:
+        print_json(document)
+        return
+    if not document.runs:
+        note(f"there are no runs in {results_dir} yet\n  → {FIRST_RUN}")
+        return
+    print_table(TITLES, map(_row, document.runs), right=TITLES[6:])
+    if document.stored > len(document.runs):
+        note(f"and {document.stored - len(document.runs)} older ones (--limit 0 shows all)")
 
 
-def _row(run: Run) -> list[Text]:
+def _row(line: RunLine) -> list[Text]:
     """One line of a run, damaged ones included."""
-    try:
-        manifest, summary = run.manifest(), run.summary()
-    except RunDamaged as error:
-        return [Text(run.run_id), Text("damaged", style="red"), Text(str(error).splitlines()[0])]
-    verdict = summary.verdict if summary else RunVerdict.INCONCLUSIVE
+    if line.verdict is None:
+        return [cell(line.run), cell("damaged", "red"), cell((line.damage or "").splitlines()[0])]
+    emulated = line.device is not None and line.device.emulated
     return [
-        Text(run.run_id),
-        Text(manifest.status.value),
-        Text(verdict.value, style=STYLES[verdict]),
-        Text(str(manifest.device.get("name", "–"))),
-        Text(manifest.checkpoint.label if manifest.checkpoint else "–"),
-        *(Text(cell) for cell in _figures(manifest, summary)),
+        cell(line.run),
+        cell(line.status),
+        cell(line.verdict.value, STYLES[line.verdict]),
+        cell(line.device.name if line.device else DASH),
+        cell(_each([_called(model) for model in line.models])),
+        cell(line.precision or DASH),
+        cell(_each([str(model.items) for model in line.models])),
+        cell(_each([_median(model, emulated) for model in line.models])),
+        cell(_each([f"×{model.ratio.ratio:.3f}" if model.ratio else DASH for model in line.models])),
     ]
 
 
-def _figures(manifest: Manifest, summary: Summary | None) -> tuple[str, str, str]:
-    words = str(manifest.words.count) if manifest.words else "–"
-    median = f"{summary.artifact.warm.median / 1e6:.3f}" if summary and summary.artifact else "–"
-    if manifest.emulated and median != "–":
-        median += " (emulated)"
-    return words, median, f"×{summary.ratio.ratio:.3f}" if summary and summary.ratio else "–"
+def _each(cells: list[str]) -> str:
+    """One for each model, in the models' order."""
+    return ", ".join(cells) or DASH
 
 
-@app.command(epilog="Examples:\n\n  harness show latest\n\n  harness show 20260501-1200 --markdown > report.md")
-def show(
-    run: Annotated[str, typer.Argument(help=RUN_HELP)] = "latest",
-    results_dir: ResultsDir = DEFAULT_RESULTS,
-    markdown: Markdown = False,
+def _called(model: ModelLine) -> str:
+    return f"{model.name} ({model.source})" if model.kind == "generation" else model.name
+
+
+def _median(model: ModelLine, emulated: bool) -> str:
+    if model.median_ns is None:
+        return DASH
+    return f"{model.median_ns / 1e6:.3f}{' (emulated)' if emulated else ''}"
+
+
+@runs_app.command(
+    "rm",
+    epilog="Examples:\n\n  harness runs rm 20260501-1200 latest~3\n\n  harness runs rm --older-than 30d --dry-run"
+    "\n\n  harness runs rm --keep 100 --yes",
+)
+def remove_runs(
+    context: typer.Context,
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN…", help=RUN_HELP, autocompletion=completion.runs)
+    ] = None,
+    older: Annotated[
+        timedelta | None,
+        typer.Option("--older-than", metavar=AGE, parser=parse_age, help="all that began so long ago, such as 30d"),
+    ] = None,
+    keep: Annotated[int | None, typer.Option(min=0, metavar="N", help="all but the latest N")] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    force: Force = False,
+    results_dir: Annotated[
+        Path | None, typer.Option("--results-dir", metavar="DIR", help="folder of the runs", show_default="results")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Show one run: verdict, parity, accuracy, latency, facts."""
-    found = Store(results_dir).find(run)
-    # Imported here because the statistics take a second to load, and listing runs does not need them.
-    from harness.report import render, report_run
+    """Remove stored runs; those that a baseline or a nightly run refers to stay unless forced."""
+    exclusive({"RUN": runs, "--older-than": older, "--keep": keep is not None})
+    if not runs and older is None and keep is None:
+        raise UsageError("no run was named", cure="name runs, or say --older-than 30d or --keep 100")
+    # Imported here because nightly runs bring the statistics along, and listing runs does not need them.
+    from harness.results.removal import RunRemoval, older_than
 
-    render(report_run(found), markdown=markdown, console=terminal())
+    of_list: Path = context.parent.params["results_dir"] if context.parent else DEFAULT_RESULTS
+    root = existing(results_dir or of_list)
+    store = Store(root)
+    if runs:
+        chosen = list({run.run_id: run for run in map(store.find, runs)}.values())
+    elif older is not None:
+        chosen = older_than(store.runs(), older)
+    else:
+        stored = store.runs()
+        chosen = stored[: max(0, len(stored) - (keep or 0))]
+    removal = RunRemoval(root, chosen, force=force)
+    show_removal(remove(removal, "run", dry_run=dry_run, yes=yes, as_json=as_json), as_json=as_json)
 
 
 @app.command(
-    epilog="Examples:\n\n  harness compare latest~1 latest\n\n  harness compare 20260501 latest --markdown > c.md"
+    cls=MarkdownCommand,
+    epilog="Examples:\n\n  harness show latest\n\n  harness show latest --json\n\n"
+    "  harness show 20260501-1200 --markdown report.md",
+)
+def show(
+    run: RunName = "latest",
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    markdown: Markdown = None,
+    as_json: Json = False,
+) -> None:
+    """Show one run: verdict, parity, accuracy, latency, facts."""
+    exclusive({"--markdown": markdown, "--json": as_json})
+    found = Store(results_dir).find(run)
+    # Imported here because the statistics take a second to load, and listing runs does not need them.
+    from harness.report import report_run, to_markdown, to_terminal
+    from harness.results.summarize import summarize_run
+
+    if as_json:
+        print_json(run_document(found.manifest(), summarize_run(found)))
+    elif markdown is not None:
+        write_markdown(to_markdown(report_run(found)), markdown)
+    else:
+        to_terminal(report_run(found), terminal())
+
+
+@app.command(
+    cls=MarkdownCommand,
+    epilog="Examples:\n\n  harness compare latest~1 latest\n\n  harness compare 20260501 latest --json\n\n"
+    "  harness compare 20260501 latest --markdown c.md",
 )
 def compare(
-    run_a: Annotated[str, typer.Argument(help=f"the baseline: {RUN_HELP}")],
-    run_b: Annotated[str, typer.Argument(help="the candidate, named alike")],
+    run_a: Annotated[
+        str, typer.Argument(metavar="RUN_A", help=f"the baseline: {RUN_HELP}", autocompletion=completion.runs)
+    ],
+    run_b: Annotated[
+        str, typer.Argument(metavar="RUN_B", help="the candidate, named alike", autocompletion=completion.runs)
+    ],
     results_dir: ResultsDir = DEFAULT_RESULTS,
-    markdown: Markdown = False,
+    markdown: Markdown = None,
+    as_json: Json = False,
 ) -> None:
     """Compare two runs word by word: latency, accuracy, parity, and whatever else differs."""
+    exclusive({"--markdown": markdown, "--json": as_json})
     store = Store(results_dir)
-    a, b = store.find(run_a), store.find(run_b)
-    from harness.report import compare_runs, render
+    found = store.find(run_a), store.find(run_b)
+    from harness.documents.comparison import comparison_document
+    from harness.report import compare_runs, sides, to_markdown, to_terminal
 
-    render(compare_runs(a, b), markdown=markdown, console=terminal())
-
-
-def terminal() -> Console:
-    """On a pipe rich would assume 80 columns and fold the tables; there the lines may be long."""
-    return Console(width=None if sys.stdout.isatty() else 160)
+    if as_json:
+        print_json(comparison_document(*sides(*found)))
+    elif markdown is not None:
+        write_markdown(to_markdown(compare_runs(*found)), markdown)
+    else:
+        to_terminal(compare_runs(*found), terminal())

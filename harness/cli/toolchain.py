@@ -6,12 +6,13 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harness.cache import Cache
 from harness.cli.app import app
+from harness.cli.options import Json
+from harness.cli.output import cell, note, print_json, print_line, print_table
+from harness.documents.machine import ToolchainRow, ToolchainsDocument
 from harness.native.compilers import ToolchainMissing
 from harness.native.ios.tools import apple_tools, present_tools
 from harness.native.platforms import PLATFORMS, Platform, platform_of
@@ -22,9 +23,14 @@ DEFAULT_TARGET = "android-arm64"
 PHONES = {"android": DEFAULT_TARGET, "ios": "ios-arm64"}
 """Short names of the phones' targets."""
 INSTALLED_LATER = "installed when first needed"
+TITLES = ("target", "rust target", "route", "version", "rustc", "linker")
 FOREIGN = tuple(name for name, platform in PLATFORMS.items() if platform.rust is not None)
 
-toolchain_app = typer.Typer(help="Rust with the standard libraries of other machines; builds install it when needed.")
+toolchain_app = typer.Typer(
+    help="Rust with the standard libraries of other machines; builds install it when needed.",
+    no_args_is_help=True,
+    epilog="Examples:\n\n  harness toolchain show\n\n  harness toolchain install ios",
+)
 app.add_typer(toolchain_app, name="toolchain")
 
 
@@ -41,10 +47,12 @@ def install(
         Route | None, typer.Option(help="rustup, debian, or whichever works (auto, the default)", show_default=False)
     ] = None,
     upgrade: Annotated[bool, typer.Option("--upgrade", help="renew Debian's Rust from the mirror")] = False,
+    as_json: Json = False,
 ) -> None:
     """Bring what runners for other machines are built with, or check that it is whole."""
-    cache = Cache(notice=_notice)
+    cache = Cache(notice=note)
     names = [PHONES.get(name, name) for name in targets or [DEFAULT_TARGET]]
+    rows = []
     platforms = {name: platform_of(name) for name in names}  # wrong names are told first
     for name, platform in platforms.items():
         with Narrator(sys.stderr).stage(f"Rust for {name}") as stage:
@@ -55,26 +63,54 @@ def install(
                 debian.remove_superseded()
             if platform.ios:
                 apple = apple_tools(platform.ios, cache=cache, progress=stage.say)
-        print(f"{name}: {found.version} ({found.route}, {found.rustc})")
-        if platform.ios:
-            print(f"{name}: linked by {apple.identity} ({apple.linker})")
+        linker = f"{apple.identity} ({apple.linker})" if platform.ios else _linker(platform, cache)
+        rows.append(
+            ToolchainRow(
+                target=name,
+                rust_target=platform.rust,
+                route=found.route,
+                version=found.version,
+                rustc=str(found.rustc),
+                linker=linker,
+            )
+        )
+        if not as_json:
+            print_line(f"{name}: {found.version} ({found.route}, {found.rustc})")
+            if platform.ios:
+                print_line(f"{name}: linked by {linker}")
+    if as_json:
+        print_json(ToolchainsDocument(toolchains=rows))
 
 
-@toolchain_app.command(epilog="Example:\n\n  harness toolchain show")
-def show() -> None:
+@toolchain_app.command(epilog="Examples:\n\n  harness toolchain show\n\n  harness toolchain show --json")
+def show(as_json: Json = False) -> None:
     """List the targets, the Rust that builds for each and what links it; nothing is installed."""
     cache = Cache()
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("target", "rust target", "route", "version", "rustc", "linker"):
-        table.add_column(title)
-    for name, platform in PLATFORMS.items():
-        try:
-            found = present_toolchain(platform.rust, cache)
-        except ToolchainMissing:
-            found = None
-        row = (found.route, found.version, str(found.rustc)) if found else ("–", INSTALLED_LATER, "")
-        table.add_row(*map(Text, (name, platform.rust or "this machine's", *row, _linker(platform, cache))))
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 240).print(table)
+    document = ToolchainsDocument(toolchains=[_present(name, platform, cache) for name, platform in PLATFORMS.items()])
+    if as_json:
+        print_json(document)
+    else:
+        print_table(TITLES, map(_row, document.toolchains), width=240)
+
+
+def _present(name: str, platform: Platform, cache: Cache) -> ToolchainRow:
+    try:
+        found = present_toolchain(platform.rust, cache)
+    except ToolchainMissing:
+        found = None
+    return ToolchainRow(
+        target=name,
+        rust_target=platform.rust,
+        route=found.route if found else None,
+        version=found.version if found else None,
+        rustc=str(found.rustc) if found else None,
+        linker=_linker(platform, cache),
+    )
+
+
+def _row(row: ToolchainRow) -> list[Text]:
+    rust = (row.route or "–", row.version or INSTALLED_LATER, row.rustc or "")
+    return [cell(text) for text in (row.target, row.rust_target or "this machine's", *rust, row.linker)]
 
 
 def _linker(platform: Platform, cache: Cache) -> str:
@@ -84,7 +120,3 @@ def _linker(platform: Platform, cache: Cache) -> str:
         return present_tools(platform.ios, cache) or INSTALLED_LATER
     except ToolchainMissing as error:
         return Exception.__str__(error)
-
-
-def _notice(message: str) -> None:
-    print(f"harness: {message}", file=sys.stderr)

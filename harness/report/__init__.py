@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from harness.measure import Times
 from harness.report.comparison import Incomparable, Side, comparison_report
 from harness.report.document import Block
@@ -16,8 +14,8 @@ __all__ = [
     "Block",
     "Incomparable",
     "compare_runs",
-    "render",
     "report_run",
+    "sides",
     "to_markdown",
     "to_terminal",
     "verdict_text",
@@ -31,15 +29,12 @@ def report_run(run: Run) -> list[Block]:
 
 def compare_runs(a: Run, b: Run) -> list[Block]:
     """The report of two stored runs; raises RunDamaged and Incomparable."""
-    return comparison_report(_side(a, "A"), _side(b, "B"))
+    return comparison_report(*sides(a, b))
 
 
-def render(blocks: list[Block], *, markdown: bool, console: Console) -> None:
-    """Markdown goes out as plain text, so that it can be piped into a file."""
-    if markdown:
-        console.file.write(to_markdown(blocks))
-    else:
-        to_terminal(blocks, console)
+def sides(a: Run, b: Run) -> tuple[Side, Side]:
+    """Read two stored runs for a comparison; raises RunDamaged."""
+    return _side(a, "A"), _side(b, "B")
 
 
 def _side(run: Run, name: str) -> Side:

@@ -34,15 +34,20 @@ class Side:
 
 def comparison_report(a: Side, b: Side) -> list[Block]:
     """Blocks of the comparison; raises Incomparable if the runs share neither timed words nor compared ones."""
-    shared = set(a.samples) & set(b.samples)
-    words = shared or (a.summary.parity and b.summary.parity)
-    if not words and not shared_models(a.summary, b.summary):
-        raise Incomparable(f"runs {a.manifest.run_id} and {b.manifest.run_id} share no measured word")
+    words, shared = compared(a, b), set(a.samples) & set(b.samples)
     found = paired_ratio(a.samples, b.samples) if shared else None
     emulated = a.manifest.emulated or b.manifest.emulated
     models = models_comparison(a.summary, b.summary, (a.name, b.name), emulated=emulated)
     of_words = [*_latency(a, b, found), *_accuracy(a, b), *_differences(a, b)] if words else []
-    return [*_head(a, b, found), *_warnings(a, b), *of_words, *models]
+    return [*_head(a, b, found), *warning_lines(a, b), *of_words, *models]
+
+
+def compared(a: Side, b: Side) -> bool:
+    """Return whether the runs share words that were timed or compared; raises Incomparable if they share nothing."""
+    words = bool(set(a.samples) & set(b.samples) or (a.summary.parity and b.summary.parity))
+    if not words and not shared_models(a.summary, b.summary):
+        raise Incomparable(f"runs {a.manifest.run_id} and {b.manifest.run_id} share no measured word")
+    return words
 
 
 def conclusion(found: Ratio, a: str = "A", b: str = "B") -> tuple[str, Tone]:
@@ -75,7 +80,8 @@ def _head(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
         )
 
 
-def _warnings(a: Side, b: Side) -> Iterator[Block]:
+def warning_lines(a: Side, b: Side) -> Iterator[Line]:
+    """Yield why the times of the two runs may not show a change of code."""
     for what, one, other in (
         ("device", _device(a.manifest), _device(b.manifest)),
         ("model", _checkpoint(a.manifest), _checkpoint(b.manifest)),
@@ -214,15 +220,17 @@ def _rates(side: dict[str, tuple[float, float]], language: str) -> list[str]:
 
 def _differences(a: Side, b: Side) -> Iterator[Block]:
     """What else was not the same, so that a difference can be explained."""
-    one, other = (_facts(side.manifest) for side in (a, b))
-    rows = [
-        [key, one.get(key, DASH), other.get(key, DASH)]
-        for key in sorted(set(one) | set(other))
-        if one.get(key) != other.get(key)
-    ]
+    rows = [[what, one or DASH, other or DASH] for what, one, other in differing_facts(a, b)]
     if rows:
         yield Heading("What else differs")
         yield Table(["", a.name, b.name], rows, numbers=False)
+
+
+def differing_facts(a: Side, b: Side) -> list[tuple[str, str | None, str | None]]:
+    """Return the name of each fact that differs, and what it is in both runs; None where a run does not have it."""
+    one, other = (_facts(side.manifest) for side in (a, b))
+    names = sorted(set(one) | set(other))
+    return [(name, one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)]
 
 
 def _facts(manifest: Manifest) -> dict[str, str]:

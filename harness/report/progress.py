@@ -6,6 +6,7 @@ Work that ends within two seconds leaves no trace.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -13,6 +14,8 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from harness.text import printable
 
 QUIET_SECONDS = 2.0
 LINE_SECONDS = 10.0
@@ -28,7 +31,7 @@ class Stage:
 
     def say(self, text: str) -> None:
         """What it is doing now."""
-        self._show(text, None, None)
+        self._show(printable(text, lines=False), None, None)
 
     def advance(self, done: int, total: int) -> None:
         self._show("", done, total)
@@ -56,7 +59,9 @@ class Narrator:
     @contextlib.contextmanager
     def stage(self, title: str) -> Iterator[Stage]:
         """Tell about the work in the body."""
-        terminal = self._stream.isatty() and self._who is None
+        title = printable(title, lines=False)
+        dumb = os.environ.get("TERM") in ("dumb", "unknown")
+        terminal = self._stream.isatty() and not dumb and self._who is None
         with self._uncaptured():
             with self._on_terminal(title) if terminal else self._on_lines(title) as stage:
                 yield stage

@@ -9,18 +9,19 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.report.document import Block, Heading, Line, Table, Tone
+from harness.text import printable
 
 STYLES = {Tone.PLAIN: "", Tone.GOOD: "bold green", Tone.BAD: "bold red", Tone.UNSURE: "yellow"}
 
 
 def to_terminal(blocks: Iterable[Block], console: Console) -> None:
-    """Print the blocks; whatever a run says is printed as it is, never as rich's markup."""
+    """Print the blocks; whatever a run says is text, never rich's markup and never a command to the terminal."""
     for block in blocks:
         if isinstance(block, Heading):
             console.print()
-            console.print(Text(block.text, style="bold underline"))
+            console.print(Text(printable(block.text), style="bold underline"))
         elif isinstance(block, Line):
-            console.print(Text(block.text, style=STYLES[block.tone]))
+            console.print(Text(printable(block.text), style=STYLES[block.tone]))
         else:
             _print_table(block, console)
 
@@ -29,12 +30,12 @@ def _print_table(block: Table, console: Console) -> None:
     table = rich.table.Table(box=None, pad_edge=False, header_style="dim", show_header=any(block.header))
     for at, title in enumerate(block.header):
         right = block.numbers and at > 0
-        table.add_column(Text(title), justify="right" if right else "left", overflow="fold")
+        table.add_column(Text(printable(title)), justify="right" if right else "left", overflow="fold")
     for row in block.rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)
     if block.note:
-        console.print(Text(block.note, style="dim"))
+        console.print(Text(printable(block.note), style="dim"))
 
 
 def to_markdown(blocks: Iterable[Block]) -> str:
@@ -63,4 +64,4 @@ _SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#"} | {"\n": 
 
 
 def _escaped(text: str) -> str:
-    return text.translate(_SPECIAL)
+    return printable(text).translate(_SPECIAL)

@@ -27,6 +27,7 @@ from harness.protocol import WorkOrder
 from harness.results.errors import writing
 from harness.results.schema import Manifest
 from harness.results.store import ORDERS, Run, now, write_atomically
+from harness.text import quoted
 
 FOLDER, OBJECTS = "baselines", "objects"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -243,6 +244,7 @@ def find_in_cache(cache: Cache, kind: str, sha256: str) -> Path:
         if entry.kind == kind:
             for name, known in _hashes(entry.folder).items():
                 if known == sha256 and (entry.folder / name).is_file():
+                    cache.use(entry.folder)
                     return entry.folder / name
     what = {"runners": "runner", "archives": "archive"}[kind]
     raise ArtifactGone(f"the {what} {sha256[:12]}… is no longer in the cache ({cache.root})")
@@ -259,7 +261,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} cannot name a baseline",
+            f"{quoted(name)} cannot name a baseline",
             cure="use up to 64 letters, digits, dots, dashes and underscores, a letter or digit first",
         )
     return name

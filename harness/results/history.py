@@ -42,6 +42,8 @@ class Answer:
 
     columns: list[str]
     rows: list[tuple[Any, ...]]
+    types: list[str]
+    """DuckDB's names of the columns' types."""
 
 
 def query(store: Store, sql: str, *, deadline: float = DEFAULT_DEADLINE, cache: Path | None = None) -> Answer:
@@ -81,7 +83,9 @@ def _ask(store: Store, sql: str, mentioned: list[str], deadline: float, cache: P
             with _deadline(connection, deadline):
                 try:
                     asked = connection.execute(sql)
-                    return Answer([column[0] for column in asked.description or ()], asked.fetchall())
+                    described = asked.description or ()
+                    columns_of, types = [one[0] for one in described], [str(one[1]) for one in described]
+                    return Answer(columns_of, asked.fetchall(), types)
                 except duckdb.InterruptException as error:
                     raise QueryTimeout(f"the query ran for more than {deadline:g} s") from error
 

@@ -15,6 +15,7 @@ from harness.journal import PLAN, Plan, read_plan
 from harness.measure import Floor
 from harness.results.errors import RunDamaged, writing
 from harness.results.store import write_atomically
+from harness.text import quoted
 
 NIGHTS, FLOORS, VERDICTS = "nightly", "floors", "verdicts.json"
 UNDECIDED = "undecided"
@@ -223,7 +224,7 @@ def find_night(results: Path, name: str) -> Path:
         return found[0]
     there = ", ".join(folder.name for folder in folders[-10:])
     raise NightNotFound(
-        f"there is no single night {name!r} in {results / NIGHTS}",
+        f"there is no single night {quoted(name)} in {results / NIGHTS}",
         cure=f"there are {there}" if there else "begin one: harness nightly --baseline NAME",
     )
 

@@ -35,6 +35,7 @@ from harness.results.schema import (
     SampleLine,
     Summary,
 )
+from harness.text import quoted
 
 MANIFEST, SAMPLES, REFERENCE, PARITY, SUMMARY = (
     "manifest.json",
@@ -46,7 +47,7 @@ MANIFEST, SAMPLES, REFERENCE, PARITY, SUMMARY = (
 MODEL_REFERENCE, MODEL_PARITY = "model_reference.jsonl", "model_parity.jsonl"
 ORDERS = "orders"
 _RUN_ID = re.compile(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{4}")
-_LATEST = re.compile(r"latest(?:~(\d+))?")
+_LATEST = re.compile(r"latest(?:~([0-9]{1,9}))?")
 _Line = TypeVar("_Line", bound=BaseModel)
 
 
@@ -328,13 +329,13 @@ class Store:
             back = int(latest[1] or 0)
             if back < len(runs):
                 return runs[-1 - back]
-            raise RunNotFound(f"there is no {name}: {self.root} holds {len(runs)} runs", cure=_listed(runs))
+            raise RunNotFound(f"there is no {name[:80]}: {self.root} holds {len(runs)} runs", cure=_listed(runs))
         matches = [run for run in runs if run.run_id == name] or [run for run in runs if run.run_id.startswith(name)]
         if len(matches) == 1:
             return matches[0]
         if matches:
-            raise RunNotFound(f"{name!r} is the beginning of {len(matches)} runs", cure=_listed(matches))
-        raise RunNotFound(f"there is no run {name!r} in {self.root}", cure=_listed(runs))
+            raise RunNotFound(f"{quoted(name)} is the beginning of {len(matches)} runs", cure=_listed(matches))
+        raise RunNotFound(f"there is no run {quoted(name)} in {self.root}", cure=_listed(runs))
 
 
 def _listed(runs: list[Run], most: int = 10) -> str:

@@ -1,0 +1,43 @@
+"""What a shell completes behind a command, as far as a listing of folders tells it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+KINDS = ["host", "android", "android:all", "ios", "ios:all", "virtual-android", "virtual-ios"]
+
+
+def runs(context: typer.Context) -> list[str]:
+    """Complete the id of a run, the latest first."""
+    from harness.results import Store
+
+    return ["latest", *(run.run_id for run in reversed(Store(_results(context)).runs()))]
+
+
+def nights(context: typer.Context) -> list[str]:
+    """Complete the id of a nightly run, the latest first."""
+    from harness.results.nights import night_folders
+
+    return ["latest", *(folder.name for folder in reversed(night_folders(_results(context))))]
+
+
+def runs_and_nights(context: typer.Context) -> list[str]:
+    return [*runs(context), *nights(context)[1:]]
+
+
+def baselines(context: typer.Context) -> list[str]:
+    """Complete the name of a baseline."""
+    from harness.results.baselines import Baselines
+
+    return Baselines(_results(context)).names()
+
+
+def devices() -> list[str]:
+    """Complete a kind of device. Attached phones are not asked for: that can take seconds."""
+    return KINDS
+
+
+def _results(context: typer.Context) -> Path:
+    return Path(context.params.get("results_dir") or "results")

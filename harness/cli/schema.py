@@ -1,0 +1,52 @@
+"""``harness schema``: the JSON Schemas of what commands print with ``--json``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Literal
+
+import typer
+from pydantic import Field
+
+from harness.cli.app import app
+from harness.cli.options import Json
+from harness.cli.output import print_json, print_table
+from harness.documents.base import Document, Part, json_schema, schema_of
+from harness.errors import UsageError
+
+
+class SchemaRow(Part):
+    schema_name: str = Field(alias="schema")
+    printed_by: str
+
+
+class SchemasDocument(Document):
+    """`harness schema`: the kinds of documents."""
+
+    schema_name: Literal["harness.schemas/1"] = Field(default="harness.schemas/1", alias="schema")
+    schemas: list[SchemaRow]
+
+
+@app.command(epilog="Examples:\n\n  harness schema\n\n  harness schema harness.runs/1 > runs.schema.json")
+def schema(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="such as harness.runs/1")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the documents that --json prints, or print the JSON Schema of one."""
+    # Imported here because the documents of all commands together bring most of the harness along.
+    from harness.documents import documents
+
+    kinds: list[type[Document]] = [*documents(), SchemasDocument]
+    known = {schema_of(kind): kind for kind in kinds}
+    if name is None:
+        rows = [SchemaRow(schema=key, printed_by=(found.__doc__ or "").split(":")[0]) for key, found in known.items()]
+        if as_json:
+            print_json(SchemasDocument(schemas=rows))
+        else:
+            print_table(("schema", "printed by"), [(row.schema_name, row.printed_by.replace("`", "")) for row in rows])
+        return
+    found = known.get(name)
+    if found is None:
+        raise UsageError(f"there is no document {name!r}", cure="harness schema lists them")
+    sys.stdout.write(json.dumps(json_schema(found), indent=1) + "\n")

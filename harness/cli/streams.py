@@ -1,0 +1,43 @@
+"""Standard output and error as a program among programs uses them."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+class _QuietPipe(io.FileIO):
+    """An open file whose reader may go away, as ``head`` does: what is written after that is dropped.
+
+    The command goes on to its end, so that its files are written and its exit code says what it found.
+    """
+
+    def write(self, data: Buffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return memoryview(data).nbytes
+
+
+def quiet_pipes() -> None:
+    """Let standard output and error survive a reader that goes away, and characters that their encoding lacks."""
+    sys.stdout, sys.stderr = _quiet(sys.stdout), _quiet(sys.stderr)
+
+
+def _quiet(stream: TextIO) -> TextIO:
+    if not isinstance(stream, io.TextIOWrapper) or not isinstance(stream.buffer, io.BufferedWriter):
+        return stream  # a test's or another program's own stream
+    stream.flush()
+    lines = stream.line_buffering or stream.isatty()
+    buffered = io.BufferedWriter(_QuietPipe(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(
+        buffered, encoding=stream.encoding, errors="backslashreplace", line_buffering=lines, newline="\n"
+    )
