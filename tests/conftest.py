@@ -1,14 +1,20 @@
-"""What several rooms' tests share: a cache of their own over the user's expensive entries, a small checkpoint."""
+"""What several rooms' tests share: a declared environment, a cache of their own over the user's, a small checkpoint."""
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache, cache_root
-from harness.models.checkpoints import Checkpoint, check_folder, write_random
+from tests import environment
+
+SCRATCH = environment.declare()  # before anything is imported that reads the environment
+
+from harness.cache import Cache, cache_root  # noqa: E402
+from harness.models.checkpoints import Checkpoint, check_folder, write_random  # noqa: E402
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background (nohup, some CI services), where children would inherit that Ctrl-C is ignored.
@@ -16,6 +22,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 SMALL = {"d_model": 48, "d_kv": 16, "num_heads": 3, "d_ff": 80, "num_layers": 2, "num_decoder_layers": 2}
 """Sizes that are no multiple of a vector or a tile, so that every tail is taken."""
+
+
+def pytest_unconfigure() -> None:
+    environment.end(SCRATCH)
+
+
+@pytest.fixture(autouse=True)
+def unchanged_environment() -> Iterator[None]:
+    """Whatever a test sets in its own process is undone: variables, the working folder, the mask of new files."""
+    before, folder = dict(os.environ), Path.cwd()
+    yield
+    os.chdir(folder)
+    os.umask(0o022)
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from harness.cli.app import app
 from harness.native.compilers import ToolchainMissing
 from harness.native.ios.tools import apple_tools, present_tools
 from harness.native.platforms import PLATFORMS, Platform, platform_of
-from harness.native.toolchain import DebianRust, Route, find_toolchain, present_toolchain
+from harness.native.toolchain import DebianRust, Route, configured_route, find_toolchain, present_toolchain
 from harness.report.progress import Narrator
 
 DEFAULT_TARGET = "android-arm64"
@@ -63,13 +63,13 @@ def install(
 @toolchain_app.command(epilog="Example:\n\n  harness toolchain show")
 def show() -> None:
     """List the targets, the Rust that builds for each and what links it; nothing is installed."""
-    cache = Cache()
+    cache, route = Cache(), configured_route()
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("target", "rust target", "route", "version", "rustc", "linker"):
         table.add_column(title)
     for name, platform in PLATFORMS.items():
         try:
-            found = present_toolchain(platform.rust, cache)
+            found = present_toolchain(platform.rust, cache, route)
         except ToolchainMissing:
             found = None
         row = (found.route, found.version, str(found.rustc)) if found else ("–", INSTALLED_LATER, "")
