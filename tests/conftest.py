@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import environment
+from tests import environment, needs
+from tests.guard import sitecustomize as guard
 
 SCRATCH = environment.declare()  # before anything is imported that reads the environment
 
@@ -26,6 +27,43 @@ SMALL = {"d_model": 48, "d_kv": 16, "num_heads": 3, "d_ff": 80, "num_layers": 2,
 
 def pytest_unconfigure() -> None:
     environment.end(SCRATCH)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Pass over modules without a pure test where only those are wanted: importing PyTorch and TVM takes longer."""
+    wanted = config.getoption("markexpr") == needs.PURE
+    return True if wanted and collection_path.is_file() and needs.is_wholly_impure(collection_path) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    needs.mark(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
+    """Hold the test to its markers, its fixtures included, in this process and in those that it starts."""
+    allowed = needs.needs_of(item)
+    before = dict(os.environ)
+    os.environ[guard.ALLOWED] = ",".join([*allowed, "network"] if allowed else [])
+    os.environ[guard.REFUSALS] = str(SCRATCH / "refusals")
+    if not allowed:
+        os.environ["HARNESS_CACHE_DIR"] = str(SCRATCH / "empty-cache")
+    try:
+        return (yield)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, None, None]:
+    yield
+    refusals = SCRATCH / "refusals"
+    if refusals.exists():
+        text = refusals.read_text(encoding="utf-8")
+        refusals.unlink()
+        pytest.fail(f"the test is marked as needing less than it does:\n{text}", pytrace=False)
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ from pathlib import Path
 from harness.cache import cache_root
 
 REPOSITORY = Path(__file__).parent.parent
+GUARD = REPOSITORY / "tests/guard"
 KEPT = frozenset(
     {
         "TMPDIR",
@@ -92,9 +93,14 @@ def declared_environment(machine: Mapping[str, str], scratch: Path) -> dict[str,
         "USBMUXD_SOCKET_ADDRESS": f"127.0.0.1:{free_port()}",
     }
     # Where the harness is not installed but found by this, its own processes have to find it too.
-    if str(REPOSITORY) in machine.get("PYTHONPATH", "").split(os.pathsep):
-        declared["PYTHONPATH"] = str(REPOSITORY)
+    found_by_path = str(REPOSITORY) in machine.get("PYTHONPATH", "").split(os.pathsep)
+    declared["PYTHONPATH"] = python_path(*[REPOSITORY] if found_by_path else [])
     return declared
+
+
+def python_path(*folders: Path) -> str:
+    """A ``PYTHONPATH`` for processes of tests: the guard that holds them to the test's marker, then ``folders``."""
+    return os.pathsep.join(map(str, (GUARD, *folders)))
 
 
 def search_path(folders: Iterable[Path], *, without: Iterable[str], scratch: Path) -> str:

@@ -19,6 +19,8 @@ from harness.compiler.unsupported import CannotCompile, UnsupportedOperator
 from harness.models import ModelSpec
 from harness.models.flat import compiled_function, flattened
 
+pytestmark = pytest.mark.compiler
+
 
 class Waves(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
