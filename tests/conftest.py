@@ -1,14 +1,21 @@
-"""What several rooms' tests share: a cache of their own over the user's expensive entries, a small checkpoint."""
+"""What several rooms' tests share: a declared environment, a cache of their own over the user's, a small checkpoint."""
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache, cache_root
-from harness.models.checkpoints import Checkpoint, check_folder, write_random
+from tests import environment, needs
+from tests.guard import sitecustomize as guard
+
+SCRATCH = environment.declare()  # before anything is imported that reads the environment
+
+from harness.cache import Cache, cache_root  # noqa: E402
+from harness.models.checkpoints import Checkpoint, check_folder, write_random  # noqa: E402
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background (nohup, some CI services), where children would inherit that Ctrl-C is ignored.
@@ -16,6 +23,58 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 SMALL = {"d_model": 48, "d_kv": 16, "num_heads": 3, "d_ff": 80, "num_layers": 2, "num_decoder_layers": 2}
 """Sizes that are no multiple of a vector or a tile, so that every tail is taken."""
+
+
+def pytest_unconfigure() -> None:
+    environment.end(SCRATCH)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Pass over modules without a pure test where only those are wanted: importing PyTorch and TVM takes longer."""
+    wanted = config.getoption("markexpr") == needs.PURE
+    return True if wanted and collection_path.is_file() and needs.is_wholly_impure(collection_path) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    needs.mark(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
+    """Hold the test to its markers, its fixtures included, in this process and in those that it starts."""
+    allowed = needs.needs_of(item)
+    before = dict(os.environ)
+    os.environ[guard.ALLOWED] = ",".join([*allowed, "network"] if allowed else [])
+    os.environ[guard.REFUSALS] = str(SCRATCH / "refusals")
+    if not allowed:
+        os.environ["HARNESS_CACHE_DIR"] = str(SCRATCH / "empty-cache")
+    try:
+        return (yield)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, None, None]:
+    yield
+    refusals = SCRATCH / "refusals"
+    if refusals.exists():
+        text = refusals.read_text(encoding="utf-8")
+        refusals.unlink()
+        pytest.fail(f"the test is marked as needing less than it does:\n{text}", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def unchanged_environment() -> Iterator[None]:
+    """Whatever a test sets in its own process is undone: variables, the working folder, the mask of new files."""
+    before, folder = dict(os.environ), Path.cwd()
+    yield
+    os.chdir(folder)
+    os.umask(0o022)
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ import pytest
 
 from harness.models.checkpoints import Checkpoint
 
+pytestmark = pytest.mark.compiler
+
 COMPILE = [sys.executable, "-m", "harness.cli", "compile", "--max-input-bytes", "24", "--max-output-len", "16"]
 DEADLINE_SECONDS = 120.0
 

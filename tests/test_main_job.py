@@ -22,6 +22,8 @@ from harness.native import build_runner
 from harness.protocol import Header, Sample, WorkItem, WorkOrder
 from tests.outside import persons_environment
 
+pytestmark = pytest.mark.compiler
+
 ROOT = Path(__file__).parent.parent
 WORDS = "eng-us\tword\tˈwɚd\nfra\toui\twi\nger\thaus\thaʊ̯s\nrus\tдом\tdom\n"
 

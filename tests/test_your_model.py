@@ -27,7 +27,10 @@ from harness.native import MissingRegistration, Runner, build_runner, check_regi
 from harness.protocol import Load, Probe, RecordOptions, TensorItem, TensorModel, WorkOrder
 from harness.results import Run, Store
 from harness.tensors import Array, decode, encode
+from tests.environment import python_path
 from tests.outside import persons_environment
+
+pytestmark = pytest.mark.compiler
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/your-model.md"
@@ -61,7 +64,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
         done[command] = subprocess.run(
             [sys.executable, *tools[tool], *arguments],
             cwd=folder,
-            env=persons_environment() | {"PYTHONPATH": str(ROOT)},
+            env=persons_environment() | {"PYTHONPATH": python_path(ROOT)},
             capture_output=True,
             text=True,
             check=False,

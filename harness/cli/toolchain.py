@@ -16,7 +16,7 @@ from harness.documents.machine import ToolchainRow, ToolchainsDocument
 from harness.native.compilers import ToolchainMissing
 from harness.native.ios.tools import apple_tools, present_tools
 from harness.native.platforms import PLATFORMS, Platform, platform_of
-from harness.native.toolchain import DebianRust, Route, find_toolchain, present_toolchain
+from harness.native.toolchain import DebianRust, Route, configured_route, find_toolchain, present_toolchain
 from harness.report.progress import Narrator
 
 DEFAULT_TARGET = "android-arm64"
@@ -85,17 +85,17 @@ def install(
 @toolchain_app.command(epilog="Examples:\n\n  harness toolchain show\n\n  harness toolchain show --json")
 def show(as_json: Json = False) -> None:
     """List the targets, the Rust that builds for each and what links it; nothing is installed."""
-    cache = Cache()
-    document = ToolchainsDocument(toolchains=[_present(name, platform, cache) for name, platform in PLATFORMS.items()])
+    cache, route = Cache(), configured_route()
+    document = ToolchainsDocument(toolchains=[_present(name, platform, cache, route) for name, platform in PLATFORMS.items()])
     if as_json:
         print_json(document)
     else:
         print_table(TITLES, map(_row, document.toolchains), width=240)
 
 
-def _present(name: str, platform: Platform, cache: Cache) -> ToolchainRow:
+def _present(name: str, platform: Platform, cache: Cache, route: Route) -> ToolchainRow:
     try:
-        found = present_toolchain(platform.rust, cache)
+        found = present_toolchain(platform.rust, cache, route)
     except ToolchainMissing:
         found = None
     return ToolchainRow(

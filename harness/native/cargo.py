@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.cache import Cache
 from harness.installation import install_cure
+from harness.native.cargo_environment import encoded_flags
 from harness.native.compilers import (
     NDK_API_LEVEL,
     ToolchainMissing,
@@ -54,7 +55,7 @@ def cargo_build(
     options = ["--release", "--locked", "--package", "device-runner", "--target-dir", str(target_dir)]
     if platform.rust is None:
         command = [str(toolchain.cargo), "build", *options]
-        return CargoBuild(command, dict(toolchain.environment), target_dir / "release" / BINARY)
+        return CargoBuild(command, toolchain.environment | encoded_flags([]), target_dir / "release" / BINARY)
     options += ["--target", platform.rust]
     flags = [*LINK_FLAGS[platform.linker]]
     if toolchain.sysroot is not None:
@@ -79,9 +80,8 @@ def cargo_build(
             f"-Lnative={clang.parent.parent}/sysroot/usr/lib/{platform.rust}",
         ]
         environment = {f"{variable}_LINKER": str(clang)}
-    environment[f"{variable}_RUSTFLAGS"] = " ".join(_without_spaces(flag) for flag in flags)
     output = target_dir / platform.rust / "release" / BINARY
-    return CargoBuild(command, dict(toolchain.environment) | environment, output)
+    return CargoBuild(command, toolchain.environment | environment | encoded_flags(flags), output)
 
 
 def _cargo_zigbuild() -> Path:
@@ -89,11 +89,3 @@ def _cargo_zigbuild() -> Path:
         if (folder / "cargo-zigbuild").is_file():
             return folder / "cargo-zigbuild"
     raise ToolchainMissing("the Python package cargo-zigbuild is not installed", cure=install_cure())
-
-
-def _without_spaces(flag: str) -> str:
-    if len(flag.split()) != 1:
-        raise ToolchainMissing(
-            f"cargo cannot be given {flag!r}, which has spaces", cure="move that folder, or set HARNESS_CACHE_DIR"
-        )
-    return flag

@@ -16,6 +16,7 @@ from harness.compiler.front import Archive
 from harness.errors import HarnessError
 from harness.installation import PACKAGED_WORKSPACE, harness_folder, install_command
 from harness.native.cargo import BINARY, LINK_FLAGS, cargo_build
+from harness.native.cargo_environment import cargo_environment
 from harness.native.compilers import ToolchainMissing, cxx_compiler, package_folder
 from harness.native.inspection import check_platform, check_registrations
 from harness.native.ios.app import AppOptions, app_file
@@ -176,7 +177,7 @@ def build_executable(
                 run_tool(
                     plan.command,
                     deadline=BUILD_DEADLINE_SECONDS,
-                    environment=os.environ | plan.environment | variables,
+                    environment=cargo_environment() | plan.environment | variables,
                     folder=root,
                     on_line=narrate,
                 )

@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from benchmarks import any_model
 from benchmarks.torch_models import EXAMPLES
+from tests.environment import python_path
+
+pytestmark = pytest.mark.compiler
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +25,7 @@ def test_a_quick_run_writes_every_sample(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "benchmarks/any_model.py", "--quick", "--json", str(path)],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": python_path(ROOT)},
         capture_output=True,
         text=True,
         timeout=500,

@@ -14,6 +14,9 @@ from benchmarks.arm_mca import CORES, McaFailed, estimate, find_mca
 from benchmarks.assembly import Loop
 from harness.compiler.targets.profiles import NEON
 from harness.errors import ExitCode
+from tests.environment import python_path
+
+pytestmark = pytest.mark.compiler
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +26,7 @@ def command(*options: str, path: str | None = None) -> subprocess.CompletedProce
     return subprocess.run(
         [sys.executable, "benchmarks/arm_mca.py", *options],
         cwd=ROOT,
-        env=environment | {"PYTHONPATH": str(ROOT)},
+        env=environment | {"PYTHONPATH": python_path(ROOT)},
         capture_output=True,
         text=True,
         timeout=300,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.environment import python_path
 from tests.results.samples import make_run
 
 REPOSITORY = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ def harness(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=120,
         cwd=REPOSITORY,
-        env=os.environ | {"HARNESS_CACHE_DIR": str(results.parent / "cache"), "PYTHONPATH": str(REPOSITORY)},
+        env=os.environ | {"HARNESS_CACHE_DIR": str(results.parent / "cache"), "PYTHONPATH": python_path(REPOSITORY)},
         check=False,
     )
 

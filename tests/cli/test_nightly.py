@@ -12,6 +12,7 @@ import pytest
 
 from harness.cache import Cache
 from harness.results.baselines import Baselines
+from tests.environment import python_path
 from tests.results.kept import cached_run, noisy
 from tests.results.samples import make_run
 
@@ -41,7 +42,7 @@ def harness(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env=os.environ
         | {
             "HARNESS_CACHE_DIR": str(results.parent / "cache"),
-            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONPATH": python_path(REPOSITORY),
             # Where locks of devices lie: the runners are not real, so nobody who measures has to wait.
             "TMPDIR": str(results.parent),
         },

@@ -14,6 +14,8 @@ from transformers import BertConfig, BertModel
 
 from tests.compiler.compiled import answers, compiled
 
+pytestmark = pytest.mark.compiler
+
 
 class Attention(nn.Module):
     """Written out by hand: products of two activations, softmax, a mask by where."""

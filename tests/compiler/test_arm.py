@@ -22,6 +22,8 @@ from tests.compiler.kernels import ProductCase, built_by, check_product, normal
 from tests.compiler.test_assembly import TARGETS
 from tests.compiler.test_product_kernels import PRODUCTS
 
+pytestmark = pytest.mark.compiler
+
 CASES = [
     (NEON, "fp32"),
     (NEON, "fp16"),

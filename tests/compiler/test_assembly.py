@@ -18,6 +18,8 @@ from harness.compiler.targets.profiles import AVX2, AVX512, AVX512_VNNI, NEON, N
 from harness.protocol import Precision
 from tests.compiler import schedules
 
+pytestmark = pytest.mark.compiler
+
 X86, ARM = "x86_64-linux-gnu", "aarch64-linux-gnu"
 TARGETS = {
     AVX2: (X86, "x86-64-v3", []),

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from harness.compiler.errors import UnsupportedOperator
 from tests.compiler.compiled import answers, compiled
 
+pytestmark = pytest.mark.compiler
+
 LENGTH = {2: Dim("n", min=2, max=64)}
 
 

@@ -32,6 +32,8 @@ from harness.models.g2p.loading import load_checkpoint
 from harness.models.g2p.network import Decoder, DecoderPrefill, DecoderStep, Encoder
 from harness.models.g2p.spec import G2PShapes, g2p_spec
 
+pytestmark = pytest.mark.compiler
+
 SHAPES = {"batch_size": 1, "max_input_bytes": 24, "max_output_len": 16}
 CACHED = ("encoder", "decoder_prefill", "decoder_step")
 CACHELESS = ("encoder", "decoder")

@@ -17,6 +17,8 @@ from harness.compiler.targets.profiles import NEON, NEON_DOT, NEON_I8MM
 from harness.errors import ExitCode
 from harness.models.checkpoints import Checkpoint
 
+pytestmark = pytest.mark.compiler
+
 RUNNER = Path(__file__).parents[2] / "device_runner/src/cpu.rs"
 LLVM_NAMES = {"fp16": "fullfp16", "fhm": "fp16fml", "fcma": "complxnum", "bmi1": "bmi"}
 TARGETS = {"aarch64": "linux-arm64", "x86_64": "x86-64-v3"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 import tvm
 from torch import nn
@@ -13,6 +14,8 @@ from harness.compiler.importer.importing import import_function
 from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.p11_fold_arithmetic import FoldArithmetic
 from harness.models.spec import ModelFunction
+
+pytestmark = pytest.mark.compiler
 
 
 def operators(module: tvm.IRModule) -> list[str]:

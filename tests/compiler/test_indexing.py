@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from tests.compiler.compiled import answers, compiled
 
+pytestmark = pytest.mark.compiler
+
 Part = Callable[[Tensor], Tensor]
 ENDS, AGAIN = torch.tensor([0, -1]), torch.tensor([[-1], [2]])
 

@@ -19,6 +19,8 @@ from harness.compiler.kernels.vector import ACTIVATIONS, exp, load, store
 from harness.compiler.targets.profiles import AVX2, AVX512, NEON, Profile
 from tests.compiler.kernels import Float32, build, empty, gelu_tanh, layer, normal, rms, tensor
 
+pytestmark = pytest.mark.compiler
+
 PROFILES = [AVX2, AVX512, NEON]
 """Tile sizes are plain loops to the compiler: every profile must be right on every CPU, if not fast."""
 each_profile = pytest.mark.parametrize("profile", PROFILES, ids=lambda p: p.name)

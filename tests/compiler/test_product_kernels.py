@@ -14,6 +14,8 @@ from harness.compiler.targets.profiles import AVX2, AVX512, AVX512_VNNI, NEON, N
 from harness.protocol import Precision
 from tests.compiler.kernels import TOLERANCE, ProductCase, check_product, normal, portable_four, portable_pairs
 
+pytestmark = pytest.mark.compiler
+
 ROWS = (1, 2, 5, 6, 7, 12, 13, 24, 31, 64)
 PRODUCTS = {
     "plain": Product(33, 65),

@@ -12,6 +12,8 @@ from torch.export import Dim
 
 from tests.compiler.compiled import answers, compiled
 
+pytestmark = pytest.mark.compiler
+
 LENGTH = Dim("length", min=2, max=64)
 
 

@@ -21,6 +21,8 @@ from harness.compiler.targets.profiles import AVX2, AVX512, NEON, Profile
 from tests.compiler import schedules
 from tests.compiler.kernels import host, normal
 
+pytestmark = pytest.mark.compiler
+
 PROFILES = [AVX2, AVX512, NEON]
 each_profile = pytest.mark.parametrize("profile", PROFILES, ids=lambda p: p.name)
 few = settings(max_examples=8, deadline=None, derandomize=True)

@@ -27,6 +27,9 @@ from harness.compiler.targets import resolve_target
 from harness.errors import UsageError
 from harness.models.checkpoints import Checkpoint
 from harness.models.spec import ModelFunction
+from tests.environment import python_path
+
+pytestmark = pytest.mark.compiler
 
 TRIALS = 4
 KILLED = """
@@ -84,7 +87,7 @@ def test_a_killed_run_is_resumed(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path)],
         cwd=root,
-        env=os.environ | {"PYTHONPATH": root},
+        env=os.environ | {"PYTHONPATH": python_path(Path(root))},
         timeout=500,
         check=False,
     )

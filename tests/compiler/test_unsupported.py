@@ -20,6 +20,8 @@ from harness.compiler.targets import resolve_target
 from harness.models import ModelSpec
 from harness.models.flat import compiled_function, flattened
 
+pytestmark = pytest.mark.compiler
+
 
 class Waves(nn.Module):
     def forward(self, x: Tensor) -> Tensor:

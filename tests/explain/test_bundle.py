@@ -22,6 +22,8 @@ from harness.validate import Verdict
 from tests.explain.explanations import DEPARTED, GOOD, explanation, row
 from tests.explain.stored import stored
 
+pytestmark = pytest.mark.compiler
+
 
 def chosen_word(run: Run, item: str | None) -> ChosenWord:
     found = find_subject(run, item)

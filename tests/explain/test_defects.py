@@ -20,6 +20,8 @@ from tests.broken_kernels import OneArchive, Silent, compile_here
 from tests.conftest import SMALL
 from tests.explain.defects import DEFECTS, Defect, missing_last_tile, stale_cache
 
+pytestmark = pytest.mark.compiler
+
 WORDS = "eng-us\tword\twɚd\nfra\toui\twi\nger\thaus\thaʊ̯s\n"
 
 USUAL = RunOptions(repeat=1, max_output_len=16)

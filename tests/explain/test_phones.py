@@ -17,6 +17,8 @@ from harness.results import RunVerdict
 from tests.broken_kernels import no_last_panel
 from tests.explain.small_runs import judged, made_here
 
+pytestmark = pytest.mark.emulator
+
 
 @pytest.mark.parametrize(("device", "which"), [("virtual-android", 0), ("virtual-ios", 1)])
 def test_a_defect_in_a_run_on_a_phone_is_named(

@@ -17,6 +17,8 @@ from harness.validate import Verdict
 from tests.broken_kernels import Silent, no_last_panel
 from tests.explain.small_runs import judged, made_here
 
+pytestmark = pytest.mark.compiler
+
 
 @pytest.mark.parametrize(("precision", "verdict"), [("fp32", RunVerdict.PASS), ("int8", RunVerdict.FAIL)])
 def test_nothing_departs_where_nothing_is_broken(

@@ -21,6 +21,8 @@ from harness.models.words import default_words
 from harness.native import Runner, build_runner, inspect
 from harness.protocol import End, Sample, WorkItem, WorkOrder, parse_record
 
+pytestmark = pytest.mark.compiler
+
 WORDS = 6
 EMULATION_DEADLINE_SECONDS = 300.0
 

@@ -28,6 +28,8 @@ from harness.native.ios.stubs import known_symbols
 from harness.protocol import Sample, Thermal, WorkItem, WorkOrder, parse_record
 from tests.native.apple import compile_c, link, quiet
 
+pytestmark = pytest.mark.compiler
+
 WORDS = 3
 RUN_DEADLINE_SECONDS = 120.0
 MAX_BYTES_BESIDE_WEIGHTS = 5_000_000

@@ -22,6 +22,7 @@ from harness.native.ios.stubs import stub_sdk, stubs
 from harness.native.ios.tools import ZIG_TRIPLES, Slice, apple_tools, undefined_symbols, xcode_tools
 from harness.native.platforms import IOS_ARM64, IOS_SIMULATOR
 from harness.native.runtime import FFI_SOURCES, RUNTIME_SOURCES
+from tests.environment import system_path
 from tests.native.apple import compile_c, link, llvm_tools, quiet
 from tests.native.test_cross_build import RECORDING, RUST
 
@@ -55,7 +56,7 @@ def xcode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, script in scripts.items():
         (folder / name).write_text(script)
         (folder / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", f"{folder}:{system_path(tmp_path / 'programs')}")
     return folder
 
 

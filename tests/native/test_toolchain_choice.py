@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from harness.native.compilers import ToolchainMissing
 from harness.native.toolchain import choice, debian, find_toolchain, present_toolchain, rustup
 from harness.native.toolchain.choice import ROUTE_VARIABLE, UnknownRoute
 from harness.native.toolchain.rustup import RustupUnusable
+from tests.environment import system_path
 from tests.native.fake_debian import TARGET, FakePackages, make_packages
 
 RUSTC = """#!/bin/sh
@@ -42,8 +42,7 @@ class Scene:
         make_packages(packages)
         monkeypatch.setattr(FakePackages, "folder", packages)
         monkeypatch.setattr(debian, "DebianPackages", FakePackages)
-        monkeypatch.setenv("PATH", os.pathsep.join([str(self.bin), "/usr/bin", "/bin"]))
-        monkeypatch.delenv(ROUTE_VARIABLE, raising=False)
+        monkeypatch.setenv("PATH", f"{self.bin}:{system_path(folder / 'programs')}")
 
     def tool(self, name: str, script: str) -> None:
         path = self.bin / name

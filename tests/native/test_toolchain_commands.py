@@ -1,4 +1,4 @@
-"""`harness toolchain` and what `harness doctor` says of toolchains, on a PATH with nothing but a test's own tools."""
+"""`harness toolchain` and what `harness doctor` says of toolchains, where no Rust but a test's own is on the PATH."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from harness.native.compilers import NDK_VARIABLE
 from harness.native.platforms import NoRunner
 from harness.native.toolchain import debian
 from harness.native.toolchain.choice import ROUTE_VARIABLE
+from tests.environment import system_path
 from tests.native.fake_debian import FakePackages, make_packages
 
 load_commands()
@@ -21,7 +22,7 @@ load_commands()
 
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, packages of a mirror, and the folder that alone is the PATH beside dpkg's."""
+    """An empty cache, packages of a mirror, and a folder before the system's, which have neither Rust nor a linker."""
     packages, tools = tmp_path / "packages", tmp_path / "bin"
     packages.mkdir()
     tools.mkdir()
@@ -30,7 +31,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(debian, "DebianPackages", FakePackages)
     monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv(ROUTE_VARIABLE, "debian")
-    monkeypatch.delenv(NDK_VARIABLE, raising=False)
+    monkeypatch.setenv("PATH", f"{tools}:{system_path(tmp_path / 'programs')}")
     return tools
 
 
@@ -59,7 +60,6 @@ def test_a_phones_short_name_brings_rust_and_the_linker(tools: Path, monkeypatch
     make_packages(FakePackages.folder)
     (tools / "ld64.lld").write_text("#!/bin/sh\necho LLD 19.9\n")
     (tools / "ld64.lld").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
     rust, linker = said("install", "ios").splitlines()
     assert rust.startswith("ios-arm64: Debian 1.0-1 ")
     assert linker.startswith("ios-arm64: linked by LLD 19.9 with the stubs ")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.results import Store
+from tests.environment import python_path
 from tests.outside import persons_environment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -42,7 +43,11 @@ class Project:
 
     def environment(self) -> dict[str, str]:
         # On CI pytest repeats whole messages in its closing lines; what a person at a terminal sees is tested.
-        return persons_environment() | {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(self.folder), "COLUMNS": "150"}
+        return persons_environment() | {
+            "PYTHONPATH": python_path(REPOSITORY),
+            "TMPDIR": str(self.folder),
+            "COLUMNS": "150",
+        }
 
     def pytest(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

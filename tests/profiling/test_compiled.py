@@ -17,6 +17,8 @@ from harness.models.spec import ModelFunction
 from harness.profiling import calls
 from tests.profiling.marked import Marked, compiled
 
+pytestmark = pytest.mark.compiler
+
 ROWS, WIDTH, WIDE = 5, 24, 4096
 LAYERS = 2
 

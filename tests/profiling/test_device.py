@@ -23,6 +23,8 @@ from harness.protocol import Machine, Phase, ProfileRecord, Sample, WorkItem, Wo
 from harness.results import Store
 from tests.conftest import SMALL
 
+pytestmark = pytest.mark.compiler
+
 WORDS = ("a", "Haus", "ten letter")
 LAYERS = SMALL["num_decoder_layers"]
 

@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 from harness.cli.app import app, load_commands
 from harness.report.html import html_report
 from harness.results import Run, RunVerdict, Store
+from tests.environment import python_path
 from tests.outside import persons_environment
+
+pytestmark = pytest.mark.emulator
 
 ROOT = Path(__file__).parents[2]
 MODELS = Path(__file__).with_name("two_models.py")
@@ -28,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "suites", "--device", "virtual-ios:17", *options],
         cwd=ROOT,
-        env=persons_environment() | {"PYTHONPATH": str(ROOT), "COLUMNS": "150"},
+        env=persons_environment() | {"PYTHONPATH": python_path(ROOT), "COLUMNS": "150"},
         capture_output=True,
         text=True,
         check=False,

@@ -20,6 +20,7 @@ from harness.results.baselines import (
     BaselineUnusable,
 )
 from tests.devices.fake_runners import make_order
+from tests.environment import python_path
 from tests.results.kept import ARCHIVE_BYTES, cached_run
 from tests.results.samples import make_run
 
@@ -159,7 +160,7 @@ def test_the_commands(tmp_path: Path, cache: Cache) -> None:
             text=True,
             timeout=120,
             cwd=REPOSITORY,
-            env={"HARNESS_CACHE_DIR": str(cache.root), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY)},
+            env={"HARNESS_CACHE_DIR": str(cache.root), "PATH": "/usr/bin:/bin", "PYTHONPATH": python_path(REPOSITORY)},
             check=False,
         )
 

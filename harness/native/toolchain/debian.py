@@ -20,6 +20,7 @@ from pathlib import Path
 from harness.cache import Cache, content_key
 from harness.debian import DebianPackages, unpack
 from harness.errors import HarnessError
+from harness.native.cargo_environment import cargo_environment, encoded_flags
 from harness.native.process import ToolFailed, compiled_crate, run_tool
 from harness.native.toolchain.rust import Progress, RustToolchain
 
@@ -139,10 +140,8 @@ class DebianRust:
             '[source.crates-io]\nreplace-with = "vendored"\n'
             f"[source.vendored]\ndirectory = {json.dumps(str(sources / 'library/vendor'))}\n[net]\noffline = true\n"
         )
-        flags = (LTO_FLAG, f"--remap-path-prefix={sources}=rust")
-        settings = {
+        settings = encoded_flags([LTO_FLAG, f"--remap-path-prefix={sources}=rust"]) | {
             "RUSTC_BOOTSTRAP": "1",  # a stable compiler's word for -Z
-            "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags),
             "CARGO_HOME": str(work / "home"),
             "CARGO_TARGET_DIR": str(work / "target"),
             "CARGO_TERM_COLOR": "never",
@@ -156,7 +155,7 @@ class DebianRust:
             run_tool(
                 [str(rust.cargo), "build", "--release", "-Zbuild-std=std,panic_abort", "--target", triple],
                 deadline=STD_DEADLINE_SECONDS,
-                environment=os.environ | rust.environment | settings,
+                environment=cargo_environment() | rust.environment | settings,
                 folder=work,
                 on_line=narrate,
             )

@@ -16,6 +16,8 @@ import pytest
 from harness.devices.virtual.android import AdbServer, Core, Parts, VirtualAndroid
 from tests.devices.virtual.processes import listening, sandbox_processes, sockets
 
+pytestmark = pytest.mark.emulator
+
 TMP = "/data/local/tmp"
 
 

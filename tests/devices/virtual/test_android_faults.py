@@ -28,6 +28,8 @@ from harness.devices.virtual.child import Child
 from harness.devices.virtual.workspace import workspace
 from tests.devices.virtual.processes import WAIT_SECONDS, exists, sandbox_processes, wait_until
 
+pytestmark = pytest.mark.emulator
+
 TMP = "/data/local/tmp"
 HOLD_TWO = """
 import sys, time

@@ -16,6 +16,8 @@ from tests.devices.virtual_ios.app import BUNDLE_ID, TinyApp
 from tests.devices.virtual_ios.client import Client, WatchedControl
 from tests.devices.virtual_ios.running import wait_until_gone
 
+pytestmark = pytest.mark.emulator
+
 SIGABRT, SIGKILL, SIGSEGV = 6, 9, 11
 
 

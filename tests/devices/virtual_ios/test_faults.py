@@ -34,6 +34,8 @@ from tests.devices.virtual.processes import wait_until
 from tests.devices.virtual_ios.app import BUNDLE_ID, TinyApp
 from tests.devices.virtual_ios.client import Client, WatchedControl
 
+pytestmark = pytest.mark.emulator
+
 GONE = (
     ConnectionTerminatedError,
     NoDeviceConnectedError,

@@ -15,6 +15,8 @@ from harness.devices.virtual.ios import VirtualIphone
 from tests.devices.virtual_ios.app import BUNDLE_ID, X86_64, TinyApp, make_executable
 from tests.devices.virtual_ios.client import Client
 
+pytestmark = pytest.mark.emulator
+
 
 @pytest.fixture(params=["16"])
 def face(request: pytest.FixtureRequest) -> str:

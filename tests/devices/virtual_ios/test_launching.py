@@ -21,6 +21,8 @@ from tests.devices.virtual_ios.client import Client, WatchedControl
 from tests.devices.virtual_ios.gdb import Gdb
 from tests.devices.virtual_ios.running import wait_until_gone
 
+pytestmark = pytest.mark.emulator
+
 SIGKILL, SIGTERM = 9, 15
 PRINTED = "arguments: one two\ngreeting: hëllo\nan order\n"
 GIVEN = {"arguments": ["one", "two"], "environment": {"GREETING": "hëllo", "CODE": "3"}}

@@ -15,6 +15,8 @@ from harness.devices.virtual.ios import VirtualIphone
 from tests.devices.virtual.processes import wait_until
 from tests.devices.virtual_ios.app import BUNDLE_ID, TinyApp, make_executable
 
+pytestmark = pytest.mark.emulator
+
 DEADLINE_SECONDS = 60
 
 

@@ -15,6 +15,8 @@ from harness.cache import Cache
 from harness.devices.virtual.ios import macho
 from tests.devices.virtual_ios.app import X86_64, make_executable
 
+pytestmark = pytest.mark.emulator
+
 
 @pytest.fixture(scope="module")
 def linked(tmp_path_factory: pytest.TempPathFactory, user_cache: Cache) -> dict[str, Path]:

@@ -18,6 +18,8 @@ from tests.devices.virtual_ios.app import BUNDLE_ID, TinyApp
 from tests.devices.virtual_ios.client import Client
 from tests.devices.virtual_ios.running import runs, wait_until_gone
 
+pytestmark = pytest.mark.emulator
+
 _OWNER = """
 import asyncio, sys, time
 from pathlib import Path

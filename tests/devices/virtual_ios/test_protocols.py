@@ -35,6 +35,8 @@ from harness.devices.virtual.ios import VirtualIphone
 from tests.devices.virtual_ios.app import TinyApp
 from tests.devices.virtual_ios.client import Client
 
+pytestmark = pytest.mark.emulator
+
 
 def test_both_phones_are_listed_by_one_usbmuxd(phones: dict[str, VirtualIphone]) -> None:
     address = phones["16"].usbmux_address

@@ -26,6 +26,8 @@ from tests.devices.virtual.processes import wait_until
 from tests.devices.virtual_ios.app import TinyApp
 from tests.devices.virtual_ios.client import Client, WatchedControl
 
+pytestmark = pytest.mark.emulator
+
 LOCKDOWN_PORT = 62078
 
 

@@ -1,0 +1,96 @@
+"""Refuses what the running test's marker does not allow, by Python's audit events.
+
+Imported by ``tests/conftest.py``, and by every Python that a test starts: this folder is in ``PYTHONPATH`` while tests
+run, and Python imports ``sitecustomize`` by itself. Two variables carry the rules: what the test may need, and the
+file to which refusals are written, so that a test fails even where the program under test swallows the error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # every Python that a test starts imports this: what is not needed is not loaded
+    from collections.abc import Iterable
+    from typing import Any
+
+ALLOWED = "HARNESS_TESTS_ALLOWED"
+REFUSALS = "HARNESS_TESTS_REFUSALS"
+_CARGO = frozenset({"build", "check", "rustc", "run", "test", "zigbuild"})
+_COMPILING_MODULES = frozenset({"harness.compiler.worker", "harness.explain.worker", "ziglang"})
+_PHONE_MODULES = "harness.devices.virtual"
+_PHONE_PROGRAMS = ("qemu-", "bwrap", "adbd")
+
+
+class Refused(BaseException):
+    """Not an Exception: the program under test shall not take it for a fault of the machine's."""
+
+
+def need_of(event: str, arguments: tuple[Any, ...]) -> tuple[str, str] | None:
+    """What an audit event needs (``compiler``, ``emulator``, ``network``), and its words; None for everything else."""
+    if event == "import" and arguments[0] == "tvm":
+        return "compiler", "import tvm"
+    if event == "subprocess.Popen":
+        return _need_of_program(arguments[1])
+    if event in ("os.posix_spawn", "os.exec"):
+        return _need_of_program(arguments[1])
+    if event == "socket.connect":
+        return _need_of_address(arguments[1])
+    return None
+
+
+def _need_of_program(command: str | bytes | Iterable[Any]) -> tuple[str, str] | None:
+    words = command.split() if isinstance(command, (str, bytes)) else list(command)
+    text = [os.fsdecode(word) for word in words]
+    if not text or _made_by_a_test(text[0]):
+        return None
+    name, said = os.path.basename(text[0]), " ".join(text)[:300]  # noqa: PTH119
+    modules = [text[place + 1] for place, word in enumerate(text[:-1]) if word == "-m"]
+    if name.startswith(_PHONE_PROGRAMS) or any(module.startswith(_PHONE_MODULES) for module in modules):
+        return "emulator", said
+    if (name in ("cargo", "cargo-zigbuild") and _CARGO & set(text[1:2])) or _COMPILING_MODULES & set(modules):
+        return "compiler", said
+    if name == "rustup" and text[1:2] == ["target"]:
+        return "network", said
+    return None
+
+
+def _made_by_a_test(program: str) -> bool:
+    """A stand-in: tests write theirs below the folder of temporary files."""
+    import tempfile
+
+    return os.path.abspath(program).startswith(tempfile.gettempdir() + os.sep)  # noqa: PTH100
+
+
+def _need_of_address(address: Any) -> tuple[str, str] | None:
+    if not isinstance(address, tuple):
+        return None  # a socket of this machine's file system
+    import ipaddress
+
+    try:
+        if ipaddress.ip_address(address[0]).is_loopback:
+            return None
+    except ValueError:
+        if address[0] == "localhost":
+            return None
+    return "network", f"connect to {address[0]}"
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    allowed = os.environ.get(ALLOWED)
+    if allowed is None or event not in ("import", "subprocess.Popen", "os.posix_spawn", "os.exec", "socket.connect"):
+        return
+    need = need_of(event, arguments)
+    if need is None or need[0] in allowed.split(","):
+        return
+    words = f"{need[0]}: {need[1]}"
+    if path := os.environ.get(REFUSALS):
+        with open(path, "a", encoding="utf-8") as stream:  # noqa: PTH123
+            stream.write(words.replace("\n", " ") + "\n")
+    raise Refused(f"the test's marker allows {allowed or 'nothing of the kind'}, this needs {words}")
+
+
+if not hasattr(sys, "harness_tests_guard"):
+    sys.harness_tests_guard = True  # type: ignore[attr-defined]
+    sys.addaudithook(_hook)

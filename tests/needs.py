@@ -1,0 +1,51 @@
+"""What tests need, as markers: ``compiler``, ``emulator``, or neither of them, which is ``pure``.
+
+A marker stands at the module or the test; what a fixture needs, all who use it need. ``pure`` is given to the rest and
+enforced (``tests/guard``): such a test finds an empty cache and may neither compile nor start a virtual phone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+PURE = "pure"
+NEEDS = ("compiler", "emulator")
+NEEDS_OF_FIXTURES = {
+    "user_cache": "compiler",
+    "arm64_program": "compiler",
+    "fleet": "emulator",
+    "parts": "emulator",
+    "phones": "emulator",
+    "shelf": "emulator",
+    "stranger": "emulator",
+}
+"""Fixtures of more than one module whose making needs it."""
+_WHOLE_MODULE = re.compile(r"^pytestmark = pytest\.mark\.(?:compiler|emulator)\b", re.MULTILINE)
+
+
+def needs_of(item: pytest.Item) -> list[str]:
+    """What an item needs, in the order of ``NEEDS``."""
+    fixtures: Sequence[str] = getattr(item, "fixturenames", [])
+    found = {need for name in fixtures if (need := NEEDS_OF_FIXTURES.get(name))}
+    found |= {name for name in NEEDS if item.get_closest_marker(name)}
+    return [name for name in NEEDS if name in found]
+
+
+def mark(items: Sequence[pytest.Item]) -> None:
+    """Give every item the markers of what it needs; raises UsageError for one that calls itself pure and is not."""
+    for item in items:
+        needs = needs_of(item)
+        if needs and item.get_closest_marker(PURE):
+            raise pytest.UsageError(f"{item.nodeid} is marked pure, and needs {' and '.join(needs)}")
+        for name in needs or [PURE]:
+            if not item.get_closest_marker(name):
+                item.add_marker(name)
+
+
+def is_wholly_impure(path: Path) -> bool:
+    """Whether a module's own line marks all of it: then it need not be imported to find that it has no pure test."""
+    return path.suffix == ".py" and bool(_WHOLE_MODULE.search(path.read_text(encoding="utf-8")))
