@@ -170,8 +170,11 @@ def closure(requirements: Iterable[str]) -> set[str]:
             continue
         seen.add((name, extras))
         found.add(name)
-        for text in importlib.metadata.requires(name) or []:
-            one = Requirement(text)
+        try:
+            brought = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError as error:
+            raise Stale(f"{name} is not installed") from error
+        for one in map(Requirement, brought):
             if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
                 one.marker = None
                 waiting.append(one)

@@ -110,6 +110,8 @@ def test_a_closure_holds_what_extras_bring_and_leaves_out_other_systems() -> Non
     found = closure(["pytest; python_version >= '3'", "absent-package; sys_platform == 'never'"])
     assert {"pytest", "pluggy", "iniconfig"} <= found
     assert "absent-package" not in found
+    with pytest.raises(write_notices.Stale, match="absent-package is not installed"):
+        closure(["absent-package"])
 
 
 def test_a_crate_that_only_runs_at_build_time_is_in_no_program() -> None:
