@@ -68,14 +68,9 @@ def test_a_page_can_be_followed_word_for_word(page: Path, checkout: Path) -> Non
     printed = follow(page, checkout)
     assert re.search(r"\d+ passed", printed)
     assert "skipped" not in printed
-    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
-    changed = [
-        name
-        for language, _, body in blocks
-        if language == "diff"
-        for name in re.findall(r"^\+\+\+ b/(\S+)", body, re.M)
-    ]
-    touched = sorted({*changed, *(name for _, name, _ in blocks if name)})
+    text = page.read_text(encoding="utf-8")
+    changed = re.findall(r"^\+\+\+ b/(\S+)", text, re.MULTILINE)
+    touched = {*changed, *(name for _, name, _ in BLOCK.findall(text) if name)}
     run(["ruff", "check", *touched], checkout)
     run(["ruff", "format", "--check", *touched], checkout)
 
