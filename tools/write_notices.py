@@ -1,15 +1,17 @@
 """Write THIRD_PARTY_NOTICES.md from requirements.lock and Cargo.lock: whose code is used where, under which licence.
 
 python tools/write_notices.py            # writes the file
-python tools/write_notices.py --check    # exit status 1 if the committed one differs
+python tools/write_notices.py --check    # exit status 1 if the committed one is not of these lock files
 
 It reads the metadata of the installed Python packages, which must be those of requirements.lock (`make setup`), and
 asks cargo for that of the crates. Cargo downloads the crates that it does not have yet (`cargo fetch --locked`).
+A check says the same on every system and Python: what is not installed at a locked version is not looked into.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -125,11 +127,6 @@ def locked_python(text: str) -> dict[str, list[str]]:
     return found
 
 
-def locked_crates(text: str) -> set[tuple[str, str]]:
-    """Name and version of each crate in the text of a Cargo.lock that is not one of ours."""
-    return {(one["name"], one["version"]) for one in tomllib.loads(text)["package"] if "source" in one}
-
-
 def declared_licence(metadata: Any) -> str:
     """What a Python package declares: the expression, else the short field, else its classifiers."""
     expression, field = metadata.get("License-Expression"), metadata.get("License") or ""
@@ -140,7 +137,9 @@ def declared_licence(metadata: Any) -> str:
     short = " ".join(field.split())
     if short and short != "UNKNOWN" and len(short) < 60:
         return short
-    return ", ".join(classified) or ("see the text" if short else "not declared")
+    title = field.strip().splitlines()[0].strip() if short else ""
+    named = title if re.fullmatch(r".{3,40} licen[cs]e", title, re.IGNORECASE) else "see the text"
+    return ", ".join(classified) or (named if short else "not declared")
 
 
 def python_part(name: str, versions: Sequence[str]) -> Part | None:
@@ -170,8 +169,11 @@ def closure(requirements: Iterable[str]) -> set[str]:
             continue
         seen.add((name, extras))
         found.add(name)
-        for text in importlib.metadata.requires(name) or []:
-            one = Requirement(text)
+        try:
+            brought = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError as error:
+            raise Stale(f"{name} is not installed") from error
+        for one in map(Requirement, brought):
             if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
                 one.marker = None
                 waiting.append(one)
@@ -322,6 +324,42 @@ def render() -> str:
     return HEAD + "\n".join(lines) + "\n"
 
 
+def rows(page: str) -> dict[str, list[str]]:
+    """The cells of the tables' rows in a part of the page, by the package's name."""
+    found = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in page.splitlines() if line[:2] == "| "]
+    return {cells[0]: cells for cells in found}
+
+
+def differences(page: str) -> Iterator[str]:
+    """What on the page is not so, a line each."""
+    locked = locked_python((ROOT / "requirements.lock").read_text(encoding="utf-8"))
+    python = page.partition("## Python packages")[2].partition("## Rust crates that are in no program")[0]
+    shown = rows(python)
+    elsewhere = dict(re.findall(r"^- (\S+) (.*)$", python, re.MULTILINE))
+    for name in sorted({*shown, *elsewhere} - {*locked, "Package", "---"}):
+        yield f"{name} is not in requirements.lock"
+    for name, versions in locked.items():
+        if name not in shown and name not in elsewhere:
+            yield f"{name} is missing"
+        elif ", ".join(versions) != (shown[name][1] if name in shown else elsewhere[name]):
+            yield f"{name} has other versions in requirements.lock"
+        elif name in shown:
+            with contextlib.suppress(Stale):
+                part = python_part(name, versions)
+                if part is not None and part.licence != shown[name][2]:
+                    yield f"{name} declares {part.licence}"
+    linked = crates(cargo_metadata())
+    wanted = {part.row() for part in (*linked.app, *linked.runner, *linked.apple, *linked.building)}
+    tables = page.partition("### In an HTML report")[0].partition("Rust crates that an app links")[2]
+    tables += page.partition("## Rust crates that are in no program")[2].partition("## Texts")[0]
+    present = {line for line in tables.splitlines() if line.startswith("| ") and not line.startswith("| Package |")}
+    yield from (f"missing: {row}" for row in sorted(wanted - present))
+    yield from (f"no longer so: {row}" for row in sorted(present - wanted))
+    for title, text in texts(linked):
+        if text not in page:
+            yield f"the text of {title} is missing"
+
+
 def texts(linked: Crates) -> Iterator[tuple[str, str]]:
     plotly = importlib.metadata.distribution("plotly").read_text("licenses/LICENSE.txt")
     assert plotly is not None, "plotly brings its licence"
@@ -334,16 +372,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if the file is out of date")
     arguments = parser.parse_args()
+    if arguments.check:
+        found = list(differences(NOTICES.read_text(encoding="utf-8") if NOTICES.is_file() else ""))
+        if found:
+            print("\n".join([*found, "  → python tools/write_notices.py"]), file=sys.stderr)
+        return 1 if found else 0
     try:
-        text = render()
+        NOTICES.write_text(render(), encoding="utf-8")
     except Stale as error:
         sys.exit(f"write_notices: {error}\n  → run `make setup`")
-    if arguments.check:
-        if not NOTICES.is_file() or NOTICES.read_text(encoding="utf-8") != text:
-            print(f"{NOTICES.name} is out of date\n  → python tools/write_notices.py", file=sys.stderr)
-            return 1
-        return 0
-    NOTICES.write_text(text, encoding="utf-8")
     return 0
 
 

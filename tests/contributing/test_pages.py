@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs/contributing"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FOLLOWED = [page for page in sorted(PAGES.glob("*.md")) if any(name for _, name, _ in BLOCK.findall(page.read_text()))]
+"""Pages whose blocks say which file they are. A page of another form has a test of its own."""
 NEEDED = ["benchmarks", "harness", "suites", "tests", "tools", "conftest.py", "pyproject.toml"]
 
 
@@ -61,13 +63,23 @@ def follow(page: Path, folder: Path) -> str:
 
 
 @pytest.mark.compiler
-@pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", FOLLOWED, ids=lambda page: page.stem)
 def test_a_page_can_be_followed_word_for_word(page: Path, checkout: Path) -> None:
     printed = follow(page, checkout)
     assert re.search(r"\d+ passed", printed)
     assert "skipped" not in printed
-    run(["ruff", "check", "."], checkout)
-    run(["ruff", "format", "--check", "."], checkout)
+    text = page.read_text(encoding="utf-8")
+    changed = re.findall(r"^\+\+\+ b/(\S+)", text, re.MULTILINE)
+    touched = {*changed, *(name for _, name, _ in BLOCK.findall(text) if name)}
+    run(["ruff", "check", *touched], checkout)
+    run(["ruff", "format", "--check", *touched], checkout)
+
+
+def test_a_page_of_another_form_has_a_test_of_its_own() -> None:
+    assert len(FOLLOWED) >= 2
+    tests = [path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py")]
+    for page in set(PAGES.glob("*.md")) - set(FOLLOWED):
+        assert any(f"docs/contributing/{page.name}" in test for test in tests), page.name
 
 
 def test_contributing_names_every_page() -> None:

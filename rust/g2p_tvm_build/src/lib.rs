@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+// The README shows a whole build script.
+#![allow(clippy::needless_doctest_main)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::env;
