@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -99,6 +100,14 @@ class Graph:
     def scalar(self, value: Any) -> float | None:
         found = self.constant(value)
         return float(found.reshape(())) if found is not None and found.size == 1 else None
+
+
+def rewrite_functions(module: tvm.IRModule, rewrite: Callable[[relax.Function], relax.Function]) -> tvm.IRModule:
+    """Rewrite every Relax function of the module in place; return the module."""
+    for name, function in module.functions_items():
+        if isinstance(function, relax.Function):
+            module.update_func(name, rewrite(function))
+    return module
 
 
 def is_variable(value: Any) -> TypeGuard[relax.Var]:

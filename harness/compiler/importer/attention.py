@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import fx
 from tvm import relax
 from tvm_ffi import structural_equal
 
+from harness.compiler.importer.unsupported import Converter
 from harness.compiler.operators.attention import DotAttentionOp
 from harness.compiler.operators.operator import OpTable, values
 
@@ -46,7 +46,7 @@ def _causal(builder: relax.BlockBuilder, queries: Any, keys: Any) -> Any:
     return builder.emit(relax.op.less_equal(columns, builder.emit(relax.op.expand_dims(rows, 1))))
 
 
-def dot_attention(table: OpTable) -> Callable[[fx.Node, Any], relax.Var]:
+def dot_attention(table: OpTable) -> Converter:
     """Return the importer's entry for ``scaled_dot_product_attention``."""
 
     def convert(node: fx.Node, importer: Any) -> relax.Var:

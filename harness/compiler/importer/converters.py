@@ -11,11 +11,10 @@ from tvm import relax
 from harness.compiler.importer.attention import dot_attention
 from harness.compiler.importer.indexing import index, select, slice_of_any
 from harness.compiler.importer.recurrent import recurrent_layer
+from harness.compiler.importer.unsupported import Converter
 from harness.compiler.operators import operators
 from harness.compiler.operators.operator import Converter as OperatorConverter
 from harness.compiler.operators.operator import OpTable
-
-Converter = Callable[[fx.Node, Any], Any]
 
 
 def _arguments(node: fx.Node, importer: Any, *usual: Any) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import fx
@@ -10,10 +10,8 @@ from torch.export import ExportedProgram
 from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
 
 from harness.compiler.graph.origins import Origin, Origins
-from harness.compiler.importer.unsupported import module_path
+from harness.compiler.importer.unsupported import Converter, module_path
 from harness.compiler.observe.provenance import Operator
-
-Converter = Callable[[fx.Node, Any], Any]
 
 
 def traced(exported: ExportedProgram, ours: Mapping[str, Converter], origins: Origins) -> dict[str, Converter]:

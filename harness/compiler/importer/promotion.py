@@ -5,7 +5,7 @@ TVM 0.27's importer computes in the type of an operator's first tensor, so half 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import SymInt, Tensor, fx
@@ -13,9 +13,7 @@ from tvm import relax
 
 from harness.compiler.errors import UnsupportedOperator
 from harness.compiler.importer.indexing import number
-from harness.compiler.importer.unsupported import operator_name, place
-
-Converter = Callable[[fx.Node, Any], Any]
+from harness.compiler.importer.unsupported import Converter, operator_name, place
 
 ARITHMETIC = frozenset(
     {

@@ -6,18 +6,19 @@ wants the last one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from torch import fx
 from tvm import relax
 
+from harness.compiler.importer.unsupported import Converter
 from harness.compiler.kernels.recurrence import Cell, Recurrence, Result
 from harness.compiler.operators.operator import OpTable
 from harness.compiler.operators.recurrence import RecurrenceOp
 
 
-def recurrent_layer(table: OpTable) -> Callable[[fx.Node, Any], tuple[Any, ...]]:
+def recurrent_layer(table: OpTable) -> Converter:
     """Return the importer's entry for :func:`harness.compiler.importer.recurrent_op.recurrent`."""
 
     def convert(node: fx.Node, importer: Any) -> tuple[Any, ...]:

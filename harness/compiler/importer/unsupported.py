@@ -9,6 +9,8 @@ from torch import fx
 
 from harness.compiler.errors import UnsupportedOperator, first_words
 
+Converter = Callable[[fx.Node, Any], Any]
+"""An importer entry: (node of the exported graph, TVM's importer) to the node's value in Relax."""
 WRAPPED = "harness_model"
 """The name of a user's module in :class:`harness.models.flat.FlatModule`."""
 
@@ -18,7 +20,7 @@ SORTING = frozenset({"sort.default", "sort.stable", "argsort.default", "argsort.
 """TVM 0.27's importer takes some of these, but a later pass cannot name the functions that they become."""
 
 
-def guarded(graph: fx.Graph, converters: Mapping[str, Callable[[fx.Node, Any], Any]]) -> dict[str, Any]:
+def guarded(graph: fx.Graph, converters: Mapping[str, Converter]) -> dict[str, Any]:
     """Return importer entries for every operator of ``graph``: those of ``converters`` first, then TVM's own.
 
     They raise UnsupportedOperator with the operator and the module, whatever fails in them.

@@ -318,17 +318,11 @@ def matrix_dot(
 
 def row_maximum(x: Any, row: Any, depth: int, lanes: int) -> Any:
     """Return the largest magnitude of a row of ``x`` [rows, K]."""
-    (wide,) = registers(1, lanes)
-    (single,) = registers(1, 1)
-    put(wide, f32(0.0, lanes), lanes)
-    put(single, f32(0.0), 1)
 
-    def body(k: Any, count: int) -> None:
-        register = wide if count > 1 else single
-        put(register, T.max(get(register, count), T.fabs(x[row, span(k, count)])), count)
+    def combine(total: Any, k: Any, count: int) -> Any:
+        return T.max(total, T.fabs(x[row, span(k, count)]))
 
-    chunks(depth, lanes, body)
-    return T.max(vector.reduce_max(wide, lanes), single[0])
+    return T.max(*vector.fold_row(depth, lanes, f32(0.0), combine, vector.reduce_max))
 
 
 def format_for(precision: Precision, profile: Profile, *, one_row: bool) -> Format:

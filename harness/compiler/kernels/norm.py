@@ -8,7 +8,7 @@ from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
-from harness.compiler.kernels.vector import F32, chunks, f32, get, load, put, registers, span, splat, store
+from harness.compiler.kernels.vector import F32, chunks, f32, load, span, splat, store
 from harness.compiler.targets.profiles import Profile
 
 Norm = Literal["rms", "layer"]
@@ -23,13 +23,13 @@ def normalise(norm: Norm, x: Any, row: Any, width: int, eps: float, buffers: Buf
     """Normalise one row of ``x`` [rows, K] into ``y``: RMS norm (Zhang and Sennrich 2019) or layer norm."""
     mean = None
     if norm == "layer":
-        mean = T.bind(_total(x, row, width, lanes, lambda value, _: value) * T.float32(1.0 / width))
+        mean = T.bind(_total(x, row, width, lanes, lambda value: value) * T.float32(1.0 / width))
 
     def centred(k: Any, count: int) -> Any:
         value = x[row, span(k, count)]
         return value if mean is None else value - splat(mean, count)
 
-    total = _total(x, row, width, lanes, lambda value, n: value * value, centred)
+    total = _total(x, row, width, lanes, lambda value: value * value, centred)
     inverse = T.bind(T.float32(1.0) / T.sqrt(total * T.float32(1.0 / width) + T.float32(eps)))
 
     def body(k: Any, count: int) -> None:
@@ -40,18 +40,12 @@ def normalise(norm: Norm, x: Any, row: Any, width: int, eps: float, buffers: Buf
 
 
 def _total(x: Any, row: Any, width: int, lanes: int, term: Any, read: Any = None) -> Any:
-    (wide,) = registers(1, lanes)
-    (single,) = registers(1, 1)
-    put(wide, f32(0.0, lanes), lanes)
-    put(single, f32(0.0), 1)
-
-    def body(k: Any, count: int) -> None:
-        register = wide if count > 1 else single
+    def combine(total: Any, k: Any, count: int) -> Any:
         value = T.bind(x[row, span(k, count)] if read is None else read(k, count))
-        put(register, get(register, count) + term(value, count), count)
+        return total + term(value)
 
-    chunks(width, lanes, body)
-    return T.bind(vector.reduce_sum(wide, lanes) + single[0])
+    vectors, rest = vector.fold_row(width, lanes, f32(0.0), combine, vector.reduce_sum)
+    return T.bind(vectors + rest)
 
 
 def norm_kernel(profile: Profile, norm: Norm, leading: tuple[Dim, ...], width: int, eps: float) -> Kernel:

@@ -10,7 +10,7 @@ from harness.compiler.kernels import vector
 from harness.compiler.kernels.cost import Cost, elements, sizes
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import shape_name
-from harness.compiler.kernels.vector import chunks, get, load, put, registers, span, store
+from harness.compiler.kernels.vector import chunks, load, span, store
 from harness.compiler.targets.profiles import Profile
 
 
@@ -49,17 +49,11 @@ def argmax(profile: Profile, leading: tuple[Dim, ...], width: int, dtype: str) -
         rows = vector.rows_of(buffers["x"])
         x, y = vector.flat(buffers["x"], (rows, width)), vector.flat(buffers["y"], (rows,))
         with T.serial(rows) as row:
-            (highest,) = registers(1, lanes)
-            (single,) = registers(1, 1)
-            put(highest, vector.splat(x[row, 0], lanes), lanes)
-            put(single, x[row, 0], 1)
 
-            def body(v: Any, count: int) -> None:
-                register = highest if count > 1 else single
-                put(register, T.max(get(register, count), x[row, span(v, count)]), count)
+            def combine(total: Any, v: Any, count: int) -> Any:
+                return T.max(total, x[row, span(v, count)])
 
-            chunks(width, lanes, body)
-            top = T.bind(T.max(vector.reduce_max(highest, lanes), single[0]))
+            top = T.bind(T.max(*vector.fold_row(width, lanes, x[row, 0], combine, vector.reduce_max)))
             T.buffer_store(y, T.Cast(dtype, T.int32(0)), [row])
             # From the end, so that the first of equal values stays.
             with T.serial(width) as back, vector.when(x[row, width - 1 - back] == top):

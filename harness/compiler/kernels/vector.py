@@ -92,6 +92,25 @@ def _reduce(register: Any, lanes: int, combine: Callable[[Any, Any], Any]) -> An
     return T.bind(combine(register[0], register[1]) if lanes == 2 else register[0])
 
 
+def fold_row(
+    width: int, lanes: int, start: Any, combine: Callable[[Any, Any, int], Any], reduce: Callable[[Any, int], Any]
+) -> tuple[Any, Any]:
+    """Fold a row's whole vectors and its rest; return the two results.
+
+    ``combine(total, k, count)`` takes ``count`` elements from ``k`` on into the total, which begins as ``start``.
+    """
+    (wide,), (single,) = registers(1, lanes), registers(1, 1)
+    put(wide, splat(start, lanes), lanes)
+    put(single, start, 1)
+
+    def body(k: Any, count: int) -> None:
+        register = wide if count > 1 else single
+        put(register, combine(get(register, count), k, count), count)
+
+    chunks(width, lanes, body)
+    return reduce(wide, lanes), single[0]
+
+
 def transposed(rows: list[Any]) -> list[Any]:
     """Transpose a square of vectors: interleave the halves of the rows as often as they can be halved."""
     count = len(rows)

@@ -13,7 +13,7 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from harness.compiler.graph.graph import is_constant, op_name
+from harness.compiler.graph.graph import is_constant, op_name, rewrite_functions
 
 IMAGE = 4
 """The axes of an image. Transposed matrices are left as they are, since patterns look for them."""
@@ -70,7 +70,4 @@ class FoldArithmetic:
     """Fold in every Relax function."""
 
     def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
-        for name, function in module.functions_items():
-            if isinstance(function, relax.Function):
-                module.update_func(name, _Fold(module).visit_expr(function))
-        return module
+        return rewrite_functions(module, _Fold(module).visit_expr)

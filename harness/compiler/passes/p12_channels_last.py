@@ -13,7 +13,7 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from harness.compiler.graph.graph import Graph, is_variable, op_name
+from harness.compiler.graph.graph import Graph, is_variable, op_name, rewrite_functions
 from harness.compiler.graph.origins import Origins
 
 TURNED = {"relax.nn.conv1d": ["NWC", "WIO"], "relax.nn.conv2d": ["NHWC", "HWIO"]}
@@ -34,9 +34,7 @@ class ChannelsLast:
         functions = [f for _, f in module.functions_items() if isinstance(f, relax.Function)]
         if not any(op_name(b.value) in TURNED for f in functions for b in Graph(f).bindings):
             return module
-        for name, function in module.functions_items():
-            if isinstance(function, relax.Function):
-                module.update_func(name, _ClipByBounds(module).visit_expr(function))
+        rewrite_functions(module, _ClipByBounds(module).visit_expr)
         try:
             before = {name: Graph(f) for name, f in module.functions_items() if isinstance(f, relax.Function)}
             converted = relax.transform.ConvertLayout(TURNED | KEPT)(module)

@@ -13,7 +13,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from harness.compiler.graph.graph import Graph, arguments, is_variable, op_name, renamed
+from harness.compiler.graph.graph import Graph, arguments, is_variable, op_name, renamed, rewrite_functions
 from harness.compiler.graph.origins import Origin, behind, completed, origin_of
 from harness.compiler.operators import operators
 from harness.compiler.operators.operator import Match, OpTable
@@ -27,10 +27,7 @@ class FusePatterns:
         self.table = table
 
     def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
-        for name, function in module.functions_items():
-            if isinstance(function, relax.Function):
-                module.update_func(name, _rewritten(function, self.table))
-        return module
+        return rewrite_functions(module, lambda function: _rewritten(function, self.table))
 
 
 def _rewritten(function: relax.Function, table: OpTable) -> relax.Function:

@@ -11,6 +11,7 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from harness.compiler.graph.graph import rewrite_functions
 from harness.compiler.kernels.kernel import Kernel
 from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.kernel_table import KernelTable
@@ -55,7 +56,6 @@ class PackWeights:
 
     def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
         rewriter = _PackWeights(module, self.profile, self.precision, self.ops, self.table)
-        for name, function in module.functions_items():
-            if isinstance(function, relax.Function):
-                module.update_func(name, relax.analysis.remove_all_unused(rewriter.visit_expr(function)))
-        return module
+        return rewrite_functions(
+            module, lambda function: relax.analysis.remove_all_unused(rewriter.visit_expr(function))
+        )

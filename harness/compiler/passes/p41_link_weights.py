@@ -10,7 +10,7 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from harness.compiler.graph.graph import Graph, is_constant
+from harness.compiler.graph.graph import Graph, is_constant, rewrite_functions
 from harness.compiler.objects import WeightFile
 from harness.compiler.passes.kernel_table import KernelTable
 
@@ -49,10 +49,7 @@ class LinkWeights:
         self.table, self.weights = table, weights
 
     def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
-        rewriter = _LinkWeights(module, self.table, self.weights)
-        for name, function in module.functions_items():
-            if isinstance(function, relax.Function):
-                module.update_func(name, rewriter.visit_expr(function))
+        rewrite_functions(module, _LinkWeights(module, self.table, self.weights).visit_expr)
         self._drop_replaced(module)
         return module
 

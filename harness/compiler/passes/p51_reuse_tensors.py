@@ -9,7 +9,7 @@ from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm_ffi import structural_equal
 
-from harness.compiler.graph.graph import op_name
+from harness.compiler.graph.graph import op_name, rewrite_functions
 
 ALLOCATION = "relax.memory.alloc_tensor"
 
@@ -24,10 +24,7 @@ class ReuseTensors:
     """
 
     def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
-        for name, function in module.functions_items():
-            if isinstance(function, relax.Function):
-                module.update_func(name, _ReuseTensors(module).visit_expr(function))
-        return module
+        return rewrite_functions(module, lambda function: _ReuseTensors(module).visit_expr(function))
 
 
 @mutator
