@@ -54,6 +54,26 @@ class DiskFull(HarnessError):
     )
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def room_for(what: str, folder: Path) -> Iterator[None]:
+    """Raise DiskFull where writing ``what`` below ``folder`` ends because of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise DiskFull(f"no space left while writing {what} below {folder}") from error
+        raise
+
+
+def check_room(tool: str, said: str) -> None:
+    """Raise DiskFull if that is what a tool which failed has printed."""
+    if any(os.strerror(code) in said for code in NO_ROOM):
+        raise DiskFull(f"{tool} found no space left on the disk:\n{said}")
+
+
 @dataclass(frozen=True)
 class CacheEntry:
     """One entry as ``harness cache`` lists it."""
@@ -116,7 +136,7 @@ class Cache:
         Raises CacheBusy, DiskFull, or whatever ``build`` raises; then nothing is left behind.
         """
         folder = self.root / kind / key
-        try:
+        with room_for(f"the cache entry {kind}/{key[:12]}", self.root):
             folder.parent.mkdir(parents=True, exist_ok=True)
             with self._lock(folder):
                 if folder.exists():
@@ -128,12 +148,6 @@ class Cache:
                     shutil.rmtree(folder)
                 self._make(folder, build)
                 self.use(folder)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull(
-                    f"no space left while writing the cache entry {kind}/{key[:12]} below {self.root}"
-                ) from error
-            raise
         return folder
 
     def _make(self, folder: Path, build: Callable[[Path], None]) -> None:

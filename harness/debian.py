@@ -15,6 +15,7 @@ newest version of the given suites is taken. Other architectures than the machin
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import re
 import shutil
@@ -25,6 +26,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from harness.cache import check_room
 from harness.errors import HarnessError
 
 LISTS_DEADLINE_SECONDS = 300.0
@@ -88,15 +90,16 @@ class DebianPackages:
         ``suites`` adds parts of the release (``backports``, ``security``, ``updates``) to its main one.
         ``architecture`` is Debian's word (``amd64``, ``arm64``), the machine's if None. ``with_dependencies`` also
         brings everything they depend on, down to the C library, whatever the machine has installed.
-        Raises PackagesUnavailable.
+        Raises PackagesUnavailable or DiskFull.
         """
-        apt = _Apt(self._folder, self._configured, suites, architecture or machine_architecture())
         try:
+            apt = _Apt(self._folder, self._configured, suites, architecture or machine_architecture())
             with FileLock(self._folder / "lock", timeout=LOCK_DEADLINE_SECONDS):
                 self._progress("asking Debian's mirror for its lists")
                 apt.update()
                 return self._download(apt, apt.closure(names) if with_dependencies else list(names))
         except OSError as error:
+            check_room("apt", str(error))
             raise PackagesUnavailable(f"cannot fetch Debian packages into {self._folder}: {error}") from error
 
     def depends(
@@ -246,12 +249,13 @@ class _Apt:
         # A mirror that cannot be reached leaves old lists in use and is only a warning to apt.
         failed = re.search(r"^(E|Err|W: Failed to fetch)[:\s].*", done.stderr + done.stdout, re.MULTILINE)
         if done.returncode != 0 or (command[-1] == "update" and failed):
+            check_room("apt", done.stderr)
             raise PackagesUnavailable(f"apt {failure}:\n{(done.stderr or done.stdout).strip()[-2000:]}")
         return done.stdout
 
 
 def unpack(debs: Iterable[Path], root: Path) -> None:
-    """Put the packages' files below ``root``; none of their scripts is run. Raises PackagesUnavailable."""
+    """Put the packages' files below ``root``; none of their scripts is run. Raises PackagesUnavailable, or DiskFull."""
     root.mkdir(parents=True, exist_ok=True)
     for deb in debs:
         try:
@@ -260,11 +264,13 @@ def unpack(debs: Iterable[Path], root: Path) -> None:
                 capture_output=True,
                 text=True,
                 timeout=UNPACK_DEADLINE_SECONDS,
+                env=os.environ | {"LC_ALL": "C"},
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise PackagesUnavailable(f"cannot unpack {deb.name}: {error}") from error
         if done.returncode != 0:
+            check_room(f"dpkg -x {deb.name}", done.stderr)
             raise PackagesUnavailable(f"cannot unpack {deb.name}: {done.stderr.strip()}")
 
 

@@ -15,11 +15,13 @@ from harness.cache import Cache
 from harness.devices.android import Server, adb_checks
 from harness.devices.ios import ios_checks
 from harness.errors import HarnessError
+from harness.installation import harness_folder, install_cure, providers
 from harness.native.compilers import NDK_VARIABLE, ToolchainMissing, host_compiler, identity, ndk_tool
 from harness.native.ios import lld
 from harness.native.ios.tools import present_tools
 from harness.native.platforms import platform_of
 from harness.native.toolchain import configured_route, present_toolchain
+from harness.native.toolchain.rust import RUST_CURE, UPDATE_CURE, is_too_old
 
 OLDEST_PYTHON = (3, 10)
 COMPILE_PACKAGES = ("torch", "transformers", "apache-tvm", "apache-tvm-ffi", "ziglang", "cargo-zigbuild")
@@ -38,6 +40,7 @@ def check_installation(cache: Cache) -> list[Check]:
     """One check a line, in the order in which a new user would mend them."""
     return [
         _python(),
+        _own_package(),
         *(_package(name) for name in COMPILE_PACKAGES),
         _compiler(),
         _tool("cargo"),
@@ -60,7 +63,20 @@ def _package(name: str) -> Check:
     try:
         return Check(name, True, importlib.metadata.version(name), "")
     except importlib.metadata.PackageNotFoundError:
-        return Check(name, False, "not installed", "make setup")
+        return Check(name, False, "not installed", install_cure("compile"))
+
+
+def _own_package() -> Check:
+    """The harness itself: twice in one environment, the files of one hide or replace those of the other."""
+    found = providers()
+    names = " ".join(sorted({one.name for one in found}))
+    cure = f"pip uninstall {names}, again until none is left; then {install_cure()}"
+    if len(found) > 1:
+        others = "; ".join(one.describe() for one in found)
+        return Check("harness", False, f"{len(found)} packages bring `harness`: {others}", cure)
+    if not found:
+        return Check("harness", True, f"{harness_folder()}, not installed as a package", cure)
+    return Check("harness", True, f"{found[0].name} {found[0].version} in {harness_folder()}", cure)
 
 
 def _compiler() -> Check:
@@ -74,9 +90,12 @@ def _compiler() -> Check:
 def _tool(name: str) -> Check:
     path = shutil.which(name)
     if path is None:
-        return Check(name, False, "not found", "install Rust with rustup")
+        return Check(name, False, "not found", RUST_CURE)
     done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=False)
-    return Check(name, done.returncode == 0, (done.stdout or done.stderr).strip(), "rustup update stable")
+    version = (done.stdout or done.stderr).strip()
+    if is_too_old(version):
+        return Check(name, False, f"{version} is too old", UPDATE_CURE)
+    return Check(name, done.returncode == 0, version, UPDATE_CURE)
 
 
 def _phone_rust(cache: Cache, target: str) -> Check:

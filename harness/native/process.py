@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from harness.cache import check_room
+
 KEPT_LINES = 40
 
 
@@ -35,7 +37,8 @@ def run_tool(
 ) -> None:
     """Run a tool in a process group of its own within ``deadline`` seconds; ``on_line`` gets what it prints.
 
-    Whatever ends this call, Ctrl-C included, ends the whole group. Raises ToolFailed.
+    Whatever ends this call, Ctrl-C included, ends the whole group. Raises ToolFailed, or DiskFull where the tool found
+    no space left.
     """
     name = Path(command[0]).name
     last: deque[str] = deque(maxlen=KEPT_LINES)
@@ -83,4 +86,5 @@ def run_tool(
     if late.is_set():
         raise ToolFailed(f"{name} did not end within {deadline:.0f} s:\n{text}")
     if process.returncode != 0:
+        check_room(name, text)
         raise ToolFailed(f"{name} ended with status {process.returncode}:\n{text}")

@@ -68,10 +68,8 @@ def choose_arguments(config: pytest.Config) -> None:
     """
     here = config.invocation_params.dir
     if config.args_source is config.ArgsSource.ARGS:
-        modules = [shipped_module(argument, here) for argument in config.args]
-        if any(modules):
-            others = [argument if config.option.pyargs else _absolute(argument, here) for argument in config.args]
-            _collect(config, [module or other for module, other in zip(modules, others, strict=True)])
+        if any(shipped_module(argument, here) for argument in config.args):
+            _collect(config, [_chosen(config, argument, here) for argument in config.args])
     elif config.getoption("harness_device", None):
         base = config.inipath.parent if config.inipath else here
         _collect(config, [MODULE, *(_absolute(path, base) for path in config.getini("harness_testpaths"))])
@@ -83,9 +81,18 @@ def _collect(config: pytest.Config, arguments: Sequence[str]) -> None:
     config.option.pyargs = True
 
 
+def _chosen(config: pytest.Config, argument: str, folder: Path) -> str:
+    module = shipped_module(argument, folder)
+    if module is None:
+        return argument if config.option.pyargs else _absolute(argument, folder)
+    file = module.partition("::")[0].removeprefix(MODULE).removeprefix(".")
+    if file and not (FOLDER / f"{file}.py").is_file():
+        raise pytest.UsageError(f"file or directory not found: {argument}")
+    return module
+
+
 def _absolute(argument: str, folder: Path) -> str:
-    path = argument.partition("::")[0]
-    if shipped_module(argument, folder) is None and not _exists(folder / path):
+    if not _exists(folder / argument.partition("::")[0]):
         raise pytest.UsageError(f"file or directory not found: {argument}")
     return os.path.join(folder, argument)  # noqa: PTH118 -- a Path would change slashes in a test's parameters
 

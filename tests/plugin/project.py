@@ -25,6 +25,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         (folder / "words.tsv").write_text(WORDS)
         (folder / "pytest.ini").write_text("[pytest]\n")
         self.behave()

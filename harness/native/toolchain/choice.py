@@ -51,18 +51,16 @@ def find_toolchain(
     debian = DebianRust(cache, progress)
     if present := present_toolchain(triple, cache, route):
         return debian.verified(triple) if verify and present.route == "debian" else present
-    host = _host_or_none()
+    why: list[str] = []
+    host = _host_or_none(why)
     if route == "rustup":
         return add_target(host_toolchain(), triple, progress)
-    why = []
     if route == "auto" and host:
         try:
             return add_target(host, triple, progress)
         except RustupUnusable as error:
             why.append(Exception.__str__(error))
             progress(f"{why[0].splitlines()[0]}; taking Debian's Rust")
-    elif route == "auto":
-        why.append("there is no Rust on the PATH")
     try:
         return debian.verified(triple)
     except PackagesUnavailable as error:
@@ -87,8 +85,11 @@ def present_toolchain(triple: str | None, cache: Cache, route: Route = "auto") -
     return DebianRust(cache, lambda _message: None).installed(triple) if route != "rustup" else None
 
 
-def _host_or_none() -> RustToolchain | None:
+def _host_or_none(why: list[str] | None = None) -> RustToolchain | None:
+    """Return the toolchain of the PATH; why there is none that can be used is added to ``why``."""
     try:
         return host_toolchain()
-    except ToolchainMissing:
+    except ToolchainMissing as error:
+        if why is not None:
+            why.append(Exception.__str__(error))
         return None

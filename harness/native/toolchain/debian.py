@@ -17,7 +17,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.cache import Cache, content_key
+from harness.cache import Cache, DiskFull, content_key, room_for
 from harness.debian import DebianPackages, unpack
 from harness.errors import HarnessError
 from harness.native.cargo_environment import cargo_environment, encoded_flags
@@ -95,8 +95,12 @@ class DebianRust:
     def install(self, triple: str) -> RustToolchain:
         """The toolchain for a target from the newest packages that the mirror has.
 
-        Raises PackagesUnavailable or StandardLibraryFailed.
+        Raises PackagesUnavailable, StandardLibraryFailed or DiskFull.
         """
+        with room_for(f"Rust for {triple}", self._cache.root):
+            return self._install(triple)
+
+    def _install(self, triple: str) -> RustToolchain:
         debs = self._packages()
         names = sorted(path.name for path in debs)
         version = next(name.split("_")[1] for name in names if name.startswith("rustc-web_"))
@@ -124,13 +128,17 @@ class DebianRust:
 
     def _with_standard_library(self, compiler: _Compiler, root: Path, triple: str) -> RustToolchain:
         def build(folder: Path) -> None:
-            self._build_standard_library(_toolchain(compiler, root, None), root, triple, folder)
+            work = folder.with_suffix(".work")  # beside the entry, so that cargo goes on after an interruption
+            try:
+                self._build_standard_library(_toolchain(compiler, root, None), root, triple, folder, work)
+            except (DiskFull, OSError):  # What is half-made would keep a full disk full.
+                shutil.rmtree(work, ignore_errors=True)
+                raise
 
         return _toolchain(compiler, root, self._cache.fetch(KIND, _std_key(compiler, triple), build))
 
-    def _build_standard_library(self, rust: RustToolchain, root: Path, triple: str, folder: Path) -> None:
+    def _build_standard_library(self, rust: RustToolchain, root: Path, triple: str, folder: Path, work: Path) -> None:
         """Build an empty crate with the library as its dependency, and keep what the library came to."""
-        work = folder.with_suffix(".work")  # beside the entry, so that cargo goes on after an interruption
         sources = _rust_sources(root)
         (work / "src").mkdir(parents=True, exist_ok=True)
         (work / ".cargo").mkdir(exist_ok=True)
@@ -177,8 +185,12 @@ class DebianRust:
 
     def _point_to(self, compiler: _Compiler) -> None:
         partial = self._folder / f"{POINTER}.{os.getpid()}"
-        partial.write_text(json.dumps(asdict(compiler)) + "\n")
-        partial.replace(self._folder / POINTER)
+        try:
+            partial.write_text(json.dumps(asdict(compiler)) + "\n")
+            partial.replace(self._folder / POINTER)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def _root_key(compiler: _Compiler) -> str:

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from harness.native.compilers import ToolchainMissing
 
-RUST_CURE = "install Rust with rustup; the README names the versions that work"
+OLDEST_RUST = (1, 88)
+"""As Cargo.toml's rust-version has it; a test holds the two together."""
+RUST_CURE = f"install Rust {OLDEST_RUST[0]}.{OLDEST_RUST[1]} or newer with rustup"
+UPDATE_CURE = "rustup update stable; or put a newer cargo and rustc first on the PATH"
 QUERY_DEADLINE_SECONDS = 60.0
 
 Progress = Callable[[str], None]
@@ -37,14 +40,26 @@ class RustToolchain:
 
 
 def host_toolchain() -> RustToolchain:
-    """cargo and rustc of the PATH, for this machine; raises ToolchainMissing."""
+    """cargo and rustc of the PATH, for this machine; raises ToolchainMissing, also for one that is too old."""
     found = {}
     for tool in ("cargo", "rustc"):
         path = shutil.which(tool)
         if path is None:
             raise ToolchainMissing(f"{tool} was not found", cure=RUST_CURE)
         found[tool] = Path(path)
-    return RustToolchain("PATH", found["cargo"], found["rustc"], _ask(found["rustc"], "--version"))
+    version = _ask(found["rustc"], "--version")
+    if is_too_old(version):
+        raise ToolchainMissing(
+            f"{version} in {found['rustc']} is too old: the runner needs {OLDEST_RUST[0]}.{OLDEST_RUST[1]}",
+            cure=UPDATE_CURE,
+        )
+    return RustToolchain("PATH", found["cargo"], found["rustc"], version)
+
+
+def is_too_old(version: str) -> bool:
+    """Return whether rustc's or cargo's line names a release that is known to be too old."""
+    found = re.match(r"(?:rustc|cargo) (\d+)\.(\d+)", version)
+    return found is not None and (int(found[1]), int(found[2])) < OLDEST_RUST
 
 
 def has_standard_library(toolchain: RustToolchain, triple: str) -> bool:

@@ -19,7 +19,7 @@ class RustupUnusable(HarnessError):
 
 
 def add_target(toolchain: RustToolchain, triple: str, progress: Progress) -> RustToolchain:
-    """The toolchain with the target's standard library; raises RustupUnusable."""
+    """The toolchain with the target's standard library; raises RustupUnusable or DiskFull."""
     rustup = shutil.which("rustup")
     if rustup is None:
         raise RustupUnusable("rustup was not found")
