@@ -198,6 +198,14 @@ fn impossible_numbers_are_refused() {
         ("/skip_samples", json!(-1)),
         ("/slowdown_percent", json!(-5)),
         ("/slowdown_percent", json!(1001)),
+        ("/slowdown_percent", json!("10")),
+        ("/slowdown_percent", json!(null)),
+        ("/repetitions", json!(true)),
+        ("/repetitions", json!("10")),
+        ("/warmup", json!(1e30)),
+        ("/threads", json!(null)),
+        ("/models/0/vocab_size", json!("384")),
+        ("/models/0/eos_token_id", json!(-1)),
     ] {
         refused_with("numbers", pointer, value);
     }
