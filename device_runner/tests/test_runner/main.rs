@@ -294,3 +294,25 @@ fn a_model_that_is_not_linked_is_named_after_the_header() {
     let message = end["error"]["message"].as_str().unwrap();
     assert!(message.contains("none_e_") && message.contains("g2p"), "{message}");
 }
+
+/// An order that never comes keeps the runner waiting: only the end of its standard input ends it.
+#[test]
+#[cfg(unix)]
+fn a_runner_ends_with_whoever_started_it() {
+    use std::process::Stdio;
+    let scene = Scene::new("orphan");
+    assert!(Command::new("mkfifo").arg(&scene.order).status().unwrap().success());
+    let mut runner = Command::new(env!("CARGO_BIN_EXE_device_runner"))
+        .arg("--order")
+        .arg(&scene.order)
+        .arg("--result")
+        .arg(&scene.result)
+        .env("DEVICE_RUNNER_ENDS_WITH_STDIN", "1")
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(runner.try_wait().unwrap().is_none(), "it runs as long as its standard input is open");
+    drop(runner.stdin.take());
+    assert!(!runner.wait().unwrap().success());
+}
