@@ -22,7 +22,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
 class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Phase(str, Enum):
@@ -276,5 +276,8 @@ RECORD: TypeAdapter[AnyRecord] = TypeAdapter(Record)
 
 
 def parse_record(line: str | bytes) -> AnyRecord:
-    """One line of ``result.jsonl``; raises pydantic.ValidationError."""
-    return RECORD.validate_json(line)
+    """One line of ``result.jsonl`` as it arrives; raises pydantic.ValidationError.
+
+    Numbers are numbers and finite: no text, no true, no NaN. ``harness/devices/breaches.py`` knows their ranges.
+    """
+    return RECORD.validate_json(line, strict=True)

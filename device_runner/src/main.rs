@@ -22,6 +22,7 @@ mod taps;
 mod tensor_model;
 mod tensors;
 mod thermal;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -110,7 +111,7 @@ fn describe() -> ExitCode {
 }
 
 fn execute(order: &Path, result: &Path, stream: bool) -> ExitCode {
-    match Job::prepare(order, result, stream) {
+    match watch::end_with_stdin().and_then(|()| Job::prepare(order, result, stream)) {
         Ok(job) => ExitCode::from(job.run()),
         Err(error) => {
             eprintln!("error: {}: {error}", result.display());

@@ -12,7 +12,6 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +30,15 @@ from harness.devices.collect import ResultReader
 from harness.devices.errors import CommandTimeout, RunnerUnusable
 from harness.devices.facts import host_conditions, host_facts
 from harness.devices.lock import DeviceLock
+from harness.devices.orphans import RunnerNote
 from harness.devices.wording import ending_of, quoted
 from harness.protocol import WorkOrder
 
 POLL_SECONDS = 0.02
 MAX_LOG_BYTES = 64 * 2**20
 LOG_TAIL_BYTES = 2000
+ENDS_WITH_STDIN = "DEVICE_RUNNER_ENDS_WITH_STDIN"
+"""Asks a runner to end when its standard input does (``device_runner/src/watch.rs``)."""
 
 
 class HostDevice:
@@ -50,8 +52,11 @@ class HostDevice:
 
     def __init__(self, *, lock_folder: Path | None = None, max_log_bytes: int = MAX_LOG_BYTES) -> None:
         self._lock = DeviceLock(self.name, lock_folder)
+        self._note = RunnerNote(self._lock.note_path)
         self._max_log_bytes = max_log_bytes
         self._closed = threading.Event()
+        self._held = 0
+        """How often this object holds the device; what runs then is its own."""
 
     def facts(self) -> dict[str, Any]:
         return {"kind": self.kind, "name": self.name, **host_facts()}
@@ -59,8 +64,16 @@ class HostDevice:
     def conditions(self) -> dict[str, Any]:
         return host_conditions()
 
-    def reserve(self, *, wait_seconds: float = DEFAULT_WAIT, notify: Notify = silent) -> AbstractContextManager[None]:
-        return self._lock.hold(wait_seconds=wait_seconds, notify=notify)
+    @contextlib.contextmanager
+    def reserve(self, *, wait_seconds: float = DEFAULT_WAIT, notify: Notify = silent) -> Iterator[None]:
+        with self._lock.hold(wait_seconds=wait_seconds, notify=notify):
+            if not self._held:
+                self._note.end_left(notify)
+            self._held += 1
+            try:
+                yield
+            finally:
+                self._held -= 1
 
     def settle(self, *, wait_seconds: float = 0.0, notify: Notify = silent) -> None:
         """Nothing to wait for: this machine's load is recorded and shown instead."""
@@ -104,9 +117,11 @@ class HostDevice:
             with (
                 (folder / "stdout").open("wb") as out,
                 (folder / "stderr").open("wb") as err,
-                _started(command, folder, out, err) as process,
+                _started(command, folder, out, err, ends_with_us=True) as process,
             ):
+                self._note.write(process.pid, folder)
                 stopped = self._watch(process, reader, folder, began + deadline, deadline)
+            self._note.remove()
             # The last records may have been written between the last look and the end of the process.
             reader.poll()
             return _result(
@@ -142,11 +157,22 @@ def _work_folder(parent: Path | None) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _started(command: list[str], folder: Path, out: Any, err: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a group of its own, of which nothing is left on the way out, whatever the way."""
+def _started(
+    command: list[str], folder: Path, out: Any, err: Any, *, ends_with_us: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a group of its own, of which nothing is left on the way out, whatever the way.
+
+    One that ``ends_with_us`` has a pipe as its standard input, whose other end closes when this process is killed.
+    """
     try:
         process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            command,
+            cwd=folder,
+            stdin=subprocess.PIPE if ends_with_us else subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env={**os.environ, ENDS_WITH_STDIN: "1"} if ends_with_us else None,
+            start_new_session=True,
         )
     except OSError as error:
         raise RunnerUnusable(f"the runner {command[0]} cannot be started: {error.strerror or error}") from error
@@ -158,7 +184,7 @@ def _started(command: list[str], folder: Path, out: Any, err: Any) -> Iterator[s
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        for stream in (process.stdout, process.stderr):
+        for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
 

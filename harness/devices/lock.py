@@ -28,6 +28,11 @@ class DeviceLock:
         self._device = device
         self._lock: FileLock | None = None
 
+    @property
+    def note_path(self) -> Path:
+        """Where its holder may note what runs on the device; each user has a file of their own."""
+        return self._path.with_suffix(f".{os.getuid()}.runner")
+
     @contextlib.contextmanager
     def hold(self, *, wait_seconds: float, notify: Notify) -> Iterator[None]:
         """Hold the device; raises DeviceBusy naming the holder after ``wait_seconds``."""

@@ -7,6 +7,7 @@ files are only ever appended to, one whole line in one write, so at most the las
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -277,9 +278,44 @@ def _lines(path: Path, schema: type[_Line]) -> Iterator[_Line]:
             if not line.endswith(b"\n"):
                 return
             try:
-                yield schema.model_validate_json(line)
+                yield _line(line, schema)
             except ValidationError as error:
                 raise RunDamaged(f"{path}, line {number}: {_first(error)}") from error
+
+
+def _line(line: bytes, schema: type[_Line]) -> _Line:
+    """A line; where numbers stand in it that were none, they are read as missing. Earlier harnesses wrote null."""
+    try:
+        return schema.model_validate_json(line)
+    except ValidationError as error:
+        try:
+            stored = json.loads(line)
+        except ValueError:
+            raise error from None
+        if not _drop_missing(stored):
+            raise
+        return schema.model_validate(stored)
+
+
+def _drop_missing(stored: object) -> bool:
+    """Take the fields out of a stored record that hold null among their numbers; whether there were any."""
+    record = stored.get("record") if isinstance(stored, dict) else None
+    if not isinstance(record, dict):
+        return False
+    dropped = False
+    for output in record.get("outputs") or []:
+        for name in ("margins", "logits"):
+            numbers = output.get(name)
+            lists = numbers.values() if isinstance(numbers, dict) else [numbers or []]
+            if any(None in one for one in lists):
+                output[name] = None
+                dropped = True
+    for name in ("bandwidth", "flops"):
+        rates = record.get(name)
+        if isinstance(rates, dict) and None in rates.values():
+            record[name] = {key: rate for key, rate in rates.items() if rate is not None}
+            dropped = True
+    return dropped
 
 
 def _first(error: ValidationError | OSError) -> str:

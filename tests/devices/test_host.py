@@ -24,6 +24,7 @@ from harness.devices import (
 )
 from harness.devices.base import AnyRecord
 from harness.devices.collect import ResultReader
+from harness.devices.orphans import start_of
 from harness.protocol import End, Sample
 from tests.devices.fake_runners import ARCHIVE, make_order, write_runner
 
@@ -326,3 +327,73 @@ def test_a_colon_wants_something_behind_it() -> None:
 def test_there_is_one_host(cache: Cache) -> None:
     with pytest.raises(UnknownDevice, match="only one"), opened(parse_device("host:2"), cache=cache, notify=print):
         pass
+
+
+def killed_harness(tmp_path: Path, body: str) -> int:
+    """A harness that is killed with -9 while its runner measures; the runner's process."""
+    runner = write_runner(tmp_path, f"print(os.getpid(), file=open({str(tmp_path / 'pid')!r}, 'w'))\n{body}", "orphan")
+    script = (
+        "import pathlib\nfrom harness.devices import HostDevice\nfrom tests.devices.fake_runners import make_order\n"
+        f"device = HostDevice(lock_folder=pathlib.Path({str(tmp_path / 'locks')!r}))\n"
+        f"device.run(pathlib.Path({str(runner)!r}), make_order(), pathlib.Path({str(tmp_path / 'work')!r}),\n"
+        "           on_record=lambda record: print(record.record, flush=True))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as harness:
+        assert harness.stdout is not None
+        assert "sample\n" in iter(harness.stdout.readline, "")
+        harness.kill()
+    return int((tmp_path / "pid").read_text())
+
+
+LONELY = "header(); load(); sample(order['items'][0], 'first', 0); time.sleep(600)"
+
+
+def test_a_runner_ends_with_its_harness(tmp_path: Path) -> None:
+    """What ``device_runner/src/watch.rs`` does, in Python: nothing but the end of its standard input tells it."""
+    watch = """
+import threading
+assert os.environ["DEVICE_RUNNER_ENDS_WITH_STDIN"] == "1"
+threading.Thread(target=lambda: (sys.stdin.read(), os.kill(os.getpid(), signal.SIGKILL)), daemon=True).start()
+"""
+    assert_gone(killed_harness(tmp_path, watch + LONELY))
+
+
+def test_a_runner_that_was_left_is_ended_before_anything_is_measured(device: HostDevice, tmp_path: Path) -> None:
+    pid = killed_harness(tmp_path, LONELY)
+    assert start_of(pid) is not None
+    (left,) = (tmp_path / "work").iterdir()
+    said: list[str] = []
+    with device.reserve(notify=said.append):
+        assert said == [f"ending process {pid}, a runner that was left by a run that was killed"]
+        assert_gone(pid)
+        assert not left.exists()
+    with device.reserve(notify=said.append):
+        assert len(said) == 1
+
+
+def test_a_stranger_with_the_number_of_a_runner_is_left_alone(device: HostDevice, tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True) as stranger:
+        note = device._lock.note_path
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(f'{{"pid": {stranger.pid}, "started": "7", "folder": "{tmp_path}"}}')
+        said: list[str] = []
+        with device.reserve(notify=said.append):
+            assert said == []
+        assert stranger.poll() is None
+        assert tmp_path.exists()
+        assert not note.exists()
+        stranger.kill()
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", '{"pid": "1"}', '{"pid": -1, "started": "1", "folder": ""}'])
+def test_a_note_that_is_none_ends_nothing(device: HostDevice, text: str) -> None:
+    note = device._lock.note_path
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(text)
+    with device.reserve():
+        pass
+
+
+def test_a_run_that_ended_leaves_no_note(device: HostDevice, tmp_path: Path) -> None:
+    assert device.run(write_runner(tmp_path, "everything()"), make_order(), tmp_path / "work").complete
+    assert not device._lock.note_path.exists()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.protocol import Phase, Sample
+from harness.protocol import Machine, Phase, Probe, Sample
 from harness.results import (
     Run,
     RunDamaged,
@@ -241,3 +241,38 @@ except HarnessError as error:
         out, err = process.communicate(timeout=60)
     assert out.startswith("StorageUnwritable"), err
     assert "Permission denied" in out, err
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"record":"probe","model":"g2p","items":["w0"],"outputs":[{"token_ids":[5,1],"text":"x","margins":[2.5,null],'
+        '"logits":{"0":[null,1.0]}}],"tensors":null}',
+        '{"record":"machine","bandwidth":{"4096":null,"8192":1.5},"flops":{"float32":null}}',
+    ],
+)
+def test_numbers_that_were_none_are_read_as_missing(tmp_path: Path, record: str) -> None:
+    """Earlier harnesses stored null where a runner had written NaN."""
+    folder = tmp_path / "20250101-000000-000-abcd"
+    folder.mkdir()
+    (folder / "samples.jsonl").write_text(f'{{"order":"o","record":{record}}}\n')
+    (line,) = Run(folder).samples()
+    if isinstance(line.record, Probe):
+        assert (line.record.outputs[0].margins, line.record.outputs[0].logits) == (None, None)
+    else:
+        assert isinstance(line.record, Machine)
+        assert (line.record.bandwidth, line.record.flops) == ({8192: 1.5}, {})
+
+
+def test_numbers_out_of_range_that_were_stored_are_still_read(tmp_path: Path) -> None:
+    folder = tmp_path / "20250101-000000-000-abcd"
+    folder.mkdir()
+    sample = '"model":"g2p","items":["w0"],"phase":"timed","repetition":-1,"total_ns":%d,"encoder_ns":0'
+    record = f'{{"record":"sample",{sample % 10**30},"prefill_ns":null,"step_ns":[],"outputs":[]}}'
+    (folder / "samples.jsonl").write_text(f'{{"order":"o","record":{record}}}\n{{"order":"o","record":{{}}}}\n')
+    lines = Run(folder).samples()
+    record_read = next(lines).record
+    assert isinstance(record_read, Sample)
+    assert (record_read.repetition, record_read.total_ns) == (-1, 10**30)
+    with pytest.raises(RunDamaged, match=r"samples\.jsonl, line 2"):
+        next(lines)

@@ -198,6 +198,14 @@ fn impossible_numbers_are_refused() {
         ("/skip_samples", json!(-1)),
         ("/slowdown_percent", json!(-5)),
         ("/slowdown_percent", json!(1001)),
+        ("/slowdown_percent", json!("10")),
+        ("/slowdown_percent", json!(null)),
+        ("/repetitions", json!(true)),
+        ("/repetitions", json!("10")),
+        ("/warmup", json!(1e30)),
+        ("/threads", json!(null)),
+        ("/models/0/vocab_size", json!("384")),
+        ("/models/0/eos_token_id", json!(-1)),
     ] {
         refused_with("numbers", pointer, value);
     }
@@ -285,4 +293,26 @@ fn a_model_that_is_not_linked_is_named_after_the_header() {
     assert_eq!(end["error"]["kind"], "model");
     let message = end["error"]["message"].as_str().unwrap();
     assert!(message.contains("none_e_") && message.contains("g2p"), "{message}");
+}
+
+/// An order that never comes keeps the runner waiting: only the end of its standard input ends it.
+#[test]
+#[cfg(unix)]
+fn a_runner_ends_with_whoever_started_it() {
+    use std::process::Stdio;
+    let scene = Scene::new("orphan");
+    assert!(Command::new("mkfifo").arg(&scene.order).status().unwrap().success());
+    let mut runner = Command::new(env!("CARGO_BIN_EXE_device_runner"))
+        .arg("--order")
+        .arg(&scene.order)
+        .arg("--result")
+        .arg(&scene.result)
+        .env("DEVICE_RUNNER_ENDS_WITH_STDIN", "1")
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(runner.try_wait().unwrap().is_none(), "it runs as long as its standard input is open");
+    drop(runner.stdin.take());
+    assert!(!runner.wait().unwrap().success());
 }

@@ -112,10 +112,14 @@ impl Word {
                 return Err(BadStep::NotBest(token));
             }
             // Zero for a vocabulary of one, where nothing competes.
-            margins.push(if second.is_finite() { best - second } else { 0.0 });
+            // And never more than a float32 can be: a record holds numbers.
+            margins.push(if second.is_finite() { (best - second).min(f32::MAX) } else { 0.0 });
         }
         let step = self.token_ids.len();
         if let Some(kept) = self.logits.as_mut().filter(|_| probe.logit_steps.contains(&step)) {
+            if let Some(&logit) = logits.iter().find(|logit| !logit.is_finite()) {
+                return Err(BadStep::NotFinite(logit));
+            }
             kept.insert(step, logits.to_vec());
         }
         self.token_ids.push(token);

@@ -181,6 +181,19 @@ fn the_first_of_equal_logits_wins() {
 }
 
 #[test]
+fn what_is_recorded_is_finite() {
+    let far = [f32::MAX, f32::MIN];
+    assert_eq!(advance(&far, 0, true).unwrap().margins.unwrap(), [f32::MAX]);
+    let probe = ProbeOptions { margins: false, logit_steps: vec![0] };
+    let config = config(1, 4);
+    for bad in [f32::NAN, f32::NEG_INFINITY] {
+        let mut word = Word::new(&config, &probe);
+        let found = word.advance(0, &[1.0, bad], &config, &probe);
+        assert!(matches!(found, Err(BadStep::NotFinite(_))));
+    }
+}
+
+#[test]
 fn answers_that_cannot_be_are_errors() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         assert!(matches!(advance(&[0.0, bad], 1, false), Err(BadStep::NotFinite(_))));

@@ -1,0 +1,244 @@
+"""What a record may not say, given the order it answers and what came before it.
+
+All that a result may hold follows from its order: how many records of each kind, of which items, how long their lists
+are. So what is kept of a result is bounded by what was asked for, whatever the runner writes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from harness.devices.base import AnyRecord
+from harness.protocol import (
+    End,
+    Header,
+    Load,
+    Machine,
+    Memory,
+    Output,
+    Probe,
+    ProfileRecord,
+    Sample,
+    TapsRecord,
+    Thermal,
+    WorkOrder,
+)
+from harness.tensors import DamagedTensors, decode
+
+MAX_RECORDS = 1_000_000
+"""Of one process of the runner; each takes about two kilobytes of memory."""
+MAX_THERMAL = 10_000
+MAX_NANOSECONDS = 10**15
+"""Eleven days, longer than any order runs."""
+MAX_UNIX_NANOSECONDS = 2**63 - 1
+MAX_BYTES = 2**53
+MAX_COUNT = 2**31 - 1
+_INT64 = 2**63
+
+
+class Breaches:
+    """Looks at the records of one process of an order, in their order; ``before`` are an earlier process's."""
+
+    def __init__(self, order: WorkOrder, before: Sequence[AnyRecord] = ()) -> None:
+        self.samples = 0
+        """Of both processes."""
+        self._order = order
+        self._passes = order.warmup + order.repetitions
+        self._models = {model.name: model for model in order.models}
+        self._outputs = {model.name: model.outputs for model in order.tensor_models}
+        self._items = {item.id: item.model for item in order.items}
+        self._items |= {item.id: item.model for item in order.tensor_items}
+        self._functions = sum(len(model.prefixes) for model in order.models) + len(order.tensor_models)
+        self._sampled: Counter[str] = Counter()
+        self._probed: Counter[str] = Counter()
+        self._ended = False
+        for record in before:
+            self._count(record)
+        self.has_header = any(isinstance(record, Header) for record in before)
+        self._kinds: Counter[type[AnyRecord]] = Counter()
+
+    def of(self, record: AnyRecord) -> str | None:
+        """What is wrong with the next record, or None."""
+        found = self._breach(record) or _out_of_range(record)
+        if found is None:
+            self._kinds[type(record)] += 1
+            self.has_header |= isinstance(record, Header)
+            self._ended = isinstance(record, End)
+            self._count(record)
+        return found
+
+    def uncovered(self, end: End) -> str | None:
+        """What the order asked for and did not get."""
+        if not self.has_header:
+            return "no header"
+        if end.samples != self.samples:
+            return f"the end record counts {end.samples} samples, {self.samples} arrived"
+        for item in self._items:
+            if self._sampled[item] != self._passes:
+                return f"item {item!r} has {self._sampled[item]} samples of {self._passes}"
+            if self._order.probe is not None and self._probed[item] != 1:
+                return f"item {item!r} has {self._probed[item]} probes instead of one"
+        return None
+
+    def _count(self, record: AnyRecord) -> None:
+        if isinstance(record, Sample):
+            self.samples += 1
+            self._sampled.update(record.items)
+        elif isinstance(record, Probe):
+            self._probed.update(record.items)
+
+    def _breach(self, record: AnyRecord) -> str | None:
+        if self._ended:
+            return f"a {record.record} record after the end record"
+        if isinstance(record, Header):
+            return self._breach_of_header(record)
+        if isinstance(record, End):
+            # An order the runner could not read has no header and possibly no id of its own.
+            if record.order_id != self._order.order_id:
+                return f"the end record is of order {record.order_id!r}, not {self._order.order_id!r}"
+            return None
+        if not self._kinds[Header]:
+            return f"a {record.record} record before the header"
+        if self._kinds.total() >= MAX_RECORDS:
+            return f"more than {MAX_RECORDS} records"
+        if isinstance(record, Memory | Machine | Thermal):
+            most = MAX_THERMAL if isinstance(record, Thermal) else 1
+            return f"more than {most} {record.record} records" if self._kinds[type(record)] >= most else None
+        if record.model not in self._models and record.model not in self._outputs:
+            return f"unknown model {record.model!r}"
+        if isinstance(record, Load):
+            return "more loads than functions" if self._kinds[Load] >= self._functions else None
+        if isinstance(record, Sample | Probe):
+            return self._breach_of_answer(record)
+        if isinstance(record, TapsRecord):
+            return self._breach_of_taps(record)
+        if self._kinds[ProfileRecord] >= self._kinds[Sample]:
+            return "a profile without a sample before it"
+        if len(record.numbers) != len(record.values):
+            return f"a profile of {len(record.numbers)} marks has {len(record.values)} values"
+        return None
+
+    def _breach_of_header(self, header: Header) -> str | None:
+        if self._kinds.total():
+            return "a second header"
+        if header.order_id != self._order.order_id:
+            return f"the result is of order {header.order_id!r}, not {self._order.order_id!r}"
+        if header.archive_sha256 != self._order.archive_sha256:
+            return f"the runner holds archive {header.archive_sha256[:12]}, not {self._order.archive_sha256[:12]}"
+        if header.slowdown_percent != self._order.slowdown_percent:
+            return f"the runner slows itself down by {header.slowdown_percent:g} %, which was not asked for"
+        return None
+
+    def _breach_of_answer(self, record: Sample | Probe) -> str | None:
+        if isinstance(record, Probe) and self._order.probe is None:
+            return "a probe that was not asked for"
+        outputs = self._outputs.get(record.model)
+        found = self._breach_of_outputs(record) if outputs is None else self._breach_of_tensors(record, outputs)
+        if found:
+            return found
+        counted, most = (self._sampled, self._passes) if isinstance(record, Sample) else (self._probed, 1)
+        for item, times in Counter(record.items).items():
+            if counted[item] + times > most:
+                return f"item {item!r} has {counted[item] + times} {record.record}s of {most}"
+        return _breach_of_times(record) if isinstance(record, Sample) else None
+
+    def _breach_of_tensors(self, record: Sample | Probe, outputs: list[str]) -> str | None:
+        if len(record.items) != 1 or self._items.get(record.items[0]) != record.model:
+            return f"items {record.items!r} are not one of model {record.model!r} in this order"
+        if record.outputs:
+            return f"item {record.items[0]!r} has words as outputs"
+        if isinstance(record, Sample):
+            return None if record.output_sha256 else "a sample of tensors without the hash of its outputs"
+        try:
+            found = set() if record.tensors is None else set(decode(record.tensors))
+        except DamagedTensors as error:
+            return f"item {record.items[0]!r}: {error.args[0]}"
+        return None if found == set(outputs) else f"item {record.items[0]!r} has other outputs than {outputs}"
+
+    def _breach_of_taps(self, record: TapsRecord) -> str | None:
+        window = None if self._order.probe is None else self._order.probe.taps
+        if window is None or window.item not in record.items:
+            return "taps that were not asked for"
+        before = self._kinds[TapsRecord]
+        if record.part != before:
+            return f"part {record.part} of the taps where part {before} belongs"
+        try:
+            found = decode(record.tensors)
+        except DamagedTensors as error:
+            return f"taps: {error.args[0]}"
+        return None if set(found) == {"taps"} else "taps of another name"
+
+    def _breach_of_outputs(self, record: Sample | Probe) -> str | None:
+        model = self._models[record.model]
+        if len(record.outputs) != len(record.items) or not record.items:
+            return f"{len(record.outputs)} outputs for {len(record.items)} items"
+        for item, output in zip(record.items, record.outputs, strict=True):
+            if self._items.get(item) != record.model:
+                return f"item {item!r} is not of model {record.model!r} in this order"
+            if any(not 0 <= token < model.vocab_size for token in output.token_ids):
+                return f"a token id of item {item!r} is outside the vocabulary of {model.vocab_size}"
+            if len(output.token_ids) > model.max_output_len + 1:
+                return f"item {item!r} has {len(output.token_ids)} tokens, the model gives {model.max_output_len}"
+            found = self._breach_of_numbers(output, model.vocab_size)
+            if found:
+                return f"item {item!r} has {found}"
+        return None
+
+    def _breach_of_numbers(self, output: Output, vocabulary: int) -> str | None:
+        steps = len(output.token_ids)
+        if output.margins is not None and len(output.margins) > steps:
+            return f"{len(output.margins)} margins for {steps} tokens"
+        if output.logits:
+            asked = set() if self._order.probe is None else set(self._order.probe.logit_steps)
+            if not set(output.logits) <= asked:
+                return "logits of a step that was not asked for"
+            if any(len(logits) != vocabulary for logits in output.logits.values()):
+                return f"logits for another vocabulary than of {vocabulary}"
+        return None
+
+
+def _breach_of_times(sample: Sample) -> str | None:
+    times = [sample.total_ns, sample.encoder_ns, sample.prefill_ns or 0, *sample.step_ns]
+    if min(times) < 0:
+        return "a negative time"
+    return "the parts take longer than the whole" if sum(times[1:]) > sample.total_ns else None
+
+
+def _out_of_range(record: AnyRecord) -> str | None:
+    for name, value, least, most in _numbers(record):
+        if value is not None and not least <= value <= most:
+            return f"{name} is {value:.6g}, out of the range from {least} to {most}"
+    return None
+
+
+def _numbers(record: AnyRecord) -> Iterator[tuple[str, float | None, int, int]]:
+    """A record's numbers with the range of each, where :meth:`Breaches.of` knows no narrower one."""
+    if isinstance(record, Header):
+        yield "threads", record.threads, 0, MAX_COUNT
+        yield "pid", record.pid, 0, 2 * MAX_COUNT
+        yield "cpu.cores", record.cpu.cores, 0, MAX_COUNT
+        yield "started_unix_ns", record.started_unix_ns, 0, MAX_UNIX_NANOSECONDS
+    elif isinstance(record, Load):
+        yield "load_ns", record.load_ns, 0, MAX_NANOSECONDS
+    elif isinstance(record, Sample):
+        yield "repetition", record.repetition, 0, MAX_COUNT
+        # The parts are not negative and together not more.
+        yield "total_ns", record.total_ns, 0, MAX_NANOSECONDS
+    elif isinstance(record, Thermal):
+        yield "at_unix_ns", record.at_unix_ns, 0, MAX_UNIX_NANOSECONDS
+    elif isinstance(record, Memory):
+        yield "peak_bytes", record.peak_bytes, 0, MAX_BYTES
+    elif isinstance(record, ProfileRecord):
+        yield "repetition", record.repetition, 0, MAX_COUNT
+        for name, values in (("numbers", record.numbers), ("values", record.values)):
+            yield name, min(values, default=0), -_INT64, _INT64 - 1
+            yield name, max(values, default=0), -_INT64, _INT64 - 1
+    elif isinstance(record, Machine):
+        for size, rate in record.bandwidth.items():
+            yield "bandwidth", size, 0, MAX_BYTES
+            yield "bandwidth", rate, 0, 10**18
+        for name, rate in record.flops.items():
+            yield f"flops.{name[:20]}", rate, 0, 10**21
+    elif isinstance(record, End):
+        yield "samples", record.samples, 0, MAX_COUNT

@@ -1,0 +1,94 @@
+"""Runners of this machine whose harness was killed: noted while they run, found and ended by the next run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from harness.devices.base import Notify
+
+ASK_SECONDS = 5.0
+END_SECONDS = 10.0
+
+
+class _Note(BaseModel):
+    """A runner under way. Numbers of processes are used again; with the moment of its start it is one process's."""
+
+    pid: int
+    started: str
+    folder: str
+
+
+class RunnerNote:
+    """The note of the runner that measures on a device, in the file ``path``; for whoever holds the device's lock."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, pid: int, folder: Path) -> None:
+        """Note a runner that leads a process group of its own. Where that is not possible it is not noted."""
+        started = start_of(pid)
+        if started is None:
+            return
+        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):
+            partial.write_text(_Note(pid=pid, started=started, folder=str(folder)).model_dump_json())
+            partial.replace(self._path)
+
+    def remove(self) -> None:
+        """The runner has ended."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def end_left(self, notify: Notify) -> None:
+        """End the runner that is noted, if it still runs, with its children, and remove its folder.
+
+        Only the very process that was noted: a stranger with its number is left alone.
+        """
+        try:
+            # The folder is everybody's: what another user wrote there is not ours to act upon.
+            if self._path.lstat().st_uid != os.getuid():
+                return
+            note = _Note.model_validate_json(self._path.read_bytes())
+        except (OSError, ValidationError):
+            return
+        if note.pid > 1 and start_of(note.pid) == note.started:
+            notify(f"ending process {note.pid}, a runner that was left by a run that was killed")
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if os.getpgid(note.pid) == note.pid:
+                    os.killpg(note.pid, signal.SIGKILL)
+                else:
+                    os.kill(note.pid, signal.SIGKILL)
+            until = time.monotonic() + END_SECONDS
+            while start_of(note.pid) == note.started and time.monotonic() < until:
+                time.sleep(0.01)
+        folder = Path(note.folder)
+        if folder.name.startswith("harness-"):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.remove()
+
+
+def start_of(pid: int) -> str | None:
+    """The moment a running process was started at, in its system's own words; None for one that runs no more."""
+    if platform.system() == "Linux":
+        try:
+            # The name in brackets may hold anything. After it come the state, and as the twentieth the start.
+            state, *fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+            return None if state in ("Z", "X") else fields[18]
+        except (OSError, ValueError, IndexError):
+            return None
+    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    state, _, started = done.stdout.strip().partition(" ")
+    return None if not started or state.startswith("Z") else started.strip()
