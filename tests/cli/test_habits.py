@@ -21,12 +21,12 @@ from tests.results.samples import make_run
 
 REPOSITORY = Path(__file__).parents[2]
 HARNESS = (sys.executable, "-m", "harness.cli")
-COLOURS = ("NO_COLOR", "FORCE_COLOR", "TERM", "PY_COLORS")
+LEFT_OUT = ("NO_COLOR", "FORCE_COLOR", "TERM", "PY_COLORS", "PYTHONUNBUFFERED", "HARNESS_TRACEBACK")
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This one's without what turns colours on or off."""
-    kept = {name: value for name, value in os.environ.items() if name not in COLOURS}
+    """This one's without what changes the output."""
+    kept = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
     return kept | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])} | more
 
 
@@ -145,7 +145,8 @@ def test_a_reader_that_goes_away(tmp_path: Path, arguments: tuple[str, ...]) -> 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_exit_code_and_the_files_outlive_the_reader(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_the_exit_code_and_the_files_outlive_the_reader(tmp_path: Path, unbuffered: str) -> None:
     """``nights … | head`` still writes what CI asked for."""
     script = (
         "import typer\nfrom harness.cli import app, main\n@app.command()\ndef talk() -> None:\n"
@@ -154,7 +155,11 @@ def test_the_exit_code_and_the_files_outlive_the_reader(tmp_path: Path) -> None:
     )
     reading, writing = os.pipe()
     with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=writing, stderr=subprocess.PIPE, env=environment(), text=True
+        [sys.executable, "-c", script],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env=environment(PYTHONUNBUFFERED=unbuffered),
+        text=True,
     ) as running:
         os.close(writing)
         assert os.read(reading, 4) == b"talk"
