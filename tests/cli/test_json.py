@@ -21,10 +21,10 @@ from jsonschema import Draft202012Validator
 from harness.cache import Cache
 from harness.cli import app
 from harness.cli.app import load_commands
-from harness.cli.schema import SchemasDocument
 from harness.documents import documents
 from harness.documents.base import Document, json_schema, schema_of, to_json
 from harness.documents.findings import ExplanationDocument, ProfileDocument, explanation_document
+from harness.documents.page import page
 from harness.documents.runs import RunsDocument
 from harness.explain.schema import Error, Explanation, SiteRow
 from harness.results.baselines import Baselines
@@ -35,7 +35,7 @@ from tests.results.samples import make_run
 REPOSITORY = Path(__file__).parents[2]
 WITHOUT = {"run", "bench", "init"}
 """Commands that print no facts of their own: the first two become pytest."""
-KINDS: dict[str, type[Document]] = {schema_of(kind): kind for kind in [*documents(), SchemasDocument]}
+KINDS: dict[str, type[Document]] = {schema_of(kind): kind for kind in documents()}
 
 
 def commands(group: typer.Typer, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -222,7 +222,5 @@ def test_the_smoke_archive(tmp_path: Path) -> None:
 
 
 def test_the_page_about_json_is_of_today() -> None:
-    from tools.write_json_docs import page
-
     written = (REPOSITORY / "docs/json.md").read_text(encoding="utf-8")
-    assert written == page(), "run: python -m tools.write_json_docs"
+    assert written == page(), "run: python -m harness.documents.page > docs/json.md"

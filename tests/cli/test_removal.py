@@ -190,7 +190,11 @@ def test_sizes(text: str, count: int) -> None:
 
 def fill(cache: Cache, name: str, size: int, days: int) -> Path:
     """An entry of that size, last used so many days ago, by a process that has ended."""
-    folder = Cache(cache.root).fetch("things", name, lambda folder: (folder / "data").write_bytes(bytes(size)) and None)
+
+    def build(folder: Path) -> None:
+        (folder / "data").write_bytes(bytes(size))
+
+    folder = Cache(cache.root).fetch("things", name, build)
     used = time.time() - 86_400 * days
     os.utime(folder / "manifest.json", (used, used))
     return folder
@@ -267,7 +271,7 @@ def test_a_cache_lets_go_of_its_entries(results: Path) -> None:
     fill(cache, "a", 10, 0)
     (entry,) = cache.entries()
     assert entry.in_use is False
-    assert cache.fetch("things", "a", lambda folder: None)
+    cache.fetch("things", "a", lambda folder: pytest.fail("it is there"))
     (entry,) = cache.entries()
     assert (entry.in_use, cache.remove(entry)) == (True, False)
     del cache

@@ -1,6 +1,6 @@
-"""Write docs/json.md from the documents' own classes, so that the page and the programs say the same.
+"""docs/json.md, made from the documents' own classes, so that the page and the programs say the same.
 
-python -m tools.write_json_docs
+python -m harness.documents.page > docs/json.md
 """
 
 from __future__ import annotations
@@ -8,17 +8,15 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 import textwrap
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from harness.cli.schema import SchemasDocument
 from harness.documents import documents
 from harness.documents.base import Document, json_schema, schema_of
 
-PAGE = Path(__file__).parents[1] / "docs/json.md"
 HEAD = """# JSON documents
 
 Every command that prints a table or facts prints one JSON document with `--json` instead, and nothing else on standard
@@ -38,14 +36,13 @@ harness schema harness.runs/1 > runs.schema.json      # the JSON Schema (draft 2
   says why.
 - The text is ASCII; other characters are escaped. Keys keep their order.
 
-This page is written by `python -m tools.write_json_docs`; a test compares both.
+This page is written by `python -m harness.documents.page > docs/json.md`; a test compares both.
 """
 
 
 def page() -> str:
     """Return the whole page."""
-    kinds: list[type[Document]] = [*documents(), SchemasDocument]
-    return "\n".join([HEAD, *(_section(kind) for kind in kinds)])
+    return "\n".join([HEAD, *map(_section, documents())])
 
 
 def _section(kind: type[Document]) -> str:
@@ -82,7 +79,7 @@ def _parts(kind: type[BaseModel], seen: dict[str, type[BaseModel]] | None = None
     seen = {} if seen is None else seen
     for field in kind.model_fields.values():
         for found in _models(field.annotation):
-            if found.__name__ not in seen and found.__module__.startswith(("harness.documents", "harness.cli")):
+            if found.__name__ not in seen and found.__module__.startswith("harness.documents"):
                 seen[found.__name__] = found
                 _parts(found, seen)
     return list(seen.values())
@@ -98,7 +95,7 @@ def _comments(part: type[BaseModel]) -> dict[str, str]:
     """The text behind each key in the class's source; one text behind several keys is the last one's."""
     found: dict[str, str] = {}
     for base in reversed([one for one in part.__mro__ if issubclass(one, BaseModel) and one is not BaseModel]):
-        if not base.__module__.startswith(("harness.", "tools.")):
+        if not base.__module__.startswith("harness."):
             continue
         (parsed,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         assert isinstance(parsed, ast.ClassDef)
@@ -135,4 +132,4 @@ def _type(value: dict[str, Any], definitions: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    sys.stdout.write(page())
