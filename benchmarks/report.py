@@ -124,7 +124,7 @@ def main(
         names = [make_run(Store(results), samples // runs, seed) for seed in range(runs)]
         written = sum(path.stat().st_size for path in results.rglob(SAMPLES))
         console.print(f"{samples:,} samples in {runs} runs, {written / 1e6:.0f} MB of {SAMPLES}")
-        command = [*COMMAND, *names, "--results-dir", str(results), "--out", str(page)]
+        command = [*COMMAND, *names, "--results-dir", str(results), "--output", str(page)]
         call(command, Path(folder))
         costs, size = Costs([call(command, Path(folder)) for _ in range(calls)]), page.stat().st_size
         console.print(

@@ -1,7 +1,7 @@
 """Make the pictures of docs/reports.md: the pages as they are today, in headless Chromium.
 
 python tools/write_images.py              # those of the tests' fake phone, measured anew
-harness report NIGHT RUN RUN --out page.html
+harness report NIGHT RUN RUN --output page.html
 python tools/write_images.py page.html    # report.png, too, of what that page shows
 """
 

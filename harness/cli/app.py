@@ -98,6 +98,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         # Without standalone mode typer raises its own errors instead of printing them in its own way; what it returns
         # is the code of typer.Exit, or nothing.
         code = app(args=arguments, prog_name="harness", standalone_mode=False) or ExitCode.OK
+        if code == INTERRUPTED:  # which typer makes of KeyboardInterrupt
+            raise KeyboardInterrupt
     except HarnessError as error:
         fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):

@@ -55,7 +55,10 @@ def _ask(question: str, names: dict[str, int], as_json: bool) -> None:
         raise UsageError(f"nothing was removed: {question}", cure="say --yes to remove them, or --dry-run to see them")
     for name in names:
         note(name)
-    if not typer.confirm(f"Remove {question}?", err=True):
+    # Not typer.confirm, which writes to standard output.
+    sys.stderr.write(f"Remove {question}? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise typer.Abort
 
 

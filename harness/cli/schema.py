@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
-from pydantic import Field
 
 from harness.cli.app import app
 from harness.cli.options import Json
 from harness.cli.output import print_json, print_table
-from harness.documents.base import Document, Part, json_schema, schema_of
+from harness.documents.base import json_schema, schema_of
+from harness.documents.files import SchemaRow, SchemasDocument
 from harness.errors import UsageError
-
-
-class SchemaRow(Part):
-    schema_name: str = Field(alias="schema")
-    printed_by: str
-
-
-class SchemasDocument(Document):
-    """`harness schema`: the kinds of documents."""
-
-    schema_name: Literal["harness.schemas/1"] = Field(default="harness.schemas/1", alias="schema")
-    schemas: list[SchemaRow]
 
 
 @app.command(epilog="Examples:\n\n  harness schema\n\n  harness schema harness.runs/1 > runs.schema.json")
@@ -37,8 +25,7 @@ def schema(
     # Imported here because the documents of all commands together bring most of the harness along.
     from harness.documents import documents
 
-    kinds: list[type[Document]] = [*documents(), SchemasDocument]
-    known = {schema_of(kind): kind for kind in kinds}
+    known = {schema_of(kind): kind for kind in documents()}
     if name is None:
         rows = [SchemaRow(schema=key, printed_by=(found.__doc__ or "").split(":")[0]) for key, found in known.items()]
         if as_json:

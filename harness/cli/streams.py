@@ -33,11 +33,18 @@ def quiet_pipes() -> None:
 
 
 def _quiet(stream: TextIO) -> TextIO:
-    if not isinstance(stream, io.TextIOWrapper) or not isinstance(stream.buffer, io.BufferedWriter):
+    if not isinstance(stream, io.TextIOWrapper) or not isinstance(stream.buffer, io.BufferedWriter | io.FileIO):
         return stream  # a test's or another program's own stream
     stream.flush()
+    pipe = _QuietPipe(stream.fileno(), "w", closefd=False)
+    # With PYTHONUNBUFFERED there is no buffer.
+    buffer = pipe if isinstance(stream.buffer, io.FileIO) else io.BufferedWriter(pipe)
     lines = stream.line_buffering or stream.isatty()
-    buffered = io.BufferedWriter(_QuietPipe(stream.fileno(), "w", closefd=False))
     return io.TextIOWrapper(
-        buffered, encoding=stream.encoding, errors="backslashreplace", line_buffering=lines, newline="\n"
+        buffer,
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        newline="\n",
+        line_buffering=lines,
+        write_through=stream.write_through,
     )

@@ -38,4 +38,5 @@ def documents() -> list[type[Document]]:
         files.CompiledDocument,
         files.LinkEnvDocument,
         files.FilesDocument,
+        files.SchemasDocument,
     ]

@@ -55,6 +55,18 @@ class QueryDocument(Document):
     rows: list[list[Any]]
 
 
+class SchemaRow(Part):
+    schema_name: str = Field(alias="schema")
+    printed_by: str
+
+
+class SchemasDocument(Document):
+    """`harness schema`: the kinds of documents."""
+
+    schema_name: Literal["harness.schemas/1"] = Field(default="harness.schemas/1", alias="schema")
+    schemas: list[SchemaRow]
+
+
 def file_rows(paths: Iterable[Path]) -> list[FileRow]:
     return [FileRow(path=str(path), bytes=_size(path)) for path in paths]
 

@@ -128,7 +128,7 @@ class Baselines:
         RunDamaged, StorageFull or StorageUnwritable.
         """
         manifest = run.manifest()
-        name = _checked(name or run.run_id)
+        name = _checked(run.run_id if name is None else name)
         if manifest.emulated:
             raise BaselineUnusable(
                 f"run {run.run_id} was made on an emulated device, whose times are compared with nothing",

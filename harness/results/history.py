@@ -64,11 +64,11 @@ def query(store: Store, sql: str, *, deadline: float = DEFAULT_DEADLINE, cache: 
             with columns.locked():
                 columns.clear()
     except duckdb.Error as error:
-        raise QueryRefused(str(error), cure=_HELP) from error
+        raise QueryRefused(_said(error), cure=_HELP) from error
     try:
         return _ask(store, sql, mentioned, deadline, cache)
     except duckdb.Error as error:
-        raise QueryRefused(str(error), cure=_HELP) from error
+        raise QueryRefused(_said(error), cure=_HELP) from error
 
 
 def _ask(store: Store, sql: str, mentioned: list[str], deadline: float, cache: Path | None) -> Answer:
@@ -122,6 +122,11 @@ def export_parquet(store: Store, folder: Path, *, cache: Path | None = None) -> 
     return written
 
 
+def _said(error: Exception) -> str:
+    """Return DuckDB's message without the excerpt of the statement, which is not the one that was asked."""
+    return " ".join(str(error).partition("\n\nLINE ")[0].split())
+
+
 _HELP = f'the tables are {", ".join(TABLES)}; `harness query "DESCRIBE runs"` shows a table\'s columns'
 
 
@@ -145,7 +150,7 @@ def _mentioned(sql: str) -> list[str]:
             scratch.execute(f"EXPLAIN {sql}")
             tree = scratch.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0]
         except duckdb.Error as error:
-            raise QueryRefused(str(error), cure=_HELP) from error
+            raise QueryRefused(_said(error), cure=_HELP) from error
     # DESCRIBE has no tree: there a table that a word is the name of is one too many at worst.
     names = set(_table_names(json.loads(tree))) or set(re.findall(r"\w+", sql.lower()))
     return [name for name in TABLES if name in names]

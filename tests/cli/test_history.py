@@ -39,7 +39,7 @@ def test_three_formats_of_one_answer(tmp_path: Path) -> None:
     lines = table.stdout.splitlines()
     assert lines[0].split() == ["run", "verdict", "median_ns", "started", "options", "nothing", "odd"]
     assert lines[1].split()[:2] == [run.run_id, "pass"]
-    assert table.stderr == "2 rows\n"
+    assert table.stderr == "harness: 2 rows\n"
     rows = list(csv.DictReader(io.StringIO(harness(results, "query", "--format", "csv", sql).stdout)))
     asked = json.loads(harness(results, "query", "--format", "json", sql).stdout)
     summary = run.summary()
@@ -83,7 +83,7 @@ def test_wrong_sql_is_wrong_usage_without_a_traceback(tmp_path: Path) -> None:
 
 def test_export(tmp_path: Path) -> None:
     make_run(tmp_path / "results")
-    done = harness(tmp_path / "results", "export", "--parquet", str(tmp_path / "out"))
+    done = harness(tmp_path / "results", "export", "--output-dir", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.split()) == sorted(str(path) for path in (tmp_path / "out").iterdir())
     assert len(done.stdout.split()) == 9

@@ -32,8 +32,8 @@ def test_help_names_every_command_with_examples() -> None:
 
 def test_nothing_yet(tmp_path: Path) -> None:
     listed = harness("runs", "--results-dir", str(tmp_path))
-    assert listed.returncode == 0
-    assert "pytest suites --device host" in listed.stdout
+    assert (listed.returncode, listed.stdout) == (0, "")
+    assert "pytest suites --device host" in listed.stderr
     shown = harness("show", "latest", "--results-dir", str(tmp_path))
     assert shown.returncode == 2
     assert shown.stderr.startswith("harness: there are no runs in")
@@ -57,8 +57,8 @@ def test_listing_whole_broken_and_unfinished_runs(tmp_path: Path) -> None:
     assert "incomplete" in lines[2]
     assert "fail" in lines[3]
     assert " pass " in lines[4]
-    limited = harness("runs", "--results-dir", str(tmp_path), "--limit", "1").stdout
-    assert "and 3 older ones" in limited
+    limited = harness("runs", "--results-dir", str(tmp_path), "--limit", "1")
+    assert "and 3 older ones" in limited.stderr
 
 
 def test_show(tmp_path: Path) -> None:

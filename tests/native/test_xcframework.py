@@ -41,7 +41,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory, user_cache: Cache) -> Pat
     out = tmp_path_factory.mktemp("packaged")
     (out / "HarnessModels.xcframework").mkdir()
     (out / "HarnessModels.xcframework/older").touch()
-    done = CliRunner().invoke(app, ["package", "ios", "--out", str(out)], catch_exceptions=False)
+    done = CliRunner().invoke(app, ["package", "ios", "--output-dir", str(out)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines() == [
         str(out / name) for name in ("HarnessModels.xcframework", "system_lib_metadata.json")
@@ -89,7 +89,7 @@ def test_without_force_load_the_models_are_dropped(packaged: Path, user_cache: C
 
 
 def test_a_model_of_the_users_own_is_packaged_by_its_name(user_cache: Cache, tmp_path: Path) -> None:
-    command = ["package", "ios", "--models", str(TWICE), "--out", str(tmp_path)]
+    command = ["package", "ios", "--models", str(TWICE), "--output-dir", str(tmp_path)]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     folder = tmp_path / "HarnessModels.xcframework/ios-arm64"

@@ -44,4 +44,4 @@ def test_without_it_everything_else_works() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     first, _, rest = done.stdout.partition("\n")
     assert first == "True pip install 'ondevice-harness[ios]'", done.stderr
-    assert rest.startswith("[")
+    assert rest.startswith('{\n "schema": "harness.devices/1"')

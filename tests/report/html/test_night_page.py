@@ -247,7 +247,7 @@ def test_the_command_takes_nights_and_runs_alike(root: Path, records: list[Night
         return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=REPOSITORY, check=False)
 
     out = root / "page.html"
-    done = harness(run.run_id, quiet.night_id, "--night", "latest", "--out", str(out))
+    done = harness(run.run_id, quiet.night_id, "--night", "latest", "--output", str(out))
     assert done.returncode == 0, done.stderr
     text = Elements(out.read_text(encoding="utf-8")).text
     assert "2 nights and 1 run" in text
@@ -270,7 +270,7 @@ def test_a_run_brings_the_night_along_that_judged_it(tmp_path: Path) -> None:
     run = make_run(tmp_path / "results", gate=gate)
     out = tmp_path / "page.html"
     with pytest.raises(SystemExit) as ended:
-        main(["report", run.run_id, "--results-dir", str(tmp_path / "results"), "--out", str(out)])
+        main(["report", run.run_id, "--results-dir", str(tmp_path / "results"), "--output", str(out)])
     assert ended.value.code == 0
     text = Elements(out.read_text(encoding="utf-8")).text
     assert f"beside baseline main: fail (night {night.night_id})" in text.partition("Nights")[2]

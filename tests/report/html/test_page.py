@@ -146,7 +146,7 @@ def test_the_command(tmp_path: Path) -> None:
     first, second = make_run(tmp_path / "results"), make_run(tmp_path / "results", scale=1.5)
     where = ("--results-dir", str(tmp_path / "results"))
     out = tmp_path / "page.html"
-    done = harness("report", "latest~1", "latest", "--out", str(out), *where)
+    done = harness("report", "latest~1", "latest", "--output", str(out), *where)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{out} (")
     text = Elements(out.read_text(encoding="utf-8")).text
@@ -156,6 +156,6 @@ def test_the_command(tmp_path: Path) -> None:
     unknown = harness("report", "nonsense", *where)
     assert unknown.returncode == 2
     assert "Traceback" not in unknown.stderr
-    unwritable = harness("report", "--out", str(out / "below"), *where)
+    unwritable = harness("report", "--output", str(out / "below"), *where)
     assert unwritable.returncode == 3
     assert "Traceback" not in unwritable.stderr
