@@ -4,10 +4,14 @@ SHELL := bash
 .DEFAULT_GOAL := help
 # rustup puts cargo where a fresh shell may not look.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
+# What a shell may have set for other projects, or git for a hook: none of it is meant for what is run here.
+unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS PYTEST_ADDOPTS PYTEST_PLUGINS PYTEST_DISABLE_PLUGIN_AUTOLOAD
+unexport RUSTFLAGS RUSTDOCFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS CARGO_BUILD_TARGET CARGO_BUILD_TARGET_DIR
+unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX
 
 BIN := .venv/bin
 
-.PHONY: help setup bench test test-python test-android test-ios test-rust smoke cli lint format lock clean
+.PHONY: help setup bench test check test-python test-android test-ios test-rust smoke cli lint lint-tools format lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -19,6 +23,10 @@ bench: setup ## the main job: compile, run and compare the embedded model on thi
 	@$(BIN)/pytest suites --device host
 
 test: test-python test-android test-ios test-rust ## every test of both languages, and the suites on virtual phones
+
+check: lint ## format, lint, types, and every test that needs neither a compiler nor a virtual phone: for use while writing
+	@tools/setup-tests --browser
+	@$(BIN)/pytest tests -m pure -n auto --maxprocesses 4 --dist worksteal -q
 
 test-python: setup
 	@tools/setup-tests
@@ -42,14 +50,19 @@ cli: setup ## the Rust command line on two words
 	@eval "$$($(BIN)/harness link-env)" && \
 	  cargo run -p charsiug2p-g2p-cli -- --system-lib --tvm-target llvm --lang eng-us Char siu
 
-lint: setup ## format, lint and types of both languages
+lint: setup lint-tools ## format, lint and types of both languages
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 
-format: setup ## format both languages
+# Of rustup's minimal profile neither is a part.
+lint-tools:
+	@cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1 || \
+	  { echo "lint: rustup adds clippy and rustfmt"; rustup component add clippy rustfmt; }
+
+format: setup lint-tools ## format both languages
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 	@cargo fmt --all

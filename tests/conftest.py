@@ -44,9 +44,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
     """Hold the test to its markers, its fixtures included, in this process and in those that it starts."""
     allowed = needs.needs_of(item)
+    stand_ins: Path = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     before = dict(os.environ)
     os.environ[guard.ALLOWED] = ",".join([*allowed, "network"] if allowed else [])
     os.environ[guard.REFUSALS] = str(SCRATCH / "refusals")
+    os.environ[guard.STAND_INS] = str(stand_ins)
     if not allowed:
         os.environ["HARNESS_CACHE_DIR"] = str(SCRATCH / "empty-cache")
     try:

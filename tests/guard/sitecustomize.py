@@ -1,8 +1,9 @@
 """Refuses what the running test's marker does not allow, by Python's audit events.
 
 Imported by ``tests/conftest.py``, and by every Python that a test starts: this folder is in ``PYTHONPATH`` while tests
-run, and Python imports ``sitecustomize`` by itself. Two variables carry the rules: what the test may need, and the
-file to which refusals are written, so that a test fails even where the program under test swallows the error.
+run, and Python imports ``sitecustomize`` by itself. Variables carry the rules: what the test may need, the folder whose
+programs are stand-ins, and the file to which refusals are written, so that a test fails even where the program under
+test swallows the error.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ if TYPE_CHECKING:  # every Python that a test starts imports this: what is not n
 
 ALLOWED = "HARNESS_TESTS_ALLOWED"
 REFUSALS = "HARNESS_TESTS_REFUSALS"
+STAND_INS = "HARNESS_TESTS_FOLDER"
 _CARGO = frozenset({"build", "check", "rustc", "run", "test", "zigbuild"})
-_COMPILING_MODULES = frozenset({"harness.compiler.worker", "harness.explain.worker", "ziglang"})
+_WORKERS = frozenset({"harness.compiler.worker", "harness.explain.worker"})
+_ZIG = frozenset({"cc", "c++", "build", "build-exe", "build-lib", "build-obj"})
 _PHONE_MODULES = "harness.devices.virtual"
 _PHONE_PROGRAMS = ("qemu-", "bwrap", "adbd")
 
@@ -49,7 +52,8 @@ def _need_of_program(command: str | bytes | Iterable[Any]) -> tuple[str, str] | 
     modules = [text[place + 1] for place, word in enumerate(text[:-1]) if word == "-m"]
     if name.startswith(_PHONE_PROGRAMS) or any(module.startswith(_PHONE_MODULES) for module in modules):
         return "emulator", said
-    if (name in ("cargo", "cargo-zigbuild") and _CARGO & set(text[1:2])) or _COMPILING_MODULES & set(modules):
+    zig = text[text.index("ziglang") + 1 :][:1] if "ziglang" in modules else []
+    if (name in ("cargo", "cargo-zigbuild") and _CARGO & set(text[1:2])) or _WORKERS & set(modules) or _ZIG & set(zig):
         return "compiler", said
     if name == "rustup" and text[1:2] == ["target"]:
         return "network", said
@@ -57,10 +61,9 @@ def _need_of_program(command: str | bytes | Iterable[Any]) -> tuple[str, str] | 
 
 
 def _made_by_a_test(program: str) -> bool:
-    """A stand-in: tests write theirs below the folder of temporary files."""
-    import tempfile
-
-    return os.path.abspath(program).startswith(tempfile.gettempdir() + os.sep)  # noqa: PTH100
+    """A stand-in, which tests write below their own folder of temporary files."""
+    folder = os.environ.get(STAND_INS)
+    return bool(folder) and os.path.isabs(program) and program.startswith(f"{folder}{os.sep}")  # noqa: PTH117
 
 
 def _need_of_address(address: Any) -> tuple[str, str] | None:

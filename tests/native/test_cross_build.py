@@ -14,6 +14,7 @@ from harness.compiler.targets import TARGET_NAMES
 from harness.errors import ExitCode
 from harness.native import build_runtime
 from harness.native.cargo import LINK_FLAGS, cargo_build
+from harness.native.cargo_environment import FLAG_SEPARATOR, cargo_environment
 from harness.native.compilers import NDK_VARIABLE, ToolchainMissing, cxx_compiler, host_compiler
 from harness.native.inspection import BinaryFacts, UnsuitableBinary, check_platform, inspect
 from harness.native.platforms import NDK_ARM64, STATIC_ARM64, THIS_MACHINE, NoRunner, platform_of
@@ -46,7 +47,7 @@ def test_zig_links_statically_against_the_targets_own_standard_library(cache: Ca
     assert Path(build.command[0]).name == "cargo-zigbuild"
     assert build.command[1] == "zigbuild"
     assert build.command[-2:] == ["--target", "aarch64-unknown-linux-musl"]
-    flags = build.environment["CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS"].split()
+    flags = build.environment["CARGO_ENCODED_RUSTFLAGS"].split(FLAG_SEPARATOR)
     assert flags == ["-Clink-self-contained=no", "--sysroot=/r/std"]
     assert (build.environment["CARGO"], build.environment["RUSTC"]) == ("/r/cargo", "/r/rustc")
     for name in ("ZIG_GLOBAL_CACHE_DIR", "CARGO_ZIGBUILD_CACHE_DIR"):
@@ -60,18 +61,38 @@ def test_compilers_of_two_versions_do_not_share_cargos_output(cache: Cache) -> N
     assert len(outputs) == 2
 
 
-def test_a_cache_with_spaces_in_its_path_is_told(cache: Cache) -> None:
+def test_a_folder_with_spaces_reaches_rustc_whole(cache: Cache) -> None:
     spaced = dataclasses.replace(RUST, sysroot=Path("/my cache/std"))
-    with pytest.raises(ToolchainMissing, match="spaces") as caught:
-        cargo_build(STATIC_ARM64, spaced, cache)
-    assert "HARNESS_CACHE_DIR" in caught.value.cure
+    flags = cargo_build(STATIC_ARM64, spaced, cache).environment["CARGO_ENCODED_RUSTFLAGS"].split(FLAG_SEPARATOR)
+    assert "--sysroot=/my cache/std" in flags
+
+
+def test_nothing_of_the_users_own_rust_settings_goes_into_a_build(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flags, a target or a profile that is set for other projects would make another runner, or put it elsewhere."""
+    settings = {
+        "RUSTFLAGS": "-Ctarget-cpu=native",
+        "CARGO_ENCODED_RUSTFLAGS": "-Zno",
+        "CARGO_BUILD_TARGET": "wasm32-unknown-unknown",
+        "CARGO_TARGET_DIR": "/elsewhere",
+        "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS": "-Clink-arg=-fuse-ld=mold",
+        "CARGO_PROFILE_RELEASE_STRIP": "true",
+        "G2P_TVM_STATIC_LINK": "0",
+    }
+    for name, value in (settings | {"CARGO_HTTP_TIMEOUT": "9"}).items():
+        monkeypatch.setenv(name, value)
+    environment = cargo_environment()
+    assert not settings.keys() & environment.keys()
+    assert environment["CARGO_HTTP_TIMEOUT"] == "9"
+    assert cargo_build(THIS_MACHINE, RUST, cache).environment["CARGO_ENCODED_RUSTFLAGS"] == ""
 
 
 def test_the_ndks_clang_links_for_bionic_with_large_pages(cache: Cache, ndk: Path) -> None:
     build = cargo_build(NDK_ARM64, RUST, cache)
     assert build.command[:2] == ["/r/cargo", "build"]
     assert build.environment["CARGO_TARGET_AARCH64_LINUX_ANDROID_LINKER"] == str(ndk / "clang")
-    flags = build.environment["CARGO_TARGET_AARCH64_LINUX_ANDROID_RUSTFLAGS"].split()
+    flags = build.environment["CARGO_ENCODED_RUSTFLAGS"].split(FLAG_SEPARATOR)
     assert "-Clink-arg=--target=aarch64-linux-android24" in flags
     assert "-Clink-arg=-Wl,-z,max-page-size=16384" in flags
     assert f"-Lnative={ndk.parent}/sysroot/usr/lib/aarch64-linux-android" in flags

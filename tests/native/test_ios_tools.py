@@ -14,6 +14,7 @@ from harness.cache import Cache
 from harness.debian import PackagesUnavailable
 from harness.native import build_runtime
 from harness.native.cargo import cargo_build
+from harness.native.cargo_environment import FLAG_SEPARATOR
 from harness.native.compilers import APPLE_FLAGS, ToolchainMissing, package_folder
 from harness.native.ios import lld
 from harness.native.ios.app import app_file
@@ -67,7 +68,7 @@ def test_xcode_is_taken_where_there_is_one(cache: Cache, xcode: Path) -> None:
     build = cargo_build(IOS_ARM64, RUST, cache, tools)
     assert build.command[:2] == ["/r/cargo", "build"]
     assert build.environment["CARGO_TARGET_AARCH64_APPLE_IOS_LINKER"] == str(xcode / "clang")
-    assert build.environment["CARGO_TARGET_AARCH64_APPLE_IOS_RUSTFLAGS"] == "--sysroot=/r/std"
+    assert build.environment["CARGO_ENCODED_RUSTFLAGS"] == "--sysroot=/r/std"
     assert build.environment["SDKROOT"] == f"{xcode}/iPhoneOS.sdk"
     assert build.environment["IPHONEOS_DEPLOYMENT_TARGET"] == "14.0"
     asked = (xcode / "xcrun-asked").read_text().splitlines()
@@ -119,7 +120,7 @@ def test_an_xcrun_that_cannot_be_started_is_told(xcode: Path) -> None:
 def test_llvms_linker_is_asked_through_rustc(user_cache: Cache) -> None:
     tools = llvm_tools("simulator", user_cache)
     build = cargo_build(IOS_SIMULATOR, RUST, user_cache, tools)
-    flags = build.environment["CARGO_TARGET_AARCH64_APPLE_IOS_SIM_RUSTFLAGS"].replace("-Clink-arg=", "")
+    flags = build.environment["CARGO_ENCODED_RUSTFLAGS"].replace(FLAG_SEPARATOR, " ").replace("-Clink-arg=", "")
     linker = "-Clinker-flavor=ld64.lld -platform_version ios-simulator 14.0 17.0 -adhoc_codesign -no_fixup_chains"
     assert flags.startswith(f"--sysroot=/r/std {linker}")
     assert build.environment["CARGO_TARGET_AARCH64_APPLE_IOS_SIM_LINKER"] == str(tools.linker)

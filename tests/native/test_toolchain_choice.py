@@ -27,6 +27,7 @@ RUSTUP = {
     "unreachable": "echo 'error: could not download file' >&2; exit 1",
     "adds elsewhere": "true",
     "hangs": "sleep 600",
+    "notes its patience": "echo $RUSTUP_MAX_RETRIES $RUSTUP_DOWNLOAD_TIMEOUT > {folder}/patience; exit 1",
 }
 
 
@@ -100,6 +101,13 @@ def test_a_rustup_that_hangs_is_ended(scene: Scene, monkeypatch: pytest.MonkeyPa
     scene.rust("hangs")
     assert scene.find() == "debian"
     assert any("did not end" in text for text in scene.said)
+
+
+def test_rustup_waits_seconds_for_servers_that_do_not_answer(scene: Scene) -> None:
+    """Its own limit is three minutes, several times over."""
+    scene.rust("notes its patience")
+    assert scene.find() == "debian"
+    assert (scene.folder / "patience").read_text(encoding="utf-8").split() == ["0", "20"]
 
 
 def test_without_any_rust_debian_is_taken(scene: Scene) -> None:

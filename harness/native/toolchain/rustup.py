@@ -10,6 +10,8 @@ from harness.native.process import ToolFailed, run_tool
 from harness.native.toolchain.rust import Progress, RustToolchain, has_standard_library
 
 ADD_DEADLINE_SECONDS = 300.0
+SILENCE_SECONDS = "20"
+"""How long rustup waits for its servers' next bytes; its own limit is three minutes."""
 
 
 class RustupUnusable(HarnessError):
@@ -28,8 +30,8 @@ def add_target(toolchain: RustToolchain, triple: str, progress: Progress) -> Rus
         run_tool(
             [rustup, "target", "add", triple],
             deadline=ADD_DEADLINE_SECONDS,
-            # One attempt: where its servers are out of reach, another route is waiting.
-            environment=os.environ | {"RUSTUP_MAX_RETRIES": "0"},
+            # One attempt, ended when nothing arrives: where its servers are out of reach, another route is waiting.
+            environment=os.environ | {"RUSTUP_MAX_RETRIES": "0", "RUSTUP_DOWNLOAD_TIMEOUT": SILENCE_SECONDS},
             on_line=lambda line: progress(f"rustup: {line.strip()}"),
         )
     except ToolFailed as error:
