@@ -15,12 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
-import harness
 from harness.compiler import Archive
 from harness.compiler.provenance import read_provenance
 from harness.compiler.targets import resolve_target
 from harness.devices import Device, RunnerDescription, RunResult
-from harness.devices.workstation import git_state, versions
+from harness.devices.workstation import versions
 from harness.errors import HarnessError, UsageError
 from harness.maker import Maker, RunOptions, Variant, app_options
 from harness.model_runs import ModelRuns
@@ -34,7 +33,6 @@ from harness.profiling.schema import ProfileSummary
 from harness.protocol import RecordOptions, WorkItem, WorkOrder
 from harness.results import (
     CheckpointFacts,
-    Git,
     ParityLine,
     ReferenceLine,
     Run,
@@ -46,6 +44,7 @@ from harness.results import (
     words_facts,
 )
 from harness.results.nights import NightRecord
+from harness.results.sources import sources
 from harness.session_gate import check_baseline, gate_facts, judge_run
 from harness.word_lines import Latency as Latency
 from harness.word_lines import parity_lines, reference_lines
@@ -107,9 +106,8 @@ class RunSession:
             for at, word in enumerate(self.words)
         ]
         self.allowance = options.allowance
-        git = git_state(Path(harness.__file__).parent)
         self._writer = Store(options.results_dir).create(
-            git=Git(commit=git[0], dirty=git[1]) if git else None,
+            git=sources(),
             versions=versions(),
             command=self._command,
             options={key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},

@@ -44,6 +44,8 @@ class RunVerdict(str, Enum):
 class Git(_Stored):
     commit: str
     dirty: bool
+    repository: str | None = None
+    """The web address that the checkout came from, without credentials; runs of before it was kept have none."""
 
 
 class CheckpointFacts(_Stored):
