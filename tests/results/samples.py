@@ -29,6 +29,7 @@ from harness.validate import EXACT, Allowance, Decoded, compare_word
 from tests.devices.fake_runners import make_order
 from tests.results.made_models import MadeModel, model_facts, write_model
 
+GIT = Git(commit="c0ffee" * 6 + "beef", dirty=True)
 WORDS = {
     "w0": ("eng-us", "cat", ("kæt",), "kæt"),
     "w1": ("eng-us", "dog", ("dɔɡ", "dɒɡ"), "dɒɡ"),
@@ -95,7 +96,7 @@ def make_run(
     gate: GateFacts | None = None,
     speaks: bool = True,
     models: Sequence[MadeModel] = (),
-    git: Git | None = Git(commit="c0ffee" * 6 + "beef", dirty=True),
+    git: Git | None = GIT,
 ) -> Run:
     """A stored run of a made-up cache variant: 3 words, 5 timed repetitions, ``wrong`` words mismatched.
 
