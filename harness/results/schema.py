@@ -20,6 +20,11 @@ from harness.protocol import Record
 from harness.validate import EXACT, Allowance, Verdict
 
 SCHEMA_VERSION = 1
+WIDEST = 1.5
+"""A ratio whose interval's upper end is more than so many times its lower end is not shown as a number: it is uncertain
+by more than a fifth to either side (docs/measuring.md)."""
+BUSY, STOLEN = 0.1, 0.02
+"""Shares of all cores kept busy by others, and of the time taken by the host, from which the machine was not quiet."""
 
 
 class _Stored(BaseModel):
@@ -55,6 +60,8 @@ class CheckpointFacts(_Stored):
 
 class WordsFacts(_Stored):
     count: int
+    of: int | None = None
+    """How many words there were, where only a spread sample of them was run, as on an emulator; None: all."""
     languages: list[str]
     sha256: str
     """Of the words and their pronunciations, so that two runs on the same words can be told."""
@@ -153,6 +160,8 @@ class Manifest(_Stored):
     reference: dict[str, Any] = {}
     """Threads and versions of the PyTorch reference."""
     orders: list[OrderEntry] = []
+    pairing: dict[str, PairingFacts] = {}
+    """By model, ``g2p`` or its name: how it was timed in turns with PyTorch."""
     gate: GateFacts | None = None
 
     @property
@@ -182,7 +191,7 @@ class SampleLine(_Stored):
 
 
 class ReferenceLine(_Stored):
-    """A line of reference.jsonl: a word, its gold pronunciations, and what PyTorch said in which time."""
+    """A line of reference.jsonl: a word, its gold pronunciations, and what PyTorch said."""
 
     item: str
     language: str
@@ -191,7 +200,47 @@ class ReferenceLine(_Stored):
     token_ids: list[int]
     text: str
     margins: list[float]
-    latency_ns: list[int]
+    latency_ns: list[int] = []
+    """PyTorch's times in runs of before both sides were timed in turns; since then empty, see :class:`PairLine`."""
+
+
+class PairLine(_Stored):
+    """A line of pairs.jsonl: an item of one round, timed on both sides, one right behind the other."""
+
+    model: str
+    """``g2p``, or the name of a model of tensors."""
+    item: str
+    round: int
+    """Counted from 0."""
+    first: Literal["artifact", "pytorch"]
+    """The side that was timed first; it alternates."""
+    artifact_ns: list[int]
+    """Every timed pass of the runner's process, behind its warm-up."""
+    pytorch_ns: list[int]
+
+
+class PairingFacts(_Stored):
+    """How one model was timed in turns with PyTorch, and what else the machine did meanwhile."""
+
+    started: str
+    items: int
+    """Timed in turns, a fixed sample spread over languages and lengths, of the ``of`` that the run has."""
+    of: int
+    rounds: int = 0
+    seconds: float = 0.0
+    threads: int = 1
+    torch_version: str | None = None
+    load_1min: float | None = None
+    """When it began."""
+    cores: int | None = None
+    others: float | None = None
+    """How many cores anything else kept busy, on average; None where it cannot be read."""
+    steal: float | None = None
+    """The share of the machine's time that its host gave to others; None where it cannot be read."""
+    differing: dict[str, str] = {}
+    """Items, left out of the ratio, that PyTorch or the runner answered differently than before, and how."""
+    reason: str | None = None
+    """Why there is no ratio, or one of fewer rounds than were to be."""
 
 
 class ParityLine(_Stored):
@@ -215,14 +264,14 @@ class ParityLine(_Stored):
 
 
 class ModelReferenceLine(_Stored):
-    """A line of model_reference.jsonl: an item of a model of tensors, and in which time PyTorch ran it."""
+    """A line of model_reference.jsonl: an item of a model of tensors, and PyTorch's answer to it."""
 
     model: str
     item: str
     output_sha256: str
     """Of PyTorch's outputs, as the runner hashes its own."""
-    latency_ns: list[int]
-    """Empty where PyTorch was not timed."""
+    latency_ns: list[int] = []
+    """PyTorch's times in runs of before both sides were timed in turns; since then empty."""
 
 
 class ModelParityLine(_Stored):
@@ -301,17 +350,81 @@ class ArtifactLatency(_Stored):
     peak_bytes: int | None
 
 
-class RatioSummary(_Stored):
-    """Of the artifact to PyTorch, the same words; above 1 the artifact is slower."""
+class ItemRatio(_Stored):
+    """One item, timed in turns on both sides."""
 
-    words: int
+    artifact: float
+    pytorch: float
+    """Medians over the rounds, in nanoseconds."""
     ratio: float
     low: float | None
     high: float | None
 
+    @property
+    def conclusive(self) -> bool:
+        return narrow(self.low, self.high)
+
+
+class RatioSummary(_Stored):
+    """Of the artifact to PyTorch, the same words or items; above 1 the artifact is slower.
+
+    Where ``paired`` is true it is the geometric mean of the items' ratios in ``by_item``, with a 95 % interval from
+    how the rounds differ. Where it is false, in runs of before, it is the median over items of times taken in two
+    sittings: whoever shows it says so in the same line.
+    """
+
+    words: int
+    """Or items."""
+    ratio: float
+    low: float | None
+    high: float | None
+    paired: bool = False
+    """Whether both sides were timed in turns, in one sitting."""
+    of: int | None = None
+    """How many words or items the run has."""
+    rounds: int | None = None
+    artifact: float | None = None
+    pytorch: float | None = None
+    """Geometric means over the items of their medians, in nanoseconds."""
+    cores: int | None = None
+    others: float | None = None
+    steal: float | None = None
+    """What else the machine did meanwhile, see :class:`PairingFacts`."""
+    by_item: dict[str, ItemRatio] = {}
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether the interval is narrow enough for the ratio to be shown; of times taken apart nothing is known."""
+        return not self.paired or narrow(self.low, self.high)
+
+    @property
+    def busy(self) -> str | None:
+        """What a reader should know of the machine, for the line of the ratio; None where it was quiet."""
+        told = []
+        if self.others is not None and self.cores and self.others > BUSY * self.cores:
+            told.append(f"others kept {self.others:.1f} of {self.cores} cores busy")
+        if self.steal is not None and self.steal > STOLEN:
+            told.append(f"the host took {self.steal:.0%} of the time")
+        return " and ".join(told) or None
+
+
+def narrow(low: float | None, high: float | None) -> bool:
+    """Whether a ratio with that interval is shown as a number."""
+    return low is not None and high is not None and high <= WIDEST * low
+
+
+class ItemLatency(_Stored):
+    """Warm samples of one item, in nanoseconds."""
+
+    samples: int
+    median: float
+    mad: float
+    min: float
+    max: float
+
 
 class ModelLatency(_Stored):
-    """Warm samples of a model's calls, in nanoseconds; see harness.measure."""
+    """Warm samples of all of a model's items, pooled: only in runs of before, and shown nowhere."""
 
     items: int
     samples: int
@@ -336,13 +449,18 @@ class ModelSummary(_Stored):
     """One line for each failing item."""
     max_error: float | None
     relative_error: float | None
+    by_item: dict[str, ItemLatency] = {}
+    """The warm samples of each item that was timed; unlike items are never pooled."""
     artifact: ModelLatency | None = None
+    """Of runs of before alone."""
     cold_load: int | None = None
     """Taking the model from the library and initialising its VM, in nanoseconds."""
     first: int | None = None
     peak_bytes: int | None = None
     pytorch: ModelLatency | None = None
+    """Of runs of before alone."""
     ratio: RatioSummary | None = None
+    """Its ``by_item`` has PyTorch's times."""
 
     @property
     def failed(self) -> int:
@@ -364,6 +482,7 @@ class Summary(_Stored):
     """``pytorch`` or the comparison, then the language; the key ``all`` sums up all words."""
     artifact: ArtifactLatency | None
     pytorch: LatencySummary | None
+    """Of the words that were timed in turns, which are fewer than the artifact's: ``ratio`` compares them."""
     ratio: RatioSummary | None
     models: dict[str, ModelSummary] = {}
     """Models of tensors, by name."""
