@@ -15,8 +15,8 @@ from harness.protocol import Machine, Precision, Record
 LINES, SUMMARY, PROVENANCE = "profile.jsonl", "profile.json", "provenance.json"
 SCHEMA_VERSION = 2
 POSSIBLE_GAIN = 0.03
-"""Marks add work and take none away. Code that comes to lie elsewhere in memory may be faster by so much; what is faster
-by more was measured while the machine did something else, too."""
+"""Marks add work and take none away. Code that comes to lie elsewhere in memory may be faster by so much; what is
+faster by more was measured while the machine did something else, too."""
 
 
 class _Stored(BaseModel):

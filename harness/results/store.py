@@ -29,6 +29,7 @@ from harness.results.schema import (
     ModelParityLine,
     ModelReferenceLine,
     OrderEntry,
+    PairLine,
     ParityLine,
     ReferenceLine,
     RunStatus,
@@ -43,6 +44,7 @@ MANIFEST, SAMPLES, REFERENCE, PARITY, SUMMARY = (
     "parity.jsonl",
     "summary.json",
 )
+PAIRS = "pairs.jsonl"
 MODEL_REFERENCE, MODEL_PARITY = "model_reference.jsonl", "model_parity.jsonl"
 ORDERS = "orders"
 _RUN_ID = re.compile(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{4}")
@@ -242,6 +244,9 @@ class Run:
 
     def model_parity(self) -> Iterator[ModelParityLine]:
         return _lines(self.folder / MODEL_PARITY, ModelParityLine)
+
+    def pairs(self) -> Iterator[PairLine]:
+        return _lines(self.folder / PAIRS, PairLine)
 
     def profiles(self) -> list[ProfileSummary]:
         """One for each model that was profiled."""

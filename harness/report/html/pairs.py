@@ -13,6 +13,7 @@ from harness.journal import RunLine
 from harness.measure import LATENCY, METRICS, Pair
 from harness.report.conditions import thermal_status
 from harness.report.html.figure import GREY, Figure, height, numbers
+from harness.report.html.items import ItemSeries, item_rows
 from harness.report.html.latency import Series, distributions, stacked
 from harness.report.html.nights import PairOfRuns, UnitView
 from harness.results.nights import CellFacts, SessionFacts
@@ -194,10 +195,13 @@ def _bands(unit: UnitView) -> Iterator[dict[str, Any]]:
 
 
 def both_sides(unit: UnitView) -> Figure | None:
-    """A histogram of every timed pass of either side."""
+    """Every timed pass of either side: of words a histogram, of a model of tensors each item by itself."""
+    title = "Candidate against baseline, every timed pass"
+    if unit.plan.comparison is not None:
+        return item_rows(title, [ItemSeries(name, color, unit.item_times(side)) for side, name, color in SIDES])
     series = [Series(name, color, times) for side, name, color in SIDES if len(times := unit.times(side))]
-    figure = distributions(series, "word" if unit.plan.comparison is None else "item")
-    return replace(figure, title="Candidate against baseline, every timed pass") if figure else None
+    figure = distributions(series)
+    return replace(figure, title=title) if figure else None
 
 
 def split(unit: UnitView) -> Figure | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from harness.report.figures import DASH, duration, rate
+from harness.models.sources import G2P
+from harness.report.figures import duration, rate
 from harness.report.html.figure import GREY, Figure, height, log_axis, numbers
 from harness.report.html.latency import MS
 from harness.report.html.views import View
@@ -146,45 +148,75 @@ def _dot(ms: float, per: float, name: str, color: int, *, side: str) -> dict[str
 
 
 def sizes(views: Sequence[View]) -> Figure | None:
-    """Bytes of archives and runners, and the peak memory where it is not an emulator's."""
-    kinds = ["peak memory", "runner", "archive"]
-    traces, told = [], []
-    for at, view in enumerate(views):
-        artifact = view.summary.artifact
-        for name, facts in view.manifest.variants.items():
-            timed = artifact is not None and artifact.variant == name
-            peak = artifact.peak_bytes if artifact and timed and not view.emulated else None
-            values = [peak, facts.runner_bytes, facts.archive_bytes]
-            label = f"{view.name} {name}"
-            told.append(
-                f"{label}: archive {facts.archive_bytes / 1e6:.1f} MB, runner {facts.runner_bytes / 1e6:.1f} MB"
-            )
-            traces.append(
-                {
-                    "type": "bar",
-                    "orientation": "h",
-                    "name": label,
-                    "x": numbers([value / 1e6 if value is not None else float("nan") for value in values]),
-                    "y": kinds,
-                    "text": [f"{value / 1e6:.1f}" if value is not None else DASH for value in values],
-                    "textposition": "auto",
-                    "hovertemplate": "%{y}: %{x:.2f} MB<extra>" + label + "</extra>",
-                    "meta": {"series": at, "alpha": 1 if timed else 0.45},
-                }
-            )
-    if not traces:
+    """Bytes of archives and runners, and the peak memory of each model where it is not an emulator's."""
+    bars = [bar for at, view in enumerate(views) for bar in _bars(view, at)]
+    if not bars:
         return None
+    # The first row is drawn at the bottom.
+    kinds = sorted({kind for bar in bars for kind in bar.megabytes}, key=_from_below, reverse=True)
+    traces = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": bar.name,
+            "x": numbers(list(bar.megabytes.values())),
+            "y": list(bar.megabytes),
+            "text": [f"{value:.1f}" for value in bar.megabytes.values()],
+            "textposition": "auto",
+            "hovertemplate": "%{y}: %{x:.2f} MB<extra>" + bar.name + "</extra>",
+            "meta": {"series": bar.color, "alpha": 1 if bar.timed else 0.45},
+        }
+        for bar in bars
+    ]
+    told = (
+        f"{bar.name}: " + ", ".join(f"{kind} {size:.1f} MB" for kind, size in bar.megabytes.items()) for bar in bars
+    )
+    emulated = " An emulator's is left out." if any(view.emulated for view in views) else ""
     return Figure(
         title="Size and memory",
         says="; ".join(told) + ".",
         traces=traces,
         layout={
-            "height": height(3 * len(traces), 22, 120),
+            "height": height(len(kinds) * len(traces), 22, 120),
             "barmode": "group",
             "xaxis": {"title": {"text": "MB"}, "rangemode": "tozero"},
-            "yaxis": {"type": "category", "showgrid": False},
+            "yaxis": {"type": "category", "showgrid": False, "categoryorder": "array", "categoryarray": kinds},
             "showlegend": len(traces) > 1,
         },
-        note="MB are millions of bytes. Peak memory is the process's, of the timed variant; an emulator's is left out.",
+        note=f"MB are millions of bytes. Peak memory is that of the process that was timed.{emulated}",
         columns={"x": "MB", "y": "what", "name": "variant"},
     )
+
+
+ARCHIVE, RUNNER, PEAK = "archive", "runner", "peak memory"
+
+
+@dataclass(frozen=True)
+class _Bars:
+    """Of one compiled variant: its sizes, and the peak memory of what it was timed with."""
+
+    name: str
+    color: int
+    timed: bool
+    megabytes: dict[str, float]
+
+
+def _bars(view: View, color: int) -> Iterator[_Bars]:
+    artifact = view.summary.artifact
+    timed = artifact.variant if artifact else next(iter(view.manifest.variants), None)
+    peaks = dict[str, int | None]()
+    if artifact:
+        # Beside other models it has to be said which one is meant.
+        peaks[f"{PEAK}, {G2P}" if view.manifest.models else PEAK] = artifact.peak_bytes
+    peaks |= {f"{PEAK}, {name}": found.peak_bytes for name, found in view.summary.models.items()}
+    for name, facts in view.manifest.variants.items():
+        sizes: dict[str, int | None] = {ARCHIVE: facts.archive_bytes, RUNNER: facts.runner_bytes}
+        sizes |= peaks if name == timed and not view.emulated else {}
+        # A runner of models of tensors alone has no variant of G2P in it, whatever it is filed under.
+        label = f"{view.name} {name}" if view.manifest.checkpoint else view.name
+        known = {kind: size / 1e6 for kind, size in sizes.items() if size is not None}
+        yield _Bars(label, color, name == timed, known)
+
+
+def _from_below(kind: str) -> tuple[int, str]:
+    return (ARCHIVE, RUNNER).index(kind) if kind in (ARCHIVE, RUNNER) else 2, kind

@@ -34,7 +34,8 @@ def test_the_slowest_operator_is_named_beside_its_limit(tmp_path: Path) -> None:
     assert len(figures) == 1
     measured, limits = figures[0]["data"]
     assert measured["text"][-1] == "encoder: linear"
-    assert measured["x"][-1] == 0.001
+    assert measured["x"][-1] == 1.0
+    assert figures[0]["layout"]["xaxis"]["title"]["text"] == "µs per word"
     assert limits["name"] == "roofline"
 
 

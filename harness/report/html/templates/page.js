@@ -92,7 +92,7 @@
     if (!rows.some(([, label]) => label.length > LETTERS)) return layout;
     const around = 110, grown = Math.max(0, rows.length * ROW + around - layout.height);
     const annotations = rows.map(([place, label]) => ({
-      text: fitted(label, LABEL, room - 24), xref: "paper", x: 0, xanchor: "left", yref: "y", y: place, yshift: 7,
+      text: fitted(label, LABEL, room - 24), xref: "paper", x: 0, xanchor: "left", yref: "y", y: place, yshift: 9,
       yanchor: "bottom", showarrow: false, font: { size: LABEL, color: css("ink") }, bgcolor: css("card"), borderpad: 0,
       name: "row",
     }));
@@ -117,6 +117,7 @@
   function layoutOf(layout, { height, legend }) {
     const axis = (own) => ({
       gridcolor: css("line"), linecolor: css("line"), zerolinecolor: css("line"), automargin: true, fixedrange: coarse,
+      exponentformat: "none",
       ...own, title: { font: { size: 12 }, standoff: 8, ...own?.title },
     });
     return {
