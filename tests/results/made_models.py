@@ -10,6 +10,7 @@ from harness.devices import AnyRecord
 from harness.models.comparison import Tolerances
 from harness.protocol import Load, Memory, Phase, Sample
 from harness.results import ModelFacts, ModelParityLine, ModelReferenceLine, OrderEntry, RunWriter, SampleLine, now
+from harness.results.schema import PairingFacts, PairLine
 from harness.validate import Verdict
 from tests.devices.fake_runners import make_order
 
@@ -24,6 +25,8 @@ class MadeModel:
     items: Mapping[str, tuple[int, int | None]]
     wrong: tuple[str, ...] = ()
     peak_bytes: int = 12_000_000
+    noise: float = 0.01
+    """How far the turns of both sides vary against each other."""
 
 
 BERT = MadeModel("bert", {"7 tokens": (1_000_000, 4_000_000), "101 tokens": (9_000_000, 12_000_000)})
@@ -45,17 +48,52 @@ def model_facts(models: Sequence[MadeModel]) -> dict[str, ModelFacts]:
     }
 
 
-def write_model(writer: RunWriter, model: MadeModel, rng: random.Random, *, scale: float, repeat: int) -> None:
-    """The lines of its reference, its parity and its latency order."""
+def write_pairs(
+    writer: RunWriter,
+    model: str,
+    items: Mapping[str, tuple[int, int | None]],
+    rng: random.Random,
+    rounds: int,
+    noise: float = 0.01,
+) -> None:
+    """Both sides in turns, where PyTorch is timed at all."""
+    timed = {item: (ours, theirs) for item, (ours, theirs) in items.items() if theirs is not None}
+    for at in range(rounds):
+        for item, (ours, theirs) in timed.items():
+            both = rng.uniform(0.9, 1.1)
+            line = PairLine(
+                model=model,
+                item=item,
+                round=at,
+                first="pytorch" if at % 2 else "artifact",
+                artifact_ns=[int(ours * both * rng.uniform(1 - noise, 1 + noise))],
+                pytorch_ns=[int(theirs * both * rng.uniform(1 - noise, 1 + noise))],
+            )
+            writer.pair(line)
+    facts = PairingFacts(
+        started=now(), items=len(timed), of=len(items), rounds=rounds, seconds=1.5, cores=2, others=0.02, steal=0.0
+    )
+    writer.end_pairs(model, facts)
+
+
+def write_model(
+    writer: RunWriter, model: MadeModel, rng: random.Random, *, scale: float, repeat: int, rounds: int
+) -> None:
+    """The lines of its reference, its parity and its latency order; without ``rounds`` both sides are timed apart."""
     writer.model_reference(
         ModelReferenceLine(
             model=model.name,
             item=item,
             output_sha256="3" * 64,
-            latency_ns=[] if pytorch is None else [int(pytorch * rng.uniform(0.9, 1.1)) for _ in range(repeat)],
+            latency_ns=[]
+            if pytorch is None or rounds
+            else [int(pytorch * rng.uniform(0.9, 1.1)) for _ in range(repeat)],
         )
         for item, (_, pytorch) in model.items.items()
     )
+    if rounds:
+        scaled = {item: (int(scale * ours), theirs) for item, (ours, theirs) in model.items.items()}
+        write_pairs(writer, model.name, scaled, rng, rounds, model.noise)
     writer.model_parity(
         ModelParityLine(
             comparison=comparison,

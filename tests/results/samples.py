@@ -27,7 +27,7 @@ from harness.results.schema import GateFacts
 from harness.results.summarize import parity_line, summarize_files
 from harness.validate import EXACT, Allowance, Decoded, compare_word
 from tests.devices.fake_runners import make_order
-from tests.results.made_models import MadeModel, model_facts, write_model
+from tests.results.made_models import MadeModel, model_facts, write_model, write_pairs
 
 GIT = Git(commit="c0ffee" * 6 + "beef", dirty=True)
 WORDS = {
@@ -97,10 +97,12 @@ def make_run(
     speaks: bool = True,
     models: Sequence[MadeModel] = (),
     git: Git | None = GIT,
+    rounds: int = 0,
 ) -> Run:
     """A stored run of a made-up cache variant: 3 words, 5 timed repetitions, ``wrong`` words mismatched.
 
-    Without ``speaks`` it is of the models of tensors alone.
+    Without ``speaks`` it is of the models of tensors alone. With ``rounds`` both sides are timed in so many turns,
+    without them apart from each other, as in runs of before.
     """
     rng = random.Random(seed)
     writer = Store(root).create(
@@ -146,9 +148,9 @@ def make_run(
         observed=observed or {"clocks_mhz": [1800, 2400]},
     )
     if speaks:
-        _write_words(writer, order, rng, scale, wrong)
+        _write_words(writer, order, rng, scale, wrong, rounds)
     for model in models:
-        write_model(writer, model, rng, scale=scale, repeat=5)
+        write_model(writer, model, rng, scale=scale, repeat=5, rounds=rounds)
     if ended:
         ends = {"ended": now(), "complete": complete, "reason": None if complete else "killed by SIGKILL"}
         if speaks:
@@ -164,7 +166,7 @@ def make_run(
 
 
 def _write_words(
-    writer: RunWriter, order: OrderEntry, rng: random.Random, scale: float, wrong: tuple[str, ...]
+    writer: RunWriter, order: OrderEntry, rng: random.Random, scale: float, wrong: tuple[str, ...], rounds: int
 ) -> None:
     """The lines of the words' reference, parity and latency order, which does not end here."""
     writer.reference(
@@ -176,10 +178,12 @@ def _write_words(
             token_ids=ids(text),
             text=text,
             margins=[2.0] * len(ids(text)),
-            latency_ns=[int(2_000_000 * rng.uniform(0.9, 1.1)) for _ in range(5)],
+            latency_ns=[] if rounds else [int(2_000_000 * rng.uniform(0.9, 1.1)) for _ in range(5)],
         )
         for item, (language, word, gold, text) in WORDS.items()
     )
+    if rounds:
+        write_pairs(writer, "g2p", {item: (int(scale * 1e6), 2_000_000) for item in WORDS}, rng, rounds)
     parity = []
     for item, (language, word, _, text) in WORDS.items():
         said = "x" + text if item in wrong else text
