@@ -27,8 +27,8 @@ KINDS = {
     **{folder.parent.name: folder for folder in sorted(GOLDEN.glob("*/runs"))},
     "apart": Path(__file__).parents[1] / "results" / "timed_apart",
 }
-"""Folders of stored runs: of words, of models of tensors, of both, two compared, emulated, and of before both sides were
-timed in turns."""
+"""Folders of stored runs: of words, of models of tensors, of both, two compared, emulated, and of before both sides
+were timed in turns."""
 BLOCKS = {"h1", "h2", "h3", "h4", "p", "li", "tr", "figcaption", "summary", "dt", "pre", "div", "figure", "section"}
 QUIET = {"script", "style", "head", "select", "button", "nav", "output", "label"}
 VOID = {"input", "meta", "link", "br"}
@@ -77,7 +77,7 @@ def picture_lines(figure: dict[str, Any]) -> Iterator[str]:
         if not trace["meta"].get("aside"):
             drawn = [y for x, y in zip(trace["x"], trace["y"], strict=True) if x is not None and y is not None]
             rows = list(dict.fromkeys(y for y in drawn if isinstance(y, str)))
-            yield f"    {trace['name']}: {len(drawn)} points{' of ' + ', '.join(rows) if rows else ''}"
+            yield f"    {trace['name']}: {len(drawn)} drawn{' of ' + ', '.join(rows) if rows else ''}"
 
 
 class _Reader(HTMLParser):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from harness.models.sources import G2P
 from harness.report.html.views import View
 from harness.report.models import SHOWN
 from harness.results.schema import ArtifactLatency, ItemRatio, LatencySummary, ModelSummary, RatioSummary
@@ -52,7 +53,9 @@ def cells(view: View) -> Iterator[Cell]:
     if summary.artifact:
         yield from _artifact(view, summary.artifact)
     if summary.pytorch:
-        yield from _latency(view, PYTORCH, summary.pytorch, emulated=False)
+        turns = len(view.turns(G2P))
+        label = f"of the {turns} words timed in turns" if turns else APART
+        yield from (replace(cell, label=label) for cell in _latency(view, PYTORCH, summary.pytorch, emulated=False))
     if summary.ratio and summary.artifact:
         yield from _ratio(view, summary.artifact.variant, "", summary.ratio)
     for name, model in summary.models.items():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness.report.figures import duration
 from harness.report.html.figure import GREY, Figure, height, log_axis, numbers
-from harness.report.html.latency import MS, Start, cold_first_warm, one_by_one, pytorch_times
+from harness.report.html.latency import MS, Start, cold_first_warm, how_timed, one_by_one, pytorch_times
 from harness.report.html.views import View
 
 MOST = 30
@@ -28,8 +28,11 @@ class ItemSeries:
     times: Times
 
 
-def item_rows(title: str, series: Sequence[ItemSeries]) -> Figure | None:
-    """The median of each item and where nine of ten of its samples lie, a row each, on one logarithmic axis."""
+def item_rows(title: str, series: Sequence[ItemSeries], more: str = "") -> Figure | None:
+    """The median of each item and where nine of ten of its samples lie, a row each, on one logarithmic axis.
+
+    ``more`` is for the note.
+    """
     shown = [found for found in series if any(len(times) for times in found.times.values())]
     if not shown:
         return None
@@ -99,7 +102,7 @@ def item_rows(title: str, series: Sequence[ItemSeries]) -> Figure | None:
             },
             "showlegend": True,
         },
-        note=f"Dots are medians, lines go from 5 % to 95 % of the warm samples, and none is dropped.{left}",
+        note=f"Dots are medians, lines go from 5 % to 95 % of the warm samples, and none is dropped.{left}{more}",
         columns={"x": "median_ms", "text": "item", "customdata": "samples", "name": "series"},
     )
 
@@ -117,7 +120,7 @@ def of_runs(views: Sequence[View], model: str) -> Figure | None:
     """Every item of a model, in each run and in PyTorch where it was timed."""
     series = [ItemSeries(view.name, at, view.item_times(model)) for at, view in enumerate(views)]
     series += [ItemSeries(f"PyTorch ({', '.join(names)})", GREY, times) for names, times in pytorch_times(views, model)]
-    return item_rows(f"How long each item of {model} takes", series)
+    return item_rows(f"How long each item of {model} takes", series, how_timed(views, model))
 
 
 def starts(views: Sequence[View], model: str) -> Figure | None:

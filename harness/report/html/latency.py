@@ -34,15 +34,23 @@ class Series:
     """Nanoseconds."""
 
 
-def series_of(views: Sequence[View], *, pytorch: bool) -> list[Series]:
-    """The timed samples of these runs' words, and of PyTorch where it was timed."""
+def series_of(views: Sequence[View]) -> list[Series]:
+    """The timed samples of these runs' words, and of those that were timed on both sides in turns both sides."""
     found: list[Series] = []
     for at, view in enumerate(views):
         for samples in view.word_samples:
             timed = samples.total[samples.timed]
             if len(timed):
                 found.append(Series(f"{view.name} {samples.variant}", at, timed))
-    return [*found, *(pytorch_series(views) if pytorch else ())]
+        if turns := [pair for pairs in view.turns(G2P).values() for pair in pairs]:
+            ours = [time for pair in turns for time in pair.artifact_ns]
+            found.append(Series(f"{view.name}, in turns", at, np.asarray(ours, dtype=np.int64)))
+    for names, times in pytorch_times(views, G2P):
+        in_turns = any(view.turns(G2P) for view in views if view.name in names)
+        taken = [time for of_item in times.values() for time in of_item]
+        name = f"PyTorch ({', '.join(names)}){', in turns' if in_turns else ''}"
+        found.append(Series(name, GREY, np.asarray(taken, dtype=np.int64)))
+    return found
 
 
 def pytorch_times(views: Sequence[View], model: str) -> list[tuple[list[str], Mapping[str, Sequence[int]]]]:
@@ -58,15 +66,24 @@ def pytorch_times(views: Sequence[View], model: str) -> list[tuple[list[str], Ma
     return found
 
 
-def pytorch_series(views: Sequence[View]) -> Iterator[Series]:
-    """PyTorch's samples of words."""
-    for names, times in pytorch_times(views, G2P):
-        samples = [value for taken in times.values() for value in taken]
-        yield Series(f"PyTorch ({', '.join(names)})", GREY, np.asarray(samples, dtype=np.int64))
+def how_timed(views: Sequence[View], model: str) -> str:
+    """For the note of a picture with PyTorch in it: how both sides were timed."""
+    known = [view for view in views if not view.emulated and view.pytorch_times(model)]
+    apart = [view.name for view in known if not view.turns(model)]
+    told = ""
+    if len(apart) < len(known) and model == G2P:
+        counts = ", ".join(f"{view.name} {len(turns)}" for view in known if (turns := view.turns(model)))
+        told = f" In turns: the words that both sides ran one behind the other ({counts}); set only these side by side."
+    if apart:
+        told += f" In {', '.join(apart)} PyTorch was timed apart, maybe in another hour of the machine."
+    return told
 
 
-def distributions(series: Sequence[Series]) -> Figure | None:
-    """A histogram of every warm sample of words for each series, over its quartiles; the bins are shared."""
+def distributions(series: Sequence[Series], more: str = "") -> Figure | None:
+    """A histogram of every warm sample of words for each series, over its quartiles; the bins are shared.
+
+    ``more`` is for the note.
+    """
     if not series:
         return None
     low, high = (float(side([found(s.timed) for s in series])) for side, found in ((min, np.min), (max, np.max)))
@@ -94,7 +111,8 @@ def distributions(series: Sequence[Series]) -> Figure | None:
             "hovermode": "closest",
         },
         note=f"All {sum(len(found.timed) for found in series):,} warm samples are counted, none is dropped. Below each "
-        f"hill: 5 % to 95 % (thin), quartiles (thick), median (dot). Long words take longer, so the hills are wide.",
+        "hill: 5 % to 95 % (thin), quartiles (thick), median (dot). Long words take longer, so the hills are wide."
+        f"{more}",
         columns={"x": "ms", "customdata": "samples", "name": "series"},
     )
 

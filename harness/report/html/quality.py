@@ -103,13 +103,15 @@ def against_latency(views: Sequence[View]) -> Figure | None:
     for at, view in enumerate(views):
         summary = view.summary
         variant = timed_variant(summary)
-        if not view.emulated and summary.artifact and variant and ALL in summary.accuracy[variant]:
-            name = f"{view.name} {summary.artifact.variant}"
-            points.append((summary.artifact.warm.median / MS, summary.accuracy[variant][ALL].per, name, at))
+        ours = _times(summary)[0]
+        if not view.emulated and ours and variant and ALL in summary.accuracy[variant]:
+            name = f"{view.name} {variant}"
+            points.append((ours / MS, summary.accuracy[variant][ALL].per, name, at))
     for view in views:
         expected = view.summary.accuracy.get(PYTORCH, {}).get(ALL)
-        if not view.emulated and view.summary.pytorch and expected:
-            place = (view.summary.pytorch.median / MS, expected.per)
+        theirs = _times(view.summary)[1]
+        if not view.emulated and theirs and expected:
+            place = (theirs / MS, expected.per)
             # Runs that share one measurement of PyTorch share its point.
             if place not in [(ms, per) for ms, per, _, _ in points]:
                 points.append((*place, f"PyTorch ({view.name})", GREY))
@@ -124,12 +126,24 @@ def against_latency(views: Sequence[View]) -> Figure | None:
         traces=[_dot(*point, side=SIDES[turn % len(SIDES)]) for turn, point in placed],
         layout={
             "height": 400,
-            "xaxis": log_axis(min(times) / 1.4, max(times) * 1.4, "median per word, ms (logarithmic)"),
+            "xaxis": log_axis(min(times) / 1.4, max(times) * 1.4, "time per word, ms (logarithmic)"),
             "yaxis": {"title": {"text": "PER, all words"}, "range": [0, max(top * 1.25, 0.01)]},
         },
-        note="Better is lower and further left.",
+        note="Better is lower and further left. The time is the geometric mean over the words that both sides ran in "
+        "turns; of a run without turns it is the median over all words.",
         columns={"x": "median_ms", "y": "per", "name": "run"},
     )
+
+
+def _times(summary: Summary) -> tuple[float | None, float | None]:
+    """Of the artifact and of PyTorch, over the same words, in nanoseconds."""
+    found = summary.ratio
+    if found and found.artifact and found.pytorch:
+        return found.artifact, found.pytorch
+    ours, theirs = (
+        side.median if side else None for side in (summary.artifact and summary.artifact.warm, summary.pytorch)
+    )
+    return ours, theirs
 
 
 def _dot(ms: float, per: float, name: str, color: int, *, side: str) -> dict[str, Any]:

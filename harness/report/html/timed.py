@@ -10,6 +10,7 @@ from harness.report.document import Table
 from harness.report.html import items, latency
 from harness.report.html.conditions import OrderConditions, order_conditions
 from harness.report.html.figure import Figure
+from harness.report.html.ratios import ratios
 from harness.report.html.views import View
 
 
@@ -84,13 +85,15 @@ def _part(views: Sequence[View], chosen: Sequence[View], model: str, title: str,
 def _figures(chosen: Sequence[View], model: str) -> Iterable[Figure | None]:
     base, others = chosen[0], list(enumerate(chosen[1:], 1))
     if model == G2P:
-        yield latency.distributions(latency.series_of(chosen, pytorch=True))
+        yield latency.distributions(latency.series_of(chosen), latency.how_timed(chosen, model))
         yield latency.parts(chosen)
         yield latency.starts(chosen)
+        yield from (ratios(view, model, at) for at, view in enumerate(chosen))
         yield from (latency.word_by_word(base, other, at) for at, other in others)
     else:
         yield items.of_runs(chosen, model)
         yield items.starts(chosen, model)
+        yield from (ratios(view, model, at) for at, view in enumerate(chosen))
         yield from (items.against(base, other, model, at) for at, other in others)
 
 

@@ -25,7 +25,7 @@ from harness.results import (
     Run,
     Summary,
 )
-from harness.results.schema import PairLine
+from harness.results.schema import PairLine, RatioSummary
 from harness.results.summarize import summarize_run
 
 
@@ -93,17 +93,26 @@ class View:
             for place, times in samples.by_item.items()
         }
 
-    def pytorch_times(self, model: str) -> dict[str, list[int]]:
-        """PyTorch's times by item of ``g2p`` or of a model of tensors; in runs of before, from a sitting of its own."""
-        found: dict[str, list[int]] = {}
+    def turns(self, model: str) -> dict[str, list[PairLine]]:
+        """Of ``g2p`` or a model of tensors: the turns of both sides by item."""
+        found: dict[str, list[PairLine]] = {}
         for pair in self.pairs:
             if pair.model == model:
-                found.setdefault(pair.item, []).extend(pair.pytorch_ns)
-        if found:
-            return found
+                found.setdefault(pair.item, []).append(pair)
+        return found
+
+    def pytorch_times(self, model: str) -> dict[str, list[int]]:
+        """PyTorch's times by item: of the turns, or of a sitting of its own in runs of before there were any."""
+        if turns := self.turns(model):
+            return {item: [time for pair in pairs for time in pair.pytorch_ns] for item, pairs in turns.items()}
         if model == G2P:
             return {line.item: line.latency_ns for line in self.reference if line.latency_ns}
         return {line.item: line.latency_ns for line in self.model_reference if line.model == model and line.latency_ns}
+
+    def ratio(self, model: str) -> RatioSummary | None:
+        """To PyTorch's time."""
+        found = self.summary.models.get(model)
+        return self.summary.ratio if model == G2P else found.ratio if found else None
 
     @property
     def latency_orders(self) -> list[OrderEntry]:
