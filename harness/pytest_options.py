@@ -106,6 +106,14 @@ def add_options(parser: pytest.Parser) -> None:
     add("--repeat", dest="harness_repeat", type=int, default=5, metavar="N", help="timed passes over the words (5)")
     add("--warmup", dest="harness_warmup", type=int, default=2, metavar="N", help="passes before them (2)")
     add(
+        "--pair-seconds",
+        dest="harness_pair_seconds",
+        type=float,
+        default=5.0,
+        metavar="S",
+        help="on this machine: seconds for which each model is timed in turns with PyTorch (5; 0: not at all)",
+    )
+    add(
         "--profile",
         dest="harness_profile",
         action="store_true",
@@ -182,6 +190,7 @@ def run_options(config: pytest.Config) -> RunOptions:
         threads=get("harness_threads"),
         warmup=get("harness_warmup"),
         repeat=get("harness_repeat"),
+        pair_seconds=get("harness_pair_seconds"),
         profile=get("harness_profile"),
         results_dir=get("harness_results_dir"),
         tolerance=get("harness_tolerance"),

@@ -99,6 +99,7 @@ class HarnessPlugin:
             self._runs = [self._started(device, alone=len(devices) == 1) for device in devices]
         except HarnessError as error:
             self._give_up(error)
+        self._expect_pairs(session.items)
         if len(self._runs) > 1:
             self._work_ahead(session.items)
 
@@ -241,6 +242,13 @@ class HarnessPlugin:
             return error
         return run
 
+    def _expect_pairs(self, items: Sequence[pytest.Item]) -> None:
+        """PyTorch is loaded while what is not timed is done, if a test will ask for its times."""
+        for at, run in enumerate(self._runs):
+            wanted = any(step.name == "pairs" for item in items if device_index(item) == at for step in steps_of(item))
+            if wanted and not isinstance(run, HarnessError):
+                run.turns.expect()
+
     def _work_ahead(self, items: Sequence[pytest.Item]) -> None:
         from harness.ahead import WorkAhead
 
@@ -333,7 +341,7 @@ PLUGIN = pytest.StashKey[HarnessPlugin]()
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency, profile, gate, models) that the test "
+        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency, profile, gate, models, pairs) that the test "
         "asks for, so that several devices can do them at once",
     )
     plugin = config.stash[PLUGIN] = HarnessPlugin(config)

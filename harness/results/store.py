@@ -47,6 +47,7 @@ MANIFEST, SAMPLES, REFERENCE, PARITY, SUMMARY = (
 )
 PAIRS = "pairs.jsonl"
 MODEL_REFERENCE, MODEL_PARITY = "model_reference.jsonl", "model_parity.jsonl"
+PAIRS = "pairs.jsonl"
 ORDERS = "orders"
 _RUN_ID = re.compile(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{4}")
 _LATEST = re.compile(r"latest(?:~(\d+))?")
