@@ -10,6 +10,8 @@ from rich.text import Text
 
 from harness.report.document import Block, Heading, Line, Table, Tone
 
+_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) != "\n"}
+"""Characters that move a terminal's cursor, change its title or worse; what a device says may hold them."""
 STYLES = {Tone.PLAIN: "", Tone.GOOD: "bold green", Tone.BAD: "bold red", Tone.UNSURE: "yellow"}
 
 
@@ -18,9 +20,9 @@ def to_terminal(blocks: Iterable[Block], console: Console) -> None:
     for block in blocks:
         if isinstance(block, Heading):
             console.print()
-            console.print(Text(block.text, style="bold underline"))
+            console.print(_text(block.text, "bold underline"))
         elif isinstance(block, Line):
-            console.print(Text(block.text, style=STYLES[block.tone]))
+            console.print(_text(block.text, STYLES[block.tone]))
         else:
             _print_table(block, console)
 
@@ -29,12 +31,16 @@ def _print_table(block: Table, console: Console) -> None:
     table = rich.table.Table(box=None, pad_edge=False, header_style="dim", show_header=any(block.header))
     for at, title in enumerate(block.header):
         right = block.numbers and at > 0
-        table.add_column(Text(title), justify="right" if right else "left", overflow="fold")
+        table.add_column(_text(title), justify="right" if right else "left", overflow="fold")
     for row in block.rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*map(_text, row))
     console.print(table)
     if block.note:
-        console.print(Text(block.note, style="dim"))
+        console.print(_text(block.note, "dim"))
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(text.translate(_CONTROLS), style=style)
 
 
 def to_markdown(blocks: Iterable[Block]) -> str:
@@ -55,11 +61,12 @@ def to_markdown(blocks: Iterable[Block]) -> str:
 
 def _markdown_table(block: Table) -> str:
     aligned = ["---" if at == 0 or not block.numbers else "---:" for at in range(len(block.header))]
-    lines = [block.header, aligned, *([_escaped(cell) for cell in row] for row in block.rows)]
+    header, *rows = ([_escaped(cell) for cell in row] for row in (block.header, *block.rows))
+    lines = [header, aligned, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-_SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#"} | {"\n": " "})
+_SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#"} | {"\n": " "}) | _CONTROLS
 
 
 def _escaped(text: str) -> str:

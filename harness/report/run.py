@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePath
 
+from harness.devices.workstation import web_address
 from harness.report.conditions import order_warnings
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, interval, margin, megabytes, milliseconds, moment, plain, rate, ratio
 from harness.report.models import models_report, models_text
+from harness.report.reproduce import reproduction, reproduction_doubt
 from harness.results.schema import (
     ArtifactLatency,
     LatencySummary,
@@ -235,7 +236,7 @@ def _conditions(manifest: Manifest) -> Iterator[Block]:
 
 
 def _facts(manifest: Manifest) -> Iterator[Block]:
-    device, git = manifest.device, manifest.git
+    device = manifest.device
     rows = [
         ["device", f"{device.get('name', '?')}: {device.get('cpu_model') or '?'}, {device.get('cores') or '?'} cores"],
         ["memory", megabytes(device.get("memory_bytes"))],
@@ -248,7 +249,7 @@ def _facts(manifest: Manifest) -> Iterator[Block]:
         ],
         *(
             [
-                f"{name} variant",
+                f"{name} variant" if manifest.checkpoint else "runner",
                 f"{facts.target}, archive {facts.archive_sha256[:12]} ({megabytes(facts.archive_bytes)}), "
                 f"runner {facts.runner_sha256[:12]} ({megabytes(facts.runner_bytes)})",
             ]
@@ -258,17 +259,24 @@ def _facts(manifest: Manifest) -> Iterator[Block]:
             [f"model {name}", f"{facts.parameters:,} parameters, weights {facts.weights_sha256[:12]}, {facts.source}"]
             for name, facts in manifest.models.items()
         ),
-        ["source", f"{git.commit[:12]}{' with changes' if git.dirty else ''}" if git else "not a git checkout"],
+        ["source", _source(manifest)],
         ["options", ", ".join(f"{key}={value}" for key, value in manifest.options.items() if value is not None)],
         ["versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())],
-        [
-            "command",
-            " ".join([PurePath(manifest.command[0]).name, *manifest.command[1:]]) if manifest.command else DASH,
-        ],
+        ["make it again", reproduction(manifest) or DASH],
+        *([["but", doubt]] if (doubt := reproduction_doubt(manifest)) else []),
         ["time", f"{manifest.started} to {manifest.ended or '?'}"],
     ]
     yield Heading("Facts")
     yield Table(["", ""], rows, numbers=False)
+
+
+def _source(manifest: Manifest) -> str:
+    git = manifest.git
+    if git is None:
+        return "not a git checkout"
+    repository = web_address(git.repository or "")
+    of = f" of {repository}" if repository else ""
+    return f"{git.commit[:12]}{of}{' with changes' if git.dirty else ''}"
 
 
 def _busiest(manifest: Manifest) -> float | None:

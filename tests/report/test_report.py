@@ -152,3 +152,14 @@ def test_the_terminal_prints_a_runs_text_and_not_its_markup(text: str) -> None:
     out = io.StringIO()
     to_terminal([Line(f"[red]{text}[/red] [link=x]")], Console(file=out, width=200))
     assert "[red]" in out.getvalue()
+
+
+def test_what_moves_a_cursor_reaches_neither_a_terminal_nor_markdown() -> None:
+    attack = "a\x1b]0;owned\x07\x9b2Jb\u200cc"
+    blocks = [Heading(attack), Line(attack), Table([attack, "x"], [[attack, attack]], note=attack)]
+    out = io.StringIO()
+    to_terminal(blocks, Console(file=out, width=200))
+    for face in (out.getvalue(), to_markdown(blocks)):
+        assert not {"\x1b", "\x07", "\x9b"} & set(face)
+        # A joiner is part of how a word is written.
+        assert "b\u200cc" in face
