@@ -12,7 +12,7 @@ from rich.console import Console
 
 from harness.devices import Knob
 from harness.report import Incomparable, compare_runs, report_run, to_markdown, to_terminal
-from harness.report.document import Heading, Line, Table
+from harness.report.document import Block, Heading, Line, Table
 from harness.report.figures import duration, ratio
 from harness.results import Store
 from harness.validate import Allowance
@@ -156,7 +156,7 @@ def test_the_terminal_prints_a_runs_text_and_not_its_markup(text: str) -> None:
 
 def test_what_moves_a_cursor_reaches_neither_a_terminal_nor_markdown() -> None:
     attack = "a\x1b]0;owned\x07\x9b2Jb\u200cc"
-    blocks = [Heading(attack), Line(attack), Table([attack, "x"], [[attack, attack]], note=attack)]
+    blocks: list[Block] = [Heading(attack), Line(attack), Table([attack, "x"], [[attack, attack]], note=attack)]
     out = io.StringIO()
     to_terminal(blocks, Console(file=out, width=200))
     for face in (out.getvalue(), to_markdown(blocks)):

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,10 +19,21 @@ from harness.report.html import html_report
 from harness.results import Run
 from tests.report.html.browsers import DEADLINE_MS, DRAWN, TALL, chromium
 from tests.report.html.nights import cool, hot, seen, two_nights
-from tests.report.html.pages import HOSTILE, page_of, three_runs, write
+from tests.report.html.pages import HOSTILE, add_profile, page_of, three_runs, write
+from tests.results.made_models import BERT, DETECTOR
 from tests.results.samples import make_run
 
 Scheme = Literal["light", "dark"]
+CUT = """() => [...document.querySelectorAll('[data-figure]')].flatMap((picture) => {
+  const frame = picture.getBoundingClientRect();
+  const texts = picture.querySelectorAll('.xtick text, .ytick text, .annotation-text, .legendtext, .xtitle, .ytitle');
+  return [...texts].filter((one) => {
+    const box = one.getBoundingClientRect();
+    const beside = box.left < frame.left - 1 || box.right > frame.right + 1;
+    return beside || box.top < frame.top - 1 || box.bottom > frame.bottom + 1;
+  }).map((one) => `${picture.getAttribute('aria-label')}: ${one.textContent}`);
+})"""
+"""Texts of pictures that lie outside of their picture, where they cannot be read."""
 
 
 @dataclass
@@ -50,6 +61,18 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("nights")
     run = make_run(root / "runs", before=cool(), after=hot(), observed=seen(throttled=True))
     return write(html_report([run], two_nights(root)), tmp_path_factory.mktemp("night page"))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of a run of words and of models with long names, and of models alone; with a profile of long names."""
+    root = tmp_path_factory.mktemp("models")
+    long = replace(BERT, items={f"a sentence of {tokens} tokens, as people write": (tokens * 1000, tokens * 2000)
+                                for tokens in (7, 23, 101)})  # fmt: skip
+    words = make_run(root, models=(long, replace(DETECTOR, wrong=("street",))), rounds=4)
+    add_profile(words, operators=6)
+    alone = make_run(root, speaks=False, models=(long,), rounds=4)
+    return write(html_report([words, alone]), tmp_path_factory.mktemp("models page"))
 
 
 @pytest.fixture(scope="module")
@@ -116,19 +139,24 @@ def test_the_policy_stops_a_script_that_got_in(browser: Browser, file: Path, tmp
     found.page.close()
 
 
-@pytest.mark.parametrize("which", ["file", "nights"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("which", "scheme"),
+    [("file", "light"), ("file", "dark"), ("nights", "light"), ("nights", "dark"), ("models", "light")],
+)
 def test_accessible(browser: Browser, request: pytest.FixtureRequest, which: str, scheme: Scheme) -> None:
     # The pictures are the same of both pages, and take most of the time.
-    found = opened(browser, request.getfixturevalue(which), scheme=scheme, drawn=which == "file")
+    found = opened(browser, request.getfixturevalue(which), scheme=scheme, drawn=which != "nights")
     found.page.evaluate("() => { for (const one of document.querySelectorAll('details')) one.open = true }")
     results = Axe().run(found.page)
     assert len(results.response["passes"]) > 20
     assert results.violations_count == 0, results.generate_report()
+    assert found.page.evaluate(CUT) == []
     found.page.close()
 
 
-@pytest.mark.parametrize(("which", "width"), [("file", 320), ("file", 390), ("file", 768), ("nights", 390)])
+@pytest.mark.parametrize(
+    ("which", "width"), [("file", 320), ("file", 390), ("file", 768), ("nights", 390), ("models", 390)]
+)
 def test_a_phone_does_not_scroll_sideways(
     browser: Browser, request: pytest.FixtureRequest, which: str, width: int
 ) -> None:
@@ -142,7 +170,23 @@ def test_a_phone_does_not_scroll_sideways(
         width,
     )
     assert wide == 0
+    assert found.page.evaluate(CUT) == []
     found.page.close()
+
+
+def test_on_a_phone_a_row_of_verdicts_has_its_cause_in_sight(browser: Browser, nights: Path) -> None:
+    page = opened(browser, nights, width=390, drawn=False).page
+    row = page.locator("#table-N1-1 tbody tr").first
+    assert "phone/cache latency" in (row.text_content() or "")
+    for label in ("verdict", "change", "cause"):
+        cell = row.locator(f"td[data-label='{label}']")
+        box = cell.bounding_box()
+        assert cell.text_content()
+        assert box is not None
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= 390
+    assert page.get_by_role("table", name="").count() >= 1
+    assert page.locator("#table-N1-1").get_by_role("columnheader", include_hidden=True).count() == 7
+    page.close()
 
 
 def test_the_theme_follows_the_system_and_the_switch(browser: Browser, file: Path) -> None:
@@ -270,6 +314,7 @@ def test_nights_are_drawn_with_what_throttled_and_their_change_points(browser: B
     assert pictures >= 20
     assert page.locator("[data-figure]:has(.main-svg)").count() == pictures
     assert (found.errors, found.requests) == ([], [nights.as_uri()])
+    assert page.evaluate(CUT) == []
     first, second, run = page.locator("#verdict article").all()
     for article, told in ((first, "the device throttled in 39 of"), (run, "the device throttled: thermal status 2")):
         warning = article.locator("li", has_text=told)
