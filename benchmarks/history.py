@@ -48,8 +48,8 @@ QUERIES = {
     ),
     "words that ever differed": "SELECT word, count(*) FROM parity WHERE verdict <> 'equal' GROUP BY word",
     "PyTorch against the runner": (
-        "SELECT r.word, median(s.total_ns) / median(list_median(r.latency_ns)) FROM samples s "
-        "JOIN reference r USING (run, item) WHERE s.phase = 'timed' GROUP BY r.word"
+        "SELECT r.word, median(list_median(p.artifact_ns) / list_median(p.pytorch_ns)) FROM pairs p "
+        "JOIN reference r USING (run, item) GROUP BY r.word"
     ),
 }
 

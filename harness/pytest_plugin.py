@@ -341,8 +341,8 @@ PLUGIN = pytest.StashKey[HarnessPlugin]()
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency, profile, gate, models, pairs) that the test "
-        "asks for, so that several devices can do them at once",
+        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency, profile, gate, models, pairs) that "
+        "the test asks for, so that several devices can do them at once",
     )
     plugin = config.stash[PLUGIN] = HarnessPlugin(config)
     config.pluginmanager.register(plugin, "harness-session")

@@ -34,7 +34,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def in_turns(config: pytest.Config) -> bool:
-    """Whether the model is timed beside PyTorch, which runs on this machine and is compared with what runs here only."""
+    """Whether the model is timed beside PyTorch, which runs on this machine, beside what runs here only."""
     here = config.getoption("harness_device", None) in (None, "host")
     return here and config.getoption("harness_pair_seconds", 1.0) > 0
 

@@ -58,7 +58,7 @@ def _record(name: str, found: PairedTimes, record_property: Callable[[str, objec
 
 
 def _judge(name: str, side: str, run: RunSession) -> None:
-    """A fast wrong answer is no result; nor is a time beside a PyTorch that answers otherwise than it was compared by."""
+    """A fast wrong answer is no result; nor is a time beside other answers than it was compared with."""
     found = run.pairs(name)
     assert found is not None
     if side == "artifact" and found.facts.wrong:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cli.app import app
+from harness.report.beside import ratio_cell
 from harness.results import Manifest, Run, RunDamaged, RunVerdict, Store, Summary
 
 ResultsDir = Annotated[Path, typer.Option("--results-dir", help="folder of the runs", show_default=True)]
@@ -67,7 +68,7 @@ def _figures(manifest: Manifest, summary: Summary | None) -> tuple[str, str, str
     median = f"{summary.artifact.warm.median / 1e6:.3f}" if summary and summary.artifact else "–"
     if manifest.emulated and median != "–":
         median += " (emulated)"
-    return words, median, f"×{summary.ratio.ratio:.3f}" if summary and summary.ratio else "–"
+    return words, median, ratio_cell(summary.ratio if summary else None)
 
 
 @app.command(epilog="Examples:\n\n  harness show latest\n\n  harness show 20260501-1200 --markdown > report.md")

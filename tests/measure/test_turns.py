@@ -68,6 +68,7 @@ def test_unlike_items_do_not_widen_it() -> None:
 
 def test_one_round_has_no_interval_and_nothing_is_no_ratio() -> None:
     assert turn_ratios({"a": [0.0]}).overall.interval is None
-    for logs in ({}, {"a": []}, {"a": [0.0], "b": [0.0, 0.0]}, {"a": [math.inf]}):
+    wrong: list[dict[str, list[float]]] = [{}, {"a": []}, {"a": [0.0], "b": [0.0, 0.0]}, {"a": [math.inf]}]
+    for logs in wrong:
         with pytest.raises(ValueError, match=r"rounds|finite"):
             turn_ratios(logs)

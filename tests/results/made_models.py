@@ -25,8 +25,8 @@ class MadeModel:
     items: Mapping[str, tuple[int, int | None]]
     wrong: tuple[str, ...] = ()
     peak_bytes: int = 12_000_000
-    noise: float = 0.01
-    """How far the turns of both sides vary against each other."""
+    noise: float = 0.02
+    """How far the rounds of turns differ."""
 
 
 BERT = MadeModel("bert", {"7 tokens": (1_000_000, 4_000_000), "101 tokens": (9_000_000, 12_000_000)})
@@ -48,52 +48,44 @@ def model_facts(models: Sequence[MadeModel]) -> dict[str, ModelFacts]:
     }
 
 
-def write_pairs(
-    writer: RunWriter,
-    model: str,
-    items: Mapping[str, tuple[int, int | None]],
-    rng: random.Random,
-    rounds: int,
-    noise: float = 0.01,
-) -> None:
-    """Both sides in turns, where PyTorch is timed at all."""
-    timed = {item: (ours, theirs) for item, (ours, theirs) in items.items() if theirs is not None}
-    for at in range(rounds):
-        for item, (ours, theirs) in timed.items():
-            both = rng.uniform(0.9, 1.1)
-            line = PairLine(
-                model=model,
-                item=item,
-                round=at,
-                first="pytorch" if at % 2 else "artifact",
-                artifact_ns=[int(ours * both * rng.uniform(1 - noise, 1 + noise))],
-                pytorch_ns=[int(theirs * both * rng.uniform(1 - noise, 1 + noise))],
+def take_turns(writer: RunWriter, model: MadeModel, rng: random.Random, *, others: float | None) -> None:
+    """Four rounds of all items that PyTorch is timed on; every other one is slower by the model's noise."""
+    timed = {item: (ours, theirs) for item, (ours, theirs) in model.items.items() if theirs is not None}
+    if not timed:
+        return
+    for number in range(4):
+        shift = 1 + model.noise * (-1) ** number
+        for at, (item, (ours, theirs)) in enumerate(timed.items()):
+            writer.pair(
+                PairLine(
+                    model=model.name,
+                    item=item,
+                    round=number,
+                    first="artifact" if (at + number) % 2 == 0 else "pytorch",
+                    artifact_ns=[int(ours * shift * rng.uniform(0.99, 1.01)) for _ in range(3)],
+                    pytorch_ns=[int(theirs * rng.uniform(0.99, 1.01))],
+                )
             )
-            writer.pair(line)
+    count = len(model.items)
     facts = PairingFacts(
-        started=now(), items=len(timed), of=len(items), rounds=rounds, seconds=1.5, cores=2, others=0.02, steal=0.0
+        started=now(), items=len(timed), of=count, rounds=4, seconds=0.1, cores=2, others=others, steal=0.0
     )
-    writer.end_pairs(model, facts)
+    writer.end_pairs(model.name, facts)
 
 
 def write_model(
-    writer: RunWriter, model: MadeModel, rng: random.Random, *, scale: float, repeat: int, rounds: int
+    writer: RunWriter, model: MadeModel, rng: random.Random, *, repeat: int, apart: bool, others: float | None
 ) -> None:
-    """The lines of its reference, its parity and its latency order; without ``rounds`` both sides are timed apart."""
+    """The lines of its reference, its parity, its latency order and its turns."""
     writer.model_reference(
         ModelReferenceLine(
             model=model.name,
             item=item,
             output_sha256="3" * 64,
-            latency_ns=[]
-            if pytorch is None or rounds
-            else [int(pytorch * rng.uniform(0.9, 1.1)) for _ in range(repeat)],
+            latency_ns=[int(pytorch * rng.uniform(0.9, 1.1)) for _ in range(repeat)] if pytorch and apart else [],
         )
         for item, (_, pytorch) in model.items.items()
     )
-    if rounds:
-        scaled = {item: (int(scale * ours), theirs) for item, (ours, theirs) in model.items.items()}
-        write_pairs(writer, model.name, scaled, rng, rounds, model.noise)
     writer.model_parity(
         ModelParityLine(
             comparison=comparison,
@@ -125,7 +117,7 @@ def write_model(
             item,
             Phase.FIRST if (phase, item) == (Phase.WARMUP, first) else phase,
             at,
-            int(scale * ours * rng.uniform(0.9, 1.1)),
+            int(ours * rng.uniform(0.9, 1.1)),
         )
         for phase, at in passes
         for item, (ours, _) in model.items.items()
@@ -134,6 +126,8 @@ def write_model(
     for record in records:
         writer.sample(SampleLine(order=entry.order_id, record=record))
     writer.end_order(entry.model_copy(update={"ended": now(), "complete": True}))
+    if not apart:
+        take_turns(writer, model, rng, others=others)
 
 
 def _sample(model: str, item: str, phase: Phase, repetition: int, total_ns: int) -> Sample:

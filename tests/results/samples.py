@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from harness.results.schema import GateFacts
 from harness.results.summarize import parity_line, summarize_files
 from harness.validate import EXACT, Allowance, Decoded, compare_word
 from tests.devices.fake_runners import make_order
-from tests.results.made_models import MadeModel, model_facts, write_model, write_pairs
+from tests.results.made_models import MadeModel, model_facts, take_turns, write_model
 
 GIT = Git(commit="c0ffee" * 6 + "beef", dirty=True)
 WORDS = {
@@ -97,12 +98,15 @@ def make_run(
     speaks: bool = True,
     models: Sequence[MadeModel] = (),
     git: Git | None = GIT,
-    rounds: int = 0,
+    apart: bool = False,
+    noise: float = 0.02,
+    others: float | None = 0.0,
 ) -> Run:
     """A stored run of a made-up cache variant: 3 words, 5 timed repetitions, ``wrong`` words mismatched.
 
-    Without ``speaks`` it is of the models of tensors alone. With ``rounds`` both sides are timed in so many turns,
-    without them apart from each other, as in runs of before.
+    Without ``speaks`` it is of the models of tensors alone. PyTorch takes twice as long for the words, in 4 rounds of
+    turns that differ by ``noise`` while ``others`` cores are busy; with ``apart`` its times are as runs of before have
+    them.
     """
     rng = random.Random(seed)
     writer = Store(root).create(
@@ -148,9 +152,15 @@ def make_run(
         observed=observed or {"clocks_mhz": [1800, 2400]},
     )
     if speaks:
-        _write_words(writer, order, rng, scale, wrong, rounds)
+        _write_words(writer, order, rng, scale=scale, wrong=wrong, apart=apart)
+        if not apart and not emulated:
+            words = MadeModel("g2p", dict.fromkeys(WORDS, (int(scale * 1e6), 2_000_000)), noise=noise)
+            take_turns(writer, words, rng, others=others)
     for model in models:
-        write_model(writer, model, rng, scale=scale, repeat=5, rounds=rounds)
+        scaled = {
+            item: (int(scale * ours), None if emulated else theirs) for item, (ours, theirs) in model.items.items()
+        }
+        write_model(writer, replace(model, items=scaled), rng, repeat=5, apart=apart, others=others)
     if ended:
         ends = {"ended": now(), "complete": complete, "reason": None if complete else "killed by SIGKILL"}
         if speaks:
@@ -166,7 +176,7 @@ def make_run(
 
 
 def _write_words(
-    writer: RunWriter, order: OrderEntry, rng: random.Random, scale: float, wrong: tuple[str, ...], rounds: int
+    writer: RunWriter, order: OrderEntry, rng: random.Random, *, scale: float, wrong: tuple[str, ...], apart: bool
 ) -> None:
     """The lines of the words' reference, parity and latency order, which does not end here."""
     writer.reference(
@@ -178,12 +188,10 @@ def _write_words(
             token_ids=ids(text),
             text=text,
             margins=[2.0] * len(ids(text)),
-            latency_ns=[] if rounds else [int(2_000_000 * rng.uniform(0.9, 1.1)) for _ in range(5)],
+            latency_ns=[int(2_000_000 * rng.uniform(0.9, 1.1)) for _ in range(5)] if apart else [],
         )
         for item, (language, word, gold, text) in WORDS.items()
     )
-    if rounds:
-        write_pairs(writer, "g2p", {item: (int(scale * 1e6), 2_000_000) for item in WORDS}, rng, rounds)
     parity = []
     for item, (language, word, _, text) in WORDS.items():
         said = "x" + text if item in wrong else text

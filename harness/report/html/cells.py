@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.models.sources import G2P
+from harness.report.beside import APART, INCONCLUSIVE
 from harness.report.html.views import View
 from harness.report.models import SHOWN
 from harness.results.schema import ArtifactLatency, ItemRatio, LatencySummary, ModelSummary, RatioSummary
 
 PYTORCH = "PyTorch"
-INCONCLUSIVE, APART = "inconclusive", "both sides were timed apart"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def cells(view: View) -> Iterator[Cell]:
         label = f"of the {turns} words timed in turns" if turns else APART
         yield from (replace(cell, label=label) for cell in _latency(view, PYTORCH, summary.pytorch, emulated=False))
     if summary.ratio and summary.artifact:
-        yield from _ratio(view, summary.artifact.variant, "", summary.ratio)
+        yield from _ratios(view, summary.artifact.variant, summary.ratio)
     for name, model in summary.models.items():
         yield from _model(view, name, model)
     for name, facts in view.manifest.variants.items():
@@ -90,9 +90,14 @@ def _model(view: View, name: str, found: ModelSummary) -> Iterator[Cell]:
     if found.peak_bytes is not None:
         yield _cell(view, name, "peak memory", "MB", found.peak_bytes / 1e6, places=1, emulated=emulated)
     if found.ratio:
-        yield from _ratio(view, name, "", found.ratio)
-        for item, one in found.ratio.by_item.items():
-            yield from _ratio(view, name, f" of {item}", one)
+        yield from _ratios(view, name, found.ratio)
+
+
+def _ratios(view: View, variant: str, found: RatioSummary) -> Iterator[Cell]:
+    """Of all words or items together, then of each."""
+    yield from _ratio(view, variant, "", found)
+    for item, one in found.by_item.items():
+        yield from _ratio(view, variant, f" of {' '.join(view.words.get(item, (item,)))}", one)
 
 
 def _ratio(view: View, variant: str, of: str, found: RatioSummary | ItemRatio) -> Iterator[Cell]:

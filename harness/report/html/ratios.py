@@ -15,7 +15,7 @@ def ratios(view: View, model: str, color: int) -> Figure | None:
     if found is None or not found.by_item:
         return None
     unit = "word" if model == G2P else "item"
-    names = [" ".join(view.words[item]) if item in view.words else item for item in found.by_item]
+    names = [" ".join(view.words.get(item, (item,))) for item in found.by_item]
     points = list(found.by_item.values())
     low, high = ([bound for one in points if (bound := getattr(one, end)) is not None] for end in ("low", "high"))
     bounds = [*low, *high, *(one.ratio for one in points)]

@@ -12,6 +12,7 @@ from harness.report.html.conditions import OrderConditions, order_conditions
 from harness.report.html.figure import Figure
 from harness.report.html.ratios import ratios
 from harness.report.html.views import View
+from harness.report.models import items_table
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,12 @@ def _part(views: Sequence[View], chosen: Sequence[View], model: str, title: str,
         if model in (G2P, samples.variant)
         for name in (f"{view.name} {samples.variant}",)
     ]
-    return Timed(title, chosen[0].emulated, pictures, timelines)
+    tables = [
+        (f"Items of {model}, {view.name}", table)
+        for view in chosen
+        if (found := view.summary.models.get(model)) and (table := items_table({model: found}, emulated=view.emulated))
+    ]
+    return Timed(title, chosen[0].emulated, pictures, timelines, tables)
 
 
 def _figures(chosen: Sequence[View], model: str) -> Iterable[Figure | None]:

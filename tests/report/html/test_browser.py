@@ -69,9 +69,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models")
     long = replace(BERT, items={f"a sentence of {tokens} tokens, as people write": (tokens * 1000, tokens * 2000)
                                 for tokens in (7, 23, 101)})  # fmt: skip
-    words = make_run(root, models=(long, replace(DETECTOR, wrong=("street",))), rounds=4)
+    words = make_run(root, models=(long, replace(DETECTOR, wrong=("street",))))
     add_profile(words, operators=6)
-    alone = make_run(root, speaks=False, models=(long,), rounds=4)
+    alone = make_run(root, speaks=False, models=(long,))
     return write(html_report([words, alone]), tmp_path_factory.mktemp("models page"))
 
 
