@@ -83,8 +83,8 @@ class ModelRuns:
     def passes(
         self, purpose: Purpose, name: str, *, warmup: int, repetitions: int, runner: Runner | None = None
     ) -> RunResult:
-        """An order of passes over a model's items; ``runner`` in the place of the run's own."""
-        items = self._ordered(name)
+        """An order of passes over what is timed of a model's items; ``runner`` in the place of the run's own."""
+        items = self._timed_items(name)
         return self._ask(purpose, name, items, warmup=warmup, repetitions=repetitions, runner=runner)
 
     def everything(self) -> None:
@@ -118,9 +118,7 @@ class ModelRuns:
             ModelReferenceLine(model=name, item=item, output_sha256=digest(outputs))
             for item, outputs in model.expected().items()
         )
-        items = self._ordered(name)
-        if options.timed_items is not None:
-            items = [items[at] for at in sorted(self.spread(name)[: options.timed_items])]
+        items = self._timed_items(name)
         result = self._ask("latency", name, items, warmup=options.warmup, repetitions=options.repeat)
         digests: dict[str, list[str]] = defaultdict(list)
         for record in result.records:
@@ -137,6 +135,9 @@ class ModelRuns:
         seen = [] if probed is None else [digest({out: probed[out] for out in outputs})]
         return compare_item(name, item, model.facts.compare, model.expected()[item], probed, digests=[*seen, *digests])
 
+    def _timed_items(self, name: str) -> list[TensorItem]:
+        return [self._ordered(name)[at] for at in sorted(self.spread(name)[: self._run.options.timed_items])]
+
     def spread(self, name: str) -> list[int]:
         """The items' numbers in an order whose every beginning is spread over their sizes."""
         inputs = self._models[name].inputs()
@@ -145,6 +146,7 @@ class ModelRuns:
     def subject(self, name: str) -> Subject:
         """What is timed in turns with PyTorch, as the run's own passes were."""
         times, runner = self.times(name), self._run.runner(self._run.options.variant)
+        times.result.require_complete()
         ordered = self._ordered(name)
         items = [self._pair_item(name, ordered[at], times, runner) for at in self.spread(name)]
         return Subject(name, items, len(ordered), runner)

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.devices import AnyRecord
+from harness.devices import AnyRecord, DeviceError, IncompleteResult
 from harness.errors import HarnessError
 from harness.models.timing import TimedModel, TimedPyTorch, timed_words
 from harness.native import Runner
 from harness.pairing import PairItem, Subject, Turns
 from harness.protocol import WorkItem
-from harness.results import PairingFacts, PairLine
+from harness.results import PairingFacts, PairLine, now
 from harness.word_lines import departure, parity_lines
+from harness.worker import WorkerError, WorkerFailed
 
 if TYPE_CHECKING:
     from harness.results.schema import RatioSummary
@@ -30,6 +31,8 @@ class PairedTimes:
     facts: PairingFacts
     lines: list[PairLine]
     ratio: RatioSummary | None
+    error: HarnessError | None = None
+    """What ended it early."""
 
     def round_figures(self, side: str) -> list[float]:
         """Of a side, each whole round's geometric mean over the items, in nanoseconds."""
@@ -87,7 +90,24 @@ class PairRuns:
     def _take(self, model: str) -> PairedTimes:
         from harness.results.pairs import in_turns
 
-        run, lines = self._run, list[PairLine]()
+        run, lines, error = self._run, list[PairLine](), None
+        try:
+            self._take_turns(model, lines)
+        except (WorkerError, WorkerFailed, IncompleteResult, DeviceError) as failed:
+            # The comparisons of the run stand without it; who asks for the ratio is told.
+            error = failed
+            self.close()
+            known = run.writer.manifest.pairing.get(model) or PairingFacts(started=now(), items=0, of=0)
+            run.writer.end_pairs(model, known.model_copy(update={"reason": str(failed).splitlines()[0]}))
+        finally:
+            self._taken.add(model)
+            if set(self._loaded) <= self._taken:
+                self.close()
+        facts = run.writer.manifest.pairing[model]
+        return PairedTimes(facts, lines, in_turns(facts, lines), error)
+
+    def _take_turns(self, model: str, lines: list[PairLine]) -> None:
+        run = self._run
         subject = run.models.subject(model) if model in run.models.names else words_subject(run, model)
         if model not in self._loaded:
             self.close()
@@ -98,30 +118,21 @@ class PairRuns:
             run.writer.pair(line)
             lines.append(line)
 
-        try:
-            with run.stage(f"timing {model} in turns with PyTorch") as stage:
-                self._pytorch.settle(stage.say)
-                with run.device.reserve(notify=stage.say):
-                    options = run.options
-                    turns = Turns(
-                        subject,
-                        run.device,
-                        self._pytorch,
-                        keep,
-                        options.pair_seconds,
-                        options.deadline,
-                        options.threads,
-                        stage,
-                    )
-                    facts = turns.take(lambda facts: run.writer.end_pairs(model, facts))
-                    return PairedTimes(facts, lines, in_turns(facts, lines))
-        except HarnessError:
-            self.close()
-            raise
-        finally:
-            self._taken.add(model)
-            if set(self._loaded) <= self._taken:
-                self.close()
+        with run.stage(f"timing {model} in turns with PyTorch") as stage:
+            self._pytorch.settle(stage.say)
+            with run.device.reserve(notify=stage.say):
+                options = run.options
+                turns = Turns(
+                    subject,
+                    run.device,
+                    self._pytorch,
+                    keep,
+                    options.pair_seconds,
+                    options.deadline,
+                    options.threads,
+                    stage,
+                )
+                turns.take(lambda facts: run.writer.end_pairs(model, facts))
 
     def _load(self, model: str) -> None:
         run = self._run
@@ -138,6 +149,7 @@ class PairRuns:
 def words_subject(run: RunSession, model: str) -> Subject:
     """G2P's words, spread over languages and lengths."""
     latency, runner = run.latency(), run.runner(run.options.variant)
+    latency.result.require_complete()
     usual = statistics.median(taken[0] for taken in latency.samples.values()) if latency.samples else 0.0
     items = [run.items[at] for at in run.spread()]
     return Subject(

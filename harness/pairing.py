@@ -19,6 +19,7 @@ from harness.narration import StageLike
 from harness.native import Runner
 from harness.protocol import Phase, Sample, WorkOrder
 from harness.results import PairingFacts, PairLine, now
+from harness.results.pair_schema import INTERRUPTED
 
 WARM_NS, TIMED_NS = 10_000_000, 5_000_000
 """Each side runs an item untimed for so long at least, then timed for so long at least, in every round."""
@@ -74,13 +75,13 @@ class Turns:
     def take(self, keep_facts: Callable[[PairingFacts], None]) -> PairingFacts:
         """Rounds until the time is used up; every pair and what is known of the whole is kept, whatever ends it.
 
-        Raises WorkerFailed, WorkerError, IncompleteResult, and what a device raises.
+        Raises WorkerFailed, WorkerError, IncompleteResult, and what a device raises, with the reason kept.
         """
         load = self.device.conditions().get("load_1min")
         facts = PairingFacts(started=now(), items=0, of=self.subject.of, threads=self.threads, load_1min=load)
         bystanders, began, cpu = Bystanders(), time.monotonic(), self.pytorch.cpu_ns()
         rounds = 0
-        reason: str | None = "interrupted"
+        reason: str | None = INTERRUPTED
         try:
             rounds = self._first_round(began)
             while self._used and rounds < MOST_ROUNDS and self._has_time(began, rounds):

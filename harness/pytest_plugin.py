@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import pytest
 
 from harness.errors import ExitCode, HarnessError, UsageError
-from harness.pytest_options import add_options, run_options, selected
+from harness.pytest_options import add_options, announcements, run_options, selected
 from harness.pytest_replay import replay_benchmark
 
 if TYPE_CHECKING:
@@ -174,7 +174,8 @@ class HarnessPlugin:
         from harness.report.profile import profile_text
 
         colour = {"pass": "green", "fail": "red"}.get(summary.verdict.value, "yellow")
-        terminal.write_line(verdict_text(summary, emulated=run.device.emulated), **{colour: True})
+        text = verdict_text(summary, emulated=run.device.emulated, words_of=run.words_of)
+        terminal.write_line(text, **{colour: True})
         for reason in summary.reasons:
             terminal.write_line(f"  {reason}")
         for profile in run.profiles:
@@ -233,13 +234,15 @@ class HarnessPlugin:
             self._notice
         )
         command = ["pytest", *map(str, self.config.invocation_params.args)]
-        run = RunSession(run_options(self.config), device, narrator, maker=maker, command=command)
+        run = RunSession(run_options(self.config, device), device, narrator, maker=maker, command=command)
         try:
             run.start()
         except HarnessError as error:
             if alone or error.exit_code is ExitCode.USAGE:
                 raise
             return error
+        for told in announcements(run):
+            self._notice(f"{device.name}: {told}")
         return run
 
     def _expect_pairs(self, items: Sequence[pytest.Item]) -> None:

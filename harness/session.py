@@ -126,6 +126,12 @@ class RunSession:
         )
         return self.run_id
 
+    @property
+    def words_of(self) -> int | None:
+        """How many words there were, where a sample of them is run."""
+        facts = self.writer.manifest.words
+        return facts.of if facts else None
+
     def stage(self, title: str) -> AbstractContextManager[StageLike]:
         """Tell a person of a piece of work."""
         return self._narrator.stage(title)
@@ -306,14 +312,15 @@ class RunSession:
 
         self.reference()
         self.turns.quiet()
-        options, items = self.options, self.items
-        if options.timed_items is not None:
-            items = [items[at] for at in sorted(self.spread()[: options.timed_items])]
+        options, items = self.options, self._timed_items()
         result = self._run(
             "latency", options.variant, items, warmup=options.warmup, repetitions=options.repeat, probe=None
         )
         lines = self.compare(f"{options.variant}, timed", items, result.records)
         return Latency(result, timed(result.records), lines)
+
+    def _timed_items(self) -> list[WorkItem]:
+        return [self.items[at] for at in sorted(self.spread()[: self.options.timed_items])]
 
     def spread(self) -> list[int]:
         """The words' numbers in an order whose every beginning is spread over languages and lengths."""
@@ -329,11 +336,11 @@ class RunSession:
         return summary
 
     def passes(self, purpose: Purpose, model: str, *, warmup: int, repetitions: int, runner: Runner) -> RunResult:
-        """Passes of a runner over all that one of its models is given."""
+        """Passes of a runner over all that is timed of one of its models."""
         if model == MODEL:
             variant = self.options.variant
             return self._run(
-                purpose, variant, self.items, warmup=warmup, repetitions=repetitions, probe=None, runner=runner
+                purpose, variant, self._timed_items(), warmup=warmup, repetitions=repetitions, probe=None, runner=runner
             )
         return self.models.passes(purpose, model, warmup=warmup, repetitions=repetitions, runner=runner)
 

@@ -61,6 +61,8 @@ def _judge(name: str, side: str, run: RunSession) -> None:
     """A fast wrong answer is no result; nor is a time beside other answers than it was compared with."""
     found = run.pairs(name)
     assert found is not None
+    if found.error is not None:
+        raise found.error
     if side == "artifact" and found.facts.wrong:
         pytest.fail("\n".join(found.facts.wrong.values()), pytrace=False)
     if side == "pytorch" and found.facts.differing:

@@ -10,7 +10,7 @@ from harness.measure import Ratio, Times, paired_ratio
 from harness.report.beside import ratio_cell
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, interval, megabytes, milliseconds, rate, ratio
-from harness.report.models import models_comparison, shared_models
+from harness.report.models import items_change, models_comparison, shared_models
 from harness.report.run import TONES, verdict_text
 from harness.results.schema import Manifest, RunStatus, Summary
 
@@ -42,8 +42,8 @@ def comparison_report(a: Side, b: Side) -> list[Block]:
     found = paired_ratio(a.samples, b.samples) if shared else None
     emulated = a.manifest.emulated or b.manifest.emulated
     models = models_comparison(a.summary, b.summary, (a.name, b.name), emulated=emulated)
-    of_words = [*_latency(a, b, found), *_accuracy(a, b), *_differences(a, b)] if words else []
-    return [*_head(a, b, found), *_warnings(a, b), *of_words, *models]
+    of_words = [*_latency(a, b, found), *_accuracy(a, b)] if words else []
+    return [*_head(a, b), *doubts(a, b), *of_words, *models, *_differences(a, b)]
 
 
 def conclusion(found: Ratio, a: str = "A", b: str = "B") -> str:
@@ -55,22 +55,42 @@ def conclusion(found: Ratio, a: str = "A", b: str = "B") -> str:
     )
 
 
-def _head(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
-    yield Heading(f"Runs {a.manifest.run_id} ({a.name}) and {b.manifest.run_id} ({b.name})")
-    if found:
-        yield Line(conclusion(found, a.name, b.name))
-        yield Line("Side by side they are measured by harness nightly, or by pytest suites --baseline.")
-    elif a.manifest.emulated or b.manifest.emulated:
-        yield Line("times of an emulator are compared with nothing", Tone.UNSURE)
+def conclusions(a: Side, b: Side) -> list[Line]:
+    """What was found of the words and of each model that both runs timed, in a line each."""
+    if a.manifest.emulated or b.manifest.emulated:
+        return [Line("times of an emulator are compared with nothing", Tone.UNSURE)]
+    lines = []
+    if set(a.samples) & set(b.samples):
+        lines.append(Line(conclusion(paired_ratio(a.samples, b.samples), a.name, b.name)))
     elif a.manifest.words or b.manifest.words:
-        yield Line("no word was timed in both runs", Tone.UNSURE)
+        lines.append(Line("no word was timed in both runs", Tone.UNSURE))
+    for name in shared_models(a.summary, b.summary):
+        change = items_change(a.summary.models[name], b.summary.models[name])
+        if change is not None:
+            count, found = change
+            items = "1 item" if count == 1 else f"{count} items"
+            lines.append(
+                Line(
+                    f"{name}: {b.name} takes {ratio(found)} of {a.name}'s time ({items}), but they were measured apart"
+                )
+            )
+    return lines
+
+
+def _head(a: Side, b: Side) -> Iterator[Block]:
+    yield Heading(f"Runs {a.manifest.run_id} ({a.name}) and {b.manifest.run_id} ({b.name})")
+    told = conclusions(a, b)
+    yield from told
+    if any(line.tone is Tone.PLAIN for line in told):
+        yield Line("Side by side they are measured by harness nightly, or by pytest suites --baseline.")
     for side in (a, b):
         yield Line(
             f"{side.name}: {verdict_text(side.summary, emulated=side.manifest.emulated)}", TONES[side.summary.verdict]
         )
 
 
-def _warnings(a: Side, b: Side) -> Iterator[Block]:
+def doubts(a: Side, b: Side) -> Iterator[Line]:
+    """Why the times of these runs may say nothing of a change of code."""
     for what, one, other in (
         ("device", _device(a.manifest), _device(b.manifest)),
         ("model", _checkpoint(a.manifest), _checkpoint(b.manifest)),
@@ -83,6 +103,10 @@ def _warnings(a: Side, b: Side) -> Iterator[Block]:
                 f"another {what}: {a.name} has {one}, {b.name} has {other}; the times do not show a change of code",
                 Tone.UNSURE,
             )
+    for name in shared_models(a.summary, b.summary):
+        weights = [facts.weights_sha256[:12] for side in (a, b) if (facts := side.manifest.models.get(name))]
+        if len(set(weights)) > 1:
+            yield Line(f"other weights of {name}: {a.name} has {weights[0]}, {b.name} has {weights[1]}", Tone.UNSURE)
     words_a, words_b = a.manifest.words, b.manifest.words
     if words_a and words_b and words_a.sha256 != words_b.sha256:
         shared = len(set(a.samples) & set(b.samples))

@@ -111,6 +111,16 @@ def shared_models(a: Summary, b: Summary) -> list[str]:
     return [name for name in a.models if name in b.models]
 
 
+def items_change(one: ModelSummary, other: ModelSummary) -> tuple[int, float] | None:
+    """How many items both runs timed, and the geometric mean of the second's times over the first's."""
+    logs = [math.log(other.by_item[item].median / one.by_item[item].median) for item in _in_both(one, other)]
+    return (len(logs), math.exp(sum(logs) / len(logs))) if logs else None
+
+
+def _in_both(one: ModelSummary, other: ModelSummary) -> list[str]:
+    return [item for item in one.by_item if item in other.by_item]
+
+
 def models_comparison(a: Summary, b: Summary, names: tuple[str, str], *, emulated: bool) -> Iterator[Block]:
     """Shared models of two runs, whose sides are called ``names``."""
     shared = shared_models(a, b)
@@ -120,13 +130,12 @@ def models_comparison(a: Summary, b: Summary, names: tuple[str, str], *, emulate
     totals, rows = [], []
     for name in shared:
         one, other = a.models[name], b.models[name]
-        both = [] if emulated else [item for item in one.by_item if item in other.by_item]
-        logs = [math.log(other.by_item[item].median / one.by_item[item].median) for item in both]
-        overall = ratio(math.exp(sum(logs) / len(logs))) if logs else DASH
-        totals.append([name, _agreeing(one), _agreeing(other), str(len(both)), overall])
-        for item, log in list(zip(both, logs, strict=True))[:MOST_ITEMS]:
-            medians = [duration(side.by_item[item].median) for side in (one, other)]
-            rows.append([name, item, *medians, ratio(math.exp(log))])
+        change = None if emulated else items_change(one, other)
+        count, overall = (0, DASH) if change is None else (change[0], ratio(change[1]))
+        totals.append([name, agreeing(one), agreeing(other), str(count), overall])
+        for item in _in_both(one, other)[: MOST_ITEMS if change else 0]:
+            medians = [side.by_item[item].median for side in (one, other)]
+            rows.append([name, item, *map(duration, medians), ratio(medians[1] / medians[0])])
     yield Table(
         ["model", *(f"{name} agree" for name in names), "items in both", f"{names[1]} / {names[0]}, measured apart"],
         totals,
@@ -139,6 +148,7 @@ def models_comparison(a: Summary, b: Summary, names: tuple[str, str], *, emulate
         )
 
 
-def _agreeing(found: ModelSummary) -> str:
+def agreeing(found: ModelSummary) -> str:
+    """How many answers agree with PyTorch's, of how many."""
     agreed = found.by_verdict.get(Verdict.EQUAL, 0) + found.by_verdict.get(Verdict.TIE, 0)
     return f"{agreed} of {found.items}"

@@ -41,15 +41,16 @@ def run_report(manifest: Manifest, summary: Summary) -> list[Block]:
     ]
 
 
-def verdict_text(summary: Summary, *, emulated: bool) -> str:
-    """One line: the verdict and the figures a person asks for first; ``emulated`` labels the times."""
+def verdict_text(summary: Summary, *, emulated: bool, words_of: int | None = None) -> str:
+    """One line: the verdict and the figures a person asks for first; ``emulated`` labels the times, ``words_of`` is how
+    many words there were where a sample of them was run."""
     words = max((found.words for found in summary.parity.values()), default=0)
     parts = [summary.verdict.value.upper()]
     if summary.parity:
         exact = sum(found.by_verdict.get(Verdict.EQUAL, 0) for found in summary.parity.values())
         ties = sum(found.by_verdict.get(Verdict.TIE, 0) for found in summary.parity.values())
         compared = sum(found.words for found in summary.parity.values())
-        parts.append(f"{exact} of {compared} comparisons equal, {ties} ties ({words} words)")
+        parts.append(f"{exact} of {compared} comparisons equal, {ties} ties ({_count(words, words_of)} words)")
     if summary.artifact:
         label = "median, emulated" if emulated else "median"
         parts.append(f"{duration(summary.artifact.warm.median)} per word ({label})")
@@ -59,17 +60,23 @@ def verdict_text(summary: Summary, *, emulated: bool) -> str:
     return "  ·  ".join(parts)
 
 
+def _count(ours: int, of: int | None) -> str:
+    return f"{ours} of {of}" if of and of > ours else str(ours)
+
+
 def _head(manifest: Manifest, summary: Summary) -> Iterator[Block]:
     yield Heading(f"Run {manifest.run_id}")
-    yield Line(verdict_text(summary, emulated=manifest.emulated), TONES[summary.verdict])
+    words_of = manifest.words.of if manifest.words else None
+    yield Line(verdict_text(summary, emulated=manifest.emulated, words_of=words_of), TONES[summary.verdict])
     for reason in summary.reasons:
         yield Line(reason, TONES[summary.verdict])
     if manifest.status is not RunStatus.COMPLETE:
         yield Line(f"status {manifest.status.value}: {manifest.reason}", Tone.UNSURE)
     names = [*([manifest.checkpoint.label] if manifest.checkpoint else []), *manifest.models]
     words = manifest.words
-    count = "" if words is None else f"{words.count}{f' of {words.of}' if words.of else ''}"
-    said = f", {count} words of {len(words.languages)} languages ({words.source})" if words else ""
+    said = (
+        f", {_count(words.count, words.of)} words of {len(words.languages)} languages ({words.source})" if words else ""
+    )
     device = manifest.device
     for told in latency_warnings(manifest):
         yield Line(told, Tone.UNSURE)
@@ -154,6 +161,10 @@ def _latency(manifest: Manifest, summary: Summary) -> Iterator[Block]:
     yield Heading("Latency (emulated)" if emulated else "Latency")
     if emulated:
         yield Line("An emulator's times say nothing about a phone, and are compared with nothing.", Tone.UNSURE)
+        if manifest.options.get("timed_items") is not None:
+            yield Line(
+                "A smoke of the latency suite: one pass of a few words, without warm-up (--repeat asks for more)."
+            )
     ours = artifact.warm if artifact else None
     name = f"artifact ({artifact.variant})" if artifact else "artifact"
     # In runs of before PyTorch's times are of all words, and of another sitting.

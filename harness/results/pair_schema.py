@@ -12,6 +12,8 @@ by more than a fifth to either side (docs/measuring.md)."""
 BUSY, STOLEN = 0.1, 0.02
 """Shares of all cores kept busy by others, and of the time taken by the host, from which the machine was not quiet."""
 
+INTERRUPTED = "interrupted"
+
 
 class _Stored(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.measure import TurnRatio, paired_ratio, run_figure, turn_ratios
+from harness.results.pair_schema import INTERRUPTED
 from harness.results.schema import ItemRatio, Manifest, PairingFacts, PairLine, RatioSummary
 
 
@@ -89,12 +90,12 @@ def timed_apart(expected: Mapping[str, Sequence[int]], taken: Mapping[str, Seque
 
 
 def pairing_reasons(manifest: Manifest) -> list[str]:
-    """Why a run that was to be timed beside PyTorch has decided nothing."""
-    return [
-        f"{model}, timed beside PyTorch: {told}"
-        for model, facts in manifest.pairing.items()
-        for told in facts.differing.values()
-    ]
+    """Why a run that was to be timed beside PyTorch has decided nothing; that it was interrupted is told elsewhere."""
+    told = []
+    for model, facts in manifest.pairing.items():
+        reasons = [facts.reason] if facts.reason and facts.reason != INTERRUPTED else []
+        told += [f"{model}, timed beside PyTorch: {reason}" for reason in [*facts.differing.values(), *reasons]]
+    return told
 
 
 def _bounds(found: TurnRatio) -> tuple[float | None, float | None]:

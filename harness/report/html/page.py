@@ -21,7 +21,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from harness.explain.schema import Explanation
-from harness.report.comparison import Incomparable, comparison_report
+from harness.report.comparison import Incomparable, comparison_report, conclusions, doubts
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.history import Commits, history_report
 from harness.report.html import quality
@@ -143,7 +143,7 @@ def render_page(content: Content) -> str:
         "histories": histories,
         "history": history_report(content.histories, content.commits)[1:],
         "cards": [_card(view) for view in views],
-        "overview": overview([view.side for view in views]) if views else None,
+        "overview": overview([view.side for view in views]) if views else [],
         "comparisons": [_comparison(views[0], view) for view in views[1:]],
         "timed": timed,
         "accuracy": [numbered(found, numbers) for found in accuracy],
@@ -187,7 +187,7 @@ def report_blocks(content: Content) -> list[Block]:
     views = content.views
     side_by_side: list[Block] = [
         Heading(content.title if not content.nights else "Runs side by side"),
-        *([overview([view.side for view in views])] if views else ()),
+        *(overview([view.side for view in views]) if views else ()),
     ]
     return [
         *(block for night in content.nights for block in night_blocks(night)),
@@ -283,9 +283,9 @@ def _drawn(figure: Figure) -> dict[str, Any]:
 
 def _comparison(base: View, other: View) -> Comparison:
     sections = _sections(compared(base, other))
-    lines = [block for block in sections[0][1] if isinstance(block, Line)]
-    told = [line for at, line in enumerate(lines) if at == 0 or line.tone is Tone.UNSURE]
-    return Comparison(other, told, sections)
+    told = [*conclusions(base.side, other.side), *doubts(base.side, other.side)]
+    # Runs that cannot be compared say why instead.
+    return Comparison(other, told or [block for block in sections[0][1] if isinstance(block, Line)], sections)
 
 
 def _sections(blocks: Sequence[Block]) -> list[Section]:
