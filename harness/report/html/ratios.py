@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from harness.models.sources import G2P
-from harness.report.figures import ratio
+from harness.report.beside import item_cell
 from harness.report.html.figure import Figure, log_axis, numbers
 from harness.report.html.latency import MS
 from harness.report.html.views import View
+
+MOST = 12
+"""Named in the sentence; the table of all cells has each."""
 
 
 def ratios(view: View, model: str, color: int) -> Figure | None:
@@ -19,13 +22,16 @@ def ratios(view: View, model: str, color: int) -> Figure | None:
     points = list(found.by_item.values())
     low, high = ([bound for one in points if (bound := getattr(one, end)) is not None] for end in ("low", "high"))
     bounds = [*low, *high, *(one.ratio for one in points)]
-    told = "; ".join(f"{name} {ratio(one.ratio, one.low, one.high)}" for name, one in zip(names, points, strict=True))
+    told = "; ".join(
+        f"{name} {item_cell(found, item)}" for name, item in zip(names[:MOST], found.by_item, strict=False)
+    )
+    more = f"; and {len(points) - MOST} more" if len(points) > MOST else ""
     times = [one.pytorch / MS for one in points]
     unsure = sum(not one.conclusive for one in points)
     doubt = f" Of {unsure} the interval is too wide to say anything." if unsure else ""
     return Figure(
         title=f"Each {unit} beside PyTorch, {view.name}{'' if model == G2P else f', {model}'}",
-        says=f"Time over PyTorch's of {len(points)} {unit}s: {told}.",
+        says=f"Time over PyTorch's of {len(points)} {unit}s: {told}{more}.",
         traces=[
             {
                 "type": "scatter",
