@@ -50,7 +50,7 @@ def item_rows(title: str, series: Sequence[ItemSeries], more: str = "") -> Figur
             .T
         )
         bounds += [float(low.min()), float(high.max())]
-        aside = 0.0 if len(shown) == 1 else 0.56 * (0.5 - at / (len(shown) - 1))
+        aside = 0.0 if len(shown) == 1 else 0.42 * (0.5 - at / (len(shown) - 1))
         traces.append(
             {
                 "type": "scatter",

@@ -27,8 +27,8 @@ def ratios(view: View, model: str, color: int) -> Figure | None:
     )
     more = f"; and {len(points) - MOST} more" if len(points) > MOST else ""
     times = [one.pytorch / MS for one in points]
-    unsure = sum(not one.conclusive for one in points)
-    doubt = f" Of {unsure} the interval is too wide to say anything." if unsure else ""
+    unsure = any(not one.conclusive for one in points)
+    doubt = " Of a hollow one the interval is too wide to say anything." if unsure else ""
     return Figure(
         title=f"Each {unit} beside PyTorch, {view.name}{'' if model == G2P else f', {model}'}",
         says=f"Time over PyTorch's of {len(points)} {unit}s: {told}{more}.",

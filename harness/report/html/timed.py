@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.models.sources import G2P
 from harness.report.document import Table
@@ -80,8 +80,12 @@ def _part(views: Sequence[View], chosen: Sequence[View], model: str, title: str,
         if model in (G2P, samples.variant)
         for name in (f"{view.name} {samples.variant}",)
     ]
+    # The heading names the model, so that the first column need not.
     tables = [
-        (f"Items of {model}, {view.name}", table)
+        (
+            f"Items of {model}, {view.name}",
+            replace(table, header=table.header[1:], rows=[row[1:] for row in table.rows]),
+        )
         for view in chosen
         if (found := view.summary.models.get(model)) and (table := items_table({model: found}, emulated=view.emulated))
     ]

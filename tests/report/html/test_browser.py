@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 from harness.protocol import Sample
 from harness.report.html import html_report
 from harness.results import Run
+from tests.report.faces import page_lines, stored_runs
 from tests.report.html.browsers import DEADLINE_MS, DRAWN, TALL, chromium
 from tests.report.html.nights import cool, hot, seen, two_nights
 from tests.report.html.pages import HOSTILE, add_profile, page_of, three_runs, write
@@ -119,6 +121,24 @@ def test_every_picture_is_drawn_without_an_error_or_a_request(browser: Browser, 
     assert found.requests == [file.as_uri()]
     assert found.page.locator("#trouble").is_hidden()
     found.page.close()
+
+
+def test_a_reader_sees_what_the_golden_text_of_the_page_says(browser: Browser, tmp_path: Path) -> None:
+    page_of_both = html_report(stored_runs("both"))
+    page = opened(browser, write(page_of_both, tmp_path)).page
+    page.evaluate("() => { for (const one of document.querySelectorAll('details')) one.open = true }")
+
+    def squeezed(text: str) -> str:
+        return re.sub(r"\{(good|bad|unsure)\}|[\s|]", "", text)
+
+    seen = squeezed(page.evaluate("() => document.body.innerText"))
+    lines = [line for line in page_lines(page_of_both) if not line.startswith((" ", "\n"))]
+    assert len(lines) > 100
+    assert [line for line in lines if squeezed(line) not in seen] == []
+    beside = page.locator("figure", has_text="How long each item of bert takes")
+    assert beside.locator(".legendtext").all_text_contents() == ["A", "PyTorch (A)"]
+    assert beside.locator(".scatterlayer path.point").count() == 4
+    page.close()
 
 
 def test_what_a_run_says_does_not_run(browser: Browser, file: Path) -> None:
