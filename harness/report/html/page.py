@@ -154,7 +154,8 @@ def render_page(content: Content) -> str:
         "compared": sum(len(view.parity) for view in views),
         "answers": [(view.name, line) for view in views for line in view.model_parity],
         "agreement": _agreement(views),
-        "models": any(view.manifest.models for view in views),
+        "models": any(view.manifest.models for view in views)
+        or any(unit.plan.comparison is not None for night in content.nights for unit in night.units),
         "cells": [
             *(cell for night in content.nights for cell in night_cells(night)),
             *(cell for view in views for cell in cells(view)),

@@ -140,6 +140,7 @@ def every_pair(unit: UnitView) -> Figure | None:
                 "meta": {"series": at},
             }
         )
+    named = sum(not trace["meta"].get("aside") for trace in traces)
     changes = [math.expm1(ratio) for pair in unit.pairs if (ratio := _ratio(pair, LATENCY)) is not None]
     borders = [at + 0.5 for at in range(1, len(unit.pairs)) if _session(unit.pairs[at]) != _session(unit.pairs[at - 1])]
     return Figure(
@@ -157,7 +158,8 @@ def every_pair(unit: UnitView) -> Figure | None:
             "showlegend": True,
         },
         note="A point is a pair of fresh processes, baseline and candidate side by side. The band is the interval of a "
-        "session that was judged. Choose the parts in the legend."
+        "session that was judged."
+        + (" Choose the parts in the legend." if named > 1 else "")
         + (" A dashed line stands between sessions." if borders else ""),
         columns={"x": "pair", "y": "change_percent", "customdata": "log_ratio", "text": "session", "name": "metric"},
     )
@@ -227,7 +229,7 @@ def conditions(unit: UnitView) -> list[Figure]:
     quantities = (
         _Quantity("Temperature at each run", "°C", _temperatures, "Read before each run."),
         _Quantity("Clocks during each run", "GHz", _clocks, "Medians of the looks while the runner ran, by core."),
-        _Quantity("Load before each run", "load, 1 minute", _load, "Of the whole machine, read before each run."),
+        _Quantity("Load before each run", "load", _load, "Of the whole machine, read before each run."),
     )
     return [figure for quantity in quantities if (figure := _over_runs(unit.runs, quantity))]
 
@@ -312,7 +314,7 @@ def _clocks(line: RunLine) -> dict[str, float]:
 
 def _load(line: RunLine) -> dict[str, float]:
     load = line.conditions.get("load_1min")
-    return {"load": float(load)} if isinstance(load, (int, float)) else {}
+    return {"1 minute": float(load)} if isinstance(load, (int, float)) else {}
 
 
 def _ratio(pair: PairOfRuns, metric: str) -> float | None:
