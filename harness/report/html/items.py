@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from harness.report.figures import duration
 from harness.report.html.figure import GREY, Figure, height, log_axis, numbers
-from harness.report.html.latency import MS, Start, cold_first_warm, how_timed, one_by_one, pytorch_times
-from harness.report.html.views import View
+from harness.report.html.latency import MS, Start, cold_first_warm, one_by_one
+from harness.report.html.views import View, how_timed, pytorch_times
 
 MOST = 30
 """Rows of a picture; the tables have all items."""

@@ -14,7 +14,7 @@ from harness.models.sources import G2P
 from harness.report.figures import digits, duration
 from harness.report.html.figure import GREY, Figure, height, log_axis, numbers
 from harness.report.html.samples import PHASES, Samples
-from harness.report.html.views import View
+from harness.report.html.views import View, pytorch_times
 
 BINS = 120
 SINGLE_POINTS = 4_000
@@ -51,32 +51,6 @@ def series_of(views: Sequence[View]) -> list[Series]:
         name = f"PyTorch ({', '.join(names)}){', in turns' if in_turns else ''}"
         found.append(Series(name, GREY, np.asarray(taken, dtype=np.int64)))
     return found
-
-
-def pytorch_times(views: Sequence[View], model: str) -> list[tuple[list[str], Mapping[str, Sequence[int]]]]:
-    """PyTorch's times by item on each machine; runs that took them from one measurement share it."""
-    found: list[tuple[list[str], Mapping[str, Sequence[int]]]] = []
-    for view in views:
-        times = {} if view.emulated else view.pytorch_times(model)
-        sharing = next((names for names, known in found if known == times), None)
-        if sharing is not None:
-            sharing.append(view.name)
-        elif times:
-            found.append(([view.name], times))
-    return found
-
-
-def how_timed(views: Sequence[View], model: str) -> str:
-    """For the note of a picture with PyTorch in it: how both sides were timed."""
-    known = [view for view in views if not view.emulated and view.pytorch_times(model)]
-    apart = [view.name for view in known if not view.turns(model)]
-    told = ""
-    if len(apart) < len(known) and model == G2P:
-        counts = ", ".join(f"{view.name} {len(turns)}" for view in known if (turns := view.turns(model)))
-        told = f" In turns: the words that both sides ran one behind the other ({counts}); set only these side by side."
-    if apart:
-        told += f" In {', '.join(apart)} PyTorch was timed apart, maybe in another hour of the machine."
-    return told
 
 
 def distributions(series: Sequence[Series], more: str = "") -> Figure | None:

@@ -136,10 +136,10 @@ def against_latency(views: Sequence[View]) -> Figure | None:
 
 
 def _times(summary: Summary) -> tuple[float | None, float | None]:
-    """Of the artifact and of PyTorch, over the same words, in nanoseconds."""
+    """Of the artifact and of PyTorch, over the same words, in nanoseconds; None for what is not known well enough."""
     found = summary.ratio
     if found and found.artifact and found.pytorch:
-        return found.artifact, found.pytorch
+        return found.artifact, found.pytorch if found.conclusive else None
     ours, theirs = (
         side.median if side else None for side in (summary.artifact and summary.artifact.warm, summary.pytorch)
     )

@@ -11,7 +11,7 @@ from harness.report.html import items, latency
 from harness.report.html.conditions import OrderConditions, order_conditions
 from harness.report.html.figure import Figure
 from harness.report.html.ratios import ratios
-from harness.report.html.views import View
+from harness.report.html.views import View, how_timed
 from harness.report.models import items_table
 
 
@@ -95,7 +95,7 @@ def _part(views: Sequence[View], chosen: Sequence[View], model: str, title: str,
 def _figures(chosen: Sequence[View], model: str) -> Iterable[Figure | None]:
     base, others = chosen[0], list(enumerate(chosen[1:], 1))
     if model == G2P:
-        yield latency.distributions(latency.series_of(chosen), latency.how_timed(chosen, model))
+        yield latency.distributions(latency.series_of(chosen), how_timed(chosen, model))
         yield latency.parts(chosen)
         yield latency.starts(chosen)
         yield from (ratios(view, model, at) for at, view in enumerate(chosen))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -147,3 +147,33 @@ def view(run: Run, at: int, *, parts: bool = True) -> View:
         model_reference=list(run.model_reference()),
         pairs=list(run.pairs()),
     )
+
+
+def pytorch_times(views: Sequence[View], model: str) -> list[tuple[list[str], Mapping[str, Sequence[int]]]]:
+    """PyTorch's times by item on each machine; runs that took them from one measurement share it."""
+    found: list[tuple[list[str], Mapping[str, Sequence[int]]]] = []
+    for view in views:
+        times = {} if view.emulated else view.pytorch_times(model)
+        sharing = next((names for names, known in found if known == times), None)
+        if sharing is not None:
+            sharing.append(view.name)
+        elif times:
+            found.append(([view.name], times))
+    return found
+
+
+def how_timed(views: Sequence[View], model: str) -> str:
+    """For the note of a picture with PyTorch in it: how both sides were timed."""
+    known = [view for view in views if not view.emulated and view.pytorch_times(model)]
+    apart = [view.name for view in known if not view.turns(model)]
+    told = ""
+    if len(apart) < len(known) and model == G2P:
+        counts = ", ".join(f"{view.name} {len(turns)}" for view in known if (turns := view.turns(model)))
+        told = f" In turns: the words that both sides ran one behind the other ({counts}); set only these side by side."
+    for view in known:
+        found = view.ratio(model)
+        if found and found.busy:
+            told += f" While {view.name} was timed beside PyTorch, {found.busy}."
+    if apart:
+        told += f" In {', '.join(apart)} PyTorch was timed apart, maybe in another hour of the machine."
+    return told
