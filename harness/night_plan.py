@@ -10,18 +10,17 @@ from typing import cast
 
 from harness.cache import content_key
 from harness.devices import Device
-from harness.devices.workstation import git_state
 from harness.errors import UsageError
-from harness.installation import sources_folder
 from harness.journal import Plan, SidePlan, UnitPlan
 from harness.maker import CachedMaker, Maker, RunOptions, Variant, app_options
 from harness.measure import LATENCY, METRICS
 from harness.models.sources import G2P
 from harness.native import Runner
 from harness.protocol import WorkOrder
-from harness.results import Git, now
+from harness.results import now
 from harness.results.baselines import Baseline, BaselineModel, Baselines
 from harness.results.nights import read_floor
+from harness.results.sources import sources
 from harness.results.store import new_run_id
 
 CandidateOf = Callable[[str, str, SidePlan], SidePlan]
@@ -146,14 +145,13 @@ def runner_side(runner: Runner, a: SidePlan) -> SidePlan:
             "tensor_models": [here[model.name].order_model() for model in a.order.tensor_models],
         }
     )
-    git = git_state(sources_folder())
     return SidePlan(
         path=runner.path.absolute(),
         sha256=runner.sha256,
         runner_bytes=runner.size,
         archive_bytes=archive.path.stat().st_size,
         order=order,
-        git=Git(commit=git[0], dirty=git[1]) if git else None,
+        git=sources(),
     )
 
 

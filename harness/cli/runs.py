@@ -29,6 +29,7 @@ from harness.cli.units import AGE, parse_age
 from harness.documents.runs import ModelLine, RunLine, run_document, runs_document
 from harness.errors import UsageError
 from harness.results import RunVerdict, Store
+from harness.results.pair_schema import APART, INCONCLUSIVE
 
 STYLES = {RunVerdict.PASS: "green", RunVerdict.FAIL: "bold red", RunVerdict.INCONCLUSIVE: "yellow"}
 TITLES = ("run", "status", "verdict", "device", "models", "precision", "items", "median ms", "of PyTorch")
@@ -77,7 +78,7 @@ def _row(line: RunLine) -> list[Text]:
         cell(line.precision or DASH),
         cell(_each([str(model.items) for model in line.models])),
         cell(_each([_median(model, emulated) for model in line.models])),
-        cell(_each([f"×{model.ratio.ratio:.3f}" if model.ratio else DASH for model in line.models])),
+        cell(_each([_ratio(model) for model in line.models])),
     ]
 
 
@@ -88,6 +89,15 @@ def _each(cells: list[str]) -> str:
 
 def _called(model: ModelLine) -> str:
     return f"{model.name} ({model.source})" if model.kind == "generation" else model.name
+
+
+def _ratio(model: ModelLine) -> str:
+    found = model.ratio
+    if found is None:
+        return DASH
+    if found.ratio is None:
+        return INCONCLUSIVE
+    return f"×{found.ratio:.3f}{'' if found.together else f' ({APART})'}"
 
 
 def _median(model: ModelLine, emulated: bool) -> str:

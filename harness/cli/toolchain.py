@@ -86,7 +86,9 @@ def install(
 def show(as_json: Json = False) -> None:
     """List the targets, the Rust that builds for each and what links it; nothing is installed."""
     cache, route = Cache(), configured_route()
-    document = ToolchainsDocument(toolchains=[_present(name, platform, cache, route) for name, platform in PLATFORMS.items()])
+    document = ToolchainsDocument(
+        toolchains=[_present(name, platform, cache, route) for name, platform in PLATFORMS.items()]
+    )
     if as_json:
         print_json(document)
     else:

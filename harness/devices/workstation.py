@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 PACKAGES = (
     "harness",
@@ -23,6 +24,9 @@ PACKAGES = (
 
 MOST_COMMITS = 50
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_SCP = re.compile(r"(?:[^@/:]+@)?([A-Za-z0-9.-]+):(?!/)(.+)")
+"""The short form of an ssh address: ``git@github.com:owner/name.git``."""
+_REPOSITORY = re.compile(r"[\w.~+-]+(/[\w.~+-]+)*")
 
 
 def versions() -> dict[str, str]:
@@ -43,6 +47,37 @@ def git_state(folder: Path) -> tuple[str, bool] | None:
     commit = _git(folder, "rev-parse", "HEAD")
     status = _git(folder, "status", "--porcelain")
     return (commit, bool(status)) if commit and status is not None else None
+
+
+def repository(folder: Path) -> str | None:
+    """The web address of the repository that the checkout of ``folder`` came from.
+
+    None for one without a remote repository, or with one on this machine.
+    """
+    address = _git(folder, "remote", "get-url", "origin")
+    return web_address(address) if address else None
+
+
+def web_address(address: str) -> str | None:
+    """A repository's http, https or ssh address as https without user, password or ``.git``; None for any other."""
+    if "://" not in address:
+        short = _SCP.fullmatch(address)
+        return _plain_address("https", short[1], short[2]) if short else None
+    try:
+        parts: SplitResult = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if not host or parts.scheme not in ("http", "https", "ssh"):
+        return None
+    if parts.scheme == "ssh":
+        return _plain_address("https", host, parts.path)
+    return _plain_address(parts.scheme, f"{host}:{port}" if port else host, parts.path)
+
+
+def _plain_address(scheme: str, host: str, path: str) -> str | None:
+    name = path.strip("/").removesuffix(".git")
+    return f"{scheme}://{host.lower()}/{name}" if _REPOSITORY.fullmatch(name) else None
 
 
 def commits_between(folder: Path, before: str, after: str) -> list[str] | None:

@@ -10,8 +10,9 @@ from harness.documents.base import Document, Number, Part
 from harness.documents.runs import EMULATED, Kind, Ratio, RunLine, line_of
 from harness.measure import paired_ratio
 from harness.models.sources import G2P
-from harness.report.comparison import Side, compared, differing_facts, warning_lines
-from harness.report.models import shared_models
+from harness.report.comparison import Side, compared, differing_facts, doubts
+from harness.report.models import items_change, shared_models
+from harness.results.schema import ModelSummary
 
 
 class Difference(Part):
@@ -54,7 +55,7 @@ def comparison_document(a: Side, b: Side) -> ComparisonDocument:
     return ComparisonDocument(
         a=line_of(a.manifest, a.summary),
         b=line_of(b.manifest, b.summary),
-        warnings=[line.text for line in warning_lines(a, b)],
+        warnings=[line.text for line in doubts(a, b)],
         models=[*_words(a, b), *_tensors(a, b)],
         differences=[Difference(what=what, a=one, b=other) for what, one, other in differing_facts(a, b)],
     )
@@ -68,7 +69,7 @@ def _words(a: Side, b: Side) -> list[ModelPair]:
     if set(a.samples) & set(b.samples):
         found = paired_ratio(a.samples, b.samples)
         bounds = (found.interval.low, found.interval.high) if found.interval else (None, None)
-        ratio = Ratio(items=found.words, ratio=found.ratio, low=bounds[0], high=bounds[1])
+        ratio = _apart(found.words, found.ratio, *bounds)
     return [
         ModelPair(
             name=G2P,
@@ -84,18 +85,29 @@ def _words(a: Side, b: Side) -> list[ModelPair]:
 def _tensors(a: Side, b: Side) -> list[ModelPair]:
     pairs = []
     for name in shared_models(a.summary, b.summary):
-        one, other = a.summary.models[name].artifact, b.summary.models[name].artifact
+        one, other = a.summary.models[name], b.summary.models[name]
+        change = None if _emulated(a, b) else items_change(one, other)
         pairs.append(
             ModelPair(
                 name=name,
                 kind="tensor",
-                a_median_ns=one.median if one and one.items == 1 else None,
-                b_median_ns=other.median if other and other.items == 1 else None,
-                ratio=None,
-                no_ratio=EMULATED if _emulated(a, b) else "the items' times are not kept side by side",
+                a_median_ns=_only_median(one),
+                b_median_ns=_only_median(other),
+                ratio=None if change is None else _apart(*change),
+                no_ratio=EMULATED if _emulated(a, b) else "no item was timed in both runs" if change is None else None,
             )
         )
     return pairs
+
+
+def _only_median(model: ModelSummary) -> float | None:
+    """Return the median of a model's only item; several items have none in common."""
+    medians = [item.median for item in model.by_item.values()]
+    return medians[0] if len(medians) == 1 else None
+
+
+def _apart(items: int, ratio: float, low: float | None = None, high: float | None = None) -> Ratio:
+    return Ratio(items=items, ratio=ratio, low=low, high=high, together=False, conclusive=False)
 
 
 def _emulated(a: Side, b: Side) -> bool:

@@ -11,7 +11,16 @@ from pydantic import Field
 from harness.documents.base import Document, Facts, Number, Part
 from harness.models.sources import G2P
 from harness.results import Manifest, Run, RunDamaged, RunStatus, RunVerdict, Summary
-from harness.results.schema import GateFacts, Git, OrderEntry, RatioSummary, VariantFacts
+from harness.results.schema import (
+    GateFacts,
+    Git,
+    ItemLatency,
+    ItemRatio,
+    LatencySummary,
+    OrderEntry,
+    RatioSummary,
+    VariantFacts,
+)
 from harness.validate import Verdict
 
 Kind = Literal["generation", "tensor"]
@@ -31,10 +40,32 @@ class Ratio(Part):
     """The artifact's time over PyTorch's, or B's over A's, on the same items; above 1 it is slower."""
 
     items: int
-    ratio: float
+    ratio: Number
+    """The geometric mean of the items' ratios; null where it is inconclusive."""
     low: Number
     high: Number
-    """95 % interval; null where there are too few items for one."""
+    """95 % interval; null where there are too few items or rounds for one."""
+    together: bool
+    """Whether both sides were timed in turns, in one sitting. Otherwise nothing follows from a difference."""
+    conclusive: bool
+    """Whether the interval is narrow enough for a number."""
+    rounds: int | None = None
+    """How often both sides took their turn on each item."""
+    busy: str | None = None
+    """What else the machine did meanwhile; null where it was quiet."""
+
+
+class ItemLine(Part):
+    """One item of a model. Times of unlike items are never pooled."""
+
+    item: str
+    samples: int | None
+    median_ns: Number
+    """Of the timed passes; null for a word, whose passes are summed up in ``artifact``."""
+    in_turns_ns: Number
+    pytorch_ns: Number
+    """Medians of the turns that both sides took on it; null for an item that was not in the sample."""
+    ratio: Ratio | None
 
 
 class ModelLine(Part):
@@ -142,8 +173,12 @@ class ModelFigures(Part):
     variant: str | None
     """The timed variant of a generation model."""
     artifact: Latency | None
+    """The words of a generation model; null for a tensor model, which has ``items``."""
     pytorch: Latency | None
+    """The words that were timed in turns."""
     ratio: Ratio | None
+    items: list[ItemLine]
+    """Every item that was timed."""
     cold_load_ns: Number
     """Taking the model from the library and initialising its virtual machine."""
     first_ns: Number
@@ -265,8 +300,8 @@ def _tensor_lines(manifest: Manifest, summary: Summary | None) -> list[ModelLine
     lines = []
     for name, facts in manifest.models.items():
         found = summary.models.get(name) if summary else None
-        timed = found.artifact if found else None
-        alike = timed is not None and timed.items == 1
+        timed = list(found.by_item.values()) if found else []
+        alike = len(timed) == 1
         ratio = _ratio(found.ratio) if found else None
         lines.append(
             ModelLine(
@@ -276,10 +311,10 @@ def _tensor_lines(manifest: Manifest, summary: Summary | None) -> list[ModelLine
                 items=facts.items,
                 compared=found.items if found else 0,
                 equal=_agreeing(found.by_verdict) if found else 0,
-                median_ns=timed.median if timed and alike else None,
+                median_ns=timed[0].median if alike else None,
                 ratio=ratio,
-                no_median=None if alike else NOT_TIMED if timed is None else "its items are unlike each other",
-                no_ratio=None if ratio else _no_ratio(manifest, timed is not None),
+                no_median=None if alike else NOT_TIMED if not timed else "its items are unlike each other",
+                no_ratio=None if ratio else _no_ratio(manifest, bool(timed)),
             )
         )
     return lines
@@ -296,18 +331,57 @@ def _agreeing(verdicts: Mapping[Verdict, int]) -> int:
 def _ratio(found: RatioSummary | None) -> Ratio | None:
     if found is None:
         return None
-    return Ratio(items=found.words, ratio=found.ratio, low=found.low, high=found.high)
+    return Ratio(
+        items=found.words,
+        ratio=found.ratio if found.conclusive else None,
+        low=found.low,
+        high=found.high,
+        together=found.paired,
+        conclusive=found.conclusive,
+        rounds=found.rounds,
+        busy=found.busy,
+    )
+
+
+def _item_ratio(found: ItemRatio | None, rounds: int | None) -> Ratio | None:
+    if found is None:
+        return None
+    return Ratio(
+        items=1,
+        ratio=found.ratio if found.conclusive else None,
+        low=found.low,
+        high=found.high,
+        together=True,
+        conclusive=found.conclusive,
+        rounds=rounds,
+    )
+
+
+def _items(passes: Mapping[str, ItemLatency], ratio: RatioSummary | None) -> list[ItemLine]:
+    """Return a line for each item that was timed, in passes or in turns."""
+    turns = ratio.by_item if ratio else {}
+    lines = []
+    for item in [*passes, *(item for item in turns if item not in passes)]:
+        ours, both = passes.get(item), turns.get(item)
+        lines.append(
+            ItemLine(
+                item=item,
+                samples=ours.samples if ours else None,
+                median_ns=ours.median if ours else None,
+                in_turns_ns=both.artifact if both else None,
+                pytorch_ns=both.pytorch if both else None,
+                ratio=_item_ratio(both, ratio.rounds if ratio else None),
+            )
+        )
+    return lines
 
 
 _TIMES = ("median", "median_low", "median_high", "p90", "p95", "p99", "mad", "min", "max", "mean")
 
 
-def _latency(side: object | None, items: int) -> Latency | None:
-    """Of a LatencySummary or a ModelLatency."""
-    if side is None:
-        return None
+def _latency(side: LatencySummary) -> Latency:
     times = {f"{key}_ns": getattr(side, key) for key in _TIMES}
-    return Latency.model_validate({"items": items, "samples": vars(side)["samples"], **times})
+    return Latency.model_validate({"items": side.words, "samples": side.samples, **times})
 
 
 def _figures(manifest: Manifest, summary: Summary) -> list[ModelFigures]:
@@ -341,9 +415,10 @@ def _generation_figures(manifest: Manifest, summary: Summary) -> list[ModelFigur
                 for language, found in languages.items()
             ],
             variant=artifact.variant if artifact else None,
-            artifact=_latency(artifact.warm, artifact.warm.words) if artifact else None,
-            pytorch=_latency(pytorch, pytorch.words) if pytorch else None,
+            artifact=_latency(artifact.warm) if artifact else None,
+            pytorch=_latency(pytorch) if pytorch else None,
             ratio=_ratio(summary.ratio),
+            items=_items({}, summary.ratio),
             cold_load_ns=artifact.cold_load if artifact else None,
             first_ns=artifact.first if artifact else None,
             parts_ns=parts,
@@ -370,9 +445,10 @@ def _tensor_figures(summary: Summary) -> list[ModelFigures]:
             ],
             accuracy=[],
             variant=None,
-            artifact=_latency(found.artifact, found.artifact.items) if found.artifact else None,
-            pytorch=_latency(found.pytorch, found.pytorch.items) if found.pytorch else None,
+            artifact=None,
+            pytorch=None,
             ratio=_ratio(found.ratio),
+            items=_items(found.by_item, found.ratio),
             cold_load_ns=found.cold_load,
             first_ns=found.first,
             parts_ns={},

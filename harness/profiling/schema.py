@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, computed_field, model_validator
 
 from harness.models.sources import G2P
 from harness.protocol import Machine, Precision, Record
 
 LINES, SUMMARY, PROVENANCE = "profile.jsonl", "profile.json", "provenance.json"
 SCHEMA_VERSION = 2
+POSSIBLE_GAIN = 0.03
+"""Marks add work and take none away. Code that comes to lie elsewhere in memory may be faster by so much; what is
+faster by more was measured while the machine did something else, too."""
 
 
 class _Stored(BaseModel):
@@ -75,7 +78,13 @@ class Overhead(_Stored):
     high: float | None
     plain_ns: float
     profiled_ns: float
-    """Medians of their fastest samples."""
+    """Geometric means over the words or items of the fastest samples, because unlike items are never pooled."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def noisy(self) -> bool:
+        """Whether the figure is impossible, so that neither it nor the profile's times can be trusted."""
+        return (self.high if self.high is not None else self.ratio) < 1 - POSSIBLE_GAIN
 
 
 class ProfileSummary(_Stored):

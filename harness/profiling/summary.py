@@ -98,16 +98,16 @@ def overhead(plain: Times, profiled: Times) -> Overhead | None:
         return None
     found = paired_ratio({item: [min(plain[item])] for item in both}, {item: [min(profiled[item])] for item in both})
 
-    def median(times: Times) -> float:
-        return statistics.median(min(times[item]) for item in both)
+    def typical(times: Times) -> float:
+        return statistics.geometric_mean(min(times[item]) for item in both)
 
     return Overhead(
         words=len(both),
         ratio=found.ratio,
         low=found.interval.low if found.interval else None,
         high=found.interval.high if found.interval else None,
-        plain_ns=median(plain),
-        profiled_ns=median(profiled),
+        plain_ns=typical(plain),
+        profiled_ns=typical(profiled),
     )
 
 

@@ -16,6 +16,7 @@ ORDER = (
     "test_parity.py",
     "test_latency.py",
     "test_models.py",
+    "test_pairs.py",
     "test_gate.py",
     "test_profile.py",
 )
@@ -51,7 +52,11 @@ def shipped_module(argument: str, folder: Path) -> str | None:
 def wanted_files(config: pytest.Config) -> list[str]:
     """Return the files that a run needs: what it has no model for, or was not asked for, is not collected."""
     models = config.getoption("harness_models", [])
+    # PyTorch runs on this machine, and is timed beside what runs here only.
+    here = config.getoption("harness_device", None) in (None, "host")
     left_out = {name for name, option in ON_REQUEST.items() if not config.getoption(option, None)}
+    if not here or config.getoption("harness_pair_seconds", 1.0) <= 0:
+        left_out.add("test_pairs.py")
     if not [name for name in models if name != "g2p"]:
         left_out.add("test_models.py")
     if models and "g2p" not in models:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from harness.errors import UsageError
 from harness.measure import Ratio, Times, paired_ratio
+from harness.report.beside import ratio_cell
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, interval, megabytes, milliseconds, rate, ratio
-from harness.report.models import models_comparison, shared_models
+from harness.report.models import items_change, models_comparison, shared_models
 from harness.report.run import TONES, verdict_text
 from harness.results.schema import Manifest, RunStatus, Summary
 
@@ -38,8 +39,8 @@ def comparison_report(a: Side, b: Side) -> list[Block]:
     found = paired_ratio(a.samples, b.samples) if shared else None
     emulated = a.manifest.emulated or b.manifest.emulated
     models = models_comparison(a.summary, b.summary, (a.name, b.name), emulated=emulated)
-    of_words = [*_latency(a, b, found), *_accuracy(a, b), *_differences(a, b)] if words else []
-    return [*_head(a, b, found), *warning_lines(a, b), *of_words, *models]
+    of_words = [*_latency(a, b, found), *_accuracy(a, b)] if words else []
+    return [*_head(a, b), *doubts(a, b), *of_words, *models, *_differences(a, b)]
 
 
 def compared(a: Side, b: Side) -> bool:
@@ -50,37 +51,50 @@ def compared(a: Side, b: Side) -> bool:
     return words
 
 
-def conclusion(found: Ratio, a: str = "A", b: str = "B") -> tuple[str, Tone]:
-    """What the interval says in words of the sides named; two single runs never prove a regression."""
+def conclusion(found: Ratio, a: str = "A", b: str = "B") -> str:
+    """What was found, in words of the sides named, with what it is worth: two sittings prove nothing."""
     text = ratio(found.ratio, *((found.interval.low, found.interval.high) if found.interval else (None, None)))
-    if found.interval is None or found.interval.low <= 1 <= found.interval.high:
-        return f"{b} takes {text} of {a}'s time per word: no difference seen", Tone.PLAIN
-    change = abs(found.ratio - 1)
-    if found.ratio < 1:
-        return f"{b} takes {text} of {a}'s time per word: {change:.1%} faster", Tone.GOOD
-    return f"{b} takes {text} of {a}'s time per word: {change:.1%} slower", Tone.BAD
+    return (
+        f"{b} takes {text} of {a}'s time per word ({found.words} words), but they were measured apart: two sittings "
+        "differ by a few percent, and by much more on a busy machine, without any change"
+    )
 
 
-def _head(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
-    yield Heading(f"Runs {a.manifest.run_id} ({a.name}) and {b.manifest.run_id} ({b.name})")
-    if found:
-        text, tone = conclusion(found, a.name, b.name)
-        yield Line(f"{text} ({found.words} words, paired)", tone)
-        yield Line(
-            "The interval is over words only. Two single runs differ by a few percent without any change; "
-            "repeat both before you believe a small difference.",
-        )
-    elif a.manifest.emulated or b.manifest.emulated:
-        yield Line("times of an emulator are compared with nothing", Tone.UNSURE)
+def conclusions(a: Side, b: Side) -> list[Line]:
+    """What was found of the words and of each model that both runs timed, in a line each."""
+    if a.manifest.emulated or b.manifest.emulated:
+        return [Line("times of an emulator are compared with nothing", Tone.UNSURE)]
+    lines = []
+    if set(a.samples) & set(b.samples):
+        lines.append(Line(conclusion(paired_ratio(a.samples, b.samples), a.name, b.name)))
     elif a.manifest.words or b.manifest.words:
-        yield Line("no word was timed in both runs", Tone.UNSURE)
+        lines.append(Line("no word was timed in both runs", Tone.UNSURE))
+    for name in shared_models(a.summary, b.summary):
+        change = items_change(a.summary.models[name], b.summary.models[name])
+        if change is not None:
+            count, found = change
+            items = "1 item" if count == 1 else f"{count} items"
+            lines.append(
+                Line(
+                    f"{name}: {b.name} takes {ratio(found)} of {a.name}'s time ({items}), but they were measured apart"
+                )
+            )
+    return lines
+
+
+def _head(a: Side, b: Side) -> Iterator[Block]:
+    yield Heading(f"Runs {a.manifest.run_id} ({a.name}) and {b.manifest.run_id} ({b.name})")
+    told = conclusions(a, b)
+    yield from told
+    if any(line.tone is Tone.PLAIN for line in told):
+        yield Line("Side by side they are measured by harness nightly, or by pytest suites --baseline.")
     for side in (a, b):
         yield Line(
             f"{side.name}: {verdict_text(side.summary, emulated=side.manifest.emulated)}", TONES[side.summary.verdict]
         )
 
 
-def warning_lines(a: Side, b: Side) -> Iterator[Line]:
+def doubts(a: Side, b: Side) -> Iterator[Line]:
     """Yield why the times of the two runs may not show a change of code."""
     for what, one, other in (
         ("device", _device(a.manifest), _device(b.manifest)),
@@ -94,6 +108,10 @@ def warning_lines(a: Side, b: Side) -> Iterator[Line]:
                 f"another {what}: {a.name} has {one}, {b.name} has {other}; the times do not show a change of code",
                 Tone.UNSURE,
             )
+    for name in shared_models(a.summary, b.summary):
+        weights = [facts.weights_sha256[:12] for side in (a, b) if (facts := side.manifest.models.get(name))]
+        if len(set(weights)) > 1:
+            yield Line(f"other weights of {name}: {a.name} has {weights[0]}, {b.name} has {weights[1]}", Tone.UNSURE)
     words_a, words_b = a.manifest.words, b.manifest.words
     if words_a and words_b and words_a.sha256 != words_b.sha256:
         shared = len(set(a.samples) & set(b.samples))
@@ -158,13 +176,13 @@ def _latency(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
             _quotient(one.peak_bytes, other.peak_bytes),
         ],
         *_sizes(a, b),
-        ["time of PyTorch's", *(_against_pytorch(side.summary) for side in (a, b)), ""],
+        ["time of PyTorch's", *(ratio_cell(side.summary.ratio) for side in (a, b)), ""],
     ]
     yield Heading("Latency")
     yield Table(
-        ["", a.name, b.name, f"{b.name} / {a.name}"],
+        ["", a.name, b.name, f"{b.name} / {a.name}, measured apart"],
         rows,
-        note="The ratio of medians is the median of the words' own ratios.",
+        note="The ratio of medians is the median of the words' own ratios, and its interval is over words alone.",
     )
 
 
@@ -189,10 +207,6 @@ def _sizes(a: Side, b: Side) -> Iterator[list[str]]:
         for label, key in ((f"{name} archive", "archive_bytes"), (f"{name} runner", "runner_bytes")):
             sizes = getattr(one, key), getattr(other, key)
             yield [label, megabytes(sizes[0]), megabytes(sizes[1]), _quotient(*sizes)]
-
-
-def _against_pytorch(summary: Summary) -> str:
-    return ratio(summary.ratio.ratio, summary.ratio.low, summary.ratio.high) if summary.ratio else DASH
 
 
 def _accuracy(a: Side, b: Side) -> Iterator[Block]:

@@ -1,20 +1,22 @@
-"""The part of a report that is about models of tensors: parity by each model's own comparison, and latency."""
+"""The part of a report that is about models of tensors: parity by each model's own comparison, and each item's time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 
+from harness.report.beside import beside_text, item_cell
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, margin, megabytes, ratio
-from harness.results.schema import Manifest, ModelLatency, ModelSummary, RatioSummary, Summary
+from harness.results.schema import Manifest, ModelSummary, Summary
 from harness.validate import Verdict
 
-MOST_FAILURES = 20
+MOST_FAILURES, MOST_ITEMS = 20, 50
 SHOWN = (Verdict.EQUAL, Verdict.TIE, Verdict.MISMATCH, Verdict.UNSTABLE, Verdict.MISSING)
 
 
 def models_text(summary: Summary, *, emulated: bool) -> list[str]:
-    """For the verdict's line: how many answers agree, and each model's latency."""
+    """For the verdict's line: how many answers agree, and what each model's items take."""
     if not summary.models:
         return []
     agreed = sum(
@@ -25,10 +27,10 @@ def models_text(summary: Summary, *, emulated: bool) -> list[str]:
     models = "1 model" if len(summary.models) == 1 else f"{len(summary.models)} models"
     parts = [f"{agreed} of {compared} answers of {models} agree"]
     for name, found in summary.models.items():
-        if found.artifact:
+        if found.by_item:
             label = ", emulated" if emulated else ""
-            share = f" ({_ratio(found.ratio)} of PyTorch's)" if found.ratio else ""
-            parts.append(f"{name} {duration(found.artifact.median)}{label}{share}")
+            share = f" ({beside_text(found.ratio, whose='PyTorch')})" if found.ratio else ""
+            parts.append(f"{name} {_range(found)}{label}{share}")
     return parts
 
 
@@ -50,13 +52,51 @@ def models_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
             yield Line(failure, Tone.BAD)
         if len(found.failures) > MOST_FAILURES:
             yield Line(f"{name}: and {len(found.failures) - MOST_FAILURES} more, see model_parity.jsonl", Tone.BAD)
-    label = "median (emulated)" if manifest.emulated else "median"
     yield Table(
-        ["model", label, "p95", "cold load", "first", "peak memory", "PyTorch", "ratio"],
-        [_latency_row(name, found) for name, found in summary.models.items()],
-        note="One call with the inputs at hand; both sides' warm samples, none is dropped. The ratio is the median of "
-        "the items' own ratios, in brackets a bootstrap 95 % interval over items.",
+        ["model", "cold load", "first call", "peak memory"],
+        [
+            [name, duration(found.cold_load), duration(found.first), megabytes(found.peak_bytes)]
+            for name, found in summary.models.items()
+        ],
     )
+    table = items_table(summary.models, emulated=manifest.emulated)
+    if table:
+        yield table
+
+
+def items_table(models: Mapping[str, ModelSummary], *, emulated: bool) -> Table | None:
+    """A row for each item of each model; None where nothing was timed."""
+    rows = [row for name, found in models.items() for row in _item_rows(name, found)]
+    if not rows:
+        return None
+    label = "median (emulated)" if emulated else "median"
+    beside = (
+        "" if emulated else " PyTorch's time and the ratio are of the turns that both sides took on the item, in "
+        "brackets a 95 % interval from how the rounds differ; items without them were not in the sample."
+    )  # fmt: skip
+    return Table(
+        ["model", "item", "samples", label, "MAD", "min", "max", "PyTorch", "ratio"],
+        rows,
+        note=f"One call with the inputs at hand, warm samples, none is dropped.{beside}",
+    )
+
+
+def _item_rows(name: str, found: ModelSummary) -> Iterator[list[str]]:
+    for item, ours in list(found.by_item.items())[:MOST_ITEMS]:
+        theirs = found.ratio.by_item.get(item) if found.ratio else None
+        times = [duration(value) for value in (ours.median, ours.mad, ours.min, ours.max)]
+        pytorch = duration(theirs.pytorch if theirs else None)
+        yield [name, item, str(ours.samples), *times, pytorch, item_cell(found.ratio, item)]
+    if len(found.by_item) > MOST_ITEMS:
+        yield [name, f"and {len(found.by_item) - MOST_ITEMS} more, see samples.jsonl", *[""] * 7]
+
+
+def _range(found: ModelSummary) -> str:
+    """What its items take, which have no time in common."""
+    medians = sorted(item.median for item in found.by_item.values())
+    if len(medians) == 1:
+        return duration(medians[0])
+    return f"{duration(medians[0])} to {duration(medians[-1])} ({len(medians)} items)"
 
 
 def _parity_row(manifest: Manifest, name: str, found: ModelSummary) -> list[str]:
@@ -66,34 +106,19 @@ def _parity_row(manifest: Manifest, name: str, found: ModelSummary) -> list[str]
     return [name, str(found.items), *counts, *errors, facts.compare if facts else DASH]
 
 
-def _latency_row(name: str, found: ModelSummary) -> list[str]:
-    ours, theirs = found.artifact, found.pytorch
-    return [
-        name,
-        _median(ours),
-        duration(ours.p95 if ours else None),
-        duration(found.cold_load),
-        duration(found.first),
-        megabytes(found.peak_bytes),
-        duration(theirs.median if theirs else None),
-        _ratio(found.ratio),
-    ]
-
-
-def _median(side: ModelLatency | None) -> str:
-    if side is None:
-        return DASH
-    bounds = (side.median_low, side.median_high)
-    return duration(side.median) + ("" if None in bounds else f" [{', '.join(duration(bound) for bound in bounds)}]")
-
-
-def _ratio(found: RatioSummary | None) -> str:
-    return DASH if found is None else ratio(found.ratio, found.low, found.high)
-
-
 def shared_models(a: Summary, b: Summary) -> list[str]:
     """The models that both runs compared or timed."""
     return [name for name in a.models if name in b.models]
+
+
+def items_change(one: ModelSummary, other: ModelSummary) -> tuple[int, float] | None:
+    """How many items both runs timed, and the geometric mean of the second's times over the first's."""
+    logs = [math.log(other.by_item[item].median / one.by_item[item].median) for item in _in_both(one, other)]
+    return (len(logs), math.exp(sum(logs) / len(logs))) if logs else None
+
+
+def _in_both(one: ModelSummary, other: ModelSummary) -> list[str]:
+    return [item for item in one.by_item if item in other.by_item]
 
 
 def models_comparison(a: Summary, b: Summary, names: tuple[str, str], *, emulated: bool) -> Iterator[Block]:
@@ -102,21 +127,28 @@ def models_comparison(a: Summary, b: Summary, names: tuple[str, str], *, emulate
     if not shared:
         return
     yield Heading("Models")
-    rows = []
+    totals, rows = [], []
     for name in shared:
         one, other = a.models[name], b.models[name]
-        timed = one.artifact is not None and other.artifact is not None and not emulated
-        change = (
-            ratio(other.artifact.median / one.artifact.median) if timed and one.artifact and other.artifact else DASH
-        )
-        sides = [cell for side in (one, other) for cell in (_agreeing(side), _median(side.artifact))]
-        rows.append([name, *sides, change])
-    header = ["model", *(f"{name} {what}" for name in names for what in ("agree", "median"))]
+        change = None if emulated else items_change(one, other)
+        count, overall = (0, DASH) if change is None else (change[0], ratio(change[1]))
+        totals.append([name, agreeing(one), agreeing(other), str(count), overall])
+        for item in _in_both(one, other)[: MOST_ITEMS if change else 0]:
+            medians = [side.by_item[item].median for side in (one, other)]
+            rows.append([name, item, *map(duration, medians), ratio(medians[1] / medians[0])])
     yield Table(
-        [*header, "ratio"], rows, note="The ratio is of the two medians. Two single runs differ by a few percent."
+        ["model", *(f"{name} agree" for name in names), "items in both", f"{names[1]} / {names[0]}, measured apart"],
+        totals,
+        note="The geometric mean of the ratios of the items that both runs timed. They were timed in two sittings, "
+        "which differ by a few percent, and by much more on a busy machine, without any change.",
     )
+    if rows:
+        yield Table(
+            ["model", "item", *(f"{name} median" for name in names), f"{names[1]} / {names[0]}, measured apart"], rows
+        )
 
 
-def _agreeing(found: ModelSummary) -> str:
+def agreeing(found: ModelSummary) -> str:
+    """How many answers agree with PyTorch's, of how many."""
     agreed = found.by_verdict.get(Verdict.EQUAL, 0) + found.by_verdict.get(Verdict.TIE, 0)
     return f"{agreed} of {found.items}"

@@ -113,11 +113,14 @@ def _warnings(record: NightRecord, verdicts: Verdicts) -> Iterator[Block]:
 
 
 def _cells(verdicts: Verdicts) -> Iterator[Block]:
+    cells = [cell for unit in verdicts.units for cell in unit.cells]
     rows = [_row(unit, cell) for unit in verdicts.units for cell in unit.cells]
+    # A model of tensors has no parts.
+    parts = f" {_PARTS}" if any(cell.metric != LATENCY for cell in cells) else ""
     yield Table(
         ["cell", "verdict", "change", "95 % interval", "would be found", "share", "cause"],
         rows,
-        note=f"{_FOUND} {_PARTS}",
+        note=f"{_FOUND}{parts}",
         numbers=False,
     )
 

@@ -41,20 +41,26 @@ def profile_text(profile: ProfileSummary) -> str:
 
 
 def overhead_text(profile: ProfileSummary) -> str:
-    """``marks cost 1.2 % [0.4 %, 2.0 %]``."""
+    """``marks cost +1.2% [+0.4%, +2.0%] of the words' time``, or that the machine was too noisy to tell."""
     found = profile.overhead
     if found is None:
         return "what marks cost was not measured"
     bounds = "" if found.low is None or found.high is None else f" [{found.low - 1:+.1%}, {found.high - 1:+.1%}]"
     emulated = ", emulated" if profile.emulated else ""
-    return f"marks cost {found.ratio - 1:+.1%}{bounds} of the {profile.unit}s' time{emulated}"
+    cost = f"{found.ratio - 1:+.1%}{bounds} of the {profile.unit}s' time{emulated}"
+    if found.noisy:
+        return f"the machine was too noisy, measure again: marks would cost {cost}, and they cannot save any"
+    return f"marks cost {cost}"
 
 
 def _head(profile: ProfileSummary) -> list[Line]:
     found = profile.overhead
-    clearly = found is not None and (found.low if found.low is not None else found.ratio) > 1 + MARGIN
-    lines = [Line(f"{overhead_text(profile)}; the run's own timings are of an archive without marks")]
-    if clearly:
+    plain = "the run's own timings are of an archive without marks"
+    if found is not None and found.noisy:
+        lines = [Line(f"{overhead_text(profile)}; the times below are not to be trusted", Tone.UNSURE)]
+    else:
+        lines = [Line(f"{overhead_text(profile)}; {plain}")]
+    if found is not None and (found.low if found.low is not None else found.ratio) > 1 + MARGIN:
         lines.append(Line(f"marks cost more than {MARGIN:.0%}: small kernels look slower than they are", Tone.UNSURE))
     if profile.emulated:
         lines.append(Line("An emulator's times say nothing about a phone: no rates are given.", Tone.UNSURE))

@@ -56,7 +56,8 @@ def to_markdown(blocks: Iterable[Block]) -> str:
 
 def _markdown_table(block: Table) -> str:
     aligned = ["---" if at == 0 or not block.numbers else "---:" for at in range(len(block.header))]
-    lines = [block.header, aligned, *([_escaped(cell) for cell in row] for row in block.rows)]
+    header, *rows = ([_escaped(cell) for cell in row] for row in (block.header, *block.rows))
+    lines = [header, aligned, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from harness.devices.workstation import commits_between, git_state, versions
+import pytest
+
+from harness.devices.workstation import commits_between, git_state, repository, versions, web_address
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -26,6 +28,38 @@ def test_git_state(tmp_path: Path) -> None:
     assert git_state(tmp_path) == (commit, False)
     (tmp_path / "file").write_text("two")
     assert git_state(tmp_path) == (commit, True)
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("https://github.com/someone/ondevice.git", "https://github.com/someone/ondevice"),
+        ("https://user:secret@GitHub.com/someone/ondevice", "https://github.com/someone/ondevice"),
+        ("https://secret@gitlab.example.org:8443/a/b/c/", "https://gitlab.example.org:8443/a/b/c"),
+        ("http://gitlab.local/a/b", "http://gitlab.local/a/b"),
+        ("git@github.com:someone/ondevice.git", "https://github.com/someone/ondevice"),
+        ("ssh://git@bitbucket.org:2222/someone/ondevice.git", "https://bitbucket.org/someone/ondevice"),
+        ("/srv/git/ondevice.git", None),
+        ("../ondevice", None),
+        ("file:///srv/git/ondevice.git", None),
+        ("git://github.com/someone/ondevice", None),
+        ("C:\\git\\ondevice", None),
+        ("https://[github.com/someone", None),
+        ("https://github.com/someone/on device", None),
+        ("ext::sh -c touch owned", None),
+        ("", None),
+    ],
+)
+def test_a_repositorys_address_is_kept_without_credentials(address: str, found: str | None) -> None:
+    assert web_address(address) == found
+
+
+def test_the_repository_of_a_checkout(tmp_path: Path) -> None:
+    assert repository(tmp_path) is None
+    git(tmp_path, "init", "--quiet")
+    assert repository(tmp_path) is None
+    git(tmp_path, "remote", "add", "origin", "https://user:secret@github.com/someone/ondevice.git")
+    assert repository(tmp_path) == "https://github.com/someone/ondevice"
 
 
 def test_commits_between(tmp_path: Path) -> None:

@@ -154,8 +154,7 @@ def test_the_app_of_the_docs_says_what_pytorch_says(run_app: Run, user_cache: Ca
         archive.metadata.prefix_base,
     )
     words = [Word("eng-us", "Char", ()), Word("eng-us", "siu", ())]
-    options = ReferenceOptions(repeat=0, warmup=0)
-    expected = reference_outputs(embedded, words, options, cache=user_cache, progress=quiet)
+    expected = reference_outputs(embedded, words, ReferenceOptions(), cache=user_cache, progress=quiet)
     assert said.splitlines() == [item.text for item in expected.items]
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from harness.profiling import ProfileSummary
 from harness.profiling.groups import by_module, by_operator, label
 from harness.profiling.roofline import roofs
+from harness.profiling.schema import Overhead, Profiles
 from harness.profiling.summary import overhead, summarize_profile
+from harness.report.document import Line, Tone
 from harness.report.profile import profile_report, profile_text
-from harness.report.render import to_markdown
+from harness.report.render import to_markdown, to_terminal
 from tests.profiling.profiles import MACHINE, PROVENANCE, STEPS, lines
 
 
@@ -72,11 +77,40 @@ def test_the_roofline_takes_the_slower_of_memory_and_arithmetic() -> None:
 def test_marks_cost_what_the_fastest_samples_differ_by() -> None:
     found = summary().overhead
     assert found is not None
-    assert (found.words, found.ratio, found.plain_ns, found.profiled_ns) == (2, 1.2, 2500, 3000)
+    assert (found.words, found.ratio) == (2, 1.2)
+    assert (found.plain_ns, found.profiled_ns) == pytest.approx((2500, 3000))
     assert overhead({"a": [10]}, {"b": [10]}) is None
     disturbed = overhead({"a": [100, 900], "b": [100]}, {"a": [700, 103], "b": [103, 5000]})
     assert disturbed is not None
     assert disturbed.ratio == pytest.approx(1.03)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "low", "high", "noisy"),
+    [
+        (0.883, 0.870, 0.894, True),
+        (0.883, None, None, True),
+        (0.883, 0.780, 1.010, False),
+        (0.980, 0.973, 0.990, False),
+        (1.200, 1.190, 1.210, False),
+    ],
+)
+def test_marks_that_save_time_were_measured_on_a_noisy_machine(
+    ratio: float, low: float | None, high: float | None, noisy: bool
+) -> None:
+    cost = Overhead(words=9, ratio=ratio, low=low, high=high, plain_ns=100.0, profiled_ns=100.0 * ratio)
+    found = summary().model_copy(update={"overhead": cost})
+    stored = Profiles(models=[found]).model_dump_json()
+    assert f'"noisy":{str(noisy).lower()}' in stored
+    assert Profiles.model_validate_json(stored).models[0].overhead == cost
+    out = io.StringIO()
+    to_terminal(profile_report(found), Console(file=out, width=300))
+    faces = (profile_text(found), to_markdown(profile_report(found)), out.getvalue())
+    assert {"the machine was too noisy, measure again" in face for face in faces} == {noisy}
+    assert {"the times below are not to be trusted" in face for face in faces[1:]} == {noisy}
+    assert [line.tone for line in profile_report(found)[1:2] if isinstance(line, Line)] == [
+        Tone.UNSURE if noisy else Tone.PLAIN
+    ]
 
 
 def test_the_report_accounts_for_all_of_the_time() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from harness.results import (
     ReferenceLine,
     Run,
     RunStatus,
+    RunWriter,
     SampleLine,
     Store,
     VariantFacts,
@@ -22,10 +25,12 @@ from harness.results import (
     now,
 )
 from harness.results.schema import GateFacts
-from harness.results.summarize import parity_line, summarize
+from harness.results.summarize import parity_line, summarize_files
 from harness.validate import EXACT, Allowance, Decoded, compare_word
 from tests.devices.fake_runners import make_order
+from tests.results.made_models import MadeModel, model_facts, take_turns, write_model
 
+GIT = Git(commit="c0ffee" * 6 + "beef", dirty=True)
 WORDS = {
     "w0": ("eng-us", "cat", ("kæt",), "kæt"),
     "w1": ("eng-us", "dog", ("dɔɡ", "dɒɡ"), "dɒɡ"),
@@ -90,11 +95,22 @@ def make_run(
     after: dict[str, Any] | None = None,
     observed: dict[str, Any] | None = None,
     gate: GateFacts | None = None,
+    speaks: bool = True,
+    models: Sequence[MadeModel] = (),
+    git: Git | None = GIT,
+    apart: bool = False,
+    noise: float = 0.02,
+    others: float | None = 0.0,
 ) -> Run:
-    """A stored run of a made-up cache variant: 3 words, 5 timed repetitions, ``wrong`` words mismatched."""
+    """A stored run of a made-up cache variant: 3 words, 5 timed repetitions, ``wrong`` words mismatched.
+
+    Without ``speaks`` it is of the models of tensors alone. PyTorch takes twice as long for the words, in 4 rounds of
+    turns that differ by ``noise`` while ``others`` cores are busy; with ``apart`` its times are as runs of before have
+    them.
+    """
     rng = random.Random(seed)
     writer = Store(root).create(
-        git=Git(commit="c0ffee" * 6 + "beef", dirty=True),
+        git=git,
         gate=gate,
         device={
             "kind": "host",
@@ -109,8 +125,11 @@ def make_run(
         options={"threads": 1, "repeat": 5, "warmup": 1, "tolerance": 1e-3},
         versions={"python": "3.11", "torch": "2.15"},
         allowance=allowance,
-        checkpoint=CheckpointFacts(label="embedded", sha256="1" * 64),
-        words=WordsFacts(count=3, languages=["eng-us", "fra"], sha256=words_sha256, source="default"),
+        checkpoint=CheckpointFacts(label="embedded", sha256="1" * 64) if speaks else None,
+        words=WordsFacts(count=3, languages=["eng-us", "fra"], sha256=words_sha256, source="default")
+        if speaks
+        else None,
+        models=model_facts(models),
         variants={
             "cache": VariantFacts(
                 archive_sha256="ab" * 32,
@@ -122,26 +141,7 @@ def make_run(
         },
         reference={"threads": 1, "torch": "2.15", "made_unix_s": 1_764_300_000},
     )
-    writer.reference(
-        ReferenceLine(
-            item=item,
-            language=language,
-            word=word,
-            pronunciations=list(gold),
-            token_ids=ids(text),
-            text=text,
-            margins=[2.0] * len(ids(text)),
-            latency_ns=[int(2_000_000 * rng.uniform(0.9, 1.1)) for _ in range(5)],
-        )
-        for item, (language, word, gold, text) in WORDS.items()
-    )
-    parity = []
-    for item, (language, word, _, text) in WORDS.items():
-        said = "x" + text if item in wrong else text
-        wanted, got = (Decoded(tuple(ids(t)), t, (2.0,) * len(ids(t))) for t in (text, said))
-        parity.append(parity_line("cache", compare_word(item, language, word, wanted, [got])))
-    writer.parity(parity)
-    entry = OrderEntry(
+    order = OrderEntry(
         order_id="latency-cache-1",
         purpose="latency",
         variant="cache",
@@ -151,9 +151,56 @@ def make_run(
         knobs=list(knobs),
         observed=observed or {"clocks_mhz": [1800, 2400]},
     )
-    writer.begin_order(entry, make_order(order_id=entry.order_id))
+    if speaks:
+        _write_words(writer, order, rng, scale=scale, wrong=wrong, apart=apart)
+        if not apart and not emulated:
+            words = MadeModel("g2p", dict.fromkeys(WORDS, (int(scale * 1e6), 2_000_000)), noise=noise)
+            take_turns(writer, words, rng, others=others)
+    for model in models:
+        scaled = {
+            item: (int(scale * ours), None if emulated else theirs) for item, (ours, theirs) in model.items.items()
+        }
+        write_model(writer, replace(model, items=scaled), rng, repeat=5, apart=apart, others=others)
+    if ended:
+        ends = {"ended": now(), "complete": complete, "reason": None if complete else "killed by SIGKILL"}
+        if speaks:
+            writer.end_order(order.model_copy(update=ends))
+        run = Run(writer.folder)
+        status = RunStatus.COMPLETE if complete else RunStatus.INCOMPLETE
+        reason = None if complete else "the latency order of cache was killed by SIGKILL"
+        manifest = writer.manifest.model_copy(update={"status": status, "reason": reason})
+        writer.summary(summarize_files(manifest, run))
+        writer.finish(status, reason)
+    writer.close()
+    return Run(writer.folder)
+
+
+def _write_words(
+    writer: RunWriter, order: OrderEntry, rng: random.Random, *, scale: float, wrong: tuple[str, ...], apart: bool
+) -> None:
+    """The lines of the words' reference, parity and latency order, which does not end here."""
+    writer.reference(
+        ReferenceLine(
+            item=item,
+            language=language,
+            word=word,
+            pronunciations=list(gold),
+            token_ids=ids(text),
+            text=text,
+            margins=[2.0] * len(ids(text)),
+            latency_ns=[int(2_000_000 * rng.uniform(0.9, 1.1)) for _ in range(5)] if apart else [],
+        )
+        for item, (language, word, gold, text) in WORDS.items()
+    )
+    parity = []
+    for item, (language, word, _, text) in WORDS.items():
+        said = "x" + text if item in wrong else text
+        wanted, got = (Decoded(tuple(ids(t)), t, (2.0,) * len(ids(t))) for t in (text, said))
+        parity.append(parity_line("cache", compare_word(item, language, word, wanted, [got])))
+    writer.parity(parity)
+    writer.begin_order(order, make_order(order_id=order.order_id))
     lines: list[AnyRecord] = [
-        header(entry.order_id),
+        header(order.order_id),
         Load(record="load", model="g2p", function="encoder", load_ns=30_000_000),
     ]
     passes = [(Phase.WARMUP, 0)] + [(Phase.TIMED, at) for at in range(5)]
@@ -169,18 +216,4 @@ def make_run(
     ]
     records: list[AnyRecord] = [*lines, *taken, Memory(record="memory", peak_bytes=50_000_000)]
     for record in records:
-        writer.sample(SampleLine(order=entry.order_id, record=record))
-    if ended:
-        writer.end_order(
-            entry.model_copy(
-                update={"ended": now(), "complete": complete, "reason": None if complete else "killed by SIGKILL"}
-            )
-        )
-        run = Run(writer.folder)
-        status = RunStatus.COMPLETE if complete else RunStatus.INCOMPLETE
-        reason = None if complete else "the latency order of cache was killed by SIGKILL"
-        manifest = writer.manifest.model_copy(update={"status": status, "reason": reason})
-        writer.summary(summarize(manifest, run.reference(), run.samples(), run.parity()))
-        writer.finish(status, reason)
-    writer.close()
-    return Run(writer.folder)
+        writer.sample(SampleLine(order=order.order_id, record=record))

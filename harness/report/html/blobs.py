@@ -49,38 +49,40 @@ def packed(data: bytes) -> str:
     return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
 
 
-def raw_samples(samples: Samples, words: dict[str, tuple[str, str]], constants: dict[str, str]) -> RawTable:
-    """All samples of a variant; ``words`` are language and word by item.
+Words = dict[str, tuple[str, str]]
+"""Language and word by item of G2P."""
+
+
+def raw_samples(samples: Samples, words: Words | None, constants: dict[str, str]) -> RawTable:
+    """All samples of a variant, or of a model of tensors, which has no ``words``.
 
     Exact if they were read with their parts, which is so unless there are very many. The times are in nanoseconds.
     """
     found = samples.parts
     factor = 1 if found else grain(samples.total)
-    languages, spoken = _labels(samples.items, words)
     columns = [
-        _column("language", samples.item, labels=languages),
-        _column("word", samples.item, labels=spoken),
+        *_named(samples.items, samples.item, words),
         _column("phase", samples.phase, labels=[phase.value for phase in PHASES]),
         _column("repetition", samples.repetition),
         _column("total_ns", (samples.total + factor // 2) // factor, factor=factor),
     ]
-    if found:
+    if found and words is not None:
         parts = (("encoder_ns", found.encoder), ("prefill_ns", found.prefill), ("steps_ns", found.steps))
         columns += [_column(name, values) for name, values in parts]
     note = "" if found else f"so many samples are rounded to {factor:,} ns and given without their parts"
     return RawTable(len(samples), columns, {**constants, "variant": samples.variant}, note)
 
 
-def raw_night(
-    runs: Sequence[RunLine], words: dict[str, tuple[str, str]], constants: dict[str, str], *, exact: bool
-) -> RawTable:
-    """Every timed pass of a night's unit, in the order of its runs; exact with its parts, or rounded without them."""
+def raw_night(runs: Sequence[RunLine], words: Words | None, constants: dict[str, str], *, exact: bool) -> RawTable:
+    """Every timed pass of a night's unit, in the order of its runs; exact with its parts, or rounded without them.
+
+    A model of tensors has no ``words`` and no parts.
+    """
     counts = [len(line.samples) for line in runs]
     places = {item: at for at, item in enumerate(dict.fromkeys(item for line in runs for item, _ in line.samples))}
     item = np.fromiter((places[item] for line in runs for item, _ in line.samples), dtype=np.int64)
     total = np.fromiter((total for line in runs for _, total in line.samples), dtype=np.int64)
     factor = 1 if exact or not len(total) else grain(total)
-    languages, spoken = _labels(list(places), words)
 
     def repeated(name: str, told: Sequence[str]) -> Column:
         labels = list(dict.fromkeys(told))
@@ -90,12 +92,11 @@ def raw_night(
         repeated("session", [f"{line.stage}, attempt {line.attempt + 1}" for line in runs]),
         _column("pair", np.repeat([line.pair for line in runs], counts)),
         repeated("side", [{"a": "baseline", "b": "candidate"}[line.side] for line in runs]),
-        _column("language", item, labels=languages),
-        _column("word", item, labels=spoken),
+        *_named(list(places), item, words),
         _column("total_ns", (total + factor // 2) // factor, factor=factor),
     ]
     # Journals from before the parts were kept have none.
-    if exact and all(len(line.parts) == len(line.samples) for line in runs):
+    if exact and words is not None and all(len(line.parts) == len(line.samples) for line in runs):
         table = np.array([[part or 0 for part in parts] for line in runs for parts in line.parts]).reshape(-1, 4)
         names = ("encoder_ns", "prefill_ns", "steps_ns", "steps")
         columns += [_column(name, table[:, at]) for at, name in enumerate(names)]
@@ -109,7 +110,15 @@ def grain(values: NDArray[np.int64]) -> int:
     return int(10 ** max(0, int(np.floor(np.log10(spread))))) if spread >= 1 else 1
 
 
-def _labels(items: Sequence[str], words: dict[str, tuple[str, str]]) -> tuple[list[str], list[str]]:
+def _named(items: Sequence[str], places: NDArray[np.signedinteger], words: Words | None) -> list[Column]:
+    """What each sample is of; a name of a model's item may have spaces in it and is one name all the same."""
+    if words is None:
+        return [_column("item", places, labels=list(items))]
+    languages, spoken = _labels(items, words)
+    return [_column("language", places, labels=languages), _column("word", places, labels=spoken)]
+
+
+def _labels(items: Sequence[str], words: Words) -> tuple[list[str], list[str]]:
     """Of an item that is a batch, all its languages and words."""
     known = [[words.get(item, ("", item)) for item in name.split(" ")] for name in items]
     return [", ".join(dict.fromkeys(lang for lang, _ in batch)) for batch in known], [

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from harness.models.sources import G2P
 from harness.report.html.views import View
-from harness.results.schema import ArtifactLatency, LatencySummary
+from harness.report.models import SHOWN
+from harness.results.pair_schema import APART, INCONCLUSIVE
+from harness.results.schema import ArtifactLatency, ItemRatio, LatencySummary, ModelSummary, RatioSummary
 
 PYTORCH = "PyTorch"
 
@@ -16,6 +21,7 @@ class Cell:
     run: str
     device: str
     variant: str
+    """Of G2P, or a model of tensors, or PyTorch."""
     metric: str
     unit: str
     value: float | None
@@ -47,14 +53,61 @@ def cells(view: View) -> Iterator[Cell]:
     if summary.artifact:
         yield from _artifact(view, summary.artifact)
     if summary.pytorch:
-        yield from _latency(view, PYTORCH, summary.pytorch, emulated=False)
+        turns = len(view.turns(G2P))
+        label = f"of the {turns} words timed in turns" if turns else APART
+        yield from (replace(cell, label=label) for cell in _latency(view, PYTORCH, summary.pytorch, emulated=False))
     if summary.ratio and summary.artifact:
-        found = summary.ratio
-        ratio = _cell(view, summary.artifact.variant, "time ÷ PyTorch's", "×", found.ratio, places=3)
-        yield replace(ratio, low=found.low, high=found.high)
+        yield from _ratios(view, summary.artifact.variant, summary.ratio)
+    for name, model in summary.models.items():
+        yield from _model(view, name, model)
     for name, facts in view.manifest.variants.items():
+        # A runner of models of tensors alone has no variant of G2P in it, whatever it is filed under.
+        name = name if view.manifest.checkpoint else ", ".join(view.manifest.models)
         yield _cell(view, name, "archive", "MB", facts.archive_bytes / 1e6, places=1)
         yield _cell(view, name, "runner", "MB", facts.runner_bytes / 1e6, places=1)
+
+
+def _model(view: View, name: str, found: ModelSummary) -> Iterator[Cell]:
+    """Of a model of tensors: its answers, and a row for each item's time, because items are never pooled."""
+    emulated = view.emulated
+    yield _cell(view, name, "answers compared", "", found.items)
+    for verdict, count in found.by_verdict.items():
+        # The others are of words alone.
+        if verdict in SHOWN or count:
+            yield _cell(view, name, f"answers {verdict.value}", "", count)
+    for metric, error in (("max error", found.max_error), ("max error, of the largest", found.relative_error)):
+        if error is not None:
+            yield _cell(view, name, metric, "", error, digits=3)
+    theirs = view.pytorch_times(name)
+    for item, times in view.item_times(name).items():
+        middle = float(np.median(times))
+        yield _cell(view, name, f"median of {item}", "ms", middle / 1e6, places=3, emulated=emulated)
+    for item, taken in theirs.items():
+        yield _cell(view, f"{PYTORCH} {name}", f"median of {item}", "ms", float(np.median(taken)) / 1e6, places=3)
+    for metric, value in (("cold load", found.cold_load), ("first call", found.first)):
+        if value is not None:
+            yield _cell(view, name, metric, "ms", value / 1e6, places=3, emulated=emulated)
+    if found.peak_bytes is not None:
+        yield _cell(view, name, "peak memory", "MB", found.peak_bytes / 1e6, places=1, emulated=emulated)
+    if found.ratio:
+        yield from _ratios(view, name, found.ratio)
+
+
+def _ratios(view: View, variant: str, found: RatioSummary) -> Iterator[Cell]:
+    """Of all words or items together, then of each."""
+    yield from _ratio(view, variant, "", found)
+    for item, one in found.by_item.items():
+        yield from _ratio(view, variant, f" of {' '.join(view.words.get(item, (item,)))}", one)
+
+
+def _ratio(view: View, variant: str, of: str, found: RatioSummary | ItemRatio) -> Iterator[Cell]:
+    """A ratio that says nothing has its interval and no value; of times taken apart it is said beside it."""
+    cell = _cell(view, variant, f"time ÷ PyTorch's{of}", "×", found.ratio, places=3)
+    if not found.conclusive:
+        cell = replace(cell, value=None, text=INCONCLUSIVE)
+    elif isinstance(found, RatioSummary) and not found.paired:
+        cell = replace(cell, label=APART)
+    yield replace(cell, low=found.low, high=found.high)
 
 
 def _artifact(view: View, artifact: ArtifactLatency) -> Iterator[Cell]:
@@ -105,6 +158,8 @@ def _cell(
     digits: int | None = None,
     emulated: bool = False,
 ) -> Cell:
-    text = f"{value:.{digits}g}" if digits else f"{value:.{places}f}"
+    # A call of microseconds has no figures left at three places of a millisecond.
+    small = places == 3 and unit == "ms" and abs(value) < 0.1
+    text = f"{value:.{digits or 3}g}" if digits or small else f"{value:.{places}f}"
     device = str(view.manifest.device.get("name", "?"))
     return Cell(view.name, device, variant, metric, unit, value, text, "emulated" if emulated else "")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from harness.measure import METRICS
+from harness.models.sources import G2P
 from harness.report.figures import duration
 from harness.report.history import FEWEST
 from harness.report.html.figure import Figure, numbers
@@ -141,42 +144,70 @@ def over_runs(views: Sequence[View]) -> list[tuple[str, Figure]]:
     """Runs of one kind in the order of their start: same device, model, variant, words and options of measuring."""
     kinds: dict[tuple[str, ...], list[tuple[int, View]]] = {}
     for at, view in enumerate(views):
-        if view.summary.artifact and not view.emulated:
-            kinds.setdefault(_kind(view), []).append((at, view))
-    return [(found[0][1].title, _runs(found)) for found in kinds.values() if len(found) >= FEWEST_RUNS]
+        for model in () if view.emulated else _timed(view):
+            kinds.setdefault((model, *_kind(view, model)), []).append((at, view))
+    return [
+        (f"{found[0][1].title}: {kind[0]}" if found[0][1].manifest.models else found[0][1].title, _runs(found, kind[0]))
+        for kind, found in kinds.items()
+        if len(found) >= FEWEST_RUNS
+    ]
 
 
-def _kind(view: View) -> tuple[str, ...]:
+def _timed(view: View) -> list[str]:
+    summary = view.summary
+    return [*([G2P] if summary.artifact else []), *(name for name, found in summary.models.items() if found.by_item)]
+
+
+def _kind(view: View, model: str) -> tuple[str, ...]:
     manifest, artifact = view.manifest, view.summary.artifact
-    assert artifact is not None
     device = (manifest.device.get(key) for key in ("kind", "name", "serial", "udid", "cpu_model"))
     options = (manifest.options.get(key) for key in ("precision", "threads", "batch_size", "variant"))
-    model = manifest.checkpoint.sha256 if manifest.checkpoint else ""
-    return tuple(map(str, (*device, *options, model, artifact.variant, manifest.words and manifest.words.sha256)))
+    facts = manifest.models.get(model)
+    if facts:
+        what: tuple[object, ...] = (facts.weights_sha256, *view.summary.models[model].by_item)
+    else:
+        checkpoint = manifest.checkpoint.sha256 if manifest.checkpoint else ""
+        what = (checkpoint, artifact and artifact.variant, manifest.words and manifest.words.sha256)
+    return tuple(map(str, (*device, *options, *what)))
 
 
-def _runs(found: Sequence[tuple[int, View]]) -> Figure:
+@dataclass(frozen=True)
+class _Level:
+    """What one run took: of words the median and its interval, of items their geometric mean."""
+
+    time: float
+    low: float
+    high: float
+
+
+def _level_of_run(view: View, model: str) -> _Level:
+    artifact = view.summary.artifact
+    if model != G2P or artifact is None:
+        mean = statistics.geometric_mean(item.median for item in view.summary.models[model].by_item.values())
+        return _Level(mean, mean, mean)
+    warm = artifact.warm
+    return _Level(warm.median, warm.median_low or warm.median, warm.median_high or warm.median)
+
+
+def _runs(found: Sequence[tuple[int, View]], model: str) -> Figure:
     ordered = sorted(found, key=lambda one: one[1].manifest.started)
     traces = []
     for place, (color, view) in enumerate(ordered, 1):
-        artifact, git = view.summary.artifact, view.manifest.git
-        assert artifact is not None
-        warm = artifact.warm
-        low, high = warm.median_low or warm.median, warm.median_high or warm.median
+        git, level = view.manifest.git, _level_of_run(view, model)
         traces.append(
             {
                 "type": "scatter",
                 "mode": "markers",
                 "name": view.name,
                 "x": [place],
-                "y": numbers([warm.median / MS]),
+                "y": numbers([level.time / MS]),
                 "text": [view.manifest.run_id],
                 "customdata": [git.commit[:12] + (" with changes" if git.dirty else "") if git else ""],
                 "error_y": {
                     "type": "data",
                     "symmetric": False,
-                    "array": numbers([(high - warm.median) / MS]),
-                    "arrayminus": numbers([(warm.median - low) / MS]),
+                    "array": numbers([(level.high - level.time) / MS]),
+                    "arrayminus": numbers([(level.time - level.low) / MS]),
                     "thickness": 2,
                     "width": 5,
                 },
@@ -185,10 +216,12 @@ def _runs(found: Sequence[tuple[int, View]]) -> Figure:
                 "meta": {"series": color},
             }
         )
-    medians = [view.summary.artifact.warm.median for _, view in ordered if view.summary.artifact]
+    times = [_level_of_run(view, model).time for _, view in ordered]
+    of_words = model == G2P
+    how = "Bootstrap 95 % intervals over words within each run." if of_words else "Geometric means over the same items."
     return Figure(
         title="Runs of one kind, one after another",
-        says=f"{len(ordered)} runs; medians from {duration(min(medians))} to {duration(max(medians))}.",
+        says=f"{len(ordered)} runs, from {duration(min(times))} to {duration(max(times))}.",
         traces=traces,
         layout={
             "height": 280,
@@ -198,9 +231,9 @@ def _runs(found: Sequence[tuple[int, View]]) -> Figure:
                 "range": [0.5, len(ordered) + 0.5],
                 "zeroline": False,
             },
-            "yaxis": {"title": {"text": "median per word, ms"}, "zeroline": False},
+            "yaxis": {"title": {"text": "median per word, ms" if of_words else "ms per item"}, "zeroline": False},
         },
-        note="Bootstrap 95 % intervals over words within each run. Runs of different hours differ by a few percent "
+        note=f"{how} Runs of different hours differ by a few percent "
         "without any change, so no change points are looked for here: that takes nights, which measure in pairs.",
-        columns={"x": "number", "text": "run", "y": "median_ms", "customdata": "commit", "name": "name"},
+        columns={"x": "number", "text": "run", "y": "ms", "customdata": "commit", "name": "name"},
     )

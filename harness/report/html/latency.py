@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.measure import Times
+from harness.models.sources import G2P
 from harness.report.figures import digits, duration
 from harness.report.html.figure import GREY, Figure, height, log_axis, numbers
 from harness.report.html.samples import PHASES, Samples
-from harness.report.html.views import View
+from harness.report.html.views import View, pytorch_times
 
 BINS = 120
 SINGLE_POINTS = 4_000
@@ -32,31 +34,30 @@ class Series:
     """Nanoseconds."""
 
 
-def series_of(views: Sequence[View], *, pytorch: bool) -> list[Series]:
-    """The timed samples of these runs, and of PyTorch where it was timed."""
+def series_of(views: Sequence[View]) -> list[Series]:
+    """The timed samples of these runs' words, and of those that were timed on both sides in turns both sides."""
     found: list[Series] = []
     for at, view in enumerate(views):
-        for samples in view.samples:
+        for samples in view.word_samples:
             timed = samples.total[samples.timed]
             if len(timed):
                 found.append(Series(f"{view.name} {samples.variant}", at, timed))
-    return [*found, *(pytorch_series(views) if pytorch else ())]
+        if turns := [pair for pairs in view.turns(G2P).values() for pair in pairs]:
+            ours = [time for pair in turns for time in pair.artifact_ns]
+            found.append(Series(f"{view.name}, in turns", at, np.asarray(ours, dtype=np.int64)))
+    for names, times in pytorch_times(views, G2P):
+        in_turns = any(view.turns(G2P) for view in views if view.name in names)
+        taken = [time for of_item in times.values() for time in of_item]
+        name = f"PyTorch ({', '.join(names)}){', in turns' if in_turns else ''}"
+        found.append(Series(name, GREY, np.asarray(taken, dtype=np.int64)))
+    return found
 
 
-def pytorch_series(views: Sequence[View]) -> Iterator[Series]:
-    """PyTorch's samples; runs that took them from the same measurement share a series."""
-    sharing: dict[tuple[int, ...], list[str]] = {}
-    for view in views:
-        expected = tuple(value for line in view.reference for value in line.latency_ns)
-        if expected and not view.emulated:
-            sharing.setdefault(expected, []).append(view.name)
-    for samples, names in sharing.items():
-        yield Series(f"PyTorch ({', '.join(names)})", GREY, np.asarray(samples, dtype=np.int64))
+def distributions(series: Sequence[Series], more: str = "") -> Figure | None:
+    """A histogram of every warm sample of words for each series, over its quartiles; the bins are shared.
 
-
-def distributions(series: Sequence[Series], unit: str = "word") -> Figure | None:
-    """A histogram of every warm sample for each series, over its quartiles; the bins are shared. ``unit``: what a
-    sample is of."""
+    ``more`` is for the note.
+    """
     if not series:
         return None
     low, high = (float(side([found(s.timed) for s in series])) for side, found in ((min, np.min), (max, np.max)))
@@ -65,7 +66,7 @@ def distributions(series: Sequence[Series], unit: str = "word") -> Figure | None
     edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
     traces = [trace for row, found in enumerate(reversed(series)) for trace in _ridge(found, row, edges)]
     rows = len(series)
-    axis = log_axis(edges[0] / MS, edges[-1] / MS, f"time per {unit}, ms (logarithmic)")
+    axis = log_axis(edges[0] / MS, edges[-1] / MS, "time per word, ms (logarithmic)")
     medians = "; ".join(f"{found.name}: median {duration(float(np.median(found.timed)))}" for found in series)
     return Figure(
         title="How long a word takes",
@@ -84,7 +85,8 @@ def distributions(series: Sequence[Series], unit: str = "word") -> Figure | None
             "hovermode": "closest",
         },
         note=f"All {sum(len(found.timed) for found in series):,} warm samples are counted, none is dropped. Below each "
-        f"hill: 5 % to 95 % (thin), quartiles (thick), median (dot). Long {unit}s take longer, so the hills are wide.",
+        "hill: 5 % to 95 % (thin), quartiles (thick), median (dot). Long words take longer, so the hills are wide."
+        f"{more}",
         columns={"x": "ms", "customdata": "samples", "name": "series"},
     )
 
@@ -130,16 +132,16 @@ def _ridge(found: Series, row: int, edges: NDArray[np.float64]) -> Iterator[dict
     }
 
 
-def in_order(name: str, color: int, samples: Samples) -> Figure:
-    """Every sample in the order in which it was taken, as a multiple of its word's median."""
+def in_order(name: str, color: int, samples: Samples, unit: str) -> Figure:
+    """Every sample in the order in which it was taken, as a multiple of its word's or item's median."""
     medians = samples.item_medians()
     relative = samples.total / medians[samples.item]
     known = np.isfinite(relative)
     place, relative, phase = np.flatnonzero(known), relative[known], samples.phase[known]
     whole = len(place) <= SINGLE_POINTS
     traces = _points(place, relative, phase, color) if whole else list(_stretches(place, relative, color))
-    axis = log_axis(float(relative.min()), float(relative.max()), "× the word's median") if len(place) else {}
-    worst = f"the slowest took {relative.max():.2f} times its word's median" if len(place) else "there are none"
+    axis = log_axis(float(relative.min()), float(relative.max()), f"× the {unit}'s median") if len(place) else {}
+    worst = f"the slowest took {relative.max():.2f} times its {unit}'s median" if len(place) else "there are none"
     return Figure(
         title=f"Every sample of {name}, in the order it was taken",
         says=f"{len(place):,} samples in the order of measuring; {worst}.",
@@ -265,44 +267,67 @@ def stacked(title: str, what: str, rows: Sequence[tuple[str, Sequence[float], fl
     )
 
 
+@dataclass(frozen=True)
+class Start:
+    """How one run began, in nanoseconds."""
+
+    name: str
+    color: int
+    cold: float | None
+    first: float | None
+    warm: float
+
+
 def starts(views: Sequence[View]) -> Figure | None:
-    """Cold load, the process's first word, and a warm one, on one logarithmic axis."""
-    shown = [(at, view, view.summary.artifact) for at, view in enumerate(views) if view.summary.artifact]
+    """Cold load, the process's first word, and a warm one."""
+    shown = [
+        Start(f"{view.name} {found.variant}", at, found.cold_load, found.first, found.warm.median)
+        for at, view in enumerate(views)
+        if (found := view.summary.artifact)
+    ]
+    note = "Cold load: all functions taken from the library, their VMs initialised. Warm: the median over all words."
+    return cold_first_warm("Cold, first, warm", ("cold load", "first word", "warm word"), shown, note)
+
+
+def cold_first_warm(title: str, kinds: Sequence[str], shown: Sequence[Start], note: str) -> Figure | None:
+    """What the three kinds took, on one logarithmic axis."""
     if not shown:
         return None
-    kinds = ["cold load", "first word", "warm word"]
-    traces, values = [], []
-    for at, view, found in shown:
-        times = [found.cold_load, found.first, found.warm.median]
-        kept = [(kind, value / MS) for kind, value in zip(kinds, times, strict=True) if value]
+    traces, values, said = [], [], []
+    for at, one in enumerate(shown):
+        kept = [(kind, value / MS) for kind, value in zip(kinds, (one.cold, one.first, one.warm), strict=True) if value]
         values += [value for _, value in kept]
+        said.append(f"{one.name}: " + ", ".join(f"{kind} {duration(value * MS)}" for kind, value in kept))
         traces.append(
             {
                 "type": "scatter",
                 "mode": "markers+text" if len(shown) <= 2 else "markers",
-                "name": f"{view.name} {found.variant}",
+                "name": one.name,
                 "x": numbers([value for _, value in kept]),
                 "y": [kind for kind, _ in kept],
                 "text": [digits(value) for _, value in kept],
                 "textposition": "top center" if at == 0 else "bottom center",
                 "marker": {"size": 11},
                 "hovertemplate": "%{y}: %{x:.3f} ms<extra>%{fullData.name}</extra>",
-                "meta": {"series": at},
+                "meta": {"series": one.color},
             }
         )
-    _, view, first = shown[0]
     return Figure(
-        title="Cold, first, warm",
-        says=f"{view.name}: cold load {duration(first.cold_load)}, first word {duration(first.first)}, "
-        f"warm word {duration(first.warm.median)}.",
+        title=title,
+        says=f"{'; '.join(said)}.",
         traces=traces,
         layout={
             "height": 250,
             "xaxis": log_axis(min(values) / 1.3, max(values) * 1.3, "ms (logarithmic)"),
-            "yaxis": {"type": "category", "categoryorder": "array", "categoryarray": kinds[::-1], "range": [-0.6, 2.6]},
+            "yaxis": {
+                "type": "category",
+                "categoryorder": "array",
+                "categoryarray": list(kinds)[::-1],
+                "range": [-0.6, 2.6],
+            },
             "showlegend": len(shown) > 1,
         },
-        note="Cold load: all functions taken from the library, their VMs initialised. Warm: the median.",
+        note=note,
         columns={"x": "ms", "y": "what", "name": "run"},
     )
 
@@ -311,34 +336,45 @@ def word_by_word(base: View, other: View, color: int) -> Figure | None:
     """Each word's median in B over its median in A; only for runs whose times may be compared."""
     if base.emulated or other.emulated:
         return None
-    a, b = base.side.samples, other.side.samples
-    shared = [word for word in a if word in b]
+    a, b = (
+        {f"{language} {word}": times for (language, word), times in view.side.samples.items()} for view in (base, other)
+    )
+    title = f"Word by word: {other.name} against {base.name}"
+    return one_by_one(title, "word", (base.name, a), (other.name, b), color)
+
+
+def one_by_one(
+    title: str, unit: str, base: tuple[str, Mapping[str, Times]], other: tuple[str, Mapping[str, Times]], color: int
+) -> Figure | None:
+    """The ratio of the medians of every word or item that both have; each side with its name."""
+    (base_name, a), (other_name, b) = base, other
+    shared = [one for one in a if one in b]
     if not shared:
         return None
-    before = np.array([np.median(a[word]) for word in shared])
-    ratio = np.array([np.median(b[word]) for word in shared]) / before
+    before = np.array([np.median(a[one]) for one in shared])
+    ratio = np.array([np.median(b[one]) for one in shared]) / before
     return Figure(
-        title=f"Word by word: {other.name} against {base.name}",
-        says=f"{(ratio > 1).sum()} of {len(shared)} words are slower in {other.name}; the median ratio is "
-        f"{np.median(ratio):.3f}.",
+        title=title,
+        says=f"{(ratio > 1).sum()} of {len(shared)} {unit}s took longer in {other_name}, from ×{ratio.min():.3f} to "
+        f"×{ratio.max():.3f}. The runs were not measured together.",
         traces=[
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": other.name,
+                "name": other_name,
                 "x": numbers(before / MS),
                 "y": numbers(ratio),
-                "text": [f"{language} {word}" for language, word in shared],
-                "marker": {"size": 6, "opacity": 0.75},
+                "text": shared,
+                "marker": {"size": 6 if unit == "word" else 9, "opacity": 0.75},
                 "hovertemplate": "%{text}: %{x:.3f} ms, ×%{y:.3f}<extra></extra>",
                 "meta": {"series": color},
             }
         ],
         layout={
             "height": 300,
-            "xaxis": log_axis(float(before.min()) / MS, float(before.max()) / MS, f"median in {base.name}, ms"),
+            "xaxis": log_axis(float(before.min()) / MS, float(before.max()) / MS, f"median in {base_name}, ms"),
             "yaxis": log_axis(
-                min(float(ratio.min()), 0.98), max(float(ratio.max()), 1.02), f"{other.name} ÷ {base.name}"
+                min(float(ratio.min()), 0.98), max(float(ratio.max()), 1.02), f"{other_name} ÷ {base_name}"
             ),
             "shapes": [
                 {
@@ -352,6 +388,7 @@ def word_by_word(base: View, other: View, color: int) -> Figure | None:
                 }
             ],
         },
-        note=f"A point is a word: above the line it takes longer in {other.name}.",
-        columns={"x": "median_ms", "y": "ratio", "text": "word"},
+        note=f"A point is {'a word' if unit == 'word' else 'an item'}: above the line it took longer in {other_name}. "
+        "The runs were not measured together, so that a few percent to either side say nothing.",
+        columns={"x": "median_ms", "y": "ratio", "text": unit},
     )

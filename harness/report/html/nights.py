@@ -49,14 +49,24 @@ class UnitView:
         return list(night_warnings(self.runs))
 
     @cached_property
-    def words(self) -> dict[str, tuple[str, str]]:
-        """Language and word by item of G2P."""
+    def words(self) -> dict[str, tuple[str, str]] | None:
+        """Language and word by item of G2P; None for a model of tensors."""
+        if self.plan.comparison is not None:
+            return None
         return {item.id: (item.language, item.word) for item in self.plan.a.order.items}
 
     def times(self, side: str) -> NDArray[np.int64]:
         """Nanoseconds of every timed pass of one side."""
         taken = (total for line in self._side(side) for _, total in line.samples)
         return np.fromiter(taken, dtype=np.int64)
+
+    def item_times(self, side: str) -> dict[str, list[int]]:
+        """The same by item."""
+        found: dict[str, list[int]] = {}
+        for line in self._side(side):
+            for item, total in line.samples:
+                found.setdefault(item, []).append(total)
+        return found
 
     def parts(self, side: str) -> NDArray[np.int64] | None:
         """[passes, 4]: encoder, prefill, steps and the rest; None for a model of tensors, which has no parts, and for a

@@ -11,21 +11,22 @@ import hashlib
 import importlib.util
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 from harness.explain.schema import Explanation
-from harness.report.comparison import Incomparable, comparison_report
+from harness.report.comparison import Incomparable, comparison_report, conclusions, doubts
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.history import Commits, history_report
-from harness.report.html import latency, quality
+from harness.report.html import quality
 from harness.report.html.blobs import packed, raw_samples
 from harness.report.html.cells import cells
-from harness.report.html.conditions import OrderConditions, order_conditions
 from harness.report.html.explained import explained
 from harness.report.html.figure import Figure
 from harness.report.html.history import over_nights, over_runs
@@ -41,11 +42,14 @@ from harness.report.html.night_sections import (
 from harness.report.html.nights import NightView, UnitView
 from harness.report.html.pairs import unit_figures
 from harness.report.html.profile import profiles
+from harness.report.html.timed import Picture, numbered, timed_parts
 from harness.report.html.views import View
 from harness.report.overview import overview
+from harness.report.reproduce import commit_links, reproduction, reproduction_doubt
 from harness.report.run import latency_warnings, run_report, verdict_text
 from harness.results import ParityLine
 from harness.results.drift import CellHistory
+from harness.validate import Verdict
 
 TEMPLATES = Path(__file__).with_name("templates")
 Section = tuple[str, list[Line | Table]]
@@ -60,6 +64,10 @@ class Card:
     text: str
     """The verdict line of every report, without the verdict itself."""
     warnings: list[str]
+    again: str | None
+    """The commands that make the run again."""
+    doubt: str | None
+    """Why they may make another one."""
 
 
 @dataclass(frozen=True)
@@ -70,30 +78,6 @@ class Comparison:
     conclusion: list[Line]
     """What the pairing says, and every reason to doubt it."""
     sections: list[Section]
-
-
-@dataclass(frozen=True)
-class Picture:
-    id: str
-    figure: Figure
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """A variant's samples in order, and below them the conditions they were taken in."""
-
-    picture: Picture
-    orders: list[OrderConditions]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs whose times may stand in one picture; an emulated run stands alone."""
-
-    title: str
-    emulated: bool
-    pictures: list[Picture]
-    timelines: list[Timeline]
 
 
 @dataclass(frozen=True)
@@ -143,31 +127,35 @@ class Divergence:
 def render_page(content: Content) -> str:
     """The whole file as text."""
     views = content.views
-    numbered = itertools.count(1)
-    nights = [_night(night, numbered) for night in content.nights]
+    numbers = itertools.count(1)
+    nights = [_night(night, numbers) for night in content.nights]
     histories = [
-        (title, _picture(figure, numbered)) for title, figure in [*over_nights(content.histories), *over_runs(views)]
+        (title, numbered(figure, numbers)) for title, figure in [*over_nights(content.histories), *over_runs(views)]
     ]
-    groups = [_group(views, chosen, numbered) for chosen in _comparable(views)]
+    timed = timed_parts(views, numbers)
     accuracy = [found for found in (quality.by_language(views), quality.against_latency(views)) if found]
     sizes = quality.sizes(views)
-    explanations = [(part, _picture(part.figure, numbered)) for part in map(explained, content.explanations)]
-    profiled = [(part, _picture(part.figure, numbered)) for part in profiles(views)]
+    explanations = [(part, numbered(part.figure, numbers)) for part in map(explained, content.explanations)]
+    profiled = [(part, numbered(part.figure, numbers)) for part in profiles(views)]
     context: dict[str, Any] = {
         "title": content.title,
         "nights": nights,
         "histories": histories,
         "history": history_report(content.histories, content.commits)[1:],
         "cards": [_card(view) for view in views],
-        "overview": overview([view.side for view in views]) if views else None,
+        "overview": overview([view.side for view in views]) if views else [],
         "comparisons": [_comparison(views[0], view) for view in views[1:]],
-        "groups": [group for group in groups if group.pictures],
-        "accuracy": [_picture(found, numbered) for found in accuracy],
-        "sizes": _picture(sizes, numbered) if sizes else None,
+        "timed": timed,
+        "accuracy": [numbered(found, numbers) for found in accuracy],
+        "sizes": numbered(sizes, numbers) if sizes else None,
         "divergences": [
             Divergence(view.name, line) for view in views for line in view.parity if line.verdict.value != "equal"
         ],
         "compared": sum(len(view.parity) for view in views),
+        "answers": [(view.name, line) for view in views for line in view.model_parity],
+        "agreement": _agreement(views),
+        "models": any(view.manifest.models for view in views)
+        or any(unit.plan.comparison is not None for night in content.nights for unit in night.units),
         "cells": [
             *(cell for night in content.nights for cell in night_cells(night)),
             *(cell for view in views for cell in cells(view)),
@@ -177,7 +165,7 @@ def render_page(content: Content) -> str:
         "profiles": profiled,
         "explanations": explanations,
     }
-    pictures = [picture for group in groups for picture in [*group.pictures, *(t.picture for t in group.timelines)]]
+    pictures = [picture for part in timed for picture in [*part.pictures, *(t.picture for t in part.timelines)]]
     pictures += [*context["accuracy"], *([context["sizes"]] if sizes else [])]
     pictures += [picture for night in nights for unit in night.units for picture in unit.pictures]
     pictures += [picture for _, picture in histories]
@@ -192,7 +180,7 @@ def render_page(content: Content) -> str:
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "plotly": packed(plotly_script().read_bytes()),
     }
-    return _environment().get_template("page.html.j2").render(context)
+    return _environment(_links(content)).get_template("page.html.j2").render(context)
 
 
 def report_blocks(content: Content) -> list[Block]:
@@ -200,7 +188,7 @@ def report_blocks(content: Content) -> list[Block]:
     views = content.views
     side_by_side: list[Block] = [
         Heading(content.title if not content.nights else "Runs side by side"),
-        *([overview([view.side for view in views])] if views else ()),
+        *(overview([view.side for view in views]) if views else ()),
     ]
     return [
         *(block for night in content.nights for block in night_blocks(night)),
@@ -227,7 +215,28 @@ def plotly_script() -> Path:
     return Path(spec.submodule_search_locations[0]) / "package_data" / "plotly.min.js"
 
 
-def _environment() -> jinja2.Environment:
+def _links(content: Content) -> Mapping[str, str]:
+    """The page of every commit that a run or a side of a night was made from."""
+    sides = (side for night in content.nights for unit in night.record.plan.units for side in (unit.a, unit.b))
+    return commit_links([*(view.manifest.git for view in content.views), *(side.git for side in sides)])
+
+
+_HEX = re.compile(r"\b[0-9a-f]{7,64}\b")
+
+
+def _linked(text: str, links: Mapping[str, str]) -> Markup:
+    """The text, escaped, with a link where it names a known commit or its beginning."""
+    parts, end = [], 0
+    for found in _HEX.finditer(text):
+        commit = next((commit for commit in links if commit.startswith(found[0])), None)
+        if commit:
+            parts.append(escape(text[end : found.start()]))
+            parts.append(Markup('<a href="{}" rel="noreferrer">{}</a>').format(links[commit], found[0]))
+            end = found.end()
+    return Markup("").join([*parts, escape(text[end:])])
+
+
+def _environment(links: Mapping[str, str]) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -236,63 +245,37 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.tests["heading"] = lambda block: isinstance(block, Heading)
+    environment.filters["linked"] = lambda text: _linked(text, links)
     environment.tests["line"] = lambda block: isinstance(block, Line)
     return environment
 
 
 def _card(view: View) -> Card:
     text = verdict_text(view.summary, emulated=view.emulated).partition("  ·  ")[2]
-    return Card(view, text, latency_warnings(view.manifest))
+    manifest = view.manifest
+    return Card(view, text, latency_warnings(manifest), reproduction(manifest), reproduction_doubt(manifest))
 
 
-def _night(night: NightView, numbered: Iterator[int]) -> NightPart:
+def _night(night: NightView, numbers: Iterator[int]) -> NightPart:
     units = [
-        UnitPictures(unit, [_picture(figure, numbered) for figure in figures])
+        UnitPictures(unit, [numbered(figure, numbers) for figure in figures])
         for unit in night.units
         if (figures := unit_figures(unit))
     ]
     return NightPart(card(night), tables(night), units, _sections(night_blocks(night)))
 
 
-def _comparable(views: Sequence[View]) -> list[list[View]]:
-    real = [view for view in views if not view.emulated]
-    return [*([real] if real else []), *([view] for view in views if view.emulated)]
-
-
-def _group(views: Sequence[View], chosen: Sequence[View], numbered: Iterator[int]) -> Group:
-    """The colour of a run is its place among all runs, whatever group it is in."""
-    emulated = chosen[0].emulated
-    # Series count their colours from the group's first run; a run alone in its group takes its own place.
-    colors = [views.index(view) for view in chosen]
-    found = [
-        latency.distributions(latency.series_of(chosen, pytorch=True)),
-        latency.parts(chosen),
-        latency.starts(chosen),
-        *(latency.word_by_word(chosen[0], other, at) for at, other in enumerate(chosen[1:], 1)),
+def _agreement(views: Sequence[View]) -> list[Line]:
+    """How many answers of each model of tensors agree with PyTorch's, in all runs together."""
+    found: dict[str, list[bool]] = {}
+    for line in (line for view in views for line in view.model_parity):
+        found.setdefault(line.model, []).append(line.verdict in (Verdict.EQUAL, Verdict.TIE))
+    return [
+        Line(f"All {len(agree)} answers of {model} agree.", Tone.GOOD)
+        if all(agree)
+        else Line(f"{sum(agree)} of {len(agree)} answers of {model} agree.", Tone.BAD)
+        for model, agree in found.items()
     ]
-    figures = [_recolored(figure, colors) for figure in found if figure]
-    timelines = [
-        Timeline(
-            _picture(latency.in_order(f"{view.name} {samples.variant}", colors[at], samples), numbered),
-            [order for order in order_conditions(view) if order.variant == samples.variant],
-        )
-        for at, view in enumerate(chosen)
-        for samples in view.samples
-    ]
-    title = f"{chosen[0].name}, emulated" if emulated else ", ".join(view.name for view in chosen)
-    return Group(title, emulated, [_picture(figure, numbered) for figure in figures], timelines)
-
-
-def _recolored(figure: Figure, colors: Sequence[int]) -> Figure:
-    for trace in figure.traces:
-        place = trace["meta"].get("series", -1)
-        if place >= 0:
-            trace["meta"]["series"] = colors[place]
-    return figure
-
-
-def _picture(figure: Figure, numbered: Iterator[int]) -> Picture:
-    return Picture(f"figure-{next(numbered)}", figure)
 
 
 def _drawn(figure: Figure) -> dict[str, Any]:
@@ -301,9 +284,9 @@ def _drawn(figure: Figure) -> dict[str, Any]:
 
 def _comparison(base: View, other: View) -> Comparison:
     sections = _sections(compared(base, other))
-    lines = [block for block in sections[0][1] if isinstance(block, Line)]
-    told = [line for at, line in enumerate(lines) if at == 0 or line.tone is Tone.UNSURE]
-    return Comparison(other, told, sections)
+    told = [*conclusions(base.side, other.side), *doubts(base.side, other.side)]
+    # Runs that cannot be compared say why instead.
+    return Comparison(other, told or [block for block in sections[0][1] if isinstance(block, Line)], sections)
 
 
 def _sections(blocks: Sequence[Block]) -> list[Section]:
@@ -325,7 +308,8 @@ def _raw(content: Content) -> tuple[dict[str, Any], list[str]]:
     for view in content.views:
         for samples in view.samples:
             constants = {"run": view.manifest.run_id, "emulated": str(view.emulated).lower()}
-            table = raw_samples(samples, view.words, constants)
+            words = view.words if view.unit(samples.variant) == "word" else None
+            table = raw_samples(samples, words, constants)
             tables[f"samples-{view.name}-{samples.variant}"] = asdict(table)
             if table.note:
                 notes.append(table.note)
@@ -341,7 +325,6 @@ def _documents(content: Content) -> dict[str, Any]:
         for kind, found in (
             ("manifest", view.manifest.model_dump(mode="json")),
             ("summary", view.summary.model_dump(mode="json")),
-            ("parity", [line.model_dump(mode="json") for line in view.parity]),
-            ("reference", [line.model_dump(mode="json") for line in view.reference]),
+            *((name, [line.model_dump(mode="json") for line in lines]) for name, lines in view.lines.items()),
         )
     }

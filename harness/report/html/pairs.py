@@ -13,6 +13,7 @@ from harness.journal import RunLine
 from harness.measure import LATENCY, METRICS, Pair
 from harness.report.conditions import thermal_status
 from harness.report.html.figure import GREY, Figure, height, numbers
+from harness.report.html.items import ItemSeries, item_rows
 from harness.report.html.latency import Series, distributions, stacked
 from harness.report.html.nights import PairOfRuns, UnitView
 from harness.results.nights import CellFacts, SessionFacts
@@ -139,6 +140,7 @@ def every_pair(unit: UnitView) -> Figure | None:
                 "meta": {"series": at},
             }
         )
+    named = sum(not trace["meta"].get("aside") for trace in traces)
     changes = [math.expm1(ratio) for pair in unit.pairs if (ratio := _ratio(pair, LATENCY)) is not None]
     borders = [at + 0.5 for at in range(1, len(unit.pairs)) if _session(unit.pairs[at]) != _session(unit.pairs[at - 1])]
     return Figure(
@@ -156,7 +158,8 @@ def every_pair(unit: UnitView) -> Figure | None:
             "showlegend": True,
         },
         note="A point is a pair of fresh processes, baseline and candidate side by side. The band is the interval of a "
-        "session that was judged. Choose the parts in the legend."
+        "session that was judged."
+        + (" Choose the parts in the legend." if named > 1 else "")
         + (" A dashed line stands between sessions." if borders else ""),
         columns={"x": "pair", "y": "change_percent", "customdata": "log_ratio", "text": "session", "name": "metric"},
     )
@@ -194,10 +197,13 @@ def _bands(unit: UnitView) -> Iterator[dict[str, Any]]:
 
 
 def both_sides(unit: UnitView) -> Figure | None:
-    """A histogram of every timed pass of either side."""
+    """Every timed pass of either side: of words a histogram, of a model of tensors each item by itself."""
+    title = "Candidate against baseline, every timed pass"
+    if unit.plan.comparison is not None:
+        return item_rows(title, [ItemSeries(name, color, unit.item_times(side)) for side, name, color in SIDES])
     series = [Series(name, color, times) for side, name, color in SIDES if len(times := unit.times(side))]
-    figure = distributions(series, "word" if unit.plan.comparison is None else "item")
-    return replace(figure, title="Candidate against baseline, every timed pass") if figure else None
+    figure = distributions(series)
+    return replace(figure, title=title) if figure else None
 
 
 def split(unit: UnitView) -> Figure | None:
@@ -223,7 +229,7 @@ def conditions(unit: UnitView) -> list[Figure]:
     quantities = (
         _Quantity("Temperature at each run", "°C", _temperatures, "Read before each run."),
         _Quantity("Clocks during each run", "GHz", _clocks, "Medians of the looks while the runner ran, by core."),
-        _Quantity("Load before each run", "load, 1 minute", _load, "Of the whole machine, read before each run."),
+        _Quantity("Load before each run", "load", _load, "Of the whole machine, read before each run."),
     )
     return [figure for quantity in quantities if (figure := _over_runs(unit.runs, quantity))]
 
@@ -308,7 +314,7 @@ def _clocks(line: RunLine) -> dict[str, float]:
 
 def _load(line: RunLine) -> dict[str, float]:
     load = line.conditions.get("load_1min")
-    return {"load": float(load)} if isinstance(load, (int, float)) else {}
+    return {"1 minute": float(load)} if isinstance(load, (int, float)) else {}
 
 
 def _ratio(pair: PairOfRuns, metric: str) -> float | None:

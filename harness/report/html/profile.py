@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.profiling.groups import by_operator
 from harness.profiling.schema import ProfileSummary
-from harness.report.document import Block
-from harness.report.figures import milliseconds
+from harness.report.document import Block, Line
+from harness.report.figures import duration
 from harness.report.html.figure import GREY, Figure, height, numbers
 from harness.report.html.views import View
 from harness.report.profile import profile_report
@@ -19,22 +20,26 @@ MOST = 20
 
 @dataclass(frozen=True)
 class ProfilePart:
-    """A profile of a run's model; ``blocks`` are those of ``harness profile``, but for the heading."""
+    """A profile of a run's model, as ``harness profile`` shows it, but for the heading."""
 
     view: View
     model: str
     figure: Figure
+    lines: list[Line]
+    """What the marks cost, or that the machine was too noisy; how fast it is."""
     blocks: list[Block]
 
 
 def profiles(views: Sequence[View]) -> list[ProfilePart]:
     """Of each model of the runs that have one."""
-    return [
-        ProfilePart(view, profile.model, _figure(view.name, at, profile), profile_report(profile)[1:])
-        for at, view in enumerate(views)
-        for profile in view.profiles
-        if profile.sites
-    ]
+    return [_part(view, at, profile) for at, view in enumerate(views) for profile in view.profiles if profile.sites]
+
+
+def _part(view: View, color: int, profile: ProfileSummary) -> ProfilePart:
+    blocks = profile_report(profile)[1:]
+    lines = list(itertools.takewhile(lambda block: isinstance(block, Line), blocks))
+    told = [line for line in lines if isinstance(line, Line)]
+    return ProfilePart(view, profile.model, _figure(view.name, color, profile), told, blocks[len(told) :])
 
 
 def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
@@ -42,7 +47,9 @@ def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
     groups = by_operator(profile)[:MOST][::-1]
     labels = [group.name for group in groups]
     places = list(range(len(groups)))
-    taken = [group.total_ns / profile.samples / 1e6 for group in groups]
+    # Few small kernels together are a matter of microseconds.
+    unit, size = ("ms", 1e6) if groups[-1].total_ns / profile.samples >= 1e5 else ("µs", 1e3)
+    taken = [group.total_ns / profile.samples / size for group in groups]
     slowest = groups[-1]
     share = slowest.total_ns / profile.total_ns if profile.total_ns else 0.0
     per = f"a {profile.unit}" if profile.unit == "word" else f"an {profile.unit}"
@@ -56,8 +63,8 @@ def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
             "text": labels,
             "textposition": "none",
             "customdata": [[group.calls / profile.samples, group.total_ns / profile.total_ns] for group in groups],
-            "hovertemplate": f"%{{text}}<br>%{{x:.3f}} ms {per}, %{{customdata[1]:.1%}}, %{{customdata[0]:.1f}} calls"
-            "<extra></extra>",
+            "hovertemplate": f"%{{text}}<br>%{{x:.3f}} {unit} {per}, %{{customdata[1]:.1%}}, "
+            "%{customdata[0]:.1f} calls<extra></extra>",
             "meta": {"series": color},
         }
     ]
@@ -68,24 +75,24 @@ def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
                 "type": "scatter",
                 "mode": "markers",
                 "name": "roofline",
-                "x": numbers([(group.least_ns or 0.0) / profile.samples / 1e6 for _, group in limits], 4),
+                "x": numbers([(group.least_ns or 0.0) / profile.samples / size for _, group in limits], 4),
                 "y": [place for place, _ in limits],
                 "text": [group.name for _, group in limits],
                 "marker": {"symbol": "line-ns-open", "size": 14, "line": {"width": 2}},
-                "hovertemplate": f"%{{text}}<br>at least %{{x:.3f}} ms {per}<extra>roofline</extra>",
+                "hovertemplate": f"%{{text}}<br>at least %{{x:.3f}} {unit} {per}<extra>roofline</extra>",
                 "meta": {"series": GREY},
             }
         )
     return Figure(
         title=f"Time per operator, {name}, {profile.model}{', emulated' if profile.emulated else ''}",
-        says=f"{share:.0%} of the time in {slowest.name}, {milliseconds(slowest.total_ns / profile.samples)} ms {per}",
+        says=f"{share:.0%} of the time in {slowest.name}, {duration(slowest.total_ns / profile.samples)} {per}",
         traces=traces,
         layout={
             "height": height(len(groups), 24, 110),
-            "xaxis": {"title": {"text": f"ms per {profile.unit}"}, "rangemode": "tozero", "zeroline": False},
+            "xaxis": {"title": {"text": f"{unit} per {profile.unit}"}, "rangemode": "tozero", "zeroline": False},
             "yaxis": {"tickvals": places, "ticktext": labels, "zeroline": False, "automargin": True},
             "showlegend": bool(limits),
         },
         note=f"Means over the {profile.unit}s, with marks." + (" The line is the roofline's time." if limits else ""),
-        columns={"x": f"ms_per_{profile.unit}", "text": "operators", "name": "what"},
+        columns={"x": f"{'ms' if unit == 'ms' else 'us'}_per_{profile.unit}", "text": "operators", "name": "what"},
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from harness.report.figures import DASH, duration, rate
+from harness.models.sources import G2P
+from harness.report.figures import duration, rate
 from harness.report.html.figure import GREY, Figure, height, log_axis, numbers
 from harness.report.html.latency import MS
 from harness.report.html.views import View
@@ -101,13 +103,15 @@ def against_latency(views: Sequence[View]) -> Figure | None:
     for at, view in enumerate(views):
         summary = view.summary
         variant = timed_variant(summary)
-        if not view.emulated and summary.artifact and variant and ALL in summary.accuracy[variant]:
-            name = f"{view.name} {summary.artifact.variant}"
-            points.append((summary.artifact.warm.median / MS, summary.accuracy[variant][ALL].per, name, at))
+        ours = _times(summary)[0]
+        if not view.emulated and ours and variant and ALL in summary.accuracy[variant]:
+            name = f"{view.name} {variant}"
+            points.append((ours / MS, summary.accuracy[variant][ALL].per, name, at))
     for view in views:
         expected = view.summary.accuracy.get(PYTORCH, {}).get(ALL)
-        if not view.emulated and view.summary.pytorch and expected:
-            place = (view.summary.pytorch.median / MS, expected.per)
+        theirs = _times(view.summary)[1]
+        if not view.emulated and theirs and expected:
+            place = (theirs / MS, expected.per)
             # Runs that share one measurement of PyTorch share its point.
             if place not in [(ms, per) for ms, per, _, _ in points]:
                 points.append((*place, f"PyTorch ({view.name})", GREY))
@@ -122,12 +126,24 @@ def against_latency(views: Sequence[View]) -> Figure | None:
         traces=[_dot(*point, side=SIDES[turn % len(SIDES)]) for turn, point in placed],
         layout={
             "height": 400,
-            "xaxis": log_axis(min(times) / 1.4, max(times) * 1.4, "median per word, ms (logarithmic)"),
+            "xaxis": log_axis(min(times) / 1.4, max(times) * 1.4, "time per word, ms (logarithmic)"),
             "yaxis": {"title": {"text": "PER, all words"}, "range": [0, max(top * 1.25, 0.01)]},
         },
-        note="Better is lower and further left.",
+        note="Better is lower and further left. The time is the geometric mean over the words that both sides ran in "
+        "turns; of a run without turns it is the median over all words.",
         columns={"x": "median_ms", "y": "per", "name": "run"},
     )
+
+
+def _times(summary: Summary) -> tuple[float | None, float | None]:
+    """Of the artifact and of PyTorch, over the same words, in nanoseconds; None for what is not known well enough."""
+    found = summary.ratio
+    if found and found.artifact and found.pytorch:
+        return found.artifact, found.pytorch if found.conclusive else None
+    ours, theirs = (
+        side.median if side else None for side in (summary.artifact and summary.artifact.warm, summary.pytorch)
+    )
+    return ours, theirs
 
 
 def _dot(ms: float, per: float, name: str, color: int, *, side: str) -> dict[str, Any]:
@@ -146,45 +162,75 @@ def _dot(ms: float, per: float, name: str, color: int, *, side: str) -> dict[str
 
 
 def sizes(views: Sequence[View]) -> Figure | None:
-    """Bytes of archives and runners, and the peak memory where it is not an emulator's."""
-    kinds = ["peak memory", "runner", "archive"]
-    traces, told = [], []
-    for at, view in enumerate(views):
-        artifact = view.summary.artifact
-        for name, facts in view.manifest.variants.items():
-            timed = artifact is not None and artifact.variant == name
-            peak = artifact.peak_bytes if artifact and timed and not view.emulated else None
-            values = [peak, facts.runner_bytes, facts.archive_bytes]
-            label = f"{view.name} {name}"
-            told.append(
-                f"{label}: archive {facts.archive_bytes / 1e6:.1f} MB, runner {facts.runner_bytes / 1e6:.1f} MB"
-            )
-            traces.append(
-                {
-                    "type": "bar",
-                    "orientation": "h",
-                    "name": label,
-                    "x": numbers([value / 1e6 if value is not None else float("nan") for value in values]),
-                    "y": kinds,
-                    "text": [f"{value / 1e6:.1f}" if value is not None else DASH for value in values],
-                    "textposition": "auto",
-                    "hovertemplate": "%{y}: %{x:.2f} MB<extra>" + label + "</extra>",
-                    "meta": {"series": at, "alpha": 1 if timed else 0.45},
-                }
-            )
-    if not traces:
+    """Bytes of archives and runners, and the peak memory of each model where it is not an emulator's."""
+    bars = [bar for at, view in enumerate(views) for bar in _bars(view, at)]
+    if not bars:
         return None
+    # The first row is drawn at the bottom.
+    kinds = sorted({kind for bar in bars for kind in bar.megabytes}, key=_from_below, reverse=True)
+    traces = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": bar.name,
+            "x": numbers(list(bar.megabytes.values())),
+            "y": list(bar.megabytes),
+            "text": [f"{value:.1f}" for value in bar.megabytes.values()],
+            "textposition": "auto",
+            "hovertemplate": "%{y}: %{x:.2f} MB<extra>" + bar.name + "</extra>",
+            "meta": {"series": bar.color, "alpha": 1 if bar.timed else 0.45},
+        }
+        for bar in bars
+    ]
+    told = (
+        f"{bar.name}: " + ", ".join(f"{kind} {size:.1f} MB" for kind, size in bar.megabytes.items()) for bar in bars
+    )
+    emulated = " An emulator's is left out." if any(view.emulated for view in views) else ""
     return Figure(
         title="Size and memory",
         says="; ".join(told) + ".",
         traces=traces,
         layout={
-            "height": height(3 * len(traces), 22, 120),
+            "height": height(len(kinds) * len(traces), 22, 120),
             "barmode": "group",
             "xaxis": {"title": {"text": "MB"}, "rangemode": "tozero"},
-            "yaxis": {"type": "category", "showgrid": False},
+            "yaxis": {"type": "category", "showgrid": False, "categoryorder": "array", "categoryarray": kinds},
             "showlegend": len(traces) > 1,
         },
-        note="MB are millions of bytes. Peak memory is the process's, of the timed variant; an emulator's is left out.",
+        note=f"MB are millions of bytes. Peak memory is that of the process that was timed.{emulated}",
         columns={"x": "MB", "y": "what", "name": "variant"},
     )
+
+
+ARCHIVE, RUNNER, PEAK = "archive", "runner", "peak memory"
+
+
+@dataclass(frozen=True)
+class _Bars:
+    """Of one compiled variant: its sizes, and the peak memory of what it was timed with."""
+
+    name: str
+    color: int
+    timed: bool
+    megabytes: dict[str, float]
+
+
+def _bars(view: View, color: int) -> Iterator[_Bars]:
+    artifact = view.summary.artifact
+    timed = artifact.variant if artifact else next(iter(view.manifest.variants), None)
+    peaks = dict[str, int | None]()
+    if artifact:
+        # Beside other models it has to be said which one is meant.
+        peaks[f"{PEAK}, {G2P}" if view.manifest.models else PEAK] = artifact.peak_bytes
+    peaks |= {f"{PEAK}, {name}": found.peak_bytes for name, found in view.summary.models.items()}
+    for name, facts in view.manifest.variants.items():
+        sizes: dict[str, int | None] = {ARCHIVE: facts.archive_bytes, RUNNER: facts.runner_bytes}
+        sizes |= peaks if name == timed and not view.emulated else {}
+        # A runner of models of tensors alone has no variant of G2P in it, whatever it is filed under.
+        label = f"{view.name} {name}" if view.manifest.checkpoint else view.name
+        known = {kind: size / 1e6 for kind, size in sizes.items() if size is not None}
+        yield _Bars(label, color, name == timed, known)
+
+
+def _from_below(kind: str) -> tuple[int, str]:
+    return (ARCHIVE, RUNNER).index(kind) if kind in (ARCHIVE, RUNNER) else 2, kind

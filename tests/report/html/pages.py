@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.devices import Knob
+from harness.profiling.schema import Overhead, Profiles
+from harness.profiling.summary import summarize_profile
 from harness.report.html import html_report
 from harness.results import Run
+from harness.results.store import write_atomically
+from tests.profiling.profiles import PROVENANCE, lines
 from tests.results.samples import make_run
 
 KNOBS = (
@@ -30,6 +34,22 @@ def three_runs(root: Path) -> list[Run]:
         make_run(root, scale=2.0, seed=2, device=HOSTILE, knobs=KNOBS),
         make_run(root, scale=3.0, seed=3, emulated=True, knobs=KNOBS),
     ]
+
+
+def add_profile(run: Run, *, emulated: bool = False, cost: float | None = None, operators: int = 1) -> None:
+    """A profile of G2P in a run's folder; ``cost`` of the marks, ``operators`` in a row in each name."""
+    found = summarize_profile(
+        lines(), PROVENANCE, model="g2p", variant="cache", precision="fp32", archive_sha256="0", emulated=emulated
+    )
+    if cost is not None:
+        overhead = Overhead(words=9, ratio=cost, low=cost - 0.01, high=cost + 0.01, plain_ns=1.0, profiled_ns=cost)
+        found = found.model_copy(update={"overhead": overhead})
+    sites = [
+        site.model_copy(update={"operators": [f"{name}_{at}" for at in range(operators) for name in site.operators]})
+        for site in found.sites
+    ]
+    found = found.model_copy(update={"sites": sites}) if operators > 1 else found
+    write_atomically(run.folder / "profile.json", Profiles(models=[found]))
 
 
 def write(page: str, folder: Path) -> Path:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,12 +18,24 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 from harness.protocol import Sample
 from harness.report.html import html_report
 from harness.results import Run
+from tests.report.faces import page_lines, stored_runs
 from tests.report.html.browsers import DEADLINE_MS, DRAWN, TALL, chromium
 from tests.report.html.nights import cool, hot, seen, two_nights
-from tests.report.html.pages import HOSTILE, page_of, three_runs, write
+from tests.report.html.pages import HOSTILE, add_profile, page_of, three_runs, write
+from tests.results.made_models import BERT, DETECTOR
 from tests.results.samples import make_run
 
 Scheme = Literal["light", "dark"]
+CUT = """() => [...document.querySelectorAll('[data-figure]')].flatMap((picture) => {
+  const frame = picture.getBoundingClientRect();
+  const texts = picture.querySelectorAll('.xtick text, .ytick text, .annotation-text, .legendtext, .xtitle, .ytitle');
+  return [...texts].filter((one) => {
+    const box = one.getBoundingClientRect();
+    const beside = box.left < frame.left - 1 || box.right > frame.right + 1;
+    return beside || box.top < frame.top - 1 || box.bottom > frame.bottom + 1;
+  }).map((one) => `${picture.getAttribute('aria-label')}: ${one.textContent}`);
+})"""
+"""Texts of pictures that lie outside of their picture, where they cannot be read."""
 
 
 @dataclass
@@ -50,6 +63,18 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("nights")
     run = make_run(root / "runs", before=cool(), after=hot(), observed=seen(throttled=True))
     return write(html_report([run], two_nights(root)), tmp_path_factory.mktemp("night page"))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of a run of words and of models with long names, and of models alone; with a profile of long names."""
+    root = tmp_path_factory.mktemp("models")
+    long = replace(BERT, items={f"a sentence of {tokens} tokens, as people write": (tokens * 1000, tokens * 2000)
+                                for tokens in (7, 23, 101)})  # fmt: skip
+    words = make_run(root, models=(long, replace(DETECTOR, wrong=("street",))))
+    add_profile(words, operators=6)
+    alone = make_run(root, speaks=False, models=(long,))
+    return write(html_report([words, alone]), tmp_path_factory.mktemp("models page"))
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +123,24 @@ def test_every_picture_is_drawn_without_an_error_or_a_request(browser: Browser, 
     found.page.close()
 
 
+def test_a_reader_sees_what_the_golden_text_of_the_page_says(browser: Browser, tmp_path: Path) -> None:
+    page_of_both = html_report(stored_runs("both"))
+    page = opened(browser, write(page_of_both, tmp_path)).page
+    page.evaluate("() => { for (const one of document.querySelectorAll('details')) one.open = true }")
+
+    def squeezed(text: str) -> str:
+        return re.sub(r"\{(good|bad|unsure)\}|[\s|]", "", text)
+
+    seen = squeezed(page.evaluate("() => document.body.innerText"))
+    lines = [line for line in page_lines(page_of_both) if not line.startswith((" ", "\n"))]
+    assert len(lines) > 100
+    assert [line for line in lines if squeezed(line) not in seen] == []
+    beside = page.locator("figure", has_text="How long each item of bert takes")
+    assert beside.locator(".legendtext").all_text_contents() == ["A", "PyTorch (A)"]
+    assert beside.locator(".scatterlayer path.point").count() == 4
+    page.close()
+
+
 def test_what_a_run_says_does_not_run(browser: Browser, file: Path) -> None:
     found = opened(browser, file)
     assert found.page.title() == "3 runs · harness"
@@ -116,19 +159,24 @@ def test_the_policy_stops_a_script_that_got_in(browser: Browser, file: Path, tmp
     found.page.close()
 
 
-@pytest.mark.parametrize("which", ["file", "nights"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("which", "scheme"),
+    [("file", "light"), ("file", "dark"), ("nights", "light"), ("nights", "dark"), ("models", "light")],
+)
 def test_accessible(browser: Browser, request: pytest.FixtureRequest, which: str, scheme: Scheme) -> None:
     # The pictures are the same of both pages, and take most of the time.
-    found = opened(browser, request.getfixturevalue(which), scheme=scheme, drawn=which == "file")
+    found = opened(browser, request.getfixturevalue(which), scheme=scheme, drawn=which != "nights")
     found.page.evaluate("() => { for (const one of document.querySelectorAll('details')) one.open = true }")
     results = Axe().run(found.page)
     assert len(results.response["passes"]) > 20
     assert results.violations_count == 0, results.generate_report()
+    assert found.page.evaluate(CUT) == []
     found.page.close()
 
 
-@pytest.mark.parametrize(("which", "width"), [("file", 320), ("file", 390), ("file", 768), ("nights", 390)])
+@pytest.mark.parametrize(
+    ("which", "width"), [("file", 320), ("file", 390), ("file", 768), ("nights", 390), ("models", 390)]
+)
 def test_a_phone_does_not_scroll_sideways(
     browser: Browser, request: pytest.FixtureRequest, which: str, width: int
 ) -> None:
@@ -142,7 +190,23 @@ def test_a_phone_does_not_scroll_sideways(
         width,
     )
     assert wide == 0
+    assert found.page.evaluate(CUT) == []
     found.page.close()
+
+
+def test_on_a_phone_a_row_of_verdicts_has_its_cause_in_sight(browser: Browser, nights: Path) -> None:
+    page = opened(browser, nights, width=390, drawn=False).page
+    row = page.locator("#table-N1-1 tbody tr").first
+    assert "phone/cache latency" in (row.text_content() or "")
+    for label in ("verdict", "change", "cause"):
+        cell = row.locator(f"td[data-label='{label}']")
+        box = cell.bounding_box()
+        assert cell.text_content()
+        assert box is not None
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= 390
+    assert page.get_by_role("table", name="").count() >= 1
+    assert page.locator("#table-N1-1").get_by_role("columnheader", include_hidden=True).count() == 7
+    page.close()
 
 
 def test_the_theme_follows_the_system_and_the_switch(browser: Browser, file: Path) -> None:
@@ -270,6 +334,7 @@ def test_nights_are_drawn_with_what_throttled_and_their_change_points(browser: B
     assert pictures >= 20
     assert page.locator("[data-figure]:has(.main-svg)").count() == pictures
     assert (found.errors, found.requests) == ([], [nights.as_uri()])
+    assert page.evaluate(CUT) == []
     first, second, run = page.locator("#verdict article").all()
     for article, told in ((first, "the device throttled in 39 of"), (run, "the device throttled: thermal status 2")):
         warning = article.locator("li", has_text=told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from harness.report.document import Table
 from harness.report.html import html_report, text_report, write_page
 from harness.results import StorageUnwritable, Store
 from tests.report.html.pages import HOSTILE, Elements, embedded, three_runs
+from tests.results.made_models import BERT
 from tests.results.samples import make_run
 
 REPOSITORY = Path(__file__).parents[3]
@@ -67,11 +69,21 @@ def test_markdown_of_several_runs_says_what_the_page_says(tmp_path: Path) -> Non
     runs = three_runs(tmp_path)
     markdown, text = to_markdown(text_report(runs)), Elements(html_report(runs)).text
     assert markdown.startswith("# 3 runs\n\n| run | verdict |")
-    assert "**B takes" in markdown
-    ratio = markdown.partition("**B takes ")[2].split()[0]
-    assert ratio.startswith("×")
-    assert f"B takes {ratio}" in text
+    told = next(line for line in markdown.splitlines() if line.startswith("B takes ×"))
+    assert told.replace("\\", "") in text
     assert "| C \\(emulated\\)" in markdown or "| C (emulated)" in markdown
+
+
+def test_what_was_measured_apart_has_no_colour_of_a_verdict(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, models=(BERT,)), make_run(tmp_path, models=(BERT,), scale=2.0)]
+    elements = Elements(html_report(runs))
+    section = html_report(runs).partition('<section id="compared">')[2].partition("<details>")[0]
+    told = re.findall(r'<p class="tone-(\w+)">([^<]*)</p>', section)
+    assert [tone for tone, text in told if "takes ×" in text] == ["plain", "plain"]
+    # The doubt is in the same paragraph as the figure, and so of the same size.
+    assert all("measured apart" in text for _, text in told if "takes ×" in text)
+    assert "slower" not in section
+    assert "bert: B takes ×" in elements.text
 
 
 def test_every_figure_is_one_that_plotly_knows(page: str) -> None:

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.profiling.schema import Profiles
-from harness.profiling.summary import summarize_profile
 from harness.report.html import html_report
 from harness.results import Run
-from harness.results.store import write_atomically
-from tests.profiling.profiles import PROVENANCE, lines
-from tests.report.html.pages import Elements, embedded, three_runs
+from tests.report.html.pages import Elements, add_profile, embedded, three_runs
 
 
 def profiled(root: Path, *, emulated: bool) -> list[Run]:
     """Three runs, of which one has a profile."""
     runs = three_runs(root)
-    run = runs[2 if emulated else 0]
-    found = summarize_profile(
-        lines(), PROVENANCE, model="g2p", variant="cache", precision="fp32", archive_sha256="0", emulated=emulated
-    )
-    write_atomically(run.folder / "profile.json", Profiles(models=[found]))
+    add_profile(runs[2 if emulated else 0], emulated=emulated)
     return runs
 
 
@@ -34,7 +26,8 @@ def test_the_slowest_operator_is_named_beside_its_limit(tmp_path: Path) -> None:
     assert len(figures) == 1
     measured, limits = figures[0]["data"]
     assert measured["text"][-1] == "encoder: linear"
-    assert measured["x"][-1] == 0.001
+    assert measured["x"][-1] == 1.0
+    assert figures[0]["layout"]["xaxis"]["title"]["text"] == "µs per word"
     assert limits["name"] == "roofline"
 
 
@@ -47,3 +40,12 @@ def test_an_emulators_profile_has_no_limit(tmp_path: Path) -> None:
 
 def test_without_a_profile_there_is_no_section(tmp_path: Path) -> None:
     assert 'id="profile"' not in html_report(three_runs(tmp_path))
+
+
+def test_a_profile_of_a_noisy_machine_says_so_above_its_picture(tmp_path: Path) -> None:
+    runs = three_runs(tmp_path)
+    add_profile(runs[0], cost=0.88)
+    page = html_report(runs)
+    section = page.partition('<section id="profile">')[2]
+    assert "the machine was too noisy, measure again" in section.partition("<figure")[0]
+    assert embedded(page, "documents")["profiles-A"][0]["overhead"]["noisy"] is True

@@ -143,13 +143,13 @@ def test_the_histogram_counts_every_sample() -> None:
 
 
 def test_few_samples_are_points_of_their_own() -> None:
-    figure = in_order("A cache", 0, made_up(SINGLE_POINTS))
+    figure = in_order("A cache", 0, made_up(SINGLE_POINTS), "word")
     assert sum(len(trace["x"]) for trace in figure.traces) == SINGLE_POINTS
 
 
 def test_of_many_samples_the_extremes_are_drawn() -> None:
     samples = made_up(50_000)
-    figure = in_order("A cache", 0, samples)
+    figure = in_order("A cache", 0, samples, "word")
     by_name = {trace["name"]: trace for trace in figure.traces}
     relative = samples.total / samples.item_medians()[samples.item]
     assert all(len(trace["x"]) == STRETCHES for trace in figure.traces)

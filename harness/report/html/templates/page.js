@@ -47,10 +47,11 @@
   const translucent = (color, alpha) => color.replace(/^rgba?\(([^,]+,[^,]+,[^,)]+).*$/, `rgba($1, ${alpha})`);
   const seriesColor = (at) => css(at < 0 ? "grey" : `s${at % 8}`);
 
-  function themed(trace) {
+  function themed(trace, fit) {
     const { meta } = trace;
     const color = meta.part === undefined ? seriesColor(meta.series) : css(`p${meta.part}`);
     const filled = { ...trace, showlegend: !meta.aside };
+    if (fit && !meta.aside) filled.name = fit(trace.name);
     if (trace.type === "bar") filled.marker = { color: translucent(color, meta.alpha ?? 1), line: { color, width: 1 } };
     else {
       filled.cliponaxis = false;
@@ -64,21 +65,68 @@
     return filled;
   }
 
-  function layoutOf(layout, legendRows) {
-    // On a phone the legend has two columns, and the picture grows by its rows.
-    const legendHeight = legendRows ? 20 * legendRows + 16 : 34;
+  // Text that has to fit: plotly cuts what is too wide, which takes the beginning of a label on the left.
+  const NARROW = 480, LABEL = 11, LETTERS = 12, ROW = 40;
+  const pen = document.createElement("canvas").getContext("2d");
+  function width(label, size) {
+    pen.font = `${size}px ${getComputedStyle(document.body).fontFamily}`;
+    return pen.measureText(label).width;
+  }
+  function fitted(label, size, room) {
+    if (width(label, size) <= room) return label;
+    let letters = [...label];
+    while (letters.length > 1 && width(`${letters.join("")}…`, size) > room) letters = letters.slice(0, -1);
+    return `${letters.join("")}…`;
+  }
+
+  // A row's place on the axis, and what it is called.
+  function rowsOf(data, axis) {
+    if (axis?.ticktext) return axis.tickvals.map((place, at) => [place, axis.ticktext[at]]);
+    if (axis?.type !== "category") return [];
+    return [...new Set(axis.categoryarray ?? data.flatMap((trace) => trace.y))].map((name) => [name, name]);
+  }
+
+  // Where the labels would take the room of the bars, each stands above its own row.
+  function labelsAbove(data, layout, room) {
+    const rows = rowsOf(data, layout.yaxis);
+    if (!rows.some(([, label]) => label.length > LETTERS)) return layout;
+    const around = 110, grown = Math.max(0, rows.length * ROW + around - layout.height);
+    const annotations = rows.map(([place, label]) => ({
+      text: fitted(label, LABEL, room - 24), xref: "paper", x: 0, xanchor: "left", yref: "y", y: place, yshift: 9,
+      yanchor: "bottom", showarrow: false, font: { size: LABEL, color: css("ink") }, bgcolor: css("card"), borderpad: 0,
+      name: "row",
+    }));
+    return {
+      ...layout, annotations, height: layout.height + grown, bargap: 0.62,
+      yaxis: { ...layout.yaxis, showticklabels: false, ...(layout.yaxis.range ? {} : { range: [-0.5, rows.length - 0.25] }) },
+    };
+  }
+
+  // Above the picture: in lines as they fit, or on a phone in one or two columns whose names all fit.
+  function legendOf(names, room) {
+    if (room >= NARROW) return { height: 34, legend: {} };
+    const SYMBOL = 46;
+    const columns = names.every((name) => width(name, 12) + SYMBOL < 0.46 * room) ? 2 : 1;
+    return {
+      height: 20 * Math.ceil(names.length / columns) + 16,
+      fit: (name) => fitted(name, 12, room / columns - SYMBOL),
+      legend: { entrywidth: columns === 2 ? 0.48 : 0.98, entrywidthmode: "fraction", maxheight: 400 },
+    };
+  }
+
+  function layoutOf(layout, { height, legend }) {
     const axis = (own) => ({
       gridcolor: css("line"), linecolor: css("line"), zerolinecolor: css("line"), automargin: true, fixedrange: coarse,
+      exponentformat: "none",
       ...own, title: { font: { size: 12 }, standoff: 8, ...own?.title },
     });
     return {
       ...layout,
-      height: layout.height + (layout.showlegend ? legendHeight - 34 : 0),
+      height: layout.height + (layout.showlegend ? height - 34 : 0),
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: css("ink") },
-      margin: { l: 10, r: 14, t: layout.showlegend ? legendHeight : 12, b: 34 },
-      legend: { orientation: "h", traceorder: "normal", x: 0, y: 1, yanchor: "bottom", font: { size: 12 },
-        ...(legendRows && { entrywidth: 0.48, entrywidthmode: "fraction", maxheight: 400 }) },
+      margin: { l: 10, r: 14, t: layout.showlegend ? height : 12, b: 34 },
+      legend: { orientation: "h", traceorder: "normal", x: 0, y: 1, yanchor: "bottom", font: { size: 12 }, ...legend },
       hoverlabel: { bgcolor: css("card"), bordercolor: css("line"), font: { color: css("ink") } },
       showlegend: layout.showlegend ?? false,
       uniformtext: { minsize: 10, mode: "hide" },
@@ -93,10 +141,12 @@
   async function draw(element) {
     const [found, library] = await Promise.all([figures(), plotly()]);
     const { data, layout } = found[element.dataset.figure];
-    const named = data.filter((trace) => !trace.meta.aside).length;
-    const placed = layoutOf(layout, element.clientWidth < 480 ? Math.ceil(named / 2) : 0);
+    const room = element.clientWidth;
+    const legend = legendOf(data.filter((trace) => !trace.meta.aside).map((trace) => trace.name), room);
+    const rows = room < NARROW ? labelsAbove(data, layout, room) : layout;
+    const placed = layoutOf(rows, legend);
     element.style.height = `${placed.height}px`;
-    await library.react(element, data.map(themed), placed, config);
+    await library.react(element, data.map((trace) => themed(trace, legend.fit)), placed, config);
     element.dataset.drawn = document.documentElement.dataset.theme ?? "system";
   }
 

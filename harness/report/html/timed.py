@@ -1,0 +1,115 @@
+"""The page's section about latency: words and each model of tensors apart, an emulated run by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from harness.models.sources import G2P
+from harness.report.document import Table
+from harness.report.html import items, latency
+from harness.report.html.conditions import OrderConditions, order_conditions
+from harness.report.html.figure import Figure
+from harness.report.html.ratios import ratios
+from harness.report.html.views import View, how_timed
+from harness.report.models import items_table
+
+
+@dataclass(frozen=True)
+class Picture:
+    id: str
+    figure: Figure
+
+
+def numbered(figure: Figure, numbers: Iterator[int]) -> Picture:
+    return Picture(f"figure-{next(numbers)}", figure)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A variant's or a model's samples in order, and below them the conditions they were taken in."""
+
+    picture: Picture
+    orders: list[OrderConditions]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What one model took, in runs whose times may stand in one picture."""
+
+    title: str
+    """Empty where there is nothing else to tell it from."""
+    emulated: bool
+    pictures: list[Picture]
+    timelines: list[Timeline]
+    tables: list[tuple[str, Table]] = field(default_factory=list)
+    """With a title each."""
+
+
+def timed_parts(views: Sequence[View], numbers: Iterator[int]) -> list[Timed]:
+    """Of real runs together, then of each emulated one: their words, then each model of tensors."""
+    real = [view for view in views if not view.emulated]
+    groups = [*([real] if real else []), *([view] for view in views if view.emulated)]
+    found = [(chosen, model) for chosen in groups for model in _models(chosen)]
+    several = len({model for _, model in found}) > 1
+    parts = []
+    for chosen, model in found:
+        names = ", ".join(view.name for view in chosen) + (", emulated" if chosen[0].emulated else "")
+        told = [*([model] if several or model != G2P else []), *([names] if len(groups) > 1 else [])]
+        parts.append(_part(views, chosen, model, " · ".join(told), numbers))
+    return [part for part in parts if part.pictures or part.timelines]
+
+
+def _models(chosen: Sequence[View]) -> list[str]:
+    words = any(view.word_samples or view.pytorch_times(G2P) for view in chosen)
+    return [*([G2P] if words else []), *items.model_names(chosen)]
+
+
+def _part(views: Sequence[View], chosen: Sequence[View], model: str, title: str, numbers: Iterator[int]) -> Timed:
+    """The colour of a run is its place among all runs, whatever group it is in."""
+    colors = [views.index(view) for view in chosen]
+    figures = [_recolored(figure, colors) for figure in _figures(chosen, model) if figure]
+    pictures = [numbered(figure, numbers) for figure in figures]
+    timelines = [
+        Timeline(
+            numbered(latency.in_order(name, colors[at], samples, view.unit(samples.variant)), numbers),
+            [order for order in order_conditions(view) if order.variant == samples.variant],
+        )
+        for at, view in enumerate(chosen)
+        for samples in (view.word_samples if model == G2P else view.samples)
+        if model in (G2P, samples.variant)
+        for name in (f"{view.name} {samples.variant}",)
+    ]
+    # The heading names the model, so that the first column need not.
+    tables = [
+        (
+            f"Items of {model}, {view.name}",
+            replace(table, header=table.header[1:], rows=[row[1:] for row in table.rows]),
+        )
+        for view in chosen
+        if (found := view.summary.models.get(model)) and (table := items_table({model: found}, emulated=view.emulated))
+    ]
+    return Timed(title, chosen[0].emulated, pictures, timelines, tables)
+
+
+def _figures(chosen: Sequence[View], model: str) -> Iterable[Figure | None]:
+    base, others = chosen[0], list(enumerate(chosen[1:], 1))
+    if model == G2P:
+        yield latency.distributions(latency.series_of(chosen), how_timed(chosen, model))
+        yield latency.parts(chosen)
+        yield latency.starts(chosen)
+        yield from (ratios(view, model, at) for at, view in enumerate(chosen))
+        yield from (latency.word_by_word(base, other, at) for at, other in others)
+    else:
+        yield items.of_runs(chosen, model)
+        yield items.starts(chosen, model)
+        yield from (ratios(view, model, at) for at, view in enumerate(chosen))
+        yield from (items.against(base, other, model, at) for at, other in others)
+
+
+def _recolored(figure: Figure, colors: Sequence[int]) -> Figure:
+    for trace in figure.traces:
+        place = trace["meta"].get("series", -1)
+        if place >= 0:
+            trace["meta"]["series"] = colors[place]
+    return figure

@@ -1,0 +1,14 @@
+"""The commit that a run or a nightly run is of."""
+
+from __future__ import annotations
+
+from harness.devices.workstation import git_state, repository
+from harness.installation import sources_folder
+from harness.results.schema import Git
+
+
+def sources() -> Git | None:
+    """Return the commit of the harness's checkout, or of the project that an installed harness is used in, if any."""
+    folder = sources_folder()
+    state = git_state(folder)
+    return Git(commit=state[0], dirty=state[1], repository=repository(folder)) if state else None

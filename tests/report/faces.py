@@ -1,0 +1,139 @@
+"""What the three faces of a report say, as text that can be kept and compared: the page's, the terminal's, Markdown.
+
+    python -m tests.report.faces
+
+writes what they say today of the stored runs in ``golden/`` over what they are to say. Read the difference before it is
+committed: each line of it is something that a reader will see.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness.report import to_markdown, to_terminal
+from harness.report.html import html_report, text_report
+from harness.results import Run, Store
+from tests.report.html.pages import embedded
+
+GOLDEN = Path(__file__).parent / "golden"
+KINDS = {
+    **{folder.parent.name: folder for folder in sorted(GOLDEN.glob("*/runs"))},
+    "apart": Path(__file__).parents[1] / "results" / "timed_apart",
+}
+"""Folders of stored runs: of words, of models of tensors, of both, two compared, emulated, and of before both sides
+were timed in turns."""
+BLOCKS = {"h1", "h2", "h3", "h4", "p", "li", "tr", "figcaption", "summary", "dt", "pre", "div", "figure", "section"}
+QUIET = {"script", "style", "head", "select", "button", "nav", "output", "label"}
+VOID = {"input", "meta", "link", "br"}
+
+
+def stored_runs(kind: str) -> list[Run]:
+    """The runs of one kind, the oldest first."""
+    return Store(KINDS[kind]).runs()
+
+
+def faces(kind: str) -> dict[str, str]:
+    """By the name of the file that keeps it."""
+    runs = stored_runs(kind)
+    blocks = text_report(runs)
+    terminal = io.StringIO()
+    to_terminal(blocks, Console(file=terminal, width=160))
+    lines = "\n".join(line.rstrip() for line in terminal.getvalue().strip("\n").split("\n"))
+    return {
+        "terminal.txt": f"{lines}\n",
+        "report.md": to_markdown(blocks),
+        "page.txt": "\n".join(page_lines(html_report(runs))) + "\n",
+    }
+
+
+def page_lines(page: str) -> Iterator[str]:
+    """What a reader of the page sees, a line for each paragraph, row or picture, with its tone and its section."""
+    figures = embedded(page, "figures")
+    for line in _Reader(page).lines:
+        name, told = line
+        yield told
+        if name:
+            yield from picture_lines(figures[name])
+
+
+def picture_lines(figure: dict[str, Any]) -> Iterator[str]:
+    """What is drawn: the axes' titles, the rows' labels, and how many points each name has."""
+    for axis in ("xaxis", "yaxis"):
+        title = figure["layout"].get(axis, {}).get("title", {}).get("text")
+        if title:
+            yield f"    {axis[0]}: {title}"
+    labels = figure["layout"].get("yaxis", {}).get("ticktext")
+    # Ticks of a logarithmic axis are numbers, which the sentences of the picture say already.
+    if labels and figure["layout"]["yaxis"].get("type") != "log":
+        yield f"    rows: {', '.join(labels)}"
+    for trace in figure["data"]:
+        if not trace["meta"].get("aside"):
+            drawn = [y for x, y in zip(trace["x"], trace["y"], strict=True) if x is not None and y is not None]
+            rows = list(dict.fromkeys(y for y in drawn if isinstance(y, str)))
+            yield f"    {trace['name']}: {len(drawn)} drawn{' of ' + ', '.join(rows) if rows else ''}"
+
+
+class _Reader(HTMLParser):
+    """Lines of the page's text; those of a picture come with the picture's name."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.lines: list[tuple[str, str]] = []
+        self._text: list[str] = []
+        self._tone = ""
+        self._quiet = 0
+        self.feed(page)
+        self._end()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = {name: value or "" for name, value in attrs}
+        if tag in QUIET:
+            self._quiet += 1
+        if tag in BLOCKS:
+            self._end()
+        if tag in ("td", "th", "dd") and self._text:
+            self._text.append(" | ")
+        if tag == "section":
+            self.lines.append(("", f"\n[{told.get('id', '')}]"))
+        if tone := re.search(r"\btone-(good|bad|unsure)\b", told.get("class", "")):
+            self._tone, mark = tone[1], f"{{{tone[1]}}} "
+            self._text.append(mark)
+        if "data-figure" in told:
+            self.lines.append((told["data-figure"], f"  picture: {told['aria-label']}"))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in QUIET:
+            self._quiet -= 1
+        if tag in BLOCKS:
+            self._end()
+
+    def handle_data(self, data: str) -> None:
+        if not self._quiet:
+            self._text.append(data)
+
+    def _end(self) -> None:
+        line = re.sub(r"\s+", " ", "".join(self._text)).strip()
+        if line:
+            self.lines.append(("", line))
+        self._text = []
+
+
+def main() -> None:
+    for kind in KINDS:
+        for name, text in faces(kind).items():
+            path = GOLDEN / kind / name
+            path.parent.mkdir(exist_ok=True)
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                path.write_text(text, encoding="utf-8")
+                print(f"{path} was written")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What the page shows of models of tensors beside the golden texts: nights, runs in order, raw data."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.conclude import conclude
+from harness.devices.host import HostDevice
+from harness.journal import UnitPlan, write_plan
+from harness.models.comparison import TopK
+from harness.night_plan import new_plan
+from harness.nightly import Night
+from harness.report.html import html_report
+from harness.results.nights import read_night
+from tests.report.faces import page_lines
+from tests.results.made_models import BERT, DETECTOR
+from tests.results.samples import make_run
+from tests.test_model_nights import fake_side, quiet
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a night in which a model of two items became slower."""
+    root = tmp_path_factory.mktemp("night")
+    a, b = fake_side(root / "a"), fake_side(root / "b", ns=6000)
+    unit = UnitPlan(name="host/fake", device="host", model="fake", variant="fake", a=a, b=b, comparison=TopK(k=2))
+    plan = new_plan("main", [unit], repetitions=3, warmup=1)
+    folder = root / "results" / "nightly" / plan.night_id
+    write_plan(folder, plan)
+    device = HostDevice(lock_folder=root / "locks")
+    conclude(root / "results", folder, Night(folder, plan, {"host": device}, notify=quiet, cooldown=0).run())
+    return html_report([], [read_night(folder)])
+
+
+def raw_columns(page: str, name: str) -> dict[str, list[str] | None]:
+    found = re.search(r'id="raw-tables">(.*?)</script>', page)
+    assert found is not None
+    table: dict[str, Any] = json.loads(found[1])[name]
+    return {column["name"]: column["labels"] for column in table["columns"]}
+
+
+def test_a_night_of_a_model_has_a_row_for_each_item_and_speaks_of_no_word(night: str) -> None:
+    lines = list(page_lines(night))
+    at = lines.index("Candidate against baseline, every timed pass")
+    assert lines[at + 2 : at + 4] == ["    x: ms per call (logarithmic)", "    rows: second, first"]
+    text = "\n".join(lines).lower()
+    assert not re.findall(r"\bwords?\b|choose the parts|parts count", text)
+    assert raw_columns(night, "passes-N1-1")["item"] == ["first", "second"]
+
+
+def test_the_samples_of_an_item_are_saved_under_its_whole_name(tmp_path: Path) -> None:
+    page = html_report([make_run(tmp_path, models=(BERT,))])
+    columns = raw_columns(page, "samples-A-bert")
+    assert columns["item"] == ["7 tokens", "101 tokens"]
+    assert not {"language", "word", "encoder_ns"} & set(columns)
+    assert raw_columns(page, "samples-A-cache")["word"] == ["cat", "dog", "chat"]
+
+
+def test_runs_of_a_model_stand_in_order(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, speaks=False, models=(BERT, DETECTOR), seed=seed) for seed in (1, 2, 3)]
+    titles = [line for line in page_lines(html_report(runs)) if line.startswith("host · ")]
+    assert titles[-2:] == ["host · bert, detector: bert", "host · bert, detector: detector"]
+
+
+def test_the_files_of_models_are_in_the_page(tmp_path: Path) -> None:
+    page = html_report([make_run(tmp_path, speaks=False, models=(BERT,))])
+    packed = re.search(r'id="documents">([^<]*)<', page)
+    assert packed is not None
+    documents = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    assert {"model_parity-A", "model_reference-A", "pairs-A"} < set(documents)
+    # What the run does not have has no button that saves nothing.
+    assert not {"parity-A", "reference-A"} & set(documents)
+    assert set(re.findall(r'data-document="([^"]+)"', page)) == set(documents)
