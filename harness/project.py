@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -22,7 +23,7 @@ WORKFLOW = ".github/workflows/ondevice.yml"
 CONFTEST = "conftest.py"
 INI = "pytest.ini"
 GITIGNORE = ".gitignore"
-IGNORED = "# Runs of the harness; baselines are worth keeping.\n/results/*\n!/results/baselines/\n"
+IGNORED = "# Runs of the harness, whose baselines are worth keeping.\n/results/*\n!/results/baselines/\n/.benchmarks/\n"
 CONFIGURATIONS = {
     "pytest.toml": r"",
     ".pytest.toml": r"",
@@ -152,11 +153,16 @@ def _turning_on(folder: Path, option: str, advice: list[str]) -> tuple[str, str]
 
 def _has_device_option(folder: Path) -> bool:
     """Return whether ``--device`` is an option already, of another plugin or of the project's own ``conftest.py``."""
-    command = [sys.executable, "-m", "pytest", "--help", "-p", "no:cacheprovider"]
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=HELP_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+    command = [sys.executable, "-B", "-m", "pytest", "--help", "-p", "no:cacheprovider"]
+    # pytest-benchmark makes its folder whatever is asked for.
+    with tempfile.TemporaryDirectory() as elsewhere:
+        command += ["--benchmark-storage", elsewhere]
+        try:
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=HELP_SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
     options = [line for line in done.stdout.splitlines() if re.match(r"\s+--device[ =,]|\s+--device$", line)]
     return any("--harness-device" not in line for line in options)
 
