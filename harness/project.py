@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import textwrap
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -154,15 +153,15 @@ def _turning_on(folder: Path, option: str, advice: list[str]) -> tuple[str, str]
 def _has_device_option(folder: Path) -> bool:
     """Return whether ``--device`` is an option already, of another plugin or of the project's own ``conftest.py``."""
     command = [sys.executable, "-B", "-m", "pytest", "--help", "-p", "no:cacheprovider"]
-    # pytest-benchmark makes its folder whatever is asked for.
-    with tempfile.TemporaryDirectory() as elsewhere:
-        command += ["--benchmark-storage", elsewhere]
-        try:
-            done = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, timeout=HELP_SECONDS, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return False
+    benchmarks = folder / ".benchmarks"  # pytest-benchmark makes it whatever is asked for
+    there = benchmarks.exists()
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=HELP_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    finally:
+        if not there:
+            _remove_empty(benchmarks)
     options = [line for line in done.stdout.splitlines() if re.match(r"\s+--device[ =,]|\s+--device$", line)]
     return any("--harness-device" not in line for line in options)
 
