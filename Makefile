@@ -7,7 +7,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 BIN := .venv/bin
 
-.PHONY: help setup bench test test-python test-android test-ios test-rust smoke cli lint format lock clean
+.PHONY: help setup bench test test-python test-lowest test-android test-ios test-rust smoke cli lint format lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -23,6 +23,9 @@ test: test-python test-android test-ios test-rust ## every test of both language
 test-python: setup
 	@tools/setup-tests
 	@$(BIN)/pytest tests -n auto --maxprocesses 4 --dist worksteal --durations 15
+
+test-lowest: setup ## the quick tests with the lowest versions that pyproject.toml allows
+	@tools/test-lowest
 
 test-android: setup ## the suites on two virtual Android phones at once, three unrelated models in one arm64 runner
 	@$(BIN)/pytest suites --device virtual-android:2 --words tests/vectors/words.tsv --warmup 0 --repeat 1 \
