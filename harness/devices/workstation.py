@@ -8,17 +8,22 @@ import re
 import subprocess
 from pathlib import Path
 
-PACKAGES = (
-    "harness",
-    "pytest",
-    "pytest-benchmark",
-    "numpy",
-    "scipy",
-    "torch",
-    "transformers",
-    "apache-tvm",
-    "apache-tvm-ffi",
-)
+from harness.installation import DISTRIBUTION
+
+PACKAGES = {"harness": DISTRIBUTION} | {
+    name: name
+    for name in (
+        "pytest",
+        "pytest-benchmark",
+        "numpy",
+        "scipy",
+        "torch",
+        "transformers",
+        "apache-tvm",
+        "apache-tvm-ffi",
+    )
+}
+"""By the names that runs keep them under, those of their distributions."""
 
 
 MOST_COMMITS = 50
@@ -27,7 +32,7 @@ _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 def versions() -> dict[str, str]:
     """Python's and the installed packages' versions, without importing any."""
-    packages = {name: version for name in PACKAGES if (version := _version(name))}
+    packages = {name: version for name, package in PACKAGES.items() if (version := _version(package))}
     return {"python": platform.python_version(), **packages}
 
 
