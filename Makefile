@@ -11,7 +11,7 @@ unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX
 
 BIN := .venv/bin
 
-.PHONY: help setup bench test check test-python test-android test-ios test-rust smoke cli lint lint-tools format lock clean
+.PHONY: help setup bench test check test-python test-lowest test-android test-ios test-rust smoke cli lint lint-tools format audit lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -31,6 +31,9 @@ check: lint ## format, lint, types, and every test that needs neither a compiler
 test-python: setup
 	@tools/setup-tests
 	@$(BIN)/pytest tests -n auto --maxprocesses 4 --dist worksteal --durations 15
+
+test-lowest: setup ## the quick tests with the lowest versions that pyproject.toml allows
+	@tools/test-lowest
 
 test-android: setup ## the suites on two virtual Android phones at once, three unrelated models in one arm64 runner
 	@$(BIN)/pytest suites --device virtual-android:2 --words tests/vectors/words.tsv --warmup 0 --repeat 1 \

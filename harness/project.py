@@ -22,7 +22,7 @@ WORKFLOW = ".github/workflows/ondevice.yml"
 CONFTEST = "conftest.py"
 INI = "pytest.ini"
 GITIGNORE = ".gitignore"
-IGNORED = "# Runs of the harness; baselines are worth keeping.\n/results/*\n!/results/baselines/\n"
+IGNORED = "# Runs of the harness, whose baselines are worth keeping.\n/results/*\n!/results/baselines/\n/.benchmarks/\n"
 CONFIGURATIONS = {
     "pytest.toml": r"",
     ".pytest.toml": r"",
@@ -152,11 +152,16 @@ def _turning_on(folder: Path, option: str, advice: list[str]) -> tuple[str, str]
 
 def _has_device_option(folder: Path) -> bool:
     """Return whether ``--device`` is an option already, of another plugin or of the project's own ``conftest.py``."""
-    command = [sys.executable, "-m", "pytest", "--help", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-B", "-m", "pytest", "--help", "-p", "no:cacheprovider"]
+    benchmarks = folder / ".benchmarks"  # pytest-benchmark makes it whatever is asked for
+    there = benchmarks.exists()
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=HELP_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
+    finally:
+        if not there:
+            _remove_empty(benchmarks)
     options = [line for line in done.stdout.splitlines() if re.match(r"\s+--device[ =,]|\s+--device$", line)]
     return any("--harness-device" not in line for line in options)
 

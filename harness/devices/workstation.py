@@ -9,17 +9,22 @@ import subprocess
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-PACKAGES = (
-    "harness",
-    "pytest",
-    "pytest-benchmark",
-    "numpy",
-    "scipy",
-    "torch",
-    "transformers",
-    "apache-tvm",
-    "apache-tvm-ffi",
-)
+from harness.installation import DISTRIBUTION
+
+PACKAGES = {"harness": DISTRIBUTION} | {
+    name: name
+    for name in (
+        "pytest",
+        "pytest-benchmark",
+        "numpy",
+        "scipy",
+        "torch",
+        "transformers",
+        "apache-tvm",
+        "apache-tvm-ffi",
+    )
+}
+"""By the names that runs keep them under, those of their distributions."""
 
 
 MOST_COMMITS = 50
@@ -31,7 +36,7 @@ _REPOSITORY = re.compile(r"[\w.~+-]+(/[\w.~+-]+)*")
 
 def versions() -> dict[str, str]:
     """Python's and the installed packages' versions, without importing any."""
-    packages = {name: version for name in PACKAGES if (version := _version(name))}
+    packages = {name: version for name, package in PACKAGES.items() if (version := _version(package))}
     return {"python": platform.python_version(), **packages}
 
 

@@ -24,7 +24,7 @@ from harness.pytest_plugin.options import (
     selected,
     use_configured_models,
 )
-from harness.pytest_plugin.shipped import choose_arguments
+from harness.pytest_plugin.shipped import NOT_PARALLEL, choose_arguments
 
 if TYPE_CHECKING:
     from harness.ahead import Step, WorkAhead
@@ -201,7 +201,7 @@ class HarnessPlugin:
             raise self._opening_error
         if self._devices is None:
             if self.config.pluginmanager.has_plugin("dsession") or hasattr(self.config, "workerinput"):
-                self._opening_error = UsageError("the suites measure time and cannot share the machine: run without -n")
+                self._opening_error = UsageError(NOT_PARALLEL)
                 raise self._opening_error
             self._old_sigterm = signal.signal(signal.SIGTERM, _interrupt)
             from harness.cache import Cache

@@ -22,6 +22,7 @@ ORDER = (
 )
 """A runner that does not even start should fail in the smallest test."""
 OF_WORDS = ORDER[:3]
+NOT_PARALLEL = "the suites measure time and cannot share the machine: run without -n"
 ON_REQUEST = {"test_gate.py": "harness_baseline", "test_profile.py": "harness_profile"}
 """The option that asks for the file."""
 
@@ -69,7 +70,7 @@ def choose_arguments(config: pytest.Config) -> None:
 
     They are collected by their module's name: pytest then looks into no folder on the way to them, such as
     site-packages. Every other path becomes absolute, since it could be taken for the name of a module.
-    Raises UsageError for a path that does not exist.
+    Raises UsageError for a path that does not exist, and where tests are to share the machine.
     """
     here = config.invocation_params.dir
     if config.args_source is config.ArgsSource.ARGS:
@@ -81,6 +82,8 @@ def choose_arguments(config: pytest.Config) -> None:
 
 
 def _collect(config: pytest.Config, arguments: Sequence[str]) -> None:
+    if config.getoption("harness_device", None) and config.getoption("numprocesses", None):
+        raise pytest.UsageError(NOT_PARALLEL)  # In pytest-xdist's workers an error has no message.
     config.args[:] = arguments
     config.args_source = config.ArgsSource.ARGS
     config.option.pyargs = True

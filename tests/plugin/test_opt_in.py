@@ -61,6 +61,13 @@ def test_own_tests_beside_the_suites(project: Project) -> None:
     assert "file or directory not found: tests/test_absent.py" in done.stderr
 
 
+def test_the_suites_do_not_share_the_machine(project: Project) -> None:
+    done = project.pytest("suites", "--device", "host", "-n", "2")
+    assert done.returncode == 4
+    assert "run without -n" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_where_nothing_was_asked_for_the_error_has_a_hint(project: Project) -> None:
     for option in ("--device", "--harness-device", "--checkpoint=x"):
         done = project.pytest(option, "host")

@@ -1,0 +1,81 @@
+"""What the harness knows about its own installation: name, versions, conflicts, and the folder whose commit counts."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import installation
+from harness.devices.workstation import versions
+from harness.installation import (
+    DISTRIBUTION,
+    PACKAGED_WORKSPACE,
+    PackageMissing,
+    install_cure,
+    package_version,
+    providers,
+    sources_folder,
+)
+from harness.native.compilers import ToolchainMissing
+from harness.native.runner import workspace_root
+
+
+def distribution(folder: Path, name: str, version: str, *files: str) -> Path:
+    """A package as an installer leaves it, put on the path by who asks for it."""
+    about = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (about / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+    return folder
+
+
+def test_a_runs_versions_are_of_this_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry's ``harness`` may be installed as well, and is another project's."""
+    distribution(tmp_path, "harness", "9.9", "elsewhere/__init__.py")
+    distribution(tmp_path, DISTRIBUTION, "0.7", "harness/__init__.py")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert versions()["harness"] == "0.7"
+
+
+def test_who_brings_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "one")])
+    distribution(tmp_path / "one", DISTRIBUTION, "0.7", "harness/__init__.py")
+    assert [one.describe() for one in providers()] == [f"{DISTRIBUTION} 0.7 in {tmp_path}/one"]
+    distribution(tmp_path / "one", "harness", "2.0", "harness/__init__.py", "harness/other.py")
+    distribution(tmp_path / "one", "pytest-x", "2.0", "harness_x/__init__.py")
+    sys.path.append(str(distribution(tmp_path / "two", DISTRIBUTION, "0.8", "harness/__init__.py")))
+    assert {(one.name, one.version) for one in providers()} == {
+        (DISTRIBUTION, "0.7"),
+        (DISTRIBUTION, "0.8"),
+        ("harness", "2.0"),
+    }
+
+
+def test_a_missing_package_is_told_with_what_brings_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert package_version("pytest") == importlib.metadata.version("pytest")
+    with pytest.raises(PackageMissing, match="no-such-package is not installed") as info:
+        package_version("no-such-package")
+    assert info.value.cure == "make setup"
+    monkeypatch.setattr(installation, "harness_folder", lambda: tmp_path)
+    (tmp_path / PACKAGED_WORKSPACE).mkdir()
+    assert install_cure("compile") == f"pip install '{DISTRIBUTION}[compile]'"
+
+
+def test_the_commit_is_the_projects_where_the_harness_is_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert sources_folder() == installation.harness_folder()
+    monkeypatch.setattr(installation, "harness_folder", lambda: tmp_path)
+    (tmp_path / PACKAGED_WORKSPACE).mkdir()
+    assert sources_folder() == tmp_path
+
+
+def test_a_workspace_that_is_named_and_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HARNESS_RUST_WORKSPACE", str(tmp_path))
+    with pytest.raises(ToolchainMissing, match="does not hold the Rust workspace") as info:
+        workspace_root()
+    assert info.value.cure == "unset HARNESS_RUST_WORKSPACE"
