@@ -18,6 +18,7 @@ from harness.protocol import Probe, RecordOptions, Sample, TensorItem, Tensors, 
 from harness.results import ModelFacts, ModelParityLine, ModelReferenceLine
 from harness.sampling import spread_order
 from harness.tensors import Array, decode, digest, encode
+from harness.validate import Verdict
 from harness.validate.tensors import ItemParity, compare_item
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class ModelRuns:
         def wrong(records: Sequence[AnyRecord]) -> str | None:
             said = [one.output_sha256 for one in records if isinstance(one, Sample) and one.output_sha256 is not None]
             row = self._compared(name, item.id, said)
-            if not row.verdict.fails:
+            if row.verdict is not Verdict.UNSTABLE:
                 return None
             self._keep(f"{name}, paired", [row])
             return row.describe()

@@ -43,7 +43,7 @@ class PairItem:
     departs: Callable[[dict[str, Any]], str | None]
     """Why PyTorch's answer is not the one that the runner is compared with."""
     wrong: Callable[[Sequence[AnyRecord]], str | None]
-    """What the runner answered wrongly in these records."""
+    """How the runner answered otherwise in these records than when it was compared."""
 
 
 @dataclass(frozen=True)

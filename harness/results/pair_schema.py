@@ -55,7 +55,7 @@ class PairingFacts(_Stored):
     differing: dict[str, str] = {}
     """Items, left out of the ratio, that PyTorch answered otherwise than when the runner was compared, and how."""
     wrong: dict[str, str] = {}
-    """The same of items that the runner answered wrongly."""
+    """The same of items that the runner answered otherwise."""
     reason: str | None = None
     """Why there is no ratio, or one of fewer rounds than were to be."""
 

@@ -75,7 +75,7 @@ def summarize(
     of_words = [line for model, own in paired.items() if model not in manifest.models for line in own]
     # Runs of before have PyTorch's times beside its answers.
     apart = {item: line.latency_ns for item, line in words.items() if line.latency_ns}
-    expected = apart or pytorch_times(of_words)
+    expected = apart or {item: taken for item, taken in pytorch_times(of_words).items() if item in words}
     accuracy = _accuracies(words, rows)
     found = summarize_models(manifest, models[0], lines, models[1], paired) if models else {}
     verdict, reasons = _verdict(manifest, summaries, accuracy, found)
