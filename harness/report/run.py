@@ -280,7 +280,7 @@ def _facts(manifest: Manifest) -> Iterator[Block]:
         ["options", ", ".join(f"{key}={value}" for key, value in manifest.options.items() if value is not None)],
         ["versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())],
         ["make it again", reproduction(manifest) or DASH],
-        *([["but", doubt]] if (doubt := reproduction_doubt(manifest)) else []),
+        *([["caution", doubt]] if (doubt := reproduction_doubt(manifest)) else []),
         ["time", f"{manifest.started} to {manifest.ended or '?'}"],
     ]
     yield Heading("Facts")

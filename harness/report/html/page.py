@@ -21,6 +21,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from harness.explain.schema import Explanation
+from harness.report.beside import beside_report
 from harness.report.comparison import Incomparable, comparison_report, conclusions, doubts
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.history import Commits, history_report
@@ -253,7 +254,9 @@ def _environment(links: Mapping[str, str]) -> jinja2.Environment:
 def _card(view: View) -> Card:
     text = verdict_text(view.summary, emulated=view.emulated).partition("  ·  ")[2]
     manifest = view.manifest
-    return Card(view, text, latency_warnings(manifest), reproduction(manifest), reproduction_doubt(manifest))
+    doubts = [block.text for block in beside_report(manifest, view.summary) if isinstance(block, Line)]
+    warnings = [*latency_warnings(manifest), *doubts]
+    return Card(view, text, warnings, reproduction(manifest), reproduction_doubt(manifest))
 
 
 def _night(night: NightView, numbers: Iterator[int]) -> NightPart:

@@ -160,12 +160,18 @@ def test_the_policy_stops_a_script_that_got_in(browser: Browser, file: Path, tmp
 
 
 @pytest.mark.parametrize(
-    ("which", "scheme"),
-    [("file", "light"), ("file", "dark"), ("nights", "light"), ("nights", "dark"), ("models", "light")],
+    ("which", "scheme", "width"),
+    [
+        ("file", "light", 1280),
+        ("file", "dark", 1280),
+        ("nights", "light", 1280),
+        ("nights", "dark", 390),
+        ("models", "light", 1280),
+    ],
 )
-def test_accessible(browser: Browser, request: pytest.FixtureRequest, which: str, scheme: Scheme) -> None:
+def test_accessible(browser: Browser, request: pytest.FixtureRequest, which: str, scheme: Scheme, width: int) -> None:
     # The pictures are the same of both pages, and take most of the time.
-    found = opened(browser, request.getfixturevalue(which), scheme=scheme, drawn=which != "nights")
+    found = opened(browser, request.getfixturevalue(which), width=width, scheme=scheme, drawn=which != "nights")
     found.page.evaluate("() => { for (const one of document.querySelectorAll('details')) one.open = true }")
     results = Axe().run(found.page)
     assert len(results.response["passes"]) > 20
