@@ -48,8 +48,8 @@ QUERIES = {
     ),
     "words that ever differed": "SELECT word, count(*) FROM parity WHERE verdict <> 'equal' GROUP BY word",
     "PyTorch against the runner": (
-        "SELECT r.word, median(s.total_ns) / median(list_median(r.latency_ns)) FROM samples s "
-        "JOIN reference r USING (run, item) WHERE s.phase = 'timed' GROUP BY r.word"
+        "SELECT r.word, median(list_median(p.artifact_ns) / list_median(p.pytorch_ns)) FROM pairs p "
+        "JOIN reference r USING (run, item) GROUP BY r.word"
     ),
 }
 
@@ -104,6 +104,7 @@ def make_run(root: Path, words: list[Word], rng: np.random.Generator, commit: st
     )
     (writer.folder / SAMPLES).write_text("".join(_samples(words, level, rng)), encoding="utf-8")
     (writer.folder / "reference.jsonl").write_text("".join(_reference(words, rng)), encoding="utf-8")
+    (writer.folder / "pairs.jsonl").write_text("".join(_pairs(words, level, rng)), encoding="utf-8")
     (writer.folder / "parity.jsonl").write_text("".join(_parity(words, rng)), encoding="utf-8")
     run = Run(writer.folder)
     manifest = writer.manifest.model_copy(update={"status": RunStatus.COMPLETE, "reason": None})
@@ -115,6 +116,7 @@ def make_run(root: Path, words: list[Word], rng: np.random.Generator, commit: st
             [line for line in run.reference() if line.item in few],
             [line for line in run.samples() if few & set(getattr(line.record, "items", ()))],
             [line for line in run.parity() if line.item in few],
+            pairs=run.pairs(),
         )
     )
     writer.finish(RunStatus.COMPLETE)
@@ -146,11 +148,19 @@ def _reference(words: list[Word], rng: np.random.Generator) -> Iterator[str]:
                     "token_ids": [*range(100, 100 + STEPS - 1), 1],
                     "text": word.word,
                     "margins": rng.uniform(0, 9, STEPS).round(4).tolist(),
-                    "latency_ns": rng.integers(20_000_000, 30_000_000, TIMED).tolist(),
                 }
             )
             + "\n"
         )
+
+
+def _pairs(words: list[Word], level: float, rng: np.random.Generator) -> Iterator[str]:
+    for number in range(4):
+        for at in range(0, len(words), 10):
+            line = {"model": "g2p", "item": f"w{at:05d}", "round": number, "first": ("artifact", "pytorch")[number % 2]}
+            ours = (level * rng.uniform(0.9, 1.1, 3) * 2_000_000).astype(int).tolist()
+            theirs = rng.integers(20_000_000, 30_000_000, 1).tolist()
+            yield json.dumps(line | {"artifact_ns": ours, "pytorch_ns": theirs}) + "\n"
 
 
 def _parity(words: list[Word], rng: np.random.Generator) -> Iterator[str]:

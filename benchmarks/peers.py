@@ -70,7 +70,7 @@ class Comparison:
         """Agreement with float32 PyTorch and PER, once, outside the timing."""
         batches = comparison.batches_of(words, self.setup.batch_size)
         asked = [word for batch in batches for word in batch]
-        options = ReferenceOptions(max_output_len=self.setup.max_tokens, repeat=0)
+        options = ReferenceOptions(max_output_len=self.setup.max_tokens)
         reference = reference_outputs(
             self.setup.checkpoint, asked, options, cache=self.setup.cache, progress=self.console.print
         )

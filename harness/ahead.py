@@ -14,8 +14,8 @@ from harness.session import RunSession
 
 STOP_SECONDS = 30.0
 
-StepName = Literal["describe", "smoke", "parity", "latency", "profile", "gate", "models"]
-STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency", "profile", "gate", "models")
+StepName = Literal["describe", "smoke", "parity", "latency", "profile", "gate", "models", "pairs"]
+STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency", "profile", "gate", "models", "pairs")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ class Step:
         elif self.name == "profile":
             for name in run.model_names:
                 run.profile(name)
+        elif self.name == "pairs":
+            for name in run.model_names:
+                run.pairs(name)
         elif self.name == "models":
             run.models.everything()
         else:

@@ -11,9 +11,10 @@ from harness.cache import Cache
 from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bundle, compile_models
 from harness.errors import UsageError
 from harness.models.checkpoints import Checkpoint, resolve_checkpoint
-from harness.models.described import UserModel, describe_models, latencies
+from harness.models.described import UserModel, describe_models
 from harness.models.reference import Reference, ReferenceOptions, reference_outputs
 from harness.models.sources import G2P, split_models
+from harness.models.timing import TimedModel, TimedPyTorch, TimingProcess
 from harness.models.words import Word
 from harness.native import AppOptions, Runner, build_runner
 from harness.protocol import Precision
@@ -39,6 +40,12 @@ class RunOptions:
     threads: int = 1
     warmup: int = 2
     repeat: int = 5
+    word_sample: int | None = None
+    """How many of the words are run, a fixed sample spread over languages and lengths; None: all."""
+    timed_items: int | None = None
+    """How many of the words, and of each model's items, are timed, spread as well; None: all that are run."""
+    pair_seconds: float = 5.0
+    """How long each model is timed in turns with PyTorch, on this machine; 0: not at all."""
     results_dir: Path = Path("results")
     tolerance: float = DEFAULT_TOLERANCE
     min_agreement: float | None = None
@@ -70,6 +77,9 @@ class RunOptions:
         """Raises UsageError for numbers that cannot be."""
         if min(self.threads, self.repeat) < 1 or self.warmup < 0 or self.deadline <= 0:
             raise UsageError("threads and repeat have to be at least 1, warmup 0, deadline above 0")
+        samples = [count for count in (self.word_sample, self.timed_items) if count is not None]
+        if min(samples, default=1) < 1 or self.pair_seconds < 0:
+            raise UsageError("samples have to be at least 1, the seconds beside PyTorch not below 0")
         if not 0 < self.allowance.agreement <= 1 or self.allowance.per_change < 0:
             raise UsageError("--min-agreement has to be above 0 and at most 1, --max-per-change not below 0")
 
@@ -118,8 +128,8 @@ class Maker(Protocol):
         self, options: RunOptions, checkpoint: Checkpoint, words: list[Word], prompt_space: bool, progress: Progress
     ) -> Reference: ...
 
-    def model_times(self, options: RunOptions, model: UserModel, progress: Progress) -> dict[str, list[int]]:
-        """PyTorch's time of each item, in nanoseconds by repetition."""
+    def pytorch(self, options: RunOptions, models: list[TimedModel]) -> TimedPyTorch:
+        """PyTorch to be timed on these models of one source, which it begins to load; to be closed."""
         ...
 
 
@@ -206,20 +216,11 @@ class CachedMaker:
         wanted = ReferenceOptions(
             max_output_len=options.max_output_len,
             prompt_space=prompt_space,
-            threads=options.threads,
-            repeat=options.repeat,
         )
         return reference_outputs(checkpoint, words, wanted, cache=self._cache, progress=progress)
 
-    def model_times(self, options: RunOptions, model: UserModel, progress: Progress) -> dict[str, list[int]]:
-        return latencies(
-            model,
-            threads=options.threads,
-            warmup=1,
-            repeat=options.repeat,
-            cache=self._cache,
-            progress=progress,
-        )
+    def pytorch(self, options: RunOptions, models: list[TimedModel]) -> TimedPyTorch:
+        return TimingProcess(models, threads=options.threads, deadline=options.deadline)
 
 
 def _request(

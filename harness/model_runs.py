@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import secrets
+import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness.devices import RunResult
+from harness.devices import AnyRecord, RunResult
 from harness.models.described import UserModel
+from harness.models.timing import TimedModel, timed_tensors
 from harness.native import Runner
-from harness.protocol import Probe, RecordOptions, Sample, TensorItem, WorkOrder
+from harness.pairing import PairItem, Subject
+from harness.protocol import Probe, RecordOptions, Sample, TensorItem, Tensors, WorkOrder
 from harness.results import ModelFacts, ModelParityLine, ModelReferenceLine
+from harness.sampling import spread_order
 from harness.tensors import Array, decode, digest, encode
 from harness.validate.tensors import ItemParity, compare_item
-
-HOST = "host"
 
 if TYPE_CHECKING:
     from harness.orders import Purpose
@@ -25,11 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelTimes:
-    """The timed passes of a model, in nanoseconds by item, PyTorch's where it was timed, and what was compared."""
+    """The timed passes of a model, in nanoseconds by item, and what was compared."""
 
     result: RunResult
     samples: dict[str, list[int]]
-    pytorch: dict[str, list[int]]
     parity: list[ModelParityLine]
 
 
@@ -82,8 +83,8 @@ class ModelRuns:
     def passes(
         self, purpose: Purpose, name: str, *, warmup: int, repetitions: int, runner: Runner | None = None
     ) -> RunResult:
-        """An order of passes over a model's items; ``runner`` in the place of the run's own."""
-        items = self._ordered(name)
+        """An order of passes over what is timed of a model's items; ``runner`` in the place of the run's own."""
+        items = self._timed_items(name)
         return self._ask(purpose, name, items, warmup=warmup, repetitions=repetitions, runner=runner)
 
     def everything(self) -> None:
@@ -111,33 +112,74 @@ class ModelRuns:
         from harness.results.models import timed
 
         self.parity(name)
-        pytorch = self._pytorch(name)
+        self._run.turns.quiet()
         options, model = self._run.options, self._models[name]
-        result = self.passes("latency", name, warmup=options.warmup, repetitions=options.repeat)
+        self._run.writer.model_reference(
+            ModelReferenceLine(model=name, item=item, output_sha256=digest(outputs))
+            for item, outputs in model.expected().items()
+        )
+        items = self._timed_items(name)
+        result = self._ask("latency", name, items, warmup=options.warmup, repetitions=options.repeat)
         digests: dict[str, list[str]] = defaultdict(list)
         for record in result.records:
             if isinstance(record, Sample) and record.output_sha256 is not None:
                 digests[record.items[0]].append(record.output_sha256)
-        outputs = [one.name for one in model.facts.outputs]
-        rows = []
-        for item, expected in model.expected().items():
-            # A pass keeps only the hash of what it said, and the parity order's probe has the answer of that hash.
-            probed = self._probed[name].get(item) if digests[item] else None
-            seen = [] if probed is None else [digest({out: probed[out] for out in outputs})]
-            rows.append(compare_item(name, item, model.facts.compare, expected, probed, digests=seen + digests[item]))
-        return ModelTimes(result, timed(result.records), pytorch, self._keep(f"{name}, timed", rows))
+        rows = [self._compared(name, item.id, digests[item.id]) for item in items]
+        return ModelTimes(result, timed(result.records), self._keep(f"{name}, timed", rows))
 
-    def _pytorch(self, name: str) -> dict[str, list[int]]:
-        """PyTorch is timed where the runner is timed, or not at all: two machines' times have no ratio."""
-        model, found = self._models[name], dict[str, list[int]]()
-        if self._run.device.kind == HOST:
-            with self._run.stage(f"timing {name} in PyTorch") as stage, self._run.device.reserve(notify=stage.say):
-                found = self._run.maker.model_times(self._run.options, model, stage.say)
-        self._run.writer.model_reference(
-            ModelReferenceLine(model=name, item=item, output_sha256=digest(outputs), latency_ns=found.get(item, []))
-            for item, outputs in model.expected().items()
+    def _compared(self, name: str, item: str, digests: list[str]) -> ItemParity:
+        """A pass keeps only the hash of what it said, and the parity order's probe has the answer of that hash."""
+        model = self._models[name]
+        probed = self._probed[name].get(item) if digests else None
+        outputs = [one.name for one in model.facts.outputs]
+        seen = [] if probed is None else [digest({out: probed[out] for out in outputs})]
+        return compare_item(name, item, model.facts.compare, model.expected()[item], probed, digests=[*seen, *digests])
+
+    def _timed_items(self, name: str) -> list[TensorItem]:
+        return [self._ordered(name)[at] for at in sorted(self.spread(name)[: self._run.options.timed_items])]
+
+    def spread(self, name: str) -> list[int]:
+        """The items' numbers in an order whose every beginning is spread over their sizes."""
+        inputs = self._models[name].inputs()
+        return spread_order([("", sum(array.nbytes for array in arrays.values())) for arrays in inputs.values()])
+
+    def subject(self, name: str) -> Subject:
+        """What is timed in turns with PyTorch, as the run's own passes were."""
+        times, runner = self.times(name), self._run.runner(self._run.options.variant)
+        times.result.require_complete()
+        ordered = self._ordered(name)
+        items = [self._pair_item(name, ordered[at], times, runner) for at in self.spread(name)]
+        return Subject(name, items, len(ordered), runner)
+
+    def _pair_item(self, name: str, item: TensorItem, times: ModelTimes, runner: Runner) -> PairItem:
+        model = self._models[name]
+
+        def departs(answer: dict[str, Any]) -> str | None:
+            said = decode(Tensors.model_validate(answer["tensors"]))
+            row = compare_item(name, item.id, model.facts.compare, model.expected()[item.id], said)
+            return f"PyTorch now answers otherwise: {row.describe()}" if row.verdict.fails else None
+
+        def wrong(records: Sequence[AnyRecord]) -> str | None:
+            said = [one.output_sha256 for one in records if isinstance(one, Sample) and one.output_sha256 is not None]
+            row = self._compared(name, item.id, said)
+            if not row.verdict.fails:
+                return None
+            self._keep(f"{name}, paired", [row])
+            return row.describe()
+
+        return PairItem(
+            item.id,
+            {"item": item.id},
+            statistics.median(times.samples[item.id]) if item.id in times.samples else 0.0,
+            lambda warmup, repetitions: self._order("pairs", name, [item], warmup, repetitions, None, runner),
+            departs,
+            wrong,
         )
-        return found
+
+    def timed_models(self, name: str) -> list[TimedModel]:
+        """The model, and those of the same source, which PyTorch loads together."""
+        source = self._models[name].source.label
+        return [timed_tensors(self._models[one]) for one in self.of(source)]
 
     def _keep(self, comparison: str, rows: Iterable[ItemParity]) -> list[ModelParityLine]:
         from harness.results.models import model_lines
@@ -167,8 +209,22 @@ class ModelRuns:
     ) -> RunResult:
         run = self._run
         runner = runner or run.runner(run.options.variant)
+        order = self._order(purpose, name, items, warmup, repetitions, probe, runner)
+        total = len(items) * (warmup + repetitions + (probe is not None))
+        return run.orders.run(purpose, name, runner, order, total)
+
+    def _order(
+        self,
+        purpose: str,
+        name: str,
+        items: list[TensorItem],
+        warmup: int,
+        repetitions: int,
+        probe: RecordOptions | None,
+        runner: Runner,
+    ) -> WorkOrder:
         known = {model.name: model for model in runner.archive.metadata.models}
-        order = WorkOrder(
+        return WorkOrder(
             order_id=f"{purpose}-{name}-{secrets.token_hex(4)}",
             archive_sha256=runner.archive.sha256,
             models=[],
@@ -177,8 +233,6 @@ class ModelRuns:
             tensor_items=items,
             warmup=warmup,
             repetitions=repetitions,
-            threads=run.options.threads,
+            threads=self._run.options.threads,
             probe=probe,
         )
-        total = len(items) * (warmup + repetitions + (probe is not None))
-        return run.orders.run(purpose, name, runner, order, total)

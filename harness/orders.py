@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,6 +18,40 @@ from harness.results import OrderEntry, RunWriter, SampleLine, now
 
 MB = 1_000_000
 Purpose = Literal["smoke", "parity", "latency", "profile"]
+FORESEEN_PASSES, FORESEEN_SHARE, FORESEEN_MARGIN = 5, 0.05, 1.5
+"""After so many passes and such a share of its deadline an order is given up that would take so many times as long as
+it may: passes differ, but not all of them by that much."""
+
+
+class _HasNoTime(Exception):
+    """An order cannot end within its deadline."""
+
+
+class Foresight:
+    """Whether an order of ``total`` passes ends in time, from those that have arrived."""
+
+    def __init__(self, total: int, deadline: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total, self._deadline, self._clock = total, deadline, clock
+        self._began: float | None = None
+        self._arrived = 0
+
+    def arrived(self) -> str | None:
+        """One more pass has; why the order should be given up, if it should. The first one only starts the clock: what
+        comes before it is no pass."""
+        if self._began is None:
+            self._began = self._clock()
+            return None
+        self._arrived += 1
+        elapsed = self._clock() - self._began
+        wanted = elapsed / self._arrived * self._total
+        early = self._arrived < FORESEEN_PASSES or elapsed < FORESEEN_SHARE * self._deadline
+        if early or wanted <= FORESEEN_MARGIN * self._deadline:
+            return None
+        return (
+            f"it would take about {wanted:.0f} s and has {self._deadline:g}, as {self._arrived + 1} of its "
+            f"{self._total} passes show: allow for it with --deadline {2 * wanted:.0f}, or run fewer --words or "
+            "a smaller --repeat"
+        )
 
 
 @dataclass(frozen=True)
@@ -56,8 +91,8 @@ class Orders:
     def _keeper(
         self, purpose: Purpose, runner: Runner, order: WorkOrder, total: int, stage: StageLike
     ) -> Callable[[AnyRecord], None]:
-        """What is done with every record."""
-        arrived = 0
+        """What is done with every record; raises _HasNoTime."""
+        arrived, foresight = 0, Foresight(total, self.deadline)
 
         def keep(record: AnyRecord) -> None:
             nonlocal arrived
@@ -71,6 +106,8 @@ class Orders:
             elif isinstance(record, Sample | Probe):
                 arrived += 1
                 stage.advance(arrived, total)
+                if (hopeless := foresight.arrived()) is not None:
+                    raise _HasNoTime(hopeless)
 
         return keep
 
@@ -78,8 +115,17 @@ class Orders:
         self, entry: OrderEntry, runner: Runner, order: WorkOrder, keep: Callable[[AnyRecord], None]
     ) -> RunResult:
         ended: dict[str, Any] = {"reason": "interrupted"}
+        records: list[AnyRecord] = []
+
+        def kept(record: AnyRecord) -> None:
+            records.append(record)
+            keep(record)
+
         try:
-            result = self.device.run(runner.path, order, deadline=self.deadline, on_record=keep)
+            try:
+                result = self.device.run(runner.path, order, deadline=self.deadline, on_record=kept)
+            except _HasNoTime as hopeless:
+                result = RunResult(order.order_id, tuple(records), complete=False, reason=str(hopeless))
             ended = {
                 "complete": result.complete,
                 "reason": result.reason,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from harness.devices import Selection
+    from harness.devices import Device, Selection
     from harness.maker import RunOptions
+    from harness.session import RunSession
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -73,7 +74,7 @@ def add_options(parser: pytest.Parser) -> None:
         type=Path,
         metavar="FILE",
         help="word<TAB>pronunciation with --lang, or lang<TAB>word<TAB>pronunciation; the pronunciation may be "
-        "missing (default: 10 held-out words of each language)",
+        "missing (default: 10 held-out words of each language, 2 of each where code is emulated)",
     )
     add("--lang", dest="harness_lang", metavar="CODE", help="language of the words, such as eng-us")
     add(
@@ -103,8 +104,28 @@ def add_options(parser: pytest.Parser) -> None:
         help="CPU to compile for, such as cortex-a76 (default: what the oldest supported device runs)",
     )
     add("--threads", dest="harness_threads", type=int, default=1, metavar="N", help="threads of both sides (1)")
-    add("--repeat", dest="harness_repeat", type=int, default=5, metavar="N", help="timed passes over the words (5)")
-    add("--warmup", dest="harness_warmup", type=int, default=2, metavar="N", help="passes before them (2)")
+    add(
+        "--repeat",
+        dest="harness_repeat",
+        type=int,
+        metavar="N",
+        help="timed passes over all words and items (5; on an emulated device 1, over a few of them)",
+    )
+    add(
+        "--warmup",
+        dest="harness_warmup",
+        type=int,
+        metavar="N",
+        help="passes before them (2; on an emulated device 0)",
+    )
+    add(
+        "--pair-seconds",
+        dest="harness_pair_seconds",
+        type=float,
+        default=5.0,
+        metavar="S",
+        help="on this machine: seconds for which each model is timed in turns with PyTorch (5; 0: not at all)",
+    )
     add(
         "--profile",
         dest="harness_profile",
@@ -166,22 +187,37 @@ def add_options(parser: pytest.Parser) -> None:
     )
 
 
-def run_options(config: pytest.Config) -> RunOptions:
+EMULATED_WORDS = 26
+"""Two of each shipped language. Emulated code takes 0.8 s a word and more without the cache: all 130 in both variants
+take minutes, and find nothing that these do not; a phone's processor is what they are for."""
+EMULATED_TIMED = 4
+
+
+def run_options(config: pytest.Config, device: Device) -> RunOptions:
+    """What the command line asks for, with the defaults for this device."""
     from harness.maker import RunOptions
 
     get = config.getoption
+    repeat, warmup, words = get("harness_repeat"), get("harness_warmup"), get("harness_words")
+    smoke = device.emulated and repeat is None and warmup is None
+    # A companion runs in the app's place as this machine's own code, as fast as any.
+    slow = device.emulated and device.companion is None
+    usual = (0, 1) if device.emulated else (2, 5)
     return RunOptions(
         device=get("harness_device"),
         checkpoint=get("harness_checkpoint"),
         models=tuple(get("harness_models")),
-        words=get("harness_words"),
+        words=words,
+        word_sample=EMULATED_WORDS if slow and words is None else None,
+        timed_items=EMULATED_TIMED if smoke else None,
         language=get("harness_lang"),
         use_kv_cache=get("harness_kv_cache"),
         precision=get("harness_precision"),
         mcpu=get("harness_mcpu"),
         threads=get("harness_threads"),
-        warmup=get("harness_warmup"),
-        repeat=get("harness_repeat"),
+        warmup=usual[0] if warmup is None else warmup,
+        repeat=usual[1] if repeat is None else repeat,
+        pair_seconds=get("harness_pair_seconds"),
         profile=get("harness_profile"),
         results_dir=get("harness_results_dir"),
         tolerance=get("harness_tolerance"),
@@ -192,6 +228,22 @@ def run_options(config: pytest.Config) -> RunOptions:
         baseline=get("harness_baseline"),
         ios_bundle_id=get("harness_ios_bundle_id"),
     )
+
+
+def announcements(run: RunSession) -> list[str]:
+    """What a person should know before it begins: what of all that could be run is."""
+    options, told = run.options, list[str]()
+    if run.words_of is not None:
+        told.append(
+            f"{len(run.words)} of {run.words_of} words are run, spread over languages and lengths, because its code is "
+            "emulated (--words FILE runs all of a file)"
+        )
+    if options.timed_items is not None:
+        told.append(
+            f"an emulator's times mean nothing: a smoke of the latency suite, {options.repeat} pass of up to "
+            f"{options.timed_items} words or items without warm-up (--repeat 5 times all of them)"
+        )
+    return told
 
 
 def selected(config: pytest.Config) -> Selection:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import pytest
 
 from harness.errors import ExitCode, HarnessError, UsageError
-from harness.pytest_options import add_options, run_options, selected
+from harness.pytest_options import add_options, announcements, run_options, selected
 from harness.pytest_replay import replay_benchmark
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ class HarnessPlugin:
             self._runs = [self._started(device, alone=len(devices) == 1) for device in devices]
         except HarnessError as error:
             self._give_up(error)
+        self._expect_pairs(session.items)
         if len(self._runs) > 1:
             self._work_ahead(session.items)
 
@@ -173,7 +174,8 @@ class HarnessPlugin:
         from harness.report.profile import profile_text
 
         colour = {"pass": "green", "fail": "red"}.get(summary.verdict.value, "yellow")
-        terminal.write_line(verdict_text(summary, emulated=run.device.emulated), **{colour: True})
+        text = verdict_text(summary, emulated=run.device.emulated, words_of=run.words_of)
+        terminal.write_line(text, **{colour: True})
         for reason in summary.reasons:
             terminal.write_line(f"  {reason}")
         for profile in run.profiles:
@@ -232,14 +234,23 @@ class HarnessPlugin:
             self._notice
         )
         command = ["pytest", *map(str, self.config.invocation_params.args)]
-        run = RunSession(run_options(self.config), device, narrator, maker=maker, command=command)
+        run = RunSession(run_options(self.config, device), device, narrator, maker=maker, command=command)
         try:
             run.start()
         except HarnessError as error:
             if alone or error.exit_code is ExitCode.USAGE:
                 raise
             return error
+        for told in announcements(run):
+            self._notice(f"{device.name}: {told}")
         return run
+
+    def _expect_pairs(self, items: Sequence[pytest.Item]) -> None:
+        """PyTorch is loaded while what is not timed is done, if a test will ask for its times."""
+        for at, run in enumerate(self._runs):
+            wanted = any(step.name == "pairs" for item in items if device_index(item) == at for step in steps_of(item))
+            if wanted and not isinstance(run, HarnessError):
+                run.turns.expect()
 
     def _work_ahead(self, items: Sequence[pytest.Item]) -> None:
         from harness.ahead import WorkAhead
@@ -333,8 +344,8 @@ PLUGIN = pytest.StashKey[HarnessPlugin]()
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency, profile, gate, models) that the test "
-        "asks for, so that several devices can do them at once",
+        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency, profile, gate, models, pairs) that "
+        "the test asks for, so that several devices can do them at once",
     )
     plugin = config.stash[PLUGIN] = HarnessPlugin(config)
     config.pluginmanager.register(plugin, "harness-session")

@@ -13,7 +13,7 @@ class ReplayClock:
 
     __name__ = "runner"
 
-    def __init__(self, durations_ns: Sequence[int]) -> None:
+    def __init__(self, durations_ns: Sequence[float]) -> None:
         self._durations = iter(durations_ns)
         self._now = 0.0
 
@@ -29,10 +29,10 @@ class ReplayClock:
 
 
 @pytest.fixture
-def replay_benchmark(request: pytest.FixtureRequest) -> Callable[[Sequence[int], dict[str, Any]], None]:
+def replay_benchmark(request: pytest.FixtureRequest) -> Callable[[Sequence[float], dict[str, Any]], None]:
     """``replay_benchmark(durations_ns, extra_info)``: samples into pytest-benchmark's table and JSON as they are."""
 
-    def replay(durations_ns: Sequence[int], extra_info: dict[str, Any]) -> None:
+    def replay(durations_ns: Sequence[float], extra_info: dict[str, Any]) -> None:
         clock = ReplayClock(durations_ns)
         # Put first: pytest-benchmark looks at one marker only, and the test's own may name a group.
         own = request.node.get_closest_marker("benchmark")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
@@ -19,17 +19,18 @@ import harness
 from harness.compiler import Archive
 from harness.compiler.provenance import read_provenance
 from harness.compiler.targets import resolve_target
-from harness.devices import Device, RunnerDescription, RunResult
+from harness.devices import AnyRecord, Device, RunnerDescription, RunResult
 from harness.devices.workstation import git_state, versions
 from harness.errors import HarnessError, UsageError
 from harness.maker import Maker, RunOptions, Variant, app_options
 from harness.model_runs import ModelRuns
 from harness.models.checkpoints import Checkpoint
-from harness.models.reference import Reference
+from harness.models.reference import Reference, ReferenceItem
 from harness.models.words import DEFAULT_WORDS, Word, check_words, read_words
 from harness.narration import NarratorLike, StageLike
 from harness.native import Runner
 from harness.orders import Orders, Purpose
+from harness.pair_runs import PairedTimes, PairRuns
 from harness.profiling.schema import ProfileSummary
 from harness.protocol import RecordOptions, WorkItem, WorkOrder
 from harness.results import (
@@ -46,11 +47,11 @@ from harness.results import (
     words_facts,
 )
 from harness.results.nights import NightRecord
+from harness.sampling import spread_order
 from harness.session_gate import check_baseline, gate_facts, judge_run
 from harness.word_lines import Latency as Latency
 from harness.word_lines import parity_lines, reference_lines
 
-HOST = "host"
 MODEL = "g2p"
 SMOKE_WORDS = 3
 _T = TypeVar("_T")
@@ -82,6 +83,8 @@ class RunSession:
         self.words: list[Word] = []
         self.models = ModelRuns(self, [])
         """The models of tensors."""
+        self.turns = PairRuns(self)
+        """Every model timed in turns with PyTorch."""
         self._reference_lines: list[ReferenceLine] = []
 
     def start(self) -> str:
@@ -94,9 +97,13 @@ class RunSession:
         if options.mcpu:
             resolve_target(options.target or self.device.target, options.mcpu)
         source = options.words or DEFAULT_WORDS
+        shipped = 0
         if options.speaks:
             self.checkpoint = self.maker.checkpoint(options)
             self.words = read_words(source, options.language)
+            shipped = len(self.words)
+            if options.word_sample is not None:
+                self.words = [self.words[at] for at in sorted(self.spread()[: options.word_sample])]
             check_words(self.words, languages=self.checkpoint.languages, max_input_bytes=options.max_input_bytes)
         if options.models:
             with self.stage("looking at the models") as stage:
@@ -116,10 +123,16 @@ class RunSession:
             device={**self.device.facts(), "emulated": self.device.emulated},
             allowance=self.allowance,
             checkpoint=self.checkpoint and CheckpointFacts(label=self.checkpoint.label, sha256=self.checkpoint.sha256),
-            words=words_facts(self.words, "shipped" if options.words is None else source.name),
+            words=words_facts(self.words, "shipped" if options.words is None else source.name, of=shipped),
             models=self.models.facts(),
         )
         return self.run_id
+
+    @property
+    def words_of(self) -> int | None:
+        """How many words there were, where a sample of them is run."""
+        facts = self.writer.manifest.words
+        return facts.of if facts else None
 
     def stage(self, title: str) -> AbstractContextManager[StageLike]:
         """Tell a person of a piece of work."""
@@ -167,7 +180,7 @@ class RunSession:
         return self.once(f"describe {variant}", describe)
 
     def reference(self) -> Reference:
-        """What PyTorch says of the words, and in which time."""
+        """What PyTorch says of the words."""
         return self.once("reference", self._make_reference)
 
     def reference_lines(self) -> list[ReferenceLine]:
@@ -186,6 +199,11 @@ class RunSession:
     def latency(self) -> Latency:
         """Timed passes of the chosen variant; an incomplete result holds what there is."""
         return self.once("latency", self._latency)
+
+    def pairs(self, model: str = MODEL) -> PairedTimes | None:
+        """The runner and PyTorch timed in turns on the same items; None where this machine is not the device, or no
+        time is given for it."""
+        return self.turns.take(model)
 
     def gate(self) -> NightRecord:
         """The runner beside the baseline's in interleaved pairs, with the verdict (docs/measuring.md)."""
@@ -213,6 +231,7 @@ class RunSession:
         """Sum up, end the run and return its summary."""
         from harness.results.summarize import summarize_files
 
+        self.turns.close()
         writer = self.writer
         status, reason = ending(writer.manifest, list(self._errors.values()), interrupted)
         run = Run(writer.folder)
@@ -224,6 +243,7 @@ class RunSession:
 
     def close(self) -> None:
         """Let go of the run's files without ending it, when ending it failed."""
+        self.turns.close()
         self.writer.close()
 
     def once(self, key: str, make: Callable[[], _T]) -> _T:
@@ -269,11 +289,9 @@ class RunSession:
 
     def _make_reference(self) -> Reference:
         metadata = self.runner(self.options.variant).archive.metadata
-        # PyTorch is timed where the runner is timed, or not at all: two machines' times have no ratio.
-        options = self.options if self.device.kind == HOST else replace(self.options, repeat=0)
         assert self.checkpoint is not None, "words are G2P's"
-        with self.stage("asking PyTorch") as stage, self._alone(stage):
-            found = self.maker.reference(options, self.checkpoint, self.words, metadata.prompt_space, stage.say)
+        with self.stage("asking PyTorch") as stage:
+            found = self.maker.reference(self.options, self.checkpoint, self.words, metadata.prompt_space, stage.say)
         asked = [(word.language, word.word) for word in self.words]
         if [(item.language, item.word) for item in found.items] != asked:
             raise HarnessError("the reference is of other words than were asked for", cure="run `harness cache clear`")
@@ -282,10 +300,6 @@ class RunSession:
         self.writer.reference(self._reference_lines)
         return found
 
-    def _alone(self, stage: StageLike) -> AbstractContextManager[None]:
-        """This machine for PyTorch alone, where it is the device that is measured."""
-        return self.device.reserve(notify=stage.say) if self.device.kind == HOST else nullcontext()
-
     def _smoke(self, variant: Variant) -> RunResult:
         return self._run("smoke", variant, self.items[:SMOKE_WORDS], warmup=0, repetitions=1, probe=None)
 
@@ -293,46 +307,63 @@ class RunSession:
         self.reference()
         probe = RecordOptions(margins=True)
         result = self._run("parity", variant, self.items, warmup=0, repetitions=0, probe=probe)
-        return self._compare(variant, result)
+        return self.compare(variant, self.items, result.records)
 
     def _latency(self) -> Latency:
         from harness.results.models import timed
 
         self.reference()
-        options = self.options
+        self.turns.quiet()
+        options, items = self.options, self._timed_items()
         result = self._run(
-            "latency", options.variant, self.items, warmup=options.warmup, repetitions=options.repeat, probe=None
+            "latency", options.variant, items, warmup=options.warmup, repetitions=options.repeat, probe=None
         )
-        return Latency(result, timed(result.records), self._compare(f"{options.variant}, timed", result))
+        lines = self.compare(f"{options.variant}, timed", items, result.records)
+        return Latency(result, timed(result.records), lines)
+
+    def _timed_items(self) -> list[WorkItem]:
+        return [self.items[at] for at in sorted(self.spread()[: self.options.timed_items])]
+
+    def spread(self) -> list[int]:
+        """The words' numbers in an order whose every beginning is spread over languages and lengths."""
+        return spread_order([(word.language, len(word.word.encode())) for word in self.words])
 
     def _profile(self, model: str) -> ProfileSummary:
         from harness.profiling.run import profile_run
 
+        self.turns.quiet()
         summary = profile_run(self, model)
         provenance = read_provenance(self.runner(self.options.variant, profile=True).archive.folder)
         self.writer.profiles([*self.profiles, summary], provenance)
         return summary
 
     def passes(self, purpose: Purpose, model: str, *, warmup: int, repetitions: int, runner: Runner) -> RunResult:
-        """Passes of a runner over all that one of its models is given."""
+        """Passes of a runner over all that is timed of one of its models."""
         if model == MODEL:
             variant = self.options.variant
             return self._run(
-                purpose, variant, self.items, warmup=warmup, repetitions=repetitions, probe=None, runner=runner
+                purpose, variant, self._timed_items(), warmup=warmup, repetitions=repetitions, probe=None, runner=runner
             )
         return self.models.passes(purpose, model, warmup=warmup, repetitions=repetitions, runner=runner)
 
     def _gate(self) -> NightRecord:
         runner = self.runner(self.options.variant)
+        self.turns.quiet()
         with self._narrator.stage(f"measuring beside {self.options.baseline}") as stage:
             record = judge_run(self.run_id, self.options, self.device, runner, self.models.names, stage.say)
         self.writer.update(gate=gate_facts(record))
         return record
 
-    def _compare(self, comparison: str, result: RunResult) -> list[ParityLine]:
-        lines = parity_lines(comparison, self.items, self.reference(), result.records, tolerance=self.options.tolerance)
+    def compare(self, comparison: str, items: list[WorkItem], records: Iterable[AnyRecord]) -> list[ParityLine]:
+        """A line for each of the items, kept."""
+        lines = parity_lines(comparison, items, self.answers(items), records, tolerance=self.options.tolerance)
         self.writer.parity(lines)
         return lines
+
+    def answers(self, items: list[WorkItem]) -> list[ReferenceItem]:
+        """PyTorch's, of these items."""
+        by_item = {item.id: said for item, said in zip(self.items, self.reference().items, strict=True)}
+        return [by_item[item.id] for item in items]
 
     def _run(
         self,
@@ -347,16 +378,29 @@ class RunSession:
     ) -> RunResult:
         """One order of words; ``runner`` in the place of the variant's own."""
         runner = runner or self.runner(variant)
-        metadata = runner.archive.metadata
-        order = WorkOrder(
+        order = self.order(purpose, variant, runner, items, warmup=warmup, repetitions=repetitions, probe=probe)
+        batches = -(-len(items) // runner.archive.metadata.batch_size)
+        total = batches * (warmup + repetitions + (probe is not None))
+        return self.orders.run(purpose, variant, runner, order, total)
+
+    def order(
+        self,
+        purpose: str,
+        variant: str,
+        runner: Runner,
+        items: list[WorkItem],
+        *,
+        warmup: int,
+        repetitions: int,
+        probe: RecordOptions | None = None,
+    ) -> WorkOrder:
+        return WorkOrder(
             order_id=f"{purpose}-{variant}-{secrets.token_hex(4)}",
             archive_sha256=runner.archive.sha256,
-            models=[metadata.order_model(MODEL)],
+            models=[runner.archive.metadata.order_model(MODEL)],
             items=items,
             warmup=warmup,
             repetitions=repetitions,
             threads=self.options.threads,
             probe=probe,
         )
-        total = -(-len(items) // metadata.batch_size) * (warmup + repetitions + (probe is not None))
-        return self.orders.run(purpose, variant, runner, order, total)

@@ -1,16 +1,17 @@
-"""What a run keeps of its words: PyTorch's answers, the comparisons with them, the timed passes."""
+"""What a run keeps of its words: PyTorch's answers, the comparisons with them, the timed passes, the turns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.devices import AnyRecord, RunResult
-from harness.models.reference import Reference
+from harness.models.reference import Reference, ReferenceItem
 from harness.models.words import Word
 from harness.protocol import WorkItem
 from harness.results import ParityLine, ReferenceLine
 from harness.validate import Decoded, answerless, compare_word, decodings
+from harness.validate.parity import first_divergence
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,6 @@ def reference_lines(items: list[WorkItem], words: list[Word], reference: Referen
             token_ids=said.token_ids,
             text=said.text,
             margins=said.margins,
-            latency_ns=said.latency_ns,
         )
         for item, word, said in zip(items, words, reference.items, strict=True)
     ]
@@ -42,18 +42,19 @@ def reference_lines(items: list[WorkItem], words: list[Word], reference: Referen
 def parity_lines(
     comparison: str,
     items: list[WorkItem],
-    reference: Reference,
+    answers: Sequence[ReferenceItem],
     records: Iterable[AnyRecord],
     *,
     tolerance: float,
 ) -> list[ParityLine]:
-    """A line for each item; those that the records do not reach are ``missing``. ``tolerance``: see compare_word."""
+    """A line for each item, of which ``answers`` are PyTorch's; those that the records do not reach are ``missing``.
+    ``tolerance``: see compare_word."""
     from harness.results.summarize import parity_line
 
     records = list(records)
     observed, broken = decodings(records), answerless(records)
     lines = []
-    for item, said in zip(items, reference.items, strict=True):
+    for item, said in zip(items, answers, strict=True):
         expected = Decoded(tuple(said.token_ids), said.text, tuple(said.margins))
         row = compare_word(
             *(item.id, item.language, item.word, expected, observed.get(item.id, [])),
@@ -62,3 +63,13 @@ def parity_lines(
         )
         lines.append(parity_line(comparison, row))
     return lines
+
+
+def departure(said: ReferenceItem, token_ids: Sequence[int], *, tolerance: float) -> str | None:
+    """How tokens that PyTorch gave another time part from those that the runner is compared with; None within a tie."""
+    step = first_divergence(said.token_ids, token_ids)
+    if step is None or (step < len(said.margins) and said.margins[step] <= tolerance):
+        return None
+    return (
+        f"{said.language} {said.word!r}: PyTorch gives another token at step {step} than when the words were compared"
+    )

@@ -12,8 +12,9 @@ ORDER = {
     "test_parity.py": 2,
     "test_latency.py": 3,
     "test_models.py": 4,
-    "test_gate.py": 5,
-    "test_profile.py": 6,
+    "test_pairs.py": 5,
+    "test_gate.py": 6,
+    "test_profile.py": 7,
 }
 OF_WORDS = ("test_smoke.py", "test_parity.py", "test_latency.py")
 ON_REQUEST = {"test_gate.py": "harness_baseline", "test_profile.py": "harness_profile"}
@@ -24,10 +25,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     option = ON_REQUEST.get(collection_path.name)
     if option is not None and not config.getoption(option, None):
         return True
+    if collection_path.name == "test_pairs.py" and not in_turns(config):
+        return True
     models = config.getoption("harness_models", [])
     if collection_path.name == "test_models.py" and not [name for name in models if name != "g2p"]:
         return True
     return True if collection_path.name in OF_WORDS and models and "g2p" not in models else None
+
+
+def in_turns(config: pytest.Config) -> bool:
+    """Whether the model is timed beside PyTorch, which runs on this machine, beside what runs here only."""
+    here = config.getoption("harness_device", None) in (None, "host")
+    return here and config.getoption("harness_pair_seconds", 1.0) > 0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -17,9 +18,11 @@ from harness.models.comparison import TopK
 from harness.models.described import InputFacts, ModelDescription, OutputFacts, UserModel
 from harness.models.reference import Reference
 from harness.models.sources import ModelSource
+from harness.models.timing import TimedModel, TimedPyTorch
 from harness.models.words import Word
 from harness.native import AppOptions, Runner
-from harness.tensors import Array
+from harness.tensors import Array, encode
+from tests.fake_pytorch import FakePyTorch
 
 ARCHIVE = "cd" * 32
 ITEMS = {"first": np.array([1.0, 3.0, 2.0], np.float32), "second": np.array([5.0, 4.0, 5.5], np.float32)}
@@ -144,5 +147,8 @@ class FakeModels:
     ) -> Reference:
         raise NotImplementedError("there is no G2P")
 
-    def model_times(self, options: RunOptions, model: UserModel, progress: Progress) -> dict[str, list[int]]:
-        return {item: [10_000 + at for at in range(options.repeat)] for item in ITEMS}
+    def pytorch(self, options: RunOptions, models: list[TimedModel]) -> TimedPyTorch:
+        def answers(_model: str, item: dict[str, Any]) -> dict[str, Any]:
+            return {"tensors": encode({"y": ITEMS[item["item"]] * 2}).model_dump()}
+
+        return FakePyTorch(models, answers)

@@ -56,12 +56,16 @@ def test_the_main_job_and_what_it_leaves(tmp_path: Path) -> None:
     benchmarks = {b["name"]: b for b in json.loads((tmp_path / "b.json").read_text())["benchmarks"]}
     assert len(benchmarks["test_latency[artifact]"]["stats"]["data"]) == 4 * 3
 
-    # Warm, with PyTorch and TVM made unimportable, and what speaks to iPhones: nothing may need them.
+    in_turns = [benchmarks[f"test_pairs[g2p-{side}]"]["stats"]["rounds"] for side in ("artifact", "pytorch")]
+    assert in_turns[0] == in_turns[1] >= 3
+    assert "of PyTorch's time" in done.stdout or "beside PyTorch's time inconclusive" in done.stdout
+
+    # Warm, with PyTorch and TVM made unimportable, and what speaks to iPhones: nothing but PyTorch's times needs them.
     poison = tmp_path / "poison"
     for name in ("torch", "tvm", "transformers", "pymobiledevice3"):
         (poison / name).mkdir(parents=True)
         (poison / name / "__init__.py").write_text("raise ImportError('a warm run imports this')\n")
-    again = run_suites(tmp_path, environment={"PYTHONPATH": str(poison)})
+    again = run_suites(tmp_path, "--pair-seconds", "0", environment={"PYTHONPATH": str(poison)})
     assert again.returncode == 0, again.stdout + again.stderr
 
     harness = [sys.executable, "-m", "harness.cli"]

@@ -27,6 +27,7 @@ def run_everything(folder: Path, **behaviour: Any) -> tuple[Run, Summary]:
     session.start()
     assert session.models.of("fake.py") == ["fake"]
     session.models.everything()
+    session.pairs("fake")
     summary = session.finish()
     return Store(folder / "results").find("latest"), summary
 
@@ -37,10 +38,12 @@ def test_a_model_that_says_what_pytorch_says(tmp_path: Path) -> None:
     found = summary.models["fake"]
     assert found.by_verdict[Verdict.EQUAL] == found.items == 4  # two items, probed and timed
     assert (found.max_error, found.cold_load, found.peak_bytes) == (0.0, 1000, 4096)
-    assert found.artifact is not None
-    assert found.artifact.samples == 6
+    assert {item: one.samples for item, one in found.by_item.items()} == {"first": 3, "second": 3}
+    assert found.artifact is found.pytorch is None, "unlike items have no common median"
     assert found.ratio is not None
-    assert 0.4 < found.ratio.ratio < 0.6
+    assert found.ratio.paired
+    assert found.ratio.ratio == pytest.approx(0.51, rel=0.05)
+    assert set(found.ratio.by_item) == {"first", "second"}
     manifest = run.manifest()
     assert [(order.purpose, order.variant, order.complete) for order in manifest.orders] == [
         ("smoke", "fake", True),
@@ -55,8 +58,12 @@ def test_a_model_that_says_what_pytorch_says(tmp_path: Path) -> None:
     report = to_markdown(report_run(run))
     assert "4 of 4 answers of 1 model agree" in report
     assert "| fake | 4 | 4 | 0 |" in report
+    rows = [line for line in report.splitlines() if line.startswith(("| fake | first |", "| fake | second |"))]
+    assert len(rows) == 2
+    assert all("| 10.0 µs | ×0.5" in row for row in rows)
     compared = to_markdown(compare_runs(run, run))
-    assert "| fake | 4 of 4 |" in compared
+    assert "| fake | 4 of 4 | 4 of 4 | 2 | ×1.000 |" in compared
+    assert "| fake | first |" in compared
     assert "×1.000" in compared
     page = html_report([run])
     assert ">Models<" in page

@@ -39,7 +39,7 @@ def write_expected(checkpoint: str, output: Path) -> None:
     reference = reference_outputs(
         resolve_checkpoint(checkpoint, cache=cache),
         _candidates(2 * WORDS),
-        ReferenceOptions(repeat=0, warmup=0),
+        ReferenceOptions(),
         cache=cache,
         progress=lambda _: None,
     )

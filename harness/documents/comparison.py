@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
 
 from harness.documents.base import Document, Number, Part
-from harness.documents.runs import EMULATED, Kind, Ratio, RunLine, line_of
+from harness.documents.runs import EMULATED, Kind, RunLine, line_of
 from harness.measure import paired_ratio
 from harness.models.sources import G2P
 from harness.report.comparison import Side, compared, differing_facts, warning_lines
 from harness.report.models import shared_models
+from harness.results.schema import ItemLatency
 
 
 class Difference(Part):
@@ -22,15 +25,25 @@ class Difference(Part):
     b: str | None
 
 
+class ApartRatio(Part):
+    """B's time over A's on the items that both timed, in two sittings; above 1 B took longer."""
+
+    ratio: float
+    """Of words the median, of a tensor model's items the geometric mean of each one's own ratio."""
+    low: Number
+    high: Number
+    """95 % interval over items alone; how the sittings differ is not in it."""
+    items: int
+
+
 class ModelPair(Part):
-    """One model that both runs have. The two runs were not measured in one sitting."""
+    """One model that both runs have."""
 
     name: str
     kind: Kind
     a_median_ns: Number
     b_median_ns: Number
-    ratio: Ratio | None
-    """B's time over A's, from the pairs of items that both timed."""
+    ratio: ApartRatio | None
     no_ratio: str | None
 
 
@@ -68,7 +81,7 @@ def _words(a: Side, b: Side) -> list[ModelPair]:
     if set(a.samples) & set(b.samples):
         found = paired_ratio(a.samples, b.samples)
         bounds = (found.interval.low, found.interval.high) if found.interval else (None, None)
-        ratio = Ratio(items=found.words, ratio=found.ratio, low=bounds[0], high=bounds[1])
+        ratio = ApartRatio(items=found.words, ratio=found.ratio, low=bounds[0], high=bounds[1])
     return [
         ModelPair(
             name=G2P,
@@ -82,20 +95,27 @@ def _words(a: Side, b: Side) -> list[ModelPair]:
 
 
 def _tensors(a: Side, b: Side) -> list[ModelPair]:
-    pairs = []
-    for name in shared_models(a.summary, b.summary):
-        one, other = a.summary.models[name].artifact, b.summary.models[name].artifact
-        pairs.append(
-            ModelPair(
-                name=name,
-                kind="tensor",
-                a_median_ns=one.median if one and one.items == 1 else None,
-                b_median_ns=other.median if other and other.items == 1 else None,
-                ratio=None,
-                no_ratio=EMULATED if _emulated(a, b) else "the items' times are not kept side by side",
-            )
-        )
-    return pairs
+    return [_tensor(a, b, name) for name in shared_models(a.summary, b.summary)]
+
+
+def _tensor(a: Side, b: Side, name: str) -> ModelPair:
+    one, other = a.summary.models[name].by_item, b.summary.models[name].by_item
+    both = [] if _emulated(a, b) else [item for item in one if item in other]
+    logs = [math.log(other[item].median / one[item].median) for item in both]
+    ratio = math.exp(sum(logs) / len(logs)) if logs else None
+    return ModelPair(
+        name=name,
+        kind="tensor",
+        a_median_ns=_only(one),
+        b_median_ns=_only(other),
+        ratio=None if ratio is None else ApartRatio(ratio=ratio, low=None, high=None, items=len(both)),
+        no_ratio=None if ratio is not None else EMULATED if _emulated(a, b) else "no item was timed in both runs",
+    )
+
+
+def _only(by_item: Mapping[str, ItemLatency]) -> float | None:
+    """The median of the only item; unlike items are not pooled."""
+    return next(iter(by_item.values())).median if len(by_item) == 1 else None
 
 
 def _emulated(a: Side, b: Side) -> bool:

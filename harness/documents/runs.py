@@ -11,13 +11,22 @@ from pydantic import Field
 from harness.documents.base import Document, Facts, Number, Part
 from harness.models.sources import G2P
 from harness.results import Manifest, Run, RunDamaged, RunStatus, RunVerdict, Summary
-from harness.results.schema import GateFacts, Git, OrderEntry, RatioSummary, VariantFacts
+from harness.results.schema import (
+    GateFacts,
+    Git,
+    ItemLatency,
+    ItemRatio,
+    LatencySummary,
+    OrderEntry,
+    RatioSummary,
+    VariantFacts,
+)
 from harness.validate import Verdict
 
 Kind = Literal["generation", "tensor"]
 """``generation``: words in, text out, token by token. ``tensor``: one call, tensors in and out."""
 EMULATED = "an emulator's times are compared with nothing"
-NOT_TIMED = "not timed"
+NOT_TIMED, UNLIKE = "not timed", "its items are unlike each other"
 
 
 class DeviceLine(Part):
@@ -28,13 +37,25 @@ class DeviceLine(Part):
 
 
 class Ratio(Part):
-    """The artifact's time over PyTorch's, or B's over A's, on the same items; above 1 it is slower."""
+    """The artifact's time over PyTorch's on the same items; above 1 the artifact is slower."""
 
-    items: int
-    ratio: float
+    ratio: Number
+    """The geometric mean of the items' ratios; null where the interval is too wide for a number."""
     low: Number
     high: Number
-    """95 % interval; null where there are too few items for one."""
+    """95 % interval; null where there are too few items or rounds for one."""
+    conclusive: bool
+    """Whether the interval is narrow enough."""
+    together: bool
+    """Whether both sides were timed in turns, in one sitting. Times taken apart may be wrong by a multiple."""
+    busy: str | None
+    """What else the machine did meanwhile; null where it was quiet."""
+    items: int
+    """How many were timed on both sides."""
+    rounds: int | None
+    artifact_ns: Number
+    pytorch_ns: Number
+    """Geometric means over these items of their medians; null for times taken apart."""
 
 
 class ModelLine(Part):
@@ -46,6 +67,8 @@ class ModelLine(Part):
     """The checkpoint, or what ``--models`` named."""
     items: int
     """What it was asked: words, or items of a tensor model."""
+    items_of: int | None
+    """How many there were, where only a sample of them was run, as on an emulator."""
     compared: int
     """Comparisons with PyTorch, several for each item."""
     equal: int
@@ -132,6 +155,25 @@ class Accuracy(Part):
     wer: Number
 
 
+class ItemFigures(Part):
+    """One item: its warm samples, and its time beside PyTorch's in the turns that both sides took."""
+
+    item: str
+    samples: int | None
+    median_ns: Number
+    mad_ns: Number
+    min_ns: Number
+    max_ns: Number
+    """Of a tensor model; the words of a generation model are summed up in ``artifact``."""
+    artifact_ns: Number
+    pytorch_ns: Number
+    """Medians over the rounds; null for an item that was not in the sample."""
+    ratio: Number
+    low: Number
+    high: Number
+    conclusive: bool | None
+
+
 class ModelFigures(Part):
     """All figures of one model."""
 
@@ -142,8 +184,11 @@ class ModelFigures(Part):
     variant: str | None
     """The timed variant of a generation model."""
     artifact: Latency | None
+    """Over all timed words of a generation model; null for a tensor model, whose items are unlike each other."""
     pytorch: Latency | None
+    """Over the words of a generation model that PyTorch was timed on."""
     ratio: Ratio | None
+    items: list[ItemFigures]
     cold_load_ns: Number
     """Taking the model from the library and initialising its virtual machine."""
     first_ns: Number
@@ -251,6 +296,7 @@ def _generation_lines(manifest: Manifest, summary: Summary | None) -> list[Model
             kind="generation",
             source=manifest.checkpoint.label if manifest.checkpoint else "?",
             items=manifest.words.count if manifest.words else 0,
+            items_of=manifest.words.of if manifest.words else None,
             compared=sum(found.words for found in parity),
             equal=sum(_agreeing(found.by_verdict) for found in parity),
             median_ns=median,
@@ -265,8 +311,8 @@ def _tensor_lines(manifest: Manifest, summary: Summary | None) -> list[ModelLine
     lines = []
     for name, facts in manifest.models.items():
         found = summary.models.get(name) if summary else None
-        timed = found.artifact if found else None
-        alike = timed is not None and timed.items == 1
+        medians = [item.median for item in found.by_item.values()] if found else []
+        timed = bool(medians) or (found is not None and found.artifact is not None)
         ratio = _ratio(found.ratio) if found else None
         lines.append(
             ModelLine(
@@ -274,12 +320,13 @@ def _tensor_lines(manifest: Manifest, summary: Summary | None) -> list[ModelLine
                 kind="tensor",
                 source=facts.source,
                 items=facts.items,
+                items_of=None,
                 compared=found.items if found else 0,
                 equal=_agreeing(found.by_verdict) if found else 0,
-                median_ns=timed.median if timed and alike else None,
+                median_ns=medians[0] if len(medians) == 1 else None,
                 ratio=ratio,
-                no_median=None if alike else NOT_TIMED if timed is None else "its items are unlike each other",
-                no_ratio=None if ratio else _no_ratio(manifest, timed is not None),
+                no_median=None if len(medians) == 1 else UNLIKE if timed else NOT_TIMED,
+                no_ratio=None if ratio else _no_ratio(manifest, timed),
             )
         )
     return lines
@@ -296,18 +343,53 @@ def _agreeing(verdicts: Mapping[Verdict, int]) -> int:
 def _ratio(found: RatioSummary | None) -> Ratio | None:
     if found is None:
         return None
-    return Ratio(items=found.words, ratio=found.ratio, low=found.low, high=found.high)
+    return Ratio(
+        ratio=found.ratio if found.conclusive else None,
+        low=found.low,
+        high=found.high,
+        conclusive=found.conclusive,
+        together=found.paired,
+        busy=found.busy,
+        items=found.words,
+        rounds=found.rounds,
+        artifact_ns=found.artifact,
+        pytorch_ns=found.pytorch,
+    )
+
+
+def _items(by_item: Mapping[str, ItemLatency], found: RatioSummary | None) -> list[ItemFigures]:
+    """The items that have figures of their own, on one side or both."""
+    both = found.by_item if found else {}
+    return [
+        _item(name, by_item.get(name), both.get(name)) for name in [*by_item, *(n for n in both if n not in by_item)]
+    ]
+
+
+def _item(name: str, ours: ItemLatency | None, both: ItemRatio | None) -> ItemFigures:
+    return ItemFigures(
+        item=name,
+        samples=ours.samples if ours else None,
+        median_ns=ours.median if ours else None,
+        mad_ns=ours.mad if ours else None,
+        min_ns=ours.min if ours else None,
+        max_ns=ours.max if ours else None,
+        artifact_ns=both.artifact if both else None,
+        pytorch_ns=both.pytorch if both else None,
+        ratio=both.ratio if both and both.conclusive else None,
+        low=both.low if both else None,
+        high=both.high if both else None,
+        conclusive=both.conclusive if both else None,
+    )
 
 
 _TIMES = ("median", "median_low", "median_high", "p90", "p95", "p99", "mad", "min", "max", "mean")
 
 
-def _latency(side: object | None, items: int) -> Latency | None:
-    """Of a LatencySummary or a ModelLatency."""
+def _latency(side: LatencySummary | None) -> Latency | None:
     if side is None:
         return None
     times = {f"{key}_ns": getattr(side, key) for key in _TIMES}
-    return Latency.model_validate({"items": items, "samples": vars(side)["samples"], **times})
+    return Latency.model_validate({"items": side.words, "samples": side.samples, **times})
 
 
 def _figures(manifest: Manifest, summary: Summary) -> list[ModelFigures]:
@@ -317,7 +399,7 @@ def _figures(manifest: Manifest, summary: Summary) -> list[ModelFigures]:
 def _generation_figures(manifest: Manifest, summary: Summary) -> list[ModelFigures]:
     if not _generation_lines(manifest, summary):
         return []
-    artifact, pytorch = summary.artifact, summary.pytorch
+    artifact = summary.artifact
     parts = {key: getattr(artifact, key) for key in ("encoder", "prefill", "steps", "other")} if artifact else {}
     return [
         ModelFigures(
@@ -341,9 +423,10 @@ def _generation_figures(manifest: Manifest, summary: Summary) -> list[ModelFigur
                 for language, found in languages.items()
             ],
             variant=artifact.variant if artifact else None,
-            artifact=_latency(artifact.warm, artifact.warm.words) if artifact else None,
-            pytorch=_latency(pytorch, pytorch.words) if pytorch else None,
+            artifact=_latency(artifact.warm if artifact else None),
+            pytorch=_latency(summary.pytorch),
             ratio=_ratio(summary.ratio),
+            items=_items({}, summary.ratio),
             cold_load_ns=artifact.cold_load if artifact else None,
             first_ns=artifact.first if artifact else None,
             parts_ns=parts,
@@ -370,9 +453,10 @@ def _tensor_figures(summary: Summary) -> list[ModelFigures]:
             ],
             accuracy=[],
             variant=None,
-            artifact=_latency(found.artifact, found.artifact.items) if found.artifact else None,
-            pytorch=_latency(found.pytorch, found.pytorch.items) if found.pytorch else None,
+            artifact=None,
+            pytorch=None,
             ratio=_ratio(found.ratio),
+            items=_items(found.by_item, found.ratio),
             cold_load_ns=found.cold_load,
             first_ns=found.first,
             parts_ns={},

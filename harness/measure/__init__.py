@@ -39,6 +39,7 @@ from harness.measure.summary import (
     rates,
     split,
 )
+from harness.measure.turns import TurnRatio, TurnRatios, turn_ratios
 
 __all__ = [
     "DEFAULT_RULE",
@@ -67,6 +68,8 @@ __all__ = [
     "Split",
     "Times",
     "Timing",
+    "TurnRatio",
+    "TurnRatios",
     "Undecided",
     "calibrate",
     "change_points",
@@ -88,4 +91,5 @@ __all__ = [
     "shares",
     "size_growth",
     "split",
+    "turn_ratios",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-import platform
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -18,13 +17,12 @@ from safetensors.numpy import load_file
 
 from harness.cache import MANIFEST, Cache, content_key, hash_file
 from harness.models.comparison import Comparison
-from harness.models.reference import cpu_name
 from harness.models.sources import BadModel, ModelSource, check_clashes
 from harness.tensors import Array
 from harness.worker import Progress, run_worker
 
 WORKER = "harness.models.user_worker"
-DESCRIPTION, LATENCY = "description.json", "latency.json"
+DESCRIPTION = "description.json"
 PACKAGES = ("torch", "transformers", "numpy")
 SEPARATOR = "/"
 """Between an item and its tensor in the files' keys; no name of an item holds one."""
@@ -115,7 +113,7 @@ def _described(source: ModelSource, cache: Cache, progress: Progress) -> list[Us
         return content_key(base | {"files": {str(path): _hash(path) for path in files}})
 
     def ask(folder: Path) -> None:
-        request = {"kind": "describe", "folder": str(folder), **_request(source)}
+        request = {"folder": str(folder), **source_request(source)}
         (folder / DESCRIPTION).write_text(json.dumps(run_worker(WORKER, request, progress)) + "\n", encoding="utf-8")
         asked.append(folder)
 
@@ -155,24 +153,8 @@ def _models(source: ModelSource, said: SourceDescription, key: str, folder: Path
     ]
 
 
-def latencies(
-    model: UserModel, *, threads: int, warmup: int, repeat: int, cache: Cache, progress: Progress
-) -> dict[str, list[int]]:
-    """PyTorch's time for each item on this machine, in nanoseconds by repetition, the call alone."""
-    options = {"threads": threads, "warmup": warmup, "repeat": repeat}
-    machine = [platform.machine(), cpu_name(), platform.node()]
-
-    def build(folder: Path) -> None:
-        request = {"kind": "time", "model": model.name, **_request(model.source), **options}
-        found = run_worker(WORKER, request, progress, threads=threads)
-        (folder / LATENCY).write_text(json.dumps(found["latency_ns"]) + "\n", encoding="utf-8")
-
-    key = content_key({"model": model.key, "machine": machine, **options})
-    found: dict[str, list[int]] = json.loads((cache.fetch("references", key, build) / LATENCY).read_bytes())
-    return found
-
-
-def _request(source: ModelSource) -> dict[str, Any]:
+def source_request(source: ModelSource) -> dict[str, Any]:
+    """What a worker loads it by."""
     return {"path": str(source.path), "module": source.module, "attribute": source.attribute}
 
 

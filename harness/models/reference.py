@@ -1,7 +1,7 @@
-"""What PyTorch answers: transformers' greedy decoding of every word, with margins and latency. Imports no PyTorch.
+"""What PyTorch answers: transformers' greedy decoding of every word, with margins. Imports no PyTorch.
 
-A reference is made by a worker and cached by everything it depends on. Its answers hold anywhere; its latency
-samples are of the machine and thread count they were taken on, which the key includes.
+A reference is made by a worker and cached by everything it depends on. It holds anywhere, for it holds no times: those
+are taken beside the runner's, in the same sitting (:mod:`harness.models.timing`).
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ from harness.worker import Progress, run_worker
 
 WORKER = "harness.models.reference_worker"
 RESULT = "reference.json"
+THREADS = 1
+"""Answers are made on one thread, whatever is timed: sums in another order may end another digit."""
 
 
 @dataclass(frozen=True)
 class ReferenceOptions:
-    """``repeat`` 0 takes no latency samples; ``logit_steps`` are the steps whose full logits are kept."""
+    """``logit_steps`` are the steps whose full logits are kept."""
 
     max_output_len: int = 128
     prompt_space: bool = True
-    threads: int = 1
-    warmup: int = 1
-    repeat: int = 5
     logit_steps: tuple[int, ...] = ()
 
 
@@ -47,26 +46,23 @@ class ReferenceItem(BaseModel):
     margins: list[float]
     """Best minus second-best logit of every step."""
     logits: dict[int, list[float]]
-    latency_ns: list[int]
-    """Wall time of ``generate`` on the warm model, tokenization and text excluded, per repetition."""
 
 
 class Reference(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     items: list[ReferenceItem]
-    threads: int
     torch_version: str
     transformers_version: str
     cpu: str
+    """Of the machine that it was made on, which may be another than the run's."""
     made_unix_s: int | None = None
-    """When it was made, its latency samples included: a later run may find it in the cache."""
 
 
 def reference_outputs(
     checkpoint: Checkpoint, words: list[Word], options: ReferenceOptions, *, cache: Cache, progress: Progress
 ) -> Reference:
-    """The reference of these words, from the cache or made now (tens of milliseconds a word and repetition)."""
+    """The reference of these words, from the cache or made now (tens of milliseconds a word)."""
     spoken = [{"language": word.language, "word": word.word} for word in words]
     sources = Path(__file__).parent
     fields = {
@@ -75,13 +71,17 @@ def reference_outputs(
         "options": asdict(options),
         "torch": importlib.metadata.version("torch"),
         "transformers": importlib.metadata.version("transformers"),
-        "sources": [hash_file(sources / name) for name in ("reference_worker.py", "reference.py")],
-        "machine": [platform.machine(), cpu_name(), platform.node()],
+        "sources": [hash_file(sources / name) for name in ("reference_worker.py", "reference.py", "g2p/loading.py")],
     }
 
     def build(folder: Path) -> None:
-        request = {"checkpoint": str(checkpoint.folder), "words": spoken, "options": asdict(options), "cpu": cpu_name()}
-        result = run_worker(WORKER, request, progress, threads=options.threads)
+        request = {
+            "checkpoint": str(checkpoint.folder),
+            "words": spoken,
+            "options": {**asdict(options), "threads": THREADS},
+            "cpu": cpu_name(),
+        }
+        result = run_worker(WORKER, request, progress, threads=THREADS)
         reference = Reference.model_validate(result | {"made_unix_s": int(time.time())})
         (folder / RESULT).write_text(reference.model_dump_json() + "\n", encoding="utf-8")
 

@@ -1,9 +1,8 @@
-"""The process that runs a user's model in PyTorch: ``python -m harness.models.user_worker`` (see harness.worker)."""
+"""The process that asks PyTorch about a user's model: ``python -m harness.models.user_worker`` (see harness.worker)."""
 
 from __future__ import annotations
 
 import logging
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from harness.worker import Progress, serve
 
 def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     progress("loading PyTorch")
-    return describe(request, progress) if request["kind"] == "describe" else take_times(request, progress)
+    return describe(request, progress)
 
 
 def describe(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -89,31 +88,6 @@ def describe_one(spec: Any, path: Path, folder: Path, progress: Progress) -> dic
         "parameters": sum(parameter.numel() for parameter in module.parameters()),
         "weights_sha256": weights_digest(module),
     }
-
-
-def take_times(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """The time of each item's call, repetition by repetition over all items."""
-    import torch
-
-    from harness.models.flat import flattened
-    from harness.models.user_loading import checked_items, find_spec
-
-    torch.set_num_threads(request["threads"])
-    path = Path(request["path"])
-    spec = find_spec(path, request["module"], request["attribute"], request["model"])
-    items = {item: tuple(inputs.values()) for item, inputs in checked_items(spec, path).items()}
-    module = flattened(spec)
-    found: dict[str, list[int]] = {item: [] for item in items}
-    with torch.inference_mode():
-        for repetition in range(-request["warmup"], request["repeat"]):
-            for item, inputs in items.items():
-                began = time.perf_counter_ns()
-                module.answer(inputs)
-                taken = time.perf_counter_ns() - began
-                if repetition >= 0:
-                    found[item].append(taken)
-            progress(f"PyTorch's time of {spec.name}: {max(0, repetition + 1)} of {request['repeat']} repetitions")
-    return {"latency_ns": found}
 
 
 def _extent(dim: Any, size: int) -> int | str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.errors import UsageError
 from harness.measure import Ratio, Times, paired_ratio
+from harness.report.beside import ratio_cell
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, interval, megabytes, milliseconds, rate, ratio
 from harness.report.models import models_comparison, shared_models
@@ -50,26 +51,20 @@ def compared(a: Side, b: Side) -> bool:
     return words
 
 
-def conclusion(found: Ratio, a: str = "A", b: str = "B") -> tuple[str, Tone]:
-    """What the interval says in words of the sides named; two single runs never prove a regression."""
+def conclusion(found: Ratio, a: str = "A", b: str = "B") -> str:
+    """What was found, in words of the sides named, with what it is worth: two sittings prove nothing."""
     text = ratio(found.ratio, *((found.interval.low, found.interval.high) if found.interval else (None, None)))
-    if found.interval is None or found.interval.low <= 1 <= found.interval.high:
-        return f"{b} takes {text} of {a}'s time per word: no difference seen", Tone.PLAIN
-    change = abs(found.ratio - 1)
-    if found.ratio < 1:
-        return f"{b} takes {text} of {a}'s time per word: {change:.1%} faster", Tone.GOOD
-    return f"{b} takes {text} of {a}'s time per word: {change:.1%} slower", Tone.BAD
+    return (
+        f"{b} takes {text} of {a}'s time per word ({found.words} words), but they were measured apart: two sittings "
+        "differ by a few percent, and by much more on a busy machine, without any change"
+    )
 
 
 def _head(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
     yield Heading(f"Runs {a.manifest.run_id} ({a.name}) and {b.manifest.run_id} ({b.name})")
     if found:
-        text, tone = conclusion(found, a.name, b.name)
-        yield Line(f"{text} ({found.words} words, paired)", tone)
-        yield Line(
-            "The interval is over words only. Two single runs differ by a few percent without any change; "
-            "repeat both before you believe a small difference.",
-        )
+        yield Line(conclusion(found, a.name, b.name))
+        yield Line("Side by side they are measured by harness nightly, or by pytest suites --baseline.")
     elif a.manifest.emulated or b.manifest.emulated:
         yield Line("times of an emulator are compared with nothing", Tone.UNSURE)
     elif a.manifest.words or b.manifest.words:
@@ -158,13 +153,13 @@ def _latency(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
             _quotient(one.peak_bytes, other.peak_bytes),
         ],
         *_sizes(a, b),
-        ["time of PyTorch's", *(_against_pytorch(side.summary) for side in (a, b)), ""],
+        ["time of PyTorch's", *(ratio_cell(side.summary.ratio) for side in (a, b)), ""],
     ]
     yield Heading("Latency")
     yield Table(
-        ["", a.name, b.name, f"{b.name} / {a.name}"],
+        ["", a.name, b.name, f"{b.name} / {a.name}, measured apart"],
         rows,
-        note="The ratio of medians is the median of the words' own ratios.",
+        note="The ratio of medians is the median of the words' own ratios, and its interval is over words alone.",
     )
 
 
@@ -189,10 +184,6 @@ def _sizes(a: Side, b: Side) -> Iterator[list[str]]:
         for label, key in ((f"{name} archive", "archive_bytes"), (f"{name} runner", "runner_bytes")):
             sizes = getattr(one, key), getattr(other, key)
             yield [label, megabytes(sizes[0]), megabytes(sizes[1]), _quotient(*sizes)]
-
-
-def _against_pytorch(summary: Summary) -> str:
-    return ratio(summary.ratio.ratio, summary.ratio.low, summary.ratio.high) if summary.ratio else DASH
 
 
 def _accuracy(a: Side, b: Side) -> Iterator[Block]:

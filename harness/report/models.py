@@ -1,20 +1,22 @@
-"""The part of a report that is about models of tensors: parity by each model's own comparison, and latency."""
+"""The part of a report that is about models of tensors: parity by each model's own comparison, and each item's time."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
+from harness.report.beside import beside_text, item_cell
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, margin, megabytes, ratio
-from harness.results.schema import Manifest, ModelLatency, ModelSummary, RatioSummary, Summary
+from harness.results.schema import Manifest, ModelSummary, Summary
 from harness.validate import Verdict
 
-MOST_FAILURES = 20
+MOST_FAILURES, MOST_ITEMS = 20, 50
 SHOWN = (Verdict.EQUAL, Verdict.TIE, Verdict.MISMATCH, Verdict.UNSTABLE, Verdict.MISSING)
 
 
 def models_text(summary: Summary, *, emulated: bool) -> list[str]:
-    """For the verdict's line: how many answers agree, and each model's latency."""
+    """For the verdict's line: how many answers agree, and what each model's items take."""
     if not summary.models:
         return []
     agreed = sum(
@@ -25,10 +27,10 @@ def models_text(summary: Summary, *, emulated: bool) -> list[str]:
     models = "1 model" if len(summary.models) == 1 else f"{len(summary.models)} models"
     parts = [f"{agreed} of {compared} answers of {models} agree"]
     for name, found in summary.models.items():
-        if found.artifact:
+        if found.by_item:
             label = ", emulated" if emulated else ""
-            share = f" ({_ratio(found.ratio)} of PyTorch's)" if found.ratio else ""
-            parts.append(f"{name} {duration(found.artifact.median)}{label}{share}")
+            share = f" ({beside_text(found.ratio, whose='PyTorch')})" if found.ratio else ""
+            parts.append(f"{name} {_range(found)}{label}{share}")
     return parts
 
 
@@ -50,13 +52,41 @@ def models_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
             yield Line(failure, Tone.BAD)
         if len(found.failures) > MOST_FAILURES:
             yield Line(f"{name}: and {len(found.failures) - MOST_FAILURES} more, see model_parity.jsonl", Tone.BAD)
-    label = "median (emulated)" if manifest.emulated else "median"
     yield Table(
-        ["model", label, "p95", "cold load", "first", "peak memory", "PyTorch", "ratio"],
-        [_latency_row(name, found) for name, found in summary.models.items()],
-        note="One call with the inputs at hand; both sides' warm samples, none is dropped. The ratio is the median of "
-        "the items' own ratios, in brackets a bootstrap 95 % interval over items.",
+        ["model", "cold load", "first call", "peak memory"],
+        [
+            [name, duration(found.cold_load), duration(found.first), megabytes(found.peak_bytes)]
+            for name, found in summary.models.items()
+        ],
     )
+    rows = [row for name, found in summary.models.items() for row in _item_rows(name, found)]
+    if rows:
+        label = "median (emulated)" if manifest.emulated else "median"
+        yield Table(
+            ["model", "item", "samples", label, "MAD", "min", "max", "PyTorch", "ratio"],
+            rows,
+            note="One call with the inputs at hand, warm samples, none is dropped. PyTorch's time and the ratio are "
+            "of the turns that both sides took on the item, in brackets a 95 % interval from how the rounds differ; "
+            "items without them were not in the sample.",
+        )
+
+
+def _item_rows(name: str, found: ModelSummary) -> Iterator[list[str]]:
+    for item, ours in list(found.by_item.items())[:MOST_ITEMS]:
+        theirs = found.ratio.by_item.get(item) if found.ratio else None
+        times = [duration(value) for value in (ours.median, ours.mad, ours.min, ours.max)]
+        pytorch = duration(theirs.pytorch if theirs else None)
+        yield [name, item, str(ours.samples), *times, pytorch, item_cell(found.ratio, item)]
+    if len(found.by_item) > MOST_ITEMS:
+        yield [name, f"and {len(found.by_item) - MOST_ITEMS} more, see samples.jsonl", *[""] * 7]
+
+
+def _range(found: ModelSummary) -> str:
+    """What its items take, which have no time in common."""
+    medians = sorted(item.median for item in found.by_item.values())
+    if len(medians) == 1:
+        return duration(medians[0])
+    return f"{duration(medians[0])} to {duration(medians[-1])} ({len(medians)} items)"
 
 
 def _parity_row(manifest: Manifest, name: str, found: ModelSummary) -> list[str]:
@@ -64,31 +94,6 @@ def _parity_row(manifest: Manifest, name: str, found: ModelSummary) -> list[str]
     counts = [str(found.by_verdict.get(verdict, 0)) for verdict in SHOWN]
     errors = [margin(found.max_error), margin(found.relative_error)]
     return [name, str(found.items), *counts, *errors, facts.compare if facts else DASH]
-
-
-def _latency_row(name: str, found: ModelSummary) -> list[str]:
-    ours, theirs = found.artifact, found.pytorch
-    return [
-        name,
-        _median(ours),
-        duration(ours.p95 if ours else None),
-        duration(found.cold_load),
-        duration(found.first),
-        megabytes(found.peak_bytes),
-        duration(theirs.median if theirs else None),
-        _ratio(found.ratio),
-    ]
-
-
-def _median(side: ModelLatency | None) -> str:
-    if side is None:
-        return DASH
-    bounds = (side.median_low, side.median_high)
-    return duration(side.median) + ("" if None in bounds else f" [{', '.join(duration(bound) for bound in bounds)}]")
-
-
-def _ratio(found: RatioSummary | None) -> str:
-    return DASH if found is None else ratio(found.ratio, found.low, found.high)
 
 
 def shared_models(a: Summary, b: Summary) -> list[str]:
@@ -102,19 +107,26 @@ def models_comparison(a: Summary, b: Summary, names: tuple[str, str], *, emulate
     if not shared:
         return
     yield Heading("Models")
-    rows = []
+    totals, rows = [], []
     for name in shared:
         one, other = a.models[name], b.models[name]
-        timed = one.artifact is not None and other.artifact is not None and not emulated
-        change = (
-            ratio(other.artifact.median / one.artifact.median) if timed and one.artifact and other.artifact else DASH
-        )
-        sides = [cell for side in (one, other) for cell in (_agreeing(side), _median(side.artifact))]
-        rows.append([name, *sides, change])
-    header = ["model", *(f"{name} {what}" for name in names for what in ("agree", "median"))]
+        both = [] if emulated else [item for item in one.by_item if item in other.by_item]
+        logs = [math.log(other.by_item[item].median / one.by_item[item].median) for item in both]
+        overall = ratio(math.exp(sum(logs) / len(logs))) if logs else DASH
+        totals.append([name, _agreeing(one), _agreeing(other), str(len(both)), overall])
+        for item, log in list(zip(both, logs, strict=True))[:MOST_ITEMS]:
+            medians = [duration(side.by_item[item].median) for side in (one, other)]
+            rows.append([name, item, *medians, ratio(math.exp(log))])
     yield Table(
-        [*header, "ratio"], rows, note="The ratio is of the two medians. Two single runs differ by a few percent."
+        ["model", *(f"{name} agree" for name in names), "items in both", f"{names[1]} / {names[0]}, measured apart"],
+        totals,
+        note="The geometric mean of the ratios of the items that both runs timed. They were timed in two sittings, "
+        "which differ by a few percent, and by much more on a busy machine, without any change.",
     )
+    if rows:
+        yield Table(
+            ["model", "item", *(f"{name} median" for name in names), f"{names[1]} / {names[0]}, measured apart"], rows
+        )
 
 
 def _agreeing(found: ModelSummary) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.measure import paired_ratio
+from harness.report.beside import ratio_cell
 from harness.report.comparison import Side, conclusion_cell
 from harness.report.document import Table
-from harness.report.figures import DASH, interval, megabytes, milliseconds, rate, ratio
+from harness.report.figures import DASH, interval, megabytes, milliseconds, rate
 from harness.validate import Verdict
 
 
@@ -19,7 +20,7 @@ def overview(sides: Sequence[Side]) -> Table:
         "equal",
         "median per word, ms",
         "p95, ms",
-        f"÷ {sides[0].name}",
+        f"÷ {sides[0].name}, measured apart",
         "÷ PyTorch",
         "PER",
         "archive",
@@ -28,8 +29,8 @@ def overview(sides: Sequence[Side]) -> Table:
     return Table(
         header,
         [_row(sides[0], side) for side in sides],
-        note="Brackets are bootstrap 95 % intervals over words within a run; two single runs differ by a few percent "
-        "without any change. Archive and PER are of the timed variant.",
+        note="Brackets are bootstrap 95 % intervals over words within a run; runs were measured apart, "
+        "and differ by a few percent without any change. Archive and PER are of the timed variant.",
     )
 
 
@@ -48,7 +49,7 @@ def _row(base: Side, side: Side) -> list[str]:
         milliseconds(warm.median) + interval(warm.median_low, warm.median_high) if warm else DASH,
         milliseconds(warm.p95) if warm else DASH,
         _against(base, side),
-        ratio(summary.ratio.ratio) if summary.ratio else DASH,
+        ratio_cell(summary.ratio),
         rate(accuracy.per) if accuracy else DASH,
         megabytes(facts.archive_bytes) if facts else DASH,
         megabytes(artifact.peak_bytes) if artifact and artifact.peak_bytes is not None else DASH,

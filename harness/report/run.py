@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from harness.report.beside import APART, beside_report, beside_text, ratio_cell
 from harness.report.conditions import order_warnings
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, interval, margin, megabytes, milliseconds, moment, plain, rate, ratio
@@ -31,6 +32,7 @@ def run_report(manifest: Manifest, summary: Summary) -> list[Block]:
         *_parity(manifest, summary),
         *_accuracy(summary),
         *_latency(manifest, summary),
+        *beside_report(manifest, summary),
         *models_report(manifest, summary),
         *_gate(manifest),
         *_conditions(manifest),
@@ -38,35 +40,42 @@ def run_report(manifest: Manifest, summary: Summary) -> list[Block]:
     ]
 
 
-def verdict_text(summary: Summary, *, emulated: bool) -> str:
-    """One line: the verdict and the figures a person asks for first; ``emulated`` labels the times."""
+def verdict_text(summary: Summary, *, emulated: bool, words_of: int | None = None) -> str:
+    """One line: the verdict and the figures a person asks for first; ``emulated`` labels the times, ``words_of`` is how
+    many words there were where a sample of them was run."""
     words = max((found.words for found in summary.parity.values()), default=0)
     parts = [summary.verdict.value.upper()]
     if summary.parity:
         exact = sum(found.by_verdict.get(Verdict.EQUAL, 0) for found in summary.parity.values())
         ties = sum(found.by_verdict.get(Verdict.TIE, 0) for found in summary.parity.values())
         compared = sum(found.words for found in summary.parity.values())
-        parts.append(f"{exact} of {compared} comparisons equal, {ties} ties ({words} words)")
+        parts.append(f"{exact} of {compared} comparisons equal, {ties} ties ({_count(words, words_of)} words)")
     if summary.artifact:
         label = "median, emulated" if emulated else "median"
         parts.append(f"{duration(summary.artifact.warm.median)} per word ({label})")
     if summary.ratio:
-        found = summary.ratio
-        parts.append(f"{ratio(found.ratio, found.low, found.high)} of PyTorch's time")
+        parts.append(beside_text(summary.ratio))
     parts += models_text(summary, emulated=emulated)
     return "  ·  ".join(parts)
 
 
+def _count(ours: int, of: int | None) -> str:
+    return f"{ours} of {of}" if of and of > ours else str(ours)
+
+
 def _head(manifest: Manifest, summary: Summary) -> Iterator[Block]:
     yield Heading(f"Run {manifest.run_id}")
-    yield Line(verdict_text(summary, emulated=manifest.emulated), TONES[summary.verdict])
+    words_of = manifest.words.of if manifest.words else None
+    yield Line(verdict_text(summary, emulated=manifest.emulated, words_of=words_of), TONES[summary.verdict])
     for reason in summary.reasons:
         yield Line(reason, TONES[summary.verdict])
     if manifest.status is not RunStatus.COMPLETE:
         yield Line(f"status {manifest.status.value}: {manifest.reason}", Tone.UNSURE)
     names = [*([manifest.checkpoint.label] if manifest.checkpoint else []), *manifest.models]
     words = manifest.words
-    said = f", {words.count} words of {len(words.languages)} languages ({words.source})" if words else ""
+    said = (
+        f", {_count(words.count, words.of)} words of {len(words.languages)} languages ({words.source})" if words else ""
+    )
     device = manifest.device
     for told in latency_warnings(manifest):
         yield Line(told, Tone.UNSURE)
@@ -151,28 +160,40 @@ def _latency(manifest: Manifest, summary: Summary) -> Iterator[Block]:
     yield Heading("Latency (emulated)" if emulated else "Latency")
     if emulated:
         yield Line("An emulator's times say nothing about a phone, and are compared with nothing.", Tone.UNSURE)
+        if manifest.options.get("timed_items") is not None:
+            yield Line(
+                "A smoke of the latency suite: one pass of a few words, without warm-up (--repeat asks for more)."
+            )
     ours = artifact.warm if artifact else None
     name = f"artifact ({artifact.variant})" if artifact else "artifact"
+    # In runs of before PyTorch's times are of all words, and of another sitting.
+    theirs = pytorch if summary.ratio and not summary.ratio.paired else None
     rows = [
-        ["median per word, ms", _median(ours), _median(pytorch), _overall(summary)],
+        ["median per word, ms", _median(ours), _median(theirs), ratio_cell(summary.ratio)],
         *(
-            [f"{label}, ms", *_pair(getattr(ours, key, None), getattr(pytorch, key, None))]
+            [f"{label}, ms", *_pair(getattr(ours, key, None), getattr(theirs, key, None))]
             for label, key in (("p90", "p90"), ("p95", "p95"), ("p99", "p99"), ("MAD", "mad"), ("min", "min"))
         ),
-        ["per output token, ms", *_pair(_per_token(ours), _per_token(pytorch))],
-        ["words per second", *(f"{side.words_per_second:.1f}" if side else DASH for side in (ours, pytorch)), ""],
+        ["per output token, ms", *_pair(_per_token(ours), _per_token(theirs))],
+        ["words per second", *(f"{side.words_per_second:.1f}" if side else DASH for side in (ours, theirs)), ""],
     ]
     if artifact:
         rows += [[*row, DASH, ""] for row in _artifact_rows(artifact)]
-    made = manifest.reference.get("made_unix_s")
-    when = f" PyTorch was timed on {moment(made)}." if pytorch and isinstance(made, int) else ""
-    samples = " and ".join(f"{side.samples}" for side in (ours, pytorch) if side)
-    yield Table(
-        ["", name, "PyTorch", "ratio"],
-        rows,
-        note=f"Warm samples: {samples}; none is dropped. Brackets are bootstrap 95 % intervals over words within "
-        f"this run. The ratio of medians is the median of the words' own ratios.{when}",
+    samples = " and ".join(f"{side.samples}" for side in (ours, theirs) if side)
+    note = (
+        f"The distribution over {ours.words if ours else 0} words, each a warm sample of its own; {samples} samples, "
+        "none is dropped. Brackets are bootstrap 95 % intervals over words within this run."
     )
+    header = ["", name]
+    if theirs is not None:
+        header += [f"PyTorch, {APART}", f"ratio, {APART}"]
+        made = manifest.reference.get("made_unix_s")
+        when = f" on {moment(made)}" if isinstance(made, int) else ""
+        note += (
+            f" PyTorch was timed in another sitting{when}, perhaps on a busy machine: the ratio may be wrong by a "
+            "multiple. It is the median of the words' own ratios."
+        )
+    yield Table(header, [row[: len(header)] for row in rows], note=note)
 
 
 def _gate(manifest: Manifest) -> Iterator[Block]:
@@ -192,11 +213,6 @@ def _median(side: LatencySummary | None) -> str:
 
 def _per_token(side: LatencySummary | None) -> float | None:
     return side.ns_per_token if side else None
-
-
-def _overall(summary: Summary) -> str:
-    found = summary.ratio
-    return ratio(found.ratio, found.low, found.high) if found else DASH
 
 
 def _pair(ours: float | None, theirs: float | None) -> list[str]:

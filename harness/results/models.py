@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.measure import distribution, paired_ratio
+from harness.measure import distribution, run_figure
 from harness.protocol import Load, Memory, Phase, Sample
+from harness.results.pairs import in_turns, timed_apart
 from harness.results.schema import (
+    ItemLatency,
     Manifest,
-    ModelLatency,
     ModelParityLine,
     ModelReferenceLine,
     ModelSummary,
-    RatioSummary,
+    PairLine,
     SampleLine,
 )
 from harness.validate import Verdict
@@ -25,6 +26,7 @@ def summarize_models(
     reference: Iterable[ModelReferenceLine],
     samples: Sequence[SampleLine],
     parity: Iterable[ModelParityLine],
+    pairs: Mapping[str, Sequence[PairLine]],
 ) -> dict[str, ModelSummary]:
     """By name, in the order of the manifest; a model that nothing is known of has a summary, too."""
     expected: dict[str, dict[str, list[int]]] = defaultdict(dict)
@@ -34,7 +36,10 @@ def summarize_models(
     rows: dict[str, list[ModelParityLine]] = defaultdict(list)
     for row in parity:
         rows[row.model].append(row)
-    return {name: _summary(manifest, name, expected.get(name, {}), samples, rows[name]) for name in manifest.models}
+    return {
+        name: _summary(manifest, name, expected.get(name, {}), samples, rows[name], pairs.get(name, ()))
+        for name in manifest.models
+    }
 
 
 def item_parity(line: ModelParityLine) -> ItemParity:
@@ -59,16 +64,22 @@ def timed(records: Iterable[object]) -> dict[str, list[int]]:
     return dict(found)
 
 
-def model_latency(by_item: Mapping[str, Sequence[int]]) -> ModelLatency:
-    found = distribution(by_item)
-    interval = found.median_interval
-    figures = {key: value for key, value in vars(found).items() if key not in ("words", "median_interval")}
-    return ModelLatency(
-        **figures,
-        items=found.words,
-        median_low=interval.low if interval else None,
-        median_high=interval.high if interval else None,
-    )
+def item_latencies(by_item: Mapping[str, Sequence[int]]) -> dict[str, ItemLatency]:
+    """Every item for itself: times of unlike items have no common median."""
+    return {
+        item: ItemLatency(samples=found.samples, median=found.median, mad=found.mad, min=found.min, max=found.max)
+        for item, taken in by_item.items()
+        if (found := distribution({item: taken}))
+    }
+
+
+def pass_figures(by_item: Mapping[str, Sequence[int]]) -> list[float]:
+    """The geometric mean over the items of every pass, in nanoseconds: a pass of a model in one number, in which each
+    item weighs alike. Of the passes that all items have."""
+    if not by_item:
+        return []
+    passes = min(len(taken) for taken in by_item.values())
+    return [run_figure({item: [taken[at]] for item, taken in by_item.items()}) for at in range(passes)]
 
 
 def verdict_reasons(models: Mapping[str, ModelSummary]) -> tuple[list[str], list[str]]:
@@ -85,6 +96,7 @@ def _summary(
     expected: Mapping[str, Sequence[int]],
     samples: Sequence[SampleLine],
     rows: Sequence[ModelParityLine],
+    pairs: Sequence[PairLine],
 ) -> ModelSummary:
     orders = {o.order_id for o in manifest.orders if o.purpose == "latency" and o.variant == name}
     records = [line.record for line in samples if line.order in orders]
@@ -99,23 +111,11 @@ def _summary(
         failures=failures(rows),
         max_error=max((row.max_error for row in rows if row.max_error is not None), default=None),
         relative_error=max((row.relative_error for row in rows if row.relative_error is not None), default=None),
-        artifact=model_latency(taken) if taken else None,
+        by_item=item_latencies(taken),
         cold_load=loads[0] if loads else None,
         first=firsts[0] if firsts else None,
         peak_bytes=max(peaks, default=None),
-        pytorch=model_latency(expected) if expected else None,
-        ratio=None if manifest.emulated else _ratio(expected, taken),
-    )
-
-
-def _ratio(expected: Mapping[str, Sequence[int]], taken: Mapping[str, Sequence[int]]) -> RatioSummary | None:
-    if not set(expected) & set(taken):
-        return None
-    found = paired_ratio(expected, taken)
-    interval = found.interval
-    return RatioSummary(
-        words=found.words,
-        ratio=found.ratio,
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
+        ratio=None
+        if manifest.emulated
+        else in_turns(manifest.pairing.get(name), pairs) or timed_apart(expected, taken),
     )

@@ -17,6 +17,10 @@ from harness.devices.base import Knob
 from harness.models.comparison import Comparison
 from harness.models.words import Word
 from harness.protocol import Record
+from harness.results.pair_schema import ItemRatio as ItemRatio
+from harness.results.pair_schema import PairingFacts as PairingFacts
+from harness.results.pair_schema import PairLine as PairLine
+from harness.results.pair_schema import RatioSummary as RatioSummary
 from harness.validate import EXACT, Allowance, Verdict
 
 SCHEMA_VERSION = 1
@@ -53,21 +57,24 @@ class CheckpointFacts(_Stored):
 
 class WordsFacts(_Stored):
     count: int
+    of: int | None = None
+    """How many words there were, where only a spread sample of them was run, as on an emulator; None: all."""
     languages: list[str]
     sha256: str
     """Of the words and their pronunciations, so that two runs on the same words can be told."""
     source: str
 
 
-def words_facts(words: Sequence[Word], source: str) -> WordsFacts | None:
-    """Of a run's words; None without any."""
+def words_facts(words: Sequence[Word], source: str, *, of: int | None = None) -> WordsFacts | None:
+    """Of a run's words; None without any. ``of``: how many they were chosen from."""
     if not words:
         return None
     digest = hashlib.sha256()
     for word in words:
         digest.update("\t".join([word.language, word.word, *word.pronunciations]).encode() + b"\n")
     languages = sorted({word.language for word in words})
-    return WordsFacts(count=len(words), languages=languages, sha256=digest.hexdigest(), source=source)
+    sampled = of if of is not None and of > len(words) else None
+    return WordsFacts(count=len(words), of=sampled, languages=languages, sha256=digest.hexdigest(), source=source)
 
 
 class VariantFacts(_Stored):
@@ -151,6 +158,8 @@ class Manifest(_Stored):
     reference: dict[str, Any] = {}
     """Threads and versions of the PyTorch reference."""
     orders: list[OrderEntry] = []
+    pairing: dict[str, PairingFacts] = {}
+    """By model, ``g2p`` or its name: how it was timed in turns with PyTorch."""
     gate: GateFacts | None = None
 
     @property
@@ -180,7 +189,7 @@ class SampleLine(_Stored):
 
 
 class ReferenceLine(_Stored):
-    """A line of reference.jsonl: a word, its gold pronunciations, and what PyTorch said in which time."""
+    """A line of reference.jsonl: a word, its gold pronunciations, and what PyTorch said."""
 
     item: str
     language: str
@@ -189,7 +198,8 @@ class ReferenceLine(_Stored):
     token_ids: list[int]
     text: str
     margins: list[float]
-    latency_ns: list[int]
+    latency_ns: list[int] = []
+    """PyTorch's times in runs of before both sides were timed in turns; since then empty, see :class:`PairLine`."""
 
 
 class ParityLine(_Stored):
@@ -213,14 +223,14 @@ class ParityLine(_Stored):
 
 
 class ModelReferenceLine(_Stored):
-    """A line of model_reference.jsonl: an item of a model of tensors, and in which time PyTorch ran it."""
+    """A line of model_reference.jsonl: an item of a model of tensors, and PyTorch's answer to it."""
 
     model: str
     item: str
     output_sha256: str
     """Of PyTorch's outputs, as the runner hashes its own."""
-    latency_ns: list[int]
-    """Empty where PyTorch was not timed."""
+    latency_ns: list[int] = []
+    """PyTorch's times in runs of before both sides were timed in turns; since then empty."""
 
 
 class ModelParityLine(_Stored):
@@ -299,17 +309,18 @@ class ArtifactLatency(_Stored):
     peak_bytes: int | None
 
 
-class RatioSummary(_Stored):
-    """Of the artifact to PyTorch, the same words; above 1 the artifact is slower."""
+class ItemLatency(_Stored):
+    """Warm samples of one item, in nanoseconds."""
 
-    words: int
-    ratio: float
-    low: float | None
-    high: float | None
+    samples: int
+    median: float
+    mad: float
+    min: float
+    max: float
 
 
 class ModelLatency(_Stored):
-    """Warm samples of a model's calls, in nanoseconds; see harness.measure."""
+    """Warm samples of all of a model's items, pooled: only in runs of before, and shown nowhere."""
 
     items: int
     samples: int
@@ -334,13 +345,18 @@ class ModelSummary(_Stored):
     """One line for each failing item."""
     max_error: float | None
     relative_error: float | None
+    by_item: dict[str, ItemLatency] = {}
+    """The warm samples of each item that was timed; unlike items are never pooled."""
     artifact: ModelLatency | None = None
+    """Of runs of before alone."""
     cold_load: int | None = None
     """Taking the model from the library and initialising its VM, in nanoseconds."""
     first: int | None = None
     peak_bytes: int | None = None
     pytorch: ModelLatency | None = None
+    """Of runs of before alone."""
     ratio: RatioSummary | None = None
+    """Its ``by_item`` has PyTorch's times."""
 
     @property
     def failed(self) -> int:
@@ -362,6 +378,7 @@ class Summary(_Stored):
     """``pytorch`` or the comparison, then the language; the key ``all`` sums up all words."""
     artifact: ArtifactLatency | None
     pytorch: LatencySummary | None
+    """Of the words that were timed in turns, which are fewer than the artifact's: ``ratio`` compares them."""
     ratio: RatioSummary | None
     models: dict[str, ModelSummary] = {}
     """Models of tensors, by name."""

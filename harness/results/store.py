@@ -29,6 +29,8 @@ from harness.results.schema import (
     ModelParityLine,
     ModelReferenceLine,
     OrderEntry,
+    PairingFacts,
+    PairLine,
     ParityLine,
     ReferenceLine,
     RunStatus,
@@ -45,6 +47,7 @@ MANIFEST, SAMPLES, REFERENCE, PARITY, SUMMARY = (
     "summary.json",
 )
 MODEL_REFERENCE, MODEL_PARITY = "model_reference.jsonl", "model_parity.jsonl"
+PAIRS = "pairs.jsonl"
 ORDERS = "orders"
 _RUN_ID = re.compile(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{4}")
 _LATEST = re.compile(r"latest(?:~([0-9]{1,9}))?")
@@ -128,6 +131,7 @@ class RunWriter:
         self._parity = Appender(folder / PARITY)
         self._model_reference = Appender(folder / MODEL_REFERENCE)
         self._model_parity = Appender(folder / MODEL_PARITY)
+        self._pairs = Appender(folder / PAIRS)
         self._profile = Appender(folder / profile_files.LINES)
 
     @property
@@ -178,6 +182,14 @@ class RunWriter:
         for line in lines:
             self._model_parity.append(line)
 
+    def pair(self, line: PairLine) -> None:
+        self._pairs.append(line)
+
+    def end_pairs(self, model: str, facts: PairingFacts) -> None:
+        """What is known of a model's pairs, which are all there."""
+        self._pairs.sync()
+        self.update(pairing={**self.manifest.pairing, model: facts})
+
     def summary(self, summary: Summary) -> None:
         write_atomically(self.folder / SUMMARY, summary)
 
@@ -188,7 +200,7 @@ class RunWriter:
 
     def close(self) -> None:
         words, models = (self._reference, self._parity), (self._model_reference, self._model_parity)
-        for appender in (self._samples, *words, *models, self._profile):
+        for appender in (self._samples, *words, *models, self._pairs, self._profile):
             appender.close()
 
     def __enter__(self) -> RunWriter:
@@ -243,6 +255,9 @@ class Run:
 
     def model_parity(self) -> Iterator[ModelParityLine]:
         return _lines(self.folder / MODEL_PARITY, ModelParityLine)
+
+    def pairs(self) -> Iterator[PairLine]:
+        return _lines(self.folder / PAIRS, PairLine)
 
     def profiles(self) -> list[ProfileSummary]:
         """One for each model that was profiled."""

@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.devices.base import AnyRecord
-from harness.measure import Timing, distribution, paired_ratio, rates, split
+from harness.measure import Timing, distribution, rates, split
 from harness.protocol import Header, Load, Memory, Phase, Sample
 from harness.results.models import summarize_models, verdict_reasons
+from harness.results.pairs import by_model, in_turns, pairing_reasons, pytorch_times, timed_apart
 from harness.results.schema import (
     AccuracySummary,
     ArtifactLatency,
@@ -17,9 +18,10 @@ from harness.results.schema import (
     ModelParityLine,
     ModelReferenceLine,
     ModelSummary,
+    PairingFacts,
+    PairLine,
     ParityLine,
     ParitySummary,
-    RatioSummary,
     ReferenceLine,
     RunStatus,
     RunVerdict,
@@ -34,14 +36,22 @@ PYTORCH = "pytorch"
 
 
 def summarize_run(run: Run) -> Summary:
-    """The stored summary, or one made now from what the run left behind."""
-    return run.summary() or summarize_files(run.manifest(), run)
+    """The stored summary, or one made now from what the run left behind.
+
+    Summaries of before had unlike items of a model in one median; then its items are summed up now.
+    """
+    stored = run.summary()
+    if stored is None:
+        return summarize_files(run.manifest(), run)
+    if all(found.by_item or found.artifact is None for found in stored.models.values()):
+        return stored
+    return stored.model_copy(update={"models": summarize_files(run.manifest(), run).models})
 
 
 def summarize_files(manifest: Manifest, run: Run) -> Summary:
     """A summary made now; ``manifest`` may know more of the run's end than its file."""
     models = (run.model_reference(), run.model_parity()) if manifest.models else None
-    return summarize(manifest, run.reference(), run.samples(), run.parity(), models=models)
+    return summarize(manifest, run.reference(), run.samples(), run.parity(), models=models, pairs=run.pairs())
 
 
 def summarize(
@@ -51,8 +61,9 @@ def summarize(
     parity: Iterable[ParityLine],
     *,
     models: tuple[Iterable[ModelReferenceLine], Iterable[ModelParityLine]] | None = None,
+    pairs: Iterable[PairLine] = (),
 ) -> Summary:
-    """Sum up the lines of one run; ``models`` are those of its models of tensors."""
+    """Sum up the lines of one run; ``models`` are those of its models of tensors, ``pairs`` of all of them."""
     words = {line.item: line for line in reference}
     rows: dict[str, list[ParityLine]] = defaultdict(list)
     for line in parity:
@@ -60,9 +71,13 @@ def summarize(
     summaries = {comparison: parity_summary(lines) for comparison, lines in rows.items()}
     lines = list(samples)
     artifact, by_item = _artifact(manifest, lines)
-    expected = {item: line.latency_ns for item, line in words.items() if line.latency_ns}
+    paired = by_model(pairs)
+    of_words = [line for model, own in paired.items() if model not in manifest.models for line in own]
+    # Runs of before have PyTorch's times beside its answers.
+    apart = {item: line.latency_ns for item, line in words.items() if line.latency_ns}
+    expected = apart or pytorch_times(of_words)
     accuracy = _accuracies(words, rows)
-    found = summarize_models(manifest, models[0], lines, models[1]) if models else {}
+    found = summarize_models(manifest, models[0], lines, models[1], paired) if models else {}
     verdict, reasons = _verdict(manifest, summaries, accuracy, found)
     return Summary(
         verdict=verdict,
@@ -71,9 +86,13 @@ def summarize(
         accuracy=accuracy,
         artifact=artifact,
         pytorch=_pytorch(words, expected),
-        ratio=None if manifest.emulated else _ratio(expected, by_item),
+        ratio=None if manifest.emulated else in_turns(_of_words(manifest), of_words) or timed_apart(apart, by_item),
         models=found,
     )
+
+
+def _of_words(manifest: Manifest) -> PairingFacts | None:
+    return next((facts for model, facts in manifest.pairing.items() if model not in manifest.models), None)
 
 
 def parity_line(comparison: str, row: WordParity) -> ParityLine:
@@ -138,6 +157,7 @@ def _verdict(
     failures += differing
     undecided = [f"{name}: {found.missing} words did not run" for name, found in parity.items() if found.missing]
     undecided += absent
+    undecided += pairing_reasons(manifest)
     undecided += [
         f"{order.purpose} order of {order.variant}: {order.reason or 'has not ended'}"
         for order in manifest.orders
@@ -276,16 +296,3 @@ def _of_first_process(records: Sequence[AnyRecord]) -> list[AnyRecord]:
     """Without what a second process wrote, which went on after the device had been lost."""
     headers = [at for at, record in enumerate(records) if isinstance(record, Header)]
     return list(records[: headers[1]] if len(headers) > 1 else records)
-
-
-def _ratio(expected: Mapping[str, Sequence[int]], by_item: Mapping[str, Sequence[int]]) -> RatioSummary | None:
-    if not set(expected) & set(by_item):
-        return None
-    found = paired_ratio(expected, by_item)
-    interval = found.interval
-    return RatioSummary(
-        words=found.words,
-        ratio=found.ratio,
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
-    )

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.results.errors import RunDamaged
 from harness.results.schema import AccuracySummary, Manifest, Summary
-from harness.results.store import MANIFEST, PARITY, REFERENCE, SAMPLES, SUMMARY, Run, Store
+from harness.results.store import MANIFEST, PAIRS, PARITY, REFERENCE, SAMPLES, SUMMARY, Run, Store
 
 Row = dict[str, Any]
 RUN = "run"
@@ -99,6 +99,8 @@ _RUN_COLUMNS = {
     "of_pytorch": "DOUBLE",
     "of_pytorch_low": "DOUBLE",
     "of_pytorch_high": "DOUBLE",
+    "of_pytorch_in_turns": "BOOLEAN",
+    "of_pytorch_words": "BIGINT",
     "failed_words": "BIGINT",
     "per": "DOUBLE",
     "wer": "DOUBLE",
@@ -166,7 +168,13 @@ def _figures(summary: Summary) -> Row:
     if summary.pytorch:
         row["pytorch_median_ns"] = summary.pytorch.median
     if ratio := summary.ratio:
-        row |= {"of_pytorch": ratio.ratio, "of_pytorch_low": ratio.low, "of_pytorch_high": ratio.high}
+        row |= {
+            "of_pytorch": ratio.ratio if ratio.conclusive else None,
+            "of_pytorch_low": ratio.low,
+            "of_pytorch_high": ratio.high,
+            "of_pytorch_in_turns": ratio.paired,
+            "of_pytorch_words": ratio.words,
+        }
     return row
 
 
@@ -330,4 +338,21 @@ REFERENCE_LINES = LineTable(
     where="item IS NOT NULL AND word IS NOT NULL AND token_ids IS NOT NULL",
 )
 
-RUN_TABLES: tuple[Table, ...] = (RUNS, ORDERS, VARIANTS, SAMPLE_LINES, PARITY_LINES, REFERENCE_LINES)
+_PAIR_COLUMNS = {
+    "model": "VARCHAR",
+    "item": "VARCHAR",
+    "round": "BIGINT",
+    "first": "VARCHAR",
+    "artifact_ns": "BIGINT[]",
+    "pytorch_ns": "BIGINT[]",
+}
+PAIR_LINES = LineTable(
+    "pairs",
+    {"run": "VARCHAR", **_PAIR_COLUMNS},
+    (PAIRS,),
+    source=_PAIR_COLUMNS,
+    select={name: f'"{name}"' for name in _PAIR_COLUMNS},
+    where="model IS NOT NULL AND item IS NOT NULL AND artifact_ns IS NOT NULL AND pytorch_ns IS NOT NULL",
+)
+
+RUN_TABLES: tuple[Table, ...] = (RUNS, ORDERS, VARIANTS, SAMPLE_LINES, PARITY_LINES, REFERENCE_LINES, PAIR_LINES)

@@ -63,6 +63,7 @@ def test_lists_and_words_of_every_script(tmp_path: Path) -> None:
 
 
 def test_wrong_sql_is_wrong_usage_without_a_traceback(tmp_path: Path) -> None:
+    make_run(tmp_path / "results")
     for sql in ("SELEC", "DROP TABLE runs", "SELECT * FROM '/etc/hostname'"):
         done = harness(tmp_path / "results", "query", sql)
         assert done.returncode == 2
@@ -85,4 +86,4 @@ def test_export(tmp_path: Path) -> None:
     done = harness(tmp_path / "results", "export", "--output-dir", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.split()) == sorted(str(path) for path in (tmp_path / "out").iterdir())
-    assert len(done.stdout.split()) == 9
+    assert len(done.stdout.split()) == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from harness.cache import hash_file
 from harness.compiler import Archive, ArchiveMetadata
@@ -11,9 +12,11 @@ from harness.maker import Progress, RunOptions, Variant
 from harness.models.checkpoints import Checkpoint
 from harness.models.described import UserModel
 from harness.models.reference import Reference, ReferenceItem
+from harness.models.timing import TimedModel, TimedPyTorch
 from harness.models.words import Word
 from harness.native import AppOptions, Runner
 from tests.devices.fake_runners import ARCHIVE, write_runner
+from tests.fake_pytorch import FakePyTorch
 
 
 class FakeMaker:
@@ -28,8 +31,11 @@ class FakeMaker:
     def models(self, options: RunOptions, progress: Progress) -> list[UserModel]:
         return []
 
-    def model_times(self, options: RunOptions, model: UserModel, progress: Progress) -> dict[str, list[int]]:
-        raise NotImplementedError("it has no models of tensors")
+    def pytorch(self, options: RunOptions, models: list[TimedModel]) -> TimedPyTorch:
+        def answers(_model: str, item: dict[str, Any]) -> dict[str, Any]:
+            return {"token_ids": self._ids(item["word"])}
+
+        return FakePyTorch(models, answers)
 
     def archive(
         self,
@@ -82,8 +88,7 @@ class FakeMaker:
     ) -> Reference:
         items = []
         for word in words:
-            text = word.word + "x" if word.word == self.wrong else word.word
-            ids = [byte + 3 for byte in text.encode()] + [1]
+            text, ids = self._text(word.word), self._ids(word.word)
             items.append(
                 ReferenceItem(
                     language=word.language,
@@ -92,7 +97,12 @@ class FakeMaker:
                     text=text,
                     margins=[2.5] * len(ids),
                     logits={},
-                    latency_ns=[10_000 + at for at in range(options.repeat)],
                 )
             )
-        return Reference(items=items, threads=options.threads, torch_version="0", transformers_version="0", cpu="test")
+        return Reference(items=items, torch_version="0", transformers_version="0", cpu="test")
+
+    def _text(self, word: str) -> str:
+        return word + "x" if word == self.wrong else word
+
+    def _ids(self, word: str) -> list[int]:
+        return [byte + 3 for byte in self._text(word).encode()] + [1]

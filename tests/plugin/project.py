@@ -79,7 +79,10 @@ class Project:
         return process.returncode, out
 
     def suites(self, *arguments: str, device: str = "host") -> subprocess.CompletedProcess[str]:
-        return self.pytest(*["suites", "--device", device, "--words", "words.tsv", "--repeat", "4"], *arguments)
+        return self.pytest(
+            *["suites", "--device", device, "--words", "words.tsv", "--repeat", "4", "--pair-seconds", "1"],
+            *arguments,
+        )
 
     @property
     def store(self) -> Store:

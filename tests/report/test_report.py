@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from harness.devices import Knob
 from harness.report import Incomparable, compare_runs, report_run, to_markdown, to_terminal
-from harness.report.document import Heading, Line, Table
+from harness.report.document import Heading, Line, Table, Tone
 from harness.report.figures import duration, ratio
 from harness.results import Store
 from harness.validate import Allowance
@@ -46,8 +47,42 @@ def test_a_run_in_markdown(tmp_path: Path) -> None:
     assert "**PASS  ·  3 of 3 comparisons equal, 0 ties (3 words)" in text
     assert "| cache | 3 | 3 | 0 | 0 | 0 | 0 | 0 | 0 |" in text
     assert "| all | 3 | 0.125 | 0.333 | 0.125 | 0.333 |" in text
-    assert "| cold load, ms | 30.000 | – |" in text
-    assert "PyTorch was timed on 2025-11-28 03:20 UTC." in text
+    assert "| cold load, ms | 30.000 |" in text
+    assert "| g2p | 3 of 3 | 4 | " in text
+    assert "timed apart" not in text
+    head = text.split("\n\n")[1]
+    assert "of PyTorch's time" in head
+    assert re.search(r"×0\.(49|50)\d", head)
+
+
+def test_a_noisy_ratio_is_no_number(tmp_path: Path) -> None:
+    run = make_run(tmp_path, noise=0.5)
+    summary = run.summary()
+    assert summary is not None
+    assert summary.ratio is not None
+    text = to_markdown(report_run(run))
+    assert not summary.ratio.conclusive
+    assert "beside PyTorch's time inconclusive, too noisy" in text.split("\n\n")[1]
+    assert f"×{summary.ratio.ratio:.3f}" not in text
+    assert "the rounds differ too much for a ratio: anything from" in text
+
+
+def test_what_else_the_machine_did_stands_beside_the_ratio(tmp_path: Path) -> None:
+    told = "others kept 1.5 of 2 cores busy"
+    assert told in to_markdown(report_run(make_run(tmp_path, others=1.5))).split("\n\n")[1]
+    assert told in to_markdown(report_run(make_run(tmp_path, others=1.5, noise=0.5))).split("\n\n")[1]
+    for quiet in (0.1, None):
+        assert "cores busy" not in to_markdown(report_run(make_run(tmp_path, others=quiet)))
+
+
+def test_a_run_of_before_says_in_the_ratios_line_that_it_was_timed_apart(tmp_path: Path) -> None:
+    text = to_markdown(report_run(make_run(tmp_path, apart=True)))
+    lines = [line for line in text.splitlines() if "×0." in line]
+    head, *table = lines
+    assert "of PyTorch's time, but timed apart, in two sittings" in head
+    assert "(timed apart)" in table[0]
+    assert "| ratio, timed apart |" in text
+    assert "PyTorch was timed in another sitting on 2025-11-28 03:20 UTC" in text
 
 
 def test_what_a_lossy_precision_costs_beside_what_it_may(tmp_path: Path) -> None:
@@ -114,8 +149,17 @@ def test_a_run_that_never_got_anywhere(tmp_path: Path) -> None:
 def test_the_same_run_twice_shows_no_difference(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     text = to_markdown(compare_runs(run, run))
-    assert "no difference seen" in text
+    assert "B takes ×1.000 \\[1.000, 1.000\\] of A's time per word (3 words), but they were measured apart" in text
     assert "What else differs" not in text
+
+
+def test_two_runs_get_no_verdict_and_the_doubt_stands_with_the_figure(tmp_path: Path) -> None:
+    """However much they differ: nobody knows what else was different."""
+    for scale in (0.5, 3.0):
+        blocks = compare_runs(make_run(tmp_path), make_run(tmp_path, scale=scale))
+        [line] = [block for block in blocks if isinstance(block, Line) and "of A's time" in block.text]
+        assert line.tone is Tone.PLAIN
+        assert "measured apart" in line.text
 
 
 def test_a_comparison_warns_of_what_is_not_the_same(tmp_path: Path) -> None:
@@ -125,7 +169,7 @@ def test_a_comparison_warns_of_what_is_not_the_same(tmp_path: Path) -> None:
         "another device",
         "other words",
         "B is incomplete",
-        "faster",
+        "measured apart",
         "| device cpu\\_model | test cpu | other |",
     ):
         assert expected in text

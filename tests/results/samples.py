@@ -12,9 +12,12 @@ from harness.results import (
     CheckpointFacts,
     Git,
     OrderEntry,
+    PairingFacts,
+    PairLine,
     ReferenceLine,
     Run,
     RunStatus,
+    RunWriter,
     SampleLine,
     Store,
     VariantFacts,
@@ -72,6 +75,25 @@ def header(order_id: str) -> Header:
     )
 
 
+def take_turns(writer: RunWriter, rng: random.Random, *, scale: float, noise: float, others: float | None) -> None:
+    """Four rounds of all words, PyTorch at 2 ms."""
+    for number in range(4):
+        shift = 1 + noise * (-1) ** number
+        for at, item in enumerate(WORDS):
+            writer.pair(
+                PairLine(
+                    model="g2p",
+                    item=item,
+                    round=number,
+                    first="artifact" if (at + number) % 2 == 0 else "pytorch",
+                    artifact_ns=[int(scale * 1e6 * shift * rng.uniform(0.99, 1.01)) for _ in range(3)],
+                    pytorch_ns=[int(2e6 * rng.uniform(0.99, 1.01))],
+                )
+            )
+    facts = PairingFacts(started=now(), items=3, of=3, rounds=4, seconds=0.1, cores=2, others=others, steal=0.0)
+    writer.end_pairs("g2p", facts)
+
+
 def make_run(
     root: Path,
     *,
@@ -90,8 +112,15 @@ def make_run(
     after: dict[str, Any] | None = None,
     observed: dict[str, Any] | None = None,
     gate: GateFacts | None = None,
+    apart: bool = False,
+    noise: float = 0.02,
+    others: float | None = 0.0,
 ) -> Run:
-    """A stored run of a made-up cache variant: 3 words, 5 timed repetitions, ``wrong`` words mismatched."""
+    """A stored run of a made-up cache variant: 3 words, 5 timed repetitions, ``wrong`` words mismatched.
+
+    PyTorch takes twice as long, in 4 rounds of turns that differ by ``noise`` while ``others`` cores are busy; with
+    ``apart`` its times are as runs of before have them.
+    """
     rng = random.Random(seed)
     writer = Store(root).create(
         git=Git(commit="c0ffee" * 6 + "beef", dirty=True),
@@ -131,7 +160,7 @@ def make_run(
             token_ids=ids(text),
             text=text,
             margins=[2.0] * len(ids(text)),
-            latency_ns=[int(2_000_000 * rng.uniform(0.9, 1.1)) for _ in range(5)],
+            latency_ns=[int(2_000_000 * rng.uniform(0.9, 1.1)) for _ in range(5)] if apart else [],
         )
         for item, (language, word, gold, text) in WORDS.items()
     )
@@ -170,6 +199,8 @@ def make_run(
     records: list[AnyRecord] = [*lines, *taken, Memory(record="memory", peak_bytes=50_000_000)]
     for record in records:
         writer.sample(SampleLine(order=entry.order_id, record=record))
+    if not apart and not emulated:
+        take_turns(writer, rng, scale=scale, noise=noise, others=others)
     if ended:
         writer.end_order(
             entry.model_copy(
@@ -180,7 +211,7 @@ def make_run(
         status = RunStatus.COMPLETE if complete else RunStatus.INCOMPLETE
         reason = None if complete else "the latency order of cache was killed by SIGKILL"
         manifest = writer.manifest.model_copy(update={"status": status, "reason": reason})
-        writer.summary(summarize(manifest, run.reference(), run.samples(), run.parity()))
+        writer.summary(summarize(manifest, run.reference(), run.samples(), run.parity(), pairs=run.pairs()))
         writer.finish(status, reason)
     writer.close()
     return Run(writer.folder)

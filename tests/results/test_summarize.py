@@ -33,7 +33,29 @@ def test_a_good_run(tmp_path: Path) -> None:
     assert artifact.warm.ns_per_token == pytest.approx(total / tokens)
     assert (artifact.cold_load, artifact.peak_bytes, artifact.variant) == (30_000_000, 50_000_000, "cache")
     assert artifact.first == next(r.record.total_ns for r in run.samples() if isinstance(r.record, Sample))
-    assert 0.4 < summary.ratio.ratio < 0.6
+    assert summary.ratio.ratio == pytest.approx(0.5, rel=0.03)
+    assert summary.ratio.paired
+    assert summary.ratio.conclusive
+    assert (summary.ratio.words, summary.ratio.of, summary.ratio.rounds) == (3, 3, 4)
+    assert statistics.geometric_mean(one.ratio for one in summary.ratio.by_item.values()) == pytest.approx(
+        summary.ratio.ratio
+    )
+    assert (summary.pytorch.samples, summary.pytorch.words) == (12, 3)
+
+
+def test_only_whole_rounds_of_items_that_were_answered_as_before_count(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    manifest = run.manifest()
+    pairs = list(run.pairs())
+    left_out = manifest.pairing["g2p"].model_copy(update={"differing": {"w1": "another answer"}})
+    manifest = manifest.model_copy(update={"pairing": {"g2p": left_out}})
+    torn = [line for line in pairs if (line.round, line.item) != (3, "w2")]
+    summary = summarize(manifest, run.reference(), run.samples(), run.parity(), pairs=torn)
+    assert summary.ratio is not None
+    assert list(summary.ratio.by_item) == ["w0", "w2"]
+    assert summary.ratio.rounds == 3
+    assert summary.verdict is RunVerdict.INCONCLUSIVE
+    assert summary.reasons == ["g2p, timed beside PyTorch: another answer"]
 
 
 def test_accuracy_by_language_and_over_all(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Load a checkpoint folder with transformers' own code, in float32."""
+"""Load a checkpoint folder with transformers' own code, in float32, and decode with it."""
 
 from __future__ import annotations
 
@@ -20,3 +20,16 @@ def load_checkpoint(folder: Path) -> Any:
         first = sorted([*info["missing_keys"], *map(str, info["mismatched_keys"])])[0]
         raise BadCheckpoint(f"{folder} lacks weights that its configuration asks for, {first} first")
     return t5.eval()
+
+
+@torch.inference_mode()
+def greedy(t5: Any, input_ids: torch.Tensor, max_output_len: int, **more: Any) -> Any:
+    """What ``generate`` makes of a prompt, [1, tokens]; ``more`` goes to it, too."""
+    return t5.generate(
+        input_ids,
+        attention_mask=torch.ones_like(input_ids),
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=max_output_len,
+        **more,
+    )

@@ -1,0 +1,103 @@
+"""PyTorch as one of two sides that are timed in turns: a process that keeps the models it has loaded.
+
+Nothing of it is cached: a time is worth something only beside one that was taken in the same sitting. Imports no
+PyTorch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from harness.models.checkpoints import Checkpoint
+from harness.models.described import UserModel, source_request
+from harness.worker import Progress, WorkerProcess
+
+WORKER = "harness.models.timing_worker"
+
+
+@dataclass(frozen=True)
+class TimedModel:
+    """A model that PyTorch is to be timed on; ``request`` is for the worker, which loads it once."""
+
+    name: str
+    request: dict[str, Any]
+
+
+def timed_words(name: str, checkpoint: Checkpoint) -> TimedModel:
+    return TimedModel(name, {"of": "words", "checkpoint": str(checkpoint.folder)})
+
+
+def timed_tensors(model: UserModel) -> TimedModel:
+    return TimedModel(model.name, {"of": "tensors", "model": model.name, **source_request(model.source)})
+
+
+class TimedPyTorch(Protocol):
+    """Answers and times of PyTorch; :class:`TimingProcess` has the real ones."""
+
+    @property
+    def version(self) -> str | None:
+        """PyTorch's, once anything is loaded."""
+        ...
+
+    def settle(self, progress: Progress) -> None:
+        """Wait until everything is loaded, so that loading disturbs nothing that is timed."""
+        ...
+
+    def answer(self, model: str, item: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """What it says of an item, by the same call that is timed: ``token_ids``, or ``tensors``."""
+        ...
+
+    def time(self, model: str, item: dict[str, Any], *, warm_ns: int, timed_ns: int, most: int) -> list[int]:
+        """Calls of an item, in nanoseconds, until together they took ``timed_ns`` or were ``most``, but one at least;
+        behind calls that took ``warm_ns`` and are not timed."""
+        ...
+
+    def cpu_ns(self) -> int:
+        """The processor time that it has used so far."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class TimingProcess:
+    """Begins to load the models when it is made. ``deadline``: seconds that any answer may take."""
+
+    def __init__(self, models: list[TimedModel], *, threads: int, deadline: float) -> None:
+        self._worker = WorkerProcess(WORKER, threads=threads)
+        self._deadline = deadline
+        self._cpu_ns = 0
+        self.version: str | None = None
+        for model in models:
+            request = {"kind": "load", "name": model.name, "threads": threads, **model.request}
+            self._worker.begin(request)
+
+    @property
+    def pid(self) -> int:
+        return self._worker.pid
+
+    def settle(self, progress: Progress) -> None:
+        """Raises WorkerError, WorkerFailed."""
+        loaded = self._worker.settle(progress, deadline=self._deadline)
+        if loaded is not None:
+            self.version, self._cpu_ns = loaded["torch_version"], loaded["cpu_ns"]
+
+    def answer(self, model: str, item: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        self.settle(progress)
+        return self._ask({"kind": "answer", "name": model, "item": item}, progress)
+
+    def time(self, model: str, item: dict[str, Any], *, warm_ns: int, timed_ns: int, most: int) -> list[int]:
+        request = {"kind": "time", "name": model, "item": item, "warm_ns": warm_ns, "timed_ns": timed_ns, "most": most}
+        found: list[int] = self._ask(request, lambda _text: None)["latency_ns"]
+        return found
+
+    def cpu_ns(self) -> int:
+        return self._cpu_ns
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def _ask(self, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        found = self._worker.ask(request, progress, deadline=self._deadline)
+        self._cpu_ns = found["cpu_ns"]
+        return found

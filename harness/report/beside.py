@@ -1,0 +1,84 @@
+"""Ratios to PyTorch in words and cells, the same wherever they are shown: on one line with what has to be known of
+them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.report.document import Block, Heading, Line, Table, Tone
+from harness.report.figures import DASH, duration, ratio
+from harness.results.schema import Manifest, RatioSummary, Summary
+
+APART = "timed apart"
+INCONCLUSIVE = "inconclusive"
+
+
+def beside_text(found: RatioSummary, whose: str = "PyTorch's time") -> str:
+    """For a line of text, with every doubt about it."""
+    busy = f" ({found.busy})" if found.busy else ""
+    if not found.conclusive:
+        return f"beside {whose} {INCONCLUSIVE}, too noisy{busy}"
+    text = f"{ratio(found.ratio, found.low, found.high)} of {whose}"
+    if not found.paired:
+        return f"{text}, but {APART}, in two sittings: it may be wrong by a multiple"
+    return f"{text}{busy}"
+
+
+def ratio_cell(found: RatioSummary | None) -> str:
+    """The same as short as it can be."""
+    if found is None:
+        return DASH
+    if not found.conclusive:
+        return INCONCLUSIVE
+    text = ratio(found.ratio, found.low, found.high)
+    return text if found.paired else f"{text} ({APART})"
+
+
+def item_cell(found: RatioSummary | None, item: str) -> str:
+    """Of one of its items."""
+    one = found.by_item.get(item) if found else None
+    if one is None:
+        return DASH
+    return ratio(one.ratio, one.low, one.high) if one.conclusive else INCONCLUSIVE
+
+
+def ratios(summary: Summary) -> dict[str, RatioSummary]:
+    """Of all models of a run that have one; G2P's first."""
+    of_words = {"g2p": summary.ratio} if summary.ratio else {}
+    return of_words | {name: found.ratio for name, found in summary.models.items() if found.ratio}
+
+
+def beside_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
+    """The section about PyTorch's times: nothing where it was not timed in turns, and was not to be."""
+    found = {name: one for name, one in ratios(summary).items() if one.paired}
+    ended = {name: facts.reason for name, facts in manifest.pairing.items() if facts.reason}
+    if not found and not ended:
+        return
+    yield Heading("Beside PyTorch")
+    for name, reason in ended.items():
+        yield Line(f"{name} was not timed beside PyTorch to the end: {reason}", Tone.UNSURE)
+    for name, one in found.items():
+        if not one.conclusive:
+            range_ = "" if one.low is None or one.high is None else f": anything from {one.low:.3g} to {one.high:.3g}"
+            yield Line(f"{name}: the rounds differ too much for a ratio{range_}", Tone.UNSURE)
+        if one.busy:
+            yield Line(f"{name}: while it was timed, {one.busy}", Tone.UNSURE)
+    if not found:
+        return
+    yield Table(
+        ["model", "in turns", "rounds", "ours", "PyTorch", "ratio"],
+        [
+            [
+                name,
+                f"{one.words} of {one.of or one.words}",
+                str(one.rounds or DASH),
+                duration(one.artifact),
+                duration(one.pytorch),
+                ratio_cell(one),
+            ]
+            for name, one in found.items()
+        ],
+        note="Both sides took turns on the same words or items, a fixed sample of them, in this sitting. Times are "
+        "geometric means over these items of each one's median; the ratio is the geometric mean of the items' own "
+        "ratios, in brackets a 95 % interval from how the rounds differ.",
+    )

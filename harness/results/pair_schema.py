@@ -1,0 +1,123 @@
+"""What a run keeps of the turns that its runner and PyTorch took, and the ratios that come of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+WIDEST = 1.5
+"""A ratio whose interval's upper end is more than so many times its lower end is not shown as a number: it is uncertain
+by more than a fifth to either side (docs/measuring.md)."""
+BUSY, STOLEN = 0.1, 0.02
+"""Shares of all cores kept busy by others, and of the time taken by the host, from which the machine was not quiet."""
+
+INTERRUPTED = "interrupted"
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class PairLine(_Stored):
+    """A line of pairs.jsonl: an item of one round, timed on both sides, one right behind the other."""
+
+    model: str
+    """``g2p``, or the name of a model of tensors."""
+    item: str
+    round: int
+    """Counted from 0."""
+    first: Literal["artifact", "pytorch"]
+    """The side that was timed first; it alternates."""
+    artifact_ns: list[int]
+    """Every timed pass of the runner's process, behind its warm-up."""
+    pytorch_ns: list[int]
+
+
+class PairingFacts(_Stored):
+    """How one model was timed in turns with PyTorch, and what else the machine did meanwhile."""
+
+    started: str
+    items: int
+    """Timed in turns, a fixed sample spread over languages and lengths, of the ``of`` that the run has."""
+    of: int
+    rounds: int = 0
+    seconds: float = 0.0
+    threads: int = 1
+    torch_version: str | None = None
+    load_1min: float | None = None
+    """When it began."""
+    cores: int | None = None
+    others: float | None = None
+    """How many cores anything else kept busy, on average; None where it cannot be read."""
+    steal: float | None = None
+    """The share of the machine's time that its host gave to others; None where it cannot be read."""
+    differing: dict[str, str] = {}
+    """Items, left out of the ratio, that PyTorch answered otherwise than when the runner was compared, and how."""
+    wrong: dict[str, str] = {}
+    """The same of items that the runner answered wrongly."""
+    reason: str | None = None
+    """Why there is no ratio, or one of fewer rounds than were to be."""
+
+
+class ItemRatio(_Stored):
+    """One item, timed in turns on both sides."""
+
+    artifact: float
+    pytorch: float
+    """Medians over the rounds, in nanoseconds."""
+    ratio: float
+    low: float | None
+    high: float | None
+
+    @property
+    def conclusive(self) -> bool:
+        return narrow(self.low, self.high)
+
+
+class RatioSummary(_Stored):
+    """Of the artifact to PyTorch, the same words or items; above 1 the artifact is slower.
+
+    Where ``paired`` is true it is the geometric mean of the items' ratios in ``by_item``, with a 95 % interval from
+    how the rounds differ. Where it is false, in runs of before, it is the median over items of times taken in two
+    sittings: whoever shows it says so in the same line.
+    """
+
+    words: int
+    """Or items."""
+    ratio: float
+    low: float | None
+    high: float | None
+    paired: bool = False
+    """Whether both sides were timed in turns, in one sitting."""
+    of: int | None = None
+    """How many words or items the run has."""
+    rounds: int | None = None
+    artifact: float | None = None
+    pytorch: float | None = None
+    """Geometric means over the items of their medians, in nanoseconds."""
+    cores: int | None = None
+    others: float | None = None
+    steal: float | None = None
+    """What else the machine did meanwhile, see :class:`PairingFacts`."""
+    by_item: dict[str, ItemRatio] = {}
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether the interval is narrow enough for the ratio to be shown; of times taken apart nothing is known."""
+        return not self.paired or narrow(self.low, self.high)
+
+    @property
+    def busy(self) -> str | None:
+        """What a reader should know of the machine, for the line of the ratio; None where it was quiet."""
+        told = []
+        if self.others is not None and self.cores and self.others > BUSY * self.cores:
+            told.append(f"others kept {self.others:.1f} of {self.cores} cores busy")
+        if self.steal is not None and self.steal > STOLEN:
+            told.append(f"the host took {self.steal:.0%} of the time")
+        return " and ".join(told) or None
+
+
+def narrow(low: float | None, high: float | None) -> bool:
+    """Whether a ratio with that interval is shown as a number."""
+    return low is not None and high is not None and high <= WIDEST * low

@@ -1,0 +1,69 @@
+"""What of PyTorch's time does it take? On this machine both sides are timed in turns, item by item, in one sitting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.devices import IncompleteResult
+
+if TYPE_CHECKING:
+    from harness.pair_runs import PairedTimes
+    from harness.session import RunSession
+
+Replay = Callable[[Sequence[float], dict[str, Any]], None]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A pair of tests for each ``--models``; one file may hold several models."""
+    named = metafunc.config.getoption("harness_models", []) or ["g2p"]
+    sides = ["artifact", "pytorch"]
+    metafunc.parametrize("model", named)
+    metafunc.parametrize("side", sides)
+
+
+@pytest.mark.harness_step("pairs")
+@pytest.mark.benchmark(group="in turns with PyTorch: each round's geometric mean over the same items")
+def test_pairs(
+    harness_run: RunSession,
+    harness_facts: dict[str, Any],
+    model: str,
+    side: str,
+    replay_benchmark: Replay,
+    record_property: Callable[[str, object], None],
+) -> None:
+    names = ["g2p"] if model == "g2p" else harness_run.models.of(model)
+    for name in names:
+        found = harness_run.pairs(name)
+        assert found is not None, "these tests are collected on this machine alone"
+        if side == "artifact":
+            _record(name, found, record_property)
+        figures = found.round_figures(side)
+        if figures and len(names) == 1:
+            replay_benchmark(figures, {**harness_facts, "model": name, "side": side, "items": found.facts.items})
+    for name in names:
+        _judge(name, side, harness_run)
+
+
+def _record(name: str, found: PairedTimes, record_property: Callable[[str, object], None]) -> None:
+    label = "latency.ratio_to_pytorch" if name == "g2p" else f"latency.{name}.ratio_to_pytorch"
+    if found.ratio is None:
+        record_property(label, "inconclusive")
+        return
+    record_property(label, found.ratio.ratio if found.ratio.conclusive else "inconclusive")
+    for key in ("low", "high", "words", "rounds", "busy"):
+        record_property(f"{label}.{key}", getattr(found.ratio, key))
+
+
+def _judge(name: str, side: str, run: RunSession) -> None:
+    """A fast wrong answer is no result; nor is a time beside other answers than it was compared with."""
+    found = run.pairs(name)
+    assert found is not None
+    if found.error is not None:
+        raise found.error
+    if side == "artifact" and found.facts.wrong:
+        pytest.fail("\n".join(found.facts.wrong.values()), pytrace=False)
+    if side == "pytorch" and found.facts.differing:
+        raise IncompleteResult("\n".join(found.facts.differing.values()))
