@@ -26,7 +26,8 @@ from harness.cli.options import (
 from harness.cli.output import cell, exclusive, note, print_json, print_table, terminal, write_markdown
 from harness.cli.removal import DryRun, Force, Yes, remove, show_removal
 from harness.cli.units import AGE, parse_age
-from harness.documents.runs import ModelLine, Ratio, RunLine, run_document, runs_document
+from harness.documents.run import run_document
+from harness.documents.runs import ModelLine, Ratio, RunLine, runs_document
 from harness.errors import UsageError
 from harness.results import RunVerdict, Store
 

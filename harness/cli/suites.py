@@ -12,7 +12,8 @@ from harness.cli.app import app
 
 SUITES = "suites"
 TIMED = "smoke or latency or pairs"
-"""Tests that ``bench`` selects by their names: whether the runner starts, the timed passes of every model, and its turns beside PyTorch."""
+"""Tests that ``bench`` selects by their names: whether the runner starts, the timed passes of every model, and its
+turns beside PyTorch."""
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 

@@ -80,7 +80,7 @@ def test_compare(tmp_path: Path) -> None:
     make_run(tmp_path, scale=1.5, seed=2, device="other cpu")
     done = harness("compare", "latest~1", "latest", "--results-dir", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert "slower" in done.stdout
+    assert "measured apart" in done.stdout
     assert "another device: A has host (test cpu), B has host (other cpu)" in done.stdout
     markdown = harness("compare", "latest~1", "latest", "--markdown", "--results-dir", str(tmp_path)).stdout
     assert "| p99, ms |" in markdown
