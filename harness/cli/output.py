@@ -50,7 +50,7 @@ def print_table(
     titles: Sequence[str], rows: Iterable[Sequence[Text | str]], *, right: Iterable[str] = (), width: int = LINE_WIDTH
 ) -> None:
     """Print a table without lines; the columns named in ``right`` hold numbers."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim", show_header=any(titles))
     for title in titles:
         table.add_column(cell(title), justify="right" if title in right else "left", overflow="fold")
     for row in rows:

@@ -26,7 +26,8 @@ from harness.cli.options import (
 from harness.cli.output import cell, exclusive, note, print_json, print_table, terminal, write_markdown
 from harness.cli.removal import DryRun, Force, Yes, remove, show_removal
 from harness.cli.units import AGE, parse_age
-from harness.documents.runs import ModelLine, RunLine, run_document, runs_document
+from harness.documents.run import run_document
+from harness.documents.runs import ModelLine, Ratio, RunLine, runs_document
 from harness.errors import UsageError
 from harness.results import RunVerdict, Store
 from harness.results.pair_schema import APART, INCONCLUSIVE
@@ -76,9 +77,13 @@ def _row(line: RunLine) -> list[Text]:
         cell(line.device.name if line.device else DASH),
         cell(_each([_called(model) for model in line.models])),
         cell(line.precision or DASH),
-        cell(_each([str(model.items) for model in line.models])),
+        cell(
+            _each(
+                [f"{model.items} of {model.items_of}" if model.items_of else str(model.items) for model in line.models]
+            )
+        ),
         cell(_each([_median(model, emulated) for model in line.models])),
-        cell(_each([_ratio(model) for model in line.models])),
+        cell(_each([_ratio(model.ratio) for model in line.models])),
     ]
 
 
@@ -91,8 +96,7 @@ def _called(model: ModelLine) -> str:
     return f"{model.name} ({model.source})" if model.kind == "generation" else model.name
 
 
-def _ratio(model: ModelLine) -> str:
-    found = model.ratio
+def _ratio(found: Ratio | None) -> str:
     if found is None:
         return DASH
     if found.ratio is None:

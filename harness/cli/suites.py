@@ -11,8 +11,9 @@ import typer
 from harness.cli.app import app
 
 SUITES = "suites"
-TIMED = "smoke or latency"
-"""Tests that ``bench`` selects by their names: whether the runner starts, and the timed passes of every model."""
+TIMED = "smoke or latency or pairs"
+"""Tests that ``bench`` selects by their names: whether the runner starts, the timed passes of every model, and its
+turns beside PyTorch."""
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -35,7 +36,7 @@ def run(context: typer.Context) -> None:
     epilog="Examples:\n\n  harness bench --device host\n\n  harness bench --device android --repeat 50",
 )
 def bench(context: typer.Context) -> None:
-    """Run only the suites that start and time the models: `pytest suites -k 'smoke or latency' …`."""
+    """Run only the suites that start and time the models: `pytest suites -k 'smoke or latency or pairs' …`."""
     _pytest([SUITES, "-k", TIMED, *context.args])
 
 

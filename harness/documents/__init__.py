@@ -16,11 +16,11 @@ __all__ = ["documents"]
 
 def documents() -> list[type[Document]]:
     """Return every kind of document, in the order of docs/json.md."""
-    from harness.documents import comparison, files, findings, machine, nights, runs
+    from harness.documents import comparison, files, findings, machine, nights, run, runs
 
     return [
         runs.RunsDocument,
-        runs.RunDocument,
+        run.RunDocument,
         comparison.ComparisonDocument,
         findings.ProfileDocument,
         findings.ExplanationDocument,

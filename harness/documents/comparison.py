@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
 
 from harness.documents.base import Document, Number, Part
-from harness.documents.runs import EMULATED, Kind, Ratio, RunLine, line_of
+from harness.documents.runs import EMULATED, Kind, RunLine, line_of
 from harness.measure import paired_ratio
 from harness.models.sources import G2P
 from harness.report.comparison import Side, compared, differing_facts, doubts
 from harness.report.models import items_change, shared_models
-from harness.results.schema import ModelSummary
+from harness.results.schema import ItemLatency
 
 
 class Difference(Part):
@@ -23,15 +24,25 @@ class Difference(Part):
     b: str | None
 
 
+class ApartRatio(Part):
+    """B's time over A's on the items that both timed, in two sittings; above 1 B took longer."""
+
+    ratio: float
+    """Of words the median, of a tensor model's items the geometric mean of each one's own ratio."""
+    low: Number
+    high: Number
+    """95 % interval over items alone; how the sittings differ is not in it."""
+    items: int
+
+
 class ModelPair(Part):
-    """One model that both runs have. The two runs were not measured in one sitting."""
+    """One model that both runs have."""
 
     name: str
     kind: Kind
     a_median_ns: Number
     b_median_ns: Number
-    ratio: Ratio | None
-    """B's time over A's, from the pairs of items that both timed."""
+    ratio: ApartRatio | None
     no_ratio: str | None
 
 
@@ -69,7 +80,7 @@ def _words(a: Side, b: Side) -> list[ModelPair]:
     if set(a.samples) & set(b.samples):
         found = paired_ratio(a.samples, b.samples)
         bounds = (found.interval.low, found.interval.high) if found.interval else (None, None)
-        ratio = _apart(found.words, found.ratio, *bounds)
+        ratio = ApartRatio(items=found.words, ratio=found.ratio, low=bounds[0], high=bounds[1])
     return [
         ModelPair(
             name=G2P,
@@ -83,31 +94,25 @@ def _words(a: Side, b: Side) -> list[ModelPair]:
 
 
 def _tensors(a: Side, b: Side) -> list[ModelPair]:
-    pairs = []
-    for name in shared_models(a.summary, b.summary):
-        one, other = a.summary.models[name], b.summary.models[name]
-        change = None if _emulated(a, b) else items_change(one, other)
-        pairs.append(
-            ModelPair(
-                name=name,
-                kind="tensor",
-                a_median_ns=_only_median(one),
-                b_median_ns=_only_median(other),
-                ratio=None if change is None else _apart(*change),
-                no_ratio=EMULATED if _emulated(a, b) else "no item was timed in both runs" if change is None else None,
-            )
-        )
-    return pairs
+    return [_tensor(a, b, name) for name in shared_models(a.summary, b.summary)]
 
 
-def _only_median(model: ModelSummary) -> float | None:
-    """Return the median of a model's only item; several items have none in common."""
-    medians = [item.median for item in model.by_item.values()]
-    return medians[0] if len(medians) == 1 else None
+def _tensor(a: Side, b: Side, name: str) -> ModelPair:
+    one, other = a.summary.models[name].by_item, b.summary.models[name].by_item
+    change = None if _emulated(a, b) else items_change(a.summary.models[name], b.summary.models[name])
+    return ModelPair(
+        name=name,
+        kind="tensor",
+        a_median_ns=_only(one),
+        b_median_ns=_only(other),
+        ratio=None if change is None else ApartRatio(items=change[0], ratio=change[1], low=None, high=None),
+        no_ratio=None if change is not None else EMULATED if _emulated(a, b) else "no item was timed in both runs",
+    )
 
 
-def _apart(items: int, ratio: float, low: float | None = None, high: float | None = None) -> Ratio:
-    return Ratio(items=items, ratio=ratio, low=low, high=high, together=False, conclusive=False)
+def _only(by_item: Mapping[str, ItemLatency]) -> float | None:
+    """The median of the only item; unlike items are not pooled."""
+    return next(iter(by_item.values())).median if len(by_item) == 1 else None
 
 
 def _emulated(a: Side, b: Side) -> bool:

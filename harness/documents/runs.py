@@ -1,4 +1,4 @@
-"""Documents about stored runs: the list of ``harness runs``, and one run as ``harness show`` prints it."""
+"""The document of ``harness runs``, whose lines other documents have, too."""
 
 from __future__ import annotations
 
@@ -8,25 +8,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.documents.base import Document, Facts, Number, Part
+from harness.documents.base import Document, Number, Part
 from harness.models.sources import G2P
 from harness.results import Manifest, Run, RunDamaged, RunStatus, RunVerdict, Summary
-from harness.results.schema import (
-    GateFacts,
-    Git,
-    ItemLatency,
-    ItemRatio,
-    LatencySummary,
-    OrderEntry,
-    RatioSummary,
-    VariantFacts,
-)
+from harness.results.schema import RatioSummary
 from harness.validate import Verdict
 
 Kind = Literal["generation", "tensor"]
 """``generation``: words in, text out, token by token. ``tensor``: one call, tensors in and out."""
 EMULATED = "an emulator's times are compared with nothing"
-NOT_TIMED = "not timed"
+NOT_TIMED, UNLIKE = "not timed", "its items are unlike each other"
 
 
 class DeviceLine(Part):
@@ -37,35 +28,25 @@ class DeviceLine(Part):
 
 
 class Ratio(Part):
-    """The artifact's time over PyTorch's, or B's over A's, on the same items; above 1 it is slower."""
+    """The artifact's time over PyTorch's on the same items; above 1 the artifact is slower."""
 
-    items: int
     ratio: Number
-    """The geometric mean of the items' ratios; null where it is inconclusive."""
+    """The geometric mean of the items' ratios; null where the interval is too wide for a number."""
     low: Number
     high: Number
     """95 % interval; null where there are too few items or rounds for one."""
-    together: bool
-    """Whether both sides were timed in turns, in one sitting. Otherwise nothing follows from a difference."""
     conclusive: bool
-    """Whether the interval is narrow enough for a number."""
-    rounds: int | None = None
-    """How often both sides took their turn on each item."""
-    busy: str | None = None
+    """Whether the interval is narrow enough."""
+    together: bool
+    """Whether both sides were timed in turns, in one sitting. Times taken apart may be wrong by a multiple."""
+    busy: str | None
     """What else the machine did meanwhile; null where it was quiet."""
-
-
-class ItemLine(Part):
-    """One item of a model. Times of unlike items are never pooled."""
-
-    item: str
-    samples: int | None
-    median_ns: Number
-    """Of the timed passes; null for a word, whose passes are summed up in ``artifact``."""
-    in_turns_ns: Number
+    items: int
+    """How many were timed on both sides."""
+    rounds: int | None
+    artifact_ns: Number
     pytorch_ns: Number
-    """Medians of the turns that both sides took on it; null for an item that was not in the sample."""
-    ratio: Ratio | None
+    """Geometric means over these items of their medians; null for times taken apart."""
 
 
 class ModelLine(Part):
@@ -77,6 +58,8 @@ class ModelLine(Part):
     """The checkpoint, or what ``--models`` named."""
     items: int
     """What it was asked: words, or items of a tensor model."""
+    items_of: int | None
+    """How many there were, where only a sample of them was run, as on an emulator."""
     compared: int
     """Comparisons with PyTorch, several for each item."""
     equal: int
@@ -120,93 +103,6 @@ class RunsDocument(Document):
     runs: list[RunLine]
 
 
-class Latency(Part):
-    """Warm samples of one side."""
-
-    items: int
-    samples: int
-    median_ns: Number
-    median_low_ns: Number
-    median_high_ns: Number
-    """Bootstrap 95 % interval of the median over items."""
-    p90_ns: Number
-    p95_ns: Number
-    p99_ns: Number
-    mad_ns: Number
-    min_ns: Number
-    max_ns: Number
-    mean_ns: Number
-
-
-class Comparison(Part):
-    """The answers of one variant beside PyTorch's."""
-
-    comparison: str
-    compared: int
-    verdicts: dict[str, int]
-    """How many of each verdict."""
-    failures: list[str]
-    max_margin_error: Number
-    """Generation models: the largest difference of the two sides' logit margins."""
-    max_error: Number
-    relative_error: Number
-    """Tensor models: the largest difference of any output, and its share of that output's largest magnitude."""
-
-
-class Accuracy(Part):
-    """Against gold pronunciations; ``side`` is ``pytorch`` or a comparison, ``language`` may be ``all``."""
-
-    side: str
-    language: str
-    items: int
-    per: Number
-    wer: Number
-
-
-class ModelFigures(Part):
-    """All figures of one model."""
-
-    name: str
-    kind: Kind
-    comparisons: list[Comparison]
-    accuracy: list[Accuracy]
-    variant: str | None
-    """The timed variant of a generation model."""
-    artifact: Latency | None
-    """The words of a generation model; null for a tensor model, which has ``items``."""
-    pytorch: Latency | None
-    """The words that were timed in turns."""
-    ratio: Ratio | None
-    items: list[ItemLine]
-    """Every item that was timed."""
-    cold_load_ns: Number
-    """Taking the model from the library and initialising its virtual machine."""
-    first_ns: Number
-    """The first inference of the process."""
-    parts_ns: dict[str, Number]
-    """Medians for each word: encoder, prefill, steps, other; empty for a tensor model."""
-    peak_bytes: int | None
-
-
-class RunDocument(Document):
-    """`harness show`: one run with all its figures."""
-
-    schema_name: Literal["harness.run/1"] = Field(default="harness.run/1", alias="schema")
-    run: RunLine
-    reasons: list[str]
-    """Why the verdict is no pass."""
-    figures: list[ModelFigures]
-    gate: GateFacts | None
-    git: Git | None
-    command: list[str]
-    options: Facts
-    versions: dict[str, str]
-    device: Facts
-    """All that is known of the device."""
-    variants: dict[str, VariantFacts]
-    orders: list[OrderEntry]
-
-
 def run_line(run: Run) -> RunLine:
     """Return the line of a stored run, damaged ones included."""
     try:
@@ -239,23 +135,6 @@ def runs_document(root: Path, runs: list[Run], limit: int) -> RunsDocument:
     return RunsDocument(results_dir=str(root), stored=len(runs), runs=shown)
 
 
-def run_document(manifest: Manifest, summary: Summary) -> RunDocument:
-    """Return one run with its figures."""
-    return RunDocument(
-        run=line_of(manifest, summary),
-        reasons=summary.reasons,
-        figures=_figures(manifest, summary),
-        gate=manifest.gate,
-        git=manifest.git,
-        command=manifest.command,
-        options=manifest.options,
-        versions=manifest.versions,
-        device=manifest.device,
-        variants=manifest.variants,
-        orders=manifest.orders,
-    )
-
-
 def model_lines(manifest: Manifest, summary: Summary | None) -> list[ModelLine]:
     """Return a line for each model of a run, the generation model first."""
     return [*_generation_lines(manifest, summary), *_tensor_lines(manifest, summary)]
@@ -279,13 +158,14 @@ def _generation_lines(manifest: Manifest, summary: Summary | None) -> list[Model
         return []
     parity = list(summary.parity.values()) if summary else []
     median = summary.artifact.warm.median if summary and summary.artifact else None
-    ratio = _ratio(summary.ratio) if summary else None
+    ratio = ratio_of(summary.ratio) if summary else None
     return [
         ModelLine(
             name=G2P,
             kind="generation",
             source=manifest.checkpoint.label if manifest.checkpoint else "?",
             items=manifest.words.count if manifest.words else 0,
+            items_of=manifest.words.of if manifest.words else None,
             compared=sum(found.words for found in parity),
             equal=sum(_agreeing(found.by_verdict) for found in parity),
             median_ns=median,
@@ -300,21 +180,22 @@ def _tensor_lines(manifest: Manifest, summary: Summary | None) -> list[ModelLine
     lines = []
     for name, facts in manifest.models.items():
         found = summary.models.get(name) if summary else None
-        timed = list(found.by_item.values()) if found else []
-        alike = len(timed) == 1
-        ratio = _ratio(found.ratio) if found else None
+        medians = [item.median for item in found.by_item.values()] if found else []
+        timed = bool(medians) or (found is not None and found.artifact is not None)
+        ratio = ratio_of(found.ratio) if found else None
         lines.append(
             ModelLine(
                 name=name,
                 kind="tensor",
                 source=facts.source,
                 items=facts.items,
+                items_of=None,
                 compared=found.items if found else 0,
                 equal=_agreeing(found.by_verdict) if found else 0,
-                median_ns=timed[0].median if alike else None,
+                median_ns=medians[0] if len(medians) == 1 else None,
                 ratio=ratio,
-                no_median=None if alike else NOT_TIMED if not timed else "its items are unlike each other",
-                no_ratio=None if ratio else _no_ratio(manifest, bool(timed)),
+                no_median=None if len(medians) == 1 else UNLIKE if timed else NOT_TIMED,
+                no_ratio=None if ratio else _no_ratio(manifest, timed),
             )
         )
     return lines
@@ -328,131 +209,19 @@ def _agreeing(verdicts: Mapping[Verdict, int]) -> int:
     return verdicts.get(Verdict.EQUAL, 0) + verdicts.get(Verdict.TIE, 0)
 
 
-def _ratio(found: RatioSummary | None) -> Ratio | None:
+def ratio_of(found: RatioSummary | None) -> Ratio | None:
+    """Return a ratio to PyTorch with all that makes it doubtful."""
     if found is None:
         return None
     return Ratio(
-        items=found.words,
         ratio=found.ratio if found.conclusive else None,
         low=found.low,
         high=found.high,
+        conclusive=found.conclusive,
         together=found.paired,
-        conclusive=found.conclusive,
-        rounds=found.rounds,
         busy=found.busy,
+        items=found.words,
+        rounds=found.rounds,
+        artifact_ns=found.artifact,
+        pytorch_ns=found.pytorch,
     )
-
-
-def _item_ratio(found: ItemRatio | None, rounds: int | None) -> Ratio | None:
-    if found is None:
-        return None
-    return Ratio(
-        items=1,
-        ratio=found.ratio if found.conclusive else None,
-        low=found.low,
-        high=found.high,
-        together=True,
-        conclusive=found.conclusive,
-        rounds=rounds,
-    )
-
-
-def _items(passes: Mapping[str, ItemLatency], ratio: RatioSummary | None) -> list[ItemLine]:
-    """Return a line for each item that was timed, in passes or in turns."""
-    turns = ratio.by_item if ratio else {}
-    lines = []
-    for item in [*passes, *(item for item in turns if item not in passes)]:
-        ours, both = passes.get(item), turns.get(item)
-        lines.append(
-            ItemLine(
-                item=item,
-                samples=ours.samples if ours else None,
-                median_ns=ours.median if ours else None,
-                in_turns_ns=both.artifact if both else None,
-                pytorch_ns=both.pytorch if both else None,
-                ratio=_item_ratio(both, ratio.rounds if ratio else None),
-            )
-        )
-    return lines
-
-
-_TIMES = ("median", "median_low", "median_high", "p90", "p95", "p99", "mad", "min", "max", "mean")
-
-
-def _latency(side: LatencySummary) -> Latency:
-    times = {f"{key}_ns": getattr(side, key) for key in _TIMES}
-    return Latency.model_validate({"items": side.words, "samples": side.samples, **times})
-
-
-def _figures(manifest: Manifest, summary: Summary) -> list[ModelFigures]:
-    return [*_generation_figures(manifest, summary), *_tensor_figures(summary)]
-
-
-def _generation_figures(manifest: Manifest, summary: Summary) -> list[ModelFigures]:
-    if not _generation_lines(manifest, summary):
-        return []
-    artifact, pytorch = summary.artifact, summary.pytorch
-    parts = {key: getattr(artifact, key) for key in ("encoder", "prefill", "steps", "other")} if artifact else {}
-    return [
-        ModelFigures(
-            name=G2P,
-            kind="generation",
-            comparisons=[
-                Comparison(
-                    comparison=name,
-                    compared=found.words,
-                    verdicts={verdict.value: count for verdict, count in found.by_verdict.items()},
-                    failures=found.failures,
-                    max_margin_error=found.max_margin_error,
-                    max_error=None,
-                    relative_error=None,
-                )
-                for name, found in summary.parity.items()
-            ],
-            accuracy=[
-                Accuracy(side=side, language=language, items=found.words, per=found.per, wer=found.wer)
-                for side, languages in summary.accuracy.items()
-                for language, found in languages.items()
-            ],
-            variant=artifact.variant if artifact else None,
-            artifact=_latency(artifact.warm) if artifact else None,
-            pytorch=_latency(pytorch) if pytorch else None,
-            ratio=_ratio(summary.ratio),
-            items=_items({}, summary.ratio),
-            cold_load_ns=artifact.cold_load if artifact else None,
-            first_ns=artifact.first if artifact else None,
-            parts_ns=parts,
-            peak_bytes=artifact.peak_bytes if artifact else None,
-        )
-    ]
-
-
-def _tensor_figures(summary: Summary) -> list[ModelFigures]:
-    return [
-        ModelFigures(
-            name=name,
-            kind="tensor",
-            comparisons=[
-                Comparison(
-                    comparison=name,
-                    compared=found.items,
-                    verdicts={verdict.value: count for verdict, count in found.by_verdict.items()},
-                    failures=found.failures,
-                    max_margin_error=None,
-                    max_error=found.max_error,
-                    relative_error=found.relative_error,
-                )
-            ],
-            accuracy=[],
-            variant=None,
-            artifact=None,
-            pytorch=None,
-            ratio=_ratio(found.ratio),
-            items=_items(found.by_item, found.ratio),
-            cold_load_ns=found.cold_load,
-            first_ns=found.first,
-            parts_ns={},
-            peak_bytes=found.peak_bytes,
-        )
-        for name, found in summary.models.items()
-    ]

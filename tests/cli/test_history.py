@@ -64,6 +64,7 @@ def test_lists_and_words_of_every_script(tmp_path: Path) -> None:
 
 
 def test_wrong_sql_is_wrong_usage_without_a_traceback(tmp_path: Path) -> None:
+    make_run(tmp_path / "results")
     for sql in ("SELEC", "DROP TABLE runs", "SELECT * FROM '/etc/hostname'"):
         done = harness(tmp_path / "results", "query", sql)
         assert done.returncode == 2

@@ -27,7 +27,9 @@ from harness.documents.findings import ExplanationDocument, ProfileDocument, exp
 from harness.documents.page import page
 from harness.documents.runs import RunsDocument
 from harness.explain.schema import Error, Explanation, SiteRow
+from harness.results import ModelFacts, RunStatus, Store, Summary
 from harness.results.baselines import Baselines
+from harness.results.schema import ModelSummary
 from tests.cli.called import call
 from tests.results.kept import cached_run, noisy
 from tests.results.samples import make_run
@@ -168,6 +170,59 @@ def test_figures_are_those_of_the_tables(kept: Path, capsys: pytest.CaptureFixtu
     assert shown["run"] == whole
     assert shown["figures"][0]["artifact"]["median_ns"] == whole["models"][0]["median_ns"]
     assert shown["figures"][0]["peak_bytes"] == 50_000_000
+
+
+def test_a_doubtful_ratio_says_so_beside_the_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path)
+    make_run(tmp_path, others=1.5)
+    make_run(tmp_path, noise=0.9)
+    make_run(tmp_path, apart=True)
+    where = ("--results-dir", str(tmp_path))
+    apart, noisy_one, busy, quiet = (
+        row["models"][0]["ratio"] for row in json.loads(call(capsys, "runs", "--json", *where).out)["runs"]
+    )
+    assert (quiet["together"], quiet["conclusive"], quiet["busy"]) == (True, True, None)
+    assert quiet["pytorch_ns"] == pytest.approx(2e6, rel=0.1)
+    assert "1.5 of 2 cores" in busy["busy"]
+    assert (noisy_one["ratio"], noisy_one["conclusive"]) == (None, False)
+    assert apart["together"] is False
+    table = call(capsys, "runs", *where).out.splitlines()[1:]
+    assert ["timed apart" in line for line in table] == [True, False, False, False]
+    assert ["inconclusive" in line for line in table] == [False, True, False, False]
+
+
+def test_a_run_of_a_tensor_model_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its name, precision and items are listed, and unlike items are never pooled."""
+    item = {"samples": 4, "median": 1e6, "mad": 1e3, "min": 9e5, "max": 2e6}
+    facts = ModelFacts(
+        source="d.py", prefix="d_", parameters=1, weights_sha256="0" * 64, items=2, compare="within 0.01"
+    )
+    with Store(tmp_path).create(models={"detector": facts}, options={"precision": "int8"}) as writer:
+        found = {"items": 4, "by_verdict": {"equal": 4}, "failures": [], "max_error": 0.1, "relative_error": 0.01}
+        model = ModelSummary.model_validate({**found, "by_item": {"a": item, "b": item | {"median": 3e6}}})
+        nothing: dict[str, Any] = {
+            "reasons": [],
+            "parity": {},
+            "accuracy": {},
+            "artifact": None,
+            "pytorch": None,
+            "ratio": None,
+        }
+        writer.summary(Summary.model_validate({**nothing, "verdict": "pass", "models": {"detector": model}}))
+        writer.finish(RunStatus.COMPLETE)
+    where = ("--results-dir", str(tmp_path))
+    assert call(capsys, "runs", *where).out.splitlines()[1].split()[3:] == ["–", "detector", "int8", "2", "–", "–"]
+    line = checked(call(capsys, "runs", "--json", *where).out, "harness.runs/1")["runs"][0]
+    assert line["precision"] == "int8"
+    (listed,) = line["models"]
+    assert (listed["kind"], listed["items"], listed["equal"], listed["median_ns"]) == ("tensor", 2, 4, None)
+    assert "unlike" in listed["no_median"]
+    (figures,) = checked(call(capsys, "show", "--json", *where).out, "harness.run/1")["figures"]
+    assert [(one["item"], one["median_ns"]) for one in figures["items"]] == [("a", 1e6), ("b", 3e6)]
+    assert figures["artifact"] is None
+    pair = checked(call(capsys, "compare", "latest", "latest", "--json", *where).out, "harness.comparison/1")
+    assert pair["models"][0]["ratio"] == {"ratio": 1.0, "low": None, "high": None, "items": 2}
+    assert pair["measured_together"] is False
 
 
 def test_a_night_and_a_calibration(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:

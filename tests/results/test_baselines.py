@@ -166,7 +166,8 @@ def test_the_commands(tmp_path: Path, cache: Cache) -> None:
 
     assert harness("set", "latest", "--name", "main").stdout == "main\n"
     assert run.run_id in harness("list").stdout
-    assert '"runner_sha256"' in harness("show", "main").stdout
+    assert run.run_id in harness("show", "main").stdout
+    assert '"runner_sha256"' in harness("show", "main", "--json").stdout
     unknown = harness("show", "other")
     assert (unknown.returncode, "there are: main" in unknown.stderr) == (2, True)
     assert "removed" in harness("rm", "main").stdout
