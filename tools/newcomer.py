@@ -25,8 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from tools.newcomer_scenes import SCENES, Scene, make_scene
+from newcomer_scenes import SCENES, Scene, make_scene
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ("bench", "test")
@@ -34,7 +33,7 @@ DEADLINE_SECONDS = 5400.0
 CLOSING = (
     r"^(PASS|FAIL|INCONCLUSIVE)\b.*",
     r"^(?:=+ )?\d+ (?:passed|failed).*",
-    r"^test-rust: .*",
+    r"^test-rust: all passed.*",
     r"^setup: (?:PyTorch's build|installing the locked).*",
     r"^make: \*\*\*.*",
 )
