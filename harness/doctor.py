@@ -75,7 +75,9 @@ def _tool(name: str) -> Check:
     path = shutil.which(name)
     if path is None:
         return Check(name, False, "not found", "install Rust with rustup")
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [path, "--version"], capture_output=True, text=True, timeout=60, check=False, encoding="utf-8", errors="replace"
+    )
     return Check(name, done.returncode == 0, (done.stdout or done.stderr).strip(), "rustup update stable")
 
 

@@ -109,6 +109,8 @@ class Server(AdbClient):
                 timeout=START_SECONDS,
                 check=False,
                 env={**os.environ, "ANDROID_ADB_SERVER_PORT": str(self.port)},
+                encoding="utf-8",
+                errors="replace",
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise AdbUnavailable(f"an adb server could not be started on port {self.port}: {error}") from error

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.cache import Cache
 from harness.devices import NoDevice, Selection, Unavailable
 from harness.devices.android import AndroidDevice, Server, attached_devices
 from harness.devices.android.choice import choose
 from harness.devices.android.openers import open_all
 from harness.devices.virtual.android import virtual_androids
+
+pytestmark = pytest.mark.emulator
 
 
 def test_one_that_is_not_there_does_not_keep_the_other_away(user_cache: Cache) -> None:
