@@ -103,7 +103,16 @@ def play(mca: str, core: str, loop: Loop) -> dict[str, Any]:
     """The model's answer for one loop. Raises McaFailed."""
     text = "\n".join(loop.instructions) + "\n"
     options = [f"-mtriple={TRIPLE}", f"-mcpu={core}", "-mattr=+dotprod,+i8mm,+fullfp16", f"-iterations={ITERATIONS}"]
-    done = subprocess.run([mca, *options, "-json"], input=text, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [mca, *options, "-json"],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        encoding="utf-8",
+        errors="replace",
+    )
     if done.returncode != 0:
         raise McaFailed(f"llvm-mca for {core}: {done.stderr.strip()}\n{text}")
     try:

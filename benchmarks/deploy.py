@@ -143,13 +143,13 @@ def measure(at: Place, rounds: int, megabytes: int) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as folder, cleared(at):
         for number in track(range(rounds), description="rounds", console=terminal()):
             runner = write_runner(Path(folder), megabytes)
-            device = at.open()
+            device = at.open(encoding="utf-8")
             steps = [partial(timed, ADB_PUSH, adb_push, at, runner), partial(timed, FIRST, device.deploy, runner)]
             for step in steps if number % 2 else reversed(steps):
                 step()
             timed(AGAIN, device.deploy, runner)
             timed(VERIFIED, device.describe, runner)
-            fresh = at.open()
+            fresh = at.open(encoding="utf-8")
             timed(NEW_SESSION, fresh.deploy, runner)
             timed(RUN, whole_order, fresh, runner)
     return seconds
@@ -189,13 +189,13 @@ def main(
         with place(serial) as at:
             seconds = measure(at, 3 if quick else rounds, megabytes)
             kept = report(seconds, megabytes, at)
-            facts = at.open().facts()
+            facts = at.open(encoding="utf-8").facts()
     except HarnessError as error:
         print(f"deploy: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     if json_path is not None:
         samples = {"megabytes": megabytes, "device": facts, "seconds": seconds}
-        json_path.write_text(json.dumps(samples, indent=1) + "\n")
+        json_path.write_text(json.dumps(samples, indent=1) + "\n", encoding="utf-8")
     sys.exit(ExitCode.OK if kept else ExitCode.FAILURE)
 
 

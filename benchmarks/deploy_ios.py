@@ -144,7 +144,9 @@ def main(
         print(f"deploy_ios: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     if json_path is not None:
-        json_path.write_text(json.dumps({"limit_seconds": LIMIT_SECONDS, "seconds": samples}, indent=1) + "\n")
+        json_path.write_text(
+            json.dumps({"limit_seconds": LIMIT_SECONDS, "seconds": samples}, indent=1) + "\n", encoding="utf-8"
+        )
     sys.exit(ExitCode.OK if kept else ExitCode.FAILURE)
 
 

@@ -83,7 +83,7 @@ def _make(folder: Path, name: str, requirements: Path, progress: Progress) -> No
         shutil.copy2(requirements, partial / "requirements.txt")
         witnesses = [partial / "requirements.txt", partial / "pyvenv.cfg"]
         manifest = {p.name: {"size": p.stat().st_size, "sha256": hash_file(p)} for p in witnesses}
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -114,7 +114,7 @@ def converted(
             source = Path(workspace) / "checkpoint"
             shutil.copytree(checkpoint.folder, source)
             if not (source / "tokenizer_config.json").exists():
-                (source / "tokenizer_config.json").write_text(json.dumps(TOKENIZER))
+                (source / "tokenizer_config.json").write_text(json.dumps(TOKENIZER), encoding="utf-8")
             _run([*command, str(source), str(folder / "model")], progress, deadline=CONVERT_DEADLINE_SECONDS)
 
     return cache.fetch("peer-models", content_key(fields), build) / "model"
@@ -159,6 +159,8 @@ def _run(command: Sequence[str], progress: Progress, *, deadline: float = 120.0)
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        encoding="utf-8",
+        errors="replace",
     )
     try:
         output, _ = process.communicate(timeout=deadline)

@@ -212,7 +212,8 @@ def main(
     show_drift(console, drift)
     if json_path:
         json_path.write_text(
-            json.dumps(document(world, floor, tallies, drift, cells=cells, seed=seed), indent=1) + "\n"
+            json.dumps(document(world, floor, tallies, drift, cells=cells, seed=seed), indent=1) + "\n",
+            encoding="utf-8",
         )
     missed = [f"{tally.change:+.0%}" for tally in tallies if not tally.reached]
     missed += ["cells without a change" for tally in tallies if tally.elsewhere > MOST_FALSE * tally.nights]

@@ -212,7 +212,9 @@ def main(
     console.print(table)
     console.print(f"the last query's tables take {kept / 1e6:.1f} MB in the cache; {load()}")
     if json_path:
-        json_path.write_text(json.dumps({"runs": runs, "bytes": size, "timings": [asdict(t) for t in timings]}) + "\n")
+        json_path.write_text(
+            json.dumps({"runs": runs, "bytes": size, "timings": [asdict(t) for t in timings]}) + "\n", encoding="utf-8"
+        )
     slow = [timing.title for timing in timings if max(timing.repeated, timing.after_new_run) > limit]
     if slow:
         console.print(f"above {limit:g} s: {', '.join(slow)}")

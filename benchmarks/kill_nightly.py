@@ -92,7 +92,14 @@ class Scene:
         sql = f"SELECT count(*) AS pairs FROM night_pairs WHERE metric = 'latency' AND night = '{folder.name}'"
         command = self.command("query", "--format", "json", sql)
         done = subprocess.run(
-            command, env=self.environment(), capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
+            command,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_SECONDS,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
         )
         if done.returncode:
             raise AssertionError(f"harness query: {done.stderr.strip()}")

@@ -140,7 +140,8 @@ def main(
                     "cpu": cpu_name(),
                     "samples_ns": {e.name: e.samples for e in (ours, pytorch)},
                 }
-            )
+            ),
+            encoding="utf-8",
         )
     sys.exit(ExitCode.FAILURE if different else ExitCode.OK)
 

@@ -168,7 +168,9 @@ def main(
             for record in done
             if record.verdicts
         ]
-        json_path.write_text(json.dumps({"words": words, "counts": counts, "nights": verdicts}, indent=1) + "\n")
+        json_path.write_text(
+            json.dumps({"words": words, "counts": counts, "nights": verdicts}, indent=1) + "\n", encoding="utf-8"
+        )
     if any(record.state == "inconclusive" for record in done):
         sys.exit(ExitCode.INFRASTRUCTURE)
 

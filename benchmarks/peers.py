@@ -176,7 +176,7 @@ def compare(console: Console, json_path: Path | None, **options: Any) -> ExitCod
         check_words(listed, languages=setup.checkpoint.languages, max_input_bytes=MAX_INPUT_BYTES)
     run = Comparison(console, setup, names)
     try:
-        run.open()
+        run.open(encoding="utf-8")
         with device.reserve(notify=console.print):
             if judged:
                 run.judge(judged)
@@ -186,7 +186,9 @@ def compare(console: Console, json_path: Path | None, **options: Any) -> ExitCod
     table = run.rows()
     show(run, table, options)
     if json_path:
-        json_path.write_text(json.dumps(document(run, table, batches, options), indent=1, ensure_ascii=False) + "\n")
+        json_path.write_text(
+            json.dumps(document(run, table, batches, options), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
     if run.failures:
         return ExitCode.INFRASTRUCTURE
     return ExitCode.FAILURE if suspects(table, setup) else ExitCode.OK

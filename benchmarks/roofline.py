@@ -145,7 +145,9 @@ def run(
     for variant in found:
         show(console, setup.checkpoint.label, variant)
     if json_path:
-        json_path.write_text(json.dumps(document(setup, words, machine, found, samples, failures), indent=1) + "\n")
+        json_path.write_text(
+            json.dumps(document(setup, words, machine, found, samples, failures), indent=1) + "\n", encoding="utf-8"
+        )
     return ExitCode.INFRASTRUCTURE if failures else ExitCode.OK
 
 

@@ -156,7 +156,7 @@ class Cache:
         partial.mkdir()
         try:
             build(partial)
-            (partial / MANIFEST).write_text(json.dumps(_measure(partial), indent=1) + "\n")
+            (partial / MANIFEST).write_text(json.dumps(_measure(partial), indent=1) + "\n", encoding="utf-8")
             partial.rename(folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -308,7 +308,7 @@ def _measure(folder: Path) -> dict[str, Any]:
 def find_damage(folder: Path) -> str | None:
     """What is wrong with an entry's files, or None."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         for name, expected in manifest.items():
             path = folder / name
             if not path.is_file():

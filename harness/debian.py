@@ -146,18 +146,26 @@ class _Apt:
         for name in ("lists/partial", "none"):
             (self._state / name).mkdir(parents=True, exist_ok=True)
         (self._debs / "partial").mkdir(parents=True, exist_ok=True)
-        (self._state / "status").write_text("")
-        (self._state / "harness.sources").write_text("\n".join(_stanza(source, architecture) for source in sources))
+        (self._state / "status").write_text("", encoding="utf-8")
+        (self._state / "harness.sources").write_text(
+            "\n".join(_stanza(source, architecture) for source in sources), encoding="utf-8"
+        )
         # One pin for all: backports would otherwise stand behind the release, whatever their versions.
-        (self._state / "preferences").write_text("Package: *\nPin: release c=*\nPin-Priority: 500\n")
+        (self._state / "preferences").write_text("Package: *\nPin: release c=*\nPin-Priority: 500\n", encoding="utf-8")
         config = self._state / "apt.conf"
-        config.write_text(self._configuration(configured, architecture))
+        config.write_text(self._configuration(configured, architecture), encoding="utf-8")
         self._environment = {"APT_CONFIG": str(config), "LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
     def _configuration(self, configured: Path, architecture: str) -> str:
         # How the machine reaches its mirrors (proxies, time-outs) is kept; its hooks and relaxed signatures are not.
         dump = subprocess.run(
-            ["apt-config", "dump"], capture_output=True, text=True, timeout=QUERY_DEADLINE_SECONDS, check=False
+            ["apt-config", "dump"],
+            capture_output=True,
+            text=True,
+            timeout=QUERY_DEADLINE_SECONDS,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
         )
         lines = [
             line
@@ -243,6 +251,8 @@ class _Apt:
                 text=True,
                 timeout=deadline,
                 check=False,
+                encoding="utf-8",
+                errors="replace",
             )
         except subprocess.TimeoutExpired as error:
             raise PackagesUnavailable(f"apt {failure}: no end after {deadline:.0f} s") from error
@@ -266,6 +276,8 @@ def unpack(debs: Iterable[Path], root: Path) -> None:
                 timeout=UNPACK_DEADLINE_SECONDS,
                 env=os.environ | {"LC_ALL": "C"},
                 check=False,
+                encoding="utf-8",
+                errors="replace",
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise PackagesUnavailable(f"cannot unpack {deb.name}: {error}") from error
@@ -287,7 +299,7 @@ def machine_architecture() -> str:
 
 def read_codename(os_release: Path) -> str:
     """The release's name (``bookworm``); raises PackagesUnavailable where there is none."""
-    text = os_release.read_text() if os_release.is_file() else ""
+    text = os_release.read_text(encoding="utf-8") if os_release.is_file() else ""
     match = re.search(r"^VERSION_CODENAME=\"?([\w-]+)", text, re.MULTILINE)
     if match is None:
         raise PackagesUnavailable(
@@ -299,9 +311,9 @@ def read_codename(os_release: Path) -> str:
 def read_sources(folder: Path) -> list[Source]:
     """The binary archives that apt's folder configures, in one-line and in deb822 files."""
     lists = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*.list"))]
-    sources = [source for path in lists if path.is_file() for source in _one_line(path.read_text())]
+    sources = [source for path in lists if path.is_file() for source in _one_line(path.read_text(encoding="utf-8"))]
     for path in sorted((folder / "sources.list.d").glob("*.sources")):
-        sources += _deb822(path.read_text())
+        sources += _deb822(path.read_text(encoding="utf-8"))
     return sources
 
 

@@ -91,7 +91,9 @@ def _tool(name: str) -> Check:
     path = shutil.which(name)
     if path is None:
         return Check(name, False, "not found", RUST_CURE)
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [path, "--version"], capture_output=True, text=True, timeout=60, check=False, encoding="utf-8", errors="replace"
+    )
     version = (done.stdout or done.stderr).strip()
     if is_too_old(version):
         return Check(name, False, f"{version} is too old", UPDATE_CURE)

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import environment, needs
@@ -77,6 +78,11 @@ def unchanged_environment() -> Iterator[None]:
     os.umask(0o022)
     os.environ.clear()
     os.environ.update(before)
+
+
+# The same examples on every machine, however busy it is and whatever failed on it before.
+hypothesis.settings.register_profile("declared", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("declared")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytest
 PURE = "pure"
 NEEDS = ("compiler", "emulator")
 NEEDS_OF_FIXTURES = {
+    "tests/devices/android::scene": "emulator",
     "user_cache": "compiler",
     "arm64_program": "compiler",
     "fleet": "emulator",
@@ -23,14 +24,15 @@ NEEDS_OF_FIXTURES = {
     "shelf": "emulator",
     "stranger": "emulator",
 }
-"""Fixtures of more than one module whose making needs it."""
+"""Fixtures of more than one module whose making needs it, by their name or by their folder's and theirs."""
 _WHOLE_MODULE = re.compile(r"^pytestmark = pytest\.mark\.(?:compiler|emulator)\b", re.MULTILINE)
 
 
 def needs_of(item: pytest.Item) -> list[str]:
     """What an item needs, in the order of ``NEEDS``."""
-    fixtures: Sequence[str] = getattr(item, "fixturenames", [])
-    found = {need for name in fixtures if (need := NEEDS_OF_FIXTURES.get(name))}
+    defined = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    names = {key for name, found in defined.items() for key in (name, f"{found[-1].baseid}::{name}")}
+    found = {need for name in names if (need := NEEDS_OF_FIXTURES.get(name))}
     found |= {name for name in NEEDS if item.get_closest_marker(name)}
     return [name for name in NEEDS if name in found]
 

@@ -25,16 +25,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from tools.newcomer_scenes import SCENES, Scene, make_scene
-
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tools.newcomer_scenes import SCENES, Scene, make_scene  # noqa: E402
+
 COMMANDS = ("bench", "test")
 DEADLINE_SECONDS = 5400.0
 CLOSING = (
     r"^(PASS|FAIL|INCONCLUSIVE)\b.*",
     r"^(?:=+ )?\d+ (?:passed|failed).*",
-    r"^test-rust: .*",
+    r"^test-rust: all passed.*",
     r"^setup: (?:PyTorch's build|installing the locked).*",
     r"^make: \*\*\*.*",
 )
@@ -237,7 +238,9 @@ def _descendants() -> list[int]:
     parents: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            parents[int(path.parent.name)] = int(path.read_text(errors="replace").rsplit(")", 1)[1].split()[1])
+            parents[int(path.parent.name)] = int(
+                path.read_text(errors="replace", encoding="utf-8").rsplit(")", 1)[1].split()[1]
+            )
     found, new = set[int](), {os.getpid()}
     while new:
         new = {process for process, parent in parents.items() if parent in new} - found

@@ -81,7 +81,7 @@ def give_rust(home: Path, say: Say) -> None:
     (home / ".cargo/bin").mkdir(parents=True)
     for program in (cargo / "bin").iterdir():
         (home / ".cargo/bin" / program.name).symlink_to(program.resolve())
-    rustc = Path(_ask("rustup", "which", "rustc"))
+    rustc = Path(_ask(str(cargo / "bin/rustup"), "which", "rustc"))
     toolchain = rustc.parent.parent
     copy = home / ".rustup/toolchains" / toolchain.name
     copy_linked(toolchain, copy)
@@ -136,7 +136,7 @@ def clutter(folder: Path, home: Path, base: dict[str, str], say: Say) -> dict[st
         "[commit]\n\tgpgsign = true\n[init]\n\tdefaultBranch = trunk\n[core]\n\tquotePath = true\n", encoding="utf-8"
     )
     for target in PHONE_TARGETS:
-        add_target(target, base, say)
+        add_target(home / ".cargo/bin/rustup", target, base, say)
     return {
         "PATH": f"{tools}:{base['PATH']}",
         "ANDROID_HOME": str(sdk),
@@ -157,11 +157,11 @@ def clutter(folder: Path, home: Path, base: dict[str, str], say: Say) -> dict[st
     } | turkish_locale(folder, say)
 
 
-def add_target(target: str, base: dict[str, str], say: Say) -> None:
+def add_target(rustup: Path, target: str, base: dict[str, str], say: Say) -> None:
     """What `rustup target add` does for a developer of phones, if its servers can be reached."""
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         done = subprocess.run(
-            ["rustup", "target", "add", target],
+            [str(rustup), "target", "add", target],
             env=base | {"RUSTUP_MAX_RETRIES": "0"},
             stdin=subprocess.DEVNULL,
             capture_output=True,

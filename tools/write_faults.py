@@ -81,8 +81,8 @@ def main() -> None:
     arguments = parser.parse_args()
     text = page()
     if not arguments.check:
-        TABLE.write_text(text)
-    elif not TABLE.exists() or TABLE.read_text() != text:
+        TABLE.write_text(text, encoding="utf-8")
+    elif not TABLE.exists() or TABLE.read_text(encoding="utf-8") != text:
         sys.exit("docs/faults.md is not what the tests say; run python tools/write_faults.py")
 
 

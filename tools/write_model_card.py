@@ -89,7 +89,7 @@ def render(run: Run, training: Path, commands: Path | None) -> str:
     if manifest.checkpoint.label != "embedded":
         raise UsageError(f"run {manifest.run_id} is of {manifest.checkpoint.label}", cure="run it on embedded")
     accuracy = {language: summary.accuracy["cache"][language] for language in GRUUT_LANGUAGES}
-    recipe: dict[str, Any] = json.loads((training / "recipe.json").read_text())
+    recipe: dict[str, Any] = json.loads((training / "recipe.json").read_text(encoding="utf-8"))
     weights = EMBEDDED_FOLDER / "model.safetensors"
     hours, minutes = divmod(round(recipe["seconds"] / 60), 60)
     parity = summary.parity["cache"]
@@ -126,7 +126,7 @@ def mean(accuracy: dict[str, AccuracySummary], field: str) -> float:
 
 
 def commands_text(path: Path | None) -> str:
-    text = path.read_text().strip() if path else "python -m harness.models.g2p.training --output FOLDER"
+    text = path.read_text(encoding="utf-8").strip() if path else "python -m harness.models.g2p.training --output FOLDER"
     return f"```\n{text}\n```"
 
 

@@ -96,7 +96,15 @@ def merge(path: Path, archives: Sequence[Path], object_format: ObjectFormat) -> 
     """Write all objects of the archives into one, without times or owners. Raises MergeFailed."""
     layout = "darwin" if object_format == "macho" else "gnu"
     command = [sys.executable, "-m", "ziglang", "ar", f"--format={layout}", "qcsDL", str(path), *map(str, archives)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        encoding="utf-8",
+        errors="replace",
+    )
     if done.returncode != 0:
         raise MergeFailed(f"cannot write {path.name}: {done.stderr.strip() or done.stdout.strip()}")
 

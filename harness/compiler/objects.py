@@ -66,7 +66,8 @@ def weights_object(data: Path, symbol: str, target: CompileTarget) -> Path:
     source.write_text(
         f"static const unsigned char weights[] __attribute__((aligned({ALIGNMENT}))) = {{\n"
         f'#embed "{data.name}"\n}};\n'
-        f"const void *{symbol}(long long offset) {{ return weights + offset; }}\n"
+        f"const void *{symbol}(long long offset) {{ return weights + offset; }}\n",
+        encoding="utf-8",
     )
     return compile_c(source, target)
 
@@ -78,7 +79,13 @@ def compile_c(source: Path, target: CompileTarget) -> Path:
     if target.zig != "native":
         command += ["-target", target.zig]
     done = subprocess.run(
-        [*command, source.name, "-o", made.name], cwd=source.parent, capture_output=True, text=True, check=False
+        [*command, source.name, "-o", made.name],
+        cwd=source.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
+        errors="replace",
     )
     if done.returncode != 0:
         raise ArchiveFailed(f"cannot compile {source.name}: {done.stderr.strip()}")
@@ -89,6 +96,6 @@ def write_archive(path: Path, objects: list[Path], object_format: ObjectFormat) 
     """Write a static library with a symbol index and neither times nor owners: equal objects give equal bytes."""
     layout = "darwin" if object_format == "macho" else "gnu"
     command = [sys.executable, "-m", "ziglang", "ar", f"--format={layout}", "rcsD", str(path), *map(str, objects)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8", errors="replace")
     if done.returncode != 0:
         raise ArchiveFailed(f"cannot write {path.name}: {done.stderr.strip() or done.stdout.strip()}")

@@ -110,7 +110,7 @@ class HostDevice:
     ) -> RunResult:
         """See the protocol; ``workdir`` is where the work folder is made, the system's temporary folder by default."""
         with self.reserve(), _work_folder(workdir) as folder:
-            (folder / "order.json").write_text(order.model_dump_json())
+            (folder / "order.json").write_text(order.model_dump_json(), encoding="utf-8")
             reader = ResultReader(folder / "result.jsonl", order, on_record)
             command = [str(runner.absolute()), "--order", "order.json", "--result", "result.jsonl"]
             began = time.monotonic()

@@ -78,7 +78,7 @@ class DeviceLock:
                 ) from None
             notify(f"device {self._device} is free after {time.monotonic() - began:.0f} s")
         with contextlib.suppress(OSError):
-            self._holder_path.write_text(f"process {os.getpid()}")
+            self._holder_path.write_text(f"process {os.getpid()}", encoding="utf-8")
 
     @property
     def _holder_path(self) -> Path:
@@ -86,6 +86,6 @@ class DeviceLock:
 
     def _holder(self) -> str:
         try:
-            return self._holder_path.read_text()[:40] or "another run"
+            return self._holder_path.read_text(encoding="utf-8")[:40] or "another run"
         except OSError:
             return "another run"

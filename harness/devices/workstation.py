@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import re
 import subprocess
@@ -28,6 +29,7 @@ PACKAGES = {"harness": DISTRIBUTION} | {
 
 
 MOST_COMMITS = 50
+_HOOKS_VARIABLES = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"})
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _SCP = re.compile(r"(?:[^@/:]+@)?([A-Za-z0-9.-]+):(?!/)(.+)")
 """The short form of an ssh address: ``git@github.com:owner/name.git``."""
@@ -94,10 +96,21 @@ def commits_between(folder: Path, before: str, after: str) -> list[str] | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    # What git sets for its hooks names another checkout than the one that is asked about.
+    environment = {name: value for name, value in os.environ.items() if name not in _HOOKS_VARIABLES}
     # Without optional locks, asking for the status does not disturb another git command in the checkout.
     command = ["git", "-C", str(folder), "--no-optional-locks", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -132,7 +132,7 @@ class _Comparison:
         folder = Path(self._folder.name)
         (folder / "taps").write_bytes(stream)
         partial = folder / f"{GIVEN}.partial"
-        partial.write_text(json.dumps({"tokens": fed}))
+        partial.write_text(json.dumps({"tokens": fed}), encoding="utf-8")
         partial.replace(folder / GIVEN)
         return self._result.result()
 

@@ -117,7 +117,7 @@ def _awaited(folder: Path) -> list[int] | None:
         if (folder / GIVEN_UP).exists() or not folder.exists():
             return None
         time.sleep(0.05)
-    tokens: list[int] = json.loads((folder / GIVEN).read_text())["tokens"]
+    tokens: list[int] = json.loads((folder / GIVEN).read_text(encoding="utf-8"))["tokens"]
     return tokens
 
 

@@ -129,7 +129,7 @@ def write_random(folder: Path, dimensions: dict[str, Any], seed: int = 0) -> Non
         "eos_token_id": 1,
         **dimensions,
     }
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     save_file(_random_weights(config, np.random.default_rng(seed)), folder / "model.safetensors", {"format": "pt"})
 
 

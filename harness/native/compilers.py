@@ -102,6 +102,8 @@ def identity(compiler: list[str]) -> str:
             text=True,
             timeout=VERSION_DEADLINE_SECONDS,
             check=False,
+            encoding="utf-8",
+            errors="replace",
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainMissing(f"{compiler[0]} cannot be asked for its version: {error}") from error

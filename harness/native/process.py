@@ -54,6 +54,7 @@ def run_tool(
             text=True,
             errors="replace",
             start_new_session=True,
+            encoding="utf-8",
         )
     except OSError as error:
         raise ToolFailed(f"{name} cannot be started: {error.strerror or error}") from error

@@ -204,6 +204,8 @@ class _Build:
                 text=True,
                 timeout=COMPILE_DEADLINE_SECONDS,
                 check=False,
+                encoding="utf-8",
+                errors="replace",
             )
         except subprocess.TimeoutExpired as error:
             raise RuntimeBuildFailed(f"cannot {what}: no end after {COMPILE_DEADLINE_SECONDS:.0f} s") from error

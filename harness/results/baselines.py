@@ -252,7 +252,7 @@ def find_in_cache(cache: Cache, kind: str, sha256: str) -> Path:
 
 def _hashes(folder: Path) -> dict[str, str]:
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         return {name: str(facts["sha256"]) for name, facts in manifest.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}

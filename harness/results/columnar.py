@@ -174,7 +174,7 @@ class ColumnStore:
             statement = f"COPY ({select}) TO {quote(str(segment.path))} (FORMAT parquet, COMPRESSION zstd)"
             self._connection.execute(statement, {"paths": parameters[0]} if parameters else None)
             with writing(partial):
-                partial.write_text(json.dumps({"bytes": segment.path.stat().st_size, "runs": runs}))
+                partial.write_text(json.dumps({"bytes": segment.path.stat().st_size, "runs": runs}), encoding="utf-8")
                 partial.replace(segment.index)
         except duckdb.Error as error:
             segment.path.unlink(missing_ok=True)

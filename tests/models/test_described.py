@@ -69,6 +69,7 @@ def test_two_files_with_one_model_clash(source: ModelSource, cache: Cache) -> No
         describe_models([source, source], cache=cache, progress=lambda _text: None)
 
 
+@pytest.mark.compiler
 def test_weights_that_differ_each_time_are_told_before_anything_is_compared(tmp_path: Path, cache: Cache) -> None:
     text = MINE.replace("from beside import SCALE\n", "").replace("build=Scale", "build=lambda: torch.nn.Linear(2, 2)")
     text = text.replace('"x"', '"input"').replace('files=["weights.bin"]', "")

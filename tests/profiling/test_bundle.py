@@ -25,6 +25,8 @@ from harness.tensors import encode
 from tests.broken_kernels import Silent
 from tests.report.html.pages import embedded
 
+pytestmark = pytest.mark.compiler
+
 FILE = Path(__file__).with_name("two_models.py")
 TENSORS = ["picture", "chain"]
 OPERATORS = {"picture": {"convolution", "sigmoid", "linear"}, "chain": {"linear", "gelu"}}

@@ -129,7 +129,7 @@ def profiling_objects(prefix: str, folder: Path, target: CompileTarget) -> list[
     stem = prefix.rstrip("_")
     objects = export_objects(tvm.compile(module, tvm.target.Target(target.tvm)), folder, stem)
     source = folder / f"{stem}_marks.c"
-    source.write_text(SOURCE.format(prefix=prefix, capacity=CAPACITY, bytes=BYTES, flops=FLOPS))
+    source.write_text(SOURCE.format(prefix=prefix, capacity=CAPACITY, bytes=BYTES, flops=FLOPS), encoding="utf-8")
     return [*objects, compile_c(source, target)]
 
 

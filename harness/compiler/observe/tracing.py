@@ -144,7 +144,7 @@ def tracing_objects(prefix: str, folder: Path, target: CompileTarget) -> list[Pa
     module = tvm.IRModule(functions).with_attr("system_lib_prefix", prefix)
     objects = export_objects(tvm.compile(module, tvm.target.Target(target.tvm)), folder, "taps")
     written = folder / "taps_kept.c"
-    written.write_text(source(prefix))
+    written.write_text(source(prefix), encoding="utf-8")
     return [*objects, compile_c(written, target)]
 
 

@@ -123,7 +123,7 @@ def _x86_level(flags: frozenset[str]) -> str:
 
 def _cpu_flags() -> frozenset[str]:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("flags"):
                 return frozenset(line.split(":", 1)[1].split())
     except OSError:

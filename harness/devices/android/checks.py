@@ -76,6 +76,8 @@ def _program() -> AdbCheck:
             timeout=ASK_SECONDS,
             check=False,
             stdin=subprocess.DEVNULL,
+            encoding="utf-8",
+            errors="replace",
         )
     except (*TROUBLE, subprocess.TimeoutExpired) as error:
         return AdbCheck("adb", False, str(error), cure)

@@ -115,6 +115,8 @@ class Server(AdbClient):
                 text=True,
                 timeout=START_SECONDS,
                 check=False,
+                encoding="utf-8",
+                errors="replace",
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise AdbUnavailable(f"an adb server could not be started on {self.address}: {error}") from error

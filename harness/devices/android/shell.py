@@ -43,7 +43,7 @@ class Output:
 @cache
 def script(name: str) -> str:
     """One of the shell scripts that run on the device."""
-    return resources.files("harness.devices.android").joinpath(f"scripts/{name}.sh").read_text()
+    return resources.files("harness.devices.android").joinpath(f"scripts/{name}.sh").read_text(encoding="utf-8")
 
 
 class Transport(AdbDevice):

@@ -236,7 +236,7 @@ def train(
         torch.save(state, partial)
         partial.replace(checkpoint)
         (output / "recipe.json").write_text(
-            json.dumps(asdict(recipe) | {"step": current, "seconds": round(seconds)}, indent=2) + "\n"
+            json.dumps(asdict(recipe) | {"step": current, "seconds": round(seconds)}, indent=2) + "\n", encoding="utf-8"
         )
 
     normal = recipe.batch_tokens / 2.5
@@ -298,7 +298,7 @@ def export(t5: T5ForConditionalGeneration, output: Path) -> None:
     }
     config.pop("transformers_version", None)
     config.pop("scale_decoder_outputs", None)  # follows from tie_word_embeddings when transformers reads it
-    (output / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    (output / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def main(

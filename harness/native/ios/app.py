@@ -70,7 +70,7 @@ def build_app(
     shutil.copyfile(binary, app / EXECUTABLE)
     (app / EXECUTABLE).chmod(0o755)
     (app / "Info.plist").write_bytes(plistlib.dumps(info_plist(bundle_id, which), fmt=plistlib.FMT_BINARY))
-    (app / "PkgInfo").write_text("APPL????")
+    (app / "PkgInfo").write_text("APPL????", encoding="utf-8")
     if companion is not None:
         (app / COMPANION).parent.mkdir()
         shutil.copyfile(companion, app / COMPANION)

@@ -57,7 +57,13 @@ def lld_version(linker: Path) -> str:
     """The linker's own line; raises ToolchainMissing."""
     try:
         done = subprocess.run(
-            [str(linker), "--version"], capture_output=True, text=True, timeout=VERSION_DEADLINE_SECONDS, check=False
+            [str(linker), "--version"],
+            capture_output=True,
+            text=True,
+            timeout=VERSION_DEADLINE_SECONDS,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainMissing(f"{linker} cannot be asked for its version: {error}", cure=CURE) from error

@@ -100,6 +100,8 @@ def _xcrun(which: Slice, *question: str) -> str:
             text=True,
             timeout=XCRUN_DEADLINE_SECONDS,
             check=False,
+            encoding="utf-8",
+            errors="replace",
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainMissing(

@@ -142,11 +142,14 @@ class DebianRust:
         sources = _rust_sources(root)
         (work / "src").mkdir(parents=True, exist_ok=True)
         (work / ".cargo").mkdir(exist_ok=True)
-        (work / "src/lib.rs").write_text("")
-        (work / "Cargo.toml").write_text(f'[package]\nname = "{EMPTY_CRATE}"\nversion = "0.0.0"\nedition = "2021"\n')
+        (work / "src/lib.rs").write_text("", encoding="utf-8")
+        (work / "Cargo.toml").write_text(
+            f'[package]\nname = "{EMPTY_CRATE}"\nversion = "0.0.0"\nedition = "2021"\n', encoding="utf-8"
+        )
         (work / ".cargo/config.toml").write_text(
             '[source.crates-io]\nreplace-with = "vendored"\n'
-            f"[source.vendored]\ndirectory = {json.dumps(str(sources / 'library/vendor'))}\n[net]\noffline = true\n"
+            f"[source.vendored]\ndirectory = {json.dumps(str(sources / 'library/vendor'))}\n[net]\noffline = true\n",
+            encoding="utf-8",
         )
         settings = encoded_flags([LTO_FLAG, f"--remap-path-prefix={sources}=rust"]) | {
             "RUSTC_BOOTSTRAP": "1",  # a stable compiler's word for -Z
@@ -179,14 +182,14 @@ class DebianRust:
     def _pointer(self) -> _Compiler | None:
         """The compiler in use; None if there is none, or what says so is damaged."""
         try:
-            return _Compiler(**json.loads((self._folder / POINTER).read_text()))
+            return _Compiler(**json.loads((self._folder / POINTER).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def _point_to(self, compiler: _Compiler) -> None:
         partial = self._folder / f"{POINTER}.{os.getpid()}"
         try:
-            partial.write_text(json.dumps(asdict(compiler)) + "\n")
+            partial.write_text(json.dumps(asdict(compiler)) + "\n", encoding="utf-8")
             partial.replace(self._folder / POINTER)
         except OSError:
             partial.unlink(missing_ok=True)

@@ -71,7 +71,13 @@ def has_standard_library(toolchain: RustToolchain, triple: str) -> bool:
 def _ask(rustc: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
-            [str(rustc), *arguments], capture_output=True, text=True, timeout=QUERY_DEADLINE_SECONDS, check=False
+            [str(rustc), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=QUERY_DEADLINE_SECONDS,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainMissing(f"rustc does not answer: {error}", cure=RUST_CURE) from error

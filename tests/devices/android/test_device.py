@@ -17,6 +17,8 @@ from tests.devices.android.conftest import Scene
 from tests.devices.android.runners import LAUNCHER, write_runner
 from tests.devices.fake_runners import ARCHIVE, make_order
 
+pytestmark = pytest.mark.emulator
+
 
 def knobs(result_knobs: tuple[Knob, ...]) -> dict[str, Knob]:
     return {knob.name: knob for knob in result_knobs}

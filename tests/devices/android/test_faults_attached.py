@@ -29,6 +29,8 @@ from tests.devices.android.fake_adb import FakeAdb, fake_adb
 from tests.devices.fake_runners import make_order
 from tests.devices.faults import Ends, raises
 
+pytestmark = pytest.mark.emulator
+
 
 @pytest.fixture(autouse=True)
 def no_serial(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ from tests.devices.android.runners import write_runner
 from tests.devices.fake_runners import make_order
 from tests.devices.faults import Ends, complete, incomplete, raises
 
+pytestmark = pytest.mark.emulator
+
 BIG = 48 * 2**20
 
 

@@ -20,6 +20,8 @@ from tests.devices.arrivals import at_sample, later, samples
 from tests.devices.fake_runners import make_order
 from tests.devices.faults import Ends, complete, incomplete
 
+pytestmark = pytest.mark.emulator
+
 SLOW = "header; load; pause=0.2; passes; memory; probe; end"
 
 

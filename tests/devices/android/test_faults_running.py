@@ -17,6 +17,8 @@ from tests.devices.arrivals import samples
 from tests.devices.fake_runners import make_order
 from tests.devices.faults import Ends, complete, incomplete
 
+pytestmark = pytest.mark.emulator
+
 
 @pytest.mark.fault(
     what="the runner is killed by a signal", ends=incomplete("was killed by SIGSEGV"), keeps="what it had written"

@@ -17,6 +17,8 @@ from harness.protocol import Sample
 from tests.devices.android.conftest import Scene
 from tests.devices.fake_runners import make_order
 
+pytestmark = pytest.mark.emulator
+
 
 def test_one_that_is_not_there_does_not_keep_the_other_away(user_cache: Cache) -> None:
     with virtual_androids(1, cache=user_cache, progress=print) as (adb, [virtual]):

@@ -14,6 +14,8 @@ from tests.devices.fake_runners import ARCHIVE, make_order
 from tests.devices.ios.apps import BUNDLE_ID
 from tests.devices.ios.conftest import QUICK, Scene, with_launcher
 
+pytestmark = pytest.mark.emulator
+
 LAUNCHERS = [("16", "dvt"), ("16", "debugserver")]
 
 

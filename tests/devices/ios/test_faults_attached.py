@@ -36,6 +36,8 @@ from tests.devices.fake_runners import make_order
 from tests.devices.faults import Ends, complete, raises
 from tests.devices.ios.conftest import QUICK, Scene
 
+pytestmark = pytest.mark.emulator
+
 
 def free_port() -> int:
     with socket.socket() as probe:

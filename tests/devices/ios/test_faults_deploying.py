@@ -25,6 +25,8 @@ from tests.devices.faults import Ends, complete, raises
 from tests.devices.ios.apps import BUNDLE_ID, SIMULATOR, X86_64, Flaws
 from tests.devices.ios.conftest import QUICK, Scene
 
+pytestmark = pytest.mark.emulator
+
 
 @pytest.mark.fault(
     what="the phone is unplugged before the push",

@@ -22,6 +22,8 @@ from tests.devices.faults import Ends, complete, incomplete
 from tests.devices.ios.apps import BUNDLE_ID
 from tests.devices.ios.conftest import Scene
 
+pytestmark = pytest.mark.emulator
+
 STUCK = "header(); load(); stuck_at = {}; passes(); memory(); probe(); end()"
 """Comes to its end only if it begins behind these samples: when it is interrupted does not depend on the clock."""
 AT_3 = STUCK.format("(3,)")

@@ -15,6 +15,8 @@ from tests.devices.faults import Ends, complete, incomplete, raises
 from tests.devices.ios.apps import BUNDLE_ID
 from tests.devices.ios.conftest import QUICK, Scene, with_launcher
 
+pytestmark = pytest.mark.emulator
+
 LONG = "header(); load(); pause = 0.1; passes(); time.sleep(600)"
 
 

@@ -122,7 +122,7 @@ class VirtualAndroid:
     def set_property(self, name: str, value: str) -> None:
         """What ``getprop`` says. ``ro.product.*`` reach the adb server when it connects."""
         path = self.folder / "framework/props"
-        lines = [line for line in path.read_text().splitlines() if not line.startswith(f"{name}=")]
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith(f"{name}=")]
         replace_file(path, "\n".join([*lines, f"{name}={value}", ""]))
 
     def set_dumpsys(self, service: str, text: str | None) -> None:
@@ -172,12 +172,12 @@ class VirtualAndroid:
     def fixed_performance(self) -> bool | None:
         """What ``cmd power set-fixed-performance-mode-enabled`` was last told; None if it never was."""
         path = self.folder / "framework/fixed_performance"
-        return path.read_text().strip() == "true" if path.exists() else None
+        return path.read_text(encoding="utf-8").strip() == "true" if path.exists() else None
 
     def setting(self, namespace: str, key: str) -> str | None:
         """What ``settings get`` says, None for its ``null``."""
         path = self.folder / "framework/settings" / namespace / key
-        return path.read_text().rstrip("\n") if path.exists() else None
+        return path.read_text(encoding="utf-8").rstrip("\n") if path.exists() else None
 
     def _boot(self) -> None:
         # adbd would go on without its port, and the other's answer be taken for its own.
@@ -197,10 +197,10 @@ class VirtualAndroid:
             time.sleep(0.01)
 
     def _said(self) -> str:
-        return self.log.read_text(errors="replace").strip()[-2000:]
+        return self.log.read_text(errors="replace", encoding="utf-8").strip()[-2000:]
 
     def _dumpsys(self, service: str) -> str:
-        return (self.folder / "framework/dumpsys" / service).read_text()
+        return (self.folder / "framework/dumpsys" / service).read_text(encoding="utf-8")
 
     def _sandbox(self) -> list[str]:
         parts = self._parts.folder
@@ -261,7 +261,7 @@ class VirtualAndroid:
         until = time.monotonic() + START_DEADLINE_SECONDS
         while memory.alive and time.monotonic() < until:
             with contextlib.suppress(OSError):
-                if f" {mount} " in Path(f"/proc/{memory.pid}/mountinfo").read_text():
+                if f" {mount} " in Path(f"/proc/{memory.pid}/mountinfo").read_text(encoding="utf-8"):
                     return
             time.sleep(0.01)
         self.stop()
@@ -271,7 +271,7 @@ class VirtualAndroid:
 def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
     """Change a file that the device may be reading: it sees the old or the new contents, nothing between."""
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    new.write_text(text)
+    new.write_text(text, encoding="utf-8")
     new.chmod(mode)
     new.rename(path)
 

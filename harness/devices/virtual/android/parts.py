@@ -109,6 +109,8 @@ def check_sandbox(parts: Parts) -> None:
             text=True,
             timeout=PROBE_DEADLINE_SECONDS,
             check=False,
+            encoding="utf-8",
+            errors="replace",
         )
         reason = done.stderr.strip() if done.returncode != 0 else None
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -154,7 +156,14 @@ def _compile_shim(zig_cache: Path, target: Path) -> None:
     environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(zig_cache), "ZIG_LOCAL_CACHE_DIR": str(zig_cache)}
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=COMPILE_DEADLINE_SECONDS, check=False
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=COMPILE_DEADLINE_SECONDS,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
         )
     except subprocess.TimeoutExpired as error:
         raise VirtualDeviceUnavailable(f"cannot compile {SHIM.name}: no end within {error.timeout:.0f} s") from error

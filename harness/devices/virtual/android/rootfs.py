@@ -50,11 +50,11 @@ def lay_out(root: Path, parts: Parts, cores: Sequence[Core], arm64: bool) -> Non
     _programs(root / "system/bin", parts, arm64)
     abi, machine = ("arm64-v8a", "aarch64") if arm64 else ("x86_64", "x86_64")
     properties = root / "framework/props"
-    properties.write_text(properties.read_text().replace("arm64-v8a", abi))
-    (root / "framework/machine").write_text(machine + "\n")
-    (root / "etc/passwd").write_text(f"shell:x:{UID}:{UID}::/data/local/tmp:/system/bin/sh\n")
-    (root / "etc/group").write_text(f"shell:x:{UID}:\n")
-    (root / "proc/cpuinfo").write_text("\n".join(_cpuinfo(core) for core in cores))
+    properties.write_text(properties.read_text(encoding="utf-8").replace("arm64-v8a", abi), encoding="utf-8")
+    (root / "framework/machine").write_text(machine + "\n", encoding="utf-8")
+    (root / "etc/passwd").write_text(f"shell:x:{UID}:{UID}::/data/local/tmp:/system/bin/sh\n", encoding="utf-8")
+    (root / "etc/group").write_text(f"shell:x:{UID}:\n", encoding="utf-8")
+    (root / "proc/cpuinfo").write_text("\n".join(_cpuinfo(core) for core in cores), encoding="utf-8")
     _sysfs(root / "sys", cores)
     # As on a phone, the shell may write to its own folder and to no other.
     (root / "data/misc").chmod(0o111)
@@ -63,7 +63,13 @@ def lay_out(root: Path, parts: Parts, cores: Sequence[Core], arm64: bool) -> Non
 
 def _programs(folder: Path, parts: Parts, arm64: bool) -> None:
     done = subprocess.run(
-        parts.program("toybox"), capture_output=True, text=True, timeout=LIST_DEADLINE_SECONDS, check=True
+        parts.program("toybox"),
+        capture_output=True,
+        text=True,
+        timeout=LIST_DEADLINE_SECONDS,
+        check=True,
+        encoding="utf-8",
+        errors="replace",
     )
     links = dict.fromkeys(BUSYBOX_APPLETS, "busybox")
     links |= dict.fromkeys(set(done.stdout.split()) - NOT_ON_ANDROID, "toybox")
@@ -124,5 +130,5 @@ def _sysfs(sys: Path, cores: Sequence[Core]) -> None:
     for name, value in files.items():
         path = sys / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{value}\n")
+        path.write_text(f"{value}\n", encoding="utf-8")
         path.chmod(0o444)

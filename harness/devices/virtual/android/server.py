@@ -98,7 +98,7 @@ class AdbServer:
         while not listens(self.port):
             if not self._child.alive or time.monotonic() > until:
                 self.stop()
-                said = self.log.read_text(errors="replace").strip()[-2000:]
+                said = self.log.read_text(errors="replace", encoding="utf-8").strip()[-2000:]
                 raise VirtualDeviceUnavailable(f"the adb server did not come up on port {self.port}:\n{said}")
             time.sleep(0.01)
         return self

@@ -87,7 +87,7 @@ class Crashes:
         body = {**body, "captureTime": stamp, "incident": incident, "osVersion": {"train": system}}
         path = self.folder / f"{name}-{now:%Y-%m-%d-%H%M%S}-{now.microsecond:06}.ips"
         new = path.with_suffix(".new")
-        new.write_text(json.dumps(header) + "\n" + json.dumps(body, indent=2) + "\n")
+        new.write_text(json.dumps(header) + "\n" + json.dumps(body, indent=2) + "\n", encoding="utf-8")
         new.rename(path)
         return path
 
