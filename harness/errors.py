@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from harness.shown import shown
+
+_MOST = 20_000
+"""Characters of a message: a compiler's words fit in."""
+
 
 class ExitCode(IntEnum):
     """What every command of the harness exits with."""
@@ -32,8 +37,9 @@ class HarnessError(Exception):
             self.cure = cure
 
     def __str__(self) -> str:
-        message = super().__str__()
-        return f"{message}\n  → {self.cure}" if self.cure else message
+        """For a person; ``args`` hold the words as they came."""
+        message = shown(super().__str__(), most=_MOST)
+        return f"{message}\n  → {shown(self.cure)}" if self.cure else message
 
 
 class UsageError(HarnessError):

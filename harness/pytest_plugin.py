@@ -23,6 +23,7 @@ import pytest
 from harness.errors import ExitCode, HarnessError, UsageError
 from harness.pytest_options import add_options, run_options, selected
 from harness.pytest_replay import replay_benchmark
+from harness.shown import shown, shown_line
 
 if TYPE_CHECKING:
     from harness.ahead import Step, WorkAhead
@@ -112,6 +113,9 @@ class HarnessPlugin:
             error = call.excinfo.value
             if isinstance(error, HarnessError):
                 report.longrepr = self._told_once(str(error))
+            elif (text := str(report.longrepr)) != (fit := shown(text, most=len(text))):
+                # What a device answered stands in the message; a terminal must not obey it.
+                report.longrepr = fit
             self._failures.append(error.exit_code if isinstance(error, HarnessError) else ExitCode.FAILURE)
         return report
 
@@ -162,7 +166,7 @@ class HarnessPlugin:
                 terminalreporter.write_line(f"a run could not be started: {failed}", red=True)
         for run, summary in self._summaries:
             if len(self._runs) > 1:
-                terminalreporter.write_line(f"{run.device.name}:")
+                terminalreporter.write_line(f"{shown_line(run.device.name)}:")
             if isinstance(summary, HarnessError):
                 terminalreporter.write_line(f"the run could not be ended: {summary}", red=True)
             else:
@@ -173,11 +177,11 @@ class HarnessPlugin:
         from harness.report.profile import profile_text
 
         colour = {"pass": "green", "fail": "red"}.get(summary.verdict.value, "yellow")
-        terminal.write_line(verdict_text(summary, emulated=run.device.emulated), **{colour: True})
+        terminal.write_line(shown_line(verdict_text(summary, emulated=run.device.emulated)), **{colour: True})
         for reason in summary.reasons:
-            terminal.write_line(f"  {reason}")
+            terminal.write_line(f"  {shown_line(reason)}")
         for profile in run.profiles:
-            terminal.write_line(profile_text(profile))
+            terminal.write_line(shown_line(profile_text(profile)))
         folder = run.options.results_dir
         where = "" if folder == Path("results") else f" --results-dir {folder}"
         terminal.write_line(f"harness show {run.run_id}{where}")

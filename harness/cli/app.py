@@ -10,6 +10,7 @@ from typing import NoReturn
 import typer
 
 from harness.errors import ExitCode, HarnessError
+from harness.shown import shown
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells expect."""
@@ -75,5 +76,5 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print to stderr and exit."""
-    print(f"harness: {message}", file=sys.stderr)
+    print(f"harness: {shown(message)}", file=sys.stderr)
     sys.exit(code)

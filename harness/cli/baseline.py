@@ -15,6 +15,7 @@ from harness.cache import Cache
 from harness.cli.app import app
 from harness.results import Store
 from harness.results.baselines import Baseline, BaselineDamaged, Baselines
+from harness.shown import shown_json, shown_line
 
 baseline_app = typer.Typer(help="Runs kept with their runner and archive, to be measured again beside a candidate.")
 app.add_typer(baseline_app, name="baseline")
@@ -53,7 +54,7 @@ def list_baselines(results_dir: ResultsDir = DEFAULT_RESULTS) -> None:
 def _row(baselines: Baselines, name: str) -> list[Text]:
     """One line of a baseline, damaged ones included."""
     try:
-        return [Text(cell) for cell in _facts(baselines.get(name))]
+        return [Text(shown_line(cell)) for cell in _facts(baselines.get(name))]
     except BaselineDamaged:
         return [Text(name), Text("damaged", style="red")]
 
@@ -82,7 +83,7 @@ def show_baseline(name: Name, results_dir: ResultsDir = DEFAULT_RESULTS) -> None
     found = baselines.get(name)
     for which in found.timed:
         baselines.runner(name, which)
-    print(found.model_dump_json(indent=1))
+    print(shown_json(found.model_dump_json(indent=1)))
 
 
 @baseline_app.command("rm")

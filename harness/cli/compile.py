@@ -28,6 +28,7 @@ from harness.models.sources import G2P, split_models
 from harness.native import RuntimeLibs, build_runtime, link_variables, runner_variables, wheel_library_variables
 from harness.protocol import Precision
 from harness.report.progress import Narrator
+from harness.shown import shown_line
 
 TARGET_HELP = f"one of {', '.join(TARGET_NAMES)}; llvm is this machine's CPU"
 MCPU_HELP = f"the CPU to compile for, {', '.join(CPUS)}; by default what the target's oldest machines run"
@@ -176,4 +177,4 @@ def _deliver(source: Path, folder: Path) -> Path:
 
 
 def _notice(message: str) -> None:
-    print(f"harness: {message}", file=sys.stderr)
+    print(f"harness: {shown_line(message)}", file=sys.stderr)

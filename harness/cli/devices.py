@@ -15,6 +15,7 @@ from rich.text import Text
 
 from harness.cli.app import app
 from harness.errors import HarnessError
+from harness.shown import shown, shown_line
 
 if TYPE_CHECKING:
     from harness.devices.android import Attached
@@ -62,7 +63,11 @@ def _show(rows: Sequence[_Row]) -> None:
     for row in rows:
         style = "green" if row.usable else "bold red"
         cells = (row.model or "–", row.system, row.held_by or "", row.why)
-        table.add_row(Text(row.device), Text(row.state, style=style), *(Text(cell) for cell in cells))
+        table.add_row(
+            Text(shown_line(row.device)),
+            Text(shown_line(row.state), style=style),
+            *(Text(shown(cell)) for cell in cells),
+        )
     table.add_row("virtual-android", "emulated", "real adbd, arm64 code under qemu", "", "", "")
     table.add_row("virtual-ios", "emulated", "an iPhone's protocols, this machine's code", "", "", "")
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200).print(table)

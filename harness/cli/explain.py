@@ -15,6 +15,7 @@ from harness.cli.app import app
 from harness.cli.runs import DEFAULT_RESULTS, RUN_HELP, Markdown, ResultsDir, terminal
 from harness.errors import ExitCode, UsageError
 from harness.results import Run, Store
+from harness.shown import shown_line
 
 if TYPE_CHECKING:
     from harness.devices import Device
@@ -103,4 +104,4 @@ def _found(results_dir: Path, name: str, item: str | None) -> Iterator[tuple[Run
 
 
 def _say(text: str) -> None:
-    typer.echo(f"harness: {text}", err=True)
+    typer.echo(f"harness: {shown_line(text)}", err=True)

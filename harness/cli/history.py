@@ -20,6 +20,7 @@ from rich.text import Text
 from harness.cli.app import app
 from harness.results import Store
 from harness.results.history import DEFAULT_DEADLINE, Answer, export_parquet, query
+from harness.shown import shown, shown_json, shown_line
 
 ResultsDir = Annotated[Path, typer.Option("--results-dir", help="folder of the runs", show_default=True)]
 DEFAULT_RESULTS = Path("results")
@@ -57,7 +58,7 @@ def query_runs(
         writer.writerows([_plain(value) for value in row] for row in answer.rows)
     elif output is Format.JSON:
         named = [dict(zip(answer.columns, map(_plain, row), strict=True)) for row in answer.rows]
-        print(json.dumps(named, ensure_ascii=False, indent=1))
+        print(shown_json(json.dumps(named, ensure_ascii=False, indent=1)))
     else:
         _print_table(answer)
 
@@ -77,9 +78,9 @@ def _print_table(answer: Answer) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for at, title in enumerate(answer.columns):
         numbers = any(isinstance(row[at], int | float | Decimal) for row in answer.rows)
-        table.add_column(Text(title), justify="right" if numbers else "left", overflow="fold")
+        table.add_column(Text(shown_line(title)), justify="right" if numbers else "left", overflow="fold")
     for row in answer.rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
+        table.add_row(*(Text(shown(_cell(value))) for value in row))
     console.print(table)
     print(f"{len(answer.rows)} rows", file=sys.stderr)
 

@@ -13,6 +13,7 @@ from harness.cache import Cache
 from harness.cli.app import app
 from harness.doctor import check_installation
 from harness.errors import ExitCode
+from harness.shown import shown, shown_line
 
 cache_app = typer.Typer(help="The content-addressed cache of archives, runtimes, runners and references.")
 app.add_typer(cache_app, name="cache")
@@ -29,7 +30,9 @@ def doctor() -> None:
     checks = check_installation(Cache())
     for check in checks:
         mark = Text("ok", style="green") if check.ok else Text("missing", style="bold red")
-        table.add_row(mark, Text(check.name), Text(check.found), Text("" if check.ok else check.cure))
+        table.add_row(
+            mark, Text(shown_line(check.name)), Text(shown(check.found)), Text("" if check.ok else check.cure)
+        )
     Console(file=sys.stdout).print(table)
     if not all(check.ok for check in checks):
         raise typer.Exit(int(ExitCode.INFRASTRUCTURE))

@@ -21,6 +21,7 @@ from harness.night_plan import built_candidate, chosen, floor_key, itself, kept_
 from harness.nightly import Night, refuse_emulated
 from harness.results.baselines import Baselines
 from harness.results.nights import NIGHTS, find_night, write_floor
+from harness.shown import shown_line
 
 ResultsDir = Annotated[Path, typer.Option("--results-dir", help="folder of the runs", show_default=True)]
 DEFAULT_RESULTS = Path("results")
@@ -139,4 +140,4 @@ def _show_floors(
 
 
 def _say(message: str) -> None:
-    print(f"harness: {message}", file=sys.stderr)
+    print(f"harness: {shown_line(message)}", file=sys.stderr)

@@ -15,6 +15,7 @@ from rich.text import Text
 from harness.cli.app import app
 from harness.results.errors import RunDamaged, writing
 from harness.results.nights import NightRecord, find_night, night_folders, read_night
+from harness.shown import shown_line
 
 ResultsDir = Annotated[Path, typer.Option("--results-dir", help="folder of the runs", show_default=True)]
 Markdown = Annotated[
@@ -104,8 +105,8 @@ def _row(folder: Path) -> list[Text]:
     return [
         Text(record.night_id),
         Text(record.state, style=STYLES.get(record.state, "yellow")),
-        Text(plan.baseline),
-        Text((plan.candidate or plan.run or "the sources") + slowed),
+        Text(shown_line(plan.baseline)),
+        Text(shown_line((plan.candidate or plan.run or "the sources") + slowed)),
         Text(str(sum(len(unit.cells) for unit in units) or "–")),
-        Text(", ".join(whole)),
+        Text(shown_line(", ".join(whole))),
     ]

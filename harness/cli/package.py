@@ -19,6 +19,7 @@ from harness.models.sources import G2P, split_models
 from harness.native.ios.tools import Slice
 from harness.native.ios.xcframework import SLICE_TARGETS, make_xcframework
 from harness.report.progress import Narrator
+from harness.shown import shown_line
 
 package_app = typer.Typer(help="Compiled models in the form that a platform's own tools link.", no_args_is_help=True)
 app.add_typer(package_app, name="package")
@@ -84,4 +85,4 @@ def ios(
 
 
 def _notice(message: str) -> None:
-    print(f"harness: {message}", file=sys.stderr)
+    print(f"harness: {shown_line(message)}", file=sys.stderr)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from harness.cli.app import app
 from harness.results import Manifest, Run, RunDamaged, RunVerdict, Store, Summary
+from harness.shown import shown_line
 
 ResultsDir = Annotated[Path, typer.Option("--results-dir", help="folder of the runs", show_default=True)]
 Markdown = Annotated[bool, typer.Option("--markdown", help="print Markdown instead of terminal tables")]
@@ -56,9 +57,9 @@ def _row(run: Run) -> list[Text]:
         Text(run.run_id),
         Text(manifest.status.value),
         Text(verdict.value, style=STYLES[verdict]),
-        Text(str(manifest.device.get("name", "–"))),
-        Text(manifest.checkpoint.label if manifest.checkpoint else "–"),
-        *(Text(cell) for cell in _figures(manifest, summary)),
+        Text(shown_line(str(manifest.device.get("name", "–")))),
+        Text(shown_line(manifest.checkpoint.label) if manifest.checkpoint else "–"),
+        *(Text(shown_line(cell)) for cell in _figures(manifest, summary)),
     ]
 
 

@@ -17,6 +17,7 @@ from harness.native.ios.tools import apple_tools, present_tools
 from harness.native.platforms import PLATFORMS, Platform, platform_of
 from harness.native.toolchain import DebianRust, Route, find_toolchain, present_toolchain
 from harness.report.progress import Narrator
+from harness.shown import shown_line
 
 DEFAULT_TARGET = "android-arm64"
 PHONES = {"android": DEFAULT_TARGET, "ios": "ios-arm64"}
@@ -87,4 +88,4 @@ def _linker(platform: Platform, cache: Cache) -> str:
 
 
 def _notice(message: str) -> None:
-    print(f"harness: {message}", file=sys.stderr)
+    print(f"harness: {shown_line(message)}", file=sys.stderr)

@@ -10,6 +10,7 @@ from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped,
 from harness.measure import LATENCY
 from harness.report.night import drift_text, headline
 from harness.results.nights import CellFacts, LimitFacts, NightRecord, SessionFacts, UnitFacts, Verdicts
+from harness.shown import shown
 
 _FIGURES = ("change", "change_low", "change_high", "detectable", "noise", "pairs", "p")
 _LIMIT_FIGURES = ("a", "b", "change", "allowed")
@@ -97,4 +98,4 @@ def _output(text: str) -> SystemOut:
 
 def _printable(text: str) -> str:
     """Without the control characters that XML cannot hold."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)
+    return shown(text)

@@ -14,6 +14,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from harness.shown import shown_line
+
 QUIET_SECONDS = 2.0
 LINE_SECONDS = 10.0
 
@@ -66,7 +68,8 @@ class Narrator:
 
     def _line(self, text: str) -> None:
         self._ensure_newline()
-        self._stream.write(f"harness: {self._who}: {text}\n" if self._who else f"harness: {text}\n")
+        text = shown_line(f"{self._who}: {text}" if self._who else text)
+        self._stream.write(f"harness: {text}\n")
         self._stream.flush()
 
     @contextlib.contextmanager
@@ -99,12 +102,12 @@ class Narrator:
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=Console(file=self._stream), transient=True) as progress:
-            task = progress.add_task(title, total=None)
+            task = progress.add_task(shown_line(title), total=None)
 
             def show(text: str, done: int | None, total: int | None) -> None:
                 if done is not None:
                     progress.update(task, completed=done, total=total)
                 else:
-                    progress.update(task, description=f"{title}: {text}")
+                    progress.update(task, description=shown_line(f"{title}: {text}"))
 
             yield Stage(title, show)

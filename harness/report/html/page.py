@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from harness.explain.schema import Explanation
 from harness.report.comparison import Incomparable, comparison_report
@@ -46,6 +47,7 @@ from harness.report.overview import overview
 from harness.report.run import latency_warnings, run_report, verdict_text
 from harness.results import ParityLine
 from harness.results.drift import CellHistory
+from harness.shown import shown
 
 TEMPLATES = Path(__file__).with_name("templates")
 Section = tuple[str, list[Line | Table]]
@@ -234,10 +236,19 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.tests["heading"] = lambda block: isinstance(block, Heading)
     environment.tests["line"] = lambda block: isinstance(block, Line)
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Text of a run as it may be seen; the page's own parts are marked as such."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    # Pictures and tables are texts, too, and long ones.
+    return shown(value, most=len(value))
 
 
 def _card(view: View) -> Card:
