@@ -4,8 +4,8 @@
     python benchmarks/reading.py --megabytes 8
 
 Each size is read in a process of its own, from a file, as the host device reads one. The order is one that asks for so
-many samples. Twice the size has to take twice the time: exit status 1 if the slowest costs more than twice as much a
-megabyte as the fastest.
+many samples, or for as many as an order may: then reading ends at that bound. Twice the records have to take twice the
+time: exit status 1 if the slowest cost more than twice as much a record as the fastest.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import typer
 from rich.table import Table
 
 from benchmarks.tables import terminal
+from harness.devices.breaches import MAX_RECORDS
 from harness.devices.collect import MAX_RESULT_BYTES, ResultReader
 from harness.errors import ExitCode
 from harness.protocol import OrderModel, WorkItem, WorkOrder
@@ -77,11 +78,11 @@ def measure(path: Path, samples: int) -> None:
     """Read it in this process, and print the seconds and the bytes of memory that it took."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began, cpu = time.perf_counter(), time.process_time()
-    reader = ResultReader(path, order_of(samples))
+    reader = ResultReader(path, order_of(min(samples, MAX_RECORDS)))
     reader.poll()
     took, cpu = time.perf_counter() - began, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(json.dumps([took, cpu, peak * 1024, reader.missing()]))
+    print(json.dumps([took, cpu, peak * 1024, len(reader.records), reader.missing()]))
 
 
 def main(
@@ -93,7 +94,7 @@ def main(
     if read is not None:
         measure(read, samples)
         return
-    table = Table("size, MB", "samples", "seconds", "of CPU", "µs a record", "memory, MB", "ends")
+    table = Table("size, MB", "records", "seconds", "of CPU", "µs a record", "memory, MB", "ends")
     costs = []
     with tempfile.TemporaryDirectory() as folder:
         for size in megabytes or [16, 64, 256]:
@@ -101,10 +102,10 @@ def main(
             count = write(path, min(size * MEGABYTE, MAX_RESULT_BYTES))
             command = [sys.executable, "-m", "benchmarks.reading", "--read", str(path), "--samples", str(count)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
-            took, cpu, peak, missing = json.loads(done.stdout)
-            costs.append(cpu / size)
+            took, cpu, peak, records, missing = json.loads(done.stdout)
+            costs.append(cpu / records)
             table.add_row(
-                str(size), f"{count:,}", f"{took:.1f}", f"{cpu:.1f}", f"{cpu / count * 1e6:.1f}",
+                str(size), f"{records:,}", f"{took:.1f}", f"{cpu:.1f}", f"{cpu / records * 1e6:.1f}",
                 f"{peak / MEGABYTE:.0f}", missing or "complete",
             )  # fmt: skip
     terminal().print(table)

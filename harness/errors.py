@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from harness.text import printable
+from harness.text import shown
+
+_MOST = 20_000
+"""Characters of a message: a compiler's words fit in."""
 
 
 class ExitCode(IntEnum):
@@ -34,9 +37,9 @@ class HarnessError(Exception):
             self.cure = cure
 
     def __str__(self) -> str:
-        """Return the message and its cure, with control characters of whatever they quote written out."""
-        message = super().__str__()
-        return printable(f"{message}\n  → {self.cure}" if self.cure else message)
+        """For a person; ``args`` hold the words as they came."""
+        message = shown(super().__str__(), most=_MOST)
+        return f"{message}\n  → {shown(self.cure)}" if self.cure else message
 
 
 class UsageError(HarnessError):

@@ -16,7 +16,7 @@ from harness.cli.output import traceback_wanted
 from harness.cli.streams import quiet_pipes
 from harness.documents.base import harness_version
 from harness.errors import ExitCode, HarnessError
-from harness.text import printable
+from harness.text import shown
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells expect."""
@@ -143,7 +143,7 @@ def _unexpected(error: Exception) -> str:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print to stderr and exit."""
-    print(f"harness: {printable(message)}", file=sys.stderr)
+    print(f"harness: {shown(message)}", file=sys.stderr)
     finish(code)
 
 

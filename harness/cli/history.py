@@ -21,7 +21,7 @@ from harness.documents.files import Column, FilesDocument, QueryDocument, file_r
 from harness.errors import UsageError
 from harness.results import Store
 from harness.results.history import DEFAULT_DEADLINE, Answer, export_parquet, query
-from harness.text import printable
+from harness.text import shown
 
 
 class Format(str, Enum):
@@ -103,7 +103,7 @@ def _print_table(answer: Answer) -> None:
 
 def _csv(value: Any) -> Any:
     """A terminal must not obey what a stored name holds; a file or a pipe gets it as it is."""
-    return printable(value) if isinstance(value, str) and sys.stdout.isatty() else value
+    return shown(value) if isinstance(value, str) and sys.stdout.isatty() else value
 
 
 def _cell(value: Any) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness.documents.base import Document, to_json
 from harness.errors import UsageError
-from harness.text import printable
+from harness.text import shown, shown_line
 
 STDOUT = Path("-")
 LINE_WIDTH = 160
@@ -32,18 +32,18 @@ def print_json(document: Document) -> None:
 
 def print_line(text: object) -> None:
     """Print one line of data."""
-    sys.stdout.write(printable(str(text), lines=False) + "\n")
+    sys.stdout.write(shown_line(str(text)) + "\n")
 
 
 def note(text: str) -> None:
     """Tell the person something that is no data."""
-    sys.stderr.write(f"harness: {printable(text)}\n")
+    sys.stderr.write(f"harness: {shown(text)}\n")
     sys.stderr.flush()
 
 
 def cell(text: object, style: str = "") -> Text:
     """Return a table's cell; markup and control characters in the text have no effect."""
-    return Text(printable(str(text)), style=style)
+    return Text(shown(str(text)), style=style)
 
 
 def print_table(

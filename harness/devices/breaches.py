@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from harness.devices.base import AnyRecord
+from harness.errors import UsageError
 from harness.protocol import (
     End,
     Header,
@@ -26,8 +27,8 @@ from harness.protocol import (
 )
 from harness.tensors import DamagedTensors, decode
 
-MAX_RECORDS = 1_000_000
-"""Of one process of the runner; each takes about two kilobytes of memory."""
+MAX_RECORDS = 500_000
+"""Of one order; each takes about two kilobytes of memory."""
 MAX_THERMAL = 10_000
 MAX_NANOSECONDS = 10**15
 """Eleven days, longer than any order runs."""
@@ -57,11 +58,23 @@ class Breaches:
             self._count(record)
         self.has_header = any(isinstance(record, Header) for record in before)
         self._kinds: Counter[type[AnyRecord]] = Counter()
+        self._total = len(before)
+        least = (1 + (order.probe is not None)) * len(self._items) * min(1, self._passes)
+        least = max(least, -(-len(self._items) * self._passes // self._most_at_once()))
+        if least > MAX_RECORDS:
+            raise UsageError(
+                f"the order asks for {least} records at least, a result holds {MAX_RECORDS} at most",
+                cure="measure fewer words or fewer repetitions",
+            )
+
+    def _most_at_once(self) -> int:
+        return max((model.batch_size for model in self._order.models), default=1)
 
     def of(self, record: AnyRecord) -> str | None:
         """What is wrong with the next record, or None."""
         found = self._breach(record) or _out_of_range(record)
         if found is None:
+            self._total += 1
             self._kinds[type(record)] += 1
             self.has_header |= isinstance(record, Header)
             self._ended = isinstance(record, End)
@@ -84,9 +97,11 @@ class Breaches:
     def _count(self, record: AnyRecord) -> None:
         if isinstance(record, Sample):
             self.samples += 1
-            self._sampled.update(record.items)
+            for item in record.items:
+                self._sampled[item] += 1
         elif isinstance(record, Probe):
-            self._probed.update(record.items)
+            for item in record.items:
+                self._probed[item] += 1
 
     def _breach(self, record: AnyRecord) -> str | None:
         if self._ended:
@@ -100,7 +115,7 @@ class Breaches:
             return None
         if not self._kinds[Header]:
             return f"a {record.record} record before the header"
-        if self._kinds.total() >= MAX_RECORDS:
+        if self._total >= MAX_RECORDS:
             return f"more than {MAX_RECORDS} records"
         if isinstance(record, Memory | Machine | Thermal):
             most = MAX_THERMAL if isinstance(record, Thermal) else 1
@@ -120,7 +135,7 @@ class Breaches:
         return None
 
     def _breach_of_header(self, header: Header) -> str | None:
-        if self._kinds.total():
+        if self._kinds[Header]:
             return "a second header"
         if header.order_id != self._order.order_id:
             return f"the result is of order {header.order_id!r}, not {self._order.order_id!r}"
@@ -138,9 +153,11 @@ class Breaches:
         if found:
             return found
         counted, most = (self._sampled, self._passes) if isinstance(record, Sample) else (self._probed, 1)
-        for item, times in Counter(record.items).items():
-            if counted[item] + times > most:
-                return f"item {item!r} has {counted[item] + times} {record.record}s of {most}"
+        if len(set(record.items)) < len(record.items):
+            return f"an item stands twice in {record.items!r}"
+        for item in record.items:
+            if counted[item] >= most:
+                return f"item {item!r} has {counted[item] + 1} {record.record}s of {most}"
         return _breach_of_times(record) if isinstance(record, Sample) else None
 
     def _breach_of_tensors(self, record: Sample | Probe, outputs: list[str]) -> str | None:
@@ -199,13 +216,16 @@ class Breaches:
 
 
 def _breach_of_times(sample: Sample) -> str | None:
-    times = [sample.total_ns, sample.encoder_ns, sample.prefill_ns or 0, *sample.step_ns]
-    if min(times) < 0:
+    parts = [sample.encoder_ns, sample.prefill_ns or 0, *sample.step_ns]
+    if min(parts) < 0 or sample.total_ns < 0:
         return "a negative time"
-    return "the parts take longer than the whole" if sum(times[1:]) > sample.total_ns else None
+    return "the parts take longer than the whole" if sum(parts) > sample.total_ns else None
 
 
 def _out_of_range(record: AnyRecord) -> str | None:
+    # Most records are samples that are as they should be.
+    if isinstance(record, Sample) and 0 <= record.repetition <= MAX_COUNT and record.total_ns <= MAX_NANOSECONDS:
+        return None
     for name, value, least, most in _numbers(record):
         if value is not None and not least <= value <= most:
             return f"{name} is {value:.6g}, out of the range from {least} to {most}"

@@ -25,6 +25,7 @@ from harness.pytest_plugin.options import (
     use_configured_models,
 )
 from harness.pytest_plugin.shipped import NOT_PARALLEL, choose_arguments
+from harness.text import shown, shown_line
 
 if TYPE_CHECKING:
     from harness.ahead import Step, WorkAhead
@@ -113,6 +114,9 @@ class HarnessPlugin:
             error = call.excinfo.value
             if isinstance(error, HarnessError):
                 report.longrepr = self._told_once(str(error))
+            elif (text := str(report.longrepr)) != (fit := shown(text, most=len(text))):
+                # What a device answered stands in the message; a terminal must not obey it.
+                report.longrepr = fit
             self._failures.append(error.exit_code if isinstance(error, HarnessError) else ExitCode.FAILURE)
         return report
 
@@ -163,7 +167,7 @@ class HarnessPlugin:
                 terminalreporter.write_line(f"a run could not be started: {failed}", red=True)
         for run, summary in self._summaries:
             if len(self._runs) > 1:
-                terminalreporter.write_line(f"{run.device.name}:")
+                terminalreporter.write_line(f"{shown_line(run.device.name)}:")
             if isinstance(summary, HarnessError):
                 terminalreporter.write_line(f"the run could not be ended: {summary}", red=True)
             else:
@@ -175,11 +179,11 @@ class HarnessPlugin:
 
         colour = {"pass": "green", "fail": "red"}.get(summary.verdict.value, "yellow")
         text = verdict_text(summary, emulated=run.device.emulated, words_of=run.words_of)
-        terminal.write_line(text, **{colour: True})
+        terminal.write_line(shown_line(text), **{colour: True})
         for reason in summary.reasons:
-            terminal.write_line(f"  {reason}")
+            terminal.write_line(f"  {shown_line(reason)}")
         for profile in run.profiles:
-            terminal.write_line(profile_text(profile))
+            terminal.write_line(shown_line(profile_text(profile)))
         folder = run.options.results_dir
         where = "" if folder == Path("results") else f" --results-dir {folder}"
         terminal.write_line(f"harness show {run.run_id}{where}")

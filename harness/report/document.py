@@ -1,10 +1,15 @@
-"""A report as headings, lines and tables, before it is known whether it goes to a terminal or to Markdown."""
+"""A report as headings, lines and tables, before it is known whether it goes to a terminal, to Markdown or to a page.
+
+All text of a report passes through here, so here it is made fit to be shown.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+
+from harness.text import shown, shown_line
 
 
 class Tone(str, Enum):
@@ -20,11 +25,17 @@ class Tone(str, Enum):
 class Heading:
     text: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", shown_line(self.text))
+
 
 @dataclass(frozen=True)
 class Line:
     text: str
     tone: Tone = Tone.PLAIN
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", shown(self.text))
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,11 @@ class Table:
     """What the figures mean, below the table."""
     numbers: bool = True
     """False for a table of words, whose columns are all left-aligned."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "header", [shown_line(title) for title in self.header])
+        object.__setattr__(self, "rows", [[shown(cell) for cell in row] for row in self.rows])
+        object.__setattr__(self, "note", None if self.note is None else shown(self.note))
 
 
 Block = Heading | Line | Table

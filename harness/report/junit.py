@@ -10,6 +10,7 @@ from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped,
 from harness.measure import LATENCY
 from harness.report.night import drift_text, headline
 from harness.results.nights import CellFacts, LimitFacts, NightRecord, SessionFacts, UnitFacts, Verdicts
+from harness.text import shown
 
 _FIGURES = ("change", "change_low", "change_high", "detectable", "noise", "pairs", "p")
 _LIMIT_FIGURES = ("a", "b", "change", "allowed")
@@ -50,7 +51,7 @@ def _suite(record: NightRecord, verdicts: Verdicts, unit: UnitFacts) -> TestSuit
     if record.slowed:
         facts["harness.slowed_on_purpose_percent"] = f"{record.slowed:g}"
     for name, value in facts.items():
-        suite.add_property(name, _printable(value))
+        suite.add_property(name, shown(value))
     for cell in unit.cells:
         suite.add_testcase(_cell(verdicts, unit, cell))
     for limit in unit.limits:
@@ -59,8 +60,8 @@ def _suite(record: NightRecord, verdicts: Verdicts, unit: UnitFacts) -> TestSuit
 
 
 def _case(unit: UnitFacts, found: CellFacts | LimitFacts) -> TestCase:
-    case = TestCase(found.metric, classname=f"harness.nightly.{_printable(unit.unit)}", time=0)
-    cause = _printable(found.cause or found.verdict)
+    case = TestCase(found.metric, classname=f"harness.nightly.{shown(unit.unit)}", time=0)
+    cause = shown(found.cause or found.verdict)
     if found.verdict == "fail":
         case.result = [Failure(cause)]
     elif found.verdict == "inconclusive":
@@ -76,7 +77,7 @@ def _cell(verdicts: Verdicts, unit: UnitFacts, cell: CellFacts) -> TestCase:
     case = _with_figures(_case(unit, cell), cell.first, _FIGURES)
     for drift in verdicts.drifts:
         if (drift.device, drift.variant, drift.metric) == (unit.device, unit.variant, cell.metric):
-            case.append(_output(_printable(drift_text(drift))))
+            case.append(_output(shown(drift_text(drift))))
     return case
 
 
@@ -93,8 +94,3 @@ def _output(text: str) -> SystemOut:
     output = SystemOut()
     output.text = text
     return output
-
-
-def _printable(text: str) -> str:
-    """Without the control characters that XML cannot hold."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)

@@ -15,7 +15,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from harness.text import printable
+from harness.text import shown_line
 
 QUIET_SECONDS = 2.0
 LINE_SECONDS = 10.0
@@ -31,7 +31,7 @@ class Stage:
 
     def say(self, text: str) -> None:
         """What it is doing now."""
-        self._show(printable(text, lines=False), None, None)
+        self._show(text, None, None)
 
     def advance(self, done: int, total: int) -> None:
         self._show("", done, total)
@@ -59,7 +59,6 @@ class Narrator:
     @contextlib.contextmanager
     def stage(self, title: str) -> Iterator[Stage]:
         """Tell about the work in the body."""
-        title = printable(title, lines=False)
         dumb = os.environ.get("TERM") in ("dumb", "unknown")
         terminal = self._stream.isatty() and not dumb and self._who is None
         with self._uncaptured():
@@ -71,7 +70,8 @@ class Narrator:
 
     def _line(self, text: str) -> None:
         self._ensure_newline()
-        self._stream.write(f"harness: {self._who}: {text}\n" if self._who else f"harness: {text}\n")
+        text = shown_line(f"{self._who}: {text}" if self._who else text)
+        self._stream.write(f"harness: {text}\n")
         self._stream.flush()
 
     @contextlib.contextmanager
@@ -104,12 +104,12 @@ class Narrator:
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=Console(file=self._stream), transient=True) as progress:
-            task = progress.add_task(title, total=None)
+            task = progress.add_task(shown_line(title), total=None)
 
             def show(text: str, done: int | None, total: int | None) -> None:
                 if done is not None:
                     progress.update(task, completed=done, total=total)
                 else:
-                    progress.update(task, description=f"{title}: {text}")
+                    progress.update(task, description=shown_line(f"{title}: {text}"))
 
             yield Stage(title, show)

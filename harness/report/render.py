@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.report.document import Block, Heading, Line, Table, Tone
-from harness.text import printable
 
 STYLES = {Tone.PLAIN: "", Tone.GOOD: "bold green", Tone.BAD: "bold red", Tone.UNSURE: "yellow"}
 
@@ -19,9 +18,9 @@ def to_terminal(blocks: Iterable[Block], console: Console) -> None:
     for block in blocks:
         if isinstance(block, Heading):
             console.print()
-            console.print(Text(printable(block.text), style="bold underline"))
+            console.print(Text(block.text, style="bold underline"))
         elif isinstance(block, Line):
-            console.print(Text(printable(block.text), style=STYLES[block.tone]))
+            console.print(Text(block.text, style=STYLES[block.tone]))
         else:
             _print_table(block, console)
 
@@ -30,12 +29,12 @@ def _print_table(block: Table, console: Console) -> None:
     table = rich.table.Table(box=None, pad_edge=False, header_style="dim", show_header=any(block.header))
     for at, title in enumerate(block.header):
         right = block.numbers and at > 0
-        table.add_column(Text(printable(title)), justify="right" if right else "left", overflow="fold")
+        table.add_column(Text(title), justify="right" if right else "left", overflow="fold")
     for row in block.rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*map(Text, row))
     console.print(table)
     if block.note:
-        console.print(Text(printable(block.note), style="dim"))
+        console.print(Text(block.note, style="dim"))
 
 
 def to_markdown(blocks: Iterable[Block]) -> str:
@@ -65,4 +64,4 @@ _SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#"} | {"\n": 
 
 
 def _escaped(text: str) -> str:
-    return printable(text).translate(_SPECIAL)
+    return text.translate(_SPECIAL)

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.devices import HostDevice
-from harness.devices.breaches import MAX_NANOSECONDS
+from harness.devices.breaches import MAX_NANOSECONDS, MAX_RECORDS
 from harness.devices.collect import ResultReader
+from harness.errors import UsageError
 from harness.protocol import RecordOptions, Sample, WorkOrder, parse_record
 from tests.devices.fake_runners import ARCHIVE, make_order, write_runner
 
@@ -233,3 +234,25 @@ probe(); end()
     assert result.reason is not None
     assert "line 11 is not a record: probe.outputs.0.margins.0" in result.reason
     assert sum(isinstance(record, Sample) for record in result.records) == 6
+
+
+def test_an_order_that_asks_for_too_much_is_refused_before_it_is_run(tmp_path: Path) -> None:
+    device = HostDevice(lock_folder=tmp_path / "locks")
+    runner = write_runner(tmp_path, "raise SystemExit('it was started')")
+    order = make_order(repetitions=MAX_RECORDS)
+    with pytest.raises(UsageError, match="a result holds 500000 at most"):
+        device.run(runner, order, tmp_path / "work")
+
+
+def test_a_result_ends_where_its_bound_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.devices.breaches.MAX_RECORDS", 12)
+    reader = read([json.dumps(record) for record in records()])
+    assert reader.fault == "line 13: more than 12 records"
+    assert len(reader.records) == 12
+
+
+def test_an_item_stands_once_in_a_batch() -> None:
+    found = records()
+    sample = next(record for record in found if record["record"] == "sample")
+    sample["items"], sample["outputs"] = sample["items"] * 2, sample["outputs"] * 2
+    assert "an item stands twice in ['w0', 'w0']" in str(read([json.dumps(record) for record in found]).fault)

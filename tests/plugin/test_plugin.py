@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -87,9 +88,17 @@ def test_a_mismatch_exits_with_1_and_names_word_token_and_margin(project: Projec
     assert project.store.find("latest").manifest().status is RunStatus.COMPLETE
 
 
-CRASH = (
-    "header(); load()\nfor item in order['items'][:2]: sample(item, 'timed', 0)\nos.kill(os.getpid(), signal.SIGSEGV)"
-)
+CRASH = """
+header(); load()
+for item in order["items"][:2]:
+    if order["repetitions"]:
+        sample(item, "timed", 0)
+    else:
+        said = output(item)
+        put(record="probe", model="g2p", items=[item["id"]],
+            outputs=[dict(said, margins=[2.5] * len(said["token_ids"]))])
+os.kill(os.getpid(), signal.SIGSEGV)
+"""
 
 
 def test_a_crash_exits_with_3_and_keeps_what_arrived(project: Project) -> None:
@@ -113,7 +122,7 @@ def test_a_mismatch_found_before_a_crash_is_a_failure(project: Project) -> None:
 def test_what_cannot_be_an_answer_is_a_failure_and_no_matter_of_the_device(project: Project) -> None:
     why = "the model's logits of step 2 for 'dog' hold NaN, not a finite number"
     project.behave(
-        body="header(); load(); sample(order['items'][0], 'timed', 0)\n"
+        body="header(); load()\n"
         f"end('error', error=dict(kind='answer', message={why!r}, item=order['items'][1]['id'])); sys.exit(1)"
     )
     done = project.suites("-k", "parity")
@@ -124,6 +133,30 @@ def test_what_cannot_be_an_answer_is_a_failure_and_no_matter_of_the_device(proje
     summary = summarize_run(run)
     assert summary.verdict is RunVerdict.FAIL
     assert summary.parity["cache"].by_verdict[Verdict.NO_ANSWER] == 1
+
+
+EVIL = "\x1b[2J\x1b]0;owned\x07 red\x9b31m \u202egnp"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "header(); load()\n"
+        f"end('error', error=dict(kind='answer', message={EVIL!r}, item=order['items'][1]['id'])); sys.exit(1)",
+        f"header(); load(); print({EVIL!r}, file=sys.stderr, flush=True); os.kill(os.getpid(), signal.SIGSEGV)",
+        "header(); load(); put(record='probe', model='g2p', items=[order['items'][0]['id']], "
+        f"outputs=[dict(token_ids=[1], margins=[2.5], text={EVIL!r})]); sys.exit(1)",
+    ],
+    ids=["failure", "log", "answer"],
+)
+def test_nothing_of_a_device_reaches_a_terminal_as_it_is(project: Project, body: str) -> None:
+    project.behave(body=body)
+    done = project.suites("-k", "parity", "--junitxml", "junit.xml")
+    assert done.returncode in (1, 3), done.stdout
+    junit = (project.folder / "junit.xml").read_text()
+    for text in (done.stdout, done.stderr, junit):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text), text
+    assert "text=" in body or "\\x1b[2J" in done.stdout
 
 
 def test_a_hang_is_ended_at_the_deadline(project: Project) -> None:

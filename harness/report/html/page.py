@@ -50,6 +50,7 @@ from harness.report.reproduce import commit_links, reproduction, reproduction_do
 from harness.report.run import latency_warnings, run_report, verdict_text
 from harness.results import ParityLine
 from harness.results.drift import CellHistory
+from harness.text import shown
 from harness.validate import Verdict
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -244,11 +245,20 @@ def _environment(links: Mapping[str, str]) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.tests["heading"] = lambda block: isinstance(block, Heading)
     environment.filters["linked"] = lambda text: _linked(text, links)
     environment.tests["line"] = lambda block: isinstance(block, Line)
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Text of a run as it may be seen; the page's own parts are marked as such."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    # Pictures and tables are texts, too, and long ones.
+    return shown(value, most=len(value))
 
 
 def _card(view: View) -> Card:

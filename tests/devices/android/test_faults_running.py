@@ -213,3 +213,25 @@ def test_restoring_fails(scene: Scene, ends: Ends) -> None:
 
 def test_thermal_looks_are_rare_by_default() -> None:
     assert AndroidOptions().watch.thermal_seconds > QUICK.watch.thermal_seconds
+
+
+@pytest.mark.fault(
+    what="the runner writes NaN where a number belongs",
+    ends=incomplete("line 11 is not a record: memory.peak_bytes"),
+    keeps="what came before",
+)
+def test_a_number_that_is_none(scene: Scene, ends: Ends) -> None:
+    result = scene.run(
+        make_order(), """header; load; passes; put '{"record": "memory", "peak_bytes": NaN}'; probe; end"""
+    )
+    ends.check(result)
+    assert samples(result.records) == 6
+
+
+@pytest.mark.fault(
+    what="the runner writes more than its order asks for",
+    ends=incomplete("item 'w0' has 4 samples of 3"),
+    keeps="what came before",
+)
+def test_more_than_was_asked_for(scene: Scene, ends: Ends) -> None:
+    ends.check(scene.run(make_order(), "header; load; passes; passes; probe; end"))

@@ -16,6 +16,7 @@ from harness.devices.virtual.android import virtual_androids
 from harness.protocol import Sample
 from tests.devices.android.conftest import Scene
 from tests.devices.fake_runners import make_order
+from tests.devices.faults import Ends, complete
 
 pytestmark = pytest.mark.emulator
 
@@ -94,7 +95,14 @@ def test_a_server_that_was_restarted_gives_other_transports(scene: Scene) -> Non
     scene.assert_clean()
 
 
-def test_a_phone_that_comes_back_by_another_way_is_the_same(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(
+    what="the cable is pulled mid-run, and the phone comes back over the network under another transport",
+    ends=complete(resumed=1),
+    keeps="all records of both processes",
+)
+def test_a_phone_that_comes_back_by_another_way_is_the_same(
+    scene: Scene, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene.virtual.set_property("ro.serialno", "R58M123ABC")
     device = scene.open()
     # The cable stays out: the phone is reached by its other address alone.
@@ -108,8 +116,7 @@ def test_a_phone_that_comes_back_by_another_way_is_the_same(scene: Scene, monkey
             scene.server.disconnect(scene.virtual.serial)
 
     result = scene.run(make_order(), "pause=0.2; everything", device=device, then=pull)
-    assert result.complete, result.reason
-    assert result.resumed == 1
+    ends.check(result)
     assert [place.serial for place in listed(scene.server)] == [f"localhost:{scene.virtual.port}"]
     scene.adb.connect(scene.virtual.serial)
     scene.assert_clean()
