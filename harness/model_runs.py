@@ -13,7 +13,7 @@ from harness.devices import AnyRecord, RunResult
 from harness.models.described import UserModel
 from harness.models.timing import TimedModel, timed_tensors
 from harness.native import Runner
-from harness.pairing import PairItem, Subject
+from harness.pairing import MOST_ITEMS, PairItem, Subject
 from harness.protocol import Probe, RecordOptions, Sample, TensorItem, Tensors, WorkOrder
 from harness.results import ModelFacts, ModelParityLine, ModelReferenceLine
 from harness.sampling import spread_order
@@ -149,7 +149,7 @@ class ModelRuns:
         times, runner = self.times(name), self._run.runner(self._run.options.variant)
         times.result.require_complete()
         ordered = self._ordered(name)
-        items = [self._pair_item(name, ordered[at], times, runner) for at in self.spread(name)]
+        items = [self._pair_item(name, ordered[at], times, runner) for at in self.spread(name)[:MOST_ITEMS]]
         return Subject(name, items, len(ordered), runner)
 
     def _pair_item(self, name: str, item: TensorItem, times: ModelTimes, runner: Runner) -> PairItem:

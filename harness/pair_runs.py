@@ -11,7 +11,7 @@ from harness.devices import AnyRecord, DeviceError, IncompleteResult
 from harness.errors import HarnessError
 from harness.models.timing import TimedModel, TimedPyTorch, timed_words
 from harness.native import Runner
-from harness.pairing import PairItem, Subject, Turns
+from harness.pairing import MOST_ITEMS, PairItem, Subject, Turns
 from harness.protocol import WorkItem
 from harness.results import PairingFacts, PairLine, now
 from harness.validate import Verdict
@@ -153,11 +153,11 @@ def words_subject(run: RunSession, model: str) -> Subject:
     latency, runner = run.latency(), run.runner(run.options.variant)
     latency.result.require_complete()
     usual = statistics.median(taken[0] for taken in latency.samples.values()) if latency.samples else 0.0
-    items = [run.items[at] for at in run.spread()]
+    items = [run.items[at] for at in run.spread()[:MOST_ITEMS]]
     return Subject(
         model,
         [_pair_word(run, item, latency.samples.get(item.id, [usual]), runner) for item in items],
-        len(items),
+        len(run.items),
         runner,
     )
 
@@ -167,13 +167,14 @@ def _pair_word(run: RunSession, item: WorkItem, taken: Sequence[float], runner: 
 
     variant, metadata = run.options.variant, runner.archive.metadata
     [said] = run.answers([item])
+    timed = [record for record in run.latency().result.records if item.id in getattr(record, "items", ())]
 
     def departs(answer: dict[str, Any]) -> str | None:
         return departure(said, answer["token_ids"], tolerance=run.options.tolerance)
 
     def wrong(records: Sequence[AnyRecord]) -> str | None:
         # A lossy precision may depart from PyTorch, but not from itself: what was timed is what was compared.
-        seen = [*run.latency().result.records, *records]
+        seen = [*timed, *records]
         lines = parity_lines(f"{variant}, paired", [item], [said], seen, tolerance=run.options.tolerance)
         failed = [word_parity(line).describe() for line in lines if line.verdict in UNLIKE_ITSELF]
         if failed:

@@ -26,6 +26,7 @@ WARM_NS, TIMED_NS = 10_000_000, 5_000_000
 MOST_WARM, MOST_TIMED = 200, 20
 """Calls of either kind in one round, however short they are."""
 MOST_ITEMS = 13
+"""Of a sample: one word of each shipped language."""
 LEAST_ROUNDS, MOST_ROUNDS = 3, 20
 
 
@@ -48,7 +49,7 @@ class PairItem:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to be timed on both sides: its items in the order in which they are taken, of ``of`` it has."""
+    """A model to be timed on both sides: its sample in the order in which it is taken, of the ``of`` items it has."""
 
     model: str
     items: list[PairItem]
@@ -112,10 +113,10 @@ class Turns:
 
     def _first_round(self, began: float) -> int:
         """Takes as many items as leave the time for the least number of rounds; returns the rounds that are whole."""
-        for at, item in enumerate(self.subject.items[:MOST_ITEMS]):
+        for at, item in enumerate(self.subject.items):
             if self._used and time.monotonic() - began > self.seconds / LEAST_ROUNDS:
                 break
-            self.stage.say(f"round 1, {at + 1} of up to {min(len(self.subject.items), MOST_ITEMS)}")
+            self.stage.say(f"round 1, {at + 1} of up to {len(self.subject.items)}")
             departs = item.departs(self.pytorch.answer(self.subject.model, item.asked, self.stage.say))
             if departs is not None:
                 self._differing[item.item] = departs
