@@ -143,13 +143,13 @@ def measure(at: Place, rounds: int, megabytes: int) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as folder, cleared(at):
         for number in track(range(rounds), description="rounds", console=terminal()):
             runner = write_runner(Path(folder), megabytes)
-            device = at.open(encoding="utf-8")
+            device = at.open()
             steps = [partial(timed, ADB_PUSH, adb_push, at, runner), partial(timed, FIRST, device.deploy, runner)]
             for step in steps if number % 2 else reversed(steps):
                 step()
             timed(AGAIN, device.deploy, runner)
             timed(VERIFIED, device.describe, runner)
-            fresh = at.open(encoding="utf-8")
+            fresh = at.open()
             timed(NEW_SESSION, fresh.deploy, runner)
             timed(RUN, whole_order, fresh, runner)
     return seconds
@@ -189,7 +189,7 @@ def main(
         with place(serial) as at:
             seconds = measure(at, 3 if quick else rounds, megabytes)
             kept = report(seconds, megabytes, at)
-            facts = at.open(encoding="utf-8").facts()
+            facts = at.open().facts()
     except HarnessError as error:
         print(f"deploy: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -176,7 +176,7 @@ def compare(console: Console, json_path: Path | None, **options: Any) -> ExitCod
         check_words(listed, languages=setup.checkpoint.languages, max_input_bytes=MAX_INPUT_BYTES)
     run = Comparison(console, setup, names)
     try:
-        run.open(encoding="utf-8")
+        run.open()
         with device.reserve(notify=console.print):
             if judged:
                 run.judge(judged)
