@@ -57,6 +57,7 @@ lint: setup lint-tools ## format, lint and types of both languages
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 
@@ -70,9 +71,14 @@ format: setup lint-tools ## format both languages
 	@$(BIN)/ruff check --fix .
 	@cargo fmt --all
 
-lock: setup ## write requirements.lock again from pyproject.toml
+audit: setup ## known faults and licences of what is depended on (cargo-deny, pip-audit)
+	@$(BIN)/python tools/audit.py
+
+lock: setup ## write requirements.lock again from pyproject.toml, and the notices of what it names
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras --no-annotate --no-header \
 	  --only-binary apache-tvm --only-binary torch pyproject.toml --output-file requirements.lock
+	@tools/setup
+	@$(BIN)/python tools/write_notices.py
 
 clean: ## remove .venv and build output of this checkout (the cache stays: harness cache clear)
 	@rm -rf .venv target build .pytest_cache .mypy_cache .ruff_cache
