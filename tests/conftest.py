@@ -9,6 +9,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from hypothesis import settings
 
 from tests import environment, needs
 from tests.guard import sitecustomize as guard
@@ -21,6 +22,10 @@ from harness.models.checkpoints import Checkpoint, check_folder, write_random  #
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background (nohup, some CI services), where children would inherit that Ctrl-C is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine is no failure of what is tested.
+settings.register_profile("harness", deadline=None)
+settings.load_profile("harness")
 
 SMALL = {"d_model": 48, "d_kv": 16, "num_heads": 3, "d_ff": 80, "num_layers": 2, "num_decoder_layers": 2}
 """Sizes that are no multiple of a vector or a tile, so that every tail is taken."""
