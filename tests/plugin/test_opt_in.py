@@ -91,7 +91,7 @@ def test_a_key_of_the_configuration_asks_for_the_options(project: Project) -> No
     found = only(project, "--device", "host")
     assert found[:2] == ran
     assert found[-1] == "device/test_phone.py::test_phone"
-    assert len(found) == 7
+    assert len(found) == 11, "of both models: three tests, and both sides of the turns"
     assert only(project, "--device", "host", "--models", "bert")[0] == "suites/test_models.py::test_model_runs[bert]"
     assert only(project, "test_own.py", "--device", "host") == ["test_own.py::test_own"]
     without = project.pytest()
