@@ -111,7 +111,9 @@ fn describe() -> ExitCode {
 }
 
 fn execute(order: &Path, result: &Path, stream: bool) -> ExitCode {
-    match watch::end_with_stdin().and_then(|()| Job::prepare(order, result, stream)) {
+    // Not before the job is prepared: until then the process may have no second thread.
+    let watched = |job| watch::end_with_stdin().map(|()| job);
+    match Job::prepare(order, result, stream).and_then(watched) {
         Ok(job) => ExitCode::from(job.run()),
         Err(error) => {
             eprintln!("error: {}: {error}", result.display());

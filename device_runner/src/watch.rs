@@ -12,7 +12,7 @@ const VARIABLE: &str = "DEVICE_RUNNER_ENDS_WITH_STDIN";
 
 /// From now on the process ends as soon as standard input does, if that was asked for.
 ///
-/// The thread sleeps in the kernel, so it takes no time from a measurement.
+/// To be called once the number of threads is set. The thread sleeps in the kernel, so it takes no time from a measurement.
 pub fn end_with_stdin() -> io::Result<()> {
     if std::env::var_os(VARIABLE).is_none() {
         return Ok(());
