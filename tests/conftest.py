@@ -9,7 +9,6 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from hypothesis import settings
 
 from tests import environment, needs
 from tests.guard import sitecustomize as guard
@@ -22,10 +21,6 @@ from harness.models.checkpoints import Checkpoint, check_folder, write_random  #
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background (nohup, some CI services), where children would inherit that Ctrl-C is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# A busy machine is no failure of what is tested.
-settings.register_profile("harness", deadline=None)
-settings.load_profile("harness")
 
 SMALL = {"d_model": 48, "d_kv": 16, "num_heads": 3, "d_ff": 80, "num_layers": 2, "num_decoder_layers": 2}
 """Sizes that are no multiple of a vector or a tile, so that every tail is taken."""
@@ -51,17 +46,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
     """Hold the test to its markers, its fixtures included, in this process and in those that it starts."""
     allowed = needs.needs_of(item)
     stand_ins: Path = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
-    before = dict(os.environ)
-    os.environ[guard.ALLOWED] = ",".join([*allowed, "network"] if allowed else [])
-    os.environ[guard.REFUSALS] = str(SCRATCH / "refusals")
-    os.environ[guard.STAND_INS] = str(stand_ins)
-    if not allowed:
-        os.environ["HARNESS_CACHE_DIR"] = str(SCRATCH / "empty-cache")
+    wanted = {
+        guard.ALLOWED: ",".join([*allowed, "network"] if allowed else []),
+        guard.REFUSALS: str(SCRATCH / "refusals"),
+        guard.STAND_INS: str(stand_ins),
+        **({} if allowed else {"HARNESS_CACHE_DIR": str(SCRATCH / "empty-cache")}),
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         return (yield)
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        # Only these: what a fixture of a module has set holds for the module's other tests, too.
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 @pytest.hookimpl(wrapper=True)

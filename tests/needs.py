@@ -25,7 +25,7 @@ NEEDS_OF_FIXTURES = {
     "stranger": "emulator",
 }
 """Fixtures of more than one module whose making needs it, by their name or by their folder's and theirs."""
-_WHOLE_MODULE = re.compile(r"^pytestmark = pytest\.mark\.(?:compiler|emulator)\b", re.MULTILINE)
+_WHOLE_MODULE = re.compile(r"^pytestmark = \[?pytest\.mark\.(?:compiler|emulator)\b", re.MULTILINE)
 
 
 def needs_of(item: pytest.Item) -> list[str]:

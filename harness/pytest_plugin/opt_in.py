@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
 from harness.pytest_plugin.options import LONG_PREFIX, TAKEN_OPTIONS, add_models_key, add_options, option_names
-from harness.pytest_plugin.shipped import shipped_module
+from harness.pytest_plugin.shipped import FOLDER, shipped_module
 
 PLUGIN_NAME = "harness"
 """As the entry point has it, for ``-p``."""
@@ -39,12 +40,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> Generator[None, None, None]:
+    here = early_config.invocation_params.dir
+    _leave_out_other_tests(early_config.known_args_namespace.file_or_dir, here)
     yield
     try:
         known, unknown = parser.parse_known_and_unknown_args(args, namespace=copy.copy(early_config.option))
     except pytest.UsageError:
         return  # pytest will raise it again, and print it as it prints all of them.
-    here = early_config.invocation_params.dir
     asked = (
         early_config.getini("harness_models")
         or PLUGIN_NAME in early_config.known_args_namespace.plugins
@@ -54,6 +56,19 @@ def pytest_load_initial_conftests(
         early_config.stash[TAKEN_OPTIONS] = add_options(parser)
     elif ours := [name for name in (word.partition("=")[0] for word in unknown) if _is_ours(name)]:
         parser.extra_info["harness"] = HINT.format(name=ours[0])
+
+
+def _leave_out_other_tests(paths: list[str], here: Path) -> None:
+    """Load for the shipped suites the ``conftest.py`` of the folder, but of no tests in it.
+
+    pytest looks for both where a path does not exist. What the tests of a project set up is not meant for the suites;
+    its own ``conftest.py`` may register their options.
+    """
+    if not any(shipped_module(path, here) for path in paths):
+        return
+    own = here / "conftest.py"
+    others = [path for path in paths if not shipped_module(path, here)]
+    paths[:] = [str(FOLDER), *([str(own)] if own.is_file() else []), *others]
 
 
 def _is_ours(name: str) -> bool:

@@ -22,7 +22,7 @@ from tests.compiler.kernels import ProductCase, built_by, check_product, normal
 from tests.compiler.test_assembly import TARGETS
 from tests.compiler.test_product_kernels import PRODUCTS
 
-pytestmark = pytest.mark.compiler
+pytestmark = [pytest.mark.compiler, pytest.mark.emulator]
 
 CASES = [
     (NEON, "fp32"),

@@ -36,6 +36,13 @@ def test_naming_the_suites_asks_for_the_options(project: Project) -> None:
     assert only(project, one, "--device", "host") == [one]
 
 
+def test_what_a_projects_tests_set_up_is_not_loaded_for_the_suites(project: Project) -> None:
+    (project.folder / "tests").mkdir()
+    (project.folder / "tests/conftest.py").write_text("raise SystemExit('loaded')\n")
+    assert only(project, "suites", "--device", "host")[0] == SMOKE
+    assert "loaded" in project.pytest("tests").stderr
+
+
 def test_a_file_of_the_suites_that_is_not_there(project: Project) -> None:
     done = project.pytest("suites/test_absent.py", "--device", "host")
     assert done.returncode == 4
