@@ -12,7 +12,7 @@ import pytest
 from harness.devices.workstation import git_state
 from tests.environment import REPOSITORY
 
-FOLDERS = ("harness", "suites", "tools", "benchmarks")
+FOLDERS = ("harness", "tools", "benchmarks")
 FILES = ("path", "file", "/", "log")
 """Words of what an ``open`` without arguments opens as text; devices and channels have one too."""
 

@@ -11,6 +11,7 @@ import pytest
 from harness.results import Run, Store
 from tests.packaging.installs import ROOT, Environment, uv
 
+pytestmark = pytest.mark.compiler
 MODEL = "ondevice/model.py"
 
 
