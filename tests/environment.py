@@ -3,7 +3,7 @@
 Of the shell's variables only those in ``KEPT`` reach a test. Programs come from the folders of the tools that the
 tests use and from the system's, without what a test must not find by chance (another adb, Xcode's tools). The home
 folder is empty and has a space in its name, as a stranger's may. What takes minutes to make stays shared: the harness's
-cache, and cargo's and rustup's folders.
+cache, uv's, and cargo's and rustup's folders.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ KEPT = frozenset(
         # How this machine reaches package registries.
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "CARGO_HTTP_CAINFO"),
+        *("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS", "UV_OFFLINE"),
         # Set by pytest-xdist in its workers, which inherit the rest from the process that starts them.
         *("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"),
         *("PYTEST_VERSION", "PYTEST_CURRENT_TEST"),
@@ -81,6 +82,9 @@ def declared_environment(machine: Mapping[str, str], scratch: Path) -> dict[str,
         "NO_PROXY": "localhost,127.0.0.1,::1",
         "no_proxy": "localhost,127.0.0.1,::1",
         "HARNESS_CACHE_DIR": str(cache_root().absolute()),
+        # Tests of installation take packages from it by hard links.
+        "UV_CACHE_DIR": machine.get("UV_CACHE_DIR")
+        or str(Path(machine.get("XDG_CACHE_HOME") or user / ".cache") / "uv"),
         "CARGO_HOME": machine.get("CARGO_HOME") or str(user / ".cargo"),
         "RUSTUP_HOME": machine.get("RUSTUP_HOME") or str(user / ".rustup"),
         "CARGO_TERM_COLOR": "never",

@@ -60,11 +60,10 @@ class Environment:
 
     def environment(self, path: Sequence[Path | str] | None = None) -> dict[str, str]:
         """A shell's variables, with ``path`` behind the environment's own programs in the place of the PATH."""
-        person = Path.home()
         kept = {
             name: value for name, value in persons_environment().items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")
         }
-        rust = {"CARGO_HOME": str(person / ".cargo"), "RUSTUP_HOME": str(person / ".rustup")}
+        rust = {name: os.environ[name] for name in ("CARGO_HOME", "RUSTUP_HOME")}
         after = os.environ["PATH"] if path is None else os.pathsep.join(map(str, path))
         return {
             **rust,
