@@ -78,6 +78,8 @@ lock: setup ## write requirements.lock again from pyproject.toml, and the notice
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras --no-annotate --no-header \
 	  --only-binary apache-tvm --only-binary torch pyproject.toml --output-file requirements.lock
 	@tools/setup
+	@# What set-up leaves out, too: the notices name every package of the lock file.
+	@$(BIN)/uv pip install --quiet --no-deps $$(sed -nE 's/^((triton|nvidia-cusolver|nvidia-nvtx|cuda-[a-z]+)==[^ ;]+).*/\1/p' requirements.lock | sort -V | awk -F== '{v[$$1] = $$0} END {for (n in v) print v[n]}')
 	@$(BIN)/python tools/write_notices.py
 
 clean: ## remove .venv and build output of this checkout (the cache stays: harness cache clear)

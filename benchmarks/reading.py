@@ -101,7 +101,7 @@ def main(
             path = Path(folder) / "result.jsonl"
             count = write(path, min(size * MEGABYTE, MAX_RESULT_BYTES))
             command = [sys.executable, "-m", "benchmarks.reading", "--read", str(path), "--samples", str(count)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            done = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8")
             took, cpu, peak, records, missing = json.loads(done.stdout)
             costs.append(cpu / records)
             table.add_row(

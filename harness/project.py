@@ -156,7 +156,16 @@ def _has_device_option(folder: Path) -> bool:
     benchmarks = folder / ".benchmarks"  # pytest-benchmark makes it whatever is asked for
     there = benchmarks.exists()
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=HELP_SECONDS, check=False)
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=HELP_SECONDS,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     finally:

@@ -92,7 +92,7 @@ def test_one_binary_holds_four_models_and_each_says_what_pytorch_says(followed: 
     assert len(manifest.variants) == 1
     for name, found in summary.models.items():
         assert found.failed == found.missing == 0, name
-        assert found.artifact is not None
+        assert found.by_item, name
         assert found.ratio is not None
     loaded: dict[str, set[str]] = {}
     for line in together.samples():

@@ -33,7 +33,16 @@ class Outcome:
 
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS)
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_SECONDS,
+        encoding="utf-8",
+        errors="replace",
+    )
 
 
 def deny(*checks: str, offline: bool) -> Outcome:

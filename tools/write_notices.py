@@ -212,7 +212,7 @@ class Crates:
 
 def cargo_metadata() -> dict[str, Any]:
     command = ["cargo", "metadata", "--locked", "--format-version", "1"]
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, encoding="utf-8")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

@@ -155,5 +155,5 @@ def finish(code: int) -> NoReturn:
         print(f"harness: standard output cannot be written: {error.strerror}", file=sys.stderr)
         code = code or ExitCode.INFRASTRUCTURE
         # Python would try again at exit and fail again.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     sys.exit(code)

@@ -44,7 +44,7 @@ def _ours_s() -> float:
 def _ticks() -> tuple[float, float] | None:
     """Seconds that all cores together were busy, and that were stolen, since the machine started."""
     try:
-        name, *fields = STAT.read_text().split("\n", 1)[0].split() or [""]
+        name, *fields = STAT.read_text(encoding="utf-8").split("\n", 1)[0].split() or [""]
         user, nice, system, _idle, _wait, irq, softirq, steal = (int(field) for field in fields[:8])
         tick = os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError):

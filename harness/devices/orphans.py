@@ -25,6 +25,13 @@ class _Note(BaseModel):
     pid: int
     started: str
     folder: str
+    owner: int | None = None
+    owner_started: str | None = None
+    """The harness that runs it."""
+
+    @property
+    def owner_lives(self) -> bool:
+        return self.owner is not None and start_of(self.owner) == self.owner_started
 
 
 class RunnerNote:
@@ -39,8 +46,10 @@ class RunnerNote:
         if started is None:
             return
         partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        owner = os.getpid()
+        note = _Note(pid=pid, started=started, folder=str(folder), owner=owner, owner_started=start_of(owner))
         with contextlib.suppress(OSError):
-            partial.write_text(_Note(pid=pid, started=started, folder=str(folder)).model_dump_json())
+            partial.write_text(note.model_dump_json(), encoding="utf-8")
             partial.replace(self._path)
 
     def remove(self) -> None:
@@ -51,7 +60,8 @@ class RunnerNote:
     def end_left(self, notify: Notify) -> None:
         """End the runner that is noted, if it still runs, with its children, and remove its folder.
 
-        Only the very process that was noted: a stranger with its number is left alone.
+        Only the very process that was noted, and only where its harness runs no more: a stranger with its number is left
+        alone, and so is the runner of somebody who got hold of the device in another way.
         """
         try:
             # The folder is everybody's: what another user wrote there is not ours to act upon.
@@ -59,6 +69,8 @@ class RunnerNote:
                 return
             note = _Note.model_validate_json(self._path.read_bytes())
         except (OSError, ValidationError):
+            return
+        if note.owner_lives:
             return
         if note.pid > 1 and start_of(note.pid) == note.started:
             notify(f"ending process {note.pid}, a runner that was left by a run that was killed")
@@ -81,13 +93,23 @@ def start_of(pid: int) -> str | None:
     if platform.system() == "Linux":
         try:
             # The name in brackets may hold anything. After it come the state, and as the twentieth the start.
-            state, *fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+            state, *fields = (
+                Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            )
             return None if state in ("Z", "X") else fields[18]
         except (OSError, ValueError, IndexError):
             return None
     command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_SECONDS, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=ASK_SECONDS,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     state, _, started = done.stdout.strip().partition(" ")

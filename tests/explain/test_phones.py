@@ -17,7 +17,7 @@ from harness.results import RunVerdict
 from tests.broken_kernels import no_last_panel
 from tests.explain.small_runs import judged, made_here
 
-pytestmark = pytest.mark.emulator
+pytestmark = [pytest.mark.compiler, pytest.mark.emulator]
 
 
 @pytest.mark.parametrize(("device", "which"), [("virtual-android", 0), ("virtual-ios", 1)])

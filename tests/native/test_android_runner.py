@@ -21,7 +21,7 @@ from harness.models.words import default_words
 from harness.native import Runner, build_runner, inspect
 from harness.protocol import End, Sample, WorkItem, WorkOrder, parse_record
 
-pytestmark = pytest.mark.compiler
+pytestmark = [pytest.mark.compiler, pytest.mark.emulator]
 
 WORDS = 6
 EMULATION_DEADLINE_SECONDS = 300.0

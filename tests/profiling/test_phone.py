@@ -16,7 +16,7 @@ from harness.results import Run, RunVerdict, Store
 from tests.environment import python_path
 from tests.outside import persons_environment
 
-pytestmark = pytest.mark.emulator
+pytestmark = [pytest.mark.compiler, pytest.mark.emulator]
 
 ROOT = Path(__file__).parents[2]
 MODELS = Path(__file__).with_name("two_models.py")
