@@ -9,12 +9,19 @@ names which are taken by then, by it or by another plugin, are left to whoever h
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pytest
 
-from harness.pytest_plugin.options import LONG_PREFIX, TAKEN_OPTIONS, add_models_key, add_options, option_names
+from harness.pytest_plugin.options import (
+    LONG_PREFIX,
+    TAKEN_OPTIONS,
+    add_models_key,
+    add_options,
+    option_names,
+    options_with_a_value,
+)
 from harness.pytest_plugin.shipped import FOLDER, shipped_module
 
 PLUGIN_NAME = "harness"
@@ -41,7 +48,7 @@ def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> Generator[None, None, None]:
     here = early_config.invocation_params.dir
-    _leave_out_other_tests(early_config.known_args_namespace.file_or_dir, here)
+    _leave_out_other_tests(early_config.known_args_namespace.file_or_dir, args, here)
     yield
     try:
         known, unknown = parser.parse_known_and_unknown_args(args, namespace=copy.copy(early_config.option))
@@ -58,7 +65,7 @@ def pytest_load_initial_conftests(
         parser.extra_info["harness"] = HINT.format(name=ours[0])
 
 
-def _leave_out_other_tests(paths: list[str], here: Path) -> None:
+def _leave_out_other_tests(paths: list[str], args: Sequence[str], here: Path) -> None:
     """Load for the shipped suites the ``conftest.py`` of the folder, but of no tests in it.
 
     pytest looks for both where a path does not exist. What the tests of a project set up is not meant for the suites;
@@ -67,7 +74,10 @@ def _leave_out_other_tests(paths: list[str], here: Path) -> None:
     if not any(shipped_module(path, here) for path in paths):
         return
     own = here / "conftest.py"
-    others = [path for path in paths if not shipped_module(path, here)]
+    # Before our options are registered, pytest takes their values for paths, too.
+    ours = options_with_a_value()
+    values = {value for name, value in zip(args, args[1:], strict=False) if name in ours}
+    others = [path for path in paths if path not in values and not shipped_module(path, here)]
     paths[:] = [str(FOLDER), *([str(own)] if own.is_file() else []), *others]
 
 

@@ -58,6 +58,18 @@ def option_names() -> list[str]:
     return found
 
 
+def options_with_a_value() -> set[str]:
+    """Return the names, short and long, of the options that something has to follow."""
+    found: set[str] = set()
+
+    def note(*names: str, **settings: Any) -> None:
+        if not str(settings.get("action", "")).startswith("store_"):
+            found.update(names, (LONG_PREFIX + name.removeprefix("--") for name in names))
+
+    _add_all(note)
+    return found
+
+
 def taken_names(parser: pytest.Parser, names: Sequence[str]) -> list[str]:
     """Return those names that the command line understands already."""
 

@@ -39,7 +39,9 @@ def test_naming_the_suites_asks_for_the_options(project: Project) -> None:
 def test_what_a_projects_tests_set_up_is_not_loaded_for_the_suites(project: Project) -> None:
     (project.folder / "tests").mkdir()
     (project.folder / "tests/conftest.py").write_text("raise SystemExit('loaded')\n")
+    (project.folder / "tests/words.tsv").write_text("eng-us\tcat\n")
     assert only(project, "suites", "--device", "host")[0] == SMOKE
+    assert only(project, "suites", "--device", "host", "--words", "tests/words.tsv")[0] == SMOKE
     assert "loaded" in project.pytest("tests").stderr
 
 
