@@ -60,8 +60,8 @@ class RunnerNote:
     def end_left(self, notify: Notify) -> None:
         """End the runner that is noted, if it still runs, with its children, and remove its folder.
 
-        Only the very process that was noted, and only where its harness runs no more: a stranger with its number is left
-        alone, and so is the runner of somebody who got hold of the device in another way.
+        Only the very process that was noted, and only where its harness runs no more: a stranger with its number is
+        left alone, and so is the runner of a harness that is alive.
         """
         try:
             # The folder is everybody's: what another user wrote there is not ours to act upon.

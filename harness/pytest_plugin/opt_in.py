@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def _leave_out_other_tests(paths: list[str], args: Sequence[str], here: Path) ->
     own = here / "conftest.py"
     # Before our options are registered, pytest takes their values for paths, too.
     ours = options_with_a_value()
-    values = {value for name, value in zip(args, args[1:], strict=False) if name in ours}
+    values = {value for name, value in pairwise(args) if name in ours}
     others = [path for path in paths if path not in values and not shipped_module(path, here)]
     paths[:] = [str(FOLDER), *([str(own)] if own.is_file() else []), *others]
 
