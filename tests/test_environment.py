@@ -82,7 +82,14 @@ def test_nothing_of_the_shell_reaches_a_test(tmp_path: Path) -> None:
 
 def test_this_process_has_the_declared_environment() -> None:
     declared = {"PATH", "HOME", "LANG", "TZ", "NO_PROXY", "no_proxy", "PYTHONPATH", "CARGO_TERM_COLOR"}
-    declared |= {"HARNESS_CACHE_DIR", "CARGO_HOME", "RUSTUP_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"}
+    declared |= {
+        "HARNESS_CACHE_DIR",
+        "UV_CACHE_DIR",
+        "CARGO_HOME",
+        "RUSTUP_HOME",
+        "GIT_CONFIG_GLOBAL",
+        "GIT_CONFIG_SYSTEM",
+    }
     declared |= {"ANDROID_ADB_SERVER_PORT", "USBMUXD_SOCKET_ADDRESS", guard.ALLOWED, guard.REFUSALS, guard.STAND_INS}
     assert set(os.environ) - KEPT - declared - SET_BY_LIBRARIES == set()
     assert " " in os.environ["HOME"]
