@@ -30,7 +30,7 @@ check: lint ## format, lint, types, and every test that needs neither a compiler
 
 test-python: setup
 	@tools/setup-tests
-	@$(BIN)/pytest tests -n auto --maxprocesses 4 --dist worksteal --durations 15
+	@$(BIN)/pytest tests -n auto --maxprocesses 4 --dist worksteal --durations 80
 
 test-lowest: setup ## the quick tests with the lowest versions that pyproject.toml allows
 	@tools/test-lowest
