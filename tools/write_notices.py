@@ -32,7 +32,7 @@ tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else 
 ROOT = Path(__file__).resolve().parent.parent
 NOTICES = ROOT / "THIRD_PARTY_NOTICES.md"
 APP_CRATE = "charsiug2p-g2p-pipeline"
-RUNNER_CRATE = "device-runner"
+RUNNER_CRATE = "device-runner-program"
 LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|copyright)", re.IGNORECASE)
 
 HEAD = """# Third-party notices

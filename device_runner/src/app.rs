@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::job::{self, Job};
+use crate::Linked;
 
 /// Runs `Documents/order.json` into `Documents/result.jsonl`, each record to standard output, too.
-pub fn main() -> ExitCode {
+pub fn main(linked: &Linked) -> ExitCode {
     let Some(documents) = env::var_os("HOME").map(|home| PathBuf::from(home).join("Documents"))
     else {
         eprintln!("error: HOME is not set, and the app's container with it");
@@ -22,7 +23,7 @@ pub fn main() -> ExitCode {
         return ExitCode::from(job::USAGE);
     }
     let result = documents.join("result.jsonl");
-    match Job::prepare(&order, &result, true) {
+    match Job::prepare(linked, &order, &result, true) {
         Ok(job) => start(job),
         Err(error) => {
             eprintln!("error: {}: {error}", result.display());

@@ -6,9 +6,6 @@ use serde::Serialize;
 
 use crate::failure::{Failure, FailureKind};
 
-/// What the compiled kernels need, separated by commas; empty without an archive.
-const NEEDED: &str = env!("DEVICE_RUNNER_CPU_FEATURES");
-
 /// The `cpu` of a header record.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Cpu {
@@ -26,11 +23,6 @@ impl Cpu {
             features: features(),
         }
     }
-}
-
-/// The features that this program's kernels need.
-pub fn needed() -> Vec<&'static str> {
-    NEEDED.split(',').filter(|name| !name.is_empty()).collect()
 }
 
 /// Refuses a processor on which the kernels would end in SIGILL.

@@ -12,7 +12,7 @@ use crate::order::{self, Plan};
 use crate::records::ResultFile;
 use crate::run;
 use crate::thermal::Thermal;
-use crate::{cpu, ARCHIVE_SHA256};
+use crate::{cpu, Linked};
 
 /// The status of a process whose result ends with status ok.
 pub const OK: u8 = 0;
@@ -24,6 +24,7 @@ pub const USAGE: u8 = 2;
 /// An order that was read, and the result it will be answered in.
 #[derive(Debug)]
 pub struct Job {
+    linked: Linked,
     result: ResultFile,
     order_id: String,
     plan: Result<Plan, Failure>,
@@ -33,7 +34,12 @@ impl Job {
     /// Creates the result, reads and checks the order, and limits TVM to its threads: to be called
     /// while the process has no thread but its first. What is wrong with the order is the result's
     /// to say.
-    pub fn prepare(order_path: &Path, result_path: &Path, stream: bool) -> io::Result<Self> {
+    pub fn prepare(
+        linked: &Linked,
+        order_path: &Path,
+        result_path: &Path,
+        stream: bool,
+    ) -> io::Result<Self> {
         let mut result = ResultFile::create(result_path)?;
         if stream {
             result.stream_to_stdout();
@@ -43,21 +49,21 @@ impl Job {
         let order_id = order.as_deref().map(order::order_id_of).unwrap_or_default();
         let plan = guard::caught(|| {
             // The order's text is freed before anything is loaded: it holds every input tensor.
-            let plan = order.and_then(|text| order::parse(&text))?.plan(ARCHIVE_SHA256)?;
-            cpu::require(&cpu::needed())?;
+            let plan = order.and_then(|text| order::parse(&text))?.plan(linked.archive_sha256)?;
+            cpu::require(&linked.needed())?;
             let failed = |error: &dyn ToString| Failure::new(FailureKind::Model, error.to_string());
             ensure_linked().map_err(|error| failed(&error))?;
             set_num_threads(plan.threads).map_err(|error| failed(&error))?;
             Ok(plan)
         });
-        Ok(Self { result, order_id, plan })
+        Ok(Self { linked: *linked, result, order_id, plan })
     }
 
     /// Runs the order and writes the end record; the process's exit status.
     pub fn run(mut self) -> u8 {
-        let plan = self.plan;
+        let (linked, plan) = (self.linked, self.plan);
         let outcome = guard::guarded(&self.order_id, &mut self.result, |result| {
-            run::run(plan?, ARCHIVE_SHA256, &mut Thermal::of_this_device(), result)
+            run::run(plan?, &linked, &mut Thermal::of_this_device(linked.app), result)
         });
         match outcome {
             Ok(()) => OK,

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, process};
 
 use charsiug2p_g2p_pipeline::{BatchResult, PipelineError, ProbeOptions, Session};
-use charsiug2p_g2p_tvm::{compiled_prefix, DeviceConfig, DEFAULT_ENTRY};
+use charsiug2p_g2p_tvm::{DeviceConfig, DEFAULT_ENTRY};
 
 use crate::cpu::Cpu;
 use crate::failure::{Failure, FailureKind};
@@ -15,6 +15,7 @@ use crate::records::{nanoseconds, Output, Phase, Record, ResultFile};
 use crate::taps::Tapping;
 use crate::tensor_model::{load_items, Answer, LoadedItem, LoadedModel};
 use crate::thermal::Thermal;
+use crate::Linked;
 
 /// What one pass runs once.
 enum Unit<'a> {
@@ -38,10 +39,10 @@ struct Profiles {
 }
 
 impl Profiles {
-    fn find(plan: &Plan) -> Result<Self, Failure> {
+    fn find(plan: &Plan, linked: &Linked) -> Result<Self, Failure> {
         // The archive's base is the prefix of its one model of words.
-        let words =
-            if plan.models.is_empty() { None } else { Instruments::find(compiled_prefix())? };
+        let prefix = linked.prefix.filter(|_| !plan.models.is_empty());
+        let words = prefix.map(Instruments::find).transpose()?.flatten();
         let tensors = plan.tensor_models.iter().map(|model| Instruments::find(&model.prefix));
         Ok(Self { words, tensors: tensors.collect::<Result<_, _>>()? })
     }
@@ -81,11 +82,11 @@ fn write_header(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> R
 /// Runs the plan and records what it measures. The end record is the caller's.
 pub fn run(
     mut plan: Plan,
-    archive_sha256: &str,
+    linked: &Linked,
     thermal: &mut Thermal,
     result: &mut ResultFile,
 ) -> Result<(), Failure> {
-    write_header(&plan, archive_sha256, result)?;
+    write_header(&plan, linked.archive_sha256, result)?;
     thermal.look(result)?;
     let items = load_items(std::mem::take(&mut plan.tensor_items), &plan.tensor_models)?;
     let plan = &plan;
@@ -93,7 +94,7 @@ pub fn run(
         sessions: load(plan, result)?,
         models: load_models(plan, result)?,
         items,
-        profiles: Profiles::find(plan)?,
+        profiles: Profiles::find(plan, linked)?,
     };
     let Loaded { sessions, models, items, profiles } = &mut loaded;
     let units = || {
@@ -146,7 +147,7 @@ pub fn run(
         result.write(&instruments.machine()?)?;
     }
     if let Some(probe) = &plan.probe {
-        let mut tapping = Tapping::new(plan.taps.as_ref())?;
+        let mut tapping = Tapping::new(plan.taps.as_ref(), linked.prefix)?;
         for unit in units().skip(plan.skip_probes) {
             match unit {
                 Unit::Words(batch) => {

@@ -2,9 +2,7 @@
 //!
 //! `harness/compiler/tapping.py` makes them and `harness/explain/taps.py` reads the stream; archives for apps have none.
 
-use charsiug2p_g2p_tvm::{
-    compiled_prefix, Argument, ElementType, Function, Tensor, TvmError, TvmModule,
-};
+use charsiug2p_g2p_tvm::{Argument, ElementType, Function, Tensor, TvmError, TvmModule};
 use serde::Deserialize;
 
 use crate::failure::{Failure, FailureKind};
@@ -43,9 +41,9 @@ impl TapWindow {
 pub struct Tapping<'a>(Option<(&'a TapWindow, Taps)>);
 
 impl<'a> Tapping<'a> {
-    /// Finds the archive's functions where a window asks for them.
-    pub fn new(window: Option<&'a TapWindow>) -> Result<Self, Failure> {
-        window.map(|window| Ok((window, Taps::find()?))).transpose().map(Self)
+    /// Finds the archive's functions, behind its prefix base, where a window asks for them.
+    pub fn new(window: Option<&'a TapWindow>, prefix: Option<&str>) -> Result<Self, Failure> {
+        window.map(|window| Ok((window, Taps::find(prefix)?))).transpose().map(Self)
     }
 
     /// These items' probe is about to run.
@@ -86,8 +84,9 @@ struct Taps {
 
 impl Taps {
     /// Those of the archive linked in, which has to have been compiled with taps.
-    fn find() -> Result<Self, Failure> {
-        let found = Self::open(&format!("{}taps_", compiled_prefix())).map_err(|e| failed(&e))?;
+    fn find(prefix: Option<&str>) -> Result<Self, Failure> {
+        let open = |prefix| Self::open(&format!("{prefix}taps_"));
+        let found = prefix.map(open).transpose().map_err(|e| failed(&e))?.flatten();
         found.ok_or_else(|| Failure::usage("taps were asked for, and the archive has none"))
     }
 

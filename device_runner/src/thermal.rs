@@ -10,7 +10,6 @@ use crate::records::{nanoseconds, Record, ResultFile};
 /// The words of `NSProcessInfo.thermalState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[cfg_attr(not(any(target_os = "ios", runner_app, test)), allow(dead_code))]
 pub enum State {
     Nominal,
     Fair,
@@ -25,9 +24,10 @@ pub struct Thermal {
 }
 
 impl Thermal {
-    /// Of the device this runs on; where no system tells, nothing is recorded.
-    pub fn of_this_device() -> Self {
-        Self::new(read)
+    /// Of the device this runs on; where no system tells, nothing is recorded. `app`: whether this is an app, or its
+    /// companion on the machine of a virtual iPhone.
+    pub fn of_this_device(app: bool) -> Self {
+        Self::new(move || if app { read() } else { None })
     }
 
     fn new(read: impl FnMut() -> Option<State> + 'static) -> Self {
@@ -63,17 +63,12 @@ fn read() -> Option<State> {
 }
 
 /// An app's companion runs where a virtual iPhone says how hot it is, in a file.
-#[cfg(all(runner_app, not(target_os = "ios")))]
+#[cfg(not(target_os = "ios"))]
 fn read() -> Option<State> {
     let text = std::fs::read_to_string(std::env::var_os("HARNESS_THERMAL_STATE_FILE")?).ok()?;
     let states = [State::Nominal, State::Fair, State::Serious, State::Critical];
     let names = ["nominal", "fair", "serious", "critical"];
     names.iter().position(|name| *name == text.trim()).map(|at| states[at])
-}
-
-#[cfg(not(any(target_os = "ios", runner_app)))]
-fn read() -> Option<State> {
-    None
 }
 
 #[cfg(test)]

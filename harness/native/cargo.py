@@ -22,7 +22,7 @@ from harness.native.ios.tools import AppleTools
 from harness.native.platforms import Linker, Platform
 from harness.native.toolchain import RustToolchain
 
-BINARY = "device_runner"
+PACKAGE, BINARY = "device-runner-program", "device_runner"
 NDK_PAGE_BYTES = 16384
 """Phones with pages of 16 KiB do not load segments that are aligned to less; zig aligns to 64 KiB by itself."""
 
@@ -52,7 +52,7 @@ def cargo_build(
 ) -> CargoBuild:
     """The build of a runner, with ``apple`` for iOS; raises ToolchainMissing."""
     target_dir = cache.root / "cargo" / toolchain.name
-    options = ["--release", "--locked", "--package", "device-runner", "--target-dir", str(target_dir)]
+    options = ["--release", "--locked", "--package", PACKAGE, "--target-dir", str(target_dir)]
     if platform.rust is None:
         command = [str(toolchain.cargo), "build", *options]
         return CargoBuild(command, toolchain.environment | encoded_flags([]), target_dir / "release" / BINARY)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 
 _DROPPED = frozenset({"RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTDOCFLAGS", "RUSTC", "CARGO_INCREMENTAL"})
-_DROPPED_PREFIXES = ("CARGO_BUILD_", "CARGO_TARGET_", "CARGO_PROFILE_", "CARGO_UNSTABLE_", "G2P_TVM_")
+_DROPPED_PREFIXES = (
+    "CARGO_BUILD_",
+    "CARGO_TARGET_",
+    "CARGO_PROFILE_",
+    "CARGO_UNSTABLE_",
+    "G2P_TVM_",
+    "HARNESS_ARCHIVE",
+)
 FLAG_SEPARATOR = "\x1f"
 """Between the flags of ``CARGO_ENCODED_RUSTFLAGS``, so that a flag may have spaces."""
 

@@ -79,6 +79,13 @@ def link_variables(archive: Path, prefix: str, runtime: RuntimeLibs) -> dict[str
     return {
         "G2P_TVM_SYSTEM_LIB": str(archive),
         "G2P_TVM_SYSTEM_LIB_PREFIX": prefix,
+        **runtime_variables(runtime),
+    }
+
+
+def runtime_variables(runtime: RuntimeLibs) -> dict[str, str]:
+    """Return the variables that link our runtime statically, without an archive."""
+    return {
         "G2P_TVM_RUNTIME_LIB": str(runtime.runtime),
         "G2P_TVM_STATIC_LINK": "1",
         "G2P_TVM_FFI_LIB_DIR": str(runtime.folder),
@@ -165,7 +172,9 @@ def build_executable(
         verified = find_toolchain(platform.rust, cache=cache, progress=progress, verify=True)
         progress("building the runner with cargo")
         plan = cargo_build(platform, verified, cache, apple)
-        variables = link_variables(archive.path, archive.metadata.prefix_base, runtime) | baked
+        # The archive is linked by the program alone: what does not depend on it is compiled once for all archives.
+        linked = {"HARNESS_ARCHIVE": str(archive.path), "HARNESS_ARCHIVE_PREFIX": archive.metadata.prefix_base}
+        variables = runtime_variables(runtime) | linked | baked
 
         def narrate(line: str) -> None:
             if crate := compiled_crate(line):

@@ -52,8 +52,11 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_crate_can_be_packaged_with_its_readme_and_licence(packaged: Path) -> None:
     found = {path.name: path for path in packaged.glob("*.crate")}
-    assert len(found) == len(ORDER) + 1
-    for name in [f"charsiug2p-g2p-{part}-0.1.0" for part in ORDER] + ["device-runner-0.1.0"]:
+    assert len(found) == len(ORDER) + 2
+    for name in [f"charsiug2p-g2p-{part}-0.1.0" for part in ORDER] + [
+        "device-runner-0.1.0",
+        "device-runner-program-0.1.0",
+    ]:
         with tarfile.open(found[f"{name}.crate"]) as archive:
             files = {member.name.removeprefix(f"{name}/") for member in archive.getmembers()}
         assert {"Cargo.toml", "README.md", "LICENSE"} <= files

@@ -1,9 +1,10 @@
-//! Runs a work order on the models linked into this program and records what it measured.
+//! Runs a work order on the models linked into a program and records what it measured.
 //!
-//! The schema of both files is `harness/protocol.py`; `docs/protocol.md` explains it.
+//! The schema of both files is `harness/protocol.py`; `docs/protocol.md` explains it. This library knows no archive:
+//! the program around it (`device_runner/program`) links one and says which in [`Linked`], so that all of this is
+//! compiled once for all archives.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[cfg(any(target_os = "ios", runner_app))]
 mod app;
 #[cfg(target_os = "ios")]
 mod apple;
@@ -27,14 +28,30 @@ mod watch;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use charsiug2p_g2p_tvm::{compiled_prefix, compiled_system_lib_dir};
 use clap::Parser;
 use serde::Serialize;
 
 use crate::job::Job;
 
-/// Hash of the archive linked in, or `unknown`.
-const ARCHIVE_SHA256: &str = env!("DEVICE_RUNNER_ARCHIVE_SHA256");
+/// What is linked into the program beside this library.
+#[derive(Debug, Clone, Copy)]
+pub struct Linked {
+    /// Hash of the archive, or `unknown`.
+    pub archive_sha256: &'static str,
+    /// The archive's prefix base; none without an archive.
+    pub prefix: Option<&'static str>,
+    /// What the archive's kernels need of the processor, separated by commas.
+    pub cpu_features: &'static str,
+    /// Whether the program is an app where it is started without arguments, as it always is on iOS.
+    pub app: bool,
+}
+
+impl Linked {
+    /// The features that the kernels need.
+    fn needed(&self) -> Vec<&'static str> {
+        self.cpu_features.split(',').filter(|name| !name.is_empty()).collect()
+    }
+}
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,26 +94,27 @@ struct Description<'a> {
     cpu_features: Vec<&'a str>,
 }
 
-fn main() -> ExitCode {
-    #[cfg(any(target_os = "ios", runner_app))]
-    if std::env::args_os().len() == 1 {
-        return app::main();
+/// Does what the command line asks for, with what is linked in.
+#[must_use]
+pub fn main(linked: &Linked) -> ExitCode {
+    if linked.app && std::env::args_os().len() == 1 {
+        return app::main(linked);
     }
     let arguments = Arguments::parse();
     match (arguments.order, arguments.result) {
-        (Some(order), Some(result)) => execute(&order, &result, arguments.stream),
-        _ => describe(),
+        (Some(order), Some(result)) => execute(linked, &order, &result, arguments.stream),
+        _ => describe(linked),
     }
 }
 
-fn describe() -> ExitCode {
+fn describe(linked: &Linked) -> ExitCode {
     let description = Description {
         runner_version: env!("CARGO_PKG_VERSION"),
-        archive_sha256: ARCHIVE_SHA256,
+        archive_sha256: linked.archive_sha256,
         arch: std::env::consts::ARCH,
         os: std::env::consts::OS,
-        prefixes: compiled_system_lib_dir().map(|_| compiled_prefix()).into_iter().collect(),
-        cpu_features: cpu::needed(),
+        prefixes: linked.prefix.into_iter().collect(),
+        cpu_features: linked.needed(),
     };
     match serde_json::to_string(&description) {
         Ok(line) => {
@@ -110,10 +128,10 @@ fn describe() -> ExitCode {
     }
 }
 
-fn execute(order: &Path, result: &Path, stream: bool) -> ExitCode {
+fn execute(linked: &Linked, order: &Path, result: &Path, stream: bool) -> ExitCode {
     // Not before the job is prepared: until then the process may have no second thread.
     let watched = |job| watch::end_with_stdin().map(|()| job);
-    match Job::prepare(order, result, stream).and_then(watched) {
+    match Job::prepare(linked, order, result, stream).and_then(watched) {
         Ok(job) => ExitCode::from(job.run()),
         Err(error) => {
             eprintln!("error: {}: {error}", result.display());
