@@ -146,9 +146,12 @@ def _run(command: list[str], scene: Scene, environment: dict[str, str], log: Pat
             start_new_session=True,
             umask=scene.umask,
         )
+        until = time.monotonic() + DEADLINE_SECONDS
         try:
-            return process.wait(timeout=DEADLINE_SECONDS)
-        except subprocess.TimeoutExpired:
+            while time.monotonic() < until:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(timeout=1.0)
+                _reap(but=process.pid)
             return 124
         finally:
             for number, patience in ((signal.SIGINT, 20.0), (signal.SIGKILL, 5.0)):
@@ -220,6 +223,13 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def _reap(*, but: int) -> None:
+    """Let orphans that have ended go, as any machine's init does."""
+    for process in _children() - {but}:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process, os.WNOHANG)
+
+
 def _end_descendants() -> None:
     """End what outlived its command: an adb server that the harness started, a phone whose owner was killed."""
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -234,18 +244,27 @@ def _end_descendants() -> None:
             time.sleep(0.05)
 
 
+def _children() -> set[int]:
+    return {process for process, parent in _parents().items() if parent == os.getpid()}
+
+
 def _descendants() -> list[int]:
+    parents = _parents()
+    found, new = set[int](), {os.getpid()}
+    while new:
+        new = {process for process, parent in parents.items() if parent in new} - found
+        found |= new
+    return sorted(found)
+
+
+def _parents() -> dict[int, int]:
     parents: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError, IndexError):
             parents[int(path.parent.name)] = int(
                 path.read_text(errors="replace", encoding="utf-8").rsplit(")", 1)[1].split()[1]
             )
-    found, new = set[int](), {os.getpid()}
-    while new:
-        new = {process for process, parent in parents.items() if parent in new} - found
-        found |= new
-    return sorted(found)
+    return parents
 
 
 def _remove(folder: Path) -> None:

@@ -132,7 +132,8 @@ class ProcessControl(DTXService):
     async def _invoke(self, selector: str, *arguments: Any) -> None:
         try:
             await self._channel.invoke(selector, *arguments, expects_reply=False)
-        except (PyMobileDevice3Exception, OSError) as error:
+        except (PyMobileDevice3Exception, OSError, AttributeError) as error:
+            # The library's channel of a connection that has just been closed has no writer: None._abort.
             raise Dropped from error
 
     def _observe(self, running: Running) -> None:

@@ -32,7 +32,13 @@ def sandbox_processes(pid: int) -> list[int]:
 
 
 def exists(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    """Return whether a process runs. One that has ended is listed until its parent asks, which in some containers
+    nobody does."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")
 
 
 def sockets(pid: int) -> dict[int, str]:
