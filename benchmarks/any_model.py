@@ -35,7 +35,7 @@ from harness.compiler.lower import lower, tvm_target
 from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import resolve_target
-from harness.errors import ExitCode, HarnessError
+from harness.core.errors import ExitCode, HarnessError
 from harness.models.reference import cpu_name
 from harness.models.spec import ModelFunction
 

@@ -27,8 +27,8 @@ from rich.table import Table
 from benchmarks.assembly import Loop
 from benchmarks.tables import terminal
 from harness.compiler.targets.profiles import NEON, NEON_DOT, NEON_I8MM, Profile
-from harness.errors import HarnessError
-from harness.protocol import Precision
+from harness.core.errors import HarnessError
+from harness.protocol.schema import Precision
 
 TRIPLE = "aarch64-linux-gnu"
 CORES = ("neoverse-n1", "apple-m1")

@@ -34,11 +34,11 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.tables import terminal
-from harness.cache import Cache
+from harness.core.cache import Cache
+from harness.core.errors import ExitCode, HarnessError
 from harness.devices.android import AndroidDevice, AndroidOptions, Server
 from harness.devices.android.shell import Shell
-from harness.errors import ExitCode, HarnessError
-from harness.protocol import OrderModel, WorkOrder
+from harness.protocol.schema import OrderModel, WorkOrder
 
 ADB_PUSH = "adb push"
 FIRST, AGAIN, NEW_SESSION, RUN = "first deploy", "unchanged, same session", "unchanged, new session", "a whole run"
@@ -85,7 +85,7 @@ def place(serial: str | None) -> Iterator[Place]:
         server.ensure()
         yield Place(server, serial, {}, emulated=False)
         return
-    from harness.devices.virtual.android import virtual_androids
+    from harness.virtual.android import virtual_androids
 
     with virtual_androids(1, cache=Cache(), progress=print) as (adb, devices):
         yield Place(Server(adb.port, starts=False), devices[0].serial, adb.environment, emulated=True)

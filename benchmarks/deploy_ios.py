@@ -26,12 +26,12 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.tables import terminal
-from harness.cache import Cache
+from harness.core.cache import Cache
+from harness.core.errors import ExitCode, HarnessError
 from harness.devices import Device, RunResult, Selection, Unavailable, opened, parse_device
-from harness.errors import ExitCode, HarnessError
-from harness.maker import CachedMaker, RunOptions
 from harness.native import AppOptions, Runner
-from harness.protocol import Load, Sample, WorkItem, WorkOrder
+from harness.protocol.schema import Load, Sample, WorkItem, WorkOrder
+from harness.run.builder import CachedMaker, RunOptions
 
 INSTALL, AGAIN, DESCRIBE, WARM = "sign, check, install", "unchanged", "description", "a warm order"
 BESIDE = "of it, beside the runner's own time"

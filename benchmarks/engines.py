@@ -15,14 +15,14 @@ from benchmarks.comparison import Answer, BatchTime
 from benchmarks.environments import converted, environment
 from benchmarks.pinning import pinned, step_aside
 from benchmarks.processes import PeerProcess
-from harness.cache import Cache
 from harness.compiler import CompileRequest, compile_models
+from harness.core.cache import Cache
+from harness.core.errors import HarnessError, UsageError
 from harness.devices import Device
-from harness.errors import HarnessError, UsageError
 from harness.models.checkpoints import Checkpoint
 from harness.models.words import Word
 from harness.native import Runner, build_runner
-from harness.protocol import Header, Phase, Sample, WorkItem, WorkOrder
+from harness.protocol.schema import Header, Phase, Sample, WorkItem, WorkOrder
 
 PRECISIONS = ("fp32", "fp16", "int8")
 OURS = tuple(f"ours-{precision}" for precision in PRECISIONS)

@@ -21,8 +21,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from benchmarks.processes import OFFLINE, ROOT
-from harness.cache import LOCK_DEADLINE_SECONDS, MANIFEST, Cache, CacheBusy, content_key, find_damage, hash_file
-from harness.errors import HarnessError
+from harness.core.cache import LOCK_DEADLINE_SECONDS, MANIFEST, Cache, CacheBusy, content_key, find_damage, hash_file
+from harness.core.errors import HarnessError
 from harness.models.checkpoints import Checkpoint
 
 REQUIREMENTS = Path(__file__).parent / "workers"

@@ -27,7 +27,7 @@ from scipy import stats
 
 from benchmarks.nights import Effort, World, calibration, gated, naive
 from benchmarks.tables import terminal
-from harness.errors import ExitCode
+from harness.core.errors import ExitCode
 from harness.measure import DEFAULT_RULE, Floor, GateVerdict, change_points, judge_cells
 from harness.measure.drift import WINDOW
 

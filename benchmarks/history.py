@@ -28,7 +28,7 @@ from rich.table import Table
 
 from benchmarks.commands import Cost, Costs, call, load
 from benchmarks.tables import terminal
-from harness.errors import ExitCode
+from harness.core.errors import ExitCode
 from harness.models.words import Word, default_words
 from harness.results import Run, RunStatus, Store
 from harness.results.store import SAMPLES

@@ -26,11 +26,11 @@ from typing import Annotated
 import typer
 
 from benchmarks.tables import terminal
-from harness.cache import Cache
-from harness.errors import ExitCode
-from harness.journal import JOURNAL, read_journal, read_plan
+from harness.core.cache import Cache
+from harness.core.errors import ExitCode
 from harness.measure import DEFAULT_RULE
 from harness.results.baselines import Baselines
+from harness.results.journal import JOURNAL, read_journal, read_plan
 from harness.results.nights import night_folders, read_night
 from tests.results.kept import cached_run, noisy
 

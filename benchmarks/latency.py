@@ -29,17 +29,17 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from harness.cache import Cache
 from harness.compiler import CompileRequest, compile_models
+from harness.core.cache import Cache
+from harness.core.errors import ExitCode
 from harness.devices import HostDevice
-from harness.errors import ExitCode
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.g2p.loading import load_checkpoint
 from harness.models.g2p.tokenizer import encode_prompt
 from harness.models.reference import cpu_name
 from harness.models.words import Word, default_words
 from harness.native import Runner, build_runner
-from harness.protocol import Phase, Sample, WorkItem, WorkOrder
+from harness.protocol.schema import Phase, Sample, WorkItem, WorkOrder
 
 DEADLINE_SECONDS = 600.0
 

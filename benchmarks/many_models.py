@@ -31,16 +31,16 @@ from rich.table import Table
 from benchmarks.comparison import round_order
 from benchmarks.pinning import choose_cores, describe, pinned
 from benchmarks.tables import terminal
-from harness.cache import Cache
 from harness.compiler import BundleRequest, compile_bundle
+from harness.core.cache import Cache
+from harness.core.errors import HarnessError
 from harness.devices import HostDevice
-from harness.errors import HarnessError
 from harness.models.described import UserModel, describe_models
 from harness.models.reference import cpu_name
 from harness.models.sources import ModelSource
 from harness.native import Runner, build_runner
-from harness.protocol import Load, Phase, Sample, TensorItem, WorkOrder
-from harness.tensors import encode
+from harness.protocol.schema import Load, Phase, Sample, TensorItem, WorkOrder
+from harness.protocol.tensors import encode
 
 TEN = Path(__file__).with_name("ten_models.py")
 WARMUP, REPETITIONS = 3, 20

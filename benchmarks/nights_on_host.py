@@ -28,19 +28,19 @@ from rich.table import Table
 from benchmarks.gate import Share
 from benchmarks.tables import terminal
 from harness.compiler import Archive
-from harness.conclude import conclude
+from harness.core.errors import ExitCode, HarnessError
 from harness.devices import HostDevice
-from harness.errors import ExitCode, HarnessError
-from harness.journal import Plan, SidePlan, UnitPlan, write_plan
-from harness.maker import CachedMaker, RunOptions
 from harness.measure import LATENCY
 from harness.models.words import DEFAULT_WORDS, read_words
 from harness.native import Runner
-from harness.night_plan import new_plan
-from harness.nightly import Night
-from harness.protocol import WorkItem, WorkOrder
+from harness.protocol.schema import WorkItem, WorkOrder
+from harness.regression.nightly import Night
+from harness.regression.plan import new_plan
+from harness.regression.verdicts import conclude
 from harness.report.night import change, detectable, interval
+from harness.results.journal import Plan, SidePlan, UnitPlan, write_plan
 from harness.results.nights import NIGHTS, NightRecord, nights
+from harness.run.builder import CachedMaker, RunOptions
 
 SAME, SLOWED = "same", "slowed"
 MODEL = "g2p"

@@ -28,9 +28,9 @@ from benchmarks.comparison import Agreement, Answer, Row, Samples
 from benchmarks.engines import BASELINES, ENGINES, Engine, Setup, least_agreement, open_engine
 from benchmarks.pinning import choose_cores, describe
 from benchmarks.tables import terminal
-from harness.cache import Cache
+from harness.core.cache import Cache
+from harness.core.errors import ExitCode, HarnessError, UsageError
 from harness.devices import HostDevice
-from harness.errors import ExitCode, HarnessError, UsageError
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.reference import ReferenceOptions, cpu_name, reference_outputs
 from harness.models.words import HELD_OUT_WORDS, Word, check_words, default_words, read_words

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 
 AVAILABLE = hasattr(os, "sched_setaffinity")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pinning import pinned
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 
 STDERR_LINES = 20
 ROOT = Path(__file__).parent.parent

@@ -20,16 +20,16 @@ from rich.table import Table
 
 from benchmarks.peers import timed_words
 from benchmarks.tables import terminal
-from harness.cache import Cache
 from harness.compiler import CompileRequest, compile_models
+from harness.core.cache import Cache
+from harness.core.errors import HarnessError, UsageError
 from harness.devices import HostDevice
-from harness.errors import HarnessError, UsageError
 from harness.measure import paired_ratio
 from harness.models.checkpoints import resolve_checkpoint
 from harness.native import Runner, build_runner
 from harness.profiling.summary import overhead
-from harness.protocol import PRECISIONS as KNOWN
-from harness.protocol import Phase, Precision, Sample, WorkItem, WorkOrder
+from harness.protocol.schema import PRECISIONS as KNOWN
+from harness.protocol.schema import Phase, Precision, Sample, WorkItem, WorkOrder
 
 
 def main(

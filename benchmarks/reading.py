@@ -23,10 +23,10 @@ import typer
 from rich.table import Table
 
 from benchmarks.tables import terminal
+from harness.core.errors import ExitCode
 from harness.devices.breaches import MAX_RECORDS
 from harness.devices.collect import MAX_RESULT_BYTES, ResultReader
-from harness.errors import ExitCode
-from harness.protocol import OrderModel, WorkItem, WorkOrder
+from harness.protocol.schema import OrderModel, WorkItem, WorkOrder
 
 MEGABYTE = 2**20
 ARCHIVE = "ab" * 32

@@ -24,8 +24,8 @@ import typer
 
 from benchmarks.commands import Costs, call, load
 from benchmarks.tables import terminal
-from harness.errors import ExitCode
-from harness.protocol import OrderModel, WorkItem, WorkOrder
+from harness.core.errors import ExitCode
+from harness.protocol.schema import OrderModel, WorkItem, WorkOrder
 from harness.results import OrderEntry, ReferenceLine, RunStatus, Store, VariantFacts, WordsFacts, now
 from harness.results.store import SAMPLES
 from harness.results.summarize import summarize

@@ -40,16 +40,16 @@ from benchmarks.machine import MEGABYTE, Machine, dot_names, measure_machine
 from benchmarks.peers import timed_words
 from benchmarks.pinning import choose_cores, describe, pinned
 from benchmarks.tables import terminal
-from harness.cache import Cache
 from harness.compiler.targets import resolve_target
+from harness.core.cache import Cache
+from harness.core.errors import ExitCode, HarnessError, UsageError
 from harness.devices import HostDevice
-from harness.errors import ExitCode, HarnessError, UsageError
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.g2p.tokenizer import encode_prompt
 from harness.models.reference import cpu_name
 from harness.models.words import Word
 from harness.profiling.roofline import bandwidth_at
-from harness.protocol import Sample
+from harness.protocol.schema import Sample
 
 PARTS = ("encoder", "prefill", "steps")
 OTHER = "other"

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness.cache import Cache
 from harness.compiler import Archive, BundleRequest, front, worker
 from harness.compiler import bundle as bundling
 from harness.compiler.kernels import product
-from harness.maker import CachedMaker, Progress
+from harness.core.cache import Cache
+from harness.run.builder import CachedMaker, Progress
 
 
 class OneArchive(CachedMaker):

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from harness.cache import cache_root
+from harness.core.cache import cache_root
 
 REPOSITORY = Path(__file__).parent.parent
 GUARD = REPOSITORY / "tests/guard"

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from harness.cache import hash_file
 from harness.compiler import Archive, ArchiveMetadata
 from harness.compiler.metadata import ModelMetadata
-from harness.maker import Progress, RunOptions, Variant
+from harness.core.cache import hash_file
 from harness.models.checkpoints import Checkpoint
-from harness.models.comparison import TopK
 from harness.models.described import InputFacts, ModelDescription, OutputFacts, UserModel
 from harness.models.reference import Reference
 from harness.models.sources import ModelSource
 from harness.models.timing import TimedModel, TimedPyTorch
 from harness.models.words import Word
 from harness.native import AppOptions, Runner
-from harness.tensors import Array, encode
+from harness.protocol.tensors import Array, encode
+from harness.run.builder import Progress, RunOptions, Variant
+from harness.validate.comparison import TopK
 from tests.fake_pytorch import FakePyTorch
 
 ARCHIVE = "cd" * 32
@@ -32,8 +32,8 @@ import sys
 sys.path[:0] = {path!r}
 import json, os, time
 import numpy as np
-from harness.protocol import Tensors
-from harness.tensors import decode, digest, encode
+from harness.protocol.schema import Tensors
+from harness.protocol.tensors import decode, digest, encode
 
 order = json.load(open(sys.argv[sys.argv.index("--order") + 1]))
 result = open(sys.argv[sys.argv.index("--result") + 1], "w")

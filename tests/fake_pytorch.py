@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.core.worker import Progress
 from harness.models.timing import TimedModel
-from harness.worker import Progress
 
 Answer = Callable[[str, dict[str, Any]], dict[str, Any]]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache, DiskFull, content_key, find_damage, hash_sources
+from harness.core.cache import Cache, DiskFull, content_key, find_damage, hash_sources
 
 
 def build_hello(folder: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_failing_build_leaves_nothing(cache: Cache) -> None:
 
 def test_a_killed_build_is_no_entry(tmp_path: Path) -> None:
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom harness.cache import Cache\n"
+        "import sys, time\nfrom pathlib import Path\nfrom harness.core.cache import Cache\n"
         "def build(folder):\n    (folder / 'half').write_text('x')\n"
         "    print('building', flush=True)\n    time.sleep(60)\n"
         f"Cache(Path({str(tmp_path)!r})).fetch('things', 'key', build)\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.debian import (
+from harness.core.debian import (
     OS_RELEASE,
     SYSTEM_FOLDER,
     DebianPackages,

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import installation
-from harness.devices.workstation import versions
-from harness.installation import (
+from harness.core import installation
+from harness.core.installation import (
     DISTRIBUTION,
     PACKAGED_WORKSPACE,
     PackageMissing,
@@ -19,6 +18,7 @@ from harness.installation import (
     providers,
     sources_folder,
 )
+from harness.devices.workstation import versions
 from harness.native.compilers import ToolchainMissing
 from harness.native.runner import workspace_root
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
 from harness.compiler import CompileRequest, compile_models
+from harness.core.cache import Cache
 from harness.devices import HostDevice
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.words import default_words
 from harness.native import build_runner
-from harness.protocol import Header, Sample, WorkItem, WorkOrder
+from harness.protocol.schema import Header, Sample, WorkItem, WorkOrder
 from tests.outside import persons_environment
 
 pytestmark = pytest.mark.compiler

@@ -8,25 +8,26 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from harness.cache import Cache
 from harness.cli.app import app, load_commands
+from harness.core.cache import Cache
+from harness.core.errors import UsageError
 from harness.devices import HostDevice
-from harness.errors import UsageError
-from harness.journal import SidePlan, UnitPlan, read_journal, write_plan
-from harness.maker import CachedMaker, RunOptions
 from harness.measure import LATENCY, GateVerdict
-from harness.models.comparison import TopK
-from harness.night_plan import chosen, itself, new_plan, plan_night
-from harness.nightly import Night, NightResult, UnitResult
-from harness.protocol import TensorItem, WorkOrder
+from harness.protocol.schema import TensorItem, WorkOrder
+from harness.protocol.tensors import encode
+from harness.pytest_plugin.gate import gate_message
+from harness.regression.gate import BaselineGate
+from harness.regression.nightly import Night, NightResult, UnitResult
+from harness.regression.plan import chosen, itself, new_plan, plan_night
 from harness.report.html import html_report
 from harness.results import Store
 from harness.results.baselines import Baselines
 from harness.results.history import query
+from harness.results.journal import SidePlan, UnitPlan, read_journal, write_plan
 from harness.results.nights import find_night, read_night
-from harness.session import RunSession
-from harness.session_gate import gate_message
-from harness.tensors import encode
+from harness.run.builder import CachedMaker, RunOptions
+from harness.run.session import RunSession
+from harness.validate.comparison import TopK
 from tests.broken_kernels import Silent
 from tests.fake_models import ITEMS, FakeModels
 
@@ -129,7 +130,8 @@ def session_of(folder: Path, **options: Any) -> RunSession:
     asked = RunOptions(
         models=(str(FILE),), repeat=2, results_dir=folder / "results", deadline=60, cooldown=0, **options
     )
-    return RunSession(asked, HostDevice(lock_folder=folder / "locks"), Silent(), maker=CachedMaker(quiet))
+    device = HostDevice(lock_folder=folder / "locks")
+    return RunSession(asked, device, Silent(), maker=CachedMaker(quiet), gate=BaselineGate())
 
 
 def test_a_baseline_keeps_its_models(kept: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from harness.devices import HostDevice
-from harness.maker import RunOptions
 from harness.report import compare_runs, report_run, to_markdown
 from harness.report.html import html_report
 from harness.results import Run, RunStatus, RunVerdict, Store, Summary
-from harness.session import RunSession
+from harness.run.builder import RunOptions
+from harness.run.session import RunSession
 from harness.validate import Verdict
 from tests.broken_kernels import Silent
 from tests.fake_models import FakeModels

@@ -21,7 +21,7 @@ INI = "[pytest]\nmarkers =\n    pure\n    compiler\n    emulator\n"
 TESTS = """
 import contextlib, os, subprocess, sys
 import pytest
-from harness.cache import Cache
+from harness.core.cache import Cache
 
 WORKER = [sys.executable, "-m", "harness.compiler.worker"]
 IMPORT_IN_A_CHILD = [sys.executable, "-c", "try:\\n import tvm\\nexcept BaseException:\\n pass"]
@@ -41,7 +41,7 @@ def test_has_a_child_that_swallows():
 
 @pytest.mark.compiler
 def test_may_compile_and_starts_a_phone():
-    subprocess.run([sys.executable, "-m", "harness.devices.virtual.android"])
+    subprocess.run([sys.executable, "-m", "harness.virtual.android"])
 
 def test_connects():
     import socket
@@ -104,7 +104,7 @@ def test_a_pure_test_with_a_fixture_that_compiles_is_wrong_usage(tmp_path: Path)
     [
         ("/usr/bin/qemu-aarch64-static ./runner", "emulator"),
         ("bwrap --bind / /", "emulator"),
-        ("python -m harness.devices.virtual.ios.daemon", "emulator"),
+        ("python -m harness.virtual.ios.daemon", "emulator"),
         ("/home/someone/.cargo/bin/cargo build --release", "compiler"),
         ("cargo-zigbuild zigbuild", "compiler"),
         ("python -m ziglang c++ -c a.cc", "compiler"),

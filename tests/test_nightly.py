@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness.journal import JOURNAL, Journal, read_journal, read_plan, write_plan
 from harness.measure import ENCODER, LATENCY, METRICS, PREFILL, STEP, Floor, GateVerdict, Judgement, Undecided
-from harness.nightly import TRIES, EmulatedDevice, Night, NightResult, RunnerChanged, UnitResult
+from harness.regression.nightly import TRIES, EmulatedDevice, Night, NightResult, RunnerChanged, UnitResult
 from harness.results import RunDamaged, StorageUnwritable
+from harness.results.journal import JOURNAL, Journal, read_journal, read_plan, write_plan
 from harness.results.nights import read_floor, write_floor
 from tests.nights import FakeDevice, make_plan
 

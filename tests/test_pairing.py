@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from harness.core.worker import WorkerFailed
 from harness.devices import HostDevice
-from harness.maker import RunOptions
 from harness.models.timing import TimedModel, TimedPyTorch
-from harness.orders import Foresight
 from harness.results import Run, RunStatus, RunVerdict, Summary
-from harness.session import RunSession
-from harness.worker import WorkerFailed
+from harness.run.builder import RunOptions
+from harness.run.orders import Foresight
+from harness.run.session import RunSession
 from tests.broken_kernels import Silent
 from tests.fake_pytorch import FakePyTorch
 from tests.plugin.fake_devices import ShelfDevice
@@ -28,7 +28,7 @@ WORDS = ("cat", "dog", "mouse")
 @pytest.fixture(autouse=True)
 def three_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is: all items, and an end."""
-    monkeypatch.setattr("harness.pairing.MOST_ROUNDS", 3)
+    monkeypatch.setattr("harness.run.turns.MOST_ROUNDS", 3)
 
 
 class Maker(FakeMaker):
@@ -85,7 +85,7 @@ def test_both_sides_take_turns_and_each_is_first_half_of_the_time(tmp_path: Path
     session = session_of(tmp_path, maker)
     session.turns.expect()
     [pytorch] = maker.made
-    session.parity("cache")
+    session.generation.parity("cache")
     found = session.pairs()
     assert found is not None
     assert found is session.pairs()
@@ -146,7 +146,7 @@ def test_a_runner_that_answers_otherwise_in_its_turn_fails(tmp_path: Path) -> No
         "everything()"
     )
     session = session_of(tmp_path, Maker(tmp_path, body))
-    session.parity("cache")
+    session.generation.parity("cache")
     found = session.pairs()
     assert found is not None
     assert list(found.facts.wrong) == ["w00000"]
@@ -169,7 +169,7 @@ def test_a_lossy_runner_may_depart_from_pytorch_but_not_from_itself(tmp_path: Pa
 def test_a_pytorch_that_dies_leaves_the_whole_rounds_and_the_reason(tmp_path: Path) -> None:
     maker = Maker(tmp_path, before=after(8, WorkerFailed("the worker ended with status -9")))
     session = session_of(tmp_path, maker)
-    session.parity("cache")
+    session.generation.parity("cache")
     found = session.pairs()
     assert found is not None
     assert isinstance(found.error, WorkerFailed)
@@ -202,7 +202,7 @@ def test_a_runner_that_crashes_in_its_turn_is_the_reason(tmp_path: Path) -> None
         "header(); sys.exit(7) if order['order_id'].startswith('pairs') else None\nheader = lambda: None\neverything()"
     )
     session = session_of(tmp_path, Maker(tmp_path, body))
-    session.parity("cache")
+    session.generation.parity("cache")
     found = session.pairs()
     assert found is not None
     assert "exited with status 7" in str(found.error)
@@ -232,7 +232,7 @@ def test_an_order_that_cannot_end_in_time_is_given_up_early(tmp_path: Path) -> N
         deadline=10.0,
         repeat=2000,
     )
-    result = session.latency().result
+    result = session.generation.latency().result
     assert not result.complete
     assert "it would take about" in str(result.reason)
     assert "--deadline" in str(result.reason)

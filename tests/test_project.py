@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness import project
-from harness.cli import main
-from harness.installation import DISTRIBUTION
-from harness.project import ProjectUnwritable, configuration, plan_project, write_files
+from harness.cli import main, project
+from harness.cli.project import ProjectUnwritable, configuration, plan_project, write_files
+from harness.core.installation import DISTRIBUTION
 from tests.outside import persons_environment
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.tensors import DTYPES, Array, decode, encode
+from harness.protocol.tensors import DTYPES, Array, decode, encode
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

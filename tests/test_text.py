@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from harness.core.text import MOST, quoted, shown, shown_json, shown_line
 from harness.devices.android import attached_devices
 from harness.devices.errors import DeviceLost
 from harness.report import to_markdown, to_terminal
 from harness.report.document import Block, Heading, Line, Table
 from harness.report.html.page import _environment
 from harness.report.progress import Narrator
-from harness.text import MOST, quoted, shown, shown_json, shown_line
 from tests.devices.android.conftest import Scene, scene  # noqa: F401
 from tests.results.samples import make_run
 

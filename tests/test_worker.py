@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ExitCode
-from harness.worker import WorkerError, WorkerFailed, WorkerProcess, WorkerSilent, run_worker
+from harness.core.errors import ExitCode
+from harness.core.worker import WorkerError, WorkerFailed, WorkerProcess, WorkerSilent, run_worker
 
 WORKER = """
 import os, sys, time
-from harness.errors import UsageError
-from harness.worker import serve
+from harness.core.errors import UsageError
+from harness.core.worker import serve
 
 asked = 0
 
@@ -111,7 +111,7 @@ def test_a_killed_worker_is_told_by_whatever_is_asked_of_it(worker: str) -> None
 def test_a_worker_ends_with_its_parent(worker: str, number: signal.Signals) -> None:
     """Ctrl-C reaches both where a terminal sends it; here only the parent gets it, and then ends the child."""
     parent = f"""
-from harness.worker import WorkerProcess
+from harness.core.worker import WorkerProcess
 with WorkerProcess({worker!r}) as process:
     process.ask({{"do": "work"}}, print)
     print(process.pid, flush=True)
@@ -141,7 +141,7 @@ def test_deploying_and_reporting_import_neither_torch_nor_tvm() -> None:
     """The rooms a phone session uses must load without the large packages."""
     script = """
 import sys
-import harness.session, harness.pytest_plugin, harness.compiler, harness.native, harness.report
+import harness.run.session, harness.pytest_plugin, harness.compiler, harness.native, harness.report
 from harness.cli.app import load_commands
 load_commands()
 print([name for name in ("torch", "tvm", "transformers") if name in sys.modules])

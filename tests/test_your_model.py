@@ -14,19 +14,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.cache import Cache
 from harness.compiler import BundleRequest, CompileRequest, compile_bundle
 from harness.compiler.metadata import read_metadata
 from harness.compiler.observe.provenance import read_provenance
+from harness.core.cache import Cache
 from harness.devices import HostDevice
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.described import UserModel, describe_models
 from harness.models.examples.detector import Detection, detections
 from harness.models.sources import ModelSource, resolve_model
 from harness.native import MissingRegistration, Runner, build_runner, check_registrations
-from harness.protocol import Load, Probe, RecordOptions, TensorItem, TensorModel, WorkOrder
+from harness.protocol.schema import Load, Probe, RecordOptions, TensorItem, TensorModel, WorkOrder
+from harness.protocol.tensors import Array, decode, encode
 from harness.results import Run, Store
-from harness.tensors import Array, decode, encode
 from tests.environment import python_path
 from tests.outside import persons_environment
 

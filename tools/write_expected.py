@@ -10,8 +10,8 @@ import json
 import sys
 from pathlib import Path
 
-from harness.cache import Cache
-from harness.errors import HarnessError
+from harness.core.cache import Cache
+from harness.core.errors import HarnessError
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.reference import ReferenceOptions, reference_outputs
 from harness.models.words import Word, default_words

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.cache import hash_file
-from harness.errors import HarnessError, UsageError
+from harness.core.cache import hash_file
+from harness.core.errors import HarnessError, UsageError
 from harness.models.checkpoints import EMBEDDED_FOLDER
 from harness.models.g2p.languages import GRUUT_LANGUAGES
 from harness.models.g2p.lexicon import HELD_OUT_PER_LANGUAGE

@@ -84,7 +84,7 @@ None of these is inside the harness's wheel. They are installed beside it, each 
 """
 
 IOS = """GPL-3.0 code is here: pymobiledevice3, which speaks to iPhones, and several packages that it brings. Nothing of
-this is installed unless you ask for the extra `ios`, and only `harness/devices/ios` and `harness/devices/virtual/ios`
+this is installed unless you ask for the extra `ios`, and only `harness/devices/ios` and `harness/virtual/ios`
 import it. If you distribute the harness together with it, the GPL's conditions hold for the whole.
 """
 

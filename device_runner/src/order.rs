@@ -1,4 +1,4 @@
-//! The work order: `harness/protocol.py` in Rust, and everything that can be wrong with one.
+//! The work order: `harness/protocol/schema.py` in Rust, and everything that can be wrong with one.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -47,7 +47,7 @@ impl From<WordOutput> for Output {
     }
 }
 
-/// One line of `result.jsonl`; the fields are explained in `harness/protocol.py`.
+/// One line of `result.jsonl`; the fields are explained in `harness/protocol/schema.py`.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(tag = "record", rename_all = "lowercase")]
 pub enum Record<'a> {

@@ -12,11 +12,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from harness.cli.documents.base import harness_version
 from harness.cli.output import traceback_wanted
 from harness.cli.streams import quiet_pipes
-from harness.documents.base import harness_version
-from harness.errors import ExitCode, HarnessError
-from harness.text import shown
+from harness.core.errors import ExitCode, HarnessError
+from harness.core.text import shown
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells expect."""

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from harness.cache import Cache, CacheEntry, folder_size
 from harness.cli.app import app
+from harness.cli.documents.machine import CacheDocument, CacheEntryRow, KeptRow, RemovalDocument, RemovedRow
 from harness.cli.options import Json
 from harness.cli.output import note, print_json, print_line, print_table
 from harness.cli.removal import DryRun, show_removal
 from harness.cli.units import AGE, SIZE, parse_age, parse_size, size_text
-from harness.documents.machine import CacheDocument, CacheEntryRow, KeptRow, RemovalDocument, RemovedRow
-from harness.errors import UsageError
+from harness.core.cache import Cache, CacheEntry, folder_size
+from harness.core.errors import UsageError
 
 cache_app = typer.Typer(
     help="The content-addressed cache of archives, runtimes, runners and references.",

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cache import Cache
 from harness.cli.app import app
+from harness.cli.documents.files import CompiledDocument, LinkEnvDocument, file_rows
 from harness.cli.options import Json, OutputDir
 from harness.cli.output import note, print_json, print_line
 from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bundle, compile_models
@@ -25,13 +25,13 @@ from harness.compiler.metadata import FILE_NAME
 from harness.compiler.observe.provenance import FILE_NAME as PROVENANCE
 from harness.compiler.targets import TARGET_NAMES, resolve_target
 from harness.compiler.targets.cpus import CPUS
-from harness.documents.files import CompiledDocument, LinkEnvDocument, file_rows
-from harness.errors import UsageError
+from harness.core.cache import Cache
+from harness.core.errors import UsageError
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.described import describe_models
 from harness.models.sources import G2P, split_models
 from harness.native import RuntimeLibs, build_runtime, link_variables, runner_variables, wheel_library_variables
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 from harness.report.progress import Narrator
 from harness.results.errors import writing
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import typer
 
-KINDS = ["host", "android", "android:all", "ios", "ios:all", "virtual-android", "virtual-ios"]
-
 
 def runs(context: typer.Context) -> list[str]:
     """Complete the id of a run, the latest first."""
@@ -36,7 +34,10 @@ def baselines(context: typer.Context) -> list[str]:
 
 def devices() -> list[str]:
     """Complete a kind of device. Attached phones are not asked for: that can take seconds."""
-    return KINDS
+    from harness.devices.kinds import device_kinds
+
+    kinds = device_kinds().values()
+    return [spec for kind in kinds for spec in (kind.name, *([f"{kind.name}:all"] if kind.attaches else []))]
 
 
 def _results(context: typer.Context) -> Path:

@@ -7,13 +7,13 @@ import platform
 import typer
 from rich.text import Text
 
-from harness.cache import Cache
 from harness.cli.app import app
+from harness.cli.checks import check_installation
+from harness.cli.documents.machine import CheckRow, DoctorDocument
 from harness.cli.options import Json
 from harness.cli.output import cell, print_json, print_table
-from harness.doctor import check_installation
-from harness.documents.machine import CheckRow, DoctorDocument
-from harness.errors import ExitCode
+from harness.core.cache import Cache
+from harness.core.errors import ExitCode
 
 
 @app.command(epilog="Examples:\n\n  harness doctor\n\n  harness doctor --json")

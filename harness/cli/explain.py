@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cache import Cache
 from harness.cli import completion
 from harness.cli.app import app
 from harness.cli.options import DEFAULT_RESULTS, RUN_HELP, AnyResultsDir, Json, Markdown, MarkdownCommand, existing
 from harness.cli.output import exclusive, note, print_json, terminal, write_markdown
-from harness.errors import ExitCode, UsageError
+from harness.core.cache import Cache
+from harness.core.errors import ExitCode, UsageError
 from harness.results import Run, Store
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ def explain(
         from harness.devices.selection import opened, parse_device
         from harness.explain.run import explain as explain_run
         from harness.explain.run import options_of
-        from harness.maker import CachedMaker
         from harness.report import to_markdown, to_terminal
         from harness.report.explanation import explanation_report
         from harness.report.progress import Narrator
+        from harness.run.builder import CachedMaker
 
         maker = CachedMaker(notice=note)
         selection = parse_device(device or options_of(stored).device)
@@ -88,7 +88,7 @@ def explain(
             of_word = found.name == found.item
             write_bundle(bundle, stored, found, maker.checkpoint(options_of(stored)) if of_word else None)
         if as_json:
-            from harness.documents.findings import explanation_document
+            from harness.cli.documents.findings import explanation_document
 
             print_json(explanation_document(found))
         elif markdown is not None:

@@ -15,13 +15,13 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.app import app
+from harness.cli.documents.files import Column, FilesDocument, QueryDocument, file_rows
 from harness.cli.options import DEFAULT_RESULTS, Json, OutputDir, ResultsDir
 from harness.cli.output import exclusive, note, print_json, print_line, print_table, renamed
-from harness.documents.files import Column, FilesDocument, QueryDocument, file_rows
-from harness.errors import UsageError
+from harness.core.errors import UsageError
+from harness.core.text import shown
 from harness.results import Store
 from harness.results.history import DEFAULT_DEADLINE, Answer, export_parquet, query
-from harness.text import shown
 
 
 class Format(str, Enum):

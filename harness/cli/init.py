@@ -19,7 +19,7 @@ def init_command(
 
     No file that exists is changed; what has to stand in one is printed instead.
     """
-    from harness.project import plan_project, write_files
+    from harness.cli.project import plan_project, write_files
 
     plan = plan_project(folder)
     if not dry_run:

@@ -8,21 +8,21 @@ from typing import Annotated
 
 import typer
 
-from harness.cache import Cache
 from harness.cli import completion
 from harness.cli.app import app
+from harness.cli.documents.nights import CalibrationDocument, FloorLine
 from harness.cli.nights import JUnit, show_night
 from harness.cli.options import DEFAULT_RESULTS, Json, Markdown, MarkdownCommand, ResultsDir
 from harness.cli.output import STDOUT, exclusive, note, print_json, print_line
-from harness.conclude import conclude, exit_code
+from harness.core.cache import Cache
+from harness.core.errors import UsageError
 from harness.devices import Device, Unavailable, opened, parse_device
-from harness.documents.nights import CalibrationDocument, FloorLine
-from harness.errors import UsageError
-from harness.journal import Plan, read_plan, write_plan
 from harness.measure import Floor
-from harness.night_plan import built_candidate, chosen, floor_key, itself, kept_candidate, plan_night
-from harness.nightly import Night, refuse_emulated
+from harness.regression.nightly import Night, refuse_emulated
+from harness.regression.plan import built_candidate, chosen, floor_key, itself, kept_candidate, plan_night
+from harness.regression.verdicts import conclude, exit_code
 from harness.results.baselines import Baselines
+from harness.results.journal import Plan, read_plan, write_plan
 from harness.results.nights import NIGHTS, find_night, write_floor
 
 

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from harness.cli import completion
 from harness.cli.app import app
+from harness.cli.documents.nights import NightLine, night_document, nights_document
 from harness.cli.options import DEFAULT_RESULTS, Json, Markdown, MarkdownCommand, ResultsDir
 from harness.cli.output import STDOUT, cell, exclusive, note, print_json, print_table, terminal, write_markdown
-from harness.documents.nights import NightLine, night_document, nights_document
 from harness.results.errors import writing
 from harness.results.nights import NightRecord, find_night, night_folders, read_night
 

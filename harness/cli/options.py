@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperCommand
 
 from harness.cli import completion
-from harness.errors import UsageError
-from harness.text import quoted
+from harness.core.errors import UsageError
+from harness.core.text import quoted
 
 DEFAULT_RESULTS = Path("results")
 RUN_HELP = "run id, its unique beginning, latest, or latest~1 for the one before"

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.documents.base import Document, to_json
-from harness.errors import UsageError
-from harness.text import shown, shown_line
+from harness.cli.documents.base import Document, to_json
+from harness.core.errors import UsageError
+from harness.core.text import shown, shown_line
 
 STDOUT = Path("-")
 LINE_WIDTH = 160

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from harness.cache import Cache
 from harness.cli.app import app
 from harness.cli.compile import MCPU_HELP, CheckpointOption, KvCacheOption, PrecisionOption, show_compiled
 from harness.cli.options import Json, OutputDir
 from harness.cli.output import note, renamed
 from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bundle, compile_models
 from harness.compiler.metadata import FILE_NAME
+from harness.core.cache import Cache
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.described import describe_models
 from harness.models.sources import G2P, split_models

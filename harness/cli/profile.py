@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from harness.cli.app import app
+from harness.cli.documents.files import FilesDocument, file_rows
 from harness.cli.options import DEFAULT_RESULTS, Json, Markdown, MarkdownCommand, ResultsDir, RunName
 from harness.cli.output import exclusive, print_json, print_line, terminal, write_markdown
-from harness.documents.files import FilesDocument, file_rows
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 from harness.results import Run, Store
 
 
@@ -55,7 +55,7 @@ def profile(
         return
     # Imported here because the statistics take a second to load.
     if as_json:
-        from harness.documents.findings import ProfileDocument
+        from harness.cli.documents.findings import ProfileDocument
 
         print_json(ProfileDocument(run=found.run_id, models=summaries))
         return

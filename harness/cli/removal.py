@@ -7,10 +7,10 @@ from typing import Annotated, Protocol
 
 import typer
 
+from harness.cli.documents.machine import KeptRow, RemovalDocument, RemovedRow
 from harness.cli.output import note, print_json, print_line
 from harness.cli.units import size_text
-from harness.documents.machine import KeptRow, RemovalDocument, RemovedRow
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="only say what would be removed")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]

@@ -9,10 +9,10 @@ import typer
 
 from harness.cli import completion
 from harness.cli.app import app
+from harness.cli.documents.files import FilesDocument, file_rows
 from harness.cli.options import DEFAULT_RESULTS, RUN_HELP, Json, Markdown, MarkdownCommand, ResultsDir
 from harness.cli.output import STDOUT, exclusive, print_json, print_line, renamed, write_markdown
-from harness.documents.files import FilesDocument, file_rows
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 from harness.results import Run, RunNotFound, Store
 from harness.results.nights import NightNotFound, find_night, night_folders, read_night
 

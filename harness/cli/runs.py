@@ -11,6 +11,8 @@ from rich.text import Text
 
 from harness.cli import completion
 from harness.cli.app import app
+from harness.cli.documents.run import run_document
+from harness.cli.documents.runs import ModelLine, Ratio, RunLine, runs_document
 from harness.cli.options import (
     DEFAULT_RESULTS,
     FIRST_RUN,
@@ -26,9 +28,7 @@ from harness.cli.options import (
 from harness.cli.output import cell, exclusive, note, print_json, print_table, terminal, write_markdown
 from harness.cli.removal import DryRun, Force, Yes, remove, show_removal
 from harness.cli.units import AGE, parse_age
-from harness.documents.run import run_document
-from harness.documents.runs import ModelLine, Ratio, RunLine, runs_document
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 from harness.results import RunVerdict, Store
 from harness.results.pair_schema import APART, INCONCLUSIVE
 
@@ -200,7 +200,7 @@ def compare(
     exclusive({"--markdown": markdown, "--json": as_json})
     store = Store(results_dir)
     found = store.find(run_a), store.find(run_b)
-    from harness.documents.comparison import comparison_document
+    from harness.cli.documents.comparison import comparison_document
     from harness.report import compare_runs, sides, to_markdown, to_terminal
 
     if as_json:

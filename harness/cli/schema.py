@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from harness.cli.app import app
+from harness.cli.documents.base import json_schema, schema_of
+from harness.cli.documents.files import SchemaRow, SchemasDocument
 from harness.cli.options import Json
 from harness.cli.output import print_json, print_table
-from harness.documents.base import json_schema, schema_of
-from harness.documents.files import SchemaRow, SchemasDocument
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 
 
 @app.command(epilog="Examples:\n\n  harness schema\n\n  harness schema harness.runs/1 > runs.schema.json")
@@ -23,7 +23,7 @@ def schema(
 ) -> None:
     """List the documents that --json prints, or print the JSON Schema of one."""
     # Imported here because the documents of all commands together bring most of the harness along.
-    from harness.documents import documents
+    from harness.cli.documents import documents
 
     known = {schema_of(kind): kind for kind in documents()}
     if name is None:

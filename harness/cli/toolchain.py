@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from harness.cache import Cache
 from harness.cli.app import app
+from harness.cli.documents.machine import ToolchainRow, ToolchainsDocument
 from harness.cli.options import Json
 from harness.cli.output import cell, note, print_json, print_line, print_table
-from harness.documents.machine import ToolchainRow, ToolchainsDocument
+from harness.core.cache import Cache
 from harness.native.compilers import ToolchainMissing
 from harness.native.ios.tools import apple_tools, present_tools
 from harness.native.platforms import PLATFORMS, Platform, platform_of

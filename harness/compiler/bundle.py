@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.cache import Cache, content_key, hash_file
 from harness.compiler.front import (
     MAX_THREADS,
     WORKER,
@@ -25,12 +24,13 @@ from harness.compiler.front import (
 from harness.compiler.metadata import FILE_NAME, G2P_KEYS, ArchiveMetadata, ModelMetadata, read_metadata
 from harness.compiler.observe.provenance import Provenance, read_provenance, write_provenance
 from harness.compiler.targets import CompileTarget, ObjectFormat, resolve_target
-from harness.errors import HarnessError, UsageError
-from harness.installation import package_version
+from harness.core.cache import Cache, content_key, hash_file
+from harness.core.errors import HarnessError, UsageError
+from harness.core.installation import package_version
+from harness.core.worker import Progress, run_worker
 from harness.models.described import UserModel
 from harness.models.sources import G2P, check_clashes
-from harness.protocol import Precision
-from harness.worker import Progress, run_worker
+from harness.protocol.schema import Precision
 
 SINGLE, FACTS, BUNDLE = "model.a", "facts.json", "libmodels_system_lib.a"
 

@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 from pathlib import Path
 
-from harness.cache import hash_sources
+from harness.core.cache import hash_sources
 
 OPERATORS = "harness.operators"
 """The entry point group: ``NAME = "package.module:OperatorClass"``."""

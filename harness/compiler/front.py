@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness.cache import Cache, content_key, hash_file, hash_sources
 from harness.compiler.extensions import operators_identity
 from harness.compiler.metadata import FILE_NAME, ArchiveMetadata, read_metadata
 from harness.compiler.targets import CompileTarget, resolve_target
 from harness.compiler.targets.profiles import AVX2
-from harness.errors import UsageError
-from harness.installation import package_version
+from harness.core.cache import Cache, content_key, hash_file, hash_sources
+from harness.core.errors import UsageError
+from harness.core.installation import package_version
+from harness.core.worker import Progress, run_worker
 from harness.models.checkpoints import Checkpoint
-from harness.protocol import PRECISIONS, Precision
-from harness.worker import Progress, run_worker
+from harness.protocol.schema import PRECISIONS, Precision
 
 WORKER = "harness.compiler.worker"
 MAX_THREADS = 1

@@ -21,9 +21,9 @@ from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.schedule.tuning import Tuning
 from harness.compiler.targets import CompileTarget, resolve_target
+from harness.core.worker import Progress
 from harness.models.spec import ModelFunction
-from harness.protocol import Precision
-from harness.worker import Progress
+from harness.protocol.schema import Precision
 
 
 @dataclass(frozen=True)

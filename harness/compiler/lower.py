@@ -12,7 +12,7 @@ from harness.compiler.passes.pipeline import Recipe, pipeline
 from harness.compiler.schedule.tuning import Tuning
 from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets import CompileTarget
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 
 
 def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> Any:

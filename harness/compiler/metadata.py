@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.models.described import InputFacts, OutputFacts
-from harness.protocol import OrderModel, Precision, TensorModel
+from harness.protocol.schema import OrderModel, Precision, TensorModel
 
 FILE_NAME = "system_lib_metadata.json"
 G2P_KEYS = frozenset(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from harness.compiler.targets import CompileTarget, ObjectFormat
 from harness.compiler.targets.profiles import ALIGNMENT
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 
 
 class ArchiveFailed(HarnessError):

@@ -1,4 +1,4 @@
-"""The process that compiles: ``python -m harness.compiler.worker`` (see :mod:`harness.worker`)."""
+"""The process that compiles: ``python -m harness.compiler.worker`` (see :mod:`harness.core.worker`)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from harness.core.worker import Progress, serve
 from harness.models.sources import G2P
-from harness.worker import Progress, serve
 
 
 def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:

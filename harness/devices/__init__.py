@@ -27,16 +27,19 @@ from harness.devices.errors import (
     UnknownDevice,
 )
 from harness.devices.host import HostDevice
-from harness.devices.selection import Selection, opened, parse_device
+from harness.devices.kinds import Check, DeviceKind, ListedDevice, Selection, device_kinds
+from harness.devices.selection import opened, parse_device
 
 __all__ = [
     "AmbiguousDevice",
     "AnyRecord",
+    "Check",
     "CommandTimeout",
     "Device",
     "DeviceBusy",
     "DeviceError",
     "DeviceFull",
+    "DeviceKind",
     "DeviceLost",
     "DeviceNotReady",
     "DeviceUnauthorized",
@@ -44,6 +47,7 @@ __all__ = [
     "HostDevice",
     "IncompleteResult",
     "Knob",
+    "ListedDevice",
     "NoDevice",
     "Notify",
     "OnPush",
@@ -54,6 +58,7 @@ __all__ = [
     "Selection",
     "Unavailable",
     "UnknownDevice",
+    "device_kinds",
     "opened",
     "parse_device",
 ]

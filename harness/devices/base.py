@@ -10,10 +10,10 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from harness.core.errors import HarnessError
 from harness.devices.errors import IncompleteResult, RunnerUnusable
-from harness.errors import HarnessError
-from harness.protocol import AnyRecord as AnyRecord
-from harness.protocol import Failure, WorkOrder
+from harness.protocol.schema import AnyRecord as AnyRecord
+from harness.protocol.schema import Failure, WorkOrder
 
 OnRecord = Callable[[AnyRecord], None]
 OnPush = Callable[[int, int], None]

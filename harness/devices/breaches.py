@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from harness.core.errors import UsageError
 from harness.devices.base import AnyRecord
-from harness.errors import UsageError
-from harness.protocol import (
+from harness.protocol.schema import (
     End,
     Header,
     Load,
@@ -25,7 +25,7 @@ from harness.protocol import (
     Thermal,
     WorkOrder,
 )
-from harness.tensors import DamagedTensors, decode
+from harness.protocol.tensors import DamagedTensors, decode
 
 MAX_RECORDS = 500_000
 """Of one order; each takes about two kilobytes of memory."""

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from harness.devices.base import AnyRecord, OnRecord
 from harness.devices.breaches import Breaches
-from harness.protocol import End, WorkOrder, parse_record
+from harness.protocol.schema import End, WorkOrder, parse_record
 
 MAX_RESULT_BYTES = 256 * 2**20
 MAX_LINE_BYTES = 16 * 2**20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.errors import HarnessError, UsageError
+from harness.core.errors import HarnessError, UsageError
 
 
 class DeviceError(HarnessError):

@@ -32,7 +32,7 @@ from harness.devices.facts import host_conditions, host_facts
 from harness.devices.lock import DeviceLock
 from harness.devices.orphans import RunnerNote
 from harness.devices.wording import ending_of, quoted
-from harness.protocol import WorkOrder
+from harness.protocol.schema import WorkOrder
 
 POLL_SECONDS = 0.02
 MAX_LOG_BYTES = 64 * 2**20

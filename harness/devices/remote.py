@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
+from harness.core.errors import HarnessError
 from harness.devices.base import DEFAULT_WAIT, Notify, silent
 from harness.devices.errors import DeviceNotReady
 from harness.devices.lock import DeviceLock
-from harness.errors import HarnessError
 
 SETTLE_SECONDS = 180.0
 CLOSE_SECONDS = 30.0

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from harness.installation import DISTRIBUTION
+from harness.core.installation import DISTRIBUTION
 
 PACKAGES = {"harness": DISTRIBUTION} | {
     name: name

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 from harness.explain.run import file_name
 from harness.explain.schema import FOLDER, Explanation
 from harness.models.checkpoints import WEIGHT_FILES, Checkpoint

@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 
 from harness.explain.reference import Arithmetic, Values, run_graph
 from harness.models.g2p.tokenizer import PAD_ID
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 
 ENCODER, PREFILL, STEP, DECODER = "encoder", "decoder_prefill", "decoder_step", "decoder"
 

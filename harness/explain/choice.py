@@ -8,8 +8,8 @@ from typing import TypeVar
 from harness.explain.subject import NothingToExplain
 from harness.explain.tensors import ChosenItem
 from harness.explain.words import ChosenWord
-from harness.maker import Variant
 from harness.results import ModelParityLine, ParityLine, Run
+from harness.run.builder import Variant
 from harness.validate import Verdict
 
 SEPARATOR = "/"

@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_map
 
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 
 
 class Arithmetic(Enum):

@@ -18,6 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 from harness.compiler import Archive
 from harness.compiler.observe.provenance import FILE_NAME as PROVENANCE
 from harness.compiler.observe.provenance import read_provenance
+from harness.core.progress import NarratorLike
+from harness.core.worker import run_worker
 from harness.devices import Device, RunResult
 from harness.devices.workstation import versions
 from harness.explain.choice import find_subject
@@ -25,13 +27,11 @@ from harness.explain.schema import FOLDER, GIVEN, GIVEN_UP, Explanation
 from harness.explain.subject import CannotExplain, Subject
 from harness.explain.tensors import ChosenItem, tensor_subject
 from harness.explain.words import word_subject
-from harness.maker import RunOptions, TapMaker, app_options
-from harness.narration import NarratorLike
-from harness.protocol import TapsRecord, WorkOrder
+from harness.protocol.schema import TapsRecord, WorkOrder
+from harness.protocol.tensors import decode
 from harness.results import Run
 from harness.results.store import write_atomically
-from harness.tensors import decode
-from harness.worker import run_worker
+from harness.run.builder import RunOptions, TapMaker, app_options
 
 WORKER = "harness.explain.worker"
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 
 SCHEMA_VERSION = 1
 FOLDER = "explain"

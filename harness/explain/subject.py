@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from harness.compiler import Archive
 from harness.compiler.observe.provenance import Provenance
+from harness.core.errors import HarnessError, UsageError
 from harness.devices import RunResult
-from harness.errors import HarnessError, UsageError
-from harness.maker import Progress, RunOptions
-from harness.protocol import WorkOrder
+from harness.protocol.schema import WorkOrder
+from harness.run.builder import Progress, RunOptions
 
 
 class NothingToExplain(UsageError):

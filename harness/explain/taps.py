@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.compiler.observe.provenance import FunctionProvenance, Provenance
-from harness.errors import HarnessError
-from harness.tensors import DTYPES
+from harness.core.errors import HarnessError
+from harness.protocol.tensors import DTYPES
 
 Array = npt.NDArray[Any]
 

@@ -14,11 +14,11 @@ from harness.compiler.observe.provenance import Provenance
 from harness.devices import RunResult
 from harness.explain.subject import CannotExplain, NothingToExplain
 from harness.explain.taps import leaf_count
-from harness.maker import Progress, RunOptions, TapMaker
 from harness.models.described import UserModel
-from harness.protocol import Probe, RecordOptions, TapWindow, TensorItem, WorkOrder
+from harness.protocol.schema import Probe, RecordOptions, TapWindow, TensorItem, WorkOrder
+from harness.protocol.tensors import decode, encode
 from harness.results import ModelParityLine, Run
-from harness.tensors import decode, encode
+from harness.run.builder import Progress, RunOptions, TapMaker
 from harness.validate.tensors import compare_item
 
 INPUTS = "inputs.safetensors"

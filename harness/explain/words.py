@@ -12,10 +12,10 @@ from harness.compiler.observe.provenance import Provenance
 from harness.devices import RunResult
 from harness.explain.subject import CannotExplain
 from harness.explain.taps import leaf_count
-from harness.maker import Progress, RunOptions, TapMaker, Variant
 from harness.models.checkpoints import Checkpoint
-from harness.protocol import Probe, RecordOptions, TapWindow, WorkItem, WorkOrder
+from harness.protocol.schema import Probe, RecordOptions, TapWindow, WorkItem, WorkOrder
 from harness.results import ParityLine, ReferenceLine, Run
+from harness.run.builder import Progress, RunOptions, TapMaker, Variant
 from harness.validate import Verdict
 from harness.validate.parity import first_divergence
 

@@ -1,4 +1,4 @@
-"""The process that asks PyTorch: ``python -m harness.explain.worker`` (see :mod:`harness.worker`)."""
+"""The process that asks PyTorch: ``python -m harness.explain.worker`` (see :mod:`harness.core.worker`)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from torch.export import ExportedProgram
 
 from harness.compiler.importer.exporting import exported
 from harness.compiler.observe.provenance import FunctionProvenance, Operator, Site, common_module, read_provenance
+from harness.core.worker import Progress, serve
 from harness.explain.arrange import Arranged, read_site
 from harness.explain.chain import AnyChain, Chain, Single, Word
 from harness.explain.errors import allowed, distance
 from harness.explain.reference import Arithmetic, Values
 from harness.explain.schema import GIVEN, GIVEN_UP, Error, SiteRow
 from harness.explain.taps import Tap, leaf_count, read_taps
-from harness.protocol import Precision
-from harness.worker import Progress, serve
+from harness.protocol.schema import Precision
 
 Finding = dict[tuple[str, int], list[Tap]]
 

@@ -14,26 +14,15 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from harness.cache import Cache, content_key, hash_file
-from harness.errors import HarnessError, UsageError
+from harness.core.cache import Cache, content_key, hash_file
+from harness.core.errors import UsageError
+from harness.models.errors import BadCheckpoint, CheckpointUnavailable
 from harness.models.g2p.languages import GRUUT_LANGUAGES
 
 EMBEDDED = "embedded"
 EMBEDDED_FOLDER = Path(__file__).parent / "g2p" / "embedded"
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 HUB_TIMEOUT_SECONDS = 5
-
-
-class CheckpointUnavailable(HarnessError):
-    """The checkpoint cannot be fetched from where it is said to be."""
-
-    cure = "use --checkpoint embedded (needs no network), or --checkpoint FOLDER with a downloaded checkpoint"
-
-
-class BadCheckpoint(UsageError):
-    """A checkpoint folder lacks a file, or a file in it is damaged."""
-
-    cure = "download the checkpoint again, or use --checkpoint embedded"
 
 
 @dataclass(frozen=True)

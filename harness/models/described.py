@@ -14,12 +14,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from safetensors.numpy import load_file
 
-from harness.cache import MANIFEST, Cache, content_key, hash_file
-from harness.installation import package_version
-from harness.models.comparison import Comparison
+from harness.core.cache import MANIFEST, Cache, content_key, hash_file
+from harness.core.installation import package_version
+from harness.core.worker import Progress, run_worker
 from harness.models.sources import BadModel, ModelSource, check_clashes
-from harness.tensors import Array
-from harness.worker import Progress, run_worker
+from harness.protocol.tensors import Array
+from harness.validate.comparison import Comparison
 
 WORKER = "harness.models.user_worker"
 DESCRIPTION = "description.json"

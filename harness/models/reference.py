@@ -13,11 +13,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.cache import Cache, content_key, hash_file
-from harness.installation import package_version
+from harness.core.cache import Cache, content_key, hash_file
+from harness.core.installation import package_version
+from harness.core.worker import Progress, run_worker
 from harness.models.checkpoints import Checkpoint
 from harness.models.words import Word
-from harness.worker import Progress, run_worker
 
 WORKER = "harness.models.reference_worker"
 RESULT = "reference.json"

@@ -1,4 +1,4 @@
-"""The process that asks PyTorch: ``python -m harness.models.reference_worker`` (see :mod:`harness.worker`)."""
+"""The process that asks PyTorch: ``python -m harness.models.reference_worker`` (see :mod:`harness.core.worker`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from harness.worker import Progress, serve
+from harness.core.worker import Progress, serve
 
 PROGRESS_SECONDS = 2.0
 

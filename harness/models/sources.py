@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 
 G2P = "g2p"
 G2P_VARIANTS = ("cache", "cacheless")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from harness.core.worker import Progress, WorkerProcess
 from harness.models.checkpoints import Checkpoint
 from harness.models.described import UserModel, source_request
-from harness.worker import Progress, WorkerProcess
 
 WORKER = "harness.models.timing_worker"
 

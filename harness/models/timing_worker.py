@@ -1,4 +1,4 @@
-"""The process in which PyTorch is timed: ``python -m harness.models.timing_worker`` (see :mod:`harness.worker`)."""
+"""The process in which PyTorch is timed: ``python -m harness.models.timing_worker``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.worker import Progress, serve
+from harness.core.worker import Progress, serve
 
 Answer = Callable[[Any], dict[str, Any]]
 
@@ -89,7 +89,7 @@ def tensors(request: dict[str, Any]) -> Callable[[dict[str, Any]], Call]:
 
     from harness.models.flat import answered, flattened
     from harness.models.user_loading import checked_items, find_spec, users_code
-    from harness.tensors import encode
+    from harness.protocol.tensors import encode
 
     path = Path(request["path"])
     spec = find_spec(path, request["module"], request["attribute"], request["model"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.models.comparison import ExactTokens, Tolerances, TopK
+from harness.validate.comparison import ExactTokens, Tolerances, TopK
 
 if TYPE_CHECKING:
     import torch

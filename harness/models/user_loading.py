@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 import harness
-from harness.errors import HarnessError
-from harness.models.comparison import ExactTokens, Tolerances, TopK
+from harness.core.errors import HarnessError
 from harness.models.sources import G2P, G2P_VARIANTS, BadModel
 from harness.models.user import ModelSpec
-from harness.tensors import DTYPES, MOST_INPUT_BYTES
+from harness.protocol.tensors import DTYPES, MOST_INPUT_BYTES
+from harness.validate.comparison import ExactTokens, Tolerances, TopK
 
 MOST_INPUTS = 16
 """Arguments that a call of the runner's takes."""

@@ -1,4 +1,4 @@
-"""The process that asks PyTorch about a user's model: ``python -m harness.models.user_worker`` (see harness.worker)."""
+"""The process that asks PyTorch about a user's model: ``python -m harness.models.user_worker``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from harness.worker import Progress, serve
+from harness.core.worker import Progress, serve
 
 
 def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def describe_one(spec: Any, path: Path, folder: Path, progress: Progress) -> dic
     from harness.models.flat import answered, flattened, same, weights_digest
     from harness.models.sources import BadModel
     from harness.models.user_loading import check_comparison, checked_items, dimensions, prefix_of, users_code
-    from harness.tensors import DTYPES, MOST_OUTPUT_BYTES
+    from harness.protocol.tensors import DTYPES, MOST_OUTPUT_BYTES
 
     torch.set_num_threads(1)
     items = checked_items(spec, path)

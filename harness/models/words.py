@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 
 SHIPPED_FOLDER = Path(__file__).parent / "g2p" / "words"
 DEFAULT_WORDS = SHIPPED_FOLDER / "default.tsv"

@@ -8,8 +8,8 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.cache import Cache
-from harness.installation import install_cure
+from harness.core.cache import Cache
+from harness.core.installation import install_cure
 from harness.native.cargo_environment import encoded_flags
 from harness.native.compilers import (
     NDK_API_LEVEL,

@@ -12,9 +12,9 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.cache import Cache
-from harness.errors import HarnessError
-from harness.installation import install_cure
+from harness.core.cache import Cache
+from harness.core.errors import HarnessError
+from harness.core.installation import install_cure
 
 HOST = "host"
 NDK_VARIABLE = "ANDROID_NDK_HOME"

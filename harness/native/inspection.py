@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import ExitCode, HarnessError
+from harness.core.errors import ExitCode, HarnessError
 
 PAGE_BYTES = 16384
 """Of the newest phones; older ones have 4 KiB, which divide it."""

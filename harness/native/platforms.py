@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 from harness.native.compilers import HOST
 from harness.native.ios.tools import ZIG_TRIPLES, Slice
 

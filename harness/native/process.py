@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from harness.cache import check_room
+from harness.core.cache import check_room
 
 KEPT_LINES = 40
 

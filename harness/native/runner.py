@@ -11,10 +11,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from harness.cache import Cache, content_key, hash_file, hash_sources
 from harness.compiler.front import Archive
-from harness.errors import HarnessError
-from harness.installation import PACKAGED_WORKSPACE, harness_folder, install_command
+from harness.core.cache import Cache, content_key, hash_file, hash_sources
+from harness.core.errors import HarnessError
+from harness.core.installation import PACKAGED_WORKSPACE, harness_folder, install_command
 from harness.native.cargo import BINARY, LINK_FLAGS, cargo_build
 from harness.native.cargo_environment import cargo_environment
 from harness.native.compilers import ToolchainMissing, cxx_compiler, package_folder

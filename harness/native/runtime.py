@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.cache import Cache, content_key, hash_sources
-from harness.errors import HarnessError
-from harness.installation import install_cure, package_version
+from harness.core.cache import Cache, content_key, hash_sources
+from harness.core.errors import HarnessError
+from harness.core.installation import install_cure, package_version
 from harness.native.compilers import HOST, CxxCompiler, cxx_compiler, package_folder
 from harness.native.patches import HEADER_PATCHES, SOURCE_PATCHES, Patch
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.profiling.marks import BadMarks, Call, calls
-from harness.profiling.schema import (
+from harness.results.profile_schema import (
     FunctionTime,
     Overhead,
     ProfileLine,

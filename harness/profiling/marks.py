@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.compiler.observe.provenance import FunctionProvenance, Provenance, Site
-from harness.errors import HarnessError
-from harness.protocol import ProfileRecord
+from harness.core.errors import HarnessError
+from harness.protocol.schema import ProfileRecord
 
 BYTES, FLOPS = -(2**63), -(2**63) + 1
 """Numbers of values that are no times; see ``harness/compiler/instruments.py``."""

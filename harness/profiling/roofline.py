@@ -9,8 +9,8 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.profiling.schema import ProfileSummary, SiteTime
-from harness.protocol import Machine, Precision
+from harness.protocol.schema import Machine, Precision
+from harness.results.profile_schema import ProfileSummary, SiteTime
 
 
 def bandwidth_at(curve: Mapping[int, float], size: float) -> float:

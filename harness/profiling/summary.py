@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from harness.compiler.observe.provenance import FunctionProvenance, Operator, Provenance, Site, common_module
 from harness.measure import paired_ratio
 from harness.profiling.marks import Call, calls
-from harness.profiling.schema import FunctionTime, Overhead, ProfileLine, ProfileSummary, SiteTime
-from harness.protocol import Machine, Phase, Precision, ProfileRecord, Sample
+from harness.protocol.schema import Machine, Phase, Precision, ProfileRecord, Sample
+from harness.results.profile_schema import FunctionTime, Overhead, ProfileLine, ProfileSummary, SiteTime
 
 Times = Mapping[str, Sequence[int]]
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from harness.compiler.observe.provenance import Provenance
 from harness.profiling.marks import Call, calls
-from harness.profiling.schema import ProfileLine
 from harness.profiling.summary import site_time
-from harness.protocol import Phase, ProfileRecord, Sample
+from harness.protocol.schema import Phase, ProfileRecord, Sample
+from harness.results.profile_schema import ProfileLine
 
 THREAD = 1
 GAP_NS = 10_000

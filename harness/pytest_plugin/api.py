@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.session import RunSession
+    from harness.run.session import RunSession
 
 
 class HarnessDevice(Protocol):
@@ -98,7 +98,7 @@ class HarnessModel:
         Raises IncompleteResult if the device did not get through them.
         """
         if self._has_words:
-            timed = self._run.latency()
+            timed = self._run.generation.latency()
             timed.result.require_complete()
             return {self._item(item): times for item, times in timed.samples.items()}
         found = self._run.models.times(self.name)
@@ -113,14 +113,12 @@ class HarnessModel:
         """The comparisons, and the order they are from."""
         if self._has_words:
             variant = self._run.options.variant
-            words = self._run.parity(variant)
+            words = self._run.generation.parity(variant)
             return [ItemResult(self._item(one.item), one.verdict.value, one.detail or "") for one in words], variant
         lines = self._run.models.parity(self.name)
         return [ItemResult(line.item, line.verdict.value, line.detail) for line in lines], self.name
 
     def _item(self, items: str) -> str:
         """A word with its language in the place of its id; several where the model takes several at a time."""
-        words = {
-            item.id: f"{word.language} {word.word}" for item, word in zip(self._run.items, self._run.words, strict=True)
-        }
+        words = {item.id: f"{item.language} {item.word}" for item in self._run.generation.items}
         return ", ".join(words[item] for item in items.split())

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.pytest_plugin.session import PLUGIN
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.api import HarnessModel
-    from harness.session import RunSession
+    from harness.run.session import RunSession
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def harness_facts(
         "emulated": harness_run.device.emulated,
         "checkpoint": harness_run.label,
         "checkpoint_sha256": harness_run.checkpoint.sha256 if harness_run.checkpoint else None,
-        "words": len(harness_run.words),
+        "words": len(harness_run.words.items) if harness_run.words else 0,
         "threads": harness_run.options.threads,
     }
     several = len(request.config.stash[PLUGIN].runs) > 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from harness.maker import Maker
+    from harness.run.builder import Maker
 
 
 @pytest.hookspec(firstresult=True)

@@ -11,8 +11,8 @@ import pytest
 
 if TYPE_CHECKING:
     from harness.devices import Device, Selection
-    from harness.maker import RunOptions
-    from harness.session import RunSession
+    from harness.run.builder import RunOptions
+    from harness.run.session import RunSession
 
 
 LONG_PREFIX = "--harness-"
@@ -278,7 +278,7 @@ EMULATED_TIMED = 4
 
 def run_options(config: pytest.Config, device: Device) -> RunOptions:
     """What the command line asks for, with the defaults for this device."""
-    from harness.maker import RunOptions
+    from harness.run.builder import RunOptions
 
     get = config.getoption
     repeat, warmup, words = get("harness_repeat"), get("harness_warmup"), get("harness_words")
@@ -318,8 +318,8 @@ def announcements(run: RunSession) -> list[str]:
     options, told = run.options, list[str]()
     if run.words_of is not None:
         told.append(
-            f"{len(run.words)} of {run.words_of} words are run, spread over languages and lengths, because its code is "
-            "emulated (--words FILE runs all of a file)"
+            f"{len(run.generation.items)} of {run.words_of} words are run, spread over languages and lengths, because "
+            "its code is emulated (--words FILE runs all of a file)"
         )
     if options.timed_items is not None:
         told.append(

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import pytest
 
-from harness.errors import ExitCode, HarnessError, UsageError
+from harness.core.errors import ExitCode, HarnessError, UsageError
+from harness.core.text import shown, shown_line
 from harness.pytest_plugin.options import (
     LONG_PREFIX,
     TAKEN_OPTIONS,
@@ -25,14 +26,13 @@ from harness.pytest_plugin.options import (
     use_configured_models,
 )
 from harness.pytest_plugin.shipped import NOT_PARALLEL, choose_arguments
-from harness.text import shown, shown_line
 
 if TYPE_CHECKING:
-    from harness.ahead import Step, WorkAhead
     from harness.devices import Device, Unavailable
-    from harness.maker import Maker
     from harness.results import Summary
-    from harness.session import RunSession
+    from harness.run.builder import Maker
+    from harness.run.prefetch import Step, WorkAhead
+    from harness.run.session import RunSession
 
 FIXTURE = "harness_run"
 """A test that uses it runs on a device."""
@@ -208,7 +208,7 @@ class HarnessPlugin:
                 self._opening_error = UsageError(NOT_PARALLEL)
                 raise self._opening_error
             self._old_sigterm = signal.signal(signal.SIGTERM, _interrupt)
-            from harness.cache import Cache
+            from harness.core.cache import Cache
             from harness.devices import opened
 
             self._notices = self._uncaptured_stream()
@@ -229,9 +229,10 @@ class HarnessPlugin:
     def _started(self, device: Device | Unavailable, *, alone: bool) -> RunSession | HarnessError:
         """A run on that device. Beside others, a device that fails is its own error only; usage is everybody's."""
         from harness.devices import Unavailable
-        from harness.maker import CachedMaker
+        from harness.regression.gate import BaselineGate
         from harness.report.progress import Narrator
-        from harness.session import RunSession
+        from harness.run.builder import CachedMaker
+        from harness.run.session import RunSession
 
         if isinstance(device, Unavailable):
             return device.error
@@ -243,7 +244,8 @@ class HarnessPlugin:
             self._notice
         )
         command = ["pytest", *map(str, self.config.invocation_params.args)]
-        run = RunSession(run_options(self.config, device), device, narrator, maker=maker, command=command)
+        gate = BaselineGate() if self.config.getoption("harness_baseline", None) else None
+        run = RunSession(run_options(self.config, device), device, narrator, maker=maker, gate=gate, command=command)
         try:
             run.start()
         except HarnessError as error:
@@ -262,7 +264,7 @@ class HarnessPlugin:
                 run.turns.expect()
 
     def _work_ahead(self, items: Sequence[pytest.Item]) -> None:
-        from harness.ahead import WorkAhead
+        from harness.run.prefetch import WorkAhead
 
         jobs: dict[RunSession, list[Step]] = {}
         for at, run in enumerate(self._runs):
@@ -330,7 +332,7 @@ def device_index(item: pytest.Item) -> int:
 
 def steps_of(item: pytest.Item) -> list[Step]:
     """What a test says it will ask for: ``@pytest.mark.harness_step("parity")``, of its ``variant`` if it has one."""
-    from harness.ahead import Step
+    from harness.run.prefetch import Step
 
     variant = item.callspec.params.get("variant") if hasattr(item, "callspec") else None
     return [Step(name, variant) for mark in item.iter_markers(STEP_MARK) for name in mark.args]

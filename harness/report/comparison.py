@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 from harness.measure import Ratio, Times, paired_ratio
 from harness.report.beside import ratio_cell
 from harness.report.document import Block, Heading, Line, Table, Tone

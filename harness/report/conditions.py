@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.devices.base import Knob
-from harness.journal import Journal, RunLine, UnitPlan
 from harness.results import OrderEntry
+from harness.results.journal import Journal, RunLine, UnitPlan
 
 CLOCK_DROP = 0.9
 """A clock below this share of its highest while the runner ran is told."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from harness.text import shown, shown_line
+from harness.core.text import shown, shown_line
 
 
 class Tone(str, Enum):

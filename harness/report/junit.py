@@ -7,10 +7,10 @@ from datetime import datetime
 
 from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped, SystemOut, TestCase, TestSuite
 
+from harness.core.text import shown
 from harness.measure import LATENCY
 from harness.report.night import drift_text, headline
 from harness.results.nights import CellFacts, LimitFacts, NightRecord, SessionFacts, UnitFacts, Verdicts
-from harness.text import shown
 
 _FIGURES = ("change", "change_low", "change_high", "detectable", "noise", "pairs", "p")
 _LIMIT_FIGURES = ("a", "b", "change", "allowed")
@@ -23,7 +23,7 @@ def night_junit(record: NightRecord) -> str:
     """
     document = JUnitXml(f"night {record.night_id}")
     if record.verdicts is None:
-        case = TestCase("night", classname="harness.nightly")
+        case = TestCase("night", classname="harness.regression.nightly")
         case.result = [Error("the night has not ended")]
         suite = TestSuite(f"night {record.night_id}")
         suite.add_testcase(case)
@@ -60,7 +60,7 @@ def _suite(record: NightRecord, verdicts: Verdicts, unit: UnitFacts) -> TestSuit
 
 
 def _case(unit: UnitFacts, found: CellFacts | LimitFacts) -> TestCase:
-    case = TestCase(found.metric, classname=f"harness.nightly.{shown(unit.unit)}", time=0)
+    case = TestCase(found.metric, classname=f"harness.regression.nightly.{shown(unit.unit)}", time=0)
     cause = shown(found.cause or found.verdict)
     if found.verdict == "fail":
         case.result = [Failure(cause)]

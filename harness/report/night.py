@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.journal import Journal, SidePlan, read_journal
 from harness.measure import LATENCY
 from harness.report.conditions import record_warnings
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, megabytes
-from harness.results.nights import CellFacts, DriftFacts, LimitFacts, NightRecord, UnitFacts, Verdicts
+from harness.results.journal import Journal, SidePlan, read_journal
+from harness.results.nights import CellFacts, DriftFacts, LimitFacts, NightRecord, UnitFacts, Verdicts, causes
 
-_WORST_FIRST = ("fail", "inconclusive", "warn")
 TONES = {"pass": Tone.GOOD, "fail": Tone.BAD}
 _FOUND = (
     "A PASS says that a change of the size under “would be found” would have been seen, with a probability of 95 %."
@@ -55,15 +54,6 @@ def _found(verdicts: Verdicts) -> str:
     known = [cell.first.detectable for unit in verdicts.units for cell in unit.cells if cell.metric == LATENCY]
     least = [one for one in known if one is not None]
     return f"; {_percent(max(least))} of latency would have been found" if least else ""
-
-
-def causes(verdicts: Verdicts) -> list[tuple[str, str, str]]:
-    """Of every cell and limit that did not plainly pass: its name, verdict and cause; the worst first."""
-    found: list[tuple[str, str, str]] = []
-    for unit in verdicts.units:
-        judged: list[CellFacts | LimitFacts] = [*unit.cells, *unit.limits]
-        found += [(f"{unit.unit} {of.metric}", of.verdict, of.cause) for of in judged if of.verdict != "pass"]
-    return sorted(found, key=lambda one: _WORST_FIRST.index(one[1]))
 
 
 def change(cell: CellFacts) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from harness.profiling.groups import Group, ModuleTime, by_module, by_operator, by_site
 from harness.profiling.roofline import peak
-from harness.profiling.schema import ProfileSummary
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, digits, duration
+from harness.results.profile_schema import ProfileSummary
 
 HEADER = ["operators", "calls", "ms", "share", "each", "MB", "GB/s", "MFLOP", "GFLOP/s", "of roofline"]
 NOTE = (

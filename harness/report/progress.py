@@ -15,7 +15,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from harness.text import shown_line
+from harness.core.text import shown_line
 
 QUIET_SECONDS = 2.0
 LINE_SECONDS = 10.0

@@ -20,14 +20,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.cache import MANIFEST, Cache, CacheBusy, hash_file
-from harness.errors import HarnessError, UsageError
-from harness.models.comparison import Comparison
-from harness.protocol import WorkOrder
+from harness.core.cache import MANIFEST, Cache, CacheBusy, hash_file
+from harness.core.errors import HarnessError, UsageError
+from harness.core.text import quoted
+from harness.protocol.schema import WorkOrder
 from harness.results.errors import writing
 from harness.results.schema import Manifest
 from harness.results.store import ORDERS, Run, now, write_atomically
-from harness.text import quoted
+from harness.validate.comparison import Comparison
 
 FOLDER, OBJECTS = "baselines", "objects"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from harness.cache import CacheBusy, cache_root, content_key
+from harness.core.cache import CacheBusy, cache_root, content_key
 from harness.results.errors import RunDamaged, writing
 from harness.results.schema import SCHEMA_VERSION
 from harness.results.store import Store

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.journal import UnitPlan
 from harness.measure import change_points
+from harness.results.journal import UnitPlan
 from harness.results.nights import CellFacts, NightRecord, nights
 
 SEED = 20_240_501

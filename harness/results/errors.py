@@ -7,7 +7,7 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import HarnessError, UsageError
+from harness.core.errors import HarnessError, UsageError
 
 
 class StorageFull(HarnessError):

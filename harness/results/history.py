@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError, UsageError
+from harness.core.errors import HarnessError, UsageError
 from harness.results.columnar import ColumnStore, escape_glob, quote, quote_name
 from harness.results.errors import writing
 from harness.results.night_tables import NIGHT_TABLES

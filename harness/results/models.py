@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.measure import distribution, run_figure
-from harness.protocol import Load, Memory, Phase, Sample
+from harness.protocol.schema import Load, Memory, Phase, Sample
 from harness.results.pairs import in_turns, timed_apart
 from harness.results.schema import (
     ItemLatency,

@@ -13,7 +13,7 @@ from harness.results.errors import RunDamaged
 from harness.results.tables import DAMAGED, FolderTable, Row, Table, utc
 
 if TYPE_CHECKING:
-    from harness.journal import UnitPlan
+    from harness.results.journal import UnitPlan
     from harness.results.nights import CellFacts, NightRecord, SessionFacts
 
 # Named here because their module loads the statistics, which a query over runs does not need.
@@ -77,7 +77,7 @@ def _session(found: SessionFacts) -> Row:
 
 
 def _pairs(folder: Path) -> Iterator[Row]:
-    from harness.journal import read_journal, read_plan
+    from harness.results.journal import read_journal, read_plan
 
     try:
         plan, journal = read_plan(folder), read_journal(folder)

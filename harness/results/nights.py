@@ -10,15 +10,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.errors import UsageError
-from harness.journal import PLAN, Plan, read_plan
+from harness.core.errors import UsageError
+from harness.core.text import quoted
 from harness.measure import Floor
 from harness.results.errors import RunDamaged, writing
+from harness.results.journal import PLAN, Plan, read_plan
+from harness.results.schema import GateFacts
 from harness.results.store import write_atomically
-from harness.text import quoted
 
 NIGHTS, FLOORS, VERDICTS = "nightly", "floors", "verdicts.json"
 UNDECIDED = "undecided"
+_WORST_FIRST = ("fail", "inconclusive", "warn")
 
 
 class NightNotFound(UsageError):
@@ -243,3 +245,29 @@ def read_floor(results: Path, key: str) -> Floor | None:
         return _KeptFloor.model_validate_json((results / NIGHTS / FLOORS / f"{key}.json").read_bytes()).floor
     except (OSError, ValidationError):
         return None
+
+
+def causes(verdicts: Verdicts) -> list[tuple[str, str, str]]:
+    """Of every cell and limit that did not plainly pass: its name, verdict and cause; the worst first."""
+    found: list[tuple[str, str, str]] = []
+    for unit in verdicts.units:
+        judged: list[CellFacts | LimitFacts] = [*unit.cells, *unit.limits]
+        found += [(f"{unit.unit} {of.metric}", of.verdict, of.cause) for of in judged if of.verdict != "pass"]
+    return sorted(found, key=lambda one: _WORST_FIRST.index(one[1]))
+
+
+def gate_facts(record: NightRecord) -> GateFacts:
+    """Return what a run's manifest keeps of the nightly run that judged it."""
+    verdicts = judged(record)
+    return GateFacts(
+        night_id=verdicts.night_id,
+        baseline=verdicts.baseline,
+        verdict=verdicts.verdict,
+        causes=[f"{name}: {cause or verdict}" for name, verdict, cause in causes(verdicts)],
+    )
+
+
+def judged(record: NightRecord) -> Verdicts:
+    """Return the verdicts of a nightly run that has ended."""
+    assert record.verdicts is not None
+    return record.verdicts

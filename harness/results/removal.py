@@ -8,10 +8,10 @@ from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from pathlib import Path
 
-from harness.cache import folder_size
-from harness.journal import read_plan
+from harness.core.cache import folder_size
 from harness.results.baselines import BaselineDamaged, Baselines
 from harness.results.errors import RunDamaged, writing
+from harness.results.journal import read_plan
 from harness.results.nights import night_folders
 from harness.results.store import Run
 

@@ -14,14 +14,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from harness.devices.base import Knob
-from harness.models.comparison import Comparison
 from harness.models.words import Word
-from harness.protocol import Record
+from harness.protocol.schema import Record
 from harness.results.pair_schema import ItemRatio as ItemRatio
 from harness.results.pair_schema import PairingFacts as PairingFacts
 from harness.results.pair_schema import PairLine as PairLine
 from harness.results.pair_schema import RatioSummary as RatioSummary
 from harness.validate import EXACT, Allowance, Verdict
+from harness.validate.comparison import Comparison
 
 SCHEMA_VERSION = 1
 

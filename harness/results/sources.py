@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness.core.installation import sources_folder
 from harness.devices.workstation import git_state, repository
-from harness.installation import sources_folder
 from harness.results.schema import Git
 
 

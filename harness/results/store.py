@@ -20,10 +20,11 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from harness.compiler.observe.provenance import Provenance
-from harness.profiling import schema as profile_files
-from harness.profiling.schema import ProfileLine, Profiles, ProfileSummary
-from harness.protocol import WorkOrder
+from harness.core.text import quoted
+from harness.protocol.schema import WorkOrder
+from harness.results import profile_schema as profile_files
 from harness.results.errors import RunDamaged, RunNotFound, StorageUnwritable, writing
+from harness.results.profile_schema import ProfileLine, Profiles, ProfileSummary
 from harness.results.schema import (
     SCHEMA_VERSION,
     Manifest,
@@ -38,7 +39,6 @@ from harness.results.schema import (
     SampleLine,
     Summary,
 )
-from harness.text import quoted
 
 MANIFEST, SAMPLES, REFERENCE, PARITY, SUMMARY = (
     "manifest.json",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from harness.devices.base import AnyRecord
 from harness.measure import Timing, distribution, rates, split
-from harness.protocol import Header, Load, Memory, Phase, Sample
+from harness.protocol.schema import Header, Load, Memory, Phase, Sample
 from harness.results.models import summarize_models, verdict_reasons
 from harness.results.pairs import by_model, in_turns, pairing_reasons, pytorch_times, timed_apart
 from harness.results.schema import (

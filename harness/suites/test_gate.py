@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from harness.session import RunSession
+    from harness.run.session import RunSession
 
 
 @pytest.mark.harness_step("gate")
@@ -17,7 +17,8 @@ def test_no_slower_than_the_baseline(
     harness_run: RunSession, harness_facts: dict[str, Any], record_property: Callable[[str, object], None]
 ) -> None:
     """This run's runner beside the baseline's, as a night judges it."""
-    from harness.session_gate import GateWarning, gate_message, judged, require_decided
+    from harness.pytest_plugin.gate import GateWarning, gate_message, require_decided
+    from harness.results.nights import judged
 
     record = harness_run.gate()
     verdict = judged(record).verdict

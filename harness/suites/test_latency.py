@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from harness.session import RunSession
+    from harness.run.session import RunSession
 
 Replay = Callable[[Sequence[int], dict[str, Any]], None]
 
@@ -27,7 +27,7 @@ def test_latency(
     from harness.measure import distribution
     from harness.results.summarize import parity_summary, shortcomings
 
-    latency = harness_run.latency()
+    latency = harness_run.generation.latency()
     if latency.samples:
         found = distribution(latency.samples)
         emulated = harness_run.device.emulated

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.devices import IncompleteResult
-from harness.protocol import Load
+from harness.protocol.schema import Load
 from harness.validate import Verdict
 
 if TYPE_CHECKING:
     from harness.results import ModelParityLine
-    from harness.session import RunSession
+    from harness.run.session import RunSession
 
 Replay = Callable[[Sequence[float], dict[str, Any]], None]
 

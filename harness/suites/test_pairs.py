@@ -10,8 +10,8 @@ import pytest
 from harness.devices import IncompleteResult
 
 if TYPE_CHECKING:
-    from harness.pair_runs import PairedTimes
-    from harness.session import RunSession
+    from harness.run.pairs import PairedTimes
+    from harness.run.session import RunSession
 
 Replay = Callable[[Sequence[float], dict[str, Any]], None]
 

@@ -12,9 +12,9 @@ from harness.devices import IncompleteResult
 from harness.validate import Verdict
 
 if TYPE_CHECKING:
-    from harness.maker import Variant
     from harness.results import ParityLine
-    from harness.session import RunSession
+    from harness.run.builder import Variant
+    from harness.run.session import RunSession
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -34,13 +34,13 @@ def test_parity(
 ) -> None:
     from harness.results.summarize import accuracies, expected_accuracies, parity_summary, shortcomings
 
-    lines = harness_run.parity(variant)
+    lines = harness_run.generation.parity(variant)
     found = parity_summary(lines)
     for verdict, count in found.by_verdict.items():
         record_property(f"parity.{verdict}", count)
     record_property("parity.max_margin_error", found.max_margin_error)
     record_property("parity.agreement", found.agreement)
-    said = accuracies(harness_run.reference_lines(), lines)
+    said = accuracies(harness_run.generation.reference_lines(), lines)
     for language, accuracy in said.items():
         record_property(f"per.{language}", accuracy.per)
         record_property(f"wer.{language}", accuracy.wer)
@@ -53,7 +53,9 @@ def test_parity(
             failures = parity_summary(words).failures
             if failures and harness_run.allowance.exact:
                 pytest.fail("\n".join(failures), pytrace=False)
-    reasons = shortcomings(harness_run.allowance, found, said, expected_accuracies(harness_run.reference_lines()))
+    reasons = shortcomings(
+        harness_run.allowance, found, said, expected_accuracies(harness_run.generation.reference_lines())
+    )
     if reasons and not harness_run.allowance.exact:
         pytest.fail("\n".join([*reasons, *found.failures]), pytrace=False)
     if found.by_verdict[Verdict.MISSING]:

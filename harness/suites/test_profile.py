@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from harness.session import RunSession
+    from harness.run.session import RunSession
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.protocol import Load, Sample
+from harness.protocol.schema import Load, Sample
 
 if TYPE_CHECKING:
-    from harness.session import RunSession
+    from harness.run.session import RunSession
 
 
 @pytest.mark.harness_step("describe")
@@ -24,7 +24,7 @@ def test_the_runner_starts_and_holds_the_archive(harness_run: RunSession, harnes
 @pytest.mark.harness_step("smoke")
 def test_every_function_loads_and_a_few_words_run(harness_run: RunSession) -> None:
     variant = harness_run.options.variant
-    result = harness_run.smoke(variant).require_complete()
+    result = harness_run.generation.smoke(variant).require_complete()
     loaded = {record.function for record in result.records if isinstance(record, Load)}
     assert loaded == set(harness_run.runner(variant).archive.metadata.prefixes)
     said = [output for record in result.records if isinstance(record, Sample) for output in record.outputs]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
-from harness.protocol import End, Probe, Sample
+from harness.protocol.schema import End, Probe, Sample
 
 _T = TypeVar("_T")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.models.comparison import ExactTokens, Tolerances, TopK
-from harness.tensors import Array
+from harness.protocol.tensors import Array
+from harness.validate.comparison import ExactTokens, Tolerances, TopK
 from harness.validate.parity import Verdict
 
 Answers = Mapping[str, Array]

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.arm_mca import CORES, McaFailed, estimate, find_mca
 from benchmarks.assembly import Loop
 from harness.compiler.targets.profiles import NEON
-from harness.errors import ExitCode
+from harness.core.errors import ExitCode
 from tests.environment import python_path
 
 pytestmark = pytest.mark.compiler

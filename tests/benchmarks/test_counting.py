@@ -19,7 +19,7 @@ from benchmarks.counting import (
     step_cost,
     word_cost,
 )
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 from harness.models.checkpoints import EMBEDDED_FOLDER
 from harness.profiling.roofline import bandwidth_at
 

@@ -19,8 +19,8 @@ from benchmarks.engines import ENGINES, Engine, PeerEngine, Setup, least_agreeme
 from benchmarks.pinning import choose_cores, pinned
 from benchmarks.processes import PeerFailed, PeerProcess
 from benchmarks.workers.serving import decode, encode
+from harness.core.errors import ExitCode, UsageError
 from harness.devices.host import HostDevice
-from harness.errors import ExitCode, UsageError
 from harness.models.words import Word
 
 FAKE = Path(__file__).parent / "fake_peer.py"

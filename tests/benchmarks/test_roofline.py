@@ -11,7 +11,7 @@ from benchmarks.machine import Machine, build, dot_names
 from benchmarks.roofline import judge
 from harness.compiler.observe.machine import CHAINS, DOTS, STREAMS, emit_dot, emit_multiply_add, emit_read
 from harness.compiler.targets import resolve_target
-from harness.protocol import Output, Phase, Sample
+from harness.protocol.schema import Output, Phase, Sample
 
 HOST = resolve_target("llvm")
 LANES = HOST.profile.lanes

@@ -209,7 +209,7 @@ def test_exit_codes(kind: str) -> None:
 
 def failing(statement: str, **variables: str) -> subprocess.CompletedProcess[str]:
     script = (
-        "import typer\nfrom harness.cli import app, main\nfrom harness.errors import HarnessError, UsageError\n"
+        "import typer\nfrom harness.cli import app, main\nfrom harness.core.errors import HarnessError, UsageError\n"
         f"@app.command()\ndef fail() -> None:\n    secret = 'a local variable'\n    {statement}\nmain(['fail'])"
     )
     return subprocess.run(

@@ -18,14 +18,14 @@ import pytest
 import typer
 from jsonschema import Draft202012Validator
 
-from harness.cache import Cache
 from harness.cli import app
 from harness.cli.app import load_commands
-from harness.documents import documents
-from harness.documents.base import Document, json_schema, schema_of, to_json
-from harness.documents.findings import ExplanationDocument, ProfileDocument, explanation_document
-from harness.documents.page import page
-from harness.documents.runs import RunsDocument
+from harness.cli.documents import documents
+from harness.cli.documents.base import Document, json_schema, schema_of, to_json
+from harness.cli.documents.findings import ExplanationDocument, ProfileDocument, explanation_document
+from harness.cli.documents.page import page
+from harness.cli.documents.runs import RunsDocument
+from harness.core.cache import Cache
 from harness.explain.schema import Error, Explanation, SiteRow
 from harness.results import ModelFacts, RunStatus, Store, Summary
 from harness.results.baselines import Baselines
@@ -126,7 +126,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("harness.nights/1", ("nights",), 0),
         ("harness.removal/1", ("runs", "rm", "--keep", "1", "--dry-run"), 0),
         ("harness.removal/1", ("runs", "rm", "latest", "--yes"), 0),
-        ("harness.cache/1", ("cache", "show"), 0),
+        ("harness.core.cache/1", ("cache", "show"), 0),
         ("harness.removal/1", ("cache", "prune", "--max-size", "0"), 0),
         ("harness.removal/1", ("cache", "clear"), 0),
         ("harness.files/1", ("export", "--output-dir", "history"), 0),
@@ -149,7 +149,7 @@ def test_devices_and_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     found = checked(devices.out, "harness.devices/1")["devices"]
     assert (found[0]["device"], found[-1]["device"]) == ("host", "virtual-ios")
     doctor = call(capsys, "doctor", "--json")
-    assert checked(doctor.out, "harness.doctor/1")["ok"] is (doctor.code == 0)
+    assert checked(doctor.out, "harness.cli.checks/1")["ok"] is (doctor.code == 0)
 
 
 def test_figures_are_those_of_the_tables(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -278,4 +278,4 @@ def test_the_smoke_archive(tmp_path: Path) -> None:
 
 def test_the_page_about_json_is_of_today() -> None:
     written = (REPOSITORY / "docs/json.md").read_text(encoding="utf-8")
-    assert written == page(), "run: python -m harness.documents.page > docs/json.md"
+    assert written == page(), "run: python -m harness.cli.documents.page > docs/json.md"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.results.baselines import Baselines
 from tests.environment import python_path
 from tests.results.kept import cached_run, noisy

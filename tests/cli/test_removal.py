@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
 from harness.cli.units import parse_age, parse_size
+from harness.core.cache import Cache
 from harness.results import Run, Store
 from harness.results.baselines import Baselines
 from harness.results.removal import REMOVED, RunRemoval, older_than
@@ -226,7 +226,7 @@ def test_prune_leaves_what_a_process_works_with(results: Path, capsys: pytest.Ca
     cache = Cache(results.parent / "cache")
     used, idle = fill(cache, "used", 10, 50), fill(cache, "idle", 10, 50)
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom harness.cache import Cache\n"
+        "import sys, time\nfrom pathlib import Path\nfrom harness.core.cache import Cache\n"
         f"cache = Cache(Path({str(cache.root)!r}))\ncache.fetch('things', 'used', lambda folder: None)\n"
         "print('ready', flush=True)\ntime.sleep(60)\n"
     )

@@ -18,7 +18,7 @@ from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import resolve_target
 from harness.models.spec import ModelFunction
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 
 _numbers = itertools.count()
 

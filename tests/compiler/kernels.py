@@ -19,7 +19,7 @@ from harness.compiler.kernels.vector import cast, splat
 from harness.compiler.lower import compile_kernel, tvm_target
 from harness.compiler.targets import resolve_target
 from harness.compiler.targets.profiles import Profile
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 
 Float32 = npt.NDArray[np.float32]
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-6, "fp16": 1e-3, "int8": 2e-2}

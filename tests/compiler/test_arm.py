@@ -15,7 +15,7 @@ from harness.compiler.kernels import product
 from harness.compiler.kernels.product import Product
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.targets.profiles import NEON, NEON_DOT, NEON_I8MM, Profile
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 from tests.compiler import test_kernels as on_the_host
 from tests.compiler.emulated import Emulator
 from tests.compiler.kernels import ProductCase, built_by, check_product, normal

@@ -15,7 +15,7 @@ from harness.compiler.kernels.product import Product, product_kernel
 from harness.compiler.schedule.rest import scheduled
 from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, NEON_I8MM, Profile
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 from tests.compiler import schedules
 
 pytestmark = pytest.mark.compiler

@@ -16,7 +16,6 @@ import torch
 import tvm
 from tvm import relax
 
-from harness.cache import Cache, hash_file
 from harness.compiler import Archive, CompileRequest, compile_models, compile_smoke, read_metadata
 from harness.compiler.front import BadRequest
 from harness.compiler.importer.importing import import_function
@@ -26,7 +25,8 @@ from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import TARGET_NAMES, UnknownTarget, resolve_target
 from harness.compiler.worker import compile_g2p
-from harness.errors import ExitCode
+from harness.core.cache import Cache, hash_file
+from harness.core.errors import ExitCode
 from harness.models.checkpoints import Checkpoint
 from harness.models.g2p.loading import load_checkpoint
 from harness.models.g2p.network import Decoder, DecoderPrefill, DecoderStep, Encoder

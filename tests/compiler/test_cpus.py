@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from tvm.target import codegen
 
-from harness.cache import Cache
 from harness.compiler import CompileRequest, compile_models
 from harness.compiler.lower import tvm_target
 from harness.compiler.targets import resolve_target
 from harness.compiler.targets.cpus import CPUS, UnknownCpu, cpu_names
 from harness.compiler.targets.profiles import NEON, NEON_DOT, NEON_I8MM
-from harness.errors import ExitCode
+from harness.core.cache import Cache
+from harness.core.errors import ExitCode
 from harness.models.checkpoints import Checkpoint
 
 pytestmark = pytest.mark.compiler

@@ -22,7 +22,7 @@ from harness.compiler.lower import lower, tvm_target
 from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import resolve_target
-from harness.errors import ExitCode
+from harness.core.errors import ExitCode
 from harness.models.spec import ModelFunction
 from tests.compiler import quick_gelu
 

@@ -11,7 +11,7 @@ from harness.compiler.kernels import dot
 from harness.compiler.kernels.formats import IntegerFormat
 from harness.compiler.kernels.product import Product, column_order, product_kernel
 from harness.compiler.targets.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, PROFILES, Profile
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 from tests.compiler.kernels import TOLERANCE, ProductCase, check_product, normal, portable_four, portable_pairs
 
 pytestmark = pytest.mark.compiler

@@ -16,7 +16,6 @@ import tvm
 from torch import nn
 from tvm import relax
 
-from harness.cache import Cache
 from harness.compiler import CompileRequest, compile_models
 from harness.compiler.importer.importing import import_function
 from harness.compiler.lower import lower, tvm_target
@@ -24,7 +23,8 @@ from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.schedule.tuning import DONE, RECORDS, Tuning, drop_broken_end
 from harness.compiler.targets import resolve_target
-from harness.errors import UsageError
+from harness.core.cache import Cache
+from harness.core.errors import UsageError
 from harness.models.checkpoints import Checkpoint
 from harness.models.spec import ModelFunction
 from tests.environment import python_path

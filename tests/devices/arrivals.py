@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from harness.devices.base import AnyRecord
-from harness.protocol import Sample
+from harness.protocol.schema import Sample
 
 
 def samples(records: Sequence[AnyRecord]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from harness.protocol import OrderModel, RecordOptions, WorkItem, WorkOrder
+from harness.protocol.schema import OrderModel, RecordOptions, WorkItem, WorkOrder
 
 ARCHIVE = "ab" * 32
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from harness.core.errors import HarnessError
 from harness.devices.base import RunResult
-from harness.errors import HarnessError
 
 
 @dataclass

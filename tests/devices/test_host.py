@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.devices import (
     CommandTimeout,
     DeviceBusy,
@@ -25,7 +25,7 @@ from harness.devices import (
 from harness.devices.base import AnyRecord
 from harness.devices.collect import ResultReader
 from harness.devices.orphans import start_of
-from harness.protocol import End, Sample
+from harness.protocol.schema import End, Sample
 from tests.devices.fake_runners import ARCHIVE, make_order, write_runner
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import maker as makers
 from harness.devices import Device
-from harness.maker import RunOptions
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 from harness.results import Run, RunVerdict, Store
-from harness.session import RunSession
+from harness.run import builder as makers
+from harness.run.builder import RunOptions
+from harness.run.session import RunSession
 from tests.broken_kernels import OneArchive, Silent, compile_here
 
 SMALL = Path(__file__).with_name("small_model.py")

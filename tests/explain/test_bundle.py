@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harness.cache import Cache
 from harness.cli.app import app, load_commands
+from harness.core.cache import Cache
 from harness.explain import CannotExplain, Explanation, NothingToExplain, options_of
 from harness.explain import run as explaining
 from harness.explain.bundle import BadBundle, opened_bundle, write_bundle

@@ -12,10 +12,10 @@ from safetensors.numpy import load_file, save_file
 
 from harness.devices import HostDevice
 from harness.explain import Explanation, explain
-from harness.maker import RunOptions
 from harness.models.checkpoints import Checkpoint, check_folder, write_random
 from harness.results import ParityLine, Run, RunVerdict, Store, Summary
-from harness.session import RunSession
+from harness.run.builder import RunOptions
+from harness.run.session import RunSession
 from tests.broken_kernels import OneArchive, Silent, compile_here
 from tests.conftest import SMALL
 from tests.explain.defects import DEFECTS, Defect, missing_last_tile, stale_cache
@@ -54,7 +54,7 @@ def judged(
     options = replace(options, checkpoint=str(checkpoint.folder), words=words, results_dir=folder / "results")
     session = RunSession(options, HostDevice(), Silent(), maker=maker)
     session.start()
-    lines = session.parity(options.variant)
+    lines = session.generation.parity(options.variant)
     summary = session.finish()
     return Store(folder / "results").find("latest"), summary, lines
 

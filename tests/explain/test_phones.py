@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harness.cache import Cache
 from harness.cli.app import app, load_commands
+from harness.core.cache import Cache
 from harness.devices import Unavailable
 from harness.devices.selection import opened, parse_device
 from harness.results import RunVerdict

@@ -7,7 +7,7 @@ import pytest
 
 from harness.compiler.observe.provenance import FunctionProvenance, Provenance, Site
 from harness.explain.taps import HEAD, BadTaps, leaf_count, read_taps
-from harness.tensors import DTYPES
+from harness.protocol.tensors import DTYPES
 
 
 def site(number: int, *parts: Site) -> Site:

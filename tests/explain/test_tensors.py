@@ -11,7 +11,7 @@ from harness.cli.app import app, load_commands
 from harness.devices import HostDevice
 from harness.explain import NothingToExplain, explain
 from harness.explain.choice import find_subject
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 from harness.results import ModelFacts, ModelParityLine, Run, RunVerdict, Store
 from harness.validate import Verdict
 from tests.broken_kernels import Silent, no_last_panel

@@ -22,7 +22,7 @@ STAND_INS = "HARNESS_TESTS_FOLDER"
 _CARGO = frozenset({"build", "check", "rustc", "run", "test", "zigbuild"})
 _WORKERS = frozenset({"harness.compiler.worker", "harness.explain.worker"})
 _ZIG = frozenset({"cc", "c++", "build", "build-exe", "build-lib", "build-obj"})
-_PHONE_MODULES = "harness.devices.virtual"
+_PHONE_MODULES = "harness.virtual"
 _PHONE_PROGRAMS = ("qemu-", "bwrap", "adbd")
 
 

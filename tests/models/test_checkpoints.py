@@ -9,15 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
-from harness.errors import ExitCode, UsageError
-from harness.models.checkpoints import (
-    EMBEDDED_FOLDER,
-    BadCheckpoint,
-    Checkpoint,
-    CheckpointUnavailable,
-    resolve_checkpoint,
-)
+from harness.core.cache import Cache
+from harness.core.errors import ExitCode, UsageError
+from harness.models.checkpoints import EMBEDDED_FOLDER, Checkpoint, resolve_checkpoint
+from harness.models.errors import BadCheckpoint, CheckpointUnavailable
 from harness.models.g2p.languages import GRUUT_LANGUAGES
 from harness.models.g2p.loading import load_checkpoint
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.cache import Cache
 from harness.compiler import BundleRequest, compile_bundle
+from harness.core.cache import Cache
+from harness.core.worker import WorkerError
 from harness.models.described import UserModel, describe_models
 from harness.models.sources import ModelsClash, ModelSource
-from harness.worker import WorkerError
 
 MINE = """
 import torch

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.cache import Cache
+from harness.core.cache import Cache
+from harness.core.worker import WorkerError, WorkerFailed
 from harness.models.checkpoints import Checkpoint
 from harness.models.described import describe_models
 from harness.models.reference import ReferenceOptions, reference_outputs
 from harness.models.sources import ModelSource
 from harness.models.timing import TimingProcess, timed_tensors, timed_words
 from harness.models.words import Word
-from harness.protocol import Tensors
-from harness.tensors import decode
-from harness.worker import WorkerError, WorkerFailed
+from harness.protocol.schema import Tensors
+from harness.protocol.tensors import decode
 
 MINE = """
 import torch

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.g2p import training
 from harness.models.g2p.lexicon import HELD_OUT_PER_LANGUAGE, Split, load_split

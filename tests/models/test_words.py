@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ExitCode
+from harness.core.errors import ExitCode
 from harness.models.g2p.languages import GRUUT_LANGUAGES
 from harness.models.words import HELD_OUT_WORDS, BadWords, Word, check_words, default_words, read_words
 

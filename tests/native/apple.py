@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.native.compilers import package_folder
 from harness.native.ios import tools
 from harness.native.ios.tools import ZIG_TRIPLES, AppleTools, Slice

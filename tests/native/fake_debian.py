@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.native.toolchain import debian
 
 TARGET = "aarch64-unknown-linux-musl"

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.cache import Cache, DiskFull
+from harness.core.cache import Cache, DiskFull
 from harness.native.toolchain import debian
 from tests.native.fake_debian import TARGET, use
 

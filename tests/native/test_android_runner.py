@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
 from harness.compiler import Archive, CompileRequest, compile_models
 from harness.compiler.targets import resolve_target
+from harness.core.cache import Cache
 from harness.devices import RunnerDescription
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.words import default_words
 from harness.native import Runner, build_runner, inspect
-from harness.protocol import End, Sample, WorkItem, WorkOrder, parse_record
+from harness.protocol.schema import End, Sample, WorkItem, WorkOrder, parse_record
 
 pytestmark = [pytest.mark.compiler, pytest.mark.emulator]
 

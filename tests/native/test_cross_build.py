@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
 from harness.compiler.targets import TARGET_NAMES
-from harness.errors import ExitCode
+from harness.core.cache import Cache
+from harness.core.errors import ExitCode
 from harness.native import build_runtime
 from harness.native.cargo import LINK_FLAGS, cargo_build
 from harness.native.cargo_environment import FLAG_SEPARATOR, cargo_environment

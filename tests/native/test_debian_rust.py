@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.native.toolchain import debian
 from harness.native.toolchain.debian import KIND, POINTER, DebianRust, StandardLibraryFailed
 from tests.native.fake_debian import TARGET, FakePackages, make_packages

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache, DiskFull
+from harness.core.cache import Cache, DiskFull
 from harness.native.process import ToolFailed, run_tool
 from harness.native.toolchain.rust import RustToolchain
 from harness.native.toolchain.rustup import add_target

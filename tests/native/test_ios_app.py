@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7SignatureBuilder
 
-from harness.cache import Cache
-from harness.errors import ExitCode, HarnessError
+from harness.core.cache import Cache
+from harness.core.errors import ExitCode, HarnessError
 from harness.native.ios import AppOptions, build_app, check_app, pack_app, read_profile, sign_app, unpack_app
 from harness.native.ios.errors import (
     AppNotSigned,

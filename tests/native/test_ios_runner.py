@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
 from harness.compiler import Archive, CompileRequest, compile_models
+from harness.core.cache import Cache
 from harness.devices.collect import ResultReader
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.words import default_words
@@ -25,7 +25,7 @@ from harness.native.inspection import UnsuitableBinary
 from harness.native.ios import COMPANION, MachFacts, build_app, mach_facts, pack_app
 from harness.native.ios.facts import check_executable
 from harness.native.ios.stubs import known_symbols
-from harness.protocol import Sample, Thermal, WorkItem, WorkOrder, parse_record
+from harness.protocol.schema import Sample, Thermal, WorkItem, WorkOrder, parse_record
 from tests.native.apple import compile_c, link, quiet
 
 pytestmark = pytest.mark.compiler

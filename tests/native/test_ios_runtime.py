@@ -9,7 +9,7 @@ from pathlib import Path
 import lief
 import pytest
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.native.ios.runtime import for_simulator, ios_runtime
 from harness.native.ios.xcframework import merge_libraries
 from harness.native.runtime import RuntimeBuildFailed

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
-from harness.debian import PackagesUnavailable
+from harness.core.cache import Cache
+from harness.core.debian import PackagesUnavailable
 from harness.native import build_runtime
 from harness.native.cargo import cargo_build
 from harness.native.cargo_environment import FLAG_SEPARATOR

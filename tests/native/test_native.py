@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from harness.cache import Cache
 from harness.compiler import CompileRequest, compile_models, compile_smoke
-from harness.errors import ExitCode
+from harness.core.cache import Cache
+from harness.core.errors import ExitCode
 from harness.models.checkpoints import Checkpoint
 from harness.native import build_runner, build_runtime, check_registrations, inspect, link_variables
 from harness.native.cargo import BINARY, PACKAGE

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.cache import Cache
 from harness.compiler import CompileRequest, compile_models
 from harness.compiler.bundle import BundleRequest, compile_bundle
+from harness.core.cache import Cache
 from harness.models.checkpoints import resolve_checkpoint
 from harness.models.described import describe_models
 from harness.models.reference import ReferenceOptions, reference_outputs

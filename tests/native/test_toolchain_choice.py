@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
-from harness.debian import PackagesUnavailable
-from harness.errors import ExitCode
+from harness.core.cache import Cache
+from harness.core.debian import PackagesUnavailable
+from harness.core.errors import ExitCode
 from harness.native.compilers import ToolchainMissing
 from harness.native.toolchain import choice, debian, find_toolchain, present_toolchain, rustup
 from harness.native.toolchain.choice import ROUTE_VARIABLE, UnknownRoute

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harness.cache import Cache
 from harness.cli.app import app, load_commands
-from harness.doctor import Check, check_installation
+from harness.cli.checks import check_installation
+from harness.core.cache import Cache
+from harness.devices.kinds import Check
 from harness.native.compilers import NDK_VARIABLE
 from harness.native.platforms import NoRunner
 from harness.native.toolchain import debian

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harness.cache import Cache
 from harness.cli.app import app, load_commands
+from harness.core.cache import Cache
 from harness.native import check_registrations
 from harness.native.inspection import MissingRegistration
 from harness.native.ios.facts import check_executable

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.cache import cache_root
+from harness.core.cache import cache_root
 from tests.outside import persons_environment
 
 ROOT = Path(__file__).parents[2]

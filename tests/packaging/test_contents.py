@@ -9,7 +9,7 @@ import zipfile
 from email.parser import HeaderParser
 from pathlib import Path
 
-from harness.installation import DISTRIBUTION
+from harness.core.installation import DISTRIBUTION
 from harness.native.toolchain.rust import OLDEST_RUST
 from tests.packaging.installs import ROOT, uv
 

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.devices import Device, DeviceLost, HostDevice, NoDevice, Notify, Selection, Unavailable
+from harness.devices.kinds import DeviceKind, device_kinds
 from harness.devices.lock import DeviceLock
-from harness.devices.selection import OPENERS
 
 INSTALL = "import tests.plugin.fake_devices\n"
 
@@ -47,4 +47,4 @@ def _shelf(selection: Selection, _cache: Cache, _notify: Notify) -> Iterator[lis
     ]
 
 
-OPENERS["shelf"] = _shelf
+device_kinds()["shelf"] = DeviceKind("shelf", _shelf, list)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.cache import hash_file
 from harness.compiler import Archive, ArchiveMetadata
-from harness.errors import HarnessError
-from harness.maker import Progress, RunOptions, Variant
+from harness.core.cache import hash_file
+from harness.core.errors import HarnessError
 from harness.models.checkpoints import Checkpoint
 from harness.models.described import UserModel
 from harness.models.reference import Reference, ReferenceItem
 from harness.models.timing import TimedModel, TimedPyTorch
 from harness.models.words import Word
 from harness.native import AppOptions, Runner
+from harness.run.builder import Progress, RunOptions, Variant
 from tests.devices.fake_runners import ARCHIVE, write_runner
 from tests.fake_pytorch import FakePyTorch
 

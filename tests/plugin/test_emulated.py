@@ -8,13 +8,13 @@ from typing import Any, cast
 import pytest
 
 from harness.devices import HostDevice
-from harness.maker import RunOptions
 from harness.models.words import default_words
-from harness.protocol import Sample
+from harness.protocol.schema import Sample
 from harness.pytest_plugin.options import EMULATED_TIMED, EMULATED_WORDS, add_options, announcements, run_options
 from harness.report import report_run, to_markdown, verdict_text
 from harness.results import Run
-from harness.session import RunSession
+from harness.run.builder import RunOptions
+from harness.run.session import RunSession
 from tests.broken_kernels import Silent
 from tests.plugin.fake_devices import INSTALL, ShelfDevice
 from tests.plugin.fake_maker import FakeMaker
@@ -69,10 +69,15 @@ def test_a_sample_of_the_words_is_told_everywhere(tmp_path: Path) -> None:
     told = " ".join(announcements(session))
     assert "4 of 6 words are run" in told
     assert "a smoke of the latency suite, 1 pass of up to 2 words" in told
-    assert len(session.parity("cache")) == 4
-    timed = {item for record in session.latency().result.records if isinstance(record, Sample) for item in record.items}
+    assert len(session.generation.parity("cache")) == 4
+    timed = {
+        item
+        for record in session.generation.latency().result.records
+        if isinstance(record, Sample)
+        for item in record.items
+    }
     assert len(timed) == 2
-    assert {session.words[int(item[1:])].language for item in timed} == {"eng-us", "fra"}
+    assert {session.generation.words[int(item[1:])].language for item in timed} == {"eng-us", "fra"}
     summary = session.finish()
     assert "4 of 4 comparisons" not in verdict_text(summary, emulated=True, words_of=6)
     assert "(4 of 6 words)" in verdict_text(summary, emulated=True, words_of=session.words_of)

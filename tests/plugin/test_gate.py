@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.results import Run, RunVerdict
 from harness.results.baselines import Baselines
 from harness.results.nights import find_night, read_night

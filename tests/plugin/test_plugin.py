@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.protocol import Sample
+from harness.protocol.schema import Sample
 from harness.results import RunStatus, RunVerdict
 from harness.results.summarize import summarize_run
 from harness.validate import Verdict
@@ -288,7 +288,7 @@ def test_other_projects_are_not_disturbed(tmp_path: Path) -> None:
         "import sys\n"
         "def test_theirs(request):\n"
         "    assert request.config.getoption('--device') == 'cuda'\n"
-        "    heavy = ('torch', 'tvm', 'scipy', 'pydantic', 'rich', 'harness.session', 'harness.results')\n"
+        "    heavy = ('torch', 'tvm', 'scipy', 'pydantic', 'rich', 'harness.run.session', 'harness.results')\n"
         "    assert not [name for name in heavy if name in sys.modules]\n"
     )
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--device", "cuda"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from harness.compiler.observe.provenance import FunctionProvenance, Operator, Provenance, Site, Work
 from harness.devices.base import AnyRecord
 from harness.profiling.marks import BYTES, FLOPS
-from harness.profiling.schema import ProfileLine
-from harness.protocol import Machine, Phase, ProfileRecord, Sample
+from harness.protocol.schema import Machine, Phase, ProfileRecord, Sample
+from harness.results.profile_schema import ProfileLine
 
 OPERATORS = [
     Operator(name="embedding", target="aten.embedding.default", module="embedding", kind="Embedding"),

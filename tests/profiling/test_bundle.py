@@ -12,16 +12,16 @@ from typer.testing import CliRunner
 from harness.cli.app import app, load_commands
 from harness.compiler.observe.provenance import Provenance, common_module, read_provenance
 from harness.devices import HostDevice
-from harness.maker import CachedMaker, RunOptions
 from harness.models.checkpoints import Checkpoint
 from harness.native import Runner, inspect
 from harness.profiling import calls
-from harness.profiling.schema import ProfileSummary
-from harness.protocol import ProfileRecord, Sample, TensorItem, WorkItem, WorkOrder
+from harness.protocol.schema import ProfileRecord, Sample, TensorItem, WorkItem, WorkOrder
+from harness.protocol.tensors import encode
 from harness.report.html import html_report
 from harness.results import Run, Store
-from harness.session import RunSession
-from harness.tensors import encode
+from harness.results.profile_schema import ProfileSummary
+from harness.run.builder import CachedMaker, RunOptions
+from harness.run.session import RunSession
 from tests.broken_kernels import Silent
 from tests.report.html.pages import embedded
 

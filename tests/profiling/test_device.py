@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from harness.cache import Cache
 from harness.cli.app import app, load_commands
 from harness.compiler import Archive, CompileRequest, compile_models
 from harness.compiler.observe.provenance import Provenance, read_provenance
+from harness.core.cache import Cache
 from harness.devices import HostDevice, RunResult
 from harness.models.checkpoints import Checkpoint
 from harness.native import Runner, build_runner, inspect
 from harness.profiling.groups import label
-from harness.profiling.schema import ProfileLine
 from harness.profiling.summary import summarize_profile
-from harness.protocol import Machine, Phase, ProfileRecord, Sample, WorkItem, WorkOrder
+from harness.protocol.schema import Machine, Phase, ProfileRecord, Sample, WorkItem, WorkOrder
 from harness.results import Store
+from harness.results.profile_schema import ProfileLine
 from tests.conftest import SMALL
 
 pytestmark = pytest.mark.compiler

@@ -7,7 +7,7 @@ import pytest
 from harness.compiler.observe.provenance import Provenance
 from harness.profiling import BadMarks, calls
 from harness.profiling.marks import BYTES
-from harness.protocol import ProfileRecord
+from harness.protocol.schema import ProfileRecord
 from tests.profiling.profiles import PROVENANCE, STEPS, said
 
 

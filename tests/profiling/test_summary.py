@@ -10,11 +10,11 @@ from rich.console import Console
 from harness.profiling import ProfileSummary
 from harness.profiling.groups import by_module, by_operator, label
 from harness.profiling.roofline import roofs
-from harness.profiling.schema import Overhead, Profiles
 from harness.profiling.summary import overhead, summarize_profile
 from harness.report.document import Line, Tone
 from harness.report.profile import profile_report, profile_text
 from harness.report.render import to_markdown, to_terminal
+from harness.results.profile_schema import Overhead, Profiles
 from tests.profiling.profiles import MACHINE, PROVENANCE, STEPS, lines
 
 

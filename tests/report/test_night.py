@@ -12,13 +12,13 @@ import pytest
 from junitparser import JUnitXml
 from rich.console import Console
 
-from harness.conclude import conclude
-from harness.journal import write_plan
-from harness.nightly import Night
+from harness.regression.nightly import Night
+from harness.regression.verdicts import conclude
 from harness.report import to_markdown, to_terminal
 from harness.report.junit import night_junit
 from harness.report.night import night_report
 from harness.results import Git
+from harness.results.journal import write_plan
 from harness.results.nights import DriftFacts, LimitFacts, NightRecord, read_night, write_verdicts
 from tests.nights import FakeDevice, make_plan
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.results import Run, RunWriter, VariantFacts
 from tests.devices.fake_runners import write_runner
 from tests.results.samples import make_run

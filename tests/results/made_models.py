@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.devices import AnyRecord
-from harness.models.comparison import Tolerances
-from harness.protocol import Load, Memory, Phase, Sample
+from harness.protocol.schema import Load, Memory, Phase, Sample
 from harness.results import ModelFacts, ModelParityLine, ModelReferenceLine, OrderEntry, RunWriter, SampleLine, now
 from harness.results.schema import PairingFacts, PairLine
 from harness.validate import Verdict
+from harness.validate.comparison import Tolerances
 from tests.devices.fake_runners import make_order
 
 COMPARISON = Tolerances(relative=1e-4, absolute=1e-6)

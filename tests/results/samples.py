@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.devices import AnyRecord, Knob
-from harness.protocol import Header, Load, Memory, Output, Phase, Sample
+from harness.protocol.schema import Header, Load, Memory, Output, Phase, Sample
 from harness.results import (
     CheckpointFacts,
     Git,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
-from harness.errors import UsageError
+from harness.core.cache import Cache
+from harness.core.errors import UsageError
 from harness.results import OrderEntry, RunWriter, StorageUnwritable, Store
 from harness.results.baselines import (
     ArtifactGone,

@@ -17,8 +17,8 @@ import duckdb
 import pytest
 from filelock import FileLock
 
-from harness.cache import CacheBusy
-from harness.protocol import Phase, Sample
+from harness.core.cache import CacheBusy
+from harness.protocol.schema import Phase, Sample
 from harness.results import RunDamaged, StorageUnwritable, Store, columnar
 from harness.results.history import TABLES, Answer, QueryRefused, QueryTimeout, export_parquet, query
 from tests.results.samples import make_run

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from harness.conclude import FRESH_NIGHTS, conclude, exit_code
-from harness.errors import ExitCode
-from harness.journal import Plan, UnitPlan, write_plan
+from harness.core.errors import ExitCode
 from harness.measure import LATENCY, STEP
-from harness.nightly import Night, NightResult
+from harness.regression.nightly import Night, NightResult
+from harness.regression.verdicts import FRESH_NIGHTS, conclude, exit_code
 from harness.results import Git, RunDamaged, Store
 from harness.results.drift import CellHistory, night_history
 from harness.results.history import query
+from harness.results.journal import Plan, UnitPlan, write_plan
 from harness.results.nights import (
     CellFacts,
     NightNotFound,

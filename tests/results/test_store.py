@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.protocol import Machine, Phase, Probe, Sample
+from harness.core.errors import HarnessError
+from harness.protocol.schema import Machine, Phase, Probe, Sample
 from harness.results import (
     Run,
     RunDamaged,
@@ -62,7 +62,7 @@ def test_a_kill_loses_at_most_the_sample_in_flight(tmp_path: Path) -> None:
     script = f"""
 import pathlib
 from harness.results import Store, SampleLine
-from harness.protocol import Phase
+from harness.protocol.schema import Phase
 from tests.results.samples import sample
 writer = Store(pathlib.Path({str(tmp_path)!r})).create()
 for at in range(10**9):
@@ -130,9 +130,9 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing_written(tmp_path: Path) 
     """A file size limit, which the system enforces like a full disk, in the middle of a line."""
     script = f"""
 import pathlib, resource, sys
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.results import Store, SampleLine
-from harness.protocol import Phase
+from harness.protocol.schema import Phase
 from tests.results.samples import sample
 with Store(pathlib.Path({str(tmp_path)!r})).create() as writer:
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))
@@ -171,7 +171,7 @@ def test_many_runs_at_once_in_one_folder(tmp_path: Path) -> None:
     script = f"""
 import pathlib
 from harness.results import Store, SampleLine
-from harness.protocol import Phase
+from harness.protocol.schema import Phase
 from tests.results.samples import sample
 for _ in range(25):
     with Store(pathlib.Path({str(tmp_path)!r})).create() as writer:
@@ -229,7 +229,7 @@ def test_as_an_ordinary_user_an_unwritable_folder_is_told(tmp_path: Path) -> Non
     drop = "os.setuid(65534)" if os.getuid() == 0 else "pass"
     script = f"""
 import os, pathlib
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.results import Store
 {drop}
 try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.protocol import Header, Load, Phase, Sample
+from harness.protocol.schema import Header, Load, Phase, Sample
 from harness.results import RunVerdict
 from harness.results.summarize import parity_summary, shortcomings, summarize, summarize_run
 from harness.validate import Allowance, Verdict

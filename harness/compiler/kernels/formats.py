@@ -23,7 +23,7 @@ from harness.compiler.kernels.kernel import Buffers, Param
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import F32, cast, chunks, f32, get, load, put, quotient, registers, span, splat
 from harness.compiler.targets.profiles import IntegerDot, Profile
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 
 Array = npt.NDArray[Any]
 Tile = list[list[Any]]

@@ -23,7 +23,7 @@ from harness.compiler.kernels.norm import Norm, norm_params, normalise, shape_na
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import ACTIVATIONS, F32, load, quotient, store
 from harness.compiler.targets.profiles import Profile
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from harness.compiler.kernels.product import Product, product_kernel
 from harness.compiler.kernels.scratch import scope, scratch
 from harness.compiler.kernels.vector import chunks, f32, load, store
 from harness.compiler.targets.profiles import Profile
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 
 Cell = Literal["lstm", "gru", "tanh", "relu"]
 Result = Literal["states", "cells"]

@@ -20,7 +20,7 @@ from harness.compiler.graph.graph import Array, Graph, extents
 from harness.compiler.graph.origins import Origins
 from harness.compiler.kernels.kernel import Dim, Kernel
 from harness.compiler.targets.profiles import Profile
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 
 NAMESPACE = "harness."
 """Begins the names of the external functions."""

@@ -16,7 +16,7 @@ from harness.compiler.kernels.kernel import Kernel
 from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.kernel_table import KernelTable
 from harness.compiler.targets.profiles import Profile
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 
 
 @mutator

@@ -32,7 +32,7 @@ from harness.compiler.passes.p53_attach_symbols import AttachSymbols
 from harness.compiler.passes.p54_instrument_rest import InstrumentRest
 from harness.compiler.schedule.tuning import Tuning
 from harness.compiler.targets.profiles import Profile
-from harness.protocol import Precision
+from harness.protocol.schema import Precision
 
 
 @dataclass(frozen=True)

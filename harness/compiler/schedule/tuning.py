@@ -27,7 +27,7 @@ from harness.compiler.kernels import arithmetic
 from harness.compiler.schedule.rest import is_open, scheduled
 from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets.profiles import Profile
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 
 WORKLOADS, RECORDS, DONE = "database_workload.json", "database_tuning_record.json", "done.json"
 """The first two are MetaSchedule's own names and formats."""

@@ -9,7 +9,7 @@ from typing import Literal
 
 from harness.compiler.targets.cpus import CPUS, CpuBaseline, resolve_cpu
 from harness.compiler.targets.profiles import Profile
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 
 ObjectFormat = Literal["elf", "macho"]
 

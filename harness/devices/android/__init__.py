@@ -1,7 +1,7 @@
 """Android devices over adb. The device side is shell scripts, which ``scripts`` holds."""
 
 from harness.devices.android.attached import Attached, attached_devices
-from harness.devices.android.checks import AdbCheck, adb_checks
+from harness.devices.android.checks import adb_checks
 from harness.devices.android.device import AndroidDevice
 from harness.devices.android.errors import AdbMismatch, AdbUnavailable
 from harness.devices.android.options import AndroidOptions
@@ -9,7 +9,6 @@ from harness.devices.android.running import Watch
 from harness.devices.android.server import Server
 
 __all__ = [
-    "AdbCheck",
     "AdbMismatch",
     "AdbUnavailable",
     "AndroidDevice",

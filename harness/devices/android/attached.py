@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.core.errors import HarnessError
 from harness.devices.android.choice import unusable
 from harness.devices.android.device import device_lock
 from harness.devices.android.facts import HARDWARE, hardware_serial
@@ -13,7 +14,6 @@ from harness.devices.android.recovery import ask_properties
 from harness.devices.android.sections import last_line
 from harness.devices.android.server import Server
 from harness.devices.android.shell import Shell
-from harness.errors import HarnessError
 
 _NAMES = ("ro.product.manufacturer", "ro.product.model", "ro.build.version.release", "ro.build.version.sdk")
 

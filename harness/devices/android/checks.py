@@ -7,18 +7,18 @@ import platform
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from adbutils._utils import adb_path
 
+from harness.core.errors import HarnessError
 from harness.devices.android.attached import attached_devices
 from harness.devices.android.knobs import is_refusal
 from harness.devices.android.makers import setting_to_turn_on
 from harness.devices.android.sections import last_line, without_noise
 from harness.devices.android.server import PROTOCOL_VERSION, TROUBLE, Server
 from harness.devices.android.shell import Shell
-from harness.errors import HarnessError
+from harness.devices.kinds import Check
 
 ASK_SECONDS = 20.0
 _CHANGE_A_SETTING = """echo "maker $(getprop ro.product.manufacturer 2>/dev/null)"
@@ -30,17 +30,7 @@ echo now "$(settings get global harness_doctor 2>/dev/null | tail -n 1)"
 _RULES = ("/etc/udev/rules.d", "/lib/udev/rules.d", "/usr/lib/udev/rules.d")
 
 
-@dataclass(frozen=True)
-class AdbCheck:
-    """One line; ``cure`` is what to do if it is not ``ok``."""
-
-    name: str
-    ok: bool
-    found: str
-    cure: str
-
-
-def adb_checks(server: Server | None = None) -> list[AdbCheck]:
+def adb_checks(server: Server | None = None) -> list[Check]:
     """The adb program, the server, the rules for USB, each device. Starts no server unless given one that does.
 
     Whether a device lets adb change settings is tried with one of our own, which is gone afterwards.
@@ -55,17 +45,17 @@ def adb_checks(server: Server | None = None) -> list[AdbCheck]:
     try:
         found = attached_devices(server)
     except HarnessError as error:
-        return [*checks, AdbCheck("Android devices", False, str(error.args[0]), error.cure)]
+        return [*checks, Check("Android devices", False, str(error.args[0]), error.cure)]
     for device in found:
         said = device.reason or f"{device.model}, Android {device.android_version}"
-        checks.append(AdbCheck(f"Android {device.serial}", device.usable, said, device.cure))
+        checks.append(Check(f"Android {device.serial}", device.usable, said, device.cure))
         # A phone that is being measured is not disturbed.
         if device.usable and device.held_by is None:
             checks.append(_settings(server, device.serial))
     return checks
 
 
-def _program() -> AdbCheck:
+def _program() -> Check:
     cure = "pip install adbutils (it brings adb), or install Android's platform tools"
     try:
         path = str(adb_path())
@@ -80,51 +70,51 @@ def _program() -> AdbCheck:
             errors="replace",
         )
     except (*TROUBLE, subprocess.TimeoutExpired) as error:
-        return AdbCheck("adb", False, str(error), cure)
+        return Check("adb", False, str(error), cure)
     first = (done.stdout or done.stderr).strip().splitlines() or [f"exit status {done.returncode}"]
     other = shutil.which("adb")
     beside = f"; {other} is in PATH" if other and Path(other).resolve() != Path(path).resolve() else ""
-    return AdbCheck("adb", done.returncode == 0, f"{first[0]}{beside}", cure)
+    return Check("adb", done.returncode == 0, f"{first[0]}{beside}", cure)
 
 
-def _server(server: Server) -> AdbCheck:
+def _server(server: Server) -> Check:
     if not server.answers():
-        return AdbCheck("adb server", True, f"none runs on {server.address}; one is started when it is needed", "")
+        return Check("adb server", True, f"none runs on {server.address}; one is started when it is needed", "")
     try:
         version = server.ask_version()
     except HarnessError as error:
-        return AdbCheck("adb server", False, str(error.args[0]), error.cure)
+        return Check("adb server", False, str(error.args[0]), error.cure)
     found = f"version 1.0.{version} on {server.address}"
     cure = f"adb kill-server: another adb started it, this harness speaks 1.0.{PROTOCOL_VERSION}"
-    return AdbCheck("adb server", version == PROTOCOL_VERSION, found, cure)
+    return Check("adb server", version == PROTOCOL_VERSION, found, cure)
 
 
-def _settings(server: Server, serial: str) -> AdbCheck:
+def _settings(server: Server, serial: str) -> Check:
     """Whether the phone lets adb change settings; some makers' do only after a switch of their own is turned on."""
     name = f"settings of {serial}"
     try:
         answer = Shell(server, serial).run(_CHANGE_A_SETTING, deadline=ASK_SECONDS, what="trying to change a setting")
     except HarnessError as error:
-        return AdbCheck(name, False, str(error.args[0]), error.cure)
+        return Check(name, False, str(error.args[0]), error.cure)
     said = without_noise(answer.out)
     maker = re.search(r"^maker (.*)$", said, re.MULTILINE)
     words = re.sub(r"^maker .*$", "", said, flags=re.MULTILINE)
     if last_line(words) == "now 1":
-        return AdbCheck(name, True, "adb may change them", "")
+        return Check(name, True, "adb may change them", "")
     why = "refused" if is_refusal(words) else "not changed"
     advice = (
         setting_to_turn_on(maker[1].strip() if maker else None)
         or "look for a second switch beside USB debugging in Developer options"
     )
-    return AdbCheck(name, False, f"{why}: {' '.join(words.split())[:200]}", advice)
+    return Check(name, False, f"{why}: {' '.join(words.split())[:200]}", advice)
 
 
-def _usb_rules() -> AdbCheck:
+def _usb_rules() -> Check:
     cure = "apt install android-sdk-platform-tools-common, and be in the group plugdev"
     # Without udev (a container), phones are reached over TCP or through the outer machine's server.
     if not Path("/run/udev").exists():
-        return AdbCheck("USB permissions", True, "no udev here; phones are reached over TCP", "")
+        return Check("USB permissions", True, "no udev here; phones are reached over TCP", "")
     rules = [path for folder in _RULES for path in Path(folder).glob("*android*.rules")]
     if rules or getpass.getuser() == "root":
-        return AdbCheck("USB permissions", True, rules[0].name if rules else "root reaches every device", "")
-    return AdbCheck("USB permissions", False, "no udev rules for Android devices", cure)
+        return Check("USB permissions", True, rules[0].name if rules else "root reaches every device", "")
+    return Check("USB permissions", False, "no udev rules for Android devices", cure)

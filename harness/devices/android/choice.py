@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 
+from harness.core.errors import HarnessError, UsageError
 from harness.devices.android.listing import Listed, listed, told_apart
 from harness.devices.android.recovery import connect
 from harness.devices.android.server import Server
 from harness.devices.base import Notify, Unavailable
 from harness.devices.errors import AmbiguousDevice, DeviceLost, DeviceUnauthorized, NoDevice
-from harness.devices.selection import Selection
-from harness.errors import HarnessError, UsageError
+from harness.devices.kinds import Selection
 
 ALL = "all"
 WAIT_SECONDS = 10.0

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from harness.core.errors import HarnessError
 from harness.devices.android.conditions import parse_conditions, unfit
 from harness.devices.android.facts import AndroidFacts, parse_facts
 from harness.devices.android.job import Job, Outcome
@@ -42,8 +43,7 @@ from harness.devices.errors import DeviceLost, RunnerUnusable
 from harness.devices.lock import DeviceLock
 from harness.devices.remote import RemoteDevice
 from harness.devices.wording import ending_of, quoted
-from harness.errors import HarnessError
-from harness.protocol import WorkOrder
+from harness.protocol.schema import WorkOrder
 
 ASK_SECONDS = 30.0
 CLEAN_SECONDS = 15.0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from harness.core.errors import HarnessError
 from harness.devices.android.recovery import wait_back
 from harness.devices.android.running import Ending, Follower, Watch
 from harness.devices.android.server import TROUBLE, explained
@@ -16,8 +17,7 @@ from harness.devices.android.store import RunnerStore
 from harness.devices.base import AnyRecord, Notify, OnRecord
 from harness.devices.collect import MAX_RESULT_BYTES, ResultReader
 from harness.devices.errors import RunnerUnusable
-from harness.errors import HarnessError
-from harness.protocol import Probe, Sample, WorkOrder
+from harness.protocol.schema import Probe, Sample, WorkOrder
 
 PULL_SECONDS = 30.0
 KILL_SECONDS = 15.0

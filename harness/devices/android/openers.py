@@ -1,19 +1,18 @@
-"""From ``--device android`` and ``--device virtual-android`` to devices."""
+"""From ``--device android`` to devices."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from harness.cache import Cache
+from harness.core.cache import Cache
+from harness.core.errors import HarnessError
 from harness.devices.android.choice import choose
 from harness.devices.android.device import AndroidDevice
 from harness.devices.android.listing import Listed
 from harness.devices.android.server import Server
 from harness.devices.base import Device, Notify, Unavailable
-from harness.devices.errors import UnknownDevice
-from harness.devices.selection import Selection
-from harness.errors import HarnessError
+from harness.devices.kinds import Selection
 
 
 @contextmanager
@@ -46,26 +45,3 @@ def open_all(server: Server, chosen: Sequence[Listed | Unavailable], notify: Not
         phones.append(device)
         devices.append(device)
     return devices
-
-
-@contextmanager
-def virtual_android(selection: Selection, cache: Cache, notify: Notify) -> Iterator[list[Device]]:
-    """``virtual-android``, ``virtual-android:N``: as many virtual devices, gone afterwards."""
-    from harness.devices.virtual.android import virtual_androids
-
-    count = selection.which or "1"
-    if not (count.isascii() and count.isdigit()) or not 1 <= int(count) <= 16:
-        raise UnknownDevice(f"virtual-android:{count} is no number of devices", cure="write virtual-android:2")
-    with virtual_androids(int(count), cache=cache, progress=notify) as (adb, machines):
-        server = Server(adb.port, starts=False)
-        yield [
-            AndroidDevice(
-                server,
-                machine.serial,
-                launcher=machine.launcher,
-                emulated=True,
-                kind="virtual-android",
-                notify=notify,
-            )
-            for machine in machines
-        ]

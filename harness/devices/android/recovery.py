@@ -7,13 +7,13 @@ import re
 import time
 from collections.abc import Callable, Sequence
 
+from harness.core.errors import HarnessError
 from harness.devices.android.facts import HARDWARE, hardware_serial, properties_of
 from harness.devices.android.listing import listed
 from harness.devices.android.sections import without_noise
 from harness.devices.android.server import Server
 from harness.devices.android.shell import Shell
 from harness.devices.errors import DeviceLost
-from harness.errors import HarnessError
 
 PAUSE_SECONDS = 0.25
 ASK_SECONDS = 5.0

@@ -7,7 +7,7 @@ from typing import Any
 from harness.devices.android.job import Outcome
 from harness.devices.base import Knob, RunResult
 from harness.devices.wording import ending_of, quoted
-from harness.protocol import WorkOrder
+from harness.protocol.schema import WorkOrder
 
 _SIGNALS_FROM = 128
 """A shell tells a signal by adding this to its number."""

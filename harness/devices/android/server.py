@@ -12,10 +12,10 @@ from adbutils import AdbClient, AdbConnection, AdbError
 from adbutils._utils import adb_path
 from adbutils.errors import AdbConnectionError, AdbTimeout
 
+from harness.core.errors import HarnessError
 from harness.devices.android.address import Address, server_address
 from harness.devices.android.errors import AdbMismatch, AdbUnavailable
 from harness.devices.errors import CommandTimeout, DeviceLost, DeviceUnauthorized
-from harness.errors import HarnessError
 
 PROTOCOL_VERSION = 41
 """Of every adb since platform-tools 28; older ones speak other commands."""

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.cache import hash_file
+from harness.core.cache import hash_file
+from harness.core.errors import HarnessError
 from harness.devices.android.sections import without_noise
 from harness.devices.android.server import TROUBLE
 from harness.devices.android.shell import Shell, script
 from harness.devices.android.workfolder import STORE, refusal
 from harness.devices.base import Notify, OnPush
 from harness.devices.errors import CommandTimeout, DeviceLost, RunnerUnusable
-from harness.errors import HarnessError
 
 KEPT = 4
 ASK_SECONDS = 30.0

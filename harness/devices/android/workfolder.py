@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from harness.core.errors import HarnessError
 from harness.devices.android.shell import Shell, script
 from harness.devices.base import Notify
 from harness.devices.errors import DeviceBusy, DeviceFull, FolderNotWritable
-from harness.errors import HarnessError
 
 STORE = "harness-store"
 ASK_SECONDS = 30.0

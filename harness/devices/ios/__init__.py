@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.devices.ios.checks import IosCheck, ios_checks
+from harness.devices.ios.checks import ios_checks
 from harness.devices.ios.options import IosOptions, Way
 from harness.devices.ios.support import has_support, require_support
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AttachedPhone",
-    "IosCheck",
     "IosDevice",
     "IosOptions",
     "Way",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.core.errors import HarnessError
 from harness.devices.ios.choice import listed
 from harness.devices.ios.device import device_lock
 from harness.devices.ios.errors import DeveloperModeOff
@@ -12,7 +13,6 @@ from harness.devices.ios.explained import TROUBLE, explained
 from harness.devices.ios.loop import LoopThread, loop_thread
 from harness.devices.ios.options import Way
 from harness.devices.ios.pairing import unpaired
-from harness.errors import HarnessError
 
 ASK_SECONDS = 10.0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
-from harness.cache import hash_file
+from harness.core.cache import hash_file
 from harness.devices.errors import RunnerUnusable
 from harness.native.ios import app_facts, check_app, pack_app, sign_app, unpack_app
 

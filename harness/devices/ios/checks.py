@@ -3,47 +3,37 @@
 from __future__ import annotations
 
 import importlib.metadata
-from dataclasses import dataclass
 
+from harness.core.errors import HarnessError
 from harness.devices.ios.errors import IosSupportMissing
 from harness.devices.ios.support import PACKAGE, has_support
-from harness.errors import HarnessError
+from harness.devices.kinds import Check
 
 
-@dataclass(frozen=True)
-class IosCheck:
-    """One line; ``cure`` is what to do if it is not ``ok``."""
-
-    name: str
-    ok: bool
-    found: str
-    cure: str
-
-
-def ios_checks() -> list[IosCheck]:
+def ios_checks() -> list[Check]:
     """The optional package, usbmuxd, tunneld, each phone. Pairs with none."""
     if not has_support():
         # Optional: who measures no iPhone lacks nothing.
         return [
-            IosCheck("iPhones", True, f"{PACKAGE} is not installed; only --device ios needs it", IosSupportMissing.cure)
+            Check("iPhones", True, f"{PACKAGE} is not installed; only --device ios needs it", IosSupportMissing.cure)
         ]
     from harness.devices.ios.attached import attached_iphones
     from harness.devices.ios.tunnel import COMMAND, tunneld_runs
 
-    checks = [IosCheck(PACKAGE, True, importlib.metadata.version(PACKAGE), "")]
+    checks = [Check(PACKAGE, True, importlib.metadata.version(PACKAGE), "")]
     try:
         phones = attached_iphones()
     except HarnessError as error:
-        return [*checks, IosCheck("usbmuxd", True, f"{error.args[0]}; only --device ios needs it", error.cure)]
-    checks.append(IosCheck("usbmuxd", True, f"{len(phones)} iPhones", ""))
+        return [*checks, Check("usbmuxd", True, f"{error.args[0]}; only --device ios needs it", error.cure)]
+    checks.append(Check("usbmuxd", True, f"{len(phones)} iPhones", ""))
     needs_tunneld = [
         phone for phone in phones if (phone.ios_version or "").startswith(("17.0", "17.1", "17.2", "17.3"))
     ]
     if needs_tunneld or len(phones) > 1:
         runs = tunneld_runs()
         told = "runs" if runs else "does not run: needed for iOS 17.0 to 17.3, and for a second iPhone at once"
-        checks.append(IosCheck("tunneld", runs, told, f"run `{COMMAND}` in another terminal"))
+        checks.append(Check("tunneld", runs, told, f"run `{COMMAND}` in another terminal"))
     for phone in phones:
         said = phone.reason or f"{phone.model}, iOS {phone.ios_version}, {phone.state}, {phone.connection}"
-        checks.append(IosCheck(f"iPhone {phone.serial}", phone.usable, said, phone.cure))
+        checks.append(Check(f"iPhone {phone.serial}", phone.usable, said, phone.cure))
     return checks

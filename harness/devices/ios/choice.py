@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from pymobiledevice3 import usbmux
 
+from harness.core.errors import HarnessError, UsageError
 from harness.devices.base import Notify, Unavailable
 from harness.devices.errors import AmbiguousDevice, NoDevice
 from harness.devices.ios.explained import TROUBLE, explained
 from harness.devices.ios.loop import LoopThread
 from harness.devices.ios.options import Way
-from harness.devices.selection import Selection
-from harness.errors import HarnessError, UsageError
+from harness.devices.kinds import Selection
 
 ALL = "all"
 WAIT_SECONDS = 10.0

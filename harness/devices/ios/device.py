@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.core.errors import HarnessError
 from harness.devices.base import (
     DEFAULT_DEADLINE,
     Knob,
@@ -41,8 +42,7 @@ from harness.devices.ios.result import as_result
 from harness.devices.lock import DeviceLock
 from harness.devices.remote import RemoteDevice
 from harness.devices.wording import ending_of, quoted
-from harness.errors import HarnessError
-from harness.protocol import WorkOrder
+from harness.protocol.schema import WorkOrder
 
 ASK_SECONDS = 30.0
 READY_SECONDS = 300.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness.core.installation import install_command
 from harness.devices.errors import DeviceError, DeviceUnauthorized
-from harness.installation import install_command
 
 
 class IosSupportMissing(DeviceError):

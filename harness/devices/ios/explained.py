@@ -8,6 +8,7 @@ import ssl
 from pymobiledevice3 import exceptions as theirs
 from pymobiledevice3.dtx import DTXNsError, DTXProtocolError, QueueShutDown
 
+from harness.core.errors import HarnessError
 from harness.devices.errors import DeviceError, DeviceFull, DeviceLost, DeviceUnauthorized, NoDevice
 from harness.devices.ios.errors import (
     DeveloperModeOff,
@@ -19,7 +20,6 @@ from harness.devices.ios.errors import (
     TunnelMissing,
     UsbmuxUnavailable,
 )
-from harness.errors import HarnessError
 
 NO_SPACE = 18
 """AFC's status; its enumeration lies in a module that takes long to import."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from harness.core.errors import HarnessError
 from harness.devices.base import AnyRecord, Notify, OnRecord
 from harness.devices.collect import MAX_RESULT_BYTES, ResultReader
 from harness.devices.ios.crashes import Crash, find_crash
@@ -16,8 +17,7 @@ from harness.devices.ios.launchers import Ended, Launcher, Started, launch_refus
 from harness.devices.ios.link import Link
 from harness.devices.ios.options import IosOptions
 from harness.devices.ios.phone import Phone
-from harness.errors import HarnessError
-from harness.protocol import Probe, Sample, WorkOrder
+from harness.protocol.schema import Probe, Sample, WorkOrder
 
 ASK_SECONDS = 15.0
 LAUNCH_SECONDS = 60.0

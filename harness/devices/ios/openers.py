@@ -1,32 +1,18 @@
-"""From ``--device ios`` and ``--device virtual-ios`` to devices."""
+"""From ``--device ios`` to devices."""
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from contextlib import contextmanager
 
-from harness.cache import Cache
+from harness.core.cache import Cache
+from harness.core.errors import HarnessError, UsageError
 from harness.devices.base import Device, Notify, Unavailable
-from harness.devices.errors import UnknownDevice
 from harness.devices.ios.choice import choose
 from harness.devices.ios.device import IosDevice
 from harness.devices.ios.loop import LoopThread, loop_thread
-from harness.devices.ios.options import LAUNCHERS, TUNNELD, IosOptions, Way
-from harness.devices.selection import Selection
-from harness.errors import HarnessError, UsageError
-
-if TYPE_CHECKING:
-    from harness.devices.virtual.ios import VirtualIphone
-
-FACES: tuple[Literal["16", "17"], ...] = ("16", "17")
-COMPANION = "llvm"
-"""What runs in place of the app on a virtual phone: the same model compiled for this machine."""
+from harness.devices.ios.options import LAUNCHERS, IosOptions, Way
+from harness.devices.kinds import Selection
 
 
 @contextmanager
@@ -35,49 +21,6 @@ def ios(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[De
     way, options = Way(), options_of(selection)
     with loop_thread() as loop:
         yield open_all(loop, choose(selection, loop, way, notify), way, options, notify)
-
-
-@contextmanager
-def virtual_ios(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[Device | Unavailable]]:
-    """``virtual-ios``, ``virtual-ios:16``, ``virtual-ios:17``: phones of these faces, gone afterwards; both if none is
-    named."""
-    from harness.devices.virtual.ios import VirtualIphone, virtual_iphones
-
-    faces = [face for face in FACES if selection.which in (None, face)]
-    if not faces:
-        raise UnknownDevice(
-            f"virtual-ios:{selection.which} is no virtual iPhone",
-            cure="write virtual-ios, virtual-ios:16 or virtual-ios:17",
-        )
-    with ExitStack() as stack:
-        records = Path(stack.enter_context(TemporaryDirectory(prefix="harness-ios-pairings-")))
-        phones = stack.enter_context(
-            virtual_iphones(*(VirtualIphone(face, name=f"Virtual iPhone {face}") for face in faces))
-        )
-        loop = stack.enter_context(loop_thread())
-        yield [
-            IosDevice(
-                loop,
-                phone.udid,
-                way_to(phone, records),
-                emulated=True,
-                companion=COMPANION,
-                kind="virtual-ios",
-                options=replace(options_of(selection), sign_command=signed_for(phone)),
-                notify=notify,
-            )
-            for phone in phones
-        ]
-
-
-def way_to(phone: VirtualIphone, records: Path) -> Way:
-    """How a virtual phone is reached; its pairing records lie in a folder of their own."""
-    return Way(phone.usbmux_address, ("tunneld",), phone.tunneld or TUNNELD, records)
-
-
-def signed_for(phone: VirtualIphone) -> str:
-    """A sign command with which a virtual phone accepts an app."""
-    return shlex.join([sys.executable, "-m", "harness.devices.virtual.ios.sign", "--udid", phone.udid])
 
 
 def options_of(selection: Selection) -> IosOptions:

@@ -8,12 +8,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from harness.core.errors import HarnessError
 from harness.devices.base import Notify
 from harness.devices.ios.explained import TROUBLE, explained, is_loss
 from harness.devices.ios.link import Link
 from harness.devices.ios.loop import LoopThread
 from harness.devices.ios.options import Way
-from harness.errors import HarnessError
 
 CLOSE_SECONDS = 10.0
 ASK_SECONDS = 10.0

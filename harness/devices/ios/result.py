@@ -7,7 +7,7 @@ from typing import Any
 from harness.devices.base import Knob, RunResult
 from harness.devices.ios.job import Outcome
 from harness.devices.wording import ending_of, quoted
-from harness.protocol import WorkOrder
+from harness.protocol.schema import WorkOrder
 
 
 def as_result(order: WorkOrder, outcome: Outcome, *, launcher: str, wall: float, knobs: tuple[Knob, ...]) -> RunResult:

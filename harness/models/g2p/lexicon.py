@@ -16,8 +16,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import HarnessError
-from harness.installation import install_command
+from harness.core.errors import HarnessError
+from harness.core.installation import install_command
 from harness.models.g2p.languages import GRUUT_LANGUAGES
 
 HELD_OUT_PER_LANGUAGE = 500

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import T5ForConditionalGeneration
 
-from harness.models.checkpoints import BadCheckpoint
+from harness.models.errors import BadCheckpoint
 
 
 def load_checkpoint(folder: Path) -> Any:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from harness.cache import Cache, content_key, hash_file
 from harness.compiler.front import Archive
+from harness.core.cache import Cache, content_key, hash_file
 from harness.native.ios.errors import BadBundleId, NotAnApp
 from harness.native.ios.signing import sign_app
 from harness.native.ios.stubs import MINIMUM_OS, SDK_VERSION

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.errors import ExitCode, HarnessError, UsageError
+from harness.core.errors import ExitCode, HarnessError, UsageError
 
 SIGNING_PAGE = "docs/ios-build.md#signing"
 

@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.cache import Cache, content_key
-from harness.debian import OS_RELEASE, DebianPackages, PackagesUnavailable, read_codename, unpack
+from harness.core.cache import Cache, content_key
+from harness.core.debian import OS_RELEASE, DebianPackages, PackagesUnavailable, read_codename, unpack
 from harness.native.compilers import VERSION_DEADLINE_SECONDS, ToolchainMissing
 
 NAME = "ld64.lld"

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.cache import Cache, content_key, hash_file
+from harness.core.cache import Cache, content_key, hash_file
 from harness.native.ios.tools import ZIG_TRIPLES, AppleTools, Slice
 from harness.native.runtime import RuntimeBuildFailed, RuntimeLibs, build_runtime
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.cache import Cache, content_key
+from harness.core.cache import Cache, content_key
 
 MINIMUM_OS = "14.0"
 SDK_VERSION = "17.0"

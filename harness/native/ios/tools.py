@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.native.compilers import CxxCompiler, ToolchainMissing, cxx_compiler, identity
 from harness.native.ios.lld import find_lld, lld_version, present_lld
 from harness.native.ios.stubs import MINIMUM_OS, SDK_VERSION, lists_hash, stub_sdk

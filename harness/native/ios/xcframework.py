@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.cache import Cache
 from harness.compiler.front import Archive
 from harness.compiler.metadata import FILE_NAME
-from harness.errors import HarnessError
+from harness.core.cache import Cache
+from harness.core.errors import HarnessError
 from harness.native.compilers import package_folder
 from harness.native.ios.runtime import ios_runtime
 from harness.native.ios.tools import Slice, apple_tools

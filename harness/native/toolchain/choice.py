@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Literal, get_args
 
-from harness.cache import Cache
-from harness.debian import PackagesUnavailable
-from harness.errors import UsageError
+from harness.core.cache import Cache
+from harness.core.debian import PackagesUnavailable
+from harness.core.errors import UsageError
 from harness.native.compilers import ToolchainMissing
 from harness.native.toolchain.debian import DebianRust
 from harness.native.toolchain.rust import (

@@ -1,7 +1,7 @@
 """Debian's Rust in the user's cache, for machines that rustup's servers do not reach; nothing is installed.
 
 Three stages, each a cache entry below ``toolchains/`` that is whole or absent: the packages (below
-``debian/``, kept by :class:`~harness.debian.DebianPackages`), the compiler unpacked, and the standard library of
+``debian/``, kept by :class:`~harness.core.debian.DebianPackages`), the compiler unpacked, and the standard library of
 each target, which Debian does not ship and cargo builds from Debian's own sources. Keys follow from the packages'
 versions; ``debian.json`` names the compiler in use. Started again after an interruption, a stage that is whole is
 taken and cargo goes on where it was.
@@ -17,9 +17,9 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.cache import Cache, DiskFull, content_key, room_for
-from harness.debian import DebianPackages, unpack
-from harness.errors import HarnessError
+from harness.core.cache import Cache, DiskFull, content_key, room_for
+from harness.core.debian import DebianPackages, unpack
+from harness.core.errors import HarnessError
 from harness.native.cargo_environment import cargo_environment, encoded_flags
 from harness.native.process import ToolFailed, compiled_crate, run_tool
 from harness.native.toolchain.rust import Progress, RustToolchain

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.native.process import ToolFailed, run_tool
 from harness.native.toolchain.rust import Progress, RustToolchain, has_standard_library
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 from harness.explain.schema import Explanation
 from harness.report.document import Block
 from harness.report.history import Commits, commits_of

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.journal import RunLine
 from harness.report.html.samples import PHASES, Samples
+from harness.results.journal import RunLine
 
 GRAIN_OF_SPREAD = 50
 """Samples without parts are rounded to the largest power of ten below their spread (MAD) divided by this."""

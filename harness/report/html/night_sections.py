@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.journal import RunLine
 from harness.report.conditions import record_warnings
 from harness.report.document import Block, Heading, Table
 from harness.report.html.blobs import RawTable, raw_night
 from harness.report.html.cells import Cell
 from harness.report.html.nights import NightView
-from harness.report.night import causes, drift_text, headline, limit_figures, night_report
-from harness.results.nights import CellFacts, LimitFacts, UnitFacts
+from harness.report.night import drift_text, headline, limit_figures, night_report
+from harness.results.journal import RunLine
+from harness.results.nights import CellFacts, LimitFacts, UnitFacts, causes
 
 EXACT_PASSES = 200_000
 """Up to so many timed passes of all nights of a page, each has its nanoseconds and its parts in it."""

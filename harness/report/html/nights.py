@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.journal import Journal, RunLine, Stage, UnitPlan, read_journal
 from harness.measure import LATENCY
 from harness.report.conditions import night_warnings
+from harness.results.journal import Journal, RunLine, Stage, UnitPlan, read_journal
 from harness.results.nights import CellFacts, NightRecord, UnitFacts
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from harness.core.text import shown
 from harness.explain.schema import Explanation
 from harness.report.beside import beside_report
 from harness.report.comparison import Incomparable, comparison_report, conclusions, doubts
@@ -50,7 +51,6 @@ from harness.report.reproduce import commit_links, reproduction, reproduction_do
 from harness.report.run import latency_warnings, run_report, verdict_text
 from harness.results import ParityLine
 from harness.results.drift import CellHistory
-from harness.text import shown
 from harness.validate import Verdict
 
 TEMPLATES = Path(__file__).with_name("templates")

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from harness.journal import RunLine
 from harness.measure import LATENCY, METRICS, Pair
 from harness.report.conditions import thermal_status
 from harness.report.html.figure import GREY, Figure, height, numbers
 from harness.report.html.items import ItemSeries, item_rows
 from harness.report.html.latency import Series, distributions, stacked
 from harness.report.html.nights import PairOfRuns, UnitView
+from harness.results.journal import RunLine
 from harness.results.nights import CellFacts, SessionFacts
 
 CANDIDATE = 0

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.profiling.groups import by_operator
-from harness.profiling.schema import ProfileSummary
 from harness.report.document import Block, Line
 from harness.report.figures import duration
 from harness.report.html.figure import GREY, Figure, height, numbers
 from harness.report.html.views import View
 from harness.report.profile import profile_report
+from harness.results.profile_schema import ProfileSummary
 
 MOST = 20
 """Operators in the picture; the table has all of them."""

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.protocol import Phase
+from harness.protocol.schema import Phase
 from harness.results import Manifest, Run, RunDamaged
 from harness.results.store import SAMPLES
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from harness.models.sources import G2P
-from harness.profiling.schema import ProfileSummary
 from harness.report.comparison import Side
 from harness.report.html.samples import Samples, read_samples
 from harness.results import (
@@ -25,6 +24,7 @@ from harness.results import (
     Run,
     Summary,
 )
+from harness.results.profile_schema import ProfileSummary
 from harness.results.schema import PairLine, RatioSummary
 from harness.results.summarize import summarize_run
 

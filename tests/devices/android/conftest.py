@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.devices.android import AndroidDevice, AndroidOptions, Server, Watch
 from harness.devices.base import AnyRecord, RunResult
-from harness.devices.virtual.android import AdbServer, VirtualAndroid, virtual_androids
-from harness.protocol import WorkOrder
+from harness.protocol.schema import WorkOrder
+from harness.virtual.android import AdbServer, VirtualAndroid, virtual_androids
 from tests.devices.android.runners import LAUNCHER, write_runner
 from tests.devices.arrivals import wait_for_timers
 

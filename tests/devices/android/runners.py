@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from harness.protocol import WorkOrder
+from harness.protocol.schema import WorkOrder
 from tests.devices.fake_runners import ARCHIVE
 
 LAUNCHER = ("/system/bin/sh",)

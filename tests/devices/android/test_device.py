@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.devices import DeviceFull, opened, parse_device
 from harness.devices.android import AndroidDevice, Server, attached_devices, store
 from harness.devices.base import AnyRecord, Knob
-from harness.devices.virtual.android import virtual_androids
-from harness.protocol import End, Header, Sample
+from harness.protocol.schema import End, Header, Sample
+from harness.virtual.android import virtual_androids
 from tests.devices.android.conftest import Scene
 from tests.devices.android.runners import LAUNCHER, write_runner
 from tests.devices.fake_runners import ARCHIVE, make_order

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.devices import Selection, Unavailable, opened, parse_device
 from harness.devices.android import AdbMismatch, AdbUnavailable, Server, adb_checks, attached_devices
 from harness.devices.android.choice import choose
@@ -22,8 +22,8 @@ from harness.devices.errors import (
     DeviceUnauthorized,
     NoDevice,
 )
-from harness.devices.virtual.android import virtual_androids
-from harness.devices.virtual.android.device import free_port
+from harness.virtual.android import virtual_androids
+from harness.virtual.android.device import free_port
 from tests.devices.android.conftest import Scene
 from tests.devices.android.fake_adb import FakeAdb, fake_adb
 from tests.devices.fake_runners import make_order

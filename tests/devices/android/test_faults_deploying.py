@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.devices import DeviceFull, DeviceLost, FolderNotWritable, RunnerUnusable
 from harness.devices.base import AnyRecord
-from harness.devices.virtual.android import virtual_androids
+from harness.virtual.android import virtual_androids
 from tests.devices.android.conftest import Scene
 from tests.devices.android.runners import write_runner
 from tests.devices.fake_runners import make_order

@@ -13,7 +13,7 @@ from typing import Any
 import adbutils.sync
 import pytest
 
-from harness.protocol import End, Header, Sample
+from harness.protocol.schema import End, Header, Sample
 from tests.devices.android.conftest import Scene
 from tests.devices.android.runners import write_runner
 from tests.devices.arrivals import at_sample, later, samples

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.devices.android import AndroidOptions, Watch
 from harness.devices.base import AnyRecord
-from harness.devices.virtual.android import virtual_androids
-from harness.protocol import Header, Sample
+from harness.protocol.schema import Header, Sample
+from harness.virtual.android import virtual_androids
 from tests.devices.android.conftest import QUICK, Scene
 from tests.devices.arrivals import samples
 from tests.devices.fake_runners import make_order

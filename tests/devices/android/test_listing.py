@@ -10,14 +10,14 @@ from adbutils import AdbError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.core.errors import HarnessError, UsageError
 from harness.devices import Unavailable, parse_device
 from harness.devices.android import Server, attached_devices, listing
 from harness.devices.android.address import Address, parse_spec, server_address
 from harness.devices.android.choice import choose, unusable
 from harness.devices.android.listing import Listed, identity, listed, parse_binary, parse_lines, told_apart
 from harness.devices.errors import AmbiguousDevice, DeviceLost, DeviceUnauthorized
-from harness.devices.virtual.android.device import free_port
-from harness.errors import HarnessError, UsageError
+from harness.virtual.android.device import free_port
 from tests.devices.android.conftest import Scene
 from tests.devices.android.fake_adb import FakeAdb, fake_adb
 

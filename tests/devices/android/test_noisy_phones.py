@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.devices.android import adb_checks, attached_devices
-from harness.devices.virtual.android import rootfs
+from harness.virtual.android import rootfs
 from tests.devices.android.conftest import Scene
 from tests.devices.fake_runners import make_order
 

@@ -15,7 +15,7 @@ from harness.devices.android import AdbMismatch, AdbUnavailable, Server, adb_che
 from harness.devices.android.makers import setting_to_turn_on
 from harness.devices.android.shell import Shell
 from harness.devices.errors import CommandTimeout, DeviceLost
-from harness.devices.virtual.android.device import free_port
+from harness.virtual.android.device import free_port
 from tests.devices.android.conftest import Scene
 
 

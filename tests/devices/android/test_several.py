@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cache import Cache
+from harness.core.cache import Cache
 from harness.devices import NoDevice, Selection, Unavailable
 from harness.devices.android import AndroidDevice, Server, attached_devices
 from harness.devices.android.choice import choose
@@ -12,8 +12,8 @@ from harness.devices.android.listing import listed
 from harness.devices.android.openers import open_all
 from harness.devices.android.recovery import wait_back
 from harness.devices.base import AnyRecord
-from harness.devices.virtual.android import virtual_androids
-from harness.protocol import Sample
+from harness.protocol.schema import Sample
+from harness.virtual.android import virtual_androids
 from tests.devices.android.conftest import Scene
 from tests.devices.fake_runners import make_order
 from tests.devices.faults import Ends, complete

@@ -15,11 +15,11 @@ from harness.devices.base import AnyRecord, RunResult
 from harness.devices.ios.apps import uninstall
 from harness.devices.ios.device import IosDevice
 from harness.devices.ios.loop import LoopThread, loop_thread
-from harness.devices.ios.openers import way_to
 from harness.devices.ios.options import IosOptions, Way
 from harness.devices.ios.phone import Phone
-from harness.devices.virtual.ios import State, VirtualIphone
-from harness.protocol import WorkOrder
+from harness.protocol.schema import WorkOrder
+from harness.virtual.ios import State, VirtualIphone
+from harness.virtual.ios.kind import way_to
 from tests.devices.arrivals import wait_for_timers
 from tests.devices.ios.apps import BUNDLE_ID, Flaws, write_app
 

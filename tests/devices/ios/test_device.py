@@ -9,7 +9,7 @@ import pytest
 from harness.devices.base import AnyRecord
 from harness.devices.ios import apps as apps_module
 from harness.devices.ios.options import LauncherName
-from harness.protocol import End, Sample
+from harness.protocol.schema import End, Sample
 from tests.devices.fake_runners import ARCHIVE, make_order
 from tests.devices.ios.apps import BUNDLE_ID
 from tests.devices.ios.conftest import QUICK, Scene, with_launcher

@@ -184,7 +184,7 @@ def test_signing_fails(scene: Scene, ends: Ends) -> None:
     keeps="all records",
 )
 def test_signing_mends(scene: Scene, ends: Ends, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "harness.devices.virtual.ios.sign", "--udid", scene.virtual.udid, "{}"]
+    command = [sys.executable, "-m", "harness.virtual.ios.sign", "--udid", scene.virtual.udid, "{}"]
     device = scene.open(replace(QUICK, sign_command=shlex.join(command)))
     ends.check(device.run(scene.app(flaws=Flaws(profile=False)), make_order()))
     scene.assert_clean()

@@ -15,7 +15,7 @@ import pytest
 
 from harness.devices.ios import files
 from harness.devices.ios.job import Job
-from harness.protocol import End, Header, Sample
+from harness.protocol.schema import End, Header, Sample
 from tests.devices.arrivals import at_sample, later, samples
 from tests.devices.fake_runners import make_order
 from tests.devices.faults import Ends, complete, incomplete

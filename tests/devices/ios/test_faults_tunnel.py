@@ -16,7 +16,7 @@ import pytest
 from harness.devices.errors import RunnerUnusable
 from harness.devices.ios.errors import PhoneLocked, TunnelMissing
 from harness.devices.ios.options import LauncherName, Way
-from harness.protocol import End, Sample
+from harness.protocol.schema import End, Sample
 from tests.devices.arrivals import at_sample, later, samples
 from tests.devices.fake_runners import ARCHIVE, make_order
 from tests.devices.faults import Ends, complete, incomplete, raises

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.cache import Cache
-from harness.devices.virtual.android import AdbServer, Parts, VirtualAndroid, provide_parts, virtual_androids
+from harness.core.cache import Cache
+from harness.virtual.android import AdbServer, Parts, VirtualAndroid, provide_parts, virtual_androids
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness.devices.virtual.android import AdbServer, Core, Parts, VirtualAndroid
+from harness.virtual.android import AdbServer, Core, Parts, VirtualAndroid
 from tests.devices.virtual.processes import listening, sandbox_processes, sockets
 
 pytestmark = pytest.mark.emulator

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from adbutils import AdbError
 
-from harness.cache import Cache
-from harness.devices.virtual.android import (
+from harness.core.cache import Cache
+from harness.virtual.android import (
     AdbServer,
     Parts,
     VirtualAndroid,
@@ -23,9 +23,9 @@ from harness.devices.virtual.android import (
     provide_parts,
     virtual_androids,
 )
-from harness.devices.virtual.android.device import free_port, listens
-from harness.devices.virtual.child import Child
-from harness.devices.virtual.workspace import workspace
+from harness.virtual.android.device import free_port, listens
+from harness.virtual.child import Child
+from harness.virtual.workspace import workspace
 from tests.devices.virtual.processes import WAIT_SECONDS, exists, sandbox_processes, wait_until
 
 pytestmark = pytest.mark.emulator
@@ -34,8 +34,8 @@ TMP = "/data/local/tmp"
 HOLD_TWO = """
 import sys, time
 from pathlib import Path
-from harness.cache import Cache
-from harness.devices.virtual.android import virtual_androids
+from harness.core.cache import Cache
+from harness.virtual.android import virtual_androids
 cache = Cache(Path(sys.argv[1]))
 with virtual_androids(2, cache=cache, progress=lambda _message: None, data_bytes=1 << 20) as (server, devices):
     held = [server, *devices, *(device._memory for device in devices)]
@@ -188,7 +188,7 @@ def test_a_living_neighbours_folder_is_left_alone(tmp_path: Path) -> None:
 def test_a_folder_without_permissions_is_removed(parts: Parts, tmp_path: Path) -> None:
     """By a user whom permissions bind, as root they do not."""
     code = (
-        "import sys; from pathlib import Path; from harness.devices.virtual.workspace import remove_tree\n"
+        "import sys; from pathlib import Path; from harness.virtual.workspace import remove_tree\n"
         "deep = Path(sys.argv[1], 'tree/a/b'); deep.mkdir(parents=True); (deep / 'file').touch()\n"
         "deep.chmod(0); deep.parent.chmod(0)\n"
         "try: list(deep.iterdir())\n"
@@ -203,7 +203,7 @@ def test_a_folder_without_permissions_is_removed(parts: Parts, tmp_path: Path) -
 
 
 def test_the_command_for_people_runs_until_it_is_told_to_end(parts: Parts, user_cache: Cache) -> None:
-    command = [sys.executable, "-m", "harness.devices.virtual.android"]
+    command = [sys.executable, "-m", "harness.virtual.android"]
     environment = os.environ | {"HARNESS_CACHE_DIR": str(user_cache.root)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -232,8 +232,8 @@ def test_a_port_that_is_taken_is_named(parts: Parts, tmp_path: Path) -> None:
 def test_a_kernel_that_gives_no_namespaces_is_named(parts: Parts, user_cache: Cache, tmp_path: Path) -> None:
     """bubblewrap itself forbids them to what it runs."""
     code = (
-        "import sys; from pathlib import Path; from harness.cache import Cache;"
-        "from harness.devices.virtual.android import provide_parts;"
+        "import sys; from pathlib import Path; from harness.core.cache import Cache;"
+        "from harness.virtual.android import provide_parts;"
         "provide_parts(Cache(Path(sys.argv[1])), print)"
     )
     sandbox = [*parts.sandbox, "--unshare-user", "--disable-userns", "--dev-bind", "/", "/"]

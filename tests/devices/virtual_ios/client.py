@@ -16,7 +16,7 @@ from pymobiledevice3.services.house_arrest import HouseArrestService
 from pymobiledevice3.services.installation_proxy import InstallationProxyService
 from pymobiledevice3.tunneld.api import get_tunneld_device_by_udid
 
-from harness.devices.virtual.ios import VirtualIphone
+from harness.virtual.ios import VirtualIphone
 from tests.devices.virtual_ios.app import BUNDLE_ID
 
 DEADLINE_SECONDS = 30.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.devices.virtual.ios import VirtualIphone, virtual_iphones
+from harness.virtual.ios import VirtualIphone, virtual_iphones
 from tests.devices.virtual_ios.app import BUNDLE_ID, TinyApp
 from tests.devices.virtual_ios.client import Client
 

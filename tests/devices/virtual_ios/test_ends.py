@@ -11,7 +11,7 @@ import pytest
 from pymobiledevice3.services.crash_reports import CrashReportsManager
 from pymobiledevice3.services.dvt.instruments.dvt_provider import DvtProvider
 
-from harness.devices.virtual.ios import VirtualIphone
+from harness.virtual.ios import VirtualIphone
 from tests.devices.virtual_ios.app import BUNDLE_ID, TinyApp
 from tests.devices.virtual_ios.client import Client, WatchedControl
 from tests.devices.virtual_ios.running import wait_until_gone

@@ -29,7 +29,7 @@ from pymobiledevice3.services.dvt.instruments.dvt_provider import DvtProvider
 from pymobiledevice3.services.house_arrest import HouseArrestService
 from pymobiledevice3.tunneld.api import get_tunneld_device_by_udid
 
-from harness.devices.virtual.ios import VirtualIphone
+from harness.virtual.ios import VirtualIphone
 from tests.devices.virtual.processes import wait_until
 from tests.devices.virtual_ios.app import BUNDLE_ID, TinyApp
 from tests.devices.virtual_ios.client import Client, WatchedControl

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pymobiledevice3.exceptions import AppInstallError
 
-from harness.devices.virtual.ios import VirtualIphone
+from harness.virtual.ios import VirtualIphone
 from tests.devices.virtual_ios.app import BUNDLE_ID, X86_64, TinyApp, make_executable
 from tests.devices.virtual_ios.client import Client
 

@@ -14,7 +14,7 @@ from pymobiledevice3.remote.core_device.app_service import AppServiceService
 from pymobiledevice3.remote.core_device.open_stdio_socket import OpenStdioSocketService
 from pymobiledevice3.services.dvt.instruments.dvt_provider import DvtProvider
 
-from harness.devices.virtual.ios import VirtualIphone
+from harness.virtual.ios import VirtualIphone
 from tests.devices.virtual.processes import exists, wait_until
 from tests.devices.virtual_ios.app import BUNDLE_ID, TinyApp
 from tests.devices.virtual_ios.client import Client, WatchedControl

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.devices.virtual.ios import VirtualIphone
+from harness.virtual.ios import VirtualIphone
 from tests.devices.virtual.processes import wait_until
 from tests.devices.virtual_ios.app import BUNDLE_ID, TinyApp, make_executable
 

@@ -11,8 +11,8 @@ from typing import Any
 import lief
 import pytest
 
-from harness.cache import Cache
-from harness.devices.virtual.ios import macho
+from harness.core.cache import Cache
+from harness.virtual.ios import macho
 from tests.devices.virtual_ios.app import X86_64, make_executable
 
 pytestmark = pytest.mark.emulator

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.devices.virtual.ios import VirtualIphone, VirtualIphoneUnavailable
+from harness.virtual.ios import VirtualIphone, VirtualIphoneUnavailable
 from tests.devices.virtual.processes import listening, sockets
 from tests.devices.virtual_ios.app import BUNDLE_ID, TinyApp
 from tests.devices.virtual_ios.client import Client
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.emulator
 _OWNER = """
 import asyncio, sys, time
 from pathlib import Path
-from harness.devices.virtual.ios import VirtualIphone
+from harness.virtual.ios import VirtualIphone
 from tests.devices.virtual_ios.app import BUNDLE_ID, TinyApp
 from tests.devices.virtual_ios.client import Client
 from pymobiledevice3.services.dvt.instruments.dvt_provider import DvtProvider

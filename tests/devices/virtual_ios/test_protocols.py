@@ -31,7 +31,7 @@ from pymobiledevice3.services.installation_proxy import InstallationProxyService
 from pymobiledevice3.services.mobile_image_mounter import DeveloperDiskImageMounter, PersonalizedImageMounter
 from pymobiledevice3.services.power_assertion import PowerAssertionService
 
-from harness.devices.virtual.ios import VirtualIphone
+from harness.virtual.ios import VirtualIphone
 from tests.devices.virtual_ios.app import TinyApp
 from tests.devices.virtual_ios.client import Client
 

@@ -21,7 +21,7 @@ from pymobiledevice3.services.mobile_image_mounter import MobileImageMounterServ
 from pymobiledevice3.services.notification_proxy import NotificationProxyService
 from pymobiledevice3.services.power_assertion import PowerAssertionService
 
-from harness.devices.virtual.ios import VirtualIphone
+from harness.virtual.ios import VirtualIphone
 from tests.devices.virtual.processes import wait_until
 from tests.devices.virtual_ios.app import TinyApp
 from tests.devices.virtual_ios.client import Client, WatchedControl

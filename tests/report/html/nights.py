@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.conclude import conclude
 from harness.devices import Knob, OnRecord, RunResult
-from harness.journal import Plan, UnitPlan, write_plan
-from harness.nightly import Night
-from harness.protocol import WorkOrder
+from harness.protocol.schema import WorkOrder
+from harness.regression.nightly import Night
+from harness.regression.verdicts import conclude
 from harness.results import Git
+from harness.results.journal import Plan, UnitPlan, write_plan
 from harness.results.nights import (
     CellFacts,
     NightRecord,

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.devices import Knob
-from harness.profiling.schema import Overhead, Profiles
 from harness.profiling.summary import summarize_profile
 from harness.report.html import html_report
 from harness.results import Run
+from harness.results.profile_schema import Overhead, Profiles
 from harness.results.store import write_atomically
 from tests.profiling.profiles import PROVENANCE, lines
 from tests.results.samples import make_run

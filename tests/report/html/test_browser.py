@@ -15,10 +15,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
-from harness.protocol import Sample
+from harness.core.text import shown
+from harness.protocol.schema import Sample
 from harness.report.html import html_report
 from harness.results import Run
-from harness.text import shown
 from tests.report.faces import page_lines, stored_runs
 from tests.report.html.browsers import DEADLINE_MS, DRAWN, TALL, chromium
 from tests.report.html.nights import cool, hot, seen, two_nights

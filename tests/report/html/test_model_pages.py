@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from harness.conclude import conclude
 from harness.devices.host import HostDevice
-from harness.journal import UnitPlan, write_plan
-from harness.models.comparison import TopK
-from harness.night_plan import new_plan
-from harness.nightly import Night
+from harness.regression.nightly import Night
+from harness.regression.plan import new_plan
+from harness.regression.verdicts import conclude
 from harness.report.html import html_report
+from harness.results.journal import UnitPlan, write_plan
 from harness.results.nights import read_night
+from harness.validate.comparison import TopK
 from tests.report.faces import page_lines
 from tests.results.made_models import BERT, DETECTOR
 from tests.results.samples import make_run

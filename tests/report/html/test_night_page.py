@@ -15,7 +15,6 @@ from rich.console import Console
 
 from harness.cli import main
 from harness.devices import Knob
-from harness.journal import read_journal, write_plan
 from harness.report import report_run, to_markdown, to_terminal
 from harness.report.conditions import night_warnings, record_warnings
 from harness.report.document import Table
@@ -24,6 +23,7 @@ from harness.report.html.history import FEWEST_RUNS, over_runs
 from harness.report.html.nights import NightView, night_view
 from harness.report.html.pairs import both_sides, every_pair, intervals, unit_figures
 from harness.report.html.views import view
+from harness.results.journal import read_journal, write_plan
 from harness.results.nights import NightRecord, read_night
 from harness.results.schema import GateFacts
 from tests.nights import make_plan

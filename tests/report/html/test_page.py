@@ -10,12 +10,12 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 
-from harness.errors import UsageError
+from harness.core.errors import UsageError
+from harness.core.text import shown
 from harness.report import report_run, to_markdown
 from harness.report.document import Table
 from harness.report.html import html_report, text_report, write_page
 from harness.results import StorageUnwritable, Store
-from harness.text import shown
 from tests.report.html.pages import HOSTILE, Elements, embedded, three_runs
 from tests.results.made_models import BERT
 from tests.results.samples import make_run

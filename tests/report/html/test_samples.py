@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.protocol import Sample
+from harness.protocol.schema import Sample
 from harness.report.html.blobs import Column, grain, raw_samples
 from harness.report.html.figure import log_ticks
 from harness.report.html.latency import SINGLE_POINTS, STRETCHES, Series, distributions, in_order

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from packaging.version import Version
 
+from harness.core.errors import HarnessError, UsageError
 from harness.devices.errors import DeviceError, RunnerUnusable
 from harness.devices.ios.errors import DeveloperModeOff, ImageMissing, PhoneLocked
 from harness.devices.ios.launchers import appservice, debugserver, dvt
 from harness.devices.ios.launchers.started import Ended, Started
 from harness.devices.ios.link import TUNNELLED, Link
 from harness.devices.ios.options import LauncherName
-from harness.errors import HarnessError, UsageError
 
 __all__ = ["Ended", "Launcher", "Started", "choose_launcher", "launch_refused"]
 

@@ -1,0 +1,42 @@
+"""What commands print with ``--json``: documents with a named, versioned schema (docs/json.md).
+
+The terminal's tables are made from the same objects. Nothing is imported here: listing runs should not wait for the
+statistics libraries.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.cli.documents.base import Document
+
+__all__ = ["documents"]
+
+
+def documents() -> list[type[Document]]:
+    """Return every kind of document, in the order of docs/json.md."""
+    from harness.cli.documents import comparison, files, findings, machine, nights, run, runs
+
+    return [
+        runs.RunsDocument,
+        run.RunDocument,
+        comparison.ComparisonDocument,
+        findings.ProfileDocument,
+        findings.ExplanationDocument,
+        files.QueryDocument,
+        nights.NightDocument,
+        nights.NightsDocument,
+        nights.CalibrationDocument,
+        nights.BaselinesDocument,
+        nights.BaselineDocument,
+        machine.DevicesDocument,
+        machine.DoctorDocument,
+        machine.ToolchainsDocument,
+        machine.CacheDocument,
+        machine.RemovalDocument,
+        files.CompiledDocument,
+        files.LinkEnvDocument,
+        files.FilesDocument,
+        files.SchemasDocument,
+    ]

@@ -1,0 +1,119 @@
+"""The document of ``harness compare``. It imports the statistics, which take a second to load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from harness.cli.documents.base import Document, Number, Part
+from harness.cli.documents.runs import EMULATED, Kind, RunLine, line_of
+from harness.measure import paired_ratio
+from harness.models.sources import G2P
+from harness.report.comparison import Side, compared, differing_facts, doubts
+from harness.report.models import items_change, shared_models
+from harness.results.schema import ItemLatency
+
+
+class Difference(Part):
+    """A fact that the two runs do not share; null where a run does not have it."""
+
+    what: str
+    a: str | None
+    b: str | None
+
+
+class ApartRatio(Part):
+    """B's time over A's on the items that both timed, in two sittings; above 1 B took longer."""
+
+    ratio: float
+    """Of words the median, of a tensor model's items the geometric mean of each one's own ratio."""
+    low: Number
+    high: Number
+    """95 % interval over items alone; how the sittings differ is not in it."""
+    items: int
+
+
+class ModelPair(Part):
+    """One model that both runs have."""
+
+    name: str
+    kind: Kind
+    a_median_ns: Number
+    b_median_ns: Number
+    ratio: ApartRatio | None
+    no_ratio: str | None
+
+
+class ComparisonDocument(Document):
+    """`harness compare`: run B beside run A."""
+
+    schema_name: Literal["harness.comparison/1"] = Field(default="harness.comparison/1", alias="schema")
+    a: RunLine
+    b: RunLine
+    measured_together: Literal[False] = False
+    """Two stored runs never are: only `harness nightly` measures both sides in one sitting."""
+    warnings: list[str]
+    """Why the times may not show a change of code."""
+    models: list[ModelPair]
+    differences: list[Difference]
+
+
+def comparison_document(a: Side, b: Side) -> ComparisonDocument:
+    """Return two runs side by side; raises Incomparable if they share nothing."""
+    compared(a, b)
+    return ComparisonDocument(
+        a=line_of(a.manifest, a.summary),
+        b=line_of(b.manifest, b.summary),
+        warnings=[line.text for line in doubts(a, b)],
+        models=[*_words(a, b), *_tensors(a, b)],
+        differences=[Difference(what=what, a=one, b=other) for what, one, other in differing_facts(a, b)],
+    )
+
+
+def _words(a: Side, b: Side) -> list[ModelPair]:
+    one, other = a.summary.artifact, b.summary.artifact
+    if not one and not other and not (a.summary.parity and b.summary.parity):
+        return []
+    ratio = None
+    if set(a.samples) & set(b.samples):
+        found = paired_ratio(a.samples, b.samples)
+        bounds = (found.interval.low, found.interval.high) if found.interval else (None, None)
+        ratio = ApartRatio(items=found.words, ratio=found.ratio, low=bounds[0], high=bounds[1])
+    return [
+        ModelPair(
+            name=G2P,
+            kind="generation",
+            a_median_ns=one.warm.median if one else None,
+            b_median_ns=other.warm.median if other else None,
+            ratio=ratio,
+            no_ratio=None if ratio else EMULATED if _emulated(a, b) else "no word was timed in both runs",
+        )
+    ]
+
+
+def _tensors(a: Side, b: Side) -> list[ModelPair]:
+    return [_tensor(a, b, name) for name in shared_models(a.summary, b.summary)]
+
+
+def _tensor(a: Side, b: Side, name: str) -> ModelPair:
+    one, other = a.summary.models[name].by_item, b.summary.models[name].by_item
+    change = None if _emulated(a, b) else items_change(a.summary.models[name], b.summary.models[name])
+    return ModelPair(
+        name=name,
+        kind="tensor",
+        a_median_ns=_only(one),
+        b_median_ns=_only(other),
+        ratio=None if change is None else ApartRatio(items=change[0], ratio=change[1], low=None, high=None),
+        no_ratio=None if change is not None else EMULATED if _emulated(a, b) else "no item was timed in both runs",
+    )
+
+
+def _only(by_item: Mapping[str, ItemLatency]) -> float | None:
+    """The median of the only item; unlike items are not pooled."""
+    return next(iter(by_item.values())).median if len(by_item) == 1 else None
+
+
+def _emulated(a: Side, b: Side) -> bool:
+    return a.manifest.emulated or b.manifest.emulated

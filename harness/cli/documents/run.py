@@ -1,0 +1,254 @@
+"""The document of one stored run, as ``harness show`` prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from harness.cli.documents.base import Document, Facts, Number, Part
+from harness.cli.documents.runs import Kind, Ratio, RunLine, line_of, model_lines, ratio_of
+from harness.models.sources import G2P
+from harness.results import Manifest, Summary
+from harness.results.schema import (
+    GateFacts,
+    Git,
+    ItemLatency,
+    ItemRatio,
+    LatencySummary,
+    OrderEntry,
+    RatioSummary,
+    VariantFacts,
+)
+
+
+class Latency(Part):
+    """Warm samples of one side."""
+
+    items: int
+    samples: int
+    median_ns: Number
+    median_low_ns: Number
+    median_high_ns: Number
+    """Bootstrap 95 % interval of the median over items."""
+    p90_ns: Number
+    p95_ns: Number
+    p99_ns: Number
+    mad_ns: Number
+    min_ns: Number
+    max_ns: Number
+    mean_ns: Number
+
+
+class Comparison(Part):
+    """The answers of one variant beside PyTorch's."""
+
+    comparison: str
+    compared: int
+    verdicts: dict[str, int]
+    """How many of each verdict."""
+    failures: list[str]
+    max_margin_error: Number
+    """Generation models: the largest difference of the two sides' logit margins."""
+    max_error: Number
+    relative_error: Number
+    """Tensor models: the largest difference of any output, and its share of that output's largest magnitude."""
+
+
+class Accuracy(Part):
+    """Against gold pronunciations; ``side`` is ``pytorch`` or a comparison, ``language`` may be ``all``."""
+
+    side: str
+    language: str
+    items: int
+    per: Number
+    wer: Number
+
+
+class ItemFigures(Part):
+    """One item: its warm samples, and its time beside PyTorch's in the turns that both sides took."""
+
+    item: str
+    samples: int | None
+    median_ns: Number
+    mad_ns: Number
+    min_ns: Number
+    max_ns: Number
+    """Of a tensor model; the words of a generation model are summed up in ``artifact``."""
+    artifact_ns: Number
+    pytorch_ns: Number
+    """Medians over the rounds; null for an item that was not in the sample."""
+    ratio: Number
+    low: Number
+    high: Number
+    conclusive: bool | None
+
+
+class ModelFigures(Part):
+    """All figures of one model."""
+
+    name: str
+    kind: Kind
+    comparisons: list[Comparison]
+    accuracy: list[Accuracy]
+    variant: str | None
+    """The timed variant of a generation model."""
+    artifact: Latency | None
+    """Over all timed words of a generation model; null for a tensor model, whose items are unlike each other."""
+    pytorch: Latency | None
+    """Over the words of a generation model that PyTorch was timed on."""
+    ratio: Ratio | None
+    items: list[ItemFigures]
+    cold_load_ns: Number
+    """Taking the model from the library and initialising its virtual machine."""
+    first_ns: Number
+    """The first inference of the process."""
+    parts_ns: dict[str, Number]
+    """Medians for each word: encoder, prefill, steps, other; empty for a tensor model."""
+    peak_bytes: int | None
+
+
+class RunDocument(Document):
+    """`harness show`: one run with all its figures."""
+
+    schema_name: Literal["harness.run/1"] = Field(default="harness.run/1", alias="schema")
+    run: RunLine
+    reasons: list[str]
+    """Why the verdict is no pass."""
+    figures: list[ModelFigures]
+    gate: GateFacts | None
+    git: Git | None
+    command: list[str]
+    options: Facts
+    versions: dict[str, str]
+    device: Facts
+    """All that is known of the device."""
+    variants: dict[str, VariantFacts]
+    orders: list[OrderEntry]
+
+
+def run_document(manifest: Manifest, summary: Summary) -> RunDocument:
+    """Return one run with its figures."""
+    return RunDocument(
+        run=line_of(manifest, summary),
+        reasons=summary.reasons,
+        figures=_figures(manifest, summary),
+        gate=manifest.gate,
+        git=manifest.git,
+        command=manifest.command,
+        options=manifest.options,
+        versions=manifest.versions,
+        device=manifest.device,
+        variants=manifest.variants,
+        orders=manifest.orders,
+    )
+
+
+def _items(by_item: Mapping[str, ItemLatency], found: RatioSummary | None) -> list[ItemFigures]:
+    """The items that have figures of their own, on one side or both."""
+    both = found.by_item if found else {}
+    return [
+        _item(name, by_item.get(name), both.get(name)) for name in [*by_item, *(n for n in both if n not in by_item)]
+    ]
+
+
+def _item(name: str, ours: ItemLatency | None, both: ItemRatio | None) -> ItemFigures:
+    return ItemFigures(
+        item=name,
+        samples=ours.samples if ours else None,
+        median_ns=ours.median if ours else None,
+        mad_ns=ours.mad if ours else None,
+        min_ns=ours.min if ours else None,
+        max_ns=ours.max if ours else None,
+        artifact_ns=both.artifact if both else None,
+        pytorch_ns=both.pytorch if both else None,
+        ratio=both.ratio if both and both.conclusive else None,
+        low=both.low if both else None,
+        high=both.high if both else None,
+        conclusive=both.conclusive if both else None,
+    )
+
+
+_TIMES = ("median", "median_low", "median_high", "p90", "p95", "p99", "mad", "min", "max", "mean")
+
+
+def _latency(side: LatencySummary | None) -> Latency | None:
+    if side is None:
+        return None
+    times = {f"{key}_ns": getattr(side, key) for key in _TIMES}
+    return Latency.model_validate({"items": side.words, "samples": side.samples, **times})
+
+
+def _figures(manifest: Manifest, summary: Summary) -> list[ModelFigures]:
+    return [*_generation_figures(manifest, summary), *_tensor_figures(summary)]
+
+
+def _generation_figures(manifest: Manifest, summary: Summary) -> list[ModelFigures]:
+    if not any(line.kind == "generation" for line in model_lines(manifest, summary)):
+        return []
+    artifact = summary.artifact
+    parts = {key: getattr(artifact, key) for key in ("encoder", "prefill", "steps", "other")} if artifact else {}
+    return [
+        ModelFigures(
+            name=G2P,
+            kind="generation",
+            comparisons=[
+                Comparison(
+                    comparison=name,
+                    compared=found.words,
+                    verdicts={verdict.value: count for verdict, count in found.by_verdict.items()},
+                    failures=found.failures,
+                    max_margin_error=found.max_margin_error,
+                    max_error=None,
+                    relative_error=None,
+                )
+                for name, found in summary.parity.items()
+            ],
+            accuracy=[
+                Accuracy(side=side, language=language, items=found.words, per=found.per, wer=found.wer)
+                for side, languages in summary.accuracy.items()
+                for language, found in languages.items()
+            ],
+            variant=artifact.variant if artifact else None,
+            artifact=_latency(artifact.warm if artifact else None),
+            pytorch=_latency(summary.pytorch),
+            ratio=ratio_of(summary.ratio),
+            items=_items({}, summary.ratio),
+            cold_load_ns=artifact.cold_load if artifact else None,
+            first_ns=artifact.first if artifact else None,
+            parts_ns=parts,
+            peak_bytes=artifact.peak_bytes if artifact else None,
+        )
+    ]
+
+
+def _tensor_figures(summary: Summary) -> list[ModelFigures]:
+    return [
+        ModelFigures(
+            name=name,
+            kind="tensor",
+            comparisons=[
+                Comparison(
+                    comparison=name,
+                    compared=found.items,
+                    verdicts={verdict.value: count for verdict, count in found.by_verdict.items()},
+                    failures=found.failures,
+                    max_margin_error=None,
+                    max_error=found.max_error,
+                    relative_error=found.relative_error,
+                )
+            ],
+            accuracy=[],
+            variant=None,
+            artifact=None,
+            pytorch=None,
+            ratio=ratio_of(found.ratio),
+            items=_items(found.by_item, found.ratio),
+            cold_load_ns=found.cold_load,
+            first_ns=found.first,
+            parts_ns={},
+            peak_bytes=found.peak_bytes,
+        )
+        for name, found in summary.models.items()
+    ]

@@ -1,0 +1,227 @@
+"""The document of ``harness runs``, whose lines other documents have, too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from harness.cli.documents.base import Document, Number, Part
+from harness.models.sources import G2P
+from harness.results import Manifest, Run, RunDamaged, RunStatus, RunVerdict, Summary
+from harness.results.schema import RatioSummary
+from harness.validate import Verdict
+
+Kind = Literal["generation", "tensor"]
+"""``generation``: words in, text out, token by token. ``tensor``: one call, tensors in and out."""
+EMULATED = "an emulator's times are compared with nothing"
+NOT_TIMED, UNLIKE = "not timed", "its items are unlike each other"
+
+
+class DeviceLine(Part):
+    name: str
+    kind: str | None
+    cpu_model: str | None
+    emulated: bool
+
+
+class Ratio(Part):
+    """The artifact's time over PyTorch's on the same items; above 1 the artifact is slower."""
+
+    ratio: Number
+    """The geometric mean of the items' ratios; null where the interval is too wide for a number."""
+    low: Number
+    high: Number
+    """95 % interval; null where there are too few items or rounds for one."""
+    conclusive: bool
+    """Whether the interval is narrow enough."""
+    together: bool
+    """Whether both sides were timed in turns, in one sitting. Times taken apart may be wrong by a multiple."""
+    busy: str | None
+    """What else the machine did meanwhile; null where it was quiet."""
+    items: int
+    """How many were timed on both sides."""
+    rounds: int | None
+    artifact_ns: Number
+    pytorch_ns: Number
+    """Geometric means over these items of their medians; null for times taken apart."""
+
+
+class ModelLine(Part):
+    """One model of a run in the list of runs."""
+
+    name: str
+    kind: Kind
+    source: str
+    """The checkpoint, or what ``--models`` named."""
+    items: int
+    """What it was asked: words, or items of a tensor model."""
+    items_of: int | None
+    """How many there were, where only a sample of them was run, as on an emulator."""
+    compared: int
+    """Comparisons with PyTorch, several for each item."""
+    equal: int
+    """Those that agree, ties included."""
+    median_ns: Number
+    """Of one word of a generation model, of one call of a tensor model with a single item; never pooled over unlike
+    items."""
+    ratio: Ratio | None
+    no_median: str | None
+    """Why there is no ``median_ns``."""
+    no_ratio: str | None
+    """Why there is no ``ratio``."""
+
+
+class RunLine(Part):
+    """A run in the list of runs. A damaged run has its id and ``damage`` only."""
+
+    run: str
+    status: Literal["complete", "incomplete", "failed", "damaged"]
+    reason: str | None = None
+    """Why it is not complete."""
+    damage: str | None = None
+    """What of it cannot be read."""
+    verdict: RunVerdict | None = None
+    started: str | None = None
+    ended: str | None = None
+    device: DeviceLine | None = None
+    precision: str | None = None
+    models: Sequence[ModelLine] = ()
+    baseline: str | None = None
+    """The baseline that it was judged beside, if any."""
+
+
+class RunsDocument(Document):
+    """`harness runs`: the stored runs, the latest first."""
+
+    schema_name: Literal["harness.runs/1"] = Field(default="harness.runs/1", alias="schema")
+    results_dir: str
+    stored: int
+    """How many runs there are, listed or not."""
+    runs: list[RunLine]
+
+
+def run_line(run: Run) -> RunLine:
+    """Return the line of a stored run, damaged ones included."""
+    try:
+        return line_of(run.manifest(), run.summary())
+    except RunDamaged as error:
+        return RunLine(run=run.run_id, status="damaged", damage=error.args[0])
+
+
+def line_of(manifest: Manifest, summary: Summary | None) -> RunLine:
+    """Return the line of a run that can be read; ``summary`` is None for one that did not get to it."""
+    complete = manifest.status is RunStatus.COMPLETE
+    precision = manifest.options.get("precision")
+    return RunLine(
+        run=manifest.run_id,
+        status=manifest.status.value,
+        reason=None if complete else manifest.reason,
+        verdict=summary.verdict if summary else RunVerdict.INCONCLUSIVE,
+        started=manifest.started,
+        ended=manifest.ended,
+        device=_device(manifest),
+        precision=str(precision) if precision else None,
+        models=model_lines(manifest, summary),
+        baseline=manifest.gate.baseline if manifest.gate else None,
+    )
+
+
+def runs_document(root: Path, runs: list[Run], limit: int) -> RunsDocument:
+    """Return the latest ``limit`` of ``runs``, which are the oldest first; 0 stands for all."""
+    shown = [run_line(run) for run in reversed(runs[-limit:])]
+    return RunsDocument(results_dir=str(root), stored=len(runs), runs=shown)
+
+
+def model_lines(manifest: Manifest, summary: Summary | None) -> list[ModelLine]:
+    """Return a line for each model of a run, the generation model first."""
+    return [*_generation_lines(manifest, summary), *_tensor_lines(manifest, summary)]
+
+
+def _device(manifest: Manifest) -> DeviceLine | None:
+    known = manifest.device
+    if not known:
+        return None
+    kind, cpu = known.get("kind"), known.get("cpu_model")
+    return DeviceLine(
+        name=str(known.get("name", "?")),
+        kind=str(kind) if kind else None,
+        cpu_model=str(cpu) if cpu else None,
+        emulated=manifest.emulated,
+    )
+
+
+def _generation_lines(manifest: Manifest, summary: Summary | None) -> list[ModelLine]:
+    if manifest.checkpoint is None and manifest.words is None:
+        return []
+    parity = list(summary.parity.values()) if summary else []
+    median = summary.artifact.warm.median if summary and summary.artifact else None
+    ratio = ratio_of(summary.ratio) if summary else None
+    return [
+        ModelLine(
+            name=G2P,
+            kind="generation",
+            source=manifest.checkpoint.label if manifest.checkpoint else "?",
+            items=manifest.words.count if manifest.words else 0,
+            items_of=manifest.words.of if manifest.words else None,
+            compared=sum(found.words for found in parity),
+            equal=sum(_agreeing(found.by_verdict) for found in parity),
+            median_ns=median,
+            ratio=ratio,
+            no_median=None if median is not None else NOT_TIMED,
+            no_ratio=None if ratio else _no_ratio(manifest, median is not None),
+        )
+    ]
+
+
+def _tensor_lines(manifest: Manifest, summary: Summary | None) -> list[ModelLine]:
+    lines = []
+    for name, facts in manifest.models.items():
+        found = summary.models.get(name) if summary else None
+        medians = [item.median for item in found.by_item.values()] if found else []
+        timed = bool(medians) or (found is not None and found.artifact is not None)
+        ratio = ratio_of(found.ratio) if found else None
+        lines.append(
+            ModelLine(
+                name=name,
+                kind="tensor",
+                source=facts.source,
+                items=facts.items,
+                items_of=None,
+                compared=found.items if found else 0,
+                equal=_agreeing(found.by_verdict) if found else 0,
+                median_ns=medians[0] if len(medians) == 1 else None,
+                ratio=ratio,
+                no_median=None if len(medians) == 1 else UNLIKE if timed else NOT_TIMED,
+                no_ratio=None if ratio else _no_ratio(manifest, timed),
+            )
+        )
+    return lines
+
+
+def _no_ratio(manifest: Manifest, timed: bool) -> str:
+    return NOT_TIMED if not timed else EMULATED if manifest.emulated else "PyTorch was not timed"
+
+
+def _agreeing(verdicts: Mapping[Verdict, int]) -> int:
+    return verdicts.get(Verdict.EQUAL, 0) + verdicts.get(Verdict.TIE, 0)
+
+
+def ratio_of(found: RatioSummary | None) -> Ratio | None:
+    """Return a ratio to PyTorch with all that makes it doubtful."""
+    if found is None:
+        return None
+    return Ratio(
+        ratio=found.ratio if found.conclusive else None,
+        low=found.low,
+        high=found.high,
+        conclusive=found.conclusive,
+        together=found.paired,
+        busy=found.busy,
+        items=found.words,
+        rounds=found.rounds,
+        artifact_ns=found.artifact,
+        pytorch_ns=found.pytorch,
+    )

@@ -1,0 +1,86 @@
+"""How the harness itself is installed: its name on the registry, its versions, and what stands in its way."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import harness
+from harness.core.errors import HarnessError
+
+DISTRIBUTION = "ondevice-harness"
+"""The name on the registry, where ``harness`` is another project's; the import and the command are ``harness``."""
+IMPORT = "harness"
+PACKAGED_WORKSPACE = "_rust"
+"""Where a wheel has the Rust workspace, below the package (pyproject.toml)."""
+
+
+class PackageMissing(HarnessError):
+    """A Python package that a step needs is not installed."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """One distribution that brings a package ``harness``."""
+
+    name: str
+    version: str
+    folder: Path
+
+    def describe(self) -> str:
+        return f"{self.name} {self.version} in {self.folder}"
+
+
+def harness_folder() -> Path:
+    """Return the folder of the package that runs."""
+    return Path(harness.__file__).resolve().parent
+
+
+def is_checkout() -> bool:
+    """Return whether the package runs from a checkout, whose Rust workspace lies beside it."""
+    return not (harness_folder() / PACKAGED_WORKSPACE).is_dir()
+
+
+def sources_folder() -> Path:
+    """Return the folder whose commit a run is of.
+
+    That is the harness's own checkout, or the project that an installed harness is used in.
+    """
+    return harness_folder() if is_checkout() else Path.cwd()
+
+
+def install_command(extra: str = "") -> str:
+    """Return the command line that installs the harness, with one of its extras."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'" if extra else f"pip install {DISTRIBUTION}"
+
+
+def install_cure(extra: str = "") -> str:
+    """Return what brings the packages that are missing: in a checkout ``make setup``, else the registry."""
+    return "make setup" if is_checkout() else install_command(extra)
+
+
+def package_version(name: str, extra: str = "compile") -> str:
+    """Return the version of an installed package that ``extra`` brings; raises PackageMissing."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise PackageMissing(f"the Python package {name} is not installed", cure=install_cure(extra)) from error
+
+
+def providers() -> list[Installed]:
+    """Return every distribution that brings a package ``harness``, the one that is imported first if it is known.
+
+    More than one is a conflict: the files of one hide, or have overwritten, those of the other.
+    """
+    found = {one.describe(): one for one in _providers()}
+    return sorted(found.values(), key=lambda one: one.folder != harness_folder().parent)
+
+
+def _providers() -> Iterator[Installed]:
+    for distribution in importlib.metadata.distributions():
+        name = distribution.metadata["Name"] or ""
+        ours = name.lower().replace("_", "-") == DISTRIBUTION
+        if ours or any(file.as_posix() == f"{IMPORT}/__init__.py" for file in distribution.files or []):
+            yield Installed(name, distribution.version, Path(str(distribution.locate_file(""))).resolve())

@@ -1,0 +1,68 @@
+"""Android devices as a kind: what ``--device android``, ``harness devices`` and ``harness doctor`` ask for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from harness.core.cache import Cache
+from harness.core.errors import HarnessError
+from harness.devices.base import Device, Notify, Unavailable
+from harness.devices.kinds import Check, DeviceKind, ListedDevice, Selection
+
+if TYPE_CHECKING:
+    from harness.devices.android.attached import Attached
+
+
+@contextmanager
+def _open(selection: Selection, cache: Cache, notify: Notify) -> Iterator[Sequence[Device | Unavailable]]:
+    from harness.devices.android.openers import android
+
+    with android(selection, cache, notify) as devices:
+        yield devices
+
+
+def _list_attached() -> list[ListedDevice]:
+    from harness.devices.android.attached import attached_devices
+
+    return [
+        ListedDevice(
+            device=f"android:{found.serial}",
+            serial=found.serial,
+            state=found.state,
+            model=found.model,
+            system=_system(found),
+            held_by=found.held_by,
+            reason=found.reason,
+            cure=found.cure,
+        )
+        for found in attached_devices()
+    ]
+
+
+def _system(found: Attached) -> str | None:
+    """Return the release and the way to the phone, as in ``Android 15 (API 35), USB 480 Mb/s of 5000``."""
+    parts = [f"Android {found.android_version} (API {found.sdk})"] if found.android_version else []
+    if found.connection:
+        way = {"usb": "USB"}.get(found.connection, found.connection)
+        speed = f" {found.speed} Mb/s" if found.speed is not None else ""
+        if found.speed is not None and found.most_speed is not None and found.most_speed > found.speed:
+            speed += f" of {found.most_speed}"
+        parts.append(way + speed)
+    return ", ".join(parts) or None
+
+
+def _checks() -> list[Check]:
+    """With a server, as ``harness devices`` has: without one no phone is ever seen, however it is plugged in."""
+    from harness.devices.android.checks import adb_checks
+    from harness.devices.android.server import Server
+
+    server = Server()
+    with contextlib.suppress(HarnessError):  # the check of the server reports it
+        server.ensure()
+    return adb_checks(server)
+
+
+ANDROID = DeviceKind("android", _open, _list_attached, _checks, attaches=True)

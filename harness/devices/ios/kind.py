@@ -1,0 +1,56 @@
+"""iPhones as a kind: what ``--device ios``, ``harness devices`` and ``harness doctor`` ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from harness.core.cache import Cache
+from harness.devices.base import Device, Notify, Unavailable
+from harness.devices.kinds import Check, DeviceKind, ListedDevice, Selection
+
+
+@contextmanager
+def _open(selection: Selection, cache: Cache, notify: Notify) -> Iterator[Sequence[Device | Unavailable]]:
+    from harness.devices.ios.support import require_support
+
+    require_support()
+    from harness.devices.ios.openers import ios
+
+    with ios(selection, cache, notify) as devices:
+        yield devices
+
+
+def _list_attached() -> list[ListedDevice]:
+    """None without the package or without usbmuxd, as on a machine that never saw an iPhone."""
+    from harness.devices.ios import attached_iphones, has_support
+    from harness.devices.ios.errors import UsbmuxUnavailable
+
+    if not has_support():
+        return []
+    try:
+        phones = attached_iphones()
+    except UsbmuxUnavailable:
+        return []
+    return [
+        ListedDevice(
+            device=f"ios:{found.serial}",
+            serial=found.serial,
+            state=found.state,
+            model=found.model,
+            system=f"iOS {found.ios_version} ({found.connection})" if found.ios_version else None,
+            held_by=found.held_by,
+            reason=found.reason,
+            cure=found.cure,
+        )
+        for found in phones
+    ]
+
+
+def _checks() -> list[Check]:
+    from harness.devices.ios import ios_checks
+
+    return ios_checks()
+
+
+IOS = DeviceKind("ios", _open, _list_attached, _checks, attaches=True)

@@ -1,0 +1,37 @@
+"""What the gate's test reports: the verdict in words, a warning, or that nothing was decided."""
+
+from __future__ import annotations
+
+from harness.core.errors import HarnessError
+from harness.report.figures import DASH
+from harness.report.night import change, detectable, headline, interval
+from harness.results.nights import NightRecord, causes, judged
+
+
+class GateUndecided(HarnessError):
+    """The night that a run was to be judged by has decided nothing."""
+
+    cure = "the causes stand beside it; harness nightly --resume NIGHT goes on with what was not measured"
+
+
+class GateWarning(UserWarning):
+    """The gate saw something that it did not prove."""
+
+
+def gate_message(record: NightRecord) -> str:
+    """Verdict and headline, then a line for each cell with its estimate, interval and minimum detectable effect."""
+    verdicts = judged(record)
+    lines = [f"{verdicts.verdict.upper()}: {headline(verdicts)} (harness nights {record.night_id})"]
+    for unit in verdicts.units:
+        for cell in unit.cells:
+            figures = f"{change(cell)} [{interval(cell)}], would be found {detectable(cell)}"
+            lines.append(
+                f"  {unit.unit} {cell.metric}: {cell.verdict}, {figures if change(cell) != DASH else cell.cause}"
+            )
+    return "\n".join([*lines, *(f"  {name}: {cause or verdict}" for name, verdict, cause in causes(verdicts))])
+
+
+def require_decided(record: NightRecord) -> None:
+    """Raises GateUndecided."""
+    if judged(record).verdict == "inconclusive":
+        raise GateUndecided(gate_message(record))

@@ -1,0 +1,88 @@
+"""What of a night needs no statistics: parity, memory, sizes, and a candidate that does not run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.measure import GateVerdict, Growth, judge_growth, memory_growth, size_growth
+from harness.protocol.schema import Output
+from harness.protocol.tensors import decode
+from harness.results.journal import Journal, RunLine, UnitPlan
+from harness.validate import Decoded, Verdict, compare_word
+from harness.validate.tensors import compare_item
+
+
+@dataclass(frozen=True)
+class LimitVerdict:
+    """``growth`` is None for what is no quantity."""
+
+    metric: str
+    verdict: GateVerdict
+    cause: str
+    growth: Growth | None = None
+
+
+def judge_limits(unit: UnitPlan, journal: Journal, *, sizes: bool = True) -> tuple[LimitVerdict, ...]:
+    """Of what the journal holds of the unit by now; ``sizes``: those of its runners and archives, too."""
+    if broken := journal.broken.get(unit.name):
+        return (LimitVerdict("runs at all", GateVerdict.FAIL, broken),)
+    growths = []
+    if sizes:
+        growths.append(size_growth("runner size", unit.a.runner_bytes, unit.b.runner_bytes))
+        growths.append(size_growth("archive size", unit.a.archive_bytes, unit.b.archive_bytes))
+    pairs = journal.all_pairs(unit.name)
+    peaks = [[line.peak_bytes for line in side if line.peak_bytes is not None] for side in zip(*pairs, strict=True)]
+    memory = memory_growth(*peaks) if peaks else None
+    growths += [memory] if memory else []
+    limits = [LimitVerdict(growth.metric, *judge_growth(growth), growth) for growth in growths]
+    compare = _parity if unit.comparison is None else _tensor_parity
+    return (*limits, *([compare(unit, *pairs[0])] if pairs else []))
+
+
+def _tensor_parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
+    """The candidate's answers against the baseline's, as the model itself wants them compared."""
+    assert unit.comparison is not None
+    rows = [
+        compare_item(
+            unit.model, item, unit.comparison, decode(said), decode(b.answers[item]), digests=b.digests.get(item, [])
+        )
+        for item, said in a.answers.items()
+        if item in b.answers
+    ]
+    wrong = [row for row in rows if row.verdict.fails]
+    if not rows:
+        return LimitVerdict("parity", GateVerdict.INCONCLUSIVE, "no item was run by both")
+    if not wrong:
+        return LimitVerdict("parity", GateVerdict.PASS, "")
+    cause = f"{len(wrong)} of {len(rows)} answers differ; first {wrong[0].item!r}: {wrong[0].detail}"
+    return LimitVerdict("parity", GateVerdict.FAIL, cause)
+
+
+def _parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
+    """The candidate's tokens against the baseline's, word by word; float16 and int8 within their allowance."""
+    items = {item.id: item for item in unit.a.order.items}
+    rows = [
+        compare_word(
+            item, items[item].language, items[item].word, _expected(said), list(map(_decoded, b.outputs[item]))
+        )
+        for item, said in a.outputs.items()
+        if item in b.outputs and item in items
+    ]
+    wrong = [row for row in rows if row.verdict.fails and row.verdict is not Verdict.MISSING]
+    short = unit.allowance.shortcomings(words=len(rows), differing=len(wrong), per=None, expected_per=None)
+    if not rows:
+        return LimitVerdict("parity", GateVerdict.INCONCLUSIVE, "no word was run by both")
+    if not short:
+        return LimitVerdict("parity", GateVerdict.PASS, "")
+    first = f"; first {items[wrong[0].item].word!r}: {wrong[0].expected!r} became {wrong[0].got!r}" if wrong else ""
+    return LimitVerdict("parity", GateVerdict.FAIL, f"{short[0]}{first}")
+
+
+def _expected(outputs: list[Output]) -> Decoded:
+    """With margins if there are any, since they excuse a tie."""
+    return next((found for found in map(_decoded, outputs) if found.margins is not None), _decoded(outputs[0]))
+
+
+def _decoded(output: Output) -> Decoded:
+    margins = None if output.margins is None else tuple(output.margins)
+    return Decoded(tuple(output.token_ids), output.text, margins)

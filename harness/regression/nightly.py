@@ -1,0 +1,353 @@
+"""The nightly as an object: baseline and candidate in interleaved pairs of fresh processes, and the verdict.
+
+Which device, and how it is reached, is the device's affair; what is decided, and when, is that of
+:mod:`harness.measure`; what has been measured is in the :mod:`harness.results.journal`, from which a night goes on.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.core.cache import hash_file
+from harness.core.errors import HarnessError, UsageError
+from harness.devices import Device, DeviceError, Notify, RunResult
+from harness.measure import (
+    LATENCY,
+    METRICS,
+    CellSessions,
+    CellVerdict,
+    Floor,
+    GateVerdict,
+    Judgement,
+    Pass,
+    Session,
+    Undecided,
+    calibrate,
+    deciding,
+    is_suspect,
+    judge_cells,
+    judge_session,
+    needs_another,
+    overall,
+    pairs_wanted,
+    run_figures,
+)
+from harness.protocol.schema import Memory, Output, Phase, Probe, RecordOptions, Sample, Tensors
+from harness.regression.limits import LimitVerdict, judge_limits
+from harness.results import now
+from harness.results.journal import BrokenLine, GivenUpLine, Journal, Plan, RunLine, Side, Stage, UnitPlan
+
+TRIES = 3
+"""Of a pair whose runner does not come to its end."""
+SEED = 20_240_501
+_STAGES: tuple[Stage, ...] = ("first", "confirmation")
+
+
+class EmulatedDevice(UsageError):
+    """Times of an emulator are compared with nothing."""
+
+    cure = "choose a real device; an emulated one can still check parity: pytest suites --device …"
+
+
+class RunnerChanged(HarnessError):
+    """A runner is not the one that the night began with."""
+
+    cure = "begin a new night; this one's pairs were measured with other runners"
+
+
+class _OutOfTime(Exception):
+    pass
+
+
+def refuse_emulated(devices: Iterable[Device]) -> None:
+    """Raises EmulatedDevice if one is."""
+    for device in devices:
+        if device.emulated:
+            raise EmulatedDevice(f"{device.name} is emulated, and its times say nothing of a phone's")
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """``cells`` by metric, the latency first; ``shares`` is what each part takes of it."""
+
+    unit: UnitPlan
+    cells: dict[str, CellVerdict]
+    shares: dict[str, float]
+    limits: tuple[LimitVerdict, ...]
+
+    @property
+    def latency(self) -> CellVerdict:
+        return self.cells[LATENCY]
+
+    @property
+    def verdict(self) -> GateVerdict:
+        """The worst of all; a part about which nothing could be said leaves that to the whole, which holds it."""
+        parts = [cell.verdict for metric, cell in self.cells.items() if metric != LATENCY]
+        decided = [verdict for verdict in parts if verdict is not GateVerdict.INCONCLUSIVE]
+        return overall([self.latency.verdict, *decided, *(limit.verdict for limit in self.limits)])
+
+
+_Measured = Undecided | dict[str, Judgement]
+"""A session: each metric judged, or why none was."""
+
+
+@dataclass(frozen=True)
+class NightResult:
+    plan: Plan
+    units: tuple[UnitResult, ...]
+
+    @property
+    def verdict(self) -> GateVerdict:
+        return overall([unit.verdict for unit in self.units])
+
+
+class Night:
+    """One night, new or going on. ``devices`` are those of the plan's units, by the units' ``device``.
+
+    ``budget``: seconds after which no further pair is begun. ``cooldown``: seconds to wait for a device to be fit.
+    ``deadline``: seconds of one run. Raises EmulatedDevice, RunnerChanged, RunDamaged.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        devices: Mapping[str, Device],
+        *,
+        notify: Notify,
+        budget: float | None = None,
+        cooldown: float = 180.0,
+        deadline: float = 600.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        refuse_emulated(devices.values())
+        for unit in plan.units:
+            for side in (unit.a, unit.b):
+                if not side.path.is_file() or hash_file(side.path) != side.sha256:
+                    raise RunnerChanged(f"{side.path} is not the runner {side.sha256[:12]}… of the plan")
+        self.plan = plan
+        self._devices = devices
+        self._notify = notify
+        self._cooldown = cooldown
+        self._deadline = deadline
+        self._clock = clock
+        self._until = clock() + budget if budget is not None else None
+        self._journal = Journal(folder)
+
+    def run(self) -> NightResult:
+        """Measure what is missing and judge. What could not be measured is inconclusive, with its cause."""
+        try:
+            measured = {unit.name: self._measure(unit) for unit in self.plan.units}
+        finally:
+            self._journal.close()
+        cells = {(name, metric): found for name, of in measured.items() for metric, found in of.items()}
+        verdicts = judge_cells(cells, self.plan.rule)
+        results, sized = [], set[tuple[str, str, str]]()
+        for unit in self.plan.units:
+            judged = {metric: verdicts[unit.name, metric] for metric in measured[unit.name]}
+            # Models in one binary share its sizes, of which the first that ran tells.
+            binaries = (unit.device, unit.a.sha256, unit.b.sha256)
+            limits = judge_limits(unit, self._journal, sizes=binaries not in sized)
+            sized |= {binaries} if any(limit.growth is not None for limit in limits) else set()
+            results.append(UnitResult(unit, judged, self._shares(unit), limits))
+        return NightResult(self.plan, tuple(results))
+
+    def calibrate(self) -> dict[str, dict[str, Floor]]:
+        """The floors of each unit's metrics from ``plan.calibrate`` sessions of its pairs; none without any."""
+        sessions: dict[str, dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
+        try:
+            for unit in self.plan.units:
+                for attempt in range(self.plan.calibrate):
+                    if self._session(unit, "first", attempt) is None:
+                        for metric, ratios in self._ratios(unit, "first", attempt).items():
+                            sessions[unit.name][metric].append(ratios)
+        finally:
+            self._journal.close()
+        rng = np.random.default_rng(SEED)
+        return {
+            name: {metric: calibrate(tables, rng) for metric, tables in of.items()} for name, of in sessions.items()
+        }
+
+    def _measure(self, unit: UnitPlan) -> dict[str, CellSessions]:
+        """Of every metric; one suspect metric has the whole session measured again, which counts for that one only."""
+        first = self._stage(unit, "first")
+        if isinstance(first, Undecided):
+            return {LATENCY: CellSessions(first)}
+        suspects = {metric for metric, found in first.items() if is_suspect(found)}
+        again = self._stage(unit, "confirmation") if suspects else None
+        return {
+            metric: CellSessions(found, _of(again, metric) if again is not None and metric in suspects else None)
+            for metric, found in first.items()
+        }
+
+    def _stage(self, unit: UnitPlan, stage: Stage) -> _Measured:
+        """The attempt that decided about the latency, which alone says whether there is another."""
+        attempts: list[_Measured] = []
+        while needs_another([_of(attempt, LATENCY) for attempt in attempts], self.plan.rule):
+            at = len(attempts)
+            cause = self._session(unit, stage, at)
+            attempts.append(self._judged(unit, stage, at) if cause is None else Undecided(cause))
+            if cause is not None and unit.name in self._journal.broken:
+                break
+        whole = [_of(attempt, LATENCY) for attempt in attempts]
+        return attempts[next(at for at, one in enumerate(whole) if one is deciding(whole))]
+
+    def _judged(self, unit: UnitPlan, stage: Stage, attempt: int) -> dict[str, Judgement]:
+        found, shares = {}, {LATENCY: 1.0, **self._shares(unit)}
+        for metric, ratios in self._ratios(unit, stage, attempt).items():
+            if metric in shares:
+                # The same pairs are judged alike however often the night is resumed.
+                rng = np.random.default_rng([SEED, _STAGES.index(stage), attempt, METRICS.index(metric)])
+                found[metric] = judge_session(
+                    ratios, rng=rng, rule=self.plan.rule, floor=unit.floor_of(metric), share=shares[metric]
+                )
+        return found
+
+    def _ratios(self, unit: UnitPlan, stage: Stage, attempt: int) -> dict[str, list[float]]:
+        """Of every metric that all of the session's runs have."""
+        found = {metric: self._journal.ratios(unit.name, stage, attempt, metric) for metric in METRICS}
+        return {metric: ratios for metric, ratios in found.items() if ratios}
+
+    def _shares(self, unit: UnitPlan) -> dict[str, float]:
+        """What each part takes of the baseline's latency: medians over the runs of the first attempt, which every
+        later judgement of the night shares."""
+        found = [a.shares() for a, _ in self._journal.pairs(unit.name, "first", 0)] or [
+            a.shares() for a, _ in self._journal.all_pairs(unit.name)
+        ]
+        metrics = set.intersection(*map(set, found)) if found else set()
+        return {metric: float(np.median([one[metric] for one in found])) for metric in METRICS if metric in metrics}
+
+    def _session(self, unit: UnitPlan, stage: Stage, attempt: int) -> str | None:
+        """Measure a session's missing pairs; the cause if that cannot be done."""
+        known = self._journal.given_up(unit.name, stage, attempt) or self._journal.broken.get(unit.name)
+        if known is not None:
+            return known
+        device = self._devices[unit.device]
+        try:
+            with device.reserve(notify=self._notify):
+                while len(done := self._journal.ratios(unit.name, stage, attempt)) < self._wanted(done):
+                    if self._until is not None and self._clock() >= self._until:
+                        raise _OutOfTime
+                    device.settle(wait_seconds=self._cooldown, notify=self._notify)
+                    again = ", again" if attempt else ""
+                    self._notify(f"{unit.name}: {stage} session{again}, pair {len(done) + 1} of {self._wanted(done)}")
+                    cause = self._pair(unit, stage, attempt, len(done))
+                    if cause is not None:
+                        return self._give_up(unit, stage, attempt, cause)
+        except _OutOfTime:
+            # Nothing is written: with more time the night goes on here.
+            return "the time budget was used up"
+        except DeviceError as error:
+            return self._give_up(unit, stage, attempt, str(error).splitlines()[0])
+        return None
+
+    def _wanted(self, done: list[float]) -> int:
+        # By the whole alone: a part that takes 2 % of it may be as noisy as it likes.
+        return pairs_wanted({LATENCY: done}, self.plan.rule)
+
+    def _give_up(self, unit: UnitPlan, stage: Stage, attempt: int, cause: str) -> str:
+        self._journal.append(GivenUpLine(unit=unit.name, stage=stage, attempt=attempt, cause=cause))
+        return cause
+
+    def _pair(self, unit: UnitPlan, stage: Stage, attempt: int, pair: int) -> str | None:
+        """Both runs, whose order alternates from pair to pair; the cause if one of them never came to its end."""
+        order: tuple[Side, Side] = ("a", "b") if pair % 2 == 0 else ("b", "a")
+        failures: dict[Side, list[str]] = {"a": [], "b": []}
+        for _ in range(TRIES):
+            self._journal.begin_pair(unit.name, stage, attempt, pair)
+            for side in order:
+                reason = self._run(unit, stage, attempt, pair, side)
+                if reason is not None:
+                    failures[side].append(reason)
+                    break
+            else:
+                return None
+        if len(failures["b"]) == TRIES:
+            cause = f"the candidate's runner failed {TRIES} times: {failures['b'][-1]}"
+            self._journal.append(BrokenLine(unit=unit.name, cause=cause))
+            return cause
+        return f"the runs of a pair did not end: {(failures['a'] + failures['b'])[0]}"
+
+    def _run(self, unit: UnitPlan, stage: Stage, attempt: int, pair: int, side: Side) -> str | None:
+        """One fresh process; the reason if it gave no whole result."""
+        device, planned = self._devices[unit.device], unit.a if side == "a" else unit.b
+        order = planned.order.model_copy(
+            update={
+                "order_id": f"{stage}-{attempt}-{pair}-{side}-{secrets.token_hex(4)}",
+                "warmup": self.plan.warmup,
+                "repetitions": self.plan.repetitions,
+                # Token ids come with every sample; margins, which excuse a tie, and tensors only with a probe.
+                "probe": RecordOptions(margins=True) if pair == 0 else None,
+            }
+        )
+        started, conditions = now(), device.conditions()
+        result = device.run(planned.path, order, deadline=self._deadline)
+        if not result.complete:
+            return result.reason or "incomplete"
+        self._journal.append(_line(result, unit.name, stage, attempt, pair, side, started, conditions))
+        return None
+
+
+def _line(
+    result: RunResult,
+    unit: str,
+    stage: Stage,
+    attempt: int,
+    pair: int,
+    side: Side,
+    started: str,
+    conditions: dict[str, object],
+) -> RunLine:
+    passes: list[Pass] = []
+    outputs: dict[str, list[Output]] = defaultdict(list)
+    answers: dict[str, Tensors] = {}
+    digests: dict[str, list[str]] = defaultdict(list)
+    for record in result.records:
+        if isinstance(record, Sample) and record.phase is Phase.TIMED:
+            steps = record.step_ns
+            item = " ".join(record.items)
+            passes.append(Pass(item, record.total_ns, record.encoder_ns, record.prefill_ns, sum(steps), len(steps)))
+        # A model of tensors has answers and hashes of them in the place of outputs.
+        if isinstance(record, Sample | Probe) and pair == 0 and record.outputs:
+            for item, output in zip(record.items, record.outputs, strict=True):
+                if output not in outputs[item]:
+                    outputs[item].append(output)
+        if isinstance(record, Sample) and record.output_sha256 is not None and pair == 0:
+            (item,) = record.items
+            if record.output_sha256 not in digests[item]:
+                digests[item].append(record.output_sha256)
+        if isinstance(record, Probe) and record.tensors is not None:
+            answers[record.items[0]] = record.tensors
+    figures = run_figures(passes)
+    return RunLine(
+        unit=unit,
+        stage=stage,
+        attempt=attempt,
+        pair=pair,
+        side=side,
+        started=started,
+        figure=figures[LATENCY],
+        figures=figures,
+        samples=[(one.item, one.total_ns) for one in passes],
+        parts=[(one.encoder_ns, one.prefill_ns, one.steps_ns, one.steps) for one in passes],
+        peak_bytes=next((r.peak_bytes for r in result.records if isinstance(r, Memory)), None),
+        outputs=outputs,
+        answers=answers,
+        digests=digests,
+        conditions=conditions,
+        observed=result.observed,
+        knobs=list(result.knobs),
+    )
+
+
+def _of(measured: _Measured, metric: str) -> Session:
+    if isinstance(measured, Undecided):
+        return measured
+    return measured.get(metric) or Undecided(f"its {metric} was not measured")

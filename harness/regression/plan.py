@@ -1,0 +1,187 @@
+"""What a night will measure: a baseline's runners as A, and B from the sources, another baseline, or a run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import cast
+
+from harness.core.cache import content_key
+from harness.core.errors import UsageError
+from harness.devices import Device
+from harness.measure import LATENCY, METRICS
+from harness.models.sources import G2P
+from harness.native import Runner
+from harness.protocol.schema import WorkOrder
+from harness.results import now
+from harness.results.baselines import Baseline, BaselineModel, Baselines
+from harness.results.journal import Plan, SidePlan, UnitPlan
+from harness.results.nights import read_floor
+from harness.results.sources import sources
+from harness.results.store import new_run_id
+from harness.run.builder import CachedMaker, Maker, RunOptions, Variant, app_options
+
+CandidateOf = Callable[[str, str, SidePlan], SidePlan]
+"""B, of what a baseline has by the first name (a variant of G2P or a model), for a variant's runner, beside its A."""
+
+
+def plan_night(
+    results: Path,
+    baseline: str,
+    devices: Sequence[Device],
+    candidate_of: CandidateOf,
+    *,
+    only: Sequence[str] | None = None,
+    words: int | None = None,
+    **more: object,
+) -> Plan:
+    """Every variant and model of the baseline on every device that runs it; ``more`` are fields of the plan.
+
+    ``only`` takes some of them, ``words`` so many of G2P's words, at even distances. Raises BaselineNotFound,
+    BaselineDamaged, and UsageError if no device runs any.
+    """
+    baselines = Baselines(results)
+    kept = baselines.get(baseline)
+    units = []
+    for which, facts in kept.timed.items():
+        chosen = [device for device in devices if device.target == facts.target]
+        if not chosen or (only is not None and which not in only):
+            continue
+        a = _kept_side(baselines, baseline, which)
+        a = a.model_copy(update={"order": _thinned(a.order, words)})
+        b = candidate_of(which, facts.variant if isinstance(facts, BaselineModel) else which, a)
+        units += [_unit(results, device, which, kept, a, b) for device in chosen]
+    if not units:
+        there = ", ".join(f"{which} for {facts.target}" for which, facts in kept.timed.items())
+        raise UsageError(
+            f"baseline {baseline} has {there}, which is not what the chosen device runs",
+            cure="choose another --device, or a baseline made on this one",
+        )
+    return new_plan(baseline, units, facts={device.name: device.facts() for device in devices}, **more)
+
+
+def _unit(results: Path, device: Device, which: str, kept: Baseline, a: SidePlan, b: SidePlan) -> UnitPlan:
+    floors = {metric: read_floor(results, floor_key(device, which, metric)) for metric in METRICS}
+    model = kept.models.get(which)
+    label = kept.manifest.checkpoint.label if kept.manifest.checkpoint else "?"
+    return UnitPlan(
+        name=f"{device.name}/{which}",
+        device=device.name,
+        model=label if model is None else which,
+        variant=which,
+        a=a,
+        b=b,
+        floor=floors.pop(LATENCY),
+        part_floors={metric: floor for metric, floor in floors.items() if floor is not None},
+        allowance=kept.manifest.allowance,
+        comparison=None if model is None else model.comparison,
+    )
+
+
+def chosen(kept: Baseline, models: Sequence[str]) -> list[str]:
+    """What ``--models`` takes of a baseline: every variant of G2P, and models by their names. Raises UsageError."""
+    there = {**({G2P: list(kept.variants)} if kept.variants else {}), **{name: [name] for name in kept.models}}
+    for name in models:
+        if name not in there:
+            raise UsageError(f"baseline {kept.name} has no model {name!r}", cure=f"it has {', '.join(there)}")
+    return [which for name in models for which in there[name]]
+
+
+def itself(_which: str, _variant: str, a: SidePlan) -> SidePlan:
+    """A against A, for a calibration."""
+    return a
+
+
+def kept_candidate(results: Path, name: str) -> CandidateOf:
+    """Another baseline's runners, on the words and items of the first."""
+    baselines = Baselines(results)
+
+    def candidate(which: str, _variant: str, a: SidePlan) -> SidePlan:
+        b = _kept_side(baselines, name, which)
+        given = {"items": a.order.items, "tensor_items": a.order.tensor_items}
+        return b.model_copy(update={"order": b.order.model_copy(update=given)})
+
+    return candidate
+
+
+def built_candidate(results: Path, baseline: str, say: Callable[[str], None]) -> CandidateOf:
+    """What the sources give now, compiled and built with the options of the baseline's run."""
+    kept = Baselines(results).get(baseline)
+    known = {field.name for field in fields(RunOptions)} - {"words", "results_dir", "baseline"}
+    given = {key: value for key, value in kept.manifest.options.items() if key in known}
+    options = RunOptions(**given | {"models": tuple(given.get("models", ()))})
+
+    @functools.cache
+    def built(variant: Variant) -> Runner:
+        maker: Maker = CachedMaker(say)
+        checkpoint = maker.checkpoint(options) if options.speaks else None
+        archive = maker.archive(options, checkpoint, variant, say)
+        # Nights are on real devices, which run what is compiled for them.
+        app = app_options(options, None, lambda _own: archive)
+        return maker.runner(archive, say, app)
+
+    return lambda _which, variant, a: runner_side(built(cast(Variant, variant)), a)
+
+
+def run_candidate(runners: Mapping[str, Runner]) -> CandidateOf:
+    """The runners that a run was made with."""
+    return lambda _which, variant, a: runner_side(runners[variant], a)
+
+
+def runner_side(runner: Runner, a: SidePlan) -> SidePlan:
+    """A runner of the sources as they are, with A's order for its own archive. Raises UsageError if it has no such
+    model."""
+    archive = runner.archive
+    here = {model.name: model for model in archive.metadata.models}
+    for model in a.order.tensor_models:
+        if model.name not in here:
+            raise UsageError(f"the candidate has no model {model.name!r}", cure="choose a baseline of the same models")
+    order = a.order.model_copy(
+        update={
+            "archive_sha256": archive.sha256,
+            "models": [archive.metadata.order_model(model.name) for model in a.order.models],
+            "tensor_models": [here[model.name].order_model() for model in a.order.tensor_models],
+        }
+    )
+    return SidePlan(
+        path=runner.path.absolute(),
+        sha256=runner.sha256,
+        runner_bytes=runner.size,
+        archive_bytes=archive.path.stat().st_size,
+        order=order,
+        git=sources(),
+    )
+
+
+def _kept_side(baselines: Baselines, name: str, which: str) -> SidePlan:
+    runner = baselines.runner(name, which)
+    return SidePlan(
+        path=runner.path.absolute(),
+        sha256=runner.sha256,
+        runner_bytes=runner.size,
+        archive_bytes=runner.archive_bytes,
+        order=runner.order,
+        git=baselines.get(name).manifest.git,
+    )
+
+
+def _thinned(order: WorkOrder, words: int | None) -> WorkOrder:
+    count = len(order.items)
+    if words is None or words >= count:
+        return order
+    return order.model_copy(update={"items": [order.items[at * count // words] for at in range(words)]})
+
+
+def floor_key(device: Device, variant: str, metric: str = LATENCY) -> str:
+    """Of what a floor is for: this very device, the variant or model that was run on it, and the metric."""
+    facts = device.facts()
+    what = {key: facts.get(key) for key in ("kind", "name", "cpu_model", "model")}
+    return content_key({**what, "variant": variant, **({} if metric == LATENCY else {"metric": metric})})
+
+
+def new_plan(baseline: str, units: list[UnitPlan], **more: object) -> Plan:
+    """A plan with an id of its own; ``more`` are fields of it."""
+    facts = {"night_id": new_run_id(), "started": now(), "baseline": baseline, "units": units}
+    return Plan.model_validate({**facts, **more})

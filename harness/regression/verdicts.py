@@ -1,0 +1,146 @@
+"""The end of a night: its verdicts are kept, and all nights together are searched for drift."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from harness.core.errors import ExitCode
+from harness.core.installation import sources_folder
+from harness.devices.workstation import commits_between
+from harness.measure import LATENCY, CellVerdict, GateVerdict, Judgement, Session, overall
+from harness.measure.drift import WINDOW
+from harness.regression.limits import LimitVerdict
+from harness.regression.nightly import NightResult, UnitResult
+from harness.results import now
+from harness.results.drift import CellHistory, Drift, history_of
+from harness.results.nights import (
+    UNDECIDED,
+    CellFacts,
+    DriftFacts,
+    LimitFacts,
+    NightRecord,
+    SessionFacts,
+    UnitFacts,
+    Verdicts,
+    nights,
+    read_night,
+    write_verdicts,
+)
+
+FRESH_NIGHTS = WINDOW // 2
+"""For so many nights a drift is warned of, from the first one at the new level."""
+
+
+def conclude(results: Path, folder: Path, result: NightResult) -> NightRecord:
+    """Write ``verdicts.json``, with a warning for each fresh drift to a slower level of a cell measured tonight.
+
+    Raises StorageFull or StorageUnwritable.
+    """
+    verdicts = _verdicts(result)
+    # Tonight has to be among the nights before they are searched.
+    write_verdicts(folder, verdicts)
+    if drifts := _fresh_drifts(results, folder, verdicts):
+        verdict = overall([result.verdict, GateVerdict.WARN])
+        write_verdicts(folder, verdicts.model_copy(update={"drifts": drifts, "verdict": verdict.value}))
+    return read_night(folder)
+
+
+def exit_code(record: NightRecord) -> ExitCode:
+    """Of a judged night; one without verdicts has decided nothing."""
+    codes = {GateVerdict.FAIL.value: ExitCode.FAILURE, GateVerdict.INCONCLUSIVE.value: ExitCode.INFRASTRUCTURE}
+    return codes.get(record.verdicts.verdict, ExitCode.OK) if record.verdicts else ExitCode.INFRASTRUCTURE
+
+
+def _fresh_drifts(results: Path, folder: Path, verdicts: Verdicts) -> list[DriftFacts]:
+    tonight = {(unit.device, unit.model, unit.variant, cell.metric) for unit in verdicts.units for cell in unit.cells}
+    # A night that is resumed may not be the last one; what came after it says nothing of it.
+    until = [record for record in nights(results) if record.night_id <= folder.name]
+    found = []
+    for history in history_of(until):
+        ends_tonight = history.points[-1].night_id == folder.name
+        if history.cell in tonight and ends_tonight and history.drifts:
+            last = history.drifts[-1]
+            if last.magnitude > 0 and len(history.points) - last.index <= FRESH_NIGHTS:
+                found.append(_drift(history, last))
+    return found
+
+
+def _drift(history: CellHistory, drift: Drift) -> DriftFacts:
+    commits = None
+    if drift.commit and drift.commit_before:
+        commits = commits_between(sources_folder(), drift.commit_before, drift.commit)
+    return DriftFacts(
+        device=history.device,
+        model=history.model,
+        variant=history.variant,
+        metric=history.metric,
+        chain=history.chain,
+        night_id=drift.night_id,
+        night_before=drift.night_before,
+        commit=drift.commit,
+        commit_before=drift.commit_before,
+        commits=commits,
+        before=drift.before,
+        after=drift.after,
+        p=drift.p,
+    )
+
+
+def _verdicts(result: NightResult) -> Verdicts:
+    return Verdicts(
+        night_id=result.plan.night_id,
+        baseline=result.plan.baseline,
+        verdict=result.verdict.value,
+        run=result.plan.run,
+        ended=now(),
+        units=[_unit(unit) for unit in result.units],
+    )
+
+
+def _unit(result: UnitResult) -> UnitFacts:
+    return UnitFacts(
+        unit=result.unit.name,
+        device=result.unit.device,
+        model=result.unit.model,
+        variant=result.unit.variant,
+        verdict=result.verdict.value,
+        cells=[_cell(metric, found, result.shares.get(metric)) for metric, found in result.cells.items()],
+        limits=[_limit(of) for of in result.limits],
+    )
+
+
+def _limit(found: LimitVerdict) -> LimitFacts:
+    said = LimitFacts(metric=found.metric, verdict=found.verdict.value, cause=found.cause)
+    if (grown := found.growth) is None:
+        return said
+    return said.model_copy(update={"a": grown.a, "b": grown.b, "allowed": grown.limit})
+
+
+def _cell(metric: str, found: CellVerdict, share: float | None) -> CellFacts:
+    second = found.sessions.second
+    return CellFacts(
+        metric=metric,
+        verdict=found.verdict.value,
+        cause=found.cause,
+        adjusted_p=found.adjusted_p,
+        share=None if metric == LATENCY else share,
+        first=_session(found.sessions.first),
+        second=None if second is None else _session(second),
+    )
+
+
+def _session(found: Session) -> SessionFacts:
+    if not isinstance(found, Judgement):
+        return SessionFacts(outcome=UNDECIDED, cause=found.cause)
+    return SessionFacts(
+        outcome=found.outcome.value,
+        pairs=found.shift.pairs,
+        change=found.change,
+        change_low=found.change_low,
+        change_high=found.change_high,
+        threshold=found.threshold,
+        detectable=found.detectable if math.isfinite(found.detectable) else None,
+        p=found.shift.p,
+        noise=found.shift.noise,
+    )

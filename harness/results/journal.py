@@ -1,0 +1,249 @@
+"""A night's state on disk: the plan, replaced as a whole, and a journal that only grows.
+
+What has been measured is what the journal's whole lines say; everything else is worked out from them again, so a
+night that was killed goes on where it stopped. A pair counts once both of its runs are there: halves are not
+side by side any more, and are measured again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from harness.devices.base import Knob
+from harness.measure import LATENCY, Floor, GateRule, Pair, Pass, shares
+from harness.protocol.schema import Output, Tensors, WorkOrder
+from harness.results.errors import RunDamaged, writing
+from harness.results.schema import Git
+from harness.results.store import Appender, write_atomically
+from harness.validate import EXACT, Allowance
+from harness.validate.comparison import Comparison
+
+PLAN, JOURNAL = "plan.json", "journal.jsonl"
+Stage = Literal["first", "confirmation"]
+Side = Literal["a", "b"]
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class SidePlan(_Kept):
+    """A runner and the order that times it."""
+
+    path: Path
+    sha256: str
+    runner_bytes: int
+    archive_bytes: int
+    order: WorkOrder
+    git: Git | None = None
+    """The sources that it was made from."""
+
+
+class UnitPlan(_Kept):
+    """What is measured in pairs of runs: a model on a device. ``name`` tells it from the others."""
+
+    name: str
+    device: str
+    model: str
+    variant: str
+    """Of G2P; the name again of a model of tensors."""
+    a: SidePlan
+    b: SidePlan
+    floor: Floor | None = None
+    """Of the latency."""
+    part_floors: dict[str, Floor] = {}
+    allowance: Allowance = EXACT
+    comparison: Comparison | None = None
+    """How the answers of a model of tensors are judged; None of G2P."""
+
+    def floor_of(self, metric: str) -> Floor | None:
+        """A part that has none of its own is taken to be as restless as the whole."""
+        return self.part_floors.get(metric, self.floor)
+
+
+class Plan(_Kept):
+    night_id: str
+    started: str
+    baseline: str
+    candidate: str | None = None
+    """The baseline that is B; None for what the sources give."""
+    run: str | None = None
+    """The run whose suites asked for the night; None for a night of its own."""
+    units: list[UnitPlan]
+    rule: GateRule = GateRule()
+    warmup: int = 3
+    repetitions: int = 20
+    calibrate: int = 0
+    """Sessions of A against A instead of a verdict; 0 for a night."""
+    facts: dict[str, Any] = {}
+
+
+class RunLine(_Kept):
+    """One run of one side. Times in nanoseconds, ``samples`` as [item, total] of every timed pass.
+
+    Journals from before the parts were kept have neither ``figures`` nor ``parts``.
+    """
+
+    line: Literal["run"] = "run"
+    unit: str
+    stage: Stage
+    attempt: int
+    pair: int
+    side: Side
+    started: str
+    figure: float
+    figures: dict[str, float] = {}
+    """By metric; ``figure`` is the latency's."""
+    samples: list[tuple[str, int]]
+    parts: list[tuple[int, int | None, int, int]] = []
+    """Of each of the samples: encoder, prefill, all steps together, and the number of steps."""
+    peak_bytes: int | None = None
+    outputs: dict[str, list[Output]] = {}
+    """By item all that was said, once each; of a session's first pair."""
+    answers: dict[str, Tensors] = {}
+    """The same of a model of tensors, whole as the probe said it; ``digests`` are those of its passes, once each."""
+    digests: dict[str, list[str]] = {}
+    conditions: dict[str, Any] = {}
+    observed: dict[str, Any] = {}
+    knobs: list[Knob] = []
+
+    def of_metric(self, metric: str) -> float | None:
+        return self.figure if metric == LATENCY else self.figures.get(metric)
+
+    def shares(self) -> dict[str, float]:
+        """What each part takes of the whole."""
+        return shares(
+            Pass(item, total, encoder, prefill, steps_ns, steps)
+            for (item, total), (encoder, prefill, steps_ns, steps) in zip(self.samples, self.parts, strict=False)
+        )
+
+
+class GivenUpLine(_Kept):
+    """A session that could not be measured to its end, and why."""
+
+    line: Literal["given up"] = "given up"
+    unit: str
+    stage: Stage
+    attempt: int
+    cause: str
+
+
+class BrokenLine(_Kept):
+    """The candidate's runner failed again and again where the baseline's ran: the subject's fault."""
+
+    line: Literal["broken"] = "broken"
+    unit: str
+    cause: str
+
+
+Line = RunLine | GivenUpLine | BrokenLine
+_LINE: TypeAdapter[Line] = TypeAdapter(Line)
+_Session = tuple[str, Stage, int]
+
+
+class Journal:
+    """The lines of one night, read once and appended to."""
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        """``read_only`` changes nothing, whoever else is writing. Raises RunDamaged."""
+        self.folder = folder
+        self._read_only = read_only
+        self._path = folder / JOURNAL
+        self._runs: dict[_Session, dict[int, dict[Side, RunLine]]] = defaultdict(lambda: defaultdict(dict))
+        self._given_up: dict[_Session, str] = {}
+        self.broken: dict[str, str] = {}
+        last: dict[str, Line] = {}
+        for line in self._read():
+            self._take(line)
+            last[line.unit] = line
+        for line in last.values():
+            # What a unit was given up for at the end may be over: a night that is resumed tries it again.
+            if isinstance(line, GivenUpLine):
+                del self._given_up[line.unit, line.stage, line.attempt]
+        self._appender = Appender(self._path)
+
+    def append(self, line: Line) -> None:
+        """Raises StorageFull or StorageUnwritable; then the line is not there."""
+        self._appender.append(line)
+        self._appender.sync()
+        self._take(line)
+
+    def close(self) -> None:
+        self._appender.close()
+
+    def pairs(self, unit: str, stage: Stage, attempt: int) -> list[tuple[RunLine, RunLine]]:
+        """The whole pairs of a session, in their order."""
+        found = self._runs.get((unit, stage, attempt), {})
+        return [(sides["a"], sides["b"]) for _, sides in sorted(found.items()) if len(sides) == 2]
+
+    def ratios(self, unit: str, stage: Stage, attempt: int, metric: str = LATENCY) -> list[float]:
+        """Logarithms; none for a metric that not all runs of the session have."""
+        found = [(a.of_metric(metric), b.of_metric(metric)) for a, b in self.pairs(unit, stage, attempt)]
+        ratios = [Pair(a, b).log_ratio for a, b in found if a is not None and b is not None]
+        return ratios if len(ratios) == len(found) else []
+
+    def sessions(self, unit: str) -> list[tuple[Stage, int]]:
+        """Those that something was measured of: stage and attempt."""
+        return [(stage, attempt) for of, stage, attempt in self._runs if of == unit]
+
+    def given_up(self, unit: str, stage: Stage, attempt: int) -> str | None:
+        return self._given_up.get((unit, stage, attempt))
+
+    def all_pairs(self, unit: str) -> list[tuple[RunLine, RunLine]]:
+        return [pair for session in self.sessions(unit) for pair in self.pairs(unit, *session)]
+
+    def _take(self, line: Line) -> None:
+        if isinstance(line, RunLine):
+            sides = self._runs[line.unit, line.stage, line.attempt][line.pair]
+            if line.side in sides or not math.isfinite(line.figure):
+                # Half a pair from before an interruption, which is measured again as a whole.
+                sides.clear()
+            sides[line.side] = line
+        elif isinstance(line, GivenUpLine):
+            self._given_up[line.unit, line.stage, line.attempt] = line.cause
+        else:
+            self.broken[line.unit] = line.cause
+
+    def begin_pair(self, unit: str, stage: Stage, attempt: int, pair: int) -> None:
+        """Forget half of a pair that was interrupted."""
+        self._runs[unit, stage, attempt][pair].clear()
+
+    def _read(self) -> list[Line]:
+        """Whole lines; a torn last one is cut off, so that the next is not written behind it."""
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return []
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data) and not self._read_only:
+            with writing(self._path), self._path.open("r+b") as file:
+                file.truncate(whole)
+        try:
+            return [_LINE.validate_json(line) for line in data[:whole].splitlines()]
+        except ValidationError as error:
+            raise RunDamaged(f"{self._path}: {error.errors()[0]['msg']}") from error
+
+
+def read_journal(folder: Path) -> Journal:
+    """Of a night that may be going on; raises RunDamaged."""
+    return Journal(folder, read_only=True)
+
+
+def write_plan(folder: Path, plan: Plan) -> None:
+    """Raises StorageFull or StorageUnwritable."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / PLAN, plan)
+
+
+def read_plan(folder: Path) -> Plan:
+    """Raises RunDamaged."""
+    try:
+        return Plan.model_validate_json((folder / PLAN).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise RunDamaged(f"{folder / PLAN} cannot be read: {str(error).splitlines()[0]}") from error

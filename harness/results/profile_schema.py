@@ -1,0 +1,124 @@
+"""What a run folder holds of a profile: ``profile.jsonl``, ``profile.json`` and the archive's ``provenance.json``.
+
+``docs/profiling.md`` explains them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, computed_field, model_validator
+
+from harness.models.sources import G2P
+from harness.protocol.schema import Machine, Precision, Record
+
+LINES, SUMMARY, PROVENANCE = "profile.jsonl", "profile.json", "provenance.json"
+SCHEMA_VERSION = 2
+POSSIBLE_GAIN = 0.03
+"""Marks add work and take none away. Code that comes to lie elsewhere in memory may be faster by so much; what is
+faster by more was measured while the machine did something else, too."""
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class ProfileLine(_Stored):
+    """A line of profile.jsonl: a record of an order of the profile. ``profiled``: whether its archive had marks."""
+
+    order: str
+    profiled: bool
+    record: Record
+
+    @classmethod
+    def of(cls, order: str, profiled: bool, record: Record) -> ProfileLine:
+        return cls(order=order, profiled=profiled, record=record)
+
+
+class SiteTime(_Stored):
+    """One kernel's call, or one part of a merged kernel, over all timed samples."""
+
+    function: str
+    index: int
+    """Its place among the function's, in the order they run."""
+    kernel: str
+    operators: list[str]
+    """What it computes, in the graph's order: operators' names without their namespace, such as ``linear``."""
+    nodes: list[str]
+    """The graph's names of the same."""
+    module: str
+    """The innermost module that holds all of them; empty for the function's own."""
+    calls: int
+    total_ns: int
+    median_ns: float
+    min_ns: int
+    bytes: int | None
+    """Moved by all calls together; None where a call did not tell."""
+    flops: int | None
+
+
+class FunctionTime(_Stored):
+    """A compiled function over all timed samples."""
+
+    name: str
+    calls: int
+    total_ns: int
+    """Around the calls, as the runner measures it: kernels, and what the virtual machine does between them."""
+    kernel_ns: int
+
+
+class Overhead(_Stored):
+    """What the marks cost: profiled samples over plain ones of the same words or items, made in turn."""
+
+    words: int
+    """How many."""
+    ratio: float
+    """Above 1 the marks cost time."""
+    low: float | None
+    high: float | None
+    plain_ns: float
+    profiled_ns: float
+    """Geometric means over the words or items of the fastest samples, because unlike items are never pooled."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def noisy(self) -> bool:
+        """Whether the figure is impossible, so that neither it nor the profile's times can be trusted."""
+        return (self.high if self.high is not None else self.ratio) < 1 - POSSIBLE_GAIN
+
+
+class ProfileSummary(_Stored):
+    """One model's."""
+
+    model: str = G2P
+    variant: str
+    """G2P's, which is in the archive or not."""
+    precision: Precision = "fp32"
+    emulated: bool
+    archive_sha256: str
+    """Of the archive with marks, which is not the one that is timed and compared."""
+    samples: int
+    total_ns: int
+    """Of all timed samples: from tokenization to text, or the call."""
+    functions: list[FunctionTime]
+    sites: list[SiteTime]
+    machine: Machine | None
+    overhead: Overhead | None
+
+    @property
+    def unit(self) -> str:
+        """What a sample is of."""
+        return "word" if self.model == G2P else "item"
+
+
+class Profiles(_Stored):
+    """``profile.json``."""
+
+    schema_version: int = SCHEMA_VERSION
+    models: list[ProfileSummary]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_model(cls, stored: Any) -> Any:
+        """Version 1 was G2P's summary itself."""
+        return {"models": [stored]} if isinstance(stored, dict) and "sites" in stored else stored

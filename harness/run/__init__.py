@@ -1,0 +1,1 @@
+"""One run: its options, the builder, the session and its steps."""

@@ -1,0 +1,259 @@
+"""What a run is asked for, and who makes what it needs: the only place that calls compiler, cargo and PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bundle, compile_models
+from harness.core.cache import Cache
+from harness.core.errors import UsageError
+from harness.models.checkpoints import Checkpoint, resolve_checkpoint
+from harness.models.described import UserModel, describe_models
+from harness.models.reference import Reference, ReferenceOptions, reference_outputs
+from harness.models.sources import G2P, split_models
+from harness.models.timing import TimedModel, TimedPyTorch, TimingProcess
+from harness.models.words import Word
+from harness.native import AppOptions, Runner, build_runner
+from harness.protocol.schema import Precision
+from harness.validate import CLOSE, DEFAULT_TOLERANCE, EXACT, Allowance
+
+Variant = Literal["cache", "cacheless"]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run is asked for; the names are those of the command line."""
+
+    device: str = "host"
+    checkpoint: str = "embedded"
+    words: Path | None = None
+    """None: the shipped words."""
+    language: str | None = None
+    use_kv_cache: bool = True
+    """Which variant is timed; parity is judged for both."""
+    precision: Precision = "fp32"
+    """Of the compiled model; the reference is float32 always."""
+    threads: int = 1
+    warmup: int = 2
+    repeat: int = 5
+    word_sample: int | None = None
+    """How many of the words are run, a fixed sample spread over languages and lengths; None: all."""
+    timed_items: int | None = None
+    """How many of the words, and of each model's items, are timed, spread as well; None: all that are run."""
+    pair_seconds: float = 5.0
+    """How long each model is timed in turns with PyTorch, on this machine; 0: not at all."""
+    results_dir: Path = Path("results")
+    tolerance: float = DEFAULT_TOLERANCE
+    min_agreement: float | None = None
+    """The least share of words with PyTorch's tokens, and the most that PER may grow; None: what the precision
+    allows (see harness.validate.allowance)."""
+    max_per_change: float | None = None
+    deadline: float = 600.0
+    """Seconds one work order may take on the device."""
+    cooldown: float = 180.0
+    """Seconds to wait for a device to be cool and charged enough before it is timed."""
+    baseline: str | None = None
+    """What the runner is measured beside, in a night of its own; None for no gate."""
+    target: str | None = None
+    """What is compiled for; None: what the device needs."""
+    mcpu: str | None = None
+    """The CPU it is compiled for; None: what the target's oldest machines run."""
+    ios_bundle_id: str | None = None
+    """Of the app that is made for an iPhone; None: the harness's own."""
+    profile: bool = False
+    """Whether an archive with marks is run, too, for time per operator."""
+    batch_size: int = 1
+    max_input_bytes: int = 64
+    max_output_len: int = 128
+    models: tuple[str, ...] = ()
+    """What goes into one binary: ``g2p`` and models of tensors, as ``--models`` names them. Empty: G2P alone, in both
+    variants."""
+
+    def check(self) -> None:
+        """Raises UsageError for numbers that cannot be."""
+        if min(self.threads, self.repeat) < 1 or self.warmup < 0 or self.deadline <= 0:
+            raise UsageError("threads and repeat have to be at least 1, warmup 0, deadline above 0")
+        samples = [count for count in (self.word_sample, self.timed_items) if count is not None]
+        if min(samples, default=1) < 1 or self.pair_seconds < 0:
+            raise UsageError("samples have to be at least 1, the seconds beside PyTorch not below 0")
+        if not 0 < self.allowance.agreement <= 1 or self.allowance.per_change < 0:
+            raise UsageError("--min-agreement has to be above 0 and at most 1, --max-per-change not below 0")
+
+    @property
+    def speaks(self) -> bool:
+        """Whether G2P is among the models."""
+        return not self.models or G2P in self.models
+
+    @property
+    def allowance(self) -> Allowance:
+        usual = EXACT if self.precision == "fp32" else CLOSE
+        return Allowance(
+            usual.agreement if self.min_agreement is None else self.min_agreement,
+            usual.per_change if self.max_per_change is None else self.max_per_change,
+        )
+
+    @property
+    def variant(self) -> Variant:
+        return "cache" if self.use_kv_cache else "cacheless"
+
+
+class Maker(Protocol):
+    """Makes what a run needs. The real one is :class:`CachedMaker`; the tests of this room have their own."""
+
+    def checkpoint(self, options: RunOptions) -> Checkpoint: ...
+
+    def models(self, options: RunOptions, progress: Progress) -> list[UserModel]:
+        """The models of tensors that the options name."""
+        ...
+
+    def archive(
+        self,
+        options: RunOptions,
+        checkpoint: Checkpoint | None,
+        variant: Variant,
+        progress: Progress,
+        *,
+        profile: bool = False,
+    ) -> Archive:
+        """All models of the options; with ``profile`` their kernels have marks, and nothing is timed or compared."""
+        ...
+
+    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner: ...
+
+    def reference(
+        self, options: RunOptions, checkpoint: Checkpoint, words: list[Word], prompt_space: bool, progress: Progress
+    ) -> Reference: ...
+
+    def pytorch(self, options: RunOptions, models: list[TimedModel]) -> TimedPyTorch:
+        """PyTorch to be timed on these models of one source, which it begins to load; to be closed."""
+        ...
+
+
+class TapMaker(Protocol):
+    """Makes what an explanation needs; :class:`CachedMaker` is one, too."""
+
+    def checkpoint(self, options: RunOptions) -> Checkpoint: ...
+
+    def tapped_archive(
+        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+    ) -> Archive:
+        """The variant's archive with taps; it is not timed, and no run's."""
+        ...
+
+    def models(self, options: RunOptions, progress: Progress) -> list[UserModel]: ...
+
+    def tapped_model(self, options: RunOptions, model: UserModel, progress: Progress) -> Archive:
+        """A model of tensors in an archive of its own, with taps."""
+        ...
+
+    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner: ...
+
+
+def app_options(options: RunOptions, companion: str | None, make: Callable[[RunOptions], Archive]) -> AppOptions:
+    """What an app for a phone is made with, besides its archive, which ``make`` makes for other options, too.
+
+    ``companion``: see :class:`harness.devices.Device`.
+    """
+    archive = None
+    if companion is not None:
+        archive = make(replace(options, target=companion, mcpu=None))
+    bundle_id = options.ios_bundle_id
+    return AppOptions(companion=archive) if bundle_id is None else AppOptions(bundle_id, archive)
+
+
+class CachedMaker:
+    """Through the compiler, cargo and PyTorch, or from the cache. ``archives``: another cache for what is compiled."""
+
+    def __init__(self, notice: Progress, *, archives: Cache | None = None) -> None:
+        self._cache = Cache(notice=notice)
+        self._archives = archives or self._cache
+
+    def checkpoint(self, options: RunOptions) -> Checkpoint:
+        return resolve_checkpoint(options.checkpoint, cache=self._cache)
+
+    def models(self, options: RunOptions, progress: Progress) -> list[UserModel]:
+        _, sources = split_models(options.models)
+        return describe_models(sources, cache=self._cache, progress=progress)
+
+    def archive(
+        self,
+        options: RunOptions,
+        checkpoint: Checkpoint | None,
+        variant: Variant,
+        progress: Progress,
+        *,
+        profile: bool = False,
+    ) -> Archive:
+        g2p = None if checkpoint is None else _request(options, checkpoint, variant, profile=profile)
+        models = self.models(options, progress) if options.models else []
+        return self.compiled(_bundle(options, models, g2p, profile=profile), progress)
+
+    def tapped_archive(
+        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
+    ) -> Archive:
+        g2p = _request(options, checkpoint, variant, taps=True)
+        return self.compiled(_bundle(options, [], g2p, taps=True), progress)
+
+    def tapped_model(self, options: RunOptions, model: UserModel, progress: Progress) -> Archive:
+        return self.compiled(_bundle(options, [model], None, taps=True), progress)
+
+    def compiled(self, bundle: BundleRequest, progress: Progress) -> Archive:
+        """All archives come from here; one of G2P alone is no bundle."""
+        if bundle.g2p is not None and not bundle.models:
+            return compile_models(bundle.g2p, cache=self._archives, progress=progress)
+        return compile_bundle(bundle, cache=self._archives, progress=progress)
+
+    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:
+        return build_runner(archive, cache=self._cache, progress=progress, app=app or AppOptions())
+
+    def reference(
+        self, options: RunOptions, checkpoint: Checkpoint, words: list[Word], prompt_space: bool, progress: Progress
+    ) -> Reference:
+        wanted = ReferenceOptions(
+            max_output_len=options.max_output_len,
+            prompt_space=prompt_space,
+        )
+        return reference_outputs(checkpoint, words, wanted, cache=self._cache, progress=progress)
+
+    def pytorch(self, options: RunOptions, models: list[TimedModel]) -> TimedPyTorch:
+        return TimingProcess(models, threads=options.threads, deadline=options.deadline)
+
+
+def _request(
+    options: RunOptions, checkpoint: Checkpoint, variant: Variant, *, profile: bool = False, taps: bool = False
+) -> CompileRequest:
+    return CompileRequest(
+        checkpoint=checkpoint,
+        target=options.target or "llvm",
+        mcpu=options.mcpu,
+        precision=options.precision,
+        kv_cache=variant == "cache",
+        batch_size=options.batch_size,
+        max_input_bytes=options.max_input_bytes,
+        max_output_len=options.max_output_len,
+        profile=profile,
+        taps=taps,
+    )
+
+
+def _bundle(
+    options: RunOptions,
+    models: list[UserModel],
+    g2p: CompileRequest | None,
+    *,
+    profile: bool = False,
+    taps: bool = False,
+) -> BundleRequest:
+    return BundleRequest(
+        models=models,
+        g2p=g2p,
+        target=options.target or "llvm",
+        mcpu=options.mcpu,
+        precision=options.precision,
+        profile=profile,
+        taps=taps,
+    )

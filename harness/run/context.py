@@ -1,0 +1,123 @@
+"""What the steps of one run share: the device, the run's files, the runners, and that every step is done once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TypeVar, cast
+
+from harness.compiler import Archive
+from harness.core.errors import HarnessError, UsageError
+from harness.core.progress import NarratorLike, StageLike
+from harness.devices import Device, RunnerDescription
+from harness.models.checkpoints import Checkpoint
+from harness.native import Runner
+from harness.results import RunWriter, VariantFacts
+from harness.run.builder import Maker, RunOptions, Variant, app_options
+from harness.run.orders import Orders
+
+_T = TypeVar("_T")
+
+
+class RunContext:
+    """Made by :class:`harness.run.session.RunSession`, which fills in what it finds out when it starts.
+
+    A step that failed fails again with the same error, so that one cause is reported once and costs its time once. A
+    step may be asked for by a thread that works ahead (:mod:`harness.run.prefetch`): who asks second waits for the
+    first.
+    """
+
+    def __init__(self, options: RunOptions, device: Device, narrator: NarratorLike, maker: Maker) -> None:
+        self.options = options
+        self.device = device
+        self.maker = maker
+        self.checkpoint: Checkpoint | None = None
+        """None without G2P."""
+        self.label = ""
+        """What is run, for a person."""
+        self.quiet: Callable[[], None] = lambda: None
+        """Waits until nothing is loaded any more, before something is timed."""
+        self.done: dict[str, object] = {}
+        self.errors: dict[str, HarnessError] = {}
+        self._narrator = narrator
+        self._lock = threading.RLock()
+        self._writer: RunWriter | None = None
+
+    @property
+    def writer(self) -> RunWriter:
+        assert self._writer is not None, "start() comes first"
+        return self._writer
+
+    @writer.setter
+    def writer(self, writer: RunWriter) -> None:
+        self._writer = writer
+
+    @property
+    def orders(self) -> Orders:
+        """How an order gets to the device, and its records into the run's files."""
+        options = self.options
+        return Orders(self.device, self.writer, self.stage, cooldown=options.cooldown, deadline=options.deadline)
+
+    def stage(self, title: str) -> AbstractContextManager[StageLike]:
+        """Show a person a piece of work."""
+        return self._narrator.stage(title)
+
+    def once(self, key: str, make: Callable[[], _T]) -> _T:
+        """Return what ``make`` gave when it was first asked for, or raise the error that it raised then."""
+        with self._lock:
+            if key in self.errors:
+                raise self.errors[key]
+            if key not in self.done:
+                try:
+                    self.done[key] = make()
+                except HarnessError as error:
+                    self.errors[key] = error
+                    raise
+            return cast(_T, self.done[key])
+
+    def runner(self, variant: Variant, *, profile: bool = False) -> Runner:
+        """Return the runner with that variant linked in, for profiles with marks.
+
+        Raises UsageError for more threads than it can use, and what compiling and building raise.
+        """
+        kind = f"{variant}, with marks" if profile else variant
+        return self.once(f"runner {kind}", lambda: self._make_runner(variant, kind, profile))
+
+    def describe(self, variant: Variant) -> RunnerDescription:
+        """Start the runner and let it say what it is."""
+        runner = self.runner(variant)
+
+        def describe() -> RunnerDescription:
+            self.orders.deploy(runner)
+            return self.device.describe(runner.path)
+
+        return self.once(f"describe {variant}", describe)
+
+    def _make_runner(self, variant: Variant, kind: str, profile: bool) -> Runner:
+        with self.stage(f"compiling {self.label} ({kind})") as stage:
+
+            def make(options: RunOptions) -> Archive:
+                return self.maker.archive(options, self.checkpoint, variant, stage.say, profile=profile)
+
+            archive = make(self.options)
+            app = app_options(self.options, self.device.companion, make)
+        metadata = archive.metadata
+        if self.options.threads > metadata.max_threads:
+            raise UsageError(
+                f"{self.options.threads} threads were asked for, the compiled model can use {metadata.max_threads}",
+                cure=f"use --threads {metadata.max_threads}",
+            )
+        with self.stage(f"building the runner ({kind})") as stage:
+            runner = self.maker.runner(archive, stage.say, app)
+        if profile:
+            return runner
+        facts = VariantFacts(
+            archive_sha256=archive.sha256,
+            archive_bytes=archive.path.stat().st_size,
+            runner_sha256=runner.sha256,
+            runner_bytes=runner.size,
+            target=metadata.target,
+        )
+        self.writer.update(variants={**self.writer.manifest.variants, variant: facts})
+        return runner

@@ -1,0 +1,141 @@
+"""A run's models timed in turns with PyTorch: when PyTorch is loaded, and when it is let go of again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.core.errors import HarnessError
+from harness.core.worker import WorkerError, WorkerFailed
+from harness.devices import DeviceError, IncompleteResult
+from harness.models.timing import TimedModel, TimedPyTorch
+from harness.results import PairingFacts, PairLine, now
+from harness.run.context import RunContext
+from harness.run.tensors import ModelRuns
+from harness.run.turns import Turns
+from harness.run.words import MODEL, WordRuns
+
+if TYPE_CHECKING:
+    from harness.results.schema import RatioSummary
+
+HOST = "host"
+
+
+@dataclass(frozen=True)
+class PairedTimes:
+    """A model timed in turns with PyTorch; ``ratio`` is None where no round is whole."""
+
+    facts: PairingFacts
+    lines: list[PairLine]
+    ratio: RatioSummary | None
+    error: HarnessError | None = None
+    """What ended it early."""
+
+    def round_figures(self, side: str) -> list[float]:
+        """Of a side, each whole round's geometric mean over the items, in nanoseconds."""
+        from harness.measure import run_figure
+        from harness.results.pairs import whole_rounds
+
+        table = whole_rounds(self.lines, self.facts)
+        rounds = zip(*table.values(), strict=True)
+        return [
+            run_figure({line.item: line.artifact_ns if side == "artifact" else line.pytorch_ns for line in lines})
+            for lines in rounds
+        ]
+
+
+class PairRuns:
+    """One process of PyTorch at a time, with the models of one source in it: two sources
+    could disturb each other by what they set or import."""
+
+    def __init__(self, context: RunContext, words: WordRuns | None, models: ModelRuns) -> None:
+        self._context = context
+        self._words = words
+        self._models = models
+        self._pytorch: TimedPyTorch | None = None
+        self._loaded: list[str] = []
+        self._taken: set[str] = set()
+
+    @property
+    def possible(self) -> bool:
+        """PyTorch is timed where the runner is timed, or not at all: two machines' times have no ratio."""
+        return self._context.device.kind == HOST and self._context.options.pair_seconds > 0
+
+    def expect(self) -> None:
+        """Begin to load the first model's PyTorch while what is not timed is done."""
+        names = [*([MODEL] if self._words else []), *self._models.names]
+        if self.possible and names and self._pytorch is None:
+            self._load(names[0])
+
+    def quiet(self) -> None:
+        """Wait until nothing is loaded any more, before something is timed. What cannot be loaded fails later, where
+        it is needed."""
+        if self._pytorch is None:
+            return
+        try:
+            with self._context.stage("loading PyTorch") as stage:
+                self._pytorch.settle(stage.say)
+        except HarnessError:
+            self.close()
+
+    def take(self, model: str) -> PairedTimes | None:
+        """See :meth:`RunSession.pairs`."""
+        return self._context.once(f"pairs {model}", lambda: self._take(model)) if self.possible else None
+
+    def close(self) -> None:
+        if self._pytorch is not None:
+            self._pytorch.close()
+        self._pytorch, self._loaded = None, []
+
+    def _take(self, model: str) -> PairedTimes:
+        from harness.results.pairs import in_turns
+
+        run, lines, error = self._context, list[PairLine](), None
+        try:
+            self._take_turns(model, lines)
+        except (WorkerError, WorkerFailed, IncompleteResult, DeviceError) as failed:
+            # The comparisons of the run stand without it; who asks for the ratio is told.
+            error = failed
+            self.close()
+            known = run.writer.manifest.pairing.get(model) or PairingFacts(started=now(), items=0, of=0)
+            run.writer.end_pairs(model, known.model_copy(update={"reason": str(failed).splitlines()[0]}))
+        finally:
+            self._taken.add(model)
+            if set(self._loaded) <= self._taken:
+                self.close()
+        facts = run.writer.manifest.pairing[model]
+        return PairedTimes(facts, lines, in_turns(facts, lines), error)
+
+    def _take_turns(self, model: str, lines: list[PairLine]) -> None:
+        run = self._context
+        subject = self._models.subject(model) if self._words is None or model != MODEL else self._words.subject()
+        if model not in self._loaded:
+            self.close()
+            self._load(model)
+        assert self._pytorch is not None
+
+        def keep(line: PairLine) -> None:
+            run.writer.pair(line)
+            lines.append(line)
+
+        with run.stage(f"timing {model} in turns with PyTorch") as stage:
+            self._pytorch.settle(stage.say)
+            with run.device.reserve(notify=stage.say):
+                options = run.options
+                turns = Turns(
+                    subject,
+                    run.device,
+                    self._pytorch,
+                    keep,
+                    options.pair_seconds,
+                    options.deadline,
+                    options.threads,
+                    stage,
+                )
+                turns.take(lambda facts: run.writer.end_pairs(model, facts))
+
+    def _load(self, model: str) -> None:
+        words = self._words if model == MODEL else None
+        models: list[TimedModel] = words.timed_models() if words else self._models.timed_models(model)
+        self._pytorch = self._context.maker.pytorch(self._context.options, models)
+        self._loaded = [one.name for one in models]

@@ -1,0 +1,89 @@
+"""Several devices at once: a thread for each does its run's steps ahead of the tests that ask for them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.core.errors import HarnessError
+from harness.run.builder import Variant
+from harness.run.session import RunSession
+
+STOP_SECONDS = 30.0
+
+StepName = Literal["describe", "smoke", "parity", "latency", "profile", "gate", "models", "pairs"]
+STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency", "profile", "gate", "models", "pairs")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a run that a test will ask for; ``variant`` None is the one that is timed."""
+
+    name: StepName
+    variant: Variant | None = None
+
+    def do(self, run: RunSession) -> None:
+        variant = self.variant or run.options.variant
+        if self.name == "describe":
+            run.describe(variant)
+        elif self.name == "smoke":
+            run.generation.smoke(variant)
+        elif self.name == "parity":
+            run.generation.parity(variant)
+        elif self.name == "latency":
+            run.generation.latency()
+        elif self.name == "profile":
+            for name in run.model_names:
+                run.profile(name)
+        elif self.name == "pairs":
+            for name in run.model_names:
+                run.pairs(name)
+        elif self.name == "models":
+            run.models.everything()
+        else:
+            run.gate()
+
+
+class WorkAhead:
+    """Threads that live until their steps are done or :meth:`stop` is called."""
+
+    def __init__(self, jobs: Mapping[RunSession, Sequence[Step]]) -> None:
+        self._stopped = threading.Event()
+        self._jobs = jobs
+        self._threads = [
+            threading.Thread(target=self._work, args=(run, steps), name=f"harness {run.device.name}", daemon=True)
+            for run, steps in jobs.items()
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> set[RunSession]:
+        """No further step; orders under way are ended through their devices, all at once.
+
+        Returns the runs whose threads have not stopped in time, such as one that waits for cargo: nobody else may
+        touch those.
+        """
+        self._stopped.set()
+        busy = [run for run, thread in zip(self._jobs, self._threads, strict=True) if thread.is_alive()]
+        for run in busy:
+            run.device.stop()
+        until = time.monotonic() + STOP_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return {run for run, thread in zip(self._jobs, self._threads, strict=True) if thread.is_alive()}
+
+    def _work(self, run: RunSession, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if self._stopped.is_set():
+                return
+            try:
+                step.do(run)
+            except HarnessError:
+                continue  # Kept by the run, and raised again where a test asks for the step.
+            except Exception:
+                return  # Not kept: the test that asks does the step again and shows where it fails.

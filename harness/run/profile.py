@@ -1,0 +1,40 @@
+"""A model's profile: its items on an archive with marks, and in turn on the plain one for what marks cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.compiler.observe.provenance import read_provenance
+from harness.devices import RunResult
+from harness.native import Runner
+from harness.results.profile_schema import ProfileLine, ProfileSummary
+from harness.run.context import RunContext
+
+WARMUP = 1
+
+
+def profile_run(context: RunContext, model: str, passes: Callable[[int, int, Runner], RunResult]) -> ProfileSummary:
+    """Compile, run and sum up; the plain archive and the one with marks run in turn (plain, marked, marked, plain),
+    each time half of the run's passes.
+
+    ``passes`` runs so many warm-up and timed passes of a runner over the model's items. Raises IncompleteResult,
+    BadMarks, and what making a runner raises.
+    """
+    # Imported here because the statistics take a second to load.
+    from harness.profiling.summary import summarize_profile
+
+    options = context.options
+    plain, marked = (context.runner(options.variant, profile=marks) for marks in (False, True))
+    lines: list[ProfileLine] = []
+    for runner in (plain, marked, marked, plain):
+        result = passes(WARMUP, max(1, options.repeat // 2), runner).require_complete()
+        lines += [ProfileLine.of(result.order_id, runner is marked, record) for record in result.records]
+    return summarize_profile(
+        lines,
+        read_provenance(marked.archive.folder).of(model),
+        model=model,
+        variant=options.variant,
+        precision=options.precision,
+        archive_sha256=marked.archive.sha256,
+        emulated=context.device.emulated,
+    )

@@ -1,0 +1,232 @@
+"""The main job as an object: compile, build, run, compare, measure, keep. No pytest in here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, cast
+
+from harness.compiler.observe.provenance import read_provenance
+from harness.compiler.targets import resolve_target
+from harness.core.progress import NarratorLike
+from harness.devices import Device, Notify, RunnerDescription, RunResult
+from harness.devices.workstation import versions
+from harness.models.checkpoints import Checkpoint
+from harness.models.words import DEFAULT_WORDS, Word, check_words, read_words
+from harness.native import Runner
+from harness.results import CheckpointFacts, ModelFacts, Run, RunWriter, Store, Summary, ending, words_facts
+from harness.results.nights import NightRecord, gate_facts
+from harness.results.profile_schema import ProfileSummary
+from harness.results.sources import sources
+from harness.run.builder import Maker, RunOptions, Variant
+from harness.run.context import RunContext
+from harness.run.orders import Purpose
+from harness.run.pairs import PairedTimes, PairRuns
+from harness.run.tensors import ModelRuns
+from harness.run.words import MODEL, WordRuns, spread_words
+
+
+class Gate(Protocol):
+    """Judges a run beside a baseline; :class:`harness.regression.gate.BaselineGate` is the real one."""
+
+    def check(
+        self, options: RunOptions, device: Device, checkpoint: Checkpoint | None, models: Mapping[str, ModelFacts]
+    ) -> None:
+        """Raise what a person could have got wrong, before anything is compiled."""
+        ...
+
+    def judge(
+        self, run_id: str, options: RunOptions, device: Device, runner: Runner, models: Iterable[str], notify: Notify
+    ) -> NightRecord:
+        """Return the nightly run that measured the runner beside the baseline's."""
+        ...
+
+
+class RunSession:
+    """One run in one run folder. Call :meth:`start` first and :meth:`finish` last, whatever happened between."""
+
+    def __init__(
+        self,
+        options: RunOptions,
+        device: Device,
+        narrator: NarratorLike,
+        *,
+        maker: Maker,
+        gate: Gate | None = None,
+        command: list[str] | None = None,
+    ) -> None:
+        options = replace(options, target=options.target or device.target)
+        self.context = RunContext(options, device, narrator, maker)
+        self.options = options
+        self.device = device
+        self.allowance = options.allowance
+        self._gate = gate
+        self._command = command or []
+        self.words: WordRuns | None = None
+        """The words, where G2P is among the models."""
+        self.models = ModelRuns(self.context, [])
+        """The models of tensors."""
+        self.turns = PairRuns(self.context, None, self.models)
+        """Every model timed in turns with PyTorch."""
+
+    def start(self) -> str:
+        """Check everything a person could have got wrong, then make the run folder; returns the run id.
+
+        Raises UsageError, CheckpointUnavailable, StorageFull or StorageUnwritable, with nothing left behind.
+        """
+        options, context = self.options, self.context
+        options.check()
+        if options.mcpu:
+            resolve_target(options.target or self.device.target, options.mcpu)
+        source = options.words or DEFAULT_WORDS
+        words: list[Word] = []
+        shipped = 0
+        if options.speaks:
+            context.checkpoint = context.maker.checkpoint(options)
+            words = read_words(source, options.language)
+            shipped = len(words)
+            if options.word_sample is not None:
+                words = [words[at] for at in sorted(spread_words(words)[: options.word_sample])]
+            check_words(words, languages=context.checkpoint.languages, max_input_bytes=options.max_input_bytes)
+            self.words = WordRuns(context, context.checkpoint, words)
+        if options.models:
+            with context.stage("looking at the models") as stage:
+                self.models = ModelRuns(context, context.maker.models(options, stage.say))
+        checkpoint = context.checkpoint
+        context.label = ", ".join([*([checkpoint.label] if checkpoint else []), *self.models.names])
+        self.turns = PairRuns(context, self.words, self.models)
+        context.quiet = self.turns.quiet
+        if options.baseline is not None:
+            assert self._gate is not None, "a run with a baseline is given its gate"
+            self._gate.check(options, self.device, checkpoint, self.models.facts())
+        context.writer = Store(options.results_dir).create(
+            git=sources(),
+            versions=versions(),
+            command=self._command,
+            options={key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
+            device={**self.device.facts(), "emulated": self.device.emulated},
+            allowance=self.allowance,
+            checkpoint=checkpoint and CheckpointFacts(label=checkpoint.label, sha256=checkpoint.sha256),
+            words=words_facts(words, "shipped" if options.words is None else source.name, of=shipped),
+            models=self.models.facts(),
+        )
+        return self.run_id
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """None without G2P."""
+        return self.context.checkpoint
+
+    @property
+    def words_of(self) -> int | None:
+        """How many words there were, where a sample of them is run."""
+        facts = self.writer.manifest.words
+        return facts.of if facts else None
+
+    @property
+    def label(self) -> str:
+        """What is run."""
+        return self.context.label
+
+    @property
+    def model_names(self) -> list[str]:
+        """As work orders have them."""
+        return [*([MODEL] if self.words else []), *self.models.names]
+
+    @property
+    def writer(self) -> RunWriter:
+        return self.context.writer
+
+    @property
+    def run_id(self) -> str:
+        return self.writer.run_id
+
+    @property
+    def folder(self) -> Path:
+        return self.writer.folder
+
+    def runner(self, variant: Variant, *, profile: bool = False) -> Runner:
+        """See :meth:`RunContext.runner`."""
+        return self.context.runner(variant, profile=profile)
+
+    def describe(self, variant: Variant) -> RunnerDescription:
+        """See :meth:`RunContext.describe`."""
+        return self.context.describe(variant)
+
+    @property
+    def generation(self) -> WordRuns:
+        """The generation workload of a run that has one."""
+        assert self.words is not None, "this run has no G2P"
+        return self.words
+
+    def pairs(self, model: str = MODEL) -> PairedTimes | None:
+        """The runner and PyTorch timed in turns on the same items; None where this machine is not the device, or no
+        time is given for it."""
+        return self.turns.take(model)
+
+    def gate(self) -> NightRecord:
+        """The runner beside the baseline's in interleaved pairs, with the verdict (docs/measuring.md)."""
+        return self.context.once("gate", self._judge)
+
+    def profile(self, model: str = MODEL) -> ProfileSummary:
+        """Time per operator of a model (of G2P the chosen variant), from an archive of its own; nothing else is touched
+        by it."""
+        return self.context.once(f"profile {model}", lambda: self._profile(model))
+
+    @property
+    def profiles(self) -> list[ProfileSummary]:
+        """Those that were made."""
+        found = (self.context.done.get(f"profile {name}") for name in self.model_names)
+        return [cast(ProfileSummary, one) for one in found if one is not None]
+
+    def order_reason(self, purpose: Purpose, variant: str) -> str | None:
+        """Why that order is incomplete, if it ran and is."""
+        for entry in self.writer.manifest.orders:
+            if (entry.purpose, entry.variant) == (purpose, variant) and not entry.complete:
+                return entry.reason
+        return None
+
+    def finish(self, interrupted: bool = False) -> Summary:
+        """Sum up, end the run and return its summary."""
+        from harness.results.summarize import summarize_files
+
+        self.turns.close()
+        writer = self.writer
+        status, reason = ending(writer.manifest, list(self.context.errors.values()), interrupted)
+        run = Run(writer.folder)
+        manifest = writer.manifest.model_copy(update={"status": status, "reason": reason})
+        summary = summarize_files(manifest, run)
+        writer.summary(summary)
+        writer.finish(status, reason)
+        return summary
+
+    def close(self) -> None:
+        """Let go of the run's files without ending it, when ending it failed."""
+        self.turns.close()
+        self.writer.close()
+
+    def _profile(self, model: str) -> ProfileSummary:
+        from harness.run.profile import profile_run
+
+        self.turns.quiet()
+        words = self.words if model == MODEL else None
+
+        def passes(warmup: int, repetitions: int, runner: Runner) -> RunResult:
+            if words is not None:
+                return words.passes("profile", warmup=warmup, repetitions=repetitions, runner=runner)
+            return self.models.passes("profile", model, warmup=warmup, repetitions=repetitions, runner=runner)
+
+        summary = profile_run(self.context, model, passes)
+        provenance = read_provenance(self.runner(self.options.variant, profile=True).archive.folder)
+        self.writer.profiles([*self.profiles, summary], provenance)
+        return summary
+
+    def _judge(self) -> NightRecord:
+        assert self._gate is not None, "a run with a baseline is given its gate"
+        runner = self.runner(self.options.variant)
+        self.turns.quiet()
+        with self.context.stage(f"measuring beside {self.options.baseline}") as stage:
+            record = self._gate.judge(self.run_id, self.options, self.device, runner, self.models.names, stage.say)
+        self.writer.update(gate=gate_facts(record))
+        return record

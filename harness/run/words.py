@@ -1,0 +1,280 @@
+"""The words of one run: PyTorch's answers, the comparisons with them, the timed passes, the turns."""
+
+from __future__ import annotations
+
+import secrets
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.core.errors import HarnessError
+from harness.devices import AnyRecord, RunResult
+from harness.measure.sampling import spread_order
+from harness.models.checkpoints import Checkpoint
+from harness.models.reference import Reference, ReferenceItem
+from harness.models.timing import TimedModel, timed_words
+from harness.models.words import Word
+from harness.native import Runner
+from harness.protocol.schema import RecordOptions, WorkItem, WorkOrder
+from harness.results import ParityLine, ReferenceLine
+from harness.run.builder import Variant
+from harness.run.context import RunContext
+from harness.run.orders import Purpose
+from harness.run.turns import MOST_ITEMS, PairItem, Subject
+from harness.validate import Decoded, Verdict, answerless, compare_word, decodings
+from harness.validate.parity import first_divergence
+
+MODEL = "g2p"
+SMOKE_WORDS = 3
+UNLIKE_ITSELF = (Verdict.UNSTABLE, Verdict.NO_ANSWER)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """The timed passes, in nanoseconds by item (or by batch), and what they said."""
+
+    result: RunResult
+    samples: dict[str, list[int]]
+    parity: list[ParityLine]
+
+
+def reference_lines(items: list[WorkItem], words: list[Word], reference: Reference) -> list[ReferenceLine]:
+    """What PyTorch said, as it is stored, with the gold pronunciations; all three in the same order."""
+    return [
+        ReferenceLine(
+            item=item.id,
+            language=word.language,
+            word=word.word,
+            pronunciations=list(word.pronunciations),
+            token_ids=said.token_ids,
+            text=said.text,
+            margins=said.margins,
+        )
+        for item, word, said in zip(items, words, reference.items, strict=True)
+    ]
+
+
+def parity_lines(
+    comparison: str,
+    items: list[WorkItem],
+    answers: Sequence[ReferenceItem],
+    records: Iterable[AnyRecord],
+    *,
+    tolerance: float,
+) -> list[ParityLine]:
+    """A line for each item, of which ``answers`` are PyTorch's; those that the records do not reach are ``missing``.
+    ``tolerance``: see compare_word."""
+    from harness.results.summarize import parity_line
+
+    records = list(records)
+    observed, broken = decodings(records), answerless(records)
+    lines = []
+    for item, said in zip(items, answers, strict=True):
+        expected = Decoded(tuple(said.token_ids), said.text, tuple(said.margins))
+        row = compare_word(
+            *(item.id, item.language, item.word, expected, observed.get(item.id, [])),
+            tolerance=tolerance,
+            no_answer=broken.get(item.id),
+        )
+        lines.append(parity_line(comparison, row))
+    return lines
+
+
+def departure(said: ReferenceItem, token_ids: Sequence[int], *, tolerance: float) -> str | None:
+    """How tokens that PyTorch gave another time part from those that the runner is compared with; None within a tie."""
+    step = first_divergence(said.token_ids, token_ids)
+    if step is None or (step < len(said.margins) and said.margins[step] <= tolerance):
+        return None
+    return (
+        f"{said.language} {said.word!r}: PyTorch gives another token at step {step} than when the words were compared"
+    )
+
+
+def spread_words(words: Sequence[Word]) -> list[int]:
+    """Return the words' numbers in an order whose every beginning is spread over languages and lengths."""
+    return spread_order([(word.language, len(word.word.encode())) for word in words])
+
+
+class WordRuns:
+    """The words of one run: compared in both variants, timed in one. Steps are done once (:class:`RunContext`)."""
+
+    def __init__(self, context: RunContext, checkpoint: Checkpoint, words: list[Word]) -> None:
+        self._context = context
+        self._checkpoint = checkpoint
+        self.words = words
+        self.items = [
+            WorkItem(id=f"w{at:05d}", model=MODEL, language=word.language, word=word.word)
+            for at, word in enumerate(words)
+        ]
+        self._reference_lines: list[ReferenceLine] = []
+
+    def reference(self) -> Reference:
+        """Return what PyTorch says of the words."""
+        return self._context.once("reference", self._make_reference)
+
+    def reference_lines(self) -> list[ReferenceLine]:
+        """Return the same as it is stored, with the gold pronunciations."""
+        self.reference()
+        return self._reference_lines
+
+    def smoke(self, variant: Variant) -> RunResult:
+        """Run the first few words, once."""
+        return self._context.once(f"smoke {variant}", lambda: self._smoke(variant))
+
+    def parity(self, variant: Variant) -> list[ParityLine]:
+        """Return one line a word; the words an incomplete run did not reach are ``missing``."""
+        return self._context.once(f"parity {variant}", lambda: self._parity(variant))
+
+    def latency(self) -> Latency:
+        """Return timed passes of the chosen variant; an incomplete result holds what there is."""
+        return self._context.once("latency", self._latency)
+
+    def passes(self, purpose: Purpose, *, warmup: int, repetitions: int, runner: Runner) -> RunResult:
+        """Run passes of a runner over all that is timed."""
+        variant = self._context.options.variant
+        items = self._timed_items()
+        return self._run(purpose, variant, items, warmup=warmup, repetitions=repetitions, probe=None, runner=runner)
+
+    def subject(self) -> Subject:
+        """Return what is timed in turns with PyTorch: words spread over languages and lengths."""
+        latency, runner = self.latency(), self._context.runner(self._context.options.variant)
+        latency.result.require_complete()
+        usual = statistics.median(taken[0] for taken in latency.samples.values()) if latency.samples else 0.0
+        items = [self.items[at] for at in self.spread()[:MOST_ITEMS]]
+        pairs = [self._pair_item(item, latency.samples.get(item.id, [usual]), runner) for item in items]
+        return Subject(MODEL, pairs, len(self.items), runner)
+
+    def timed_models(self) -> list[TimedModel]:
+        """Return what PyTorch's process loads to be timed."""
+        return [timed_words(MODEL, self._checkpoint)]
+
+    def _make_reference(self) -> Reference:
+        metadata = self._context.runner(self._context.options.variant).archive.metadata
+        with self._context.stage("asking PyTorch") as stage:
+            context = self._context
+            found = context.maker.reference(
+                context.options, self._checkpoint, self.words, metadata.prompt_space, stage.say
+            )
+        asked = [(word.language, word.word) for word in self.words]
+        if [(item.language, item.word) for item in found.items] != asked:
+            raise HarnessError("the reference is of other words than were asked for", cure="run `harness cache clear`")
+        self._context.writer.update(reference=found.model_dump(exclude={"items"}))
+        self._reference_lines = reference_lines(self.items, self.words, found)
+        self._context.writer.reference(self._reference_lines)
+        return found
+
+    def _smoke(self, variant: Variant) -> RunResult:
+        return self._run("smoke", variant, self.items[:SMOKE_WORDS], warmup=0, repetitions=1, probe=None)
+
+    def _parity(self, variant: Variant) -> list[ParityLine]:
+        self.reference()
+        probe = RecordOptions(margins=True)
+        result = self._run("parity", variant, self.items, warmup=0, repetitions=0, probe=probe)
+        return self.compare(variant, self.items, result.records)
+
+    def _latency(self) -> Latency:
+        from harness.results.models import timed
+
+        self.reference()
+        self._context.quiet()
+        options, items = self._context.options, self._timed_items()
+        result = self._run(
+            "latency", options.variant, items, warmup=options.warmup, repetitions=options.repeat, probe=None
+        )
+        lines = self.compare(f"{options.variant}, timed", items, result.records)
+        return Latency(result, timed(result.records), lines)
+
+    def _timed_items(self) -> list[WorkItem]:
+        return [self.items[at] for at in sorted(self.spread()[: self._context.options.timed_items])]
+
+    def spread(self) -> list[int]:
+        """The words' numbers in an order whose every beginning is spread over languages and lengths."""
+        return spread_words(self.words)
+
+    def compare(self, comparison: str, items: list[WorkItem], records: Iterable[AnyRecord]) -> list[ParityLine]:
+        """A line for each of the items, kept."""
+        lines = parity_lines(comparison, items, self.answers(items), records, tolerance=self._context.options.tolerance)
+        self._context.writer.parity(lines)
+        return lines
+
+    def answers(self, items: list[WorkItem]) -> list[ReferenceItem]:
+        """PyTorch's, of these items."""
+        by_item = {item.id: said for item, said in zip(self.items, self.reference().items, strict=True)}
+        return [by_item[item.id] for item in items]
+
+    def _run(
+        self,
+        purpose: Purpose,
+        variant: Variant,
+        items: list[WorkItem],
+        *,
+        warmup: int,
+        repetitions: int,
+        probe: RecordOptions | None,
+        runner: Runner | None = None,
+    ) -> RunResult:
+        """One order of words; ``runner`` in the place of the variant's own."""
+        runner = runner or self._context.runner(variant)
+        order = self.order(purpose, variant, runner, items, warmup=warmup, repetitions=repetitions, probe=probe)
+        batches = -(-len(items) // runner.archive.metadata.batch_size)
+        total = batches * (warmup + repetitions + (probe is not None))
+        return self._context.orders.run(purpose, variant, runner, order, total)
+
+    def order(
+        self,
+        purpose: str,
+        variant: str,
+        runner: Runner,
+        items: list[WorkItem],
+        *,
+        warmup: int,
+        repetitions: int,
+        probe: RecordOptions | None = None,
+    ) -> WorkOrder:
+        return WorkOrder(
+            order_id=f"{purpose}-{variant}-{secrets.token_hex(4)}",
+            archive_sha256=runner.archive.sha256,
+            models=[runner.archive.metadata.order_model(MODEL)],
+            items=items,
+            warmup=warmup,
+            repetitions=repetitions,
+            threads=self._context.options.threads,
+            probe=probe,
+        )
+
+    def _pair_item(self, item: WorkItem, taken: Sequence[float], runner: Runner) -> PairItem:
+        from harness.results.summarize import word_parity
+
+        variant, metadata = self._context.options.variant, runner.archive.metadata
+        [said] = self.answers([item])
+        timed = [record for record in self.latency().result.records if item.id in getattr(record, "items", ())]
+
+        def departs(answer: dict[str, Any]) -> str | None:
+            return departure(said, answer["token_ids"], tolerance=self._context.options.tolerance)
+
+        def wrong(records: Sequence[AnyRecord]) -> str | None:
+            # A lossy precision may depart from PyTorch, but not from itself: what was timed is what was compared.
+            seen = [*timed, *records]
+            lines = parity_lines(f"{variant}, paired", [item], [said], seen, tolerance=self._context.options.tolerance)
+            failed = [word_parity(line).describe() for line in lines if line.verdict in UNLIKE_ITSELF]
+            if failed:
+                self._context.writer.parity(lines)
+            return failed[0] if failed else None
+
+        return PairItem(
+            item.id,
+            {
+                "item": item.id,
+                "language": item.language,
+                "word": item.word,
+                "prompt_space": metadata.prompt_space,
+                "max_output_len": metadata.max_output_len,
+            },
+            statistics.median(taken),
+            lambda warmup, repetitions: self.order(
+                "pairs", variant, runner, [item], warmup=warmup, repetitions=repetitions
+            ),
+            departs,
+            wrong,
+        )

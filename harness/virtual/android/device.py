@@ -1,0 +1,292 @@
+"""One virtual Android device: Debian's real adbd in a root of its own, on one loopback port."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from harness.virtual.android.errors import VirtualDeviceUnavailable
+from harness.virtual.android.parts import MULTIARCH, Parts
+from harness.virtual.android.rootfs import MOUNT, UID, Core, default_cores, lay_out
+from harness.virtual.child import Child
+
+START_DEADLINE_SECONDS = 20.0
+PORTS = range(15_000, 30_000)
+"""Below the range from which the kernel takes ports for connections, where a dead device's port could meet itself;
+above the one in which an adb server looks for emulators."""
+FOREVER = "3650d"
+LAUNCHER = "/system/bin/qemu-aarch64"
+
+
+class VirtualAndroid:
+    """A device with its files in ``folder``, which is made if it is missing and kept when the device stops.
+
+    ``port`` is chosen if None. ``arm64`` makes it a phone that runs arm64 programs (under qemu) through ``launcher``;
+    otherwise it is an x86-64 one that runs them directly. ``data_bytes`` limits what fits into ``/data``, which is
+    then memory: it outlives ``kill`` and ``restart``, and ends with ``stop``. ``cores`` is the topology that its
+    sysfs shows.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        parts: Parts,
+        port: int | None = None,
+        arm64: bool = True,
+        data_bytes: int | None = None,
+        cores: Sequence[Core] | None = None,
+    ) -> None:
+        self.folder = folder.resolve()
+        self.port = port or free_port()
+        self.launcher: tuple[str, ...] = (LAUNCHER,) if arm64 else ()
+        self._parts = parts
+        self._data_bytes = data_bytes
+        self._child: Child | None = None
+        self._memory: Child | None = None
+        # A test pulls the cable from one thread while another starts or stops the device.
+        self._lock = threading.RLock()
+        if not (self.folder / "system").exists():
+            lay_out(self.folder, parts, default_cores() if cores is None else cores, arm64)
+
+    @property
+    def serial(self) -> str:
+        """What the adb server calls it once it is connected."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def alive(self) -> bool:
+        return self._child is not None and self._child.alive
+
+    @property
+    def pid(self) -> int | None:
+        """The first process of its namespace, None if it is not running."""
+        return self._child.pid if self._child is not None and self._child.alive else None
+
+    @property
+    def log(self) -> Path:
+        """What adbd said."""
+        return self.folder / "adbd.log"
+
+    @property
+    def data(self) -> Path:
+        """The host's view of ``/data``; where its size is limited, only while the device is started."""
+        if self._memory is None:
+            return self.folder / "data"
+        return Path(f"/proc/{self._memory.pid}/root{self.folder}/data")
+
+    def start(self) -> VirtualAndroid:
+        """Boot; returns when adbd listens. Raises VirtualDeviceUnavailable."""
+        with self._lock:
+            if not self.alive:
+                self._boot()
+        return self
+
+    def stop(self) -> None:
+        """End adbd and everything it runs; the files stay."""
+        with self._lock:
+            self.kill()
+            if self._memory is not None:
+                self._memory.kill()
+                self._memory = None
+
+    def kill(self) -> None:
+        """Pull the cable and the battery: adbd and all that runs on the device end at once, without a word."""
+        with self._lock:
+            if self._child is not None:
+                self._child.kill()
+                self._child = None
+
+    def restart(self) -> VirtualAndroid:
+        """Come up again with the same serial and files; the adb server has to connect again."""
+        with self._lock:
+            self.kill()
+            return self.start()
+
+    def __enter__(self) -> VirtualAndroid:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def set_property(self, name: str, value: str) -> None:
+        """What ``getprop`` says. ``ro.product.*`` reach the adb server when it connects."""
+        path = self.folder / "framework/props"
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith(f"{name}=")]
+        replace_file(path, "\n".join([*lines, f"{name}={value}", ""]))
+
+    def set_dumpsys(self, service: str, text: str | None) -> None:
+        """What ``dumpsys SERVICE`` prints; None removes the service."""
+        path = self.folder / "framework/dumpsys" / service
+        if text is None:
+            path.unlink(missing_ok=True)
+        else:
+            replace_file(path, text)
+
+    def set_battery(
+        self,
+        *,
+        level: int | None = None,
+        temperature_tenths: int | None = None,
+        powered: bool | None = None,
+        status: int | None = None,
+    ) -> None:
+        """Change what ``dumpsys battery`` says: percent, tenths of a degree Celsius, USB power, Android's status."""
+        values = {
+            "level": level,
+            "temperature": temperature_tenths,
+            "USB powered": None if powered is None else str(powered).lower(),
+            "status": status,
+        }
+        text = self._dumpsys("battery")
+        for name, value in values.items():
+            if value is not None:
+                text = re.sub(rf"^  {name}: .*$", f"  {name}: {value}", text, flags=re.MULTILINE)
+        self.set_dumpsys("battery", text)
+
+    def set_thermal_status(self, status: int) -> None:
+        """Android's thermal status, 0 (none) to 6 (shutdown)."""
+        text = self._dumpsys("thermalservice")
+        text = re.sub(r"^Thermal Status: .*$", f"Thermal Status: {status}", text, flags=re.MULTILINE)
+        self.set_dumpsys("thermalservice", text)
+
+    def set_command(self, name: str, script: str | None) -> None:
+        """Make ``name`` a program of the device: a shell script's text without its first line. None removes it."""
+        path = self.folder / "system/bin" / name
+        if script is None:
+            path.unlink(missing_ok=True)
+        else:
+            replace_file(path, f"#!/system/bin/sh\n{script}\n", mode=0o755)
+
+    @property
+    def fixed_performance(self) -> bool | None:
+        """What ``cmd power set-fixed-performance-mode-enabled`` was last told; None if it never was."""
+        path = self.folder / "framework/fixed_performance"
+        return path.read_text(encoding="utf-8").strip() == "true" if path.exists() else None
+
+    def setting(self, namespace: str, key: str) -> str | None:
+        """What ``settings get`` says, None for its ``null``."""
+        path = self.folder / "framework/settings" / namespace / key
+        return path.read_text(encoding="utf-8").rstrip("\n") if path.exists() else None
+
+    def _boot(self) -> None:
+        # adbd would go on without its port, and the other's answer be taken for its own.
+        if listens(self.port):
+            raise VirtualDeviceUnavailable(
+                f"port {self.port} is taken", cure="end what listens there, or choose another port"
+            )
+        try:
+            self._child = Child([*self._limit_data(), *self._sandbox()], [f"{MOUNT}/bin/adbd"], self.log)
+        except OSError as error:
+            raise VirtualDeviceUnavailable(f"cannot start a virtual Android device: {error}") from error
+        until = time.monotonic() + START_DEADLINE_SECONDS
+        while not listens(self.port):
+            if not self._child.alive or time.monotonic() > until:
+                self.stop()
+                raise VirtualDeviceUnavailable(f"adbd did not come up on port {self.port}:\n{self._said()}")
+            time.sleep(0.01)
+
+    def _said(self) -> str:
+        return self.log.read_text(errors="replace", encoding="utf-8").strip()[-2000:]
+
+    def _dumpsys(self, service: str) -> str:
+        return (self.folder / "framework/dumpsys" / service).read_text(encoding="utf-8")
+
+    def _sandbox(self) -> list[str]:
+        parts = self._parts.folder
+        arguments = [*self._parts.sandbox, "--unshare-user", "--uid", str(UID), "--gid", str(UID)]
+        arguments += ["--unshare-ipc", "--unshare-uts", "--hostname", "localhost", "--new-session", "--clearenv"]
+        arguments += ["--ro-bind", str(parts / "lib"), f"/lib/{MULTIARCH}", "--symlink", f"lib/{MULTIARCH}", "/lib64"]
+        arguments += ["--ro-bind", str(parts), MOUNT, "--symlink", "system/bin", "/bin"]
+        for name in ("system", "etc"):
+            arguments += ["--ro-bind", str(self.folder / name), f"/{name}"]
+        # Writable mounts of files that are not: what is refused there is refused as on a phone.
+        for name in ("sys", "framework"):
+            arguments += ["--bind", str(self.folder / name), f"/{name}"]
+        arguments += ["--dev", "/dev", "--proc", "/proc"]
+        arguments += ["--ro-bind", str(self.folder / "proc/cpuinfo"), "/proc/cpuinfo"]
+        # The last mount of a disk is the one by which df names it.
+        arguments += ["--bind", str(self.folder / "data"), "/data"]
+        arguments += ["--dir", "/tmp", "--symlink", "/data/local/tmp", "/sdcard", "--remount-ro", "/", "--chdir", "/"]
+        environment = {
+            "PATH": "/system/bin",
+            "HOME": "/",
+            "ANDROID_ROOT": "/system",
+            "ANDROID_DATA": "/data",
+            "ADBD_PORT": str(self.port),
+            "LD_PRELOAD": f"{MOUNT}/lib/adbd_shim.so",
+        }
+        for name, value in environment.items():
+            arguments += ["--setenv", name, value]
+        return arguments
+
+    def _limit_data(self) -> list[str]:
+        """What to start the device through so that it finds a ``data/`` of limited size in its folder.
+
+        A file system belongs to the namespace it was mounted in: one more process holds it while adbd is down.
+        """
+        if self._data_bytes is None:
+            return []
+        if self._memory is None:
+            data = str(self.folder / "data")
+            # Root in there and nowhere else: bubblewrap takes any other user with privileges for a mistake.
+            arguments = [*self._parts.sandbox, "--unshare-user", "--uid", "0", "--gid", "0", "--dev-bind", "/", "/"]
+            arguments += ["--size", str(self._data_bytes), "--tmpfs", data, "--dir", f"{data}/local/tmp"]
+            arguments += ["--chmod", "0551", data]
+            self._memory = Child(arguments, [*self._parts.program("toybox"), "sleep", FOREVER], self.log)
+            self._wait_for_memory(self._memory)
+        return [
+            *self._parts.program("nsenter"),
+            "-t",
+            str(self._memory.pid),
+            "-U",
+            "-m",
+            "--preserve-credentials",
+            "--",
+        ]
+
+    def _wait_for_memory(self, memory: Child) -> None:
+        # Seen from its own root: until that is in place, the namespace cannot be entered.
+        mount = f"{self.folder}/data".replace(" ", r"\040")
+        until = time.monotonic() + START_DEADLINE_SECONDS
+        while memory.alive and time.monotonic() < until:
+            with contextlib.suppress(OSError):
+                if f" {mount} " in Path(f"/proc/{memory.pid}/mountinfo").read_text(encoding="utf-8"):
+                    return
+            time.sleep(0.01)
+        self.stop()
+        raise VirtualDeviceUnavailable(f"cannot limit the device's data to {self._data_bytes} bytes:\n{self._said()}")
+
+
+def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
+    """Change a file that the device may be reading: it sees the old or the new contents, nothing between."""
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    new.write_text(text, encoding="utf-8")
+    new.chmod(mode)
+    new.rename(path)
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on and that the kernel gives to nobody else."""
+    for port in random.sample(PORTS, 200):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise VirtualDeviceUnavailable(f"no free port between {PORTS.start} and {PORTS.stop}")
+
+
+def listens(port: int) -> bool:
+    """Whether something accepts connections there."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

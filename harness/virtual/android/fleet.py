@@ -1,0 +1,36 @@
+"""Several virtual devices behind one adb server, for as long as a block runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from harness.core.cache import Cache
+from harness.virtual.android.device import VirtualAndroid
+from harness.virtual.android.parts import provide_parts
+from harness.virtual.android.server import AdbServer
+from harness.virtual.workspace import workspace
+
+Progress = Callable[[str], None]
+
+
+@contextlib.contextmanager
+def virtual_androids(
+    count: int, *, cache: Cache, progress: Progress, arm64: bool = True, data_bytes: int | None = None
+) -> Iterator[tuple[AdbServer, list[VirtualAndroid]]]:
+    """An adb server and ``count`` devices, connected to it; all gone afterwards, with their files.
+
+    The devices' models tell them apart (``Virtual Android 1`` …). Raises VirtualDeviceUnavailable.
+    """
+    parts = provide_parts(cache, progress)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(workspace())
+        server = stack.enter_context(AdbServer(folder / "server", parts=parts))
+        devices = []
+        for number in range(1, count + 1):
+            device = VirtualAndroid(folder / f"device-{number}", parts=parts, arm64=arm64, data_bytes=data_bytes)
+            device.set_property("ro.product.model", f"Virtual Android {number}")
+            stack.enter_context(device)
+            server.connect(device.serial)
+            devices.append(device)
+        yield server, devices

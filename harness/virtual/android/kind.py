@@ -1,0 +1,39 @@
+"""Virtual Android devices as a kind: ``--device virtual-android``, ``virtual-android:N``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harness.core.cache import Cache
+from harness.devices.base import Device, Notify
+from harness.devices.errors import UnknownDevice
+from harness.devices.kinds import DeviceKind, ListedDevice, Selection, refuse_serial
+
+NAME = "virtual-android"
+
+
+@contextmanager
+def _open(selection: Selection, cache: Cache, notify: Notify) -> Iterator[list[Device]]:
+    """As many virtual devices as are asked for, gone afterwards."""
+    refuse_serial(selection)
+    from harness.devices.android.device import AndroidDevice
+    from harness.devices.android.server import Server
+    from harness.virtual.android import virtual_androids
+
+    count = selection.which or "1"
+    if not (count.isascii() and count.isdigit()) or not 1 <= int(count) <= 16:
+        raise UnknownDevice(f"{NAME}:{count} is no number of devices", cure=f"write {NAME}:2")
+    with virtual_androids(int(count), cache=cache, progress=notify) as (adb, machines):
+        server = Server(adb.port, starts=False)
+        yield [
+            AndroidDevice(server, machine.serial, launcher=machine.launcher, emulated=True, kind=NAME, notify=notify)
+            for machine in machines
+        ]
+
+
+def _list_attached() -> list[ListedDevice]:
+    return [ListedDevice(NAME, "emulated", model="real adbd, arm64 code under qemu", emulated=True)]
+
+
+VIRTUAL_ANDROID = DeviceKind(NAME, _open, _list_attached)

@@ -1,0 +1,171 @@
+"""The programs a virtual device is made of: Debian's, in the cache, with every library they need.
+
+Nothing is installed and nothing of the machine's own userland gets into the device: the C library comes along.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.core.cache import Cache, content_key, hash_file
+from harness.core.debian import OS_RELEASE, DebianPackages, PackagesUnavailable, read_codename, unpack
+from harness.virtual.android.errors import VirtualDeviceUnavailable
+
+PACKAGES = ("adbd", "bubblewrap", "busybox", "mksh", "qemu-user-static", "toybox", "util-linux")
+SUITES = ("backports",)
+"""adbd came to Debian after its release."""
+PROGRAMS = {
+    "adbd": "usr/lib/android-sdk/platform-tools/adbd",
+    "busybox": "bin/busybox",
+    "bwrap": "usr/bin/bwrap",
+    "mksh": "bin/mksh",
+    "nsenter": "usr/bin/nsenter",
+    "qemu-aarch64": "usr/bin/qemu-aarch64-static",
+    "toybox": "bin/toybox",
+}
+MULTIARCH = "x86_64-linux-gnu"
+LIBRARIES = (f"lib/{MULTIARCH}", f"usr/lib/{MULTIARCH}", f"usr/lib/{MULTIARCH}/android")
+LOADER = "ld-linux-x86-64.so.2"
+SHIM = Path(__file__).with_name("adbd_shim.c")
+SHIM_TARGET = f"{MULTIARCH.replace('linux-gnu', 'linux-gnu.2.31')}"
+COMPILE_DEADLINE_SECONDS = 300.0
+PROBE_DEADLINE_SECONDS = 20.0
+LAYOUT = 1
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A folder with ``bin/`` (see PROGRAMS), ``lib/`` (all libraries, the loader and the shim)."""
+
+    folder: Path
+
+    def program(self, name: str) -> tuple[str, ...]:
+        """A program of ours on this machine: started with its own libraries, whatever the machine has."""
+        library = self.folder / "lib"
+        return (str(library / LOADER), "--library-path", str(library), str(self.folder / "bin" / name))
+
+    @property
+    def sandbox(self) -> tuple[str, ...]:
+        """bubblewrap's command line, to be followed by its options."""
+        return self.program("bwrap")
+
+
+def provide_parts(cache: Cache, progress: Progress) -> Parts:
+    """The parts from the cache, or fetched now (about 80 MB) from the machine's Debian mirror.
+
+    Raises VirtualDeviceUnavailable where there can be no virtual device: another system or processor than Linux on
+    x86-64, no Debian packages, a kernel that lets this user have no namespaces.
+    """
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        raise VirtualDeviceUnavailable(
+            f"the virtual Android device needs Linux on x86-64; this is {platform.system()} on {platform.machine()}",
+            cure="use a phone (--device android), or run this on such a machine",
+        )
+
+    def build(folder: Path) -> None:
+        _collect(DebianPackages(cache.root / "debian", progress=progress), folder)
+        _compile_shim(cache.root / "zig", folder / "lib/adbd_shim.so")
+
+    try:
+        fields = {
+            "layout": LAYOUT,
+            "release": read_codename(OS_RELEASE),
+            "packages": PACKAGES,
+            "suites": SUITES,
+            "shim": hash_file(SHIM),
+            "zig": importlib.metadata.version("ziglang"),
+        }
+        parts = Parts(cache.fetch("virtual-android", content_key(fields), build))
+    except PackagesUnavailable as error:
+        raise VirtualDeviceUnavailable(
+            f"the virtual Android device cannot be provided: {Exception.__str__(error)}", cure=error.cure
+        ) from error
+    check_sandbox(parts)
+    return parts
+
+
+def check_sandbox(parts: Parts) -> None:
+    """Raise VirtualDeviceUnavailable, with bubblewrap's reason, if this user may not have namespaces."""
+    library = parts.folder / "lib"
+    command = [*parts.sandbox, "--unshare-user", "--unshare-pid", "--die-with-parent"]
+    command += ["--ro-bind", str(parts.folder), "/parts", "--ro-bind", str(library), f"/lib/{MULTIARCH}"]
+    command += ["--symlink", f"lib/{MULTIARCH}", "/lib64", "--proc", "/proc", "--dev", "/dev", "--size", "4096"]
+    command += ["--tmpfs", "/data", "/parts/bin/toybox", "true"]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PROBE_DEADLINE_SECONDS,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
+        )
+        reason = done.stderr.strip() if done.returncode != 0 else None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = str(error)
+    if reason is not None:
+        raise VirtualDeviceUnavailable(
+            f"bubblewrap cannot make the namespaces of a virtual device: {reason}",
+            cure="allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1, "
+            "kernel.apparmor_restrict_unprivileged_userns=0); in a container it takes an unconfined seccomp profile "
+            "and an unmasked /proc, too (docker run --security-opt seccomp=unconfined "
+            "--security-opt systempaths=unconfined)",
+        )
+
+
+def _collect(packages: DebianPackages, folder: Path) -> None:
+    debs = packages.fetch(PACKAGES, suites=SUITES, with_dependencies=True)
+    root = folder / "unpacked"
+    unpack(debs, root)
+    (folder / "bin").mkdir()
+    for name, place in PROGRAMS.items():
+        # Later releases have everything below usr/.
+        found = next((path for path in (root / place, root / "usr" / place) if path.exists()), None)
+        if found is None:
+            raise VirtualDeviceUnavailable(f"Debian's packages do not hold {place}")
+        shutil.copy2(found, folder / "bin" / name)
+    library = folder / "lib"
+    library.mkdir()
+    for place in LIBRARIES:
+        for path in (root / place).glob("*.so*"):
+            target = library / path.name
+            if path.is_symlink():
+                target.unlink(missing_ok=True)
+                target.symlink_to(path.readlink().name)
+            elif path.is_file():
+                shutil.copy2(path, target)
+    shutil.rmtree(root)
+
+
+def _compile_shim(zig_cache: Path, target: Path) -> None:
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", SHIM_TARGET, "-O2", "-Wall", "-Werror"]
+    command += ["-shared", "-fPIC", str(SHIM), "-o", str(target)]
+    # zig keeps what it builds for a target (its C library's stand-ins) for the next time.
+    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(zig_cache), "ZIG_LOCAL_CACHE_DIR": str(zig_cache)}
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=COMPILE_DEADLINE_SECONDS,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except subprocess.TimeoutExpired as error:
+        raise VirtualDeviceUnavailable(f"cannot compile {SHIM.name}: no end within {error.timeout:.0f} s") from error
+    if done.returncode != 0:
+        raise VirtualDeviceUnavailable(f"cannot compile {SHIM.name}:\n{done.stderr.strip()[-2000:]}")

@@ -1,0 +1,154 @@
+"""The real adb server, on a port of its own: it knows no phone of this machine and no other server knows it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+from types import TracebackType
+
+import adbutils
+
+from harness.virtual.android.device import free_port, listens
+from harness.virtual.android.errors import VirtualDeviceUnavailable
+from harness.virtual.android.parts import MULTIARCH, Parts
+from harness.virtual.child import Child
+
+START_DEADLINE_SECONDS = 20.0
+CONNECT_DEADLINE_SECONDS = 20.0
+HOME = "/home"
+
+
+class _Connection(adbutils.AdbConnection):
+    def _safe_connect(self) -> socket.socket:
+        # adbutils would start a server of the machine's own where none answers, and leave it running.
+        return self._create_socket()
+
+
+class _Client(adbutils.AdbClient):
+    def make_connection(self, timeout: float | None = None) -> adbutils.AdbConnection:
+        connection = _Connection(self.host, self.port)
+        if timeout:
+            connection.conn.settimeout(timeout)
+        return connection
+
+
+class AdbServer:
+    """adbutils' own adb as a server, with its key and log in ``folder``, on 127.0.0.1 only.
+
+    It runs in a sandbox without USB, finds no emulators and announces nothing.
+    """
+
+    def __init__(self, folder: Path, *, parts: Parts, port: int | None = None) -> None:
+        self.folder = folder.resolve()
+        self.port = port or free_port()
+        self._parts = parts
+        self._child: Child | None = None
+
+    @property
+    def adb(self) -> Path:
+        """The adb program that fits this server."""
+        return Path(adbutils.__file__).parent / "binaries/adb"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes adb and adbutils use this server (to be added to ``os.environ``)."""
+        return {
+            "ANDROID_ADB_SERVER_ADDRESS": "127.0.0.1",
+            "ANDROID_ADB_SERVER_PORT": str(self.port),
+            "ADBUTILS_ADB_PATH": str(self.adb),
+            "ANDROID_USER_HOME": str(self.folder / "home/.android"),
+            **_QUIET,
+        }
+
+    @property
+    def client(self) -> adbutils.AdbClient:
+        """A client of this server, and of no other that it would have to start."""
+        return _Client(host="127.0.0.1", port=self.port)
+
+    @property
+    def alive(self) -> bool:
+        return self._child is not None and self._child.alive
+
+    @property
+    def pid(self) -> int | None:
+        """The first process of its namespace, None if it is not running."""
+        return self._child.pid if self._child is not None and self._child.alive else None
+
+    @property
+    def log(self) -> Path:
+        """What the server said."""
+        return self.folder / "adb.log"
+
+    def start(self) -> AdbServer:
+        """Start; returns when it answers. Raises VirtualDeviceUnavailable."""
+        if self.alive:
+            return self
+        if listens(self.port):
+            raise VirtualDeviceUnavailable(
+                f"port {self.port} is taken", cure="end what listens there, or choose another port"
+            )
+        (self.folder / "home").mkdir(parents=True, exist_ok=True)
+        command = ["/bin/adb", "-P", str(self.port), "server", "nodaemon"]
+        try:
+            self._child = Child(self._sandbox(), command, self.log)
+        except OSError as error:
+            raise VirtualDeviceUnavailable(f"cannot start an adb server: {error}") from error
+        until = time.monotonic() + START_DEADLINE_SECONDS
+        while not listens(self.port):
+            if not self._child.alive or time.monotonic() > until:
+                self.stop()
+                said = self.log.read_text(errors="replace", encoding="utf-8").strip()[-2000:]
+                raise VirtualDeviceUnavailable(f"the adb server did not come up on port {self.port}:\n{said}")
+            time.sleep(0.01)
+        return self
+
+    def connect(self, serial: str) -> None:
+        """Connect a device and wait until it is usable. Raises VirtualDeviceUnavailable."""
+        until = time.monotonic() + CONNECT_DEADLINE_SECONDS
+        said = ""
+        while time.monotonic() < until:
+            try:
+                said = self.client.connect(serial, timeout=CONNECT_DEADLINE_SECONDS)
+                if any((info.serial, info.state) == (serial, "device") for info in self.client.list()):
+                    return
+            except (adbutils.AdbError, EOFError, OSError) as error:
+                said = str(error)
+            time.sleep(0.02)
+        raise VirtualDeviceUnavailable(f"the adb server cannot connect to {serial}: {said}")
+
+    def stop(self) -> None:
+        """End the server."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    def kill(self) -> None:
+        """End the server without a word, as a crash does; ``start()`` brings it back on the same port."""
+        self.stop()
+
+    def __enter__(self) -> AdbServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _sandbox(self) -> list[str]:
+        library = self._parts.folder / "lib"
+        arguments = [*self._parts.sandbox, "--unshare-user", "--unshare-ipc", "--new-session", "--clearenv"]
+        arguments += ["--ro-bind", str(library), f"/lib/{MULTIARCH}", "--symlink", f"lib/{MULTIARCH}", "/lib64"]
+        arguments += ["--ro-bind", str(self.adb), "/bin/adb", "--bind", str(self.folder / "home"), HOME]
+        arguments += ["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--chdir", "/"]
+        for name, value in {"HOME": HOME, "PATH": "/bin", **_QUIET}.items():
+            arguments += ["--setenv", name, value]
+        return arguments
+
+
+_QUIET = {
+    "ADB_LIBUSB": "0",
+    "ADB_MDNS": "0",
+    "ADB_MDNS_OPENSCREEN": "0",
+    "ADB_LOCAL_TRANSPORT_MAX_PORT": "5553",  # one below the first at which it would look for emulators
+}

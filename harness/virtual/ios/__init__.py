@@ -1,0 +1,20 @@
+"""The virtual iPhone: an iPhone's protocols on loopback, an app's build for this machine in the app's place.
+
+Stable for the iOS backend and for tests (docs/virtual-ios.md says what is real and what is not)::
+
+    with VirtualIphone("16") as phone:          # "17" is reached through a tunnel as well
+        phone.udid, phone.environment           # for clients: USBMUXD_SOCKET_ADDRESS
+        phone.tunneld                           # 17: (host, port) of a tunneld
+        phone.set(locked=True)                  # any field of state.State
+        phone.fault("afc.write", "unplug", after=3)
+        phone.unplug(), phone.plug()
+        phone.apps(), phone.processes(), phone.container(bundle_id), phone.events()
+
+``virtual_iphones(VirtualIphone("16"), VirtualIphone("17"))`` puts several behind one usbmuxd.
+"""
+
+from harness.virtual.ios.errors import VirtualIphoneUnavailable
+from harness.virtual.ios.iphone import VirtualIphone, virtual_iphones
+from harness.virtual.ios.state import Face, Identity, State
+
+__all__ = ["Face", "Identity", "State", "VirtualIphone", "VirtualIphoneUnavailable", "virtual_iphones"]

@@ -1,0 +1,36 @@
+"""An app that is installed on a virtual iPhone, as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+COMPANION = Path("companion/runner")
+
+
+@dataclass(frozen=True)
+class App:
+    """An installed app: where its code and its data lie on this machine."""
+
+    bundle: Path
+    container: Path
+    info: dict[str, Any] = field(repr=False)
+    entitlements: dict[str, Any] = field(repr=False)
+
+    @property
+    def bundle_id(self) -> str:
+        return str(self.info["CFBundleIdentifier"])
+
+    @property
+    def executable(self) -> Path:
+        return self.bundle / str(self.info["CFBundleExecutable"])
+
+    @property
+    def companion(self) -> Path:
+        """The build for this machine that runs in the executable's place."""
+        return self.bundle / COMPANION
+
+    @property
+    def debuggable(self) -> bool:
+        return bool(self.entitlements.get("get-task-allow"))

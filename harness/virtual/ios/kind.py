@@ -1,0 +1,83 @@
+"""Virtual iPhones as a kind: ``--device virtual-ios``, ``virtual-ios:16``, ``virtual-ios:17``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Literal
+
+from harness.core.cache import Cache
+from harness.devices.base import Device, Notify
+from harness.devices.errors import UnknownDevice
+from harness.devices.kinds import DeviceKind, ListedDevice, Selection, refuse_serial
+
+if TYPE_CHECKING:
+    from harness.devices.ios.options import Way
+    from harness.virtual.ios import VirtualIphone
+
+NAME = "virtual-ios"
+IOS_VERSIONS: tuple[Literal["16", "17"], ...] = ("16", "17")
+COMPANION = "llvm"
+"""What runs in place of the app on a virtual phone: the same model compiled for this machine."""
+
+
+@contextmanager
+def _open(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[Device]]:
+    """Phones of these versions of iOS, gone afterwards; one of each if none is named."""
+    refuse_serial(selection)
+    from harness.devices.ios.support import require_support
+
+    require_support()
+    from harness.devices.ios.device import IosDevice
+    from harness.devices.ios.loop import loop_thread
+    from harness.devices.ios.openers import options_of
+    from harness.virtual.ios import VirtualIphone, virtual_iphones
+
+    versions = [version for version in IOS_VERSIONS if selection.which in (None, version)]
+    if not versions:
+        raise UnknownDevice(
+            f"{NAME}:{selection.which} is no virtual iPhone", cure=f"write {NAME}, {NAME}:16 or {NAME}:17"
+        )
+    with ExitStack() as stack:
+        records = Path(stack.enter_context(TemporaryDirectory(prefix="harness-ios-pairings-")))
+        phones = stack.enter_context(
+            virtual_iphones(*(VirtualIphone(version, name=f"Virtual iPhone {version}") for version in versions))
+        )
+        loop = stack.enter_context(loop_thread())
+        yield [
+            IosDevice(
+                loop,
+                phone.udid,
+                way_to(phone, records),
+                emulated=True,
+                companion=COMPANION,
+                kind=NAME,
+                options=replace(options_of(selection), sign_command=signed_for(phone)),
+                notify=notify,
+            )
+            for phone in phones
+        ]
+
+
+def way_to(phone: VirtualIphone, records: Path) -> Way:
+    """Return how a virtual phone is reached; its pairing records lie in a folder of their own."""
+    from harness.devices.ios.options import TUNNELD, Way
+
+    return Way(phone.usbmux_address, ("tunneld",), phone.tunneld or TUNNELD, records)
+
+
+def signed_for(phone: VirtualIphone) -> str:
+    """Return a sign command with which a virtual phone accepts an app."""
+    return shlex.join([sys.executable, "-m", "harness.virtual.ios.sign", "--udid", phone.udid])
+
+
+def _list_attached() -> list[ListedDevice]:
+    return [ListedDevice(NAME, "emulated", model="an iPhone's protocols, this machine's code", emulated=True)]
+
+
+VIRTUAL_IOS = DeviceKind(NAME, _open, _list_attached)
