@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
@@ -11,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.installation import DISTRIBUTION
+
+# Python 3.10 has no tomllib; there pytest brings tomli.
+tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs/contributing"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -45,6 +50,16 @@ def run(command: list[str], folder: Path, given: str | None = None) -> str:
     return done.stdout
 
 
+def set_up(folder: Path) -> None:
+    """Make the entry points of a scratch copy known, as `make setup` does those of a checkout."""
+    groups = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+    facts = folder / f"{DISTRIBUTION.replace('-', '_')}-0.dist-info"
+    facts.mkdir(exist_ok=True)
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {DISTRIBUTION}\nVersion: 0\n", encoding="utf-8")
+    lines = [f"[{group}]\n" + "".join(f"{a} = {b}\n" for a, b in one.items()) for group, one in groups.items()]
+    (facts / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
 def follow(page: Path, folder: Path) -> str:
     """Do what each block says, in order; what the commands print."""
     printed = ""
@@ -56,6 +71,8 @@ def follow(page: Path, folder: Path) -> str:
             # Places may have moved since; a passage that is not as the page shows it fails.
             run(["git", "apply", "--recount", "-C1", "-"], folder, body)
         elif language == "sh":
+            if (folder / "pyproject.toml").exists():
+                set_up(folder)
             printed += run(["bash", "-e"], folder, body)
         else:
             assert language == "console", f"{page.name}: a block of {language} is neither written nor run"
