@@ -31,7 +31,7 @@ from harness.core.errors import ExitCode, HarnessError
 from harness.devices import Device, RunResult, Selection, Unavailable, opened, parse_device
 from harness.native import AppOptions, Runner
 from harness.protocol.schema import Load, Sample, WorkItem, WorkOrder
-from harness.run.builder import CachedMaker, RunOptions
+from harness.run.builder import CachedBuilder, RunOptions
 
 INSTALL, AGAIN, DESCRIBE, WARM = "sign, check, install", "unchanged", "description", "a warm order"
 BESIDE = "of it, beside the runner's own time"
@@ -42,15 +42,15 @@ _T = TypeVar("_T")
 
 def build(device: Device, bundle_id: str | None) -> Runner:
     """The embedded model's app for that device."""
-    maker = CachedMaker(print)
+    builder = CachedBuilder(print)
     options = RunOptions(target=device.target)
-    checkpoint = maker.checkpoint(options)
-    archive = maker.archive(options, checkpoint, "cache", print)
+    checkpoint = builder.checkpoint(options)
+    archive = builder.archive(options, checkpoint, "cache", print)
     companion = None
     if device.companion is not None:
-        companion = maker.archive(RunOptions(target=device.companion), checkpoint, "cache", print)
+        companion = builder.archive(RunOptions(target=device.companion), checkpoint, "cache", print)
     app = AppOptions(companion=companion) if bundle_id is None else AppOptions(bundle_id, companion)
-    return maker.runner(archive, print, app)
+    return builder.runner(archive, print, app)
 
 
 def order_of(runner: Runner) -> WorkOrder:

@@ -40,7 +40,7 @@ from harness.regression.verdicts import conclude
 from harness.report.night import change, detectable, interval
 from harness.results.journal import Plan, SidePlan, UnitPlan, write_plan
 from harness.results.nights import NIGHTS, NightRecord, nights
-from harness.run.builder import CachedMaker, RunOptions
+from harness.run.builder import CachedBuilder, RunOptions
 
 SAME, SLOWED = "same", "slowed"
 MODEL = "g2p"
@@ -133,10 +133,10 @@ def main(
 ) -> None:
     """Make the nights that are missing, and say what the gate said of each."""
     console = terminal()
-    maker = CachedMaker(console.print)
+    builder = CachedBuilder(console.print)
     options = replace(RunOptions(), target="llvm")
-    archive = maker.archive(options, maker.checkpoint(options), "cache", lambda _line: None)
-    runner = maker.runner(archive, lambda _line: None)
+    archive = builder.archive(options, builder.checkpoint(options), "cache", lambda _line: None)
+    runner = builder.runner(archive, lambda _line: None)
     device = HostDevice()
     wanted = {0.0: same, percent: slowed}
     done: list[NightRecord] = []

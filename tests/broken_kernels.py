@@ -14,10 +14,10 @@ from harness.compiler import Archive, BundleRequest, front, worker
 from harness.compiler import bundle as bundling
 from harness.compiler.kernels import product
 from harness.core.cache import Cache
-from harness.run.builder import CachedMaker, Progress
+from harness.run.builder import CachedBuilder, Progress
 
 
-class OneArchive(CachedMaker):
+class OneArchive(CachedBuilder):
     """Compiles into a cache that is thrown away. Runs are of the archive with taps, too: it computes the same, and each
     defect is compiled and linked once."""
 

@@ -89,7 +89,7 @@ put(record="end", order_id=order["order_id"], status="ok", samples=samples)
 
 
 class FakeModels:
-    """A maker of runs of one model ``fake``, whose PyTorch doubles what it is given. ``body`` is what the runner
+    """A builder of runs of one model ``fake``, whose PyTorch doubles what it is given. ``body`` is what the runner
     answers for ``x``, ``damage`` what is done to a probe's ``tensors``, ``ns`` what a call takes."""
 
     def __init__(self, folder: Path, body: str = "x * 2", damage: str = "pass", ns: int = 5000) -> None:

@@ -25,7 +25,7 @@ from harness.results.baselines import Baselines
 from harness.results.history import query
 from harness.results.journal import SidePlan, UnitPlan, read_journal, write_plan
 from harness.results.nights import find_night, read_night
-from harness.run.builder import CachedMaker, RunOptions
+from harness.run.builder import CachedBuilder, RunOptions
 from harness.run.session import RunSession
 from harness.validate.comparison import TopK
 from tests.broken_kernels import Silent
@@ -41,9 +41,9 @@ def quiet(_text: str) -> None:
 def fake_side(folder: Path, **behaviour: object) -> SidePlan:
     """A made-up runner with an order for it."""
     folder.mkdir()
-    maker = FakeModels(folder, **behaviour)  # type: ignore[arg-type]
-    archive = maker.archive(RunOptions(), None, "cache", quiet)
-    runner = maker.runner(archive, quiet)
+    builder = FakeModels(folder, **behaviour)  # type: ignore[arg-type]
+    archive = builder.archive(RunOptions(), None, "cache", quiet)
+    runner = builder.runner(archive, quiet)
     (model,) = archive.metadata.models
     order = WorkOrder(
         order_id="o",
@@ -131,7 +131,7 @@ def session_of(folder: Path, **options: Any) -> RunSession:
         models=(str(FILE),), repeat=2, results_dir=folder / "results", deadline=60, cooldown=0, **options
     )
     device = HostDevice(lock_folder=folder / "locks")
-    return RunSession(asked, device, Silent(), maker=CachedMaker(quiet), gate=BaselineGate())
+    return RunSession(asked, device, Silent(), builder=CachedBuilder(quiet), gate=BaselineGate())
 
 
 def test_a_baseline_keeps_its_models(kept: Path) -> None:

@@ -25,7 +25,7 @@ def run_everything(folder: Path, **behaviour: Any) -> tuple[Run, Summary]:
         models=("fake.py",), warmup=1, repeat=3, pair_seconds=0.5, results_dir=folder / "results", deadline=60
     )
     device = HostDevice(lock_folder=folder / "locks")
-    session = RunSession(options, device, Silent(), maker=FakeModels(folder / "made", **behaviour))
+    session = RunSession(options, device, Silent(), builder=FakeModels(folder / "made", **behaviour))
     session.start()
     assert session.models.of("fake.py") == ["fake"]
     session.models.everything()

@@ -19,8 +19,8 @@ from harness.run.orders import Foresight
 from harness.run.session import RunSession
 from tests.broken_kernels import Silent
 from tests.fake_pytorch import FakePyTorch
+from tests.plugin.fake_builder import FakeBuilder
 from tests.plugin.fake_devices import ShelfDevice
-from tests.plugin.fake_maker import FakeMaker
 
 WORDS = ("cat", "dog", "mouse")
 
@@ -31,8 +31,8 @@ def three_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.run.turns.MOST_ROUNDS", 3)
 
 
-class Maker(FakeMaker):
-    """A maker whose PyTorch can be told how to behave."""
+class Builder(FakeBuilder):
+    """A builder whose PyTorch can be told how to behave."""
 
     def __init__(self, folder: Path, body: str = "everything()", **behaviour: Any) -> None:
         super().__init__(folder, body)
@@ -50,7 +50,7 @@ def right(_model: str, item: dict[str, Any]) -> dict[str, Any]:
     return {"token_ids": [byte + 3 for byte in item["word"].encode()] + [1]}
 
 
-def session_of(folder: Path, maker: Maker, *, device: HostDevice | None = None, **options: Any) -> RunSession:
+def session_of(folder: Path, builder: Builder, *, device: HostDevice | None = None, **options: Any) -> RunSession:
     words = folder / "words.tsv"
     words.write_text("".join(f"eng-us\t{word}\t{word}\n" for word in WORDS))
     given = {"words": words, "warmup": 0, "repeat": 2, "pair_seconds": 60.0, **options}
@@ -58,7 +58,7 @@ def session_of(folder: Path, maker: Maker, *, device: HostDevice | None = None, 
         RunOptions(results_dir=folder / "results", **given),
         device or HostDevice(lock_folder=folder / "locks"),
         Silent(),
-        maker=maker,
+        builder=builder,
     )
     session.start()
     return session
@@ -81,16 +81,16 @@ def after(count: int, error: BaseException) -> Callable[[dict[str, Any]], None]:
 
 
 def test_both_sides_take_turns_and_each_is_first_half_of_the_time(tmp_path: Path) -> None:
-    maker = Maker(tmp_path)
-    session = session_of(tmp_path, maker)
+    builder = Builder(tmp_path)
+    session = session_of(tmp_path, builder)
     session.turns.expect()
-    [pytorch] = maker.made
+    [pytorch] = builder.made
     session.generation.parity("cache")
     found = session.pairs()
     assert found is not None
     assert found is session.pairs()
     assert pytorch.closed
-    assert maker.made == [pytorch], "PyTorch was loaded once"
+    assert builder.made == [pytorch], "PyTorch was loaded once"
     run, summary = run_of(session)
     lines = list(run.pairs())
     assert lines == found.lines
@@ -112,7 +112,7 @@ def test_both_sides_take_turns_and_each_is_first_half_of_the_time(tmp_path: Path
 
 
 def test_a_slow_model_is_timed_on_fewer_items_and_never_for_less_than_three_rounds(tmp_path: Path) -> None:
-    session = session_of(tmp_path, Maker(tmp_path, before=lambda _item: time.sleep(0.2)), pair_seconds=0.5)
+    session = session_of(tmp_path, Builder(tmp_path, before=lambda _item: time.sleep(0.2)), pair_seconds=0.5)
     found = session.pairs()
     assert found is not None
     assert (found.facts.items, found.facts.of, found.facts.rounds) == (1, 3, 3)
@@ -125,7 +125,7 @@ def test_an_item_that_pytorch_answers_otherwise_is_left_out_and_undecided(tmp_pa
     def answers(model: str, item: dict[str, Any]) -> dict[str, Any]:
         return {"token_ids": [5, 1]} if item["word"] == "dog" else right(model, item)
 
-    session = session_of(tmp_path, Maker(tmp_path, answers=answers))
+    session = session_of(tmp_path, Builder(tmp_path, answers=answers))
     found = session.pairs()
     assert found is not None
     assert list(found.facts.differing) == ["w00001"]
@@ -145,7 +145,7 @@ def test_a_runner_that_answers_otherwise_in_its_turn_fails(tmp_path: Path) -> No
         "    return {**right(item), 'token_ids': [9, 1]} if wrong else right(item)\n"
         "everything()"
     )
-    session = session_of(tmp_path, Maker(tmp_path, body))
+    session = session_of(tmp_path, Builder(tmp_path, body))
     session.generation.parity("cache")
     found = session.pairs()
     assert found is not None
@@ -159,7 +159,7 @@ def test_a_runner_that_answers_otherwise_in_its_turn_fails(tmp_path: Path) -> No
 
 def test_a_lossy_runner_may_depart_from_pytorch_but_not_from_itself(tmp_path: Path) -> None:
     body = "right = output\ndef output(item): return {**right(item), 'token_ids': [9, 1]}\neverything()"
-    session = session_of(tmp_path, Maker(tmp_path, body), precision="int8", min_agreement=0.01, max_per_change=9.0)
+    session = session_of(tmp_path, Builder(tmp_path, body), precision="int8", min_agreement=0.01, max_per_change=9.0)
     found = session.pairs()
     assert found is not None
     assert not found.facts.wrong
@@ -167,13 +167,13 @@ def test_a_lossy_runner_may_depart_from_pytorch_but_not_from_itself(tmp_path: Pa
 
 
 def test_a_pytorch_that_dies_leaves_the_whole_rounds_and_the_reason(tmp_path: Path) -> None:
-    maker = Maker(tmp_path, before=after(8, WorkerFailed("the worker ended with status -9")))
-    session = session_of(tmp_path, maker)
+    builder = Builder(tmp_path, before=after(8, WorkerFailed("the worker ended with status -9")))
+    session = session_of(tmp_path, builder)
     session.generation.parity("cache")
     found = session.pairs()
     assert found is not None
     assert isinstance(found.error, WorkerFailed)
-    assert maker.made[0].closed
+    assert builder.made[0].closed
     run, summary = run_of(session)
     assert len(list(run.pairs())) == 8
     assert summary.ratio is not None
@@ -184,12 +184,12 @@ def test_a_pytorch_that_dies_leaves_the_whole_rounds_and_the_reason(tmp_path: Pa
 
 
 def test_ctrl_c_in_a_turn_ends_pytorch_and_keeps_what_there_is(tmp_path: Path) -> None:
-    maker = Maker(tmp_path, before=after(4, KeyboardInterrupt()))
-    session = session_of(tmp_path, maker)
+    builder = Builder(tmp_path, before=after(4, KeyboardInterrupt()))
+    session = session_of(tmp_path, builder)
     with pytest.raises(KeyboardInterrupt):
         session.pairs()
     run, summary = run_of(session, interrupted=True)
-    assert maker.made[0].closed
+    assert builder.made[0].closed
     assert len(list(run.pairs())) == 4
     assert run.manifest().pairing["g2p"].reason == "interrupted"
     assert summary.reasons == ["interrupted"]
@@ -201,7 +201,7 @@ def test_a_runner_that_crashes_in_its_turn_is_the_reason(tmp_path: Path) -> None
     body = (
         "header(); sys.exit(7) if order['order_id'].startswith('pairs') else None\nheader = lambda: None\neverything()"
     )
-    session = session_of(tmp_path, Maker(tmp_path, body))
+    session = session_of(tmp_path, Builder(tmp_path, body))
     session.generation.parity("cache")
     found = session.pairs()
     assert found is not None
@@ -216,11 +216,11 @@ def test_another_device_and_no_time_for_it_have_no_turns(tmp_path: Path) -> None
     for at, options in enumerate(given):
         folder = tmp_path / str(at)
         folder.mkdir()
-        maker = Maker(folder)
-        session = session_of(folder, maker, **options)
+        builder = Builder(folder)
+        session = session_of(folder, builder, **options)
         session.turns.expect()
         assert session.pairs() is None
-        assert not maker.made
+        assert not builder.made
         _, summary = run_of(session)
         assert summary.ratio is None
 
@@ -228,7 +228,7 @@ def test_another_device_and_no_time_for_it_have_no_turns(tmp_path: Path) -> None
 def test_an_order_that_cannot_end_in_time_is_given_up_early(tmp_path: Path) -> None:
     session = session_of(
         tmp_path,
-        Maker(tmp_path, "slow = sample\ndef sample(*a): time.sleep(0.05); slow(*a)\neverything()"),
+        Builder(tmp_path, "slow = sample\ndef sample(*a): time.sleep(0.05); slow(*a)\neverything()"),
         deadline=10.0,
         repeat=2000,
     )

@@ -70,14 +70,14 @@ def explain(
         from harness.report import to_markdown, to_terminal
         from harness.report.explanation import explanation_report
         from harness.report.progress import Narrator
-        from harness.run.builder import CachedMaker
+        from harness.run.builder import CachedBuilder
 
-        maker = CachedMaker(notice=note)
+        builder = CachedBuilder(notice=note)
         selection = parse_device(device or options_of(stored).device)
         with opened(selection, cache=Cache(notice=note), notify=note) as devices:
             usable = [one for one in devices if not isinstance(one, Unavailable)]
             chosen = _one_of(usable, stored if device is None else None)
-            found = explain_run(stored, item=which, maker=maker, device=chosen, narrator=Narrator(sys.stderr))
+            found = explain_run(stored, item=which, builder=builder, device=chosen, narrator=Narrator(sys.stderr))
         if html is not None:
             from harness.report.html import explanation_page, write_page
 
@@ -86,7 +86,7 @@ def explain(
             from harness.explain.bundle import write_bundle
 
             of_word = found.name == found.item
-            write_bundle(bundle, stored, found, maker.checkpoint(options_of(stored)) if of_word else None)
+            write_bundle(bundle, stored, found, builder.checkpoint(options_of(stored)) if of_word else None)
         if as_json:
             from harness.cli.documents.findings import explanation_document
 

@@ -31,13 +31,13 @@ from harness.protocol.schema import TapsRecord, WorkOrder
 from harness.protocol.tensors import decode
 from harness.results import Run
 from harness.results.store import write_atomically
-from harness.run.builder import RunOptions, TapMaker, app_options
+from harness.run.builder import RunOptions, TracingBuilder, app_options
 
 WORKER = "harness.explain.worker"
 
 
 def explain(
-    run: Run, *, item: str | None = None, maker: TapMaker, device: Device, narrator: NarratorLike
+    run: Run, *, item: str | None = None, builder: TracingBuilder, device: Device, narrator: NarratorLike
 ) -> Explanation:
     """Compile with taps, run on ``device``, compare with PyTorch node by node; kept in the run's folder.
 
@@ -49,16 +49,16 @@ def explain(
     seconds: dict[str, float] = {}
     with narrator.stage("looking at what is explained") as stage:
         if isinstance(chosen, ChosenItem):
-            subject: Subject = tensor_subject(run, chosen, options, maker, stage.say)
+            subject: Subject = tensor_subject(run, chosen, options, builder, stage.say)
         else:
-            subject = word_subject(run, chosen, options, maker)
+            subject = word_subject(run, chosen, options, builder)
     with _timed(seconds, "compile"), narrator.stage(f"compiling {subject.label} with taps") as stage:
         archive = subject.archive(options, stage.say)
     order = subject.order(archive, read_provenance(archive.folder))
     with _Comparison(subject, archive) as comparison:
         with _timed(seconds, "build"), narrator.stage("building the runner with taps") as stage:
             app = app_options(options, device.companion, lambda own: subject.archive(own, stage.say))
-            runner = maker.runner(archive, stage.say, app)
+            runner = builder.runner(archive, stage.say, app)
         title = f"running {subject.title} on {device.name}"
         with _timed(seconds, "run"), narrator.stage(title) as stage, device.reserve(notify=stage.say):
             result = device.run(runner.path, order, deadline=options.deadline)

@@ -18,7 +18,7 @@ from harness.models.described import UserModel
 from harness.protocol.schema import Probe, RecordOptions, TapWindow, TensorItem, WorkOrder
 from harness.protocol.tensors import decode, encode
 from harness.results import ModelParityLine, Run
-from harness.run.builder import Progress, RunOptions, TapMaker
+from harness.run.builder import Progress, RunOptions, TracingBuilder
 from harness.validate.tensors import compare_item
 
 INPUTS = "inputs.safetensors"
@@ -39,7 +39,7 @@ class TensorSubject:
 
     chosen: ChosenItem
     model: UserModel
-    maker: TapMaker
+    builder: TracingBuilder
 
     @property
     def label(self) -> str:
@@ -54,7 +54,7 @@ class TensorSubject:
         return self.model.facts.weights_sha256
 
     def archive(self, options: RunOptions, say: Progress) -> Archive:
-        return self.maker.tapped_model(options, self.model, say)
+        return self.builder.tapped_model(options, self.model, say)
 
     def order(self, archive: Archive, provenance: Provenance) -> WorkOrder:
         (function,) = provenance.functions
@@ -115,9 +115,11 @@ class TensorSubject:
         return again.verdict.fails == self.chosen.parity.verdict.fails
 
 
-def tensor_subject(run: Run, chosen: ChosenItem, options: RunOptions, maker: TapMaker, say: Progress) -> TensorSubject:
+def tensor_subject(
+    run: Run, chosen: ChosenItem, options: RunOptions, builder: TracingBuilder, say: Progress
+) -> TensorSubject:
     """Raises CannotExplain where the model is not the run's any more, and what describing it raises."""
-    found = next((model for model in maker.models(options, say) if model.name == chosen.model), None)
+    found = next((model for model in builder.models(options, say) if model.name == chosen.model), None)
     known = run.manifest().models.get(chosen.model)
     if found is None or (known is not None and known.weights_sha256 != found.facts.weights_sha256):
         raise CannotExplain(
@@ -127,4 +129,4 @@ def tensor_subject(run: Run, chosen: ChosenItem, options: RunOptions, maker: Tap
     if chosen.item not in found.facts.items:
         shown = ", ".join(found.facts.items[:5])
         raise NothingToExplain(f"the model {chosen.model} has no item {chosen.item!r}; its items are {shown} …")
-    return TensorSubject(chosen, found, maker)
+    return TensorSubject(chosen, found, builder)

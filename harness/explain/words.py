@@ -15,7 +15,7 @@ from harness.explain.taps import leaf_count
 from harness.models.checkpoints import Checkpoint
 from harness.protocol.schema import Probe, RecordOptions, TapWindow, WorkItem, WorkOrder
 from harness.results import ParityLine, ReferenceLine, Run
-from harness.run.builder import Progress, RunOptions, TapMaker, Variant
+from harness.run.builder import Progress, RunOptions, TracingBuilder, Variant
 from harness.validate import Verdict
 from harness.validate.parity import first_divergence
 
@@ -50,7 +50,7 @@ class WordSubject:
 
     word: ChosenWord
     checkpoint: Checkpoint
-    maker: TapMaker
+    builder: TracingBuilder
 
     @property
     def label(self) -> str:
@@ -65,7 +65,7 @@ class WordSubject:
         return self.checkpoint.sha256
 
     def archive(self, options: RunOptions, say: Progress) -> Archive:
-        return self.maker.tapped_archive(options, self.checkpoint, self.word.variant, say)
+        return self.builder.tapped_archive(options, self.checkpoint, self.word.variant, say)
 
     def order(self, archive: Archive, provenance: Provenance) -> WorkOrder:
         counts = {function.name: leaf_count(function) for function in provenance.functions}
@@ -127,13 +127,13 @@ class WordSubject:
         return None
 
 
-def word_subject(run: Run, word: ChosenWord, options: RunOptions, maker: TapMaker) -> WordSubject:
+def word_subject(run: Run, word: ChosenWord, options: RunOptions, builder: TracingBuilder) -> WordSubject:
     """Raises CannotExplain where the checkpoint is not the run's any more, and what finding it raises."""
     known = run.manifest().checkpoint
-    found = maker.checkpoint(options)
+    found = builder.checkpoint(options)
     if known is not None and known.sha256 != found.sha256:
         raise CannotExplain(
             f"the checkpoint {known.label} is not the one of run {run.run_id} any more",
             cure="give the run's own checkpoint, or make a new run with this one",
         )
-    return WordSubject(word, found, maker)
+    return WordSubject(word, found, builder)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from harness.run.builder import Maker
+    from harness.run.builder import Builder
 
 
 @pytest.hookspec(firstresult=True)
-def pytest_harness_maker(config: pytest.Config, notice: Callable[[str], None]) -> Maker | None:
+def pytest_harness_builder(config: pytest.Config, notice: Callable[[str], None]) -> Builder | None:
     """What makes checkpoints, archives, runners and references; by default the compiler, cargo and PyTorch."""

@@ -30,7 +30,7 @@ from harness.pytest_plugin.shipped import NOT_PARALLEL, choose_arguments
 if TYPE_CHECKING:
     from harness.devices import Device, Unavailable
     from harness.results import Summary
-    from harness.run.builder import Maker
+    from harness.run.builder import Builder
     from harness.run.prefetch import Step, WorkAhead
     from harness.run.session import RunSession
 
@@ -231,7 +231,7 @@ class HarnessPlugin:
         from harness.devices import Unavailable
         from harness.regression.gate import BaselineGate
         from harness.report.progress import Narrator
-        from harness.run.builder import CachedMaker
+        from harness.run.builder import CachedBuilder
         from harness.run.session import RunSession
 
         if isinstance(device, Unavailable):
@@ -240,12 +240,14 @@ class HarnessPlugin:
             narrator = Narrator(self._stream, uncaptured=self._uncaptured, ensure_newline=self._ensure_newline)
         else:
             narrator = Narrator(self._notices, who=device.name)
-        maker: Maker = self.config.hook.pytest_harness_maker(config=self.config, notice=self._notice) or CachedMaker(
-            self._notice
-        )
+        builder: Builder = self.config.hook.pytest_harness_builder(
+            config=self.config, notice=self._notice
+        ) or CachedBuilder(self._notice)
         command = ["pytest", *map(str, self.config.invocation_params.args)]
         gate = BaselineGate() if self.config.getoption("harness_baseline", None) else None
-        run = RunSession(run_options(self.config, device), device, narrator, maker=maker, gate=gate, command=command)
+        run = RunSession(
+            run_options(self.config, device), device, narrator, builder=builder, gate=gate, command=command
+        )
         try:
             run.start()
         except HarnessError as error:

@@ -21,7 +21,7 @@ from harness.results.journal import Plan, SidePlan, UnitPlan
 from harness.results.nights import read_floor
 from harness.results.sources import sources
 from harness.results.store import new_run_id
-from harness.run.builder import CachedMaker, Maker, RunOptions, Variant, app_options
+from harness.run.builder import Builder, CachedBuilder, RunOptions, Variant, app_options
 
 CandidateOf = Callable[[str, str, SidePlan], SidePlan]
 """B, of what a baseline has by the first name (a variant of G2P or a model), for a variant's runner, beside its A."""
@@ -115,12 +115,12 @@ def built_candidate(results: Path, baseline: str, say: Callable[[str], None]) ->
 
     @functools.cache
     def built(variant: Variant) -> Runner:
-        maker: Maker = CachedMaker(say)
-        checkpoint = maker.checkpoint(options) if options.speaks else None
-        archive = maker.archive(options, checkpoint, variant, say)
+        builder: Builder = CachedBuilder(say)
+        checkpoint = builder.checkpoint(options) if options.speaks else None
+        archive = builder.archive(options, checkpoint, variant, say)
         # Nights are on real devices, which run what is compiled for them.
         app = app_options(options, None, lambda _own: archive)
-        return maker.runner(archive, say, app)
+        return builder.runner(archive, say, app)
 
     return lambda _which, variant, a: runner_side(built(cast(Variant, variant)), a)
 

@@ -101,8 +101,8 @@ class RunOptions:
         return "cache" if self.use_kv_cache else "cacheless"
 
 
-class Maker(Protocol):
-    """Makes what a run needs. The real one is :class:`CachedMaker`; the tests of this room have their own."""
+class Builder(Protocol):
+    """Makes what a run needs. The real one is :class:`CachedBuilder`; the tests of this room have their own."""
 
     def checkpoint(self, options: RunOptions) -> Checkpoint: ...
 
@@ -133,8 +133,8 @@ class Maker(Protocol):
         ...
 
 
-class TapMaker(Protocol):
-    """Makes what an explanation needs; :class:`CachedMaker` is one, too."""
+class TracingBuilder(Protocol):
+    """Makes what an explanation needs; :class:`CachedBuilder` is one, too."""
 
     def checkpoint(self, options: RunOptions) -> Checkpoint: ...
 
@@ -165,7 +165,7 @@ def app_options(options: RunOptions, companion: str | None, make: Callable[[RunO
     return AppOptions(companion=archive) if bundle_id is None else AppOptions(bundle_id, archive)
 
 
-class CachedMaker:
+class CachedBuilder:
     """Through the compiler, cargo and PyTorch, or from the cache. ``archives``: another cache for what is compiled."""
 
     def __init__(self, notice: Progress, *, archives: Cache | None = None) -> None:

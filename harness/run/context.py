@@ -14,7 +14,7 @@ from harness.devices import Device, RunnerDescription
 from harness.models.checkpoints import Checkpoint
 from harness.native import Runner
 from harness.results import RunWriter, VariantFacts
-from harness.run.builder import Maker, RunOptions, Variant, app_options
+from harness.run.builder import Builder, RunOptions, Variant, app_options
 from harness.run.orders import Orders
 
 _T = TypeVar("_T")
@@ -28,10 +28,10 @@ class RunContext:
     first.
     """
 
-    def __init__(self, options: RunOptions, device: Device, narrator: NarratorLike, maker: Maker) -> None:
+    def __init__(self, options: RunOptions, device: Device, narrator: NarratorLike, builder: Builder) -> None:
         self.options = options
         self.device = device
-        self.maker = maker
+        self.builder = builder
         self.checkpoint: Checkpoint | None = None
         """None without G2P."""
         self.label = ""
@@ -98,7 +98,7 @@ class RunContext:
         with self.stage(f"compiling {self.label} ({kind})") as stage:
 
             def make(options: RunOptions) -> Archive:
-                return self.maker.archive(options, self.checkpoint, variant, stage.say, profile=profile)
+                return self.builder.archive(options, self.checkpoint, variant, stage.say, profile=profile)
 
             archive = make(self.options)
             app = app_options(self.options, self.device.companion, make)
@@ -109,7 +109,7 @@ class RunContext:
                 cure=f"use --threads {metadata.max_threads}",
             )
         with self.stage(f"building the runner ({kind})") as stage:
-            runner = self.maker.runner(archive, stage.say, app)
+            runner = self.builder.runner(archive, stage.say, app)
         if profile:
             return runner
         facts = VariantFacts(

@@ -137,5 +137,5 @@ class PairRuns:
     def _load(self, model: str) -> None:
         words = self._words if model == MODEL else None
         models: list[TimedModel] = words.timed_models() if words else self._models.timed_models(model)
-        self._pytorch = self._context.maker.pytorch(self._context.options, models)
+        self._pytorch = self._context.builder.pytorch(self._context.options, models)
         self._loaded = [one.name for one in models]

@@ -19,7 +19,7 @@ from harness.results import CheckpointFacts, ModelFacts, Run, RunWriter, Store, 
 from harness.results.nights import NightRecord, gate_facts
 from harness.results.profile_schema import ProfileSummary
 from harness.results.sources import sources
-from harness.run.builder import Maker, RunOptions, Variant
+from harness.run.builder import Builder, RunOptions, Variant
 from harness.run.context import RunContext
 from harness.run.orders import Purpose
 from harness.run.pairs import PairedTimes, PairRuns
@@ -52,12 +52,12 @@ class RunSession:
         device: Device,
         narrator: NarratorLike,
         *,
-        maker: Maker,
+        builder: Builder,
         gate: Gate | None = None,
         command: list[str] | None = None,
     ) -> None:
         options = replace(options, target=options.target or device.target)
-        self.context = RunContext(options, device, narrator, maker)
+        self.context = RunContext(options, device, narrator, builder)
         self.options = options
         self.device = device
         self.allowance = options.allowance
@@ -83,7 +83,7 @@ class RunSession:
         words: list[Word] = []
         shipped = 0
         if options.speaks:
-            context.checkpoint = context.maker.checkpoint(options)
+            context.checkpoint = context.builder.checkpoint(options)
             words = read_words(source, options.language)
             shipped = len(words)
             if options.word_sample is not None:
@@ -92,7 +92,7 @@ class RunSession:
             self.words = WordRuns(context, context.checkpoint, words)
         if options.models:
             with context.stage("looking at the models") as stage:
-                self.models = ModelRuns(context, context.maker.models(options, stage.say))
+                self.models = ModelRuns(context, context.builder.models(options, stage.say))
         checkpoint = context.checkpoint
         context.label = ", ".join([*([checkpoint.label] if checkpoint else []), *self.models.names])
         self.turns = PairRuns(context, self.words, self.models)

@@ -153,7 +153,7 @@ class WordRuns:
         metadata = self._context.runner(self._context.options.variant).archive.metadata
         with self._context.stage("asking PyTorch") as stage:
             context = self._context
-            found = context.maker.reference(
+            found = context.builder.reference(
                 context.options, self._checkpoint, self.words, metadata.prompt_space, stage.say
             )
         asked = [(word.language, word.word) for word in self.words]

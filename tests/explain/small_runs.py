@@ -9,7 +9,7 @@ import pytest
 from harness.devices import Device
 from harness.protocol.schema import Precision
 from harness.results import Run, RunVerdict, Store
-from harness.run import builder as makers
+from harness.run import builder as builders
 from harness.run.builder import RunOptions
 from harness.run.session import RunSession
 from tests.broken_kernels import OneArchive, Silent, compile_here
@@ -18,17 +18,17 @@ SMALL = Path(__file__).with_name("small_model.py")
 
 
 def made_here(patch: pytest.MonkeyPatch, folder: Path) -> OneArchive:
-    """The maker of the command line, too."""
+    """The builder of the command line, too."""
     compile_here(patch)
-    maker = OneArchive(folder)
-    patch.setattr(makers, "CachedMaker", lambda notice: maker)
-    return maker
+    builder = OneArchive(folder)
+    patch.setattr(builders, "CachedBuilder", lambda notice: builder)
+    return builder
 
 
 def judged(
     folder: Path,
     device: Device,
-    maker: OneArchive,
+    builder: OneArchive,
     verdict: RunVerdict,
     *,
     named: str = "host",
@@ -38,7 +38,7 @@ def judged(
     options = RunOptions(
         device=named, models=(str(SMALL),), precision=precision, warmup=0, repeat=1, results_dir=folder
     )
-    session = RunSession(options, device, Silent(), maker=maker)
+    session = RunSession(options, device, Silent(), builder=builder)
     session.start()
     session.models.parity("small")
     summary = session.finish()

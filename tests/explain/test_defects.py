@@ -46,30 +46,30 @@ def wide_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 
 def judged(
-    checkpoint: Checkpoint, folder: Path, maker: OneArchive, options: RunOptions = USUAL
+    checkpoint: Checkpoint, folder: Path, builder: OneArchive, options: RunOptions = USUAL
 ) -> tuple[Run, Summary, Sequence[ParityLine]]:
     """A run of a few words on this machine."""
     words = folder / "words.tsv"
     words.write_text(WORDS, encoding="utf-8")
     options = replace(options, checkpoint=str(checkpoint.folder), words=words, results_dir=folder / "results")
-    session = RunSession(options, HostDevice(), Silent(), maker=maker)
+    session = RunSession(options, HostDevice(), Silent(), builder=builder)
     session.start()
     lines = session.generation.parity(options.variant)
     summary = session.finish()
     return Store(folder / "results").find("latest"), summary, lines
 
 
-def explained(run: Run, maker: OneArchive, item: str | None = None) -> Explanation:
-    return explain(run, item=item, maker=maker, device=HostDevice(), narrator=Silent())
+def explained(run: Run, builder: OneArchive, item: str | None = None) -> Explanation:
+    return explain(run, item=item, builder=builder, device=HostDevice(), narrator=Silent())
 
 
 @pytest.mark.usefixtures("here")
 def test_without_a_defect_nothing_is_found(wide_checkpoint: Checkpoint, tmp_path: Path) -> None:
     """The control: without it, a test that always finds something would pass."""
-    maker = OneArchive(tmp_path / "cache")
-    run, summary, _lines = judged(wide_checkpoint, tmp_path, maker)
+    builder = OneArchive(tmp_path / "cache")
+    run, summary, _lines = judged(wide_checkpoint, tmp_path, builder)
     assert summary.verdict is RunVerdict.PASS, summary.reasons
-    found = explained(run, maker, item="w00002")
+    found = explained(run, builder, item="w00002")
     assert found.function is None
     assert len([row for row in found.rows if row.own is not None]) > len(found.rows) / 2
 
@@ -80,14 +80,14 @@ def test_a_defect_fails_parity_and_is_located(
     wide_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, defect: Defect
 ) -> None:
     defect.inject(monkeypatch, wide_checkpoint)
-    maker = OneArchive(tmp_path / "cache")
-    run, summary, lines = judged(wide_checkpoint, tmp_path, maker)
+    builder = OneArchive(tmp_path / "cache")
+    run, summary, lines = judged(wide_checkpoint, tmp_path, builder)
     assert summary.verdict is RunVerdict.FAIL
     assert "words differ" in summary.reasons[0]
     if defect.inject is stale_cache:
         # Only what was decoded before shows it.
         assert not lines[0].verdict.fails
-    found = explained(run, maker)
+    found = explained(run, builder)
     assert (found.function, found.module) == (defect.function, defect.module)
     assert defect.operator in found.operators
 
@@ -98,11 +98,11 @@ def test_a_defect_in_an_int8_archive_without_a_cache_and_with_batches_is_located
 ) -> None:
     """The second of two words of a batch runs alone, beside a row of padding."""
     missing_last_tile(monkeypatch, wide_checkpoint)
-    maker = OneArchive(tmp_path / "cache")
+    builder = OneArchive(tmp_path / "cache")
     options = replace(USUAL, precision="int8", use_kv_cache=False, batch_size=2)
-    run, summary, _lines = judged(wide_checkpoint, tmp_path, maker, options)
+    run, summary, _lines = judged(wide_checkpoint, tmp_path, builder, options)
     assert summary.verdict is RunVerdict.FAIL
-    found = explained(run, maker, item="w00001")
+    found = explained(run, builder, item="w00001")
     assert (found.variant, found.precision, found.reproduced) == ("cacheless", "int8", True)
     assert (found.function, found.module) == ("encoder", "encoder.feed_forwards.1")
     assert {row.function for row in found.rows} == {"encoder", "decoder"}

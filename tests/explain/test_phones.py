@@ -24,12 +24,12 @@ pytestmark = [pytest.mark.compiler, pytest.mark.emulator]
 def test_a_defect_in_a_run_on_a_phone_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, which: int
 ) -> None:
-    maker = made_here(monkeypatch, tmp_path / "cache")
+    builder = made_here(monkeypatch, tmp_path / "cache")
     no_last_panel(monkeypatch)
     with opened(parse_device(device), cache=Cache(), notify=print) as phones:
         phone = phones[which]
         assert not isinstance(phone, Unavailable)
-        run = judged(tmp_path / "results", phone, maker, RunVerdict.FAIL, named=device)
+        run = judged(tmp_path / "results", phone, builder, RunVerdict.FAIL, named=device)
     page, bundle = tmp_path / "page.html", tmp_path / "failure.zip"
     arguments = ["explain", "--results-dir", str(run.folder.parent), "--html", str(page), "--bundle", str(bundle)]
     load_commands()

@@ -26,9 +26,9 @@ def test_nothing_departs_where_nothing_is_broken(
 ) -> None:
     """The control: without it, a test that always finds something would pass. What int8 rounds fails this model's own
     measure, and is no kernel's fault."""
-    maker = made_here(monkeypatch, tmp_path / "cache")
-    run = judged(tmp_path / "results", HostDevice(), maker, verdict, precision=precision)
-    found = explain(run, item="small/second", maker=maker, device=HostDevice(), narrator=Silent())
+    builder = made_here(monkeypatch, tmp_path / "cache")
+    run = judged(tmp_path / "results", HostDevice(), builder, verdict, precision=precision)
+    found = explain(run, item="small/second", builder=builder, device=HostDevice(), narrator=Silent())
     assert (found.name, found.precision, found.reproduced, found.error) == ("small/second", precision, True, None)
     assert not found.departed
     targets = {row.target for row in found.rows if row.own is not None}
@@ -40,9 +40,9 @@ def test_nothing_departs_where_nothing_is_broken(
 def test_a_broken_kernel_is_named_here_and_where_its_bundle_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    maker = made_here(monkeypatch, tmp_path / "cache")
+    builder = made_here(monkeypatch, tmp_path / "cache")
     no_last_panel(monkeypatch)
-    run = judged(tmp_path / "results", HostDevice(), maker, RunVerdict.FAIL)
+    run = judged(tmp_path / "results", HostDevice(), builder, RunVerdict.FAIL)
     bundle = tmp_path / "failure.zip"
     results = ["--results-dir", str(tmp_path / "results")]
     first = explained("latest", *results, "--item", "small/second", "--bundle", str(bundle))

@@ -1,4 +1,4 @@
-"""A project of a user of the plugin, whose suites run with a made-up maker in real pytest processes."""
+"""A project of a user of the plugin, whose suites run with a made-up builder in real pytest processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WHEN_SECONDS = 30.0
 
 
 class Project:
-    """A project whose suites run with a made-up maker."""
+    """A project whose suites run with a made-up builder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,9 +33,9 @@ class Project:
     def behave(self, body: str = "everything()", fail: str = "", wrong: str = "", more: str = "") -> None:
         (self.folder / "conftest.py").write_text(
             "import pathlib\n"
-            "from tests.plugin.fake_maker import FakeMaker\n"
-            "def pytest_harness_maker(config, notice):\n"
-            f"    return FakeMaker(pathlib.Path({str(self.folder / 'made')!r}), {body!r}, {fail!r}, {wrong!r})\n"
+            "from tests.plugin.fake_builder import FakeBuilder\n"
+            "def pytest_harness_builder(config, notice):\n"
+            f"    return FakeBuilder(pathlib.Path({str(self.folder / 'made')!r}), {body!r}, {fail!r}, {wrong!r})\n"
             f"{more}"
         )
 

@@ -16,8 +16,8 @@ from harness.results import Run
 from harness.run.builder import RunOptions
 from harness.run.session import RunSession
 from tests.broken_kernels import Silent
+from tests.plugin.fake_builder import FakeBuilder
 from tests.plugin.fake_devices import INSTALL, ShelfDevice
-from tests.plugin.fake_maker import FakeMaker
 from tests.plugin.project import Project
 
 
@@ -64,7 +64,7 @@ def test_a_sample_of_the_words_is_told_everywhere(tmp_path: Path) -> None:
     words = tmp_path / "words.tsv"
     words.write_text("".join(f"{code}\t{word}\t{word}\n" for code in ("eng-us", "fra") for word in ("a", "bb", "ccc")))
     options = RunOptions(words=words, word_sample=4, timed_items=2, warmup=0, repeat=1, results_dir=tmp_path / "r")
-    session = RunSession(options, ShelfDevice("emulated-one"), Silent(), maker=FakeMaker(tmp_path))
+    session = RunSession(options, ShelfDevice("emulated-one"), Silent(), builder=FakeBuilder(tmp_path))
     session.start()
     told = " ".join(announcements(session))
     assert "4 of 6 words are run" in told

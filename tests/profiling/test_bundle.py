@@ -20,7 +20,7 @@ from harness.protocol.tensors import encode
 from harness.report.html import html_report
 from harness.results import Run, Store
 from harness.results.profile_schema import ProfileSummary
-from harness.run.builder import CachedMaker, RunOptions
+from harness.run.builder import CachedBuilder, RunOptions
 from harness.run.session import RunSession
 from tests.broken_kernels import Silent
 from tests.report.html.pages import embedded
@@ -62,7 +62,7 @@ class Profiled:
 
 def profiled(options: RunOptions, folder: Path) -> Profiled:
     device = HostDevice(lock_folder=folder / "locks")
-    session = RunSession(options, device, Silent(), maker=CachedMaker(quiet))
+    session = RunSession(options, device, Silent(), builder=CachedBuilder(quiet))
     session.start()
     summaries = {name: session.profile(name) for name in session.model_names}
     session.finish()
@@ -136,7 +136,9 @@ def test_models_of_one_order_do_not_mix_their_marks(together: Profiled) -> None:
     """All of them in one process, with the same numbers for kernels of each model."""
     archive = together.marked.archive
     names = [model.name for model in archive.metadata.models]
-    inputs = {model.facts.name: model.inputs() for model in CachedMaker(quiet).models(together.session.options, quiet)}
+    inputs = {
+        model.facts.name: model.inputs() for model in CachedBuilder(quiet).models(together.session.options, quiet)
+    }
     order = WorkOrder(
         order_id="all",
         archive_sha256=archive.sha256,

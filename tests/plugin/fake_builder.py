@@ -1,4 +1,4 @@
-"""A maker for tests of the plugin: its runner is a small script, its PyTorch says what the script says."""
+"""A builder for tests of the plugin: its runner is a small script, its PyTorch says what the script says."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.devices.fake_runners import ARCHIVE, write_runner
 from tests.fake_pytorch import FakePyTorch
 
 
-class FakeMaker:
+class FakeBuilder:
     """``bodies`` says how the runner behaves in the parity and the latency order of either variant."""
 
     def __init__(self, folder: Path, body: str = "everything()", fail: str = "", wrong: str = "") -> None:
