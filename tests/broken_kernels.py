@@ -40,7 +40,7 @@ def compile_here(patch: pytest.MonkeyPatch) -> None:
 
 
 class Silent:
-    """A narrator that says nothing."""
+    """A reporter that says nothing."""
 
     @contextlib.contextmanager
     def stage(self, _title: str) -> Iterator[Silent]:

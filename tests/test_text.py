@@ -18,7 +18,7 @@ from harness.devices.errors import DeviceLost
 from harness.report import to_markdown, to_terminal
 from harness.report.document import Block, Heading, Line, Table
 from harness.report.html.page import _environment
-from harness.report.progress import Narrator
+from harness.report.progress import TerminalProgress
 from tests.devices.android.conftest import Scene, scene  # noqa: F401
 from tests.results.samples import make_run
 
@@ -97,7 +97,7 @@ def test_a_page() -> None:
 
 def test_a_notice() -> None:
     stream = io.StringIO()
-    with Narrator(stream, who=EVIL).stage(f"pushing to {EVIL}") as stage:
+    with TerminalProgress(stream, who=EVIL).stage(f"pushing to {EVIL}") as stage:
         stage.say(f"waiting for {EVIL}")
     assert_fit(stream.getvalue())
     assert len(stream.getvalue().splitlines()) == 1

@@ -32,7 +32,7 @@ from harness.models.described import describe_models
 from harness.models.sources import G2P, split_models
 from harness.native import RuntimeLibs, build_runtime, link_variables, runner_variables, wheel_library_variables
 from harness.protocol.schema import Precision
-from harness.report.progress import Narrator
+from harness.report.progress import TerminalProgress
 from harness.results.errors import writing
 
 TARGET_HELP = f"one of {', '.join(TARGET_NAMES)}; llvm is this machine's CPU"
@@ -91,7 +91,7 @@ def compile(
     resolve_target(target, mcpu)  # a wrong name is told before a checkpoint is fetched
     speaks, sources = split_models(models or [G2P])
     cache = Cache(notice=note)
-    with Narrator(sys.stderr).stage(f"compiling {', '.join(models or [checkpoint])} for {target}") as stage:
+    with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(models or [checkpoint])} for {target}") as stage:
         described = describe_models(sources, cache=cache, progress=stage.say)
         request = None
         if speaks:
@@ -135,7 +135,7 @@ def compile_smoke(
     as_json: Json = False,
 ) -> None:
     """Compile the smallest archive: main(x) = x + 1 on a float32[1]."""
-    with Narrator(sys.stderr).stage(f"compiling the smoke model for {target}") as stage:
+    with TerminalProgress(sys.stderr).stage(f"compiling the smoke model for {target}") as stage:
         folder = make_smoke(prefix, target, cache=Cache(notice=note), progress=stage.say)
     show_compiled([_deliver(folder / SMOKE_ARCHIVE, output_dir)], target, as_json=as_json)
 
@@ -156,7 +156,7 @@ def link_env(
 ) -> None:
     """Print the G2P_TVM_* variables that link a model into a cargo build, as shell exports."""
     cache = Cache(notice=note)
-    with Narrator(sys.stderr).stage("preparing what cargo links") as stage:
+    with TerminalProgress(sys.stderr).stage("preparing what cargo links") as stage:
         runtime = None if dynamic else build_runtime(cache=cache, progress=stage.say)
         if smoke:
             folder = make_smoke("g2p_test_", "llvm", cache=cache, progress=stage.say)

@@ -69,7 +69,7 @@ def explain(
         from harness.explain.run import options_of
         from harness.report import to_markdown, to_terminal
         from harness.report.explanation import explanation_report
-        from harness.report.progress import Narrator
+        from harness.report.progress import TerminalProgress
         from harness.run.builder import CachedBuilder
 
         builder = CachedBuilder(notice=note)
@@ -77,7 +77,9 @@ def explain(
         with opened(selection, cache=Cache(notice=note), notify=note) as devices:
             usable = [one for one in devices if not isinstance(one, Unavailable)]
             chosen = _one_of(usable, stored if device is None else None)
-            found = explain_run(stored, item=which, builder=builder, device=chosen, narrator=Narrator(sys.stderr))
+            found = explain_run(
+                stored, item=which, builder=builder, device=chosen, reporter=TerminalProgress(sys.stderr)
+            )
         if html is not None:
             from harness.report.html import explanation_page, write_page
 

@@ -20,7 +20,7 @@ from harness.models.described import describe_models
 from harness.models.sources import G2P, split_models
 from harness.native.ios.tools import Slice
 from harness.native.ios.xcframework import SLICE_TARGETS, make_xcframework
-from harness.report.progress import Narrator
+from harness.report.progress import TerminalProgress
 
 package_app = typer.Typer(
     help="Compiled models in the form that a platform's own tools link.",
@@ -70,7 +70,7 @@ def ios(
     resolved = resolve_checkpoint(checkpoint, cache=cache) if speaks else None
     archives: dict[Slice, Archive] = {}
     for which, target in SLICE_TARGETS.items():
-        with Narrator(sys.stderr).stage(f"compiling {', '.join(names)} for {target}") as stage:
+        with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(names)} for {target}") as stage:
             g2p = None
             if resolved is not None:
                 g2p = CompileRequest(
@@ -90,6 +90,6 @@ def ios(
                 described = describe_models(sources, cache=cache, progress=stage.say)
                 bundle = BundleRequest(described, g2p, target, mcpu, precision)
                 archives[which] = compile_bundle(bundle, cache=cache, progress=stage.say)
-    with Narrator(sys.stderr).stage("packaging") as stage:
+    with TerminalProgress(sys.stderr).stage("packaging") as stage:
         framework = make_xcframework(archives, output_dir, cache=cache, progress=stage.say)
     show_compiled([framework, output_dir / FILE_NAME], "ios", as_json=as_json)

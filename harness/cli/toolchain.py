@@ -17,7 +17,7 @@ from harness.native.compilers import ToolchainMissing
 from harness.native.ios.tools import apple_tools, present_tools
 from harness.native.platforms import PLATFORMS, Platform, platform_of
 from harness.native.toolchain import DebianRust, Route, configured_route, find_toolchain, present_toolchain
-from harness.report.progress import Narrator
+from harness.report.progress import TerminalProgress
 
 DEFAULT_TARGET = "android-arm64"
 PHONES = {"android": DEFAULT_TARGET, "ios": "ios-arm64"}
@@ -55,7 +55,7 @@ def install(
     rows = []
     platforms = {name: platform_of(name) for name in names}  # wrong names are told first
     for name, platform in platforms.items():
-        with Narrator(sys.stderr).stage(f"Rust for {name}") as stage:
+        with TerminalProgress(sys.stderr).stage(f"Rust for {name}") as stage:
             found = find_toolchain(platform.rust, cache=cache, progress=stage.say, verify=True, route=route)
             if upgrade and platform.rust and found.route == "debian":
                 debian = DebianRust(cache, stage.say)

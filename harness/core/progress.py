@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 
-class StageLike(Protocol):
+class ProgressStage(Protocol):
     """One piece of work under way."""
 
     def say(self, text: str) -> None: ...
@@ -14,7 +14,7 @@ class StageLike(Protocol):
     def advance(self, done: int, total: int) -> None: ...
 
 
-class NarratorLike(Protocol):
+class ProgressReporter(Protocol):
     """Tells about stages."""
 
-    def stage(self, title: str) -> AbstractContextManager[StageLike]: ...
+    def stage(self, title: str) -> AbstractContextManager[ProgressStage]: ...

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.compiler import Archive
 from harness.compiler.observe.provenance import FILE_NAME as PROVENANCE
 from harness.compiler.observe.provenance import read_provenance
-from harness.core.progress import NarratorLike
+from harness.core.progress import ProgressReporter
 from harness.core.worker import run_worker
 from harness.devices import Device, RunResult
 from harness.devices.workstation import versions
@@ -37,7 +37,7 @@ WORKER = "harness.explain.worker"
 
 
 def explain(
-    run: Run, *, item: str | None = None, builder: TracingBuilder, device: Device, narrator: NarratorLike
+    run: Run, *, item: str | None = None, builder: TracingBuilder, device: Device, reporter: ProgressReporter
 ) -> Explanation:
     """Compile with taps, run on ``device``, compare with PyTorch node by node; kept in the run's folder.
 
@@ -47,23 +47,23 @@ def explain(
     chosen = find_subject(run, item)
     options = options_of(run, device)
     seconds: dict[str, float] = {}
-    with narrator.stage("looking at what is explained") as stage:
+    with reporter.stage("looking at what is explained") as stage:
         if isinstance(chosen, ChosenItem):
             subject: Subject = tensor_subject(run, chosen, options, builder, stage.say)
         else:
             subject = word_subject(run, chosen, options, builder)
-    with _timed(seconds, "compile"), narrator.stage(f"compiling {subject.label} with taps") as stage:
+    with _timed(seconds, "compile"), reporter.stage(f"compiling {subject.label} with taps") as stage:
         archive = subject.archive(options, stage.say)
     order = subject.order(archive, read_provenance(archive.folder))
     with _Comparison(subject, archive) as comparison:
-        with _timed(seconds, "build"), narrator.stage("building the runner with taps") as stage:
+        with _timed(seconds, "build"), reporter.stage("building the runner with taps") as stage:
             app = app_options(options, device.companion, lambda own: subject.archive(own, stage.say))
             runner = builder.runner(archive, stage.say, app)
         title = f"running {subject.title} on {device.name}"
-        with _timed(seconds, "run"), narrator.stage(title) as stage, device.reserve(notify=stage.say):
+        with _timed(seconds, "run"), reporter.stage(title) as stage, device.reserve(notify=stage.say):
             result = device.run(runner.path, order, deadline=options.deadline)
         stream = _stream(result)
-        with _timed(seconds, "compare"), narrator.stage("comparing with PyTorch") as stage:
+        with _timed(seconds, "compare"), reporter.stage("comparing with PyTorch") as stage:
             compared = comparison.finish(stream, subject.fed(result), stage.say)
     found = Explanation(
         run_id=run.run_id,

@@ -176,7 +176,7 @@ def build_executable(
         linked = {"HARNESS_ARCHIVE": str(archive.path), "HARNESS_ARCHIVE_PREFIX": archive.metadata.prefix_base}
         variables = runtime_variables(runtime) | linked | baked
 
-        def narrate(line: str) -> None:
+        def show_crate(line: str) -> None:
             if crate := compiled_crate(line):
                 progress(f"cargo compiles {crate}")
 
@@ -188,7 +188,7 @@ def build_executable(
                     deadline=BUILD_DEADLINE_SECONDS,
                     environment=cargo_environment() | plan.environment | variables,
                     folder=root,
-                    on_line=narrate,
+                    on_line=show_crate,
                 )
             except ToolFailed as error:
                 if apple and (unknown := undefined_symbols(str(error))):

@@ -230,23 +230,23 @@ class HarnessPlugin:
         """A run on that device. Beside others, a device that fails is its own error only; usage is everybody's."""
         from harness.devices import Unavailable
         from harness.regression.gate import BaselineGate
-        from harness.report.progress import Narrator
+        from harness.report.progress import TerminalProgress
         from harness.run.builder import CachedBuilder
         from harness.run.session import RunSession
 
         if isinstance(device, Unavailable):
             return device.error
         if alone:
-            narrator = Narrator(self._stream, uncaptured=self._uncaptured, ensure_newline=self._ensure_newline)
+            reporter = TerminalProgress(self._stream, uncaptured=self._uncaptured, ensure_newline=self._ensure_newline)
         else:
-            narrator = Narrator(self._notices, who=device.name)
+            reporter = TerminalProgress(self._notices, who=device.name)
         builder: Builder = self.config.hook.pytest_harness_builder(
             config=self.config, notice=self._notice
         ) or CachedBuilder(self._notice)
         command = ["pytest", *map(str, self.config.invocation_params.args)]
         gate = BaselineGate() if self.config.getoption("harness_baseline", None) else None
         run = RunSession(
-            run_options(self.config, device), device, narrator, builder=builder, gate=gate, command=command
+            run_options(self.config, device), device, reporter, builder=builder, gate=gate, command=command
         )
         try:
             run.start()

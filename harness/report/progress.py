@@ -37,10 +37,10 @@ class Stage:
         self._show("", done, total)
 
 
-class Narrator:
+class TerminalProgress:
     """Shows stages on ``stream``. ``uncaptured`` wraps the showing where standard output is being captured.
 
-    ``who`` is named before every line, and no bar is drawn: several such narrators share a stream.
+    ``who`` is named before every line, and no bar is drawn: several such reporters share a stream.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 
 from harness.compiler import Archive
 from harness.core.errors import HarnessError, UsageError
-from harness.core.progress import NarratorLike, StageLike
+from harness.core.progress import ProgressReporter, ProgressStage
 from harness.devices import Device, RunnerDescription
 from harness.models.checkpoints import Checkpoint
 from harness.native import Runner
@@ -28,7 +28,7 @@ class RunContext:
     first.
     """
 
-    def __init__(self, options: RunOptions, device: Device, narrator: NarratorLike, builder: Builder) -> None:
+    def __init__(self, options: RunOptions, device: Device, reporter: ProgressReporter, builder: Builder) -> None:
         self.options = options
         self.device = device
         self.builder = builder
@@ -40,7 +40,7 @@ class RunContext:
         """Waits until nothing is loaded any more, before something is timed."""
         self.done: dict[str, object] = {}
         self.errors: dict[str, HarnessError] = {}
-        self._narrator = narrator
+        self._reporter = reporter
         self._lock = threading.RLock()
         self._writer: RunWriter | None = None
 
@@ -59,9 +59,9 @@ class RunContext:
         options = self.options
         return Orders(self.device, self.writer, self.stage, cooldown=options.cooldown, deadline=options.deadline)
 
-    def stage(self, title: str) -> AbstractContextManager[StageLike]:
+    def stage(self, title: str) -> AbstractContextManager[ProgressStage]:
         """Show a person a piece of work."""
-        return self._narrator.stage(title)
+        return self._reporter.stage(title)
 
     def once(self, key: str, make: Callable[[], _T]) -> _T:
         """Return what ``make`` gave when it was first asked for, or raise the error that it raised then."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.core.errors import HarnessError
-from harness.core.progress import StageLike
+from harness.core.progress import ProgressStage
 from harness.devices import AnyRecord, Device, RunResult
 from harness.native import Runner
 from harness.protocol.schema import Header, Probe, Sample, WorkOrder
@@ -61,7 +61,7 @@ class Orders:
 
     device: Device
     writer: RunWriter
-    stage: Callable[[str], AbstractContextManager[StageLike]]
+    stage: Callable[[str], AbstractContextManager[ProgressStage]]
     cooldown: float
     deadline: float
 
@@ -89,7 +89,7 @@ class Orders:
             return self._follow(entry, runner, order, self._keeper(purpose, runner, order, total, stage))
 
     def _keeper(
-        self, purpose: Purpose, runner: Runner, order: WorkOrder, total: int, stage: StageLike
+        self, purpose: Purpose, runner: Runner, order: WorkOrder, total: int, stage: ProgressStage
     ) -> Callable[[AnyRecord], None]:
         """What is done with every record; raises _HasNoTime."""
         arrived, foresight = 0, Foresight(total, self.deadline)

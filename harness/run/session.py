@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 from harness.compiler.observe.provenance import read_provenance
 from harness.compiler.targets import resolve_target
-from harness.core.progress import NarratorLike
+from harness.core.progress import ProgressReporter
 from harness.devices import Device, Notify, RunnerDescription, RunResult
 from harness.devices.workstation import versions
 from harness.models.checkpoints import Checkpoint
@@ -50,14 +50,14 @@ class RunSession:
         self,
         options: RunOptions,
         device: Device,
-        narrator: NarratorLike,
+        reporter: ProgressReporter,
         *,
         builder: Builder,
         gate: Gate | None = None,
         command: list[str] | None = None,
     ) -> None:
         options = replace(options, target=options.target or device.target)
-        self.context = RunContext(options, device, narrator, builder)
+        self.context = RunContext(options, device, reporter, builder)
         self.options = options
         self.device = device
         self.allowance = options.allowance

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.core.errors import HarnessError
-from harness.core.progress import StageLike
+from harness.core.progress import ProgressStage
 from harness.devices import AnyRecord, Device
 from harness.devices.bystanders import Bystanders
 from harness.models.timing import TimedPyTorch
@@ -68,7 +68,7 @@ class Turns:
     seconds: float
     deadline: float
     threads: int
-    stage: StageLike
+    stage: ProgressStage
     _used: list[PairItem] = field(default_factory=list)
     _differing: dict[str, str] = field(default_factory=dict)
     _wrong: dict[str, str] = field(default_factory=dict)

@@ -60,7 +60,7 @@ def judged(
 
 
 def explained(run: Run, builder: OneArchive, item: str | None = None) -> Explanation:
-    return explain(run, item=item, builder=builder, device=HostDevice(), narrator=Silent())
+    return explain(run, item=item, builder=builder, device=HostDevice(), reporter=Silent())
 
 
 @pytest.mark.usefixtures("here")

@@ -28,7 +28,7 @@ def test_nothing_departs_where_nothing_is_broken(
     measure, and is no kernel's fault."""
     builder = made_here(monkeypatch, tmp_path / "cache")
     run = judged(tmp_path / "results", HostDevice(), builder, verdict, precision=precision)
-    found = explain(run, item="small/second", builder=builder, device=HostDevice(), narrator=Silent())
+    found = explain(run, item="small/second", builder=builder, device=HostDevice(), reporter=Silent())
     assert (found.name, found.precision, found.reproduced, found.error) == ("small/second", precision, True, None)
     assert not found.departed
     targets = {row.target for row in found.rows if row.own is not None}

@@ -12,12 +12,12 @@ import time
 import pytest
 
 from harness.report import progress
-from harness.report.progress import Narrator
+from harness.report.progress import TerminalProgress
 
 
 def test_quick_work_leaves_no_trace() -> None:
     out = io.StringIO()
-    with Narrator(out).stage("running") as stage:
+    with TerminalProgress(out).stage("running") as stage:
         stage.advance(1, 2)
         stage.advance(2, 2)
     assert out.getvalue() == ""
@@ -27,7 +27,7 @@ def test_long_work_is_told_in_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(progress, "QUIET_SECONDS", 0.05)
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
     out = io.StringIO()
-    with Narrator(out).stage("running") as stage:
+    with TerminalProgress(out).stage("running") as stage:
         stage.say("starting")
         stage.say("going on at once")
         for at in range(10):
@@ -42,7 +42,7 @@ def test_long_work_is_told_in_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_terminal_shows_a_bar_and_is_left_clean() -> None:
     parent, child = pty.openpty()
-    with os.fdopen(child, "w") as terminal, Narrator(terminal).stage("running [parity]") as stage:
+    with os.fdopen(child, "w") as terminal, TerminalProgress(terminal).stage("running [parity]") as stage:
         stage.advance(3, 7)
         time.sleep(0.3)
     shown = _read_all(parent)
@@ -61,5 +61,5 @@ def _read_all(parent: int) -> str:
 
 
 def test_an_error_inside_passes_through() -> None:
-    with pytest.raises(ValueError, match="inside"), Narrator(io.StringIO()).stage("running"):
+    with pytest.raises(ValueError, match="inside"), TerminalProgress(io.StringIO()).stage("running"):
         raise ValueError("inside")

@@ -158,7 +158,7 @@ class DebianRust:
             "CARGO_TERM_COLOR": "never",
         }
 
-        def narrate(line: str) -> None:
+        def show_crate(line: str) -> None:
             if crate := compiled_crate(line):
                 self._progress(f"standard library of {triple}: cargo compiles {crate}")
 
@@ -168,7 +168,7 @@ class DebianRust:
                 deadline=STD_DEADLINE_SECONDS,
                 environment=cargo_environment() | rust.environment | settings,
                 folder=work,
-                on_line=narrate,
+                on_line=show_crate,
             )
         except ToolFailed as error:
             raise StandardLibraryFailed(f"cannot build the standard library of {triple}: {error}") from error
