@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from harness.devices import Device, Unavailable
     from harness.results import Summary
     from harness.run.builder import Builder
-    from harness.run.prefetch import Step, WorkAhead
+    from harness.run.prefetch import Prefetch, Step
     from harness.run.session import RunSession
 
 FIXTURE = "harness_run"
@@ -53,7 +53,7 @@ class HarnessPlugin:
         self._devices: Sequence[Device | Unavailable] | None = None
         self._opening_error: HarnessError | None = None
         self._runs: list[RunSession | HarnessError] = []
-        self._ahead: WorkAhead | None = None
+        self._prefetch: Prefetch | None = None
         self._summaries: list[tuple[RunSession, Summary | HarnessError]] = []
         self._deselected = 0
         self._failures: list[ExitCode] = []
@@ -102,7 +102,7 @@ class HarnessPlugin:
             self._give_up(error)
         self._expect_pairs(session.items)
         if len(self._runs) > 1:
-            self._work_ahead(session.items)
+            self._start_prefetch(session.items)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -133,7 +133,7 @@ class HarnessPlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         try:
-            busy = self._ahead.stop() if self._ahead is not None else set()
+            busy = self._prefetch.stop() if self._prefetch is not None else set()
             for run in self._runs:
                 if isinstance(run, HarnessError):
                     continue
@@ -265,16 +265,16 @@ class HarnessPlugin:
             if wanted and not isinstance(run, HarnessError):
                 run.turns.expect()
 
-    def _work_ahead(self, items: Sequence[pytest.Item]) -> None:
-        from harness.run.prefetch import WorkAhead
+    def _start_prefetch(self, items: Sequence[pytest.Item]) -> None:
+        from harness.run.prefetch import Prefetch
 
         jobs: dict[RunSession, list[Step]] = {}
         for at, run in enumerate(self._runs):
             if not isinstance(run, HarnessError):
                 wanted = [step for item in items if device_index(item) == at for step in steps_of(item)]
                 jobs[run] = list(dict.fromkeys(wanted))
-        self._ahead = WorkAhead(jobs)
-        self._ahead.start()
+        self._prefetch = Prefetch(jobs)
+        self._prefetch.start()
 
     def _uncaptured_stream(self) -> TextIO:
         """What threads may write to at any time: another handle of the stream that a person sees."""

@@ -24,7 +24,7 @@ class RunContext:
     """Made by :class:`harness.run.session.RunSession`, which fills in what it finds out when it starts.
 
     A step that failed fails again with the same error, so that one cause is reported once and costs its time once. A
-    step may be asked for by a thread that works ahead (:mod:`harness.run.prefetch`): who asks second waits for the
+    step may be asked for by a thread that prefetches (:mod:`harness.run.prefetch`): who asks second waits for the
     first.
     """
 

@@ -47,7 +47,7 @@ class Step:
             run.gate()
 
 
-class WorkAhead:
+class Prefetch:
     """Threads that live until their steps are done or :meth:`stop` is called."""
 
     def __init__(self, jobs: Mapping[RunSession, Sequence[Step]]) -> None:

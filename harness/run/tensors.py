@@ -87,7 +87,7 @@ class ModelRuns:
         return self._ask(purpose, name, items, warmup=warmup, repetitions=repetitions, runner=runner)
 
     def everything(self) -> None:
-        """All steps of all models, for who works ahead."""
+        """All steps of all models, for prefetching."""
         for name in self._models:
             self.smoke(name)
             self.parity(name)
