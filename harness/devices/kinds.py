@@ -65,7 +65,7 @@ class Check:
     cure: str
 
 
-Opener = Callable[[Selection, Cache, Notify], AbstractContextManager[Sequence["Device | Unavailable"]]]
+DeviceFactory = Callable[[Selection, Cache, Notify], AbstractContextManager[Sequence["Device | Unavailable"]]]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class DeviceKind:
     """
 
     name: str
-    open: Opener
+    open: DeviceFactory
     """Opens the selected devices for as long as the context lasts."""
     list_attached: Callable[[], Sequence[ListedDevice]]
     """Returns what could be opened now, or could not and why. Raises HarnessError where nobody can be asked."""

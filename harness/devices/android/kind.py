@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _open(selection: Selection, cache: Cache, notify: Notify) -> Iterator[Sequence[Device | Unavailable]]:
-    from harness.devices.android.openers import android
+    from harness.devices.android.factory import android
 
     with android(selection, cache, notify) as devices:
         yield devices

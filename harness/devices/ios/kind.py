@@ -15,7 +15,7 @@ def _open(selection: Selection, cache: Cache, notify: Notify) -> Iterator[Sequen
     from harness.devices.ios.support import require_support
 
     require_support()
-    from harness.devices.ios.openers import ios
+    from harness.devices.ios.factory import ios
 
     with ios(selection, cache, notify) as devices:
         yield devices

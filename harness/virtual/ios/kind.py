@@ -34,8 +34,8 @@ def _open(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[
 
     require_support()
     from harness.devices.ios.device import IosDevice
+    from harness.devices.ios.factory import options_of
     from harness.devices.ios.loop import loop_thread
-    from harness.devices.ios.openers import options_of
     from harness.virtual.ios import VirtualIphone, virtual_iphones
 
     versions = [version for version in IOS_VERSIONS if selection.which in (None, version)]

@@ -8,8 +8,8 @@ from harness.core.cache import Cache
 from harness.devices import NoDevice, Selection, Unavailable
 from harness.devices.android import AndroidDevice, Server, attached_devices
 from harness.devices.android.choice import choose
+from harness.devices.android.factory import open_all
 from harness.devices.android.listing import listed
-from harness.devices.android.openers import open_all
 from harness.devices.android.recovery import wait_back
 from harness.devices.base import AnyRecord
 from harness.protocol.schema import Sample
