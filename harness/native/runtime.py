@@ -67,8 +67,8 @@ HOT = frozenset(
     ]
 )
 """Files of which something runs at every call; the rest (loading, registration, errors) is made small instead."""
-STANDIN = Path(__file__).parent / "standin"
-OBJECT_POOL = STANDIN / "harness/object_pool.cc"
+SHIMS = Path(__file__).parent / "shims"
+OBJECT_POOL = SHIMS / "harness/object_pool.cc"
 COMPILE_DEADLINE_SECONDS = 600.0
 WRONG_VERSION = "install the versions that belong together: {}"
 
@@ -112,7 +112,7 @@ def build_runtime(
         "sources": [*FFI_SOURCES, *RUNTIME_SOURCES],
         "hot": sorted(HOT),
         "patches": [asdict(patch) for patch in (*HEADER_PATCHES, *SOURCE_PATCHES)],
-        "standin": hash_sources((p for p in STANDIN.rglob("*") if p.suffix in (".h", ".cc")), STANDIN),
+        "shims": hash_sources((p for p in SHIMS.rglob("*") if p.suffix in (".h", ".cc")), SHIMS),
         "tvm": package_version("apache-tvm"),
         "tvm_ffi": package_version("apache-tvm-ffi"),
     }
@@ -156,10 +156,10 @@ class _Build:
         shutil.rmtree(self.work)
 
     def _lay_out(self) -> None:
-        """Put the runtime's sources where their relative includes reach our stand-in headers, and patch them."""
+        """Put the runtime's sources where their relative includes reach our shim headers, and patch them."""
         shutil.copytree(self.tvm / "src/runtime", self.work / "src/runtime")
-        shutil.copytree(STANDIN / "support", self.work / "src/support")
-        shutil.copytree(STANDIN / "3rdparty", self.work / "3rdparty")
+        shutil.copytree(SHIMS / "support", self.work / "src/support")
+        shutil.copytree(SHIMS / "3rdparty", self.work / "3rdparty")
         self._patch(SOURCE_PATCHES, self.work / "src/runtime", self.work / "src/runtime")
         self._patch(HEADER_PATCHES, self.ffi / "include", self.work / "include")
 
@@ -182,8 +182,8 @@ class _Build:
             self.ffi / "include",
             self.ffi / "3rdparty/dlpack/include",
             self.tvm / "include",
-            STANDIN,
-            STANDIN / "3rdparty/compiler-rt",
+            SHIMS,
+            SHIMS / "3rdparty/compiler-rt",
         )
         includes = [f"-I{folder}" for folder in folders]
         optimize = "-O2" if source.name in HOT else "-Os"

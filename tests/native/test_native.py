@@ -25,7 +25,7 @@ from harness.native.runtime import (
     FFI_SOURCES,
     OBJECT_POOL,
     RUNTIME_SOURCES,
-    STANDIN,
+    SHIMS,
     RuntimeBuildFailed,
     _Build,
 )
@@ -103,7 +103,7 @@ def test_sources_of_another_version_are_not_patched(tmp_path: Path) -> None:
 def test_the_object_pool_recycles_across_threads_and_keeps_alignment(tmp_path: Path) -> None:
     source = Path(__file__).parent / "object_pool_test.cc"
     program = tmp_path / "pool"
-    command = [*host_compiler(), "-std=c++20", "-g", "-pthread", "-fsanitize=address,undefined", f"-I{STANDIN}"]
+    command = [*host_compiler(), "-std=c++20", "-g", "-pthread", "-fsanitize=address,undefined", f"-I{SHIMS}"]
     subprocess.run([*command, str(source), str(OBJECT_POOL), "-o", str(program)], check=True)
     done = subprocess.run([str(program)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
