@@ -1,7 +1,7 @@
 // Memory of TVM's small objects, kept for the next of their size: a virtual machine makes and frees the same ones
 // at every call, and a decoding step should not allocate (`harness/native/patches.py` says where it is used).
-#ifndef HARNESS_STANDIN_HARNESS_OBJECT_POOL_H_
-#define HARNESS_STANDIN_HARNESS_OBJECT_POOL_H_
+#ifndef HARNESS_SHIMS_HARNESS_OBJECT_POOL_H_
+#define HARNESS_SHIMS_HARNESS_OBJECT_POOL_H_
 
 #include <cstddef>
 #include <vector>
@@ -37,4 +37,4 @@ using Vector = std::vector<T, Allocator<T>>;
 
 }  // namespace object_pool
 }  // namespace harness
-#endif  // HARNESS_STANDIN_HARNESS_OBJECT_POOL_H_
+#endif  // HARNESS_SHIMS_HARNESS_OBJECT_POOL_H_

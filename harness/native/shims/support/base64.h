@@ -1,6 +1,6 @@
 // Stand-in: base64 around another stream, by tvm-ffi's own codec, the whole text at once.
-#ifndef HARNESS_STANDIN_SUPPORT_BASE64_H_
-#define HARNESS_STANDIN_SUPPORT_BASE64_H_
+#ifndef HARNESS_SHIMS_SUPPORT_BASE64_H_
+#define HARNESS_SHIMS_SUPPORT_BASE64_H_
 
 #include <tvm/ffi/extra/base64.h>
 
@@ -72,4 +72,4 @@ class Base64InStream : public Stream {
 
 }  // namespace support
 }  // namespace tvm
-#endif  // HARNESS_STANDIN_SUPPORT_BASE64_H_
+#endif  // HARNESS_SHIMS_SUPPORT_BASE64_H_

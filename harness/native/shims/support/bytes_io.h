@@ -1,6 +1,6 @@
 // Stand-in: streams over bytes in memory.
-#ifndef HARNESS_STANDIN_SUPPORT_BYTES_IO_H_
-#define HARNESS_STANDIN_SUPPORT_BYTES_IO_H_
+#ifndef HARNESS_SHIMS_SUPPORT_BYTES_IO_H_
+#define HARNESS_SHIMS_SUPPORT_BYTES_IO_H_
 
 #include <tvm/ffi/error.h>
 #include <tvm/ffi/string.h>
@@ -61,4 +61,4 @@ class BytesOutStream : public Stream {
 
 }  // namespace support
 }  // namespace tvm
-#endif  // HARNESS_STANDIN_SUPPORT_BYTES_IO_H_
+#endif  // HARNESS_SHIMS_SUPPORT_BYTES_IO_H_

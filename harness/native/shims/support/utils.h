@@ -1,6 +1,6 @@
 // Stand-in: the one helper of this header that the runtime uses.
-#ifndef HARNESS_STANDIN_SUPPORT_UTILS_H_
-#define HARNESS_STANDIN_SUPPORT_UTILS_H_
+#ifndef HARNESS_SHIMS_SUPPORT_UTILS_H_
+#define HARNESS_SHIMS_SUPPORT_UTILS_H_
 
 #include <algorithm>
 #include <cctype>
@@ -16,4 +16,4 @@ inline bool IsNumber(const std::string& text) {
 
 }  // namespace support
 }  // namespace tvm
-#endif  // HARNESS_STANDIN_SUPPORT_UTILS_H_
+#endif  // HARNESS_SHIMS_SUPPORT_UTILS_H_

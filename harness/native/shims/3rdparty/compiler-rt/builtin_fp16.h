@@ -1,6 +1,6 @@
 // Stand-in: conversions between half and single precision, by the compiler's own half type.
-#ifndef HARNESS_STANDIN_BUILTIN_FP16_H_
-#define HARNESS_STANDIN_BUILTIN_FP16_H_
+#ifndef HARNESS_SHIMS_BUILTIN_FP16_H_
+#define HARNESS_SHIMS_BUILTIN_FP16_H_
 
 #include <cstdint>
 #include <cstring>
@@ -22,4 +22,4 @@ static inline To __extendXfYf2__(From bits) {
   return static_cast<To>(half);
 }
 
-#endif  // HARNESS_STANDIN_BUILTIN_FP16_H_
+#endif  // HARNESS_SHIMS_BUILTIN_FP16_H_

@@ -1,6 +1,6 @@
 // Stand-in: the byte stream that the runtime's loaders read from and write to.
-#ifndef HARNESS_STANDIN_TVM_SUPPORT_IO_H_
-#define HARNESS_STANDIN_TVM_SUPPORT_IO_H_
+#ifndef HARNESS_SHIMS_TVM_SUPPORT_IO_H_
+#define HARNESS_SHIMS_TVM_SUPPORT_IO_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -28,4 +28,4 @@ class Stream {
 
 }  // namespace support
 }  // namespace tvm
-#endif  // HARNESS_STANDIN_TVM_SUPPORT_IO_H_
+#endif  // HARNESS_SHIMS_TVM_SUPPORT_IO_H_

@@ -1,7 +1,7 @@
 // Stand-in: how values lie in a stream. Little endian; numbers and enums as they are in memory, containers as
 // an unsigned 64-bit count and their elements, DLDataType and DLDevice member by member.
-#ifndef HARNESS_STANDIN_TVM_SUPPORT_SERIALIZER_H_
-#define HARNESS_STANDIN_TVM_SUPPORT_SERIALIZER_H_
+#ifndef HARNESS_SHIMS_TVM_SUPPORT_SERIALIZER_H_
+#define HARNESS_SHIMS_TVM_SUPPORT_SERIALIZER_H_
 
 #include <dlpack/dlpack.h>
 #include <tvm/ffi/container/array.h>
@@ -181,4 +181,4 @@ void Stream::WriteArray(const T* values, size_t count) {
 
 }  // namespace support
 }  // namespace tvm
-#endif  // HARNESS_STANDIN_TVM_SUPPORT_SERIALIZER_H_
+#endif  // HARNESS_SHIMS_TVM_SUPPORT_SERIALIZER_H_

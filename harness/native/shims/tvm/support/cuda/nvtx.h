@@ -1,6 +1,6 @@
 // Stand-in: profiling ranges exist only with CUDA.
-#ifndef HARNESS_STANDIN_TVM_SUPPORT_CUDA_NVTX_H_
-#define HARNESS_STANDIN_TVM_SUPPORT_CUDA_NVTX_H_
+#ifndef HARNESS_SHIMS_TVM_SUPPORT_CUDA_NVTX_H_
+#define HARNESS_SHIMS_TVM_SUPPORT_CUDA_NVTX_H_
 
 #include <string>
 
@@ -14,4 +14,4 @@ struct NVTXScopedRange {
 
 }  // namespace support
 }  // namespace tvm
-#endif  // HARNESS_STANDIN_TVM_SUPPORT_CUDA_NVTX_H_
+#endif  // HARNESS_SHIMS_TVM_SUPPORT_CUDA_NVTX_H_
