@@ -15,24 +15,24 @@ Stable for the Android backend and for tests (docs/virtual-android.md says what 
         device.set_thermal_status(n), device.set_dumpsys(service, text), device.set_command(name, script)
         device.fixed_performance, device.setting("global", key)     # what was changed through adb
 
-``VirtualAndroid(folder, parts=provide_parts(cache, progress), data_bytes=…, cores=…)`` and ``AdbServer(folder,
-parts=…)`` are context managers of their own. Times measured on such a device are an emulator's: label them
+``VirtualAndroid(folder, packages=provide_packages(cache, progress), data_bytes=…, cores=…)`` and ``AdbServer(folder,
+packages=…)`` are context managers of their own. Times measured on such a device are an emulator's: label them
 ``emulated`` and compare them with nothing.
 """
 
 from harness.virtual.android.device import VirtualAndroid
 from harness.virtual.android.errors import VirtualDeviceUnavailable
 from harness.virtual.android.fleet import virtual_androids
-from harness.virtual.android.parts import Parts, provide_parts
+from harness.virtual.android.packages import Packages, provide_packages
 from harness.virtual.android.rootfs import Core
 from harness.virtual.android.server import AdbServer
 
 __all__ = [
     "AdbServer",
     "Core",
-    "Parts",
+    "Packages",
     "VirtualAndroid",
     "VirtualDeviceUnavailable",
-    "provide_parts",
+    "provide_packages",
     "virtual_androids",
 ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from harness.virtual.android.errors import VirtualDeviceUnavailable
-from harness.virtual.android.parts import MULTIARCH, Parts
+from harness.virtual.android.packages import MULTIARCH, Packages
 from harness.virtual.android.rootfs import MOUNT, UID, Core, default_cores, lay_out
 from harness.virtual.child import Child
 
@@ -39,7 +39,7 @@ class VirtualAndroid:
         self,
         folder: Path,
         *,
-        parts: Parts,
+        packages: Packages,
         port: int | None = None,
         arm64: bool = True,
         data_bytes: int | None = None,
@@ -48,14 +48,14 @@ class VirtualAndroid:
         self.folder = folder.resolve()
         self.port = port or free_port()
         self.launcher: tuple[str, ...] = (LAUNCHER,) if arm64 else ()
-        self._parts = parts
+        self._packages = packages
         self._data_bytes = data_bytes
         self._child: Child | None = None
         self._memory: Child | None = None
         # A test pulls the cable from one thread while another starts or stops the device.
         self._lock = threading.RLock()
         if not (self.folder / "system").exists():
-            lay_out(self.folder, parts, default_cores() if cores is None else cores, arm64)
+            lay_out(self.folder, packages, default_cores() if cores is None else cores, arm64)
 
     @property
     def serial(self) -> str:
@@ -203,11 +203,18 @@ class VirtualAndroid:
         return (self.folder / "framework/dumpsys" / service).read_text(encoding="utf-8")
 
     def _sandbox(self) -> list[str]:
-        parts = self._parts.folder
-        arguments = [*self._parts.sandbox, "--unshare-user", "--uid", str(UID), "--gid", str(UID)]
+        packages = self._packages.folder
+        arguments = [*self._packages.sandbox, "--unshare-user", "--uid", str(UID), "--gid", str(UID)]
         arguments += ["--unshare-ipc", "--unshare-uts", "--hostname", "localhost", "--new-session", "--clearenv"]
-        arguments += ["--ro-bind", str(parts / "lib"), f"/lib/{MULTIARCH}", "--symlink", f"lib/{MULTIARCH}", "/lib64"]
-        arguments += ["--ro-bind", str(parts), MOUNT, "--symlink", "system/bin", "/bin"]
+        arguments += [
+            "--ro-bind",
+            str(packages / "lib"),
+            f"/lib/{MULTIARCH}",
+            "--symlink",
+            f"lib/{MULTIARCH}",
+            "/lib64",
+        ]
+        arguments += ["--ro-bind", str(packages), MOUNT, "--symlink", "system/bin", "/bin"]
         for name in ("system", "etc"):
             arguments += ["--ro-bind", str(self.folder / name), f"/{name}"]
         # Writable mounts of files that are not: what is refused there is refused as on a phone.
@@ -240,13 +247,13 @@ class VirtualAndroid:
         if self._memory is None:
             data = str(self.folder / "data")
             # Root in there and nowhere else: bubblewrap takes any other user with privileges for a mistake.
-            arguments = [*self._parts.sandbox, "--unshare-user", "--uid", "0", "--gid", "0", "--dev-bind", "/", "/"]
+            arguments = [*self._packages.sandbox, "--unshare-user", "--uid", "0", "--gid", "0", "--dev-bind", "/", "/"]
             arguments += ["--size", str(self._data_bytes), "--tmpfs", data, "--dir", f"{data}/local/tmp"]
             arguments += ["--chmod", "0551", data]
-            self._memory = Child(arguments, [*self._parts.program("toybox"), "sleep", FOREVER], self.log)
+            self._memory = Child(arguments, [*self._packages.program("toybox"), "sleep", FOREVER], self.log)
             self._wait_for_memory(self._memory)
         return [
-            *self._parts.program("nsenter"),
+            *self._packages.program("nsenter"),
             "-t",
             str(self._memory.pid),
             "-U",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from harness.core.cache import Cache
 from harness.virtual.android.device import VirtualAndroid
-from harness.virtual.android.parts import provide_parts
+from harness.virtual.android.packages import provide_packages
 from harness.virtual.android.server import AdbServer
 from harness.virtual.workspace import workspace
 
@@ -22,13 +22,13 @@ def virtual_androids(
 
     The devices' models tell them apart (``Virtual Android 1`` …). Raises VirtualDeviceUnavailable.
     """
-    parts = provide_parts(cache, progress)
+    packages = provide_packages(cache, progress)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(workspace())
-        server = stack.enter_context(AdbServer(folder / "server", parts=parts))
+        server = stack.enter_context(AdbServer(folder / "server", packages=packages))
         devices = []
         for number in range(1, count + 1):
-            device = VirtualAndroid(folder / f"device-{number}", parts=parts, arm64=arm64, data_bytes=data_bytes)
+            device = VirtualAndroid(folder / f"device-{number}", packages=packages, arm64=arm64, data_bytes=data_bytes)
             device.set_property("ro.product.model", f"Virtual Android {number}")
             stack.enter_context(device)
             server.connect(device.serial)

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.virtual.android.parts import Parts
+from harness.virtual.android.packages import Packages
 
 FRAMEWORK = Path(__file__).with_name("framework")
 MOUNT = "/apex/com.harness"
-"""Where the device sees its parts."""
+"""Where the device sees its packages."""
 NOT_ON_ANDROID = frozenset(
     ["ar", "halt", "host", "httpd", "killall5", "login", "mkpasswd", "nbd-server", "oneit", "openvt", "passwd",
      "poweroff", "reboot", "su", "switch_root", "sh"]
@@ -42,12 +42,12 @@ def default_cores() -> tuple[Core, ...]:
     return tuple(Core(cpu, khz, part) for cpu, (khz, part) in zip(cpus, kinds, strict=True))
 
 
-def lay_out(root: Path, parts: Parts, cores: Sequence[Core], arm64: bool) -> None:
+def lay_out(root: Path, packages: Packages, cores: Sequence[Core], arm64: bool) -> None:
     """Write the device's files below ``root``, an empty or missing folder."""
     for name in ("data/local/tmp", "data/misc", "framework/settings", "system/bin", "etc", "proc"):
         (root / name).mkdir(parents=True)
     shutil.copytree(FRAMEWORK, root / "framework", dirs_exist_ok=True)
-    _programs(root / "system/bin", parts, arm64)
+    _programs(root / "system/bin", packages, arm64)
     abi, machine = ("arm64-v8a", "aarch64") if arm64 else ("x86_64", "x86_64")
     properties = root / "framework/props"
     properties.write_text(properties.read_text(encoding="utf-8").replace("arm64-v8a", abi), encoding="utf-8")
@@ -61,9 +61,9 @@ def lay_out(root: Path, parts: Parts, cores: Sequence[Core], arm64: bool) -> Non
     (root / "data").chmod(0o551)
 
 
-def _programs(folder: Path, parts: Parts, arm64: bool) -> None:
+def _programs(folder: Path, packages: Packages, arm64: bool) -> None:
     done = subprocess.run(
-        parts.program("toybox"),
+        packages.program("toybox"),
         capture_output=True,
         text=True,
         timeout=LIST_DEADLINE_SECONDS,

@@ -11,7 +11,7 @@ import adbutils
 
 from harness.virtual.android.device import free_port, listens
 from harness.virtual.android.errors import VirtualDeviceUnavailable
-from harness.virtual.android.parts import MULTIARCH, Parts
+from harness.virtual.android.packages import MULTIARCH, Packages
 from harness.virtual.child import Child
 
 START_DEADLINE_SECONDS = 20.0
@@ -39,10 +39,10 @@ class AdbServer:
     It runs in a sandbox without USB, finds no emulators and announces nothing.
     """
 
-    def __init__(self, folder: Path, *, parts: Parts, port: int | None = None) -> None:
+    def __init__(self, folder: Path, *, packages: Packages, port: int | None = None) -> None:
         self.folder = folder.resolve()
         self.port = port or free_port()
-        self._parts = parts
+        self._packages = packages
         self._child: Child | None = None
 
     @property
@@ -136,8 +136,8 @@ class AdbServer:
         self.stop()
 
     def _sandbox(self) -> list[str]:
-        library = self._parts.folder / "lib"
-        arguments = [*self._parts.sandbox, "--unshare-user", "--unshare-ipc", "--new-session", "--clearenv"]
+        library = self._packages.folder / "lib"
+        arguments = [*self._packages.sandbox, "--unshare-user", "--unshare-ipc", "--new-session", "--clearenv"]
         arguments += ["--ro-bind", str(library), f"/lib/{MULTIARCH}", "--symlink", f"lib/{MULTIARCH}", "/lib64"]
         arguments += ["--ro-bind", str(self.adb), "/bin/adb", "--bind", str(self.folder / "home"), HOME]
         arguments += ["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--chdir", "/"]

@@ -1,4 +1,4 @@
-"""Two virtual devices behind one server for the tests that leave them as they are, and parts for the others."""
+"""Two virtual devices behind one server for the tests that leave them as they are, and packages for the others."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from harness.core.cache import Cache
-from harness.virtual.android import AdbServer, Parts, VirtualAndroid, provide_parts, virtual_androids
+from harness.virtual.android import AdbServer, Packages, VirtualAndroid, provide_packages, virtual_androids
 
 
 @pytest.fixture(scope="session")
-def parts(user_cache: Cache) -> Parts:
-    return provide_parts(user_cache, print)
+def packages(user_cache: Cache) -> Packages:
+    return provide_packages(user_cache, print)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness.virtual.android import AdbServer, Core, Parts, VirtualAndroid
+from harness.virtual.android import AdbServer, Core, Packages, VirtualAndroid
 from tests.devices.virtual.processes import listening, sandbox_processes, sockets
 
 pytestmark = pytest.mark.emulator
@@ -75,9 +75,9 @@ def test_every_core_of_its_topology_can_be_pinned_to(adb: Any) -> None:
         assert pinned.split()[1] == str(cpu)
 
 
-def test_a_topology_of_ones_own(tmp_path: Path, parts: Parts) -> None:
+def test_a_topology_of_ones_own(tmp_path: Path, packages: Packages) -> None:
     cores = [Core(cpu, 1_800_000 if cpu < 4 else 2_850_000, 0xD05) for cpu in range(8)]
-    device = VirtualAndroid(tmp_path / "eight", parts=parts, cores=cores)
+    device = VirtualAndroid(tmp_path / "eight", packages=packages, cores=cores)
     shown = device.folder / "sys/devices/system/cpu"
     assert len(list(shown.glob("cpu[0-9]*"))) == 8
     assert (shown / "cpu7/cpufreq/cpuinfo_max_freq").read_text() == "2850000\n"
@@ -207,8 +207,8 @@ def test_a_shell_with_a_terminal(server: AdbServer, device: VirtualAndroid) -> N
 
 
 @pytest.mark.parametrize("arm64", [True, False])
-def test_what_the_device_runs_is_what_it_says(arm64: bool, tmp_path: Path, parts: Parts) -> None:
-    device = VirtualAndroid(tmp_path / "device", parts=parts, arm64=arm64)
+def test_what_the_device_runs_is_what_it_says(arm64: bool, tmp_path: Path, packages: Packages) -> None:
+    device = VirtualAndroid(tmp_path / "device", packages=packages, arm64=arm64)
     assert bool(device.launcher) is arm64
     assert (device.folder / "system/bin/qemu-aarch64").is_symlink() is arm64
     assert ("arm64-v8a" in (device.folder / "framework/props").read_text()) is arm64

@@ -17,10 +17,10 @@ from adbutils import AdbError
 from harness.core.cache import Cache
 from harness.virtual.android import (
     AdbServer,
-    Parts,
+    Packages,
     VirtualAndroid,
     VirtualDeviceUnavailable,
-    provide_parts,
+    provide_packages,
     virtual_androids,
 )
 from harness.virtual.android.device import free_port, listens
@@ -69,10 +69,10 @@ def test_a_pulled_cable_is_seen_and_mended(user_cache: Cache) -> None:
         assert view(server, device).shell2(f"cat {TMP}/file", v2=True).stdout == "kept\n"
 
 
-def test_a_device_started_by_a_thread_outlives_it(parts: Parts, tmp_path: Path) -> None:
+def test_a_device_started_by_a_thread_outlives_it(packages: Packages, tmp_path: Path) -> None:
     with (
-        AdbServer(tmp_path / "server", parts=parts) as server,
-        VirtualAndroid(tmp_path / "device", parts=parts) as device,
+        AdbServer(tmp_path / "server", packages=packages) as server,
+        VirtualAndroid(tmp_path / "device", packages=packages) as device,
     ):
         timer = threading.Timer(0, device.restart)
         timer.start()
@@ -82,10 +82,10 @@ def test_a_device_started_by_a_thread_outlives_it(parts: Parts, tmp_path: Path) 
         assert device.alive
 
 
-def test_a_reboot_takes_the_device_away(parts: Parts, tmp_path: Path) -> None:
+def test_a_reboot_takes_the_device_away(packages: Packages, tmp_path: Path) -> None:
     with (
-        AdbServer(tmp_path / "server", parts=parts) as server,
-        VirtualAndroid(tmp_path / "device", parts=parts) as device,
+        AdbServer(tmp_path / "server", packages=packages) as server,
+        VirtualAndroid(tmp_path / "device", packages=packages) as device,
     ):
         server.connect(device.serial)
         with contextlib.suppress(EOFError, OSError):
@@ -96,10 +96,10 @@ def test_a_reboot_takes_the_device_away(parts: Parts, tmp_path: Path) -> None:
         assert view(server, device).shell2("true", v2=True).returncode == 0
 
 
-def test_a_dead_server_is_not_replaced_behind_our_back(parts: Parts, tmp_path: Path) -> None:
+def test_a_dead_server_is_not_replaced_behind_our_back(packages: Packages, tmp_path: Path) -> None:
     with (
-        AdbServer(tmp_path / "server", parts=parts) as server,
-        VirtualAndroid(tmp_path / "device", parts=parts) as device,
+        AdbServer(tmp_path / "server", packages=packages) as server,
+        VirtualAndroid(tmp_path / "device", packages=packages) as device,
     ):
         server.connect(device.serial)
         server.kill()
@@ -128,10 +128,10 @@ def test_data_without_space_left(user_cache: Cache, tmp_path: Path) -> None:
         view(server, device).sync.push(tmp_path / "more", f"{TMP}/more", check=True)
 
 
-def test_a_work_folder_that_cannot_be_written(parts: Parts, tmp_path: Path) -> None:
+def test_a_work_folder_that_cannot_be_written(packages: Packages, tmp_path: Path) -> None:
     with (
-        AdbServer(tmp_path / "server", parts=parts) as server,
-        VirtualAndroid(tmp_path / "device", parts=parts) as device,
+        AdbServer(tmp_path / "server", packages=packages) as server,
+        VirtualAndroid(tmp_path / "device", packages=packages) as device,
     ):
         server.connect(device.serial)
         (device.data / "local/tmp").chmod(0o555)
@@ -155,8 +155,8 @@ def test_nothing_is_left_of_a_fleet(user_cache: Cache) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
-def test_nothing_is_left_of_a_harness_that_ended(how: signal.Signals, parts: Parts, user_cache: Cache) -> None:
-    assert parts.folder.is_dir()
+def test_nothing_is_left_of_a_harness_that_ended(how: signal.Signals, packages: Packages, user_cache: Cache) -> None:
+    assert packages.folder.is_dir()
     with subprocess.Popen(
         [sys.executable, "-c", HOLD_TWO, str(user_cache.root)], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -185,7 +185,7 @@ def test_a_living_neighbours_folder_is_left_alone(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sweep.lock"]
 
 
-def test_a_folder_without_permissions_is_removed(parts: Parts, tmp_path: Path) -> None:
+def test_a_folder_without_permissions_is_removed(packages: Packages, tmp_path: Path) -> None:
     """By a user whom permissions bind, as root they do not."""
     code = (
         "import sys; from pathlib import Path; from harness.virtual.workspace import remove_tree\n"
@@ -195,14 +195,14 @@ def test_a_folder_without_permissions_is_removed(parts: Parts, tmp_path: Path) -
         "except PermissionError: print('denied', flush=True)\n"
         "remove_tree(deep.parent.parent); print('removed')"
     )
-    sandbox = [*parts.sandbox, "--unshare-user", "--uid", "1234", "--cap-drop", "ALL", "--dev-bind", "/", "/"]
+    sandbox = [*packages.sandbox, "--unshare-user", "--uid", "1234", "--cap-drop", "ALL", "--dev-bind", "/", "/"]
     child = Child(sandbox, [sys.executable, "-c", code, str(tmp_path)], tmp_path / "said")
     wait_until(lambda: not child.alive, "the end of the program")
     assert (tmp_path / "said").read_text() == "denied\nremoved\n"
     assert not (tmp_path / "tree").exists()
 
 
-def test_the_command_for_people_runs_until_it_is_told_to_end(parts: Parts, user_cache: Cache) -> None:
+def test_the_command_for_people_runs_until_it_is_told_to_end(packages: Packages, user_cache: Cache) -> None:
     command = [sys.executable, "-m", "harness.virtual.android"]
     environment = os.environ | {"HARNESS_CACHE_DIR": str(user_cache.root)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -218,25 +218,25 @@ def test_the_command_for_people_runs_until_it_is_told_to_end(parts: Parts, user_
     assert not listens(int(serial.rpartition(":")[2]))
 
 
-def test_a_port_that_is_taken_is_named(parts: Parts, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_named(packages: Packages, tmp_path: Path) -> None:
     port = free_port()
-    with VirtualAndroid(tmp_path / "first", parts=parts, port=port):
-        second = VirtualAndroid(tmp_path / "second", parts=parts, port=port)
+    with VirtualAndroid(tmp_path / "first", packages=packages, port=port):
+        second = VirtualAndroid(tmp_path / "second", packages=packages, port=port)
         with pytest.raises(VirtualDeviceUnavailable, match=f"port {port} is taken"):
             second.start()
         assert not second.alive
         with pytest.raises(VirtualDeviceUnavailable, match=f"port {port} is taken"):
-            AdbServer(tmp_path / "server", parts=parts, port=port).start()
+            AdbServer(tmp_path / "server", packages=packages, port=port).start()
 
 
-def test_a_kernel_that_gives_no_namespaces_is_named(parts: Parts, user_cache: Cache, tmp_path: Path) -> None:
+def test_a_kernel_that_gives_no_namespaces_is_named(packages: Packages, user_cache: Cache, tmp_path: Path) -> None:
     """bubblewrap itself forbids them to what it runs."""
     code = (
         "import sys; from pathlib import Path; from harness.core.cache import Cache;"
-        "from harness.virtual.android import provide_parts;"
-        "provide_parts(Cache(Path(sys.argv[1])), print)"
+        "from harness.virtual.android import provide_packages;"
+        "provide_packages(Cache(Path(sys.argv[1])), print)"
     )
-    sandbox = [*parts.sandbox, "--unshare-user", "--disable-userns", "--dev-bind", "/", "/"]
+    sandbox = [*packages.sandbox, "--unshare-user", "--disable-userns", "--dev-bind", "/", "/"]
     child = Child(sandbox, [sys.executable, "-c", code, str(user_cache.root)], tmp_path / "said")
     wait_until(lambda: not child.alive, "the end of the program")
     said = (tmp_path / "said").read_text()
@@ -247,4 +247,4 @@ def test_a_kernel_that_gives_no_namespaces_is_named(parts: Parts, user_cache: Ca
 def test_a_machine_without_apt_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(VirtualDeviceUnavailable, match="apt-get and dpkg were not found"):
-        provide_parts(Cache(tmp_path / "empty"), print)
+        provide_packages(Cache(tmp_path / "empty"), print)

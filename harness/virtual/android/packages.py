@@ -44,7 +44,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Parts:
+class Packages:
     """A folder with ``bin/`` (see PROGRAMS), ``lib/`` (all libraries, the loader and the shim)."""
 
     folder: Path
@@ -60,8 +60,8 @@ class Parts:
         return self.program("bwrap")
 
 
-def provide_parts(cache: Cache, progress: Progress) -> Parts:
-    """The parts from the cache, or fetched now (about 80 MB) from the machine's Debian mirror.
+def provide_packages(cache: Cache, progress: Progress) -> Packages:
+    """The packages from the cache, or fetched now (about 80 MB) from the machine's Debian mirror.
 
     Raises VirtualDeviceUnavailable where there can be no virtual device: another system or processor than Linux on
     x86-64, no Debian packages, a kernel that lets this user have no namespaces.
@@ -85,22 +85,22 @@ def provide_parts(cache: Cache, progress: Progress) -> Parts:
             "shim": hash_file(SHIM),
             "zig": importlib.metadata.version("ziglang"),
         }
-        parts = Parts(cache.fetch("virtual-android", content_key(fields), build))
+        packages = Packages(cache.fetch("virtual-android", content_key(fields), build))
     except PackagesUnavailable as error:
         raise VirtualDeviceUnavailable(
             f"the virtual Android device cannot be provided: {Exception.__str__(error)}", cure=error.cure
         ) from error
-    check_sandbox(parts)
-    return parts
+    check_sandbox(packages)
+    return packages
 
 
-def check_sandbox(parts: Parts) -> None:
+def check_sandbox(packages: Packages) -> None:
     """Raise VirtualDeviceUnavailable, with bubblewrap's reason, if this user may not have namespaces."""
-    library = parts.folder / "lib"
-    command = [*parts.sandbox, "--unshare-user", "--unshare-pid", "--die-with-parent"]
-    command += ["--ro-bind", str(parts.folder), "/parts", "--ro-bind", str(library), f"/lib/{MULTIARCH}"]
+    library = packages.folder / "lib"
+    command = [*packages.sandbox, "--unshare-user", "--unshare-pid", "--die-with-parent"]
+    command += ["--ro-bind", str(packages.folder), "/packages", "--ro-bind", str(library), f"/lib/{MULTIARCH}"]
     command += ["--symlink", f"lib/{MULTIARCH}", "/lib64", "--proc", "/proc", "--dev", "/dev", "--size", "4096"]
-    command += ["--tmpfs", "/data", "/parts/bin/toybox", "true"]
+    command += ["--tmpfs", "/data", "/packages/bin/toybox", "true"]
     try:
         done = subprocess.run(
             command,
