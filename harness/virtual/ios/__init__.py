@@ -15,6 +15,6 @@ Stable for the iOS backend and for tests (docs/virtual-ios.md says what is real 
 
 from harness.virtual.ios.errors import VirtualIphoneUnavailable
 from harness.virtual.ios.iphone import VirtualIphone, virtual_iphones
-from harness.virtual.ios.state import Face, Identity, State
+from harness.virtual.ios.state import Identity, IosVersion, State
 
-__all__ = ["Face", "Identity", "State", "VirtualIphone", "VirtualIphoneUnavailable", "virtual_iphones"]
+__all__ = ["Identity", "IosVersion", "State", "VirtualIphone", "VirtualIphoneUnavailable", "virtual_iphones"]

@@ -14,12 +14,12 @@ from harness.virtual.ios.iphone import VirtualIphone, virtual_iphones
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.virtual.ios", description=__doc__)
-    parser.add_argument("faces", nargs="*", metavar="FACE", help="16 or 17, one a phone (default 16)")
+    parser.add_argument("versions", nargs="*", metavar="VERSION", help="16 or 17, one a phone (default 16)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _end)
     try:
-        faces = enumerate(options.faces or ["16"], 1)
-        wanted = [VirtualIphone(face, name=f"Virtual iPhone {number}") for number, face in faces]
+        versions = enumerate(options.versions or ["16"], 1)
+        wanted = [VirtualIphone(ios_version, name=f"Virtual iPhone {number}") for number, ios_version in versions]
     except ValueError as error:
         parser.error(str(error))
     try:

@@ -67,7 +67,7 @@ def _make_phones(wanted: dict[str, Any]) -> list[Phone]:
     for number, each in enumerate(wanted["phones"], 1):
         state = State()
         state.change(each["state"])
-        identity = make_identity(each["face"], **each["identity"])
+        identity = make_identity(each["ios_version"], **each["identity"])
         phones.append(Phone(Path(wanted["folder"]) / f"phone-{number}", identity, state))
     return phones
 

@@ -14,7 +14,7 @@ MAXIMUM_IMAGE_BYTES = 1 << 30
 
 async def serve(phone: Phone, connection: Connection) -> None:
     """Answer one connection's commands until it ends."""
-    kind = "Personalized" if phone.identity.face == "17" else "Developer"
+    kind = "Personalized" if phone.identity.ios_version == "17" else "Developer"
     received = False
     while True:
         request = await connection.read_plist()

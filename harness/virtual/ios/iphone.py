@@ -9,19 +9,19 @@ from types import TracebackType
 from typing import Any
 
 from harness.virtual.ios.host import PhoneHost
-from harness.virtual.ios.state import Face, Identity, State, make_identity
+from harness.virtual.ios.state import Identity, IosVersion, State, make_identity
 
 
 class VirtualIphone:
     """One phone; a context manager that starts its process and ends it with all its files.
 
     ``state`` are fields of ``State``. ``udid``, ``name``, ``os_version`` and ``product_type`` are chosen where they are
-    None. Raises ValueError for a face or state that there is not, and on entering VirtualIphoneUnavailable.
+    None. Raises ValueError for a version or state that there is not, and on entering VirtualIphoneUnavailable.
     """
 
     def __init__(
         self,
-        face: Face = "16",
+        ios_version: IosVersion = "16",
         *,
         name: str | None = None,
         udid: str | None = None,
@@ -30,9 +30,9 @@ class VirtualIphone:
         **state: Any,
     ) -> None:
         chosen = {"name": name, "udid": udid, "os_version": os_version, "product_type": product_type}
-        make_identity(face, **chosen)
+        make_identity(ios_version, **chosen)
         State().change(state)
-        self.wanted = {"face": face, "identity": chosen, "state": state}
+        self.wanted = {"ios_version": ios_version, "identity": chosen, "state": state}
         self._host: PhoneHost | None = None
         self._number = 0
         self._own = contextlib.ExitStack()
@@ -88,7 +88,7 @@ class VirtualIphone:
     @property
     def tunneld(self) -> tuple[str, int] | None:
         """Host and port of the tunneld that knows it; None on 16, which has no tunnels."""
-        return self.host.tunneld if self.identity.face == "17" else None
+        return self.host.tunneld if self.identity.ios_version == "17" else None
 
     @property
     def log(self) -> Path:

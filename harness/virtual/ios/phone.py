@@ -33,7 +33,7 @@ class Phone:
         self.events: list[str] = []
         """What clients made it do, in order."""
         self.plugged = True
-        self.tunnel = identity.face == "17"
+        self.tunnel = identity.ios_version == "17"
         """Whether a tunnel leads to it; only such a phone ever has one."""
         self.discovery_port: int | None = None
         self.service_ports: tuple[int, ...] = ()
@@ -115,7 +115,7 @@ class Phone:
         self._end_connections(("tunnel",))
 
     def raise_tunnel(self) -> None:
-        self.tunnel = self.plugged and self.identity.face == "17"
+        self.tunnel = self.plugged and self.identity.ios_version == "17"
 
     def _end_connections(self, ways: tuple[Way, ...]) -> None:
         self.faults.release()

@@ -62,7 +62,13 @@ def available(phone: Phone, service: Service) -> bool:
 
 def find(phone: Phone, name: str) -> Handler | None:
     """The service that lockdownd starts under a name, None where it has none."""
-    cable = CABLE_SERVICES if phone.identity.face == "16" else TUNNEL_SERVICES if phone.state.core_device_proxy else {}
+    cable = (
+        CABLE_SERVICES
+        if phone.identity.ios_version == "16"
+        else TUNNEL_SERVICES
+        if phone.state.core_device_proxy
+        else {}
+    )
     offered = {**SERVICES, **cable}
     service = offered.get(name)
     return service.handler if service is not None and available(phone, service) else None

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Face = Literal["16", "17"]
+IosVersion = Literal["16", "17"]
 Pairing = Literal["trusts", "asks", "refuses"]
 Image = Literal["mounted", "missing", "unmountable"]
 
@@ -16,7 +16,7 @@ Image = Literal["mounted", "missing", "unmountable"]
 class Identity:
     """What never changes: who the phone is and which system it runs."""
 
-    face: Face
+    ios_version: IosVersion
     udid: str
     ecid: int
     name: str
@@ -58,7 +58,7 @@ class State:
     launch_watchdog_seconds: float | None = None
     """When apps that no debugger launched are ended for not coming up; None for never."""
     core_device_proxy: bool = True
-    """Whether a phone of the face 17 offers the tunnel that needs no rights, as it does from iOS 17.4 on."""
+    """Whether a phone with iOS 17 offers the tunnel that needs no rights, as it does from iOS 17.4 on."""
     tells_ends: bool = True
     """Whether DVT's process control tells of the end of apps."""
 
@@ -74,7 +74,7 @@ class State:
             setattr(self, name, value)
 
 
-_FACES: dict[str, dict[str, Any]] = {
+_IOS_VERSIONS: dict[str, dict[str, Any]] = {
     "16": {
         "product_type": "iPhone14,5",
         "hardware_model": "D17AP",
@@ -94,16 +94,19 @@ _FACES: dict[str, dict[str, Any]] = {
 }
 
 
-def make_identity(face: str, **chosen: Any) -> Identity:
-    """A phone of a face, with a UDID of its own; fields that are not None replace the face's. Raises ValueError."""
-    if face not in _FACES:
-        raise ValueError(f"a virtual iPhone has the face 16 or 17, not {face!r}")
+def make_identity(ios_version: str, **chosen: Any) -> Identity:
+    """Return a phone with that iOS and a UDID of its own; fields that are not None replace the version's.
+
+    Raises ValueError for an iOS that there is not.
+    """
+    if ios_version not in _IOS_VERSIONS:
+        raise ValueError(f"a virtual iPhone has iOS 16 or 17, not {ios_version!r}")
     ecid = secrets.randbits(52)
     fields = {
-        **_FACES[face],
-        "face": face,
+        **_IOS_VERSIONS[ios_version],
+        "ios_version": ios_version,
         "ecid": ecid,
-        "udid": f"{_FACES[face]['chip_id']:08X}-{ecid:016X}",
+        "udid": f"{_IOS_VERSIONS[ios_version]['chip_id']:08X}-{ecid:016X}",
         "name": "Virtual iPhone",
         "serial_number": "V" + secrets.token_hex(5).upper()[:9],
         "wifi_address": "02:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(4)),

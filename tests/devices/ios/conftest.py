@@ -125,19 +125,19 @@ class Scene:
 
 
 class Shelf:
-    """A phone of each face that tests use one after another: starting and pairing them takes longer than most tests."""
+    """Phones that tests use one after another, one of each iOS: starting and pairing takes longer than most tests."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._stack = contextlib.ExitStack()
         self._phones: dict[str, VirtualIphone] = {}
 
-    def take(self, face: str) -> VirtualIphone:
+    def take(self, ios_version: str) -> VirtualIphone:
         """A phone as it was when it was new, but for the computers that it trusts."""
-        if face not in self._phones:
-            phone = VirtualIphone(face)  # type: ignore[arg-type]
-            self._phones[face] = self._stack.enter_context(phone)
-        phone = self._phones[face]
+        if ios_version not in self._phones:
+            phone = VirtualIphone(ios_version)  # type: ignore[arg-type]
+            self._phones[ios_version] = self._stack.enter_context(phone)
+        phone = self._phones[ios_version]
         phone.clear_faults()
         phone.plug()
         fresh = {one.name: one.default for one in fields(State)}
@@ -175,7 +175,7 @@ def scene_of(virtual: VirtualIphone, folder: Path, pairings: Path) -> Iterator[S
 
 @pytest.fixture
 def scene(request: pytest.FixtureRequest, tmp_path: Path, shelf: Shelf) -> Iterator[Scene]:
-    """Of iOS 16, or of the face that ``@pytest.mark.parametrize("scene", ["17"], indirect=True)`` names."""
+    """Of iOS 16, or of the version of iOS that ``@pytest.mark.parametrize("scene", ["17"], indirect=True)`` names."""
     with scene_of(shelf.take(getattr(request, "param", "16")), tmp_path, shelf.folder) as scene:
         yield scene
 

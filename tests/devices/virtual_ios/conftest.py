@@ -1,4 +1,4 @@
-"""Phones of both faces in one process for the tests of a module, each with a client that is paired with it."""
+"""Phones with iOS 16 and 17 in one process for the tests of a module, each with a client that is paired with it."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def phones() -> Iterator[dict[str, VirtualIphone]]:
             # pymobiledevice3 saves pair records with the usbmuxd of the environment only.
             for name, value in pair[0].environment.items():
                 patch.setenv(name, value)
-            yield {phone.identity.face: phone for phone in pair}
+            yield {phone.identity.ios_version: phone for phone in pair}
         said = pair[0].log.read_text()
     assert said == "", "the phones' process met something that it did not expect"
 
 
 @pytest.fixture(scope="module")
 def clients(phones: dict[str, VirtualIphone], client_home: Path) -> dict[str, Client]:
-    return {face: Client(phone, client_home / "records") for face, phone in phones.items()}
+    return {ios_version: Client(phone, client_home / "records") for ios_version, phone in phones.items()}
 
 
 @pytest.fixture(params=["16", "17"])
-def face(request: pytest.FixtureRequest) -> str:
+def ios_version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def phone(phones: dict[str, VirtualIphone], face: str) -> Iterator[VirtualIphone]:
+def phone(phones: dict[str, VirtualIphone], ios_version: str) -> Iterator[VirtualIphone]:
     """A phone as it came: plugged in, with its first state, without apps or faults."""
-    chosen = phones[face]
+    chosen = phones[ios_version]
     before = chosen.state()
     yield chosen
     chosen.clear_faults()
@@ -56,12 +56,12 @@ def phone(phones: dict[str, VirtualIphone], face: str) -> Iterator[VirtualIphone
 
 
 @pytest.fixture
-def client(phone: VirtualIphone, clients: dict[str, Client], face: str) -> Iterator[Client]:
-    yield clients[face]
+def client(phone: VirtualIphone, clients: dict[str, Client], ios_version: str) -> Iterator[Client]:
+    yield clients[ios_version]
     phone.clear_faults()
     phone.plug()
     for bundle_id in phone.apps():
-        clients[face].uninstall(bundle_id)
+        clients[ios_version].uninstall(bundle_id)
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ class Gdb:
         self._acknowledges = True
 
     @classmethod
-    async def open(cls, provider: Any, face: str) -> Gdb:
+    async def open(cls, provider: Any, ios_version: str) -> Gdb:
         attributes = provider.start_lockdown_developer_service
-        return cls(await attributes(SERVICES[face]))
+        return cls(await attributes(SERVICES[ios_version]))
 
     async def ask(self, packet: str) -> str:
         await self.send(packet)

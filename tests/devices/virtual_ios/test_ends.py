@@ -22,7 +22,7 @@ SIGABRT, SIGKILL, SIGSEGV = 6, 9, 11
 
 
 @pytest.fixture(params=["16"])
-def face(request: pytest.FixtureRequest) -> str:
+def ios_version(request: pytest.FixtureRequest) -> str:
     """What ends apps is the same on both, and the report's way over the tunnel is tested once."""
     return str(request.param)
 

@@ -46,7 +46,7 @@ GONE = (
 
 
 @pytest.fixture(params=["16"])
-def face(request: pytest.FixtureRequest) -> str:
+def ios_version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.emulator
 
 
 @pytest.fixture(params=["16"])
-def face(request: pytest.FixtureRequest) -> str:
+def ios_version(request: pytest.FixtureRequest) -> str:
     """The installer is the same on both."""
     return str(request.param)
 

@@ -100,7 +100,7 @@ def test_a_debugger_launches_and_hears_of_the_end(client: Client, installed: str
     executable = phone.apps()[installed]["bundle"] / "Tiny"
 
     async def use(provider: Any) -> None:
-        gdb = await Gdb.open(provider, phone.identity.face)
+        gdb = await Gdb.open(provider, phone.identity.ios_version)
         assert await gdb.ask("qUnknown") == ""
         assert await gdb.launch(executable, "one", "two", environment=GIVEN["environment"]) == "OK"  # type: ignore[arg-type]
         assert await gdb.go() == (PRINTED, "W03")
@@ -116,7 +116,7 @@ def test_a_debugged_app_stops_before_a_signal_ends_it_and_goes_with_the_debugger
     executable = phone.apps()[asleep]["bundle"] / "Tiny"
 
     async def use(provider: Any) -> None:
-        gdb = await Gdb.open(provider, phone.identity.face)
+        gdb = await Gdb.open(provider, phone.identity.ios_version)
         assert await gdb.launch(executable, environment={}) == "OK"
         await gdb.send("c")
         assert await gdb.receive() == "O" + b"up\n".hex()
@@ -125,7 +125,7 @@ def test_a_debugged_app_stops_before_a_signal_ends_it_and_goes_with_the_debugger
         assert await gdb.ask("vCont;C06:1;c") == "X06"
         await gdb.close()
         for last_word in ("k", None):
-            gdb = await Gdb.open(provider, phone.identity.face)
+            gdb = await Gdb.open(provider, phone.identity.ios_version)
             assert await gdb.launch(executable, environment={}) == "OK"
             await gdb.send("c")
             assert await gdb.receive() == "O" + b"up\n".hex()
@@ -145,7 +145,7 @@ def test_a_debugged_app_comes_to_its_fault_again_until_the_debugger_lets_go(
     before = phone.crash_reports()
 
     async def use(provider: Any) -> None:
-        gdb = await Gdb.open(provider, phone.identity.face)
+        gdb = await Gdb.open(provider, phone.identity.ios_version)
         assert await gdb.launch(executable, environment={}) == "OK"
         await gdb.send("c")
         assert await gdb.receive() == "O" + b"up\n".hex()
@@ -168,7 +168,7 @@ def test_an_app_runs_on_when_its_debugger_lets_go(client: Client, asleep: str, p
     executable = phone.apps()[asleep]["bundle"] / "Tiny"
 
     async def use(provider: Any) -> None:
-        gdb = await Gdb.open(provider, phone.identity.face)
+        gdb = await Gdb.open(provider, phone.identity.ios_version)
         assert await gdb.launch(executable, environment={}) == "OK"
         await gdb.send("c")
         assert await gdb.receive() == "O" + b"up\n".hex()
@@ -236,12 +236,12 @@ def test_a_phone_refuses_to_launch_through_every_launcher(
         client.launch()
 
     async def debug(provider: Any) -> None:
-        gdb = await Gdb.open(provider, phone.identity.face)
+        gdb = await Gdb.open(provider, phone.identity.ios_version)
         assert await gdb.launch(executable, environment={}) == f"E{reason}"
         await gdb.close()
 
     client.run(debug, client.developer)
-    if phone.identity.face == "17":
+    if phone.identity.ios_version == "17":
 
         async def launch(provider: Any) -> None:
             async with AppServiceService(provider) as apps:

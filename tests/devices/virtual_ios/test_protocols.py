@@ -220,7 +220,7 @@ def test_the_battery_is_what_a_test_makes_it(client: Client, phone: VirtualIphon
         assert await provider.get_value("com.apple.mobile.battery", "ExternalConnected") is False
 
     client.run(ask)
-    if phone.identity.face == "17":
+    if phone.identity.ios_version == "17":
         client.run(ask, client.tunnel)
 
 
@@ -231,7 +231,7 @@ def test_the_developer_image_is_mounted_unless_something_keeps_it_from_being(
     image.write_bytes(b"image" * 1000)
 
     async def mount(provider: Any) -> None:
-        if phone.identity.face == "16":
+        if phone.identity.ios_version == "16":
             async with DeveloperDiskImageMounter(provider) as mounter:
                 await mounter.mount(image, image)
         else:

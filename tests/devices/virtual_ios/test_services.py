@@ -32,7 +32,7 @@ LOCKDOWN_PORT = 62078
 
 
 @pytest.fixture(params=["16"])
-def face(request: pytest.FixtureRequest) -> str:
+def ios_version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
