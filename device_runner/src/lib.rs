@@ -24,6 +24,8 @@ mod tensor_model;
 mod tensors;
 mod thermal;
 mod watch;
+mod words;
+mod workload;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
