@@ -2,32 +2,21 @@
 
 use std::thread;
 
-use serde::Serialize;
-
 use crate::failure::{Failure, FailureKind};
+use crate::readings::Cpu;
 
-/// The `cpu` of a header record.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Cpu {
-    pub model: String,
-    pub cores: usize,
-    pub features: Vec<&'static str>,
-}
-
-impl Cpu {
-    /// Of this machine.
-    pub fn detect() -> Self {
-        Self {
-            model: model(),
-            cores: thread::available_parallelism().map_or(1, usize::from),
-            features: features(),
-        }
+/// This machine's.
+pub fn detect() -> Cpu {
+    Cpu {
+        model: model(),
+        cores: thread::available_parallelism().map_or(1, usize::from),
+        features: features(),
     }
 }
 
 /// Refuses a processor on which the kernels would end in SIGILL.
 pub fn require(needed: &[&str]) -> Result<(), Failure> {
-    let cpu = Cpu::detect();
+    let cpu = detect();
     let missing: Vec<&str> =
         needed.iter().filter(|name| !cpu.features.contains(name)).copied().collect();
     if missing.is_empty() {
@@ -156,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named_and_only_that() {
-        let here = Cpu::detect().features;
+        let here = detect().features;
         require(&here).unwrap();
         let mut needed = here;
         needed.push("third-hand");
@@ -167,6 +156,6 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_core() {
-        assert!(Cpu::detect().cores >= 1);
+        assert!(detect().cores >= 1);
     }
 }

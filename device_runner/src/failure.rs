@@ -3,6 +3,13 @@
 use charsiug2p_g2p_pipeline::PipelineError;
 use serde::Serialize;
 
+/// The status of a process whose result ends with status ok.
+pub const OK: u8 = 0;
+/// The status of a process whose result ends with status error.
+pub const FAILED: u8 = 1;
+/// The status of a process that has no result.
+pub const USAGE: u8 = 2;
+
 /// What kind of thing failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

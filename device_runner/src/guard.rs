@@ -4,7 +4,8 @@ use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use crate::failure::{Failure, FailureKind};
-use crate::records::{Record, ResultFile, Status};
+use crate::records::{Record, Status};
+use crate::result_file::ResultFile;
 
 /// Runs the work and writes the end record; a panic becomes one of kind `panic`.
 ///

@@ -6,20 +6,13 @@ use std::path::Path;
 
 use charsiug2p_g2p_tvm::{ensure_linked, set_num_threads};
 
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, FAILED, OK};
 use crate::guard;
 use crate::order::{self, Plan};
-use crate::records::ResultFile;
+use crate::result_file::ResultFile;
 use crate::run;
 use crate::thermal::Thermal;
 use crate::{cpu, Linked};
-
-/// The status of a process whose result ends with status ok.
-pub const OK: u8 = 0;
-/// The status of a process whose result ends with status error.
-pub const FAILED: u8 = 1;
-/// The status of a process that has no result.
-pub const USAGE: u8 = 2;
 
 /// An order that was read, and the result it will be answered in.
 #[derive(Debug)]

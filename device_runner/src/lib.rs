@@ -15,7 +15,9 @@ mod instruments;
 mod job;
 mod memory;
 mod order;
+mod readings;
 mod records;
+mod result_file;
 mod roofline;
 mod run;
 mod slowdown;
@@ -137,7 +139,7 @@ fn execute(linked: &Linked, order: &Path, result: &Path, stream: bool) -> ExitCo
         Ok(job) => ExitCode::from(job.run()),
         Err(error) => {
             eprintln!("error: {}: {error}", result.display());
-            ExitCode::from(job::USAGE)
+            ExitCode::from(failure::USAGE)
         }
     }
 }

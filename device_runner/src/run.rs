@@ -3,12 +3,13 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, process};
 
-use crate::cpu::Cpu;
+use crate::cpu;
 use crate::failure::Failure;
 use crate::instruments::{Events, Instruments};
 use crate::memory;
 use crate::order::{Plan, SCHEMA_VERSION};
-use crate::records::{nanoseconds, Phase, Record, ResultFile};
+use crate::records::{nanoseconds, Phase, Record};
+use crate::result_file::ResultFile;
 use crate::taps::Tapping;
 use crate::tensor_model::{load_items, LoadedModel};
 use crate::thermal::Thermal;
@@ -66,7 +67,7 @@ fn write_header(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> R
         archive_sha256,
         os: env::consts::OS,
         arch: env::consts::ARCH,
-        cpu: Cpu::detect(),
+        cpu: cpu::detect(),
         threads: plan.threads,
         pid: process::id(),
         started_unix_ns: nanoseconds(started),

@@ -6,7 +6,8 @@ use charsiug2p_g2p_tvm::{Argument, ElementType, Function, Tensor, TvmError, TvmM
 use serde::Deserialize;
 
 use crate::failure::{Failure, FailureKind};
-use crate::records::{Record, ResultFile};
+use crate::records::Record;
+use crate::result_file::ResultFile;
 use crate::tensors::TensorsRecord;
 
 /// Bytes of the stream in one record, whose line the harness reads up to 16 MiB of.

@@ -10,7 +10,8 @@ use charsiug2p_g2p_tvm::{
 use serde::Deserialize;
 
 use crate::failure::{Failure, FailureKind};
-use crate::records::{nanoseconds, Record, ResultFile};
+use crate::records::{nanoseconds, Record};
+use crate::result_file::ResultFile;
 use crate::slowdown::Slowdown;
 use crate::tensors::{sha256, SentTensors, TensorsRecord};
 use crate::workload::{Measured, Probed, Workload};

@@ -2,20 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
-
 use crate::failure::Failure;
-use crate::records::{nanoseconds, Record, ResultFile};
-
-/// The words of `NSProcessInfo.thermalState`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    Nominal,
-    Fair,
-    Serious,
-    Critical,
-}
+use crate::readings::State;
+use crate::records::{nanoseconds, Record};
+use crate::result_file::ResultFile;
 
 /// Records the state when it is first read, when it is another, and at the end.
 pub struct Thermal {

@@ -5,7 +5,8 @@ use charsiug2p_g2p_tvm::DeviceConfig;
 
 use crate::failure::{Failure, FailureKind};
 use crate::order::{Batch, PlannedModel};
-use crate::records::{nanoseconds, Output, Record, ResultFile};
+use crate::records::{nanoseconds, Output, Record};
+use crate::result_file::ResultFile;
 use crate::slowdown::Slowdown;
 use crate::workload::{Measured, Probed, Workload};
 

@@ -8,7 +8,7 @@ use charsiug2p_g2p_tvm::TvmError;
 
 use crate::config::ModelConfig;
 use crate::error::PipelineError;
-use crate::session::{ProbeOptions, WordOutput};
+use crate::outputs::{ProbeOptions, WordOutput};
 
 /// What the loop needs of a decoder.
 pub(crate) trait Steps {

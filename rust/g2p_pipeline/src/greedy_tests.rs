@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{best, decode, BadStep, Steps, Word};
 use crate::config::{CacheDtype, ModelConfig};
 use crate::error::PipelineError;
-use crate::session::{ProbeOptions, WordOutput};
+use crate::outputs::{ProbeOptions, WordOutput};
 
 const START: i32 = 0;
 const EOS: i32 = 1;

@@ -7,6 +7,7 @@ mod error;
 mod greedy;
 mod grouping;
 mod metadata;
+mod outputs;
 mod resolver;
 mod session;
 
@@ -14,5 +15,6 @@ pub use config::{CacheDtype, ConfigError, ModelConfig, Precision};
 pub use error::PipelineError;
 pub use grouping::group_by_length;
 pub use metadata::SystemLibMetadata;
+pub use outputs::{BatchResult, ProbeOptions, Timings, WordOutput};
 pub use resolver::{ArtifactResolver, ResolveError, Resolved, METADATA_FILE};
-pub use session::{BatchResult, ProbeOptions, Session, Timings, WordOutput};
+pub use session::Session;

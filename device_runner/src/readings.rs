@@ -1,0 +1,21 @@
+//! What the system says of the machine, as records hold it.
+
+use serde::Serialize;
+
+/// The `cpu` of a header record.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Cpu {
+    pub model: String,
+    pub cores: usize,
+    pub features: Vec<&'static str>,
+}
+
+/// The words of `NSProcessInfo.thermalState`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Nominal,
+    Fair,
+    Serious,
+    Critical,
+}
