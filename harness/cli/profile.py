@@ -72,7 +72,7 @@ def profile(
 def _write_trace(path: Path, run: Run) -> None:
     """Under another name, then renamed; raises StorageFull or StorageUnwritable, RunDamaged, BadMarks."""
     from harness.profiling.trace import chrome_trace
-    from harness.results.store import write_text_atomically
+    from harness.results.files import write_text_atomically
 
     provenance = run.provenance()
     if provenance is None:

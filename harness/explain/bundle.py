@@ -15,7 +15,8 @@ from harness.explain.schema import FOLDER, Explanation
 from harness.models.checkpoints import WEIGHT_FILES, Checkpoint
 from harness.results import Manifest, Run
 from harness.results.errors import writing
-from harness.results.store import MANIFEST, MODEL_PARITY, PARITY, REFERENCE, write_atomically
+from harness.results.files import write_atomically
+from harness.results.store import MANIFEST, MODEL_PARITY, PARITY, REFERENCE
 
 MOST_WEIGHT_BYTES = 64_000_000
 """Of a checkpoint that travels inside; of a larger one the hash does."""

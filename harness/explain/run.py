@@ -30,7 +30,7 @@ from harness.explain.words import word_subject
 from harness.protocol.schema import TapsRecord, WorkOrder
 from harness.protocol.tensors import decode
 from harness.results import Run
-from harness.results.store import write_atomically
+from harness.results.files import write_atomically
 from harness.run.builder import RunOptions, TracingBuilder, app_options
 
 WORKER = "harness.explain.worker"

@@ -25,8 +25,9 @@ from harness.core.errors import HarnessError, UsageError
 from harness.core.text import quoted
 from harness.protocol.schema import WorkOrder
 from harness.results.errors import writing
+from harness.results.files import write_atomically
 from harness.results.schema import Manifest
-from harness.results.store import ORDERS, Run, now, write_atomically
+from harness.results.store import ORDERS, Run, now
 from harness.validate.comparison import Comparison
 
 FOLDER, OBJECTS = "baselines", "objects"

@@ -18,8 +18,8 @@ from harness.devices.base import Knob
 from harness.measure import LATENCY, Floor, GateRule, Pair, Pass, shares
 from harness.protocol.schema import Output, Tensors, WorkOrder
 from harness.results.errors import RunDamaged, writing
+from harness.results.files import Appender, write_atomically
 from harness.results.schema import Git
-from harness.results.store import Appender, write_atomically
 from harness.validate import EXACT, Allowance
 from harness.validate.comparison import Comparison
 

@@ -14,9 +14,9 @@ from harness.core.errors import UsageError
 from harness.core.text import quoted
 from harness.measure import Floor
 from harness.results.errors import RunDamaged, writing
+from harness.results.files import write_atomically
 from harness.results.journal import PLAN, Plan, read_plan
 from harness.results.schema import GateFacts
-from harness.results.store import write_atomically
 
 NIGHTS, FLOORS, VERDICTS = "nightly", "floors", "verdicts.json"
 UNDECIDED = "undecided"

@@ -1,0 +1,66 @@
+"""Files that survive a kill: written beside and renamed, or appended to, one whole line in one write."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from harness.results.errors import writing
+
+
+class Appender:
+    """A file of JSON lines that grows by whole lines, each handed to the system before the call returns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd: int | None = None
+
+    def append(self, line: BaseModel) -> None:
+        """Raises StorageFull; the file then ends with the last whole line, if the disk allows even that."""
+        data = line.model_dump_json().encode() + b"\n"
+        with writing(self.path):
+            if self._fd is None:
+                self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            whole = os.fstat(self._fd).st_size
+            view = memoryview(data)
+            try:
+                while view:
+                    view = view[os.write(self._fd, view) :]
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, whole)
+                raise
+
+    def sync(self) -> None:
+        """Onto the disk itself, for a crash of the whole machine."""
+        if self._fd is not None:
+            with contextlib.suppress(OSError):
+                os.fsync(self._fd)
+
+    def close(self) -> None:
+        if self._fd is not None:
+            self.sync()
+            os.close(self._fd)
+            self._fd = None
+
+
+def write_atomically(path: Path, value: BaseModel) -> None:
+    """Replace ``path`` by the value as JSON; a reader sees the old or the new, never a part."""
+    write_text_atomically(path, value.model_dump_json(indent=2) + "\n")
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """The same with any text. Raises StorageFull or StorageUnwritable."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with writing(path):
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
