@@ -232,7 +232,7 @@ def test_an_order_that_cannot_end_in_time_is_given_up_early(tmp_path: Path) -> N
         deadline=10.0,
         repeat=2000,
     )
-    result = session.generation.latency().result
+    result = session.generation.times().result
     assert not result.complete
     assert "it would take about" in str(result.reason)
     assert "--deadline" in str(result.reason)

@@ -114,7 +114,7 @@ def known_kind(name: str) -> DeviceKind:
     """Return the kind of that name; raises UnknownDevice naming the known ones."""
     kinds = device_kinds()
     if name not in kinds:
-        raise UnknownDevice(f"unknown device {name!r}", cure=f"known kinds of device: {', '.join(kinds)}")
+        raise UnknownDevice(f"unknown device {name!r}", cure=f"known kinds of device: {', '.join(sorted(kinds))}")
     return kinds[name]
 
 

@@ -77,6 +77,7 @@ class HarnessModel:
                 f"this run has no model {name!r}", cure=f"it has {', '.join(run.model_names)}; --models adds others"
             )
         self._run = run
+        self._workload = run.workloads[name]
         self.name = name
 
     def parity(self) -> list[ItemResult]:
@@ -86,9 +87,10 @@ class HarnessModel:
         """
         from harness.devices import IncompleteResult
 
-        lines, order = self._compared()
+        workload = self._workload
+        lines = [ItemResult(workload.label(one.item), one.verdict.value, one.detail or "") for one in workload.parity()]
         if any(line.verdict == "missing" for line in lines):
-            reason = self._run.order_reason("parity", order)
+            reason = self._run.order_reason("parity", workload.compared_as)
             raise IncompleteResult(f"not every item of {self.name} was compared: {reason}")
         return lines
 
@@ -97,28 +99,6 @@ class HarnessModel:
 
         Raises IncompleteResult if the device did not get through them.
         """
-        if self._has_words:
-            timed = self._run.generation.latency()
-            timed.result.require_complete()
-            return {self._item(item): times for item, times in timed.samples.items()}
-        found = self._run.models.times(self.name)
+        found = self._workload.times()
         found.result.require_complete()
-        return found.samples
-
-    @property
-    def _has_words(self) -> bool:
-        return self.name not in self._run.models.names
-
-    def _compared(self) -> tuple[list[ItemResult], str]:
-        """The comparisons, and the order they are from."""
-        if self._has_words:
-            variant = self._run.options.variant
-            words = self._run.generation.parity(variant)
-            return [ItemResult(self._item(one.item), one.verdict.value, one.detail or "") for one in words], variant
-        lines = self._run.models.parity(self.name)
-        return [ItemResult(line.item, line.verdict.value, line.detail) for line in lines], self.name
-
-    def _item(self, items: str) -> str:
-        """A word with its language in the place of its id; several where the model takes several at a time."""
-        words = {item.id: f"{item.language} {item.word}" for item in self._run.generation.items}
-        return ", ".join(words[item] for item in items.split())
+        return {self._workload.label(item): times for item, times in found.samples.items()}

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.core.errors import HarnessError
 from harness.core.worker import WorkerError, WorkerFailed
 from harness.devices import DeviceError, IncompleteResult
-from harness.models.timing import TimedModel, TimedPyTorch
+from harness.models.timing import TimedPyTorch
 from harness.results import PairingFacts, PairLine, now
 from harness.run.context import RunContext
-from harness.run.tensors import ModelRuns
 from harness.run.turns import Turns
-from harness.run.words import MODEL, WordRuns
+from harness.run.workload import WorkloadRun
 
 if TYPE_CHECKING:
     from harness.results.schema import RatioSummary
@@ -48,10 +48,9 @@ class PairRuns:
     """One process of PyTorch at a time, with the models of one source in it: two sources
     could disturb each other by what they set or import."""
 
-    def __init__(self, context: RunContext, words: WordRuns | None, models: ModelRuns) -> None:
+    def __init__(self, context: RunContext, workloads: Mapping[str, WorkloadRun]) -> None:
         self._context = context
-        self._words = words
-        self._models = models
+        self._workloads = workloads
         self._pytorch: TimedPyTorch | None = None
         self._loaded: list[str] = []
         self._taken: set[str] = set()
@@ -63,9 +62,8 @@ class PairRuns:
 
     def expect(self) -> None:
         """Begin to load the first model's PyTorch while what is not timed is done."""
-        names = [*([MODEL] if self._words else []), *self._models.names]
-        if self.possible and names and self._pytorch is None:
-            self._load(names[0])
+        if self.possible and self._workloads and self._pytorch is None:
+            self._load(next(iter(self._workloads)))
 
     def quiet(self) -> None:
         """Wait until nothing is loaded any more, before something is timed. What cannot be loaded fails later, where
@@ -108,7 +106,7 @@ class PairRuns:
 
     def _take_turns(self, model: str, lines: list[PairLine]) -> None:
         run = self._context
-        subject = self._models.subject(model) if self._words is None or model != MODEL else self._words.subject()
+        subject = self._workloads[model].subject()
         if model not in self._loaded:
             self.close()
             self._load(model)
@@ -135,7 +133,6 @@ class PairRuns:
                 turns.take(lambda facts: run.writer.end_pairs(model, facts))
 
     def _load(self, model: str) -> None:
-        words = self._words if model == MODEL else None
-        models: list[TimedModel] = words.timed_models() if words else self._models.timed_models(model)
+        models = self._workloads[model].timed_models()
         self._pytorch = self._context.builder.pytorch(self._context.options, models)
         self._loaded = [one.name for one in models]

@@ -34,7 +34,7 @@ class Step:
         elif self.name == "parity":
             run.generation.parity(variant)
         elif self.name == "latency":
-            run.generation.latency()
+            run.generation.times()
         elif self.name == "profile":
             for name in run.model_names:
                 run.profile(name)
@@ -42,7 +42,10 @@ class Step:
             for name in run.model_names:
                 run.pairs(name)
         elif self.name == "models":
-            run.models.everything()
+            for workload in run.tensors.values():
+                workload.smoke()
+                workload.parity()
+                workload.times()
         else:
             run.gate()
 

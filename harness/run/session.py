@@ -23,8 +23,9 @@ from harness.run.builder import Builder, RunOptions, Variant
 from harness.run.context import RunContext
 from harness.run.orders import Purpose
 from harness.run.pairs import PairedTimes, PairRuns
-from harness.run.tensors import ModelRuns
-from harness.run.words import MODEL, WordRuns, spread_words
+from harness.run.tensors import TensorRun, tensor_runs
+from harness.run.words import MODEL, WordRun, spread_words
+from harness.run.workload import WorkloadRun
 
 
 class Gate(Protocol):
@@ -63,12 +64,14 @@ class RunSession:
         self.allowance = options.allowance
         self._gate = gate
         self._command = command or []
-        self.words: WordRuns | None = None
-        """The words, where G2P is among the models."""
-        self.models = ModelRuns(self.context, [])
-        """The models of tensors."""
-        self.turns = PairRuns(self.context, None, self.models)
-        """Every model timed in turns with PyTorch."""
+        self.words: WordRun | None = None
+        """The generation workload, where there is one."""
+        self.tensors: dict[str, TensorRun] = {}
+        """The tensor workloads, by name."""
+        self.workloads: dict[str, WorkloadRun] = {}
+        """All of them, in the order in which they run."""
+        self.turns = PairRuns(self.context, self.workloads)
+        """Every workload timed in turns with PyTorch."""
 
     def start(self) -> str:
         """Check everything a person could have got wrong, then make the run folder; returns the run id.
@@ -89,17 +92,19 @@ class RunSession:
             if options.word_sample is not None:
                 words = [words[at] for at in sorted(spread_words(words)[: options.word_sample])]
             check_words(words, languages=context.checkpoint.languages, max_input_bytes=options.max_input_bytes)
-            self.words = WordRuns(context, context.checkpoint, words)
+            self.words = WordRun(context, context.checkpoint, words)
+            self.workloads[self.words.name] = self.words
         if options.models:
             with context.stage("looking at the models") as stage:
-                self.models = ModelRuns(context, context.builder.models(options, stage.say))
+                self.tensors = tensor_runs(context, context.builder.models(options, stage.say))
+            self.workloads.update(self.tensors)
         checkpoint = context.checkpoint
-        context.label = ", ".join([*([checkpoint.label] if checkpoint else []), *self.models.names])
-        self.turns = PairRuns(context, self.words, self.models)
+        context.label = ", ".join([*([checkpoint.label] if checkpoint else []), *self.tensors])
         context.quiet = self.turns.quiet
+        facts = {name: one.facts() for name, one in self.tensors.items()}
         if options.baseline is not None:
             assert self._gate is not None, "a run with a baseline is given its gate"
-            self._gate.check(options, self.device, checkpoint, self.models.facts())
+            self._gate.check(options, self.device, checkpoint, facts)
         context.writer = Store(options.results_dir).create(
             git=sources(),
             versions=versions(),
@@ -109,7 +114,7 @@ class RunSession:
             allowance=self.allowance,
             checkpoint=checkpoint and CheckpointFacts(label=checkpoint.label, sha256=checkpoint.sha256),
             words=words_facts(words, "shipped" if options.words is None else source.name, of=shipped),
-            models=self.models.facts(),
+            models=facts,
         )
         return self.run_id
 
@@ -132,7 +137,7 @@ class RunSession:
     @property
     def model_names(self) -> list[str]:
         """As work orders have them."""
-        return [*([MODEL] if self.words else []), *self.models.names]
+        return list(self.workloads)
 
     @property
     def writer(self) -> RunWriter:
@@ -155,10 +160,14 @@ class RunSession:
         return self.context.describe(variant)
 
     @property
-    def generation(self) -> WordRuns:
+    def generation(self) -> WordRun:
         """The generation workload of a run that has one."""
         assert self.words is not None, "this run has no G2P"
         return self.words
+
+    def of(self, source: str) -> list[str]:
+        """Return the names of the workloads that one ``--models`` named."""
+        return [name for name, one in self.workloads.items() if one.source == source]
 
     def pairs(self, model: str = MODEL) -> PairedTimes | None:
         """The runner and PyTorch timed in turns on the same items; None where this machine is not the device, or no
@@ -210,12 +219,10 @@ class RunSession:
         from harness.run.profile import profile_run
 
         self.turns.quiet()
-        words = self.words if model == MODEL else None
+        workload = self.workloads[model]
 
         def passes(warmup: int, repetitions: int, runner: Runner) -> RunResult:
-            if words is not None:
-                return words.passes("profile", warmup=warmup, repetitions=repetitions, runner=runner)
-            return self.models.passes("profile", model, warmup=warmup, repetitions=repetitions, runner=runner)
+            return workload.passes("profile", warmup=warmup, repetitions=repetitions, runner=runner)
 
         summary = profile_run(self.context, model, passes)
         provenance = read_provenance(self.runner(self.options.variant, profile=True).archive.folder)
@@ -227,6 +234,6 @@ class RunSession:
         runner = self.runner(self.options.variant)
         self.turns.quiet()
         with self.context.stage(f"measuring beside {self.options.baseline}") as stage:
-            record = self._gate.judge(self.run_id, self.options, self.device, runner, self.models.names, stage.say)
+            record = self._gate.judge(self.run_id, self.options, self.device, runner, list(self.tensors), stage.say)
         self.writer.update(gate=gate_facts(record))
         return record

@@ -1,12 +1,11 @@
-"""The models of tensors of one run: each run, compared and timed in orders of its own, which load nothing else."""
+"""Tensor workloads of one run: each compared and timed in orders of its own, which load nothing else."""
 
 from __future__ import annotations
 
 import secrets
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.devices import AnyRecord, RunResult
@@ -20,138 +19,122 @@ from harness.results import ModelFacts, ModelParityLine, ModelReferenceLine
 from harness.run.context import RunContext
 from harness.run.orders import Purpose
 from harness.run.turns import MOST_ITEMS, PairItem, Subject
+from harness.run.workload import TimedPasses
 from harness.validate import Verdict
 from harness.validate.tensors import ItemParity, compare_item
 
 
-@dataclass(frozen=True)
-class ModelTimes:
-    """The timed passes of a model, in nanoseconds by item, and what was compared."""
+class TensorRun:
+    """A model of tensors: see :class:`harness.run.workload.WorkloadRun`. ``together`` are the models of its source."""
 
-    result: RunResult
-    samples: dict[str, list[int]]
-    parity: list[ModelParityLine]
-
-
-class ModelRuns:
-    """Steps are done once, as :class:`RunContext` has it."""
-
-    def __init__(self, context: RunContext, models: list[UserModel]) -> None:
+    def __init__(self, context: RunContext, model: UserModel, together: list[UserModel]) -> None:
         self._context = context
-        self._models = {model.name: model for model in models}
-        self._items: dict[str, list[TensorItem]] = {}
-        self._probed: dict[str, dict[str, dict[str, Array]]] = {}
-        """By model and item, what the parity order's probe said."""
+        self._model = model
+        self._together = together
+        self._items: list[TensorItem] = []
+        self._probed: dict[str, dict[str, Array]] = {}
+        """By item, what the parity order's probe said."""
 
     @property
-    def names(self) -> list[str]:
-        return list(self._models)
+    def name(self) -> str:
+        return self._model.name
 
-    def of(self, source: str) -> list[str]:
-        """The names of the models that one ``--models`` named."""
-        return [name for name, model in self._models.items() if model.source.label == source]
+    @property
+    def source(self) -> str:
+        return self._model.source.label
 
-    def facts(self) -> dict[str, ModelFacts]:
-        """For the manifest."""
-        return {
-            name: ModelFacts(
-                source=model.source.label,
-                prefix=model.facts.prefix,
-                parameters=model.facts.parameters,
-                weights_sha256=model.facts.weights_sha256,
-                items=len(model.facts.items),
-                compare=model.facts.compare.describe(),
-                comparison=model.facts.compare,
-            )
-            for name, model in self._models.items()
-        }
+    @property
+    def compared_as(self) -> str:
+        return self.name
 
-    def smoke(self, name: str) -> RunResult:
-        """The first item, once."""
-        first = self._ordered(name)[:1]
-        return self._context.once(f"smoke {name}", lambda: self._ask("smoke", name, first, warmup=0, repetitions=1))
+    def label(self, items: str) -> str:
+        return items
 
-    def parity(self, name: str) -> list[ModelParityLine]:
-        """One line an item; those that an incomplete run did not reach are ``missing``."""
-        return self._context.once(f"parity {name}", lambda: self._parity(name))
+    def facts(self) -> ModelFacts:
+        """Return what the manifest keeps of it."""
+        facts = self._model.facts
+        return ModelFacts(
+            source=self.source,
+            prefix=facts.prefix,
+            parameters=facts.parameters,
+            weights_sha256=facts.weights_sha256,
+            items=len(facts.items),
+            compare=facts.compare.describe(),
+            comparison=facts.compare,
+        )
 
-    def times(self, name: str) -> ModelTimes:
-        """Timed passes over all items; an incomplete result holds what there is."""
-        return self._context.once(f"latency {name}", lambda: self._times(name))
+    def smoke(self) -> RunResult:
+        """Run the first item, once."""
+        first = self._ordered()[:1]
+        return self._context.once(f"smoke {self.name}", lambda: self._ask("smoke", first, warmup=0, repetitions=1))
 
-    def passes(
-        self, purpose: Purpose, name: str, *, warmup: int, repetitions: int, runner: Runner | None = None
-    ) -> RunResult:
-        """An order of passes over what is timed of a model's items; ``runner`` in the place of the run's own."""
-        items = self._timed_items(name)
-        return self._ask(purpose, name, items, warmup=warmup, repetitions=repetitions, runner=runner)
+    def parity(self) -> list[ModelParityLine]:
+        return self._context.once(f"parity {self.name}", self._parity)
 
-    def everything(self) -> None:
-        """All steps of all models, for prefetching."""
-        for name in self._models:
-            self.smoke(name)
-            self.parity(name)
-            self.times(name)
+    def times(self) -> TimedPasses[ModelParityLine]:
+        return self._context.once(f"latency {self.name}", self._times)
 
-    def _parity(self, name: str) -> list[ModelParityLine]:
-        result = self._ask("parity", name, self._ordered(name), warmup=0, repetitions=0, probe=RecordOptions())
-        self._probed[name] = {
+    def passes(self, purpose: Purpose, *, warmup: int, repetitions: int, runner: Runner) -> RunResult:
+        return self._ask(purpose, self._timed_items(), warmup=warmup, repetitions=repetitions, runner=runner)
+
+    def _parity(self) -> list[ModelParityLine]:
+        result = self._ask("parity", self._ordered(), warmup=0, repetitions=0, probe=RecordOptions())
+        self._probed = {
             record.items[0]: decode(record.tensors)
             for record in result.records
             if isinstance(record, Probe) and record.tensors is not None
         }
-        model = self._models[name]
         rows = [
-            compare_item(name, item, model.facts.compare, expected, self._probed[name].get(item))
-            for item, expected in model.expected().items()
+            compare_item(self.name, item, self._model.facts.compare, expected, self._probed.get(item))
+            for item, expected in self._model.expected().items()
         ]
-        return self._keep(name, rows)
+        return self._keep(self.name, rows)
 
-    def _times(self, name: str) -> ModelTimes:
+    def _times(self) -> TimedPasses[ModelParityLine]:
         from harness.results.models import timed
 
-        self.parity(name)
+        self.parity()
         self._context.quiet()
-        options, model = self._context.options, self._models[name]
+        options = self._context.options
         self._context.writer.model_reference(
-            ModelReferenceLine(model=name, item=item, output_sha256=digest(outputs))
-            for item, outputs in model.expected().items()
+            ModelReferenceLine(model=self.name, item=item, output_sha256=digest(outputs))
+            for item, outputs in self._model.expected().items()
         )
-        items = self._timed_items(name)
-        result = self._ask("latency", name, items, warmup=options.warmup, repetitions=options.repeat)
+        items = self._timed_items()
+        result = self._ask("latency", items, warmup=options.warmup, repetitions=options.repeat)
         digests: dict[str, list[str]] = defaultdict(list)
         for record in result.records:
             if isinstance(record, Sample) and record.output_sha256 is not None:
                 digests[record.items[0]].append(record.output_sha256)
-        rows = [self._compared(name, item.id, digests[item.id]) for item in items]
-        return ModelTimes(result, timed(result.records), self._keep(f"{name}, timed", rows))
+        rows = [self._compared(item.id, digests[item.id]) for item in items]
+        return TimedPasses(result, timed(result.records), self._keep(f"{self.name}, timed", rows))
 
-    def _compared(self, name: str, item: str, digests: list[str]) -> ItemParity:
-        """A pass keeps only the hash of what it said, and the parity order's probe has the answer of that hash."""
-        model = self._models[name]
-        probed = self._probed[name].get(item) if digests else None
+    def _compared(self, item: str, digests: list[str]) -> ItemParity:
+        """A pass keeps only the hash of its answer, and the parity order's probe has the answer of that hash."""
+        model = self._model
+        probed = self._probed.get(item) if digests else None
         outputs = [one.name for one in model.facts.outputs]
         seen = [] if probed is None else [digest({out: probed[out] for out in outputs})]
-        return compare_item(name, item, model.facts.compare, model.expected()[item], probed, digests=[*seen, *digests])
+        expected = model.expected()[item]
+        return compare_item(self.name, item, model.facts.compare, expected, probed, digests=[*seen, *digests])
 
-    def _timed_items(self, name: str) -> list[TensorItem]:
-        return [self._ordered(name)[at] for at in sorted(self.spread(name)[: self._context.options.timed_items])]
+    def _timed_items(self) -> list[TensorItem]:
+        return [self._ordered()[at] for at in sorted(self._spread()[: self._context.options.timed_items])]
 
-    def spread(self, name: str) -> list[int]:
-        """The items' numbers in an order whose every beginning is spread over their sizes."""
-        inputs = self._models[name].inputs()
+    def _spread(self) -> list[int]:
+        """Return the items' numbers in an order whose every beginning is spread over their sizes."""
+        inputs = self._model.inputs()
         return spread_order([("", sum(array.nbytes for array in arrays.values())) for arrays in inputs.values()])
 
-    def subject(self, name: str) -> Subject:
-        """What is timed in turns with PyTorch, as the run's own passes were."""
-        times, runner = self.times(name), self._context.runner(self._context.options.variant)
+    def subject(self) -> Subject:
+        times, runner = self.times(), self._context.runner(self._context.options.variant)
         times.result.require_complete()
-        ordered = self._ordered(name)
-        items = [self._pair_item(name, ordered[at], times, runner) for at in self.spread(name)[:MOST_ITEMS]]
-        return Subject(name, items, len(ordered), runner)
+        ordered = self._ordered()
+        items = [self._pair_item(ordered[at], times.samples, runner) for at in self._spread()[:MOST_ITEMS]]
+        return Subject(self.name, items, len(ordered), runner)
 
-    def _pair_item(self, name: str, item: TensorItem, times: ModelTimes, runner: Runner) -> PairItem:
-        model = self._models[name]
+    def _pair_item(self, item: TensorItem, samples: Mapping[str, list[int]], runner: Runner) -> PairItem:
+        name, model = self.name, self._model
 
         def departs(answer: dict[str, Any]) -> str | None:
             said = decode(Tensors.model_validate(answer["tensors"]))
@@ -160,7 +143,7 @@ class ModelRuns:
 
         def wrong(records: Sequence[AnyRecord]) -> str | None:
             said = [one.output_sha256 for one in records if isinstance(one, Sample) and one.output_sha256 is not None]
-            row = self._compared(name, item.id, said)
+            row = self._compared(item.id, said)
             if row.verdict is not Verdict.UNSTABLE:
                 return None
             self._keep(f"{name}, paired", [row])
@@ -169,16 +152,14 @@ class ModelRuns:
         return PairItem(
             item.id,
             {"item": item.id},
-            statistics.median(times.samples[item.id]) if item.id in times.samples else 0.0,
-            lambda warmup, repetitions: self._order("pairs", name, [item], warmup, repetitions, None, runner),
+            statistics.median(samples[item.id]) if item.id in samples else 0.0,
+            lambda warmup, repetitions: self._order("pairs", [item], warmup, repetitions, None, runner),
             departs,
             wrong,
         )
 
-    def timed_models(self, name: str) -> list[TimedModel]:
-        """The model, and those of the same source, which PyTorch loads together."""
-        source = self._models[name].source.label
-        return [timed_tensors(self._models[one]) for one in self.of(source)]
+    def timed_models(self) -> list[TimedModel]:
+        return [timed_tensors(one) for one in self._together]
 
     def _keep(self, comparison: str, rows: Iterable[ItemParity]) -> list[ModelParityLine]:
         from harness.results.models import model_lines
@@ -187,18 +168,17 @@ class ModelRuns:
         self._context.writer.model_parity(lines)
         return lines
 
-    def _ordered(self, name: str) -> list[TensorItem]:
-        if name not in self._items:
-            inputs = self._models[name].inputs()
-            self._items[name] = [
-                TensorItem(id=item, model=name, inputs=encode(arrays)) for item, arrays in inputs.items()
+    def _ordered(self) -> list[TensorItem]:
+        if not self._items:
+            inputs = self._model.inputs()
+            self._items = [
+                TensorItem(id=item, model=self.name, inputs=encode(arrays)) for item, arrays in inputs.items()
             ]
-        return self._items[name]
+        return self._items
 
     def _ask(
         self,
         purpose: Purpose,
-        name: str,
         items: list[TensorItem],
         *,
         warmup: int,
@@ -206,32 +186,39 @@ class ModelRuns:
         probe: RecordOptions | None = None,
         runner: Runner | None = None,
     ) -> RunResult:
-        run = self._context
-        runner = runner or run.runner(run.options.variant)
-        order = self._order(purpose, name, items, warmup, repetitions, probe, runner)
+        context = self._context
+        runner = runner or context.runner(context.options.variant)
+        order = self._order(purpose, items, warmup, repetitions, probe, runner)
         total = len(items) * (warmup + repetitions + (probe is not None))
-        return run.orders.run(purpose, name, runner, order, total)
+        return context.orders.run(purpose, self.name, runner, order, total)
 
     def _order(
         self,
         purpose: str,
-        name: str,
         items: list[TensorItem],
         warmup: int,
         repetitions: int,
         probe: RecordOptions | None,
         runner: Runner,
     ) -> WorkOrder:
-        known = {model.name: model for model in runner.archive.metadata.models}
+        [model] = [one for one in runner.archive.metadata.models if one.name == self.name]
         return WorkOrder(
-            order_id=f"{purpose}-{name}-{secrets.token_hex(4)}",
+            order_id=f"{purpose}-{self.name}-{secrets.token_hex(4)}",
             archive_sha256=runner.archive.sha256,
             models=[],
             items=[],
-            tensor_models=[known[name].order_model()],
+            tensor_models=[model.order_model()],
             tensor_items=items,
             warmup=warmup,
             repetitions=repetitions,
             threads=self._context.options.threads,
             probe=probe,
         )
+
+
+def tensor_runs(context: RunContext, models: list[UserModel]) -> dict[str, TensorRun]:
+    """Return a run of each model, by its name."""
+    return {
+        model.name: TensorRun(context, model, [one for one in models if one.source.label == model.source.label])
+        for model in models
+    }

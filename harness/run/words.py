@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from harness.core.errors import HarnessError
@@ -22,21 +21,13 @@ from harness.run.builder import Variant
 from harness.run.context import RunContext
 from harness.run.orders import Purpose
 from harness.run.turns import MOST_ITEMS, PairItem, Subject
+from harness.run.workload import TimedPasses
 from harness.validate import Decoded, Verdict, answerless, compare_word, decodings
 from harness.validate.parity import first_divergence
 
 MODEL = "g2p"
 SMOKE_WORDS = 3
 UNLIKE_ITSELF = (Verdict.UNSTABLE, Verdict.NO_ANSWER)
-
-
-@dataclass(frozen=True)
-class Latency:
-    """The timed passes, in nanoseconds by item (or by batch), and what they said."""
-
-    result: RunResult
-    samples: dict[str, list[int]]
-    parity: list[ParityLine]
 
 
 def reference_lines(items: list[WorkItem], words: list[Word], reference: Reference) -> list[ReferenceLine]:
@@ -96,8 +87,10 @@ def spread_words(words: Sequence[Word]) -> list[int]:
     return spread_order([(word.language, len(word.word.encode())) for word in words])
 
 
-class WordRuns:
-    """The words of one run: compared in both variants, timed in one. Steps are done once (:class:`RunContext`)."""
+class WordRun:
+    """G2P's words (:class:`harness.run.workload.WorkloadRun`): compared in both variants, timed in the chosen one."""
+
+    name = source = MODEL
 
     def __init__(self, context: RunContext, checkpoint: Checkpoint, words: list[Word]) -> None:
         self._context = context
@@ -118,17 +111,27 @@ class WordRuns:
         self.reference()
         return self._reference_lines
 
-    def smoke(self, variant: Variant) -> RunResult:
+    @property
+    def compared_as(self) -> str:
+        return self._context.options.variant
+
+    def label(self, items: str) -> str:
+        words = {item.id: f"{item.language} {item.word}" for item in self.items}
+        return ", ".join(words[item] for item in items.split())
+
+    def smoke(self, variant: Variant | None = None) -> RunResult:
         """Run the first few words, once."""
-        return self._context.once(f"smoke {variant}", lambda: self._smoke(variant))
+        chosen = variant or self._context.options.variant
+        return self._context.once(f"smoke {chosen}", lambda: self._smoke(chosen))
 
-    def parity(self, variant: Variant) -> list[ParityLine]:
+    def parity(self, variant: Variant | None = None) -> list[ParityLine]:
         """Return one line a word; the words an incomplete run did not reach are ``missing``."""
-        return self._context.once(f"parity {variant}", lambda: self._parity(variant))
+        chosen = variant or self._context.options.variant
+        return self._context.once(f"parity {chosen}", lambda: self._parity(chosen))
 
-    def latency(self) -> Latency:
-        """Return timed passes of the chosen variant; an incomplete result holds what there is."""
-        return self._context.once("latency", self._latency)
+    def times(self) -> TimedPasses[ParityLine]:
+        """Run the timed passes of the chosen variant; an incomplete result holds what there is."""
+        return self._context.once("latency", self._times)
 
     def passes(self, purpose: Purpose, *, warmup: int, repetitions: int, runner: Runner) -> RunResult:
         """Run passes of a runner over all that is timed."""
@@ -138,11 +141,11 @@ class WordRuns:
 
     def subject(self) -> Subject:
         """Return what is timed in turns with PyTorch: words spread over languages and lengths."""
-        latency, runner = self.latency(), self._context.runner(self._context.options.variant)
-        latency.result.require_complete()
-        usual = statistics.median(taken[0] for taken in latency.samples.values()) if latency.samples else 0.0
+        times, runner = self.times(), self._context.runner(self._context.options.variant)
+        times.result.require_complete()
+        usual = statistics.median(taken[0] for taken in times.samples.values()) if times.samples else 0.0
         items = [self.items[at] for at in self.spread()[:MOST_ITEMS]]
-        pairs = [self._pair_item(item, latency.samples.get(item.id, [usual]), runner) for item in items]
+        pairs = [self._pair_item(item, times.samples.get(item.id, [usual]), runner) for item in items]
         return Subject(MODEL, pairs, len(self.items), runner)
 
     def timed_models(self) -> list[TimedModel]:
@@ -173,7 +176,7 @@ class WordRuns:
         result = self._run("parity", variant, self.items, warmup=0, repetitions=0, probe=probe)
         return self.compare(variant, self.items, result.records)
 
-    def _latency(self) -> Latency:
+    def _times(self) -> TimedPasses[ParityLine]:
         from harness.results.models import timed
 
         self.reference()
@@ -183,7 +186,7 @@ class WordRuns:
             "latency", options.variant, items, warmup=options.warmup, repetitions=options.repeat, probe=None
         )
         lines = self.compare(f"{options.variant}, timed", items, result.records)
-        return Latency(result, timed(result.records), lines)
+        return TimedPasses(result, timed(result.records), lines)
 
     def _timed_items(self) -> list[WorkItem]:
         return [self.items[at] for at in sorted(self.spread()[: self._context.options.timed_items])]
@@ -248,7 +251,7 @@ class WordRuns:
 
         variant, metadata = self._context.options.variant, runner.archive.metadata
         [said] = self.answers([item])
-        timed = [record for record in self.latency().result.records if item.id in getattr(record, "items", ())]
+        timed = [record for record in self.times().result.records if item.id in getattr(record, "items", ())]
 
         def departs(answer: dict[str, Any]) -> str | None:
             return departure(said, answer["token_ids"], tolerance=self._context.options.tolerance)

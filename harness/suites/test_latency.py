@@ -27,7 +27,7 @@ def test_latency(
     from harness.measure import distribution
     from harness.results.summarize import parity_summary, shortcomings
 
-    latency = harness_run.generation.latency()
+    latency = harness_run.generation.times()
     if latency.samples:
         found = distribution(latency.samples)
         emulated = harness_run.device.emulated

@@ -28,8 +28,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.mark.harness_step("models")
 def test_model_runs(harness_run: RunSession, harness_facts: dict[str, Any], model: str) -> None:
-    for name in harness_run.models.of(model):
-        result = harness_run.models.smoke(name).require_complete()
+    for name in harness_run.of(model):
+        result = harness_run.tensors[name].smoke().require_complete()
         loaded = [record.model for record in result.records if isinstance(record, Load)]
         assert loaded == [name], "a model's order loads nothing of the others"
 
@@ -38,8 +38,8 @@ def test_model_runs(harness_run: RunSession, harness_facts: dict[str, Any], mode
 def test_model_parity(
     harness_run: RunSession, model: str, subtests: pytest.Subtests, record_property: Callable[[str, object], None]
 ) -> None:
-    for name in harness_run.models.of(model):
-        lines = harness_run.models.parity(name)
+    for name in harness_run.of(model):
+        lines = harness_run.tensors[name].parity()
         errors = [line.max_error for line in lines if line.max_error is not None]
         record_property(f"parity.{name}.max_error", max(errors, default=None))
         with subtests.test(msg=name):
@@ -57,15 +57,15 @@ def test_model_latency(
 ) -> None:
     from harness.results.models import item_latencies, pass_figures
 
-    for name in harness_run.models.of(model):
-        times = harness_run.models.times(name)
+    for name in harness_run.of(model):
+        times = harness_run.tensors[name].times()
         emulated = harness_run.device.emulated
         if times.samples:
             label = f"latency.{name}.emulated" if emulated else f"latency.{name}"
             medians = {item: found.median for item, found in item_latencies(times.samples).items()}
             for item, median in medians.items():
                 record_property(f"{label}.{item}.median_ns", median)
-            if not emulated and len(harness_run.models.of(model)) == 1:
+            if not emulated and len(harness_run.of(model)) == 1:
                 # A pass in one number: the times of unlike items have no common distribution.
                 replay_benchmark(pass_figures(times.samples), {**harness_facts, "model": name, "median_ns": medians})
         _judge(harness_run, "latency", name, times.parity)

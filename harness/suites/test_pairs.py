@@ -34,7 +34,7 @@ def test_pairs(
     replay_benchmark: Replay,
     record_property: Callable[[str, object], None],
 ) -> None:
-    names = ["g2p"] if model == "g2p" else harness_run.models.of(model)
+    names = harness_run.of(model)
     for name in names:
         found = harness_run.pairs(name)
         assert found is not None, "these tests are collected on this machine alone"

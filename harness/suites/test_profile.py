@@ -23,7 +23,7 @@ def test_profile(
     model: str,
     record_property: Callable[[str, object], None],
 ) -> None:
-    for name in ["g2p"] if model == "g2p" else harness_run.models.of(model):
+    for name in harness_run.of(model):
         found = harness_run.profile(name)
         if found.overhead is not None and not found.emulated:
             record_property(f"profile.{name}.overhead", found.overhead.ratio - 1)

@@ -40,7 +40,7 @@ def judged(
     )
     session = RunSession(options, device, Silent(), builder=builder)
     session.start()
-    session.models.parity("small")
+    session.tensors["small"].parity()
     summary = session.finish()
     assert summary.verdict is verdict, summary.reasons
     return Store(folder).find("latest")

@@ -72,7 +72,7 @@ def test_a_sample_of_the_words_is_told_everywhere(tmp_path: Path) -> None:
     assert len(session.generation.parity("cache")) == 4
     timed = {
         item
-        for record in session.generation.latency().result.records
+        for record in session.generation.times().result.records
         if isinstance(record, Sample)
         for item in record.items
     }
