@@ -80,7 +80,7 @@ def test_a_model_that_says_what_pytorch_says(tmp_path: Path) -> None:
         ({"body": "x * np.float32(2 + 1e-6 * calls)"}, Verdict.UNSTABLE, "different answers"),
     ],
 )
-def test_a_wrong_answer_fails_the_run(tmp_path: Path, behaviour: dict[str, str], verdict: Verdict, word: str) -> None:
+def test_a_wrong_answer_fails_the_run(tmp_path: Path, behaviour: dict[str, Any], verdict: Verdict, word: str) -> None:
     run, summary = run_everything(tmp_path, **behaviour)
     assert summary.verdict is RunVerdict.FAIL
     assert summary.models["fake"].by_verdict[verdict] > 0
@@ -97,7 +97,7 @@ def test_a_wrong_answer_fails_the_run(tmp_path: Path, behaviour: dict[str, str],
         ({"damage": "tensors = encode({'z': np.zeros(1)})"}, "has other outputs than ['y']"),
     ],
 )
-def test_what_did_not_arrive_whole_is_no_verdict(tmp_path: Path, behaviour: dict[str, str], reason: str) -> None:
+def test_what_did_not_arrive_whole_is_no_verdict(tmp_path: Path, behaviour: dict[str, Any], reason: str) -> None:
     run, summary = run_everything(tmp_path, **behaviour)
     assert summary.verdict is RunVerdict.INCONCLUSIVE
     assert summary.models["fake"].missing > 0

@@ -19,6 +19,7 @@ from harness.core.installation import package_version
 from harness.core.worker import Progress, run_worker
 from harness.models.sources import BadModel, ModelSource, check_clashes
 from harness.protocol.tensors import Array
+from harness.validate import comparison
 from harness.validate.comparison import Comparison
 
 WORKER = "harness.models.user_worker"
@@ -160,8 +161,8 @@ def source_request(source: ModelSource) -> dict[str, Any]:
 
 def _our_sources() -> list[str]:
     folder = Path(__file__).parent
-    names = ("user.py", "user_worker.py", "user_loading.py", "flat.py", "comparison.py", "described.py")
-    return [hash_file(folder / name) for name in names]
+    names = ("user.py", "user_worker.py", "user_loading.py", "flat.py", "described.py")
+    return [hash_file(Path(comparison.__file__)), *(hash_file(folder / name) for name in names)]
 
 
 def _hash(path: Path) -> str:
