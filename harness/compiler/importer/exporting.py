@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch.export import ExportedProgram
 
@@ -18,10 +20,16 @@ KEPT_WHOLE = (
 """Operators that torch would decompose, but that a pattern or TVM handles better whole."""
 
 
+RECURRENT_WEIGHTS = r"The tensor attributes .*_flat_weights"
+"""How torch.export's warning about torch's own recurrent layers begins: they keep a second list of their weights."""
+
+
 def exported(function: ModelFunction) -> ExportedProgram:
     """Return the function's graph after torch's decompositions. Raises CannotCompile where torch cannot export it."""
     try:
-        with torch.no_grad(), KeepRecurrent(), PlainBags():
+        with torch.no_grad(), KeepRecurrent(), PlainBags(), warnings.catch_warnings():
+            # A user can do nothing about it: no layer is exported any differently.
+            warnings.filterwarnings("ignore", RECURRENT_WEIGHTS)
             program = torch.export.export(
                 function.module.eval(), function.example_inputs, dynamic_shapes=function.dynamic_shapes, strict=False
             )
