@@ -11,7 +11,10 @@ _DROPPED_PREFIXES = (
     "CARGO_PROFILE_",
     "CARGO_UNSTABLE_",
     "G2P_TVM_",
+    # What a runner's build reads, which the harness alone sets.
     "HARNESS_ARCHIVE",
+    "HARNESS_CPU_FEATURES",
+    "HARNESS_RUNNER_APP",
 )
 FLAG_SEPARATOR = "\x1f"
 """Between the flags of ``CARGO_ENCODED_RUSTFLAGS``, so that a flag may have spaces."""

@@ -79,6 +79,8 @@ def test_nothing_of_the_users_own_rust_settings_goes_into_a_build(
         "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS": "-Clink-arg=-fuse-ld=mold",
         "CARGO_PROFILE_RELEASE_STRIP": "true",
         "G2P_TVM_STATIC_LINK": "0",
+        "HARNESS_ARCHIVE": "/elsewhere/libmodel.a",
+        "HARNESS_RUNNER_APP": "1",
     }
     for name, value in (settings | {"CARGO_HTTP_TIMEOUT": "9"}).items():
         monkeypatch.setenv(name, value)
