@@ -22,7 +22,7 @@ from harness.validate.comparison import TopK
 from tests.report.faces import page_lines
 from tests.results.made_models import BERT, DETECTOR
 from tests.results.samples import make_run
-from tests.test_model_nights import fake_side, quiet
+from tests.regression.test_model_nights import fake_side, quiet
 
 
 @pytest.fixture(scope="module")

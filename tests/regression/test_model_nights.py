@@ -31,7 +31,7 @@ from harness.validate.comparison import TopK
 from tests.broken_kernels import Silent
 from tests.fake_models import ITEMS, FakeModels
 
-FILE = Path(__file__).parent / "profiling/two_models.py"
+FILE = Path(__file__).parents[1] / "profiling/two_models.py"
 
 
 def quiet(_text: str) -> None:

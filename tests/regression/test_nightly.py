@@ -16,7 +16,7 @@ from harness.results.journal import JOURNAL, Journal, read_journal, read_plan, w
 from harness.results.nights import read_floor, write_floor
 from tests.nights import FakeDevice, make_plan
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 
 
 def quiet(_line: str) -> None:

@@ -17,7 +17,7 @@ from harness.cli.project import ProjectUnwritable, configuration, plan_project, 
 from harness.core.installation import DISTRIBUTION
 from tests.outside import persons_environment
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ALL = {"ondevice/model.py", ".github/workflows/ondevice.yml", "pytest.ini"}
 UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"]
 
