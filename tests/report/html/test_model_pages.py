@@ -19,10 +19,10 @@ from harness.report.html import html_report
 from harness.results.journal import UnitPlan, write_plan
 from harness.results.nights import read_night
 from harness.validate.comparison import TopK
+from tests.regression.test_model_nights import fake_side, quiet
 from tests.report.faces import page_lines
 from tests.results.made_models import BERT, DETECTOR
 from tests.results.samples import make_run
-from tests.regression.test_model_nights import fake_side, quiet
 
 
 @pytest.fixture(scope="module")
