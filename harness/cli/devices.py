@@ -21,7 +21,8 @@ def devices(as_json: Json = False) -> None:
     rows: list[DeviceRow] = []
     trouble: list[HarnessError] = []
     attached = False
-    for kind in device_kinds().values():
+    # What is always there stands in front of what is plugged in; emulators come last.
+    for kind in sorted(device_kinds().values(), key=lambda kind: kind.attaches):
         try:
             found = kind.list_attached()
         except HarnessError as error:
@@ -36,8 +37,7 @@ def devices(as_json: Json = False) -> None:
             )
             for one in found
         ]
-    # What needs nothing to be attached stands around the phones: this machine first, emulators last.
-    rows.sort(key=lambda row: (row.emulated, row.kind != "host"))
+    rows.sort(key=lambda row: row.emulated)
     document = DevicesDocument(devices=rows)
     if as_json:
         print_json(document)
@@ -50,7 +50,7 @@ def devices(as_json: Json = False) -> None:
 
 
 def _row(row: DeviceRow) -> list[Text]:
-    style = "" if row.kind == "host" or row.emulated else "green" if row.usable else "bold red"
+    style = "" if row.serial is None else "green" if row.usable else "bold red"
     why = f"{row.reason}\n→ {row.cure}" if row.reason else ""
     return [
         cell(row.device),

@@ -24,66 +24,47 @@ def gated(options: RunOptions, models: Iterable[str]) -> list[str]:
 
 
 class BaselineGate:
-    """See :class:`harness.run.session.Gate`."""
+    """Judges a run beside a baseline, in a nightly run of its own; see :class:`harness.run.session.Gate`."""
 
     def check(
         self, options: RunOptions, device: Device, checkpoint: Checkpoint | None, models: Mapping[str, ModelFacts]
     ) -> None:
-        check_baseline(options, device, checkpoint, models)
+        """What a person could have got wrong: raises EmulatedDevice, BaselineNotFound, BaselineDamaged, UsageError."""
+        assert options.baseline is not None
+        refuse_emulated([device])
+        baselines = Baselines(options.results_dir)
+        kept = baselines.get(options.baseline)
+        for which in gated(options, models):
+            baselines.runner(options.baseline, which)
+        known = kept.manifest.checkpoint
+        if known is not None and checkpoint is not None and known.sha256 != checkpoint.sha256:
+            raise UsageError(
+                f"baseline {options.baseline} is of another model ({known.label}) than this run ({checkpoint.label})",
+                cure="choose the baseline's --checkpoint, or a baseline of this one",
+            )
+        for name, facts in models.items():
+            if kept.manifest.models[name].weights_sha256 != facts.weights_sha256:
+                raise UsageError(
+                    f"baseline {options.baseline} is of another {name} than this run: its weights differ",
+                    cure="set a baseline from a run of this one: harness baseline set RUN --name NAME",
+                )
 
     def judge(
-        self,
-        run_id: str,
-        options: RunOptions,
-        device: Device,
-        runner: Runner,
-        models: Iterable[str],
-        notify: Notify,
+        self, run_id: str, options: RunOptions, device: Device, runner: Runner, models: Iterable[str], notify: Notify
     ) -> NightRecord:
-        return judge_run(run_id, options, device, runner, models, notify)
-
-
-def check_baseline(
-    options: RunOptions, device: Device, checkpoint: Checkpoint | None, models: Mapping[str, ModelFacts]
-) -> None:
-    """What a person could have got wrong: raises EmulatedDevice, BaselineNotFound, BaselineDamaged, UsageError."""
-    if options.baseline is None:
-        return
-    refuse_emulated([device])
-    baselines = Baselines(options.results_dir)
-    kept = baselines.get(options.baseline)
-    for which in gated(options, models):
-        baselines.runner(options.baseline, which)
-    known = kept.manifest.checkpoint
-    if known is not None and checkpoint is not None and known.sha256 != checkpoint.sha256:
-        raise UsageError(
-            f"baseline {options.baseline} is of another model ({known.label}) than this run ({checkpoint.label})",
-            cure="choose the baseline's --checkpoint, or a baseline of this one",
+        """Measure the run's runner beside its baseline's in a night of their own. Raises as :class:`Night` does."""
+        assert options.baseline is not None
+        plan = plan_night(
+            options.results_dir,
+            options.baseline,
+            [device],
+            run_candidate({options.variant: runner}),
+            only=gated(options, models),
+            run=run_id,
         )
-    for name, facts in models.items():
-        if kept.manifest.models[name].weights_sha256 != facts.weights_sha256:
-            raise UsageError(
-                f"baseline {options.baseline} is of another {name} than this run: its weights differ",
-                cure="set a baseline from a run of this one: harness baseline set RUN --name NAME",
-            )
-
-
-def judge_run(
-    run_id: str, options: RunOptions, device: Device, runner: Runner, models: Iterable[str], notify: Notify
-) -> NightRecord:
-    """Measure the run's runner beside its baseline's in a night of their own. Raises as :class:`Night` does."""
-    assert options.baseline is not None
-    plan = plan_night(
-        options.results_dir,
-        options.baseline,
-        [device],
-        run_candidate({options.variant: runner}),
-        only=gated(options, models),
-        run=run_id,
-    )
-    folder = options.results_dir / NIGHTS / plan.night_id
-    write_plan(folder, plan)
-    night = Night(
-        folder, plan, {device.name: device}, notify=notify, cooldown=options.cooldown, deadline=options.deadline
-    )
-    return conclude(options.results_dir, folder, night.run())
+        folder = options.results_dir / NIGHTS / plan.night_id
+        write_plan(folder, plan)
+        night = Night(
+            folder, plan, {device.name: device}, notify=notify, cooldown=options.cooldown, deadline=options.deadline
+        )
+        return conclude(options.results_dir, folder, night.run())
