@@ -14,7 +14,8 @@ from harness.compiler import Archive, BundleRequest, front, worker
 from harness.compiler import bundle as bundling
 from harness.compiler.kernels import product
 from harness.core.cache import Cache
-from harness.run.builder import CachedBuilder, Progress
+from harness.core.progress import Progress
+from harness.run.builder import CachedBuilder
 
 
 class OneArchive(CachedBuilder):

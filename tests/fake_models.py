@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from harness.compiler import Archive, ArchiveMetadata
 from harness.compiler.metadata import ModelMetadata
 from harness.core.cache import hash_file
+from harness.core.progress import Progress
 from harness.models.checkpoints import Checkpoint
 from harness.models.described import InputFacts, ModelDescription, OutputFacts, UserModel
 from harness.models.reference import Reference
@@ -20,7 +21,7 @@ from harness.models.timing import TimedModel, TimedPyTorch
 from harness.models.words import Word
 from harness.native import AppOptions, Runner
 from harness.protocol.tensors import Array, encode
-from harness.run.builder import Progress, RunOptions, Variant
+from harness.run.builder import RunOptions, Variant
 from harness.validate.comparison import TopK
 from tests.fake_pytorch import FakePyTorch
 

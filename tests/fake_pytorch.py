@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.core.worker import Progress
+from harness.core.progress import Progress
 from harness.models.timing import TimedModel
 
 Answer = Callable[[str, dict[str, Any]], dict[str, Any]]

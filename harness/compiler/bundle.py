@@ -27,7 +27,8 @@ from harness.compiler.targets import CompileTarget, ObjectFormat, resolve_target
 from harness.core.cache import Cache, content_key, hash_file
 from harness.core.errors import HarnessError, UsageError
 from harness.core.installation import package_version
-from harness.core.worker import Progress, run_worker
+from harness.core.progress import Progress
+from harness.core.worker import run_worker
 from harness.models.described import UserModel
 from harness.models.sources import G2P, check_clashes
 from harness.protocol.schema import Precision

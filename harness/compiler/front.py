@@ -17,7 +17,8 @@ from harness.compiler.targets.profiles import AVX2
 from harness.core.cache import Cache, content_key, hash_file, hash_sources
 from harness.core.errors import UsageError
 from harness.core.installation import package_version
-from harness.core.worker import Progress, run_worker
+from harness.core.progress import Progress
+from harness.core.worker import run_worker
 from harness.models.checkpoints import Checkpoint
 from harness.protocol.schema import PRECISIONS, Precision
 

@@ -20,7 +20,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from filelock import FileLock
 
 from harness.core.cache import check_room
 from harness.core.errors import HarnessError
+from harness.core.progress import Progress
 
 LISTS_DEADLINE_SECONDS = 300.0
 DOWNLOAD_DEADLINE_SECONDS = 1800.0
@@ -36,8 +37,6 @@ UNPACK_DEADLINE_SECONDS = 300.0
 LOCK_DEADLINE_SECONDS = 2400.0
 SYSTEM_FOLDER = Path("/etc/apt")
 OS_RELEASE = Path("/etc/os-release")
-
-Progress = Callable[[str], None]
 
 
 class PackagesUnavailable(HarnessError):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
+
+Progress = Callable[[str], None]
+"""Shows a person what is being done now, in a few words."""
 
 
 class ProgressStage(Protocol):

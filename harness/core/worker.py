@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Any
 
 from harness.core.errors import ExitCode, HarnessError
+from harness.core.progress import Progress
 
-Progress = Callable[[str], None]
 STDERR_LINES = 30
 
 

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 from harness.compiler import Archive
 from harness.compiler.observe.provenance import Provenance
 from harness.core.errors import HarnessError, UsageError
+from harness.core.progress import Progress
 from harness.devices import RunResult
 from harness.protocol.schema import WorkOrder
-from harness.run.builder import Progress, RunOptions
+from harness.run.builder import RunOptions
 
 
 class NothingToExplain(UsageError):

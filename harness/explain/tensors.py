@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from harness.compiler import Archive
 from harness.compiler.observe.provenance import Provenance
+from harness.core.progress import Progress
 from harness.devices import RunResult
 from harness.explain.subject import CannotExplain, NothingToExplain
 from harness.explain.taps import leaf_count
@@ -18,7 +19,7 @@ from harness.models.described import UserModel
 from harness.protocol.schema import Probe, RecordOptions, TapWindow, TensorItem, WorkOrder
 from harness.protocol.tensors import decode, encode
 from harness.results import ModelParityLine, Run
-from harness.run.builder import Progress, RunOptions, TracingBuilder
+from harness.run.builder import RunOptions, TracingBuilder
 from harness.validate.tensors import compare_item
 
 INPUTS = "inputs.safetensors"

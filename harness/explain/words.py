@@ -9,13 +9,14 @@ from typing import Any
 
 from harness.compiler import Archive
 from harness.compiler.observe.provenance import Provenance
+from harness.core.progress import Progress
 from harness.devices import RunResult
 from harness.explain.subject import CannotExplain
 from harness.explain.taps import leaf_count
 from harness.models.checkpoints import Checkpoint
 from harness.protocol.schema import Probe, RecordOptions, TapWindow, WorkItem, WorkOrder
 from harness.results import ParityLine, ReferenceLine, Run
-from harness.run.builder import Progress, RunOptions, TracingBuilder, Variant
+from harness.run.builder import RunOptions, TracingBuilder, Variant
 from harness.validate import Verdict
 from harness.validate.parity import first_divergence
 

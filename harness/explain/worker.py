@@ -22,7 +22,8 @@ from torch.export import ExportedProgram
 
 from harness.compiler.importer.exporting import exported
 from harness.compiler.observe.provenance import FunctionProvenance, Operator, Site, common_module, read_provenance
-from harness.core.worker import Progress, serve
+from harness.core.progress import Progress
+from harness.core.worker import serve
 from harness.explain.arrange import Arranged, read_site
 from harness.explain.chain import AnyChain, Chain, Single, Word
 from harness.explain.errors import allowed, distance

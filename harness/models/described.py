@@ -16,7 +16,8 @@ from safetensors.numpy import load_file
 
 from harness.core.cache import MANIFEST, Cache, content_key, hash_file
 from harness.core.installation import package_version
-from harness.core.worker import Progress, run_worker
+from harness.core.progress import Progress
+from harness.core.worker import run_worker
 from harness.models.sources import BadModel, ModelSource, check_clashes
 from harness.protocol.tensors import Array
 from harness.validate import comparison

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.core.cache import Cache, content_key, hash_file
 from harness.core.installation import package_version
-from harness.core.worker import Progress, run_worker
+from harness.core.progress import Progress
+from harness.core.worker import run_worker
 from harness.models.checkpoints import Checkpoint
 from harness.models.words import Word
 

@@ -8,7 +8,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from harness.core.worker import Progress, serve
+from harness.core.progress import Progress
+from harness.core.worker import serve
 
 PROGRESS_SECONDS = 2.0
 

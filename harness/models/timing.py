@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from harness.core.worker import Progress, WorkerProcess
+from harness.core.progress import Progress
+from harness.core.worker import WorkerProcess
 from harness.models.checkpoints import Checkpoint
 from harness.models.described import UserModel, source_request
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.core.worker import Progress, serve
+from harness.core.progress import Progress
+from harness.core.worker import serve
 
 Answer = Callable[[Any], dict[str, Any]]
 

@@ -7,7 +7,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from harness.core.worker import Progress, serve
+from harness.core.progress import Progress
+from harness.core.worker import serve
 
 
 def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:

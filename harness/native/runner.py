@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform as machine
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from harness.compiler.front import Archive
 from harness.core.cache import Cache, content_key, hash_file, hash_sources
 from harness.core.errors import HarnessError
 from harness.core.installation import PACKAGED_WORKSPACE, harness_folder, install_command
+from harness.core.progress import Progress
 from harness.native.cargo import BINARY, LINK_FLAGS, cargo_build
 from harness.native.cargo_environment import cargo_environment
 from harness.native.compilers import ToolchainMissing, cxx_compiler, package_folder
@@ -37,8 +37,6 @@ SYSTEM_LIBRARIES: dict[Linker, frozenset[str]] = {
     "ndk": frozenset({"libc.so", "libm.so", "libdl.so", "liblog.so"}),
 }
 """What a runner for another machine may load there: nothing, or what every Android has."""
-
-Progress = Callable[[str], None]
 
 
 class RunnerBuildFailed(HarnessError):

@@ -13,13 +13,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.core.cache import Cache, content_key, hash_sources
 from harness.core.errors import HarnessError
 from harness.core.installation import install_cure, package_version
+from harness.core.progress import Progress
 from harness.native.compilers import HOST, CxxCompiler, cxx_compiler, package_folder
 from harness.native.patches import HEADER_PATCHES, SOURCE_PATCHES, Patch
 
@@ -71,8 +72,6 @@ SHIMS = Path(__file__).parent / "shims"
 OBJECT_POOL = SHIMS / "harness/object_pool.cc"
 COMPILE_DEADLINE_SECONDS = 600.0
 WRONG_VERSION = "install the versions that belong together: {}"
-
-Progress = Callable[[str], None]
 
 
 class RuntimeBuildFailed(HarnessError):

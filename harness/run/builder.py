@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bundle, compile_models
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
+from harness.core.progress import Progress
 from harness.models.checkpoints import Checkpoint, resolve_checkpoint
 from harness.models.described import UserModel, describe_models
 from harness.models.reference import Reference, ReferenceOptions, reference_outputs
@@ -21,7 +22,6 @@ from harness.protocol.schema import Precision
 from harness.validate import CLOSE, DEFAULT_TOLERANCE, EXACT, Allowance
 
 Variant = Literal["cache", "cacheless"]
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

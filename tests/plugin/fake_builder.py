@@ -8,13 +8,14 @@ from typing import Any
 from harness.compiler import Archive, ArchiveMetadata
 from harness.core.cache import hash_file
 from harness.core.errors import HarnessError
+from harness.core.progress import Progress
 from harness.models.checkpoints import Checkpoint
 from harness.models.described import UserModel
 from harness.models.reference import Reference, ReferenceItem
 from harness.models.timing import TimedModel, TimedPyTorch
 from harness.models.words import Word
 from harness.native import AppOptions, Runner
-from harness.run.builder import Progress, RunOptions, Variant
+from harness.run.builder import RunOptions, Variant
 from tests.devices.fake_runners import ARCHIVE, write_runner
 from tests.fake_pytorch import FakePyTorch
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 from harness.core.cache import Cache, content_key
 from harness.core.debian import OS_RELEASE, DebianPackages, PackagesUnavailable, read_codename, unpack
+from harness.core.progress import Progress
 from harness.native.compilers import VERSION_DEADLINE_SECONDS, ToolchainMissing
 
 NAME = "ld64.lld"
@@ -18,8 +18,6 @@ PACKAGE = "lld-19"
 MACHINES_OWN = frozenset({"libc6", "libgcc-s1", "gcc-12-base", "libstdc++6"})
 """Libraries that come with any C++ compiler, and of which a process cannot mix two versions."""
 CURE = "on a Mac install Xcode (or `brew install lld`); on Debian `apt install lld-19`"
-
-Progress = Callable[[str], None]
 
 
 def find_lld(cache: Cache, progress: Progress) -> Path:

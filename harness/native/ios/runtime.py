@@ -8,10 +8,10 @@ minutes of processor. Apple's clang has an SDK for each and compiles twice.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 from harness.core.cache import Cache, content_key, hash_file
+from harness.core.progress import Progress
 from harness.native.ios.tools import ZIG_TRIPLES, AppleTools, Slice
 from harness.native.runtime import RuntimeBuildFailed, RuntimeLibs, build_runtime
 
@@ -20,8 +20,6 @@ MACH_MAGIC, MACH_HEADER_BYTES = 0xFEEDFACF, 32
 LC_BUILD_VERSION = 0x32
 PLATFORM_IOS, PLATFORM_IOS_SIMULATOR = 2, 7
 """Of mach-o/loader.h."""
-
-Progress = Callable[[str], None]
 
 
 def ios_runtime(which: Slice, tools: AppleTools, *, cache: Cache, progress: Progress) -> RuntimeLibs:

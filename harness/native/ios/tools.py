@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from harness.core.cache import Cache
+from harness.core.progress import Progress
 from harness.native.compilers import CxxCompiler, ToolchainMissing, cxx_compiler, identity
 from harness.native.ios.lld import find_lld, lld_version, present_lld
 from harness.native.ios.stubs import MINIMUM_OS, SDK_VERSION, lists_hash, stub_sdk
@@ -27,8 +27,6 @@ CLANG_TRIPLES: dict[Slice, str] = {
 }
 XCODE_SDKS: dict[Slice, str] = {"device": "iphoneos", "simulator": "iphonesimulator"}
 PLATFORM_NAMES: dict[Slice, str] = {"device": "ios", "simulator": "ios-simulator"}
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from harness.compiler.front import Archive
 from harness.compiler.metadata import FILE_NAME
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError
+from harness.core.progress import Progress
 from harness.native.compilers import package_folder
 from harness.native.ios.runtime import ios_runtime
 from harness.native.ios.tools import Slice, apple_tools
@@ -24,8 +25,6 @@ NAME = "HarnessModels"
 SLICE_TARGETS: dict[Slice, str] = {"device": "ios-arm64", "simulator": "ios-arm64-simulator"}
 """Compile targets, which are also what Xcode calls the slices."""
 MERGE_DEADLINE_SECONDS = 300.0
-
-Progress = Callable[[str], None]
 
 
 class PackagingFailed(HarnessError):

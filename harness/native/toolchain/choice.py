@@ -8,15 +8,10 @@ from typing import Literal, get_args
 from harness.core.cache import Cache
 from harness.core.debian import PackagesUnavailable
 from harness.core.errors import UsageError
+from harness.core.progress import Progress
 from harness.native.compilers import ToolchainMissing
 from harness.native.toolchain.debian import DebianRust
-from harness.native.toolchain.rust import (
-    RUST_CURE,
-    Progress,
-    RustToolchain,
-    has_standard_library,
-    host_toolchain,
-)
+from harness.native.toolchain.rust import RUST_CURE, RustToolchain, has_standard_library, host_toolchain
 from harness.native.toolchain.rustup import RustupUnusable, add_target
 
 Route = Literal["auto", "rustup", "debian"]

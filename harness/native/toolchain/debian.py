@@ -20,9 +20,10 @@ from pathlib import Path
 from harness.core.cache import Cache, DiskFull, content_key, room_for
 from harness.core.debian import DebianPackages, unpack
 from harness.core.errors import HarnessError
+from harness.core.progress import Progress
 from harness.native.cargo_environment import cargo_environment, encoded_flags
 from harness.native.process import ToolFailed, compiled_crate, run_tool
-from harness.native.toolchain.rust import Progress, RustToolchain
+from harness.native.toolchain.rust import RustToolchain
 
 KIND = "toolchains"
 POINTER = "debian.json"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +15,6 @@ OLDEST_RUST = (1, 88)
 RUST_CURE = f"install Rust {OLDEST_RUST[0]}.{OLDEST_RUST[1]} or newer with rustup"
 UPDATE_CURE = "rustup update stable; or put a newer cargo and rustc first on the PATH"
 QUERY_DEADLINE_SECONDS = 60.0
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

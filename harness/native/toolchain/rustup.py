@@ -6,8 +6,9 @@ import os
 import shutil
 
 from harness.core.errors import HarnessError
+from harness.core.progress import Progress
 from harness.native.process import ToolFailed, run_tool
-from harness.native.toolchain.rust import Progress, RustToolchain, has_standard_library
+from harness.native.toolchain.rust import RustToolchain, has_standard_library
 
 ADD_DEADLINE_SECONDS = 300.0
 SILENCE_SECONDS = "20"

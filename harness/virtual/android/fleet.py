@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from harness.core.cache import Cache
+from harness.core.progress import Progress
 from harness.virtual.android.device import VirtualAndroid
 from harness.virtual.android.packages import provide_packages
 from harness.virtual.android.server import AdbServer
 from harness.virtual.workspace import workspace
-
-Progress = Callable[[str], None]
 
 
 @contextlib.contextmanager

@@ -11,12 +11,12 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.cache import Cache, content_key, hash_file
 from harness.core.debian import OS_RELEASE, DebianPackages, PackagesUnavailable, read_codename, unpack
+from harness.core.progress import Progress
 from harness.virtual.android.errors import VirtualDeviceUnavailable
 
 PACKAGES = ("adbd", "bubblewrap", "busybox", "mksh", "qemu-user-static", "toybox", "util-linux")
@@ -39,8 +39,6 @@ SHIM_TARGET = f"{MULTIARCH.replace('linux-gnu', 'linux-gnu.2.31')}"
 COMPILE_DEADLINE_SECONDS = 300.0
 PROBE_DEADLINE_SECONDS = 20.0
 LAYOUT = 1
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
