@@ -121,17 +121,16 @@ class AndroidDevice(RemoteDevice):
     def describe(self, runner: Path, *, deadline: float = 60.0) -> RunnerDescription:
         store = self._place(None).store
         with self.reserve(), self._running(), self._deployed(store, runner) as deployed:
-            command = 'limit=$1; shift; exec timeout -s KILL "$limit" "$@"'
             answer = self._shell.run(
-                command, f"{deadline:.0f}", *self._launcher, deployed.path, "--describe",
+                script("describe"), f"{deadline:.0f}", *self._launcher, deployed.path, "--describe",
                 deadline=deadline, what=f"{runner.name} --describe",
             )  # fmt: skip
             store.verify(deployed)
-        if answer.status != 0:
-            raise RunnerUnusable(
-                f"{runner.name} --describe on {self.serial} {ending_of(answer.status)}{quoted(answer.err.encode())}"
-            )
-        return description_of(answer.out, runner)
+        out, _, status = answer.out.rpartition("\nstatus ")
+        if status.strip() != "0":
+            ending = ending_of(int(status)) if re.fullmatch(r"\d{1,3}\s*", status) else "gave no exit status"
+            raise RunnerUnusable(f"{runner.name} --describe on {self.serial} {ending}{quoted(answer.err.encode())}")
+        return description_of(out, runner)
 
     def run(
         self,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.cache import Cache
-from harness.devices import DeviceFull, opened, parse_device
+from harness.devices import DeviceFull, RunnerUnusable, opened, parse_device
 from harness.devices.android import AndroidDevice, Server, attached_devices, store
 from harness.devices.base import AnyRecord, Knob
 from harness.protocol.schema import End, Header, Sample
@@ -167,6 +167,19 @@ def test_two_devices_at_once(tmp_path: Path, user_cache: Cache) -> None:
 
 def test_describe(scene: Scene) -> None:
     assert scene.open().describe(write_runner(scene.folder, make_order())).archive_sha256 == ARCHIVE
+    scene.assert_clean()
+
+
+def test_the_status_of_timeout_is_not_taken_for_the_runners(scene: Scene) -> None:
+    # toybox 0.8.8 and 0.8.9 sometimes exit with another status than the command's: landley/toybox#389.
+    scene.virtual.set_command("timeout", 'shift 3; "$@"; exit 127')
+    device = scene.open()
+    assert device.describe(write_runner(scene.folder, make_order())).archive_sha256 == ARCHIVE
+    scene.virtual.set_command("timeout", 'shift 3; "$@"; exit 0')
+    broken = scene.folder / "broken"
+    broken.write_text("echo no weights >&2; exit 7\n")
+    with pytest.raises(RunnerUnusable, match=r"exited with status 7; its stderr ends: no weights"):
+        device.describe(broken)
     scene.assert_clean()
 
 
