@@ -38,7 +38,7 @@ from harness.core.cache import Cache
 from harness.core.errors import ExitCode, HarnessError
 from harness.devices.android import AndroidDevice, AndroidOptions, Server
 from harness.devices.android.shell import Shell
-from harness.protocol.schema import OrderModel, WorkOrder
+from harness.protocol.schema import GenerationWorkload, WorkOrder
 
 ADB_PUSH = "adb push"
 FIRST, AGAIN, NEW_SESSION, RUN = "first deploy", "unchanged, same session", "unchanged, new session", "a whole run"
@@ -52,7 +52,7 @@ ARCHIVE = "0" * 64
 RUNNER = """
 [ "$1" = --describe ] && { echo '{"runner_version":"0","archive_sha256":"%(archive)s","arch":"","os":"","prefixes":[]}'; exit; }
 put() { echo "$1" >> result-1.jsonl; echo "$1"; }
-put '{"record":"header","schema_version":1,"order_id":"o","runner_version":"0","archive_sha256":"%(archive)s","os":"","arch":"","cpu":{"model":"","cores":1,"features":[]},"threads":1,"pid":1,"started_unix_ns":1}'
+put '{"record":"header","schema_version":2,"order_id":"o","runner_version":"0","archive_sha256":"%(archive)s","os":"","arch":"","cpu":{"model":"","cores":1,"features":[]},"threads":1,"pid":1,"started_unix_ns":1}'
 put '{"record":"end","order_id":"o","status":"ok","samples":0}'
 exit
 """  # noqa: E501
@@ -107,10 +107,10 @@ def write_runner(folder: Path, megabytes: int) -> Path:
 
 
 def order() -> WorkOrder:
-    model = OrderModel(
-        name="m", prefixes={}, use_kv_cache=False, batch_size=1, max_input_bytes=8, max_output_len=8, vocab_size=8
+    model = GenerationWorkload(
+        name="m", functions={}, use_kv_cache=False, batch_size=1, max_input_bytes=8, max_output_len=8, vocab_size=8
     )
-    return WorkOrder(order_id="o", archive_sha256=ARCHIVE, models=[model], items=[], warmup=0, repetitions=0)
+    return WorkOrder(order_id="o", archive_sha256=ARCHIVE, workloads=[model], items=[], warmup=0, repetitions=0)
 
 
 def whole_order(device: AndroidDevice, runner: Path) -> None:

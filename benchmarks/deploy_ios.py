@@ -29,8 +29,9 @@ from benchmarks.tables import terminal
 from harness.core.cache import Cache
 from harness.core.errors import ExitCode, HarnessError
 from harness.devices import Device, RunResult, Selection, Unavailable, opened, parse_device
+from harness.models.g2p.items import word_item
 from harness.native import AppOptions, Runner
-from harness.protocol.schema import Load, Sample, WorkItem, WorkOrder
+from harness.protocol.schema import Load, Sample, WorkOrder
 from harness.run.builder import CachedBuilder, RunOptions
 
 INSTALL, AGAIN, DESCRIBE, WARM = "sign, check, install", "unchanged", "description", "a warm order"
@@ -57,8 +58,8 @@ def order_of(runner: Runner) -> WorkOrder:
     return WorkOrder(
         order_id="deploy",
         archive_sha256=runner.archive.sha256,
-        models=[runner.archive.metadata.order_model("g2p")],
-        items=[WorkItem(id="w0", model="g2p", language="eng-us", word="benchmark")],
+        workloads=[runner.archive.metadata.generation()],
+        items=[word_item("w0", "eng-us", "benchmark")],
         warmup=0,
         repetitions=1,
     )

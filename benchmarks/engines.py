@@ -20,9 +20,10 @@ from harness.core.cache import Cache
 from harness.core.errors import HarnessError, UsageError
 from harness.devices import Device
 from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.items import word_item
 from harness.models.words import Word
 from harness.native import Runner, build_runner
-from harness.protocol.schema import Header, Phase, Sample, WorkItem, WorkOrder
+from harness.protocol.schema import Header, Phase, Sample, WorkOrder
 
 PRECISIONS = ("fp32", "fp16", "int8")
 OURS = tuple(f"ours-{precision}" for precision in PRECISIONS)
@@ -106,8 +107,8 @@ class RunnerEngine:
         order = WorkOrder(
             order_id=str(uuid.uuid4()),
             archive_sha256=self.runner.archive.sha256,
-            models=[self.runner.archive.metadata.order_model()],
-            items=[WorkItem(id=str(i), model="g2p", language=w.language, word=w.word) for i, w in enumerate(words)],
+            workloads=[self.runner.archive.metadata.generation()],
+            items=[word_item(str(i), w.language, w.word) for i, w in enumerate(words)],
             warmup=1,
             repetitions=1,
             threads=self.threads,

@@ -129,9 +129,9 @@ def _samples(words: list[Word], level: float, rng: np.random.Generator) -> Itera
         times = (level * rng.uniform(0.9, 1.1, (len(words), STEPS + 2)) * 100_000).astype(int).tolist()
         for number, (word, row) in enumerate(zip(words, times, strict=True)):
             yield (
-                f'{{"order":"latency-cache","record":{{"record":"sample","model":"g2p","items":["w{number:05d}"],'
-                f'"phase":"{phase}","repetition":{repetition},"total_ns":{sum(row) + 5000},"encoder_ns":{row[0]},'
-                f'"prefill_ns":{row[1]},"step_ns":{row[2:]},"outputs":[{{"token_ids":{ids},'
+                f'{{"order":"latency-cache","record":{{"record":"sample","workload":"g2p","items":["w{number:05d}"],'
+                f'"phase":"{phase}","repetition":{repetition},"total_ns":{sum(row) + 5000},'
+                f'"parts":{{"encoder":[{row[0]}],"prefill":[{row[1]}],"step":{row[2:]}}},"outputs":[{{"token_ids":{ids},'
                 f'"text":{json.dumps(word.word)},"margins":null,"logits":null}}]}}}}\n'
             )
 

@@ -34,12 +34,13 @@ from harness.core.cache import Cache
 from harness.core.errors import ExitCode
 from harness.devices import HostDevice
 from harness.models.checkpoints import resolve_checkpoint
+from harness.models.g2p.items import word_item
 from harness.models.g2p.loading import load_checkpoint
 from harness.models.g2p.tokenizer import encode_prompt
 from harness.models.reference import cpu_name
 from harness.models.words import Word, default_words
 from harness.native import Runner, build_runner
-from harness.protocol.schema import Phase, Sample, WorkItem, WorkOrder
+from harness.protocol.schema import Phase, Sample, WorkOrder
 
 DEADLINE_SECONDS = 600.0
 
@@ -61,8 +62,8 @@ def run_ours(engine: Engine, runner: Runner, words: list[Word], threads: int) ->
     order = WorkOrder(
         order_id=str(uuid.uuid4()),
         archive_sha256=runner.archive.sha256,
-        models=[metadata.order_model()],
-        items=[WorkItem(id=str(i), model="g2p", language=w.language, word=w.word) for i, w in enumerate(words)],
+        workloads=[metadata.generation()],
+        items=[word_item(str(i), w.language, w.word) for i, w in enumerate(words)],
         warmup=1,
         repetitions=1,
         threads=threads,

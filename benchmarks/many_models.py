@@ -39,7 +39,7 @@ from harness.models.described import UserModel, describe_models
 from harness.models.reference import cpu_name
 from harness.models.sources import ModelSource
 from harness.native import Runner, build_runner
-from harness.protocol.schema import Load, Phase, Sample, TensorItem, WorkOrder
+from harness.protocol.schema import Load, Phase, Sample, WorkItem, WorkOrder
 from harness.protocol.tensors import encode
 
 TEN = Path(__file__).with_name("ten_models.py")
@@ -68,17 +68,15 @@ def build(models: Sequence[UserModel], cache: Cache, console: Console) -> Runner
 def order_of(runner: Runner, models: Sequence[UserModel], repetitions: int) -> WorkOrder:
     known = {model.name: model for model in runner.archive.metadata.models}
     items = [
-        TensorItem(id=f"{model.name} {item}", model=model.name, inputs=encode(arrays))
+        WorkItem(id=f"{model.name} {item}", workload=model.name, input=encode(arrays))
         for model in models
         for item, arrays in model.inputs().items()
     ]
     return WorkOrder(
         order_id=secrets.token_hex(8),
         archive_sha256=runner.archive.sha256,
-        models=[],
-        items=[],
-        tensor_models=[known[model.name].order_model() for model in models],
-        tensor_items=items,
+        workloads=[known[model.name].workload() for model in models],
+        items=items,
         warmup=WARMUP if repetitions else 1,
         repetitions=repetitions,
     )

@@ -31,12 +31,13 @@ from harness.compiler import Archive
 from harness.core.errors import ExitCode, HarnessError
 from harness.devices import HostDevice
 from harness.measure import LATENCY
+from harness.models.g2p.items import word_item
 from harness.models.words import DEFAULT_WORDS, read_words
 from harness.native import Runner
-from harness.protocol.schema import WorkItem, WorkOrder
+from harness.protocol.schema import WorkOrder
 from harness.regression.nightly import Night
 from harness.regression.plan import new_plan
-from harness.regression.verdicts import conclude
+from harness.regression.verdicts import judge_night
 from harness.report.night import change, detectable, interval
 from harness.results.journal import Plan, SidePlan, UnitPlan, write_plan
 from harness.results.nights import NIGHTS, NightRecord, nights
@@ -51,13 +52,11 @@ def side(runner: Runner, words: int, *, slowdown_percent: float = 0.0) -> SidePl
     archive: Archive = runner.archive
     shipped = read_words(DEFAULT_WORDS, None)
     chosen = [shipped[at * len(shipped) // words] for at in range(min(words, len(shipped)))]
-    items = [
-        WorkItem(id=f"w{at:05d}", model=MODEL, language=word.language, word=word.word) for at, word in enumerate(chosen)
-    ]
+    items = [word_item(f"w{at:05d}", word.language, word.word) for at, word in enumerate(chosen)]
     order = WorkOrder(
         order_id="night",
         archive_sha256=archive.sha256,
-        models=[archive.metadata.order_model(MODEL)],
+        workloads=[archive.metadata.generation(MODEL)],
         items=items,
         slowdown_percent=slowdown_percent,
     )
@@ -84,7 +83,7 @@ def go_on(results: Path, folder: Path, plan: Plan, device: HostDevice, say: Cons
 
     # On a terminal one line tells of all pairs; in a file a line each would be too many.
     notify = show if say.is_terminal else lambda _line: None
-    return conclude(results, folder, Night(folder, plan, {device.name: device}, notify=notify).run())
+    return judge_night(results, folder, Night(folder, plan, {device.name: device}, notify=notify).run())
 
 
 def row(record: NightRecord, percent: float) -> list[str]:

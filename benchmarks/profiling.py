@@ -26,10 +26,11 @@ from harness.core.errors import HarnessError, UsageError
 from harness.devices import HostDevice
 from harness.measure import paired_ratio
 from harness.models.checkpoints import resolve_checkpoint
+from harness.models.g2p.items import word_item
 from harness.native import Runner, build_runner
 from harness.profiling.summary import overhead
 from harness.protocol.schema import PRECISIONS as KNOWN
-from harness.protocol.schema import Phase, Precision, Sample, WorkItem, WorkOrder
+from harness.protocol.schema import Phase, Precision, Sample, WorkOrder
 
 
 def main(
@@ -68,10 +69,7 @@ def _runner(request: CompileRequest, marks: bool, cache: Cache, progress: Callab
 
 
 def _measured(runners: list[Runner], words: int, rounds: int) -> list[str]:
-    items = [
-        WorkItem(id=str(at), model="g2p", language=word.language, word=word.word)
-        for at, word in enumerate(timed_words(words))
-    ]
+    items = [word_item(str(at), word.language, word.word) for at, word in enumerate(timed_words(words))]
     times: list[dict[str, list[int]]] = [defaultdict(list), defaultdict(list)]
     device = HostDevice()
     with device.reserve():
@@ -81,7 +79,7 @@ def _measured(runners: list[Runner], words: int, rounds: int) -> list[str]:
                 order = WorkOrder(
                     order_id=f"{number}-{side}",
                     archive_sha256=runners[side].archive.sha256,
-                    models=[runners[side].archive.metadata.order_model()],
+                    workloads=[runners[side].archive.metadata.generation()],
                     items=items,
                 )
                 result = device.run(runners[side].path, order).require_complete()

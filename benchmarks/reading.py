@@ -26,7 +26,8 @@ from benchmarks.tables import terminal
 from harness.core.errors import ExitCode
 from harness.devices.breaches import MAX_RECORDS
 from harness.devices.collect import MAX_RESULT_BYTES, ResultReader
-from harness.protocol.schema import OrderModel, WorkItem, WorkOrder
+from harness.models.g2p.items import word_item
+from harness.protocol.schema import GenerationWorkload, WorkOrder
 
 MEGABYTE = 2**20
 ARCHIVE = "ab" * 32
@@ -36,31 +37,31 @@ ROOM = 4096
 
 def order_of(repetitions: int) -> WorkOrder:
     """One word, so many times."""
-    model = OrderModel(
+    model = GenerationWorkload(
         name="g2p",
-        prefixes={"encoder": "e_", "decoder": "d_"},
+        functions={"encoder": "e_", "decoder": "d_"},
         use_kv_cache=False,
         batch_size=1,
         max_input_bytes=64,
         max_output_len=128,
         vocab_size=384,
     )
-    items = [WorkItem(id="w", model="g2p", language="eng-us", word="a")]
+    items = [word_item("w", "eng-us", "a")]
     return WorkOrder(
-        order_id="o", archive_sha256=ARCHIVE, models=[model], items=items, warmup=0, repetitions=repetitions
+        order_id="o", archive_sha256=ARCHIVE, workloads=[model], items=items, warmup=0, repetitions=repetitions
     )
 
 
 def write(path: Path, size: int) -> int:
     """A complete result of at most so many bytes; returns its samples."""
     header = {
-        "record": "header", "schema_version": 1, "order_id": "o", "runner_version": "0", "archive_sha256": ARCHIVE,
+        "record": "header", "schema_version": 2, "order_id": "o", "runner_version": "0", "archive_sha256": ARCHIVE,
         "os": "x", "arch": "x", "cpu": {"model": "x", "cores": 1, "features": []}, "threads": 1, "pid": 1,
         "started_unix_ns": 1,
     }  # fmt: skip
     sample = {
-        "record": "sample", "model": "g2p", "items": ["w"], "phase": "timed", "repetition": 0, "total_ns": 5000,
-        "encoder_ns": 1000, "prefill_ns": None, "step_ns": [700, 700],
+        "record": "sample", "workload": "g2p", "items": ["w"], "phase": "timed", "repetition": 0, "total_ns": 5000,
+        "parts": {"encoder": [1000], "step": [700, 700]},
         "outputs": [{"token_ids": [100, 1], "text": "a"}],
     }  # fmt: skip
     line = json.dumps(sample).encode() + b"\n"

@@ -25,8 +25,9 @@ import typer
 from benchmarks.commands import Costs, call, load
 from benchmarks.tables import terminal
 from harness.core.errors import ExitCode
-from harness.protocol.schema import OrderModel, WorkItem, WorkOrder
-from harness.results import OrderEntry, ReferenceLine, RunStatus, Store, VariantFacts, WordsFacts, now
+from harness.models.g2p.items import word_item
+from harness.protocol.schema import GenerationWorkload, WorkOrder
+from harness.results import OrderEntry, ReferenceLine, RunStatus, Store, VariantFacts, WorkloadFacts, now
 from harness.results.store import SAMPLES
 from harness.results.summarize import summarize
 
@@ -39,7 +40,10 @@ def make_run(store: Store, samples: int, seed: int) -> str:
     """Write a run of so many timed samples; returns its id."""
     rng = np.random.default_rng(seed)
     items = [f"w{at:05d}" for at in range(WORDS)]
-    words = WordsFacts(count=WORDS, languages=["eng-us"], sha256="0" * 64, source="made up")
+    words = WorkloadFacts(
+        kind="generation", source="g2p", label="made up", weights_sha256="0" * 64, items=WORDS, unit="word",
+        subsets=["eng-us"], compare="tokens",
+    )  # fmt: skip
     facts = VariantFacts(
         archive_sha256="0" * 64,
         archive_bytes=20_000_000,
@@ -48,25 +52,28 @@ def make_run(store: Store, samples: int, seed: int) -> str:
         target="llvm",
     )
     writer = store.create(
-        device={"kind": "host", "name": "host", "cores": 2}, words=words, variants={"cache": facts}, options={}
+        device={"kind": "host", "name": "host", "cores": 2},
+        workloads={"g2p": words},
+        variants={"cache": facts},
+        options={},
     )
     writer.reference(
         ReferenceLine(
-            item=item, language="eng-us", word=f"word{item}", pronunciations=[], token_ids=[3, 1], text="a",
-            margins=[1.0, 1.0], latency_ns=[],
+            workload="g2p", item=item, subset="eng-us", label=f"word{item}", token_ids=[3, 1], text="a",
+            margins=[1.0, 1.0],
         )
         for item in items
     )  # fmt: skip
-    entry = OrderEntry(order_id="latency-cache-0", purpose="latency", variant="cache", started=now())
-    model = OrderModel(
-        name="g2p", prefixes={"encoder": "e_"}, use_kv_cache=True, batch_size=1, max_input_bytes=64, max_output_len=128,
-        vocab_size=384,
+    entry = OrderEntry(order_id="latency-cache-0", purpose="latency", workload="g2p", variant="cache", started=now())
+    model = GenerationWorkload(
+        name="g2p", functions={"encoder": "e_"}, use_kv_cache=True, batch_size=1, max_input_bytes=64,
+        max_output_len=128, vocab_size=384,
     )  # fmt: skip
     order = WorkOrder(
         order_id=entry.order_id,
         archive_sha256="0" * 64,
-        models=[model],
-        items=[WorkItem(id=item, model="g2p", language="eng-us", word=item) for item in items],
+        workloads=[model],
+        items=[word_item(item, "eng-us", item) for item in items],
     )
     writer.begin_order(entry, order)
     writer.end_order(entry.model_copy(update={"ended": now(), "complete": True}))
@@ -83,9 +90,9 @@ def make_run(store: Store, samples: int, seed: int) -> str:
                 "logits": None,
             }
             record = {
-                "record": "sample", "model": "g2p", "items": [items[word]], "phase": "timed", "repetition": at // WORDS,
-                "total_ns": encoder + prefill + sum(parts) + 11_000, "encoder_ns": encoder, "prefill_ns": prefill,
-                "step_ns": parts, "outputs": [output],
+                "record": "sample", "workload": "g2p", "items": [items[word]], "phase": "timed",
+                "repetition": at // WORDS, "total_ns": encoder + prefill + sum(parts) + 11_000,
+                "parts": {"encoder": [encoder], "prefill": [prefill], "step": parts}, "outputs": [output],
             }  # fmt: skip
             line = json.dumps({"order": entry.order_id, "record": record}, separators=(",", ":"), ensure_ascii=False)
             file.write(line + "\n")

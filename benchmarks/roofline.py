@@ -219,7 +219,11 @@ def _median(rounds: Sequence[Sample], part: str) -> float:
 
 
 def _nanoseconds(sample: Sample, part: str) -> int:
-    parts = {"encoder": sample.encoder_ns, "prefill": sample.prefill_ns or 0, "steps": sum(sample.step_ns)}
+    parts = {
+        "encoder": sample.part_ns("encoder"),
+        "prefill": sample.part_ns("prefill"),
+        "steps": sample.part_ns("step"),
+    }
     return parts[part] if part in parts else sample.total_ns - sum(parts.values())
 
 
@@ -273,7 +277,7 @@ def document(
     failures: dict[str, str],
 ) -> dict[str, Any]:
     """Everything that was measured, for ``--json``; ``samples`` are [variant][round][word]."""
-    keep = {"total_ns", "encoder_ns", "prefill_ns", "step_ns"}
+    keep = {"total_ns", "parts"}
     return {
         "checkpoint": setup.checkpoint.label,
         "checkpoint_sha256": setup.checkpoint.sha256,

@@ -58,33 +58,33 @@ def put(**record):
     result.write(json.dumps(record) + "\\n")
     result.flush()
 
-put(record="header", schema_version=1, order_id=order["order_id"], runner_version="0.1",
+put(record="header", schema_version=2, order_id=order["order_id"], runner_version="0.1",
     archive_sha256=order["archive_sha256"], os="linux", arch="x86_64", threads=1, pid=os.getpid(),
     cpu={{"model": "fake", "cores": 1, "features": []}}, started_unix_ns=time.time_ns())
-for model in order["tensor_models"]:
-    put(record="load", model=model["name"], function="main", load_ns=1000)
+for workload in order["workloads"]:
+    put(record="load", workload=workload["name"], function="main", load_ns=1000)
 calls = 0
 
 def answer(item):
     global calls
     calls += 1
-    x = decode(item["inputs"])["x"]
+    x = decode(item["input"])["x"]
     return {{"y": {body}}}
 
 samples = 0
 for phase, count in (("warmup", order["warmup"]), ("timed", order["repetitions"])):
     for repetition in range(count):
-        for item in order["tensor_items"]:
+        for item in order["items"]:
             said = answer(item)
             samples += 1
-            put(record="sample", model=item["model"], items=[item["id"]], phase="first" if samples == 1 else phase,
-                repetition=repetition, total_ns={ns} + samples, encoder_ns=0, prefill_ns=None, step_ns=[], outputs=[],
-                output_sha256=digest(said))
+            put(record="sample", workload=item["workload"], items=[item["id"]],
+                phase="first" if samples == 1 else phase, repetition=repetition,
+                total_ns={ns} + samples, output_sha256=digest(said))
 put(record="memory", peak_bytes=4096)
-for item in order["tensor_items"] if order["probe"] else []:
+for item in order["items"] if order["probe"] else []:
     tensors = encode(answer(item))
     {damage}
-    put(record="probe", model=item["model"], items=[item["id"]], outputs=[], tensors=tensors)
+    put(record="probe", workload=item["workload"], items=[item["id"]], tensors=tensors)
 put(record="end", order_id=order["order_id"], status="ok", samples=samples)
 """
 

@@ -103,26 +103,24 @@ class FakeDevice:
         records: list[Any] = []
         for repetition in range(order.repetitions):
             for item in order.items:
-                text = facts.get("says", {}).get(item.word, item.word)
+                text = facts.get("says", {}).get(item.label, item.label)
                 text += str(repetition) if facts.get("fickle") else ""
                 output = Output(token_ids=[*text.encode(), 1], text=text)
                 records.append(
                     Sample(
                         record="sample",
-                        model="g2p",
+                        workload="g2p",
                         items=[item.id],
                         phase=Phase.TIMED,
                         repetition=repetition,
                         outputs=[output],
                         total_ns=sum(parts) + int(0.08 * speed),
-                        encoder_ns=parts[0],
-                        prefill_ns=parts[1],
-                        step_ns=parts[2:],
+                        parts={"encoder": parts[:1], "prefill": parts[1:2], "step": parts[2:]},
                     )
                 )
                 if order.probe and not repetition:
                     probed = output.model_copy(update={"margins": [facts.get("margin", 2.0)] * len(output.token_ids)})
-                    records.append(Probe(record="probe", model="g2p", items=[item.id], outputs=[probed]))
+                    records.append(Probe(record="probe", workload="g2p", items=[item.id], outputs=[probed]))
         records.append(Memory(record="memory", peak_bytes=facts.get("peak", PEAK_BYTES)))
         return RunResult(order.order_id, tuple(records), True)
 

@@ -17,9 +17,10 @@ from harness.compiler import CompileRequest, compile_models
 from harness.core.cache import Cache
 from harness.devices import HostDevice
 from harness.models.checkpoints import resolve_checkpoint
+from harness.models.g2p.items import word_item
 from harness.models.words import default_words
 from harness.native import build_runner
-from harness.protocol.schema import Header, Sample, WorkItem, WorkOrder
+from harness.protocol.schema import Header, Sample, WorkOrder
 from tests.outside import persons_environment
 
 pytestmark = pytest.mark.compiler
@@ -95,8 +96,8 @@ def test_a_real_runner_killed_in_the_middle_keeps_what_was_complete(user_cache: 
     order = WorkOrder(
         order_id=str(uuid.uuid4()),
         archive_sha256=archive.sha256,
-        models=[archive.metadata.order_model()],
-        items=[WorkItem(id=str(i), model="g2p", language=w.language, word=w.word) for i, w in enumerate(words)],
+        workloads=[archive.metadata.generation()],
+        items=[word_item(str(i), w.language, w.word) for i, w in enumerate(words)],
         warmup=0,
         repetitions=10_000,
     )

@@ -24,7 +24,7 @@ from harness.models.described import UserModel, describe_models
 from harness.models.examples.detector import Detection, detections
 from harness.models.sources import ModelSource, resolve_model
 from harness.native import MissingRegistration, Runner, build_runner, check_registrations
-from harness.protocol.schema import Load, Probe, RecordOptions, TensorItem, TensorModel, WorkOrder
+from harness.protocol.schema import Load, Probe, RecordOptions, TensorWorkload, WorkItem, WorkOrder
 from harness.protocol.tensors import Array, decode, encode
 from harness.results import Run, Store
 from tests.environment import python_path
@@ -82,22 +82,21 @@ def test_every_command_of_the_tutorial_succeeds(followed: Followed) -> None:
 
 def test_one_binary_holds_four_models_and_each_says_what_pytorch_says(followed: Followed) -> None:
     alone, together = followed.runs
-    assert list(alone.manifest().models) == ["flowers"]
-    assert alone.manifest().checkpoint is None
+    assert list(alone.manifest().workloads) == ["flowers"]
     manifest, summary = together.manifest(), together.summary()
     assert summary is not None
     assert (summary.verdict.value, summary.reasons) == ("pass", [])
-    assert list(summary.models) == ["flowers", "detector", "bert"]
-    assert list(summary.parity) == ["cache", "cache, timed"]
+    assert list(summary.of_kind("tensor")) == ["flowers", "detector", "bert"]
+    assert list(summary.workloads["g2p"].parity) == ["cache", "cache, timed"]
     assert len(manifest.variants) == 1
-    for name, found in summary.models.items():
+    for name, found in summary.of_kind("tensor").items():
         assert found.failed == found.missing == 0, name
         assert found.by_item, name
         assert found.ratio is not None
     loaded: dict[str, set[str]] = {}
     for line in together.samples():
         if isinstance(line.record, Load):
-            loaded.setdefault(line.order, set()).add(line.record.model)
+            loaded.setdefault(line.order, set()).add(line.record.workload)
     assert len(loaded) == 3 * 4
     assert all(len(models) == 1 for models in loaded.values()), "an order loads nothing of the other models"
 
@@ -107,7 +106,7 @@ def test_the_boxes_that_are_left_are_pytorchs(followed: Followed, user_cache: Ca
     [detector] = describe_models([resolve_model("detector")], cache=user_cache, progress=quiet)
     expected = detector.expected()
     probes = [line.record for line in followed.runs[1].samples() if isinstance(line.record, Probe)]
-    said = {p.items[0]: decode(p.tensors) for p in probes if p.model == "detector" and p.tensors is not None}
+    said = {p.items[0]: decode(p.tensors) for p in probes if p.workload == "detector" and p.tensors is not None}
     assert said.keys() == expected.keys()
     for item, arrays in said.items():
         # Untrained scores are so close to each other that their order is rounding; what is compared is the boxes.
@@ -169,12 +168,8 @@ def test_what_a_model_does_not_take_is_a_record(
     order = WorkOrder(
         order_id=f"order-{time.monotonic_ns()}",
         archive_sha256=runner.archive.sha256,
-        models=[],
-        items=[],
-        tensor_models=[TensorModel.model_validate(facts)],
-        tensor_items=[
-            TensorItem(id="a", model="flowers", inputs=encode(inputs or {"input": torch.zeros(1, 4).numpy()}))
-        ],
+        workloads=[TensorWorkload.model_validate(facts)],
+        items=[WorkItem(id="a", workload="flowers", input=encode(inputs or {"input": torch.zeros(1, 4).numpy()}))],
         probe=RecordOptions(),
     )
     result = HostDevice(lock_folder=tmp_path).run(runner.path, order, deadline=60)

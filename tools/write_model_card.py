@@ -81,18 +81,19 @@ def main() -> None:
 
 def render(run: Run, training: Path, commands: Path | None) -> str:
     manifest, summary = run.manifest(), run.summary()
-    if summary is None or manifest.words is None or manifest.checkpoint is None or manifest.words.count != 2600:
+    facts = manifest.workloads.get("g2p")
+    if summary is None or facts is None or facts.items != 2600:
         raise UsageError(
             f"run {manifest.run_id} is no complete run over the held-out words",
             cure=f"run the suites on {HELD_OUT_WORDS}",
         )
-    if manifest.checkpoint.label != "embedded":
-        raise UsageError(f"run {manifest.run_id} is of {manifest.checkpoint.label}", cure="run it on embedded")
-    accuracy = {language: summary.accuracy["cache"][language] for language in GRUUT_LANGUAGES}
+    if facts.label != "embedded":
+        raise UsageError(f"run {manifest.run_id} is of {facts.label}", cure="run it on embedded")
+    accuracy = {language: summary.workloads["g2p"].accuracy["cache"][language] for language in GRUUT_LANGUAGES}
     recipe: dict[str, Any] = json.loads((training / "recipe.json").read_text(encoding="utf-8"))
     weights = EMBEDDED_FOLDER / "model.safetensors"
     hours, minutes = divmod(round(recipe["seconds"] / 60), 60)
-    parity = summary.parity["cache"]
+    parity = summary.workloads["g2p"].parity["cache"]
     return TEMPLATE.format(
         parameters=weights.stat().st_size / 2e6,
         layers=recipe["num_layers"],
@@ -102,14 +103,14 @@ def render(run: Run, training: Path, commands: Path | None) -> str:
         heads=recipe["num_heads"],
         d_kv=recipe["d_kv"],
         size=weights.stat().st_size / 1e6,
-        words=next(iter(accuracy.values())).words,
+        words=next(iter(accuracy.values())).items,
         run=manifest.run_id,
         rows="\n".join(f"| {language} | {a.per:.3f} | {a.wer:.3f} |" for language, a in accuracy.items()),
         count=len(accuracy),
         mean_per=mean(accuracy, "per"),
         mean_wer=mean(accuracy, "wer"),
         equal=sum(n for verdict, n in parity.by_verdict.items() if verdict.value == "equal"),
-        compared=parity.words,
+        compared=parity.items,
         commands=commands_text(commands),
         seed=recipe["seed"],
         steps=recipe["steps"],

@@ -62,34 +62,36 @@ pub enum Record<'a> {
         slowdown_percent: Option<f64>,
     },
     Load {
-        model: &'a str,
+        workload: &'a str,
         function: &'a str,
         load_ns: u64,
     },
     Sample {
-        model: &'a str,
+        workload: &'a str,
         items: &'a [String],
         phase: Phase,
         repetition: usize,
         total_ns: u64,
-        encoder_ns: u64,
-        prefill_ns: Option<u64>,
-        step_ns: Vec<u64>,
+        /// Nanoseconds of the calls inside, by what they are calls of.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        parts: BTreeMap<&'static str, Vec<u64>>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         outputs: Vec<Output>,
-        /// Of a model of tensors, whose outputs only the probe writes.
+        /// Of a tensor workload, whose outputs only the probe writes.
         #[serde(skip_serializing_if = "Option::is_none")]
         output_sha256: Option<String>,
     },
     Probe {
-        model: &'a str,
+        workload: &'a str,
         items: &'a [String],
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         outputs: Vec<Output>,
         #[serde(skip_serializing_if = "Option::is_none")]
         tensors: Option<TensorsRecord>,
     },
     /// A piece of what an archive with taps gave away during the probe before.
     Taps {
-        model: &'a str,
+        workload: &'a str,
         items: &'a [String],
         part: usize,
         tensors: TensorsRecord,
@@ -100,7 +102,7 @@ pub enum Record<'a> {
     },
     /// What the kernels of an archive for profiles said during the sample before.
     Profile {
-        model: &'a str,
+        workload: &'a str,
         items: &'a [String],
         phase: Phase,
         repetition: usize,

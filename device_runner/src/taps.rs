@@ -58,12 +58,12 @@ impl<'a> Tapping<'a> {
     /// Records what these items' probe gave away.
     pub fn record(
         &mut self,
-        model: &str,
+        workload: &str,
         items: &[String],
         result: &mut ResultFile,
     ) -> Result<(), Failure> {
         match self.of(items) {
-            Some((_, taps)) => taps.record(model, items, result),
+            Some((_, taps)) => taps.record(workload, items, result),
             None => Ok(()),
         }
     }
@@ -113,7 +113,7 @@ impl Taps {
     /// Records what was kept since [`Taps::keep`], and frees it.
     fn record(
         &mut self,
-        model: &str,
+        workload: &str,
         items: &[String],
         result: &mut ResultFile,
     ) -> Result<(), Failure> {
@@ -130,7 +130,7 @@ impl Taps {
             let tensors = TensorsRecord::new([(NAME, &self.piece)])
                 .map_err(|why| Failure::new(FailureKind::Model, why))?;
             self.piece.set_shape(&[PIECE]).map_err(|error| failed(&error))?;
-            result.write(&Record::Taps { model, items, part, tensors })?;
+            result.write(&Record::Taps { workload, items, part, tensors })?;
         }
         self.keep(0, 0)
     }

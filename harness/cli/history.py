@@ -32,7 +32,7 @@ class Format(str, Enum):
 
 @app.command(
     "query",
-    epilog='Examples:\n\n  harness query "SELECT run, commit, median_ns / 1e6 AS ms FROM runs ORDER BY started"'
+    epilog='Examples:\n\n  harness query "SELECT commit, median_ns / 1e6 AS ms FROM runs JOIN workloads USING (run)"'
     '\n\n  harness query --json "SELECT run, verdict FROM runs"'
     '\n\n  harness query --format csv "SELECT item, min(total_ns) FROM samples GROUP BY item"'
     '\n\n  harness query "SELECT night, metric, change, detectable FROM night_cells ORDER BY night"'
@@ -42,7 +42,8 @@ def query_runs(
     sql: Annotated[
         str,
         typer.Argument(
-            help="one SELECT over runs, orders, variants, samples, parity, reference, nights, night_cells, night_pairs"
+            help="one SELECT over runs, workloads, orders, variants, samples, parity, reference, pairs, nights, "
+            "night_cells, night_pairs"
         ),
     ],
     results_dir: ResultsDir = DEFAULT_RESULTS,

@@ -20,7 +20,7 @@ from harness.devices import Device, Unavailable, opened, parse_device
 from harness.measure import Floor
 from harness.regression.nightly import Night, refuse_emulated
 from harness.regression.plan import built_candidate, chosen, floor_key, itself, kept_candidate, plan_night
-from harness.regression.verdicts import conclude, exit_code
+from harness.regression.verdicts import exit_code, judge_night
 from harness.results.baselines import Baselines
 from harness.results.journal import Plan, read_plan, write_plan
 from harness.results.nights import NIGHTS, find_night, write_floor
@@ -101,7 +101,7 @@ def nightly(
             _show_floors(plan, night.calibrate(), by_name, results_dir, as_json=as_json)
             return
         result = night.run()
-    record = conclude(results_dir, folder, result)
+    record = judge_night(results_dir, folder, result)
     show_night(record, markdown=markdown, junit=junit, as_json=as_json)
     raise typer.Exit(int(exit_code(record)))
 

@@ -77,7 +77,7 @@ def _write_trace(path: Path, run: Run) -> None:
     provenance = run.provenance()
     if provenance is None:
         raise NoProfile(f"run {run.run_id} has no provenance of its profile")
-    words = {line.item: f"{line.word} ({line.language})" for line in run.reference()}
+    words = {line.item: f"{line.label} ({line.subset})" for line in run.reference() if line.subset}
     device = run.manifest().device
     title = f"{device.get('name', '?')}, run {run.run_id}{', emulated' if device.get('emulated') else ''}"
     found = chrome_trace(run.profile_lines(), provenance, words, title)

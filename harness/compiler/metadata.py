@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from harness.core.errors import HarnessError
 from harness.models.described import InputFacts, OutputFacts
-from harness.protocol.schema import OrderModel, Precision, TensorModel
+from harness.protocol.schema import GenerationWorkload, Precision, TensorWorkload
 
 FILE_NAME = "system_lib_metadata.json"
 G2P_KEYS = frozenset(
@@ -40,10 +40,10 @@ class ModelMetadata(BaseModel):
     weights_bytes: int
     """Of the linked weights."""
 
-    def order_model(self) -> TensorModel:
+    def workload(self) -> TensorWorkload:
         """Return the model as an order has it."""
         inputs, outputs = ([one.name for one in listed] for listed in (self.inputs, self.outputs))
-        return TensorModel(name=self.name, prefix=self.prefix, inputs=inputs, outputs=outputs)
+        return TensorWorkload(name=self.name, functions={"main": self.prefix}, inputs=inputs, outputs=outputs)
 
 
 class ArchiveMetadata(BaseModel):
@@ -110,11 +110,11 @@ class ArchiveMetadata(BaseModel):
             raise ValueError(f"a G2P archive lacks {', '.join(sorted(G2P_KEYS - self.model_fields_set))}")
         return self
 
-    def order_model(self, name: str = "g2p") -> OrderModel:
-        """Return the model as an order has it."""
-        return OrderModel(
+    def generation(self, name: str = "g2p") -> GenerationWorkload:
+        """Return the archive's generation workload as an order has it."""
+        return GenerationWorkload(
             name=name,
-            prefixes=self.prefixes,
+            functions=self.prefixes,
             use_kv_cache=self.use_kv_cache,
             batch_size=self.batch_size,
             max_input_bytes=self.max_input_bytes,
@@ -125,8 +125,12 @@ class ArchiveMetadata(BaseModel):
             self_cache_shape=self.self_cache_shape,
             self_cache_dtype=self.self_cache_dtype,
             precision=self.precision,
-            prompt_space=self.prompt_space,
         )
+
+    def workload(self, name: str) -> GenerationWorkload | TensorWorkload | None:
+        """Return the workload of that name as an order has it; None where the archive has none."""
+        tensors = next((model.workload() for model in self.models if model.name == name), None)
+        return self.generation(name) if tensors is None and name == self.kind else tensors
 
 
 def read_metadata(folder: Path) -> ArchiveMetadata:

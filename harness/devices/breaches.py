@@ -13,6 +13,7 @@ from harness.core.errors import UsageError
 from harness.devices.base import AnyRecord
 from harness.protocol.schema import (
     End,
+    GenerationWorkload,
     Header,
     Load,
     Machine,
@@ -22,6 +23,7 @@ from harness.protocol.schema import (
     ProfileRecord,
     Sample,
     TapsRecord,
+    TensorWorkload,
     Thermal,
     WorkOrder,
 )
@@ -46,11 +48,9 @@ class Breaches:
         """Of both processes."""
         self._order = order
         self._passes = order.warmup + order.repetitions
-        self._models = {model.name: model for model in order.models}
-        self._outputs = {model.name: model.outputs for model in order.tensor_models}
-        self._items = {item.id: item.model for item in order.items}
-        self._items |= {item.id: item.model for item in order.tensor_items}
-        self._functions = sum(len(model.prefixes) for model in order.models) + len(order.tensor_models)
+        self._workloads = {workload.name: workload for workload in order.workloads}
+        self._items = {item.id: item.workload for item in order.items}
+        self._functions = sum(len(workload.functions) for workload in order.workloads)
         self._sampled: Counter[str] = Counter()
         self._probed: Counter[str] = Counter()
         self._ended = False
@@ -60,15 +60,13 @@ class Breaches:
         self._kinds: Counter[type[AnyRecord]] = Counter()
         self._total = len(before)
         least = (1 + (order.probe is not None)) * len(self._items) * min(1, self._passes)
-        least = max(least, -(-len(self._items) * self._passes // self._most_at_once()))
+        most_at_once = max((workload.batch_size for workload in order.workloads), default=1)
+        least = max(least, -(-len(self._items) * self._passes // most_at_once))
         if least > MAX_RECORDS:
             raise UsageError(
                 f"the order asks for {least} records at least, a result holds {MAX_RECORDS} at most",
                 cure="measure fewer words or fewer repetitions",
             )
-
-    def _most_at_once(self) -> int:
-        return max((model.batch_size for model in self._order.models), default=1)
 
     def of(self, record: AnyRecord) -> str | None:
         """What is wrong with the next record, or None."""
@@ -120,8 +118,8 @@ class Breaches:
         if isinstance(record, Memory | Machine | Thermal):
             most = MAX_THERMAL if isinstance(record, Thermal) else 1
             return f"more than {most} {record.record} records" if self._kinds[type(record)] >= most else None
-        if record.model not in self._models and record.model not in self._outputs:
-            return f"unknown model {record.model!r}"
+        if record.workload not in self._workloads:
+            return f"unknown workload {record.workload!r}"
         if isinstance(record, Load):
             return "more loads than functions" if self._kinds[Load] >= self._functions else None
         if isinstance(record, Sample | Probe):
@@ -148,8 +146,11 @@ class Breaches:
     def _breach_of_answer(self, record: Sample | Probe) -> str | None:
         if isinstance(record, Probe) and self._order.probe is None:
             return "a probe that was not asked for"
-        outputs = self._outputs.get(record.model)
-        found = self._breach_of_outputs(record) if outputs is None else self._breach_of_tensors(record, outputs)
+        workload = self._workloads[record.workload]
+        if isinstance(workload, TensorWorkload):
+            found = self._breach_of_tensors(record, workload.outputs)
+        else:
+            found = self._breach_of_generation(record, workload)
         if found:
             return found
         counted, most = (self._sampled, self._passes) if isinstance(record, Sample) else (self._probed, 1)
@@ -158,11 +159,11 @@ class Breaches:
         for item in record.items:
             if counted[item] >= most:
                 return f"item {item!r} has {counted[item] + 1} {record.record}s of {most}"
-        return _breach_of_times(record) if isinstance(record, Sample) else None
+        return _breach_of_times(record, workload) if isinstance(record, Sample) else None
 
     def _breach_of_tensors(self, record: Sample | Probe, outputs: list[str]) -> str | None:
-        if len(record.items) != 1 or self._items.get(record.items[0]) != record.model:
-            return f"items {record.items!r} are not one of model {record.model!r} in this order"
+        if len(record.items) != 1 or self._items.get(record.items[0]) != record.workload:
+            return f"items {record.items!r} are not one of workload {record.workload!r} in this order"
         if record.outputs:
             return f"item {record.items[0]!r} has words as outputs"
         if isinstance(record, Sample):
@@ -186,13 +187,12 @@ class Breaches:
             return f"taps: {error.args[0]}"
         return None if set(found) == {"taps"} else "taps of another name"
 
-    def _breach_of_outputs(self, record: Sample | Probe) -> str | None:
-        model = self._models[record.model]
+    def _breach_of_generation(self, record: Sample | Probe, model: GenerationWorkload) -> str | None:
         if len(record.outputs) != len(record.items) or not record.items:
             return f"{len(record.outputs)} outputs for {len(record.items)} items"
         for item, output in zip(record.items, record.outputs, strict=True):
-            if self._items.get(item) != record.model:
-                return f"item {item!r} is not of model {record.model!r} in this order"
+            if self._items.get(item) != record.workload:
+                return f"item {item!r} is not of workload {record.workload!r} in this order"
             if any(not 0 <= token < model.vocab_size for token in output.token_ids):
                 return f"a token id of item {item!r} is outside the vocabulary of {model.vocab_size}"
             if len(output.token_ids) > model.max_output_len + 1:
@@ -215,11 +215,18 @@ class Breaches:
         return None
 
 
-def _breach_of_times(sample: Sample) -> str | None:
-    parts = [sample.encoder_ns, sample.prefill_ns or 0, *sample.step_ns]
-    if min(parts) < 0 or sample.total_ns < 0:
+_PARTS = ("encoder", "prefill", "step")
+
+
+def _breach_of_times(sample: Sample, workload: TensorWorkload | GenerationWorkload) -> str | None:
+    known = () if isinstance(workload, TensorWorkload) else _PARTS
+    unknown = next((name for name in sample.parts if name not in known), None)
+    if unknown is not None:
+        return f"times of {unknown[:20]!r}, which is no part of workload {workload.name!r}"
+    calls = [taken for part in sample.parts.values() for taken in part]
+    if min(calls, default=0) < 0 or sample.total_ns < 0:
         return "a negative time"
-    return "the parts take longer than the whole" if sum(parts) > sample.total_ns else None
+    return "the parts take longer than the whole" if sum(calls) > sample.total_ns else None
 
 
 def _out_of_range(record: AnyRecord) -> str | None:

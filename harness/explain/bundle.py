@@ -13,10 +13,10 @@ from harness.core.errors import UsageError
 from harness.explain.run import file_name
 from harness.explain.schema import FOLDER, Explanation
 from harness.models.checkpoints import WEIGHT_FILES, Checkpoint
-from harness.results import Manifest, Run
+from harness.results import Manifest, Run, v1
 from harness.results.errors import writing
 from harness.results.files import write_atomically
-from harness.results.store import MANIFEST, MODEL_PARITY, PARITY, REFERENCE
+from harness.results.store import MANIFEST, PARITY, REFERENCE
 
 MOST_WEIGHT_BYTES = 64_000_000
 """Of a checkpoint that travels inside; of a larger one the hash does."""
@@ -37,22 +37,21 @@ KEPT = (".json", ".order.json", ".taps", ".metadata.json", ".provenance.json")
 def write_bundle(path: Path, run: Run, found: Explanation, checkpoint: Checkpoint | None) -> None:
     """What :func:`explain` kept in the run's folder, the run and a word's checkpoint. Raises StorageFull or
     StorageUnwritable."""
-    lines = list(run.reference())
+    generations = run.manifest().of_kind("generation")
+    lines = [line for line in run.reference() if line.workload in generations]
     at = next((at for at, line in enumerate(lines) if line.item == found.name), -1)
-    parity = [line for line in run.parity() if line.item == found.name]
-    models = [line for line in run.model_parity() if (line.model, line.item) == (found.model, found.item)]
+    parity = [line for line in run.parity() if (line.workload, line.item) == (found.model, found.item)]
     inside = _files(checkpoint) if checkpoint is not None and _travels(checkpoint) else []
     partial = path.with_name(f".{path.name}.partial")
     try:
         with writing(path), zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as bundle:
             bundle.writestr(README, _readme(path.name, found, inside=bool(inside)))
             bundle.writestr(ITEM, found.name)
-            bundle.writestr(WORDS, "".join(f"{line.language}\t{line.word}\n" for line in lines[: at + 1]))
+            bundle.writestr(WORDS, "".join(f"{line.subset}\t{line.label}\n" for line in lines[: at + 1]))
             bundle.writestr(VERSIONS, "".join(f"{name} {version}\n" for name, version in found.versions.items()))
             bundle.writestr(MANIFEST, run.manifest().model_dump_json(indent=2))
             bundle.writestr(REFERENCE, "".join(line.model_dump_json() + "\n" for line in lines[: at + 1]))
             bundle.writestr(PARITY, "".join(line.model_dump_json() + "\n" for line in parity))
-            bundle.writestr(MODEL_PARITY, "".join(line.model_dump_json() + "\n" for line in models))
             for suffix in KEPT:
                 name = file_name(found.name, suffix)
                 bundle.write(run.folder / FOLDER / name, f"{FOLDER}/{name}")
@@ -76,8 +75,11 @@ def opened_bundle(path: Path) -> Iterator[tuple[Run, str]]:
                 root.mkdir()
                 (root / CHECKPOINT).mkdir()
                 item = bundle.read(ITEM).decode()
-                for entry in (REFERENCE, PARITY, MODEL_PARITY):
+                for entry in (REFERENCE, PARITY):
                     (root / entry).write_bytes(bundle.read(entry))
+                # Bundles of before had the answers of all models but G2P in a file of their own.
+                if v1.MODEL_PARITY in bundle.namelist():
+                    (root / v1.MODEL_PARITY).write_bytes(bundle.read(v1.MODEL_PARITY))
                 inside = [entry for entry in bundle.namelist() if Path(entry).parent == Path(CHECKPOINT)]
                 for entry in inside:
                     with bundle.open(entry) as source, (root / CHECKPOINT / Path(entry).name).open("wb") as to:

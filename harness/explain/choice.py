@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 from harness.explain.subject import NothingToExplain
 from harness.explain.tensors import ChosenItem
 from harness.explain.words import ChosenWord
-from harness.results import ModelParityLine, ParityLine, Run
+from harness.results import ParityLine, Run
 from harness.run.builder import Variant
 from harness.validate import Verdict
 
 SEPARATOR = "/"
-"""Between a model of tensors and its item; no name holds one."""
-_Line = TypeVar("_Line", ParityLine, ModelParityLine)
+"""Between a tensor workload and its item; no name holds one."""
 
 
 def find_subject(run: Run, item: str | None) -> ChosenWord | ChosenItem:
@@ -24,8 +22,10 @@ def find_subject(run: Run, item: str | None) -> ChosenWord | ChosenItem:
     """
     if item is not None and SEPARATOR in item:
         return _named_item(run, item)
+    manifest = run.manifest()
+    generations = manifest.of_kind("generation")
     lines = list(run.parity())
-    reference = list(run.reference())
+    reference = [line for line in run.reference() if line.workload in generations]
     known = {line.item: at for at, line in enumerate(reference)}
     if item is not None and item not in known:
         shown = ", ".join(list(known)[:5])
@@ -33,37 +33,38 @@ def find_subject(run: Run, item: str | None) -> ChosenWord | ChosenItem:
             f"run {run.run_id} has no word {item!r}" + (f"; its words are {shown} …" if shown else ""),
             cure="name a word's id, or MODEL/ITEM for an item of another model; `harness show` lists what failed",
         )
-    mine = [line for line in lines if line.item in known and item in (None, line.item)]
+    generated = [line for line in lines if line.workload in generations]
+    mine = [line for line in generated if line.item in known and item in (None, line.item)]
     if item is not None:
         # Parity is judged for both variants; what was named is meant in the one that the run timed.
-        timed: Variant = "cache" if run.manifest().options.get("use_kv_cache", True) else "cacheless"
-        mine.sort(key=lambda line: _variant(line.comparison) != timed)
+        timed: Variant = "cache" if manifest.options.get("use_kv_cache", True) else "cacheless"
+        mine.sort(key=lambda line: line.variant != timed)
     failing = _failing(mine)
     if item is None and failing is None:
-        found = _failing(list(run.model_parity()))
+        found = _failing([line for line in lines if line.workload not in generations])
         if found is None:
             raise NothingToExplain(f"nothing of run {run.run_id} departs from PyTorch")
-        return ChosenItem(found.model, found.item, found)
+        return ChosenItem(found.workload, found.item, found)
     line = failing or next(iter(mine), None)
     at = known[line.item if line is not None else str(item)]
-    return ChosenWord("cache" if line is None else _variant(line.comparison), reference[at], reference[:at], line)
+    return ChosenWord("cache" if line is None else _variant(line), reference[at], reference[:at], line)
 
 
 def _named_item(run: Run, name: str) -> ChosenItem:
-    model, _, item = name.partition(SEPARATOR)
-    known = run.manifest().models
-    if model not in known:
-        raise NothingToExplain(f"run {run.run_id} has no model {model!r}; it has {', '.join(known) or 'none'}")
-    lines = [line for line in run.model_parity() if (line.model, line.item) == (model, item)]
-    return ChosenItem(model, item, _failing(lines) or next(iter(lines), None))
+    workload, _, item = name.partition(SEPARATOR)
+    known = run.manifest().of_kind("tensor")
+    if workload not in known:
+        raise NothingToExplain(f"run {run.run_id} has no model {workload!r}; it has {', '.join(known) or 'none'}")
+    lines = [line for line in run.parity() if (line.workload, line.item) == (workload, item)]
+    return ChosenItem(workload, item, _failing(lines) or next(iter(lines), None))
 
 
-def _failing(lines: Sequence[_Line]) -> _Line | None:
+def _failing(lines: Sequence[ParityLine]) -> ParityLine | None:
     """The first that failed; without one, the first that was not reached."""
     failed = (line for line in lines if line.verdict.fails)
     missing = (line for line in lines if line.verdict is Verdict.MISSING)
     return next(failed, None) or next(missing, None)
 
 
-def _variant(comparison: str) -> Variant:
-    return "cacheless" if comparison.startswith("cacheless") else "cache"
+def _variant(line: ParityLine) -> Variant:
+    return "cacheless" if line.variant == "cacheless" else "cache"

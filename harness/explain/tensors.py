@@ -16,9 +16,9 @@ from harness.devices import RunResult
 from harness.explain.subject import CannotExplain, NothingToExplain
 from harness.explain.taps import leaf_count
 from harness.models.described import UserModel
-from harness.protocol.schema import Probe, RecordOptions, TapWindow, TensorItem, WorkOrder
+from harness.protocol.schema import Probe, RecordOptions, TapWindow, WorkItem, WorkOrder
 from harness.protocol.tensors import decode, encode
-from harness.results import ModelParityLine, Run
+from harness.results import ParityLine, Run
 from harness.run.builder import RunOptions, TracingBuilder
 from harness.validate.tensors import compare_item
 
@@ -31,7 +31,7 @@ class ChosenItem:
 
     model: str
     item: str
-    parity: ModelParityLine | None
+    parity: ParityLine | None
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,8 @@ class TensorSubject:
         return WorkOrder(
             order_id=f"explain-{self.model.name}-{secrets.token_hex(4)}",
             archive_sha256=archive.sha256,
-            models=[],
-            items=[],
-            tensor_models=[archive.metadata.models[0].order_model()],
-            tensor_items=[TensorItem(id=item, model=self.model.name, inputs=encode(inputs[item])) for item in items],
+            workloads=[archive.metadata.models[0].workload()],
+            items=[WorkItem(id=item, workload=self.model.name, input=encode(inputs[item])) for item in items],
             warmup=0,
             repetitions=0,
             probe=RecordOptions(taps=TapWindow(item=self.chosen.item, first=0, last=leaf_count(function))),
@@ -95,7 +93,7 @@ class TensorSubject:
             "model": self.model.name,
             "variant": self.model.name,
             "verdict": None if line is None else str(line.verdict),
-            "detail": "" if line is None else line.detail,
+            "detail": "" if line is None else line.detail or "",
             "reproduced": self._reproduced(result),
         }
 
@@ -121,7 +119,7 @@ def tensor_subject(
 ) -> TensorSubject:
     """Raises CannotExplain where the model is not the run's any more, and what describing it raises."""
     found = next((model for model in builder.models(options, say) if model.name == chosen.model), None)
-    known = run.manifest().models.get(chosen.model)
+    known = run.manifest().workloads.get(chosen.model)
     if found is None or (known is not None and known.weights_sha256 != found.facts.weights_sha256):
         raise CannotExplain(
             f"the model {chosen.model} is not the one of run {run.run_id} any more",

@@ -14,13 +14,12 @@ from harness.devices import RunResult
 from harness.explain.subject import CannotExplain
 from harness.explain.taps import leaf_count
 from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.items import WORKLOAD, word_item
 from harness.protocol.schema import Probe, RecordOptions, TapWindow, WorkItem, WorkOrder
 from harness.results import ParityLine, ReferenceLine, Run
 from harness.run.builder import RunOptions, TracingBuilder, Variant
 from harness.validate import Verdict
 from harness.validate.parity import first_divergence
-
-MODEL = "g2p"
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,10 @@ class ChosenWord:
             return self.parity.step
         return len(self.reference.token_ids) - 1
 
-    def items(self, batch_size: int) -> list[WorkItem]:
-        """What is run: words that may share a batch with others are run alone."""
+    def items(self, batch_size: int, *, space: bool = True) -> list[WorkItem]:
+        """What is run: words that may share a batch with others are run alone. ``space``: see word_item."""
         lines = [*(self.before if batch_size == 1 else []), self.reference]
-        return [WorkItem(id=line.item, model=MODEL, language=line.language, word=line.word) for line in lines]
+        return [word_item(line.item, line.subset, line.label, space=space) for line in lines]
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class WordSubject:
 
     @property
     def title(self) -> str:
-        return repr(self.word.reference.word)
+        return repr(self.word.reference.label)
 
     @property
     def weights_sha256(self) -> str:
@@ -75,8 +74,8 @@ class WordSubject:
         return WorkOrder(
             order_id=f"explain-{self.word.variant}-{secrets.token_hex(4)}",
             archive_sha256=archive.sha256,
-            models=[archive.metadata.order_model(MODEL)],
-            items=self.word.items(archive.metadata.batch_size),
+            workloads=[archive.metadata.generation(WORKLOAD)],
+            items=self.word.items(archive.metadata.batch_size, space=archive.metadata.prompt_space),
             warmup=0,
             repetitions=0,
             probe=RecordOptions(margins=True, taps=TapWindow(item=self.word.reference.item, first=0, last=calls)),
@@ -94,8 +93,8 @@ class WordSubject:
                 "max_input_bytes": metadata.max_input_bytes,
                 "max_output_len": metadata.max_output_len,
             },
-            "language": self.word.reference.language,
-            "word": self.word.reference.word,
+            "language": self.word.reference.subset,
+            "word": self.word.reference.label,
             "prompt_space": metadata.prompt_space,
             "last_step": self.word.last_step,
         }
@@ -110,8 +109,8 @@ class WordSubject:
         kept = ("step", "expected_token", "got_token", "expected_margin", "got_margin")
         return {
             "item": reference.item,
-            "language": reference.language,
-            "word": reference.word,
+            "language": reference.subset,
+            "word": reference.label,
             "variant": self.word.variant,
             "verdict": None if line is None else str(line.verdict),
             "tie": line is not None and line.verdict is Verdict.TIE,
@@ -130,9 +129,9 @@ class WordSubject:
 
 def word_subject(run: Run, word: ChosenWord, options: RunOptions, builder: TracingBuilder) -> WordSubject:
     """Raises CannotExplain where the checkpoint is not the run's any more, and what finding it raises."""
-    known = run.manifest().checkpoint
+    known = run.manifest().workloads.get(word.reference.workload)
     found = builder.checkpoint(options)
-    if known is not None and known.sha256 != found.sha256:
+    if known is not None and known.weights_sha256 != found.sha256:
         raise CannotExplain(
             f"the checkpoint {known.label} is not the one of run {run.run_id} any more",
             cure="give the run's own checkpoint, or make a new run with this one",

@@ -23,7 +23,7 @@ from harness.measure.gate import (
     pairs_wanted,
 )
 from harness.measure.limits import Growth, memory_growth, size_growth
-from harness.measure.metrics import ENCODER, LATENCY, METRICS, PREFILL, STEP, Pass, run_figures, shares
+from harness.measure.metrics import ENCODER, LATENCY, METRICS, PARTS, PREFILL, STEP, Pass, run_figures, shares
 from harness.measure.pairs import Pair, Shift, log_ratios, run_figure
 from harness.measure.power import Floor, calibrate
 from harness.measure.summary import (
@@ -46,6 +46,7 @@ __all__ = [
     "ENCODER",
     "LATENCY",
     "METRICS",
+    "PARTS",
     "PREFILL",
     "STEP",
     "CellSessions",

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.measure.pairs import run_figure
 
 LATENCY, ENCODER, PREFILL, STEP = "latency", "encoder", "prefill", "step"
-METRICS = (LATENCY, ENCODER, PREFILL, STEP)
-"""The whole first; ``step`` is one decoder step, the others are times per word or batch."""
+PARTS = (ENCODER, PREFILL, STEP)
+METRICS = (LATENCY, *PARTS)
+"""The whole first; ``step`` is one decoder step, the others are times per item or batch."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One timed pass over a word or batch. Nanoseconds; ``steps_ns`` is of all ``steps`` together."""
+    """One timed pass over an item or batch: nanoseconds of the whole, and of each part with the number of its calls."""
 
     item: str
     total_ns: int
-    encoder_ns: int
-    prefill_ns: int | None
-    steps_ns: int
-    steps: int
+    parts: Mapping[str, tuple[int, int]]
 
     def figures(self) -> Iterator[tuple[str, float]]:
-        """Its metrics in nanoseconds; a part that the model has not, or that took no time at all, has none."""
+        """Its metrics in nanoseconds, of a part one call's; one that took no time at all has none."""
         yield LATENCY, self.total_ns
-        parts = {
-            ENCODER: float(self.encoder_ns),
-            PREFILL: float(self.prefill_ns or 0),
-            STEP: self.steps_ns / self.steps if self.steps else 0.0,
-        }
-        yield from ((metric, found) for metric, found in parts.items() if found > 0)
+        for part in PARTS:
+            spent, calls = self.parts.get(part, (0, 0))
+            if spent > 0:
+                yield part, spent / calls
 
 
 def run_figures(passes: Iterable[Pass]) -> dict[str, float]:
@@ -50,11 +46,10 @@ def run_figures(passes: Iterable[Pass]) -> dict[str, float]:
 
 def shares(passes: Iterable[Pass]) -> dict[str, float]:
     """Of the time of all passes, what each part takes: all steps together for ``step``."""
-    spent = dict.fromkeys((ENCODER, PREFILL, STEP), 0)
+    spent = dict.fromkeys(PARTS, 0)
     total = 0
     for one in passes:
         total += one.total_ns
-        spent[ENCODER] += one.encoder_ns
-        spent[PREFILL] += one.prefill_ns or 0
-        spent[STEP] += one.steps_ns
+        for part in PARTS:
+            spent[part] += one.parts.get(part, (0, 0))[0]
     return {metric: time / total for metric, time in spent.items() if time} if total else {}

@@ -19,7 +19,8 @@ def summarize_profile(
     lines: Iterable[ProfileLine],
     provenance: Provenance,
     *,
-    model: str,
+    workload: str,
+    unit: str,
     variant: str,
     precision: Precision,
     archive_sha256: str,
@@ -47,7 +48,8 @@ def summarize_profile(
         if found[function.name, index]
     ]
     return ProfileSummary(
-        model=model,
+        workload=workload,
+        unit=unit,
         variant=variant,
         precision=precision,
         emulated=emulated,
@@ -102,7 +104,7 @@ def overhead(plain: Times, profiled: Times) -> Overhead | None:
         return statistics.geometric_mean(min(times[item]) for item in both)
 
     return Overhead(
-        words=len(both),
+        items=len(both),
         ratio=found.ratio,
         low=found.interval.low if found.interval else None,
         high=found.interval.high if found.interval else None,
@@ -122,13 +124,10 @@ def _function_time(function: FunctionProvenance, samples: Sequence[Sample], site
 
 
 def _nanoseconds(sample: Sample, function: FunctionProvenance) -> int:
-    """The runner's own time around a function's calls; a model of tensors has no parts."""
+    """The runner's own time around a function's calls; a tensor workload has no parts."""
     if function.name == function.model:
         return sample.total_ns
-    parts = {
-        "encoder": sample.encoder_ns,
-        "decoder_prefill": sample.prefill_ns or 0,
-        "decoder_step": sum(sample.step_ns),
-        "decoder": sum(sample.step_ns),
-    }
-    return parts[function.name]
+    return sample.part_ns(_PARTS[function.name])
+
+
+_PARTS = {"encoder": "encoder", "decoder_prefill": "prefill", "decoder_step": "step", "decoder": "step"}

@@ -75,13 +75,13 @@ def chrome_trace(
         if not isinstance(record, ProfileRecord) or sample is None or record.phase is not Phase.TIMED:
             continue
         items = " ".join(record.items)
-        if (record.model, items) in seen:
+        if (record.workload, items) in seen:
             continue
-        seen.add((record.model, items))
-        if record.model not in tracks:
-            tracks[record.model] = _Track(len(tracks) + 1, provenance.of(record.model))
-            events += tracks[record.model].names(title, record.model)
-        track = tracks[record.model]
+        seen.add((record.workload, items))
+        if record.workload not in tracks:
+            tracks[record.workload] = _Track(len(tracks) + 1, provenance.of(record.workload))
+            events += tracks[record.workload].names(title, record.workload)
+        track = tracks[record.workload]
         made = list(calls(track.provenance, record))
         length = max([sample.total_ns, *(call.end for call in made)])
         name = " ".join(words.get(item, item) for item in record.items)

@@ -4,16 +4,30 @@
 written: a header, the loads, a sample per repetition and batch, a probe per batch, the peak memory, and an
 end record. A result without the end record of the same order is incomplete, whatever the exit status said.
 All times are monotonic nanoseconds measured in the runner. ``docs/protocol.md`` explains every field.
+
+A runner of before, such as a baseline's, speaks version 1: its orders and records are translated by
+:mod:`harness.protocol.v1` where they are read and written, so that everything else knows the version of today alone.
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
-SCHEMA_VERSION = 1
+from harness.protocol import v1
+
+SCHEMA_VERSION: Literal[2] = 2
 
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -34,12 +48,40 @@ class Phase(str, Enum):
     TIMED = "timed"
 
 
-class OrderModel(_Schema):
-    """A model of the archive, with what its metadata says about it (see ``docs/metadata.md``)."""
+class Tensors(_Schema):
+    """Tensors by name inside an order or a record (see :mod:`harness.protocol.tensors`)."""
 
+    size: int
+    sha256: str
+    """Of the bytes, so that what arrives changed is refused on either side."""
+    data: str
+    """The bytes, of the format safetensors, in base64."""
+
+
+class TensorWorkload(_Schema):
+    """A model of the archive with one function, which takes tensors and returns tensors."""
+
+    kind: Literal["tensor"] = "tensor"
     name: str
-    kind: Literal["g2p"] = "g2p"
-    prefixes: dict[str, str]
+    functions: dict[str, str]
+    """The function ``main`` to its system-lib prefix."""
+    inputs: list[str]
+    """Names of the arguments, in their order."""
+    outputs: list[str]
+    """Names of the results, in their order."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many items a call runs."""
+        return 1
+
+
+class GenerationWorkload(_Schema):
+    """A model of the archive that generates text from a prompt, token by token, greedily (see ``docs/metadata.md``)."""
+
+    kind: Literal["generation"] = "generation"
+    name: str
+    functions: dict[str, str]
     """Function (encoder, decoder | decoder_prefill, decoder_step) to its system-lib prefix."""
     use_kv_cache: bool
     batch_size: int = Field(ge=1)
@@ -52,43 +94,21 @@ class OrderModel(_Schema):
     """The batch first, the rest is the compiled model's own affair; None without a cache."""
     self_cache_dtype: Literal["float32", "float16"] = "float32"
     precision: Precision = "fp32"
-    prompt_space: bool = True
+
+
+Workload = Annotated[TensorWorkload | GenerationWorkload, Field(discriminator="kind")]
 
 
 class WorkItem(_Schema):
-    id: str
-    model: str
-    language: str
-    word: str
-
-
-class Tensors(_Schema):
-    """Tensors by name inside an order or a record (see :mod:`harness.protocol.tensors`)."""
-
-    size: int
-    sha256: str
-    """Of the bytes, so that what arrives changed is refused on either side."""
-    data: str
-    """The bytes, of the format safetensors, in base64."""
-
-
-class TensorModel(_Schema):
-    """A model of the archive that takes tensors and gives tensors, of which the runner knows nothing more."""
-
-    name: str
-    prefix: str
-    inputs: list[str]
-    """Names of the arguments, in their order."""
-    outputs: list[str]
-    """Names of the results, in their order."""
-
-
-class TensorItem(_Schema):
-    """One call of a model of tensors."""
+    """One input of one workload: the prompt of a generation, or the arguments of a tensor workload's function."""
 
     id: str
-    model: str
-    inputs: Tensors
+    workload: str
+    input: str | Tensors
+    label: str = Field(default="", exclude_if=lambda value: not value)
+    """What a person calls it, such as the word; empty: its id. The runner makes nothing of it."""
+    subset: str = Field(default="", exclude_if=lambda value: not value)
+    """The part of the data that it belongs to, such as a language; empty where there are none. Likewise."""
 
 
 class TapWindow(_Schema):
@@ -110,14 +130,13 @@ class RecordOptions(_Schema):
 
 
 class WorkOrder(_Schema):
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    """1: of a runner of before, and written as that runner reads it."""
     order_id: str
     archive_sha256: str
-    models: list[OrderModel]
+    workloads: list[Workload]
     items: list[WorkItem]
-    tensor_models: list[TensorModel] = []
-    tensor_items: list[TensorItem] = []
-    """They run behind ``items``, each a call and a sample of its own."""
+    """They run in the order of their workloads. A call runs one, or a batch of them."""
     warmup: int = Field(default=1, ge=0)
     repetitions: int = Field(default=1, ge=0)
     threads: int = Field(default=1, ge=1)
@@ -129,6 +148,16 @@ class WorkOrder(_Schema):
     slowdown_percent: float = Field(default=0.0, ge=0, le=1000, exclude_if=lambda value: not value)
     """A test of the gate: the runner burns so much more time with each call, and says so in its header."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, value: Any) -> Any:
+        return v1.upgraded_order(value) if isinstance(value, dict) and "models" in value else value
+
+    @model_serializer(mode="wrap")
+    def _write_version_1(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        return v1.downgraded_order(written) if self.schema_version == 1 else written
+
 
 class Cpu(_Schema):
     model: str
@@ -138,7 +167,7 @@ class Cpu(_Schema):
 
 class Header(_Schema):
     record: Literal["header"]
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     order_id: str
     runner_version: str
     archive_sha256: str
@@ -153,10 +182,10 @@ class Header(_Schema):
 
 
 class Load(_Schema):
-    """One function of a model taken from the system library and its VM initialised."""
+    """One function of a workload taken from the system library and its VM initialised."""
 
     record: Literal["load"]
-    model: str
+    workload: str
     function: str
     load_ns: int
 
@@ -171,36 +200,41 @@ class Output(_Schema):
 
 
 class Sample(_Schema):
-    """One batch, once. ``total_ns`` spans tokenization to text; the parts are around the calls themselves."""
+    """One batch, once. ``total_ns`` spans the prompt to the text of a generation, the call of a tensor workload."""
 
     record: Literal["sample"]
-    model: str
+    workload: str
     items: list[str]
     phase: Phase
     repetition: int
     total_ns: int
-    encoder_ns: int
-    prefill_ns: int | None
-    step_ns: list[int]
-    outputs: list[Output]
+    parts: dict[str, list[int]] = {}
+    """Nanoseconds of the calls inside, in their order, by what they are calls of: ``encoder``, ``prefill`` and
+    ``step`` of a generation."""
+    outputs: list[Output] = []
+    """What was generated, by item; empty for a tensor workload."""
     output_sha256: str | None = None
-    """Of a model of tensors, which has no ``outputs`` and no parts: over the bytes of all its outputs."""
+    """Of a tensor workload: over the bytes of all its outputs."""
+
+    def part_ns(self, name: str) -> int:
+        """Return the nanoseconds of all calls of a part together; 0 without any."""
+        return sum(self.parts.get(name, ()))
 
 
 class Probe(_Schema):
     record: Literal["probe"]
-    model: str
+    workload: str
     items: list[str]
-    outputs: list[Output]
+    outputs: list[Output] = []
     tensors: Tensors | None = None
-    """The outputs of a model of tensors."""
+    """The outputs of a tensor workload."""
 
 
 class TapsRecord(_Schema):
     """A piece of the stream that the item's kernels gave away, in front of its probe; ``harness/explain/taps.py``."""
 
     record: Literal["taps"]
-    model: str
+    workload: str
     items: list[str]
     part: int
     """Counts the pieces from 0."""
@@ -234,7 +268,7 @@ class ProfileRecord(_Schema):
     """What the kernels of an archive for profiles said during the sample before; see ``harness/profiling/marks.py``."""
 
     record: Literal["profile"]
-    model: str
+    workload: str
     items: list[str]
     phase: Phase
     repetition: int
@@ -276,8 +310,14 @@ RECORD: TypeAdapter[AnyRecord] = TypeAdapter(Record)
 
 
 def parse_record(line: str | bytes) -> AnyRecord:
-    """One line of ``result.jsonl`` as it arrives; raises pydantic.ValidationError.
+    """Return the record that one line of ``result.jsonl`` holds, also of version 1. Raises pydantic.ValidationError.
 
-    Numbers are numbers and finite: no text, no true, no NaN. ``harness/devices/breaches.py`` knows their ranges.
+    Numbers are numbers and finite: no text, no true, no NaN. ``harness/devices/breaches.py`` checks their ranges.
     """
-    return RECORD.validate_json(line, strict=True)
+    try:
+        return RECORD.validate_json(line, strict=True)
+    except ValidationError:
+        upgraded = v1.upgraded_line(line)
+        if upgraded is None:
+            raise
+    return RECORD.validate_json(upgraded, strict=True)

@@ -178,7 +178,7 @@ class HarnessPlugin:
         from harness.report.profile import profile_text
 
         colour = {"pass": "green", "fail": "red"}.get(summary.verdict.value, "yellow")
-        text = verdict_text(summary, emulated=run.device.emulated, words_of=run.words_of)
+        text = verdict_text(run.writer.manifest, summary)
         terminal.write_line(shown_line(text), **{colour: True})
         for reason in summary.reasons:
             terminal.write_line(f"  {shown_line(reason)}")

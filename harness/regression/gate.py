@@ -2,55 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from harness.core.errors import UsageError
 from harness.devices import Device, Notify
-from harness.models.checkpoints import Checkpoint
 from harness.native import Runner
 from harness.regression.nightly import Night, refuse_emulated
 from harness.regression.plan import plan_night, run_candidate
-from harness.regression.verdicts import conclude
+from harness.regression.verdicts import judge_night
 from harness.results.baselines import Baselines
 from harness.results.journal import write_plan
 from harness.results.nights import NIGHTS, NightRecord
-from harness.results.schema import ModelFacts
+from harness.results.schema import WorkloadFacts
 from harness.run.builder import RunOptions
 
 
-def gated(options: RunOptions, models: Iterable[str]) -> list[str]:
-    """What of a run is judged: its variant of G2P, and its models of tensors by name."""
-    return [*([options.variant] if options.speaks else []), *models]
+def gated(options: RunOptions, workloads: Mapping[str, WorkloadFacts]) -> list[str]:
+    """What of a run is judged: the variant of a generation that it times, and its tensor workloads by name."""
+    return [options.variant if facts.kind == "generation" else name for name, facts in workloads.items()]
 
 
 class BaselineGate:
     """Judges a run beside a baseline, in a nightly run of its own; see :class:`harness.run.session.Gate`."""
 
-    def check(
-        self, options: RunOptions, device: Device, checkpoint: Checkpoint | None, models: Mapping[str, ModelFacts]
-    ) -> None:
+    def check(self, options: RunOptions, device: Device, workloads: Mapping[str, WorkloadFacts]) -> None:
         """What a person could have got wrong: raises EmulatedDevice, BaselineNotFound, BaselineDamaged, UsageError."""
         assert options.baseline is not None
         refuse_emulated([device])
         baselines = Baselines(options.results_dir)
         kept = baselines.get(options.baseline)
-        for which in gated(options, models):
+        for which in gated(options, workloads):
             baselines.runner(options.baseline, which)
-        known = kept.manifest.checkpoint
-        if known is not None and checkpoint is not None and known.sha256 != checkpoint.sha256:
-            raise UsageError(
-                f"baseline {options.baseline} is of another model ({known.label}) than this run ({checkpoint.label})",
-                cure="choose the baseline's --checkpoint, or a baseline of this one",
-            )
-        for name, facts in models.items():
-            if kept.manifest.models[name].weights_sha256 != facts.weights_sha256:
+        for name, facts in workloads.items():
+            known = kept.manifest.workloads.get(name)
+            if known is None or known.weights_sha256 == facts.weights_sha256:
+                continue
+            if known.label != facts.label:
                 raise UsageError(
-                    f"baseline {options.baseline} is of another {name} than this run: its weights differ",
-                    cure="set a baseline from a run of this one: harness baseline set RUN --name NAME",
+                    f"baseline {options.baseline} is of another model ({known.label}) than this run ({facts.label})",
+                    cure="choose the baseline's --checkpoint, or a baseline of this one",
                 )
+            raise UsageError(
+                f"baseline {options.baseline} is of another {name} than this run: its weights differ",
+                cure="set a baseline from a run of this one: harness baseline set RUN --name NAME",
+            )
 
     def judge(
-        self, run_id: str, options: RunOptions, device: Device, runner: Runner, models: Iterable[str], notify: Notify
+        self,
+        run_id: str,
+        options: RunOptions,
+        device: Device,
+        runner: Runner,
+        workloads: Mapping[str, WorkloadFacts],
+        notify: Notify,
     ) -> NightRecord:
         """Measure the run's runner beside its baseline's in a night of their own. Raises as :class:`Night` does."""
         assert options.baseline is not None
@@ -59,7 +63,7 @@ class BaselineGate:
             options.baseline,
             [device],
             run_candidate({options.variant: runner}),
-            only=gated(options, models),
+            only=gated(options, workloads),
             run=run_id,
         )
         folder = options.results_dir / NIGHTS / plan.night_id
@@ -67,4 +71,4 @@ class BaselineGate:
         night = Night(
             folder, plan, {device.name: device}, notify=notify, cooldown=options.cooldown, deadline=options.deadline
         )
-        return conclude(options.results_dir, folder, night.run())
+        return judge_night(options.results_dir, folder, night.run())

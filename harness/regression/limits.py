@@ -59,22 +59,20 @@ def _tensor_parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
 
 
 def _parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
-    """The candidate's tokens against the baseline's, word by word; float16 and int8 within their allowance."""
+    """The candidate's tokens against the baseline's, word by word; float16 and int8 within their tolerance policy."""
     items = {item.id: item for item in unit.a.order.items}
     rows = [
-        compare_word(
-            item, items[item].language, items[item].word, _expected(said), list(map(_decoded, b.outputs[item]))
-        )
+        compare_word(item, items[item].subset, items[item].label, _expected(said), list(map(_decoded, b.outputs[item])))
         for item, said in a.outputs.items()
         if item in b.outputs and item in items
     ]
     wrong = [row for row in rows if row.verdict.fails and row.verdict is not Verdict.MISSING]
-    short = unit.allowance.shortcomings(words=len(rows), differing=len(wrong), per=None, expected_per=None)
+    short = unit.policy.shortcomings(words=len(rows), differing=len(wrong), per=None, expected_per=None)
     if not rows:
         return LimitVerdict("parity", GateVerdict.INCONCLUSIVE, "no word was run by both")
     if not short:
         return LimitVerdict("parity", GateVerdict.PASS, "")
-    first = f"; first {items[wrong[0].item].word!r}: {wrong[0].expected!r} became {wrong[0].got!r}" if wrong else ""
+    first = f"; first {items[wrong[0].item].label!r}: {wrong[0].expected!r} became {wrong[0].got!r}" if wrong else ""
     return LimitVerdict("parity", GateVerdict.FAIL, f"{short[0]}{first}")
 
 

@@ -311,10 +311,9 @@ def _line(
     digests: dict[str, list[str]] = defaultdict(list)
     for record in result.records:
         if isinstance(record, Sample) and record.phase is Phase.TIMED:
-            steps = record.step_ns
-            item = " ".join(record.items)
-            passes.append(Pass(item, record.total_ns, record.encoder_ns, record.prefill_ns, sum(steps), len(steps)))
-        # A model of tensors has answers and hashes of them in the place of outputs.
+            parts = {part: (sum(calls), len(calls)) for part, calls in record.parts.items()}
+            passes.append(Pass(" ".join(record.items), record.total_ns, parts))
+        # A tensor workload has answers and hashes of them in the place of outputs.
         if isinstance(record, Sample | Probe) and pair == 0 and record.outputs:
             for item, output in zip(record.items, record.outputs, strict=True):
                 if output not in outputs[item]:
@@ -336,7 +335,7 @@ def _line(
         figure=figures[LATENCY],
         figures=figures,
         samples=[(one.item, one.total_ns) for one in passes],
-        parts=[(one.encoder_ns, one.prefill_ns, one.steps_ns, one.steps) for one in passes],
+        parts=[dict(one.parts) for one in passes],
         peak_bytes=next((r.peak_bytes for r in result.records if isinstance(r, Memory)), None),
         outputs=outputs,
         answers=answers,

@@ -12,11 +12,10 @@ from harness.core.cache import content_key
 from harness.core.errors import UsageError
 from harness.devices import Device
 from harness.measure import LATENCY, METRICS
-from harness.models.sources import G2P
 from harness.native import Runner
-from harness.protocol.schema import WorkOrder
+from harness.protocol.schema import SCHEMA_VERSION, GenerationWorkload, WorkOrder
 from harness.results import now
-from harness.results.baselines import Baseline, BaselineModel, Baselines
+from harness.results.baselines import Baseline, Baselines
 from harness.results.journal import Plan, SidePlan, UnitPlan
 from harness.results.nights import read_floor
 from harness.results.sources import sources
@@ -51,7 +50,7 @@ def plan_night(
             continue
         a = _kept_side(baselines, baseline, which)
         a = a.model_copy(update={"order": _thinned(a.order, words)})
-        b = candidate_of(which, facts.variant if isinstance(facts, BaselineModel) else which, a)
+        b = candidate_of(which, facts.variant, a)
         units += [_unit(results, device, which, kept, a, b) for device in chosen]
     if not units:
         there = ", ".join(f"{which} for {facts.target}" for which, facts in kept.timed.items())
@@ -64,25 +63,25 @@ def plan_night(
 
 def _unit(results: Path, device: Device, which: str, kept: Baseline, a: SidePlan, b: SidePlan) -> UnitPlan:
     floors = {metric: read_floor(results, floor_key(device, which, metric)) for metric in METRICS}
-    model = kept.models.get(which)
-    label = kept.manifest.checkpoint.label if kept.manifest.checkpoint else "?"
+    timed = kept.timed[which]
+    facts = kept.manifest.workloads.get(timed.workload)
     return UnitPlan(
         name=f"{device.name}/{which}",
         device=device.name,
-        model=label if model is None else which,
+        model=facts.label if facts else timed.workload,
         variant=which,
         a=a,
         b=b,
         floor=floors.pop(LATENCY),
         part_floors={metric: floor for metric, floor in floors.items() if floor is not None},
-        allowance=kept.manifest.allowance,
-        comparison=None if model is None else model.comparison,
+        policy=kept.manifest.policy,
+        comparison=timed.comparison,
     )
 
 
 def chosen(kept: Baseline, models: Sequence[str]) -> list[str]:
-    """What ``--models`` takes of a baseline: every variant of G2P, and models by their names. Raises UsageError."""
-    there = {**({G2P: list(kept.variants)} if kept.variants else {}), **{name: [name] for name in kept.models}}
+    """What ``--models`` takes of a baseline: every variant of the workloads so named. Raises UsageError."""
+    there = kept.by_workload
     for name in models:
         if name not in there:
             raise UsageError(f"baseline {kept.name} has no model {name!r}", cure=f"it has {', '.join(there)}")
@@ -100,8 +99,7 @@ def kept_candidate(results: Path, name: str) -> CandidateOf:
 
     def candidate(which: str, _variant: str, a: SidePlan) -> SidePlan:
         b = _kept_side(baselines, name, which)
-        given = {"items": a.order.items, "tensor_items": a.order.tensor_items}
-        return b.model_copy(update={"order": b.order.model_copy(update=given)})
+        return b.model_copy(update={"order": b.order.model_copy(update={"items": a.order.items})})
 
     return candidate
 
@@ -134,17 +132,15 @@ def runner_side(runner: Runner, a: SidePlan) -> SidePlan:
     """A runner of the sources as they are, with A's order for its own archive. Raises UsageError if it has no such
     model."""
     archive = runner.archive
-    here = {model.name: model for model in archive.metadata.models}
-    for model in a.order.tensor_models:
-        if model.name not in here:
-            raise UsageError(f"the candidate has no model {model.name!r}", cure="choose a baseline of the same models")
-    order = a.order.model_copy(
-        update={
-            "archive_sha256": archive.sha256,
-            "models": [archive.metadata.order_model(model.name) for model in a.order.models],
-            "tensor_models": [here[model.name].order_model() for model in a.order.tensor_models],
-        }
-    )
+    workloads = []
+    for name in (workload.name for workload in a.order.workloads):
+        here = archive.metadata.workload(name)
+        if here is None:
+            raise UsageError(f"the candidate has no model {name!r}", cure="choose a baseline of the same models")
+        workloads.append(here)
+    # The baseline's runner may be of before; the candidate's reads today's orders.
+    today = {"schema_version": SCHEMA_VERSION, "archive_sha256": archive.sha256, "workloads": workloads}
+    order = a.order.model_copy(update=today)
     return SidePlan(
         path=runner.path.absolute(),
         sha256=runner.sha256,
@@ -169,7 +165,8 @@ def _kept_side(baselines: Baselines, name: str, which: str) -> SidePlan:
 
 def _thinned(order: WorkOrder, words: int | None) -> WorkOrder:
     count = len(order.items)
-    if words is None or words >= count:
+    generates = any(isinstance(workload, GenerationWorkload) for workload in order.workloads)
+    if words is None or words >= count or not generates:
         return order
     return order.model_copy(update={"items": [order.items[at * count // words] for at in range(words)]})
 

@@ -32,7 +32,7 @@ FRESH_NIGHTS = WINDOW // 2
 """For so many nights a drift is warned of, from the first one at the new level."""
 
 
-def conclude(results: Path, folder: Path, result: NightResult) -> NightRecord:
+def judge_night(results: Path, folder: Path, result: NightResult) -> NightRecord:
     """Write ``verdicts.json``, with a warning for each fresh drift to a slower level of a cell measured tonight.
 
     Raises StorageFull or StorageUnwritable.

@@ -39,10 +39,10 @@ def sides(a: Run, b: Run) -> tuple[Side, Side]:
 
 def _side(run: Run, name: str) -> Side:
     manifest = run.manifest()
-    words = {line.item: (line.language, line.word) for line in run.reference()}
-    samples = timed_samples(manifest, run.samples())
+    samples: dict[str, dict[tuple[str, str], Times]] = {}
     # An emulator's times are compared with nothing.
-    by_word: dict[tuple[str, str], Times] = {}
-    if not manifest.emulated:
-        by_word = {words[item]: taken for item, taken in samples.items() if item in words}
-    return Side(manifest, summarize_run(run), by_word, name)
+    for workload in () if manifest.emulated else manifest.of_kind("generation"):
+        items = {line.item: (line.subset, line.label) for line in run.reference() if line.workload == workload}
+        taken = timed_samples(manifest, run.samples(), workload)
+        samples[workload] = {items[item]: times for item, times in taken.items() if item in items}
+    return Side(manifest, summarize_run(run), samples, name)

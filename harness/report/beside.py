@@ -41,9 +41,8 @@ def item_cell(found: RatioSummary | None, item: str) -> str:
 
 
 def ratios(summary: Summary) -> dict[str, RatioSummary]:
-    """Of all models of a run that have one; G2P's first."""
-    of_words = {"g2p": summary.ratio} if summary.ratio else {}
-    return of_words | {name: found.ratio for name, found in summary.models.items() if found.ratio}
+    """Of all workloads of a run that have one."""
+    return {name: found.ratio for name, found in summary.workloads.items() if found.ratio}
 
 
 def beside_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
@@ -68,7 +67,7 @@ def beside_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
         [
             [
                 name,
-                f"{one.words} of {one.of or one.words}",
+                f"{one.items} of {one.of or one.items}",
                 str(one.rounds or DASH),
                 duration(one.artifact),
                 duration(one.pytorch),
@@ -76,7 +75,7 @@ def beside_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
             ]
             for name, one in found.items()
         ],
-        note="Both sides took turns on the same words or items, a fixed sample of them, in this sitting. Times are "
+        note="Both sides took turns on the same items, a fixed sample of them, in this sitting. Times are "
         "geometric means over these items of each one's median; the ratio is the geometric mean of the items' own "
         "ratios, in brackets a 95 % interval from how the rounds differ.",
     )

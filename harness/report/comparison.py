@@ -10,9 +10,13 @@ from harness.measure import Ratio, Times, paired_ratio
 from harness.report.beside import ratio_cell
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, interval, megabytes, milliseconds, rate, ratio
-from harness.report.models import items_change, models_comparison, shared_models
+from harness.report.generation import PARTS
 from harness.report.run import TONES, verdict_text
-from harness.results.schema import Manifest, RunStatus, Summary
+from harness.report.tensor import items_change, shared_models, tensor_comparison
+from harness.results.schema import Manifest, RunStatus, Summary, WorkloadSummary
+
+Samples = Mapping[tuple[str, str], Times]
+"""Warm samples in nanoseconds by an item's subset and label, such as language and word."""
 
 
 class Incomparable(UsageError):
@@ -27,56 +31,72 @@ class Side:
 
     manifest: Manifest
     summary: Summary
-    samples: Mapping[tuple[str, str], Times]
-    """Warm samples in nanoseconds by language and word."""
+    samples: Mapping[str, Samples]
+    """Those of each generation workload."""
     name: str
     """What the report calls it: A or B, or a run's letter on a page of many."""
 
 
 def comparison_report(a: Side, b: Side) -> list[Block]:
-    """Blocks of the comparison; raises Incomparable if the runs share neither timed words nor compared ones."""
-    words, shared = compared(a, b), set(a.samples) & set(b.samples)
-    found = paired_ratio(a.samples, b.samples) if shared else None
+    """Blocks of the comparison; raises Incomparable if the runs share neither timed items nor compared ones."""
+    names = compared(a, b)
     emulated = a.manifest.emulated or b.manifest.emulated
-    models = models_comparison(a.summary, b.summary, (a.name, b.name), emulated=emulated)
-    of_words = [*_latency(a, b, found), *_accuracy(a, b)] if words else []
-    return [*_head(a, b), *doubts(a, b), *of_words, *models, *_differences(a, b)]
+    models = tensor_comparison(a.summary, b.summary, (a.name, b.name), emulated=emulated)
+    generated = [block for name in names for block in [*_latency(a, b, name), *_accuracy(a, b, name)]]
+    return [*_head(a, b), *doubts(a, b), *generated, *models, *_differences(a, b)]
 
 
-def compared(a: Side, b: Side) -> bool:
-    """Return whether the runs share words that were timed or compared; raises Incomparable if they share nothing."""
-    words = bool(set(a.samples) & set(b.samples) or (a.summary.parity and b.summary.parity))
-    if not words and not shared_models(a.summary, b.summary):
+def compared(a: Side, b: Side) -> list[str]:
+    """Return the generation workloads whose items both runs timed or compared; raises Incomparable if they share
+    nothing at all."""
+    names = [name for name in a.summary.of_kind("generation") if _shared(a, b, name) or _both_compared(a, b, name)]
+    if not names and not shared_models(a.summary, b.summary):
         raise Incomparable(f"runs {a.manifest.run_id} and {b.manifest.run_id} share no measured word")
-    return words
+    return names
 
 
-def conclusion(found: Ratio, a: str = "A", b: str = "B") -> str:
+def _shared(a: Side, b: Side, name: str) -> set[tuple[str, str]]:
+    return set(a.samples.get(name, {})) & set(b.samples.get(name, {}))
+
+
+def _both_compared(a: Side, b: Side, name: str) -> bool:
+    sides = (a.summary.workloads.get(name), b.summary.workloads.get(name))
+    return all(side is not None and side.parity for side in sides)
+
+
+def paired(a: Side, b: Side, name: str) -> Ratio | None:
+    """Return how the times of a workload's shared items compare; None without any."""
+    return paired_ratio(a.samples[name], b.samples[name]) if _shared(a, b, name) else None
+
+
+def conclusion(found: Ratio, a: str = "A", b: str = "B", unit: str = "word") -> str:
     """What was found, in words of the sides named, with what it is worth: two sittings prove nothing."""
     text = ratio(found.ratio, *((found.interval.low, found.interval.high) if found.interval else (None, None)))
     return (
-        f"{b} takes {text} of {a}'s time per word ({found.words} words), but they were measured apart: two sittings "
-        "differ by a few percent, and by much more on a busy machine, without any change"
+        f"{b} takes {text} of {a}'s time per {unit} ({found.words} {unit}s), but they were measured apart: two "
+        "sittings differ by a few percent, and by much more on a busy machine, without any change"
     )
 
 
 def conclusions(a: Side, b: Side) -> list[Line]:
-    """What was found of the words and of each model that both runs timed, in a line each."""
+    """What was found of each workload that both runs timed, in a line each."""
     if a.manifest.emulated or b.manifest.emulated:
         return [Line("times of an emulator are compared with nothing", Tone.UNSURE)]
     lines = []
-    if set(a.samples) & set(b.samples):
-        lines.append(Line(conclusion(paired_ratio(a.samples, b.samples), a.name, b.name)))
-    elif a.manifest.words or b.manifest.words:
-        lines.append(Line("no word was timed in both runs", Tone.UNSURE))
+    for name, facts in {**a.manifest.of_kind("generation"), **b.manifest.of_kind("generation")}.items():
+        found = paired(a, b, name)
+        if found is not None:
+            lines.append(Line(conclusion(found, a.name, b.name, facts.unit)))
+        else:
+            lines.append(Line(f"no {facts.unit} was timed in both runs", Tone.UNSURE))
     for name in shared_models(a.summary, b.summary):
-        change = items_change(a.summary.models[name], b.summary.models[name])
+        change = items_change(a.summary.workloads[name], b.summary.workloads[name])
         if change is not None:
-            count, found = change
+            count, times = change
             items = "1 item" if count == 1 else f"{count} items"
             lines.append(
                 Line(
-                    f"{name}: {b.name} takes {ratio(found)} of {a.name}'s time ({items}), but they were measured apart"
+                    f"{name}: {b.name} takes {ratio(times)} of {a.name}'s time ({items}), but they were measured apart"
                 )
             )
     return lines
@@ -89,19 +109,17 @@ def _head(a: Side, b: Side) -> Iterator[Block]:
     if any(line.tone is Tone.PLAIN for line in told):
         yield Line("Side by side they are measured by harness nightly, or by pytest suites --baseline.")
     for side in (a, b):
-        yield Line(
-            f"{side.name}: {verdict_text(side.summary, emulated=side.manifest.emulated)}", TONES[side.summary.verdict]
-        )
+        yield Line(f"{side.name}: {verdict_text(side.manifest, side.summary)}", TONES[side.summary.verdict])
 
 
 def doubts(a: Side, b: Side) -> Iterator[Line]:
     """Yield why the times of the two runs may not show a change of code."""
     for what, one, other in (
         ("device", _device(a.manifest), _device(b.manifest)),
-        ("model", _checkpoint(a.manifest), _checkpoint(b.manifest)),
+        ("model", *(_generations(side.manifest) for side in (a, b))),
         ("threads", str(a.manifest.options.get("threads")), str(b.manifest.options.get("threads"))),
         ("batch size", str(a.manifest.options.get("batch_size")), str(b.manifest.options.get("batch_size"))),
-        ("variant", _variant(a.summary), _variant(b.summary)),
+        ("variant", *(_variants(side.summary) for side in (a, b))),
     ):
         if one != other:
             yield Line(
@@ -109,14 +127,15 @@ def doubts(a: Side, b: Side) -> Iterator[Line]:
                 Tone.UNSURE,
             )
     for name in shared_models(a.summary, b.summary):
-        weights = [facts.weights_sha256[:12] for side in (a, b) if (facts := side.manifest.models.get(name))]
+        weights = [facts.weights_sha256[:12] for side in (a, b) if (facts := side.manifest.workloads.get(name))]
         if len(set(weights)) > 1:
             yield Line(f"other weights of {name}: {a.name} has {weights[0]}, {b.name} has {weights[1]}", Tone.UNSURE)
-    words_a, words_b = a.manifest.words, b.manifest.words
-    if words_a and words_b and words_a.sha256 != words_b.sha256:
-        shared = len(set(a.samples) & set(b.samples))
-        counts = f"{a.name} has {words_a.count}, {b.name} has {words_b.count}"
-        yield Line(f"other words: {counts}; only the {shared} in both are paired", Tone.UNSURE)
+    for name, ours in a.manifest.of_kind("generation").items():
+        theirs = b.manifest.workloads.get(name)
+        if theirs is not None and ours.items_sha256 != theirs.items_sha256:
+            counts = f"{a.name} has {ours.items}, {b.name} has {theirs.items}"
+            shared = len(_shared(a, b, name))
+            yield Line(f"other {ours.unit}s: {counts}; only the {shared} in both are paired", Tone.UNSURE)
     for side in (a, b):
         if side.manifest.status is not RunStatus.COMPLETE:
             yield Line(f"{side.name} is {side.manifest.status.value}: {side.manifest.reason}", Tone.UNSURE)
@@ -126,49 +145,40 @@ def _device(manifest: Manifest) -> str:
     return f"{manifest.device.get('name', '?')} ({manifest.device.get('cpu_model') or '?'})"
 
 
-def _checkpoint(manifest: Manifest) -> str:
-    return f"{manifest.checkpoint.label} {manifest.checkpoint.sha256[:12]}" if manifest.checkpoint else DASH
+def _generations(manifest: Manifest) -> str:
+    found = manifest.of_kind("generation").values()
+    return ", ".join(f"{facts.label} {facts.weights_sha256[:12]}" for facts in found) or DASH
 
 
-def _variant(summary: Summary) -> str:
-    return summary.artifact.variant if summary.artifact else DASH
+def _variants(summary: Summary) -> str:
+    return ", ".join(found.variant for found in summary.of_kind("generation").values() if found.variant) or DASH
 
 
-def _latency(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
-    one, other = a.summary.artifact, b.summary.artifact
-    if one is None or other is None or a.manifest.emulated or b.manifest.emulated:
+def _latency(a: Side, b: Side, name: str) -> Iterator[Block]:
+    one, other = (side.summary.workloads.get(name) for side in (a, b))
+    if one is None or other is None or not one.warm or not other.warm or a.manifest.emulated or b.manifest.emulated:
         return
-    paired = conclusion_cell(found)
+    unit = a.manifest.workloads[name].unit
+    ours, theirs = one.warm, other.warm
     rows = [
         [
-            "median per word, ms",
-            *(
-                milliseconds(side.warm.median) + interval(side.warm.median_low, side.warm.median_high)
-                for side in (one, other)
-            ),
-            paired,
+            f"median per {unit}, ms",
+            *(milliseconds(warm.median) + interval(warm.median_low, warm.median_high) for warm in (ours, theirs)),
+            conclusion_cell(paired(a, b, name)),
         ],
         *(
-            _row(f"{label}, ms", getattr(one.warm, key), getattr(other.warm, key))
+            _row(f"{label}, ms", getattr(ours, key), getattr(theirs, key))
             for label, key in (("p90", "p90"), ("p95", "p95"), ("p99", "p99"), ("MAD", "mad"), ("min", "min"))
         ),
-        _row("per output token, ms", one.warm.ns_per_token, other.warm.ns_per_token),
+        _row("per output token, ms", ours.ns_per_token, theirs.ns_per_token),
         [
-            "words per second",
-            *(f"{side.warm.words_per_second:.1f}" for side in (one, other)),
-            ratio(other.warm.words_per_second / one.warm.words_per_second),
+            f"{unit}s per second",
+            *(f"{warm.items_per_second:.1f}" for warm in (ours, theirs)),
+            ratio(theirs.items_per_second / ours.items_per_second),
         ],
-        *(
-            _row(f"{label}, ms", getattr(one, key), getattr(other, key))
-            for label, key in (
-                ("cold load", "cold_load"),
-                ("first word", "first"),
-                ("encoder", "encoder"),
-                ("prefill", "prefill"),
-                ("steps", "steps"),
-                ("outside the calls", "other"),
-            )
-        ),
+        _row("cold load, ms", one.cold_load, other.cold_load),
+        _row(f"first {unit}, ms", one.first, other.first),
+        *(_row(f"{label}, ms", one.parts.get(part), other.parts.get(part)) for label, part in PARTS.items()),
         [
             "peak memory",
             megabytes(one.peak_bytes),
@@ -176,13 +186,13 @@ def _latency(a: Side, b: Side, found: Ratio | None) -> Iterator[Block]:
             _quotient(one.peak_bytes, other.peak_bytes),
         ],
         *_sizes(a, b),
-        ["time of PyTorch's", *(ratio_cell(side.summary.ratio) for side in (a, b)), ""],
+        ["time of PyTorch's", *(ratio_cell(side.ratio) for side in (one, other)), ""],
     ]
     yield Heading("Latency")
     yield Table(
         ["", a.name, b.name, f"{b.name} / {a.name}, measured apart"],
         rows,
-        note="The ratio of medians is the median of the words' own ratios, and its interval is over words alone.",
+        note=f"The ratio of medians is the median of the {unit}s' own ratios, and its interval is over {unit}s alone.",
     )
 
 
@@ -209,23 +219,25 @@ def _sizes(a: Side, b: Side) -> Iterator[list[str]]:
             yield [label, megabytes(sizes[0]), megabytes(sizes[1]), _quotient(*sizes)]
 
 
-def _accuracy(a: Side, b: Side) -> Iterator[Block]:
-    one, other = (_said(side.summary) for side in (a, b))
+def _accuracy(a: Side, b: Side, name: str) -> Iterator[Block]:
+    one, other = (_said(side.summary.workloads.get(name)) for side in (a, b))
     if not one or not other:
         return
     rows = [
-        [language, *(text for side in (one, other) for text in _rates(side, language))]
-        for language in [*sorted((set(one) | set(other)) - {"all"}), "all"]
+        [subset, *(text for side in (one, other) for text in _rates(side, subset))]
+        for subset in [*sorted((set(one) | set(other)) - {"all"}), "all"]
     ]
     yield Heading("Accuracy against gold pronunciations")
     yield Table(["language", *(f"{side.name} {figure}" for side in (a, b) for figure in ("PER", "WER"))], rows)
 
 
-def _said(summary: Summary) -> dict[str, tuple[float, float]]:
+def _said(found: WorkloadSummary | None) -> dict[str, tuple[float, float]]:
     """The artifact's rates, the timed variant's if there are several."""
-    names = [name for name in summary.accuracy if name != "pytorch"]
-    name = _variant(summary) if _variant(summary) in names else next(iter(names), None)
-    return {language: (found.per, found.wer) for language, found in summary.accuracy[name].items()} if name else {}
+    names = [name for name in found.accuracy if name != "pytorch"] if found else []
+    if found is None or not names:
+        return {}
+    name = found.variant if found.variant in names else names[0]
+    return {subset: (one.per, one.wer) for subset, one in found.accuracy[name].items()}
 
 
 def _rates(side: dict[str, tuple[float, float]], language: str) -> list[str]:

@@ -6,18 +6,22 @@ from collections.abc import Iterator, Sequence
 
 from harness.measure import paired_ratio
 from harness.report.beside import ratio_cell
-from harness.report.comparison import Side, conclusion_cell
+from harness.report.comparison import Samples, Side, conclusion_cell
 from harness.report.document import Table
 from harness.report.figures import DASH, interval, megabytes, milliseconds, rate, ratio
-from harness.report.models import agreeing, items_change
+from harness.report.tensor import agreeing, items_change
+from harness.results.schema import WorkloadSummary
 from harness.validate import Verdict
 
 
 def overview(sides: Sequence[Side]) -> list[Table]:
-    """A table of the runs with words, and one of the models of tensors: a row for each, whatever their number."""
-    words = [side for side in sides if side.manifest.words or not side.summary.models]
-    tables = [_words(sides[0], words)] if words else []
-    rows = [row for side in sides for row in _models(sides[0], side)]
+    """A table for each generation workload, and one of the tensor workloads: a row for each run."""
+    names = list(dict.fromkeys(name for side in sides for name in side.manifest.of_kind("generation")))
+    empty = [side for side in sides if not side.manifest.workloads]
+    tables = [_generation(sides[0], [s for s in sides if name in s.manifest.workloads], name) for name in names]
+    if empty and not names:
+        tables = [_generation(sides[0], empty, "")]
+    rows = [row for side in sides for row in _tensors(sides[0], side)]
     if not rows:
         return tables
     header = ["run", "model", "verdict", "agree", f"÷ {sides[0].name}, measured apart", "÷ PyTorch", "peak memory"]
@@ -28,13 +32,14 @@ def overview(sides: Sequence[Side]) -> list[Table]:
     return [*tables, Table(header, rows, note=note)]
 
 
-def _words(base: Side, sides: Sequence[Side]) -> Table:
+def _generation(base: Side, sides: Sequence[Side], name: str) -> Table:
     """Verdict, time, accuracy and sizes of every run; ratios are to the first, and never of an emulator's times."""
+    unit = next((side.manifest.workloads[name].unit for side in sides if name in side.manifest.workloads), "item")
     header = [
         "run",
         "verdict",
         "equal",
-        "median per word, ms",
+        f"median per {unit}, ms",
         "p95, ms",
         f"÷ {base.name}, measured apart",
         "÷ PyTorch",
@@ -44,16 +49,16 @@ def _words(base: Side, sides: Sequence[Side]) -> Table:
     ]
     return Table(
         header,
-        [_row(base, side) for side in sides],
-        note="Brackets are bootstrap 95 % intervals over words within a run; runs were measured apart, "
+        [_row(base, side, name) for side in sides],
+        note=f"Brackets are bootstrap 95 % intervals over {unit}s within a run; runs were measured apart, "
         "and differ by a few percent without any change. Archive and PER are of the timed variant.",
     )
 
 
-def _models(base: Side, side: Side) -> Iterator[list[str]]:
+def _tensors(base: Side, side: Side) -> Iterator[list[str]]:
     emulated = side.manifest.emulated
-    for name, found in side.summary.models.items():
-        first = base.summary.models.get(name)
+    for name, found in side.summary.of_kind("tensor").items():
+        first = base.summary.workloads.get(name)
         apart = first is None or base is side or emulated or base.manifest.emulated
         change = None if apart or first is None else items_change(first, found)
         yield [
@@ -71,30 +76,26 @@ def _name(side: Side) -> str:
     return f"{side.name} (emulated)" if side.manifest.emulated else side.name
 
 
-def _row(base: Side, side: Side) -> list[str]:
+def _row(base: Side, side: Side, name: str) -> list[str]:
     manifest, summary = side.manifest, side.summary
-    compared = sum(found.words for found in summary.parity.values())
-    equal = sum(found.by_verdict.get(Verdict.EQUAL, 0) for found in summary.parity.values())
-    artifact = summary.artifact
-    facts = manifest.variants.get(artifact.variant) if artifact else None
-    accuracy = summary.accuracy.get(artifact.variant, {}).get("all") if artifact else None
-    warm = artifact.warm if artifact else None
+    found = summary.workloads.get(name) or WorkloadSummary(kind="generation")
+    facts = manifest.variants.get(found.variant)
+    accuracy = found.accuracy.get(found.variant, {}).get("all")
+    warm = found.warm
     return [
         _name(side),
         summary.verdict.value,
-        f"{equal} of {compared}" if compared else DASH,
+        f"{found.count(Verdict.EQUAL)} of {found.compared}" if found.compared else DASH,
         milliseconds(warm.median) + interval(warm.median_low, warm.median_high) if warm else DASH,
         milliseconds(warm.p95) if warm else DASH,
-        _against(base, side),
-        ratio_cell(summary.ratio),
+        _against(base.samples.get(name, {}), side.samples.get(name, {})) if side is not base else DASH,
+        ratio_cell(found.ratio),
         rate(accuracy.per) if accuracy else DASH,
         megabytes(facts.archive_bytes) if facts else DASH,
-        megabytes(artifact.peak_bytes) if artifact and artifact.peak_bytes is not None else DASH,
+        megabytes(found.peak_bytes) if warm and found.peak_bytes is not None else DASH,
     ]
 
 
-def _against(base: Side, side: Side) -> str:
+def _against(base: Samples, other: Samples) -> str:
     """An emulated side has no samples here, so nothing is shared."""
-    if base is side or not set(base.samples) & set(side.samples):
-        return DASH
-    return conclusion_cell(paired_ratio(base.samples, side.samples))
+    return conclusion_cell(paired_ratio(base, other)) if set(base) & set(other) else DASH

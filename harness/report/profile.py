@@ -22,7 +22,7 @@ MARGIN = 0.05
 
 def profile_report(profile: ProfileSummary, *, sites: bool = False) -> list[Block]:
     """Blocks of one profile; ``sites`` adds every kernel's call by itself."""
-    title = f"Profile of {profile.model}"
+    title = f"Profile of {profile.workload}"
     blocks: list[Block] = [Heading(f"{title} (emulated)" if profile.emulated else title), *_head(profile)]
     blocks.append(_table(profile, by_operator(profile), HEADER, NOTE.format(unit=profile.unit), outside=True))
     blocks.append(Heading(f"{title} by module"))
@@ -37,7 +37,7 @@ def profile_text(profile: ProfileSummary) -> str:
     """One line: where most time goes, and what the marks cost."""
     slowest = by_operator(profile)[:1]
     parts = [f"{_share(group.total_ns, profile)} of the time in {group.name}" for group in slowest]
-    return f"profile of {profile.model}: {'; '.join([*parts, overhead_text(profile)])}"
+    return f"profile of {profile.workload}: {'; '.join([*parts, overhead_text(profile)])}"
 
 
 def overhead_text(profile: ProfileSummary) -> str:

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 from harness.results.errors import RunDamaged, RunNotFound, StorageFull, StorageUnwritable
 from harness.results.schema import (
-    CheckpointFacts,
     Git,
     Manifest,
-    ModelFacts,
-    ModelParityLine,
-    ModelReferenceLine,
     OrderEntry,
     PairingFacts,
     PairLine,
@@ -24,19 +20,16 @@ from harness.results.schema import (
     SampleLine,
     Summary,
     VariantFacts,
-    WordsFacts,
+    WorkloadFacts,
+    WorkloadSummary,
+    called,
     ending,
-    words_facts,
 )
 from harness.results.store import Run, RunWriter, Store, now
 
 __all__ = [
-    "CheckpointFacts",
     "Git",
     "Manifest",
-    "ModelFacts",
-    "ModelParityLine",
-    "ModelReferenceLine",
     "OrderEntry",
     "PairLine",
     "PairingFacts",
@@ -54,8 +47,9 @@ __all__ = [
     "Store",
     "Summary",
     "VariantFacts",
-    "WordsFacts",
+    "WorkloadFacts",
+    "WorkloadSummary",
+    "called",
     "ending",
     "now",
-    "words_facts",
 ]

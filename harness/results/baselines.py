@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from harness.core.cache import MANIFEST, Cache, CacheBusy, hash_file
 from harness.core.errors import HarnessError, UsageError
 from harness.core.text import quoted
 from harness.protocol.schema import WorkOrder
+from harness.results import v1
 from harness.results.errors import writing
 from harness.results.files import write_atomically
 from harness.results.schema import Manifest
@@ -64,11 +65,16 @@ class BaselineDamaged(HarnessError):
     cure = "restore the file, or remove the baseline (harness baseline rm NAME) and set it again"
 
 
-class BaselineVariant(BaseModel):
-    """The kept files of one variant by their SHA-256, and the work order that timed it."""
+class KeptWorkload(BaseModel):
+    """A workload that was timed: the kept files of its runner by their SHA-256, and the work order that timed it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+    workload: str
+    variant: str
+    """Of the archive in the runner."""
+    comparison: Comparison | None = None
+    """How the answers of a tensor workload are judged; None for a generation."""
     runner_sha256: str
     runner_bytes: int
     archive_sha256: str
@@ -77,31 +83,29 @@ class BaselineVariant(BaseModel):
     order: WorkOrder
 
 
-class BaselineModel(BaselineVariant):
-    """The same of a model of tensors, which is in the runner of G2P's ``variant``, or in one without G2P."""
-
-    variant: str
-    comparison: Comparison
-    """How its answers are judged."""
-
-
 class Baseline(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    schema_version: int = 1
+    schema_version: int = 2
     name: str
     created: str
     manifest: Manifest
     """Of the run it was made from."""
-    variants: dict[str, BaselineVariant]
-    """Of G2P."""
-    models: dict[str, BaselineModel] = {}
-    """Of tensors, by name."""
+    timed: dict[str, KeptWorkload]
+    """By what it is called: the variant that was timed, or the workload that has none of its own."""
 
     @property
-    def timed(self) -> dict[str, BaselineVariant]:
-        """All there is, by variant of G2P or name of a model."""
-        return {**self.variants, **self.models}
+    def by_workload(self) -> dict[str, list[str]]:
+        """What is there of each workload."""
+        found: dict[str, list[str]] = {}
+        for name, kept in self.timed.items():
+            found.setdefault(kept.workload, []).append(name)
+        return found
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, stored: Any) -> Any:
+        return v1.baseline(stored) if isinstance(stored, dict) else stored
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class Baselines:
         self._objects = self.folder / OBJECTS
 
     def set(self, run: Run, name: str | None = None, *, cache: Cache) -> Baseline:
-        """Keep the timed variants and models of a run under ``name`` (the run's id by default).
+        """Keep the timed workloads of a run under ``name`` (the run's id by default).
 
         The same run under the same name again changes nothing. Raises BaselineUnusable, BaselineExists, ArtifactGone,
         RunDamaged, StorageFull or StorageUnwritable.
@@ -148,9 +152,7 @@ class Baselines:
             for kept in timed.values():
                 self._keep("runners", kept.runner_sha256, cache, executable=True)
                 self._keep("archives", kept.archive_sha256, cache, executable=False)
-            models = {model: kept for model, kept in timed.items() if isinstance(kept, BaselineModel)}
-            variants = {variant: kept for variant, kept in timed.items() if variant not in models}
-            baseline = Baseline(name=name, created=now(), manifest=manifest, variants=variants, models=models)
+            baseline = Baseline(name=name, created=now(), manifest=manifest, timed=timed)
             write_atomically(path, baseline)
         return baseline
 
@@ -201,7 +203,7 @@ class Baselines:
         facts = baseline.timed.get(which)
         if facts is None:
             there = ", ".join(baseline.timed)
-            raise BaselineUnusable(f"baseline {name} has no variant or model {which!r}", cure=f"it has: {there}")
+            raise BaselineUnusable(f"baseline {name} has no variant or workload {which!r}", cure=f"it has: {there}")
         path = self._objects / facts.runner_sha256
         if not path.is_file():
             raise BaselineDamaged(f"the runner of baseline {name} ({path}) is missing")
@@ -272,32 +274,32 @@ def _objects_of(baseline: Baseline) -> set[str]:
     return {sha for facts in baseline.timed.values() for sha in (facts.runner_sha256, facts.archive_sha256)}
 
 
-def _timed(run: Run, manifest: Manifest) -> dict[str, BaselineVariant]:
-    """The variants and models that the run timed to the end, with the orders that did it. Raises BaselineUnusable."""
-    found: dict[str, BaselineVariant] = {}
+def _timed(run: Run, manifest: Manifest) -> dict[str, KeptWorkload]:
+    """The workloads that the run timed to the end, with the orders that did it. Raises BaselineUnusable."""
+    found: dict[str, KeptWorkload] = {}
     for entry in manifest.orders:
         if entry.purpose != "latency" or not entry.complete:
             continue
-        model = manifest.models.get(entry.variant)
-        # Models of tensors are in the runner of the variant that is timed, the only one of such a run.
-        variant = entry.variant if model is None else next(iter(manifest.variants), "")
+        workload = manifest.workloads.get(entry.workload)
+        # What has no variant of its own is in the runner of the variant that is timed, the first one of the run.
+        variant = entry.variant or next(iter(manifest.variants), "")
         facts = manifest.variants.get(variant)
         if facts is None or not (_SHA256.fullmatch(facts.runner_sha256) and _SHA256.fullmatch(facts.archive_sha256)):
             continue
-        kept = {
-            "runner_sha256": facts.runner_sha256,
-            "runner_bytes": facts.runner_bytes,
-            "archive_sha256": facts.archive_sha256,
-            "archive_bytes": facts.archive_bytes,
-            "target": facts.target,
-            "order": _order(run, entry.order_id),
-        }
-        if model is None:
-            found[entry.variant] = BaselineVariant.model_validate(kept)
-        elif model.comparison is not None:
-            found[entry.variant] = BaselineModel.model_validate(
-                {**kept, "variant": variant, "comparison": model.comparison}
-            )
+        # Runs of before did not keep how a tensor workload is judged.
+        if workload is None or (workload.kind == "tensor" and workload.comparison is None):
+            continue
+        found[entry.name] = KeptWorkload(
+            workload=entry.workload,
+            variant=variant,
+            comparison=workload.comparison,
+            runner_sha256=facts.runner_sha256,
+            runner_bytes=facts.runner_bytes,
+            archive_sha256=facts.archive_sha256,
+            archive_bytes=facts.archive_bytes,
+            target=facts.target,
+            order=_order(run, entry.order_id),
+        )
     if not found:
         raise BaselineUnusable(
             f"run {run.run_id} timed no model to the end", cure="make one that does: pytest suites --device host"

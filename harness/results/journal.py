@@ -12,15 +12,16 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from harness.devices.base import Knob
 from harness.measure import LATENCY, Floor, GateRule, Pair, Pass, shares
 from harness.protocol.schema import Output, Tensors, WorkOrder
+from harness.results import v1
 from harness.results.errors import RunDamaged, writing
 from harness.results.files import Appender, write_atomically
 from harness.results.schema import Git
-from harness.validate import EXACT, Allowance
+from harness.validate import EXACT, TolerancePolicy
 from harness.validate.comparison import Comparison
 
 PLAN, JOURNAL = "plan.json", "journal.jsonl"
@@ -57,9 +58,14 @@ class UnitPlan(_Kept):
     floor: Floor | None = None
     """Of the latency."""
     part_floors: dict[str, Floor] = {}
-    allowance: Allowance = EXACT
+    policy: TolerancePolicy = EXACT
     comparison: Comparison | None = None
     """How the answers of a model of tensors are judged; None of G2P."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, stored: Any) -> Any:
+        return v1.night_unit(stored) if isinstance(stored, dict) else stored
 
     def floor_of(self, metric: str) -> Floor | None:
         """A part that has none of its own is taken to be as restless as the whole."""
@@ -100,8 +106,8 @@ class RunLine(_Kept):
     figures: dict[str, float] = {}
     """By metric; ``figure`` is the latency's."""
     samples: list[tuple[str, int]]
-    parts: list[tuple[int, int | None, int, int]] = []
-    """Of each of the samples: encoder, prefill, all steps together, and the number of steps."""
+    parts: list[dict[str, tuple[int, int]]] = []
+    """Of each of the samples, by part: the time of all its calls together, and their number."""
     peak_bytes: int | None = None
     outputs: dict[str, list[Output]] = {}
     """By item all that was said, once each; of a session's first pair."""
@@ -112,15 +118,17 @@ class RunLine(_Kept):
     observed: dict[str, Any] = {}
     knobs: list[Knob] = []
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, stored: Any) -> Any:
+        return v1.night_run_line(stored) if isinstance(stored, dict) else stored
+
     def of_metric(self, metric: str) -> float | None:
         return self.figure if metric == LATENCY else self.figures.get(metric)
 
     def shares(self) -> dict[str, float]:
         """What each part takes of the whole."""
-        return shares(
-            Pass(item, total, encoder, prefill, steps_ns, steps)
-            for (item, total), (encoder, prefill, steps_ns, steps) in zip(self.samples, self.parts, strict=False)
-        )
+        return shares(Pass(item, total, parts) for (item, total), parts in zip(self.samples, self.parts, strict=False))
 
 
 class GivenUpLine(_Kept):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from harness.results import v1
 
 WIDEST = 1.5
 """A ratio whose interval's upper end is more than so many times its lower end is not shown as a number: it is uncertain
@@ -24,8 +26,7 @@ class _Stored(BaseModel):
 class PairLine(_Stored):
     """A line of pairs.jsonl: an item of one round, timed on both sides, one right behind the other."""
 
-    model: str
-    """``g2p``, or the name of a model of tensors."""
+    workload: str
     item: str
     round: int
     """Counted from 0."""
@@ -35,9 +36,14 @@ class PairLine(_Stored):
     """Every timed pass of the runner's process, behind its warm-up."""
     pytorch_ns: list[int]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, stored: Any) -> Any:
+        return v1.of_workload(stored) if isinstance(stored, dict) else stored
+
 
 class PairingFacts(_Stored):
-    """How one model was timed in turns with PyTorch, and what else the machine did meanwhile."""
+    """How one workload was timed in turns with PyTorch, and what else the machine did meanwhile."""
 
     started: str
     items: int
@@ -78,22 +84,21 @@ class ItemRatio(_Stored):
 
 
 class RatioSummary(_Stored):
-    """Of the artifact to PyTorch, the same words or items; above 1 the artifact is slower.
+    """Of the artifact to PyTorch, the same items; above 1 the artifact is slower.
 
     Where ``paired`` is true it is the geometric mean of the items' ratios in ``by_item``, with a 95 % interval from
     how the rounds differ. Where it is false, in runs of before, it is the median over items of times taken in two
     sittings: whoever shows it says so in the same line.
     """
 
-    words: int
-    """Or items."""
+    items: int
     ratio: float
     low: float | None
     high: float | None
     paired: bool = False
     """Whether both sides were timed in turns, in one sitting."""
     of: int | None = None
-    """How many words or items the run has."""
+    """How many items the run has."""
     rounds: int | None = None
     artifact: float | None = None
     pytorch: float | None = None
@@ -103,6 +108,11 @@ class RatioSummary(_Stored):
     steal: float | None = None
     """What else the machine did meanwhile, see :class:`PairingFacts`."""
     by_item: dict[str, ItemRatio] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, stored: Any) -> Any:
+        return v1.counted(stored) if isinstance(stored, dict) else stored
 
     @property
     def conclusive(self) -> bool:

@@ -12,10 +12,11 @@ from harness.results.pair_schema import INTERRUPTED
 from harness.results.schema import ItemRatio, Manifest, PairingFacts, PairLine, RatioSummary
 
 
-def by_model(pairs: Iterable[PairLine]) -> dict[str, list[PairLine]]:
+def by_workload(pairs: Iterable[PairLine]) -> dict[str, list[PairLine]]:
+    """Return the lines of each workload, by its name."""
     found: dict[str, list[PairLine]] = defaultdict(list)
     for line in pairs:
-        found[line.model].append(line)
+        found[line.workload].append(line)
     return dict(found)
 
 
@@ -40,7 +41,7 @@ def whole_rounds(pairs: Sequence[PairLine], facts: PairingFacts | None) -> dict[
 
 
 def in_turns(facts: PairingFacts | None, pairs: Sequence[PairLine]) -> RatioSummary | None:
-    """The ratio of one model's pairs; None without a whole round. ``facts`` may be missing where a run was killed."""
+    """The ratio of a workload's pairs; None without a whole round. ``facts`` may be missing where a run was killed."""
     table = whole_rounds(pairs, facts)
     if not table:
         return None
@@ -50,7 +51,7 @@ def in_turns(facts: PairingFacts | None, pairs: Sequence[PairLine]) -> RatioSumm
         {item: [math.log(a / b) for a, b in zip(ours[item], theirs[item], strict=True)] for item in table}
     )
     return RatioSummary(
-        words=len(table),
+        items=len(table),
         ratio=found.overall.ratio,
         low=_bounds(found.overall)[0],
         high=_bounds(found.overall)[1],
@@ -82,7 +83,7 @@ def timed_apart(expected: Mapping[str, Sequence[int]], taken: Mapping[str, Seque
     found = paired_ratio(expected, taken)
     interval = found.interval
     return RatioSummary(
-        words=found.words,
+        items=found.words,
         ratio=found.ratio,
         low=interval.low if interval else None,
         high=interval.high if interval else None,
@@ -92,9 +93,9 @@ def timed_apart(expected: Mapping[str, Sequence[int]], taken: Mapping[str, Seque
 def pairing_reasons(manifest: Manifest) -> list[str]:
     """Why a run that was to be timed beside PyTorch has decided nothing; that it was interrupted is told elsewhere."""
     told = []
-    for model, facts in manifest.pairing.items():
+    for name, facts in manifest.pairing.items():
         reasons = [facts.reason] if facts.reason and facts.reason != INTERRUPTED else []
-        told += [f"{model}, timed beside PyTorch: {reason}" for reason in [*facts.differing.values(), *reasons]]
+        told += [f"{name}, timed beside PyTorch: {reason}" for reason in [*facts.differing.values(), *reasons]]
     return told
 
 

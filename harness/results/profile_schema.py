@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, computed_field, model_validator
 
-from harness.models.sources import G2P
 from harness.protocol.schema import Machine, Precision, Record
+from harness.results import v1
 
 LINES, SUMMARY, PROVENANCE = "profile.jsonl", "profile.json", "provenance.json"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 POSSIBLE_GAIN = 0.03
 """Marks add work and take none away. Code that comes to lie elsewhere in memory may be faster by so much; what is
 faster by more was measured while the machine did something else, too."""
@@ -68,17 +68,21 @@ class FunctionTime(_Stored):
 
 
 class Overhead(_Stored):
-    """What the marks cost: profiled samples over plain ones of the same words or items, made in turn."""
+    """What the marks cost: profiled samples over plain ones of the same items, made in turn."""
 
-    words: int
-    """How many."""
+    items: int
     ratio: float
     """Above 1 the marks cost time."""
     low: float | None
     high: float | None
     plain_ns: float
     profiled_ns: float
-    """Geometric means over the words or items of the fastest samples, because unlike items are never pooled."""
+    """Geometric means over the items of the fastest samples, because unlike items are never pooled."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, stored: Any) -> Any:
+        return v1.counted(stored) if isinstance(stored, dict) else stored
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -88,11 +92,13 @@ class Overhead(_Stored):
 
 
 class ProfileSummary(_Stored):
-    """One model's."""
+    """One workload's."""
 
-    model: str = G2P
+    workload: str
+    unit: str = "item"
+    """What a sample is of."""
     variant: str
-    """G2P's, which is in the archive or not."""
+    """Of the archive."""
     precision: Precision = "fp32"
     emulated: bool
     archive_sha256: str
@@ -105,20 +111,19 @@ class ProfileSummary(_Stored):
     machine: Machine | None
     overhead: Overhead | None
 
-    @property
-    def unit(self) -> str:
-        """What a sample is of."""
-        return "word" if self.model == G2P else "item"
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, stored: Any) -> Any:
+        return v1.profile(stored) if isinstance(stored, dict) else stored
 
 
 class Profiles(_Stored):
     """``profile.json``."""
 
     schema_version: int = SCHEMA_VERSION
-    models: list[ProfileSummary]
+    workloads: list[ProfileSummary]
 
     @model_validator(mode="before")
     @classmethod
-    def _of_one_model(cls, stored: Any) -> Any:
-        """Version 1 was G2P's summary itself."""
-        return {"models": [stored]} if isinstance(stored, dict) and "sites" in stored else stored
+    def _read_before(cls, stored: Any) -> Any:
+        return v1.profiles(stored) if isinstance(stored, dict) else stored

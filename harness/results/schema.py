@@ -6,24 +6,24 @@ raises ``SCHEMA_VERSION``, and older readers refuse the run by name.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from harness.devices.base import Knob
-from harness.models.words import Word
 from harness.protocol.schema import Record
+from harness.results import v1
 from harness.results.pair_schema import ItemRatio as ItemRatio
 from harness.results.pair_schema import PairingFacts as PairingFacts
 from harness.results.pair_schema import PairLine as PairLine
 from harness.results.pair_schema import RatioSummary as RatioSummary
-from harness.validate import EXACT, Allowance, Verdict
+from harness.validate import EXACT, TolerancePolicy, Verdict
 from harness.validate.comparison import Comparison
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 1 is read by :mod:`harness.results.v1`."""
 
 
 class _Stored(BaseModel):
@@ -52,33 +52,6 @@ class Git(_Stored):
     """The web address that the checkout came from, without credentials; runs of before it was kept have none."""
 
 
-class CheckpointFacts(_Stored):
-    label: str
-    sha256: str
-
-
-class WordsFacts(_Stored):
-    count: int
-    of: int | None = None
-    """How many words there were, where only a spread sample of them was run, as on an emulator; None: all."""
-    languages: list[str]
-    sha256: str
-    """Of the words and their pronunciations, so that two runs on the same words can be told."""
-    source: str
-
-
-def words_facts(words: Sequence[Word], source: str, *, of: int | None = None) -> WordsFacts | None:
-    """Of a run's words; None without any. ``of``: how many they were chosen from."""
-    if not words:
-        return None
-    digest = hashlib.sha256()
-    for word in words:
-        digest.update("\t".join([word.language, word.word, *word.pronunciations]).encode() + b"\n")
-    languages = sorted({word.language for word in words})
-    sampled = of if of is not None and of > len(words) else None
-    return WordsFacts(count=len(words), of=sampled, languages=languages, sha256=digest.hexdigest(), source=source)
-
-
 class VariantFacts(_Stored):
     """One compiled variant and its runner."""
 
@@ -90,19 +63,35 @@ class VariantFacts(_Stored):
     runner_version: str | None = None
 
 
-class ModelFacts(_Stored):
-    """A model of tensors in the run's binary."""
+Kind = Literal["generation", "tensor"]
+"""What a workload does: one function over tensors, or text from a prompt, token by token."""
 
+
+class WorkloadFacts(_Stored):
+    """A model of the run and the items that it runs on."""
+
+    kind: Kind
     source: str
     """As ``--models`` named it."""
-    prefix: str
-    parameters: int
+    label: str
+    """What a person calls it, such as the checkpoint's name."""
     weights_sha256: str
+    parameters: int | None = None
     items: int
+    unit: str = "item"
+    """What an item is, for a person, such as ``word``."""
+    items_of: int | None = None
+    """How many there were, where only a spread sample of them was run, as on an emulator; None: all."""
+    items_source: str | None = None
+    """``shipped``, or the name of the file that they came from; None where the model brings them."""
+    items_sha256: str | None = None
+    """Of the items and what they should give, so that two runs on the same ones can be told; None: not kept."""
+    subsets: list[str] = []
+    """The parts of the data that the items belong to, such as languages."""
     compare: str
     """How its answers are judged, for a person."""
     comparison: Comparison | None = None
-    """The same for a program; None in runs of before it was kept."""
+    """The same of a tensor workload for a program; None in runs of before it was kept."""
 
 
 class OrderEntry(_Stored):
@@ -110,8 +99,9 @@ class OrderEntry(_Stored):
 
     order_id: str
     purpose: Literal["smoke", "parity", "latency", "profile"]
-    variant: str
-    """G2P's variant, or the name of a model of tensors."""
+    workload: str
+    variant: str = ""
+    """One of the manifest's variants; empty for a workload that is the same in all of them."""
     started: str
     ended: str | None = None
     complete: bool = False
@@ -125,6 +115,16 @@ class OrderEntry(_Stored):
     """The device's settings for the time of the order, and what became of them."""
     observed: dict[str, Any] = {}
     """What was seen of the device while the order ran."""
+
+    @property
+    def name(self) -> str:
+        """What it ran, for a person."""
+        return called(self.workload, self.variant)
+
+
+def called(workload: str, variant: str) -> str:
+    """Return what is timed and compared under one name: the variant, or the workload that has none of its own."""
+    return variant or workload
 
 
 class GateFacts(_Stored):
@@ -150,19 +150,26 @@ class Manifest(_Stored):
     command: list[str] = []
     options: dict[str, Any] = {}
     device: dict[str, Any] = {}
-    allowance: Allowance = EXACT
-    checkpoint: CheckpointFacts | None = None
-    words: WordsFacts | None = None
+    policy: TolerancePolicy = EXACT
+    workloads: dict[str, WorkloadFacts] = {}
+    """By name, in the order in which they run."""
     variants: dict[str, VariantFacts] = {}
     """By name: ``cache`` and ``cacheless``."""
-    models: dict[str, ModelFacts] = {}
-    """Models of tensors, by name."""
     reference: dict[str, Any] = {}
     """Threads and versions of the PyTorch reference."""
     orders: list[OrderEntry] = []
     pairing: dict[str, PairingFacts] = {}
-    """By model, ``g2p`` or its name: how it was timed in turns with PyTorch."""
+    """By workload: how it was timed in turns with PyTorch."""
     gate: GateFacts | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, stored: Any) -> Any:
+        return v1.manifest(stored) if isinstance(stored, dict) else stored
+
+    def of_kind(self, kind: Kind) -> dict[str, WorkloadFacts]:
+        """Return the workloads of a kind, by name."""
+        return {name: facts for name, facts in self.workloads.items() if facts.kind == kind}
 
     @property
     def emulated(self) -> bool:
@@ -179,7 +186,7 @@ def ending(manifest: Manifest, errors: Sequence[Exception], interrupted: bool) -
         return RunStatus.FAILED, str(errors[0]).splitlines()[0]
     if incomplete:
         entry = incomplete[0]
-        return RunStatus.INCOMPLETE, f"the {entry.purpose} order of {entry.variant}: {entry.reason}"
+        return RunStatus.INCOMPLETE, f"the {entry.purpose} order of {entry.name}: {entry.reason}"
     return RunStatus.COMPLETE, None
 
 
@@ -191,70 +198,84 @@ class SampleLine(_Stored):
 
 
 class ReferenceLine(_Stored):
-    """A line of reference.jsonl: a word, its gold pronunciations, and what PyTorch said."""
+    """A line of reference.jsonl: an item, what is right by other sources, and PyTorch's answer to it."""
 
+    workload: str
     item: str
-    language: str
-    word: str
-    pronunciations: list[str]
-    token_ids: list[int]
-    text: str
-    margins: list[float]
+    label: str
+    """What a person calls it, such as the word."""
+    subset: str = ""
+    """The part of the data that it belongs to, such as the word's language; empty where there are none."""
+    pronunciations: list[str] = []
+    """The gold ones of a word."""
+    token_ids: list[int] = []
+    text: str = ""
+    margins: list[float] = []
+    """PyTorch's generation: its tokens with the end token, and the top-2 logit margin of each step."""
+    output_sha256: str | None = None
+    """Of PyTorch's tensors, as the runner hashes its own."""
     latency_ns: list[int] = []
     """PyTorch's times in runs of before both sides were timed in turns; since then empty, see :class:`PairLine`."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, stored: Any) -> Any:
+        return v1.reference_line(stored) if isinstance(stored, dict) else stored
+
+
+Passes = Literal["parity", "timed", "paired"]
+"""What was compared: the answers of the parity order, of the timed passes, or of the turns with PyTorch."""
+
 
 class ParityLine(_Stored):
-    """A line of parity.jsonl; see harness.validate.WordParity."""
+    """A line of parity.jsonl: one item's answer beside PyTorch's; see harness.validate."""
 
-    comparison: str
-    """The variant, with ``, timed`` behind it for what the latency run said."""
+    workload: str
+    variant: str = ""
+    """As :class:`OrderEntry` has it."""
+    passes: Passes = "parity"
     item: str
-    language: str
-    word: str
+    label: str
+    subset: str = ""
     verdict: Verdict
-    expected: str
-    got: str | None
+    detail: str | None = None
+    """What differs, or why there is no answer; of a generation the fields below say what differs."""
+    expected: str | None = None
+    got: str | None = None
+    """A generation's texts."""
     step: int | None = None
     expected_token: int | None = None
     got_token: int | None = None
     expected_margin: float | None = None
     got_margin: float | None = None
     margin_error: float | None = None
-    detail: str | None = None
-
-
-class ModelReferenceLine(_Stored):
-    """A line of model_reference.jsonl: an item of a model of tensors, and PyTorch's answer to it."""
-
-    model: str
-    item: str
-    output_sha256: str
-    """Of PyTorch's outputs, as the runner hashes its own."""
-    latency_ns: list[int] = []
-    """PyTorch's times in runs of before both sides were timed in turns; since then empty."""
-
-
-class ModelParityLine(_Stored):
-    """A line of model_parity.jsonl; see harness.validate.tensors.ItemParity."""
-
-    comparison: str
-    """The model, with ``, timed`` behind it for what the latency run said."""
-    model: str
-    item: str
-    verdict: Verdict
-    detail: str = ""
     max_error: float | None = None
     relative_error: float | None = None
+    """A tensor workload's."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, stored: Any) -> Any:
+        return v1.parity_line(stored) if isinstance(stored, dict) else stored
+
+    @property
+    def comparison(self) -> str:
+        """What it belongs to, for a person: ``cache``, or ``cache, timed``."""
+        name = called(self.workload, self.variant)
+        return name if self.passes == "parity" else f"{name}, {self.passes}"
 
 
 class ParitySummary(_Stored):
-    words: int
+    items: int
     by_verdict: dict[Verdict, int]
-    by_language: dict[str, dict[Verdict, int]]
-    max_margin_error: float | None
+    by_subset: dict[str, dict[Verdict, int]]
+    max_margin_error: float | None = None
+    """Of a generation."""
+    max_error: float | None = None
+    relative_error: float | None = None
+    """Of a tensor workload."""
     failures: list[str]
-    """One line for each failing word."""
+    """One line for each failing item."""
 
     @property
     def failed(self) -> int:
@@ -262,8 +283,8 @@ class ParitySummary(_Stored):
 
     @property
     def agreement(self) -> float | None:
-        """The share of compared words with PyTorch's tokens, declared ties included."""
-        compared = self.words - self.missing
+        """The share of compared items with PyTorch's answer, declared ties included."""
+        compared = self.items - self.missing
         return (compared - self.failed) / compared if compared else None
 
     @property
@@ -272,7 +293,7 @@ class ParitySummary(_Stored):
 
 
 class AccuracySummary(_Stored):
-    words: int
+    items: int
     per: float
     wer: float
 
@@ -280,7 +301,7 @@ class AccuracySummary(_Stored):
 class LatencySummary(_Stored):
     """Warm samples of one side, in nanoseconds; see harness.measure."""
 
-    words: int
+    items: int
     samples: int
     median: float
     median_low: float | None
@@ -292,23 +313,8 @@ class LatencySummary(_Stored):
     min: float
     max: float
     mean: float
-    words_per_second: float
+    items_per_second: float
     ns_per_token: float
-
-
-class ArtifactLatency(_Stored):
-    variant: str
-    warm: LatencySummary
-    cold_load: int
-    """Taking all functions from the library and initialising their VMs, in nanoseconds."""
-    first: int | None
-    """The first inference of the process."""
-    encoder: float
-    prefill: float | None
-    steps: float
-    other: float
-    """Medians per word, in nanoseconds."""
-    peak_bytes: int | None
 
 
 class ItemLatency(_Stored):
@@ -321,52 +327,51 @@ class ItemLatency(_Stored):
     max: float
 
 
-class ModelLatency(_Stored):
-    """Warm samples of all of a model's items, pooled: only in runs of before, and shown nowhere."""
+class WorkloadSummary(_Stored):
+    """What one workload answered and took. Times in nanoseconds."""
 
-    items: int
-    samples: int
-    median: float
-    median_low: float | None
-    median_high: float | None
-    p90: float
-    p95: float
-    p99: float
-    mad: float
-    min: float
-    max: float
-    mean: float
-
-
-class ModelSummary(_Stored):
-    """One model of tensors."""
-
-    items: int
-    by_verdict: dict[Verdict, int]
-    failures: list[str]
-    """One line for each failing item."""
-    max_error: float | None
-    relative_error: float | None
+    kind: Kind
+    parity: dict[str, ParitySummary] = {}
+    """By comparison."""
+    accuracy: dict[str, dict[str, AccuracySummary]] = {}
+    """``pytorch`` or the comparison, then the subset; the key ``all`` sums up all items. Empty without gold answers."""
+    variant: str = ""
+    """The one that was timed; empty where there is none of its own, and where nothing was timed."""
+    warm: LatencySummary | None = None
+    """Over all items, where they are alike enough for one distribution, as words are."""
+    parts: dict[str, float] = {}
+    """Medians per item of a generation: ``encoder``, ``prefill``, ``step`` (all of them), ``other``."""
     by_item: dict[str, ItemLatency] = {}
-    """The warm samples of each item that was timed; unlike items are never pooled."""
-    artifact: ModelLatency | None = None
-    """Of runs of before alone."""
+    """Each item that was timed, where they are unlike and are never pooled."""
     cold_load: int | None = None
-    """Taking the model from the library and initialising its VM, in nanoseconds."""
+    """Taking its functions from the library and initialising their VMs."""
     first: int | None = None
+    """The first call of the process."""
     peak_bytes: int | None = None
-    pytorch: ModelLatency | None = None
-    """Of runs of before alone."""
+    pytorch: LatencySummary | None = None
+    """Of the items that were timed in turns, which are fewer than those of ``warm``: ``ratio`` compares them."""
     ratio: RatioSummary | None = None
-    """Its ``by_item`` has PyTorch's times."""
+
+    @property
+    def timed(self) -> bool:
+        return self.warm is not None or bool(self.by_item)
 
     @property
     def failed(self) -> int:
-        return sum(count for verdict, count in self.by_verdict.items() if verdict.fails)
+        return sum(found.failed for found in self.parity.values())
 
     @property
     def missing(self) -> int:
-        return self.by_verdict.get(Verdict.MISSING, 0)
+        return sum(found.missing for found in self.parity.values())
+
+    @property
+    def compared(self) -> int:
+        """Comparisons, of which an item may have several."""
+        return sum(found.items for found in self.parity.values())
+
+    def count(self, verdict: Verdict) -> int:
+        """Return how many comparisons ended like that."""
+        return sum(found.by_verdict.get(verdict, 0) for found in self.parity.values())
 
 
 class Summary(_Stored):
@@ -374,13 +379,14 @@ class Summary(_Stored):
     verdict: RunVerdict
     reasons: list[str]
     """Why it is not a pass; empty for a pass."""
-    parity: dict[str, ParitySummary]
-    """By comparison."""
-    accuracy: dict[str, dict[str, AccuracySummary]]
-    """``pytorch`` or the comparison, then the language; the key ``all`` sums up all words."""
-    artifact: ArtifactLatency | None
-    pytorch: LatencySummary | None
-    """Of the words that were timed in turns, which are fewer than the artifact's: ``ratio`` compares them."""
-    ratio: RatioSummary | None
-    models: dict[str, ModelSummary] = {}
-    """Models of tensors, by name."""
+    workloads: dict[str, WorkloadSummary] = {}
+    """By name, in the manifest's order; one that nothing is known of has a summary, too."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, stored: Any) -> Any:
+        return v1.summary(stored) if isinstance(stored, dict) else stored
+
+    def of_kind(self, kind: Kind) -> dict[str, WorkloadSummary]:
+        """Return the workloads of a kind, by name."""
+        return {name: found for name, found in self.workloads.items() if found.kind == kind}

@@ -23,14 +23,13 @@ from harness.compiler.observe.provenance import Provenance
 from harness.core.text import quoted
 from harness.protocol.schema import WorkOrder
 from harness.results import profile_schema as profile_files
+from harness.results import v1
 from harness.results.errors import RunDamaged, RunNotFound, StorageUnwritable, writing
 from harness.results.files import Appender, write_atomically
 from harness.results.profile_schema import ProfileLine, Profiles, ProfileSummary
 from harness.results.schema import (
     SCHEMA_VERSION,
     Manifest,
-    ModelParityLine,
-    ModelReferenceLine,
     OrderEntry,
     PairingFacts,
     PairLine,
@@ -48,8 +47,6 @@ MANIFEST, SAMPLES, REFERENCE, PARITY, SUMMARY = (
     "parity.jsonl",
     "summary.json",
 )
-PAIRS = "pairs.jsonl"
-MODEL_REFERENCE, MODEL_PARITY = "model_reference.jsonl", "model_parity.jsonl"
 PAIRS = "pairs.jsonl"
 ORDERS = "orders"
 _RUN_ID = re.compile(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{4}")
@@ -77,8 +74,6 @@ class RunWriter:
         self._samples = Appender(folder / SAMPLES)
         self._reference = Appender(folder / REFERENCE)
         self._parity = Appender(folder / PARITY)
-        self._model_reference = Appender(folder / MODEL_REFERENCE)
-        self._model_parity = Appender(folder / MODEL_PARITY)
         self._pairs = Appender(folder / PAIRS)
         self._profile = Appender(folder / profile_files.LINES)
 
@@ -109,10 +104,10 @@ class RunWriter:
     def profile(self, line: ProfileLine) -> None:
         self._profile.append(line)
 
-    def profiles(self, models: list[ProfileSummary], provenance: Provenance) -> None:
-        """Of all models that were profiled so far; the provenance is of the archive that holds them."""
+    def profiles(self, summaries: list[ProfileSummary], provenance: Provenance) -> None:
+        """Write those of all workloads that were profiled so far; the provenance is of the archive that holds them."""
         write_atomically(self.folder / profile_files.PROVENANCE, provenance)
-        write_atomically(self.folder / profile_files.SUMMARY, Profiles(models=models))
+        write_atomically(self.folder / profile_files.SUMMARY, Profiles(workloads=summaries))
 
     def reference(self, lines: Iterable[ReferenceLine]) -> None:
         for line in lines:
@@ -122,21 +117,13 @@ class RunWriter:
         for line in lines:
             self._parity.append(line)
 
-    def model_reference(self, lines: Iterable[ModelReferenceLine]) -> None:
-        for line in lines:
-            self._model_reference.append(line)
-
-    def model_parity(self, lines: Iterable[ModelParityLine]) -> None:
-        for line in lines:
-            self._model_parity.append(line)
-
     def pair(self, line: PairLine) -> None:
         self._pairs.append(line)
 
-    def end_pairs(self, model: str, facts: PairingFacts) -> None:
-        """What is known of a model's pairs, which are all there."""
+    def end_pairs(self, workload: str, facts: PairingFacts) -> None:
+        """Note how a workload's pairs were taken, which are all there."""
         self._pairs.sync()
-        self.update(pairing={**self.manifest.pairing, model: facts})
+        self.update(pairing={**self.manifest.pairing, workload: facts})
 
     def summary(self, summary: Summary) -> None:
         write_atomically(self.folder / SUMMARY, summary)
@@ -147,8 +134,7 @@ class RunWriter:
         self.update(status=status, reason=reason, ended=now())
 
     def close(self) -> None:
-        words, models = (self._reference, self._parity), (self._model_reference, self._model_parity)
-        for appender in (self._samples, *words, *models, self._pairs, self._profile):
+        for appender in (self._samples, self._reference, self._parity, self._pairs, self._profile):
             appender.close()
 
     def __enter__(self) -> RunWriter:
@@ -193,24 +179,20 @@ class Run:
         return _lines(self.folder / SAMPLES, SampleLine)
 
     def reference(self) -> Iterator[ReferenceLine]:
-        return _lines(self.folder / REFERENCE, ReferenceLine)
+        yield from _lines(self.folder / REFERENCE, ReferenceLine)
+        yield from _lines(self.folder / v1.MODEL_REFERENCE, ReferenceLine)
 
     def parity(self) -> Iterator[ParityLine]:
-        return _lines(self.folder / PARITY, ParityLine)
-
-    def model_reference(self) -> Iterator[ModelReferenceLine]:
-        return _lines(self.folder / MODEL_REFERENCE, ModelReferenceLine)
-
-    def model_parity(self) -> Iterator[ModelParityLine]:
-        return _lines(self.folder / MODEL_PARITY, ModelParityLine)
+        yield from _lines(self.folder / PARITY, ParityLine)
+        yield from _lines(self.folder / v1.MODEL_PARITY, ParityLine)
 
     def pairs(self) -> Iterator[PairLine]:
         return _lines(self.folder / PAIRS, PairLine)
 
     def profiles(self) -> list[ProfileSummary]:
-        """One for each model that was profiled."""
+        """One for each workload that was profiled."""
         found = _read(self.folder / profile_files.SUMMARY, Profiles)
-        return [] if found is None else found.models
+        return [] if found is None else found.workloads
 
     def profile_lines(self) -> Iterator[ProfileLine]:
         return _lines(self.folder / profile_files.LINES, ProfileLine)
@@ -254,9 +236,10 @@ def _line(line: bytes, schema: type[_Line]) -> _Line:
             stored = json.loads(line)
         except ValueError:
             raise error from None
-        if not _drop_missing(stored):
+        upgraded = v1.sample_line(stored) if isinstance(stored, dict) else stored
+        if not _drop_missing(upgraded) and upgraded is stored:
             raise
-        return schema.model_validate(stored)
+        return schema.model_validate(upgraded)
 
 
 def _drop_missing(stored: object) -> bool:

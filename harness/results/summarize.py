@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from harness.devices.base import AnyRecord
-from harness.measure import Timing, distribution, rates, split
+from harness.measure import Timing, distribution, rates, run_figure, split
 from harness.protocol.schema import Header, Load, Memory, Phase, Sample
-from harness.results.models import summarize_models, verdict_reasons
-from harness.results.pairs import by_model, in_turns, pairing_reasons, pytorch_times, timed_apart
+from harness.results.pairs import by_workload, in_turns, pairing_reasons, pytorch_times, timed_apart
 from harness.results.schema import (
     AccuracySummary,
-    ArtifactLatency,
+    ItemLatency,
     LatencySummary,
     Manifest,
-    ModelParityLine,
-    ModelReferenceLine,
-    ModelSummary,
-    PairingFacts,
     PairLine,
     ParityLine,
     ParitySummary,
@@ -27,31 +23,36 @@ from harness.results.schema import (
     RunVerdict,
     SampleLine,
     Summary,
+    WorkloadFacts,
+    WorkloadSummary,
 )
 from harness.results.store import Run
-from harness.validate import Allowance, Verdict, WordAccuracy, WordParity, accuracy, word_accuracy
+from harness.validate import TolerancePolicy, Verdict, WordAccuracy, WordParity, accuracy, word_accuracy
+from harness.validate.tensors import ItemParity
 
 ALL = "all"
 PYTORCH = "pytorch"
+_T = TypeVar("_T")
 
 
 def summarize_run(run: Run) -> Summary:
     """The stored summary, or one made now from what the run left behind.
 
-    Summaries of before had unlike items of a model in one median; then its items are summed up now.
+    Version 1 had the comparisons of a tensor workload in one sum, and at first its unlike items in one median: these
+    are made again now.
     """
     stored = run.summary()
     if stored is None:
         return summarize_files(run.manifest(), run)
-    if all(found.by_item or found.artifact is None for found in stored.models.values()):
+    if stored.schema_version > 1 or not stored.of_kind("tensor"):
         return stored
-    return stored.model_copy(update={"models": summarize_files(run.manifest(), run).models})
+    again = summarize_files(run.manifest(), run).of_kind("tensor")
+    return stored.model_copy(update={"workloads": {**stored.workloads, **again}})
 
 
 def summarize_files(manifest: Manifest, run: Run) -> Summary:
     """A summary made now; ``manifest`` may know more of the run's end than its file."""
-    models = (run.model_reference(), run.model_parity()) if manifest.models else None
-    return summarize(manifest, run.reference(), run.samples(), run.parity(), models=models, pairs=run.pairs())
+    return summarize(manifest, run.reference(), run.samples(), run.parity(), pairs=run.pairs())
 
 
 def summarize(
@@ -60,66 +61,124 @@ def summarize(
     samples: Iterable[SampleLine],
     parity: Iterable[ParityLine],
     *,
-    models: tuple[Iterable[ModelReferenceLine], Iterable[ModelParityLine]] | None = None,
     pairs: Iterable[PairLine] = (),
 ) -> Summary:
-    """Sum up the lines of one run; ``models`` are those of its models of tensors, ``pairs`` of all of them."""
-    words = {line.item: line for line in reference}
-    rows: dict[str, list[ParityLine]] = defaultdict(list)
-    for line in parity:
-        rows[line.comparison].append(line)
-    summaries = {comparison: parity_summary(lines) for comparison, lines in rows.items()}
-    lines = list(samples)
-    artifact, by_item = _artifact(manifest, lines)
-    paired = by_model(pairs)
-    of_words = [line for model, own in paired.items() if model not in manifest.models for line in own]
+    """Sum up the lines of one run."""
+    answers, rows = _by(reference, lambda line: line.workload), _by(parity, lambda line: line.workload)
+    paired = by_workload(pairs)
+    timed = {order.order_id: order.workload for order in manifest.orders if order.purpose == "latency"}
+    taken = _by(samples, lambda line: timed.get(line.order, ""))
+    found = {
+        name: _workload(
+            manifest,
+            name,
+            facts,
+            answers.get(name, ()),
+            [line.record for line in taken.get(name, ())],
+            rows.get(name, ()),
+            paired.get(name, ()),
+        )
+        for name, facts in manifest.workloads.items()
+    }
+    verdict, reasons = _verdict(manifest, found)
+    return Summary(verdict=verdict, reasons=reasons, workloads=found)
+
+
+def _by(lines: Iterable[_T], key: Callable[[_T], str]) -> dict[str, list[_T]]:
+    found: dict[str, list[_T]] = defaultdict(list)
+    for line in lines:
+        found[key(line)].append(line)
+    return found
+
+
+def _workload(
+    manifest: Manifest,
+    name: str,
+    facts: WorkloadFacts,
+    reference: Sequence[ReferenceLine],
+    records: Sequence[AnyRecord],
+    parity: Sequence[ParityLine],
+    pairs: Sequence[PairLine],
+) -> WorkloadSummary:
+    """Sum up one workload; ``records`` are those of its latency order."""
+    by_item = timed(records)
     # Runs of before have PyTorch's times beside its answers.
-    apart = {item: line.latency_ns for item, line in words.items() if line.latency_ns}
-    expected = apart or {item: taken for item, taken in pytorch_times(of_words).items() if item in words}
-    accuracy = _accuracies(words, rows)
-    found = summarize_models(manifest, models[0], lines, models[1], paired) if models else {}
-    verdict, reasons = _verdict(manifest, summaries, accuracy, found)
-    return Summary(
-        verdict=verdict,
-        reasons=reasons,
-        parity=summaries,
-        accuracy=accuracy,
-        artifact=artifact,
-        pytorch=_pytorch(words, expected),
-        ratio=None if manifest.emulated else in_turns(_of_words(manifest), of_words) or timed_apart(apart, by_item),
-        models=found,
+    apart = {line.item: line.latency_ns for line in reference if line.latency_ns}
+    ratio = None
+    if not manifest.emulated:
+        ratio = in_turns(manifest.pairing.get(name), pairs) or timed_apart(apart, by_item)
+    orders = [order for order in manifest.orders if order.purpose == "latency" and order.workload == name]
+    firsts = [record.total_ns for record in records if isinstance(record, Sample) and record.phase is Phase.FIRST]
+    peaks = [record.peak_bytes for record in records if isinstance(record, Memory) and record.peak_bytes is not None]
+    loads = [record.load_ns for record in _of_first_process(records) if isinstance(record, Load)]
+    rows = _by(parity, lambda line: line.comparison)
+    found = WorkloadSummary(
+        kind=facts.kind,
+        parity={comparison: parity_summary(lines) for comparison, lines in rows.items()},
+        variant=orders[0].variant if orders and by_item else "",
+        cold_load=sum(loads) if loads else None,
+        first=firsts[0] if firsts else None,
+        peak_bytes=max(peaks, default=None),
+        ratio=ratio,
+    )
+    if facts.kind == "tensor":
+        return found.model_copy(update={"by_item": item_latencies(by_item)})
+    lines = {line.item: line for line in reference}
+    expected = apart or {item: spent for item, spent in pytorch_times(pairs).items() if item in lines}
+    return found.model_copy(
+        update={
+            "accuracy": _accuracies(lines, rows),
+            "pytorch": _pytorch(lines, expected),
+            **_generation(by_item, records),
+        }
     )
 
 
-def _of_words(manifest: Manifest) -> PairingFacts | None:
-    return next((facts for model, facts in manifest.pairing.items() if model not in manifest.models), None)
+def word_row(row: WordParity, *, workload: str, variant: str, passes: str) -> ParityLine:
+    """Return a generated item's comparison as it is stored."""
+    stored = {key: value for key, value in vars(row).items() if key not in ("language", "word")}
+    where = {"workload": workload, "variant": variant, "passes": passes}
+    return ParityLine.model_validate({**where, **stored, "subset": row.language, "label": row.word})
 
 
-def parity_line(comparison: str, row: WordParity) -> ParityLine:
-    return ParityLine.model_validate({"comparison": comparison, **vars(row)})
+def item_row(row: ItemParity, *, passes: str) -> ParityLine:
+    """Return a tensor item's comparison as it is stored."""
+    stored = {key: value for key, value in vars(row).items() if key != "model"}
+    found = {**stored, "detail": row.detail or None, "workload": row.model, "label": row.item, "passes": passes}
+    return ParityLine.model_validate(found)
+
+
+def describe(line: ParityLine) -> str:
+    """Return one line for a failure message."""
+    if line.expected is None:
+        return ItemParity(line.workload, line.item, line.verdict, line.detail or "").describe()
+    left_out = {"workload", "variant", "passes", "label", "subset", "max_error", "relative_error"}
+    return WordParity(language=line.subset, word=line.label, **line.model_dump(exclude=left_out)).describe()
 
 
 def parity_summary(lines: Sequence[ParityLine]) -> ParitySummary:
-    by_language: dict[str, Counter[Verdict]] = defaultdict(Counter)
+    """Sum up the lines of one comparison."""
+    by_subset: dict[str, Counter[Verdict]] = defaultdict(Counter)
     for line in lines:
-        by_language[line.language][line.verdict] += 1
-    total = sum(by_language.values(), Counter[Verdict]())
-    errors = [line.margin_error for line in lines if line.margin_error is not None]
+        by_subset[line.subset][line.verdict] += 1
+    total = sum(by_subset.values(), Counter[Verdict]())
+
+    def largest(name: str) -> float | None:
+        return max((found for line in lines if (found := getattr(line, name)) is not None), default=None)
+
     return ParitySummary(
-        words=len(lines),
+        items=len(lines),
         by_verdict={verdict: total[verdict] for verdict in Verdict},
-        by_language={language: dict(found) for language, found in sorted(by_language.items())},
-        max_margin_error=max(errors, default=None),
-        failures=[word_parity(line).describe() for line in lines if line.verdict.fails],
+        by_subset={subset: dict(found) for subset, found in sorted(by_subset.items()) if subset},
+        max_margin_error=largest("margin_error"),
+        max_error=largest("max_error"),
+        relative_error=largest("relative_error"),
+        failures=[describe(line) for line in lines if line.verdict.fails],
     )
 
 
-def word_parity(line: ParityLine) -> WordParity:
-    return WordParity(**line.model_dump(exclude={"comparison"}))
-
-
 def shortcomings(
-    allowance: Allowance,
+    policy: TolerancePolicy,
     parity: ParitySummary,
     said: Mapping[str, AccuracySummary],
     expected: Mapping[str, AccuracySummary],
@@ -131,35 +190,42 @@ def shortcomings(
     """
     broken = sum(parity.by_verdict.get(verdict, 0) for verdict in (Verdict.TEXT, Verdict.UNSTABLE, Verdict.NO_ANSWER))
     if broken:
-        return [f"{broken} of {parity.words} words are unstable, have another text or no answer"]
+        return [f"{broken} of {parity.items} words are unstable, have another text or no answer"]
     ours, theirs = said.get(ALL), expected.get(ALL)
-    return allowance.shortcomings(
-        words=parity.words - parity.missing,
+    return policy.shortcomings(
+        words=parity.items - parity.missing,
         differing=parity.failed,
         per=ours.per if ours else None,
         expected_per=theirs.per if theirs else None,
     )
 
 
-def _verdict(
-    manifest: Manifest,
-    parity: Mapping[str, ParitySummary],
-    accuracy: Mapping[str, Mapping[str, AccuracySummary]],
-    models: Mapping[str, ModelSummary],
-) -> tuple[RunVerdict, list[str]]:
-    """A mismatch is proven by the words that were compared, even if the run ended early."""
-    failures = [
-        f"{name}: {reason}"
-        for name, found in parity.items()
-        for reason in shortcomings(manifest.allowance, found, accuracy.get(name, {}), accuracy.get(PYTORCH, {}))
+def _judged(manifest: Manifest, name: str, found: WorkloadSummary) -> tuple[list[str], list[str]]:
+    """Why the run fails because of a workload, and what is undecided of it."""
+    if found.kind == "tensor":
+        failed = [f"{name}: {found.failed} of {found.compared} items differ"] if found.failed else []
+        missing = [f"{name}: {found.missing} items did not run"] if found.missing else []
+        return failed, missing + ([] if found.compared else [f"{name}: nothing was compared"])
+    failed = [
+        f"{comparison}: {reason}"
+        for comparison, one in found.parity.items()
+        for reason in shortcomings(
+            manifest.policy, one, found.accuracy.get(comparison, {}), found.accuracy.get(PYTORCH, {})
+        )
     ]
-    differing, absent = verdict_reasons(models)
-    failures += differing
-    undecided = [f"{name}: {found.missing} words did not run" for name, found in parity.items() if found.missing]
-    undecided += absent
+    unit = manifest.workloads[name].unit
+    missing = [f"{who}: {one.missing} {unit}s did not run" for who, one in found.parity.items() if one.missing]
+    return failed, missing
+
+
+def _verdict(manifest: Manifest, workloads: Mapping[str, WorkloadSummary]) -> tuple[RunVerdict, list[str]]:
+    """A mismatch is proven by the items that were compared, even if the run ended early."""
+    judged = [_judged(manifest, name, found) for name, found in workloads.items()]
+    failures = [reason for failed, _ in judged for reason in failed]
+    undecided = [reason for _, missing in judged for reason in missing]
     undecided += pairing_reasons(manifest)
     undecided += [
-        f"{order.purpose} order of {order.variant}: {order.reason or 'has not ended'}"
+        f"{order.purpose} order of {order.name}: {order.reason or 'has not ended'}"
         for order in manifest.orders
         if not order.complete
     ]
@@ -169,7 +235,7 @@ def _verdict(
         undecided += told if gate.verdict == "inconclusive" else []
     if manifest.status is not RunStatus.COMPLETE and manifest.reason and not undecided:
         undecided.append(manifest.reason)
-    if not parity and not models:
+    if not any(found.compared or found.kind == "tensor" for found in workloads.values()):
         undecided.append("nothing was compared with PyTorch")
     if failures:
         return RunVerdict.FAIL, failures + undecided
@@ -177,7 +243,7 @@ def _verdict(
 
 
 def accuracies(reference: Iterable[ReferenceLine], lines: Iterable[ParityLine]) -> dict[str, AccuracySummary]:
-    """Of what the runner said, by language and for ``all``; empty without gold pronunciations."""
+    """Of what the runner said, by subset and for ``all``; empty without gold pronunciations."""
     texts = {line.item: line.got for line in lines if line.got is not None}
     return _accuracy({line.item: line for line in reference}, texts)
 
@@ -188,108 +254,109 @@ def expected_accuracies(reference: Sequence[ReferenceLine]) -> dict[str, Accurac
 
 
 def _accuracies(
-    words: Mapping[str, ReferenceLine], rows: Mapping[str, Sequence[ParityLine]]
+    reference: Mapping[str, ReferenceLine], rows: Mapping[str, Sequence[ParityLine]]
 ) -> dict[str, dict[str, AccuracySummary]]:
-    """Nothing for words without gold; the timed comparison repeats its variant and is left out."""
-    said = {PYTORCH: {item: line.text for item, line in words.items()}}
+    """Nothing for items without gold; the timed comparison repeats its variant and is left out."""
+    said = {PYTORCH: {item: line.text for item, line in reference.items()}}
     for comparison, lines in rows.items():
-        if "," not in comparison:
+        if lines[0].passes == "parity":
             said[comparison] = {line.item: line.got for line in lines if line.got is not None}
-    found = {who: _accuracy(words, texts) for who, texts in said.items()}
-    return {who: by_language for who, by_language in found.items() if by_language}
+    found = {who: _accuracy(reference, texts) for who, texts in said.items()}
+    return {who: by_subset for who, by_subset in found.items() if by_subset}
 
 
-def _accuracy(words: Mapping[str, ReferenceLine], texts: Mapping[str, str]) -> dict[str, AccuracySummary]:
-    by_language: dict[str, list[WordAccuracy]] = defaultdict(list)
+def _accuracy(reference: Mapping[str, ReferenceLine], texts: Mapping[str, str]) -> dict[str, AccuracySummary]:
+    by_subset: dict[str, list[WordAccuracy]] = defaultdict(list)
     for item, text in texts.items():
-        line = words.get(item)
+        line = reference.get(item)
         if line is not None and line.pronunciations:
             scored = word_accuracy(text, line.pronunciations)
-            by_language[line.language].append(scored)
-            by_language[ALL].append(scored)
-    found = {language: accuracy(scored) for language, scored in sorted(by_language.items())}
-    return {
-        language: AccuracySummary(words=total.words, per=total.per, wer=total.wer) for language, total in found.items()
-    }
+            by_subset[line.subset].append(scored)
+            by_subset[ALL].append(scored)
+    found = {subset: accuracy(scored) for subset, scored in sorted(by_subset.items())}
+    return {subset: AccuracySummary(items=total.words, per=total.per, wer=total.wer) for subset, total in found.items()}
 
 
-def latency_summary(by_item: Mapping[str, Sequence[int]], words: int, tokens: int) -> LatencySummary:
-    """``words`` and ``tokens`` are those of all samples together."""
+def latency_summary(by_item: Mapping[str, Sequence[int]], items: int, tokens: int) -> LatencySummary:
+    """``items`` and ``tokens`` are those of all samples together."""
     warm = distribution(by_item)
-    speed = rates(sum(sum(samples) for samples in by_item.values()), words, tokens)
+    speed = rates(sum(sum(samples) for samples in by_item.values()), items, tokens)
     interval = warm.median_interval
-    figures = {name: value for name, value in vars(warm).items() if name != "median_interval"}
+    figures = {name: value for name, value in vars(warm).items() if name not in ("median_interval", "words")}
     return LatencySummary(
         **figures,
+        items=warm.words,
         median_low=interval.low if interval else None,
         median_high=interval.high if interval else None,
-        words_per_second=speed.words_per_second,
+        items_per_second=speed.words_per_second,
         ns_per_token=speed.ns_per_token,
     )
 
 
-def _pytorch(words: Mapping[str, ReferenceLine], expected: Mapping[str, Sequence[int]]) -> LatencySummary | None:
+def item_latencies(by_item: Mapping[str, Sequence[int]]) -> dict[str, ItemLatency]:
+    """Every item for itself: times of unlike items have no common median."""
+    return {
+        item: ItemLatency(samples=found.samples, median=found.median, mad=found.mad, min=found.min, max=found.max)
+        for item, taken in by_item.items()
+        if (found := distribution({item: taken}))
+    }
+
+
+def pass_figures(by_item: Mapping[str, Sequence[int]]) -> list[float]:
+    """The geometric mean over the items of every pass, in nanoseconds: a pass of a workload in one number, in which
+    each item weighs alike. Of the passes that all items have."""
+    if not by_item:
+        return []
+    passes = min(len(taken) for taken in by_item.values())
+    return [run_figure({item: [taken[at]] for item, taken in by_item.items()}) for at in range(passes)]
+
+
+def _pytorch(reference: Mapping[str, ReferenceLine], expected: Mapping[str, Sequence[int]]) -> LatencySummary | None:
     if not expected:
         return None
-    tokens = sum(len(words[item].token_ids) * len(samples) for item, samples in expected.items())
+    tokens = sum(len(reference[item].token_ids) * len(samples) for item, samples in expected.items())
     return latency_summary(expected, sum(len(samples) for samples in expected.values()), tokens)
 
 
 def timing(sample: Sample) -> Timing:
+    """Return a generation's sample with the parts of its time."""
     return Timing(
         item=" ".join(sample.items),
         total_ns=sample.total_ns,
-        encoder_ns=sample.encoder_ns,
-        prefill_ns=sample.prefill_ns,
-        step_ns=sum(sample.step_ns),
+        encoder_ns=sample.part_ns("encoder"),
+        prefill_ns=sample.part_ns("prefill") if "prefill" in sample.parts else None,
+        step_ns=sample.part_ns("step"),
         tokens=sum(len(output.token_ids) for output in sample.outputs),
         words=len(sample.items),
     )
 
 
-def timed_samples(manifest: Manifest, samples: Iterable[SampleLine]) -> dict[str, list[int]]:
-    """The warm samples of the latency orders by item, or by batch, in nanoseconds."""
-    latency = _timed_orders(manifest)
-    by_item: dict[str, list[int]] = defaultdict(list)
-    for line in samples:
-        if line.order in latency and isinstance(line.record, Sample) and line.record.phase is Phase.TIMED:
-            by_item[" ".join(line.record.items)].append(line.record.total_ns)
-    return dict(by_item)
+def timed(records: Iterable[object]) -> dict[str, list[int]]:
+    """The timed samples by item, or by batch, in nanoseconds."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for record in records:
+        if isinstance(record, Sample) and record.phase is Phase.TIMED:
+            found[" ".join(record.items)].append(record.total_ns)
+    return dict(found)
 
 
-def _timed_orders(manifest: Manifest) -> dict[str, str]:
-    """Of words: variants by order."""
-    return {
-        order.order_id: order.variant
-        for order in manifest.orders
-        if order.purpose == "latency" and order.variant not in manifest.models
-    }
+def timed_samples(manifest: Manifest, samples: Iterable[SampleLine], workload: str) -> dict[str, list[int]]:
+    """The same of a workload's latency orders."""
+    latency = {o.order_id for o in manifest.orders if o.purpose == "latency" and o.workload == workload}
+    return timed(line.record for line in samples if line.order in latency)
 
 
-def _artifact(manifest: Manifest, samples: Sequence[SampleLine]) -> tuple[ArtifactLatency | None, dict[str, list[int]]]:
-    by_item = timed_samples(manifest, samples)
+def _generation(by_item: Mapping[str, Sequence[int]], records: Sequence[AnyRecord]) -> dict[str, object]:
+    """What is known of a generation's times besides: one distribution over its items, and the parts."""
     if not by_item:
-        return None, {}
-    orders = _timed_orders(manifest)
-    records = [line.record for line in samples if line.order in orders]
+        return {}
     timings = [timing(record) for record in records if isinstance(record, Sample) and record.phase is Phase.TIMED]
     parts = split(timings)
-    peaks = [record.peak_bytes for record in records if isinstance(record, Memory) and record.peak_bytes is not None]
-    firsts = [record.total_ns for record in records if isinstance(record, Sample) and record.phase is Phase.FIRST]
-    return (
-        ArtifactLatency(
-            variant=next(iter(orders.values())),
-            warm=latency_summary(by_item, sum(t.words for t in timings), sum(t.tokens for t in timings)),
-            cold_load=sum(record.load_ns for record in _of_first_process(records) if isinstance(record, Load)),
-            first=firsts[0] if firsts else None,
-            encoder=parts.encoder,
-            prefill=parts.prefill,
-            steps=parts.steps,
-            other=parts.other,
-            peak_bytes=max(peaks, default=None),
-        ),
-        by_item,
-    )
+    named = {"encoder": parts.encoder, "prefill": parts.prefill, "step": parts.steps, "other": parts.other}
+    return {
+        "warm": latency_summary(by_item, sum(t.words for t in timings), sum(t.tokens for t in timings)),
+        "parts": {name: spent for name, spent in named.items() if spent is not None},
+    }
 
 
 def _of_first_process(records: Sequence[AnyRecord]) -> list[AnyRecord]:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.results.errors import RunDamaged
-from harness.results.schema import AccuracySummary, Manifest, Summary
-from harness.results.store import MANIFEST, PAIRS, PARITY, REFERENCE, SAMPLES, SUMMARY, Run, Store
+from harness.results.schema import Manifest, WorkloadSummary
+from harness.results.store import MANIFEST, SUMMARY, Run, Store
 
 Row = dict[str, Any]
 RUN = "run"
@@ -73,12 +73,23 @@ _RUN_COLUMNS = {
     "device": "VARCHAR",
     "cpu_model": "VARCHAR",
     "emulated": "BOOLEAN",
-    "checkpoint": "VARCHAR",
-    "checkpoint_sha256": "VARCHAR",
-    "words": "BIGINT",
-    "words_sha256": "VARCHAR",
     "precision": "VARCHAR",
     "threads": "BIGINT",
+    "options": "JSON",
+    "versions": "JSON",
+}
+_WORKLOAD_COLUMNS = {
+    "run": "VARCHAR",
+    "workload": "VARCHAR",
+    "kind": "VARCHAR",
+    "label": "VARCHAR",
+    "weights_sha256": "VARCHAR",
+    "items": "BIGINT",
+    "items_sha256": "VARCHAR",
+    "compared": "BIGINT",
+    "failed": "BIGINT",
+    "per": "DOUBLE",
+    "wer": "DOUBLE",
     "variant": "VARCHAR",
     "samples": "BIGINT",
     "median_ns": "DOUBLE",
@@ -92,7 +103,7 @@ _RUN_COLUMNS = {
     "encoder_ns": "DOUBLE",
     "prefill_ns": "DOUBLE",
     "steps_ns": "DOUBLE",
-    "words_per_second": "DOUBLE",
+    "items_per_second": "DOUBLE",
     "ns_per_token": "DOUBLE",
     "peak_bytes": "BIGINT",
     "pytorch_median_ns": "DOUBLE",
@@ -100,12 +111,7 @@ _RUN_COLUMNS = {
     "of_pytorch_low": "DOUBLE",
     "of_pytorch_high": "DOUBLE",
     "of_pytorch_in_turns": "BOOLEAN",
-    "of_pytorch_words": "BIGINT",
-    "failed_words": "BIGINT",
-    "per": "DOUBLE",
-    "wer": "DOUBLE",
-    "options": "JSON",
-    "versions": "JSON",
+    "of_pytorch_items": "BIGINT",
 }
 
 
@@ -134,19 +140,42 @@ def _runs(folder: Path) -> Iterator[Row]:
     }
     if manifest.git:
         row |= {"commit": manifest.git.commit, "dirty": manifest.git.dirty}
-    if manifest.checkpoint:
-        row |= {"checkpoint": manifest.checkpoint.label, "checkpoint_sha256": manifest.checkpoint.sha256}
-    if manifest.words:
-        row |= {"words": manifest.words.count, "words_sha256": manifest.words.sha256}
-    yield row | (_figures(summary) if summary else {})
+    yield row
 
 
-def _figures(summary: Summary) -> Row:
-    row: Row = {"failed_words": sum(parity.failed for parity in summary.parity.values())}
-    if artifact := summary.artifact:
-        warm = artifact.warm
+def _workloads(folder: Path) -> Iterator[Row]:
+    run = Run(folder)
+    manifest = _readable(run)
+    try:
+        summary = run.summary()
+    except RunDamaged:
+        summary = None
+    for name, facts in manifest.workloads.items() if manifest else ():
+        row: Row = {
+            "run": run.run_id,
+            "workload": name,
+            "kind": facts.kind,
+            "label": facts.label,
+            "weights_sha256": facts.weights_sha256,
+            "items": facts.items,
+            "items_sha256": facts.items_sha256,
+        }
+        found = summary.workloads.get(name) if summary else None
+        yield row | (_figures(found) if found else {})
+
+
+def _figures(found: WorkloadSummary) -> Row:
+    row: Row = {
+        "compared": found.compared,
+        "failed": found.failed,
+        "variant": found.variant or None,
+        "cold_load_ns": found.cold_load,
+        "first_ns": found.first,
+        "peak_bytes": found.peak_bytes,
+        **{f"{column}_ns": found.parts.get(part) for column, part in _PARTS.items()},
+    }
+    if warm := found.warm:
         row |= {
-            "variant": artifact.variant,
             "samples": warm.samples,
             "median_ns": warm.median,
             "median_low_ns": warm.median_low,
@@ -154,32 +183,28 @@ def _figures(summary: Summary) -> Row:
             "p90_ns": warm.p90,
             "p95_ns": warm.p95,
             "p99_ns": warm.p99,
-            "cold_load_ns": artifact.cold_load,
-            "first_ns": artifact.first,
-            "encoder_ns": artifact.encoder,
-            "prefill_ns": artifact.prefill,
-            "steps_ns": artifact.steps,
-            "words_per_second": warm.words_per_second,
+            "items_per_second": warm.items_per_second,
             "ns_per_token": warm.ns_per_token,
-            "peak_bytes": artifact.peak_bytes,
         }
-        if said := _overall(summary, artifact.variant):
-            row |= {"per": said.per, "wer": said.wer}
-    if summary.pytorch:
-        row["pytorch_median_ns"] = summary.pytorch.median
-    if ratio := summary.ratio:
+    elif len(found.by_item) == 1:
+        (only,) = found.by_item.values()
+        row |= {"samples": only.samples, "median_ns": only.median}
+    if said := found.accuracy.get(found.variant, {}).get("all"):
+        row |= {"per": said.per, "wer": said.wer}
+    if found.pytorch:
+        row["pytorch_median_ns"] = found.pytorch.median
+    if ratio := found.ratio:
         row |= {
             "of_pytorch": ratio.ratio if ratio.conclusive else None,
             "of_pytorch_low": ratio.low,
             "of_pytorch_high": ratio.high,
             "of_pytorch_in_turns": ratio.paired,
-            "of_pytorch_words": ratio.words,
+            "of_pytorch_items": ratio.items,
         }
     return row
 
 
-def _overall(summary: Summary, variant: str) -> AccuracySummary | None:
-    return summary.accuracy.get(variant, {}).get("all")
+_PARTS = {"encoder": "encoder", "prefill": "prefill", "steps": "step"}
 
 
 def _orders(folder: Path) -> Iterator[Row]:
@@ -218,12 +243,14 @@ def utc(moment: str | None) -> str | None:
 
 
 RUNS = FolderTable("runs", _RUN_COLUMNS, (MANIFEST, SUMMARY), _runs)
+WORKLOADS = FolderTable("workloads", _WORKLOAD_COLUMNS, (MANIFEST, SUMMARY), _workloads)
 ORDERS = FolderTable(
     "orders",
     {
         "run": "VARCHAR",
         "order_id": "VARCHAR",
         "purpose": "VARCHAR",
+        "workload": "VARCHAR",
         "variant": "VARCHAR",
         "started": "TIMESTAMP",
         "ended": "TIMESTAMP",
@@ -254,105 +281,5 @@ VARIANTS = FolderTable(
     (MANIFEST,),
     _variants,
 )
-SAMPLE_LINES = LineTable(
-    "samples",
-    {
-        "run": "VARCHAR",
-        "order_id": "VARCHAR",
-        "model": "VARCHAR",
-        "item": "VARCHAR",
-        "phase": "VARCHAR",
-        "repetition": "BIGINT",
-        "total_ns": "BIGINT",
-        "encoder_ns": "BIGINT",
-        "prefill_ns": "BIGINT",
-        "steps_ns": "BIGINT",
-        "steps": "BIGINT",
-        "tokens": "BIGINT",
-        "text": "VARCHAR",
-    },
-    (SAMPLES,),
-    source={
-        "order": "VARCHAR",
-        "record": (
-            "STRUCT(record VARCHAR, model VARCHAR, items VARCHAR[], phase VARCHAR, repetition BIGINT, total_ns BIGINT, "
-            "encoder_ns BIGINT, prefill_ns BIGINT, step_ns BIGINT[], "
-            "outputs STRUCT(token_ids INTEGER[], text VARCHAR)[])"
-        ),
-    },
-    select={
-        "order_id": '"order"',
-        "model": "record.model",
-        "item": "array_to_string(record.items, ' ')",
-        "phase": "record.phase",
-        "repetition": "record.repetition",
-        "total_ns": "record.total_ns",
-        "encoder_ns": "record.encoder_ns",
-        "prefill_ns": "record.prefill_ns",
-        "steps_ns": "list_sum(record.step_ns)",
-        "steps": "len(record.step_ns)",
-        "tokens": "list_sum(list_transform(record.outputs, lambda output: len(output.token_ids)))",
-        "text": "array_to_string(list_transform(record.outputs, lambda output: output.text), ' ')",
-    },
-    where="record.record = 'sample' AND record.total_ns IS NOT NULL AND \"order\" IS NOT NULL",
-)
-_PARITY_COLUMNS = {
-    "comparison": "VARCHAR",
-    "item": "VARCHAR",
-    "language": "VARCHAR",
-    "word": "VARCHAR",
-    "verdict": "VARCHAR",
-    "expected": "VARCHAR",
-    "got": "VARCHAR",
-    "step": "BIGINT",
-    "expected_token": "BIGINT",
-    "got_token": "BIGINT",
-    "expected_margin": "DOUBLE",
-    "got_margin": "DOUBLE",
-    "margin_error": "DOUBLE",
-}
-PARITY_LINES = LineTable(
-    "parity",
-    {"run": "VARCHAR", **_PARITY_COLUMNS},
-    (PARITY,),
-    source=_PARITY_COLUMNS,
-    select={name: name for name in _PARITY_COLUMNS},
-    where="comparison IS NOT NULL AND item IS NOT NULL AND verdict IS NOT NULL",
-)
-_REFERENCE_COLUMNS = {
-    "item": "VARCHAR",
-    "language": "VARCHAR",
-    "word": "VARCHAR",
-    "pronunciations": "VARCHAR[]",
-    "token_ids": "INTEGER[]",
-    "text": "VARCHAR",
-    "margins": "DOUBLE[]",
-    "latency_ns": "BIGINT[]",
-}
-REFERENCE_LINES = LineTable(
-    "reference",
-    {"run": "VARCHAR", **_REFERENCE_COLUMNS},
-    (REFERENCE,),
-    source=_REFERENCE_COLUMNS,
-    select={name: name for name in _REFERENCE_COLUMNS},
-    where="item IS NOT NULL AND word IS NOT NULL AND token_ids IS NOT NULL",
-)
 
-_PAIR_COLUMNS = {
-    "model": "VARCHAR",
-    "item": "VARCHAR",
-    "round": "BIGINT",
-    "first": "VARCHAR",
-    "artifact_ns": "BIGINT[]",
-    "pytorch_ns": "BIGINT[]",
-}
-PAIR_LINES = LineTable(
-    "pairs",
-    {"run": "VARCHAR", **_PAIR_COLUMNS},
-    (PAIRS,),
-    source=_PAIR_COLUMNS,
-    select={name: f'"{name}"' for name in _PAIR_COLUMNS},
-    where="model IS NOT NULL AND item IS NOT NULL AND artifact_ns IS NOT NULL AND pytorch_ns IS NOT NULL",
-)
-
-RUN_TABLES: tuple[Table, ...] = (RUNS, ORDERS, VARIANTS, SAMPLE_LINES, PARITY_LINES, REFERENCE_LINES, PAIR_LINES)
+FOLDER_TABLES = (RUNS, WORKLOADS, ORDERS, VARIANTS)

@@ -19,7 +19,7 @@ from harness.models.timing import TimedModel, TimedPyTorch, TimingProcess
 from harness.models.words import Word
 from harness.native import AppOptions, Runner, build_runner
 from harness.protocol.schema import Precision
-from harness.validate import CLOSE, DEFAULT_TOLERANCE, EXACT, Allowance
+from harness.validate import CLOSE, DEFAULT_TOLERANCE, EXACT, TolerancePolicy
 
 Variant = Literal["cache", "cacheless"]
 
@@ -50,7 +50,7 @@ class RunOptions:
     tolerance: float = DEFAULT_TOLERANCE
     min_agreement: float | None = None
     """The least share of words with PyTorch's tokens, and the most that PER may grow; None: what the precision
-    allows (see harness.validate.allowance)."""
+    allows (see harness.validate.policy)."""
     max_per_change: float | None = None
     deadline: float = 600.0
     """Seconds one work order may take on the device."""
@@ -80,7 +80,7 @@ class RunOptions:
         samples = [count for count in (self.word_sample, self.timed_items) if count is not None]
         if min(samples, default=1) < 1 or self.pair_seconds < 0:
             raise UsageError("samples have to be at least 1, the seconds beside PyTorch not below 0")
-        if not 0 < self.allowance.agreement <= 1 or self.allowance.per_change < 0:
+        if not 0 < self.policy.agreement <= 1 or self.policy.per_change < 0:
             raise UsageError("--min-agreement has to be above 0 and at most 1, --max-per-change not below 0")
 
     @property
@@ -89,9 +89,9 @@ class RunOptions:
         return not self.models or G2P in self.models
 
     @property
-    def allowance(self) -> Allowance:
+    def policy(self) -> TolerancePolicy:
         usual = EXACT if self.precision == "fp32" else CLOSE
-        return Allowance(
+        return TolerancePolicy(
             usual.agreement if self.min_agreement is None else self.min_agreement,
             usual.per_change if self.max_per_change is None else self.max_per_change,
         )

@@ -13,7 +13,7 @@ from harness.core.progress import ProgressStage
 from harness.devices import AnyRecord, Device, RunResult
 from harness.native import Runner
 from harness.protocol.schema import Header, Probe, Sample, WorkOrder
-from harness.results import OrderEntry, RunWriter, SampleLine, now
+from harness.results import OrderEntry, RunWriter, SampleLine, called, now
 from harness.results.profile_schema import ProfileLine
 
 MB = 1_000_000
@@ -70,16 +70,22 @@ class Orders:
         with self.stage(f"pushing the runner to {self.device.name}, MB") as stage:
             self.device.deploy(runner.path, on_push=lambda done, total: stage.advance(done // MB, total // MB))
 
-    def run(self, purpose: Purpose, variant: str, runner: Runner, order: WorkOrder, total: int) -> RunResult:
-        """An order of ``total`` samples and probes, kept line by line as its records arrive; ``variant`` is G2P's, or a
-        model's name."""
+    def run(
+        self, purpose: Purpose, workload: str, variant: str, runner: Runner, order: WorkOrder, total: int
+    ) -> RunResult:
+        """Run an order of ``total`` samples and probes, kept line by line as its records arrive. ``variant`` is empty
+        for a workload that has none of its own."""
         self.deploy(runner)
-        with self.stage(f"running {purpose} ({variant})") as stage, self.device.reserve(notify=stage.say):
+        with (
+            self.stage(f"running {purpose} ({called(workload, variant)})") as stage,
+            self.device.reserve(notify=stage.say),
+        ):
             if purpose in ("latency", "profile"):
                 self.device.settle(wait_seconds=self.cooldown, notify=stage.say)
             entry = OrderEntry(
                 order_id=order.order_id,
                 purpose=purpose,
+                workload=workload,
                 variant=variant,
                 started=now(),
                 conditions_before=self.device.conditions(),

@@ -32,7 +32,8 @@ def profile_run(context: RunContext, model: str, passes: Callable[[int, int, Run
     return summarize_profile(
         lines,
         read_provenance(marked.archive.folder).of(model),
-        model=model,
+        workload=model,
+        unit=context.writer.manifest.workloads[model].unit,
         variant=options.variant,
         precision=options.precision,
         archive_sha256=marked.archive.sha256,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
@@ -13,9 +13,9 @@ from harness.core.progress import ProgressReporter
 from harness.devices import Device, Notify, RunnerDescription, RunResult
 from harness.devices.workstation import versions
 from harness.models.checkpoints import Checkpoint
-from harness.models.words import DEFAULT_WORDS, Word, check_words, read_words
+from harness.models.words import DEFAULT_WORDS, check_words, read_words
 from harness.native import Runner
-from harness.results import CheckpointFacts, ModelFacts, Run, RunWriter, Store, Summary, ending, words_facts
+from harness.results import Run, RunWriter, Store, Summary, WorkloadFacts, ending
 from harness.results.nights import NightRecord, gate_facts
 from harness.results.profile_schema import ProfileSummary
 from harness.results.sources import sources
@@ -31,14 +31,18 @@ from harness.run.workload import WorkloadRun
 class Gate(Protocol):
     """Judges a run beside a baseline; :class:`harness.regression.gate.BaselineGate` is the real one."""
 
-    def check(
-        self, options: RunOptions, device: Device, checkpoint: Checkpoint | None, models: Mapping[str, ModelFacts]
-    ) -> None:
+    def check(self, options: RunOptions, device: Device, workloads: Mapping[str, WorkloadFacts]) -> None:
         """Raise what a person could have got wrong, before anything is compiled."""
         ...
 
     def judge(
-        self, run_id: str, options: RunOptions, device: Device, runner: Runner, models: Iterable[str], notify: Notify
+        self,
+        run_id: str,
+        options: RunOptions,
+        device: Device,
+        runner: Runner,
+        workloads: Mapping[str, WorkloadFacts],
+        notify: Notify,
     ) -> NightRecord:
         """Return the nightly run that measured the runner beside the baseline's."""
         ...
@@ -61,7 +65,7 @@ class RunSession:
         self.context = RunContext(options, device, reporter, builder)
         self.options = options
         self.device = device
-        self.allowance = options.allowance
+        self.policy = options.policy
         self._gate = gate
         self._command = command or []
         self.words: WordRun | None = None
@@ -83,8 +87,7 @@ class RunSession:
         if options.mcpu:
             resolve_target(options.target or self.device.target, options.mcpu)
         source = options.words or DEFAULT_WORDS
-        words: list[Word] = []
-        shipped = 0
+        facts: dict[str, WorkloadFacts] = {}
         if options.speaks:
             context.checkpoint = context.builder.checkpoint(options)
             words = read_words(source, options.language)
@@ -94,6 +97,7 @@ class RunSession:
             check_words(words, languages=context.checkpoint.languages, max_input_bytes=options.max_input_bytes)
             self.words = WordRun(context, context.checkpoint, words)
             self.workloads[self.words.name] = self.words
+            facts[self.words.name] = self.words.facts("shipped" if options.words is None else source.name, shipped)
         if options.models:
             with context.stage("looking at the models") as stage:
                 self.tensors = tensor_runs(context, context.builder.models(options, stage.say))
@@ -101,20 +105,18 @@ class RunSession:
         checkpoint = context.checkpoint
         context.label = ", ".join([*([checkpoint.label] if checkpoint else []), *self.tensors])
         context.quiet = self.turns.quiet
-        facts = {name: one.facts() for name, one in self.tensors.items()}
+        facts |= {name: one.facts() for name, one in self.tensors.items()}
         if options.baseline is not None:
             assert self._gate is not None, "a run with a baseline is given its gate"
-            self._gate.check(options, self.device, checkpoint, facts)
+            self._gate.check(options, self.device, facts)
         context.writer = Store(options.results_dir).create(
             git=sources(),
             versions=versions(),
             command=self._command,
             options={key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
             device={**self.device.facts(), "emulated": self.device.emulated},
-            allowance=self.allowance,
-            checkpoint=checkpoint and CheckpointFacts(label=checkpoint.label, sha256=checkpoint.sha256),
-            words=words_facts(words, "shipped" if options.words is None else source.name, of=shipped),
-            models=facts,
+            policy=self.policy,
+            workloads=facts,
         )
         return self.run_id
 
@@ -126,8 +128,8 @@ class RunSession:
     @property
     def words_of(self) -> int | None:
         """How many words there were, where a sample of them is run."""
-        facts = self.writer.manifest.words
-        return facts.of if facts else None
+        facts = self.writer.manifest.workloads.get(MODEL)
+        return facts.items_of if facts else None
 
     @property
     def label(self) -> str:
@@ -189,10 +191,10 @@ class RunSession:
         found = (self.context.done.get(f"profile {name}") for name in self.model_names)
         return [cast(ProfileSummary, one) for one in found if one is not None]
 
-    def order_reason(self, purpose: Purpose, variant: str) -> str | None:
-        """Why that order is incomplete, if it ran and is."""
+    def order_reason(self, purpose: Purpose, name: str) -> str | None:
+        """Return why the order of that variant, or of a workload without its own, is incomplete, if it ran and is."""
         for entry in self.writer.manifest.orders:
-            if (entry.purpose, entry.variant) == (purpose, variant) and not entry.complete:
+            if (entry.purpose, entry.name) == (purpose, name) and not entry.complete:
                 return entry.reason
         return None
 
@@ -234,6 +236,8 @@ class RunSession:
         runner = self.runner(self.options.variant)
         self.turns.quiet()
         with self.context.stage(f"measuring beside {self.options.baseline}") as stage:
-            record = self._gate.judge(self.run_id, self.options, self.device, runner, list(self.tensors), stage.say)
+            record = self._gate.judge(
+                self.run_id, self.options, self.device, runner, self.writer.manifest.workloads, stage.say
+            )
         self.writer.update(gate=gate_facts(record))
         return record

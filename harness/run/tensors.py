@@ -13,9 +13,10 @@ from harness.measure.sampling import spread_order
 from harness.models.described import UserModel
 from harness.models.timing import TimedModel, timed_tensors
 from harness.native import Runner
-from harness.protocol.schema import Probe, RecordOptions, Sample, TensorItem, Tensors, WorkOrder
+from harness.protocol.schema import Probe, RecordOptions, Sample, Tensors, WorkItem, WorkOrder
 from harness.protocol.tensors import Array, decode, digest, encode
-from harness.results import ModelFacts, ModelParityLine, ModelReferenceLine
+from harness.results import ParityLine, ReferenceLine, WorkloadFacts
+from harness.results.schema import Passes
 from harness.run.context import RunContext
 from harness.run.orders import Purpose
 from harness.run.turns import MOST_ITEMS, PairItem, Subject
@@ -31,7 +32,7 @@ class TensorRun:
         self._context = context
         self._model = model
         self._together = together
-        self._items: list[TensorItem] = []
+        self._items: list[WorkItem] = []
         self._probed: dict[str, dict[str, Array]] = {}
         """By item, what the parity order's probe said."""
 
@@ -50,12 +51,13 @@ class TensorRun:
     def label(self, items: str) -> str:
         return items
 
-    def facts(self) -> ModelFacts:
+    def facts(self) -> WorkloadFacts:
         """Return what the manifest keeps of it."""
         facts = self._model.facts
-        return ModelFacts(
+        return WorkloadFacts(
+            kind="tensor",
             source=self.source,
-            prefix=facts.prefix,
+            label=self.name,
             parameters=facts.parameters,
             weights_sha256=facts.weights_sha256,
             items=len(facts.items),
@@ -68,16 +70,16 @@ class TensorRun:
         first = self._ordered()[:1]
         return self._context.once(f"smoke {self.name}", lambda: self._ask("smoke", first, warmup=0, repetitions=1))
 
-    def parity(self) -> list[ModelParityLine]:
+    def parity(self) -> list[ParityLine]:
         return self._context.once(f"parity {self.name}", self._parity)
 
-    def times(self) -> TimedPasses[ModelParityLine]:
+    def times(self) -> TimedPasses[ParityLine]:
         return self._context.once(f"latency {self.name}", self._times)
 
     def passes(self, purpose: Purpose, *, warmup: int, repetitions: int, runner: Runner) -> RunResult:
         return self._ask(purpose, self._timed_items(), warmup=warmup, repetitions=repetitions, runner=runner)
 
-    def _parity(self) -> list[ModelParityLine]:
+    def _parity(self) -> list[ParityLine]:
         result = self._ask("parity", self._ordered(), warmup=0, repetitions=0, probe=RecordOptions())
         self._probed = {
             record.items[0]: decode(record.tensors)
@@ -88,16 +90,16 @@ class TensorRun:
             compare_item(self.name, item, self._model.facts.compare, expected, self._probed.get(item))
             for item, expected in self._model.expected().items()
         ]
-        return self._keep(self.name, rows)
+        return self._keep("parity", rows)
 
-    def _times(self) -> TimedPasses[ModelParityLine]:
-        from harness.results.models import timed
+    def _times(self) -> TimedPasses[ParityLine]:
+        from harness.results.summarize import timed
 
         self.parity()
         self._context.quiet()
         options = self._context.options
-        self._context.writer.model_reference(
-            ModelReferenceLine(model=self.name, item=item, output_sha256=digest(outputs))
+        self._context.writer.reference(
+            ReferenceLine(workload=self.name, item=item, label=item, output_sha256=digest(outputs))
             for item, outputs in self._model.expected().items()
         )
         items = self._timed_items()
@@ -107,7 +109,7 @@ class TensorRun:
             if isinstance(record, Sample) and record.output_sha256 is not None:
                 digests[record.items[0]].append(record.output_sha256)
         rows = [self._compared(item.id, digests[item.id]) for item in items]
-        return TimedPasses(result, timed(result.records), self._keep(f"{self.name}, timed", rows))
+        return TimedPasses(result, timed(result.records), self._keep("timed", rows))
 
     def _compared(self, item: str, digests: list[str]) -> ItemParity:
         """A pass keeps only the hash of its answer, and the parity order's probe has the answer of that hash."""
@@ -118,7 +120,7 @@ class TensorRun:
         expected = model.expected()[item]
         return compare_item(self.name, item, model.facts.compare, expected, probed, digests=[*seen, *digests])
 
-    def _timed_items(self) -> list[TensorItem]:
+    def _timed_items(self) -> list[WorkItem]:
         return [self._ordered()[at] for at in sorted(self._spread()[: self._context.options.timed_items])]
 
     def _spread(self) -> list[int]:
@@ -133,7 +135,7 @@ class TensorRun:
         items = [self._pair_item(ordered[at], times.samples, runner) for at in self._spread()[:MOST_ITEMS]]
         return Subject(self.name, items, len(ordered), runner)
 
-    def _pair_item(self, item: TensorItem, samples: Mapping[str, list[int]], runner: Runner) -> PairItem:
+    def _pair_item(self, item: WorkItem, samples: Mapping[str, list[int]], runner: Runner) -> PairItem:
         name, model = self.name, self._model
 
         def departs(answer: dict[str, Any]) -> str | None:
@@ -146,7 +148,7 @@ class TensorRun:
             row = self._compared(item.id, said)
             if row.verdict is not Verdict.UNSTABLE:
                 return None
-            self._keep(f"{name}, paired", [row])
+            self._keep("paired", [row])
             return row.describe()
 
         return PairItem(
@@ -161,25 +163,25 @@ class TensorRun:
     def timed_models(self) -> list[TimedModel]:
         return [timed_tensors(one) for one in self._together]
 
-    def _keep(self, comparison: str, rows: Iterable[ItemParity]) -> list[ModelParityLine]:
-        from harness.results.models import model_lines
+    def _keep(self, passes: Passes, rows: Iterable[ItemParity]) -> list[ParityLine]:
+        from harness.results.summarize import item_row
 
-        lines = model_lines(comparison, rows)
-        self._context.writer.model_parity(lines)
+        lines = [item_row(row, passes=passes) for row in rows]
+        self._context.writer.parity(lines)
         return lines
 
-    def _ordered(self) -> list[TensorItem]:
+    def _ordered(self) -> list[WorkItem]:
         if not self._items:
             inputs = self._model.inputs()
             self._items = [
-                TensorItem(id=item, model=self.name, inputs=encode(arrays)) for item, arrays in inputs.items()
+                WorkItem(id=item, workload=self.name, input=encode(arrays)) for item, arrays in inputs.items()
             ]
         return self._items
 
     def _ask(
         self,
         purpose: Purpose,
-        items: list[TensorItem],
+        items: list[WorkItem],
         *,
         warmup: int,
         repetitions: int,
@@ -190,12 +192,12 @@ class TensorRun:
         runner = runner or context.runner(context.options.variant)
         order = self._order(purpose, items, warmup, repetitions, probe, runner)
         total = len(items) * (warmup + repetitions + (probe is not None))
-        return context.orders.run(purpose, self.name, runner, order, total)
+        return context.orders.run(purpose, self.name, "", runner, order, total)
 
     def _order(
         self,
         purpose: str,
-        items: list[TensorItem],
+        items: list[WorkItem],
         warmup: int,
         repetitions: int,
         probe: RecordOptions | None,
@@ -205,10 +207,8 @@ class TensorRun:
         return WorkOrder(
             order_id=f"{purpose}-{self.name}-{secrets.token_hex(4)}",
             archive_sha256=runner.archive.sha256,
-            models=[],
-            items=[],
-            tensor_models=[model.order_model()],
-            tensor_items=items,
+            workloads=[model.workload()],
+            items=items,
             warmup=warmup,
             repetitions=repetitions,
             threads=self._context.options.threads,

@@ -143,7 +143,7 @@ class Turns:
             return
         self.keep(
             PairLine(
-                model=self.subject.model,
+                workload=self.subject.model,
                 item=item.item,
                 round=number,
                 first=first,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import statistics
 from collections.abc import Iterable, Sequence
@@ -11,12 +12,14 @@ from harness.core.errors import HarnessError
 from harness.devices import AnyRecord, RunResult
 from harness.measure.sampling import spread_order
 from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.items import word_item
 from harness.models.reference import Reference, ReferenceItem
 from harness.models.timing import TimedModel, timed_words
 from harness.models.words import Word
 from harness.native import Runner
 from harness.protocol.schema import RecordOptions, WorkItem, WorkOrder
-from harness.results import ParityLine, ReferenceLine
+from harness.results import ParityLine, ReferenceLine, WorkloadFacts
+from harness.results.schema import Passes
 from harness.run.builder import Variant
 from harness.run.context import RunContext
 from harness.run.orders import Purpose
@@ -34,9 +37,10 @@ def reference_lines(items: list[WorkItem], words: list[Word], reference: Referen
     """What PyTorch said, as it is stored, with the gold pronunciations; all three in the same order."""
     return [
         ReferenceLine(
+            workload=item.workload,
             item=item.id,
-            language=word.language,
-            word=word.word,
+            subset=word.language,
+            label=word.word,
             pronunciations=list(word.pronunciations),
             token_ids=said.token_ids,
             text=said.text,
@@ -47,7 +51,8 @@ def reference_lines(items: list[WorkItem], words: list[Word], reference: Referen
 
 
 def parity_lines(
-    comparison: str,
+    variant: str,
+    passes: Passes,
     items: list[WorkItem],
     answers: Sequence[ReferenceItem],
     records: Iterable[AnyRecord],
@@ -56,7 +61,7 @@ def parity_lines(
 ) -> list[ParityLine]:
     """A line for each item, of which ``answers`` are PyTorch's; those that the records do not reach are ``missing``.
     ``tolerance``: see compare_word."""
-    from harness.results.summarize import parity_line
+    from harness.results.summarize import word_row
 
     records = list(records)
     observed, broken = decodings(records), answerless(records)
@@ -64,11 +69,11 @@ def parity_lines(
     for item, said in zip(items, answers, strict=True):
         expected = Decoded(tuple(said.token_ids), said.text, tuple(said.margins))
         row = compare_word(
-            *(item.id, item.language, item.word, expected, observed.get(item.id, [])),
+            *(item.id, item.subset, item.label, expected, observed.get(item.id, [])),
             tolerance=tolerance,
             no_answer=broken.get(item.id),
         )
-        lines.append(parity_line(comparison, row))
+        lines.append(word_row(row, workload=item.workload, variant=variant, passes=passes))
     return lines
 
 
@@ -96,11 +101,27 @@ class WordRun:
         self._context = context
         self._checkpoint = checkpoint
         self.words = words
-        self.items = [
-            WorkItem(id=f"w{at:05d}", model=MODEL, language=word.language, word=word.word)
-            for at, word in enumerate(words)
-        ]
+        self.items = [word_item(f"w{at:05d}", word.language, word.word) for at, word in enumerate(words)]
         self._reference_lines: list[ReferenceLine] = []
+
+    def facts(self, source: str, of: int) -> WorkloadFacts:
+        """Return what the manifest keeps of it. ``source``: where the ``of`` words came from."""
+        digest = hashlib.sha256()
+        for word in self.words:
+            digest.update("\t".join([word.language, word.word, *word.pronunciations]).encode() + b"\n")
+        return WorkloadFacts(
+            kind="generation",
+            source=self.source,
+            label=self._checkpoint.label,
+            weights_sha256=self._checkpoint.sha256,
+            items=len(self.words),
+            unit="word",
+            items_of=of if of > len(self.words) else None,
+            items_source=source,
+            items_sha256=digest.hexdigest(),
+            subsets=sorted({word.language for word in self.words}),
+            compare=f"tokens, ties within {self._context.options.tolerance:g}",
+        )
 
     def reference(self) -> Reference:
         """Return what PyTorch says of the words."""
@@ -116,7 +137,7 @@ class WordRun:
         return self._context.options.variant
 
     def label(self, items: str) -> str:
-        words = {item.id: f"{item.language} {item.word}" for item in self.items}
+        words = {item.id: f"{item.subset} {item.label}" for item in self.items}
         return ", ".join(words[item] for item in items.split())
 
     def smoke(self, variant: Variant | None = None) -> RunResult:
@@ -174,10 +195,10 @@ class WordRun:
         self.reference()
         probe = RecordOptions(margins=True)
         result = self._run("parity", variant, self.items, warmup=0, repetitions=0, probe=probe)
-        return self.compare(variant, self.items, result.records)
+        return self.compare(variant, "parity", self.items, result.records)
 
     def _times(self) -> TimedPasses[ParityLine]:
-        from harness.results.models import timed
+        from harness.results.summarize import timed
 
         self.reference()
         self._context.quiet()
@@ -185,7 +206,7 @@ class WordRun:
         result = self._run(
             "latency", options.variant, items, warmup=options.warmup, repetitions=options.repeat, probe=None
         )
-        lines = self.compare(f"{options.variant}, timed", items, result.records)
+        lines = self.compare(options.variant, "timed", items, result.records)
         return TimedPasses(result, timed(result.records), lines)
 
     def _timed_items(self) -> list[WorkItem]:
@@ -195,9 +216,12 @@ class WordRun:
         """The words' numbers in an order whose every beginning is spread over languages and lengths."""
         return spread_words(self.words)
 
-    def compare(self, comparison: str, items: list[WorkItem], records: Iterable[AnyRecord]) -> list[ParityLine]:
+    def compare(
+        self, variant: str, passes: Passes, items: list[WorkItem], records: Iterable[AnyRecord]
+    ) -> list[ParityLine]:
         """A line for each of the items, kept."""
-        lines = parity_lines(comparison, items, self.answers(items), records, tolerance=self._context.options.tolerance)
+        tolerance = self._context.options.tolerance
+        lines = parity_lines(variant, passes, items, self.answers(items), records, tolerance=tolerance)
         self._context.writer.parity(lines)
         return lines
 
@@ -222,7 +246,7 @@ class WordRun:
         order = self.order(purpose, variant, runner, items, warmup=warmup, repetitions=repetitions, probe=probe)
         batches = -(-len(items) // runner.archive.metadata.batch_size)
         total = batches * (warmup + repetitions + (probe is not None))
-        return self._context.orders.run(purpose, variant, runner, order, total)
+        return self._context.orders.run(purpose, self.name, variant, runner, order, total)
 
     def order(
         self,
@@ -238,7 +262,7 @@ class WordRun:
         return WorkOrder(
             order_id=f"{purpose}-{variant}-{secrets.token_hex(4)}",
             archive_sha256=runner.archive.sha256,
-            models=[runner.archive.metadata.order_model(MODEL)],
+            workloads=[runner.archive.metadata.generation(MODEL)],
             items=items,
             warmup=warmup,
             repetitions=repetitions,
@@ -247,7 +271,7 @@ class WordRun:
         )
 
     def _pair_item(self, item: WorkItem, taken: Sequence[float], runner: Runner) -> PairItem:
-        from harness.results.summarize import word_parity
+        from harness.results.summarize import describe
 
         variant, metadata = self._context.options.variant, runner.archive.metadata
         [said] = self.answers([item])
@@ -259,8 +283,9 @@ class WordRun:
         def wrong(records: Sequence[AnyRecord]) -> str | None:
             # A lossy precision may depart from PyTorch, but not from itself: what was timed is what was compared.
             seen = [*timed, *records]
-            lines = parity_lines(f"{variant}, paired", [item], [said], seen, tolerance=self._context.options.tolerance)
-            failed = [word_parity(line).describe() for line in lines if line.verdict in UNLIKE_ITSELF]
+            tolerance = self._context.options.tolerance
+            lines = parity_lines(variant, "paired", [item], [said], seen, tolerance=tolerance)
+            failed = [describe(line) for line in lines if line.verdict in UNLIKE_ITSELF]
             if failed:
                 self._context.writer.parity(lines)
             return failed[0] if failed else None
@@ -269,8 +294,8 @@ class WordRun:
             item.id,
             {
                 "item": item.id,
-                "language": item.language,
-                "word": item.word,
+                "language": item.subset,
+                "word": item.label,
                 "prompt_space": metadata.prompt_space,
                 "max_output_len": metadata.max_output_len,
             },

@@ -41,5 +41,5 @@ def test_latency(
                 {**harness_facts, "variant": harness_run.options.variant},
             )
     latency.result.require_complete()
-    wrong = shortcomings(harness_run.allowance, parity_summary(latency.parity), {}, {})
+    wrong = shortcomings(harness_run.policy, parity_summary(latency.parity), {}, {})
     assert not wrong, f"a fast wrong answer is no result; in the timed passes {'; '.join(wrong)}"

@@ -12,7 +12,7 @@ from harness.protocol.schema import Load
 from harness.validate import Verdict
 
 if TYPE_CHECKING:
-    from harness.results import ModelParityLine
+    from harness.results import ParityLine
     from harness.run.session import RunSession
 
 Replay = Callable[[Sequence[float], dict[str, Any]], None]
@@ -30,7 +30,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_model_runs(harness_run: RunSession, harness_facts: dict[str, Any], model: str) -> None:
     for name in harness_run.of(model):
         result = harness_run.tensors[name].smoke().require_complete()
-        loaded = [record.model for record in result.records if isinstance(record, Load)]
+        loaded = [record.workload for record in result.records if isinstance(record, Load)]
         assert loaded == [name], "a model's order loads nothing of the others"
 
 
@@ -55,7 +55,7 @@ def test_model_latency(
     replay_benchmark: Replay,
     record_property: Callable[[str, object], None],
 ) -> None:
-    from harness.results.models import item_latencies, pass_figures
+    from harness.results.summarize import item_latencies, pass_figures
 
     for name in harness_run.of(model):
         times = harness_run.tensors[name].times()
@@ -71,10 +71,10 @@ def test_model_latency(
         _judge(harness_run, "latency", name, times.parity)
 
 
-def _judge(run: RunSession, purpose: Any, name: str, lines: Sequence[ModelParityLine]) -> None:
-    from harness.results.models import failures
+def _judge(run: RunSession, purpose: Any, name: str, lines: Sequence[ParityLine]) -> None:
+    from harness.results.summarize import describe
 
-    wrong = failures(lines)
+    wrong = [f"{line.comparison}: {describe(line)}" for line in lines if line.verdict.fails]
     if wrong:
         pytest.fail("\n".join(wrong), pytrace=False)
     missing = sum(line.verdict is Verdict.MISSING for line in lines)

@@ -53,7 +53,7 @@ def _record(name: str, found: PairedTimes, record_property: Callable[[str, objec
         record_property(label, "inconclusive")
         return
     record_property(label, found.ratio.ratio if found.ratio.conclusive else "inconclusive")
-    for key in ("low", "high", "words", "rounds", "busy"):
+    for key in ("low", "high", "items", "rounds", "busy"):
         record_property(f"{label}.{key}", getattr(found.ratio, key))
 
 

@@ -47,17 +47,17 @@ def test_parity(
 
     by_language: dict[str, list[ParityLine]] = defaultdict(list)
     for line in lines:
-        by_language[line.language].append(line)
+        by_language[line.subset].append(line)
     for language, words in sorted(by_language.items()):
         with subtests.test(msg=language):
             failures = parity_summary(words).failures
-            if failures and harness_run.allowance.exact:
+            if failures and harness_run.policy.exact:
                 pytest.fail("\n".join(failures), pytrace=False)
     reasons = shortcomings(
-        harness_run.allowance, found, said, expected_accuracies(harness_run.generation.reference_lines())
+        harness_run.policy, found, said, expected_accuracies(harness_run.generation.reference_lines())
     )
-    if reasons and not harness_run.allowance.exact:
+    if reasons and not harness_run.policy.exact:
         pytest.fail("\n".join([*reasons, *found.failures]), pytrace=False)
     if found.by_verdict[Verdict.MISSING]:
         reason = harness_run.order_reason("parity", variant)
-        raise IncompleteResult(f"{found.missing} of {found.words} words were not compared: {reason}")
+        raise IncompleteResult(f"{found.missing} of {found.items} words were not compared: {reason}")

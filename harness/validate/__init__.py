@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from harness.validate.allowance import CLOSE, EXACT, Allowance
 from harness.validate.parity import (
     DEFAULT_TOLERANCE,
     Decoded,
@@ -15,15 +14,16 @@ from harness.validate.parity import (
     decodings,
 )
 from harness.validate.phonemes import Accuracy, WordAccuracy, accuracy, edit_distance, segments, word_accuracy
+from harness.validate.policy import CLOSE, EXACT, TolerancePolicy
 
 __all__ = [
     "CLOSE",
     "DEFAULT_TOLERANCE",
     "EXACT",
     "Accuracy",
-    "Allowance",
     "Decoded",
     "ParityCounts",
+    "TolerancePolicy",
     "Verdict",
     "WordAccuracy",
     "WordParity",

@@ -50,14 +50,12 @@ def test_a_dot_product_kernel_for_this_machine() -> None:
 def sample(total: int, encoder: int, prefill: int | None, steps: list[int]) -> Sample:
     return Sample(
         record="sample",
-        model="g2p",
+        workload="g2p",
         items=["0"],
         phase=Phase.TIMED,
         repetition=0,
         total_ns=total,
-        encoder_ns=encoder,
-        prefill_ns=prefill,
-        step_ns=steps,
+        parts={"encoder": [encoder], "prefill": [] if prefill is None else [prefill], "step": steps},
         outputs=[Output(token_ids=[5, 1], text="a")],
     )
 

@@ -32,7 +32,8 @@ def test_three_formats_of_one_answer(tmp_path: Path) -> None:
     results = tmp_path / "results"
     run, _ = make_run(results), make_run(results, wrong=("w0",))
     sql = (
-        "SELECT run, verdict, median_ns, started, options, NULL AS nothing, 'NaN'::DOUBLE AS odd FROM runs ORDER BY run"
+        "SELECT run, verdict, median_ns, started, options, NULL AS nothing, 'NaN'::DOUBLE AS odd "
+        "FROM runs JOIN workloads USING (run) ORDER BY run"
     )
     table = harness(results, "query", sql)
     assert table.returncode == 0, table.stderr
@@ -44,10 +45,10 @@ def test_three_formats_of_one_answer(tmp_path: Path) -> None:
     asked = json.loads(harness(results, "query", "--format", "json", sql).stdout)
     summary = run.summary()
     assert summary is not None
-    assert summary.artifact is not None
+    assert summary.workloads["g2p"].warm is not None
     for found in (rows[0], asked[0]):
         assert found["run"] == run.run_id
-        assert float(found["median_ns"]) == summary.artifact.warm.median
+        assert float(found["median_ns"]) == summary.workloads["g2p"].warm.median
     assert asked[0]["nothing"] is asked[0]["odd"] is None
     assert asked[0]["started"] + "+00:00" == run.manifest().started.replace("+00:00", "000+00:00")
     assert json.loads(asked[0]["options"])["repeat"] == 5
@@ -57,9 +58,9 @@ def test_three_formats_of_one_answer(tmp_path: Path) -> None:
 def test_lists_and_words_of_every_script(tmp_path: Path) -> None:
     results = tmp_path / "results"
     make_run(results)
-    sql = "SELECT word, pronunciations FROM reference ORDER BY item"
+    sql = "SELECT label, pronunciations FROM reference ORDER BY item"
     asked = json.loads(harness(results, "query", "--format", "json", sql).stdout)
-    assert asked[1] == {"word": "dog", "pronunciations": ["dɔɡ", "dɒɡ"]}
+    assert asked[1] == {"label": "dog", "pronunciations": ["dɔɡ", "dɒɡ"]}
     assert "dɒɡ" in harness(results, "query", sql).stdout
 
 
@@ -87,4 +88,4 @@ def test_export(tmp_path: Path) -> None:
     done = harness(tmp_path / "results", "export", "--output-dir", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.split()) == sorted(str(path) for path in (tmp_path / "out").iterdir())
-    assert len(done.stdout.split()) == 10
+    assert len(done.stdout.split()) == 11

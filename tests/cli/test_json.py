@@ -27,9 +27,8 @@ from harness.cli.documents.page import page
 from harness.cli.documents.runs import RunsDocument
 from harness.core.cache import Cache
 from harness.explain.schema import Error, Explanation, SiteRow
-from harness.results import ModelFacts, RunStatus, Store, Summary
+from harness.results import RunStatus, Store, Summary, WorkloadFacts
 from harness.results.baselines import Baselines
-from harness.results.schema import ModelSummary
 from tests.cli.called import call
 from tests.results.kept import cached_run, noisy
 from tests.results.samples import make_run
@@ -113,9 +112,9 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("name", "arguments", "code"),
     [
         ("harness.runs/1", ("runs",), 0),
-        ("harness.run/1", ("show", "latest"), 0),
-        ("harness.run/1", ("show", "latest~1"), 0),
-        ("harness.run/1", ("show", "latest~2"), 0),
+        ("harness.run/2", ("show", "latest"), 0),
+        ("harness.run/2", ("show", "latest~1"), 0),
+        ("harness.run/2", ("show", "latest~2"), 0),
         ("harness.comparison/1", ("compare", "latest~3", "latest"), 0),
         ("harness.comparison/1", ("compare", "latest~2", "latest"), 0),
         ("harness.query/1", ("query", "SELECT 'NaN'::DOUBLE AS odd, NULL, 1.5::DECIMAL(9, 2), started FROM runs"), 0),
@@ -126,7 +125,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("harness.nights/1", ("nights",), 0),
         ("harness.removal/1", ("runs", "rm", "--keep", "1", "--dry-run"), 0),
         ("harness.removal/1", ("runs", "rm", "latest", "--yes"), 0),
-        ("harness.core.cache/1", ("cache", "show"), 0),
+        ("harness.cache/1", ("cache", "show"), 0),
         ("harness.removal/1", ("cache", "prune", "--max-size", "0"), 0),
         ("harness.removal/1", ("cache", "clear"), 0),
         ("harness.files/1", ("export", "--output-dir", "history"), 0),
@@ -149,7 +148,7 @@ def test_devices_and_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     found = checked(devices.out, "harness.devices/1")["devices"]
     assert (found[0]["device"], found[-1]["device"]) == ("host", "virtual-ios")
     doctor = call(capsys, "doctor", "--json")
-    assert checked(doctor.out, "harness.cli.checks/1")["ok"] is (doctor.code == 0)
+    assert checked(doctor.out, "harness.doctor/1")["ok"] is (doctor.code == 0)
 
 
 def test_figures_are_those_of_the_tables(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,7 +165,7 @@ def test_figures_are_those_of_the_tables(kept: Path, capsys: pytest.CaptureFixtu
     assert (emulated["models"][0]["ratio"], emulated["device"]["emulated"]) == (None, True)
     assert "emulator" in emulated["models"][0]["no_ratio"]
     assert damaged["models"] == []
-    shown = checked(call(capsys, "show", whole["run"], "--json").out, "harness.run/1")
+    shown = checked(call(capsys, "show", whole["run"], "--json").out, "harness.run/2")
     assert shown["run"] == whole
     assert shown["figures"][0]["artifact"]["median_ns"] == whole["models"][0]["median_ns"]
     assert shown["figures"][0]["peak_bytes"] == 50_000_000
@@ -194,21 +193,21 @@ def test_a_doubtful_ratio_says_so_beside_the_number(tmp_path: Path, capsys: pyte
 def test_a_run_of_a_tensor_model_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its name, precision and items are listed, and unlike items are never pooled."""
     item = {"samples": 4, "median": 1e6, "mad": 1e3, "min": 9e5, "max": 2e6}
-    facts = ModelFacts(
-        source="d.py", prefix="d_", parameters=1, weights_sha256="0" * 64, items=2, compare="within 0.01"
+    facts = WorkloadFacts(
+        kind="tensor",
+        source="d.py",
+        label="detector",
+        parameters=1,
+        weights_sha256="0" * 64,
+        items=2,
+        compare="within 0.01",
     )
-    with Store(tmp_path).create(models={"detector": facts}, options={"precision": "int8"}) as writer:
-        found = {"items": 4, "by_verdict": {"equal": 4}, "failures": [], "max_error": 0.1, "relative_error": 0.01}
-        model = ModelSummary.model_validate({**found, "by_item": {"a": item, "b": item | {"median": 3e6}}})
-        nothing: dict[str, Any] = {
-            "reasons": [],
-            "parity": {},
-            "accuracy": {},
-            "artifact": None,
-            "pytorch": None,
-            "ratio": None,
-        }
-        writer.summary(Summary.model_validate({**nothing, "verdict": "pass", "models": {"detector": model}}))
+    with Store(tmp_path).create(workloads={"detector": facts}, options={"precision": "int8"}) as writer:
+        parity = {"items": 4, "by_verdict": {"equal": 4}, "by_subset": {}, "failures": [], "max_error": 0.1}
+        by_item = {"a": item, "b": item | {"median": 3e6}}
+        model = {"kind": "tensor", "parity": {"detector": parity}, "by_item": by_item}
+        found = {"verdict": "pass", "reasons": [], "workloads": {"detector": model}}
+        writer.summary(Summary.model_validate(found))
         writer.finish(RunStatus.COMPLETE)
     where = ("--results-dir", str(tmp_path))
     assert call(capsys, "runs", *where).out.splitlines()[1].split()[3:] == ["–", "detector", "int8", "2", "–", "–"]
@@ -217,7 +216,7 @@ def test_a_run_of_a_tensor_model_alone(tmp_path: Path, capsys: pytest.CaptureFix
     (listed,) = line["models"]
     assert (listed["kind"], listed["items"], listed["equal"], listed["median_ns"]) == ("tensor", 2, 4, None)
     assert "unlike" in listed["no_median"]
-    (figures,) = checked(call(capsys, "show", "--json", *where).out, "harness.run/1")["figures"]
+    (figures,) = checked(call(capsys, "show", "--json", *where).out, "harness.run/2")["figures"]
     assert [(one["item"], one["median_ns"]) for one in figures["items"]] == [("a", 1e6), ("b", 3e6)]
     assert figures["artifact"] is None
     pair = checked(call(capsys, "compare", "latest", "latest", "--json", *where).out, "harness.comparison/1")

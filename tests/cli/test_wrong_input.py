@@ -165,7 +165,7 @@ def test_control_characters_in_stored_names_reach_no_terminal(
     run = make_run(tmp_path)
     manifest = json.loads((run.folder / "manifest.json").read_text())
     manifest["device"] |= {"name": HOSTILE, "cpu_model": HOSTILE}
-    manifest["checkpoint"]["label"] = HOSTILE
+    manifest["workloads"]["g2p"]["label"] = HOSTILE
     manifest["options"]["precision"] = HOSTILE
     manifest["reason"], manifest["status"] = HOSTILE, "incomplete"
     manifest["command"] = ["pytest", HOSTILE]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from harness.protocol.schema import OrderModel, RecordOptions, WorkItem, WorkOrder
+from harness.models.g2p.items import word_item
+from harness.protocol.schema import GenerationWorkload, RecordOptions, WorkOrder
 
 ARCHIVE = "ab" * 32
 
@@ -24,24 +25,25 @@ def put(**record):
     result.flush()
 
 def header(**changes):
-    put(**{{"record": "header", "schema_version": 1, "order_id": order["order_id"], "runner_version": "0.1",
+    put(**{{"record": "header", "schema_version": 2, "order_id": order["order_id"], "runner_version": "0.1",
         "archive_sha256": order["archive_sha256"], "os": "linux", "arch": "x86_64",
         "cpu": {{"model": "fake", "cores": 1, "features": []}}, "threads": 1, "pid": os.getpid(),
         "started_unix_ns": time.time_ns()}} | changes)
 
 def load():
-    for function in order["models"][0]["prefixes"]:
-        put(record="load", model="g2p", function=function, load_ns=1000)
+    for function in order["workloads"][0]["functions"]:
+        put(record="load", workload="g2p", function=function, load_ns=1000)
 
 def output(item):
-    return {{"token_ids": [byte + 3 for byte in item["word"].encode()] + [1], "text": item["word"]}}
+    return {{"token_ids": [byte + 3 for byte in item["label"].encode()] + [1], "text": item["label"]}}
 
 samples = 0
 def sample(item, phase, repetition):
     global samples
     samples += 1
-    put(record="sample", model="g2p", items=[item["id"]], phase=phase, repetition=repetition, total_ns=5000 + samples,
-        encoder_ns=1000, prefill_ns=500, step_ns=[700, 700], outputs=[output(item)])
+    put(record="sample", workload="g2p", items=[item["id"]], phase=phase, repetition=repetition,
+        total_ns=5000 + samples, parts={{"encoder": [1000], "prefill": [500], "step": [700, 700]}},
+        outputs=[output(item)])
 
 def passes():
     first = True
@@ -56,7 +58,7 @@ def probe():
         for item in order["items"]:
             out = output(item)
             out["margins"] = [2.5] * len(out["token_ids"])
-            put(record="probe", model="g2p", items=[item["id"]], outputs=[out])
+            put(record="probe", workload="g2p", items=[item["id"]], outputs=[out])
 
 def end(status="ok", **changes):
     put(**{{"record": "end", "order_id": order["order_id"], "status": status, "samples": samples}} | changes)
@@ -82,9 +84,9 @@ def make_order(
     probe: bool = True,
     order_id: str = "order-1",
 ) -> WorkOrder:
-    model = OrderModel(
+    model = GenerationWorkload(
         name="g2p",
-        prefixes={
+        functions={
             "encoder": "g2p_encoder_",
             "decoder_prefill": "g2p_decoder_prefill_",
             "decoder_step": "g2p_decoder_step_",
@@ -99,8 +101,8 @@ def make_order(
     return WorkOrder(
         order_id=order_id,
         archive_sha256=ARCHIVE,
-        models=[model],
-        items=[WorkItem(id=f"w{at}", model="g2p", language="eng-us", word=word) for at, word in enumerate(words)],
+        workloads=[model],
+        items=[word_item(f"w{at}", "eng-us", word) for at, word in enumerate(words)],
         warmup=warmup,
         repetitions=repetitions,
         probe=RecordOptions(margins=True) if probe else None,

@@ -21,7 +21,7 @@ def seen_beside(seconds: float) -> RatioSummary:
     looks = Bystanders()
     time.sleep(seconds)
     found = looks.seen()
-    return RatioSummary(words=1, ratio=1, low=1, high=1, paired=True, **vars(found))
+    return RatioSummary(items=1, ratio=1, low=1, high=1, paired=True, **vars(found))
 
 
 def test_a_real_load_is_told() -> None:

@@ -26,30 +26,31 @@ ORDER = make_order(("one", "two"), repetitions=2).model_copy(
 def records(order: WorkOrder = ORDER) -> list[dict[str, Any]]:
     """A whole good result."""
     header = {
-        "record": "header", "schema_version": 1, "order_id": order.order_id, "runner_version": "0.1",
+        "record": "header", "schema_version": 2, "order_id": order.order_id, "runner_version": "0.1",
         "archive_sha256": ARCHIVE, "os": "linux", "arch": "x", "cpu": {"model": "x", "cores": 1, "features": []},
         "threads": 1, "pid": 1, "started_unix_ns": 1,
     }  # fmt: skip
     found: list[dict[str, Any]] = [header]
     found += [
-        {"record": "load", "model": "g2p", "function": name, "load_ns": 1000} for name in order.models[0].prefixes
+        {"record": "load", "workload": "g2p", "function": name, "load_ns": 1000}
+        for name in order.workloads[0].functions
     ]
     found.append({"record": "thermal", "state": "nominal", "at_unix_ns": 1})
     for number in range(order.warmup + order.repetitions):
         for item in order.items:
             found.append(
-                {"record": "sample", "model": "g2p", "items": [item.id], "phase": "timed", "repetition": number,
-                 "total_ns": 5000, "encoder_ns": 1000, "prefill_ns": 500, "step_ns": [700, 700],
-                 "outputs": [{"token_ids": [100, 1], "text": item.word}]}
+                {"record": "sample", "workload": "g2p", "items": [item.id], "phase": "timed", "repetition": number,
+                 "total_ns": 5000, "parts": {"encoder": [1000], "prefill": [500], "step": [700, 700]},
+                 "outputs": [{"token_ids": [100, 1], "text": item.label}]}
             )  # fmt: skip
             found.append(
-                {"record": "profile", "model": "g2p", "items": [item.id], "phase": "timed", "repetition": number,
+                {"record": "profile", "workload": "g2p", "items": [item.id], "phase": "timed", "repetition": number,
                  "numbers": [0, -1], "values": [1, 2]}
             )  # fmt: skip
     found.append({"record": "memory", "peak_bytes": 4096})
     found.append({"record": "machine", "bandwidth": {"4096": 1e9}, "flops": {"float32": 1e9}})
     found += [
-        {"record": "probe", "model": "g2p", "items": [item.id],
+        {"record": "probe", "workload": "g2p", "items": [item.id],
          "outputs": [{"token_ids": [100, 1], "text": "x", "margins": [2.5, 1], "logits": {"0": [0.5] * 384}}]}
         for item in order.items
     ]  # fmt: skip
@@ -74,7 +75,7 @@ NUMBERS: dict[str, list[tuple[str | int, ...]]] = {
     "header": [("threads",), ("pid",), ("started_unix_ns",), ("cpu", "cores")],
     "load": [("load_ns",)],
     "thermal": [("at_unix_ns",)],
-    "sample": [("repetition",), ("total_ns",), ("encoder_ns",), ("prefill_ns",), ("step_ns", 0)],
+    "sample": [("repetition",), ("total_ns",), ("parts", "encoder", 0), ("parts", "prefill", 0), ("parts", "step", 0)],
     "profile": [("repetition",), ("numbers", 0), ("values", 0)],
     "memory": [("peak_bytes",)],
     "machine": [("bandwidth", "4096"), ("flops", "float32")],
@@ -225,7 +226,7 @@ def test_a_line_in_many_pieces_is_put_together_once() -> None:
 def test_a_run_with_such_a_record_ends_incomplete_and_keeps_what_came_before(tmp_path: Path, change: str) -> None:
     body = f"""
 header(); load(); passes()
-put(record="probe", model="g2p", items=["w0"], outputs=[dict(output(order["items"][0]), {change})])
+put(record="probe", workload="g2p", items=["w0"], outputs=[dict(output(order["items"][0]), {change})])
 probe(); end()
 """
     device = HostDevice(lock_folder=tmp_path / "locks")

@@ -149,7 +149,7 @@ BAD_RESULTS = {
     ),
     "other archive": ("header(archive_sha256='cd' * 32)", 0, "the runner holds archive cdcdcdcdcdcd"),
     "slowed unasked": ("header(slowdown_percent=5.0)", 0, "slows itself down by 5 %, which was not asked for"),
-    "unknown item": ("header(); sample({'id': 'w9', 'word': 'x'}, 'first', 0)", 0, "item 'w9' is not of model"),
+    "unknown item": ("header(); sample({'id': 'w9', 'label': 'x'}, 'first', 0)", 0, "item 'w9' is not of workload"),
     "after the end": ("header(); load(); passes(); probe(); end(); load()", 6, "after the end record"),
     "too few samples": (
         "header(); load(); sample(order['items'][0], 'first', 0); probe(); end()",
@@ -159,7 +159,7 @@ BAD_RESULTS = {
     "wrong count": ("header(); load(); passes(); probe(); end(samples=7)", 6, "counts 7 samples, 6 arrived"),
     "no probes": ("header(); load(); passes(); end()", 6, "0 probes instead of one"),
     "a token too large": (
-        "header(); put(record='probe', model='g2p', items=['w0'], outputs=[{'token_ids': [384], 'text': ''}])",
+        "header(); put(record='probe', workload='g2p', items=['w0'], outputs=[{'token_ids': [384], 'text': ''}])",
         0,
         "vocab",
     ),

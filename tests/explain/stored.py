@@ -9,17 +9,23 @@ from harness.explain.bundle import KEPT
 from harness.explain.run import file_name
 from harness.explain.schema import FOLDER
 from harness.models.checkpoints import Checkpoint
-from harness.results import CheckpointFacts, ParityLine, ReferenceLine, Run, Store
+from harness.results import ParityLine, ReferenceLine, Run, Store, WorkloadFacts
 from harness.validate import Verdict
 
 MOST_TOKENS = 16
 
 
-def stored(
-    folder: Path, checkpoint: Checkpoint, *verdicts: Verdict, comparison: str = "cacheless", **options: Any
-) -> Run:
+def stored(folder: Path, checkpoint: Checkpoint, *verdicts: Verdict, variant: str = "cacheless", **options: Any) -> Run:
     """A run of words with these verdicts, and the files of an explanation of the last one."""
-    facts = CheckpointFacts(label=checkpoint.label, sha256=checkpoint.sha256)
+    facts = WorkloadFacts(
+        kind="generation",
+        source="g2p",
+        label=checkpoint.label,
+        weights_sha256=checkpoint.sha256,
+        items=len(verdicts),
+        unit="word",
+        compare="tokens",
+    )
     options = {
         "checkpoint": checkpoint.label,
         "device": "host",
@@ -28,18 +34,19 @@ def stored(
         "max_output_len": MOST_TOKENS,
         **options,
     }
-    with Store(folder).create(device={"name": "host"}, checkpoint=facts, options=options) as writer:
+    with Store(folder).create(device={"name": "host"}, workloads={"g2p": facts}, options=options) as writer:
         items = [f"w{at}" for at in range(len(verdicts))]
         said: dict[str, Any] = {"token_ids": [5, 6, 1], "text": "x", "margins": [1.0, 2.0, 3.0], "latency_ns": []}
         writer.reference(
-            ReferenceLine(item=item, language="ger", word=f"wort{item}", pronunciations=[], **said) for item in items
+            ReferenceLine(workload="g2p", item=item, subset="ger", label=f"wort{item}", **said) for item in items
         )
         writer.parity(
             ParityLine(
-                comparison=comparison,
+                workload="g2p",
+                variant=variant,
                 item=item,
-                language="ger",
-                word="wort",
+                subset="ger",
+                label="wort",
                 verdict=verdict,
                 expected="x",
                 got="y",

@@ -47,7 +47,7 @@ def test_the_first_word_that_fails_is_taken_with_all_before_it(tmp_path: Path, s
 
 def test_a_word_is_explained_in_the_variant_that_was_timed(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
     for timed, variant in ((True, "cache"), (False, "cacheless")):
-        run = stored(tmp_path, small_checkpoint, Verdict.EQUAL, comparison="cache", use_kv_cache=timed)
+        run = stored(tmp_path, small_checkpoint, Verdict.EQUAL, variant="cache", use_kv_cache=timed)
         (line,) = run.parity()
         with (run.folder / PARITY).open("a") as lines:
             lines.write(line.model_copy(update={"comparison": "cacheless"}).model_dump_json() + "\n")

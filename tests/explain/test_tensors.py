@@ -12,7 +12,7 @@ from harness.devices import HostDevice
 from harness.explain import NothingToExplain, explain
 from harness.explain.choice import find_subject
 from harness.protocol.schema import Precision
-from harness.results import ModelFacts, ModelParityLine, Run, RunVerdict, Store
+from harness.results import ParityLine, Run, RunVerdict, Store, WorkloadFacts
 from harness.validate import Verdict
 from tests.broken_kernels import Silent, no_last_panel
 from tests.explain.small_runs import judged, made_here
@@ -61,11 +61,11 @@ def explained(*arguments: str) -> Result:
 
 
 def stored(folder: Path) -> Run:
-    known = {"source": "small.py", "prefix": "small_", "parameters": 0, "items": 1, "compare": "within tolerances"}
-    facts = ModelFacts.model_validate({**known, "weights_sha256": ""})
+    known = {"source": "small.py", "label": "small", "parameters": 0, "items": 1, "compare": "within tolerances"}
+    facts = WorkloadFacts.model_validate({**known, "kind": "tensor", "weights_sha256": ""})
     options = {"device": "host", "words": None, "models": ["small.py"]}
-    with Store(folder).create(device={"name": "host"}, options=options, models={"small": facts}) as writer:
-        writer.model_parity([ModelParityLine(comparison="small", model="small", item="first", verdict=Verdict.EQUAL)])
+    with Store(folder).create(device={"name": "host"}, options=options, workloads={"small": facts}) as writer:
+        writer.parity([ParityLine(workload="small", item="first", label="first", verdict=Verdict.EQUAL)])
     return Run(writer.folder)
 
 

@@ -17,9 +17,10 @@ from harness.compiler.targets import resolve_target
 from harness.core.cache import Cache
 from harness.devices import RunnerDescription
 from harness.models.checkpoints import resolve_checkpoint
+from harness.models.g2p.items import word_item
 from harness.models.words import default_words
 from harness.native import Runner, build_runner, inspect
-from harness.protocol.schema import End, Sample, WorkItem, WorkOrder, parse_record
+from harness.protocol.schema import End, Sample, WorkOrder, parse_record
 
 pytestmark = [pytest.mark.compiler, pytest.mark.emulator]
 
@@ -46,8 +47,8 @@ def order_for(archive: Archive) -> WorkOrder:
     return WorkOrder(
         order_id=str(uuid.uuid4()),
         archive_sha256=archive.sha256,
-        models=[archive.metadata.order_model()],
-        items=[WorkItem(id=str(i), model="g2p", language=w.language, word=w.word) for i, w in enumerate(words)],
+        workloads=[archive.metadata.generation()],
+        items=[word_item(str(i), w.language, w.word) for i, w in enumerate(words)],
         warmup=0,
         repetitions=1,
     )

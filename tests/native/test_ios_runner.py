@@ -19,13 +19,14 @@ from harness.compiler import Archive, CompileRequest, compile_models
 from harness.core.cache import Cache
 from harness.devices.collect import ResultReader
 from harness.models.checkpoints import resolve_checkpoint
+from harness.models.g2p.items import word_item
 from harness.models.words import default_words
 from harness.native import AppOptions, Runner, app_facts, build_runner, check_registrations, unpack_app
 from harness.native.inspection import UnsuitableBinary
 from harness.native.ios import COMPANION, MachFacts, build_app, mach_facts, pack_app
 from harness.native.ios.facts import check_executable
 from harness.native.ios.stubs import known_symbols
-from harness.protocol.schema import Sample, Thermal, WorkItem, WorkOrder, parse_record
+from harness.protocol.schema import Sample, Thermal, WorkOrder, parse_record
 from tests.native.apple import compile_c, link, quiet
 
 pytestmark = pytest.mark.compiler
@@ -165,8 +166,8 @@ class Container:
         order = WorkOrder(
             order_id=str(uuid.uuid4()),
             archive_sha256=self.archive.sha256,
-            models=[self.archive.metadata.order_model()],
-            items=[WorkItem(id=str(i), model="g2p", language=w.language, word=w.word) for i, w in enumerate(words)],
+            workloads=[self.archive.metadata.generation()],
+            items=[word_item(str(i), w.language, w.word) for i, w in enumerate(words)],
         )
         (self.documents / "order.json").write_text(order.model_dump_json())
         return order

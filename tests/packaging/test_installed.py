@@ -67,8 +67,7 @@ def test_it_is_not_the_checkout(installed: Environment, project: Path) -> None:
 
 def test_the_suites_run_on_the_projects_model(run: Run, project: Path) -> None:
     manifest, summary = run.manifest(), run.summary()
-    assert list(manifest.models) == ["example"]
-    assert manifest.checkpoint is None
+    assert list(manifest.workloads) == ["example"]
     assert summary is not None
     assert (summary.verdict.value, summary.reasons) == ("pass", [])
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True, check=True)

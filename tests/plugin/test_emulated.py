@@ -79,12 +79,11 @@ def test_a_sample_of_the_words_is_told_everywhere(tmp_path: Path) -> None:
     assert len(timed) == 2
     assert {session.generation.words[int(item[1:])].language for item in timed} == {"eng-us", "fra"}
     summary = session.finish()
-    assert "4 of 4 comparisons" not in verdict_text(summary, emulated=True, words_of=6)
-    assert "(4 of 6 words)" in verdict_text(summary, emulated=True, words_of=session.words_of)
     run = Run(session.writer.folder)
-    facts = run.manifest().words
-    assert facts is not None
-    assert (facts.count, facts.of) == (4, 6)
+    assert "4 of 4 comparisons" not in verdict_text(run.manifest(), summary)
+    assert "(4 of 6 words)" in verdict_text(run.manifest(), summary)
+    facts = run.manifest().workloads["g2p"]
+    assert (facts.items, facts.items_of) == (4, 6)
     text = to_markdown(report_run(run))
     assert "4 of 6 words of 2 languages" in text
     assert "A smoke of the latency suite" in text

@@ -100,9 +100,8 @@ def test_wrong_usage_is_told_before_the_first_test(judged: Project) -> None:
     assert "emulated, and its times say nothing of a phone's" in emulated.stdout
     other = Baselines(judged.store.root)
     kept = other.get("main")
-    checkpoint = kept.manifest.checkpoint
-    assert checkpoint is not None
-    manifest = kept.manifest.model_copy(update={"checkpoint": checkpoint.model_copy(update={"sha256": "2" * 64})})
+    facts = kept.manifest.workloads["g2p"].model_copy(update={"weights_sha256": "2" * 64, "label": "retrained"})
+    manifest = kept.manifest.model_copy(update={"workloads": {"g2p": facts}})
     (other.folder / "retrained.json").write_text(
         kept.model_copy(update={"name": "retrained", "manifest": manifest}).model_dump_json()
     )

@@ -27,7 +27,7 @@ def test_a_good_run(project: Project) -> None:
     assert {"pytest", "suites", "words.tsv"} <= set(run.manifest().command)
     summary = summarize_run(run)
     assert summary.verdict is RunVerdict.PASS
-    assert set(summary.parity) == {"cache", "cacheless", "cache, timed"}
+    assert set(summary.workloads["g2p"].parity) == {"cache", "cacheless", "cache, timed"}
     assert [(order.purpose, order.variant) for order in run.manifest().orders] == [
         ("smoke", "cache"),
         ("parity", "cache"),
@@ -45,7 +45,7 @@ def test_a_good_run(project: Project) -> None:
     # chat said for chut: one edit in four segments; in all words one in ten.
     assert (of_tests["per.fra"], of_tests["per.all"], of_tests["parity.equal"]) == ("0.25", "0.1", "3")
     assert float(of_tests["latency.ratio_to_pytorch"] or 0) == pytest.approx(0.51, rel=0.05)
-    assert of_tests["latency.ratio_to_pytorch.words"] in ("1", "2", "3"), "as many as fit"
+    assert of_tests["latency.ratio_to_pytorch.items"] in ("1", "2", "3"), "as many as fit"
 
     rows = {row["name"]: row for row in json.loads((project.folder / "benchmark.json").read_text())["benchmarks"]}
     timed = [
@@ -95,7 +95,7 @@ for item in order["items"][:2]:
         sample(item, "timed", 0)
     else:
         said = output(item)
-        put(record="probe", model="g2p", items=[item["id"]],
+        put(record="probe", workload="g2p", items=[item["id"]],
             outputs=[dict(said, margins=[2.5] * len(said["token_ids"]))])
 os.kill(os.getpid(), signal.SIGSEGV)
 """
@@ -132,7 +132,7 @@ def test_what_cannot_be_an_answer_is_a_failure_and_no_matter_of_the_device(proje
     assert run.manifest().status is RunStatus.INCOMPLETE
     summary = summarize_run(run)
     assert summary.verdict is RunVerdict.FAIL
-    assert summary.parity["cache"].by_verdict[Verdict.NO_ANSWER] == 1
+    assert summary.workloads["g2p"].parity["cache"].by_verdict[Verdict.NO_ANSWER] == 1
 
 
 EVIL = "\x1b[2J\x1b]0;owned\x07 red\x9b31m \u202egnp"

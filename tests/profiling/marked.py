@@ -42,7 +42,7 @@ class Marked:
         events = self._take()
         return ProfileRecord(
             record="profile",
-            model="m",
+            workload="m",
             items=["w"],
             phase=Phase.TIMED,
             repetition=0,

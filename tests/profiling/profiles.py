@@ -56,15 +56,12 @@ def step(begin: int, seen: int) -> tuple[list[int], list[int]]:
 def sample(phase: Phase = Phase.TIMED, total: int = 3000, item: str = "w0") -> Sample:
     return Sample(
         record="sample",
-        model="g2p",
+        workload="g2p",
         items=[item],
         phase=phase,
         repetition=0,
         total_ns=total,
-        encoder_ns=1300,
-        prefill_ns=None,
-        step_ns=[400] * STEPS,
-        outputs=[],
+        parts={"encoder": [1300], "step": [400] * STEPS},
     )
 
 
@@ -75,7 +72,7 @@ def said(phase: Phase = Phase.TIMED, item: str = "w0") -> ProfileRecord:
         numbers += more[0]
         values += more[1]
     return ProfileRecord(
-        record="profile", model="g2p", items=[item], phase=phase, repetition=0, numbers=numbers, values=values
+        record="profile", workload="g2p", items=[item], phase=phase, repetition=0, numbers=numbers, values=values
     )
 
 

@@ -13,9 +13,10 @@ from harness.cli.app import app, load_commands
 from harness.compiler.observe.provenance import Provenance, common_module, read_provenance
 from harness.devices import HostDevice
 from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.items import word_item
 from harness.native import Runner, inspect
 from harness.profiling import calls
-from harness.protocol.schema import ProfileRecord, Sample, TensorItem, WorkItem, WorkOrder
+from harness.protocol.schema import ProfileRecord, Sample, WorkItem, WorkOrder
 from harness.protocol.tensors import encode
 from harness.report.html import html_report
 from harness.results import Run, Store
@@ -114,7 +115,7 @@ def test_each_model_has_its_operators_and_its_time(alone: Profiled, together: Pr
     for found in (alone, together):
         for name in TENSORS:
             summary = found.summaries[name]
-            assert (summary.model, summary.unit) == (name, "item")
+            assert (summary.workload, summary.unit) == (name, "item")
             (function,) = summary.functions
             assert (function.name, function.calls, function.total_ns) == (name, summary.samples, summary.total_ns)
             assert 0 < sum(site.total_ns for site in summary.sites) == function.kernel_ns <= function.total_ns
@@ -142,32 +143,33 @@ def test_models_of_one_order_do_not_mix_their_marks(together: Profiled) -> None:
     order = WorkOrder(
         order_id="all",
         archive_sha256=archive.sha256,
-        models=[archive.metadata.order_model()],
-        items=[WorkItem(id="w", model="g2p", language="eng-us", word="word")],
-        tensor_models=[model.order_model() for model in archive.metadata.models],
-        tensor_items=[
-            TensorItem(id=f"{name}-{item}", model=name, inputs=encode(arrays))
-            for name in names
-            for item, arrays in inputs[name].items()
+        workloads=[archive.metadata.generation(), *(model.workload() for model in archive.metadata.models)],
+        items=[
+            word_item("w", "eng-us", "word"),
+            *(
+                WorkItem(id=f"{name}-{item}", workload=name, input=encode(arrays))
+                for name in names
+                for item, arrays in inputs[name].items()
+            ),
         ],
         warmup=1,
         repetitions=2,
     )
     records = HostDevice().run(together.marked.path, order).require_complete().records
     said = [record for record in records if isinstance(record, ProfileRecord)]
-    assert [r.model for r in said] == [r.model for r in records if isinstance(r, Sample)]
-    assert {record.model for record in said} == {"g2p", *names}
-    numbers = {record.model: {number for number in record.numbers if number >= 0} for record in said}
+    assert [r.workload for r in said] == [r.workload for r in records if isinstance(r, Sample)]
+    assert {record.workload for record in said} == {"g2p", *names}
+    numbers = {record.workload: {number for number in record.numbers if number >= 0} for record in said}
     assert numbers["g2p"] & numbers["picture"]
     for record in said:
-        provenance = together.provenance.of(record.model)
+        provenance = together.provenance.of(record.workload)
         made = list(calls(provenance, record))
         assert {call.function for call in made} == {function.name for function in provenance.functions}
 
 
 def test_a_run_shows_each_models_profile(together: Profiled, tmp_path: Path) -> None:
     run = together.run
-    assert [summary.model for summary in run.profiles()] == ["g2p", *TENSORS]
+    assert [summary.workload for summary in run.profiles()] == ["g2p", *TENSORS]
     assert run.profiles() == list(together.summaries.values())
     load_commands()
     results = ["--results-dir", str(together.session.options.results_dir)]
@@ -200,6 +202,6 @@ def test_marks_leave_a_models_answers_as_they_are(alone: Profiled) -> None:
     digests: dict[str, set[str]] = {}
     for line in alone.run.profile_lines():
         if isinstance(line.record, Sample) and line.record.output_sha256:
-            digests.setdefault(f"{line.record.model} {line.record.items}", set()).add(line.record.output_sha256)
+            digests.setdefault(f"{line.record.workload} {line.record.items}", set()).add(line.record.output_sha256)
     assert len(digests) == 3
     assert all(len(found) == 1 for found in digests.values())

@@ -15,10 +15,11 @@ from harness.compiler.observe.provenance import Provenance, read_provenance
 from harness.core.cache import Cache
 from harness.devices import HostDevice, RunResult
 from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.items import word_item
 from harness.native import Runner, build_runner, inspect
 from harness.profiling.groups import label
 from harness.profiling.summary import summarize_profile
-from harness.protocol.schema import Machine, Phase, ProfileRecord, Sample, WorkItem, WorkOrder
+from harness.protocol.schema import Machine, Phase, ProfileRecord, Sample, WorkOrder
 from harness.results import Store
 from harness.results.profile_schema import ProfileLine
 from tests.conftest import SMALL
@@ -45,11 +46,11 @@ class Profiled:
 
 
 def order(archive: Archive, repetitions: int) -> WorkOrder:
-    items = [WorkItem(id=f"w{at}", model="g2p", language="eng-us", word=word) for at, word in enumerate(WORDS)]
+    items = [word_item(f"w{at}", "eng-us", word) for at, word in enumerate(WORDS)]
     return WorkOrder(
         order_id="o",
         archive_sha256=archive.sha256,
-        models=[archive.metadata.order_model()],
+        workloads=[archive.metadata.generation()],
         items=items,
         repetitions=repetitions,
     )
@@ -75,14 +76,15 @@ def test_the_step_is_called_for_every_token_and_its_parts_for_every_layer(profil
     found = summarize_profile(
         profiled.lines,
         profiled.provenance,
-        model="g2p",
+        workload="g2p",
+        unit="word",
         variant="cache",
         precision="fp32",
         archive_sha256="0",
         emulated=False,
     )
     timed = [r for r in profiled.result.records if isinstance(r, Sample) and r.phase is Phase.TIMED]
-    tokens = sum(len(sample.step_ns) for sample in timed)
+    tokens = sum(len(sample.parts["step"]) for sample in timed)
     assert (found.samples, len(timed)) == (2 * len(WORDS), 2 * len(WORDS))
     calls = {function.name: function.calls for function in found.functions}
     assert calls == {"encoder": len(timed), "decoder_prefill": len(timed), "decoder_step": tokens}
@@ -98,7 +100,8 @@ def test_attention_tells_the_positions_that_it_looks_at(profiled: Profiled) -> N
     found = summarize_profile(
         profiled.lines,
         profiled.provenance,
-        model="g2p",
+        workload="g2p",
+        unit="word",
         variant="cache",
         precision="fp32",
         archive_sha256="0",
@@ -106,7 +109,7 @@ def test_attention_tells_the_positions_that_it_looks_at(profiled: Profiled) -> N
     )
     site = next(site for site in found.sites if label(site) == "append_and_attend")
     timed = [r for r in profiled.result.records if isinstance(r, Sample) and r.phase is Phase.TIMED]
-    positions = sum(sum(range(1, len(sample.step_ns) + 1)) for sample in timed)
+    positions = sum(sum(range(1, len(sample.parts["step"]) + 1)) for sample in timed)
     width = SMALL["num_heads"] * SMALL["d_kv"]
     assert site.flops == 4 * width * positions
 
@@ -149,7 +152,8 @@ def test_a_stored_profile_is_shown_and_written_as_a_trace(profiled: Profiled, tm
         found = summarize_profile(
             profiled.lines,
             profiled.provenance,
-            model="g2p",
+            workload="g2p",
+            unit="word",
             variant="cache",
             precision="fp32",
             archive_sha256="0",

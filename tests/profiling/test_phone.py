@@ -47,7 +47,7 @@ def test_every_item_of_a_phones_run_has_its_marks(run: Run) -> None:
     summary = run.summary()
     assert summary is not None
     assert summary.verdict is RunVerdict.PASS
-    assert [profile.model for profile in run.profiles()] == list(KERNELS)
+    assert [profile.workload for profile in run.profiles()] == list(KERNELS)
     for profile in run.profiles():
         assert (profile.emulated, profile.machine is None) == (True, False)
         assert profile.overhead is not None

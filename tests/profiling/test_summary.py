@@ -20,7 +20,14 @@ from tests.profiling.profiles import MACHINE, PROVENANCE, STEPS, lines
 
 def summary(*, emulated: bool = False) -> ProfileSummary:
     return summarize_profile(
-        lines(), PROVENANCE, model="g2p", variant="cache", precision="fp32", archive_sha256="0" * 64, emulated=emulated
+        lines(),
+        PROVENANCE,
+        workload="g2p",
+        unit="word",
+        variant="cache",
+        precision="fp32",
+        archive_sha256="0" * 64,
+        emulated=emulated,
     )
 
 
@@ -77,7 +84,7 @@ def test_the_roofline_takes_the_slower_of_memory_and_arithmetic() -> None:
 def test_marks_cost_what_the_fastest_samples_differ_by() -> None:
     found = summary().overhead
     assert found is not None
-    assert (found.words, found.ratio) == (2, 1.2)
+    assert (found.items, found.ratio) == (2, 1.2)
     assert (found.plain_ns, found.profiled_ns) == pytest.approx((2500, 3000))
     assert overhead({"a": [10]}, {"b": [10]}) is None
     disturbed = overhead({"a": [100, 900], "b": [100]}, {"a": [700, 103], "b": [103, 5000]})
@@ -98,11 +105,11 @@ def test_marks_cost_what_the_fastest_samples_differ_by() -> None:
 def test_marks_that_save_time_were_measured_on_a_noisy_machine(
     ratio: float, low: float | None, high: float | None, noisy: bool
 ) -> None:
-    cost = Overhead(words=9, ratio=ratio, low=low, high=high, plain_ns=100.0, profiled_ns=100.0 * ratio)
+    cost = Overhead(items=9, ratio=ratio, low=low, high=high, plain_ns=100.0, profiled_ns=100.0 * ratio)
     found = summary().model_copy(update={"overhead": cost})
-    stored = Profiles(models=[found]).model_dump_json()
+    stored = Profiles(workloads=[found]).model_dump_json()
     assert f'"noisy":{str(noisy).lower()}' in stored
-    assert Profiles.model_validate_json(stored).models[0].overhead == cost
+    assert Profiles.model_validate_json(stored).workloads[0].overhead == cost
     out = io.StringIO()
     to_terminal(profile_report(found), Console(file=out, width=300))
     faces = (profile_text(found), to_markdown(profile_report(found)), out.getvalue())

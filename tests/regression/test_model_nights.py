@@ -13,7 +13,7 @@ from harness.core.cache import Cache
 from harness.core.errors import UsageError
 from harness.devices import HostDevice
 from harness.measure import LATENCY, GateVerdict
-from harness.protocol.schema import TensorItem, WorkOrder
+from harness.protocol.schema import WorkItem, WorkOrder
 from harness.protocol.tensors import encode
 from harness.pytest_plugin.gate import gate_message
 from harness.regression.gate import BaselineGate
@@ -48,10 +48,8 @@ def fake_side(folder: Path, **behaviour: object) -> SidePlan:
     order = WorkOrder(
         order_id="o",
         archive_sha256=archive.sha256,
-        models=[],
-        items=[],
-        tensor_models=[model.order_model()],
-        tensor_items=[TensorItem(id=item, model="fake", inputs=encode({"x": array})) for item, array in ITEMS.items()],
+        workloads=[model.workload()],
+        items=[WorkItem(id=item, workload="fake", input=encode({"x": array})) for item, array in ITEMS.items()],
     )
     return SidePlan(path=runner.path, sha256=runner.sha256, runner_bytes=1000, archive_bytes=500, order=order)
 
@@ -138,10 +136,10 @@ def session_of(folder: Path, **options: Any) -> RunSession:
 def test_a_baseline_keeps_its_models(kept: Path) -> None:
     baselines = Baselines(kept / "results")
     baseline = baselines.get("main")
-    assert (list(baseline.variants), list(baseline.models)) == ([], ["picture", "chain"])
-    runners = {baselines.runner("main", name).path for name in baseline.models}
+    assert baseline.by_workload == {"picture": ["picture"], "chain": ["chain"]}
+    runners = {baselines.runner("main", name).path for name in baseline.timed}
     assert len(runners) == 1, "one binary has both"
-    assert baseline.models["picture"].variant == "cache"
+    assert baseline.timed["picture"].variant == "cache"
     page = called("baseline", "list", kept)
     assert "picture, chain" in page.output
 
@@ -168,7 +166,7 @@ def test_a_night_has_a_unit_for_each_model_and_every_report_and_the_history_name
     assert record.verdicts is not None
     for planned, unit in zip(record.plan.units, record.verdicts.units, strict=True):
         assert len(journal.pairs(planned.name, "first", 0)) >= 10
-        assert planned.a.order.tensor_models == planned.b.order.tensor_models
+        assert planned.a.order.workloads == planned.b.order.workloads
         assert planned.a.sha256 == planned.b.sha256, "the sources are those of the baseline"
         assert [cell.metric for cell in unit.cells] == [LATENCY]
         assert {limit.metric: limit.verdict for limit in unit.limits}["parity"] == "pass"
@@ -206,9 +204,9 @@ def test_a_run_is_judged_with_each_of_its_models(kept: Path) -> None:
 def test_a_run_of_other_weights_or_models_is_refused(kept: Path) -> None:
     baselines = Baselines(kept / "results")
     baseline = baselines.get("main")
-    facts = baseline.manifest.models["chain"].model_copy(update={"weights_sha256": "0" * 64})
-    other = baseline.manifest.model_copy(update={"models": {**baseline.manifest.models, "chain": facts}})
-    lacking = {"name": "lacking", "models": {"picture": baseline.models["picture"]}}
+    facts = baseline.manifest.of_kind("tensor")["chain"].model_copy(update={"weights_sha256": "0" * 64})
+    other = baseline.manifest.model_copy(update={"workloads": {**baseline.manifest.workloads, "chain": facts}})
+    lacking = {"name": "lacking", "timed": {"picture": baseline.timed["picture"]}}
     for changed in (
         baseline.model_copy(update={"name": "other", "manifest": other}),
         baseline.model_copy(update=lacking),
@@ -216,5 +214,5 @@ def test_a_run_of_other_weights_or_models_is_refused(kept: Path) -> None:
         (baselines.folder / f"{changed.name}.json").write_text(changed.model_dump_json())
     with pytest.raises(UsageError, match="another chain than this run"):
         session_of(kept, baseline="other").start()
-    with pytest.raises(UsageError, match="no variant or model 'chain'"):
+    with pytest.raises(UsageError, match="no variant or workload 'chain'"):
         session_of(kept, baseline="lacking").start()

@@ -13,7 +13,7 @@ from junitparser import JUnitXml
 from rich.console import Console
 
 from harness.regression.nightly import Night
-from harness.regression.verdicts import conclude
+from harness.regression.verdicts import judge_night
 from harness.report import to_markdown, to_terminal
 from harness.report.junit import night_junit
 from harness.report.night import night_report
@@ -28,7 +28,7 @@ def judged(folder: Path, *, noise: float = 0.003, slower: float = 0.0, **more: A
     night = folder / "nightly" / plan.night_id
     write_plan(night, plan)
     device = FakeDevice(noise=noise)
-    return conclude(folder, night, Night(night, plan, {"phone": device}, notify=lambda _line: None).run())
+    return judge_night(folder, night, Night(night, plan, {"phone": device}, notify=lambda _line: None).run())
 
 
 @pytest.fixture(scope="module")

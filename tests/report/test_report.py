@@ -16,7 +16,7 @@ from harness.report import Incomparable, compare_runs, report_run, to_markdown, 
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import duration, ratio
 from harness.results import Store
-from harness.validate import Allowance
+from harness.validate import TolerancePolicy
 from tests.results.samples import make_run
 
 
@@ -59,11 +59,11 @@ def test_a_noisy_ratio_is_no_number(tmp_path: Path) -> None:
     run = make_run(tmp_path, noise=0.5)
     summary = run.summary()
     assert summary is not None
-    assert summary.ratio is not None
+    assert summary.workloads["g2p"].ratio is not None
     text = to_markdown(report_run(run))
-    assert not summary.ratio.conclusive
+    assert not summary.workloads["g2p"].ratio.conclusive
     assert "beside PyTorch's time inconclusive, too noisy" in text.split("\n\n")[1]
-    assert f"×{summary.ratio.ratio:.3f}" not in text
+    assert f"×{summary.workloads['g2p'].ratio.ratio:.3f}" not in text
     assert "the rounds differ too much for a ratio: anything from" in text
 
 
@@ -86,7 +86,7 @@ def test_a_run_of_before_says_in_the_ratios_line_that_it_was_timed_apart(tmp_pat
 
 
 def test_what_a_lossy_precision_costs_beside_what_it_may(tmp_path: Path) -> None:
-    text = to_markdown(report_run(make_run(tmp_path, wrong=("w0",), allowance=Allowance(0.6, 0.2))))
+    text = to_markdown(report_run(make_run(tmp_path, wrong=("w0",), policy=TolerancePolicy(0.6, 0.2))))
     assert "**PASS  ·  2 of 3 comparisons equal, 0 ties (3 words)" in text
     assert "cache agrees on 66.67% of the words, PER +12.50 points" in text
     assert "at least 60.00% and at most +20.00 points are asked for" in text
@@ -101,7 +101,7 @@ def test_the_times_of_an_emulator_are_labelled_and_have_no_ratio(tmp_path: Path)
     assert "of PyTorch's time" not in text
     summary = run.summary()
     assert summary is not None
-    assert summary.ratio is None
+    assert summary.workloads["g2p"].ratio is None
     phone = make_run(tmp_path)
     for pair in ((run, phone), (phone, run), (run, run)):
         text = to_markdown(compare_runs(*pair))

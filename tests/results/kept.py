@@ -20,8 +20,8 @@ level = {level} * random.Random(os.urandom(8)).lognormvariate(0, {noise})
 def sample(item, phase, repetition):
     global samples
     samples += 1
-    put(record="sample", model="g2p", items=[item["id"]], phase=phase, repetition=repetition, total_ns=int(level),
-        encoder_ns=int(level * 0.2), prefill_ns=int(level * 0.02), step_ns=[int(level * 0.35)] * 2,
+    put(record="sample", workload="g2p", items=[item["id"]], phase=phase, repetition=repetition, total_ns=int(level),
+        parts={{"encoder": [int(level * 0.2)], "prefill": [int(level * 0.02)], "step": [int(level * 0.35)] * 2}},
         outputs=[output(item)])
 
 everything()

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from harness.devices import AnyRecord
 from harness.protocol.schema import Load, Memory, Phase, Sample
-from harness.results import ModelFacts, ModelParityLine, ModelReferenceLine, OrderEntry, RunWriter, SampleLine, now
-from harness.results.schema import PairingFacts, PairLine
+from harness.results import OrderEntry, ParityLine, ReferenceLine, RunWriter, SampleLine, WorkloadFacts, now
+from harness.results.schema import PairingFacts, PairLine, Passes
 from harness.validate import Verdict
 from harness.validate.comparison import Tolerances
 from tests.devices.fake_runners import make_order
@@ -33,11 +33,12 @@ BERT = MadeModel("bert", {"7 tokens": (1_000_000, 4_000_000), "101 tokens": (9_0
 DETECTOR = MadeModel("detector", {"street": (30_000_000, 45_000_000)}, peak_bytes=80_000_000)
 
 
-def model_facts(models: Sequence[MadeModel]) -> dict[str, ModelFacts]:
+def model_facts(models: Sequence[MadeModel]) -> dict[str, WorkloadFacts]:
     return {
-        model.name: ModelFacts(
+        model.name: WorkloadFacts(
+            kind="tensor",
             source=model.name,
-            prefix=f"{model.name}_",
+            label=model.name,
             parameters=451,
             weights_sha256="2" * 64,
             items=len(model.items),
@@ -58,7 +59,7 @@ def take_turns(writer: RunWriter, model: MadeModel, rng: random.Random, *, other
         for at, (item, (ours, theirs)) in enumerate(timed.items()):
             writer.pair(
                 PairLine(
-                    model=model.name,
+                    workload=model.name,
                     item=item,
                     round=number,
                     first="artifact" if (at + number) % 2 == 0 else "pytorch",
@@ -77,38 +78,41 @@ def write_model(
     writer: RunWriter, model: MadeModel, rng: random.Random, *, repeat: int, apart: bool, others: float | None
 ) -> None:
     """The lines of its reference, its parity, its latency order and its turns."""
-    writer.model_reference(
-        ModelReferenceLine(
-            model=model.name,
+    compared: tuple[Passes, ...] = ("parity", "timed")
+    writer.reference(
+        ReferenceLine(
+            workload=model.name,
             item=item,
+            label=item,
             output_sha256="3" * 64,
             latency_ns=[int(pytorch * rng.uniform(0.9, 1.1)) for _ in range(repeat)] if pytorch and apart else [],
         )
         for item, (_, pytorch) in model.items.items()
     )
-    writer.model_parity(
-        ModelParityLine(
-            comparison=comparison,
-            model=model.name,
+    writer.parity(
+        ParityLine(
+            workload=model.name,
+            passes=passes,
             item=item,
+            label=item,
             verdict=Verdict.MISMATCH if item in model.wrong else Verdict.EQUAL,
-            detail="output differs by 0.25" if item in model.wrong else "",
+            detail="output differs by 0.25" if item in model.wrong else None,
             max_error=0.25 if item in model.wrong else 1e-7,
             relative_error=0.1 if item in model.wrong else 1e-8,
         )
-        for comparison in (model.name, f"{model.name}, timed")
+        for passes in compared
         for item in model.items
     )
     entry = OrderEntry(
         order_id=f"latency-{model.name}-1",
         purpose="latency",
-        variant=model.name,
+        workload=model.name,
         started=now(),
         conditions_before={"load_1min": 0.5},
         conditions_after={"load_1min": 0.5},
     )
     writer.begin_order(entry, make_order(order_id=entry.order_id))
-    records: list[AnyRecord] = [Load(record="load", model=model.name, function="main", load_ns=3_000_000)]
+    records: list[AnyRecord] = [Load(record="load", workload=model.name, function="main", load_ns=3_000_000)]
     passes = [(Phase.WARMUP, 0)] + [(Phase.TIMED, at) for at in range(repeat)]
     first = next(iter(model.items))
     records += [
@@ -133,14 +137,10 @@ def write_model(
 def _sample(model: str, item: str, phase: Phase, repetition: int, total_ns: int) -> Sample:
     return Sample(
         record="sample",
-        model=model,
+        workload=model,
         items=[item],
         phase=phase,
         repetition=repetition,
         total_ns=total_ns,
-        encoder_ns=0,
-        prefill_ns=None,
-        step_ns=[],
-        outputs=[],
         output_sha256="3" * 64,
     )

@@ -11,7 +11,6 @@ from typing import Any
 from harness.devices import AnyRecord, Knob
 from harness.protocol.schema import Header, Load, Memory, Output, Phase, Sample
 from harness.results import (
-    CheckpointFacts,
     Git,
     OrderEntry,
     ReferenceLine,
@@ -21,12 +20,12 @@ from harness.results import (
     SampleLine,
     Store,
     VariantFacts,
-    WordsFacts,
+    WorkloadFacts,
     now,
 )
 from harness.results.schema import GateFacts
-from harness.results.summarize import parity_line, summarize_files
-from harness.validate import EXACT, Allowance, Decoded, compare_word
+from harness.results.summarize import summarize_files, word_row
+from harness.validate import EXACT, Decoded, TolerancePolicy, compare_word
 from tests.devices.fake_runners import make_order
 from tests.results.made_models import MadeModel, model_facts, take_turns, write_model
 
@@ -47,14 +46,12 @@ def sample(item: str, phase: Phase, repetition: int, total_ns: int) -> Sample:
     text = WORDS[item][3]
     return Sample(
         record="sample",
-        model="g2p",
+        workload="g2p",
         items=[item],
         phase=phase,
         repetition=repetition,
         total_ns=total_ns,
-        encoder_ns=total_ns // 4,
-        prefill_ns=total_ns // 8,
-        step_ns=[total_ns // 16] * 4,
+        parts={"encoder": [total_ns // 4], "prefill": [total_ns // 8], "step": [total_ns // 16] * 4},
         outputs=[Output(token_ids=ids(text), text=text)],
     )
 
@@ -63,7 +60,7 @@ def header(order_id: str) -> Header:
     return Header.model_validate(
         {
             "record": "header",
-            "schema_version": 1,
+            "schema_version": 2,
             "order_id": order_id,
             "runner_version": "0.1",
             "archive_sha256": "ab" * 32,
@@ -74,6 +71,21 @@ def header(order_id: str) -> Header:
             "pid": 1,
             "started_unix_ns": 1,
         }
+    )
+
+
+def word_facts(sha256: str) -> WorkloadFacts:
+    return WorkloadFacts(
+        kind="generation",
+        source="g2p",
+        label="embedded",
+        weights_sha256="1" * 64,
+        items=3,
+        unit="word",
+        items_source="default",
+        items_sha256=sha256,
+        subsets=["eng-us", "fra"],
+        compare="tokens",
     )
 
 
@@ -88,7 +100,7 @@ def make_run(
     device: str = "test cpu",
     words_sha256: str = "0" * 64,
     load: float = 0.5,
-    allowance: Allowance = EXACT,
+    policy: TolerancePolicy = EXACT,
     emulated: bool = False,
     knobs: tuple[Knob, ...] = (),
     before: dict[str, Any] | None = None,
@@ -124,12 +136,8 @@ def make_run(
         command=["pytest", "suites", "--device", "host"],
         options={"threads": 1, "repeat": 5, "warmup": 1, "tolerance": 1e-3},
         versions={"python": "3.11", "torch": "2.15"},
-        allowance=allowance,
-        checkpoint=CheckpointFacts(label="embedded", sha256="1" * 64) if speaks else None,
-        words=WordsFacts(count=3, languages=["eng-us", "fra"], sha256=words_sha256, source="default")
-        if speaks
-        else None,
-        models=model_facts(models),
+        policy=policy,
+        workloads=({"g2p": word_facts(words_sha256)} if speaks else {}) | model_facts(models),
         variants={
             "cache": VariantFacts(
                 archive_sha256="ab" * 32,
@@ -144,6 +152,7 @@ def make_run(
     order = OrderEntry(
         order_id="latency-cache-1",
         purpose="latency",
+        workload="g2p",
         variant="cache",
         started=now(),
         conditions_before=before or {"load_1min": load, "battery": {"level": 90, "celsius": 28.5}},
@@ -181,9 +190,10 @@ def _write_words(
     """The lines of the words' reference, parity and latency order, which does not end here."""
     writer.reference(
         ReferenceLine(
+            workload="g2p",
             item=item,
-            language=language,
-            word=word,
+            subset=language,
+            label=word,
             pronunciations=list(gold),
             token_ids=ids(text),
             text=text,
@@ -196,12 +206,13 @@ def _write_words(
     for item, (language, word, _, text) in WORDS.items():
         said = "x" + text if item in wrong else text
         wanted, got = (Decoded(tuple(ids(t)), t, (2.0,) * len(ids(t))) for t in (text, said))
-        parity.append(parity_line("cache", compare_word(item, language, word, wanted, [got])))
+        row = compare_word(item, language, word, wanted, [got])
+        parity.append(word_row(row, workload="g2p", variant="cache", passes="parity"))
     writer.parity(parity)
     writer.begin_order(order, make_order(order_id=order.order_id))
     lines: list[AnyRecord] = [
         header(order.order_id),
-        Load(record="load", model="g2p", function="encoder", load_ns=30_000_000),
+        Load(record="load", workload="g2p", function="encoder", load_ns=30_000_000),
     ]
     passes = [(Phase.WARMUP, 0)] + [(Phase.TIMED, at) for at in range(5)]
     taken = [

@@ -177,7 +177,7 @@ def test_the_commands(tmp_path: Path, cache: Cache) -> None:
 def test_only_complete_latency_orders_count(tmp_path: Path, cache: Cache) -> None:
     results = tmp_path / "results"
     run = cached_run(results, cache)
-    entry = OrderEntry(order_id="latency-cache-1", purpose="latency", variant="cache", started="x", complete=False)
+    entry = OrderEntry(order_id="latency-cache-1", purpose="latency", workload="g2p", variant="cache", started="x")
     RunWriter(run.folder, run.manifest()).update(orders=[entry])
     with pytest.raises(BaselineUnusable, match="to the end"):
         Baselines(results).set(run, cache=cache)

@@ -47,15 +47,16 @@ def test_every_table_has_what_the_files_have(results: Path, cache: Path) -> None
     ask = asker(results, cache)
     summary = run.summary()
     assert summary is not None
-    assert summary.artifact is not None
-    found = ask("SELECT run, verdict, status, median_ns, per, commit, dirty FROM runs ORDER BY run")
+    assert summary.workloads["g2p"].warm is not None
+    columns = "run, verdict, status, median_ns, per, commit, dirty"
+    found = ask(f"SELECT {columns} FROM runs JOIN workloads USING (run) ORDER BY run")
     assert found.columns == ["run", "verdict", "status", "median_ns", "per", "commit", "dirty"]
     assert found.rows[0] == (
         run.run_id,
         "pass",
         "complete",
-        summary.artifact.warm.median,
-        summary.accuracy["cache"]["all"].per,
+        summary.workloads["g2p"].warm.median,
+        summary.workloads["g2p"].accuracy["cache"]["all"].per,
         "c0ffee" * 6 + "beef",
         True,
     )
@@ -71,8 +72,8 @@ def test_every_table_has_what_the_files_have(results: Path, cache: Path) -> None
     ).rows
     assert row[:2] == (len(timed), statistics.median(timed))
     assert ask("SELECT count(*) FROM samples").rows == [(2 * 18,)]
-    assert ask("SELECT word FROM parity WHERE verdict = 'mismatch'").rows == [("cat",)]
-    assert ask("SELECT pronunciations FROM reference WHERE word = 'dog' LIMIT 1").rows == [(["dɔɡ", "dɒɡ"],)]
+    assert ask("SELECT label FROM parity WHERE verdict = 'mismatch'").rows == [("cat",)]
+    assert ask("SELECT pronunciations FROM reference WHERE label = 'dog' LIMIT 1").rows == [(["dɔɡ", "dɒɡ"],)]
     assert ask("SELECT DISTINCT archive_bytes, runner_bytes FROM variants").rows == [(5_000_000, 9_000_000)]
     battery = ask("SELECT DISTINCT CAST(conditions_after->'battery'->>'celsius' AS DOUBLE) FROM orders")
     assert battery.rows == [(31.0,)]
@@ -105,7 +106,7 @@ def test_broken_runs_do_not_stop_the_others(results: Path, cache: Path) -> None:
     counts = dict(ask("SELECT run, count(*) FROM samples GROUP BY run").rows)
     assert counts == {whole.run_id: 18, torn.run_id: 18, wild.run_id: 18}
     # A line of wrong types is taken for what it can be read as; one without a word is none.
-    assert dict(ask("SELECT run, count(*) FROM parity WHERE word IS NOT NULL GROUP BY run").rows)[torn.run_id] == 3
+    assert dict(ask("SELECT run, count(*) FROM parity WHERE label IS NOT NULL GROUP BY run").rows)[torn.run_id] == 3
     assert half.run_id not in dict(ask("SELECT run, count(*) FROM reference GROUP BY run").rows)
     assert ask("SELECT reason FROM runs WHERE status = 'damaged' ORDER BY run LIMIT 1").rows[0][0]
 
@@ -233,7 +234,7 @@ def test_nothing_but_a_question_about_runs(results: Path, cache: Path, sql: str,
 def test_names_of_columns_aliases_and_other_spellings(results: Path, cache: Path) -> None:
     make_run(results)
     ask = asker(results, cache)
-    assert ask("SELECT samples FROM runs").rows == [(15,)]
+    assert ask("SELECT samples FROM workloads").rows == [(15,)]
     assert segments(cache, "samples") == [], "a column's name is no table's"
     assert ask("WITH parity AS (SELECT 7 AS x) SELECT x FROM parity").rows == [(7,)]
     assert ask("FROM main.RUNS SELECT count(*)").rows == [(1,)]

@@ -13,7 +13,7 @@ import pytest
 from harness.core.errors import ExitCode
 from harness.measure import LATENCY, STEP
 from harness.regression.nightly import Night, NightResult
-from harness.regression.verdicts import FRESH_NIGHTS, conclude, exit_code
+from harness.regression.verdicts import FRESH_NIGHTS, exit_code, judge_night
 from harness.results import Git, RunDamaged, Store
 from harness.results.drift import CellHistory, night_history
 from harness.results.history import query
@@ -48,7 +48,7 @@ def test_a_night_is_kept_and_found(tmp_path: Path) -> None:
     assert read_night(folder).verdicts is None
     assert read_night(folder).state == "not ended"
     assert exit_code(read_night(folder)) is ExitCode.INFRASTRUCTURE
-    record = conclude(tmp_path, folder, result)
+    record = judge_night(tmp_path, folder, result)
     assert record == read_night(folder)
     assert (record.state, exit_code(record)) == ("fail", ExitCode.FAILURE)
     assert record.verdicts is not None
@@ -87,12 +87,12 @@ def test_verdicts_of_an_older_harness_are_read(tmp_path: Path) -> None:
 def test_a_damaged_night_is_told_and_hides_no_other(tmp_path: Path) -> None:
     for damage in ("verdicts.json", "plan.json"):
         folder, result = measured(tmp_path, make_plan(tmp_path))
-        conclude(tmp_path, folder, result)
+        judge_night(tmp_path, folder, result)
         (folder / damage).write_text('{"units": 3')
         with pytest.raises(RunDamaged, match=damage):
             read_night(folder)
     folder, result = measured(tmp_path, make_plan(tmp_path))
-    conclude(tmp_path, folder, result)
+    judge_night(tmp_path, folder, result)
     assert [record.folder for record in nights(tmp_path)] == [folder]
     assert len(night_folders(tmp_path)) == 3
 
@@ -189,7 +189,7 @@ def test_tonight_warns_of_a_fresh_drift_and_of_no_old_one(tmp_path: Path) -> Non
     unit = plan.units[0].model_copy(update={"b": plan.units[0].b.model_copy(update={"git": commit})})
     folder, result = measured(tmp_path, plan.model_copy(update={"units": [unit]}), FakeDevice(noise=0.003))
     assert result.verdict.value == "pass"
-    record = conclude(tmp_path, folder, result)
+    record = judge_night(tmp_path, folder, result)
     assert (record.state, exit_code(record)) == ("warn", ExitCode.OK)
     assert record.verdicts is not None
     (drift,) = record.verdicts.drifts
@@ -202,13 +202,13 @@ def test_tonight_warns_of_a_fresh_drift_and_of_no_old_one(tmp_path: Path) -> Non
     later, result = measured(
         tmp_path, plan.model_copy(update={"night_id": "20990101-000000-000-0000"}), FakeDevice(noise=0.003)
     )
-    assert conclude(tmp_path, later, result).state == "pass"
+    assert judge_night(tmp_path, later, result).state == "pass"
     assert night_history(tmp_path)[0].drifts, "it stays in the history"
 
 
 def test_nights_are_asked_with_sql(tmp_path: Path) -> None:
     folder, result = measured(tmp_path, make_plan(tmp_path, slower=0.08))
-    conclude(tmp_path, folder, result)
+    judge_night(tmp_path, folder, result)
     going_on = make_plan(tmp_path)
     write_plan(tmp_path / "nightly" / going_on.night_id, going_on)
     (damaged := tmp_path / "nightly" / "20000101-000000-000-0000").mkdir()

@@ -107,8 +107,8 @@ def test_a_run_without_end_is_incomplete(tmp_path: Path) -> None:
     assert manifest.reason == "the run has not ended"
     summary = summarize_run(run)
     assert summary.verdict is RunVerdict.INCONCLUSIVE
-    assert summary.artifact is not None
-    assert summary.artifact.warm.samples == 15
+    assert summary.workloads["g2p"].warm is not None
+    assert summary.workloads["g2p"].warm.samples == 15
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_find(tmp_path: Path) -> None:
 def test_a_run_of_a_newer_harness_is_refused_by_name(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     path = run.folder / "manifest.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2', 1))
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 3', 1))
     with pytest.raises(RunDamaged, match="update the harness"):
         run.manifest()
     path.write_text("{")

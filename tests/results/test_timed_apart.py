@@ -27,12 +27,12 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def words(store: Store) -> Run:
-    return next(run for run in store.runs() if not run.manifest().models)
+    return next(run for run in store.runs() if not run.manifest().of_kind("tensor"))
 
 
 @pytest.fixture
 def tensors(store: Store) -> Run:
-    return next(run for run in store.runs() if run.manifest().models)
+    return next(run for run in store.runs() if run.manifest().of_kind("tensor"))
 
 
 def test_the_ratio_of_words_is_shown_with_its_doubt_in_every_place(store: Store, words: Run) -> None:
@@ -51,11 +51,11 @@ def test_the_ratio_of_words_is_shown_with_its_doubt_in_every_place(store: Store,
 def test_a_model_of_tensors_gets_its_rows_from_the_files(tensors: Run) -> None:
     stored = tensors.summary()
     assert stored is not None
-    assert not stored.models["fake"].by_item
+    assert not stored.workloads["fake"].by_item
     found = summarize_run(tensors)
-    assert {item: one.samples for item, one in found.models["fake"].by_item.items()} == {"first": 4, "second": 4}
+    assert {item: one.samples for item, one in found.workloads["fake"].by_item.items()} == {"first": 4, "second": 4}
     assert found.verdict is stored.verdict
-    ratio, old = found.models["fake"].ratio, stored.models["fake"].ratio
+    ratio, old = found.workloads["fake"].ratio, stored.workloads["fake"].ratio
     assert ratio is not None
     assert old is not None
     assert (ratio.ratio, ratio.paired) == (old.ratio, False)
@@ -79,14 +79,19 @@ def test_their_summaries_can_be_made_again(words: Run) -> None:
     stored = words.summary()
     assert stored is not None
     again = summarize_files(words.manifest(), words)
-    assert (again.ratio, again.verdict, again.parity) == (stored.ratio, stored.verdict, stored.parity)
+    assert (again.workloads["g2p"].ratio, again.verdict, again.workloads["g2p"].parity) == (
+        stored.workloads["g2p"].ratio,
+        stored.verdict,
+        stored.workloads["g2p"].parity,
+    )
 
 
 def test_a_query_tells_them_apart(store: Store, words: Run, tmp_path: Path) -> None:
     now = make_run(store.root)
     found = query(
         store,
-        "SELECT run, of_pytorch_in_turns, of_pytorch FROM runs WHERE of_pytorch IS NOT NULL",
+        "SELECT run, of_pytorch_in_turns, of_pytorch FROM workloads "
+        "WHERE of_pytorch IS NOT NULL AND kind = 'generation'",
         cache=tmp_path / "c",
     )
     told = {run: (turns, round(ratio, 1)) for run, turns, ratio in found.rows}

@@ -38,25 +38,26 @@ def run_everything(folder: Path, *, pair_seconds: float = 0.5, **behaviour: Any)
 def test_a_model_that_says_what_pytorch_says(tmp_path: Path) -> None:
     run, summary = run_everything(tmp_path, pair_seconds=5.0)  # both items fit in, also on a busy machine
     assert summary.verdict is RunVerdict.PASS
-    found = summary.models["fake"]
-    assert found.by_verdict[Verdict.EQUAL] == found.items == 4  # two items, probed and timed
-    assert (found.max_error, found.cold_load, found.peak_bytes) == (0.0, 1000, 4096)
+    found = summary.workloads["fake"]
+    assert found.count(Verdict.EQUAL) == found.compared == 4  # two items, probed and timed
+    assert [one.max_error for one in found.parity.values()] == [0.0, 0.0]
+    assert (found.cold_load, found.peak_bytes) == (1000, 4096)
     assert {item: one.samples for item, one in found.by_item.items()} == {"first": 3, "second": 3}
-    assert found.artifact is found.pytorch is None, "unlike items have no common median"
+    assert found.warm is found.pytorch is None, "unlike items have no common median"
     assert found.ratio is not None
     assert found.ratio.paired
     assert found.ratio.ratio == pytest.approx(0.51, rel=0.05)
     assert set(found.ratio.by_item) == {"first", "second"}
     manifest = run.manifest()
-    assert [(order.purpose, order.variant, order.complete) for order in manifest.orders] == [
+    assert [(order.purpose, order.workload, order.complete) for order in manifest.orders] == [
         ("smoke", "fake", True),
         ("parity", "fake", True),
         ("latency", "fake", True),
     ]
-    assert manifest.models["fake"].compare == "the 2 best, ties within 0.001"
+    assert manifest.of_kind("tensor")["fake"].compare == "the 2 best, ties within 0.001"
     order = json.loads((run.folder / "orders" / f"{manifest.orders[1].order_id}.json").read_text())
-    assert order["models"] == order["items"] == []
-    assert [item["id"] for item in order["tensor_items"]] == ["first", "second"]
+    assert [workload["kind"] for workload in order["workloads"]] == ["tensor"]
+    assert [item["id"] for item in order["items"]] == ["first", "second"]
 
     report = to_markdown(report_run(run))
     assert "4 of 4 answers of 1 model agree" in report
@@ -83,8 +84,10 @@ def test_a_model_that_says_what_pytorch_says(tmp_path: Path) -> None:
 def test_a_wrong_answer_fails_the_run(tmp_path: Path, behaviour: dict[str, Any], verdict: Verdict, word: str) -> None:
     run, summary = run_everything(tmp_path, **behaviour)
     assert summary.verdict is RunVerdict.FAIL
-    assert summary.models["fake"].by_verdict[verdict] > 0
-    assert any(word in failure for failure in summary.models["fake"].failures), summary.models["fake"].failures
+    found = summary.workloads["fake"]
+    failures = [failure for one in found.parity.values() for failure in one.failures]
+    assert found.count(verdict) > 0
+    assert any(word in failure for failure in failures), failures
     assert word in to_markdown(report_run(run)).replace("\\", "")
 
 
@@ -100,17 +103,7 @@ def test_a_wrong_answer_fails_the_run(tmp_path: Path, behaviour: dict[str, Any],
 def test_what_did_not_arrive_whole_is_no_verdict(tmp_path: Path, behaviour: dict[str, Any], reason: str) -> None:
     run, summary = run_everything(tmp_path, **behaviour)
     assert summary.verdict is RunVerdict.INCONCLUSIVE
-    assert summary.models["fake"].missing > 0
+    assert summary.workloads["fake"].missing > 0
     manifest = run.manifest()
     assert manifest.status is RunStatus.INCOMPLETE
     assert any(reason in str(order.reason) for order in manifest.orders), [o.reason for o in manifest.orders]
-
-
-def test_runs_from_before_there_were_models_are_read(tmp_path: Path) -> None:
-    run, summary = run_everything(tmp_path)
-    for path, keys in ((run.folder / "manifest.json", {"models"}), (run.folder / "summary.json", {"models"})):
-        stored = json.loads(path.read_text())
-        path.write_text(json.dumps({key: value for key, value in stored.items() if key not in keys}))
-    assert run.manifest().models == {}
-    assert run.summary() == summary.model_copy(update={"models": {}})
-    assert "Models" not in to_markdown(report_run(run))

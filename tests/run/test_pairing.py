@@ -103,10 +103,10 @@ def test_both_sides_take_turns_and_each_is_first_half_of_the_time(tmp_path: Path
     for firsts in by_item.values():
         assert all(one != other for one, other in itertools.pairwise(firsts))
     assert {"artifact", "pytorch"} == {line.first for line in lines if line.round == 0}
-    assert summary.ratio is not None
-    assert summary.ratio.paired
-    assert summary.ratio.ratio == pytest.approx(0.51, rel=0.05)
-    assert found.ratio == summary.ratio
+    assert summary.workloads["g2p"].ratio is not None
+    assert summary.workloads["g2p"].ratio.paired
+    assert summary.workloads["g2p"].ratio.ratio == pytest.approx(0.51, rel=0.05)
+    assert found.ratio == summary.workloads["g2p"].ratio
     assert len(found.round_figures("pytorch")) == facts.rounds
     assert found.round_figures("pytorch")[0] == pytest.approx(10_000)
 
@@ -117,8 +117,8 @@ def test_a_slow_model_is_timed_on_fewer_items_and_never_for_less_than_three_roun
     assert found is not None
     assert (found.facts.items, found.facts.of, found.facts.rounds) == (1, 3, 3)
     _, summary = run_of(session)
-    assert summary.ratio is not None
-    assert (summary.ratio.words, summary.ratio.of) == (1, 3)
+    assert summary.workloads["g2p"].ratio is not None
+    assert (summary.workloads["g2p"].ratio.items, summary.workloads["g2p"].ratio.of) == (1, 3)
 
 
 def test_an_item_that_pytorch_answers_otherwise_is_left_out_and_undecided(tmp_path: Path) -> None:
@@ -131,8 +131,8 @@ def test_an_item_that_pytorch_answers_otherwise_is_left_out_and_undecided(tmp_pa
     assert list(found.facts.differing) == ["w00001"]
     run, summary = run_of(session)
     assert {line.item for line in run.pairs()} == {"w00000", "w00002"}
-    assert summary.ratio is not None
-    assert summary.ratio.words == 2
+    assert summary.workloads["g2p"].ratio is not None
+    assert summary.workloads["g2p"].ratio.items == 2
     assert summary.verdict is RunVerdict.INCONCLUSIVE
     assert "PyTorch gives another token at step 0" in summary.reasons[0]
 
@@ -141,7 +141,7 @@ def test_a_runner_that_answers_otherwise_in_its_turn_fails(tmp_path: Path) -> No
     body = (
         "right = output\n"
         "def output(item):\n"
-        "    wrong = order['order_id'].startswith('pairs') and item['word'] == 'cat'\n"
+        "    wrong = order['order_id'].startswith('pairs') and item['label'] == 'cat'\n"
         "    return {**right(item), 'token_ids': [9, 1]} if wrong else right(item)\n"
         "everything()"
     )
@@ -152,9 +152,11 @@ def test_a_runner_that_answers_otherwise_in_its_turn_fails(tmp_path: Path) -> No
     assert list(found.facts.wrong) == ["w00000"]
     _, summary = run_of(session)
     assert summary.verdict is RunVerdict.FAIL
-    assert any("eng-us 'cat': unstable" in failure for failure in summary.parity["cache, paired"].failures)
-    assert summary.ratio is not None
-    assert "w00000" not in summary.ratio.by_item
+    assert any(
+        "eng-us 'cat': unstable" in failure for failure in summary.workloads["g2p"].parity["cache, paired"].failures
+    )
+    assert summary.workloads["g2p"].ratio is not None
+    assert "w00000" not in summary.workloads["g2p"].ratio.by_item
 
 
 def test_a_lossy_runner_may_depart_from_pytorch_but_not_from_itself(tmp_path: Path) -> None:
@@ -176,8 +178,8 @@ def test_a_pytorch_that_dies_leaves_the_whole_rounds_and_the_reason(tmp_path: Pa
     assert builder.made[0].closed
     run, summary = run_of(session)
     assert len(list(run.pairs())) == 8
-    assert summary.ratio is not None
-    assert summary.ratio.rounds == 2
+    assert summary.workloads["g2p"].ratio is not None
+    assert summary.workloads["g2p"].ratio.rounds == 2
     assert summary.verdict is RunVerdict.INCONCLUSIVE
     assert summary.reasons == ["g2p, timed beside PyTorch: the worker ended with status -9"]
     assert run.manifest().status is RunStatus.COMPLETE, "the comparisons stand without it"
@@ -193,8 +195,8 @@ def test_ctrl_c_in_a_turn_ends_pytorch_and_keeps_what_there_is(tmp_path: Path) -
     assert len(list(run.pairs())) == 4
     assert run.manifest().pairing["g2p"].reason == "interrupted"
     assert summary.reasons == ["interrupted"]
-    assert summary.ratio is not None
-    assert not summary.ratio.conclusive, "one round says nothing"
+    assert summary.workloads["g2p"].ratio is not None
+    assert not summary.workloads["g2p"].ratio.conclusive, "one round says nothing"
 
 
 def test_a_runner_that_crashes_in_its_turn_is_the_reason(tmp_path: Path) -> None:
@@ -222,7 +224,7 @@ def test_another_device_and_no_time_for_it_have_no_turns(tmp_path: Path) -> None
         assert session.pairs() is None
         assert not builder.made
         _, summary = run_of(session)
-        assert summary.ratio is None
+        assert summary.workloads["g2p"].ratio is None
 
 
 def test_an_order_that_cannot_end_in_time_is_given_up_early(tmp_path: Path) -> None:

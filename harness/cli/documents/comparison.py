@@ -8,12 +8,10 @@ from typing import Literal
 from pydantic import Field
 
 from harness.cli.documents.base import Document, Number, Part
-from harness.cli.documents.runs import EMULATED, Kind, RunLine, line_of
-from harness.measure import paired_ratio
-from harness.models.sources import G2P
-from harness.report.comparison import Side, compared, differing_facts, doubts
-from harness.report.models import items_change, shared_models
-from harness.results.schema import ItemLatency
+from harness.cli.documents.runs import EMULATED, RunLine, line_of
+from harness.report.comparison import Side, compared, differing_facts, doubts, paired
+from harness.report.tensor import items_change, shared_models
+from harness.results.schema import ItemLatency, Kind
 
 
 class Difference(Part):
@@ -62,35 +60,31 @@ class ComparisonDocument(Document):
 
 def comparison_document(a: Side, b: Side) -> ComparisonDocument:
     """Return two runs side by side; raises Incomparable if they share nothing."""
-    compared(a, b)
+    names = compared(a, b)
     return ComparisonDocument(
         a=line_of(a.manifest, a.summary),
         b=line_of(b.manifest, b.summary),
         warnings=[line.text for line in doubts(a, b)],
-        models=[*_words(a, b), *_tensors(a, b)],
+        models=[*(_generation(a, b, name) for name in names), *_tensors(a, b)],
         differences=[Difference(what=what, a=one, b=other) for what, one, other in differing_facts(a, b)],
     )
 
 
-def _words(a: Side, b: Side) -> list[ModelPair]:
-    one, other = a.summary.artifact, b.summary.artifact
-    if not one and not other and not (a.summary.parity and b.summary.parity):
-        return []
-    ratio = None
-    if set(a.samples) & set(b.samples):
-        found = paired_ratio(a.samples, b.samples)
+def _generation(a: Side, b: Side, name: str) -> ModelPair:
+    one, other = (side.summary.workloads[name].warm for side in (a, b))
+    found, ratio = paired(a, b, name), None
+    if found is not None:
         bounds = (found.interval.low, found.interval.high) if found.interval else (None, None)
         ratio = ApartRatio(items=found.words, ratio=found.ratio, low=bounds[0], high=bounds[1])
-    return [
-        ModelPair(
-            name=G2P,
-            kind="generation",
-            a_median_ns=one.warm.median if one else None,
-            b_median_ns=other.warm.median if other else None,
-            ratio=ratio,
-            no_ratio=None if ratio else EMULATED if _emulated(a, b) else "no word was timed in both runs",
-        )
-    ]
+    unit = a.manifest.workloads[name].unit
+    return ModelPair(
+        name=name,
+        kind="generation",
+        a_median_ns=one.median if one else None,
+        b_median_ns=other.median if other else None,
+        ratio=ratio,
+        no_ratio=None if ratio else EMULATED if _emulated(a, b) else f"no {unit} was timed in both runs",
+    )
 
 
 def _tensors(a: Side, b: Side) -> list[ModelPair]:
@@ -98,8 +92,8 @@ def _tensors(a: Side, b: Side) -> list[ModelPair]:
 
 
 def _tensor(a: Side, b: Side, name: str) -> ModelPair:
-    one, other = a.summary.models[name].by_item, b.summary.models[name].by_item
-    change = None if _emulated(a, b) else items_change(a.summary.models[name], b.summary.models[name])
+    one, other = a.summary.workloads[name].by_item, b.summary.workloads[name].by_item
+    change = None if _emulated(a, b) else items_change(a.summary.workloads[name], b.summary.workloads[name])
     return ModelPair(
         name=name,
         kind="tensor",

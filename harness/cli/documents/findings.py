@@ -14,7 +14,7 @@ from harness.results.profile_schema import ProfileSummary
 class ProfileDocument(Document):
     """`harness profile`: time by operator and module, as profile.json keeps it (docs/profiling.md)."""
 
-    schema_name: Literal["harness.profile/1"] = Field(default="harness.profile/1", alias="schema")
+    schema_name: Literal["harness.profile/2"] = Field(default="harness.profile/2", alias="schema")
     run: str
     models: list[ProfileSummary]
 

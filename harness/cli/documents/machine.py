@@ -48,7 +48,7 @@ class CheckRow(Part):
 class DoctorDocument(Document):
     """`harness doctor`: what an installation needs, and whether it is there."""
 
-    schema_name: Literal["harness.cli.checks/1"] = Field(default="harness.cli.checks/1", alias="schema")
+    schema_name: Literal["harness.doctor/1"] = Field(default="harness.doctor/1", alias="schema")
     ok: bool
     platform: str
     checks: list[CheckRow]
@@ -67,7 +67,7 @@ class CacheEntryRow(Part):
 class CacheDocument(Document):
     """`harness cache show`: the entries, those used last first."""
 
-    schema_name: Literal["harness.core.cache/1"] = Field(default="harness.core.cache/1", alias="schema")
+    schema_name: Literal["harness.cache/1"] = Field(default="harness.cache/1", alias="schema")
     root: str
     bytes: int
     """Of all entries."""

@@ -183,14 +183,16 @@ def _line(baseline: Baseline) -> BaselineLine:
     manifest = baseline.manifest
     sizes = {facts.runner_sha256: facts.runner_bytes + facts.archive_bytes for facts in baseline.timed.values()}
     device = manifest.device.get("name")
+    kept_of = baseline.by_workload
+    generations = {name: facts for name, facts in manifest.of_kind("generation").items() if name in kept_of}
     return BaselineLine(
         name=baseline.name,
         run=manifest.run_id,
         created=baseline.created,
         git=manifest.git,
         device=str(device) if device else None,
-        checkpoint=manifest.checkpoint.label if baseline.variants and manifest.checkpoint else None,
-        variants=list(baseline.variants),
-        models=list(baseline.models),
+        checkpoint=", ".join(facts.label for facts in generations.values()) or None,
+        variants=[name for name, kept in baseline.timed.items() if kept.workload in generations],
+        models=[name for name, kept in baseline.timed.items() if kept.workload not in generations],
         bytes=sum(sizes.values()),
     )

@@ -8,14 +8,14 @@ from typing import Literal
 from pydantic import Field
 
 from harness.cli.documents.base import Document, Facts, Number, Part
-from harness.cli.documents.runs import Kind, Ratio, RunLine, line_of, model_lines, ratio_of
-from harness.models.sources import G2P
-from harness.results import Manifest, Summary
+from harness.cli.documents.runs import Ratio, RunLine, line_of, ratio_of
+from harness.results import Manifest, Summary, WorkloadSummary
 from harness.results.schema import (
     GateFacts,
     Git,
     ItemLatency,
     ItemRatio,
+    Kind,
     LatencySummary,
     OrderEntry,
     RatioSummary,
@@ -112,7 +112,7 @@ class ModelFigures(Part):
 class RunDocument(Document):
     """`harness show`: one run with all its figures."""
 
-    schema_name: Literal["harness.run/1"] = Field(default="harness.run/1", alias="schema")
+    schema_name: Literal["harness.run/2"] = Field(default="harness.run/2", alias="schema")
     run: RunLine
     reasons: list[str]
     """Why the verdict is no pass."""
@@ -133,7 +133,7 @@ def run_document(manifest: Manifest, summary: Summary) -> RunDocument:
     return RunDocument(
         run=line_of(manifest, summary),
         reasons=summary.reasons,
-        figures=_figures(manifest, summary),
+        figures=_figures(summary),
         gate=manifest.gate,
         git=manifest.git,
         command=manifest.command,
@@ -177,78 +177,41 @@ def _latency(side: LatencySummary | None) -> Latency | None:
     if side is None:
         return None
     times = {f"{key}_ns": getattr(side, key) for key in _TIMES}
-    return Latency.model_validate({"items": side.words, "samples": side.samples, **times})
+    return Latency.model_validate({"items": side.items, "samples": side.samples, **times})
 
 
-def _figures(manifest: Manifest, summary: Summary) -> list[ModelFigures]:
-    return [*_generation_figures(manifest, summary), *_tensor_figures(summary)]
+def _figures(summary: Summary) -> list[ModelFigures]:
+    return [_model_figures(name, found) for name, found in summary.workloads.items()]
 
 
-def _generation_figures(manifest: Manifest, summary: Summary) -> list[ModelFigures]:
-    if not any(line.kind == "generation" for line in model_lines(manifest, summary)):
-        return []
-    artifact = summary.artifact
-    parts = {key: getattr(artifact, key) for key in ("encoder", "prefill", "steps", "other")} if artifact else {}
-    return [
-        ModelFigures(
-            name=G2P,
-            kind="generation",
-            comparisons=[
-                Comparison(
-                    comparison=name,
-                    compared=found.words,
-                    verdicts={verdict.value: count for verdict, count in found.by_verdict.items()},
-                    failures=found.failures,
-                    max_margin_error=found.max_margin_error,
-                    max_error=None,
-                    relative_error=None,
-                )
-                for name, found in summary.parity.items()
-            ],
-            accuracy=[
-                Accuracy(side=side, language=language, items=found.words, per=found.per, wer=found.wer)
-                for side, languages in summary.accuracy.items()
-                for language, found in languages.items()
-            ],
-            variant=artifact.variant if artifact else None,
-            artifact=_latency(artifact.warm if artifact else None),
-            pytorch=_latency(summary.pytorch),
-            ratio=ratio_of(summary.ratio),
-            items=_items({}, summary.ratio),
-            cold_load_ns=artifact.cold_load if artifact else None,
-            first_ns=artifact.first if artifact else None,
-            parts_ns=parts,
-            peak_bytes=artifact.peak_bytes if artifact else None,
-        )
-    ]
-
-
-def _tensor_figures(summary: Summary) -> list[ModelFigures]:
-    return [
-        ModelFigures(
-            name=name,
-            kind="tensor",
-            comparisons=[
-                Comparison(
-                    comparison=name,
-                    compared=found.items,
-                    verdicts={verdict.value: count for verdict, count in found.by_verdict.items()},
-                    failures=found.failures,
-                    max_margin_error=None,
-                    max_error=found.max_error,
-                    relative_error=found.relative_error,
-                )
-            ],
-            accuracy=[],
-            variant=None,
-            artifact=None,
-            pytorch=None,
-            ratio=ratio_of(found.ratio),
-            items=_items(found.by_item, found.ratio),
-            cold_load_ns=found.cold_load,
-            first_ns=found.first,
-            parts_ns={},
-            peak_bytes=found.peak_bytes,
-        )
-        for name, found in summary.models.items()
-    ]
+def _model_figures(name: str, found: WorkloadSummary) -> ModelFigures:
+    return ModelFigures(
+        name=name,
+        kind=found.kind,
+        comparisons=[
+            Comparison(
+                comparison=comparison,
+                compared=one.items,
+                verdicts={verdict.value: count for verdict, count in one.by_verdict.items()},
+                failures=one.failures,
+                max_margin_error=one.max_margin_error,
+                max_error=one.max_error,
+                relative_error=one.relative_error,
+            )
+            for comparison, one in found.parity.items()
+        ],
+        accuracy=[
+            Accuracy(side=side, language=subset, items=one.items, per=one.per, wer=one.wer)
+            for side, subsets in found.accuracy.items()
+            for subset, one in subsets.items()
+        ],
+        variant=found.variant or None,
+        artifact=_latency(found.warm),
+        pytorch=_latency(found.pytorch),
+        ratio=ratio_of(found.ratio),
+        items=_items(found.by_item, found.ratio),
+        cold_load_ns=found.cold_load,
+        first_ns=found.first,
+        parts_ns=dict(found.parts),
+        peak_bytes=found.peak_bytes,
+    )

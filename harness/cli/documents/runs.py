@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from harness.cli.documents.base import Document, Number, Part
-from harness.models.sources import G2P
-from harness.results import Manifest, Run, RunDamaged, RunStatus, RunVerdict, Summary
-from harness.results.schema import RatioSummary
+from harness.results import (
+    Manifest,
+    Run,
+    RunDamaged,
+    RunStatus,
+    RunVerdict,
+    Summary,
+    WorkloadFacts,
+    WorkloadSummary,
+)
+from harness.results.schema import Kind, RatioSummary
 from harness.validate import Verdict
 
-Kind = Literal["generation", "tensor"]
 """``generation``: words in, text out, token by token. ``tensor``: one call, tensors in and out."""
 EMULATED = "an emulator's times are compared with nothing"
 NOT_TIMED, UNLIKE = "not timed", "its items are unlike each other"
@@ -136,8 +143,12 @@ def runs_document(root: Path, runs: list[Run], limit: int) -> RunsDocument:
 
 
 def model_lines(manifest: Manifest, summary: Summary | None) -> list[ModelLine]:
-    """Return a line for each model of a run, the generation model first."""
-    return [*_generation_lines(manifest, summary), *_tensor_lines(manifest, summary)]
+    """Return a line for each workload of a run, in the manifest's order."""
+    known = summary.workloads if summary else {}
+    return [
+        _model_line(manifest, name, facts, known.get(name) or WorkloadSummary(kind=facts.kind))
+        for name, facts in manifest.workloads.items()
+    ]
 
 
 def _device(manifest: Manifest) -> DeviceLine | None:
@@ -153,60 +164,26 @@ def _device(manifest: Manifest) -> DeviceLine | None:
     )
 
 
-def _generation_lines(manifest: Manifest, summary: Summary | None) -> list[ModelLine]:
-    if manifest.checkpoint is None and manifest.words is None:
-        return []
-    parity = list(summary.parity.values()) if summary else []
-    median = summary.artifact.warm.median if summary and summary.artifact else None
-    ratio = ratio_of(summary.ratio) if summary else None
-    return [
-        ModelLine(
-            name=G2P,
-            kind="generation",
-            source=manifest.checkpoint.label if manifest.checkpoint else "?",
-            items=manifest.words.count if manifest.words else 0,
-            items_of=manifest.words.of if manifest.words else None,
-            compared=sum(found.words for found in parity),
-            equal=sum(_agreeing(found.by_verdict) for found in parity),
-            median_ns=median,
-            ratio=ratio,
-            no_median=None if median is not None else NOT_TIMED,
-            no_ratio=None if ratio else _no_ratio(manifest, median is not None),
-        )
-    ]
-
-
-def _tensor_lines(manifest: Manifest, summary: Summary | None) -> list[ModelLine]:
-    lines = []
-    for name, facts in manifest.models.items():
-        found = summary.models.get(name) if summary else None
-        medians = [item.median for item in found.by_item.values()] if found else []
-        timed = bool(medians) or (found is not None and found.artifact is not None)
-        ratio = ratio_of(found.ratio) if found else None
-        lines.append(
-            ModelLine(
-                name=name,
-                kind="tensor",
-                source=facts.source,
-                items=facts.items,
-                items_of=None,
-                compared=found.items if found else 0,
-                equal=_agreeing(found.by_verdict) if found else 0,
-                median_ns=medians[0] if len(medians) == 1 else None,
-                ratio=ratio,
-                no_median=None if len(medians) == 1 else UNLIKE if timed else NOT_TIMED,
-                no_ratio=None if ratio else _no_ratio(manifest, timed),
-            )
-        )
-    return lines
+def _model_line(manifest: Manifest, name: str, facts: WorkloadFacts, found: WorkloadSummary) -> ModelLine:
+    medians = [found.warm.median] if found.warm else [item.median for item in found.by_item.values()]
+    ratio = ratio_of(found.ratio)
+    return ModelLine(
+        name=name,
+        kind=facts.kind,
+        source=facts.label if facts.kind == "generation" else facts.source,
+        items=facts.items,
+        items_of=facts.items_of,
+        compared=found.compared,
+        equal=found.count(Verdict.EQUAL) + found.count(Verdict.TIE),
+        median_ns=medians[0] if len(medians) == 1 else None,
+        ratio=ratio,
+        no_median=None if len(medians) == 1 else UNLIKE if medians else NOT_TIMED,
+        no_ratio=None if ratio else _no_ratio(manifest, bool(medians)),
+    )
 
 
 def _no_ratio(manifest: Manifest, timed: bool) -> str:
     return NOT_TIMED if not timed else EMULATED if manifest.emulated else "PyTorch was not timed"
-
-
-def _agreeing(verdicts: Mapping[Verdict, int]) -> int:
-    return verdicts.get(Verdict.EQUAL, 0) + verdicts.get(Verdict.TIE, 0)
 
 
 def ratio_of(found: RatioSummary | None) -> Ratio | None:
@@ -220,7 +197,7 @@ def ratio_of(found: RatioSummary | None) -> Ratio | None:
         conclusive=found.conclusive,
         together=found.paired,
         busy=found.busy,
-        items=found.words,
+        items=found.items,
         rounds=found.rounds,
         artifact_ns=found.artifact,
         pytorch_ns=found.pytorch,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import gzip
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.measure import PARTS, STEP
 from harness.report.html.samples import PHASES, Samples
 from harness.results.journal import RunLine
 
@@ -49,7 +50,7 @@ def packed(data: bytes) -> str:
     return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
 
 
-Words = dict[str, tuple[str, str]]
+Words = Mapping[str, tuple[str, str]]
 """Language and word by item of G2P."""
 
 
@@ -70,7 +71,7 @@ def raw_samples(samples: Samples, words: Words | None, constants: dict[str, str]
         parts = (("encoder_ns", found.encoder), ("prefill_ns", found.prefill), ("steps_ns", found.steps))
         columns += [_column(name, values) for name, values in parts]
     note = "" if found else f"so many samples are rounded to {factor:,} ns and given without their parts"
-    return RawTable(len(samples), columns, {**constants, "variant": samples.variant}, note)
+    return RawTable(len(samples), columns, {**constants, "variant": samples.name}, note)
 
 
 def raw_night(runs: Sequence[RunLine], words: Words | None, constants: dict[str, str], *, exact: bool) -> RawTable:
@@ -97,11 +98,17 @@ def raw_night(runs: Sequence[RunLine], words: Words | None, constants: dict[str,
     ]
     # Journals from before the parts were kept have none.
     if exact and words is not None and all(len(line.parts) == len(line.samples) for line in runs):
-        table = np.array([[part or 0 for part in parts] for line in runs for parts in line.parts]).reshape(-1, 4)
+        table = np.array([_spent(parts) for line in runs for parts in line.parts]).reshape(-1, 4)
         names = ("encoder_ns", "prefill_ns", "steps_ns", "steps")
         columns += [_column(name, table[:, at]) for at, name in enumerate(names)]
     note = "" if exact else f"so many passes are rounded to {factor:,} ns and given without their parts"
     return RawTable(len(total), columns, constants, note)
+
+
+def _spent(parts: Mapping[str, tuple[int, int]]) -> list[int]:
+    """The time of each part of a pass, and the number of its steps."""
+    none = (0, 0)
+    return [*(parts.get(part, none)[0] for part in PARTS), parts.get(STEP, none)[1]]
 
 
 def grain(values: NDArray[np.int64]) -> int:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.models.sources import G2P
+from harness.report.generation import PARTS
 from harness.report.html.views import View
-from harness.report.models import SHOWN
+from harness.report.tensor import SHOWN, largest
 from harness.results.pair_schema import APART, INCONCLUSIVE
-from harness.results.schema import ArtifactLatency, ItemRatio, LatencySummary, ModelSummary, RatioSummary
+from harness.results.schema import ItemRatio, LatencySummary, RatioSummary, WorkloadSummary
+from harness.validate import Verdict
 
 PYTORCH = "PyTorch"
 
@@ -21,7 +22,7 @@ class Cell:
     run: str
     device: str
     variant: str
-    """Of G2P, or a model of tensors, or PyTorch."""
+    """Or a workload that has none of its own, or PyTorch."""
     metric: str
     unit: str
     value: float | None
@@ -38,66 +39,84 @@ class Cell:
 
 def cells(view: View) -> Iterator[Cell]:
     """Every figure of a run, in the order of the report."""
-    summary = view.summary
-    for comparison, parity in summary.parity.items():
-        yield _cell(view, comparison, "words compared", "", parity.words)
-        for verdict, count in parity.by_verdict.items():
-            yield _cell(view, comparison, f"words {verdict.value}", "", count)
-        if parity.max_margin_error is not None:
-            yield _cell(view, comparison, "max margin error", "", parity.max_margin_error, digits=3)
-    for who, languages in summary.accuracy.items():
-        name = PYTORCH if who == "pytorch" else who
-        for language, said in languages.items():
-            yield _cell(view, name, f"PER {language}", "", said.per, places=3)
-            yield _cell(view, name, f"WER {language}", "", said.wer, places=3)
-    if summary.artifact:
-        yield from _artifact(view, summary.artifact)
-    if summary.pytorch:
-        turns = len(view.turns(G2P))
-        label = f"of the {turns} words timed in turns" if turns else APART
-        yield from (replace(cell, label=label) for cell in _latency(view, PYTORCH, summary.pytorch, emulated=False))
-    if summary.ratio and summary.artifact:
-        yield from _ratios(view, summary.artifact.variant, summary.ratio)
-    for name, model in summary.models.items():
-        yield from _model(view, name, model)
+    for name, found in view.summary.workloads.items():
+        yield from _generation(view, name, found) if found.kind == "generation" else _tensors(view, name, found)
+    several = bool(view.generations)
     for name, facts in view.manifest.variants.items():
-        # A runner of models of tensors alone has no variant of G2P in it, whatever it is filed under.
-        name = name if view.manifest.checkpoint else ", ".join(view.manifest.models)
+        # A runner of tensor workloads alone has no variant in it, whatever it is filed under.
+        name = name if several else ", ".join(view.manifest.workloads)
         yield _cell(view, name, "archive", "MB", facts.archive_bytes / 1e6, places=1)
         yield _cell(view, name, "runner", "MB", facts.runner_bytes / 1e6, places=1)
 
 
-def _model(view: View, name: str, found: ModelSummary) -> Iterator[Cell]:
-    """Of a model of tensors: its answers, and a row for each item's time, because items are never pooled."""
-    emulated = view.emulated
-    yield _cell(view, name, "answers compared", "", found.items)
-    for verdict, count in found.by_verdict.items():
-        # The others are of words alone.
-        if verdict in SHOWN or count:
-            yield _cell(view, name, f"answers {verdict.value}", "", count)
-    for metric, error in (("max error", found.max_error), ("max error, of the largest", found.relative_error)):
-        if error is not None:
-            yield _cell(view, name, metric, "", error, digits=3)
+def _generation(view: View, workload: str, found: WorkloadSummary) -> Iterator[Cell]:
+    unit = view.unit(workload)
+    for comparison, parity in found.parity.items():
+        yield _cell(view, comparison, f"{unit}s compared", "", parity.items)
+        for verdict, count in parity.by_verdict.items():
+            yield _cell(view, comparison, f"{unit}s {verdict.value}", "", count)
+        if parity.max_margin_error is not None:
+            yield _cell(view, comparison, "max margin error", "", parity.max_margin_error, digits=3)
+    for who, subsets in found.accuracy.items():
+        name = PYTORCH if who == "pytorch" else who
+        for subset, said in subsets.items():
+            yield _cell(view, name, f"PER {subset}", "", said.per, places=3)
+            yield _cell(view, name, f"WER {subset}", "", said.wer, places=3)
+    if found.warm:
+        yield from _latency(view, found.variant, found.warm, unit, emulated=view.emulated)
+        yield from _start(view, found.variant, f"first {unit}", found)
+        for label, part in PARTS.items():
+            if (spent := found.parts.get(part)) is not None:
+                yield _cell(view, found.variant, label, "ms", spent / 1e6, places=3, emulated=view.emulated)
+        yield from _peak(view, found.variant, found)
+    if found.pytorch:
+        turns = len(view.turns(workload))
+        label = f"of the {turns} {unit}s timed in turns" if turns else APART
+        beside = _latency(view, PYTORCH, found.pytorch, unit, emulated=False)
+        yield from (replace(cell, label=label) for cell in beside)
+    if found.ratio and found.warm:
+        yield from _ratios(view, workload, found.variant, found.ratio)
+
+
+def _start(view: View, name: str, first: str, found: WorkloadSummary) -> Iterator[Cell]:
+    for metric, value in (("cold load", found.cold_load), (first, found.first)):
+        if value is not None:
+            yield _cell(view, name, metric, "ms", value / 1e6, places=3, emulated=view.emulated)
+
+
+def _peak(view: View, name: str, found: WorkloadSummary) -> Iterator[Cell]:
+    if found.peak_bytes is not None:
+        yield _cell(view, name, "peak memory", "MB", found.peak_bytes / 1e6, places=1, emulated=view.emulated)
+
+
+def _tensors(view: View, name: str, found: WorkloadSummary) -> Iterator[Cell]:
+    """Of a tensor workload: its answers, and a row for each item's time, because items are never pooled."""
+    yield _cell(view, name, "answers compared", "", found.compared)
+    for verdict in Verdict:
+        # The others are of generations alone.
+        if verdict in SHOWN or found.count(verdict):
+            yield _cell(view, name, f"answers {verdict.value}", "", found.count(verdict))
+    errors = {"max error": "max_error", "max error, of the largest": "relative_error"}
+    for metric, error in errors.items():
+        if (value := largest(found, error)) is not None:
+            yield _cell(view, name, metric, "", value, digits=3)
     theirs = view.pytorch_times(name)
     for item, times in view.item_times(name).items():
         middle = float(np.median(times))
-        yield _cell(view, name, f"median of {item}", "ms", middle / 1e6, places=3, emulated=emulated)
+        yield _cell(view, name, f"median of {item}", "ms", middle / 1e6, places=3, emulated=view.emulated)
     for item, taken in theirs.items():
         yield _cell(view, f"{PYTORCH} {name}", f"median of {item}", "ms", float(np.median(taken)) / 1e6, places=3)
-    for metric, value in (("cold load", found.cold_load), ("first call", found.first)):
-        if value is not None:
-            yield _cell(view, name, metric, "ms", value / 1e6, places=3, emulated=emulated)
-    if found.peak_bytes is not None:
-        yield _cell(view, name, "peak memory", "MB", found.peak_bytes / 1e6, places=1, emulated=emulated)
+    yield from _start(view, name, "first call", found)
+    yield from _peak(view, name, found)
     if found.ratio:
-        yield from _ratios(view, name, found.ratio)
+        yield from _ratios(view, name, name, found.ratio)
 
 
-def _ratios(view: View, variant: str, found: RatioSummary) -> Iterator[Cell]:
-    """Of all words or items together, then of each."""
-    yield from _ratio(view, variant, "", found)
+def _ratios(view: View, workload: str, name: str, found: RatioSummary) -> Iterator[Cell]:
+    """Of all items together, then of each."""
+    yield from _ratio(view, name, "", found)
     for item, one in found.by_item.items():
-        yield from _ratio(view, variant, f" of {' '.join(view.words.get(item, (item,)))}", one)
+        yield from _ratio(view, name, f" of {view.label(workload, item)}", one)
 
 
 def _ratio(view: View, variant: str, of: str, found: RatioSummary | ItemRatio) -> Iterator[Cell]:
@@ -110,28 +129,10 @@ def _ratio(view: View, variant: str, of: str, found: RatioSummary | ItemRatio) -
     yield replace(cell, low=found.low, high=found.high)
 
 
-def _artifact(view: View, artifact: ArtifactLatency) -> Iterator[Cell]:
-    emulated = view.emulated
-    yield from _latency(view, artifact.variant, artifact.warm, emulated=emulated)
-    for metric, value in (
-        ("cold load", artifact.cold_load),
-        ("first word", artifact.first),
-        ("encoder", artifact.encoder),
-        ("prefill", artifact.prefill),
-        ("steps", artifact.steps),
-        ("outside the calls", artifact.other),
-    ):
-        if value is not None:
-            yield _cell(view, artifact.variant, metric, "ms", value / 1e6, places=3, emulated=emulated)
-    if artifact.peak_bytes is not None:
-        peak = artifact.peak_bytes / 1e6
-        yield _cell(view, artifact.variant, "peak memory", "MB", peak, places=1, emulated=emulated)
-
-
-def _latency(view: View, variant: str, warm: LatencySummary, *, emulated: bool) -> Iterator[Cell]:
+def _latency(view: View, variant: str, warm: LatencySummary, unit: str, *, emulated: bool) -> Iterator[Cell]:
     yield _cell(view, variant, "warm samples", "", warm.samples, emulated=emulated)
     low, high = (None if bound is None else bound / 1e6 for bound in (warm.median_low, warm.median_high))
-    median = _cell(view, variant, "median per word", "ms", warm.median / 1e6, places=3, emulated=emulated)
+    median = _cell(view, variant, f"median per {unit}", "ms", warm.median / 1e6, places=3, emulated=emulated)
     yield replace(median, low=low, high=high)
     for metric, value in (
         ("p90", warm.p90),
@@ -144,7 +145,7 @@ def _latency(view: View, variant: str, warm: LatencySummary, *, emulated: bool) 
         ("per output token", warm.ns_per_token),
     ):
         yield _cell(view, variant, metric, "ms", value / 1e6, places=3, emulated=emulated)
-    yield _cell(view, variant, "words per second", "1/s", warm.words_per_second, places=1, emulated=emulated)
+    yield _cell(view, variant, f"{unit}s per second", "1/s", warm.items_per_second, places=1, emulated=emulated)
 
 
 def _cell(

@@ -24,7 +24,8 @@ class Condition:
 
 @dataclass(frozen=True)
 class OrderConditions:
-    variant: str
+    name: str
+    """What was timed."""
     conditions: list[Condition]
     observed: list[tuple[str, str]]
     knobs: list[Knob]
@@ -35,7 +36,7 @@ def order_conditions(view: View) -> list[OrderConditions]:
     """Of every latency order."""
     return [
         OrderConditions(
-            variant=order.variant,
+            name=order.name,
             conditions=list(_conditions(order)),
             observed=[(_label(key), _value(key, value)) for key, value in order.observed.items() if value is not None],
             knobs=order.knobs,

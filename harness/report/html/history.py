@@ -9,7 +9,6 @@ from itertools import groupby
 from typing import Any
 
 from harness.measure import METRICS
-from harness.models.sources import G2P
 from harness.report.figures import duration
 from harness.report.history import FEWEST
 from harness.report.html.figure import Figure, numbers
@@ -147,45 +146,44 @@ def over_runs(views: Sequence[View]) -> list[tuple[str, Figure]]:
         for model in () if view.emulated else _timed(view):
             kinds.setdefault((model, *_kind(view, model)), []).append((at, view))
     return [
-        (f"{found[0][1].title}: {kind[0]}" if found[0][1].manifest.models else found[0][1].title, _runs(found, kind[0]))
+        (_kind_title(found[0][1], kind[0]), _runs(found, kind[0]))
         for kind, found in kinds.items()
         if len(found) >= FEWEST_RUNS
     ]
 
 
+def _kind_title(view: View, workload: str) -> str:
+    alone = len(view.manifest.workloads) == 1 and workload in view.generations
+    return view.title if alone else f"{view.title}: {workload}"
+
+
 def _timed(view: View) -> list[str]:
-    summary = view.summary
-    return [*([G2P] if summary.artifact else []), *(name for name, found in summary.models.items() if found.by_item)]
+    return [name for name, found in view.summary.workloads.items() if found.timed]
 
 
-def _kind(view: View, model: str) -> tuple[str, ...]:
-    manifest, artifact = view.manifest, view.summary.artifact
+def _kind(view: View, workload: str) -> tuple[str, ...]:
+    manifest, found = view.manifest, view.summary.workloads[workload]
     device = (manifest.device.get(key) for key in ("kind", "name", "serial", "udid", "cpu_model"))
     options = (manifest.options.get(key) for key in ("precision", "threads", "batch_size", "variant"))
-    facts = manifest.models.get(model)
-    if facts:
-        what: tuple[object, ...] = (facts.weights_sha256, *view.summary.models[model].by_item)
-    else:
-        checkpoint = manifest.checkpoint.sha256 if manifest.checkpoint else ""
-        what = (checkpoint, artifact and artifact.variant, manifest.words and manifest.words.sha256)
+    facts = manifest.workloads.get(workload)
+    what = (facts and facts.weights_sha256, facts and facts.items_sha256, found.variant, *found.by_item)
     return tuple(map(str, (*device, *options, *what)))
 
 
 @dataclass(frozen=True)
 class _Level:
-    """What one run took: of words the median and its interval, of items their geometric mean."""
+    """What one run took: the median over like items and its interval, or the geometric mean of unlike ones."""
 
     time: float
     low: float
     high: float
 
 
-def _level_of_run(view: View, model: str) -> _Level:
-    artifact = view.summary.artifact
-    if model != G2P or artifact is None:
-        mean = statistics.geometric_mean(item.median for item in view.summary.models[model].by_item.values())
+def _level_of_run(view: View, workload: str) -> _Level:
+    found = view.summary.workloads[workload]
+    if (warm := found.warm) is None:
+        mean = statistics.geometric_mean(item.median for item in found.by_item.values())
         return _Level(mean, mean, mean)
-    warm = artifact.warm
     return _Level(warm.median, warm.median_low or warm.median, warm.median_high or warm.median)
 
 
@@ -217,8 +215,11 @@ def _runs(found: Sequence[tuple[int, View]], model: str) -> Figure:
             }
         )
     times = [_level_of_run(view, model).time for _, view in ordered]
-    of_words = model == G2P
-    how = "Bootstrap 95 % intervals over words within each run." if of_words else "Geometric means over the same items."
+    view = ordered[0][1]
+    pooled, unit = view.summary.workloads[model].warm is not None, view.unit(model)
+    how = (
+        f"Bootstrap 95 % intervals over {unit}s within each run." if pooled else "Geometric means over the same items."
+    )
     return Figure(
         title="Runs of one kind, one after another",
         says=f"{len(ordered)} runs, from {duration(min(times))} to {duration(max(times))}.",
@@ -231,7 +232,7 @@ def _runs(found: Sequence[tuple[int, View]], model: str) -> Figure:
                 "range": [0.5, len(ordered) + 0.5],
                 "zeroline": False,
             },
-            "yaxis": {"title": {"text": "median per word, ms" if of_words else "ms per item"}, "zeroline": False},
+            "yaxis": {"title": {"text": f"median per {unit}, ms" if pooled else "ms per item"}, "zeroline": False},
         },
         note=f"{how} Runs of different hours differ by a few percent "
         "without any change, so no change points are looked for here: that takes nights, which measure in pairs.",

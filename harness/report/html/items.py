@@ -1,4 +1,4 @@
-"""Pictures of models of tensors: items are unlike each other, so that each has a row of its own."""
+"""Pictures of tensor workloads: items are unlike each other, so that each has a row of its own."""
 
 from __future__ import annotations
 
@@ -112,8 +112,10 @@ def _slowest(item: str, series: Sequence[ItemSeries]) -> float:
 
 
 def model_names(views: Sequence[View]) -> list[str]:
-    """The models of tensors that any of these runs timed."""
-    return list(dict.fromkeys(name for view in views for name in view.manifest.models if view.item_times(name)))
+    """The tensor workloads that any of these runs timed."""
+    return list(
+        dict.fromkeys(name for view in views for name in view.manifest.of_kind("tensor") if view.item_times(name))
+    )
 
 
 def of_runs(views: Sequence[View], model: str) -> Figure | None:
@@ -127,7 +129,7 @@ def starts(views: Sequence[View], model: str) -> Figure | None:
     """Loading the model, its first call, and the median of the same item's warm calls."""
     shown = []
     for at, view in enumerate(views):
-        found, times = view.summary.models.get(model), view.item_times(model)
+        found, times = view.summary.workloads.get(model), view.item_times(model)
         if found and found.first and times:
             warm = float(np.median(next(iter(times.values()))))
             shown.append(Start(view.name, at, found.cold_load, found.first, warm))

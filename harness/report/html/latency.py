@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.measure import Times
-from harness.models.sources import G2P
 from harness.report.figures import digits, duration
 from harness.report.html.figure import GREY, Figure, height, log_axis, numbers
 from harness.report.html.samples import PHASES, Samples
-from harness.report.html.views import View, pytorch_times
+from harness.report.html.views import View, article, pytorch_times
+from harness.results.schema import LatencySummary, WorkloadSummary
 
 BINS = 120
 SINGLE_POINTS = 4_000
@@ -22,6 +22,10 @@ SINGLE_POINTS = 4_000
 STRETCHES = 300
 MS = 1e6
 PARTS = ("encoder", "prefill", "steps", "the rest")
+KEYS = ("encoder", "prefill", "step", "other")
+"""The same as a summary has them."""
+MANY = 30
+"""Points, from which they are drawn small."""
 
 
 @dataclass(frozen=True)
@@ -34,27 +38,27 @@ class Series:
     """Nanoseconds."""
 
 
-def series_of(views: Sequence[View]) -> list[Series]:
-    """The timed samples of these runs' words, and of those that were timed on both sides in turns both sides."""
+def series_of(views: Sequence[View], workload: str) -> list[Series]:
+    """The timed samples of a workload in these runs, and where both sides were timed in turns both sides."""
     found: list[Series] = []
     for at, view in enumerate(views):
-        for samples in view.word_samples:
+        for samples in view.samples_of(workload):
             timed = samples.total[samples.timed]
             if len(timed):
-                found.append(Series(f"{view.name} {samples.variant}", at, timed))
-        if turns := [pair for pairs in view.turns(G2P).values() for pair in pairs]:
+                found.append(Series(f"{view.name} {samples.name}", at, timed))
+        if turns := [pair for pairs in view.turns(workload).values() for pair in pairs]:
             ours = [time for pair in turns for time in pair.artifact_ns]
             found.append(Series(f"{view.name}, in turns", at, np.asarray(ours, dtype=np.int64)))
-    for names, times in pytorch_times(views, G2P):
-        in_turns = any(view.turns(G2P) for view in views if view.name in names)
+    for names, times in pytorch_times(views, workload):
+        in_turns = any(view.turns(workload) for view in views if view.name in names)
         taken = [time for of_item in times.values() for time in of_item]
         name = f"PyTorch ({', '.join(names)}){', in turns' if in_turns else ''}"
         found.append(Series(name, GREY, np.asarray(taken, dtype=np.int64)))
     return found
 
 
-def distributions(series: Sequence[Series], more: str = "") -> Figure | None:
-    """A histogram of every warm sample of words for each series, over its quartiles; the bins are shared.
+def distributions(series: Sequence[Series], more: str = "", unit: str = "word") -> Figure | None:
+    """A histogram of every warm sample for each series, over its quartiles; the bins are shared.
 
     ``more`` is for the note.
     """
@@ -66,10 +70,10 @@ def distributions(series: Sequence[Series], more: str = "") -> Figure | None:
     edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
     traces = [trace for row, found in enumerate(reversed(series)) for trace in _ridge(found, row, edges)]
     rows = len(series)
-    axis = log_axis(edges[0] / MS, edges[-1] / MS, "time per word, ms (logarithmic)")
+    axis = log_axis(edges[0] / MS, edges[-1] / MS, f"time per {unit}, ms (logarithmic)")
     medians = "; ".join(f"{found.name}: median {duration(float(np.median(found.timed)))}" for found in series)
     return Figure(
-        title="How long a word takes",
+        title=f"How long {article(unit)} takes",
         says=f"Histograms of the warm samples. {medians}.",
         traces=traces,
         layout={
@@ -85,7 +89,7 @@ def distributions(series: Sequence[Series], more: str = "") -> Figure | None:
             "hovermode": "closest",
         },
         note=f"All {sum(len(found.timed) for found in series):,} warm samples are counted, none is dropped. Below each "
-        "hill: 5 % to 95 % (thin), quartiles (thick), median (dot). Long words take longer, so the hills are wide."
+        f"hill: 5 % to 95 % (thin), quartiles (thick), median (dot). Long {unit}s take longer, so the hills are wide."
         f"{more}",
         columns={"x": "ms", "customdata": "samples", "name": "series"},
     )
@@ -214,21 +218,25 @@ def _stretches(place: NDArray[np.intp], relative: NDArray[np.float64], color: in
         }
 
 
-def parts(views: Sequence[View]) -> Figure | None:
-    """Where a word's time goes: medians of the calls, one bar for each run."""
-    shown = [(view, view.summary.artifact) for view in views if view.summary.artifact]
+def _timed(views: Sequence[View], workload: str) -> Iterator[tuple[int, View, WorkloadSummary, LatencySummary]]:
+    """The runs that timed a generation workload, with their places."""
+    for at, view in enumerate(views):
+        found = view.summary.workloads.get(workload)
+        if found and found.warm:
+            yield at, view, found, found.warm
+
+
+def parts(views: Sequence[View], workload: str) -> Figure | None:
+    """Where an item's time goes: medians of the calls, one bar for each run."""
     rows = [
-        (
-            f"{view.name} {found.variant}",
-            (found.encoder, found.prefill or 0, found.steps, found.other),
-            found.warm.median,
-        )
-        for view, found in shown
+        (f"{view.name} {found.variant}", [found.parts.get(part, 0) for part in KEYS], warm.median)
+        for _, view, found, warm in _timed(views, workload)
     ]
-    return stacked("Where a word's time goes", "run", rows) if rows else None
+    unit = next((view.unit(workload) for view in views), "item")
+    return stacked(f"Where {article(unit)}'s time goes", "run", rows, unit) if rows else None
 
 
-def stacked(title: str, what: str, rows: Sequence[tuple[str, Sequence[float], float]]) -> Figure:
+def stacked(title: str, what: str, rows: Sequence[tuple[str, Sequence[float], float]], unit: str = "word") -> Figure:
     """A bar for each row, the first on top: its name, its parts and the median of the whole, in nanoseconds."""
     upwards = rows[::-1]
     traces = [
@@ -258,7 +266,7 @@ def stacked(title: str, what: str, rows: Sequence[tuple[str, Sequence[float], fl
         layout={
             "height": height(len(rows), 44, 120),
             "barmode": "stack",
-            "xaxis": {"title": {"text": "median per word, ms"}, "rangemode": "tozero"},
+            "xaxis": {"title": {"text": f"median per {unit}, ms"}, "rangemode": "tozero"},
             "yaxis": {"type": "category", "showgrid": False},
             "showlegend": True,
         },
@@ -278,15 +286,15 @@ class Start:
     warm: float
 
 
-def starts(views: Sequence[View]) -> Figure | None:
-    """Cold load, the process's first word, and a warm one."""
+def starts(views: Sequence[View], workload: str) -> Figure | None:
+    """Cold load, the process's first item, and a warm one."""
     shown = [
-        Start(f"{view.name} {found.variant}", at, found.cold_load, found.first, found.warm.median)
-        for at, view in enumerate(views)
-        if (found := view.summary.artifact)
+        Start(f"{view.name} {found.variant}", at, found.cold_load, found.first, warm.median)
+        for at, view, found, warm in _timed(views, workload)
     ]
-    note = "Cold load: all functions taken from the library, their VMs initialised. Warm: the median over all words."
-    return cold_first_warm("Cold, first, warm", ("cold load", "first word", "warm word"), shown, note)
+    unit = next((view.unit(workload) for view in views), "item")
+    note = f"Cold load: all functions taken from the library, their VMs initialised. Warm: the median over all {unit}s."
+    return cold_first_warm("Cold, first, warm", ("cold load", f"first {unit}", f"warm {unit}"), shown, note)
 
 
 def cold_first_warm(title: str, kinds: Sequence[str], shown: Sequence[Start], note: str) -> Figure | None:
@@ -332,15 +340,17 @@ def cold_first_warm(title: str, kinds: Sequence[str], shown: Sequence[Start], no
     )
 
 
-def word_by_word(base: View, other: View, color: int) -> Figure | None:
-    """Each word's median in B over its median in A; only for runs whose times may be compared."""
+def label_by_label(base: View, other: View, workload: str, color: int) -> Figure | None:
+    """Each item's median in B over its median in A; only for runs whose times may be compared."""
     if base.emulated or other.emulated:
         return None
     a, b = (
-        {f"{language} {word}": times for (language, word), times in view.side.samples.items()} for view in (base, other)
+        {" ".join(label): times for label, times in view.side.samples.get(workload, {}).items()}
+        for view in (base, other)
     )
-    title = f"Word by word: {other.name} against {base.name}"
-    return one_by_one(title, "word", (base.name, a), (other.name, b), color)
+    unit = base.unit(workload)
+    title = f"{unit.capitalize()} by {unit}: {other.name} against {base.name}"
+    return one_by_one(title, unit, (base.name, a), (other.name, b), color)
 
 
 def one_by_one(
@@ -365,7 +375,7 @@ def one_by_one(
                 "x": numbers(before / MS),
                 "y": numbers(ratio),
                 "text": shared,
-                "marker": {"size": 6 if unit == "word" else 9, "opacity": 0.75},
+                "marker": {"size": 6 if len(shared) > MANY else 9, "opacity": 0.75},
                 "hovertemplate": "%{text}: %{x:.3f} ms, ×%{y:.3f}<extra></extra>",
                 "meta": {"series": color},
             }
@@ -388,7 +398,7 @@ def one_by_one(
                 }
             ],
         },
-        note=f"A point is {'a word' if unit == 'word' else 'an item'}: above the line it took longer in {other_name}. "
+        note=f"A point is {article(unit)}: above the line it took longer in {other_name}. "
         "The runs were not measured together, so that a few percent to either side say nothing.",
         columns={"x": "median_ms", "y": "ratio", "text": unit},
     )

@@ -126,7 +126,7 @@ def raw_nights(nights: Sequence[NightView]) -> Iterator[tuple[str, RawTable]]:
                 )
 
 
-_SIDE = {"order": {"tensor_items": {"__all__": {"inputs"}}}}
+_SIDE = {"order": {"items": {"__all__": {"input"}}}}
 _TENSORS: dict[str, Any] = {"units": {"__all__": {"a": _SIDE, "b": _SIDE}}}
 """What a plan has megabytes of."""
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.measure import LATENCY
+from harness.measure import LATENCY, PARTS
 from harness.report.conditions import night_warnings
 from harness.results.journal import Journal, RunLine, Stage, UnitPlan, read_journal
 from harness.results.nights import CellFacts, NightRecord, UnitFacts
@@ -53,7 +53,7 @@ class UnitView:
         """Language and word by item of G2P; None for a model of tensors."""
         if self.plan.comparison is not None:
             return None
-        return {item.id: (item.language, item.word) for item in self.plan.a.order.items}
+        return {item.id: (item.subset, item.label) for item in self.plan.a.order.items}
 
     def times(self, side: str) -> NDArray[np.int64]:
         """Nanoseconds of every timed pass of one side."""
@@ -74,9 +74,10 @@ class UnitView:
         if self.plan.comparison is not None:
             return None
         rows = [
-            (encoder, prefill or 0, steps, total - encoder - (prefill or 0) - steps)
+            [*spent, total - sum(spent)]
             for line in self._side(side)
-            for (_, total), (encoder, prefill, steps, _) in zip(line.samples, line.parts, strict=False)
+            for (_, total), parts in zip(line.samples, line.parts, strict=False)
+            for spent in [[parts.get(part, (0, 0))[0] for part in PARTS]]
         ]
         return np.array(rows, dtype=np.int64) if rows else None
 

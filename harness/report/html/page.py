@@ -51,6 +51,7 @@ from harness.report.reproduce import commit_links, reproduction, reproduction_do
 from harness.report.run import latency_warnings, run_report, verdict_text
 from harness.results import ParityLine
 from harness.results.drift import CellHistory
+from harness.results.schema import Kind
 from harness.validate import Verdict
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -151,12 +152,15 @@ def render_page(content: Content) -> str:
         "accuracy": [numbered(found, numbers) for found in accuracy],
         "sizes": numbered(sizes, numbers) if sizes else None,
         "divergences": [
-            Divergence(view.name, line) for view in views for line in view.parity if line.verdict.value != "equal"
+            Divergence(view.name, line)
+            for view in views
+            for line in _of_kind(view, "generation")
+            if line.verdict.value != "equal"
         ],
-        "compared": sum(len(view.parity) for view in views),
-        "answers": [(view.name, line) for view in views for line in view.model_parity],
+        "compared": sum(len(_of_kind(view, "generation")) for view in views),
+        "answers": [(view.name, line) for view in views for line in _of_kind(view, "tensor")],
         "agreement": _agreement(views),
-        "models": any(view.manifest.models for view in views)
+        "models": any(view.manifest.of_kind("tensor") for view in views)
         or any(unit.plan.comparison is not None for night in content.nights for unit in night.units),
         "cells": [
             *(cell for night in content.nights for cell in night_cells(night)),
@@ -262,7 +266,7 @@ def _shown(value: Any) -> Any:
 
 
 def _card(view: View) -> Card:
-    text = verdict_text(view.summary, emulated=view.emulated).partition("  ·  ")[2]
+    text = verdict_text(view.manifest, view.summary).partition("  ·  ")[2]
     manifest = view.manifest
     doubts = [block.text for block in beside_report(manifest, view.summary) if isinstance(block, Line)]
     warnings = [*latency_warnings(manifest), *doubts]
@@ -278,11 +282,17 @@ def _night(night: NightView, numbers: Iterator[int]) -> NightPart:
     return NightPart(card(night), tables(night), units, _sections(night_blocks(night)))
 
 
+def _of_kind(view: View, kind: Kind) -> list[ParityLine]:
+    """The comparisons of a kind of workload."""
+    workloads = view.manifest.of_kind(kind)
+    return [line for line in view.parity if line.workload in workloads]
+
+
 def _agreement(views: Sequence[View]) -> list[Line]:
-    """How many answers of each model of tensors agree with PyTorch's, in all runs together."""
+    """How many answers of each tensor workload agree with PyTorch's, in all runs together."""
     found: dict[str, list[bool]] = {}
-    for line in (line for view in views for line in view.model_parity):
-        found.setdefault(line.model, []).append(line.verdict in (Verdict.EQUAL, Verdict.TIE))
+    for line in (line for view in views for line in _of_kind(view, "tensor")):
+        found.setdefault(line.workload, []).append(line.verdict in (Verdict.EQUAL, Verdict.TIE))
     return [
         Line(f"All {len(agree)} answers of {model} agree.", Tone.GOOD)
         if all(agree)
@@ -321,9 +331,8 @@ def _raw(content: Content) -> tuple[dict[str, Any], list[str]]:
     for view in content.views:
         for samples in view.samples:
             constants = {"run": view.manifest.run_id, "emulated": str(view.emulated).lower()}
-            words = view.words if view.unit(samples.variant) == "word" else None
-            table = raw_samples(samples, words, constants)
-            tables[f"samples-{view.name}-{samples.variant}"] = asdict(table)
+            table = raw_samples(samples, view.items.get(samples.workload), constants)
+            tables[f"samples-{view.name}-{samples.name}"] = asdict(table)
             if table.note:
                 notes.append(table.note)
     return tables, list(dict.fromkeys(notes))

@@ -10,7 +10,7 @@ from harness.profiling.groups import by_operator
 from harness.report.document import Block, Line
 from harness.report.figures import duration
 from harness.report.html.figure import GREY, Figure, height, numbers
-from harness.report.html.views import View
+from harness.report.html.views import View, article
 from harness.report.profile import profile_report
 from harness.results.profile_schema import ProfileSummary
 
@@ -39,7 +39,7 @@ def _part(view: View, color: int, profile: ProfileSummary) -> ProfilePart:
     blocks = profile_report(profile)[1:]
     lines = list(itertools.takewhile(lambda block: isinstance(block, Line), blocks))
     told = [line for line in lines if isinstance(line, Line)]
-    return ProfilePart(view, profile.model, _figure(view.name, color, profile), told, blocks[len(told) :])
+    return ProfilePart(view, profile.workload, _figure(view.name, color, profile), told, blocks[len(told) :])
 
 
 def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
@@ -52,7 +52,7 @@ def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
     taken = [group.total_ns / profile.samples / size for group in groups]
     slowest = groups[-1]
     share = slowest.total_ns / profile.total_ns if profile.total_ns else 0.0
-    per = f"a {profile.unit}" if profile.unit == "word" else f"an {profile.unit}"
+    per = article(profile.unit)
     traces = [
         {
             "type": "bar",
@@ -84,7 +84,7 @@ def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
             }
         )
     return Figure(
-        title=f"Time per operator, {name}, {profile.model}{', emulated' if profile.emulated else ''}",
+        title=f"Time per operator, {name}, {profile.workload}{', emulated' if profile.emulated else ''}",
         says=f"{share:.0%} of the time in {slowest.name}, {duration(slowest.total_ns / profile.samples)} {per}",
         traces=traces,
         layout={

@@ -6,35 +6,39 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.models.sources import G2P
 from harness.report.figures import duration, rate
 from harness.report.html.figure import GREY, Figure, height, log_axis, numbers
 from harness.report.html.latency import MS
 from harness.report.html.views import View
-from harness.results import Summary
-from harness.results.schema import AccuracySummary
+from harness.results.schema import AccuracySummary, WorkloadSummary
 
 ALL, PYTORCH = "all", "pytorch"
 
 
-def timed_variant(summary: Summary) -> str | None:
+def timed_variant(found: WorkloadSummary) -> str | None:
     """The variant whose answers stand for the run: the timed one, else the first that was compared."""
-    names = [name for name in summary.accuracy if name != PYTORCH]
-    if summary.artifact and summary.artifact.variant in names:
-        return summary.artifact.variant
-    return next(iter(names), None)
+    names = [name for name in found.accuracy if name != PYTORCH]
+    return found.variant if found.variant in names else next(iter(names), None)
+
+
+def _judged(views: Sequence[View]) -> Iterator[tuple[int, View, WorkloadSummary]]:
+    """The generation workloads of all runs, with the places of the runs."""
+    for at, view in enumerate(views):
+        for found in view.summary.of_kind("generation").values():
+            yield at, view, found
 
 
 def _rows(views: Sequence[View]) -> list[tuple[str, int, dict[str, AccuracySummary]]]:
     """Name, colour and accuracies: PyTorch of the first run that has it, then every run."""
     rows = []
-    expected = next((view for view in views if PYTORCH in view.summary.accuracy), None)
-    if expected:
-        rows.append((f"PyTorch ({expected.name})", GREY, expected.summary.accuracy[PYTORCH]))
-    for at, view in enumerate(views):
-        variant = timed_variant(view.summary)
+    for _, view, found in _judged(views):
+        if PYTORCH in found.accuracy:
+            rows.append((f"PyTorch ({view.name})", GREY, found.accuracy[PYTORCH]))
+            break
+    for at, view, found in _judged(views):
+        variant = timed_variant(found)
         if variant:
-            rows.append((f"{view.name} {variant}", at, view.summary.accuracy[variant]))
+            rows.append((f"{view.name} {variant}", at, found.accuracy[variant]))
     return rows
 
 
@@ -60,7 +64,7 @@ def by_language(views: Sequence[View]) -> Figure | None:
                 "x": numbers([by[languages[at]].per for at in shown], 4),
                 "y": numbers([at + aside for at in shown], 4),
                 "text": [languages[at] for at in shown],
-                "customdata": [[by[languages[at]].words, by[languages[at]].wer] for at in shown],
+                "customdata": [[by[languages[at]].items, by[languages[at]].wer] for at in shown],
                 "marker": {
                     "size": 13 if color == GREY else 8,
                     "symbol": "circle-open" if color == GREY else "circle",
@@ -100,16 +104,15 @@ SIDES = ("top left", "bottom center", "top right")
 def against_latency(views: Sequence[View]) -> Figure | None:
     """Accuracy against latency; emulated runs have no place in it."""
     points: list[tuple[float, float, str, int]] = []
-    for at, view in enumerate(views):
-        summary = view.summary
-        variant = timed_variant(summary)
-        ours = _times(summary)[0]
-        if not view.emulated and ours and variant and ALL in summary.accuracy[variant]:
+    for at, view, found in _judged(views):
+        variant = timed_variant(found)
+        ours = _times(found)[0]
+        if not view.emulated and ours and variant and ALL in found.accuracy[variant]:
             name = f"{view.name} {variant}"
-            points.append((ours / MS, summary.accuracy[variant][ALL].per, name, at))
-    for view in views:
-        expected = view.summary.accuracy.get(PYTORCH, {}).get(ALL)
-        theirs = _times(view.summary)[1]
+            points.append((ours / MS, found.accuracy[variant][ALL].per, name, at))
+    for _, view, found in _judged(views):
+        expected = found.accuracy.get(PYTORCH, {}).get(ALL)
+        theirs = _times(found)[1]
         if not view.emulated and theirs and expected:
             place = (theirs / MS, expected.per)
             # Runs that share one measurement of PyTorch share its point.
@@ -135,14 +138,11 @@ def against_latency(views: Sequence[View]) -> Figure | None:
     )
 
 
-def _times(summary: Summary) -> tuple[float | None, float | None]:
-    """Of the artifact and of PyTorch, over the same words, in nanoseconds; None for what is not known well enough."""
-    found = summary.ratio
-    if found and found.artifact and found.pytorch:
-        return found.artifact, found.pytorch if found.conclusive else None
-    ours, theirs = (
-        side.median if side else None for side in (summary.artifact and summary.artifact.warm, summary.pytorch)
-    )
+def _times(found: WorkloadSummary) -> tuple[float | None, float | None]:
+    """Of the artifact and of PyTorch, over the same items, in nanoseconds; None for what is not known well enough."""
+    if (ratio := found.ratio) and ratio.artifact and ratio.pytorch:
+        return ratio.artifact, ratio.pytorch if ratio.conclusive else None
+    ours, theirs = (side.median if side else None for side in (found.warm, found.pytorch))
     return ours, theirs
 
 
@@ -216,18 +216,21 @@ class _Bars:
 
 
 def _bars(view: View, color: int) -> Iterator[_Bars]:
-    artifact = view.summary.artifact
-    timed = artifact.variant if artifact else next(iter(view.manifest.variants), None)
-    peaks = dict[str, int | None]()
-    if artifact:
-        # Beside other models it has to be said which one is meant.
-        peaks[f"{PEAK}, {G2P}" if view.manifest.models else PEAK] = artifact.peak_bytes
-    peaks |= {f"{PEAK}, {name}": found.peak_bytes for name, found in view.summary.models.items()}
+    workloads = view.summary.workloads
+    variants = (found.variant for found in workloads.values() if found.variant)
+    timed = next(variants, next(iter(view.manifest.variants), None))
+    # Beside others it has to be said which workload is meant.
+    alone = len(view.manifest.workloads) == 1 and bool(view.generations)
+    peaks = {
+        PEAK if alone else f"{PEAK}, {name}": found.peak_bytes
+        for name, found in workloads.items()
+        if found.kind == "tensor" or found.warm
+    }
     for name, facts in view.manifest.variants.items():
         sizes: dict[str, int | None] = {ARCHIVE: facts.archive_bytes, RUNNER: facts.runner_bytes}
         sizes |= peaks if name == timed and not view.emulated else {}
-        # A runner of models of tensors alone has no variant of G2P in it, whatever it is filed under.
-        label = f"{view.name} {name}" if view.manifest.checkpoint else view.name
+        # A runner of tensor workloads alone has no variant in it, whatever it is filed under.
+        label = f"{view.name} {name}" if view.generations else view.name
         known = {kind: size / 1e6 for kind, size in sizes.items() if size is not None}
         yield _Bars(label, color, name == timed, known)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from harness.models.sources import G2P
 from harness.report.beside import item_cell
 from harness.report.html.figure import Figure, log_axis, numbers
 from harness.report.html.latency import MS
-from harness.report.html.views import View
+from harness.report.html.views import View, article
 
 MOST = 12
 """Named in the sentence; the table of all cells has each."""
@@ -17,8 +16,8 @@ def ratios(view: View, model: str, color: int) -> Figure | None:
     found = view.ratio(model)
     if found is None or not found.by_item:
         return None
-    unit = "word" if model == G2P else "item"
-    names = [" ".join(view.words.get(item, (item,))) for item in found.by_item]
+    unit = view.unit(model)
+    names = [view.label(model, item) for item in found.by_item]
     points = list(found.by_item.values())
     low, high = ([bound for one in points if (bound := getattr(one, end)) is not None] for end in ("low", "high"))
     bounds = [*low, *high, *(one.ratio for one in points)]
@@ -30,7 +29,7 @@ def ratios(view: View, model: str, color: int) -> Figure | None:
     unsure = any(not one.conclusive for one in points)
     doubt = " Of a hollow one the interval is too wide to say anything." if unsure else ""
     return Figure(
-        title=f"Each {unit} beside PyTorch, {view.name}{'' if model == G2P else f', {model}'}",
+        title=f"Each {unit} beside PyTorch, {view.name}{'' if model in view.generations else f', {model}'}",
         says=f"Time over PyTorch's of {len(points)} {unit}s: {told}{more}.",
         traces=[
             {
@@ -58,7 +57,7 @@ def ratios(view: View, model: str, color: int) -> Figure | None:
             "xaxis": log_axis(min(times), max(times), "PyTorch's median, ms"),
             "yaxis": log_axis(min(bounds), max(bounds), "time ÷ PyTorch's"),
         },
-        note=f"A point is {'a word' if unit == 'word' else 'an item'} that both sides ran in turns, with its 95 % "
+        note=f"A point is {article(unit)} that both sides ran in turns, with its 95 % "
         f"interval over the rounds: below 1 it takes less than in PyTorch.{doubt}",
         columns={"x": "pytorch_ms", "y": "ratio", "text": unit},
     )

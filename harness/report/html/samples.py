@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.protocol.schema import Phase
-from harness.results import Manifest, Run, RunDamaged
+from harness.results import Manifest, Run, RunDamaged, called
 from harness.results.store import SAMPLES
 
 PHASES = (Phase.FIRST, Phase.WARMUP, Phase.TIMED)
@@ -36,7 +36,15 @@ class _Record(msgspec.Struct, gc=False):
     total_ns: int = 0
 
 
+class _Calls(msgspec.Struct, gc=False):
+    encoder: list[int] = msgspec.field(default_factory=list)
+    prefill: list[int] = msgspec.field(default_factory=list)
+    step: list[int] = msgspec.field(default_factory=list)
+
+
 class _RecordWithParts(_Record, gc=False):
+    parts: _Calls = msgspec.field(default_factory=_Calls)
+    # Version 1 had them apart.
     encoder_ns: int = 0
     prefill_ns: int | None = None
     step_ns: list[int] = msgspec.field(default_factory=list)
@@ -63,9 +71,12 @@ class Parts:
 
 @dataclass(frozen=True)
 class Samples:
-    """What one variant's latency orders recorded, in the order in which it was measured. Times in nanoseconds."""
+    """What the latency orders of a workload's variant recorded, in the order in which it was measured. Times in
+    nanoseconds."""
 
+    workload: str
     variant: str
+    """Empty for a workload that has none of its own."""
     items: Sequence[str]
     """Item ids, those of a batch with a space between; ``item`` holds places in it."""
     item: NDArray[np.int32]
@@ -77,6 +88,11 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.total)
+
+    @property
+    def name(self) -> str:
+        """What was timed, for a person."""
+        return called(self.workload, self.variant)
 
     @property
     def timed(self) -> NDArray[np.bool_]:
@@ -130,15 +146,16 @@ class _Columns:
         self.total.extend([record.total_ns for record in records])
 
     def add_parts(self, records: Sequence[_RecordWithParts]) -> None:
-        self.encoder.extend([record.encoder_ns for record in records])
-        self.prefill.extend([record.prefill_ns or 0 for record in records])
-        self.steps.extend([sum(record.step_ns) for record in records])
+        self.encoder.extend([sum(record.parts.encoder) + record.encoder_ns for record in records])
+        self.prefill.extend([sum(record.parts.prefill) + (record.prefill_ns or 0) for record in records])
+        self.steps.extend([sum(record.parts.step) + sum(record.step_ns) for record in records])
 
-    def done(self, variant: str, parts: bool) -> Samples:
+    def done(self, workload: str, variant: str, parts: bool) -> Samples:
         encoder, prefill, steps = (
             np.frombuffer(one, dtype=np.int64) for one in (self.encoder, self.prefill, self.steps)
         )
         return Samples(
+            workload=workload,
             variant=variant,
             items=list(self.places),
             item=np.frombuffer(self.item, dtype=np.int32),
@@ -156,9 +173,11 @@ def samples_bytes(run: Run) -> int:
 
 
 def read_samples(run: Run, manifest: Manifest, *, parts: bool = True) -> list[Samples]:
-    """A variant's samples each, without their parts on demand; variants without any are left out. Raises RunDamaged."""
-    variants = {order.order_id: order.variant for order in manifest.orders if order.purpose == "latency"}
-    columns = {variant: _Columns() for variant in variants.values()}
+    """The samples of each workload's variant, without their parts on demand; what has none is left out. Raises
+    RunDamaged."""
+    latency = [order for order in manifest.orders if order.purpose == "latency"]
+    variants = {order.order_id: (order.workload, order.variant) for order in latency}
+    columns = {key: _Columns() for key in variants.values()}
     for lines in _blocks(run, _LineWithParts if parts else _Line):
         for order in {line.order for line in lines} & set(variants):
             records = [line.record for line in lines if line.order == order and line.record.record == "sample"]
@@ -167,7 +186,7 @@ def read_samples(run: Run, manifest: Manifest, *, parts: bool = True) -> list[Sa
                 columns[variants[order]].add_parts([one for one in records if isinstance(one, _RecordWithParts)])
             except (KeyError, OverflowError) as error:
                 raise RunDamaged(f"{run.folder / SAMPLES} holds a sample that no runner writes: {error}") from error
-    return [found.done(variant, parts) for variant, found in columns.items() if found.total]
+    return [found.done(*key, parts) for key, found in columns.items() if found.total]
 
 
 def _blocks(run: Run, kind: type[_Line]) -> Iterator[Sequence[_Line]]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from harness.models.sources import G2P
 from harness.report.document import Table
 from harness.report.html import items, latency
 from harness.report.html.conditions import OrderConditions, order_conditions
 from harness.report.html.figure import Figure
 from harness.report.html.ratios import ratios
 from harness.report.html.views import View, how_timed
-from harness.report.models import items_table
+from harness.report.tensor import items_table
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,16 @@ def timed_parts(views: Sequence[View], numbers: Iterator[int]) -> list[Timed]:
     parts = []
     for chosen, model in found:
         names = ", ".join(view.name for view in chosen) + (", emulated" if chosen[0].emulated else "")
-        told = [*([model] if several or model != G2P else []), *([names] if len(groups) > 1 else [])]
+        alone = not several and any(model in view.generations for view in chosen)
+        told = [*([] if alone else [model]), *([names] if len(groups) > 1 else [])]
         parts.append(_part(views, chosen, model, " · ".join(told), numbers))
     return [part for part in parts if part.pictures or part.timelines]
 
 
 def _models(chosen: Sequence[View]) -> list[str]:
-    words = any(view.word_samples or view.pytorch_times(G2P) for view in chosen)
-    return [*([G2P] if words else []), *items.model_names(chosen)]
+    names = dict.fromkeys(name for view in chosen for name in view.generations)
+    timed = [name for name in names if any(view.samples_of(name) or view.pytorch_times(name) for view in chosen)]
+    return [*timed, *items.model_names(chosen)]
 
 
 def _part(views: Sequence[View], chosen: Sequence[View], model: str, title: str, numbers: Iterator[int]) -> Timed:
@@ -72,13 +73,12 @@ def _part(views: Sequence[View], chosen: Sequence[View], model: str, title: str,
     pictures = [numbered(figure, numbers) for figure in figures]
     timelines = [
         Timeline(
-            numbered(latency.in_order(name, colors[at], samples, view.unit(samples.variant)), numbers),
-            [order for order in order_conditions(view) if order.variant == samples.variant],
+            numbered(latency.in_order(name, colors[at], samples, view.unit(model)), numbers),
+            [order for order in order_conditions(view) if order.name == samples.name],
         )
         for at, view in enumerate(chosen)
-        for samples in (view.word_samples if model == G2P else view.samples)
-        if model in (G2P, samples.variant)
-        for name in (f"{view.name} {samples.variant}",)
+        for samples in view.samples_of(model)
+        for name in (f"{view.name} {samples.name}",)
     ]
     # The heading names the model, so that the first column need not.
     tables = [
@@ -87,19 +87,21 @@ def _part(views: Sequence[View], chosen: Sequence[View], model: str, title: str,
             replace(table, header=table.header[1:], rows=[row[1:] for row in table.rows]),
         )
         for view in chosen
-        if (found := view.summary.models.get(model)) and (table := items_table({model: found}, emulated=view.emulated))
+        if (found := view.summary.workloads.get(model))
+        and (table := items_table({model: found}, emulated=view.emulated))
     ]
     return Timed(title, chosen[0].emulated, pictures, timelines, tables)
 
 
 def _figures(chosen: Sequence[View], model: str) -> Iterable[Figure | None]:
     base, others = chosen[0], list(enumerate(chosen[1:], 1))
-    if model == G2P:
-        yield latency.distributions(latency.series_of(chosen), how_timed(chosen, model))
-        yield latency.parts(chosen)
-        yield latency.starts(chosen)
+    if any(model in view.generations for view in chosen):
+        series = latency.series_of(chosen, model)
+        yield latency.distributions(series, how_timed(chosen, model), base.unit(model))
+        yield latency.parts(chosen, model)
+        yield latency.starts(chosen, model)
         yield from (ratios(view, model, at) for at, view in enumerate(chosen))
-        yield from (latency.word_by_word(base, other, at) for at, other in others)
+        yield from (latency.label_by_label(base, other, model, at) for at, other in others)
     else:
         yield items.of_runs(chosen, model)
         yield items.starts(chosen, model)

@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from harness.models.sources import G2P
+from harness.measure import Times
 from harness.report.comparison import Side
 from harness.report.html.samples import Samples, read_samples
 from harness.results import (
     Manifest,
-    ModelParityLine,
-    ModelReferenceLine,
     OrderEntry,
     ParityLine,
     ReferenceLine,
@@ -38,11 +36,9 @@ class View:
     samples: Sequence[Samples]
     reference: Sequence[ReferenceLine]
     parity: Sequence[ParityLine]
-    words: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Language and word by item."""
+    items: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
+    """Of each generation workload, an item's subset and label, such as its language and the word."""
     profiles: Sequence[ProfileSummary] = ()
-    model_parity: Sequence[ModelParityLine] = ()
-    model_reference: Sequence[ModelReferenceLine] = ()
     pairs: Sequence[PairLine] = ()
     """Both sides timed in turns; none in runs of before that was done."""
 
@@ -53,10 +49,9 @@ class View:
     @property
     def title(self) -> str:
         """The run in a few words: what a person would call it."""
-        checkpoint = self.manifest.checkpoint
         parts = [
             str(self.manifest.device.get("name", "?")),
-            ", ".join([*([checkpoint.label] if checkpoint else []), *self.manifest.models]) or "no model",
+            ", ".join(facts.label for facts in self.manifest.workloads.values()) or "no model",
             str(self.manifest.options.get("precision") or ""),
             "emulated" if self.emulated else "",
         ]
@@ -68,51 +63,55 @@ class View:
         found: dict[str, Sequence[BaseModel]] = {
             "parity": self.parity,
             "reference": self.reference,
-            "model_parity": self.model_parity,
-            "model_reference": self.model_reference,
             "pairs": self.pairs,
             "profiles": self.profiles,
         }
         return {name: lines for name, lines in found.items() if lines}
 
-    def unit(self, timed: str) -> str:
-        """What a sample of a variant of G2P, or of a model of tensors, is of."""
-        return "item" if timed in self.manifest.models else "word"
+    def unit(self, workload: str) -> str:
+        """What a sample of a workload is of."""
+        facts = self.manifest.workloads.get(workload)
+        return facts.unit if facts else "item"
 
     @property
-    def word_samples(self) -> list[Samples]:
-        """Of G2P alone."""
-        return [samples for samples in self.samples if self.unit(samples.variant) == "word"]
+    def generations(self) -> list[str]:
+        """The generation workloads."""
+        return list(self.manifest.of_kind("generation"))
 
-    def item_times(self, model: str) -> dict[str, NDArray[np.int64]]:
-        """The timed samples of a model of tensors by item."""
+    def samples_of(self, workload: str) -> list[Samples]:
+        return [samples for samples in self.samples if samples.workload == workload]
+
+    def label(self, workload: str, item: str) -> str:
+        """Return what a person calls an item."""
+        return " ".join(self.items.get(workload, {}).get(item, (item,)))
+
+    def item_times(self, workload: str) -> dict[str, NDArray[np.int64]]:
+        """The timed samples of a workload by item."""
         return {
             samples.items[place]: times
-            for samples in self.samples
-            if samples.variant == model
+            for samples in self.samples_of(workload)
             for place, times in samples.by_item.items()
         }
 
-    def turns(self, model: str) -> dict[str, list[PairLine]]:
-        """Of ``g2p`` or a model of tensors: the turns of both sides by item."""
+    def turns(self, workload: str) -> dict[str, list[PairLine]]:
+        """The turns of both sides by item."""
         found: dict[str, list[PairLine]] = {}
         for pair in self.pairs:
-            if pair.model == model:
+            if pair.workload == workload:
                 found.setdefault(pair.item, []).append(pair)
         return found
 
-    def pytorch_times(self, model: str) -> dict[str, list[int]]:
+    def pytorch_times(self, workload: str) -> dict[str, list[int]]:
         """PyTorch's times by item: of the turns, or of a sitting of its own in runs of before there were any."""
-        if turns := self.turns(model):
+        if turns := self.turns(workload):
             return {item: [time for pair in pairs for time in pair.pytorch_ns] for item, pairs in turns.items()}
-        if model == G2P:
-            return {line.item: line.latency_ns for line in self.reference if line.latency_ns}
-        return {line.item: line.latency_ns for line in self.model_reference if line.model == model and line.latency_ns}
+        lines = (line for line in self.reference if line.workload == workload)
+        return {line.item: line.latency_ns for line in lines if line.latency_ns}
 
-    def ratio(self, model: str) -> RatioSummary | None:
+    def ratio(self, workload: str) -> RatioSummary | None:
         """To PyTorch's time."""
-        found = self.summary.models.get(model)
-        return self.summary.ratio if model == G2P else found.ratio if found else None
+        found = self.summary.workloads.get(workload)
+        return found.ratio if found else None
 
     @property
     def latency_orders(self) -> list[OrderEntry]:
@@ -121,14 +120,23 @@ class View:
     @cached_property
     def side(self) -> Side:
         """For the comparison that the terminal shows too; an emulator's times are compared with nothing."""
-        by_word: dict[tuple[str, str], list[NDArray[np.int64]]] = {}
-        for samples in () if self.emulated else self.word_samples:
-            for item, times in samples.by_item.items():
-                word = self.words.get(samples.items[item])
-                if word is not None:
-                    by_word.setdefault(word, []).append(times)
-        joined = {word: np.concatenate(times) for word, times in by_word.items()}
-        return Side(self.manifest, self.summary, joined, self.name)
+        samples = {} if self.emulated else {name: self._by_label(name) for name in self.generations}
+        return Side(self.manifest, self.summary, samples, self.name)
+
+    def _by_label(self, workload: str) -> dict[tuple[str, str], Times]:
+        """The timed samples by subset and label; an item that several variants timed has all of them."""
+        by_label: dict[tuple[str, str], list[NDArray[np.int64]]] = {}
+        known = self.items.get(workload, {})
+        for samples in self.samples_of(workload):
+            for place, times in samples.by_item.items():
+                if (label := known.get(samples.items[place])) is not None:
+                    by_label.setdefault(label, []).append(times)
+        return {label: np.concatenate(times) for label, times in by_label.items()}
+
+
+def article(unit: str) -> str:
+    """``a word``, ``an item``."""
+    return f"{'an' if unit[:1] in 'aeiou' else 'a'} {unit}"
 
 
 def view(run: Run, at: int, *, parts: bool = True) -> View:
@@ -141,10 +149,11 @@ def view(run: Run, at: int, *, parts: bool = True) -> View:
         samples=read_samples(run, manifest, parts=parts),
         reference=reference,
         parity=list(run.parity()),
-        words={line.item: (line.language, line.word) for line in reference},
+        items={
+            name: {line.item: (line.subset, line.label) for line in reference if line.workload == name}
+            for name in manifest.of_kind("generation")
+        },
         profiles=run.profiles(),
-        model_parity=list(run.model_parity()),
-        model_reference=list(run.model_reference()),
         pairs=list(run.pairs()),
     )
 
@@ -167,9 +176,12 @@ def how_timed(views: Sequence[View], model: str) -> str:
     known = [view for view in views if not view.emulated and view.pytorch_times(model)]
     apart = [view.name for view in known if not view.turns(model)]
     told = ""
-    if len(apart) < len(known) and model == G2P:
+    unit = next((view.unit(model) for view in known), "item")
+    if len(apart) < len(known) and any(model in view.generations for view in known):
         counts = ", ".join(f"{view.name} {len(turns)}" for view in known if (turns := view.turns(model)))
-        told = f" In turns: the words that both sides ran one behind the other ({counts}); set only these side by side."
+        told = (
+            f" In turns: the {unit}s that both sides ran one behind the other ({counts}); set only these side by side."
+        )
     for view in known:
         found = view.ratio(model)
         if found and found.busy:

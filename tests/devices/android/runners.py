@@ -58,7 +58,7 @@ def write_runner(folder: Path, order: WorkOrder, body: str = "everything", name:
 def _functions(order: WorkOrder) -> list[str]:
     header = {
         "record": "header",
-        "schema_version": 1,
+        "schema_version": 2,
         "order_id": order.order_id,
         "runner_version": "0.1",
         "archive_sha256": order.archive_sha256,
@@ -69,17 +69,19 @@ def _functions(order: WorkOrder) -> list[str]:
         "pid": 1,
         "started_unix_ns": 1,
     }
-    model = order.models[0]
-    loads = [{"record": "load", "model": model.name, "function": name, "load_ns": 1000} for name in model.prefixes]
+    workload = order.workloads[0]
+    load = {"record": "load", "workload": workload.name, "load_ns": 1000}
+    loads = [{**load, "function": name} for name in workload.functions]
     samples = [
-        f"take {phase} {_quoted(_sample(item.id, item.word, repetition))}"
+        f"take {phase} {_quoted(_sample(item.id, item.label, repetition))}"
         for phase, count in (("warmup", order.warmup), ("timed", order.repetitions))
         for repetition in range(count)
         for item in order.items
     ]
+    probe = {"record": "probe", "workload": workload.name}
     probes = [
-        f"take_probe {_quoted({'record': 'probe', 'model': model.name, 'items': [i.id], 'outputs': [_output(i.word)]})}"
-        for i in (order.items if order.probe else [])
+        f"take_probe {_quoted({**probe, 'items': [item.id], 'outputs': [_output(item.label)]})}"
+        for item in (order.items if order.probe else [])
     ]
     return [
         f"id={order.order_id}",
@@ -98,14 +100,12 @@ def _function(name: str, lines: list[str]) -> str:
 def _sample(item: str, word: str, repetition: int) -> dict[str, Any]:
     return {
         "record": "sample",
-        "model": "g2p",
+        "workload": "g2p",
         "items": [item],
         "phase": "@PHASE@",
         "repetition": repetition,
         "total_ns": 5000,
-        "encoder_ns": 1000,
-        "prefill_ns": 500,
-        "step_ns": [700, 700],
+        "parts": {"encoder": [1000], "prefill": [500], "step": [700, 700]},
         "outputs": [_output(word)],
     }
 

@@ -47,17 +47,17 @@ def put(**record):
     print(line, flush=True)
 
 def header(**changes):
-    put(**{{"record": "header", "schema_version": 1, "order_id": order["order_id"], "runner_version": "0.1",
+    put(**{{"record": "header", "schema_version": 2, "order_id": order["order_id"], "runner_version": "0.1",
         "archive_sha256": order["archive_sha256"], "os": "ios", "arch": "aarch64",
         "cpu": {{"model": "fake", "cores": 1, "features": []}}, "threads": 1, "pid": 1,
         "started_unix_ns": 1}} | changes)
 
 def load():
-    for function in order["models"][0]["prefixes"]:
-        put(record="load", model="g2p", function=function, load_ns=1000)
+    for function in order["workloads"][0]["functions"]:
+        put(record="load", workload="g2p", function=function, load_ns=1000)
 
 def output(item):
-    return {{"token_ids": [byte + 3 for byte in item["word"].encode()] + [1], "text": item["word"]}}
+    return {{"token_ids": [byte + 3 for byte in item["label"].encode()] + [1], "text": item["label"]}}
 
 samples = 0
 def passes():
@@ -68,9 +68,9 @@ def passes():
             for item in order["items"]:
                 samples += 1
                 if samples > order["skip_samples"]:
-                    put(record="sample", model="g2p", items=[item["id"]], phase="first" if first else phase,
-                        repetition=repetition, total_ns=5000 + samples, encoder_ns=1000, prefill_ns=500,
-                        step_ns=[700, 700], outputs=[output(item)])
+                    put(record="sample", workload="g2p", items=[item["id"]], phase="first" if first else phase,
+                        repetition=repetition, total_ns=5000 + samples,
+                        parts={{"encoder": [1000], "prefill": [500], "step": [700, 700]}}, outputs=[output(item)])
                     first = False
                     if samples in stuck_at:
                         stay()
@@ -91,7 +91,7 @@ def thermal(state):
 def probe():
     if order["probe"]:
         for item in order["items"][order["skip_probes"]:]:
-            put(record="probe", model="g2p", items=[item["id"]], outputs=[output(item)])
+            put(record="probe", workload="g2p", items=[item["id"]], outputs=[output(item)])
 
 def end(status="ok", **changes):
     put(**{{"record": "end", "order_id": order["order_id"], "status": status, "samples": samples}} | changes)

@@ -10,7 +10,7 @@ from typing import Any
 from harness.devices import Knob, OnRecord, RunResult
 from harness.protocol.schema import WorkOrder
 from harness.regression.nightly import Night
-from harness.regression.verdicts import conclude
+from harness.regression.verdicts import judge_night
 from harness.results import Git
 from harness.results.journal import Plan, UnitPlan, write_plan
 from harness.results.nights import (
@@ -102,7 +102,7 @@ def measured_night(results: Path, runners: Path, *, device: FakeDevice, **more: 
     folder = results / "nightly" / plan.night_id
     write_plan(folder, plan)
     result = Night(folder, plan, {"phone": device}, notify=lambda _line: None).run()
-    return conclude(results, folder, result)
+    return judge_night(results, folder, result)
 
 
 def past_nights(results: Path, runners: Path) -> None:

@@ -39,17 +39,24 @@ def three_runs(root: Path) -> list[Run]:
 def add_profile(run: Run, *, emulated: bool = False, cost: float | None = None, operators: int = 1) -> None:
     """A profile of G2P in a run's folder; ``cost`` of the marks, ``operators`` in a row in each name."""
     found = summarize_profile(
-        lines(), PROVENANCE, model="g2p", variant="cache", precision="fp32", archive_sha256="0", emulated=emulated
+        lines(),
+        PROVENANCE,
+        workload="g2p",
+        unit="word",
+        variant="cache",
+        precision="fp32",
+        archive_sha256="0",
+        emulated=emulated,
     )
     if cost is not None:
-        overhead = Overhead(words=9, ratio=cost, low=cost - 0.01, high=cost + 0.01, plain_ns=1.0, profiled_ns=cost)
+        overhead = Overhead(items=9, ratio=cost, low=cost - 0.01, high=cost + 0.01, plain_ns=1.0, profiled_ns=cost)
         found = found.model_copy(update={"overhead": overhead})
     sites = [
         site.model_copy(update={"operators": [f"{name}_{at}" for at in range(operators) for name in site.operators]})
         for site in found.sites
     ]
     found = found.model_copy(update={"sites": sites}) if operators > 1 else found
-    write_atomically(run.folder / "profile.json", Profiles(models=[found]))
+    write_atomically(run.folder / "profile.json", Profiles(workloads=[found]))
 
 
 def write(page: str, folder: Path) -> Path:

@@ -14,7 +14,7 @@ import pytest
 from harness.devices.host import HostDevice
 from harness.regression.nightly import Night
 from harness.regression.plan import new_plan
-from harness.regression.verdicts import conclude
+from harness.regression.verdicts import judge_night
 from harness.report.html import html_report
 from harness.results.journal import UnitPlan, write_plan
 from harness.results.nights import read_night
@@ -35,7 +35,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = root / "results" / "nightly" / plan.night_id
     write_plan(folder, plan)
     device = HostDevice(lock_folder=root / "locks")
-    conclude(root / "results", folder, Night(folder, plan, {"host": device}, notify=quiet, cooldown=0).run())
+    judge_night(root / "results", folder, Night(folder, plan, {"host": device}, notify=quiet, cooldown=0).run())
     return html_report([], [read_night(folder)])
 
 
@@ -74,7 +74,7 @@ def test_the_files_of_models_are_in_the_page(tmp_path: Path) -> None:
     packed = re.search(r'id="documents">([^<]*)<', page)
     assert packed is not None
     documents = json.loads(gzip.decompress(base64.b64decode(packed[1])))
-    assert {"model_parity-A", "model_reference-A", "pairs-A"} < set(documents)
+    assert {"parity-A", "reference-A", "pairs-A"} < set(documents)
     # What the run does not have has no button that saves nothing.
-    assert not {"parity-A", "reference-A"} & set(documents)
+    assert "profiles-A" not in documents
     assert set(re.findall(r'data-document="([^"]+)"', page)) == set(documents)

@@ -26,6 +26,7 @@ def made_up(count: int, items: int = 7, *, parts: bool = True) -> Samples:
     total = (rng.normal(1, 0.05, count) * 2_000_000).astype(np.int64)
     total[count // 3], total[count // 2] = 90_000_000, 100_000
     return Samples(
+        workload="g2p",
         variant="cache",
         items=[f"w{at}" for at in range(items)],
         item=(np.arange(count) % items).astype(np.int32),
@@ -48,16 +49,16 @@ def test_what_the_store_reads(tmp_path: Path) -> None:
     records = [line.record for line in run.samples() if isinstance(line.record, Sample)]
     assert samples.total.tolist() == [record.total_ns for record in records]
     assert samples.parts is not None
-    assert samples.parts.steps.tolist() == [sum(record.step_ns) for record in records]
+    assert samples.parts.steps.tolist() == [record.part_ns("step") for record in records]
     (lean,) = read_samples(run, run.manifest(), parts=False)
     assert lean.parts is None
     assert lean.total.tolist() == samples.total.tolist()
     assert [PHASES[at] for at in samples.phase] == [record.phase for record in records]
     assert [samples.items[at] for at in samples.item] == [record.items[0] for record in records]
-    by_item = timed_samples(run.manifest(), run.samples())
+    by_item = timed_samples(run.manifest(), run.samples(), "g2p")
     medians = dict(zip(samples.items, samples.item_medians(), strict=True))
     assert medians == {item: float(np.median(taken)) for item, taken in by_item.items()}
-    by_word = view(run, 0).side.samples
+    by_word = view(run, 0).side.samples["g2p"]
     assert sorted(map(tuple, by_word.values())) == sorted(map(tuple, by_item.values()))
 
 

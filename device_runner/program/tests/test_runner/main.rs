@@ -65,18 +65,20 @@ fn describe() -> Value {
 /// A valid order for a cached model of no particular size.
 fn order() -> Value {
     json!({
-        "schema_version": 1,
+        "schema_version": 2,
         "order_id": "order-1",
         "archive_sha256": describe()["archive_sha256"],
-        "models": [{
-            "name": "g2p", "kind": "g2p", "use_kv_cache": true,
-            "prefixes": {"encoder": "none_e_", "decoder_prefill": "none_p_", "decoder_step": "none_s_"},
+        "workloads": [{
+            "name": "g2p", "kind": "generation", "use_kv_cache": true,
+            "functions": {"encoder": "none_e_", "decoder_prefill": "none_p_", "decoder_step": "none_s_"},
             "batch_size": 2, "max_input_bytes": 20, "max_output_len": 8, "vocab_size": 384,
             "decoder_start_token_id": 0, "eos_token_id": 1,
-            "self_cache_shape": [2, 8, 16], "self_cache_dtype": "float16", "precision": "fp16",
-            "prompt_space": true
+            "self_cache_shape": [2, 8, 16], "self_cache_dtype": "float16", "precision": "fp16"
         }],
-        "items": [{"id": "i1", "model": "g2p", "language": "eng-us", "word": "Char"}],
+        "items": [{
+            "id": "i1", "workload": "g2p", "input": "<eng-us>: Char",
+            "label": "Char", "subset": "eng-us"
+        }],
         "warmup": 1, "repetitions": 2, "threads": 1, "probe": null,
         "skip_samples": 0, "skip_probes": 0, "slowdown_percent": 0
     })
@@ -158,7 +160,7 @@ fn unknown_and_missing_fields_are_refused_under_the_orders_own_id() {
     let end = Scene::new("unknown-field").refused(order.to_string());
     assert_eq!((&end["order_id"], &end["error"]["kind"]), (&json!("order-1"), &json!("usage")));
     assert!(end["error"]["message"].as_str().unwrap().contains("surprise"));
-    for pointer in ["/models/0", "/items/0"] {
+    for pointer in ["/workloads/0", "/items/0"] {
         let mut order = self::order();
         order.pointer_mut(pointer).unwrap()["surprise"] = json!(1);
         Scene::new("unknown-field").refused(order.to_string());
@@ -170,8 +172,13 @@ fn unknown_and_missing_fields_are_refused_under_the_orders_own_id() {
 
 #[test]
 fn another_schema_or_archive_is_refused() {
-    let (message, _) = refused_with("schema", "/schema_version", json!(2));
-    assert!(message.contains("schema_version 2"), "{message}");
+    let (message, _) = refused_with("schema", "/schema_version", json!(3));
+    assert!(message.contains("schema_version 3"), "{message}");
+    // What an older harness sends has other fields, too.
+    let old = json!({"schema_version": 1, "order_id": "order-1", "models": [], "items": []});
+    let end = Scene::new("older-schema").refused(old.to_string());
+    let message = end["error"]["message"].as_str().unwrap();
+    assert!(message.contains("schema_version 1 is not 2"), "{message}");
     let (message, _) = refused_with("archive", "/archive_sha256", json!("ab".repeat(32)));
     assert!(message.contains(&"ab".repeat(32)), "{message}");
 }
@@ -182,18 +189,18 @@ fn impossible_numbers_are_refused() {
         ("/threads", json!(0)),
         ("/warmup", json!(-1)),
         ("/repetitions", json!(1.5)),
-        ("/models/0/batch_size", json!(0)),
-        ("/models/0/max_output_len", json!(0)),
-        ("/models/0/vocab_size", json!(0)),
-        ("/models/0/eos_token_id", json!(384)),
-        ("/models/0/self_cache_shape", json!(null)),
-        ("/models/0/self_cache_shape", json!([3, 8, 16])),
-        ("/models/0/self_cache_shape", json!([2, 4_000_000_000_000_u64, 8, 16])),
-        ("/models/0/self_cache_dtype", json!("float64")),
-        ("/models/0/precision", json!("fp8")),
-        ("/models/0/max_output_len", json!(4_000_000_000_000_u64)),
-        ("/models/0/max_input_bytes", json!(4_000_000_000_000_u64)),
-        ("/models/0/kind", json!("vision")),
+        ("/workloads/0/batch_size", json!(0)),
+        ("/workloads/0/max_output_len", json!(0)),
+        ("/workloads/0/vocab_size", json!(0)),
+        ("/workloads/0/eos_token_id", json!(384)),
+        ("/workloads/0/self_cache_shape", json!(null)),
+        ("/workloads/0/self_cache_shape", json!([3, 8, 16])),
+        ("/workloads/0/self_cache_shape", json!([2, 4_000_000_000_000_u64, 8, 16])),
+        ("/workloads/0/self_cache_dtype", json!("float64")),
+        ("/workloads/0/precision", json!("fp8")),
+        ("/workloads/0/max_output_len", json!(4_000_000_000_000_u64)),
+        ("/workloads/0/max_input_bytes", json!(4_000_000_000_000_u64)),
+        ("/workloads/0/kind", json!("vision")),
         ("/order_id", json!("")),
         ("/skip_samples", json!(-1)),
         ("/slowdown_percent", json!(-5)),
@@ -204,8 +211,8 @@ fn impossible_numbers_are_refused() {
         ("/repetitions", json!("10")),
         ("/warmup", json!(1e30)),
         ("/threads", json!(null)),
-        ("/models/0/vocab_size", json!("384")),
-        ("/models/0/eos_token_id", json!(-1)),
+        ("/workloads/0/vocab_size", json!("384")),
+        ("/workloads/0/eos_token_id", json!(-1)),
     ] {
         refused_with("numbers", pointer, value);
     }
@@ -236,38 +243,48 @@ fn records_are_streamed_as_they_are_in_the_file() {
 
 #[test]
 fn models_are_checked() {
-    let (message, _) = refused_with("no-models", "/models", json!([]));
-    assert!(message.contains("no models"), "{message}");
-    let model = order()["models"][0].clone();
-    let (message, _) = refused_with("twice", "/models", json!([model, model]));
+    let (message, _) = refused_with("no-models", "/workloads", json!([]));
+    assert!(message.contains("no workloads"), "{message}");
+    let model = order()["workloads"][0].clone();
+    let (message, _) = refused_with("twice", "/workloads", json!([model, model]));
     assert!(message.contains("named twice"), "{message}");
     let prefixes = json!({"encoder": "e_", "decoder": "d_"});
-    let (message, _) = refused_with("prefix", "/models/0/prefixes", prefixes);
+    let (message, _) = refused_with("prefix", "/workloads/0/functions", prefixes);
     assert!(message.contains("decoder_prefill"), "{message}");
-    let (message, _) = refused_with("cacheless", "/models/0/use_kv_cache", json!(false));
+    let (message, _) = refused_with("cacheless", "/workloads/0/use_kv_cache", json!(false));
     assert!(message.contains("\"decoder\""), "{message}");
-    let (message, _) = refused_with("empty-prefix", "/models/0/prefixes/encoder", json!(""));
+    let (message, _) = refused_with("empty-prefix", "/workloads/0/functions/encoder", json!(""));
     assert!(message.contains("encoder"), "{message}");
 }
 
 #[test]
 fn items_are_checked_and_named() {
-    let (message, item) = refused_with("item-model", "/items/0/model", json!("bert"));
+    let (message, item) = refused_with("item-workload", "/items/0/workload", json!("bert"));
     assert!(message.contains("bert") && message.contains("g2p"), "{message}");
     assert_eq!(item, "i1");
-    for (value, part) in
-        [("", "empty"), ("a\tb", "a tab"), ("a\nb", "a newline"), ("a\0b", "a NUL")]
-    {
-        let (message, item) = refused_with("word", "/items/0/word", json!(value));
+    for (value, part) in [
+        ("", "the prompt is empty"),
+        ("a\tb", r"contains '\t'"),
+        ("a\nb", r"contains '\n'"),
+        ("a\0b", r"contains '\0'"),
+    ] {
+        let (message, item) = refused_with("prompt", "/items/0/input", json!(value));
         assert!(message.contains(part), "{message}");
         assert_eq!(item, "i1");
     }
-    let (message, _) = refused_with("long", "/items/0/word", json!("abcdefghijk"));
+    let (message, _) = refused_with("long", "/items/0/input", json!("abcdefghijklmnopqrstu"));
     assert!(
         message.contains("abcdefghijk") && message.contains("21") && message.contains("20"),
         "{message}"
     );
-    refused_with("language", "/items/0/language", json!("no language"));
+    for (test, input) in [("number", json!(1)), ("list", json!([])), ("none", json!(null))] {
+        let (message, _) = refused_with(test, "/items/0/input", input);
+        assert!(message.contains("a prompt or tensors"), "{message}");
+    }
+    let tensors = json!({"size": 0, "sha256": "", "data": ""});
+    let (message, item) = refused_with("tensors", "/items/0/input", tensors);
+    assert!(message.contains("takes a prompt, not tensors"), "{message}");
+    assert_eq!(item, "i1");
     let item = order()["items"][0].clone();
     let (message, _) = refused_with("item-twice", "/items", json!([item, item]));
     assert!(message.contains("twice"), "{message}");

@@ -11,9 +11,10 @@ fn real_order() -> Value {
     let folder = charsiug2p_g2p_tvm::compiled_system_lib_dir().unwrap();
     let metadata = fs::read_to_string(folder.join("system_lib_metadata.json")).unwrap();
     let metadata: Value = serde_json::from_str(&metadata).unwrap();
-    let mut model = json!({"name": "g2p"});
+    let mut model = json!({
+        "kind": "generation", "name": "g2p", "functions": metadata["prefixes"].clone()
+    });
     for key in [
-        "prefixes",
         "use_kv_cache",
         "batch_size",
         "max_input_bytes",
@@ -24,7 +25,6 @@ fn real_order() -> Value {
         "self_cache_shape",
         "self_cache_dtype",
         "precision",
-        "prompt_space",
     ] {
         model[key] = metadata[key].clone();
     }
@@ -33,9 +33,9 @@ fn real_order() -> Value {
         model["max_output_len"] = json!(8);
     }
     let mut order = order();
-    order["models"] = json!([model]);
+    order["workloads"] = json!([model]);
     order["items"] = (0..3)
-        .map(|at| json!({"id": format!("i{at}"), "model": "g2p", "language": "eng-us", "word": "ab"}))
+        .map(|at| json!({"id": format!("i{at}"), "workload": "g2p", "input": "<eng-us>: ab"}))
         .collect();
     order["warmup"] = json!(2);
     order["repetitions"] = json!(2);
@@ -52,8 +52,8 @@ fn a_real_run_has_every_record_in_order() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let records = scene.records();
     let kinds: Vec<_> = records.iter().map(|record| record["record"].as_str().unwrap()).collect();
-    let model = &order["models"][0];
-    let functions = model["prefixes"].as_object().unwrap().len();
+    let model = &order["workloads"][0];
+    let functions = model["functions"].as_object().unwrap().len();
     let batch_size = usize::try_from(model["batch_size"].as_u64().unwrap()).unwrap();
     let batches = 3_usize.div_ceil(batch_size);
     let mut expected = vec!["header"];
@@ -83,12 +83,13 @@ fn a_real_run_has_every_record_in_order() {
         let items = sample["items"].as_array().unwrap().len();
         assert_eq!(sample["outputs"].as_array().unwrap().len(), items);
         assert_eq!(&sample["outputs"][0], first, "the same word, the same answer");
-        assert!(sample["total_ns"].as_u64() > sample["encoder_ns"].as_u64());
-        assert_eq!(sample["prefill_ns"].is_null(), !model["use_kv_cache"].as_bool().unwrap());
+        let parts = &sample["parts"];
+        assert!(sample["total_ns"].as_u64() > parts["encoder"][0].as_u64());
+        assert_eq!(parts["prefill"].is_null(), !model["use_kv_cache"].as_bool().unwrap());
         assert!(sample["outputs"][0]["margins"].is_null());
     }
     let ids = first["token_ids"].as_array().unwrap().len();
-    assert_eq!(samples[0]["step_ns"].as_array().unwrap().len(), ids);
+    assert_eq!(samples[0]["parts"]["step"].as_array().unwrap().len(), ids);
     let probe = &records[records.len() - 2]["outputs"][0];
     assert_eq!(&probe["token_ids"], &first["token_ids"]);
     assert_eq!(probe["margins"].as_array().unwrap().len(), ids);
@@ -139,14 +140,14 @@ fn no_repetitions_leave_only_the_probe() {
 fn a_model_of_other_sizes_is_a_record_that_names_the_item() {
     let scene = Scene::new("sizes");
     let mut order = real_order();
-    let vocab = order["models"][0]["vocab_size"].as_u64().unwrap();
-    order["models"][0]["vocab_size"] = json!(vocab - 1);
+    let vocab = order["workloads"][0]["vocab_size"].as_u64().unwrap();
+    order["workloads"][0]["vocab_size"] = json!(vocab - 1);
     fs::write(&scene.order, order.to_string()).unwrap();
     assert_eq!(scene.run().status.code(), Some(1));
     let records = scene.records();
     let end = records.last().unwrap();
     assert_eq!(end["error"]["kind"], "model");
-    assert!(end["error"]["item"].as_str().is_some() || order["models"][0]["batch_size"] != 1);
+    assert!(end["error"]["item"].as_str().is_some() || order["workloads"][0]["batch_size"] != 1);
     // The kernel's words or the virtual machine's with a cache, ours without.
     let message = end["error"]["message"].as_str().unwrap();
     assert!(message.contains("mismatch") || message.contains("shape"), "{end}");

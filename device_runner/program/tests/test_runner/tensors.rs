@@ -7,9 +7,12 @@ use crate::{describe, Scene};
 /// A valid order for a model of tensors, alone; the blob holds `x`, a float32 of shape [1].
 fn tensor_order() -> Value {
     json!({
-        "order_id": "order-1", "archive_sha256": describe()["archive_sha256"], "models": [], "items": [],
-        "tensor_models": [{"name": "m", "prefix": "none_m_", "inputs": ["x"], "outputs": ["y"]}],
-        "tensor_items": [{"id": "i1", "model": "m", "inputs": {
+        "order_id": "order-1", "archive_sha256": describe()["archive_sha256"],
+        "workloads": [{
+            "kind": "tensor", "name": "m", "functions": {"main": "none_m_"},
+            "inputs": ["x"], "outputs": ["y"]
+        }],
+        "items": [{"id": "i1", "workload": "m", "input": {
             "size": 68,
             "sha256": "f685641b3f43cdb3e64a5f9afdf6191cfad4803bfbb3c5d218730573095c2af6",
             "data": "OAAAAAAAAAB7IngiOnsiZHR5cGUiOiJGMzIiLCJzaGFwZSI6WzFdLCJkYXRhX29mZnNldHMiOlswLDRdfX0gIAAAwD8=",
@@ -21,20 +24,22 @@ fn tensor_order() -> Value {
 type Fault = (&'static str, &'static str, &'static str, &'static str, Option<&'static str>);
 
 const TENSOR_FAULTS: &[Fault] = &[
-    ("no-prefix", "/tensor_models/0/prefix", r#""""#, "the prefix is empty", None),
-    ("no-outputs", "/tensor_models/0/outputs", "[]", "it has no outputs", None),
-    ("no-models", "/tensor_models", "[]", "names no models", None),
-    ("other-model", "/tensor_items/0/model", r#""n""#, "no model \"n\" of tensors", Some("i1")),
-    ("no-id", "/tensor_items/0/id", r#""""#, "its id is empty", Some("")),
-    ("other-input", "/tensor_models/0/inputs", r#"["z"]"#, "the model takes [\"z\"]", Some("i1")),
-    ("torn", "/tensor_items/0/inputs/size", "69", "68 bytes arrived of 69", Some("i1")),
-    ("changed", "/tensor_items/0/inputs/sha256", r#""00""#, "not those that were sent", Some("i1")),
-    ("no-base64", "/tensor_items/0/inputs/data", r#""?""#, "no base64", None),
+    ("no-prefix", "/workloads/0/functions/main", r#""""#, "the prefix is empty", None),
+    ("other-function", "/workloads/0/functions", r#"{"a": "a_"}"#, "the one function \"main\"", None),
+    ("a-prompt", "/items/0/input", r#""word""#, "takes tensors, not a prompt", Some("i1")),
+    ("no-outputs", "/workloads/0/outputs", "[]", "it has no outputs", None),
+    ("no-models", "/workloads", "[]", "names no workloads", None),
+    ("other-model", "/items/0/workload", r#""n""#, "no workload \"n\"", Some("i1")),
+    ("no-id", "/items/0/id", r#""""#, "its id is empty", Some("")),
+    ("other-input", "/workloads/0/inputs", r#"["z"]"#, "the model takes [\"z\"]", Some("i1")),
+    ("torn", "/items/0/input/size", "69", "68 bytes arrived of 69", Some("i1")),
+    ("changed", "/items/0/input/sha256", r#""00""#, "not those that were sent", Some("i1")),
+    ("no-base64", "/items/0/input/data", r#""?""#, "no base64", None),
     (
         "twice",
-        "/tensor_models",
-        r#"[{"name": "m", "prefix": "a_", "inputs": ["x"], "outputs": ["y"]},
-            {"name": "m", "prefix": "b_", "inputs": ["x"], "outputs": ["y"]}]"#,
+        "/workloads",
+        r#"[{"kind": "tensor", "name": "m", "functions": {"main": "a_"}, "inputs": ["x"], "outputs": ["y"]},
+            {"kind": "tensor", "name": "m", "functions": {"main": "b_"}, "inputs": ["x"], "outputs": ["y"]}]"#,
         "named twice",
         None,
     ),

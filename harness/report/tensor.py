@@ -1,4 +1,4 @@
-"""The part of a report that is about models of tensors: parity by each model's own comparison, and each item's time."""
+"""The part of a report that is about tensor workloads: parity by each one's own comparison, and each item's time."""
 
 from __future__ import annotations
 
@@ -8,63 +8,63 @@ from collections.abc import Iterator, Mapping
 from harness.report.beside import beside_text, item_cell
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, margin, megabytes, ratio
-from harness.results.schema import Manifest, ModelSummary, Summary
+from harness.results.schema import Manifest, Summary, WorkloadSummary
 from harness.validate import Verdict
 
 MOST_FAILURES, MOST_ITEMS = 20, 50
 SHOWN = (Verdict.EQUAL, Verdict.TIE, Verdict.MISMATCH, Verdict.UNSTABLE, Verdict.MISSING)
 
 
-def models_text(summary: Summary, *, emulated: bool) -> list[str]:
-    """For the verdict's line: how many answers agree, and what each model's items take."""
-    if not summary.models:
+def tensor_text(manifest: Manifest, summary: Summary) -> list[str]:
+    """For the verdict's line: how many answers agree, and what each workload's items take."""
+    workloads = summary.of_kind("tensor")
+    if not workloads:
         return []
-    agreed = sum(
-        found.by_verdict.get(Verdict.EQUAL, 0) + found.by_verdict.get(Verdict.TIE, 0)
-        for found in summary.models.values()
-    )
-    compared = sum(found.items for found in summary.models.values())
-    models = "1 model" if len(summary.models) == 1 else f"{len(summary.models)} models"
+    agreed = sum(_agreed(found) for found in workloads.values())
+    compared = sum(found.compared for found in workloads.values())
+    models = "1 model" if len(workloads) == 1 else f"{len(workloads)} models"
     parts = [f"{agreed} of {compared} answers of {models} agree"]
-    for name, found in summary.models.items():
+    for name, found in workloads.items():
         if found.by_item:
-            label = ", emulated" if emulated else ""
+            label = ", emulated" if manifest.emulated else ""
             share = f" ({beside_text(found.ratio, whose='PyTorch')})" if found.ratio else ""
             parts.append(f"{name} {_range(found)}{label}{share}")
     return parts
 
 
-def models_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
-    """Nothing for a run without models of tensors."""
-    if not summary.models:
+def tensor_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
+    """Nothing for a run without tensor workloads."""
+    workloads = summary.of_kind("tensor")
+    if not workloads:
         return
     yield Heading("Models")
     if manifest.emulated:
         yield Line("An emulator's times say nothing about a phone, and are compared with nothing.", Tone.UNSURE)
     yield Table(
         ["model", "answers", *(verdict.value for verdict in SHOWN), "max error", "of the largest", "compared"],
-        [_parity_row(manifest, name, found) for name, found in summary.models.items()],
+        [_parity_row(manifest, name, found) for name, found in workloads.items()],
         note="Answers of the parity order and of the timed passes. The error is the largest difference of any "
         "output from PyTorch's, and its share of that output's largest magnitude, whatever is compared.",
     )
-    for name, found in summary.models.items():
-        for failure in found.failures[:MOST_FAILURES]:
+    for name, found in workloads.items():
+        failures = [f"{comparison}: {one}" for comparison, part in found.parity.items() for one in part.failures]
+        for failure in failures[:MOST_FAILURES]:
             yield Line(failure, Tone.BAD)
-        if len(found.failures) > MOST_FAILURES:
-            yield Line(f"{name}: and {len(found.failures) - MOST_FAILURES} more, see model_parity.jsonl", Tone.BAD)
+        if len(failures) > MOST_FAILURES:
+            yield Line(f"{name}: and {len(failures) - MOST_FAILURES} more, see parity.jsonl", Tone.BAD)
     yield Table(
         ["model", "cold load", "first call", "peak memory"],
         [
             [name, duration(found.cold_load), duration(found.first), megabytes(found.peak_bytes)]
-            for name, found in summary.models.items()
+            for name, found in workloads.items()
         ],
     )
-    table = items_table(summary.models, emulated=manifest.emulated)
+    table = items_table(workloads, emulated=manifest.emulated)
     if table:
         yield table
 
 
-def items_table(models: Mapping[str, ModelSummary], *, emulated: bool) -> Table | None:
+def items_table(models: Mapping[str, WorkloadSummary], *, emulated: bool) -> Table | None:
     """A row for each item of each model; None where nothing was timed."""
     rows = [row for name, found in models.items() for row in _item_rows(name, found)]
     if not rows:
@@ -81,7 +81,7 @@ def items_table(models: Mapping[str, ModelSummary], *, emulated: bool) -> Table 
     )
 
 
-def _item_rows(name: str, found: ModelSummary) -> Iterator[list[str]]:
+def _item_rows(name: str, found: WorkloadSummary) -> Iterator[list[str]]:
     for item, ours in list(found.by_item.items())[:MOST_ITEMS]:
         theirs = found.ratio.by_item.get(item) if found.ratio else None
         times = [duration(value) for value in (ours.median, ours.mad, ours.min, ours.max)]
@@ -91,7 +91,7 @@ def _item_rows(name: str, found: ModelSummary) -> Iterator[list[str]]:
         yield [name, f"and {len(found.by_item) - MOST_ITEMS} more, see samples.jsonl", *[""] * 7]
 
 
-def _range(found: ModelSummary) -> str:
+def _range(found: WorkloadSummary) -> str:
     """What its items take, which have no time in common."""
     medians = sorted(item.median for item in found.by_item.values())
     if len(medians) == 1:
@@ -99,29 +99,38 @@ def _range(found: ModelSummary) -> str:
     return f"{duration(medians[0])} to {duration(medians[-1])} ({len(medians)} items)"
 
 
-def _parity_row(manifest: Manifest, name: str, found: ModelSummary) -> list[str]:
-    facts = manifest.models.get(name)
-    counts = [str(found.by_verdict.get(verdict, 0)) for verdict in SHOWN]
-    errors = [margin(found.max_error), margin(found.relative_error)]
-    return [name, str(found.items), *counts, *errors, facts.compare if facts else DASH]
+def _parity_row(manifest: Manifest, name: str, found: WorkloadSummary) -> list[str]:
+    facts = manifest.workloads.get(name)
+    counts = [str(found.count(verdict)) for verdict in SHOWN]
+    errors = [margin(largest(found, error)) for error in ("max_error", "relative_error")]
+    return [name, str(found.compared), *counts, *errors, facts.compare if facts else DASH]
+
+
+def largest(found: WorkloadSummary, error: str) -> float | None:
+    """Return the largest error of that name over all comparisons."""
+    return max((one for part in found.parity.values() if (one := getattr(part, error)) is not None), default=None)
+
+
+def _agreed(found: WorkloadSummary) -> int:
+    return found.count(Verdict.EQUAL) + found.count(Verdict.TIE)
 
 
 def shared_models(a: Summary, b: Summary) -> list[str]:
-    """The models that both runs compared or timed."""
-    return [name for name in a.models if name in b.models]
+    """The tensor workloads that both runs compared or timed."""
+    return [name for name in a.of_kind("tensor") if name in b.workloads]
 
 
-def items_change(one: ModelSummary, other: ModelSummary) -> tuple[int, float] | None:
+def items_change(one: WorkloadSummary, other: WorkloadSummary) -> tuple[int, float] | None:
     """How many items both runs timed, and the geometric mean of the second's times over the first's."""
     logs = [math.log(other.by_item[item].median / one.by_item[item].median) for item in _in_both(one, other)]
     return (len(logs), math.exp(sum(logs) / len(logs))) if logs else None
 
 
-def _in_both(one: ModelSummary, other: ModelSummary) -> list[str]:
+def _in_both(one: WorkloadSummary, other: WorkloadSummary) -> list[str]:
     return [item for item in one.by_item if item in other.by_item]
 
 
-def models_comparison(a: Summary, b: Summary, names: tuple[str, str], *, emulated: bool) -> Iterator[Block]:
+def tensor_comparison(a: Summary, b: Summary, names: tuple[str, str], *, emulated: bool) -> Iterator[Block]:
     """Shared models of two runs, whose sides are called ``names``."""
     shared = shared_models(a, b)
     if not shared:
@@ -129,7 +138,7 @@ def models_comparison(a: Summary, b: Summary, names: tuple[str, str], *, emulate
     yield Heading("Models")
     totals, rows = [], []
     for name in shared:
-        one, other = a.models[name], b.models[name]
+        one, other = a.workloads[name], b.workloads[name]
         change = None if emulated else items_change(one, other)
         count, overall = (0, DASH) if change is None else (change[0], ratio(change[1]))
         totals.append([name, agreeing(one), agreeing(other), str(count), overall])
@@ -148,7 +157,6 @@ def models_comparison(a: Summary, b: Summary, names: tuple[str, str], *, emulate
         )
 
 
-def agreeing(found: ModelSummary) -> str:
+def agreeing(found: WorkloadSummary) -> str:
     """How many answers agree with PyTorch's, of how many."""
-    agreed = found.by_verdict.get(Verdict.EQUAL, 0) + found.by_verdict.get(Verdict.TIE, 0)
-    return f"{agreed} of {found.items}"
+    return f"{_agreed(found)} of {found.compared}"

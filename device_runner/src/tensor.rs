@@ -1,6 +1,6 @@
-//! Models of the kind `tensors`: tensors in, tensors out, nothing known of what they mean.
+//! Tensor workloads: tensors in, tensors out, whatever they mean.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use charsiug2p_g2p_pipeline::ProbeOptions;
@@ -10,77 +10,89 @@ use charsiug2p_g2p_tvm::{
 use serde::Deserialize;
 
 use crate::failure::{Failure, FailureKind};
+use crate::instruments::Instruments;
 use crate::records::{nanoseconds, Record};
 use crate::result_file::ResultFile;
 use crate::slowdown::Slowdown;
 use crate::tensors::{sha256, SentTensors, TensorsRecord};
-use crate::workload::{Measured, Probed, Workload};
+use crate::workload::{Loaded, Measured, Planned, Probed, Workload};
+use crate::Linked;
 
 /// Bytes of outputs that fit into one record, whose line the harness reads up to 16 MiB of.
 const MOST_OUTPUT_BYTES: usize = 12_000_000;
 
-/// A model of the archive.
+/// A tensor workload as an order has it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TensorModel {
+pub struct TensorOrder {
     pub name: String,
-    pub prefix: String,
+    /// The one function, `main`, to its prefix.
+    pub functions: BTreeMap<String, String>,
     /// Names of the arguments, in their order.
     pub inputs: Vec<String>,
     /// Names of the results, in their order.
     pub outputs: Vec<String>,
 }
 
-/// One call, with the model's arguments by name.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TensorItem {
-    pub id: String,
-    pub model: String,
-    pub inputs: SentTensors,
+/// A checked workload with its items, in the order they run.
+#[derive(Debug)]
+pub struct TensorCalls {
+    name: String,
+    prefix: String,
+    inputs: Vec<String>,
+    outputs: Vec<String>,
+    items: Vec<(String, SentTensors)>,
 }
 
-/// Refuses what can be refused before anything is loaded. `names` and `ids` are those of other kinds.
-pub fn check<'a>(
-    models: &'a [TensorModel],
-    items: &'a [TensorItem],
-    mut names: BTreeSet<&'a str>,
-    mut ids: BTreeSet<&'a str>,
-) -> Result<(), Failure> {
-    for model in models {
-        let refuse = |reason: &str| Failure::usage(format!("model {:?}: {reason}", model.name));
-        if !names.insert(&model.name) {
-            return Err(refuse("named twice"));
-        }
-        if model.prefix.is_empty() {
-            return Err(refuse("the prefix is empty"));
-        }
-        if model.outputs.is_empty() {
-            return Err(refuse("it has no outputs"));
-        }
-    }
-    for item in items {
-        let refuse = |reason: String| {
-            Failure::usage(format!("item {:?}: {reason}", item.id)).of_item(&item.id)
+impl TensorOrder {
+    /// Checks the workload and its items, ids and arguments.
+    pub fn plan(self, items: Vec<(String, SentTensors)>) -> Result<TensorCalls, Failure> {
+        let refuse = |why: String| Failure::usage(format!("workload {:?}: {why}", self.name));
+        let prefix = match (self.functions.get(DEFAULT_ENTRY), self.functions.len()) {
+            (Some(prefix), 1) if !prefix.is_empty() => prefix.clone(),
+            (Some(_), 1) => return Err(refuse("the prefix is empty".to_owned())),
+            _ => return Err(refuse(format!("it needs the one function {DEFAULT_ENTRY:?}"))),
         };
-        if item.id.is_empty() || !ids.insert(&item.id) {
-            return Err(refuse("its id is empty or stands twice in the order".to_owned()));
+        if self.outputs.is_empty() {
+            return Err(refuse("it has no outputs".to_owned()));
         }
-        let Some(model) = models.iter().find(|model| model.name == item.model) else {
-            return Err(refuse(format!("the order names no model {:?} of tensors", item.model)));
-        };
-        item.inputs.check(&model.inputs).map_err(refuse)?;
+        for (id, inputs) in &items {
+            inputs
+                .check(&self.inputs)
+                .map_err(|why| Failure::usage(format!("item {id:?}: {why}")).of_item(id))?;
+        }
+        let Self { name, inputs, outputs, .. } = self;
+        Ok(TensorCalls { name, prefix, inputs, outputs, items })
     }
-    Ok(())
+}
+
+impl Planned for TensorCalls {
+    fn calls(&self) -> usize {
+        self.items.len()
+    }
+
+    fn load(self: Box<Self>, _linked: &Linked, result: &mut ResultFile) -> Result<Loaded, Failure> {
+        let Self { name, prefix, inputs, outputs, items } = *self;
+        let items = load_items(items, &inputs)?;
+        let started = Instant::now();
+        let function = TvmModule::from_system_lib(&prefix)
+            .and_then(|module| module.load_entry(DeviceConfig::cpu(), DEFAULT_ENTRY))
+            .map_err(|error| {
+                Failure::new(FailureKind::Model, format!("workload {name:?}: {error}"))
+            })?;
+        let load_ns = nanoseconds(started.elapsed());
+        result.write(&Record::Load { workload: &name, function: DEFAULT_ENTRY, load_ns })?;
+        let instruments = Instruments::find(&prefix)?;
+        let workload = Box::new(LoadedModel { name, outputs, function, items });
+        Ok(Loaded { workload, instruments })
+    }
 }
 
 /// An item with its inputs where TVM reads them.
 #[derive(Debug)]
-pub struct LoadedItem {
+struct LoadedItem {
     /// One id, as a record lists it.
     ids: [String; 1],
-    /// Index into the order's tensor models.
-    pub model: usize,
     inputs: Vec<Tensor>,
 }
 
@@ -91,29 +103,22 @@ impl LoadedItem {
 }
 
 /// Moves the items' inputs into tensors; the bytes of each are freed on the way.
-pub fn load_items(
-    items: Vec<TensorItem>,
-    models: &[TensorModel],
+fn load_items(
+    items: Vec<(String, SentTensors)>,
+    names: &[String],
 ) -> Result<Vec<LoadedItem>, Failure> {
     let mut loaded = Vec::with_capacity(items.len());
-    for item in items {
-        let refuse = |reason: String| Failure::usage(reason).of_item(&item.id);
-        let model = models
-            .iter()
-            .position(|model| model.name == item.model)
-            .ok_or_else(|| refuse(format!("no model {:?}", item.model)))?;
-        let names = models[model].inputs.iter();
-        let inputs = names.map(|name| item.inputs.load(name)).collect::<Result<_, _>>();
-        let inputs =
-            inputs.map_err(|why| Failure::new(FailureKind::Model, why).of_item(&item.id))?;
-        loaded.push(LoadedItem { ids: [item.id], model, inputs });
+    for (id, sent) in items {
+        let inputs = names.iter().map(|name| sent.load(name)).collect::<Result<_, _>>();
+        let inputs = inputs.map_err(|why| Failure::new(FailureKind::Model, why).of_item(&id))?;
+        loaded.push(LoadedItem { ids: [id], inputs });
     }
     Ok(loaded)
 }
 
 /// A model's function and its items, in the order they run.
 #[derive(Debug)]
-pub struct LoadedModel {
+struct LoadedModel {
     name: String,
     outputs: Vec<String>,
     function: Function,
@@ -121,23 +126,6 @@ pub struct LoadedModel {
 }
 
 impl LoadedModel {
-    /// Takes the model from the program, starts its virtual machine, and records how long that took.
-    pub fn load(
-        model: &TensorModel,
-        items: Vec<LoadedItem>,
-        result: &mut ResultFile,
-    ) -> Result<Self, Failure> {
-        let started = Instant::now();
-        let function = TvmModule::from_system_lib(&model.prefix)
-            .and_then(|module| module.load_entry(DeviceConfig::cpu(), DEFAULT_ENTRY))
-            .map_err(|error| {
-                Failure::new(FailureKind::Model, format!("model {:?}: {error}", model.name))
-            })?;
-        let load_ns = nanoseconds(started.elapsed());
-        result.write(&Record::Load { model: &model.name, function: DEFAULT_ENTRY, load_ns })?;
-        Ok(Self { name: model.name.clone(), outputs: model.outputs.clone(), function, items })
-    }
-
     /// Calls it once; the time is that of the call alone.
     fn call(&self, item: &LoadedItem) -> Result<Answer, Failure> {
         let arguments: Vec<Argument<'_>> = item.inputs.iter().map(Argument::Tensor).collect();

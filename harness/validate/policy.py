@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Allowance:
+class TolerancePolicy:
     """``agreement``: the least share of words with PyTorch's tokens (declared ties count as equal).
     ``per_change``: the most that the phoneme error rate may exceed PyTorch's, as a fraction (0.001 is 0.1 points)."""
 
@@ -39,7 +39,7 @@ class Allowance:
         return found
 
 
-EXACT = Allowance()
-CLOSE = Allowance(agreement=0.98, per_change=0.005)
+EXACT = TolerancePolicy()
+CLOSE = TolerancePolicy(agreement=0.98, per_change=0.005)
 """For float16 and int8 unless asked otherwise. Over the 130 shipped words one word is 0.8 % of the agreement, and one
 phoneme 0.1 points of PER: tighter limits need more words (docs/results.md)."""
