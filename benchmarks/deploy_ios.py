@@ -45,11 +45,10 @@ def build(device: Device, bundle_id: str | None) -> Runner:
     """The embedded model's app for that device."""
     builder = CachedBuilder(print)
     options = RunOptions(target=device.target)
-    checkpoint = builder.checkpoint(options)
-    archive = builder.archive(options, checkpoint, "cache", print)
+    archive = builder.archive(options, "cache", print)
     companion = None
     if device.companion is not None:
-        companion = builder.archive(RunOptions(target=device.companion), checkpoint, "cache", print)
+        companion = builder.archive(RunOptions(target=device.companion), "cache", print)
     app = AppOptions(companion=companion) if bundle_id is None else AppOptions(bundle_id, companion)
     return builder.runner(archive, print, app)
 

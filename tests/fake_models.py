@@ -120,7 +120,6 @@ class FakeModels:
     def archive(
         self,
         options: RunOptions,
-        checkpoint: Checkpoint | None,
         variant: Variant,
         progress: Progress,
         *,

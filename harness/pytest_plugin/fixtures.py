@@ -42,7 +42,7 @@ def harness_facts(
         "device": harness_run.device.name,
         "emulated": harness_run.device.emulated,
         "checkpoint": harness_run.label,
-        "checkpoint_sha256": harness_run.checkpoint.sha256 if harness_run.checkpoint else None,
+        "checkpoint_sha256": harness_run.words.facts().weights_sha256 if harness_run.words else None,
         "words": len(harness_run.words.items) if harness_run.words else 0,
         "threads": harness_run.options.threads,
     }

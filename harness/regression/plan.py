@@ -114,8 +114,7 @@ def built_candidate(results: Path, baseline: str, say: Callable[[str], None]) ->
     @functools.cache
     def built(variant: Variant) -> Runner:
         builder: Builder = CachedBuilder(say)
-        checkpoint = builder.checkpoint(options) if options.speaks else None
-        archive = builder.archive(options, checkpoint, variant, say)
+        archive = builder.archive(options, variant, say)
         # Nights are on real devices, which run what is compiled for them.
         app = app_options(options, None, lambda _own: archive)
         return builder.runner(archive, say, app)

@@ -84,11 +84,6 @@ class RunOptions:
             raise UsageError("--min-agreement has to be above 0 and at most 1, --max-per-change not below 0")
 
     @property
-    def speaks(self) -> bool:
-        """Whether G2P is among the models."""
-        return not self.models or G2P in self.models
-
-    @property
     def policy(self) -> TolerancePolicy:
         usual = EXACT if self.precision == "fp32" else CLOSE
         return TolerancePolicy(
@@ -113,7 +108,6 @@ class Builder(Protocol):
     def archive(
         self,
         options: RunOptions,
-        checkpoint: Checkpoint | None,
         variant: Variant,
         progress: Progress,
         *,
@@ -171,9 +165,13 @@ class CachedBuilder:
     def __init__(self, notice: Progress, *, archives: Cache | None = None) -> None:
         self._cache = Cache(notice=notice)
         self._archives = archives or self._cache
+        self._checkpoints: dict[str, Checkpoint] = {}
 
     def checkpoint(self, options: RunOptions) -> Checkpoint:
-        return resolve_checkpoint(options.checkpoint, cache=self._cache)
+        """Return the checkpoint that the options name, whose weights are hashed once."""
+        if options.checkpoint not in self._checkpoints:
+            self._checkpoints[options.checkpoint] = resolve_checkpoint(options.checkpoint, cache=self._cache)
+        return self._checkpoints[options.checkpoint]
 
     def models(self, options: RunOptions, progress: Progress) -> list[UserModel]:
         _, sources = split_models(options.models)
@@ -182,13 +180,13 @@ class CachedBuilder:
     def archive(
         self,
         options: RunOptions,
-        checkpoint: Checkpoint | None,
         variant: Variant,
         progress: Progress,
         *,
         profile: bool = False,
     ) -> Archive:
-        g2p = None if checkpoint is None else _request(options, checkpoint, variant, profile=profile)
+        asked, _ = split_models(options.models or (G2P,))
+        g2p = _request(options, self.checkpoint(options), variant, profile=profile) if asked else None
         models = self.models(options, progress) if options.models else []
         return self.compiled(_bundle(options, models, g2p, profile=profile), progress)
 

@@ -11,7 +11,6 @@ from harness.compiler import Archive
 from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import ProgressReporter, ProgressStage
 from harness.devices import Device, RunnerDescription
-from harness.models.checkpoints import Checkpoint
 from harness.native import Runner
 from harness.results import RunWriter, VariantFacts
 from harness.run.builder import Builder, RunOptions, Variant, app_options
@@ -32,8 +31,6 @@ class RunContext:
         self.options = options
         self.device = device
         self.builder = builder
-        self.checkpoint: Checkpoint | None = None
-        """None without G2P."""
         self.label = ""
         """What is run, for a person."""
         self.quiet: Callable[[], None] = lambda: None
@@ -98,7 +95,7 @@ class RunContext:
         with self.stage(f"compiling {self.label} ({kind})") as stage:
 
             def make(options: RunOptions) -> Archive:
-                return self.builder.archive(options, self.checkpoint, variant, stage.say, profile=profile)
+                return self.builder.archive(options, variant, stage.say, profile=profile)
 
             archive = make(self.options)
             app = app_options(self.options, self.device.companion, make)

@@ -12,8 +12,6 @@ from harness.compiler.targets import resolve_target
 from harness.core.progress import ProgressReporter
 from harness.devices import Device, Notify, RunnerDescription, RunResult
 from harness.devices.workstation import versions
-from harness.models.checkpoints import Checkpoint
-from harness.models.words import DEFAULT_WORDS, check_words, read_words
 from harness.native import Runner
 from harness.results import Run, RunWriter, Store, Summary, WorkloadFacts, ending
 from harness.results.nights import NightRecord, gate_facts
@@ -21,10 +19,11 @@ from harness.results.profile_schema import ProfileSummary
 from harness.results.sources import sources
 from harness.run.builder import Builder, RunOptions, Variant
 from harness.run.context import RunContext
+from harness.run.kinds import workload_kinds
 from harness.run.orders import Purpose
 from harness.run.pairs import PairedTimes, PairRuns
-from harness.run.tensors import TensorRun, tensor_runs
-from harness.run.words import MODEL, WordRun, spread_words
+from harness.run.tensors import TensorRun
+from harness.run.words import MODEL, WordRun
 from harness.run.workload import WorkloadRun
 
 
@@ -68,10 +67,6 @@ class RunSession:
         self.policy = options.policy
         self._gate = gate
         self._command = command or []
-        self.words: WordRun | None = None
-        """The generation workload, where there is one."""
-        self.tensors: dict[str, TensorRun] = {}
-        """The tensor workloads, by name."""
         self.workloads: dict[str, WorkloadRun] = {}
         """All of them, in the order in which they run."""
         self.turns = PairRuns(self.context, self.workloads)
@@ -86,26 +81,11 @@ class RunSession:
         options.check()
         if options.mcpu:
             resolve_target(options.target or self.device.target, options.mcpu)
-        source = options.words or DEFAULT_WORDS
-        facts: dict[str, WorkloadFacts] = {}
-        if options.speaks:
-            context.checkpoint = context.builder.checkpoint(options)
-            words = read_words(source, options.language)
-            shipped = len(words)
-            if options.word_sample is not None:
-                words = [words[at] for at in sorted(spread_words(words)[: options.word_sample])]
-            check_words(words, languages=context.checkpoint.languages, max_input_bytes=options.max_input_bytes)
-            self.words = WordRun(context, context.checkpoint, words)
-            self.workloads[self.words.name] = self.words
-            facts[self.words.name] = self.words.facts("shipped" if options.words is None else source.name, shipped)
-        if options.models:
-            with context.stage("looking at the models") as stage:
-                self.tensors = tensor_runs(context, context.builder.models(options, stage.say))
-            self.workloads.update(self.tensors)
-        checkpoint = context.checkpoint
-        context.label = ", ".join([*([checkpoint.label] if checkpoint else []), *self.tensors])
+        for kind in workload_kinds():
+            self.workloads.update(kind.open(context, options))
+        facts = {name: workload.facts() for name, workload in self.workloads.items()}
+        context.label = ", ".join(one.label for one in facts.values())
         context.quiet = self.turns.quiet
-        facts |= {name: one.facts() for name, one in self.tensors.items()}
         if options.baseline is not None:
             assert self._gate is not None, "a run with a baseline is given its gate"
             self._gate.check(options, self.device, facts)
@@ -121,15 +101,19 @@ class RunSession:
         return self.run_id
 
     @property
-    def checkpoint(self) -> Checkpoint | None:
-        """None without G2P."""
-        return self.context.checkpoint
+    def words(self) -> WordRun | None:
+        """The generation workload, where there is one."""
+        return next((one for one in self.workloads.values() if isinstance(one, WordRun)), None)
+
+    @property
+    def tensors(self) -> dict[str, TensorRun]:
+        """The tensor workloads, by name."""
+        return {name: one for name, one in self.workloads.items() if isinstance(one, TensorRun)}
 
     @property
     def words_of(self) -> int | None:
         """How many words there were, where a sample of them is run."""
-        facts = self.writer.manifest.workloads.get(MODEL)
-        return facts.items_of if facts else None
+        return self.words.facts().items_of if self.words else None
 
     @property
     def label(self) -> str:

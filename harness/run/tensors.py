@@ -17,7 +17,9 @@ from harness.protocol.schema import Probe, RecordOptions, Sample, Tensors, WorkI
 from harness.protocol.tensors import Array, decode, digest, encode
 from harness.results import ParityLine, ReferenceLine, WorkloadFacts
 from harness.results.schema import Passes
+from harness.run.builder import RunOptions
 from harness.run.context import RunContext
+from harness.run.kinds import WorkloadKind
 from harness.run.orders import Purpose
 from harness.run.turns import MOST_ITEMS, PairItem, Subject
 from harness.run.workload import TimedPasses
@@ -216,9 +218,16 @@ class TensorRun:
         )
 
 
-def tensor_runs(context: RunContext, models: list[UserModel]) -> dict[str, TensorRun]:
-    """Return a run of each model, by its name."""
+def tensors_asked(context: RunContext, options: RunOptions) -> dict[str, TensorRun]:
+    """Return a run of each tensor workload that the options name. Raises UsageError and what describing one raises."""
+    if not options.models:
+        return {}
+    with context.stage("looking at the models") as stage:
+        models = context.builder.models(options, stage.say)
     return {
         model.name: TensorRun(context, model, [one for one in models if one.source.label == model.source.label])
         for model in models
     }
+
+
+TENSOR = WorkloadKind("tensor", tensors_asked)

@@ -12,23 +12,24 @@ from harness.core.errors import HarnessError
 from harness.devices import AnyRecord, RunResult
 from harness.measure.sampling import spread_order
 from harness.models.checkpoints import Checkpoint
-from harness.models.g2p.items import word_item
+from harness.models.g2p.items import WORKLOAD, word_item
 from harness.models.reference import Reference, ReferenceItem
 from harness.models.timing import TimedModel, timed_words
-from harness.models.words import Word
+from harness.models.words import DEFAULT_WORDS, Word, check_words, read_words
 from harness.native import Runner
 from harness.protocol.schema import RecordOptions, WorkItem, WorkOrder
 from harness.results import ParityLine, ReferenceLine, WorkloadFacts
 from harness.results.schema import Passes
-from harness.run.builder import Variant
+from harness.run.builder import RunOptions, Variant
 from harness.run.context import RunContext
+from harness.run.kinds import WorkloadKind
 from harness.run.orders import Purpose
 from harness.run.turns import MOST_ITEMS, PairItem, Subject
 from harness.run.workload import TimedPasses
 from harness.validate import Decoded, Verdict, answerless, compare_word, decodings
 from harness.validate.parity import first_divergence
 
-MODEL = "g2p"
+MODEL = WORKLOAD
 SMOKE_WORDS = 3
 UNLIKE_ITSELF = (Verdict.UNSTABLE, Verdict.NO_ANSWER)
 
@@ -97,15 +98,19 @@ class WordRun:
 
     name = source = MODEL
 
-    def __init__(self, context: RunContext, checkpoint: Checkpoint, words: list[Word]) -> None:
+    def __init__(
+        self, context: RunContext, checkpoint: Checkpoint, words: list[Word], *, source: str = "shipped", of: int = 0
+    ) -> None:
+        """``source`` names where the words came from, ``of`` is how many there were."""
         self._context = context
         self._checkpoint = checkpoint
+        self._words_source, self._words_of = source, of
         self.words = words
         self.items = [word_item(f"w{at:05d}", word.language, word.word) for at, word in enumerate(words)]
         self._reference_lines: list[ReferenceLine] = []
 
-    def facts(self, source: str, of: int) -> WorkloadFacts:
-        """Return what the manifest keeps of it. ``source``: where the ``of`` words came from."""
+    def facts(self) -> WorkloadFacts:
+        """Return what the manifest keeps of it."""
         digest = hashlib.sha256()
         for word in self.words:
             digest.update("\t".join([word.language, word.word, *word.pronunciations]).encode() + b"\n")
@@ -116,8 +121,8 @@ class WordRun:
             weights_sha256=self._checkpoint.sha256,
             items=len(self.words),
             unit="word",
-            items_of=of if of > len(self.words) else None,
-            items_source=source,
+            items_of=self._words_of if self._words_of > len(self.words) else None,
+            items_source=self._words_source,
             items_sha256=digest.hexdigest(),
             subsets=sorted({word.language for word in self.words}),
             compare=f"tokens, ties within {self._context.options.tolerance:g}",
@@ -306,3 +311,21 @@ class WordRun:
             departs,
             wrong,
         )
+
+
+def words_asked(context: RunContext, options: RunOptions) -> dict[str, WordRun]:
+    """Return G2P with its words where the options ask for it. Raises UsageError, CheckpointUnavailable."""
+    if options.models and MODEL not in options.models:
+        return {}
+    checkpoint = context.builder.checkpoint(options)
+    source = options.words or DEFAULT_WORDS
+    words = read_words(source, options.language)
+    there = len(words)
+    if options.word_sample is not None:
+        words = [words[at] for at in sorted(spread_words(words)[: options.word_sample])]
+    check_words(words, languages=checkpoint.languages, max_input_bytes=options.max_input_bytes)
+    shipped = "shipped" if options.words is None else source.name
+    return {MODEL: WordRun(context, checkpoint, words, source=shipped, of=there)}
+
+
+GENERATION = WorkloadKind("generation", words_asked)

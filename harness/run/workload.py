@@ -1,4 +1,4 @@
-"""What a run does with a workload, whatever kind of model it is; session, pairs and plugin know no more of a model."""
+"""What a run does with a workload, whatever kind of model it is; session, pairs and plugin use no more of a model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from harness.devices import RunResult
 from harness.models.timing import TimedModel
 from harness.native import Runner
+from harness.results import WorkloadFacts
 from harness.run.orders import Purpose
 from harness.run.turns import Subject
 from harness.validate import Verdict
@@ -44,6 +45,10 @@ class WorkloadRun(Protocol):
     @property
     def name(self) -> str:
         """As work orders and results have it."""
+        ...
+
+    def facts(self) -> WorkloadFacts:
+        """Return what the manifest keeps of it."""
         ...
 
     @property

@@ -42,7 +42,7 @@ def fake_side(folder: Path, **behaviour: object) -> SidePlan:
     """A made-up runner with an order for it."""
     folder.mkdir()
     builder = FakeModels(folder, **behaviour)  # type: ignore[arg-type]
-    archive = builder.archive(RunOptions(), None, "cache", quiet)
+    archive = builder.archive(RunOptions(), "cache", quiet)
     runner = builder.runner(archive, quiet)
     (model,) = archive.metadata.models
     order = WorkOrder(
