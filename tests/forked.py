@@ -1,9 +1,9 @@
 """Python processes that begin where the heavy packages have been imported: forked from one process that has done so.
 
-``run`` is ``subprocess.run`` for ``python -m MODULE …``. What it starts is a process of its own, with its own
-environment, folder, standard streams, signals and exit status, and it imports the harness itself. Only what others
-wrote and the harness imports in nearly every command is there already, which saves half a second each time. Tests
-of what is imported, of the interpreter's own options and of the installed command start an interpreter instead.
+``run`` is ``subprocess.run`` for ``python -m MODULE …`` and ``python -c SCRIPT …``. What it starts is a process of its
+own, with its own environment, folder, standard streams, signals and exit status. What the commands import is there
+already, and nothing is taken to pieces at the end, which saves most of a second each time. Tests of what is imported, of
+the interpreter's own options, of signals and of the installed command start an interpreter instead.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import tempfile
 import threading
 import time
 import traceback
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -69,7 +70,8 @@ def run(
     timeout: float = 120.0,
 ) -> subprocess.CompletedProcess[str]:
     """What ``python -m MODULE ARGUMENTS`` says and ends with; both streams are captured as text."""
-    assert command[:2] == [sys.executable, "-m"], f"only a module can be run in a forked process, not {command}"
+    assert command[0] == sys.executable, f"not {command}"
+    assert command[1] in ("-m", "-c"), f"neither a module nor a script: {command}"
     variables = dict(os.environ if env is None else env)
     assert not set(_INTERPRETERS) & set(variables), "an interpreter has to start to heed these"
     with contextlib.ExitStack() as opened:
@@ -77,7 +79,7 @@ def run(
         streams = [opened.enter_context(open(reading, "rb")) for reading, _ in ends]  # noqa: PTH123
         ours, theirs = socket.socketpair()
         opened.enter_context(ours)
-        words = json.dumps({"argv": command[2:], "cwd": str(cwd or Path.cwd()), "env": variables})
+        words = json.dumps({"command": command[1:], "cwd": str(cwd or Path.cwd()), "env": variables})
         _forker().start(words, [0, ends[0][1], ends[1][1], theirs.fileno()])
         theirs.close()
         for _, writing in ends:
@@ -207,9 +209,10 @@ def _become(request: dict[str, Any], descriptors: list[int], own: list[str]) -> 
     time.tzset()
     os.chdir(request["cwd"])
     python_path = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.path[:] = [request["cwd"], *python_path, *own]
-    sys.argv[:] = request["argv"]
-    sys.orig_argv[:] = [sys.executable, "-m", *request["argv"]]
+    option, what, *arguments = request["command"]
+    sys.path[:] = [request["cwd"] if option == "-m" else "", *python_path, *own]
+    sys.argv[:] = [what if option == "-m" else option, *arguments]
+    sys.orig_argv[:] = [sys.executable, *request["command"]]
     # As an interpreter makes them for what they are now.
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: SIM115
     sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: SIM115
@@ -219,14 +222,18 @@ def _become(request: dict[str, Any], descriptors: list[int], own: list[str]) -> 
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
         del sys.modules[name]
     importlib.invalidate_caches()
-    os._exit(_ended(request["argv"][0]))
+    os._exit(_ended(option, what))
 
 
-def _ended(module: str) -> int:
+def _ended(option: str, what: str) -> int:
     """The status that an interpreter would end with, after all that it does but taking itself to pieces."""
     code = 0
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if option == "-m":
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+        else:
+            main = sys.modules["__main__"] = types.ModuleType("__main__")
+            exec(compile(what, "<string>", "exec"), vars(main))
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
         if isinstance(error.code, str):

@@ -209,9 +209,7 @@ def failing(statement: str, **variables: str) -> subprocess.CompletedProcess[str
         "import typer\nfrom harness.cli import app, main\nfrom harness.core.errors import HarnessError, UsageError\n"
         f"@app.command()\ndef fail() -> None:\n    secret = 'a local variable'\n    {statement}\nmain(['fail'])"
     )
-    return subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=environment(**variables), check=False
-    )
+    return forked.run([sys.executable, "-c", script], env=environment(**variables))
 
 
 def test_an_unexpected_error_says_how_to_see_more() -> None:
