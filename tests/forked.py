@@ -2,8 +2,8 @@
 
 ``run`` is ``subprocess.run`` for ``python -m MODULE …`` and ``python -c SCRIPT …``. What it starts is a process of its
 own, with its own environment, folder, standard streams, signals and exit status. What the commands import is there
-already, and nothing is taken to pieces at the end, which saves most of a second each time. Tests of what is imported, of
-the interpreter's own options, of signals and of the installed command start an interpreter instead.
+already, and nothing is taken to pieces at the end, which saves most of a second each time. Tests of what is imported,
+of the interpreter's own options, of signals and of the installed command start an interpreter instead.
 """
 
 from __future__ import annotations
