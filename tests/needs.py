@@ -7,6 +7,7 @@ enforced (``tests/guard``): such a test finds an empty cache and may neither com
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,6 +47,14 @@ def mark(items: Sequence[pytest.Item]) -> None:
         for name in needs or [PURE]:
             if not item.get_closest_marker(name):
                 item.add_marker(name)
+
+
+def refuse_compiler(collector: pytest.Collector) -> None:
+    """Raises UsageError if TVM came with the module of a pure test: the guard would refuse it to the test itself."""
+    if "tvm" in sys.modules:
+        raise pytest.UsageError(
+            f"{collector.nodeid} imports TVM: mark the module as a whole, or import it in its tests"
+        )
 
 
 def is_wholly_impure(path: Path) -> bool:

@@ -16,6 +16,7 @@ from harness.cli import main, project
 from harness.cli.project import ProjectUnwritable, configuration, plan_project, write_files
 from harness.core.installation import DISTRIBUTION
 from tests import forked
+from tests.environment import python_path
 from tests.outside import persons_environment
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +26,7 @@ UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-
 
 def init(folder: Path, *arguments: str, unprivileged: bool = False) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "harness.cli", "init", *arguments]
-    environment = persons_environment() | {"PYTHONPATH": str(ROOT)}
+    environment = persons_environment() | {"PYTHONPATH": python_path(ROOT)}
     if not unprivileged or os.geteuid() != 0:
         return forked.run(command, cwd=folder, env=environment)
     return subprocess.run(
@@ -48,7 +49,7 @@ def pytest_here(folder: Path, *arguments: str) -> subprocess.CompletedProcess[st
     return forked.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-q", *arguments],
         cwd=folder,
-        env=persons_environment() | {"PYTHONPATH": str(ROOT)},
+        env=persons_environment() | {"PYTHONPATH": python_path(ROOT)},
     )
 
 
