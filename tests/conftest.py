@@ -49,6 +49,7 @@ def pytest_make_collect_report(
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     needs.mark(items)
+    items[:] = needs.in_order(items)
 
 
 @pytest.hookimpl(wrapper=True)

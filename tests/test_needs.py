@@ -100,6 +100,19 @@ def test_a_pure_test_with_a_fixture_that_compiles_is_wrong_usage(tmp_path: Path)
     assert "marked pure, and needs compiler" in out
 
 
+def test_what_takes_longest_to_be_made_ready_begins(tmp_path: Path) -> None:
+    for name, text in (
+        ("test_a.py", "def test_pure(): pass\n"),
+        ("test_b.py", "import pytest\npytestmark = pytest.mark.compiler\ndef test_it(): pass\n"),
+        ("test_c.py", "import pytest\ndef test_first(): pass\n@pytest.mark.emulator\ndef test_second(): pass\n"),
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    out = run(tmp_path, "def test_last(): pass\n", "--collect-only", "-q")
+    assert [line.partition("::")[0] for line in out.splitlines() if "::" in line] == [
+        *["test_c.py", "test_c.py", "test_b.py", "test_a.py", "test_inner.py"]
+    ]
+
+
 def test_a_module_of_pure_tests_that_imports_tvm_is_wrong_usage(tmp_path: Path) -> None:
     tests = "import tvm\ndef test_it(): pass\n"
     assert "1 passed" in run(tmp_path, tests), "where others are run, too, one of them may have imported it"
