@@ -48,15 +48,21 @@ PACKAGES = (
     "harness.cli.documents.runs",
     "harness.compiler",
     "harness.devices",
+    "harness.devices.android.kind",
     "harness.devices.host_kind",
+    "harness.devices.ios.kind",
     "harness.measure",
     "harness.models",
-    "harness.regression",
-    "harness.report",
+    "harness.regression.gate",
+    "harness.report.profile",
+    "harness.report.progress",
     "harness.results",
-    "harness.run",
+    "harness.run.prefetch",
     "harness.run.session",
+    "harness.virtual.android.kind",
+    "harness.virtual.ios.kind",
 )
+"""What most commands import. None of it reads the environment as it is imported."""
 _INTERPRETERS = ("PYTHONIOENCODING", "PYTHONUTF8", "PYTHONUNBUFFERED", "PYTHONHASHSEED", "PYTHONOPTIMIZE", "PYTHONHOME")
 """Variables that only an interpreter that starts can heed."""
 _LARGEST = 1 << 18
@@ -74,6 +80,10 @@ def run(
     assert command[1] in ("-m", "-c"), f"neither a module nor a script: {command}"
     variables = dict(os.environ if env is None else env)
     assert not set(_INTERPRETERS) & set(variables), "an interpreter has to start to heed these"
+    if sys.platform != "linux":  # Apple's libraries do not survive a fork
+        return subprocess.run(
+            list(command), cwd=cwd, env=variables, capture_output=True, text=True, timeout=timeout, check=False
+        )
     with contextlib.ExitStack() as opened:
         ends = [os.pipe(), os.pipe()]
         streams = [opened.enter_context(open(reading, "rb")) for reading, _ in ends]  # noqa: PTH123
