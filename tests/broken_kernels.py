@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,18 +36,6 @@ def compile_here(patch: pytest.MonkeyPatch) -> None:
 
     for module in (front, bundling):
         patch.setattr(module, "run_worker", in_this_process)
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    @contextlib.contextmanager
-    def stage(self, _title: str) -> Iterator[Silent]:
-        yield self
-
-    def say(self, _text: str) -> None: ...
-
-    def advance(self, _done: int, _total: int) -> None: ...
 
 
 def no_last_panel(monkeypatch: pytest.MonkeyPatch) -> None:

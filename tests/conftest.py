@@ -36,9 +36,20 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if wanted and collection_path.is_file() and needs.is_wholly_impure(collection_path) else None
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if collector.config.getoption("markexpr") == needs.PURE:
+        needs.refuse_compiler(collector)
+    return report
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     needs.mark(items)
+    items[:] = needs.in_order(items)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,6 +7,7 @@ enforced (``tests/guard``): such a test finds an empty cache and may neither com
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,6 +47,30 @@ def mark(items: Sequence[pytest.Item]) -> None:
         for name in needs or [PURE]:
             if not item.get_closest_marker(name):
                 item.add_marker(name)
+
+
+def in_order(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Modules with tests that need a virtual phone first, then those that compile, then the rest, each as they stood.
+
+    pytest-xdist gives each worker a part of the list, and to one that has ended the end of another's. So toolchains and
+    runtimes for phones, which take minutes to make where the cache is empty, are made by the worker that has the
+    beginning, while the others have tests that wait for none of them.
+    """
+    ranks = {need: rank for rank, need in enumerate(reversed(NEEDS))}
+    modules: dict[str, int] = {}
+    for item in items:
+        rank = min((ranks[need] for need in needs_of(item)), default=len(NEEDS))
+        module = item.nodeid.partition("::")[0]
+        modules[module] = min(modules.get(module, len(NEEDS)), rank)
+    return sorted(items, key=lambda item: modules[item.nodeid.partition("::")[0]])
+
+
+def refuse_compiler(collector: pytest.Collector) -> None:
+    """Raises UsageError if TVM came with the module of a pure test: the guard would refuse it to the test itself."""
+    if "tvm" in sys.modules:
+        raise pytest.UsageError(
+            f"{collector.nodeid} imports TVM: mark the module as a whole, or import it in its tests"
+        )
 
 
 def is_wholly_impure(path: Path) -> bool:

@@ -14,7 +14,8 @@ from tests.outside import persons_environment
 
 CONFTEST = """
 from tests.conftest import (  # noqa: F401
-    pytest_collection_modifyitems, pytest_runtest_protocol, pytest_runtest_teardown, pytest_unconfigure, user_cache,
+    pytest_collection_modifyitems, pytest_make_collect_report, pytest_runtest_protocol, pytest_runtest_teardown,
+    pytest_unconfigure, user_cache,
 )
 """
 INI = "[pytest]\nmarkers =\n    pure\n    compiler\n    emulator\n"
@@ -62,12 +63,12 @@ def test_good_pure():
 """
 
 
-def run(folder: Path, tests: str) -> str:
+def run(folder: Path, tests: str, *arguments: str) -> str:
     (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (folder / "pytest.ini").write_text(INI, encoding="utf-8")
     (folder / "test_inner.py").write_text(tests, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-rA", "--tb=line"],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-rA", "--tb=line", *arguments],
         cwd=folder,
         env=persons_environment() | {"PYTHONPATH": python_path(REPOSITORY)},
         capture_output=True,
@@ -97,6 +98,27 @@ def test_what_a_marker_does_not_allow_fails_the_test(tmp_path: Path) -> None:
 def test_a_pure_test_with_a_fixture_that_compiles_is_wrong_usage(tmp_path: Path) -> None:
     out = run(tmp_path, "import pytest\n@pytest.mark.pure\ndef test_it(user_cache): pass\n")
     assert "marked pure, and needs compiler" in out
+
+
+def test_what_takes_longest_to_be_made_ready_begins(tmp_path: Path) -> None:
+    for name, text in (
+        ("test_a.py", "def test_pure(): pass\n"),
+        ("test_b.py", "import pytest\npytestmark = pytest.mark.compiler\ndef test_it(): pass\n"),
+        ("test_c.py", "import pytest\ndef test_first(): pass\n@pytest.mark.emulator\ndef test_second(): pass\n"),
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    out = run(tmp_path, "def test_last(): pass\n", "--collect-only", "-q")
+    assert [line.partition("::")[0] for line in out.splitlines() if "::" in line] == [
+        *["test_c.py", "test_c.py", "test_b.py", "test_a.py", "test_inner.py"]
+    ]
+
+
+def test_a_module_of_pure_tests_that_imports_tvm_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "tvm.py").touch()  # another of that name, which takes no seconds to import
+    tests = "import tvm\ndef test_it(): pass\n"
+    assert "1 passed" in run(tmp_path, tests), "where others are run, too, one of them may have imported it"
+    out = run(tmp_path, tests, "-m", "pure")
+    assert "test_inner.py imports TVM" in out
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,12 @@ def providers() -> list[Installed]:
 
 
 def _providers() -> Iterator[Installed]:
+    wanted = f"{IMPORT}/__init__.py"
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"] or ""
         ours = name.lower().replace("_", "-") == DISTRIBUTION
-        if ours or any(file.as_posix() == f"{IMPORT}/__init__.py" for file in distribution.files or []):
+        # To make paths of the sixty thousand files of an environment takes a second; most lists do not even name it.
+        listed = distribution.read_text("RECORD")
+        named = listed is None or wanted in listed
+        if ours or (named and any(file.as_posix() == wanted for file in distribution.files or [])):
             yield Installed(name, distribution.version, Path(str(distribution.locate_file(""))).resolve())

@@ -13,6 +13,8 @@ from harness.compiler.observe.machine import CHAINS, DOTS, STREAMS, emit_dot, em
 from harness.compiler.targets import resolve_target
 from harness.protocol.schema import Output, Phase, Sample
 
+pytestmark = pytest.mark.compiler
+
 HOST = resolve_target("llvm")
 LANES = HOST.profile.lanes
 TINY = Dimensions(d_model=2, inner=4, d_ff=3, encoder_layers=1, decoder_layers=1, vocabulary=5)

@@ -16,6 +16,7 @@ from typer.main import get_command
 from harness.cli import app
 from harness.cli.app import load_commands
 from harness.cli.options import MarkdownCommand
+from tests import forked
 from tests.cli.called import call
 from tests.results.samples import make_run
 
@@ -31,15 +32,11 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def process(*arguments: str, cwd: Path = REPOSITORY, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*HARNESS, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=cwd,
-        env=environment(**variables),
-        check=False,
-    )
+    """Forked from one that has imported the packages, unless an interpreter has to start to heed a variable."""
+    command, variables = [*HARNESS, *arguments], environment(**variables)
+    if any(name.startswith("PYTHON") and name != "PYTHONPATH" for name in variables):
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd, env=variables, check=False)
+    return forked.run(command, cwd=cwd, env=variables)
 
 
 def on_terminal(*arguments: str, **variables: str) -> str:
@@ -212,9 +209,7 @@ def failing(statement: str, **variables: str) -> subprocess.CompletedProcess[str
         "import typer\nfrom harness.cli import app, main\nfrom harness.core.errors import HarnessError, UsageError\n"
         f"@app.command()\ndef fail() -> None:\n    secret = 'a local variable'\n    {statement}\nmain(['fail'])"
     )
-    return subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=environment(**variables), check=False
-    )
+    return forked.run([sys.executable, "-c", script], env=environment(**variables))
 
 
 def test_an_unexpected_error_says_how_to_see_more() -> None:

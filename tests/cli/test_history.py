@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import forked
 from tests.environment import python_path
 from tests.results.samples import make_run
 
@@ -17,14 +18,10 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def harness(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return forked.run(
         [sys.executable, "-m", "harness.cli", *arguments, "--results-dir", str(results)],
-        capture_output=True,
-        text=True,
-        timeout=120,
         cwd=REPOSITORY,
         env=os.environ | {"HARNESS_CACHE_DIR": str(results.parent / "cache"), "PYTHONPATH": python_path(REPOSITORY)},
-        check=False,
     )
 
 

@@ -30,6 +30,7 @@ from harness.explain.schema import Error, Explanation, SiteRow
 from harness.results import RunStatus, Store, Summary, WorkloadFacts
 from harness.results.baselines import Baselines
 from tests.cli.called import call
+from tests.environment import python_path
 from tests.results.kept import cached_run, noisy
 from tests.results.samples import make_run
 
@@ -265,10 +266,11 @@ def test_a_newer_harness_may_add_keys() -> None:
     assert RunsDocument.model_validate(newer) == document
 
 
+@pytest.mark.compiler
 def test_the_smoke_archive(tmp_path: Path) -> None:
     """In a process of its own, as it loads TVM."""
     command = [sys.executable, "-m", "harness.cli", "compile-smoke", "--output-dir", str(tmp_path / "out"), "--json"]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    environment = os.environ | {"PYTHONPATH": python_path(REPOSITORY)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     (file,) = checked(done.stdout, "harness.compiled/1")["files"]

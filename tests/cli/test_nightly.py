@@ -12,6 +12,7 @@ import pytest
 
 from harness.core.cache import Cache
 from harness.results.baselines import Baselines
+from tests import forked
 from tests.environment import python_path
 from tests.results.kept import cached_run, noisy
 from tests.results.samples import make_run
@@ -33,10 +34,8 @@ def nightly(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def harness(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return forked.run(
         [sys.executable, "-m", "harness.cli", *arguments, "--results-dir", str(results)],
-        capture_output=True,
-        text=True,
         timeout=300,
         cwd=REPOSITORY,
         env=os.environ
@@ -46,7 +45,6 @@ def harness(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             # Where locks of devices lie: the runners are not real, so nobody who measures has to wait.
             "TMPDIR": str(results.parent),
         },
-        check=False,
     )
 
 

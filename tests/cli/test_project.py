@@ -15,6 +15,8 @@ import yaml
 from harness.cli import main, project
 from harness.cli.project import ProjectUnwritable, configuration, plan_project, write_files
 from harness.core.installation import DISTRIBUTION
+from tests import forked
+from tests.environment import python_path
 from tests.outside import persons_environment
 
 ROOT = Path(__file__).parents[2]
@@ -23,11 +25,14 @@ UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-
 
 
 def init(folder: Path, *arguments: str, unprivileged: bool = False) -> subprocess.CompletedProcess[str]:
-    before = UNPRIVILEGED if unprivileged and os.geteuid() == 0 else []
+    command = [sys.executable, "-m", "harness.cli", "init", *arguments]
+    environment = persons_environment() | {"PYTHONPATH": python_path(ROOT)}
+    if not unprivileged or os.geteuid() != 0:
+        return forked.run(command, cwd=folder, env=environment)
     return subprocess.run(
-        [*before, sys.executable, "-m", "harness.cli", "init", *arguments],
+        [*UNPRIVILEGED, *command],
         cwd=folder,
-        env=persons_environment() | {"PYTHONPATH": str(ROOT)},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=120,
@@ -41,14 +46,10 @@ def files(folder: Path) -> set[str]:
 
 
 def pytest_here(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return forked.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-q", *arguments],
         cwd=folder,
-        env=persons_environment() | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        env=persons_environment() | {"PYTHONPATH": python_path(ROOT)},
     )
 
 

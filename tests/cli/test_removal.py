@@ -19,6 +19,7 @@ from harness.results import Run, Store
 from harness.results.baselines import Baselines
 from harness.results.removal import REMOVED, RunRemoval, older_than
 from tests.cli.called import Called, call
+from tests.environment import python_path
 from tests.results.kept import cached_run, noisy
 from tests.results.samples import make_run
 
@@ -86,7 +87,7 @@ def test_a_person_is_asked(results: Path, answer: str, left: int) -> None:
         stderr=subprocess.PIPE,
         text=True,
         cwd=results.parent,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        env=os.environ | {"PYTHONPATH": python_path(REPOSITORY)},
     ) as process:
         os.close(theirs)
         os.write(ours, answer.encode() or b"\x04")
@@ -159,7 +160,10 @@ def test_an_interrupted_removal_is_finished_by_the_next(results: Path) -> None:
         f"root = Path({str(results)!r})\nRunRemoval(root, Store(root).runs()[:1]).carry_out()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, check=False, timeout=60
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": python_path(REPOSITORY)},
+        check=False,
+        timeout=60,
     )
     assert done.returncode == -signal.SIGKILL
     assert ids(results) == [other.run_id]
@@ -234,7 +238,7 @@ def test_prune_leaves_what_a_process_works_with(results: Path, capsys: pytest.Ca
         [sys.executable, "-c", script],
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        env=os.environ | {"PYTHONPATH": python_path(REPOSITORY)},
     ) as session:
         assert session.stdout is not None
         assert session.stdout.readline() == "ready\n"

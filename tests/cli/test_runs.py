@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from harness.results import Store
+from tests import forked
 from tests.results.samples import make_run
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 def harness(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from harness.cli import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=REPOSITORY, check=False)
+    return forked.run([sys.executable, "-m", "harness.cli", *arguments], cwd=REPOSITORY)
 
 
 def test_help_names_every_command_with_examples() -> None:

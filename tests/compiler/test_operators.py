@@ -26,6 +26,8 @@ from harness.core.errors import ExitCode
 from harness.models.spec import ModelFunction
 from tests.compiler import quick_gelu
 
+pytestmark = pytest.mark.compiler
+
 SOURCE = Path(quick_gelu.__file__)
 PAGE = Path(__file__).parents[2] / "docs/contributing/kernel.md"
 

@@ -17,6 +17,8 @@ from harness.compiler.passes.pipeline import Recipe, pipeline
 from harness.compiler.schedule.tuning import Tuning
 from harness.compiler.targets import resolve_target
 
+pytestmark = pytest.mark.compiler
+
 FILES = sorted(Path(passes.__file__).parent.glob("p[0-9]*.py"))
 
 

@@ -52,6 +52,14 @@ def configure(folder: Path, one_line: str = "", deb822: str = "") -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def with_lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of packages that has the mirror's lists already, which apt then only asks for news of."""
+    folder = tmp_path_factory.mktemp("debian")
+    assert DebianPackages(folder).depends(["mksh"])
+    return folder
+
+
 def test_both_forms_of_sources_are_read(tmp_path: Path) -> None:
     sources = read_sources(configure(tmp_path, ONE_LINE, DEB822))
     assert sources[:2] == [
@@ -100,7 +108,10 @@ def test_a_package_is_fetched_verified_and_unpacked(tmp_path: Path) -> None:
     assert not any(line.startswith("downloading") for line in said), "what is there was downloaded again"
 
 
-def test_a_mirror_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_mirror_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The machine's own settings, which are kept: it asks again at once, where apt would wait for seven seconds.
+    (tmp_path / "apt.conf").write_text('Acquire::Retries::Delay "false";\n')
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
     codename = read_codename(OS_RELEASE)
     folder = configure(tmp_path / "apt", f"deb http://127.0.0.1:9/debian {codename} main\n")
     with pytest.raises(PackagesUnavailable, match=r"(?s)lists of Debian's mirror.*127\.0\.0\.1") as caught:
@@ -108,10 +119,8 @@ def test_a_mirror_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert caught.value.cure
 
 
-def test_lists_that_nobody_signed_are_refused(tmp_path: Path) -> None:
-    packages = DebianPackages(tmp_path / "genuine")
-    packages.fetch(["mksh"])
-    [release] = (tmp_path / "genuine").glob("apt-*/lists/*_InRelease")
+def test_lists_that_nobody_signed_are_refused(tmp_path: Path, with_lists: Path) -> None:
+    [release] = with_lists.glob("apt-*/lists/*_InRelease")
     codename = read_codename(OS_RELEASE)
     mirror = tmp_path / f"mirror/dists/{codename}"
     mirror.mkdir(parents=True)
@@ -122,9 +131,9 @@ def test_lists_that_nobody_signed_are_refused(tmp_path: Path) -> None:
         DebianPackages(tmp_path / "debian", configured=folder).fetch(["mksh"])
 
 
-def test_a_package_nobody_has_and_a_file_that_is_no_package(tmp_path: Path) -> None:
+def test_a_package_nobody_has_and_a_file_that_is_no_package(tmp_path: Path, with_lists: Path) -> None:
     with pytest.raises(PackagesUnavailable, match="harness-no-such-package"):
-        DebianPackages(tmp_path / "debian").fetch(["harness-no-such-package"])
+        DebianPackages(with_lists).fetch(["harness-no-such-package"])
     broken = tmp_path / "broken.deb"
     broken.write_bytes(b"no archive")
     with pytest.raises(PackagesUnavailable, match=r"cannot unpack broken\.deb"):

@@ -12,7 +12,8 @@ from harness.results import Run, RunVerdict, Store
 from harness.run import builder as builders
 from harness.run.builder import RunOptions
 from harness.run.session import RunSession
-from tests.broken_kernels import OneArchive, Silent, compile_here
+from tests.broken_kernels import OneArchive, compile_here
+from tests.silent import Silent
 
 SMALL = Path(__file__).with_name("small_model.py")
 

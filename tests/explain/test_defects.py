@@ -16,9 +16,10 @@ from harness.models.checkpoints import Checkpoint, check_folder, write_random
 from harness.results import ParityLine, Run, RunVerdict, Store, Summary
 from harness.run.builder import RunOptions
 from harness.run.session import RunSession
-from tests.broken_kernels import OneArchive, Silent, compile_here
+from tests.broken_kernels import OneArchive, compile_here
 from tests.conftest import SMALL
 from tests.explain.defects import DEFECTS, Defect, missing_last_tile, stale_cache
+from tests.silent import Silent
 
 pytestmark = pytest.mark.compiler
 

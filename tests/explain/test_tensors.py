@@ -14,8 +14,9 @@ from harness.explain.choice import find_subject
 from harness.protocol.schema import Precision
 from harness.results import ParityLine, Run, RunVerdict, Store, WorkloadFacts
 from harness.validate import Verdict
-from tests.broken_kernels import Silent, no_last_panel
+from tests.broken_kernels import no_last_panel
 from tests.explain.small_runs import judged, made_here
+from tests.silent import Silent
 
 pytestmark = pytest.mark.compiler
 

@@ -1,4 +1,4 @@
-"""A project of a user of the plugin, whose suites run with a made-up builder in real pytest processes."""
+"""A project of a user of the plugin, whose suites run with a made-up builder in pytest processes of their own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.results import Store
+from tests import forked
 from tests.environment import python_path
 from tests.outside import persons_environment
 
@@ -51,15 +52,7 @@ class Project:
         }
 
     def pytest(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return forked.run(self.command(*arguments), cwd=self.folder, env=self.environment())
 
     def interrupted(
         self, *arguments: str, when: Callable[[], bool], number: signal.Signals = signal.SIGINT
@@ -82,7 +75,7 @@ class Project:
 
     def suites(self, *arguments: str, device: str = "host") -> subprocess.CompletedProcess[str]:
         return self.pytest(
-            *["suites", "--device", device, "--words", "words.tsv", "--repeat", "4", "--pair-seconds", "1"],
+            *["suites", "--device", device, "--words", "words.tsv", "--repeat", "4", "--pair-seconds", "0.1"],
             *arguments,
         )
 

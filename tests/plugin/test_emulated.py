@@ -15,10 +15,10 @@ from harness.report import report_run, to_markdown, verdict_text
 from harness.results import Run
 from harness.run.builder import RunOptions
 from harness.run.session import RunSession
-from tests.broken_kernels import Silent
 from tests.plugin.fake_builder import FakeBuilder
 from tests.plugin.fake_devices import INSTALL, ShelfDevice
 from tests.plugin.project import Project
+from tests.silent import Silent
 
 
 class Companioned(ShelfDevice):

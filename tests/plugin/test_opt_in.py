@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.plugin.project import Project
 
 SMOKE = "suites/test_smoke.py::test_the_runner_starts_and_holds_the_archive"
@@ -243,14 +244,10 @@ def test_a_plugin_from_the_registry_with_a_device_of_its_own(tmp_path: Path) -> 
     project = Project(tmp_path / "project")
     environment = project.environment() | {"PYTHONPATH": f"{tmp_path}:{project.environment()['PYTHONPATH']}"}
     for option, status in (("--harness-device", 0), ("--device", 2)):
-        done = subprocess.run(
+        done = forked.run(
             project.command("suites", option, "host", "--harness-words", "words.tsv", "-k", "few_words"),
             cwd=project.folder,
             env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
         )
         assert done.returncode == status, done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr

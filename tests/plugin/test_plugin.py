@@ -254,21 +254,23 @@ def test_ctrl_c_and_termination_end_the_run_and_the_runner(project: Project, num
 
 
 def test_two_runs_at_once_take_turns_on_the_device(project: Project) -> None:
-    project.behave(body="time.sleep(3); everything()")
+    waiting = "any('is in use by process' in open(f'../said-{at}').read() for at in (0, 1))"
+    until = "until = time.monotonic() + 40"
+    project.behave(
+        body=f"{until}\nwhile not {waiting} and time.monotonic() < until:\n    time.sleep(0.01)\neverything()"
+    )
     command = project.command(*["suites", "--device", "host", "--words", "words.tsv", "-k", "few_words"])
-    both = [
-        subprocess.Popen(
-            command,
-            cwd=project.folder,
-            env=project.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    said = [process.communicate(timeout=120)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    logs = [project.folder / f"said-{at}" for at in (0, 1)]
+    with logs[0].open("w") as first, logs[1].open("w") as second:
+        both = [
+            subprocess.Popen(
+                command, cwd=project.folder, env=project.environment(), stdout=log, stderr=subprocess.STDOUT
+            )
+            for log in (first, second)
+        ]
+        statuses = [process.wait(120) for process in both]
+    said = [log.read_text() for log in logs]
+    assert statuses == [0, 0], said
     assert sum("device host is in use by process" in text for text in said) == 1
     runs = project.store.runs()
     assert len(runs) == 2

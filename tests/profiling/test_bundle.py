@@ -23,8 +23,8 @@ from harness.results import Run, Store
 from harness.results.profile_schema import ProfileSummary
 from harness.run.builder import CachedBuilder, RunOptions
 from harness.run.session import RunSession
-from tests.broken_kernels import Silent
 from tests.report.html.pages import embedded
+from tests.silent import Silent
 
 pytestmark = pytest.mark.compiler
 

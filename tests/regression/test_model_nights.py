@@ -28,8 +28,8 @@ from harness.results.nights import find_night, read_night
 from harness.run.builder import CachedBuilder, RunOptions
 from harness.run.session import RunSession
 from harness.validate.comparison import TopK
-from tests.broken_kernels import Silent
 from tests.fake_models import ITEMS, FakeModels
+from tests.silent import Silent
 
 FILE = Path(__file__).parents[1] / "profiling/two_models.py"
 

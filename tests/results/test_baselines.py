@@ -19,6 +19,7 @@ from harness.results.baselines import (
     Baselines,
     BaselineUnusable,
 )
+from tests import forked
 from tests.devices.fake_runners import make_order
 from tests.environment import python_path
 from tests.results.kept import ARCHIVE_BYTES, cached_run
@@ -154,14 +155,10 @@ def test_the_commands(tmp_path: Path, cache: Cache) -> None:
     run = cached_run(results, cache)
 
     def harness(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        return forked.run(
             [sys.executable, "-m", "harness.cli", "baseline", *arguments, "--results-dir", str(results)],
-            capture_output=True,
-            text=True,
-            timeout=120,
             cwd=REPOSITORY,
             env={"HARNESS_CACHE_DIR": str(cache.root), "PATH": "/usr/bin:/bin", "PYTHONPATH": python_path(REPOSITORY)},
-            check=False,
         )
 
     assert harness("set", "latest", "--name", "main").stdout == "main\n"

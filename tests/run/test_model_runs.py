@@ -15,8 +15,8 @@ from harness.results import Run, RunStatus, RunVerdict, Store, Summary
 from harness.run.builder import RunOptions
 from harness.run.session import RunSession
 from harness.validate import Verdict
-from tests.broken_kernels import Silent
 from tests.fake_models import FakeModels
+from tests.silent import Silent
 
 
 def run_everything(folder: Path, *, pair_seconds: float = 0.5, **behaviour: Any) -> tuple[Run, Summary]:

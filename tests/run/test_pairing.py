@@ -17,10 +17,10 @@ from harness.results import Run, RunStatus, RunVerdict, Summary
 from harness.run.builder import RunOptions
 from harness.run.orders import Foresight
 from harness.run.session import RunSession
-from tests.broken_kernels import Silent
 from tests.fake_pytorch import FakePyTorch
 from tests.plugin.fake_builder import FakeBuilder
 from tests.plugin.fake_devices import ShelfDevice
+from tests.silent import Silent
 
 WORDS = ("cat", "dog", "mouse")
 

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,7 @@ from harness.protocol.schema import Sample
 from harness.report.html import html_report
 from harness.results import Run
 from tests.report.faces import page_lines, stored_runs
-from tests.report.html.browsers import DEADLINE_MS, DRAWN, TALL, chromium
+from tests.report.html.browsers import DEADLINE_MS, DRAWN, TALL, WINDOW, chromium
 from tests.report.html.nights import cool, hot, seen, two_nights
 from tests.report.html.pages import HOSTILE, add_profile, page_of, three_runs, write
 from tests.results.made_models import BERT, DETECTOR
@@ -87,7 +87,8 @@ def browser() -> Iterator[Browser]:
 
 
 def opened(browser: Browser, file: Path, *, width: int = 1280, scheme: Scheme = "light", drawn: bool = True) -> Opened:
-    page = browser.new_page(viewport={"width": width, "height": TALL}, color_scheme=scheme, accept_downloads=True)
+    height = TALL if drawn else WINDOW
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True)
     page.set_default_timeout(DEADLINE_MS)
     found = Opened(page)
 
@@ -104,6 +105,21 @@ def opened(browser: Browser, file: Path, *, width: int = 1280, scheme: Scheme = 
     return found
 
 
+@pytest.fixture(scope="module")
+def seen_page(browser: Browser, file: Path, nights: Path) -> Iterator[Callable[[str, Scheme], Opened]]:
+    """A page with all its pictures, for the tests that only look: drawing them takes longer than looking."""
+    kept: dict[tuple[str, Scheme], Opened] = {}
+
+    def look(which: str, scheme: Scheme) -> Opened:
+        if (which, scheme) not in kept:
+            kept[which, scheme] = opened(browser, {"file": file, "nights": nights}[which], scheme=scheme)
+        return kept[which, scheme]
+
+    yield look
+    for found in kept.values():
+        found.page.close()
+
+
 @pytest.fixture
 def page(browser: Browser, file: Path) -> Iterator[Page]:
     found = opened(browser, file, drawn=False)
@@ -112,8 +128,10 @@ def page(browser: Browser, file: Path) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_picture_is_drawn_without_an_error_or_a_request(browser: Browser, file: Path, scheme: Scheme) -> None:
-    found = opened(browser, file, scheme=scheme)
+def test_every_picture_is_drawn_without_an_error_or_a_request(
+    seen_page: Callable[[str, Scheme], Opened], file: Path, scheme: Scheme
+) -> None:
+    found = seen_page("file", scheme)
     pictures = found.page.locator("[data-figure]").count()
     assert pictures >= 9
     assert found.page.locator("[data-figure] .main-svg >> nth=0").count() == 1
@@ -121,7 +139,6 @@ def test_every_picture_is_drawn_without_an_error_or_a_request(browser: Browser, 
     assert found.errors == []
     assert found.requests == [file.as_uri()]
     assert found.page.locator("#trouble").is_hidden()
-    found.page.close()
 
 
 def test_a_reader_sees_what_the_golden_text_of_the_page_says(browser: Browser, tmp_path: Path) -> None:
@@ -142,12 +159,11 @@ def test_a_reader_sees_what_the_golden_text_of_the_page_says(browser: Browser, t
     page.close()
 
 
-def test_what_a_run_says_does_not_run(browser: Browser, file: Path) -> None:
-    found = opened(browser, file)
+def test_what_a_run_says_does_not_run(seen_page: Callable[[str, Scheme], Opened]) -> None:
+    found = seen_page("file", "light")
     assert found.page.title() == "3 runs · harness"
     assert found.page.locator("img").count() == 0
     assert shown(HOSTILE) in (found.page.locator("#runs").text_content() or "")
-    found.page.close()
 
 
 def test_the_policy_stops_a_script_that_got_in(browser: Browser, file: Path, tmp_path: Path) -> None:
@@ -170,15 +186,25 @@ def test_the_policy_stops_a_script_that_got_in(browser: Browser, file: Path, tmp
         ("models", "light", 1280),
     ],
 )
-def test_accessible(browser: Browser, request: pytest.FixtureRequest, which: str, scheme: Scheme, width: int) -> None:
-    # The pictures are the same of both pages, and take most of the time.
-    found = opened(browser, request.getfixturevalue(which), width=width, scheme=scheme, drawn=which != "nights")
+def test_accessible(
+    browser: Browser,
+    request: pytest.FixtureRequest,
+    seen_page: Callable[[str, Scheme], Opened],
+    which: str,
+    scheme: Scheme,
+    width: int,
+) -> None:
+    if width == 1280 and which != "models":
+        found = seen_page(which, scheme)
+    else:
+        # The pictures of nights are the same in both, and take most of the time.
+        file = request.getfixturevalue(which)
+        found = opened(browser, file, width=width, scheme=scheme, drawn=which != "nights")
     found.page.evaluate("() => { for (const one of document.querySelectorAll('details')) one.open = true }")
     results = Axe().run(found.page)
     assert len(results.response["passes"]) > 20
     assert results.violations_count == 0, results.generate_report()
     assert found.page.evaluate(CUT) == []
-    found.page.close()
 
 
 @pytest.mark.parametrize(
@@ -340,8 +366,10 @@ def test_a_tables_data_are_the_rows_in_sight(page: Page) -> None:
     assert some == [everything[0], *(row for row in everything[1:] if row[3] == "p95")]
 
 
-def test_nights_are_drawn_with_what_throttled_and_their_change_points(browser: Browser, nights: Path) -> None:
-    found = opened(browser, nights)
+def test_nights_are_drawn_with_what_throttled_and_their_change_points(
+    seen_page: Callable[[str, Scheme], Opened], nights: Path
+) -> None:
+    found = seen_page("nights", "light")
     page = found.page
     pictures = page.locator("[data-figure]").count()
     assert pictures >= 20
@@ -360,7 +388,6 @@ def test_nights_are_drawn_with_what_throttled_and_their_change_points(browser: B
     history = page.locator("#history figure", has_text="Level over nights")
     assert history.locator(".shapelayer path").count() == 1
     assert page.locator("#history", has_text="c0ffee0c0000..c0ffee0d0000").count() == 1
-    page.close()
 
 
 def test_cells_of_nights_are_filtered_by_verdict_and_their_data_saved(browser: Browser, nights: Path) -> None:
@@ -391,6 +418,7 @@ def test_a_browser_that_cannot_draw_says_so_and_keeps_the_tables(browser: Browse
     start = text.index('id="plotly">') + len('id="plotly">')
     broken.write_text(text[:start] + "AAAA" + text[start + 4 :], encoding="utf-8")
     found = opened(browser, broken, drawn=False)
+    found.page.locator("[data-figure]").first.scroll_into_view_if_needed()
     found.page.locator("#trouble").wait_for(state="visible")
     assert "The tables hold the same figures" in (found.page.locator("#trouble").text_content() or "")
     assert found.page.locator("#cells-table tbody tr:visible").count() > 0

@@ -26,6 +26,7 @@ from harness.report.html.views import view
 from harness.results.journal import read_journal, write_plan
 from harness.results.nights import NightRecord, read_night
 from harness.results.schema import GateFacts
+from tests import forked
 from tests.nights import make_plan
 from tests.report.html.nights import STEP_AT, Phone, cool, hot, measured_night, past_nights, seen, two_nights
 from tests.report.html.pages import Elements, embedded, three_runs
@@ -244,7 +245,7 @@ def test_the_command_takes_nights_and_runs_alike(root: Path, records: list[Night
 
     def harness(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "harness.cli", "report", "--results-dir", str(results), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=REPOSITORY, check=False)
+        return forked.run(command, cwd=REPOSITORY)
 
     out = root / "page.html"
     done = harness(run.run_id, quiet.night_id, "--night", "latest", "--output", str(out))

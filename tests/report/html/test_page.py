@@ -16,6 +16,7 @@ from harness.report import report_run, to_markdown
 from harness.report.document import Table
 from harness.report.html import html_report, text_report, write_page
 from harness.results import StorageUnwritable, Store
+from tests import forked
 from tests.report.html.pages import HOSTILE, Elements, embedded, three_runs
 from tests.results.made_models import BERT
 from tests.results.samples import make_run
@@ -151,8 +152,7 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def harness(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from harness.cli import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=REPOSITORY, check=False)
+    return forked.run([sys.executable, "-m", "harness.cli", *arguments], cwd=REPOSITORY)
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -1,0 +1,18 @@
+"""A reporter for tests of runs, who read what was kept and not what was said."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    @contextlib.contextmanager
+    def stage(self, _title: str) -> Iterator[Silent]:
+        yield self
+
+    def say(self, _text: str) -> None: ...
+
+    def advance(self, _done: int, _total: int) -> None: ...
