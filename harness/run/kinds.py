@@ -1,6 +1,7 @@
-"""Kinds of workloads: each opens what the options ask of it, and a package adds one by an entry point.
+"""Kinds of workloads: each opens what the options ask of it. A session loops over the kinds and names none.
 
-The group is ``harness.workloads`` (docs/contributing/workload.md). A session loops over the kinds and names none.
+They register by entry point, in the group ``harness.workloads``. What a kind compiles still goes through
+:class:`harness.run.builder.Builder`, which has the two kinds that there are.
 """
 
 from __future__ import annotations
