@@ -23,6 +23,10 @@ pub struct Job {
     plan: Result<Plan, Failure>,
 }
 
+// An app on iOS runs it on a thread of its own; here, so that every system's build finds what cannot move there.
+const fn sendable<T: Send>() {}
+const _: () = sendable::<Job>();
+
 impl Job {
     /// Creates the result, reads and checks the order, and limits TVM to its threads: to be called
     /// while the process has no thread but its first. What is wrong with the order is the result's

@@ -15,7 +15,7 @@ use crate::tensors::TensorsRecord;
 use crate::Linked;
 
 /// A workload of a checked order, with its items, before anything is loaded.
-pub trait Planned: fmt::Debug {
+pub trait Planned: fmt::Debug + Send {
     /// How many calls a pass makes.
     fn calls(&self) -> usize;
 

@@ -25,7 +25,13 @@ type Fault = (&'static str, &'static str, &'static str, &'static str, Option<&'s
 
 const TENSOR_FAULTS: &[Fault] = &[
     ("no-prefix", "/workloads/0/functions/main", r#""""#, "the prefix is empty", None),
-    ("other-function", "/workloads/0/functions", r#"{"a": "a_"}"#, "the one function \"main\"", None),
+    (
+        "other-function",
+        "/workloads/0/functions",
+        r#"{"a": "a_"}"#,
+        "the one function \"main\"",
+        None,
+    ),
     ("a-prompt", "/items/0/input", r#""word""#, "takes tensors, not a prompt", Some("i1")),
     ("no-outputs", "/workloads/0/outputs", "[]", "it has no outputs", None),
     ("no-models", "/workloads", "[]", "names no workloads", None),
