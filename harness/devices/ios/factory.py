@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from harness.core.cache import Cache
-from harness.core.errors import HarnessError, UsageError
 from harness.devices.base import Device, Notify, Unavailable
+from harness.devices.choosing import open_each
 from harness.devices.ios.choice import choose
 from harness.devices.ios.device import IosDevice
 from harness.devices.ios.loop import LoopThread, loop_thread
@@ -32,16 +32,7 @@ def options_of(selection: Selection) -> IosOptions:
 def open_all(
     loop: LoopThread, chosen: Sequence[str | Unavailable], way: Way, options: IosOptions, notify: Notify
 ) -> list[Device | Unavailable]:
-    """A device for each UDID; one that cannot be opened does not stop the others."""
-    devices: list[Device | Unavailable] = []
-    for udid in chosen:
-        if isinstance(udid, Unavailable):
-            devices.append(udid)
-            continue
-        try:
-            devices.append(IosDevice(loop, udid, way, options=options, notify=notify))
-        except UsageError:
-            raise
-        except HarnessError as error:
-            devices.append(Unavailable(udid, error))
-    return devices
+    """Open a device for each UDID; one that cannot be opened does not stop the others."""
+    return list(
+        open_each(chosen, lambda udid: IosDevice(loop, udid, way, options=options, notify=notify), lambda udid: udid)
+    )
