@@ -131,7 +131,7 @@ def main(
 ) -> None:
     """Deploy and run, again and again."""
     if udid is not None:
-        selections = [parse_device("ios", serial=udid, sign_command=sign_command)]
+        selections = [parse_device("ios", serial=udid, ios_sign_command=sign_command)]
     else:
         selections = [parse_device("virtual-ios:16"), parse_device("virtual-ios:17")]
     kept, samples = True, {}

@@ -38,7 +38,9 @@ REPEATS = 5
 WARMUP, TIMED = 2, 5
 STEPS = 10
 QUERIES = {
-    "latency of every run": "SELECT run, commit, median_ns, p95_ns, of_pytorch FROM runs ORDER BY started",
+    "latency of every run": (
+        "SELECT run, commit, median_ns, p95_ns, of_pytorch FROM runs JOIN workloads USING (run) ORDER BY started"
+    ),
     "slowest words": (
         "SELECT item, median(total_ns) AS ns FROM samples WHERE phase = 'timed' GROUP BY item ORDER BY ns DESC LIMIT 10"
     ),
@@ -46,10 +48,10 @@ QUERIES = {
         "SELECT run, median(total_ns) FROM samples JOIN orders USING (run, order_id) "
         "WHERE phase = 'timed' AND purpose = 'latency' GROUP BY run"
     ),
-    "words that ever differed": "SELECT word, count(*) FROM parity WHERE verdict <> 'equal' GROUP BY word",
+    "words that ever differed": "SELECT label, count(*) FROM parity WHERE verdict <> 'equal' GROUP BY label",
     "PyTorch against the runner": (
-        "SELECT r.word, median(list_median(p.artifact_ns) / list_median(p.pytorch_ns)) FROM pairs p "
-        "JOIN reference r USING (run, item) GROUP BY r.word"
+        "SELECT r.label, median(list_median(p.artifact_ns) / list_median(p.pytorch_ns)) FROM pairs p "
+        "JOIN reference r USING (run, item) GROUP BY r.label"
     ),
 }
 

@@ -194,7 +194,7 @@ def judge(
 ) -> Variant:
     """Measured times against bounds; ``passes`` are the rounds, each with one sample per word in the same order."""
     words = list(zip(*passes, strict=True))
-    lengths = [(read, len(rounds[0].step_ns)) for read, rounds in zip(input_tokens, words, strict=True)]
+    lengths = [(read, len(rounds[0].parts["step"])) for read, rounds in zip(input_tokens, words, strict=True)]
     costs = [word_cost(dimensions, storage, read, written) for read, written in lengths]
     steps = sum(written for _, written in lengths)
     working_set = sum(cost.steps.bytes for cost in costs) / steps

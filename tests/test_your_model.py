@@ -155,7 +155,7 @@ def test_a_registration_that_is_missing_is_found_before_anything_is_deployed(run
 @pytest.mark.parametrize(
     ("model", "inputs", "reason"),
     [
-        ({"prefix": "ghost_"}, {}, 'no model with the system-lib prefix "ghost_" is linked'),
+        ({"functions": {"main": "ghost_"}}, {}, 'no model with the system-lib prefix "ghost_" is linked'),
         ({"outputs": ["one", "two"]}, {}, '"flowers" returned 1 tensors instead of 2'),
         ({}, {"input": torch.zeros(1, 5).numpy()}, "flowers_main: TVM raised"),
         ({}, {"other": torch.zeros(1, 4).numpy()}, 'the model takes ["input"]'),
@@ -164,7 +164,8 @@ def test_a_registration_that_is_missing_is_found_before_anything_is_deployed(run
 def test_what_a_model_does_not_take_is_a_record(
     runner: Runner, tmp_path: Path, model: dict[str, object], inputs: dict[str, Array], reason: str
 ) -> None:
-    facts = {"name": "flowers", "prefix": "flowers_", "inputs": ["input"], "outputs": ["output"], **model}
+    functions = {"main": "flowers_"}
+    facts = {"name": "flowers", "functions": functions, "inputs": ["input"], "outputs": ["output"], **model}
     order = WorkOrder(
         order_id=f"order-{time.monotonic_ns()}",
         archive_sha256=runner.archive.sha256,

@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.devices.faults import fault_of  # noqa: E402
+
 TABLE = ROOT / "docs/faults.md"
 TITLES = {"android": "Android", "ios": "iOS"}
 """Folders below tests/devices whose tests have such markers, in the order of the page."""
@@ -29,7 +33,7 @@ An incomplete result is inconclusive, never a failure of the model; the error's 
 
 
 @dataclass(frozen=True)
-class Fault:
+class Row:
     folder: str
     what: str
     ends: str
@@ -43,16 +47,13 @@ class Collector:
     """A pytest plugin that keeps the markers of what is collected."""
 
     def __init__(self) -> None:
-        self.faults: list[Fault] = []
+        self.faults: list[Row] = []
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         for item in session.items:
-            marker = item.get_closest_marker("fault")
-            if marker is None:
+            if (found := fault_of(item)) is None:
                 continue
-            fault = Fault(
-                item.path.parent.name, marker.kwargs["what"], str(marker.kwargs["ends"]), marker.kwargs["keeps"]
-            )
+            fault = Row(item.path.parent.name, found.what, str(found.ends), found.keeps)
             # Variants of one fault are one line.
             if fault not in self.faults:
                 self.faults.append(fault)

@@ -12,7 +12,8 @@ import typer
 
 from harness.cli import completion
 from harness.cli.app import app
-from harness.cli.options import DEFAULT_RESULTS, RUN_HELP, AnyResultsDir, Json, Markdown, MarkdownCommand, existing
+from harness.cli.opening import OpeningCommand, selected
+from harness.cli.options import DEFAULT_RESULTS, RUN_HELP, AnyResultsDir, Json, Markdown, existing
 from harness.cli.output import exclusive, note, print_json, terminal, write_markdown
 from harness.core.cache import Cache
 from harness.core.errors import ExitCode, UsageError
@@ -29,12 +30,13 @@ class SeveralDevices(UsageError):
 
 
 @app.command(
-    cls=MarkdownCommand,
+    cls=OpeningCommand,
     epilog="Examples:\n\n  harness explain\n\n  harness explain latest --item w00003 --html explained.html\n\n"
     "  harness explain latest --device virtual-android\n\n  harness explain latest --bundle failure.zip\n\n"
     "  harness explain failure.zip\n\nExit status: 0 nothing departs, 1 a departure was found and named.",
 )
 def explain(
+    context: typer.Context,
     run: Annotated[
         str,
         typer.Argument(metavar="RUN|BUNDLE", help=f"{RUN_HELP}; or a bundle's file", autocompletion=completion.runs),
@@ -64,7 +66,7 @@ def explain(
     with _found(results_dir, run, item) as (stored, which):
         # Imported here because they take a second to load.
         from harness.devices import Unavailable
-        from harness.devices.selection import opened, parse_device
+        from harness.devices.selection import opened
         from harness.explain.run import explain as explain_run
         from harness.explain.run import options_of
         from harness.report import to_markdown, to_terminal
@@ -73,7 +75,7 @@ def explain(
         from harness.run.builder import CachedBuilder
 
         builder = CachedBuilder(notice=note)
-        selection = parse_device(device or options_of(stored).device)
+        selection = selected(context, device or options_of(stored).device)
         with opened(selection, cache=Cache(notice=note), notify=note) as devices:
             usable = [one for one in devices if not isinstance(one, Unavailable)]
             chosen = _one_of(usable, stored if device is None else None)

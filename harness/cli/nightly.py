@@ -12,11 +12,12 @@ from harness.cli import completion
 from harness.cli.app import app
 from harness.cli.documents.nights import CalibrationDocument, FloorLine
 from harness.cli.nights import JUnit, show_night
-from harness.cli.options import DEFAULT_RESULTS, Json, Markdown, MarkdownCommand, ResultsDir
+from harness.cli.opening import OpeningCommand, selected
+from harness.cli.options import DEFAULT_RESULTS, Json, Markdown, ResultsDir
 from harness.cli.output import STDOUT, exclusive, note, print_json, print_line
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
-from harness.devices import Device, Unavailable, opened, parse_device
+from harness.devices import Device, Unavailable, opened
 from harness.measure import Floor
 from harness.regression.nightly import Night, refuse_emulated
 from harness.regression.plan import built_candidate, chosen, floor_key, itself, kept_candidate, plan_night
@@ -27,7 +28,7 @@ from harness.results.nights import NIGHTS, find_night, write_floor
 
 
 @app.command(
-    cls=MarkdownCommand,
+    cls=OpeningCommand,
     epilog="Examples:\n\n  harness nightly --baseline release-1.4"
     "\n\n  harness nightly --baseline release-1.4 --calibrate 20"
     "\n\n  harness nightly --baseline release-1.4 --device android:all --words 40 --time-budget 60"
@@ -37,6 +38,7 @@ from harness.results.nights import NIGHTS, find_night, write_floor
     "\n\n  harness nights latest",
 )
 def nightly(
+    context: typer.Context,
     baseline: Annotated[
         str | None, typer.Option(help="a name of `harness baseline list`", autocompletion=completion.baselines)
     ] = None,
@@ -45,9 +47,6 @@ def nightly(
         typer.Option(help="another baseline; unless given, the sources", autocompletion=completion.baselines),
     ] = None,
     device: Annotated[str, typer.Option(help="as for pytest suites", autocompletion=completion.devices)] = "host",
-    serial: Annotated[str | None, typer.Option("--serial", "--udid", help="as for pytest suites")] = None,
-    sign_command: Annotated[str | None, typer.Option("--ios-sign-command", help="as for pytest suites")] = None,
-    launcher: Annotated[str | None, typer.Option("--ios-launcher", help="as for pytest suites")] = None,
     words: Annotated[
         int | None, typer.Option(min=1, help="of the baseline's, at even distances; all unless given")
     ] = None,
@@ -78,8 +77,7 @@ def nightly(
         )
     exclusive({"--markdown -": markdown == STDOUT, "--json": as_json})
     cache = Cache(notice=note)
-    selection = parse_device(device, serial=serial, sign_command=sign_command, launcher=launcher)
-    with opened(selection, cache=cache, notify=note) as found:
+    with opened(selected(context, device), cache=cache, notify=note) as found:
         devices = _available(found)
         refuse_emulated(devices)
         by_name = {one.name: one for one in devices}

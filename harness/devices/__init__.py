@@ -27,7 +27,8 @@ from harness.devices.errors import (
     UnknownDevice,
 )
 from harness.devices.host import HostDevice
-from harness.devices.kinds import Check, DeviceKind, ListedDevice, Selection, device_kinds
+from harness.devices.kinds import Check, DeviceKind, ListedDevice, Selection, device_kinds, device_options
+from harness.devices.options import DeviceOption, SerialName
 from harness.devices.selection import opened, parse_device
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "DeviceKind",
     "DeviceLost",
     "DeviceNotReady",
+    "DeviceOption",
     "DeviceUnauthorized",
     "FolderNotWritable",
     "HostDevice",
@@ -56,9 +58,11 @@ __all__ = [
     "RunnerDescription",
     "RunnerUnusable",
     "Selection",
+    "SerialName",
     "Unavailable",
     "UnknownDevice",
     "device_kinds",
+    "device_options",
     "opened",
     "parse_device",
 ]

@@ -31,6 +31,7 @@ from harness.devices.errors import CommandTimeout, RunnerUnusable
 from harness.devices.facts import host_conditions, host_facts
 from harness.devices.lock import DeviceLock
 from harness.devices.orphans import RunnerNote
+from harness.devices.outcome import Outcome, as_result, reason_of
 from harness.devices.wording import ending_of, quoted
 from harness.protocol.schema import WorkOrder
 
@@ -114,19 +115,22 @@ class HostDevice:
             reader = ResultReader(folder / "result.jsonl", order, on_record)
             command = [str(runner.absolute()), "--order", "order.json", "--result", "result.jsonl"]
             began = time.monotonic()
-            with (
-                (folder / "stdout").open("wb") as out,
-                (folder / "stderr").open("wb") as err,
-                _started(command, folder, out, err, ends_with_us=True) as process,
-            ):
-                self._note.write(process.pid, folder)
-                stopped = self._watch(process, reader, folder, began + deadline, deadline)
-            self._note.remove()
+            try:
+                with (
+                    (folder / "stdout").open("wb") as out,
+                    (folder / "stderr").open("wb") as err,
+                    _started(command, folder, out, err, ends_with_us=True) as process,
+                ):
+                    self._note.write(process.pid, folder)
+                    stopped = self._watch(process, reader, folder, began + deadline, deadline)
+            finally:
+                self._note.remove()
             # The last records may have been written between the last look and the end of the process.
             reader.poll()
-            return _result(
-                order, reader, process.returncode, stopped, _tail(folder / "stderr"), time.monotonic() - began
+            outcome = Outcome(
+                reader, ended=True, status=process.returncode, stopped=stopped, log=_tail(folder / "stderr")
             )
+            return as_result(order, outcome, reason_of(outcome), wall=time.monotonic() - began)
 
     def _watch(
         self, process: subprocess.Popen[bytes], reader: ResultReader, folder: Path, until: float, deadline: float
@@ -138,7 +142,7 @@ class HostDevice:
             if ended or reader.fault:
                 return reader.fault
             if self._closed.is_set():
-                return "ended, because the device was let go of"
+                return "the device was closed"
             if time.monotonic() > until:
                 return f"still running after the deadline of {deadline:g} s, killed"
             if any((folder / log).stat().st_size > self._max_log_bytes for log in ("stdout", "stderr")):
@@ -192,28 +196,6 @@ def _started(
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     """Whether the leader ended, without reaping it: its id has to stay ours until the group is killed."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def _result(
-    order: WorkOrder, reader: ResultReader, status: int, stopped: str | None, log: str, wall: float
-) -> RunResult:
-    missing = reader.missing()
-    reason = stopped or missing
-    if stopped is None and (missing or status != 0):
-        parts = [] if reader.end is not None and status in (0, 1) else [f"the runner {ending_of(status)}"]
-        reason = "; ".join([*parts, *([missing] if missing else [])]) or f"the runner {ending_of(status)}"
-    # What the runner reported itself it also wrote to stderr.
-    if reason and log and (reader.end is None or reader.end.error is None):
-        reason += quoted(log.encode())
-    return RunResult(
-        order_id=order.order_id,
-        records=tuple(reader.records),
-        complete=reason is None,
-        reason=reason,
-        failure=reader.end.error if reader.end else None,
-        exit_status=None if stopped else status,
-        wall_seconds=wall,
-    )
 
 
 def _tail(path: Path) -> str:

@@ -9,14 +9,13 @@ from harness.core.cache import Cache
 from harness.devices.base import Device, Notify
 from harness.devices.errors import UnknownDevice
 from harness.devices.host import HostDevice
-from harness.devices.kinds import DeviceKind, ListedDevice, Selection, refuse_serial
+from harness.devices.kinds import DeviceKind, ListedDevice, Selection
 
 
 @contextmanager
 def _open(selection: Selection, _cache: Cache, _notify: Notify) -> Iterator[list[Device]]:
     if selection.which is not None:
         raise UnknownDevice("there is only one host", cure="write --device host")
-    refuse_serial(selection)
     yield [HostDevice()]
 
 

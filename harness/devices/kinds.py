@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
 from harness.devices.base import Device, Notify, Unavailable
 from harness.devices.errors import UnknownDevice
+from harness.devices.options import SERIAL, Command, DeviceOption, SerialName
 
 KINDS = "harness.devices"
 """The entry point group: ``NAME = "package.module:KIND"``, where ``KIND`` is a :class:`DeviceKind` of that name."""
@@ -21,16 +23,14 @@ KINDS = "harness.devices"
 class Selection:
     """``--device KIND[:WHICH]`` with what else chooses among devices.
 
-    ``which`` is what stands behind the colon; ``serial`` is ``--serial`` or ``--udid``. The rest is for iPhones:
-    ``--ios-sign-command``, ``--ios-launcher``, ``--ios-keep-app``.
+    ``which`` is what stands behind the colon; ``serial`` is ``--serial``, or what the kind calls it. ``options`` are
+    the values of the kind's own options, by their keys; :meth:`DeviceOption.of` reads one.
     """
 
     kind: str
     which: str | None = None
     serial: str | None = None
-    sign_command: str | None = None
-    launcher: str | None = None
-    keep_app: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,12 @@ class DeviceKind:
     """Returns what ``harness doctor`` prints of it."""
     attaches: bool = False
     """Whether its devices come and go, so that a person may want to know how to attach one."""
+    forms: str = ""
+    """What ``--device`` takes, for help, where it is more than the name: ``android, android:SERIAL or android:all``."""
+    serial: SerialName | None = None
+    """How ``--serial`` names one of its devices; None where that is refused."""
+    options: tuple[DeviceOption, ...] = ()
+    """Options of its own."""
 
 
 @functools.cache
@@ -118,7 +124,33 @@ def known_kind(name: str) -> DeviceKind:
     return kinds[name]
 
 
-def refuse_serial(selection: Selection) -> None:
-    """Raise UsageError for a serial, where a kind's devices have none."""
-    if selection.serial is not None:
-        raise UsageError(f"--serial is for phones, not for {selection.kind}", cure="leave it out")
+def device_options(
+    kinds: Iterable[DeviceKind], command: Command, *, taken: Collection[str] = ()
+) -> dict[str, DeviceOption]:
+    """Return what a command offers, by the options' keys: the kinds' serials as one option, then their own options.
+
+    Kinds may share an option. Raises UsageError if two bring different ones of one name, or one of a ``taken`` name.
+    """
+    kinds = list(kinds)
+    found: dict[str, DeviceOption] = {}
+    owned = set(taken)
+    serial = _serial_option(kinds)
+    for option in (*([serial] if serial else ()), *(option for kind in kinds for option in kind.options)):
+        if option.key in found and found[option.key] == option:
+            continue
+        if clashing := [name for name in option.names if name in owned]:
+            raise UsageError(
+                f"a kind of device brings an option {clashing[0]}, which another has already",
+                cure="remove the package that brings it, or let it choose another name",
+            )
+        owned.update(option.names)
+        found[option.key] = option
+    return {key: option for key, option in found.items() if command in option.commands}
+
+
+def _serial_option(kinds: Iterable[DeviceKind]) -> DeviceOption | None:
+    """Return one option for the serials of all kinds, under every name that a kind has for it."""
+    serials = [kind.serial for kind in kinds if kind.serial is not None]
+    names = list(dict.fromkeys([f"--{SERIAL}", *(serial.flag for serial in serials)]))
+    text = ", ".join(dict.fromkeys(serial.help for serial in serials))
+    return DeviceOption(names[0], text, metavar="S", aliases=tuple(names[1:])) if serials else None

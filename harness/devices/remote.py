@@ -6,13 +6,14 @@ import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 from harness.core.errors import HarnessError
-from harness.devices.base import DEFAULT_WAIT, Notify, silent
+from harness.devices.base import DEFAULT_WAIT, Knob, Notify, OnRecord, silent
 from harness.devices.errors import DeviceNotReady
+from harness.devices.job import Terms
 from harness.devices.lock import DeviceLock
 
 SETTLE_SECONDS = 180.0
@@ -20,15 +21,20 @@ CLOSE_SECONDS = 30.0
 
 
 class RemoteDevice(ABC):
-    """Part of a :class:`harness.devices.base.Device`; a subclass opens it, and sets ``name``.
+    """Part of a :class:`harness.devices.base.Device`; a subclass opens it, and sets its attributes.
 
-    ``settle_poll_seconds`` is how often one that is too hot or too empty is looked at.
+    ``notify`` hears what happens outside of calls that take one. ``grace_seconds`` is how long a lost device may take
+    to come back, ``settle_poll_seconds`` how often one that is too hot or too empty is looked at.
     """
 
     name: str
+    kind: str
+    emulated: bool
 
-    def __init__(self, lock: DeviceLock, *, settle_poll_seconds: float) -> None:
+    def __init__(self, lock: DeviceLock, *, notify: Notify, grace_seconds: float, settle_poll_seconds: float) -> None:
         self._lock = lock
+        self._notify = notify
+        self._grace_seconds = grace_seconds
         self._settle_poll_seconds = settle_poll_seconds
         self._closing = threading.Event()
         self._idle = threading.Condition()
@@ -66,6 +72,20 @@ class RemoteDevice(ABC):
         if told:
             notify(f"{self.name} is fit to be measured")
 
+    def _lasting(self, serial: str) -> dict[str, Any]:
+        """Return the facts that every kind has."""
+        return {"kind": self.kind, "name": self.name, "emulated": self.emulated, "serial": serial}
+
+    def _terms(self, deadline: float, on_record: OnRecord | None, again: Callable[[], None]) -> Terms:
+        """Return how an order is run here; see :class:`Terms`."""
+        return Terms(deadline, self._grace_seconds, self._notify, self._closing.is_set, on_record, again)
+
+    def _tell_denied(self, knobs: Iterable[Knob], advice: str = "") -> None:
+        """Report each setting that the device refused."""
+        for knob in knobs:
+            if knob.state == "denied":
+                self._notify(f"{self.name} refused {knob.name}: {knob.detail}{f'; {advice}' if advice else ''}")
+
     def stop(self) -> None:
         """See the protocol."""
         self._closing.set()
@@ -87,3 +107,13 @@ class RemoteDevice(ABC):
         self.stop()
         with self._idle:
             return self._idle.wait_for(lambda: self._runs == 0, timeout=CLOSE_SECONDS)
+
+
+def merge_again(knobs: list[Knob], second: Iterable[Knob]) -> None:
+    """Correct ``knobs`` by what became of them after a loss: what is not applied then was not applied all the time."""
+    now = {knob.name: knob for knob in second}
+    for at, knob in enumerate(knobs):
+        again = now.get(knob.name, knob)
+        if knob.state == "applied" and again.state != "applied":
+            detail = f"{knob.detail}; after the device had been lost: {again.detail}"
+            knobs[at] = knob.model_copy(update={"state": again.state, "detail": detail})

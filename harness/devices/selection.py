@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from harness.core.cache import Cache
+from harness.core.errors import UsageError
 from harness.devices.base import Device, Notify, Unavailable
 from harness.devices.errors import UnknownDevice
-from harness.devices.kinds import Selection, known_kind
+from harness.devices.kinds import Selection, device_kinds, known_kind
 
 
-def parse_device(
-    spec: str,
-    *,
-    serial: str | None = None,
-    sign_command: str | None = None,
-    launcher: str | None = None,
-    keep_app: bool = False,
-) -> Selection:
-    """``host``, ``android``, ``android:SERIAL``, ``ios:all`` …; raises UnknownDevice naming the known kinds."""
+def parse_device(spec: str, *, serial: str | None = None, **given: Any) -> Selection:
+    """Return what ``host``, ``android:SERIAL``, ``ios:all`` … mean, with the values of options by their keys.
+
+    Raises UnknownDevice naming the known kinds, or UsageError for a value or a serial that the kind does not take.
+    """
+    if unknown := given.keys() - {option.key for one in device_kinds().values() for option in one.options}:
+        raise TypeError(f"no kind of device has an option {', '.join(sorted(unknown))}")
     name, colon, which = spec.partition(":")
     kind = known_kind(name)
     if colon and not which:
         raise UnknownDevice(f"nothing stands behind the colon of {spec!r}", cure=f"write --device {name}")
-    return Selection(kind.name, which or None, serial, sign_command, launcher, keep_app)
+    if serial is not None and kind.serial is None:
+        raise UsageError(f"--serial is for phones, not for {kind.name}", cure="leave it out")
+    # What others bring is not for this kind.
+    return Selection(kind.name, which or None, serial, {option.key: option.of(given) for option in kind.options})
 
 
 @contextmanager

@@ -15,7 +15,7 @@ def ending_of(status: int) -> str:
         return f"was killed by signal {-status}"
 
 
-def quoted(log: bytes) -> str:
-    """The last lines of a log, on one line, for a message."""
+def quoted(log: bytes, name: str = "stderr") -> str:
+    """Return the last lines of a log, on one line, for a message."""
     lines = log.decode(errors="replace").strip().splitlines()[-3:]
-    return f"; its stderr ends: {' | '.join(line.strip() for line in lines)[-400:]}" if lines else ""
+    return f"; its {name} ends: {' | '.join(line.strip() for line in lines)[-400:]}" if lines else ""

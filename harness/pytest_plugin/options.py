@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from harness.devices import Device, Selection
+    from harness.devices import Device, DeviceOption, Selection
     from harness.run.builder import RunOptions
     from harness.run.session import RunSession
 
@@ -85,41 +86,51 @@ def taken_names(parser: pytest.Parser, names: Sequence[str]) -> list[str]:
 
 
 def _add_all(add: Callable[..., None]) -> None:
+    own: list[str] = []
+    _add_device(lambda *names, **_settings: own.extend(names))
+    _add_own(lambda *names, **_settings: own.extend(names))
+    _add_device(add)
+    for option in _of_kinds(taken=own).values():
+        settings: dict[str, Any] = {"action": "store_true"} if option.switch else {"metavar": option.metavar}
+        if option.choices:
+            settings["choices"] = option.choices
+        add(*option.names, dest=f"harness_{option.key}", help=option.help, **settings)
+    _add_own(add)
+
+
+def _of_kinds(*, taken: Collection[str] = ()) -> dict[str, DeviceOption]:
+    """Return what the installed kinds of devices bring."""
+    from harness.devices import device_kinds, device_options
+
+    with _usage():
+        return device_options(device_kinds().values(), "suites", taken=taken)
+
+
+@contextmanager
+def _usage() -> Iterator[None]:
+    """Have pytest print an error of usage, such as a kind that cannot be loaded, as it prints its own."""
+    from harness.core.errors import UsageError
+
+    try:
+        yield
+    except UsageError as error:
+        raise pytest.UsageError(f"harness: {error}") from error
+
+
+def _add_device(add: Callable[..., None]) -> None:
+    from harness.devices import device_kinds
+
+    with _usage():
+        kinds = list(device_kinds().values())
     add(
         "--device",
         dest="harness_device",
         metavar="KIND[:WHICH]",
-        help="device to run on: host; android, android:SERIAL, android:A,B or android:all; ios, ios:UDID, ios:A,B or "
-        "ios:all; virtual-android or virtual-android:N; virtual-ios, virtual-ios:16 or virtual-ios:17",
+        help=f"device to run on: {'; '.join(kind.forms or kind.name for kind in kinds)}",
     )
-    add(
-        "--serial",
-        "--udid",
-        dest="harness_serial",
-        metavar="S",
-        help="the Android device of that serial (or ANDROID_SERIAL), the iPhone of that UDID",
-    )
-    add(
-        "--ios-sign-command",
-        dest="harness_ios_sign_command",
-        metavar="CMD",
-        help="what signs the app bundle whose path it is given ({} or last), such as "
-        "'codesign -f -s NAME --entitlements FILE {}'",
-    )
-    add("--ios-bundle-id", dest="harness_ios_bundle_id", metavar="ID", help="bundle id that your profile allows")
-    add(
-        "--ios-launcher",
-        dest="harness_ios_launcher",
-        metavar="L",
-        choices=("appservice", "dvt", "debugserver"),
-        help="how the app is started: appservice (default for iOS 17 and newer), dvt (default before), debugserver",
-    )
-    add(
-        "--ios-keep-app",
-        dest="harness_ios_keep_app",
-        action="store_true",
-        help="leave the app on the iPhone, so that the same build is not installed again next time",
-    )
+
+
+def _add_own(add: Callable[..., None]) -> None:
     add(
         "--checkpoint",
         dest="harness_checkpoint",
@@ -309,7 +320,7 @@ def run_options(config: pytest.Config, device: Device) -> RunOptions:
         deadline=get("harness_deadline"),
         cooldown=get("harness_cooldown"),
         baseline=get("harness_baseline"),
-        ios_bundle_id=get("harness_ios_bundle_id"),
+        **{key: get(f"harness_{key}") for key, option in _of_kinds().items() if option.of_run},
     )
 
 
@@ -334,10 +345,4 @@ def selected(config: pytest.Config) -> Selection:
     from harness.devices import parse_device
 
     get = config.getoption
-    return parse_device(
-        str(get("harness_device")),
-        serial=get("harness_serial"),
-        sign_command=get("harness_ios_sign_command"),
-        launcher=get("harness_ios_launcher"),
-        keep_app=get("harness_ios_keep_app"),
-    )
+    return parse_device(str(get("harness_device")), **{key: get(f"harness_{key}") for key in _of_kinds()})

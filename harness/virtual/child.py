@@ -13,10 +13,13 @@ import os
 import signal
 import subprocess
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 KILL_DEADLINE_SECONDS = 10.0
+_Self = TypeVar("_Self", bound="Sandboxed")
 
 
 class Child:
@@ -85,3 +88,38 @@ class Child:
         if self._process is not None and self.alive:
             self._process.kill()
             self._thread.join(KILL_DEADLINE_SECONDS)
+
+
+class Sandboxed(ABC):
+    """What is one child while it is started; as a context it is started inside."""
+
+    _child: Child | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._child is not None and self._child.alive
+
+    @property
+    def pid(self) -> int | None:
+        """The first process of its namespace, None if it is not running."""
+        return self._child.pid if self._child is not None and self._child.alive else None
+
+    @abstractmethod
+    def start(self) -> object:
+        """Start it, if it is not running."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it and everything it runs."""
+
+    def _end_child(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    def __enter__(self: _Self) -> _Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()

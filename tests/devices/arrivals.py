@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 
 from harness.devices.base import AnyRecord
@@ -25,16 +24,3 @@ def at_sample(*numbers: int, do: Callable[[], object]) -> Callable[[AnyRecord], 
                 do()
 
     return look
-
-
-def later(do: Callable[[], object], seconds: float = 0.3) -> None:
-    """Calls ``do`` from another thread after a while; :func:`wait_for_timers` is to be called behind the test."""
-    threading.Timer(seconds, do).start()
-
-
-def wait_for_timers() -> None:
-    """Fails if a timer outlives the test."""
-    for thread in threading.enumerate():
-        if isinstance(thread, threading.Timer):
-            thread.join(timeout=5)
-            assert not thread.is_alive(), "a timer outlived its test"

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.devices.faults import Ends
+from tests.devices.faults import Ends, fault_of
 
 
 @pytest.fixture
 def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
     """How the test's own marker says that the fault ends; a test that does not check it fails."""
-    marker = request.node.get_closest_marker("fault")
-    declared: Ends = marker.kwargs["ends"]
+    fault = fault_of(request.node)
+    assert fault is not None
+    declared = fault.ends
     declared.checked = False
     yield declared
     assert declared.checked, "the declared outcome was not checked"

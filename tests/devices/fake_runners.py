@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,19 +11,27 @@ from harness.protocol.schema import GenerationWorkload, RecordOptions, WorkOrder
 
 ARCHIVE = "ab" * 32
 
-PRELUDE = """#!{python}
+PRELUDE = """#!{interpreter}
 import json, os, signal, subprocess, sys, time
 
-if sys.argv[1:] == ["--describe"]:
-    print(json.dumps({{"runner_version": "0.1", "archive_sha256": "{archive}", "arch": "x", "os": "y",
-                       "prefixes": ["g2p_"]}}))
-    sys.exit(0)
-order = json.load(open(sys.argv[sys.argv.index("--order") + 1]))
-result = open(sys.argv[sys.argv.index("--result") + 1], "w")
+samples, pause, stuck_at, chatty, echo = 0, 0.0, (), False, False
 
 def put(**record):
-    result.write(json.dumps(record) + "\\n")
+    line(json.dumps(record))
+
+def line(text):
+    result.write(text + "\\n")
     result.flush()
+    if echo:
+        print(text, flush=True)
+
+def raw(hexadecimal):
+    result.flush()
+    result.buffer.write(bytes.fromhex(hexadecimal))
+    result.flush()
+
+def drop():
+    os.unlink(result.name)
 
 def header(**changes):
     put(**{{"record": "header", "schema_version": 2, "order_id": order["order_id"], "runner_version": "0.1",
@@ -37,7 +46,6 @@ def load():
 def output(item):
     return {{"token_ids": [byte + 3 for byte in item["label"].encode()] + [1], "text": item["label"]}}
 
-samples = 0
 def sample(item, phase, repetition):
     global samples
     samples += 1
@@ -46,16 +54,29 @@ def sample(item, phase, repetition):
         outputs=[output(item)])
 
 def passes():
+    global samples
     first = True
     for phase, count in (("warmup", order["warmup"]), ("timed", order["repetitions"])):
         for repetition in range(count):
             for item in order["items"]:
+                if samples < order["skip_samples"]:
+                    samples += 1
+                    continue
                 sample(item, "first" if first else phase, repetition)
                 first = False
+                if samples in stuck_at:
+                    stay()
+                time.sleep(pause)
+
+def memory():
+    put(record="memory", peak_bytes=4096)
+
+def thermal(state):
+    put(record="thermal", state=state, at_unix_ns=1)
 
 def probe():
     if order["probe"]:
-        for item in order["items"]:
+        for item in order["items"][order["skip_probes"]:]:
             out = output(item)
             out["margins"] = [2.5] * len(out["token_ids"])
             put(record="probe", workload="g2p", items=[item["id"]], outputs=[out])
@@ -64,14 +85,93 @@ def end(status="ok", **changes):
     put(**{{"record": "end", "order_id": order["order_id"], "status": status, "samples": samples}} | changes)
 
 def everything():
-    header(); load(); passes(); put(record="memory", peak_bytes=4096); probe(); end()
+    header(); load(); passes(); memory(); probe(); end()
+
+def complain(text):
+    print(text, file=sys.stderr, flush=True)
+
+def say(text):
+    print(text, flush=True)
+
+def noise(mebibytes):
+    for _ in range(int(mebibytes)):
+        for stream in (sys.stdout, sys.stderr):
+            stream.write("x" * 2**20 + "\\n")
+            stream.flush()
+
+def flood():
+    while True:
+        print("x" * 65536)
+
+def rest(seconds):
+    time.sleep(float(seconds))
+
+def swell():
+    while True:
+        line(" " * 4096)
+
+def slow(seconds):
+    global pause
+    pause = float(seconds)
+
+def stuck(*numbers):
+    global stuck_at
+    stuck_at = [int(number) for number in numbers]
+
+def chat():
+    global chatty
+    chatty = True
+
+def stay():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for _ in range(12000):
+        if chatty:
+            say(".")
+        time.sleep(0.05)
+
+def family(where="."):
+    subprocess.Popen(["sleep", "600"], cwd="/" if where == "afar" else where)
+
+def leave(status):
+    sys.exit(int(status))
+
+def crash(name):
+    os.kill(os.getpid(), getattr(signal, "SIG" + name))
+    stay()
+
+if sys.argv[1:] == ["--describe"]:
+    {describing}
+    print(json.dumps({{"runner_version": "0.1", "archive_sha256": "{archive}", "arch": "x", "os": "y",
+                       "prefixes": ["g2p_"]}}))
+    sys.exit(0)
+{opening}
 """
+OPENING = """
+order = json.load(open(sys.argv[sys.argv.index("--order") + 1]))
+result = open(sys.argv[sys.argv.index("--result") + 1], "w")
+"""
+"""What an ordinary runner does first: its order and its result are named on its command line."""
 
 
-def write_runner(folder: Path, body: str, name: str = "runner") -> Path:
-    """An executable whose behaviour is ``body``."""
+def python_runner(
+    body: str, *, opening: str = OPENING, describing: str = "pass", interpreter: str = sys.executable
+) -> str:
+    """Return the text of a runner that does ``body``, and first ``describing`` when it is asked what it is."""
+    filled = PRELUDE.format(
+        interpreter=interpreter,
+        archive=ARCHIVE,
+        opening=opening,
+        describing=describing.replace("\n", "\n    "),
+    )
+    return f"{filled}{body}\n"
+
+
+def write_runner(folder: Path, body: str, name: str = "runner", *, describing: str = "pass", padding: int = 0) -> Path:
+    """Write an executable whose behaviour is ``body``. ``padding`` are bytes behind it that cannot be compressed."""
     path = folder / name
-    path.write_text(PRELUDE.format(python=sys.executable, archive=ARCHIVE) + body + "\n")
+    path.write_text(
+        python_runner(body, describing=describing) + (f"#{os.urandom(padding // 2).hex()}\n" if padding else "")
+    )
     path.chmod(0o755)
     return path
 

@@ -3,13 +3,18 @@
 @pytest.mark.fault(what="the runner exits with 1", ends=incomplete("exited with status 1"), keeps="all records")
 def test_…(scene, ends):
     ends.check(scene.run(…))
+
+A scenario that several kinds run (``tests/devices/conformance``) has such a marker too, with ``{device}`` and
+``{runner}`` in place of what a kind calls them. Each kind's class has those words, and how a fault ends on this kind
+where that is otherwise than the marker has it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import pytest
 
@@ -66,3 +71,42 @@ def incomplete(words: str, *, resumed: int = 0) -> Ends:
 
 def complete(words: str = "", *, resumed: int = 0) -> Ends:
     return Ends(complete=True, words=words, resumed=resumed)
+
+
+class Scenarios:
+    """Base of a kind's test classes."""
+
+    words: ClassVar[dict[str, str]] = {"device": "the device", "runner": "the runner"}
+    ends: ClassVar[dict[str, Ends]] = {}
+    """How faults end here, by the test's name with or without its parameter."""
+    variant: ClassVar[str] = ""
+    """Which of a kind's devices these are, where several end a fault in different ways."""
+    variant_ends: ClassVar[dict[str, Ends]] = {}
+    """How faults end on these devices alone."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A row of the table of faults."""
+
+    what: str
+    ends: Ends
+    keeps: str
+
+
+def fault_of(item: pytest.Item) -> Fault | None:
+    """Return the fault that a test makes happen, in the words of its kind; None for another test."""
+    marker = item.get_closest_marker("fault")
+    if marker is None:
+        return None
+    fault = Fault(marker.kwargs["what"], marker.kwargs["ends"], marker.kwargs["keeps"])
+    kind = getattr(item, "cls", None)
+    if kind is None or not issubclass(kind, Scenarios):
+        return fault
+    name = getattr(item, "originalname", item.name)
+    parameters = item.callspec.id.split("-") if hasattr(item, "callspec") else []
+    keys = [*(f"{name}[{parameter}]" for parameter in parameters), name]
+    own, usual = (next((ends[key] for key in keys if key in ends), None) for ends in (kind.variant_ends, kind.ends))
+    ends = own or usual or fault.ends
+    what = fault.what.format(**kind.words) + (f" ({kind.variant})" if own else "")
+    return Fault(what, replace(ends, words=ends.words.format(**kind.words)), fault.keeps.format(**kind.words))

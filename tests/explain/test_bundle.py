@@ -50,7 +50,7 @@ def test_a_word_is_explained_in_the_variant_that_was_timed(tmp_path: Path, small
         run = stored(tmp_path, small_checkpoint, Verdict.EQUAL, variant="cache", use_kv_cache=timed)
         (line,) = run.parity()
         with (run.folder / PARITY).open("a") as lines:
-            lines.write(line.model_copy(update={"comparison": "cacheless"}).model_dump_json() + "\n")
+            lines.write(line.model_copy(update={"variant": "cacheless"}).model_dump_json() + "\n")
         assert chosen_word(run, "w0").variant == variant
 
 

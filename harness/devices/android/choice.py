@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import time
 
-from harness.core.errors import HarnessError, UsageError
+from harness.core.errors import HarnessError
 from harness.devices.android.listing import Listed, listed, told_apart
 from harness.devices.android.recovery import connect
 from harness.devices.android.server import Server
 from harness.devices.base import Notify, Unavailable
+from harness.devices.choosing import ALL, WAIT_SECONDS, awaited, named, wanted
 from harness.devices.errors import AmbiguousDevice, DeviceLost, DeviceUnauthorized, NoDevice
 from harness.devices.kinds import Selection
 
-ALL = "all"
-WAIT_SECONDS = 10.0
-POLL_SECONDS = 0.25
 _PASSING = ("offline", "authorizing", "connecting")
 """States that a device is in for a moment after it was plugged in."""
 _CURES = {
@@ -37,24 +34,12 @@ def choose(
     that does not come is given as unavailable. Raises NoDevice, AmbiguousDevice, DeviceUnauthorized, DeviceLost
     (offline), or UsageError for two contradicting choices.
     """
-    if selection.which and selection.serial and selection.which != selection.serial:
-        raise UsageError(f"--device names {selection.which}, --serial {selection.serial}", cure="name it once")
-    wanted = selection.which or selection.serial or os.environ.get("ANDROID_SERIAL")
-    if wanted == ALL:
+    names = wanted(selection, "--serial") or os.environ.get("ANDROID_SERIAL")
+    if names == ALL:
         return list(_all(server, notify, wait_seconds))
-    if wanted:
-        names = list(dict.fromkeys(part.strip() for part in wanted.split(",") if part.strip()))
-        if len(names) == 1:
-            return [_await(server, names[0], notify, wait_seconds)]
-        return [_one_of_several(server, name, notify, wait_seconds) for name in names]
+    if names:
+        return named(names, lambda name: _await(server, name, notify, wait_seconds))
     return [_only(server, notify, wait_seconds)]
-
-
-def _one_of_several(server: Server, name: str, notify: Notify, seconds: float) -> Listed | Unavailable:
-    try:
-        return _await(server, name, notify, seconds)
-    except HarnessError as error:
-        return Unavailable(name, error)
 
 
 def unusable(info: Listed) -> HarnessError | None:
@@ -115,17 +100,19 @@ def _phones(server: Server) -> list[Listed]:
 
 def _settled(server: Server, notify: Notify, seconds: float) -> list[Listed]:
     """What is attached once nothing is in a state any more that passes by itself, or after ``seconds``."""
-    until = time.monotonic() + seconds
-    told = False
-    while True:
-        infos = _phones(server)
-        passing = [info for info in infos if info.state in _PASSING]
-        if not passing or time.monotonic() >= until:
-            return infos
-        if not told:
-            notify(f"waiting up to {seconds:.0f} s for {', '.join(f'{i.label} ({i.state})' for i in passing)}")
-            told = True
-        time.sleep(POLL_SECONDS)
+
+    infos: list[Listed] = []
+
+    def look() -> bool | None:
+        infos[:] = _phones(server)
+        return None if _passing(infos) else True
+
+    awaited(look, seconds, notify, lambda: ", ".join(f"{i.label} ({i.state})" for i in _passing(infos)))
+    return infos
+
+
+def _passing(infos: list[Listed]) -> list[Listed]:
+    return [info for info in infos if info.state in _PASSING]
 
 
 def _none(infos: list[Listed]) -> HarnessError:
@@ -134,25 +121,24 @@ def _none(infos: list[Listed]) -> HarnessError:
 
 
 def _await(server: Server, name: str, notify: Notify, seconds: float) -> Listed:
-    until = time.monotonic() + seconds
-    told = False
     connect(server, name)
-    while True:
-        infos = _phones(server)
-        named = [info for info in infos if info.is_called(name)]
-        ready = [info for info in named if info.state == "device"]
-        if ready or (named and not any(info.state in _PASSING for info in named)) or time.monotonic() >= until:
-            break
-        if not told:
-            notify(f"waiting up to {seconds:.0f} s for the device {name}")
-            told = True
-        time.sleep(POLL_SECONDS)
+    infos: list[Listed] = []
+    called: list[Listed] = []
+    ready: list[Listed] = []
+
+    def look() -> bool | None:
+        infos[:] = _phones(server)
+        called[:] = [info for info in infos if info.is_called(name)]
+        ready[:] = [info for info in called if info.state == "device"]
+        return bool(ready or (called and not _passing(called))) or None
+
+    awaited(look, seconds, notify, lambda: f"the device {name}")
     if len(ready) > 1:
         apart = ", ".join(told_apart(info, infos) for info in ready)
         raise AmbiguousDevice(f"{len(ready)} devices are called {name}", cure=f"name one of {apart}")
     if ready:
         return ready[0]
-    if named:
-        raise _none(named)
+    if called:
+        raise _none(called)
     known = ", ".join(info.label for info in infos) or "none"
     raise NoDevice(f"no device {name} is attached (attached: {known})")

@@ -16,14 +16,13 @@ from typing import Any
 from harness.core.errors import HarnessError
 from harness.devices.android.conditions import parse_conditions, unfit
 from harness.devices.android.facts import AndroidFacts, parse_facts
-from harness.devices.android.job import Job, Outcome
+from harness.devices.android.job import AndroidJob
 from harness.devices.android.knobs import PINNED, parse_knobs, restored, verified
 from harness.devices.android.listing import Listed, identity, listed
 from harness.devices.android.makers import setting_to_turn_on
 from harness.devices.android.observed import parse_observed
 from harness.devices.android.options import AndroidOptions
 from harness.devices.android.recovery import connect
-from harness.devices.android.result import as_result
 from harness.devices.android.server import Server
 from harness.devices.android.shell import Shell, script
 from harness.devices.android.store import Deployed, RunnerStore
@@ -41,7 +40,8 @@ from harness.devices.base import (
 )
 from harness.devices.errors import DeviceLost, RunnerUnusable
 from harness.devices.lock import DeviceLock
-from harness.devices.remote import RemoteDevice
+from harness.devices.outcome import Outcome, as_result, reason_of
+from harness.devices.remote import RemoteDevice, merge_again
 from harness.devices.wording import ending_of, quoted
 from harness.protocol.schema import WorkOrder
 
@@ -86,7 +86,6 @@ class AndroidDevice(RemoteDevice):
         self._server = server
         self._launcher = launcher
         self._options = options or AndroidOptions()
-        self._notify = notify
         self._session = uuid.uuid4().hex[:8]
         connect(server, place if isinstance(place, str) else place.serial)
         known = listed(server)
@@ -101,7 +100,12 @@ class AndroidDevice(RemoteDevice):
         self.hardware = identity(self._facts.hardware_serial, self._shell.adb.place, known)
         self._shell.hardware = self._facts.hardware_serial
         self._shell.stays = self.hardware != (self._facts.hardware_serial or self.serial)
-        super().__init__(device_lock(self.hardware, lock_folder), settle_poll_seconds=self._options.settle_poll_seconds)
+        super().__init__(
+            device_lock(self.hardware, lock_folder),
+            notify=notify,
+            grace_seconds=self._options.grace_seconds,
+            settle_poll_seconds=self._options.settle_poll_seconds,
+        )
         self._computer = computer_name(self._lock.folder)
         self._places: dict[str, _Place] = {}
 
@@ -111,8 +115,7 @@ class AndroidDevice(RemoteDevice):
         return self.hardware == other.hardware and len(starts) < 2
 
     def facts(self) -> dict[str, Any]:
-        lasting = {"kind": self.kind, "name": self.name, "emulated": self.emulated, "serial": self.serial}
-        return {**lasting, **self._facts.facts}
+        return {**self._lasting(self.serial), **self._facts.facts}
 
     def deploy(self, runner: Path, *, on_push: OnPush | None = None) -> str:
         with self.reserve(), self._running():
@@ -122,7 +125,7 @@ class AndroidDevice(RemoteDevice):
         store = self._place(None).store
         with self.reserve(), self._running(), self._deployed(store, runner) as deployed:
             answer = self._shell.run(
-                script("describe"), f"{deadline:.0f}", *self._launcher, deployed.path, "--describe",
+                script("describe"), f"{max(1.0, deadline):.0f}", *self._launcher, deployed.path, "--describe",
                 deadline=deadline, what=f"{runner.name} --describe",
             )  # fmt: skip
             store.verify(deployed)
@@ -147,26 +150,23 @@ class AndroidDevice(RemoteDevice):
             place = self._place(workdir)
             with self._work_folder(place) as folder, self._deployed(place.store, runner) as deployed:
                 mask = self._facts.topology.mask(order.threads)
-                knobs = self._apply(folder, mask)
+                knobs = self._set_knobs(folder, mask)
+                self._tell_denied(knobs, setting_to_turn_on(self._facts.facts["manufacturer"]) or "")
                 pinned = any(knob.name == PINNED and knob.state == "applied" for knob in knobs)
-                outcome = Job(
+                outcome = AndroidJob(
                     self._shell,
                     place.store,
                     folder,
                     [*self._launcher, deployed.path],
                     order,
+                    self._terms(deadline, on_record, lambda: merge_again(knobs, self._set_knobs(folder, mask))),
                     mask=mask if pinned else "",
                     watch=self._options.watch,
-                    deadline=deadline,
-                    grace=self._options.grace_seconds,
-                    notify=self._notify,
-                    closing=self._closing.is_set,
-                    on_record=on_record,
-                    again=lambda: self._again(folder, mask, knobs),
                 ).run()
                 knobs, observed = self._finish(folder, deployed, knobs)
                 outcome = self._verified(place.store, deployed, outcome)
-            return as_result(order, outcome, wall=time.monotonic() - began, knobs=knobs, observed=observed)
+            wall = time.monotonic() - began
+            return as_result(order, outcome, reason_of(outcome), wall=wall, knobs=knobs, observed=observed)
 
     def close(self) -> None:
         """See the protocol; a run in progress is ended and cleaned up after, from whatever thread this is called."""
@@ -200,28 +200,11 @@ class AndroidDevice(RemoteDevice):
     def _unfit(self, conditions: dict[str, Any]) -> str | None:
         return unfit(conditions)
 
-    def _apply(self, folder: str, mask: str) -> list[Knob]:
+    def _set_knobs(self, folder: str, mask: str) -> list[Knob]:
+        """Apply what is wanted; how things were before stands in the work folder, from the first time on."""
         wanted = " ".join(self._options.knobs)
         answer = self._shell.run(script("apply"), folder, mask, wanted, deadline=ASK_SECONDS, what="setting the knobs")
-        knobs = parse_knobs(answer.out, mask)
-        advice = setting_to_turn_on(self._facts.facts["manufacturer"])
-        for knob in knobs:
-            if knob.state == "denied":
-                self._notify(f"{self.name} refused {knob.name}: {knob.detail}{f'; {advice}' if advice else ''}")
-        return knobs
-
-    def _again(self, folder: str, mask: str, knobs: list[Knob]) -> None:
-        """The knobs once more, after a loss; how things were before stands in the work folder already. What is not
-        applied this time was not applied all the time."""
-        wanted = " ".join(self._options.knobs)
-        what = "setting the knobs again"
-        answer = self._shell.run(script("apply"), folder, mask, wanted, deadline=ASK_SECONDS, what=what)
-        second = {knob.name: knob for knob in parse_knobs(answer.out, mask)}
-        for at, knob in enumerate(knobs):
-            now = second.get(knob.name, knob)
-            if knob.state == "applied" and now.state != "applied":
-                detail = f"{knob.detail}; after the device had been lost: {now.detail}"
-                knobs[at] = knob.model_copy(update={"state": now.state, "detail": detail})
+        return parse_knobs(answer.out, mask)
 
     def _finish(self, folder: str, deployed: Deployed, knobs: list[Knob]) -> tuple[list[Knob], dict[str, Any]]:
         """What was observed; the device is as it was before, or the knobs tell what is not."""

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from harness.core.cache import Cache
-from harness.core.errors import HarnessError
 from harness.devices.android.choice import choose
 from harness.devices.android.device import AndroidDevice
 from harness.devices.android.listing import Listed
 from harness.devices.android.server import Server
 from harness.devices.base import Device, Notify, Unavailable
+from harness.devices.choosing import open_each
 from harness.devices.kinds import Selection
 
 
@@ -28,18 +28,14 @@ def open_all(server: Server, chosen: Sequence[Listed | Unavailable], notify: Not
     by cable and over Wi-Fi, is opened once."""
     devices: list[Device | Unavailable] = []
     phones: list[AndroidDevice] = []
-    for place in chosen:
-        if isinstance(place, Unavailable):
-            devices.append(place)
-            continue
-        try:
-            device = AndroidDevice(server, place, notify=notify)
-        except HarnessError as error:
-            devices.append(Unavailable(place.label, error))
+    opened = open_each(chosen, lambda place: AndroidDevice(server, place, notify=notify), lambda place: place.label)
+    for device in opened:
+        if isinstance(device, Unavailable):
+            devices.append(device)
             continue
         same = next((other for other in phones if device.is_same_phone(other)), None)
         if same is not None:
-            notify(f"left out: {place.label} is the same phone as {same.serial}")
+            notify(f"left out: {device.serial} is the same phone as {same.serial}")
             device.close()
             continue
         phones.append(device)

@@ -11,6 +11,7 @@ from harness.core.cache import Cache
 from harness.core.errors import HarnessError
 from harness.devices.base import Device, Notify, Unavailable
 from harness.devices.kinds import Check, DeviceKind, ListedDevice, Selection
+from harness.devices.options import SerialName
 
 if TYPE_CHECKING:
     from harness.devices.android.attached import Attached
@@ -65,4 +66,12 @@ def _checks() -> list[Check]:
     return adb_checks(server)
 
 
-ANDROID = DeviceKind("android", _open, _list_attached, _checks, attaches=True)
+ANDROID = DeviceKind(
+    "android",
+    _open,
+    _list_attached,
+    _checks,
+    attaches=True,
+    forms="android, android:SERIAL, android:A,B or android:all",
+    serial=SerialName("the Android device of that serial (or ANDROID_SERIAL)"),
+)

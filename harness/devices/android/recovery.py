@@ -1,11 +1,10 @@
-"""Waiting for a device that was lost."""
+"""Finding a device again that was lost."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from harness.core.errors import HarnessError
 from harness.devices.android.facts import HARDWARE, hardware_serial, properties_of
@@ -15,33 +14,19 @@ from harness.devices.android.server import Server
 from harness.devices.android.shell import Shell
 from harness.devices.errors import DeviceLost
 
-PAUSE_SECONDS = 0.25
 ASK_SECONDS = 5.0
 CONNECT_SECONDS = 10.0
 _ADDRESS = re.compile(r"(?!usb:|transport_id:|product:|model:|device:)[^\s/]+:\d{1,5}")
 """How a device on the network is called: its host and port."""
 
 
-def wait_back(shell: Shell, seconds: float, closing: Callable[[], bool]) -> HarnessError | None:
-    """None once the device answers commands again; the last error after ``seconds`` without.
+def find_again(shell: Shell) -> None:
+    """Let the shell go on where its device is now; raises DeviceLost, or another HarnessError, if it is nowhere.
 
     It may come back under another transport, in another socket, or over the network instead of by cable: it is known
     by its own serial.
     """
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            connect(shell.server, shell.adb.place.serial)
-            _find(shell)
-            return None
-        except HarnessError as error:
-            if time.monotonic() > until or closing():
-                return error
-        time.sleep(PAUSE_SECONDS)
-
-
-def _find(shell: Shell) -> None:
-    """Let the shell go on where its device is now; raises DeviceLost if it is nowhere."""
+    connect(shell.server, shell.adb.place.serial)
     before = shell.adb.place
     ready = [info for info in listed(shell.server) if info.state == "device"]
     here = [info for info in ready if info.transport == before.transport and info.serial == before.serial]

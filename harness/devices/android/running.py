@@ -31,11 +31,11 @@ class Watch:
 
 @dataclass(frozen=True)
 class Ending:
-    """How the process ended: of its own with ``status``, or because of ``stopped``."""
+    """How the process ended: of its own with ``status``, or because of ``stopped``; neither where it was lost."""
 
-    status: int | None
-    stopped: str | None
-    log: str
+    status: int | None = None
+    stopped: str | None = None
+    log: str = ""
 
 
 class Follower:
@@ -56,12 +56,12 @@ class Follower:
         *,
         mask: str,
         until: float,
-        deadline: float,
-        closing: Callable[[], bool],
+        overdue: Callable[[], str | None],
     ) -> Ending:
-        """Run ``command`` in ``folder`` until its end or ``until``; raises EOFError or OSError if the device is lost.
+        """Run ``command`` in ``folder`` until its end, or until ``overdue`` has a reason to end it.
 
-        A runner that is stopped may still run when this returns: whoever called ends it.
+        ``until`` is when that will have one. A runner that is stopped may still run when this returns: whoever called
+        ends it. Raises EOFError or OSError if the device is lost.
         """
         watch = self._watch
         limit = int(max(0.0, until - time.monotonic())) + GUARD_SECONDS
@@ -74,7 +74,7 @@ class Follower:
                 alarm = self._hear(output.err)
                 if output.status is not None:
                     return Ending(output.status, self.reader.fault, self.log)
-                stopped = self._stop(alarm, until, deadline, closing)
+                stopped = self._stop(alarm) or overdue()
                 if stopped:
                     return Ending(None, stopped, self.log)
 
@@ -84,16 +84,14 @@ class Follower:
         lines = self._log.decode(errors="replace").splitlines()
         return "\n".join(line for line in lines if not line.startswith("harness: ")).strip()
 
-    def _stop(self, alarm: int | None, until: float, deadline: float, closing: Callable[[], bool]) -> str | None:
+    def _stop(self, alarm: int | None) -> str | None:
         if alarm is not None:
             return f"the device's thermal status rose to {THERMAL_NAMES[min(alarm, 6)]} ({alarm}), stopped"
         if self.reader.fault:
             return self.reader.fault
         if self._noise > self._watch.max_log_bytes:
             return f"more than {self._watch.max_log_bytes} bytes on stdout or stderr, killed"
-        if time.monotonic() > until:
-            return f"still running after the deadline of {deadline:g} s, killed"
-        return "the device was closed" if closing() else None
+        return None
 
     def _take(self, data: bytes) -> None:
         """Records are told from whatever else a library prints by how they begin."""

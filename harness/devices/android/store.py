@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,14 @@ from harness.devices.android.shell import Shell, script
 from harness.devices.android.workfolder import STORE, refusal
 from harness.devices.base import Notify, OnPush
 from harness.devices.errors import CommandTimeout, DeviceLost, RunnerUnusable
+from harness.devices.pushing import (
+    SLOWEST_BYTES_PER_SECOND,
+    LocalFile,
+    PushProgress,
+    local_file,
+    push_lines,
+    unreadable,
+)
 
 KEPT = 4
 ASK_SECONDS = 30.0
@@ -26,19 +33,6 @@ VERIFIED_TOUCH, VERIFIED_TIME = "200001010000.00", 946684800
 """The time of change that a verified runner is given: whatever writes to it afterwards changes that."""
 _CHUNK = 2**16
 """The largest piece that the sync protocol carries; adbutils asks for less."""
-_SLOWEST_BYTES_PER_SECOND = 1e6
-TELL_SECONDS = 0.5
-_MEGABYTE = 1e6
-
-
-@dataclass(frozen=True)
-class Binary:
-    """A runner on this machine, as it was when it was looked at."""
-
-    path: Path
-    size: int
-    changed_ns: int
-    inode: int
 
 
 @dataclass(frozen=True)
@@ -46,7 +40,7 @@ class Deployed:
     """A runner on the device. One that is not ``verified`` yet lies under a passing name."""
 
     path: str
-    binary: Binary
+    binary: LocalFile
     verified: bool
 
 
@@ -64,26 +58,26 @@ class RunnerStore:
         self._folder = f"{base}/{STORE}"
         self._owner = owner
         self._notify = notify
-        self._hashes: dict[Binary, str] = {}
-        self._pending: dict[Binary, Deployed] = {}
+        self._hashes: dict[LocalFile, str] = {}
+        self._pending: dict[LocalFile, Deployed] = {}
 
     def deploy(self, runner: Path, closing: Callable[[], bool], on_push: OnPush | None = None) -> Deployed:
         """Have the runner on the device. ``on_push`` hears how far a push is; without it a long one is told in lines.
 
         Raises RunnerUnusable (no such file), FolderNotWritable, DeviceFull, DeviceLost, CommandTimeout.
         """
+        binary = local_file(runner)
+        if binary in self._pending:
+            return self._pending[binary]
+        # Only one that has as many bytes as a verified one is worth the hash: mostly there is none.
+        stored = self._stored(binary.size)
         try:
-            status = runner.stat()
-            binary = Binary(runner, status.st_size, status.st_mtime_ns, status.st_ino)
-            if binary in self._pending:
-                return self._pending[binary]
-            # Only one that has as many bytes as a verified one is worth the hash: mostly there is none.
-            stored = self._stored(binary.size)
             if stored and self._hash(binary) in stored:
                 return Deployed(f"{self._folder}/{self._hash(binary)}", binary, verified=True)
-            source = _Source(binary, on_push or self._tell, closing)
+            progress = PushProgress(binary.size, on_push or push_lines(self._notify, self._shell.serial), closing)
+            source = _Source(runner, progress)
         except OSError as error:
-            raise RunnerUnusable(f"the runner {runner} cannot be read: {error.strerror or error}") from error
+            raise unreadable(runner, error) from error
         path = f"{self._folder}/{uuid.uuid4().hex}.{self._owner}"
         self.send(source, path, binary.size)
         self._pending[binary] = Deployed(path, binary, verified=False)
@@ -96,7 +90,7 @@ class RunnerStore:
             return
         answer = self._shell.run(
             script("verify"), deployed.path, self._hash(binary), self._folder, VERIFIED_TOUCH, str(KEPT),
-            deadline=ASK_SECONDS + binary.size / _SLOWEST_BYTES_PER_SECOND, what="verifying the runner",
+            deadline=ASK_SECONDS + binary.size / SLOWEST_BYTES_PER_SECOND, what="verifying the runner",
         )  # fmt: skip
         if answer.status == 3:
             raise DeviceLost(
@@ -121,19 +115,14 @@ class RunnerStore:
         for deployed in list(self._pending.values()):
             self.discard(deployed)
 
-    def _tell(self, done: int, total: int) -> None:
-        self._notify(
-            f"pushing the runner to {self._shell.serial}: {done / _MEGABYTE:.1f} of {total / _MEGABYTE:.1f} MB"
-        )
-
-    def _hash(self, binary: Binary) -> str:
+    def _hash(self, binary: LocalFile) -> str:
         if binary not in self._hashes:
             self._hashes[binary] = hash_file(binary.path)
         return self._hashes[binary]
 
     def send(self, source: io.BufferedIOBase, path: str, size: int) -> None:
         """Write a file on the device; raises FolderNotWritable or DeviceFull with the device's words."""
-        seconds = ASK_SECONDS + size / _SLOWEST_BYTES_PER_SECOND
+        seconds = ASK_SECONDS + size / SLOWEST_BYTES_PER_SECOND
         try:
             with self._shell.server.deadline(seconds, f"pushing to {self._shell.serial}"):
                 self._shell.adb.sync.push(source, path, mode=0o755)
@@ -178,22 +167,14 @@ def free_bytes(said: str) -> int | None:
 class _Source(io.BufferedIOBase):
     """A runner that tells how far it was read."""
 
-    def __init__(self, binary: Binary, on_push: OnPush, closing: Callable[[], bool]) -> None:
-        self._file = binary.path.open("rb", buffering=0)
-        self._size = binary.size
-        self._on_push = on_push
-        self._closing = closing
-        self._read = 0
-        self._next = time.monotonic() + TELL_SECONDS
+    def __init__(self, runner: Path, progress: PushProgress) -> None:
+        self._file = runner.open("rb", buffering=0)
+        self._progress = progress
 
     def read(self, _size: int | None = -1, /) -> bytes:
-        if self._closing():
-            raise EOFError("the device was closed")
+        self._progress.go_on()
         data = self._file.read(_CHUNK)
-        self._read += len(data)
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + TELL_SECONDS
-            self._on_push(self._read, self._size)
+        self._progress.add(len(data))
         return data
 
     def close(self) -> None:

@@ -14,13 +14,12 @@ from pymobiledevice3.services.afc import AfcService
 from pymobiledevice3.services.installation_proxy import InstallationProxyService
 
 from harness.devices.base import OnPush
-from harness.devices.errors import DeviceLost
 from harness.devices.ios.bundle import BUILD_KEY, Package
 from harness.devices.ios.link import Link
+from harness.devices.pushing import PushProgress
 
 STAGING = "PublicStaging/harness"
 CHUNK_BYTES = 2**20
-TELL_SECONDS = 0.5
 _ATTRIBUTES = ["CFBundleIdentifier", "CFBundleExecutable", "CFBundleVersion", "Path", BUILD_KEY]
 
 
@@ -66,7 +65,7 @@ async def install(link: Link, ipa: Path, on_push: OnPush, closing: Callable[[], 
         await afc.makedirs(STAGING)
         await _clear(afc)
         try:
-            await _upload(afc, ipa, path, on_push, closing)
+            await _upload(afc, ipa, path, PushProgress(ipa.stat().st_size, on_push, closing))
             async with InstallationProxyService(lockdown) as proxy:
                 await _command(
                     proxy, {"Command": "Install", "PackagePath": path, "ClientOptions": {"PackageType": "Developer"}}
@@ -91,19 +90,14 @@ async def _clear(afc: AfcService) -> None:
                 await afc.rm_single(f"{STAGING}/{name}", force=True)
 
 
-async def _upload(afc: AfcService, ipa: Path, path: str, on_push: OnPush, closing: Callable[[], bool]) -> None:
-    total, done, tell = ipa.stat().st_size, 0, time.monotonic() + TELL_SECONDS
+async def _upload(afc: AfcService, ipa: Path, path: str, progress: PushProgress) -> None:
     handle = await afc.fopen(path, "w")
     try:
         with ipa.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
-                if closing():
-                    raise DeviceLost("the device was closed while the app was pushed")
+                progress.go_on()
                 await afc.fwrite(handle, chunk)
-                done += len(chunk)
-                if time.monotonic() >= tell:
-                    tell = time.monotonic() + TELL_SECONDS
-                    on_push(done, total)
+                progress.add(len(chunk))
     finally:
         with contextlib.suppress(AfcException):
             await afc.fclose(handle)

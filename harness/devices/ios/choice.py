@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 
 from pymobiledevice3 import usbmux
 
-from harness.core.errors import HarnessError, UsageError
 from harness.devices.base import Notify, Unavailable
+from harness.devices.choosing import ALL, WAIT_SECONDS, awaited, named, wanted
 from harness.devices.errors import AmbiguousDevice, NoDevice
 from harness.devices.ios.explained import TROUBLE, explained
 from harness.devices.ios.loop import LoopThread
 from harness.devices.ios.options import Way
 from harness.devices.kinds import Selection
 
-ALL = "all"
-WAIT_SECONDS = 10.0
-POLL_SECONDS = 0.25
 ASK_SECONDS = 10.0
 
 
@@ -43,49 +39,33 @@ def choose(
     A phone that is named is waited for; one of several that does not come is given as unavailable. Raises NoDevice,
     AmbiguousDevice, UsbmuxUnavailable, or UsageError for two contradicting choices.
     """
-    if selection.which and selection.serial and selection.which != selection.serial:
-        raise UsageError(f"--device names {selection.which}, --udid {selection.serial}", cure="name it once")
-    wanted = selection.which or selection.serial
-    if wanted is None or wanted == ALL:
+    names = wanted(selection, "--udid")
+    if names is None or names == ALL:
         found = listed(loop, way)
         if not found:
             raise NoDevice("no iPhone is attached", cure="attach one and unlock it, or see `harness devices`")
-        if wanted is None and len(found) > 1:
-            names = ", ".join(one.udid for one in found)
+        if names is None and len(found) > 1:
+            attached = ", ".join(one.udid for one in found)
             raise AmbiguousDevice(
-                f"{len(found)} iPhones are attached: {names}",
+                f"{len(found)} iPhones are attached: {attached}",
                 cure="choose with --udid UDID, --device ios:A,B or --device ios:all",
             )
         return [one.udid for one in found]
-    udids = list(dict.fromkeys(part.strip() for part in wanted.split(",") if part.strip()))
-    if len(udids) == 1:
-        return [_await(loop, way, udids[0], notify, wait_seconds)]
-    return [_one_of_several(loop, way, udid, notify, wait_seconds) for udid in udids]
-
-
-def _one_of_several(loop: LoopThread, way: Way, udid: str, notify: Notify, seconds: float) -> str | Unavailable:
-    try:
-        return _await(loop, way, udid, notify, seconds)
-    except HarnessError as error:
-        return Unavailable(udid, error)
+    return named(names, lambda udid: _await(loop, way, udid, notify, wait_seconds))
 
 
 def _await(loop: LoopThread, way: Way, udid: str, notify: Notify, seconds: float) -> str:
-    """The UDID as usbmuxd writes it: people leave out its dash."""
-    until = time.monotonic() + seconds
-    told = False
-    while True:
-        found = listed(loop, way)
-        for one in found:
-            if one.udid.replace("-", "") == udid.replace("-", ""):
-                return one.udid
-        if time.monotonic() >= until:
-            known = ", ".join(one.udid for one in found) or "none"
-            raise NoDevice(f"no iPhone {udid} is attached (attached: {known})")
-        if not told:
-            notify(f"waiting up to {seconds:.0f} s for the iPhone {udid}")
-            told = True
-        time.sleep(POLL_SECONDS)
+    """Return the UDID as usbmuxd writes it: people leave out its dash."""
+
+    def look() -> str | None:
+        plain = udid.replace("-", "")
+        return next((one.udid for one in listed(loop, way) if one.udid.replace("-", "") == plain), None)
+
+    found = awaited(look, seconds, notify, lambda: f"the iPhone {udid}")
+    if found is None:
+        known = ", ".join(one.udid for one in listed(loop, way)) or "none"
+        raise NoDevice(f"no iPhone {udid} is attached (attached: {known})")
+    return found
 
 
 async def _listed(way: Way) -> list[Listed]:

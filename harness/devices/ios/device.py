@@ -7,7 +7,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +31,16 @@ from harness.devices.ios.developer import make_ready
 from harness.devices.ios.errors import InstallRefused
 from harness.devices.ios.facts import read_conditions, read_facts
 from harness.devices.ios.files import clear
-from harness.devices.ios.job import LAUNCH_SECONDS, Job
+from harness.devices.ios.job import LAUNCH_SECONDS, AppJob, app_reason, observed
 from harness.devices.ios.launchers import Started, choose_launcher, launch_refused
 from harness.devices.ios.link import TUNNELLED, Link
 from harness.devices.ios.loop import LoopThread
 from harness.devices.ios.options import IosOptions, Way
 from harness.devices.ios.phone import Phone
-from harness.devices.ios.result import as_result
 from harness.devices.lock import DeviceLock
-from harness.devices.remote import RemoteDevice
+from harness.devices.outcome import as_result
+from harness.devices.pushing import SLOWEST_BYTES_PER_SECOND, LocalFile, local_file, push_lines
+from harness.devices.remote import RemoteDevice, merge_again
 from harness.devices.wording import ending_of, quoted
 from harness.protocol.schema import WorkOrder
 
@@ -49,16 +49,6 @@ READY_SECONDS = 300.0
 INSTALL_SECONDS = 300.0
 POLL_SECONDS = 0.05
 ASSERTION_SLACK_SECONDS = 60.0
-_SLOWEST_BYTES_PER_SECOND = 1e6
-_MEGABYTE = 1e6
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A package and the file it was read from, as that was then."""
-
-    changed: tuple[int, int, int]
-    package: Package
 
 
 class IosDevice(RemoteDevice):
@@ -89,9 +79,13 @@ class IosDevice(RemoteDevice):
         self.emulated = emulated
         self.companion = companion
         self._options = options or IosOptions()
-        super().__init__(device_lock(udid, lock_folder), settle_poll_seconds=self._options.settle_poll_seconds)
-        self._notify = notify
-        self._read: dict[Path, _Read] = {}
+        super().__init__(
+            device_lock(udid, lock_folder),
+            notify=notify,
+            grace_seconds=self._options.grace_seconds,
+            settle_poll_seconds=self._options.settle_poll_seconds,
+        )
+        self._read: dict[LocalFile, Package] = {}
         self._ours: dict[str, Package] = {}
         self._phone = Phone(loop, udid, way, trust_seconds=self._options.trust_seconds, notify=notify)
         try:
@@ -106,8 +100,7 @@ class IosDevice(RemoteDevice):
             raise
 
     def facts(self) -> dict[str, Any]:
-        lasting = {"kind": self.kind, "name": self.name, "emulated": self.emulated, "serial": self.udid}
-        return {**lasting, **self._facts.facts, "launcher": self._launcher.name}
+        return {**self._lasting(self.udid), **self._facts.facts, "launcher": self._launcher.name}
 
     def deploy(self, runner: Path, *, on_push: OnPush | None = None) -> str:
         """See the protocol; ``runner`` is an .ipa, what is returned the app's place on the phone.
@@ -156,26 +149,22 @@ class IosDevice(RemoteDevice):
         with self.reserve(), self._running():
             package = self._deployed(runner, None)
             with self._kept_awake(deadline) as (knobs, again):
-                job = Job(
+                job = AppJob(
                     self._phone,
                     self._launcher,
-                    package.bundle_id,
-                    package.executable,
+                    package,
                     order,
+                    self._terms(deadline, on_record, again),
                     options=self._options,
                     tunnelled=self._facts.system >= TUNNELLED,
-                    deadline=deadline,
-                    notify=self._notify,
-                    closing=self._closing.is_set,
-                    on_record=on_record,
-                    again=again,
                 )
                 try:
                     outcome = job.run()
                 finally:
                     self._quietly(lambda link: clear(link, package.bundle_id), "removing the order")
             wall = time.monotonic() - began
-        return as_result(order, outcome, launcher=self._launcher.name, wall=wall, knobs=tuple(knobs))
+        seen = observed(outcome, self._launcher.name)
+        return as_result(order, outcome, app_reason(outcome), wall=wall, knobs=knobs, observed=seen, log_name="output")
 
     def close(self) -> None:
         """See the protocol; a run in progress is ended, and what was installed is removed."""
@@ -213,8 +202,8 @@ class IosDevice(RemoteDevice):
             # Whatever becomes of it, it is ours to remove.
             self._ours[package.bundle_id] = package
             self._phone.do(
-                lambda link: install(link, ipa, on_push or self._tell_push, self._closing.is_set),
-                deadline=INSTALL_SECONDS + package.size / _SLOWEST_BYTES_PER_SECOND,
+                lambda link: install(link, ipa, on_push or push_lines(self._notify, self.name), self._closing.is_set),
+                deadline=INSTALL_SECONDS + package.size / SLOWEST_BYTES_PER_SECOND,
                 what="installing the app",
             )
         finally:
@@ -222,18 +211,10 @@ class IosDevice(RemoteDevice):
         return package
 
     def _package(self, runner: Path) -> Package:
-        try:
-            status = runner.stat()
-        except OSError as error:
-            raise RunnerUnusable(f"the app {runner} cannot be read: {error.strerror or error}") from error
-        changed = (status.st_size, status.st_mtime_ns, status.st_ino)
-        known = self._read.get(runner)
-        if known is None or known.changed != changed:
-            known = self._read[runner] = _Read(changed, read_package(runner, self._options.sign_command))
-        return known.package
-
-    def _tell_push(self, done: int, total: int) -> None:
-        self._notify(f"pushing the app to {self.name}: {done / _MEGABYTE:.1f} of {total / _MEGABYTE:.1f} MB")
+        file = local_file(runner)
+        if file not in self._read:
+            self._read[file] = read_package(runner, self._options.sign_command)
+        return self._read[file]
 
     def _started(self, package: Package, arguments: list[str]) -> Started:
         try:
@@ -262,14 +243,10 @@ class IosDevice(RemoteDevice):
 
         def again() -> None:
             self._make_ready()
-            second = hold()
-            if knobs[0].state == "applied" and second.state != "applied":
-                detail = f"{knobs[0].detail}; after the device had been lost: {second.detail}"
-                knobs[0] = knobs[0].model_copy(update={"state": second.state, "detail": detail})
+            merge_again(knobs, [hold()])
 
         knobs = [hold()]
-        if knobs[0].state == "denied":
-            self._notify(f"{self.name} refused {knobs[0].name}: {knobs[0].detail}")
+        self._tell_denied(knobs)
         try:
             yield knobs, again
         finally:

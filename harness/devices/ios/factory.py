@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from harness.core.cache import Cache
-from harness.core.errors import HarnessError, UsageError
 from harness.devices.base import Device, Notify, Unavailable
+from harness.devices.choosing import open_each
 from harness.devices.ios.choice import choose
 from harness.devices.ios.device import IosDevice
 from harness.devices.ios.loop import LoopThread, loop_thread
-from harness.devices.ios.options import LAUNCHERS, IosOptions, Way
+from harness.devices.ios.options import KEEP_APP, LAUNCHER, SIGN_COMMAND, IosOptions, Way
 from harness.devices.kinds import Selection
 
 
@@ -24,26 +24,15 @@ def ios(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[De
 
 
 def options_of(selection: Selection) -> IosOptions:
-    """Raises UsageError for a launcher that there is not."""
-    if selection.launcher is not None and selection.launcher not in LAUNCHERS:
-        raise UsageError(f"unknown launcher {selection.launcher!r}", cure=f"choose one of {', '.join(LAUNCHERS)}")
-    launcher = next((name for name in LAUNCHERS if name == selection.launcher), None)
-    return IosOptions(launcher=launcher, sign_command=selection.sign_command, keep_app=selection.keep_app)
+    """Return what the kind's own options choose; raises UsageError for a launcher that there is not."""
+    chosen = selection.options
+    return IosOptions(launcher=LAUNCHER.of(chosen), sign_command=SIGN_COMMAND.of(chosen), keep_app=KEEP_APP.of(chosen))
 
 
 def open_all(
     loop: LoopThread, chosen: Sequence[str | Unavailable], way: Way, options: IosOptions, notify: Notify
 ) -> list[Device | Unavailable]:
-    """A device for each UDID; one that cannot be opened does not stop the others."""
-    devices: list[Device | Unavailable] = []
-    for udid in chosen:
-        if isinstance(udid, Unavailable):
-            devices.append(udid)
-            continue
-        try:
-            devices.append(IosDevice(loop, udid, way, options=options, notify=notify))
-        except UsageError:
-            raise
-        except HarnessError as error:
-            devices.append(Unavailable(udid, error))
-    return devices
+    """Open a device for each UDID; one that cannot be opened does not stop the others."""
+    return list(
+        open_each(chosen, lambda udid: IosDevice(loop, udid, way, options=options, notify=notify), lambda udid: udid)
+    )

@@ -1,4 +1,4 @@
-"""One order on one iPhone: started, followed by its result file, continued once if the phone was lost and came back."""
+"""One order on one iPhone: its processes, which are followed by their result file."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from harness.core.errors import HarnessError
-from harness.devices.base import AnyRecord, Notify, OnRecord
+from harness.devices.base import AnyRecord
 from harness.devices.collect import MAX_RESULT_BYTES, ResultReader
+from harness.devices.ios.bundle import Package
 from harness.devices.ios.crashes import Crash, find_crash
 from harness.devices.ios.files import Tail, place_order
 from harness.devices.ios.launchers import Ended, Launcher, Started, launch_refused
 from harness.devices.ios.link import Link
 from harness.devices.ios.options import IosOptions
 from harness.devices.ios.phone import Phone
-from harness.protocol.schema import Probe, Sample, WorkOrder
+from harness.devices.job import Job, Terms
+from harness.devices.outcome import Outcome, joined
+from harness.devices.wording import ending_of
+from harness.protocol.schema import WorkOrder
 
 ASK_SECONDS = 15.0
 LAUNCH_SECONDS = 60.0
@@ -27,22 +32,10 @@ SERIOUS = ("serious", "critical")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of an order. ``reader`` holds the records of all its processes."""
+class AppOutcome(Outcome):
+    """What came of an order, and how the app crashed if it did."""
 
-    reader: ResultReader
-    ended: Ended | None = None
-    """How the last process ended of its own; None if it was stopped or lost."""
-    stopped: str | None = None
-    """Why the app was ended by us, if it was."""
-    lost: str | None = None
-    """Why the phone was lost, if it was: the reason for what is missing."""
-    trouble: str | None = None
-    """Why the result could not be had whole."""
     crash: Crash | None = None
-    log: str = ""
-    """The end of what the app printed beside its records."""
-    resumed: int = 0
 
 
 class _Arrived:
@@ -66,85 +59,46 @@ class _Arrived:
         return True
 
 
-class Job:
-    """Runs ``order`` in the installed app. ``on_record`` gets every record once, as early as it can be read.
-
-    ``again`` is called before the order goes on: a phone that came back may have been restarted.
-    """
+class AppJob(Job[AppOutcome]):
+    """Runs the order in the installed app."""
 
     def __init__(
         self,
         phone: Phone,
         launcher: Launcher,
-        bundle_id: str,
-        executable: str,
+        package: Package,
         order: WorkOrder,
+        terms: Terms,
         *,
         options: IosOptions,
         tunnelled: bool,
-        deadline: float,
-        notify: Notify,
-        closing: Callable[[], bool],
-        on_record: OnRecord | None,
-        again: Callable[[], None],
     ) -> None:
+        super().__init__(phone.label, order, terms)
         self._phone = phone
         self._launcher = launcher
-        self._bundle_id = bundle_id
-        self._executable = executable
-        self._order = order
+        self._bundle_id = package.bundle_id
+        self._executable = package.executable
         self._options = options
         self._tunnelled = tunnelled
-        self._deadline = deadline
-        self._notify = notify
-        self._closing = closing
-        self._on_record = on_record
-        self._again = again
-        self._until = time.monotonic() + deadline
-        self._back = True
 
-    def run(self) -> Outcome:
-        """See the class. Raises what sending the order and launching raise, and what ``on_record`` raises."""
-        first = self._process(())
-        whole = first.reader.end is not None or first.reader.fault is not None
-        if first.lost is None or whole or not self._may_go_on():
-            return first
-        before = tuple(first.reader.records)
-        self._notify(f"going on with {self._phone.label} after {len(before)} records")
-        try:
-            self._again()
-            second = self._process(before)
-        except HarnessError as error:
-            return replace(first, lost=f"{first.lost}; and again: {error.args[0]}")
-        lost = f"lost a second time: {second.lost}" if second.lost else None
-        return replace(second, lost=lost, resumed=1)
+    def _look(self) -> None:
+        self._phone.look(tunnel=self._tunnelled)
 
-    def _may_go_on(self) -> bool:
-        return not self._closing() and self._back and time.monotonic() < self._until
-
-    def _process(self, before: Sequence[AnyRecord]) -> Outcome:
-        """One process of the app; raises only while nothing of it was started."""
-        order = self._order.model_copy(
-            update={
-                "skip_samples": sum(isinstance(record, Sample) for record in before),
-                "skip_probes": sum(isinstance(record, Probe) for record in before),
-            }
-        )
-        text = order.model_dump_json().encode()
+    def _process(self, _number: int, before: Sequence[AnyRecord]) -> AppOutcome:
+        text = self._text(before)
         self._phone.do(
             lambda link: place_order(link, self._bundle_id, text), deadline=ASK_SECONDS, what="sending the order"
         )
         began = time.time()
         app = self._start()
-        arrived = _Arrived(ResultReader(None, self._order, self._on_record, before=before))
+        arrived = _Arrived(ResultReader(None, self._order, self._take, before=before))
         try:
             outcome = self._follow(app, arrived)
         finally:
             self._end(app)
         if outcome.lost is not None:
             outcome = self._recover(app, outcome, arrived)
-        ended = outcome.ended
-        if ended is not None and arrived.reader.end is None and (ended.status is None or ended.status < 0):
+        if outcome.ended and arrived.reader.end is None and (outcome.status is None or outcome.status < 0):
             outcome = replace(outcome, crash=self._crash(app, began))
         return outcome
 
@@ -159,7 +113,7 @@ class Job:
             known = launch_refused(error, self._phone.label)
             raise known from (None if known is error else error)
 
-    def _follow(self, app: Started, arrived: _Arrived) -> Outcome:
+    def _follow(self, app: Started, arrived: _Arrived) -> AppOutcome:
         """Read the result as it grows until the app has ended, has to be ended or is lost."""
         tail: Tail | None = None
         reader = arrived.reader
@@ -172,17 +126,17 @@ class Job:
                     tail = tail or self._tail()
                     more = self._drain(tail, arrived)
                 except HarnessError as error:
-                    return Outcome(reader, lost=str(error.args[0]), log=_log(app))
+                    return AppOutcome(reader, lost=str(error.args[0]), log=_log(app))
                 if ended is not None and ended.lost is None:
-                    return Outcome(reader, ended=ended, stopped=reader.fault, log=_log(app))
+                    return AppOutcome(reader, ended=True, status=ended.status, stopped=reader.fault, log=_log(app))
                 if ended is not None and reader.end is None:
-                    return Outcome(reader, lost=self._lost_app(ended), log=_log(app))
+                    return AppOutcome(reader, lost=self._lost_app(ended), log=_log(app))
                 if reader.end is not None:
                     written = written or time.monotonic()
                     if ended is not None or time.monotonic() > written + self._options.exit_seconds:
-                        return Outcome(reader, log=_log(app))
+                        return AppOutcome(reader, log=_log(app))
                 elif stopped := self._stop(app, arrived):
-                    return Outcome(reader, stopped=stopped, log=_log(app))
+                    return AppOutcome(reader, stopped=stopped, log=_log(app))
                 if not more:
                     time.sleep(self._options.poll_seconds)
         finally:
@@ -218,9 +172,7 @@ class Job:
         # Records are printed too, and are no noise.
         if app.printed - arrived.count > self._options.max_log_bytes:
             return f"more than {self._options.max_log_bytes} bytes printed, killed"
-        if time.monotonic() > self._until:
-            return f"still running after the deadline of {self._deadline:g} s, killed"
-        return "the device was closed" if self._closing() else None
+        return self._overdue()
 
     def _end(self, app: Started) -> None:
         """Leave no process on the phone, as far as it can be reached; the next launch does it otherwise."""
@@ -235,14 +187,11 @@ class Job:
         with contextlib.suppress(HarnessError):
             self._phone.do(do, deadline=KILL_SECONDS, what="ending the app")
 
-    def _recover(self, app: Started, outcome: Outcome, arrived: _Arrived) -> Outcome:
+    def _recover(self, app: Started, outcome: AppOutcome, arrived: _Arrived) -> AppOutcome:
         """Wait for the phone, end what still runs there, and read the result on."""
-        grace = self._options.grace_seconds
-        self._notify(f"{outcome.lost}; waiting up to {grace:.0f} s for it to come back")
         with contextlib.suppress(HarnessError):
             self._phone.drop_tunnel()
-        error = self._phone.wait_back(grace, self._closing, tunnel=self._tunnelled)
-        self._back = error is None
+        self._wait(str(outcome.lost))
         if self._back and (pid := app.pid) is not None:
             with contextlib.suppress(HarnessError):
                 self._phone.do(lambda link: self._launcher.end(link, pid), deadline=KILL_SECONDS, what="ending the app")
@@ -253,7 +202,7 @@ class Job:
             if not self._back:
                 return outcome
             outcome = replace(outcome, trouble=f"the result could not be pulled: {lost.args[0]}")
-            self._back = self._phone.wait_back(grace, self._closing, tunnel=self._tunnelled) is None
+            self._wait(str(lost.args[0]))
             if not self._back:
                 return outcome
             try:
@@ -292,3 +241,31 @@ class Job:
 def _log(app: Started) -> str:
     lines = app.tail.decode(errors="replace").splitlines()
     return "\n".join(line for line in lines if not line.lstrip().startswith(('{"record":', '"'))).strip()
+
+
+def app_reason(outcome: AppOutcome) -> str | None:
+    """Return why a result is incomplete, or None. Its end record decides: no exit status does."""
+    if outcome.stopped:
+        return outcome.stopped
+    missing = outcome.reader.missing()
+    if missing is None:
+        return None
+    if outcome.lost:
+        return joined(outcome.lost, outcome.trouble, missing)
+    if outcome.crash is not None:
+        return joined(f"the app crashed: {outcome.crash.summary}", missing)
+    if not outcome.ended or outcome.reader.end is not None:
+        return missing
+    if outcome.status is None:
+        return joined("the app ended without a crash report", missing)
+    return joined(f"the app {ending_of(outcome.status)}", missing)
+
+
+def observed(outcome: AppOutcome, launcher: str) -> dict[str, Any]:
+    """Return what was seen of the phone while the app ran."""
+    states = [getattr(record, "state", None) for record in outcome.reader.records if record.record == "thermal"]
+    return {
+        "launcher": launcher,
+        "thermal_states": states or None,
+        "crash": outcome.crash.report if outcome.crash is not None else None,
+    }

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 from harness.core.cache import Cache
 from harness.devices.base import Device, Notify, Unavailable
+from harness.devices.ios.options import BUNDLE_ID, KEEP_APP, LAUNCHER, SIGN_COMMAND
 from harness.devices.kinds import Check, DeviceKind, ListedDevice, Selection
+from harness.devices.options import SerialName
 
 
 @contextmanager
@@ -53,4 +55,13 @@ def _checks() -> list[Check]:
     return ios_checks()
 
 
-IOS = DeviceKind("ios", _open, _list_attached, _checks, attaches=True)
+IOS = DeviceKind(
+    "ios",
+    _open,
+    _list_attached,
+    _checks,
+    attaches=True,
+    forms="ios, ios:UDID, ios:A,B or ios:all",
+    serial=SerialName("the iPhone of that UDID", "--udid"),
+    options=(SIGN_COMMAND, BUNDLE_ID, LAUNCHER, KEEP_APP),
+)

@@ -6,9 +6,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.devices.options import DeviceOption
+
 LauncherName = Literal["appservice", "dvt", "debugserver"]
 LAUNCHERS: tuple[LauncherName, ...] = ("appservice", "dvt", "debugserver")
 TunnelName = Literal["userspace", "tunneld"]
+SIGN_COMMAND = DeviceOption(
+    "--ios-sign-command",
+    "what signs the app bundle whose path it is given ({} or last), such as "
+    "'codesign -f -s NAME --entitlements FILE {}'",
+    metavar="CMD",
+)
+BUNDLE_ID = DeviceOption(
+    "--ios-bundle-id", "bundle id that your profile allows", metavar="ID", commands=("suites",), of_run=True
+)
+LAUNCHER = DeviceOption(
+    "--ios-launcher",
+    "how the app is started: appservice (default for iOS 17 and newer), dvt (default before), debugserver",
+    metavar="L",
+    choices=LAUNCHERS,
+)
+KEEP_APP = DeviceOption(
+    "--ios-keep-app",
+    "leave the app on the iPhone, so that the same build is not installed again next time",
+    switch=True,
+    commands=("suites",),
+)
 TUNNELD = ("127.0.0.1", 49151)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -17,7 +16,6 @@ from harness.devices.ios.options import Way
 
 CLOSE_SECONDS = 10.0
 ASK_SECONDS = 10.0
-PAUSE_SECONDS = 0.25
 _T = TypeVar("_T")
 
 
@@ -45,24 +43,15 @@ class Phone:
         its kinds, PhoneLocked, DeviceFull, InstallRefused, or DeviceError with the phone's own words."""
         return self._loop.call(self._do(action, what), deadline=deadline, what=f"{what} on {self.label}")
 
-    def wait_back(self, seconds: float, closing: Callable[[], bool], *, tunnel: bool) -> HarnessError | None:
-        """None once the phone answers again, through its tunnel too if it needs one; the last error after ``seconds``
-        without."""
+    def look(self, *, tunnel: bool) -> None:
+        """Have the phone answer, through its tunnel too if it needs one; raises what :meth:`do` raises."""
 
         async def ask(link: Link) -> None:
             await (await link.lockdown()).get_value(key="ProductVersion")
             if tunnel:
                 await link.developer()
 
-        until = time.monotonic() + seconds
-        while True:
-            try:
-                self.do(ask, deadline=ASK_SECONDS, what="looking for the phone")
-                return None
-            except HarnessError as error:
-                if time.monotonic() > until or closing():
-                    return error
-            time.sleep(PAUSE_SECONDS)
+        self.do(ask, deadline=ASK_SECONDS, what="looking for the phone")
 
     def drop_tunnel(self) -> None:
         """Have the next use open a tunnel anew: one that died says so only when it is used."""

@@ -11,12 +11,11 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from harness.virtual.android.errors import VirtualDeviceUnavailable
 from harness.virtual.android.packages import MULTIARCH, Packages
 from harness.virtual.android.rootfs import MOUNT, UID, Core, default_cores, lay_out
-from harness.virtual.child import Child
+from harness.virtual.child import Child, Sandboxed
 
 START_DEADLINE_SECONDS = 20.0
 PORTS = range(15_000, 30_000)
@@ -26,7 +25,7 @@ FOREVER = "3650d"
 LAUNCHER = "/system/bin/qemu-aarch64"
 
 
-class VirtualAndroid:
+class VirtualAndroid(Sandboxed):
     """A device with its files in ``folder``, which is made if it is missing and kept when the device stops.
 
     ``port`` is chosen if None. ``arm64`` makes it a phone that runs arm64 programs (under qemu) through ``launcher``;
@@ -50,7 +49,6 @@ class VirtualAndroid:
         self.launcher: tuple[str, ...] = (LAUNCHER,) if arm64 else ()
         self._packages = packages
         self._data_bytes = data_bytes
-        self._child: Child | None = None
         self._memory: Child | None = None
         # A test pulls the cable from one thread while another starts or stops the device.
         self._lock = threading.RLock()
@@ -61,15 +59,6 @@ class VirtualAndroid:
     def serial(self) -> str:
         """What the adb server calls it once it is connected."""
         return f"127.0.0.1:{self.port}"
-
-    @property
-    def alive(self) -> bool:
-        return self._child is not None and self._child.alive
-
-    @property
-    def pid(self) -> int | None:
-        """The first process of its namespace, None if it is not running."""
-        return self._child.pid if self._child is not None and self._child.alive else None
 
     @property
     def log(self) -> Path:
@@ -101,23 +90,13 @@ class VirtualAndroid:
     def kill(self) -> None:
         """Pull the cable and the battery: adbd and all that runs on the device end at once, without a word."""
         with self._lock:
-            if self._child is not None:
-                self._child.kill()
-                self._child = None
+            self._end_child()
 
     def restart(self) -> VirtualAndroid:
         """Come up again with the same serial and files; the adb server has to connect again."""
         with self._lock:
             self.kill()
             return self.start()
-
-    def __enter__(self) -> VirtualAndroid:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def set_property(self, name: str, value: str) -> None:
         """What ``getprop`` says. ``ro.product.*`` reach the adb server when it connects."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from harness.core.cache import Cache
 from harness.devices.base import Device, Notify
 from harness.devices.errors import UnknownDevice
-from harness.devices.kinds import DeviceKind, ListedDevice, Selection, refuse_serial
+from harness.devices.kinds import DeviceKind, ListedDevice, Selection
 
 NAME = "virtual-android"
 
@@ -16,7 +16,6 @@ NAME = "virtual-android"
 @contextmanager
 def _open(selection: Selection, cache: Cache, notify: Notify) -> Iterator[list[Device]]:
     """As many virtual devices as are asked for, gone afterwards."""
-    refuse_serial(selection)
     from harness.devices.android.device import AndroidDevice
     from harness.devices.android.server import Server
     from harness.virtual.android import virtual_androids
@@ -36,4 +35,4 @@ def _list_attached() -> list[ListedDevice]:
     return [ListedDevice(NAME, "emulated", model="real adbd, arm64 code under qemu", emulated=True)]
 
 
-VIRTUAL_ANDROID = DeviceKind(NAME, _open, _list_attached)
+VIRTUAL_ANDROID = DeviceKind(NAME, _open, _list_attached, forms=f"{NAME} or {NAME}:N")

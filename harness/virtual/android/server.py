@@ -5,14 +5,13 @@ from __future__ import annotations
 import socket
 import time
 from pathlib import Path
-from types import TracebackType
 
 import adbutils
 
 from harness.virtual.android.device import free_port, listens
 from harness.virtual.android.errors import VirtualDeviceUnavailable
 from harness.virtual.android.packages import MULTIARCH, Packages
-from harness.virtual.child import Child
+from harness.virtual.child import Child, Sandboxed
 
 START_DEADLINE_SECONDS = 20.0
 CONNECT_DEADLINE_SECONDS = 20.0
@@ -33,7 +32,7 @@ class _Client(adbutils.AdbClient):
         return connection
 
 
-class AdbServer:
+class AdbServer(Sandboxed):
     """adbutils' own adb as a server, with its key and log in ``folder``, on 127.0.0.1 only.
 
     It runs in a sandbox without USB, finds no emulators and announces nothing.
@@ -43,7 +42,6 @@ class AdbServer:
         self.folder = folder.resolve()
         self.port = port or free_port()
         self._packages = packages
-        self._child: Child | None = None
 
     @property
     def adb(self) -> Path:
@@ -65,15 +63,6 @@ class AdbServer:
     def client(self) -> adbutils.AdbClient:
         """A client of this server, and of no other that it would have to start."""
         return _Client(host="127.0.0.1", port=self.port)
-
-    @property
-    def alive(self) -> bool:
-        return self._child is not None and self._child.alive
-
-    @property
-    def pid(self) -> int | None:
-        """The first process of its namespace, None if it is not running."""
-        return self._child.pid if self._child is not None and self._child.alive else None
 
     @property
     def log(self) -> Path:
@@ -119,20 +108,10 @@ class AdbServer:
 
     def stop(self) -> None:
         """End the server."""
-        if self._child is not None:
-            self._child.kill()
-            self._child = None
+        self._end_child()
 
     def kill(self) -> None:
         """End the server without a word, as a crash does; ``start()`` brings it back on the same port."""
-        self.stop()
-
-    def __enter__(self) -> AdbServer:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
         self.stop()
 
     def _sandbox(self) -> list[str]:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 from harness.core.cache import Cache
 from harness.devices.base import Device, Notify
 from harness.devices.errors import UnknownDevice
-from harness.devices.kinds import DeviceKind, ListedDevice, Selection, refuse_serial
+from harness.devices.ios.options import BUNDLE_ID, KEEP_APP, LAUNCHER
+from harness.devices.kinds import DeviceKind, ListedDevice, Selection
 
 if TYPE_CHECKING:
     from harness.devices.ios.options import Way
@@ -29,7 +30,6 @@ COMPANION = "llvm"
 @contextmanager
 def _open(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[Device]]:
     """Phones of these versions of iOS, gone afterwards; one of each if none is named."""
-    refuse_serial(selection)
     from harness.devices.ios.support import require_support
 
     require_support()
@@ -80,4 +80,10 @@ def _list_attached() -> list[ListedDevice]:
     return [ListedDevice(NAME, "emulated", model="an iPhone's protocols, this machine's code", emulated=True)]
 
 
-VIRTUAL_IOS = DeviceKind(NAME, _open, _list_attached)
+VIRTUAL_IOS = DeviceKind(
+    NAME,
+    _open,
+    _list_attached,
+    forms=f"{NAME}, {NAME}:16 or {NAME}:17",
+    options=(BUNDLE_ID, LAUNCHER, KEEP_APP),
+)

@@ -6,6 +6,7 @@ A runner is written for one order: its records stand in it. It knows ``--stream`
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,26 @@ from tests.devices.fake_runners import ARCHIVE
 LAUNCHER = ("/system/bin/sh",)
 
 PRELUDE = r"""
+complain() { print -r -- "$1" >&2; }
+say() { print -r -- "$1"; }
+leave() { exit "$1"; }
+crash() { kill "-$1" $$; stay; }
+stay() { trap '' HUP TERM; while :; do sleep 600; done; }
+family() {
+  { setsid sleep 602 & sleep 603 & } >/dev/null 2>&1
+  [ -z "$1" ] || (cd /; exec sleep 601) >/dev/null 2>&1 &
+}
+noise() {
+  left=$1
+  while [ "$left" -gt 0 ]; do
+    head -c 1048576 /dev/zero; head -c 1048576 /dev/zero >&2
+    left=$((left - 1))
+  done
+  echo
+}
+flood() { exec cat /dev/zero; }
 if [ "$1" = --describe ]; then
+  DESCRIBING
   echo '{"runner_version": "0.1", "archive_sha256": "ARCHIVE", "arch": "x", "os": "y", "prefixes": ["g2p_"]}'
   exit 0
 fi
@@ -31,6 +51,17 @@ put() {
   print -r -- "$1" >> "$result" || exit 9
   [ -z "$stream" ] || print -r -- "$1"
 }
+line() { put "$1"; }
+raw() {
+  rest=$1
+  while [ -n "$rest" ]; do
+    printf "\\x${rest%"${rest#??}"}" >> "$result"
+    rest=${rest#??}
+  done
+}
+drop() { rm -f "$result"; }
+slow() { pause=$1; }
+stuck() { stuck_at=" $* "; }
 samples=0 probes=0 first=yes
 take() {
   samples=$((samples + 1))
@@ -39,6 +70,7 @@ take() {
   [ -n "$first" ] && phase=first
   first=
   put "${2/@PHASE@/$phase}"
+  case $stuck_at in *" $samples "*) stay ;; esac
   [ -n "$pause" ] && sleep "$pause"
 }
 take_probe() { probes=$((probes + 1)); [ "$probes" -le "$skip_probes" ] || put "$1"; }
@@ -47,10 +79,25 @@ everything() { header; load; passes; memory; probe; end; }
 """
 
 
-def write_runner(folder: Path, order: WorkOrder, body: str = "everything", name: str = "runner") -> Path:
-    """A runner for ``order`` whose behaviour is the shell text ``body``."""
+def write_runner(
+    folder: Path,
+    order: WorkOrder,
+    body: str = "everything",
+    name: str = "runner",
+    *,
+    describing: str = ":",
+    padding: int = 0,
+) -> Path:
+    """Write a runner for ``order`` whose behaviour is the shell text ``body``.
+
+    ``padding`` are bytes behind its end that cannot be compressed.
+    """
     path = folder / name
-    path.write_text("\n".join([PRELUDE.replace("ARCHIVE", ARCHIVE), *_functions(order), body, ""]))
+    prelude = PRELUDE.replace("ARCHIVE", ARCHIVE).replace("DESCRIBING", describing)
+    path.write_text("\n".join([prelude, *_functions(order), body, ""]))
+    if padding:
+        with path.open("ab") as file:
+            file.write(b"exit\n" + os.urandom(padding))
     path.chmod(0o755)
     return path
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from harness.core.cache import Cache
-from harness.devices import DeviceFull, RunnerUnusable, opened, parse_device
-from harness.devices.android import AndroidDevice, Server, attached_devices, store
+from harness.devices import RunnerUnusable, opened, parse_device
+from harness.devices.android import AndroidDevice, Server, attached_devices
 from harness.devices.base import AnyRecord, Knob
-from harness.protocol.schema import End, Header, Sample
+from harness.protocol.schema import Header
 from harness.virtual.android import virtual_androids
 from tests.devices.android.conftest import Scene
 from tests.devices.android.runners import LAUNCHER, write_runner
@@ -24,29 +24,6 @@ def knobs(result_knobs: tuple[Knob, ...]) -> dict[str, Knob]:
     return {knob.name: knob for knob in result_knobs}
 
 
-def test_a_good_run_is_complete_and_leaves_nothing_behind(scene: Scene) -> None:
-    order = make_order()
-    result = scene.run(order)
-    assert result.complete, result.reason
-    assert (result.exit_status, result.resumed, result.failure) == (0, 0, None)
-    assert sum(isinstance(record, Sample) for record in result.records) == 6
-    assert scene.seen == list(result.records)
-    assert isinstance(result.records[-1], End)
-    scene.assert_clean()
-
-
-def test_records_arrive_while_the_runner_still_runs(scene: Scene) -> None:
-    alive: list[bool] = []
-
-    def look(record: AnyRecord) -> None:
-        if isinstance(record, Sample):
-            alive.append("sleep" in scene.processes())
-
-    result = scene.run(make_order(("one",), repetitions=3), "header; load; pause=0.4; passes; probe; end", then=look)
-    assert result.complete, result.reason
-    assert alive == [True] * 4
-
-
 def test_an_unchanged_runner_is_pushed_once(scene: Scene) -> None:
     order = make_order()
     device = scene.open()
@@ -57,19 +34,6 @@ def test_an_unchanged_runner_is_pushed_once(scene: Scene) -> None:
     assert scene.run(order).complete  # another session
     second = stored.stat()
     assert (first.st_ino, first.st_mtime_ns <= second.st_mtime_ns) == (second.st_ino, True)
-
-
-def test_a_push_tells_how_far_it_is(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "TELL_SECONDS", 0.0)
-    order = make_order()
-    runner = write_runner(scene.folder, order, "everything; exit\n" + "#" * 10**6)
-    device = scene.open()
-    assert device.run(runner, order).complete
-    told = [line for line in scene.said if line.startswith("pushing the runner")]
-    assert told[0] == f"pushing the runner to {scene.virtual.serial}: 0.1 of 1.0 MB"
-    assert told[-1].endswith("1.0 of 1.0 MB")
-    assert device.run(runner, order).complete
-    assert len([line for line in scene.said if line.startswith("pushing the runner")]) == len(told)
 
 
 def test_few_runners_are_kept(scene: Scene) -> None:
@@ -119,18 +83,6 @@ def test_clocks_are_looked_at_during_the_run(scene: Scene) -> None:
     assert result.observed["thermal_status_highest"] == 0
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), EOFError("no"), DeviceFull("full")])
-def test_what_a_listener_raises_is_not_a_lost_device(scene: Scene, error: Exception) -> None:
-    def fail(_record: AnyRecord) -> None:
-        raise error
-
-    with pytest.raises(type(error)) as info:
-        scene.run(make_order(), "header; load; pause=0.2; passes; sleep 60", then=fail)
-    assert info.value is error
-    assert scene.said == []
-    scene.assert_clean()
-
-
 def test_the_time_at_each_clock_is_that_of_the_run(scene: Scene) -> None:
     states = scene.virtual.folder / "sys/devices/system/cpu/cpu1/cpufreq/stats/time_in_state"
     states.parent.chmod(0o755)
@@ -163,11 +115,6 @@ def test_two_devices_at_once(tmp_path: Path, user_cache: Cache) -> None:
         # Another process holds one of them: the other is free all the same.
         with devices[0].reserve(), devices[1].reserve(wait_seconds=0):
             pass
-
-
-def test_describe(scene: Scene) -> None:
-    assert scene.open().describe(write_runner(scene.folder, make_order())).archive_sha256 == ARCHIVE
-    scene.assert_clean()
 
 
 def test_the_status_of_timeout_is_not_taken_for_the_runners(scene: Scene) -> None:

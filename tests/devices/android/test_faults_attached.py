@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -154,26 +152,6 @@ def test_no_adb(ends: Ends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.fault(
-    what="another process measures on the device", ends=raises(DeviceBusy, "still in use by process"), keeps="–"
-)
-def test_a_busy_device(scene: Scene, ends: Ends) -> None:
-    script = (
-        "import pathlib, time\nfrom harness.devices.android.device import device_lock\n"
-        f"with device_lock({scene.virtual.serial!r}, pathlib.Path({str(scene.folder / 'locks')!r}))"
-        ".hold(wait_seconds=0, notify=print):\n    print('held', flush=True); time.sleep(600)\n"
-    )
-    device = scene.open()
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        with ends.raised() as info, device.reserve(wait_seconds=0.3):
-            pass
-        assert str(other.pid) in str(info.value)
-        other.kill()
-    assert scene.run(make_order(), device=device).complete
-
-
-@pytest.mark.fault(
     what="another computer measures on the device",
     ends=raises(DeviceBusy, "in use by another computer, desk"),
     keeps="–",
@@ -192,23 +170,6 @@ def test_another_computers_run(scene: Scene, ends: Ends) -> None:
     shell.shell2(f"touch -d @{int(time.time()) - 3 * 86400} {theirs}", v2=True)
     assert scene.run(make_order()).complete
     scene.assert_clean()
-
-
-@pytest.mark.fault(what="the battery is too low", ends=raises(DeviceNotReady, "its battery is at 12 %"), keeps="–")
-def test_a_low_battery(scene: Scene, ends: Ends) -> None:
-    scene.virtual.set_battery(level=12)
-    said: list[str] = []
-    with ends.raised():
-        scene.open().settle(wait_seconds=0.4, notify=said.append)
-    assert len(said) == 1
-    assert "12 %" in said[0]
-
-
-@pytest.mark.fault(what="the battery is too warm", ends=raises(DeviceNotReady, "41.5 °C"), keeps="–")
-def test_a_warm_battery(scene: Scene, ends: Ends) -> None:
-    scene.virtual.set_battery(temperature_tenths=415)
-    with ends.raised():
-        scene.open().settle(wait_seconds=0.2)
 
 
 @pytest.mark.fault(

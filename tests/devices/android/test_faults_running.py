@@ -1,14 +1,13 @@
-"""Faults of a runner, and of what it writes."""
+"""Faults of a runner, and of what it writes, that only Android has."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 
 from harness.core.cache import Cache
-from harness.devices.android import AndroidOptions, Watch
+from harness.devices.android import AndroidOptions
 from harness.devices.base import AnyRecord
 from harness.protocol.schema import Header, Sample
 from harness.virtual.android import virtual_androids
@@ -18,97 +17,6 @@ from tests.devices.fake_runners import make_order
 from tests.devices.faults import Ends, complete, incomplete
 
 pytestmark = pytest.mark.emulator
-
-
-@pytest.mark.fault(
-    what="the runner is killed by a signal", ends=incomplete("was killed by SIGSEGV"), keeps="what it had written"
-)
-def test_killed_by_a_signal(scene: Scene, ends: Ends) -> None:
-    result = scene.run(make_order(), "header; load; passes; kill -SEGV $$; sleep 60")
-    ends.check(result)
-    assert result.exit_status == -11
-    assert samples(result.records) == 6
-    scene.assert_clean()
-
-
-@pytest.mark.fault(what="the runner exits with 1", ends=incomplete("exited with status 1"), keeps="what it had written")
-def test_exits_with_1(scene: Scene, ends: Ends) -> None:
-    result = scene.run(make_order(), "header; load; echo 'out of luck' >&2; exit 1")
-    ends.check(result)
-    assert result.reason is not None
-    assert "out of luck" in result.reason
-    assert (len(result.records), result.exit_status) == (4, 1)
-    scene.assert_clean()
-
-
-@pytest.mark.fault(
-    what="the runner exits with 1 behind a whole result", ends=incomplete("exited with status 1"), keeps="all records"
-)
-def test_exits_with_1_behind_a_good_result(scene: Scene, ends: Ends) -> None:
-    result = scene.run(make_order(), "everything; exit 1")
-    ends.check(result)
-    assert samples(result.records) == 6
-
-
-@pytest.mark.fault(
-    what="the runner hangs past its deadline",
-    ends=incomplete("still running after the deadline of 1.5 s, killed"),
-    keeps="what it had written",
-)
-def test_hangs(scene: Scene, ends: Ends) -> None:
-    began = time.monotonic()
-    body = "header; load; (cd /; exec sleep 601) & setsid sleep 602 & sleep 603"
-    result = scene.run(make_order(), body, deadline=1.5)
-    assert time.monotonic() - began < 15
-    ends.check(result)
-    assert len(result.records) == 4
-    scene.assert_clean()
-
-
-@pytest.mark.fault(what="the runner prints 20 MB on stdout and on stderr", ends=complete(), keeps="all records")
-def test_twenty_megabytes_of_output(scene: Scene, ends: Ends) -> None:
-    body = "header; load; for _ in 1 2 3 4 5; do head -c 4194304 /dev/zero; head -c 4194304 /dev/zero >&2; done\n"
-    result = scene.run(make_order(), f"{body} echo; passes; memory; probe; end")
-    ends.check(result)
-    assert scene.seen == list(result.records)
-
-
-@pytest.mark.fault(
-    what="the runner prints without end", ends=incomplete("more than 1048576 bytes"), keeps="what it had written"
-)
-def test_endless_output(scene: Scene, ends: Ends) -> None:
-    options = AndroidOptions(watch=Watch(max_log_bytes=2**20))
-    result = scene.run(make_order(), "header; load; exec cat /dev/zero", device=scene.open(options=options))
-    ends.check(result)
-    assert len(result.records) == 4
-    scene.assert_clean()
-
-
-BAD_RESULTS = {
-    "a torn last line": ('header; load; passes; printf \'{"record": "mem\' >> "$result"', "torn line of 15 bytes", 6),
-    "no end record": ("header; load; passes", "no end record after 10 records", 6),
-    "a result of another order": (
-        'put() { print -r -- "${1/order-1/order-0}" >> "$result"; }; everything',
-        "is of order 'order-0', not 'order-1'",
-        0,
-    ),
-    "too few samples": ("header; load; memory; probe; end", "item 'w0' has 0 samples of 3", 0),
-    "no JSON": ('header; load; echo hello >> "$result"; passes', "line 5 is not a record", 0),
-}
-
-
-def bad(case: str) -> pytest.MarkDecorator:
-    _, words, _ = BAD_RESULTS[case]
-    return pytest.mark.fault(what=f"the runner writes {case}", ends=incomplete(words), keeps="what came before")
-
-
-@pytest.mark.parametrize("case", [pytest.param(case, marks=bad(case)) for case in BAD_RESULTS])
-def test_a_bad_result(scene: Scene, ends: Ends, case: str) -> None:
-    body, _, kept = BAD_RESULTS[case]
-    result = scene.run(make_order(), body)
-    ends.check(result)
-    assert samples(result.records) == kept
-    scene.assert_clean()
 
 
 @pytest.mark.fault(
@@ -139,12 +47,12 @@ def test_no_space_for_the_result(ends: Ends, tmp_path: Path, user_cache: Cache) 
     with virtual_androids(1, cache=user_cache, progress=print, data_bytes=2**20) as (adb, devices):
         scene = Scene(adb, devices[0], tmp_path)
         body = "header; load; head -c 4194304 /dev/zero > filler; passes; memory; probe; end"
-        with scene.closing:
-            # More than the page that the file has already.
-            result = scene.run(make_order(tuple("abcdefghijklmnop" * 4)), body)
-            ends.check(result)
-            assert isinstance(result.records[0], Header)
-            scene.assert_clean()
+        # More than the page that the file has already.
+        result = scene.run(make_order(tuple("abcdefghijklmnop" * 4)), body)
+        ends.check(result)
+        assert isinstance(result.records[0], Header)
+        scene.assert_clean()
+        scene.close()
 
 
 @pytest.mark.fault(
@@ -199,6 +107,8 @@ def test_an_unsupported_knob(scene: Scene, ends: Ends) -> None:
     keeps="all records",
 )
 def test_restoring_fails(scene: Scene, ends: Ends) -> None:
+    scene.restores = False
+
     def forbid(record: AnyRecord) -> None:
         if isinstance(record, Header):
             scene.virtual.set_command("settings", "case $1 in get) echo 7 ;; *) echo 'Failure' >&2; exit 255 ;; esac")
@@ -213,25 +123,3 @@ def test_restoring_fails(scene: Scene, ends: Ends) -> None:
 
 def test_thermal_looks_are_rare_by_default() -> None:
     assert AndroidOptions().watch.thermal_seconds > QUICK.watch.thermal_seconds
-
-
-@pytest.mark.fault(
-    what="the runner writes NaN where a number belongs",
-    ends=incomplete("line 11 is not a record: memory.peak_bytes"),
-    keeps="what came before",
-)
-def test_a_number_that_is_none(scene: Scene, ends: Ends) -> None:
-    result = scene.run(
-        make_order(), """header; load; passes; put '{"record": "memory", "peak_bytes": NaN}'; probe; end"""
-    )
-    ends.check(result)
-    assert samples(result.records) == 6
-
-
-@pytest.mark.fault(
-    what="the runner writes more than its order asks for",
-    ends=incomplete("item 'w0' has 4 samples of 3"),
-    keeps="what came before",
-)
-def test_more_than_was_asked_for(scene: Scene, ends: Ends) -> None:
-    ends.check(scene.run(make_order(), "header; load; passes; passes; probe; end"))

@@ -29,6 +29,7 @@ def test_warnings_belong_to_no_value(scene: Scene) -> None:
     folder = scene.virtual.folder / "framework/settings/global"
     folder.mkdir(parents=True)
     (folder / "stay_on_while_plugged_in").write_text("3\n")
+    scene.stays_on = "3"
     make_noisy(scene, "settings", "getprop", "uname", "cmd", "dumpsys", "sha256sum", "stat", "input")
     device = scene.open()
     result = scene.run(make_order(), device=device)

@@ -10,8 +10,9 @@ from harness.devices.android import AndroidDevice, Server, attached_devices
 from harness.devices.android.choice import choose
 from harness.devices.android.factory import open_all
 from harness.devices.android.listing import listed
-from harness.devices.android.recovery import wait_back
+from harness.devices.android.recovery import find_again
 from harness.devices.base import AnyRecord
+from harness.devices.job import wait_back
 from harness.protocol.schema import Sample
 from harness.virtual.android import virtual_androids
 from tests.devices.android.conftest import Scene
@@ -130,9 +131,9 @@ def test_another_phone_is_not_taken_for_one_that_was_lost(user_cache: Cache, mon
         device = AndroidDevice(server, machines[0].serial)
         monkeypatch.setattr("harness.devices.android.recovery.connect", lambda _server, _serial: None)
         server.disconnect(machines[0].serial)
-        error = wait_back(device._shell, 0.5, lambda: False)
+        error = wait_back(lambda: find_again(device._shell), 0.5, lambda: False)
         assert error is not None
         assert "is not attached" in str(error)
         server.connect(machines[0].serial)
-        assert wait_back(device._shell, 5.0, lambda: False) is None
+        assert wait_back(lambda: find_again(device._shell), 5.0, lambda: False) is None
         device.close()

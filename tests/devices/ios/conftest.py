@@ -5,22 +5,23 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.devices.base import AnyRecord, RunResult
 from harness.devices.ios.apps import uninstall
 from harness.devices.ios.device import IosDevice
+from harness.devices.ios.job import AppJob
 from harness.devices.ios.loop import LoopThread, loop_thread
 from harness.devices.ios.options import IosOptions, Way
 from harness.devices.ios.phone import Phone
 from harness.protocol.schema import WorkOrder
 from harness.virtual.ios import State, VirtualIphone
 from harness.virtual.ios.kind import way_to
-from tests.devices.arrivals import wait_for_timers
+from tests.devices.conformance.behaviour import EVERYTHING
+from tests.devices.conformance.bench import Cable, Charged
 from tests.devices.ios.apps import BUNDLE_ID, Flaws, write_app
 
 QUICK = IosOptions(
@@ -33,19 +34,18 @@ QUICK = IosOptions(
 )
 
 
-@dataclass
-class Scene:
+class Scene(Cable, Charged):
     """One virtual iPhone and what is opened on it."""
 
-    virtual: VirtualIphone
-    loop: LoopThread
-    folder: Path
-    pairings: Path
-    before: int
-    """How many events the phone had seen before."""
-    said: list[str] = field(default_factory=list)
-    seen: list[AnyRecord] = field(default_factory=list)
-    opened: list[IosDevice] = field(default_factory=list)
+    left_words = "could not be removed"
+    options = QUICK
+
+    def __init__(self, virtual: VirtualIphone, loop: LoopThread, folder: Path, pairings: Path) -> None:
+        super().__init__(folder)
+        self.virtual = virtual
+        self.loop = loop
+        self.pairings = pairings
+        self.before = len(virtual.events())
 
     @property
     def way(self) -> Way:
@@ -56,55 +56,108 @@ class Scene:
         """What the phone was made to do."""
         return self.virtual.events()[self.before :]
 
-    def open(self, options: IosOptions = QUICK, *, way: Way | None = None) -> IosDevice:
+    def open(
+        self, options: IosOptions | None = None, *, max_log_bytes: int | None = None, way: Way | None = None
+    ) -> IosDevice:
+        options = options or self.options
+        if max_log_bytes is not None:
+            options = replace(options, max_log_bytes=max_log_bytes)
         device = IosDevice(
             self.loop,
             self.virtual.udid,
             way or self.way,
             emulated=True,
             options=options,
-            lock_folder=self.folder / "locks",
-            notify=self.said.append,
+            lock_folder=self.locks,
+            notify=self.notify,
         )
-        self.opened.append(device)
-        return device
+        return self.keep(device)
 
-    def app(self, body: str = "everything()", flaws: Flaws | None = None, *, describing: str = "pass") -> Path:
-        return write_app(self.folder, self.virtual.udid, body, flaws, describing=describing)
+    def opening(self) -> str:
+        way = self.way
+        return (
+            "import pathlib\n"
+            "from harness.devices.ios.device import IosDevice\n"
+            "from harness.devices.ios.loop import LoopThread\n"
+            "from harness.devices.ios.options import Way\n"
+            "from tests.devices.ios.conftest import QUICK\n"
+            f"way = Way({way.usbmux_address!r}, ('tunneld',), {way.tunneld!r}, pathlib.Path({str(way.records)!r}))\n"
+            f"device = IosDevice(LoopThread(), {self.virtual.udid!r}, way, options=QUICK,\n"
+            f"    lock_folder=pathlib.Path({str(self.locks)!r}))\n"
+        )
 
-    def run(
-        self,
-        order: WorkOrder,
-        body: str = "everything()",
-        *,
-        device: IosDevice | None = None,
-        then: Callable[[AnyRecord], None] | None = None,
-        **options: Any,
-    ) -> RunResult:
-        """Run an app; ``then`` is called with every record as it arrives."""
+    def runner(
+        self, behaviour: str = EVERYTHING, order: WorkOrder | None = None, *, describing: str = "", padding: int = 0
+    ) -> Path:
+        return self.app(behaviour, describing=describing, padding=padding)
 
-        def take(record: AnyRecord) -> None:
-            self.seen.append(record)
-            if then is not None:
-                then(record)
+    def app(
+        self, behaviour: str = EVERYTHING, flaws: Flaws | None = None, *, describing: str = "", padding: int = 0
+    ) -> Path:
+        return write_app(self.folder, self.virtual.udid, behaviour, flaws, describing=describing, padding=padding)
 
-        app = self.app(body)
-        return (device or self.open()).run(app, order, on_record=take, **options)
+    def foreign(self) -> Path:
+        path = self.folder / "runner"
+        path.write_bytes(b"\x7fELF")
+        return path
+
+    def unplug(self) -> None:
+        self.virtual.unplug()
+
+    def plug(self) -> None:
+        self.virtual.plug()
+
+    def lose_power(self, left: int | None) -> None:
+        self.virtual.unplug()
+        self.virtual.jetsam(BUNDLE_ID)
+        result = self.virtual.container(BUNDLE_ID) / "Documents/result.jsonl"
+        if left is None:
+            result.unlink()
+        else:
+            result.write_bytes(result.read_bytes()[:left])
+
+    def left(self) -> list[str]:
+        return [*self.virtual.apps(), *map(str, self.staged())]
+
+    def at_pull(self, monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> None:
+        events, real = [do], AppJob._pull
+
+        def pull(job: AppJob) -> bytes:
+            if events:
+                events.pop()()
+            return real(job)
+
+        monkeypatch.setattr(AppJob, "_pull", pull)
+
+    def set_battery(self, *, percent: int | None = None, celsius: float | None = None) -> None:
+        state = {
+            "battery_level": percent,
+            "battery_temperature": None if celsius is None else round(celsius * 100),
+        }
+        self.virtual.set(**{name: value for name, value in state.items() if value is not None})
+
+    def runs(self) -> bool:
+        return bool(self.virtual.processes()) and self.virtual.assertions() != []
+
+    def kill_runner(self) -> None:
+        self.virtual.jetsam(BUNDLE_ID)
+
+    def look_at_what_was_left(self) -> None:
+        assert len(self.virtual.processes()) == 1
+        until = time.monotonic() + 20
+        while self.virtual.assertions() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert self.virtual.assertions() == []  # it went with its connection
 
     def documents(self) -> list[str]:
         """What lies in the app's folder of documents."""
         return sorted(path.name for path in (self.virtual.container(BUNDLE_ID) / "Documents").iterdir())
 
-    def close(self) -> None:
-        for device in self.opened:
-            device.close()
-
     def assert_clean(self) -> None:
-        """Nothing is left once the devices are closed: no process, no app, no assertion, nothing half pushed."""
         if BUNDLE_ID in self.virtual.apps():
             assert self.documents() == []
-        self.close()
-        until = time.monotonic() + 3
+        self.close_devices()
+        until = time.monotonic() + 20
         while (self.virtual.processes() or self.virtual.assertions()) and time.monotonic() < until:
             time.sleep(0.05)
         assert self.virtual.processes() == []
@@ -162,7 +215,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
 def scene_of(virtual: VirtualIphone, folder: Path, pairings: Path) -> Iterator[Scene]:
     """A phone on which nothing is left afterwards, whatever the test did."""
     with loop_thread() as loop:
-        scene = Scene(virtual, loop, folder, pairings, len(virtual.events()))
+        scene = Scene(virtual, loop, folder, pairings)
         try:
             yield scene
         finally:
@@ -170,7 +223,6 @@ def scene_of(virtual: VirtualIphone, folder: Path, pairings: Path) -> Iterator[S
             virtual.plug()
             virtual.set(locked=False)
             scene.close()
-            wait_for_timers()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import plistlib
 import socket
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from pymobiledevice3.services.mobile_image_mounter import LATEST_DDI_BUILD_ID
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
 from harness.devices import Selection, Unavailable, opened, parse_device
-from harness.devices.errors import AmbiguousDevice, DeviceBusy, DeviceLost, DeviceNotReady, NoDevice, UnknownDevice
+from harness.devices.errors import AmbiguousDevice, DeviceLost, NoDevice, UnknownDevice
 from harness.devices.ios import attached_iphones, ios_checks
 from harness.devices.ios.choice import choose
 from harness.devices.ios.errors import (
@@ -30,7 +29,6 @@ from harness.devices.ios.errors import (
 )
 from harness.devices.ios.loop import loop_thread
 from harness.devices.ios.options import Way
-from harness.devices.lock import DeviceLock
 from harness.virtual.ios import VirtualIphone, virtual_iphones
 from tests.devices.fake_runners import make_order
 from tests.devices.faults import Ends, complete, raises
@@ -112,10 +110,8 @@ def test_no_package(ends: Ends, cache: Cache, monkeypatch: pytest.MonkeyPatch) -
 )
 def test_trust_comes_late(stranger: Scene, ends: Ends) -> None:
     stranger.virtual.set(pairing="asks")
-    timer = threading.Timer(0.5, lambda: stranger.virtual.set(pairing="trusts"))
-    timer.start()
+    stranger.when_said("tap Trust", lambda: stranger.virtual.set(pairing="trusts"))
     ends.check(stranger.run(make_order()))
-    timer.join()
     assert any("tap Trust" in line for line in stranger.said)
     assert len(stranger.virtual.pairings()) == 1
     stranger.assert_clean()
@@ -270,41 +266,6 @@ def test_a_phone_that_hangs_up(scene: Scene, ends: Ends) -> None:
         scene.open()
 
 
-@pytest.mark.fault(
-    what="another process measures on the phone", ends=raises(DeviceBusy, "still in use by process"), keeps="–"
-)
-def test_two_harnesses(scene: Scene, ends: Ends) -> None:
-    device = scene.open()
-    other = DeviceLock(f"ios {scene.virtual.udid}", scene.folder / "locks")
-    with other.hold(wait_seconds=0, notify=print):
-        (phone,) = attached_iphones(scene.way, lock_folder=scene.folder / "locks")
-        assert (phone.held_by or "").startswith("process")
-        with ends.raised(), device.reserve(wait_seconds=0.3, notify=scene.said.append):
-            pass
-    assert any("is in use by process" in line for line in scene.said)
-    assert device.run(scene.app(), make_order()).complete
-
-
-@pytest.mark.fault(what="the battery is too low", ends=raises(DeviceNotReady, "its battery is at 12 %"), keeps="–")
-def test_too_empty(scene: Scene, ends: Ends) -> None:
-    scene.virtual.set(battery_level=12)
-    device = scene.open()
-    with ends.raised():
-        device.settle(wait_seconds=0.3, notify=scene.said.append)
-    timer = threading.Timer(0.3, lambda: scene.virtual.set(battery_level=80))
-    timer.start()
-    device.settle(wait_seconds=20, notify=scene.said.append)
-    timer.join()
-    assert scene.said[-1].endswith("is fit to be measured")
-
-
-@pytest.mark.fault(what="the battery is too warm", ends=raises(DeviceNotReady, "41.5 °C"), keeps="–")
-def test_too_warm(scene: Scene, ends: Ends) -> None:
-    scene.virtual.set(battery_temperature=4150)
-    with ends.raised():
-        scene.open().settle(wait_seconds=0.2)
-
-
 def test_a_launcher_that_this_ios_has_not(scene: Scene) -> None:
     with pytest.raises(UsageError, match="appservice needs iOS 17"):
         scene.open(replace(QUICK, launcher="appservice"))
@@ -313,16 +274,18 @@ def test_a_launcher_that_this_ios_has_not(scene: Scene) -> None:
 def test_words_that_name_no_phone(cache: Cache) -> None:
     with pytest.raises(UnknownDevice), opened(parse_device("virtual-ios:15"), cache=cache, notify=print):
         pass
-    with pytest.raises(UsageError), opened(parse_device("virtual-ios", serial="X"), cache=cache, notify=print):
-        pass
-    chosen = parse_device("ios", launcher="telepathy")
-    with pytest.raises(UsageError, match="telepathy"), opened(chosen, cache=cache, notify=print):
-        pass
+    with pytest.raises(UsageError, match="--serial is for phones"):
+        parse_device("virtual-ios", serial="X")
+    with pytest.raises(UsageError, match="telepathy"):
+        parse_device("ios", ios_launcher="telepathy")
 
 
 def test_attached_phones_are_told(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    scene.open().close()
-    (phone,) = attached_iphones(scene.way)
+    with scene.open().reserve():
+        (held,) = attached_iphones(scene.way, lock_folder=scene.locks)
+    assert (held.held_by or "").startswith("process")
+    (phone,) = attached_iphones(scene.way, lock_folder=scene.locks)
+    assert phone.held_by is None
     assert (phone.serial, phone.connection, phone.ios_version) == (
         scene.virtual.udid,
         "USB",

@@ -11,6 +11,7 @@ import pytest
 
 from harness.devices.errors import CommandTimeout, DeviceFull, DeviceLost, RunnerUnusable
 from harness.devices.ios.errors import ImageMissing, InstallRefused, PhoneLocked
+from harness.devices.ios.options import LauncherName
 from harness.native.ios.errors import (
     AppNotSigned,
     BundleIdMismatch,
@@ -23,38 +24,11 @@ from harness.native.ios.errors import (
 from tests.devices.fake_runners import make_order
 from tests.devices.faults import Ends, complete, raises
 from tests.devices.ios.apps import BUNDLE_ID, SIMULATOR, X86_64, Flaws
-from tests.devices.ios.conftest import QUICK, Scene
+from tests.devices.ios.conftest import QUICK, Scene, with_launcher
 
 pytestmark = pytest.mark.emulator
 
-
-@pytest.mark.fault(
-    what="the phone is unplugged before the push",
-    ends=raises(DeviceLost, "was lost while looking for the app"),
-    keeps="–",
-)
-def test_unplugged_before_the_push(scene: Scene, ends: Ends) -> None:
-    device = scene.open()
-    scene.virtual.unplug()
-    with ends.raised():
-        device.run(scene.app(), make_order())
-
-
-@pytest.mark.fault(
-    what="the phone is unplugged during the push",
-    ends=raises(DeviceLost, "was lost while installing the app"),
-    keeps="–",
-)
-def test_unplugged_during_the_push(scene: Scene, ends: Ends) -> None:
-    device = scene.open()
-    scene.virtual.fault("afc.write", "unplug")
-    with ends.raised():
-        device.run(scene.app(), make_order())
-    assert len(scene.staged()) == 1
-    scene.virtual.plug()
-    # What had arrived of it is found and removed by the next push.
-    assert device.run(scene.app(), make_order()).complete
-    scene.assert_clean()
+STARTS = [("16", "dvt"), ("17", "appservice"), ("17", "debugserver")]
 
 
 @pytest.mark.fault(
@@ -70,26 +44,6 @@ def test_unplugged_during_the_installation(scene: Scene, ends: Ends) -> None:
     scene.assert_clean()
 
 
-@pytest.mark.fault(what="no space for the app", ends=raises(DeviceFull, "no room on"), keeps="–")
-def test_no_space_for_the_app(scene: Scene, ends: Ends) -> None:
-    device = scene.open()
-    scene.virtual.set(space_bytes=20_000)
-    with ends.raised():
-        device.run(scene.app("everything()\n#" + "x" * 2**20), make_order())
-    scene.assert_clean()
-
-
-@pytest.mark.fault(
-    what="space for the app's file, none to install it", ends=raises(DeviceFull, "no room on"), keeps="–"
-)
-def test_no_space_to_install(scene: Scene, ends: Ends) -> None:
-    device = scene.open()
-    scene.virtual.fault("install.begin", "refuse", error="NoSpace")
-    with ends.raised():
-        device.run(scene.app(), make_order())
-    scene.assert_clean()
-
-
 @pytest.mark.fault(what="no space for the order", ends=raises(DeviceFull, "for sending the order"), keeps="–")
 def test_no_space_for_the_order(scene: Scene, ends: Ends) -> None:
     device = scene.open()
@@ -100,12 +54,24 @@ def test_no_space_for_the_order(scene: Scene, ends: Ends) -> None:
     scene.assert_clean()
 
 
-@pytest.mark.fault(
-    what="the phone refuses the app", ends=raises(InstallRefused, "ApplicationVerificationFailed"), keeps="–"
-)
-def test_refused_by_the_phone(scene: Scene, ends: Ends) -> None:
+REFUSALS = {
+    "NoSpace": ("space for the app's file, none to install it", raises(DeviceFull, "no room on")),
+    "ApplicationVerificationFailed": (
+        "the phone refuses the app",
+        raises(InstallRefused, "ApplicationVerificationFailed"),
+    ),
+}
+
+
+def refused(error: str) -> pytest.MarkDecorator:
+    what, ends = REFUSALS[error]
+    return pytest.mark.fault(what=what, ends=ends, keeps="–")
+
+
+@pytest.mark.parametrize("error", [pytest.param(error, marks=refused(error)) for error in REFUSALS])
+def test_refused_by_the_phone(scene: Scene, ends: Ends, error: str) -> None:
     device = scene.open()
-    scene.virtual.fault("install.half", "refuse", error="ApplicationVerificationFailed")
+    scene.virtual.fault("install.half", "refuse", error=error)
     with ends.raised():
         device.run(scene.app(), make_order())
     scene.assert_clean()
@@ -126,22 +92,6 @@ def test_anothers_app(scene: Scene, ends: Ends, monkeypatch: pytest.MonkeyPatch)
     device.close()
     assert list(scene.virtual.apps()) == [BUNDLE_ID]  # and it stays theirs
     scene.remove(BUNDLE_ID)
-
-
-@pytest.mark.fault(what="the app's file is missing", ends=raises(RunnerUnusable, "cannot be read"), keeps="–")
-def test_no_such_app(scene: Scene, ends: Ends) -> None:
-    device = scene.open()
-    with ends.raised():
-        device.run(scene.folder / "nothing.ipa", make_order())
-
-
-@pytest.mark.fault(what="the file is no app", ends=raises(RunnerUnusable, "is no app for iOS"), keeps="–")
-def test_no_app(scene: Scene, ends: Ends) -> None:
-    path = scene.folder / "runner"
-    path.write_bytes(b"\x7fELF")
-    device = scene.open()
-    with ends.raised():
-        device.run(path, make_order())
 
 
 FLAWS: dict[str, tuple[Flaws, Ends]] = {
@@ -193,8 +143,9 @@ def test_signing_mends(scene: Scene, ends: Ends, tmp_path: Path) -> None:
 @pytest.mark.fault(
     what="the phone is locked when the app is to be started", ends=raises(PhoneLocked, "is locked"), keeps="–"
 )
-def test_locked(scene: Scene, ends: Ends) -> None:
-    device = scene.open()
+@pytest.mark.parametrize(("scene", "launcher"), STARTS, indirect=["scene"])
+def test_locked(scene: Scene, ends: Ends, launcher: LauncherName) -> None:
+    device = scene.open(with_launcher(launcher))
     scene.virtual.set(locked=True)
     with ends.raised():
         device.run(scene.app(), make_order())
@@ -207,6 +158,7 @@ def test_locked(scene: Scene, ends: Ends) -> None:
     ends=raises(RunnerUnusable, "has not been explicitly trusted by the user"),
     keeps="–",
 )
+@pytest.mark.parametrize("scene", ["16", "17"], indirect=True)
 def test_developer_not_trusted(scene: Scene, ends: Ends) -> None:
     device = scene.open()
     scene.virtual.set(trusts_developer=False)

@@ -6,40 +6,23 @@ import contextlib
 import json
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from harness.devices.errors import RunnerUnusable
-from harness.devices.ios.errors import PhoneLocked, TunnelMissing
+from harness.devices.ios.errors import TunnelMissing
 from harness.devices.ios.options import LauncherName, Way
-from harness.protocol.schema import End, Sample
-from tests.devices.arrivals import at_sample, later, samples
-from tests.devices.fake_runners import ARCHIVE, make_order
+from tests.devices.arrivals import at_sample
+from tests.devices.conformance.behaviour import AT_3, STUCK
+from tests.devices.fake_runners import make_order
 from tests.devices.faults import Ends, complete, incomplete, raises
-from tests.devices.ios.apps import BUNDLE_ID
-from tests.devices.ios.conftest import QUICK, Scene, with_launcher
+from tests.devices.ios.conftest import Scene, with_launcher
 from tests.devices.ios.test_faults_attached import free_port
-from tests.devices.ios.test_faults_lost import AT_3, STUCK, blink
 
 pytestmark = pytest.mark.parametrize("scene", ["17"], indirect=True)
-
-
-@pytest.mark.parametrize("launcher", ["appservice", "dvt", "debugserver"])
-def test_a_good_run_is_complete_and_leaves_nothing_behind(scene: Scene, launcher: LauncherName) -> None:
-    device = scene.open(with_launcher(launcher))
-    result = scene.run(make_order(), device=device)
-    assert result.complete, result.reason
-    assert result.exit_status == (None if launcher == "appservice" else 0)
-    assert scene.seen == list(result.records)
-    assert isinstance(result.records[-1], End)
-    assert result.observed["launcher"] == launcher
-    assert device.describe(scene.app()).archive_sha256 == ARCHIVE
-    assert device.facts()["launcher"] == launcher
-    scene.assert_clean()
 
 
 def test_the_launcher_of_ios_17(scene: Scene) -> None:
@@ -95,10 +78,9 @@ def test_a_good_run_without_any_rights(scene: Scene, launcher: LauncherName, its
 )
 def test_its_own_tunnel_comes_back(scene: Scene, ends: Ends, its_own: Way) -> None:
     device = scene.open(way=its_own)
-    result = scene.run(make_order(), AT_3, device=device, then=at_sample(3, do=blink(scene)))
+    result = scene.run(make_order(), AT_3, device=device, then=at_sample(3, do=scene.blink))
     ends.check(result)
-    assert samples(result.records) == 6
-    assert scene.seen == list(result.records)
+    scene.assert_kept(result, 6)
     scene.assert_clean()
 
 
@@ -151,41 +133,20 @@ def test_a_dead_tunnel_among_others(scene: Scene, ends: Ends) -> None:
     scene.assert_clean()
 
 
-def returning(scene: Scene) -> Callable[[], None]:
-    def do() -> None:
-        scene.virtual.drop_tunnel()
-        later(scene.virtual.raise_tunnel)
-
-    return do
-
-
 @pytest.mark.parametrize("launcher", ["appservice", "dvt"])
 @pytest.mark.fault(
     what="the tunnel breaks mid-run and comes back", ends=complete(resumed=1), keeps="all records of both processes"
 )
 def test_the_tunnel_breaks(scene: Scene, ends: Ends, launcher: LauncherName) -> None:
+    def blink() -> None:
+        scene.virtual.drop_tunnel()
+        scene.when_said("waiting up to", scene.virtual.raise_tunnel)
+
     device = scene.open(with_launcher(launcher))
-    result = scene.run(make_order(), AT_3, device=device, then=at_sample(3, do=returning(scene)))
+    result = scene.run(make_order(), AT_3, device=device, then=at_sample(3, do=blink))
     ends.check(result)
-    assert samples(result.records) == 6
-    assert scene.seen == list(result.records)
+    scene.assert_kept(result, 6)
     assert any("its tunnel broke" in line for line in scene.said)
-    scene.assert_clean()
-
-
-@pytest.mark.parametrize("launcher", ["appservice", "debugserver"])
-@pytest.mark.fault(
-    what="an iOS 17 phone is unplugged mid-run and comes back",
-    ends=complete(resumed=1),
-    keeps="all records of both processes",
-)
-def test_gone_and_back(scene: Scene, ends: Ends, launcher: LauncherName) -> None:
-    result = scene.run(
-        make_order(), AT_3, device=scene.open(with_launcher(launcher)), then=at_sample(3, do=blink(scene))
-    )
-    ends.check(result)
-    assert samples(result.records) == 6
-    assert scene.seen == list(result.records)
     scene.assert_clean()
 
 
@@ -195,11 +156,10 @@ def test_gone_and_back(scene: Scene, ends: Ends, launcher: LauncherName) -> None
     keeps="all that had been written: files need no tunnel",
 )
 def test_the_tunnel_stays_away(scene: Scene, ends: Ends) -> None:
-    body = STUCK.format("(5,)").replace("stuck_at", "pause = 0.1; stuck_at")
+    body = f"slow 0.1; {STUCK.format(5)}"
     result = scene.run(make_order(), body, then=at_sample(2, do=scene.virtual.drop_tunnel))
     ends.check(result)
-    assert samples(result.records) == 5
-    assert scene.seen == list(result.records)
+    scene.assert_kept(result, 5)
     scene.assert_clean()
 
 
@@ -207,72 +167,8 @@ def test_the_tunnel_stays_away(scene: Scene, ends: Ends) -> None:
     what="the tunnel breaks mid-run, and the app comes to its end without it", ends=complete(), keeps="all records"
 )
 def test_done_without_a_tunnel(scene: Scene, ends: Ends) -> None:
-    body = "header(); load(); pause = 0.1; passes(); memory(); probe(); end()"
+    body = "slow 0.1; everything"
     result = scene.run(make_order(), body, then=at_sample(2, do=scene.virtual.drop_tunnel))
     ends.check(result)
-    assert samples(result.records) == 6
-    assert scene.seen == list(result.records)
-    scene.assert_clean()
-
-
-@pytest.mark.fault(
-    what="the app of an iOS 17 phone crashes",
-    ends=incomplete("the app crashed: EXC_CRASH SIGABRT"),
-    keeps="what it had written, and the crash report",
-)
-def test_crashes(scene: Scene, ends: Ends) -> None:
-    body = "header(); load(); passes(); os.kill(os.getpid(), signal.SIGABRT); time.sleep(60)"
-    result = scene.run(make_order(), body)
-    ends.check(result)
-    assert (result.exit_status, samples(result.records)) == (None, 6)
-    assert result.observed["crash"]["pid"] >= 0
-    scene.assert_clean()
-
-
-@pytest.mark.fault(
-    what="the app of an iOS 17 phone is killed",
-    ends=incomplete("the app ended without a crash report"),
-    keeps="what it had written",
-)
-def test_killed(scene: Scene, ends: Ends) -> None:
-    device = scene.open(replace(QUICK, crash_seconds=0.3))
-    result = scene.run(make_order(), AT_3, device=device, then=at_sample(3, do=lambda: scene.virtual.jetsam(BUNDLE_ID)))
-    ends.check(result)
-    assert samples(result.records) == 3
-    scene.assert_clean()
-
-
-@pytest.mark.fault(
-    what="the app of an iOS 17 phone hangs",
-    ends=incomplete("still running after the deadline of 1 s, killed"),
-    keeps="what it had written",
-)
-def test_hangs(scene: Scene, ends: Ends) -> None:
-    result = scene.run(make_order(), AT_3, deadline=1.0)
-    ends.check(result)
-    assert sum(isinstance(record, Sample) for record in result.records) == 3
-    scene.assert_clean()
-
-
-@pytest.mark.fault(what="an iOS 17 phone is locked", ends=raises(PhoneLocked, "is locked"), keeps="–")
-@pytest.mark.parametrize("launcher", ["appservice", "debugserver"])
-def test_locked(scene: Scene, ends: Ends, launcher: LauncherName) -> None:
-    device = scene.open(with_launcher(launcher))
-    scene.virtual.set(locked=True)
-    with ends.raised():
-        device.run(scene.app(), make_order())
-    scene.assert_clean()
-
-
-@pytest.mark.fault(
-    what="an iOS 17 phone does not trust the developer",
-    ends=raises(RunnerUnusable, "explicitly trusted by the user"),
-    keeps="–",
-)
-def test_developer_not_trusted(scene: Scene, ends: Ends) -> None:
-    device = scene.open()
-    scene.virtual.set(trusts_developer=False)
-    with ends.raised() as info:
-        device.run(scene.app(), make_order())
-    assert "VPN & Device Management" in info.value.cure
+    scene.assert_kept(result, 6)
     scene.assert_clean()

@@ -62,6 +62,10 @@ class TinyApp:
     team: str = "TEAM123456"
     info: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, bytes] = field(default_factory=dict)
+    name: str = "Tiny"
+    """Of its executable."""
+    profile_of: str | None = None
+    """The app that its profile is for; None: this one."""
 
     def with_(self, **changes: Any) -> TinyApp:
         return replace(self, **changes)
@@ -69,7 +73,7 @@ class TinyApp:
     def write(self, path: Path) -> Path:
         """Pack it; entries are stored, so that their size is the archive's."""
         info = {
-            "CFBundleExecutable": "Tiny",
+            "CFBundleExecutable": self.name,
             "CFBundleIdentifier": self.bundle_id,
             "CFBundleName": "Tiny",
             "CFBundleShortVersionString": self.version,
@@ -79,7 +83,7 @@ class TinyApp:
             "UIFileSharingEnabled": True,
             **self.info,
         }
-        files: dict[str, bytes] = {"Info.plist": plistlib.dumps(info), "Tiny": self.executable, **self.extra}
+        files: dict[str, bytes] = {"Info.plist": plistlib.dumps(info), self.name: self.executable, **self.extra}
         if self.udids is not None:
             files["embedded.mobileprovision"] = b"0\x80" + plistlib.dumps(self._profile()) + b"\0\0"
         if self.companion is not None:
@@ -87,7 +91,7 @@ class TinyApp:
         with zipfile.ZipFile(path, "w") as packed:
             for name, data in files.items():
                 entry = zipfile.ZipInfo(f"Payload/Tiny.app/{name}")
-                mode = 0o755 if name in ("Tiny", "companion/runner") else 0o644
+                mode = 0o755 if name in (self.name, "companion/runner") else 0o644
                 entry.external_attr = (stat.S_IFREG | mode) << 16
                 packed.writestr(entry, data)
         return path
@@ -96,5 +100,8 @@ class TinyApp:
         return {
             "ExpirationDate": self.expires.replace(tzinfo=None),
             "ProvisionedDevices": list(self.udids or ()),
-            "Entitlements": {"application-identifier": f"{self.team}.{self.bundle_id}", "get-task-allow": True},
+            "Entitlements": {
+                "application-identifier": f"{self.team}.{self.profile_of or self.bundle_id}",
+                "get-task-allow": True,
+            },
         }

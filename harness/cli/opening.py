@@ -1,0 +1,71 @@
+"""Commands that open devices take the options that kinds of devices bring, and name none of them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.main import get_command
+
+from harness.cli.options import MarkdownCommand
+
+if TYPE_CHECKING:
+    from harness.devices import DeviceOption, Selection
+
+GIVEN = "harness.devices.given"
+"""Where a command's context keeps the values."""
+
+
+class OpeningCommand(MarkdownCommand):
+    """A command with ``--device``. Its function gets the context, and from that the devices: :func:`selected`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the command's own parameters, and those of the installed kinds behind ``--device``."""
+        own = super().get_params(ctx)
+        after = [parameter.name for parameter in own].index("device") + 1
+        return [*own[:after], *_parameters(str(self.name), [name for one in own for name in one.opts]), *own[after:]]
+
+
+def selected(context: typer.Context, device: str) -> Selection:
+    """Return the devices that the command line asks for; raises UnknownDevice or UsageError."""
+    from harness.devices import parse_device
+
+    return parse_device(device, **context.meta.get(GIVEN, {}))
+
+
+def _parameters(command: Any, taken: list[str]) -> list[Any]:
+    """Return typer's parameters, whose values go into the context instead of to the command's function."""
+    from harness.devices import device_kinds, device_options
+
+    offered = device_options(device_kinds().values(), command, taken=taken)
+    if not offered:
+        return []
+
+    def function() -> None:
+        """Takes the options, so that typer makes parameters of them."""
+
+    function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [_declared(key, option) for key, option in offered.items()]
+    )
+    app = typer.Typer(add_completion=False)
+    app.command()(function)
+    parameters = list(get_command(app).params)
+    for parameter in parameters:
+        parameter.expose_value = False
+        parameter.callback = _keep
+    return parameters
+
+
+def _declared(key: str, option: DeviceOption) -> inspect.Parameter:
+    wanted: Any = bool if option.switch else str | None
+    default = typer.Option(
+        False if option.switch else None, *option.names, metavar=None if option.switch else option.metavar,
+        help=option.help, show_default=False,
+    )  # fmt: skip
+    return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=wanted)
+
+
+def _keep(context: Any, parameter: Any, value: Any) -> Any:
+    context.meta.setdefault(GIVEN, {})[parameter.name] = value
+    return value

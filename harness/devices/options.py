@@ -1,0 +1,65 @@
+"""Options that kinds of devices bring to the commands that open devices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.core.errors import UsageError
+
+Command = Literal["suites", "nightly", "explain"]
+COMMANDS: tuple[Command, ...] = ("suites", "nightly", "explain")
+"""What opens devices: ``pytest suites`` with ``harness run``, and two commands of ``harness``."""
+SERIAL = "serial"
+"""The key under which a device's serial is given, whatever a kind calls its option."""
+_FLAG = re.compile(r"--[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class DeviceOption:
+    """One option, such as ``--ios-launcher``. Its value is text, or a truth value for a ``switch``."""
+
+    flag: str
+    help: str
+    metavar: str = "X"
+    choices: tuple[str, ...] = ()
+    default: str | None = None
+    switch: bool = False
+    commands: tuple[Command, ...] = COMMANDS
+    """The commands that show it."""
+    of_run: bool = False
+    """Whether it is about what is built for the device, and so a field of a run's options with the name ``key``."""
+    aliases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if not _FLAG.fullmatch(name):
+                raise UsageError(f"{name!r} is no name of an option", cure="write it like --kind-what")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.flag, *self.aliases)
+
+    @property
+    def key(self) -> str:
+        """Its name in :attr:`Selection.options`."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+    def of(self, chosen: Mapping[str, Any]) -> Any:
+        """Return what :attr:`Selection.options` has of it, or the default; raises UsageError for an unknown word."""
+        value = chosen.get(self.key)
+        if value is None:
+            return False if self.switch else self.default
+        if self.choices and value not in self.choices:
+            raise UsageError(f"{self.flag}: unknown {value!r}", cure=f"choose one of {', '.join(self.choices)}")
+        return value
+
+
+@dataclass(frozen=True)
+class SerialName:
+    """How a kind's devices are told apart: the option that names one, beside ``--serial``, and its help."""
+
+    help: str
+    flag: str = f"--{SERIAL}"

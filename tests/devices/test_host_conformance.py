@@ -1,0 +1,27 @@
+"""What every device has to do, on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from harness.devices.errors import RunnerUnusable
+from tests.devices.conformance.host import HostBench
+from tests.devices.conformance.running import Reading, Running
+from tests.devices.faults import Ends, raises
+
+
+class TestHost(Running, Reading):
+    ends: ClassVar[dict[str, Ends]] = {
+        "test_no_runner": raises(RunnerUnusable, "No such file"),
+        "test_a_foreign_runner": raises(RunnerUnusable, "Exec format error"),
+    }
+
+    @pytest.fixture
+    def bench(self, tmp_path: Path) -> Iterator[HostBench]:
+        bench = HostBench(tmp_path)
+        yield bench
+        bench.close()
