@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.report.figures import duration
+from harness.report.html.changes import one_by_one
 from harness.report.html.figure import GREY, Figure, height, log_axis, numbers
-from harness.report.html.latency import MS, Start, cold_first_warm, one_by_one
+from harness.report.html.latency import MS, Start, cold_first_warm
 from harness.report.html.views import View, how_timed, pytorch_times
 
 MOST = 30

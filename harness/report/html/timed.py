@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.report.document import Table
-from harness.report.html import items, latency
+from harness.report.html import changes, items, latency
 from harness.report.html.conditions import OrderConditions, order_conditions
 from harness.report.html.figure import Figure
 from harness.report.html.ratios import ratios
@@ -101,7 +101,7 @@ def _figures(chosen: Sequence[View], model: str) -> Iterable[Figure | None]:
         yield latency.parts(chosen, model)
         yield latency.starts(chosen, model)
         yield from (ratios(view, model, at) for at, view in enumerate(chosen))
-        yield from (latency.label_by_label(base, other, model, at) for at, other in others)
+        yield from (changes.label_by_label(base, other, model, at) for at, other in others)
     else:
         yield items.of_runs(chosen, model)
         yield items.starts(chosen, model)
