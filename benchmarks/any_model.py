@@ -36,8 +36,8 @@ from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import resolve_target
 from harness.core.errors import ExitCode, HarnessError
+from harness.models.functions import ModelFunction
 from harness.models.reference import cpu_name
-from harness.models.spec import ModelFunction
 
 ENGINES = ("with", "without", "PyTorch")
 TOLERANCE = 1e-4

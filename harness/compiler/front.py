@@ -228,7 +228,11 @@ def compiler_identity() -> dict[str, Any]:
     """Return versions and sources that an archive's bytes depend on."""
     root = Path(harness.__file__).parent
     graph = ("network.py", "ops.py", "spec.py", "loading.py")
-    sources = [*(root / "compiler").rglob("*.py"), root / "models/spec.py", *(root / "models/g2p" / n for n in graph)]
+    sources = [
+        *(root / "compiler").rglob("*.py"),
+        root / "models/functions.py",
+        *(root / "models/g2p" / n for n in graph),
+    ]
     packages = ("apache-tvm", "apache-tvm-ffi", "torch", "transformers", "ziglang")
     versions = {name: package_version(name) for name in packages}
     return {"sources": hash_sources(sources, root), "operators": operators_identity(), **versions}

@@ -22,7 +22,7 @@ from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.schedule.tuning import Tuning
 from harness.compiler.targets import CompileTarget, resolve_target
 from harness.core.progress import Progress
-from harness.models.spec import ModelFunction
+from harness.models.functions import ModelFunction
 from harness.protocol.schema import Precision
 
 

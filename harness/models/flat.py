@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from harness.models.functions import ModelFunction
 from harness.models.sources import BadModel
-from harness.models.spec import ModelFunction
 from harness.models.user import ModelSpec
 from harness.models.user_loading import dimensions
 

@@ -17,7 +17,7 @@ from harness.compiler.lower import lower, tvm_target
 from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import resolve_target
-from harness.models.spec import ModelFunction
+from harness.models.functions import ModelFunction
 from harness.protocol.schema import Precision
 
 _numbers = itertools.count()

@@ -13,7 +13,7 @@ from harness.compiler.graph.graph import Graph, op_name
 from harness.compiler.importer.importing import import_function
 from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.p11_fold_arithmetic import FoldArithmetic
-from harness.models.spec import ModelFunction
+from harness.models.functions import ModelFunction
 
 pytestmark = pytest.mark.compiler
 

@@ -23,7 +23,7 @@ from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import resolve_target
 from harness.core.errors import ExitCode
-from harness.models.spec import ModelFunction
+from harness.models.functions import ModelFunction
 from tests.compiler import quick_gelu
 
 pytestmark = pytest.mark.compiler

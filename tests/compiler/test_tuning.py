@@ -26,7 +26,7 @@ from harness.compiler.targets import resolve_target
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
 from harness.models.checkpoints import Checkpoint
-from harness.models.spec import ModelFunction
+from harness.models.functions import ModelFunction
 from tests.environment import python_path
 
 pytestmark = pytest.mark.compiler

@@ -12,7 +12,7 @@ from harness.compiler.importer.exporting import exported
 from harness.explain.arrange import arranged
 from harness.explain.errors import EPSILON, FACTOR, ULPS, allowed, distance
 from harness.explain.reference import Arithmetic, run_graph
-from harness.models.spec import ModelFunction
+from harness.models.functions import ModelFunction
 
 DOUBLE = torch.float64
 

@@ -20,7 +20,7 @@ from harness.compiler.observe.provenance import FunctionProvenance, Provenance
 from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import resolve_target
-from harness.models.spec import ModelFunction
+from harness.models.functions import ModelFunction
 from harness.protocol.schema import Phase, ProfileRecord
 
 HOST = resolve_target("llvm")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from harness.compiler.observe.provenance import FunctionProvenance, Site, common_module
-from harness.models.spec import ModelFunction
+from harness.models.functions import ModelFunction
 from harness.profiling import calls
 from tests.profiling.marked import Marked, compiled
 

@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 from harness.compiler.errors import CannotCompile, first_words
 from harness.compiler.importer.bags import PlainBags
 from harness.compiler.importer.recurrent_op import KeepRecurrent
-from harness.models.spec import ModelFunction
+from harness.models.functions import ModelFunction
 
 KEPT_WHOLE = (
     torch.ops.aten.scaled_dot_product_attention.default,

@@ -12,7 +12,7 @@ from harness.compiler.importer.origins import traced
 from harness.compiler.importer.promotion import promoted
 from harness.compiler.importer.unsupported import guarded
 from harness.compiler.operators.operator import OpTable
-from harness.models.spec import ModelFunction
+from harness.models.functions import ModelFunction
 
 
 def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from harness.models.functions import ModelFunction, ModelFunctions
 from harness.models.g2p.network import Decoder, DecoderPrefill, DecoderStep, Encoder
 from harness.models.g2p.tokenizer import EOS_ID, PAD_ID
-from harness.models.spec import ModelFunction, ModelSpec
 
 EXAMPLE_TOKENS = 19
 """Lengths of the example inputs: neither 0 nor 1, which torch.export would take for constants."""
@@ -60,7 +60,7 @@ CACHE_BLOCK = 16
 """Caches hold whole blocks of this many positions, so that every instruction set's vectors divide them."""
 
 
-def g2p_spec(t5: Any, shapes: G2PShapes, *, kv_cache: bool, cache_dtype: torch.dtype = torch.float32) -> ModelSpec:
+def g2p_spec(t5: Any, shapes: G2PShapes, *, kv_cache: bool, cache_dtype: torch.dtype = torch.float32) -> ModelFunctions:
     """The functions of a transformers ``T5ForConditionalGeneration`` in float32 on the CPU.
 
     ``cache_dtype``: float32 or float16, the element type of both caches.
@@ -100,8 +100,7 @@ def g2p_spec(t5: Any, shapes: G2PShapes, *, kv_cache: bool, cache_dtype: torch.d
         generated = Dim("t", min=1, max=shapes.max_output_len)
         ids = torch.zeros(batch, min(7, shapes.max_output_len), dtype=torch.int32)
         decoding = (ModelFunction("decoder", decoder, (ids, hidden, lengths), ({1: generated}, {1: tokens}, None)),)
-    return ModelSpec(
-        kind="g2p",
+    return ModelFunctions(
         functions=(encoder, *decoding),
         metadata={
             "vocab_size": config.vocab_size,

@@ -28,9 +28,8 @@ class ModelFunction:
 
 
 @dataclass(frozen=True)
-class ModelSpec:
-    """A model family's functions and the facts that its metadata carries to the runner."""
+class ModelFunctions:
+    """A model's functions, and the facts that its metadata carries to the runner."""
 
-    kind: str
     functions: tuple[ModelFunction, ...]
     metadata: dict[str, Any]
