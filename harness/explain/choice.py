@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.explain.subject import NothingToExplain
+from harness.explain.subject import Chosen, NothingToExplain
 from harness.explain.tensors import ChosenItem
 from harness.explain.words import ChosenWord
 from harness.results import ParityLine, Run
@@ -15,7 +15,7 @@ SEPARATOR = "/"
 """Between a tensor workload and its item; no name holds one."""
 
 
-def find_subject(run: Run, item: str | None) -> ChosenWord | ChosenItem:
+def find_subject(run: Run, item: str | None) -> Chosen:
     """A word's id, or ``MODEL/ITEM``; None for the first word, then the first item, that failed or was not reached.
 
     Raises NothingToExplain.

@@ -25,8 +25,6 @@ from harness.devices.workstation import versions
 from harness.explain.choice import find_subject
 from harness.explain.schema import FOLDER, GIVEN, GIVEN_UP, Explanation
 from harness.explain.subject import CannotExplain, Subject
-from harness.explain.tensors import ChosenItem, tensor_subject
-from harness.explain.words import word_subject
 from harness.protocol.schema import TapsRecord, WorkOrder
 from harness.protocol.tensors import decode
 from harness.results import Run
@@ -48,10 +46,7 @@ def explain(
     options = options_of(run, device)
     seconds: dict[str, float] = {}
     with reporter.stage("looking at what is explained") as stage:
-        if isinstance(chosen, ChosenItem):
-            subject: Subject = tensor_subject(run, chosen, options, builder, stage.say)
-        else:
-            subject = word_subject(run, chosen, options, builder)
+        subject = chosen.subject(run, options, builder, stage.say)
     with _timed(seconds, "compile"), reporter.stage(f"compiling {subject.label} with taps") as stage:
         archive = subject.archive(options, stage.say)
     order = subject.order(archive, read_provenance(archive.folder))

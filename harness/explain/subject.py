@@ -11,7 +11,8 @@ from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import Progress
 from harness.devices import RunResult
 from harness.protocol.schema import WorkOrder
-from harness.run.builder import RunOptions
+from harness.results import Run
+from harness.run.builder import RunOptions, TracingBuilder
 
 
 class NothingToExplain(UsageError):
@@ -24,6 +25,15 @@ class CannotExplain(HarnessError):
     """The run cannot be made again."""
 
     cure = "make a new run and explain that one"
+
+
+class Chosen(Protocol):
+    """An item of a run that is to be explained."""
+
+    def subject(self, run: Run, options: RunOptions, builder: TracingBuilder, progress: Progress) -> Subject:
+        """Return it with its model. Raises CannotExplain where the model is not the run's any more, NothingToExplain,
+        and what finding the model raises."""
+        ...
 
 
 class Subject(Protocol):

@@ -27,11 +27,25 @@ INPUTS = "inputs.safetensors"
 
 @dataclass(frozen=True)
 class ChosenItem:
-    """``parity``: what the run said of it; None where it was not compared."""
+    """An item of a tensor workload. ``parity`` is its comparison in the run; None where it was not compared."""
 
     model: str
     item: str
     parity: ParityLine | None
+
+    def subject(self, run: Run, options: RunOptions, builder: TracingBuilder, progress: Progress) -> TensorSubject:
+        """See :class:`harness.explain.subject.Chosen`."""
+        found = next((model for model in builder.models(options, progress) if model.name == self.model), None)
+        known = run.manifest().workloads.get(self.model)
+        if found is None or (known is not None and known.weights_sha256 != found.facts.weights_sha256):
+            raise CannotExplain(
+                f"the model {self.model} is not the one of run {run.run_id} any more",
+                cure="make a new run with the model as it is now",
+            )
+        if self.item not in found.facts.items:
+            shown = ", ".join(found.facts.items[:5])
+            raise NothingToExplain(f"the model {self.model} has no item {self.item!r}; its items are {shown} …")
+        return TensorSubject(self, found, builder)
 
 
 @dataclass(frozen=True)
@@ -112,20 +126,3 @@ class TensorSubject:
         expected = self.model.expected()[self.chosen.item]
         again = compare_item(self.model.name, self.chosen.item, self.model.facts.compare, expected, decode(said))
         return again.verdict.fails == self.chosen.parity.verdict.fails
-
-
-def tensor_subject(
-    run: Run, chosen: ChosenItem, options: RunOptions, builder: TracingBuilder, say: Progress
-) -> TensorSubject:
-    """Raises CannotExplain where the model is not the run's any more, and what describing it raises."""
-    found = next((model for model in builder.models(options, say) if model.name == chosen.model), None)
-    known = run.manifest().workloads.get(chosen.model)
-    if found is None or (known is not None and known.weights_sha256 != found.facts.weights_sha256):
-        raise CannotExplain(
-            f"the model {chosen.model} is not the one of run {run.run_id} any more",
-            cure="make a new run with the model as it is now",
-        )
-    if chosen.item not in found.facts.items:
-        shown = ", ".join(found.facts.items[:5])
-        raise NothingToExplain(f"the model {chosen.model} has no item {chosen.item!r}; its items are {shown} …")
-    return TensorSubject(chosen, found, builder)

@@ -43,6 +43,17 @@ class ChosenWord:
         lines = [*(self.before if batch_size == 1 else []), self.reference]
         return [word_item(line.item, line.subset, line.label, space=space) for line in lines]
 
+    def subject(self, run: Run, options: RunOptions, builder: TracingBuilder, _progress: Progress) -> WordSubject:
+        """See :class:`harness.explain.subject.Chosen`."""
+        known = run.manifest().workloads.get(self.reference.workload)
+        found = builder.checkpoint(options)
+        if known is not None and known.weights_sha256 != found.sha256:
+            raise CannotExplain(
+                f"the checkpoint {known.label} is not the one of run {run.run_id} any more",
+                cure="give the run's own checkpoint, or make a new run with this one",
+            )
+        return WordSubject(self, found, builder)
+
 
 @dataclass(frozen=True)
 class WordSubject:
@@ -125,15 +136,3 @@ class WordSubject:
             if isinstance(record, Probe) and item in record.items:
                 return record.outputs[record.items.index(item)].token_ids
         return None
-
-
-def word_subject(run: Run, word: ChosenWord, options: RunOptions, builder: TracingBuilder) -> WordSubject:
-    """Raises CannotExplain where the checkpoint is not the run's any more, and what finding it raises."""
-    known = run.manifest().workloads.get(word.reference.workload)
-    found = builder.checkpoint(options)
-    if known is not None and known.weights_sha256 != found.sha256:
-        raise CannotExplain(
-            f"the checkpoint {known.label} is not the one of run {run.run_id} any more",
-            cure="give the run's own checkpoint, or make a new run with this one",
-        )
-    return WordSubject(word, found, builder)

@@ -14,7 +14,7 @@ from harness.explain import CannotExplain, Explanation, NothingToExplain, option
 from harness.explain import run as explaining
 from harness.explain.bundle import BadBundle, opened_bundle, write_bundle
 from harness.explain.choice import find_subject
-from harness.explain.words import ChosenWord, word_subject
+from harness.explain.words import ChosenWord
 from harness.models.checkpoints import Checkpoint, resolve_checkpoint
 from harness.results import Run
 from harness.results.store import PARITY
@@ -73,7 +73,7 @@ def test_another_checkpoint_than_the_runs_is_refused(tmp_path: Path, small_check
             return Checkpoint(small_checkpoint.label, small_checkpoint.folder, "0" * 64, None)
 
     with pytest.raises(CannotExplain, match="not the one of run"):
-        word_subject(run, chosen_word(run, None), options_of(run), Changed())  # type: ignore[arg-type]
+        chosen_word(run, None).subject(run, options_of(run), Changed(), print)  # type: ignore[arg-type]
 
 
 def test_a_bundle_is_a_run_elsewhere(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
