@@ -1,11 +1,15 @@
-"""``harness devices``: what a run can be made on now."""
+"""``harness devices``: what a run can be made on now; ``harness devices pair`` adds a phone over Wi-Fi."""
 
 from __future__ import annotations
 
+import sys
+from typing import Annotated
+
+import typer
 from rich.text import Text
 
 from harness.cli.app import app
-from harness.cli.documents.machine import DeviceRow, DevicesDocument
+from harness.cli.documents.machine import DeviceRow, DevicesDocument, PairedDocument
 from harness.cli.options import Json
 from harness.cli.output import cell, note, print_json, print_table
 from harness.core.errors import HarnessError
@@ -13,9 +17,18 @@ from harness.core.errors import HarnessError
 TITLES = ("--device", "state", "model", "system", "in use by", "unusable because")
 
 
-@app.command(epilog="Examples:\n\n  harness devices\n\n  harness devices --json")
-def devices(as_json: Json = False) -> None:
+devices_app = typer.Typer(
+    invoke_without_command=True,
+    epilog="Examples:\n\n  harness devices\n\n  harness devices --json\n\n  harness devices pair 192.168.1.20:37451",
+)
+app.add_typer(devices_app, name="devices")
+
+
+@devices_app.callback()
+def devices(context: typer.Context, as_json: Json = False) -> None:
     """List the attached devices: state, model, system, who measures on them, why one is unusable."""
+    if context.invoked_subcommand is not None:
+        return
     from harness.devices.kinds import device_kinds
 
     rows: list[DeviceRow] = []
@@ -60,3 +73,45 @@ def _row(row: DeviceRow) -> list[Text]:
         cell(row.held_by or ""),
         cell(why),
     ]
+
+
+@devices_app.command(
+    "pair",
+    epilog="Examples:\n\n  harness devices pair\n\n  harness devices pair 192.168.1.20:37451\n\n"
+    "  harness devices pair 192.168.1.20:37451 --code 482913",
+)
+def pair_phone(
+    address: Annotated[
+        str | None,
+        typer.Argument(help="HOST:PORT as the phone shows it; without it, the one phone that announces itself"),
+    ] = None,
+    code: Annotated[str | None, typer.Option(help="the six digits on the phone; asked for if not given")] = None,
+    as_json: Json = False,
+) -> None:
+    """Pair an Android phone over Wi-Fi and connect it (Android 11 or newer).
+
+    On the phone: Developer options, Wireless debugging, Pair device with pairing code.
+    """
+    from harness.devices.android.pairing import connect_paired, pair, to_pair
+    from harness.devices.android.server import Server
+
+    server = Server()
+    server.ensure()
+    place = address or to_pair(server)
+    digits = code or _asked_code(place)
+    pair(server, place, digits)
+    serial = connect_paired(server, place)
+    if as_json:
+        print_json(PairedDocument(address=place, device=serial and f"android:{serial}"))
+        return
+    if serial is None:
+        note(f"{place} is paired and announces no place to connect\n  → adb connect HOST:PORT, as the phone shows it")
+        return
+    note(f"paired and connected: --device android:{serial}")
+
+
+def _asked_code(place: str) -> str:
+    """Ask for the code on a terminal, else read it from standard input."""
+    if sys.stdin.isatty():
+        return str(typer.prompt(f"code of {place}", err=True)).strip()
+    return sys.stdin.readline(64).strip()

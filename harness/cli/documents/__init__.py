@@ -31,6 +31,7 @@ def documents() -> list[type[Document]]:
         nights.BaselinesDocument,
         nights.BaselineDocument,
         machine.DevicesDocument,
+        machine.PairedDocument,
         machine.DoctorDocument,
         machine.ToolchainsDocument,
         machine.CacheDocument,

@@ -37,6 +37,16 @@ class DevicesDocument(Document):
     devices: list[DeviceRow]
 
 
+class PairedDocument(Document):
+    """`harness devices pair`: the phone that was paired over Wi-Fi."""
+
+    schema_name: Literal["harness.paired/1"] = Field(default="harness.paired/1", alias="schema")
+    address: str
+    """Where it was paired."""
+    device: str | None
+    """As ``--device`` takes it; null where it is not connected yet."""
+
+
 class CheckRow(Part):
     name: str
     ok: bool

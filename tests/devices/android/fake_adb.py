@@ -47,6 +47,8 @@ class FakeAdb:
 
     def __init__(self, devices: Listing, version: int, garbage: bytes, binary: bytes | None) -> None:
         self.garbage = garbage
+        self.more: dict[str, bytes] = {}
+        """Answers to other commands."""
         self.asked: list[str] = []
         self.port = 0
         self._devices = devices
@@ -62,7 +64,7 @@ class FakeAdb:
             return b"shell_v2,cmd,stat_v2,devicetracker_proto_format,devraw"
         if command == "host:track-devices-proto-binary":
             return self._binary
-        return None
+        return self.more.get(command)
 
 
 @contextmanager
