@@ -60,3 +60,25 @@ def test_every_page_of_the_docs_can_be_reached_from_the_readme() -> None:
         links = (link.partition("#")[0] for link in LINK.findall(page.read_text(encoding="utf-8")))
         waiting += [page.parent / link for link in links if link and not link.startswith("https://")]
     assert set((ROOT / "docs").rglob("*.md")) - seen == set()
+
+
+NAMED = re.compile(r"`((?:harness|benchmarks|tools|tests|device_runner|rust)/[A-Za-z0-9_./-]+)`")
+
+
+def test_files_that_docs_and_comments_name_are_there() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "*.md", "harness/*.py", "device_runner/*.rs"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # Pages for contributors name files that they have the reader make.
+    names = [name for name in listed.stdout.split() if "contributing/" not in name and name != "CHANGELOG.md"]
+    gone = {
+        f"{name}: {path}"
+        for name in names
+        for path in NAMED.findall((ROOT / name).read_text(encoding="utf-8"))
+        if not (ROOT / path).exists()
+    }
+    assert gone == set()

@@ -1,6 +1,6 @@
 //! What an archive that was built for profiles holds besides each model: marks, and the roofline's kernels.
 //!
-//! `harness/compiler/instruments.py` makes them; archives for apps have none.
+//! `harness/compiler/observe/profiling.py` makes them; archives for apps have none.
 
 use std::time::{Duration, Instant};
 

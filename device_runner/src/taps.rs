@@ -1,6 +1,6 @@
 //! What an archive with taps gives away: the values that its kernels computed, as one stream of bytes.
 //!
-//! `harness/compiler/tapping.py` makes them and `harness/explain/taps.py` reads the stream; archives for apps have none.
+//! `harness/compiler/observe/tracing.py` makes them and `harness/explain/taps.py` reads the stream; archives for apps have none.
 
 use charsiug2p_g2p_tvm::{Argument, ElementType, Function, Tensor, TvmError, TvmModule};
 use serde::Deserialize;

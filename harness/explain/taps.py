@@ -2,7 +2,7 @@
 
 A function's kernels are called in the same order each time, so that a tap's place in the stream tells which call it is
 of, as with marks (:mod:`harness.profiling.marks`); its number, which is its kernel's, has to be the one that belongs
-there. ``harness/compiler/tapping.py`` writes the stream: a head of 64-bit numbers, then the bytes.
+there. ``harness/compiler/observe/tracing.py`` writes the stream: a head of 64-bit numbers, then the bytes.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, ratio
+from harness.report.sections import ReportSection
 from harness.results.pair_schema import APART, INCONCLUSIVE
 from harness.results.schema import Manifest, RatioSummary, Summary
 
@@ -79,3 +80,6 @@ def beside_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
         "geometric means over these items of each one's median; the ratio is the geometric mean of the items' own "
         "ratios, in brackets a 95 % interval from how the rounds differ.",
     )
+
+
+SECTION = ReportSection(30, beside_report)

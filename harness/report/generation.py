@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from harness.report.beside import beside_text, ratio_cell
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, interval, margin, megabytes, milliseconds, moment, rate, ratio
+from harness.report.sections import ReportSection
 from harness.results.pair_schema import APART
 from harness.results.schema import LatencySummary, Manifest, ParitySummary, RunVerdict, Summary, WorkloadSummary
 from harness.validate import Verdict
@@ -176,3 +177,6 @@ def _own_rows(found: WorkloadSummary, warm: LatencySummary, unit: str) -> Iterat
 
 PARTS = {"encoder": "encoder", "prefill": "prefill", "steps": "step", "outside the calls": "other"}
 """What a person calls the parts of a generation's time."""
+
+
+SECTION = ReportSection(20, generation_report)

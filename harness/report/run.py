@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.devices.workstation import web_address
-from harness.report.beside import beside_report
 from harness.report.conditions import order_warnings
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, megabytes, plain
-from harness.report.generation import count, generation_report, generation_text
+from harness.report.generation import count, generation_text
 from harness.report.reproduce import reproduction, reproduction_doubt
-from harness.report.tensor import tensor_report, tensor_text
+from harness.report.sections import ReportSection, section_blocks
+from harness.report.tensor import tensor_text
 from harness.results.schema import Manifest, RunStatus, RunVerdict, Summary, WorkloadFacts
 
 TONES = {RunVerdict.PASS: Tone.GOOD, RunVerdict.FAIL: Tone.BAD, RunVerdict.INCONCLUSIVE: Tone.UNSURE}
@@ -19,15 +19,7 @@ TONES = {RunVerdict.PASS: Tone.GOOD, RunVerdict.FAIL: Tone.BAD, RunVerdict.INCON
 
 def run_report(manifest: Manifest, summary: Summary) -> list[Block]:
     """Blocks of one run; works for incomplete runs with what they have."""
-    return [
-        *_head(manifest, summary),
-        *generation_report(manifest, summary),
-        *beside_report(manifest, summary),
-        *tensor_report(manifest, summary),
-        *_gate(manifest),
-        *_conditions(manifest),
-        *_facts(manifest),
-    ]
+    return [*_head(manifest, summary), *section_blocks(manifest, summary)]
 
 
 def verdict_text(manifest: Manifest, summary: Summary) -> str:
@@ -68,7 +60,7 @@ def latency_warnings(manifest: Manifest) -> list[str]:
     return list(dict.fromkeys(told))
 
 
-def _gate(manifest: Manifest) -> Iterator[Block]:
+def _gate(manifest: Manifest, _summary: Summary) -> Iterator[Block]:
     gate = manifest.gate
     if gate is None:
         return
@@ -79,7 +71,7 @@ def _gate(manifest: Manifest) -> Iterator[Block]:
         yield Line(cause, tone)
 
 
-def _conditions(manifest: Manifest) -> Iterator[Block]:
+def _conditions(manifest: Manifest, _summary: Summary) -> Iterator[Block]:
     """What the device was like before and after it was timed, what was set on it, and what it showed meanwhile."""
     for order in manifest.orders:
         if order.purpose != "latency" or not order.knobs:
@@ -109,7 +101,7 @@ def _model(name: str, facts: WorkloadFacts) -> str:
     return ", ".join(one for one in told if one)
 
 
-def _facts(manifest: Manifest) -> Iterator[Block]:
+def _facts(manifest: Manifest, _summary: Summary) -> Iterator[Block]:
     device = manifest.device
     generations = any(facts.kind == "generation" for facts in manifest.workloads.values())
     rows = [
@@ -156,3 +148,8 @@ def _busiest(manifest: Manifest) -> float | None:
 def _load(manifest: Manifest) -> str:
     load = _busiest(manifest)
     return DASH if load is None else f"{load} (1 minute, before the latency run)"
+
+
+GATE = ReportSection(50, _gate)
+CONDITIONS = ReportSection(60, _conditions)
+FACTS = ReportSection(90, _facts)

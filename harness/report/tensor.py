@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from harness.report.beside import beside_text, item_cell
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, margin, megabytes, ratio
+from harness.report.sections import ReportSection
 from harness.results.schema import Manifest, Summary, WorkloadSummary
 from harness.validate import Verdict
 
@@ -160,3 +161,6 @@ def tensor_comparison(a: Summary, b: Summary, names: tuple[str, str], *, emulate
 def agreeing(found: WorkloadSummary) -> str:
     """How many answers agree with PyTorch's, of how many."""
     return f"{_agreed(found)} of {found.compared}"
+
+
+SECTION = ReportSection(40, tensor_report)

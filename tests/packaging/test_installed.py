@@ -80,7 +80,7 @@ def test_compile_report_and_help(installed: Environment, project: Path, run: Run
     for command in (
         ["--help"],
         ["compile", "--models", MODEL, "--output-dir", "build"],
-        ["report", "latest", "--out", "p.html"],
+        ["report", "latest", "--output", "p.html"],
     ):
         done = installed.run("harness", *command, folder=project)
         assert done.returncode == 0, done.stdout + done.stderr
