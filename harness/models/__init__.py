@@ -1,6 +1,6 @@
 """What can be compiled, and what PyTorch says of it. Your own is a :class:`ModelSpec` (docs/your-model.md)."""
 
 from harness.models.user import ModelSpec
-from harness.validate.comparison import ExactTokens, Tolerances, TopK
+from harness.validate.comparison import ComparisonRule, ExactTokens, Tolerances, TopK
 
-__all__ = ["ExactTokens", "ModelSpec", "Tolerances", "TopK"]
+__all__ = ["ComparisonRule", "ExactTokens", "ModelSpec", "Tolerances", "TopK"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.validate.comparison import ExactTokens, Tolerances, TopK
+from harness.validate.comparison import ComparisonRule, Tolerances
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ class ModelSpec:
     build: Callable[[], torch.nn.Module]
     example_inputs: Inputs
     items: Mapping[str, Inputs] | Callable[[], Mapping[str, Inputs]]
-    compare: Tolerances | TopK | ExactTokens = field(default_factory=Tolerances)
+    compare: ComparisonRule = field(default_factory=Tolerances)
     dynamic_shapes: Mapping[str, Mapping[int, Any]] = field(default_factory=dict)
     prefix: str | None = None
     """How the model's symbols begin; None: the name and an underscore. No model's may begin with another's."""

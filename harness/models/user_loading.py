@@ -20,7 +20,7 @@ from harness.core.errors import HarnessError
 from harness.models.sources import G2P, G2P_VARIANTS, BadModel
 from harness.models.user import ModelSpec
 from harness.protocol.tensors import DTYPES, MOST_INPUT_BYTES
-from harness.validate.comparison import ExactTokens, Tolerances, TopK
+from harness.validate.comparison import ComparisonRule
 
 MOST_INPUTS = 16
 """Arguments that a call of the runner's takes."""
@@ -100,15 +100,10 @@ def checked_items(spec: ModelSpec, path: Path) -> Items:
 
 def check_comparison(spec: ModelSpec, outputs: Mapping[str, Tensor]) -> None:
     """That the model can be judged by what it returns. Raises BadModel."""
-    if isinstance(spec.compare, Tolerances):
-        return
-    chosen = spec.compare.output or next(iter(outputs))
-    if chosen not in outputs:
-        raise BadModel(f"{spec.name!r} is compared by its output {chosen!r}; it has {', '.join(outputs)}")
-    shape = list(outputs[chosen].shape)
-    best = spec.compare.k if isinstance(spec.compare, TopK) else 1
-    if (isinstance(spec.compare, TopK) or outputs[chosen].is_floating_point()) and (not shape or shape[-1] < best):
-        raise BadModel(f"{spec.name!r} is compared by the {best} best of {chosen!r}, whose shape is {shape}")
+    described = {name: (list(tensor.shape), tensor.is_floating_point()) for name, tensor in outputs.items()}
+    why = spec.compare.misfit(described)
+    if why:
+        raise BadModel(f"{spec.name!r} cannot be judged: {why}")
 
 
 def dimensions(spec: ModelSpec, name: str) -> dict[int, Any]:
@@ -185,7 +180,7 @@ def _check_kinds(spec: ModelSpec) -> None:
         raise BadModel(f"build of {spec.name!r} is a {kind}, not a function", cure="give build=lambda: the module")
     _check_mapping(f"example_inputs of {spec.name!r}", spec.example_inputs, "tensors by forward's parameters")
     _check_mapping(f"dynamic_shapes of {spec.name!r}", spec.dynamic_shapes, "dimensions by the name of the input")
-    if not isinstance(spec.compare, (Tolerances, TopK, ExactTokens)):
+    if not isinstance(spec.compare, ComparisonRule):
         raise BadModel(f"compare of {spec.name!r} is {spec.compare!r}; it can be Tolerances(), TopK() or ExactTokens()")
 
 
