@@ -1,4 +1,4 @@
-"""An item of a model of tensors as the subject of an explanation."""
+"""Explain an item of a tensor workload."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INPUTS = "inputs.safetensors"
 
 @dataclass(frozen=True)
 class ChosenItem:
-    """``parity``: what the run said of it; None where it was not compared."""
+    """Name a chosen item. ``parity`` is the run's comparison of it; None if it was not compared."""
 
     model: str
     item: str
@@ -36,7 +36,7 @@ class ChosenItem:
 
 @dataclass(frozen=True)
 class TensorSubject:
-    """See :class:`harness.explain.subject.Subject`."""
+    """Hold an item of a tensor workload as a :class:`harness.explain.subject.Subject`."""
 
     chosen: ChosenItem
     model: UserModel
@@ -98,7 +98,7 @@ class TensorSubject:
         }
 
     def _reproduced(self, result: RunResult) -> bool | None:
-        """Whether the archive with taps fails or passes as the run did; None without an answer or a verdict."""
+        """Return whether the archive with taps fails or passes as the run did; None without an answer or a verdict."""
         said = next(
             (
                 record.tensors
@@ -117,7 +117,10 @@ class TensorSubject:
 def tensor_subject(
     run: Run, chosen: ChosenItem, options: RunOptions, builder: TracingBuilder, say: Progress
 ) -> TensorSubject:
-    """Raises CannotExplain where the model is not the run's any more, and what describing it raises."""
+    """Return the subject for a chosen item.
+    Raises CannotExplain if the model is no longer the run's, NothingToExplain if it has no such item, and what
+    describing the model raises.
+    """
     found = next((model for model in builder.models(options, say) if model.name == chosen.model), None)
     known = run.manifest().workloads.get(chosen.model)
     if found is None or (known is not None and known.weights_sha256 != found.facts.weights_sha256):
