@@ -1,4 +1,4 @@
-"""The report of one run: the verdict, then what it rests on."""
+"""Report one run: the verdict, then its basis."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TONES = {RunVerdict.PASS: Tone.GOOD, RunVerdict.FAIL: Tone.BAD, RunVerdict.INCON
 
 
 def run_report(manifest: Manifest, summary: Summary) -> list[Block]:
-    """Blocks of one run; works for incomplete runs with what they have."""
+    """Return the blocks of one run; an incomplete run is reported as far as it got."""
     return [
         *_head(manifest, summary),
         *generation_report(manifest, summary),
@@ -31,7 +31,7 @@ def run_report(manifest: Manifest, summary: Summary) -> list[Block]:
 
 
 def verdict_text(manifest: Manifest, summary: Summary) -> str:
-    """One line: the verdict and the figures a person asks for first; an emulator's times are labelled."""
+    """Return one line with the verdict and the main figures; an emulator's times are labelled."""
     parts = [summary.verdict.value.upper(), *generation_text(manifest, summary), *tensor_text(manifest, summary)]
     return "  ·  ".join(parts)
 
@@ -54,7 +54,7 @@ def _head(manifest: Manifest, summary: Summary) -> Iterator[Block]:
 
 
 def _items(manifest: Manifest) -> str:
-    """What the run's items are, where they came from a list of their own."""
+    """Return a description of the run's items that came from a list of their own."""
     return "".join(
         f", {count(facts.items, facts.items_of)} {facts.unit}s of {len(facts.subsets)} languages ({facts.items_source})"
         for facts in manifest.workloads.values()
@@ -63,7 +63,7 @@ def _items(manifest: Manifest) -> str:
 
 
 def latency_warnings(manifest: Manifest) -> list[str]:
-    """What was throttled, denied, lost or left behind while it was timed, a sentence each."""
+    """Return what was throttled, denied, lost or left behind during timing, a sentence each."""
     told = (warning for order in manifest.orders if order.purpose == "latency" for warning in order_warnings(order))
     return list(dict.fromkeys(told))
 
@@ -80,7 +80,7 @@ def _gate(manifest: Manifest) -> Iterator[Block]:
 
 
 def _conditions(manifest: Manifest) -> Iterator[Block]:
-    """What the device was like before and after it was timed, what was set on it, and what it showed meanwhile."""
+    """Yield the device's conditions before, during and after timing, and its settings."""
     for order in manifest.orders:
         if order.purpose != "latency" or not order.knobs:
             continue
@@ -148,7 +148,7 @@ def _source(manifest: Manifest) -> str:
 
 
 def _busiest(manifest: Manifest) -> float | None:
-    """The one-minute load before the latency order."""
+    """Return the highest one-minute load before a latency order; None if it is not known."""
     loads = [order.conditions_before.get("load_1min") for order in manifest.orders if order.purpose == "latency"]
     return max((load for load in loads if load is not None), default=None)
 
