@@ -1,4 +1,4 @@
-"""How a model's answers are compared with PyTorch's: said by the model, done by :mod:`harness.validate.tensors`."""
+"""Define how a model chooses to compare its answers with PyTorch's; :mod:`harness.validate.tensors` compares them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TopK(_Comparison):
     kind: Literal["top_k"] = "top_k"
     k: int = Field(default=5, ge=1)
     output: str | None = None
-    """None: the first output."""
+    """None means the first output."""
     tie: float = Field(default=1e-3, ge=0)
 
     def describe(self) -> str:
@@ -50,7 +50,7 @@ class ExactTokens(_Comparison):
 
     kind: Literal["exact_tokens"] = "exact_tokens"
     output: str | None = None
-    """None: the first output."""
+    """None means the first output."""
     tie: float = Field(default=1e-3, ge=0)
 
     def describe(self) -> str:

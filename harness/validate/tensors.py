@@ -1,4 +1,4 @@
-"""Do a model's tensors say what PyTorch's say, as the model itself wants it judged? Pure functions over arrays."""
+"""Compare a model's tensors with PyTorch's by the model's own comparison. Pure functions over arrays."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class ItemParity:
     item: str
     verdict: Verdict
     detail: str = ""
-    """What differs and by how much; empty where nothing does."""
+    """What differs and by how much; empty if nothing does."""
     max_error: float | None = None
     """The largest absolute difference of any output, measured whatever is compared."""
     relative_error: float | None = None
-    """The same as a share of its output's largest magnitude."""
+    """The largest error as a share of its output's largest magnitude."""
 
     def describe(self) -> str:
-        """One line for a failure message."""
+        """Return one line for a failure message."""
         return f"{self.model} {self.item!r}: {self.verdict}{f', {self.detail}' if self.detail else ''}"
 
 
@@ -41,8 +41,11 @@ def compare_item(
     *,
     digests: Sequence[str] = (),
 ) -> ItemParity:
-    """Judge one item. ``got`` is None where the runner did not get to it; ``digests`` are the hashes of what it
-    answered in each pass, which must be one."""
+    """Judge one item.
+
+    ``got`` is None if the runner did not reach it. ``digests`` are the hashes of its answers in each pass, which must
+    be equal.
+    """
     if got is None:
         return ItemParity(model, item, Verdict.MISSING)
     error, relative = _errors(expected, got)
@@ -90,7 +93,7 @@ def _errors(expected: Answers, got: Answers) -> tuple[float | None, float | None
 
 
 def _difference(expected: Array, got: Array) -> Array:
-    """Absolute differences; what is infinite or not a number on both sides alike does not differ."""
+    """Return absolute differences; values that are infinite or NaN on both sides alike do not differ."""
     one, other = expected.astype(np.float64), got.astype(np.float64)
     with np.errstate(invalid="ignore"):
         difference = np.abs(one - other)
@@ -148,13 +151,13 @@ def _tokens(comparison: ExactTokens, name: str, expected: Array, got: Array) -> 
 
 
 def _best(scores: Array, k: int) -> Array:
-    """Indices of the k largest along the last axis, the largest first, the first of equal ones before the others."""
+    """Return the indices of the k largest along the last axis, largest first; equal ones keep their order."""
     order: Array = np.argsort(-scores.astype(np.float64), axis=-1, kind="stable")
     return order[..., :k]
 
 
 def _ranked(name: str, expected: Array, got: Array, theirs: Array, ours: Array, tie: float) -> tuple[Verdict, str]:
-    """Whether the ranks are the same, or only exchanged where PyTorch's own scores are within ``tie``."""
+    """Return whether the ranks are the same, or only exchanged within PyTorch's own ``tie``, with the details."""
     if not np.isfinite(got).all() and np.isfinite(expected).all():
         return Verdict.MISMATCH, f"{name} holds what is no number"
     differing = np.argwhere(theirs != ours)
