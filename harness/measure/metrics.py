@@ -16,7 +16,7 @@ METRICS = (LATENCY, *PARTS)
 
 @dataclass(frozen=True)
 class Pass:
-    """One timed pass over an item or batch: nanoseconds of the whole, and of each part with the number of its calls."""
+    """Hold one timed pass over an item or batch: nanoseconds of the whole, and of each part with its call count."""
 
     item: str
     total_ns: int
