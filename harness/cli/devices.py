@@ -1,4 +1,4 @@
-"""``harness devices``: what a run can be made on now."""
+"""Define ``harness devices``: the devices on which a run can be made now."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def devices(as_json: Json = False) -> None:
     rows: list[DeviceRow] = []
     trouble: list[HarnessError] = []
     attached = False
-    # What is always there stands in front of what is plugged in; emulators come last.
+    # Devices that are always there come before plugged-in ones; emulators come last.
     for kind in sorted(device_kinds().values(), key=lambda kind: kind.attaches):
         try:
             found = kind.list_attached()
