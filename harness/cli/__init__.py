@@ -1,4 +1,7 @@
-"""The ``harness`` command: arguments and output only. ``app`` takes further command groups, ``main`` runs it."""
+"""Provide the ``harness`` command: arguments and output only.
+
+``app`` takes further command groups, ``main`` runs it.
+"""
 
 from __future__ import annotations
 

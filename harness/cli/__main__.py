@@ -1,4 +1,4 @@
-"""``python -m harness.cli``, for where the ``harness`` script is not on the path."""
+"""Run ``python -m harness.cli``, for use when the ``harness`` script is not on the path."""
 
 from harness.cli import main
 

@@ -1,4 +1,4 @@
-"""The application, and how its errors reach a person: one message with its cure, and the error's exit code."""
+"""Define the application, and report its errors to a person: one message with its cure, and the error's exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.core.text import shown
 INTERRUPTED = 130
 """128 + SIGINT, as shells expect."""
 COMPLETION = "_HARNESS_COMPLETE"
-"""Set by a shell that asks what could follow on a command line."""
+"""A shell sets it when it asks for completions of a command line."""
 
 app = typer.Typer(
     name="harness",
@@ -52,7 +52,7 @@ COMMAND_MODULES = [
     "harness.cli.suites",
     "harness.cli.toolchain",
 ]
-"""Each adds its commands to ``app`` when it is imported. None may import torch or tvm at import."""
+"""Each module adds its commands to ``app`` when it is imported. None may import torch or tvm at import."""
 
 
 ALONE = {
@@ -63,12 +63,12 @@ ALONE = {
     "runs": "harness.cli.runs",
     "show": "harness.cli.runs",
 }
-"""Commands that need no other's module, of which they would wait longer than they work. Each module named here has
-several commands or imports one that has: an app with a single command would take its name for an argument."""
+"""Commands that need no other module; loading all of them would take longer than their work. Each module here has
+several commands or imports one that has. An app with a single command would take the command's name for an argument."""
 
 
 def load_commands(arguments: Sequence[str] = ()) -> None:
-    """The module of the command that is called, or all of them, for help and for whatever is misspelt."""
+    """Load the module of the called command, or all of them, for help and for misspelt commands."""
     alone = ALONE.get(arguments[0]) if arguments else None
     for name in [alone] if alone else COMMAND_MODULES:
         importlib.import_module(name)
@@ -90,15 +90,15 @@ def harness(
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """The entry point; whatever happens ends in one message and one of the documented exit codes."""
+    """Run the command line; every outcome ends in one message and one of the documented exit codes."""
     quiet_pipes()
     code: int = ExitCode.OK
     try:
         load_commands(_called(sys.argv[1:] if arguments is None else arguments))
-        # Without standalone mode typer raises its own errors instead of printing them in its own way; what it returns
-        # is the code of typer.Exit, or nothing.
+        # Without standalone mode typer raises its own errors instead of printing them. It returns the code of
+        # typer.Exit, or nothing.
         code = app(args=arguments, prog_name="harness", standalone_mode=False) or ExitCode.OK
-        if code == INTERRUPTED:  # which typer makes of KeyboardInterrupt
+        if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this
             raise KeyboardInterrupt
     except HarnessError as error:
         fail(str(error), error.exit_code)
@@ -114,21 +114,24 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _called(arguments: Sequence[str]) -> Sequence[str]:
-    """The arguments, or those that a shell wants to complete: bash and fish, or zsh, each in a variable of its own."""
+    """Return the arguments, or those that a shell wants to complete.
+
+    Bash and fish use one variable for them, zsh another.
+    """
     if COMPLETION not in os.environ:
         return arguments
     return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or "").split()[1:]
 
 
 def _usage(error: typer.TyperException) -> str:
-    """What is wrong with the command line, and how to see what is right."""
+    """Return what is wrong with the command line, and the command that shows its help."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "harness"
     return f"{' '.join(error.format_message().split())}\n  → {command} --help"
 
 
 def _unexpected(error: Exception) -> str:
-    """An error of the system, or a fault of the harness itself."""
+    """Describe an error of the system, or a fault of the harness itself."""
     if isinstance(error, OSError) and error.strerror:
         named = [str(name) for name in (error.filename, error.filename2) if name is not None]
         text = f"{': '.join([*named[:1], error.strerror])}"
@@ -142,13 +145,13 @@ def _unexpected(error: Exception) -> str:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Print to stderr and exit."""
+    """Print a message to stderr and exit."""
     print(f"harness: {shown(message)}", file=sys.stderr)
     finish(code)
 
 
 def finish(code: int) -> NoReturn:
-    """Exit; what cannot be written any more, to a full disk for instance, is an error of its own."""
+    """Exit. Output that cannot be written, for instance to a full disk, is an error of its own."""
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Commands about baselines: ``baseline set | list | show | rm``."""
+"""Define the commands about baselines: ``baseline set | list | show | rm``."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def list_baselines(results_dir: ResultsDir = DEFAULT_RESULTS, as_json: Json = Fa
 
 
 def _row(line: BaselineLine) -> list[Text]:
-    """One line of a baseline, damaged ones included."""
+    """Return one row for a baseline, also for a damaged one."""
     if line.damage is not None:
         return [cell(line.name), cell("damaged", "red")]
     models = [*([line.checkpoint] if line.checkpoint else []), *line.models]

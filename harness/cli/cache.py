@@ -1,4 +1,4 @@
-"""Commands about the cache: ``cache show | prune | clear``."""
+"""Define the commands about the cache: ``cache show | prune | clear``."""
 
 from __future__ import annotations
 

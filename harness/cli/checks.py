@@ -1,4 +1,4 @@
-"""What an installation needs, whether it is there, and the one command that brings it."""
+"""Check what an installation needs, and name the one command that installs each missing part."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PHONE_TARGETS = ("android-arm64", "ios-arm64")
 
 
 def check_installation(cache: Cache) -> list[Check]:
-    """One check a line, in the order in which a new user would mend them."""
+    """Return the checks, in the order in which a new user would mend the faults."""
     return [
         _python(),
         _own_package(),
@@ -55,7 +55,7 @@ def _package(name: str) -> Check:
 
 
 def _own_package() -> Check:
-    """The harness itself: twice in one environment, the files of one hide or replace those of the other."""
+    """Check the harness itself: if it is installed twice, the files of one hide or replace those of the other."""
     found = providers()
     names = " ".join(sorted({one.name for one in found}))
     cure = f"pip uninstall {names}, again until none is left; then {install_cure()}"

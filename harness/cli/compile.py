@@ -1,4 +1,4 @@
-"""Commands that make archives: ``compile``, ``compile-smoke``, ``link-env``."""
+"""Define the commands that make archives: ``compile``, ``compile-smoke``, ``link-env``."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def compile(
     """Compile models into a static library, its system_lib_metadata.json and provenance.json: G2P, others, or both."""
     if not system_lib:
         raise UsageError("only static libraries are made", cure="leave --no-system-lib out")
-    resolve_target(target, mcpu)  # a wrong name is told before a checkpoint is fetched
+    resolve_target(target, mcpu)  # a wrong name is reported before a checkpoint is fetched
     speaks, sources = split_models(models or [G2P])
     cache = Cache(notice=note)
     with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(models or [checkpoint])} for {target}") as stage:
@@ -118,7 +118,7 @@ def compile(
 
 
 def show_compiled(files: Sequence[Path], target: str, *, as_json: bool) -> None:
-    """Print what was written, and with ``--json`` the metadata that is among it."""
+    """Print the written files, or with ``--json`` a document with the metadata among them."""
     if not as_json:
         for file in files:
             print_line(file)
@@ -183,7 +183,7 @@ def _library_variables(archive: Path, prefix: str, runtime: RuntimeLibs | None) 
 
 
 def _deliver(source: Path, folder: Path) -> Path:
-    """Copy out of the cache, whole or not at all."""
+    """Copy a file out of the cache, whole or not at all."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor, partial = tempfile.mkstemp(dir=folder, prefix=f".{source.name}.")

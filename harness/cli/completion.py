@@ -1,4 +1,4 @@
-"""What a shell completes behind a command, as far as a listing of folders tells it."""
+"""Complete arguments in a shell, as far as a listing of folders allows it."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def devices(context: typer.Context, as_json: Json = False) -> None:
     rows: list[DeviceRow] = []
     trouble: list[HarnessError] = []
     attached = False
-    # What is always there stands in front of what is plugged in; emulators come last.
+    # Devices that are always there come before plugged-in ones; emulators come last.
     for kind in sorted(device_kinds().values(), key=lambda kind: kind.attaches):
         try:
             found = kind.list_attached()

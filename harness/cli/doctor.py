@@ -1,4 +1,4 @@
-"""``harness doctor``: is everything there that the harness needs?"""
+"""Define ``harness doctor``: check that everything is there that the harness needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that finds what departs from PyTorch: ``explain``."""
+"""Define ``explain``, the command that finds what departs from PyTorch."""
 
 from __future__ import annotations
 
@@ -103,11 +103,11 @@ def explain(
 
 
 def _one_of(devices: Sequence[Device], run: Run | None) -> Device:
-    """The only one; of several, as ``virtual-ios`` means, the run's. Raises SeveralDevices."""
+    """Return the only device, or among several, as for ``virtual-ios``, the run's. Raises SeveralDevices."""
     named = devices
     if run is not None and len(devices) > 1:
         name = str(run.manifest().device.get("name"))
-        # A virtual phone's serial, in brackets behind its name, is another one each time.
+        # A virtual phone's serial, in brackets after its name, changes each time.
         alike = [one for one in devices if one.emulated and one.name.partition(" (")[0] == name.partition(" (")[0]]
         named = [one for one in devices if one.name == name] or alike
     if len(named) != 1:
@@ -117,7 +117,7 @@ def _one_of(devices: Sequence[Device], run: Run | None) -> Device:
 
 @contextmanager
 def _found(results_dir: Path, name: str, item: str | None) -> Iterator[tuple[Run, str | None]]:
-    """A stored run, or the one in a bundle with its item."""
+    """Yield a stored run, or the one in a bundle with its item."""
     if not name.endswith(".zip"):
         yield Store(existing(results_dir)).find(name), item
         return

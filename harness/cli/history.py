@@ -1,4 +1,4 @@
-"""Commands about all stored runs together: ``query`` and ``export``."""
+"""Define the commands about all stored runs together: ``query`` and ``export``."""
 
 from __future__ import annotations
 
@@ -103,12 +103,12 @@ def _print_table(answer: Answer) -> None:
 
 
 def _csv(value: Any) -> Any:
-    """A terminal must not obey what a stored name holds; a file or a pipe gets it as it is."""
+    """Return a value for CSV. A terminal must not obey a stored name, but a file or a pipe gets it unchanged."""
     return shown(value) if isinstance(value, str) and sys.stdout.isatty() else value
 
 
 def _cell(value: Any) -> str:
-    """For a person: floats to six digits, nothing for NULL."""
+    """Return a value for a person: floats to six digits, nothing for NULL."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -117,7 +117,7 @@ def _cell(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What CSV and JSON can hold; numbers that JSON has no word for are null."""
+    """Return a value that CSV and JSON can contain; numbers that JSON does not have become null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int | str):

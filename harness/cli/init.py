@@ -1,4 +1,4 @@
-"""``harness init``: set up a project of one's own for the harness."""
+"""Define ``harness init``: set up a user's own project for the harness."""
 
 from __future__ import annotations
 

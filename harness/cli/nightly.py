@@ -1,4 +1,4 @@
-"""``harness nightly``: has the candidate become slower, larger or wrong since the baseline?"""
+"""Define ``harness nightly``: judge whether the candidate has become slower, larger or wrong since the baseline."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def nightly(
 
 
 def _available(found: Sequence[Device | Unavailable]) -> list[Device]:
-    """Raises the error of the first device that could not be opened."""
+    """Return the devices; raises the error of the first one that could not be opened."""
     for lacking in found:
         if isinstance(lacking, Unavailable):
             raise lacking.error

@@ -1,4 +1,4 @@
-"""``harness nights``: the nights that were, listed, or one of them again."""
+"""Define ``harness nights``: list the nightly runs, or show one of them again."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def show_nights(
 
 
 def show_night(record: NightRecord, *, markdown: Path | None, junit: Path | None, as_json: bool = False) -> None:
-    """On the terminal, or as Markdown or JSON instead where that goes to standard output; files beside it.
+    """Show a nightly run on the terminal, or as Markdown or JSON if that goes to standard output; also write files.
 
     Raises StorageFull or StorageUnwritable.
     """
@@ -93,7 +93,7 @@ def _list(results: Path, limit: int, *, as_json: bool) -> None:
 
 
 def _row(line: NightLine) -> list[Text]:
-    """One line of a night, damaged ones included."""
+    """Return one row for a nightly run, also for a damaged one."""
     from harness.measure import LATENCY
     from harness.report.night import change
 

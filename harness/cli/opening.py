@@ -1,4 +1,4 @@
-"""Commands that open devices take the options that kinds of devices bring, and name none of them."""
+"""Give commands that open devices the options of the kinds of devices, without naming any kind."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     from harness.devices import DeviceOption, Selection
 
 GIVEN = "harness.devices.given"
-"""Where a command's context keeps the values."""
+"""The key under which a command's context keeps the values."""
 
 
 class OpeningCommand(MarkdownCommand):
-    """A command with ``--device``. Its function gets the context, and from that the devices: :func:`selected`."""
+    """Define a command with ``--device``. Its function gets the context, and the devices from :func:`selected`."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the command's own parameters, and those of the installed kinds behind ``--device``."""
+        """Return the command's own parameters, with those of the installed kinds after ``--device``."""
         own = super().get_params(ctx)
         after = [parameter.name for parameter in own].index("device") + 1
         return [*own[:after], *_parameters(str(self.name), [name for one in own for name in one.opts]), *own[after:]]
 
 
 def selected(context: typer.Context, device: str) -> Selection:
-    """Return the devices that the command line asks for; raises UnknownDevice or UsageError."""
+    """Return the devices that the command line selects; raises UnknownDevice or UsageError."""
     from harness.devices import parse_device
 
     return parse_device(device, **context.meta.get(GIVEN, {}))
 
 
 def _parameters(command: Any, taken: list[str]) -> list[Any]:
-    """Return typer's parameters, whose values go into the context instead of to the command's function."""
+    """Return typer's parameters, whose values go into the context and not to the command's function."""
     from harness.devices import device_kinds, device_options
 
     offered = device_options(device_kinds().values(), command, taken=taken)

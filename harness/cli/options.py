@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, under one name each (docs/cli.md)."""
+"""Define the options and arguments that several commands share, with one name each (docs/cli.md)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ResultsMissing(UsageError):
 
 
 class NoFileName(UsageError):
-    """What stands behind an option for a file looks like something else."""
+    """The value of an option for a file looks like something else."""
 
 
 def existing(results_dir: Path) -> Path:
@@ -48,7 +48,7 @@ def _existing(context: typer.Context, value: Path) -> Path:
 
 
 def _file_name(context: typer.Context, value: Path | None) -> Path | None:
-    """Refuse what is more likely an argument that followed a bare ``--markdown``."""
+    """Refuse a value that is more likely an argument after a bare ``--markdown``."""
     if value is None or context.resilient_parsing or value == Path("-"):
         return value
     if not value.suffix and len(value.parts) == 1:
@@ -66,7 +66,7 @@ ResultsDir = Annotated[
 AnyResultsDir = Annotated[
     Path, typer.Option("--results-dir", metavar="DIR", help="folder of the runs", show_default=True)
 ]
-"""For commands that can do without the folder."""
+"""An option for commands that can do without the folder."""
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document instead (docs/json.md)")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP, autocompletion=completion.runs)]
 Markdown = Annotated[
@@ -94,7 +94,7 @@ def _with_file(arguments: list[str]) -> list[str]:
 
 
 class MarkdownCommand(TyperCommand):
-    """A command with ``--markdown``, whose file may be left out."""
+    """Define a command with ``--markdown``, whose file may be left out."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _with_file(args))

@@ -1,4 +1,4 @@
-"""What commands print: data on standard output, everything else on standard error."""
+"""Print what commands print: data on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.core.text import shown, shown_line
 
 STDOUT = Path("-")
 LINE_WIDTH = 160
-"""Of tables in a pipe, where rich would assume 80 columns and fold them."""
+"""The width of tables in a pipe; rich would assume 80 columns and fold them."""
 
 
 def terminal(width: int = LINE_WIDTH) -> Console:
@@ -36,7 +36,7 @@ def print_line(text: object) -> None:
 
 
 def note(text: str) -> None:
-    """Tell the person something that is no data."""
+    """Print a message for the person that is no data."""
     sys.stderr.write(f"harness: {shown(text)}\n")
     sys.stderr.flush()
 
@@ -59,7 +59,7 @@ def print_table(
 
 
 def write_markdown(text: str, file: Path) -> None:
-    """Append Markdown to a file, as GitHub's step summary wants it, or print it where the file is ``-``.
+    """Append Markdown to a file, as GitHub's step summary needs it, or print it if the file is ``-``.
 
     Raises StorageFull or StorageUnwritable.
     """
@@ -73,7 +73,7 @@ def write_markdown(text: str, file: Path) -> None:
 
 
 def exclusive(given: Mapping[str, object]) -> None:
-    """Raise UsageError if more than one of what is named was given."""
+    """Raise UsageError if more than one of these options was given."""
     names = [name for name, value in given.items() if value]
     if len(names) > 1:
         raise UsageError(f"{' and '.join(names)} exclude each other", cure="leave out all but one of them")

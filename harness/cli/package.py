@@ -1,4 +1,4 @@
-"""``harness package ios``: models and runtime as an xcframework, for an app to link."""
+"""Define ``harness package ios``: models and runtime as an xcframework, for an app to link."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that shows where a run's time went: ``profile``."""
+"""Define ``profile``, the command that shows where a run's time went."""
 
 from __future__ import annotations
 
@@ -70,7 +70,10 @@ def profile(
 
 
 def _write_trace(path: Path, run: Run) -> None:
-    """Under another name, then renamed; raises StorageFull or StorageUnwritable, RunDamaged, BadMarks."""
+    """Write the trace under another name, then rename it.
+
+    Raises StorageFull or StorageUnwritable, RunDamaged, BadMarks.
+    """
     from harness.profiling.trace import chrome_trace
     from harness.results.files import write_text_atomically
 

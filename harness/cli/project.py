@@ -1,4 +1,4 @@
-"""What ``harness init`` writes into a project: planned first, then written whole or not at all."""
+"""Plan what ``harness init`` writes into a project, then write it whole or not at all."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ CONFIGURATIONS = {
     "tox.ini": r"^\[pytest\]",
     "setup.cfg": r"^\[tool:pytest\]",
 }
-"""Where pytest looks for its configuration, in this order, and what has to stand in the file."""
+"""The files in which pytest looks for its configuration, in its order, and the section that each must contain."""
 ASKED = re.compile(r"^\s*harness_models\s*=|harness\.pytest_plugin", re.MULTILINE)
-"""What a file of the project says when the project has turned the options on."""
+"""Matches a project's file that has turned the options on."""
 HELP_SECONDS = 60.0
 
 
@@ -52,7 +52,7 @@ class NoProject(UsageError):
 
 @dataclass(frozen=True)
 class ProjectPlan:
-    """The files to write, by their names below ``folder``, what is left alone, and what a person should do."""
+    """Hold the files to write, by their names below ``folder``, the files left alone, and advice for a person."""
 
     folder: Path
     files: Mapping[str, str]
@@ -101,7 +101,7 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
         try:
             partial = {name: _written_beside(folder / name, text, undo) for name, text in files.items()}
             for name, path in partial.items():
-                # Not a rename: a link is refused where a file has appeared in the meantime.
+                # This is a link and not a rename, because a link is refused if a file has appeared in the meantime.
                 os.link(path, folder / name)
                 undo.callback((folder / name).unlink, missing_ok=True)
         except OSError as error:
@@ -116,7 +116,7 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def configuration(folder: Path) -> Path | None:
-    """Return the file that configures pytest for a folder, its own or one of a folder above."""
+    """Return the file that configures pytest for a folder, in it or in a folder above."""
     for parent in (folder, *folder.parents):
         for name, section in CONFIGURATIONS.items():
             path = parent / name
@@ -127,10 +127,10 @@ def configuration(folder: Path) -> Path | None:
 
 
 def _turning_on(folder: Path, option: str, advice: list[str]) -> tuple[str, str]:
-    """Return the file that turns the options on, and its text; no name where a person has to do it.
+    """Return the file that turns the options on, and its text; no name if a person has to do it.
 
-    A configuration of pytest's own is made where there is none at all. Another one next to an existing one would
-    replace it, so there a ``conftest.py`` does it.
+    If there is no configuration at all, one of pytest's own is made. Another file would replace an existing
+    configuration, so then a ``conftest.py`` is made.
     """
     found, conftest = configuration(folder), folder / CONFTEST
     for path in (found, conftest):
@@ -151,9 +151,9 @@ def _turning_on(folder: Path, option: str, advice: list[str]) -> tuple[str, str]
 
 
 def _has_device_option(folder: Path) -> bool:
-    """Return whether ``--device`` is an option already, of another plugin or of the project's own ``conftest.py``."""
+    """Return whether ``--device`` is already an option of another plugin or of the project's own ``conftest.py``."""
     command = [sys.executable, "-B", "-m", "pytest", "--help", "-p", "no:cacheprovider"]
-    benchmarks = folder / ".benchmarks"  # pytest-benchmark makes it whatever is asked for
+    benchmarks = folder / ".benchmarks"  # pytest-benchmark always makes it
     there = benchmarks.exists()
     try:
         done = subprocess.run(

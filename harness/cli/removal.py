@@ -1,4 +1,4 @@
-"""What all commands that remove something share: to show it first, to ask, and to say what was freed."""
+"""Share what all removing commands do: show the removal first, ask, and report what was freed."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ Force = Annotated[bool, typer.Option("--force", help="also what something else r
 
 
 class Removal(Protocol):
-    """What is to be removed and what stays, worked out before anything is touched."""
+    """Plan what is removed and what stays, before anything is touched."""
 
     @property
     def root(self) -> object: ...
 
     @property
     def sizes(self) -> dict[str, int]:
-        """What will be removed, with its bytes."""
+        """Return what will be removed, with its bytes."""
 
     @property
     def kept(self) -> dict[str, str]:
-        """What stays although it was named, with the reason."""
+        """Return what stays although it was named, with the reason."""
 
     def carry_out(self) -> dict[str, int]:
-        """Remove it; return what was removed with its bytes."""
+        """Remove it; return what was removed, with its bytes."""
 
 
 def remove(removal: Removal, what: str, *, dry_run: bool, yes: bool, as_json: bool = False) -> RemovalDocument:
-    """Carry a removal out once the person has agreed; raises UsageError where nobody can be asked."""
+    """Carry out a removal once the person has agreed; raises UsageError if nobody can be asked."""
     sizes = removal.sizes
     if not dry_run and not yes and sizes:
         _ask(f"{len(sizes)} {what}{'' if len(sizes) == 1 else 's'}, {size_text(sum(sizes.values()))}", sizes, as_json)
@@ -55,7 +55,7 @@ def _ask(question: str, names: dict[str, int], as_json: bool) -> None:
         raise UsageError(f"nothing was removed: {question}", cure="say --yes to remove them, or --dry-run to see them")
     for name in names:
         note(name)
-    # Not typer.confirm, which writes to standard output.
+    # This is not typer.confirm, which writes to standard output.
     sys.stderr.write(f"Remove {question}? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
@@ -63,7 +63,7 @@ def _ask(question: str, names: dict[str, int], as_json: bool) -> None:
 
 
 def show_removal(document: RemovalDocument, *, as_json: bool) -> None:
-    """Print what was removed, or what would be, a name a line; the rest goes to standard error."""
+    """Print what was removed, or would be, one name a line; the rest goes to standard error."""
     if as_json:
         print_json(document)
         return

@@ -1,4 +1,4 @@
-"""The command that makes a page of stored runs and nights: ``report``."""
+"""Define ``report``, the command that makes a page of stored runs and nightly runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = Path("report.html")
 
 
 class AmbiguousName(UsageError):
-    """A run and a night begin so."""
+    """The name is the beginning of both a run and a nightly run."""
 
     cure = "name more of it, or the night with --night"
 
@@ -84,7 +84,7 @@ def report(
 
 
 def _found(results_dir: Path, names: list[str]) -> tuple[list[Run], list[Path]]:
-    """Runs and the folders of nights; raises RunNotFound and AmbiguousName."""
+    """Return the runs and the folders of nightly runs; raises RunNotFound and AmbiguousName."""
     store, nights = Store(results_dir), {folder.name: folder for folder in night_folders(results_dir)}
     runs: list[Run] = []
     folders: list[Path] = []
@@ -103,6 +103,6 @@ def _found(results_dir: Path, names: list[str]) -> tuple[list[Run], list[Path]]:
         if name != run.run_id and any(night.startswith(name) for night in nights):
             raise AmbiguousName(f"{name!r} is the beginning of run {run.run_id} and of a night")
         runs.append(run)
-    # A run that was judged beside a baseline brings the night that did so along.
+    # A run that was judged beside a baseline brings along the night that judged it.
     gates = [gate for run in runs if (gate := run.manifest().gate)]
     return runs, [*folders, *(nights[gate.night_id] for gate in gates if gate.night_id in nights)]

@@ -1,4 +1,4 @@
-"""Commands about stored runs: ``runs`` and ``runs rm``, ``show``, ``compare``."""
+"""Define the commands about stored runs: ``runs`` and ``runs rm``, ``show``, ``compare``."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def runs(
 
 
 def _row(line: RunLine) -> list[Text]:
-    """One line of a run, damaged ones included."""
+    """Return one row for a run, also for a damaged one."""
     if line.verdict is None:
         return [cell(line.run), cell("damaged", "red"), cell((line.damage or "").splitlines()[0])]
     emulated = line.device is not None and line.device.emulated
@@ -88,7 +88,7 @@ def _row(line: RunLine) -> list[Text]:
 
 
 def _each(cells: list[str]) -> str:
-    """One for each model, in the models' order."""
+    """Join one text for each model, in the models' order."""
     return ", ".join(cells) or DASH
 
 

@@ -1,4 +1,4 @@
-"""``harness schema``: the JSON Schemas of what commands print with ``--json``."""
+"""Define ``harness schema``: the JSON Schemas of the documents that commands print with ``--json``."""
 
 from __future__ import annotations
 

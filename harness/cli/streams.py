@@ -1,4 +1,4 @@
-"""Standard output and error as a program among programs uses them."""
+"""Make standard output and error behave well among other programs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class _QuietPipe(io.FileIO):
-    """An open file whose reader may go away, as ``head`` does: what is written after that is dropped.
+    """Write to a file whose reader may go away, as ``head`` does; later output is dropped.
 
-    The command goes on to its end, so that its files are written and its exit code says what it found.
+    The command goes on to its end, so that its files are written and its exit code reports its result.
     """
 
     def write(self, data: Buffer, /) -> int:

@@ -1,4 +1,4 @@
-"""``harness run`` and ``harness bench``: the suites without typing pytest's name."""
+"""Define ``harness run`` and ``harness bench``: the suites without typing pytest's name."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from harness.cli.app import app
 
 SUITES = "suites"
 TIMED = "smoke or latency or pairs"
-"""Tests that ``bench`` selects by their names: whether the runner starts, the timed passes of every model, and its
-turns beside PyTorch."""
+"""The tests that ``bench`` selects by their names: the runner's start, the timed passes of every model, and its turns
+beside PyTorch."""
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -41,7 +41,7 @@ def bench(context: typer.Context) -> None:
 
 
 def _pytest(arguments: list[str]) -> NoReturn:
-    """Become pytest, so that signals, the terminal and the exit code are its own."""
+    """Replace this process by pytest, so that signals, the terminal and the exit code are its own."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])

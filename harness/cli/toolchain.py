@@ -1,4 +1,4 @@
-"""Commands about Rust for other machines: ``toolchain install`` and ``toolchain show``."""
+"""Define the commands about Rust for other machines: ``toolchain install`` and ``toolchain show``."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def install(
     cache = Cache(notice=note)
     names = [PHONES.get(name, name) for name in targets or [DEFAULT_TARGET]]
     rows = []
-    platforms = {name: platform_of(name) for name in names}  # wrong names are told first
+    platforms = {name: platform_of(name) for name in names}  # wrong names are reported first
     for name, platform in platforms.items():
         with TerminalProgress(sys.stderr).stage(f"Rust for {name}") as stage:
             found = find_toolchain(platform.rust, cache=cache, progress=stage.say, verify=True, route=route)

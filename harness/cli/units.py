@@ -1,4 +1,4 @@
-"""Ages and sizes as a person writes them."""
+"""Parse and format ages and sizes as a person writes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TEXT = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([A-Za-z]*)")
 
 
 def parse_age(text: str) -> timedelta:
-    """Return the time that a text such as ``30d`` or ``12h`` stands for; raises typer.BadParameter."""
+    """Return the time for a text such as ``30d`` or ``12h``; raises typer.BadParameter."""
     found = _TEXT.fullmatch(text)
     if not found or found[2] not in _AGES:
         raise typer.BadParameter(f"{text!r} is no age; write 30d, 12h, 45m or 2w")
@@ -25,7 +25,7 @@ def parse_age(text: str) -> timedelta:
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that a text such as ``5G`` or ``500M`` stands for; raises typer.BadParameter."""
+    """Return the bytes for a text such as ``5G`` or ``500M``; raises typer.BadParameter."""
     found = _TEXT.fullmatch(text)
     unit = found[2].upper().removesuffix("IB").removesuffix("B") if found else "?"
     if not found or unit not in _SIZES:
@@ -34,5 +34,5 @@ def parse_size(text: str) -> int:
 
 
 def size_text(count: int) -> str:
-    """Return a number of bytes as a person reads it."""
+    """Return a number of bytes in a person's form."""
     return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.1f} MiB"

@@ -1,1 +1,1 @@
-"""What every room may use: errors, the cache, worker processes, progress, and how text is shown."""
+"""Provide what every room may use: errors, the cache, worker processes, progress, and safe text."""

@@ -1,4 +1,4 @@
-"""The content-addressed cache: everything expensive is made once, verified whenever it is used.
+"""Keep everything expensive in a content-addressed cache: it is made once, and verified whenever it is used.
 
 An entry is a folder ``<root>/<kind>/<key>`` with a ``manifest.json`` of its files' sizes and SHA-256. It is
 made under a lock in a temporary folder and renamed, so an entry is whole or absent; one that was damaged
@@ -59,7 +59,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def room_for(what: str, folder: Path) -> Iterator[None]:
-    """Raise DiskFull where writing ``what`` below ``folder`` ends because of a full disk."""
+    """Raise DiskFull if writing ``what`` below ``folder`` fails because the disk is full."""
     try:
         yield
     except OSError as error:
@@ -69,14 +69,14 @@ def room_for(what: str, folder: Path) -> Iterator[None]:
 
 
 def check_room(tool: str, said: str) -> None:
-    """Raise DiskFull if that is what a tool which failed has printed."""
+    """Raise DiskFull if the output of a failed tool reports a full disk."""
     if any(os.strerror(code) in said for code in NO_ROOM):
         raise DiskFull(f"{tool} found no space left on the disk:\n{said}")
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One entry as ``harness cache`` lists it."""
+    """Describe one entry as ``harness cache`` lists it."""
 
     kind: str
     key: str
@@ -93,18 +93,18 @@ class CacheEntry:
 
 
 def cache_root() -> Path:
-    """``HARNESS_CACHE_DIR`` or the user's cache folder."""
+    """Return ``HARNESS_CACHE_DIR``, or the user's cache folder if it is not set."""
     configured = os.environ.get("HARNESS_CACHE_DIR")
     return Path(configured) if configured else platformdirs.user_cache_path("harness", appauthor=False)
 
 
 def content_key(fields: dict[str, Any]) -> str:
-    """SHA-256 (first 32 hex digits) of the fields as canonical JSON."""
+    """Return the first 32 hex digits of the SHA-256 of the fields as canonical JSON."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file, hex."""
+    """Return the SHA-256 of a file in hex digits."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(CHUNK):
@@ -113,7 +113,7 @@ def hash_file(path: Path) -> str:
 
 
 def hash_sources(paths: Iterable[Path], root: Path) -> str:
-    """SHA-256 over names and contents of source files, independent of where the checkout lies."""
+    """Return the SHA-256 over names and contents of source files, independent of where the checkout lies."""
     digest = hashlib.sha256()
     for path in sorted(paths):
         digest.update(f"{path.relative_to(root).as_posix()}\0{hash_file(path)}\n".encode())
@@ -121,17 +121,17 @@ def hash_sources(paths: Iterable[Path], root: Path) -> str:
 
 
 class Cache:
-    """The cache below one root folder; ``notice`` tells the user of waits and repairs."""
+    """Hold the cache below one root folder; ``notice`` shows waits and repairs to the user."""
 
     def __init__(self, root: Path | None = None, notice: Notice | None = None) -> None:
         self.root = root or cache_root()
         self.notice = notice or (lambda _message: None)
         self._held: dict[Path, int] = {}
-        """Open files whose shared locks say which entries are in use."""
+        """Open files by entry. The shared lock on each file marks its entry as in use."""
         weakref.finalize(self, _close_all, self._held)
 
     def fetch(self, kind: str, key: str, build: Callable[[Path], None]) -> Path:
-        """The entry's folder, made by ``build(folder)`` if it is missing or damaged.
+        """Return the entry's folder, made by ``build(folder)`` if it is missing or damaged.
 
         Raises CacheBusy, DiskFull, or whatever ``build`` raises; then nothing is left behind.
         """
@@ -190,7 +190,7 @@ class Cache:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def entries(self) -> list[CacheEntry]:
-        """All entries, in the order of their names. One that another process removes meanwhile is left out."""
+        """Return all entries in the order of their names. One that another process removes meanwhile is left out."""
         found = []
         for manifest in sorted(self.root.glob(f"*/*/{MANIFEST}")):
             folder = manifest.parent
@@ -204,9 +204,10 @@ class Cache:
     def prunable(
         self, *, older_than: timedelta | None = None, max_size: int | None = None
     ) -> tuple[list[CacheEntry], list[CacheEntry]]:
-        """Return the entries that a limit asks to remove, those used longest ago first, and those of them in use.
+        """Return the entries to remove, those used longest ago first, and those that are kept because they are in use.
 
-        ``older_than``: not used for so long. ``max_size``: as many as bring all entries together below so many bytes.
+        ``older_than`` chooses entries that were not used for so long. ``max_size`` chooses as many as are needed to
+        bring the size of all entries down to so many bytes.
         """
         entries = sorted(self.entries(), key=lambda entry: entry.used)
         oldest = datetime.now(timezone.utc) - older_than if older_than is not None else None
@@ -226,7 +227,7 @@ class Cache:
     def remove(self, entry: CacheEntry) -> bool:
         """Remove one entry unless a process works with it or makes it; return whether it is gone.
 
-        It is renamed first: an interruption leaves an entry whole, or a folder that no entry is taken from.
+        The entry is renamed first. So an interruption leaves either a whole entry or a folder that no one reads.
         """
         lock = FileLock(entry.folder.with_name(entry.folder.name + ".lock"))
         try:
@@ -258,7 +259,7 @@ class Cache:
         return freed
 
     def clear(self) -> int:
-        """Remove every entry, half-made ones included; returns the bytes freed."""
+        """Remove every entry, half-made ones included; return the bytes freed."""
         size = folder_size(self.root)
         if self.root.exists():
             shutil.rmtree(self.root)
@@ -266,7 +267,7 @@ class Cache:
 
 
 def folder_size(folder: Path) -> int:
-    """Return the bytes of all files below a folder; what links lead to counts nothing."""
+    """Return the bytes of all files below a folder; the targets of links are not counted."""
     found = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -306,7 +307,7 @@ def _measure(folder: Path) -> dict[str, Any]:
 
 
 def find_damage(folder: Path) -> str | None:
-    """What is wrong with an entry's files, or None."""
+    """Return what is wrong with an entry's files, or None if nothing is."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         for name, expected in manifest.items():

@@ -1,15 +1,15 @@
-"""Debian packages into folders of the user's: fetched with apt's signatures checked, unpacked, never installed.
+"""Fetch Debian packages with apt's signatures checked, and unpack them into a user's folder; nothing is installed.
 
-What the harness needs and PyPI does not have (a Rust with other targets, a real adbd, qemu) comes from the mirrors
-that this machine's apt is configured with, through an apt configuration of our own, so that neither root nor a
-change to the system is needed::
+PyPI does not have everything that the harness needs: a Rust with other targets, a real adbd, qemu. These come from
+the mirrors that this machine's apt is configured with. An apt configuration of our own is used, so that neither root
+nor a change to the system is needed::
 
     packages = DebianPackages(folder)
     debs = packages.fetch(["adbd"], suites=["backports"], with_dependencies=True)
     unpack(debs, root)
 
 ``folder`` keeps the lists and the ``.deb`` files; after an interruption only the missing ones are downloaded. The
-newest version of the given suites is taken. Other architectures than the machine's need nothing installed.
+newest version in the given suites is taken. Packages of another architecture need nothing installed on the machine.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ OS_RELEASE = Path("/etc/os-release")
 
 
 class PackagesUnavailable(HarnessError):
-    """Debian packages cannot be had on this machine, or not now."""
+    """Debian packages are not available on this machine, or not now."""
 
     cure = "this needs Debian's apt with a mirror that can be reached; look at apt's message and run again"
 
 
 @dataclass(frozen=True)
 class Source:
-    """One configured archive of binary packages: a mirror, its suites, and the keys that sign them."""
+    """Describe one configured archive of binary packages: a mirror, its suites, and the keys that sign them."""
 
     uri: str
     suites: tuple[str, ...]
     components: tuple[str, ...]
     signed_by: str = ""
-    """A keyring's path or, as deb822 files may have it, the key itself."""
+    """The path of a keyring. Deb822 files may contain the key itself instead."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class _Download:
 
 
 class DebianPackages:
-    """apt with state and downloads below ``folder``; ``configured`` is the apt folder that names the mirrors."""
+    """Run apt with state and downloads below ``folder``; ``configured`` is the apt folder that names the mirrors."""
 
     def __init__(
         self, folder: Path, *, configured: Path = SYSTEM_FOLDER, progress: Progress = lambda _message: None
@@ -84,11 +84,11 @@ class DebianPackages:
         architecture: str | None = None,
         with_dependencies: bool = False,
     ) -> list[Path]:
-        """The packages' ``.deb`` files, downloaded and verified now unless they are there already.
+        """Return the packages' ``.deb`` files; download and verify those that are missing.
 
         ``suites`` adds parts of the release (``backports``, ``security``, ``updates``) to its main one.
-        ``architecture`` is Debian's word (``amd64``, ``arm64``), the machine's if None. ``with_dependencies`` also
-        brings everything they depend on, down to the C library, whatever the machine has installed.
+        ``architecture`` is Debian's name (``amd64``, ``arm64``); None means the machine's. ``with_dependencies`` also
+        fetches everything they depend on, down to the C library, whatever the machine has installed.
         Raises PackagesUnavailable or DiskFull.
         """
         try:
@@ -104,9 +104,9 @@ class DebianPackages:
     def depends(
         self, names: Sequence[str], *, suites: Sequence[str] = (), architecture: str | None = None
     ) -> list[str]:
-        """The names of the packages that these depend on directly: how versioned names are found.
+        """Return the names of the packages that these depend on directly. Versioned names are found in this way.
 
-        Uses the lists of the last ``fetch`` or brings them now. Raises PackagesUnavailable.
+        Uses the lists of the last ``fetch``, or downloads them now. Raises PackagesUnavailable.
         """
         apt = _Apt(self._folder, self._configured, suites, architecture or machine_architecture())
         with FileLock(self._folder / "lock", timeout=LOCK_DEADLINE_SECONDS):
@@ -149,14 +149,14 @@ class _Apt:
         (self._state / "harness.sources").write_text(
             "\n".join(_stanza(source, architecture) for source in sources), encoding="utf-8"
         )
-        # One pin for all: backports would otherwise stand behind the release, whatever their versions.
+        # One pin for all: apt would otherwise prefer the release to backports, whatever their versions.
         (self._state / "preferences").write_text("Package: *\nPin: release c=*\nPin-Priority: 500\n", encoding="utf-8")
         config = self._state / "apt.conf"
         config.write_text(self._configuration(configured, architecture), encoding="utf-8")
         self._environment = {"APT_CONFIG": str(config), "LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
     def _configuration(self, configured: Path, architecture: str) -> str:
-        # How the machine reaches its mirrors (proxies, time-outs) is kept; its hooks and relaxed signatures are not.
+        # Settings for reaching the mirrors (proxies, time-outs) are kept; hooks and relaxed signatures are not.
         dump = subprocess.run(
             ["apt-config", "dump"],
             capture_output=True,
@@ -209,7 +209,7 @@ class _Apt:
         self._run(["apt-get", "-q", "update"], LISTS_DEADLINE_SECONDS, "cannot bring the lists of Debian's mirror")
 
     def closure(self, names: Sequence[str]) -> list[str]:
-        """``name=version`` of the packages and of all they depend on."""
+        """Return ``name=version`` for the packages and for everything they depend on."""
         said = self._run(
             ["apt-get", "-q", "--simulate", "--yes", "install", *names],
             QUERY_DEADLINE_SECONDS,
@@ -255,7 +255,7 @@ class _Apt:
             )
         except subprocess.TimeoutExpired as error:
             raise PackagesUnavailable(f"apt {failure}: no end after {deadline:.0f} s") from error
-        # A mirror that cannot be reached leaves old lists in use and is only a warning to apt.
+        # If a mirror cannot be reached, apt only warns and goes on with old lists.
         failed = re.search(r"^(E|Err|W: Failed to fetch)[:\s].*", done.stderr + done.stdout, re.MULTILINE)
         if done.returncode != 0 or (command[-1] == "update" and failed):
             check_room("apt", done.stderr)
@@ -264,7 +264,7 @@ class _Apt:
 
 
 def unpack(debs: Iterable[Path], root: Path) -> None:
-    """Put the packages' files below ``root``; none of their scripts is run. Raises PackagesUnavailable, or DiskFull."""
+    """Put the packages' files below ``root`` without running their scripts. Raises PackagesUnavailable or DiskFull."""
     root.mkdir(parents=True, exist_ok=True)
     for deb in debs:
         try:
@@ -286,7 +286,7 @@ def unpack(debs: Iterable[Path], root: Path) -> None:
 
 
 def machine_architecture() -> str:
-    """Debian's word for this machine's processor; raises PackagesUnavailable for one the harness does not know."""
+    """Return Debian's name for this machine's processor; raises PackagesUnavailable for an unsupported one."""
     machine = platform.machine()
     try:
         return {"x86_64": "amd64", "aarch64": "arm64"}[machine]
@@ -297,7 +297,7 @@ def machine_architecture() -> str:
 
 
 def read_codename(os_release: Path) -> str:
-    """The release's name (``bookworm``); raises PackagesUnavailable where there is none."""
+    """Return the release's code name (``bookworm``); raises PackagesUnavailable if there is none."""
     text = os_release.read_text(encoding="utf-8") if os_release.is_file() else ""
     match = re.search(r"^VERSION_CODENAME=\"?([\w-]+)", text, re.MULTILINE)
     if match is None:
@@ -308,7 +308,7 @@ def read_codename(os_release: Path) -> str:
 
 
 def read_sources(folder: Path) -> list[Source]:
-    """The binary archives that apt's folder configures, in one-line and in deb822 files."""
+    """Return the binary archives that apt's folder configures, in one-line and in deb822 files."""
     lists = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*.list"))]
     sources = [source for path in lists if path.is_file() for source in _one_line(path.read_text(encoding="utf-8"))]
     for path in sorted((folder / "sources.list.d").glob("*.sources")):
@@ -317,7 +317,9 @@ def read_sources(folder: Path) -> list[Source]:
 
 
 def choose_sources(sources: Sequence[Source], codename: str, suites: Sequence[str]) -> list[Source]:
-    """The release and its parts as sources of one suite each; parts that are not configured come from its mirror."""
+    """Return the release and its parts as sources of one suite each. Raises PackagesUnavailable.
+    A part that is not configured comes from the release's mirror.
+    """
     by_suite = {suite: source for source in reversed(sources) for suite in source.suites}
     release = by_suite.get(codename)
     if release is None:

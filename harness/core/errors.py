@@ -1,4 +1,4 @@
-"""The errors a person sees. Each says what is wrong, what to do next, and whose fault it is."""
+"""Define the errors that a person sees. Each states what is wrong, what to do next, and whose fault it is."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from enum import IntEnum
 from harness.core.text import shown
 
 _MOST = 20_000
-"""Characters of a message: a compiler's words fit in."""
+"""Characters of a message. A compiler's output fits in."""
 
 
 class ExitCode(IntEnum):
-    """What every command of the harness exits with."""
+    """List the exit codes of every command of the harness."""
 
     OK = 0
     FAILURE = 1
@@ -37,7 +37,7 @@ class HarnessError(Exception):
             self.cure = cure
 
     def __str__(self) -> str:
-        """For a person; ``args`` hold the words as they came."""
+        """Return the message and its cure for a person; ``args`` keep the text unchanged."""
         message = shown(super().__str__(), most=_MOST)
         return f"{message}\n  → {shown(self.cure)}" if self.cure else message
 

@@ -1,4 +1,4 @@
-"""How the harness itself is installed: its name on the registry, its versions, and what stands in its way."""
+"""Find out how the harness itself is installed: its name on the registry, its version, and conflicting packages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import harness
 from harness.core.errors import HarnessError
 
 DISTRIBUTION = "ondevice-harness"
-"""The name on the registry, where ``harness`` is another project's; the import and the command are ``harness``."""
+"""The name on the registry, because ``harness`` is another project's. Import and command are ``harness``."""
 IMPORT = "harness"
 PACKAGED_WORKSPACE = "_rust"
-"""Where a wheel has the Rust workspace, below the package (pyproject.toml)."""
+"""The folder of the Rust workspace in a wheel, below the package (pyproject.toml)."""
 
 
 class PackageMissing(HarnessError):
@@ -23,7 +23,7 @@ class PackageMissing(HarnessError):
 
 @dataclass(frozen=True)
 class Installed:
-    """One distribution that brings a package ``harness``."""
+    """Describe one distribution that contains a package ``harness``."""
 
     name: str
     version: str
@@ -34,7 +34,7 @@ class Installed:
 
 
 def harness_folder() -> Path:
-    """Return the folder of the package that runs."""
+    """Return the folder of the running package."""
     return Path(harness.__file__).resolve().parent
 
 
@@ -44,25 +44,22 @@ def is_checkout() -> bool:
 
 
 def sources_folder() -> Path:
-    """Return the folder whose commit a run is of.
-
-    That is the harness's own checkout, or the project that an installed harness is used in.
-    """
+    """Return the folder whose commit a run records: the harness's checkout, or the project that uses the harness."""
     return harness_folder() if is_checkout() else Path.cwd()
 
 
 def install_command(extra: str = "") -> str:
-    """Return the command line that installs the harness, with one of its extras."""
+    """Return the command line that installs the harness, with ``extra`` if one is given."""
     return f"pip install '{DISTRIBUTION}[{extra}]'" if extra else f"pip install {DISTRIBUTION}"
 
 
 def install_cure(extra: str = "") -> str:
-    """Return what brings the packages that are missing: in a checkout ``make setup``, else the registry."""
+    """Return the command that installs missing packages: ``make setup`` in a checkout, else pip."""
     return "make setup" if is_checkout() else install_command(extra)
 
 
 def package_version(name: str, extra: str = "compile") -> str:
-    """Return the version of an installed package that ``extra`` brings; raises PackageMissing."""
+    """Return the version of an installed package that belongs to ``extra``; raises PackageMissing."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError as error:
@@ -70,9 +67,9 @@ def package_version(name: str, extra: str = "compile") -> str:
 
 
 def providers() -> list[Installed]:
-    """Return every distribution that brings a package ``harness``, the one that is imported first if it is known.
+    """Return every distribution that contains a package ``harness``; the imported one comes first if it is found.
 
-    More than one is a conflict: the files of one hide, or have overwritten, those of the other.
+    More than one is a conflict: the files of one hide or overwrite those of the other.
     """
     found = {one.describe(): one for one in _providers()}
     return sorted(found.values(), key=lambda one: one.folder != harness_folder().parent)
@@ -83,7 +80,7 @@ def _providers() -> Iterator[Installed]:
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"] or ""
         ours = name.lower().replace("_", "-") == DISTRIBUTION
-        # To make paths of the sixty thousand files of an environment takes a second; most lists do not even name it.
+        # Making paths of an environment's sixty thousand files takes a second, and most lists do not name the file.
         listed = distribution.read_text("RECORD")
         named = listed is None or wanted in listed
         if ours or (named and any(file.as_posix() == wanted for file in distribution.files or [])):

@@ -1,4 +1,4 @@
-"""What the main job needs of whoever shows its progress; :mod:`harness.report.progress` has the real ones."""
+"""Declare how progress is shown to a person; :mod:`harness.report.progress` contains the implementations."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 Progress = Callable[[str], None]
-"""Shows a person what is being done now, in a few words."""
+"""Shows in a few words what is being done now."""
 
 
 class ProgressStage(Protocol):
-    """One piece of work under way."""
+    """Show one piece of work under way."""
 
     def say(self, text: str) -> None: ...
 
@@ -19,6 +19,6 @@ class ProgressStage(Protocol):
 
 
 class ProgressReporter(Protocol):
-    """Tells about stages."""
+    """Show stages."""
 
     def stage(self, title: str) -> AbstractContextManager[ProgressStage]: ...

@@ -1,4 +1,4 @@
-"""Work that needs PyTorch or TVM runs in a process of its own, so that nothing else ever imports them.
+"""Run work that needs PyTorch or TVM in a process of its own, so that nothing else ever imports them.
 
 Parent: :class:`WorkerProcess` starts ``python -m MODULE``, writes each request as a line of JSON to its standard input
 and reads one JSON event a line: ``progress``, then ``result`` or ``error``. :func:`run_worker` is for a single request.
@@ -33,7 +33,7 @@ class WorkerFailed(HarnessError):
 
 
 class WorkerSilent(WorkerFailed):
-    """A worker gave no result in time, and was ended."""
+    """A worker gave no result in time, and was killed."""
 
     cure = "is the machine overloaded or out of memory? otherwise give more time with --deadline"
 
@@ -48,7 +48,7 @@ class WorkerError(HarnessError):
 
 
 def run_worker(module: str, request: dict[str, Any], progress: Progress, *, threads: int = 2) -> dict[str, Any]:
-    """The worker's result; raises WorkerError for its own errors and WorkerFailed when it dies.
+    """Return the worker's result; raises WorkerError for its own errors and WorkerFailed when it dies.
 
     ``threads`` bounds the numeric libraries' own pools. Ctrl-C ends the child too.
     """
@@ -57,9 +57,10 @@ def run_worker(module: str, request: dict[str, Any], progress: Progress, *, thre
 
 
 class WorkerProcess:
-    """A worker that stays, and keeps what it has loaded. Close it, or use it as a context manager.
+    """Hold a worker that stays, and keeps what it has loaded. Close it, or use it as a context manager.
 
-    It ends with its parent, whatever ends that: then its standard input ends. For one thread at a time.
+    The worker ends with its parent, however the parent ends, because its standard input ends then. Only one thread at
+    a time may use it.
     """
 
     def __init__(self, module: str, *, threads: int = 2) -> None:
@@ -86,32 +87,31 @@ class WorkerProcess:
         return self._process.pid
 
     def begin(self, request: dict[str, Any]) -> None:
-        """Have it work on a small request in the meantime; the next :meth:`ask` or :meth:`settle` gets what went
-        wrong."""
+        """Start a small request without waiting; the next :meth:`ask` or :meth:`settle` raises what went wrong."""
         self._send(request)
         self._unanswered += 1
 
     def settle(self, progress: Progress, *, deadline: float | None = None) -> dict[str, Any] | None:
-        """The result of the last request that was begun, None if all are answered; raises as :meth:`ask` does."""
+        """Return the last begun request's result, None if all are answered; raises as :meth:`ask` does."""
         result = None
         while self._unanswered:
             result = self._receive(progress, deadline)
         return result
 
     def ask(self, request: dict[str, Any], progress: Progress, *, deadline: float | None = None) -> dict[str, Any]:
-        """The result of a request; raises WorkerError, WorkerFailed, and WorkerSilent after ``deadline`` seconds."""
+        """Return a request's result; raises WorkerError, WorkerFailed, and WorkerSilent after ``deadline`` seconds."""
         self.settle(progress, deadline=deadline)
         self.begin(request)
         return self._receive(progress, deadline)
 
     def close(self) -> None:
-        """End it, whatever it does."""
+        """Kill the worker, whatever it is doing."""
         self._process.kill()
         self._process.wait()
         for reader in self._readers:
             reader.join(timeout=5)
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            # What was not written any more cannot be flushed either.
+            # A dead worker's input cannot be flushed.
             with contextlib.suppress(OSError):
                 stream.close()  # type: ignore[union-attr]
 
@@ -123,13 +123,13 @@ class WorkerProcess:
 
     def _send(self, request: dict[str, Any]) -> None:
         assert self._process.stdin
-        # Where it died already, its last words say why.
+        # If the worker has died already, its last lines of standard error state why.
         with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
 
     def _receive(self, progress: Progress, deadline: float | None) -> dict[str, Any]:
-        """The next answer. Nothing that interrupts it leaves an answer behind for the next request."""
+        """Return the next answer. An interruption kills the worker, so that the next request gets no old answer."""
         try:
             event = self._next_answer(progress, None if deadline is None else time.monotonic() + deadline, deadline)
         except BaseException:
@@ -177,7 +177,7 @@ class WorkerProcess:
 
 
 def _parse(line: str) -> dict[str, Any]:
-    """Anything that is no event (a library's own print) is passed over."""
+    """Return the event of a line, and an empty one for anything else, such as a library's print."""
     try:
         event = json.loads(line)
     except ValueError:
@@ -186,7 +186,7 @@ def _parse(line: str) -> dict[str, Any]:
 
 
 def serve(handle: Callable[[dict[str, Any], Progress], dict[str, Any]]) -> None:
-    """The child's main: requests from standard input, a line each, and events to standard output."""
+    """Serve as the child's main: read requests from standard input, one a line, and write events to standard output."""
     events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print; only events may reach the parent
 

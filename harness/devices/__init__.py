@@ -1,4 +1,4 @@
-"""Devices that run the runner: deploy, run, collect. Knows nothing of models."""
+"""Provide devices that run the runner: deploy, run, collect. This room does not depend on models."""
 
 from harness.devices.base import (
     AnyRecord,

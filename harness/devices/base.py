@@ -1,4 +1,4 @@
-"""What every kind of device can do: say what it is, be held by one run at a time, and run a work order."""
+"""Declare what every kind of device can do: describe itself, be held by one run at a time, and run a work order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.protocol.schema import Failure, WorkOrder
 
 OnRecord = Callable[[AnyRecord], None]
 OnPush = Callable[[int, int], None]
-"""Takes the bytes that have been pushed to a device, and how many there are."""
+"""Takes the number of bytes that have been pushed to a device, and the total."""
 Notify = Callable[[str], None]
 """Takes one line that a waiting person should see."""
 DEFAULT_DEADLINE = 600.0
@@ -27,11 +27,11 @@ DEFAULT_WAIT = 900.0
 
 
 def silent(_line: str) -> None:
-    """The Notify that tells nobody."""
+    """Discard a line; this is the Notify for nobody."""
 
 
 class RunnerDescription(BaseModel):
-    """What ``device_runner --describe`` says about itself."""
+    """Describe a runner, as ``device_runner --describe`` prints it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -41,11 +41,11 @@ class RunnerDescription(BaseModel):
     os: str
     prefixes: list[str]
     cpu_features: list[str] = []
-    """What the compiled kernels need of the processor; the runner refuses one that lacks any."""
+    """The processor features that the compiled kernels need; the runner refuses a processor without one of them."""
 
 
 def description_of(said: str | bytes, runner: Path) -> RunnerDescription:
-    """What a runner printed for ``--describe``; raises RunnerUnusable if that is no description."""
+    """Parse a runner's output of ``--describe``; raises RunnerUnusable if it is no description."""
     try:
         return RunnerDescription.model_validate_json(said)
     except ValidationError as error:
@@ -55,24 +55,24 @@ def description_of(said: str | bytes, runner: Path) -> RunnerDescription:
 
 
 class Knob(BaseModel):
-    """One setting of a device that a run wanted for its duration, and what became of it."""
+    """Describe one setting of a device that a run wanted for its duration, and its outcome."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     state: Literal["applied", "unsupported", "denied"]
     detail: str = ""
-    """The value that was set, or the device's own words for why not."""
+    """The value that was set, or the device's reason for refusing."""
     restored: bool | None = None
-    """Whether the value from before is back; None if nothing was changed."""
+    """True if the value from before is back; None if nothing was changed."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """Everything that arrived from one run of the runner.
+    """Hold everything that arrived from one run of the runner.
 
-    ``complete`` is true only if the end record of this order arrived with status ok and nothing the order
-    asked for is missing; otherwise ``reason`` says why in one line for a person.
+    ``complete`` is true only if the end record of this order arrived with status ok and nothing that the order asked
+    for is missing. Otherwise ``reason`` states why in one line for a person.
     """
 
     order_id: str
@@ -82,16 +82,16 @@ class RunResult:
     failure: Failure | None = None
     """The error the runner itself reported, if it did."""
     exit_status: int | None = None
-    """The process's exit status, negative for a signal; None if it never ran to an end of its own."""
+    """The process's exit status, negative for a signal; None if it did not end on its own."""
     wall_seconds: float = 0.0
     knobs: tuple[Knob, ...] = ()
     observed: dict[str, Any] = field(default_factory=dict)
-    """What was seen of the device while the runner ran, such as its clocks. JSON values only."""
+    """Observations of the device during the run, such as its clocks. JSON values only."""
     resumed: int = 0
-    """How often the run went on after the device had been lost and came back."""
+    """How often the run went on after the device was lost and came back."""
 
     def require_complete(self) -> RunResult:
-        """This result; raises IncompleteResult with the reason if it is not complete."""
+        """Return this result; raises IncompleteResult with the reason if it is not complete."""
         if not self.complete:
             raise IncompleteResult(f"order {self.order_id} is incomplete: {self.reason}")
         return self
@@ -99,47 +99,49 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """A device that was asked for by ``name`` and cannot be opened."""
+    """Describe a device that was asked for by ``name`` and cannot be opened."""
 
     name: str
     error: HarnessError
 
 
 class Device(Protocol):
-    """A machine that can run the device runner."""
+    """Use a machine that can run the device runner."""
 
     @property
     def name(self) -> str:
-        """What tells this device from others of its kind; ``host`` for this machine."""
+        """Return the name that is unique among devices of this kind; ``host`` for this machine."""
         ...
 
     @property
     def kind(self) -> str:
-        """The word ``--device`` takes."""
+        """Return the kind, as ``--device`` takes it."""
         ...
 
     @property
     def target(self) -> str:
-        """What a model is compiled for to run here; see harness.compiler.targets."""
+        """Return the compile target for this device; see harness.compiler.targets."""
         ...
 
     @property
     def companion(self) -> str | None:
-        """What the same model is compiled for a second time, to run in an app's place where its own code cannot run;
-        None where it can."""
+        """Return the compile target of a companion archive, or None if there is none.
+
+        The companion runs instead of an app whose own code cannot run on this device.
+        """
         ...
 
     @property
     def emulated(self) -> bool:
-        """Whether its times are an emulator's: they are labelled and never compared with anything."""
+        """Return whether its times are an emulator's: they are labelled and never compared with anything."""
         ...
 
     def facts(self) -> dict[str, Any]:
-        """What the device is: processor, cores, memory, system. JSON values only."""
+        """Return the device's facts: processor, cores, memory, system. JSON values only."""
         ...
 
     def conditions(self) -> dict[str, Any]:
-        """What changes from run to run: load, clocks, temperatures. JSON values only."""
+        """Return what changes from run to run: load, clocks, temperatures. JSON values only."""
         ...
 
     def reserve(self, *, wait_seconds: float = ..., notify: Notify = ...) -> AbstractContextManager[None]:
@@ -147,21 +149,22 @@ class Device(Protocol):
         ...
 
     def settle(self, *, wait_seconds: float = ..., notify: Notify = ...) -> None:
-        """Wait until the device is cool and charged enough to be measured, telling why it waits.
+        """Wait until the device is cool and charged enough to be measured, and report why.
 
-        Raises DeviceNotReady after ``wait_seconds``. Where nothing can be known, nothing is waited for.
+        Raises DeviceNotReady after ``wait_seconds``. If nothing is known about it, there is no waiting.
         """
         ...
 
     def deploy(self, runner: Path, *, on_push: OnPush | None = ...) -> str:
-        """Have the runner on the device, and return its path there; describing and running do it themselves.
+        """Make sure that the runner is on the device, and return its path there.
 
-        Raises RunnerUnusable (no such file), DeviceBusy, DeviceFull, FolderNotWritable, DeviceLost, CommandTimeout.
+        Describing and running do that themselves. Raises RunnerUnusable (no such file), DeviceBusy, DeviceFull,
+        FolderNotWritable, DeviceLost, CommandTimeout.
         """
         ...
 
     def describe(self, runner: Path, *, deadline: float = ...) -> RunnerDescription:
-        """Ask the runner what it is; raises RunnerUnusable or CommandTimeout."""
+        """Ask the runner for its description; raises RunnerUnusable or CommandTimeout."""
         ...
 
     def run(
@@ -180,9 +183,9 @@ class Device(Protocol):
         ...
 
     def stop(self) -> None:
-        """Have a run in progress end soon; returns at once, may be called from any thread."""
+        """Make a run in progress end soon. This returns at once and may be called from any thread."""
         ...
 
     def close(self) -> None:
-        """Let go of the connection and of whatever was left on the device; may be called again."""
+        """Close the connection, and remove everything left on the device; may be called again."""
         ...

@@ -1,4 +1,4 @@
-"""What a phone's battery says against measuring it now."""
+"""Judge by its battery whether a phone can be measured now."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ MIN_PERCENT = 30
 
 
 def battery_unfit(conditions: dict[str, Any]) -> str | None:
-    """Why a phone with this ``battery_celsius`` and ``battery_percent`` should not be measured yet, or None. What is
-    unknown is no reason."""
+    """Return why a phone should not be measured yet, by ``battery_celsius`` and ``battery_percent``, or None.
+
+    Unknown values are no reason.
+    """
     celsius = conditions.get("battery_celsius")
     if celsius is not None and celsius > MAX_CELSIUS:
         return f"its battery has {celsius:.1f} °C, more than {MAX_CELSIUS:.0f} °C"

@@ -1,7 +1,7 @@
-"""What a record may not say, given the order it answers and what came before it.
+"""Check that a record fits its order and the records before it.
 
-All that a result may hold follows from its order: how many records of each kind, of which items, how long their lists
-are. So what is kept of a result is bounded by what was asked for, whatever the runner writes.
+The order determines all contents of its result: how many records of each kind, for which items, and how long their
+lists are. So the order bounds what is kept of a result, whatever the runner writes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from harness.protocol.schema import (
 from harness.protocol.tensors import DamagedTensors, decode
 
 MAX_RECORDS = 500_000
-"""Of one order; each takes about two kilobytes of memory."""
+"""The most records of one order; each takes about two kilobytes of memory."""
 MAX_THERMAL = 10_000
 MAX_NANOSECONDS = 10**15
 """Eleven days, longer than any order runs."""
@@ -41,11 +41,11 @@ _INT64 = 2**63
 
 
 class Breaches:
-    """Looks at the records of one process of an order, in their order; ``before`` are an earlier process's."""
+    """Check the records of one process of an order, in their order; ``before`` are an earlier process's."""
 
     def __init__(self, order: WorkOrder, before: Sequence[AnyRecord] = ()) -> None:
         self.samples = 0
-        """Of both processes."""
+        """The samples of both processes."""
         self._order = order
         self._passes = order.warmup + order.repetitions
         self._workloads = {workload.name: workload for workload in order.workloads}
@@ -69,7 +69,7 @@ class Breaches:
             )
 
     def of(self, record: AnyRecord) -> str | None:
-        """What is wrong with the next record, or None."""
+        """Return what is wrong with the next record, or None."""
         found = self._breach(record) or _out_of_range(record)
         if found is None:
             self._total += 1
@@ -80,7 +80,7 @@ class Breaches:
         return found
 
     def uncovered(self, end: End) -> str | None:
-        """What the order asked for and did not get."""
+        """Return what the order asked for and did not get, or None."""
         if not self.has_header:
             return "no header"
         if end.samples != self.samples:
@@ -107,7 +107,7 @@ class Breaches:
         if isinstance(record, Header):
             return self._breach_of_header(record)
         if isinstance(record, End):
-            # An order the runner could not read has no header and possibly no id of its own.
+            # An order that the runner could not read has no header and possibly no id of its own.
             if record.order_id != self._order.order_id:
                 return f"the end record is of order {record.order_id!r}, not {self._order.order_id!r}"
             return None
@@ -230,7 +230,7 @@ def _breach_of_times(sample: Sample, workload: TensorWorkload | GenerationWorklo
 
 
 def _out_of_range(record: AnyRecord) -> str | None:
-    # Most records are samples that are as they should be.
+    # Most records are valid samples, so this is checked first.
     if isinstance(record, Sample) and 0 <= record.repetition <= MAX_COUNT and record.total_ns <= MAX_NANOSECONDS:
         return None
     for name, value, least, most in _numbers(record):
@@ -240,7 +240,7 @@ def _out_of_range(record: AnyRecord) -> str | None:
 
 
 def _numbers(record: AnyRecord) -> Iterator[tuple[str, float | None, int, int]]:
-    """A record's numbers with the range of each, where :meth:`Breaches.of` knows no narrower one."""
+    """Yield a record's numbers with the range of each, unless :meth:`Breaches.of` checks a narrower one."""
     if isinstance(record, Header):
         yield "threads", record.threads, 0, MAX_COUNT
         yield "pid", record.pid, 0, 2 * MAX_COUNT
@@ -250,7 +250,7 @@ def _numbers(record: AnyRecord) -> Iterator[tuple[str, float | None, int, int]]:
         yield "load_ns", record.load_ns, 0, MAX_NANOSECONDS
     elif isinstance(record, Sample):
         yield "repetition", record.repetition, 0, MAX_COUNT
-        # The parts are not negative and together not more.
+        # The parts are checked elsewhere: they are not negative, and together not more than this.
         yield "total_ns", record.total_ns, 0, MAX_NANOSECONDS
     elif isinstance(record, Thermal):
         yield "at_unix_ns", record.at_unix_ns, 0, MAX_UNIX_NANOSECONDS

@@ -1,4 +1,4 @@
-"""What else this machine does while something is timed on it."""
+"""Measure what else this machine does while something is timed on it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,27 @@ STAT = Path("/proc/stat")
 @dataclass(frozen=True)
 class OtherLoad:
     cores: int | None
-    """That the machine has."""
+    """The number of the machine's cores."""
     others: float | None
-    """How many of them anything but us kept busy, on average."""
+    """How many cores other programs kept busy, on average."""
     steal: float | None
-    """The share of their time that the machine's host gave to others."""
+    """The share of the cores' time that the machine's host gave to others."""
 
 
 class Bystanders:
-    """Looks when it is made and again when asked; None where the system does not say (it does on Linux)."""
+    """Compare the machine's load at construction and in :meth:`seen`.
+
+    Values are None if the system does not report them; Linux does.
+    """
 
     def __init__(self) -> None:
         self._began, self._ticks, self._ours = time.monotonic(), _ticks(), _ours_s()
 
     def seen(self, more_s: float = 0.0) -> OtherLoad:
-        """Since it was made. Ours is what this process and its ended children used, and ``more_s`` besides."""
+        """Return the load since construction.
+
+        This process, its ended children and ``more_s`` seconds count as ours.
+        """
         cores, ticks, elapsed = os.cpu_count(), _ticks(), time.monotonic() - self._began
         if self._ticks is None or ticks is None or cores is None or elapsed <= 0:
             return OtherLoad(cores, None, None)
@@ -42,7 +48,7 @@ def _ours_s() -> float:
 
 
 def _ticks() -> tuple[float, float] | None:
-    """Seconds that all cores together were busy, and that were stolen, since the machine started."""
+    """Return the seconds that all cores together were busy, and that were stolen, since the machine started."""
     try:
         name, *fields = STAT.read_text(encoding="utf-8").split("\n", 1)[0].split() or [""]
         user, nice, system, _idle, _wait, irq, softirq, steal = (int(field) for field in fields[:8])

@@ -1,4 +1,4 @@
-"""Which of a kind's attached devices are meant, and one after another opened."""
+"""Choose among a kind's attached devices, and open them one after another."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _Opened = TypeVar("_Opened", bound=Device)
 
 
 def wanted(selection: Selection, flag: str) -> str | None:
-    """Return what is named, behind the colon or with ``flag``; raises UsageError for two contradicting names."""
+    """Return the name after the colon or from ``flag``; raises UsageError for two contradicting names."""
     if selection.which and selection.serial and selection.which != selection.serial:
         raise UsageError(f"--device names {selection.which}, {flag} {selection.serial}", cure="name it once")
     return selection.which or selection.serial
 
 
 def named(names: str, find: Callable[[str], _Found]) -> list[_Found | Unavailable]:
-    """Find each of ``A,B``; one of several that is not found is given as unavailable, a single one raises."""
+    """Find each of ``A,B``. One of several that is not found is returned as unavailable; a single one raises."""
     several = list(dict.fromkeys(part.strip() for part in names.split(",") if part.strip()))
     if len(several) == 1:
         return [find(several[0])]
@@ -42,7 +42,7 @@ def named(names: str, find: Callable[[str], _Found]) -> list[_Found | Unavailabl
 def awaited(
     look: Callable[[], _Found | None], seconds: float, notify: Notify, what: Callable[[], str]
 ) -> _Found | None:
-    """Return what ``look`` finds within ``seconds``, reporting once what it waits for; None if it finds nothing."""
+    """Return what ``look`` finds within ``seconds``, or None. The first wait is reported once."""
     until = time.monotonic() + seconds
     told = False
     while (found := look()) is None and time.monotonic() < until:
@@ -56,7 +56,7 @@ def awaited(
 def open_each(
     chosen: Iterable[_Found | Unavailable], make: Callable[[_Found], _Opened], label: Callable[[_Found], str]
 ) -> Iterator[_Opened | Unavailable]:
-    """Open them; one that cannot be opened does not stop the others. Raises UsageError."""
+    """Open the chosen devices; one that cannot be opened does not stop the others. Raises UsageError."""
     for one in chosen:
         if isinstance(one, Unavailable):
             yield one

@@ -1,7 +1,7 @@
-"""Reads a result while it grows, and trusts none of it.
+"""Read a result while it grows, and trust none of it.
 
-It comes from another process or another machine, so its size, its lines, its schema, its order and
-its completeness are all checked; whatever came before the first fault is kept.
+It comes from another process or another machine. So its size, its lines, its schema, its order and its completeness are
+all checked. Everything before the first fault is kept.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _CHUNK = 2**18
 
 
 class ResultReader:
-    """The records so far. ``fault`` names the first breach of the protocol, after which nothing is read.
+    """Collect the records so far. ``fault`` names the first breach of the protocol; nothing is read after it.
 
     They come from ``path`` with :meth:`poll`, or piece by piece with :meth:`feed`. ``before`` are the records of an
-    earlier process of the same order, which this one continues behind a header of its own.
+    earlier process of the same order, which this one continues after a header of its own.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ResultReader:
         self._torn = bytearray()
 
     def poll(self) -> None:
-        """Read what was appended since the last call; a missing file has nothing yet."""
+        """Read what was appended since the last call; a missing file counts as empty."""
         if self.path is None:
             return
         try:
@@ -77,7 +77,7 @@ class ResultReader:
         first, newline, more = chunk.partition(b"\n")
         self._torn += first
         if newline:
-            # What was torn is put together once, however many pieces it came in.
+            # A torn line is put together only once, however many pieces it came in.
             *lines, rest = more.split(b"\n")
             whole, self._torn = bytes(self._torn), bytearray(rest)
             with _without_collecting():
@@ -91,11 +91,11 @@ class ResultReader:
 
     @property
     def fresh(self) -> list[AnyRecord]:
-        """The records of this process alone."""
+        """Return the records of this process alone."""
         return self.records[self._before :]
 
     def missing(self) -> str | None:
-        """What keeps the result from being complete, or None."""
+        """Return why the result is not complete, or None."""
         if self.fault:
             return self.fault
         if self.end is None:
@@ -137,7 +137,10 @@ class ResultReader:
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """Records hold no cycles; to look for some among all of them again and again is most of what reading would take."""
+    """Suspend garbage collection.
+
+    Records contain no cycles, and searching them for cycles would take most of the time.
+    """
     was = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""What can go wrong between the harness and a device. All of it is infrastructure: the run is inconclusive."""
+"""Define the errors between the harness and a device. All are infrastructure: the run is inconclusive."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class FolderNotWritable(DeviceError):
 
 
 class DeviceLost(DeviceError):
-    """The device was there and no longer answers."""
+    """The device was there but no longer answers."""
 
     cure = "check the cable and the device's screen, then run again; the records that had arrived are kept"
 

@@ -1,4 +1,4 @@
-"""What this machine is, read from the kernel; whatever cannot be read is None."""
+"""Read this machine's facts from the kernel; a fact that cannot be read is None."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def host_facts() -> dict[str, Any]:
-    """The lasting facts: processor, cores, memory (bytes), system."""
+    """Return the lasting facts: processor, cores, memory (bytes), system."""
     return {
         "cpu_model": _cpu_model(),
         "cores": _usable_cores(),
@@ -23,7 +23,7 @@ def host_facts() -> dict[str, Any]:
 
 
 def host_conditions() -> dict[str, Any]:
-    """What changes from run to run: load average of a minute, clock in MHz, hottest sensor in °C."""
+    """Return what changes from run to run: load average of a minute, clock in MHz, hottest sensor in °C."""
     try:
         load: float | None = round(os.getloadavg()[0], 2)
     except OSError:

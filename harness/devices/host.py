@@ -1,4 +1,4 @@
-"""This machine as a device: the runner as a process group of its own in a work folder of its own."""
+"""Use this machine as a device: the runner is a process group of its own in a work folder of its own."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ENDS_WITH_STDIN = "DEVICE_RUNNER_ENDS_WITH_STDIN"
 
 
 class HostDevice:
-    """``--device host``; see :class:`harness.devices.base.Device`."""
+    """Provide ``--device host``; see :class:`harness.devices.base.Device`."""
 
     kind = "host"
     name = "host"
@@ -57,7 +57,7 @@ class HostDevice:
         self._max_log_bytes = max_log_bytes
         self._closed = threading.Event()
         self._held = 0
-        """How often this object holds the device; what runs then is its own."""
+        """How often this object holds the device. While it does, its own runner runs."""
 
     def facts(self) -> dict[str, Any]:
         return {"kind": self.kind, "name": self.name, **host_facts()}
@@ -77,17 +77,17 @@ class HostDevice:
                 self._held -= 1
 
     def settle(self, *, wait_seconds: float = 0.0, notify: Notify = silent) -> None:
-        """Nothing to wait for: this machine's load is recorded and shown instead."""
+        """Return at once: this machine's load is recorded and shown instead."""
 
     def stop(self) -> None:
         self._closed.set()
 
     def close(self) -> None:
-        """End a run in progress, which another thread follows; nothing else is held."""
+        """End a run in progress, which another thread follows; there is nothing else to close."""
         self._closed.set()
 
     def deploy(self, runner: Path, *, on_push: OnPush | None = None) -> str:
-        """It is where it has to be."""
+        """Return the runner's path; it is already on this machine."""
         return str(runner.absolute())
 
     def describe(self, runner: Path, *, deadline: float = 30.0) -> RunnerDescription:
@@ -109,7 +109,10 @@ class HostDevice:
         deadline: float = DEFAULT_DEADLINE,
         on_record: OnRecord | None = None,
     ) -> RunResult:
-        """See the protocol; ``workdir`` is where the work folder is made, the system's temporary folder by default."""
+        """Run an order; see the protocol.
+
+        ``workdir`` is where the work folder is made, the system's temporary folder by default.
+        """
         with self.reserve(), _work_folder(workdir) as folder:
             (folder / "order.json").write_text(order.model_dump_json(), encoding="utf-8")
             reader = ResultReader(folder / "result.jsonl", order, on_record)
@@ -135,7 +138,7 @@ class HostDevice:
     def _watch(
         self, process: subprocess.Popen[bytes], reader: ResultReader, folder: Path, until: float, deadline: float
     ) -> str | None:
-        """Follow the process to its end; the reason if it has to be ended."""
+        """Follow the process to its end; return the reason if it has to be ended."""
         while True:
             ended = _has_ended(process)
             reader.poll()
@@ -164,9 +167,9 @@ def _work_folder(parent: Path | None) -> Iterator[Path]:
 def _started(
     command: list[str], folder: Path, out: Any, err: Any, *, ends_with_us: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a group of its own, of which nothing is left on the way out, whatever the way.
+    """Start a process in a group of its own; nothing of the group is left when the context ends, however it ends.
 
-    One that ``ends_with_us`` has a pipe as its standard input, whose other end closes when this process is killed.
+    With ``ends_with_us`` its standard input is a pipe whose other end closes when this process is killed.
     """
     try:
         process = subprocess.Popen(
@@ -194,7 +197,7 @@ def _started(
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether the leader ended, without reaping it: its id has to stay ours until the group is killed."""
+    """Return whether the leader ended, without reaping it: its id must stay ours until the group is killed."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 

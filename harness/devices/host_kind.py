@@ -1,4 +1,4 @@
-"""This machine as a kind: ``--device host``."""
+"""Define this machine as a kind: ``--device host``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One order on a device that may be lost: started, collected, and continued once if the device came back."""
+"""Run one order on a device that may be lost: start, collect, and continue once if the device came back."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from harness.devices.outcome import Outcome
 from harness.protocol.schema import Probe, Sample, WorkOrder
 
 PAUSE_SECONDS = 0.25
-"""Between two looks for a device that was lost."""
+"""The seconds between two looks for a device that was lost."""
 
 
 class ListenerFailed(Exception):
-    """``on_record`` raised, which is its ``cause``: whatever that is, the device was not lost."""
+    """``on_record`` raised an error, kept as ``cause``; the device was not lost."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -27,10 +27,10 @@ class ListenerFailed(Exception):
 
 @dataclass(frozen=True)
 class Terms:
-    """How an order is run, the same for every kind of device.
+    """Define how an order is run, the same for every kind of device.
 
-    ``on_record`` gets every record once, as early as possible. ``again`` is called before the order goes on: a device
-    that came back may have been restarted. ``grace`` is how many seconds a lost one may take to come back.
+    ``on_record`` gets every record once, as early as possible. ``again`` is called before the order goes on, because a
+    device that came back may have been restarted. ``grace`` is how many seconds a lost one may take to come back.
     """
 
     deadline: float
@@ -45,7 +45,7 @@ _Outcome = TypeVar("_Outcome", bound=Outcome)
 
 
 class Job(ABC, Generic[_Outcome]):
-    """Runs ``order`` on the device that people call ``label``; a subclass starts the processes."""
+    """Run ``order`` on the device that people call ``label``; a subclass starts the processes."""
 
     def __init__(self, label: str, order: WorkOrder, terms: Terms) -> None:
         self._label = label
@@ -53,10 +53,10 @@ class Job(ABC, Generic[_Outcome]):
         self._terms = terms
         self._until = time.monotonic() + terms.deadline
         self._back = True
-        """Whether the device can be reached, as far as is known."""
+        """True if the device can be reached, as far as is known."""
 
     def run(self) -> _Outcome:
-        """Return what came of it; raises what starting the first process raises, and what ``on_record`` raises."""
+        """Return the outcome; raises what starting the first process raises, and what ``on_record`` raises."""
         try:
             return self._run()
         except ListenerFailed as failed:
@@ -64,7 +64,7 @@ class Job(ABC, Generic[_Outcome]):
 
     @abstractmethod
     def _process(self, number: int, before: Sequence[AnyRecord]) -> _Outcome:
-        """Run a process, the first or the second, behind these records; raises only while it was not started."""
+        """Run the first or the second process, after these records; raises only before the process was started."""
 
     @abstractmethod
     def _look(self) -> None:
@@ -89,7 +89,7 @@ class Job(ABC, Generic[_Outcome]):
         return not self._terms.closing() and self._back and time.monotonic() < self._until
 
     def _text(self, before: Sequence[AnyRecord]) -> bytes:
-        """Return the order as a runner reads it that goes on behind these records."""
+        """Return the order for a runner that goes on after these records."""
         skipped = {
             "skip_samples": sum(isinstance(record, Sample) for record in before),
             "skip_probes": sum(isinstance(record, Probe) for record in before),
@@ -97,7 +97,7 @@ class Job(ABC, Generic[_Outcome]):
         return self._order.model_copy(update=skipped).model_dump_json().encode()
 
     def _take(self, record: AnyRecord) -> None:
-        """Hand a record to whoever listens."""
+        """Pass a record to ``on_record``."""
         if self._terms.on_record is not None:
             try:
                 self._terms.on_record(record)
@@ -105,12 +105,12 @@ class Job(ABC, Generic[_Outcome]):
                 raise ListenerFailed(error) from error
 
     def _wait(self, why: str) -> None:
-        """Wait for the lost device; ``_back`` is then whether it came."""
+        """Wait for the lost device; afterwards ``_back`` is true if it came back."""
         self._terms.notify(f"{why}; waiting up to {self._terms.grace:.0f} s for it to come back")
         self._back = wait_back(self._look, self._terms.grace, self._terms.closing) is None
 
     def _overdue(self) -> str | None:
-        """Return why a runner that is well so far has to be ended all the same, or None."""
+        """Return why a runner without a fault has to be ended, or None."""
         if time.monotonic() > self._until:
             return f"still running after the deadline of {self._terms.deadline:g} s, killed"
         return "the device was closed" if self._terms.closing() else None

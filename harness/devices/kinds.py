@@ -1,4 +1,4 @@
-"""Kinds of devices: what one brings, and where the installed ones are found."""
+"""Define a kind of device, and find the installed kinds."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ KINDS = "harness.devices"
 
 @dataclass(frozen=True)
 class Selection:
-    """``--device KIND[:WHICH]`` with what else chooses among devices.
+    """Hold ``--device KIND[:WHICH]`` and the other choices among devices.
 
-    ``which`` is what stands behind the colon; ``serial`` is ``--serial``, or what the kind calls it. ``options`` are
+    ``which`` is the text after the colon. ``serial`` is ``--serial``, or the kind's own option for it. ``options`` are
     the values of the kind's own options, by their keys; :meth:`DeviceOption.of` reads one.
     """
 
@@ -35,9 +35,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class ListedDevice:
-    """One row of ``harness devices``. ``device`` is what ``--device`` takes, ``held_by`` who measures on it.
+    """Describe one row of ``harness devices``.
 
-    ``reason`` and ``cure`` are empty for a device that can be used.
+    ``device`` is the value for ``--device``, and ``held_by`` names who measures on it. ``reason`` and ``cure`` are
+    empty for a device that can be used.
     """
 
     device: str
@@ -57,7 +58,7 @@ class ListedDevice:
 
 @dataclass(frozen=True)
 class Check:
-    """One line of ``harness doctor``; ``cure`` is what to do if it is not ``ok``."""
+    """Describe one line of ``harness doctor``; ``cure`` is what to do if it is not ``ok``."""
 
     name: str
     ok: bool
@@ -70,33 +71,34 @@ DeviceFactory = Callable[[Selection, Cache, Notify], AbstractContextManager[Sequ
 
 @dataclass(frozen=True)
 class DeviceKind:
-    """A kind of device that ``--device`` names.
+    """Describe a kind of device that ``--device`` names.
 
-    A module that registers one imports its backend inside of the functions: most runs need one backend of several.
+    The module of a kind imports its backend inside of the functions, because most runs need one backend of several.
     """
 
     name: str
     open: DeviceFactory
     """Opens the selected devices for as long as the context lasts."""
     list_attached: Callable[[], Sequence[ListedDevice]]
-    """Returns what could be opened now, or could not and why. Raises HarnessError where nobody can be asked."""
+    """Returns the attached devices, also unusable ones with the reason. Raises HarnessError if nobody can be asked."""
     checks: Callable[[], Sequence[Check]] = tuple
-    """Returns what ``harness doctor`` prints of it."""
+    """Returns the kind's lines for ``harness doctor``."""
     attaches: bool = False
-    """Whether its devices come and go, so that a person may want to know how to attach one."""
+    """True if its devices come and go; a person may then want to know how to attach one."""
     forms: str = ""
-    """What ``--device`` takes, for help, where it is more than the name: ``android, android:SERIAL or android:all``."""
+    """The values of ``--device`` for help, if there are more than the name: ``android, android:SERIAL or
+    android:all``."""
     serial: SerialName | None = None
-    """How ``--serial`` names one of its devices; None where that is refused."""
+    """How ``--serial`` names one of its devices; None if it takes no serial."""
     options: tuple[DeviceOption, ...] = ()
-    """Options of its own."""
+    """The kind's own options."""
 
 
 @functools.cache
 def device_kinds() -> dict[str, DeviceKind]:
     """Return the kinds that installed packages register, by their names.
 
-    Raises UsageError for an entry point that holds no kind of its name.
+    Raises UsageError for an entry point without a kind of its name.
     """
     found: dict[str, DeviceKind] = {}
     for entry in sorted(importlib.metadata.entry_points(group=KINDS), key=lambda entry: entry.name):
@@ -127,9 +129,10 @@ def known_kind(name: str) -> DeviceKind:
 def device_options(
     kinds: Iterable[DeviceKind], command: Command, *, taken: Collection[str] = ()
 ) -> dict[str, DeviceOption]:
-    """Return what a command offers, by the options' keys: the kinds' serials as one option, then their own options.
+    """Return a command's options for devices by their keys: one for the kinds' serials, then the kinds' own.
 
-    Kinds may share an option. Raises UsageError if two bring different ones of one name, or one of a ``taken`` name.
+    Kinds may share an option. Raises UsageError if two kinds have different options of one name, or one of a ``taken``
+    name.
     """
     kinds = list(kinds)
     found: dict[str, DeviceOption] = {}

@@ -1,4 +1,4 @@
-"""One run at a time on a device: a lock file that a killed run releases by dying."""
+"""Allow one run at a time on a device, by a lock file that a killed run releases."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ POLL_SECONDS = 0.2
 
 
 class DeviceLock:
-    """Re-entrant for one object; between objects and processes only one holds the device of that name."""
+    """Lock a device; re-entrant for one object.
+
+    Between objects and processes only one holds the device of that name.
+    """
 
     def __init__(self, device: str, folder: Path | None = None) -> None:
-        # The system's temporary folder, not a user's: two users on one machine disturb each other just as much.
+        # This is the system's temporary folder, not a user's, because two users on one machine disturb each other, too.
         self.folder = folder or Path(tempfile.gettempdir()) / "harness-device-locks"
         self._path = self.folder / (re.sub(r"[^A-Za-z0-9._-]", "_", device) + ".lock")
         self._device = device
@@ -30,7 +33,7 @@ class DeviceLock:
 
     @property
     def note_path(self) -> Path:
-        """Where its holder may note what runs on the device; each user has a file of their own."""
+        """Return the file in which the holder may record what runs on the device; each user has a file of their own."""
         return self._path.with_suffix(f".{os.getuid()}.runner")
 
     @contextlib.contextmanager
@@ -45,7 +48,7 @@ class DeviceLock:
             self._lock.release()
 
     def holder(self) -> str | None:
-        """Who holds the device now, None if nobody does; this object's own hold is told, too."""
+        """Return who holds the device now, None if nobody does; this object's own hold counts, too."""
         if not self._path.exists():
             return None
         probe = FileLock(self._path, mode=0o666)

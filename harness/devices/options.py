@@ -1,4 +1,4 @@
-"""Options that kinds of devices bring to the commands that open devices."""
+"""Define the options of kinds of devices for the commands that open devices."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from harness.core.errors import UsageError
 
 Command = Literal["suites", "nightly", "explain"]
 COMMANDS: tuple[Command, ...] = ("suites", "nightly", "explain")
-"""What opens devices: ``pytest suites`` with ``harness run``, and two commands of ``harness``."""
+"""The commands that open devices: ``pytest suites`` with ``harness run``, and two commands of ``harness``."""
 SERIAL = "serial"
-"""The key under which a device's serial is given, whatever a kind calls its option."""
+"""The key of a device's serial, whatever a kind calls its option."""
 _FLAG = re.compile(r"--[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
 class DeviceOption:
-    """One option, such as ``--ios-launcher``. Its value is text, or a truth value for a ``switch``."""
+    """Describe one option, such as ``--ios-launcher``. Its value is text, or a truth value for a ``switch``."""
 
     flag: str
     help: str
@@ -30,7 +30,7 @@ class DeviceOption:
     commands: tuple[Command, ...] = COMMANDS
     """The commands that show it."""
     of_run: bool = False
-    """Whether it is about what is built for the device, and so a field of a run's options with the name ``key``."""
+    """True if it concerns what is built for the device; it is then the field ``key`` of a run's options."""
     aliases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -44,11 +44,11 @@ class DeviceOption:
 
     @property
     def key(self) -> str:
-        """Its name in :attr:`Selection.options`."""
+        """Return its name in :attr:`Selection.options`."""
         return self.flag.removeprefix("--").replace("-", "_")
 
     def of(self, chosen: Mapping[str, Any]) -> Any:
-        """Return what :attr:`Selection.options` has of it, or the default; raises UsageError for an unknown word."""
+        """Return its value in :attr:`Selection.options`, or the default; raises UsageError for an unknown value."""
         value = chosen.get(self.key)
         if value is None:
             return False if self.switch else self.default
@@ -59,7 +59,7 @@ class DeviceOption:
 
 @dataclass(frozen=True)
 class SerialName:
-    """How a kind's devices are told apart: the option that names one, beside ``--serial``, and its help."""
+    """Describe the option that names one of a kind's devices, beside ``--serial``, and its help."""
 
     help: str
     flag: str = f"--{SERIAL}"

@@ -1,4 +1,7 @@
-"""Runners of this machine whose harness was killed: noted while they run, found and ended by the next run."""
+"""Find runners of this machine whose harness was killed.
+
+They are recorded while they run, and the next run ends them.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,14 @@ END_SECONDS = 10.0
 
 
 class _Note(BaseModel):
-    """A runner under way. Numbers of processes are used again; with the moment of its start it is one process's."""
+    """Describe a running runner. Process ids are reused; with its start time an id identifies one process."""
 
     pid: int
     started: str
     folder: str
     owner: int | None = None
     owner_started: str | None = None
-    """The harness that runs it."""
+    """The start of the harness that runs it."""
 
     @property
     def owner_lives(self) -> bool:
@@ -35,13 +38,16 @@ class _Note(BaseModel):
 
 
 class RunnerNote:
-    """The note of the runner that measures on a device, in the file ``path``; for whoever holds the device's lock."""
+    """Keep the note of the runner that measures on a device, in the file ``path``.
+
+    Only the holder of the device's lock may use it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def write(self, pid: int, folder: Path) -> None:
-        """Note a runner that leads a process group of its own. Where that is not possible it is not noted."""
+        """Record a runner that leads a process group of its own, if that is possible."""
         started = start_of(pid)
         if started is None:
             return
@@ -53,18 +59,18 @@ class RunnerNote:
             partial.replace(self._path)
 
     def remove(self) -> None:
-        """The runner has ended."""
+        """Remove the note, because the runner has ended."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
     def end_left(self, notify: Notify) -> None:
-        """End the runner that is noted, if it still runs, with its children, and remove its folder.
+        """End the recorded runner with its children, if it still runs, and remove its folder.
 
-        Only the very process that was noted, and only where its harness runs no more: a stranger with its number is
-        left alone, and so is the runner of a harness that is alive.
+        Only exactly the recorded process is ended, and only if its harness no longer runs. Another process with its id
+        is left alone, and so is the runner of a living harness.
         """
         try:
-            # The folder is everybody's: what another user wrote there is not ours to act upon.
+            # The folder is everybody's, so another user's file must not be acted upon.
             if self._path.lstat().st_uid != os.getuid():
                 return
             note = _Note.model_validate_json(self._path.read_bytes())
@@ -89,10 +95,11 @@ class RunnerNote:
 
 
 def start_of(pid: int) -> str | None:
-    """The moment a running process was started at, in its system's own words; None for one that runs no more."""
+    """Return the time at which a running process was started, in the system's own form; None if it no longer runs."""
     if platform.system() == "Linux":
         try:
-            # The name in brackets may hold anything. After it come the state, and as the twentieth the start.
+            # The name in brackets may contain anything. The state follows it, and the start is the twentieth field
+            # after that.
             state, *fields = (
                 Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             )

@@ -1,4 +1,4 @@
-"""What came of an order on a device, and the result that this is."""
+"""Hold the outcome of an order on a device, and make a result from it."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from harness.protocol.schema import WorkOrder
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an order. ``reader`` holds the records of all its processes."""
+    """Hold the outcome of an order. ``reader`` holds the records of all its processes."""
 
     reader: ResultReader
     ended: bool = False
-    """Whether the last process ended of its own."""
+    """True if the last process ended on its own."""
     status: int | None = None
-    """Its exit status then, negative for a signal; None where nobody heard of it."""
+    """Its exit status then, negative for a signal; None if it is not known."""
     stopped: str | None = None
     """Why the runner was ended, if it was."""
     lost: str | None = None
-    """Why the device was lost, if it was: the reason for what is missing."""
+    """Why the device was lost, if it was; this explains missing records."""
     trouble: str | None = None
-    """Why the records cannot be trusted or had whole, whatever they say."""
+    """Why the records cannot be trusted or are not whole, whatever they contain."""
     log: str = ""
-    """The end of what the runner printed beside its records."""
+    """The end of the runner's output beside its records."""
     resumed: int = 0
 
 
 def reason_of(outcome: Outcome) -> str | None:
-    """Return why a result is incomplete where an exit status other than 0 is no good end, or None."""
+    """Return why a result is incomplete, or None. An exit status other than 0 counts as a reason here."""
     if outcome.stopped:
         return outcome.stopped
     missing, status = outcome.reader.missing(), outcome.status
     if outcome.lost:
         # The result may be whole although nobody saw the runner end.
         return joined(outcome.lost, outcome.trouble, missing) if missing else outcome.trouble
-    # A runner that reported an error itself exits with 1, and the report has more words.
+    # A runner that reported an error itself exits with 1, and its report has more details.
     told = outcome.reader.end is not None and status == 1 and missing
     return joined(f"the runner {ending_of(status)}" if status and not told else None, outcome.trouble, missing)
 
 
 def joined(*parts: str | None) -> str | None:
-    """Return the parts that there are as one reason, or None."""
+    """Return the parts that are not empty as one reason, or None."""
     return "; ".join(part for part in parts if part) or None
 
 
@@ -60,10 +60,10 @@ def as_result(
     observed: dict[str, Any] | None = None,
     log_name: str = "stderr",
 ) -> RunResult:
-    """Return the result that an outcome is, incomplete where there is a ``reason``."""
+    """Return the result of an outcome; it is incomplete if there is a ``reason``."""
     reader = outcome.reader
     reported = reader.end.error if reader.end is not None else None
-    # What the runner reported itself it also printed.
+    # The runner has also printed an error that it reported.
     if reason and reported is None:
         reason += quoted(outcome.log.encode(), log_name)
     return RunResult(

@@ -1,4 +1,4 @@
-"""A runner on its way to a device: which file it is, and how far it has come."""
+"""Follow a runner on its way to a device: which file it is, and how much has arrived."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MEGABYTE = 1e6
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A runner on this machine, as it was when it was looked at."""
+    """Describe a runner on this machine at the time of the look."""
 
     path: Path
     size: int
@@ -39,7 +39,7 @@ def unreadable(path: Path, error: OSError) -> RunnerUnusable:
 
 
 def push_lines(notify: Notify, device: str) -> OnPush:
-    """Return what prints how far a push is, in lines."""
+    """Return a function that prints the progress of a push in lines."""
 
     def tell(done: int, total: int) -> None:
         notify(f"pushing the runner to {device}: {done / _MEGABYTE:.1f} of {total / _MEGABYTE:.1f} MB")
@@ -48,7 +48,7 @@ def push_lines(notify: Notify, device: str) -> OnPush:
 
 
 class PushProgress:
-    """Counts the bytes of one push, and passes them on now and then."""
+    """Count the bytes of one push, and pass them on now and then."""
 
     def __init__(self, total: int, on_push: OnPush, closing: Callable[[], bool]) -> None:
         self._total = total

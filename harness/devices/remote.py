@@ -1,4 +1,4 @@
-"""What devices at the other end of a cable have in common: they are held, waited for, and let go of."""
+"""Implement what devices at the end of a cable have in common: holding, waiting and closing."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CLOSE_SECONDS = 30.0
 
 
 class RemoteDevice(ABC):
-    """Part of a :class:`harness.devices.base.Device`; a subclass opens it, and sets its attributes.
+    """Implement a part of :class:`harness.devices.base.Device`; a subclass opens it, and sets its attributes.
 
-    ``notify`` hears what happens outside of calls that take one. ``grace_seconds`` is how long a lost device may take
-    to come back, ``settle_poll_seconds`` how often one that is too hot or too empty is looked at.
+    ``notify`` gets messages outside of calls that take their own. ``grace_seconds`` is how long a lost device may take
+    to come back. ``settle_poll_seconds`` is the time between looks at one that is too hot or too empty.
     """
 
     name: str
@@ -42,14 +42,14 @@ class RemoteDevice(ABC):
 
     @abstractmethod
     def _conditions(self) -> dict[str, Any]:
-        """What changes from run to run; raises HarnessError if the device cannot be asked."""
+        """Return what changes from run to run; raises HarnessError if the device cannot be asked."""
 
     @abstractmethod
     def _unfit(self, conditions: dict[str, Any]) -> str | None:
-        """Why a device in these conditions should not be measured yet, or None."""
+        """Return why a device in these conditions should not be measured yet, or None."""
 
     def conditions(self) -> dict[str, Any]:
-        """See the protocol; of a device that cannot be asked, ``unavailable`` says why."""
+        """Return the conditions; see the protocol. If the device cannot be asked, ``unavailable`` is the reason."""
         try:
             return self._conditions()
         except HarnessError as error:
@@ -87,12 +87,12 @@ class RemoteDevice(ABC):
                 self._notify(f"{self.name} refused {knob.name}: {knob.detail}{f'; {advice}' if advice else ''}")
 
     def stop(self) -> None:
-        """See the protocol."""
+        """Stop a run in progress; see the protocol."""
         self._closing.set()
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
-        """What :meth:`_stopped` waits for."""
+        """Mark a call as running; :meth:`_stopped` waits for its end."""
         with self._idle:
             self._runs += 1
         try:
@@ -103,14 +103,14 @@ class RemoteDevice(ABC):
                 self._idle.notify_all()
 
     def _stopped(self) -> bool:
-        """Stop, from whatever thread; whether what was running has ended."""
+        """Stop, from any thread; return whether everything that ran has ended."""
         self.stop()
         with self._idle:
             return self._idle.wait_for(lambda: self._runs == 0, timeout=CLOSE_SECONDS)
 
 
 def merge_again(knobs: list[Knob], second: Iterable[Knob]) -> None:
-    """Correct ``knobs`` by what became of them after a loss: what is not applied then was not applied all the time."""
+    """Correct ``knobs`` by their outcome after a loss: a knob that is not applied then was not applied all the time."""
     now = {knob.name: knob for knob in second}
     for at, knob in enumerate(knobs):
         again = now.get(knob.name, knob)

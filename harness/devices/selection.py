@@ -1,4 +1,4 @@
-"""From what ``--device`` says to the devices it means."""
+"""Turn the value of ``--device`` into devices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.devices.kinds import Selection, device_kinds, known_kind
 
 
 def parse_device(spec: str, *, serial: str | None = None, **given: Any) -> Selection:
-    """Return what ``host``, ``android:SERIAL``, ``ios:all`` … mean, with the values of options by their keys.
+    """Return the selection for ``host``, ``android:SERIAL``, ``ios:all`` …, with the values of options by their keys.
 
     Raises UnknownDevice naming the known kinds, or UsageError for a value or a serial that the kind does not take.
     """
@@ -26,15 +26,15 @@ def parse_device(spec: str, *, serial: str | None = None, **given: Any) -> Selec
         raise UnknownDevice(f"nothing stands behind the colon of {spec!r}", cure=f"write --device {name}")
     if serial is not None and kind.serial is None:
         raise UsageError(f"--serial is for phones, not for {kind.name}", cure="leave it out")
-    # What others bring is not for this kind.
+    # Options of other kinds do not concern this kind.
     return Selection(kind.name, which or None, serial, {option.key: option.of(given) for option in kind.options})
 
 
 @contextmanager
 def opened(selection: Selection, *, cache: Cache, notify: Notify) -> Iterator[Sequence[Device | Unavailable]]:
-    """The selected devices, at least one of them usable, for as long as the context lasts; then they are let go of.
+    """Open the selected devices, at least one of them usable, for as long as the context lasts; then close them.
 
-    Where none is, the first one's error is raised: UnknownDevice, NoDevice, AmbiguousDevice, DeviceUnauthorized, or
+    If none is usable, the first one's error is raised: UnknownDevice, NoDevice, AmbiguousDevice, DeviceUnauthorized, or
     what starting a virtual device raises.
     """
     with ExitStack() as stack:

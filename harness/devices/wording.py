@@ -1,4 +1,4 @@
-"""How a runner's end is told to a person."""
+"""Describe a runner's end to a person."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 
 def ending_of(status: int) -> str:
-    """What an exit status means, negative for a signal."""
+    """Return the meaning of an exit status, negative for a signal."""
     if status >= 0:
         return f"exited with status {status}"
     try:

@@ -1,4 +1,4 @@
-"""Where a run is started from: the state of the sources, and the versions of what takes part."""
+"""Describe where a run is started: the state of the sources, and the versions of the packages."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ PACKAGES = {"harness": DISTRIBUTION} | {
         "apache-tvm-ffi",
     )
 }
-"""By the names that runs keep them under, those of their distributions."""
+"""Maps a package's name in runs to that of its distribution."""
 
 
 MOST_COMMITS = 50
 _HOOKS_VARIABLES = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"})
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _SCP = re.compile(r"(?:[^@/:]+@)?([A-Za-z0-9.-]+):(?!/)(.+)")
-"""The short form of an ssh address: ``git@github.com:owner/name.git``."""
+"""Matches the short form of an ssh address: ``git@github.com:owner/name.git``."""
 _REPOSITORY = re.compile(r"[\w.~+-]+(/[\w.~+-]+)*")
 
 
 def versions() -> dict[str, str]:
-    """Python's and the installed packages' versions, without importing any."""
+    """Return Python's and the installed packages' versions, without importing any."""
     packages = {name: version for name, package in PACKAGES.items() if (version := _version(package))}
     return {"python": platform.python_version(), **packages}
 
@@ -50,23 +50,26 @@ def _version(package: str) -> str | None:
 
 
 def git_state(folder: Path) -> tuple[str, bool] | None:
-    """The commit of the checkout that holds ``folder``, and whether it has changes; None outside of one."""
+    """Return the commit of the checkout that contains ``folder``, and whether it has changes; None outside of one."""
     commit = _git(folder, "rev-parse", "HEAD")
     status = _git(folder, "status", "--porcelain")
     return (commit, bool(status)) if commit and status is not None else None
 
 
 def repository(folder: Path) -> str | None:
-    """The web address of the repository that the checkout of ``folder`` came from.
+    """Return the web address of the repository from which the checkout of ``folder`` came.
 
-    None for one without a remote repository, or with one on this machine.
+    None for a checkout without a remote repository, or with one on this machine.
     """
     address = _git(folder, "remote", "get-url", "origin")
     return web_address(address) if address else None
 
 
 def web_address(address: str) -> str | None:
-    """A repository's http, https or ssh address as https without user, password or ``.git``; None for any other."""
+    """Return a repository's http, https or ssh address as https, without user, password or ``.git``.
+
+    Returns None for any other address.
+    """
     if "://" not in address:
         short = _SCP.fullmatch(address)
         return _plain_address("https", short[1], short[2]) if short else None
@@ -88,7 +91,7 @@ def _plain_address(scheme: str, host: str, path: str) -> str | None:
 
 
 def commits_between(folder: Path, before: str, after: str) -> list[str] | None:
-    """The commits behind ``before`` up to ``after``, a line each, the newest first; None if they are not there."""
+    """Return the commits after ``before`` up to ``after``, a line each, the newest first; None if they do not exist."""
     if not (_COMMIT.fullmatch(before) and _COMMIT.fullmatch(after)):
         return None
     found = _git(folder, "log", "--oneline", f"--max-count={MOST_COMMITS}", f"{before}..{after}")
@@ -96,7 +99,7 @@ def commits_between(folder: Path, before: str, after: str) -> list[str] | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    # What git sets for its hooks names another checkout than the one that is asked about.
+    # Git sets variables for its hooks that name another checkout than the one asked about.
     environment = {name: value for name, value in os.environ.items() if name not in _HOOKS_VARIABLES}
     # Without optional locks, asking for the status does not disturb another git command in the checkout.
     command = ["git", "-C", str(folder), "--no-optional-locks", *arguments]

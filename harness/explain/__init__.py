@@ -1,4 +1,4 @@
-"""From a parity failure to the first operation that departs from PyTorch; see ``docs/explain.md``."""
+"""Explain a parity failure: find the first operation that departs from PyTorch; see ``docs/explain.md``."""
 
 from __future__ import annotations
 

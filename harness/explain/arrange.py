@@ -1,8 +1,8 @@
-"""Taps as the exported graph's values: in its shapes and the order of its axes.
+"""Arrange taps as the exported graph's values, with its shapes and the order of its axes.
 
-A kernel may write a value with its channels last, with its heads joined, several operators' values side by side, or
-the parts of one operator's value each by itself. Where the shapes leave a choice, the arrangement is taken that is
-nearer to PyTorch's value.
+A kernel may write a value with its channels last or with its heads joined. It may write several operators' values side
+by side, or the parts of one operator's value separately. If the shapes allow several arrangements, the one nearest to
+PyTorch's value is taken.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from harness.explain.errors import distance
 from harness.explain.taps import Array
 
 LANES = (4, 8, 16)
-"""Positions in a block of keys (:mod:`harness.compiler.kernels.attention`): a vector's, which the target decides."""
+"""Positions in a block of keys (:mod:`harness.compiler.kernels.attention`): a vector's width, set by the target."""
 STORED = "store_memory"
 TURNED = "conv"
-"""In the operators for which values have their channels last (:mod:`harness.compiler.passes.p12_channels_last`)."""
+"""Part of the names of operators that use channels-last values (:mod:`harness.compiler.passes.p12_channels_last`)."""
 
 
-# Why a kernel's output is beside no value of PyTorch's: "a kernel that …".
+# Reasons why a kernel's output is compared with no value of PyTorch's; they follow "a kernel that …".
 IN_PLACE = "writes into memory that is there already"
 NO_OPERATOR = "moves data, and computes no operator"
 WITHIN = "prepares what a later kernel computes an operator of"
@@ -37,7 +37,7 @@ OTHER_PARTS = "has other parts than PyTorch's value"
 
 @dataclass(frozen=True)
 class Arranged:
-    """A kernel's output as ``values`` of nodes; where there are none, ``why``."""
+    """Hold a kernel's output as ``values`` of nodes; if there are none, ``why`` is the reason."""
 
     values: dict[str, Tensor] = field(default_factory=dict)
     why: str = ""
@@ -46,9 +46,9 @@ class Arranged:
 def read_site(
     function: FunctionProvenance, index: int, outputs: Sequence[Array], graph: fx.Graph, expected: Mapping[str, Any]
 ) -> Arranged:
-    """What a site gave away, as the values of the exported graph.
+    """Return the recorded outputs of a site as values of the exported graph.
 
-    ``index``: which of the function's leaves. ``expected``: PyTorch's values by node.
+    ``index`` chooses one of the function's leaves. ``expected`` are PyTorch's values by node.
     """
     site = list(function.leaves())[index]
     if not outputs:
@@ -60,7 +60,7 @@ def read_site(
     if len(outputs) == 1:
         inside = {function.operators[number].name for number in site.operators}
         ends = [name for name in names if not inside & {user.name for user in _node(name, graph).users}]
-        # A norm that others read, too, is computed anew by each product behind it, and not written.
+        # A norm with several readers is not written; each product that reads it computes it anew.
         for some in (names, ends):
             if found := arranged(outputs[0], some, graph, expected):
                 return Arranged(found)
@@ -74,7 +74,7 @@ def read_site(
 
 
 def nodes_of(function: FunctionProvenance, index: int, graph: fx.Graph) -> list[str]:
-    """The operators whose values a leaf's output holds, side by side along the last axis where they are several."""
+    """Return the operators whose values a leaf's output contains; several lie side by side along the last axis."""
     site = list(function.leaves())[index]
     if site.value is not None:
         return [function.operators[site.value].name]
@@ -88,15 +88,17 @@ def nodes_of(function: FunctionProvenance, index: int, graph: fx.Graph) -> list[
 
 
 def _ready(function: FunctionProvenance, index: int) -> set[str]:
-    """The operators that a leaf computes to their end. What a later kernel computes, too, is only on its way: an input
-    that is laid out anew is no value of the operator that takes it, though it may have its shape."""
+    """Return the operators that a leaf computes to their end.
+    An operator that a later kernel computes too is not finished. A rearranged input, for example, is not the value of
+    the operator that reads it, though it may have the same shape.
+    """
     site, *later = list(function.leaves())[index:]
     unfinished = {number for leaf in later for number in leaf.operators} - {site.value}
     return {function.operators[number].name for number in site.operators if number not in unfinished}
 
 
 def _parts(outputs: Sequence[Array], node: fx.Node, graph: fx.Graph, expected: Mapping[str, Any]) -> Arranged:
-    """The parts of an operator's value that someone takes; of a single one the first, as of a pool with indices."""
+    """Arrange the used parts of an operator's value. A single output is the first part, as for a pool with indices."""
     if len(outputs) not in (1, len(node.meta["val"])):
         return Arranged(why=OTHER_PARTS)
     found: dict[str, Tensor] = {}
@@ -107,9 +109,9 @@ def _parts(outputs: Sequence[Array], node: fx.Node, graph: fx.Graph, expected: M
 
 
 def arranged(tap: Array, nodes: Sequence[str], graph: fx.Graph, expected: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Each node's value out of the tap, as float64 or as integers; empty where it cannot be told.
+    """Return each node's value from the tap, as float64 or as integers; empty if the arrangement is unknown.
 
-    ``expected``: PyTorch's values by node.
+    ``expected`` are PyTorch's values by node.
     """
     wanted = [expected[name] for name in nodes]
     if not wanted or not all(isinstance(value, Tensor) for value in wanted):
@@ -118,7 +120,7 @@ def arranged(tap: Array, nodes: Sequence[str], graph: fx.Graph, expected: Mappin
     given = given.double() if given.is_floating_point() else given
     if len(wanted) > 1 and (parts := _side_by_side(given, nodes, wanted)):
         return parts
-    # Of several results one may be new, and the others written in place.
+    # Of several results one may be new, while the others are written in place.
     fitting = [name for name, value in zip(nodes, wanted, strict=True) if value.numel() == given.numel()]
     if len(fitting) != 1:
         return {}
@@ -141,8 +143,8 @@ def _candidates(given: Tensor, wanted: Tensor, node: fx.Node) -> Iterator[Tensor
     if STORED in str(node.target):
         yield from _unblocked(given, wanted, node)
         return
-    # An image of as many channels as rows and columns has one shape either way. Only models of images are turned: a
-    # square matrix that is transposed by mistake must not look right.
+    # An image with as many channels as rows and columns has the same shape either way. Only models of images are
+    # turned, because a square matrix that was transposed by mistake must not look right.
     yield given.reshape(shape)
     if len(shape) >= 3 and any(TURNED in str(other.target) for other in node.graph.nodes):
         last = given.reshape(shape[0], *shape[2:], shape[1])
@@ -153,8 +155,10 @@ def _candidates(given: Tensor, wanted: Tensor, node: fx.Node) -> Iterator[Tensor
 
 
 def _unblocked(given: Tensor, wanted: Tensor, node: fx.Node) -> Iterator[Tensor]:
-    """A memory [B, L, 2, C * G], whose keys lie as [H, C / lanes, K, lanes] and values as [H, C, K], with both as
-    [C, G]; what lies beyond the encoder's rows is not written, and taken from ``wanted``."""
+    """Yield a memory [B, L, 2, C * G] with keys and values as [C, G], once for each number of lanes.
+    The keys come as [H, C / lanes, K, lanes] and the values as [H, C, K]. Rows beyond the encoder's are not written and
+    are taken from ``wanted``.
+    """
     source, heads, capacity = node.args[0], int(str(node.args[1])), int(str(node.args[2]))
     batch, layers, _, size = wanted.shape
     width = size // capacity

@@ -1,4 +1,4 @@
-"""An explanation as one file, with all that it takes to make it again elsewhere."""
+"""Write an explanation as one file that contains everything for making it again elsewhere."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from harness.results.files import write_atomically
 from harness.results.store import MANIFEST, PARITY, REFERENCE
 
 MOST_WEIGHT_BYTES = 64_000_000
-"""Of a checkpoint that travels inside; of a larger one the hash does."""
+"""The most bytes of a checkpoint inside a bundle; of a larger one the bundle contains the hash."""
 CHECKPOINT, README, WORDS, VERSIONS, ITEM = "checkpoint", "README.md", "words.tsv", "versions.txt", "item"
 EMBEDDED = "embedded"
 
 
 class BadBundle(UsageError):
-    """A file is no bundle of an explanation."""
+    """A file is not the bundle of an explanation."""
 
     cure = "make one with `harness explain RUN --bundle FILE.zip`"
 
 
 KEPT = (".json", ".order.json", ".taps", ".metadata.json", ".provenance.json")
-"""Of an item, in the run folder's ``explain``."""
+"""The suffixes of an item's files in the run folder's ``explain``."""
 
 
 def write_bundle(path: Path, run: Run, found: Explanation, checkpoint: Checkpoint | None) -> None:
-    """What :func:`explain` kept in the run's folder, the run and a word's checkpoint. Raises StorageFull or
-    StorageUnwritable."""
+    """Write a bundle with the files that :func:`explain` kept, the run, and a word's checkpoint.
+    Raises StorageFull or StorageUnwritable.
+    """
     generations = run.manifest().of_kind("generation")
     lines = [line for line in run.reference() if line.workload in generations]
     at = next((at for at, line in enumerate(lines) if line.item == found.name), -1)
@@ -65,7 +66,7 @@ def write_bundle(path: Path, run: Run, found: Explanation, checkpoint: Checkpoin
 
 @contextmanager
 def opened_bundle(path: Path) -> Iterator[tuple[Run, str]]:
-    """The bundle's run, in a folder that lasts as long as the context, and the item. Raises BadBundle."""
+    """Open a bundle: yield its run, in a folder that lasts as long as the context, and the item. Raises BadBundle."""
     with tempfile.TemporaryDirectory(prefix="harness-bundle-") as name:
         folder = Path(name)
         try:
@@ -77,7 +78,7 @@ def opened_bundle(path: Path) -> Iterator[tuple[Run, str]]:
                 item = bundle.read(ITEM).decode()
                 for entry in (REFERENCE, PARITY):
                     (root / entry).write_bytes(bundle.read(entry))
-                # Bundles of before had the answers of all models but G2P in a file of their own.
+                # Older bundles have the answers of all models but G2P in a separate file.
                 if v1.MODEL_PARITY in bundle.namelist():
                     (root / v1.MODEL_PARITY).write_bytes(bundle.read(v1.MODEL_PARITY))
                 inside = [entry for entry in bundle.namelist() if Path(entry).parent == Path(CHECKPOINT)]

@@ -1,4 +1,4 @@
-"""The calls that decode a word, or of a model of tensors, made by PyTorch as the runner makes them."""
+"""Make the calls of a word's decoding, or of a tensor workload, in PyTorch as the runner makes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ ENCODER, PREFILL, STEP, DECODER = "encoder", "decoder_prefill", "decoder_step", 
 
 @dataclass(frozen=True)
 class Word:
-    """``prompt``: its tokens; ``fed``: what the decoder gets, the start token first; ``batch``: rows of the model."""
+    """Describe a word's calls.
+    ``prompt`` are its tokens, ``fed`` the decoder's inputs with the start token first, ``batch`` the model's rows.
+    """
 
     prompt: list[int]
     fed: list[int]
@@ -28,23 +30,23 @@ class Word:
     cache_dtype: torch.dtype = torch.float32
 
     def calls(self, last_step: int) -> list[tuple[str, int]]:
-        """The functions' calls that matter up to a step; without a cache a call repeats all that came before."""
+        """Return the function calls up to a step. Without a cache the last call repeats all earlier ones."""
         if self.cache_shape is None:
             return [(ENCODER, 0), (DECODER, last_step)]
         return [(ENCODER, 0), (PREFILL, 0), *((STEP, step) for step in range(last_step + 1))]
 
 
 class AnyChain(Protocol):
-    """The calls of one item, in one arithmetic."""
+    """Make the calls of one item, in one arithmetic."""
 
     def advance(self, function: str, call: int, given: Mapping[str, Tensor] | None = None) -> Values:
-        """The next call's values; ``given``: see :func:`run_graph`."""
+        """Return the next call's values; ``given``: see :func:`run_graph`."""
         ...
 
 
 @dataclass(frozen=True)
 class Single:
-    """A model of tensors, which is one call."""
+    """Run a tensor workload, which is one call."""
 
     program: ExportedProgram
     inputs: tuple[Tensor, ...]
@@ -56,7 +58,7 @@ class Single:
 
 
 class Chain:
-    """One arithmetic's run through the calls, in their order; each call's results are inputs of later ones."""
+    """Run through the calls in one arithmetic, in their order; each call's results are inputs of later ones."""
 
     def __init__(
         self, programs: Mapping[str, ExportedProgram], word: Word, arithmetic: Arithmetic, precision: Precision
@@ -69,7 +71,7 @@ class Chain:
             self._cache = torch.zeros(word.cache_shape, dtype=word.cache_dtype)
 
     def advance(self, function: str, call: int, given: Mapping[str, Tensor] | None = None) -> Values:
-        """The call's values; ``given``: see :func:`run_graph`."""
+        """Return the call's values; ``given``: see :func:`run_graph`."""
         found = run_graph(self.programs[function], self._inputs(function, call), self.arithmetic, self.precision, given)
         if function == ENCODER:
             self._hidden = found.results[0]

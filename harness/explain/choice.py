@@ -1,4 +1,4 @@
-"""Which item of a run is explained: the one that was named, or the first that failed."""
+"""Choose which item of a run is explained: the named one, or the first that failed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from harness.run.builder import Variant
 from harness.validate import Verdict
 
 SEPARATOR = "/"
-"""Between a tensor workload and its item; no name holds one."""
+"""Separates a tensor workload and its item; no name contains it."""
 
 
 def find_subject(run: Run, item: str | None) -> Chosen:
     """A word's id, or ``MODEL/ITEM``; None for the first word, then the first item, that failed or was not reached.
 
-    Raises NothingToExplain.
+    ``item`` is a word's id or ``MODEL/ITEM``. None chooses the first word, or else the first tensor item, that failed
+    or was not reached.
     """
     if item is not None and SEPARATOR in item:
         return _named_item(run, item)
@@ -36,7 +37,7 @@ def find_subject(run: Run, item: str | None) -> Chosen:
     generated = [line for line in lines if line.workload in generations]
     mine = [line for line in generated if line.item in known and item in (None, line.item)]
     if item is not None:
-        # Parity is judged for both variants; what was named is meant in the one that the run timed.
+        # Parity is judged for both variants; a named item means the variant that the run timed.
         timed: Variant = "cache" if manifest.options.get("use_kv_cache", True) else "cacheless"
         mine.sort(key=lambda line: line.variant != timed)
     failing = _failing(mine)
@@ -60,7 +61,7 @@ def _named_item(run: Run, name: str) -> ChosenItem:
 
 
 def _failing(lines: Sequence[ParityLine]) -> ParityLine | None:
-    """The first that failed; without one, the first that was not reached."""
+    """Return the first line that failed; if there is none, the first that was not reached."""
     failed = (line for line in lines if line.verdict.fails)
     missing = (line for line in lines if line.verdict is Verdict.MISSING)
     return next(failed, None) or next(missing, None)

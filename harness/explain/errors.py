@@ -1,4 +1,4 @@
-"""How far a tensor is from another, and how far it may be."""
+"""Measure how far a tensor is from another, and compute how far it may be."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from torch import Tensor
 
 EPSILON = float(torch.finfo(torch.float32).eps)
 FACTOR = 8.0
-"""How often the measured error a kernel's may be: it sums in another order, and has its own exponential. The kernels of
-the embedded model reach 0.2 of it."""
+"""A kernel's error may be so many times the measured error, because it sums in another order and has its own
+exponential. The kernels of the embedded model reach 0.2 of this limit."""
 ULPS = 8.0
-"""Least measured error, in units of the last place of the tensor's largest value: PyTorch's own can be 0 by chance."""
+"""The least measured error, in units of the last place of the tensor's largest value. PyTorch's can be 0 by chance."""
 
 
 @dataclass(frozen=True)
 class Distance:
-    """Of a value from the reference. ``largest``: the largest absolute error, infinite where a value is not finite;
-    ``relative``: that over the reference's root mean square; ``snr``: decibels; None where it is not defined."""
+    """Hold the distance of a value from the reference.
+    ``largest`` is the largest absolute error, infinite if a value is not finite. ``relative`` is ``largest`` over the
+    reference's root mean square. ``snr`` is in decibels. A measure that is not defined is None.
+    """
 
     largest: float
     relative: float | None
@@ -27,7 +29,7 @@ class Distance:
 
 
 def distance(value: Tensor, reference: Tensor) -> Distance:
-    """Of float64 tensors of one shape."""
+    """Return the distance of float64 tensors of one shape."""
     if value.numel() == 0:
         return Distance(0.0, 0.0, None, None)
     error = value - reference
@@ -51,10 +53,10 @@ def distance(value: Tensor, reference: Tensor) -> Distance:
 
 
 def allowed(reference: Tensor, *others: Tensor) -> float:
-    """The largest absolute error that is no departure.
+    """Return the largest absolute error that is no departure.
 
-    ``others`` are the same values in the arithmetics whose error is measured: float32, and where the archive holds its
-    weights in fewer bits those. Numbers that are no floats have to be equal.
+    ``others`` are the same values in the arithmetics whose error is measured: float32, and the archive's own if it
+    holds its weights in fewer bits. Numbers that are no floats have to be equal.
     """
     if not reference.is_floating_point():
         return 0.0

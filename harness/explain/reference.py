@@ -1,4 +1,4 @@
-"""The exported graph run by PyTorch, node by node, in the arithmetic that is asked for.
+"""Run the exported graph in PyTorch, node by node, in a given arithmetic.
 
 The nodes' names are those of an archive's provenance. Both come from
 :func:`harness.compiler.importer.exporting.exported`.
@@ -21,14 +21,14 @@ from harness.protocol.schema import Precision
 
 
 class Arithmetic(Enum):
-    """What a graph is computed in."""
+    """Name the arithmetic in which a graph is computed."""
 
     SINGLE = "float32"
-    """As PyTorch runs the model: the measure of what float32 itself departs by."""
+    """PyTorch's own float32. It measures the error of float32 itself."""
     DOUBLE = "float64"
-    """The reference: its own rounding is of no account."""
+    """The reference, whose own rounding is negligible."""
     ROUNDED = "rounded"
-    """Float64 with the archive's weights (and caches) in their fewer bits: the measure of what those depart by."""
+    """Float64 with the archive's weights (and caches) in fewer bits. It measures the error of the fewer bits."""
 
 
 _KEPT = {
@@ -40,12 +40,12 @@ _WEIGHT: dict[Any, int] = {
     torch.ops.aten.linear.default: 1,
     torch.ops.aten.embedding.default: 0,
 }
-"""Operators whose weight is stored in fewer bits, and which argument that is."""
+"""Maps each operator whose weight is stored in fewer bits to the number of the weight's argument."""
 
 
 @dataclass
 class Values:
-    """One run of a graph. ``own``: what each node computed of its inputs; ``results``: the graph's."""
+    """Hold one run of a graph: ``own`` is each node's value from its inputs; ``results`` are the graph's results."""
 
     own: dict[str, Any] = field(default_factory=dict)
     results: tuple[Any, ...] = ()
@@ -58,10 +58,10 @@ def run_graph(
     precision: Precision,
     given: Mapping[str, Tensor] | None = None,
 ) -> Values:
-    """The values of all nodes.
+    """Return the values of all nodes.
 
-    Nodes named in ``given`` have that value for whoever uses them, so that every other node computes of what the device
-    computed; their own values are kept all the same.
+    A node in ``given`` passes that value on to its users, so that every other node computes from the device's values.
+    Its own value is kept all the same.
     """
     state = {**program.state_dict, **program.constants}
     users = iter(inputs)
@@ -85,7 +85,7 @@ class _Run(fx.Interpreter):
         self.values = Values()
 
     def taken(self, value: Any) -> Any:
-        """A tensor or a type, in this arithmetic."""
+        """Return a tensor or a dtype in this arithmetic."""
         other = _KEPT[self.arithmetic]
         if isinstance(value, torch.dtype):
             return other.get(value, value)
@@ -101,7 +101,7 @@ class _Run(fx.Interpreter):
             args[at] = rounded(args[at], "fp16" if at == 0 and self.precision != "fp32" else self.precision)
         found = tree_map(self.taken, self._called(n.target, args, kwargs))
         self.values.own[n.name] = found
-        # Contiguous, since the graph may view it: what was arranged out of another layout has strides of its own.
+        # The graph may view it, so it must be contiguous: a value from another layout has strides of its own.
         return self.given[n.name].to(found.dtype).contiguous() if n.name in self.given else found
 
     def _called(self, target: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -110,7 +110,7 @@ class _Run(fx.Interpreter):
         except (RuntimeError, NotImplementedError):
             if self.arithmetic is Arithmetic.SINGLE:
                 raise
-            # An operator that knows no float64 is computed in float32, and what follows in float64 again.
+            # An operator without float64 is computed in float32, and the next ones in float64 again.
             args, kwargs = tree_map(_single, (args, kwargs))
             return target(*args, **kwargs)
 
@@ -120,7 +120,7 @@ def _single(value: Any) -> Any:
 
 
 def rounded(weight: Tensor, precision: Precision) -> Tensor:
-    """A weight [N, K] as an archive of that precision holds it: int8 with a scale for each of the N outputs."""
+    """Return a weight [N, K] as an archive of that precision holds it; int8 has a scale for each of the N outputs."""
     if precision == "fp16":
         return weight.half().to(weight.dtype)
     if precision == "int8":

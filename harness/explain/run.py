@@ -1,4 +1,4 @@
-"""A run's failing item once more: the same archive with taps on the device, beside PyTorch's own values."""
+"""Run a run's failing item once more: the same archive with taps on the device, beside PyTorch's own values."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ WORKER = "harness.explain.worker"
 def explain(
     run: Run, *, item: str | None = None, builder: TracingBuilder, device: Device, reporter: ProgressReporter
 ) -> Explanation:
-    """Compile with taps, run on ``device``, compare with PyTorch node by node; kept in the run's folder.
+    """Compile with taps, run on ``device``, and compare with PyTorch node by node. The run's folder keeps the result.
 
-    ``item``: a word's id or ``MODEL/ITEM``; None for the first that failed. Raises NothingToExplain, CannotExplain,
+    ``item`` is a word's id or ``MODEL/ITEM``; None means the first that failed. Raises NothingToExplain, CannotExplain,
     BadTaps, IncompleteResult, and what making and running a runner raises.
     """
     chosen = find_subject(run, item)
@@ -77,7 +77,7 @@ def explain(
 
 
 def options_of(run: Run, device: Device | None = None) -> RunOptions:
-    """The run's options; for another kind of device than the run's, compiled for that one. Raises CannotExplain."""
+    """Return the run's options; for a device of another kind, with that device as the target. Raises CannotExplain."""
     stored = run.manifest().options
     names = {field.name for field in fields(RunOptions)}
     try:
@@ -98,7 +98,10 @@ def _stream(result: RunResult) -> bytes:
 
 
 class _Comparison:
-    """The worker that asks PyTorch: it exports the graphs while the runner is built and run, then waits for taps."""
+    """Run the worker that asks PyTorch.
+
+    It exports the graphs while the runner is built and run, then waits for taps.
+    """
 
     def __init__(self, subject: Subject, archive: Archive) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="harness-explain-")
@@ -120,8 +123,9 @@ class _Comparison:
         self._folder.cleanup()
 
     def finish(self, stream: bytes, fed: list[int], progress: Callable[[str], None]) -> dict[str, Any]:
-        """Give the taps to the worker, and the tokens that were fed; the explanation's fields that it fills. Raises
-        WorkerError, WorkerFailed."""
+        """Give the worker the taps and the tokens that were fed; return its fields of the explanation.
+        Raises WorkerError, WorkerFailed.
+        """
         assert self._result is not None, "the context comes first"
         self._say = progress
         folder = Path(self._folder.name)
@@ -133,7 +137,7 @@ class _Comparison:
 
 
 def file_name(name: str, suffix: str) -> str:
-    """Of an item's files in the run folder's ``explain``."""
+    """Return the name of an item's file in the run folder's ``explain``."""
     return f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}{suffix}"
 
 

@@ -1,4 +1,4 @@
-"""What ``harness explain`` finds, as ``explain/<item>.json`` in a run folder keeps it; see ``docs/explain.md``."""
+"""Define the result of ``harness explain``, kept as ``explain/<item>.json`` in a run folder (``docs/explain.md``)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from harness.protocol.schema import Precision
 SCHEMA_VERSION = 1
 FOLDER = "explain"
 UNKNOWN, NOT_REACHED = "was not compared", "did not run, or gave nothing away"
-"""Of calls: why they were not compared, where a kernel does not say it."""
+"""Reasons why calls were not compared, if their kernel has no reason of its own."""
 GIVEN, GIVEN_UP = "given.json", "given-up"
-"""Files by which the worker that compares hears of the taps, or that there will be none."""
+"""Files that signal to the comparing worker that the taps are there, or that there will be none."""
 
 
 class _Stored(BaseModel):
@@ -34,7 +34,7 @@ class Error(_Stored):
 
     @property
     def times_allowed(self) -> float:
-        """The error over the allowed one; infinite where it is not finite, or nothing is allowed."""
+        """Return the error over the allowed one; infinite if it is not finite, or if no error is allowed."""
         if self.largest is None:
             return float("inf")
         if self.allowed == 0:
@@ -71,7 +71,7 @@ class SiteRow(_Stored):
 
     @property
     def place(self) -> str:
-        """Which call, for a person."""
+        """Return a person's name for the call."""
         return f"{self.function} {self.call}" if self.function in ("decoder_step", "decoder") else self.function
 
 
@@ -127,7 +127,7 @@ class Explanation(_Stored):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def coverage(self) -> Coverage:
-        """Counted from the rows, and kept with them for whoever reads the file."""
+        """Return the coverage, counted from the rows. The file contains it too, for its readers."""
         why = Counter(row.uncompared or UNKNOWN for row in self.rows if row.own is None)
         calls = max(len(self.rows), self.planned or 0)
         if calls > len(self.rows):
@@ -136,12 +136,12 @@ class Explanation(_Stored):
 
     @property
     def name(self) -> str:
-        """The item as ``--item`` takes it: a word's id, or with its model."""
+        """Return the item as ``--item`` takes it: a word's id, or ``MODEL/ITEM``."""
         return self.item if self.model == "g2p" else f"{self.model}/{self.item}"
 
     @property
     def first(self) -> SiteRow | None:
-        """The first kernel that departs by itself; failing that, the first whose inherited error leaves the measure."""
+        """Return the first kernel that departs by itself; else the first whose inherited error is too large."""
         own = (row for row in self.rows if row.own is not None and row.own.departs)
         whole = (row for row in self.rows if row.whole is not None and row.whole.departs)
         return next(own, None) or next(whole, None)
@@ -152,7 +152,7 @@ class Explanation(_Stored):
 
     @property
     def inherited(self) -> bool:
-        """Whether no kernel departs by itself, and their errors have summed up all the same."""
+        """Return whether no kernel departs by itself, but their errors have summed up to a departure."""
         first = self.first
         return first is not None and not (first.own is not None and first.own.departs)
 

@@ -1,4 +1,4 @@
-"""What is explained: an item of a run that failed, how it is run again, and what PyTorch needs to know of it."""
+"""Declare the subject of an explanation: a failed item of a run, how to run it again, and PyTorch's request for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.run.builder import RunOptions, TracingBuilder
 
 
 class NothingToExplain(UsageError):
-    """Nothing of the run failed, or what was named is not in it."""
+    """Nothing of the run failed, or the named item is not in it."""
 
     cure = "name any item with --item to see its kernels beside PyTorch; `harness show` lists what failed"
 
@@ -37,37 +37,37 @@ class Chosen(Protocol):
 
 
 class Subject(Protocol):
-    """An item with the model that it is of, ready to be compiled and run."""
+    """Hold an item and its model, ready to be compiled and run."""
 
     @property
     def label(self) -> str:
-        """The model, for a person."""
+        """Return a person's name for the model."""
         ...
 
     @property
     def title(self) -> str:
-        """The item, for a person."""
+        """Return a person's name for the item."""
         ...
 
     @property
     def weights_sha256(self) -> str: ...
 
     def archive(self, options: RunOptions, say: Progress) -> Archive:
-        """With taps, for the options' target."""
+        """Return the archive with taps, for the options' target."""
         ...
 
     def order(self, archive: Archive, provenance: Provenance) -> WorkOrder:
-        """The run's items up to this one, whose kernels give away what they compute."""
+        """Return an order of the run's items up to this one, with taps for this item's kernels."""
         ...
 
     def request(self, archive: Archive, folder: Path) -> dict[str, Any]:
-        """What ``harness.explain.worker`` is asked for; files that belong to it go into ``folder``."""
+        """Return the request for ``harness.explain.worker``, and write its files into ``folder``."""
         ...
 
     def fed(self, result: RunResult) -> list[int]:
-        """The tokens that the decoder was fed, without the start token; empty where there is none."""
+        """Return the tokens that were fed to the decoder, without the start token; empty without a decoder."""
         ...
 
     def facts(self, result: RunResult) -> dict[str, Any]:
-        """The item's own fields of the explanation."""
+        """Return the item's own fields of the explanation."""
         ...

@@ -1,4 +1,4 @@
-"""From the stream of an archive with taps to the outputs of its kernels' calls.
+"""Read the stream of an archive with taps: the outputs of its kernels' calls.
 
 A function's kernels are called in the same order each time, so that a tap's place in the stream tells which call it is
 of, as with marks (:mod:`harness.profiling.marks`); its number, which is its kernel's, has to be the one that belongs
@@ -22,20 +22,20 @@ from harness.protocol.tensors import DTYPES
 Array = npt.NDArray[Any]
 
 HEAD = struct.Struct("<5q6q")
-"""Number, output, bytes, type, axes; extents."""
+"""The head of a tap: number, output, bytes, type, axes; then the extents."""
 
 
 class BadTaps(HarnessError):
-    """The taps of a run are not those of the archive's kernels."""
+    """The taps of a run do not match the archive's kernels."""
 
     cure = "explain the run again; if it stays, `harness cache clear` compiles the archive afresh"
 
 
 @dataclass(frozen=True)
 class Tap:
-    """One call of a kernel, or of a part of a merged one, with its new tensors.
+    """Hold one call of a kernel, or of a part of a merged one, with its new tensors.
 
-    ``index``: which of the function's sites, counted as :meth:`FunctionProvenance.leaves` gives them. ``call``: the
+    ``index`` is the number of the function's site in the order of :meth:`FunctionProvenance.leaves`. ``call`` is the
     number of the function's call, from 0.
     """
 
@@ -46,7 +46,7 @@ class Tap:
 
 
 def read_taps(provenance: Provenance, stream: bytes) -> list[Tap]:
-    """The calls in order; those of the last function may be cut short, where it failed. Raises BadTaps."""
+    """Return the calls in order. Those of the last function may be incomplete if it failed. Raises BadTaps."""
     leaves = {function.name: [leaf.mark for leaf in function.leaves()] for function in provenance.functions}
     first = {numbers[0]: name for name, numbers in leaves.items() if numbers}
     calls = dict.fromkeys(leaves, -1)
@@ -66,7 +66,7 @@ def read_taps(provenance: Provenance, stream: bytes) -> list[Tap]:
 
 
 def leaf_count(function: FunctionProvenance) -> int:
-    """How many taps one call of the function gives away."""
+    """Return how many taps one call of the function writes."""
     return sum(1 for _ in function.leaves())
 
 

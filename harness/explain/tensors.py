@@ -1,4 +1,4 @@
-"""An item of a model of tensors as the subject of an explanation."""
+"""Explain an item of a tensor workload."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ChosenItem:
 
 @dataclass(frozen=True)
 class TensorSubject:
-    """See :class:`harness.explain.subject.Subject`."""
+    """Hold an item of a tensor workload as a :class:`harness.explain.subject.Subject`."""
 
     chosen: ChosenItem
     model: UserModel
@@ -112,7 +112,7 @@ class TensorSubject:
         }
 
     def _reproduced(self, result: RunResult) -> bool | None:
-        """Whether the archive with taps fails or passes as the run did; None without an answer or a verdict."""
+        """Return whether the archive with taps fails or passes as the run did; None without an answer or a verdict."""
         said = next(
             (
                 record.tensors

@@ -1,4 +1,4 @@
-"""A word of G2P as the subject of an explanation."""
+"""Explain a word of G2P."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from harness.validate.parity import first_divergence
 
 @dataclass(frozen=True)
 class ChosenWord:
-    """``before``: the run's words in front of it, which may have left something behind."""
+    """Name a chosen word. ``before`` are the run's words before it, which may have changed the runner's state."""
 
     variant: Variant
     reference: ReferenceLine
@@ -33,13 +33,15 @@ class ChosenWord:
 
     @property
     def last_step(self) -> int:
-        """The step up to which both sides decoded the same tokens, and the one after."""
+        """Return the first step at which the tokens differ; the last step if they do not."""
         if self.parity is not None and self.parity.step is not None:
             return self.parity.step
         return len(self.reference.token_ids) - 1
 
     def items(self, batch_size: int, *, space: bool = True) -> list[WorkItem]:
-        """What is run: words that may share a batch with others are run alone. ``space``: see word_item."""
+        """Return the items to run. With batches of several words only the word itself is run.
+        ``space``: see word_item.
+        """
         lines = [*(self.before if batch_size == 1 else []), self.reference]
         return [word_item(line.item, line.subset, line.label, space=space) for line in lines]
 
@@ -57,7 +59,7 @@ class ChosenWord:
 
 @dataclass(frozen=True)
 class WordSubject:
-    """See :class:`harness.explain.subject.Subject`."""
+    """Hold a word of G2P as a :class:`harness.explain.subject.Subject`."""
 
     word: ChosenWord
     checkpoint: Checkpoint
@@ -130,7 +132,7 @@ class WordSubject:
         }
 
     def _said(self, result: RunResult) -> list[int] | None:
-        """The archive's tokens; None where it ended with an error."""
+        """Return the archive's tokens; None if it ended with an error."""
         item = self.word.reference.item
         for record in result.records:
             if isinstance(record, Probe) and item in record.items:

@@ -1,4 +1,4 @@
-"""The process that asks PyTorch: ``python -m harness.explain.worker`` (see :mod:`harness.core.worker`)."""
+"""Ask PyTorch in a process of its own: ``python -m harness.explain.worker`` (see :mod:`harness.core.worker`)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ Finding = dict[tuple[str, int], list[Tap]]
 
 
 def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """The rows of every kernel's call that has taps, and how many calls matter; ``folder`` will hold the taps."""
+    """Return the rows of all kernel calls with taps, and the number of planned calls.
+    The request's ``folder`` will contain the taps.
+    """
     progress("exporting the model's graphs")
     subject = _word(request) if request["kind"] == "word" else _tensors(request)
     provenance = read_provenance(Path(request["provenance"]).parent)
@@ -60,8 +62,9 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Ready:
-    """A subject's graphs, and how they are called. ``calls``: those that matter, in their order; ``chain`` is given an
-    arithmetic and the tokens that were fed."""
+    """Hold a subject's graphs and their calls.
+    ``calls`` are the compared calls in their order. ``chain`` takes an arithmetic and the tokens that were fed.
+    """
 
     programs: Mapping[str, ExportedProgram]
     calls: Sequence[tuple[str, int]]
@@ -113,7 +116,7 @@ def _tensors(request: dict[str, Any]) -> Ready:
 
 
 def _awaited(folder: Path) -> list[int] | None:
-    """The archive's tokens once its taps are there; None where nobody waits for the comparison any more."""
+    """Wait for the taps, then return the archive's tokens; None if nobody waits for the comparison any more."""
     while not (folder / GIVEN).exists():
         if (folder / GIVEN_UP).exists() or not folder.exists():
             return None
@@ -123,7 +126,7 @@ def _awaited(folder: Path) -> list[int] | None:
 
 
 class Comparison:
-    """All arithmetics side by side, twice: from the word on, and on what the device's kernels were given."""
+    """Run all arithmetics side by side, twice: from the item's own inputs, and on the device's values."""
 
     def __init__(self, subject: Ready, precision: Precision, tokens: list[int]) -> None:
         wanted = [Arithmetic.DOUBLE, Arithmetic.SINGLE]
@@ -134,7 +137,7 @@ class Comparison:
         self._own = [subject.chain(one, tokens) for one in wanted]
 
     def compare(self, function: FunctionProvenance, call: int, taps: Sequence[Tap]) -> list[SiteRow]:
-        """The rows of one call of a function."""
+        """Return the rows of one call of a function."""
         graph = self.programs[function.name].graph
         whole = [chain.advance(function.name, call) for chain in self._whole]
         leaves = list(function.leaves())
@@ -175,7 +178,7 @@ def _row(
 def _placed(
     row: SiteRow, values: Mapping[str, Tensor], graph: fx.Graph, given: Mapping[str, Tensor], skipped: AbstractSet[str]
 ) -> SiteRow:
-    """With the operation in the graph that was compared, and what was ``skipped`` between it and what was given."""
+    """Return the row with its compared operation in the graph, and the ``skipped`` operators before it."""
     nodes = [node for node in graph.nodes if node.name in values]
     if not nodes:
         return row
@@ -186,7 +189,7 @@ def _placed(
 
 
 def _computed_for(nodes: Sequence[fx.Node], given: Mapping[str, Tensor]) -> list[str]:
-    """The nodes that are computed for these, from what is given on."""
+    """Return the nodes that are computed for these, from the given values on."""
     found: set[fx.Node] = set()
     left = [*nodes]
     while left:
@@ -197,14 +200,15 @@ def _computed_for(nodes: Sequence[fx.Node], given: Mapping[str, Tensor]) -> list
 
 
 def _operation(node: fx.Node) -> fx.Node:
-    """Of a part of a value that has several the operator that computed it."""
+    """Return the operator that computed a node; for a part of a value, the operator that computed the value."""
     source = node.args[0] if node.target is operator.getitem else node
     return source if isinstance(source, fx.Node) else node
 
 
 def _module(operators: Sequence[Operator]) -> str:
-    """The innermost module that holds all of a kernel's operators; where that is only the model itself, the last one's
-    that lies in a module."""
+    """Return the innermost module that contains all of a kernel's operators.
+    If that is only the model itself, return the module of the last operator that has one.
+    """
     inside = [one.module for one in operators if one.module]
     return common_module(operators) or (inside[-1] if inside else "")
 

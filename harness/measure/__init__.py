@@ -1,4 +1,4 @@
-"""Statistics over raw samples, and the gate that rests on them. Pure functions that cite their papers."""
+"""Compute statistics over raw samples, and the gate's verdicts from them. Pure functions that cite their papers."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""Change points of a series of nights: where it moved to another level and stayed.
+"""Find the change points of a series of nightly runs: where it moved to another level and stayed there.
 
 E-divisive by Matteson & James (2014), "A nonparametric approach for multiple change point analysis of multivariate
-data", JASA 109: a series is cut where the energy distance between the two sides is largest, and a cut stands if a
-permutation test says that no order of the same values would often give as large a distance. Hunter (Fleming et al.
-2023, "Hunter: using change point detection to hunt for performance regressions") brought it to benchmarks, with
-windows and a least magnitude. We keep the permutation test that Hunter replaced by a t-test: nights have tails. Apache
-Otava, Hunter's continuation, pins numpy and scipy below ours and brings cloud clients along, hence our own.
+data", JASA 109: a series is cut where the energy distance between the two sides is largest. A cut stands if a
+permutation test shows that other orders of the same values would seldom give as large a distance. Hunter (Fleming et
+al. 2023, "Hunter: using change point detection to hunt for performance regressions") brought it to benchmarks, with
+windows and a least magnitude. Hunter replaced the permutation test by a t-test. We keep it, because nightly values have
+heavy tails. The code is our own, because Apache Otava, Hunter's continuation, pins numpy and scipy below ours and
+depends on cloud clients.
 """
 
 from __future__ import annotations
@@ -23,35 +24,35 @@ WINDOW = 30
 MAX_P = 0.001
 MIN_MAGNITUDE = 0.03
 PERMUTATIONS = 999
-"""The smallest number whose smallest p-value, 1 / (permutations + 1), is MAX_P."""
+"""The smallest number of permutations whose smallest p-value, 1 / (permutations + 1), is MAX_P."""
 MIN_SIZE = 3
-"""Fewest nights on a side of a change: two could be one bad weekend."""
+"""The fewest nightly runs on a side of a change: two could be one bad weekend."""
 
 
 @dataclass(frozen=True)
 class ChangePoint:
     index: int
-    """Of the first value at the new level."""
+    """The index of the first value at the new level."""
     before: float
     after: float
-    """Medians of the values between this change and its neighbours, in the unit of the series."""
+    """The medians of the values between this change and its neighbours, in the unit of the series."""
     p: float
 
     @property
     def magnitude(self) -> float:
-        """As a fraction: 0.05 for a rise by 5 %."""
+        """Return the change as a fraction: 0.05 for a rise by 5 %."""
         return self.after / self.before - 1
 
 
 @dataclass(frozen=True)
 class _Cut:
     at: int
-    """Of the first value behind the cut."""
+    """The index of the first value after the cut."""
     statistic: float
 
 
 def divergence(x: Sequence[float], y: Sequence[float]) -> float:
-    """The empirical energy distance of two samples, scaled: equation 6 of the paper, for an exponent of 1.
+    """Return the empirical energy distance of two samples, scaled: equation 6 of the paper, for an exponent of 1.
 
     mn / (m + n) times (twice the mean distance between the samples less the mean distance within each). Raises
     ValueError unless both hold at least two values.
@@ -71,12 +72,12 @@ def change_points(
     max_p: float = MAX_P,
     min_magnitude: float = MIN_MAGNITUDE,
 ) -> list[ChangePoint]:
-    """The changes of a series of positive values, the earliest first.
+    """Return the changes of a series of positive values, the earliest first.
 
-    A long series is looked at through windows that overlap by half, as in Hunter, so that what was found once does
-    not depend on how long the series has become since. Then the smallest change below ``min_magnitude`` is taken
-    back, and its neighbours' levels are taken anew, until none is left. Raises ValueError for a value that is not
-    finite and above 0.
+    As in Hunter, a long series is searched in windows that overlap by half. So what was found once does not depend on
+    how much longer the series has become. Then the smallest change below ``min_magnitude`` is removed, and its
+    neighbours' levels are computed anew, until none is left. Raises ValueError for a value that is not finite and above
+    0.
     """
     series = np.asarray(values, dtype=np.float64)
     if not (np.isfinite(series).all() and (series > 0).all()):
@@ -128,10 +129,10 @@ def e_divisive(
     permutations: int = PERMUTATIONS,
     min_size: int = MIN_SIZE,
 ) -> list[tuple[int, float]]:
-    """Index and p-value of each change, in the order of the series: the paper's algorithms 1 and 2.
+    """Return index and p-value of each change, in the order of the series: the paper's algorithms 1 and 2.
 
-    One change is looked for at a time, within the clusters that those before it left, and tested by permuting the
-    values within each cluster; the first that does not reach ``max_p`` ends the search.
+    Changes are searched one at a time, within the clusters between the changes found so far. Each is tested by
+    permuting the values within each cluster. The first that does not reach ``max_p`` ends the search.
     """
     series = np.asarray(values, dtype=np.float64)
     found: list[tuple[int, float]] = []
@@ -153,16 +154,17 @@ def e_divisive(
 
 
 def _places(count: int, min_size: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], ...]:
-    """Every cut and every end of the part behind it, both sides at least ``min_size`` long."""
+    """Return every cut and every end of the part after it, both sides at least ``min_size`` long."""
     cut, until = np.meshgrid(np.arange(count + 1), np.arange(count + 1), indexing="ij")
     allowed = (cut >= min_size) & (until - cut >= min_size)
     return cut[allowed], until[allowed]
 
 
 def _best_cut(cluster: Floats, min_size: int) -> _Cut:
-    """The cut of the largest divergence; its statistic is -inf where the cluster is too short for one.
+    """Return the cut of the largest divergence; its statistic is -inf if the cluster is too short for one.
 
-    Equation 7 of the paper: the part behind the cut may end before the cluster does, or a change back would hide it.
+    Equation 7 of the paper: the part after the cut may end before the cluster does, because a change back would
+    otherwise hide it.
     """
     cut, until = _places(len(cluster), min_size)
     if not len(cut):
@@ -173,7 +175,7 @@ def _best_cut(cluster: Floats, min_size: int) -> _Cut:
 
 
 def _permuted(cluster: Floats, rng: np.random.Generator, permutations: int, min_size: int) -> Floats:
-    """[permutations]: the largest divergence of each order of the cluster's values."""
+    """Return [permutations]: the largest divergence of each order of the cluster's values."""
     cut, until = _places(len(cluster), min_size)
     if not len(cut):
         return np.full(permutations, -math.inf)
@@ -188,7 +190,7 @@ def _distances(values: Floats) -> Floats:
 
 
 def _cumulated(distances: Floats) -> Floats:
-    """[series, n + 1, n + 1]: sums over all rectangles that start at the corner, so that any block is four of them."""
+    """Return [series, n + 1, n + 1]: sums over all rectangles from the corner, so that four of them give any block."""
     sums = np.zeros((len(distances), distances.shape[1] + 1, distances.shape[2] + 1))
     np.cumsum(np.cumsum(distances, axis=1), axis=2, out=sums[:, 1:, 1:])
     return sums
@@ -197,7 +199,7 @@ def _cumulated(distances: Floats) -> Floats:
 def _divergences(
     sums: Floats, cut: np.ndarray[tuple[int], np.dtype[np.intp]], until: np.ndarray[tuple[int], np.dtype[np.intp]]
 ) -> Floats:
-    """[series, places] of values [0, cut) against [cut, until)."""
+    """Return [series, places]: the divergences of values [0, cut) from [cut, until)."""
     first, second = cut, until - cut
     within_first = sums[:, cut, cut]
     across = sums[:, cut, until] - within_first

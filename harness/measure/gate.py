@@ -1,7 +1,7 @@
-"""The gate: has B become slower than A? One session judged, two sessions made a verdict, many cells corrected.
+"""Judge whether B has become slower than A: one session, the verdict of two sessions, and many cells together.
 
-The method and its parameters are explained in ``docs/measuring.md``, which also has what it finds and what it
-raises by mistake, simulated by ``benchmarks/gate.py``.
+``docs/measuring.md`` explains the method and its parameters. It also reports the detections and false alarms that
+``benchmarks/gate.py`` simulates.
 """
 
 from __future__ import annotations
@@ -25,31 +25,34 @@ _Cell = TypeVar("_Cell")
 
 @dataclass(frozen=True)
 class GateRule:
-    """The gate's parameters; changes and noises are fractions, 0.03 is 3 %."""
+    """Hold the gate's parameters; changes and noises are fractions, 0.03 is 3 %."""
 
     pairs: int = 10
     extended_pairs: int = 16
     extend_above: float = 0.03
-    """Process noise, disturbed pairs included, above which a session gets the extended number of pairs."""
+    """The process noise, disturbed pairs included, above which a session gets the extended number of pairs."""
     blurred_above: float = 0.05
-    """Process noise above which nothing is said of changes below ``blurred_below``, and a session that proves no larger
-    one is no clear one."""
+    """The process noise above which changes below ``blurred_below`` are not judged. A session with more noise that
+    proves no larger change is not clear."""
     blurred_below: float = 0.10
     alpha: float = 0.01
-    """Of one session's signed-rank test."""
+    """The significance level of one session's signed-rank test."""
     min_change: float = 0.03
-    """What is not worth waking anyone for, however certain it is."""
+    """The least change that counts, however certain a smaller one is."""
     min_worth: float = 0.01
-    """What a part's change has to be worth, as a fraction of the whole latency: a part that takes 2 % of it has to
-    become slower by 50 %."""
+    """The least worth of a part's change, as a fraction of the whole latency: a part that takes 2 % of it has to become
+    slower by 50 %."""
     false_discoveries: float = 0.05
-    """The share of false ones among the failures of a night."""
+    """The share of false failures among the failures of a nightly run."""
     attempts: int = 2
-    """How often a session is measured that comes out too noisy to decide."""
+    """How often a session is measured if it is too noisy to decide."""
 
     def threshold(self, floor: Floor | None, share: float = 1.0) -> float:
-        """What an estimate has to exceed: the least change that counts, the device's own floor, or what makes a part
-        that takes ``share`` of the whole matter."""
+        """Return the value that an estimate has to exceed, as a fraction.
+
+        It is the largest of the least change that counts, the device's own floor, and the least change that matters for
+        a part that takes ``share`` of the whole.
+        """
         return max(self.min_change, floor.change if floor else 0.0, self.min_worth / share)
 
 
@@ -57,7 +60,7 @@ DEFAULT_RULE = GateRule()
 
 
 class Outcome(str, Enum):
-    """Of one session."""
+    """Name the outcome of one session."""
 
     CLEAR = "clear"
     SUSPECT = "suspect"
@@ -66,18 +69,18 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """One session of one cell."""
+    """Hold the judgement of one session of one cell."""
 
     outcome: Outcome
     shift: Shift
     threshold: float
-    """What the estimate had to exceed, as a fraction."""
+    """The value that the estimate had to exceed, as a fraction."""
     detectable: float
     """The smallest slowdown that sessions like this one find with a probability of 95 %, confirmation included."""
 
     @property
     def change(self) -> float:
-        """The estimate as a fraction: 0.05 is 5 % slower."""
+        """Return the estimate as a fraction: 0.05 is 5 % slower."""
         return math.expm1(self.shift.estimate)
 
     @property
@@ -92,14 +95,14 @@ class Judgement:
 class GateVerdict(str, Enum):
     PASS = "pass"
     WARN = "warn"
-    """Something to look at, proven by nothing."""
+    """Something to look at that is not proven."""
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
 
 
 @dataclass(frozen=True)
 class Undecided:
-    """A session that could not be made or used, and why: throttled, battery, device lost, out of time."""
+    """State why a session could not be made or used: throttled, battery, device lost, out of time."""
 
     cause: str
 
@@ -109,7 +112,7 @@ Session = Judgement | Undecided
 
 @dataclass(frozen=True)
 class CellSessions:
-    """What was measured of one cell: device, model, variant, metric. ``second`` is None if it was not called for."""
+    """Hold the sessions of one cell: device, model, variant, metric. ``second`` is None if it was not needed."""
 
     first: Session
     second: Session | None = None
@@ -122,15 +125,15 @@ class CellVerdict:
     """One line for a person; empty for a plain pass."""
     sessions: CellSessions
     adjusted_p: float
-    """Of both sessions together, corrected for the number of cells; 1 where there was no suspicion."""
+    """The p-value of both sessions together, corrected for the number of cells; 1 without a suspicion."""
 
 
 def pairs_wanted(sessions: Mapping[str, ArrayLike], rule: GateRule = DEFAULT_RULE) -> int:
-    """How many pairs a session needs, given its metrics' log ratios so far.
+    """Return how many pairs a session needs, given its metrics' log ratios so far.
 
-    A single wild pair calls for more of them, too: ranked highest among ten, and against the change, it would hide a
-    change that the nine others agree on. Whether a session is extended depends on how much the pairs differ and not
-    on where they lie, so that the test afterwards is still the test it was.
+    A single wild pair calls for more pairs, too. If it had the highest of ten ranks and went against the change, it
+    would hide a change that the nine others show. An extension depends on how much the pairs differ and not on where
+    they lie, so that the later test stays valid.
     """
     enough = all(len(np.asarray(values)) >= rule.pairs for values in sessions.values())
     if sessions and enough and any(disturbance(values) > rule.extend_above for values in sessions.values()):
@@ -153,13 +156,13 @@ def judge_session(
     shift = measure_shift(differences, rng)
     threshold = rule.threshold(floor, share)
     change = math.expm1(shift.estimate)
-    # Where only larger changes matter, nothing has to be said of smaller ones. A floor is no such reason: a device so
-    # restless that it has a high one sees little, and does not get to pass for it.
+    # If only larger changes matter, smaller ones need not be judged. A high floor is no such reason: a device that is
+    # so restless sees little, and must not pass for that.
     blurred = shift.noise > rule.blurred_above and rule.threshold(None, share) < rule.blurred_below
     if shift.p <= rule.alpha and change > (max(threshold, rule.blurred_below) if blurred else threshold):
         outcome = Outcome.SUSPECT
     else:
-        # A large change that is not proven among so much noise is no reason to call the rest clear.
+        # A large change that is not proven because of noise is no reason to call the session clear.
         outcome = Outcome.NOISY if blurred else Outcome.CLEAR
     detectable = detectable_change(differences, threshold=math.log1p(threshold), alpha=rule.alpha, sessions=2, rng=rng)
     if shift.noise > rule.blurred_above:
@@ -168,7 +171,7 @@ def judge_session(
 
 
 def deciding(attempts: Sequence[Session]) -> Session:
-    """The first attempt that decided, or the last one; raises ValueError without any.
+    """Return the first attempt that decided, or the last one; raises ValueError without any.
 
     An attempt is repeated because of its noise, never because of its result.
     """
@@ -178,7 +181,7 @@ def deciding(attempts: Sequence[Session]) -> Session:
 
 
 def needs_another(attempts: Sequence[Session], rule: GateRule = DEFAULT_RULE) -> bool:
-    """Whether a session has to be measured, or once more."""
+    """Return whether a session has to be measured, or measured again."""
     return len(attempts) < rule.attempts and not any(map(_decided, attempts))
 
 
@@ -191,7 +194,7 @@ def _decided(session: Session) -> bool:
 
 
 def judge_cells(cells: Mapping[_Cell, CellSessions], rule: GateRule = DEFAULT_RULE) -> dict[_Cell, CellVerdict]:
-    """The verdicts of a night.
+    """Return the verdicts of a nightly run.
 
     A cell fails if both of its sessions are suspect and their p-values, combined, survive Benjamini & Hochberg's
     correction among all cells of the night. A cell that gave no suspicion counts with a p-value of 1, since it
@@ -247,16 +250,16 @@ def _noisy(session: Judgement, rule: GateRule) -> str:
 
 
 def judge_growth(growth: Growth) -> tuple[GateVerdict, str]:
-    """A limit needs no second look: sizes do not vary, and memory is a median over runs."""
+    """Judge a limit. One look is enough, because sizes do not vary, and memory is a median over runs."""
     if not growth.exceeded:
         return GateVerdict.PASS, ""
     return GateVerdict.FAIL, f"{growth.metric} grew by {growth.ratio - 1:.1%}, at most {growth.limit:.0%} is allowed"
 
 
 def overall(verdicts: Sequence[GateVerdict]) -> GateVerdict:
-    """Of a night: a proven regression counts most, then what could not be decided, then warnings.
+    """Return the verdict of a nightly run: a proven regression counts most, then an undecided cell, then a warning.
 
-    Nothing measured decides nothing.
+    Without any verdict it is inconclusive.
     """
     if not verdicts:
         return GateVerdict.INCONCLUSIVE

@@ -1,4 +1,4 @@
-"""Limits that need no statistics: what a build weighs is the same every time, and memory nearly so."""
+"""Define limits that need no statistics: a build's size is the same every time, and memory nearly so."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from statistics import median
 
 MEMORY_GROWTH = 0.05
-"""Of the peak resident set."""
+"""The allowed growth of the peak resident set."""
 SIZE_GROWTH = 0.02
-"""Of the archive's and the runner's bytes."""
+"""The allowed growth of the archive's and the runner's bytes."""
 
 
 @dataclass(frozen=True)
 class Growth:
-    """A quantity of A and B in bytes, and by how much B may exceed A, as a fraction."""
+    """Hold a quantity of A and B in bytes, and the fraction by which B may exceed A."""
 
     metric: str
     a: float
@@ -31,7 +31,7 @@ class Growth:
 
 
 def memory_growth(a: Sequence[int], b: Sequence[int]) -> Growth | None:
-    """Of the medians over runs of the peak resident set, bytes; None where a side has none."""
+    """Return the growth of the medians over runs of the peak resident set, in bytes; None if a side has none."""
     if not a or not b:
         return None
     return Growth("peak memory", median(a), median(b), MEMORY_GROWTH)

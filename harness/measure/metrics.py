@@ -1,4 +1,4 @@
-"""What is measured of a run: the whole latency, and the parts that it is made of, all from the same timed passes."""
+"""Define the metrics of a run: the whole latency and its parts, all from the same timed passes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from harness.measure.pairs import run_figure
 LATENCY, ENCODER, PREFILL, STEP = "latency", "encoder", "prefill", "step"
 PARTS = (ENCODER, PREFILL, STEP)
 METRICS = (LATENCY, *PARTS)
-"""The whole first; ``step`` is one decoder step, the others are times per item or batch."""
+"""The whole comes first. ``step`` is one decoder step; the others are times per item or batch."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One timed pass over an item or batch: nanoseconds of the whole, and of each part with the number of its calls."""
+    """Hold one timed pass over an item or batch: nanoseconds of the whole, and of each part with its call count."""
 
     item: str
     total_ns: int
     parts: Mapping[str, tuple[int, int]]
 
     def figures(self) -> Iterator[tuple[str, float]]:
-        """Its metrics in nanoseconds, of a part one call's; one that took no time at all has none."""
+        """Yield the pass's metrics in nanoseconds, for a part the time of one call. A part without time has none."""
         yield LATENCY, self.total_ns
         for part in PARTS:
             spent, calls = self.parts.get(part, (0, 0))
@@ -32,7 +32,7 @@ class Pass:
 
 
 def run_figures(passes: Iterable[Pass]) -> dict[str, float]:
-    """One run's figure of each metric, in nanoseconds; see :func:`harness.measure.run_figure`.
+    """Return one run's figure of each metric, in nanoseconds; see :func:`harness.measure.run_figure`.
 
     Raises ValueError without passes.
     """
@@ -45,7 +45,7 @@ def run_figures(passes: Iterable[Pass]) -> dict[str, float]:
 
 
 def shares(passes: Iterable[Pass]) -> dict[str, float]:
-    """Of the time of all passes, what each part takes: all steps together for ``step``."""
+    """Return each part's fraction of the time of all passes; ``step`` is all steps together."""
     spent = dict.fromkeys(PARTS, 0)
     total = 0
     for one in passes:

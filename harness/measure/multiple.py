@@ -1,4 +1,4 @@
-"""Many questions at once: what is left of a finding when forty cells were looked at, and when it was seen twice."""
+"""Correct for many questions at once: for looking at forty cells, and for seeing a finding twice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Each p-value as the smallest false discovery rate at which it is still found, in the given order.
+    """Return each p-value as the smallest false discovery rate at which it is still found, in the given order.
 
     Benjamini & Hochberg (1995), scipy's ``false_discovery_control``. Among cells whose adjusted value is at most
     0.05, at most 5 % are expected to be false, also if the cells go up and down together (Benjamini & Yekutieli
@@ -20,10 +20,10 @@ def adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
 
 
 def combined(first: float, second: float) -> float:
-    """The p-value of two independent sessions together: Fisher's product (1932), scipy's ``combine_pvalues``.
+    """Return the p-value of two independent sessions together: Fisher's product (1932), scipy's ``combine_pvalues``.
 
-    For a second session that is only measured if the first one raised a suspicion, this is the combination test of
-    Bauer & Köhne (1994), which stays valid for that if cells without a suspicion are given a p-value of 1.
+    This is the combination test of Bauer & Köhne (1994) for a second session that is only measured after a suspicion in
+    the first. It stays valid if cells without a suspicion get a p-value of 1.
     """
     from scipy import stats
 

@@ -1,7 +1,7 @@
-"""Statistics of interleaved pairs of runs: A and B measured side by side, each pair a log ratio.
+"""Compute statistics of interleaved pairs of runs: A and B are measured side by side, each pair gives a log ratio.
 
-Whatever the two runs of a pair share (the night, the temperature, the machine) cancels in their ratio, which is
-what makes a few percent visible on a device that differs by more than that from one day to the next.
+Everything that the two runs of a pair share (the night, the temperature, the machine) cancels in their ratio. So a few
+percent are visible on a device that differs by more than that from day to day.
 """
 
 from __future__ import annotations
@@ -20,44 +20,44 @@ Floats = NDArray[np.float64]
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 WINSORIZED = 0.1
-"""Share of the differences at either end that the process noise takes for no larger than the rest."""
+"""The share of the differences at each end that the process noise limits to the size of the rest."""
 EXACT_TIES = 16
-"""Pairs up to which every assignment of signs is gone through when differences are tied: 65,536."""
+"""Up to so many pairs, every assignment of signs (65,536) is tried when differences are tied."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The figure of each side's run, in the metric's unit; both above 0."""
+    """Hold the figure of each side's run, in the metric's unit; both are above 0."""
 
     a: float
     b: float
 
     @property
     def log_ratio(self) -> float:
-        """Above 0, B is the larger: the slower, for a time."""
+        """Return the log of B over A: above 0, B is larger, which is slower for a time."""
         return math.log(self.b / self.a)
 
 
 @dataclass(frozen=True)
 class Shift:
-    """By how much B differs from A, as natural logarithms of the ratio."""
+    """Hold by how much B differs from A, as natural logarithms of the ratio."""
 
     pairs: int
     estimate: float
     interval: Interval
     """Bootstrap 95 % interval."""
     p: float
-    """Of the one-sided test that B is not larger."""
+    """The p-value of the one-sided test that B is not larger."""
     noise: float
-    """How much one process differs from another of the same runner; see :func:`process_noise`."""
+    """How much one process of a runner differs from another; see :func:`process_noise`."""
 
 
 def run_figure(by_word: Mapping[str, Sequence[float]]) -> float:
-    """One run's figure: the geometric mean over words of each word's median, in the unit of the samples.
+    """Return one run's figure: the geometric mean over words of each word's median, in the unit of the samples.
 
-    The ratio of two runs' figures is then the geometric mean of the words' ratios: short and long words weigh
-    alike, as Fleming & Wallace (1986, "How not to lie with statistics") ask of normalized figures, and no single
-    sample can move it. Raises ValueError without samples, or with one that is not above 0.
+    The ratio of two runs' figures is then the geometric mean of the words' ratios. Short and long words weigh alike, as
+    Fleming & Wallace (1986, "How not to lie with statistics") ask of normalized figures, and no single sample can move
+    it. Raises ValueError without samples, or with one that is not above 0.
     """
     medians = [float(np.median(samples)) for samples in by_word.values() if len(samples)]
     if not medians or min(medians) <= 0:
@@ -66,12 +66,12 @@ def run_figure(by_word: Mapping[str, Sequence[float]]) -> float:
 
 
 def log_ratios(pairs: Sequence[Pair]) -> Floats:
-    """[pairs], in the order of the pairs."""
+    """Return the log ratios [pairs], in the order of the pairs."""
     return np.array([pair.log_ratio for pair in pairs], dtype=np.float64)
 
 
 def walsh_averages(differences: ArrayLike) -> Floats:
-    """The means of all pairs of differences, each with itself included, ascending along the last axis.
+    """Return the means of all pairs of differences, each with itself included, ascending along the last axis.
 
     [..., n] gives [..., n (n + 1) / 2]. Walsh (1949); how many of them are above 0 is Wilcoxon's statistic (Tukey
     1949), and their median the Hodges-Lehmann estimate: one table serves both.
@@ -84,7 +84,7 @@ def walsh_averages(differences: ArrayLike) -> Floats:
 
 
 def hodges_lehmann(differences: ArrayLike) -> Floats:
-    """The median of the Walsh averages along the last axis: where the differences lie (Hodges & Lehmann 1963).
+    """Return the median of the Walsh averages along the last axis, the differences' location (Hodges & Lehmann 1963).
 
     As good as the mean for normal differences (95.5 % of its efficiency) and indifferent to a few wild ones.
     """
@@ -95,13 +95,13 @@ def hodges_lehmann(differences: ArrayLike) -> Floats:
 
 
 def signed_rank_p(differences: ArrayLike) -> float:
-    """The chance of ranks at least this high if B is not larger than A: Wilcoxon's signed-rank test, one-sided.
+    """Return the p-value of Wilcoxon's one-sided signed-rank test: ranks at least this high if B is not larger than A.
 
     Exact without ties (Wilcoxon 1945). With ties or zeros the exact distribution is that of the signs given the
     ranks, all of it up to 16 pairs, and the normal approximation beyond; zeros are ranked and then left out (Pratt
     1959). Nothing but zeros gives 1.
     """
-    # scipy takes a second to load, which modules that only name these functions should not pay.
+    # Loading scipy takes a second, which modules that only name these functions should not spend.
     from scipy import stats
 
     values = np.asarray(differences, dtype=np.float64)
@@ -121,11 +121,11 @@ def signed_rank_p(differences: ArrayLike) -> float:
 
 
 def process_noise(differences: ArrayLike) -> float:
-    """The standard deviation of one run's log figure, from how much the pairs' differences differ.
+    """Return the standard deviation of one run's log figure, from how much the pairs' differences differ.
 
-    A pair holds two runs, hence the square root of 2. The standard deviation is winsorized by a tenth at either
-    end (Tukey & McLaughlin 1963) and scaled to a normal's: a single pair that something disturbed does not count,
-    but a runner with two speeds does, which a median of deviations could overlook. 0 for fewer than two pairs.
+    A pair contains two runs, hence the square root of 2. The standard deviation is winsorized by a tenth at either end
+    (Tukey & McLaughlin 1963) and scaled to a normal's. So a single disturbed pair does not count. A runner with two
+    speeds does count, which a median of deviations could overlook. The result is 0 for fewer than two pairs.
     """
     values = np.sort(np.asarray(differences, dtype=np.float64))
     count = len(values)
@@ -137,13 +137,13 @@ def process_noise(differences: ArrayLike) -> float:
 
 
 def disturbance(differences: ArrayLike) -> float:
-    """The same with every pair counted in full, however wild. 0 for fewer than two pairs."""
+    """Return the standard deviation with every pair counted in full, however wild; 0 for fewer than two pairs."""
     values = np.asarray(differences, dtype=np.float64)
     return float(np.std(values, ddof=1)) / math.sqrt(2) if len(values) > 1 else 0.0
 
 
 def _winsorized_scale(share: float) -> float:
-    """The standard deviation of a standard normal after ``share`` at either end was moved to the quantile there."""
+    """Return the standard deviation of a standard normal with ``share`` at either end moved to the quantile there."""
     from scipy import stats
 
     if share == 0:
@@ -154,14 +154,14 @@ def _winsorized_scale(share: float) -> float:
 
 
 def resampled(differences: Floats, rng: np.random.Generator, resamples: int = RESAMPLES) -> Floats:
-    """[resamples, n]: the differences drawn with replacement (Efron 1979)."""
+    """Return [resamples, n]: the differences drawn with replacement (Efron 1979)."""
     return differences[rng.integers(len(differences), size=(resamples, len(differences)))]
 
 
 def bootstrap_interval(differences: ArrayLike, rng: np.random.Generator, resamples: int = RESAMPLES) -> Interval:
-    """95 % percentile interval of the Hodges-Lehmann estimate (Efron & Tibshirani 1993, chapter 13).
+    """Return the 95 % percentile interval of the Hodges-Lehmann estimate (Efron & Tibshirani 1993, chapter 13).
 
-    Of 10 normal differences it covers the truth in about 93 of 100 cases.
+    With 10 normal differences it covers the truth in about 93 of 100 cases.
     """
     drawn = hodges_lehmann(resampled(np.asarray(differences, dtype=np.float64), rng, resamples))
     tail = (1 - CONFIDENCE) / 2
@@ -170,7 +170,7 @@ def bootstrap_interval(differences: ArrayLike, rng: np.random.Generator, resampl
 
 
 def measure_shift(differences: ArrayLike, rng: np.random.Generator) -> Shift:
-    """Everything above of one session's log ratios; raises ValueError without any, or if one is not finite."""
+    """Compute all statistics of one session's log ratios; raises ValueError without any, or if one is not finite."""
     values = np.asarray(differences, dtype=np.float64)
     if not len(values) or not np.isfinite(values).all():
         raise ValueError("a session needs pairs, and finite ratios")

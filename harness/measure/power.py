@@ -1,4 +1,4 @@
-"""What a session could have seen: a device's own floor, and the smallest slowdown that would have been found."""
+"""Compute what a session can detect: a device's own floor, and the smallest slowdown that would be found."""
 
 from __future__ import annotations
 
@@ -12,34 +12,33 @@ from numpy.typing import ArrayLike
 from harness.measure.pairs import RESAMPLES, Floats, hodges_lehmann, process_noise, resampled, walsh_averages
 
 POWER = 0.95
-"""Of the minimum detectable effect."""
+"""The probability of finding the minimum detectable effect."""
 FLOOR_QUANTILE = 0.99
 DRAWN_SESSIONS = 20_000
-"""Drawn by the calibration: 200 of them lie beyond its quantile."""
+"""The number of sessions that a calibration draws: 200 of them lie beyond its quantile."""
 
 
 @dataclass(frozen=True)
 class Floor:
-    """What a device does when a runner is measured against itself."""
+    """Describe how a device varies when a runner is measured against itself."""
 
     sessions: int
     pairs: int
-    """Of one session."""
+    """The pairs of one session."""
     change: float
-    """What 99 of 100 sessions' estimates stay within, as a fraction: 0.02 is 2 %."""
+    """The bound of 99 of 100 sessions' estimates, as a fraction: 0.02 is 2 %."""
     noise: float
-    """Median over sessions of the process noise."""
+    """The median over sessions of the process noise."""
 
 
 def calibrate(sessions: Sequence[ArrayLike], rng: np.random.Generator) -> Floor:
-    """The floor of A/A sessions, each an array of log ratios; raises ValueError without any.
+    """Return the floor of A/A sessions, each an array of log ratios; raises ValueError without any.
 
-    A 99th percentile of a few sessions is found by drawing 20,000 from them: a session's level, and around it pairs
-    of all sessions, which are as noisy as each other on one device. Levels that are drawn as they came out would hold
-    the pairs' noise a second time, so they are shrunk to the variance that the pairs do not explain (Carpenter,
-    Goldstein & Rasbash 2003; Davison & Hinkley 1997, section 3.8). A against A is as likely to lie above as below, so
-    the estimates' sizes are taken, whatever their sign. With one session only, what differs between sessions is not
-    in it.
+    The 99th percentile of a few sessions comes from 20,000 sessions that are drawn from them: a session's level, and
+    pairs of all sessions around it, since all sessions of a device are equally noisy. Measured levels contain the
+    pairs' noise already. So they are shrunk to the variance that the pairs do not explain (Carpenter, Goldstein &
+    Rasbash 2003; Davison & Hinkley 1997, section 3.8). A against A lies above as likely as below, so the estimates
+    count by size, whatever their sign. A single session does not show how sessions differ.
     """
     tables = [np.asarray(session, dtype=np.float64) for session in sessions]
     if not tables or not all(map(len, tables)):
@@ -49,7 +48,7 @@ def calibrate(sessions: Sequence[ArrayLike], rng: np.random.Generator) -> Floor:
     around = hodges_lehmann(pool[rng.integers(len(pool), size=(DRAWN_SESSIONS, pairs))])
     levels = np.array([float(hodges_lehmann(table)) for table in tables])
     total, within = float(np.mean(levels**2)), float(np.var(around))
-    # One level says nothing of how levels differ: then only the pairs count, around no change.
+    # One level does not show how levels differ. Then only the pairs count, around no change.
     between = max(0.0, total - within) if len(tables) > 1 else 0.0
     shrunk = levels * math.sqrt(between / total) if total > 0 else levels
     estimates = around + rng.choice(shrunk, DRAWN_SESSIONS)
@@ -62,15 +61,17 @@ def calibrate(sessions: Sequence[ArrayLike], rng: np.random.Generator) -> Floor:
 
 
 def _around_zero(differences: Floats) -> Floats:
-    """Moved to lie around 0, and spread as the population is: residuals are smaller by n / (n - 1) in their variance
-    (Davison & Hinkley 1997, section 3.2)."""
+    """Return the differences moved to lie around 0 and spread as the population is.
+
+    Residuals are smaller by n / (n - 1) in their variance (Davison & Hinkley 1997, section 3.2).
+    """
     count = len(differences)
     centred: Floats = differences - hodges_lehmann(differences)
     return centred * math.sqrt(count / (count - 1)) if count > 1 else centred
 
 
 def critical_rank_sum(pairs: int, alpha: float) -> int | None:
-    """The smallest signed-rank statistic whose one-sided p-value is at most ``alpha``; None if there is none.
+    """Return the smallest signed-rank statistic whose one-sided p-value is at most ``alpha``; None if there is none.
 
     Its null distribution is that of the sum of a random subset of 1 … n (Wilcoxon 1945).
     """
@@ -86,11 +87,11 @@ def critical_rank_sum(pairs: int, alpha: float) -> int | None:
 
 
 def needed_shift(differences: ArrayLike, *, threshold: float, alpha: float) -> Floats:
-    """By how much B would have to be larger still for each session [..., n] to be flagged, in logarithms.
+    """Return by how much larger B would still have to be for each session [..., n] to be flagged, in logarithms.
 
-    A shift moves every Walsh average by itself. The estimate is their median, and Wilcoxon's statistic the number
-    of them above 0 (Tukey 1949), so both conditions of the gate give the shift in one step, without a search.
-    Infinite where no shift gives a p-value of ``alpha``, as with fewer than 7 pairs for 0.01.
+    A shift moves every Walsh average by itself. The estimate is their median, and Wilcoxon's statistic the number of
+    them above 0 (Tukey 1949). So both conditions of the gate give the shift in one step, without a search. The result
+    is infinite if no shift gives a p-value of ``alpha``, as with fewer than 7 pairs for 0.01.
     """
     averages = walsh_averages(differences)
     count = averages.shape[-1]
@@ -105,10 +106,10 @@ def needed_shift(differences: ArrayLike, *, threshold: float, alpha: float) -> F
 def detectable_change(
     differences: ArrayLike, *, threshold: float, alpha: float, sessions: int, rng: np.random.Generator
 ) -> float:
-    """The smallest slowdown, as a fraction, that is flagged by all of ``sessions`` with a probability of 95 %.
+    """Return the smallest slowdown, as a fraction, that all of ``sessions`` flag with a probability of 95 %.
 
-    Found by drawing sessions from this one's pairs, moved to lie around no change: power by the bootstrap (Efron &
-    Tibshirani 1993, chapter 25). ``threshold`` is the gate's, in logarithms.
+    It is found by drawing sessions from this one's pairs, moved to lie around no change: power by the bootstrap (Efron
+    & Tibshirani 1993, chapter 25). ``threshold`` is the gate's, in logarithms.
     """
     values = np.asarray(differences, dtype=np.float64)
     drawn = resampled(_around_zero(values), rng, RESAMPLES)

@@ -1,4 +1,4 @@
-"""A fixed sample of items that is spread over their kinds and sizes: the same every time, and no chance in it."""
+"""Choose a fixed sample of items, spread over their kinds and sizes. It is the same every time, without chance."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 GOLDEN = (5**0.5 - 1) / 2
-"""Multiples of it fall evenly into the unit interval however many are taken (Knuth, TAOCP volume 3, 6.4)."""
+"""Its multiples fall evenly into the unit interval, however many are taken (Knuth, TAOCP volume 3, 6.4)."""
 
 
 def spread_order(items: Sequence[tuple[str, int]]) -> list[int]:
-    """All items' numbers in an order whose every beginning is spread; items are given as (kind, size).
+    """Return all items' numbers in such an order that every prefix is spread; items are given as (kind, size).
 
-    The kinds take turns, by name. Within a kind sizes are visited at even distances, beginning elsewhere in each.
+    The kinds take turns, by name. Within a kind sizes are visited at even distances, with another start in each kind.
     """
     kinds: dict[str, list[int]] = {}
     for at, (kind, _) in sorted(enumerate(items), key=lambda one: (one[1], one[0])):
@@ -22,7 +22,7 @@ def spread_order(items: Sequence[tuple[str, int]]) -> list[int]:
 
 
 def _visits(ordered: list[int], number: int) -> list[int]:
-    """All of ``ordered``, which is by size, in the order of visits."""
+    """Return all of ``ordered``, which is sorted by size, in the order of visits."""
     left, found = list(ordered), list[int]()
     while left:
         place = (0.5 + (number + len(found)) * GOLDEN) % 1

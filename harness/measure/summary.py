@@ -1,9 +1,9 @@
-"""Latency statistics: pure functions over nanoseconds. No sample is dropped.
+"""Compute latency statistics: pure functions over nanoseconds. No sample is dropped.
 
-Samples of one word are not independent of each other, so intervals resample words and keep each word's
-samples together (the cluster bootstrap: Davison & Hinkley 1997, "Bootstrap Methods and their Application",
-section 3.8; percentile intervals of Efron & Tibshirani 1993, chapter 13). They describe the choice of words
-within one process; how processes and sessions differ is for the interleaved gate to say, not for them.
+Samples of one word depend on each other. So intervals resample words and keep each word's samples together (the cluster
+bootstrap: Davison & Hinkley 1997, "Bootstrap Methods and their Application", section 3.8; percentile intervals of Efron
+& Tibshirani 1993, chapter 13). They describe the choice of words within one process. Only the interleaved gate measures
+how processes and sessions differ.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 _Key = TypeVar("_Key")
 Times = Sequence[int] | NDArray[np.int64]
-"""Nanoseconds of one word's samples."""
+"""The nanoseconds of one word's samples."""
 
 RESAMPLES, BATCH = 2000, 100
 SEED = 20_240_501
@@ -32,7 +32,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Distribution:
-    """Of warm samples, in nanoseconds."""
+    """Describe the distribution of warm samples, in nanoseconds."""
 
     samples: int
     words: int
@@ -43,7 +43,7 @@ class Distribution:
     p95: float
     p99: float
     mad: float
-    """Median absolute deviation from the median, not scaled to a normal's standard deviation."""
+    """The median absolute deviation from the median, not scaled to a normal's standard deviation."""
     min: float
     max: float
     mean: float
@@ -87,13 +87,13 @@ def _median_interval(groups: Sequence[NDArray[np.float64]]) -> Interval | None:
 
 
 def _bootstrap(words: int, statistic: Callable[[NDArray[np.int64]], NDArray[np.float64]]) -> Interval:
-    """Percentile interval of a statistic of drawn word numbers, [resamples, words] to [resamples].
+    """Return the percentile interval of a statistic of drawn word numbers, [resamples, words] to [resamples].
 
-    Seeded, so the same samples give the same text, and equal to scipy's ``bootstrap``, which is not called because
-    importing it takes longer than most reports.
+    The generator has a fixed seed, so that the same samples give the same text. The result equals scipy's
+    ``bootstrap``, which is not called because importing it takes longer than most reports.
     """
     rng = np.random.default_rng(SEED)
-    # In pieces, because a statistic of all samples takes the memory of all samples for each resample.
+    # This is done in pieces, because a statistic of all samples takes the memory of all samples for each resample.
     drawn = (rng.integers(words, size=(min(BATCH, RESAMPLES - at), words)) for at in range(0, RESAMPLES, BATCH))
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.concatenate([statistic(rows) for rows in drawn]), [tail, 1 - tail])
@@ -102,14 +102,14 @@ def _bootstrap(words: int, statistic: Callable[[NDArray[np.int64]], NDArray[np.f
 
 @dataclass(frozen=True)
 class Timing:
-    """The parts of one timed sample, in nanoseconds, and how many tokens it gave."""
+    """Hold the parts of one timed sample, in nanoseconds, and its number of tokens."""
 
     item: str
     total_ns: int
     encoder_ns: int
     prefill_ns: int | None
     step_ns: int
-    """All decoder steps together."""
+    """The time of all decoder steps together."""
     tokens: int
     """Output tokens with the end token."""
     words: int = 1
@@ -118,9 +118,9 @@ class Timing:
 
 @dataclass(frozen=True)
 class Split:
-    """Medians over samples in nanoseconds: where the time of a word goes.
+    """Hold medians over samples in nanoseconds: where the time of a word goes.
 
-    ``other`` is what the total has beyond the calls: tokenization, argmax, text.
+    ``other`` is the total without the calls: tokenization, argmax, text.
     """
 
     encoder: float
@@ -138,7 +138,7 @@ class Rates:
 
 
 def split(timings: Sequence[Timing]) -> Split:
-    """Raises ValueError without any timing."""
+    """Return the medians of the parts; raises ValueError without any timing."""
     if not timings:
         raise ValueError("no samples")
     prefills = [timing.prefill_ns for timing in timings if timing.prefill_ns is not None]
@@ -152,7 +152,7 @@ def split(timings: Sequence[Timing]) -> Split:
 
 
 def rates(total_ns: int, words: int, tokens: int) -> Rates:
-    """Raises ValueError unless all three are positive."""
+    """Return the rates of all samples together; raises ValueError unless all three are positive."""
     if min(total_ns, words, tokens) <= 0:
         raise ValueError("no samples")
     return Rates(words_per_second=words * 1e9 / total_ns, ns_per_token=total_ns / tokens)
@@ -160,7 +160,7 @@ def rates(total_ns: int, words: int, tokens: int) -> Rates:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Of B to A: above 1, B is slower."""
+    """Hold the ratio of B to A: above 1, B is slower."""
 
     words: int
     ratio: float

@@ -1,6 +1,6 @@
-"""Statistics of two sides that take turns on the same items, round by round: A, B, then B, A, and so on.
+"""Compute statistics of two sides that take turns on the same items, round by round: A, B, then B, A, and so on.
 
-The two times of a pair are taken one right behind the other, so whatever holds for both of them (the clock, the
+The two times of a pair are taken directly one after the other. So everything that holds for both (the clock, the
 neighbours, the temperature) cancels in their ratio. What does not cancel shows in how the rounds differ.
 """
 
@@ -18,7 +18,7 @@ from harness.measure.summary import Interval
 
 @dataclass(frozen=True)
 class TurnRatio:
-    """Of A to B. ``interval`` is None with a single round."""
+    """Hold the ratio of A to B. ``interval`` is None with a single round."""
 
     ratio: float
     interval: Interval | None
@@ -26,7 +26,7 @@ class TurnRatio:
 
 @dataclass(frozen=True)
 class TurnRatios:
-    """The geometric mean of the items' ratios, and each item's own."""
+    """Hold the geometric mean of the items' ratios, and each item's own."""
 
     rounds: int
     overall: TurnRatio
@@ -34,15 +34,16 @@ class TurnRatios:
 
 
 def turn_ratios(logs: Mapping[str, Sequence[float]]) -> TurnRatios:
-    """Logarithms of A's time over B's, by item, each in the order of the rounds; every item has all rounds.
+    """Return the ratios from the logarithms of A's time over B's, by item.
 
-    An item's ratio is the Hodges-Lehmann estimate over its rounds, so that one disturbed pair does not move it. The
-    overall ratio is their geometric mean, the one mean that does not depend on which side is called A (Fleming &
-    Wallace 1986, "How not to lie with statistics"). Intervals are Student's, around the estimates: of an item from
-    how its pairs differ, overall from how the rounds' means over all items do. Rounds are what was repeated, so they
-    are what the interval is over (Kalibera & Jones 2013, "Rigorous benchmarking in reasonable time"); pairs of one
-    round are not taken to be independent. The standard deviation is the plain one: a disturbance that the estimate
-    ignores still widens the interval. Raises ValueError without any, for unequal rounds, or if one is not finite.
+    Each item's values are in the order of the rounds, and every item has all rounds. An item's ratio is the
+    Hodges-Lehmann estimate over its rounds, so that one disturbed pair does not move it. The overall ratio is their
+    geometric mean, the one mean that does not depend on which side is called A (Fleming & Wallace 1986, "How not to lie
+    with statistics"). Intervals are Student's, around the estimates. An item's comes from how its pairs differ, the
+    overall one from how the rounds' means over all items differ. Rounds are repeated, so the interval is over rounds
+    (Kalibera & Jones 2013, "Rigorous benchmarking in reasonable time"); pairs of one round are not taken to be
+    independent. The standard deviation is the plain one: a disturbance that the estimate ignores still widens the
+    interval. Raises ValueError without any, for unequal rounds, or if one is not finite.
     """
     lengths = {len(values) for values in logs.values()}
     if len(lengths) != 1 or 0 in lengths:
@@ -59,11 +60,11 @@ def turn_ratios(logs: Mapping[str, Sequence[float]]) -> TurnRatios:
 
 
 def _ratio(estimate: float, rounds: Floats) -> TurnRatio:
-    """``rounds``: [rounds], log ratios."""
+    """Return the ratio with its interval; ``rounds`` [rounds] are log ratios."""
     count = len(rounds)
     if count < 2:
         return TurnRatio(math.exp(estimate), None)
-    # scipy.stats would take a second to load.
+    # Loading scipy.stats would take a second.
     from scipy.special import stdtrit
 
     half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * float(np.std(rounds, ddof=1)) / math.sqrt(count)
@@ -71,5 +72,5 @@ def _ratio(estimate: float, rounds: Floats) -> TurnRatio:
 
 
 def _exp(value: float) -> float:
-    """A bound of two wild rounds may be beyond any float."""
+    """Return e to the value, limited to a finite float: a bound from two wild rounds may exceed any."""
     return math.exp(min(value, 700.0))

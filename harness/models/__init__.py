@@ -1,4 +1,7 @@
-"""What can be compiled, and what PyTorch says of it. Your own is a :class:`ModelSpec` (docs/your-model.md)."""
+"""Define what can be compiled, and get PyTorch's answers.
+
+Your own model is a :class:`ModelSpec` (docs/your-model.md).
+"""
 
 from harness.models.user import ModelSpec
 from harness.validate.comparison import ComparisonRule, ExactTokens, Tolerances, TopK

@@ -1,4 +1,4 @@
-"""Which weights: ``embedded``, ``random:tiny-8``, a folder or a hub id. Imports no PyTorch."""
+"""Find the weights: ``embedded``, ``random:tiny-8``, a folder or a hub id. Imports no PyTorch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HUB_TIMEOUT_SECONDS = 5
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder that transformers can load. ``languages`` is None when any language code may be given."""
+    """Describe a folder that transformers can load. ``languages`` is None if any language code may be given."""
 
     label: str
     folder: Path
@@ -49,7 +49,7 @@ RANDOM_CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def resolve_checkpoint(text: str, *, cache: Cache) -> Checkpoint:
-    """The checkpoint that ``--checkpoint`` names.
+    """Return the checkpoint that ``--checkpoint`` names.
 
     Raises UsageError for an unknown ``random:`` name, BadCheckpoint for an unusable folder and
     CheckpointUnavailable when a hub id cannot be fetched.
@@ -71,7 +71,7 @@ def resolve_checkpoint(text: str, *, cache: Cache) -> Checkpoint:
 
 
 def check_folder(folder: Path) -> str:
-    """SHA-256 over the configuration and the weights; raises BadCheckpoint if either is missing or damaged."""
+    """Return the SHA-256 over the configuration and the weights; raises BadCheckpoint if one is missing or damaged."""
     config = folder / "config.json"
     weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
     if not config.is_file() or weights is None:
@@ -102,7 +102,7 @@ def _random(name: str, cache: Cache) -> Checkpoint:
 
 
 def write_random(folder: Path, dimensions: dict[str, Any], seed: int = 0) -> None:
-    """A T5 v1.1 checkpoint with T5's initial distribution, drawn by numpy so that PyTorch is not needed."""
+    """Write a T5 v1.1 checkpoint with T5's initial distribution, drawn by numpy so that PyTorch is not needed."""
     config = {
         "architectures": ["T5ForConditionalGeneration"],
         "model_type": "t5",
@@ -165,7 +165,7 @@ def _random_weights(config: dict[str, Any], rng: np.random.Generator) -> dict[st
 
 
 def _download(hub_id: str) -> Path:
-    """Fetch a hub repository through huggingface_hub, as transformers would; nothing is retried for long."""
+    """Fetch a hub repository through huggingface_hub, as transformers would, without long retries."""
     import huggingface_hub
     from huggingface_hub.errors import (
         HfHubHTTPError,

@@ -1,4 +1,4 @@
-"""What is known of a user's model without importing it: made by a worker, cached by everything it depends on."""
+"""Describe a user's model without importing it: a worker makes the description, and the cache keeps it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORKER = "harness.models.user_worker"
 DESCRIPTION = "description.json"
 PACKAGES = ("torch", "transformers", "numpy")
 SEPARATOR = "/"
-"""Between an item and its tensor in the files' keys; no name of an item holds one."""
+"""Separates an item and its tensor in the files' keys; no item's name contains it."""
 
 
 class _Described(BaseModel):
@@ -38,7 +38,7 @@ class InputFacts(_Described):
     name: str
     dtype: str
     shape: list[int | str]
-    """Of the example; a dynamic extent is the dimension's name."""
+    """The shape of the example; a dynamic extent is the dimension's name."""
 
 
 class OutputFacts(_Described):
@@ -47,7 +47,7 @@ class OutputFacts(_Described):
 
 
 class ModelDescription(_Described):
-    """A model as its file describes it, and what PyTorch made of it."""
+    """Describe a model by its file, and by PyTorch's results."""
 
     name: str
     prefix: str
@@ -57,20 +57,23 @@ class ModelDescription(_Described):
     compare: Comparison
     parameters: int
     weights_sha256: str
-    """Over all parameters and buffers, by name."""
+    """SHA-256 over all parameters and buffers, by name."""
 
 
 class SourceDescription(_Described):
-    """All models of one source."""
+    """Describe all models of one source."""
 
     models: list[ModelDescription]
     dependencies: list[str]
-    """Files that the answers depend on, absolute, the source itself first."""
+    """The files on which the answers depend, with absolute paths, the source itself first."""
 
 
 @dataclass(frozen=True)
 class UserModel:
-    """A described model. ``key`` changes with whatever its answers depend on; ``folder`` is the cache's."""
+    """Hold a described model.
+
+    ``key`` changes with everything on which its answers depend; ``folder`` is the cache's.
+    """
 
     source: ModelSource
     facts: ModelDescription
@@ -82,11 +85,11 @@ class UserModel:
         return self.facts.name
 
     def inputs(self) -> dict[str, dict[str, Array]]:
-        """By item, in the order of the model's arguments."""
+        """Return the inputs by item, in the order of the model's arguments."""
         return self._grouped("inputs", [one.name for one in self.facts.inputs])
 
     def expected(self) -> dict[str, dict[str, Array]]:
-        """What PyTorch says, by item, in the order of the outputs."""
+        """Return PyTorch's answers by item, in the order of the outputs."""
         return self._grouped("outputs", [one.name for one in self.facts.outputs])
 
     def _grouped(self, what: str, names: Sequence[str]) -> dict[str, dict[str, Array]]:
@@ -95,16 +98,16 @@ class UserModel:
 
 
 def describe_models(sources: Sequence[ModelSource], *, cache: Cache, progress: Progress) -> list[UserModel]:
-    """The models of all sources; raises ModelsClash, BadModel, or what the worker raises."""
+    """Return the models of all sources; raises ModelsClash, BadModel, or what the worker raises."""
     found = [model for source in sources for model in _described(source, cache, progress)]
     check_clashes([(model.name, model.facts.prefix) for model in found])
     return found
 
 
 def _described(source: ModelSource, cache: Cache, progress: Progress) -> list[UserModel]:
-    """From the cache while no file that the answers depend on has changed.
+    """Return a source's models, from the cache if no file on which the answers depend has changed.
 
-    Which files those are is known once they have been loaded, so an index remembers them for each source.
+    These files are only known once they have been loaded, so an index remembers them for each source.
     """
     base = {"module": source.module, "attribute": source.attribute, "sources": _our_sources()}
     base |= {name: package_version(name) for name in PACKAGES}
@@ -127,7 +130,7 @@ def _described(source: ModelSource, cache: Cache, progress: Progress) -> list[Us
         if [Path(path) for path in said.dependencies] == files:
             return _models(source, said, key, folder)
     with tempfile.TemporaryDirectory(prefix="harness-models-") as temporary:
-        # An answer that was found and not asked for now may be older than a file that its key knows nothing of.
+        # A cached answer may be older than a file that its key does not contain.
         fresh = folder if asked else Path(temporary)
         if not asked:
             ask(fresh)
@@ -156,7 +159,7 @@ def _models(source: ModelSource, said: SourceDescription, key: str, folder: Path
 
 
 def source_request(source: ModelSource) -> dict[str, Any]:
-    """What a worker loads it by."""
+    """Return the fields by which a worker loads a source."""
     return {"path": str(source.path), "module": source.module, "attribute": source.attribute}
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a checkpoint."""
+"""Define the errors of checkpoints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from harness.core.errors import HarnessError, UsageError
 
 
 class CheckpointUnavailable(HarnessError):
-    """The checkpoint cannot be fetched from where it is said to be."""
+    """The checkpoint cannot be fetched from its source."""
 
     cure = "use --checkpoint embedded (needs no network), or --checkpoint FOLDER with a downloaded checkpoint"
 

@@ -1,4 +1,4 @@
-"""A user's module as the compiler and the reference run it: tensors in order, a tuple of named tensors out."""
+"""Wrap a user's module for the compiler and the reference: tensors in order, a tuple of named tensors out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.models.user_loading import dimensions
 
 
 class FlatModule(nn.Module):
-    """Calls the module by its parameters' names; returns one tensor, or a tuple of all that its result holds."""
+    """Call the module by its parameters' names; return one tensor, or a tuple of all tensors in its result."""
 
     def __init__(self, module: nn.Module, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -29,12 +29,12 @@ class FlatModule(nn.Module):
 
     def answer(self, inputs: tuple[Tensor, ...]) -> Any:
         result = self.harness_model(**dict(zip(self.names, inputs, strict=True)))
-        # transformers' outputs are mappings that torch knows no paths in.
+        # transformers' outputs are mappings without paths in torch.
         return dict(result) if isinstance(result, Mapping) else result
 
 
 def flattened(spec: ModelSpec) -> FlatModule:
-    """The spec's module, in evaluation mode; raises BadModel if it builds something else."""
+    """Return the spec's module in evaluation mode; raises BadModel if it builds something else."""
     module = spec.build()
     if not isinstance(module, nn.Module):
         raise BadModel(f"build of {spec.name!r} gives a {type(module).__name__}, not a torch.nn.Module")
@@ -42,14 +42,14 @@ def flattened(spec: ModelSpec) -> FlatModule:
 
 
 def compiled_function(spec: ModelSpec, module: FlatModule) -> ModelFunction:
-    """What the compiler is given."""
+    """Return the function for the compiler."""
     inputs = tuple(spec.example_inputs.values())
     dynamic = tuple(dimensions(spec, name) or None for name in module.names)
     return ModelFunction(spec.name, module, inputs, (dynamic,) if any(dynamic) else None)
 
 
 def weights_digest(module: FlatModule) -> str:
-    """SHA-256 over names, types, shapes and bytes of all parameters and buffers."""
+    """Return the SHA-256 over names, types, shapes and bytes of all parameters and buffers."""
     found = hashlib.sha256()
     for name, tensor in sorted(module.harness_model.state_dict().items()):
         found.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
@@ -59,7 +59,7 @@ def weights_digest(module: FlatModule) -> str:
 
 @torch.inference_mode()
 def answered(module: FlatModule, inputs: tuple[Tensor, ...], names: tuple[str, ...]) -> dict[str, Tensor]:
-    """What the module says, by output; ``names`` are the spec's, if it gives any. Raises BadModel."""
+    """Return the module's answers by output; ``names`` are the spec's, if it has any. Raises BadModel."""
     leaves, _ = pytree.tree_flatten_with_path(module.answer(inputs))
     found = [(path, leaf) for path, leaf in leaves if leaf is not None]
     wrong = next((leaf for _, leaf in found if not isinstance(leaf, Tensor)), None)
@@ -72,14 +72,14 @@ def answered(module: FlatModule, inputs: tuple[Tensor, ...], names: tuple[str, .
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    """Whether two answers agree but for rounding."""
+    """Return whether two answers agree within rounding."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     return torch.allclose(one.double(), other.double(), rtol=1e-3, atol=1e-5, equal_nan=True)
 
 
 def _name(path: Any, at: int, count: int) -> str:
-    """A dictionary's key where there is one."""
+    """Return an output's name: its key in a dictionary if it has one, else its number."""
     keys = [str(key.key) for key in path if isinstance(key, pytree.MappingKey)]
     if keys and len(keys) == len(path):
         return "_".join(keys)

@@ -1,4 +1,4 @@
-"""What the compiler needs to know of a model: its functions as torch modules with example inputs.
+"""Describe a model to the compiler: its functions as torch modules with example inputs.
 
 This is the whole interface between a model family and the compile path; nothing in it is about G2P.
 """
@@ -13,11 +13,11 @@ import torch
 
 @dataclass(frozen=True)
 class ModelFunction:
-    """One compiled function, with a system-lib prefix of its own and the VM entry ``main``.
+    """Describe one compiled function, with a system-lib prefix of its own and the VM entry ``main``.
 
-    ``example_inputs`` and ``dynamic_shapes`` are ``torch.export.export``'s. The module returns one tensor, or as
-    many as ``results`` has entries: the compiled function then writes each result in place, into the argument of
-    that number, or where the number is None into an argument added behind the others; it returns the first.
+    ``example_inputs`` and ``dynamic_shapes`` are those of ``torch.export.export``. The module returns one tensor, or as
+    many as ``results`` has entries. In the second case the compiled function writes each result in place and returns
+    the first. The number in ``results`` is the argument to write to; None means an argument added after the others.
     """
 
     name: str

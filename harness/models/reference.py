@@ -1,7 +1,7 @@
-"""What PyTorch answers: transformers' greedy decoding of every word, with margins. Imports no PyTorch.
+"""Get PyTorch's answers: transformers' greedy decoding of every word, with margins. Imports no PyTorch.
 
-A reference is made by a worker and cached by everything it depends on. It holds anywhere, for it holds no times: those
-are taken beside the runner's, in the same sitting (:mod:`harness.models.timing`).
+A worker makes a reference, and the cache keeps it by everything on which it depends. It holds on any machine, because
+it contains no times. Those are taken beside the runner's, in the same sitting (:mod:`harness.models.timing`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from harness.models.words import Word
 WORKER = "harness.models.reference_worker"
 RESULT = "reference.json"
 THREADS = 1
-"""Answers are made on one thread, whatever is timed: sums in another order may end another digit."""
+"""Answers are made on one thread, however many are timed: sums in another order may end in another digit."""
 
 
 @dataclass(frozen=True)
 class ReferenceOptions:
-    """``logit_steps`` are the steps whose full logits are kept."""
+    """Hold the options of a reference. ``logit_steps`` are the steps whose full logits are kept."""
 
     max_output_len: int = 128
     prompt_space: bool = True
@@ -36,7 +36,7 @@ class ReferenceOptions:
 
 
 class ReferenceItem(BaseModel):
-    """One word's answer. Generated ids include the end token and not the start token."""
+    """Hold one word's answer. Generated ids include the end token and not the start token."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,7 +45,7 @@ class ReferenceItem(BaseModel):
     token_ids: list[int]
     text: str
     margins: list[float]
-    """Best minus second-best logit of every step."""
+    """The best minus the second-best logit of every step."""
     logits: dict[int, list[float]]
 
 
@@ -56,14 +56,14 @@ class Reference(BaseModel):
     torch_version: str
     transformers_version: str
     cpu: str
-    """Of the machine that it was made on, which may be another than the run's."""
+    """The CPU of the machine that made it, which may not be the run's."""
     made_unix_s: int | None = None
 
 
 def reference_outputs(
     checkpoint: Checkpoint, words: list[Word], options: ReferenceOptions, *, cache: Cache, progress: Progress
 ) -> Reference:
-    """The reference of these words, from the cache or made now (tens of milliseconds a word)."""
+    """Return the reference of these words, from the cache or made now (tens of milliseconds a word)."""
     spoken = [{"language": word.language, "word": word.word} for word in words]
     sources = Path(__file__).parent
     fields = {
@@ -91,7 +91,7 @@ def reference_outputs(
 
 
 def cpu_name() -> str:
-    """The CPU's marketing name where the system tells it."""
+    """Return the CPU's marketing name if the system reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -1,4 +1,4 @@
-"""The process that asks PyTorch: ``python -m harness.models.reference_worker`` (see :mod:`harness.core.worker`)."""
+"""Ask PyTorch in a process of its own: ``python -m harness.models.reference_worker`` (:mod:`harness.core.worker`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROGRESS_SECONDS = 2.0
 
 
 def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Greedy decoding of every word."""
+    """Decode every word greedily."""
     progress("loading PyTorch")
     import torch
     import transformers

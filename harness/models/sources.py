@@ -1,4 +1,4 @@
-"""What ``--models`` names: a Python file, a shipped model, or one that an installed package offers. Imports none."""
+"""Find the models that ``--models`` names: a Python file, a shipped model, or an installed package's. Imports none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.core.errors import UsageError
 
 G2P = "g2p"
 G2P_VARIANTS = ("cache", "cacheless")
-"""What is run of it is told from models of tensors by these names."""
+"""The names of G2P's variants in results, which no tensor workload may have."""
 GROUP = "harness.models"
 """The entry point group: ``NAME = "package.module:MODEL"``."""
 SHIPPED = {
@@ -22,11 +22,11 @@ SHIPPED = {
 
 
 class UnknownModel(UsageError):
-    """``--models`` names no file and nothing that is installed."""
+    """``--models`` names no file and no installed model."""
 
 
 class BadModel(UsageError):
-    """A model's file cannot be used: its code fails, or what it says of the model is not so."""
+    """A model's file cannot be used: its code fails, or its description of the model is wrong."""
 
     cure = "docs/your-model.md shows a whole file"
 
@@ -39,7 +39,7 @@ class ModelsClash(UsageError):
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model is said to be. ``attribute`` is empty for a file, whose every ModelSpec is taken."""
+    """Describe where a model is. ``attribute`` is empty for a file; then every ModelSpec of the file is taken."""
 
     label: str
     path: Path
@@ -48,7 +48,7 @@ class ModelSource:
 
 
 def split_models(names: Sequence[str]) -> tuple[bool, list[ModelSource]]:
-    """Whether G2P is among the models, and the others in their order. Raises UnknownModel, ModelsClash."""
+    """Return whether G2P is among the models, and the others in their order. Raises UnknownModel, ModelsClash."""
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ModelsClash(f"--models {twice} is given twice", cure="name each model once")
@@ -56,7 +56,7 @@ def split_models(names: Sequence[str]) -> tuple[bool, list[ModelSource]]:
 
 
 def resolve_model(name: str) -> ModelSource:
-    """The source of one name; raises UnknownModel with what there is."""
+    """Return the source of one name; raises UnknownModel with the known names."""
     if name.endswith(".py") or "/" in name:
         path = Path(name).expanduser()
         if not path.is_file():
@@ -82,7 +82,7 @@ def resolve_model(name: str) -> ModelSource:
 
 
 def offered() -> dict[str, list[str]]:
-    """What is shipped and what installed packages offer, by name: one place, or several that clash."""
+    """Return the shipped models and those of installed packages, by name: one place, or several that clash."""
     found = {name: [value] for name, value in SHIPPED.items()}
     for entry in importlib.metadata.entry_points(group=GROUP):
         places = found.setdefault(entry.name, [])
@@ -94,7 +94,8 @@ def offered() -> dict[str, list[str]]:
 def check_clashes(models: Sequence[tuple[str, str]]) -> None:
     """Refuse names and prefixes that cannot be in one archive; ``models`` are (name, prefix). Raises ModelsClash.
 
-    No prefix may begin with another: TVM finds a model's functions by its prefix, and would find the longer one's.
+    No prefix may begin with another, because TVM finds a model's functions by its prefix and would find the longer
+    one's.
     """
     names = [name for name, _ in models]
     for name in names:

@@ -1,7 +1,6 @@
-"""PyTorch as one of two sides that are timed in turns: a process that keeps the models it has loaded.
+"""Time PyTorch as one of two sides that take turns, in a process that keeps the models it has loaded.
 
-Nothing of it is cached: a time is worth something only beside one that was taken in the same sitting. Imports no
-PyTorch.
+Times are not cached: a time is only useful beside one from the same sitting. Imports no PyTorch.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ WORKER = "harness.models.timing_worker"
 
 @dataclass(frozen=True)
 class TimedModel:
-    """A model that PyTorch is to be timed on; ``request`` is for the worker, which loads it once."""
+    """Describe a model that PyTorch is to be timed on; ``request`` is for the worker, which loads it once."""
 
     name: str
     request: dict[str, Any]
@@ -34,11 +33,11 @@ def timed_tensors(model: UserModel) -> TimedModel:
 
 
 class TimedPyTorch(Protocol):
-    """Answers and times of PyTorch; :class:`TimingProcess` has the real ones."""
+    """Get answers and times of PyTorch; :class:`TimingProcess` is the implementation."""
 
     @property
     def version(self) -> str | None:
-        """PyTorch's, once anything is loaded."""
+        """Return PyTorch's version, once anything is loaded."""
         ...
 
     def settle(self, progress: Progress) -> None:
@@ -46,23 +45,28 @@ class TimedPyTorch(Protocol):
         ...
 
     def answer(self, model: str, item: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """What it says of an item, by the same call that is timed: ``token_ids``, or ``tensors``."""
+        """Return the answer for an item, by the same call that is timed: ``token_ids``, or ``tensors``."""
         ...
 
     def time(self, model: str, item: dict[str, Any], *, warm_ns: int, timed_ns: int, most: int) -> list[int]:
-        """Calls of an item, in nanoseconds, until together they took ``timed_ns`` or were ``most``, but one at least;
-        behind calls that took ``warm_ns`` and are not timed."""
+        """Time calls of an item, in nanoseconds, after untimed calls that take ``warm_ns``.
+
+        Calls are timed until together they took ``timed_ns`` or there are ``most``; there is at least one.
+        """
         ...
 
     def cpu_ns(self) -> int:
-        """The processor time that it has used so far."""
+        """Return the processor time that it has used so far, in nanoseconds."""
         ...
 
     def close(self) -> None: ...
 
 
 class TimingProcess:
-    """Begins to load the models when it is made. ``deadline``: seconds that any answer may take."""
+    """Run the timing worker; it begins to load the models at once.
+
+    ``deadline``: seconds that any answer may take.
+    """
 
     def __init__(self, models: list[TimedModel], *, threads: int, deadline: float) -> None:
         self._worker = WorkerProcess(WORKER, threads=threads)
@@ -78,7 +82,7 @@ class TimingProcess:
         return self._worker.pid
 
     def settle(self, progress: Progress) -> None:
-        """Raises WorkerError, WorkerFailed."""
+        """Wait until everything is loaded. Raises WorkerError, WorkerFailed."""
         loaded = self._worker.settle(progress, deadline=self._deadline)
         if loaded is not None:
             self.version, self._cpu_ns = loaded["torch_version"], loaded["cpu_ns"]

@@ -1,4 +1,4 @@
-"""The process in which PyTorch is timed: ``python -m harness.models.timing_worker``."""
+"""Time PyTorch in a process of its own: ``python -m harness.models.timing_worker``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Answer = Callable[[Any], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Call:
-    """An item made ready: ``run`` is what is timed, ``say`` makes an answer of its result."""
+    """Hold an item made ready: ``run`` is timed, and ``say`` makes an answer of its result."""
 
     run: Callable[[], Any]
     say: Answer
@@ -26,7 +26,7 @@ class Call:
 
 @dataclass
 class TimingWorker:
-    """By model, what makes an item's call; calls stay, so that nothing is made ready twice."""
+    """Hold a maker of calls for each model; calls are kept, so that nothing is made ready twice."""
 
     models: dict[str, Callable[[dict[str, Any]], Call]] = field(default_factory=dict)
     calls: dict[tuple[str, str], Call] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class TimingWorker:
 
 
 def words(request: dict[str, Any]) -> Callable[[dict[str, Any]], Call]:
-    """Of a G2P checkpoint: greedy decoding, as the reference has it."""
+    """Return the maker of calls for a G2P checkpoint: greedy decoding, as in the reference."""
     import torch
 
     from harness.models.g2p.loading import greedy, load_checkpoint
@@ -85,7 +85,7 @@ def words(request: dict[str, Any]) -> Callable[[dict[str, Any]], Call]:
 
 
 def tensors(request: dict[str, Any]) -> Callable[[dict[str, Any]], Call]:
-    """Of a user's model: the call of its module, with its inputs at hand."""
+    """Return the maker of calls for a user's model: calls of its module with its inputs ready."""
     import torch
 
     from harness.models.flat import answered, flattened

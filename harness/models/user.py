@@ -1,4 +1,4 @@
-"""A model of a user's own, as one small Python file says it. Imports no PyTorch."""
+"""Define a user's own model, described by one small Python file. Imports no PyTorch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Inputs = Mapping[str, "torch.Tensor"]
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A torch module with what is needed to compile it, run it and judge it.
+    """Describe a torch module and what is needed to compile it, run it and judge it.
 
-    ``build`` gives the module; it is called in a process of its own, several times, and has to give the same weights
-    each time. ``example_inputs`` are tensors by the name of ``forward``'s parameter. ``items`` are the inputs that
-    are run and compared, by a name of each, or a function that makes them. ``dynamic_shapes`` are
-    ``torch.export.export``'s: by input, by axis, a ``torch.export.Dim``.
+    ``build`` returns the module. It is called in a process of its own, several times, and must give the same weights
+    each time. ``example_inputs`` are tensors by the names of ``forward``'s parameters. ``items`` are the inputs that
+    are run and compared, each by a name, or a function that makes them. ``dynamic_shapes`` are those of
+    ``torch.export.export``: by input and axis, a ``torch.export.Dim``.
     """
 
     name: str
@@ -32,9 +32,11 @@ class ModelSpec:
     compare: ComparisonRule = field(default_factory=Tolerances)
     dynamic_shapes: Mapping[str, Mapping[int, Any]] = field(default_factory=dict)
     prefix: str | None = None
-    """How the model's symbols begin; None: the name and an underscore. No model's may begin with another's."""
+    """The prefix of the model's symbols; None means the name and an underscore. No model's prefix may begin with
+    another's."""
     output_names: Sequence[str] = ()
-    """Of the tensors that the module returns, in their order; by default its dictionary's keys, or ``output_0`` ..."""
+    """The names of the tensors that the module returns, in their order; by default its dictionary's keys, or
+    ``output_0`` ..."""
     files: Sequence[Path | str] = ()
-    """What else the model is made of, such as a checkpoint: a change of one compiles and asks PyTorch again. Paths
-    are relative to the file that the model stands in. Python files beside it are noticed by themselves."""
+    """Further files of the model, such as a checkpoint: if one changes, the model is compiled and PyTorch asked again.
+    Paths are relative to the model's file. Changes of Python files beside it are noticed without this."""

@@ -1,4 +1,4 @@
-"""A user's file, run in a worker: its specs, checked, and the files they came from."""
+"""Run a user's file in a worker: load and check its specs, and find the files they came from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from harness.protocol.tensors import DTYPES, MOST_INPUT_BYTES
 from harness.validate.comparison import ComparisonRule
 
 MOST_INPUTS = 16
-"""Arguments that a call of the runner's takes."""
+"""The most arguments of a call of the runner."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}_")
 _ITEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:-]{0,127}")
@@ -32,7 +32,7 @@ Items = dict[str, dict[str, Tensor]]
 
 
 def load_specs(path: Path, module: str, attribute: str) -> list[ModelSpec]:
-    """The specs of a file, or the one of a module; raises BadModel with the line of the user's that failed."""
+    """Return the specs of a file, or the one of a module; raises BadModel with the failing line of the user's code."""
     with users_code(path, f"running {path.name}"):
         loaded = importlib.import_module(module) if module else _run(path)
     if module:
@@ -46,7 +46,7 @@ def load_specs(path: Path, module: str, attribute: str) -> list[ModelSpec]:
 
 
 def find_spec(path: Path, module: str, attribute: str, name: str) -> ModelSpec:
-    """The spec of that name, which was there when the models were described."""
+    """Return the spec of that name, which existed when the models were described."""
     return next(spec for spec in load_specs(path, module, attribute) if spec.name == name)
 
 
@@ -55,7 +55,7 @@ def prefix_of(spec: ModelSpec) -> str:
 
 
 def checked_items(spec: ModelSpec, path: Path) -> Items:
-    """The items, after checking everything about the spec that needs no model. Raises BadModel."""
+    """Check everything about the spec that needs no model, and return its items. Raises BadModel."""
     if not _NAME.fullmatch(spec.name):
         raise BadModel(f"the name {spec.name!r} is not 1 to 64 letters, digits, - and _, with a letter first")
     if spec.name == G2P or spec.name in G2P_VARIANTS:
@@ -107,21 +107,21 @@ def check_comparison(spec: ModelSpec, outputs: Mapping[str, Tensor]) -> None:
 
 
 def dimensions(spec: ModelSpec, name: str) -> dict[int, Any]:
-    """The named dimensions of an input, by axis, whichever of torch.export's forms they are written in."""
+    """Return the named dimensions of an input by axis, from any of torch.export's forms."""
     given: Any = spec.dynamic_shapes.get(name) or {}
     pairs = given.items() if isinstance(given, Mapping) else enumerate(given)
     return {int(axis): dim for axis, dim in pairs if dim is not None}
 
 
 def dependencies(path: Path, module: str, spec_files: list[Path]) -> list[str]:
-    """The source, the Python files of its folder or package that were imported, and the files that specs name.
+    """Return the source, the imported Python files of its folder or package, and the files that specs name.
 
-    Of the harness's own packages only what lies beside a shipped model; what else they are is in the caches' keys.
+    Of the harness's own packages only the files beside a shipped model are returned; the caches' keys contain the rest.
     """
     folder = _package(path, module)
     beside = set()
     for loaded in list(sys.modules.values()):
-        # Some modules of torch's name a file that is not there.
+        # Some of torch's modules name a file that does not exist.
         origin = Path(getattr(loaded, "__file__", None) or "")
         if origin.is_absolute() and origin.is_file() and origin.resolve().is_relative_to(folder):
             inside = origin.resolve().relative_to(folder)
@@ -131,14 +131,14 @@ def dependencies(path: Path, module: str, spec_files: list[Path]) -> list[str]:
 
 
 def _package(path: Path, module: str) -> Path:
-    """The folder of a file, or of the whole package that a module is in."""
+    """Return the folder of a file, or of the whole package that contains a module."""
     above = module.count(".") - (path.name != "__init__.py")
     shipped = path.is_relative_to(Path(harness.__file__).resolve().parent)
     return path.parent if above < 0 or shipped else path.parents[above]
 
 
 def spec_files(spec: ModelSpec, path: Path) -> list[Path]:
-    """``files`` of the spec, absolute; raises BadModel for one that is not there."""
+    """Return the spec's ``files`` as absolute paths; raises BadModel if one does not exist."""
     found = [(path.parent / Path(file).expanduser()).resolve() for file in spec.files]
     missing = next((file for file in found if not file.is_file()), None)
     if missing is not None:
@@ -148,7 +148,7 @@ def spec_files(spec: ModelSpec, path: Path) -> list[Path]:
 
 @contextmanager
 def users_code(path: Path, doing: str) -> Iterator[None]:
-    """Whatever the user's code raises is a BadModel that names its last line in the user's own files."""
+    """Turn everything that the user's code raises into a BadModel that names its last line in the user's own files."""
     try:
         yield
     except HarnessError:
@@ -174,7 +174,7 @@ def _run(path: Path) -> Any:
 
 
 def _check_kinds(spec: ModelSpec) -> None:
-    """That the parts are what :class:`ModelSpec` says, which nothing has looked at so far."""
+    """Check that the parts have the types of :class:`ModelSpec`, which nothing has checked so far."""
     if isinstance(spec.build, nn.Module) or not callable(spec.build):
         kind = type(spec.build).__name__
         raise BadModel(f"build of {spec.name!r} is a {kind}, not a function", cure="give build=lambda: the module")

@@ -1,4 +1,4 @@
-"""The process that asks PyTorch about a user's model: ``python -m harness.models.user_worker``."""
+"""Ask PyTorch about a user's model in a process of its own: ``python -m harness.models.user_worker``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def describe(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """All models of the source, with every item's inputs and answers written into ``folder``."""
+    """Describe all models of the source, and write every item's inputs and answers into ``folder``."""
     from harness.models.user_loading import dependencies, load_specs, spec_files
 
     path, folder = Path(request["path"]), Path(request["folder"])

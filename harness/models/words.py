@@ -1,4 +1,4 @@
-"""The words a run is made of: read from a file, checked, or the shipped held-out ones."""
+"""Load the words of a run: read from a file and checked, or the shipped held-out ones."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ SHIPPED_FOLDER = Path(__file__).parent / "g2p" / "words"
 DEFAULT_WORDS = SHIPPED_FOLDER / "default.tsv"
 """Ten held-out words of each language."""
 HELD_OUT_WORDS = SHIPPED_FOLDER / "held_out.tsv"
-"""Two hundred held-out words of each language, which the model card's figures are measured on."""
+"""Two hundred held-out words of each language, on which the model card's figures are measured."""
 
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]+)*")
 _FORBIDDEN = {"\t": "a tab", "\n": "a newline", "\r": "a carriage return", "\0": "a NUL"}
 
 
 class BadWords(UsageError):
-    """A word, or the file it stands in, cannot be used."""
+    """A word, or its file, cannot be used."""
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a language and its gold pronunciations, if any are known."""
+    """Hold a word of a language and its gold pronunciations, if any are known."""
 
     language: str
     word: str
@@ -37,11 +37,11 @@ def default_words() -> list[Word]:
 
 
 def read_words(path: Path, language: str | None = None) -> list[Word]:
-    """Words of a UTF-8 file, one a line; blank lines are passed over.
+    """Read words from a UTF-8 file, one a line; blank lines are skipped.
 
-    Columns are divided by tabs: ``word``, ``word pronunciation`` (CharsiuG2P's format; both need ``language``)
-    or ``language word pronunciation``. Several pronunciations are divided by commas. With ``language``, a file of
-    three columns is narrowed to that language. Raises BadWords naming the file and line.
+    Tabs separate the columns: ``word``, ``word pronunciation`` (CharsiuG2P's format; both need ``language``) or
+    ``language word pronunciation``. Commas separate several pronunciations. ``language`` chooses that language from a
+    file of three columns. Raises BadWords naming the file and line.
     """
     lines = _lines(path)
     words = [_parse(line, language, f"{path}:{number}") for number, line in lines]
@@ -89,7 +89,7 @@ def _parse(line: str, language: str | None, place: str) -> Word:
 
 
 def check_word(word: str, place: str = "") -> None:
-    """Raises BadWords for an empty word or one with a control character that the formats cannot carry."""
+    """Raise BadWords for an empty word, or for a control character that the formats cannot carry."""
     where = f"{place}: " if place else ""
     if not word.strip():
         raise BadWords(f"{where}the word is empty", cure="remove the line, or write a word")
@@ -99,7 +99,7 @@ def check_word(word: str, place: str = "") -> None:
 
 
 def check_language(code: str, known: Collection[str] | None, place: str = "") -> None:
-    """Raises BadWords unless the code has a language code's form and, when ``known`` is given, is one of them."""
+    """Raise BadWords unless the code has a language code's form and, if ``known`` is given, is one of them."""
     where = f"{place}: " if place else ""
     if not LANGUAGE.fullmatch(code) or (known is not None and code not in known):
         cure = f"known are {', '.join(sorted(known))}" if known else "use a code such as eng-us or fra"
@@ -109,7 +109,7 @@ def check_language(code: str, known: Collection[str] | None, place: str = "") ->
 def check_words(
     words: list[Word], *, languages: Collection[str] | None, max_input_bytes: int, prompt_space: bool = True
 ) -> None:
-    """Raises BadWords for the first word that a compiled model cannot take: its language or its size.
+    """Raise BadWords for the first word that a compiled model cannot take because of its language or its size.
 
     The limit counts the model's input in UTF-8 bytes, ``<language>: `` included.
     """

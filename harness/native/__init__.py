@@ -1,4 +1,4 @@
-"""TVM's runtime as static libraries, the runner's build, and a look into the finished binary."""
+"""Build TVM's runtime as static libraries, build the runner, and inspect the finished binary."""
 
 from harness.native.compilers import ToolchainMissing
 from harness.native.inspection import BinaryFacts, MissingRegistration, check_registrations, inspect

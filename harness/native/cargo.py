@@ -1,4 +1,4 @@
-"""The cargo command line and environment of a runner for each platform; a pure function, so that all are tested."""
+"""Make the cargo command line and environment of a runner for each platform. A pure function, so all are tested."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from harness.native.toolchain import RustToolchain
 
 PACKAGE, BINARY = "device-runner-program", "device_runner"
 NDK_PAGE_BYTES = 16384
-"""Phones with pages of 16 KiB do not load segments that are aligned to less; zig aligns to 64 KiB by itself."""
+"""Phones with pages of 16 KiB do not load segments with a smaller alignment. Zig aligns to 64 KiB by itself."""
 
 
 LINK_FLAGS: dict[Linker, tuple[str, ...]] = {
     "host": (),
-    # zig brings the C library and its start files, which Rust's own copies would clash with. Its linker knows
-    # no -Cstrip=debuginfo: it drops the symbols too, and with them the proof that the models are linked.
+    # Zig brings the C library and its start files, and Rust's own copies would clash with them. Zig's linker has no
+    # -Cstrip=debuginfo: it drops the symbols too, and with them the proof that the models are linked.
     "zig": ("-Clink-self-contained=no",),
     "ndk": (f"-Clink-arg=-Wl,-z,max-page-size={NDK_PAGE_BYTES}", "-Cstrip=debuginfo"),
     "apple": (),
 }
-"""What the binary depends on besides the toolchain and where things lie."""
+"""The flags of each linker. The binary depends on them besides the toolchain and the paths."""
 
 
 @dataclass(frozen=True)
 class CargoBuild:
-    """One build: what to run, with what set, and where the runner will be."""
+    """Describe one build: the command, its environment, and where the runner will be."""
 
     command: list[str]
     environment: dict[str, str]
@@ -50,7 +50,7 @@ class CargoBuild:
 def cargo_build(
     platform: Platform, toolchain: RustToolchain, cache: Cache, apple: AppleTools | None = None
 ) -> CargoBuild:
-    """The build of a runner, with ``apple`` for iOS; raises ToolchainMissing."""
+    """Return the build of a runner, with ``apple`` for iOS; raises ToolchainMissing."""
     target_dir = cache.root / "cargo" / toolchain.name
     options = ["--release", "--locked", "--package", PACKAGE, "--target-dir", str(target_dir)]
     if platform.rust is None:

@@ -1,4 +1,4 @@
-"""The environment of cargo's processes: the user's, without what changes which code is built, how, or where it lies."""
+"""Make the environment of cargo's processes: the user's, without variables that change the built code or its place."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _DROPPED_PREFIXES = (
     "CARGO_PROFILE_",
     "CARGO_UNSTABLE_",
     "G2P_TVM_",
-    # What a runner's build reads, which the harness alone sets.
+    # A runner's build reads these, and only the harness sets them.
     "HARNESS_ARCHIVE",
     "HARNESS_CPU_FEATURES",
     "HARNESS_RUNNER_APP",
 )
 FLAG_SEPARATOR = "\x1f"
-"""Between the flags of ``CARGO_ENCODED_RUSTFLAGS``, so that a flag may have spaces."""
+"""Separates the flags of ``CARGO_ENCODED_RUSTFLAGS``, so that a flag may contain spaces."""
 
 
 def cargo_environment() -> dict[str, str]:
-    """This process's environment as a build sees it.
+    """Return this process's environment for a build.
 
-    A runner is cached by what goes into it, so nothing of the user's own Rust settings may: neither flags, a target,
-    a profile nor another output folder. How cargo reaches its registry stays.
+    A runner is cached by everything that goes into it. So the user's own Rust settings are removed: flags, a target, a
+    profile or another output folder. Settings for reaching the registry stay.
     """
     return {
         name: value
@@ -34,5 +34,5 @@ def cargo_environment() -> dict[str, str]:
 
 
 def encoded_flags(flags: list[str]) -> dict[str, str]:
-    """The variable that gives rustc these flags and no others, whatever cargo's configuration files say."""
+    """Return the variable that gives rustc only these flags, whatever cargo's configuration files contain."""
     return {"CARGO_ENCODED_RUSTFLAGS": FLAG_SEPARATOR.join(flags)}

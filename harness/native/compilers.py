@@ -1,4 +1,4 @@
-"""The C++ compilers that TVM's runtime is built with: this machine's own, zig for any other, the NDK's for bionic."""
+"""Find the C++ compilers for TVM's runtime: this machine's own, the NDK's for bionic, zig for any other."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from harness.core.installation import install_cure
 HOST = "host"
 NDK_VARIABLE = "ANDROID_NDK_HOME"
 NDK_API_LEVEL = 24
-"""Android 7: the oldest release that current NDKs (r26 on) need no special care for."""
+"""Android 7, the oldest release that current NDKs (r26 on) support without special care."""
 APPLE_FLAGS = ("-D_LIBCPP_HAS_VENDOR_AVAILABILITY_ANNOTATIONS=1", "-Wno-#warnings")
-"""For Apple's systems: programs use the libc++ of the system they run on, which lacks what zig's newer headers call
-unless these are told so. They warn that they know no release before iOS 15, and are right for 14 all the same."""
+"""Flags for Apple's systems. Programs use the libc++ of their system, which lacks functions that zig's newer headers
+call without these flags. The headers warn that they support no release before iOS 15, but they work for 14."""
 VERSION_DEADLINE_SECONDS = 60.0
 
 
@@ -32,7 +32,7 @@ class ToolchainMissing(HarnessError):
 
 @dataclass(frozen=True)
 class CxxCompiler:
-    """``identity`` is what distinguishes its output from another's, ``environment`` what it needs set."""
+    """Describe a compiler. ``identity`` changes if its output may change; ``environment`` is what it needs set."""
 
     command: tuple[str, ...]
     identity: str
@@ -40,7 +40,10 @@ class CxxCompiler:
 
 
 def cxx_compiler(target: str, cache: Cache) -> CxxCompiler:
-    """For ``host``, bionic (``aarch64-linux-android``), or any triple of zig's; raises ToolchainMissing."""
+    """Return the compiler for ``host``, bionic (``aarch64-linux-android``), or any of zig's triples.
+
+    Raises ToolchainMissing.
+    """
     if target == HOST:
         command = host_compiler()
         return CxxCompiler(tuple(command), identity(command))
@@ -53,7 +56,7 @@ def cxx_compiler(target: str, cache: Cache) -> CxxCompiler:
 
 
 def host_compiler() -> list[str]:
-    """``$CXX`` or the first of c++, g++ and clang++; raises ToolchainMissing."""
+    """Return ``$CXX`` or the first of c++, g++ and clang++; raises ToolchainMissing."""
     for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
         if path := shutil.which(name):
             return [path]
@@ -68,13 +71,16 @@ def zig_compiler(target: str) -> list[str]:
 
 
 def zig_environment(cache: Cache) -> dict[str, str]:
-    """zig keeps the C and C++ libraries that it builds for each target: with us, so that nobody else clears them."""
+    """Return zig's environment.
+
+    Zig keeps the libraries that it builds in our cache, so that nobody else clears them.
+    """
     folder = str(cache.root / "zig")
     return {"ZIG_GLOBAL_CACHE_DIR": folder, "ZIG_LOCAL_CACHE_DIR": folder}
 
 
 def ndk_tool(name: str) -> Path:
-    """A program of the NDK that ``ANDROID_NDK_HOME`` names; raises ToolchainMissing."""
+    """Return a program of the NDK in ``ANDROID_NDK_HOME``; raises ToolchainMissing."""
     configured = os.environ.get(NDK_VARIABLE)
     if not configured:
         raise ToolchainMissing(
@@ -92,7 +98,7 @@ def ndk_tool(name: str) -> Path:
 
 
 def identity(compiler: list[str]) -> str:
-    """What distinguishes one compiler's output from another's."""
+    """Return a text that changes if the compiler's output may change."""
     if "ziglang" in compiler:
         return f"zig {importlib.metadata.version('ziglang')}"
     try:
@@ -111,7 +117,7 @@ def identity(compiler: list[str]) -> str:
 
 
 def package_folder(name: str) -> Path:
-    """An installed package's folder, found without importing it; raises ToolchainMissing."""
+    """Return an installed package's folder without importing it; raises ToolchainMissing."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise ToolchainMissing(f"the Python package {name} is not installed", cure=install_cure("compile"))

@@ -1,6 +1,6 @@
-"""Look into a finished binary before it is deployed: are all its models registered, what does it load?
+"""Inspect a finished binary before it is deployed: its models' registrations, and the libraries it loads.
 
-Without whole-archive linking a model's registration is dropped silently and the fault shows on the phone only.
+Without whole-archive linking a model's registration is dropped silently, and the fault shows only on the phone.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from pathlib import Path
 from harness.core.errors import ExitCode, HarnessError
 
 PAGE_BYTES = 16384
-"""Of the newest phones; older ones have 4 KiB, which divide it."""
+"""The page size of the newest phones; older ones have 4 KiB, which divides it."""
 REGISTRATION_SUFFIX = "__tvm_ffi__library_bin"
 
 
 class MissingRegistration(HarnessError):
-    """A binary lacks the registration of a model that its archive holds."""
+    """A binary lacks the registration of a model in its archive."""
 
     cure = "link the archive with +whole-archive (force_load on Apple systems); see docs/rust.md"
     exit_code = ExitCode.FAILURE
 
 
 class UnsuitableBinary(HarnessError):
-    """A binary is for another processor than its device's, or needs what the device does not have."""
+    """A binary is for another processor than its device's, or needs something that the device lacks."""
 
     cure = "`harness cache clear`, then build again; if it stays, this is a defect of the harness"
     exit_code = ExitCode.FAILURE
@@ -38,8 +38,11 @@ class UnreadableBinary(HarnessError):
 
 @dataclass(frozen=True)
 class BinaryFacts:
-    """``registrations``: prefixes of the models inside; ``libraries``: dynamic dependencies by name;
-    ``interpreter``: the loader that ELF asks for; ``alignment``: the least of what is loaded, in bytes."""
+    """Hold facts of a binary.
+
+    ``registrations``: prefixes of the models inside; ``libraries``: dynamic dependencies by name; ``interpreter``: the
+    loader that ELF asks for; ``alignment``: the least alignment of the loaded segments, in bytes.
+    """
 
     format: str
     architecture: str
@@ -51,7 +54,7 @@ class BinaryFacts:
 
 
 def inspect(path: Path) -> BinaryFacts:
-    """Facts of an ELF or Mach-O file; raises UnreadableBinary."""
+    """Return facts of an ELF or Mach-O file; raises UnreadableBinary."""
     import lief  # half a second, which commands that inspect nothing should not spend
 
     binary = lief.parse(path)
@@ -81,7 +84,7 @@ def inspect(path: Path) -> BinaryFacts:
 
 
 def check_registrations(path: Path, prefixes: Iterable[str]) -> BinaryFacts:
-    """The binary's facts, after making sure that every prefix is registered; raises MissingRegistration."""
+    """Check that every prefix is registered, and return the binary's facts; raises MissingRegistration."""
     facts = inspect(path)
     # A registration symbol is named <prefix>_ + suffix or <prefix> + suffix, depending on the prefix's own end.
     present = {name.rstrip("_") for name in facts.registrations}
@@ -93,7 +96,7 @@ def check_registrations(path: Path, prefixes: Iterable[str]) -> BinaryFacts:
 
 
 def check_platform(path: Path, facts: BinaryFacts, architecture: str, libraries: frozenset[str]) -> None:
-    """Make sure that a binary is for the processor and loads nothing but ``libraries``; raises UnsuitableBinary.
+    """Check that a binary is for the processor and loads nothing but ``libraries``; raises UnsuitableBinary.
 
     A program that loads nothing must not ask for a loader, either.
     """

@@ -1,7 +1,7 @@
-"""What our build of TVM's runtime changes in its sources, so that a call allocates nothing once it has run before.
+"""Patch the sources of TVM's runtime, so that a call allocates nothing once it has run before.
 
-Each change is of a passage that must stand in its file exactly once; another version of TVM, whose sources read
-differently, ends the build instead of being changed in part.
+Each patch changes a passage that must be in its file exactly once. If another version of TVM has other sources, the
+build ends instead of changing a part.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Patch:
-    """One change; ``path`` is relative to the folder the file's kind is laid out in (see ``runtime.py``)."""
+    """Describe one change; ``path`` is relative to the folder for the file's kind (see ``runtime.py``)."""
 
     path: str
     before: str
     after: str
 
     def apply(self, text: str) -> str:
-        """The changed text; raises ValueError when the passage is not there once."""
+        """Return the changed text; raises ValueError if the passage is not there exactly once."""
         if (found := text.count(self.before)) != 1:
             raise ValueError(f"{self.path} has {found} passages like {self.before.strip().splitlines()[0]!r}, not one")
         return text.replace(self.before, self.after)
@@ -54,7 +54,7 @@ HEADER_PATCHES = (
 )
 
 SOURCE_PATCHES = (
-    # The arguments of a call are a view of the caller's, and not copied on their way to the registers.
+    # The arguments of a call are a view of the caller's, and are not copied into the registers.
     Patch(
         VM,
         "  std::vector<ffi::AnyView> packed_args(args.size() + 1);\n",
@@ -81,9 +81,9 @@ SOURCE_PATCHES = (
         "RegType VirtualMachineImpl::InvokeBytecode(Index gf_idx, const std::vector<RegType>& args) {\n",
         "RegType VirtualMachineImpl::InvokeBytecode(Index gf_idx, ffi::PackedArgs args) {\n",
     ),
-    # The virtual machine does not keep what it returned: its memory is free for the next call.
+    # The virtual machine does not keep its return value, so the memory is free for the next call.
     Patch(VM, "  RunLoop();\n  return return_value_;\n", "  RunLoop();\n  return std::move(return_value_);\n"),
-    # A name for a profiler that is not there.
+    # This makes a name for a profiler that is not there.
     Patch(VM, '    support::NVTXScopedRange scope("RelaxVM: " + clo->func_name);\n', ""),
     Patch(
         BUILTIN,

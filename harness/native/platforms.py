@@ -1,4 +1,4 @@
-"""What a runner is built with for each compile target: the Rust target, the C++ runtime, and who links."""
+"""Define how a runner is built for each compile target: the Rust target, the C++ runtime, and the linker."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Linker = Literal["host", "zig", "ndk", "apple"]
 
 
 class NoRunner(UsageError):
-    """A target whose runner this machine cannot build."""
+    """This machine cannot build a runner for the target."""
 
 
 @dataclass(frozen=True)
 class Platform:
-    """``rust`` is Rust's triple (None: this machine's), ``cxx`` what TVM's runtime is compiled for."""
+    """Describe a platform. ``rust`` is Rust's triple (None: this machine's), ``cxx`` the target of TVM's runtime."""
 
     linker: Linker
     cxx: str
     rust: str | None
     architecture: str | None
-    """The binary's processor in lief's words; None: this machine's."""
+    """The binary's processor by lief's name; None means this machine's."""
     ios: Slice | None = None
-    """Whose iOS the app is for."""
+    """The slice for an app on iOS: device or simulator."""
 
 
 THIS_MACHINE = Platform("host", HOST, None, None)
@@ -49,7 +49,7 @@ PLATFORMS = {
 
 
 def platform_of(target: str) -> Platform:
-    """How the runner of a compile target is built; raises NoRunner."""
+    """Return how the runner of a compile target is built; raises NoRunner."""
     if target == "x86-64-v3":
         here = platform.system() == "Linux" and platform.machine() == "x86_64"
         return THIS_MACHINE if here else STATIC_X86_64

@@ -1,4 +1,4 @@
-"""Run a build tool to its end: its lines as they come, a deadline, and nothing of it left behind."""
+"""Run a build tool to its end: pass on its lines, keep a deadline, and leave none of its processes behind."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ KEPT_LINES = 40
 
 
 def compiled_crate(line: str) -> str | None:
-    """The crate that a line of cargo's says it compiles."""
+    """Return the crate that cargo compiles according to a line of its output, or None."""
     match = re.match(r"\s*Compiling (\S+)", line)
     return match[1] if match else None
 
 
 class ToolFailed(Exception):
-    """Ended with a status other than 0 or not at all; the message ends with the tool's own last lines."""
+    """A tool ended with a status other than 0, or not at all; the message ends with the tool's own last lines."""
 
 
 def run_tool(
@@ -35,10 +35,10 @@ def run_tool(
     folder: Path | None = None,
     on_line: Callable[[str], None] = lambda _line: None,
 ) -> None:
-    """Run a tool in a process group of its own within ``deadline`` seconds; ``on_line`` gets what it prints.
+    """Run a tool in a process group of its own within ``deadline`` seconds; ``on_line`` gets its output.
 
-    Whatever ends this call, Ctrl-C included, ends the whole group. Raises ToolFailed, or DiskFull where the tool found
-    no space left.
+    Whatever ends this call, Ctrl-C included, ends the whole group. Raises ToolFailed, or DiskFull if the tool found no
+    space left.
     """
     name = Path(command[0]).name
     last: deque[str] = deque(maxlen=KEPT_LINES)
@@ -78,7 +78,7 @@ def run_tool(
     finally:
         timer.cancel()
         timer.join()
-        # Not reaped yet, so that the group's id cannot be another's.
+        # The process is not reaped yet, so that no other group can have its id.
         end_group()
         process.wait()
         if process.stdout:

@@ -1,4 +1,4 @@
-"""The device runner with its models linked in: one cargo build per archive, cached."""
+"""Build the device runner with its models linked in: one cargo build for each archive, cached."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SYSTEM_LIBRARIES: dict[Linker, frozenset[str]] = {
     "zig": frozenset(),
     "ndk": frozenset({"libc.so", "libm.so", "libdl.so", "liblog.so"}),
 }
-"""What a runner for another machine may load there: nothing, or what every Android has."""
+"""The libraries that a runner for another machine may load there: none, or those of every Android."""
 
 
 class RunnerBuildFailed(HarnessError):
@@ -47,7 +47,7 @@ class RunnerBuildFailed(HarnessError):
 
 @dataclass(frozen=True)
 class Runner:
-    """One file that holds an archive's models: an executable, or for iOS an app (``.ipa``) around one."""
+    """Describe one file with an archive's models: an executable, or for iOS an app (``.ipa``) with one."""
 
     path: Path
     archive: Archive
@@ -73,7 +73,7 @@ def workspace_root() -> Path:
 
 
 def link_variables(archive: Path, prefix: str, runtime: RuntimeLibs) -> dict[str, str]:
-    """The ``G2P_TVM_*`` variables that link an archive and our runtime statically (see docs/rust.md)."""
+    """Return the ``G2P_TVM_*`` variables that link an archive and our runtime statically (see docs/rust.md)."""
     return {
         "G2P_TVM_SYSTEM_LIB": str(archive),
         "G2P_TVM_SYSTEM_LIB_PREFIX": prefix,
@@ -92,7 +92,7 @@ def runtime_variables(runtime: RuntimeLibs) -> dict[str, str]:
 
 
 def wheel_library_variables(archive: Path, prefix: str) -> dict[str, str]:
-    """The same for linking against the shared libraries inside the TVM wheels."""
+    """Return the variables that link against the shared libraries inside the TVM wheels."""
     extension = "dylib" if machine.system() == "Darwin" else "so"
     return {
         "G2P_TVM_SYSTEM_LIB": str(archive),
@@ -104,7 +104,7 @@ def wheel_library_variables(archive: Path, prefix: str) -> dict[str, str]:
 
 
 def runner_variables(archive: Archive) -> dict[str, str]:
-    """What the runner's own build script compiles in: whose orders it answers, and on what processors."""
+    """Return the variables for the runner's own build script: whose orders it answers, and on which processors."""
     return {
         "HARNESS_ARCHIVE_SHA256": archive.sha256,
         "HARNESS_CPU_FEATURES": ",".join(archive.metadata.cpu_features),
@@ -112,11 +112,11 @@ def runner_variables(archive: Archive) -> dict[str, str]:
 
 
 def build_runner(archive: Archive, *, cache: Cache, progress: Progress, app: AppOptions = DEFAULT_APP) -> Runner:
-    """The runner of an archive for the target it was compiled for, from the cache or built now.
+    """Return the runner of an archive for the target it was compiled for, from the cache or built now.
 
-    For iOS it is an app in one file (``.ipa``), as ``app`` says. A toolchain that is missing for a foreign target is
-    installed first, into the cache. Raises NoRunner, ToolchainMissing, RunnerBuildFailed, UnsuitableBinary,
-    UnknownSymbols, MissingRegistration when a model did not get linked, and what installing a toolchain raises.
+    For iOS it is an app in one file (``.ipa``), with the options ``app``. A missing toolchain for a foreign target is
+    installed into the cache first. Raises NoRunner, ToolchainMissing, RunnerBuildFailed, UnsuitableBinary,
+    UnknownSymbols, MissingRegistration if a model was not linked, and what installing a toolchain raises.
     """
     binary = build_executable(archive, cache=cache, progress=progress)
     which = platform_of(archive.metadata.target).ios
@@ -133,9 +133,9 @@ def build_runner(archive: Archive, *, cache: Cache, progress: Progress, app: App
 def build_executable(
     archive: Archive, *, cache: Cache, progress: Progress, companion_of: Archive | None = None
 ) -> Path:
-    """The executable alone, checked; ``companion_of`` makes it answer that archive's orders, as an app does.
+    """Return the executable alone, checked.
 
-    Raises as ``build_runner`` does.
+    ``companion_of`` makes it answer that archive's orders, as an app does. Raises as ``build_runner`` does.
     """
     root = workspace_root()
     platform = platform_of(archive.metadata.target)
@@ -170,7 +170,7 @@ def build_executable(
         verified = find_toolchain(platform.rust, cache=cache, progress=progress, verify=True)
         progress("building the runner with cargo")
         plan = cargo_build(platform, verified, cache, apple)
-        # The archive is linked by the program alone: what does not depend on it is compiled once for all archives.
+        # Only the program links the archive. Everything else is compiled once for all archives.
         linked = {"HARNESS_ARCHIVE": str(archive.path), "HARNESS_ARCHIVE_PREFIX": archive.metadata.prefix_base}
         variables = runtime_variables(runtime) | linked | baked
 
@@ -178,7 +178,7 @@ def build_executable(
             if crate := compiled_crate(line):
                 progress(f"cargo compiles {crate}")
 
-        # Cargo holds its folder during one build; the binary is taken before the next one replaces it.
+        # Cargo locks its folder during one build. The binary is taken before the next build replaces it.
         with FileLock(plan.output.parents[1] / f"{platform.linker}.lock", timeout=BUILD_DEADLINE_SECONDS):
             try:
                 run_tool(

@@ -1,9 +1,10 @@
-"""TVM's runtime as two static libraries, compiled from the sources inside the wheels; no TVM checkout.
+"""Compile TVM's runtime as two static libraries from the sources inside the wheels, without a TVM checkout.
 
-``libtvm_ffi.a`` and ``libtvm_runtime.a`` hold what a linked Relax model needs on a CPU, and not what compilers and
-Python need besides (comparing, rewriting and serializing graphs), which would be half a megabyte of every app. For
-this machine the system's C++ compiler makes them (they share its standard library with the Rust binary), for bionic
-the NDK's, for any other target zig. ``patches.py`` says what is changed in the sources.
+``libtvm_ffi.a`` and ``libtvm_runtime.a`` contain what a linked Relax model needs on a CPU. They do not contain what
+only compilers and Python need (comparing, rewriting and serializing graphs), which would add half a megabyte to every
+app. This machine's C++ compiler makes them for this machine, because they share its standard library with the Rust
+binary. The NDK makes them for bionic, and zig for any other target. ``patches.py`` describes the changes in the
+sources.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ HOT = frozenset(
         "cpu_device_api",
     ]
 )
-"""Files of which something runs at every call; the rest (loading, registration, errors) is made small instead."""
+"""Files with code that runs at every call. The others (loading, registration, errors) are optimised for size."""
 SHIMS = Path(__file__).parent / "shims"
 OBJECT_POOL = SHIMS / "harness/object_pool.cc"
 COMPILE_DEADLINE_SECONDS = 600.0
@@ -82,7 +83,7 @@ class RuntimeBuildFailed(HarnessError):
 
 @dataclass(frozen=True)
 class RuntimeLibs:
-    """The folder of the two static libraries."""
+    """Hold the folder of the two static libraries."""
 
     folder: Path
 
@@ -98,10 +99,11 @@ class RuntimeLibs:
 def build_runtime(
     target: str = HOST, *, cache: Cache, progress: Progress, compiler: CxxCompiler | None = None
 ) -> RuntimeLibs:
-    """The runtime for ``host``, ``aarch64-linux-android`` (through the NDK) or a triple of zig's
-    (``aarch64-linux-musl``), from the cache or built now; ``compiler`` if not with the target's usual one.
+    """Return the runtime for a target, from the cache or built now.
 
-    Takes about two CPU minutes. Raises ToolchainMissing or RuntimeBuildFailed.
+    ``target`` is ``host``, ``aarch64-linux-android`` (with the NDK) or one of zig's triples (``aarch64-linux-musl``).
+    ``compiler`` replaces the target's usual one. A build takes about two CPU minutes. Raises ToolchainMissing or
+    RuntimeBuildFailed.
     """
     compiler = compiler or cxx_compiler(target, cache)
     fields = {
@@ -123,7 +125,7 @@ def build_runtime(
 
 
 class _Build:
-    """One build in an entry's folder; objects and copied sources are removed at its end."""
+    """Make one build in an entry's folder; objects and copied sources are removed at its end."""
 
     def __init__(self, compiler: CxxCompiler, folder: Path, progress: Progress) -> None:
         self.compiler, self.folder, self.progress = compiler, folder, progress

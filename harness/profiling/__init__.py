@@ -1,4 +1,4 @@
-"""Time per operator and per module, from marks that compiled code makes while it runs; see ``docs/profiling.md``."""
+"""Measure the time per operator and per module, from marks of the compiled code; see ``docs/profiling.md``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sites put together: by what they compute, and by the modules that they belong to."""
+"""Group sites by what they compute, and by the modules to which they belong."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ LAYOUT = frozenset(
     {"view", "permute", "reshape", "transpose", "t", "unsqueeze", "squeeze", "expand", "clone", "contiguous", "alias"}
     | {"getitem", "select", "slice", "detach", "_assert_tensor_metadata", "_to_copy"}
 )
-"""Operators that move elements or nothing; a kernel that also computes is named without them."""
+"""Operators that only move elements, or nothing. A kernel that also computes is named without them."""
 _Key = TypeVar("_Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Sites with one name. ``typical_ns``: what all calls take if each takes its site's median."""
+    """Hold the sites with one name. ``typical_ns`` is the total time if each call takes its site's median."""
 
     name: str
     calls: int
@@ -29,38 +29,38 @@ class Group:
     bytes: int | None
     flops: int | None
     least_ns: float | None
-    """What the roofline allows for all calls; None where it is not known."""
+    """The roofline's least time for all calls; None if it is not known."""
 
     @property
     def bandwidth(self) -> float | None:
-        """Bytes a nanosecond, which is gigabytes a second."""
+        """Return bytes a nanosecond, which is gigabytes a second."""
         return self.bytes / self.typical_ns if self.bytes is not None and self.typical_ns else None
 
     @property
     def flop_rate(self) -> float | None:
-        """Operations a nanosecond, 10⁹ a second."""
+        """Return operations a nanosecond, which is 10⁹ a second."""
         return self.flops / self.typical_ns if self.flops is not None and self.typical_ns else None
 
     @property
     def efficiency(self) -> float | None:
-        """The roofline's time over the measured one: 1 is as fast as the machine can."""
+        """Return the roofline's time over the measured one: 1 means the machine's full speed."""
         return self.least_ns / self.typical_ns if self.least_ns is not None and self.typical_ns else None
 
 
 def label(site: SiteTime) -> str:
-    """What a site computes, each operator once in the graph's order (``mul linear gelu``), or its kernel's name."""
+    """Return a site's operators, each once in the graph's order (``mul linear gelu``), or its kernel's name."""
     names = list(dict.fromkeys(site.operators))
     return " ".join([name for name in names if name not in LAYOUT] or names) or site.kernel
 
 
 def by_operator(profile: ProfileSummary) -> list[Group]:
-    """Sites of one label within one function, the slowest first."""
+    """Return groups of sites with one label in one function, the slowest first."""
     groups = _grouped(profile, lambda site: (site.function, label(site)), lambda key: f"{key[0]}: {key[1]}")
     return sorted(groups, key=lambda group: -group.total_ns)
 
 
 def by_site(profile: ProfileSummary) -> list[Group]:
-    """Every call of a kernel on its own, in the order they run."""
+    """Return every call of a kernel as a group of its own, in the order in which they run."""
     return _grouped(
         profile, lambda site: (site.function, site.index, site.module, label(site)), lambda key: f"{key[2]}: {key[3]}"
     )
@@ -68,7 +68,7 @@ def by_site(profile: ProfileSummary) -> list[Group]:
 
 @dataclass(frozen=True)
 class ModuleTime:
-    """A module with all that is within it. ``own_ns``: of kernels that belong to it and to none within."""
+    """Hold the times of a module and all modules inside. ``own_ns`` counts only kernels of no inner module."""
 
     function: str
     path: str
@@ -78,7 +78,7 @@ class ModuleTime:
 
 
 def by_module(profile: ProfileSummary) -> list[ModuleTime]:
-    """Every module that has time, in the order its first kernel runs, outer modules before inner ones."""
+    """Return every module with time, in the order of its first kernel, outer modules before inner ones."""
     calls: dict[tuple[str, str], int] = defaultdict(int)
     total: dict[tuple[str, str], int] = defaultdict(int)
     own: dict[tuple[str, str], int] = defaultdict(int)
@@ -125,6 +125,6 @@ _Number = TypeVar("_Number", int, float)
 
 
 def _sum(values: Sequence[_Number | None]) -> _Number | None:
-    """None where one is not known."""
+    """Return the sum; None if one value is not known."""
     known = [value for value in values if value is not None]
     return sum(known, start=known[0] - known[0]) if known and len(known) == len(values) else None

@@ -1,7 +1,8 @@
-"""From marks to calls of kernels.
+"""Read marks as calls of kernels.
 
-A function's kernels are called in the same order each time, so that a mark's place in the stream tells which call it is
-of; its number, which is its kernel's, has to be the one that belongs there. Work follows the mark that it is of.
+A function's kernels are called in the same order each time, so a mark's place in the stream identifies its call. A mark
+contains its kernel's number, which is checked against that place. Numbers for bytes and FLOPs follow the mark of their
+call.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ BYTES, FLOPS = -(2**63), -(2**63) + 1
 
 
 class BadMarks(HarnessError):
-    """The marks of a profile are not those of the archive's kernels."""
+    """The marks of a profile do not match the archive's kernels."""
 
     cure = "the run folder and the archive do not belong together: profile again"
 
 
 @dataclass(slots=True)
 class Call:
-    """One call of a kernel, or of one part of a merged kernel; times in nanoseconds since the sample began.
+    """Hold one call of a kernel, or of one part of a merged kernel; times are nanoseconds since the sample began.
 
-    ``function``, ``index``: which of the function's sites, counted as :meth:`FunctionProvenance.leaves` gives them.
-    ``invocation``: the number of the function's call within the sample.
+    ``function`` and ``index`` name the site, counted as in :meth:`FunctionProvenance.leaves`. ``invocation`` is the
+    number of the function's call within the sample.
     """
 
     function: str
@@ -41,7 +42,7 @@ class Call:
 
 
 def calls(provenance: Provenance, record: ProfileRecord) -> Iterator[Call]:
-    """The calls of one sample, in order. Raises BadMarks."""
+    """Yield the calls of one sample, in order. Raises BadMarks."""
     reader = _Reader(provenance)
     for number, value in zip(record.numbers, record.values, strict=True):
         ended = reader.take(number, value)
@@ -62,7 +63,7 @@ class _Reader:
         self._open: Call | None = None
 
     def take(self, number: int, value: int) -> Call | None:
-        """The call that the event ended."""
+        """Take one event; return the call that it ended, or None."""
         if number in (BYTES, FLOPS):
             self._work(number, value)
             return None
@@ -137,7 +138,7 @@ def _mark(site: Site) -> int:
 
 
 def _starts(function: FunctionProvenance) -> list[int]:
-    """For each site the number of its first leaf."""
+    """Return the number of each site's first leaf."""
     found, total = [], 0
     for site in function.sites:
         found.append(total)

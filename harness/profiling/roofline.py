@@ -1,4 +1,4 @@
-"""What a call could take at least: its bytes at the memory's speed, its operations at the processor's.
+"""Compute the least time of a call: its bytes at the memory's speed, its operations at the processor's.
 
 The roofline model of Williams, Waterman and Patterson (2009), with the two rates measured on the same core.
 """
@@ -14,7 +14,7 @@ from harness.results.profile_schema import ProfileSummary, SiteTime
 
 
 def bandwidth_at(curve: Mapping[int, float], size: float) -> float:
-    """Bytes a second at a working set of ``size`` bytes: linear between measured sizes, constant beyond the ends.
+    """Return the bytes a second at a working set of ``size`` bytes: linear between sizes, constant beyond the ends.
 
     ``curve`` maps measured working sets in bytes to bytes a second. Raises ValueError if it is empty.
     """
@@ -32,13 +32,13 @@ def bandwidth_at(curve: Mapping[int, float], size: float) -> float:
 
 @dataclass(frozen=True)
 class Roof:
-    """Bytes and operations a second that a function's kernels could reach."""
+    """Hold the bytes and operations a second that a function's kernels could reach."""
 
     bandwidth: float
     flops: float
 
     def least_ns(self, site: SiteTime) -> float | None:
-        """Nanoseconds for one call of a site; None where its bytes are not known."""
+        """Return the least nanoseconds for one call of a site; None if its bytes are not known."""
         if site.bytes is None:
             return None
         memory = site.bytes / site.calls / self.bandwidth
@@ -46,10 +46,10 @@ class Roof:
 
 
 def roofs(profile: ProfileSummary) -> dict[str, Roof]:
-    """By function; empty where the device's speed is not known, or an emulator's.
+    """Return the roof of each function; empty if the device's speed is not known or is an emulator's.
 
-    A function's working set is what its kernels move in one call: a weight that is read again only in the next call
-    comes from as far away as all the others have pushed it.
+    A function's working set is the bytes that its kernels move in one call. All other bytes are moved before a weight
+    is read again in the next call, so the weight comes from memory of that size.
     """
     machine = profile.machine
     if machine is None or profile.emulated:
@@ -63,6 +63,6 @@ def roofs(profile: ProfileSummary) -> dict[str, Roof]:
 
 
 def peak(machine: Machine, precision: Precision) -> float:
-    """Operations a second: of the integer dot product where int8 weights meet one, else of float32."""
+    """Return the operations a second: of the integer dot product if int8 weights use one, else of float32."""
     integer = machine.flops.get("int8") if precision == "int8" else None
     return integer if integer is not None else machine.flops["float32"]

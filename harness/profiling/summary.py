@@ -1,4 +1,4 @@
-"""Calls of kernels, summed up over the timed samples of a profile."""
+"""Sum up the kernels' calls over the timed samples of a profile."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def summarize_profile(
     archive_sha256: str,
     emulated: bool,
 ) -> ProfileSummary:
-    """The summary of a model's profile, from its records and its own provenance. Raises BadMarks."""
+    """Return the summary of a model's profile, from its records and its own provenance. Raises BadMarks."""
     found: dict[tuple[str, int], list[Call]] = defaultdict(list)
     samples: list[Sample] = []
     times: dict[bool, dict[str, list[int]]] = {True: defaultdict(list), False: defaultdict(list)}
@@ -85,15 +85,16 @@ def site_time(function: FunctionProvenance, index: int, site: Site, made: Sequen
 
 
 def short_name(operator: Operator) -> str:
-    """``linear`` of ``aten.linear.default``."""
+    """Return an operator's short name: ``linear`` for ``aten.linear.default``."""
     parts = operator.target.split(".")
     return parts[1] if len(parts) > 2 else parts[0].rpartition(" ")[2].strip("<>")
 
 
 def overhead(plain: Times, profiled: Times) -> Overhead | None:
-    """What marks cost; None where no item was run both ways.
+    """Return the cost of marks; None if no item was run both ways.
 
-    Of each item's fastest samples: marks are the same work every time, and what disturbs can only make a sample slower.
+    Only each item's fastest samples are compared. Marks are the same work every time, and a disturbance can only make a
+    sample slower.
     """
     both = sorted(set(plain) & set(profiled))
     if not both:
@@ -124,7 +125,7 @@ def _function_time(function: FunctionProvenance, samples: Sequence[Sample], site
 
 
 def _nanoseconds(sample: Sample, function: FunctionProvenance) -> int:
-    """The runner's own time around a function's calls; a tensor workload has no parts."""
+    """Return the runner's own time around a function's calls; a tensor workload has no parts."""
     if function.name == function.model:
         return sample.total_ns
     return sample.part_ns(_PARTS[function.name])

@@ -1,4 +1,4 @@
-"""A run's profiles as a trace in the format of Chrome, which Perfetto and speedscope open, too.
+"""Write a run's profiles as a trace in Chrome's format, which Perfetto and speedscope open, too.
 
 Format: "Trace Event Format" (Google, the JSON object form). A process for each model, with one thread; complete events
 (``X``) nest by their times: a sample, in it the calls of functions, in them the kernels. Times are microseconds.
@@ -18,11 +18,11 @@ from harness.results.profile_schema import ProfileLine
 
 THREAD = 1
 GAP_NS = 10_000
-"""Between samples, whose distance nobody measured."""
+"""The drawn distance between samples; the real one is not measured."""
 
 
 class _Track:
-    """A model's process."""
+    """Describe a model's process in the trace."""
 
     def __init__(self, number: int, provenance: Provenance) -> None:
         self.number, self.provenance = number, provenance
@@ -62,7 +62,10 @@ class _Track:
 def chrome_trace(
     lines: Iterable[ProfileLine], provenance: Provenance, words: Mapping[str, str], title: str
 ) -> dict[str, Any]:
-    """The first timed pass over each model's items, each with its name of ``words``. Raises BadMarks."""
+    """Return a trace of the first timed pass over each model's items; ``words`` contains the items' names.
+
+    Raises BadMarks.
+    """
     events: list[dict[str, Any]] = []
     tracks: dict[str, _Track] = {}
     start, sample, seen = 0, None, set()

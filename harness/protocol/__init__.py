@@ -1,1 +1,1 @@
-"""What goes over the wire: orders, records and tensors, the one schema that Python and the Rust runner share."""
+"""Define what goes over the wire: orders, records and tensors, in one schema for Python and the Rust runner."""

@@ -1,12 +1,12 @@
-"""The one schema that Python and the Rust runner share: a work order in, result records out.
+"""Define the one schema that Python and the Rust runner share: a work order in, result records out.
 
 ``order.json`` holds a :class:`WorkOrder`; ``result.jsonl`` holds one :class:`Record` a line, flushed as
 written: a header, the loads, a sample per repetition and batch, a probe per batch, the peak memory, and an
-end record. A result without the end record of the same order is incomplete, whatever the exit status said.
+end record. A result without the end record of the same order is incomplete, whatever the exit status was.
 All times are monotonic nanoseconds measured in the runner. ``docs/protocol.md`` explains every field.
 
-A runner of before, such as a baseline's, speaks version 1: its orders and records are translated by
-:mod:`harness.protocol.v1` where they are read and written, so that everything else knows the version of today alone.
+An older runner, such as a baseline's, uses version 1. :mod:`harness.protocol.v1` translates its orders and records
+where they are read and written, so that all other code handles only the current version.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Schema(BaseModel):
 
 
 class Phase(str, Enum):
-    """What a sample is good for."""
+    """Name the purpose of a sample."""
 
     FIRST = "first"
     """The first inference of the process: caches cold, pages untouched."""
@@ -53,9 +53,9 @@ class Tensors(_Schema):
 
     size: int
     sha256: str
-    """Of the bytes, so that what arrives changed is refused on either side."""
+    """SHA-256 of the bytes, so that either side refuses changed bytes."""
     data: str
-    """The bytes, of the format safetensors, in base64."""
+    """The bytes in the format safetensors, in base64."""
 
 
 class TensorWorkload(_Schema):
@@ -64,7 +64,7 @@ class TensorWorkload(_Schema):
     kind: Literal["tensor"] = "tensor"
     name: str
     functions: dict[str, str]
-    """The function ``main`` to its system-lib prefix."""
+    """Maps the function ``main`` to its system-lib prefix."""
     inputs: list[str]
     """Names of the arguments, in their order."""
     outputs: list[str]
@@ -72,7 +72,7 @@ class TensorWorkload(_Schema):
 
     @property
     def batch_size(self) -> int:
-        """How many items a call runs."""
+        """Return how many items a call runs."""
         return 1
 
 
@@ -82,7 +82,7 @@ class GenerationWorkload(_Schema):
     kind: Literal["generation"] = "generation"
     name: str
     functions: dict[str, str]
-    """Function (encoder, decoder | decoder_prefill, decoder_step) to its system-lib prefix."""
+    """Maps each function (encoder, decoder | decoder_prefill, decoder_step) to its system-lib prefix."""
     use_kv_cache: bool
     batch_size: int = Field(ge=1)
     max_input_bytes: int = Field(ge=1)
@@ -91,7 +91,7 @@ class GenerationWorkload(_Schema):
     decoder_start_token_id: int = 0
     eos_token_id: int = 1
     self_cache_shape: list[int] | None = None
-    """The batch first, the rest is the compiled model's own affair; None without a cache."""
+    """The first dimension is the batch; the compiled model defines the others. None without a cache."""
     self_cache_dtype: Literal["float32", "float16"] = "float32"
     precision: Precision = "fp32"
 
@@ -106,32 +106,32 @@ class WorkItem(_Schema):
     workload: str
     input: str | Tensors
     label: str = Field(default="", exclude_if=lambda value: not value)
-    """What a person calls it, such as the word; empty: its id. The runner makes nothing of it."""
+    """A person's name for it, such as the word; empty means its id. The runner does not use it."""
     subset: str = Field(default="", exclude_if=lambda value: not value)
-    """The part of the data that it belongs to, such as a language; empty where there are none. Likewise."""
+    """The part of the data that it belongs to, such as a language; empty if there are none. The runner ignores it."""
 
 
 class TapWindow(_Schema):
-    """Of one item's probe: which calls of kernels give away their outputs, counted from 0 (see ``docs/explain.md``)."""
+    """Choose the kernel calls of one item's probe that record their outputs; counted from 0 (``docs/explain.md``)."""
 
     item: str
     first: int = Field(ge=0)
     last: int = Field(ge=1)
-    """The first call that does not."""
+    """The first call after the window, whose outputs are not recorded."""
 
 
 class RecordOptions(_Schema):
-    """What the probe pass records besides token ids; it runs after the timed passes and is not timed."""
+    """Choose what the probe pass records besides token ids. The pass runs after the timed passes and is not timed."""
 
     margins: bool = False
     logit_steps: list[int] = []
     taps: TapWindow | None = Field(default=None, exclude_if=lambda value: value is None)
-    """Of an archive with taps alone."""
+    """Only for an archive with taps."""
 
 
 class WorkOrder(_Schema):
     schema_version: Literal[1, 2] = SCHEMA_VERSION
-    """1: of a runner of before, and written as that runner reads it."""
+    """1 means an older runner; the order is then written as that runner reads it."""
     order_id: str
     archive_sha256: str
     workloads: list[Workload]
@@ -144,9 +144,9 @@ class WorkOrder(_Schema):
     skip_samples: int = Field(default=0, ge=0)
     """Samples of the passes, in their order, that an earlier process of this order has already recorded."""
     skip_probes: int = Field(default=0, ge=0)
-    """The same of the probes."""
+    """Probes, in their order, that an earlier process of this order has already recorded."""
     slowdown_percent: float = Field(default=0.0, ge=0, le=1000, exclude_if=lambda value: not value)
-    """A test of the gate: the runner burns so much more time with each call, and says so in its header."""
+    """For a test of the gate: the runner spends so much more time in each call, and reports it in its header."""
 
     @model_validator(mode="before")
     @classmethod
@@ -178,11 +178,11 @@ class Header(_Schema):
     pid: int
     started_unix_ns: int
     slowdown_percent: float = Field(default=0.0, ge=0, exclude_if=lambda value: not value)
-    """Above 0, the times are no measurement of the model."""
+    """If it is above 0, the times are no measurement of the model."""
 
 
 class Load(_Schema):
-    """One function of a workload taken from the system library and its VM initialised."""
+    """Report that one function of a workload was taken from the system library and its VM initialised."""
 
     record: Literal["load"]
     workload: str
@@ -195,12 +195,12 @@ class Output(_Schema):
     """Generated ids with the end token, without the start token."""
     text: str
     margins: list[float] | None = None
-    """Best minus second-best logit of every step."""
+    """The best minus the second-best logit of every step."""
     logits: dict[int, list[float]] | None = None
 
 
 class Sample(_Schema):
-    """One batch, once. ``total_ns`` spans the prompt to the text of a generation, the call of a tensor workload."""
+    """Time one batch, once. ``total_ns`` spans a generation from prompt to text, or the call of a tensor workload."""
 
     record: Literal["sample"]
     workload: str
@@ -209,15 +209,15 @@ class Sample(_Schema):
     repetition: int
     total_ns: int
     parts: dict[str, list[int]] = {}
-    """Nanoseconds of the calls inside, in their order, by what they are calls of: ``encoder``, ``prefill`` and
-    ``step`` of a generation."""
+    """Nanoseconds of the inner calls in their order, by the part that they call: ``encoder``, ``prefill`` or ``step``
+    of a generation."""
     outputs: list[Output] = []
-    """What was generated, by item; empty for a tensor workload."""
+    """The generated outputs, one for each item; empty for a tensor workload."""
     output_sha256: str | None = None
-    """Of a tensor workload: over the bytes of all its outputs."""
+    """SHA-256 over the bytes of all outputs of a tensor workload."""
 
     def part_ns(self, name: str) -> int:
-        """Return the nanoseconds of all calls of a part together; 0 without any."""
+        """Return the sum of the nanoseconds of all calls of a part; 0 without any."""
         return sum(self.parts.get(name, ()))
 
 
@@ -231,7 +231,7 @@ class Probe(_Schema):
 
 
 class TapsRecord(_Schema):
-    """A piece of the stream that the item's kernels gave away, in front of its probe; ``harness/explain/taps.py``."""
+    """Carry a piece of the stream of the item's kernel outputs, before its probe; see ``harness/explain/taps.py``."""
 
     record: Literal["taps"]
     workload: str
@@ -246,26 +246,26 @@ ThermalState = Literal["nominal", "fair", "serious", "critical"]
 
 
 class Thermal(_Schema):
-    """How hot the system says the device is: behind the header, whenever it changes, and before the end record.
+    """Report the system's thermal state: after the header, whenever it changes, and before the end record.
 
-    Written where the system tells a program (iOS); elsewhere the harness asks the device itself.
+    The runner writes it where the system reports the state to programs (iOS). Elsewhere the harness asks the device.
     """
 
     record: Literal["thermal"]
     state: ThermalState
-    """The words of ``NSProcessInfo.thermalState``; ``serious`` and ``critical`` mean throttled clocks."""
+    """The names of ``NSProcessInfo.thermalState``; ``serious`` and ``critical`` mean throttled clocks."""
     at_unix_ns: int
 
 
 class Memory(_Schema):
-    """The process's peak resident set, read after the timed passes and before the probe."""
+    """Report the process's peak resident set, read after the timed passes and before the probe."""
 
     record: Literal["memory"]
     peak_bytes: int | None
 
 
 class ProfileRecord(_Schema):
-    """What the kernels of an archive for profiles said during the sample before; see ``harness/profiling/marks.py``."""
+    """Carry the marks that a profiling archive's kernels recorded in the sample before; see ``profiling/marks.py``."""
 
     record: Literal["profile"]
     workload: str
@@ -273,25 +273,25 @@ class ProfileRecord(_Schema):
     phase: Phase
     repetition: int
     numbers: list[int]
-    """A kernel's number where it begins, its complement where it ends, and two that tell bytes and FLOPs."""
+    """A kernel's number where it begins, its complement where it ends, and two numbers for bytes and FLOPs."""
     values: list[int]
     """Nanoseconds since the sample began; bytes; FLOPs."""
 
 
 class Machine(_Schema):
-    """What one core of the device can do at most, measured by kernels of an archive for profiles."""
+    """Report the peak speed of one core of the device, measured by kernels of a profiling archive."""
 
     record: Literal["machine"]
     bandwidth: dict[int, float]
-    """Bytes a second read, by working set in bytes."""
+    """Bytes read a second, by working set in bytes."""
     flops: dict[str, float]
-    """Operations a second, a multiply-add being two: of ``float32``, and of what ``int8`` weights meet."""
+    """Operations a second for ``float32`` and for products with ``int8`` weights. A multiply-add counts as two."""
 
 
 class Failure(_Schema):
     kind: str
-    """``usage`` (the order), ``model`` (missing or failing), ``answer`` (the model ran, and what it said of the item
-    cannot be one), ``cpu`` (lacks what kernels need), ``panic`` or ``io``."""
+    """``usage`` (the order), ``model`` (missing or failing), ``answer`` (the model ran, but its output for the item
+    cannot be an answer), ``cpu`` (it lacks what kernels need), ``panic`` or ``io``."""
     message: str
     item: str | None = None
 
@@ -312,7 +312,7 @@ RECORD: TypeAdapter[AnyRecord] = TypeAdapter(Record)
 def parse_record(line: str | bytes) -> AnyRecord:
     """Return the record that one line of ``result.jsonl`` holds, also of version 1. Raises pydantic.ValidationError.
 
-    Numbers are numbers and finite: no text, no true, no NaN. ``harness/devices/breaches.py`` checks their ranges.
+    Numbers must be finite numbers: no text, no true, no NaN. ``harness/devices/breaches.py`` checks their ranges.
     """
     try:
         return RECORD.validate_json(line, strict=True)

@@ -1,4 +1,4 @@
-"""Arrays as the runner's orders and records carry them: safetensors whose size and hash are checked."""
+"""Encode and decode arrays for the runner's orders and records: safetensors with a checked size and hash."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from harness.protocol.schema import Tensors
 Array = npt.NDArray[Any]
 
 DTYPES = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
-"""What the runner can take and give."""
+"""The dtypes that the runner accepts and returns."""
 MOST_OUTPUT_BYTES = 12_000_000
-"""Of one item: its record is a line, and the harness reads lines up to 16 MiB."""
+"""The most bytes of outputs of one item. Its record is a line, and the harness reads lines up to 16 MiB."""
 MOST_INPUT_BYTES = 64_000_000
-"""Of one order."""
+"""The most bytes of inputs of one order."""
 
 
 class DamagedTensors(HarnessError):
-    """Tensors of a record are not what their own description says."""
+    """Tensors of a record do not match their own description."""
 
     cure = "run again; if it stays, look at the cable and the device's storage"
 
 
 def encode(arrays: Mapping[str, Array]) -> Tensors:
-    """The arrays as they travel."""
+    """Return the arrays as an order or a record carries them."""
     data = safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in arrays.items()})
     return Tensors(size=len(data), sha256=hashlib.sha256(data).hexdigest(), data=base64.b64encode(data).decode("ascii"))
 
 
 def decode(tensors: Tensors) -> dict[str, Array]:
-    """The arrays by name; raises DamagedTensors if the bytes are not those that were sent, or no tensors."""
+    """Return the arrays by name; raises DamagedTensors if the bytes have changed or are no safetensors."""
     try:
         data = base64.b64decode(tensors.data, validate=True)
     except binascii.Error as error:
@@ -55,7 +55,7 @@ def decode(tensors: Tensors) -> dict[str, Array]:
 
 
 def digest(arrays: Mapping[str, Array]) -> str:
-    """What the runner writes as ``output_sha256``: over the bytes of all arrays, in their order."""
+    """Return the runner's ``output_sha256``: the SHA-256 over the bytes of all arrays, in their order."""
     found = hashlib.sha256()
     for array in arrays.values():
         found.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())

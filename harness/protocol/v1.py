@@ -1,7 +1,7 @@
-"""Version 1 of orders and records: what runners of before read and write, in the words of today and back.
+"""Translate orders and records of version 1, which older runners read and write, to the current version and back.
 
-Everything here is JSON as it was parsed, so that it depends on no schema. Version 1 had models of two kinds apart
-(``models`` with words, ``tensor_models``), and the parts of a generation's time as fields of their own.
+Everything here is parsed JSON, so that it depends on no schema. Version 1 separated two kinds of models (``models``
+with words, and ``tensor_models``), and had a field for each part of a generation's time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PROMPT = re.compile(r"<([^>]*)>:( ?)(.*)", re.DOTALL)
 
 
 def upgraded_order(order: dict[str, Any]) -> dict[str, Any]:
-    """Return an order of version 1 in the words of today; its ``schema_version`` stays 1."""
+    """Return an order of version 1 with today's fields; its ``schema_version`` stays 1."""
     found = dict(order)
     generations, tensors = found.pop("models"), found.pop("tensor_models", [])
     words, calls = found.pop("items", []), found.pop("tensor_items", [])
@@ -28,9 +28,9 @@ def upgraded_order(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def downgraded_order(order: dict[str, Any]) -> dict[str, Any]:
-    """Return an order in the words of today as version 1 had it.
+    """Return an order of today with the fields of version 1.
 
-    Only prompts of the form ``<language>: word`` existed then, and only they can come back.
+    Version 1 had only prompts of the form ``<language>: word``, so only they can be translated back.
     """
     found = dict(order)
     workloads, items = found.pop("workloads"), found.pop("items")
@@ -52,12 +52,12 @@ def downgraded_order(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def upgraded_record(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record of version 1 in the words of today."""
+    """Return a record of version 1 with today's fields."""
     found = {"workload" if key == "model" else key: value for key, value in record.items() if key not in _OLD_PARTS}
     if found.get("record") == "sample":
         parts = {name: record.get(key) for name, key in _PARTS.items()}
         calls = {name: taken if isinstance(taken, list) else [taken] for name, taken in parts.items()}
-        # A tensor workload had an encoder of no time.
+        # In version 1 a tensor workload had an encoder time of zero.
         nothing: tuple[Any, ...] = (0, None, [])
         found["parts"] = {} if all(taken in nothing for taken in parts.values()) else _made(calls)
     return found
@@ -71,7 +71,7 @@ def _made(calls: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def upgraded_line(line: str | bytes) -> str | None:
-    """Return a line of version 1 in the words of today; None for what is no line of version 1."""
+    """Return a line of version 1 with today's fields; None if it is no line of version 1."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):

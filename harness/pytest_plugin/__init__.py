@@ -1,8 +1,8 @@
-"""The harness as a pytest plugin: its options, its fixtures, and the suites that come with the package.
+"""Provide the harness as a pytest plugin: its options, its fixtures, and the suites of the package.
 
-The plugin is installed into other people's environments, so it leaves their projects alone: it imports nothing heavy
-until a suite runs, and it registers no option until a project asks for it (:mod:`harness.pytest_plugin.opt_in`).
-The names below are the public ones; docs/fixtures.md documents them.
+The plugin is installed into other people's environments, so it leaves their projects alone. It imports nothing heavy
+until a suite runs, and it registers no option until a project asks for it (:mod:`harness.pytest_plugin.opt_in`). The
+names below are the public ones; docs/fixtures.md documents them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a project's own tests may rely on: few names, which stay as they are until the next major version."""
+"""Define the names that a project's own tests may use; they stay the same until the next major version."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ if TYPE_CHECKING:
 
 
 class HarnessDevice(Protocol):
-    """The device of a test."""
+    """Describe the device of a test."""
 
     @property
     def name(self) -> str:
-        """What tells this device from others of its kind; ``host`` for this machine."""
+        """Return the name that is unique among devices of this kind; ``host`` for this machine."""
         ...
 
     @property
     def kind(self) -> str:
-        """The word ``--device`` takes."""
+        """Return the kind, as ``--device`` takes it."""
         ...
 
     @property
     def emulated(self) -> bool:
-        """Whether its times are an emulator's, which say nothing about a phone's."""
+        """Return whether its times are an emulator's, which do not tell a phone's times."""
         ...
 
 
 class HarnessRun(Protocol):
-    """The run on a test's device; what ``harness_run`` gives."""
+    """Describe the run on a test's device, which ``harness_run`` returns."""
 
     @property
     def run_id(self) -> str: ...
 
     @property
     def folder(self) -> Path:
-        """Where the run's files are kept (docs/results.md)."""
+        """Return the folder of the run's files (docs/results.md)."""
         ...
 
     @property
@@ -48,19 +48,19 @@ class HarnessRun(Protocol):
 
     @property
     def model_names(self) -> Sequence[str]:
-        """The names of the models in this run's binary."""
+        """Return the names of the models in this run's binary."""
         ...
 
 
 @dataclass(frozen=True)
 class ItemResult:
-    """One item's answer beside PyTorch's."""
+    """Hold the comparison of one item's answer with PyTorch's."""
 
     item: str
     verdict: str
-    """``equal``, ``tie`` within the model's tolerance, or what is wrong with it (docs/results.md)."""
+    """``equal``, ``tie`` (within the model's tolerance), or the kind of error (docs/results.md)."""
     detail: str
-    """What differs and by how much; empty where nothing does."""
+    """What differs and by how much; empty if nothing does."""
 
     @property
     def agrees(self) -> bool:
@@ -68,7 +68,7 @@ class ItemResult:
 
 
 class HarnessModel:
-    """One model of a run. Each of its steps is done once in a session, when it is first asked for."""
+    """Run one model of a run. Each step is done once in a session, when it is first asked for."""
 
     def __init__(self, run: RunSession, name: str) -> None:
         """Raise UsageError if the run has no model of that name."""

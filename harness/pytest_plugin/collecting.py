@@ -1,7 +1,8 @@
-"""How the shipped suites are collected, wherever they are installed.
+"""Collect the shipped suites, wherever they are installed.
 
-pytest's own collectors would put the folder above the package, site-packages, first on ``sys.path``, print paths of
-it as names of tests, and go by the names of files and functions that a project's own configuration asks for.
+pytest's own collectors would put site-packages, the folder above the package, first on ``sys.path``. They would print
+its paths as names of tests. They would also use the names of files and functions that a project configures for its own
+tests.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from harness.pytest_plugin.shipped import FOLDER, MODULE, NAME, ORDER, wanted_fi
 
 
 class ShippedModule(pytest.Module):
-    """A file of the suites, imported as the module that it is."""
+    """Collect a file of the suites, imported under its own module name."""
 
     def _getobj(self) -> ModuleType:
         return importlib.import_module(f"{MODULE}.{self.path.stem}")
@@ -30,7 +31,7 @@ class ShippedModule(pytest.Module):
 
 
 class ShippedSuites(pytest.Directory):
-    """The folder of the suites: the files that this run needs, in their order."""
+    """Collect the folder of the suites: the files that this run needs, in their order."""
 
     def collect(self) -> Iterable[pytest.Collector]:
         wanted = wanted_files(self.config)
@@ -43,7 +44,7 @@ class ShippedSuites(pytest.Directory):
 
 
 class ShippedPackage(pytest.Directory):
-    """The package above the suites, of which nothing else is collected."""
+    """Collect the package above the suites; only the suites in it are collected."""
 
     def collect(self) -> Iterable[pytest.Collector]:
         yield ShippedSuites.from_parent(self, path=FOLDER, nodeid=NAME)

@@ -1,4 +1,4 @@
-"""The fixtures for tests on devices, those of the suites and a project's own (docs/fixtures.md)."""
+"""Provide the fixtures for tests on devices, for the suites and for a project's own tests (docs/fixtures.md)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def harness_run(request: pytest.FixtureRequest) -> RunSession:
-    """The run on this test's device; its steps are made when they are first asked for."""
+    """Return the run on this test's device; its steps are made when they are first asked for."""
     run = request.config.stash[PLUGIN].runs[getattr(request, "param", 0)]
     if isinstance(run, HarnessError):
         raise run
@@ -26,7 +26,7 @@ def harness_run(request: pytest.FixtureRequest) -> RunSession:
 
 @pytest.fixture(scope="session")
 def harness_model(harness_run: RunSession) -> Callable[[str], HarnessModel]:
-    """``harness_model(name)``: one of the run's models, its answers and its times on this test's device."""
+    """Return ``harness_model(name)``, which returns a model of the run with its answers and times."""
     from harness.pytest_plugin.api import HarnessModel
 
     return lambda name: HarnessModel(harness_run, name)
@@ -36,7 +36,7 @@ def harness_model(harness_run: RunSession) -> Callable[[str], HarnessModel]:
 def harness_facts(
     request: pytest.FixtureRequest, harness_run: RunSession, record_testsuite_property: Callable[[str, object], None]
 ) -> dict[str, Any]:
-    """What is so for the whole run, for JUnit XML and for pytest-benchmark's ``extra_info``."""
+    """Return facts about the whole run, for JUnit XML and for pytest-benchmark's ``extra_info``."""
     facts = {
         "run_id": harness_run.run_id,
         "device": harness_run.device.name,

@@ -1,4 +1,4 @@
-"""What the gate's test reports: the verdict in words, a warning, or that nothing was decided."""
+"""Report the gate's test: the verdict as text, a warning, or that nothing was decided."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from harness.results.nights import NightRecord, causes, judged
 
 
 class GateUndecided(HarnessError):
-    """The night that a run was to be judged by has decided nothing."""
+    """The nightly run that should judge a run has decided nothing."""
 
     cure = "the causes stand beside it; harness nightly --resume NIGHT goes on with what was not measured"
 
 
 class GateWarning(UserWarning):
-    """The gate saw something that it did not prove."""
+    """The gate found something that it did not prove."""
 
 
 def gate_message(record: NightRecord) -> str:
-    """Verdict and headline, then a line for each cell with its estimate, interval and minimum detectable effect."""
+    """Return verdict and headline, then a line for each cell: estimate, interval and minimum detectable effect."""
     verdicts = judged(record)
     lines = [f"{verdicts.verdict.upper()}: {headline(verdicts)} (harness nights {record.night_id})"]
     for unit in verdicts.units:
@@ -32,6 +32,6 @@ def gate_message(record: NightRecord) -> str:
 
 
 def require_decided(record: NightRecord) -> None:
-    """Raises GateUndecided."""
+    """Raise GateUndecided if the nightly run decided nothing."""
     if judged(record).verdict == "inconclusive":
         raise GateUndecided(gate_message(record))

@@ -1,4 +1,4 @@
-"""Hooks that a project may implement to change what the suites run."""
+"""Declare hooks that a project may implement to change what the suites run."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 
 @pytest.hookspec(firstresult=True)
 def pytest_harness_builder(config: pytest.Config, notice: Callable[[str], None]) -> Builder | None:
-    """What makes checkpoints, archives, runners and references; by default the compiler, cargo and PyTorch."""
+    """Return what makes checkpoints, archives, runners and references; by default the compiler, cargo and PyTorch."""

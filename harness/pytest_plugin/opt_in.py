@@ -1,9 +1,9 @@
-"""How a project asks for the harness's options, and what it reads where it has not.
+"""Register the harness's options only if a project asks for them.
 
 A project asks by the key ``harness_models`` of its pytest configuration, by ``-p harness`` on the command line or in
-``addopts``, by naming the shipped suites, or by a ``conftest.py`` with ``from harness.pytest_plugin import
-add_options as pytest_addoption``. Options are registered after the project's own ``conftest.py`` was loaded, so that
-names which are taken by then, by it or by another plugin, are left to whoever has them.
+``addopts``, by naming the shipped suites, or by a ``conftest.py`` with ``from harness.pytest_plugin import add_options
+as pytest_addoption``. Options are registered after the project's own ``conftest.py`` was loaded. So a name that the
+project or another plugin has taken stays theirs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from harness.pytest_plugin.options import (
 from harness.pytest_plugin.shipped import FOLDER, shipped_module
 
 PLUGIN_NAME = "harness"
-"""As the entry point has it, for ``-p``."""
+"""The name of the entry point, for ``-p``."""
 HINT = (
     "{name} is an option of the harness, which this project does not use yet. For the suites that come with it: "
     "pytest suites {name} …; to set the project up: harness init"
@@ -34,7 +34,7 @@ HINT = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Register the keys of the configuration file, which are ours by their names; options come later."""
+    """Register the keys of the configuration file, whose names are clearly ours; options are registered later."""
     add_models_key(parser)
     parser.addini(
         "harness_testpaths",
@@ -54,7 +54,7 @@ def pytest_load_initial_conftests(
     try:
         known, unknown = parser.parse_known_and_unknown_args(args, namespace=copy.copy(early_config.option))
     except pytest.UsageError:
-        return  # pytest will raise it again, and print it as it prints all of them.
+        return  # pytest raises and prints it again.
     asked = (
         early_config.getini("harness_models")
         or PLUGIN_NAME in early_config.known_args_namespace.plugins
@@ -67,10 +67,10 @@ def pytest_load_initial_conftests(
 
 
 def _leave_out_other_tests(paths: list[str], args: Sequence[str], here: Path) -> None:
-    """Load for the shipped suites the ``conftest.py`` of the folder, but of no tests in it.
+    """Load the folder's own ``conftest.py`` for the shipped suites, but none of the tests' folders.
 
-    pytest looks for both where a path does not exist. What the tests of a project set up is not meant for the suites;
-    its own ``conftest.py`` may register their options.
+    pytest looks for both if a path does not exist. The set-up of a project's tests is not meant for the suites, but the
+    project's own ``conftest.py`` may register their options.
     """
     if not any(shipped_module(path, here) for path in paths):
         return

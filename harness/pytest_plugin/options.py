@@ -1,4 +1,4 @@
-"""The suites' options, and the run that they ask for."""
+"""Register the suites' options, and make a run's options from them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 
 LONG_PREFIX = "--harness-"
-"""In front of an option's name wherever the short one belongs to somebody else; it is always understood."""
+"""The prefix of an option whose short name belongs to another plugin; it is always accepted."""
 TAKEN_OPTIONS = pytest.StashKey[list[str]]()
-"""Names of options that belong to another plugin here."""
+"""The names of options that belong to another plugin here."""
 
 
 def add_options(parser: pytest.Parser, models: Sequence[str] = ()) -> list[str]:
-    """Register the suites' options, once; for a ``conftest.py``, too, which may name the project's ``models``.
+    """Register the suites' options, once.
 
-    Return the names that belong to another plugin here: those options have their long name only, ``--harness-…``.
+    A ``conftest.py`` may call this too, and name the project's ``models``. Returns the names that belong to another
+    plugin here; those options have only their long name, ``--harness-…``.
     """
     group = parser.getgroup("harness", "harness: run a model on a device and compare it with PyTorch")
     if models:
@@ -43,7 +44,7 @@ def add_options(parser: pytest.Parser, models: Sequence[str] = ()) -> list[str]:
 
 
 def add_models_key(parser: pytest.Parser, models: Sequence[str] = ()) -> None:
-    """Register the configuration's key for a project's models, and what holds where the file does not have it."""
+    """Register the configuration's key for a project's models, and its default."""
     parser.addini(
         "harness_models",
         "models that the shipped suites run without --models: Python files, relative to this file, or names",
@@ -60,7 +61,7 @@ def option_names() -> list[str]:
 
 
 def options_with_a_value() -> set[str]:
-    """Return the names, short and long, of the options that something has to follow."""
+    """Return the short and long names of the options that take a value."""
     found: set[str] = set()
 
     def note(*names: str, **settings: Any) -> None:
@@ -72,12 +73,12 @@ def options_with_a_value() -> set[str]:
 
 
 def taken_names(parser: pytest.Parser, names: Sequence[str]) -> list[str]:
-    """Return those names that the command line understands already."""
+    """Return the names that the command line accepts already."""
 
     def free(some: Sequence[str]) -> list[str]:
         try:
             return parser.parse_known_and_unknown_args(some)[1]
-        except pytest.UsageError:  # An option of somebody else's, which wants a value.
+        except pytest.UsageError:  # Another plugin's option, which wants a value.
             return []
 
     if free(names) == list(names):
@@ -99,7 +100,7 @@ def _add_all(add: Callable[..., None]) -> None:
 
 
 def _of_kinds(*, taken: Collection[str] = ()) -> dict[str, DeviceOption]:
-    """Return what the installed kinds of devices bring."""
+    """Return the options of the installed kinds of devices."""
     from harness.devices import device_kinds, device_options
 
     with _usage():
@@ -108,7 +109,7 @@ def _of_kinds(*, taken: Collection[str] = ()) -> dict[str, DeviceOption]:
 
 @contextmanager
 def _usage() -> Iterator[None]:
-    """Have pytest print an error of usage, such as a kind that cannot be loaded, as it prints its own."""
+    """Let pytest print a UsageError, such as a kind that cannot be loaded, as it prints its own."""
     from harness.core.errors import UsageError
 
     try:
@@ -267,7 +268,7 @@ def _add_own(add: Callable[..., None]) -> None:
 
 
 def use_configured_models(config: pytest.Config) -> None:
-    """Without ``--models``, take the models that the configuration file names."""
+    """Take the models that the configuration file names if ``--models`` is missing."""
     configured = config.getini("harness_models")
     if not configured or config.getoption("harness_models", None) != []:
         return
@@ -275,26 +276,26 @@ def use_configured_models(config: pytest.Config) -> None:
     here = config.invocation_params.dir
 
     def from_here(name: str) -> str:
-        is_file = name.endswith(".py") or "/" in name  # as harness.models.sources has it
+        is_file = name.endswith(".py") or "/" in name  # the same rule as in harness.models.sources
         return os.path.relpath(base / name, here) if is_file else name
 
     config.option.harness_models = [from_here(name) for name in configured]
 
 
 EMULATED_WORDS = 26
-"""Two of each shipped language. Emulated code takes 0.8 s a word and more without the cache: all 130 in both variants
-take minutes, and find nothing that these do not; a phone's processor is what they are for."""
+"""Two words of each shipped language. Emulated code takes 0.8 s a word, and more without the cache. All 130 words in
+both variants take minutes and find nothing more, because they are for a phone's processor."""
 EMULATED_TIMED = 4
 
 
 def run_options(config: pytest.Config, device: Device) -> RunOptions:
-    """What the command line asks for, with the defaults for this device."""
+    """Return the run's options from the command line, with the defaults for this device."""
     from harness.run.builder import RunOptions
 
     get = config.getoption
     repeat, warmup, words = get("harness_repeat"), get("harness_warmup"), get("harness_words")
     smoke = device.emulated and repeat is None and warmup is None
-    # A companion runs in the app's place as this machine's own code, as fast as any.
+    # A companion runs instead of the app, as this machine's own code and at full speed.
     slow = device.emulated and device.companion is None
     usual = (0, 1) if device.emulated else (2, 5)
     return RunOptions(
@@ -325,7 +326,7 @@ def run_options(config: pytest.Config, device: Device) -> RunOptions:
 
 
 def announcements(run: RunSession) -> list[str]:
-    """What a person should know before it begins: what of all that could be run is."""
+    """Return what a person should know before the run begins: which part of all items is run."""
     options, told = run.options, list[str]()
     if run.words_of is not None:
         told.append(
@@ -341,7 +342,7 @@ def announcements(run: RunSession) -> list[str]:
 
 
 def selected(config: pytest.Config) -> Selection:
-    """The devices that are asked for; raises UnknownDevice."""
+    """Return the selected devices; raises UnknownDevice."""
     from harness.devices import parse_device
 
     get = config.getoption

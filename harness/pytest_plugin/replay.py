@@ -1,4 +1,4 @@
-"""Samples measured elsewhere, shown by pytest-benchmark as if it had measured them."""
+"""Show samples measured elsewhere in pytest-benchmark as if it had measured them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 class ReplayClock:
-    """A clock that shows durations measured elsewhere, for pytest-benchmark to read as if it had measured them."""
+    """Show durations measured elsewhere as a clock that pytest-benchmark reads."""
 
     __name__ = "runner"
 
@@ -21,7 +21,7 @@ class ReplayClock:
         return self._now
 
     def rewind(self) -> None:
-        """Back to zero before each round, so that a round's difference is its duration exactly."""
+        """Set the clock to zero before each round, so that a round's difference is exactly its duration."""
         self._now = 0.0
 
     def advance(self) -> None:
@@ -30,11 +30,11 @@ class ReplayClock:
 
 @pytest.fixture
 def replay_benchmark(request: pytest.FixtureRequest) -> Callable[[Sequence[float], dict[str, Any]], None]:
-    """``replay_benchmark(durations_ns, extra_info)``: samples into pytest-benchmark's table and JSON as they are."""
+    """Return ``replay_benchmark(durations_ns, extra_info)``, which gives samples unchanged to pytest-benchmark."""
 
     def replay(durations_ns: Sequence[float], extra_info: dict[str, Any]) -> None:
         clock = ReplayClock(durations_ns)
-        # Put first: pytest-benchmark looks at one marker only, and the test's own may name a group.
+        # This marker comes first: pytest-benchmark reads only one, and the test's own may name a group.
         own = request.node.get_closest_marker("benchmark")
         options = {**(own.kwargs if own else {}), "timer": clock}
         request.node.add_marker(pytest.mark.benchmark(**options), append=False)

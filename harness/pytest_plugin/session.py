@@ -1,4 +1,4 @@
-"""One pytest session: the devices that are opened, a run on each, and the verdict at the end."""
+"""Run one pytest session: open the devices, make a run on each, and give the verdict at the end."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
     from harness.run.session import RunSession
 
 FIXTURE = "harness_run"
-"""A test that uses it runs on a device."""
+"""A test that uses this fixture runs on a device."""
 STEP_MARK = "harness_step"
 NO_DEVICE = "the suites need a device to run on: pytest suites {option} host"
 INTERRUPTED = 130
 
 
 class HarnessPlugin:
-    """The state of one pytest session."""
+    """Hold the state of one pytest session."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        # Capturing is suspended while plugins are configured, so this is the stream a person sees.
+        # Capturing is suspended while plugins are configured, so this is the stream that a person sees.
         self._stream = sys.stdout
         self._open = ExitStack()
         self._notices: TextIO = self._stream
@@ -63,19 +63,19 @@ class HarnessPlugin:
 
     @property
     def runs(self) -> Sequence[RunSession | HarnessError]:
-        """One for each device; an error where the run could not be started."""
+        """Return one run for each device; an error if the run could not be started."""
         if not self._runs:
             raise pytest.UsageError(self._no_device)
         return self._runs
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """With several devices, every test of the suites is one test for each of them."""
+        """Make every test of the suites one test for each device if there are several."""
         if FIXTURE not in metafunc.fixturenames or not self._device or self.config.option.collectonly:
             return
         try:
             devices = self._opened()
         except HarnessError:
-            return  # Told once, when collecting has ended; here it would be an error of each module.
+            return  # Reported once, after collection; here it would be an error of each module.
         if len(devices) > 1:
             names = [device.name for device in devices]
             metafunc.parametrize(FIXTURE, range(len(devices)), ids=names, indirect=True, scope="session")
@@ -92,7 +92,7 @@ class HarnessPlugin:
             pytest.exit(self._no_device, returncode=ExitCode.USAGE)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Everything a person could have got wrong is told before the first test, in one line."""
+        """Check everything that a person could have got wrong before the first test, and report it in one line."""
         if self.config.option.collectonly or not any(needs_device(item) for item in session.items):
             return
         try:
@@ -108,20 +108,20 @@ class HarnessPlugin:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """A HarnessError is told by its message, and whose fault a failure is decides the exit code."""
+        """Report a HarnessError by its message, and collect whose fault a failure is for the exit code."""
         report = yield
         if call.excinfo is not None and report.failed:
             error = call.excinfo.value
             if isinstance(error, HarnessError):
                 report.longrepr = self._told_once(str(error))
             elif (text := str(report.longrepr)) != (fit := shown(text, most=len(text))):
-                # What a device answered stands in the message; a terminal must not obey it.
+                # A device's answer is in the message, and a terminal must not obey it.
                 report.longrepr = fit
             self._failures.append(error.exit_code if isinstance(error, HarnessError) else ExitCode.FAILURE)
         return report
 
     def _told_once(self, message: str) -> str:
-        """Tests that fail for one reason do not each repeat a compiler's whole output."""
+        """Return a message in full only once, so that tests with one cause do not repeat a compiler's whole output."""
         if message in self._told:
             return f"{message.splitlines()[0]} (told above)"
         self._told.add(message)
@@ -199,8 +199,10 @@ class HarnessPlugin:
         return device
 
     def _opened(self) -> Sequence[Device | Unavailable]:
-        """The devices, opened when they are first asked for and until the session ends. Raises HarnessError, always
-        the same."""
+        """Return the devices, opened when they are first asked for, until the session ends.
+
+        Raises HarnessError, always the same one.
+        """
         if self._opening_error is not None:
             raise self._opening_error
         if self._devices is None:
@@ -227,7 +229,10 @@ class HarnessPlugin:
         pytest.exit(str(error).splitlines()[0], returncode=error.exit_code)
 
     def _started(self, device: Device | Unavailable, *, alone: bool) -> RunSession | HarnessError:
-        """A run on that device. Beside others, a device that fails is its own error only; usage is everybody's."""
+        """Start a run on a device.
+
+        Beside other devices, a failing device is only its own error; an error of usage is everybody's.
+        """
         from harness.devices import Unavailable
         from harness.regression.gate import BaselineGate
         from harness.report.progress import TerminalProgress
@@ -259,7 +264,7 @@ class HarnessPlugin:
         return run
 
     def _expect_pairs(self, items: Sequence[pytest.Item]) -> None:
-        """PyTorch is loaded while what is not timed is done, if a test will ask for its times."""
+        """Load PyTorch during untimed steps if a test will ask for its times."""
         for at, run in enumerate(self._runs):
             wanted = any(step.name == "pairs" for item in items if device_index(item) == at for step in steps_of(item))
             if wanted and not isinstance(run, HarnessError):
@@ -277,13 +282,13 @@ class HarnessPlugin:
         self._prefetch.start()
 
     def _uncaptured_stream(self) -> TextIO:
-        """What threads may write to at any time: another handle of the stream that a person sees."""
+        """Return a stream that threads may write to at any time: another handle of the stream that a person sees."""
         try:
             with self._uncaptured():
                 handle = os.dup(self._stream.fileno())
             return self._open.enter_context(os.fdopen(handle, "w", encoding="utf-8"))
         except (OSError, io.UnsupportedOperation):
-            return self._stream  # pytest runs inside a program that has no file there
+            return self._stream  # pytest runs inside a program without a file there
 
     def _uncaptured(self) -> AbstractContextManager[None]:
         capture: Any = self.config.pluginmanager.getplugin("capturemanager")
@@ -297,7 +302,7 @@ class HarnessPlugin:
 
     def _notice(self, text: str) -> None:
         if threading.current_thread() is not threading.main_thread():
-            # Capturing belongs to the main thread.
+            # Only the main thread may change capturing.
             self._notices.write(f"harness: {text}\n")
             self._notices.flush()
             return
@@ -311,7 +316,7 @@ class HarnessPlugin:
 
 
 def exit_status(status: int, failures: Sequence[ExitCode], *, interrupted: bool) -> int:
-    """pytest's exit status made to say whose fault it is: 1 the subject's, 2 the command line's, 3 no verdict."""
+    """Return an exit status that states whose fault it is: 1 the subject's, 2 the command line's, 3 no verdict."""
     if interrupted:
         return INTERRUPTED
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not failures:
@@ -327,13 +332,16 @@ def needs_device(item: pytest.Item) -> bool:
 
 
 def device_index(item: pytest.Item) -> int:
-    """Which of the devices a test is for."""
+    """Return the index of a test's device."""
     index: int = item.callspec.params.get(FIXTURE, 0) if hasattr(item, "callspec") else 0
     return index
 
 
 def steps_of(item: pytest.Item) -> list[Step]:
-    """What a test says it will ask for: ``@pytest.mark.harness_step("parity")``, of its ``variant`` if it has one."""
+    """Return the steps that a test asks for by ``@pytest.mark.harness_step("parity")``.
+
+    They are for the test's ``variant``, if it has one.
+    """
     from harness.run.prefetch import Step
 
     variant = item.callspec.params.get("variant") if hasattr(item, "callspec") else None
@@ -341,7 +349,7 @@ def steps_of(item: pytest.Item) -> list[Step]:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """So that ending pytest also ends the runner and the run."""
+    """Raise KeyboardInterrupt, so that ending pytest also ends the runner and the run."""
     raise KeyboardInterrupt
 
 

@@ -1,4 +1,4 @@
-"""Where the suites lie that come with the package, and which arguments of a command line name them."""
+"""Find the suites of the package, and the arguments of a command line that name them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ ORDER = (
     "test_gate.py",
     "test_profile.py",
 )
-"""A runner that does not even start should fail in the smallest test."""
+"""The order of the suites: a runner that does not even start should fail in the smallest test."""
 OF_WORDS = ORDER[:3]
 NOT_PARALLEL = "the suites measure time and cannot share the machine: run without -n"
 ON_REQUEST = {"test_gate.py": "harness_baseline", "test_profile.py": "harness_profile"}
-"""The option that asks for the file."""
+"""Maps a file to the option that asks for it."""
 
 
 def shipped_module(argument: str, folder: Path) -> str | None:
     """Return the module, with the test's name, if an argument given in ``folder`` names the shipped suites.
 
-    ``suites`` and what follows it name them wherever no such path exists; a path into the installed package and the
-    module's own name always do.
+    ``suites`` and longer paths name them if no such path exists. A path into the installed package and the module's own
+    name always name them.
     """
     path, separator, test = argument.partition("::")
     if path == MODULE or path.startswith(MODULE + "."):
@@ -51,9 +51,9 @@ def shipped_module(argument: str, folder: Path) -> str | None:
 
 
 def wanted_files(config: pytest.Config) -> list[str]:
-    """Return the files that a run needs: what it has no model for, or was not asked for, is not collected."""
+    """Return the files that a run needs: files without a model, or that were not asked for, are left out."""
     models = config.getoption("harness_models", [])
-    # PyTorch runs on this machine, and is timed beside what runs here only.
+    # PyTorch runs on this machine, so it is timed only beside a runner on this machine.
     here = config.getoption("harness_device", None) in (None, "host")
     left_out = {name for name, option in ON_REQUEST.items() if not config.getoption(option, None)}
     if not here or config.getoption("harness_pair_seconds", 1.0) <= 0:
@@ -66,11 +66,11 @@ def wanted_files(config: pytest.Config) -> list[str]:
 
 
 def choose_arguments(config: pytest.Config) -> None:
-    """Make pytest collect the shipped suites where they are named, or where a device is and no path.
+    """Make pytest collect the shipped suites if they are named, or if a device and no path is named.
 
-    They are collected by their module's name: pytest then looks into no folder on the way to them, such as
-    site-packages. Every other path becomes absolute, since it could be taken for the name of a module.
-    Raises UsageError for a path that does not exist, and where tests are to share the machine.
+    They are collected by their module's name, so that pytest looks into no folder above them, such as site-packages.
+    Every other path becomes absolute, because it could be taken for a module's name. Raises UsageError for a path that
+    does not exist, and if tests are to share the machine.
     """
     here = config.invocation_params.dir
     if config.args_source is config.ArgsSource.ARGS:
@@ -108,5 +108,5 @@ def _absolute(argument: str, folder: Path) -> str:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # such as a name that is too long, which no file has
+    except OSError:  # such as a name that is too long
         return False

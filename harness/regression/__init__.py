@@ -1,1 +1,1 @@
-"""Nightly runs and the gate: plan, pairs, limits and verdicts."""
+"""Make nightly runs and the gate: plan, pairs, limits and verdicts."""

@@ -1,4 +1,4 @@
-"""``pytest suites --baseline NAME``: a run's own runner beside a baseline's, judged as a night is."""
+"""Implement ``pytest suites --baseline NAME``: judge a run's runner beside a baseline's as a nightly run does."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from harness.run.builder import RunOptions
 
 
 def gated(options: RunOptions, workloads: Mapping[str, WorkloadFacts]) -> list[str]:
-    """What of a run is judged: the variant of a generation that it times, and its tensor workloads by name."""
+    """Return the names that the gate judges: the timed variant of a generation, and each tensor workload."""
     return [options.variant if facts.kind == "generation" else name for name, facts in workloads.items()]
 
 
 class BaselineGate:
-    """Judges a run beside a baseline, in a nightly run of its own; see :class:`harness.run.session.Gate`."""
+    """Judge a run beside a baseline in a nightly run of its own; see :class:`harness.run.session.Gate`."""
 
     def check(self, options: RunOptions, device: Device, workloads: Mapping[str, WorkloadFacts]) -> None:
-        """What a person could have got wrong: raises EmulatedDevice, BaselineNotFound, BaselineDamaged, UsageError."""
+        """Check what a person could have got wrong.
+        Raises EmulatedDevice, BaselineNotFound, BaselineDamaged, UsageError.
+        """
         assert options.baseline is not None
         refuse_emulated([device])
         baselines = Baselines(options.results_dir)
@@ -56,7 +58,7 @@ class BaselineGate:
         workloads: Mapping[str, WorkloadFacts],
         notify: Notify,
     ) -> NightRecord:
-        """Measure the run's runner beside its baseline's in a night of their own. Raises as :class:`Night` does."""
+        """Measure the run's runner beside its baseline's in a nightly run of its own. Raises as :class:`Night` does."""
         assert options.baseline is not None
         plan = plan_night(
             options.results_dir,

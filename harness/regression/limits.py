@@ -1,4 +1,4 @@
-"""What of a night needs no statistics: parity, memory, sizes, and a candidate that does not run."""
+"""Judge what needs no statistics in a nightly run: parity, memory, sizes, and a candidate that does not run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.validate.tensors import compare_item
 
 @dataclass(frozen=True)
 class LimitVerdict:
-    """``growth`` is None for what is no quantity."""
+    """Hold the verdict about one limit. ``growth`` is None if the metric is no quantity."""
 
     metric: str
     verdict: GateVerdict
@@ -23,7 +23,7 @@ class LimitVerdict:
 
 
 def judge_limits(unit: UnitPlan, journal: Journal, *, sizes: bool = True) -> tuple[LimitVerdict, ...]:
-    """Of what the journal holds of the unit by now; ``sizes``: those of its runners and archives, too."""
+    """Judge the limits of a unit from the journal so far; ``sizes`` adds the sizes of its runners and archives."""
     if broken := journal.broken.get(unit.name):
         return (LimitVerdict("runs at all", GateVerdict.FAIL, broken),)
     growths = []
@@ -40,7 +40,7 @@ def judge_limits(unit: UnitPlan, journal: Journal, *, sizes: bool = True) -> tup
 
 
 def _tensor_parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
-    """The candidate's answers against the baseline's, as the model itself wants them compared."""
+    """Compare the candidate's answers with the baseline's, by the model's own comparison."""
     assert unit.comparison is not None
     rows = [
         compare_item(
@@ -59,7 +59,7 @@ def _tensor_parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
 
 
 def _parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
-    """The candidate's tokens against the baseline's, word by word; float16 and int8 within their tolerance policy."""
+    """Compare the candidate's tokens with the baseline's word by word, within the unit's tolerance policy."""
     items = {item.id: item for item in unit.a.order.items}
     rows = [
         compare_word(item, items[item].subset, items[item].label, _expected(said), list(map(_decoded, b.outputs[item])))
@@ -77,7 +77,7 @@ def _parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
 
 
 def _expected(outputs: list[Output]) -> Decoded:
-    """With margins if there are any, since they excuse a tie."""
+    """Return the first output with margins if there is one, since margins excuse a tie; else the first output."""
     return next((found for found in map(_decoded, outputs) if found.margins is not None), _decoded(outputs[0]))
 
 

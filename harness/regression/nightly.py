@@ -1,7 +1,7 @@
-"""The nightly as an object: baseline and candidate in interleaved pairs of fresh processes, and the verdict.
+"""Make a nightly run: measure baseline and candidate in interleaved pairs of fresh processes, and judge.
 
-Which device, and how it is reached, is the device's affair; what is decided, and when, is that of
-:mod:`harness.measure`; what has been measured is in the :mod:`harness.results.journal`, from which a night goes on.
+The device object reaches the device. :mod:`harness.measure` makes the decisions. :mod:`harness.results.journal` keeps
+what has been measured, and a resumed nightly run goes on from it.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ from harness.results import now
 from harness.results.journal import BrokenLine, GivenUpLine, Journal, Plan, RunLine, Side, Stage, UnitPlan
 
 TRIES = 3
-"""Of a pair whose runner does not come to its end."""
+"""How often a pair is tried if a runner does not come to its end."""
 SEED = 20_240_501
 _STAGES: tuple[Stage, ...] = ("first", "confirmation")
 
 
 class EmulatedDevice(UsageError):
-    """Times of an emulator are compared with nothing."""
+    """Times of an emulator cannot be compared with anything."""
 
     cure = "choose a real device; an emulated one can still check parity: pytest suites --device …"
 
 
 class RunnerChanged(HarnessError):
-    """A runner is not the one that the night began with."""
+    """A runner is not the one with which the nightly run began."""
 
     cure = "begin a new night; this one's pairs were measured with other runners"
 
@@ -67,7 +67,7 @@ class _OutOfTime(Exception):
 
 
 def refuse_emulated(devices: Iterable[Device]) -> None:
-    """Raises EmulatedDevice if one is."""
+    """Raise EmulatedDevice if one of the devices is emulated."""
     for device in devices:
         if device.emulated:
             raise EmulatedDevice(f"{device.name} is emulated, and its times say nothing of a phone's")
@@ -75,7 +75,9 @@ def refuse_emulated(devices: Iterable[Device]) -> None:
 
 @dataclass(frozen=True)
 class UnitResult:
-    """``cells`` by metric, the latency first; ``shares`` is what each part takes of it."""
+    """Hold the result of a unit.
+    ``cells`` are by metric, the latency first; ``shares`` are each part's fraction of the latency.
+    """
 
     unit: UnitPlan
     cells: dict[str, CellVerdict]
@@ -88,14 +90,14 @@ class UnitResult:
 
     @property
     def verdict(self) -> GateVerdict:
-        """The worst of all; a part about which nothing could be said leaves that to the whole, which holds it."""
+        """Return the worst verdict of all. Inconclusive parts do not count, because the whole contains them."""
         parts = [cell.verdict for metric, cell in self.cells.items() if metric != LATENCY]
         decided = [verdict for verdict in parts if verdict is not GateVerdict.INCONCLUSIVE]
         return overall([self.latency.verdict, *decided, *(limit.verdict for limit in self.limits)])
 
 
 _Measured = Undecided | dict[str, Judgement]
-"""A session: each metric judged, or why none was."""
+"""The result of a session: a judgement for each metric, or why there is none."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,9 @@ class NightResult:
 
 
 class Night:
-    """One night, new or going on. ``devices`` are those of the plan's units, by the units' ``device``.
+    """Make one nightly run, new or resumed. ``devices`` are those of the plan's units, by the units' ``device``.
 
-    ``budget``: seconds after which no further pair is begun. ``cooldown``: seconds to wait for a device to be fit.
+    ``budget``: seconds after which no further pair is begun. ``cooldown``: seconds to wait until a device is fit.
     ``deadline``: seconds of one run. Raises EmulatedDevice, RunnerChanged, RunDamaged.
     """
 
@@ -142,7 +144,7 @@ class Night:
         self._journal = Journal(folder)
 
     def run(self) -> NightResult:
-        """Measure what is missing and judge. What could not be measured is inconclusive, with its cause."""
+        """Measure what is missing, and judge. A unit that could not be measured is inconclusive, with the cause."""
         try:
             measured = {unit.name: self._measure(unit) for unit in self.plan.units}
         finally:
@@ -152,7 +154,7 @@ class Night:
         results, sized = [], set[tuple[str, str, str]]()
         for unit in self.plan.units:
             judged = {metric: verdicts[unit.name, metric] for metric in measured[unit.name]}
-            # Models in one binary share its sizes, of which the first that ran tells.
+            # Models in one binary share its sizes; only the first that ran reports them.
             binaries = (unit.device, unit.a.sha256, unit.b.sha256)
             limits = judge_limits(unit, self._journal, sizes=binaries not in sized)
             sized |= {binaries} if any(limit.growth is not None for limit in limits) else set()
@@ -160,7 +162,9 @@ class Night:
         return NightResult(self.plan, tuple(results))
 
     def calibrate(self) -> dict[str, dict[str, Floor]]:
-        """The floors of each unit's metrics from ``plan.calibrate`` sessions of its pairs; none without any."""
+        """Return the floors of each unit's metrics, from ``plan.calibrate`` sessions of its pairs.
+        A unit without a finished session has none.
+        """
         sessions: dict[str, dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
         try:
             for unit in self.plan.units:
@@ -176,7 +180,9 @@ class Night:
         }
 
     def _measure(self, unit: UnitPlan) -> dict[str, CellSessions]:
-        """Of every metric; one suspect metric has the whole session measured again, which counts for that one only."""
+        """Measure every metric of a unit.
+        If a metric is suspect, the whole session is measured again. The second session counts only for suspect metrics.
+        """
         first = self._stage(unit, "first")
         if isinstance(first, Undecided):
             return {LATENCY: CellSessions(first)}
@@ -188,7 +194,7 @@ class Night:
         }
 
     def _stage(self, unit: UnitPlan, stage: Stage) -> _Measured:
-        """The attempt that decided about the latency, which alone says whether there is another."""
+        """Return the attempt that decided about the latency; only the latency decides whether another is needed."""
         attempts: list[_Measured] = []
         while needs_another([_of(attempt, LATENCY) for attempt in attempts], self.plan.rule):
             at = len(attempts)
@@ -203,7 +209,7 @@ class Night:
         found, shares = {}, {LATENCY: 1.0, **self._shares(unit)}
         for metric, ratios in self._ratios(unit, stage, attempt).items():
             if metric in shares:
-                # The same pairs are judged alike however often the night is resumed.
+                # The seed is fixed: the same pairs must get the same verdict however often the night is resumed.
                 rng = np.random.default_rng([SEED, _STAGES.index(stage), attempt, METRICS.index(metric)])
                 found[metric] = judge_session(
                     ratios, rng=rng, rule=self.plan.rule, floor=unit.floor_of(metric), share=shares[metric]
@@ -211,13 +217,14 @@ class Night:
         return found
 
     def _ratios(self, unit: UnitPlan, stage: Stage, attempt: int) -> dict[str, list[float]]:
-        """Of every metric that all of the session's runs have."""
+        """Return the log ratios of every metric that all runs of the session have."""
         found = {metric: self._journal.ratios(unit.name, stage, attempt, metric) for metric in METRICS}
         return {metric: ratios for metric, ratios in found.items() if ratios}
 
     def _shares(self, unit: UnitPlan) -> dict[str, float]:
-        """What each part takes of the baseline's latency: medians over the runs of the first attempt, which every
-        later judgement of the night shares."""
+        """Return each part's share of the baseline's latency, as medians over the runs of the first attempt.
+        Every later judgement of the nightly run uses the same shares.
+        """
         found = [a.shares() for a, _ in self._journal.pairs(unit.name, "first", 0)] or [
             a.shares() for a, _ in self._journal.all_pairs(unit.name)
         ]
@@ -225,7 +232,7 @@ class Night:
         return {metric: float(np.median([one[metric] for one in found])) for metric in METRICS if metric in metrics}
 
     def _session(self, unit: UnitPlan, stage: Stage, attempt: int) -> str | None:
-        """Measure a session's missing pairs; the cause if that cannot be done."""
+        """Measure a session's missing pairs; return the cause if that cannot be done."""
         known = self._journal.given_up(unit.name, stage, attempt) or self._journal.broken.get(unit.name)
         if known is not None:
             return known
@@ -242,14 +249,14 @@ class Night:
                     if cause is not None:
                         return self._give_up(unit, stage, attempt, cause)
         except _OutOfTime:
-            # Nothing is written: with more time the night goes on here.
+            # Nothing is written, because the night goes on here once it has more time.
             return "the time budget was used up"
         except DeviceError as error:
             return self._give_up(unit, stage, attempt, str(error).splitlines()[0])
         return None
 
     def _wanted(self, done: list[float]) -> int:
-        # By the whole alone: a part that takes 2 % of it may be as noisy as it likes.
+        # Only the whole decides: a part that takes 2 % of it may be very noisy.
         return pairs_wanted({LATENCY: done}, self.plan.rule)
 
     def _give_up(self, unit: UnitPlan, stage: Stage, attempt: int, cause: str) -> str:
@@ -257,7 +264,9 @@ class Night:
         return cause
 
     def _pair(self, unit: UnitPlan, stage: Stage, attempt: int, pair: int) -> str | None:
-        """Both runs, whose order alternates from pair to pair; the cause if one of them never came to its end."""
+        """Measure both runs of a pair; return the cause if one of them never came to its end.
+        Their order alternates from pair to pair.
+        """
         order: tuple[Side, Side] = ("a", "b") if pair % 2 == 0 else ("b", "a")
         failures: dict[Side, list[str]] = {"a": [], "b": []}
         for _ in range(TRIES):
@@ -276,14 +285,14 @@ class Night:
         return f"the runs of a pair did not end: {(failures['a'] + failures['b'])[0]}"
 
     def _run(self, unit: UnitPlan, stage: Stage, attempt: int, pair: int, side: Side) -> str | None:
-        """One fresh process; the reason if it gave no whole result."""
+        """Run one side in a fresh process; return the reason if the result is incomplete."""
         device, planned = self._devices[unit.device], unit.a if side == "a" else unit.b
         order = planned.order.model_copy(
             update={
                 "order_id": f"{stage}-{attempt}-{pair}-{side}-{secrets.token_hex(4)}",
                 "warmup": self.plan.warmup,
                 "repetitions": self.plan.repetitions,
-                # Token ids come with every sample; margins, which excuse a tie, and tensors only with a probe.
+                # Every sample contains token ids. Only a probe contains tensors, and margins, which excuse a tie.
                 "probe": RecordOptions(margins=True) if pair == 0 else None,
             }
         )
@@ -313,7 +322,7 @@ def _line(
         if isinstance(record, Sample) and record.phase is Phase.TIMED:
             parts = {part: (sum(calls), len(calls)) for part, calls in record.parts.items()}
             passes.append(Pass(" ".join(record.items), record.total_ns, parts))
-        # A tensor workload has answers and hashes of them in the place of outputs.
+        # A tensor workload has answers and their hashes instead of outputs.
         if isinstance(record, Sample | Probe) and pair == 0 and record.outputs:
             for item, output in zip(record.items, record.outputs, strict=True):
                 if output not in outputs[item]:

@@ -1,4 +1,4 @@
-"""What a night will measure: a baseline's runners as A, and B from the sources, another baseline, or a run."""
+"""Plan a nightly run: a baseline's runners are A; B comes from the sources, another baseline, or a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from harness.results.store import new_run_id
 from harness.run.builder import Builder, CachedBuilder, RunOptions, Variant, app_options
 
 CandidateOf = Callable[[str, str, SidePlan], SidePlan]
-"""B, of what a baseline has by the first name (a variant of G2P or a model), for a variant's runner, beside its A."""
+"""Returns B from the baseline's name for a unit (a variant of G2P, or a model), the runner's variant, and A."""
 
 
 def plan_night(
@@ -36,9 +36,9 @@ def plan_night(
     words: int | None = None,
     **more: object,
 ) -> Plan:
-    """Every variant and model of the baseline on every device that runs it; ``more`` are fields of the plan.
+    """Plan every variant and model of the baseline on every device that runs it; ``more`` are fields of the plan.
 
-    ``only`` takes some of them, ``words`` so many of G2P's words, at even distances. Raises BaselineNotFound,
+    ``only`` chooses some of them. ``words`` chooses so many of G2P's words, at even distances. Raises BaselineNotFound,
     BaselineDamaged, and UsageError if no device runs any.
     """
     baselines = Baselines(results)
@@ -80,7 +80,7 @@ def _unit(results: Path, device: Device, which: str, kept: Baseline, a: SidePlan
 
 
 def chosen(kept: Baseline, models: Sequence[str]) -> list[str]:
-    """What ``--models`` takes of a baseline: every variant of the workloads so named. Raises UsageError."""
+    """Return every variant of the baseline's workloads that ``--models`` names. Raises UsageError."""
     there = kept.by_workload
     for name in models:
         if name not in there:
@@ -89,12 +89,12 @@ def chosen(kept: Baseline, models: Sequence[str]) -> list[str]:
 
 
 def itself(_which: str, _variant: str, a: SidePlan) -> SidePlan:
-    """A against A, for a calibration."""
+    """Return A as its own candidate, for a calibration."""
     return a
 
 
 def kept_candidate(results: Path, name: str) -> CandidateOf:
-    """Another baseline's runners, on the words and items of the first."""
+    """Return another baseline's runners as candidates, on the items of A."""
     baselines = Baselines(results)
 
     def candidate(which: str, _variant: str, a: SidePlan) -> SidePlan:
@@ -105,7 +105,7 @@ def kept_candidate(results: Path, name: str) -> CandidateOf:
 
 
 def built_candidate(results: Path, baseline: str, say: Callable[[str], None]) -> CandidateOf:
-    """What the sources give now, compiled and built with the options of the baseline's run."""
+    """Return candidates from the current sources, compiled and built with the options of the baseline's run."""
     kept = Baselines(results).get(baseline)
     known = {field.name for field in fields(RunOptions)} - {"words", "results_dir", "baseline"}
     given = {key: value for key, value in kept.manifest.options.items() if key in known}
@@ -115,7 +115,7 @@ def built_candidate(results: Path, baseline: str, say: Callable[[str], None]) ->
     def built(variant: Variant) -> Runner:
         builder: Builder = CachedBuilder(say)
         archive = builder.archive(options, variant, say)
-        # Nights are on real devices, which run what is compiled for them.
+        # Nights use only real devices, which run what is compiled for them.
         app = app_options(options, None, lambda _own: archive)
         return builder.runner(archive, say, app)
 
@@ -123,13 +123,14 @@ def built_candidate(results: Path, baseline: str, say: Callable[[str], None]) ->
 
 
 def run_candidate(runners: Mapping[str, Runner]) -> CandidateOf:
-    """The runners that a run was made with."""
+    """Return a run's own runners as candidates."""
     return lambda _which, variant, a: runner_side(runners[variant], a)
 
 
 def runner_side(runner: Runner, a: SidePlan) -> SidePlan:
-    """A runner of the sources as they are, with A's order for its own archive. Raises UsageError if it has no such
-    model."""
+    """Return the side of a runner from the current sources, with A's order rewritten for the runner's archive.
+    Raises UsageError if the runner has no such model.
+    """
     archive = runner.archive
     workloads = []
     for name in (workload.name for workload in a.order.workloads):
@@ -137,7 +138,7 @@ def runner_side(runner: Runner, a: SidePlan) -> SidePlan:
         if here is None:
             raise UsageError(f"the candidate has no model {name!r}", cure="choose a baseline of the same models")
         workloads.append(here)
-    # The baseline's runner may be of before; the candidate's reads today's orders.
+    # The baseline's runner may be older; the candidate's reads orders of the current version.
     today = {"schema_version": SCHEMA_VERSION, "archive_sha256": archive.sha256, "workloads": workloads}
     order = a.order.model_copy(update=today)
     return SidePlan(
@@ -171,13 +172,13 @@ def _thinned(order: WorkOrder, words: int | None) -> WorkOrder:
 
 
 def floor_key(device: Device, variant: str, metric: str = LATENCY) -> str:
-    """Of what a floor is for: this very device, the variant or model that was run on it, and the metric."""
+    """Return the key of a floor: one device, the variant or model that ran on it, and the metric."""
     facts = device.facts()
     what = {key: facts.get(key) for key in ("kind", "name", "cpu_model", "model")}
     return content_key({**what, "variant": variant, **({} if metric == LATENCY else {"metric": metric})})
 
 
 def new_plan(baseline: str, units: list[UnitPlan], **more: object) -> Plan:
-    """A plan with an id of its own; ``more`` are fields of it."""
+    """Return a plan with a new id; ``more`` are further fields."""
     facts = {"night_id": new_run_id(), "started": now(), "baseline": baseline, "units": units}
     return Plan.model_validate({**facts, **more})

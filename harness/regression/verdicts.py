@@ -1,4 +1,4 @@
-"""The end of a night: its verdicts are kept, and all nights together are searched for drift."""
+"""End a nightly run: keep its verdicts, and search all nightly runs together for drift."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from harness.results.nights import (
 )
 
 FRESH_NIGHTS = WINDOW // 2
-"""For so many nights a drift is warned of, from the first one at the new level."""
+"""How many nightly runs warn of a drift, from the first one at the new level."""
 
 
 def judge_night(results: Path, folder: Path, result: NightResult) -> NightRecord:
@@ -38,7 +38,7 @@ def judge_night(results: Path, folder: Path, result: NightResult) -> NightRecord
     Raises StorageFull or StorageUnwritable.
     """
     verdicts = _verdicts(result)
-    # Tonight has to be among the nights before they are searched.
+    # Tonight's verdicts must be stored before the nights are searched.
     write_verdicts(folder, verdicts)
     if drifts := _fresh_drifts(results, folder, verdicts):
         verdict = overall([result.verdict, GateVerdict.WARN])
@@ -47,14 +47,14 @@ def judge_night(results: Path, folder: Path, result: NightResult) -> NightRecord
 
 
 def exit_code(record: NightRecord) -> ExitCode:
-    """Of a judged night; one without verdicts has decided nothing."""
+    """Return the exit code of a judged nightly run; one without verdicts is an infrastructure failure."""
     codes = {GateVerdict.FAIL.value: ExitCode.FAILURE, GateVerdict.INCONCLUSIVE.value: ExitCode.INFRASTRUCTURE}
     return codes.get(record.verdicts.verdict, ExitCode.OK) if record.verdicts else ExitCode.INFRASTRUCTURE
 
 
 def _fresh_drifts(results: Path, folder: Path, verdicts: Verdicts) -> list[DriftFacts]:
     tonight = {(unit.device, unit.model, unit.variant, cell.metric) for unit in verdicts.units for cell in unit.cells}
-    # A night that is resumed may not be the last one; what came after it says nothing of it.
+    # A resumed night may not be the last one, and later nights do not concern it.
     until = [record for record in nights(results) if record.night_id <= folder.name]
     found = []
     for history in history_of(until):

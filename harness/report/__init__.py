@@ -1,4 +1,4 @@
-"""Reports of runs for people: on a terminal and in Markdown."""
+"""Report runs to people, on a terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = [
 
 
 def report_run(run: Run) -> list[Block]:
-    """The report of one stored run; raises RunDamaged."""
+    """Return the report of one stored run; raises RunDamaged."""
     return run_report(run.manifest(), summarize_run(run))
 
 
 def compare_runs(a: Run, b: Run) -> list[Block]:
-    """The report of two stored runs; raises RunDamaged and Incomparable."""
+    """Return the report of two stored runs; raises RunDamaged and Incomparable."""
     return comparison_report(*sides(a, b))
 
 
@@ -40,7 +40,7 @@ def sides(a: Run, b: Run) -> tuple[Side, Side]:
 def _side(run: Run, name: str) -> Side:
     manifest = run.manifest()
     samples: dict[str, dict[tuple[str, str], Times]] = {}
-    # An emulator's times are compared with nothing.
+    # Times of an emulator cannot be compared with anything.
     for workload in () if manifest.emulated else manifest.of_kind("generation"):
         items = {line.item: (line.subset, line.label) for line in run.reference() if line.workload == workload}
         taken = timed_samples(manifest, run.samples(), workload)

@@ -1,5 +1,4 @@
-"""Ratios to PyTorch in words and cells, the same wherever they are shown: on one line with what has to be known of
-them."""
+"""Write ratios to PyTorch as text and cells, the same for every report: on one line with all doubts."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from harness.results.schema import Manifest, RatioSummary, Summary
 
 
 def beside_text(found: RatioSummary, whose: str = "PyTorch's time") -> str:
-    """For a line of text, with every doubt about it."""
+    """Return a ratio for a line of text, with every doubt about it."""
     busy = f" ({found.busy})" if found.busy else ""
     if not found.conclusive:
         return f"beside {whose} {INCONCLUSIVE}, too noisy{busy}"
@@ -24,7 +23,7 @@ def beside_text(found: RatioSummary, whose: str = "PyTorch's time") -> str:
 
 
 def ratio_cell(found: RatioSummary | None) -> str:
-    """The same as short as it can be."""
+    """Return a ratio as short as possible, for a cell."""
     if found is None:
         return DASH
     if not found.conclusive:
@@ -34,7 +33,7 @@ def ratio_cell(found: RatioSummary | None) -> str:
 
 
 def item_cell(found: RatioSummary | None, item: str) -> str:
-    """Of one of its items."""
+    """Return the ratio of one item for a cell."""
     one = found.by_item.get(item) if found else None
     if one is None:
         return DASH
@@ -42,12 +41,12 @@ def item_cell(found: RatioSummary | None, item: str) -> str:
 
 
 def ratios(summary: Summary) -> dict[str, RatioSummary]:
-    """Of all workloads of a run that have one."""
+    """Return the ratio of each workload of a run that has one."""
     return {name: found.ratio for name, found in summary.workloads.items() if found.ratio}
 
 
 def beside_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
-    """The section about PyTorch's times: nothing where it was not timed in turns, and was not to be."""
+    """Yield the section about PyTorch's times; nothing if a run neither timed PyTorch in turns nor was asked to."""
     found = {name: one for name, one in ratios(summary).items() if one.paired}
     ended = {name: facts.reason for name, facts in manifest.pairing.items() if facts.reason}
     if not found and not ended:

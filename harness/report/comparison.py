@@ -1,4 +1,4 @@
-"""The report of two runs side by side: A is the older or the baseline, B the candidate."""
+"""Report two runs side by side: A is the older one or the baseline, B the candidate."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from harness.report.tensor import items_change, shared_models, tensor_comparison
 from harness.results.schema import Manifest, RunStatus, Summary, WorkloadSummary
 
 Samples = Mapping[tuple[str, str], Times]
-"""Warm samples in nanoseconds by an item's subset and label, such as language and word."""
+"""Warm samples in nanoseconds, by an item's subset and label, such as language and word."""
 
 
 class Incomparable(UsageError):
-    """The two runs have nothing in common that could be compared."""
+    """The two runs have nothing in common to compare."""
 
     cure = "name two runs of the same model on the same words"
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs."""
+    """Hold one of the two runs."""
 
     manifest: Manifest
     summary: Summary
     samples: Mapping[str, Samples]
-    """Those of each generation workload."""
+    """The samples of each generation workload."""
     name: str
-    """What the report calls it: A or B, or a run's letter on a page of many."""
+    """The run's name in the report: A or B, or its letter on a page of many runs."""
 
 
 def comparison_report(a: Side, b: Side) -> list[Block]:
-    """Blocks of the comparison; raises Incomparable if the runs share neither timed items nor compared ones."""
+    """Return the blocks of the comparison; raises Incomparable if the runs share neither timed nor compared items."""
     names = compared(a, b)
     emulated = a.manifest.emulated or b.manifest.emulated
     models = tensor_comparison(a.summary, b.summary, (a.name, b.name), emulated=emulated)
@@ -47,8 +47,10 @@ def comparison_report(a: Side, b: Side) -> list[Block]:
 
 
 def compared(a: Side, b: Side) -> list[str]:
-    """Return the generation workloads whose items both runs timed or compared; raises Incomparable if they share
-    nothing at all."""
+    """Return the generation workloads whose items both runs timed or compared.
+
+    Raises Incomparable if they share nothing at all.
+    """
     names = [name for name in a.summary.of_kind("generation") if _shared(a, b, name) or _both_compared(a, b, name)]
     if not names and not shared_models(a.summary, b.summary):
         raise Incomparable(f"runs {a.manifest.run_id} and {b.manifest.run_id} share no measured word")
@@ -65,12 +67,12 @@ def _both_compared(a: Side, b: Side, name: str) -> bool:
 
 
 def paired(a: Side, b: Side, name: str) -> Ratio | None:
-    """Return how the times of a workload's shared items compare; None without any."""
+    """Return the ratio of the times of a workload's shared items; None without any."""
     return paired_ratio(a.samples[name], b.samples[name]) if _shared(a, b, name) else None
 
 
 def conclusion(found: Ratio, a: str = "A", b: str = "B", unit: str = "word") -> str:
-    """What was found, in words of the sides named, with what it is worth: two sittings prove nothing."""
+    """Return the finding with the sides' names, and its worth: two sittings prove nothing."""
     text = ratio(found.ratio, *((found.interval.low, found.interval.high) if found.interval else (None, None)))
     return (
         f"{b} takes {text} of {a}'s time per {unit} ({found.words} {unit}s), but they were measured apart: two "
@@ -79,7 +81,7 @@ def conclusion(found: Ratio, a: str = "A", b: str = "B", unit: str = "word") -> 
 
 
 def conclusions(a: Side, b: Side) -> list[Line]:
-    """What was found of each workload that both runs timed, in a line each."""
+    """Return a line with the finding for each workload that both runs timed."""
     if a.manifest.emulated or b.manifest.emulated:
         return [Line("times of an emulator are compared with nothing", Tone.UNSURE)]
     lines = []
@@ -232,7 +234,7 @@ def _accuracy(a: Side, b: Side, name: str) -> Iterator[Block]:
 
 
 def _said(found: WorkloadSummary | None) -> dict[str, tuple[float, float]]:
-    """The artifact's rates, the timed variant's if there are several."""
+    """Return the artifact's PER and WER by subset; those of the timed variant if there are several."""
     names = [name for name in found.accuracy if name != "pytorch"] if found else []
     if found is None or not names:
         return {}
@@ -245,7 +247,7 @@ def _rates(side: dict[str, tuple[float, float]], language: str) -> list[str]:
 
 
 def _differences(a: Side, b: Side) -> Iterator[Block]:
-    """What else was not the same, so that a difference can be explained."""
+    """Yield everything else that differs, so that a reader can explain a difference."""
     rows = [[what, one or DASH, other or DASH] for what, one, other in differing_facts(a, b)]
     if rows:
         yield Heading("What else differs")
@@ -253,7 +255,7 @@ def _differences(a: Side, b: Side) -> Iterator[Block]:
 
 
 def differing_facts(a: Side, b: Side) -> list[tuple[str, str | None, str | None]]:
-    """Return the name of each fact that differs, and what it is in both runs; None where a run does not have it."""
+    """Return the name of each differing fact and its value in both runs; a missing value is None."""
     one, other = (_facts(side.manifest) for side in (a, b))
     names = sorted(set(one) | set(other))
     return [(name, one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)]

@@ -1,4 +1,4 @@
-"""What a reader should know of a device before believing its times: what was throttled, denied, lost, left behind."""
+"""Warn a reader who judges a device's times: what was throttled, denied, lost, or left behind."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from harness.results import OrderEntry
 from harness.results.journal import Journal, RunLine, UnitPlan
 
 CLOCK_DROP = 0.9
-"""A clock below this share of its highest while the runner ran is told."""
+"""A clock that fell below this share of its highest value during a run is reported."""
 GHZ = 1e6
-"""Of kHz."""
+"""Kilohertz in a gigahertz."""
 
 
 def order_warnings(order: OrderEntry) -> Iterator[str]:
-    """Of one order of a run, a sentence each."""
+    """Yield the warnings about one order of a run, a sentence each."""
     before, after, seen = order.conditions_before, order.conditions_after, order.observed
     if not order.complete:
         yield f"the order did not complete: {order.reason or 'it has not ended'}"
@@ -32,7 +32,7 @@ def order_warnings(order: OrderEntry) -> Iterator[str]:
 
 
 def night_warnings(lines: Sequence[RunLine]) -> Iterator[str]:
-    """Of all runs of one unit of a night, in the order in which they were made."""
+    """Yield the warnings about all runs of one unit of a nightly run, in the order of the runs."""
     hot = [found for line in lines if (found := thermal_status(line.conditions, line.observed))]
     if hot:
         yield f"the device throttled in {len(hot)} of {len(lines)} runs: thermal status up to {max(hot)}"
@@ -52,12 +52,12 @@ def night_warnings(lines: Sequence[RunLine]) -> Iterator[str]:
 
 
 def runs_of(journal: Journal, unit: str) -> list[RunLine]:
-    """Both sides' runs of all whole pairs of a unit, in the order in which they ran."""
+    """Return both sides' runs of all whole pairs of a unit, in the order in which they ran."""
     return sorted((line for pair in journal.all_pairs(unit) for line in pair), key=lambda line: line.started)
 
 
 def record_warnings(units: Sequence[UnitPlan], journal: Journal) -> list[str]:
-    """Of all units of a night, each with its name where there are several."""
+    """Return the warnings about all units of a nightly run, with the units' names if there are several."""
     told = [(unit.name, text) for unit in units for text in night_warnings(runs_of(journal, unit.name))]
     return [f"{name}: {text}" if len(units) > 1 else text for name, text in told]
 
@@ -71,14 +71,14 @@ def knob_warnings(knobs: Sequence[Knob]) -> Iterator[str]:
 
 
 def thermal_status(*told: Mapping[str, Any]) -> int:
-    """The highest that any of these conditions and observations tells; 0 is none."""
+    """Return the highest thermal status in these conditions and observations; 0 means none."""
     keys = ("thermal_status", "thermal_status_highest")
     found = (one.get(key) for one in told for key in keys)
     return max((status for status in found if isinstance(status, int)), default=0)
 
 
 def fallen_clocks(observed: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
-    """Cores whose clock fell while the runner ran, with the lowest and the highest in kHz."""
+    """Yield the cores whose clock fell during the run, with the lowest and the highest value in kHz."""
     clocks = observed.get("clock_khz")
     for core, clock in clocks.items() if isinstance(clocks, dict) else ():
         low, high = (clock.get("min"), clock.get("max")) if isinstance(clock, dict) else (None, None)
@@ -87,7 +87,7 @@ def fallen_clocks(observed: Mapping[str, Any]) -> Iterator[tuple[str, float, flo
 
 
 def _lowered(conditions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Cores whose highest allowed clock was lowered since the first look."""
+    """Yield a warning for each core whose clock limit was lowered since the first look."""
     limits = [found for one in conditions if isinstance(found := one.get("clock_limit_khz"), dict)]
     for core, first in limits[0].items() if limits else ():
         later = [limit for found in limits if isinstance(limit := found.get(core), (int, float))]

@@ -1,6 +1,6 @@
-"""A report as headings, lines and tables, before it is known whether it goes to a terminal, to Markdown or to a page.
+"""Define a report as headings, lines and tables, for a terminal, for Markdown, or for a page.
 
-All text of a report passes through here, so here it is made fit to be shown.
+All text of a report passes through this module, which makes it safe to show.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from harness.core.text import shown, shown_line
 
 
 class Tone(str, Enum):
-    """How a line is meant."""
+    """Name the meaning of a line."""
 
     PLAIN = "plain"
     GOOD = "good"
@@ -40,14 +40,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """``header`` and ``rows`` have the same width; the first column is left-aligned, the others right."""
+    """Hold a table. ``header`` and ``rows`` have the same width; the first column is left-aligned, the others right."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str | None = None
-    """What the figures mean, below the table."""
+    """The explanation of the figures, shown below the table."""
     numbers: bool = True
-    """False for a table of words, whose columns are all left-aligned."""
+    """False for a table of words; all its columns are left-aligned."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "header", [shown_line(title) for title in self.header])

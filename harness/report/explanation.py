@@ -1,4 +1,4 @@
-"""What ``harness explain`` found as lines and a table."""
+"""Report the result of ``harness explain`` as lines and a table."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ NOTE = (
     "inherited too: the same beside PyTorch's run from the word on."
 )
 MOST = 40
-"""Rows of a table that is not asked to be whole: those around the first departure, or with the largest errors."""
+"""The most rows of a shortened table: those around the first departure, or those with the largest errors."""
 MOST_KERNELS, MOST_LETTERS = 4, 32
-"""Kernels named in a line, and letters of a fused one's name."""
+"""The most kernels named in a line, and the most letters of a fused kernel's name."""
 
 
 def explanation_report(found: Explanation, *, everything: bool = False) -> list[Block]:
-    """Blocks for a terminal, Markdown or the page."""
+    """Return the blocks of an explanation for a terminal, Markdown or the page."""
     rows = [row for row in found.rows if row.own is not None]
     shown = rows if everything else _shown(rows, found.first)
     title = f"{found.word} ({found.item}), {found.variant}" if found.word else found.name
@@ -34,7 +34,7 @@ def explanation_report(found: Explanation, *, everything: bool = False) -> list[
 
 
 def verdict_lines(found: Explanation) -> list[Line]:
-    """What departs, and where."""
+    """Return lines that state which operation departs, and where."""
     first = found.first
     if first is None:
         text = "no kernel departs from PyTorch beyond the measured error"
@@ -58,7 +58,7 @@ def verdict_lines(found: Explanation) -> list[Line]:
 
 
 def operation_text(row: SiteRow) -> str:
-    """``linear_3 (aten.linear.default)``"""
+    """Return a row's operation as ``linear_3 (aten.linear.default)``."""
     return row.kernel if row.operation is None else f"{row.operation} ({row.target})"
 
 
@@ -86,7 +86,7 @@ def _head(found: Explanation) -> list[Line]:
 
 
 def coverage_lines(found: Explanation) -> list[Line]:
-    """How much was compared, and of what was not how much for which reason."""
+    """Return lines that count the compared calls, and the others by reason."""
     coverage = found.coverage
     lines = [Line(f"{coverage.compared} of {coverage.calls} calls of kernels were compared with PyTorch")]
     for why, calls in coverage.uncompared.items():

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Format numbers for people."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ DASH = "–"
 
 
 def duration(nanoseconds: float | None) -> str:
-    """Three significant digits with the unit that suits: ``417 µs``, ``1.38 ms``, ``2.05 s``."""
+    """Return three significant digits with a suitable unit: ``417 µs``, ``1.38 ms``, ``2.05 s``."""
     if nanoseconds is None:
         return DASH
     for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
-        # 999.6 µs would be rounded to 1000 µs, so the unit changes half a digit earlier.
+        # The unit changes half a digit earlier, because 999.6 µs would be rounded to 1000 µs.
         if abs(nanoseconds) >= 0.9995 * size:
             return f"{digits(nanoseconds / size)} {unit}"
     return f"{digits(nanoseconds)} ns"
 
 
 def digits(value: float) -> str:
-    """Three significant digits without an exponent."""
+    """Return three significant digits without an exponent."""
     if value == 0:
         return "0"
     places = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
@@ -31,12 +31,12 @@ def milliseconds(nanoseconds: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """Of nanoseconds, in milliseconds."""
+    """Return an interval of nanoseconds in milliseconds."""
     return "" if low is None or high is None else f" [{milliseconds(low)}, {milliseconds(high)}]"
 
 
 def ratio(value: float, low: float | None = None, high: float | None = None) -> str:
-    """``×1.05 [1.04, 1.06]``"""
+    """Return a ratio as ``×1.05 [1.04, 1.06]``."""
     bounds = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
     return f"×{value:.3f}{bounds}"
 
@@ -54,7 +54,7 @@ def margin(value: float | None) -> str:
 
 
 def plain(value: object) -> str:
-    """A JSON value in a cell of a table."""
+    """Return a JSON value as a table's cell."""
     if value is None:
         return DASH
     if isinstance(value, dict):
@@ -65,5 +65,5 @@ def plain(value: object) -> str:
 
 
 def moment(unix_s: int) -> str:
-    """Seconds since 1970 as a date and a time of the day, UTC."""
+    """Return seconds since 1970 as a date and a time of day, in UTC."""
     return f"{datetime.fromtimestamp(unix_s, timezone.utc):%Y-%m-%d %H:%M} UTC"

@@ -1,4 +1,4 @@
-"""The part of a report that is about a generation workload: parity, accuracy against gold, and one latency."""
+"""Report a generation workload: parity, accuracy against gold pronunciations, and one latency."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_FAILURES = 20
 
 
 def generation_text(manifest: Manifest, summary: Summary) -> list[str]:
-    """For the verdict's line: how many comparisons are equal, and what an item takes."""
+    """Return parts of the verdict's line: how many comparisons are equal, and the time of an item."""
     parts = []
     for name, found in summary.of_kind("generation").items():
         facts = manifest.workloads.get(name)
@@ -35,12 +35,12 @@ def generation_text(manifest: Manifest, summary: Summary) -> list[str]:
 
 
 def count(ours: int, of: int | None) -> str:
-    """Return a number of items, and of how many they are a sample."""
+    """Return a number of items, with the total if they are a sample."""
     return f"{ours} of {of}" if of and of > ours else str(ours)
 
 
 def generation_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
-    """Nothing for a run without generation workloads."""
+    """Yield the report of all generation workloads; nothing if there are none."""
     for name, found in summary.of_kind("generation").items():
         facts = manifest.workloads.get(name)
         unit = facts.unit if facts else "item"
@@ -76,7 +76,7 @@ def _parity(manifest: Manifest, found: WorkloadSummary, unit: str, verdict: RunV
 
 
 def _closeness(manifest: Manifest, found: WorkloadSummary, unit: str) -> str:
-    """What a lossy precision costs, beside what it may cost."""
+    """Return the loss of a lossy precision, and its limits."""
     policy, parts = manifest.policy, []
     theirs = found.accuracy.get("pytorch", {}).get("all")
     for name, one in found.parity.items():
@@ -122,7 +122,7 @@ def _latency(manifest: Manifest, found: WorkloadSummary, unit: str) -> Iterator[
                 f"A smoke of the latency suite: one pass of a few {unit}s, without warm-up (--repeat asks for more)."
             )
     name = f"artifact ({found.variant})" if found.variant else "artifact"
-    # In runs of before PyTorch's times are of all items, and of another sitting.
+    # In older runs PyTorch's times cover all items, and come from another sitting.
     theirs = pytorch if found.ratio and not found.ratio.paired else None
     rows = [
         [f"median per {unit}, ms", _median(ours), _median(theirs), ratio_cell(found.ratio)],

@@ -1,4 +1,4 @@
-"""How cells moved over nights: a line for each, and every change of level with what changed in the sources."""
+"""Report how cells moved over nightly runs: a line for each cell, and every change of level with its commits."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from harness.results.drift import Cell, CellHistory, Drift
 from harness.results.nights import NightRecord
 
 Commits = Mapping[tuple[Cell, str], Sequence[str]]
-"""One line each, by the cell and the first night at the new level."""
+"""Lines about commits, by cell and first nightly run at the new level."""
 FEWEST = 2
-"""One night has no history."""
+"""The fewest nightly runs with a history."""
 
 
 def commits_of(records: Iterable[NightRecord]) -> Commits:
-    """What the nights' own verdicts say of the commits behind each drift."""
+    """Return the commits behind each drift, from the nightly runs' own verdicts."""
     found: dict[tuple[Cell, str], Sequence[str]] = {}
     for record in records:
         for drift in record.verdicts.drifts if record.verdicts else ():
@@ -26,7 +26,7 @@ def commits_of(records: Iterable[NightRecord]) -> Commits:
 
 
 def history_report(histories: Sequence[CellHistory], commits: Commits) -> list[Block]:
-    """Of cells with two nights at least; nothing without any."""
+    """Return the history of cells with at least two nightly runs; nothing if there are none."""
     shown = [history for history in histories if len(history.points) >= FEWEST]
     if not shown:
         return []

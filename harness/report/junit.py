@@ -1,4 +1,4 @@
-"""A night as JUnit XML, which CI services show: a suite for each unit, a case for each cell and limit."""
+"""Write a nightly run as JUnit XML, which CI services show: a suite for each unit, a case for each cell and limit."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _LIMIT_FIGURES = ("a", "b", "change", "allowed")
 
 
 def night_junit(record: NightRecord) -> str:
-    """A fail is a failure; what could not be decided is an error, as infrastructure's; a warning is text of a case.
+    """Return the JUnit XML of a nightly run.
 
-    A night that was not judged is one case with an error.
+    A fail is a failure. An undecided case is an error, as for infrastructure. A warning is text of a case. A nightly
+    run that was not judged is one case with an error.
     """
     document = JUnitXml(f"night {record.night_id}")
     if record.verdicts is None:
@@ -65,7 +66,7 @@ def _case(unit: UnitFacts, found: CellFacts | LimitFacts) -> TestCase:
     if found.verdict == "fail":
         case.result = [Failure(cause)]
     elif found.verdict == "inconclusive":
-        # Of a part that could not be judged the night's verdict does not depend.
+        # The night's verdict does not depend on a part that could not be judged.
         part = isinstance(found, CellFacts) and found.metric != LATENCY
         case.result = [Skipped(cause) if part else Error(cause)]
     elif found.verdict == "warn":

@@ -1,4 +1,4 @@
-"""The report of one night: the verdict, why, and a line for each cell. For a terminal and for a pull request."""
+"""Report one nightly run: the verdict, why, and a line for each cell, for a terminal and for a pull request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _PARTS = "Parts count where their change is worth 1 % of the latency; â€œshareâ€
 
 
 def night_report(record: NightRecord, journal: Journal | None = None) -> list[Block]:
-    """Blocks of a night in any state, the verdict first; its journal is read unless given. Raises RunDamaged."""
+    """Return the blocks of a nightly run in any state, the verdict first.
+
+    Its journal is read unless it is given. Raises RunDamaged.
+    """
     verdicts = record.verdicts
     journal = journal or read_journal(record.folder)
     told = [Line(text, Tone.UNSURE) for text in record_warnings(record.plan.units, journal)]
@@ -37,7 +40,7 @@ def night_report(record: NightRecord, journal: Journal | None = None) -> list[Bl
 
 
 def headline(verdicts: Verdicts) -> str:
-    """What the verdict rests on, in one line."""
+    """Return the basis of the verdict, in one line."""
     told = [(name, verdict) for name, verdict, _ in causes(verdicts)]
     worst = [name for name, verdict in told if verdict == verdicts.verdict]
     cells = sum(len(unit.cells) for unit in verdicts.units)
@@ -50,14 +53,14 @@ def headline(verdicts: Verdicts) -> str:
 
 
 def _found(verdicts: Verdicts) -> str:
-    """What a pass would not have missed: of the latencies, that of the unit which sees the least."""
+    """Return the change that a pass would have found: of all units' latencies, the largest detectable change."""
     known = [cell.first.detectable for unit in verdicts.units for cell in unit.cells if cell.metric == LATENCY]
     least = [one for one in known if one is not None]
     return f"; {_percent(max(least))} of latency would have been found" if least else ""
 
 
 def change(cell: CellFacts) -> str:
-    """``+8.1 %``; a dash for a session without figures."""
+    """Return a cell's change as ``+8.1 %``; a dash for a session without figures."""
     return _percent(cell.first.change)
 
 
@@ -69,12 +72,12 @@ def interval(cell: CellFacts) -> str:
 
 
 def detectable(cell: CellFacts) -> str:
-    """The minimum detectable effect of the first session, or a dash."""
+    """Return the minimum detectable effect of the first session, or a dash."""
     return DASH if cell.first.detectable is None else f"from {_percent(cell.first.detectable)}"
 
 
 def drift_text(drift: DriftFacts) -> str:
-    """What drifted, by how much, since when, and what changed in the sources meanwhile."""
+    """Return what drifted, by how much, since when, and the commits between."""
     where = f"{drift.device}/{drift.variant} {drift.metric}"
     since = f"{_percent(drift.magnitude)} since night {drift.night_id} (the night before it: {drift.night_before})"
     if drift.commits:
@@ -105,7 +108,7 @@ def _warnings(record: NightRecord, verdicts: Verdicts) -> Iterator[Block]:
 def _cells(verdicts: Verdicts) -> Iterator[Block]:
     cells = [cell for unit in verdicts.units for cell in unit.cells]
     rows = [_row(unit, cell) for unit in verdicts.units for cell in unit.cells]
-    # A model of tensors has no parts.
+    # A tensor workload has no parts.
     parts = f" {_PARTS}" if any(cell.metric != LATENCY for cell in cells) else ""
     yield Table(
         ["cell", "verdict", "change", "95 % interval", "would be found", "share", "cause"],
@@ -146,7 +149,7 @@ def _limits(verdicts: Verdicts) -> Iterator[Block]:
 
 
 def limit_figures(limit: LimitFacts) -> tuple[str, str]:
-    """A's and B's megabytes; a dash for what is no quantity."""
+    """Return A's and B's megabytes; dashes if the limit is no quantity."""
     return megabytes(limit.a), megabytes(limit.b)
 
 

@@ -1,4 +1,4 @@
-"""The runs of a report side by side."""
+"""Show the runs of a report side by side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.validate import Verdict
 
 
 def overview(sides: Sequence[Side]) -> list[Table]:
-    """A table for each generation workload, and one of the tensor workloads: a row for each run."""
+    """Return a table for each generation workload, and one of the tensor workloads, with a row for each run."""
     names = list(dict.fromkeys(name for side in sides for name in side.manifest.of_kind("generation")))
     empty = [side for side in sides if not side.manifest.workloads]
     tables = [_generation(sides[0], [s for s in sides if name in s.manifest.workloads], name) for name in names]
@@ -33,7 +33,7 @@ def overview(sides: Sequence[Side]) -> list[Table]:
 
 
 def _generation(base: Side, sides: Sequence[Side], name: str) -> Table:
-    """Verdict, time, accuracy and sizes of every run; ratios are to the first, and never of an emulator's times."""
+    """Return verdict, time, accuracy and sizes of every run. Ratios are to the first, never of an emulator's times."""
     unit = next((side.manifest.workloads[name].unit for side in sides if name in side.manifest.workloads), "item")
     header = [
         "run",
@@ -97,5 +97,5 @@ def _row(base: Side, side: Side, name: str) -> list[str]:
 
 
 def _against(base: Samples, other: Samples) -> str:
-    """An emulated side has no samples here, so nothing is shared."""
+    """Return the ratio of two sides; a dash if nothing is shared. An emulated side has no samples here."""
     return conclusion_cell(paired_ratio(base, other)) if set(base) & set(other) else DASH

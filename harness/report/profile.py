@@ -1,4 +1,4 @@
-"""A profile as lines and tables: per operator, per module, and what lies outside the kernels."""
+"""Report a profile as lines and tables: per operator, per module, and the time outside the kernels."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ NOTE = (
     "of roofline: the least time that this core's memory and arithmetic allow, over the time taken."
 )
 MARGIN = 0.05
-"""What marks may cost before it is said in a warning."""
+"""The cost of marks from which there is a warning."""
 
 
 def profile_report(profile: ProfileSummary, *, sites: bool = False) -> list[Block]:
-    """Blocks of one profile; ``sites`` adds every kernel's call by itself."""
+    """Return the blocks of one profile; ``sites`` adds every kernel's call."""
     title = f"Profile of {profile.workload}"
     blocks: list[Block] = [Heading(f"{title} (emulated)" if profile.emulated else title), *_head(profile)]
     blocks.append(_table(profile, by_operator(profile), HEADER, NOTE.format(unit=profile.unit), outside=True))
@@ -34,14 +34,14 @@ def profile_report(profile: ProfileSummary, *, sites: bool = False) -> list[Bloc
 
 
 def profile_text(profile: ProfileSummary) -> str:
-    """One line: where most time goes, and what the marks cost."""
+    """Return one line: where most time goes, and the cost of the marks."""
     slowest = by_operator(profile)[:1]
     parts = [f"{_share(group.total_ns, profile)} of the time in {group.name}" for group in slowest]
     return f"profile of {profile.workload}: {'; '.join([*parts, overhead_text(profile)])}"
 
 
 def overhead_text(profile: ProfileSummary) -> str:
-    """``marks cost +1.2% [+0.4%, +2.0%] of the words' time``, or that the machine was too noisy to tell."""
+    """Return ``marks cost +1.2% [+0.4%, +2.0%] of the words' time``, or a warning that the machine was too noisy."""
     found = profile.overhead
     if found is None:
         return "what marks cost was not measured"
@@ -83,7 +83,7 @@ def _table(
             between = max(0, function.total_ns - function.kernel_ns)
             rows.append([f"{function.name}: between kernels", DASH, *_time(between, profile), *empty])
         within = sum(function.total_ns for function in profile.functions)
-        # A model of tensors is one function, which is all that is timed.
+        # A tensor workload is one function, and nothing else is timed.
         if (rest := profile.total_ns - within) > 0:
             rows.append(["outside the model's functions", DASH, *_time(rest, profile), *empty])
     return Table(header, rows, note=note)

@@ -1,4 +1,4 @@
-"""What a waiting person sees: a spinner or bar on a terminal, a few plain lines elsewhere.
+"""Show progress to a waiting person: a spinner or bar on a terminal, a few plain lines elsewhere.
 
 Work that ends within two seconds leaves no trace.
 """
@@ -22,7 +22,7 @@ LINE_SECONDS = 10.0
 
 
 class Stage:
-    """One piece of work under way."""
+    """Show one piece of work under way."""
 
     def __init__(self, title: str, show: Callable[[str, int | None, int | None], None]) -> None:
         self.title = title
@@ -30,7 +30,7 @@ class Stage:
         self._show = show
 
     def say(self, text: str) -> None:
-        """What it is doing now."""
+        """Show what is being done now."""
         self._show(text, None, None)
 
     def advance(self, done: int, total: int) -> None:
@@ -38,7 +38,7 @@ class Stage:
 
 
 class TerminalProgress:
-    """Shows stages on ``stream``. ``uncaptured`` wraps the showing where standard output is being captured.
+    """Show stages on ``stream``. ``uncaptured`` is the context for showing while standard output is captured.
 
     ``who`` is named before every line, and no bar is drawn: several such reporters share a stream.
     """
@@ -58,7 +58,7 @@ class TerminalProgress:
 
     @contextlib.contextmanager
     def stage(self, title: str) -> Iterator[Stage]:
-        """Tell about the work in the body."""
+        """Show the work in the body."""
         dumb = os.environ.get("TERM") in ("dumb", "unknown")
         terminal = self._stream.isatty() and not dumb and self._who is None
         with self._uncaptured():
@@ -83,7 +83,7 @@ class TerminalProgress:
             nonlocal last, spoken
             now = time.monotonic()
             counted = done is not None
-            # The first words tell that real work begins; what follows only has to show that it goes on.
+            # The first text shows that real work begins. Later texts only show that it goes on.
             first = not counted and not spoken
             spoken = spoken or not counted
             if not first and (now - began < QUIET_SECONDS or now - last < LINE_SECONDS):

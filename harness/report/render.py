@@ -1,4 +1,4 @@
-"""Blocks to a terminal or to Markdown."""
+"""Render blocks on a terminal or as Markdown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STYLES = {Tone.PLAIN: "", Tone.GOOD: "bold green", Tone.BAD: "bold red", Tone.UN
 
 
 def to_terminal(blocks: Iterable[Block], console: Console) -> None:
-    """Print the blocks; whatever a run says is text, never rich's markup and never a command to the terminal."""
+    """Print the blocks. A run's content is printed as text, never as rich's markup or a command to the terminal."""
     for block in blocks:
         if isinstance(block, Heading):
             console.print()
@@ -38,7 +38,7 @@ def _print_table(block: Table, console: Console) -> None:
 
 
 def to_markdown(blocks: Iterable[Block]) -> str:
-    """GitHub's Markdown; the first heading is the title."""
+    """Return GitHub's Markdown; the first heading is the title."""
     parts: list[str] = []
     for block in blocks:
         if isinstance(block, Heading):

@@ -1,4 +1,4 @@
-"""How to make a run again, and where its commit can be read."""
+"""Show how to make a run again, and where its commit can be read."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from harness.results.schema import Git, Manifest
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PATH = re.compile(r"(/[\w.~+-]+){2,}")
 SHORT = 12
-"""Digits of a commit in a report."""
+"""The number of a commit's digits in a report."""
 COMMIT_PATHS = {"github": "commit", "gitlab": "-/commit", "bitbucket": "commits"}
-"""Where a host whose name has this part keeps its commits."""
+"""The path of commits on a host whose name contains this part."""
 
 
 def reproduction(manifest: Manifest) -> str | None:
-    """The commands that make a run again, for a shell in a checkout; None where a run does not know its own."""
+    """Return the commands that make a run again, for a shell in a checkout; None if the run contains none."""
     if not manifest.command:
         return None
     command = shlex.join(manifest.command)
@@ -28,16 +28,16 @@ def reproduction(manifest: Manifest) -> str | None:
 
 
 def reproduction_doubt(manifest: Manifest) -> str | None:
-    """Why the commands may make another run than this one was."""
+    """Return why the commands may make another run; None without a doubt."""
     if manifest.git is None:
         return "the run was made outside of a git checkout: take the versions among the facts"
     return "the checkout had changes that the commit does not hold" if manifest.git.dirty else None
 
 
 def commit_link(git: Git) -> str | None:
-    """The web page of a commit; None unless its repository is on a host whose pages are known.
+    """Return the web page of a commit; None unless its repository is on a host with known pages.
 
-    The manifest may come from anyone, so that the address is looked at again and not taken as it is.
+    Anyone may have written the manifest, so the address is checked before it is used.
     """
     if git.repository is None or not _COMMIT.fullmatch(git.commit):
         return None
@@ -54,5 +54,5 @@ def commit_link(git: Git) -> str | None:
 
 
 def commit_links(found: Iterable[Git | None]) -> Mapping[str, str]:
-    """The page of every commit that has one."""
+    """Return the page of every commit that has one."""
     return {git.commit: link for git in found if git and (link := commit_link(git))}

@@ -1,4 +1,4 @@
-"""The report of one run: the verdict, then what it rests on."""
+"""Report one run: the verdict, then its basis."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run_report(manifest: Manifest, summary: Summary) -> list[Block]:
 
 
 def verdict_text(manifest: Manifest, summary: Summary) -> str:
-    """One line: the verdict and the figures a person asks for first; an emulator's times are labelled."""
+    """Return one line with the verdict and the main figures; an emulator's times are labelled."""
     parts = [summary.verdict.value.upper(), *generation_text(manifest, summary), *tensor_text(manifest, summary)]
     return "  ·  ".join(parts)
 
@@ -46,7 +46,7 @@ def _head(manifest: Manifest, summary: Summary) -> Iterator[Block]:
 
 
 def _items(manifest: Manifest) -> str:
-    """What the run's items are, where they came from a list of their own."""
+    """Return a description of the run's items that came from a list of their own."""
     return "".join(
         f", {count(facts.items, facts.items_of)} {facts.unit}s of {len(facts.subsets)} languages ({facts.items_source})"
         for facts in manifest.workloads.values()
@@ -55,7 +55,7 @@ def _items(manifest: Manifest) -> str:
 
 
 def latency_warnings(manifest: Manifest) -> list[str]:
-    """What was throttled, denied, lost or left behind while it was timed, a sentence each."""
+    """Return what was throttled, denied, lost or left behind during timing, a sentence each."""
     told = (warning for order in manifest.orders if order.purpose == "latency" for warning in order_warnings(order))
     return list(dict.fromkeys(told))
 
@@ -140,7 +140,7 @@ def _source(manifest: Manifest) -> str:
 
 
 def _busiest(manifest: Manifest) -> float | None:
-    """The one-minute load before the latency order."""
+    """Return the highest one-minute load before a latency order; None if it is not known."""
     loads = [order.conditions_before.get("load_1min") for order in manifest.orders if order.purpose == "latency"]
     return max((load for load in loads if load is not None), default=None)
 

@@ -1,4 +1,4 @@
-"""The part of a report that is about tensor workloads: parity by each one's own comparison, and each item's time."""
+"""Report tensor workloads: parity by each workload's own comparison, and each item's time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWN = (Verdict.EQUAL, Verdict.TIE, Verdict.MISMATCH, Verdict.UNSTABLE, Verdict
 
 
 def tensor_text(manifest: Manifest, summary: Summary) -> list[str]:
-    """For the verdict's line: how many answers agree, and what each workload's items take."""
+    """Return parts of the verdict's line: how many answers agree, and the time of each workload's items."""
     workloads = summary.of_kind("tensor")
     if not workloads:
         return []
@@ -34,7 +34,7 @@ def tensor_text(manifest: Manifest, summary: Summary) -> list[str]:
 
 
 def tensor_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
-    """Nothing for a run without tensor workloads."""
+    """Yield the report of all tensor workloads; nothing if there are none."""
     workloads = summary.of_kind("tensor")
     if not workloads:
         return
@@ -66,7 +66,7 @@ def tensor_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
 
 
 def items_table(models: Mapping[str, WorkloadSummary], *, emulated: bool) -> Table | None:
-    """A row for each item of each model; None where nothing was timed."""
+    """Return a table with a row for each item of each model; None if nothing was timed."""
     rows = [row for name, found in models.items() for row in _item_rows(name, found)]
     if not rows:
         return None
@@ -93,7 +93,7 @@ def _item_rows(name: str, found: WorkloadSummary) -> Iterator[list[str]]:
 
 
 def _range(found: WorkloadSummary) -> str:
-    """What its items take, which have no time in common."""
+    """Return the range of the items' medians, because the items have no common time."""
     medians = sorted(item.median for item in found.by_item.values())
     if len(medians) == 1:
         return duration(medians[0])
@@ -117,12 +117,12 @@ def _agreed(found: WorkloadSummary) -> int:
 
 
 def shared_models(a: Summary, b: Summary) -> list[str]:
-    """The tensor workloads that both runs compared or timed."""
+    """Return the tensor workloads that both runs compared or timed."""
     return [name for name in a.of_kind("tensor") if name in b.workloads]
 
 
 def items_change(one: WorkloadSummary, other: WorkloadSummary) -> tuple[int, float] | None:
-    """How many items both runs timed, and the geometric mean of the second's times over the first's."""
+    """Return how many items both runs timed, and the geometric mean of the second run's times over the first's."""
     logs = [math.log(other.by_item[item].median / one.by_item[item].median) for item in _in_both(one, other)]
     return (len(logs), math.exp(sum(logs) / len(logs))) if logs else None
 
@@ -132,7 +132,7 @@ def _in_both(one: WorkloadSummary, other: WorkloadSummary) -> list[str]:
 
 
 def tensor_comparison(a: Summary, b: Summary, names: tuple[str, str], *, emulated: bool) -> Iterator[Block]:
-    """Shared models of two runs, whose sides are called ``names``."""
+    """Yield the comparison of the models that two runs share; ``names`` are the sides' names."""
     shared = shared_models(a, b)
     if not shared:
         return
@@ -159,7 +159,7 @@ def tensor_comparison(a: Summary, b: Summary, names: tuple[str, str], *, emulate
 
 
 def agreeing(found: WorkloadSummary) -> str:
-    """How many answers agree with PyTorch's, of how many."""
+    """Return how many answers agree with PyTorch's, of how many."""
     return f"{_agreed(found)} of {found.compared}"
 
 

@@ -1,7 +1,7 @@
-"""Runs that were made, kept for good: see ``docs/results.md``.
+"""Keep finished runs for good: see ``docs/results.md``.
 
-Summaries are made by :mod:`harness.results.summarize`, which is not imported here: listing runs should not
-wait for the statistics libraries.
+Listing runs should not wait for the statistics libraries. So :mod:`harness.results.summarize`, which makes summaries,
+is not imported here.
 """
 
 from __future__ import annotations

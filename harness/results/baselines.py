@@ -1,7 +1,7 @@
-"""Baselines: the runner and archive of a run, kept themselves, so that they can be run again beside a candidate.
+"""Keep baselines: the runner and archive of a run, so that they can be run again beside a candidate.
 
-``<results>/baselines/<name>.json`` says what a baseline is; ``objects/<sha256>`` holds the files, once each, however
-many baselines share them. Both appear by a rename, an object before the baseline that names it.
+``<results>/baselines/<name>.json`` describes a baseline. ``objects/<sha256>`` holds each file once, however many
+baselines share it. Both appear by a rename, an object before the baseline that names it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class BaselineUnusable(UsageError):
 
 
 class ArtifactGone(HarnessError):
-    """The cache no longer holds what the run was measured with."""
+    """The cache no longer holds the files with which the run was measured."""
 
     cure = (
         "check out the run's commit, run the suites again, and set the baseline from that run before clearing the cache"
@@ -66,13 +66,13 @@ class BaselineDamaged(HarnessError):
 
 
 class KeptWorkload(BaseModel):
-    """A workload that was timed: the kept files of its runner by their SHA-256, and the work order that timed it."""
+    """Describe a timed workload: the kept files of its runner by their SHA-256, and the work order that timed it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     workload: str
     variant: str
-    """Of the archive in the runner."""
+    """The variant of the archive in the runner."""
     comparison: Comparison | None = None
     """How the answers of a tensor workload are judged; None for a generation."""
     runner_sha256: str
@@ -90,13 +90,13 @@ class Baseline(BaseModel):
     name: str
     created: str
     manifest: Manifest
-    """Of the run it was made from."""
+    """The manifest of the run from which it was made."""
     timed: dict[str, KeptWorkload]
-    """By what it is called: the variant that was timed, or the workload that has none of its own."""
+    """The timed workloads by name: the timed variant, or the workload's name if it has no variants."""
 
     @property
     def by_workload(self) -> dict[str, list[str]]:
-        """What is there of each workload."""
+        """Return the kept names of each workload, by workload."""
         found: dict[str, list[str]] = {}
         for name, kept in self.timed.items():
             found.setdefault(kept.workload, []).append(name)
@@ -110,7 +110,7 @@ class Baseline(BaseModel):
 
 @dataclass(frozen=True)
 class KeptRunner:
-    """What a device runs as A."""
+    """Describe the runner and the order that a device runs as A."""
 
     path: Path
     sha256: str
@@ -120,7 +120,7 @@ class KeptRunner:
 
 
 class Baselines:
-    """All baselines below one results folder."""
+    """Manage all baselines below one results folder."""
 
     def __init__(self, results: Path) -> None:
         self.folder = results / FOLDER
@@ -157,7 +157,7 @@ class Baselines:
         return baseline
 
     def get(self, name: str) -> Baseline:
-        """Raises BaselineNotFound or BaselineDamaged."""
+        """Return a baseline. Raises BaselineNotFound or BaselineDamaged."""
         path = self._path(_checked(name))
         try:
             return Baseline.model_validate_json(path.read_bytes())
@@ -171,11 +171,11 @@ class Baselines:
             raise BaselineDamaged(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
 
     def names(self) -> list[str]:
-        """Of all baselines, damaged ones included, in the order of the alphabet."""
+        """Return the names of all baselines, damaged ones included, in alphabetical order."""
         return sorted(path.stem for path in self.folder.glob("*.json") if _NAME.fullmatch(path.stem))
 
     def remove(self, name: str) -> int:
-        """Remove a baseline, and the files that no other one shares; returns the bytes freed.
+        """Remove a baseline, and the files that no other one shares; return the bytes freed.
 
         A damaged baseline can be removed, too. Raises BaselineNotFound.
         """
@@ -187,7 +187,7 @@ class Baselines:
             try:
                 used = {sha for other in self.names() for sha in _objects_of(self.get(other))}
             except BaselineDamaged:
-                # What a baseline that cannot be read shares is unknown.
+                # A baseline that cannot be read may share any file, so that all files stay.
                 return 0
             freed = 0
             for kept in self._objects.iterdir():
@@ -197,8 +197,9 @@ class Baselines:
         return freed
 
     def runner(self, name: str, which: str) -> KeptRunner:
-        """The kept runner of a variant or model, checked against its hash; raises BaselineNotFound, BaselineUnusable,
-        BaselineDamaged."""
+        """Return the kept runner of a variant or workload, checked against its hash.
+        Raises BaselineNotFound, BaselineUnusable, BaselineDamaged.
+        """
         baseline = self.get(name)
         facts = baseline.timed.get(which)
         if facts is None:
@@ -242,7 +243,7 @@ class Baselines:
 
 
 def find_in_cache(cache: Cache, kind: str, sha256: str) -> Path:
-    """The file of that hash among the entries of ``kind``, as their manifests have it; raises ArtifactGone."""
+    """Return the file with that hash in the manifests of the cache entries of ``kind``; raises ArtifactGone."""
     for entry in cache.entries():
         if entry.kind == kind:
             for name, known in _hashes(entry.folder).items():
@@ -275,18 +276,18 @@ def _objects_of(baseline: Baseline) -> set[str]:
 
 
 def _timed(run: Run, manifest: Manifest) -> dict[str, KeptWorkload]:
-    """The workloads that the run timed to the end, with the orders that did it. Raises BaselineUnusable."""
+    """Return the workloads that the run timed to the end, with their orders. Raises BaselineUnusable."""
     found: dict[str, KeptWorkload] = {}
     for entry in manifest.orders:
         if entry.purpose != "latency" or not entry.complete:
             continue
         workload = manifest.workloads.get(entry.workload)
-        # What has no variant of its own is in the runner of the variant that is timed, the first one of the run.
+        # A workload without variants is in the runner of the timed variant, which is the first one of the run.
         variant = entry.variant or next(iter(manifest.variants), "")
         facts = manifest.variants.get(variant)
         if facts is None or not (_SHA256.fullmatch(facts.runner_sha256) and _SHA256.fullmatch(facts.archive_sha256)):
             continue
-        # Runs of before did not keep how a tensor workload is judged.
+        # Older runs did not keep the comparison of a tensor workload.
         if workload is None or (workload.kind == "tensor" and workload.comparison is None):
             continue
         found[entry.name] = KeptWorkload(

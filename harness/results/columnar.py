@@ -1,8 +1,8 @@
-"""Rows of many runs as columns: Parquet segments in the user's cache, made from the run folders when first asked for.
+"""Keep rows of many runs as columns: Parquet segments in the user's cache, made from the run folders on first use.
 
-A segment holds one table's rows of many runs, and beside it an index says of which, and in which state their files
-were. What has changed since, or is new, becomes a segment of its own; a table of many segments becomes one again.
-Nothing here is worth keeping: whatever is missing or damaged is made again.
+A segment holds one table's rows of many runs. The index beside it lists these runs and the state of their files. New
+and changed runs go into a segment of their own. If a table has many segments, they are merged into one. Nothing here
+is worth keeping: everything missing or damaged is made again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LOCK_SECONDS = 120.0
 _GLOB = "[*?"
 
 State = dict[str, str]
-"""Of each run, or night, what its files look like."""
+"""The state of the files of each run or nightly run."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Segment:
         return self.path.with_suffix(".json")
 
     def remove(self) -> None:
-        """The index first: without one, rows are remains."""
+        """Remove the segment, its index first: rows without an index count as leftovers."""
         self.index.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
 
 class ColumnStore:
-    """The segments of one results folder."""
+    """Hold the segments of one results folder."""
 
     def __init__(self, store: Store, connection: duckdb.DuckDBPyConnection, root: Path | None = None) -> None:
         self._store = store
@@ -61,7 +61,7 @@ class ColumnStore:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Alone with the segments; raises CacheBusy when another process holds them for two minutes."""
+        """Lock the segments; raises CacheBusy if another process holds them for two minutes."""
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / "lock")
@@ -97,12 +97,12 @@ class ColumnStore:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _folder(self, table: Table) -> Path:
-        # What a column means is part of the name, so a changed table never meets old segments.
+        # The columns' definitions are part of the name, so that a changed table never uses old segments.
         what = {key: str(value) for key, value in vars(table).items() if key != "rows"}
         return self.folder / f"{table.name}-{content_key({'schema': SCHEMA_VERSION, **what})[:12]}"
 
     def _segments(self, table: Table) -> Iterator[Segment]:
-        """Those that are whole, the newest first, each without the runs that a later one has anew."""
+        """Yield the whole segments, the newest first, each without the runs that a later one contains anew."""
         found: list[Segment] = []
         folder = self._folder(table)
         for path in [*folder.glob("*.parquet")]:
@@ -128,7 +128,7 @@ class ColumnStore:
         return self._from_rows(table, runs, folders)
 
     def _lines(self, table: LineTable, runs: Sequence[str]) -> tuple[str, list[Any]]:
-        """The SELECT over the lines of these runs, and its parameters. Lines that are no JSON give rows of NULLs."""
+        """Return the SELECT over the lines of these runs, and its parameters. Lines that are no JSON give NULLs."""
         paths = [self._store.root / run / table.files[0] for run in runs]
         readable = [escape_glob(path) for path in paths if os.access(path, os.R_OK) and path.stat().st_size]
         if not readable:
@@ -145,7 +145,7 @@ class ColumnStore:
         )
 
     def _from_rows(self, table: FolderTable, runs: State, folders: Mapping[str, Path]) -> Segment:
-        """By way of a file of JSON lines: DuckDB takes rows from Python one at a time, and slowly."""
+        """Write a segment through a file of JSON lines, because DuckDB takes rows from Python slowly, one at a time."""
         lines = self._folder(table) / f".{uuid.uuid4().hex}.jsonl"
         try:
             with writing(lines):
@@ -161,7 +161,7 @@ class ColumnStore:
             lines.unlink(missing_ok=True)
 
     def _save(self, table: Table, select: str, parameters: list[Any], runs: State) -> Segment:
-        """A whole segment or none: the rows first, and the index by a rename once they are there."""
+        """Write a whole segment or none: the rows first, then the index by a rename."""
         import duckdb
 
         folder = self._folder(table)
@@ -187,7 +187,7 @@ class ColumnStore:
         return segment
 
     def _without_dead(self, segments: Sequence[Segment], wanted: State) -> list[Segment]:
-        """Remove those of which no run is as it was."""
+        """Remove the segments whose runs have all changed; return the others."""
         alive = []
         for segment in segments:
             if _live(segment, wanted):
@@ -204,7 +204,7 @@ class ColumnStore:
 
 
 def _state(folder: Path, table: Table) -> str:
-    """Size and time of change of the table's files; anything else than what it was means: read them again."""
+    """Return size and modification time of the table's files; if they differ, the files are read again."""
     return " ".join(_file_state(folder / name) for name in table.files)
 
 
@@ -238,15 +238,15 @@ def _nothing(table: Table) -> str:
 
 
 def quote(text: str) -> str:
-    """As a string in SQL."""
+    """Return a text as a string in SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def quote_name(name: str) -> str:
-    """As a column's name in SQL."""
+    """Return a name as a column's name in SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def escape_glob(path: Path) -> str:
-    """A path that DuckDB takes as it stands, whatever it is called."""
+    """Return a path in which DuckDB treats no character as a pattern."""
     return "".join(f"[{letter}]" if letter in _GLOB else letter for letter in str(path.absolute()))

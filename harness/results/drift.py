@@ -1,8 +1,8 @@
-"""Drift: how each cell moved over the nights, and where it came to another level and stayed.
+"""Find drift: how each cell moved over the nightly runs, and where it reached another level and stayed there.
 
-A night says how B compares with that night's A. When the baseline is replaced, the new A is a runner that earlier
-nights measured as B, so its level is known, and the nights after it go on from there: a *chain*. What was never
-measured as B begins a chain of its own, and so do runners that differ in precision or words.
+A nightly run compares B with its A. When the baseline is replaced, the new A is a runner that earlier nightly runs
+measured as B. Its level is known, and later nightly runs go on from it: a *chain*. A runner that was never measured as
+B begins a chain of its own, and so do runners that differ in precision or words.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from harness.results.nights import CellFacts, NightRecord, nights
 SEED = 20_240_501
 _DECIDED = ("clear", "suspect")
 Cell = tuple[str, str, str, str]
-"""Device, model, variant, metric."""
+"""The device, model, variant and metric."""
 
 
 @dataclass(frozen=True)
 class NightPoint:
-    """A night of a cell. ``change`` with its interval and ``detectable`` are fractions, against that night's A."""
+    """Describe one nightly run of a cell. ``change``, its interval and ``detectable`` are fractions of that run's A."""
 
     night_id: str
     started: str
@@ -38,7 +38,7 @@ class NightPoint:
     high: float
     detectable: float | None
     level: float
-    """Of B, where the chain's first baseline is 1: 1.05 takes 5 % longer than it."""
+    """The level of B, relative to the chain's first baseline: 1.05 takes 5 % longer than it."""
     commit: str | None
     dirty: bool
     run: str | None
@@ -46,7 +46,7 @@ class NightPoint:
 
 @dataclass(frozen=True)
 class Drift:
-    """A change of level. ``index``: of the first point at the new one."""
+    """Describe a change of level. ``index`` is that of the first point at the new level."""
 
     index: int
     night_id: str
@@ -59,13 +59,13 @@ class Drift:
 
     @property
     def magnitude(self) -> float:
-        """As a fraction: 0.05 for a rise by 5 %."""
+        """Return the change as a fraction: 0.05 for a rise by 5 %."""
         return self.after / self.before - 1
 
 
 @dataclass(frozen=True)
 class CellHistory:
-    """All nights of a cell that hang together. ``chain``: the baseline they begin with."""
+    """Hold all connected nightly runs of a cell. ``chain`` is the baseline with which they begin."""
 
     device: str
     model: str
@@ -88,15 +88,17 @@ class _Chain:
 
 @dataclass
 class _Levels:
-    """What is known of a cell's runners, by their SHA-256."""
+    """Hold the known levels of a cell's runners, by their SHA-256."""
 
     of_a: dict[str, tuple[_Chain, float]] = field(default_factory=dict)
-    """Of those that were a baseline: fixed from then on."""
+    """The levels of runners that were a baseline; they are fixed from then on."""
     of_b: dict[str, list[tuple[_Chain, float]]] = field(default_factory=lambda: defaultdict(list))
     chains: list[_Chain] = field(default_factory=list)
 
     def baseline(self, sha256: str, name: str) -> tuple[_Chain, float]:
-        """Its chain and log level: the median of the nights that measured it as B, or the beginning of a chain."""
+        """Return a baseline's chain and log level: the median of the nightly runs that measured it as B, else 0.
+        A baseline that was never measured as B begins a chain.
+        """
         if sha256 not in self.of_a:
             seen = self.of_b.get(sha256)
             if not seen:
@@ -108,16 +110,16 @@ class _Levels:
 
 
 def night_history(results: Path) -> list[CellHistory]:
-    """Every cell's chains of nights with their changes of level; changes nothing.
+    """Return every cell's chains of nightly runs with their changes of level; nothing is written.
 
-    Left out: nights that were not judged or were too noisy to be, calibrations, and those slowed on purpose. A
-    night between two baselines (``--candidate``) connects them and is no point of its own.
+    Nightly runs that were not judged, were too noisy, calibrated, or were slowed on purpose are left out. One between
+    two baselines (``--candidate``) connects them and is no point of its own.
     """
     return history_of(nights(results))
 
 
 def history_of(records: Iterable[NightRecord]) -> list[CellHistory]:
-    """The same of nights that were read already, the oldest first."""
+    """Return the same as :func:`night_history` from records that were read already, the oldest first."""
     cells: dict[Cell, _Levels] = defaultdict(_Levels)
     for record in records:
         if record.verdicts is None or record.plan.calibrate or record.slowed:
@@ -137,12 +139,12 @@ def history_of(records: Iterable[NightRecord]) -> list[CellHistory]:
 
 
 def _usable(cell: CellFacts, most_noise: float) -> bool:
-    """An estimate above what may be said of a noisy session is no better than the others of one."""
+    """Return whether a cell's first session was decided and was not too noisy."""
     return cell.first.outcome in _DECIDED and (cell.first.noise or 0.0) <= most_noise
 
 
 def _add(levels: _Levels, record: NightRecord, unit: UnitPlan, cell: CellFacts) -> None:
-    # The second session was only measured because of what the first one found, so it is no fair estimate.
+    # The second session was only measured because of the first one's result, so it is no fair estimate.
     first = cell.first
     if first.change is None or first.change_low is None or first.change_high is None:
         return

@@ -1,4 +1,4 @@
-"""What can go wrong with stored runs."""
+"""Define the errors of stored runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RunNotFound(UsageError):
 
 
 class RunDamaged(HarnessError):
-    """A file of a run holds what no interrupted run leaves."""
+    """A file of a run is damaged in a way that no interruption explains."""
 
     cure = "the file was changed or the disk lost data: restore it, or delete the run's folder"
 

@@ -1,4 +1,4 @@
-"""Files that survive a kill: written beside and renamed, or appended to, one whole line in one write."""
+"""Write files that survive a kill: write beside and rename, or append one whole line in one write."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from harness.results.errors import writing
 
 
 class Appender:
-    """A file of JSON lines that grows by whole lines, each handed to the system before the call returns."""
+    """Append whole JSON lines to a file; each line is handed to the system before the call returns."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd: int | None = None
 
     def append(self, line: BaseModel) -> None:
-        """Raises StorageFull; the file then ends with the last whole line, if the disk allows even that."""
+        """Append a line. Raises StorageFull; the file then ends with the last whole line, if the disk allows that."""
         data = line.model_dump_json().encode() + b"\n"
         with writing(self.path):
             if self._fd is None:
@@ -35,7 +35,7 @@ class Appender:
                 raise
 
     def sync(self) -> None:
-        """Onto the disk itself, for a crash of the whole machine."""
+        """Write the file to the disk itself, in case the whole machine crashes."""
         if self._fd is not None:
             with contextlib.suppress(OSError):
                 os.fsync(self._fd)
@@ -53,7 +53,7 @@ def write_atomically(path: Path, value: BaseModel) -> None:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """The same with any text. Raises StorageFull or StorageUnwritable."""
+    """Replace ``path`` by a text in the same way. Raises StorageFull or StorageUnwritable."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with writing(path):

@@ -1,4 +1,4 @@
-"""SQL over all stored runs, and their export: DuckDB over the column store, shut off from everything else."""
+"""Query all stored runs with SQL, and export them. DuckDB reads the column store and nothing else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TABLES: dict[str, Table] = {table.name: table for table in (*FOLDER_TABLES, *LIN
 
 
 class QueryRefused(UsageError):
-    """The SQL is wrong, or does something else than ask."""
+    """The SQL is wrong, or is no query."""
 
 
 class QueryTimeout(HarnessError):
@@ -39,7 +39,7 @@ class QueryTimeout(HarnessError):
 
 @dataclass(frozen=True)
 class Answer:
-    """The columns of a query's result and its rows, as Python values."""
+    """Hold the columns of a query's result and its rows, as Python values."""
 
     columns: list[str]
     rows: list[tuple[Any, ...]]
@@ -48,7 +48,7 @@ class Answer:
 
 
 def query(store: Store, sql: str, *, deadline: float = DEFAULT_DEADLINE, cache: Path | None = None) -> Answer:
-    """Run one SELECT over the views that ``TABLES`` names. Only what the statement mentions is read.
+    """Run one SELECT over the views in ``TABLES``. Only tables that the statement mentions are read.
 
     Raises QueryRefused for anything but one SELECT that DuckDB understands, QueryTimeout, CacheBusy, StorageFull or
     StorageUnwritable.
@@ -59,7 +59,7 @@ def query(store: Store, sql: str, *, deadline: float = DEFAULT_DEADLINE, cache: 
     try:
         return _ask(store, sql, mentioned, deadline, cache)
     except (duckdb.IOException, duckdb.InvalidInputException):
-        # A damaged segment, as far as one can tell: from the run folders once more, and then the error stands.
+        # A segment is probably damaged. Read the run folders once more; if that fails too, raise the error.
         with _connected() as connection:
             columns = ColumnStore(store, connection, cache)
             with columns.locked():
@@ -92,7 +92,7 @@ def _ask(store: Store, sql: str, mentioned: list[str], deadline: float, cache: P
 
 
 def export_parquet(store: Store, folder: Path, *, cache: Path | None = None) -> list[Path]:
-    """Write every table as ``<table>.parquet``; each appears by a rename. Returns the files.
+    """Write every table as ``<table>.parquet``, and return the files. Each appears by a rename.
 
     Raises CacheBusy, StorageFull, StorageUnwritable.
     """
@@ -124,7 +124,7 @@ def export_parquet(store: Store, folder: Path, *, cache: Path | None = None) -> 
 
 
 def _said(error: Exception) -> str:
-    """Return DuckDB's message without the excerpt of the statement, which is not the one that was asked."""
+    """Return DuckDB's message without its excerpt of the statement, because the excerpt shows another statement."""
     return " ".join(str(error).partition("\n\nLINE ")[0].split())
 
 
@@ -132,9 +132,9 @@ _HELP = f'the tables are {", ".join(TABLES)}; `harness query "DESCRIBE runs"` sh
 
 
 def _mentioned(sql: str) -> list[str]:
-    """The tables that a statement asks for; raises QueryRefused unless it is one SELECT of what there is.
+    """Return the tables that a statement mentions; raises QueryRefused unless it is one SELECT of existing columns.
 
-    Asked of empty tables of the same columns, so that a slip costs nothing.
+    Empty tables with the same columns check the statement, so that a mistake costs no reading.
     """
     import duckdb
 
@@ -152,13 +152,13 @@ def _mentioned(sql: str) -> list[str]:
             tree = scratch.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0]
         except duckdb.Error as error:
             raise QueryRefused(_said(error), cure=_HELP) from error
-    # DESCRIBE has no tree: there a table that a word is the name of is one too many at worst.
+    # DESCRIBE has no tree, so each of its words may name a table. At worst this reads a table too many.
     names = set(_table_names(json.loads(tree))) or set(re.findall(r"\w+", sql.lower()))
     return [name for name in TABLES if name in names]
 
 
 def _table_names(tree: Any) -> Iterator[str]:
-    """Of every table that DuckDB's tree of a statement refers to, in lower case."""
+    """Yield the name of every table in DuckDB's tree of a statement, in lower case."""
     if isinstance(tree, dict):
         if isinstance(tree.get("table_name"), str) and tree.get("type") == "BASE_TABLE":
             yield tree["table_name"].lower()
@@ -171,7 +171,7 @@ def _table_names(tree: Any) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _connected() -> Iterator[duckdb.DuckDBPyConnection]:
-    """DuckDB in memory, which never loads an extension from the network, nor a Python variable as a table."""
+    """Open DuckDB in memory. It never loads an extension from the network, nor a Python variable as a table."""
     import duckdb
 
     settings: dict[str, str | bool | int | float | list[str]] = {
@@ -179,7 +179,7 @@ def _connected() -> Iterator[duckdb.DuckDBPyConnection]:
         "autoload_known_extensions": "false",
         "allow_community_extensions": "false",
         "python_enable_replacements": "false",
-        # Without a folder of its own it would spill into the working directory.
+        # Without this setting DuckDB would spill into the working directory.
         "temp_directory": "",
     }
     with duckdb.connect(":memory:", config=settings) as connection:
@@ -187,9 +187,9 @@ def _connected() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _shut_off(connection: duckdb.DuckDBPyConnection, folder: Path | None) -> None:
-    """From here on nothing but the segments in ``folder`` can be read, and no setting changed back."""
+    """Restrict the connection: from now on it can read only ``folder``, and its settings stay fixed."""
     if folder is not None:
-        # A path is checked as it is written, and in a query it is written as a pattern that only it matches.
+        # DuckDB checks a path as it is written. A query writes it as a pattern that matches only this path.
         names = {str(folder.absolute()), escape_glob(folder)}
         connection.execute(f"SET allowed_directories = [{', '.join(map(quote, sorted(names)))}]")
     connection.execute("SET enable_external_access = false")
@@ -205,5 +205,5 @@ def _deadline(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator
         yield
     finally:
         timer.cancel()
-        # The thread holds the connection, which has to be gone before the interpreter is.
+        # The thread holds the connection, which must be closed before the interpreter ends.
         timer.join()

@@ -1,8 +1,8 @@
-"""A night's state on disk: the plan, replaced as a whole, and a journal that only grows.
+"""Keep a nightly run's state on disk: the plan, replaced as a whole, and a journal that only grows.
 
-What has been measured is what the journal's whole lines say; everything else is worked out from them again, so a
-night that was killed goes on where it stopped. A pair counts once both of its runs are there: halves are not
-side by side any more, and are measured again.
+The journal's whole lines contain everything that was measured, and all else is computed from them again. So a killed
+nightly run goes on where it stopped. A pair counts only if both of its runs are there. Half a pair is measured again
+as a whole, because its two runs would no longer be side by side.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Kept(BaseModel):
 
 
 class SidePlan(_Kept):
-    """A runner and the order that times it."""
+    """Describe a runner and the order that times it."""
 
     path: Path
     sha256: str
@@ -42,25 +42,25 @@ class SidePlan(_Kept):
     archive_bytes: int
     order: WorkOrder
     git: Git | None = None
-    """The sources that it was made from."""
+    """The sources from which it was made."""
 
 
 class UnitPlan(_Kept):
-    """What is measured in pairs of runs: a model on a device. ``name`` tells it from the others."""
+    """Describe what is measured in pairs of runs: a model on a device. ``name`` is unique in the plan."""
 
     name: str
     device: str
     model: str
     variant: str
-    """Of G2P; the name again of a model of tensors."""
+    """The variant of G2P; for a tensor workload, its name again."""
     a: SidePlan
     b: SidePlan
     floor: Floor | None = None
-    """Of the latency."""
+    """The floor of the latency."""
     part_floors: dict[str, Floor] = {}
     policy: TolerancePolicy = EXACT
     comparison: Comparison | None = None
-    """How the answers of a model of tensors are judged; None of G2P."""
+    """How the answers of a tensor workload are judged; None for G2P."""
 
     @model_validator(mode="before")
     @classmethod
@@ -68,7 +68,7 @@ class UnitPlan(_Kept):
         return v1.night_unit(stored) if isinstance(stored, dict) else stored
 
     def floor_of(self, metric: str) -> Floor | None:
-        """A part that has none of its own is taken to be as restless as the whole."""
+        """Return a metric's floor; a part without a floor of its own gets that of the whole."""
         return self.part_floors.get(metric, self.floor)
 
 
@@ -77,22 +77,22 @@ class Plan(_Kept):
     started: str
     baseline: str
     candidate: str | None = None
-    """The baseline that is B; None for what the sources give."""
+    """The baseline that is B; None means the sources."""
     run: str | None = None
-    """The run whose suites asked for the night; None for a night of its own."""
+    """The run whose suites asked for it; None for a nightly run of its own."""
     units: list[UnitPlan]
     rule: GateRule = GateRule()
     warmup: int = 3
     repetitions: int = 20
     calibrate: int = 0
-    """Sessions of A against A instead of a verdict; 0 for a night."""
+    """The number of sessions of A against A in a calibration; 0 for a nightly run with verdicts."""
     facts: dict[str, Any] = {}
 
 
 class RunLine(_Kept):
-    """One run of one side. Times in nanoseconds, ``samples`` as [item, total] of every timed pass.
+    """Record one run of one side. Times are nanoseconds; ``samples`` are [item, total] for every timed pass.
 
-    Journals from before the parts were kept have neither ``figures`` nor ``parts``.
+    Older journals have neither ``figures`` nor ``parts``.
     """
 
     line: Literal["run"] = "run"
@@ -104,15 +104,15 @@ class RunLine(_Kept):
     started: str
     figure: float
     figures: dict[str, float] = {}
-    """By metric; ``figure`` is the latency's."""
+    """The run's figures by metric; ``figure`` is the latency's."""
     samples: list[tuple[str, int]]
     parts: list[dict[str, tuple[int, int]]] = []
-    """Of each of the samples, by part: the time of all its calls together, and their number."""
+    """For each sample, by part: the total time of all its calls, and their number."""
     peak_bytes: int | None = None
     outputs: dict[str, list[Output]] = {}
-    """By item all that was said, once each; of a session's first pair."""
+    """The distinct outputs by item; only in a session's first pair."""
     answers: dict[str, Tensors] = {}
-    """The same of a model of tensors, whole as the probe said it; ``digests`` are those of its passes, once each."""
+    """The probe's whole outputs of a tensor workload, by item. ``digests`` are the distinct hashes of its passes."""
     digests: dict[str, list[str]] = {}
     conditions: dict[str, Any] = {}
     observed: dict[str, Any] = {}
@@ -127,12 +127,12 @@ class RunLine(_Kept):
         return self.figure if metric == LATENCY else self.figures.get(metric)
 
     def shares(self) -> dict[str, float]:
-        """What each part takes of the whole."""
+        """Return each part's share of the whole."""
         return shares(Pass(item, total, parts) for (item, total), parts in zip(self.samples, self.parts, strict=False))
 
 
 class GivenUpLine(_Kept):
-    """A session that could not be measured to its end, and why."""
+    """Record that a session could not be measured to its end, and why."""
 
     line: Literal["given up"] = "given up"
     unit: str
@@ -142,7 +142,7 @@ class GivenUpLine(_Kept):
 
 
 class BrokenLine(_Kept):
-    """The candidate's runner failed again and again where the baseline's ran: the subject's fault."""
+    """Record that the candidate's runner failed repeatedly while the baseline's ran: the fault is the subject's."""
 
     line: Literal["broken"] = "broken"
     unit: str
@@ -155,10 +155,10 @@ _Session = tuple[str, Stage, int]
 
 
 class Journal:
-    """The lines of one night, read once and appended to."""
+    """Hold the lines of one nightly run. They are read once and appended to."""
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        """``read_only`` changes nothing, whoever else is writing. Raises RunDamaged."""
+        """Read the journal; with ``read_only`` the file is not changed, even if it is torn. Raises RunDamaged."""
         self.folder = folder
         self._read_only = read_only
         self._path = folder / JOURNAL
@@ -170,13 +170,13 @@ class Journal:
             self._take(line)
             last[line.unit] = line
         for line in last.values():
-            # What a unit was given up for at the end may be over: a night that is resumed tries it again.
+            # The last cause of giving up may be over, so a resumed night tries that session again.
             if isinstance(line, GivenUpLine):
                 del self._given_up[line.unit, line.stage, line.attempt]
         self._appender = Appender(self._path)
 
     def append(self, line: Line) -> None:
-        """Raises StorageFull or StorageUnwritable; then the line is not there."""
+        """Append a line. Raises StorageFull or StorageUnwritable; the line is then not in the journal."""
         self._appender.append(line)
         self._appender.sync()
         self._take(line)
@@ -185,18 +185,18 @@ class Journal:
         self._appender.close()
 
     def pairs(self, unit: str, stage: Stage, attempt: int) -> list[tuple[RunLine, RunLine]]:
-        """The whole pairs of a session, in their order."""
+        """Return the whole pairs of a session, in their order."""
         found = self._runs.get((unit, stage, attempt), {})
         return [(sides["a"], sides["b"]) for _, sides in sorted(found.items()) if len(sides) == 2]
 
     def ratios(self, unit: str, stage: Stage, attempt: int, metric: str = LATENCY) -> list[float]:
-        """Logarithms; none for a metric that not all runs of the session have."""
+        """Return the logarithms of the ratios; none if not all runs of the session have the metric."""
         found = [(a.of_metric(metric), b.of_metric(metric)) for a, b in self.pairs(unit, stage, attempt)]
         ratios = [Pair(a, b).log_ratio for a, b in found if a is not None and b is not None]
         return ratios if len(ratios) == len(found) else []
 
     def sessions(self, unit: str) -> list[tuple[Stage, int]]:
-        """Those that something was measured of: stage and attempt."""
+        """Return stage and attempt of each session that has measurements."""
         return [(stage, attempt) for of, stage, attempt in self._runs if of == unit]
 
     def given_up(self, unit: str, stage: Stage, attempt: int) -> str | None:
@@ -209,7 +209,7 @@ class Journal:
         if isinstance(line, RunLine):
             sides = self._runs[line.unit, line.stage, line.attempt][line.pair]
             if line.side in sides or not math.isfinite(line.figure):
-                # Half a pair from before an interruption, which is measured again as a whole.
+                # This is half a pair from before an interruption; it is measured again as a whole.
                 sides.clear()
             sides[line.side] = line
         elif isinstance(line, GivenUpLine):
@@ -218,11 +218,11 @@ class Journal:
             self.broken[line.unit] = line.cause
 
     def begin_pair(self, unit: str, stage: Stage, attempt: int, pair: int) -> None:
-        """Forget half of a pair that was interrupted."""
+        """Forget half a pair that was interrupted."""
         self._runs[unit, stage, attempt][pair].clear()
 
     def _read(self) -> list[Line]:
-        """Whole lines; a torn last one is cut off, so that the next is not written behind it."""
+        """Return the whole lines. A torn last line is cut off, so that the next line is not joined to it."""
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
@@ -238,19 +238,19 @@ class Journal:
 
 
 def read_journal(folder: Path) -> Journal:
-    """Of a night that may be going on; raises RunDamaged."""
+    """Return the journal of a nightly run, which may still be going on; raises RunDamaged."""
     return Journal(folder, read_only=True)
 
 
 def write_plan(folder: Path, plan: Plan) -> None:
-    """Raises StorageFull or StorageUnwritable."""
+    """Write a nightly run's plan. Raises StorageFull or StorageUnwritable."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / PLAN, plan)
 
 
 def read_plan(folder: Path) -> Plan:
-    """Raises RunDamaged."""
+    """Return a nightly run's plan. Raises RunDamaged."""
     try:
         return Plan.model_validate_json((folder / PLAN).read_bytes())
     except (OSError, ValidationError) as error:

@@ -1,6 +1,6 @@
-"""Tables of a run's lines: samples, comparisons, PyTorch's answers, and the turns that both sides took.
+"""Define the tables of a run's lines: samples, comparisons, PyTorch's answers, and turns.
 
-``docs/history.md`` explains every column. Lines of version 1 have other names, which are read as those of today.
+``docs/history.md`` explains every column. Fields of version 1 have other names and are read as today's fields.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _PARITY_COLUMNS = {
     "max_error": "DOUBLE",
     "relative_error": "DOUBLE",
 }
-# Version 1 had words alone in these files, under other names.
+# In version 1 these files contained only words, under other names.
 _WORDS_OF_BEFORE = {"language": "VARCHAR", "word": "VARCHAR"}
 _LABELS = {"label": "coalesce(label, word)", "subset": "coalesce(subset, language)"}
 _OF_WORKLOAD = {"workload": f"coalesce(workload, '{v1.G2P}')"}

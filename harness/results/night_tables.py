@@ -1,4 +1,4 @@
-"""What of a night's folder becomes rows: ``nights``, ``night_cells`` and ``night_pairs`` of ``harness query``.
+"""Make rows from a nightly run's folder: ``nights``, ``night_cells`` and ``night_pairs`` of ``harness query``.
 
 ``docs/history.md`` explains every column. Times are nanoseconds, changes fractions, moments UTC.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.results.journal import UnitPlan
     from harness.results.nights import CellFacts, NightRecord, SessionFacts
 
-# Named here because their module loads the statistics, which a query over runs does not need.
+# Defined here because their own module loads the statistics, and a query over runs does not need them.
 _PLAN, _JOURNAL, _VERDICTS = "plan.json", "journal.jsonl", "verdicts.json"
 _SESSION = ("outcome", "change", "change_low", "change_high", "detectable", "noise", "p", "pairs")
 

@@ -1,4 +1,4 @@
-"""Ratios to PyTorch of a run: from pairs timed in turns, and as runs of before have them."""
+"""Compute a run's ratios to PyTorch: from pairs timed in turns, and from the separate times of older runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def by_workload(pairs: Iterable[PairLine]) -> dict[str, list[PairLine]]:
 
 
 def pytorch_times(pairs: Iterable[PairLine]) -> dict[str, list[int]]:
-    """Every call of PyTorch's, by item, in nanoseconds."""
+    """Return the time of every call of PyTorch, by item, in nanoseconds."""
     found: dict[str, list[int]] = defaultdict(list)
     for line in pairs:
         found[line.item] += line.pytorch_ns
@@ -29,7 +29,7 @@ def pytorch_times(pairs: Iterable[PairLine]) -> dict[str, list[int]]:
 
 
 def whole_rounds(pairs: Sequence[PairLine], facts: PairingFacts | None) -> dict[str, list[PairLine]]:
-    """By item, its pairs of the rounds that every item has; items that were answered otherwise are left out."""
+    """Return each item's pairs from the rounds that contain every item. Items with other answers are left out."""
     left_out = {*facts.differing, *facts.wrong} if facts else set()
     rounds: dict[int, dict[str, PairLine]] = defaultdict(dict)
     for line in pairs:
@@ -41,7 +41,7 @@ def whole_rounds(pairs: Sequence[PairLine], facts: PairingFacts | None) -> dict[
 
 
 def in_turns(facts: PairingFacts | None, pairs: Sequence[PairLine]) -> RatioSummary | None:
-    """The ratio of a workload's pairs; None without a whole round. ``facts`` may be missing where a run was killed."""
+    """Return the ratio of a workload's pairs; None without a whole round. ``facts`` may be None if a run was killed."""
     table = whole_rounds(pairs, facts)
     if not table:
         return None
@@ -77,7 +77,7 @@ def in_turns(facts: PairingFacts | None, pairs: Sequence[PairLine]) -> RatioSumm
 
 
 def timed_apart(expected: Mapping[str, Sequence[int]], taken: Mapping[str, Sequence[int]]) -> RatioSummary | None:
-    """As runs of before have it: PyTorch's times in one sitting, the artifact's in another."""
+    """Return the ratio of an older run, which timed PyTorch and the artifact apart; None without a common item."""
     if not set(expected) & set(taken):
         return None
     found = paired_ratio(expected, taken)
@@ -91,7 +91,7 @@ def timed_apart(expected: Mapping[str, Sequence[int]], taken: Mapping[str, Seque
 
 
 def pairing_reasons(manifest: Manifest) -> list[str]:
-    """Why a run that was to be timed beside PyTorch has decided nothing; that it was interrupted is told elsewhere."""
+    """Return why timing beside PyTorch decided nothing. An interruption is not listed; it is reported elsewhere."""
     told = []
     for name, facts in manifest.pairing.items():
         reasons = [facts.reason] if facts.reason and facts.reason != INTERRUPTED else []

@@ -1,4 +1,4 @@
-"""Stored runs are removed by a rename and then for good, so that an interruption leaves no half of one behind."""
+"""Remove stored runs: first rename them, then delete them, so that an interruption leaves no half of a run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from harness.results.nights import night_folders
 from harness.results.store import Run
 
 REMOVED = ".removed-"
-"""How the folder of a run is called that is being removed; no command takes such a folder for a run."""
+"""The prefix of a run's folder during removal; no command takes such a folder for a run."""
 STILL_RUNNING = timedelta(hours=1)
-"""A run without an end that was written to so recently may still go on."""
+"""An unfinished run that was written to so recently may still go on."""
 
 
 def older_than(runs: Sequence[Run], age: timedelta, now: datetime | None = None) -> list[Run]:
-    """Return the runs whose id says that they began longer ago than ``age``; ids hold the time in UTC."""
+    """Return the runs that began longer ago than ``age``, by their ids; ids contain the time in UTC."""
     try:
         limit = (now or datetime.now(timezone.utc)) - age
     except OverflowError:
@@ -31,7 +31,7 @@ def older_than(runs: Sequence[Run], age: timedelta, now: datetime | None = None)
 
 
 class RunRemoval:
-    """The removal of ``runs`` below ``root``. With ``force`` also of those that something refers to."""
+    """Remove ``runs`` below ``root``; with ``force`` also those that something refers to."""
 
     def __init__(self, root: Path, runs: Sequence[Run], *, force: bool = False) -> None:
         self.root = root
@@ -40,7 +40,7 @@ class RunRemoval:
 
     @cached_property
     def kept(self) -> dict[str, str]:
-        """Runs that stay, and why."""
+        """Return the runs that stay, and why."""
         if self._force or not self._runs:
             return {}
         referred, unknown = references(self.root)
@@ -49,7 +49,7 @@ class RunRemoval:
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """Runs that will be removed, with the bytes that this frees."""
+        """Return the runs that will be removed, with the bytes that this frees."""
         return {
             run.run_id: 0 if run.folder.is_symlink() else folder_size(run.folder)
             for run in self._runs
@@ -57,7 +57,7 @@ class RunRemoval:
         }
 
     def carry_out(self) -> dict[str, int]:
-        """Remove the runs, and what an interrupted removal has left; raises StorageUnwritable."""
+        """Remove the runs, and the leftovers of an interrupted removal; raises StorageUnwritable."""
         for left in self.root.glob(f"{REMOVED}*"):
             _delete(left)
         for name in self.sizes:
@@ -69,7 +69,10 @@ class RunRemoval:
 
 
 def references(root: Path) -> tuple[dict[str, str], str]:
-    """Return which runs a baseline or a nightly run refers to, and why that cannot be known of all runs, if so."""
+    """Return the runs that a baseline or a nightly run refers to, with the reason.
+
+    The second value is why the list is incomplete; it is empty if the list is complete.
+    """
     baselines = Baselines(root)
     found = [_of_baseline(baselines, name) for name in baselines.names()]
     found += [_of_night(folder) for folder in night_folders(root)]
@@ -78,7 +81,7 @@ def references(root: Path) -> tuple[dict[str, str], str]:
 
 
 def _of_baseline(baselines: Baselines, name: str) -> tuple[str | None, str]:
-    """The run, or None and why it is not known; the same below."""
+    """Return a baseline's run and the reason to keep it; the run is None if the baseline cannot be read."""
     try:
         return baselines.get(name).manifest.run_id, f"baseline {name} was made from it"
     except BaselineDamaged:
@@ -105,7 +108,7 @@ def _going_on(run: Run) -> str:
 
 
 def _delete(folder: Path) -> None:
-    """Raises StorageUnwritable; what a link leads to is never touched."""
+    """Delete a folder, but never the target of a link. Raises StorageUnwritable."""
     with writing(folder):
         if folder.is_symlink():
             folder.unlink()

@@ -1,4 +1,4 @@
-"""The commit that a run or a nightly run is of."""
+"""Find the commit of a run or a nightly run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.results.schema import Git
 
 
 def sources() -> Git | None:
-    """Return the commit of the harness's checkout, or of the project that an installed harness is used in, if any."""
+    """Return the commit of the harness's checkout, or of the project that uses the harness; None without one."""
     folder = sources_folder()
     state = git_state(folder)
     return Git(commit=state[0], dirty=state[1], repository=repository(folder)) if state else None

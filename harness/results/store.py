@@ -1,7 +1,7 @@
-"""Run folders: made atomically, appended to line by line, read without trust.
+"""Store run folders: they are made atomically, appended to line by line, and read without trust.
 
-What a kill leaves is always readable: the manifest and the summary are written beside and renamed, the other
-files are only ever appended to, one whole line in one write, so at most the last line can be torn.
+A killed run is always readable. The manifest and the summary are written beside and renamed. The other files are only
+ever appended to, one whole line in one write, so that at most the last line can be torn.
 """
 
 from __future__ import annotations
@@ -55,18 +55,20 @@ _Line = TypeVar("_Line", bound=BaseModel)
 
 
 def now() -> str:
-    """The time as the schema writes it."""
+    """Return the time as the schema writes it."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
 def new_run_id() -> str:
-    """Sorts by time to the millisecond; the suffix tells runs that began in the same one."""
+    """Return a new id. Ids sort by time to the millisecond; a suffix separates runs of the same millisecond."""
     time = datetime.now(timezone.utc)
     return f"{time:%Y%m%d-%H%M%S}-{time.microsecond // 1000:03d}-{secrets.token_hex(2)}"
 
 
 class RunWriter:
-    """The one writer of a run. As a context manager it ends the run as incomplete unless :meth:`finish` was called."""
+    """Write one run; a run has only one writer.
+    As a context manager it ends the run as incomplete or failed unless :meth:`finish` was called.
+    """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
@@ -87,7 +89,7 @@ class RunWriter:
         write_atomically(self.folder / MANIFEST, self.manifest)
 
     def begin_order(self, entry: OrderEntry, order: WorkOrder) -> None:
-        """Keep the order itself, so that anyone can give it to the runner again."""
+        """Begin an order, and keep the order itself, so that anyone can give it to the runner again."""
         with writing(self.folder / ORDERS):
             (self.folder / ORDERS).mkdir(exist_ok=True)
         write_atomically(self.folder / ORDERS / f"{order.order_id}.json", order)
@@ -105,7 +107,7 @@ class RunWriter:
         self._profile.append(line)
 
     def profiles(self, summaries: list[ProfileSummary], provenance: Provenance) -> None:
-        """Write those of all workloads that were profiled so far; the provenance is of the archive that holds them."""
+        """Write the profiles of all workloads so far. The provenance is that of the archive that contains them."""
         write_atomically(self.folder / profile_files.PROVENANCE, provenance)
         write_atomically(self.folder / profile_files.SUMMARY, Profiles(workloads=summaries))
 
@@ -121,7 +123,7 @@ class RunWriter:
         self._pairs.append(line)
 
     def end_pairs(self, workload: str, facts: PairingFacts) -> None:
-        """Note how a workload's pairs were taken, which are all there."""
+        """Record how a workload's pairs were taken, once all of them are written."""
         self._pairs.sync()
         self.update(pairing={**self.manifest.pairing, workload: facts})
 
@@ -151,7 +153,7 @@ class RunWriter:
 
 
 class Run:
-    """A stored run, read lazily. Raises RunDamaged where a file holds what no interrupted run leaves."""
+    """Read a stored run lazily. Raises RunDamaged if a file is damaged in a way that no interruption explains."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -172,7 +174,7 @@ class Run:
         return manifest
 
     def summary(self) -> Summary | None:
-        """None for a run that did not get to it."""
+        """Return the summary; None if the run ended before it was made."""
         return _read(self.folder / SUMMARY, Summary)
 
     def samples(self) -> Iterator[SampleLine]:
@@ -190,7 +192,7 @@ class Run:
         return _lines(self.folder / PAIRS, PairLine)
 
     def profiles(self) -> list[ProfileSummary]:
-        """One for each workload that was profiled."""
+        """Return one profile for each workload that was profiled."""
         found = _read(self.folder / profile_files.SUMMARY, Profiles)
         return [] if found is None else found.workloads
 
@@ -198,7 +200,7 @@ class Run:
         return _lines(self.folder / profile_files.LINES, ProfileLine)
 
     def provenance(self) -> Provenance | None:
-        """Of the archive that was profiled."""
+        """Return the provenance of the archive that was profiled."""
         return _read(self.folder / profile_files.PROVENANCE, Provenance)
 
 
@@ -212,7 +214,7 @@ def _read(path: Path, schema: type[_Line]) -> _Line | None:
 
 
 def _lines(path: Path, schema: type[_Line]) -> Iterator[_Line]:
-    """Whole lines only; the last may be torn by a kill and is then left out."""
+    """Yield the whole lines. A kill may have torn the last line, which is then left out."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -228,7 +230,7 @@ def _lines(path: Path, schema: type[_Line]) -> Iterator[_Line]:
 
 
 def _line(line: bytes, schema: type[_Line]) -> _Line:
-    """A line; where numbers stand in it that were none, they are read as missing. Earlier harnesses wrote null."""
+    """Return a line's value. Earlier harnesses wrote null for numbers that were not finite; these are left out."""
     try:
         return schema.model_validate_json(line)
     except ValidationError as error:
@@ -243,7 +245,7 @@ def _line(line: bytes, schema: type[_Line]) -> _Line:
 
 
 def _drop_missing(stored: object) -> bool:
-    """Take the fields out of a stored record that hold null among their numbers; whether there were any."""
+    """Remove the fields of a stored record that contain null among their numbers; return whether there were any."""
     record = stored.get("record") if isinstance(stored, dict) else None
     if not isinstance(record, dict):
         return False
@@ -268,15 +270,15 @@ def _first(error: ValidationError | OSError) -> str:
 
 
 class Store:
-    """The folder of all runs, ``results/`` by default. Any number of processes may use it at once."""
+    """Manage the folder of all runs, ``results/`` by default. Any number of processes may use it at once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def create(self, **facts: object) -> RunWriter:
-        """Start a run whose manifest holds ``facts``; raises StorageFull or StorageUnwritable.
+        """Start a run whose manifest contains ``facts``; raises StorageFull or StorageUnwritable.
 
-        The folder appears under its name with its manifest in it, by a rename that fails if the name is taken.
+        A rename makes the folder appear with its manifest in it, and fails if the name is taken.
         """
         with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
@@ -296,13 +298,13 @@ class Store:
         raise StorageUnwritable(f"cannot make a run folder in {self.root}")
 
     def runs(self) -> list[Run]:
-        """All runs, the oldest first."""
+        """Return all runs, the oldest first."""
         if not self.root.is_dir():
             return []
         return [Run(folder) for folder in sorted(self.root.iterdir()) if _RUN_ID.fullmatch(folder.name)]
 
     def find(self, name: str) -> Run:
-        """A run by id, unique prefix, ``latest`` or ``latest~1``; raises RunNotFound listing what there is."""
+        """Return a run by id, unique prefix, ``latest`` or ``latest~1``; raises RunNotFound with a list of runs."""
         runs = self.runs()
         if not runs:
             raise RunNotFound(f"there are no runs in {self.root}", cure="make one: pytest suites --device host")

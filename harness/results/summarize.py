@@ -1,4 +1,4 @@
-"""From the raw files of a run to its summary; works on what there is of an incomplete run."""
+"""Make a run's summary from its raw files. An incomplete run is summed up as far as it got."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _T = TypeVar("_T")
 
 
 def summarize_run(run: Run) -> Summary:
-    """The stored summary, or one made now from what the run left behind.
+    """Return the stored summary, or one made now from the run's files.
 
-    Version 1 had the comparisons of a tensor workload in one sum, and at first its unlike items in one median: these
-    are made again now.
+    Version 1 summed up all comparisons of a tensor workload together, and at first took one median of its unlike items.
+    These parts are made again now.
     """
     stored = run.summary()
     if stored is None:
@@ -51,7 +51,7 @@ def summarize_run(run: Run) -> Summary:
 
 
 def summarize_files(manifest: Manifest, run: Run) -> Summary:
-    """A summary made now; ``manifest`` may know more of the run's end than its file."""
+    """Return a summary made now; ``manifest`` may be newer than the run's file."""
     return summarize(manifest, run.reference(), run.samples(), run.parity(), pairs=run.pairs())
 
 
@@ -102,7 +102,7 @@ def _workload(
 ) -> WorkloadSummary:
     """Sum up one workload; ``records`` are those of its latency order."""
     by_item = timed(records)
-    # Runs of before have PyTorch's times beside its answers.
+    # Older runs contain PyTorch's times beside its answers.
     apart = {line.item: line.latency_ns for line in reference if line.latency_ns}
     ratio = None
     if not manifest.emulated:
@@ -183,10 +183,10 @@ def shortcomings(
     said: Mapping[str, AccuracySummary],
     expected: Mapping[str, AccuracySummary],
 ) -> list[str]:
-    """Why one comparison is not good enough. ``said`` and ``expected`` are the model's and PyTorch's accuracies.
+    """Return why a comparison is not good enough. ``said`` and ``expected`` are the model's and PyTorch's accuracies.
 
-    Words that came out differently from pass to pass, with another text for the same tokens or not at all, are never
-    allowed.
+    Three kinds of words are never allowed: those that differ from pass to pass, those with another text for the same
+    tokens, and those without an answer.
     """
     broken = sum(parity.by_verdict.get(verdict, 0) for verdict in (Verdict.TEXT, Verdict.UNSTABLE, Verdict.NO_ANSWER))
     if broken:
@@ -201,7 +201,7 @@ def shortcomings(
 
 
 def _judged(manifest: Manifest, name: str, found: WorkloadSummary) -> tuple[list[str], list[str]]:
-    """Why the run fails because of a workload, and what is undecided of it."""
+    """Return the reasons why a workload fails the run, and the reasons why it is undecided."""
     if found.kind == "tensor":
         failed = [f"{name}: {found.failed} of {found.compared} items differ"] if found.failed else []
         missing = [f"{name}: {found.missing} items did not run"] if found.missing else []
@@ -219,7 +219,7 @@ def _judged(manifest: Manifest, name: str, found: WorkloadSummary) -> tuple[list
 
 
 def _verdict(manifest: Manifest, workloads: Mapping[str, WorkloadSummary]) -> tuple[RunVerdict, list[str]]:
-    """A mismatch is proven by the items that were compared, even if the run ended early."""
+    """Judge the run and give the reasons. A mismatch among compared items counts even if the run ended early."""
     judged = [_judged(manifest, name, found) for name, found in workloads.items()]
     failures = [reason for failed, _ in judged for reason in failed]
     undecided = [reason for _, missing in judged for reason in missing]
@@ -243,20 +243,22 @@ def _verdict(manifest: Manifest, workloads: Mapping[str, WorkloadSummary]) -> tu
 
 
 def accuracies(reference: Iterable[ReferenceLine], lines: Iterable[ParityLine]) -> dict[str, AccuracySummary]:
-    """Of what the runner said, by subset and for ``all``; empty without gold pronunciations."""
+    """Return the accuracies of the runner's answers, by subset and for ``all``; empty without gold pronunciations."""
     texts = {line.item: line.got for line in lines if line.got is not None}
     return _accuracy({line.item: line for line in reference}, texts)
 
 
 def expected_accuracies(reference: Sequence[ReferenceLine]) -> dict[str, AccuracySummary]:
-    """The same of what PyTorch said."""
+    """Return the accuracies of PyTorch's answers in the same form."""
     return _accuracy({line.item: line for line in reference}, {line.item: line.text for line in reference})
 
 
 def _accuracies(
     reference: Mapping[str, ReferenceLine], rows: Mapping[str, Sequence[ParityLine]]
 ) -> dict[str, dict[str, AccuracySummary]]:
-    """Nothing for items without gold; the timed comparison repeats its variant and is left out."""
+    """Return the accuracies of PyTorch and of each parity comparison.
+    Items without gold pronunciations give none. The timed comparison repeats its variant and is left out.
+    """
     said = {PYTORCH: {item: line.text for item, line in reference.items()}}
     for comparison, lines in rows.items():
         if lines[0].passes == "parity":
@@ -278,7 +280,7 @@ def _accuracy(reference: Mapping[str, ReferenceLine], texts: Mapping[str, str]) 
 
 
 def latency_summary(by_item: Mapping[str, Sequence[int]], items: int, tokens: int) -> LatencySummary:
-    """``items`` and ``tokens`` are those of all samples together."""
+    """Return the latencies of all items; ``items`` and ``tokens`` are the totals over all samples."""
     warm = distribution(by_item)
     speed = rates(sum(sum(samples) for samples in by_item.values()), items, tokens)
     interval = warm.median_interval
@@ -294,7 +296,7 @@ def latency_summary(by_item: Mapping[str, Sequence[int]], items: int, tokens: in
 
 
 def item_latencies(by_item: Mapping[str, Sequence[int]]) -> dict[str, ItemLatency]:
-    """Every item for itself: times of unlike items have no common median."""
+    """Return the latency of each item alone, because times of unlike items have no common median."""
     return {
         item: ItemLatency(samples=found.samples, median=found.median, mad=found.mad, min=found.min, max=found.max)
         for item, taken in by_item.items()
@@ -303,8 +305,9 @@ def item_latencies(by_item: Mapping[str, Sequence[int]]) -> dict[str, ItemLatenc
 
 
 def pass_figures(by_item: Mapping[str, Sequence[int]]) -> list[float]:
-    """The geometric mean over the items of every pass, in nanoseconds: a pass of a workload in one number, in which
-    each item weighs alike. Of the passes that all items have."""
+    """Return the geometric mean over the items for every pass that all items have, in nanoseconds.
+    This describes a pass of a workload by one number, in which each item weighs alike.
+    """
     if not by_item:
         return []
     passes = min(len(taken) for taken in by_item.values())
@@ -332,7 +335,7 @@ def timing(sample: Sample) -> Timing:
 
 
 def timed(records: Iterable[object]) -> dict[str, list[int]]:
-    """The timed samples by item, or by batch, in nanoseconds."""
+    """Return the timed samples by item, or by batch, in nanoseconds."""
     found: dict[str, list[int]] = defaultdict(list)
     for record in records:
         if isinstance(record, Sample) and record.phase is Phase.TIMED:
@@ -341,13 +344,13 @@ def timed(records: Iterable[object]) -> dict[str, list[int]]:
 
 
 def timed_samples(manifest: Manifest, samples: Iterable[SampleLine], workload: str) -> dict[str, list[int]]:
-    """The same of a workload's latency orders."""
+    """Return the timed samples of a workload's latency orders in the same form."""
     latency = {o.order_id for o in manifest.orders if o.purpose == "latency" and o.workload == workload}
     return timed(line.record for line in samples if line.order in latency)
 
 
 def _generation(by_item: Mapping[str, Sequence[int]], records: Sequence[AnyRecord]) -> dict[str, object]:
-    """What is known of a generation's times besides: one distribution over its items, and the parts."""
+    """Return the further times of a generation: one distribution over its items, and the parts."""
     if not by_item:
         return {}
     timings = [timing(record) for record in records if isinstance(record, Sample) and record.phase is Phase.TIMED]
@@ -360,6 +363,6 @@ def _generation(by_item: Mapping[str, Sequence[int]], records: Sequence[AnyRecor
 
 
 def _of_first_process(records: Sequence[AnyRecord]) -> list[AnyRecord]:
-    """Without what a second process wrote, which went on after the device had been lost."""
+    """Return the records without those of a second process, which goes on after the device was lost."""
     headers = [at for at, record in enumerate(records) if isinstance(record, Header)]
     return list(records[: headers[1]] if len(headers) > 1 else records)

@@ -1,4 +1,4 @@
-"""What of a run folder becomes rows: tables of ``harness query`` and ``harness export``; nights have others.
+"""Make rows from a run folder: tables of ``harness query`` and ``harness export``. Nightly runs have other tables.
 
 ``docs/history.md`` explains every column. Times are nanoseconds, sizes bytes, moments UTC.
 """
@@ -23,7 +23,7 @@ DAMAGED = "damaged"
 
 @dataclass(frozen=True)
 class Table:
-    """``columns`` are DuckDB's names and types, the folder's first; ``files`` what the rows are made of."""
+    """Describe a table. ``columns`` are DuckDB's names and types, the folder's first; rows are made of ``files``."""
 
     name: str
     columns: dict[str, str]
@@ -31,11 +31,11 @@ class Table:
 
     @property
     def key(self) -> str:
-        """The column that names the folder: ``run`` or ``night``."""
+        """Return the column that names the folder: ``run`` or ``night``."""
         return next(iter(self.columns))
 
     def folders(self, store: Store) -> list[Path]:
-        """All that have rows, the oldest first."""
+        """Return all folders that have rows, the oldest first."""
         if self.key == RUN:
             return [run.folder for run in store.runs()]
         from harness.results.nights import night_folders
@@ -45,15 +45,17 @@ class Table:
 
 @dataclass(frozen=True)
 class FolderTable(Table):
-    """Few rows a folder, made by ``rows`` from it."""
+    """Describe a table with few rows a folder; ``rows`` makes them from the folder."""
 
     rows: Callable[[Path], Iterator[Row]]
 
 
 @dataclass(frozen=True)
 class LineTable(Table):
-    """Many rows a run, a line each: ``source`` is the lines' type, ``select`` a column's expression over it, and
-    ``where`` what a line has to be; what cannot be read of a line is NULL there."""
+    """Describe a table with many rows a run, one for each line.
+    ``source`` is the lines' type, ``select`` contains each column's expression over it, and ``where`` is the condition
+    for a row. Unreadable parts of a line are NULL.
+    """
 
     source: dict[str, str]
     select: dict[str, str]
@@ -234,7 +236,7 @@ def _readable(run: Run) -> Manifest | None:
 
 
 def utc(moment: str | None) -> str | None:
-    """As DuckDB reads a moment without a zone; None for what is no moment."""
+    """Return a moment in UTC in DuckDB's form without a zone; None if the text is no moment."""
     try:
         found = datetime.fromisoformat(moment.replace("Z", "+00:00")) if moment else None
     except ValueError:

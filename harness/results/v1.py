@@ -1,9 +1,9 @@
-"""Version 1 of what is stored: runs, nights and baselines of before, in the words of today.
+"""Translate stored data of version 1 to today's fields: runs, nightly runs and baselines.
 
-Version 1 had G2P apart from every other model: a checkpoint, words and a summary of its own in the run, files of its
-own for answers, and its variants where other models had their names. Everything here is JSON as it was parsed; what
-has the shape of today is returned as it is. Orders and records, which are stored as they went to and came from a
-runner, are read by :mod:`harness.protocol.v1`.
+Version 1 separated G2P from every other model. G2P had a checkpoint, words and a summary of its own in the run, and
+files of its own for answers. Its variants stood where other models had their names. Everything here is parsed JSON;
+data in today's form is returned unchanged. Orders and records are stored as they went to and came from a runner, and
+:mod:`harness.protocol.v1` reads them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from harness.protocol.v1 import upgraded_record
 
 G2P = "g2p"
 MODEL_REFERENCE, MODEL_PARITY = "model_reference.jsonl", "model_parity.jsonl"
-"""Where the answers of all models but G2P were kept."""
+"""The files with the answers of all models but G2P."""
 _KINDS = {True: "tensor", False: "generation"}
 Stored = dict[str, Any]
 
@@ -61,7 +61,7 @@ def parity_line(stored: Stored) -> Stored:
 
 
 def of_workload(stored: Stored) -> Stored:
-    """Return what had a ``model`` where a workload is named: turns with PyTorch."""
+    """Return data whose ``model`` is now ``workload``: turns with PyTorch."""
     if "workload" in stored:
         return stored
     return {"workload": stored.get("model", G2P), **{key: value for key, value in stored.items() if key != "model"}}
@@ -74,12 +74,12 @@ def profile(stored: Stored) -> Stored:
 
 
 def counted(stored: Stored) -> Stored:
-    """Return figures over ``words``, which were items of other models, too."""
+    """Return figures with ``items`` for ``words``. Version 1 used ``words`` for the items of other models, too."""
     return {"items" if key == "words" else key: value for key, value in stored.items()}
 
 
 def sample_line(stored: Stored) -> Stored:
-    """Return a line of ``samples.jsonl`` or ``profile.jsonl``, with a record of today."""
+    """Return a line of ``samples.jsonl`` or ``profile.jsonl``, with the record's fields of today."""
     record = stored.get("record")
     if not isinstance(record, dict) or "model" not in record or "workload" in record:
         return stored
@@ -94,7 +94,7 @@ def night_unit(stored: Stored) -> Stored:
 def night_run_line(stored: Stored) -> Stored:
     """Return a run's line of a night's journal, with its parts by name.
 
-    Version 1 had encoder, prefill, the time of all steps together and their number, in this order.
+    Version 1 listed encoder, prefill, the total time of all steps, and their number, in this order.
     """
     parts = stored.get("parts")
     if not isinstance(parts, list) or not any(isinstance(one, list) for one in parts):
@@ -103,7 +103,7 @@ def night_run_line(stored: Stored) -> Stored:
 
 
 def baseline(stored: Stored) -> Stored:
-    """Return a baseline. Version 1 kept G2P's variants and all other models apart."""
+    """Return a baseline. Version 1 separated G2P's variants from all other models."""
     if "timed" in stored or "variants" not in stored:
         return stored
     found = {key: value for key, value in stored.items() if key not in ("variants", "models")}
@@ -177,11 +177,11 @@ def _words_summary(stored: Stored) -> Stored:
 
 
 def _model_summary(name: str, stored: Stored) -> Stored:
-    """Version 1 counted a model's answers of all passes together."""
+    """Return a tensor workload's summary. Version 1 counted the answers of all its passes together."""
     kept = ("by_item", "cold_load", "first", "peak_bytes", "ratio")
     figures = ("items", "by_verdict", "failures", "max_error", "relative_error")
     parity = {key: stored[key] for key in figures if key in stored} | {"by_subset": {}}
-    # Each failure had its comparison in front.
+    # Each failure began with its comparison.
     parity["failures"] = [str(line).partition(": ")[2] for line in stored.get("failures", [])]
     return {
         "kind": "tensor",

@@ -1,1 +1,1 @@
-"""One run: its options, the builder, the session and its steps."""
+"""Make one run: its options, the builder, the session and its steps."""

@@ -1,4 +1,4 @@
-"""What a run is asked for, and who makes what it needs: the only place that calls compiler, cargo and PyTorch."""
+"""Define a run's options and the builder of what a run needs; only this module calls compiler, cargo and PyTorch."""
 
 from __future__ import annotations
 
@@ -26,55 +26,55 @@ Variant = Literal["cache", "cacheless"]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a run is asked for; the names are those of the command line."""
+    """Hold the options of a run; their names are those of the command line."""
 
     device: str = "host"
     checkpoint: str = "embedded"
     words: Path | None = None
-    """None: the shipped words."""
+    """None means the shipped words."""
     language: str | None = None
     use_kv_cache: bool = True
-    """Which variant is timed; parity is judged for both."""
+    """Chooses the variant that is timed; parity is judged for both."""
     precision: Precision = "fp32"
-    """Of the compiled model; the reference is float32 always."""
+    """The precision of the compiled model; the reference is always float32."""
     threads: int = 1
     warmup: int = 2
     repeat: int = 5
     word_sample: int | None = None
-    """How many of the words are run, a fixed sample spread over languages and lengths; None: all."""
+    """How many of the words are run, as a fixed sample spread over languages and lengths; None means all."""
     timed_items: int | None = None
-    """How many of the words, and of each model's items, are timed, spread as well; None: all that are run."""
+    """How many of the words, and of each model's items, are timed, spread as well; None means all that are run."""
     pair_seconds: float = 5.0
-    """How long each model is timed in turns with PyTorch, on this machine; 0: not at all."""
+    """Seconds for which each model is timed in turns with PyTorch on this machine; 0 means not at all."""
     results_dir: Path = Path("results")
     tolerance: float = DEFAULT_TOLERANCE
     min_agreement: float | None = None
-    """The least share of words with PyTorch's tokens, and the most that PER may grow; None: what the precision
-    allows (see harness.validate.policy)."""
+    """The least share of words that must have PyTorch's tokens. ``max_per_change`` is the most that PER may grow. None
+    means the precision's own limit (see harness.validate.policy)."""
     max_per_change: float | None = None
     deadline: float = 600.0
-    """Seconds one work order may take on the device."""
+    """Seconds that one work order may take on the device."""
     cooldown: float = 180.0
     """Seconds to wait for a device to be cool and charged enough before it is timed."""
     baseline: str | None = None
-    """What the runner is measured beside, in a night of its own; None for no gate."""
+    """The baseline beside which the runner is measured, in a nightly run of its own; None for no gate."""
     target: str | None = None
-    """What is compiled for; None: what the device needs."""
+    """The compiler's target; None means the device's."""
     mcpu: str | None = None
-    """The CPU it is compiled for; None: what the target's oldest machines run."""
+    """The CPU that is compiled for; None means a CPU that the target's oldest machines have."""
     ios_bundle_id: str | None = None
-    """Of the app that is made for an iPhone; None: the harness's own."""
+    """The bundle id of the iPhone app; None means the harness's own."""
     profile: bool = False
-    """Whether an archive with marks is run, too, for time per operator."""
+    """Also runs an archive with marks, for the time per operator."""
     batch_size: int = 1
     max_input_bytes: int = 64
     max_output_len: int = 128
     models: tuple[str, ...] = ()
-    """What goes into one binary: ``g2p`` and models of tensors, as ``--models`` names them. Empty: G2P alone, in both
-    variants."""
+    """The models in one binary: ``g2p`` and tensor workloads, as ``--models`` names them. Empty means G2P alone, in
+    both variants."""
 
     def check(self) -> None:
-        """Raises UsageError for numbers that cannot be."""
+        """Raise UsageError for numbers outside their range."""
         if min(self.threads, self.repeat) < 1 or self.warmup < 0 or self.deadline <= 0:
             raise UsageError("threads and repeat have to be at least 1, warmup 0, deadline above 0")
         samples = [count for count in (self.word_sample, self.timed_items) if count is not None]
@@ -97,12 +97,12 @@ class RunOptions:
 
 
 class Builder(Protocol):
-    """Makes what a run needs. The real one is :class:`CachedBuilder`; the tests of this room have their own."""
+    """Make what a run needs. The real builder is :class:`CachedBuilder`; the tests of this room have their own."""
 
     def checkpoint(self, options: RunOptions) -> Checkpoint: ...
 
     def models(self, options: RunOptions, progress: Progress) -> list[UserModel]:
-        """The models of tensors that the options name."""
+        """Return the tensor workloads that the options name."""
         ...
 
     def archive(
@@ -113,7 +113,9 @@ class Builder(Protocol):
         *,
         profile: bool = False,
     ) -> Archive:
-        """All models of the options; with ``profile`` their kernels have marks, and nothing is timed or compared."""
+        """Return an archive with all models of the options. With ``profile`` its kernels have marks.
+        An archive with marks is neither timed nor compared.
+        """
         ...
 
     def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner: ...
@@ -123,34 +125,34 @@ class Builder(Protocol):
     ) -> Reference: ...
 
     def pytorch(self, options: RunOptions, models: list[TimedModel]) -> TimedPyTorch:
-        """PyTorch to be timed on these models of one source, which it begins to load; to be closed."""
+        """Start PyTorch to be timed on these models of one source, and begin to load them. The caller closes it."""
         ...
 
 
 class TracingBuilder(Protocol):
-    """Makes what an explanation needs; :class:`CachedBuilder` is one, too."""
+    """Make what an explanation needs; :class:`CachedBuilder` does that, too."""
 
     def checkpoint(self, options: RunOptions) -> Checkpoint: ...
 
     def tapped_archive(
         self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
     ) -> Archive:
-        """The variant's archive with taps; it is not timed, and no run's."""
+        """Return the variant's archive with taps. It is not timed and belongs to no run."""
         ...
 
     def models(self, options: RunOptions, progress: Progress) -> list[UserModel]: ...
 
     def tapped_model(self, options: RunOptions, model: UserModel, progress: Progress) -> Archive:
-        """A model of tensors in an archive of its own, with taps."""
+        """Return an archive with taps that contains one tensor workload alone."""
         ...
 
     def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner: ...
 
 
 def app_options(options: RunOptions, companion: str | None, make: Callable[[RunOptions], Archive]) -> AppOptions:
-    """What an app for a phone is made with, besides its archive, which ``make`` makes for other options, too.
+    """Return the options for building a phone's app; they contain a second archive if there is a ``companion``.
 
-    ``companion``: see :class:`harness.devices.Device`.
+    ``companion`` is the target of the second archive, which ``make`` compiles (see :class:`harness.devices.Device`).
     """
     archive = None
     if companion is not None:
@@ -160,7 +162,9 @@ def app_options(options: RunOptions, companion: str | None, make: Callable[[RunO
 
 
 class CachedBuilder:
-    """Through the compiler, cargo and PyTorch, or from the cache. ``archives``: another cache for what is compiled."""
+    """Build with the compiler, cargo and PyTorch, or take results from the cache.
+    ``archives`` is another cache for compiled archives.
+    """
 
     def __init__(self, notice: Progress, *, archives: Cache | None = None) -> None:
         self._cache = Cache(notice=notice)
@@ -200,7 +204,7 @@ class CachedBuilder:
         return self.compiled(_bundle(options, [model], None, taps=True), progress)
 
     def compiled(self, bundle: BundleRequest, progress: Progress) -> Archive:
-        """All archives come from here; one of G2P alone is no bundle."""
+        """Compile a bundle. All archives are made here; an archive of G2P alone is no bundle."""
         if bundle.g2p is not None and not bundle.models:
             return compile_models(bundle.g2p, cache=self._archives, progress=progress)
         return compile_bundle(bundle, cache=self._archives, progress=progress)

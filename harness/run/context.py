@@ -1,4 +1,4 @@
-"""What the steps of one run share: the device, the run's files, the runners, and that every step is done once."""
+"""Hold what the steps of one run share: the device, the run's files and the runners. Every step is done once."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ _T = TypeVar("_T")
 
 
 class RunContext:
-    """Made by :class:`harness.run.session.RunSession`, which fills in what it finds out when it starts.
+    """Share the state of one run between its steps. :class:`harness.run.session.RunSession` makes it and fills it in.
 
     A step that failed fails again with the same error, so that one cause is reported once and costs its time once. A
-    step may be asked for by a thread that prefetches (:mod:`harness.run.prefetch`): who asks second waits for the
-    first.
+    prefetching thread may ask for a step too (:mod:`harness.run.prefetch`): the second caller waits for the first.
     """
 
     def __init__(self, options: RunOptions, device: Device, reporter: ProgressReporter, builder: Builder) -> None:
@@ -32,9 +31,9 @@ class RunContext:
         self.device = device
         self.builder = builder
         self.label = ""
-        """What is run, for a person."""
+        """A person's name for what is run."""
         self.quiet: Callable[[], None] = lambda: None
-        """Waits until nothing is loaded any more, before something is timed."""
+        """Waits until all loading has ended, before something is timed."""
         self.done: dict[str, object] = {}
         self.errors: dict[str, HarnessError] = {}
         self._reporter = reporter
@@ -52,16 +51,16 @@ class RunContext:
 
     @property
     def orders(self) -> Orders:
-        """How an order gets to the device, and its records into the run's files."""
+        """Return the object that brings orders to the device, and their records into the run's files."""
         options = self.options
         return Orders(self.device, self.writer, self.stage, cooldown=options.cooldown, deadline=options.deadline)
 
     def stage(self, title: str) -> AbstractContextManager[ProgressStage]:
-        """Show a person a piece of work."""
+        """Show a piece of work to a person."""
         return self._reporter.stage(title)
 
     def once(self, key: str, make: Callable[[], _T]) -> _T:
-        """Return what ``make`` gave when it was first asked for, or raise the error that it raised then."""
+        """Return the result of the first call of ``make`` for this key, or raise the error that it raised then."""
         with self._lock:
             if key in self.errors:
                 raise self.errors[key]
@@ -74,7 +73,7 @@ class RunContext:
             return cast(_T, self.done[key])
 
     def runner(self, variant: Variant, *, profile: bool = False) -> Runner:
-        """Return the runner with that variant linked in, for profiles with marks.
+        """Return the runner with that variant linked in; with ``profile`` its archive has marks.
 
         Raises UsageError for more threads than it can use, and what compiling and building raise.
         """
@@ -82,7 +81,7 @@ class RunContext:
         return self.once(f"runner {kind}", lambda: self._make_runner(variant, kind, profile))
 
     def describe(self, variant: Variant) -> RunnerDescription:
-        """Start the runner and let it say what it is."""
+        """Deploy and start the runner, and return its description of itself."""
         runner = self.runner(variant)
 
         def describe() -> RunnerDescription:

@@ -1,7 +1,7 @@
-"""Kinds of workloads: each opens what the options ask of it. A session loops over the kinds and names none.
+"""Find the kinds of workloads. Each kind opens the workloads that the options name, and a session names no kind.
 
-They register by entry point, in the group ``harness.workloads``. What a kind compiles still goes through
-:class:`harness.run.builder.Builder`, which has the two kinds that there are.
+Kinds register by entry point, in the group ``harness.workloads``. A kind still compiles through
+:class:`harness.run.builder.Builder`, which supports only the two existing kinds.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ class WorkloadKindBroken(HarnessError):
 
 @dataclass(frozen=True)
 class WorkloadKind:
-    """``open`` returns the workloads of this kind that a run's options name, by name, with everything checked that a
-    person could have got wrong; none where the options name none. It raises UsageError and what looking at a model
-    raises."""
+    """Open the workloads of one kind.
+    ``open`` returns the workloads of this kind that a run's options name, by name; none if the options name none. It
+    checks everything that a person could have got wrong. It raises UsageError and what looking at a model raises.
+    """
 
     name: str
     open: Callable[[RunContext, RunOptions], Mapping[str, WorkloadRun]]
@@ -40,7 +41,7 @@ def workload_kinds() -> list[WorkloadKind]:
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
             kind = entry.load()
-        except Exception as error:  # What a foreign package raises when it is imported can be anything.
+        except Exception as error:  # Importing a foreign package can raise anything.
             raise WorkloadKindBroken(f"the kind of workload {entry.name!r} ({entry.value}): {error}") from error
         if not isinstance(kind, WorkloadKind):
             raise WorkloadKindBroken(f"the kind of workload {entry.name!r} ({entry.value}) is no WorkloadKind")

@@ -1,4 +1,4 @@
-"""A run's orders: the runner deployed, the order run, every record kept as it arrives, whatever happens to the rest."""
+"""Run the orders of a run: deploy the runner, run the order, and keep every record as it arrives, whatever follows."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from harness.results.profile_schema import ProfileLine
 MB = 1_000_000
 Purpose = Literal["smoke", "parity", "latency", "profile"]
 FORESEEN_PASSES, FORESEEN_SHARE, FORESEEN_MARGIN = 5, 0.05, 1.5
-"""After so many passes and such a share of its deadline an order is given up that would take so many times as long as
-it may: passes differ, but not all of them by that much."""
+"""An order is given up after so many passes and such a share of its deadline, if it would take so many times as long as
+its deadline. Passes differ, but not all of them by that much."""
 
 
 class _HasNoTime(Exception):
@@ -28,7 +28,7 @@ class _HasNoTime(Exception):
 
 
 class Foresight:
-    """Whether an order of ``total`` passes ends in time, from those that have arrived."""
+    """Foresee from the passes that have arrived whether an order of ``total`` passes ends in time."""
 
     def __init__(self, total: int, deadline: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._total, self._deadline, self._clock = total, deadline, clock
@@ -36,8 +36,9 @@ class Foresight:
         self._arrived = 0
 
     def arrived(self) -> str | None:
-        """One more pass has; why the order should be given up, if it should. The first one only starts the clock: what
-        comes before it is no pass."""
+        """Count one more pass; return why the order should be given up, or None if it should not.
+        The first pass only starts the clock, because loading comes before it.
+        """
         if self._began is None:
             self._began = self._clock()
             return None
@@ -56,8 +57,9 @@ class Foresight:
 
 @dataclass(frozen=True)
 class Orders:
-    """Of one run on one device. ``cooldown``: seconds to wait for a device fit to be timed. ``deadline``: seconds of
-    one order."""
+    """Run the orders of one run on one device.
+    ``cooldown``: seconds to wait until the device is fit to be timed. ``deadline``: seconds of one order.
+    """
 
     device: Device
     writer: RunWriter
@@ -66,15 +68,16 @@ class Orders:
     deadline: float
 
     def deploy(self, runner: Runner) -> None:
-        """Not once only: what was on the device may be gone, and looking costs milliseconds."""
+        """Deploy the runner. This is done before every order: the files may be gone, and looking costs milliseconds."""
         with self.stage(f"pushing the runner to {self.device.name}, MB") as stage:
             self.device.deploy(runner.path, on_push=lambda done, total: stage.advance(done // MB, total // MB))
 
     def run(
         self, purpose: Purpose, workload: str, variant: str, runner: Runner, order: WorkOrder, total: int
     ) -> RunResult:
-        """Run an order of ``total`` samples and probes, kept line by line as its records arrive. ``variant`` is empty
-        for a workload that has none of its own."""
+        """Run an order of ``total`` samples and probes, and keep its records line by line as they arrive.
+        ``variant`` is empty for a workload without variants.
+        """
         self.deploy(runner)
         with (
             self.stage(f"running {purpose} ({called(workload, variant)})") as stage,
@@ -97,7 +100,7 @@ class Orders:
     def _keeper(
         self, purpose: Purpose, runner: Runner, order: WorkOrder, total: int, stage: ProgressStage
     ) -> Callable[[AnyRecord], None]:
-        """What is done with every record; raises _HasNoTime."""
+        """Return the function that keeps every record; the function raises _HasNoTime."""
         arrived, foresight = 0, Foresight(total, self.deadline)
 
         def keep(record: AnyRecord) -> None:

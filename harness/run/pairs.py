@@ -1,4 +1,4 @@
-"""A run's models timed in turns with PyTorch: when PyTorch is loaded, and when it is let go of again."""
+"""Time a run's models in turns with PyTorch: decide when PyTorch is loaded and when it is closed again."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ HOST = "host"
 
 @dataclass(frozen=True)
 class PairedTimes:
-    """A model timed in turns with PyTorch; ``ratio`` is None where no round is whole."""
+    """Hold the times of a model timed in turns with PyTorch; ``ratio`` is None if no round is whole."""
 
     facts: PairingFacts
     lines: list[PairLine]
     ratio: RatioSummary | None
     error: HarnessError | None = None
-    """What ended it early."""
+    """The error that ended it early."""
 
     def round_figures(self, side: str) -> list[float]:
-        """Of a side, each whole round's geometric mean over the items, in nanoseconds."""
+        """Return the geometric mean over the items for each whole round of a side, in nanoseconds."""
         from harness.measure import run_figure
         from harness.results.pairs import whole_rounds
 
@@ -45,8 +45,9 @@ class PairedTimes:
 
 
 class PairRuns:
-    """One process of PyTorch at a time, with the models of one source in it: two sources
-    could disturb each other by what they set or import."""
+    """Keep one process of PyTorch at a time, with the models of one source in it.
+    Two sources in one process could disturb each other by what they set or import.
+    """
 
     def __init__(self, context: RunContext, workloads: Mapping[str, WorkloadRun]) -> None:
         self._context = context
@@ -57,17 +58,18 @@ class PairRuns:
 
     @property
     def possible(self) -> bool:
-        """PyTorch is timed where the runner is timed, or not at all: two machines' times have no ratio."""
+        """Return whether PyTorch can be timed where the runner is timed: times of two machines have no ratio."""
         return self._context.device.kind == HOST and self._context.options.pair_seconds > 0
 
     def expect(self) -> None:
-        """Begin to load the first model's PyTorch while what is not timed is done."""
+        """Begin to load the first model in PyTorch while untimed steps run."""
         if self.possible and self._workloads and self._pytorch is None:
             self._load(next(iter(self._workloads)))
 
     def quiet(self) -> None:
-        """Wait until nothing is loaded any more, before something is timed. What cannot be loaded fails later, where
-        it is needed."""
+        """Wait until all loading has ended, before something is timed.
+        A model that cannot be loaded fails later, where it is needed.
+        """
         if self._pytorch is None:
             return
         try:
@@ -77,7 +79,7 @@ class PairRuns:
             self.close()
 
     def take(self, model: str) -> PairedTimes | None:
-        """See :meth:`RunSession.pairs`."""
+        """Time a model in turns; see :meth:`RunSession.pairs`."""
         return self._context.once(f"pairs {model}", lambda: self._take(model)) if self.possible else None
 
     def close(self) -> None:
@@ -92,7 +94,7 @@ class PairRuns:
         try:
             self._take_turns(model, lines)
         except (WorkerError, WorkerFailed, IncompleteResult, DeviceError) as failed:
-            # The comparisons of the run stand without it; who asks for the ratio is told.
+            # The comparisons of the run stand without the ratio; a caller that asks for the ratio gets the error.
             error = failed
             self.close()
             known = run.writer.manifest.pairing.get(model) or PairingFacts(started=now(), items=0, of=0)

@@ -1,4 +1,4 @@
-"""Several devices at once: a thread for each does its run's steps ahead of the tests that ask for them."""
+"""Run several devices at once: a thread for each does its run's steps before the tests ask for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency", "profil
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a run that a test will ask for; ``variant`` None is the one that is timed."""
+    """Name a step of a run that a test will ask for; ``variant`` None means the timed one."""
 
     name: StepName
     variant: Variant | None = None
@@ -51,7 +51,7 @@ class Step:
 
 
 class Prefetch:
-    """Threads that live until their steps are done or :meth:`stop` is called."""
+    """Hold the threads. They live until their steps are done or :meth:`stop` is called."""
 
     def __init__(self, jobs: Mapping[RunSession, Sequence[Step]]) -> None:
         self._stopped = threading.Event()
@@ -66,10 +66,10 @@ class Prefetch:
             thread.start()
 
     def stop(self) -> set[RunSession]:
-        """No further step; orders under way are ended through their devices, all at once.
+        """Begin no further step, and end orders under way through their devices, all at once.
 
-        Returns the runs whose threads have not stopped in time, such as one that waits for cargo: nobody else may
-        touch those.
+        Returns the runs whose threads have not stopped in time, for example one that waits for cargo. Nobody else may
+        touch those runs.
         """
         self._stopped.set()
         busy = [run for run, thread in zip(self._jobs, self._threads, strict=True) if thread.is_alive()]
@@ -87,6 +87,6 @@ class Prefetch:
             try:
                 step.do(run)
             except HarnessError:
-                continue  # Kept by the run, and raised again where a test asks for the step.
+                continue  # The run keeps the error, and raises it again when a test asks for the step.
             except Exception:
-                return  # Not kept: the test that asks does the step again and shows where it fails.
+                return  # The run does not keep it: the test does the step again and shows where it fails.

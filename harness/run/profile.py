@@ -1,4 +1,4 @@
-"""A model's profile: its items on an archive with marks, and in turn on the plain one for what marks cost."""
+"""Make a model's profile: run its items on an archive with marks, and in turn on the plain one for the marks' cost."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ WARMUP = 1
 
 
 def profile_run(context: RunContext, model: str, passes: Callable[[int, int, Runner], RunResult]) -> ProfileSummary:
-    """Compile, run and sum up; the plain archive and the one with marks run in turn (plain, marked, marked, plain),
-    each time half of the run's passes.
+    """Compile, run and sum up a model's profile.
+    The plain archive and the one with marks run in turn (plain, marked, marked, plain), each time half of the run's
 
-    ``passes`` runs so many warm-up and timed passes of a runner over the model's items. Raises IncompleteResult,
-    BadMarks, and what making a runner raises.
+    passes. ``passes`` runs so many warm-up and timed passes of a runner over the model's items. Raises
+    IncompleteResult, BadMarks, and what making a runner raises.
     """
     # Imported here because the statistics take a second to load.
     from harness.profiling.summary import summarize_profile

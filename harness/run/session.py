@@ -1,4 +1,4 @@
-"""The main job as an object: compile, build, run, compare, measure, keep. No pytest in here."""
+"""Do the main job: compile, build, run, compare, measure, keep. This module does not use pytest."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from harness.run.workload import WorkloadRun
 
 
 class Gate(Protocol):
-    """Judges a run beside a baseline; :class:`harness.regression.gate.BaselineGate` is the real one."""
+    """Judge a run beside a baseline; :class:`harness.regression.gate.BaselineGate` is the real gate."""
 
     def check(self, options: RunOptions, device: Device, workloads: Mapping[str, WorkloadFacts]) -> None:
-        """Raise what a person could have got wrong, before anything is compiled."""
+        """Raise errors for what a person could have got wrong, before anything is compiled."""
         ...
 
     def judge(
@@ -48,7 +48,7 @@ class Gate(Protocol):
 
 
 class RunSession:
-    """One run in one run folder. Call :meth:`start` first and :meth:`finish` last, whatever happened between."""
+    """Make one run in one run folder. Call :meth:`start` first and :meth:`finish` last, whatever happened between."""
 
     def __init__(
         self,
@@ -68,12 +68,12 @@ class RunSession:
         self._gate = gate
         self._command = command or []
         self.workloads: dict[str, WorkloadRun] = {}
-        """All of them, in the order in which they run."""
+        """All workloads, in the order in which they run."""
         self.turns = PairRuns(self.context, self.workloads)
-        """Every workload timed in turns with PyTorch."""
+        """Times every workload in turns with PyTorch."""
 
     def start(self) -> str:
-        """Check everything a person could have got wrong, then make the run folder; returns the run id.
+        """Check everything a person could have got wrong, then make the run folder; return the run id.
 
         Raises UsageError, CheckpointUnavailable, StorageFull or StorageUnwritable, with nothing left behind.
         """
@@ -102,27 +102,27 @@ class RunSession:
 
     @property
     def words(self) -> WordRun | None:
-        """The generation workload, where there is one."""
+        """Return the generation workload, or None if there is none."""
         return next((one for one in self.workloads.values() if isinstance(one, WordRun)), None)
 
     @property
     def tensors(self) -> dict[str, TensorRun]:
-        """The tensor workloads, by name."""
+        """Return the tensor workloads, by name."""
         return {name: one for name, one in self.workloads.items() if isinstance(one, TensorRun)}
 
     @property
     def words_of(self) -> int | None:
-        """How many words there were, where a sample of them is run."""
+        """Return how many words there were if only a sample of them is run, else None."""
         return self.words.facts().items_of if self.words else None
 
     @property
     def label(self) -> str:
-        """What is run."""
+        """Return a person's name for what is run."""
         return self.context.label
 
     @property
     def model_names(self) -> list[str]:
-        """As work orders have them."""
+        """Return the models' names as work orders contain them."""
         return list(self.workloads)
 
     @property
@@ -138,45 +138,47 @@ class RunSession:
         return self.writer.folder
 
     def runner(self, variant: Variant, *, profile: bool = False) -> Runner:
-        """See :meth:`RunContext.runner`."""
+        """Return a variant's runner; see :meth:`RunContext.runner`."""
         return self.context.runner(variant, profile=profile)
 
     def describe(self, variant: Variant) -> RunnerDescription:
-        """See :meth:`RunContext.describe`."""
+        """Return a variant's description; see :meth:`RunContext.describe`."""
         return self.context.describe(variant)
 
     @property
     def generation(self) -> WordRun:
-        """The generation workload of a run that has one."""
+        """Return the generation workload; the run must have one."""
         assert self.words is not None, "this run has no G2P"
         return self.words
 
     def of(self, source: str) -> list[str]:
-        """Return the names of the workloads that one ``--models`` named."""
+        """Return the names of the workloads from one source of ``--models``."""
         return [name for name, one in self.workloads.items() if one.source == source]
 
     def pairs(self, model: str = MODEL) -> PairedTimes | None:
-        """The runner and PyTorch timed in turns on the same items; None where this machine is not the device, or no
-        time is given for it."""
+        """Time the runner and PyTorch in turns on the same items.
+        Returns None if this machine is not the device, or if the options give no time for it.
+        """
         return self.turns.take(model)
 
     def gate(self) -> NightRecord:
-        """The runner beside the baseline's in interleaved pairs, with the verdict (docs/measuring.md)."""
+        """Measure the runner beside the baseline's in interleaved pairs, and judge (docs/measuring.md)."""
         return self.context.once("gate", self._judge)
 
     def profile(self, model: str = MODEL) -> ProfileSummary:
-        """Time per operator of a model (of G2P the chosen variant), from an archive of its own; nothing else is touched
-        by it."""
+        """Measure the time per operator of a model; for G2P, that of the chosen variant.
+        The profile uses an archive of its own, so that it affects nothing else.
+        """
         return self.context.once(f"profile {model}", lambda: self._profile(model))
 
     @property
     def profiles(self) -> list[ProfileSummary]:
-        """Those that were made."""
+        """Return the profiles that were made."""
         found = (self.context.done.get(f"profile {name}") for name in self.model_names)
         return [cast(ProfileSummary, one) for one in found if one is not None]
 
     def order_reason(self, purpose: Purpose, name: str) -> str | None:
-        """Return why the order of that variant, or of a workload without its own, is incomplete, if it ran and is."""
+        """Return why the order of a variant, or of a workload without variants, is incomplete; None if it is not."""
         for entry in self.writer.manifest.orders:
             if (entry.purpose, entry.name) == (purpose, name) and not entry.complete:
                 return entry.reason
@@ -197,7 +199,7 @@ class RunSession:
         return summary
 
     def close(self) -> None:
-        """Let go of the run's files without ending it, when ending it failed."""
+        """Close the run's files without ending the run, for use when ending it failed."""
         self.turns.close()
         self.writer.close()
 

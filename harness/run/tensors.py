@@ -1,4 +1,4 @@
-"""Tensor workloads of one run: each compared and timed in orders of its own, which load nothing else."""
+"""Run the tensor workloads of one run. Each is compared and timed in orders of its own, which load nothing else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from harness.validate.tensors import ItemParity, compare_item
 
 
 class TensorRun:
-    """A model of tensors: see :class:`harness.run.workload.WorkloadRun`. ``together`` are the models of its source."""
+    """Run a tensor workload (:class:`harness.run.workload.WorkloadRun`). ``together`` are the models of its source."""
 
     def __init__(self, context: RunContext, model: UserModel, together: list[UserModel]) -> None:
         self._context = context
@@ -36,7 +36,7 @@ class TensorRun:
         self._together = together
         self._items: list[WorkItem] = []
         self._probed: dict[str, dict[str, Array]] = {}
-        """By item, what the parity order's probe said."""
+        """The outputs from the parity order's probe, by item."""
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ class TensorRun:
         return items
 
     def facts(self) -> WorkloadFacts:
-        """Return what the manifest keeps of it."""
+        """Return the workload's facts for the manifest."""
         facts = self._model.facts
         return WorkloadFacts(
             kind="tensor",
@@ -68,7 +68,7 @@ class TensorRun:
         )
 
     def smoke(self) -> RunResult:
-        """Run the first item, once."""
+        """Run the first item once."""
         first = self._ordered()[:1]
         return self._context.once(f"smoke {self.name}", lambda: self._ask("smoke", first, warmup=0, repetitions=1))
 
@@ -114,7 +114,7 @@ class TensorRun:
         return TimedPasses(result, timed(result.records), self._keep("timed", rows))
 
     def _compared(self, item: str, digests: list[str]) -> ItemParity:
-        """A pass keeps only the hash of its answer, and the parity order's probe has the answer of that hash."""
+        """Compare a pass. It keeps only the hash of its answer; the parity order's probe has the answer itself."""
         model = self._model
         probed = self._probed.get(item) if digests else None
         outputs = [one.name for one in model.facts.outputs]
@@ -126,7 +126,7 @@ class TensorRun:
         return [self._ordered()[at] for at in sorted(self._spread()[: self._context.options.timed_items])]
 
     def _spread(self) -> list[int]:
-        """Return the items' numbers in an order whose every beginning is spread over their sizes."""
+        """Return the items' numbers in such an order that every prefix is spread over the items' sizes."""
         inputs = self._model.inputs()
         return spread_order([("", sum(array.nbytes for array in arrays.values())) for arrays in inputs.values()])
 
@@ -219,7 +219,7 @@ class TensorRun:
 
 
 def tensors_asked(context: RunContext, options: RunOptions) -> dict[str, TensorRun]:
-    """Return a run of each tensor workload that the options name. Raises UsageError and what describing one raises."""
+    """Return a TensorRun for each tensor workload of the options. Raises UsageError and what describing one raises."""
     if not options.models:
         return {}
     with context.stage("looking at the models") as stage:

@@ -1,6 +1,6 @@
-"""Both sides of one model timed in turns: the runner, PyTorch, then the other way round, item by item.
+"""Time both sides of one model in turns: the runner, PyTorch, then the other way round, item by item.
 
-The reasons for every choice in here stand in ``docs/measuring.md``, under "Beside PyTorch".
+``docs/measuring.md`` explains the reasons for every choice here, under "Beside PyTorch".
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from harness.results import PairingFacts, PairLine, now
 from harness.results.pair_schema import INTERRUPTED
 
 WARM_NS, TIMED_NS = 10_000_000, 5_000_000
-"""Each side runs an item untimed for so long at least, then timed for so long at least, in every round."""
+"""In every round each side runs an item untimed for at least the first time, then timed for at least the second."""
 MOST_WARM, MOST_TIMED = 200, 20
-"""Calls of either kind in one round, however short they are."""
+"""The most calls of either kind in one round, however short they are."""
 MOST_ITEMS = 13
-"""Of a sample: one word of each shipped language."""
+"""The most items in a sample: one word of each shipped language."""
 LEAST_ROUNDS, MOST_ROUNDS = 3, 20
 
 
 @dataclass(frozen=True)
 class PairItem:
-    """An item of a model, and how each side is asked for it."""
+    """Describe an item of a model and how each side runs it."""
 
     item: str
     asked: dict[str, Any]
-    """What PyTorch's process is told of it."""
+    """The request for PyTorch's process."""
     typical_ns: float
-    """What it takes on the runner's side, from the run's timed passes."""
+    """Its typical time on the runner's side, from the run's timed passes."""
     order: Callable[[int, int], WorkOrder]
-    """Of so many untimed and so many timed passes."""
+    """Makes the work order with so many untimed and so many timed passes."""
     departs: Callable[[dict[str, Any]], str | None]
-    """Why PyTorch's answer is not the one that the runner is compared with."""
+    """Returns how PyTorch's answer differs from the one that the runner is compared with, or None."""
     wrong: Callable[[Sequence[AnyRecord]], str | None]
-    """How the runner answered otherwise in these records than when it was compared."""
+    """Returns how the runner's answers in these records differ from those of its comparison, or None."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to be timed on both sides: its sample in the order in which it is taken, of the ``of`` items it has."""
+    """Describe a model to be timed on both sides: a sample of its ``of`` items, in the order of timing."""
 
     model: str
     items: list[PairItem]
@@ -59,7 +59,7 @@ class Subject:
 
 @dataclass
 class Turns:
-    """One model's turns, which are taken once, by :meth:`take`."""
+    """Take one model's turns; call :meth:`take` once."""
 
     subject: Subject
     device: Device
@@ -74,9 +74,9 @@ class Turns:
     _wrong: dict[str, str] = field(default_factory=dict)
 
     def take(self, keep_facts: Callable[[PairingFacts], None]) -> PairingFacts:
-        """Rounds until the time is used up; every pair and what is known of the whole is kept, whatever ends it.
+        """Time rounds until the time is used up. Every pair and the facts of the whole are kept, whatever ends it.
 
-        Raises WorkerFailed, WorkerError, IncompleteResult, and what a device raises, with the reason kept.
+        Raises WorkerFailed, WorkerError, IncompleteResult, and what a device raises; the reason is kept.
         """
         load = self.device.conditions().get("load_1min")
         facts = PairingFacts(started=now(), items=0, of=self.subject.of, threads=self.threads, load_1min=load)
@@ -112,7 +112,7 @@ class Turns:
         return facts
 
     def _first_round(self, began: float) -> int:
-        """Takes as many items as leave the time for the least number of rounds; returns the rounds that are whole."""
+        """Time as many items as leave time for the least number of rounds; return the number of whole rounds."""
         for at, item in enumerate(self.subject.items):
             if self._used and time.monotonic() - began > self.seconds / LEAST_ROUNDS:
                 break
@@ -126,11 +126,11 @@ class Turns:
         return 1
 
     def _has_time(self, began: float, rounds: int) -> bool:
-        """Whether one more round like those before ends in time."""
+        """Return whether one more round like those before ends in time."""
         return rounds < LEAST_ROUNDS or (time.monotonic() - began) * (rounds + 1) / rounds <= self.seconds
 
     def _pair(self, item: PairItem, at: int, number: int) -> None:
-        """One item on both sides. Which comes first alternates from item to item and from round to round."""
+        """Time one item on both sides. The first side alternates from item to item and from round to round."""
         first: Literal["artifact", "pytorch"] = "artifact" if (at + number) % 2 == 0 else "pytorch"
         if first == "artifact":
             ours = self._ours(item)
@@ -156,7 +156,9 @@ class Turns:
         return self.pytorch.time(self.subject.model, item.asked, warm_ns=WARM_NS, timed_ns=TIMED_NS, most=MOST_TIMED)
 
     def _ours(self, item: PairItem) -> list[int] | None:
-        """A fresh process of the runner; None if it answered wrongly, and the item is left out from now on."""
+        """Time an item in a fresh process of the runner, in nanoseconds.
+        Returns None if the runner answered wrongly; the item is left out from then on.
+        """
         order = item.order(_passes(WARM_NS, item.typical_ns, MOST_WARM), _passes(TIMED_NS, item.typical_ns, MOST_TIMED))
         result = self.device.run(self.subject.runner.path, order, deadline=self.deadline).require_complete()
         wrong = item.wrong(result.records)

@@ -1,4 +1,4 @@
-"""The words of one run: PyTorch's answers, the comparisons with them, the timed passes, the turns."""
+"""Run the words of one run: PyTorch's answers, the comparisons with them, the timed passes, the turns."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ UNLIKE_ITSELF = (Verdict.UNSTABLE, Verdict.NO_ANSWER)
 
 
 def reference_lines(items: list[WorkItem], words: list[Word], reference: Reference) -> list[ReferenceLine]:
-    """What PyTorch said, as it is stored, with the gold pronunciations; all three in the same order."""
+    """Return PyTorch's answers as they are stored, with the gold pronunciations. All arguments have the same order."""
     return [
         ReferenceLine(
             workload=item.workload,
@@ -60,8 +60,9 @@ def parity_lines(
     *,
     tolerance: float,
 ) -> list[ParityLine]:
-    """A line for each item, of which ``answers`` are PyTorch's; those that the records do not reach are ``missing``.
-    ``tolerance``: see compare_word."""
+    """Return a comparison with PyTorch's ``answers`` for each item.
+    Items that the records do not reach are ``missing``. ``tolerance``: see compare_word.
+    """
     from harness.results.summarize import word_row
 
     records = list(records)
@@ -79,7 +80,7 @@ def parity_lines(
 
 
 def departure(said: ReferenceItem, token_ids: Sequence[int], *, tolerance: float) -> str | None:
-    """How tokens that PyTorch gave another time part from those that the runner is compared with; None within a tie."""
+    """Return how new tokens of PyTorch differ from those that the runner is compared with; None if equal or tied."""
     step = first_divergence(said.token_ids, token_ids)
     if step is None or (step < len(said.margins) and said.margins[step] <= tolerance):
         return None
@@ -89,19 +90,21 @@ def departure(said: ReferenceItem, token_ids: Sequence[int], *, tolerance: float
 
 
 def spread_words(words: Sequence[Word]) -> list[int]:
-    """Return the words' numbers in an order whose every beginning is spread over languages and lengths."""
+    """Return the words' numbers in such an order that every prefix is spread over languages and lengths."""
     return spread_order([(word.language, len(word.word.encode())) for word in words])
 
 
 class WordRun:
-    """G2P's words (:class:`harness.run.workload.WorkloadRun`): compared in both variants, timed in the chosen one."""
+    """Run G2P's words (:class:`harness.run.workload.WorkloadRun`).
+    They are compared in both variants, and timed in the chosen one.
+    """
 
     name = source = MODEL
 
     def __init__(
         self, context: RunContext, checkpoint: Checkpoint, words: list[Word], *, source: str = "shipped", of: int = 0
     ) -> None:
-        """``source`` names where the words came from, ``of`` is how many there were."""
+        """Take the words. ``source`` names their origin, and ``of`` is the number from which they were chosen."""
         self._context = context
         self._checkpoint = checkpoint
         self._words_source, self._words_of = source, of
@@ -110,7 +113,7 @@ class WordRun:
         self._reference_lines: list[ReferenceLine] = []
 
     def facts(self) -> WorkloadFacts:
-        """Return what the manifest keeps of it."""
+        """Return the workload's facts for the manifest."""
         digest = hashlib.sha256()
         for word in self.words:
             digest.update("\t".join([word.language, word.word, *word.pronunciations]).encode() + b"\n")
@@ -129,11 +132,11 @@ class WordRun:
         )
 
     def reference(self) -> Reference:
-        """Return what PyTorch says of the words."""
+        """Return PyTorch's answers for the words."""
         return self._context.once("reference", self._make_reference)
 
     def reference_lines(self) -> list[ReferenceLine]:
-        """Return the same as it is stored, with the gold pronunciations."""
+        """Return PyTorch's answers as they are stored, with the gold pronunciations."""
         self.reference()
         return self._reference_lines
 
@@ -146,27 +149,27 @@ class WordRun:
         return ", ".join(words[item] for item in items.split())
 
     def smoke(self, variant: Variant | None = None) -> RunResult:
-        """Run the first few words, once."""
+        """Run the first few words once."""
         chosen = variant or self._context.options.variant
         return self._context.once(f"smoke {chosen}", lambda: self._smoke(chosen))
 
     def parity(self, variant: Variant | None = None) -> list[ParityLine]:
-        """Return one line a word; the words an incomplete run did not reach are ``missing``."""
+        """Return one line for each word; words that an incomplete run did not reach are ``missing``."""
         chosen = variant or self._context.options.variant
         return self._context.once(f"parity {chosen}", lambda: self._parity(chosen))
 
     def times(self) -> TimedPasses[ParityLine]:
-        """Run the timed passes of the chosen variant; an incomplete result holds what there is."""
+        """Run the timed passes of the chosen variant; an incomplete result holds what was measured."""
         return self._context.once("latency", self._times)
 
     def passes(self, purpose: Purpose, *, warmup: int, repetitions: int, runner: Runner) -> RunResult:
-        """Run passes of a runner over all that is timed."""
+        """Run passes of a runner over all timed words."""
         variant = self._context.options.variant
         items = self._timed_items()
         return self._run(purpose, variant, items, warmup=warmup, repetitions=repetitions, probe=None, runner=runner)
 
     def subject(self) -> Subject:
-        """Return what is timed in turns with PyTorch: words spread over languages and lengths."""
+        """Return the words that are timed in turns with PyTorch, spread over languages and lengths."""
         times, runner = self.times(), self._context.runner(self._context.options.variant)
         times.result.require_complete()
         usual = statistics.median(taken[0] for taken in times.samples.values()) if times.samples else 0.0
@@ -175,7 +178,7 @@ class WordRun:
         return Subject(MODEL, pairs, len(self.items), runner)
 
     def timed_models(self) -> list[TimedModel]:
-        """Return what PyTorch's process loads to be timed."""
+        """Return the models that PyTorch's process loads for timing."""
         return [timed_words(MODEL, self._checkpoint)]
 
     def _make_reference(self) -> Reference:
@@ -218,20 +221,20 @@ class WordRun:
         return [self.items[at] for at in sorted(self.spread()[: self._context.options.timed_items])]
 
     def spread(self) -> list[int]:
-        """The words' numbers in an order whose every beginning is spread over languages and lengths."""
+        """Return the words' numbers in such an order that every prefix is spread over languages and lengths."""
         return spread_words(self.words)
 
     def compare(
         self, variant: str, passes: Passes, items: list[WorkItem], records: Iterable[AnyRecord]
     ) -> list[ParityLine]:
-        """A line for each of the items, kept."""
+        """Compare each of the items with PyTorch; keep and return the lines."""
         tolerance = self._context.options.tolerance
         lines = parity_lines(variant, passes, items, self.answers(items), records, tolerance=tolerance)
         self._context.writer.parity(lines)
         return lines
 
     def answers(self, items: list[WorkItem]) -> list[ReferenceItem]:
-        """PyTorch's, of these items."""
+        """Return PyTorch's answers for these items."""
         by_item = {item.id: said for item, said in zip(self.items, self.reference().items, strict=True)}
         return [by_item[item.id] for item in items]
 
@@ -246,7 +249,7 @@ class WordRun:
         probe: RecordOptions | None,
         runner: Runner | None = None,
     ) -> RunResult:
-        """One order of words; ``runner`` in the place of the variant's own."""
+        """Run one order of words; ``runner`` replaces the variant's own."""
         runner = runner or self._context.runner(variant)
         order = self.order(purpose, variant, runner, items, warmup=warmup, repetitions=repetitions, probe=probe)
         batches = -(-len(items) // runner.archive.metadata.batch_size)
@@ -286,7 +289,7 @@ class WordRun:
             return departure(said, answer["token_ids"], tolerance=self._context.options.tolerance)
 
         def wrong(records: Sequence[AnyRecord]) -> str | None:
-            # A lossy precision may depart from PyTorch, but not from itself: what was timed is what was compared.
+            # A lossy precision may depart from PyTorch, but not from itself: timed answers must equal compared ones.
             seen = [*timed, *records]
             tolerance = self._context.options.tolerance
             lines = parity_lines(variant, "paired", [item], [said], seen, tolerance=tolerance)
@@ -314,7 +317,7 @@ class WordRun:
 
 
 def words_asked(context: RunContext, options: RunOptions) -> dict[str, WordRun]:
-    """Return G2P with its words where the options ask for it. Raises UsageError, CheckpointUnavailable."""
+    """Return G2P with its words if the options ask for it. Raises UsageError, CheckpointUnavailable."""
     if options.models and MODEL not in options.models:
         return {}
     checkpoint = context.builder.checkpoint(options)

@@ -1,4 +1,4 @@
-"""What a run does with a workload, whatever kind of model it is; session, pairs and plugin use no more of a model."""
+"""Declare what a run does with a workload of any kind. Session, pairs and plugin use models only in this way."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Line = TypeVar("Line")
 
 @dataclass(frozen=True)
 class TimedPasses(Generic[Line]):
-    """The timed passes of a workload: nanoseconds by item (or by batch), and how its answers in them compare."""
+    """Hold the timed passes of a workload: nanoseconds by item (or batch), and the comparisons of their answers."""
 
     result: RunResult
     samples: dict[str, list[int]]
@@ -27,7 +27,7 @@ class TimedPasses(Generic[Line]):
 
 
 class ComparedItem(Protocol):
-    """One item's answer beside PyTorch's."""
+    """Compare one item's answer with PyTorch's."""
 
     @property
     def item(self) -> str: ...
@@ -40,51 +40,51 @@ class ComparedItem(Protocol):
 
 
 class WorkloadRun(Protocol):
-    """One workload of a run. Its steps are done once (:class:`harness.run.context.RunContext`)."""
+    """Run one workload. Its steps are done once (:class:`harness.run.context.RunContext`)."""
 
     @property
     def name(self) -> str:
-        """As work orders and results have it."""
+        """Return the workload's name in work orders and results."""
         ...
 
     def facts(self) -> WorkloadFacts:
-        """Return what the manifest keeps of it."""
+        """Return the workload's facts for the manifest."""
         ...
 
     @property
     def source(self) -> str:
-        """As ``--models`` names it; several workloads may come from one source."""
+        """Return the source's name in ``--models``; several workloads may come from one source."""
         ...
 
     @property
     def compared_as(self) -> str:
-        """The variant under which its orders are kept."""
+        """Return the variant under which its orders are kept."""
         ...
 
     def label(self, items: str) -> str:
-        """Return an item's name for a person, or the names of a batch of items."""
+        """Return a person's name for an item, or the names for a batch of items."""
         ...
 
     def smoke(self) -> RunResult:
-        """Run the first few items, once."""
+        """Run the first few items once."""
         ...
 
     def parity(self) -> Sequence[ComparedItem]:
-        """Run every item once; return one comparison for each, ``missing`` where an incomplete run did not reach it."""
+        """Run every item once; return a comparison for each, ``missing`` if an incomplete run did not reach it."""
         ...
 
     def times(self) -> TimedPasses[Any]:
-        """Run the timed passes; an incomplete result holds what there is."""
+        """Run the timed passes; an incomplete result holds what was measured."""
         ...
 
     def passes(self, purpose: Purpose, *, warmup: int, repetitions: int, runner: Runner) -> RunResult:
-        """Run passes of a runner over all that is timed."""
+        """Run passes of a runner over all timed items."""
         ...
 
     def subject(self) -> Subject:
-        """Return what is timed in turns with PyTorch."""
+        """Return the items that are timed in turns with PyTorch."""
         ...
 
     def timed_models(self) -> list[TimedModel]:
-        """Return what PyTorch's process loads to time it; one process has all workloads of one source."""
+        """Return the models that PyTorch's process loads for timing; one process holds all workloads of one source."""
         ...

@@ -1,4 +1,4 @@
-"""Is the answer right: parity with the reference, accuracy against gold pronunciations. Pure functions."""
+"""Check whether an answer is right: parity with the reference, accuracy against gold pronunciations. Pure functions."""
 
 from __future__ import annotations
 

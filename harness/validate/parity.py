@@ -1,10 +1,9 @@
-"""Does the compiled model say what PyTorch says?
+"""Check whether the compiled model gives PyTorch's answers.
 
-Greedy decoding picks the largest logit at every step, so two correct implementations that round differently
-may part where the two best logits are closer together than their rounding. Such a parting is a declared tie
-if, at the first diverging step, both sides saw a top-2 margin within the tolerance; a wide margin on either
-side means that one of them computed something else, and that is a failure. What follows the first divergence
-is decoded from another prefix and says nothing.
+Greedy decoding picks the largest logit at every step. So two correct implementations that round differently may diverge
+if their two best logits are closer together than the rounding. Such a divergence is a declared tie if both sides had a
+top-2 margin within the tolerance at the first diverging step. A wide margin on either side means that one side computed
+something else, which is a failure. Later steps are decoded from another prefix and are not compared.
 """
 
 from __future__ import annotations
@@ -20,35 +19,36 @@ from harness.protocol.schema import End, Probe, Sample
 _T = TypeVar("_T")
 
 DEFAULT_TOLERANCE = 1e-3
-"""Logits of G2P models are of order 10 and float32 sums of hundreds of terms: about 1e-5 relative, with room."""
+"""Logits of G2P models are of order 10 and float32 sums of hundreds of terms. This allows about 1e-5 relative, with
+room."""
 
 
 class Verdict(str, Enum):
     EQUAL = "equal"
     TIE = "tie"
-    """The ids part at a step whose margin is within the tolerance."""
+    """The ids diverge at a step whose margin is within the tolerance."""
     MISMATCH = "mismatch"
     TEXT = "text"
     """Equal ids, another text: the runner's detokenizer is wrong."""
     UNSTABLE = "unstable"
     """The runner gave different ids for one word in one run."""
     NO_ANSWER = "no answer"
-    """The model ran, and what it said cannot be an answer: its logits are not finite, its token is none."""
+    """The model ran, but its output cannot be an answer: its logits are not finite, or its token is not valid."""
     MISSING = "missing"
-    """The runner ended before it got to the word."""
+    """The runner ended before it reached the word."""
 
     def __str__(self) -> str:
         return self.value
 
     @property
     def fails(self) -> bool:
-        """Whether it is the subject's fault; a missing word is not decided."""
+        """Return whether the subject is at fault; a missing word is not decided."""
         return self in (Verdict.MISMATCH, Verdict.TEXT, Verdict.UNSTABLE, Verdict.NO_ANSWER)
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One greedy decoding: ids with the end token, text, and the top-2 logit margin of each step if known."""
+    """Hold one greedy decoding: ids with the end token, text, and the top-2 logit margin of each step if known."""
 
     token_ids: tuple[int, ...]
     text: str
@@ -71,12 +71,12 @@ class WordParity:
     """PyTorch's top-2 margin at that step."""
     got_margin: float | None = None
     margin_error: float | None = None
-    """The largest difference of the two sides' margins over the steps with the same prefix and token."""
+    """The largest difference of the two sides' margins, over the steps with the same prefix and token."""
     detail: str | None = None
-    """Why there is no answer, in the runner's words."""
+    """The runner's reason why there is no answer."""
 
     def describe(self) -> str:
-        """One line for a failure message."""
+        """Return one line for a failure message."""
         head = f"{self.language} {self.word!r}: {self.verdict}"
         if self.verdict is Verdict.EQUAL:
             return head
@@ -96,7 +96,7 @@ def _number(value: float | None) -> str:
 
 
 def first_divergence(expected: Sequence[int], got: Sequence[int]) -> int | None:
-    """The first index at which the sequences differ (one may end there), or None if they are equal."""
+    """Return the first index at which the sequences differ (one may end there), or None if they are equal."""
     for step, (one, other) in enumerate(zip(expected, got, strict=False)):
         if one != other:
             return step
@@ -104,7 +104,7 @@ def first_divergence(expected: Sequence[int], got: Sequence[int]) -> int | None:
 
 
 def decodings(records: Iterable[object]) -> dict[str, list[Decoded]]:
-    """What a result's records say of each item: the probe and every repetition."""
+    """Return the decodings of each item in a result's records: the probe and every repetition."""
     found: dict[str, list[Decoded]] = defaultdict(list)
     for record in records:
         if isinstance(record, Sample | Probe):
@@ -115,7 +115,7 @@ def decodings(records: Iterable[object]) -> dict[str, list[Decoded]]:
 
 
 def answerless(records: Iterable[object]) -> dict[str, str]:
-    """The item of whose answer the runner says that it cannot be one, which ended the run, and why; empty without."""
+    """Return the item whose output the runner rejected, which ended the run, and why; empty without one."""
     ends = (record for record in records if isinstance(record, End))
     errors = (end.error for end in ends if end.error is not None and end.error.kind == "answer")
     return {error.item: error.message for error in errors if error.item is not None}
@@ -131,10 +131,10 @@ def compare_word(
     tolerance: float = DEFAULT_TOLERANCE,
     no_answer: str | None = None,
 ) -> WordParity:
-    """Compare PyTorch's decoding with everything the runner said about the word in one run.
+    """Compare PyTorch's decoding with all the runner's decodings of a word in one run.
 
-    ``observed`` holds one decoding per repetition and probe; they must agree among themselves. The one with
-    margins is compared, and the first if none has. ``no_answer`` says why one of them cannot be an answer.
+    ``observed`` contains one decoding per repetition and probe; they must be equal. The one with margins is compared,
+    or the first if none has any. ``no_answer`` is the reason why one of them cannot be an answer.
     """
     if no_answer is not None:
         return WordParity(item, language, word, Verdict.NO_ANSWER, expected.text, None, detail=no_answer)
@@ -174,7 +174,7 @@ def _at(values: Sequence[_T] | None, index: int) -> _T | None:
 
 
 def _margin_error(expected: Decoded, got: Decoded) -> float | None:
-    """Over the steps before the first divergence: both sides decoded the same prefix and chose the same token."""
+    """Return the largest difference of margins before the first divergence, where both sides chose the same tokens."""
     if expected.margins is None or got.margins is None:
         return None
     step = first_divergence(expected.token_ids, got.token_ids)

@@ -1,4 +1,4 @@
-"""IPA strings as phonemes, and how far a predicted pronunciation is from the gold ones.
+"""Split IPA strings into phonemes, and measure how far a predicted pronunciation is from the gold ones.
 
 A phoneme (segment) is, following the Handbook of the IPA (1999) and as segmenters of transcriptions do it
 (Moran & Cysouw 2018, "The Unicode Cookbook for Linguists", chapter 5):
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from rapidfuzz.distance import Levenshtein
 
 STRESS_MARKS = "ˈˌ"
-"""Category Lm like the modifier letters, yet they mark a syllable and not the letter before."""
+"""Marks of category Lm, like the modifier letters, that mark a syllable and not the letter before."""
 PRENASAL_MARKS = "ᵐⁿᵑᶬ"
 TIE_BARS = "\u0361\u035c"
 RHOTIC_HOOK = "\u02de"
@@ -31,13 +31,13 @@ RHOTIC_HOOK = "\u02de"
 
 
 def segments(text: str) -> list[str]:
-    """The phonemes of an IPA string, each in NFC."""
+    """Return the phonemes of an IPA string, each in NFC."""
     found: list[str] = []
     prefix = ""
     open_for_marks = tied = False
     for char in unicodedata.normalize("NFD", text):
         if char.isspace():
-            # A prefix without a letter is still a symbol somebody wrote; it must not vanish.
+            # A prefix without a letter is still a symbol of the text and must not vanish.
             found, prefix = _closed(found, prefix), ""
             open_for_marks = tied = False
         elif _attaches(char) and open_for_marks:
@@ -68,20 +68,20 @@ def _is_letter(char: str) -> bool:
 
 
 def _attaches(char: str) -> bool:
-    """Combining marks and modifier letters, that belong to the letter before them."""
+    """Return whether a character is a combining mark or modifier letter that belongs to the letter before it."""
     category = unicodedata.category(char)
     modifier = category == "Lm" and char not in STRESS_MARKS + PRENASAL_MARKS
     return category[0] == "M" or modifier or char == RHOTIC_HOOK
 
 
 def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
-    """Levenshtein (1966): the fewest insertions, deletions and substitutions of one segment each."""
+    """Return Levenshtein's distance (1966): the fewest insertions, deletions and substitutions of one segment each."""
     return Levenshtein.distance(one, other)
 
 
 @dataclass(frozen=True)
 class WordAccuracy:
-    """A predicted word against the gold pronunciation it is closest to."""
+    """Hold the comparison of a predicted word with the closest gold pronunciation."""
 
     edits: int
     gold_length: int
@@ -90,7 +90,7 @@ class WordAccuracy:
 
 
 def word_accuracy(predicted: str, alternatives: Sequence[str]) -> WordAccuracy:
-    """The distance to the closest alternative, the first of equally close ones.
+    """Return the distance to the closest alternative; if several are equally close, the first is taken.
 
     Raises ValueError if there is no alternative, or one without any segment.
     """
@@ -108,7 +108,7 @@ def word_accuracy(predicted: str, alternatives: Sequence[str]) -> WordAccuracy:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Error rates over words.
+    """Hold error rates over words.
 
     ``per`` is the phoneme error rate: edits summed over words divided by gold segments summed over words,
     as NIST's sclite scores errors and as the SIGMORPHON 2020 shared task (Gorman et al.) defines PER; it can

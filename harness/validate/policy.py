@@ -1,7 +1,7 @@
-"""How far a compiled model may be from PyTorch: not at all, or by a share of words and a change of PER.
+"""Define how far a compiled model may be from PyTorch: not at all, or by a share of words and a change of PER.
 
-Float32 has to give PyTorch's tokens. Weights in fewer bits are another model, a close one: some words change, and
-what matters is how many, and whether the pronunciations got worse.
+Float32 must give PyTorch's tokens. Weights in fewer bits make another, close model. Some words change, and it matters
+how many, and whether the pronunciations got worse.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TolerancePolicy:
-    """``agreement``: the least share of words with PyTorch's tokens (declared ties count as equal).
-    ``per_change``: the most that the phoneme error rate may exceed PyTorch's, as a fraction (0.001 is 0.1 points)."""
+    """Hold the limits of a comparison.
+
+    ``agreement`` is the least share of words with PyTorch's tokens; declared ties count as equal. ``per_change`` is the
+    most by which the phoneme error rate may exceed PyTorch's, as a fraction (0.001 is 0.1 points).
+    """
 
     agreement: float = 1.0
     per_change: float = 0.0
@@ -22,7 +25,7 @@ class TolerancePolicy:
         return self.agreement >= 1.0
 
     def shortcomings(self, *, words: int, differing: int, per: float | None, expected_per: float | None) -> list[str]:
-        """Why a comparison is not good enough; empty if it is. PERs are None without gold pronunciations."""
+        """Return why a comparison is not good enough; empty if it is. PERs are None without gold pronunciations."""
         if self.exact:
             return [f"{differing} of {words} words differ"] if differing else []
         found = []
@@ -41,5 +44,5 @@ class TolerancePolicy:
 
 EXACT = TolerancePolicy()
 CLOSE = TolerancePolicy(agreement=0.98, per_change=0.005)
-"""For float16 and int8 unless asked otherwise. Over the 130 shipped words one word is 0.8 % of the agreement, and one
-phoneme 0.1 points of PER: tighter limits need more words (docs/results.md)."""
+"""The default for float16 and int8. Over the 130 shipped words one word is 0.8 % of the agreement, and one phoneme is
+0.1 points of PER. Tighter limits need more words (docs/results.md)."""

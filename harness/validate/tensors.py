@@ -1,4 +1,4 @@
-"""Do a model's tensors say what PyTorch's say, as the model itself wants it judged? Pure functions over arrays."""
+"""Compare a model's tensors with PyTorch's by the model's own comparison. Pure functions over arrays."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class ItemParity:
     item: str
     verdict: Verdict
     detail: str = ""
-    """What differs and by how much; empty where nothing does."""
+    """What differs and by how much; empty if nothing does."""
     max_error: float | None = None
     """The largest absolute difference of any output, measured whatever is compared."""
     relative_error: float | None = None
-    """The same as a share of its output's largest magnitude."""
+    """The largest error as a share of its output's largest magnitude."""
 
     def describe(self) -> str:
-        """One line for a failure message."""
+        """Return one line for a failure message."""
         return f"{self.model} {self.item!r}: {self.verdict}{f', {self.detail}' if self.detail else ''}"
 
 
@@ -36,8 +36,11 @@ def compare_item(
     *,
     digests: Sequence[str] = (),
 ) -> ItemParity:
-    """Judge one item. ``got`` is None where the runner did not get to it; ``digests`` are the hashes of what it
-    answered in each pass, which must be one."""
+    """Judge one item.
+
+    ``got`` is None if the runner did not reach it. ``digests`` are the hashes of its answers in each pass, which must
+    be equal.
+    """
     if got is None:
         return ItemParity(model, item, Verdict.MISSING)
     error, relative = largest_errors(expected, got)

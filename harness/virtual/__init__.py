@@ -1,1 +1,4 @@
-"""Devices made of software: the real protocols' own programs, so that deployment is tested without a phone."""
+"""Provide devices made of software from the real protocols' own programs.
+
+They test deployment without a phone.
+"""

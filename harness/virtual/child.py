@@ -1,8 +1,8 @@
-"""A program that ends with the harness, however the harness ends, and leaves nothing running behind it.
+"""Run a program that ends with the harness, however the harness ends, and leaves nothing running.
 
 The program runs under bubblewrap in a process namespace of its own. The kernel ends bubblewrap when the *thread* that
-started it ends (``--die-with-parent``), so each child has a thread, which starts it and then waits for it: a start
-from a timer or a pool would otherwise end the program with that thread.
+started it ends (``--die-with-parent``). So each child has a thread that starts it and then waits for it. Otherwise the
+program would end with the thread of a timer or a pool.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _Self = TypeVar("_Self", bound="Sandboxed")
 
 
 class Child:
-    """One sandboxed program, running from construction to ``kill()``. ``log`` gets its output.
+    """Run one sandboxed program from construction to ``kill()``. ``log`` gets its output.
 
     ``sandbox`` is bubblewrap's command line with its options, ``command`` what runs inside.
     Raises OSError if bubblewrap cannot be started.
@@ -71,7 +71,10 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """The first process inside the sandbox, as this machine counts; None if the sandbox did not come up."""
+        """Return the id of the first process inside the sandbox, as this machine counts.
+
+        It is None if the sandbox did not come up.
+        """
         return self._namespace
 
     @property
@@ -79,9 +82,9 @@ class Child:
         return self._thread.is_alive()
 
     def kill(self) -> None:
-        """End every process of the sandbox at once; returns when all of them are gone."""
+        """End every process of the sandbox at once; return when all of them are gone."""
         if self._process is not None and self.alive:
-            # The namespace's first process takes all others with it, and bubblewrap outlives it only to report it.
+            # The namespace's first process takes all others with it. bubblewrap lives on only to report it.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._namespace or self._process.pid, signal.SIGKILL)
         self._thread.join(KILL_DEADLINE_SECONDS)
@@ -91,7 +94,7 @@ class Child:
 
 
 class Sandboxed(ABC):
-    """What is one child while it is started; as a context it is started inside."""
+    """Manage something that is one child while it is started; as a context it is started inside."""
 
     _child: Child | None = None
 
@@ -101,16 +104,16 @@ class Sandboxed(ABC):
 
     @property
     def pid(self) -> int | None:
-        """The first process of its namespace, None if it is not running."""
+        """Return the first process of its namespace, None if it is not running."""
         return self._child.pid if self._child is not None and self._child.alive else None
 
     @abstractmethod
     def start(self) -> object:
-        """Start it, if it is not running."""
+        """Start the child, if it is not running."""
 
     @abstractmethod
     def stop(self) -> None:
-        """End it and everything it runs."""
+        """End the child and everything it runs."""
 
     def _end_child(self) -> None:
         if self._child is not None:

@@ -1,6 +1,7 @@
-"""Folders of running virtual devices, each removed by its owner or, if that was killed, by the next one.
+"""Manage the folders of running virtual devices.
 
-A folder's owner holds a lock beside it for as long as it lives; the lock of a dead process is free.
+A folder is removed by its owner or, if that was killed, by the next device. The owner holds a lock beside the folder
+for as long as it lives; the lock of a dead process is free.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ SWEEP_DEADLINE_SECONDS = 60.0
 
 
 def workspaces() -> Path:
-    """Where this user's folders lie: among the system's temporary files."""
+    """Return the place of this user's folders: among the system's temporary files."""
     return Path(tempfile.gettempdir()) / f"harness-virtual-{getpass.getuser()}"
 
 
 @contextlib.contextmanager
 def workspace(base: Path | None = None) -> Iterator[Path]:
-    """A new folder, removed at the end; folders whose owners died are removed first."""
+    """Yield a new folder, and remove it at the end; folders whose owners died are removed first."""
     base = base or workspaces()
     base.mkdir(parents=True, exist_ok=True)
-    # Without it, another process could take a folder that is being made for one without an owner.
+    # Without this lock, another process could take a new folder for one without an owner.
     with FileLock(base / "sweep.lock", timeout=SWEEP_DEADLINE_SECONDS):
         _sweep(base)
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=base))
@@ -44,7 +45,7 @@ def workspace(base: Path | None = None) -> Iterator[Path]:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder, those parts too from which a device took its owner's permissions."""
+    """Remove a folder, also parts from which a device took its owner's permissions."""
     for place, names, _files in os.walk(folder):
         for path in (Path(place, name) for name in names):
             if not path.is_symlink():

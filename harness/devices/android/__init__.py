@@ -1,4 +1,4 @@
-"""Android devices over adb. The device side is shell scripts, which ``scripts`` holds."""
+"""Run on Android devices over adb. The device side is shell scripts in the folder ``scripts``."""
 
 from harness.devices.android.attached import Attached, attached_devices
 from harness.devices.android.checks import adb_checks

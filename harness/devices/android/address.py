@@ -1,4 +1,4 @@
-"""Where the adb server is, by the same variables and in the same words as adb itself reads."""
+"""Find the adb server's address, from the same variables and in the same forms as adb itself reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOCAL = ("", "localhost", "127.0.0.1", "::1", "[::1]")
 
 @dataclass(frozen=True)
 class Address:
-    """A TCP port of a host, or the path of a socket of this machine; an abstract one's begins with a zero byte."""
+    """Hold the TCP port of a host, or the path of a local socket; an abstract socket's path begins with a zero byte."""
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
@@ -24,27 +24,27 @@ class Address:
 
     @property
     def spec(self) -> str:
-        """As adb's option ``-L`` and ``ADB_SERVER_SOCKET`` take it."""
+        """Return the address as adb's option ``-L`` and ``ADB_SERVER_SOCKET`` take it."""
         if self.path.startswith("\0"):
             return f"localabstract:{self.path[1:]}"
         if self.path:
             return f"localfilesystem:{self.path}"
-        # A server listens where no host is named only.
+        # A server only listens if no host is named.
         return f"tcp:{self.port}" if self.local else f"tcp:{self.host}:{self.port}"
 
     @property
     def local(self) -> bool:
-        """Whether a server can be started there from here."""
+        """Return whether a server can be started there from here."""
         return bool(self.path) or self.host in _LOCAL
 
     def __str__(self) -> str:
-        """For a person: the port, with the host where that is another machine."""
+        """Return the port for a person, with the host if that is another machine."""
         if self.path:
             return f"socket {self.spec}"
         return f"port {self.port}" if self.local else f"port {self.port} of {self.host}"
 
     def connect(self) -> socket.socket:
-        """A blocking socket that is connected; raises OSError."""
+        """Return a connected, blocking socket; raises OSError."""
         if self.path:
             connection = socket.socket(socket.AF_UNIX)
             try:
@@ -55,14 +55,14 @@ class Address:
                 raise
         else:
             connection = socket.create_connection((self.host.strip("[]"), self.port), timeout=CONNECT_SECONDS)
-            # A machine at the other end that is switched off is noticed after a minute.
+            # This shows within a minute that the machine at the other end was switched off.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.settimeout(None)
         return connection
 
 
 def server_address(environment: Mapping[str, str] | None = None) -> Address:
-    """What the environment says, as adb reads it; raises UsageError for what adb would refuse.
+    """Return the address in the environment, as adb reads it; raises UsageError for values that adb would refuse.
 
     ``ADB_SERVER_SOCKET`` goes before ``ANDROID_ADB_SERVER_ADDRESS`` and ``ANDROID_ADB_SERVER_PORT``.
     """
@@ -76,7 +76,7 @@ def server_address(environment: Mapping[str, str] | None = None) -> Address:
 
 
 def parse_spec(spec: str) -> Address:
-    """``tcp:PORT``, ``tcp:HOST``, ``tcp:HOST:PORT``, ``localfilesystem:PATH``, ``localabstract:NAME``."""
+    """Parse ``tcp:PORT``, ``tcp:HOST``, ``tcp:HOST:PORT``, ``localfilesystem:PATH`` or ``localabstract:NAME``."""
     kind, _, rest = spec.partition(":")
     if kind in ("localfilesystem", "local") and rest:
         return Address(path=rest)

@@ -1,4 +1,4 @@
-"""What is attached: for ``harness devices``."""
+"""List attached devices for ``harness devices``."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _NAMES = ("ro.product.manufacturer", "ro.product.model", "ro.build.version.relea
 
 @dataclass(frozen=True)
 class Attached:
-    """One transport of the adb server.
+    """Describe one transport of the adb server.
 
-    ``serial`` is what ``--device android:`` takes: adb's serial, else where it is plugged in. ``state`` is the
-    server's word (``device``, ``offline``, ``unauthorized``, ``no permissions`` …), ``connection`` is ``usb`` or
-    ``network``, speeds are in megabits a second. ``held_by`` tells who measures on it, None if nobody does.
-    ``reason`` and ``cure`` are empty for a usable device.
+    ``serial`` is the name for ``--device android:``: adb's serial, else the place where it is plugged in. ``state`` is
+    the server's word (``device``, ``offline``, ``unauthorized``, ``no permissions`` …), ``connection`` is ``usb`` or
+    ``network``, speeds are in megabits a second. ``held_by`` names who measures on it, None if nobody does. ``reason``
+    and ``cure`` are empty for a usable device.
     """
 
     serial: str
@@ -50,9 +50,9 @@ class Attached:
 
 
 def attached_devices(server: Server | None = None, *, lock_folder: Path | None = None) -> list[Attached]:
-    """Every device the server knows, usable or not.
+    """Return every device of the server, usable or not.
 
-    Like ``adb devices`` this starts a server where none runs: without one no phone is ever seen. Raises
+    Like ``adb devices`` this starts a server if none runs, because without a server no phone is ever seen. Raises
     AdbUnavailable or AdbMismatch.
     """
     server = server or Server()

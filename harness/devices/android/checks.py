@@ -1,4 +1,4 @@
-"""What ``harness doctor`` says about adb and the phones attached."""
+"""Check adb and the attached phones for ``harness doctor``."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ trap 'settings delete global harness_doctor >/dev/null 2>&1' EXIT HUP TERM
 settings put global harness_doctor 1 2>&1
 echo now "$(settings get global harness_doctor 2>/dev/null | tail -n 1)"
 """
-"""One that nothing else knows, and that is gone afterwards: reading proves nothing, it is allowed everywhere."""
+"""Changes a setting that nothing else uses and removes it again. Reading would prove nothing, because it is allowed
+everywhere."""
 _RULES = ("/etc/udev/rules.d", "/lib/udev/rules.d", "/usr/lib/udev/rules.d")
 
 
 def adb_checks(server: Server | None = None) -> list[Check]:
-    """The adb program, the server, the rules for USB, each device. Starts no server unless given one that does.
+    """Check the adb program, the server, the rules for USB, and each device.
 
-    Whether a device lets adb change settings is tried with one of our own, which is gone afterwards.
+    No server is started unless the given ``server`` does so. A setting of our own shows whether a device lets adb
+    change settings; it is removed again.
     """
     server = server or Server(starts=False)
     program = _program()
@@ -49,7 +51,7 @@ def adb_checks(server: Server | None = None) -> list[Check]:
     for device in found:
         said = device.reason or f"{device.model}, Android {device.android_version}"
         checks.append(Check(f"Android {device.serial}", device.usable, said, device.cure))
-        # A phone that is being measured is not disturbed.
+        # A phone is not disturbed while it is measured.
         if device.usable and device.held_by is None:
             checks.append(_settings(server, device.serial))
     return checks
@@ -90,7 +92,10 @@ def _server(server: Server) -> Check:
 
 
 def _settings(server: Server, serial: str) -> Check:
-    """Whether the phone lets adb change settings; some makers' do only after a switch of their own is turned on."""
+    """Check whether the phone lets adb change settings.
+
+    Some makers' phones do so only after a switch of their own is turned on.
+    """
     name = f"settings of {serial}"
     try:
         answer = Shell(server, serial).run(_CHANGE_A_SETTING, deadline=ASK_SECONDS, what="trying to change a setting")
@@ -111,7 +116,7 @@ def _settings(server: Server, serial: str) -> Check:
 
 def _usb_rules() -> Check:
     cure = "apt install android-sdk-platform-tools-common, and be in the group plugdev"
-    # Without udev (a container), phones are reached over TCP or through the outer machine's server.
+    # Without udev (in a container), phones are reached over TCP or through the outer machine's server.
     if not Path("/run/udev").exists():
         return Check("USB permissions", True, "no udev here; phones are reached over TCP", "")
     rules = [path for folder in _RULES for path in Path(folder).glob("*android*.rules")]

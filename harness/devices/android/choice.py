@@ -1,4 +1,4 @@
-"""Which of the attached devices are meant."""
+"""Choose which of the attached devices are used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.devices.errors import AmbiguousDevice, DeviceLost, DeviceUnauthoriz
 from harness.devices.kinds import Selection
 
 _PASSING = ("offline", "authorizing", "connecting")
-"""States that a device is in for a moment after it was plugged in."""
+"""States of a device for a moment after it was plugged in."""
 _CURES = {
     "detached": "give it back to this adb server: adb attach",
     "recovery": "restart it: adb reboot",
@@ -28,11 +28,11 @@ _CURES = {
 def choose(
     selection: Selection, server: Server, notify: Notify, *, wait_seconds: float = WAIT_SECONDS
 ) -> list[Listed | Unavailable]:
-    """The transports that are meant: ``SERIAL``, ``A,B``, ``all``, ``--serial``, ``ANDROID_SERIAL``, or the only one.
+    """Return the selected transports: ``SERIAL``, ``A,B``, ``all``, ``--serial``, ``ANDROID_SERIAL``, or the only one.
 
-    A device is called as ``adb -s`` calls it, or ``transport_id:N``. One that is named is waited for; one of several
-    that does not come is given as unavailable. Raises NoDevice, AmbiguousDevice, DeviceUnauthorized, DeviceLost
-    (offline), or UsageError for two contradicting choices.
+    A device has the names that ``adb -s`` takes, or ``transport_id:N``. The function waits for a named device; if one
+    of several does not come, it is returned as unavailable. Raises NoDevice, AmbiguousDevice, DeviceUnauthorized,
+    DeviceLost (offline), or UsageError for two contradicting choices.
     """
     names = wanted(selection, "--serial") or os.environ.get("ANDROID_SERIAL")
     if names == ALL:
@@ -43,7 +43,7 @@ def choose(
 
 
 def unusable(info: Listed) -> HarnessError | None:
-    """Why a device in this state cannot be used, or None."""
+    """Return why a device in this state cannot be used, or None."""
     name = info.label
     if info.state == "device":
         return None
@@ -94,12 +94,12 @@ def _only(server: Server, notify: Notify, seconds: float) -> Listed:
 
 
 def _phones(server: Server) -> list[Listed]:
-    """What is attached as a device; a computer that debugs others itself is none."""
+    """Return the attached devices; a computer that debugs others itself is not one."""
     return [info for info in listed(server) if info.state != "host"]
 
 
 def _settled(server: Server, notify: Notify, seconds: float) -> list[Listed]:
-    """What is attached once nothing is in a state any more that passes by itself, or after ``seconds``."""
+    """Return the attached devices once no device is in a passing state, or after ``seconds``."""
 
     infos: list[Listed] = []
 

@@ -1,4 +1,4 @@
-"""What changes from run to run: temperature, battery, clocks, memory; and whether it is fit to be measured."""
+"""Read what changes from run to run: temperature, battery, clocks, memory; and judge whether the device is fit."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from harness.devices.battery import battery_unfit
 THERMAL_NAMES = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 SEVERE = 3
 _SKIN = 3
-"""Of a sensor, ``android.os.Temperature.TYPE_SKIN``; a cooling device's types have the same numbers."""
+"""A sensor's type, ``android.os.Temperature.TYPE_SKIN``. Cooling devices use the same numbers for their types."""
 _SENSOR = re.compile(r"^\s*Temperature\{mValue=(?P<celsius>[^,]+), mType=(?P<type>-?\d+), mName=.*\}\s*$", re.MULTILINE)
 _HAL = "Current temperatures from HAL:"
 _COLDEST, _HOTTEST = -30.0, 120.0
-"""In °C, of the outside of a device or of its battery; anything else has another unit, or means nothing."""
+"""The range in °C for the outside of a device or its battery; a value outside it has another unit, or no meaning."""
 _CHARGING = {
     1: "unknown",
     2: "charging",
@@ -26,10 +26,10 @@ _CHARGING = {
 
 
 def parse_conditions(text: str) -> dict[str, Any]:
-    """From the whole output of ``conditions.sh``. What the device does not tell is None.
+    """Return the conditions from the whole output of ``conditions.sh``; None for what the device does not report.
 
-    Temperatures in °C, clocks in kHz by core, memory in bytes, battery level in percent. ``thermal_headroom`` is the
-    forecast for 20 seconds: 1.0 is where the device throttles severely.
+    Temperatures are in °C, clocks in kHz by core, memory in bytes, battery level in percent. ``thermal_headroom`` is
+    the forecast for 20 seconds: at 1.0 the device throttles severely.
     """
     found = sections(text)
     battery = _battery(found.get("battery", ""))
@@ -49,7 +49,7 @@ def parse_conditions(text: str) -> dict[str, Any]:
 
 
 def unfit(conditions: dict[str, Any]) -> str | None:
-    """Why a device in these conditions should not be measured yet, or None. What is unknown is no reason."""
+    """Return why a device in these conditions should not be measured yet, or None. Unknown values are no reason."""
     status = conditions.get("thermal_status")
     if status:
         return f"its thermal status is {THERMAL_NAMES[min(status, 6)]} ({status})"
@@ -57,13 +57,13 @@ def unfit(conditions: dict[str, Any]) -> str | None:
 
 
 def thermal_status(text: str) -> int | None:
-    """0 (none) to 6 (shutdown) from ``dumpsys thermalservice``; Android 9 and older have no such service."""
+    """Return 0 (none) to 6 (shutdown) from ``dumpsys thermalservice``; Android 9 and older have no such service."""
     match = re.search(r"^\s*Thermal Status:\s*([0-6])\s*$", text, re.MULTILINE)
     return int(match[1]) if match else None
 
 
 def _skin(text: str) -> float | None:
-    """The highest skin temperature: the hardware's current readings where there are any, else the cached ones."""
+    """Return the highest skin temperature: the hardware's current reading if there is one, else the cached one."""
     _, heading, current = text.rpartition(_HAL)
     for part in (current, text) if heading else (text,):
         sensors = list(_SENSOR.finditer(part))
@@ -74,7 +74,7 @@ def _skin(text: str) -> float | None:
 
 
 def _celsius(text: str) -> float | None:
-    """A temperature; None for what none can be. A sensor that is not fitted has exactly 0.0."""
+    """Return a temperature; None for an impossible value. A sensor that is not fitted has exactly 0.0."""
     try:
         celsius = float(text)
     except ValueError:
@@ -83,7 +83,7 @@ def _celsius(text: str) -> float | None:
 
 
 def _headroom(text: str) -> float | None:
-    # Some answer with the bare number, some with words before it; NaN is "not known yet".
+    # Some devices answer with the bare number, others with words before it; NaN means "not known yet".
     match = re.search(r"(?:^|[\s:=])(\d{1,3}\.\d+)\s*$", last_line(text))
     return float(match[1]) if match else None
 
@@ -98,7 +98,7 @@ def _battery(text: str) -> dict[str, Any]:
     def number(name: str) -> int | None:
         return whole_number(fields.get(name, ""))
 
-    # A board or a television has none. After `dumpsys battery set …` the numbers are whatever somebody set.
+    # A board or a television has no battery. After `dumpsys battery set …` the numbers are whatever somebody set.
     told = fields.get("present") != "false" and "(UPDATES STOPPED" not in text
     level, scale, tenths, status = number("level"), number("scale"), number("temperature"), number("status")
     full = 100 if scale is None or scale <= 0 else scale

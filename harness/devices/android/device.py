@@ -1,4 +1,4 @@
-"""``--device android``: one Android device, reached through the adb server."""
+"""Provide ``--device android``: one Android device, reached through the adb server."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _ABIS = {"arm64-v8a": "android-arm64", "x86_64": "android-x86_64"}
 
 @dataclass(frozen=True)
 class _Place:
-    """A folder of the device in which work folders and runners are kept."""
+    """Hold a folder of the device that contains work folders and runners."""
 
     base: str
     folders: WorkFolders
@@ -60,11 +60,11 @@ class _Place:
 
 
 class AndroidDevice(RemoteDevice):
-    """See :class:`harness.devices.base.Device`.
+    """Use one Android device; see :class:`harness.devices.base.Device`.
 
-    ``place`` is one of the server's transports, or a serial. ``launcher`` stands before every runner's command line;
-    ``notify`` hears what happens outside of calls that take one. Raises AdbUnavailable, AdbMismatch, DeviceLost,
-    DeviceUnauthorized, or RunnerUnusable for an ABI no model can be compiled for.
+    ``place`` is one of the server's transports, or a serial. ``launcher`` stands before every runner's command line.
+    ``notify`` gets messages outside of calls that take their own. Raises AdbUnavailable, AdbMismatch, DeviceLost,
+    DeviceUnauthorized, or RunnerUnusable for an ABI that no model can be compiled for.
     """
 
     companion = None
@@ -96,7 +96,7 @@ class AndroidDevice(RemoteDevice):
         self._facts = self._read_facts()
         self.name = f"{self._facts.model} ({self.serial})"
         self.target = _target(self._facts, self.name)
-        # Not adb's serial: a phone has one by cable and another over Wi-Fi.
+        # This is not adb's serial, because a phone has one by cable and another over Wi-Fi.
         self.hardware = identity(self._facts.hardware_serial, self._shell.adb.place, known)
         self._shell.hardware = self._facts.hardware_serial
         self._shell.stays = self.hardware != (self._facts.hardware_serial or self.serial)
@@ -110,7 +110,7 @@ class AndroidDevice(RemoteDevice):
         self._places: dict[str, _Place] = {}
 
     def is_same_phone(self, other: AndroidDevice) -> bool:
-        """Whether the other is this phone by another way: it has the same serial, and was started when this one was."""
+        """Return whether the other is this phone by another way: it has the same serial and the same start."""
         starts = {self._facts.boot, other._facts.boot} - {None}
         return self.hardware == other.hardware and len(starts) < 2
 
@@ -143,8 +143,11 @@ class AndroidDevice(RemoteDevice):
         deadline: float = DEFAULT_DEADLINE,
         on_record: OnRecord | None = None,
     ) -> RunResult:
-        """See the protocol; ``workdir`` is a folder of the device. A device lost before the runner was started is an
-        error, one lost afterwards an incomplete result with everything that had arrived."""
+        """Run an order; see the protocol. ``workdir`` is a folder of the device.
+
+        If the device is lost before the runner was started, that is an error. If it is lost afterwards, the result is
+        incomplete and contains everything that had arrived.
+        """
         began = time.monotonic()
         with self.reserve(), self._running():
             place = self._place(workdir)
@@ -169,7 +172,7 @@ class AndroidDevice(RemoteDevice):
             return as_result(order, outcome, reason_of(outcome), wall=wall, knobs=knobs, observed=observed)
 
     def close(self) -> None:
-        """See the protocol; a run in progress is ended and cleaned up after, from whatever thread this is called."""
+        """Close the device; see the protocol. A run in progress is ended and cleaned up, from any thread."""
         if self._stopped():
             for place in self._places.values():
                 place.store.discard_all()
@@ -186,7 +189,7 @@ class AndroidDevice(RemoteDevice):
         try:
             return self._ask_facts()
         except DeviceLost:
-            # The server takes a connection for alive until it is used: now it knows better.
+            # The server only notices a dead connection when it is used; now it has noticed.
             connect(self._server, self._shell.adb.place.serial)
             return self._ask_facts()
 
@@ -201,13 +204,16 @@ class AndroidDevice(RemoteDevice):
         return unfit(conditions)
 
     def _set_knobs(self, folder: str, mask: str) -> list[Knob]:
-        """Apply what is wanted; how things were before stands in the work folder, from the first time on."""
+        """Apply the wanted knobs. The work folder keeps the values from before, from the first time on."""
         wanted = " ".join(self._options.knobs)
         answer = self._shell.run(script("apply"), folder, mask, wanted, deadline=ASK_SECONDS, what="setting the knobs")
         return parse_knobs(answer.out, mask)
 
     def _finish(self, folder: str, deployed: Deployed, knobs: list[Knob]) -> tuple[list[Knob], dict[str, Any]]:
-        """What was observed; the device is as it was before, or the knobs tell what is not."""
+        """Clean up, and return the knobs and observations.
+
+        The device is as it was before, or the knobs report what is not.
+        """
         try:
             answer = self._shell.run(
                 script("finish"), folder, deployed.path, deadline=CLEAN_SECONDS, what="cleaning up"
@@ -223,7 +229,7 @@ class AndroidDevice(RemoteDevice):
         return knobs, observed
 
     def _verified(self, store: RunnerStore, deployed: Deployed, outcome: Outcome) -> Outcome:
-        """The outcome, in doubt if the runner was not the one that was pushed or nobody knows."""
+        """Verify the runner, and return the outcome, with a doubt if its contents have changed or are unknown."""
         try:
             store.verify(deployed)
         except HarnessError as error:
@@ -235,8 +241,10 @@ class AndroidDevice(RemoteDevice):
 
     @contextlib.contextmanager
     def _work_folder(self, place: _Place) -> Iterator[str]:
-        """A folder of the run's own, of which nothing is left as far as the device can be reached; else the next
-        start finds it."""
+        """Make a work folder for one run, and remove it afterwards.
+
+        If the device cannot be reached then, the next start removes it.
+        """
         name = f"harness-{self._computer}-{uuid.uuid4().hex}"
         folder = f"{place.base}/{name}"
         try:
@@ -250,12 +258,12 @@ class AndroidDevice(RemoteDevice):
 
     @contextlib.contextmanager
     def _deployed(self, store: RunnerStore, runner: Path) -> Iterator[Deployed]:
-        """The runner on the device; one that was not verified inside is not kept."""
+        """Deploy a runner for the context; one that was not verified in it is not kept."""
         deployed = store.deploy(runner, self._closing.is_set)
         try:
             yield deployed
         except RunnerUnusable:
-            # One that arrived torn cannot be started either, and that is the error to tell.
+            # A torn runner cannot be started either, and the torn transfer is the error to report.
             store.verify(deployed)
             raise
         finally:
@@ -263,12 +271,12 @@ class AndroidDevice(RemoteDevice):
 
 
 def device_lock(serial: str, folder: Path | None = None) -> DeviceLock:
-    """The lock of the device with this serial, whoever opened it."""
+    """Return the lock of the device with this serial, whoever opened it."""
     return DeviceLock(f"android {serial}", folder)
 
 
 def computer_name(lock_folder: Path) -> str:
-    """What tells this computer's work folders from another's: those who share its locks share the name."""
+    """Return a name for this computer's work folders; users who share its locks share the name."""
     host = re.sub(r"[^A-Za-z0-9]", "", platform.node())[:20] or "computer"
     return f"{host}.{hashlib.sha256(f'{platform.node()} {lock_folder}'.encode()).hexdigest()[:8]}"
 

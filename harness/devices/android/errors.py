@@ -1,4 +1,4 @@
-"""What can be wrong with the adb server itself, before any device."""
+"""Define the errors of the adb server itself, before any device."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ class AdbUnavailable(DeviceError):
 
 
 class AdbMismatch(DeviceError):
-    """What listens on the adb server's port is no adb server, or one of another version."""
+    """The program on the adb server's port is no adb server, or one of another version."""
 
     cure = "end it with `adb kill-server`, keep one version of adb in PATH, and run again"

@@ -1,4 +1,4 @@
-"""From ``--device android`` to devices."""
+"""Open the devices of ``--device android``."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from harness.devices.kinds import Selection
 
 @contextmanager
 def android(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[Device | Unavailable]]:
-    """``android``, ``android:SERIAL``, ``android:A,B``, ``android:all``. Starts an adb server if none runs."""
+    """Open ``android``, ``android:SERIAL``, ``android:A,B`` or ``android:all``. Starts an adb server if none runs."""
     server = Server()
     server.ensure()
     yield open_all(server, choose(selection, server, notify), notify)
 
 
 def open_all(server: Server, chosen: Sequence[Listed | Unavailable], notify: Notify) -> list[Device | Unavailable]:
-    """A device for each transport; one that cannot be opened does not stop the others. A phone that is attached twice,
-    by cable and over Wi-Fi, is opened once."""
+    """Open a device for each transport; one that cannot be opened does not stop the others.
+
+    A phone that is attached twice, by cable and over Wi-Fi, is opened once.
+    """
     devices: list[Device | Unavailable] = []
     phones: list[AndroidDevice] = []
     opened = open_each(chosen, lambda place: AndroidDevice(server, place, notify=notify), lambda place: place.label)

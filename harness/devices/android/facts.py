@@ -1,4 +1,4 @@
-"""What a device is: its lasting facts, read from what ``facts.sh`` printed."""
+"""Read a device's lasting facts from the output of ``facts.sh``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.devices.android.sections import by_core, last_line, sections, whole
 from harness.devices.android.topology import Topology, parse_topology
 
 _PROPERTY = re.compile(r"^\[(?P<name>[^\]\n]+)\]: \[(?P<value>.*?)\][ \t]*$", re.MULTILINE | re.DOTALL)
-"""A value may have several lines, such as the reasons of the last restarts."""
+"""Matches one property. A value may have several lines, such as the reasons of the last restarts."""
 _PARTS = {  # what makers write into a core's identification register, by their own manuals and the kernel's tables
     "0x41": {
         "0xd02": "Cortex-A34",
@@ -50,23 +50,26 @@ _PARTS = {  # what makers write into a core's identification register, by their 
     },
 }
 _NO_SERIAL = {"unknown", "null", "none", "0"}
-"""What phones say that keep their serial from the shell, or were built without one."""
+"""Answers of phones that keep their serial from the shell, or were built without one."""
 
 
 HARDWARE = ("ro.serialno", "ro.boot.serialno")
-"""Properties with a phone's own serial."""
+"""The properties that contain a phone's own serial."""
 
 
 @dataclass(frozen=True)
 class AndroidFacts:
-    """``properties`` are the system properties; ``facts`` what :meth:`Device.facts` tells beyond kind and name."""
+    """Hold a device's facts.
+
+    ``properties`` are the system properties; ``facts`` are those of :meth:`Device.facts` besides kind and name.
+    """
 
     properties: dict[str, str]
     topology: Topology
     facts: dict[str, Any]
 
     boot: str | None = None
-    """What the kernel names this start of it by."""
+    """The kernel's id of its current start."""
 
     @property
     def model(self) -> str:
@@ -74,7 +77,7 @@ class AndroidFacts:
 
     @property
     def hardware_serial(self) -> str | None:
-        """The phone's own, whatever it is attached by; None if it does not tell."""
+        """Return the phone's own serial, however it is attached; None if it does not report one."""
         return hardware_serial(self.properties)
 
     @property
@@ -84,7 +87,7 @@ class AndroidFacts:
 
 
 def parse_facts(text: str) -> AndroidFacts:
-    """From the whole output of ``facts.sh``; whatever is missing in it is None."""
+    """Return the facts from the whole output of ``facts.sh``; missing ones are None."""
     found = sections(text)
     properties = properties_of(found.get("props", ""))
     topology = parse_topology(found)
@@ -118,18 +121,18 @@ def parse_facts(text: str) -> AndroidFacts:
 
 
 def hardware_serial(properties: dict[str, str]) -> str | None:
-    """The phone's own serial among its properties; None if it does not tell."""
+    """Return the phone's own serial from its properties; None if it does not report one."""
     said = (properties.get(name, "").strip() for name in HARDWARE)
     return next((serial for serial in said if serial and serial.lower() not in _NO_SERIAL), None)
 
 
 def properties_of(text: str) -> dict[str, str]:
-    """The system properties in what ``getprop`` printed."""
+    """Return the system properties from the output of ``getprop``."""
     return {match["name"]: match["value"].strip() for match in _PROPERTY.finditer(text)}
 
 
 def _soc(properties: dict[str, str]) -> str | None:
-    # ro.soc.* came with Android 12; before, makers put the chip's name into one of these.
+    # ro.soc.* came with Android 12. Before that, makers put the chip's name into one of these.
     model = properties.get("ro.soc.model")
     if model and model != "unknown":
         maker = properties.get("ro.soc.manufacturer", "")
@@ -139,7 +142,7 @@ def _soc(properties: dict[str, str]) -> str | None:
 
 
 def _cpu_model(cpuinfo: str, properties: dict[str, str]) -> str | None:
-    """The kinds of core with their counts, or the line of /proc/cpuinfo that names the processor."""
+    """Return the kinds of cores with their counts, or the line of /proc/cpuinfo that names the processor."""
     fields: dict[str, list[str]] = {}
     for line in cpuinfo.splitlines():
         name, colon, value = line.partition(":")

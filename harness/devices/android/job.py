@@ -1,4 +1,4 @@
-"""One order on one Android device: its processes, their streams and their result files."""
+"""Run one order on one Android device: its processes, their streams and their result files."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from harness.protocol.schema import WorkOrder
 PULL_SECONDS = 30.0
 KILL_SECONDS = 15.0
 _SIGNALS_FROM = 128
-"""A shell tells a signal by adding this to its number."""
+"""A shell reports a signal by adding this to its number."""
 _NOT_STARTED = "harness-start: "
-"""How the shell that should become the runner signs its complaint; its exit status differs from shell to shell."""
+"""The prefix of the shell's message if it cannot become the runner. Its exit status differs from shell to shell."""
 
 
 class AndroidJob(Job[Outcome]):
-    """Runs the order with ``command`` in the work folder ``folder`` of the device."""
+    """Run the order with ``command`` in the work folder ``folder`` of the device."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class AndroidJob(Job[Outcome]):
         )
 
     def _kill(self) -> None:
-        """Leave no process on the device, as far as it can be reached; the next start does it otherwise."""
+        """End all processes on the device if it can be reached; else the next start does."""
         if self._back:
             with suppress(HarnessError):
                 self._shell.run(script("kill"), self._folder, deadline=KILL_SECONDS, what="ending the runner")
@@ -99,7 +99,10 @@ class AndroidJob(Job[Outcome]):
     def _collect(
         self, name: str, streamed: ResultReader, before: Sequence[AnyRecord], lost: bool
     ) -> tuple[ResultReader, str | None]:
-        """The result file's records if it can be had, else the streamed ones; and what is wrong with either."""
+        """Return the records and what is wrong with them.
+
+        They are the result file's if it can be pulled, else the streamed ones.
+        """
         if not self._back:
             return streamed, None
         for last in (False, True):
@@ -112,7 +115,7 @@ class AndroidJob(Job[Outcome]):
                     return streamed, f"the result could not be pulled: {error.args[0]}"
         arrived = streamed.fresh
         if lost and _in_order(pulled.fresh if pulled else (), arrived):
-            # A device that lost power has lost what its file system had not written yet; the stream has it.
+            # A device without power loses what its file system had not written yet; the stream has it.
             return streamed, None
         if pulled is None:
             return streamed, "the result file is not there" if arrived and not streamed.fault else None
@@ -123,7 +126,7 @@ class AndroidJob(Job[Outcome]):
         return pulled, None
 
     def _pull(self, name: str, before: Sequence[AnyRecord]) -> ResultReader | None:
-        """The file as it is on the device now; None if there is none. Raises DeviceLost, CommandTimeout."""
+        """Return the file as it is on the device now; None if there is none. Raises DeviceLost, CommandTimeout."""
         reader = ResultReader(None, self._order, before=before)
         path = f"{self._folder}/{name}"
         with self._shell.server.deadline(PULL_SECONDS, f"asking for the result on {self._shell.serial}"):
@@ -146,13 +149,13 @@ class AndroidJob(Job[Outcome]):
 
 
 def _in_order(some: Sequence[AnyRecord], everything: Sequence[AnyRecord]) -> bool:
-    """Whether ``some`` are among ``everything`` in the same order."""
+    """Return whether ``some`` are among ``everything`` in the same order."""
     rest = iter(everything)
     return all(any(record == other for other in rest) for record in some)
 
 
 def _not_in(everything: Sequence[AnyRecord], some: Sequence[AnyRecord]) -> Iterator[AnyRecord]:
-    """What ``everything`` has beside ``some``, which are in it in order."""
+    """Yield what ``everything`` has besides ``some``, which are in it in order."""
     known = iter(some)
     following = next(known, None)
     for record in everything:

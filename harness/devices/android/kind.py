@@ -1,4 +1,4 @@
-"""Android devices as a kind: what ``--device android``, ``harness devices`` and ``harness doctor`` ask for."""
+"""Define Android devices as a kind, for ``--device android``, ``harness devices`` and ``harness doctor``."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _system(found: Attached) -> str | None:
 
 
 def _checks() -> list[Check]:
-    """With a server, as ``harness devices`` has: without one no phone is ever seen, however it is plugged in."""
+    """Check with a server, as ``harness devices`` does: without one no phone is ever seen, however it is plugged in."""
     from harness.devices.android.checks import adb_checks
     from harness.devices.android.server import Server
 

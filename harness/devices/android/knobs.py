@@ -1,4 +1,4 @@
-"""The settings a run changes for its duration, and what became of each, from what ``apply.sh`` and its undoing said."""
+"""Parse the outcome of the settings that a run changes, from the output of ``apply.sh`` and of its undoing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ALL_KNOBS = (PINNED, FIXED_PERFORMANCE, STAY_AWAKE, SCREEN)
 STAY_AWAKE_ON_ANY_POWER = "7"
 
 _WAKEFULNESS = {"0": "Asleep", "1": "Awake", "2": "Dreaming", "3": "Dozing"}
-"""Some makers' power service says the number."""
+"""The names for the numbers that some makers' power service reports."""
 
 _REFUSED = re.compile(
     "SecurityException|Permission denied|Operation not permitted|not allowed|does not have permission"
@@ -29,7 +29,7 @@ _UNKNOWN = re.compile(
 
 
 def parse_knobs(text: str, mask: str) -> list[Knob]:
-    """What ``apply.sh`` did, in the order in which it did it."""
+    """Return the knobs that ``apply.sh`` applied, in its order."""
     found = sections(text, "@")
     make = {
         PINNED: lambda said: _pinned(said, mask),
@@ -41,13 +41,13 @@ def parse_knobs(text: str, mask: str) -> list[Knob]:
 
 
 def restored(knobs: list[Knob], text: str) -> list[Knob]:
-    """The knobs with what running the file ``restore`` said about each that had been changed."""
+    """Return the knobs with the results of the file ``restore`` for those that had been changed."""
     found = sections(text, "@")
     return [_restored(knob, found.get(knob.name)) for knob in knobs]
 
 
 def verified(knobs: list[Knob], allowed: str) -> list[Knob]:
-    """The pinning with what the running runner's own status says, ``Cpus_allowed_list: 4-7``."""
+    """Return the knobs with the pinning checked by the running runner's own status, ``Cpus_allowed_list: 4-7``."""
     cores = last_line(allowed).partition(":")[2].strip()
     return [_verified(knob, cores) if knob.name == PINNED and knob.state == "applied" else knob for knob in knobs]
 
@@ -70,7 +70,7 @@ def _verified(knob: Knob, cores: str) -> Knob:
 
 
 def is_refusal(words: str) -> bool:
-    """Whether the system's words mean that adb may not change what it was asked to."""
+    """Return whether the system's message means that adb may not make the change."""
     return bool(_REFUSED.search(words))
 
 
@@ -96,7 +96,7 @@ def _screen(said: str) -> Knob:
 
 
 def _outcome(name: str, said: str, detail: str) -> Knob:
-    """Commands of the framework may exit with 0 although they refused, so their words count, too."""
+    """Return a knob's outcome. Commands may exit with 0 although they refused, so their messages count, too."""
     words = _words(said)
     status = _value(said, "status")
     if is_refusal(words):
@@ -109,7 +109,7 @@ def _outcome(name: str, said: str, detail: str) -> Knob:
 
 
 def _words(said: str) -> str:
-    """What the commands themselves printed, on one line."""
+    """Return the commands' own messages on one line."""
     lines = [line for line in said.splitlines() if not line.startswith(("status ", "before ", "now "))]
     return " ".join(" ".join(lines).split())[:300]
 
@@ -123,7 +123,7 @@ def _restored(knob: Knob, said: str | None) -> Knob:
             update={"restored": False, "detail": f"{knob.detail}; nothing was heard of restoring it"}
         )
     outcome = _outcome(knob.name, said, "")
-    # The setting as it is now stands behind the line `now`.
+    # The current value of the setting follows the line `now`.
     now = last_line(said.partition("\nnow")[2])
     before = knob.detail.removeprefix("was ")
     if outcome.state == "applied" and (not now or now == before):

@@ -1,4 +1,4 @@
-"""What the adb server says is attached: its binary listing where it has one, else the lines of ``adb devices -l``."""
+"""List the adb server's devices: by its binary listing if it has one, else by the lines of ``adb devices -l``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from adbutils import AdbConnection, AdbError
 from harness.devices.android.server import ASK_SECONDS, Server
 
 _BINARY = "devicetracker_proto_format"
-"""The server's feature that means it has the binary listing (platform tools 35.0.2 and newer)."""
+"""The feature of servers with the binary listing (platform tools 35.0.2 and newer)."""
 _STATES = (
     "any", "connecting", "authorizing", "unauthorized", "no permissions", "detached", "offline", "bootloader",
     "device", "host", "recovery", "sideload", "rescue",
 )  # fmt: skip
-"""``ConnectionState`` of adb's own protocol, in the words of its textual listing."""
+"""``ConnectionState`` of adb's own protocol, by the names in its textual listing."""
 _CONNECTIONS = ("", "usb", "network")
 NO_SERIAL = "(no serial number)"
 _TAG = re.compile(
@@ -29,10 +29,10 @@ _SERIAL, _STATE_FIELD, _PATH, _PRODUCT, _MODEL, _DEVICE, _CONNECTION, _SPEED, _M
 
 @dataclass(frozen=True)
 class Listed:
-    """One transport of the server: a phone by its cable, or the same phone over the network.
+    """Describe one transport of the server: a phone by its cable, or the same phone over the network.
 
-    ``path`` is where it is plugged in (``usb:1-2``), empty for one on the network. Speeds are in megabits a second,
-    None where the server does not tell. ``transport`` is None with servers from before 2018 only.
+    ``path`` is the place where it is plugged in (``usb:1-2``), empty for one on the network. Speeds are in megabits a
+    second, None if the server does not report them. ``transport`` is None only with servers from before 2018.
     """
 
     serial: str
@@ -48,20 +48,20 @@ class Listed:
 
     @property
     def label(self) -> str:
-        """What a person tells it from the others by: the serial, else where it is plugged in, else the transport."""
+        """Return a name for a person: the serial, else the place where it is plugged in, else the transport."""
         return self.serial or self.path or (f"transport_id:{self.transport}" if self.transport else NO_SERIAL)
 
     def is_called(self, name: str) -> bool:
-        """Whether ``adb -s name`` would mean this one; ``transport_id:N`` is what ``adb -t N`` means."""
+        """Return whether ``adb -s name`` would mean this one; ``transport_id:N`` is the one of ``adb -t N``."""
         names = {self.serial, self.path, f"transport_id:{self.transport}"}
         names |= {f"{key}:{getattr(self, key)}" for key in ("product", "model", "device") if getattr(self, key)}
         return bool(name) and name in names
 
 
 def identity(hardware: str | None, place: Listed, known: Sequence[Listed]) -> str:
-    """What is one phone's alone, whatever it is attached by: its own serial where it has one of its own.
+    """Return an identity of one phone, however it is attached: its own serial if it has one.
 
-    Boards of one batch may share a serial. Two that are plugged in at once are told apart by where.
+    Boards of one batch may share a serial. If two of them are plugged in at once, their places are added.
     """
     name = hardware or place.label
     twins = [other for other in known if other.path and other.serial == place.serial]
@@ -69,14 +69,14 @@ def identity(hardware: str | None, place: Listed, known: Sequence[Listed]) -> st
 
 
 def told_apart(place: Listed, known: Sequence[Listed]) -> str:
-    """A name that means this device and none of the others."""
+    """Return a name that means this device and none of the others."""
     names = (place.serial, place.path, f"transport_id:{place.transport}")
     alone = [name for name in names if name and sum(other.is_called(name) for other in known) == 1]
     return alone[0] if alone else place.label
 
 
 def listed(server: Server) -> list[Listed]:
-    """Every transport the server knows, in whatever state; raises what Server.deadline does."""
+    """Return every transport of the server, in any state; raises what Server.deadline does."""
     with server.deadline(ASK_SECONDS, "listing the attached devices"):
         if _BINARY in _ask(server, "host:host-features").decode(errors="replace").split(","):
             return parse_binary(_ask(server, "host:track-devices-proto-binary"))
@@ -90,7 +90,7 @@ def _ask(server: Server, service: str) -> bytes:
         connection.check_okay()
         return _block(connection)
     except AdbError as error:
-        # A server from before the service was there answers that it knows none of that name.
+        # An older server answers that it has no service of that name.
         if "unknown host service" in str(error) and service == "host:host-features":
             return b""
         raise
@@ -108,7 +108,7 @@ def _block(connection: AdbConnection) -> bytes:
 
 
 def parse_lines(text: str) -> list[Listed]:
-    """The lines of ``adb devices -l``. What stands at a line's end is sure; the serial is what is left in front."""
+    """Parse the lines of ``adb devices -l``. The end of a line is unambiguous, and the rest before it is the serial."""
     return [found for line in text.splitlines() if (found := _parse_line(line.rstrip())) is not None]
 
 
@@ -145,7 +145,7 @@ def _is_of_network(serial: str) -> bool:
 
 
 def parse_binary(data: bytes) -> list[Listed]:
-    """A message ``Devices`` of adb's own protocol; raises AdbError for what is none."""
+    """Parse a message ``Devices`` of adb's own protocol; raises AdbError if it is none."""
     return [_device(value) for number, value in _fields(data) if number == 1 and isinstance(value, bytes)]
 
 
@@ -176,7 +176,7 @@ def _device(data: bytes) -> Listed:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The numbered fields of a protocol buffer, those of kinds that adb does not use left out."""
+    """Yield the numbered fields of a protocol buffer, without the kinds that adb does not use."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)

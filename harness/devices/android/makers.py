@@ -1,4 +1,4 @@
-"""The settings by which makers of phones forbid what a knob does, by the names their menus give them."""
+"""List the settings by which phone makers forbid knobs, with the names in their menus."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ _SAME_AS = {"redmi": "xiaomi", "poco": "xiaomi", "realme": "oppo", "oneplus": "o
 
 
 def setting_to_turn_on(manufacturer: str | None) -> str | None:
-    """What helps on this maker's phones when the system refuses a setting to adb; None where nothing is known."""
+    """Return the setting to turn on when this maker's system refuses adb; None if none is known."""
     name = (manufacturer or "").lower()
     return _ADVICE.get(_SAME_AS.get(name, name))

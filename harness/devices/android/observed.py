@@ -1,4 +1,4 @@
-"""What the device noted while a runner ran, from what ``finish.sh`` printed."""
+"""Parse the device's observations during a run, from the output of ``finish.sh``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from harness.devices.android.sections import sections, whole_number
 
 
 def parse_observed(text: str) -> tuple[dict[str, Any], str, str]:
-    """What was observed, the runner's ``Cpus_allowed_list`` line, and what undoing the knobs said.
+    """Return the observations, the runner's ``Cpus_allowed_list`` line, and the output of undoing the knobs.
 
-    Observed are ``clock_khz`` (by core: lowest, median and highest of the looks), ``clock_looks``,
+    The observations are ``clock_khz`` (by core: lowest, median and highest of the looks), ``clock_looks``,
     ``thermal_status_highest``, and ``time_in_state_ms`` (by policy: milliseconds at each clock in kHz during the run).
     """
     found = sections(text)
@@ -40,7 +40,10 @@ def _clocks(looks: list[list[str]]) -> dict[str, dict[str, int]] | None:
 
 
 def _states(before: str, after: str) -> dict[str, dict[str, int]] | None:
-    """The kernel counts in units of ten milliseconds since the policy was made."""
+    """Return the milliseconds at each clock.
+
+    The kernel counts in units of ten milliseconds since the policy was made.
+    """
     began, ended = _counts(before), _counts(after)
     changed: dict[str, dict[str, int]] = {}
     for (policy, khz), count in ended.items():

@@ -1,4 +1,4 @@
-"""What can be chosen about measuring on an Android device; the defaults are for a phone on a desk."""
+"""Define the options of measuring on an Android device; the defaults are for a phone on a desk."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from harness.devices.android.running import Watch
 
 @dataclass(frozen=True)
 class AndroidOptions:
-    """``grace_seconds`` is how long a lost device may take to come back; ``settle_poll_seconds`` how often a device
-    that is too hot or too empty is looked at."""
+    """Hold the options.
+
+    ``grace_seconds`` is how long a lost device may take to come back. ``settle_poll_seconds`` is the time between looks
+    at a device that is too hot or too empty.
+    """
 
     base: str = "/data/local/tmp"
-    """Where the work folders and the runners are kept; the shell user can write and execute there."""
+    """The folder of work folders and runners; the shell user can write and execute there."""
     grace_seconds: float = 60.0
     settle_poll_seconds: float = 5.0
     knobs: tuple[str, ...] = ALL_KNOBS

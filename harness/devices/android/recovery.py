@@ -1,4 +1,4 @@
-"""Finding a device again that was lost."""
+"""Find a device again that was lost."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from harness.devices.errors import DeviceLost
 ASK_SECONDS = 5.0
 CONNECT_SECONDS = 10.0
 _ADDRESS = re.compile(r"(?!usb:|transport_id:|product:|model:|device:)[^\s/]+:\d{1,5}")
-"""How a device on the network is called: its host and port."""
+"""Matches the name of a device on the network: its host and port."""
 
 
 def find_again(shell: Shell) -> None:
-    """Let the shell go on where its device is now; raises DeviceLost, or another HarnessError, if it is nowhere.
+    """Move the shell to the device's current transport; raises DeviceLost, or another HarnessError, if there is none.
 
-    It may come back under another transport, in another socket, or over the network instead of by cable: it is known
-    by its own serial.
+    The device may come back under another transport, in another socket, or over the network instead of by cable. It is
+    recognised by its own serial.
     """
     connect(shell.server, shell.adb.place.serial)
     before = shell.adb.place
@@ -46,13 +46,13 @@ def find_again(shell: Shell) -> None:
 
 
 def ask_properties(shell: Shell, names: Sequence[str], *, what: str) -> dict[str, str]:
-    """These system properties, asked now; raises what Server.deadline does."""
+    """Return these system properties, asked now; raises what Server.deadline does."""
     text = f'for name in {" ".join(names)}; do echo "[$name]: [$(getprop "$name" 2>/dev/null)]"; done'
     return properties_of(without_noise(shell.run(text, deadline=ASK_SECONDS, what=what).out))
 
 
 def connect(server: Server, serial: str) -> None:
-    """Have the server know a device again that is reached over TCP; it forgets those, but not ones on USB."""
+    """Connect the server again to a device that is reached over TCP; the server forgets those, but not ones on USB."""
     server.ensure()
     if not _ADDRESS.fullmatch(serial):
         return
@@ -60,7 +60,7 @@ def connect(server: Server, serial: str) -> None:
     if states.get(serial) == "device":
         return
     with server.deadline(CONNECT_SECONDS, f"connecting to {serial}"):
-        # A connection that died is kept by the server as offline until it is told to drop it.
+        # The server keeps a dead connection as offline until it is told to drop it.
         with contextlib.suppress(HarnessError):
             server.disconnect(serial)
         server.connect(serial)

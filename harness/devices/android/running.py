@@ -1,4 +1,4 @@
-"""One process of the runner on the device: started, followed record by record, ended."""
+"""Run one process of the runner on the device: start it, follow it record by record, end it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.devices.collect import MAX_LINE_BYTES, ResultReader
 START_SECONDS = 30.0
 POLL_SECONDS = 0.2
 GUARD_SECONDS = 15
-"""What the device allows beyond the harness's deadline before it ends the runner on its own."""
+"""The seconds beyond the harness's deadline after which the device ends the runner on its own."""
 LOG_TAIL_BYTES = 2000
 _RECORD = b'{"record":'
 _ALARM = b"harness: thermal status "
@@ -21,7 +21,7 @@ _ALARM = b"harness: thermal status "
 
 @dataclass(frozen=True)
 class Watch:
-    """How the device looks after a running runner: seconds between looks at its clocks and at its thermal status."""
+    """Hold the seconds between looks at the device's clocks and at its thermal status during a run."""
 
     clock_seconds: float = 1.0
     thermal_seconds: float = 5.0
@@ -31,7 +31,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Ending:
-    """How the process ended: of its own with ``status``, or because of ``stopped``; neither where it was lost."""
+    """Hold how the process ended: on its own with ``status``, or because of ``stopped``; neither if it was lost."""
 
     status: int | None = None
     stopped: str | None = None
@@ -39,7 +39,7 @@ class Ending:
 
 
 class Follower:
-    """Follows one process; what it printed stays readable here when the device is lost."""
+    """Follow one process; its output stays readable here when the device is lost."""
 
     def __init__(self, reader: ResultReader, watch: Watch) -> None:
         self.reader = reader
@@ -58,10 +58,10 @@ class Follower:
         until: float,
         overdue: Callable[[], str | None],
     ) -> Ending:
-        """Run ``command`` in ``folder`` until its end, or until ``overdue`` has a reason to end it.
+        """Run ``command`` in ``folder`` until its end, or until ``overdue`` returns a reason to end it.
 
-        ``until`` is when that will have one. A runner that is stopped may still run when this returns: whoever called
-        ends it. Raises EOFError or OSError if the device is lost.
+        ``until`` is when ``overdue`` will return one. A stopped runner may still run when this returns; the caller ends
+        it. Raises EOFError or OSError if the device is lost.
         """
         watch = self._watch
         limit = int(max(0.0, until - time.monotonic())) + GUARD_SECONDS
@@ -80,7 +80,7 @@ class Follower:
 
     @property
     def log(self) -> str:
-        """The end of what it wrote to stderr."""
+        """Return the end of its output on stderr."""
         lines = self._log.decode(errors="replace").splitlines()
         return "\n".join(line for line in lines if not line.startswith("harness: ")).strip()
 
@@ -94,7 +94,7 @@ class Follower:
         return None
 
     def _take(self, data: bytes) -> None:
-        """Records are told from whatever else a library prints by how they begin."""
+        """Take output. A record is recognised by its beginning, because libraries print other lines."""
         *lines, rest = data.split(b"\n")
         for line in lines:
             self._line += line
@@ -105,7 +105,7 @@ class Follower:
             self._line.clear()
         self._line += rest
         if not self._line.startswith(_RECORD[: len(self._line)]):
-            # The rest of a line that is no record need not be kept: only that it is none.
+            # The rest of a line that is no record is not kept, only the fact that it is none.
             self._noise += len(self._line) - 1
             self._line[:] = b"!"
         elif len(self._line) > MAX_LINE_BYTES:

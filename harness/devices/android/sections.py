@@ -1,4 +1,4 @@
-"""The texts that the device's scripts print: named sections, and files with their names in front of each line."""
+"""Parse the output of the device's scripts: named sections, and files with their names before each line."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _NOISE = re.compile(
     r"|ERROR: ld\.so: object "
     r"|(?:/\S*/)?sh: (?:\S+: )?(?:No controlling tty|warning: won't have full job control)"
 )
-"""How lines begin that linkers, libraries and vendors' shells print beside every program's own output."""
+"""Matches lines that linkers, libraries and vendors' shells print beside every program's own output."""
 MOST_CORES = 4096
 _NO_NUMBER = (-(2**31), 2**31 - 1)
-"""What Java code says where it has no number."""
+"""The values of Java code for a missing number."""
 
 
 def without_noise(text: str) -> str:
-    """The text without the lines that no program it came from has written."""
+    """Return the text without the lines of linkers, libraries and shells."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(line for line in lines if not _NOISE.match(line.strip()))
 
 
 def sections(text: str, mark: str = "#") -> dict[str, str]:
-    """What stands under each ``#name`` line, without it and without noise."""
+    """Return the text under each ``#name`` line, without that line and without noise."""
     found: dict[str, list[str]] = {}
     lines: list[str] = []
     for line in without_noise(text).split("\n"):
@@ -36,7 +36,7 @@ def sections(text: str, mark: str = "#") -> dict[str, str]:
 
 
 def whole_number(text: str) -> int | None:
-    """A decimal number in ASCII; None for anything else and for the two that mean there is none."""
+    """Return a decimal number in ASCII; None for anything else and for the two that mean a missing number."""
     text = text.strip()
     if not (text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 20):
         return None
@@ -45,12 +45,15 @@ def whole_number(text: str) -> int | None:
 
 
 def last_line(text: str) -> str:
-    """The last line that is not empty: what a command that prints one value printed, behind any words before it."""
+    """Return the last line that is not empty: a command's printed value, after any messages."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def by_core(text: str) -> dict[int, str]:
-    """Core number to value, of lines like ``/sys/devices/system/cpu/cpu3/cpufreq/scaling_governor:schedutil``."""
+    """Return the value of each core.
+
+    Lines are like ``/sys/devices/system/cpu/cpu3/cpufreq/scaling_governor:schedutil``.
+    """
     values = {}
     for line in text.splitlines():
         path, colon, value = line.partition(":")
@@ -61,13 +64,13 @@ def by_core(text: str) -> dict[int, str]:
 
 
 def numbers_by_core(text: str) -> dict[int, int]:
-    """The same for whole numbers above 0; anything else is left out."""
+    """Return each core's value if it is a whole number above 0; others are left out."""
     numbers = {core: whole_number(value) for core, value in by_core(text).items()}
     return {core: number for core, number in numbers.items() if number is not None and number > 0}
 
 
 def cores_of(ranges: str) -> list[int]:
-    """``0-3,7`` as numbers; empty for what is no list of cores."""
+    """Return ``0-3,7`` as numbers; empty if it is no list of cores."""
     cores: list[int] = []
     for part in ranges.strip().split(","):
         first, dash, last = part.strip().partition("-")
@@ -79,7 +82,7 @@ def cores_of(ranges: str) -> list[int]:
 
 
 def ranges_of(cores: list[int]) -> str:
-    """The opposite of :func:`cores_of`."""
+    """Return a list of cores as text, the opposite of :func:`cores_of`."""
     parts: list[list[int]] = []
     for core in sorted(cores):
         if parts and core == parts[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""The adb server, asked through adbutils with a deadline on everything."""
+"""Talk to the adb server through adbutils, with a deadline on everything."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from harness.devices.android.errors import AdbMismatch, AdbUnavailable
 from harness.devices.errors import CommandTimeout, DeviceLost, DeviceUnauthorized
 
 PROTOCOL_VERSION = 41
-"""Of every adb since platform-tools 28; older ones speak other commands."""
+"""The protocol version of every adb since platform-tools 28; older ones have other commands."""
 START_SECONDS = 20.0
 ASK_SECONDS = 5.0
 TROUBLE = (AdbError, EOFError, OSError)
-"""What a lost device or server is told by: adbutils raises all three for the same thing."""
+"""The errors of a lost device or server: adbutils raises all three for the same cause."""
 
 
 class Connection(AdbConnection):
-    """A socket to the server. adbutils' own would start a server on the default port when none answers."""
+    """Open a socket to the server. adbutils' own class would start a server on the default port if none answers."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -39,16 +39,16 @@ class Connection(AdbConnection):
             raise AdbConnectionError(f"connect to adb server failed: {error}") from error
 
     def close(self) -> None:
-        # adbutils' own sleeps ten milliseconds, which is most of what a command takes.
+        # adbutils' own sleeps ten milliseconds, which is most of a command's time.
         with contextlib.suppress(OSError):
             self.conn.close()
 
 
 class Server(AdbClient):
-    """The server at ``port`` of this machine, by default where adb's own variables say (see ``address.py``).
+    """Use the server at ``port`` of this machine, by default at the address in adb's own variables (``address.py``).
 
-    ``starts`` allows starting one that is missing, with the adb that adbutils finds (``ADBUTILS_ADB_PATH``, its own);
-    on another machine none can be started. Raises UsageError for variables that adb would refuse.
+    ``starts`` allows starting a missing one, with the adb that adbutils finds (``ADBUTILS_ADB_PATH``, its own). On
+    another machine none can be started. Raises UsageError for variables that adb would refuse.
     """
 
     def __init__(self, port: int | None = None, *, starts: bool = True) -> None:
@@ -59,7 +59,7 @@ class Server(AdbClient):
         self._deadlines = threading.local()
 
     def make_connection(self, timeout: float | None = None) -> AdbConnection:
-        """A connection that the deadline in force can cut."""
+        """Return a connection that the current deadline can cut."""
         connection = Connection(self.address)
         if timeout:
             connection.conn.settimeout(timeout)
@@ -68,13 +68,13 @@ class Server(AdbClient):
         return connection
 
     def server_version(self) -> int:
-        # Asked by adbutils before every command; a connection each would cost ten milliseconds.
+        # adbutils asks before every command, and a connection for each would cost ten milliseconds.
         if self._version is None:
             self._version = int(super().server_version())
         return self._version
 
     def ensure(self) -> None:
-        """Have a server that is usable; raises AdbUnavailable or AdbMismatch."""
+        """Make sure that a usable server runs; raises AdbUnavailable or AdbMismatch."""
         self._version = None
         if not self.answers():
             self._start()
@@ -85,7 +85,7 @@ class Server(AdbClient):
             )
 
     def ask_version(self) -> int:
-        """The version that a running server tells; raises AdbMismatch for what is no adb server."""
+        """Return the version of a running server; raises AdbMismatch if it is no adb server."""
         self._version = None
         try:
             with self.deadline(ASK_SECONDS, "the adb server's version"):
@@ -96,7 +96,7 @@ class Server(AdbClient):
             raise AdbMismatch(f"what listens on {self.address} is no adb server: {error.args[0]}") from error
 
     def answers(self) -> bool:
-        """Whether something listens where the server should; starts nothing."""
+        """Return whether something listens at the server's address; starts nothing."""
         try:
             Connection(self.address).close()
         except TROUBLE:
@@ -126,10 +126,10 @@ class Server(AdbClient):
 
     @contextlib.contextmanager
     def deadline(self, seconds: float, what: str) -> Iterator[None]:
-        """Cut every connection that this thread opens inside once ``seconds`` are over; ``what`` was being done.
+        """Cut every connection that this thread opens in the context once ``seconds`` are over.
 
-        Raises CommandTimeout then, and turns adbutils' errors into ours: DeviceLost, DeviceUnauthorized,
-        AdbUnavailable.
+        ``what`` names the work. Raises CommandTimeout then, and turns adbutils' errors into ours: DeviceLost,
+        DeviceUnauthorized, AdbUnavailable.
         """
         deadline = _Deadline(seconds)
         running = self._running()
@@ -152,7 +152,7 @@ class Server(AdbClient):
 
 
 class _Deadline:
-    """Shuts sockets down when its time is over: that wakes whoever reads or writes them, in any thread."""
+    """Shut sockets down when the time is over; this wakes their readers and writers in any thread."""
 
     def __init__(self, seconds: float) -> None:
         self.over = False
@@ -184,7 +184,7 @@ def _shut(connection: socket.socket) -> None:
 
 
 def explained(error: Exception, what: str, address: Address) -> HarnessError:
-    """The named error that an error of adbutils or of its socket means."""
+    """Return the harness's error for an error of adbutils or of its socket."""
     words = " ".join(str(error).split()) or type(error).__name__
     told = f"{what}: {words}"
     if isinstance(error, AdbConnectionError | AdbTimeout | ConnectionRefusedError):

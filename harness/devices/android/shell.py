@@ -1,4 +1,4 @@
-"""Commands on one device: whole answers, and a live stream of what a long one prints."""
+"""Run commands on one device: whole answers, and a live stream of a long command's output."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """What the device said, on one line."""
+        """Return the device's message on one line."""
         return " ".join((self.err.strip() or self.out.strip()).split())
 
 
 @dataclass(frozen=True)
 class Output:
-    """What arrived on a stream: bytes of stdout and of stderr, and the exit status once there is one."""
+    """Hold what arrived on a stream: bytes of stdout and of stderr, and the exit status once there is one."""
 
     out: bytes
     err: bytes
@@ -42,15 +42,15 @@ class Output:
 
 @cache
 def script(name: str) -> str:
-    """One of the shell scripts that run on the device."""
+    """Return one of the shell scripts that run on the device."""
     return resources.files("harness.devices.android").joinpath(f"scripts/{name}.sh").read_text(encoding="utf-8")
 
 
 class Transport(AdbDevice):
-    """A device by its transport, which no other device has; by its serial where none is known.
+    """Address a device by its transport, which no other device has, or by its serial if no transport is known.
 
-    Each time a device is attached the server gives it another transport. One that has gone is looked for again, by
-    its serial and by where it is plugged in.
+    Each time a device is attached, the server gives it another transport. A lost device is looked for by its serial and
+    by the place where it is plugged in.
     """
 
     def __init__(self, server: Server, place: Listed) -> None:
@@ -71,7 +71,7 @@ class Transport(AdbDevice):
             return super().open_transport(command, timeout)
 
     def move(self, place: Listed) -> None:
-        """Go on at another transport."""
+        """Continue at another transport."""
         self.place = place
         self._serial, self._transport_id = place.serial or place.label, place.transport
 
@@ -81,17 +81,17 @@ def _is_again(before: Listed, now: Listed) -> bool:
 
 
 class Shell:
-    """The shell of a device: of the transport ``place``, or of the serial alone."""
+    """Run commands in a device's shell, by the transport ``place`` or by the serial alone."""
 
     def __init__(self, server: Server, place: Listed | str) -> None:
         self.server = server
         place = Listed(place, "device") if isinstance(place, str) else place
         self.serial = place.label
-        """What messages call it, whatever it is attached by later."""
+        """The device's name in messages, however it is attached later."""
         self.hardware: str | None = None
         """The phone's own serial, once it is known."""
         self.stays = False
-        """Whether it is known by its place alone, because others have the same serial."""
+        """True if it is known only by its place, because others have the same serial."""
         self.adb = Transport(server, place)
 
     def run(self, text: str, *arguments: str, deadline: float, what: str) -> Answer:
@@ -115,18 +115,21 @@ class Shell:
 
 
 _MOST_FRAME_BYTES = 2**22
-"""adbd cuts at 1 MiB."""
+"""The most bytes of a frame; adbd cuts at 1 MiB."""
 
 
 class Stream:
-    """Frames of the shell protocol, version 2: a byte that tells the kind, four of length, the data."""
+    """Read frames of the shell protocol, version 2: a byte for the kind, four of length, the data."""
 
     def __init__(self, connection: AdbConnection) -> None:
         self._connection = connection
         self._buffer = bytearray()
 
     def read(self, wait: float) -> Output:
-        """What has arrived, after waiting at most ``wait`` seconds for something; raises EOFError if it was cut."""
+        """Return what has arrived, after waiting at most ``wait`` seconds for something.
+
+        Raises EOFError if the connection was cut.
+        """
         self._connection.conn.settimeout(wait)
         try:
             data = self._connection.conn.recv(_RECEIVE)

@@ -1,4 +1,4 @@
-"""Runners on the device: pushed once, found again by their contents, a few kept."""
+"""Keep runners on the device: they are pushed once and found again by their contents; a few are kept."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from harness.devices.pushing import (
 KEPT = 4
 ASK_SECONDS = 30.0
 VERIFIED_TOUCH, VERIFIED_TIME = "200001010000.00", 946684800
-"""The time of change that a verified runner is given: whatever writes to it afterwards changes that."""
+"""The modification time of a verified runner; every later write changes it."""
 _CHUNK = 2**16
-"""The largest piece that the sync protocol carries; adbutils asks for less."""
+"""The largest piece of the sync protocol; adbutils asks for less."""
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A runner on the device. One that is not ``verified`` yet lies under a passing name."""
+    """Describe a runner on the device. One that is not ``verified`` yet has a temporary name."""
 
     path: str
     binary: LocalFile
@@ -45,12 +45,12 @@ class Deployed:
 
 
 class RunnerStore:
-    """The runners below ``base`` on one device.
+    """Manage the runners below ``base`` on one device.
 
-    A runner that was just pushed has a passing name. After its first use the device computes its SHA-256, and only
-    then it gets that as its name and is found by later sessions: so no result is believed whose runner was not
-    verified, and no first run waits for the hash before it starts. What was changed or torn since has another size
-    or time of change, and is pushed again. ``owner`` ends the passing names.
+    A runner that was just pushed has a temporary name. After its first use the device computes its SHA-256. Only then
+    does it get that as its name, so that later sessions find it. So every accepted result has a verified runner, and no
+    first run waits for the hash before it starts. A runner that was changed or torn since has another size or
+    modification time, and is pushed again. ``owner`` ends the temporary names.
     """
 
     def __init__(self, shell: Shell, base: str, owner: str, notify: Notify) -> None:
@@ -62,14 +62,15 @@ class RunnerStore:
         self._pending: dict[LocalFile, Deployed] = {}
 
     def deploy(self, runner: Path, closing: Callable[[], bool], on_push: OnPush | None = None) -> Deployed:
-        """Have the runner on the device. ``on_push`` hears how far a push is; without it a long one is told in lines.
+        """Make sure that the runner is on the device.
 
-        Raises RunnerUnusable (no such file), FolderNotWritable, DeviceFull, DeviceLost, CommandTimeout.
+        ``on_push`` gets the progress of a push; without it a long push is reported in lines. Raises RunnerUnusable (no
+        such file), FolderNotWritable, DeviceFull, DeviceLost, CommandTimeout.
         """
         binary = local_file(runner)
         if binary in self._pending:
             return self._pending[binary]
-        # Only one that has as many bytes as a verified one is worth the hash: mostly there is none.
+        # Only a runner with the size of a verified one is worth the hash, and mostly there is none.
         stored = self._stored(binary.size)
         try:
             if stored and self._hash(binary) in stored:
@@ -84,7 +85,7 @@ class RunnerStore:
         return self._pending[binary]
 
     def verify(self, deployed: Deployed) -> None:
-        """Have the device compute the hash of a runner, once; raises DeviceLost if it holds other contents."""
+        """Let the device compute the hash of a runner, once; raises DeviceLost if it has other contents."""
         binary = deployed.binary
         if deployed.verified or self._pending.pop(binary, None) is None:
             return
@@ -105,13 +106,13 @@ class RunnerStore:
             raise refusal(answer.words, self._folder, self._shell.serial)
 
     def discard(self, deployed: Deployed) -> None:
-        """Remove a runner that was not verified, as far as the device can be reached; else the next session does."""
+        """Remove a runner that was not verified, if the device can be reached; else the next session does."""
         if self._pending.pop(deployed.binary, None) is not None:
             with contextlib.suppress(HarnessError):
                 self._shell.run('rm -f "$1"', deployed.path, deadline=ASK_SECONDS, what="removing the runner")
 
     def discard_all(self) -> None:
-        """Remove what was pushed and never used."""
+        """Remove runners that were pushed and never used."""
         for deployed in list(self._pending.values()):
             self.discard(deployed)
 
@@ -121,7 +122,7 @@ class RunnerStore:
         return self._hashes[binary]
 
     def send(self, source: io.BufferedIOBase, path: str, size: int) -> None:
-        """Write a file on the device; raises FolderNotWritable or DeviceFull with the device's words."""
+        """Write a file on the device; raises FolderNotWritable or DeviceFull with the device's message."""
         seconds = ASK_SECONDS + size / SLOWEST_BYTES_PER_SECOND
         try:
             with self._shell.server.deadline(seconds, f"pushing to {self._shell.serial}"):
@@ -129,7 +130,7 @@ class RunnerStore:
         except CommandTimeout:
             raise
         except HarnessError as error:
-            # The protocol tells the reason for a refusal, adbutils drops it.
+            # The protocol reports the reason for a refusal, but adbutils drops it.
             if not isinstance(error.__cause__, TROUBLE) or not self._answers():
                 raise
             folder = path.rpartition("/")[0]
@@ -137,7 +138,7 @@ class RunnerStore:
             raise self._refused(why.out, folder, size) or error from error
 
     def _stored(self, size: int) -> set[str]:
-        """Names of the verified runners with so many bytes."""
+        """Return the names of the verified runners with so many bytes."""
         answer = self._shell.run(script("stored"), self._folder, deadline=ASK_SECONDS, what="looking for the runner")
         found = [line.split(" ", 2) for line in answer.out.splitlines()]
         wanted = [str(size), str(VERIFIED_TIME)]
@@ -159,13 +160,13 @@ class RunnerStore:
 
 
 def free_bytes(said: str) -> int | None:
-    """What ``df -k`` says is free: the number before the percentage, wherever a long device's name breaks the line."""
+    """Return the free bytes from ``df -k``: the number before the percentage, even if a long name breaks the line."""
     match = re.search(r"\s(\d{1,15})\s+\d{1,3}%\s", without_noise(said))
     return int(match[1]) * 1024 if match else None
 
 
 class _Source(io.BufferedIOBase):
-    """A runner that tells how far it was read."""
+    """Read a runner, and report how far it was read."""
 
     def __init__(self, runner: Path, progress: PushProgress) -> None:
         self._file = runner.open("rb", buffering=0)

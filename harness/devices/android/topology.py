@@ -1,4 +1,4 @@
-"""Which cores a device has, which of them are big, and the mask that keeps a runner on those."""
+"""Find a device's cores, the big ones among them, and the mask that keeps a runner on those."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from harness.devices.android.sections import cores_of, last_line, numbers_by_cor
 
 @dataclass(frozen=True)
 class Cluster:
-    """Cores that are alike. ``max_khz`` and ``capacity`` (1024 is the system's fastest) are None where unreadable."""
+    """Describe cores that are alike.
+
+    ``max_khz`` and ``capacity`` (1024 is the system's fastest) may be unreadable: None.
+    """
 
     cores: tuple[int, ...]
     max_khz: int | None
@@ -22,20 +25,21 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Topology:
-    """Clusters from the slowest to the fastest; empty if the device does not say."""
+    """Hold clusters from the slowest to the fastest; empty if the device does not report them."""
 
     online: tuple[int, ...]
     clusters: tuple[Cluster, ...]
 
     @property
     def big(self) -> tuple[int, ...]:
-        """The cores of the fastest cluster, none if all are alike: then there is nothing to choose."""
+        """Return the cores of the fastest cluster; none if all are alike, because then there is no choice."""
         return self.clusters[-1].cores if len(self.clusters) > 1 else ()
 
     def mask(self, threads: int) -> str:
-        """The fastest cores that ``threads`` threads need, whole clusters at a time, as taskset takes it; else empty.
+        """Return taskset's mask of the fastest cores for ``threads`` threads, in whole clusters.
 
-        A lone prime core is not enough for two threads: the next cluster joins it.
+        It is empty if all cores are alike. A lone prime core is not enough for two threads, so the next cluster joins
+        it.
         """
         if len(self.clusters) < 2:
             return ""
@@ -48,7 +52,7 @@ class Topology:
 
 
 def parse_topology(found: dict[str, str]) -> Topology:
-    """From the sections of ``facts.sh``: cores are alike if capacity and maximal frequency are."""
+    """Parse the sections of ``facts.sh``: cores are alike if their capacity and maximal frequency are."""
     frequencies = numbers_by_core(found.get("max", ""))
     capacities = numbers_by_core(found.get("capacity", ""))
     online = cores_of(last_line(found.get("online", ""))) or sorted(frequencies | capacities)
@@ -56,13 +60,13 @@ def parse_topology(found: dict[str, str]) -> Topology:
     for core in online:
         if core in frequencies or core in capacities:
             groups.setdefault((capacities.get(core), frequencies.get(core)), []).append(core)
-    # Capacity first: a little core may be clocked higher than a big one.
+    # Capacity comes first, because a little core may be clocked higher than a big one.
     ordered = sorted(groups.items(), key=lambda group: (group[0][0] or 0, group[0][1] or 0))
     clusters = tuple(Cluster(tuple(cores), khz, capacity) for (capacity, khz), cores in ordered)
     return Topology(tuple(online), clusters)
 
 
 def cores_of_mask(mask: str) -> list[int]:
-    """The cores a hexadecimal mask names."""
+    """Return the cores in a hexadecimal mask."""
     bits = int(mask, 16)
     return [core for core in range(bits.bit_length()) if bits >> core & 1]

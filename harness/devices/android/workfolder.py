@@ -1,4 +1,4 @@
-"""The folder that a run has on the device, and the folders of runs whose harness died."""
+"""Manage a run's folder on the device, and the folders of runs whose harness died."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ ASK_SECONDS = 30.0
 
 
 class WorkFolders:
-    """The folders below ``base`` on one device.
+    """Manage the folders below ``base`` on one device.
 
     Their names begin with ``harness-`` and the name of the computer that made them. Under the device's lock any other
-    folder of this computer is stale: what runs there is ended, its settings are put back, it is removed. Another
-    computer's is left alone; it is in use while a process works in it, and rubbish after a day without.
+    folder of this computer is stale: its processes are ended, its settings are put back, and it is removed. Another
+    computer's folder is left alone. It is in use while a process works in it, and rubbish after a day without one.
     """
 
     def __init__(self, shell: Shell, base: str, computer: str, session: str, notify: Notify) -> None:
@@ -27,7 +27,7 @@ class WorkFolders:
         self._notify = notify
 
     def make(self, name: str) -> str:
-        """Clear away what dead harnesses left and make the work folder ``name``; its path.
+        """Remove what dead harnesses left, make the work folder ``name``, and return its path.
 
         Raises DeviceBusy (another computer's run), FolderNotWritable, DeviceFull, DeviceLost, CommandTimeout.
         """
@@ -47,7 +47,7 @@ class WorkFolders:
 
 
 def refusal(words: str, folder: str, serial: str) -> HarnessError:
-    """The error that a device's words for not writing into a folder mean."""
+    """Return the error for a device's message about a folder that cannot be written."""
     if "No space" in words:
         return DeviceFull(f"no room in {folder} on {serial}: {words}")
     return FolderNotWritable(f"{folder} on {serial} cannot be written: {words}")

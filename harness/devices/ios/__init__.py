@@ -1,4 +1,4 @@
-"""iPhones, through pymobiledevice3, which is an optional package: only what needs a phone imports it."""
+"""Use iPhones through pymobiledevice3. The package is optional, so only code that needs a phone imports it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What imports the package: raises IosSupportMissing without it."""
+    """Return a name that needs the package; raises IosSupportMissing without it."""
     if name in ("AttachedPhone", "attached_iphones"):
         require_support()
         from harness.devices.ios import attached

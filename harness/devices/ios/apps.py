@@ -1,4 +1,4 @@
-"""Apps on the phone: looked up, installed, removed. Coroutines over a :class:`~harness.devices.ios.link.Link`."""
+"""Look up, install and remove apps on the phone. Coroutines over a :class:`~harness.devices.ios.link.Link`."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ _ATTRIBUTES = ["CFBundleIdentifier", "CFBundleExecutable", "CFBundleVersion", "P
 
 @dataclass(frozen=True)
 class Installed:
-    """An app on the phone, ``path`` being its bundle's place there. ``build`` is None where it carries none, or where
-    the phone does not tell it."""
+    """Describe an app on the phone; ``path`` is its bundle's place there.
+
+    ``build`` is None if the app has none, or if the phone does not report it.
+    """
 
     bundle_id: str
     build: str | None
@@ -35,16 +37,16 @@ class Installed:
     executable: str
 
     def is_like(self, package: Package) -> bool:
-        """Whether it is that very build."""
+        """Return whether it is exactly that build."""
         return self.build == package.build if self.build is not None else self.version == package.version
 
     def is_foreign(self, package: Package) -> bool:
-        """Whether it is somebody else's app, which only happens to have the identifier."""
+        """Return whether it is somebody else's app that has the same identifier by chance."""
         return self.build is None and self.executable != package.executable
 
 
 async def installed(link: Link, bundle_id: str) -> Installed | None:
-    """The app of that id, None if there is none."""
+    """Return the app with that id, or None if there is none."""
     async with InstallationProxyService(await link.lockdown()) as proxy:
         found = await proxy.lookup({"BundleIDs": [bundle_id], "ReturnAttributes": _ATTRIBUTES})
     app = (found or {}).get(bundle_id)
@@ -55,9 +57,9 @@ async def installed(link: Link, bundle_id: str) -> Installed | None:
 
 
 async def install(link: Link, ipa: Path, on_push: OnPush, closing: Callable[[], bool]) -> None:
-    """Upload the .ipa and install it, over an older one if there is one. Nothing of it stays in the staging folder.
+    """Upload the .ipa and install it, over an older one if there is one; nothing stays in the staging folder.
 
-    Raises AppInstallError with the phone's words, AfcException, or DeviceLost if ``closing`` becomes true.
+    Raises AppInstallError with the phone's message, AfcException, or DeviceLost if ``closing`` becomes true.
     """
     lockdown = await link.lockdown()
     path = f"{STAGING}/{ipa.stem}-{time.monotonic_ns():x}.ipa"
@@ -83,7 +85,7 @@ async def uninstall(link: Link, bundle_id: str) -> None:
 
 
 async def _clear(afc: AfcService) -> None:
-    """What an upload that was killed has left; only the holder of the phone's lock uploads."""
+    """Remove what a killed upload left behind; only the holder of the phone's lock uploads."""
     for name in await afc.listdir(STAGING):
         if name not in (".", ".."):
             with contextlib.suppress(AfcFileNotFoundError):
@@ -104,7 +106,10 @@ async def _upload(afc: AfcService, ipa: Path, path: str, progress: PushProgress)
 
 
 async def _command(proxy: InstallationProxyService, request: dict[str, Any]) -> None:
-    """Not the library's own: that draws on the terminal, and forgets the details of a refusal."""
+    """Send a command and wait for its end.
+
+    The library's own draws on the terminal and loses the details of a refusal.
+    """
     await proxy.service.send_plist(request)
     while True:
         answer = await proxy.service.recv_plist()

@@ -1,4 +1,4 @@
-"""What is attached: for ``harness devices``."""
+"""List attached phones for ``harness devices``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ ASK_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class AttachedPhone:
-    """One phone of usbmuxd's. ``state`` is ``ready``, ``unpaired`` or ``unusable``; ``reason`` and ``cure`` are empty
-    for one that is ready, ``held_by`` tells who measures on it."""
+    """Describe one phone of usbmuxd's.
+
+    ``state`` is ``ready``, ``unpaired`` or ``unusable``. ``reason`` and ``cure`` are empty for a ready one. ``held_by``
+    names who measures on it.
+    """
 
     serial: str
     state: str
@@ -37,7 +40,7 @@ class AttachedPhone:
 
 
 def attached_iphones(way: Way | None = None, *, lock_folder: Path | None = None) -> list[AttachedPhone]:
-    """Every phone that usbmuxd knows, usable or not; asks none of them to trust this computer.
+    """Return every phone of usbmuxd, usable or not; none is asked to trust this computer.
 
     Raises UsbmuxUnavailable.
     """
@@ -62,7 +65,7 @@ async def _ask(udid: str, way: Way) -> tuple[str, str | None, str | None, Harnes
         try:
             model, version = client.display_name or client.product_type, client.product_version
             if not client.paired:
-                # Not an obstacle: opening the phone asks its owner.
+                # This is no obstacle, because opening the phone asks its owner.
                 return "unpaired", model, version, None
             if client.has_developer_mode and not await client.get_developer_mode_status():
                 return "unusable", model, version, DeveloperModeOff("Developer Mode is off")

@@ -1,4 +1,4 @@
-"""The phone kept from sleeping while a run lasts."""
+"""Keep the phone from sleeping while a run lasts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ KIND, NAME = "PreventUserIdleSystemSleep", "harness"
 
 
 class Awake:
-    """An assertion that lasts as long as its connection: a harness that dies takes it with it."""
+    """Hold an assertion that lasts as long as its connection, so that it ends with a harness that dies."""
 
     def __init__(self) -> None:
         self._stack = AsyncExitStack()
 
     async def hold(self, link: Link, seconds: float) -> Knob:
-        """Take the assertion, for ``seconds`` at most; raises only if the phone is lost."""
+        """Take the assertion for at most ``seconds``; raises only if the phone is lost."""
         await self.drop()
         try:
             service = await self._stack.enter_async_context(PowerAssertionService(await link.lockdown()))

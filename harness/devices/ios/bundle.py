@@ -1,4 +1,4 @@
-"""The app to install: an .ipa as it was built, stamped with what it is, signed for one phone and checked."""
+"""Make the app to install: an .ipa, stamped with its build, signed for one phone and checked."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from harness.devices.errors import RunnerUnusable
 from harness.native.ios import app_facts, check_app, pack_app, sign_app, unpack_app
 
 BUILD_KEY = "HarnessBuildSha256"
-"""In the Info.plist of an installed app, beside a version that is made of it: tells whether it is ours, and of which
-build. Should a phone not tell keys that Apple does not know, the version does."""
+"""A key in an installed app's Info.plist, which identifies it as ours and names its build. If a phone does not report
+keys that are not Apple's, the version identifies it, because it is made of the build."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """An .ipa on this machine. ``build`` is the same for the same bytes signed with the same command."""
+    """Describe an .ipa on this machine. ``build`` is the same for the same bytes signed with the same command."""
 
     path: Path
     bundle_id: str
@@ -31,12 +31,12 @@ class Package:
 
     @property
     def version(self) -> str:
-        """``CFBundleVersion``: three numbers, two of them from ``build``."""
+        """Return ``CFBundleVersion``: three numbers, two of them from ``build``."""
         return f"1.{int(self.build[:7], 16)}.{int(self.build[7:14], 16)}"
 
 
 def read_package(ipa: Path, sign_command: str | None) -> Package:
-    """What the .ipa says of itself; raises RunnerUnusable if it is none."""
+    """Return the .ipa's own description; raises RunnerUnusable if it is no app."""
     try:
         with zipfile.ZipFile(ipa) as archive:
             names = [name for name in archive.namelist() if name.endswith(".app/Info.plist") and name.count("/") == 2]
@@ -50,7 +50,7 @@ def read_package(ipa: Path, sign_command: str | None) -> Package:
 
 
 def make_installable(package: Package, udid: str, system: Version, sign_command: str | None, folder: Path) -> Path:
-    """An .ipa below ``folder`` that this phone accepts, as far as this computer can know.
+    """Make an .ipa below ``folder`` that this phone accepts, as far as this computer can check.
 
     Raises RunnerUnusable for an iOS that is too old, and AppUnusable's kinds (SigningFailed, ProfileMissing,
     DeviceNotInProfile …) with their cures.

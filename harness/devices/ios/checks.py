@@ -1,4 +1,4 @@
-"""What ``harness doctor`` says about iPhones."""
+"""Check iPhones for ``harness doctor``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from harness.devices.kinds import Check
 
 
 def ios_checks() -> list[Check]:
-    """The optional package, usbmuxd, tunneld, each phone. Pairs with none."""
+    """Check the optional package, usbmuxd, tunneld, and each phone. Pairs with none."""
     if not has_support():
-        # Optional: who measures no iPhone lacks nothing.
+        # The package is optional: without an iPhone nothing is missing.
         return [
             Check("iPhones", True, f"{PACKAGE} is not installed; only --device ios needs it", IosSupportMissing.cure)
         ]

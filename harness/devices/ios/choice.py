@@ -1,4 +1,4 @@
-"""Which of the attached iPhones are meant."""
+"""Choose which of the attached iPhones are used."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ ASK_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Listed:
-    """A phone as usbmuxd knows it; ``connection`` is USB or Network, USB where both."""
+    """Describe a phone of usbmuxd; ``connection`` is USB or Network, and USB if both."""
 
     udid: str
     connection: str
 
 
 def listed(loop: LoopThread, way: Way) -> list[Listed]:
-    """Every phone that usbmuxd knows, each once. Raises UsbmuxUnavailable, DeviceLost or CommandTimeout."""
+    """Return every phone of usbmuxd, each once. Raises UsbmuxUnavailable, DeviceLost or CommandTimeout."""
     return loop.call(_listed(way), deadline=ASK_SECONDS, what="asking usbmuxd")
 
 
 def choose(
     selection: Selection, loop: LoopThread, way: Way, notify: Notify, *, wait_seconds: float = WAIT_SECONDS
 ) -> list[str | Unavailable]:
-    """The UDIDs that are meant: ``UDID``, ``A,B``, ``all``, ``--udid``, or the only one.
+    """Return the selected UDIDs: ``UDID``, ``A,B``, ``all``, ``--udid``, or the only one.
 
-    A phone that is named is waited for; one of several that does not come is given as unavailable. Raises NoDevice,
-    AmbiguousDevice, UsbmuxUnavailable, or UsageError for two contradicting choices.
+    The function waits for a named phone; if one of several does not come, it is returned as unavailable. Raises
+    NoDevice, AmbiguousDevice, UsbmuxUnavailable, or UsageError for two contradicting choices.
     """
     names = wanted(selection, "--udid")
     if names is None or names == ALL:
@@ -55,7 +55,7 @@ def choose(
 
 
 def _await(loop: LoopThread, way: Way, udid: str, notify: Notify, seconds: float) -> str:
-    """Return the UDID as usbmuxd writes it: people leave out its dash."""
+    """Return the UDID as usbmuxd writes it, because people leave out its dash."""
 
     def look() -> str | None:
         plain = udid.replace("-", "")

@@ -1,4 +1,4 @@
-"""The crash report of an app that died, pulled from the phone and told in a line."""
+"""Pull the crash report of a dead app from the phone, and summarize it in a line."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ FRAMES = 4
 
 @dataclass(frozen=True)
 class Crash:
-    """``summary`` is one line for a person; ``report`` what is kept with the result."""
+    """Hold a crash: ``summary`` is one line for a person; ``report`` is kept with the result."""
 
     summary: str
     report: dict[str, Any]
 
 
 async def find_crash(link: Link, executable: str, pid: int | None, began: float, seconds: float) -> Crash | None:
-    """The report of the process ``pid`` of that executable, waited for up to ``seconds``; removed from the phone.
+    """Find the crash report of the process ``pid``, waiting up to ``seconds``, and remove it from the phone.
 
-    Where ``pid`` is None, the newest one that is not older than ``began`` (the phone's clock, seconds since 1970).
+    If ``pid`` is None, it is the newest one that is not older than ``began`` (the phone's clock, seconds since 1970).
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
@@ -63,7 +63,7 @@ async def find_crash(link: Link, executable: str, pid: int | None, began: float,
 
 
 def parse_crash(text: str) -> Crash | None:
-    """From an .ips file: a line of JSON, then an object of JSON. None if it is none."""
+    """Parse an .ips file: a line of JSON, then an object of JSON. Returns None if it is none."""
     head, _, body = text.partition("\n")
     try:
         header, report = json.loads(head), json.loads(body)
@@ -101,7 +101,7 @@ def _summary(kept: dict[str, Any], termination: dict[str, Any], report: dict[str
 
 
 def _frames(report: dict[str, Any]) -> list[str]:
-    """The innermost functions of the thread that failed."""
+    """Return the innermost functions of the thread that failed."""
     threads = report.get("threads")
     if not isinstance(threads, list):
         return []

@@ -1,4 +1,4 @@
-"""What a phone needs before it starts an app for a developer: Developer Mode and the developer disk image."""
+"""Prepare a phone to start developers' apps: check Developer Mode and mount the developer disk image."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ from harness.devices.ios.link import Link
 
 
 async def make_ready(link: Link, notify: Notify) -> None:
-    """Raises DeveloperModeOff, ImageMissing, PhoneLocked, TunnelMissing; mounts the image where it is missing."""
+    """Make the phone ready to start apps; the image is mounted if it is missing.
+
+    Raises DeveloperModeOff, ImageMissing, PhoneLocked, TunnelMissing.
+    """
     lockdown = await link.lockdown()
     if lockdown.has_developer_mode and not await lockdown.get_developer_mode_status():
         raise DeveloperModeOff(f"Developer Mode of {link.label} is off")
     if not await _mounted(lockdown):
         notify(f"mounting the developer disk image on {link.label}")
         await _mount(link)
-        # A tunnel is told what it offers when it is opened, which was before the image brought its services.
+        # A tunnel learns its services when it is opened, and this one was opened before the image brought them.
         await link.drop_tunnel()
     await link.developer()
 
@@ -52,7 +55,7 @@ async def _mount(link: Link) -> None:
         raise DeveloperModeOff(f"Developer Mode of {link.label} is off") from error
     except (ConnectionTerminatedError, MuxException):
         raise  # the phone's own
-    # What is downloaded comes from other computers: a connection that fails there is not the phone's.
+    # Downloads come from other computers, and their failing connections are not the phone's.
     except (*TROUBLE, KeyError, ValueError) as error:
         said = words_of(error)
         if "DeviceLocked" in said:
@@ -61,14 +64,14 @@ async def _mount(link: Link) -> None:
 
 
 async def _fetch(provider: LockdownServiceProvider) -> None:
-    """Have the image on this computer, in a thread: the library downloads it in a way that blocks the loop."""
+    """Download the image to this computer in a thread, because the library's download blocks the loop."""
     if mounter.uses_personalized_image(provider):
         cryptex = mounter.uses_cryptex_image(provider)
         await asyncio.to_thread(cryptexd.fetch_cryptex_ddi if cryptex else mounter.fetch_personalized_ddi)
         return
     system = Version(provider.product_version)
     version = f"{system.major}.{system.minor}"
-    # Where the library looks, too.
+    # The library looks in the same places.
     shipped, kept = (
         mounter._developer_disk_image_path(xcode, version)
         for xcode in (Path("/Applications/Xcode.app"), get_home_folder() / "Xcode.app")

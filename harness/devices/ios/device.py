@@ -1,4 +1,4 @@
-"""``--device ios``: one iPhone, reached through usbmuxd, and through a tunnel where its iOS wants one."""
+"""Provide ``--device ios``: one iPhone, reached through usbmuxd, and through a tunnel if its iOS needs one."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ ASSERTION_SLACK_SECONDS = 60.0
 
 
 class IosDevice(RemoteDevice):
-    """See :class:`harness.devices.base.Device`.
+    """Use one iPhone; see :class:`harness.devices.base.Device`.
 
-    Opening waits for somebody to tap Trust, which ``notify`` asks for, mounts the developer disk image and opens the
+    Opening waits until somebody taps Trust, which ``notify`` asks for, mounts the developer disk image and opens the
     tunnel. Raises NoDevice, UsbmuxUnavailable, PairingPending, PairingRefused, PhoneLocked, DeveloperModeOff,
-    ImageMissing, TunnelMissing, DeviceLost, or UsageError for a launcher that this iOS has not.
+    ImageMissing, TunnelMissing, DeviceLost, or UsageError for a launcher that this iOS does not have.
     """
 
     target = "ios-arm64"
@@ -90,7 +90,7 @@ class IosDevice(RemoteDevice):
         self._phone = Phone(loop, udid, way, trust_seconds=self._options.trust_seconds, notify=notify)
         try:
             self._facts = self._phone.do(read_facts, deadline=ASK_SECONDS + self._options.trust_seconds, what="opening")
-            # A virtual one is not to be taken for the model that it plays.
+            # A virtual phone must not be taken for the model that it plays.
             self.name = f"{self._facts.owners_name if emulated else self._facts.model} ({udid})"
             self._phone.label = self.name
             self._launcher = choose_launcher(self._facts.system, self._options.launcher)
@@ -103,10 +103,10 @@ class IosDevice(RemoteDevice):
         return {**self._lasting(self.udid), **self._facts.facts, "launcher": self._launcher.name}
 
     def deploy(self, runner: Path, *, on_push: OnPush | None = None) -> str:
-        """See the protocol; ``runner`` is an .ipa, what is returned the app's place on the phone.
+        """Deploy an app; see the protocol. ``runner`` is an .ipa, and the result is the app's place on the phone.
 
-        Raises AppUnusable's kinds for an app that this phone cannot accept, InstallRefused for one it did not, and
-        RunnerUnusable, DeviceFull, DeviceBusy, DeviceLost, CommandTimeout.
+        Raises AppUnusable's kinds for an app that this phone cannot accept, InstallRefused for one that it did not
+        accept, and RunnerUnusable, DeviceFull, DeviceBusy, DeviceLost, CommandTimeout.
         """
         with self.reserve(), self._running():
             package = self._deployed(runner, on_push)
@@ -116,7 +116,10 @@ class IosDevice(RemoteDevice):
         return found.path if found is not None else ""
 
     def describe(self, runner: Path, *, deadline: float = 60.0) -> RunnerDescription:
-        """See the protocol. The one thing that is read from the app's output: a description measures nothing."""
+        """Ask the runner for its description; see the protocol.
+
+        Only this is read from the app's output, because a description measures nothing.
+        """
         with self.reserve(), self._running():
             package = self._deployed(runner, None)
             until = time.monotonic() + deadline
@@ -143,8 +146,11 @@ class IosDevice(RemoteDevice):
         deadline: float = DEFAULT_DEADLINE,
         on_record: OnRecord | None = None,
     ) -> RunResult:
-        """See the protocol; an app has one folder, so ``workdir`` is of no use here. A phone lost before the app was
-        started is an error, one lost afterwards an incomplete result with everything that had arrived."""
+        """Run an order; see the protocol. An app has only one folder, so ``workdir`` is not used.
+
+        If the phone is lost before the app was started, that is an error. If it is lost afterwards, the result is
+        incomplete and contains everything that had arrived.
+        """
         began = time.monotonic()
         with self.reserve(), self._running():
             package = self._deployed(runner, None)
@@ -167,7 +173,7 @@ class IosDevice(RemoteDevice):
         return as_result(order, outcome, app_reason(outcome), wall=wall, knobs=knobs, observed=seen, log_name="output")
 
     def close(self) -> None:
-        """See the protocol; a run in progress is ended, and what was installed is removed."""
+        """Close the device; see the protocol. A run in progress is ended, and installed apps are removed."""
         if self._stopped() and not self._options.keep_app:
             for package in list(self._ours.values()):
                 self._remove(package)
@@ -183,7 +189,7 @@ class IosDevice(RemoteDevice):
         return battery_unfit(conditions)
 
     def _deployed(self, runner: Path, on_push: OnPush | None) -> Package:
-        """Have the app on the phone; one of the same build stays as it is."""
+        """Make sure that the app is on the phone; one of the same build stays as it is."""
         package = self._package(runner)
         found = self._phone.do(
             lambda link: installed(link, package.bundle_id), deadline=ASK_SECONDS, what="looking for the app"
@@ -199,7 +205,7 @@ class IosDevice(RemoteDevice):
         folder = Path(tempfile.mkdtemp(prefix="harness-ios-"))
         try:
             ipa = make_installable(package, self.udid, self._facts.system, self._options.sign_command, folder)
-            # Whatever becomes of it, it is ours to remove.
+            # From here on it is ours to remove, even if installing fails.
             self._ours[package.bundle_id] = package
             self._phone.do(
                 lambda link: install(link, ipa, on_push or push_lines(self._notify, self.name), self._closing.is_set),
@@ -234,7 +240,7 @@ class IosDevice(RemoteDevice):
 
     @contextlib.contextmanager
     def _kept_awake(self, seconds: float) -> Iterator[tuple[list[Knob], Callable[[], None]]]:
-        """The phone does not sleep; how that went, and how to have it again after a loss."""
+        """Keep the phone awake; yield the knobs, and a function that does it again after a loss."""
         awake = Awake()
         limit = seconds + self._options.grace_seconds + ASSERTION_SLACK_SECONDS
 
@@ -250,20 +256,20 @@ class IosDevice(RemoteDevice):
         try:
             yield knobs, again
         finally:
-            # It ends with its connection, so that nothing can be left behind.
+            # The assertion ends with its connection, so nothing can be left behind.
             self._quietly(lambda _link: awake.drop(), "letting it sleep")
             if knobs[0].state == "applied":
                 knobs[0] = knobs[0].model_copy(update={"restored": True})
 
     def _remove(self, package: Package) -> None:
-        """The app, if it is still ours: another session may have put another one there."""
+        """Remove the app if it is still ours; another session may have installed another one."""
 
         async def remove(link: Link) -> None:
             found = await installed(link, package.bundle_id)
             if found is not None and not found.is_foreign(package):
                 await uninstall(link, package.bundle_id)
 
-        # Somebody who waits for the phone needs the app that is there.
+        # If somebody waits for the phone, they need the installed app.
         try:
             with self.reserve(wait_seconds=0.0):
                 self._phone.do(remove, deadline=ASK_SECONDS, what="removing the app")
@@ -277,5 +283,5 @@ class IosDevice(RemoteDevice):
 
 
 def device_lock(udid: str, folder: Path | None = None) -> DeviceLock:
-    """The lock of the phone with this UDID, whoever opened it."""
+    """Return the lock of the phone with this UDID, whoever opened it."""
     return DeviceLock(f"ios {udid}", folder)

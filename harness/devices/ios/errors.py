@@ -1,4 +1,4 @@
-"""What can be wrong between this computer and an iPhone before anything runs."""
+"""Define the errors between this computer and an iPhone before anything runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from harness.devices.errors import DeviceError, DeviceUnauthorized
 
 
 class IosSupportMissing(DeviceError):
-    """The optional package that speaks to iPhones is not installed."""
+    """The optional package for iPhones is not installed."""
 
     cure = install_command("ios")
 
@@ -43,7 +43,7 @@ class DeveloperModeOff(DeviceError):
 
 
 class ImageMissing(DeviceError):
-    """The developer disk image, which holds what starts apps, is not mounted and cannot be."""
+    """The developer disk image, which contains the services that start apps, is not mounted and cannot be."""
 
     cure = (
         "give this computer internet access once (the image is downloaded and signed by Apple), or mount it with Xcode"

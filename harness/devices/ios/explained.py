@@ -1,4 +1,4 @@
-"""What pymobiledevice3 raised, as an error that a person understands."""
+"""Turn pymobiledevice3's errors into errors that a person understands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harness.devices.ios.errors import (
 )
 
 NO_SPACE = 18
-"""AFC's status; its enumeration lies in a module that takes long to import."""
+"""AFC's status for a full disk; the module of its enumeration takes long to import."""
 LOST = (
     theirs.ConnectionTerminatedError,
     theirs.ConnectionFailedError,
@@ -43,16 +43,16 @@ LOST = (
     asyncio.TimeoutError,
 )
 TROUBLE = (*LOST, theirs.PyMobileDevice3Exception, DTXNsError)
-"""All that talking to a phone raises, besides mistakes of our own."""
+"""All errors of talking to a phone, besides our own mistakes."""
 
 
 def is_loss(error: BaseException) -> bool:
-    """Whether it means that the connection is gone, so that nothing else can be asked through it."""
+    """Return whether an error means that the connection is gone, so that nothing else can be asked through it."""
     return isinstance(error, LOST) and not isinstance(error, theirs.AfcException)
 
 
 def explained(error: BaseException, what: str, phone: str) -> HarnessError:
-    """The error to raise instead; ``what`` was being done, ``phone`` is how a person knows it."""
+    """Return the error to raise instead; ``what`` names the work, ``phone`` is a person's name for the phone."""
     known = _known(error, what, phone)
     if known is not None:
         return known
@@ -62,7 +62,7 @@ def explained(error: BaseException, what: str, phone: str) -> HarnessError:
 
 
 def words_of(error: BaseException) -> str:
-    """The error's own words on one line; its name if it has none."""
+    """Return the error's own message on one line; its class name if it has none."""
     said = " ".join(str(error).split())
     if isinstance(error, DTXNsError):
         said = described(error.error.user_info) or said
@@ -72,12 +72,12 @@ def words_of(error: BaseException) -> str:
 
 
 def described(user_info: object) -> str:
-    """The descriptions inside an NSError, the innermost and most telling first."""
+    """Return the descriptions inside an NSError, the innermost and most specific first."""
     if not isinstance(user_info, dict):
         return ""
     parts = [str(user_info[key]) for key in ("NSLocalizedFailureReason", "NSLocalizedDescription") if key in user_info]
     below = user_info.get("NSUnderlyingError")
-    # An object over DTX, a dictionary over RemoteXPC.
+    # It is an object over DTX and a dictionary over RemoteXPC.
     inner = below.get("userInfo") if isinstance(below, dict) else getattr(below, "user_info", None)
     return " ".join(dict.fromkeys(part for part in (described(inner), *parts) if part))
 

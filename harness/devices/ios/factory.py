@@ -1,4 +1,4 @@
-"""From ``--device ios`` to devices."""
+"""Open the devices of ``--device ios``."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from harness.devices.kinds import Selection
 
 @contextmanager
 def ios(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[Device | Unavailable]]:
-    """``ios``, ``ios:UDID``, ``ios:A,B``, ``ios:all``."""
+    """Open ``ios``, ``ios:UDID``, ``ios:A,B`` or ``ios:all``."""
     way, options = Way(), options_of(selection)
     with loop_thread() as loop:
         yield open_all(loop, choose(selection, loop, way, notify), way, options, notify)
 
 
 def options_of(selection: Selection) -> IosOptions:
-    """Return what the kind's own options choose; raises UsageError for a launcher that there is not."""
+    """Return the options that the kind's own options choose; raises UsageError for an unknown launcher."""
     chosen = selection.options
     return IosOptions(launcher=LAUNCHER.of(chosen), sign_command=SIGN_COMMAND.of(chosen), keep_app=KEEP_APP.of(chosen))
 

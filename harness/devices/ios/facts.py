@@ -1,4 +1,4 @@
-"""What an iPhone is, and what changes from run to run, as its services tell it."""
+"""Read an iPhone's facts, and what changes from run to run, from its services."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from harness.devices.ios.link import Link
 
 @dataclass(frozen=True)
 class IosFacts:
-    """``model`` is its maker's name for it, ``owners_name`` its owner's, which is nobody else's affair; ``facts`` are
-    what :meth:`Device.facts` tells beyond kind and name."""
+    """Hold an iPhone's facts.
+
+    ``model`` is its maker's name for it. ``owners_name`` is its owner's and private. ``facts`` are those of
+    :meth:`Device.facts` besides kind and name.
+    """
 
     model: str
     owners_name: str
@@ -24,11 +27,11 @@ class IosFacts:
 
 
 async def read_facts(link: Link) -> IosFacts:
-    """The lasting facts; whatever the phone does not tell is None."""
+    """Return the lasting facts; a fact that the phone does not report is None."""
     lockdown = await link.lockdown()
     values = lockdown.all_values
     device = lockdown.service.mux_device
-    # A table of the library's; phones newer than it have none.
+    # The library has a table of models; newer phones are not in it.
     model = lockdown.display_name or values.get("ProductType")
     capacity = await _value(link, "com.apple.disk_usage", "TotalDiskCapacity")
     facts = {
@@ -52,7 +55,7 @@ async def read_facts(link: Link) -> IosFacts:
 
 
 async def read_conditions(link: Link) -> dict[str, Any]:
-    """Battery level in percent, its temperature in °C, power, free storage in bytes; None where the phone is silent."""
+    """Return battery level in percent, its temperature in °C, power, free storage in bytes; None if not reported."""
     async with DiagnosticsService(await link.lockdown()) as diagnostics:
         battery = await diagnostics.get_battery() or {}
     free = await _value(link, "com.apple.disk_usage", "AmountDataAvailable")
@@ -70,7 +73,7 @@ async def read_conditions(link: Link) -> dict[str, Any]:
 
 
 async def _value(link: Link, domain: str, key: str) -> Any:
-    """A value that not every iOS has."""
+    """Return a value that not every iOS has, or None."""
     try:
         return await (await link.lockdown()).get_value(domain, key)
     except TROUBLE as error:

@@ -1,4 +1,4 @@
-"""The app's Documents folder, through house_arrest. Coroutines over a :class:`~harness.devices.ios.link.Link`."""
+"""Read and write the app's Documents folder through house_arrest; coroutines over a ``Link``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pymobiledevice3.services.house_arrest import HouseArrestService
 from harness.devices.ios.link import Link
 
 ORDER, RESULT = "order.json", "result.jsonl"
-"""The names that the app knows."""
+"""The file names that the app uses."""
 CHUNK_BYTES = 2**20
 
 
 async def place_order(link: Link, bundle_id: str, order: bytes) -> None:
-    """Write the order; a result of another one, which the app would not overwrite, is removed."""
+    """Write the order, and remove another order's result, which the app would not overwrite."""
     async with await _documents(link, bundle_id) as afc:
         await afc.rm_single(_path(RESULT), force=True)
         await afc.set_file_contents(_path(ORDER), order)
@@ -31,7 +31,7 @@ async def clear(link: Link, bundle_id: str) -> None:
 
 
 class Tail:
-    """The result file while it grows, read through one handle that stays open."""
+    """Read the result file while it grows, through one handle that stays open."""
 
     def __init__(self, link: Link, bundle_id: str) -> None:
         self._link = link
@@ -40,7 +40,7 @@ class Tail:
         self._handle: int | None = None
 
     async def read(self) -> bytes:
-        """What was appended since the last call, a mebibyte at most; nothing while there is no file."""
+        """Return what was appended since the last call, a mebibyte at most; nothing while there is no file."""
         if self._afc is None:
             self._afc = await _documents(self._link, self._bundle_id)
         if self._handle is None:
@@ -56,7 +56,7 @@ class Tail:
             raise
 
     async def close(self) -> None:
-        """Let go of the connection; the phone closes the handle."""
+        """Close the connection; the phone closes the handle."""
         afc, self._afc, self._handle = self._afc, None, None
         if afc is not None:
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""One order on one iPhone: its processes, which are followed by their result file."""
+"""Run one order on one iPhone: its processes are followed by their result file."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ ASK_SECONDS = 15.0
 LAUNCH_SECONDS = 60.0
 KILL_SECONDS = 15.0
 SERIOUS = ("serious", "critical")
-"""Words of NSProcessInfo.thermalState at which iOS slows the processor markedly."""
+"""The states of NSProcessInfo.thermalState at which iOS slows the processor markedly."""
 
 
 @dataclass(frozen=True)
 class AppOutcome(Outcome):
-    """What came of an order, and how the app crashed if it did."""
+    """Hold the outcome of an order, and the app's crash if it crashed."""
 
     crash: Crash | None = None
 
 
 class _Arrived:
-    """The bytes of a result file as far as they were read, so that the file can be read on after a loss."""
+    """Hold the bytes of a result file as far as they were read, so that reading can go on after a loss."""
 
     def __init__(self, reader: ResultReader) -> None:
         self.reader = reader
@@ -52,7 +52,7 @@ class _Arrived:
         self.reader.feed(data)
 
     def continue_from(self, whole: bytes) -> bool:
-        """Take what ``whole`` has beyond what was read; False if it does not begin with that."""
+        """Take what ``whole`` has beyond the bytes read so far; return False if it does not begin with those."""
         if hashlib.sha256(whole[: self.count]).digest() != self._hash.digest():
             return False
         self.take(whole[self.count :])
@@ -60,7 +60,7 @@ class _Arrived:
 
 
 class AppJob(Job[AppOutcome]):
-    """Runs the order in the installed app."""
+    """Run the order in the installed app."""
 
     def __init__(
         self,
@@ -114,13 +114,13 @@ class AppJob(Job[AppOutcome]):
             raise known from (None if known is error else error)
 
     def _follow(self, app: Started, arrived: _Arrived) -> AppOutcome:
-        """Read the result as it grows until the app has ended, has to be ended or is lost."""
+        """Read the result as it grows until the app has ended, has to be ended, or is lost."""
         tail: Tail | None = None
         reader = arrived.reader
         written: float | None = None
         try:
             while True:
-                # Asked first: what an app wrote before it ended is read after it has.
+                # The end is asked for first, so that everything written before it is read after it.
                 ended = app.ended
                 try:
                     tail = tail or self._tail()
@@ -154,7 +154,7 @@ class AppJob(Job[AppOutcome]):
         return self._phone.do(make, deadline=ASK_SECONDS, what="opening the result")
 
     def _drain(self, tail: Tail, arrived: _Arrived) -> bool:
-        """Take what is there; whether there was anything."""
+        """Take the available bytes; return whether there were any."""
         data = self._phone.do(lambda _link: tail.read(), deadline=ASK_SECONDS, what="the app ran")
         more = bool(data)
         while data and arrived.reader.fault is None:
@@ -169,13 +169,13 @@ class AppJob(Job[AppOutcome]):
         state = next((getattr(r, "state", "") for r in reversed(reader.fresh) if r.record == "thermal"), "")
         if state in SERIOUS:
             return f"the phone's thermal state rose to {state}, stopped"
-        # Records are printed too, and are no noise.
+        # Records are printed too, but they are no noise.
         if app.printed - arrived.count > self._options.max_log_bytes:
             return f"more than {self._options.max_log_bytes} bytes printed, killed"
         return self._overdue()
 
     def _end(self, app: Started) -> None:
-        """Leave no process on the phone, as far as it can be reached; the next launch does it otherwise."""
+        """End all processes on the phone if it can be reached; else the next launch does."""
         if app.ended is None:
             self._quietly(app.kill)
         self._quietly(app.close)
@@ -188,7 +188,7 @@ class AppJob(Job[AppOutcome]):
             self._phone.do(do, deadline=KILL_SECONDS, what="ending the app")
 
     def _recover(self, app: Started, outcome: AppOutcome, arrived: _Arrived) -> AppOutcome:
-        """Wait for the phone, end what still runs there, and read the result on."""
+        """Wait for the phone, end what still runs there, and read on in the result."""
         with contextlib.suppress(HarnessError):
             self._phone.drop_tunnel()
         self._wait(str(outcome.lost))
@@ -196,7 +196,7 @@ class AppJob(Job[AppOutcome]):
             with contextlib.suppress(HarnessError):
                 self._phone.do(lambda link: self._launcher.end(link, pid), deadline=KILL_SECONDS, what="ending the app")
         try:
-            # Without its tunnel the phone starts nothing, and still gives files.
+            # Without its tunnel the phone starts nothing, but it still gives files.
             whole = self._pull()
         except HarnessError as lost:
             if not self._back:
@@ -209,12 +209,12 @@ class AppJob(Job[AppOutcome]):
                 whole = self._pull()
             except HarnessError:
                 return outcome
-        # A phone that lost power has lost what its file system had not written yet; what was read is kept.
+        # A phone without power loses what its file system had not written yet; what was read is kept.
         arrived.continue_from(whole)
         return replace(outcome, trouble=None)
 
     def _pull(self) -> bytes:
-        """The whole result file as it is now, bounded."""
+        """Return the whole result file as it is now, up to the largest allowed size."""
         tail, parts, size = self._tail(), [], 0
         try:
             while size <= MAX_RESULT_BYTES:
@@ -244,7 +244,7 @@ def _log(app: Started) -> str:
 
 
 def app_reason(outcome: AppOutcome) -> str | None:
-    """Return why a result is incomplete, or None. Its end record decides: no exit status does."""
+    """Return why a result is incomplete, or None. The end record decides, not an exit status."""
     if outcome.stopped:
         return outcome.stopped
     missing = outcome.reader.missing()
@@ -262,7 +262,7 @@ def app_reason(outcome: AppOutcome) -> str | None:
 
 
 def observed(outcome: AppOutcome, launcher: str) -> dict[str, Any]:
-    """Return what was seen of the phone while the app ran."""
+    """Return the observations of the phone while the app ran."""
     states = [getattr(record, "state", None) for record in outcome.reader.records if record.record == "thermal"]
     return {
         "launcher": launcher,

@@ -1,4 +1,4 @@
-"""iPhones as a kind: what ``--device ios``, ``harness devices`` and ``harness doctor`` ask for."""
+"""Define iPhones as a kind, for ``--device ios``, ``harness devices`` and ``harness doctor``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _open(selection: Selection, cache: Cache, notify: Notify) -> Iterator[Sequen
 
 
 def _list_attached() -> list[ListedDevice]:
-    """None without the package or without usbmuxd, as on a machine that never saw an iPhone."""
+    """Return the attached phones; none without the package or usbmuxd, as on a machine that never saw an iPhone."""
     from harness.devices.ios import attached_iphones, has_support
     from harness.devices.ios.errors import UsbmuxUnavailable
 

@@ -1,5 +1,7 @@
-"""The open connections to one iPhone. Its methods are coroutines of one loop; :mod:`harness.devices.ios.phone` calls
-them from ordinary code."""
+"""Hold the open connections to one iPhone.
+
+Its methods are coroutines of one loop; :mod:`harness.devices.ios.phone` calls them from ordinary code.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,11 @@ from harness.devices.ios.pairing import paired
 from harness.devices.ios.tunnel import Close, open_tunnel
 
 TUNNELLED = Version("17.0")
-"""From here on apps are started through a tunnel; files, installing and diagnostics need none."""
+"""From this version on, apps are started through a tunnel; files, installing and diagnostics need none."""
 
 
 class Link:
-    """Opens what it needs when it is needed. After a loss, :meth:`drop` lets the next use open it anew."""
+    """Open connections when they are needed. After a loss, :meth:`drop` lets the next use open them anew."""
 
     def __init__(self, udid: str, way: Way, *, trust_seconds: float, notify: Notify) -> None:
         self.udid = udid
@@ -33,7 +35,7 @@ class Link:
         self._tunnel: tuple[RemoteServiceDiscoveryService, Close] | None = None
 
     async def lockdown(self) -> UsbmuxLockdownClient:
-        """The paired lockdown client; raises what pairing raises."""
+        """Return the paired lockdown client; raises what pairing raises."""
         if self._lockdown is None:
             self._lockdown = await paired(
                 self.udid, self._way, phone=self.label, trust_seconds=self._trust_seconds, notify=self._notify
@@ -44,13 +46,13 @@ class Link:
         return Version((await self.lockdown()).product_version)
 
     async def rsd(self) -> RemoteServiceDiscoveryService:
-        """The services behind the tunnel; raises TunnelMissing."""
+        """Return the services behind the tunnel; raises TunnelMissing."""
         if self._tunnel is None:
             self._tunnel = await open_tunnel(self.udid, self._way, self.label)
         return self._tunnel[0]
 
     async def developer(self) -> LockdownServiceProvider:
-        """Where this iOS has the services of developers."""
+        """Return the provider of this iOS's developer services."""
         return await self.rsd() if await self.version() >= TUNNELLED else await self.lockdown()
 
     async def drop_tunnel(self) -> None:
@@ -60,7 +62,7 @@ class Link:
                 await close()
 
     async def drop(self) -> None:
-        """Let go of everything; may be called again, and raises nothing."""
+        """Close everything; may be called again, and raises nothing."""
         await self.drop_tunnel()
         if self._lockdown is not None:
             lockdown, self._lockdown = self._lockdown, None

@@ -1,4 +1,4 @@
-"""One thread with an event loop, behind which asynchronous calls look like ordinary ones that have a deadline."""
+"""Run an event loop in a thread, so that asynchronous calls become ordinary ones with a deadline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 
 class LoopThread:
-    """The loop runs from construction to :meth:`stop`; calls come from any other thread."""
+    """Run the loop from construction to :meth:`stop`; calls come from any other thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -28,17 +28,17 @@ class LoopThread:
         self._thread.start()
 
     def call(self, coroutine: Coroutine[Any, Any, _T], *, deadline: float, what: str) -> _T:
-        """Its result; raises what it raises, or CommandTimeout after ``deadline`` seconds.
+        """Return the coroutine's result; raises what it raises, or CommandTimeout after ``deadline`` seconds.
 
-        Whatever ends the waiting, Ctrl-C included, the coroutine is cancelled and has ended, as far as it lets itself.
+        Whatever ends the waiting, Ctrl-C included, the coroutine is cancelled and has ended, as far as it allows.
         """
         future = asyncio.run_coroutine_threadsafe(_bounded(coroutine, deadline, what), self._loop)
         try:
-            # A call that blocks the loop itself is not cancelled by the loop.
+            # The loop cannot cancel a call that blocks the loop itself.
             return future.result(deadline + CANCEL_SECONDS)
         except FutureTimeout:
             if future.done():
-                raise  # of the coroutine's own
+                raise  # the coroutine raised it
             raise CommandTimeout(f"{what} gave no answer within {deadline:g} s") from None
         finally:
             if not future.done():
@@ -67,7 +67,7 @@ class LoopThread:
 
 @contextlib.contextmanager
 def loop_thread() -> Iterator[LoopThread]:
-    """One for as long as the block runs."""
+    """Yield a loop thread that lasts as long as the block."""
     thread = LoopThread()
     try:
         yield thread
@@ -76,12 +76,18 @@ def loop_thread() -> Iterator[LoopThread]:
 
 
 def _note(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What nobody waits for, such as the answers to a phone that was unplugged: asyncio would print each of them."""
+    """Log an error that nobody waits for, such as the answers to an unplugged phone.
+
+    Otherwise asyncio would print each of them.
+    """
     _log.debug("%s: %r", context.get("message"), context.get("exception"))
 
 
 async def _bounded(coroutine: Coroutine[Any, Any, _T], deadline: float, what: str) -> _T:
-    """Not asyncio.wait_for: a time-out of the coroutine's own must stay one."""
+    """Await the coroutine within the deadline.
+
+    This is not asyncio.wait_for: the coroutine's own time-out must stay one.
+    """
     task = asyncio.ensure_future(coroutine)
     try:
         await asyncio.wait({task}, timeout=deadline)

@@ -1,4 +1,4 @@
-"""What can be chosen about measuring on an iPhone; the defaults are for one on a desk."""
+"""Define the options of measuring on an iPhone; the defaults are for one on a desk."""
 
 from __future__ import annotations
 
@@ -37,8 +37,11 @@ TUNNELD = ("127.0.0.1", 49151)
 
 @dataclass(frozen=True)
 class Way:
-    """How a phone is reached. ``usbmux_address`` None: the system's usbmuxd, or ``USBMUXD_SOCKET_ADDRESS``;
-    ``records`` None: pymobiledevice3's own folder of pairing records."""
+    """Define how a phone is reached.
+
+    If ``usbmux_address`` is None, it is the system's usbmuxd, or ``USBMUXD_SOCKET_ADDRESS``. If ``records`` is None, it
+    is pymobiledevice3's own folder of pairing records.
+    """
 
     usbmux_address: str | None = None
     tunnels: tuple[TunnelName, ...] = ("userspace", "tunneld")
@@ -48,13 +51,16 @@ class Way:
 
 @dataclass(frozen=True)
 class IosOptions:
-    """Seconds: ``trust_seconds`` is how long the question on the screen may stay unanswered, ``grace_seconds`` how long
-    a lost phone may take to come back, ``settle_poll_seconds`` how often one that is too hot or too empty is looked at,
-    ``poll_seconds`` how often a running app's result is read, ``exit_seconds`` how long an app may live behind its end
-    record, ``crash_seconds`` how long the system may take to write a crash report."""
+    """Hold the options. Times are seconds.
+
+    ``trust_seconds`` is how long the question on the screen may stay unanswered. ``grace_seconds`` is how long a lost
+    phone may take to come back. ``settle_poll_seconds`` is the time between looks at one that is too hot or too empty.
+    ``poll_seconds`` is the time between reads of a running app's result. ``exit_seconds`` is how long an app may live
+    after its end record. ``crash_seconds`` is how long the system may take to write a crash report.
+    """
 
     launcher: LauncherName | None = None
-    """None: what the phone's iOS has."""
+    """None means the best launcher of the phone's iOS."""
     sign_command: str | None = None
     keep_app: bool = False
     trust_seconds: float = 60.0

@@ -1,4 +1,4 @@
-"""Trust between this computer and an iPhone."""
+"""Establish trust between this computer and an iPhone."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from harness.devices.ios.options import Way
 
 
 async def unpaired(udid: str, way: Way) -> UsbmuxLockdownClient:
-    """A client of the phone's lockdownd, paired if this computer has a record that the phone accepts."""
+    """Return a client of the phone's lockdownd, paired if this computer has a record that the phone accepts."""
     return await create_using_usbmux(
         serial=udid, autopair=False, usbmux_address=way.usbmux_address, pairing_records_cache_folder=way.records
     )
 
 
 async def paired(udid: str, way: Way, *, phone: str, trust_seconds: float, notify: Notify) -> UsbmuxLockdownClient:
-    """The same, paired; while the phone asks its owner, ``notify`` says so.
+    """Return a paired client; while the phone asks its owner, ``notify`` reports it.
 
     Raises UserDeniedPairingError, PairingDialogResponsePendingError or PasswordRequiredError, which are the library's.
     """
@@ -29,7 +29,7 @@ async def paired(udid: str, way: Way, *, phone: str, trust_seconds: float, notif
     if client.paired:
         return client
     try:
-        # pymobiledevice3 stores the record with the system's usbmuxd, whichever one it was told to speak to.
+        # pymobiledevice3 stores the record with the system's usbmuxd, even if another one is used.
         client.save_pair_record = lambda: _save(client, way)  # type: ignore[method-assign]
         try:
             await client.pair(timeout=0)

@@ -1,4 +1,4 @@
-"""One iPhone as ordinary code sees it: every call has a deadline, and raises errors of ours."""
+"""Use one iPhone from ordinary code: every call has a deadline, and raises errors of ours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class Phone:
-    """Calls go through one :class:`Link`, one at a time; a lost one is opened again by the next call."""
+    """Call through one :class:`Link`, one call at a time; the next call opens a lost link again."""
 
     def __init__(self, loop: LoopThread, udid: str, way: Way, *, trust_seconds: float, notify: Notify) -> None:
         self.udid = udid
@@ -31,7 +31,7 @@ class Phone:
 
     @property
     def label(self) -> str:
-        """What a person calls it."""
+        """Return a person's name for the phone."""
         return self._link.label
 
     @label.setter
@@ -39,12 +39,15 @@ class Phone:
         self._link.label = name
 
     def do(self, action: Callable[[Link], Awaitable[_T]], *, deadline: float, what: str) -> _T:
-        """``action``'s result. ``what`` it does is told in errors: DeviceLost, CommandTimeout, DeviceUnauthorized and
-        its kinds, PhoneLocked, DeviceFull, InstallRefused, or DeviceError with the phone's own words."""
+        """Return ``action``'s result; ``what`` names it in errors.
+
+        Raises DeviceLost, CommandTimeout, DeviceUnauthorized and its kinds, PhoneLocked, DeviceFull, InstallRefused, or
+        DeviceError with the phone's own message.
+        """
         return self._loop.call(self._do(action, what), deadline=deadline, what=f"{what} on {self.label}")
 
     def look(self, *, tunnel: bool) -> None:
-        """Have the phone answer, through its tunnel too if it needs one; raises what :meth:`do` raises."""
+        """Make sure that the phone answers, through its tunnel too if needed; raises what :meth:`do` raises."""
 
         async def ask(link: Link) -> None:
             await (await link.lockdown()).get_value(key="ProductVersion")
@@ -54,11 +57,11 @@ class Phone:
         self.do(ask, deadline=ASK_SECONDS, what="looking for the phone")
 
     def drop_tunnel(self) -> None:
-        """Have the next use open a tunnel anew: one that died says so only when it is used."""
+        """Close the tunnel, so that the next use opens a new one: a dead tunnel only shows when it is used."""
         self.do(Link.drop_tunnel, deadline=CLOSE_SECONDS, what="closing the tunnel")
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         with contextlib.suppress(HarnessError):
             self.do(Link.drop, deadline=CLOSE_SECONDS, what="closing the connection")
 
@@ -71,6 +74,6 @@ class Phone:
                     await self._link.drop()
                 raise explained(error, what, self.label) from error
             except asyncio.CancelledError:
-                # What was being asked may still be answered, and nobody would know to which question.
+                # A pending question may still be answered, and then the answer would be taken for another question's.
                 await self._link.drop()
                 raise

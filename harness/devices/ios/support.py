@@ -1,4 +1,4 @@
-"""Whether the optional package that speaks to iPhones is installed. Nothing else may import it before this is asked."""
+"""Check whether the optional package for iPhones is installed. Nothing else may import the package before that."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ PACKAGE = "pymobiledevice3"
 
 
 def has_support() -> bool:
-    """Whether iPhones can be spoken to; does not import the package, which takes a second."""
+    """Return whether the package is installed, without importing it, which takes a second."""
     return importlib.util.find_spec(PACKAGE) is not None
 
 
 def require_support() -> None:
-    """Raises IosSupportMissing."""
+    """Raise IosSupportMissing if the package is not installed."""
     if not has_support():
         raise IosSupportMissing(f"the package {PACKAGE}, which speaks to iPhones, is not installed")

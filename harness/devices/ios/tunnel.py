@@ -1,4 +1,4 @@
-"""The tunnel through which iOS 17 and newer start apps."""
+"""Open the tunnel through which iOS 17 and newer start apps."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ Close = Callable[[], Awaitable[None]]
 COMMAND = "sudo pymobiledevice3 remote tunneld"
 CONNECT_SECONDS = 10.0
 _FAILED = (PyMobileDevice3Exception, OSError, EOFError, ImportError, asyncio.TimeoutError)
-"""A phone that lacks a service, a second tunnel of one process, and lost connections look all different."""
+"""The errors of a failed tunnel: a missing service, a second tunnel of one process and a lost connection all differ."""
 
 _log = logging.getLogger(__name__)
 
 
 async def open_tunnel(udid: str, way: Way, phone: str) -> tuple[RemoteServiceDiscoveryService, Close]:
-    """A connected RSD and how to let go of it: in this process, which needs no rights (iOS 17.4 and newer, one phone a
-    process), else through a running tunneld. Raises TunnelMissing, telling why each cannot be had."""
+    """Return a connected RSD and a function that closes it. Raises TunnelMissing with the reason for each way.
+
+    The first way is a tunnel in this process, which needs no rights (iOS 17.4 and newer, one phone a process). The
+    second is a running tunneld.
+    """
     reasons = []
     for name in way.tunnels:
         found = await _tried(name, udid, way)
@@ -40,7 +43,7 @@ async def open_tunnel(udid: str, way: Way, phone: str) -> tuple[RemoteServiceDis
 
 
 async def _tried(name: TunnelName, udid: str, way: Way) -> tuple[RemoteServiceDiscoveryService, Close] | str:
-    """A tunnel, or why there is none."""
+    """Return a tunnel, or why there is none."""
     try:
         return await (_userspace(udid) if name == "userspace" else _tunneld(udid, way))
     except TunneldConnectionError:
@@ -51,7 +54,7 @@ async def _tried(name: TunnelName, udid: str, way: Way) -> tuple[RemoteServiceDi
 
 
 async def _userspace(udid: str) -> tuple[RemoteServiceDiscoveryService, Close]:
-    # Imported here: it brings a network stack of its own.
+    # Imported here, because it brings a network stack of its own.
     from pymobiledevice3.remote.userspace_tunnel import UserspaceRsdTunnel
 
     tunnel = UserspaceRsdTunnel(serial=udid, autopair=False, remotepairing_fallback=False)
@@ -59,12 +62,12 @@ async def _userspace(udid: str) -> tuple[RemoteServiceDiscoveryService, Close]:
 
 
 async def _tunneld(udid: str, way: Way) -> tuple[RemoteServiceDiscoveryService, Close]:
-    # get_tunneld_device_by_udid would ask tunneld in a way that blocks the loop.
+    # get_tunneld_device_by_udid would block the loop while it asks tunneld.
     tunnels = await tunneld.get_tunneld_tunnels(way.tunneld)
     failed: BaseException = PyMobileDevice3Exception(
         f"the tunneld at {way.tunneld[0]}:{way.tunneld[1]} has no tunnel to it"
     )
-    # One by cable and one over Wi-Fi, and for a while one that has died.
+    # There may be one by cable, one over Wi-Fi, and for a while one that has died.
     for tunnel in tunnels.get(udid) or []:
         rsd = RemoteServiceDiscoveryService((tunnel["tunnel-address"], tunnel["tunnel-port"]))
         try:
@@ -77,7 +80,7 @@ async def _tunneld(udid: str, way: Way) -> tuple[RemoteServiceDiscoveryService, 
 
 
 def tunneld_runs() -> bool:
-    """Whether a tunneld answers at its usual place."""
+    """Return whether a tunneld answers at its usual address."""
     with contextlib.suppress(TunneldConnectionError):
         asyncio.run(tunneld.get_tunneld_tunnels(TUNNELD))
         return True

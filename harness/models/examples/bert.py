@@ -1,4 +1,4 @@
-"""A text encoder as BERT is one, from transformers' configuration, for texts of any length up to 128 tokens."""
+"""Build a text encoder like BERT from transformers' configuration, for texts of up to 128 tokens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build() -> nn.Module:
 
 
 def text(tokens: int, padding: int = 0) -> dict[str, Tensor]:
-    """Ids of a made-up text with padding behind it, which the mask hides."""
+    """Return ids of a made-up text with padding behind it, which the mask hides."""
     ids = torch.randint(5, VOCABULARY, (1, tokens), generator=torch.Generator().manual_seed(tokens))
     mask = torch.ones(1, tokens, dtype=torch.int64)
     hidden = torch.zeros(1, padding, dtype=torch.int64)

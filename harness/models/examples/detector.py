@@ -1,7 +1,7 @@
-"""An object detector in YOLO's style: a convolutional backbone, a neck of two passes, a head without anchors.
+"""Build an object detector in YOLO's style: a convolutional backbone, a neck of two passes, a head without anchors.
 
-The module gives every place's box and scores; choosing among them (``detections``) is left to the caller, as in an
-app: how many there are depends on the picture, and a compiled function's shapes should not.
+The module returns every place's box and scores. The caller chooses among them (``detections``), as in an app: their
+number depends on the picture, and a compiled function's shapes should not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Conv(nn.Sequential):
 
 
 class CrossStage(nn.Module):
-    """Half of the channels go through a residual block, all of them meet behind it."""
+    """Pass half of the channels through a residual block, then join all of them."""
 
     def __init__(self, inputs: int, outputs: int, *, residual: bool) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class CrossStage(nn.Module):
 
 
 class PyramidPool(nn.Module):
-    """The largest values of three neighbourhoods of growing size."""
+    """Take the largest values of three neighbourhoods of growing size."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class PyramidPool(nn.Module):
 
 
 class Head(nn.Module):
-    """A box and the scores of each place of one level. The distance of each side is the mean of a distribution."""
+    """Return a box and the scores of each place of one level. Each side's distance is the mean of a distribution."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
@@ -102,8 +102,10 @@ class Detector(nn.Module):
         self.heads = nn.ModuleList(Head(c, stride) for c, stride in zip(channels, STRIDES, strict=True))
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """``image`` [1, 3, 320, 320], 0 to 1, to ``boxes`` [1, 2100, 4] in pixels (left, top, right, bottom) and
-        ``scores`` [1, 2100, classes]."""
+        """Map ``image`` [1, 3, 320, 320], 0 to 1, to ``boxes`` and ``scores``.
+
+        ``boxes`` [1, 2100, 4] are in pixels (left, top, right, bottom); ``scores`` are [1, 2100, classes].
+        """
         fine = self.fine(self.stem(image))
         middle = self.middle(fine)
         coarse = self.coarse(middle)
@@ -118,7 +120,7 @@ class Detector(nn.Module):
 
 @dataclass(frozen=True)
 class Detection:
-    """``box`` in pixels: left, top, right, bottom."""
+    """Hold one detection; ``box`` is in pixels: left, top, right, bottom."""
 
     box: tuple[float, float, float, float]
     kind: int
@@ -126,10 +128,10 @@ class Detection:
 
 
 def detections(boxes: Tensor, scores: Tensor, *, least: float = 0.5, overlap: float = 0.5) -> list[Detection]:
-    """What is in one picture: non-maximum suppression by class over ``boxes`` [n, 4] and ``scores`` [n, classes].
+    """Return the detections in one picture, for ``boxes`` [n, 4] and ``scores`` [n, classes].
 
-    The best places first; one that covers a better one of its class by more than ``overlap`` (intersection over
-    union) is left out, and so is what scores below ``least``.
+    This is non-maximum suppression by class. The best places come first. A place that covers a better one of its class
+    by more than ``overlap`` (intersection over union) is left out, and so is one that scores below ``least``.
     """
     best, kinds = scores.max(1)
     chosen: list[int] = []
@@ -158,7 +160,7 @@ def build() -> nn.Module:
 
 
 def picture(seed: int) -> dict[str, Tensor]:
-    """A made-up picture: a slope of colour with a few bright rectangles and some noise."""
+    """Return a made-up picture: a slope of colour with a few bright rectangles and some noise."""
     random = torch.Generator().manual_seed(seed)
     image = torch.linspace(0, 0.5, SIZE).expand(1, 3, SIZE, SIZE) + 0.05 * torch.rand(
         1, 3, SIZE, SIZE, generator=random

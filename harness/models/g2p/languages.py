@@ -1,4 +1,4 @@
-"""The languages of the embedded model, by CharsiuG2P's codes."""
+"""List the languages of the embedded model, by CharsiuG2P's codes."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ GRUUT_LANGUAGES: dict[str, str] = {
     "swa": "sw",
     "swe": "sv",
 }
-"""CharsiuG2P's language code to the name of the ``gruut-lang-*`` package with its lexicon."""
+"""Maps CharsiuG2P's language code to the name of the ``gruut-lang-*`` package with its lexicon."""

@@ -1,7 +1,7 @@
-"""The IPA lexicons of the ``gruut-lang-*`` packages, cleaned, and their fixed split by word.
+"""Load the IPA lexicons of the ``gruut-lang-*`` packages, cleaned, with their fixed split by word.
 
-A word is held out by the hash of its language and spelling alone, so the split depends on neither the
-order of a lexicon nor on a random state, and all pronunciations of a word stand on one side.
+A word is held out by the hash of its language and spelling alone. So the split depends on neither the order of a
+lexicon nor a random state, and all pronunciations of a word are on one side.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LexiconMissing(HarnessError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A word and its pronunciations, the lexicon's first choice first."""
+    """Hold a word and its pronunciations, the lexicon's first choice first."""
 
     language: str
     word: str
@@ -44,14 +44,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Split:
-    """One language's entries. ``held_out`` is ordered by hash: its first n are the same for every n."""
+    """Hold one language's entries. ``held_out`` is ordered by hash: its first n are the same for every n."""
 
     train: list[Entry]
     held_out: list[Entry]
 
 
 def load_split(language: str) -> Split:
-    """The entries of one language code; raises LexiconMissing or KeyError for an unknown code."""
+    """Return the entries of one language code; raises LexiconMissing, or KeyError for an unknown code."""
     ranked = sorted(_entries(language), key=lambda entry: _rank(entry.language, entry.word))
     return Split(train=ranked[HELD_OUT_PER_LANGUAGE:], held_out=ranked[:HELD_OUT_PER_LANGUAGE])
 
@@ -92,12 +92,18 @@ def normalize_word(word: str) -> str:
 
 
 def normalize_pronunciation(phonemes: str) -> str:
-    """Space-separated phonemes to one IPA string; the Swedish lexicon writes its stress mark as an apostrophe."""
+    """Return space-separated phonemes as one IPA string.
+
+    The Swedish lexicon writes its stress mark as an apostrophe.
+    """
     return unicodedata.normalize("NFC", phonemes.replace(" ", "").replace("'", "ˈ"))
 
 
 def _usable(word: str, pronunciation: str) -> bool:
-    """Words of letters and inner apostrophes or hyphens; no numbered variants, digits or silence markers."""
+    """Return whether a word and its pronunciation are usable.
+
+    A word has only letters and inner apostrophes or hyphens; numbered variants, digits and silence markers are refused.
+    """
     letters = all(unicodedata.category(c)[0] in "LM" for c in word.replace("'", "").replace("-", ""))
     return (
         letters

@@ -12,7 +12,7 @@ from harness.models.errors import BadCheckpoint
 
 
 def load_checkpoint(folder: Path) -> Any:
-    """A ``T5ForConditionalGeneration`` in evaluation mode; raises BadCheckpoint if weights are missing."""
+    """Return a ``T5ForConditionalGeneration`` in evaluation mode; raises BadCheckpoint if weights are missing."""
     t5, info = T5ForConditionalGeneration.from_pretrained(
         folder, dtype=torch.float32, output_loading_info=True, local_files_only=True
     )
@@ -24,7 +24,7 @@ def load_checkpoint(folder: Path) -> Any:
 
 @torch.inference_mode()
 def greedy(t5: Any, input_ids: torch.Tensor, max_output_len: int, **more: Any) -> Any:
-    """What ``generate`` makes of a prompt, [1, tokens]; ``more`` goes to it, too."""
+    """Return the result of ``generate`` for a prompt [1, tokens]; ``more`` is passed on to it."""
     return t5.generate(
         input_ids,
         attention_mask=torch.ones_like(input_ids),

@@ -1,4 +1,4 @@
-"""T5's graph in the form we train and compile: fixed shapes of caches, no Python control flow on data.
+"""Define T5's graph for training and compiling: fixed shapes of caches, no Python control flow on data.
 
 The modules borrow their parameters from a transformers model, so a checkpoint is loaded, trained and
 saved by transformers alone, and only the arithmetic is ours. Its result equals transformers' to float32
@@ -21,11 +21,11 @@ from torch.nn import functional as F
 from harness.models.g2p.ops import append_and_attend, attend_memory, store_memory
 
 MASKED = -1e9
-"""Added to the scores of masked positions: far below any score, still finite."""
+"""Added to the scores of masked positions. It is far below any score, but finite."""
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm without mean subtraction or bias."""
+    """Compute the root-mean-square norm without mean subtraction or bias."""
 
     def __init__(self, layer_norm: Any) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class RMSNorm(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-    """``norm`` then ``wo(gelu(wi_0 x) * wi_1 x)``, added to the residual stream."""
+    """Compute ``norm``, then ``wo(gelu(wi_0 x) * wi_1 x)``, added to the residual stream."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class GatedFeedForward(nn.Module):
 
 
 class PositionBias(nn.Module):
-    """Relative position bias as a table over distances, so that a graph only looks it up.
+    """Compute the relative position bias as a table over distances, so that a graph only looks it up.
 
     ``table()`` has shape [H, 2C - 1]; column ``C - 1 + key - query`` belongs to that distance.
     """
@@ -73,13 +73,13 @@ class PositionBias(nn.Module):
         return self.embedding.weight[self.buckets].t()
 
     def forward(self, length: int) -> Tensor:
-        """The bias of every query and key below ``length``: [H, length, length]."""
+        """Return the bias of every query and key below ``length``: [H, length, length]."""
         positions = torch.arange(length, device=self.embedding.weight.device)
         return self.table()[:, positions[None, :] - positions[:, None] + (self.capacity - 1)]
 
 
 class Attention(nn.Module):
-    """Multi-head attention over rows that are all at hand (encoder, teacher-forced decoder)."""
+    """Compute multi-head attention over rows that are all available (encoder, teacher-forced decoder)."""
 
     def __init__(self, layer: Any, attention: Any) -> None:
         super().__init__()
@@ -88,12 +88,12 @@ class Attention(nn.Module):
         self.heads, self.d_kv = attention.n_heads, attention.key_value_proj_dim
 
     def split(self, x: Tensor) -> Tensor:
-        """[B, S, H*K] to [B, H, S, K]."""
+        """Reshape [B, S, H*K] to [B, H, S, K]."""
         batch, length, _ = x.shape
         return x.view(batch, length, self.heads, self.d_kv).transpose(1, 2)
 
     def forward(self, x: Tensor, bias: Tensor | None, memory: Tensor | None = None) -> Tensor:
-        """``x`` [B, T, D] attends to ``memory`` [B, S, D] (itself when None); ``bias`` broadcasts to [B, H, T, S]."""
+        """Let ``x`` [B, T, D] attend to ``memory`` [B, S, D] (itself if None); ``bias`` broadcasts to [B, H, T, S]."""
         normed = self.norm(x)
         source = normed if memory is None else memory
         query, key, value = self.split(self.q(normed)), self.split(self.k(source)), self.split(self.v(source))
@@ -103,7 +103,7 @@ class Attention(nn.Module):
 
 
 class Encoder(nn.Module):
-    """``input_ids`` [B, S], ``input_lengths`` [B] or None (no padding) to hidden states [B, S, D]."""
+    """Map ``input_ids`` [B, S], ``input_lengths`` [B] or None (no padding) to hidden states [B, S, D]."""
 
     def __init__(self, t5: Any, capacity: int) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The whole decoder at once, without a cache: logits [B, T, V] for ``decoder_input_ids`` [B, T]."""
+    """Run the whole decoder at once, without a cache: logits [B, T, V] for ``decoder_input_ids`` [B, T]."""
 
     def __init__(self, t5: Any, capacity: int) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ class Decoder(nn.Module):
 
 
 class LogitsHead(nn.Module):
-    """Final norm and projection to the vocabulary: [..., D] to [..., V]."""
+    """Apply the final norm and the projection to the vocabulary: [..., D] to [..., V]."""
 
     def __init__(self, t5: Any) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class LogitsHead(nn.Module):
 
 
 class DecoderPrefill(nn.Module):
-    """Keys and values of the encoder's states for every decoder layer, once per word.
+    """Compute keys and values of the encoder's states for every decoder layer, once per word.
 
     One product over all layers: ``encoder_hidden`` [B, S, D] to memory [B, L, 2, capacity * H*K] (2: keys, values)
     in ``dtype``.
@@ -185,12 +185,12 @@ class DecoderPrefill(nn.Module):
 
 
 class DecoderStep(nn.Module):
-    """One greedy token for every word still being decoded, over caches of the whole batch.
+    """Decode one greedy token for every word still being decoded, over caches of the whole batch.
 
-    ``token_ids`` [b], ``rows`` [b] (the row of the batch that each belongs to), ``position`` [1],
-    ``input_lengths`` [B], ``self_cache`` [B, L, 2, C * H*K], ``memory`` (what :class:`DecoderPrefill` returned) to
-    the next token ids int32[b], logits [b, V] and the cache with this position written. torch returns a new
-    cache; the compiled model writes into the one it got.
+    The inputs are ``token_ids`` [b], ``rows`` [b] (each token's row of the batch), ``position`` [1], ``input_lengths``
+    [B], ``self_cache`` [B, L, 2, C * H*K], and ``memory`` (the result of :class:`DecoderPrefill`). The results are the
+    next token ids int32[b], logits [b, V] and the cache with this position written. torch returns a new cache; the
+    compiled model writes into the one it got.
     """
 
     def __init__(self, t5: Any, capacity: int) -> None:
@@ -201,7 +201,7 @@ class DecoderStep(nn.Module):
         self.heads = first.n_heads
         self.head = LogitsHead(t5)
         bias = PositionBias(first, capacity, bidirectional=False).table().detach()
-        # The table's first C columns are the distances into the past; the rest is never looked at.
+        # The table's first C columns are the distances into the past; the rest is never read.
         self.distance_bias = nn.Parameter(F.pad(bias[:, :capacity], (0, capacity)).contiguous())
         self.self_norms = nn.ModuleList(RMSNorm(b.layer[0].layer_norm) for b in blocks)
         self.cross_norms = nn.ModuleList(RMSNorm(b.layer[1].layer_norm) for b in blocks)
@@ -238,10 +238,10 @@ class DecoderStep(nn.Module):
 
 
 def length_mask(length: int, lengths: Tensor) -> Tensor:
-    """Additive mask [B, 1, 1, length] that hides what lies beyond each row's own length."""
+    """Return an additive mask [B, 1, 1, length] that hides positions beyond each row's own length."""
     return masked(torch.arange(length, device=lengths.device)[None, :] >= lengths[:, None])[:, None, None, :]
 
 
 def masked(hidden: Tensor) -> Tensor:
-    """MASKED where ``hidden``, zero elsewhere (a bool times a float comes out as a bool in TVM's importer)."""
+    """Return MASKED where ``hidden``, zero elsewhere (a bool times a float becomes a bool in TVM's importer)."""
     return torch.where(hidden, MASKED, 0.0)

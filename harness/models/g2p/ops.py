@@ -1,8 +1,9 @@
-"""The operators on caches that torch has no word for.
+"""Define the operators on caches that torch does not have.
 
-Each is a torch custom operator (so ``torch.export`` keeps it as one node) with its meaning in plain torch;
-``harness/compiler/operators/`` gives the same operator to TVM as a kernel that works in place. How keys and values
-lie within a cache's last axis is the kernel's own affair, so that here and there only the sizes agree.
+Each is a torch custom operator (so ``torch.export`` keeps it as one node) with its meaning in plain torch.
+``harness/compiler/operators/`` gives the same operator to TVM as a kernel that works in place. The kernel alone decides
+how keys and values lie within a cache's last axis, so only the sizes agree between both.
+
 Shapes are named in :mod:`harness.models.g2p.network`; G stands for H*K.
 """
 
@@ -46,7 +47,7 @@ def _(
 
 @torch.library.custom_op("harness::store_memory", mutates_args=())
 def store_memory(source: Tensor, heads: int, capacity: int, dtype: torch.dtype) -> Tensor:
-    """Keys and values of the encoder's states ``source`` [B, S, L, 2, G] as memory [B, L, 2, capacity * G]."""
+    """Return keys and values of the encoder's states ``source`` [B, S, L, 2, G] as memory [B, L, 2, capacity * G]."""
     batch, length, layers, _, width = source.shape
     memory = source.new_zeros(batch, layers, 2, capacity, width, dtype=dtype)
     memory[:, :, :, :length] = source.permute(0, 2, 3, 1, 4).to(dtype)

@@ -1,4 +1,4 @@
-"""The G2P model's compiled functions: cacheless (encoder, decoder) or with caches (encoder, prefill, step)."""
+"""Build the G2P model's compiled functions: cacheless (encoder, decoder) or with caches (encoder, prefill, step)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from harness.models.g2p.network import Decoder, DecoderPrefill, DecoderStep, Enc
 from harness.models.g2p.tokenizer import EOS_ID, PAD_ID
 
 EXAMPLE_TOKENS = 19
-"""Lengths of the example inputs: neither 0 nor 1, which torch.export would take for constants."""
+"""The length of the example inputs: neither 0 nor 1, which torch.export would take for constants."""
 
 
 @dataclass(frozen=True)
 class G2PShapes:
-    """The static sizes of one build."""
+    """Hold the static sizes of one build."""
 
     batch_size: int = 1
     max_input_bytes: int = 64
@@ -27,7 +27,7 @@ class G2PShapes:
 
 
 def special_token(t5: Any, name: str, default: int) -> int:
-    """The token a checkpoint names in its generation or model configuration, else ByT5's."""
+    """Return the token that a checkpoint names in its generation or model configuration, else ByT5's."""
     for config in (getattr(t5, "generation_config", None), t5.config):
         value = getattr(config, name, None)
         if isinstance(value, int):
@@ -36,7 +36,7 @@ def special_token(t5: Any, name: str, default: int) -> int:
 
 
 class _Encode(nn.Module):
-    """Rows of a batch of one are never padded, so its lengths are not read."""
+    """Encode a batch. Rows of a batch of one are never padded, so its lengths are not read."""
 
     def __init__(self, encoder: Encoder, batch_size: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class _Decode(nn.Module):
 
 
 CACHE_BLOCK = 16
-"""Caches hold whole blocks of this many positions, so that every instruction set's vectors divide them."""
+"""Caches contain whole blocks of this many positions, so that every instruction set's vectors divide them."""
 
 
 def g2p_spec(t5: Any, shapes: G2PShapes, *, kv_cache: bool, cache_dtype: torch.dtype = torch.float32) -> ModelFunctions:

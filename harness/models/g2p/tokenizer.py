@@ -1,4 +1,4 @@
-"""ByT5's tokenization: a token is a byte plus three (0 pad, 1 end, 2 unknown)."""
+"""Implement ByT5's tokenization: a token is a byte plus three (0 pad, 1 end, 2 unknown)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ VOCABULARY_SIZE = 384
 
 
 def encode(text: str) -> list[int]:
-    """The ids of the text's UTF-8 bytes; no end token is added, as CharsiuG2P's training format has none."""
+    """Return the ids of the text's UTF-8 bytes, without an end token, as in CharsiuG2P's training format."""
     return [byte + BYTE_OFFSET for byte in text.encode()]
 
 
 def decode(ids: Iterable[int]) -> str:
-    """Text of the ids up to the first end token; special ids and incomplete UTF-8 are dropped."""
+    """Return the text of the ids up to the first end token; special ids and incomplete UTF-8 are dropped."""
     data = bytearray()
     for token in ids:
         if token == EOS_ID:
@@ -30,7 +30,7 @@ def decode(ids: Iterable[int]) -> str:
 
 
 def prompt(language: str, word: str, *, space: bool = True) -> str:
-    """CharsiuG2P's input ``<eng-us>: word``; the space belongs to its training format."""
+    """Return CharsiuG2P's input ``<eng-us>: word``; the space belongs to its training format."""
     return f"<{language}>:{' ' if space else ''}{word}"
 
 

@@ -45,10 +45,10 @@ WORDS_PER_EPOCH: dict[str, int] = {
     "swa": 15_000,
     "swe": 45_000,
 }
-"""How often a language is drawn in one pass: irregular spellings more, regular ones less than their lexicon."""
+"""How often a language is drawn in one pass: irregular spellings more often, regular ones less than their lexicon."""
 
 CAPACITY = 128
-"""Positions the relative bias is evaluated for while training; it holds for any length beyond."""
+"""The number of positions for which the relative bias is computed in training; it holds for any length beyond."""
 
 
 SMALLEST_COMPILED_BATCH = 8
@@ -56,7 +56,7 @@ SMALLEST_COMPILED_BATCH = 8
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides the result, kept beside the checkpoint."""
+    """Hold everything that decides the result; it is kept beside the checkpoint."""
 
     steps: int
     seed: int
@@ -79,7 +79,7 @@ class Example:
 
 
 class TeacherForced(nn.Module):
-    """Encoder and full decoder in one graph: logits [B, T, V]."""
+    """Run encoder and full decoder in one graph: logits [B, T, V]."""
 
     def __init__(self, t5: T5ForConditionalGeneration) -> None:
         super().__init__()
@@ -96,7 +96,10 @@ def example(entry: Entry) -> Example:
 
 
 def epoch_batches(pool: dict[str, list[Example]], recipe: Recipe, epoch: int) -> list[list[Example]]:
-    """One pass: every batch has one source length and target lengths within four tokens of each other."""
+    """Return the batches of one pass.
+
+    A batch has one source length, and target lengths within four tokens of each other.
+    """
     rng = random.Random(f"{recipe.seed}/{epoch}")
     buckets: dict[tuple[int, int], list[Example]] = defaultdict(list)
     for language, examples in pool.items():
@@ -115,7 +118,7 @@ def epoch_batches(pool: dict[str, list[Example]], recipe: Recipe, epoch: int) ->
 
 
 def batches_from(pool: dict[str, list[Example]], recipe: Recipe, step: int) -> Iterator[list[Example]]:
-    """Batches of an endless training run, beginning with the one that ``step`` sees."""
+    """Yield the batches of an endless training run, beginning with that of ``step``."""
     epoch = seen = 0
     while True:
         batches = epoch_batches(pool, recipe, epoch)
@@ -126,7 +129,7 @@ def batches_from(pool: dict[str, list[Example]], recipe: Recipe, step: int) -> I
 
 
 def tensors(batch: list[Example]) -> tuple[Tensor, Tensor, Tensor]:
-    """Source [B, S], decoder input [B, T] and labels [B, T] with -100 behind each end."""
+    """Return source [B, S], decoder input [B, T] and labels [B, T] with -100 after each end."""
     length = -(-max(len(e.target) for e in batch) // 4) * 4
     labels = torch.full((len(batch), length), -100)
     for row, item in enumerate(batch):
@@ -136,7 +139,7 @@ def tensors(batch: list[Example]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def rate(step: int, recipe: Recipe) -> float:
-    """The learning rate's factor: linear warm-up, constant, then linear decay to zero."""
+    """Return the learning rate's factor: linear warm-up, constant, then linear decay to zero."""
     decay = recipe.steps * recipe.decay_fraction
     return max(0.0, min(1.0, (step + 1) / recipe.warmup, (recipe.steps - step) / decay))
 
@@ -178,7 +181,7 @@ def new_model(recipe: Recipe) -> T5ForConditionalGeneration:
 
 @torch.no_grad()
 def validation(model: nn.Module, examples: list[Example]) -> tuple[float, float]:
-    """Mean cross-entropy per token and the share of words whose every teacher-forced token is right."""
+    """Return the mean cross-entropy per token, and the share of words whose every teacher-forced token is right."""
     loss = tokens = words = 0.0
     by_length: dict[int, list[Example]] = defaultdict(list)
     for item in examples:

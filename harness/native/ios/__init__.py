@@ -1,4 +1,4 @@
-"""Apps for iPhones and their simulator: built on any machine, signed by the user's command, checked before they go."""
+"""Build apps for iPhones and their simulator on any machine, sign them with the user's command, and check them."""
 
 from harness.native.ios.app import APP, BUNDLE_ID, COMPANION, EXECUTABLE, AppOptions, build_app, pack_app, unpack_app
 from harness.native.ios.checks import check_app

@@ -1,4 +1,4 @@
-"""The runner as an app: a bundle, and the one file (.ipa) that is kept, hashed and installed."""
+"""Make an app of the runner: a bundle, and the one file (.ipa) that is kept, hashed and installed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ APP = "HarnessRunner.app"
 EXECUTABLE = "HarnessRunner"
 IPA = "device_runner.ipa"
 LAYOUT = 1
-"""Of the bundle; to be raised when what is written into it changes."""
+"""The version of the bundle's layout; raise it when the written contents change."""
 COMPANION = PurePosixPath("companion/runner")
 TEMPLATE = Path(__file__).with_name("Info.plist")
 SUPPORTED_PLATFORMS: dict[Slice, str] = {"device": "iPhoneOS", "simulator": "iPhoneSimulator"}
@@ -38,8 +38,11 @@ _BUNDLE_ID = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 @dataclass(frozen=True)
 class AppOptions:
-    """``companion`` is the same model compiled for this machine: its runner goes into the bundle, for the virtual
-    iPhone, which cannot run the app itself."""
+    """Hold the options of an app.
+
+    ``companion`` is the same model compiled for this machine. Its runner goes into the bundle for the virtual iPhone,
+    which cannot run the app itself.
+    """
 
     bundle_id: str = BUNDLE_ID
     companion: Archive | None = None
@@ -50,7 +53,7 @@ class AppOptions:
 
 
 def info_plist(bundle_id: str, which: Slice) -> dict[str, Any]:
-    """The bundle's property list from the one template."""
+    """Return the bundle's property list from the one template."""
     plist: dict[str, Any] = plistlib.loads(TEMPLATE.read_bytes())
     return plist | {
         "CFBundleIdentifier": bundle_id,
@@ -64,7 +67,10 @@ def info_plist(bundle_id: str, which: Slice) -> dict[str, Any]:
 def build_app(
     binary: Path, folder: Path, *, bundle_id: str = BUNDLE_ID, which: Slice = "device", companion: Path | None = None
 ) -> Path:
-    """The bundle of an executable below ``folder``; its path. ``companion`` is this machine's build of the same."""
+    """Make the bundle of an executable below ``folder``, and return its path.
+
+    ``companion`` is this machine's build of the same runner.
+    """
     app = folder / APP
     app.mkdir(parents=True)
     shutil.copyfile(binary, app / EXECUTABLE)
@@ -81,7 +87,7 @@ def build_app(
 def app_file(
     binary: Path, *, cache: Cache, bundle_id: str, which: Slice, companion: Path | None, tools: AppleTools
 ) -> Path:
-    """The ``.ipa`` of an executable, from the cache or made now; with Xcode its bundle is signed ad hoc, too.
+    """Return the ``.ipa`` of an executable, from the cache or made now; with Xcode its bundle is also signed ad hoc.
 
     Raises SigningFailed.
     """
@@ -104,10 +110,11 @@ def app_file(
 
 
 def pack_app(app: Path, ipa: Path, *, compressed: bool = True) -> None:
-    """The bundle as an ``.ipa``: equal bundles give equal bytes. Weights hardly get smaller, and a cable is faster than
-    zlib: what only goes to a phone need not be ``compressed``.
+    """Write the bundle as an ``.ipa``; equal bundles give equal bytes.
 
-    Files only, Info.plist first: installers have been seen to stumble over an entry for the folder ``Payload/``.
+    Weights hardly get smaller, and a cable is faster than zlib. So an ``.ipa`` that only goes to a phone need not be
+    ``compressed``. The ``.ipa`` contains only files, Info.plist first, because installers have failed on an entry for
+    the folder ``Payload/``.
     """
     method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
     partial = ipa.with_name(f".{ipa.name}.{os.getpid()}")
@@ -118,7 +125,7 @@ def pack_app(app: Path, ipa: Path, *, compressed: bool = True) -> None:
                 name = PurePosixPath("Payload", app.name, path.relative_to(app).as_posix())
                 entry = zipfile.ZipInfo(str(name), ZIP_EPOCH)
                 entry.compress_type = method
-                entry.create_system = 3  # Unix, whose modes stand in the upper half
+                entry.create_system = 3  # Unix, whose modes are in the upper half
                 executable = path.stat().st_mode & stat.S_IXUSR
                 entry.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16
                 with path.open("rb") as source, archive.open(entry, "w", force_zip64=False) as target:
@@ -130,7 +137,10 @@ def pack_app(app: Path, ipa: Path, *, compressed: bool = True) -> None:
 
 
 def unpack_app(ipa: Path, folder: Path) -> Path:
-    """The bundle of an ``.ipa`` below ``folder``, with its files' modes; its path. Raises NotAnApp."""
+    """Unpack the bundle of an ``.ipa`` below ``folder``, with its files' modes, and return its path.
+
+    Raises NotAnApp.
+    """
     try:
         with zipfile.ZipFile(ipa) as archive:
             entries = archive.infolist()
@@ -168,7 +178,7 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> 
 
 
 def read_info(app: Path) -> dict[str, Any]:
-    """The bundle's Info.plist; raises NotAnApp."""
+    """Return the bundle's Info.plist; raises NotAnApp."""
     try:
         plist = plistlib.loads((app / "Info.plist").read_bytes())
     except (OSError, plistlib.InvalidFileException, ValueError) as error:

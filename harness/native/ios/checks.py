@@ -1,4 +1,4 @@
-"""What a phone would refuse about a signed app, said before it is sent there, with what mends it."""
+"""Check a signed app before it goes to a phone, and report what the phone would refuse, with the cure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.native.ios.profile import Profile, read_profile
 
 
 def check_app(app: Path, udid: str, bundle_id: str | None = None, *, now: datetime | None = None) -> Profile:
-    """Make sure that a device of that UDID would install and start the bundle; its profile.
+    """Check that a device with that UDID would install and start the bundle, and return its profile.
 
     ``bundle_id``: the identifier that the bundle must have. Raises NotAnApp, WrongPlatform, AppNotSigned,
     ProfileMissing, ProfileUnreadable, ProfileExpired, DeviceNotInProfile or BundleIdMismatch.

@@ -1,4 +1,4 @@
-"""What can be wrong with an app before it is installed on an iPhone."""
+"""Define the errors of an app before it is installed on an iPhone."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class AppUnusable(HarnessError):
 
 
 class NotAnApp(AppUnusable):
-    """A file or folder is no app bundle, or one that would write outside its folder."""
+    """A file or folder is no app bundle, or would write outside its folder."""
 
     cure = "build it again; `harness cache clear` removes damaged ones"
 
 
 class BadBundleId(UsageError):
-    """``--ios-bundle-id`` is none."""
+    """``--ios-bundle-id`` is no bundle id."""
 
     cure = "letters, digits, hyphens and at least one dot, such as com.example.runner"
 
@@ -78,7 +78,7 @@ class WrongPlatform(AppUnusable):
 
 
 class UnknownSymbols(HarnessError):
-    """The linker found symbols that are neither ours nor in the lists of what iOS has."""
+    """The linker found symbols that are neither ours nor in the lists of iOS's symbols."""
 
     cure = "if iOS has had them since its oldest supported release, add them to harness/native/ios/stubs"
     exit_code = ExitCode.FAILURE

@@ -1,4 +1,4 @@
-"""A look into a Mach-O executable and its bundle: what a phone checks before it runs it, and what we promise."""
+"""Read facts of a Mach-O executable and its bundle: what a phone checks before it runs it, and what we promise."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from harness.native.ios.stubs import MINIMUM_OS, known_symbols, stubs
 from harness.native.ios.tools import Slice
 
 PLATFORMS = {"IOS": "device", "IOS_SIMULATOR": "simulator"}
-"""lief's words for LC_BUILD_VERSION's."""
+"""Maps lief's names for the platforms of LC_BUILD_VERSION to ours."""
 
 N_STAB, N_TYPE, N_UNDF, N_EXT = 0xE0, 0x0E, 0x00, 0x01
-"""Of mach-o/nlist.h. What the loader binds is more: weak symbols of ours are bound again where others have them."""
+"""Constants of mach-o/nlist.h. The loader binds more symbols than the undefined ones: it binds our weak symbols again
+if other libraries have them."""
 
 
 @dataclass(frozen=True)
 class MachFacts:
-    """``platform``: device, simulator, or lief's word for another; ``minimum_os``: ``14.0``; ``undefined``: symbols
-    that the loader is to find in ``libraries``; ``initializers``: bytes of __mod_init_func; ``signature``: bytes of
-    the code signature, 0 without one."""
+    """Hold facts of a Mach-O file.
+
+    ``platform``: device, simulator, or lief's name for another; ``minimum_os``: ``14.0``; ``undefined``: symbols that
+    the loader must find in ``libraries``; ``initializers``: bytes of __mod_init_func; ``signature``: bytes of the code
+    signature, 0 without one.
+    """
 
     platform: str
     architecture: str
@@ -36,7 +40,7 @@ class MachFacts:
 
 @dataclass(frozen=True)
 class AppFacts:
-    """``companion`` is this machine's build of the same runner, if the bundle has one."""
+    """Hold facts of a bundle. ``companion`` is this machine's build of the same runner, if there is one."""
 
     bundle_id: str
     executable: Path
@@ -48,7 +52,7 @@ class AppFacts:
 
 
 def mach_facts(path: Path) -> MachFacts:
-    """Facts of a Mach-O file for one processor; raises UnreadableBinary."""
+    """Return facts of a Mach-O file for one processor; raises UnreadableBinary."""
     import lief  # half a second, which commands that inspect nothing should not spend
 
     binary = lief.parse(path)
@@ -70,12 +74,12 @@ def mach_facts(path: Path) -> MachFacts:
 
 
 def _is_undefined(kind: int) -> bool:
-    """Of an nlist entry's type: no debugging entry, external, and of no section."""
+    """Return whether an nlist entry is undefined: no debugging entry, external, and of no section."""
     return not kind & N_STAB and bool(kind & N_EXT) and kind & N_TYPE == N_UNDF
 
 
 def app_facts(app: Path) -> AppFacts:
-    """Facts of a bundle; raises NotAnApp or UnreadableBinary."""
+    """Return facts of a bundle; raises NotAnApp or UnreadableBinary."""
     info = read_info(app)
     executable = app / info["CFBundleExecutable"]
     if not executable.is_file():
@@ -94,10 +98,10 @@ def app_facts(app: Path) -> AppFacts:
 
 
 def check_executable(path: Path, which: Slice, *, stubbed: bool = True) -> MachFacts:
-    """Make sure that an executable of ours is what a phone takes: its slice, its models registered when it loads.
+    """Check that a phone takes an executable of ours: its slice, and its models' registration on load.
 
-    ``stubbed``: it was linked by LLVM against our stubs, so it is signed and takes nothing that the stubs do not
-    list; Apple's linker knows better than these. Raises UnsuitableBinary or UnreadableBinary.
+    ``stubbed``: LLVM's linker linked it against our stubs. Then it must be signed and must use nothing outside the
+    stubs' lists. Apple's linker has better lists than ours. Raises UnsuitableBinary or UnreadableBinary.
     """
     facts = mach_facts(path)
     faults = []

@@ -1,4 +1,4 @@
-"""LLVM's linker for Apple's object format: this machine's, or Debian's in the cache."""
+"""Find LLVM's linker for Apple's object format: this machine's, or Debian's in the cache."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from harness.native.compilers import VERSION_DEADLINE_SECONDS, ToolchainMissing
 
 NAME = "ld64.lld"
 PACKAGE = "lld-19"
-"""The newest that the oldest supported Debian has in its main part."""
+"""The newest version in the main part of the oldest supported Debian."""
 MACHINES_OWN = frozenset({"libc6", "libgcc-s1", "gcc-12-base", "libstdc++6"})
-"""Libraries that come with any C++ compiler, and of which a process cannot mix two versions."""
+"""Libraries that come with any C++ compiler; a process cannot mix two versions of them."""
 CURE = "on a Mac install Xcode (or `brew install lld`); on Debian `apt install lld-19`"
 
 
 def find_lld(cache: Cache, progress: Progress) -> Path:
-    """``ld64.lld`` of the PATH, else Debian's, fetched into the cache now if it is not there; nothing is installed.
+    """Return ``ld64.lld`` of the PATH, else Debian's, fetched into the cache if needed; nothing is installed.
 
     Raises ToolchainMissing.
     """
@@ -34,7 +34,7 @@ def find_lld(cache: Cache, progress: Progress) -> Path:
 
 
 def present_lld(cache: Cache) -> Path | None:
-    """The linker that needs no fetching, if there is one; not verified."""
+    """Return a linker that needs no fetching, if there is one; it is not verified."""
     if here := _on_path():
         return here
     try:
@@ -52,7 +52,7 @@ def _on_path() -> Path | None:
 
 
 def lld_version(linker: Path) -> str:
-    """The linker's own line; raises ToolchainMissing."""
+    """Return the linker's own version line; raises ToolchainMissing."""
     try:
         done = subprocess.run(
             [str(linker), "--version"],
@@ -75,7 +75,7 @@ def _key() -> str:
 
 
 def _provide(cache: Cache, folder: Path, progress: Progress) -> None:
-    """The program and its libraries side by side, where its own run path ($ORIGIN/../lib) finds them."""
+    """Put the program and its libraries side by side, where its own run path ($ORIGIN/../lib) finds them."""
     debs = DebianPackages(cache.root / "debian", progress=progress).fetch([PACKAGE], with_dependencies=True)
     root = folder / "unpacked"
     unpack([path for path in debs if path.name.split("_")[0] not in MACHINES_OWN], root)

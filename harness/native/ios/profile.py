@@ -1,4 +1,4 @@
-"""Provisioning profiles: which devices may run which app, until when."""
+"""Read provisioning profiles: which devices may run which app, until when."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ BEGIN, END = b"<?xml", b"</plist>"
 
 @dataclass(frozen=True)
 class Profile:
-    """``app_id`` has the team's prefix before the first dot, and may end in ``*``; ``devices`` None: any device."""
+    """Hold a profile.
+
+    ``app_id`` has the team's prefix before the first dot, and may end in ``*``. ``devices`` is None if any device is
+    allowed.
+    """
 
     name: str
     app_id: str
@@ -24,19 +28,19 @@ class Profile:
     devices: frozenset[str] | None
 
     def covers(self, bundle_id: str) -> bool:
-        """Whether an app of that identifier may use it."""
+        """Return whether an app with that identifier may use it."""
         _team, _dot, wanted = self.app_id.partition(".")
         return bundle_id.startswith(wanted[:-1]) if wanted.endswith("*") else bundle_id == wanted
 
     def lists(self, udid: str) -> bool:
-        """Whether it lets the app onto the device; identifiers are compared without case and hyphens' noise."""
+        """Return whether it allows the device; identifiers are compared without case and hyphens."""
         return self.devices is None or _plain(udid) in {_plain(device) for device in self.devices}
 
 
 def read_profile(app: Path) -> Profile:
-    """The bundle's profile. Its signature is the device's to check. Raises ProfileMissing or ProfileUnreadable.
+    """Return the bundle's profile; only the device checks its signature. Raises ProfileMissing or ProfileUnreadable.
 
-    The file is a CMS message around a property list, which stands in it as one piece of plain text.
+    The file is a CMS message around a property list, which is one piece of plain text in it.
     """
     path = app / FILE_NAME
     try:
@@ -52,7 +56,7 @@ def read_profile(app: Path) -> Profile:
         return _profile(plistlib.loads(data[begin : end + len(END)]))
     except (ValueError, KeyError, TypeError, AttributeError, plistlib.InvalidFileException) as error:
         raise ProfileUnreadable(f"{path.name} of {app.name} is no provisioning profile: {error}") from error
-    except Exception as error:  # expat's errors share no base with the others
+    except Exception as error:  # expat's errors have no base class in common with the others
         if type(error).__module__ != "xml.parsers.expat":
             raise
         raise ProfileUnreadable(f"{path.name} of {app.name} is no provisioning profile: {error}") from error
@@ -66,7 +70,7 @@ def _profile(plist: dict[str, Any]) -> Profile:
     return Profile(
         name=str(plist.get("Name", "")),
         app_id=str(plist["Entitlements"]["application-identifier"]),
-        expires=expires.replace(tzinfo=timezone.utc),  # property lists have no zones and mean UTC
+        expires=expires.replace(tzinfo=timezone.utc),  # property lists have no time zones and mean UTC
         devices=None if devices is None else frozenset(str(device) for device in devices),
     )
 

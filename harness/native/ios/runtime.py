@@ -1,8 +1,8 @@
-"""TVM's runtime for the two slices: compiled once where the slices' code is the same, which is so with zig.
+"""Build TVM's runtime for the two slices; it is compiled once with zig, because the slices' code is the same.
 
-An object for the simulator differs from one for phones in what it says it is for: both are arm64 code with the same
-calling convention, and the runtime's sources ask nowhere which of the two it is. Saying it anew spares two and a half
-minutes of processor. Apple's clang has an SDK for each and compiles twice.
+An object for the simulator differs from one for phones only in its platform stamp. Both are arm64 code with the same
+calling convention, and the runtime's sources never ask for the platform. Changing the stamp saves two and a half
+minutes of processor time. Apple's clang has an SDK for each and compiles twice.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ AR_MAGIC, AR_HEADER_BYTES, AR_LONG_NAME = b"!<arch>\n", 60, b"#1/"
 MACH_MAGIC, MACH_HEADER_BYTES = 0xFEEDFACF, 32
 LC_BUILD_VERSION = 0x32
 PLATFORM_IOS, PLATFORM_IOS_SIMULATOR = 2, 7
-"""Of mach-o/loader.h."""
+"""Constants of mach-o/loader.h."""
 
 
 def ios_runtime(which: Slice, tools: AppleTools, *, cache: Cache, progress: Progress) -> RuntimeLibs:
-    """The runtime of a slice, from the cache or built now; raises as ``build_runtime`` does."""
+    """Return the runtime of a slice, from the cache or built now; raises as ``build_runtime`` does."""
     if which == "device" or tools.name == "Xcode":
         return build_runtime(ZIG_TRIPLES[which], cache=cache, progress=progress, compiler=tools.cxx)
     device = build_runtime(ZIG_TRIPLES["device"], cache=cache, progress=progress)
@@ -38,7 +38,7 @@ def ios_runtime(which: Slice, tools: AppleTools, *, cache: Cache, progress: Prog
 
 
 def for_simulator(archive: bytes) -> bytes:
-    """A static library of objects for phones as one for the simulator; raises RuntimeBuildFailed for anything else."""
+    """Return a static library for phones as one for the simulator; raises RuntimeBuildFailed for anything else."""
     data = bytearray(archive)
     if not data.startswith(AR_MAGIC):
         raise RuntimeBuildFailed("a static library does not begin as one")

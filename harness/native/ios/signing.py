@@ -13,9 +13,10 @@ SIGN_DEADLINE_SECONDS = 300.0
 
 
 def sign_command(app: Path, command: str) -> list[str]:
-    """The program and its arguments: split as a shell would, ``{}`` being the bundle, which else comes last.
+    """Return the program and its arguments. Raises BadSignCommand.
 
-    No shell runs it, so nothing in the bundle's path is ever taken for a command. Raises BadSignCommand.
+    The command is split as a shell would split it. ``{}`` is replaced by the bundle; without it the bundle comes last.
+    No shell runs the command, so nothing in the bundle's path is ever taken for a command.
     """
     try:
         words = shlex.split(command)
@@ -29,7 +30,7 @@ def sign_command(app: Path, command: str) -> list[str]:
 
 
 def sign_app(app: Path, command: str, *, deadline: float = SIGN_DEADLINE_SECONDS) -> None:
-    """Have the bundle signed in place within ``deadline`` seconds; raises BadSignCommand or SigningFailed."""
+    """Sign the bundle in place within ``deadline`` seconds; raises BadSignCommand or SigningFailed."""
     try:
         run_tool(sign_command(app.absolute(), command), deadline=deadline)
     except ToolFailed as error:

@@ -1,7 +1,7 @@
-"""An SDK of stubs: what the linker has to know of iOS's libraries, which is their names and symbols.
+"""Make an SDK of stubs, which contains what the linker needs of iOS's libraries: their names and symbols.
 
-Apple's SDK cannot be had on Linux. Linking against these lists proves that every symbol is either ours or one that
-the list says iOS has; that the lists are right is for a phone to prove.
+Apple's SDK is not available on Linux. Linking against these lists proves that every symbol is either ours or in the
+list of iOS's symbols. Only a phone can prove that the lists are right.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from harness.core.cache import Cache, content_key
 
 MINIMUM_OS = "14.0"
 SDK_VERSION = "17.0"
-"""What the apps say they were built with: UIKit treats them as it treated apps of that year."""
+"""The SDK version in the apps: UIKit treats them as it treats apps of that year."""
 FOLDER = Path(__file__).parent / "stubs"
 TARGETS = "[ arm64-ios, arm64-ios-simulator ]"
 LIBRARY_ALIASES = {"libSystem": ("libc", "libm"), "libc++": ("libc++abi",)}
-"""Names under which rustc asks for the same library."""
+"""Further names by which rustc asks for the same library."""
 EMPTY_LIBRARIES = {"libiconv": "/usr/lib/libiconv.2.dylib"}
-"""Linked by Rust's libc crate, which takes nothing from it."""
+"""Libraries that Rust's libc crate links but does not use."""
 
 
 @dataclass(frozen=True)
 class Stub:
-    """One dynamic library: where iOS keeps it, and what we take from it, with the leading underscore."""
+    """Describe one dynamic library: its place in iOS, and the symbols that we use, with the leading underscore."""
 
     name: str
     install_name: str
@@ -32,14 +32,14 @@ class Stub:
 
     @property
     def path(self) -> str:
-        """Its place in the SDK."""
+        """Return the library's place in the SDK."""
         if self.install_name.startswith("/System"):
             return f"{self.install_name.removeprefix('/')}.tbd"
         return f"usr/lib/{self.name}.tbd"
 
 
 def stubs() -> list[Stub]:
-    """The lists below ``stubs/``: a comment with the library's install name first, then a symbol a line."""
+    """Return the stubs from the lists below ``stubs/``: a comment with the install name first, then a symbol a line."""
     found = [Stub(name, install_name, ()) for name, install_name in EMPTY_LIBRARIES.items()]
     for path in sorted(FOLDER.glob("*.txt")):
         first, *lines = path.read_text(encoding="utf-8").splitlines()
@@ -49,18 +49,18 @@ def stubs() -> list[Stub]:
 
 
 def known_symbols() -> frozenset[str]:
-    """Every symbol of every list."""
+    """Return every symbol of every list."""
     return frozenset(symbol for stub in stubs() for symbol in stub.symbols)
 
 
 def stub_sdk(cache: Cache) -> Path:
-    """A folder that a linker takes for an SDK (``-syslibroot``), from the cache or written now."""
+    """Return a folder that a linker accepts as an SDK (``-syslibroot``), from the cache or written now."""
     key = content_key({"lists": lists_hash(), "targets": TARGETS})
     return cache.fetch("ios-sdk", key, _write)
 
 
 def lists_hash() -> str:
-    """What tells one set of lists from another, whatever their comments say."""
+    """Return a hash that changes if the lists change, whatever their comments are."""
     return content_key({stub.name: [stub.install_name, *stub.symbols] for stub in stubs()})
 
 
@@ -74,7 +74,7 @@ def _write(folder: Path) -> None:
 
 
 def tbd(stub: Stub) -> str:
-    """The library as a text-based stub, version 4."""
+    """Return the library as a text-based stub, version 4."""
     exports = ""
     if stub.symbols:
         symbols = ", ".join(f"'{symbol}'" for symbol in stub.symbols)

@@ -1,4 +1,4 @@
-"""Whose tools make an iOS binary: Xcode's where there is one, else zig, LLVM's linker and stubs of iOS's libraries."""
+"""Choose the tools for an iOS binary: Xcode's if it is there, else zig, LLVM's linker and stubs of iOS's libraries."""
 
 from __future__ import annotations
 
@@ -31,8 +31,11 @@ PLATFORM_NAMES: dict[Slice, str] = {"device": "ios", "simulator": "ios-simulator
 
 @dataclass(frozen=True)
 class AppleTools:
-    """``linker`` is what rustc starts; ``link_flags`` are the linker's, one argument each; ``identity`` tells the
-    output of one set of tools from another's; ``codesign`` signs bundles ad hoc, None where the linker has signed."""
+    """Hold a set of tools.
+
+    rustc starts ``linker``. ``link_flags`` are the linker's, one argument each. ``identity`` changes if the tools'
+    output may change. ``codesign`` signs bundles ad hoc; None if the linker has signed.
+    """
 
     name: Literal["Xcode", "LLVM"]
     identity: str
@@ -45,14 +48,14 @@ class AppleTools:
 
 
 def apple_tools(which: Slice, *, cache: Cache, progress: Progress) -> AppleTools:
-    """The tools for one slice; LLVM's linker is fetched into the cache if need be. Raises ToolchainMissing."""
+    """Return the tools for one slice; LLVM's linker is fetched into the cache if needed. Raises ToolchainMissing."""
     return xcode_tools(which) or llvm_tools(which, cache, progress)
 
 
 def present_tools(which: Slice, cache: Cache) -> str | None:
-    """What links for iOS here without anything being fetched, for a person; None if something has to be.
+    """Describe the tools that link for iOS here without fetching anything; None if something must be fetched.
 
-    Raises ToolchainMissing for tools that are there and do not answer.
+    Raises ToolchainMissing for tools that are there but do not answer.
     """
     if xcode := xcode_tools(which):
         return f"Xcode ({xcode.identity})"
@@ -61,7 +64,7 @@ def present_tools(which: Slice, cache: Cache) -> str | None:
 
 
 def xcode_tools(which: Slice) -> AppleTools | None:
-    """Xcode's tools, or None where there is no Xcode with iOS's SDK (the command line tools alone have none)."""
+    """Return Xcode's tools, or None without an Xcode with iOS's SDK (the command line tools alone have none)."""
     if shutil.which("xcrun") is None:
         return None
     sdk = _xcrun(which, "--show-sdk-path")
@@ -83,14 +86,14 @@ def xcode_tools(which: Slice) -> AppleTools | None:
 
 
 def undefined_symbols(linker_said: str) -> list[str]:
-    """The symbols that LLVM's linker or Apple's found nowhere, from what it printed."""
+    """Return the symbols that LLVM's linker or Apple's could not find, from its output."""
     found = re.findall(r"undefined symbol: (\S+)", linker_said)
     found += re.findall(r'^ +"(_[^"]+)", referenced from:', linker_said, re.MULTILINE)
     return sorted(set(found))
 
 
 def _xcrun(which: Slice, *question: str) -> str:
-    """xcrun's answer about the slice's SDK, empty if it has none."""
+    """Return xcrun's answer about the slice's SDK, empty if it has none."""
     try:
         done = subprocess.run(
             ["xcrun", "--sdk", XCODE_SDKS[which], *question],
@@ -109,7 +112,7 @@ def _xcrun(which: Slice, *question: str) -> str:
 
 
 def llvm_tools(which: Slice, cache: Cache, progress: Progress) -> AppleTools:
-    """zig, LLVM's linker and the stubs, from the cache or made now; raises ToolchainMissing."""
+    """Return zig, LLVM's linker and the stubs, from the cache or made now; raises ToolchainMissing."""
     linker = find_lld(cache, progress)
     return AppleTools(
         name="LLVM",
@@ -117,7 +120,7 @@ def llvm_tools(which: Slice, cache: Cache, progress: Progress) -> AppleTools:
         linker=linker,
         rust_flags=("-Clinker-flavor=ld64.lld",),
         link_flags=(
-            # rustc names its oldest release as the SDK's, too, where there is no SDK.
+            # rustc also names its oldest release as the SDK's if there is no SDK.
             "-platform_version",
             PLATFORM_NAMES[which],
             MINIMUM_OS,

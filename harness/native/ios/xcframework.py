@@ -1,4 +1,4 @@
-"""Models and TVM's runtime for an app to link: an xcframework of one static library for each slice."""
+"""Package models and TVM's runtime for an app: an xcframework with one static library for each slice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from harness.native.process import ToolFailed, run_tool
 
 NAME = "HarnessModels"
 SLICE_TARGETS: dict[Slice, str] = {"device": "ios-arm64", "simulator": "ios-arm64-simulator"}
-"""Compile targets, which are also what Xcode calls the slices."""
+"""The compile targets, which are also Xcode's names of the slices."""
 MERGE_DEADLINE_SECONDS = 300.0
 
 
@@ -34,10 +34,10 @@ class PackagingFailed(HarnessError):
 
 
 def make_xcframework(archives: Mapping[Slice, Archive], out: Path, *, cache: Cache, progress: Progress) -> Path:
-    """``HarnessModels.xcframework`` below ``out``, which replaces an older one once it is whole; its path.
+    """Make ``HarnessModels.xcframework`` below ``out``, and return its path; a whole one replaces an older one.
 
-    Each slice has a static library of the models and the runtime, and C headers with a module map; the archive's
-    metadata goes beside it. Raises PackagingFailed, RuntimeBuildFailed or ToolchainMissing.
+    Each slice has a static library of the models and the runtime, and C headers with a module map. The archive's
+    metadata is written beside it. Raises PackagingFailed, RuntimeBuildFailed or ToolchainMissing.
     """
     out.mkdir(parents=True, exist_ok=True)
     target = out / f"{NAME}.xcframework"
@@ -58,7 +58,7 @@ def make_xcframework(archives: Mapping[Slice, Archive], out: Path, *, cache: Cac
 
 
 def framework_plist(slices: list[Slice]) -> dict[str, Any]:
-    """What Xcode reads: which library is for what."""
+    """Return the property list for Xcode: which library is for which slice."""
     libraries = []
     for which in slices:
         library: dict[str, Any] = {
@@ -76,7 +76,7 @@ def framework_plist(slices: list[Slice]) -> dict[str, Any]:
 
 
 def header(archive: Archive) -> str:
-    """The umbrella header: TVM's C interface, and the prefix of each compiled function."""
+    """Return the umbrella header: TVM's C interface, and the prefix of each compiled function."""
     lines = [
         "// Prefixes for `ffi.SystemLib`. The library has to be linked whole (-force_load), or its models are dropped.",
         "#pragma once",
@@ -115,7 +115,10 @@ def _write_slice(folder: Path, which: Slice, archive: Archive, cache: Cache, pro
 
 
 def merge_libraries(libraries: list[Path], target: Path) -> None:
-    """One static library of several's objects, in their order; equal names stay apart. Raises PackagingFailed."""
+    """Merge several libraries' objects into one static library, in their order; equal names stay apart.
+
+    Raises PackagingFailed.
+    """
     command = [sys.executable, "-m", "ziglang", "ar", "--format=darwin", "qcsDL", str(target), *map(str, libraries)]
     try:
         run_tool(command, deadline=MERGE_DEADLINE_SECONDS)

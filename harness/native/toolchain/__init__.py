@@ -1,4 +1,4 @@
-"""Rust for other machines than this one: through rustup, or Debian's where rustup's servers are out of reach."""
+"""Provide Rust for other machines: through rustup, or Debian's Rust if rustup's servers are out of reach."""
 
 from harness.native.toolchain.choice import ROUTES, Route, configured_route, find_toolchain, present_toolchain
 from harness.native.toolchain.debian import DebianRust

@@ -1,4 +1,4 @@
-"""Which Rust toolchain builds for a target: the one that is there, else rustup's, else Debian's."""
+"""Choose the Rust toolchain for a target: one that is there, else rustup's, else Debian's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class UnknownRoute(UsageError):
 
 
 def configured_route() -> Route:
-    """``HARNESS_RUST_ROUTE``, or auto; raises UnknownRoute."""
+    """Return ``HARNESS_RUST_ROUTE``, or auto; raises UnknownRoute."""
     name = os.environ.get(ROUTE_VARIABLE) or "auto"
     for route in ROUTES:
         if route == name:
@@ -35,10 +35,10 @@ def configured_route() -> Route:
 def find_toolchain(
     triple: str | None, *, cache: Cache, progress: Progress, verify: bool = False, route: Route | None = None
 ) -> RustToolchain:
-    """A toolchain with the target's standard library, installed now if there is none; None is this machine.
+    """Return a toolchain with the target's standard library, installed now if there is none; None is this machine.
 
-    ``verify`` checks every file of one in the cache first. Raises ToolchainMissing, UnknownRoute, RustupUnusable
-    when rustup was asked for, PackagesUnavailable when Debian's was, or StandardLibraryFailed.
+    ``verify`` checks every file of one in the cache first. Raises ToolchainMissing, UnknownRoute, RustupUnusable if
+    rustup was asked for, PackagesUnavailable if Debian's was, or StandardLibraryFailed.
     """
     if triple is None:
         return host_toolchain()
@@ -68,9 +68,9 @@ def find_toolchain(
 
 
 def present_toolchain(triple: str | None, cache: Cache, route: Route = "auto") -> RustToolchain | None:
-    """A toolchain with the target's standard library that needs no installing, not verified.
+    """Return a toolchain with the target's standard library that needs no installing; it is not verified.
 
-    Raises ToolchainMissing where this machine's own is missing.
+    Raises ToolchainMissing if this machine's own toolchain is needed and missing.
     """
     if triple is None:
         return host_toolchain()
@@ -81,7 +81,7 @@ def present_toolchain(triple: str | None, cache: Cache, route: Route = "auto") -
 
 
 def _host_or_none(why: list[str] | None = None) -> RustToolchain | None:
-    """Return the toolchain of the PATH; why there is none that can be used is added to ``why``."""
+    """Return the toolchain of the PATH or None; the reason why there is none is added to ``why``."""
     try:
         return host_toolchain()
     except ToolchainMissing as error:

@@ -1,10 +1,10 @@
-"""Debian's Rust in the user's cache, for machines that rustup's servers do not reach; nothing is installed.
+"""Provide Debian's Rust in the user's cache if rustup's servers are out of reach; nothing is installed.
 
-Three stages, each a cache entry below ``toolchains/`` that is whole or absent: the packages (below
-``debian/``, kept by :class:`~harness.core.debian.DebianPackages`), the compiler unpacked, and the standard library of
-each target, which Debian does not ship and cargo builds from Debian's own sources. Keys follow from the packages'
-versions; ``debian.json`` names the compiler in use. Started again after an interruption, a stage that is whole is
-taken and cargo goes on where it was.
+There are three stages, each a cache entry below ``toolchains/`` that is whole or absent: the packages (below
+``debian/``, kept by :class:`~harness.core.debian.DebianPackages`), the unpacked compiler, and the standard library of
+each target. Debian does not ship the standard libraries, so cargo builds them from Debian's own sources. Keys follow
+from the packages' versions; ``debian.json`` names the compiler in use. After an interruption whole stages are used
+again, and cargo goes on where it was.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ EMPTY_CRATE = "empty"
 SUITES = ("security", "updates")
 PROGRAMS = ("rustc-web", "cargo-web", "libstd-rust-web-dev", "rust-web-src")
 MACHINES_OWN = frozenset({"libc6", "libgcc-s1", "gcc-12-base", "libstdc++6"})
-"""Libraries that come with any C++ compiler, and of which a process cannot mix two versions."""
+"""Libraries that come with any C++ compiler; a process cannot mix two versions of them."""
 STD_DEADLINE_SECONDS = 1800.0
 LTO_FLAG = "-Cembed-bitcode=yes"
-"""The runner's release profile optimises across crates, the standard library's included."""
+"""Makes link-time optimisation possible: the runner's release profile optimises across crates, std included."""
 
 
 class StandardLibraryFailed(HarnessError):
@@ -49,21 +49,21 @@ class _NotThere(Exception):
 
 @dataclass(frozen=True)
 class _Compiler:
-    """What the pointer says: the cache entry's key, and the version of Debian's package."""
+    """Hold the pointer's contents: the cache entry's key, and the version of Debian's package."""
 
     key: str
     version: str
 
 
 class DebianRust:
-    """Debian's compiler and the standard libraries made for it, in ``cache``."""
+    """Manage Debian's compiler and the standard libraries made for it, in ``cache``."""
 
     def __init__(self, cache: Cache, progress: Progress) -> None:
         self._cache, self._progress = cache, progress
         self._folder = cache.root / KIND
 
     def installed(self, triple: str) -> RustToolchain | None:
-        """The toolchain for a target as it was left, if it is there; nothing is verified."""
+        """Return the toolchain for a target as it was left, if it is there; nothing is verified."""
         compiler = self._pointer()
         if compiler is None:
             return None
@@ -71,14 +71,17 @@ class DebianRust:
         return _toolchain(compiler, root, sysroot) if root.is_dir() and sysroot.is_dir() else None
 
     def remove_superseded(self) -> None:
-        """Remove compilers and libraries of other packages than those in use."""
+        """Remove compilers and libraries that belong to other packages than those in use."""
         compiler = self._pointer()
         for path in self._folder.glob("*-*"):
             if compiler and re.match(r"(rust|std)-", path.name) and compiler.key not in path.name:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def verified(self, triple: str) -> RustToolchain:
-        """The toolchain for a target, every file checked; what is missing is made. Raises as ``install`` does."""
+        """Return the toolchain for a target with every file checked; missing parts are made.
+
+        Raises as ``install`` does.
+        """
 
         def absent(_folder: Path) -> None:
             raise _NotThere
@@ -94,7 +97,7 @@ class DebianRust:
         return self.install(triple)
 
     def install(self, triple: str) -> RustToolchain:
-        """The toolchain for a target from the newest packages that the mirror has.
+        """Make the toolchain for a target from the mirror's newest packages.
 
         Raises PackagesUnavailable, StandardLibraryFailed or DiskFull.
         """
@@ -111,7 +114,10 @@ class DebianRust:
         return self._with_standard_library(compiler, root, triple)
 
     def _packages(self) -> list[Path]:
-        """The packages' files; those with a version in their name are found through what depends on them."""
+        """Return the packages' files.
+
+        Packages with a version in their name are found through packages that depend on them.
+        """
         packages = DebianPackages(self._folder / "debian", progress=self._progress)
         needed = packages.depends(PROGRAMS, suites=SUITES)
         libraries = [name for name in needed if name.startswith("lib") and name not in (*PROGRAMS, *MACHINES_OWN)]
@@ -122,7 +128,7 @@ class DebianRust:
     def _unpack(self, debs: list[Path], folder: Path) -> None:
         self._progress(f"unpacking {len(debs)} Debian packages")
         unpack(debs, folder)
-        # The compiler's own sources came along with the library's, and are larger than all the rest.
+        # The compiler's own sources come with the library's, and are larger than all the rest.
         for path in _rust_sources(folder).iterdir():
             if path.name != "library":
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -132,14 +138,14 @@ class DebianRust:
             work = folder.with_suffix(".work")  # beside the entry, so that cargo goes on after an interruption
             try:
                 self._build_standard_library(_toolchain(compiler, root, None), root, triple, folder, work)
-            except (DiskFull, OSError):  # What is half-made would keep a full disk full.
+            except (DiskFull, OSError):  # A half-made build would keep a full disk full.
                 shutil.rmtree(work, ignore_errors=True)
                 raise
 
         return _toolchain(compiler, root, self._cache.fetch(KIND, _std_key(compiler, triple), build))
 
     def _build_standard_library(self, rust: RustToolchain, root: Path, triple: str, folder: Path, work: Path) -> None:
-        """Build an empty crate with the library as its dependency, and keep what the library came to."""
+        """Build an empty crate with the library as its dependency, and keep the built library."""
         sources = _rust_sources(root)
         (work / "src").mkdir(parents=True, exist_ok=True)
         (work / ".cargo").mkdir(exist_ok=True)
@@ -153,7 +159,7 @@ class DebianRust:
             encoding="utf-8",
         )
         settings = encoded_flags([LTO_FLAG, f"--remap-path-prefix={sources}=rust"]) | {
-            "RUSTC_BOOTSTRAP": "1",  # a stable compiler's word for -Z
+            "RUSTC_BOOTSTRAP": "1",  # lets a stable compiler accept -Z
             "CARGO_HOME": str(work / "home"),
             "CARGO_TARGET_DIR": str(work / "target"),
             "CARGO_TERM_COLOR": "never",
@@ -181,7 +187,7 @@ class DebianRust:
         shutil.rmtree(work)
 
     def _pointer(self) -> _Compiler | None:
-        """The compiler in use; None if there is none, or what says so is damaged."""
+        """Return the compiler in use; None if there is none, or if the pointer is damaged."""
         try:
             return _Compiler(**json.loads((self._folder / POINTER).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -206,7 +212,7 @@ def _std_key(compiler: _Compiler, triple: str) -> str:
 
 
 def _rust_sources(root: Path) -> Path:
-    """The folder of Rust's sources, whose name has the version in it."""
+    """Return the folder of Rust's sources, whose name contains the version."""
     return next((root / "usr/src").glob("rustc-*"))
 
 

@@ -1,4 +1,4 @@
-"""One Rust toolchain as the builds use it: programs, environment, and the standard library of a target."""
+"""Describe one Rust toolchain for builds: programs, environment, and the standard library of a target."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.native.compilers import ToolchainMissing
 
 OLDEST_RUST = (1, 88)
-"""As Cargo.toml's rust-version has it; a test holds the two together."""
+"""The same as Cargo.toml's rust-version; a test compares the two."""
 RUST_CURE = f"install Rust {OLDEST_RUST[0]}.{OLDEST_RUST[1]} or newer with rustup"
 UPDATE_CURE = "rustup update stable; or put a newer cargo and rustc first on the PATH"
 QUERY_DEADLINE_SECONDS = 60.0
@@ -19,25 +19,28 @@ QUERY_DEADLINE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class RustToolchain:
-    """``route`` says where it is from; ``version`` is rustc's own line with whatever else tells builds apart."""
+    """Describe a toolchain.
+
+    ``route`` is its origin. ``version`` is rustc's own line, with everything else that distinguishes builds.
+    """
 
     route: str
     cargo: Path
     rustc: Path
     version: str
     environment: dict[str, str] = field(default_factory=dict)
-    """What its programs need set."""
+    """The environment that its programs need."""
     sysroot: Path | None = None
-    """Where the target's standard library lies, if it is not with the compiler."""
+    """The folder of the target's standard library, if it is not with the compiler."""
 
     @property
     def name(self) -> str:
-        """A folder's name: compilers of different versions must not share cargo's output."""
+        """Return a folder's name, because compilers of different versions must not share cargo's output."""
         return re.sub(r"[^\w.]+", "-", self.version).strip("-")
 
 
 def host_toolchain() -> RustToolchain:
-    """cargo and rustc of the PATH, for this machine; raises ToolchainMissing, also for one that is too old."""
+    """Return cargo and rustc of the PATH, for this machine; raises ToolchainMissing, also if they are too old."""
     found = {}
     for tool in ("cargo", "rustc"):
         path = shutil.which(tool)
@@ -60,7 +63,7 @@ def is_too_old(version: str) -> bool:
 
 
 def has_standard_library(toolchain: RustToolchain, triple: str) -> bool:
-    """Whether the compiler came with, or was given, the target's standard library."""
+    """Return whether the compiler has the target's standard library."""
     folder = _ask(toolchain.rustc, "--print", "target-libdir", "--target", triple)
     return any(Path(folder).glob("libstd-*.rlib"))
 

@@ -1,4 +1,4 @@
-"""The ordinary route: rustup adds a target's standard library to the compiler it manages."""
+"""Take the ordinary route: rustup adds a target's standard library to the compiler that it manages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RustupUnusable(HarnessError):
 
 
 def add_target(toolchain: RustToolchain, triple: str, progress: Progress) -> RustToolchain:
-    """The toolchain with the target's standard library; raises RustupUnusable or DiskFull."""
+    """Add the target's standard library and return the toolchain; raises RustupUnusable or DiskFull."""
     rustup = shutil.which("rustup")
     if rustup is None:
         raise RustupUnusable("rustup was not found")
@@ -31,7 +31,7 @@ def add_target(toolchain: RustToolchain, triple: str, progress: Progress) -> Rus
         run_tool(
             [rustup, "target", "add", triple],
             deadline=ADD_DEADLINE_SECONDS,
-            # One attempt, ended when nothing arrives: where its servers are out of reach, another route is waiting.
+            # There is one attempt, which ends when nothing arrives: without its servers, another route is tried.
             environment=os.environ | {"RUSTUP_MAX_RETRIES": "0", "RUSTUP_DOWNLOAD_TIMEOUT": SILENCE_SECONDS},
             on_line=lambda line: progress(f"rustup: {line.strip()}"),
         )

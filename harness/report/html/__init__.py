@@ -1,4 +1,4 @@
-"""Reports as one HTML file that needs nothing else: pictures, tables, raw data. The third face of the same figures."""
+"""Report runs as one HTML file that needs nothing else: pictures, tables and raw data."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from harness.results.nights import nights as stored_nights
 __all__ = ["explanation_page", "html_report", "text_report", "write_page"]
 
 EXACT_BYTES = 40_000_000
-"""Up to so many bytes of samples (about 100,000), each has its nanoseconds and its parts in the page."""
+"""A page contains exact nanoseconds and parts for up to so many bytes of samples (about 100,000)."""
 
 
 def html_report(runs: Sequence[Run] = (), nights: Sequence[NightRecord] = ()) -> str:
-    """The page of these runs and nights; the first run is the baseline of the others.
+    """Return the page of these runs and nightly runs; the first run is the baseline of the others.
 
-    Raises RunDamaged, and UsageError without any run or night.
+    Raises RunDamaged, and UsageError without any run or nightly run.
     """
     return render_page(_content(runs, nights))
 
 
 def explanation_page(found: Explanation) -> str:
-    """The page of one explanation."""
+    """Return the page of one explanation."""
     return render_page(Content(explanations=[found]))
 
 
 def text_report(runs: Sequence[Run] = (), nights: Sequence[NightRecord] = ()) -> list[Block]:
-    """The page's figures as blocks for a terminal or Markdown; raises the same."""
+    """Return the page's figures as blocks for a terminal or Markdown; raises the same errors as the page."""
     return report_blocks(_content(runs, nights))
 
 
@@ -61,7 +61,10 @@ def _content(runs: Sequence[Run], nights: Sequence[NightRecord]) -> Content:
 
 
 def _histories(shown: Sequence[NightRecord]) -> tuple[list[CellHistory], Commits]:
-    """Of the cells that these nights measured, over all nights of their results folders."""
+    """Return the histories of these nightly runs' cells, and the commits behind their drifts.
+
+    Both cover all nightly runs of their results folders.
+    """
     measured = {(unit.device, unit.model, unit.variant) for record in shown for unit in record.plan.units}
     stored = [stored_nights(results) for results in dict.fromkeys(record.folder.parents[1] for record in shown)]
     found = [history for records in stored for history in history_of(records) if history.cell[:3] in measured]
@@ -69,7 +72,7 @@ def _histories(shown: Sequence[NightRecord]) -> tuple[list[CellHistory], Commits
 
 
 def write_page(path: Path, page: str) -> None:
-    """Under another name, then renamed; raises StorageFull or StorageUnwritable."""
+    """Write the page under another name, then rename it; raises StorageFull or StorageUnwritable."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with writing(path):
@@ -77,6 +80,6 @@ def write_page(path: Path, page: str) -> None:
             partial.write_text(page, encoding="utf-8")
             partial.replace(path)
     finally:
-        # The folder itself may be what is missing.
+        # The folder itself may be missing.
         with contextlib.suppress(OSError):
             partial.unlink()

@@ -1,7 +1,8 @@
-"""Raw data inside the page: columns of whole numbers and texts, small enough for a million samples.
+"""Pack raw data into the page: columns of whole numbers and texts, small enough for a million samples.
 
-A column is cut into the planes of its bytes (all lowest bytes, then all second bytes, …), which compress far better
-than the numbers do, then gzipped and written in base64. The page's script undoes that when someone asks for the data.
+A column is cut into the planes of its bytes (all lowest bytes, then all second bytes, …), because these compress far
+better than the numbers. They are gzipped and written in base64. The page's script unpacks them when someone asks for
+the data.
 """
 
 from __future__ import annotations
@@ -30,34 +31,35 @@ class Column:
     factor: int = 1
     """The numbers are to be multiplied by this."""
     labels: list[str] | None = None
-    """If given, the numbers are places in it."""
+    """If given, the numbers are indices into this list."""
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """Columns of one length, which the page turns into a CSV file."""
+    """Hold columns of one length, which the page turns into a CSV file."""
 
     rows: int
     columns: list[Column]
     constants: dict[str, str] = field(default_factory=dict)
-    """Columns with one value throughout."""
+    """Columns with one value in all rows."""
     note: str = ""
-    """What was left out or rounded; empty where everything is exact."""
+    """A note about omitted or rounded data; empty if everything is exact."""
 
 
 def packed(data: bytes) -> str:
-    """Gzipped, in base64; the same bytes give the same text."""
+    """Return the data gzipped and in base64; the same bytes give the same text."""
     return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
 
 
 Words = Mapping[str, tuple[str, str]]
-"""Language and word by item of G2P."""
+"""The language and word of each item of G2P."""
 
 
 def raw_samples(samples: Samples, words: Words | None, constants: dict[str, str]) -> RawTable:
-    """All samples of a variant, or of a model of tensors, which has no ``words``.
+    """Return all samples of a variant or of a tensor workload, which has no ``words``.
 
-    Exact if they were read with their parts, which is so unless there are very many. The times are in nanoseconds.
+    The samples are exact if they were read with their parts; only very many are read without. The times are
+    nanoseconds.
     """
     found = samples.parts
     factor = 1 if found else grain(samples.total)
@@ -75,9 +77,9 @@ def raw_samples(samples: Samples, words: Words | None, constants: dict[str, str]
 
 
 def raw_night(runs: Sequence[RunLine], words: Words | None, constants: dict[str, str], *, exact: bool) -> RawTable:
-    """Every timed pass of a night's unit, in the order of its runs; exact with its parts, or rounded without them.
+    """Return every timed pass of a nightly run's unit, in the order of its runs.
 
-    A model of tensors has no ``words`` and no parts.
+    They are exact and with parts, or rounded and without. A tensor workload has no ``words`` and no parts.
     """
     counts = [len(line.samples) for line in runs]
     places = {item: at for at, item in enumerate(dict.fromkeys(item for line in runs for item, _ in line.samples))}
@@ -96,7 +98,7 @@ def raw_night(runs: Sequence[RunLine], words: Words | None, constants: dict[str,
         *_named(list(places), item, words),
         _column("total_ns", (total + factor // 2) // factor, factor=factor),
     ]
-    # Journals from before the parts were kept have none.
+    # Older journals have no parts.
     if exact and words is not None and all(len(line.parts) == len(line.samples) for line in runs):
         table = np.array([_spent(parts) for line in runs for parts in line.parts]).reshape(-1, 4)
         names = ("encoder_ns", "prefill_ns", "steps_ns", "steps")
@@ -106,19 +108,19 @@ def raw_night(runs: Sequence[RunLine], words: Words | None, constants: dict[str,
 
 
 def _spent(parts: Mapping[str, tuple[int, int]]) -> list[int]:
-    """The time of each part of a pass, and the number of its steps."""
+    """Return the time of each part of a pass, and the number of its steps."""
     none = (0, 0)
     return [*(parts.get(part, none)[0] for part in PARTS), parts.get(STEP, none)[1]]
 
 
 def grain(values: NDArray[np.int64]) -> int:
-    """The power of ten, in the unit of the values, to which they may be rounded without a visible change."""
+    """Return the power of ten, in the unit of the values, to which rounding makes no visible change."""
     spread = float(np.median(np.abs(values - np.median(values)))) / GRAIN_OF_SPREAD
     return int(10 ** max(0, int(np.floor(np.log10(spread))))) if spread >= 1 else 1
 
 
 def _named(items: Sequence[str], places: NDArray[np.signedinteger], words: Words | None) -> list[Column]:
-    """What each sample is of; a name of a model's item may have spaces in it and is one name all the same."""
+    """Return the columns that name each sample's item. The name of a tensor item may contain spaces."""
     if words is None:
         return [_column("item", places, labels=list(items))]
     languages, spoken = _labels(items, words)
@@ -126,7 +128,7 @@ def _named(items: Sequence[str], places: NDArray[np.signedinteger], words: Words
 
 
 def _labels(items: Sequence[str], words: Words) -> tuple[list[str], list[str]]:
-    """Of an item that is a batch, all its languages and words."""
+    """Return each item's languages and words; an item that is a batch has several."""
     known = [[words.get(item, ("", item)) for item in name.split(" ")] for name in items]
     return [", ".join(dict.fromkeys(lang for lang, _ in batch)) for batch in known], [
         ", ".join(word for _, word in batch) for batch in known
@@ -136,7 +138,10 @@ def _labels(items: Sequence[str], words: Words) -> tuple[list[str], list[str]]:
 def _column(
     name: str, values: NDArray[np.signedinteger], *, factor: int = 1, labels: list[str] | None = None
 ) -> Column:
-    """Numbers beyond 32 bits are clipped; four seconds in nanoseconds fit, and longer times take a coarser factor."""
+    """Pack a column of numbers of at most 32 bits.
+
+    Four seconds in nanoseconds fit; for longer times the factor grows. Negative numbers become 0.
+    """
     wide = np.asarray(values, dtype=np.int64)
     while wide.size and wide.max() > np.iinfo(np.uint32).max:
         wide, factor = wide // 10, factor * 10

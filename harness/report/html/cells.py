@@ -1,4 +1,4 @@
-"""The table of all cells: run × variant × metric, with numbers that can be sorted."""
+"""Make the table of all cells: run × variant × metric, with numbers that can be sorted."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ class Cell:
     run: str
     device: str
     variant: str
-    """Or a workload that has none of its own, or PyTorch."""
+    """The variant, a workload without variants, or PyTorch."""
     metric: str
     unit: str
     value: float | None
     text: str
     label: str = ""
-    """``emulated`` for a time or a memory of an emulator's; the cause of a night's verdict."""
+    """``emulated`` for a time or a memory of an emulator; the cause of a nightly run's verdict."""
     verdict: str = ""
     low: float | None = None
-    """Of the 95 % interval, in the unit of the value."""
+    """The lower end of the 95 % interval, in the unit of the value."""
     high: float | None = None
     detectable: float | None = None
-    """The change that would have been found."""
+    """The smallest change that would have been found."""
 
 
 def cells(view: View) -> Iterator[Cell]:
-    """Every figure of a run, in the order of the report."""
+    """Yield every figure of a run, in the order of the report."""
     for name, found in view.summary.workloads.items():
         yield from _generation(view, name, found) if found.kind == "generation" else _tensors(view, name, found)
     several = bool(view.generations)
     for name, facts in view.manifest.variants.items():
-        # A runner of tensor workloads alone has no variant in it, whatever it is filed under.
+        # A runner of tensor workloads alone contains no variant, whatever its name is.
         name = name if several else ", ".join(view.manifest.workloads)
         yield _cell(view, name, "archive", "MB", facts.archive_bytes / 1e6, places=1)
         yield _cell(view, name, "runner", "MB", facts.runner_bytes / 1e6, places=1)
@@ -90,10 +90,10 @@ def _peak(view: View, name: str, found: WorkloadSummary) -> Iterator[Cell]:
 
 
 def _tensors(view: View, name: str, found: WorkloadSummary) -> Iterator[Cell]:
-    """Of a tensor workload: its answers, and a row for each item's time, because items are never pooled."""
+    """Yield a tensor workload's answers, and a row for each item's time, because items are never pooled."""
     yield _cell(view, name, "answers compared", "", found.compared)
     for verdict in Verdict:
-        # The others are of generations alone.
+        # Only generations have the other verdicts.
         if verdict in SHOWN or found.count(verdict):
             yield _cell(view, name, f"answers {verdict.value}", "", found.count(verdict))
     errors = {"max error": "max_error", "max error, of the largest": "relative_error"}
@@ -113,14 +113,14 @@ def _tensors(view: View, name: str, found: WorkloadSummary) -> Iterator[Cell]:
 
 
 def _ratios(view: View, workload: str, name: str, found: RatioSummary) -> Iterator[Cell]:
-    """Of all items together, then of each."""
+    """Yield the ratio of all items together, then that of each item."""
     yield from _ratio(view, name, "", found)
     for item, one in found.by_item.items():
         yield from _ratio(view, name, f" of {view.label(workload, item)}", one)
 
 
 def _ratio(view: View, variant: str, of: str, found: RatioSummary | ItemRatio) -> Iterator[Cell]:
-    """A ratio that says nothing has its interval and no value; of times taken apart it is said beside it."""
+    """Yield a ratio's cell. An inconclusive ratio has an interval but no value; times taken apart have a label."""
     cell = _cell(view, variant, f"time ÷ PyTorch's{of}", "×", found.ratio, places=3)
     if not found.conclusive:
         cell = replace(cell, value=None, text=INCONCLUSIVE)
@@ -159,7 +159,7 @@ def _cell(
     digits: int | None = None,
     emulated: bool = False,
 ) -> Cell:
-    # A call of microseconds has no figures left at three places of a millisecond.
+    # A call of microseconds has no significant digits at three places of a millisecond.
     small = places == 3 and unit == "ms" and abs(value) < 0.1
     text = f"{value:.{digits or 3}g}" if digits or small else f"{value:.{places}f}"
     device = str(view.manifest.device.get("name", "?"))

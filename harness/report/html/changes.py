@@ -1,4 +1,4 @@
-"""Pictures of two runs: each item's median in B over its median in A. The runs were not measured together."""
+"""Draw pictures of two runs: each item's median in B over its median in A. The runs were not measured together."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harness.report.html.latency import MS
 from harness.report.html.views import View, article
 
 MANY = 30
-"""Points, from which they are drawn small."""
+"""From so many points on they are drawn small."""
 
 
 def label_by_label(base: View, other: View, workload: str, color: int) -> Figure | None:
-    """Each item's median in B over its median in A; only for runs whose times may be compared."""
+    """Draw each item's median in B over its median in A; None if the runs' times may not be compared."""
     if base.emulated or other.emulated:
         return None
     a, b = (
@@ -31,7 +31,7 @@ def label_by_label(base: View, other: View, workload: str, color: int) -> Figure
 def one_by_one(
     title: str, unit: str, base: tuple[str, Mapping[str, Times]], other: tuple[str, Mapping[str, Times]], color: int
 ) -> Figure | None:
-    """The ratio of the medians of every word or item that both have; each side with its name."""
+    """Draw the ratio of the medians of every word or item that both sides have; None without any."""
     (base_name, a), (other_name, b) = base, other
     shared = [one for one in a if one in b]
     if not shared:

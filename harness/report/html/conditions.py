@@ -1,4 +1,4 @@
-"""What a device was like while it was timed, in words that a page can show."""
+"""Format a device's conditions during timing for a page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Condition:
 @dataclass(frozen=True)
 class OrderConditions:
     name: str
-    """What was timed."""
+    """The name of the timed variant or workload."""
     conditions: list[Condition]
     observed: list[tuple[str, str]]
     knobs: list[Knob]
@@ -33,7 +33,7 @@ class OrderConditions:
 
 
 def order_conditions(view: View) -> list[OrderConditions]:
-    """Of every latency order."""
+    """Return the conditions of every latency order."""
     return [
         OrderConditions(
             name=order.name,

@@ -1,4 +1,4 @@
-"""The page's section about an explanation: the error along the graph, with what is allowed at 1."""
+"""Make the page's section about an explanation: the error along the graph, relative to the allowed error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.report.explanation import explanation_report, operation_text, verdi
 from harness.report.html.figure import GREY, Figure, log_axis
 
 FLOOR, CEILING = 1e-6, 1e9
-"""Bounds of the picture; an error of 0, or one that is not finite, lies on them."""
+"""The bounds of the picture; an error of 0, or one that is not finite, lies on them."""
 
 
 @dataclass(frozen=True)

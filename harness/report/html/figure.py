@@ -1,4 +1,4 @@
-"""Plotly figures as the data they are: colours and fonts come from the page, so that light and dark can change."""
+"""Build plotly figures as data. Colours and fonts come from the page, so that it can switch between light and dark."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 GREY = -1
-"""The colour of what is only there to compare with, such as PyTorch's times."""
+"""The colour of data for comparison, such as PyTorch's times."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture, what it shows in words, and the data and layout plotly draws it from.
+    """Describe a picture: a sentence about it, and the data and layout from which plotly draws it.
 
     A trace's ``meta.series`` is the number of its colour, ``meta.alpha`` that of its fill.
     """
 
     title: str
     says: str
-    """One sentence for who cannot see the picture, with its main figures."""
+    """One sentence with the main figures, for readers who cannot see the picture."""
     traces: list[dict[str, Any]]
     layout: dict[str, Any]
     note: str = ""
     columns: dict[str, str] = field(default_factory=dict)
-    """What the traces' keys are called in the CSV file."""
+    """The names of the traces' keys in the CSV file."""
 
 
 def numbers(values: Iterable[float] | NDArray[Any], digits: int = 6) -> list[float | None]:
-    """For JSON: as many significant digits as can be seen, None for what is not a number."""
+    """Return numbers for JSON: only visible significant digits, and None for a number that is not finite."""
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in np.asarray(values, dtype=float)]
 
 
 def log_axis(low: float, high: float, title: str) -> dict[str, Any]:
-    """A logarithmic axis whose ticks are round numbers, however narrow it is; the values are positive."""
-    # Room for the marks at both ends, in proportion to the axis.
+    """Return a logarithmic axis with round numbers as ticks, however narrow it is; the values are positive."""
+    # This leaves room for the marks at both ends, in proportion to the axis.
     room = max((high / low) ** 0.03, 1.01)
     low, high = low / room, high * room
     ticks = log_ticks(low, high)
@@ -61,11 +61,11 @@ _COARSE: tuple[Sequence[float], ...] = (
     (1,),
 )
 NARROW = 2.5
-"""Up to this ratio of its ends an axis has ticks at equal steps, which a logarithm hardly bends."""
+"""Up to this ratio of its ends an axis has ticks at equal steps, because a logarithm hardly bends it."""
 
 
 def log_ticks(low: float, high: float, most: int = 7) -> list[float]:
-    """At most ``most`` round numbers within the bounds, finer ones the narrower they are."""
+    """Return at most ``most`` round numbers within the bounds; a narrower range gets finer ones."""
     if high / low <= NARROW:
         return _equal_steps(low, high, most)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -78,7 +78,7 @@ def log_ticks(low: float, high: float, most: int = 7) -> list[float]:
 
 
 def _equal_steps(low: float, high: float, most: int) -> list[float]:
-    """Multiples of the smallest of 1, 2, 5, 10, … that gives few enough."""
+    """Return multiples of the smallest of 1, 2, 5, 10, … that gives few enough ticks."""
     power = 10.0 ** math.floor(math.log10((high - low) / most))
     steps = (round_number * power for round_number in (1, 2, 5, 10, 20))
     step = next(step for step in steps if math.floor(high / step) - math.ceil(low / step) < most)
@@ -87,5 +87,5 @@ def _equal_steps(low: float, high: float, most: int) -> list[float]:
 
 
 def height(rows: int, each: int = 56, around: int = 90) -> int:
-    """Pixels of a picture of so many rows."""
+    """Return the height in pixels of a picture with so many rows."""
     return rows * each + around

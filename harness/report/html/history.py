@@ -1,4 +1,4 @@
-"""Pictures over time: cells over nights with their change points, and runs of a kind one after another."""
+"""Draw pictures over time: cells over nightly runs with their change points, and runs of a kind in order."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from harness.report.html.views import View
 from harness.results.drift import CellHistory, NightPoint
 
 MOST_FEW = 20
-"""Up to so many nights each one has its tick."""
+"""Up to so many nightly runs, each one has its tick."""
 FEWEST_RUNS = 3
 
 
 def over_nights(histories: Sequence[CellHistory]) -> list[tuple[str, Figure]]:
-    """A picture with its title for each device, model, variant and chain: all its metrics."""
+    """Return a picture with its title for each device, model, variant and chain, with all its metrics."""
     shown = [history for history in histories if len(history.points) >= FEWEST]
     shown.sort(key=lambda found: (*_together(found), METRICS.index(found.metric)))
     return [(_title(group[0]), _nights(group)) for group in (list(found) for _, found in groupby(shown, _together))]
@@ -116,7 +116,7 @@ def _below(point: NightPoint) -> float:
 
 
 def _plateaus(history: CellHistory, place: dict[str, int], color: int) -> list[dict[str, Any]]:
-    """The level between neighbouring change points; drawn where there is one at all."""
+    """Return the level between neighbouring change points; nothing without a change point."""
     if not history.drifts:
         return []
     places = [place[point.night_id] for point in history.points]
@@ -140,7 +140,7 @@ def _plateaus(history: CellHistory, place: dict[str, int], color: int) -> list[d
 
 
 def over_runs(views: Sequence[View]) -> list[tuple[str, Figure]]:
-    """Runs of one kind in the order of their start: same device, model, variant, words and options of measuring."""
+    """Return pictures of runs of one kind by start: same device, model, variant, words and measuring options."""
     kinds: dict[tuple[str, ...], list[tuple[int, View]]] = {}
     for at, view in enumerate(views):
         for model in () if view.emulated else _timed(view):
@@ -172,7 +172,7 @@ def _kind(view: View, workload: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Level:
-    """What one run took: the median over like items and its interval, or the geometric mean of unlike ones."""
+    """Hold one run's time: the median over like items with its interval, or the geometric mean of unlike ones."""
 
     time: float
     low: float

@@ -1,4 +1,4 @@
-"""Pictures of tensor workloads: items are unlike each other, so that each has a row of its own."""
+"""Draw pictures of tensor workloads. Their items are unlike each other, so that each item has a row of its own."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from harness.report.html.latency import MS, Start, cold_first_warm
 from harness.report.html.views import View, how_timed, pytorch_times
 
 MOST = 30
-"""Rows of a picture; the tables have all items."""
+"""The most rows of a picture; the tables contain all items."""
 Times = Mapping[str, Sequence[int] | NDArray[np.int64]]
-"""Nanoseconds by item."""
+"""The nanoseconds of each item."""
 
 
 @dataclass(frozen=True)
 class ItemSeries:
-    """What one colour stands for: a run, PyTorch on its machine, or a side of a night."""
+    """Describe one colour: a run, PyTorch on its machine, or a side of a nightly run."""
 
     name: str
     color: int
@@ -30,9 +30,9 @@ class ItemSeries:
 
 
 def item_rows(title: str, series: Sequence[ItemSeries], more: str = "") -> Figure | None:
-    """The median of each item and where nine of ten of its samples lie, a row each, on one logarithmic axis.
+    """Draw each item's median and the range of nine of ten of its samples, in rows on one logarithmic axis.
 
-    ``more`` is for the note.
+    ``more`` is added to the note.
     """
     shown = [found for found in series if any(len(times) for times in found.times.values())]
     if not shown:
@@ -113,21 +113,21 @@ def _slowest(item: str, series: Sequence[ItemSeries]) -> float:
 
 
 def model_names(views: Sequence[View]) -> list[str]:
-    """The tensor workloads that any of these runs timed."""
+    """Return the tensor workloads that any of these runs timed."""
     return list(
         dict.fromkeys(name for view in views for name in view.manifest.of_kind("tensor") if view.item_times(name))
     )
 
 
 def of_runs(views: Sequence[View], model: str) -> Figure | None:
-    """Every item of a model, in each run and in PyTorch where it was timed."""
+    """Draw every item of a model, in each run, and in PyTorch if it was timed."""
     series = [ItemSeries(view.name, at, view.item_times(model)) for at, view in enumerate(views)]
     series += [ItemSeries(f"PyTorch ({', '.join(names)})", GREY, times) for names, times in pytorch_times(views, model)]
     return item_rows(f"How long each item of {model} takes", series, how_timed(views, model))
 
 
 def starts(views: Sequence[View], model: str) -> Figure | None:
-    """Loading the model, its first call, and the median of the same item's warm calls."""
+    """Draw the loading of the model, its first call, and the median of the same item's warm calls."""
     shown = []
     for at, view in enumerate(views):
         found, times = view.summary.workloads.get(model), view.item_times(model)
@@ -139,7 +139,7 @@ def starts(views: Sequence[View], model: str) -> Figure | None:
 
 
 def against(base: View, other: View, model: str, color: int) -> Figure | None:
-    """Each item's median in B over its median in A; only for runs whose times may be compared."""
+    """Draw each item's median in B over its median in A; None if the runs' times may not be compared."""
     if base.emulated or other.emulated:
         return None
     return one_by_one(

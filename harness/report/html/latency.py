@@ -1,4 +1,4 @@
-"""Pictures of time. An emulator's times are never in one picture with another run's."""
+"""Draw pictures of time. An emulator's times are never in one picture with another run's."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from harness.results.schema import LatencySummary, WorkloadSummary
 
 BINS = 120
 SINGLE_POINTS = 4_000
-"""Up to so many samples of a variant, each is a point; beyond, equal stretches of them are shown by their quantiles."""
+"""Up to so many samples of a variant, each is a point. More are shown by quantiles of equal stretches."""
 STRETCHES = 300
 MS = 1e6
 PARTS = ("encoder", "prefill", "steps", "the rest")
 KEYS = ("encoder", "prefill", "step", "other")
-"""The same as a summary has them."""
+"""The names of the same parts in a summary."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """What one colour stands for: a variant of a run, or PyTorch on its machine."""
+    """Describe one colour: a variant of a run, or PyTorch on its machine."""
 
     name: str
     color: int
@@ -36,7 +36,7 @@ class Series:
 
 
 def series_of(views: Sequence[View], workload: str) -> list[Series]:
-    """The timed samples of a workload in these runs, and where both sides were timed in turns both sides."""
+    """Return the timed samples of a workload in these runs; both sides if they were timed in turns."""
     found: list[Series] = []
     for at, view in enumerate(views):
         for samples in view.samples_of(workload):
@@ -55,15 +55,15 @@ def series_of(views: Sequence[View], workload: str) -> list[Series]:
 
 
 def distributions(series: Sequence[Series], more: str = "", unit: str = "word") -> Figure | None:
-    """A histogram of every warm sample for each series, over its quartiles; the bins are shared.
+    """Draw a histogram of every warm sample for each series, over its quartiles; the bins are shared.
 
-    ``more`` is for the note.
+    ``more`` is added to the note.
     """
     if not series:
         return None
     low, high = (float(side([found(s.timed) for s in series])) for side, found in ((min, np.min), (max, np.max)))
     edges = np.geomspace(max(low, 1.0), max(high, low * 1.01, 2.0), BINS + 1)
-    # The ends are in a bin however the logarithm was rounded.
+    # This keeps the ends in a bin, however the logarithm was rounded.
     edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
     traces = [trace for row, found in enumerate(reversed(series)) for trace in _ridge(found, row, edges)]
     rows = len(series)
@@ -95,7 +95,7 @@ def distributions(series: Sequence[Series], more: str = "", unit: str = "word") 
 def _ridge(found: Series, row: int, edges: NDArray[np.float64]) -> Iterator[dict[str, Any]]:
     counts, _ = np.histogram(found.timed, edges)
     peak = max(int(counts.max()), 1)
-    # A step for each bin, closed along the base line.
+    # The outline has a step for each bin, closed along the base line.
     x = np.repeat(edges, 2)[1:-1] / MS
     y = row + 0.85 * np.repeat(counts, 2) / peak
     yield {
@@ -134,7 +134,7 @@ def _ridge(found: Series, row: int, edges: NDArray[np.float64]) -> Iterator[dict
 
 
 def in_order(name: str, color: int, samples: Samples, unit: str) -> Figure:
-    """Every sample in the order in which it was taken, as a multiple of its word's or item's median."""
+    """Draw every sample in the order of measuring, as a multiple of its word's or item's median."""
     medians = samples.item_medians()
     relative = samples.total / medians[samples.item]
     known = np.isfinite(relative)
@@ -192,7 +192,7 @@ def _points(
 
 
 def _stretches(place: NDArray[np.intp], relative: NDArray[np.float64], color: int) -> Iterator[dict[str, Any]]:
-    """Quantiles of equal stretches; the bands are closed by drawing the lower edge first."""
+    """Yield quantiles of equal stretches. The lower edge of a band is drawn first, which closes the band."""
     cuts = np.array_split(np.arange(len(place)), STRETCHES)
     middle = [int(place[cut[len(cut) // 2]]) for cut in cuts]
     found = np.array([np.quantile(relative[cut], [0, 0.05, 0.5, 0.95, 1]) for cut in cuts]).T
@@ -216,7 +216,7 @@ def _stretches(place: NDArray[np.intp], relative: NDArray[np.float64], color: in
 
 
 def _timed(views: Sequence[View], workload: str) -> Iterator[tuple[int, View, WorkloadSummary, LatencySummary]]:
-    """The runs that timed a generation workload, with their places."""
+    """Yield the runs that timed a generation workload, with their places."""
     for at, view in enumerate(views):
         found = view.summary.workloads.get(workload)
         if found and found.warm:
@@ -224,7 +224,7 @@ def _timed(views: Sequence[View], workload: str) -> Iterator[tuple[int, View, Wo
 
 
 def parts(views: Sequence[View], workload: str) -> Figure | None:
-    """Where an item's time goes: medians of the calls, one bar for each run."""
+    """Draw where an item's time goes: medians of the calls, one bar for each run."""
     rows = [
         (f"{view.name} {found.variant}", [found.parts.get(part, 0) for part in KEYS], warm.median)
         for _, view, found, warm in _timed(views, workload)
@@ -234,7 +234,10 @@ def parts(views: Sequence[View], workload: str) -> Figure | None:
 
 
 def stacked(title: str, what: str, rows: Sequence[tuple[str, Sequence[float], float]], unit: str = "word") -> Figure:
-    """A bar for each row, the first on top: its name, its parts and the median of the whole, in nanoseconds."""
+    """Draw a bar for each row, the first on top.
+
+    A row is its name, its parts and the median of the whole, in nanoseconds.
+    """
     upwards = rows[::-1]
     traces = [
         {
@@ -274,7 +277,7 @@ def stacked(title: str, what: str, rows: Sequence[tuple[str, Sequence[float], fl
 
 @dataclass(frozen=True)
 class Start:
-    """How one run began, in nanoseconds."""
+    """Hold the times of one run's beginning, in nanoseconds."""
 
     name: str
     color: int
@@ -284,7 +287,7 @@ class Start:
 
 
 def starts(views: Sequence[View], workload: str) -> Figure | None:
-    """Cold load, the process's first item, and a warm one."""
+    """Draw the cold load, the process's first item, and a warm one."""
     shown = [
         Start(f"{view.name} {found.variant}", at, found.cold_load, found.first, warm.median)
         for at, view, found, warm in _timed(views, workload)
@@ -295,7 +298,7 @@ def starts(views: Sequence[View], workload: str) -> Figure | None:
 
 
 def cold_first_warm(title: str, kinds: Sequence[str], shown: Sequence[Start], note: str) -> Figure | None:
-    """What the three kinds took, on one logarithmic axis."""
+    """Draw the three kinds of times on one logarithmic axis."""
     if not shown:
         return None
     traces, values, said = [], [], []

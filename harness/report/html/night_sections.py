@@ -1,4 +1,4 @@
-"""What the page shows of nights: a card each, its tables, the pictures of its units, its raw data."""
+"""Make the page's sections about nightly runs: a card each, tables, pictures of the units, raw data."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from harness.results.journal import RunLine
 from harness.results.nights import CellFacts, LimitFacts, UnitFacts, causes
 
 EXACT_PASSES = 200_000
-"""Up to so many timed passes of all nights of a page, each has its nanoseconds and its parts in it."""
+"""A page contains exact nanoseconds and parts for up to so many timed passes of all its nightly runs."""
 VERDICTS = ("pass", "warn", "fail", "inconclusive")
 
 
 @dataclass(frozen=True)
 class NightCard:
-    """The verdict of one night, on top of the page."""
+    """Hold the verdict of one nightly run, shown on top of the page."""
 
     night: NightView
     verdict: str
-    """One of VERDICTS; a night that has not been judged has decided nothing."""
+    """One of VERDICTS; a nightly run that has not been judged is inconclusive."""
     state: str
     text: str
     told: list[str]
-    """Causes of whatever did not pass, drifts, and what was throttled or denied."""
+    """Causes of everything that did not pass, drifts, and warnings about the device."""
 
 
 def card(night: NightView) -> NightCard:
@@ -50,22 +50,22 @@ def card(night: NightView) -> NightCard:
 
 
 def night_blocks(night: NightView) -> list[Block]:
-    """The whole report of a night, under a heading."""
+    """Return the whole report of a nightly run, under a heading."""
     title = Heading(f"Night {night.record.night_id}")
-    # On a page of several the title comes before the verdict, and the facts need another one.
+    # A page of several nights has the title before the verdict, so the facts need another title.
     blocks = night_report(night.record, night.journal)
     return [title, *(Heading("Facts") if block == title else block for block in blocks)]
 
 
 def tables(night: NightView) -> list[Table]:
-    """Of cells and limits: estimate, interval, what would be found, cause."""
+    """Return the tables of cells and limits: estimate, interval, detectable change, cause."""
     blocks = night_report(night.record, night.journal)
     ends = next((at for at, block in enumerate(blocks) if isinstance(block, Heading)), len(blocks))
     return [block for block in blocks[:ends] if isinstance(block, Table)]
 
 
 def night_cells(night: NightView) -> Iterator[Cell]:
-    """Every figure of a night that the table of all cells holds."""
+    """Yield every figure of a nightly run for the table of all cells."""
     for unit in night.record.verdicts.units if night.record.verdicts else ():
         for cell in unit.cells:
             yield from _cell(night, unit.device, unit.variant, cell)
@@ -114,7 +114,7 @@ def _cell(night: NightView, device: str, variant: str, cell: CellFacts) -> Itera
 
 
 def raw_nights(nights: Sequence[NightView]) -> Iterator[tuple[str, RawTable]]:
-    """Every timed pass by the name of its file."""
+    """Yield every timed pass, by the name of its file."""
     passes = sum(len(line.samples) for night in nights for unit in night.units for line in unit.runs)
     for night in nights:
         for at, unit in enumerate(night.units, 1):
@@ -128,11 +128,11 @@ def raw_nights(nights: Sequence[NightView]) -> Iterator[tuple[str, RawTable]]:
 
 _SIDE = {"order": {"items": {"__all__": {"input"}}}}
 _TENSORS: dict[str, Any] = {"units": {"__all__": {"a": _SIDE, "b": _SIDE}}}
-"""What a plan has megabytes of."""
+"""The fields of a plan that take megabytes."""
 
 
 def night_documents(night: NightView) -> dict[str, Any]:
-    """The small files, but for tensors, and of the journal all but the passes, which are in the raw tables."""
+    """Return the small files without tensors. The journal is without its passes, which are in the raw tables."""
     verdicts = night.record.verdicts
     runs = [_without_passes(line) for unit in night.units for line in unit.runs]
     return {

@@ -1,4 +1,4 @@
-"""A night as the page needs it: its pairs in the order in which they were measured, and the verdicts on them."""
+"""Prepare a nightly run for the page: its pairs in the order of measuring, and the verdicts on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.results.nights import CellFacts, NightRecord, UnitFacts
 
 @dataclass(frozen=True)
 class PairOfRuns:
-    """Baseline and candidate, side by side."""
+    """Hold the runs of baseline and candidate, side by side."""
 
     stage: Stage
     attempt: int
@@ -27,7 +27,7 @@ class PairOfRuns:
 
 @dataclass(frozen=True)
 class UnitView:
-    """A variant of a model on a device. ``facts`` are the verdicts, None before the night was judged."""
+    """Hold a variant of a model on a device. ``facts`` are the verdicts, None before it was judged."""
 
     plan: UnitPlan
     facts: UnitFacts | None
@@ -35,7 +35,7 @@ class UnitView:
 
     @cached_property
     def runs(self) -> list[RunLine]:
-        """Of both sides, in the order in which they ran."""
+        """Return the runs of both sides, in the order in which they ran."""
         return sorted((line for pair in self.pairs for line in (pair.a, pair.b)), key=lambda line: line.started)
 
     @property
@@ -45,23 +45,23 @@ class UnitView:
 
     @cached_property
     def warnings(self) -> list[str]:
-        """What was throttled or denied."""
+        """Return warnings about what was throttled or denied."""
         return list(night_warnings(self.runs))
 
     @cached_property
     def words(self) -> dict[str, tuple[str, str]] | None:
-        """Language and word by item of G2P; None for a model of tensors."""
+        """Return the language and word of each item of G2P; None for a tensor workload."""
         if self.plan.comparison is not None:
             return None
         return {item.id: (item.subset, item.label) for item in self.plan.a.order.items}
 
     def times(self, side: str) -> NDArray[np.int64]:
-        """Nanoseconds of every timed pass of one side."""
+        """Return the nanoseconds of every timed pass of one side."""
         taken = (total for line in self._side(side) for _, total in line.samples)
         return np.fromiter(taken, dtype=np.int64)
 
     def item_times(self, side: str) -> dict[str, list[int]]:
-        """The same by item."""
+        """Return the nanoseconds of one side's timed passes by item."""
         found: dict[str, list[int]] = {}
         for line in self._side(side):
             for item, total in line.samples:
@@ -69,8 +69,10 @@ class UnitView:
         return found
 
     def parts(self, side: str) -> NDArray[np.int64] | None:
-        """[passes, 4]: encoder, prefill, steps and the rest; None for a model of tensors, which has no parts, and for a
-        journal from before they were kept."""
+        """Return encoder, prefill, steps and the rest as [passes, 4].
+
+        Returns None for a tensor workload, which has no parts, and for an older journal without parts.
+        """
         if self.plan.comparison is not None:
             return None
         rows = [
@@ -88,7 +90,7 @@ class UnitView:
 @dataclass(frozen=True)
 class NightView:
     name: str
-    """N1, N2, …"""
+    """The name: N1, N2, …"""
     record: NightRecord
     journal: Journal
     units: Sequence[UnitView]

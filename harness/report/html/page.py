@@ -1,7 +1,7 @@
-"""The page: the report's blocks as HTML, the pictures, the tables and the raw data in one file.
+"""Make the page: the report's blocks as HTML, the pictures, the tables and the raw data in one file.
 
-Every text of a run is data: the template escapes all of it, JSON in script elements has no ``<``, and the page's
-content security policy runs this project's script alone and forbids the network.
+Every text of a run is data. The template escapes all of it, and JSON in script elements contains no ``<``. The page's
+content security policy allows only this project's script and forbids the network.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ Section = tuple[str, list[Line | Table]]
 
 @dataclass(frozen=True)
 class Card:
-    """The verdict of one run, on top of the page."""
+    """Hold the verdict of one run, shown on top of the page."""
 
     view: View
     text: str
@@ -70,22 +70,22 @@ class Card:
     again: str | None
     """The commands that make the run again."""
     doubt: str | None
-    """Why they may make another one."""
+    """Why the commands may make another run."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One run against the first."""
+    """Hold the comparison of one run with the first."""
 
     view: View
     conclusion: list[Line]
-    """What the pairing says, and every reason to doubt it."""
+    """The result of the pairing, and every reason to doubt it."""
     sections: list[Section]
 
 
 @dataclass(frozen=True)
 class UnitPictures:
-    """A variant of a model on a device, in one night."""
+    """Hold the pictures of a variant of a model on a device, in one nightly run."""
 
     unit: UnitView
     pictures: list[Picture]
@@ -101,7 +101,7 @@ class NightPart:
 
 @dataclass(frozen=True)
 class Content:
-    """What a report is of: at least one run, night or explanation."""
+    """Hold the content of a report: at least one run, nightly run or explanation."""
 
     views: Sequence[View] = ()
     """The first is the baseline of the others."""
@@ -128,7 +128,7 @@ class Divergence:
 
 
 def render_page(content: Content) -> str:
-    """The whole file as text."""
+    """Return the whole file as text."""
     views = content.views
     numbers = itertools.count(1)
     nights = [_night(night, numbers) for night in content.nights]
@@ -190,7 +190,7 @@ def render_page(content: Content) -> str:
 
 
 def report_blocks(content: Content) -> list[Block]:
-    """The same figures for a terminal or Markdown: nights, all runs side by side, the comparisons, each run."""
+    """Return the same figures for a terminal or Markdown: nightly runs, runs side by side, comparisons, each run."""
     views = content.views
     side_by_side: list[Block] = [
         Heading(content.title if not content.nights else "Runs side by side"),
@@ -206,7 +206,7 @@ def report_blocks(content: Content) -> list[Block]:
 
 
 def compared(base: View, other: View) -> list[Block]:
-    """The comparison of two runs, or why there is none."""
+    """Return the comparison of two runs, or the reason why there is none."""
     try:
         return comparison_report(base.side, other.side)
     except Incomparable as error:
@@ -214,7 +214,7 @@ def compared(base: View, other: View) -> list[Block]:
 
 
 def plotly_script() -> Path:
-    """plotly.js as plotly's Python package brings it; found without importing that package."""
+    """Return the path of plotly.js in plotly's Python package, without importing that package."""
     spec = importlib.util.find_spec("plotly")
     assert spec is not None, "plotly is a dependency of this package"
     assert spec.submodule_search_locations is not None
@@ -222,7 +222,7 @@ def plotly_script() -> Path:
 
 
 def _links(content: Content) -> Mapping[str, str]:
-    """The page of every commit that a run or a side of a night was made from."""
+    """Return the web page of every commit of a run or of a side of a nightly run."""
     sides = (side for night in content.nights for unit in night.record.plan.units for side in (unit.a, unit.b))
     return commit_links([*(view.manifest.git for view in content.views), *(side.git for side in sides)])
 
@@ -231,7 +231,7 @@ _HEX = re.compile(r"\b[0-9a-f]{7,64}\b")
 
 
 def _linked(text: str, links: Mapping[str, str]) -> Markup:
-    """The text, escaped, with a link where it names a known commit or its beginning."""
+    """Return the text, escaped, with a link at each name or prefix of a known commit."""
     parts, end = [], 0
     for found in _HEX.finditer(text):
         commit = next((commit for commit in links if commit.startswith(found[0])), None)
@@ -258,10 +258,10 @@ def _environment(links: Mapping[str, str]) -> jinja2.Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Text of a run as it may be seen; the page's own parts are marked as such."""
+    """Return a run's text made safe to show; the page's own parts are marked as safe already."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    # Pictures and tables are texts, too, and long ones.
+    # Pictures and tables are long texts, too.
     return shown(value, most=len(value))
 
 
@@ -283,13 +283,13 @@ def _night(night: NightView, numbers: Iterator[int]) -> NightPart:
 
 
 def _of_kind(view: View, kind: Kind) -> list[ParityLine]:
-    """The comparisons of a kind of workload."""
+    """Return the comparisons of a kind of workload."""
     workloads = view.manifest.of_kind(kind)
     return [line for line in view.parity if line.workload in workloads]
 
 
 def _agreement(views: Sequence[View]) -> list[Line]:
-    """How many answers of each tensor workload agree with PyTorch's, in all runs together."""
+    """Return how many answers of each tensor workload agree with PyTorch's, in all runs together."""
     found: dict[str, list[bool]] = {}
     for line in (line for view in views for line in _of_kind(view, "tensor")):
         found.setdefault(line.workload, []).append(line.verdict in (Verdict.EQUAL, Verdict.TIE))
@@ -308,7 +308,7 @@ def _drawn(figure: Figure) -> dict[str, Any]:
 def _comparison(base: View, other: View) -> Comparison:
     sections = _sections(compared(base, other))
     told = [*conclusions(base.side, other.side), *doubts(base.side, other.side)]
-    # Runs that cannot be compared say why instead.
+    # If runs cannot be compared, the reasons are shown instead.
     return Comparison(other, told or [block for block in sections[0][1] if isinstance(block, Line)], sections)
 
 
@@ -323,7 +323,7 @@ def _sections(blocks: Sequence[Block]) -> list[Section]:
 
 
 def _raw(content: Content) -> tuple[dict[str, Any], list[str]]:
-    """Raw samples by the name of their file, and what was rounded."""
+    """Return raw samples by the name of their file, and notes about rounding."""
     tables, notes = {}, []
     for name, table in raw_nights(content.nights):
         tables[name] = asdict(table)
@@ -339,7 +339,7 @@ def _raw(content: Content) -> tuple[dict[str, Any], list[str]]:
 
 
 def _documents(content: Content) -> dict[str, Any]:
-    """The small files of each night and run, whole."""
+    """Return the small files of each nightly run and run, whole."""
     nights = (night_documents(night) for night in content.nights)
     return {name: found for night in nights for name, found in night.items()} | {
         f"{kind}-{view.name}": found

@@ -1,4 +1,4 @@
-"""Pictures of a night: what each cell's interval says, every pair, both sides' times, and the device meanwhile."""
+"""Draw pictures of a nightly run: each cell's interval, every pair, both sides' times, the device's conditions."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from harness.results.nights import CellFacts, SessionFacts
 
 CANDIDATE = 0
 SIDES = (("b", "candidate", CANDIDATE), ("a", "baseline", GREY))
-"""The baseline is there to compare with, hence its colour."""
+"""The sides with their colours. The baseline is grey, because it is only for comparison."""
 THROTTLED = 5
-"""The colour of the crosses."""
+"""The colour of the crosses that mark throttled runs."""
 Told = Callable[[RunLine], dict[str, float]]
 
 
 def unit_figures(unit: UnitView) -> list[Figure]:
-    """All there are of one unit; a night that has not begun has none."""
+    """Return all pictures of one unit; a nightly run that has not begun has none."""
     found = [intervals(unit), every_pair(unit), both_sides(unit), split(unit), *conditions(unit)]
     return [figure for figure in found if figure]
 
 
 def intervals(unit: UnitView) -> Figure | None:
-    """Of every metric and session: the estimate, its interval, and the change that would have been found."""
+    """Draw every metric and session: the estimate, its interval, and the detectable change."""
     cells = [cell for cell in (unit.facts.cells if unit.facts else ()) if cell.first.change is not None]
     if not cells:
         return None
@@ -116,7 +116,7 @@ def _estimates(
 
 
 def every_pair(unit: UnitView) -> Figure | None:
-    """The log ratio of every pair as a change in percent, with the interval of the sessions that were judged."""
+    """Draw the log ratio of every pair as a change in percent, with the intervals of the judged sessions."""
     if not unit.pairs:
         return None
     traces = [*_bands(unit)]
@@ -166,7 +166,7 @@ def every_pair(unit: UnitView) -> Figure | None:
 
 
 def _bands(unit: UnitView) -> Iterator[dict[str, Any]]:
-    """The judged sessions' estimates and intervals of the latency, behind the points."""
+    """Yield the judged sessions' estimates and intervals of the latency, behind the points."""
     cell = unit.latency
     for stage, found in (("first", cell.first), ("confirmation", cell.second)) if cell else ():
         attempts = [pair.attempt for pair in unit.pairs if pair.stage == stage]
@@ -197,7 +197,7 @@ def _bands(unit: UnitView) -> Iterator[dict[str, Any]]:
 
 
 def both_sides(unit: UnitView) -> Figure | None:
-    """Every timed pass of either side: of words a histogram, of a model of tensors each item by itself."""
+    """Draw every timed pass of both sides: a histogram for words, a row for each item of a tensor workload."""
     title = "Candidate against baseline, every timed pass"
     if unit.plan.comparison is not None:
         return item_rows(title, [ItemSeries(name, color, unit.item_times(side)) for side, name, color in SIDES])
@@ -207,7 +207,7 @@ def both_sides(unit: UnitView) -> Figure | None:
 
 
 def split(unit: UnitView) -> Figure | None:
-    """Where a word's time goes on either side."""
+    """Draw where a word's time goes on each side."""
     rows = [
         (name, np.median(parts, axis=0).tolist(), float(np.median(parts.sum(axis=1))))
         for side, name, _ in SIDES
@@ -225,7 +225,7 @@ class _Quantity:
 
 
 def conditions(unit: UnitView) -> list[Figure]:
-    """What the device said of itself at each run, as far as it says anything: temperature, clocks, load."""
+    """Draw the device's own values at each run, if it reports any: temperature, clocks, load."""
     quantities = (
         _Quantity("Temperature at each run", "°C", _temperatures, "Read before each run."),
         _Quantity("Clocks during each run", "GHz", _clocks, "Medians of the looks while the runner ran, by core."),

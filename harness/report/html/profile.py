@@ -1,4 +1,4 @@
-"""The page's section about profiles: where each model's time goes, beside what the machine's speed allows."""
+"""Make the page's section about profiles: where each model's time goes, and the machine's limit."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from harness.report.profile import profile_report
 from harness.results.profile_schema import ProfileSummary
 
 MOST = 20
-"""Operators in the picture; the table has all of them."""
+"""The most operators in the picture; the table contains all of them."""
 
 
 @dataclass(frozen=True)
 class ProfilePart:
-    """A profile of a run's model, as ``harness profile`` shows it, but for the heading."""
+    """Hold a profile of a run's model, as ``harness profile`` shows it, without the heading."""
 
     view: View
     model: str
     figure: Figure
     lines: list[Line]
-    """What the marks cost, or that the machine was too noisy; how fast it is."""
+    """The cost of the marks, or a warning that the machine was too noisy; the machine's speed."""
     blocks: list[Block]
 
 
 def profiles(views: Sequence[View]) -> list[ProfilePart]:
-    """Of each model of the runs that have one."""
+    """Return a part for each profiled model of the runs."""
     return [_part(view, at, profile) for at, view in enumerate(views) for profile in view.profiles if profile.sites]
 
 
@@ -43,11 +43,11 @@ def _part(view: View, color: int, profile: ProfileSummary) -> ProfilePart:
 
 
 def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
-    """The slowest operators, the slowest on top; an emulator's has no limits beside it."""
+    """Draw the slowest operators, the slowest on top; an emulator's have no limits."""
     groups = by_operator(profile)[:MOST][::-1]
     labels = [group.name for group in groups]
     places = list(range(len(groups)))
-    # Few small kernels together are a matter of microseconds.
+    # A few small kernels together take only microseconds.
     unit, size = ("ms", 1e6) if groups[-1].total_ns / profile.samples >= 1e5 else ("µs", 1e3)
     taken = [group.total_ns / profile.samples / size for group in groups]
     slowest = groups[-1]

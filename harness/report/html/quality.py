@@ -1,4 +1,4 @@
-"""Pictures of answers and sizes: accuracy by language, accuracy against latency, bytes."""
+"""Draw pictures of answers and sizes: accuracy by language, accuracy against latency, bytes."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ ALL, PYTORCH = "all", "pytorch"
 
 
 def timed_variant(found: WorkloadSummary) -> str | None:
-    """The variant whose answers stand for the run: the timed one, else the first that was compared."""
+    """Return the variant whose answers represent the run: the timed one, else the first that was compared."""
     names = [name for name in found.accuracy if name != PYTORCH]
     return found.variant if found.variant in names else next(iter(names), None)
 
 
 def _judged(views: Sequence[View]) -> Iterator[tuple[int, View, WorkloadSummary]]:
-    """The generation workloads of all runs, with the places of the runs."""
+    """Yield the generation workloads of all runs, with the places of the runs."""
     for at, view in enumerate(views):
         for found in view.summary.of_kind("generation").values():
             yield at, view, found
 
 
 def _rows(views: Sequence[View]) -> list[tuple[str, int, dict[str, AccuracySummary]]]:
-    """Name, colour and accuracies: PyTorch of the first run that has it, then every run."""
+    """Return name, colour and accuracies: PyTorch of the first run that has it, then every run."""
     rows = []
     for _, view, found in _judged(views):
         if PYTORCH in found.accuracy:
@@ -43,7 +43,7 @@ def _rows(views: Sequence[View]) -> list[tuple[str, int, dict[str, AccuracySumma
 
 
 def by_language(views: Sequence[View]) -> Figure | None:
-    """PER for each language and run, the worst on top."""
+    """Draw the PER for each language and run, the worst on top."""
     rows = _rows(views)
     if not rows:
         return None
@@ -54,7 +54,7 @@ def by_language(views: Sequence[View]) -> Figure | None:
     traces = []
     for name, color, by in rows:
         shown = [at for at, language in enumerate(languages) if language in by]
-        # Runs that say the same would cover each other; PyTorch's ring stays in the middle.
+        # Runs with equal values would cover each other. PyTorch's ring stays in the middle.
         aside = 0.0 if color == GREY or runs == 1 else 0.5 * (0.5 - color / (len(views) - 1))
         traces.append(
             {
@@ -98,11 +98,11 @@ def by_language(views: Sequence[View]) -> Figure | None:
 
 
 SIDES = ("top left", "bottom center", "top right")
-"""Where names stand by turns, so that three neighbours' do not cover each other."""
+"""The positions of names, taken in turn, so that the names of three neighbours do not cover each other."""
 
 
 def against_latency(views: Sequence[View]) -> Figure | None:
-    """Accuracy against latency; emulated runs have no place in it."""
+    """Draw accuracy against latency, without emulated runs."""
     points: list[tuple[float, float, str, int]] = []
     for at, view, found in _judged(views):
         variant = timed_variant(found)
@@ -139,7 +139,10 @@ def against_latency(views: Sequence[View]) -> Figure | None:
 
 
 def _times(found: WorkloadSummary) -> tuple[float | None, float | None]:
-    """Of the artifact and of PyTorch, over the same items, in nanoseconds; None for what is not known well enough."""
+    """Return the times of the artifact and of PyTorch over the same items, in nanoseconds.
+
+    A time that is not known well enough is None.
+    """
     if (ratio := found.ratio) and ratio.artifact and ratio.pytorch:
         return ratio.artifact, ratio.pytorch if ratio.conclusive else None
     ours, theirs = (side.median if side else None for side in (found.warm, found.pytorch))
@@ -162,7 +165,7 @@ def _dot(ms: float, per: float, name: str, color: int, *, side: str) -> dict[str
 
 
 def sizes(views: Sequence[View]) -> Figure | None:
-    """Bytes of archives and runners, and the peak memory of each model where it is not an emulator's."""
+    """Draw the bytes of archives and runners, and the peak memory of each model that was not emulated."""
     bars = [bar for at, view in enumerate(views) for bar in _bars(view, at)]
     if not bars:
         return None
@@ -207,7 +210,7 @@ ARCHIVE, RUNNER, PEAK = "archive", "runner", "peak memory"
 
 @dataclass(frozen=True)
 class _Bars:
-    """Of one compiled variant: its sizes, and the peak memory of what it was timed with."""
+    """Hold the sizes of one compiled variant, and the peak memory of what was timed with it."""
 
     name: str
     color: int
@@ -219,7 +222,7 @@ def _bars(view: View, color: int) -> Iterator[_Bars]:
     workloads = view.summary.workloads
     variants = (found.variant for found in workloads.values() if found.variant)
     timed = next(variants, next(iter(view.manifest.variants), None))
-    # Beside others it has to be said which workload is meant.
+    # With several workloads the name must include the workload.
     alone = len(view.manifest.workloads) == 1 and bool(view.generations)
     peaks = {
         PEAK if alone else f"{PEAK}, {name}": found.peak_bytes
@@ -229,7 +232,7 @@ def _bars(view: View, color: int) -> Iterator[_Bars]:
     for name, facts in view.manifest.variants.items():
         sizes: dict[str, int | None] = {ARCHIVE: facts.archive_bytes, RUNNER: facts.runner_bytes}
         sizes |= peaks if name == timed and not view.emulated else {}
-        # A runner of tensor workloads alone has no variant in it, whatever it is filed under.
+        # A runner of tensor workloads alone contains no variant, whatever its name is.
         label = f"{view.name} {name}" if view.generations else view.name
         known = {kind: size / 1e6 for kind, size in sizes.items() if size is not None}
         yield _Bars(label, color, name == timed, known)

@@ -1,4 +1,4 @@
-"""The picture of a run's ratios to PyTorch: a point for each word or item that both sides ran in turns."""
+"""Draw a run's ratios to PyTorch: a point for each word or item that both sides ran in turns."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from harness.report.html.latency import MS
 from harness.report.html.views import View, article
 
 MOST = 12
-"""Named in the sentence; the table of all cells has each."""
+"""The most items named in the sentence; the table of all cells contains all."""
 
 
 def ratios(view: View, model: str, color: int) -> Figure | None:
-    """None for a run whose sides were timed apart, and for one that was not timed beside PyTorch."""
+    """Draw the ratios of a model; None if its sides were timed apart, or if PyTorch was not timed."""
     found = view.ratio(model)
     if found is None or not found.by_item:
         return None

@@ -1,7 +1,7 @@
-"""The samples of a run's latency orders as columns, read fast enough for a million of them.
+"""Read the samples of a run's latency orders as columns, fast enough for a million of them.
 
-The store's own reader validates every field of every line, ten times slower than a page may take. This one decodes
-only the fields that are drawn, checks their types, and treats a torn last line as the store does.
+The store's own reader validates every field of every line, which is ten times slower than a page may take. This reader
+decodes only the fields that are drawn, checks their types, and treats a torn last line as the store does.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from harness.results import Manifest, Run, RunDamaged, called
 from harness.results.store import SAMPLES
 
 PHASES = (Phase.FIRST, Phase.WARMUP, Phase.TIMED)
-"""A sample's phase is stored as the place in this list."""
+"""A sample's phase is stored as its index in this list."""
 _PHASE = {phase.value: at for at, phase in enumerate(PHASES)}
 TIMED = PHASES.index(Phase.TIMED)
 BLOCK = 1 << 16
-"""Bytes of the file that are decoded at once; larger ones fall out of the processor's cache and take twice as long."""
+"""The bytes of the file that are decoded at once. Larger blocks fall out of the processor's cache and take twice as
+long."""
 
 
 class _Record(msgspec.Struct, gc=False):
@@ -44,7 +45,7 @@ class _Calls(msgspec.Struct, gc=False):
 
 class _RecordWithParts(_Record, gc=False):
     parts: _Calls = msgspec.field(default_factory=_Calls)
-    # Version 1 had them apart.
+    # Version 1 had a field for each part.
     encoder_ns: int = 0
     prefill_ns: int | None = None
     step_ns: list[int] = msgspec.field(default_factory=list)
@@ -61,7 +62,7 @@ class _LineWithParts(_Line, gc=False):
 
 @dataclass(frozen=True)
 class Parts:
-    """Of each sample, in nanoseconds."""
+    """Hold the parts of each sample, in nanoseconds."""
 
     encoder: NDArray[np.int64]
     prefill: NDArray[np.int64]
@@ -71,27 +72,26 @@ class Parts:
 
 @dataclass(frozen=True)
 class Samples:
-    """What the latency orders of a workload's variant recorded, in the order in which it was measured. Times in
-    nanoseconds."""
+    """Hold the samples of a variant's latency orders, in the order of measuring. Times are nanoseconds."""
 
     workload: str
     variant: str
-    """Empty for a workload that has none of its own."""
+    """Empty for a workload without variants."""
     items: Sequence[str]
-    """Item ids, those of a batch with a space between; ``item`` holds places in it."""
+    """Item ids; those of a batch are joined by spaces. ``item`` contains indices into this list."""
     item: NDArray[np.int32]
     phase: NDArray[np.int8]
     repetition: NDArray[np.int32]
     total: NDArray[np.int64]
     parts: Parts | None
-    """None where they were not asked for."""
+    """None if they were not asked for."""
 
     def __len__(self) -> int:
         return len(self.total)
 
     @property
     def name(self) -> str:
-        """What was timed, for a person."""
+        """Return a person's name for what was timed."""
         return called(self.workload, self.variant)
 
     @property
@@ -101,17 +101,17 @@ class Samples:
 
     @cached_property
     def by_item(self) -> dict[int, NDArray[np.int64]]:
-        """The timed samples of each item that has any, in the order in which they were measured."""
+        """Return the timed samples of each item that has any, in the order of measuring."""
         timed = self.timed
         item, total = self.item[timed], self.total[timed]
-        # Sorted by item, an item's samples stand together and are cut apart without a pass for each.
+        # Sorting puts an item's samples side by side, so that they are split without a pass for each item.
         order = np.argsort(item, kind="stable")
         starts = np.flatnonzero(np.diff(item[order], prepend=-1))
         groups = np.split(total[order], starts[1:]) if len(order) else []
         return dict(zip(item[order][starts].tolist(), groups, strict=True))
 
     def item_medians(self) -> NDArray[np.float64]:
-        """The median of each item's timed samples, NaN for an item without any."""
+        """Return the median of each item's timed samples, NaN for an item without any."""
         medians = np.full(len(self.items), np.nan)
         for item, times in self.by_item.items():
             medians[item] = np.median(times)
@@ -119,7 +119,7 @@ class Samples:
 
 
 class _Places(dict[str, int]):
-    """Numbers names in the order in which they are first asked for."""
+    """Number names in the order in which they are first asked for."""
 
     def __missing__(self, name: str) -> int:
         self[name] = place = len(self)
@@ -138,7 +138,7 @@ class _Columns:
     steps: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, records: Sequence[_Record]) -> None:
-        """A column at a time, which takes half as long as a record at a time."""
+        """Add records one column at a time, which takes half as long as one record at a time."""
         places, items = self.places, [record.items for record in records]
         self.item.extend([places[names[0] if len(names) == 1 else " ".join(names)] for names in items])
         self.phase.extend([_PHASE[record.phase] for record in records])
@@ -167,14 +167,13 @@ class _Columns:
 
 
 def samples_bytes(run: Run) -> int:
-    """The size of the file, by which it is decided how much of it is read."""
+    """Return the size of the samples' file, which decides how much of it is read."""
     path = run.folder / SAMPLES
     return path.stat().st_size if path.exists() else 0
 
 
 def read_samples(run: Run, manifest: Manifest, *, parts: bool = True) -> list[Samples]:
-    """The samples of each workload's variant, without their parts on demand; what has none is left out. Raises
-    RunDamaged."""
+    """Return the samples of each variant that has any; ``parts`` also reads their parts. Raises RunDamaged."""
     latency = [order for order in manifest.orders if order.purpose == "latency"]
     variants = {order.order_id: (order.workload, order.variant) for order in latency}
     columns = {key: _Columns() for key in variants.values()}
@@ -190,7 +189,7 @@ def read_samples(run: Run, manifest: Manifest, *, parts: bool = True) -> list[Sa
 
 
 def _blocks(run: Run, kind: type[_Line]) -> Iterator[Sequence[_Line]]:
-    """The file's whole lines, many at a time."""
+    """Yield the file's whole lines, many at a time."""
     decoder = msgspec.json.Decoder(kind)
     path = run.folder / SAMPLES
     try:
@@ -211,7 +210,7 @@ def _blocks(run: Run, kind: type[_Line]) -> Iterator[Sequence[_Line]]:
 
 
 def _damage(path: Path, decoder: msgspec.json.Decoder[_Line], whole: bytes, before: int) -> RunDamaged:
-    """Which line it was; ``before`` is how many came before this block."""
+    """Return an error that names the damaged line; ``before`` is the number of lines before this block."""
     reasons = (_reason(decoder, line) for line in whole.split(b"\n"))
     number, reason = next((at, reason) for at, reason in enumerate(reasons, before + 1) if reason)
     return RunDamaged(f"{path}, line {number}: {reason}")

@@ -1,4 +1,4 @@
-"""The page's section about latency: words and each model of tensors apart, an emulated run by itself."""
+"""Make the page's section about latency. Words, each tensor workload and each emulated run are separate."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def numbered(figure: Figure, numbers: Iterator[int]) -> Picture:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A variant's or a model's samples in order, and below them the conditions they were taken in."""
+    """Hold the samples of a variant or model in order, and the conditions below them."""
 
     picture: Picture
     orders: list[OrderConditions]
@@ -34,19 +34,19 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Timed:
-    """What one model took, in runs whose times may stand in one picture."""
+    """Hold the times of one model, in runs whose times may be in one picture."""
 
     title: str
-    """Empty where there is nothing else to tell it from."""
+    """Empty if no other title is needed to distinguish it."""
     emulated: bool
     pictures: list[Picture]
     timelines: list[Timeline]
     tables: list[tuple[str, Table]] = field(default_factory=list)
-    """With a title each."""
+    """Tables, each with a title."""
 
 
 def timed_parts(views: Sequence[View], numbers: Iterator[int]) -> list[Timed]:
-    """Of real runs together, then of each emulated one: their words, then each model of tensors."""
+    """Return parts for all real runs together, then for each emulated run: words, then each tensor workload."""
     real = [view for view in views if not view.emulated]
     groups = [*([real] if real else []), *([view] for view in views if view.emulated)]
     found = [(chosen, model) for chosen in groups for model in _models(chosen)]
@@ -67,7 +67,7 @@ def _models(chosen: Sequence[View]) -> list[str]:
 
 
 def _part(views: Sequence[View], chosen: Sequence[View], model: str, title: str, numbers: Iterator[int]) -> Timed:
-    """The colour of a run is its place among all runs, whatever group it is in."""
+    """Make the part of one model. The colour of a run is its place among all runs, whatever group it is in."""
     colors = [views.index(view) for view in chosen]
     figures = [_recolored(figure, colors) for figure in _figures(chosen, model) if figure]
     pictures = [numbered(figure, numbers) for figure in figures]
@@ -80,7 +80,7 @@ def _part(views: Sequence[View], chosen: Sequence[View], model: str, title: str,
         for samples in view.samples_of(model)
         for name in (f"{view.name} {samples.name}",)
     ]
-    # The heading names the model, so that the first column need not.
+    # The heading names the model, so the first column need not.
     tables = [
         (
             f"Items of {model}, {view.name}",

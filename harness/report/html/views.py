@@ -1,4 +1,4 @@
-"""A run as the page needs it: its files read once, with the name it has among the others."""
+"""Prepare a run for the page: read its files once, and give it a name among the others."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from harness.results.summarize import summarize_run
 @dataclass(frozen=True)
 class View:
     name: str
-    """A, B, …, Z, R27, R28, …"""
+    """The name: A, B, …, Z, R27, R28, …"""
     manifest: Manifest
     summary: Summary
     samples: Sequence[Samples]
     reference: Sequence[ReferenceLine]
     parity: Sequence[ParityLine]
     items: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
-    """Of each generation workload, an item's subset and label, such as its language and the word."""
+    """The subset and label of each item, such as language and word, by generation workload."""
     profiles: Sequence[ProfileSummary] = ()
     pairs: Sequence[PairLine] = ()
-    """Both sides timed in turns; none in runs of before that was done."""
+    """The pairs of both sides timed in turns; older runs have none."""
 
     @property
     def emulated(self) -> bool:
@@ -48,7 +48,7 @@ class View:
 
     @property
     def title(self) -> str:
-        """The run in a few words: what a person would call it."""
+        """Return a short title of the run for a person."""
         parts = [
             str(self.manifest.device.get("name", "?")),
             ", ".join(facts.label for facts in self.manifest.workloads.values()) or "no model",
@@ -59,7 +59,7 @@ class View:
 
     @property
     def lines(self) -> dict[str, Sequence[BaseModel]]:
-        """The small files of lines that the run has, by name."""
+        """Return the run's small files of lines, by name."""
         found: dict[str, Sequence[BaseModel]] = {
             "parity": self.parity,
             "reference": self.reference,
@@ -69,24 +69,24 @@ class View:
         return {name: lines for name, lines in found.items() if lines}
 
     def unit(self, workload: str) -> str:
-        """What a sample of a workload is of."""
+        """Return the unit of a workload's samples, such as ``word``."""
         facts = self.manifest.workloads.get(workload)
         return facts.unit if facts else "item"
 
     @property
     def generations(self) -> list[str]:
-        """The generation workloads."""
+        """Return the names of the generation workloads."""
         return list(self.manifest.of_kind("generation"))
 
     def samples_of(self, workload: str) -> list[Samples]:
         return [samples for samples in self.samples if samples.workload == workload]
 
     def label(self, workload: str, item: str) -> str:
-        """Return what a person calls an item."""
+        """Return a person's name for an item."""
         return " ".join(self.items.get(workload, {}).get(item, (item,)))
 
     def item_times(self, workload: str) -> dict[str, NDArray[np.int64]]:
-        """The timed samples of a workload by item."""
+        """Return the timed samples of a workload by item."""
         return {
             samples.items[place]: times
             for samples in self.samples_of(workload)
@@ -94,7 +94,7 @@ class View:
         }
 
     def turns(self, workload: str) -> dict[str, list[PairLine]]:
-        """The turns of both sides by item."""
+        """Return the turns of both sides by item."""
         found: dict[str, list[PairLine]] = {}
         for pair in self.pairs:
             if pair.workload == workload:
@@ -102,14 +102,14 @@ class View:
         return found
 
     def pytorch_times(self, workload: str) -> dict[str, list[int]]:
-        """PyTorch's times by item: of the turns, or of a sitting of its own in runs of before there were any."""
+        """Return PyTorch's times by item: from the turns, or from a separate sitting in older runs."""
         if turns := self.turns(workload):
             return {item: [time for pair in pairs for time in pair.pytorch_ns] for item, pairs in turns.items()}
         lines = (line for line in self.reference if line.workload == workload)
         return {line.item: line.latency_ns for line in lines if line.latency_ns}
 
     def ratio(self, workload: str) -> RatioSummary | None:
-        """To PyTorch's time."""
+        """Return a workload's ratio to PyTorch's time, or None."""
         found = self.summary.workloads.get(workload)
         return found.ratio if found else None
 
@@ -119,12 +119,12 @@ class View:
 
     @cached_property
     def side(self) -> Side:
-        """For the comparison that the terminal shows too; an emulator's times are compared with nothing."""
+        """Return the side for the comparison on the terminal; an emulated run has no samples in it."""
         samples = {} if self.emulated else {name: self._by_label(name) for name in self.generations}
         return Side(self.manifest, self.summary, samples, self.name)
 
     def _by_label(self, workload: str) -> dict[tuple[str, str], Times]:
-        """The timed samples by subset and label; an item that several variants timed has all of them."""
+        """Return the timed samples by subset and label; an item that several variants timed has all samples."""
         by_label: dict[tuple[str, str], list[NDArray[np.int64]]] = {}
         known = self.items.get(workload, {})
         for samples in self.samples_of(workload):
@@ -135,7 +135,7 @@ class View:
 
 
 def article(unit: str) -> str:
-    """``a word``, ``an item``."""
+    """Return the unit with its article: ``a word``, ``an item``."""
     return f"{'an' if unit[:1] in 'aeiou' else 'a'} {unit}"
 
 
@@ -159,7 +159,7 @@ def view(run: Run, at: int, *, parts: bool = True) -> View:
 
 
 def pytorch_times(views: Sequence[View], model: str) -> list[tuple[list[str], Mapping[str, Sequence[int]]]]:
-    """PyTorch's times by item on each machine; runs that took them from one measurement share it."""
+    """Return PyTorch's times by item on each machine; runs with the same measurement share it."""
     found: list[tuple[list[str], Mapping[str, Sequence[int]]]] = []
     for view in views:
         times = {} if view.emulated else view.pytorch_times(model)
@@ -172,7 +172,7 @@ def pytorch_times(views: Sequence[View], model: str) -> list[tuple[list[str], Ma
 
 
 def how_timed(views: Sequence[View], model: str) -> str:
-    """For the note of a picture with PyTorch in it: how both sides were timed."""
+    """Return a note about how both sides were timed, for a picture that contains PyTorch."""
     known = [view for view in views if not view.emulated and view.pytorch_times(model)]
     apart = [view.name for view in known if not view.turns(model)]
     told = ""

@@ -1,4 +1,4 @@
-"""The virtual Android device: the real adb server and a real adbd on loopback, arm64 programs under qemu.
+"""Provide the virtual Android device: the real adb server, a real adbd on loopback, arm64 programs under qemu.
 
 Stable for the Android backend and for tests (docs/virtual-android.md says what is real and what is a stub)::
 

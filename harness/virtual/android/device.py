@@ -1,4 +1,4 @@
-"""One virtual Android device: Debian's real adbd in a root of its own, on one loopback port."""
+"""Run one virtual Android device: Debian's real adbd in a root of its own, on one loopback port."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from harness.virtual.child import Child, Sandboxed
 
 START_DEADLINE_SECONDS = 20.0
 PORTS = range(15_000, 30_000)
-"""Below the range from which the kernel takes ports for connections, where a dead device's port could meet itself;
-above the one in which an adb server looks for emulators."""
+"""The ports of devices. They are below the range from which the kernel takes ports for connections, because a dead
+device's port could otherwise connect to itself. They are above the range in which an adb server looks for emulators."""
 FOREVER = "3650d"
 LAUNCHER = "/system/bin/qemu-aarch64"
 
 
 class VirtualAndroid(Sandboxed):
-    """A device with its files in ``folder``, which is made if it is missing and kept when the device stops.
+    """Run a device with its files in ``folder``, which is made if it is missing and kept when the device stops.
 
-    ``port`` is chosen if None. ``arm64`` makes it a phone that runs arm64 programs (under qemu) through ``launcher``;
-    otherwise it is an x86-64 one that runs them directly. ``data_bytes`` limits what fits into ``/data``, which is
-    then memory: it outlives ``kill`` and ``restart``, and ends with ``stop``. ``cores`` is the topology that its
-    sysfs shows.
+    ``port`` is chosen if None. With ``arm64`` it is a phone that runs arm64 programs (under qemu) through ``launcher``;
+    otherwise it is an x86-64 device that runs them directly. ``data_bytes`` limits the size of ``/data``, which is then
+    memory: it outlives ``kill`` and ``restart``, and ends with ``stop``. ``cores`` is the topology that its sysfs
+    shows.
     """
 
     def __init__(
@@ -50,30 +50,30 @@ class VirtualAndroid(Sandboxed):
         self._packages = packages
         self._data_bytes = data_bytes
         self._memory: Child | None = None
-        # A test pulls the cable from one thread while another starts or stops the device.
+        # A test may pull the cable from one thread while another starts or stops the device.
         self._lock = threading.RLock()
         if not (self.folder / "system").exists():
             lay_out(self.folder, packages, default_cores() if cores is None else cores, arm64)
 
     @property
     def serial(self) -> str:
-        """What the adb server calls it once it is connected."""
+        """Return the adb server's name for the device once it is connected."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def log(self) -> Path:
-        """What adbd said."""
+        """Return the log of adbd."""
         return self.folder / "adbd.log"
 
     @property
     def data(self) -> Path:
-        """The host's view of ``/data``; where its size is limited, only while the device is started."""
+        """Return the host's view of ``/data``; if its size is limited, only while the device is started."""
         if self._memory is None:
             return self.folder / "data"
         return Path(f"/proc/{self._memory.pid}/root{self.folder}/data")
 
     def start(self) -> VirtualAndroid:
-        """Boot; returns when adbd listens. Raises VirtualDeviceUnavailable."""
+        """Boot; return when adbd listens. Raises VirtualDeviceUnavailable."""
         with self._lock:
             if not self.alive:
                 self._boot()
@@ -88,7 +88,7 @@ class VirtualAndroid(Sandboxed):
                 self._memory = None
 
     def kill(self) -> None:
-        """Pull the cable and the battery: adbd and all that runs on the device end at once, without a word."""
+        """Pull the cable and the battery: adbd and everything on the device end at once, without a message."""
         with self._lock:
             self._end_child()
 
@@ -99,13 +99,13 @@ class VirtualAndroid(Sandboxed):
             return self.start()
 
     def set_property(self, name: str, value: str) -> None:
-        """What ``getprop`` says. ``ro.product.*`` reach the adb server when it connects."""
+        """Set a property for ``getprop``. ``ro.product.*`` reach the adb server when it connects."""
         path = self.folder / "framework/props"
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith(f"{name}=")]
         replace_file(path, "\n".join([*lines, f"{name}={value}", ""]))
 
     def set_dumpsys(self, service: str, text: str | None) -> None:
-        """What ``dumpsys SERVICE`` prints; None removes the service."""
+        """Set the output of ``dumpsys SERVICE``; None removes the service."""
         path = self.folder / "framework/dumpsys" / service
         if text is None:
             path.unlink(missing_ok=True)
@@ -120,7 +120,7 @@ class VirtualAndroid(Sandboxed):
         powered: bool | None = None,
         status: int | None = None,
     ) -> None:
-        """Change what ``dumpsys battery`` says: percent, tenths of a degree Celsius, USB power, Android's status."""
+        """Change values of ``dumpsys battery``: percent, tenths of a degree Celsius, USB power, Android's status."""
         values = {
             "level": level,
             "temperature": temperature_tenths,
@@ -134,7 +134,7 @@ class VirtualAndroid(Sandboxed):
         self.set_dumpsys("battery", text)
 
     def set_thermal_status(self, status: int) -> None:
-        """Android's thermal status, 0 (none) to 6 (shutdown)."""
+        """Set Android's thermal status, 0 (none) to 6 (shutdown)."""
         text = self._dumpsys("thermalservice")
         text = re.sub(r"^Thermal Status: .*$", f"Thermal Status: {status}", text, flags=re.MULTILINE)
         self.set_dumpsys("thermalservice", text)
@@ -149,17 +149,17 @@ class VirtualAndroid(Sandboxed):
 
     @property
     def fixed_performance(self) -> bool | None:
-        """What ``cmd power set-fixed-performance-mode-enabled`` was last told; None if it never was."""
+        """Return the last value of ``cmd power set-fixed-performance-mode-enabled``; None if it was never set."""
         path = self.folder / "framework/fixed_performance"
         return path.read_text(encoding="utf-8").strip() == "true" if path.exists() else None
 
     def setting(self, namespace: str, key: str) -> str | None:
-        """What ``settings get`` says, None for its ``null``."""
+        """Return the value of ``settings get``, None for its ``null``."""
         path = self.folder / "framework/settings" / namespace / key
         return path.read_text(encoding="utf-8").rstrip("\n") if path.exists() else None
 
     def _boot(self) -> None:
-        # adbd would go on without its port, and the other's answer be taken for its own.
+        # adbd would go on without its port, and another program's answer would be taken for its own.
         if listens(self.port):
             raise VirtualDeviceUnavailable(
                 f"port {self.port} is taken", cure="end what listens there, or choose another port"
@@ -196,12 +196,12 @@ class VirtualAndroid(Sandboxed):
         arguments += ["--ro-bind", str(packages), MOUNT, "--symlink", "system/bin", "/bin"]
         for name in ("system", "etc"):
             arguments += ["--ro-bind", str(self.folder / name), f"/{name}"]
-        # Writable mounts of files that are not: what is refused there is refused as on a phone.
+        # These are writable mounts of files that are not writable, so that refusals are the same as on a phone.
         for name in ("sys", "framework"):
             arguments += ["--bind", str(self.folder / name), f"/{name}"]
         arguments += ["--dev", "/dev", "--proc", "/proc"]
         arguments += ["--ro-bind", str(self.folder / "proc/cpuinfo"), "/proc/cpuinfo"]
-        # The last mount of a disk is the one by which df names it.
+        # df names a disk by its last mount.
         arguments += ["--bind", str(self.folder / "data"), "/data"]
         arguments += ["--dir", "/tmp", "--symlink", "/data/local/tmp", "/sdcard", "--remount-ro", "/", "--chdir", "/"]
         environment = {
@@ -217,15 +217,15 @@ class VirtualAndroid(Sandboxed):
         return arguments
 
     def _limit_data(self) -> list[str]:
-        """What to start the device through so that it finds a ``data/`` of limited size in its folder.
+        """Return the command that starts the device so that its folder contains a ``data/`` of limited size.
 
-        A file system belongs to the namespace it was mounted in: one more process holds it while adbd is down.
+        A file system belongs to the namespace in which it was mounted. So one more process holds it while adbd is down.
         """
         if self._data_bytes is None:
             return []
         if self._memory is None:
             data = str(self.folder / "data")
-            # Root in there and nowhere else: bubblewrap takes any other user with privileges for a mistake.
+            # The user is root only inside, because bubblewrap takes any other user with privileges for a mistake.
             arguments = [*self._packages.sandbox, "--unshare-user", "--uid", "0", "--gid", "0", "--dev-bind", "/", "/"]
             arguments += ["--size", str(self._data_bytes), "--tmpfs", data, "--dir", f"{data}/local/tmp"]
             arguments += ["--chmod", "0551", data]
@@ -242,7 +242,7 @@ class VirtualAndroid(Sandboxed):
         ]
 
     def _wait_for_memory(self, memory: Child) -> None:
-        # Seen from its own root: until that is in place, the namespace cannot be entered.
+        # The mount is seen from its own root. The namespace cannot be entered before it is in place.
         mount = f"{self.folder}/data".replace(" ", r"\040")
         until = time.monotonic() + START_DEADLINE_SECONDS
         while memory.alive and time.monotonic() < until:
@@ -255,7 +255,7 @@ class VirtualAndroid(Sandboxed):
 
 
 def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
-    """Change a file that the device may be reading: it sees the old or the new contents, nothing between."""
+    """Change a file that the device may be reading; the device sees either the old or the new contents."""
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     new.write_text(text, encoding="utf-8")
     new.chmod(mode)
@@ -263,7 +263,7 @@ def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on and that the kernel gives to nobody else."""
+    """Return a loopback port on which nothing listens and which the kernel gives to nobody else."""
     for port in random.sample(PORTS, 200):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
@@ -272,7 +272,7 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Whether something accepts connections there."""
+    """Return whether something accepts connections on a port."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0

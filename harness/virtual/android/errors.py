@@ -1,4 +1,4 @@
-"""What keeps a virtual device from running."""
+"""Define the errors of starting a virtual device."""
 
 from __future__ import annotations
 

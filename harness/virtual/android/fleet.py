@@ -1,4 +1,4 @@
-"""Several virtual devices behind one adb server, for as long as a block runs."""
+"""Run several virtual devices behind one adb server, for as long as a block runs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from harness.virtual.workspace import workspace
 def virtual_androids(
     count: int, *, cache: Cache, progress: Progress, arm64: bool = True, data_bytes: int | None = None
 ) -> Iterator[tuple[AdbServer, list[VirtualAndroid]]]:
-    """An adb server and ``count`` devices, connected to it; all gone afterwards, with their files.
+    """Yield an adb server and ``count`` devices that are connected to it; all are removed afterwards, with their files.
 
-    The devices' models tell them apart (``Virtual Android 1`` …). Raises VirtualDeviceUnavailable.
+    The devices have different models (``Virtual Android 1`` …). Raises VirtualDeviceUnavailable.
     """
     packages = provide_packages(cache, progress)
     with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Virtual Android devices as a kind: ``--device virtual-android``, ``virtual-android:N``."""
+"""Define virtual Android devices as a kind: ``--device virtual-android``, ``virtual-android:N``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = "virtual-android"
 
 @contextmanager
 def _open(selection: Selection, cache: Cache, notify: Notify) -> Iterator[list[Device]]:
-    """As many virtual devices as are asked for, gone afterwards."""
+    """Open the selected number of virtual devices; they are removed afterwards."""
     from harness.devices.android.device import AndroidDevice
     from harness.devices.android.server import Server
     from harness.virtual.android import virtual_androids

@@ -1,6 +1,6 @@
-"""The programs a virtual device is made of: Debian's, in the cache, with every library they need.
+"""Provide the programs of a virtual device: Debian's, in the cache, with every library they need.
 
-Nothing is installed and nothing of the machine's own userland gets into the device: the C library comes along.
+Nothing is installed, and no part of the machine's own userland gets into the device. The C library comes along.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.virtual.android.errors import VirtualDeviceUnavailable
 
 PACKAGES = ("adbd", "bubblewrap", "busybox", "mksh", "qemu-user-static", "toybox", "util-linux")
 SUITES = ("backports",)
-"""adbd came to Debian after its release."""
+"""The suites of the packages; adbd came to Debian after its release."""
 PROGRAMS = {
     "adbd": "usr/lib/android-sdk/platform-tools/adbd",
     "busybox": "bin/busybox",
@@ -43,26 +43,29 @@ LAYOUT = 1
 
 @dataclass(frozen=True)
 class Packages:
-    """A folder with ``bin/`` (see PROGRAMS), ``lib/`` (all libraries, the loader and the shim)."""
+    """Hold a folder with ``bin/`` (see PROGRAMS) and ``lib/`` (all libraries, the loader and the shim)."""
 
     folder: Path
 
     def program(self, name: str) -> tuple[str, ...]:
-        """A program of ours on this machine: started with its own libraries, whatever the machine has."""
+        """Return the command of one of our programs on this machine.
+
+        It uses its own libraries, whatever the machine has.
+        """
         library = self.folder / "lib"
         return (str(library / LOADER), "--library-path", str(library), str(self.folder / "bin" / name))
 
     @property
     def sandbox(self) -> tuple[str, ...]:
-        """bubblewrap's command line, to be followed by its options."""
+        """Return bubblewrap's command line; its options follow it."""
         return self.program("bwrap")
 
 
 def provide_packages(cache: Cache, progress: Progress) -> Packages:
-    """The packages from the cache, or fetched now (about 80 MB) from the machine's Debian mirror.
+    """Return the packages from the cache, or fetch them now (about 80 MB) from the machine's Debian mirror.
 
-    Raises VirtualDeviceUnavailable where there can be no virtual device: another system or processor than Linux on
-    x86-64, no Debian packages, a kernel that lets this user have no namespaces.
+    Raises VirtualDeviceUnavailable if there can be no virtual device: on another system or processor than Linux on
+    x86-64, without Debian packages, or if the kernel allows this user no namespaces.
     """
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise VirtualDeviceUnavailable(
@@ -150,7 +153,7 @@ def _collect(packages: DebianPackages, folder: Path) -> None:
 def _compile_shim(zig_cache: Path, target: Path) -> None:
     command = [sys.executable, "-m", "ziglang", "cc", "-target", SHIM_TARGET, "-O2", "-Wall", "-Werror"]
     command += ["-shared", "-fPIC", str(SHIM), "-o", str(target)]
-    # zig keeps what it builds for a target (its C library's stand-ins) for the next time.
+    # zig keeps its builds for a target (its C library's stand-ins) for the next time.
     environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(zig_cache), "ZIG_LOCAL_CACHE_DIR": str(zig_cache)}
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The files a virtual device boots with: Android's folders, a shell, a userland, the framework's stubs, a sysfs."""
+"""Write the files with which a virtual device boots: Android's folders, a shell, a userland, stubs, a sysfs."""
 
 from __future__ import annotations
 
@@ -13,29 +13,32 @@ from harness.virtual.android.packages import Packages
 
 FRAMEWORK = Path(__file__).with_name("framework")
 MOUNT = "/apex/com.harness"
-"""Where the device sees its packages."""
+"""The folder of its packages on the device."""
 NOT_ON_ANDROID = frozenset(
     ["ar", "halt", "host", "httpd", "killall5", "login", "mkpasswd", "nbd-server", "oneit", "openvt", "passwd",
      "poweroff", "reboot", "su", "switch_root", "sh"]
 )  # fmt: skip
 BUSYBOX_APPLETS = ("awk", "dd", "diff", "expr", "fold", "gzip", "hexdump", "more", "stty", "tr")
-"""What Android's toybox has and Debian's is built without."""
+"""The programs that Android's toybox contains and Debian's does not."""
 UID = 2000
 LIST_DEADLINE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Core:
-    """One core of the device. ``cpu`` is its number, on the device and on this machine alike; ``max_khz`` in kHz."""
+    """Describe one core of the device.
+
+    ``cpu`` is its number, on the device and on this machine; ``max_khz`` is in kHz.
+    """
 
     cpu: int
     max_khz: int
     part: int
-    """Arm's number for the kind of core, as ``/proc/cpuinfo`` has it."""
+    """Arm's number for the kind of core, as in ``/proc/cpuinfo``."""
 
 
 def default_cores() -> tuple[Core, ...]:
-    """As many cores as this process may use, so that pinning to them works: the upper half big, one of them prime."""
+    """Return as many cores as this process may use, so that pinning works: the upper half is big, one of them prime."""
     cpus = sorted(os.sched_getaffinity(0))
     little = len(cpus) // 2
     kinds = [(1_800_000, 0xD05)] * little + [(2_400_000, 0xD41)] * (len(cpus) - little - 1) + [(2_850_000, 0xD44)]
@@ -56,7 +59,7 @@ def lay_out(root: Path, packages: Packages, cores: Sequence[Core], arm64: bool) 
     (root / "etc/group").write_text(f"shell:x:{UID}:\n", encoding="utf-8")
     (root / "proc/cpuinfo").write_text("\n".join(_cpuinfo(core) for core in cores), encoding="utf-8")
     _sysfs(root / "sys", cores)
-    # As on a phone, the shell may write to its own folder and to no other.
+    # As on a phone, the shell may write only to its own folder.
     (root / "data/misc").chmod(0o111)
     (root / "data").chmod(0o551)
 
@@ -78,7 +81,7 @@ def _programs(folder: Path, packages: Packages, arm64: bool) -> None:
         links["qemu-aarch64"] = "qemu-aarch64"
     for name, program in links.items():
         (folder / name).symlink_to(f"{MOUNT}/bin/{program}")
-    # Scripts stand before the userland's programs of the same name (uname).
+    # Scripts come before the userland's programs of the same name (uname).
     for script in (FRAMEWORK / "bin").iterdir():
         place = folder / script.name
         place.unlink(missing_ok=True)

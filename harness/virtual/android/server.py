@@ -1,4 +1,4 @@
-"""The real adb server, on a port of its own: it knows no phone of this machine and no other server knows it."""
+"""Run the real adb server on a port of its own. It sees no phone of this machine, and no other server sees it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOME = "/home"
 
 class _Connection(adbutils.AdbConnection):
     def _safe_connect(self) -> socket.socket:
-        # adbutils would start a server of the machine's own where none answers, and leave it running.
+        # adbutils would start a server of the machine's own if none answers, and leave it running.
         return self._create_socket()
 
 
@@ -33,7 +33,7 @@ class _Client(adbutils.AdbClient):
 
 
 class AdbServer(Sandboxed):
-    """adbutils' own adb as a server, with its key and log in ``folder``, on 127.0.0.1 only.
+    """Run adbutils' own adb as a server, with its key and log in ``folder``, on 127.0.0.1 only.
 
     It runs in a sandbox without USB, finds no emulators and announces nothing.
     """
@@ -45,12 +45,12 @@ class AdbServer(Sandboxed):
 
     @property
     def adb(self) -> Path:
-        """The adb program that fits this server."""
+        """Return the adb program that fits this server."""
         return Path(adbutils.__file__).parent / "binaries/adb"
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes adb and adbutils use this server (to be added to ``os.environ``)."""
+        """Return the variables that make adb and adbutils use this server (to be added to ``os.environ``)."""
         return {
             "ANDROID_ADB_SERVER_ADDRESS": "127.0.0.1",
             "ANDROID_ADB_SERVER_PORT": str(self.port),
@@ -61,16 +61,16 @@ class AdbServer(Sandboxed):
 
     @property
     def client(self) -> adbutils.AdbClient:
-        """A client of this server, and of no other that it would have to start."""
+        """Return a client of this server that never starts another one."""
         return _Client(host="127.0.0.1", port=self.port)
 
     @property
     def log(self) -> Path:
-        """What the server said."""
+        """Return the server's log."""
         return self.folder / "adb.log"
 
     def start(self) -> AdbServer:
-        """Start; returns when it answers. Raises VirtualDeviceUnavailable."""
+        """Start the server; return when it answers. Raises VirtualDeviceUnavailable."""
         if self.alive:
             return self
         if listens(self.port):
@@ -111,7 +111,7 @@ class AdbServer(Sandboxed):
         self._end_child()
 
     def kill(self) -> None:
-        """End the server without a word, as a crash does; ``start()`` brings it back on the same port."""
+        """End the server abruptly, as a crash does; ``start()`` brings it back on the same port."""
         self.stop()
 
     def _sandbox(self) -> list[str]:
@@ -129,5 +129,5 @@ _QUIET = {
     "ADB_LIBUSB": "0",
     "ADB_MDNS": "0",
     "ADB_MDNS_OPENSCREEN": "0",
-    "ADB_LOCAL_TRANSPORT_MAX_PORT": "5553",  # one below the first at which it would look for emulators
+    "ADB_LOCAL_TRANSPORT_MAX_PORT": "5553",  # one below the first port at which it would look for emulators
 }

@@ -1,4 +1,4 @@
-"""The virtual iPhone: an iPhone's protocols on loopback, an app's build for this machine in the app's place.
+"""Provide the virtual iPhone: an iPhone's protocols on loopback, and an app's build for this machine as the app.
 
 Stable for the iOS backend and for tests (docs/virtual-ios.md says what is real and what is not)::
 

@@ -1,4 +1,4 @@
-"""The Apple File Conduit: files of one room, by numbered packets."""
+"""Serve the Apple File Conduit: files of one room, by numbered packets."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class _Failed(Exception):
 
 
 class Files:
-    """One client's view of a room, with the files it has open. ``has_room`` says whether so many more bytes fit."""
+    """Hold one client's view of a room, with its open files. ``has_room`` returns whether so many more bytes fit."""
 
     def __init__(self, room: Room, has_room: Callable[[int], bool], free: Callable[[], int]) -> None:
         self._room = room
@@ -119,7 +119,7 @@ class Files:
         self._open.clear()
 
     def do(self, operation: int, body: bytes) -> tuple[Operation, bytes]:
-        """Carry out one packet; the answer's operation and body. Raises _Failed, Escaped or OSError."""
+        """Carry out one packet; return the answer's operation and body. Raises _Failed, Escaped or OSError."""
         match operation:
             case Operation.READ_DIR:
                 names = sorted(entry.name for entry in self._path(body).iterdir())
@@ -233,7 +233,7 @@ async def serve(phone: Phone, connection: Connection, room: Room) -> None:
                 raise Dropped
             body = await connection.read(whole - _HEADER.size)
             kind, answer = await _answer(phone, connection, files, operation, body)
-            # A status counts as part of the header, data does not.
+            # A status counts as part of the header, but data does not.
             head = _HEADER.size + (len(answer) if kind is not Operation.DATA else 0)
             await connection.send(_HEADER.pack(MAGIC, _HEADER.size + len(answer), head, number, kind) + answer)
     finally:

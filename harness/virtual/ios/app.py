@@ -1,4 +1,4 @@
-"""An app that is installed on a virtual iPhone, as a value."""
+"""Describe an app that is installed on a virtual iPhone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COMPANION = Path("companion/runner")
 
 @dataclass(frozen=True)
 class App:
-    """An installed app: where its code and its data lie on this machine."""
+    """Describe an installed app: the places of its code and its data on this machine."""
 
     bundle: Path
     container: Path
@@ -28,7 +28,7 @@ class App:
 
     @property
     def companion(self) -> Path:
-        """The build for this machine that runs in the executable's place."""
+        """Return the build for this machine that runs instead of the executable."""
         return self.bundle / COMPANION
 
     @property

@@ -1,4 +1,4 @@
-"""The apps on a phone: installed, upgraded and removed, each with a container of its own."""
+"""Manage the apps on a phone: they are installed, upgraded and removed, each with a container of its own."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _FOLDERS = ("Documents", "Library/Caches", "Library/Preferences", "SystemData", 
 
 
 class Apps:
-    """The apps below ``folder``; those of a phone's own system are not there.
+    """Manage the apps below ``folder``; a phone's own system apps are not there.
 
-    ``end_app`` ends what runs of a bundle id, ``event`` keeps what happened.
+    ``end_app`` ends the running app with a bundle id, and ``event`` records an event.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class Apps:
         return [self._apps[name] for name in sorted(self._apps)]
 
     async def install(self, package_path: Path, at: Moment) -> AsyncGenerator[tuple[str, int], None]:
-        """Install or upgrade, telling each stage and the percent done. Raises Rejected, and what ``at`` raises.
+        """Install or upgrade, yielding each stage and the percent done. Raises Rejected, and what ``at`` raises.
 
-        An app that is there already keeps its container, as on a phone, whichever of the two was asked for.
+        An existing app keeps its container, as on a phone, whichever of the two was asked for.
         """
         staging = self.folder / f"staging-{uuid.uuid4()}"
         staging.mkdir()
@@ -94,7 +94,7 @@ class Apps:
         return container
 
     def uninstall(self, bundle_id: str) -> bool:
-        """Remove an app with its data, ending it if it runs; whether it was there."""
+        """Remove an app with its data, and end it if it runs; return whether it was there."""
         app = self._apps.pop(bundle_id, None)
         if app is None:
             return False

@@ -1,4 +1,4 @@
-"""CoreDevice's appservice: apps listed, launched and signalled through a tunnel."""
+"""Serve CoreDevice's appservice: list, launch and signal apps through a tunnel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LAUNCH_FAILED, _NO_SUCH_PROCESS, _UNSUPPORTED, _ORDERED = 10002, 10004, 1001, 1
 
 
 def features() -> list[str]:
-    """The names under which the service advertises what it does."""
+    """Return the names under which the service advertises its features."""
     return [_PREFIX + name for name in FEATURES]
 
 

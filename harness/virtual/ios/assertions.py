@@ -1,4 +1,4 @@
-"""assertion_agent: clients keep the phone awake for as long as their connection lasts, or their time."""
+"""Serve assertion_agent: clients keep the phone awake as long as their connection lasts, or their time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test may order of a running phone and ask about it, as calls by name with JSON in and out."""
+"""Answer a test's orders and questions to a running phone, as calls by name with JSON in and out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.virtual.ios.phone import Phone
 
 
 class Control:
-    """The calls of one phone. Each raises ValueError, KeyError or TypeError for arguments that make no sense."""
+    """Answer the calls to one phone. Each raises ValueError, KeyError or TypeError for arguments that make no sense."""
 
     def __init__(self, phone: Phone) -> None:
         self._phone = phone

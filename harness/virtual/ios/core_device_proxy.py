@@ -1,7 +1,7 @@
-"""CoreDeviceProxy: a tunnel through the cable, which needs no rights (iOS 17.4 and newer).
+"""Serve CoreDeviceProxy: a tunnel through the cable, which needs no rights (iOS 17.4 and newer).
 
-A greeting in JSON, then IPv6 packets one behind the other. The phone's end is the network stack that pymobiledevice3
-brings for the host's: every port of the tunnel leads on to the one on loopback that has the same number.
+A greeting in JSON comes first, then IPv6 packets one after the other. The phone's end is the network stack that
+pymobiledevice3 brings for the host. Every port of the tunnel leads to the loopback port with the same number.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CHUNK = 1 << 16
 
 
 async def serve(phone: Phone, connection: Connection) -> None:
-    """Be the phone's end of a tunnel until the cable or the tunnel ends; the stack of a process has room for one."""
+    """Serve the phone's end of a tunnel until the cable or the tunnel ends; a process's stack has room for only one."""
     from pmd_pytcp import stack
     from pymobiledevice3.remote.userspace_tunnel import UserspaceTun
 
@@ -77,7 +77,7 @@ async def _outward(tun: Any, connection: Connection) -> None:
 
 
 async def _listen(port: int) -> None:
-    """Take the connections to one port of the tunnel."""
+    """Accept the connections to one port of the tunnel."""
     from pmd_pytcp.socket import AF_INET6, SOCK_STREAM, socket
 
     listener: Any = socket(AF_INET6, SOCK_STREAM)
@@ -98,7 +98,7 @@ async def _listen(port: int) -> None:
 
 
 async def _relay(inside: Any, port: int) -> None:
-    """Both directions between a connection of the tunnel's and one on loopback."""
+    """Relay both directions between a connection of the tunnel and one on loopback."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:

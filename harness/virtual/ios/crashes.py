@@ -1,4 +1,4 @@
-"""Reports of how apps ended, as a phone writes them: ``.ips`` files, a line of JSON before a body of JSON."""
+"""Write reports of how apps ended, as a phone does: ``.ips`` files, a line of JSON before a body of JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXCEPTIONS = {
 
 
 class Crashes:
-    """The folder that clients copy crash reports from."""
+    """Manage the folder from which clients copy crash reports."""
 
     def __init__(self, folder: Path, identity: Identity) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class Crashes:
         return sorted(self.folder.rglob("*.ips"))
 
     def write(self, app: App, pid: int, number: int, reason: str) -> Path | None:
-        """Report that an app ended by a signal; None where a phone writes nothing."""
+        """Report that an app ended by a signal; return None if a phone writes no report."""
         if reason == "jetsam":
             return self._jetsam(app, pid)
         if reason not in ("crash", "watchdog"):
@@ -91,7 +91,7 @@ class Crashes:
 
 
 def _thread(pid: int) -> dict[str, Any]:
-    """The thread that ended; nothing of an arm64 processor's state exists here, so all of it is zero."""
+    """Return the thread that ended. An arm64 processor's state does not exist here, so all of it is zero."""
     registers = {name: {"value": 0} for name in ("lr", "fp", "sp", "pc", "cpsr", "far", "esr")}
     state = {"x": [{"value": 0} for _ in range(29)], "flavor": "ARM_THREAD_STATE64", **registers}
     return {"id": pid, "triggered": True, "queue": "com.apple.main-thread", "threadState": state, "frames": []}

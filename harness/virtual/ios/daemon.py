@@ -1,7 +1,7 @@
-"""The process that virtual iPhones live in: ``python -m harness.virtual.ios.daemon``.
+"""Run the process of virtual iPhones: ``python -m harness.virtual.ios.daemon``.
 
-Its standard input brings one line of JSON that describes the phones, then one line for every call; the answers go to
-standard output. It ends when its input does, which the kernel sees to however the other side ends.
+Its standard input brings one line of JSON that describes the phones, then one line for every call. The answers go to
+standard output. It ends when its input does; the kernel closes the input however the other side ends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.virtual.ios.usbmux import Usbmuxd
 
 async def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    # What a library prints must not be taken for an answer.
+    # A library's output must not be taken for an answer.
     os.dup2(2, 1)
     calls = asyncio.StreamReader(limit=1 << 24)
     loop = asyncio.get_running_loop()
@@ -52,7 +52,7 @@ async def main() -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a line belongs into the log: an error, and not what pymobiledevice3 says of a cut connection."""
+    """Return whether a record belongs into the log: an error, but not pymobiledevice3's about a cut connection."""
     if record.levelno < logging.ERROR:
         return False
     if not record.name.startswith("pymobiledevice3"):

@@ -1,4 +1,4 @@
-"""debugserver: an app launched and watched over gdb's remote protocol."""
+"""Serve debugserver: launch and watch an app over gdb's remote protocol."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ EXCEPTIONS: dict[int, tuple[int, int]] = {
     signal.SIGFPE: (0x93, 3),
     signal.SIGTRAP: (signal.SIGTRAP, 6),
 }
-"""What a debugger hears in the place of a signal, and the kind of Mach exception; other signals are one of kind 5."""
+"""Maps a signal to the number that a debugger gets instead, and the kind of Mach exception; other signals are of kind
+5."""
 _SOFTWARE, _SOFT_SIGNAL = 5, 0x10003
 _SIGSTOP = 17
-"""Darwin's number."""
+"""Darwin's number of SIGSTOP."""
 _ACCEPTED = (
     "QSetMaxPacketSize:", "QSetWorkingDir:", "QThreadSuffixSupported", "QListThreadsInStopReply", "QSetDisableASLR:",
     "QSetSTDIN:", "QSetSTDOUT:", "QSetSTDERR:", "QLaunchArch:", "QSetProcessEvent:", "QSetLogging:", "Hc", "Hg",
@@ -31,7 +32,7 @@ _ACCEPTED = (
 
 
 async def serve(phone: Phone, connection: Connection) -> None:
-    """Answer one debugger until it goes; the app that it launched goes with it."""
+    """Answer one debugger until it goes; its launched app ends with it."""
     debugger = Debugger(phone, connection)
     try:
         await debugger.run()
@@ -40,7 +41,7 @@ async def serve(phone: Phone, connection: Connection) -> None:
 
 
 class Debugger:
-    """One debugger and the one app that it may launch."""
+    """Serve one debugger and the one app that it may launch."""
 
     def __init__(self, phone: Phone, connection: Connection) -> None:
         self._phone = phone
@@ -51,7 +52,7 @@ class Debugger:
         self._running: Running | None = None
         self._watch: asyncio.Task[None] | None = None
         self._stopped_by: int | None = None
-        """The signal that stopped the app; it ends by it once the debugger lets it go on."""
+        """The signal that stopped the app; the app ends by it once the debugger lets it go on."""
 
     async def run(self) -> None:
         while True:
@@ -74,7 +75,7 @@ class Debugger:
                 self._acknowledges = False
 
     async def _answer(self, packet: str) -> str | None:
-        """The answer to a packet; None where it comes later."""
+        """Return the answer to a packet; None if it comes later."""
         if packet.startswith("A"):
             return await self._launch(packet)
         if packet in ("c", "vCont;c") or packet.startswith(("C", "vCont;C")):
@@ -132,7 +133,7 @@ class Debugger:
                 self._refusal = refused.reason
             except Refused as refused:
                 self._refusal = refused.error or "Locked"
-        # Whether it was launched is what qLaunchSuccess is asked for.
+        # The client asks by qLaunchSuccess whether it was launched.
         return "OK"
 
     async def _continue(self, packet: str) -> str | None:
@@ -141,9 +142,9 @@ class Debugger:
             return "E01"
         if self._stopped_by is not None:
             if packet.startswith("C") and int(packet[1:3], 16) >= signal.NSIG:
-                return "E52"  # no such signal can be sent
+                return "E52"  # this signal cannot be sent
             if self._stopped_by in EXCEPTIONS:
-                return _stop(self._stopped_by)  # what failed is tried again
+                return _stop(self._stopped_by)  # the failed instruction is tried again
             return f"X{self._stopped_by:02x}"
         try:
             await self._phone.processes.resume(running)
@@ -166,7 +167,7 @@ class Debugger:
             return f"W{(ended.code or 0) & 0xFF:02x}"
         if ended.signal == signal.SIGKILL:
             return f"X{ended.signal:02x}"
-        # A debugger hears of any other signal before the app ends by it.
+        # A debugger gets any other signal before the app ends by it.
         self._stopped_by = ended.signal
         return _stop(ended.signal)
 
@@ -182,7 +183,7 @@ class Debugger:
                 await self._send(f"X{signal.SIGKILL:02x}")
 
     def _let_go(self) -> None:
-        """The app goes on without a debugger."""
+        """Let the app go on without a debugger."""
         if self._running is not None:
             self._running.sink, self._running = None, None
 
@@ -194,7 +195,7 @@ class Debugger:
             self._running.signal(signal.SIGKILL, "client")
 
     async def _receive(self) -> str | None:
-        """The next packet; None for what is none, or has a wrong checksum."""
+        """Return the next packet; None if it is no packet, or has a wrong checksum."""
         start = await self._connection.read(1)
         if start == INTERRUPT and self._running is not None:
             self._phone.processes.end(self._running, "suspend")
@@ -215,7 +216,7 @@ class Debugger:
 
 
 def _stop(number: int) -> str:
-    """The packet that tells a debugger of a signal."""
+    """Return the packet that reports a signal to a debugger."""
     told, kind = EXCEPTIONS.get(number, (number, _SOFTWARE))
     data = (_SOFT_SIGNAL, number) if kind == _SOFTWARE else (1, 0)
     return f"T{told:02x}thread:1;metype:{kind:x};mecount:2;" + "".join(f"medata:{value:x};" for value in data)

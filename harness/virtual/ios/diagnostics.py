@@ -1,4 +1,4 @@
-"""diagnostics_relay: the battery as the IO registry shows it."""
+"""Serve diagnostics_relay: the battery as the IO registry shows it."""
 
 from __future__ import annotations
 

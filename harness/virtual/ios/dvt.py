@@ -1,4 +1,4 @@
-"""Instruments' server: processes launched, signalled and watched over DTX, which pymobiledevice3 speaks both ways."""
+"""Serve Instruments: launch, signal and watch processes over DTX, of which pymobiledevice3 implements both sides."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HALF_A_HEADER = b"\x79\x5b\x3d\x1f" + bytes(12)
 
 
 async def serve(phone: Phone, connection: Connection) -> None:
-    """Answer one connection until it ends; what was launched goes on without it."""
+    """Answer one connection until it ends; launched apps go on without it."""
     dtx = DTXConnection(connection.reader, connection.writer)
     dtx.ctx["phone"] = phone
     dtx.ctx["link"] = connection
@@ -38,14 +38,14 @@ async def serve(phone: Phone, connection: Connection) -> None:
     except (ConnectionError, PyMobileDevice3Exception, OSError) as error:
         raise Dropped from error
     finally:
-        # A handler that a fault made hang would outlive its connection.
+        # A handler that hangs because of a fault would outlive its connection.
         for task in waiting.copy():
             task.cancel()
         await dtx.aclose()
 
 
 async def _moment(ctx: DTXContext, moment: str, domain: str) -> None:
-    """Let a fault happen. Raises DTXNsError where the service refuses or its connection has ended."""
+    """Let a fault happen. Raises DTXNsError if the service refuses or its connection has ended."""
     phone: Phone = ctx["phone"]
     connection: Connection = ctx["link"]
     waiting: set[asyncio.Task[None]] = ctx["waiting"]
@@ -63,7 +63,7 @@ async def _moment(ctx: DTXContext, moment: str, domain: str) -> None:
     except Refused as refused:
         raise _error(domain, 1, refused.error or "A fault was ordered") from refused
     except Dropped as dropped:
-        # In order, so that what was cut off is sent.
+        # The connection is closed in order, so that the cut-off part is sent.
         connection.writer.close()
         raise _error(domain, 1, "The connection has ended") from dropped
 
@@ -76,7 +76,7 @@ def _error(domain: str, code: int, description: str, reason: str | None = None) 
 
 
 class ProcessControl(DTXService):
-    """``processcontrol``: the phone's side."""
+    """Serve the phone's side of ``processcontrol``."""
 
     IDENTIFIER = "com.apple.instruments.server.services.processcontrol"
 
@@ -202,7 +202,7 @@ class ProcessControl(DTXService):
 
 
 class DeviceInfo(DTXService):
-    """``deviceinfo``: which processes there are."""
+    """Serve ``deviceinfo``, the list of processes."""
 
     IDENTIFIER = "com.apple.instruments.server.services.deviceinfo"
 

@@ -1,4 +1,4 @@
-"""What keeps a virtual iPhone from running."""
+"""Define the errors of running a virtual iPhone."""
 
 from __future__ import annotations
 

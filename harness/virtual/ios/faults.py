@@ -1,4 +1,4 @@
-"""What goes wrong on a virtual iPhone when a test says so, at moments that the services name."""
+"""Make faults happen on a virtual iPhone when a test orders them, at moments that the services name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ACTIONS = ("refuse", "hang", "close", "truncate", "unplug", "slow", "crash", "je
 
 
 class Refused(Exception):
-    """The service says no; ``error`` is the phone's name for it, None for the service's usual one."""
+    """The service refuses; ``error`` is the phone's name for it, None for the service's usual one."""
 
     def __init__(self, error: str | None) -> None:
         super().__init__(error or "refused")
@@ -22,7 +22,7 @@ class Refused(Exception):
 
 @dataclass
 class Fault:
-    """One thing that goes wrong: at a moment, after it passed ``after`` times, ``times`` times (None: always)."""
+    """Describe one fault: at a moment, after it passed ``after`` times, ``times`` times (None: always)."""
 
     moment: str
     action: str
@@ -35,7 +35,7 @@ class Fault:
             raise ValueError(f"there is no fault {self.action!r}; there are {', '.join(ACTIONS)}")
 
     def strikes(self) -> bool:
-        """Whether it happens now; counts."""
+        """Count one passing of the moment; return whether the fault happens now."""
         if self.after > 0:
             self.after -= 1
             return False
@@ -46,7 +46,7 @@ class Fault:
 
 
 class Faults:
-    """The faults of one phone. ``outside`` does what concerns the whole phone (unplugging, ending an app)."""
+    """Hold the faults of one phone. ``outside`` carries out those of the whole phone (unplugging, ending an app)."""
 
     def __init__(self, outside: Callable[[Fault], Awaitable[None]]) -> None:
         self._faults: list[Fault] = []
@@ -62,12 +62,12 @@ class Faults:
         self.release()
 
     def release(self) -> None:
-        """What hangs ends as if its connection had."""
+        """End everything that hangs, as if its connection had ended."""
         self._released.set()
         self._released = asyncio.Event()
 
     async def at(self, moment: str, connection: Connection | None = None) -> None:
-        """Let happen what was ordered first for this moment. Raises Refused, or Dropped where the connection ends."""
+        """Let the first fault for this moment happen. Raises Refused, or Dropped if the connection ends."""
         fault = next((fault for fault in self._faults if fault.moment == moment and fault.strikes()), None)
         if fault is not None:
             self.struck.append(f"{moment} {fault.action}")

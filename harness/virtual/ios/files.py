@@ -1,4 +1,4 @@
-"""The part of this machine's files that a phone's client may see: a root, and nothing outside it."""
+"""Limit a phone's client to a part of this machine's files: a root, and nothing outside it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path, PurePosixPath
 
 
 class Escaped(Exception):
-    """A path leads out of what its client may see."""
+    """A path leads out of the files that its client may see."""
 
 
 @dataclass(frozen=True)
 class Room:
-    """A root as ``/``; ``only`` names the folder in it that may be entered, None for all."""
+    """Hold a root as ``/``; ``only`` names the one folder in it that may be entered, None for all."""
 
     root: Path
     only: str | None = None
 
     def find(self, path: str, *, follow: bool = True) -> Path:
-        """This machine's path of the client's. Raises Escaped, for links that lead out too."""
+        """Return this machine's path for the client's path. Raises Escaped, also for links that lead out."""
         parts: list[str] = []
         for part in PurePosixPath("/" + path).parts[1:]:
             if part == "..":

@@ -1,4 +1,4 @@
-"""The process of virtual iPhones, seen from the one that wants them."""
+"""Start and call the process of virtual iPhones."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ END_DEADLINE_SECONDS = 20.0
 
 
 class PhoneHost:
-    """A running process with phones in it, in a workspace of its own; both go at the end.
+    """Hold a running process with phones in it, in a workspace of its own; both are removed at the end.
 
-    It ends when its standard input does, so it outlives no one. Raises VirtualIphoneUnavailable.
+    The process ends when its standard input does, so that it never outlives its owner. Raises VirtualIphoneUnavailable.
     """
 
     def __init__(self, phones: list[dict[str, Any]]) -> None:
@@ -76,7 +76,10 @@ class PhoneHost:
         return self._process.pid
 
     def call(self, phone: int, name: str, arguments: dict[str, Any]) -> Any:
-        """One of ``Control``'s calls. Raises ValueError for what makes no sense, and VirtualIphoneUnavailable."""
+        """Make one of ``Control``'s calls.
+
+        Raises ValueError for a call that makes no sense, and VirtualIphoneUnavailable.
+        """
         answer = self._ask({"phone": phone, "call": name, "arguments": arguments}, CALL_DEADLINE_SECONDS)
         if "error" in answer:
             raise ValueError(answer["error"])

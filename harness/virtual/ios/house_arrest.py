@@ -1,4 +1,4 @@
-"""house_arrest: the Apple File Conduit into one app's container."""
+"""Serve house_arrest: the Apple File Conduit into one app's container."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _vend(phone: Phone, command: str, bundle_id: str) -> tuple[Room | None, str]
     if app is None:
         return None, "ApplicationLookupFailed"
     if command == "VendContainer":
-        # A phone opens whole containers of apps that are signed for debugging, and of no others.
+        # A phone opens whole containers only of apps that are signed for debugging.
         return (Room(app.container), "") if app.debuggable else (None, "InstallationLookupFailed")
     if not app.info.get("UIFileSharingEnabled"):
         return None, "InstallationLookupFailed"

@@ -1,4 +1,4 @@
-"""mobile_image_mounter: the developer image, without which a phone has no developer services."""
+"""Serve mobile_image_mounter: the developer image, without which a phone has no developer services."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _answer(phone: Phone, kind: str, request: dict[str, Any]) -> dict[str, Any]:
         case "QueryNonce":
             return {"PersonalizationNonce": signature[:32]}
         case "QueryPersonalizationManifest":
-            # A phone that was used for development before still has the manifest, and asks Apple for none.
+            # A phone that was used for development before still has the manifest, and does not ask Apple for one.
             return {"ImageSignature": signature}
         case "Hangup":
             return {"Goodbye": True}

@@ -1,4 +1,4 @@
-"""installation_proxy: clients install, remove and look up apps."""
+"""Serve installation_proxy: clients install, remove and look up apps."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def _answer(phone: Phone, connection: Connection, request: dict[str, Any])
             bundle_id = str(request.get("ApplicationIdentifier", ""))
             await connection.send_plist({"Status": "RemovingApplication", "PercentComplete": 50})
             await phone.faults.at("uninstall", connection)
-            # A phone is content when an app is gone, whether it was there or not.
+            # A phone reports success when an app is gone, whether it was there or not.
             phone.apps.uninstall(bundle_id)
             await connection.send_plist({"Status": "Complete"})
         case "Lookup":
@@ -84,7 +84,7 @@ def _remove(path: Path) -> None:
 
 
 def _chosen(phone: Phone, options: dict[str, Any]) -> list[App]:
-    # All that is installed here came from outside, as a user's apps do.
+    # All apps here were installed from outside, as a user's apps are.
     return phone.apps.all() if options.get("ApplicationType", "User") in ("User", "Any") else []
 
 

@@ -1,4 +1,4 @@
-"""A virtual iPhone as a test holds it: a process of its own, started, changed and asked from outside."""
+"""Provide a virtual iPhone to a test: a process of its own that is started, changed and asked from outside."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from harness.virtual.ios.state import Identity, IosVersion, State, make_identity
 
 
 class VirtualIphone:
-    """One phone; a context manager that starts its process and ends it with all its files.
+    """Hold one phone; as a context manager it starts its process, and ends it with all its files.
 
-    ``state`` are fields of ``State``. ``udid``, ``name``, ``os_version`` and ``product_type`` are chosen where they are
-    None. Raises ValueError for a version or state that there is not, and on entering VirtualIphoneUnavailable.
+    ``state`` are fields of ``State``. ``udid``, ``name``, ``os_version`` and ``product_type`` are chosen if they are
+    None. Raises ValueError for an unknown version or state, and VirtualIphoneUnavailable on entering.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class VirtualIphone:
         self._own = contextlib.ExitStack()
 
     def attach(self, host: PhoneHost, number: int) -> None:
-        """Live in a host that runs already, as its ``number``-th phone."""
+        """Use a host that already runs, as its ``number``-th phone."""
         self._host, self._number = host, number
 
     def __enter__(self) -> VirtualIphone:
@@ -64,7 +64,7 @@ class VirtualIphone:
 
     @property
     def udid(self) -> str:
-        """What usbmuxd lists it as."""
+        """Return the UDID under which usbmuxd lists it."""
         return self.identity.udid
 
     @property
@@ -77,30 +77,30 @@ class VirtualIphone:
 
     @property
     def usbmux_address(self) -> str:
-        """``HOST:PORT`` of its usbmuxd."""
+        """Return ``HOST:PORT`` of its usbmuxd."""
         return self.host.usbmux_address
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes clients use its usbmuxd (to be added to ``os.environ``)."""
+        """Return the variables that make clients use its usbmuxd (to be added to ``os.environ``)."""
         return {"USBMUXD_SOCKET_ADDRESS": self.usbmux_address}
 
     @property
     def tunneld(self) -> tuple[str, int] | None:
-        """Host and port of the tunneld that knows it; None on 16, which has no tunnels."""
+        """Return host and port of the tunneld with its tunnel; None on 16, which has no tunnels."""
         return self.host.tunneld if self.identity.ios_version == "17" else None
 
     @property
     def log(self) -> Path:
-        """What its process said on standard error."""
+        """Return the log of its process's standard error."""
         return self.host.log
 
     def set(self, **state: Any) -> None:
-        """Change fields of its ``State``; seen at once."""
+        """Change fields of its ``State``; the change is seen at once."""
         self._call("set", **state)
 
     def state(self) -> dict[str, Any]:
-        """The fields of its ``State``."""
+        """Return the fields of its ``State``."""
         return dict(self._call("state"))
 
     def fault(self, moment: str, action: str, *, after: int = 0, times: int | None = 1, **details: Any) -> None:
@@ -111,18 +111,18 @@ class VirtualIphone:
         self._call("clear_faults")
 
     def struck(self) -> list[str]:
-        """The faults that happened, each as ``MOMENT ACTION``."""
+        """Return the faults that happened, each as ``MOMENT ACTION``."""
         return list(self._call("struck"))
 
     def unplug(self) -> None:
-        """Pull the cable: usbmuxd lists it no more and every connection ends. Apps go on."""
+        """Pull the cable: usbmuxd no longer lists it, and every connection ends. Apps go on."""
         self._call("unplug")
 
     def plug(self) -> None:
         self._call("plug")
 
     def drop_tunnel(self) -> None:
-        """17: end the tunnel with its connections; tunneld knows the phone no more, usbmuxd still does."""
+        """End the tunnel of a 17 with its connections; tunneld no longer lists the phone, but usbmuxd does."""
         self._call("drop_tunnel")
 
     def raise_tunnel(self) -> None:
@@ -141,15 +141,15 @@ class VirtualIphone:
         self._call("end", bundle_id=bundle_id, reason="jetsam", signal=9)
 
     def kill(self, bundle_id: str) -> None:
-        """End a running app as a client does that kills it; nothing is reported."""
+        """End a running app as a client that kills it; nothing is reported."""
         self._call("end", bundle_id=bundle_id, reason="client", signal=9)
 
     def suspend(self, bundle_id: str) -> None:
-        """Stop a running app, as happens to one in the background."""
+        """Stop a running app, as the system does with one in the background."""
         self._call("end", bundle_id=bundle_id, reason="suspend", signal=0)
 
     def apps(self) -> dict[str, dict[str, Any]]:
-        """By bundle id: ``version``, ``bundle`` and ``container`` (paths of this machine)."""
+        """Return the apps by bundle id: ``version``, ``bundle`` and ``container`` (paths of this machine)."""
         folders = ("bundle", "container")
         return {
             bundle_id: {name: Path(value) if name in folders else value for name, value in app.items()}
@@ -157,34 +157,37 @@ class VirtualIphone:
         }
 
     def container(self, bundle_id: str) -> Path:
-        """An app's data on this machine. Raises KeyError if it is not installed."""
+        """Return the folder of an app's data on this machine. Raises KeyError if it is not installed."""
         return Path(self.apps()[bundle_id]["container"])
 
     def processes(self) -> list[dict[str, Any]]:
-        """What runs: ``pid``, ``bundle_id``, ``arguments``, ``environment``, ``host_pid`` (None until it goes on)."""
+        """Return the running apps, each with ``pid``, ``bundle_id``, ``arguments``, ``environment`` and ``host_pid``.
+
+        ``host_pid`` is None while an app is still suspended at its launch.
+        """
         return list(self._call("processes"))
 
     def media(self) -> Path:
-        """Where clients lay packages to be installed, on this machine."""
+        """Return the folder on this machine where clients put packages to be installed."""
         return Path(self._call("media"))
 
     def crash_reports(self) -> list[Path]:
         return [Path(path) for path in self._call("crash_reports")]
 
     def pairings(self) -> list[str]:
-        """The HostIDs it trusts."""
+        """Return the HostIDs that it trusts."""
         return list(self._call("pairings"))
 
     def unpair(self, host_id: str) -> None:
-        """Forget a host, as its owner does in the settings; the host is not told."""
+        """Forget a host, as its owner does in the settings; the host is not informed."""
         self._call("unpair", host=host_id)
 
     def assertions(self) -> list[str]:
-        """The power assertions that clients hold."""
+        """Return the power assertions that clients hold."""
         return list(self._call("assertions"))
 
     def events(self) -> list[str]:
-        """What clients made it do, in order."""
+        """Return the actions that clients caused, in order."""
         return list(self._call("events"))
 
     def _call(self, name: str, **arguments: Any) -> Any:
@@ -193,7 +196,7 @@ class VirtualIphone:
 
 @contextlib.contextmanager
 def virtual_iphones(*phones: VirtualIphone) -> Iterator[list[VirtualIphone]]:
-    """Several phones in one process behind one usbmuxd, for as long as a block runs."""
+    """Run several phones in one process behind one usbmuxd, for as long as a block runs."""
     with PhoneHost([phone.wanted for phone in phones]) as host:
         for number, phone in enumerate(phones):
             phone.attach(host, number)

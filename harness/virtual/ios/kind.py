@@ -1,4 +1,4 @@
-"""Virtual iPhones as a kind: ``--device virtual-ios``, ``virtual-ios:16``, ``virtual-ios:17``."""
+"""Define virtual iPhones as a kind: ``--device virtual-ios``, ``virtual-ios:16``, ``virtual-ios:17``."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 NAME = "virtual-ios"
 IOS_VERSIONS: tuple[Literal["16", "17"], ...] = ("16", "17")
 COMPANION = "llvm"
-"""What runs in place of the app on a virtual phone: the same model compiled for this machine."""
+"""The target of the archive that runs instead of the app on a virtual phone: the same model for this machine."""
 
 
 @contextmanager
 def _open(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[Device]]:
-    """Phones of these versions of iOS, gone afterwards; one of each if none is named."""
+    """Open phones of the selected versions of iOS, one of each if none is named; they are removed afterwards."""
     from harness.devices.ios.support import require_support
 
     require_support()
@@ -65,14 +65,14 @@ def _open(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[
 
 
 def way_to(phone: VirtualIphone, records: Path) -> Way:
-    """Return how a virtual phone is reached; its pairing records lie in a folder of their own."""
+    """Return how a virtual phone is reached; its pairing records are in a folder of their own."""
     from harness.devices.ios.options import TUNNELD, Way
 
     return Way(phone.usbmux_address, ("tunneld",), phone.tunneld or TUNNELD, records)
 
 
 def signed_for(phone: VirtualIphone) -> str:
-    """Return a sign command with which a virtual phone accepts an app."""
+    """Return a sign command that makes a virtual phone accept an app."""
     return shlex.join([sys.executable, "-m", "harness.virtual.ios.sign", "--udid", phone.udid])
 
 

@@ -1,4 +1,4 @@
-"""lockdownd: the phone's values, pairing, sessions under TLS, and the ports of its services."""
+"""Serve lockdownd: the phone's values, pairing, sessions under TLS, and the ports of its services."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ TYPE = "com.apple.mobile.lockdown"
 
 @dataclass
 class Session:
-    """What one connection to lockdownd has come to."""
+    """Hold the state of one connection to lockdownd."""
 
     host: str | None = None
-    """The trusted host that it belongs to; through a tunnel every connection is trusted."""
+    """The trusted host to which it belongs; through a tunnel every connection is trusted."""
     id: str | None = None
     trusted: bool = False
 
 
 async def serve(phone: Phone, connection: Connection, *, trusted: bool = False) -> None:
-    """Answer one connection until it ends; ``trusted`` where a tunnel vouches for the other side."""
+    """Answer one connection until it ends; ``trusted`` is true if a tunnel vouches for the other side."""
     session = Session(trusted=trusted)
     while True:
         request = await connection.read_plist()

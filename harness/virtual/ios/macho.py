@@ -1,6 +1,7 @@
-"""What a phone's kernel and installer look at in an executable: processor, platform, signature.
+"""Read what a phone's kernel and installer check in an executable: processor, platform, signature.
 
-Read by hand, since lief takes half a second to be imported and does not compare a signature with what it signs.
+This code reads the file by hand, because importing lief takes half a second, and lief does not compare a signature with
+its contents.
 """
 
 from __future__ import annotations
@@ -23,24 +24,27 @@ _HASHES = {1: hashlib.sha1, 2: hashlib.sha256, 4: hashlib.sha384}
 
 
 class NotAnExecutable(Exception):
-    """The file is no Mach-O executable for a 64-bit ARM processor; its message says what it is."""
+    """The file is no Mach-O executable for a 64-bit ARM processor; the message states what it is."""
 
 
 @dataclass(frozen=True)
 class Executable:
-    """``platform`` in Mach-O's numbers (2: iOS, 7: its simulator), ``minimum_os`` as (major, minor, patch)."""
+    """Describe an executable.
+
+    ``platform`` is Mach-O's number (2: iOS, 7: its simulator), ``minimum_os`` is (major, minor, patch).
+    """
 
     platform: int | None
     minimum_os: tuple[int, int, int]
     signed: bool
     signature_fits: bool
-    """Whether every page has the hash that the signature gives for it."""
+    """True if every page has the hash in the signature."""
     identifier: str | None
-    """What the signature calls the program."""
+    """The program's name in the signature."""
 
 
 def read(data: bytes) -> Executable:
-    """Look into an executable, or into the part of a universal one that is for a phone. Raises NotAnExecutable."""
+    """Read an executable, or the part of a universal one that is for a phone. Raises NotAnExecutable."""
     try:
         return _read_thin(_thin(data))
     except (struct.error, IndexError) as error:

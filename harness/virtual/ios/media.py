@@ -1,4 +1,4 @@
-"""The folder of a phone's media, where clients lay what they want installed."""
+"""Serve the folder of a phone's media, where clients put packages to be installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""notification_proxy: clients observe names, and hear of what they post themselves."""
+"""Serve notification_proxy: clients observe names, and get the notifications that they post themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a phone's installer looks at in an app before it takes it, and its names for what it refuses."""
+"""Check an app as a phone's installer does, with the installer's names for refusals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SIGNATURE_ERRORS = {
 
 
 class Rejected(Exception):
-    """The installer refuses; ``name`` and ``description`` are what it tells its client."""
+    """The installer refuses; its client gets ``name`` and ``description``."""
 
     def __init__(self, name: str, description: str, detail: int | None = None) -> None:
         super().__init__(f"{name}: {description}")
@@ -38,7 +38,7 @@ class Rejected(Exception):
 
 @dataclass(frozen=True)
 class Package:
-    """An app that would be taken: its folder, its description and what its profile allows."""
+    """Describe an acceptable app: its folder, its description and its profile's permissions."""
 
     folder: Path
     info: dict[str, Any]
@@ -50,7 +50,7 @@ class Package:
 
 
 def unpacked_bytes(archive: Path) -> int:
-    """How much room an ``.ipa`` takes. Raises Rejected."""
+    """Return the unpacked bytes of an ``.ipa``. Raises Rejected."""
     try:
         with zipfile.ZipFile(archive) as packed:
             return sum(entry.file_size for entry in packed.infolist())
@@ -59,7 +59,7 @@ def unpacked_bytes(archive: Path) -> int:
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack an ``.ipa`` into ``folder``; the app's folder. Raises Rejected."""
+    """Unpack an ``.ipa`` into ``folder``, and return the app's folder. Raises Rejected."""
     try:
         with zipfile.ZipFile(archive) as packed:
             for entry in packed.infolist():
@@ -91,7 +91,7 @@ def _unpack(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> No
 
 
 def inspect(folder: Path, identity: Identity) -> Package:
-    """Look at an app's folder as a phone's installer does. Raises Rejected."""
+    """Check an app's folder as a phone's installer does. Raises Rejected."""
     info = _info(folder)
     for key, name in (
         ("CFBundleIdentifier", "MissingBundleIdentifier"),
@@ -165,7 +165,7 @@ def _check_profile(folder: Path, bundle_id: str, identity: Identity) -> dict[str
 
 def _unverified(path: Path, code: int) -> Rejected:
     subject = "install embedded profile for" if code in (0xE8008011, 0xE8008012) else "verify code signature of"
-    # What clients get is the code as a signed number.
+    # Clients get the code as a signed number.
     return Rejected(
         "ApplicationVerificationFailed",
         f"Failed to {subject} {path.name} : {code:#x} ({_SIGNATURE_ERRORS[code]})",

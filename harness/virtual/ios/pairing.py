@@ -1,4 +1,4 @@
-"""A phone's key, the hosts it trusts, and TLS with each of them."""
+"""Keep a phone's key and the hosts that it trusts, and open TLS with each of them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _CERTIFICATES = ("DeviceCertificate", "HostCertificate", "RootCertificate")
 
 
 class PairRecordUnusable(Exception):
-    """A host's pair record lacks what a phone needs of it."""
+    """A host's pair record lacks something that a phone needs."""
 
 
 class Pairings:
-    """The hosts that a phone trusts, kept in ``folder`` with its private key."""
+    """Manage the hosts that a phone trusts; they are kept in ``folder`` with its private key."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -35,7 +35,7 @@ class Pairings:
         self.public_key = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.PKCS1)
 
     def hosts(self) -> list[str]:
-        """The HostIDs, sorted."""
+        """Return the HostIDs, sorted."""
         return sorted(path.stem for path in self._folder.glob("*.plist"))
 
     def trust(self, record: dict[str, Any]) -> None:
@@ -54,14 +54,14 @@ class Pairings:
         (self._folder / f"{host}.plist").write_bytes(plistlib.dumps(kept))
 
     def forget(self, host: str) -> bool:
-        """Whether the host was trusted; it is no more."""
+        """Forget a host; return whether it was trusted."""
         if host not in self.hosts():
             return False
         (self._folder / f"{host}.plist").unlink()
         return True
 
     def tls(self, host: str) -> ssl.SSLContext:
-        """The server's side of mutual TLS with a trusted host."""
+        """Return the server's side of mutual TLS with a trusted host."""
         return self._context(plistlib.loads((self._folder / f"{host}.plist").read_bytes()))
 
     def _context(self, record: dict[str, Any]) -> ssl.SSLContext:
@@ -72,7 +72,7 @@ class Pairings:
         # libimobiledevice still signs its certificates with SHA-1.
         context.set_ciphers("ALL:!aNULL:!eNULL:@SECLEVEL=0")
         context.load_cert_chain(certificate, self._key)
-        # The certificates have no subjects by which OpenSSL could find one's issuer: each is trusted by itself.
+        # The certificates have no subjects by which OpenSSL could find an issuer, so each is trusted by itself.
         context.load_verify_locations(cadata=_pem(record["HostCertificate"]) + _pem(record["RootCertificate"]))
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_mode = ssl.CERT_REQUIRED

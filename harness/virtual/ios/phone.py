@@ -1,4 +1,4 @@
-"""One virtual iPhone: its files, its apps, its connections, and what is going to go wrong with it."""
+"""Run one virtual iPhone: its files, its apps, its connections, and its ordered faults."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ FIRST_PORT = 49152
 
 
 class Phone:
-    """A phone with its files below ``folder``. It is plugged in from the start."""
+    """Hold a phone with its files below ``folder``. It is plugged in from the start."""
 
     def __init__(self, folder: Path, identity: Identity, state: State) -> None:
         self.folder = folder
         self.identity = identity
         self.state = state
         self.events: list[str] = []
-        """What clients made it do, in order."""
+        """The actions that clients caused, in order."""
         self.plugged = True
         self.tunnel = identity.ios_version == "17"
-        """Whether a tunnel leads to it; only such a phone ever has one."""
+        """True if a tunnel leads to it; only a phone with a discovery port ever has one."""
         self.discovery_port: int | None = None
         self.service_ports: tuple[int, ...] = ()
-        """Where on loopback its tunnel leads to."""
+        """The loopback port to which its tunnel leads."""
         self.on_plug: Callable[[Phone], None] = lambda _phone: None
         self.assertions: list[str] = []
         """The power assertions that clients hold, by name."""
@@ -61,7 +61,7 @@ class Phone:
         self.processes.end_app(bundle_id)
 
     def used_bytes(self) -> int:
-        """What its files take, as far as clients and apps wrote them."""
+        """Return the bytes of its files, as far as clients and apps wrote them."""
         roots = (self.media, self.apps.folder, self.crashes.folder)
         return sum(path.lstat().st_size for root in roots for path in root.rglob("*") if not path.is_dir())
 
@@ -74,7 +74,7 @@ class Phone:
         return max(0, self.state.space_bytes - self.used_bytes())
 
     def open_port(self, handler: Handler, host: str | None) -> int:
-        """A port that serves one connection; ``host`` names the pairing under whose TLS, None for none."""
+        """Open a port that serves one connection; ``host`` names the pairing for its TLS, None for no TLS."""
         port = next(self._next_port)
         self._ports[port] = (handler, host)
         return port
@@ -84,7 +84,7 @@ class Phone:
 
     @contextlib.contextmanager
     def attend(self, connection: Connection, way: Way) -> Iterator[None]:
-        """The current task serves this connection, which ends with the cable or the tunnel."""
+        """Let the current task serve this connection, which ends with the cable or the tunnel."""
         task = asyncio.current_task()
         assert task is not None
         self._connections[task] = (connection, way)
@@ -96,7 +96,7 @@ class Phone:
             self._connections.pop(task, None)
 
     def unplug(self) -> None:
-        """Pull the cable: every connection ends without a word. Apps go on."""
+        """Pull the cable: every connection ends abruptly. Apps go on."""
         was, self.plugged, self.tunnel = self.plugged, False, False
         self._end_connections(("usb", "tunnel"))
         if was:

@@ -1,4 +1,4 @@
-"""The apps that run: each app's companion, a program of this machine, with the app's container as its home."""
+"""Run the apps: each app's companion is a program of this machine, with the app's container as its home."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LaunchRefused(Exception):
 
 @dataclass(frozen=True)
 class Exit:
-    """How a process ended: one of the two is None."""
+    """Describe how a process ended: one of the two is None."""
 
     code: int | None
     signal: int | None
@@ -43,7 +43,7 @@ class Exit:
 
 @dataclass(eq=False)
 class Running:
-    """An app that was launched; its companion is started by ``resume``."""
+    """Hold a launched app; ``resume`` starts its companion."""
 
     pid: int
     app: App
@@ -55,11 +55,11 @@ class Running:
     ended: asyncio.Future[Exit]
     process: subprocess.Popen[bytes] | None = None
     reason: str = "crash"
-    """Why it ends, should it end by a signal."""
+    """The reason if it ends by a signal."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def signal(self, number: int, reason: str) -> None:
-        """Send a signal to all of it."""
+        """Send a signal to the whole process group."""
         if self.ended.done():
             return
         if number not in (signal.SIGSTOP, signal.SIGCONT):
@@ -73,7 +73,7 @@ class Running:
 
 
 class Processes:
-    """What runs on a phone."""
+    """Manage the running apps of a phone."""
 
     def __init__(
         self,
@@ -113,9 +113,9 @@ class Processes:
         kill_existing: bool = True,
         debugged: bool = False,
     ) -> Running:
-        """Launch an app; what it prints goes to ``sink``. Raises LaunchRefused.
+        """Launch an app; ``sink`` gets its output. Raises LaunchRefused.
 
-        ``connection`` is the one that faults at its output concern. An app that runs is ended first, or returned.
+        Faults at its output concern ``connection``. If the app already runs, it is ended first, or returned.
         """
         app = self._check(bundle_id)
         old = self.of(bundle_id)
@@ -200,7 +200,7 @@ class Processes:
         pump = asyncio.create_task(self._pump(running, output))
         running.tasks.add(pump)
         code = await asyncio.to_thread(process.wait)
-        # What it started goes with it, and with that the last that could hold its output open.
+        # Its own children end with it, so that none of them holds its output open.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await asyncio.wait([pump])
@@ -219,7 +219,7 @@ class Processes:
             if running.sink is not None:
                 await running.sink(chunk)
         except (Dropped, Refused):
-            # Nobody listens any more; the app is not stopped by that.
+            # Nobody listens any more, but the app goes on.
             running.sink = None
             if running.connection is not None:
                 running.connection.abort()
@@ -241,7 +241,7 @@ class Processes:
         running.signal(number, reason)
 
     def end_app(self, bundle_id: str) -> None:
-        """Its code is about to be replaced or removed."""
+        """End an app whose code is about to be replaced or removed."""
         running = self.of(bundle_id)
         if running is not None:
             running.signal(signal.SIGKILL, "removed")
@@ -251,7 +251,7 @@ class Processes:
             self.end(running, reason, number)
 
     async def stop(self) -> None:
-        """End all that runs; returns when it is gone."""
+        """End all running apps; return when they are gone."""
         running = self.all()
         for each in running:
             each.signal(signal.SIGKILL, "client")

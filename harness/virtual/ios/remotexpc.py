@@ -1,6 +1,6 @@
-"""RemoteXPC from the phone's side: messages of the other side's XPC objects, framed as HTTP/2.
+"""Implement the phone's side of RemoteXPC: messages of XPC objects, framed as HTTP/2.
 
-The objects' encoding is pymobiledevice3's; its connection is a client's only.
+The objects' encoding is pymobiledevice3's; its connection class is only for clients.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _REPLY = int(XpcFlags.REPLY)
 
 @dataclass(frozen=True)
 class Message:
-    """What the other side sent; ``id`` is answered with, where a reply is wanted."""
+    """Hold a message of the other side; a wanted reply uses its ``id``."""
 
     id: int
     content: dict[str, Any]
@@ -42,7 +42,7 @@ class Message:
 
 
 class RemoteXpc:
-    """One connection. Every method raises Dropped once the other side has gone or breaks the protocol."""
+    """Hold one connection. Every method raises Dropped once the other side has gone or breaks the protocol."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -50,7 +50,7 @@ class RemoteXpc:
         self._next_id = 2
 
     async def open(self) -> None:
-        """Take the other side's preface and say what this side accepts."""
+        """Read the other side's preface, and send the settings that this side accepts."""
         if await self._connection.read(len(MAGIC)) != MAGIC:
             raise Dropped
         settings = {SettingsFrame.MAX_CONCURRENT_STREAMS: 100, SettingsFrame.INITIAL_WINDOW_SIZE: WINDOW_BYTES}
@@ -58,7 +58,7 @@ class RemoteXpc:
         await self._send(WindowUpdateFrame(stream_id=0, window_increment=WINDOW_BYTES - 65535))
 
     async def messages(self) -> AsyncIterator[Message]:
-        """What the other side says, until it ends."""
+        """Yield the other side's messages until it ends."""
         while True:
             frame = await self._frame()
             if isinstance(frame, (GoAwayFrame, RstStreamFrame)):
@@ -74,7 +74,7 @@ class RemoteXpc:
                     yield message
 
     async def send(self, content: dict[str, Any]) -> None:
-        """Say something that is no answer."""
+        """Send a message that is no answer."""
         await self._send_data(ROOT_STREAM, create_xpc_wrapper(content, message_id=self._next_id))
         self._next_id += 2
 
@@ -119,7 +119,7 @@ class RemoteXpc:
         await self._connection.send(b"".join(frames))
 
     async def _send(self, frame: Any) -> None:
-        # Housekeeping is none of the messages that a fault halves.
+        # Housekeeping frames are no messages, so a fault must not halve them.
         truncate, self._connection.truncate_next = self._connection.truncate_next, False
         await self._connection.send(frame.serialize())
         self._connection.truncate_next = truncate

@@ -1,4 +1,4 @@
-"""Crash reports for clients: a mover that says when they are there, and their folder over the file conduit."""
+"""Serve crash reports to clients: a mover that reports when they are there, and their folder over the file conduit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.virtual.ios.stream import Connection, Dropped
 
 
 async def move(phone: Phone, connection: Connection) -> None:
-    """Say that all reports are where they can be copied from; they are written there to begin with."""
+    """Report that all crash reports are in the folder for copying; they were written there from the start."""
     try:
         await phone.faults.at("crash.move", connection)
     except Refused as refused:
@@ -20,7 +20,7 @@ async def move(phone: Phone, connection: Connection) -> None:
 
 
 async def copy(phone: Phone, connection: Connection) -> None:
-    """Serve the reports' folder."""
+    """Serve the folder of the reports."""
     try:
         await phone.faults.at("crash.pull", connection)
     except Refused as refused:

@@ -1,4 +1,4 @@
-"""Remote service discovery: what a phone with iOS 17 offers through its tunnel, each service on a port of its own."""
+"""Serve remote service discovery: the services of a phone with iOS 17 in its tunnel, each on a port of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRUSTED_LOCKDOWN = "com.apple.mobile.lockdown.remote.trusted"
 
 
 class Discovery:
-    """One phone's ports on loopback; they are there for as long as it runs, and answer while it has a tunnel."""
+    """Serve one phone's ports on loopback; they exist as long as it runs, and answer while it has a tunnel."""
 
     def __init__(self, phone: Phone) -> None:
         self._phone = phone
@@ -116,7 +116,7 @@ class Discovery:
 
 
 def _checked_in(name: str, handler: Handler) -> Handler:
-    """A service of lockdownd's, which clients that come through a tunnel tell who they are before they use it."""
+    """Return a service of lockdownd's for clients from a tunnel, which check in before they use it."""
 
     async def serve(phone: Phone, connection: Connection) -> None:
         await connection.read_plist()

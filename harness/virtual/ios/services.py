@@ -1,4 +1,4 @@
-"""Which services a phone offers, under which names, and when."""
+"""List the services of a phone: their names, and when they are available."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from harness.virtual.ios.stream import Connection
 
 @dataclass(frozen=True)
 class Service:
-    """``developer`` services exist while the developer image is mounted and the owner allows developing."""
+    """Describe a service.
+
+    ``developer`` services exist while the developer image is mounted and the owner allows developing.
+    """
 
     handler: Handler
     developer: bool = False
@@ -45,15 +48,15 @@ SERVICES: dict[str, Service] = {
     "com.apple.mobile.mobile_image_mounter": Service(image_mounter.serve),
     "com.apple.mobile.notification_proxy": Service(notifications.serve),
 }
-"""What every phone has, over the cable and through a tunnel."""
+"""The services of every phone, over the cable and through a tunnel."""
 
 CABLE_SERVICES: dict[str, Service] = {
     "com.apple.debugserver.DVTSecureSocketProxy": Service(debugserver.serve, developer=True),
     "com.apple.instruments.remoteserver.DVTSecureSocketProxy": Service(serve_dvt, developer=True),
 }
-"""What went into the tunnel with iOS 17."""
+"""The services that moved into the tunnel with iOS 17."""
 TUNNEL_SERVICES: dict[str, Service] = {core_device_proxy.NAME: Service(core_device_proxy.serve)}
-"""What leads into the tunnel from iOS 17.4 on."""
+"""The service that leads into the tunnel from iOS 17.4 on."""
 
 
 def available(phone: Phone, service: Service) -> bool:
@@ -61,7 +64,7 @@ def available(phone: Phone, service: Service) -> bool:
 
 
 def find(phone: Phone, name: str) -> Handler | None:
-    """The service that lockdownd starts under a name, None where it has none."""
+    """Return the service that lockdownd starts under a name, None if there is none."""
     cable = (
         CABLE_SERVICES
         if phone.identity.ios_version == "16"

@@ -1,4 +1,4 @@
-"""What a virtual iPhone is and how it is at the moment."""
+"""Hold a virtual iPhone's identity and its current state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Image = Literal["mounted", "missing", "unmountable"]
 
 @dataclass(frozen=True)
 class Identity:
-    """What never changes: who the phone is and which system it runs."""
+    """Hold what never changes: the phone's identity and its system."""
 
     ios_version: IosVersion
     udid: str
@@ -36,34 +36,34 @@ class Identity:
 
 @dataclass
 class State:
-    """What a test may change while the phone runs; times in seconds, temperature in hundredths of a degree Celsius."""
+    """Hold the state that a test may change; times in seconds, temperature in hundredths of a degree Celsius."""
 
     locked: bool = False
     """The screen is locked: apps are not launched, images not mounted, hosts not paired."""
     before_first_unlock: bool = False
     """Nobody has entered the passcode since it booted: lockdownd starts no service."""
     pairing: Pairing = "trusts"
-    """What its owner does about a new host; ``asks`` leaves the dialog open until this changes."""
+    """The owner's reaction to a new host; ``asks`` leaves the dialog open until this changes."""
     developer_mode: bool = True
     trusts_developer: bool = True
-    """Whether its owner trusted the apps' developer in the settings."""
+    """True if its owner trusted the apps' developer in the settings."""
     image: Image = "mounted"
     """The developer disk image; ``missing`` can be mounted, ``unmountable`` is refused."""
     space_bytes: int | None = None
-    """How much fits on it; None for as much as this machine has."""
+    """The bytes that fit on it; None for as much as this machine has."""
     battery_level: int = 80
     battery_temperature: int = 2950
     battery_charging: bool = True
     battery_external: bool = True
     launch_watchdog_seconds: float | None = None
-    """When apps that no debugger launched are ended for not coming up; None for never."""
+    """The seconds after which apps without a debugger are ended if they have not come up; None for never."""
     core_device_proxy: bool = True
-    """Whether a phone with iOS 17 offers the tunnel that needs no rights, as it does from iOS 17.4 on."""
+    """True if a phone with iOS 17 offers the tunnel that needs no rights, as it does from iOS 17.4 on."""
     tells_ends: bool = True
-    """Whether DVT's process control tells of the end of apps."""
+    """True if DVT's process control reports the end of apps."""
 
     def change(self, values: dict[str, Any]) -> None:
-        """Set fields by name. Raises ValueError for a name or value that there is not."""
+        """Set fields by name. Raises ValueError for an unknown name or value."""
         known = {field.name for field in dataclasses.fields(self)}
         for name, value in values.items():
             if name not in known:
@@ -95,7 +95,7 @@ _IOS_VERSIONS: dict[str, dict[str, Any]] = {
 
 
 def make_identity(ios_version: str, **chosen: Any) -> Identity:
-    """Return a phone with that iOS and a UDID of its own; fields that are not None replace the version's.
+    """Return an identity with that iOS and a UDID of its own; fields that are not None replace the version's.
 
     Raises ValueError for an iOS that there is not.
     """

@@ -1,4 +1,4 @@
-"""openstdiosocket: a socket that a launched app prints to, known to the launcher by an identifier."""
+"""Serve openstdiosocket: a socket for a launched app's output, which the launcher knows by an identifier."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.virtual.ios.stream import Connection, Dropped
 
 
 class Stdio:
-    """One such socket. The app's output goes through a terminal, which ends lines with carriage returns too."""
+    """Hold one such socket. The app's output goes through a terminal, which adds carriage returns to line ends."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -23,12 +23,12 @@ class Stdio:
         await self.connection.send(chunk.replace(b"\n", b"\r\n"))
 
     def follow(self, running: Running) -> None:
-        """Close with the app."""
+        """Close the socket with the app."""
         running.ended.add_done_callback(lambda _ended: self.done.set())
 
 
 class Sockets:
-    """The open sockets of the phones, by identifier."""
+    """Hold the open sockets of the phones, by identifier."""
 
     def __init__(self) -> None:
         self._open: dict[uuid.UUID, Stdio] = {}
@@ -37,7 +37,7 @@ class Sockets:
         return self._open.get(identifier) if isinstance(identifier, uuid.UUID) else None
 
     async def serve(self, phone: Phone, connection: Connection) -> None:
-        """Give the socket its identifier and keep it open until the app or the client ends."""
+        """Give the socket its identifier, and keep it open until the app or the client ends."""
         try:
             await phone.faults.at("stdio.open", connection)
         except Refused as refused:
@@ -56,7 +56,7 @@ class Sockets:
 
 
 async def _swallow(connection: Connection) -> None:
-    # Apps here read nothing; what is left is to notice that the client goes.
+    # Apps here read nothing; reading only notices that the client goes.
     with contextlib.suppress(Dropped):
         while await connection.read_some():
             pass

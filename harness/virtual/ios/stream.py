@@ -1,4 +1,4 @@
-"""One connection to a service of a virtual iPhone: exact reads, property lists, TLS in its midst."""
+"""Handle one connection to a service of a virtual iPhone: exact reads, property lists, TLS from the middle on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TLS_DEADLINE_SECONDS = 10.0
 
 
 def mapping(value: object) -> dict[str, Any]:
-    """What should be a dictionary; one without entries where it is none."""
+    """Return a value that should be a dictionary; an empty one if it is none."""
     return value if isinstance(value, dict) else {}
 
 
@@ -25,23 +25,23 @@ class Dropped(Exception):
 
 
 class Connection:
-    """Both directions of a connection. Every method raises Dropped once the other side has gone."""
+    """Hold both directions of a connection. Every method raises Dropped once the other side has gone."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
         self.truncate_next = False
-        """A fault: half of the next message is sent, and nothing after it."""
+        """Set by a fault: half of the next message is sent, and nothing after it."""
 
     async def read(self, size: int) -> bytes:
-        """Exactly so many bytes."""
+        """Return exactly so many bytes."""
         try:
             return await self.reader.readexactly(size)
         except (asyncio.IncompleteReadError, OSError) as error:
             raise Dropped from error
 
     async def read_some(self, limit: int = 65536) -> bytes:
-        """What has arrived; empty at the end."""
+        """Return what has arrived; empty at the end."""
         try:
             return await self.reader.read(limit)
         except OSError as error:
@@ -61,7 +61,10 @@ class Connection:
             raise Dropped
 
     async def read_plist(self) -> dict[str, Any]:
-        """A property list behind its length (big-endian, 32 bits), as lockdownd and most services send it."""
+        """Return a property list that follows its length (big-endian, 32 bits).
+
+        Lockdownd and most services send it in this form.
+        """
         (size,) = struct.unpack(">I", await self.read(4))
         if size > MAXIMUM_PLIST_BYTES:
             raise Dropped
@@ -78,20 +81,20 @@ class Connection:
         await self.send(struct.pack(">I", len(data)) + data)
 
     def hold(self) -> None:
-        """Take in nothing more until ``start_tls``: a handshake's first bytes must not be taken for the service's."""
+        """Read nothing more until ``start_tls``, so that a handshake's first bytes are not taken for the service's."""
         transport = self.writer.transport
         if isinstance(transport, asyncio.ReadTransport):
             transport.pause_reading()
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
-        """Be the server of a TLS handshake; call ``hold`` before the message that makes the other side begin it."""
+        """Serve a TLS handshake; call ``hold`` before the message after which the other side begins it."""
         try:
             await asyncio.wait_for(self._start_tls(context), TLS_DEADLINE_SECONDS)
         except (OSError, asyncio.TimeoutError) as error:
             raise Dropped from error
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
-        # Python 3.10's streams cannot do it themselves.
+        # Python 3.10's streams have no method for it.
         if hasattr(self.writer, "start_tls"):
             await self.writer.start_tls(context)
             return
@@ -103,24 +106,24 @@ class Connection:
         self.writer = asyncio.StreamWriter(transport, protocol, self.reader, loop)
 
     async def close(self) -> None:
-        """End it in order: what was sent arrives."""
+        """End the connection in order, so that everything sent arrives."""
         with contextlib.suppress(OSError, RuntimeError, asyncio.TimeoutError):
             self.writer.close()
             await asyncio.wait_for(self.writer.wait_closed(), TLS_DEADLINE_SECONDS)
 
     def close_soon(self) -> None:
-        """End it in order, without waiting for the end."""
+        """End the connection in order, without waiting for the end."""
         with contextlib.suppress(OSError, RuntimeError):
             self.writer.close()
 
     def abort(self) -> None:
-        """End it as a pulled cable does."""
+        """End the connection as a pulled cable does."""
         with contextlib.suppress(OSError, RuntimeError):
             self.writer.transport.abort()
 
 
 class Listener:
-    """A port on loopback; each connection has a task of its own, which nobody waits for."""
+    """Listen on a loopback port; each connection has a task of its own, which nobody waits for."""
 
     def __init__(self, serve: Callable[[Connection], Awaitable[None]]) -> None:
         self._handler = serve
@@ -128,7 +131,7 @@ class Listener:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> int:
-        """Listen; the port."""
+        """Listen, and return the port."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -149,5 +152,5 @@ class Listener:
         except Dropped:
             pass
         finally:
-            # Also when it is cancelled, which is how a cable is pulled.
+            # This also happens when the task is cancelled, which is how a cable is pulled.
             connection.close_soon()

@@ -1,4 +1,4 @@
-"""A stand-in for tunneld: over HTTP it says where each phone's tunnel leads, which is loopback here."""
+"""Stand in for tunneld: report over HTTP where each phone's tunnel leads, which is loopback here."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MAXIMUM_REQUEST_BYTES = 1 << 16
 
 
 class Tunnels:
-    """The tunnels of all phones that have one, and the daemon that tells of them."""
+    """Hold the tunnels of all phones that have one, and the daemon that reports them."""
 
     def __init__(self, phones: list[Phone]) -> None:
         self._tunnels = {phone: Discovery(phone) for phone in phones if phone.identity.ios_version == "17"}
         self._listener = Listener(self._serve)
 
     async def start(self) -> int | None:
-        """Listen; the daemon's port, None where no phone has a tunnel."""
+        """Listen, and return the daemon's port; None if no phone has a tunnel."""
         if not self._tunnels:
             return None
         for discovery in self._tunnels.values():

@@ -1,4 +1,4 @@
-"""usbmuxd: which phones are plugged in, pair records, and connections to a phone's ports."""
+"""Serve usbmuxd: the plugged-in phones, pair records, and connections to a phone's ports."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _RECORD = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class Usbmuxd:
-    """The daemon, on a loopback port. Pair records are kept in ``folder``."""
+    """Run the daemon on a loopback port. Pair records are kept in ``folder``."""
 
     def __init__(self, folder: Path, phones: list[Phone]) -> None:
         self._folder = folder
         self._phones = phones
         self._listeners: set[Connection] = set()
-        # An attached phone gets a new number each time, as from the real one.
+        # An attached phone gets a new number each time, as from the real usbmuxd.
         self._numbers = {phone.identity.udid: number for number, phone in enumerate(phones, 1)}
         self._listener = Listener(self._serve)
         self._sending: set[asyncio.Task[None]] = set()
@@ -41,7 +41,7 @@ class Usbmuxd:
             phone.on_plug = self._plugged
 
     async def start(self) -> int:
-        """Listen; the port."""
+        """Listen, and return the port."""
         return await self._listener.start()
 
     def stop(self) -> None:

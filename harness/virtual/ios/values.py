@@ -1,4 +1,4 @@
-"""The values that lockdownd tells, by domain; hosts that are not paired see few of them."""
+"""Answer for lockdownd's values, by domain; unpaired hosts see few of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WRITABLE = frozenset({(None, "DeviceName"), (None, "TimeZone")})
 
 
 def read(phone: Phone, request: dict[str, Any], *, trusted: bool) -> dict[str, Any]:
-    """lockdownd's answer to ``GetValue``."""
+    """Return lockdownd's answer to ``GetValue``."""
     domain, key = _name(request, "Domain"), _name(request, "Key")
     answer: dict[str, Any] = {name: value for name, value in (("Domain", domain), ("Key", key)) if value}
     known = _all(phone).get(domain)
@@ -32,7 +32,7 @@ def read(phone: Phone, request: dict[str, Any], *, trusted: bool) -> dict[str, A
 
 
 def write(phone: Phone, request: dict[str, Any]) -> dict[str, Any]:
-    """lockdownd's answer to ``SetValue`` and ``RemoveValue``: little can be written, and nothing lasts."""
+    """Return lockdownd's answer to ``SetValue`` and ``RemoveValue``: little can be written, and nothing lasts."""
     domain, key = _name(request, "Domain"), _name(request, "Key")
     if (domain, key) not in _WRITABLE:
         return {"Error": "SetProhibited"}
@@ -46,7 +46,7 @@ def _name(request: dict[str, Any], field: str) -> str | None:
 
 
 def battery(phone: Phone) -> dict[str, Any]:
-    """The domain ``com.apple.mobile.battery``; percent."""
+    """Return the domain ``com.apple.mobile.battery``; the level is in percent."""
     state = phone.state
     return {
         "BatteryCurrentCapacity": state.battery_level,

@@ -1,4 +1,4 @@
-"""The ways to start an app, by the phone's iOS or by ``--ios-launcher``."""
+"""Choose the way to start an app, by the phone's iOS or by ``--ios-launcher``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ __all__ = ["Ended", "Launcher", "Started", "choose_launcher", "launch_refused"]
 
 @dataclass(frozen=True)
 class Launcher:
-    """``launch`` starts the app of a bundle id with arguments; ``end`` ends a process whose launch has been lost."""
+    """Describe a launcher.
+
+    ``launch`` starts the app with a bundle id and arguments. ``end`` ends a process whose launch has been lost.
+    """
 
     name: LauncherName
     launch: Callable[[Link, str, list[str]], Awaitable[Started]]
@@ -35,7 +38,10 @@ _LAUNCHERS = (
 
 
 def choose_launcher(system: Version, wanted: LauncherName | None) -> Launcher:
-    """The one that is ``wanted``, or the best that this iOS has; raises UsageError where it has not the wanted one."""
+    """Return the ``wanted`` launcher, or the best one of this iOS.
+
+    Raises UsageError if this iOS does not have the wanted one.
+    """
     if wanted == "appservice" and system < TUNNELLED:
         raise UsageError(
             f"the launcher appservice needs iOS {TUNNELLED}, the phone has {system}", cure="leave out --ios-launcher"
@@ -45,7 +51,7 @@ def choose_launcher(system: Version, wanted: LauncherName | None) -> Launcher:
 
 
 def launch_refused(error: HarnessError, phone: str) -> HarnessError:
-    """What a phone's refusal to start an app means; errors that say it already stay."""
+    """Return the error for a phone's refusal to start an app; specific errors stay."""
     if type(error) is not DeviceError:
         return error
     said = str(error.args[0]).partition("launching the app: ")[2] or str(error.args[0])

@@ -1,4 +1,4 @@
-"""iOS 17 and newer: CoreDevice's app service through the tunnel, with a socket for what the app prints."""
+"""Launch on iOS 17 and newer: CoreDevice's app service through the tunnel, with a socket for the app's output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ASK_SECONDS = 5.0
 
 
 class AppServiceApp(Started):
-    """Tells neither exit status nor signal."""
+    """Run an app; neither exit status nor signal is reported."""
 
     def __init__(self, rsd: RemoteServiceDiscoveryService, stdio: OpenStdioSocketService) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class AppServiceApp(Started):
 
     async def _follow(self) -> Ended:
         while data := await self._stdio.read(2**16):
-            # A pseudoterminal stands between.
+            # A pseudoterminal in between changes line ends.
             self._take(data.replace(b"\r\n", b"\n"))
         # The socket also ends when the tunnel breaks, and an app may close its output and run on.
         until = asyncio.get_running_loop().time() + GONE_SECONDS
@@ -47,7 +47,7 @@ class AppServiceApp(Started):
 
 
 async def launch(link: Link, bundle_id: str, arguments: list[str]) -> AppServiceApp:
-    """Start the app; one that runs already is ended first."""
+    """Start the app; one that already runs is ended first."""
     rsd = await link.rsd()
     stdio, apps = OpenStdioSocketService(rsd), AppServiceService(rsd)
     app = AppServiceApp(rsd, stdio)
@@ -80,6 +80,6 @@ async def _end(rsd: RemoteServiceDiscoveryService, pid: int) -> None:
 
 
 async def _runs(rsd: RemoteServiceDiscoveryService, pid: int) -> bool:
-    """A connection for each question: that phones answer more than one on it is not known."""
+    """Return whether a process runs. Each question opens a connection, because a phone may answer only one on it."""
     async with AppServiceService(rsd) as apps:
         return any(process.get("processIdentifier") == pid for process in await apps.list_processes())

@@ -1,5 +1,7 @@
-"""Any iOS, if asked for: the app as a debugger's child, which no launch watchdog ends and which a lost connection
-ends with it."""
+"""Launch on any iOS, on request: the app is a debugger's child.
+
+No launch watchdog ends it, and it ends with a lost connection.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,11 @@ SERVICE = "com.apple.debugserver.DVTSecureSocketProxy"
 TUNNELLED_SERVICE = "com.apple.internal.dt.remote.debugproxy"
 KILL_SECONDS = 5.0
 FATAL = frozenset({4, 5, 6, 7, 8, 9, 10, 11})
-"""Signals (Darwin's numbers) behind which a program does not go on: ILL, TRAP, ABRT, EMT, FPE, KILL, BUS, SEGV."""
+"""Signals (Darwin's numbers) after which a program does not go on: ILL, TRAP, ABRT, EMT, FPE, KILL, BUS, SEGV."""
 
 
 class DebuggedApp(Started):
-    """Tells exit status or signal."""
+    """Run an app; its exit status or signal is reported."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,15 +60,15 @@ class DebuggedApp(Started):
             said = await self._gdb.ask(stop.onward)
 
     async def _let_die(self, stop: Stop) -> None:
-        """The program is held at its crash; let go, it ends by it, and the system writes its report.
+        """Let the program go on from its crash, so that it ends by it and the system writes its report.
 
-        Behind an exception it would only come to stop there again, as long as somebody debugs it.
+        After an exception it would only stop there again, as long as a debugger is attached.
         """
         with contextlib.suppress(*TROUBLE):
             await asyncio.wait_for(self._gdb.ask("D" if stop.exception else stop.onward), KILL_SECONDS)
 
     async def kill(self) -> None:
-        """Ends with the connection if it does not with the packet."""
+        """End the app by a packet; if that fails, it ends with the connection."""
         if self.ended is None:
             await self._gdb.interrupt()
             await self._gdb.send("k")
@@ -77,7 +79,7 @@ class DebuggedApp(Started):
 
 
 async def launch(link: Link, bundle_id: str, arguments: list[str]) -> DebuggedApp:
-    """Start the app; raises AppNotInstalledError, PyMobileDevice3Exception with debugserver's words."""
+    """Start the app; raises AppNotInstalledError, or PyMobileDevice3Exception with debugserver's message."""
     found = await installed(link, bundle_id)
     if found is None:
         raise AppNotInstalledError(f"no app {bundle_id} is installed")
@@ -100,7 +102,7 @@ async def launch(link: Link, bundle_id: str, arguments: list[str]) -> DebuggedAp
 
 
 async def end(_link: Link, _pid: int) -> None:
-    """Nothing to do: a debugger's child ends with its connection."""
+    """Do nothing: a debugger's child ends with its connection."""
 
 
 async def _connect(link: Link) -> ServiceConnection:
@@ -111,7 +113,7 @@ async def _connect(link: Link) -> ServiceConnection:
 
 
 def _words(said: str) -> str:
-    """``E`` and words, or ``Enn;`` and words in hexadecimal digits."""
+    """Return the message of ``E`` and text, or of ``Enn;`` and text in hexadecimal digits."""
     _, semicolon, digits = said.partition(";")
     if semicolon:
         with contextlib.suppress(ValueError):

@@ -1,4 +1,4 @@
-"""iOS 16 and older, and newer ones as a second way: the process control of Instruments."""
+"""Launch on iOS 16 and older, and on newer ones as a second way: the process control of Instruments."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from harness.devices.ios.launchers.started import Ended, Started
 from harness.devices.ios.link import Link
 
 DRAIN_SECONDS = 0.2
-"""Output may come behind the news of the end."""
+"""The seconds for output that comes after the report of the end."""
 LOOK_SECONDS = 5.0
-"""How often an app is looked for of whose end nothing was heard: one that ends at once may not be observed yet."""
+"""The seconds between looks at an app without a reported end: one that ends at once may not be observed yet."""
 
 
 class ObservedProcessControl(ProcessControlService):
-    """Keeps how processes ended; the library's only logs it."""
+    """Keep how processes ended; the library's own class only logs it."""
 
     def __init__(self, ctx: DTXContext) -> None:
         super().__init__(ctx)
@@ -45,12 +45,12 @@ class _Control(ProcessControl):
     pass
 
 
-# Inferred from the type parameter of a direct base only, which this class has not.
+# The library infers this only from the type parameter of a direct base, which this class does not have.
 _Control._inferred_service_class = ObservedProcessControl
 
 
 class DvtApp(Started):
-    """Tells exit status or signal, neither if the phone did not."""
+    """Run an app; exit status or signal are reported if the phone reports them."""
 
     def __init__(self, bundle_id: str) -> None:
         super().__init__()
@@ -93,17 +93,17 @@ class DvtApp(Started):
 
 
 async def launch(link: Link, bundle_id: str, arguments: list[str]) -> DvtApp:
-    """Start the app; one that runs already is ended first."""
+    """Start the app; one that already runs is ended first."""
     app = DvtApp(bundle_id)
     try:
         provider = await app._stack.enter_async_context(DvtProvider(await link.developer()))
         app._control = await app._stack.enter_async_context(_Control(provider))
         app.pid = int(await app._control.launch(bundle_id, arguments, kill_existing=True))
-        # It may have ended already.
+        # The app may have ended already.
         with contextlib.suppress(DTXNsError):
             await app._control.service.startObservingPid_(app.pid)
     except AssertionError as error:
-        # The library's way to say that there was no error and no process either.
+        # The library raises this if there was no error and no process either.
         await app.close()
         raise PyMobileDevice3Exception("the launch was answered without a process") from error
     except BaseException:
@@ -114,7 +114,7 @@ async def launch(link: Link, bundle_id: str, arguments: list[str]) -> DvtApp:
 
 
 async def end(link: Link, pid: int) -> None:
-    """End a process whose launch has been lost; raises DTXNsError if it runs no more."""
+    """End a process whose launch has been lost; raises DTXNsError if it no longer runs."""
     async with DvtProvider(await link.developer()) as provider, ProcessControl(provider) as control:
         await control.kill(pid)
 

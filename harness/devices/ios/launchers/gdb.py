@@ -1,6 +1,6 @@
-"""As much of the GDB remote protocol as starting one program takes.
+"""Implement the part of the GDB remote protocol that starts one program.
 
-https://sourceware.org/gdb/current/onlinedocs/gdb.html/Remote-Protocol.html, and for what Apple's server makes of it
+See https://sourceware.org/gdb/current/onlinedocs/gdb.html/Remote-Protocol.html, and for Apple's server
 lldb/tools/debugserver in https://github.com/llvm/llvm-project.
 """
 
@@ -14,17 +14,18 @@ from pymobiledevice3.exceptions import ConnectionTerminatedError, ProtocolError
 MAX_PACKET_BYTES = 2**20
 INTERRUPT = b"\x03"
 EXCEPTIONS = {0x91: 11, 0x92: 4, 0x93: 8, 0x94: 7, 0x95: 5, 0x96: 5}
-"""Debugserver's numbers for Mach exceptions (bad access, bad instruction, arithmetic, emulation, software, breakpoint),
-and the signal (Darwin's numbers) that each comes to where nobody debugs."""
+"""Maps debugserver's numbers for Mach exceptions (bad access, bad instruction, arithmetic, emulation, software,
+breakpoint) to the signals (Darwin's numbers) that they become without a debugger."""
 _SOFTWARE = 5
-"""The Mach exception as which a signal arrives; any other one is the processor's."""
+"""The Mach exception by which a signal arrives; any other one is the processor's."""
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Why a program stopped: ``signal`` with Darwin's number, ``thread`` in the server's words, empty if not told.
+    """Describe why a program stopped.
 
-    An ``exception`` happens again whenever the program goes on, and no signal can be sent in its place.
+    ``signal`` has Darwin's number, ``thread`` is the server's name, empty if not reported. An ``exception`` happens
+    again whenever the program goes on, and no signal can replace it.
     """
 
     signal: int
@@ -33,9 +34,9 @@ class Stop:
 
     @property
     def onward(self) -> str:
-        """The packet with which the program goes on, by its signal if it has one.
+        """Return the packet with which the program goes on, by its signal if it has one.
 
-        ``C`` would not do: debugserver sends the signal anew, and stops again for that one.
+        ``C`` would not do: debugserver would send the signal anew, and stop again for that one.
         """
         if not self.signal:
             return "c"
@@ -43,7 +44,7 @@ class Stop:
 
 
 class GdbConnection:
-    """Packets over a stream: ``$payload#checksum``, each acknowledged until both sides agree to do without."""
+    """Exchange packets over a stream: ``$payload#checksum``, each acknowledged until both sides agree to stop that."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -56,7 +57,7 @@ class GdbConnection:
         return await self.receive()
 
     async def without_acknowledgements(self) -> None:
-        """Once on a stream that loses nothing."""
+        """Agree to send no acknowledgements, once, on a stream that loses nothing."""
         if await self.ask("QStartNoAckMode") == "OK":
             self._acknowledges = False
 
@@ -71,7 +72,7 @@ class GdbConnection:
         await self._writer.drain()
 
     async def receive(self) -> str:
-        """The next packet; raises ConnectionTerminatedError or ProtocolError."""
+        """Return the next packet; raises ConnectionTerminatedError or ProtocolError."""
         try:
             while (byte := await self._reader.readexactly(1)) != b"$":
                 if byte not in b"+-":
@@ -91,7 +92,7 @@ class GdbConnection:
 
 
 def arguments_packet(arguments: list[str]) -> str:
-    """``A``: length of the hexadecimal text, index and text of each argument, the program first."""
+    """Return the packet ``A``: length of the hexadecimal text, index and text of each argument, the program first."""
     parts = []
     for index, argument in enumerate(arguments):
         text = argument.encode().hex()
@@ -100,7 +101,7 @@ def arguments_packet(arguments: list[str]) -> str:
 
 
 def stop_of(said: str) -> Stop:
-    """From a packet ``Tnn…`` or ``Snn``; raises ProtocolError."""
+    """Parse a packet ``Tnn…`` or ``Snn``; raises ProtocolError."""
     fields = dict(part.split(":", 1) for part in said[3:].split(";") if ":" in part)
     try:
         number, kind = int(said[1:3], 16), int(fields.get("metype", f"{_SOFTWARE:x}"), 16)
@@ -111,7 +112,7 @@ def stop_of(said: str) -> Stop:
 
 
 def _expanded(data: bytes) -> str:
-    """Escapes and run lengths undone."""
+    """Return the data with escapes and run lengths undone."""
     out = bytearray()
     at = 0
     while at < len(data):

@@ -1,4 +1,4 @@
-"""A started app, whichever way it was started."""
+"""Follow a started app, however it was started."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ CLOSE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Ended:
-    """``status`` is the exit status, negative for a signal, None where this launcher does not hear of it; ``lost`` says
-    why nobody knows whether the app runs on."""
+    """Hold an app's end.
+
+    ``status`` is the exit status, negative for a signal, None if this launcher does not get it. ``lost`` is the reason
+    why nobody knows whether the app still runs.
+    """
 
     status: int | None = None
     lost: str | None = None
 
 
 class Started(ABC):
-    """A running app: what it prints is collected, and its end noted, by a task of the loop.
+    """Hold a running app. A task of the loop collects its output and records its end.
 
-    ``pid`` is None where the launcher does not tell. ``printed`` counts bytes, ``tail`` holds the last of them.
+    ``pid`` is None if the launcher does not report it. ``printed`` counts bytes, ``tail`` holds the last of them.
     """
 
     pid: int | None = None
@@ -61,7 +64,7 @@ class Started(ABC):
         self.tail = (self.tail + data)[-TAIL_BYTES:]
 
     async def close(self) -> None:
-        """Let go of the connections, whatever the app does."""
+        """Close the connections, whatever the app does."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
