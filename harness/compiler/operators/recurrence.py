@@ -1,4 +1,4 @@
-"""One direction of one recurrent layer, as the importer makes it of torch's layers."""
+"""Define one direction of one recurrent layer, as the importer makes it from torch's layers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RecurrenceOp(FusedOperator):
 
     @property
     def activations(self) -> int:
-        """The number of arguments in front of the weight."""
+        """Return the number of arguments before the weight."""
         return 3 if self.layer.has_cells else 2
 
     @classmethod
