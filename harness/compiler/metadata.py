@@ -47,7 +47,7 @@ class ModelMetadata(BaseModel):
 
 
 class ArchiveMetadata(BaseModel):
-    """The published schema (the first ten fields, in its order) and our extra keys; see ``docs/metadata.md``.
+    """Hold the published schema (the first ten fields, in its order) and our extra keys; see ``docs/metadata.md``.
 
     An archive without a G2P model has the kind ``tensors`` and none of the G2P keys; they are empty here.
     """

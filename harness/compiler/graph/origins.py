@@ -74,7 +74,7 @@ def completed(graph: Graph, origins: Origins) -> dict[Any, Origin]:
     """Return the origins of all variables of a function.
 
     A variable without an entry has the origins of the values that use it. At the function's end it has the origins of
-    the values of which it is made.
+    its inputs instead.
     """
     found = {binding.var: origins.of(binding.var) for binding in graph.bindings}
     for binding in reversed(graph.bindings):

@@ -16,8 +16,10 @@ from harness.compiler.operators.operator import Dims, FusedOperator, Lowering, M
 
 @dataclass(frozen=True)
 class RecurrenceOp(FusedOperator):
-    """Arguments: the gates' share of the input [S, B, G * H], state [B, H], cells (of an LSTM), weight [H, G * H],
-    bias [G * H] (if any)."""
+    """Arguments: gates [S, B, G * H], state [B, H], cells (of an LSTM), weight [H, G * H], bias [G * H] (if any).
+
+    The gates are their share of the input.
+    """
 
     layer: Recurrence
 

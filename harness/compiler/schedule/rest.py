@@ -92,7 +92,7 @@ def _lowers(function: tirx.PrimFunc, target: tvm.target.Target) -> bool:
 
 
 def _apply(schedule: s_tir.Schedule, name: str, profile: Profile, rules: tuple[Rule, ...]) -> s_tir.Schedule | None:
-    """Apply the first rule that fits the block to a copy of the schedule; return None where no rule fits."""
+    """Apply the first rule that fits the block to a copy of the schedule; return None if no rule fits."""
     for rule in rules:
         attempt = schedule.copy()
         try:
