@@ -12,10 +12,10 @@ class _Comparison(BaseModel):
 
 
 class Tolerances(_Comparison):
-    """Require every number of every output within ``absolute`` + ``relative`` * the output's largest magnitude.
+    """Every number of every output is within ``absolute`` + ``relative`` * the output's largest magnitude.
 
-    The tolerance is relative to the largest number and not to the number itself, because sums that cancel have an error
-    of their terms' size. Integers and truth values have to be equal.
+    Relative to the largest and not to the number itself, because sums that cancel have an error of their terms'
+    size. Integers and truth values have to be equal.
     """
 
     kind: Literal["tolerances"] = "tolerances"
@@ -27,9 +27,9 @@ class Tolerances(_Comparison):
 
 
 class TopK(_Comparison):
-    """Require the ``k`` best along the last axis of one output to be PyTorch's, in its order.
+    """The ``k`` best along the last axis of one output are PyTorch's, in its order.
 
-    If the order differs, it is a declared tie if PyTorch's scores of the two are within ``tie``.
+    Where the order differs, it is a declared tie if PyTorch's scores of the two are within ``tie``.
     """
 
     kind: Literal["top_k"] = "top_k"
@@ -43,9 +43,9 @@ class TopK(_Comparison):
 
 
 class ExactTokens(_Comparison):
-    """Require one output's ids to be PyTorch's: integers themselves, or the best scores along the last axis.
+    """One output's ids are PyTorch's: of integers themselves, of scores the best along the last axis.
 
-    For scores, another id is a declared tie if PyTorch's scores of the two are within ``tie``.
+    Of scores, another id is a declared tie if PyTorch's scores of the two are within ``tie``.
     """
 
     kind: Literal["exact_tokens"] = "exact_tokens"
