@@ -1,4 +1,7 @@
-"""torch → Relax → scheduled kernels → system-lib archive with metadata. Importing this needs no torch or tvm."""
+"""Compile torch → Relax → scheduled kernels → system-lib archive with metadata.
+
+Importing this needs no torch or tvm.
+"""
 
 from harness.compiler.bundle import BundleRequest, compile_bundle
 from harness.compiler.front import Archive, CompileRequest, compile_models, compile_smoke

@@ -1,4 +1,4 @@
-"""Several models in one archive. Each is compiled into a cached archive of its own; then all are merged.
+"""Put several models into one archive. Each is compiled into a cached archive of its own; then all are merged.
 
 Imports neither PyTorch nor TVM.
 """
@@ -44,7 +44,7 @@ class MergeFailed(HarnessError):
 
 @dataclass(frozen=True)
 class BundleRequest:
-    """The content of one archive. ``g2p`` has the same target and the same instrumentation as the other models."""
+    """Hold the content of one archive. ``g2p`` has the same target and the same instrumentation as the other models."""
 
     models: Sequence[UserModel]
     g2p: CompileRequest | None = None
@@ -52,16 +52,16 @@ class BundleRequest:
     mcpu: str | None = None
     precision: Precision = "fp32"
     profile: bool = False
-    """Whether the archive is instrumented for profiling (``docs/profiling.md``)."""
+    """Instruments the archive for profiling (``docs/profiling.md``)."""
     taps: bool = False
-    """Whether the archive, which has one model only, is instrumented for tracing (``docs/explain.md``)."""
+    """Instruments the archive, which has one model only, for tracing (``docs/explain.md``)."""
 
 
 def compile_bundle(request: BundleRequest, *, cache: Cache, progress: Progress) -> Archive:
     """Return one archive with all models and one metadata file.
 
-    Raises ModelsClash before anything is compiled, CannotCompile where torch.export or TVM cannot take a model,
-    and what :func:`compile_models` raises.
+    Raises ModelsClash before anything is compiled, CannotCompile if torch.export or TVM cannot take a model, and what
+    :func:`compile_models` raises.
     """
     g2p = request.g2p
     if not request.models and g2p is None:

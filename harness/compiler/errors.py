@@ -1,4 +1,4 @@
-"""Errors of models that cannot be compiled, and the readable part of what a library raises."""
+"""Define errors of models that cannot be compiled, and extract the readable part of a library's message."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BadOperator(UsageError):
 
 
 def first_words(error: BaseException) -> str:
-    """Return the first line of a library's message, shortened; behind a mere heading, the line below it."""
+    """Return the first line of a library's message, shortened; after a mere heading, the line below it."""
     lines = str(error).strip().splitlines()
     first = lines[0] if lines else type(error).__name__
     if len(lines) > 1 and first.startswith(HEADING):

@@ -1,4 +1,4 @@
-"""Operators that installed packages add, found without importing them."""
+"""Find the operators that installed packages add, without importing them."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class BadRequest(UsageError):
 
 @dataclass(frozen=True)
 class CompileRequest:
-    """The options of ``harness compile``."""
+    """Hold the options of ``harness compile``."""
 
     checkpoint: Checkpoint
     target: str = "llvm"
@@ -50,16 +50,16 @@ class CompileRequest:
     max_output_len: int = 128
     prompt_space: bool = True
     profile: bool = False
-    """Whether the archive is instrumented for profiling (``docs/profiling.md``)."""
+    """Instruments the archive for profiling (``docs/profiling.md``)."""
     taps: bool = False
-    """Whether the archive is instrumented for tracing (``docs/explain.md``)."""
+    """Instruments the archive for tracing (``docs/explain.md``)."""
     tune: int = 0
     """Candidates that MetaSchedule measures for each function without a template."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A compiled archive in ``folder`` with its metadata beside it."""
+    """Hold a compiled archive in ``folder`` with its metadata beside it."""
 
     folder: Path
     metadata: ArchiveMetadata

@@ -28,7 +28,7 @@ from harness.protocol.schema import Precision
 
 @dataclass(frozen=True)
 class ArchiveJob:
-    """How to make an archive.
+    """Define how to make an archive.
 
     ``prefix`` begins all symbols in it, ``prefixes`` those of each function. ``model`` is the model's name in orders.
     """
@@ -62,14 +62,14 @@ class ArchiveJob:
 
     @property
     def instrumentation(self) -> Instrumentation | None:
-        """Of the kernels; None for an archive without."""
+        """Return the kernels' instrumentation; None for an archive without any."""
         if self.taps:
             return Taps(taps_prefix(self.prefix))
         return Marks(profile_prefix(self.prefix)) if self.profile else None
 
     @property
     def weights(self) -> tuple[Path, str]:
-        """The file of the weights, and the C function that returns their addresses."""
+        """Return the file of the weights, and the C function that returns their addresses."""
         symbol = f"{self.prefix}weights"
         return self.workspace / f"{symbol}.bin", symbol
 

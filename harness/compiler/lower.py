@@ -1,4 +1,4 @@
-"""Relax module to machine code, one function at a time."""
+"""Compile a Relax module to machine code, one function at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tunin
     """Return a ``tvm.runtime.Executable`` whose symbols and registration have the recipe's prefix.
 
     ``tuning`` searches schedules for functions without a template, for a target that this machine runs. Raises
-    TuningBusy, and CannotCompile where one of TVM's passes fails on the module.
+    TuningBusy, and CannotCompile if one of TVM's passes fails on the module.
     """
     named = module.with_attr("system_lib_prefix", recipe.prefix)
     try:
@@ -27,7 +27,7 @@ def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tunin
             return tvm.compile(named, target, relax_pipeline=pipeline(target, recipe, tuning))
     except HarnessError:
         raise
-    except Exception as error:  # of any kind: each pass raises what its author thought of
+    except Exception as error:  # each pass may raise anything
         reason = f"{type(error).__name__}: {first_words(error)}"
         raise CannotCompile(f"TVM cannot compile {recipe.prefix.rstrip('_')}: {reason}") from error
 

@@ -1,4 +1,4 @@
-"""``system_lib_metadata.json`` beside an archive, for the runner and for Rust apps."""
+"""Write and read ``system_lib_metadata.json`` beside an archive, for the runner and for Rust apps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BadMetadata(HarnessError):
 
 
 class ModelMetadata(BaseModel):
-    """A tensor workload in the archive."""
+    """Describe a tensor workload in the archive."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -36,18 +36,18 @@ class ModelMetadata(BaseModel):
     inputs: list[InputFacts]
     outputs: list[OutputFacts]
     weights_sha256: str
-    """Of PyTorch's parameters and buffers."""
+    """SHA-256 of PyTorch's parameters and buffers."""
     weights_bytes: int
-    """Of the linked weights."""
+    """The bytes of the linked weights."""
 
     def workload(self) -> TensorWorkload:
-        """Return the model as an order has it."""
+        """Return the model in the form of an order."""
         inputs, outputs = ([one.name for one in listed] for listed in (self.inputs, self.outputs))
         return TensorWorkload(name=self.name, functions={"main": self.prefix}, inputs=inputs, outputs=outputs)
 
 
 class ArchiveMetadata(BaseModel):
-    """The published schema (the first ten fields, in its order) and our extra keys; see ``docs/metadata.md``.
+    """Hold the published schema (the first ten fields, in its order) and our extra keys; see ``docs/metadata.md``.
 
     An archive without a G2P model has the kind ``tensors`` and none of the G2P keys; they are empty here.
     """
@@ -68,7 +68,7 @@ class ArchiveMetadata(BaseModel):
     schema_version: Literal[1] = 1
     kind: Literal["g2p", "tensors"] = "g2p"
     models: list[ModelMetadata] = []
-    """Tensor workloads, beside the G2P model or alone."""
+    """The tensor workloads, beside the G2P model or alone."""
     archive_sha256: str
     checkpoint_sha256: str = ""
     vocab_size: int = 0
@@ -78,20 +78,20 @@ class ArchiveMetadata(BaseModel):
     """[batch, ...]: the memory that the caller passes to the decoding step; None without a cache."""
     self_cache_dtype: Literal["float32", "float16"] = "float32"
     precision: Precision = "fp32"
-    """Of the stored weights and of their products."""
+    """The precision of the stored weights and of their products."""
     profiled: bool = False
-    """Whether it is instrumented for profiling: such an archive is not for an app."""
+    """True if it is instrumented for profiling: such an archive is not for an app."""
     tapped: bool = False
-    """Whether it is instrumented for tracing (``harness explain``): such an archive is not for an app."""
+    """True if it is instrumented for tracing (``harness explain``): such an archive is not for an app."""
     weights_bytes: int = 0
-    """Size of the linked weights, which all functions share."""
+    """The bytes of the linked weights, which all functions share."""
     tuned_trials: int = 0
-    """How many measured candidates the schedules of functions without a template were chosen from."""
+    """The number of measured candidates from which the schedules of functions without a template were chosen."""
     prompt_space: bool = True
     languages: list[str] | None = None
-    """The model's language codes; None where any is allowed."""
+    """The model's language codes; None if any is allowed."""
     mcpu: str | None = None
-    """Name of the CPU it was compiled for (``harness.compiler.targets.cpus``)."""
+    """The name of the CPU for which it was compiled (``harness.compiler.targets.cpus``)."""
     cpu_features: list[str] = []
     """CPU features that compiled code may use, by the runner's names; the runner refuses a CPU that lacks one."""
     max_threads: int
@@ -101,7 +101,7 @@ class ArchiveMetadata(BaseModel):
 
     @property
     def registrations(self) -> list[str]:
-        """The prefixes of everything in the archive; a binary must have registered all of them."""
+        """Return the prefixes of everything in the archive; a binary must have registered all of them."""
         return [*self.prefixes.values(), *(model.prefix for model in self.models)]
 
     @model_validator(mode="after")
@@ -111,7 +111,7 @@ class ArchiveMetadata(BaseModel):
         return self
 
     def generation(self, name: str = "g2p") -> GenerationWorkload:
-        """Return the archive's generation workload as an order has it."""
+        """Return the archive's generation workload in the form of an order."""
         return GenerationWorkload(
             name=name,
             functions=self.prefixes,
@@ -128,7 +128,7 @@ class ArchiveMetadata(BaseModel):
         )
 
     def workload(self, name: str) -> GenerationWorkload | TensorWorkload | None:
-        """Return the workload of that name as an order has it; None where the archive has none."""
+        """Return the workload of that name in the form of an order; None if the archive has none."""
         tensors = next((model.workload() for model in self.models if model.name == name), None)
         return self.generation(name) if tensors is None and name == self.kind else tensors
 

@@ -1,4 +1,4 @@
-"""Object files of several functions, and the static library that they become, reproducibly."""
+"""Write object files of several functions, and make a static library of them, reproducibly."""
 
 from __future__ import annotations
 

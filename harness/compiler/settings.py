@@ -1,4 +1,4 @@
-"""The settings of TVM's passes wherever this project runs them."""
+"""Hold the settings of TVM's passes for all their runs in this project."""
 
 PASS_CONFIG = {"tirx.disable_storage_rewrite": True}
 """TVM 0.27 lets buffers share memory by the times of their uses, and overlooks uses through a view."""

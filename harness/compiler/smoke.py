@@ -1,4 +1,4 @@
-"""The smallest possible model, to try a toolchain with: ``main(x float32[1]) = x + 1``."""
+"""Define the smallest possible model, for trying a toolchain: ``main(x float32[1]) = x + 1``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process that compiles: ``python -m harness.compiler.worker`` (see :mod:`harness.core.worker`)."""
+"""Compile in a process of its own: ``python -m harness.compiler.worker`` (see :mod:`harness.core.worker`)."""
 
 from __future__ import annotations
 

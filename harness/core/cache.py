@@ -85,7 +85,7 @@ class CacheEntry:
     used: datetime
     """When it was last used, or made."""
     in_use: bool
-    """Whether a process works with it now."""
+    """True if a process works with it now."""
 
     @property
     def name(self) -> str:

@@ -58,7 +58,7 @@ class Source:
 
 @dataclass(frozen=True)
 class _Download:
-    """One line of ``apt-get --print-uris``."""
+    """Hold one line of ``apt-get --print-uris``."""
 
     file: str
     size: int
@@ -131,7 +131,7 @@ class DebianPackages:
 
 
 class _Apt:
-    """apt-get and apt-cache under a configuration of their own for some suites and one architecture."""
+    """Run apt-get and apt-cache under a configuration of their own, for some suites and one architecture."""
 
     def __init__(self, folder: Path, configured: Path, suites: Sequence[str], architecture: str) -> None:
         if shutil.which("apt-get") is None or shutil.which("dpkg") is None:

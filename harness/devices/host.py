@@ -57,7 +57,7 @@ class HostDevice:
         self._max_log_bytes = max_log_bytes
         self._closed = threading.Event()
         self._held = 0
-        """How often this object holds the device. While it does, its own runner runs."""
+        """How often this object holds the device. A runner that runs meanwhile is its own."""
 
     def facts(self) -> dict[str, Any]:
         return {"kind": self.kind, "name": self.name, **host_facts()}

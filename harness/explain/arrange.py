@@ -120,7 +120,7 @@ def arranged(tap: Array, nodes: Sequence[str], graph: fx.Graph, expected: Mappin
     given = given.double() if given.is_floating_point() else given
     if len(wanted) > 1 and (parts := _side_by_side(given, nodes, wanted)):
         return parts
-    # Of several results one may be new, while the others are written in place.
+    # One of several results may be new, while the others are written in place.
     fitting = [name for name, value in zip(nodes, wanted, strict=True) if value.numel() == given.numel()]
     if len(fitting) != 1:
         return {}

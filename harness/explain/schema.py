@@ -21,8 +21,11 @@ class _Stored(BaseModel):
 
 
 class Error(_Stored):
-    """How far a kernel's output is from PyTorch's. ``largest``: absolute, None where the output is not finite and
-    PyTorch's is; ``relative``: over the root mean square of PyTorch's; ``snr``: decibels, None for no error at all."""
+    """Hold how far a kernel's output is from PyTorch's.
+
+    ``largest`` is absolute, None if the output is not finite and PyTorch's is. ``relative`` is over the root mean
+    square of PyTorch's. ``snr`` is in decibels, None for no error at all.
+    """
 
     largest: float | None
     relative: float | None
@@ -43,31 +46,33 @@ class Error(_Stored):
 
 
 class SiteRow(_Stored):
-    """One call of a kernel, or of a part of a merged one."""
+    """Describe one call of a kernel, or of a part of a merged one."""
 
     function: str
     call: int
-    """Of the function, from 0: of a decoder's step the token's place."""
+    """The number of the function's call, from 0; for a decoder's step it is the token's place."""
     index: int
-    """Among the function's kernels, in the order they run."""
+    """The number among the function's kernels, in the order in which they run."""
     kernel: str
     operation: str | None = None
-    """The node of the exported graph whose value the output is, and its target; the last of several side by side."""
+    """The node of the exported graph whose value the output is, and its target; of several side by side, the last
+    one."""
     target: str | None = None
     module: str = ""
-    """The innermost module that holds all that the kernel computes."""
+    """The innermost module that contains everything that the kernel computes."""
     operators: list[str] = []
-    """Nodes that the kernel computes, in the graph's order."""
+    """The nodes that the kernel computes, in the graph's order."""
     shape: list[int] = []
     own: Error | None = None
-    """Beside PyTorch on the values that this kernel was given: what this kernel adds. None: not compared."""
+    """The error against PyTorch on the values that this kernel was given, which is this kernel's own. None if not
+    compared."""
     whole: Error | None = None
-    """Beside PyTorch's own run from the word on: with what it inherits."""
+    """The error against PyTorch's own run from the item on, which includes inherited errors."""
     unseen: list[str] = []
-    """Operators of kernels that were not compared, through which what this kernel was given came: PyTorch computed them
-    for ``own``, so that their errors are this kernel's."""
+    """Operators of kernels that were not compared, on the way to this kernel's inputs. PyTorch computed them for
+    ``own``, so that their errors count as this kernel's."""
     uncompared: str = ""
-    """Why it was not, as "a kernel that …"."""
+    """Why it was not compared, as "a kernel that …"."""
 
     @property
     def place(self) -> str:
@@ -76,13 +81,14 @@ class SiteRow(_Stored):
 
 
 class Coverage(_Stored):
-    """How much of what ran was beside PyTorch."""
+    """Count how much of what ran was compared with PyTorch."""
 
     calls: int
-    """Of kernels and parts of merged ones, in the functions' calls up to where the tokens part."""
+    """Calls of kernels and of parts of merged ones, in the functions' calls up to the step at which the tokens
+    differ."""
     compared: int
     uncompared: dict[str, int]
-    """Calls by why they were not."""
+    """Uncompared calls, by reason."""
 
 
 class Explanation(_Stored):
@@ -90,39 +96,39 @@ class Explanation(_Stored):
     run_id: str
     item: str
     model: str = "g2p"
-    """As work orders call it."""
+    """The model's name in work orders."""
     language: str = ""
     word: str = ""
     variant: str
-    """G2P's variant, or the name of a model of tensors."""
+    """G2P's variant, or the name of a tensor workload."""
     precision: Precision = "fp32"
     device: str = "host"
     verdict: str | None = None
-    """The run's."""
+    """The run's verdict."""
     detail: str = ""
-    """What differs in the outputs of a model of tensors."""
+    """The difference in the outputs of a tensor workload."""
     step: int | None = None
-    """The first at which the run's tokens part from PyTorch's."""
+    """The first step at which the run's tokens differ from PyTorch's."""
     expected_token: int | None = None
     got_token: int | None = None
     expected_margin: float | None = None
     got_margin: float | None = None
     tie: bool = False
-    """Whether the two best logits were closer than the tolerance there, on both sides."""
+    """True if the two best logits were closer than the tolerance at that step, on both sides."""
     reproduced: bool | None = None
-    """Whether the archive with taps gave the run's tokens again; None where it did not get to its answer."""
+    """True if the archive with taps gave the run's tokens again; None if it did not reach its answer."""
     error: str | None = None
-    """What the archive with taps ended with instead of an answer."""
+    """The error with which the archive with taps ended instead of an answer."""
     rows: list[SiteRow]
-    """In the order they ran."""
+    """The compared calls, in the order in which they ran."""
     planned: int | None = None
-    """Calls that a run without an error has rows of."""
+    """The number of calls for which a run without an error has rows."""
     archive_sha256: str
-    """Of the archive with taps."""
+    """The hash of the archive with taps."""
     checkpoint_sha256: str = ""
     versions: dict[str, str] = {}
     seconds: dict[str, float] = {}
-    """What each part of the explanation took."""
+    """The seconds that each part of the explanation took."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -23,7 +23,7 @@ from harness.models.words import Word
 WORKER = "harness.models.reference_worker"
 RESULT = "reference.json"
 THREADS = 1
-"""Answers are made on one thread, however many are timed: sums in another order may end in another digit."""
+"""Answers are made on one thread, however many threads are timed: sums in another order may end in another digit."""
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def dimensions(spec: ModelSpec, name: str) -> dict[int, Any]:
 def dependencies(path: Path, module: str, spec_files: list[Path]) -> list[str]:
     """Return the source, the imported Python files of its folder or package, and the files that specs name.
 
-    Of the harness's own packages only the files beside a shipped model are returned; the caches' keys contain the rest.
+    The harness's own packages only add the files beside a shipped model; the caches' keys contain the rest.
     """
     folder = _package(path, module)
     beside = set()

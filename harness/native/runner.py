@@ -58,7 +58,7 @@ class Runner:
 def workspace_root() -> Path:
     """Return the Rust workspace: the one inside an installed package, or the checkout around the package.
 
-    Raises ToolchainMissing where there is neither.
+    Raises ToolchainMissing if there is neither.
     """
     package = harness_folder()
     configured = os.environ.get(WORKSPACE_VARIABLE)

@@ -49,7 +49,7 @@ class Phase(str, Enum):
 
 
 class Tensors(_Schema):
-    """Tensors by name inside an order or a record (see :mod:`harness.protocol.tensors`)."""
+    """Hold tensors by name inside an order or a record (see :mod:`harness.protocol.tensors`)."""
 
     size: int
     sha256: str
@@ -59,7 +59,7 @@ class Tensors(_Schema):
 
 
 class TensorWorkload(_Schema):
-    """A model of the archive with one function, which takes tensors and returns tensors."""
+    """Describe a model of the archive with one function, which takes tensors and returns tensors."""
 
     kind: Literal["tensor"] = "tensor"
     name: str
@@ -77,7 +77,7 @@ class TensorWorkload(_Schema):
 
 
 class GenerationWorkload(_Schema):
-    """A model of the archive that generates text from a prompt, token by token, greedily (see ``docs/metadata.md``)."""
+    """Describe a model that generates text from a prompt, token by token, greedily (see ``docs/metadata.md``)."""
 
     kind: Literal["generation"] = "generation"
     name: str
@@ -100,7 +100,7 @@ Workload = Annotated[TensorWorkload | GenerationWorkload, Field(discriminator="k
 
 
 class WorkItem(_Schema):
-    """One input of one workload: the prompt of a generation, or the arguments of a tensor workload's function."""
+    """Hold one input of one workload: the prompt of a generation, or the arguments of a tensor workload's function."""
 
     id: str
     workload: str

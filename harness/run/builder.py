@@ -61,7 +61,7 @@ class RunOptions:
     target: str | None = None
     """The compiler's target; None means the device's."""
     mcpu: str | None = None
-    """The CPU that is compiled for; None means a CPU that the target's oldest machines have."""
+    """The CPU that is compiled for; None means that of the target's oldest supported machines."""
     ios_bundle_id: str | None = None
     """The bundle id of the iPhone app; None means the harness's own."""
     profile: bool = False

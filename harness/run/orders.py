@@ -37,7 +37,8 @@ class Foresight:
 
     def arrived(self) -> str | None:
         """Count one more pass; return why the order should be given up, or None if it should not.
-        The first pass only starts the clock, because loading comes before it.
+
+        The first pass only starts the clock, because the time before it belongs to no pass.
         """
         if self._began is None:
             self._began = self._clock()

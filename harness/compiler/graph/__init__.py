@@ -1,1 +1,1 @@
-"""A Relax function as a graph, and which torch operators each of its values stands for."""
+"""Read a Relax function as a graph, and find the torch operators for which each of its values stands."""

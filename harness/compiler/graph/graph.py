@@ -1,4 +1,4 @@
-"""A Relax function as a graph for patterns: what defines a value, how often it is used, what is constant."""
+"""Read a Relax function as a graph for patterns: what defines a value, how often it is used, what is constant."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def static_shape(value: Any) -> tuple[int, ...] | None:
 
 
 def extents(value: Any) -> tuple[Any, ...] | None:
-    """Return a tensor's extents: ints, or TIR's expressions where they are known only when the function runs."""
+    """Return a tensor's extents: ints, or TIR's expressions if they are known only when the function runs."""
     shape = getattr(getattr(value, "ty", None), "shape", None)
     if shape is None or not hasattr(shape, "values"):
         return None
@@ -43,7 +43,7 @@ def is_float32(value: Any) -> bool:
 
 
 class Graph:
-    """The bindings of a function with one dataflow block, in order."""
+    """Hold the bindings of a function with one dataflow block, in order."""
 
     def __init__(self, function: relax.Function) -> None:
         body = function.body
@@ -64,7 +64,7 @@ class Graph:
         return self._uses[var]
 
     def definition(self, value: Any) -> Any:
-        """Return the expression that a variable is bound to; the value itself where it is no bound variable."""
+        """Return the expression to which a variable is bound; the value itself if it is no bound variable."""
         while is_variable(value) and value in self.definitions:
             value = self.definitions[value]
         return value
@@ -75,7 +75,7 @@ class Graph:
         return found if op_name(found) in names else None
 
     def constant(self, value: Any) -> Array | None:
-        """Return the array of a constant value, also behind layout operations."""
+        """Return the array of a constant value, also through layout operations."""
         expression = self.definition(value)
         if is_constant(expression):
             return np.asarray(expression.value.numpy())

@@ -1,8 +1,8 @@
-"""Origins: the operators of the exported graph that a value of the Relax function stands for.
+"""Keep origins: the operators of the exported graph for which a value of the Relax function stands.
 
-TVM 0.27 loses such facts: spans vanish when operators are lowered. But its passes keep variables, so origins are kept
-beside the module, by variable. Our own passes make new variables and note their origins. Values that TVM makes on its
-way have no entry; they belong to the value that uses them.
+TVM 0.27 loses such facts, because spans vanish when operators are lowered. But its passes keep variables, so origins
+are kept beside the module, by variable. Our own passes make new variables and note their origins. Values that TVM makes
+on its way have no entry; they belong to the value that uses them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from harness.compiler.observe.provenance import Operator
 
 @dataclass(frozen=True)
 class Origin:
-    """``operators``: their numbers; ``value``: the operator whose result the value is, if it is one operator's."""
+    """Hold an origin.
+
+    ``operators`` are their numbers; ``value`` is the operator whose result the value is, if there is one.
+    """
 
     operators: frozenset[int]
     value: int | None = None
@@ -30,7 +33,7 @@ NOWHERE = Origin(frozenset())
 
 @dataclass
 class Origins:
-    """The origins in one function. ``operators`` are in the graph's order."""
+    """Hold the origins in one function. ``operators`` are in the graph's order."""
 
     operators: list[Operator] = field(default_factory=list)
     _known: dict[Any, Origin] = field(default_factory=dict)
@@ -70,14 +73,14 @@ def behind(graph: Graph, ends: Iterable[Any], until: Iterable[Any]) -> set[Any]:
 def completed(graph: Graph, origins: Origins) -> dict[Any, Origin]:
     """Return the origins of all variables of a function.
 
-    A variable without an entry has the origins of the values that use it, or at the function's end of those that it
-    is made of.
+    A variable without an entry has the origins of the values that use it. At the function's end it has the origins of
+    its inputs instead.
     """
     found = {binding.var: origins.of(binding.var) for binding in graph.bindings}
     for binding in reversed(graph.bindings):
         mine = found[binding.var]
         for var in arguments(binding.value):
-            # Only up to an operator with an entry: its inputs have origins of their own, or are parameters.
+            # This goes only up to an operator with an entry: its inputs have origins of their own, or are parameters.
             if var in found and not origins.of(var).operators:
                 found[var] = Origin(found[var].operators | mine.operators)
     for binding in graph.bindings:

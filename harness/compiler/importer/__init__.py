@@ -1,1 +1,1 @@
-"""torch module to Relax: export, then one Relax value for each operator of the exported graph."""
+"""Import a torch module into Relax: export it, then make one Relax value for each operator of the exported graph."""

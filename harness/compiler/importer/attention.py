@@ -1,4 +1,4 @@
-"""torch's attention as an operator of our own. TVM 0.27's importer would drop its ``scale``."""
+"""Import torch's attention as an operator of our own. TVM 0.27's importer would drop its ``scale``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from harness.compiler.operators.attention import DotAttentionOp
 from harness.compiler.operators.operator import OpTable, values
 
 HIDDEN = -1e30
-"""Added where a boolean mask is false: its exponential is 0, and a row without any visible key stays finite."""
+"""Added where a boolean mask is false. Its exponential is 0, and a row without any visible key stays finite."""
 
 
 WITHOUT_HEADS = {2: [0, 1], 3: [1]}
-"""The axes that are missing, by the number of axes that attention is given."""
+"""The missing axes, by the number of axes of the given tensors."""
 
 
 def _additive(mask: relax.Var) -> relax.Call:
@@ -35,7 +35,7 @@ def _with_heads(tensor: Any, axes: int) -> Any:
 
 
 def _repeated(tensor: Any, query: Any) -> Any:
-    """Repeat keys or values [B, G, S, K] for the H heads of the queries, of which neighbours share one."""
+    """Repeat keys or values [B, G, S, K] for the H heads of the queries; neighbouring heads share one."""
     heads, groups = (int(side.ty.shape.values[1]) for side in (query, tensor))
     return tensor if heads == groups else relax.op.repeat(tensor, heads // groups, axis=1)
 

@@ -1,4 +1,4 @@
-"""torch's embedding bags of equal size, rewritten as operators that have kernels."""
+"""Rewrite torch's embedding bags of equal size as operators that have kernels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class PlainBags(TorchFunctionMode):
-    """Replace ``embedding_bag`` by a lookup and a sum or a mean, where that is all it does.
+    """Replace ``embedding_bag`` by a lookup and a sum or a mean, if it does nothing else.
 
     Bags of different sizes, maxima and ids that are left out keep torch's own operator, which TVM lacks.
     """

@@ -1,4 +1,4 @@
-"""Importer entries for torch operators that TVM 0.27's importer lacks or gets wrong."""
+"""Define importer entries for torch operators that TVM 0.27's importer lacks or gets wrong."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def converters(table: OpTable) -> dict[str, Converter]:
         "scaled_dot_product_attention.default": dot_attention(table),
         "recurrent.default": recurrent_layer(table),
     }
-    # Operators that come first win.
+    # Earlier operators win.
     for operator in reversed(operators()):
         found |= {name: _bound(convert, table) for name, convert in operator.converters().items()}
     return found

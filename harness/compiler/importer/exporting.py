@@ -1,4 +1,4 @@
-"""torch module to exported graph. TVM compiles it, and PyTorch runs it where the two are compared."""
+"""Export a torch module as a graph. TVM compiles the graph, and PyTorch runs it when the two are compared."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ KEPT_WHOLE = (
 
 
 RECURRENT_WEIGHTS = r"The tensor attributes .*_flat_weights"
-"""How torch.export's warning about torch's own recurrent layers begins: they keep a second list of their weights."""
+"""The beginning of torch.export's warning about torch's own recurrent layers, which keep a second list of their
+weights."""
 
 
 def exported(function: ModelFunction) -> ExportedProgram:
-    """Return the function's graph after torch's decompositions. Raises CannotCompile where torch cannot export it."""
+    """Return the function's graph after torch's decompositions. Raises CannotCompile if torch cannot export it."""
     try:
         with torch.no_grad(), KeepRecurrent(), PlainBags(), warnings.catch_warnings():
-            # A user can do nothing about it: no layer is exported any differently.
+            # A user can do nothing about this warning, and no layer is exported differently.
             warnings.filterwarnings("ignore", RECURRENT_WEIGHTS)
             program = torch.export.export(
                 function.module.eval(), function.example_inputs, dynamic_shapes=function.dynamic_shapes, strict=False

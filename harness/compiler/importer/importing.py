@@ -1,4 +1,4 @@
-"""torch module to Relax module, with our own importer entries where TVM's are missing or wrong."""
+"""Import a torch module as a Relax module, with our own importer entries where TVM's are missing or wrong."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from harness.models.functions import ModelFunction
 def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
     """Return the function as a Relax module with one function ``main``.
 
-    Its fused operators and the origins of its values go into ``ops``. Raises CannotCompile where torch cannot export
-    the module, and UnsupportedOperator where TVM has no form of an operator.
+    Its fused operators and the origins of its values go into ``ops``. Raises CannotCompile if torch cannot export the
+    module, and UnsupportedOperator if TVM has no form of an operator.
     """
     program = exported(function)
     module = from_exported_program(

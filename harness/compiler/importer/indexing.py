@@ -1,6 +1,6 @@
-"""Importer entries for reading parts of tensors.
+"""Define importer entries for reading parts of tensors.
 
-TVM 0.27's importer passes on places that count from the end, which then lie before the tensor's beginning. It clamps
+TVM 0.27's importer passes on places that count from the end, which are then before the tensor's beginning. It clamps
 slices of dynamic extents and so loses their shape.
 """
 
@@ -44,7 +44,7 @@ def index(node: fx.Node, importer: Any) -> relax.Var:
     axes = [axis for axis, _ in given]
     others = [axis for axis in range(len(extents)) if axis not in axes]
     found = _joint(builder, builder.emit(relax.op.permute_dims(data, [*axes, *others])), [one for _, one in given])
-    # torch puts the indices' axes in the place of the indexed ones, or first where those are not neighbours.
+    # torch puts the indices' axes in the place of the indexed ones, or first if those are not neighbours.
     together = axes[-1] - axes[0] == len(axes) - 1
     in_front = axes[0] if together else 0
     added = len(found.ty.shape.values) - len(others)
@@ -53,7 +53,7 @@ def index(node: fx.Node, importer: Any) -> relax.Var:
 
 
 def slice_of_any(node: fx.Node, importer: Any) -> relax.Var:
-    """Take a slice. Where it is dynamic and torch has proved that nothing is clamped, take places instead."""
+    """Take a slice. If it is dynamic and torch has proved that nothing is clamped, take places instead."""
     whole: list[Any] = [*node.args, *(None, 0, None, None, 1)[len(node.args) :]]
     axis, given, step = whole[1], whole[2:4], whole[4]
     extent = _meta(node.args[0], axis)

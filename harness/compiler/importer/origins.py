@@ -24,7 +24,7 @@ def traced(exported: ExportedProgram, ours: Mapping[str, Converter], origins: Or
 
 def _traced(name: str, ours: Converter | None, origins: Origins) -> Converter:
     def convert(node: fx.Node, importer: Any) -> Any:
-        # In the importer's own map, this function stands in its place.
+        # In the importer's own map, this function replaces TVM's entry.
         result = importer.create_convert_map()[name](node) if ours is None else ours(node, importer)
         number = len(origins.operators)
         origins.operators.append(_operator(node))

@@ -1,4 +1,4 @@
-"""Arithmetic on numbers of different types, with torch's rules.
+"""Import arithmetic on numbers of different types, with torch's rules.
 
 TVM 0.27's importer computes in the type of an operator's first tensor, so half of an integer would be an integer.
 """
@@ -28,7 +28,7 @@ ARITHMETIC = frozenset(
 def promoted(converters: Mapping[str, Converter]) -> dict[str, Converter]:
     """Return importer entries that convert the arguments of arithmetic to the result's type.
 
-    They raise UnsupportedOperator where TVM makes an integer of a result that is a fraction for torch, or the reverse.
+    They raise UnsupportedOperator if TVM makes an integer of a result that is a fraction for torch, or the reverse.
     """
     return {name: _promoted(convert) for name, convert in converters.items()}
 

@@ -1,7 +1,7 @@
-"""torch's recurrent layers as fused operators, for sequences of any length.
+"""Import torch's recurrent layers as fused operators, for sequences of any length.
 
-TVM 0.27's importer unrolls every step, takes one layer and no dynamic length, and returns all states where the model
-wants the last one.
+TVM 0.27's importer unrolls every step, accepts only one layer and no dynamic length, and returns all states although
+the model wants the last one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def recurrent_layer(table: OpTable) -> Converter:
 
 
 class _Stack:
-    """All layers of one operator, each in one or both directions."""
+    """Import all layers of one operator, each in one or both directions."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class _Stack:
         return (x, *(self._stacked(ends) for ends in last))
 
     def _stacked(self, ends: list[Any]) -> relax.Var:
-        """Stack without relax.op.stack, whose rule for other layouts fails in TVM 0.27 behind a convolution."""
+        """Stack without relax.op.stack, whose rule for other layouts fails in TVM 0.27 after a convolution."""
         rows = [self.builder.emit(relax.op.expand_dims(end, 0)) for end in ends]
         return rows[0] if len(rows) == 1 else self.builder.emit(relax.op.concat(rows, axis=0))
 

@@ -1,4 +1,4 @@
-"""torch's recurrent layers as one operator for any length.
+"""Define torch's recurrent layers as one operator for any length.
 
 ``torch.export`` runs a recurrent layer step by step to find its shapes, and so fixes the sequence's length. Under
 :class:`KeepRecurrent`, the layer is an operator with a shape function of its own.

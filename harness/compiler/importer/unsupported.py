@@ -1,4 +1,7 @@
-"""Errors of operators that cannot be imported, with the module that uses them in place of TVM's stack of frames."""
+"""Raise errors of operators that cannot be imported.
+
+They name the module that uses the operator, instead of TVM's stack of frames.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ WRAPPED = "harness_model"
 SORTING = frozenset({"sort.default", "sort.stable", "argsort.default", "argsort.stable", "topk.default"}) | {
     f"{kind}.{form}" for kind in ("median", "nanmedian", "kthvalue", "mode") for form in ("default", "dim")
 }
-"""TVM 0.27's importer takes some of these, but a later pass cannot name the functions that they become."""
+"""TVM 0.27's importer accepts some of these, but a later pass cannot name the functions that they become."""
 
 
 def guarded(graph: fx.Graph, converters: Mapping[str, Converter]) -> dict[str, Any]:
@@ -37,7 +40,7 @@ def guarded(graph: fx.Graph, converters: Mapping[str, Converter]) -> dict[str, A
             return converters[name](node, importer) if name in converters else theirs[name](node)
         except UnsupportedOperator:
             raise
-        except Exception as error:  # each converter raises what its author thought of
+        except Exception as error:  # each converter may raise anything
             raise UnsupportedOperator(f"TVM cannot take {place(node)}: {first_words(error)}") from error
 
     return {operator_name(node): convert for node in graph.nodes if node.op == "call_function"}
@@ -49,7 +52,7 @@ def operator_name(node: fx.Node) -> str:
 
 
 def place(node: fx.Node) -> str:
-    """Return the operator, the path of the module that uses it, and its line of source where torch has it."""
+    """Return the operator, the path of the module that uses it, and its line of source if torch has it."""
     stack = node.meta.get("nn_module_stack") or {}
     path, kind = next(reversed(list(stack.values())), ("", ""))
     kind = getattr(kind, "__name__", str(kind).rpartition(".")[2])

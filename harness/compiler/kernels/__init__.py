@@ -1,1 +1,1 @@
-"""Kernel templates: TIR written by hand for the shapes that decide the time, parameterised by profile."""
+"""Contain kernel templates: TIR written by hand for the shapes that decide the time, parameterised by profile."""

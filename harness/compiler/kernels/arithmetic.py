@@ -1,6 +1,6 @@
-"""exp, tanh, erf and sigmoid as polynomials, where TVM would call the C library for every element.
+"""Compute exp, tanh, erf and sigmoid as polynomials; TVM would call the C library for every element.
 
-They are registered as LLVM's lowering of TIR's operators, behind vectorisation, so they get whole vectors. Types other
+They are registered as LLVM's lowering of TIR's operators, after vectorisation, so they get whole vectors. Types other
 than float32 keep TVM's own lowering. The relative error is below 3e-7. Infinities give the C library's results, NaN
 stays NaN, results below 2.4e-38 are 0.
 """
@@ -23,7 +23,7 @@ _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
 """(e**r - 1 - r) / r**2 on [-ln 2 / 2, ln 2 / 2], highest first (Cephes, expf)."""
 _EXP_LEAST, _EXP_MOST = -86.6, 88.72283
-"""Beyond them the result is below 2.4e-38, or no float32."""
+"""Beyond these bounds the result is below 2.4e-38, or no float32."""
 
 _TANH_MOST = 7.99881172180175781
 """From here on tanh is 1 in float32."""
@@ -60,11 +60,11 @@ _ERF_MOST = 4.0
 
 
 def exp(x: Any) -> Any:
-    """2**n * e**r, with r at most half of ln 2 away from 0."""
+    """Return 2**n * e**r, with r at most half of ln 2 away from 0."""
 
     def scaled(whole: Any, x: Any) -> Any:
         fraction = x - whole * _LN2_HIGH - whole * _LN2_LOW
-        # Half of it, twice: for the largest results 2**n itself is no float32.
+        # The factor is half of it, twice, because 2**n itself is no float32 for the largest results.
         exponent = tirx.Cast(_like("int32", x), whole) + _constant(126, "int32", x)
         half = tirx.reinterpret(x.ty.dtype, exponent << _constant(23, "int32", x))
         return _let(fraction, lambda r: (_polynomial(_EXP, r) * r * r + r + 1.0) * half * 2.0)
@@ -92,7 +92,7 @@ def sigmoid(x: Any) -> Any:
 
 
 def _odd_quotient(x: Any, most: float, above: Sequence[float], below: Sequence[float]) -> Any:
-    """x * above(x**2) / below(x**2), with x no further than ``most`` from 0."""
+    """Return x * above(x**2) / below(x**2), with x no further than ``most`` from 0."""
     within = tirx.max(tirx.min(x, _constant(most, "float32", x)), _constant(-most, "float32", x))
     return _let(
         within, lambda x: _let(x * x, lambda square: x * _polynomial(above, square) / _polynomial(below, square))

@@ -1,8 +1,7 @@
-"""Attention of one new row to a cache: a decoder's step.
+"""Compute attention of one new row to a cache, as in a decoder's step.
 
 Scores are computed for whole vectors of keys, so keys lie transposed in blocks of ``lanes`` positions: a cache of
-capacity C holds the keys of a head as [C / lanes, K, lanes] and the values as [C, K]. Widths: H heads of K,
-G = H * K.
+capacity C holds the keys of a head as [C / lanes, K, lanes] and the values as [C, K]. Widths: H heads of K, G = H * K.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ from harness.compiler.targets.profiles import Profile
 LOWEST = -3.0e38
 """The score of a missing key."""
 PARTIAL_SUMS = 4
-"""Independent sums of a dot product over K, which hide the latency of the multiply-adds."""
+"""The number of independent sums of a dot product over K, which hide the latency of the multiply-adds."""
 
 
 @dataclass(frozen=True)
 class Heads:
-    """``count`` heads of ``size``; lengths in floats."""
+    """Hold the number and size of heads; lengths are in floats."""
 
     count: int
     size: int
@@ -52,7 +51,7 @@ class Heads:
 
 @dataclass(frozen=True)
 class Cache:
-    """The keys and values of one layer and row within a cache tensor [B, L, 2, capacity * G]."""
+    """Hold the keys and values of one layer and row within a cache tensor [B, L, 2, capacity * G]."""
 
     keys: Any
     values: Any
@@ -188,7 +187,7 @@ def append_and_attend(
 def attend_memory(
     profile: Profile, heads: Heads, rows: Dim, batch: int, capacity: int, layers: int, layer: int, dtype: str
 ) -> Kernel:
-    """Attend to what :func:`store_memory` stored, up to each row's own length.
+    """Attend to the memory of :func:`store_memory`, up to each row's own length.
 
     (query [b, G], rows int32[b], lengths int32[B], memory [B, L, 2, C * G]) to context [b, G].
     """
@@ -212,7 +211,7 @@ def attend_memory(
     name = f"attend_memory_{rows}_{batch}_{heads.count}x{heads.size}_{capacity}_{layers}_{layer}_{dtype}"
 
     def cost(buffers: Buffers) -> Cost:
-        # The first row's length stands for all, since items of like lengths share a batch.
+        # The first row's length is taken for all, because items of like lengths share a batch.
         return _cost(buffers, "query", integer(buffers["lengths"][buffers["rows"][0]]), heads, dtype)
 
     return Kernel(name, params, emit, cost)
@@ -228,7 +227,7 @@ def _cost(buffers: Buffers, query: str, seen: Any, heads: Heads, dtype: str) -> 
 def store_memory(profile: Profile, heads: Heads, batch: int, capacity: int, layers: int, dtype: str) -> Kernel:
     """Store keys and values of the encoder's rows [B, S, L * 2 * G] in memory [B, L, 2, C * G], S <= C.
 
-    The rest of the last block of keys is filled with zeros, since old numbers there may be denormal, and slow.
+    The rest of the last block of keys is filled with zeros, because old numbers there may be denormal, and slow.
     """
     lanes, width = profile.lanes, heads.width
 

@@ -1,4 +1,4 @@
-"""Attention of all rows to all rows, as in encoders and in decoders without a cache.
+"""Compute attention of all rows to all rows, as in encoders and in decoders without a cache.
 
 Scores are computed for whole vectors of keys, so keys are transposed into blocks first.
 """
@@ -21,12 +21,12 @@ from harness.compiler.kernels.vector import chunks, exp, f32, get, load, put, qu
 from harness.compiler.targets.profiles import Profile
 
 QUERIES = 4
-"""Queries that share a pass over the keys."""
+"""The number of queries that share a pass over the keys."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """Where queries, keys or values lie: ``offset`` floats into rows of a tensor ``width`` floats wide."""
+    """Describe where queries, keys or values lie: ``offset`` floats into rows of a tensor ``width`` floats wide."""
 
     tensor: str
     width: int
@@ -35,9 +35,9 @@ class Side:
 
 @dataclass(frozen=True)
 class AllRows:
-    """softmax(scale * Q K^T + bias) V, for tensors [B, S, width].
+    """Describe softmax(scale * Q K^T + bias) V, for tensors [B, S, width].
 
-    ``bias`` is the bias's shape, with an extent 1 where it is the same for all, or None.
+    ``bias`` is the bias's shape, with an extent of 1 where it is the same for all, or None.
     """
 
     heads: Heads
@@ -48,11 +48,11 @@ class AllRows:
     sides: tuple[Side, Side, Side]
     bias: tuple[Dim, Dim, Dim, Dim] | None
     vectors: int = 2
-    """Vectors of keys in a register tile."""
+    """The number of vectors of keys in a register tile."""
 
 
 def attend_all(profile: Profile, shape: AllRows) -> Kernel:
-    """(the sides' tensors, each once; bias) to context [B, Sq, G]."""
+    """Return the kernel: (the sides' tensors, each once; bias) to context [B, Sq, G]."""
     widths = {side.tensor: side.width for side in shape.sides}
     lengths = {shape.sides[0].tensor: shape.queries}
     lengths |= {side.tensor: shape.keys for side in shape.sides[1:]}
@@ -99,7 +99,7 @@ def _attend_all(profile: Profile, shape: AllRows, buffers: Buffers) -> None:
 
 
 def _transpose(k: Any, row: Any, head: Any, m: Any, keys: Any, blocks: Any, size: int, block: int, lanes: int) -> None:
-    """Transpose keys into [blocks, K, block]. The last one is repeated at the end, where scores are not used."""
+    """Transpose keys into [blocks, K, block]. The last key is repeated at the end, where scores are not used."""
     source, offset = k
 
     def key(b: Any, at: Any, d: Any, count: int) -> Any:

@@ -1,4 +1,4 @@
-"""Products of two activations."""
+"""Compute products of two activations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.compiler.kernels.norm import shape_name
 
 
 def batch_product(leading: tuple[Dim, ...], rows: Dim, columns: Dim, depth: Dim) -> Kernel:
-    """(a [..., M, K], b [..., K, N]) to c [..., M, N], of any size.
+    """Return the kernel: (a [..., M, K], b [..., K, N]) to c [..., M, N], of any size.
 
     The innermost loop runs over contiguous columns, which LLVM vectorises for any length.
     """

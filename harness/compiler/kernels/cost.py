@@ -1,4 +1,4 @@
-"""Bytes and FLOPs of a kernel's call: numbers where the shapes are known, else expressions of TIR.
+"""Count bytes and FLOPs of a kernel's call: numbers if the shapes are known, else expressions of TIR.
 
 They are for the roofline of a profile. Each element that a call reads or writes counts once, whatever caches do.
 """
@@ -16,14 +16,14 @@ from harness.compiler.kernels.vector import BYTES
 
 @dataclass(frozen=True)
 class Cost:
-    """``bytes`` and ``flops`` of one call: ints, or int64 expressions; ``flops`` is None where they are not counted."""
+    """Hold ``bytes`` and ``flops`` of one call: ints, or int64 expressions. ``flops`` is None if not counted."""
 
     bytes: Any
     flops: Any = None
 
     @property
     def is_known(self) -> bool:
-        """Whether it is the same at every call."""
+        """Return whether it is the same at every call."""
         return isinstance(self.bytes, int) and (self.flops is None or isinstance(self.flops, int))
 
 

@@ -1,4 +1,7 @@
-"""Integer dot products: one entry of :data:`INSTRUCTIONS` for each way to multiply int8 weights with activations."""
+"""Emit integer dot products.
+
+:data:`INSTRUCTIONS` has one entry for each way to multiply int8 weights with activations.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,24 @@ Instruction = Callable[[Any, Any, Any, int], Any]
 
 
 def pairs(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
-    """Two int16 products a lane; the int8 weights are widened as they are read."""
+    """Return two int16 products a lane; the int8 weights are widened as they are read."""
     name = {8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}[lanes]
     both = T.reinterpret(f"int16x{2 * lanes}", splat(x, lanes))
     return sums + T.call_llvm_pure_intrin(f"int32x{lanes}", name, both, cast("int16", weights, 2 * lanes))
 
 
 def vnni(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
-    """Four byte products a lane, activations unsigned. LLVM 22 takes bytes; TVM's own intrinsic still gives words."""
+    """Return four byte products a lane, activations unsigned.
+
+    LLVM 22 takes bytes; TVM's own intrinsic still gives words.
+    """
     four = T.reinterpret(f"int8x{4 * lanes}", splat(x, lanes))
     name = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
     return T.call_llvm_pure_intrin(f"int32x{lanes}", name, sums, four, weights)
 
 
 def sdot(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
-    """Four signed byte products a lane (Armv8.2 dot product)."""
+    """Return four signed byte products a lane (Armv8.2 dot product)."""
     four = T.reinterpret(f"int8x{4 * lanes}", splat(x, lanes))
     return T.call_llvm_pure_intrin(f"int32x{lanes}", "llvm.aarch64.neon.sdot", sums, four, weights)
 

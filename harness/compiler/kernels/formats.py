@@ -1,8 +1,8 @@
-"""Layouts of weights in memory, and the products with them.
+"""Define layouts of weights in memory, and the products with them.
 
-A weight [K, N] is cut into panels of ``columns`` columns; what one step of the inner loop reads is contiguous, and
-the whole panel is read once from start to end. Rows beyond K and columns beyond N are zeros. The int8 formats hold
-one scale per output column and quantise the activations per row when they run.
+A weight [K, N] is cut into panels of ``columns`` columns. One step of the inner loop reads contiguous memory, and the
+whole panel is read once from start to end. Rows beyond K and columns beyond N are zeros. The int8 formats hold one
+scale per output column and quantise the activations per row when they run.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ Tile = list[list[Any]]
 
 INT32_MAX = 2**31 - 1
 SECOND_CACHE = 2
-"""The cache that LLVM's prefetch fetches into: 3 is the first, 0 none."""
+"""The cache into which LLVM's prefetch fetches: 3 is the first, 0 none."""
 LIMB = 254.0
 """The second limb of an activation counts in 1/254 of the first's unit: its range is -127 .. 127, too."""
 
 
 @dataclass(frozen=True)
 class Activations:
-    """Rows ready to be multiplied: ``data`` [limbs, rows, words], ``scales`` [rows] for the int8 formats."""
+    """Hold rows ready to be multiplied: ``data`` [limbs, rows, words], ``scales`` [rows] for the int8 formats."""
 
     data: Any
     scales: Any = None
 
 
 class Format(ABC):
-    """One way to lay out weights; ``row_unit`` rows are always multiplied together."""
+    """Define one way to lay out weights; ``row_unit`` rows are always multiplied together."""
 
     row_unit = 1
 
     prefetches = False
-    """Whether to fetch ahead: for many rows of floats. One row reads at the memory's speed anyway, and int8's loops are
-    limited by instructions, not by bytes."""
+    """True if the next panel is fetched ahead: for many rows of floats. One row reads at the memory's speed anyway, and
+    int8's loops are limited by instructions, not by bytes."""
 
     def __init__(self, name: str, profile: Profile, columns: int) -> None:
         self.name, self.lanes, self.columns = name, profile.lanes, columns
@@ -83,7 +83,7 @@ class Format(ABC):
     def prefetch(self, weight: Any, panel: Any, k: Any) -> None:
         """Fetch the same step of the next panel into the second cache while this one is multiplied.
 
-        Behind the last panel lies something else, which is fetched for nothing.
+        After the last panel something else is fetched, which is not used.
         """
         if self.prefetches:
             address = T.address_of(weight[panel + 1, k, 0])
@@ -106,7 +106,7 @@ class Format(ABC):
 
 
 class FloatFormat(Format):
-    """Float32 or float16 weights [panels, K, columns], multiplied in float32."""
+    """Lay out float32 or float16 weights [panels, K, columns], multiplied in float32."""
 
     quantises = False
 
@@ -142,10 +142,10 @@ class FloatFormat(Format):
 
 
 class IntegerFormat(Format):
-    """Int8 weights and quantised activations, added up in int32.
+    """Lay out int8 weights, multiplied with quantised activations and added up in int32.
 
-    ``limbs`` 2 keeps the activations to 15 bits as a pair of bytes, at the price of a second dot product with
-    the same weights: free where reading the weights decides the time.
+    ``limbs`` 2 keeps the activations to 15 bits as a pair of bytes, at the price of a second dot product with the same
+    weights. The price is zero if reading the weights decides the time.
     """
 
     quantises = True
@@ -204,7 +204,7 @@ class IntegerFormat(Format):
 
     def _quantise(self, x: Any, row: Any, depth: int, data: Any, scales: Any) -> None:
         padded = self.words(depth) * self.unit
-        # Bounded below, so that a row of zeros (or of denormals) has a scale that can be divided by.
+        # It is bounded below, so that a row of zeros (or of denormals) has a scale that can be divided by.
         highest = T.bind(T.max(row_maximum(x, row, depth, self.lanes), T.float32(1e-20)))
         largest = self.largest(depth)
         factor = T.bind(T.float32(largest) / highest)
@@ -295,7 +295,7 @@ def matrix_dot(
     dot = INSTRUCTIONS["smmla"]
     pairs_of_rows = vector.flat(activations.data, (*list(activations.data.shape)[:2], 16))
     with T.serial(words) as k:
-        # Rows first and each pair of columns when it is needed: 24 sums leave eight registers.
+        # Rows come first, and each pair of columns when it is needed, because 24 sums leave eight registers.
         xs = [T.bind(pairs_of_rows[quotient(first, 2) + pair, k, span(0, 16)]) for pair in range(row_pairs)]
         for column in range(column_pairs):
             weight = T.bind(weights["weight"][panel, k, span(column * 16, 16)])
@@ -326,7 +326,10 @@ def row_maximum(x: Any, row: Any, depth: int, lanes: int) -> Any:
 
 
 def format_for(precision: Precision, profile: Profile, *, one_row: bool) -> Format:
-    """Return the format of a product. One row's activations keep 15 bits, since its time is that of reading weights."""
+    """Return the format of a product.
+
+    One row's activations keep 15 bits, because reading the weights takes all its time.
+    """
     form = _format(precision, profile, one_row)
     form.prefetches = not one_row and not form.quantises
     return form

@@ -1,7 +1,6 @@
-"""Instrumentation: calls of C functions in the archive, at the beginning and at the end of every kernel.
+"""Define instrumentation: calls of C functions in the archive, at the beginning and at the end of every kernel.
 
-Kernels emit the calls and know nothing else of them. :mod:`harness.compiler.observe` has the two kinds: for profiling
-and for tracing.
+Kernels only emit the calls. :mod:`harness.compiler.observe` contains the two kinds, for profiling and for tracing.
 """
 
 from __future__ import annotations
@@ -45,15 +44,15 @@ class Instrumentation(ABC):
 
     @abstractmethod
     def end(self, name: str, outputs: Sequence[Any]) -> Iterator[Any]:
-        """Make the calls behind a kernel's last statement. ``outputs`` are the buffers of its new tensors."""
+        """Make the calls after a kernel's last statement. ``outputs`` are the buffers of its new tensors."""
 
     @abstractmethod
     def end_part(self, name: str, outputs: Sequence[Any]) -> Iterator[Any]:
-        """Make the calls behind a part of a merged kernel."""
+        """Make the calls after a part of a merged kernel."""
 
     @abstractmethod
     def end_merged(self, name: str) -> Iterator[Any]:
-        """Make the calls behind a merged kernel, whose parts have made their own."""
+        """Make the calls after a merged kernel, whose parts have made their own."""
 
     def _call(self, function: str, *values: Any) -> Any:
         arguments = [tvm.tirx.IntImm("int64", value) if isinstance(value, int) else value for value in values]

@@ -1,10 +1,9 @@
-"""The kernel as a value, and the TIR function that its statements become.
+"""Define the kernel as a value, and make the TIR function of its statements.
 
-A kernel names its parameters and has a function that emits its statements over their buffers. The same
-statements serve three times: as a function of their own, as one whose weights lie in the archive's read-only
-data, and as a part of a function that several kernels share (:mod:`harness.compiler.passes.p24_merge_kernels`).
-Statements are emitted through TVM's IR builder, so that a template is plain Python: a Python loop unrolls, a
-Python condition selects at compile time.
+A kernel names its parameters and has a function that emits its statements over their buffers. The same statements serve
+three times: as a function of their own, as one whose weights are in the archive's read-only data, and as a part of a
+function that several kernels share (:mod:`harness.compiler.passes.p24_merge_kernels`). Statements are emitted through
+TVM's IR builder, so that a template is plain Python: a Python loop unrolls, a Python condition selects at compile time.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ Buffers = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Param:
-    """A tensor that a kernel reads or writes.
+    """Describe a tensor that a kernel reads or writes.
 
     A string is an extent that is known only when the kernel runs; equal names are equal extents. A ``weight`` is
     constant.
@@ -42,22 +41,22 @@ class Param:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A named template with everything decided: ``emit`` writes the statements for buffers by parameter name.
+    """Hold a named template with everything decided: ``emit`` writes the statements for buffers by parameter name.
 
-    Outputs come last, inputs and weights in the order that the caller gives them. The name contains everything
-    that the statements depend on.
+    Outputs come last, inputs and weights in the order that the caller gives them. The name contains everything on which
+    the statements depend.
     """
 
     name: str
     params: tuple[Param, ...]
     emit: Callable[[Buffers], None]
     cost: CostOf | None = None
-    """Of one call. None: all of its tensors are read or written, and operations are not counted."""
+    """The cost of one call. None means that all tensors are read or written, and operations are not counted."""
     merged: bool = False
-    """Whether it consists of several kernels, each with instrumentation of its own."""
+    """True if it consists of several kernels, each with instrumentation of its own."""
 
     def cost_of(self, buffers: Buffers) -> Cost:
-        """Return the cost of a call with these buffers, among which may be some that are not the kernel's."""
+        """Return the cost of a call with these buffers; some of them may not be the kernel's."""
         mine = {param.name: buffers[param.name] for param in self.params}
         return Cost(sizes(mine.values())) if self.cost is None else self.cost(mine)
 
@@ -73,7 +72,7 @@ class Kernel:
 
 @dataclass
 class Symbols:
-    """The TIR variables of the extents that are known when a function runs."""
+    """Hold the TIR variables of the extents that are known only when a function runs."""
 
     variables: dict[str, Any]
 
@@ -107,7 +106,7 @@ def prim_func(kernel: Kernel, weights_symbol: str | None = None, instrumentation
     symbols = Symbols({})
     with IRBuilder() as builder, T.prim_func():
         T.func_name(kernel.name)
-        # Without tirx.noalias, with which LLVM would take a view and the buffer under it for different memory.
+        # tirx.noalias is left out: with it LLVM would take a view and the buffer under it for different memory.
         T.func_attr({"op_pattern": 8})
         linked = [p for p in kernel.params if p.role == "weight"] if weights_symbol else []
         values = {

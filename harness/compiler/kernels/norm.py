@@ -1,4 +1,4 @@
-"""Row norms: as a kernel of their own, and as the first part of a product."""
+"""Compute row norms: as a kernel of their own, and as the first part of a product."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _total(x: Any, row: Any, width: int, lanes: int, term: Any, read: Any = None
 
 
 def norm_kernel(profile: Profile, norm: Norm, leading: tuple[Dim, ...], width: int, eps: float) -> Kernel:
-    """(x [..., K], gain [K], for layer norm shift [K]) to y [..., K]."""
+    """Return the kernel: (x [..., K], gain [K], for layer norm shift [K]) to y [..., K]."""
 
     def emit(buffers: Buffers) -> None:
         rows = vector.rows_of(buffers["x"])

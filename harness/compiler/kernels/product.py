@@ -1,4 +1,4 @@
-"""Products with a constant weight, with the operations before and behind them in a network.
+"""Compute products with a constant weight, with the operations before and after them in a network.
 
     y = residual + activation(norm(x) W + bias)
 
@@ -28,7 +28,7 @@ from harness.protocol.schema import Precision
 
 @dataclass(frozen=True)
 class Product:
-    """A product, without its weight and its rows.
+    """Describe a product, without its weight and its rows.
 
     ``width`` counts the weight's columns; a gated product has half as many outputs.
     """
@@ -80,7 +80,7 @@ def pack_product(
 
 
 def column_order(product: Product, form: Format) -> npt.NDArray[np.int64]:
-    """Return for each packed column the weight's column, -1 where there is none."""
+    """Return the weight's column for each packed column, -1 if there is none."""
     panels = panel_count(product, form)
     packed = np.arange(panels * form.columns)
     if not product.gated:
@@ -102,9 +102,10 @@ def outputs_of_panel(product: Product, form: Format) -> int:
 def product_kernel(
     profile: Profile, precision: Precision, product: Product, leading: tuple[Dim, ...]
 ) -> tuple[Kernel, Format]:
-    """(x [..., K], residual [..., outputs] if any, gain and shift of a norm, weight arrays) to y [..., outputs].
+    """Return the kernel and its format.
 
-    ``leading`` are the extents before the last axis; where all are 1, the one-row template is taken.
+    The kernel maps (x [..., K], residual [..., outputs] if any, gain and shift of a norm, weight arrays) to y [...,
+    outputs]. ``leading`` are the extents before the last axis; if all are 1, the one-row template is taken.
     """
     one_row = is_one_row(leading)
     form = format_for(precision, profile, one_row=one_row)
@@ -150,10 +151,10 @@ class _Emitter:
 
     @property
     def spills(self) -> bool:
-        """Whether sums go through memory: where the last panel is finished column by column, and for activations.
+        """Return whether sums go through memory: if the last panel is finished column by column, and for activations.
 
-        LLVM would keep an activation's dozen constants in registers through the products' loops otherwise, and
-        the sums on the stack.
+        Otherwise LLVM would keep an activation's dozen constants in registers through the products' loops, and the sums
+        on the stack.
         """
         return bool(self.product.outputs % self.per_panel) or self.product.activation is not None
 
@@ -170,7 +171,7 @@ class _Emitter:
     def _tile(self, activations: Activations, first: Any, rows: int, panel: Any, spilled: Any) -> None:
         tile = self.form.tile(activations, first, rows, self.buffers, panel, self.product.depth)
         for offset, vectors in enumerate(tile):
-            # Where rows are multiplied in pairs, the last pair's second row may not exist.
+            # If rows are multiplied in pairs, the last pair's second row may not exist.
             if offset % self.form.row_unit:
                 with vector.when(first + offset < self.rows):
                     self._store_row(vectors, first + offset, panel, spilled)

@@ -1,6 +1,6 @@
-"""Recurrent layers of any length: for each place of a sequence, a product with the state, then the gates.
+"""Compute recurrent layers of any length: for each place of a sequence, a product with the state, then the gates.
 
-The gates' share of the input is a product of its own over the whole sequence, in front of the kernel.
+The gates' share of the input is a product of its own over the whole sequence, before the kernel.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GATES: dict[Cell, int] = {"lstm": 4, "gru": 3, "tanh": 1, "relu": 1}
 
 @dataclass(frozen=True)
 class Recurrence:
-    """One direction of one layer.
+    """Describe one direction of one layer.
 
     ``result``: whether the kernel returns its states or its cells (of an LSTM). ``batch_first``: whether the sequence
     is the second axis.
@@ -49,7 +49,7 @@ class Recurrence:
 
     @property
     def product(self) -> Product:
-        """The product with the state, for all gates."""
+        """Return the product with the state, for all gates."""
         return Product(self.width, GATES[self.cell] * self.width, bias=self.bias)
 
     @property
@@ -61,9 +61,10 @@ class Recurrence:
 def recurrence_kernel(
     profile: Profile, precision: Precision, layer: Recurrence, leading: tuple[Dim, Dim]
 ) -> tuple[Kernel, Format]:
-    """(gates' share of the input [S, B, G * H], state [B, H], cells [B, H] of an LSTM, weight arrays) to [S, B, H].
+    """Return the kernel and its format.
 
-    Where ``batch_first`` is set, sequence and batch change places, and each sequence is run through alone. The gates
+    The kernel maps (gates' share of the input [S, B, G * H], state [B, H], cells [B, H] of an LSTM, weight arrays) to
+    [S, B, H]. With ``batch_first``, sequence and batch change places, and each sequence is run through alone. The gates
     are in torch's order. ``leading`` are the extents of the first two axes.
     """
     batch = leading[0] if layer.batch_first else leading[1]

@@ -1,4 +1,4 @@
-"""Small kernels over rows: embedding lookup, argmax, copy."""
+"""Define small kernels over rows: embedding lookup, argmax, copy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from harness.compiler.targets.profiles import Profile
 
 
 def embedding(profile: Profile, leading: tuple[Dim, ...], ids: str, count: int, width: int, dtype: str) -> Kernel:
-    """(ids [...], table [V, D] in ``dtype``) to rows of the table [..., D]. Ids must be below V, unchecked."""
+    """Return the kernel: (ids [...], table [V, D] in ``dtype``) to rows of the table [..., D].
+
+    Ids must be below V, unchecked.
+    """
 
     def emit(buffers: Buffers) -> None:
         table = buffers["table"]
@@ -42,7 +45,10 @@ def embedding(profile: Profile, leading: tuple[Dim, ...], ids: str, count: int, 
 
 
 def argmax(profile: Profile, leading: tuple[Dim, ...], width: int, dtype: str) -> Kernel:
-    """(x [..., V]) to the index of each row's highest value [...]; the lowest index of equals, as torch's."""
+    """Return the kernel: (x [..., V]) to the index of each row's highest value [...].
+
+    It is the lowest index of equal values, as in torch.
+    """
     lanes = profile.lanes
 
     def emit(buffers: Buffers) -> None:
@@ -55,7 +61,7 @@ def argmax(profile: Profile, leading: tuple[Dim, ...], width: int, dtype: str) -
 
             top = T.bind(T.max(*vector.fold_row(width, lanes, x[row, 0], combine, vector.reduce_max)))
             T.buffer_store(y, T.Cast(dtype, T.int32(0)), [row])
-            # From the end, so that the first of equal values stays.
+            # The loop runs from the end, so that the first of equal values stays.
             with T.serial(width) as back, vector.when(x[row, width - 1 - back] == top):
                 T.buffer_store(y, T.Cast(dtype, width - 1 - back), [row])
 
@@ -64,7 +70,7 @@ def argmax(profile: Profile, leading: tuple[Dim, ...], width: int, dtype: str) -
 
 
 def copy_kernel(shape: tuple[Dim, ...], dtype: str) -> Kernel:
-    """(source [...]) to target [...]."""
+    """Return the kernel: (source [...]) to target [...]."""
 
     def emit(buffers: Buffers) -> None:
         extents = list(buffers["source"].shape)

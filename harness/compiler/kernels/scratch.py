@@ -1,7 +1,8 @@
-"""Memory for intermediate values of kernels, in one allocation.
+"""Take memory for intermediate values of kernels, in one allocation.
 
 TVM takes every buffer from the runtime's pool. There are dozens in a decoder's step, each about as expensive as a norm.
-Here a kernel takes its buffers from one area, used as a stack: :func:`scope` releases at its end what was taken inside.
+Here a kernel takes its buffers from one area, used as a stack: at its end :func:`scope` releases the buffers that were
+taken inside.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from harness.compiler.targets.profiles import ALIGNMENT
 
 @dataclass
 class _Area:
-    """``used`` and ``most`` are bytes: ints, or expressions where an extent is known only when the kernel runs."""
+    """Hold an area.
+
+    ``used`` and ``most`` are bytes: ints, or expressions if an extent is known only when the kernel runs.
+    """
 
     data: Any
     used: Any = 0
@@ -47,7 +51,7 @@ def scratch(shape: tuple[Any, ...], dtype: str = F32) -> Any:
 
 @contextmanager
 def scope() -> Iterator[None]:
-    """Release at the end the buffers that are taken inside."""
+    """Release the buffers that are taken inside, at the end."""
     area = _current.get()
     before = area.used
     yield
@@ -55,7 +59,7 @@ def scope() -> Iterator[None]:
 
 
 def emit_with_scratch(emit: Callable[[], None]) -> None:
-    """Emit a function's statements behind the allocation of all their :func:`scratch` memory."""
+    """Emit a function's statements after the allocation of all their :func:`scratch` memory."""
     size = _measured(emit)
     if isinstance(size, int) and size == 0:
         with _installed(_Area(None)):
@@ -78,7 +82,7 @@ def _address(memory: Any) -> Any:
     """Return the memory's address as a value of its own.
 
     Through the buffer's own variable, LLVM would assume that different ranges of its elements are different memory.
-    That is wrong where one range holds values of several types, one after another.
+    That is wrong if one range holds values of several types, one after another.
     """
     pointer = tvm.ir.PointerType(tvm.ir.PrimType("int8"))
     return T.bind(T.call_intrin(pointer, "tirx.reinterpret", memory.data))

@@ -1,7 +1,7 @@
-"""Vector expressions and statements that the templates share.
+"""Provide vector expressions and statements that the templates share.
 
-A vector of ``lanes`` float32 is TIR's ``float32x<lanes>``; one lane is a plain scalar, so that the same function
-serves the tails of loops.
+A vector of ``lanes`` float32 is TIR's ``float32x<lanes>``; one lane is a plain scalar, so that the same function serves
+the tails of loops.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tvm.tirx.script import builder as T
 
 F32 = "float32"
 BYTES = {"float64": 8, "float32": 4, "float16": 2, "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1}
-"""Of an element, by its type."""
+"""The bytes of an element, by its type."""
 
 
 def vector_type(dtype: str, lanes: int) -> str:
@@ -40,7 +40,7 @@ def cast(dtype: str, value: Any, lanes: int) -> Any:
 
 
 def load(buffer: Any, *index: Any, lanes: int, dtype: str = F32) -> Any:
-    """Read neighbours along the last axis, converted to ``dtype`` where the buffer has another."""
+    """Read neighbours along the last axis, converted to ``dtype`` if the buffer has another type."""
     value = buffer[(*index[:-1], span(index[-1], lanes))]
     return value if str(buffer.dtype) == dtype else cast(dtype, value, lanes)
 
@@ -169,12 +169,12 @@ EXP_COEFFICIENTS = (
 """2**f on [-0.5, 0.5] by a polynomial of degree six, highest after the leading one; relative error 2e-7."""
 EXP_LEADING = 1.535336188319500e-4
 EXP_BOUND = 60.0
-"""Arguments are bounded here, not at 87: quotients by exp(87) come out denormal, and every later multiply-add
-with one costs a microcode assist."""
+"""Arguments are bounded here, not at 87. Quotients by exp(87) would be denormal, and every later multiply-add with one
+costs a microcode assist."""
 
 
 def exp(x: Any, lanes: int) -> Any:
-    """e**x without a library call: 2**r by exponent bits, 2**f by the polynomial."""
+    """Return e**x without a library call: 2**r by exponent bits, 2**f by the polynomial."""
     bounded = T.max(T.min(x, f32(EXP_BOUND, lanes)), f32(-EXP_BOUND, lanes))
     y = T.bind(bounded * f32(1.4426950408889634, lanes))
     whole = T.bind(T.nearbyint(y))
@@ -187,12 +187,12 @@ def exp(x: Any, lanes: int) -> Any:
 
 
 def sigmoid_like(x: Any, argument: Any, lanes: int) -> Any:
-    """x / (1 + e**argument)."""
+    """Return x / (1 + e**argument)."""
     return x / (f32(1.0, lanes) + exp(argument, lanes))
 
 
 def gelu_tanh(x: Any, lanes: int) -> Any:
-    """GELU's tanh form (Hendrycks and Gimpel 2016), as x * sigmoid(2 * inner)."""
+    """Return GELU's tanh form (Hendrycks and Gimpel 2016), as x * sigmoid(2 * inner)."""
     x = T.bind(x)
     inner = f32(-1.5957691216057308, lanes) * (x + f32(0.044715, lanes) * x * x * x)
     return sigmoid_like(x, inner, lanes)
@@ -211,7 +211,7 @@ ERF_COEFFICIENTS = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.2548
 
 
 def gelu(x: Any, lanes: int) -> Any:
-    """GELU by its definition, with erf after Abramowitz and Stegun 7.1.26 (absolute error 1.5e-7)."""
+    """Return GELU by its definition, with erf after Abramowitz and Stegun 7.1.26 (absolute error 1.5e-7)."""
     x = T.bind(x)
     z = T.bind(T.fabs(x) * f32(0.7071067811865476, lanes))
     t = T.bind(f32(1.0, lanes) / (f32(1.0, lanes) + f32(0.3275911, lanes) * z))

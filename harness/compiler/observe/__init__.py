@@ -1,1 +1,1 @@
-"""What an archive reports about itself: which operators its kernels compute, how long they take, what they return."""
+"""Make an archive report about itself: which operators its kernels compute, how long they take, what they return."""

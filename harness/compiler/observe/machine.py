@@ -1,6 +1,6 @@
-"""Small TIR kernels that do one thing as fast as the machine can: read memory, multiply and add.
+"""Define small TIR kernels that do one thing as fast as the machine can: read memory, multiply and add.
 
-Sums lie in vector registers, enough of them to hide the latency of an addition. Every kernel returns its sums, and each
+Sums are in vector registers, enough of them to hide the latency of an addition. Every kernel returns its sums, and each
 repetition depends on the one before, so that LLVM can leave no work out.
 """
 
@@ -17,15 +17,15 @@ from tvm.tirx.script import builder as T
 from harness.compiler.kernels.vector import get, put, registers, span
 
 CHAINS = 12
-"""Independent sums: more than latency times throughput of common multiply-adds (about 4 x 2), and together with the
-factors still fewer than the 16 vector registers of AVX2."""
+"""The number of independent sums. It is more than latency times throughput of common multiply-adds (about 4 x 2), and
+together with the factors still less than the 16 vector registers of AVX2."""
 STREAMS = 8
-"""Vectors that one row of the read kernel has, each added to a sum of its own."""
+"""The number of vectors in one row of the read kernel, each added to a sum of its own."""
 
 
 @dataclass(frozen=True)
 class Dot:
-    """An integer dot product: LLVM's intrinsic, its operands' type, products a lane, whether it adds to its sums."""
+    """Describe an integer dot product: LLVM's intrinsic, operand type, products a lane, whether it adds to its sums."""
 
     intrinsic: str
     dtype: str
@@ -39,7 +39,7 @@ DOTS = {
     ("vnni", 16): Dot("llvm.x86.avx512.vpdpbusd.512", "int8", 4, fused=True),
     ("sdot", 4): Dot("llvm.aarch64.neon.sdot", "int8", 4, fused=True),
 }
-"""By name (see ``harness.compiler.targets.profiles``) and int32 lanes of a vector."""
+"""The dot products by name (see ``harness.compiler.targets.profiles``) and int32 lanes of a vector."""
 
 
 def function(name: str, emit: Callable[[], None]) -> Any:
@@ -52,7 +52,10 @@ def function(name: str, emit: Callable[[], None]) -> Any:
 
 
 def emit_read(lanes: int) -> None:
-    """(x float32 [N, STREAMS * lanes], passes int32 [1], sums float32 [STREAMS * lanes]): reads x that many times."""
+    """Emit the read kernel, which reads x ``passes`` times.
+
+    Its parameters are x float32 [N, STREAMS * lanes], passes int32 [1] and sums float32 [STREAMS * lanes].
+    """
     columns = STREAMS * lanes
     x = T.arg("x", T.Buffer((tvm.tirx.Var("rows", "int64"), columns), "float32"))
     passes = T.arg("passes", T.Buffer((1,), "int32"))
@@ -66,17 +69,21 @@ def emit_read(lanes: int) -> None:
 
 
 def emit_multiply_add(lanes: int) -> None:
-    """(factors float32 [2, lanes], repeats int32 [1], sums float32 [CHAINS, lanes]): sum = sum * first + second."""
+    """Emit the kernel sum = sum * first + second.
+
+    Its parameters are factors float32 [2, lanes], repeats int32 [1] and sums float32 [CHAINS, lanes].
+    """
     factors = T.arg("factors", T.Buffer((2, lanes), "float32"))
     first, second = (T.bind(factors[at, span(0, lanes)]) for at in range(2))
     _emit_chains(lanes, "float32", lambda total: total * first + second)
 
 
 def emit_dot(lanes: int, dot: Dot) -> None:
-    """(x int32 [2, lanes], repeats int32 [1], sums int32 [CHAINS, lanes]): one dot product per sum and repeat.
+    """Emit the kernel of one dot product per sum and repeat.
 
-    The words of ``x`` hold ``per_lane`` numbers each. The sums wrap around, which is of no interest here. A dot product
-    that does not add takes the sum itself as an operand: with a constant one, LLVM would compute it once.
+    Its parameters are x int32 [2, lanes], repeats int32 [1] and sums int32 [CHAINS, lanes]. The words of ``x`` hold
+    ``per_lane`` numbers each. The sums wrap around, which does not matter here. A dot product that does not add takes
+    the sum itself as an operand: with a constant one, LLVM would compute it once.
     """
     result, operand = f"int32x{lanes}", f"{dot.dtype}x{lanes * dot.per_lane}"
     x = T.arg("x", T.Buffer((2, lanes), "int32"))

@@ -1,4 +1,4 @@
-"""Profiling: kernels report when they begin and end, and the work of a call where it depends on the call.
+"""Instrument for profiling: kernels report when they begin and end, and the work of a call that depends on the call.
 
 A kernel calls ``mark`` with its number when it begins and with the number's complement when it ends. A part of a merged
 kernel begins where the part before it ends. A call of ``work`` reports the bytes and FLOPs that are known only when the
@@ -28,7 +28,8 @@ from harness.compiler.targets import CompileTarget
 UNCOUNTED = -1
 """The FLOPs of a call that counts none."""
 CAPACITY = 1 << 18
-"""Events kept until they are taken, of two 64-bit numbers each. Pages that are not written cost nothing."""
+"""The number of events kept until they are taken, of two 64-bit numbers each. Pages that are not written cost
+nothing."""
 BYTES = "INT64_MIN"
 FLOPS = "INT64_MIN + 1"
 """The numbers of events with a call's work. No kernel has them; see ``harness/profiling/marks.py``."""
@@ -89,7 +90,7 @@ int {prefix}take_events(struct event *to, int64_t room, int32_t *counts) {{
 
 
 class Marks(Instrumentation):
-    """The calls of a kernel that is instrumented for profiling."""
+    """Make the calls of a kernel that is instrumented for profiling."""
 
     def begin(self, name: str, cost: Cost) -> Iterator[Any]:
         yield self._call("mark", self.of(name))
@@ -134,20 +135,26 @@ def profiling_objects(prefix: str, folder: Path, target: CompileTarget) -> list[
 
 
 def _emit_take(prefix: str) -> None:
-    """(events int32 [n, 4]: number and value, lower halves first; counts int32 [2]: how many, how many were lost)."""
+    """Emit ``take``: (events int32 [n, 4], counts int32 [2]).
+
+    An event is number and value, lower halves first. The counts are how many there are and how many were lost.
+    """
     events = T.arg("events", T.Buffer((tvm.tirx.Var("n", "int64"), 4), "int32"))
     counts = T.arg("counts", T.Buffer((2,), "int32"))
     T.evaluate(T.call_extern("int32", f"{prefix}take_events", events.data, events.shape[0], counts.data))
 
 
 def _emit_ticks(prefix: str) -> None:
-    """(value int32 [2]: the counter, the lower half first)."""
+    """Emit ``ticks``: (value int32 [2]: the counter, the lower half first)."""
     value = T.arg("value", T.Buffer((2,), "int32"))
     T.evaluate(T.call_extern("int32", f"{prefix}ticks_now", value.data))
 
 
 def _emit_shapes(sizes: Sequence[int]) -> None:
-    """(sizes int32 [4]: floats in a row of ``read``, lanes and sums of the others, products a lane of ``dot`` or 0)."""
+    """Emit ``shapes``: (sizes int32 [4]).
+
+    The sizes are the floats in a row of ``read``, lanes and sums of the others, and products a lane of ``dot`` or 0.
+    """
     to = T.arg("sizes", T.Buffer((len(sizes),), "int32"))
     for at, size in enumerate(sizes):
         T.buffer_store(to, T.int32(size), [at])

@@ -1,4 +1,4 @@
-"""``provenance.json`` beside an archive: the operators of the torch model that each call of a kernel stands for.
+"""Write and read ``provenance.json`` beside an archive: the torch operators for which each call of a kernel stands.
 
 A profile sums times by operator and by module with it, and ``harness explain`` finds the first operator that departs
 from PyTorch. Imports neither PyTorch nor TVM. ``docs/profiling.md`` explains the fields.
@@ -28,56 +28,59 @@ class _Schema(BaseModel):
 
 
 class Operator(_Schema):
-    """A node of the exported graph, after torch's decompositions."""
+    """Describe a node of the exported graph, after torch's decompositions."""
 
     name: str
-    """The node's own, such as ``linear_3``: unique within its function."""
+    """The node's own name, such as ``linear_3``; it is unique within its function."""
     target: str
-    """What it calls, such as ``aten.linear.default``."""
+    """The called operator, such as ``aten.linear.default``."""
     module: str
     """The path of its innermost torch module; empty for the function's own module."""
     kind: str
-    """That module's class."""
+    """The class of that module."""
 
 
 class Work(_Schema):
-    """The work of one call; None where it is unknown."""
+    """Hold the work of one call; None if it is unknown."""
 
     bytes: int | None = None
-    """Each input, weight and output once, as far as the call touches them."""
+    """The bytes of each input, weight and output once, as far as the call touches them."""
     flops: int | None = None
     """Twice the multiply-adds of products, convolutions and attention; the rest is not counted."""
 
 
 class Site(_Schema):
-    """One call of a kernel, or one part of a merged kernel."""
+    """Describe one call of a kernel, or one part of a merged kernel."""
 
     kernel: str
     """The kernel's function, without its archive's prefix."""
     operators: list[int]
-    """Numbers of the function's operators that it computes, in the graph's order; empty where they are unknown."""
+    """The numbers of the operators that it computes, in the graph's order; empty if they are unknown."""
     value: int | None = None
-    """The operator whose result its output is, up to layout; None where it is not one operator's."""
+    """The operator whose result its output is, up to layout; None if it is not one operator's."""
     mark: int | None = None
     """Its number in an instrumented archive: of its marks (profiling) or its taps (tracing)."""
     work: Work | None = None
-    """None: it is known only when the kernel runs, and the marks report it."""
+    """The work; None if it is known only when the kernel runs, and the marks report it."""
     parts: list[Site] = []
-    """Of a merged kernel, in the order they run."""
+    """The parts of a merged kernel, in the order in which they run."""
 
 
 class FunctionProvenance(_Schema):
-    """A compiled function. ``sites`` are in the order of the calls, which every call of the function repeats."""
+    """Describe a compiled function.
+
+    ``sites`` are in the order of the calls, which every call of the function repeats.
+    """
 
     model: str = "g2p"
-    """Its name in orders, unique in the archive."""
+    """The model's name in orders, unique in the archive."""
     name: str
-    """Unique in the model. A tensor workload is one function with the model's name."""
+    """The function's name, unique in the model. A tensor workload is one function with the model's name."""
     operators: list[Operator]
     sites: list[Site]
 
     def leaves(self) -> Iterator[Site]:
-        """Yield the sites, and the parts in place of a merged kernel."""
+        """Yield the sites, with its parts instead of a merged kernel."""
         for site in self.sites:
             yield from site.parts or [site]
 

@@ -1,4 +1,4 @@
-"""Tracing: kernels give away their results, so that they can be compared with PyTorch's.
+"""Instrument for tracing: kernels copy out their results, so that they can be compared with PyTorch's.
 
 A kernel, or a part of a merged one, calls ``tap`` when it ends, with its number and its output's address, type and
 extents. LLVM has to assume that the call reads the memory, so the values are there. The C function copies them into
@@ -25,11 +25,11 @@ from harness.compiler.observe.machine import function
 from harness.compiler.targets import CompileTarget
 
 DTYPES = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
-"""A type's number is its place here."""
+"""A type's number is its index here."""
 MOST_AXES = 6
-"""Axes of a value in the stream at most; a value with more is flattened."""
+"""The most axes of a value in the stream; a value with more is flattened."""
 LIMIT = 160 << 20
-"""Bytes kept at most. As base64 they still fit into a result."""
+"""The most bytes kept. As base64 they still fit into a result."""
 
 SOURCE = """
 #include <stddef.h>
@@ -100,7 +100,7 @@ int {prefix}take_bytes(unsigned char *to, int64_t size, int32_t *counts) {{
 
 
 class Taps(Instrumentation):
-    """The calls of a kernel that is instrumented for tracing."""
+    """Make the calls of a kernel that is instrumented for tracing."""
 
     def begin(self, name: str, cost: Cost) -> Iterator[Any]:
         yield from ()
@@ -149,13 +149,16 @@ def tracing_objects(prefix: str, folder: Path, target: CompileTarget) -> list[Pa
 
 
 def _emit_keep(prefix: str) -> None:
-    """(window int32 [2]: the first call to keep, counted from 0, and the first behind it not to keep)."""
+    """Emit ``keep``: (window int32 [2]).
+
+    The window is the first call to keep, counted from 0, and the first call after it not to keep.
+    """
     window = T.arg("window", T.Buffer((2,), "int32"))
     T.evaluate(T.call_extern("int32", f"{prefix}keep_calls", window.data))
 
 
 def _emit_take(prefix: str) -> None:
-    """(to uint8 [n], counts int32 [2]: bytes written, calls that had no room)."""
+    """Emit ``take``: (to uint8 [n], counts int32 [2]: bytes written, calls without room)."""
     to = T.arg("to", T.Buffer((tvm.tirx.Var("n", "int64"),), "uint8"))
     counts = T.arg("counts", T.Buffer((2,), "int32"))
     T.evaluate(T.call_extern("int32", f"{prefix}take_bytes", to.data, to.shape[0], counts.data))

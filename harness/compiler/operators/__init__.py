@@ -1,6 +1,6 @@
-"""The fused operators, one file each: attributes, pattern, lowering. ``operator.py`` says what one is.
+"""Define the fused operators, one file each: attributes, pattern, lowering. ``operator.py`` defines the base class.
 
-:func:`operators` is the registry. FusePatterns and PackWeights loop over it and know no operator by name.
+:func:`operators` is the registry. FusePatterns and PackWeights loop over it and name no operator.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ BUILT_IN: tuple[type[FusedOperator], ...] = (
     ArgmaxOp,
     NormOp,
     BatchProductOp,
-    # These have no pattern: the importer makes them of torch's operators.
+    # These have no pattern: the importer makes them from torch's operators.
     DotAttentionOp,
     AppendAndAttendOp,
     AttendMemoryOp,
     StoreMemoryOp,
 )
-"""In the order in which patterns are tried: the first that is found wins, so larger ones stand first."""
+"""The operators in the order in which patterns are tried. The first match wins, so larger patterns come first."""
 
 _registered: list[type[FusedOperator]] = []
 
 
 def register(operator: type[FusedOperator]) -> type[FusedOperator]:
-    """Add an operator for what this process compiles from now on, in front of all others.
+    """Add an operator before all others, for everything that this process compiles from now on.
 
     Archives are compiled by a worker process. A package adds an operator there by an entry point of the group
     ``harness.operators``.
@@ -51,7 +51,7 @@ def register(operator: type[FusedOperator]) -> type[FusedOperator]:
 def operators() -> tuple[type[FusedOperator], ...]:
     """Return all operators in the order in which their patterns are tried: added ones before the built-in ones.
 
-    Raises BadOperator where an installed package offers something else.
+    Raises BadOperator if an installed package offers something else.
     """
     return (*_registered, *_installed(), *BUILT_IN)
 

@@ -1,4 +1,4 @@
-"""A decoder's step of self-attention: the new row goes into the cache, then attends to all rows so far."""
+"""Define a decoder's step of self-attention: the new row goes into the cache, then attends to all rows so far."""
 
 from __future__ import annotations
 

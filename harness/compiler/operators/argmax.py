@@ -1,4 +1,4 @@
-"""The place of each row's highest value."""
+"""Define argmax: the place of each row's highest value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ArgmaxOp(FusedOperator):
 
     @classmethod
     def match(cls, graph: Graph, value: Any, table: OpTable) -> Match | None:
-        """Find argmax over the last axis, with the conversion of torch's int64 to int32 where there is one."""
+        """Find argmax over the last axis, with the conversion of torch's int64 to int32 if there is one."""
         call = graph.call(value, "relax.argmax", "relax.astype")
         if call is not None and op_name(call) == "relax.astype":
             call = graph.call(call.args[0], "relax.argmax")

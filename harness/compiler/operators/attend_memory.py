@@ -1,4 +1,4 @@
-"""A decoder's step of attention to the encoder's rows, which lie in memory."""
+"""Define a decoder's step of attention to the encoder's rows, which are in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention of all rows: its layout operations vanish into the kernel, its projections become one product."""
+"""Define attention of all rows: its layout operations vanish into the kernel, its projections become one product."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class AttentionOp(FusedOperator):
 
     @classmethod
     def match(cls, graph: Graph, value: Any, table: OpTable) -> Match | None:
-        """Find torch's attention, with the transposition and reshape behind it where they are there.
+        """Find torch's attention, with the transposition and reshape after it if there are any.
 
-        ``value`` is either [B, S, H * K], made of the attention's [B, H, S, K] by permute_dims and reshape, or the
+        ``value`` is either [B, S, H * K], made from the attention's [B, H, S, K] by permute_dims and reshape, or the
         attention itself.
         """
         joined = _joined_heads(graph, value)
@@ -153,7 +153,7 @@ def _product(parts: list[Linear], like: Any) -> Match:
 
 
 def _rows(value: Any, source: Any, width: int) -> Any:
-    """Return the value as [B, S, H * K]: the value it was made of, or layout operations of its own."""
+    """Return the value as [B, S, H * K]: the value from which it was made, or layout operations of its own."""
     if source is not None:
         return source
     batch, _, length, _ = extents(value) or ()

@@ -1,4 +1,4 @@
-"""A product of two activations, of extents that are known only when it runs."""
+"""Define a product of two activations, of extents that are known only when it runs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class BatchProductOp(FusedOperator):
 
     @classmethod
     def match(cls, graph: Graph, value: Any, table: OpTable) -> Match | None:
-        """Find a product of two activations with the same leading extents, of which some are dynamic.
+        """Find a product of two activations with the same leading extents, some of which are dynamic.
 
-        Where all extents are known, ScheduleRest makes better loops than a template for any size can have.
+        If all extents are known, ScheduleRest makes better loops than a template for any size can have.
         """
         call = graph.call(value, "relax.matmul")
         if call is None or not is_float32(value):

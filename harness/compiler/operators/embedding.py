@@ -1,4 +1,4 @@
-"""Lookup of rows in a constant table."""
+"""Define the lookup of rows in a constant table."""
 
 from __future__ import annotations
 

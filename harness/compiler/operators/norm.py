@@ -1,4 +1,4 @@
-"""A norm over rows that no product follows."""
+"""Define a norm over rows that no product follows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NormOp(FusedOperator):
 
 @dataclass(frozen=True)
 class NormMatch:
-    """A norm found in a graph. ``arrays``: gain, and for a layer norm shift."""
+    """Hold a norm found in a graph. ``arrays`` are the gain, and for a layer norm the shift."""
 
     kind: Norm
     x: Any

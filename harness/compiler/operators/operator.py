@@ -1,8 +1,8 @@
-"""What a fused operator is: its attributes, the pattern that finds it, and its lowering to a kernel.
+"""Define the fused operator: its attributes, the pattern that finds it, and its lowering to a kernel.
 
 In a graph, a fused operator is a pure call of an external function named after its class. The call's first argument is
-the operator's number in the module's :class:`OpTable`. FusePatterns puts such calls into the graph, PackWeights takes
-them out again; a call that were left behind would be an error with the operator's name in it.
+the operator's number in the module's :class:`OpTable`. FusePatterns puts such calls into the graph, and PackWeights
+takes them out again. A call that is left behind is an error with the operator's name in it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ NAMESPACE = "harness."
 
 
 class FusedOperator(ABC):
-    """One operator that a kernel of ours computes. A subclass is a frozen dataclass of the operator's attributes.
+    """Define one operator that a kernel of ours computes; a subclass is a frozen dataclass of its attributes.
 
     Its docstring names the arguments of a call, in their order.
     """
 
     @classmethod
     def match(cls, graph: Graph, value: Any, table: OpTable) -> Match | None:
-        """Look from ``value`` backwards for the pattern that ends there; return None where there is none.
+        """Look from ``value`` backwards for the pattern that ends there; return None if there is none.
 
         An operator that only the importer makes has no pattern.
         """
@@ -42,8 +42,10 @@ class FusedOperator(ABC):
 
     @classmethod
     def converters(cls) -> Mapping[str, Converter]:
-        """Return importer entries by torch's names, such as ``store_memory.default``, for operators of torch that are
-        this one."""
+        """Return importer entries for the torch operators that are this one.
+
+        They are by torch's names, such as ``store_memory.default``.
+        """
         return {}
 
     @abstractmethod
@@ -56,7 +58,7 @@ class FusedOperator(ABC):
 
 @dataclass(frozen=True)
 class Match:
-    """A fused operator to emit in place of a value. Arguments are graph values, arrays, or matches themselves."""
+    """Hold a fused operator that replaces a value. Arguments are graph values, arrays, or matches themselves."""
 
     op: FusedOperator
     args: tuple[Argument, ...]
@@ -64,7 +66,7 @@ class Match:
     wrap: Callable[[Any], Any] | None = None
     """Turns the operator's result into the value that is replaced."""
     ends: tuple[Any, ...] = ()
-    """The graph values that it computes where it is an argument of another: the columns of a merged product."""
+    """The graph values that it computes if it is an argument of another operator: the columns of a merged product."""
 
 
 Argument = Any
@@ -73,11 +75,11 @@ Argument = Any
 
 @dataclass
 class OpTable:
-    """The attributes of one module's fused operators; a call holds an index into it."""
+    """Hold the attributes of one module's fused operators; a call contains an index into them."""
 
     entries: list[FusedOperator] = field(default_factory=list)
     origins: Origins = field(default_factory=Origins)
-    """Of the module's values."""
+    """The origins of the module's values."""
 
     def call(self, op: FusedOperator, args: list[Any], ty: Any) -> Any:
         """Return a call of the operator, whose result has the type ``ty``."""
@@ -86,7 +88,7 @@ class OpTable:
         return relax.call_pure_packed(f"{NAMESPACE}{type(op).__name__}", index, *args, ty_args=ty)
 
     def read(self, expression: Any) -> tuple[FusedOperator, list[Any]] | None:
-        """Return the operator and its arguments where the expression is a fused operator's call."""
+        """Return the operator and its arguments if the expression is a fused operator's call."""
         if not isinstance(expression, relax.Call) or getattr(expression.op, "name", "") != "relax.call_pure_packed":
             return None
         function = expression.args[0]
@@ -100,7 +102,7 @@ Converter = Callable[[fx.Node, Any, OpTable], Any]
 
 
 class Lowering(Protocol):
-    """What PackWeights offers to :meth:`FusedOperator.lower`."""
+    """Declare what PackWeights offers to :meth:`FusedOperator.lower`."""
 
     profile: Profile
     precision: Precision
@@ -109,7 +111,7 @@ class Lowering(Protocol):
         """Return a call of the kernel. ``in_place`` is that of ``relax.op.call_tir_inplace``."""
 
     def emit(self, expression: Any) -> Any:
-        """Bind an expression to a variable in front of the call."""
+        """Bind an expression to a variable before the call."""
 
 
 class Dims:
@@ -119,7 +121,7 @@ class Dims:
         self._names: dict[str, str] = {}
 
     def of(self, value: Any) -> tuple[Dim, ...]:
-        """Return a tensor's extents as a kernel's parameters have them."""
+        """Return a tensor's extents in the form of a kernel's parameters."""
         shape = extents(value)
         assert shape is not None
         return tuple(e if isinstance(e, int) else self._names.setdefault(str(e), f"n{len(self._names)}") for e in shape)
@@ -131,5 +133,5 @@ def array(value: Any) -> Array:
 
 
 def values(node: fx.Node, importer: Any) -> list[Any]:
-    """Return a node's positional arguments, with what the importer made of those that are nodes."""
+    """Return a node's positional arguments; a node among them is replaced by its imported value."""
     return [importer.env[argument] if isinstance(argument, fx.Node) else argument for argument in node.args]

@@ -1,4 +1,4 @@
-"""A product with a constant weight, with the norm, bias, activation, gate and residual around it."""
+"""Define a product with a constant weight, with the norm, bias, activation, gate and residual around it."""
 
 from __future__ import annotations
 
@@ -50,8 +50,10 @@ class ProductOp(FusedOperator):
 
 @dataclass(frozen=True)
 class Linear:
-    """A product found in a graph: residual + activation(norm(x) weight + bias), or the gated form of
-    :mod:`harness.compiler.kernels.product`."""
+    """Hold a product found in a graph: residual + activation(norm(x) weight + bias).
+
+    It may have the gated form of :mod:`harness.compiler.kernels.product`.
+    """
 
     x: Any
     weight: Array

@@ -1,4 +1,4 @@
-"""One direction of one recurrent layer, as the importer makes it of torch's layers."""
+"""Define one direction of one recurrent layer, as the importer makes it from torch's layers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from harness.compiler.operators.operator import Dims, FusedOperator, Lowering, M
 
 @dataclass(frozen=True)
 class RecurrenceOp(FusedOperator):
-    """Arguments: the gates' share of the input [S, B, G * H], state [B, H], cells (of an LSTM), weight [H, G * H],
-    bias [G * H] (if any)."""
+    """Arguments: gates [S, B, G * H], state [B, H], cells (of an LSTM), weight [H, G * H], bias [G * H] (if any).
+
+    The gates are their share of the input.
+    """
 
     layer: Recurrence
 
     @property
     def activations(self) -> int:
-        """The number of arguments in front of the weight."""
+        """Return the number of arguments before the weight."""
         return 3 if self.layer.has_cells else 2
 
     @classmethod

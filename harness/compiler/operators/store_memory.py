@@ -1,4 +1,4 @@
-"""The encoder's keys and values, stored for all steps of a decoder."""
+"""Define the storing of the encoder's keys and values for all steps of a decoder."""
 
 from __future__ import annotations
 

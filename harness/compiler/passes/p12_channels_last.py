@@ -1,4 +1,4 @@
-"""ChannelsLast: convolutions, and what stands between them, with their channels as the last axis.
+"""ChannelsLast: give convolutions, and the operators between them, their channels as the last axis.
 
 Neighbours in memory are then channels. A convolution or a pool shifts nothing along channels, so vectors of them need
 neither gathers nor borders. In torch's order, neighbours are pixels. Weights are transposed when the model is compiled.
@@ -47,7 +47,7 @@ class ChannelsLast:
 
 @mutator
 class _ClipByBounds(PyExprMutator):  # type: ignore[misc]
-    """Write ReLU6 as a maximum and a minimum. For clip, TVM 0.27 has no rule for layouts and would convert back."""
+    """Write ReLU6 as a maximum and a minimum. TVM 0.27 has no rule for the layouts of clip and would convert back."""
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = super().visit_call_(call)
@@ -59,7 +59,7 @@ class _ClipByBounds(PyExprMutator):  # type: ignore[misc]
 
 
 def _follow(before: Graph, after: Graph, origins: Origins, added: Collection[str]) -> None:
-    """Note the origins of the variables of a pass that did nothing but add operators ``added`` between others."""
+    """Note the origins of the variables after a pass that only added operators ``added`` between others."""
     old, new = ([b for b in graph.bindings if _computes(b.value, added)] for graph in (before, after))
     if [op_name(b.value) for b in old] != [op_name(b.value) for b in new]:
         return

@@ -117,7 +117,7 @@ def _emit(graph: Graph, fused: Match, builder: relax.BlockBuilder, table: OpTabl
 
 
 def _emit_operators(expression: Any, builder: relax.BlockBuilder, new: dict[Any, Any]) -> Any:
-    """Emit an expression that a match is made of, with a variable for each of its operators."""
+    """Emit an expression of a match, with a variable for each of its operators."""
     if isinstance(expression, relax.Call) and any(isinstance(argument, relax.Call) for argument in expression.args):
         args = [_emit_operators(a, builder, new) if isinstance(a, relax.Call) else a for a in expression.args]
         expression = relax.Call(expression.op, args, expression.attrs, expression.ty_args)

@@ -22,7 +22,7 @@ from harness.compiler.passes.kernel_table import KernelTable
 class PlaceResults:
     """Write each result into the argument whose number is in ``results``.
 
-    For None, an argument is added behind the others. Without ``results``, nothing changes.
+    For None, an argument is added after the others. Without ``results``, nothing changes.
     """
 
     def __init__(self, results: Sequence[int | None], table: KernelTable) -> None:

@@ -21,7 +21,7 @@ from harness.compiler.kernels.scratch import scope, scratch
 from harness.compiler.passes.kernel_table import KernelTable, Part
 
 NAME = "kernels"
-"""Of the merged kernel."""
+"""The name of the merged kernel."""
 
 
 @tvm.transform.module_pass(opt_level=0, name="MergeKernels")
@@ -108,7 +108,7 @@ class _Merger:
         return merged.with_attrs(module.attrs) if module.attrs else merged
 
     def _alias(self, value: Any) -> Any:
-        """Return the argument that a value lies in, or the variable of the kernel that computes it."""
+        """Return the argument that contains a value, or the variable of the kernel that computes it."""
         while True:
             found: Any = self.graph.definitions.get(value)
             if is_variable(found):
@@ -174,7 +174,7 @@ class _Merger:
                 free[tuple(int(extent) for extent in buffer.shape), str(buffer.dtype)].append(buffer)
 
     def _last_uses(self) -> dict[int, list[Any]]:
-        """Return for each step the fresh values that no later step reads, without the result."""
+        """Return the fresh values that no later step reads, for each step, without the result."""
         last: dict[Any, int] = {}
         for number, (_, args, _) in enumerate(self.steps):
             for arg in args:

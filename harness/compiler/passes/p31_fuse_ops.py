@@ -1,4 +1,4 @@
-"""FuseOpsWithOrigins: TVM's fusion of what no pattern took, without losing what the operators stand for."""
+"""FuseOpsWithOrigins: run TVM's fusion on operators that no pattern took, and keep the operators' origins."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from harness.compiler.graph.origins import NOWHERE, Origin, Origins, completed
 class FuseOpsWithOrigins:
     """Run relax.transform.FuseOps and give each of its groups the origins of the group's operators.
 
-    FuseOps makes one function of equal groups and new variables for its calls. So values are identified here by what
-    they are computed from: an operator and the numbers of its arguments.
+    FuseOps makes one function of equal groups and new variables for its calls. So a value is identified here by the
+    operator that computes it and the numbers of its arguments.
     """
 
     def __init__(self, origins: Origins) -> None:
@@ -63,7 +63,7 @@ class _Numbers:
         return self._values[binding.var]
 
     def within(self, binding: Any) -> Iterator[int]:
-        """Yield the numbers of what a binding computes: of the operators in the function it calls, or its own."""
+        """Yield the numbers of a binding's values: of the operators in the function that it calls, or its own."""
         number, made = self._expression(binding.value, self._values)
         self._values[binding.var] = number
         yield from made or [number]

@@ -1,4 +1,4 @@
-"""FindReshapes: functions that only reshape become views."""
+"""FindReshapes: turn functions that only reshape into views."""
 
 from __future__ import annotations
 

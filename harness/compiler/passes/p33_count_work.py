@@ -1,4 +1,4 @@
-"""CountWork: the bytes and FLOPs of functions without a template.
+"""CountWork: count the bytes and FLOPs of functions without a template.
 
 Kernels of our own have both (:mod:`harness.compiler.kernels.cost`).
 """

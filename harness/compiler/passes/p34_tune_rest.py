@@ -1,4 +1,4 @@
-"""TuneRest: measured schedules for the functions without a template (:mod:`harness.compiler.schedule.tuning`)."""
+"""TuneRest: apply measured schedules to the functions without a template (:mod:`harness.compiler.schedule.tuning`)."""
 
 from __future__ import annotations
 

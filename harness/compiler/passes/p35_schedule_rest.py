@@ -1,4 +1,4 @@
-"""ScheduleRest: schedules for the functions without a template (:mod:`harness.compiler.schedule.rest`)."""
+"""ScheduleRest: schedule the functions without a template (:mod:`harness.compiler.schedule.rest`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.compiler.targets.profiles import Profile
 
 @tvm.transform.module_pass(opt_level=0, name="ScheduleRest")
 class ScheduleRest:
-    """Schedule every S-TIR function but those named in ``done``. Runs behind FuseTIR."""
+    """Schedule every S-TIR function except those named in ``done``. Runs after FuseTIR."""
 
     def __init__(self, profile: Profile, target: tvm.target.Target, done: Collection[str] = ()) -> None:
         self.profile, self.target, self.done = profile, target, done

@@ -1,7 +1,7 @@
-"""LinkWeights: move weights from the graph into the archive's read-only data, where every function finds them.
+"""LinkWeights: move weights from the graph into the archive's read-only data, which every function shares.
 
 A constant of a Relax function would be copied when a model is loaded. Linked weights are pages of the executable: all
-functions share them, they are read when first touched, and dropped under memory pressure.
+functions share them, they are read on first use, and dropped under memory pressure.
 """
 
 from __future__ import annotations

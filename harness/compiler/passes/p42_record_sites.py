@@ -21,7 +21,7 @@ CALLS = ("relax.call_tir", "relax.call_tir_inplace")
 class RecordSites:
     """Fill ``sites``.
 
-    Runs before ToNonDataflow. Later passes keep the order and add no kernels but those that compute shapes.
+    Runs before ToNonDataflow. Later passes keep the order and add no kernels except those that compute shapes.
     """
 
     def __init__(self, table: KernelTable, sites: list[Site]) -> None:

@@ -1,4 +1,4 @@
-"""ReuseTensors: fewer allocations by the virtual machine, for which kernels of microseconds would wait."""
+"""ReuseTensors: save allocations by the virtual machine, for which kernels of microseconds would wait."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ALLOCATION = "relax.memory.alloc_tensor"
 
 @tvm.transform.module_pass(opt_level=0, name="ReuseTensors")
 class ReuseTensors:
-    """Make one tensor of all that TVM's memory plan puts into one place with one shape and type.
+    """Make one tensor of all tensors of one shape and type that TVM's memory plan puts into one place.
 
-    Their lives do not overlap, or the plan would have kept them apart. A layer's intermediate values have the shapes
-    of the layer before, so a model of many layers makes each shape once. Runs behind StaticPlanBlockMemory and before
-    the passes that end a tensor's life after its last use.
+    Their lives do not overlap, or the plan would have kept them apart. A layer's intermediate values have the shapes of
+    the layer before, so a model of many layers makes each shape once. Runs after StaticPlanBlockMemory and before the
+    passes that end a tensor's life after its last use.
     """
 
     def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:

@@ -1,4 +1,4 @@
-"""TrustKernels: no second check of the arguments that a kernel checks."""
+"""TrustKernels: drop the second check of the arguments that a kernel checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHECKS = ("vm.builtin.check_tensor_info", "vm.builtin.match_shape")
 class TrustKernels:
     """Drop the virtual machine's checks of arguments in functions that only call one kernel of static shapes.
 
-    The kernel checks its arguments itself. Runs behind VMShapeLower.
+    The kernel checks its arguments itself. Runs after VMShapeLower.
     """
 
     def __init__(self, table: KernelTable) -> None:

@@ -1,4 +1,4 @@
-"""AttachSymbols: a symbol of its own for every function."""
+"""AttachSymbols: give every function a symbol of its own."""
 
 from __future__ import annotations
 

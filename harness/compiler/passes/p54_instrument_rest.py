@@ -1,6 +1,6 @@
-"""InstrumentRest: calls of the instrumentation around the functions without a template.
+"""InstrumentRest: call the instrumentation around the functions without a template.
 
-Kernels of our own make theirs themselves (:func:`harness.compiler.kernels.kernel.prim_func`).
+Kernels of our own make their calls themselves (:func:`harness.compiler.kernels.kernel.prim_func`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from harness.compiler.passes.p33_count_work import buffers, tensors
 
 @tvm.transform.module_pass(opt_level=0, name="InstrumentRest")
 class InstrumentRest:
-    """Make the table's instrumentation call out of the functions that CountWork has seen.
+    """Make the table's instrumentation calls in the functions that CountWork has seen.
 
-    Runs last: AttachGlobalSymbol (TVM 0.27) cannot rename functions that compute addresses, as tracing does.
+    Runs last, because AttachGlobalSymbol (TVM 0.27) cannot rename functions that compute addresses, as tracing does.
     """
 
     def __init__(self, table: KernelTable) -> None:

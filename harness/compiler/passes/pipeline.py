@@ -1,4 +1,4 @@
-"""The order of the passes: ours on the graph that torch.export made, then TVM's default lowering for a CPU."""
+"""Order the passes: ours on the graph that torch.export made, then TVM's default lowering for a CPU."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ from harness.protocol.schema import Precision
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the pipeline needs besides the module."""
+    """Hold what the pipeline needs besides the module."""
 
     profile: Profile
     precision: Precision
     prefix: str
-    """Of every symbol."""
+    """The prefix of every symbol."""
     ops: OpTable
     """The fused operators that the importer put into the module."""
     results: Sequence[int | None] = ()
     """See :class:`harness.models.spec.ModelFunction`."""
     weights: WeightFile | None = None
-    """Where linked weights go; None keeps them constants."""
+    """The file of linked weights; None keeps them as constants."""
     schedule_rest: bool = True
-    """Whether functions without a template are scheduled. Without, they keep TVM's bare loops, for comparisons."""
+    """True if functions without a template are scheduled. Otherwise they keep TVM's bare loops, for comparisons."""
     instrumentation: Instrumentation | None = None
     sites: list[Site] = field(default_factory=list)
     """Filled with the calls of kernels that the function makes."""
@@ -87,7 +87,7 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
             CountWork(table),
             *([TuneRest(profile, target, table, tuning)] if tuning else []),
             *([ScheduleRest(profile, target, table.kernels)] if recipe.schedule_rest else []),
-            # 4: what stands in the archive. ToNonDataflow makes new variables, so sites are recorded before.
+            # 4: the archive's contents. ToNonDataflow makes new variables, so sites are recorded before.
             *([] if recipe.weights is None else [LinkWeights(table, recipe.weights)]),
             RecordSites(table, recipe.sites),
             # 5: the virtual machine.

@@ -1,1 +1,1 @@
-"""Schedules of functions without a template: vectors and register tiles by rule, or searched by MetaSchedule."""
+"""Schedule functions without a template: vectors and register tiles by rule, or searched by MetaSchedule."""

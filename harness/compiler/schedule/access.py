@@ -1,4 +1,4 @@
-"""The axes of a block of an S-TIR function, and how they run through the tensors that it reads and writes."""
+"""Read the axes of a block of an S-TIR function, and how they run through the tensors that it reads and writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Lie = Literal["absent", "contiguous", "strided"]
 """How an axis runs through a tensor: not at all, through neighbours, or through elements that lie apart."""
 
 REDUCTION = 2
-"""TIR's number for the kind of an axis that a block reduces over."""
+"""TIR's number for the kind of an axis over which a block reduces."""
 
 
 class Unproven(Exception):
@@ -21,7 +21,7 @@ class Unproven(Exception):
 
 @dataclass(frozen=True)
 class Axis:
-    """``extent``: an int, or TIR's expression where it is known only when the function runs."""
+    """Describe an axis. ``extent`` is an int, or TIR's expression if it is known only when the function runs."""
 
     variable: Any
     extent: Any
@@ -30,13 +30,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class Access:
-    """One tensor, and the index of the one element that an instance of the block reads or writes there."""
+    """Hold one tensor, and the index of the one element that an instance of the block reads or writes there."""
 
     buffer: Any
     indices: tuple[Any, ...]
 
     def lie(self, axis: Axis) -> Lie:
-        """Return how the axis runs through the tensor. Raises Unproven where the index is not linear in it."""
+        """Return how the axis runs through the tensor. Raises Unproven if the index is not linear in it."""
         factors = [coefficient(index, axis.variable) for index in self.indices]
         if not any(factors):
             return "absent"
@@ -45,16 +45,16 @@ class Access:
 
 @dataclass(frozen=True)
 class Block:
-    """A block whose loops are exactly its axes, in their order."""
+    """Describe a block whose loops are exactly its axes, in their order."""
 
     name: str
     axes: tuple[Axis, ...]
     reads: tuple[Access, ...]
     write: Access
     operators: frozenset[str]
-    """Names of the TIR operators that the block's statement calls."""
+    """The names of the TIR operators that the block's statement calls."""
     is_load: bool
-    """Whether it only copies elements of another tensor."""
+    """True if it only copies elements of another tensor."""
 
     @property
     def spatial(self) -> tuple[Axis, ...]:
@@ -94,12 +94,12 @@ def block_names(schedule: s_tir.Schedule) -> list[str]:
 
 
 def known(extent: Any) -> Any:
-    """Return an extent as an int where it is one."""
+    """Return an extent as an int if it is one."""
     return int(extent) if isinstance(extent, tirx.IntImm) else extent
 
 
 def coefficient(index: Any, variable: Any) -> int:
-    """Return how far the index moves when the variable moves by one. Raises Unproven where that is no constant."""
+    """Return how far the index moves when the variable moves by one. Raises Unproven if that is no constant."""
     parts = tvm.sym.detect_linear_equation(index, [variable])
     if not parts or not isinstance(parts[0], tirx.IntImm):
         raise Unproven(f"{index} is not linear in {variable}")

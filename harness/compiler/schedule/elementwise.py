@@ -1,4 +1,4 @@
-"""Vectors for element-wise steps, over the axes that lie alike in all tensors."""
+"""Vectorise element-wise steps, over the axes that lie alike in all tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PARTITION = "pragma_loop_partition_hint"
 
 
 def schedule_steps(schedule: s_tir.Schedule, block: Block, lanes: int) -> None:
-    """Vectorise a block without reductions. Raises Unproven where its elements do not lie side by side."""
+    """Vectorise a block without reductions. Raises Unproven if its elements do not lie side by side."""
     together = _alike(block)
     if not together:
         raise Unproven(f"{block.name}: its elements lie apart")

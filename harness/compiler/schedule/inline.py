@@ -1,4 +1,4 @@
-"""Inline element-wise steps into the steps that use them, where nothing costly is then computed more often."""
+"""Inline element-wise steps into the steps that use them, if nothing costly is then computed more often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reductions over neighbours: a partial result for each lane of a vector, then a reduction over the lanes."""
+"""Schedule reductions over neighbours: a partial result for each lane of a vector, then a reduction over the lanes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.compiler.schedule.access import Block, Unproven, block_names, known
 from harness.compiler.schedule.elementwise import PARTITION
 
 LEAST = 16
-"""Below this length, summing one by one is as fast."""
+"""The least length for vectors; below it, summing one by one is as fast."""
 
 
 def schedule_row_reduction(schedule: s_tir.Schedule, block: Block, lanes: int) -> None:

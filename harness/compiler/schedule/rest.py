@@ -1,7 +1,7 @@
-"""Vectors and register tiles for TIR functions without a template.
+"""Make vectors and register tiles for TIR functions without a template.
 
-There is no search: each block gets the first of the schedules below that fits it. Where none does, or TVM cannot prove
-that one keeps the meaning, the block keeps TVM's own loops, which are right and slow.
+There is no search: each block gets the first of the schedules below that fits it. If none fits, or if TVM cannot prove
+that it keeps the meaning, the block keeps TVM's own loops, which are right and slow.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def is_open(function: tirx.PrimFunc) -> bool:
 def scheduled(
     function: tirx.PrimFunc, profile: Profile, target: tvm.target.Target, rules: tuple[Rule, ...] = RULES
 ) -> tirx.PrimFunc:
-    """Return the function with a schedule for every block that one fits; without any, the function itself."""
+    """Return the function with a schedule for every block that one fits; if none fits, the function itself."""
     try:
         schedule = s_tir.Schedule(function, error_render_level="none")
         inline_steps(schedule)
@@ -68,7 +68,7 @@ def scheduled(
 
 
 def _has_dynamic_indices(function: tirx.PrimFunc) -> bool:
-    """Return whether extents are known only when it runs, and nothing but them needs 64 bits."""
+    """Return whether extents are known only when it runs, and only they need 64 bits."""
     if any(not hasattr(param.ty, "shape") or str(param.ty.dtype) == "int64" for param in function.params):
         return False
     return any(not isinstance(extent, tirx.IntImm) for param in function.params for extent in param.ty.shape)
@@ -80,25 +80,25 @@ def _narrow(function: tirx.PrimFunc) -> tirx.PrimFunc:
 
 
 def _lowers(function: tirx.PrimFunc, target: tvm.target.Target) -> bool:
-    """Return whether TVM's passes take the function. A later pass may fail on what a schedule leads to."""
+    """Return whether TVM's passes accept the function. A later pass may fail because of a schedule."""
     whole, _, _ = s_tir.pipeline.default_s_tir_pipeline()
     bound = function.with_attr({"global_symbol": "main", "target": target.with_host(target)})
     try:
         with tvm.transform.PassContext(config=PASS_CONFIG):
             whole(tvm.IRModule({"main": bound}))
-    except Exception:  # of any kind: each pass raises what its author thought of
+    except Exception:  # each pass may raise anything
         return False
     return True
 
 
 def _apply(schedule: s_tir.Schedule, name: str, profile: Profile, rules: tuple[Rule, ...]) -> s_tir.Schedule | None:
-    """Apply the first rule that fits the block to a copy of the schedule; return None where no rule fits."""
+    """Apply the first rule that fits the block to a copy of the schedule; return None if no rule fits."""
     for rule in rules:
         attempt = schedule.copy()
         try:
             rule(attempt, read_block(attempt, name), profile)
         except (s_tir.ScheduleError, Unproven, tvm.error.InternalError):
-            # The last is a failed check of TVM's own, on a copy that is dropped.
+            # The last error is a failed check of TVM's own, on a copy that is dropped.
             continue
         return attempt
     return None

@@ -1,4 +1,4 @@
-"""Register tiles for products, convolutions and pools: a tile's sums stay in registers until they are complete."""
+"""Make register tiles for products, convolutions and pools: a tile's sums stay in registers until they are complete."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from harness.compiler.schedule.elementwise import PARTITION, vector_width
 from harness.compiler.targets.profiles import Profile
 
 MOST_ELEMENTS = 255
-"""Of a tile. TVM puts larger buffers on the heap."""
+"""The most elements of a tile. TVM puts larger buffers on the heap."""
 MOST_VECTORS = 4
 MOST_UNROLLED = 9
-"""Steps of a reduction: a window of a pool or of a convolution by channel."""
+"""The most unrolled steps of a reduction: a window of a pool or of a convolution by channel."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """``row``: the position of the axis that is cut into rows, None for a single row; ``width``: lanes of a vector."""
+    """Describe a tile.
+
+    ``row`` is the position of the axis that is cut into rows, None for a single row. ``width`` is the lanes of a
+    vector.
+    """
 
     row: int | None
     rows: int
@@ -34,7 +38,7 @@ class Tile:
 
 
 def schedule_tile(schedule: s_tir.Schedule, block: Block, profile: Profile) -> None:
-    """Keep a reduction's results in registers, and finish them there where one element-wise step follows.
+    """Keep a reduction's results in registers, and finish them there if one element-wise step follows.
 
     Raises Unproven unless its last axis lies side by side in every tensor that has it.
     """
@@ -44,7 +48,7 @@ def schedule_tile(schedule: s_tir.Schedule, block: Block, profile: Profile) -> N
         raise Unproven(f"{block.name}: reductions stand between other axes")
     last = _only_step_behind(schedule, block)
     if last is None:
-        # For "local", TVM 0.27 would take every tile's memory from the heap.
+        # With "local", TVM 0.27 would take every tile's memory from the heap.
         last = str(schedule.get(schedule.cache_write(block.name, 0, "global")).name_hint)
     loops = schedule.get_loops(last)
     columns, vectors, lanes = schedule.split(loops[-1], [None, tile.vectors, tile.width])
@@ -88,7 +92,7 @@ def _fill_registers(schedule: s_tir.Schedule, block: Block, tile: Tile, common: 
 
 
 def choose_tile(block: Block, profile: Profile) -> Tile:
-    """Return the tile of a reduction. Raises Unproven where nothing can be made into vectors."""
+    """Return the tile of a reduction. Raises Unproven if nothing can be made into vectors."""
     if not block.spatial or not block.reductions:
         raise Unproven(f"{block.name}: no axis to make vectors of")
     column = block.spatial[-1]
@@ -108,7 +112,7 @@ def choose_tile(block: Block, profile: Profile) -> Tile:
 
 
 def _count(axes: tuple[Axis, ...]) -> float:
-    """Return the number of elements of all axes; infinite where it is known only when the function runs."""
+    """Return the number of elements of all axes; infinite if it is known only when the function runs."""
     return math.prod(axis.extent if isinstance(axis.extent, int) else math.inf for axis in axes)
 
 
@@ -118,9 +122,10 @@ def near_equal(total: int, most: int) -> int:
 
 
 def _row_axis(block: Block) -> int | None:
-    """Return the last axis that some tensor lacks, since values read there serve every row; else the last with rows.
+    """Return the last axis that some tensor lacks, else the last one with rows.
 
-    Axes of dynamic extents are not cut into rows: TVM proves too little about the rest.
+    Values that are read from a tensor without the axis serve every row. Axes of dynamic extents are not cut into rows,
+    because TVM proves too little about the rest.
     """
     rows = [at for at, axis in enumerate(block.spatial[:-1]) if isinstance(axis.extent, int) and axis.extent != 1]
     reused = [at for at in rows if any(access.lie(block.spatial[at]) == "absent" for access in block.reads)]

@@ -1,6 +1,6 @@
-"""MetaSchedule for functions without a template: measure candidates on this machine and keep their times.
+"""Use MetaSchedule for functions without a template: measure candidates on this machine and keep their times.
 
-The records of a target lie in one folder. A run measures only the trials that are missing. Each batch is on disk before
+The records of a target are in one folder. A run measures only the trials that are missing. Each batch is on disk before
 the next one begins, so that an interruption loses one batch.
 """
 
@@ -32,10 +32,10 @@ from harness.core.errors import HarnessError
 WORKLOADS, RECORDS, DONE = "database_workload.json", "database_tuning_record.json", "done.json"
 """The first two are MetaSchedule's own names and formats."""
 BATCH = 8
-"""Candidates built and measured together. An interruption loses no more."""
+"""The number of candidates built and measured together. An interruption loses no more."""
 POPULATION = 64
-"""Candidates that a batch is chosen from. Their scores are random, so more of them find nothing better; MetaSchedule's
-512 would make a batch eight times as expensive."""
+"""The number of candidates from which a batch is chosen. Their scores are random, so more of them find nothing better;
+MetaSchedule's 512 would make a batch eight times as expensive."""
 MEASURE_MS = 20
 FAILED_SECONDS = 1e9
 """The time in the record of a candidate that could not be built."""
@@ -51,14 +51,18 @@ class TuningBusy(HarnessError):
 
 @dataclass
 class Tuning:
-    """``trials``: of each function. ``used``: after a compilation, the trials and the records' hash by function."""
+    """Hold the state of tuning.
+
+    ``trials`` is the number for each function. After a compilation, ``used`` contains the trials and the records' hash
+    by function.
+    """
 
     folder: Path
     trials: int
     progress: Callable[[str], None]
     used: dict[str, tuple[int, str]] = field(default_factory=dict)
     measured: int = 0
-    """Candidates that this object had to measure."""
+    """The number of candidates that this object had to measure."""
 
     @property
     def tuned_trials(self) -> int:
@@ -70,7 +74,7 @@ def tune_module(
 ) -> None:
     """Give every tunable function the fastest schedule on record.
 
-    A function for which ScheduleRest's own schedule was as fast is left to it. Raises TuningBusy.
+    A function is left to ScheduleRest if ScheduleRest's own schedule was as fast. Raises TuningBusy.
     """
     open_functions = {
         name: function
@@ -105,7 +109,7 @@ def is_tunable(function: tirx.PrimFunc) -> bool:
 
 
 class _Search:
-    """The records of one function: read, and completed by measurements."""
+    """Hold the records of one function: read them, and complete them by measurements."""
 
     def __init__(
         self, function: tirx.PrimFunc, target: tvm.target.Target, profile: Profile, tuning: Tuning, label: str
@@ -114,7 +118,7 @@ class _Search:
         from tvm.s_tir import meta_schedule
 
         self.library = meta_schedule
-        # A workload is identified by its computation alone: names and attributes differ between models.
+        # Only its computation identifies a workload, because names and attributes differ between models.
         self.module = tvm.IRModule(
             {
                 "main": tirx.PrimFunc(function.params, function.body).with_attr(
@@ -214,7 +218,7 @@ class _Measuring:
         name = str(len(self.built))
         try:
             self.built[name] = _compile(candidate.mod, candidate.target)
-        except Exception as error:  # a candidate that TVM cannot lower is one more that is not the fastest
+        except Exception as error:  # a candidate that TVM cannot lower is simply not the fastest
             self.built[name] = None
             return None, str(error)
         return name, None
@@ -306,7 +310,7 @@ def _load_intrinsics() -> None:
     """Import the hundreds of intrinsics that MetaSchedule imports, quickly.
 
     TVM's parser reads their sources. For each, ``inspect`` searches every loaded module for the intrinsic's own, which
-    takes a minute where PyTorch is loaded. The module's name is enough for TVM.
+    takes a minute if PyTorch is loaded. The module's name is enough for TVM.
     """
     whole = inspect.getmodule
     inspect.getmodule = lambda object, _filename=None: sys.modules.get(getattr(object, "__module__", None) or "")

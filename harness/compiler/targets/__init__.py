@@ -1,4 +1,4 @@
-"""What an archive is compiled for: targets, their CPUs, and the profiles of instruction sets. Imports no TVM."""
+"""Define what an archive is compiled for: targets, their CPUs, and the profiles of instruction sets. Imports no TVM."""
 
 from harness.compiler.targets.target import (
     TARGET_NAMES,

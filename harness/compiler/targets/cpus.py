@@ -1,4 +1,4 @@
-"""The CPUs that a model can be compiled for, by the names of ``--mcpu``, and the features that a device must have.
+"""Define the CPUs that a model can be compiled for, by the names of ``--mcpu``, and the features that a device needs.
 
 LLVM may use every instruction of a CPU, so the device must have them all. ``features`` are those that compiled code can
 contain, by the names of ``device_runner/src/cpu.rs``. Tests compare the table with LLVM's.
@@ -21,7 +21,7 @@ class UnknownCpu(UsageError):
 
 @dataclass(frozen=True)
 class CpuBaseline:
-    """One CPU. ``llvm`` and ``attributes`` are passed to LLVM; ``features`` must be present on the device."""
+    """Describe one CPU. ``llvm`` and ``attributes`` are passed to LLVM; ``features`` must be present on the device."""
 
     name: str
     architecture: Architecture

@@ -1,4 +1,4 @@
-"""Instruction sets as the kernels see them: vector width, register tiles, integer dot products.
+"""Describe instruction sets for the kernels: vector width, register tiles, integer dot products.
 
 The figures are counts of float32 lanes and rows; ``docs/performance.md`` explains how they were found.
 """
@@ -23,12 +23,12 @@ ALIGNMENT = 64
 
 @dataclass(frozen=True)
 class Profile:
-    """Tile sizes of one instruction set.
+    """Hold the tile sizes of one instruction set.
 
-    ``lanes``: float32 lanes of a vector register. ``columns``: columns of a packed weight panel for products
-    of many rows, ``rows``: most rows of their register tile. ``vector_columns``: panel width for one row, wide
-    enough to hide the latency of the multiply-adds. Widths are powers of two: LLVM splits others badly.
-    ``integer``: the dot product of one-row int8 products, ``integer_rows``: of products of many rows.
+    ``lanes``: float32 lanes of a vector register. ``columns``: columns of a packed weight panel for products of many
+    rows, ``rows``: the most rows of their register tile. ``vector_columns``: the panel width for one row, wide enough
+    to hide the latency of the multiply-adds. Widths are powers of two, because LLVM splits others badly. ``integer``:
+    the dot product of one-row int8 products, ``integer_rows``: that of products of many rows.
     """
 
     name: str

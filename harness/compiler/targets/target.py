@@ -1,4 +1,4 @@
-"""The targets that a model can be compiled for, by the names of the command line."""
+"""Define the targets that a model can be compiled for, by the names of the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class UnknownTarget(UsageError):
 
 @dataclass(frozen=True)
 class CompileTarget:
-    """``tvm`` is TVM's description of the target, ``zig`` the triple for C files."""
+    """Describe a target. ``tvm`` is TVM's description of it, ``zig`` the triple for C files."""
 
     name: str
     triple: str
@@ -31,7 +31,7 @@ class CompileTarget:
 
     @property
     def cpu(self) -> str:
-        """LLVM's name."""
+        """Return LLVM's name of the CPU."""
         return self.baseline.llvm
 
     @property

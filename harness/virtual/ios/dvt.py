@@ -1,4 +1,4 @@
-"""Serve Instruments: launch, signal and watch processes over DTX, of which pymobiledevice3 implements both sides."""
+"""Serve Instruments: launch, signal and watch processes over DTX; pymobiledevice3 implements both sides of it."""
 
 from __future__ import annotations
 

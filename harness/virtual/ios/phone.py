@@ -34,10 +34,10 @@ class Phone:
         """The actions that clients caused, in order."""
         self.plugged = True
         self.tunnel = identity.ios_version == "17"
-        """True if a tunnel leads to it; only a phone with a discovery port ever has one."""
+        """True while a tunnel leads to it; only a phone with iOS 17 ever has one."""
         self.discovery_port: int | None = None
         self.service_ports: tuple[int, ...] = ()
-        """The loopback port to which its tunnel leads."""
+        """The loopback ports to which its tunnel leads."""
         self.on_plug: Callable[[Phone], None] = lambda _phone: None
         self.assertions: list[str] = []
         """The power assertions that clients hold, by name."""
