@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,20 +30,20 @@ class ComparisonGone(HarnessError):
     cure = "install the package again that brought it"
 
 
-class ComparisonRule(BaseModel):
+class ComparisonRule(BaseModel, ABC):
     """One way to judge a model's tensors. ``kind`` is a constant of its class, by which it is found again."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
 
+    @abstractmethod
     def describe(self) -> str:
         """Return the rule in a few words, for a report."""
-        raise NotImplementedError
 
+    @abstractmethod
     def judge(self, expected: Answers, got: Answers) -> tuple[Verdict, str]:
         """Return EQUAL, TIE or MISMATCH, and what differs; both sides have the same outputs, shapes and dtypes."""
-        raise NotImplementedError
 
     def misfit(self, outputs: Mapping[str, tuple[list[int], bool]]) -> str | None:
         """Return why a model with these outputs (by name: shape, whether floats) cannot be judged so."""
@@ -165,7 +167,8 @@ def _loaded(entry: importlib.metadata.EntryPoint) -> type[ComparisonRule] | None
         rule = entry.load()
     except Exception:  # What a foreign package raises can be anything; its rules are then unknown ones.
         return None
-    return rule if isinstance(rule, type) and issubclass(rule, ComparisonRule) else None
+    whole = isinstance(rule, type) and issubclass(rule, ComparisonRule) and not inspect.isabstract(rule)
+    return rule if whole else None
 
 
 def _stored(value: object) -> object:
