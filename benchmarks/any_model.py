@@ -37,7 +37,7 @@ from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import resolve_target
 from harness.core.errors import ExitCode, HarnessError
 from harness.models.functions import ModelFunction
-from harness.models.reference import cpu_name
+from harness.models.g2p.reference import cpu_name
 
 ENGINES = ("with", "without", "PyTorch")
 TOLERANCE = 1e-4

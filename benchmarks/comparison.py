@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from harness.models.words import Word
+from harness.models.g2p.word_list import Word
 from harness.validate import accuracy, word_accuracy
 
 _T = TypeVar("_T")

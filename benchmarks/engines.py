@@ -19,9 +19,9 @@ from harness.compiler import CompileRequest, compile_models
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError, UsageError
 from harness.devices import Device
-from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.checkpoints import Checkpoint
 from harness.models.g2p.items import word_item
-from harness.models.words import Word
+from harness.models.g2p.word_list import Word
 from harness.native import Runner, build_runner
 from harness.protocol.schema import Header, Phase, Sample, WorkOrder
 

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from benchmarks.processes import OFFLINE, ROOT
 from harness.core.cache import LOCK_DEADLINE_SECONDS, MANIFEST, Cache, CacheBusy, content_key, find_damage, hash_file
 from harness.core.errors import HarnessError
-from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.checkpoints import Checkpoint
 
 REQUIREMENTS = Path(__file__).parent / "workers"
 KIND = "peers"

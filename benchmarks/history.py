@@ -29,7 +29,7 @@ from rich.table import Table
 from benchmarks.commands import Cost, Costs, call, load
 from benchmarks.tables import terminal
 from harness.core.errors import ExitCode
-from harness.models.words import Word, default_words
+from harness.models.g2p.word_list import Word, default_words
 from harness.results import Run, RunStatus, Store
 from harness.results.store import SAMPLES
 from harness.results.summarize import summarize

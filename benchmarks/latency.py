@@ -33,12 +33,12 @@ from harness.compiler import CompileRequest, compile_models
 from harness.core.cache import Cache
 from harness.core.errors import ExitCode
 from harness.devices import HostDevice
-from harness.models.checkpoints import resolve_checkpoint
+from harness.models.g2p.checkpoints import resolve_checkpoint
 from harness.models.g2p.items import word_item
 from harness.models.g2p.loading import load_checkpoint
+from harness.models.g2p.reference import cpu_name
 from harness.models.g2p.tokenizer import encode_prompt
-from harness.models.reference import cpu_name
-from harness.models.words import Word, default_words
+from harness.models.g2p.word_list import Word, default_words
 from harness.native import Runner, build_runner
 from harness.protocol.schema import Phase, Sample, WorkOrder
 

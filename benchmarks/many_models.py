@@ -35,9 +35,9 @@ from harness.compiler import BundleRequest, compile_bundle
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError
 from harness.devices import HostDevice
-from harness.models.described import UserModel, describe_models
-from harness.models.reference import cpu_name
-from harness.models.sources import ModelSource
+from harness.models.g2p.reference import cpu_name
+from harness.models.tensor.described import UserModel, describe_models
+from harness.models.tensor.sources import ModelSource
 from harness.native import Runner, build_runner
 from harness.protocol.schema import Load, Phase, Sample, WorkItem, WorkOrder
 from harness.protocol.tensors import encode

@@ -34,10 +34,10 @@ from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import resolve_target
 from harness.core.errors import ExitCode, HarnessError
 from harness.models import ModelSpec
-from harness.models.flat import FlatModule, answered, compiled_function, flattened
-from harness.models.reference import cpu_name
-from harness.models.sources import ModelSource, split_models
-from harness.models.user_loading import Items, checked_items, load_specs, prefix_of
+from harness.models.g2p.reference import cpu_name
+from harness.models.tensor.flat import FlatModule, answered, compiled_function, flattened
+from harness.models.tensor.loading import Items, checked_items, load_specs, prefix_of
+from harness.models.tensor.sources import ModelSource, split_models
 from harness.validate.tensors import compare_item
 
 ENGINES = ("ours", "PyTorch")

@@ -32,7 +32,7 @@ from harness.core.errors import ExitCode, HarnessError
 from harness.devices import HostDevice
 from harness.measure import LATENCY
 from harness.models.g2p.items import word_item
-from harness.models.words import DEFAULT_WORDS, read_words
+from harness.models.g2p.word_list import DEFAULT_WORDS, read_words
 from harness.native import Runner
 from harness.protocol.schema import WorkOrder
 from harness.regression.nightly import Night

@@ -31,9 +31,9 @@ from benchmarks.tables import terminal
 from harness.core.cache import Cache
 from harness.core.errors import ExitCode, HarnessError, UsageError
 from harness.devices import HostDevice
-from harness.models.checkpoints import resolve_checkpoint
-from harness.models.reference import ReferenceOptions, cpu_name, reference_outputs
-from harness.models.words import HELD_OUT_WORDS, Word, check_words, default_words, read_words
+from harness.models.g2p.checkpoints import resolve_checkpoint
+from harness.models.g2p.reference import ReferenceOptions, cpu_name, reference_outputs
+from harness.models.g2p.word_list import HELD_OUT_WORDS, Word, check_words, default_words, read_words
 
 MAX_INPUT_BYTES = 64
 DEFAULT_AGREEMENT_WORDS = 260

@@ -25,7 +25,7 @@ from harness.core.cache import Cache
 from harness.core.errors import HarnessError, UsageError
 from harness.devices import HostDevice
 from harness.measure import paired_ratio
-from harness.models.checkpoints import resolve_checkpoint
+from harness.models.g2p.checkpoints import resolve_checkpoint
 from harness.models.g2p.items import word_item
 from harness.native import Runner, build_runner
 from harness.profiling.summary import overhead

@@ -16,7 +16,7 @@ from tests.guard import sitecustomize as guard
 SCRATCH = environment.declare()  # before anything is imported that reads the environment
 
 from harness.core.cache import Cache, cache_root  # noqa: E402
-from harness.models.checkpoints import Checkpoint, check_folder, write_random  # noqa: E402
+from harness.models.g2p.checkpoints import Checkpoint, check_folder, write_random  # noqa: E402
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background (nohup, some CI services), where children would inherit that Ctrl-C is ignored.

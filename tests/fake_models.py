@@ -13,12 +13,12 @@ from harness.compiler import Archive, ArchiveMetadata
 from harness.compiler.metadata import ModelMetadata
 from harness.core.cache import hash_file
 from harness.core.progress import Progress
-from harness.models.checkpoints import Checkpoint
-from harness.models.described import InputFacts, ModelDescription, OutputFacts, UserModel
-from harness.models.reference import Reference
-from harness.models.sources import ModelSource
+from harness.models.g2p.checkpoints import Checkpoint
+from harness.models.g2p.reference import Reference
+from harness.models.g2p.word_list import Word
+from harness.models.tensor.described import InputFacts, ModelDescription, OutputFacts, UserModel
+from harness.models.tensor.sources import ModelSource
 from harness.models.timing import TimedModel, TimedPyTorch
-from harness.models.words import Word
 from harness.native import AppOptions, Runner
 from harness.protocol.tensors import Array, encode
 from harness.run.builder import RunOptions, Variant

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.checkpoints import Checkpoint
 
 pytestmark = pytest.mark.compiler
 

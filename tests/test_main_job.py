@@ -16,9 +16,9 @@ import pytest
 from harness.compiler import CompileRequest, compile_models
 from harness.core.cache import Cache
 from harness.devices import HostDevice
-from harness.models.checkpoints import resolve_checkpoint
+from harness.models.g2p.checkpoints import resolve_checkpoint
 from harness.models.g2p.items import word_item
-from harness.models.words import default_words
+from harness.models.g2p.word_list import default_words
 from harness.native import build_runner
 from harness.protocol.schema import Header, Sample, WorkOrder
 from tests.outside import persons_environment

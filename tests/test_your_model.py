@@ -19,10 +19,10 @@ from harness.compiler.metadata import read_metadata
 from harness.compiler.observe.provenance import read_provenance
 from harness.core.cache import Cache
 from harness.devices import HostDevice
-from harness.models.checkpoints import resolve_checkpoint
-from harness.models.described import UserModel, describe_models
 from harness.models.examples.detector import Detection, detections
-from harness.models.sources import ModelSource, resolve_model
+from harness.models.g2p.checkpoints import resolve_checkpoint
+from harness.models.tensor.described import UserModel, describe_models
+from harness.models.tensor.sources import ModelSource, resolve_model
 from harness.native import MissingRegistration, Runner, build_runner, check_registrations
 from harness.protocol.schema import Load, Probe, RecordOptions, TensorWorkload, WorkItem, WorkOrder
 from harness.protocol.tensors import Array, decode, encode

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError
-from harness.models.checkpoints import resolve_checkpoint
-from harness.models.reference import ReferenceOptions, reference_outputs
-from harness.models.words import Word, default_words
+from harness.models.g2p.checkpoints import resolve_checkpoint
+from harness.models.g2p.reference import ReferenceOptions, reference_outputs
+from harness.models.g2p.word_list import Word, default_words
 
 WORDS = 10
 CLEAR_MARGIN = 0.01

@@ -15,10 +15,10 @@ from typing import Any
 
 from harness.core.cache import hash_file
 from harness.core.errors import HarnessError, UsageError
-from harness.models.checkpoints import EMBEDDED_FOLDER
+from harness.models.g2p.checkpoints import EMBEDDED_FOLDER
 from harness.models.g2p.languages import GRUUT_LANGUAGES
 from harness.models.g2p.lexicon import HELD_OUT_PER_LANGUAGE
-from harness.models.words import HELD_OUT_WORDS
+from harness.models.g2p.word_list import HELD_OUT_WORDS
 from harness.results import Run, Store
 from harness.results.schema import AccuracySummary
 

@@ -27,9 +27,9 @@ from harness.compiler.targets import TARGET_NAMES, resolve_target
 from harness.compiler.targets.cpus import CPUS
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
-from harness.models.checkpoints import resolve_checkpoint
-from harness.models.described import describe_models
-from harness.models.sources import G2P, split_models
+from harness.models.g2p.checkpoints import resolve_checkpoint
+from harness.models.tensor.described import describe_models
+from harness.models.tensor.sources import G2P, split_models
 from harness.native import RuntimeLibs, build_runtime, link_variables, runner_variables, wheel_library_variables
 from harness.protocol.schema import Precision
 from harness.report.progress import TerminalProgress

@@ -15,9 +15,9 @@ from harness.cli.output import note, renamed
 from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bundle, compile_models
 from harness.compiler.metadata import FILE_NAME
 from harness.core.cache import Cache
-from harness.models.checkpoints import resolve_checkpoint
-from harness.models.described import describe_models
-from harness.models.sources import G2P, split_models
+from harness.models.g2p.checkpoints import resolve_checkpoint
+from harness.models.tensor.described import describe_models
+from harness.models.tensor.sources import G2P, split_models
 from harness.native.ios.tools import Slice
 from harness.native.ios.xcframework import SLICE_TARGETS, make_xcframework
 from harness.report.progress import TerminalProgress

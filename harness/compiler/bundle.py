@@ -29,8 +29,8 @@ from harness.core.errors import HarnessError, UsageError
 from harness.core.installation import package_version
 from harness.core.progress import Progress
 from harness.core.worker import run_worker
-from harness.models.described import UserModel
-from harness.models.sources import G2P, check_clashes
+from harness.models.tensor.described import UserModel
+from harness.models.tensor.sources import G2P, check_clashes
 from harness.protocol.schema import Precision
 
 SINGLE, FACTS, BUNDLE = "model.a", "facts.json", "libmodels_system_lib.a"

@@ -19,7 +19,7 @@ from harness.core.errors import UsageError
 from harness.core.installation import package_version
 from harness.core.progress import Progress
 from harness.core.worker import run_worker
-from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.checkpoints import Checkpoint
 from harness.protocol.schema import PRECISIONS, Precision
 
 WORKER = "harness.compiler.worker"
@@ -227,7 +227,7 @@ def _key(request: CompileRequest, target: CompileTarget, records: list[Any]) -> 
 def compiler_identity() -> dict[str, Any]:
     """Return versions and sources that an archive's bytes depend on."""
     root = Path(harness.__file__).parent
-    graph = ("network.py", "ops.py", "spec.py", "loading.py")
+    graph = ("network.py", "ops.py", "functions.py", "loading.py")
     sources = [
         *(root / "compiler").rglob("*.py"),
         root / "models/functions.py",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from harness.core.errors import HarnessError
-from harness.models.described import InputFacts, OutputFacts
+from harness.models.tensor.described import InputFacts, OutputFacts
 from harness.protocol.schema import GenerationWorkload, Precision, TensorWorkload
 
 FILE_NAME = "system_lib_metadata.json"

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.core.progress import Progress
 from harness.core.worker import serve
-from harness.models.sources import G2P
+from harness.models.tensor.sources import G2P
 
 
 def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -32,8 +32,8 @@ def compile_g2p(request: dict[str, Any], progress: Progress, *, only_tune: bool 
 
     from harness.compiler.functions import ArchiveJob, make_archive, search_schedules
     from harness.compiler.schedule.tuning import Tuning
+    from harness.models.g2p.functions import G2PShapes, g2p_spec
     from harness.models.g2p.loading import load_checkpoint
-    from harness.models.g2p.spec import G2PShapes, g2p_spec
 
     job = ArchiveJob.of(request, G2P, request["prefixes"], progress)
     progress("loading the checkpoint")
@@ -53,9 +53,9 @@ def compile_tensors(request: dict[str, Any], progress: Progress) -> dict[str, An
     """Compile a tensor workload's function into ``folder``."""
     progress("loading PyTorch and TVM")
     from harness.compiler.functions import ArchiveJob, make_archive
-    from harness.models.flat import compiled_function, flattened, weights_digest
-    from harness.models.sources import BadModel
-    from harness.models.user_loading import find_spec, users_code
+    from harness.models.tensor.flat import compiled_function, flattened, weights_digest
+    from harness.models.tensor.loading import find_spec, users_code
+    from harness.models.tensor.sources import BadModel
 
     path, name = Path(request["path"]), request["model"]
     job = ArchiveJob.of(request, name, {name: request["prefix"]}, progress)

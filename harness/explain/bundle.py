@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.core.errors import UsageError
 from harness.explain.run import file_name
 from harness.explain.schema import FOLDER, Explanation
-from harness.models.checkpoints import WEIGHT_FILES, Checkpoint
+from harness.models.g2p.checkpoints import WEIGHT_FILES, Checkpoint
 from harness.results import Manifest, Run, v1
 from harness.results.errors import writing
 from harness.results.files import write_atomically

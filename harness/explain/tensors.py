@@ -15,7 +15,7 @@ from harness.core.progress import Progress
 from harness.devices import RunResult
 from harness.explain.subject import CannotExplain, NothingToExplain
 from harness.explain.taps import leaf_count
-from harness.models.described import UserModel
+from harness.models.tensor.described import UserModel
 from harness.protocol.schema import Probe, RecordOptions, TapWindow, WorkItem, WorkOrder
 from harness.protocol.tensors import decode, encode
 from harness.results import ParityLine, Run

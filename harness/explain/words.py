@@ -13,7 +13,7 @@ from harness.core.progress import Progress
 from harness.devices import RunResult
 from harness.explain.subject import CannotExplain
 from harness.explain.taps import leaf_count
-from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.checkpoints import Checkpoint
 from harness.models.g2p.items import WORKLOAD, word_item
 from harness.protocol.schema import Probe, RecordOptions, TapWindow, WorkItem, WorkOrder
 from harness.results import ParityLine, ReferenceLine, Run

@@ -72,8 +72,8 @@ class Ready:
 
 
 def _word(request: dict[str, Any]) -> Ready:
+    from harness.models.g2p.functions import G2PShapes, g2p_spec
     from harness.models.g2p.loading import load_checkpoint
-    from harness.models.g2p.spec import G2PShapes, g2p_spec
     from harness.models.g2p.tokenizer import encode_prompt
 
     precision: Precision = request["precision"]
@@ -98,8 +98,8 @@ def _word(request: dict[str, Any]) -> Ready:
 
 def _tensors(request: dict[str, Any]) -> Ready:
     from harness.explain.tensors import INPUTS
-    from harness.models.flat import compiled_function, flattened
-    from harness.models.user_loading import find_spec, users_code
+    from harness.models.tensor.flat import compiled_function, flattened
+    from harness.models.tensor.loading import find_spec, users_code
 
     path, name = Path(request["path"]), request["model"]
     spec = find_spec(path, request["module"], request["attribute"], name)

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from harness.core.progress import Progress
 from harness.core.worker import WorkerProcess
-from harness.models.checkpoints import Checkpoint
-from harness.models.described import UserModel, source_request
+from harness.models.g2p.checkpoints import Checkpoint
+from harness.models.tensor.described import UserModel, source_request
 
 WORKER = "harness.models.timing_worker"
 

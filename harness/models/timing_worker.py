@@ -88,8 +88,8 @@ def tensors(request: dict[str, Any]) -> Callable[[dict[str, Any]], Call]:
     """Return the maker of calls for a user's model: calls of its module with its inputs ready."""
     import torch
 
-    from harness.models.flat import answered, flattened
-    from harness.models.user_loading import checked_items, find_spec, users_code
+    from harness.models.tensor.flat import answered, flattened
+    from harness.models.tensor.loading import checked_items, find_spec, users_code
     from harness.protocol.tensors import encode
 
     path = Path(request["path"])

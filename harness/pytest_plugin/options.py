@@ -276,7 +276,7 @@ def use_configured_models(config: pytest.Config) -> None:
     here = config.invocation_params.dir
 
     def from_here(name: str) -> str:
-        is_file = name.endswith(".py") or "/" in name  # the same rule as in harness.models.sources
+        is_file = name.endswith(".py") or "/" in name  # the same rule as in harness.models.tensor.sources
         return os.path.relpath(base / name, here) if is_file else name
 
     config.option.harness_models = [from_here(name) for name in configured]

@@ -11,12 +11,12 @@ from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bun
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
-from harness.models.checkpoints import Checkpoint, resolve_checkpoint
-from harness.models.described import UserModel, describe_models
-from harness.models.reference import Reference, ReferenceOptions, reference_outputs
-from harness.models.sources import G2P, split_models
+from harness.models.g2p.checkpoints import Checkpoint, resolve_checkpoint
+from harness.models.g2p.reference import Reference, ReferenceOptions, reference_outputs
+from harness.models.g2p.word_list import Word
+from harness.models.tensor.described import UserModel, describe_models
+from harness.models.tensor.sources import G2P, split_models
 from harness.models.timing import TimedModel, TimedPyTorch, TimingProcess
-from harness.models.words import Word
 from harness.native import AppOptions, Runner, build_runner
 from harness.protocol.schema import Precision
 from harness.validate import CLOSE, DEFAULT_TOLERANCE, EXACT, TolerancePolicy

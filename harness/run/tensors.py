@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.devices import AnyRecord, RunResult
 from harness.measure.sampling import spread_order
-from harness.models.described import UserModel
+from harness.models.tensor.described import UserModel
 from harness.models.timing import TimedModel, timed_tensors
 from harness.native import Runner
 from harness.protocol.schema import Probe, RecordOptions, Sample, Tensors, WorkItem, WorkOrder

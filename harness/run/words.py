@@ -11,11 +11,11 @@ from typing import Any
 from harness.core.errors import HarnessError
 from harness.devices import AnyRecord, RunResult
 from harness.measure.sampling import spread_order
-from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.checkpoints import Checkpoint
 from harness.models.g2p.items import WORKLOAD, word_item
-from harness.models.reference import Reference, ReferenceItem
+from harness.models.g2p.reference import Reference, ReferenceItem
+from harness.models.g2p.word_list import DEFAULT_WORDS, Word, check_words, read_words
 from harness.models.timing import TimedModel, timed_words
-from harness.models.words import DEFAULT_WORDS, Word, check_words, read_words
 from harness.native import Runner
 from harness.protocol.schema import RecordOptions, WorkItem, WorkOrder
 from harness.results import ParityLine, ReferenceLine, WorkloadFacts

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import comparison
 from benchmarks.comparison import Agreement, Answer, BatchTime, Row, Samples
-from harness.models.words import Word
+from harness.models.g2p.word_list import Word
 
 MS = 1_000_000
 

@@ -20,7 +20,7 @@ from benchmarks.counting import (
     word_cost,
 )
 from harness.core.errors import UsageError
-from harness.models.checkpoints import EMBEDDED_FOLDER
+from harness.models.g2p.checkpoints import EMBEDDED_FOLDER
 from harness.profiling.roofline import bandwidth_at
 
 TINY = Dimensions(d_model=2, inner=4, d_ff=3, encoder_layers=1, decoder_layers=1, vocabulary=5)

@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks import history
-from harness.models.words import default_words
+from harness.models.g2p.word_list import default_words
 from harness.results import RunStatus, Store
 from harness.results.history import query
 

@@ -21,7 +21,7 @@ from benchmarks.processes import PeerFailed, PeerProcess
 from benchmarks.workers.serving import decode, encode
 from harness.core.errors import ExitCode, UsageError
 from harness.devices.host import HostDevice
-from harness.models.words import Word
+from harness.models.g2p.word_list import Word
 
 FAKE = Path(__file__).parent / "fake_peer.py"
 WORDS = [[Word("fra", "été")], [Word("fra", "eau")]]

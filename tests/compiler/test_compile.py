@@ -27,10 +27,10 @@ from harness.compiler.targets import TARGET_NAMES, UnknownTarget, resolve_target
 from harness.compiler.worker import compile_g2p
 from harness.core.cache import Cache, hash_file
 from harness.core.errors import ExitCode
-from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.checkpoints import Checkpoint
+from harness.models.g2p.functions import G2PShapes, g2p_spec
 from harness.models.g2p.loading import load_checkpoint
 from harness.models.g2p.network import Decoder, DecoderPrefill, DecoderStep, Encoder
-from harness.models.g2p.spec import G2PShapes, g2p_spec
 
 pytestmark = pytest.mark.compiler
 
@@ -120,7 +120,7 @@ def test_without_a_cache_there_is_a_decoder_and_no_step(small_checkpoint: Checkp
 def test_the_same_inputs_give_the_same_bytes(small_checkpoint: Checkpoint, tmp_path: Path, target: str) -> None:
     first = compile_here(small_checkpoint, target, tmp_path / "one")
     script = (
-        "import sys\nfrom pathlib import Path\nfrom harness.models.checkpoints import Checkpoint\n"
+        "import sys\nfrom pathlib import Path\nfrom harness.models.g2p.checkpoints import Checkpoint\n"
         "from tests.compiler.test_compile import compile_here\n"
         "folder, out, target = sys.argv[1:]\n"
         "compile_here(Checkpoint('', Path(folder), '', None), target, Path(out))\n"

@@ -15,7 +15,7 @@ from harness.compiler.targets.cpus import CPUS, UnknownCpu, cpu_names
 from harness.compiler.targets.profiles import NEON, NEON_DOT, NEON_I8MM
 from harness.core.cache import Cache
 from harness.core.errors import ExitCode
-from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.checkpoints import Checkpoint
 
 pytestmark = pytest.mark.compiler
 

@@ -25,8 +25,8 @@ from harness.compiler.schedule.tuning import DONE, RECORDS, Tuning, drop_broken_
 from harness.compiler.targets import resolve_target
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
-from harness.models.checkpoints import Checkpoint
 from harness.models.functions import ModelFunction
+from harness.models.g2p.checkpoints import Checkpoint
 from tests.environment import python_path
 
 pytestmark = pytest.mark.compiler

@@ -18,7 +18,7 @@ from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import resolve_target
 from harness.models import ModelSpec
-from harness.models.flat import compiled_function, flattened
+from harness.models.tensor.flat import compiled_function, flattened
 
 pytestmark = pytest.mark.compiler
 

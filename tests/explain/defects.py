@@ -27,8 +27,8 @@ from harness.compiler.operators.attention import AttentionOp, DotAttentionOp
 from harness.compiler.operators.operator import OpTable
 from harness.compiler.operators.product import Linear, ProductOp, match_linear
 from harness.compiler.targets.profiles import Profile
-from harness.models.checkpoints import Checkpoint
-from harness.models.g2p import network, spec
+from harness.models.g2p import functions, network
+from harness.models.g2p.checkpoints import Checkpoint
 from harness.models.g2p.network import MASKED
 
 Array = npt.NDArray[Any]
@@ -157,12 +157,12 @@ def stale_cache(patch: pytest.MonkeyPatch, _checkpoint: Checkpoint) -> None:
 
 def float16_overflow(patch: pytest.MonkeyPatch, _checkpoint: Checkpoint) -> None:
     """Caches in half the memory: float16 ends at 65504, and keys of this checkpoint go beyond."""
-    made = spec.g2p_spec
+    made = functions.g2p_spec
 
     def making(*args: Any, **options: Any) -> Any:
         return made(*args, **{**options, "cache_dtype": torch.float16})
 
-    patch.setattr(spec, "g2p_spec", making)
+    patch.setattr(functions, "g2p_spec", making)
 
 
 def wrong_bucket(patch: pytest.MonkeyPatch, _checkpoint: Checkpoint) -> None:

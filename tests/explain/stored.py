@@ -8,7 +8,7 @@ from typing import Any
 from harness.explain.bundle import KEPT
 from harness.explain.run import file_name
 from harness.explain.schema import FOLDER
-from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.checkpoints import Checkpoint
 from harness.results import ParityLine, ReferenceLine, Run, Store, WorkloadFacts
 from harness.validate import Verdict
 

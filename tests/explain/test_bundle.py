@@ -15,7 +15,7 @@ from harness.explain import run as explaining
 from harness.explain.bundle import BadBundle, opened_bundle, write_bundle
 from harness.explain.choice import find_subject
 from harness.explain.words import ChosenWord
-from harness.models.checkpoints import Checkpoint, resolve_checkpoint
+from harness.models.g2p.checkpoints import Checkpoint, resolve_checkpoint
 from harness.results import Run
 from harness.results.store import PARITY
 from harness.validate import Verdict

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from harness.devices import HostDevice
 from harness.explain import Explanation, explain
-from harness.models.checkpoints import Checkpoint, check_folder, write_random
+from harness.models.g2p.checkpoints import Checkpoint, check_folder, write_random
 from harness.results import ParityLine, Run, RunVerdict, Store, Summary
 from harness.run.builder import RunOptions
 from harness.run.session import RunSession

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.measure.sampling import spread_order
-from harness.models.words import default_words
+from harness.models.g2p.word_list import default_words
 
 WORDS = [(word.language, len(word.word.encode())) for word in default_words()]
 KNOWN = [7, 14, 24, 37, 43, 52, 64, 75, 83, 92, 103, 116, 128]

@@ -11,8 +11,8 @@ import pytest
 
 from harness.core.cache import Cache
 from harness.core.errors import ExitCode, UsageError
-from harness.models.checkpoints import EMBEDDED_FOLDER, Checkpoint, resolve_checkpoint
 from harness.models.errors import BadCheckpoint, CheckpointUnavailable
+from harness.models.g2p.checkpoints import EMBEDDED_FOLDER, Checkpoint, resolve_checkpoint
 from harness.models.g2p.languages import GRUUT_LANGUAGES
 from harness.models.g2p.loading import load_checkpoint
 

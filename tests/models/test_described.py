@@ -10,8 +10,8 @@ import pytest
 from harness.compiler import BundleRequest, compile_bundle
 from harness.core.cache import Cache
 from harness.core.worker import WorkerError
-from harness.models.described import UserModel, describe_models
-from harness.models.sources import ModelsClash, ModelSource
+from harness.models.tensor.described import UserModel, describe_models
+from harness.models.tensor.sources import ModelsClash, ModelSource
 
 MINE = """
 import torch

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.checkpoints import Checkpoint
 from harness.models.g2p.loading import load_checkpoint
 from harness.models.g2p.network import Decoder, DecoderPrefill, DecoderStep, Encoder
 

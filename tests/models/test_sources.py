@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.models.sources import ModelsClash, UnknownModel, check_clashes, resolve_model, split_models
+from harness.models.tensor.sources import ModelsClash, UnknownModel, check_clashes, resolve_model, split_models
 
 
 def test_files_shipped_models_and_g2p_are_told_apart(tmp_path: Path) -> None:

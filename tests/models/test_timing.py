@@ -11,12 +11,12 @@ import pytest
 
 from harness.core.cache import Cache
 from harness.core.worker import WorkerError, WorkerFailed
-from harness.models.checkpoints import Checkpoint
-from harness.models.described import describe_models
-from harness.models.reference import ReferenceOptions, reference_outputs
-from harness.models.sources import ModelSource
+from harness.models.g2p.checkpoints import Checkpoint
+from harness.models.g2p.reference import ReferenceOptions, reference_outputs
+from harness.models.g2p.word_list import Word
+from harness.models.tensor.described import describe_models
+from harness.models.tensor.sources import ModelSource
 from harness.models.timing import TimingProcess, timed_tensors, timed_words
-from harness.models.words import Word
 from harness.protocol.schema import Tensors
 from harness.protocol.tensors import decode
 

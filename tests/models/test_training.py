@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from harness.core.cache import Cache
-from harness.models.checkpoints import resolve_checkpoint
 from harness.models.g2p import training
+from harness.models.g2p.checkpoints import resolve_checkpoint
 from harness.models.g2p.lexicon import HELD_OUT_PER_LANGUAGE, Split, load_split
 from harness.models.g2p.loading import load_checkpoint
 from harness.models.g2p.training import Recipe, batches_from, epoch_batches, example, rate, train
-from harness.models.words import HELD_OUT_WORDS, read_words
+from harness.models.g2p.word_list import HELD_OUT_WORDS, read_words
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from harness.models import ExactTokens, ModelSpec, Tolerances, TopK
-from harness.models.flat import answered, compiled_function, flattened, weights_digest
-from harness.models.sources import BadModel
-from harness.models.user_loading import (
+from harness.models.tensor.flat import answered, compiled_function, flattened, weights_digest
+from harness.models.tensor.loading import (
     check_comparison,
     checked_items,
     dependencies,
@@ -22,7 +21,8 @@ from harness.models.user_loading import (
     load_specs,
     spec_files,
 )
-from harness.models.user_worker import describe_one
+from harness.models.tensor.sources import BadModel
+from harness.models.tensor.worker import describe_one
 
 Write = Callable[[str], Path]
 

@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.errors import ExitCode
 from harness.models.g2p.languages import GRUUT_LANGUAGES
-from harness.models.words import HELD_OUT_WORDS, BadWords, Word, check_words, default_words, read_words
+from harness.models.g2p.word_list import HELD_OUT_WORDS, BadWords, Word, check_words, default_words, read_words
 
 
 def write(path: Path, data: str | bytes) -> Path:

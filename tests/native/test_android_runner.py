@@ -16,9 +16,9 @@ from harness.compiler import Archive, CompileRequest, compile_models
 from harness.compiler.targets import resolve_target
 from harness.core.cache import Cache
 from harness.devices import RunnerDescription
-from harness.models.checkpoints import resolve_checkpoint
+from harness.models.g2p.checkpoints import resolve_checkpoint
 from harness.models.g2p.items import word_item
-from harness.models.words import default_words
+from harness.models.g2p.word_list import default_words
 from harness.native import Runner, build_runner, inspect
 from harness.protocol.schema import End, Sample, WorkOrder, parse_record
 

@@ -18,9 +18,9 @@ import pytest
 from harness.compiler import Archive, CompileRequest, compile_models
 from harness.core.cache import Cache
 from harness.devices.collect import ResultReader
-from harness.models.checkpoints import resolve_checkpoint
+from harness.models.g2p.checkpoints import resolve_checkpoint
 from harness.models.g2p.items import word_item
-from harness.models.words import default_words
+from harness.models.g2p.word_list import default_words
 from harness.native import AppOptions, Runner, app_facts, build_runner, check_registrations, unpack_app
 from harness.native.inspection import UnsuitableBinary
 from harness.native.ios import COMPANION, MachFacts, build_app, mach_facts, pack_app

@@ -12,7 +12,7 @@ from filelock import FileLock
 from harness.compiler import CompileRequest, compile_models, compile_smoke
 from harness.core.cache import Cache
 from harness.core.errors import ExitCode
-from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.checkpoints import Checkpoint
 from harness.native import build_runner, build_runtime, check_registrations, inspect, link_variables
 from harness.native.cargo import BINARY, PACKAGE
 from harness.native.cargo_environment import cargo_environment

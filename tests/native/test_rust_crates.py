@@ -18,11 +18,11 @@ import torch
 from harness.compiler import CompileRequest, compile_models
 from harness.compiler.bundle import BundleRequest, compile_bundle
 from harness.core.cache import Cache
-from harness.models.checkpoints import resolve_checkpoint
-from harness.models.described import describe_models
-from harness.models.reference import ReferenceOptions, reference_outputs
-from harness.models.sources import ModelSource
-from harness.models.words import Word
+from harness.models.g2p.checkpoints import resolve_checkpoint
+from harness.models.g2p.reference import ReferenceOptions, reference_outputs
+from harness.models.g2p.word_list import Word
+from harness.models.tensor.described import describe_models
+from harness.models.tensor.sources import ModelSource
 from harness.native import build_runtime
 from harness.native.runner import link_variables
 

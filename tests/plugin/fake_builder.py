@@ -9,11 +9,11 @@ from harness.compiler import Archive, ArchiveMetadata
 from harness.core.cache import hash_file
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress
-from harness.models.checkpoints import Checkpoint
-from harness.models.described import UserModel
-from harness.models.reference import Reference, ReferenceItem
+from harness.models.g2p.checkpoints import Checkpoint
+from harness.models.g2p.reference import Reference, ReferenceItem
+from harness.models.g2p.word_list import Word
+from harness.models.tensor.described import UserModel
 from harness.models.timing import TimedModel, TimedPyTorch
-from harness.models.words import Word
 from harness.native import AppOptions, Runner
 from harness.run.builder import RunOptions, Variant
 from tests.devices.fake_runners import ARCHIVE, write_runner

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from harness.devices import HostDevice
-from harness.models.words import default_words
+from harness.models.g2p.word_list import default_words
 from harness.protocol.schema import Sample
 from harness.pytest_plugin.options import EMULATED_TIMED, EMULATED_WORDS, add_options, announcements, run_options
 from harness.report import report_run, to_markdown, verdict_text

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from harness.cli.app import app, load_commands
 from harness.compiler.observe.provenance import Provenance, common_module, read_provenance
 from harness.devices import HostDevice
-from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.checkpoints import Checkpoint
 from harness.models.g2p.items import word_item
 from harness.native import Runner, inspect
 from harness.profiling import calls

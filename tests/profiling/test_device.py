@@ -14,7 +14,7 @@ from harness.compiler import Archive, CompileRequest, compile_models
 from harness.compiler.observe.provenance import Provenance, read_provenance
 from harness.core.cache import Cache
 from harness.devices import HostDevice, RunResult
-from harness.models.checkpoints import Checkpoint
+from harness.models.g2p.checkpoints import Checkpoint
 from harness.models.g2p.items import word_item
 from harness.native import Runner, build_runner, inspect
 from harness.profiling.groups import label

@@ -15,7 +15,7 @@ from harness.compiler.errors import UnsupportedOperator, first_words
 Converter = Callable[[fx.Node, Any], Any]
 """An importer entry: (node of the exported graph, TVM's importer) to the node's value in Relax."""
 WRAPPED = "harness_model"
-"""The name of a user's module in :class:`harness.models.flat.FlatModule`."""
+"""The name of a user's module in :class:`harness.models.tensor.flat.FlatModule`."""
 
 SORTING = frozenset({"sort.default", "sort.stable", "argsort.default", "argsort.stable", "topk.default"}) | {
     f"{kind}.{form}" for kind in ("median", "nanmedian", "kthvalue", "mode") for form in ("default", "dim")

@@ -13,6 +13,6 @@ def word_item(item: str, language: str, word: str, *, workload: str = WORKLOAD, 
     """Return the item of an order that runs a word.
 
     ``space``: whether the model's prompts have a space after the colon. The language and the word are not checked here,
-    but by :func:`harness.models.words.check_words`.
+    but by :func:`harness.models.g2p.word_list.check_words`.
     """
     return WorkItem(id=item, workload=workload, input=prompt(language, word, space=space), label=word, subset=language)

@@ -1,4 +1,4 @@
-"""Ask PyTorch about a user's model in a process of its own: ``python -m harness.models.user_worker``."""
+"""Ask PyTorch about a user's model in a process of its own: ``python -m harness.models.tensor.worker``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 def describe(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Describe all models of the source, and write every item's inputs and answers into ``folder``."""
-    from harness.models.user_loading import dependencies, load_specs, spec_files
+    from harness.models.tensor.loading import dependencies, load_specs, spec_files
 
     path, folder = Path(request["path"]), Path(request["folder"])
     specs = load_specs(path, request["module"], request["attribute"])
@@ -31,10 +31,10 @@ def describe_one(spec: Any, path: Path, folder: Path, progress: Progress) -> dic
     import torch
     from safetensors.torch import save_file
 
-    from harness.models.described import SEPARATOR
-    from harness.models.flat import answered, flattened, same, weights_digest
-    from harness.models.sources import BadModel
-    from harness.models.user_loading import check_comparison, checked_items, dimensions, prefix_of, users_code
+    from harness.models.tensor.described import SEPARATOR
+    from harness.models.tensor.flat import answered, flattened, same, weights_digest
+    from harness.models.tensor.loading import check_comparison, checked_items, dimensions, prefix_of, users_code
+    from harness.models.tensor.sources import BadModel
     from harness.protocol.tensors import DTYPES, MOST_OUTPUT_BYTES
 
     torch.set_num_threads(1)

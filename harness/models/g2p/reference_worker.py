@@ -1,4 +1,4 @@
-"""Ask PyTorch in a process of its own: ``python -m harness.models.reference_worker`` (:mod:`harness.core.worker`)."""
+"""Ask PyTorch in a process of its own: ``python -m harness.models.g2p.reference_worker`` (see core/worker.py)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from harness.models.errors import BadCheckpoint, CheckpointUnavailable
 from harness.models.g2p.languages import GRUUT_LANGUAGES
 
 EMBEDDED = "embedded"
-EMBEDDED_FOLDER = Path(__file__).parent / "g2p" / "embedded"
+EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 HUB_TIMEOUT_SECONDS = 5
 

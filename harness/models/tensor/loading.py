@@ -17,8 +17,8 @@ from torch.export import Dim
 
 import harness
 from harness.core.errors import HarnessError
-from harness.models.sources import G2P, G2P_VARIANTS, BadModel
-from harness.models.user import ModelSpec
+from harness.models.tensor.sources import G2P, G2P_VARIANTS, BadModel
+from harness.models.tensor.spec import ModelSpec
 from harness.protocol.tensors import DTYPES, MOST_INPUT_BYTES
 from harness.validate.comparison import ComparisonRule
 

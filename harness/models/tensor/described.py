@@ -18,12 +18,12 @@ from harness.core.cache import MANIFEST, Cache, content_key, hash_file
 from harness.core.installation import package_version
 from harness.core.progress import Progress
 from harness.core.worker import run_worker
-from harness.models.sources import BadModel, ModelSource, check_clashes
+from harness.models.tensor.sources import BadModel, ModelSource, check_clashes
 from harness.protocol.tensors import Array
 from harness.validate import comparison
 from harness.validate.comparison import Comparison
 
-WORKER = "harness.models.user_worker"
+WORKER = "harness.models.tensor.worker"
 DESCRIPTION = "description.json"
 PACKAGES = ("torch", "transformers", "numpy")
 SEPARATOR = "/"
@@ -165,7 +165,7 @@ def source_request(source: ModelSource) -> dict[str, Any]:
 
 def _our_sources() -> list[str]:
     folder = Path(__file__).parent
-    names = ("user.py", "user_worker.py", "user_loading.py", "flat.py", "described.py")
+    names = ("spec.py", "worker.py", "loading.py", "flat.py", "described.py")
     return [hash_file(Path(comparison.__file__)), *(hash_file(folder / name) for name in names)]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.core.errors import UsageError
 
-SHIPPED_FOLDER = Path(__file__).parent / "g2p" / "words"
+SHIPPED_FOLDER = Path(__file__).parent / "words"
 DEFAULT_WORDS = SHIPPED_FOLDER / "default.tsv"
 """Ten held-out words of each language."""
 HELD_OUT_WORDS = SHIPPED_FOLDER / "held_out.tsv"

@@ -17,10 +17,10 @@ from harness.core.cache import Cache, content_key, hash_file
 from harness.core.installation import package_version
 from harness.core.progress import Progress
 from harness.core.worker import run_worker
-from harness.models.checkpoints import Checkpoint
-from harness.models.words import Word
+from harness.models.g2p.checkpoints import Checkpoint
+from harness.models.g2p.word_list import Word
 
-WORKER = "harness.models.reference_worker"
+WORKER = "harness.models.g2p.reference_worker"
 RESULT = "reference.json"
 THREADS = 1
 """Answers are made on one thread, however many threads are timed: sums in another order may end in another digit."""
@@ -72,7 +72,7 @@ def reference_outputs(
         "options": asdict(options),
         "torch": package_version("torch"),
         "transformers": package_version("transformers"),
-        "sources": [hash_file(sources / name) for name in ("reference_worker.py", "reference.py", "g2p/loading.py")],
+        "sources": [hash_file(sources / name) for name in ("reference_worker.py", "reference.py", "loading.py")],
     }
 
     def build(folder: Path) -> None:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from harness.models.functions import ModelFunction
-from harness.models.sources import BadModel
-from harness.models.user import ModelSpec
-from harness.models.user_loading import dimensions
+from harness.models.tensor.loading import dimensions
+from harness.models.tensor.sources import BadModel
+from harness.models.tensor.spec import ModelSpec
 
 
 class FlatModule(nn.Module):
