@@ -27,7 +27,8 @@ from harness.compiler.operators.attention import AttentionOp, DotAttentionOp
 from harness.compiler.operators.operator import OpTable
 from harness.compiler.operators.product import Linear, ProductOp, match_linear
 from harness.compiler.targets.profiles import Profile
-from harness.models.g2p import functions, network
+from harness.models.g2p import functions as g2p_functions
+from harness.models.g2p import network
 from harness.models.g2p.checkpoints import Checkpoint
 from harness.models.g2p.network import MASKED
 
@@ -157,12 +158,12 @@ def stale_cache(patch: pytest.MonkeyPatch, _checkpoint: Checkpoint) -> None:
 
 def float16_overflow(patch: pytest.MonkeyPatch, _checkpoint: Checkpoint) -> None:
     """Caches in half the memory: float16 ends at 65504, and keys of this checkpoint go beyond."""
-    made = functions.g2p_spec
+    made = g2p_functions.g2p_spec
 
     def making(*args: Any, **options: Any) -> Any:
         return made(*args, **{**options, "cache_dtype": torch.float16})
 
-    patch.setattr(functions, "g2p_spec", making)
+    patch.setattr(g2p_functions, "g2p_spec", making)
 
 
 def wrong_bucket(patch: pytest.MonkeyPatch, _checkpoint: Checkpoint) -> None:
