@@ -45,10 +45,11 @@ def build(device: Device, bundle_id: str | None) -> Runner:
     """The embedded model's app for that device."""
     builder = CachedBuilder(print)
     options = RunOptions(target=device.target)
-    archive = builder.archive(options, "cache", print)
+    workloads = builder.workloads(options, print)
+    archive = builder.archive(options, workloads, "cache", print)
     companion = None
     if device.companion is not None:
-        companion = builder.archive(RunOptions(target=device.companion), "cache", print)
+        companion = builder.archive(RunOptions(target=device.companion), workloads, "cache", print)
     app = AppOptions(companion=companion) if bundle_id is None else AppOptions(bundle_id, companion)
     return builder.runner(archive, print, app)
 

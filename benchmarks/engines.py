@@ -22,6 +22,8 @@ from harness.devices import Device
 from harness.models.g2p.checkpoints import Checkpoint
 from harness.models.g2p.items import word_item
 from harness.models.g2p.word_list import Word
+from harness.models.g2p.workload import g2p_compilable
+from harness.models.options import ModelOptions
 from harness.native import Runner, build_runner
 from harness.protocol.schema import Header, Phase, Sample, WorkOrder
 
@@ -179,7 +181,8 @@ def open_engine(name: str, setup: Setup) -> Engine:
 
 def build_ours(precision: str, setup: Setup) -> Runner:
     """The runner with the checkpoint compiled in that precision."""
-    request = CompileRequest(setup.checkpoint, batch_size=setup.batch_size, max_output_len=setup.max_tokens)
+    sizes = ModelOptions(batch_size=setup.batch_size, max_output_len=setup.max_tokens)
+    request = CompileRequest([g2p_compilable(setup.checkpoint, sizes)])
     known = {field.name for field in dataclasses.fields(CompileRequest)}
     if "precision" in known:
         chosen: dict[str, Any] = {"precision": precision}

@@ -34,11 +34,12 @@ from harness.core.cache import Cache
 from harness.core.errors import ExitCode
 from harness.devices import HostDevice
 from harness.models.g2p.checkpoints import resolve_checkpoint
-from harness.models.g2p.items import word_item
+from harness.models.g2p.items import encode_prompt, word_item
 from harness.models.g2p.loading import load_checkpoint
 from harness.models.g2p.reference import cpu_name
-from harness.models.g2p.tokenizer import encode_prompt
 from harness.models.g2p.word_list import Word, default_words
+from harness.models.g2p.workload import g2p_compilable
+from harness.models.options import ModelOptions
 from harness.native import Runner, build_runner
 from harness.protocol.schema import Phase, Sample, WorkOrder
 
@@ -113,7 +114,7 @@ def main(
     chosen = default_words()
     chosen = chosen[:: max(1, len(chosen) // words)][:words]
     resolved = resolve_checkpoint(checkpoint, cache=cache)
-    request = CompileRequest(resolved, kv_cache=kv_cache, max_output_len=max_output_len)
+    request = CompileRequest([g2p_compilable(resolved, ModelOptions(max_output_len=max_output_len), kv_cache=kv_cache)])
     runner = build_runner(
         compile_models(request, cache=cache, progress=console.print), cache=cache, progress=console.print
     )

@@ -31,13 +31,14 @@ from rich.table import Table
 from benchmarks.comparison import round_order
 from benchmarks.pinning import choose_cores, describe, pinned
 from benchmarks.tables import terminal
-from harness.compiler import BundleRequest, compile_bundle
+from harness.compiler import CompileRequest, compile_models
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError
 from harness.devices import HostDevice
 from harness.models.g2p.reference import cpu_name
 from harness.models.tensor.described import UserModel, describe_models
 from harness.models.tensor.sources import ModelSource
+from harness.models.tensor.workload import TensorModel
 from harness.native import Runner, build_runner
 from harness.protocol.schema import Load, Phase, Sample, WorkItem, WorkOrder
 from harness.protocol.tensors import encode
@@ -59,7 +60,8 @@ class Measured:
 
 
 def build(models: Sequence[UserModel], cache: Cache, console: Console) -> Runner:
-    archive = compile_bundle(BundleRequest(models), cache=cache, progress=lambda _text: None)
+    request = CompileRequest([TensorModel(model).compilable("") for model in models])
+    archive = compile_models(request, cache=cache, progress=lambda _text: None)
     runner = build_runner(archive, cache=cache, progress=lambda _text: None)
     console.print(f"{', '.join(model.name for model in models)}: {runner.size / 1e6:.1f} MB")
     return runner

@@ -37,7 +37,7 @@ from harness.models import ModelSpec
 from harness.models.g2p.reference import cpu_name
 from harness.models.tensor.flat import FlatModule, answered, compiled_function, flattened
 from harness.models.tensor.loading import Items, checked_items, load_specs, prefix_of
-from harness.models.tensor.sources import ModelSource, split_models
+from harness.models.tensor.sources import ModelSource, resolve_model
 from harness.validate.tensors import compare_item
 
 ENGINES = ("ours", "PyTorch")
@@ -120,8 +120,7 @@ def main(
     wrong: list[str] = []
     try:
         cores = choose_cores(core, 1)
-        _, sources = split_models(models or ["detector", "bert"])
-        for source in sources:
+        for source in map(resolve_model, models or ["detector", "bert"]):
             measured, faulty = of_source(source, cores, rounds, console)
             samples |= measured
             wrong += faulty

@@ -134,7 +134,7 @@ def main(
     console = terminal()
     builder = CachedBuilder(console.print)
     options = replace(RunOptions(), target="llvm")
-    archive = builder.archive(options, "cache", lambda _line: None)
+    archive = builder.archive(options, builder.workloads(options, console.print), "cache", lambda _line: None)
     runner = builder.runner(archive, lambda _line: None)
     device = HostDevice()
     wanted = {0.0: same, percent: slowed}

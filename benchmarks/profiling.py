@@ -27,6 +27,7 @@ from harness.devices import HostDevice
 from harness.measure import paired_ratio
 from harness.models.g2p.checkpoints import resolve_checkpoint
 from harness.models.g2p.items import word_item
+from harness.models.g2p.workload import g2p_compilable
 from harness.native import Runner, build_runner
 from harness.profiling.summary import overhead
 from harness.protocol.schema import PRECISIONS as KNOWN
@@ -47,7 +48,9 @@ def main(
         table.add_column(column, justify="left" if column == "precision" else "right")
     try:
         for name in precision.split(","):
-            request = CompileRequest(resolve_checkpoint(checkpoint, cache=cache), precision=_known(name))
+            request = CompileRequest(
+                [g2p_compilable(resolve_checkpoint(checkpoint, cache=cache))], precision=_known(name)
+            )
             runners = [_runner(request, marks, cache, console.print) for marks in (False, True)]
             table.add_row(name, *_measured(runners, words, rounds))
     except HarnessError as error:

@@ -45,8 +45,8 @@ from harness.core.cache import Cache
 from harness.core.errors import ExitCode, HarnessError, UsageError
 from harness.devices import HostDevice
 from harness.models.g2p.checkpoints import resolve_checkpoint
+from harness.models.g2p.items import encode_prompt
 from harness.models.g2p.reference import cpu_name
-from harness.models.g2p.tokenizer import encode_prompt
 from harness.models.g2p.word_list import Word
 from harness.profiling.roofline import bandwidth_at
 from harness.protocol.schema import Sample

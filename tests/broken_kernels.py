@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.compiler import Archive, BundleRequest, front, worker
-from harness.compiler import bundle as bundling
+from harness.compiler import Archive, front, worker
 from harness.compiler.kernels import product
 from harness.core.cache import Cache
 from harness.core.progress import Progress
@@ -23,9 +21,8 @@ class OneArchive(CachedBuilder):
     def __init__(self, folder: Path) -> None:
         super().__init__(notice=lambda _text: None, archives=Cache(folder))
 
-    def compiled(self, bundle: BundleRequest, progress: Progress) -> Archive:
-        g2p = None if bundle.g2p is None else replace(bundle.g2p, taps=True)
-        return super().compiled(replace(bundle, g2p=g2p, taps=True), progress)
+    def archive(self, *arguments: Any, **instrumented: Any) -> Archive:
+        return super().archive(*arguments, **{**instrumented, "taps": True})
 
 
 def compile_here(patch: pytest.MonkeyPatch) -> None:
@@ -34,8 +31,7 @@ def compile_here(patch: pytest.MonkeyPatch) -> None:
     def in_this_process(_module: str, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
         return worker.handle(request, progress)
 
-    for module in (front, bundling):
-        patch.setattr(module, "run_worker", in_this_process)
+    patch.setattr(front, "run_worker", in_this_process)
 
 
 def no_last_panel(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,15 @@ from harness.compiler import Archive, ArchiveMetadata
 from harness.compiler.metadata import ModelMetadata
 from harness.core.cache import hash_file
 from harness.core.progress import Progress
-from harness.models.g2p.checkpoints import Checkpoint
-from harness.models.g2p.reference import Reference
-from harness.models.g2p.word_list import Word
+from harness.models.options import ModelOptions
 from harness.models.tensor.described import InputFacts, ModelDescription, OutputFacts, UserModel
 from harness.models.tensor.sources import ModelSource
-from harness.models.timing import TimedModel, TimedPyTorch
+from harness.models.tensor.workload import TensorModel
+from harness.models.timing import TimedPyTorch
+from harness.models.workload import TimedModel, Workload
 from harness.native import AppOptions, Runner
 from harness.protocol.tensors import Array, encode
-from harness.run.builder import RunOptions, Variant
+from harness.run.builder import RunOptions
 from harness.validate.comparison import TopK
 from tests.fake_pytorch import FakePyTorch
 
@@ -113,10 +114,10 @@ class FakeModels:
     def __init__(self, folder: Path, body: str = "x * 2", damage: str = "pass", ns: int = 5000) -> None:
         self.folder, self.body, self.damage, self.ns = folder, body, damage, ns
 
-    def checkpoint(self, options: RunOptions) -> Checkpoint:
-        raise NotImplementedError("there is no G2P")
+    def workloads(self, options: ModelOptions, progress: Progress) -> Sequence[Workload[Any]]:
+        return [TensorModel(self.model())]
 
-    def models(self, options: RunOptions, progress: Progress) -> list[UserModel]:
+    def model(self) -> UserModel:
         self._save("inputs", "x", ITEMS)
         self._save("outputs", "y", {item: array * 2 for item, array in ITEMS.items()})
         facts = ModelDescription(
@@ -129,7 +130,7 @@ class FakeModels:
             parameters=7,
             weights_sha256="1" * 64,
         )
-        return [UserModel(ModelSource("fake.py", self.folder / "fake.py"), facts, "key", self.folder)]
+        return UserModel(ModelSource("fake.py", self.folder / "fake.py"), facts, "key", self.folder)
 
     def _save(self, what: str, name: str, arrays: dict[str, Array]) -> None:
         save_file({f"{item}/{name}": array for item, array in arrays.items()}, self.folder / f"fake.{what}.safetensors")
@@ -137,14 +138,16 @@ class FakeModels:
     def archive(
         self,
         options: RunOptions,
-        variant: Variant,
+        workloads: Sequence[Workload[Any]],
+        variant: str,
         progress: Progress,
         *,
         profile: bool = False,
+        taps: bool = False,
     ) -> Archive:
         assert not profile, "the script has no marks"
         (self.folder / "lib.a").write_bytes(b"archive")
-        [model] = self.models(options, progress)
+        model = self.model()
         metadata = ArchiveMetadata(
             archive="lib.a",
             prefix_base="fake_",
@@ -173,11 +176,6 @@ class FakeModels:
         path.write_text(RUNNER.format(python=sys.executable, **behaviour))
         path.chmod(0o755)
         return Runner(path, archive, hash_file(path), path.stat().st_size)
-
-    def reference(
-        self, options: RunOptions, checkpoint: Checkpoint, words: list[Word], prompt_space: bool, progress: Progress
-    ) -> Reference:
-        raise NotImplementedError("there is no G2P")
 
     def pytorch(self, options: RunOptions, models: list[TimedModel]) -> TimedPyTorch:
         def answers(_model: str, item: dict[str, Any]) -> dict[str, Any]:

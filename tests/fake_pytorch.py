@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.core.progress import Progress
-from harness.models.timing import TimedModel
+from harness.models.workload import TimedModel
 
 Answer = Callable[[str, dict[str, Any]], dict[str, Any]]
 

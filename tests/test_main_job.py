@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.compiler import CompileRequest, compile_models
+from harness.compiler import compile_models
 from harness.core.cache import Cache
 from harness.devices import HostDevice
 from harness.models.g2p.checkpoints import resolve_checkpoint
@@ -21,6 +21,7 @@ from harness.models.g2p.items import word_item
 from harness.models.g2p.word_list import default_words
 from harness.native import build_runner
 from harness.protocol.schema import Header, Sample, WorkOrder
+from tests.compile_requests import g2p_request
 from tests.outside import persons_environment
 
 pytestmark = pytest.mark.compiler
@@ -90,7 +91,7 @@ def test_a_real_runner_killed_in_the_middle_keeps_what_was_complete(user_cache: 
         pass
 
     checkpoint = resolve_checkpoint("embedded", cache=user_cache)
-    archive = compile_models(CompileRequest(checkpoint), cache=user_cache, progress=quiet)
+    archive = compile_models(g2p_request(checkpoint), cache=user_cache, progress=quiet)
     runner = build_runner(archive, cache=user_cache, progress=quiet)
     words = default_words()[:20]
     order = WorkOrder(

@@ -8,13 +8,13 @@ import shlex
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from harness.compiler import BundleRequest, CompileRequest, compile_bundle
+from harness.compiler import compile_models
 from harness.compiler.metadata import read_metadata
 from harness.compiler.observe.provenance import read_provenance
 from harness.core.cache import Cache
@@ -27,6 +27,7 @@ from harness.native import MissingRegistration, Runner, build_runner, check_regi
 from harness.protocol.schema import Load, Probe, RecordOptions, TensorWorkload, WorkItem, WorkOrder
 from harness.protocol.tensors import Array, decode, encode
 from harness.results import Run, Store
+from tests.compile_requests import g2p_request, models_request
 from tests.environment import python_path
 from tests.outside import persons_environment
 
@@ -140,8 +141,9 @@ def runner(followed: Followed, user_cache: Cache) -> Runner:
     path = (followed.folder / "flowers.py").resolve()
     sources = [ModelSource("flowers.py", path), resolve_model("detector"), resolve_model("bert")]
     models: list[UserModel] = describe_models(sources, cache=user_cache, progress=quiet)
-    g2p = CompileRequest(resolve_checkpoint("embedded", cache=user_cache))
-    archive = compile_bundle(BundleRequest(models, g2p), cache=user_cache, progress=quiet)
+    g2p = g2p_request(resolve_checkpoint("embedded", cache=user_cache))
+    request = replace(g2p, models=[*g2p.models, *models_request(models).models])
+    archive = compile_models(request, cache=user_cache, progress=quiet)
     return build_runner(archive, cache=user_cache, progress=quiet)
 
 

@@ -18,7 +18,7 @@ from harness.cli.app import app
 from harness.cli.documents.files import CompiledDocument, LinkEnvDocument, file_rows
 from harness.cli.options import Json, OutputDir
 from harness.cli.output import note, print_json, print_line
-from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bundle, compile_models
+from harness.compiler import CompileRequest, compile_models
 from harness.compiler import compile_smoke as make_smoke
 from harness.compiler.front import SMOKE_ARCHIVE
 from harness.compiler.metadata import FILE_NAME
@@ -27,9 +27,10 @@ from harness.compiler.targets import TARGET_NAMES, resolve_target
 from harness.compiler.targets.cpus import CPUS
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
-from harness.models.g2p.checkpoints import resolve_checkpoint
-from harness.models.tensor.described import describe_models
-from harness.models.tensor.sources import G2P, split_models
+from harness.core.progress import Progress
+from harness.models.kinds import open_workloads
+from harness.models.options import ModelOptions
+from harness.models.workload import Compilable
 from harness.native import RuntimeLibs, build_runtime, link_variables, runner_variables, wheel_library_variables
 from harness.protocol.schema import Precision
 from harness.report.progress import TerminalProgress
@@ -89,32 +90,28 @@ def compile(
     if not system_lib:
         raise UsageError("only static libraries are made", cure="leave --no-system-lib out")
     resolve_target(target, mcpu)  # a wrong name is reported before a checkpoint is fetched
-    speaks, sources = split_models(models or [G2P])
+    options = ModelOptions(
+        models=tuple(models or ()),
+        checkpoint=checkpoint,
+        batch_size=batch_size,
+        max_input_bytes=max_input_bytes,
+        max_output_len=max_output_len,
+        prompt_space=prompt_space,
+        prefix=system_lib_prefix,
+    )
     cache = Cache(notice=note)
     with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(models or [checkpoint])} for {target}") as stage:
-        described = describe_models(sources, cache=cache, progress=stage.say)
-        request = None
-        if speaks:
-            request = CompileRequest(
-                checkpoint=resolve_checkpoint(checkpoint, cache=cache),
-                target=target,
-                mcpu=mcpu,
-                prefix=system_lib_prefix,
-                precision=precision,
-                kv_cache=kv_cache,
-                batch_size=batch_size,
-                max_input_bytes=max_input_bytes,
-                max_output_len=max_output_len,
-                prompt_space=prompt_space,
-                tune=tune,
-            )
-        bundle = BundleRequest(described, request, target, mcpu, precision)
-        if request is not None and not models:
-            archive = compile_models(request, cache=cache, progress=stage.say)
-        else:
-            archive = compile_bundle(bundle, cache=cache, progress=stage.say)
+        found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.say)
+        request = CompileRequest(found, target, mcpu, precision, tune=tune)
+        archive = compile_models(request, cache=cache, progress=stage.say)
     names = (archive.metadata.archive, FILE_NAME, PROVENANCE)
     show_compiled([_deliver(archive.folder / name, output_dir) for name in names], target, as_json=as_json)
+
+
+def compilables(options: ModelOptions, *, kv_cache: bool, cache: Cache, progress: Progress) -> list[Compilable]:
+    """Return what is compiled of the models that the options name. Raises what opening a model raises."""
+    variant = "cache" if kv_cache else "cacheless"
+    return [one.compilable(variant) for one in open_workloads(options, cache=cache, progress=progress)]
 
 
 def show_compiled(files: Sequence[Path], target: str, *, as_json: bool) -> None:
@@ -162,13 +159,9 @@ def link_env(
             folder = make_smoke("g2p_test_", "llvm", cache=cache, progress=stage.say)
             variables = _library_variables(folder / SMOKE_ARCHIVE, "g2p_test_", runtime)
         else:
-            request = CompileRequest(
-                resolve_checkpoint(checkpoint, cache=cache),
-                precision=precision,
-                kv_cache=kv_cache,
-                batch_size=batch_size,
-            )
-            archive: Archive = compile_models(request, cache=cache, progress=stage.say)
+            options = ModelOptions(checkpoint=checkpoint, batch_size=batch_size)
+            found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.say)
+            archive = compile_models(CompileRequest(found, precision=precision), cache=cache, progress=stage.say)
             variables = _library_variables(archive.path, archive.metadata.prefix_base, runtime)
             variables |= runner_variables(archive)
     if as_json:

@@ -88,9 +88,10 @@ def explain(
             write_page(html, explanation_page(found))
         if bundle is not None:
             from harness.explain.bundle import write_bundle
+            from harness.explain.subject import opened as opened_workload
 
-            of_word = found.name == found.item
-            write_bundle(bundle, stored, found, builder.checkpoint(options_of(stored)) if of_word else None)
+            workload = opened_workload(stored, found.model, options_of(stored), builder, note)
+            write_bundle(bundle, stored, found, workload.weight_files())
         if as_json:
             from harness.cli.documents.findings import explanation_document
 

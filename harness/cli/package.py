@@ -9,15 +9,13 @@ from typing import Annotated
 import typer
 
 from harness.cli.app import app
-from harness.cli.compile import MCPU_HELP, CheckpointOption, KvCacheOption, PrecisionOption, show_compiled
+from harness.cli.compile import MCPU_HELP, CheckpointOption, KvCacheOption, PrecisionOption, compilables, show_compiled
 from harness.cli.options import Json, OutputDir
 from harness.cli.output import note, renamed
-from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bundle, compile_models
+from harness.compiler import Archive, CompileRequest, compile_models
 from harness.compiler.metadata import FILE_NAME
 from harness.core.cache import Cache
-from harness.models.g2p.checkpoints import resolve_checkpoint
-from harness.models.tensor.described import describe_models
-from harness.models.tensor.sources import G2P, split_models
+from harness.models.options import ModelOptions
 from harness.native.ios.tools import Slice
 from harness.native.ios.xcframework import SLICE_TARGETS, make_xcframework
 from harness.report.progress import TerminalProgress
@@ -64,32 +62,21 @@ def ios(
     if out is not None:
         renamed("--out", "--output-dir")
         output_dir = out
-    names = models or [G2P]
-    speaks, sources = split_models(names)
+    options = ModelOptions(
+        models=tuple(models or ()),
+        checkpoint=checkpoint,
+        batch_size=batch_size,
+        max_input_bytes=max_input_bytes,
+        max_output_len=max_output_len,
+        prefix=system_lib_prefix,
+    )
     cache = Cache(notice=note)
-    resolved = resolve_checkpoint(checkpoint, cache=cache) if speaks else None
     archives: dict[Slice, Archive] = {}
     for which, target in SLICE_TARGETS.items():
-        with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(names)} for {target}") as stage:
-            g2p = None
-            if resolved is not None:
-                g2p = CompileRequest(
-                    resolved,
-                    target=target,
-                    mcpu=mcpu,
-                    prefix=system_lib_prefix,
-                    precision=precision,
-                    kv_cache=kv_cache,
-                    batch_size=batch_size,
-                    max_input_bytes=max_input_bytes,
-                    max_output_len=max_output_len,
-                )
-            if g2p is not None and not sources:
-                archives[which] = compile_models(g2p, cache=cache, progress=stage.say)
-            else:
-                described = describe_models(sources, cache=cache, progress=stage.say)
-                bundle = BundleRequest(described, g2p, target, mcpu, precision)
-                archives[which] = compile_bundle(bundle, cache=cache, progress=stage.say)
+        with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(options.named)} for {target}") as stage:
+            found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.say)
+            request = CompileRequest(found, target, mcpu, precision)
+            archives[which] = compile_models(request, cache=cache, progress=stage.say)
     with TerminalProgress(sys.stderr).stage("packaging") as stage:
         framework = make_xcframework(archives, output_dir, cache=cache, progress=stage.say)
     show_compiled([framework, output_dir / FILE_NAME], "ios", as_json=as_json)

@@ -3,16 +3,13 @@
 Importing this needs no torch or tvm.
 """
 
-from harness.compiler.bundle import BundleRequest, compile_bundle
-from harness.compiler.front import Archive, CompileRequest, compile_models, compile_smoke
-from harness.compiler.metadata import ArchiveMetadata, read_metadata
+from harness.compiler.front import CompileRequest, compile_models, compile_smoke
+from harness.compiler.metadata import Archive, ArchiveMetadata, read_metadata
 
 __all__ = [
     "Archive",
     "ArchiveMetadata",
-    "BundleRequest",
     "CompileRequest",
-    "compile_bundle",
     "compile_models",
     "compile_smoke",
     "read_metadata",

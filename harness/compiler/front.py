@@ -1,17 +1,22 @@
-"""Get an archive: from the cache, or from a worker process that compiles it. Imports neither PyTorch nor TVM."""
+"""Get an archive: from the cache, or from worker processes that compile it. Imports neither PyTorch nor TVM.
+
+Each model is compiled into a cached archive of its own. Several models are then merged into one (:mod:`bundle`).
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import harness
+from harness.compiler.bundle import merged
 from harness.compiler.extensions import operators_identity
-from harness.compiler.metadata import FILE_NAME, ArchiveMetadata, read_metadata
+from harness.compiler.metadata import FILE_NAME, Archive, ArchiveMetadata, read_metadata
 from harness.compiler.targets import CompileTarget, resolve_target
 from harness.compiler.targets.profiles import AVX2
 from harness.core.cache import Cache, content_key, hash_file, hash_sources
@@ -19,13 +24,15 @@ from harness.core.errors import UsageError
 from harness.core.installation import package_version
 from harness.core.progress import Progress
 from harness.core.worker import run_worker
-from harness.models.g2p.checkpoints import Checkpoint
+from harness.models.kinds import check_clashes
+from harness.models.workload import Compilable
 from harness.protocol.schema import PRECISIONS, Precision
 
 WORKER = "harness.compiler.worker"
 MAX_THREADS = 1
 """The kernels run on one thread; the runner refuses more."""
 MAX_TRIALS = 100_000
+SMOKE_ARCHIVE = "libg2p_smoke_system_lib.a"
 
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -36,109 +43,33 @@ class BadRequest(UsageError):
 
 @dataclass(frozen=True)
 class CompileRequest:
-    """Hold the options of ``harness compile``."""
+    """Hold the content of one archive, and for what it is compiled."""
 
-    checkpoint: Checkpoint
+    models: Sequence[Compilable]
     target: str = "llvm"
     mcpu: str | None = None
     """A name of ``harness.compiler.targets.cpus``; None means the oldest supported machine of the target."""
-    prefix: str = "g2p_"
     precision: Precision = "fp32"
-    kv_cache: bool = True
-    batch_size: int = 1
-    max_input_bytes: int = 64
-    max_output_len: int = 128
-    prompt_space: bool = True
     profile: bool = False
     """Instruments the archive for profiling (``docs/profiling.md``)."""
     taps: bool = False
-    """Instruments the archive for tracing (``docs/explain.md``)."""
+    """Instruments the archive, which has one model only, for tracing (``docs/explain.md``)."""
     tune: int = 0
     """Candidates that MetaSchedule measures for each function without a template."""
 
 
-@dataclass(frozen=True)
-class Archive:
-    """Hold a compiled archive in ``folder`` with its metadata beside it."""
-
-    folder: Path
-    metadata: ArchiveMetadata
-
-    @property
-    def path(self) -> Path:
-        return self.folder / self.metadata.archive
-
-    @property
-    def sha256(self) -> str:
-        return self.metadata.archive_sha256
-
-
 def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress) -> Archive:
-    """Return the archive of the request, and compile it unless the cache has it.
+    """Return the archive of the request, and compile what the cache does not have.
 
-    Raises BadRequest, UnknownTarget or UnknownCpu for impossible requests, and what the worker raises.
+    Raises BadRequest, UnknownTarget or UnknownCpu for impossible requests, ModelsClash for models that cannot be in one
+    archive, CannotCompile if torch.export or TVM cannot take a model, and what the worker raises.
     """
     target = resolve_target(request.target, request.mcpu)
-    _check(request)
-    _check_tuning(request, target)
-    names = ("encoder", "decoder_prefill", "decoder_step") if request.kv_cache else ("encoder", "decoder")
-    prefixes = {name: f"{request.prefix}{name}_" for name in names}
-    archive_name = f"lib{request.prefix.rstrip('_')}_system_lib.a"
-    order: dict[str, Any] = {
-        "target": request.target,
-        "mcpu": request.mcpu,
-        "checkpoint": str(request.checkpoint.folder),
-        "kv_cache": request.kv_cache,
-        "precision": request.precision,
-        "profile": request.profile,
-        "taps": request.taps,
-        "prefix": request.prefix,
-        "prefixes": prefixes,
-        "archive": archive_name,
-        "shapes": {
-            "batch_size": request.batch_size,
-            "max_input_bytes": request.max_input_bytes,
-            "max_output_len": request.max_output_len,
-        },
-    }
-    tuned: dict[str, Any] = {"records": [], "tuned_trials": 0}
-    if request.tune:
-        order["tuning"] = {"folder": str(tuning_folder(cache, target)), "trials": request.tune}
-        tuned = _tune(order, content_key({"request": _key(request, target, [])}), progress)
-
-    def build(folder: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix="harness-compile-") as workspace:
-            work = {"kind": "g2p", "folder": str(folder), "workspace": workspace}
-            facts = run_worker(WORKER, order | work, progress)
-        metadata = ArchiveMetadata(
-            archive=archive_name,
-            prefix_base=request.prefix,
-            prefixes=prefixes,
-            checkpoint=request.checkpoint.label,
-            batch_size=request.batch_size,
-            max_input_bytes=request.max_input_bytes,
-            max_output_len=request.max_output_len,
-            target=request.target,
-            mcpu=target.baseline.name,
-            cpu_features=list(target.baseline.features),
-            use_kv_cache=request.kv_cache,
-            precision=request.precision,
-            profiled=request.profile,
-            tapped=request.taps,
-            archive_sha256=hash_file(folder / archive_name),
-            checkpoint_sha256=request.checkpoint.sha256,
-            prompt_space=request.prompt_space,
-            languages=None if request.checkpoint.languages is None else list(request.checkpoint.languages),
-            max_threads=MAX_THREADS,
-            tvm_version=package_version("apache-tvm"),
-            system_lib_target=target.tvm,
-            tuned_trials=tuned["tuned_trials"],
-            **facts,
-        )
-        (folder / FILE_NAME).write_text(metadata.model_dump_json(indent=2) + "\n", encoding="utf-8")
-
-    folder = cache.fetch("archives", _key(request, target, tuned["records"]), build)
-    return Archive(folder, read_metadata(folder))
+    _check(request, target)
+    found = [_compiled(model, request, target, cache, progress) for model in request.models]
+    if len(found) == 1 and request.models[0].kind == "generation":
+        return found[0]
+    return merged(found, target, cache=cache, progress=progress)
 
 
 def compile_smoke(prefix: str, target_name: str, *, cache: Cache, progress: Progress) -> Path:
@@ -155,7 +86,59 @@ def compile_smoke(prefix: str, target_name: str, *, cache: Cache, progress: Prog
     return cache.fetch("archives", content_key(fields), build)
 
 
-SMOKE_ARCHIVE = "libg2p_smoke_system_lib.a"
+def _compiled(
+    model: Compilable, request: CompileRequest, target: CompileTarget, cache: Cache, progress: Progress
+) -> Archive:
+    """Return the archive of one model alone, with its metadata."""
+    archive_name = f"lib{model.prefix.rstrip('_')}_system_lib.a"
+    order: dict[str, Any] = {
+        "name": model.name,
+        "load": model.load,
+        "request": dict(model.request),
+        "prefix": model.prefix,
+        "prefixes": model.prefixes,
+        "target": request.target,
+        "mcpu": request.mcpu,
+        "precision": request.precision,
+        "profile": request.profile,
+        "taps": request.taps,
+        "archive": archive_name,
+    }
+    key = {
+        "model": {"name": model.name, "prefixes": model.prefixes, "metadata": dict(model.metadata), **model.identity},
+        "target": [request.target, target.tvm],
+        **{name: getattr(request, name) for name in ("precision", "profile", "taps", "tune")},
+        **compiler_identity(),
+    }
+    tuned: dict[str, Any] = {"records": [], "tuned_trials": 0}
+    if request.tune:
+        order["tuning"] = {"folder": str(tuning_folder(cache, target)), "trials": request.tune}
+        tuned = _tune(order, content_key(key), progress)
+
+    def build(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="harness-compile-") as workspace:
+            work = {"kind": "compile", "folder": str(folder), "workspace": workspace}
+            facts = run_worker(WORKER, order | work, progress)
+        metadata = ArchiveMetadata.of(
+            model,
+            facts,
+            archive=archive_name,
+            target=request.target,
+            mcpu=target.baseline.name,
+            cpu_features=list(target.baseline.features),
+            precision=request.precision,
+            profiled=request.profile,
+            tapped=request.taps,
+            archive_sha256=hash_file(folder / archive_name),
+            max_threads=MAX_THREADS,
+            tvm_version=package_version("apache-tvm"),
+            system_lib_target=target.tvm,
+            tuned_trials=tuned["tuned_trials"],
+        )
+        (folder / FILE_NAME).write_text(metadata.as_json(), encoding="utf-8")
+
+    folder = cache.fetch("archives", content_key(key | {"records": tuned["records"]}), build)
+    return Archive(folder, read_metadata(folder))
 
 
 def tuning_folder(cache: Cache, target: CompileTarget) -> Path:
@@ -179,7 +162,21 @@ def _tune(order: dict[str, Any], request_key: str, progress: Progress) -> dict[s
     return found
 
 
-def _check_tuning(request: CompileRequest, target: CompileTarget) -> None:
+def _check(request: CompileRequest, target: CompileTarget) -> None:
+    if not request.models:
+        raise UsageError("no model is named", cure="give --models at least once")
+    if request.profile and request.taps:
+        raise BadRequest(
+            "an archive is instrumented for profiling or for tracing, not for both", cure="compile one for each"
+        )
+    if request.precision not in PRECISIONS:
+        raise BadRequest(f"unknown precision {request.precision!r}", cure=f"choose one of {', '.join(PRECISIONS)}")
+    for model in request.models:
+        check_prefix(model.prefix)
+    generations = [model.name for model in request.models if model.kind == "generation"]
+    if len(generations) > 1:
+        raise BadRequest(f"an archive has one model that generates text, not {' and '.join(generations)}")
+    check_clashes([(model.name, model.prefix) for model in request.models])
     if not 0 <= request.tune <= MAX_TRIALS:
         raise BadRequest(f"--tune is {request.tune}", cure=f"give a number from 0 to {MAX_TRIALS}")
     host = resolve_target("llvm")
@@ -192,23 +189,6 @@ def _check_tuning(request: CompileRequest, target: CompileTarget) -> None:
         )
 
 
-def _check(request: CompileRequest) -> None:
-    check_prefix(request.prefix)
-    if request.profile and request.taps:
-        raise BadRequest(
-            "an archive is instrumented for profiling or for tracing, not for both", cure="compile one for each"
-        )
-    if request.precision not in PRECISIONS:
-        raise BadRequest(f"unknown precision {request.precision!r}", cure=f"choose one of {', '.join(PRECISIONS)}")
-    for name, value, most in (
-        ("--batch-size", request.batch_size, 64),
-        ("--max-input-bytes", request.max_input_bytes, 1024),
-        ("--max-output-len", request.max_output_len, 1024),
-    ):
-        if not 1 <= value <= most:
-            raise BadRequest(f"{name} is {value}", cure=f"give a number from 1 to {most}")
-
-
 def check_prefix(prefix: str) -> None:
     if not _PREFIX.fullmatch(prefix):
         raise BadRequest(
@@ -216,23 +196,10 @@ def check_prefix(prefix: str) -> None:
         )
 
 
-def _key(request: CompileRequest, target: CompileTarget, records: list[Any]) -> str:
-    options = {k: v for k, v in asdict(request).items() if k != "checkpoint"}
-    checkpoint = {"label": request.checkpoint.label, "sha256": request.checkpoint.sha256}
-    return content_key(
-        {"checkpoint": checkpoint, "tvm_target": target.tvm, "records": records, **options, **compiler_identity()}
-    )
-
-
 def compiler_identity() -> dict[str, Any]:
-    """Return versions and sources that an archive's bytes depend on."""
+    """Return versions and sources that an archive's bytes depend on, whatever the model."""
     root = Path(harness.__file__).parent
-    graph = ("network.py", "ops.py", "functions.py", "loading.py")
-    sources = [
-        *(root / "compiler").rglob("*.py"),
-        root / "models/functions.py",
-        *(root / "models/g2p" / n for n in graph),
-    ]
+    sources = [*(root / "compiler").rglob("*.py"), root / "models/functions.py"]
     packages = ("apache-tvm", "apache-tvm-ffi", "torch", "transformers", "ziglang")
     versions = {name: package_version(name) for name in packages}
     return {"sources": hash_sources(sources, root), "operators": operators_identity(), **versions}

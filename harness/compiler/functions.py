@@ -45,16 +45,16 @@ class ArchiveJob:
     progress: Progress
 
     @classmethod
-    def of(cls, request: Mapping[str, Any], model: str, prefixes: Mapping[str, str], progress: Progress) -> ArchiveJob:
+    def of(cls, request: Mapping[str, Any], progress: Progress) -> ArchiveJob:
         """Read a worker's request."""
         return cls(
-            model=model,
+            model=request["name"],
             target=resolve_target(request["target"], request["mcpu"]),
             precision=request["precision"],
             profile=request["profile"],
             taps=request["taps"],
             prefix=request["prefix"],
-            prefixes=prefixes,
+            prefixes=request["prefixes"],
             path=Path(request["folder"]) / request["archive"],
             workspace=Path(request["workspace"]),
             progress=progress,

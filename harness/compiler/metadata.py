@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from harness.core.errors import HarnessError
 from harness.models.tensor.described import InputFacts, OutputFacts
-from harness.protocol.schema import GenerationWorkload, Precision, TensorWorkload
+from harness.models.workload import Compilable
+from harness.protocol.schema import GenerationWorkload, Kind, Precision, TensorWorkload
 
 FILE_NAME = "system_lib_metadata.json"
 G2P_KEYS = frozenset(
@@ -99,6 +102,20 @@ class ArchiveMetadata(BaseModel):
     tvm_version: str
     system_lib_target: dict[str, Any]
 
+    @classmethod
+    def of(cls, model: Compilable, facts: Mapping[str, Any], **whole: Any) -> ArchiveMetadata:
+        """Return the metadata of one model's archive; ``facts`` are the fields that compiling found."""
+        if model.kind == "generation":
+            return cls(prefix_base=model.prefix, prefixes=model.prefixes, **model.metadata, **facts, **whole)
+        described = ModelMetadata(name=model.name, prefix=model.prefix, **model.metadata, **facts)
+        weights = described.weights_bytes
+        return cls(prefix_base=model.prefix, kind="tensors", models=[described], weights_bytes=weights, **whole)
+
+    def as_json(self) -> str:
+        """Return the file's content; the fields of a model that generates text are left out without one."""
+        absent = set() if self.kind == "g2p" else {*G2P_KEYS, "self_cache_dtype"}
+        return self.model_dump_json(indent=2, exclude=absent) + "\n"
+
     @property
     def registrations(self) -> list[str]:
         """Return the prefixes of everything in the archive; a binary must have registered all of them."""
@@ -127,10 +144,27 @@ class ArchiveMetadata(BaseModel):
             precision=self.precision,
         )
 
-    def workload(self, name: str) -> GenerationWorkload | TensorWorkload | None:
-        """Return the workload of that name in the form of an order; None if the archive has none."""
-        tensors = next((model.workload() for model in self.models if model.name == name), None)
-        return self.generation(name) if tensors is None and name == self.kind else tensors
+    def workload(self, name: str, kind: Kind) -> GenerationWorkload | TensorWorkload | None:
+        """Return a workload in the form of an order; None if the archive has none of that kind and name."""
+        if kind == "generation":
+            return self.generation(name) if self.kind == "g2p" else None
+        return next((model.workload() for model in self.models if model.name == name), None)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Hold a compiled archive in ``folder`` with its metadata beside it."""
+
+    folder: Path
+    metadata: ArchiveMetadata
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.metadata.archive
+
+    @property
+    def sha256(self) -> str:
+        return self.metadata.archive_sha256
 
 
 def read_metadata(folder: Path) -> ArchiveMetadata:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from harness.core.errors import UsageError
 from harness.explain.run import file_name
 from harness.explain.schema import FOLDER, Explanation
-from harness.models.g2p.checkpoints import WEIGHT_FILES, Checkpoint
 from harness.results import Manifest, Run, v1
 from harness.results.errors import writing
 from harness.results.files import write_atomically
@@ -21,7 +20,6 @@ from harness.results.store import MANIFEST, PARITY, REFERENCE
 MOST_WEIGHT_BYTES = 64_000_000
 """The most bytes of a checkpoint inside a bundle; of a larger one the bundle contains the hash."""
 CHECKPOINT, README, WORDS, VERSIONS, ITEM = "checkpoint", "README.md", "words.tsv", "versions.txt", "item"
-EMBEDDED = "embedded"
 
 
 class BadBundle(UsageError):
@@ -34,15 +32,15 @@ KEPT = (".json", ".order.json", ".taps", ".metadata.json", ".provenance.json")
 """The suffixes of an item's files in the run folder's ``explain``."""
 
 
-def write_bundle(path: Path, run: Run, found: Explanation, checkpoint: Checkpoint | None) -> None:
-    """Write a bundle with the files that :func:`explain` kept, the run, and a word's checkpoint.
+def write_bundle(path: Path, run: Run, found: Explanation, weights: Sequence[Path]) -> None:
+    """Write a bundle with the files that :func:`explain` kept, the run, and the model's own ``weights``.
     Raises StorageFull or StorageUnwritable.
     """
     generations = run.manifest().of_kind("generation")
     lines = [line for line in run.reference() if line.workload in generations]
     at = next((at for at, line in enumerate(lines) if line.item == found.name), -1)
     parity = [line for line in run.parity() if (line.workload, line.item) == (found.model, found.item)]
-    inside = _files(checkpoint) if checkpoint is not None and _travels(checkpoint) else []
+    inside = weights if sum(file.stat().st_size for file in weights) <= MOST_WEIGHT_BYTES else ()
     partial = path.with_name(f".{path.name}.partial")
     try:
         with writing(path), zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as bundle:
@@ -78,7 +76,7 @@ def opened_bundle(path: Path) -> Iterator[tuple[Run, str]]:
                 item = bundle.read(ITEM).decode()
                 for entry in (REFERENCE, PARITY):
                     (root / entry).write_bytes(bundle.read(entry))
-                # Older bundles have the answers of all models but G2P in a separate file.
+                # Older bundles have the answers of tensor workloads in a separate file.
                 if v1.MODEL_PARITY in bundle.namelist():
                     (root / v1.MODEL_PARITY).write_bytes(bundle.read(v1.MODEL_PARITY))
                 inside = [entry for entry in bundle.namelist() if Path(entry).parent == Path(CHECKPOINT)]
@@ -92,17 +90,6 @@ def opened_bundle(path: Path) -> Iterator[tuple[Run, str]]:
             manifest = manifest.model_copy(update={"options": options})
         write_atomically(root / MANIFEST, manifest)
         yield Run(root), item
-
-
-def _travels(checkpoint: Checkpoint) -> bool:
-    if checkpoint.label == EMBEDDED:
-        return False
-    return sum(file.stat().st_size for file in _files(checkpoint)) <= MOST_WEIGHT_BYTES
-
-
-def _files(checkpoint: Checkpoint) -> list[Path]:
-    weights = [checkpoint.folder / name for name in WEIGHT_FILES if (checkpoint.folder / name).is_file()]
-    return [checkpoint.folder / "config.json", *weights[:1]]
 
 
 def _readme(name: str, found: Explanation, *, inside: bool) -> str:

@@ -1,4 +1,4 @@
-"""Make the calls of a word's decoding, or of a tensor workload, in PyTorch as the runner makes them."""
+"""Make the calls that generate a text, or of a tensor workload, in PyTorch as the runner makes them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from harness.explain.reference import Arithmetic, Values, run_graph
-from harness.models.g2p.tokenizer import PAD_ID
+from harness.models.tokenizer import PAD_ID
 from harness.protocol.schema import Precision
 
 ENCODER, PREFILL, STEP, DECODER = "encoder", "decoder_prefill", "decoder_step", "decoder"
 
 
 @dataclass(frozen=True)
-class Word:
-    """Describe a word's calls.
+class Text:
+    """Describe the calls that generate a text.
     ``prompt`` are its tokens, ``fed`` the decoder's inputs with the start token first, ``batch`` the model's rows.
     """
 
@@ -61,14 +61,14 @@ class Chain:
     """Run through the calls in one arithmetic, in their order; each call's results are inputs of later ones."""
 
     def __init__(
-        self, programs: Mapping[str, ExportedProgram], word: Word, arithmetic: Arithmetic, precision: Precision
+        self, programs: Mapping[str, ExportedProgram], text: Text, arithmetic: Arithmetic, precision: Precision
     ) -> None:
-        self.programs, self.word, self.arithmetic, self.precision = programs, word, arithmetic, precision
+        self.programs, self.text, self.arithmetic, self.precision = programs, text, arithmetic, precision
         self._hidden: Any = None
         self._memory: Any = None
         self._cache: Any = None
-        if word.cache_shape is not None:
-            self._cache = torch.zeros(word.cache_shape, dtype=word.cache_dtype)
+        if text.cache_shape is not None:
+            self._cache = torch.zeros(text.cache_shape, dtype=text.cache_dtype)
 
     def advance(self, function: str, call: int, given: Mapping[str, Tensor] | None = None) -> Values:
         """Return the call's values; ``given``: see :func:`run_graph`."""
@@ -82,16 +82,16 @@ class Chain:
         return found
 
     def _inputs(self, function: str, call: int) -> tuple[Tensor, ...]:
-        word = self.word
-        lengths = _integers([len(word.prompt)] * word.batch)
+        text = self.text
+        lengths = _integers([len(text.prompt)] * text.batch)
         if function == ENCODER:
-            return _integers([word.prompt] * word.batch), lengths
+            return _integers([text.prompt] * text.batch), lengths
         if function == PREFILL:
             return (self._hidden,)
         if function == STEP:
-            return _integers([word.fed[call]]), _integers([0]), _integers([call]), lengths, self._cache, self._memory
-        fed = word.fed[: call + 1]
-        rows = [fed, *[[PAD_ID] * len(fed)] * (word.batch - 1)]
+            return _integers([text.fed[call]]), _integers([0]), _integers([call]), lengths, self._cache, self._memory
+        fed = text.fed[: call + 1]
+        rows = [fed, *[[PAD_ID] * len(fed)] * (text.batch - 1)]
         return _integers(rows), self._hidden, lengths
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.explain.subject import Chosen, NothingToExplain
-from harness.explain.tensors import ChosenItem
-from harness.explain.words import ChosenWord
 from harness.results import ParityLine, Run
-from harness.run.builder import Variant
 from harness.validate import Verdict
 
 SEPARATOR = "/"
@@ -16,10 +13,10 @@ SEPARATOR = "/"
 
 
 def find_subject(run: Run, item: str | None) -> Chosen:
-    """A word's id, or ``MODEL/ITEM``; None for the first word, then the first item, that failed or was not reached.
+    """Return the item that ``item`` names: an id of generated text, such as a word's, or ``MODEL/ITEM``.
 
-    ``item`` is a word's id or ``MODEL/ITEM``. None chooses the first word, or else the first tensor item, that failed
-    or was not reached.
+    None chooses the first generated text, or else the first tensor item, that failed or was not reached. Raises
+    NothingToExplain.
     """
     if item is not None and SEPARATOR in item:
         return _named_item(run, item)
@@ -38,26 +35,27 @@ def find_subject(run: Run, item: str | None) -> Chosen:
     mine = [line for line in generated if line.item in known and item in (None, line.item)]
     if item is not None:
         # Parity is judged for both variants; a named item means the variant that the run timed.
-        timed: Variant = "cache" if manifest.options.get("use_kv_cache", True) else "cacheless"
+        timed = "cache" if manifest.options.get("use_kv_cache", True) else "cacheless"
         mine.sort(key=lambda line: line.variant != timed)
     failing = _failing(mine)
     if item is None and failing is None:
         found = _failing([line for line in lines if line.workload not in generations])
         if found is None:
             raise NothingToExplain(f"nothing of run {run.run_id} departs from PyTorch")
-        return ChosenItem(found.workload, found.item, found)
+        return Chosen(found.workload, found.item, parity=found)
     line = failing or next(iter(mine), None)
-    at = known[line.item if line is not None else str(item)]
-    return ChosenWord("cache" if line is None else _variant(line), reference[at], reference[:at], line)
+    text = reference[: known[line.item if line is not None else str(item)] + 1]
+    variant = "cache" if line is None else line.variant
+    return Chosen(text[-1].workload, text[-1].item, variant, text, line)
 
 
-def _named_item(run: Run, name: str) -> ChosenItem:
+def _named_item(run: Run, name: str) -> Chosen:
     workload, _, item = name.partition(SEPARATOR)
     known = run.manifest().of_kind("tensor")
     if workload not in known:
         raise NothingToExplain(f"run {run.run_id} has no model {workload!r}; it has {', '.join(known) or 'none'}")
     lines = [line for line in run.parity() if (line.workload, line.item) == (workload, item)]
-    return ChosenItem(workload, item, _failing(lines) or next(iter(lines), None))
+    return Chosen(workload, item, parity=_failing(lines) or next(iter(lines), None))
 
 
 def _failing(lines: Sequence[ParityLine]) -> ParityLine | None:
@@ -65,7 +63,3 @@ def _failing(lines: Sequence[ParityLine]) -> ParityLine | None:
     failed = (line for line in lines if line.verdict.fails)
     missing = (line for line in lines if line.verdict is Verdict.MISSING)
     return next(failed, None) or next(missing, None)
-
-
-def _variant(line: ParityLine) -> Variant:
-    return "cacheless" if line.variant == "cacheless" else "cache"

@@ -24,18 +24,18 @@ from harness.devices import Device, RunResult
 from harness.devices.workstation import versions
 from harness.explain.choice import find_subject
 from harness.explain.schema import FOLDER, GIVEN, GIVEN_UP, Explanation
-from harness.explain.subject import CannotExplain, Subject
+from harness.explain.subject import CannotExplain, Subject, subject_of
 from harness.protocol.schema import TapsRecord, WorkOrder
 from harness.protocol.tensors import decode
 from harness.results import Run
 from harness.results.files import write_atomically
-from harness.run.builder import RunOptions, TracingBuilder, app_options
+from harness.run.builder import Builder, RunOptions, app_options
 
 WORKER = "harness.explain.worker"
 
 
 def explain(
-    run: Run, *, item: str | None = None, builder: TracingBuilder, device: Device, reporter: ProgressReporter
+    run: Run, *, item: str | None = None, builder: Builder, device: Device, reporter: ProgressReporter
 ) -> Explanation:
     """Compile with taps, run on ``device``, and compare with PyTorch node by node. The run's folder keeps the result.
 
@@ -46,7 +46,7 @@ def explain(
     options = options_of(run, device)
     seconds: dict[str, float] = {}
     with reporter.stage("looking at what is explained") as stage:
-        subject = chosen.subject(run, options, builder, stage.say)
+        subject = subject_of(run, chosen, options, builder, stage.say)
     with _timed(seconds, "compile"), reporter.stage(f"compiling {subject.label} with taps") as stage:
         archive = subject.archive(options, stage.say)
     order = subject.order(archive, read_provenance(archive.folder))
@@ -67,7 +67,7 @@ def explain(
         error=None if result.failure is None else result.failure.message,
         **compared,
         archive_sha256=archive.sha256,
-        checkpoint_sha256=subject.weights_sha256,
+        checkpoint_sha256=subject.workload.weights_sha256,
         versions=versions(),
         seconds=seconds,
         **subject.facts(result),
@@ -106,7 +106,7 @@ class _Comparison:
     def __init__(self, subject: Subject, archive: Archive) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="harness-explain-")
         self._say: Callable[[str], None] = lambda _text: None
-        self._request = subject.request(archive, Path(self._folder.name)) | {
+        self._request = subject.whole_request(archive, Path(self._folder.name)) | {
             "provenance": str(archive.folder / PROVENANCE),
             "folder": self._folder.name,
         }

@@ -14,6 +14,8 @@ UNKNOWN, NOT_REACHED = "was not compared", "did not run, or gave nothing away"
 """Reasons why calls were not compared, if their kernel has no reason of its own."""
 GIVEN, GIVEN_UP = "given.json", "given-up"
 """Files that signal to the comparing worker that the taps are there, or that there will be none."""
+INPUTS = "inputs.safetensors"
+"""The file with a tensor workload's arguments, beside them."""
 
 
 class _Stored(BaseModel):
@@ -143,7 +145,7 @@ class Explanation(_Stored):
     @property
     def name(self) -> str:
         """Return the item as ``--item`` takes it: a word's id, or ``MODEL/ITEM``."""
-        return self.item if self.model == "g2p" else f"{self.model}/{self.item}"
+        return self.item if self.word else f"{self.model}/{self.item}"
 
     @property
     def first(self) -> SiteRow | None:

@@ -7,6 +7,7 @@ import logging
 import math
 import operator
 import os
+import pkgutil
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -25,11 +26,13 @@ from harness.compiler.observe.provenance import FunctionProvenance, Operator, Si
 from harness.core.progress import Progress
 from harness.core.worker import serve
 from harness.explain.arrange import Arranged, read_site
-from harness.explain.chain import AnyChain, Chain, Single, Word
+from harness.explain.chain import AnyChain, Chain, Single, Text
 from harness.explain.errors import allowed, distance
 from harness.explain.reference import Arithmetic, Values
-from harness.explain.schema import GIVEN, GIVEN_UP, Error, SiteRow
+from harness.explain.schema import GIVEN, GIVEN_UP, INPUTS, Error, SiteRow
 from harness.explain.taps import Tap, leaf_count, read_taps
+from harness.models.functions import ModelFunctions
+from harness.models.tokenizer import encode
 from harness.protocol.schema import Precision
 
 Finding = dict[tuple[str, int], list[Tap]]
@@ -40,7 +43,7 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     The request's ``folder`` will contain the taps.
     """
     progress("exporting the model's graphs")
-    subject = _word(request) if request["kind"] == "word" else _tensors(request)
+    subject = _ready(request, progress)
     provenance = read_provenance(Path(request["provenance"]).parent)
     folder = Path(request["folder"])
     tokens = _awaited(folder)
@@ -71,48 +74,27 @@ class Ready:
     chain: Callable[[Arithmetic, list[int]], AnyChain]
 
 
-def _word(request: dict[str, Any]) -> Ready:
-    from harness.models.g2p.functions import G2PShapes, g2p_spec
-    from harness.models.g2p.loading import load_checkpoint
-    from harness.models.g2p.tokenizer import encode_prompt
-
+def _ready(request: dict[str, Any], progress: Progress) -> Ready:
     precision: Precision = request["precision"]
-    cache_dtype = torch.float32 if precision == "fp32" else torch.float16
-    shapes = G2PShapes(**request["shapes"])
-    t5 = load_checkpoint(Path(request["checkpoint"]))
-    spec = g2p_spec(t5, shapes, kv_cache=request["kv_cache"], cache_dtype=cache_dtype)
-    programs = {function.name: exported(function) for function in spec.functions}
-    word = Word(
-        prompt=encode_prompt(request["language"], request["word"], space=request["prompt_space"]),
-        fed=[spec.metadata["decoder_start_token_id"]],
-        batch=shapes.batch_size,
-        cache_shape=spec.metadata["self_cache_shape"],
-        cache_dtype=cache_dtype,
+    model: ModelFunctions = pkgutil.resolve_name(request["load"])(request["request"], precision, progress)
+    programs = {function.name: exported(function) for function in model.functions}
+    if request["kind"] == "tensor":
+        given = load_file(Path(request["folder"]) / INPUTS)
+        inputs = tuple(given[name] for name in request["inputs"])
+        [(name, program)] = programs.items()
+        return Ready(programs, [(name, 0)], lambda how, _tokens: Single(program, inputs, how, precision))
+    text = Text(
+        prompt=encode(request["prompt"]),
+        fed=[model.metadata["decoder_start_token_id"]],
+        batch=request["batch"],
+        cache_shape=model.metadata["self_cache_shape"],
+        cache_dtype=getattr(torch, model.metadata["self_cache_dtype"]),
     )
 
     def chain(arithmetic: Arithmetic, tokens: list[int]) -> AnyChain:
-        return Chain(programs, replace(word, fed=[*word.fed, *tokens]), arithmetic, precision)
+        return Chain(programs, replace(text, fed=[*text.fed, *tokens]), arithmetic, precision)
 
-    return Ready(programs, word.calls(request["last_step"]), chain)
-
-
-def _tensors(request: dict[str, Any]) -> Ready:
-    from harness.explain.tensors import INPUTS
-    from harness.models.tensor.flat import compiled_function, flattened
-    from harness.models.tensor.loading import find_spec, users_code
-
-    path, name = Path(request["path"]), request["model"]
-    spec = find_spec(path, request["module"], request["attribute"], name)
-    with users_code(path, f"building {name!r}"):
-        module = flattened(spec)
-    given = load_file(Path(request["folder"]) / INPUTS)
-    inputs = tuple(given[one] for one in spec.example_inputs)
-    programs = {name: exported(compiled_function(spec, module))}
-
-    def chain(arithmetic: Arithmetic, _tokens: list[int]) -> AnyChain:
-        return Single(programs[name], inputs, arithmetic, request["precision"])
-
-    return Ready(programs, [(name, 0)], chain)
+    return Ready(programs, text.calls(request["last_step"]), chain)
 
 
 def _awaited(folder: Path) -> list[int] | None:

@@ -5,31 +5,23 @@ Times are not cached: a time is only useful beside one from the same sitting. Im
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness.core.progress import Progress
 from harness.core.worker import WorkerProcess
-from harness.models.g2p.checkpoints import Checkpoint
-from harness.models.tensor.described import UserModel, source_request
+from harness.models.workload import TimedModel
 
 WORKER = "harness.models.timing_worker"
 
 
 @dataclass(frozen=True)
-class TimedModel:
-    """Describe a model that PyTorch is to be timed on; ``request`` is for the worker, which loads it once."""
+class Call:
+    """Hold an item made ready: ``run`` is timed, and ``answer`` makes an answer of its result."""
 
-    name: str
-    request: dict[str, Any]
-
-
-def timed_words(name: str, checkpoint: Checkpoint) -> TimedModel:
-    return TimedModel(name, {"of": "words", "checkpoint": str(checkpoint.folder)})
-
-
-def timed_tensors(model: UserModel) -> TimedModel:
-    return TimedModel(model.name, {"of": "tensors", "model": model.name, **source_request(model.source)})
+    run: Callable[[], Any]
+    answer: Callable[[Any], dict[str, Any]]
 
 
 class TimedPyTorch(Protocol):
@@ -74,8 +66,8 @@ class TimingProcess:
         self._cpu_ns = 0
         self.version: str | None = None
         for model in models:
-            request = {"kind": "load", "name": model.name, "threads": threads, **model.request}
-            self._worker.begin(request)
+            request = {"kind": "load", "name": model.name, "threads": threads, "load": model.load}
+            self._worker.begin(request | {"request": dict(model.request)})
 
     @property
     def pid(self) -> int:

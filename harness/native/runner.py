@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from harness.compiler.front import Archive
+from harness.compiler.metadata import Archive
 from harness.core.cache import Cache, content_key, hash_file, hash_sources
 from harness.core.errors import HarnessError
 from harness.core.installation import PACKAGED_WORKSPACE, harness_folder, install_command

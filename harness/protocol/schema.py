@@ -96,6 +96,8 @@ class GenerationWorkload(_Schema):
     precision: Precision = "fp32"
 
 
+Kind = Literal["generation", "tensor"]
+"""What a workload does: one function over tensors, or text from a prompt, token by token."""
 Workload = Annotated[TensorWorkload | GenerationWorkload, Field(discriminator="kind")]
 
 

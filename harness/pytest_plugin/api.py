@@ -88,7 +88,8 @@ class HarnessModel:
         from harness.devices import IncompleteResult
 
         workload = self._workload
-        lines = [ItemResult(workload.label(one.item), one.verdict.value, one.detail or "") for one in workload.parity()]
+        title = workload.workload.title
+        lines = [ItemResult(title(one.item), one.verdict.value, one.detail or "") for one in workload.parity()]
         if any(line.verdict == "missing" for line in lines):
             reason = self._run.order_reason("parity", workload.compared_as)
             raise IncompleteResult(f"not every item of {self.name} was compared: {reason}")
@@ -101,4 +102,4 @@ class HarnessModel:
         """
         found = self._workload.times()
         found.result.require_complete()
-        return {self._workload.label(item): times for item, times in found.samples.items()}
+        return {self._workload.workload.title(item): times for item, times in found.samples.items()}

@@ -37,13 +37,14 @@ def harness_facts(
     request: pytest.FixtureRequest, harness_run: RunSession, record_testsuite_property: Callable[[str, object], None]
 ) -> dict[str, Any]:
     """Return facts about the whole run, for JUnit XML and for pytest-benchmark's ``extra_info``."""
+    generations = [one for one in harness_run.context.workloads if one.kind == "generation"]
     facts = {
         "run_id": harness_run.run_id,
         "device": harness_run.device.name,
         "emulated": harness_run.device.emulated,
         "checkpoint": harness_run.label,
-        "checkpoint_sha256": harness_run.words.facts().weights_sha256 if harness_run.words else None,
-        "words": len(harness_run.words.items) if harness_run.words else 0,
+        "checkpoint_sha256": next((one.weights_sha256 for one in generations), None),
+        "words": sum(len(one.items) for one in generations),
         "threads": harness_run.options.threads,
     }
     several = len(request.config.stash[PLUGIN].runs) > 1

@@ -327,18 +327,19 @@ def run_options(config: pytest.Config, device: Device) -> RunOptions:
 
 def announcements(run: RunSession) -> list[str]:
     """Return what a person should know before the run begins: which part of all items is run."""
-    options, told = run.options, list[str]()
-    if run.words_of is not None:
-        told.append(
-            f"{len(run.generation.items)} of {run.words_of} words are run, spread over languages and lengths, because "
-            "its code is emulated (--words FILE runs all of a file)"
-        )
+    options, lines = run.options, list[str]()
+    for one in run.context.workloads:
+        if one.items_of is not None:
+            lines.append(
+                f"{len(one.items)} of {one.items_of} {one.unit}s are run, spread over languages and lengths, because "
+                "its code is emulated (--words FILE runs all of a file)"
+            )
     if options.timed_items is not None:
-        told.append(
+        lines.append(
             f"an emulator's times mean nothing: a smoke of the latency suite, {options.repeat} pass of up to "
             f"{options.timed_items} words or items without warm-up (--repeat 5 times all of them)"
         )
-    return told
+    return lines
 
 
 def selected(config: pytest.Config) -> Selection:

@@ -340,12 +340,16 @@ def device_index(item: pytest.Item) -> int:
 def steps_of(item: pytest.Item) -> list[Step]:
     """Return the steps that a test asks for by ``@pytest.mark.harness_step("parity")``.
 
-    They are for the test's ``variant``, if it has one.
+    They are for the test's ``model`` and ``variant``, if it has them.
     """
     from harness.run.prefetch import Step
 
-    variant = item.callspec.params.get("variant") if hasattr(item, "callspec") else None
-    return [Step(name, variant) for mark in item.iter_markers(STEP_MARK) for name in mark.args]
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return [
+        Step(name, params.get("model"), params.get("variant"))
+        for mark in item.iter_markers(STEP_MARK)
+        for name in mark.args
+    ]
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

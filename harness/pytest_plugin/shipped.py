@@ -15,13 +15,11 @@ ORDER = (
     "test_smoke.py",
     "test_parity.py",
     "test_latency.py",
-    "test_models.py",
     "test_pairs.py",
     "test_gate.py",
     "test_profile.py",
 )
 """The order of the suites: a runner that does not even start should fail in the smallest test."""
-OF_WORDS = ORDER[:3]
 NOT_PARALLEL = "the suites measure time and cannot share the machine: run without -n"
 ON_REQUEST = {"test_gate.py": "harness_baseline", "test_profile.py": "harness_profile"}
 """Maps a file to the option that asks for it."""
@@ -51,17 +49,12 @@ def shipped_module(argument: str, folder: Path) -> str | None:
 
 
 def wanted_files(config: pytest.Config) -> list[str]:
-    """Return the files that a run needs: files without a model, or that were not asked for, are left out."""
-    models = config.getoption("harness_models", [])
+    """Return the files that a run needs, without those that were not asked for."""
     # PyTorch runs on this machine, so it is timed only beside a runner on this machine.
     here = config.getoption("harness_device", None) in (None, "host")
     left_out = {name for name, option in ON_REQUEST.items() if not config.getoption(option, None)}
     if not here or config.getoption("harness_pair_seconds", 1.0) <= 0:
         left_out.add("test_pairs.py")
-    if not [name for name in models if name != "g2p"]:
-        left_out.add("test_models.py")
-    if models and "g2p" not in models:
-        left_out.update(OF_WORDS)
     return [name for name in ORDER if name not in left_out]
 
 

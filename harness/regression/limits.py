@@ -8,7 +8,7 @@ from harness.measure import GateVerdict, Growth, judge_growth, memory_growth, si
 from harness.protocol.schema import Output
 from harness.protocol.tensors import decode
 from harness.results.journal import Journal, RunLine, UnitPlan
-from harness.validate import Decoded, Verdict, compare_word
+from harness.validate import Decoded, Verdict, compare_decodings
 from harness.validate.tensors import compare_item
 
 
@@ -62,7 +62,7 @@ def _parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
     """Compare the candidate's tokens with the baseline's word by word, within the unit's tolerance policy."""
     items = {item.id: item for item in unit.a.order.items}
     rows = [
-        compare_word(item, items[item].subset, items[item].label, _expected(said), list(map(_decoded, b.outputs[item])))
+        compare_decodings(items[item], _expected(said), list(map(_decoded, b.outputs[item])))
         for item, said in a.outputs.items()
         if item in b.outputs and item in items
     ]

@@ -114,7 +114,7 @@ def built_candidate(results: Path, baseline: str, say: Callable[[str], None]) ->
     @functools.cache
     def built(variant: Variant) -> Runner:
         builder: Builder = CachedBuilder(say)
-        archive = builder.archive(options, variant, say)
+        archive = builder.archive(options, builder.workloads(options, say), variant, say)
         # Nights use only real devices, which run what is compiled for them.
         app = app_options(options, None, lambda _own: archive)
         return builder.runner(archive, say, app)
@@ -133,10 +133,12 @@ def runner_side(runner: Runner, a: SidePlan) -> SidePlan:
     """
     archive = runner.archive
     workloads = []
-    for name in (workload.name for workload in a.order.workloads):
-        here = archive.metadata.workload(name)
+    for workload in a.order.workloads:
+        here = archive.metadata.workload(workload.name, workload.kind)
         if here is None:
-            raise UsageError(f"the candidate has no model {name!r}", cure="choose a baseline of the same models")
+            raise UsageError(
+                f"the candidate has no model {workload.name!r}", cure="choose a baseline of the same models"
+            )
         workloads.append(here)
     # The baseline's runner may be older; the candidate's reads orders of the current version.
     today = {"schema_version": SCHEMA_VERSION, "archive_sha256": archive.sha256, "workloads": workloads}

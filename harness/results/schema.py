@@ -13,13 +13,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from harness.devices.base import Knob
+from harness.protocol.schema import Kind as Kind
 from harness.protocol.schema import Record
 from harness.results import v1
 from harness.results.pair_schema import ItemRatio as ItemRatio
 from harness.results.pair_schema import PairingFacts as PairingFacts
 from harness.results.pair_schema import PairLine as PairLine
 from harness.results.pair_schema import RatioSummary as RatioSummary
-from harness.validate import EXACT, TolerancePolicy, Verdict
+from harness.validate import EXACT, ItemParity, TolerancePolicy, Verdict
 from harness.validate.comparison import Comparison
 
 SCHEMA_VERSION = 2
@@ -61,10 +62,6 @@ class VariantFacts(_Stored):
     runner_bytes: int
     target: str
     runner_version: str | None = None
-
-
-Kind = Literal["generation", "tensor"]
-"""What a workload does: one function over tensors, or text from a prompt, token by token."""
 
 
 class WorkloadFacts(_Stored):
@@ -227,31 +224,13 @@ Passes = Literal["parity", "timed", "paired"]
 """What was compared: the answers of the parity order, of the timed passes, or of the turns with PyTorch."""
 
 
-class ParityLine(_Stored):
+class ParityLine(ItemParity):
     """A line of parity.jsonl: one item's answer beside PyTorch's; see harness.validate."""
 
     workload: str
     variant: str = ""
     """As :class:`OrderEntry` has it."""
     passes: Passes = "parity"
-    item: str
-    label: str
-    subset: str = ""
-    verdict: Verdict
-    detail: str | None = None
-    """What differs, or why there is no answer; of a generation the fields below say what differs."""
-    expected: str | None = None
-    got: str | None = None
-    """A generation's texts."""
-    step: int | None = None
-    expected_token: int | None = None
-    got_token: int | None = None
-    expected_margin: float | None = None
-    got_margin: float | None = None
-    margin_error: float | None = None
-    max_error: float | None = None
-    relative_error: float | None = None
-    """A tensor workload's."""
 
     @model_validator(mode="before")
     @classmethod

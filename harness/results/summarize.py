@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from harness.devices.base import AnyRecord
@@ -13,6 +14,7 @@ from harness.results.pairs import by_workload, in_turns, pairing_reasons, pytorc
 from harness.results.schema import (
     AccuracySummary,
     ItemLatency,
+    Kind,
     LatencySummary,
     Manifest,
     PairLine,
@@ -27,8 +29,7 @@ from harness.results.schema import (
     WorkloadSummary,
 )
 from harness.results.store import Run
-from harness.validate import TolerancePolicy, Verdict, WordAccuracy, WordParity, accuracy, word_accuracy
-from harness.validate.tensors import ItemParity
+from harness.validate import TolerancePolicy, Verdict, WordAccuracy, accuracy, word_accuracy
 
 ALL = "all"
 PYTORCH = "pytorch"
@@ -134,28 +135,6 @@ def _workload(
     )
 
 
-def word_row(row: WordParity, *, workload: str, variant: str, passes: str) -> ParityLine:
-    """Return a generated item's comparison as it is stored."""
-    stored = {key: value for key, value in vars(row).items() if key not in ("language", "word")}
-    where = {"workload": workload, "variant": variant, "passes": passes}
-    return ParityLine.model_validate({**where, **stored, "subset": row.language, "label": row.word})
-
-
-def item_row(row: ItemParity, *, passes: str) -> ParityLine:
-    """Return a tensor item's comparison as it is stored."""
-    stored = {key: value for key, value in vars(row).items() if key != "model"}
-    found = {**stored, "detail": row.detail or None, "workload": row.model, "label": row.item, "passes": passes}
-    return ParityLine.model_validate(found)
-
-
-def describe(line: ParityLine) -> str:
-    """Return one line for a failure message."""
-    if line.expected is None:
-        return ItemParity(line.workload, line.item, line.verdict, line.detail or "").describe()
-    left_out = {"workload", "variant", "passes", "label", "subset", "max_error", "relative_error"}
-    return WordParity(language=line.subset, word=line.label, **line.model_dump(exclude=left_out)).describe()
-
-
 def parity_summary(lines: Sequence[ParityLine]) -> ParitySummary:
     """Sum up the lines of one comparison."""
     by_subset: dict[str, Counter[Verdict]] = defaultdict(Counter)
@@ -173,7 +152,7 @@ def parity_summary(lines: Sequence[ParityLine]) -> ParitySummary:
         max_margin_error=largest("margin_error"),
         max_error=largest("max_error"),
         relative_error=largest("relative_error"),
-        failures=[describe(line) for line in lines if line.verdict.fails],
+        failures=[line.describe() for line in lines if line.verdict.fails],
     )
 
 
@@ -302,6 +281,29 @@ def item_latencies(by_item: Mapping[str, Sequence[int]]) -> dict[str, ItemLatenc
         for item, taken in by_item.items()
         if (found := distribution({item: taken}))
     }
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Hold a workload's latency for a table of benchmarks: samples in nanoseconds, and figures by name."""
+
+    samples: list[float]
+    named: dict[str, float]
+
+
+def figures_of(kind: Kind, by_item: Mapping[str, Sequence[int]]) -> Figures:
+    """Return all samples of alike items with their distribution.
+
+    Unlike items have no common distribution: for these each pass is one sample, and each item has its median.
+    """
+    if not by_item:
+        return Figures([], {})
+    if kind == "tensor":
+        medians = {f"{item}.median_ns": found.median for item, found in item_latencies(by_item).items()}
+        return Figures(pass_figures(by_item), medians)
+    found = distribution(by_item)
+    samples = [float(sample) for taken in by_item.values() for sample in taken]
+    return Figures(samples, {"median_ns": found.median, "p95_ns": found.p95, "words": found.words})
 
 
 def pass_figures(by_item: Mapping[str, Sequence[int]]) -> list[float]:

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from harness.compiler import Archive, BundleRequest, CompileRequest, compile_bundle, compile_models
+from harness.compiler import Archive, CompileRequest, compile_models
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
-from harness.models.g2p.checkpoints import Checkpoint, resolve_checkpoint
-from harness.models.g2p.reference import Reference, ReferenceOptions, reference_outputs
-from harness.models.g2p.word_list import Word
-from harness.models.tensor.described import UserModel, describe_models
-from harness.models.tensor.sources import G2P, split_models
-from harness.models.timing import TimedModel, TimedPyTorch, TimingProcess
+from harness.models.kinds import open_workloads
+from harness.models.options import ModelOptions
+from harness.models.timing import TimedPyTorch, TimingProcess
+from harness.models.workload import TimedModel, Workload
 from harness.native import AppOptions, Runner, build_runner
 from harness.protocol.schema import Precision
-from harness.validate import CLOSE, DEFAULT_TOLERANCE, EXACT, TolerancePolicy
+from harness.validate import CLOSE, EXACT, TolerancePolicy
 
 Variant = Literal["cache", "cacheless"]
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(ModelOptions):
     """Hold the options of a run; their names are those of the command line."""
 
     device: str = "host"
-    checkpoint: str = "embedded"
-    words: Path | None = None
-    """None means the shipped words."""
-    language: str | None = None
     use_kv_cache: bool = True
     """Chooses the variant that is timed; parity is judged for both."""
     precision: Precision = "fp32"
@@ -40,14 +34,11 @@ class RunOptions:
     threads: int = 1
     warmup: int = 2
     repeat: int = 5
-    word_sample: int | None = None
-    """How many of the words are run, as a fixed sample spread over languages and lengths; None means all."""
     timed_items: int | None = None
     """How many of the words, and of each model's items, are timed, spread as well; None means all that are run."""
     pair_seconds: float = 5.0
     """Seconds for which each model is timed in turns with PyTorch on this machine; 0 means not at all."""
     results_dir: Path = Path("results")
-    tolerance: float = DEFAULT_TOLERANCE
     min_agreement: float | None = None
     """The least share of words that must have PyTorch's tokens. ``max_per_change`` is the most that PER may grow. None
     means the precision's own limit (see harness.validate.policy)."""
@@ -66,12 +57,6 @@ class RunOptions:
     """The bundle id of the iPhone app; None means the harness's own."""
     profile: bool = False
     """Also runs an archive with marks, for the time per operator."""
-    batch_size: int = 1
-    max_input_bytes: int = 64
-    max_output_len: int = 128
-    models: tuple[str, ...] = ()
-    """The models in one binary: ``g2p`` and tensor workloads, as ``--models`` names them. Empty means G2P alone, in
-    both variants."""
 
     def check(self) -> None:
         """Raise UsageError for numbers outside their range."""
@@ -99,54 +84,33 @@ class RunOptions:
 class Builder(Protocol):
     """Make what a run needs. The real builder is :class:`CachedBuilder`; the tests of this room have their own."""
 
-    def checkpoint(self, options: RunOptions) -> Checkpoint: ...
-
-    def models(self, options: RunOptions, progress: Progress) -> list[UserModel]:
-        """Return the tensor workloads that the options name."""
+    def workloads(self, options: ModelOptions, progress: Progress) -> Sequence[Workload[Any]]:
+        """Return the workloads that the options name. Raises UsageError and what looking at a model raises."""
         ...
 
     def archive(
         self,
         options: RunOptions,
-        variant: Variant,
+        workloads: Sequence[Workload[Any]],
+        variant: str,
         progress: Progress,
         *,
         profile: bool = False,
+        taps: bool = False,
     ) -> Archive:
-        """Return an archive with all models of the options. With ``profile`` its kernels have marks.
-        An archive with marks is neither timed nor compared.
+        """Return an archive with all these workloads, in that variant where they have it.
+
+        With ``profile`` it is instrumented for profiling, with ``taps`` for tracing. Such an archive belongs to no run.
         """
         ...
 
-    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner: ...
-
-    def reference(
-        self, options: RunOptions, checkpoint: Checkpoint, words: list[Word], prompt_space: bool, progress: Progress
-    ) -> Reference: ...
+    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:
+        """Return the runner with the archive linked in; ``app`` contains options for a phone's app."""
+        ...
 
     def pytorch(self, options: RunOptions, models: list[TimedModel]) -> TimedPyTorch:
-        """Start PyTorch to be timed on these models of one source, and begin to load them. The caller closes it."""
+        """Begin to load these models in PyTorch, to be timed beside the runner. The caller closes it."""
         ...
-
-
-class TracingBuilder(Protocol):
-    """Make what an explanation needs; :class:`CachedBuilder` does that, too."""
-
-    def checkpoint(self, options: RunOptions) -> Checkpoint: ...
-
-    def tapped_archive(
-        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
-    ) -> Archive:
-        """Return the variant's archive with taps. It is not timed and belongs to no run."""
-        ...
-
-    def models(self, options: RunOptions, progress: Progress) -> list[UserModel]: ...
-
-    def tapped_model(self, options: RunOptions, model: UserModel, progress: Progress) -> Archive:
-        """Return an archive with taps that contains one tensor workload alone."""
-        ...
-
-    def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner: ...
 
 
 def app_options(options: RunOptions, companion: str | None, make: Callable[[RunOptions], Archive]) -> AppOptions:
@@ -169,93 +133,32 @@ class CachedBuilder:
     def __init__(self, notice: Progress, *, archives: Cache | None = None) -> None:
         self._cache = Cache(notice=notice)
         self._archives = archives or self._cache
-        self._checkpoints: dict[str, Checkpoint] = {}
 
-    def checkpoint(self, options: RunOptions) -> Checkpoint:
-        """Return the checkpoint that the options name, whose weights are hashed once."""
-        if options.checkpoint not in self._checkpoints:
-            self._checkpoints[options.checkpoint] = resolve_checkpoint(options.checkpoint, cache=self._cache)
-        return self._checkpoints[options.checkpoint]
-
-    def models(self, options: RunOptions, progress: Progress) -> list[UserModel]:
-        _, sources = split_models(options.models)
-        return describe_models(sources, cache=self._cache, progress=progress)
+    def workloads(self, options: ModelOptions, progress: Progress) -> Sequence[Workload[Any]]:
+        return open_workloads(options, cache=self._cache, progress=progress)
 
     def archive(
         self,
         options: RunOptions,
-        variant: Variant,
+        workloads: Sequence[Workload[Any]],
+        variant: str,
         progress: Progress,
         *,
         profile: bool = False,
+        taps: bool = False,
     ) -> Archive:
-        asked, _ = split_models(options.models or (G2P,))
-        g2p = _request(options, self.checkpoint(options), variant, profile=profile) if asked else None
-        models = self.models(options, progress) if options.models else []
-        return self.compiled(_bundle(options, models, g2p, profile=profile), progress)
-
-    def tapped_archive(
-        self, options: RunOptions, checkpoint: Checkpoint, variant: Variant, progress: Progress
-    ) -> Archive:
-        g2p = _request(options, checkpoint, variant, taps=True)
-        return self.compiled(_bundle(options, [], g2p, taps=True), progress)
-
-    def tapped_model(self, options: RunOptions, model: UserModel, progress: Progress) -> Archive:
-        return self.compiled(_bundle(options, [model], None, taps=True), progress)
-
-    def compiled(self, bundle: BundleRequest, progress: Progress) -> Archive:
-        """Compile a bundle. All archives are made here; an archive of G2P alone is no bundle."""
-        if bundle.g2p is not None and not bundle.models:
-            return compile_models(bundle.g2p, cache=self._archives, progress=progress)
-        return compile_bundle(bundle, cache=self._archives, progress=progress)
+        request = CompileRequest(
+            models=[one.compilable(variant) for one in workloads],
+            target=options.target or "llvm",
+            mcpu=options.mcpu,
+            precision=options.precision,
+            profile=profile,
+            taps=taps,
+        )
+        return compile_models(request, cache=self._archives, progress=progress)
 
     def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:
         return build_runner(archive, cache=self._cache, progress=progress, app=app or AppOptions())
 
-    def reference(
-        self, options: RunOptions, checkpoint: Checkpoint, words: list[Word], prompt_space: bool, progress: Progress
-    ) -> Reference:
-        wanted = ReferenceOptions(
-            max_output_len=options.max_output_len,
-            prompt_space=prompt_space,
-        )
-        return reference_outputs(checkpoint, words, wanted, cache=self._cache, progress=progress)
-
     def pytorch(self, options: RunOptions, models: list[TimedModel]) -> TimedPyTorch:
         return TimingProcess(models, threads=options.threads, deadline=options.deadline)
-
-
-def _request(
-    options: RunOptions, checkpoint: Checkpoint, variant: Variant, *, profile: bool = False, taps: bool = False
-) -> CompileRequest:
-    return CompileRequest(
-        checkpoint=checkpoint,
-        target=options.target or "llvm",
-        mcpu=options.mcpu,
-        precision=options.precision,
-        kv_cache=variant == "cache",
-        batch_size=options.batch_size,
-        max_input_bytes=options.max_input_bytes,
-        max_output_len=options.max_output_len,
-        profile=profile,
-        taps=taps,
-    )
-
-
-def _bundle(
-    options: RunOptions,
-    models: list[UserModel],
-    g2p: CompileRequest | None,
-    *,
-    profile: bool = False,
-    taps: bool = False,
-) -> BundleRequest:
-    return BundleRequest(
-        models=models,
-        g2p=g2p,
-        target=options.target or "llvm",
-        mcpu=options.mcpu,
-        precision=options.precision,
-        profile=profile,
-        taps=taps,
-    )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from harness.compiler import Archive
 from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import ProgressReporter, ProgressStage
 from harness.devices import Device, RunnerDescription
+from harness.models.workload import Workload
 from harness.native import Runner
 from harness.results import RunWriter, VariantFacts
-from harness.run.builder import Builder, RunOptions, Variant, app_options
+from harness.run.builder import Builder, RunOptions, app_options
 from harness.run.orders import Orders
 
 _T = TypeVar("_T")
@@ -30,8 +31,8 @@ class RunContext:
         self.options = options
         self.device = device
         self.builder = builder
-        self.label = ""
-        """A person's name for what is run."""
+        self.workloads: Sequence[Workload[Any]] = ()
+        """Every workload, in the order in which they run."""
         self.quiet: Callable[[], None] = lambda: None
         """Waits until all loading has ended, before something is timed."""
         self.done: dict[str, object] = {}
@@ -55,6 +56,11 @@ class RunContext:
         options = self.options
         return Orders(self.device, self.writer, self.stage, cooldown=options.cooldown, deadline=options.deadline)
 
+    @property
+    def label(self) -> str:
+        """Return a person's name for what is run."""
+        return ", ".join(one.label for one in self.workloads)
+
     def stage(self, title: str) -> AbstractContextManager[ProgressStage]:
         """Show a piece of work to a person."""
         return self._reporter.stage(title)
@@ -72,7 +78,7 @@ class RunContext:
                     raise
             return cast(_T, self.done[key])
 
-    def runner(self, variant: Variant, *, profile: bool = False) -> Runner:
+    def runner(self, variant: str, *, profile: bool = False) -> Runner:
         """Return the runner with that variant linked in; with ``profile`` its archive has marks.
 
         Raises UsageError for more threads than it can use, and what compiling and building raise.
@@ -80,7 +86,7 @@ class RunContext:
         kind = f"{variant}, with marks" if profile else variant
         return self.once(f"runner {kind}", lambda: self._make_runner(variant, kind, profile))
 
-    def describe(self, variant: Variant) -> RunnerDescription:
+    def describe(self, variant: str) -> RunnerDescription:
         """Deploy and start the runner, and return its description of itself."""
         runner = self.runner(variant)
 
@@ -90,11 +96,11 @@ class RunContext:
 
         return self.once(f"describe {variant}", describe)
 
-    def _make_runner(self, variant: Variant, kind: str, profile: bool) -> Runner:
+    def _make_runner(self, variant: str, kind: str, profile: bool) -> Runner:
         with self.stage(f"compiling {self.label} ({kind})") as stage:
 
             def make(options: RunOptions) -> Archive:
-                return self.builder.archive(options, variant, stage.say, profile=profile)
+                return self.builder.archive(options, self.workloads, variant, stage.say, profile=profile)
 
             archive = make(self.options)
             app = app_options(self.options, self.device.companion, make)

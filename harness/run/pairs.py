@@ -13,7 +13,7 @@ from harness.models.timing import TimedPyTorch
 from harness.results import PairingFacts, PairLine, now
 from harness.run.context import RunContext
 from harness.run.turns import Turns
-from harness.run.workload import WorkloadRun
+from harness.run.workloads import WorkloadRun
 
 if TYPE_CHECKING:
     from harness.results.schema import RatioSummary
@@ -135,6 +135,7 @@ class PairRuns:
                 turns.take(lambda facts: run.writer.end_pairs(model, facts))
 
     def _load(self, model: str) -> None:
-        models = self._workloads[model].timed_models()
+        source = self._workloads[model].source
+        models = [one.workload.timed_model() for one in self._workloads.values() if one.source == source]
         self._pytorch = self._context.builder.pytorch(self._context.options, models)
         self._loaded = [one.name for one in models]

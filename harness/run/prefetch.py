@@ -9,45 +9,46 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.core.errors import HarnessError
-from harness.run.builder import Variant
 from harness.run.session import RunSession
 
 STOP_SECONDS = 30.0
 
 StepName = Literal["describe", "smoke", "parity", "latency", "profile", "gate", "models", "pairs"]
-STEPS: tuple[StepName, ...] = ("describe", "smoke", "parity", "latency", "profile", "gate", "models", "pairs")
 
 
 @dataclass(frozen=True)
 class Step:
-    """Name a step of a run that a test will ask for; ``variant`` None means the timed one."""
+    """Name a step of a run that a test will ask for.
+
+    ``models`` stands for smoke, parity and latency. ``model`` is a name of ``--models``; None means all of them.
+    ``variant`` None means the timed one.
+    """
 
     name: StepName
-    variant: Variant | None = None
+    model: str | None = None
+    variant: str | None = None
 
     def do(self, run: RunSession) -> None:
-        variant = self.variant or run.options.variant
         if self.name == "describe":
-            run.describe(variant)
-        elif self.name == "smoke":
-            run.generation.smoke(variant)
-        elif self.name == "parity":
-            run.generation.parity(variant)
-        elif self.name == "latency":
-            run.generation.times()
-        elif self.name == "profile":
-            for name in run.model_names:
-                run.profile(name)
-        elif self.name == "pairs":
-            for name in run.model_names:
-                run.pairs(name)
-        elif self.name == "models":
-            for workload in run.tensors.values():
-                workload.smoke()
-                workload.parity()
-                workload.times()
-        else:
+            run.describe(self.variant or run.options.variant)
+        elif self.name == "gate":
             run.gate()
+        else:
+            for name in run.model_names if self.model is None else run.of(self.model):
+                self._do(run, name)
+
+    def _do(self, run: RunSession, name: str) -> None:
+        workload = run.workloads[name]
+        if self.name in ("smoke", "models"):
+            workload.smoke(self.variant)
+        if self.name in ("parity", "models"):
+            workload.parity(self.variant)
+        if self.name in ("latency", "models"):
+            workload.times()
+        if self.name == "profile":
+            run.profile(name)
+        if self.name == "pairs":
+            run.pairs(name)
 
 
 class Prefetch:

@@ -17,14 +17,11 @@ from harness.results import Run, RunWriter, Store, Summary, WorkloadFacts, endin
 from harness.results.nights import NightRecord, gate_facts
 from harness.results.profile_schema import ProfileSummary
 from harness.results.sources import sources
-from harness.run.builder import Builder, RunOptions, Variant
+from harness.run.builder import Builder, RunOptions
 from harness.run.context import RunContext
-from harness.run.kinds import workload_kinds
 from harness.run.orders import Purpose
 from harness.run.pairs import PairedTimes, PairRuns
-from harness.run.tensors import TensorRun
-from harness.run.words import MODEL, WordRun
-from harness.run.workload import WorkloadRun
+from harness.run.workloads import WorkloadRun
 
 
 class Gate(Protocol):
@@ -81,10 +78,12 @@ class RunSession:
         options.check()
         if options.mcpu:
             resolve_target(options.target or self.device.target, options.mcpu)
-        for kind in workload_kinds():
-            self.workloads.update(kind.open(context, options))
-        facts = {name: workload.facts() for name, workload in self.workloads.items()}
-        context.label = ", ".join(one.label for one in facts.values())
+        with context.stage("looking at the models") as stage:
+            context.workloads = context.builder.workloads(options, stage.say)
+        for workload in context.workloads:
+            workload.check()
+            self.workloads[workload.name] = WorkloadRun(context, workload)
+        facts = {name: one.facts() for name, one in self.workloads.items()}
         context.quiet = self.turns.quiet
         if options.baseline is not None:
             assert self._gate is not None, "a run with a baseline is given its gate"
@@ -99,21 +98,6 @@ class RunSession:
             workloads=facts,
         )
         return self.run_id
-
-    @property
-    def words(self) -> WordRun | None:
-        """Return the generation workload, or None if there is none."""
-        return next((one for one in self.workloads.values() if isinstance(one, WordRun)), None)
-
-    @property
-    def tensors(self) -> dict[str, TensorRun]:
-        """Return the tensor workloads, by name."""
-        return {name: one for name, one in self.workloads.items() if isinstance(one, TensorRun)}
-
-    @property
-    def words_of(self) -> int | None:
-        """Return how many words there were if only a sample of them is run, else None."""
-        return self.words.facts().items_of if self.words else None
 
     @property
     def label(self) -> str:
@@ -137,25 +121,25 @@ class RunSession:
     def folder(self) -> Path:
         return self.writer.folder
 
-    def runner(self, variant: Variant, *, profile: bool = False) -> Runner:
+    def runner(self, variant: str, *, profile: bool = False) -> Runner:
         """Return a variant's runner; see :meth:`RunContext.runner`."""
         return self.context.runner(variant, profile=profile)
 
-    def describe(self, variant: Variant) -> RunnerDescription:
+    def describe(self, variant: str) -> RunnerDescription:
         """Return a variant's description; see :meth:`RunContext.describe`."""
         return self.context.describe(variant)
-
-    @property
-    def generation(self) -> WordRun:
-        """Return the generation workload; the run must have one."""
-        assert self.words is not None, "this run has no G2P"
-        return self.words
 
     def of(self, source: str) -> list[str]:
         """Return the names of the workloads from one source of ``--models``."""
         return [name for name, one in self.workloads.items() if one.source == source]
 
-    def pairs(self, model: str = MODEL) -> PairedTimes | None:
+    def functions(self, name: str) -> list[str]:
+        """Return the names of the functions that the timed variant of a workload has in its archive."""
+        kind = self.workloads[name].workload.kind
+        described = self.runner(self.options.variant).archive.metadata.workload(name, kind)
+        return [] if described is None else list(described.functions)
+
+    def pairs(self, model: str) -> PairedTimes | None:
         """Time the runner and PyTorch in turns on the same items.
         Returns None if this machine is not the device, or if the options give no time for it.
         """
@@ -165,8 +149,8 @@ class RunSession:
         """Measure the runner beside the baseline's in interleaved pairs, and judge (docs/measuring.md)."""
         return self.context.once("gate", self._judge)
 
-    def profile(self, model: str = MODEL) -> ProfileSummary:
-        """Measure the time per operator of a model; for G2P, that of the chosen variant.
+    def profile(self, model: str) -> ProfileSummary:
+        """Measure the time per operator of a model, in the timed variant if it has several.
         The profile uses an archive of its own, so that it affects nothing else.
         """
         return self.context.once(f"profile {model}", lambda: self._profile(model))

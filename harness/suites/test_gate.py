@@ -26,7 +26,7 @@ def test_no_slower_than_the_baseline(
     record_property("gate.verdict", verdict)
     for unit in judged(record).units:
         for cell in unit.cells:
-            # G2P's is the run's own variant; models have their names.
+            # The timed variant gives no name of its own; a workload without variants has its name.
             name = cell.metric if unit.variant == harness_run.options.variant else f"{unit.variant}.{cell.metric}"
             record_property(f"gate.{name}.change", cell.first.change)
             record_property(f"gate.{name}.detectable", cell.first.detectable)

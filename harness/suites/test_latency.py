@@ -1,4 +1,4 @@
-"""How long does a word take? The runner's samples, not pytest's; beside PyTorch it is timed in test_pairs.py."""
+"""How long does an item take? The runner's samples, not pytest's; beside PyTorch it is timed in test_pairs.py."""
 
 from __future__ import annotations
 
@@ -7,39 +7,48 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.suites.chosen import models, prefixed
+
 if TYPE_CHECKING:
     from harness.run.session import RunSession
 
-Replay = Callable[[Sequence[int], dict[str, Any]], None]
+Replay = Callable[[Sequence[float], dict[str, Any]], None]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make a test for each model. Stored benchmarks know the default model's test as ``test_latency[artifact]``."""
+    named = metafunc.config.getoption("harness_models", [])
+    metafunc.parametrize("model", models(metafunc), ids=named or ["artifact"])
 
 
 @pytest.mark.harness_step("latency")
-@pytest.mark.benchmark(group="latency per word")
-@pytest.mark.parametrize("side", ["artifact"])
+@pytest.mark.benchmark(group="latency: of each word, or of a pass as the geometric mean over its unlike items")
 def test_latency(
     harness_run: RunSession,
     harness_facts: dict[str, Any],
-    side: str,
+    model: str,
     replay_benchmark: Replay,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Every word that is timed; ``side`` is what stored benchmarks know the test by."""
-    from harness.measure import distribution
-    from harness.results.summarize import parity_summary, shortcomings
+    """Time every item that is timed."""
+    from harness.results.summarize import figures_of, parity_summary, shortcomings
 
-    latency = harness_run.generation.times()
-    if latency.samples:
-        found = distribution(latency.samples)
-        emulated = harness_run.device.emulated
-        label = "latency.emulated" if emulated else "latency"
-        record_property(f"{label}.median_ns", found.median)
-        record_property(f"{label}.p95_ns", found.p95)
-        record_property(f"{label}.words", found.words)
-        if not emulated:  # pytest-benchmark's files are there to be compared
-            replay_benchmark(
-                [sample for word in latency.samples.values() for sample in word],
-                {**harness_facts, "variant": harness_run.options.variant},
-            )
-    latency.result.require_complete()
-    wrong = shortcomings(harness_run.policy, parity_summary(latency.parity), {}, {})
-    assert not wrong, f"a fast wrong answer is no result; in the timed passes {'; '.join(wrong)}"
+    emulated = harness_run.device.emulated
+    names = harness_run.of(model)
+    for name in names:
+        workload = harness_run.workloads[name]
+        times = workload.times()
+        figures = figures_of(workload.workload.kind, times.samples)
+        label = prefixed("latency", name) + (".emulated" if emulated else "")
+        for figure, value in figures.named.items():
+            record_property(f"{label}.{figure}", value)
+        if figures.samples and not emulated and len(names) == 1:  # pytest-benchmark's files are there to be compared
+            facts = {"variant": workload.compared_as, "model": name, "figures": figures.named}
+            replay_benchmark(figures.samples, {**harness_facts, **facts})
+    for name in names:
+        times = harness_run.workloads[name].times()
+        times.result.require_complete()
+        parity = parity_summary(times.parity)
+        tensors = harness_run.workloads[name].workload.kind == "tensor"
+        wrong = parity.failures if tensors else shortcomings(harness_run.policy, parity, {}, {})
+        assert not wrong, f"a fast wrong answer is no result; in the timed passes {'; '.join(wrong)}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.devices import IncompleteResult
+from harness.suites.chosen import models, prefixed
 
 if TYPE_CHECKING:
     from harness.run.pairs import PairedTimes
@@ -17,11 +18,9 @@ Replay = Callable[[Sequence[float], dict[str, Any]], None]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A pair of tests for each ``--models``; one file may hold several models."""
-    named = metafunc.config.getoption("harness_models", []) or ["g2p"]
-    sides = ["artifact", "pytorch"]
-    metafunc.parametrize("model", named)
-    metafunc.parametrize("side", sides)
+    """Make a pair of tests for each model."""
+    metafunc.parametrize("model", models(metafunc))
+    metafunc.parametrize("side", ["artifact", "pytorch"])
 
 
 @pytest.mark.harness_step("pairs")
@@ -48,7 +47,7 @@ def test_pairs(
 
 
 def _record(name: str, found: PairedTimes, record_property: Callable[[str, object], None]) -> None:
-    label = "latency.ratio_to_pytorch" if name == "g2p" else f"latency.{name}.ratio_to_pytorch"
+    label = f"{prefixed('latency', name)}.ratio_to_pytorch"
     if found.ratio is None:
         record_property(label, "inconclusive")
         return

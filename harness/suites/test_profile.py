@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.suites.chosen import models
+
 if TYPE_CHECKING:
     from harness.run.session import RunSession
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test for each ``--models``; one file may hold several models."""
-    metafunc.parametrize("model", metafunc.config.getoption("harness_models", []) or ["g2p"])
+    """Make a test for each model."""
+    metafunc.parametrize("model", models(metafunc))
 
 
 @pytest.mark.harness_step("profile")

@@ -1,4 +1,4 @@
-"""Does it run at all? The runner starts, holds the model, and gets through a few words."""
+"""Does it run at all? The runner starts, contains every model, and gets through a few items."""
 
 from __future__ import annotations
 
@@ -6,26 +6,31 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.protocol.schema import Load, Sample
+from harness.protocol.schema import Load
+from harness.suites.chosen import models
 
 if TYPE_CHECKING:
     from harness.run.session import RunSession
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make a test for each model."""
+    if "model" in metafunc.fixturenames:
+        metafunc.parametrize("model", models(metafunc))
 
 
 @pytest.mark.harness_step("describe")
 def test_the_runner_starts_and_holds_the_archive(harness_run: RunSession, harness_facts: dict[str, Any]) -> None:
     variant = harness_run.options.variant
     metadata = harness_run.runner(variant).archive.metadata
-    said = harness_run.describe(variant)
-    assert said.archive_sha256 == metadata.archive_sha256
-    assert metadata.prefix_base in said.prefixes
+    description = harness_run.describe(variant)
+    assert description.archive_sha256 == metadata.archive_sha256
+    assert metadata.prefix_base in description.prefixes
 
 
 @pytest.mark.harness_step("smoke")
-def test_every_function_loads_and_a_few_words_run(harness_run: RunSession) -> None:
-    variant = harness_run.options.variant
-    result = harness_run.generation.smoke(variant).require_complete()
-    loaded = {record.function for record in result.records if isinstance(record, Load)}
-    assert loaded == set(harness_run.runner(variant).archive.metadata.prefixes)
-    said = [output for record in result.records if isinstance(record, Sample) for output in record.outputs]
-    assert all(output.token_ids for output in said)
+def test_every_function_loads_and_a_few_items_run(harness_run: RunSession, model: str) -> None:
+    for name in harness_run.of(model):
+        result = harness_run.workloads[name].smoke().require_complete()
+        loaded = {(record.workload, record.function) for record in result.records if isinstance(record, Load)}
+        assert loaded == {(name, function) for function in harness_run.functions(name)}, "and nothing of other models"

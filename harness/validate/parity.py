@@ -8,13 +8,15 @@ something else, which is a failure. Later steps are decoded from another prefix 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from harness.protocol.schema import End, Probe, Sample
+from pydantic import BaseModel, ConfigDict
+
+from harness.protocol.schema import End, Probe, Sample, WorkItem
 
 _T = TypeVar("_T")
 
@@ -55,16 +57,24 @@ class Decoded:
     margins: tuple[float, ...] | None = None
 
 
-@dataclass(frozen=True)
-class WordParity:
+class ItemParity(BaseModel):
+    """Compare one item's answer with PyTorch's. ``step`` and what follows it belong to one kind of answer each."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    workload: str = ""
     item: str
-    language: str
-    word: str
+    label: str
+    """A person's name for the item, such as the word."""
+    subset: str = ""
     verdict: Verdict
-    expected: str
-    got: str | None
+    detail: str | None = None
+    """What differs, or why there is no answer. For generated text the fields below state what differs."""
+    expected: str | None = None
+    got: str | None = None
+    """Generated texts: PyTorch's and the runner's."""
     step: int | None = None
-    """The first step at which the ids differ."""
+    """The first step at which the tokens differ."""
     expected_token: int | None = None
     got_token: int | None = None
     expected_margin: float | None = None
@@ -72,12 +82,16 @@ class WordParity:
     got_margin: float | None = None
     margin_error: float | None = None
     """The largest difference of the two sides' margins, over the steps with the same prefix and token."""
-    detail: str | None = None
-    """The runner's reason why there is no answer."""
+    max_error: float | None = None
+    """For tensors: the largest absolute difference of any output, measured whatever is compared."""
+    relative_error: float | None = None
+    """For tensors: the largest error as a share of its output's largest magnitude."""
 
     def describe(self) -> str:
         """Return one line for a failure message."""
-        head = f"{self.language} {self.word!r}: {self.verdict}"
+        head = f"{self.subset or self.workload} {self.label!r}: {self.verdict}"
+        if self.expected is None:
+            return f"{head}, {self.detail}" if self.detail else head
         if self.verdict is Verdict.EQUAL:
             return head
         if self.detail is not None:
@@ -121,45 +135,43 @@ def answerless(records: Iterable[object]) -> dict[str, str]:
     return {error.item: error.message for error in errors if error.item is not None}
 
 
-def compare_word(
-    item: str,
-    language: str,
-    word: str,
+def compare_decodings(
+    item: WorkItem,
     expected: Decoded,
     observed: Sequence[Decoded],
     *,
     tolerance: float = DEFAULT_TOLERANCE,
     no_answer: str | None = None,
-) -> WordParity:
-    """Compare PyTorch's decoding with all the runner's decodings of a word in one run.
+) -> ItemParity:
+    """Compare PyTorch's decoding with all the runner's decodings of an item in one run.
 
     ``observed`` contains one decoding per repetition and probe; they must be equal. The one with margins is compared,
     or the first if none has any. ``no_answer`` is the reason why one of them cannot be an answer.
     """
+
+    def row(verdict: Verdict, got: str | None, **more: Any) -> ItemParity:
+        where: dict[str, Any] = {"workload": item.workload, "item": item.id, "subset": item.subset}
+        label = item.label or item.id
+        return ItemParity(**where, label=label, verdict=verdict, expected=expected.text, got=got, **more)
+
     if no_answer is not None:
-        return WordParity(item, language, word, Verdict.NO_ANSWER, expected.text, None, detail=no_answer)
+        return row(Verdict.NO_ANSWER, None, detail=no_answer)
     if not observed:
-        return WordParity(item, language, word, Verdict.MISSING, expected.text, None)
+        return row(Verdict.MISSING, None)
     got = next((decoded for decoded in observed if decoded.margins is not None), observed[0])
     error = _margin_error(expected, got)
     for other in observed:
         if (other.token_ids, other.text) != (got.token_ids, got.text):
-            said = f"{got.text} and {other.text}"
             step = first_divergence(got.token_ids, other.token_ids)
-            return WordParity(item, language, word, Verdict.UNSTABLE, expected.text, said, step, margin_error=error)
+            return row(Verdict.UNSTABLE, f"{got.text} and {other.text}", step=step, margin_error=error)
     step = first_divergence(expected.token_ids, got.token_ids)
     if step is None:
-        verdict = Verdict.EQUAL if expected.text == got.text else Verdict.TEXT
-        return WordParity(item, language, word, verdict, expected.text, got.text, margin_error=error)
+        return row(Verdict.EQUAL if expected.text == got.text else Verdict.TEXT, got.text, margin_error=error)
     expected_margin, got_margin = _at(expected.margins, step), _at(got.margins, step)
     tied = expected_margin is not None and expected_margin <= tolerance and (got_margin or 0.0) <= tolerance
-    return WordParity(
-        item=item,
-        language=language,
-        word=word,
-        verdict=Verdict.TIE if tied else Verdict.MISMATCH,
-        expected=expected.text,
-        got=got.text,
+    return row(
+        Verdict.TIE if tied else Verdict.MISMATCH,
+        got.text,
         step=step,
         expected_token=_at(expected.token_ids, step),
         got_token=_at(got.token_ids, step),
@@ -180,30 +192,3 @@ def _margin_error(expected: Decoded, got: Decoded) -> float | None:
     step = first_divergence(expected.token_ids, got.token_ids)
     pairs = list(zip(expected.margins, got.margins, strict=False))[:step]
     return max((abs(one - other) for one, other in pairs), default=None)
-
-
-@dataclass(frozen=True)
-class ParityCounts:
-    words: int
-    by_verdict: dict[Verdict, int]
-    max_margin_error: float | None
-    """The measured numeric error: the largest difference between the sides' margins over all words."""
-
-    @property
-    def failures(self) -> int:
-        return sum(count for verdict, count in self.by_verdict.items() if verdict.fails)
-
-    @property
-    def missing(self) -> int:
-        return self.by_verdict[Verdict.MISSING]
-
-
-def count(rows: Iterable[WordParity]) -> ParityCounts:
-    listed = list(rows)
-    found = Counter(row.verdict for row in listed)
-    errors = [row.margin_error for row in listed if row.margin_error is not None]
-    return ParityCounts(
-        words=len(listed),
-        by_verdict={verdict: found[verdict] for verdict in Verdict},
-        max_margin_error=max(errors, default=None),
-    )

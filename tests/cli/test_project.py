@@ -56,7 +56,7 @@ def pytest_here(folder: Path, *arguments: str) -> subprocess.CompletedProcess[st
 def runs_the_model(folder: Path, option: str = "--device") -> bool:
     done = pytest_here(folder, option, "host")
     assert "Traceback" not in done.stdout + done.stderr
-    return "suites/test_models.py::test_model_parity[ondevice/model.py]" in done.stdout
+    return "suites/test_parity.py::test_parity[ondevice/model.py]" in done.stdout
 
 
 @pytest.fixture

@@ -24,13 +24,14 @@ from harness.compiler.metadata import BadMetadata
 from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import TARGET_NAMES, UnknownTarget, resolve_target
-from harness.compiler.worker import compile_g2p
+from harness.compiler.worker import compile_model
 from harness.core.cache import Cache, hash_file
 from harness.core.errors import ExitCode
 from harness.models.g2p.checkpoints import Checkpoint
 from harness.models.g2p.functions import G2PShapes, g2p_spec
 from harness.models.g2p.loading import load_checkpoint
 from harness.models.g2p.network import Decoder, DecoderPrefill, DecoderStep, Encoder
+from tests.compile_requests import SMALL, g2p_request
 
 pytestmark = pytest.mark.compiler
 
@@ -63,8 +64,9 @@ def compile_here(
     request = {
         "target": target,
         "mcpu": None,
-        "checkpoint": str(checkpoint.folder),
-        "kv_cache": kv_cache,
+        "name": "g2p",
+        "load": "harness.models.g2p.functions:load",
+        "request": {"checkpoint": str(checkpoint.folder), "kv_cache": kv_cache, "shapes": SHAPES},
         "precision": precision,
         "profile": profile,
         "taps": False,
@@ -73,9 +75,8 @@ def compile_here(
         "archive": "libg2p_system_lib.a",
         "folder": str(folder),
         "workspace": str(folder / "work"),
-        "shapes": SHAPES,
     }
-    compile_g2p(request, lambda _text: None)
+    compile_model(request, lambda _text: None)
     return folder / "libg2p_system_lib.a"
 
 
@@ -162,7 +163,7 @@ def test_weights_are_linked_once_in_their_precision(
 @pytest.mark.parametrize("batch", [1, 3])
 def test_compiled_functions_equal_the_torch_modules(small_checkpoint: Checkpoint, batch: int) -> None:
     t5 = load_checkpoint(small_checkpoint.folder)
-    shapes = G2PShapes(batch_size=batch, max_input_bytes=24, max_output_len=16)
+    shapes = G2PShapes(batch_size=batch, **SMALL)
     host = resolve_target("llvm")
     functions: dict[str, Any] = {}
     for kv_cache in (True, False):
@@ -219,7 +220,7 @@ def compiled(
 ) -> tuple[Archive, CompileRequest, Cache]:
     """In a cache of its own, where it may be damaged; a copy of what other tests compile, too."""
     cache = Cache(tmp_path_factory.mktemp("cache"))
-    request = CompileRequest(small_checkpoint, max_input_bytes=24, max_output_len=16)
+    request = g2p_request(small_checkpoint, **SMALL)
     shared = compile_models(request, cache=user_cache, progress=lambda _text: None).folder
 
     def copy(folder: Path) -> None:
@@ -290,17 +291,14 @@ def test_an_unknown_target_lists_the_known() -> None:
         ({"prefix": "1st"}, "'1st'"),
         ({"prefix": "a b"}, "'a b'"),
         ({"prefix": ""}, "''"),
-        ({"batch_size": 0}, "--batch-size is 0"),
         ({"precision": "int4"}, "'int4'"),
-        ({"max_input_bytes": 100_000}, "--max-input-bytes is 100000"),
-        ({"max_output_len": -1}, "--max-output-len is -1"),
     ],
 )
 def test_impossible_requests_name_the_option(
     small_checkpoint: Checkpoint, cache: Cache, change: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(BadRequest, match=named):
-        compile_models(CompileRequest(small_checkpoint, **change), cache=cache, progress=lambda _text: None)
+        compile_models(g2p_request(small_checkpoint, **change), cache=cache, progress=lambda _text: None)
 
 
 def test_unreadable_metadata_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tvm.target import codegen
 
-from harness.compiler import CompileRequest, compile_models
+from harness.compiler import compile_models
 from harness.compiler.lower import tvm_target
 from harness.compiler.targets import resolve_target
 from harness.compiler.targets.cpus import CPUS, UnknownCpu, cpu_names
@@ -16,6 +16,7 @@ from harness.compiler.targets.profiles import NEON, NEON_DOT, NEON_I8MM
 from harness.core.cache import Cache
 from harness.core.errors import ExitCode
 from harness.models.g2p.checkpoints import Checkpoint
+from tests.compile_requests import SMALL, g2p_request
 
 pytestmark = pytest.mark.compiler
 
@@ -68,7 +69,9 @@ def test_the_oldest_supported_phone_is_the_default() -> None:
 @pytest.mark.parametrize(("target", "mcpu"), [("android-arm64", "8086"), ("android-arm64", "x86-64-v3")])
 def test_an_unknown_cpu_lists_the_known(small_checkpoint: Checkpoint, cache: Cache, target: str, mcpu: str) -> None:
     with pytest.raises(UnknownCpu, match=mcpu) as caught:
-        compile_models(CompileRequest(small_checkpoint, target, mcpu), cache=cache, progress=lambda _text: None)
+        compile_models(
+            g2p_request(small_checkpoint, target=target, mcpu=mcpu), cache=cache, progress=lambda _text: None
+        )
     assert caught.value.exit_code is ExitCode.USAGE
     assert "cortex-a55" in caught.value.cure
     assert "x86-64-v4" not in caught.value.cure
@@ -76,7 +79,7 @@ def test_an_unknown_cpu_lists_the_known(small_checkpoint: Checkpoint, cache: Cac
 
 def test_an_archive_says_what_it_was_compiled_for(small_checkpoint: Checkpoint, user_cache: Cache) -> None:
     def archive(mcpu: str | None) -> tuple[str | None, list[str], str]:
-        request = CompileRequest(small_checkpoint, "android-arm64", mcpu, max_input_bytes=24, max_output_len=16)
+        request = g2p_request(small_checkpoint, target="android-arm64", mcpu=mcpu, **SMALL)
         made = compile_models(request, cache=user_cache, progress=lambda _text: None)
         return made.metadata.mcpu, made.metadata.cpu_features, made.metadata.system_lib_target["mcpu"]
 

@@ -16,7 +16,7 @@ import tvm
 from torch import nn
 from tvm import relax
 
-from harness.compiler import CompileRequest, compile_models
+from harness.compiler import compile_models
 from harness.compiler.importer.importing import import_function
 from harness.compiler.lower import lower, tvm_target
 from harness.compiler.operators.operator import OpTable
@@ -27,6 +27,7 @@ from harness.core.cache import Cache
 from harness.core.errors import UsageError
 from harness.models.functions import ModelFunction
 from harness.models.g2p.checkpoints import Checkpoint
+from tests.compile_requests import SMALL, g2p_request
 from tests.environment import python_path
 
 pytestmark = pytest.mark.compiler
@@ -113,14 +114,14 @@ def test_only_an_unfinished_last_line_is_dropped(tmp_path: Path) -> None:
 
 
 def test_targets_of_other_machines_are_refused(small_checkpoint: Checkpoint, cache: Cache) -> None:
-    request = CompileRequest(small_checkpoint, target="ios-arm64", tune=1)
+    request = g2p_request(small_checkpoint, target="ios-arm64", tune=1)
     with pytest.raises(UsageError, match="measures on this machine"):
         compile_models(request, cache=cache, progress=lambda _text: None)
 
 
 def test_an_archive_names_its_trials(small_checkpoint: Checkpoint, cache: Cache, user_cache: Cache) -> None:
     """The G2P models have a template for everything that could be tuned."""
-    request = CompileRequest(small_checkpoint, max_input_bytes=24, max_output_len=16, tune=2)
+    request = g2p_request(small_checkpoint, **SMALL, tune=2)
     archive = compile_models(request, cache=cache, progress=lambda _text: None)
     assert archive.metadata.tuned_trials == 0
     # Other tests compile this one, too.

@@ -21,7 +21,19 @@ PAGES = ROOT / "docs/contributing"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FOLLOWED = [page for page in sorted(PAGES.glob("*.md")) if any(name for _, name, _ in BLOCK.findall(page.read_text()))]
 """Pages whose blocks say which file they are. A page of another form has a test of its own."""
-NEEDED = ["benchmarks", "harness", "suites", "tests", "tools", "conftest.py", "pyproject.toml"]
+NEEDED = [
+    "Cargo.lock",
+    "Cargo.toml",
+    "benchmarks",
+    "device_runner",
+    "harness",
+    "rust",
+    "suites",
+    "tests",
+    "tools",
+    "conftest.py",
+    "pyproject.toml",
+]
 
 
 @pytest.fixture

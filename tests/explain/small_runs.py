@@ -41,7 +41,7 @@ def judged(
     )
     session = RunSession(options, device, Silent(), builder=builder)
     session.start()
-    session.tensors["small"].parity()
+    session.workloads["small"].parity()
     summary = session.finish()
     assert summary.verdict is verdict, summary.reasons
     return Store(folder).find("latest")

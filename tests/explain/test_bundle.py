@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from harness.explain import CannotExplain, Explanation, NothingToExplain, option
 from harness.explain import run as explaining
 from harness.explain.bundle import BadBundle, opened_bundle, write_bundle
 from harness.explain.choice import find_subject
-from harness.explain.words import ChosenWord
+from harness.explain.subject import GenerationSubject, subject_of
 from harness.models.g2p.checkpoints import Checkpoint, resolve_checkpoint
+from harness.models.g2p.workload import G2P
+from harness.models.options import ModelOptions
 from harness.results import Run
 from harness.results.store import PARITY
 from harness.validate import Verdict
@@ -25,22 +28,36 @@ from tests.explain.stored import stored
 pytestmark = pytest.mark.compiler
 
 
-def chosen_word(run: Run, item: str | None) -> ChosenWord:
-    found = find_subject(run, item)
-    assert isinstance(found, ChosenWord)
+def of(checkpoint: Checkpoint, tmp_path: Path) -> OpensOne:
+    return OpensOne(G2P(checkpoint, ModelOptions(), (), Cache(tmp_path / "cache")))
+
+
+@dataclass(frozen=True)
+class OpensOne:
+    """A builder that always opens one workload."""
+
+    workload: G2P
+
+    def workloads(self, _options: object, _progress: object) -> list[G2P]:
+        return [self.workload]
+
+
+def subject(run: Run, item: str | None, builder: OpensOne) -> GenerationSubject:
+    found = subject_of(run, find_subject(run, item), options_of(run), builder, print)  # type: ignore[arg-type]
+    assert isinstance(found, GenerationSubject)
     return found
 
 
 def test_the_first_word_that_fails_is_taken_with_all_before_it(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
     run = stored(tmp_path, small_checkpoint, Verdict.EQUAL, Verdict.TIE, Verdict.MISMATCH, Verdict.MISMATCH)
-    found = chosen_word(run, None)
-    assert (found.reference.item, found.variant, found.last_step) == ("w2", "cacheless", 1)
-    assert [item.id for item in found.items(1)] == ["w0", "w1", "w2"]
+    found = subject(run, None, of(small_checkpoint, tmp_path))
+    assert (found.chosen.item, found.chosen.variant, found.chosen.last_step) == ("w2", "cacheless", 1)
+    assert [(item.id, item.input) for item in found.items(1)] == [(f"w{at}", f"<ger>: wortw{at}") for at in range(3)]
     assert [item.id for item in found.items(4)] == ["w2"]
-    tie = chosen_word(run, "w1")
+    tie = find_subject(run, "w1")
     assert tie.parity is not None
     assert (tie.parity.verdict, tie.last_step) == (Verdict.TIE, 1)
-    assert chosen_word(run, "w0").last_step == 2
+    assert find_subject(run, "w0").last_step == 2
     with pytest.raises(NothingToExplain, match=r"has no word 'w9'[^\n]*\n  → name a word's id, or MODEL/ITEM"):
         find_subject(run, "w9")
 
@@ -51,36 +68,33 @@ def test_a_word_is_explained_in_the_variant_that_was_timed(tmp_path: Path, small
         (line,) = run.parity()
         with (run.folder / PARITY).open("a") as lines:
             lines.write(line.model_copy(update={"variant": "cacheless"}).model_dump_json() + "\n")
-        assert chosen_word(run, "w0").variant == variant
+        assert find_subject(run, "w0").variant == variant
 
 
 def test_a_word_that_was_not_reached_is_a_failure_too(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
     run = stored(tmp_path, small_checkpoint, Verdict.EQUAL, Verdict.MISSING)
-    assert chosen_word(run, None).reference.item == "w1"
+    assert find_subject(run, None).item == "w1"
 
 
 def test_a_run_without_failures_says_so(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
     run = stored(tmp_path, small_checkpoint, Verdict.EQUAL)
     with pytest.raises(NothingToExplain, match="nothing of run"):
-        chosen_word(run, None)
+        find_subject(run, None)
 
 
 def test_another_checkpoint_than_the_runs_is_refused(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
     run = stored(tmp_path, small_checkpoint, Verdict.MISMATCH)
 
-    class Changed:
-        def checkpoint(self, _options: object) -> Checkpoint:
-            return Checkpoint(small_checkpoint.label, small_checkpoint.folder, "0" * 64, None)
-
+    changed = Checkpoint(small_checkpoint.label, small_checkpoint.folder, "0" * 64, None)
     with pytest.raises(CannotExplain, match="not the one of run"):
-        chosen_word(run, None).subject(run, options_of(run), Changed(), print)  # type: ignore[arg-type]
+        subject(run, None, of(changed, tmp_path))
 
 
 def test_a_bundle_is_a_run_elsewhere(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
     run = stored(tmp_path / "results", small_checkpoint, Verdict.EQUAL, Verdict.MISMATCH)
     path = tmp_path / "failure.zip"
     found = explanation([row(0, GOOD, GOOD)], item="w1", versions={"torch": "1"}, checkpoint_sha256="abc")
-    write_bundle(path, run, found, small_checkpoint)
+    write_bundle(path, run, found, of(small_checkpoint, tmp_path).workload.weight_files())
     with zipfile.ZipFile(path) as bundle:
         assert "harness explain failure.zip" in bundle.read("README.md").decode()
         assert bundle.read("words.tsv").decode() == "ger\twortw0\nger\twortw1\n"
@@ -89,7 +103,7 @@ def test_a_bundle_is_a_run_elsewhere(tmp_path: Path, small_checkpoint: Checkpoin
         options = options_of(elsewhere)
         assert Path(options.checkpoint).parent == elsewhere.folder
         assert resolve_checkpoint(options.checkpoint, cache=Cache(tmp_path)).sha256 == small_checkpoint.sha256
-        assert chosen_word(elsewhere, item).parity == chosen_word(run, item).parity
+        assert find_subject(elsewhere, item).parity == find_subject(run, item).parity
     assert not elsewhere.folder.exists()
 
 

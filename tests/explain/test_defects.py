@@ -55,7 +55,7 @@ def judged(
     options = replace(options, checkpoint=str(checkpoint.folder), words=words, results_dir=folder / "results")
     session = RunSession(options, HostDevice(), Silent(), builder=builder)
     session.start()
-    lines = session.generation.parity(options.variant)
+    lines = session.workloads["g2p"].parity()
     summary = session.finish()
     return Store(folder / "results").find("latest"), summary, lines
 

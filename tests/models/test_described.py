@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.compiler import BundleRequest, compile_bundle
+from harness.compiler import compile_models
 from harness.core.cache import Cache
 from harness.core.worker import WorkerError
+from harness.models.kinds import ModelsClash
 from harness.models.tensor.described import UserModel, describe_models
-from harness.models.tensor.sources import ModelsClash, ModelSource
+from harness.models.tensor.sources import ModelSource
+from tests.compile_requests import models_request
 
 MINE = """
 import torch
@@ -65,8 +67,9 @@ def test_answers_are_kept_and_made_again_when_a_file_changes(source: ModelSource
 
 
 def test_two_files_with_one_model_clash(source: ModelSource, cache: Cache) -> None:
+    models = describe_models([source, source], cache=cache, progress=lambda _text: None)
     with pytest.raises(ModelsClash, match="two models are named 'mine'"):
-        describe_models([source, source], cache=cache, progress=lambda _text: None)
+        compile_models(models_request(models), cache=cache, progress=lambda _text: None)
 
 
 @pytest.mark.compiler
@@ -77,5 +80,5 @@ def test_weights_that_differ_each_time_are_told_before_anything_is_compared(tmp_
     source = ModelSource("mine.py", tmp_path / "mine.py")
     models = describe_models([source], cache=cache, progress=lambda _text: None)
     with pytest.raises(WorkerError, match=r"gives other weights each time\n  → .* torch\.manual_seed") as told:
-        compile_bundle(BundleRequest(models), cache=cache, progress=lambda _text: None)
+        compile_models(models_request(models), cache=cache, progress=lambda _text: None)
     assert told.value.kind == "BadModel"

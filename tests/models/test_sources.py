@@ -2,22 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.models.tensor.sources import ModelsClash, UnknownModel, check_clashes, resolve_model, split_models
+from harness.core.cache import Cache
+from harness.core.errors import UsageError
+from harness.models import kinds
+from harness.models.kinds import ModelsClash, WorkloadKind, check_clashes, open_workloads
+from harness.models.options import ModelOptions
+from harness.models.tensor.sources import UnknownModel, resolve_model
+from harness.models.workload import Workload
 
 
-def test_files_shipped_models_and_g2p_are_told_apart(tmp_path: Path) -> None:
+def quiet(_text: str) -> None:
+    pass
+
+
+def test_every_name_is_opened_by_the_kind_that_it_belongs_to(monkeypatch: pytest.MonkeyPatch, cache: Cache) -> None:
+    opened: list[tuple[str, Sequence[str]]] = []
+
+    def kind(name: str, *names: str) -> WorkloadKind:
+        def note(mine: Sequence[str], _options: object, _cache: object, _progress: object) -> list[Workload[Any]]:
+            opened.append((name, mine))
+            return []
+
+        return WorkloadKind(name, note, names)
+
+    monkeypatch.setattr(kinds, "workload_kinds", lambda: [kind("g2p", "g2p"), kind("speech", "asr"), kind("tensor")])
+    open_workloads(ModelOptions(models=("detector", "asr", "mine.py")), cache=cache, progress=quiet)
+    assert opened == [("speech", ["asr"]), ("tensor", ["detector", "mine.py"])]
+    opened.clear()
+    open_workloads(ModelOptions(), cache=cache, progress=quiet)
+    assert opened == [("g2p", ["g2p"])]
+
+
+def test_a_file_and_a_shipped_model_are_found(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("")
-    speaks, sources = split_models(["detector", "g2p", str(file)])
-    assert speaks
-    assert [source.label for source in sources] == ["detector", str(file)]
-    assert sources[0].path.name == "detector.py"
-    assert (sources[0].module, sources[0].attribute) == ("harness.models.examples.detector", "MODEL")
-    assert (sources[1].path, sources[1].module) == (file.resolve(), "")
+    shipped, own = resolve_model("detector"), resolve_model(str(file))
+    assert (shipped.label, shipped.path.name) == ("detector", "detector.py")
+    assert (shipped.module, shipped.attribute) == ("harness.models.examples.detector", "MODEL")
+    assert (own.label, own.path, own.module) == (str(file), file.resolve(), "")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"batch_size": 0}, "--batch-size is 0"),
+        ({"max_input_bytes": 100_000}, "--max-input-bytes is 100000"),
+        ({"max_output_len": -1}, "--max-output-len is -1"),
+    ],
+)
+def test_impossible_sizes_name_the_option(cache: Cache, change: dict[str, int], named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        open_workloads(ModelOptions(**change), cache=cache, progress=quiet)  # type: ignore[arg-type]
 
 
 def test_an_installed_package_offers_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,11 +95,12 @@ def test_a_name_that_two_packages_offer_is_neithers(tmp_path: Path, monkeypatch:
         resolve_model("bert")
 
 
-def test_a_file_that_is_not_there_and_a_name_given_twice() -> None:
+def test_a_file_that_is_not_there_and_a_name_given_twice(cache: Cache) -> None:
     with pytest.raises(UnknownModel, match=r"no file nowhere/mine\.py"):
         resolve_model("nowhere/mine.py")
+    options = ModelOptions(models=("bert", "g2p", "bert"))
     with pytest.raises(ModelsClash, match="bert is given twice"):
-        split_models(["bert", "g2p", "bert"])
+        open_workloads(options, cache=cache, progress=quiet)
 
 
 def test_names_and_prefixes_that_cannot_be_told_apart() -> None:

@@ -14,9 +14,12 @@ from harness.core.worker import WorkerError, WorkerFailed
 from harness.models.g2p.checkpoints import Checkpoint
 from harness.models.g2p.reference import ReferenceOptions, reference_outputs
 from harness.models.g2p.word_list import Word
+from harness.models.g2p.workload import G2P
+from harness.models.options import ModelOptions
 from harness.models.tensor.described import describe_models
 from harness.models.tensor.sources import ModelSource
-from harness.models.timing import TimingProcess, timed_tensors, timed_words
+from harness.models.tensor.workload import TensorModel
+from harness.models.timing import TimingProcess
 from harness.protocol.schema import Tensors
 from harness.protocol.tensors import decode
 
@@ -42,7 +45,7 @@ def quiet(_text: str) -> None: ...
 def test_a_users_model_is_answered_timed_and_killed(tmp_path: Path, cache: Cache) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     [model] = describe_models([ModelSource("mine.py", tmp_path / "mine.py")], cache=cache, progress=quiet)
-    process = TimingProcess([timed_tensors(model)], threads=1, deadline=300)
+    process = TimingProcess([TensorModel(model).timed_model()], threads=1, deadline=300)
     try:
         process.settle(quiet)
         assert process.version
@@ -61,7 +64,7 @@ def test_a_users_model_is_answered_timed_and_killed(tmp_path: Path, cache: Cache
         process.close()
 
     (tmp_path / "mine.py").write_text(MINE.replace("FAULTY = False", "FAULTY = True"))
-    broken = TimingProcess([timed_tensors(model)], threads=1, deadline=300)
+    broken = TimingProcess([TensorModel(model).timed_model()], threads=1, deadline=300)
     try:
         with pytest.raises(WorkerError, match="no weights today"):
             broken.settle(quiet)
@@ -74,7 +77,9 @@ def test_words_are_answered_as_the_reference_has_them(small_checkpoint: Checkpoi
     reference = reference_outputs(
         small_checkpoint, words, ReferenceOptions(max_output_len=8), cache=cache, progress=quiet
     )
-    process = TimingProcess([timed_words("g2p", small_checkpoint)], threads=1, deadline=300)
+    process = TimingProcess(
+        [G2P(small_checkpoint, ModelOptions(), words, cache).timed_model()], threads=1, deadline=300
+    )
     try:
         for said in reference.items:
             item = {

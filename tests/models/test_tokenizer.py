@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import ByT5Tokenizer
 
-from harness.models.g2p.tokenizer import EOS_ID, VOCABULARY_SIZE, decode, encode, encode_prompt
+from harness.models.g2p.items import encode_prompt
+from harness.models.tokenizer import EOS_ID, VOCABULARY_SIZE, decode, encode
 
 VECTORS = Path(__file__).parent.parent / "vectors/byt5.json"
 TEXT = st.text(st.characters(blacklist_categories=["Cs"]))

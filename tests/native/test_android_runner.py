@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.compiler import Archive, CompileRequest, compile_models
+from harness.compiler import Archive, compile_models
 from harness.compiler.targets import resolve_target
 from harness.core.cache import Cache
 from harness.devices import RunnerDescription
@@ -21,6 +21,7 @@ from harness.models.g2p.items import word_item
 from harness.models.g2p.word_list import default_words
 from harness.native import Runner, build_runner, inspect
 from harness.protocol.schema import End, Sample, WorkOrder, parse_record
+from tests.compile_requests import g2p_request
 
 pytestmark = [pytest.mark.compiler, pytest.mark.emulator]
 
@@ -33,7 +34,7 @@ def quiet(_text: str) -> None:
 
 
 def runner_for(target: str, cache: Cache, mcpu: str | None = None) -> Runner:
-    request = CompileRequest(resolve_checkpoint("embedded", cache=cache), target=target, mcpu=mcpu)
+    request = g2p_request(resolve_checkpoint("embedded", cache=cache), target=target, mcpu=mcpu)
     return build_runner(compile_models(request, cache=cache, progress=quiet), cache=cache, progress=quiet)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.compiler import Archive, CompileRequest, compile_models
+from harness.compiler import Archive, compile_models
 from harness.core.cache import Cache
 from harness.devices.collect import ResultReader
 from harness.models.g2p.checkpoints import resolve_checkpoint
@@ -27,6 +27,7 @@ from harness.native.ios import COMPANION, MachFacts, build_app, mach_facts, pack
 from harness.native.ios.facts import check_executable
 from harness.native.ios.stubs import known_symbols
 from harness.protocol.schema import Sample, Thermal, WorkOrder, parse_record
+from tests.compile_requests import g2p_request
 from tests.native.apple import compile_c, link, quiet
 
 pytestmark = pytest.mark.compiler
@@ -37,7 +38,7 @@ MAX_BYTES_BESIDE_WEIGHTS = 5_000_000
 
 
 def archive_for(target: str, cache: Cache) -> Archive:
-    request = CompileRequest(resolve_checkpoint("embedded", cache=cache), target=target)
+    request = g2p_request(resolve_checkpoint("embedded", cache=cache), target=target)
     return compile_models(request, cache=cache, progress=quiet)
 
 

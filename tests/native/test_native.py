@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from harness.compiler import CompileRequest, compile_models, compile_smoke
+from harness.compiler import compile_models, compile_smoke
 from harness.core.cache import Cache
 from harness.core.errors import ExitCode
 from harness.models.g2p.checkpoints import Checkpoint
@@ -29,6 +29,7 @@ from harness.native.runtime import (
     RuntimeBuildFailed,
     _Build,
 )
+from tests.compile_requests import SMALL, g2p_request
 
 LIBC = ("libc.so", "libm.so", "ld-linux", "libpthread.so", "libdl.so", "libSystem")
 
@@ -55,7 +56,7 @@ def test_a_missing_compiler_names_its_cure(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_the_runner_holds_every_model_and_needs_only_libc(small_checkpoint: Checkpoint, user_cache: Cache) -> None:
-    request = CompileRequest(small_checkpoint, max_input_bytes=24, max_output_len=16)
+    request = g2p_request(small_checkpoint, **SMALL)
     runner = build_runner(compile_models(request, cache=user_cache, progress=quiet), cache=user_cache, progress=quiet)
     facts = inspect(runner.path)
     assert len(facts.registrations) == 3
@@ -67,9 +68,7 @@ def test_a_program_for_a_phone_is_at_most_4_mb_without_the_weights(
     small_checkpoint: Checkpoint, user_cache: Cache
 ) -> None:
     """The command of docs/rust.md, whose program is optimised as a whole; the harness's own runner is not."""
-    archive = compile_models(
-        CompileRequest(small_checkpoint, max_input_bytes=24, max_output_len=16), cache=user_cache, progress=quiet
-    )
+    archive = compile_models(g2p_request(small_checkpoint, **SMALL), cache=user_cache, progress=quiet)
     variables = link_variables(
         archive.path, archive.metadata.prefix_base, build_runtime(cache=user_cache, progress=quiet)
     )
@@ -150,7 +149,7 @@ def test_any_zig_triple_compiles(triple: str, user_cache: Cache, tmp_path: Path)
 def test_cargo_is_asked_for_by_name(
     small_checkpoint: Checkpoint, user_cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = CompileRequest(small_checkpoint, max_input_bytes=24, max_output_len=16)
+    request = g2p_request(small_checkpoint, **SMALL)
     archive = compile_models(request, cache=user_cache, progress=quiet)
     git = shutil.which("git")
     assert git is not None

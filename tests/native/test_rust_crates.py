@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.compiler import CompileRequest, compile_models
-from harness.compiler.bundle import BundleRequest, compile_bundle
+from harness.compiler import compile_models
 from harness.core.cache import Cache
 from harness.models.g2p.checkpoints import resolve_checkpoint
 from harness.models.g2p.reference import ReferenceOptions, reference_outputs
@@ -25,6 +24,7 @@ from harness.models.tensor.described import describe_models
 from harness.models.tensor.sources import ModelSource
 from harness.native import build_runtime
 from harness.native.runner import link_variables
+from tests.compile_requests import g2p_request, models_request
 
 pytestmark = pytest.mark.compiler
 ROOT = Path(__file__).parents[2]
@@ -156,7 +156,7 @@ def run_app(tmp_path: Path, user_cache: Cache) -> Run:
 
 def test_the_app_of_the_docs_says_what_pytorch_says(run_app: Run, user_cache: Cache) -> None:
     embedded = resolve_checkpoint("embedded", cache=user_cache)
-    archive = compile_models(CompileRequest(embedded), cache=user_cache, progress=quiet)
+    archive = compile_models(g2p_request(embedded), cache=user_cache, progress=quiet)
     said = run_app(
         block("rust.md", "In an app", "toml"),
         block("rust.md", "In an app", "rust"),
@@ -173,7 +173,7 @@ def test_the_app_of_a_model_of_tensors_says_what_pytorch_says(run_app: Run, user
     source = tmp_path / "flowers.py"
     source.write_text(block("your-model.md", "1. Say what the model is", "python"))
     models = describe_models([ModelSource("flowers.py", source)], cache=user_cache, progress=quiet)
-    archive = compile_bundle(BundleRequest(models, None), cache=user_cache, progress=quiet)
+    archive = compile_models(models_request(models), cache=user_cache, progress=quiet)
     said = run_app(ONLY_TENSORS, block("your-model.md", heading, "rust"), archive.path, archive.metadata.prefix_base)
     script = "import flowers, torch; print(flowers.build()(torch.tensor([[5.1, 3.5, 1.4, 0.2]])).tolist()[0])"
     expected = subprocess.run(

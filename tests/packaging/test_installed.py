@@ -73,7 +73,7 @@ def test_the_suites_run_on_the_projects_model(run: Run, project: Path) -> None:
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True, check=True)
     assert manifest.git is not None
     assert manifest.git.commit == head.stdout.strip(), "the commit is the project's"
-    assert 'classname="suites.test_models"' in (project / "j.xml").read_text()
+    assert 'classname="suites.test_parity"' in (project / "j.xml").read_text()
 
 
 def test_compile_report_and_help(installed: Environment, project: Path, run: Run) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.compiler import Archive, ArchiveMetadata
-from harness.core.cache import hash_file
+from harness.core.cache import Cache, hash_file
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress
 from harness.models.g2p.checkpoints import Checkpoint
-from harness.models.g2p.reference import Reference, ReferenceItem
-from harness.models.g2p.word_list import Word
-from harness.models.tensor.described import UserModel
-from harness.models.timing import TimedModel, TimedPyTorch
+from harness.models.g2p.workload import G2P
+from harness.models.options import ModelOptions
+from harness.models.timing import TimedPyTorch
+from harness.models.workload import Expected, TimedModel, Workload
 from harness.native import AppOptions, Runner
-from harness.run.builder import RunOptions, Variant
+from harness.run.builder import RunOptions
+from harness.validate import Decoded
 from tests.devices.fake_runners import ARCHIVE, write_runner
 from tests.fake_pytorch import FakePyTorch
 
@@ -26,11 +28,15 @@ class FakeBuilder:
     def __init__(self, folder: Path, body: str = "everything()", fail: str = "", wrong: str = "") -> None:
         self.folder, self.body, self.fail, self.wrong = folder, body, fail, wrong
 
-    def checkpoint(self, options: RunOptions) -> Checkpoint:
-        return Checkpoint(options.checkpoint, self.folder, "1" * 64, ("eng-us", "fra"))
+    def workloads(self, options: ModelOptions, progress: Progress) -> Sequence[Workload[Any]]:
+        builder = self
 
-    def models(self, options: RunOptions, progress: Progress) -> list[UserModel]:
-        return []
+        class Fake(G2P):
+            def expected(self, progress: Progress) -> Expected[Decoded]:
+                return Expected({item.id: builder.answer(item.label) for item in self.items}, {"torch_version": "0"})
+
+        checkpoint = Checkpoint(options.checkpoint, self.folder, "1" * 64, ("eng-us", "fra"))
+        return [Fake.opened(checkpoint, options, Cache(self.folder / "cache"))]
 
     def pytorch(self, options: RunOptions, models: list[TimedModel]) -> TimedPyTorch:
         def answers(_model: str, item: dict[str, Any]) -> dict[str, Any]:
@@ -41,16 +47,18 @@ class FakeBuilder:
     def archive(
         self,
         options: RunOptions,
-        variant: Variant,
+        workloads: Sequence[Workload[Any]],
+        variant: str,
         progress: Progress,
         *,
         profile: bool = False,
+        taps: bool = False,
     ) -> Archive:
         if profile:
             raise HarnessError("the script has no marks")
         if self.fail:
             raise HarnessError(self.fail, cure="try something else")
-        checkpoint = self.checkpoint(options)
+        [workload] = workloads
         folder = self.folder / variant
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "lib.a").write_bytes(b"archive")
@@ -59,14 +67,14 @@ class FakeBuilder:
             archive="lib.a",
             prefix_base="g2p_",
             prefixes={name: f"g2p_{name}_" for name in names},
-            checkpoint=checkpoint.label,
+            checkpoint=workload.label,
             batch_size=1,
             max_input_bytes=options.max_input_bytes,
             max_output_len=options.max_output_len,
             target="llvm",
             use_kv_cache=variant == "cache",
             archive_sha256=ARCHIVE,
-            checkpoint_sha256=checkpoint.sha256,
+            checkpoint_sha256=workload.weights_sha256,
             vocab_size=384,
             decoder_start_token_id=0,
             eos_token_id=1,
@@ -83,23 +91,9 @@ class FakeBuilder:
         path = write_runner(archive.folder, self.body)
         return Runner(path, archive, hash_file(path), path.stat().st_size)
 
-    def reference(
-        self, options: RunOptions, checkpoint: Checkpoint, words: list[Word], prompt_space: bool, progress: Progress
-    ) -> Reference:
-        items = []
-        for word in words:
-            text, ids = self._text(word.word), self._ids(word.word)
-            items.append(
-                ReferenceItem(
-                    language=word.language,
-                    word=word.word,
-                    token_ids=ids,
-                    text=text,
-                    margins=[2.5] * len(ids),
-                    logits={},
-                )
-            )
-        return Reference(items=items, torch_version="0", transformers_version="0", cpu="test")
+    def answer(self, word: str) -> Decoded:
+        ids = self._ids(word)
+        return Decoded(tuple(ids), self._text(word), (2.5,) * len(ids))
 
     def _text(self, word: str) -> str:
         return word + "x" if word == self.wrong else word

@@ -66,18 +66,14 @@ def test_a_sample_of_the_words_is_told_everywhere(tmp_path: Path) -> None:
     options = RunOptions(words=words, word_sample=4, timed_items=2, warmup=0, repeat=1, results_dir=tmp_path / "r")
     session = RunSession(options, ShelfDevice("emulated-one"), Silent(), builder=FakeBuilder(tmp_path))
     session.start()
+    workload = session.workloads["g2p"]
     told = " ".join(announcements(session))
     assert "4 of 6 words are run" in told
     assert "a smoke of the latency suite, 1 pass of up to 2 words" in told
-    assert len(session.generation.parity("cache")) == 4
-    timed = {
-        item
-        for record in session.generation.times().result.records
-        if isinstance(record, Sample)
-        for item in record.items
-    }
+    assert len(workload.parity("cache")) == 4
+    timed = {item for record in workload.times().result.records if isinstance(record, Sample) for item in record.items}
     assert len(timed) == 2
-    assert {session.generation.words[int(item[1:])].language for item in timed} == {"eng-us", "fra"}
+    assert {item.subset for item in workload.workload.items if item.id in timed} == {"eng-us", "fra"}
     summary = session.finish()
     run = Run(session.writer.folder)
     assert "4 of 4 comparisons" not in verdict_text(run.manifest(), summary)

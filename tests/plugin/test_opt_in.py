@@ -10,6 +10,7 @@ import pytest
 from tests import forked
 from tests.plugin.project import Project
 
+RUNS = "suites/test_smoke.py::test_every_function_loads_and_a_few_items_run"
 SMOKE = "suites/test_smoke.py::test_the_runner_starts_and_holds_the_archive"
 OTHERS = (
     "def pytest_addoption(parser):\n    parser.addoption('--device', default='cuda')\n    parser.addoption('--words')\n"
@@ -97,18 +98,18 @@ def test_a_key_of_the_configuration_asks_for_the_options(project: Project) -> No
     (project.folder / "pytest.ini").write_text(
         "[pytest]\nharness_models =\n    models/a.py\n    detector\nharness_testpaths = device\n"
     )
-    ran = [f"suites/test_models.py::test_model_runs[{name}]" for name in ("models/a.py", "detector")]
+    ran = [SMOKE, *(f"{RUNS}[{name}]" for name in ("models/a.py", "detector"))]
     found = only(project, "--device", "host")
-    assert found[:2] == ran
+    assert found[:3] == ran
     assert found[-1] == "device/test_phone.py::test_phone"
-    assert len(found) == 11, "of both models: three tests, and both sides of the turns"
-    assert only(project, "--device", "host", "--models", "bert")[0] == "suites/test_models.py::test_model_runs[bert]"
+    assert len(found) == 12, "for both models: three tests, and both sides of the turns"
+    assert only(project, "--device", "host", "--models", "bert")[1] == f"{RUNS}[bert]"
     assert only(project, "test_own.py", "--device", "host") == ["test_own.py::test_own"]
     without = project.pytest()
     assert "1 passed, 1 deselected" in without.stdout
     project.folder = project.folder / "device"
     below = only(project, "--device", "host")
-    assert below[0] == "suites/test_models.py::test_model_runs[../models/a.py]"
+    assert below[1] == f"{RUNS}[../models/a.py]"
 
 
 @pytest.mark.parametrize(
@@ -135,8 +136,8 @@ def test_a_conftest_may_register_them_with_models(project: Project) -> None:
         "def pytest_addoption(parser):\n"
         "    add_options(parser, models=['detector'])\n"
     )
-    assert only(project, "--device", "host")[0] == "suites/test_models.py::test_model_runs[detector]"
-    assert only(project, "suites", "--device", "host", "--models", "bert")[0].endswith("[bert]")
+    assert only(project, "--device", "host")[1] == f"{RUNS}[detector]"
+    assert only(project, "suites", "--device", "host", "--models", "bert")[1].endswith("[bert]")
 
 
 def test_a_name_of_another_plugin_stays_with_it(project: Project) -> None:

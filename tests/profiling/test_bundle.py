@@ -17,7 +17,6 @@ from harness.models.g2p.items import word_item
 from harness.native import Runner, inspect
 from harness.profiling import calls
 from harness.protocol.schema import ProfileRecord, Sample, WorkItem, WorkOrder
-from harness.protocol.tensors import encode
 from harness.report.html import html_report
 from harness.results import Run, Store
 from harness.results.profile_schema import ProfileSummary
@@ -138,7 +137,9 @@ def test_models_of_one_order_do_not_mix_their_marks(together: Profiled) -> None:
     archive = together.marked.archive
     names = [model.name for model in archive.metadata.models]
     inputs = {
-        model.facts.name: model.inputs() for model in CachedBuilder(quiet).models(together.session.options, quiet)
+        one.name: {item.id: item.input for item in one.items}
+        for one in together.session.context.workloads
+        if one.kind == "tensor"
     }
     order = WorkOrder(
         order_id="all",
@@ -147,9 +148,9 @@ def test_models_of_one_order_do_not_mix_their_marks(together: Profiled) -> None:
         items=[
             word_item("w", "eng-us", "word"),
             *(
-                WorkItem(id=f"{name}-{item}", workload=name, input=encode(arrays))
+                WorkItem(id=f"{name}-{item}", workload=name, input=given)
                 for name in names
-                for item, arrays in inputs[name].items()
+                for item, given in inputs[name].items()
             ),
         ],
         warmup=1,

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from harness.cli.app import app, load_commands
-from harness.compiler import Archive, CompileRequest, compile_models
+from harness.compiler import Archive, compile_models
 from harness.compiler.observe.provenance import Provenance, read_provenance
 from harness.core.cache import Cache
 from harness.devices import HostDevice, RunResult
@@ -22,12 +22,13 @@ from harness.profiling.summary import summarize_profile
 from harness.protocol.schema import Machine, Phase, ProfileRecord, Sample, WorkOrder
 from harness.results import Store
 from harness.results.profile_schema import ProfileLine
-from tests.conftest import SMALL
+from tests.compile_requests import SMALL, g2p_request
+from tests.conftest import SMALL as CHECKPOINT
 
 pytestmark = pytest.mark.compiler
 
 WORDS = ("a", "Haus", "ten letter")
-LAYERS = SMALL["num_decoder_layers"]
+LAYERS = CHECKPOINT["num_decoder_layers"]
 
 
 def quiet(_text: str) -> None:
@@ -59,13 +60,13 @@ def order(archive: Archive, repetitions: int) -> WorkOrder:
 @pytest.fixture(scope="module")
 def plain(small_checkpoint: Checkpoint, user_cache: Cache) -> Runner:
     """The request of ``tests/native``, whose runner is in the cache by then."""
-    request = CompileRequest(small_checkpoint, max_input_bytes=24, max_output_len=16)
+    request = g2p_request(small_checkpoint, **SMALL)
     return build_runner(compile_models(request, cache=user_cache, progress=quiet), cache=user_cache, progress=quiet)
 
 
 @pytest.fixture(scope="module")
 def profiled(small_checkpoint: Checkpoint, user_cache: Cache) -> Profiled:
-    request = CompileRequest(small_checkpoint, max_input_bytes=24, max_output_len=16, profile=True)
+    request = g2p_request(small_checkpoint, **SMALL, profile=True)
     archive = compile_models(request, cache=user_cache, progress=quiet)
     runner = build_runner(archive, cache=user_cache, progress=quiet)
     result = HostDevice().run(runner.path, order(archive, 2)).require_complete()
@@ -110,7 +111,7 @@ def test_attention_tells_the_positions_that_it_looks_at(profiled: Profiled) -> N
     site = next(site for site in found.sites if label(site) == "append_and_attend")
     timed = [r for r in profiled.result.records if isinstance(r, Sample) and r.phase is Phase.TIMED]
     positions = sum(sum(range(1, len(sample.parts["step"]) + 1)) for sample in timed)
-    width = SMALL["num_heads"] * SMALL["d_kv"]
+    width = CHECKPOINT["num_heads"] * CHECKPOINT["d_kv"]
     assert site.flops == 4 * width * positions
 
 

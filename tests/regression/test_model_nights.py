@@ -42,7 +42,7 @@ def fake_side(folder: Path, **behaviour: object) -> SidePlan:
     """A made-up runner with an order for it."""
     folder.mkdir()
     builder = FakeModels(folder, **behaviour)  # type: ignore[arg-type]
-    archive = builder.archive(RunOptions(), "cache", quiet)
+    archive = builder.archive(RunOptions(), [], "cache", quiet)
     runner = builder.runner(archive, quiet)
     (model,) = archive.metadata.models
     order = WorkOrder(
@@ -118,7 +118,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, user_cache: Cache) -> Path:
     folder = tmp_path_factory.mktemp("kept")
     session = session_of(folder)
     session.start()
-    for workload in session.tensors.values():
+    for workload in session.workloads.values():
         workload.smoke(), workload.parity(), workload.times()
     assert session.finish().verdict.value == "pass"
     Baselines(folder / "results").set(Store(folder / "results").find("latest"), "main", cache=user_cache)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.devices import AnyRecord, Knob
-from harness.protocol.schema import Header, Load, Memory, Output, Phase, Sample
+from harness.protocol.schema import Header, Load, Memory, Output, Phase, Sample, WorkItem
 from harness.results import (
     Git,
     OrderEntry,
+    ParityLine,
     ReferenceLine,
     Run,
     RunStatus,
@@ -24,8 +25,8 @@ from harness.results import (
     now,
 )
 from harness.results.schema import GateFacts
-from harness.results.summarize import summarize_files, word_row
-from harness.validate import EXACT, Decoded, TolerancePolicy, compare_word
+from harness.results.summarize import summarize_files
+from harness.validate import EXACT, Decoded, TolerancePolicy, compare_decodings
 from tests.devices.fake_runners import make_order
 from tests.results.made_models import MadeModel, model_facts, take_turns, write_model
 
@@ -206,8 +207,9 @@ def _write_words(
     for item, (language, word, _, text) in WORDS.items():
         said = "x" + text if item in wrong else text
         wanted, got = (Decoded(tuple(ids(t)), t, (2.0,) * len(ids(t))) for t in (text, said))
-        row = compare_word(item, language, word, wanted, [got])
-        parity.append(word_row(row, workload="g2p", variant="cache", passes="parity"))
+        asked = WorkItem(id=item, workload="g2p", input="", label=word, subset=language)
+        row = compare_decodings(asked, wanted, [got])
+        parity.append(ParityLine(**row.model_dump(), variant="cache"))
     writer.parity(parity)
     writer.begin_order(order, make_order(order_id=order.order_id))
     lines: list[AnyRecord] = [

@@ -28,7 +28,7 @@ def run_everything(folder: Path, *, pair_seconds: float = 0.5, **behaviour: Any)
     session = RunSession(options, device, Silent(), builder=FakeModels(folder / "made", **behaviour))
     session.start()
     assert session.of("fake.py") == ["fake"]
-    fake = session.tensors["fake"]
+    fake = session.workloads["fake"]
     fake.smoke(), fake.parity(), fake.times()
     session.pairs("fake")
     summary = session.finish()

@@ -12,7 +12,8 @@ import pytest
 
 from harness.core.worker import WorkerFailed
 from harness.devices import HostDevice
-from harness.models.timing import TimedModel, TimedPyTorch
+from harness.models.timing import TimedPyTorch
+from harness.models.workload import TimedModel
 from harness.results import Run, RunStatus, RunVerdict, Summary
 from harness.run.builder import RunOptions
 from harness.run.orders import Foresight
@@ -85,10 +86,10 @@ def test_both_sides_take_turns_and_each_is_first_half_of_the_time(tmp_path: Path
     session = session_of(tmp_path, builder)
     session.turns.expect()
     [pytorch] = builder.made
-    session.generation.parity("cache")
-    found = session.pairs()
+    session.workloads["g2p"].parity("cache")
+    found = session.pairs("g2p")
     assert found is not None
-    assert found is session.pairs()
+    assert found is session.pairs("g2p")
     assert pytorch.closed
     assert builder.made == [pytorch], "PyTorch was loaded once"
     run, summary = run_of(session)
@@ -113,7 +114,7 @@ def test_both_sides_take_turns_and_each_is_first_half_of_the_time(tmp_path: Path
 
 def test_a_slow_model_is_timed_on_fewer_items_and_never_for_less_than_three_rounds(tmp_path: Path) -> None:
     session = session_of(tmp_path, Builder(tmp_path, before=lambda _item: time.sleep(0.2)), pair_seconds=0.5)
-    found = session.pairs()
+    found = session.pairs("g2p")
     assert found is not None
     assert (found.facts.items, found.facts.of, found.facts.rounds) == (1, 3, 3)
     _, summary = run_of(session)
@@ -126,7 +127,7 @@ def test_an_item_that_pytorch_answers_otherwise_is_left_out_and_undecided(tmp_pa
         return {"token_ids": [5, 1]} if item["word"] == "dog" else right(model, item)
 
     session = session_of(tmp_path, Builder(tmp_path, answers=answers))
-    found = session.pairs()
+    found = session.pairs("g2p")
     assert found is not None
     assert list(found.facts.differing) == ["w00001"]
     run, summary = run_of(session)
@@ -146,8 +147,8 @@ def test_a_runner_that_answers_otherwise_in_its_turn_fails(tmp_path: Path) -> No
         "everything()"
     )
     session = session_of(tmp_path, Builder(tmp_path, body))
-    session.generation.parity("cache")
-    found = session.pairs()
+    session.workloads["g2p"].parity("cache")
+    found = session.pairs("g2p")
     assert found is not None
     assert list(found.facts.wrong) == ["w00000"]
     _, summary = run_of(session)
@@ -162,7 +163,7 @@ def test_a_runner_that_answers_otherwise_in_its_turn_fails(tmp_path: Path) -> No
 def test_a_lossy_runner_may_depart_from_pytorch_but_not_from_itself(tmp_path: Path) -> None:
     body = "right = output\ndef output(item): return {**right(item), 'token_ids': [9, 1]}\neverything()"
     session = session_of(tmp_path, Builder(tmp_path, body), precision="int8", min_agreement=0.01, max_per_change=9.0)
-    found = session.pairs()
+    found = session.pairs("g2p")
     assert found is not None
     assert not found.facts.wrong
     assert found.facts.items == 3
@@ -171,8 +172,8 @@ def test_a_lossy_runner_may_depart_from_pytorch_but_not_from_itself(tmp_path: Pa
 def test_a_pytorch_that_dies_leaves_the_whole_rounds_and_the_reason(tmp_path: Path) -> None:
     builder = Builder(tmp_path, before=after(8, WorkerFailed("the worker ended with status -9")))
     session = session_of(tmp_path, builder)
-    session.generation.parity("cache")
-    found = session.pairs()
+    session.workloads["g2p"].parity("cache")
+    found = session.pairs("g2p")
     assert found is not None
     assert isinstance(found.error, WorkerFailed)
     assert builder.made[0].closed
@@ -189,7 +190,7 @@ def test_ctrl_c_in_a_turn_ends_pytorch_and_keeps_what_there_is(tmp_path: Path) -
     builder = Builder(tmp_path, before=after(4, KeyboardInterrupt()))
     session = session_of(tmp_path, builder)
     with pytest.raises(KeyboardInterrupt):
-        session.pairs()
+        session.pairs("g2p")
     run, summary = run_of(session, interrupted=True)
     assert builder.made[0].closed
     assert len(list(run.pairs())) == 4
@@ -204,8 +205,8 @@ def test_a_runner_that_crashes_in_its_turn_is_the_reason(tmp_path: Path) -> None
         "header(); sys.exit(7) if order['order_id'].startswith('pairs') else None\nheader = lambda: None\neverything()"
     )
     session = session_of(tmp_path, Builder(tmp_path, body))
-    session.generation.parity("cache")
-    found = session.pairs()
+    session.workloads["g2p"].parity("cache")
+    found = session.pairs("g2p")
     assert found is not None
     assert "exited with status 7" in str(found.error)
     assert found.ratio is None
@@ -221,7 +222,7 @@ def test_another_device_and_no_time_for_it_have_no_turns(tmp_path: Path) -> None
         builder = Builder(folder)
         session = session_of(folder, builder, **options)
         session.turns.expect()
-        assert session.pairs() is None
+        assert session.pairs("g2p") is None
         assert not builder.made
         _, summary = run_of(session)
         assert summary.workloads["g2p"].ratio is None
@@ -234,7 +235,7 @@ def test_an_order_that_cannot_end_in_time_is_given_up_early(tmp_path: Path) -> N
         deadline=10.0,
         repeat=2000,
     )
-    result = session.generation.times().result
+    result = session.workloads["g2p"].times().result
     assert not result.complete
     assert "it would take about" in str(result.reason)
     assert "--deadline" in str(result.reason)

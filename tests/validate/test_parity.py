@@ -6,18 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.validate import Decoded, Verdict, WordParity, compare_word, count
+from harness.protocol.schema import WorkItem
+from harness.results import ParityLine
+from harness.results.summarize import parity_summary
+from harness.validate import Decoded, ItemParity, Verdict, compare_decodings
 from harness.validate.parity import first_divergence
 
+ITEM = WorkItem(id="w0", workload="g2p", input="", label="word", subset="eng-us")
 WANTED = Decoded((100, 101, 102, 1), "abc", (5.0, 4.0, 0.0005, 3.0))
 
 
-def compare(*observed: Decoded, wanted: Decoded = WANTED) -> WordParity:
-    return compare_word("w0", "eng-us", "word", wanted, observed)
+def compare(*observed: Decoded, wanted: Decoded = WANTED) -> ItemParity:
+    return compare_decodings(ITEM, wanted, observed)
 
 
 def test_no_answer_is_one_whatever_the_passes_before_said() -> None:
-    row = compare_word("w0", "eng-us", "word", WANTED, [WANTED], no_answer="its logits hold NaN")
+    row = compare_decodings(ITEM, WANTED, [WANTED], no_answer="its logits hold NaN")
     assert row.verdict is Verdict.NO_ANSWER
     assert row.verdict.fails
     assert row.describe() == "eng-us 'word': no answer, expected 'abc': its logits hold NaN"
@@ -75,8 +79,8 @@ def test_counts() -> None:
         compare(Decoded((1,), "")),
         compare(),
     ]
-    found = count(rows)
-    assert (found.words, found.failures, found.missing, found.by_verdict[Verdict.TIE]) == (4, 1, 1, 1)
+    found = parity_summary([ParityLine(**row.model_dump()) for row in rows])
+    assert (found.items, found.failed, found.missing, found.by_verdict[Verdict.TIE]) == (4, 1, 1, 1)
     assert found.max_margin_error == pytest.approx(2e-5)
 
 

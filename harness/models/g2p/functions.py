@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from harness.core.progress import Progress
 from harness.models.functions import ModelFunction, ModelFunctions
+from harness.models.g2p.loading import load_checkpoint
 from harness.models.g2p.network import Decoder, DecoderPrefill, DecoderStep, Encoder
-from harness.models.g2p.tokenizer import EOS_ID, PAD_ID
+from harness.models.tokenizer import EOS_ID, PAD_ID
+from harness.protocol.schema import Precision
 
 EXAMPLE_TOKENS = 19
 """The length of the example inputs: neither 0 nor 1, which torch.export would take for constants."""
@@ -114,3 +119,11 @@ def g2p_spec(t5: Any, shapes: G2PShapes, *, kv_cache: bool, cache_dtype: torch.d
 
 def _whole_blocks(positions: int) -> int:
     return -(-positions // CACHE_BLOCK) * CACHE_BLOCK
+
+
+def load(request: Mapping[str, Any], precision: Precision, progress: Progress) -> ModelFunctions:
+    """Return the functions of :meth:`harness.models.g2p.workload.G2P.compilable`. Raises BadCheckpoint."""
+    progress("loading the checkpoint")
+    t5 = load_checkpoint(Path(request["checkpoint"]))
+    cache_dtype = torch.float32 if precision == "fp32" else torch.float16
+    return g2p_spec(t5, G2PShapes(**request["shapes"]), kv_cache=request["kv_cache"], cache_dtype=cache_dtype)

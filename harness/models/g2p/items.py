@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from harness.models.g2p.tokenizer import prompt
+from harness.models.tokenizer import encode
 from harness.protocol.schema import WorkItem
 
 WORKLOAD = "g2p"
 """The model's name in orders and results."""
+
+
+def prompt(language: str, word: str, *, space: bool = True) -> str:
+    """Return CharsiuG2P's input ``<eng-us>: word``; the space belongs to its training format."""
+    return f"<{language}>:{' ' if space else ''}{word}"
+
+
+def encode_prompt(language: str, word: str, *, space: bool = True) -> list[int]:
+    """Return the tokens of a word's prompt."""
+    return encode(prompt(language, word, space=space))
 
 
 def word_item(item: str, language: str, word: str, *, workload: str = WORKLOAD, space: bool = True) -> WorkItem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 from transformers import T5ForConditionalGeneration
 
 from harness.models.errors import BadCheckpoint
+from harness.models.g2p.items import encode_prompt
+from harness.models.timing import Call
 
 
 def load_checkpoint(folder: Path) -> Any:
@@ -33,3 +36,14 @@ def greedy(t5: Any, input_ids: torch.Tensor, max_output_len: int, **more: Any) -
         max_new_tokens=max_output_len,
         **more,
     )
+
+
+def timed(request: dict[str, Any]) -> Callable[[dict[str, Any]], Call]:
+    """Return the maker of calls for PyTorch's timing process: greedy decoding, as in the reference."""
+    t5 = load_checkpoint(Path(request["checkpoint"]))
+
+    def ready(item: dict[str, Any]) -> Call:
+        prompt = torch.tensor([encode_prompt(item["language"], item["word"], space=item["prompt_space"])])
+        return Call(lambda: greedy(t5, prompt, item["max_output_len"]), lambda ids: {"token_ids": ids[0, 1:].tolist()})
+
+    return ready

@@ -20,8 +20,9 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     import torch
     import transformers
 
+    from harness.models.g2p.items import encode_prompt
     from harness.models.g2p.loading import greedy, load_checkpoint
-    from harness.models.g2p.tokenizer import decode, encode_prompt
+    from harness.models.tokenizer import decode
 
     options = request["options"]
     torch.set_num_threads(options["threads"])

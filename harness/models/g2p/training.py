@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import T5Config, T5ForConditionalGeneration
 
+from harness.models.g2p.items import encode_prompt
 from harness.models.g2p.languages import GRUUT_LANGUAGES
 from harness.models.g2p.lexicon import Entry, load_split
 from harness.models.g2p.network import Decoder, Encoder
-from harness.models.g2p.tokenizer import EOS_ID, PAD_ID, VOCABULARY_SIZE, encode, encode_prompt
+from harness.models.tokenizer import EOS_ID, PAD_ID, VOCABULARY_SIZE, encode
 
 WORDS_PER_EPOCH: dict[str, int] = {
     "ara": 60_000,

@@ -18,7 +18,7 @@ from harness.core.cache import MANIFEST, Cache, content_key, hash_file
 from harness.core.installation import package_version
 from harness.core.progress import Progress
 from harness.core.worker import run_worker
-from harness.models.tensor.sources import BadModel, ModelSource, check_clashes
+from harness.models.tensor.sources import BadModel, ModelSource
 from harness.protocol.tensors import Array
 from harness.validate import comparison
 from harness.validate.comparison import Comparison
@@ -98,10 +98,8 @@ class UserModel:
 
 
 def describe_models(sources: Sequence[ModelSource], *, cache: Cache, progress: Progress) -> list[UserModel]:
-    """Return the models of all sources; raises ModelsClash, BadModel, or what the worker raises."""
-    found = [model for source in sources for model in _described(source, cache, progress)]
-    check_clashes([(model.name, model.facts.prefix) for model in found])
-    return found
+    """Return the models of all sources; raises BadModel, or what the worker raises."""
+    return [model for source in sources for model in _described(source, cache, progress)]
 
 
 def _described(source: ModelSource, cache: Cache, progress: Progress) -> list[UserModel]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from harness.models.functions import ModelFunction
-from harness.models.tensor.loading import dimensions
+from harness.core.progress import Progress
+from harness.models.functions import ModelFunction, ModelFunctions
+from harness.models.tensor.loading import checked_items, dimensions, find_spec, users_code
 from harness.models.tensor.sources import BadModel
 from harness.models.tensor.spec import ModelSpec
+from harness.models.timing import Call
+from harness.protocol.schema import Precision
+from harness.protocol.tensors import encode
 
 
 class FlatModule(nn.Module):
@@ -84,3 +89,39 @@ def _name(path: Any, at: int, count: int) -> str:
     if keys and len(keys) == len(path):
         return "_".join(keys)
     return "output" if count == 1 else f"output_{at}"
+
+
+def load(request: Mapping[str, Any], _precision: Precision, _progress: Progress) -> ModelFunctions:
+    """Return the function of :meth:`harness.models.tensor.workload.TensorModel.compilable`. Raises BadModel."""
+    path, name = Path(request["path"]), request["model"]
+    spec = find_spec(path, request["module"], request["attribute"], name)
+    with users_code(path, f"building {name!r}"):
+        module = flattened(spec)
+    if weights_digest(module) != request["weights_sha256"]:
+        raise BadModel(
+            f"build of {name!r} gives other weights each time",
+            cure="load them from a file, or begin build with torch.manual_seed(0)",
+        )
+    return ModelFunctions((compiled_function(spec, module),), {})
+
+
+def timed(request: Mapping[str, Any]) -> Callable[[dict[str, Any]], Call]:
+    """Return the maker of calls for PyTorch's timing process: calls of the module with its inputs ready."""
+    path = Path(request["path"])
+    spec = find_spec(path, request["module"], request["attribute"], request["model"])
+    items = {item: tuple(inputs.values()) for item, inputs in checked_items(spec, path).items()}
+    with users_code(path, f"building {spec.name!r}"):
+        module = flattened(spec)
+
+    def ready(item: dict[str, Any]) -> Call:
+        inputs = items[item["item"]]
+
+        def answer(_result: Any) -> dict[str, Any]:
+            with users_code(path, f"running {spec.name!r} on item {item['item']!r}"):
+                found = answered(module, inputs, tuple(spec.output_names))
+            arrays = {name: output.contiguous().numpy() for name, output in found.items()}
+            return {"tensors": encode(arrays).model_dump()}
+
+        return Call(torch.inference_mode()(lambda: module.answer(inputs)), answer)
+
+    return ready

@@ -17,7 +17,9 @@ from torch.export import Dim
 
 import harness
 from harness.core.errors import HarnessError
-from harness.models.tensor.sources import G2P, G2P_VARIANTS, BadModel
+from harness.models.generation import FUNCTIONS as VARIANTS
+from harness.models.kinds import kinds_names
+from harness.models.tensor.sources import BadModel
 from harness.models.tensor.spec import ModelSpec
 from harness.protocol.tensors import DTYPES, MOST_INPUT_BYTES
 from harness.validate.comparison import ComparisonRule
@@ -58,9 +60,10 @@ def checked_items(spec: ModelSpec, path: Path) -> Items:
     """Check everything about the spec that needs no model, and return its items. Raises BadModel."""
     if not _NAME.fullmatch(spec.name):
         raise BadModel(f"the name {spec.name!r} is not 1 to 64 letters, digits, - and _, with a letter first")
-    if spec.name == G2P or spec.name in G2P_VARIANTS:
+    if spec.name in (*kinds_names(), *VARIANTS):
         raise BadModel(
-            f"a model cannot be named {spec.name!r}, which is what G2P is told by", cure="give it another name"
+            f"a model cannot be named {spec.name!r}, which is the name of another model or of its variant",
+            cure="give it another name",
         )
     if not _PREFIX.fullmatch(prefix_of(spec)):
         raise BadModel(

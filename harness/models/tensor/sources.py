@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.errors import UsageError
+from harness.models.kinds import ModelsClash, kinds_names
 
-G2P = "g2p"
-G2P_VARIANTS = ("cache", "cacheless")
-"""The names of G2P's variants in results, which no tensor workload may have."""
 GROUP = "harness.models"
 """The entry point group: ``NAME = "package.module:MODEL"``."""
 SHIPPED = {
@@ -31,12 +28,6 @@ class BadModel(UsageError):
     cure = "docs/your-model.md shows a whole file"
 
 
-class ModelsClash(UsageError):
-    """Two models cannot be in one archive."""
-
-    cure = 'give one of them another name, or another prefix: ModelSpec(..., prefix="other_")'
-
-
 @dataclass(frozen=True)
 class ModelSource:
     """Describe where a model is. ``attribute`` is empty for a file; then every ModelSpec of the file is taken."""
@@ -45,14 +36,6 @@ class ModelSource:
     path: Path
     module: str = ""
     attribute: str = ""
-
-
-def split_models(names: Sequence[str]) -> tuple[bool, list[ModelSource]]:
-    """Return whether G2P is among the models, and the others in their order. Raises UnknownModel, ModelsClash."""
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ModelsClash(f"--models {twice} is given twice", cure="name each model once")
-    return G2P in names, [resolve_model(name) for name in names if name != G2P]
 
 
 def resolve_model(name: str) -> ModelSource:
@@ -64,7 +47,7 @@ def resolve_model(name: str) -> ModelSource:
         return ModelSource(name, path.resolve())
     known = offered()
     if name not in known:
-        names = ", ".join(sorted({G2P, *known}))
+        names = ", ".join(sorted({*kinds_names(), *known}))
         raise UnknownModel(f"there is no model {name!r}", cure=f"known are {names}; or give a Python file")
     if len(known[name]) > 1:
         raise ModelsClash(
@@ -89,21 +72,3 @@ def offered() -> dict[str, list[str]]:
         # A package that is on the path twice offers the same place twice.
         places += [] if entry.value in places else [entry.value]
     return found
-
-
-def check_clashes(models: Sequence[tuple[str, str]]) -> None:
-    """Refuse names and prefixes that cannot be in one archive; ``models`` are (name, prefix). Raises ModelsClash.
-
-    No prefix may begin with another, because TVM finds a model's functions by its prefix and would find the longer
-    one's.
-    """
-    names = [name for name, _ in models]
-    for name in names:
-        if names.count(name) > 1:
-            raise ModelsClash(f"two models are named {name!r}")
-    for at, (name, prefix) in enumerate(models):
-        for other, second in models[at + 1 :]:
-            if prefix == second:
-                raise ModelsClash(f"the models {name!r} and {other!r} have the same prefix {prefix!r}")
-            if prefix.startswith(second) or second.startswith(prefix):
-                raise ModelsClash(f"the prefixes of {name!r} and {other!r} begin alike: {prefix!r} and {second!r}")

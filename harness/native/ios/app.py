@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from harness.compiler.front import Archive
+from harness.compiler.metadata import Archive
 from harness.core.cache import Cache, content_key, hash_file
 from harness.native.ios.errors import BadBundleId, NotAnApp
 from harness.native.ios.signing import sign_app

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.compiler.front import Archive
-from harness.compiler.metadata import FILE_NAME
+from harness.compiler.metadata import FILE_NAME, Archive
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress

@@ -10,7 +10,7 @@ UNK_ID = 2
 BYTE_OFFSET = 3
 FIRST_EXTRA_ID = 256 + BYTE_OFFSET
 VOCABULARY_SIZE = 384
-"""256 bytes, three special tokens and 125 sentinels that G2P never uses."""
+"""256 bytes, three special tokens and 125 sentinels that no prompt uses."""
 
 
 def encode(text: str) -> list[int]:
@@ -27,12 +27,3 @@ def decode(ids: Iterable[int]) -> str:
         if BYTE_OFFSET <= token < FIRST_EXTRA_ID:
             data.append(token - BYTE_OFFSET)
     return data.decode("utf-8", errors="ignore")
-
-
-def prompt(language: str, word: str, *, space: bool = True) -> str:
-    """Return CharsiuG2P's input ``<eng-us>: word``; the space belongs to its training format."""
-    return f"<{language}>:{' ' if space else ''}{word}"
-
-
-def encode_prompt(language: str, word: str, *, space: bool = True) -> list[int]:
-    return encode(prompt(language, word, space=space))

@@ -1,0 +1,102 @@
+"""Find the kinds of workloads, and open the workloads that options name. No kind is known here by name.
+
+Kinds register by entry point in the group ``harness.workloads`` (``docs/contributing/workload.md``).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.core.cache import Cache
+from harness.core.errors import HarnessError, UsageError
+from harness.core.progress import Progress
+from harness.models.options import ModelOptions
+from harness.models.workload import Workload
+
+GROUP = "harness.workloads"
+
+
+class WorkloadKindBroken(HarnessError):
+    """An installed package offers a kind of workload that cannot be loaded."""
+
+    cure = "install the package again, or remove it"
+
+
+class ModelsClash(UsageError):
+    """Two models cannot be in one archive."""
+
+    cure = 'give one of them another name, or another prefix: ModelSpec(..., prefix="other_")'
+
+
+@dataclass(frozen=True)
+class WorkloadKind:
+    """Open the workloads of one kind.
+
+    ``open`` takes the names of this kind among ``--models``, the options, a cache and a progress callback; it raises
+    UsageError and what looking at a model raises. ``names`` are the names that belong to this kind. The kind without
+    names takes all others: files, and models that are shipped or installed.
+    """
+
+    name: str
+    open: Callable[[Sequence[str], ModelOptions, Cache, Progress], Sequence[Workload[Any]]]
+    names: tuple[str, ...] = ()
+
+
+def workload_kinds() -> list[WorkloadKind]:
+    """Return every kind that is installed, by name. Raises WorkloadKindBroken."""
+    found = []
+    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            kind = entry.load()
+        except Exception as error:  # Importing a foreign package can raise anything.
+            raise WorkloadKindBroken(f"the kind of workload {entry.name!r} ({entry.value}): {error}") from error
+        if not isinstance(kind, WorkloadKind):
+            raise WorkloadKindBroken(f"the kind of workload {entry.name!r} ({entry.value}) is no WorkloadKind")
+        found.append(kind)
+    return found
+
+
+def kinds_names() -> list[str]:
+    """Return the names of ``--models`` that belong to a kind. Raises WorkloadKindBroken."""
+    return [name for kind in workload_kinds() for name in kind.names]
+
+
+def open_workloads(options: ModelOptions, *, cache: Cache, progress: Progress) -> list[Workload[Any]]:
+    """Return the workloads that the options name, kind by kind.
+
+    Raises UsageError, ModelsClash, WorkloadKindBroken, and what opening a kind raises.
+    """
+    names = options.named
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ModelsClash(f"--models {twice} is given twice", cure="name each model once")
+    kinds = workload_kinds()
+    claimed = {name for kind in kinds for name in kind.names}
+    found: list[Workload[Any]] = []
+    for kind in kinds:
+        mine = [name for name in names if (name in kind.names if kind.names else name not in claimed)]
+        found += kind.open(mine, options, cache, progress) if mine else []
+    prefixes = [(one.name, one.compilable("".join(one.variants[:1])).prefix) for one in found]
+    check_clashes(prefixes)
+    return found
+
+
+def check_clashes(models: Sequence[tuple[str, str]]) -> None:
+    """Refuse names and prefixes that cannot be in one archive; ``models`` are (name, prefix). Raises ModelsClash.
+
+    No prefix may begin with another, because TVM finds a model's functions by its prefix and would find the longer
+    one's.
+    """
+    names = [name for name, _ in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise ModelsClash(f"two models are named {name!r}")
+    for at, (name, prefix) in enumerate(models):
+        for other, second in models[at + 1 :]:
+            if prefix == second:
+                raise ModelsClash(f"the models {name!r} and {other!r} have the same prefix {prefix!r}")
+            if prefix.startswith(second) or second.startswith(prefix):
+                raise ModelsClash(f"the prefixes of {name!r} and {other!r} begin alike: {prefix!r} and {second!r}")

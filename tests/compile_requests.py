@@ -1,0 +1,27 @@
+"""Make requests to compile, as the commands make them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.compiler import CompileRequest
+from harness.models.g2p.checkpoints import Checkpoint
+from harness.models.g2p.workload import g2p_compilable
+from harness.models.options import ModelOptions
+from harness.models.tensor.described import UserModel
+from harness.models.tensor.workload import TensorModel
+
+SMALL: dict[str, Any] = {"max_input_bytes": 24, "max_output_len": 16}
+"""The sizes of the small checkpoint's archive, which many tests share."""
+
+
+def g2p_request(checkpoint: Checkpoint, *, kv_cache: bool = True, **given: Any) -> CompileRequest:
+    """Return a request for a checkpoint; ``given`` are fields of ModelOptions and of CompileRequest."""
+    sizes = {name: given.pop(name) for name in list(given) if name in ModelOptions.__dataclass_fields__}
+    return CompileRequest([g2p_compilable(checkpoint, ModelOptions(**sizes), kv_cache=kv_cache)], **given)
+
+
+def models_request(models: Sequence[UserModel], **given: Any) -> CompileRequest:
+    """Return a request for described models."""
+    return CompileRequest([TensorModel(model).compilable("") for model in models], **given)
