@@ -99,11 +99,11 @@ def _readme(name: str, found: Explanation, *, inside: bool) -> str:
         else "has to be there under the name that `manifest.json` has in its options"
     )
     first = found.first
-    says = "no kernel departs" if first is None else f"{first.operation} in {first.module or first.function} departs"
+    finding = "no kernel departs" if first is None else f"{first.operation} in {first.module or first.function} departs"
     seen = found.coverage
     return f"""# An explanation of a parity failure
 
-Run {found.run_id}, {found.name}{f" ({found.language} {found.word!r})" if found.word else ""}: {says}.
+Run {found.run_id}, {found.name}{f" ({found.language} {found.word!r})" if found.word else ""}: {finding}.
 {seen.compared} of {seen.calls} calls of kernels were compared with PyTorch.
 
 To make it again, with this harness installed in the versions of `{VERSIONS}`:

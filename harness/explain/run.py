@@ -1,4 +1,4 @@
-"""Run a run's failing item once more: the same archive with taps on the device, beside PyTorch's own values."""
+"""Run a run's failing item once more, on an instrumented archive, beside PyTorch's own values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ WORKER = "harness.explain.worker"
 def explain(
     run: Run, *, item: str | None = None, builder: Builder, device: Device, reporter: ProgressReporter
 ) -> Explanation:
-    """Compile with taps, run on ``device``, and compare with PyTorch node by node. The run's folder keeps the result.
+    """Compile an archive instrumented for tracing, run it on ``device``, and compare with PyTorch node by node.
+
+    The run's folder keeps the result.
 
     ``item`` is a word's id or ``MODEL/ITEM``; None means the first that failed. Raises NothingToExplain, CannotExplain,
     BadTaps, IncompleteResult, and what making and running a runner raises.
@@ -47,11 +49,11 @@ def explain(
     seconds: dict[str, float] = {}
     with reporter.stage("looking at what is explained") as stage:
         subject = subject_of(run, chosen, options, builder, stage.say)
-    with _timed(seconds, "compile"), reporter.stage(f"compiling {subject.label} with taps") as stage:
+    with _timed(seconds, "compile"), reporter.stage(f"compiling {subject.label}, instrumented for tracing") as stage:
         archive = subject.archive(options, stage.say)
     order = subject.order(archive, read_provenance(archive.folder))
     with _Comparison(subject, archive) as comparison:
-        with _timed(seconds, "build"), reporter.stage("building the runner with taps") as stage:
+        with _timed(seconds, "build"), reporter.stage("building the runner, instrumented for tracing") as stage:
             app = app_options(options, device.companion, lambda own: subject.archive(own, stage.say))
             runner = builder.runner(archive, stage.say, app)
         title = f"running {subject.title} on {device.name}"

@@ -118,15 +118,15 @@ class Explanation(_Stored):
     tie: bool = False
     """True if the two best logits were closer than the tolerance at that step, on both sides."""
     reproduced: bool | None = None
-    """True if the archive with taps gave the run's tokens again; None if it did not reach its answer."""
+    """True if the instrumented archive gave the run's tokens again; None if it did not reach its answer."""
     error: str | None = None
-    """The error with which the archive with taps ended instead of an answer."""
+    """The error with which the instrumented archive ended instead of an answer."""
     rows: list[SiteRow]
     """The compared calls, in the order in which they ran."""
     planned: int | None = None
     """The number of calls for which a run without an error has rows."""
     archive_sha256: str
-    """The hash of the archive with taps."""
+    """The hash of the instrumented archive."""
     checkpoint_sha256: str = ""
     versions: dict[str, str] = {}
     seconds: dict[str, float] = {}

@@ -250,7 +250,7 @@ class TensorSubject(Subject):
         }
 
     def _reproduced(self, result: RunResult) -> bool | None:
-        """Return whether the archive with taps fails or passes as the run did; None without an answer or a verdict."""
+        """Return whether the instrumented archive fails or passes as the run did; None without answer or verdict."""
         probe = self.probed(result)
         if probe is None or self.chosen.parity is None:
             return None

@@ -1,7 +1,7 @@
-"""Read the stream of an archive with taps: the outputs of its kernels' calls.
+"""Read the stream of an archive that is instrumented for tracing: the outputs of its kernels' calls.
 
-A function's kernels are called in the same order each time, so that a tap's place in the stream tells which call it is
-of, as with marks (:mod:`harness.profiling.marks`); its number, which is its kernel's, has to be the one that belongs
+A function's kernels are called in the same order each time, so that a tap's place in the stream shows its call,
+as with marks (:mod:`harness.profiling.marks`); its number, which is its kernel's, has to be the one that belongs
 there. ``harness/compiler/observe/tracing.py`` writes the stream: a head of 64-bit numbers, then the bytes.
 """
 

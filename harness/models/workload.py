@@ -1,6 +1,6 @@
 """Declare a workload: one model, the items it runs on, PyTorch's answers, and how the runner's answers are judged.
 
-A workload is everything that the harness knows about a model. Compiler, run, explanation and report use models only in
+A workload is everything that the harness needs of a model. Compiler, run, explanation and report use models only in
 this way. ``docs/contributing/workload.md`` shows how to add a kind.
 """
 

@@ -28,7 +28,7 @@ class HarnessDevice(Protocol):
 
     @property
     def emulated(self) -> bool:
-        """Return whether its times are an emulator's, which do not tell a phone's times."""
+        """Return whether its times are an emulator's, from which a phone's times cannot be known."""
         ...
 
 

@@ -210,7 +210,7 @@ def _add_own(add: Callable[..., None]) -> None:
         "--profile",
         dest="harness_profile",
         action="store_true",
-        help="time per operator and per module, in a pass of its own on an archive with marks (docs/profiling.md)",
+        help="time per operator and per module, in a pass of its own on an instrumented archive (docs/profiling.md)",
     )
     add(
         "--results-dir",

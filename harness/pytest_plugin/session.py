@@ -57,7 +57,7 @@ class HarnessPlugin:
         self._summaries: list[tuple[RunSession, Summary | HarnessError]] = []
         self._deselected = 0
         self._failures: list[ExitCode] = []
-        self._told: set[str] = set()
+        self._shown: set[str] = set()
         self._interrupted = False
         self._old_sigterm: Callable[[int, FrameType | None], Any] | int | None = None
 
@@ -113,18 +113,18 @@ class HarnessPlugin:
         if call.excinfo is not None and report.failed:
             error = call.excinfo.value
             if isinstance(error, HarnessError):
-                report.longrepr = self._told_once(str(error))
+                report.longrepr = self._shown_once(str(error))
             elif (text := str(report.longrepr)) != (fit := shown(text, most=len(text))):
                 # A device's answer is in the message, and a terminal must not obey it.
                 report.longrepr = fit
             self._failures.append(error.exit_code if isinstance(error, HarnessError) else ExitCode.FAILURE)
         return report
 
-    def _told_once(self, message: str) -> str:
+    def _shown_once(self, message: str) -> str:
         """Return a message in full only once, so that tests with one cause do not repeat a compiler's whole output."""
-        if message in self._told:
-            return f"{message.splitlines()[0]} (told above)"
-        self._told.add(message)
+        if message in self._shown:
+            return f"{message.splitlines()[0]} (see above)"
+        self._shown.add(message)
         return message
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
@@ -259,8 +259,8 @@ class HarnessPlugin:
             if alone or error.exit_code is ExitCode.USAGE:
                 raise
             return error
-        for told in announcements(run):
-            self._notice(f"{device.name}: {told}")
+        for line in announcements(run):
+            self._notice(f"{device.name}: {line}")
         return run
 
     def _expect_pairs(self, items: Sequence[pytest.Item]) -> None:

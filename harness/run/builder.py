@@ -56,7 +56,7 @@ class RunOptions(ModelOptions):
     ios_bundle_id: str | None = None
     """The bundle id of the iPhone app; None means the harness's own."""
     profile: bool = False
-    """Also runs an archive with marks, for the time per operator."""
+    """Also runs an archive that is instrumented for profiling, for the time per operator."""
 
     def check(self) -> None:
         """Raise UsageError for numbers outside their range."""

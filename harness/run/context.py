@@ -79,11 +79,11 @@ class RunContext:
             return cast(_T, self.done[key])
 
     def runner(self, variant: str, *, profile: bool = False) -> Runner:
-        """Return the runner with that variant linked in; with ``profile`` its archive has marks.
+        """Return the runner with that variant linked in; with ``profile`` its archive is instrumented.
 
         Raises UsageError for more threads than it can use, and what compiling and building raise.
         """
-        kind = f"{variant}, with marks" if profile else variant
+        kind = f"{variant}, instrumented for profiling" if profile else variant
         return self.once(f"runner {kind}", lambda: self._make_runner(variant, kind, profile))
 
     def describe(self, variant: str) -> RunnerDescription:

@@ -1,4 +1,4 @@
-"""Make a model's profile: run its items on an archive with marks, and in turn on the plain one for the marks' cost."""
+"""Make a model's profile: run its items on an instrumented archive, in turn with the plain one for the cost."""
 
 from __future__ import annotations
 
@@ -15,27 +15,26 @@ WARMUP = 1
 
 def profile_run(context: RunContext, model: str, passes: Callable[[int, int, Runner], RunResult]) -> ProfileSummary:
     """Compile, run and sum up a model's profile.
-    The plain archive and the one with marks run in turn (plain, marked, marked, plain), each time half of the run's
-
-    passes. ``passes`` runs so many warm-up and timed passes of a runner over the model's items. Raises
+    The plain archive and the instrumented one run in turn (plain, instrumented, instrumented, plain), each time half of
+    the run's passes. ``passes`` runs so many warm-up and timed passes of a runner over the model's items. Raises
     IncompleteResult, BadMarks, and what making a runner raises.
     """
     # Imported here because the statistics take a second to load.
     from harness.profiling.summary import summarize_profile
 
     options = context.options
-    plain, marked = (context.runner(options.variant, profile=marks) for marks in (False, True))
+    plain, instrumented = (context.runner(options.variant, profile=wanted) for wanted in (False, True))
     lines: list[ProfileLine] = []
-    for runner in (plain, marked, marked, plain):
+    for runner in (plain, instrumented, instrumented, plain):
         result = passes(WARMUP, max(1, options.repeat // 2), runner).require_complete()
-        lines += [ProfileLine.of(result.order_id, runner is marked, record) for record in result.records]
+        lines += [ProfileLine.of(result.order_id, runner is instrumented, record) for record in result.records]
     return summarize_profile(
         lines,
-        read_provenance(marked.archive.folder).of(model),
+        read_provenance(instrumented.archive.folder).of(model),
         workload=model,
         unit=context.writer.manifest.workloads[model].unit,
         variant=options.variant,
         precision=options.precision,
-        archive_sha256=marked.archive.sha256,
+        archive_sha256=instrumented.archive.sha256,
         emulated=context.device.emulated,
     )

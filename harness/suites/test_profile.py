@@ -1,4 +1,4 @@
-"""Where does the time go? With --profile: per operator and per module, from an archive with marks."""
+"""Where does the time go? With --profile: per operator and per module, from an instrumented archive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a model's answers are compared with PyTorch's, as the model's file says it.
+"""Define the rules by which a model's answers are compared with PyTorch's; the model's file names one.
 
 A package adds a rule of its own by an entry point in the group ``harness.comparisons``
 (docs/contributing/comparison.md). Rules are stored with runs and baselines, and found again by their ``kind``.

@@ -171,7 +171,7 @@ def test_what_cannot_be_made_fails_the_run_and_is_told_once(project: Project) ->
     done = project.suites()
     assert done.returncode == 3
     assert done.stdout.count("→ try something else") == 1
-    assert "the compiler is not at home (told above)" in done.stdout
+    assert "the compiler is not at home (see above)" in done.stdout
     manifest = project.store.find("latest").manifest()
     assert manifest.status is RunStatus.FAILED
     assert manifest.reason == "the compiler is not at home"

@@ -184,7 +184,7 @@ def _download(hub_id: str) -> Path:
             )
         )
     except (RepositoryNotFoundError, HFValidationError) as error:
-        raise CheckpointUnavailable(f"the hub knows no checkpoint {hub_id!r}") from error
+        raise CheckpointUnavailable(f"the hub has no checkpoint {hub_id!r}") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointUnavailable(f"cannot reach the model hub for {hub_id!r}: {reason}") from error

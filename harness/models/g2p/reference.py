@@ -64,11 +64,11 @@ def reference_outputs(
     checkpoint: Checkpoint, words: list[Word], options: ReferenceOptions, *, cache: Cache, progress: Progress
 ) -> Reference:
     """Return the reference of these words, from the cache or made now (tens of milliseconds a word)."""
-    spoken = [{"language": word.language, "word": word.word} for word in words]
+    asked = [{"language": word.language, "word": word.word} for word in words]
     sources = Path(__file__).parent
     fields = {
         "checkpoint": checkpoint.sha256,
-        "words": spoken,
+        "words": asked,
         "options": asdict(options),
         "torch": package_version("torch"),
         "transformers": package_version("transformers"),
@@ -78,7 +78,7 @@ def reference_outputs(
     def build(folder: Path) -> None:
         request = {
             "checkpoint": str(checkpoint.folder),
-            "words": spoken,
+            "words": asked,
             "options": {**asdict(options), "threads": THREADS},
             "cpu": cpu_name(),
         }

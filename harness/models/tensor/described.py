@@ -124,20 +124,20 @@ def _described(source: ModelSource, cache: Cache, progress: Progress) -> list[Us
     if files:
         key = key_of(files)
         folder = cache.fetch("models", key, ask)
-        said = _read(folder)
-        if [Path(path) for path in said.dependencies] == files:
-            return _models(source, said, key, folder)
+        described = _read(folder)
+        if [Path(path) for path in described.dependencies] == files:
+            return _models(source, described, key, folder)
     with tempfile.TemporaryDirectory(prefix="harness-models-") as temporary:
         # A cached answer may be older than a file that its key does not contain.
         fresh = folder if asked else Path(temporary)
         if not asked:
             ask(fresh)
-        said = _read(fresh)
-        files = [Path(path) for path in said.dependencies]
+        described = _read(fresh)
+        files = [Path(path) for path in described.dependencies]
         _remember(index, files)
         key = key_of(files)
         folder = cache.fetch("models", key, lambda made: _copy(fresh, made))
-    return _models(source, said, key, folder)
+    return _models(source, described, key, folder)
 
 
 def _read(folder: Path) -> SourceDescription:
@@ -150,10 +150,11 @@ def _copy(fresh: Path, made: Path) -> None:
             shutil.copy2(path, made)
 
 
-def _models(source: ModelSource, said: SourceDescription, key: str, folder: Path) -> list[UserModel]:
-    return [
-        UserModel(source, facts, content_key({"source": key, "model": facts.name}), folder) for facts in said.models
-    ]
+def _models(source: ModelSource, described: SourceDescription, key: str, folder: Path) -> list[UserModel]:
+    def of(facts: ModelDescription) -> UserModel:
+        return UserModel(source, facts, content_key({"source": key, "model": facts.name}), folder)
+
+    return [of(facts) for facts in described.models]
 
 
 def source_request(source: ModelSource) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def describe_one(spec: Any, path: Path, folder: Path, progress: Progress) -> dic
         module = flattened(spec)
     names = tuple(spec.output_names)
     given: dict[str, torch.Tensor] = {}
-    said: dict[str, torch.Tensor] = {}
+    answers: dict[str, torch.Tensor] = {}
     outputs: dict[str, torch.Tensor] = {}
     for at, (item, inputs) in enumerate(items.items()):
         with users_code(path, f"running {spec.name!r} on item {item!r}"):
@@ -63,7 +63,7 @@ def describe_one(spec: Any, path: Path, folder: Path, progress: Progress) -> dic
                 cure="return less, such as the best hundred",
             )
         given |= {f"{item}{SEPARATOR}{name}": tensor for name, tensor in inputs.items()}
-        said |= {f"{item}{SEPARATOR}{name}": output.contiguous().clone() for name, output in outputs.items()}
+        answers |= {f"{item}{SEPARATOR}{name}": output.contiguous().clone() for name, output in outputs.items()}
         progress(f"PyTorch runs {spec.name}: {at + 1} of {len(items)} items")
     kinds = {name: str(output.dtype).removeprefix("torch.") for name, output in outputs.items()}
     odd = next((f"{name} is {kind}" for name, kind in kinds.items() if kind not in DTYPES), None)
@@ -71,7 +71,7 @@ def describe_one(spec: Any, path: Path, folder: Path, progress: Progress) -> dic
         raise BadModel(f"the output {odd} of {spec.name!r}, which no record can hold", cure=f"use {', '.join(DTYPES)}")
     check_comparison(spec, outputs)
     save_file({key: tensor.clone() for key, tensor in given.items()}, folder / f"{spec.name}.inputs.safetensors")
-    save_file(said, folder / f"{spec.name}.outputs.safetensors")
+    save_file(answers, folder / f"{spec.name}.outputs.safetensors")
     return {
         "name": spec.name,
         "prefix": prefix_of(spec),
