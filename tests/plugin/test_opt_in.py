@@ -155,7 +155,7 @@ def test_a_name_of_another_plugin_stays_with_it(project: Project) -> None:
         "--harness-words",
         "words.tsv",
         "-k",
-        "few_words or theirs",
+        "few_items or theirs",
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
@@ -246,7 +246,7 @@ def test_a_plugin_from_the_registry_with_a_device_of_its_own(tmp_path: Path) -> 
     environment = project.environment() | {"PYTHONPATH": f"{tmp_path}:{project.environment()['PYTHONPATH']}"}
     for option, status in (("--harness-device", 0), ("--device", 2)):
         done = forked.run(
-            project.command("suites", option, "host", "--harness-words", "words.tsv", "-k", "few_words"),
+            project.command("suites", option, "host", "--harness-words", "words.tsv", "-k", "few_items"),
             cwd=project.folder,
             env=environment,
         )
