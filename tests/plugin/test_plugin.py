@@ -259,7 +259,7 @@ def test_two_runs_at_once_take_turns_on_the_device(project: Project) -> None:
     project.behave(
         body=f"{until}\nwhile not {waiting} and time.monotonic() < until:\n    time.sleep(0.01)\neverything()"
     )
-    command = project.command(*["suites", "--device", "host", "--words", "words.tsv", "-k", "few_words"])
+    command = project.command(*["suites", "--device", "host", "--words", "words.tsv", "-k", "few_items"])
     logs = [project.folder / f"said-{at}" for at in (0, 1)]
     with logs[0].open("w") as first, logs[1].open("w") as second:
         both = [
