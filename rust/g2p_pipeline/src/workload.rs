@@ -14,7 +14,7 @@ use crate::grouping::group_by_length;
 use crate::outputs::{BatchResult, Timings};
 use crate::session::Session;
 
-/// A generation workload as an order has it. Of the keys that [`ModelConfig`] does not take, serde refuses all but ours.
+/// A generation workload as an order has it. Keys that neither it nor [`ModelConfig`] names are refused.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GenerationOrder {

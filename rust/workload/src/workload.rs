@@ -16,7 +16,7 @@ pub trait Order {
     /// Checks the workload and its items, which are ids and inputs, before anything is loaded.
     ///
     /// # Errors
-    /// [`Failure`] of the kind usage; one that is of no item needs no workload's name in its message.
+    /// [`Failure`] of the kind usage. The runner adds the workload's name to the message, unless it is of an item.
     fn plan(self, items: Vec<(String, Self::Input)>) -> Result<Planned, Failure>;
 }
 
@@ -30,7 +30,7 @@ pub struct Planned {
     pub load: Load,
 }
 
-/// Its failure needs no workload's name in its message, either.
+/// Loads a model. The runner adds the workload's name to the message of a failure, unless it is of an item.
 pub type Load = Box<dyn FnOnce(OnLoad<'_>) -> Result<Box<dyn Workload>, Failure> + Send>;
 
 /// Takes the name of each function that was loaded, and how long that took.
