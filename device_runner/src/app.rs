@@ -6,8 +6,8 @@ use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::failure;
 use crate::job::Job;
+use crate::status;
 use crate::Linked;
 
 /// Runs `Documents/order.json` into `Documents/result.jsonl`, each record to standard output, too.
@@ -15,20 +15,20 @@ pub fn main(linked: &Linked) -> ExitCode {
     let Some(documents) = env::var_os("HOME").map(|home| PathBuf::from(home).join("Documents"))
     else {
         eprintln!("error: HOME is not set, and the app's container with it");
-        return ExitCode::from(failure::USAGE);
+        return ExitCode::from(status::USAGE);
     };
     let order = documents.join("order.json");
     // Without an order nothing is left behind that would stand in a later one's way.
     if !order.is_file() {
         eprintln!("error: there is no {}", order.display());
-        return ExitCode::from(failure::USAGE);
+        return ExitCode::from(status::USAGE);
     }
     let result = documents.join("result.jsonl");
     match Job::prepare(linked, &order, &result, true) {
         Ok(job) => start(job),
         Err(error) => {
             eprintln!("error: {}: {error}", result.display());
-            ExitCode::from(failure::USAGE)
+            ExitCode::from(status::USAGE)
         }
     }
 }

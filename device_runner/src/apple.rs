@@ -20,8 +20,8 @@ use objc2_ui_kit::{
     UIApplication, UIApplicationDelegate, UIApplicationLaunchOptionsKey, UIViewController, UIWindow,
 };
 
-use crate::failure;
 use crate::readings::State;
+use crate::status;
 
 type Work = Box<dyn FnOnce() -> u8 + Send>;
 
@@ -33,7 +33,7 @@ static WORK: Mutex<Option<Work>> = Mutex::new(None);
 pub fn run_app(work: impl FnOnce() -> u8 + Send + 'static) -> ! {
     let Some(main_thread) = MainThreadMarker::new() else {
         eprintln!("error: an app starts on the main thread");
-        process::exit(i32::from(failure::USAGE));
+        process::exit(i32::from(status::USAGE));
     };
     *WORK.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(work));
     let delegate = NSString::from_class(Delegate::class());
@@ -84,7 +84,7 @@ fn start_work() {
         .spawn(|| process::exit(i32::from(work())));
     if let Err(error) = started {
         eprintln!("error: no thread for the order: {error}");
-        process::exit(i32::from(failure::FAILED));
+        process::exit(i32::from(status::FAILED));
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::thread;
 
-use crate::failure::{Failure, FailureKind};
+use charsiug2p_workload::{Failure, FailureKind};
+
 use crate::readings::Cpu;
 
 /// This machine's.

@@ -3,7 +3,8 @@
 use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use crate::failure::{Failure, FailureKind};
+use charsiug2p_workload::{Failure, FailureKind};
+
 use crate::records::{Record, Status};
 use crate::result_file::ResultFile;
 

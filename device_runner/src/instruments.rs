@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use charsiug2p_g2p_tvm::{Argument, Function, Tensor, TvmError, TvmModule};
+use charsiug2p_workload::Failure;
 
-use crate::failure::{Failure, FailureKind};
 use crate::records::Record;
 use crate::roofline::Roofline;
 
@@ -93,7 +93,7 @@ impl Instruments {
         let lost = self.drain().map_err(|error| failed(&error))?;
         if lost > 0 {
             let message = format!("{lost} marks of a profile had no room: profile fewer tokens");
-            return Err(Failure::new(FailureKind::Model, message));
+            return Err(Failure::model(message));
         }
         self.events().map_err(|error| failed(&error))
     }
@@ -142,5 +142,5 @@ fn join(halves: &[i32]) -> i64 {
 }
 
 fn failed(error: &TvmError) -> Failure {
-    Failure::new(FailureKind::Model, format!("the archive's instruments: {error}"))
+    Failure::model(format!("the archive's instruments: {error}"))
 }

@@ -5,17 +5,17 @@ use std::io;
 use std::path::Path;
 
 use charsiug2p_g2p_tvm::{ensure_linked, set_num_threads};
+use charsiug2p_workload::Failure;
 
-use crate::failure::{Failure, FailureKind, FAILED, OK};
 use crate::guard;
 use crate::order::{self, Plan};
 use crate::result_file::ResultFile;
 use crate::run;
+use crate::status::{FAILED, OK};
 use crate::thermal::Thermal;
 use crate::{cpu, Linked};
 
 /// An order that was read, and the result it will be answered in.
-#[derive(Debug)]
 pub struct Job {
     linked: Linked,
     result: ResultFile,
@@ -48,9 +48,8 @@ impl Job {
             // The order's text is freed before anything is loaded: it holds every input tensor.
             let plan = order.and_then(|text| order::parse(&text))?.plan(linked.archive_sha256)?;
             cpu::require(&linked.needed())?;
-            let failed = |error: &dyn ToString| Failure::new(FailureKind::Model, error.to_string());
-            ensure_linked().map_err(|error| failed(&error))?;
-            set_num_threads(plan.threads).map_err(|error| failed(&error))?;
+            ensure_linked().map_err(|error| Failure::model(error.to_string()))?;
+            set_num_threads(plan.threads).map_err(|error| Failure::model(error.to_string()))?;
             Ok(plan)
         });
         Ok(Self { linked: *linked, result, order_id, plan })

@@ -9,11 +9,11 @@ mod app;
 #[cfg(target_os = "ios")]
 mod apple;
 mod cpu;
-mod failure;
-mod generation;
 mod guard;
+mod input;
 mod instruments;
 mod job;
+mod kinds;
 mod memory;
 mod order;
 mod readings;
@@ -22,12 +22,12 @@ mod result_file;
 mod roofline;
 mod run;
 mod slowdown;
+mod status;
 mod taps;
 mod tensor;
 mod tensors;
 mod thermal;
 mod watch;
-mod workload;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -139,7 +139,7 @@ fn execute(linked: &Linked, order: &Path, result: &Path, stream: bool) -> ExitCo
         Ok(job) => ExitCode::from(job.run()),
         Err(error) => {
             eprintln!("error: {}: {error}", result.display());
-            ExitCode::from(failure::USAGE)
+            ExitCode::from(status::USAGE)
         }
     }
 }

@@ -1,20 +1,15 @@
 //! The work order: `harness/protocol/schema.py` in Rust, and everything that can be wrong with one.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use charsiug2p_g2p_pipeline::ProbeOptions;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
+use charsiug2p_workload::{Failure, Planned, ProbeOptions};
+use serde::de::IgnoredAny;
 use serde::Deserialize;
 
-use crate::failure::Failure;
-use crate::generation::GenerationOrder;
+use crate::input::Input;
+use crate::kinds::OrderedWorkload;
 use crate::slowdown::Slowdown;
 use crate::taps::TapWindow;
-use crate::tensor::TensorOrder;
-use crate::tensors::SentTensors;
-use crate::workload::Planned;
 
 /// The one version of the schema.
 pub const SCHEMA_VERSION: u32 = 2;
@@ -27,16 +22,8 @@ const fn version() -> u32 {
     SCHEMA_VERSION
 }
 
-/// A model of the archive, of one of the kinds that this runner runs.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum OrderWorkload {
-    Tensor(TensorOrder),
-    Generation(GenerationOrder),
-}
-
 /// One input of one workload.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkItem {
     pub id: String,
@@ -50,39 +37,8 @@ pub struct WorkItem {
     _subset: IgnoredAny,
 }
 
-/// A prompt, or tensors by name.
-#[derive(Debug, Clone)]
-pub enum Input {
-    Prompt(String),
-    Tensors(SentTensors),
-}
-
-impl<'de> Deserialize<'de> for Input {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = Input;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a prompt or tensors")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Input, E> {
-                Ok(Input::Prompt(text.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Input, A::Error> {
-                SentTensors::deserialize(MapAccessDeserializer::new(map)).map(Input::Tensors)
-            }
-        }
-
-        deserializer.deserialize_any(Either)
-    }
-}
-
 /// What the probe pass records.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordOptions {
     #[serde(default)]
@@ -94,14 +50,14 @@ pub struct RecordOptions {
 }
 
 /// What to run and how often.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkOrder {
     #[serde(default = "version")]
     pub schema_version: u32,
     pub order_id: String,
     pub archive_sha256: String,
-    pub workloads: Vec<OrderWorkload>,
+    pub workloads: Vec<OrderedWorkload>,
     pub items: Vec<WorkItem>,
     #[serde(default = "one")]
     pub warmup: usize,
@@ -123,11 +79,10 @@ pub struct WorkOrder {
 }
 
 /// A checked order, ready to run.
-#[derive(Debug)]
 pub struct Plan {
     pub order_id: String,
-    /// In the order they run.
-    pub workloads: Vec<Box<dyn Planned>>,
+    /// With their names, in the order they run.
+    pub workloads: Vec<(String, Planned)>,
     /// Calls of all workloads: what a pass makes.
     pub calls: usize,
     pub warmup: usize,
@@ -177,40 +132,6 @@ pub fn order_id_of(bytes: &[u8]) -> String {
         .unwrap_or_default()
 }
 
-impl OrderWorkload {
-    fn name(&self) -> &str {
-        match self {
-            Self::Tensor(order) => &order.name,
-            Self::Generation(order) => &order.name,
-        }
-    }
-
-    /// Checks it with its items.
-    fn plan(self, items: Vec<WorkItem>) -> Result<Box<dyn Planned>, Failure> {
-        let no_input = |item: &str, needed: &str| {
-            Failure::usage(format!("item {item:?}: its workload takes {needed}")).of_item(item)
-        };
-        match self {
-            Self::Tensor(order) => {
-                let of = |item: WorkItem| match item.input {
-                    Input::Tensors(tensors) => Ok((item.id, tensors)),
-                    Input::Prompt(_) => Err(no_input(&item.id, "tensors, not a prompt")),
-                };
-                let items = items.into_iter().map(of).collect::<Result<_, _>>()?;
-                Ok(Box::new(order.plan(items)?))
-            }
-            Self::Generation(order) => {
-                let of = |item: WorkItem| match item.input {
-                    Input::Prompt(prompt) => Ok((item.id, prompt)),
-                    Input::Tensors(_) => Err(no_input(&item.id, "a prompt, not tensors")),
-                };
-                let items = items.into_iter().map(of).collect::<Result<Vec<_>, _>>()?;
-                Ok(Box::new(order.plan(&items)?))
-            }
-        }
-    }
-}
-
 impl WorkOrder {
     /// Checks everything that can be checked before the first model is loaded.
     pub fn plan(self, archive_sha256: &str) -> Result<Plan, Failure> {
@@ -234,7 +155,7 @@ impl WorkOrder {
             window.check(|item| self.items.iter().any(|known| known.id == item))?;
         }
         let workloads = plan_workloads(self.workloads, self.items)?;
-        let calls = workloads.iter().map(|planned| planned.calls()).sum();
+        let calls = workloads.iter().map(|(_, planned)| planned.calls).sum();
         let passes = self.warmup.checked_add(self.repetitions);
         let samples = passes.and_then(|passes| passes.checked_mul(calls));
         let probes = if self.probe.is_some() { calls } else { 0 };
@@ -275,9 +196,9 @@ impl WorkOrder {
 
 /// Each workload with its own items.
 fn plan_workloads(
-    workloads: Vec<OrderWorkload>,
+    workloads: Vec<OrderedWorkload>,
     items: Vec<WorkItem>,
-) -> Result<Vec<Box<dyn Planned>>, Failure> {
+) -> Result<Vec<(String, Planned)>, Failure> {
     if workloads.is_empty() {
         return Err(Failure::usage("the order names no workloads"));
     }
@@ -287,9 +208,7 @@ fn plan_workloads(
     }
     let mut ids = BTreeSet::new();
     for item in &items {
-        let refuse = |reason: &str| {
-            Failure::usage(format!("item {:?}: {reason}", item.id)).of_item(&item.id)
-        };
+        let refuse = |reason: &str| Failure::bad_item(&item.id, reason);
         if item.id.is_empty() || !ids.insert(&item.id) {
             return Err(refuse("its id is empty or stands twice in the order"));
         }
@@ -302,9 +221,12 @@ fn plan_workloads(
     let mut left = items;
     let mut planned = Vec::with_capacity(workloads.len());
     for workload in workloads {
-        let (own, others) = left.into_iter().partition(|item| item.workload == workload.name());
+        let name = workload.name().to_owned();
+        let (own, others) = left.into_iter().partition::<Vec<_>, _>(|item| item.workload == name);
         left = others;
-        planned.push(workload.plan(own)?);
+        let own = own.into_iter().map(|item| (item.id, item.input)).collect();
+        let plan = workload.plan(own).map_err(|failure| failure.of_workload(&name))?;
+        planned.push((name, plan));
     }
     Ok(planned)
 }

@@ -1,14 +1,11 @@
 //! The result's records.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use charsiug2p_g2p_pipeline::WordOutput;
+use charsiug2p_workload::{Failure, Measured, Probed, TensorsRecord};
 use serde::Serialize;
 
-use crate::failure::Failure;
 use crate::readings::{Cpu, State};
-use crate::tensors::TensorsRecord;
 
 /// What a sample is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -25,22 +22,6 @@ pub enum Phase {
 pub enum Status {
     Ok,
     Error,
-}
-
-/// What the model answered for one item.
-#[derive(Debug, PartialEq, Serialize)]
-pub struct Output {
-    pub token_ids: Vec<i32>,
-    pub text: String,
-    pub margins: Option<Vec<f32>>,
-    pub logits: Option<BTreeMap<usize, Vec<f32>>>,
-}
-
-impl From<WordOutput> for Output {
-    fn from(output: WordOutput) -> Self {
-        let WordOutput { token_ids, text, margins, logits } = output;
-        Self { token_ids, text, margins, logits }
-    }
 }
 
 /// One line of `result.jsonl`; the fields are explained in `harness/protocol/schema.py`.
@@ -71,23 +52,14 @@ pub enum Record<'a> {
         items: &'a [String],
         phase: Phase,
         repetition: usize,
-        total_ns: u64,
-        /// Nanoseconds of the calls inside, by what they are calls of.
-        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-        parts: BTreeMap<&'static str, Vec<u64>>,
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        outputs: Vec<Output>,
-        /// Of a tensor workload, whose outputs only the probe writes.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        output_sha256: Option<String>,
+        #[serde(flatten)]
+        measured: Measured,
     },
     Probe {
         workload: &'a str,
         items: &'a [String],
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        outputs: Vec<Output>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        tensors: Option<TensorsRecord>,
+        #[serde(flatten)]
+        probed: Probed,
     },
     /// A piece of what an archive with taps gave away during the probe before.
     Taps {
@@ -123,9 +95,4 @@ pub enum Record<'a> {
         samples: usize,
         error: Option<&'a Failure>,
     },
-}
-
-/// Whole nanoseconds; a run of 584 years would be cut short.
-pub fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -4,7 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Stdout, Write};
 use std::path::Path;
 
-use crate::failure::Failure;
+use charsiug2p_workload::Failure;
+
 use crate::records::Record;
 
 /// The result file: created fresh, appended to, each record in the system's hands when `write`

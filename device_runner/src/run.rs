@@ -1,24 +1,51 @@
 //! A checked order from its header to its memory and probe records.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, process};
 
+use charsiug2p_workload::{nanoseconds, Failure, Planned, Workload};
+
 use crate::cpu;
-use crate::failure::Failure;
 use crate::instruments::{Events, Instruments};
 use crate::memory;
 use crate::order::{Plan, SCHEMA_VERSION};
-use crate::records::{nanoseconds, Phase, Record};
+use crate::records::{Phase, Record};
 use crate::result_file::ResultFile;
 use crate::taps::Tapping;
 use crate::thermal::Thermal;
-use crate::workload::{Loaded, Measured, Planned};
 use crate::Linked;
 
+/// A workload that is ready to run.
+struct Loaded {
+    name: String,
+    workload: Box<dyn Workload>,
+    /// Where the archive was built for profiles.
+    instruments: Option<Instruments>,
+}
+
 /// The calls of a pass: a workload, and the number of a call of it.
-fn calls(workloads: &[Box<dyn Planned>]) -> Vec<(usize, usize)> {
-    let counts = workloads.iter().map(|planned| planned.calls()).enumerate();
+fn calls(workloads: &[(String, Planned)]) -> Vec<(usize, usize)> {
+    let counts = workloads.iter().map(|(_, planned)| planned.calls).enumerate();
     counts.flat_map(|(at, calls)| (0..calls).map(move |call| (at, call))).collect()
+}
+
+/// Takes a workload's model from the program, and records how long each of its functions took.
+fn load(
+    name: String,
+    planned: Planned,
+    archive_prefix: Option<&str>,
+    result: &mut ResultFile,
+) -> Result<Loaded, Failure> {
+    let mut loads = Vec::new();
+    let workload = (planned.load)(&mut |function, took| loads.push((function, took)));
+    for (function, took) in loads {
+        let load_ns = nanoseconds(took);
+        result.write(&Record::Load { workload: &name, function, load_ns })?;
+    }
+    let workload = workload.map_err(|failure| failure.of_workload(&name))?;
+    let prefix = planned.prefix.as_deref().or(archive_prefix);
+    let instruments = prefix.map(Instruments::find).transpose()?.flatten();
+    Ok(Loaded { name, workload, instruments })
 }
 
 /// Who runs what, where.
@@ -51,7 +78,7 @@ pub fn run(
     let calls = calls(&plan.workloads);
     let workloads = std::mem::take(&mut plan.workloads).into_iter();
     let mut loaded = workloads
-        .map(|planned| planned.load(linked, result))
+        .map(|(name, planned)| load(name, planned, linked.prefix, result))
         .collect::<Result<Vec<Loaded>, Failure>>()?;
     run_passes(&plan, &mut loaded, &calls, thermal, result)?;
     if plan.has_samples_left() {
@@ -86,14 +113,15 @@ fn run_passes(
                 thermal.look(result)?;
                 let phase = if first { Phase::First } else { phase };
                 first = false;
-                let Loaded { workload, instruments } = &mut loaded[at];
+                let Loaded { name, workload, instruments } = &mut loaded[at];
                 if let Some(marks) = instruments {
                     marks.begin()?;
                 }
-                let measured = workload.run(call, plan.slowdown)?;
+                let mut measured = workload.run(call)?;
+                plan.slowdown.burn(&mut measured);
                 let events = instruments.as_mut().map(Instruments::finish).transpose()?;
-                let (workload, items) = (workload.name(), workload.items(call));
-                write_sample(workload, items, phase, repetition, measured, result)?;
+                let (workload, items) = (name.as_str(), workload.items(call));
+                result.write(&Record::Sample { workload, items, phase, repetition, measured })?;
                 if let Some(Events { numbers, values }) = events {
                     result.write(&Record::Profile {
                         workload,
@@ -121,38 +149,15 @@ fn run_probes(
     let Some(options) = &plan.probe else { return Ok(()) };
     let mut tapping = Tapping::new(plan.taps.as_ref(), linked.prefix)?;
     for &(at, call) in calls.iter().skip(plan.skip_probes) {
-        let workload = &mut loaded[at].workload;
+        let Loaded { name, workload, .. } = &mut loaded[at];
         tapping.begin(workload.items(call))?;
         let probed = workload.probe(call, options);
-        let (workload, items) = (workload.name(), workload.items(call));
+        let (workload, items) = (name.as_str(), workload.items(call));
         // What led to an error is what its taps show.
         let taps = tapping.record(workload, items, result);
         let probed = probed?;
         taps?;
-        let (outputs, tensors) = (probed.outputs, probed.tensors);
-        result.write(&Record::Probe { workload, items, outputs, tensors })?;
+        result.write(&Record::Probe { workload, items, probed })?;
     }
     Ok(())
-}
-
-fn write_sample(
-    workload: &str,
-    items: &[String],
-    phase: Phase,
-    repetition: usize,
-    measured: Measured,
-    result: &mut ResultFile,
-) -> Result<(), Failure> {
-    let Measured { total, parts, outputs, output_sha256 } = measured;
-    let spent = |calls: Vec<Duration>| calls.into_iter().map(nanoseconds).collect();
-    result.write(&Record::Sample {
-        workload,
-        items,
-        phase,
-        repetition,
-        total_ns: nanoseconds(total),
-        parts: parts.into_iter().map(|(name, calls)| (name, spent(calls))).collect(),
-        outputs,
-        output_sha256,
-    })
 }

@@ -3,9 +3,7 @@
 use std::hint;
 use std::time::{Duration, Instant};
 
-use charsiug2p_g2p_pipeline::Timings;
-
-use crate::failure::Failure;
+use charsiug2p_workload::{nanoseconds, Failure, Measured};
 
 /// The most that an order may ask for.
 const MAX_PERCENT: f64 = 1000.0;
@@ -30,26 +28,17 @@ impl Slowdown {
         (self.percent > 0.0).then_some(self.percent)
     }
 
-    /// Burns the share of every call's time, and adds what that took: of the encoder, the prefill,
-    /// each step, and what lies between them. The calls themselves are over by then, so that they
-    /// run as they always do.
-    pub fn burn(self, timings: &mut Timings) {
+    /// Burns the share of a call's time, and adds what that took: of each of its parts, and of what lies between them.
+    /// The call itself is over by then, so that it runs as it always does.
+    pub fn burn(self, measured: &mut Measured) {
         let Some(percent) = self.percent() else { return };
-        let calls: Duration = timings.steps.iter().sum::<Duration>()
-            + timings.encoder
-            + timings.prefill.unwrap_or_default();
-        let mut between = timings.total.saturating_sub(calls);
+        let inside: u64 = measured.parts.values().flatten().sum();
+        let mut between = measured.total_ns.saturating_sub(inside);
         let started = Instant::now();
-        let parts = [&mut timings.encoder, &mut between];
-        for part in parts.into_iter().chain(&mut timings.prefill).chain(&mut timings.steps) {
-            *part += spin(part.mul_f64(percent / 100.0));
+        for part in measured.parts.values_mut().flatten().chain([&mut between]) {
+            *part += nanoseconds(spin(Duration::from_nanos(*part).mul_f64(percent / 100.0)));
         }
-        timings.total += started.elapsed();
-    }
-
-    /// The same of a single call.
-    pub fn stretch(self, took: Duration) -> Duration {
-        self.percent().map_or(took, |percent| took + spin(took.mul_f64(percent / 100.0)))
+        measured.total_ns += nanoseconds(started.elapsed());
     }
 }
 
@@ -67,42 +56,39 @@ fn spin(wanted: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
-    fn timings() -> Timings {
-        let ms = Duration::from_millis;
-        Timings { encoder: ms(4), prefill: Some(ms(2)), steps: vec![ms(3), ms(1)], total: ms(12) }
+    fn measured() -> Measured {
+        let parts = BTreeMap::from([("encoder", vec![4_000_000]), ("step", vec![3_000_000, 1])]);
+        Measured { total_ns: 12_000_000, parts, ..Measured::default() }
     }
 
     #[test]
     fn every_part_gets_its_share_and_the_whole_gets_all_of_them() {
-        let mut slowed = timings();
+        let (mut slowed, whole) = (measured(), measured());
         Slowdown::new(50.0).unwrap().burn(&mut slowed);
-        let whole = timings();
-        let parts = |found: &Timings| {
-            let mut parts = vec![found.encoder, found.prefill.unwrap()];
-            parts.extend(&found.steps);
-            parts
-        };
+        let parts = |of: &Measured| of.parts.values().flatten().copied().collect::<Vec<_>>();
         for (after, before) in parts(&slowed).into_iter().zip(parts(&whole)) {
-            assert!(after >= before.mul_f64(1.5), "{after:?} {before:?}");
+            assert!(after >= before + before / 2, "{after} {before}");
         }
-        assert!(slowed.total >= whole.total.mul_f64(1.5));
-        assert!(parts(&slowed).into_iter().sum::<Duration>() <= slowed.total);
+        assert!(slowed.total_ns >= whole.total_ns + whole.total_ns / 2);
+        assert!(parts(&slowed).into_iter().sum::<u64>() <= slowed.total_ns);
     }
 
     #[test]
-    fn a_single_call_gets_its_share() {
-        let took = Duration::from_millis(4);
-        assert!(Slowdown::new(50.0).unwrap().stretch(took) >= Duration::from_millis(6));
-        assert_eq!(Slowdown::default().stretch(took), took);
+    fn a_call_without_parts_gets_its_share() {
+        let mut slowed = Measured { total_ns: 4_000_000, ..Measured::default() };
+        Slowdown::new(50.0).unwrap().burn(&mut slowed);
+        assert!(slowed.total_ns >= 6_000_000, "{slowed:?}");
     }
 
     #[test]
     fn nothing_is_burned_unless_it_was_asked_for() {
-        let mut same = timings();
+        let mut same = measured();
         Slowdown::default().burn(&mut same);
-        assert_eq!((same.total, same.encoder), (timings().total, timings().encoder));
+        assert_eq!(same, measured());
     }
 
     #[test]

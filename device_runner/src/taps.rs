@@ -3,12 +3,12 @@
 //! `harness/compiler/observe/tracing.py` makes them and `harness/explain/taps.py` reads the stream; archives for apps have none.
 
 use charsiug2p_g2p_tvm::{Argument, ElementType, Function, Tensor, TvmError, TvmModule};
+use charsiug2p_workload::Failure;
 use serde::Deserialize;
 
-use crate::failure::{Failure, FailureKind};
 use crate::records::Record;
 use crate::result_file::ResultFile;
-use crate::tensors::TensorsRecord;
+use crate::tensors;
 
 /// Bytes of the stream in one record, whose line the harness reads up to 16 MiB of.
 const PIECE: usize = 8_000_000;
@@ -121,14 +121,13 @@ impl Taps {
             let (count, lost) = self.take().map_err(|error| failed(&error))?;
             if lost > 0 {
                 let message = format!("{lost} taps had no room: ask for fewer calls");
-                return Err(Failure::new(FailureKind::Model, message));
+                return Err(Failure::model(message));
             }
             if count == 0 {
                 break;
             }
             self.piece.set_shape(&[count]).map_err(|error| failed(&error))?;
-            let tensors = TensorsRecord::new([(NAME, &self.piece)])
-                .map_err(|why| Failure::new(FailureKind::Model, why))?;
+            let tensors = tensors::record([(NAME, &self.piece)]).map_err(Failure::model)?;
             self.piece.set_shape(&[PIECE]).map_err(|error| failed(&error))?;
             result.write(&Record::Taps { workload, items, part, tensors })?;
         }
@@ -147,5 +146,5 @@ impl Taps {
 }
 
 fn failed(error: &TvmError) -> Failure {
-    Failure::new(FailureKind::Model, format!("the archive's taps: {error}"))
+    Failure::model(format!("the archive's taps: {error}"))
 }

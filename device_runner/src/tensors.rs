@@ -5,10 +5,11 @@ use std::fmt;
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 use charsiug2p_g2p_tvm::{ElementType, Tensor};
+use charsiug2p_workload::TensorsRecord;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::de::{self, Deserializer, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 /// Tensors of an order.
@@ -20,14 +21,6 @@ pub struct SentTensors {
     /// Of the format safetensors.
     #[serde(rename = "data", deserialize_with = "decoded")]
     pub bytes: Vec<u8>,
-}
-
-/// Tensors of a record.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct TensorsRecord {
-    pub size: usize,
-    pub sha256: String,
-    pub data: String,
 }
 
 impl SentTensors {
@@ -73,30 +66,25 @@ fn view<'a>(
     Ok((kind, view))
 }
 
-impl TensorsRecord {
-    /// Of tensors by name.
-    pub fn new<'a>(
-        tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
-    ) -> Result<Self, String> {
-        let views = tensors
-            .into_iter()
-            .map(|(name, tensor)| {
-                let failed = |reason: String| format!("output {name:?}: {reason}");
-                let kind = tensor
-                    .element_type()
-                    .ok_or_else(|| failed(format!("it holds {}", tensor.dtype())))?;
-                let bytes = tensor.as_bytes().map_err(|error| failed(error.to_string()))?;
-                let view = TensorView::new(stored(kind), tensor.shape(), bytes);
-                Ok((name, view.map_err(|error| failed(error.to_string()))?))
-            })
-            .collect::<Result<Vec<_>, String>>()?;
-        let bytes = safetensors::serialize(views, None).map_err(|error| error.to_string())?;
-        Ok(Self {
-            size: bytes.len(),
-            sha256: sha256([bytes.as_slice()]),
-            data: STANDARD.encode(&bytes),
-        })
-    }
+/// What a record holds of tensors by name.
+pub fn record<'a>(
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+) -> Result<TensorsRecord, String> {
+    let view = |(name, tensor): (&'a str, &'a Tensor)| {
+        let failed = |reason: String| format!("output {name:?}: {reason}");
+        let kind = tensor.element_type();
+        let kind = kind.ok_or_else(|| failed(format!("it holds {}", tensor.dtype())))?;
+        let bytes = tensor.as_bytes().map_err(|error| failed(error.to_string()))?;
+        let view = TensorView::new(stored(kind), tensor.shape(), bytes);
+        Ok((name, view.map_err(|error| failed(error.to_string()))?))
+    };
+    let views = tensors.into_iter().map(view).collect::<Result<Vec<_>, String>>()?;
+    let bytes = safetensors::serialize(views, None).map_err(|error| error.to_string())?;
+    Ok(TensorsRecord {
+        size: bytes.len(),
+        sha256: sha256([bytes.as_slice()]),
+        data: STANDARD.encode(&bytes),
+    })
 }
 
 /// The name that the format has for a type.

@@ -2,9 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::failure::Failure;
+use charsiug2p_workload::{nanoseconds, Failure};
+
 use crate::readings::State;
-use crate::records::{nanoseconds, Record};
+use crate::records::Record;
 use crate::result_file::ResultFile;
 
 /// Records the state when it is first read, when it is another, and at the end.

@@ -1,4 +1,4 @@
-"""Rust's modules depend downwards: no crate has modules that use each other in a circle."""
+"""Rust's modules depend downwards, and of the runner only its list of kinds names a kind of workload."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CRATES = [*sorted(ROOT.glob("rust/*/src")), ROOT / "device_runner/src", ROOT / "device_runner/program/src"]
+RUNNER = ROOT / "device_runner/src"
+CRATES = [*sorted(ROOT.glob("rust/*/src")), RUNNER, ROOT / "device_runner/program/src"]
 
 
 def modules(source: Path) -> dict[str, set[str]]:
@@ -29,6 +30,15 @@ def modules(source: Path) -> dict[str, set[str]]:
 @pytest.mark.parametrize("source", CRATES, ids=lambda path: path.parent.name)
 def test_no_modules_use_each_other_in_a_circle(source: Path) -> None:
     list(TopologicalSorter(modules(source)).static_order())
+
+
+def test_only_the_list_of_kinds_names_a_kind_of_workload() -> None:
+    uses = modules(RUNNER)
+    assert {module for module, used in uses.items() if "tensor" in used} == {"kinds"}
+    naming = {
+        path.stem for path in RUNNER.glob("*.rs") if re.search(r"charsiug2p_g2p_(?!tvm\b)", path.read_text("utf-8"))
+    }
+    assert naming == {"kinds"}
 
 
 def test_a_circle_is_found(tmp_path: Path) -> None:

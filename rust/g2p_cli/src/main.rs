@@ -101,7 +101,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     } else {
         arguments.words
     };
-    let format = metadata.model_config().map_err(failure)?.prompt_format();
+    metadata.config.check().map_err(failure)?;
+    let format = metadata.prompt_format();
     let prompts = words
         .iter()
         .map(|word| format.prompt(&language, word))
@@ -110,7 +111,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
 
     let mut session = Session::from_metadata(&metadata).map_err(failure)?;
     // Answers come as soon as they can, and batches find words of like lengths among so many.
-    let window = if metadata.batch_size == 1 { 1 } else { metadata.batch_size * 32 };
+    let batch_size = metadata.config.batch_size;
+    let window = if batch_size == 1 { 1 } else { batch_size * 32 };
     let mut output = io::stdout().lock();
     for (words, prompts) in words.chunks(window).zip(prompts.chunks(window)) {
         let answers = session.run_all(prompts).map_err(failure)?;

@@ -1,11 +1,18 @@
 //! The sizes a session needs, wherever they come from.
 
-use charsiug2p_g2p_core::PromptFormat;
 use serde::Deserialize;
 use thiserror::Error;
 
 /// 4 GiB of float32, 2 GiB of float16.
 const MAX_CACHE_ELEMENTS: usize = 1 << 30;
+
+const fn byt5_vocab_size() -> usize {
+    384
+}
+
+const fn byt5_eos() -> i32 {
+    1
+}
 
 /// A model's sizes that no session could work with.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -70,9 +77,12 @@ pub enum Precision {
     Int8,
 }
 
-/// Sizes and special tokens of a compiled G2P model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Sizes and special tokens of a compiled G2P model, as the metadata and the device runner's orders have them. Keys
+/// with a default are younger than the metadata, and the default is what ByT5 models have.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ModelConfig {
+    /// Which decoder was compiled.
+    pub use_kv_cache: bool,
     /// Words decoded together at most; the archive is compiled for exactly this many.
     pub batch_size: usize,
     /// Bytes of prompt at most.
@@ -80,31 +90,31 @@ pub struct ModelConfig {
     /// Generated tokens at most.
     pub max_output_len: usize,
     /// Logits a token.
+    #[serde(default = "byt5_vocab_size")]
     pub vocab_size: usize,
     /// Token at position 0.
+    #[serde(default)]
     pub decoder_start_token_id: i32,
     /// Token that ends an output.
+    #[serde(default = "byt5_eos")]
     pub eos_token_id: i32,
     /// Shape of the cache, whose first extent is the batch size; none without a cache.
+    #[serde(default)]
     pub self_cache_shape: Option<Vec<usize>>,
     /// What the cache holds.
+    #[serde(default)]
     pub self_cache_dtype: CacheDtype,
-    /// Whether a space follows the prompt's colon.
-    pub prompt_space: bool,
+    /// How the model was compiled.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 impl ModelConfig {
-    /// How the model wants its prompt.
-    #[must_use]
-    pub fn prompt_format(&self) -> PromptFormat {
-        PromptFormat { max_input_bytes: self.max_input_bytes, space: self.prompt_space }
-    }
-
     /// Checks that the sizes make sense together.
     ///
     /// # Errors
     /// [`ConfigError`].
-    pub fn check(&self, use_kv_cache: bool) -> Result<(), ConfigError> {
+    pub fn check(&self) -> Result<(), ConfigError> {
         for (name, size, limit) in [
             ("batch_size", self.batch_size, 1 << 12),
             ("max_input_bytes", self.max_input_bytes, 1 << 16),
@@ -127,7 +137,7 @@ impl ModelConfig {
             }
             return Err(ConfigError::TokenId { name, id, vocab_size: self.vocab_size });
         }
-        if !use_kv_cache {
+        if !self.use_kv_cache {
             return Ok(());
         }
         let shape = self.self_cache_shape.as_deref().ok_or(ConfigError::NoCacheShape)?;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use charsiug2p_g2p_tokenizer::decode as text;
 use charsiug2p_g2p_tvm::TvmError;
+use charsiug2p_workload::{Output, ProbeOptions};
 
 use crate::config::ModelConfig;
 use crate::error::PipelineError;
-use crate::outputs::{ProbeOptions, WordOutput};
 
 /// What the loop needs of a decoder.
 pub(crate) trait Steps {
@@ -32,7 +32,7 @@ pub(crate) fn decode<P: AsRef<str>>(
     config: &ModelConfig,
     probe: &ProbeOptions,
     times: &mut Vec<Duration>,
-) -> Result<Vec<WordOutput>, PipelineError> {
+) -> Result<Vec<Output>, PipelineError> {
     let mut words: Vec<Word> = prompts.iter().map(|_| Word::new(config, probe)).collect();
     let mut tokens = vec![config.decoder_start_token_id; prompts.len()];
     let mut rows: Vec<i32> = (0_i32..).take(prompts.len()).collect();
@@ -126,11 +126,11 @@ impl Word {
         Ok(token == config.eos_token_id)
     }
 
-    fn into_output(self) -> WordOutput {
+    fn into_output(self) -> Output {
         let text = text(&self.token_ids);
         // Without the room for longer words: callers may keep many.
         let token_ids = self.token_ids.as_slice().to_vec();
-        WordOutput { token_ids, text, margins: self.margins, logits: self.logits }
+        Output { token_ids, text, margins: self.margins, logits: self.logits }
     }
 }
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use charsiug2p_g2p_tvm::TvmError;
+use charsiug2p_workload::{Output, ProbeOptions};
 use proptest::prelude::*;
 
 use super::{best, decode, BadStep, Steps, Word};
-use crate::config::{CacheDtype, ModelConfig};
+use crate::config::{CacheDtype, ModelConfig, Precision};
 use crate::error::PipelineError;
-use crate::outputs::{ProbeOptions, WordOutput};
 
 const START: i32 = 0;
 const EOS: i32 = 1;
@@ -16,6 +16,7 @@ const VOCAB: usize = 12;
 
 fn config(batch_size: usize, max_output_len: usize) -> ModelConfig {
     ModelConfig {
+        use_kv_cache: false,
         batch_size,
         max_input_bytes: 8,
         max_output_len,
@@ -24,7 +25,7 @@ fn config(batch_size: usize, max_output_len: usize) -> ModelConfig {
         eos_token_id: EOS,
         self_cache_shape: None,
         self_cache_dtype: CacheDtype::Float32,
-        prompt_space: true,
+        precision: Precision::Fp32,
     }
 }
 
@@ -43,7 +44,7 @@ impl Script {
         Self { tokens: tokens.to_vec(), ..Self::default() }
     }
 
-    fn run(&mut self, max_output_len: usize) -> Vec<WordOutput> {
+    fn run(&mut self, max_output_len: usize) -> Vec<Output> {
         let prompts = vec!["p"; self.tokens.len()];
         let config = config(prompts.len(), max_output_len);
         let probe = ProbeOptions { margins: true, logit_steps: vec![0] };

@@ -1,5 +1,6 @@
 //! Greedy decoding of batches.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use charsiug2p_g2p_tokenizer::{tokens, PAD};
@@ -7,6 +8,7 @@ use charsiug2p_g2p_tvm::{
     Argument, DecoderPrefixes, DeviceConfig, Function, SystemLibPrefixes, Tensor, TvmError,
     TvmModule, DEFAULT_ENTRY,
 };
+use charsiug2p_workload::{Output, ProbeOptions};
 
 use crate::config::ModelConfig;
 use crate::decoder::{CachedDecoder, Decoder, Encoded, FullDecoder};
@@ -14,7 +16,7 @@ use crate::error::PipelineError;
 use crate::greedy;
 use crate::grouping::group_by_length;
 use crate::metadata::SystemLibMetadata;
-use crate::outputs::{BatchResult, ProbeOptions, Timings, WordOutput};
+use crate::outputs::{BatchResult, Timings};
 
 /// A loaded model with its buffers. Stays on the thread that made it.
 pub struct Session {
@@ -33,22 +35,22 @@ impl Session {
     /// # Errors
     /// [`PipelineError`].
     pub fn from_metadata(metadata: &SystemLibMetadata) -> Result<Self, PipelineError> {
-        let prefixes = metadata.system_lib_prefixes()?;
-        Self::load(metadata.model_config()?, &prefixes, DeviceConfig::cpu(), |_, _| {})
+        let config = metadata.config.clone();
+        Self::load(config, &metadata.prefixes, DeviceConfig::cpu(), |_, _| {})
     }
 
-    /// Loads the functions under these prefixes; `on_load` hears of each with the time it took.
+    /// Loads the functions, each to its prefix; `on_load` hears of each with the time it took.
     ///
     /// # Errors
-    /// [`PipelineError`]: sizes that cannot be, or a function that is not linked.
+    /// [`PipelineError`]: sizes that cannot be, or a function that has no prefix or is not linked.
     pub fn load(
         config: ModelConfig,
-        prefixes: &SystemLibPrefixes,
+        functions: &BTreeMap<String, String>,
         device: DeviceConfig,
         mut on_load: impl FnMut(&'static str, Duration),
     ) -> Result<Self, PipelineError> {
-        let cached = matches!(prefixes.decoder, DecoderPrefixes::Cached { .. });
-        config.check(cached)?;
+        let prefixes = SystemLibPrefixes::from_map(functions, config.use_kv_cache)?;
+        config.check()?;
         let mut load = |name: &'static str, prefix: &str| -> Result<Function, TvmError> {
             let started = Instant::now();
             let function = TvmModule::from_system_lib(prefix)?.load_entry(device, DEFAULT_ENTRY)?;
@@ -83,13 +85,10 @@ impl Session {
     ///
     /// # Errors
     /// [`PipelineError`] of the first batch that fails.
-    pub fn run_all<P: AsRef<str>>(
-        &mut self,
-        prompts: &[P],
-    ) -> Result<Vec<WordOutput>, PipelineError> {
+    pub fn run_all<P: AsRef<str>>(&mut self, prompts: &[P]) -> Result<Vec<Output>, PipelineError> {
         let probe = ProbeOptions::default();
         let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.as_ref().len()).collect();
-        let mut outputs: Vec<Option<WordOutput>> = prompts.iter().map(|_| None).collect();
+        let mut outputs: Vec<Option<Output>> = prompts.iter().map(|_| None).collect();
         for group in group_by_length(&lengths, self.config.batch_size) {
             let batch: Vec<&str> = group.iter().map(|&index| prompts[index].as_ref()).collect();
             for (index, output) in group.into_iter().zip(self.run(&batch, &probe)?.outputs) {

@@ -10,8 +10,8 @@ use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use charsiug2p_g2p_core::Language;
-use charsiug2p_g2p_pipeline::{ArtifactResolver, ModelConfig, ProbeOptions, Session};
-use charsiug2p_g2p_tvm::{DeviceConfig, SystemLibPrefixes};
+use charsiug2p_g2p_pipeline::{ArtifactResolver, ProbeOptions, Session, SystemLibMetadata};
+use charsiug2p_g2p_tvm::DeviceConfig;
 
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static OF_RUST: AtomicUsize = AtomicUsize::new(0);
@@ -116,12 +116,10 @@ fn allocations<T>(work: impl FnOnce() -> T) -> (T, usize, usize) {
 }
 
 /// A session that stops after so many steps.
-fn session(steps: usize) -> Session {
-    let metadata = ArtifactResolver::new().resolve().unwrap().metadata;
-    let prefixes: SystemLibPrefixes = metadata.system_lib_prefixes().unwrap();
-    let config = metadata.model_config().unwrap();
-    let config = ModelConfig { max_output_len: steps.min(config.max_output_len), ..config };
-    Session::load(config, &prefixes, DeviceConfig::cpu(), |_, _| {}).unwrap()
+fn session(metadata: &SystemLibMetadata, steps: usize) -> Session {
+    let mut config = metadata.config.clone();
+    config.max_output_len = steps.min(config.max_output_len);
+    Session::load(config, &metadata.prefixes, DeviceConfig::cpu(), |_, _| {}).unwrap()
 }
 
 const WORDS: [&str; 4] = ["internationalization", "a", "Char", "siu"];
@@ -132,13 +130,13 @@ fn the_number_of_steps_does_not_change_the_number_of_allocations() {
     let (_, rust, all) = allocations(|| std::hint::black_box(vec![1_u8; 100]));
     assert_eq!((rust, all), (1, 1), "what is counted");
 
-    let language = Language::new("eng-us", None).unwrap();
+    let metadata = ArtifactResolver::new().resolve().unwrap().metadata;
+    let (format, language) = (metadata.prompt_format(), Language::new("eng-us", None).unwrap());
+    let prompts = WORDS.map(|word| format.prompt(&language, word).unwrap());
     let probe = ProbeOptions::default();
     let mut seen = Vec::new();
     for cap in [1, 2, 5, 20, usize::MAX] {
-        let mut session = session(cap);
-        let format = session.config().prompt_format();
-        let prompts = WORDS.map(|word| format.prompt(&language, word).unwrap());
+        let mut session = session(&metadata, cap);
         let words = session.config().batch_size.min(prompts.len());
         for _ in 0..3 {
             session.run(&prompts[..words], &probe).unwrap();

@@ -24,7 +24,7 @@ fn session() -> (Session, Vec<String>) {
     let metadata = ArtifactResolver::new().resolve().unwrap().metadata;
     let session = Session::from_metadata(&metadata).unwrap();
     let language = Language::new("eng-us", None).unwrap();
-    let format = session.config().prompt_format();
+    let format = metadata.prompt_format();
     let prompts = WORDS.iter().map(|word| format.prompt(&language, word).unwrap()).collect();
     (session, prompts)
 }
@@ -42,7 +42,7 @@ fn token_ids_equal_the_reference() {
     assert!(!expected.words.is_empty());
     let metadata = ArtifactResolver::new().resolve().unwrap().metadata;
     let mut session = Session::from_metadata(&metadata).unwrap();
-    let format = session.config().prompt_format();
+    let format = metadata.prompt_format();
     let prompts: Vec<String> = expected
         .words
         .iter()

@@ -41,14 +41,15 @@ fn the_original_schema_is_enough() {
     let prefixes = resolver.resolve_system_lib_prefixes().unwrap();
     assert_eq!(prefixes, SystemLibPrefixes::from_base("g2p_", false));
     let metadata = resolver.resolve().unwrap().metadata;
-    let config = metadata.model_config().unwrap();
+    let config = &metadata.config;
+    assert_eq!(config.check(), Ok(()));
     assert_eq!(
         (config.vocab_size, config.decoder_start_token_id, config.eos_token_id),
         (384, 0, 1)
     );
-    assert!(config.prompt_space && metadata.languages.is_none());
+    assert!(metadata.prompt_format().space && metadata.languages.is_none());
     assert_eq!(config.self_cache_dtype, CacheDtype::Float32);
-    assert_eq!(metadata.precision, Precision::Fp32);
+    assert_eq!(config.precision, Precision::Fp32);
 }
 
 #[test]
@@ -57,15 +58,16 @@ fn a_cached_model_needs_no_decoder_and_extra_keys_are_ignored() {
     let prefixes = resolver.resolve_system_lib_prefixes().unwrap();
     assert_eq!(prefixes, SystemLibPrefixes::from_base("x_", true));
     let metadata = resolver.resolve().unwrap().metadata;
-    let config = metadata.model_config().unwrap();
+    let config = &metadata.config;
+    assert_eq!(config.check(), Ok(()));
     assert_eq!(config.self_cache_dtype, CacheDtype::Float16);
-    assert_eq!(metadata.precision, Precision::Int8);
+    assert_eq!(config.precision, Precision::Int8);
     assert_eq!(
         (config.vocab_size, config.decoder_start_token_id, config.eos_token_id),
         (300, 5, 6)
     );
-    assert_eq!(config.prompt_format().max_input_bytes, 32);
-    assert!(!config.prompt_format().space);
+    assert_eq!(metadata.prompt_format().max_input_bytes, 32);
+    assert!(!metadata.prompt_format().space);
 }
 
 #[test]
@@ -113,7 +115,7 @@ fn sizes_that_contradict_each_other_are_refused() {
     let config = |from: &str, to: &str| {
         assert!(CACHED.contains(from));
         let metadata: SystemLibMetadata = serde_json::from_str(&CACHED.replace(from, to)).unwrap();
-        metadata.model_config()
+        metadata.config.check()
     };
     assert!(config("\"batch_size\": 2", "\"batch_size\": 2").is_ok());
     for to in ["[1, 3, 16]", "[3, 2, 2]", "[2, 0, 16]", "[]", "[2, 99999, 99999]"] {

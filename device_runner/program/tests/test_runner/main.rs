@@ -160,10 +160,15 @@ fn unknown_and_missing_fields_are_refused_under_the_orders_own_id() {
     let end = Scene::new("unknown-field").refused(order.to_string());
     assert_eq!((&end["order_id"], &end["error"]["kind"]), (&json!("order-1"), &json!("usage")));
     assert!(end["error"]["message"].as_str().unwrap().contains("surprise"));
-    for pointer in ["/workloads/0", "/items/0"] {
+    // An order holds whole prompts: what the metadata says of them is unknown to it.
+    for (pointer, key) in
+        [("/workloads/0", "surprise"), ("/workloads/0", "prompt_space"), ("/items/0", "surprise")]
+    {
         let mut order = self::order();
-        order.pointer_mut(pointer).unwrap()["surprise"] = json!(1);
-        Scene::new("unknown-field").refused(order.to_string());
+        order.pointer_mut(pointer).unwrap()[key] = json!(true);
+        let end = Scene::new("unknown-field").refused(order.to_string());
+        let message = end["error"]["message"].as_str().unwrap();
+        assert!(message.contains(&format!("unknown field `{key}`")), "{message}");
     }
     let mut order = self::order();
     order.as_object_mut().unwrap().remove("items");

@@ -1,14 +1,6 @@
 //! Why a run ended early, as the end record says it.
 
-use charsiug2p_g2p_pipeline::PipelineError;
 use serde::Serialize;
-
-/// The status of a process whose result ends with status ok.
-pub const OK: u8 = 0;
-/// The status of a process whose result ends with status error.
-pub const FAILED: u8 = 1;
-/// The status of a process that has no result.
-pub const USAGE: u8 = 2;
 
 /// What kind of thing failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -18,7 +10,7 @@ pub enum FailureKind {
     Usage,
     /// A model is missing or failing.
     Model,
-    /// The model ran, and what it said of the item cannot be an answer: logits that are not finite, no token.
+    /// The model ran, and its output for the item cannot be an answer: logits that are not finite, no token.
     Answer,
     /// The processor lacks what the kernels were compiled for.
     Cpu,
@@ -31,36 +23,54 @@ pub enum FailureKind {
 /// The error of an end record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
+    /// What failed.
     pub kind: FailureKind,
+    /// What is wrong, for a person.
     pub message: String,
     /// Id of the item concerned.
     pub item: Option<String>,
 }
 
 impl Failure {
+    /// A failure of no particular item.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), item: None }
     }
 
+    /// The order is wrong.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(FailureKind::Usage, message)
     }
 
+    /// A model is missing or failing.
+    pub fn model(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Model, message)
+    }
+
+    /// The order cannot be read, or the result not written.
     pub fn io(message: impl Into<String>) -> Self {
         Self::new(FailureKind::Io, message)
     }
 
+    /// An item of the order is wrong.
     #[must_use]
-    pub fn of_item(mut self, item: &str) -> Self {
-        self.item = Some(item.to_owned());
+    pub fn bad_item(id: &str, reason: &str) -> Self {
+        Self::usage(format!("item {id:?}: {reason}")).of_item(id)
+    }
+
+    /// Names the item concerned.
+    #[must_use]
+    pub fn of_item(mut self, id: &str) -> Self {
+        self.item = Some(id.to_owned());
         self
     }
-}
 
-impl From<PipelineError> for Failure {
-    fn from(error: PipelineError) -> Self {
-        let kind =
-            if error.answered().is_some() { FailureKind::Answer } else { FailureKind::Model };
-        Self::new(kind, error.to_string())
+    /// Names the workload in the message, unless the failure names one of its items.
+    #[must_use]
+    pub fn of_workload(mut self, name: &str) -> Self {
+        if self.item.is_none() {
+            self.message = format!("workload {name:?}: {}", self.message);
+        }
+        self
     }
 }

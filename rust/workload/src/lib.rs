@@ -1,0 +1,10 @@
+#![doc = include_str!("../README.md")]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod failure;
+mod records;
+mod workload;
+
+pub use failure::{Failure, FailureKind};
+pub use records::{nanoseconds, Measured, Output, Probed, TensorsRecord};
+pub use workload::{Load, OnLoad, Order, Planned, ProbeOptions, Workload};
