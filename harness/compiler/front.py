@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness.compiler.extensions import operators_identity
+from harness.compiler.extensions import IMPORTERS, OPERATORS, identity
 from harness.compiler.metadata import FILE_NAME, ArchiveMetadata, read_metadata
 from harness.compiler.targets import CompileTarget, resolve_target
 from harness.compiler.targets.profiles import AVX2
@@ -235,4 +235,5 @@ def compiler_identity() -> dict[str, Any]:
     ]
     packages = ("apache-tvm", "apache-tvm-ffi", "torch", "transformers", "ziglang")
     versions = {name: package_version(name) for name in packages}
-    return {"sources": hash_sources(sources, root), "operators": operators_identity(), **versions}
+    added = {"operators": identity(OPERATORS), "importers": identity(IMPORTERS)}
+    return {"sources": hash_sources(sources, root), **added, **versions}
