@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.compiler import Archive, ArchiveMetadata
+from harness.conformance.fake_runners import ARCHIVE, write_runner
 from harness.core.cache import hash_file
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress
@@ -16,7 +17,6 @@ from harness.models.timing import TimedModel, TimedPyTorch
 from harness.models.words import Word
 from harness.native import AppOptions, Runner
 from harness.run.builder import RunOptions, Variant
-from tests.devices.fake_runners import ARCHIVE, write_runner
 from tests.fake_pytorch import FakePyTorch
 
 
