@@ -5,8 +5,8 @@ python tools/archive_hashes.py --tree ../old    # both checkouts, and what diffe
 python tools/archive_hashes.py --only int8 --keep build/hashes
 
 A change that should not touch the compiler's output leaves every line as it is. Each checkout compiles with the
-packages of its own .venv (`make setup`), by `harness compile`, into a cache of its own that is removed at the end: a
-dozen minutes of one core for each. A line for system_lib_metadata.json hashes it without the archive's hash.
+packages of its own .venv (`make setup`), by `harness compile`, into a cache of its own that is removed at the end: some
+minutes of one core for each. A line for system_lib_metadata.json hashes it without the archive's hash.
 """
 
 from __future__ import annotations
@@ -45,50 +45,45 @@ def main() -> int:
     parser.add_argument("--only", choices=ARCHIVES, action="append", help="this archive alone; may be repeated")
     parser.add_argument("--keep", type=Path, help="keep the archives in this folder")
     arguments = parser.parse_args()
-    trees = [ROOT] if arguments.tree is None else [arguments.tree.resolve(), ROOT]
-    for tree in trees:
-        if not harness_of(tree).is_file():
-            print(f"{harness_of(tree)} is missing\n  → run `make setup` in {tree}", file=sys.stderr)
-            return 2
+    trees = {"": ROOT} if arguments.tree is None else {"before/": arguments.tree.resolve(), "after/": ROOT}
     different = []
     with tempfile.TemporaryDirectory(prefix="harness-hashes-") as scratch:
         kept = (arguments.keep or Path(scratch, "archives")).resolve()
         for name in arguments.only or ARCHIVES:
             found = []
-            for side, tree in zip(("before", "after")[-len(trees) :], trees, strict=True):
-                compile_archive(tree, name, kept / side / name, Path(scratch, "cache", side))
-                found.append(dict(hashes(kept / side / name)))
+            for side, tree in trees.items():
+                folder = kept / side / name
+                compile_archive(tree, name, folder, Path(scratch, "cache", side))
+                found.append({f"{name}/{file}": digest for file, digest in hashes(folder)})
                 for file, digest in found[-1].items():
-                    print(f"{digest}  {f'{side}/' if arguments.tree else ''}{name}/{file}", flush=True)
-            different += [f"{name}/{file}" for file in sorted({*found[0], *found[-1]}) if _differ(file, found)]
+                    print(f"{digest}  {side}{file}", flush=True)
+            different += sorted({file for file, _ in found[0].items() ^ found[-1].items()})
     for file in different:
         print(f"{file} differs", file=sys.stderr)
     if arguments.tree and not different:
         print("all are equal", file=sys.stderr)
-    return bool(different)
-
-
-def _differ(file: str, found: list[dict[str, str]]) -> bool:
-    return found[0].get(file) != found[-1].get(file)
-
-
-def harness_of(tree: Path) -> Path:
-    return tree / ".venv/bin/harness"
+    return 1 if different else 0
 
 
 def compile_archive(tree: Path, name: str, folder: Path, cache: Path) -> None:
-    """Compile one archive into the folder. Raises CalledProcessError."""
-    print(f"{name} of {tree.name} ...", file=sys.stderr, end=" ", flush=True)
+    """Compile one archive into the folder. Raises SystemExit if the checkout cannot."""
+    print(f"{name} in {tree} ...", file=sys.stderr)
     began = time.monotonic()
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "HARNESS_"))}
-    subprocess.run(
-        [harness_of(tree), "compile", *ARCHIVES[name], "--output-dir", folder],
-        cwd=tree,
-        env=environment | {"HARNESS_CACHE_DIR": str(cache)},
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
-    print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
+    try:
+        subprocess.run(
+            [tree / ".venv/bin/harness", "compile", *ARCHIVES[name], "--output-dir", folder],
+            cwd=tree,
+            env=environment | {"HARNESS_CACHE_DIR": str(cache)},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+    except FileNotFoundError:
+        print(f"{tree} has no .venv/bin/harness\n  → run `make setup` there", file=sys.stderr)
+        raise SystemExit(2) from None
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(2) from error
+    print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
 
 
 def hashes(folder: Path) -> Iterator[tuple[str, str]]:
