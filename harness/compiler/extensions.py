@@ -41,8 +41,10 @@ def load(entry: EntryPoint) -> Any:
 
 def _hash(package: str) -> str:
     spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
+    if spec is None:
         return ""
-    origin = Path(spec.origin)
-    sources = origin.parent.rglob("*.py") if spec.submodule_search_locations else [origin]
-    return hash_sources(sources, origin.parent)
+    if spec.submodule_search_locations is None:
+        return hash_sources([Path(spec.origin)], Path(spec.origin).parent) if spec.origin and spec.has_location else ""
+    # A namespace package may lie in several folders, and has no file of its own.
+    folders = map(Path, spec.submodule_search_locations)
+    return " ".join(hash_sources(folder.rglob("*.py"), folder) for folder in folders)

@@ -108,6 +108,16 @@ def test_an_archive_is_compiled_again_when_an_entry_comes_or_changes(site: Path)
     assert before != installed != changed != before
 
 
+def test_a_module_of_a_namespace_package_is_part_of_the_cache_key_too(site: Path) -> None:
+    package(site, f"{NAME} = my_company.distances:distances")
+    source = site / "my_company/distances.py"
+    source.parent.mkdir()
+    source.write_text(TOY.read_text(encoding="utf-8"))
+    before = compiler_identity()["importers"]
+    source.write_text("")
+    assert compiler_identity()["importers"] != before
+
+
 @pytest.mark.parametrize(
     ("entries", "text", "message"),
     [
