@@ -13,6 +13,7 @@ import pytest
 from tests import environment, needs
 from tests.guard import sitecustomize as guard
 
+pytest_plugins = ["harness.conformance"]
 SCRATCH = environment.declare()  # before anything is imported that reads the environment
 
 from harness.core.cache import Cache, cache_root  # noqa: E402

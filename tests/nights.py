@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness.conformance.fake_runners import make_order
 from harness.core.cache import hash_file
 from harness.devices import DeviceLost, DeviceNotReady, Notify, OnPush, OnRecord, RunnerDescription, RunResult
 from harness.protocol.schema import Memory, Output, Phase, Probe, Sample, WorkOrder
 from harness.regression.plan import new_plan
 from harness.results.journal import Plan, SidePlan, UnitPlan
-from tests.devices.fake_runners import make_order
 
 SHARES = (0.2, 0.02, 0.35, 0.35)
 """Of a run's time: encoder, prefill, and two steps."""

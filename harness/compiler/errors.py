@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
+
 from harness.core.errors import UsageError
 
 MOST_CHARACTERS = 200
@@ -19,10 +21,13 @@ class UnsupportedOperator(CannotCompile):
     """TVM's importer lacks a torch operator, or fails in it."""
 
 
-class BadOperator(UsageError):
-    """A package offers an operator that cannot be used."""
+class BadExtension(UsageError):
+    """A package offers an operator or an importer entry that cannot be used."""
 
-    cure = "uninstall or mend the package; docs/contributing/kernel.md shows a whole operator"
+    cure = "uninstall or mend the package; docs/contributing shows a whole operator and a whole importer entry"
+
+    def __init__(self, entry: EntryPoint, why: str) -> None:
+        super().__init__(f"{entry.name!r} of the entry points {entry.group} ({entry.value}) {why}")
 
 
 def first_words(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import harness
 from harness.compiler.bundle import merged
-from harness.compiler.extensions import operators_identity
+from harness.compiler.extensions import IMPORTERS, OPERATORS, identity
 from harness.compiler.metadata import FILE_NAME, Archive, ArchiveMetadata, read_metadata
 from harness.compiler.targets import CompileTarget, resolve_target
 from harness.compiler.targets.profiles import AVX2
@@ -202,4 +202,5 @@ def compiler_identity() -> dict[str, Any]:
     sources = [*(root / "compiler").rglob("*.py"), root / "models/functions.py"]
     packages = ("apache-tvm", "apache-tvm-ffi", "torch", "transformers", "ziglang")
     versions = {name: package_version(name) for name in packages}
-    return {"sources": hash_sources(sources, root), "operators": operators_identity(), **versions}
+    added = {"operators": identity(OPERATORS), "importers": identity(IMPORTERS)}
+    return {"sources": hash_sources(sources, root), **added, **versions}

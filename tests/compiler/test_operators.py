@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from torch.export import Dim
 from tvm import relax
 
 from harness.compiler import operators
-from harness.compiler.errors import BadOperator
+from harness.compiler.errors import BadExtension
 from harness.compiler.front import compiler_identity
 from harness.compiler.importer.importing import import_function
 from harness.compiler.lower import lower, tvm_target
@@ -25,6 +23,7 @@ from harness.compiler.targets import resolve_target
 from harness.core.errors import ExitCode
 from harness.models.functions import ModelFunction
 from tests.compiler import quick_gelu
+from tests.compiler.installed import install
 
 pytestmark = pytest.mark.compiler
 
@@ -46,20 +45,9 @@ class Clip(nn.Module):
 
 
 def package(folder: Path, value: str = "quick_gelu_kernels:QuickGeluOp", text: str | None = None) -> None:
-    """An installed package with one operator, as pip would leave it in a folder of the path."""
-    (folder / "quick_gelu_kernels.py").write_text(SOURCE.read_text() if text is None else text)
-    facts = folder / "quick_gelu_kernels-1.0.dist-info"
-    facts.mkdir()
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: quick-gelu-kernels\nVersion: 1.0\n")
-    (facts / "entry_points.txt").write_text(f"[harness.operators]\nquick-gelu = {value}\n")
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of the path that packages can be installed into."""
-    monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    sys.modules.pop("quick_gelu_kernels", None)
+    """An installed package with one operator."""
+    source = SOURCE.read_text() if text is None else text
+    install(folder, "quick_gelu_kernels", source, f"[harness.operators]\nquick-gelu = {value}\n")
 
 
 def compiled(prefix: str) -> tuple[relax.VirtualMachine, list[str]]:
@@ -115,7 +103,7 @@ def test_an_archive_is_compiled_again_when_an_operator_comes_or_changes(site: Pa
 def test_what_is_no_operator_is_named(value: str, text: str | None, message: str, site: Path) -> None:
     package(site, value, text)
     assert compiler_identity()["operators"]
-    with pytest.raises(BadOperator, match=message) as caught:
+    with pytest.raises(BadExtension, match=message) as caught:
         operators.operators()
     assert caught.value.exit_code is ExitCode.USAGE
 

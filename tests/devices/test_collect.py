@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.conformance.fake_runners import ARCHIVE, make_order, write_runner
 from harness.core.errors import UsageError
 from harness.devices import HostDevice
 from harness.devices.breaches import MAX_NANOSECONDS, MAX_RECORDS
 from harness.devices.collect import ResultReader
 from harness.protocol.schema import RecordOptions, Sample, WorkOrder, parse_record
-from tests.devices.fake_runners import ARCHIVE, make_order, write_runner
 
 ORDER = make_order(("one", "two"), repetitions=2).model_copy(
     update={"probe": RecordOptions(margins=True, logit_steps=[0])}

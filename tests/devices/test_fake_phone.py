@@ -8,13 +8,13 @@ from typing import ClassVar
 
 import pytest
 
+from harness.conformance.bench import Cable, Charged
+from harness.conformance.faults import Ends, raises
+from harness.conformance.losing import Filling, Losing, Settling
+from harness.conformance.processes import LocalBench
+from harness.conformance.running import Reading, Running
 from harness.devices.errors import RunnerUnusable
-from tests.devices.conformance.bench import Cable, Charged
-from tests.devices.conformance.losing import Filling, Losing, Settling
-from tests.devices.conformance.processes import LocalBench
-from tests.devices.conformance.running import Reading, Running
 from tests.devices.fake_phone import RUNNERS, FakeDevice, FakePhone
-from tests.devices.faults import Ends, raises
 
 
 class FakeBench(LocalBench, Cable, Charged):

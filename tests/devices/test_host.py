@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.conformance.fake_runners import make_order, write_runner
 from harness.core.cache import Cache
 from harness.devices import (
     HostDevice,
@@ -19,7 +20,6 @@ from harness.devices import (
 )
 from harness.devices.collect import ResultReader
 from harness.devices.orphans import start_of
-from tests.devices.fake_runners import make_order, write_runner
 
 
 @pytest.fixture
@@ -93,7 +93,9 @@ def killed_harness(tmp_path: Path, body: str) -> int:
     """A harness that is killed with -9 while its runner measures; the runner's process."""
     runner = write_runner(tmp_path, f"print(os.getpid(), file=open({str(tmp_path / 'pid')!r}, 'w'))\n{body}", "orphan")
     script = (
-        "import pathlib\nfrom harness.devices import HostDevice\nfrom tests.devices.fake_runners import make_order\n"
+        "import pathlib\n"
+        "from harness.conformance.fake_runners import make_order\n"
+        "from harness.devices import HostDevice\n"
         f"device = HostDevice(lock_folder=pathlib.Path({str(tmp_path / 'locks')!r}))\n"
         f"device.run(pathlib.Path({str(runner)!r}), make_order(), pathlib.Path({str(tmp_path / 'work')!r}),\n"
         "           on_record=lambda record: print(record.record, flush=True))\n"

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import pytest
 
+from harness.conformance.faults import Ends, raises
+from harness.conformance.host import HostBench
+from harness.conformance.running import Reading, Running
 from harness.devices.errors import RunnerUnusable
-from tests.devices.conformance.host import HostBench
-from tests.devices.conformance.running import Reading, Running
-from tests.devices.faults import Ends, raises
 
 
 class TestHost(Running, Reading):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -180,6 +181,47 @@ def test_without_the_compiler_the_cure_is_its_extra(without_compiler: Environmen
     assert "Traceback" not in ours.stdout + ours.stderr
     workflow = (tmp_path / ".github/workflows/ondevice.yml").read_text()
     assert "pytest --harness-device android" in workflow
+
+
+OTHER_KIND = """
+import pytest
+from harness.conformance.faults import raises
+from harness.conformance.host import HostBench
+from harness.conformance.running import Endings, Reading
+from harness.devices import HostDevice
+
+class OtherDevice(HostDevice):
+    kind = name = "other"
+
+class OtherBench(HostBench):
+    device_class = OtherDevice
+
+class TestOther(Endings, Reading):
+    @pytest.fixture
+    def bench(self, tmp_path):
+        bench = OtherBench(tmp_path)
+        yield bench
+        bench.close()
+"""
+
+
+def test_a_package_with_a_kind_of_device_runs_what_every_device_has_to_do(
+    without_compiler: Environment, tmp_path: Path
+) -> None:
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["harness.conformance"]\n')
+    (tmp_path / "test_other.py").write_text(OTHER_KIND)
+    done = without_compiler.run("pytest", "-q", "--strict-markers", "-W", "error", "test_other.py", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^2\d passed", done.stdout, re.MULTILINE)
+    # An expectation that is not met is shown with its values, as in a test of the package's own.
+    (tmp_path / "test_other.py").write_text(
+        OTHER_KIND.replace(
+            "    @pytest", "    ends = {'test_a_bad_result[nothing]': raises(OSError, 'x')}\n\n    @pytest"
+        )
+    )
+    done = without_compiler.run("pytest", "-q", "test_other.py", "-k", "nothing", folder=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "assert <class 'OSError'> is None" in done.stdout, done.stdout
 
 
 def test_the_readme_says_the_same_name() -> None:

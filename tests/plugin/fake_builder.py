@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.compiler import Archive, ArchiveMetadata
+from harness.conformance.fake_runners import ARCHIVE, write_runner
 from harness.core.cache import Cache, hash_file
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress
@@ -18,7 +19,6 @@ from harness.models.workload import Expected, TimedModel, Workload
 from harness.native import AppOptions, Runner
 from harness.run.builder import RunOptions
 from harness.validate import Decoded
-from tests.devices.fake_runners import ARCHIVE, write_runner
 from tests.fake_pytorch import FakePyTorch
 
 

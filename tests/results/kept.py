@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from harness.conformance.fake_runners import write_runner
 from harness.core.cache import Cache
 from harness.results import Run, RunWriter, VariantFacts
-from tests.devices.fake_runners import write_runner
 from tests.results.samples import make_run
 
 ARCHIVE_BYTES = b"!<arch>\n" + bytes(200)

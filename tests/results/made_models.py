@@ -6,13 +6,13 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.conformance.fake_runners import make_order
 from harness.devices import AnyRecord
 from harness.protocol.schema import Load, Memory, Phase, Sample
 from harness.results import OrderEntry, ParityLine, ReferenceLine, RunWriter, SampleLine, WorkloadFacts, now
 from harness.results.schema import PairingFacts, PairLine, Passes
 from harness.validate import Verdict
 from harness.validate.comparison import Tolerances
-from tests.devices.fake_runners import make_order
 
 COMPARISON = Tolerances(relative=1e-4, absolute=1e-6)
 

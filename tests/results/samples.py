@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness.conformance.fake_runners import make_order
 from harness.devices import AnyRecord, Knob
 from harness.protocol.schema import Header, Load, Memory, Output, Phase, Sample, WorkItem
 from harness.results import (
@@ -27,7 +28,6 @@ from harness.results import (
 from harness.results.schema import GateFacts
 from harness.results.summarize import summarize_files
 from harness.validate import EXACT, Decoded, TolerancePolicy, compare_decodings
-from tests.devices.fake_runners import make_order
 from tests.results.made_models import MadeModel, model_facts, take_turns, write_model
 
 GIT = Git(commit="c0ffee" * 6 + "beef", dirty=True)

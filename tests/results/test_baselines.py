@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.conformance.fake_runners import make_order
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
 from harness.results import OrderEntry, RunWriter, StorageUnwritable, Store
@@ -20,7 +21,6 @@ from harness.results.baselines import (
     BaselineUnusable,
 )
 from tests import forked
-from tests.devices.fake_runners import make_order
 from tests.environment import python_path
 from tests.results.kept import ARCHIVE_BYTES, cached_run
 from tests.results.samples import make_run

@@ -8,7 +8,6 @@ from torch import fx
 from tvm import relax
 from tvm_ffi import structural_equal
 
-from harness.compiler.importer.unsupported import Converter
 from harness.compiler.operators.attention import DotAttentionOp
 from harness.compiler.operators.operator import OpTable, values
 
@@ -46,33 +45,29 @@ def _causal(builder: relax.BlockBuilder, queries: Any, keys: Any) -> Any:
     return builder.emit(relax.op.less_equal(columns, builder.emit(relax.op.expand_dims(rows, 1))))
 
 
-def dot_attention(table: OpTable) -> Converter:
-    """Return the importer's entry for ``scaled_dot_product_attention``."""
-
-    def convert(node: fx.Node, importer: Any) -> relax.Var:
-        query, key, value, *rest = values(node, importer)
-        options = dict(zip(("attn_mask", "dropout_p", "is_causal"), rest, strict=False))
-        options |= {k: importer.env[v] if isinstance(v, fx.Node) else v for k, v in node.kwargs.items()}
-        axes, emit = len(query.ty.shape.values), importer.block_builder.emit
-        scale = options.get("scale")
-        alike = structural_equal(query.ty.shape.values[-1], value.ty.shape.values[-1])
-        if not 2 <= axes <= 4 or str(query.ty.dtype) != "float32" or not alike:
-            if scale is not None:
-                raise ValueError(f"attention of {query.ty} and {value.ty} with a scale of its own")
-            return importer._scaled_dot_product_attention(node)
-        sides = [emit(_with_heads(side, axes)) for side in (query, key, value)]
-        if options.get("enable_gqa"):
-            sides[1:] = [emit(_repeated(side, sides[0])) for side in sides[1:]]
-        mask = options.get("attn_mask")
-        if options.get("is_causal"):
-            mask = _causal(importer.block_builder, *(side.ty.shape.values[2] for side in sides[:2]))
-        if mask is not None:
-            mask = emit(_with_heads(mask, axes))
-            bounded = _additive(mask) if str(mask.ty.dtype) == "bool" else relax.op.astype(mask, "float32")
-            sides.append(emit(bounded))
-        size = int(query.ty.shape.values[-1])
-        op = DotAttentionOp(float(scale) if scale is not None else size**-0.5)
-        found = emit(table.call(op, sides, sides[0].ty))
-        return emit(relax.op.squeeze(found, WITHOUT_HEADS[axes])) if axes in WITHOUT_HEADS else found
-
-    return convert
+def dot_attention(node: fx.Node, importer: Any, table: OpTable) -> relax.Var:
+    """Convert ``scaled_dot_product_attention``."""
+    query, key, value, *rest = values(node, importer)
+    options = dict(zip(("attn_mask", "dropout_p", "is_causal"), rest, strict=False))
+    options |= {k: importer.env[v] if isinstance(v, fx.Node) else v for k, v in node.kwargs.items()}
+    axes, emit = len(query.ty.shape.values), importer.block_builder.emit
+    scale = options.get("scale")
+    alike = structural_equal(query.ty.shape.values[-1], value.ty.shape.values[-1])
+    if not 2 <= axes <= 4 or str(query.ty.dtype) != "float32" or not alike:
+        if scale is not None:
+            raise ValueError(f"attention of {query.ty} and {value.ty} with a scale of its own")
+        return importer._scaled_dot_product_attention(node)
+    sides = [emit(_with_heads(side, axes)) for side in (query, key, value)]
+    if options.get("enable_gqa"):
+        sides[1:] = [emit(_repeated(side, sides[0])) for side in sides[1:]]
+    mask = options.get("attn_mask")
+    if options.get("is_causal"):
+        mask = _causal(importer.block_builder, *(side.ty.shape.values[2] for side in sides[:2]))
+    if mask is not None:
+        mask = emit(_with_heads(mask, axes))
+        bounded = _additive(mask) if str(mask.ty.dtype) == "bool" else relax.op.astype(mask, "float32")
+        sides.append(emit(bounded))
+    size = int(query.ty.shape.values[-1])
+    op = DotAttentionOp(float(scale) if scale is not None else size**-0.5)
+    found = emit(table.call(op, sides, sides[0].ty))
+    return emit(relax.op.squeeze(found, WITHOUT_HEADS[axes])) if axes in WITHOUT_HEADS else found

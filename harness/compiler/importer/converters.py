@@ -1,20 +1,25 @@
-"""Define importer entries for torch operators that TVM 0.27's importer lacks or gets wrong."""
+"""Define importer entries for torch operators that TVM 0.27's importer lacks or gets wrong.
+
+:func:`converters` is the registry: those of this repository, of the fused operators and of installed packages.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import fx
 from tvm import relax
 
+from harness.compiler.errors import BadExtension
+from harness.compiler.extensions import IMPORTERS, entries, load
 from harness.compiler.importer.attention import dot_attention
 from harness.compiler.importer.indexing import index, select, slice_of_any
 from harness.compiler.importer.recurrent import recurrent_layer
-from harness.compiler.importer.unsupported import Converter
+from harness.compiler.importer.unsupported import BoundConverter
 from harness.compiler.operators import operators
-from harness.compiler.operators.operator import Converter as OperatorConverter
-from harness.compiler.operators.operator import OpTable
+from harness.compiler.operators.operator import Converter, OpTable
 
 
 def _arguments(node: fx.Node, importer: Any, *usual: Any) -> list[Any]:
@@ -26,7 +31,7 @@ def _arguments(node: fx.Node, importer: Any, *usual: Any) -> list[Any]:
 def _reduced(reduce: Callable[..., relax.Expr]) -> Converter:
     """Reduce over some axes, or all."""
 
-    def convert(node: fx.Node, importer: Any) -> relax.Var:
+    def convert(node: fx.Node, importer: Any, _table: OpTable) -> relax.Var:
         x, axes, keep = _arguments(node, importer, None, None, False)
         # For torch, no axes means all of them.
         axes = None if axes in ([], None) else axes
@@ -38,7 +43,7 @@ def _reduced(reduce: Callable[..., relax.Expr]) -> Converter:
 def _best(reduce: Callable[..., relax.Expr], place: Callable[..., relax.Expr]) -> Converter:
     """Find the largest or smallest along an axis and its place. TVM's importer would sort."""
 
-    def convert(node: fx.Node, importer: Any) -> tuple[relax.Var, relax.Var]:
+    def convert(node: fx.Node, importer: Any, _table: OpTable) -> tuple[relax.Var, relax.Var]:
         x, axis, keep = _arguments(node, importer, None, -1, False)
         keep, emit = bool(node.kwargs.get("keepdim", keep)), importer.block_builder.emit
         return emit(reduce(x, axis, keepdims=keep)), emit(place(x, axis, keepdims=keep))
@@ -46,7 +51,7 @@ def _best(reduce: Callable[..., relax.Expr], place: Callable[..., relax.Expr]) -
     return convert
 
 
-def _elu(node: fx.Node, importer: Any) -> relax.Var:
+def _elu(node: fx.Node, importer: Any, _table: OpTable) -> relax.Var:
     """Convert elu with the scales of celu and selu, which TVM's importer drops."""
     x, alpha, scale, inner = _arguments(node, importer, None, 1.0, 1.0, 1.0)
     emit, kind = importer.block_builder.emit, str(x.ty.dtype)
@@ -58,33 +63,42 @@ def _elu(node: fx.Node, importer: Any) -> relax.Var:
     return emit(relax.op.subtract(above, emit(relax.op.multiply(below, relax.const(alpha * scale, kind)))))
 
 
-REDUCTIONS: dict[str, Converter] = {
+BUILT_IN: Mapping[str, Converter] = {
     "amax.default": _reduced(relax.op.max),
     "amin.default": _reduced(relax.op.min),
-    "any.default": lambda node, importer: importer._any(node),
-    "prod.default": _reduced(relax.op.prod),
-    "prod.dim_int": _reduced(relax.op.prod),
+    "any.default": lambda node, importer, _table: importer._any(node),
+    "elu.default": _elu,
+    "index.Tensor": index,
     "max.dim": _best(relax.op.max, relax.op.argmax),
     "min.dim": _best(relax.op.min, relax.op.argmin),
+    "prod.default": _reduced(relax.op.prod),
+    "prod.dim_int": _reduced(relax.op.prod),
+    "recurrent.default": recurrent_layer,
+    "scaled_dot_product_attention.default": dot_attention,
+    "select.int": select,
+    "slice.Tensor": slice_of_any,
 }
+"""This repository's entries by torch's names of the operators."""
 
 
-def converters(table: OpTable) -> dict[str, Converter]:
-    """Return importer entries by operator name, for ``from_exported_program(custom_convert_map=...)``."""
-    found: dict[str, Converter] = {
-        "index.Tensor": index,
-        "select.int": select,
-        "slice.Tensor": slice_of_any,
-        **REDUCTIONS,
-        "elu.default": _elu,
-        "scaled_dot_product_attention.default": dot_attention(table),
-        "recurrent.default": recurrent_layer(table),
-    }
+def converters(table: OpTable) -> dict[str, BoundConverter]:
+    """Return all importer entries by torch's names of the operators.
+
+    Raises BadExtension if an installed package offers an entry that cannot be used, or that is there already.
+    """
+    found = dict(BUILT_IN)
     # Earlier operators win.
     for operator in reversed(operators()):
-        found |= {name: _bound(convert, table) for name, convert in operator.converters().items()}
-    return found
+        found |= operator.converters()
+    for entry in entries(IMPORTERS):
+        if entry.name in found:
+            raise BadExtension(entry, f"is there already, in {getattr(found[entry.name], '__module__', 'a package')}")
+        convert = load(entry)
+        if not callable(convert):
+            raise BadExtension(entry, "is no function")
+        found[entry.name] = convert
+    return {name: partial(_bound, convert, table) for name, convert in found.items()}
 
 
-def _bound(convert: OperatorConverter, table: OpTable) -> Converter:
-    return lambda node, importer: convert(node, importer, table)
+def _bound(convert: Converter, table: OpTable, node: fx.Node, importer: Any) -> Any:
+    return convert(node, importer, table)

@@ -14,8 +14,10 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 from tvm import relax
 from tvm_ffi import structural_equal
 
+from harness.compiler.operators.operator import OpTable
 
-def select(node: fx.Node, importer: Any) -> relax.Var:
+
+def select(node: fx.Node, importer: Any, _table: OpTable) -> relax.Var:
     """Take one place along an axis, which is dropped."""
     data, axis, place = importer.retrieve_args(node)[:3]
     emit, shape = importer.block_builder.emit, data.ty.shape.values
@@ -31,7 +33,7 @@ def select(node: fx.Node, importer: Any) -> relax.Var:
     return emit(relax.op.take(data, place, axis=axis))
 
 
-def index(node: fx.Node, importer: Any) -> relax.Var:
+def index(node: fx.Node, importer: Any, _table: OpTable) -> relax.Var:
     """Take ``data[i, :, j]``, whose indices are tensors."""
     data, indices = importer.retrieve_args(node)[:2]
     given = [(axis, index) for axis, index in enumerate(indices) if index is not None]
@@ -52,7 +54,7 @@ def index(node: fx.Node, importer: Any) -> relax.Var:
     return builder.emit(relax.op.permute_dims(found, order)) if in_front else found
 
 
-def slice_of_any(node: fx.Node, importer: Any) -> relax.Var:
+def slice_of_any(node: fx.Node, importer: Any, _table: OpTable) -> relax.Var:
     """Take a slice. If it is dynamic and torch has proved that nothing is clamped, take places instead."""
     whole: list[Any] = [*node.args, *(None, 0, None, None, 1)[len(node.args) :]]
     axis, given, step = whole[1], whole[2:4], whole[4]

@@ -10,19 +10,21 @@ from torch.export import ExportedProgram
 from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
 
 from harness.compiler.graph.origins import Origin, Origins
-from harness.compiler.importer.unsupported import Converter, module_path
+from harness.compiler.importer.unsupported import SORTING, BoundConverter, module_path
 from harness.compiler.observe.provenance import Operator
 
 
-def traced(exported: ExportedProgram, ours: Mapping[str, Converter], origins: Origins) -> dict[str, Converter]:
+def traced(
+    exported: ExportedProgram, ours: Mapping[str, BoundConverter], origins: Origins
+) -> dict[str, BoundConverter]:
     """Return importer entries for all operators of the program: ``ours``, else TVM's. They also fill ``origins``."""
     names = {node.target.__name__ for node in exported.graph.nodes if node.op == "call_function"}
-    known = ExportedProgramImporter().convert_map.keys() | ours.keys()
+    known = (ExportedProgramImporter().convert_map.keys() - SORTING) | ours.keys()
     # TVM names all operators that it lacks in one error.
     return {name: _traced(name, ours.get(name), origins) for name in sorted(names & known)}
 
 
-def _traced(name: str, ours: Converter | None, origins: Origins) -> Converter:
+def _traced(name: str, ours: BoundConverter | None, origins: Origins) -> BoundConverter:
     def convert(node: fx.Node, importer: Any) -> Any:
         # In the importer's own map, this function replaces TVM's entry.
         result = importer.create_convert_map()[name](node) if ours is None else ours(node, importer)

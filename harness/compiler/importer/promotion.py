@@ -13,7 +13,7 @@ from tvm import relax
 
 from harness.compiler.errors import UnsupportedOperator
 from harness.compiler.importer.indexing import number
-from harness.compiler.importer.unsupported import Converter, operator_name, place
+from harness.compiler.importer.unsupported import BoundConverter, operator_name, place
 
 ARITHMETIC = frozenset(
     {
@@ -25,7 +25,7 @@ ARITHMETIC = frozenset(
 """Operators that convert all their tensors to the result's type before they compute."""
 
 
-def promoted(converters: Mapping[str, Converter]) -> dict[str, Converter]:
+def promoted(converters: Mapping[str, BoundConverter]) -> dict[str, BoundConverter]:
     """Return importer entries that convert the arguments of arithmetic to the result's type.
 
     They raise UnsupportedOperator if TVM makes an integer of a result that is a fraction for torch, or the reverse.
@@ -33,7 +33,7 @@ def promoted(converters: Mapping[str, Converter]) -> dict[str, Converter]:
     return {name: _promoted(convert) for name, convert in converters.items()}
 
 
-def _promoted(convert: Converter) -> Converter:
+def _promoted(convert: BoundConverter) -> BoundConverter:
     def call(node: fx.Node, importer: Any) -> Any:
         wanted = node.meta.get("val")
         before: dict[fx.Node, Any] = {}

@@ -12,24 +12,20 @@ from typing import Any
 from torch import fx
 from tvm import relax
 
-from harness.compiler.importer.unsupported import Converter
 from harness.compiler.kernels.recurrence import Cell, Recurrence, Result
 from harness.compiler.operators.operator import OpTable
 from harness.compiler.operators.recurrence import RecurrenceOp
 
 
-def recurrent_layer(table: OpTable) -> Converter:
-    """Return the importer's entry for :func:`harness.compiler.importer.recurrent_op.recurrent`."""
+def recurrent_layer(node: fx.Node, importer: Any, table: OpTable) -> tuple[Any, ...]:
+    """Convert :func:`harness.compiler.importer.recurrent_op.recurrent`."""
 
-    def convert(node: fx.Node, importer: Any) -> tuple[Any, ...]:
-        def value(argument: Any) -> Any:
-            if isinstance(argument, list | tuple):
-                return [value(one) for one in argument]
-            return importer.env[argument] if isinstance(argument, fx.Node) else argument
+    def value(argument: Any) -> Any:
+        if isinstance(argument, list | tuple):
+            return [value(one) for one in argument]
+        return importer.env[argument] if isinstance(argument, fx.Node) else argument
 
-        return _Stack(table, importer.block_builder, *(value(argument) for argument in node.args)).run()
-
-    return convert
+    return _Stack(table, importer.block_builder, *(value(argument) for argument in node.args)).run()
 
 
 class _Stack:

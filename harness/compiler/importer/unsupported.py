@@ -12,8 +12,8 @@ from torch import fx
 
 from harness.compiler.errors import UnsupportedOperator, first_words
 
-Converter = Callable[[fx.Node, Any], Any]
-"""An importer entry: (node of the exported graph, TVM's importer) to the node's value in Relax."""
+BoundConverter = Callable[[fx.Node, Any], Any]
+"""An entry as TVM's importer calls it: (node of the exported graph, importer) to the node's value in Relax."""
 WRAPPED = "harness_model"
 """The name of a user's module in :class:`harness.models.tensor.flat.FlatModule`."""
 
@@ -23,21 +23,18 @@ SORTING = frozenset({"sort.default", "sort.stable", "argsort.default", "argsort.
 """TVM 0.27's importer accepts some of these, but a later pass cannot name the functions that they become."""
 
 
-def guarded(graph: fx.Graph, converters: Mapping[str, Converter]) -> dict[str, Any]:
-    """Return importer entries for every operator of ``graph``: those of ``converters`` first, then TVM's own.
+def guarded(graph: fx.Graph, converters: Mapping[str, BoundConverter]) -> dict[str, BoundConverter]:
+    """Return importer entries for every operator of ``graph``: those of ``converters``.
 
-    They raise UnsupportedOperator with the operator and the module, whatever fails in them.
+    They raise UnsupportedOperator with the operator and the module, if there is none or whatever fails in it.
     """
-    theirs: dict[str, Any] = {}
 
     def convert(node: fx.Node, importer: Any) -> Any:
         name = operator_name(node)
-        if not theirs:
-            theirs.update(importer.create_convert_map())
-        if name in SORTING or (name not in converters and name not in theirs):
+        if name not in converters:
             raise UnsupportedOperator(f"TVM has no operator for {place(node)}")
         try:
-            return converters[name](node, importer) if name in converters else theirs[name](node)
+            return converters[name](node, importer)
         except UnsupportedOperator:
             raise
         except Exception as error:  # each converter may raise anything

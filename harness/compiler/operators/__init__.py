@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from harness.compiler.errors import BadOperator
-from harness.compiler.extensions import operator_entries
+from harness.compiler.errors import BadExtension
+from harness.compiler.extensions import OPERATORS, entries, load
 from harness.compiler.operators.append_and_attend import AppendAndAttendOp
 from harness.compiler.operators.argmax import ArgmaxOp
 from harness.compiler.operators.attend_memory import AttendMemoryOp
@@ -51,19 +51,16 @@ def register(operator: type[FusedOperator]) -> type[FusedOperator]:
 def operators() -> tuple[type[FusedOperator], ...]:
     """Return all operators in the order in which their patterns are tried: added ones before the built-in ones.
 
-    Raises BadOperator if an installed package offers something else.
+    Raises BadExtension if an installed package offers something else.
     """
     return (*_registered, *_installed(), *BUILT_IN)
 
 
 def _installed() -> list[type[FusedOperator]]:
     found = []
-    for entry in operator_entries():
-        try:
-            operator = entry.load()
-        except Exception as error:  # the package's own code runs here
-            raise BadOperator(f"the operator {entry.name!r} ({entry.value}) cannot be imported: {error}") from error
+    for entry in entries(OPERATORS):
+        operator = load(entry)
         if not (isinstance(operator, type) and issubclass(operator, FusedOperator)):
-            raise BadOperator(f"the operator {entry.name!r} ({entry.value}) is no FusedOperator")
+            raise BadExtension(entry, "is no FusedOperator")
         found.append(operator)
     return found

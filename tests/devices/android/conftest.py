@@ -11,15 +11,15 @@ from typing import Any
 import adbutils.sync
 import pytest
 
+from harness.conformance.behaviour import EVERYTHING
+from harness.conformance.bench import Cable, Charged
+from harness.conformance.fake_runners import make_order
 from harness.core.cache import Cache
 from harness.devices.android import AndroidDevice, AndroidOptions, Server, Watch
 from harness.devices.base import RunResult
 from harness.protocol.schema import WorkOrder
 from harness.virtual.android import AdbServer, VirtualAndroid, virtual_androids
 from tests.devices.android.runners import LAUNCHER, write_runner
-from tests.devices.conformance.behaviour import EVERYTHING
-from tests.devices.conformance.bench import Cable, Charged
-from tests.devices.fake_runners import make_order
 
 QUICK = AndroidOptions(grace_seconds=3.0, settle_poll_seconds=0.1, watch=Watch(clock_seconds=0.1, thermal_seconds=0.2))
 IDLE = {"adbd", "ld-linux-x86-64", "bwrap", "sh", "cat", "ls"}

@@ -11,8 +11,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from harness.conformance.fake_runners import ARCHIVE
 from harness.protocol.schema import WorkOrder
-from tests.devices.fake_runners import ARCHIVE
 
 LAUNCHER = ("/system/bin/sh",)
 

@@ -8,13 +8,13 @@ from typing import ClassVar
 
 import pytest
 
+from harness.conformance.faults import Ends, complete, raises
+from harness.conformance.losing import Filling, Losing, Settling
+from harness.conformance.running import Reading, Running
 from harness.core.cache import Cache
 from harness.devices.errors import DeviceFull, DeviceLost
 from harness.virtual.android import virtual_androids
 from tests.devices.android.conftest import Scene
-from tests.devices.conformance.losing import Filling, Losing, Settling
-from tests.devices.conformance.running import Reading, Running
-from tests.devices.faults import Ends, complete, raises
 
 pytestmark = pytest.mark.emulator
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.conformance.fake_runners import ARCHIVE, make_order
 from harness.core.cache import Cache
 from harness.devices import RunnerUnusable, opened, parse_device
 from harness.devices.android import AndroidDevice, Server, attached_devices
@@ -15,7 +16,6 @@ from harness.protocol.schema import Header
 from harness.virtual.android import virtual_androids
 from tests.devices.android.conftest import Scene
 from tests.devices.android.runners import LAUNCHER, write_runner
-from tests.devices.fake_runners import ARCHIVE, make_order
 
 pytestmark = pytest.mark.emulator
 

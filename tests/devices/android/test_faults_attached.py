@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.conformance.fake_runners import make_order
+from harness.conformance.faults import Ends, raises
 from harness.core.cache import Cache
 from harness.devices import Selection, Unavailable, opened, parse_device
 from harness.devices.android import AdbMismatch, AdbUnavailable, Server, adb_checks, attached_devices
@@ -24,8 +26,6 @@ from harness.virtual.android import virtual_androids
 from harness.virtual.android.device import free_port
 from tests.devices.android.conftest import Scene
 from tests.devices.android.fake_adb import FakeAdb, fake_adb
-from tests.devices.fake_runners import make_order
-from tests.devices.faults import Ends, raises
 
 pytestmark = pytest.mark.emulator
 

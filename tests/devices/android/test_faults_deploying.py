@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.conformance.fake_runners import make_order
+from harness.conformance.faults import Ends, complete, incomplete, raises
 from harness.devices import FolderNotWritable
 from harness.devices.base import AnyRecord
 from tests.devices.android.conftest import Scene
-from tests.devices.fake_runners import make_order
-from tests.devices.faults import Ends, complete, incomplete, raises
 
 pytestmark = pytest.mark.emulator
 

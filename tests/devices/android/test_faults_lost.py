@@ -6,12 +6,12 @@ import time
 
 import pytest
 
+from harness.conformance.arrivals import at_sample, samples
+from harness.conformance.behaviour import AT_3
+from harness.conformance.fake_runners import make_order
+from harness.conformance.faults import Ends, complete, incomplete
 from harness.protocol.schema import End
 from tests.devices.android.conftest import Scene
-from tests.devices.arrivals import at_sample, samples
-from tests.devices.conformance.behaviour import AT_3
-from tests.devices.fake_runners import make_order
-from tests.devices.faults import Ends, complete, incomplete
 
 pytestmark = pytest.mark.emulator
 

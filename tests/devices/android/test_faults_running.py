@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from harness.conformance.arrivals import samples
+from harness.conformance.fake_runners import make_order
+from harness.conformance.faults import Ends, complete, incomplete
 from harness.core.cache import Cache
 from harness.devices.android import AndroidOptions
 from harness.devices.base import AnyRecord
 from harness.protocol.schema import Header, Sample
 from harness.virtual.android import virtual_androids
 from tests.devices.android.conftest import QUICK, Scene
-from tests.devices.arrivals import samples
-from tests.devices.fake_runners import make_order
-from tests.devices.faults import Ends, complete, incomplete
 
 pytestmark = pytest.mark.emulator
 

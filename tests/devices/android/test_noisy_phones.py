@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.conformance.fake_runners import make_order
 from harness.devices.android import adb_checks, attached_devices
 from harness.virtual.android import rootfs
 from tests.devices.android.conftest import Scene
-from tests.devices.fake_runners import make_order
 
 OUTPUTS = Path(__file__).with_name("outputs")
 WARNING = (OUTPUTS / "settings-linker-warning.txt").read_text().splitlines()[0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.conformance.fake_runners import make_order
+from harness.conformance.faults import Ends, complete
 from harness.core.cache import Cache
 from harness.devices import NoDevice, Selection, Unavailable
 from harness.devices.android import AndroidDevice, Server, attached_devices
@@ -16,8 +18,6 @@ from harness.devices.job import wait_back
 from harness.protocol.schema import Sample
 from harness.virtual.android import virtual_androids
 from tests.devices.android.conftest import Scene
-from tests.devices.fake_runners import make_order
-from tests.devices.faults import Ends, complete
 
 pytestmark = pytest.mark.emulator
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tests.devices.conformance.behaviour import EVERYTHING, python
-from tests.devices.fake_runners import python_runner
+from harness.conformance.behaviour import EVERYTHING, python
+from harness.conformance.fake_runners import python_runner
 from tests.devices.virtual_ios.app import ARM64, X86_64, TinyApp, make_executable
 
 __all__ = ["BUNDLE_ID", "SIMULATOR", "X86_64", "Flaws", "write_app"]

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from harness.conformance.behaviour import EVERYTHING
+from harness.conformance.bench import Cable, Charged
 from harness.devices.ios.apps import uninstall
 from harness.devices.ios.device import IosDevice
 from harness.devices.ios.job import AppJob
@@ -20,8 +22,6 @@ from harness.devices.ios.phone import Phone
 from harness.protocol.schema import WorkOrder
 from harness.virtual.ios import State, VirtualIphone
 from harness.virtual.ios.kind import way_to
-from tests.devices.conformance.behaviour import EVERYTHING
-from tests.devices.conformance.bench import Cable, Charged
 from tests.devices.ios.apps import BUNDLE_ID, Flaws, write_app
 
 QUICK = IosOptions(

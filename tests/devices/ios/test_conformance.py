@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import pytest
 
+from harness.conformance.faults import Ends, complete, incomplete, raises
+from harness.conformance.losing import Filling, Losing, Returning, Settling
+from harness.conformance.running import Endings, Reading, Running
 from harness.devices.errors import DeviceFull, DeviceLost, RunnerUnusable
-from tests.devices.conformance.losing import Filling, Losing, Returning, Settling
-from tests.devices.conformance.running import Endings, Reading, Running
-from tests.devices.faults import Ends, complete, incomplete, raises
 from tests.devices.ios.conftest import QUICK, Scene, Shelf, scene_of
 
 pytestmark = pytest.mark.emulator

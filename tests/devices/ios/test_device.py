@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from harness.conformance.fake_runners import ARCHIVE, make_order
 from harness.devices.ios import apps as apps_module
 from harness.devices.ios.options import LauncherName
 from harness.protocol.schema import End
-from tests.devices.fake_runners import ARCHIVE, make_order
 from tests.devices.ios.apps import BUNDLE_ID
 from tests.devices.ios.conftest import QUICK, Scene, with_launcher
 

@@ -12,6 +12,8 @@ import pytest
 from pymobiledevice3 import common
 from pymobiledevice3.services.mobile_image_mounter import LATEST_DDI_BUILD_ID
 
+from harness.conformance.fake_runners import make_order
+from harness.conformance.faults import Ends, complete, raises
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
 from harness.devices import Selection, Unavailable, opened, parse_device
@@ -30,8 +32,6 @@ from harness.devices.ios.errors import (
 from harness.devices.ios.loop import loop_thread
 from harness.devices.ios.options import Way
 from harness.virtual.ios import VirtualIphone, virtual_iphones
-from tests.devices.fake_runners import make_order
-from tests.devices.faults import Ends, complete, raises
 from tests.devices.ios.conftest import QUICK, Scene
 
 pytestmark = pytest.mark.emulator

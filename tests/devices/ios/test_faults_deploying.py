@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.conformance.fake_runners import make_order
+from harness.conformance.faults import Ends, complete, raises
 from harness.devices.errors import CommandTimeout, DeviceFull, DeviceLost, RunnerUnusable
 from harness.devices.ios.errors import ImageMissing, InstallRefused, PhoneLocked
 from harness.devices.ios.options import LauncherName
@@ -21,8 +23,6 @@ from harness.native.ios.errors import (
     SigningFailed,
     WrongPlatform,
 )
-from tests.devices.fake_runners import make_order
-from tests.devices.faults import Ends, complete, raises
 from tests.devices.ios.apps import BUNDLE_ID, SIMULATOR, X86_64, Flaws
 from tests.devices.ios.conftest import QUICK, Scene, with_launcher
 

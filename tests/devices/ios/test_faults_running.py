@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from harness.conformance.arrivals import at_sample, samples
+from harness.conformance.behaviour import FOREVER
+from harness.conformance.fake_runners import ARCHIVE, make_order
+from harness.conformance.faults import Ends, complete, incomplete
 from harness.devices.collect import ResultReader
-from tests.devices.arrivals import at_sample, samples
-from tests.devices.conformance.behaviour import FOREVER
-from tests.devices.fake_runners import ARCHIVE, make_order
-from tests.devices.faults import Ends, complete, incomplete
 from tests.devices.ios.apps import BUNDLE_ID
 from tests.devices.ios.conftest import QUICK, Scene, with_launcher
 

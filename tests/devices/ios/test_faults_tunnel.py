@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from harness.conformance.arrivals import at_sample
+from harness.conformance.behaviour import AT_3, STUCK
+from harness.conformance.fake_runners import make_order
+from harness.conformance.faults import Ends, complete, incomplete, raises
 from harness.devices.ios.errors import TunnelMissing
 from harness.devices.ios.options import LauncherName, Way
-from tests.devices.arrivals import at_sample
-from tests.devices.conformance.behaviour import AT_3, STUCK
-from tests.devices.fake_runners import make_order
-from tests.devices.faults import Ends, complete, incomplete, raises
 from tests.devices.ios.conftest import Scene, with_launcher
 from tests.devices.ios.test_faults_attached import free_port
 

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+from harness.conformance.arrivals import samples
+from harness.conformance.behaviour import EVERYTHING
+from harness.conformance.fake_runners import make_order
 from harness.devices.base import AnyRecord, Device, RunResult
 from harness.protocol.schema import WorkOrder
-from tests.devices.arrivals import samples
-from tests.devices.conformance.behaviour import EVERYTHING
-from tests.devices.fake_runners import make_order
 
 DEADLINE = 60.0
 """Of an order that should end long before."""
@@ -126,7 +126,7 @@ class Bench(ABC):
     @contextlib.contextmanager
     def other_process(self, script: str) -> Iterator[subprocess.Popen[str]]:
         """Run Python in another process that has opened the device as ``device``."""
-        text = f"from tests.devices.fake_runners import make_order\n{self.opening()}\n{script}"
+        text = f"from harness.conformance.fake_runners import make_order\n{self.opening()}\n{script}"
         with subprocess.Popen(
             [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:

@@ -8,14 +8,14 @@ import threading
 
 import pytest
 
+from harness.conformance.arrivals import at_sample, samples
+from harness.conformance.behaviour import AT_3, FOREVER, Written, end, header, line, raw, sample
+from harness.conformance.bench import Bench
+from harness.conformance.fake_runners import ARCHIVE, make_order
+from harness.conformance.faults import Ends, Scenarios, complete, incomplete, raises
 from harness.devices.base import AnyRecord
 from harness.devices.errors import CommandTimeout, DeviceBusy, DeviceFull, IncompleteResult, RunnerUnusable
 from harness.protocol.schema import End, WorkOrder
-from tests.devices.arrivals import at_sample, samples
-from tests.devices.conformance.behaviour import AT_3, FOREVER, Written, end, header, line, raw, sample
-from tests.devices.conformance.bench import Bench
-from tests.devices.fake_runners import ARCHIVE, make_order
-from tests.devices.faults import Ends, Scenarios, complete, incomplete, raises
 
 NAN = '{"record": "memory", "peak_bytes": NaN}'
 TORN, HELLO, NO_TEXT = raw('{"record": "mem'), raw("hello\n"), raw(b"\xff\xfe\n")

@@ -4,7 +4,7 @@
 def test_…(scene, ends):
     ends.check(scene.run(…))
 
-A scenario that several kinds run (``tests/devices/conformance``) has such a marker too, with ``{device}`` and
+A scenario that several kinds run (``harness/conformance``) has such a marker too, with ``{device}`` and
 ``{runner}`` in place of what a kind calls them. Each kind's class has those words, and how a fault ends on this kind
 where that is otherwise than the marker has it.
 """

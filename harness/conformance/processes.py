@@ -9,10 +9,10 @@ import uuid
 from abc import ABC
 from pathlib import Path
 
+from harness.conformance.behaviour import EVERYTHING, python
+from harness.conformance.bench import Bench
+from harness.conformance.fake_runners import write_runner
 from harness.protocol.schema import WorkOrder
-from tests.devices.conformance.behaviour import EVERYTHING, python
-from tests.devices.conformance.bench import Bench
-from tests.devices.fake_runners import write_runner
 
 MARK = "HARNESS_TESTS_BENCH"
 """A variable that all processes of a test inherit."""
@@ -24,7 +24,7 @@ class LocalBench(Bench, ABC):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.mark = uuid.uuid4().hex
-        os.environ[MARK] = self.mark  # until the test ends: tests/conftest.py puts the environment back
+        os.environ[MARK] = self.mark
 
     def runner(
         self, behaviour: str = EVERYTHING, order: WorkOrder | None = None, *, describing: str = "", padding: int = 0
@@ -50,7 +50,7 @@ class LocalBench(Bench, ABC):
                 continue
             # A killed orphan has no command line any more; this process and other harnesses are no runners.
             ours = f"{MARK}={self.mark}".encode() in environment and int(entry.name) != os.getpid()
-            if ours and command and b"tests.devices" not in command:
+            if ours and command and b"harness.conformance" not in command:
                 found.append(int(entry.name))
         return found
 
@@ -63,6 +63,10 @@ class LocalBench(Bench, ABC):
 
     def look_at_what_was_left(self) -> None:
         assert self.runs()
+
+    def close(self) -> None:
+        super().close()
+        os.environ.pop(MARK, None)
 
     def assert_no_process(self) -> None:
         until = time.monotonic() + 20

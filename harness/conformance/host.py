@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.conformance.processes import LocalBench
 from harness.devices.host import MAX_LOG_BYTES, HostDevice
-from tests.devices.conformance.processes import LocalBench
 
 
 class HostBench(LocalBench):

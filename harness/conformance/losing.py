@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from harness.conformance.arrivals import at_sample, samples
+from harness.conformance.behaviour import AT_3, STUCK
+from harness.conformance.bench import Bench, Cable, Charged
+from harness.conformance.fake_runners import make_order
+from harness.conformance.faults import Ends, Scenarios, complete, incomplete, raises
 from harness.devices.errors import DeviceFull, DeviceLost, DeviceNotReady
 from harness.protocol.schema import Header, Sample
-from tests.devices.arrivals import at_sample, samples
-from tests.devices.conformance.behaviour import AT_3, STUCK
-from tests.devices.conformance.bench import Bench, Cable, Charged
-from tests.devices.fake_runners import make_order
-from tests.devices.faults import Ends, Scenarios, complete, incomplete, raises
 
 BIG = 48 * 2**20
 
