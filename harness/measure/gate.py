@@ -197,7 +197,7 @@ def judge_cells(cells: Mapping[_Cell, CellSessions], rule: GateRule = DEFAULT_RU
     """Return the verdicts of a nightly run.
 
     A cell fails if both of its sessions are suspect and their p-values, combined, survive Benjamini & Hochberg's
-    correction among all cells of the night. A cell that gave no suspicion counts with a p-value of 1, since it
+    correction among all cells of the nightly run. A cell that gave no suspicion counts with a p-value of 1, since it
     ended the two-stage test there (Bauer & Köhne 1994).
     """
     together = adjusted([_combined(sessions) for sessions in cells.values()])

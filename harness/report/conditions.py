@@ -31,7 +31,7 @@ def order_warnings(order: OrderEntry) -> Iterator[str]:
     yield from knob_warnings(order.knobs)
 
 
-def night_warnings(lines: Sequence[RunLine]) -> Iterator[str]:
+def nightly_warnings(lines: Sequence[RunLine]) -> Iterator[str]:
     """Yield the warnings about all runs of one unit of a nightly run, in the order of the runs."""
     hot = [found for line in lines if (found := thermal_status(line.conditions, line.observed))]
     if hot:
@@ -58,7 +58,7 @@ def runs_of(journal: Journal, unit: str) -> list[RunLine]:
 
 def record_warnings(units: Sequence[UnitPlan], journal: Journal) -> list[str]:
     """Return the warnings about all units of a nightly run, with the units' names if there are several."""
-    told = [(unit.name, text) for unit in units for text in night_warnings(runs_of(journal, unit.name))]
+    told = [(unit.name, text) for unit in units for text in nightly_warnings(runs_of(journal, unit.name))]
     return [f"{name}: {text}" if len(units) > 1 else text for name, text in told]
 
 

@@ -16,7 +16,7 @@ from harness.core.errors import HarnessError, UsageError
 from harness.results.columnar import ColumnStore, escape_glob, quote, quote_name
 from harness.results.errors import writing
 from harness.results.line_tables import LINE_TABLES
-from harness.results.night_tables import NIGHT_TABLES
+from harness.results.nightly_tables import NIGHTLY_TABLES
 from harness.results.store import Store
 from harness.results.tables import FOLDER_TABLES, Table
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import duckdb
 
 DEFAULT_DEADLINE = 300.0
-TABLES: dict[str, Table] = {table.name: table for table in (*FOLDER_TABLES, *LINE_TABLES, *NIGHT_TABLES)}
+TABLES: dict[str, Table] = {table.name: table for table in (*FOLDER_TABLES, *LINE_TABLES, *NIGHTLY_TABLES)}
 
 
 class QueryRefused(UsageError):

@@ -128,7 +128,7 @@ def called(workload: str, variant: str) -> str:
 
 
 class GateFacts(_Stored):
-    """The night that measured the run's runner beside a baseline's."""
+    """The nightly run that measured the run's runner beside a baseline's."""
 
     night_id: str
     baseline: str

@@ -38,9 +38,9 @@ class Table:
         """Return all folders that have rows, the oldest first."""
         if self.key == RUN:
             return [run.folder for run in store.runs()]
-        from harness.results.nights import night_folders
+        from harness.results.nightly import nightly_folders
 
-        return night_folders(store.root)
+        return nightly_folders(store.root)
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def test_a_long_series_through_windows() -> None:
     found = change_points(series, rng=rng)
     assert [point.index for point in found] == [40, 101]
     assert found[0].after == found[1].before == np.median(series[40:101])
-    # What was found stays found when nights are added.
+    # What was found stays found when nightly runs are added.
     assert [point.index for point in change_points(series[:70], rng=rng)] == [40]
 
 
@@ -86,7 +86,7 @@ def test_steps_too_small_to_matter_are_left_out_though_certain() -> None:
     assert change_points(series, rng=rng) == []
 
 
-def test_one_bad_night_or_weekend_is_no_new_level() -> None:
+def test_one_bad_nightly_run_or_weekend_is_no_new_level() -> None:
     rng = np.random.default_rng(5)
     series = np.exp(rng.normal(0, 0.01, 30))
     series[12:14] *= 1.3

@@ -213,7 +213,7 @@ def test_limits() -> None:
     assert memory_growth([], [1]) is None
 
 
-def test_a_night_is_as_bad_as_its_worst_cell() -> None:
+def test_a_nightly_run_is_as_bad_as_its_worst_cell() -> None:
     p, w, f, i = GateVerdict.PASS, GateVerdict.WARN, GateVerdict.FAIL, GateVerdict.INCONCLUSIVE
     assert overall([p, w, f, i]) is f
     assert overall([p, w, i]) is i

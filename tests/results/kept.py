@@ -1,4 +1,4 @@
-"""Runs whose runner and archive are in the cache, for the tests of baselines and nights."""
+"""Runs whose runner and archive are in the cache, for the tests of baselines and nightly runs."""
 
 from __future__ import annotations
 

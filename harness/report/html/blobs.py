@@ -76,7 +76,7 @@ def raw_samples(samples: Samples, words: Words | None, constants: dict[str, str]
     return RawTable(len(samples), columns, {**constants, "variant": samples.name}, note)
 
 
-def raw_night(runs: Sequence[RunLine], words: Words | None, constants: dict[str, str], *, exact: bool) -> RawTable:
+def raw_nightly(runs: Sequence[RunLine], words: Words | None, constants: dict[str, str], *, exact: bool) -> RawTable:
     """Return every timed pass of a nightly run's unit, in the order of its runs.
 
     They are exact and with parts, or rounded and without. A tensor workload has no ``words`` and no parts.

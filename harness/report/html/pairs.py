@@ -14,9 +14,9 @@ from harness.report.conditions import thermal_status
 from harness.report.html.figure import GREY, Figure, height, numbers
 from harness.report.html.items import ItemSeries, item_rows
 from harness.report.html.latency import Series, distributions, stacked
-from harness.report.html.nights import PairOfRuns, UnitView
+from harness.report.html.nightly import PairOfRuns, UnitView
 from harness.results.journal import RunLine
-from harness.results.nights import CellFacts, SessionFacts
+from harness.results.nightly import CellFacts, SessionFacts
 
 CANDIDATE = 0
 SIDES = (("b", "candidate", CANDIDATE), ("a", "baseline", GREY))

@@ -1,4 +1,4 @@
-"""A device whose runs take what their runner's file says, with seeded noise: nights in milliseconds."""
+"""A device whose runs take what their runner's file says, with seeded noise: nightly runs in milliseconds."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class FakeDevice:
             raise DeviceNotReady("the battery has 45 °C")
 
     def describe(self, runner: Path, *, deadline: float = 30.0) -> RunnerDescription:
-        raise AssertionError("a night asks no runner what it is")
+        raise AssertionError("a nightly run asks no runner what it is")
 
     def close(self) -> None:
         pass
