@@ -133,7 +133,7 @@ class _Reader:
 
 def _mark(site: Site) -> int:
     if site.mark is None:
-        raise BadMarks(f"{site.kernel} has no marks: the archive was not compiled for profiles")
+        raise BadMarks(f"{site.kernel} has no marks: the archive is not instrumented for profiling")
     return site.mark
 
 

@@ -1,4 +1,4 @@
-"""Functions that are compiled with marks and run in this process: the marks' C functions as a shared library."""
+"""Functions that are instrumented for profiling and run in this process: the marks' C functions as a shared library."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ MACHINE = Machine(record="machine", bandwidth={1024: 8e9, 1 << 20: 4e9}, flops={
 
 
 def lines() -> list[ProfileLine]:
-    """A warm-up that must not count, two timed samples with marks, two without."""
+    """A warm-up that must not count, two timed samples of the instrumented archive, two of the plain one."""
     warm: list[AnyRecord] = [sample(Phase.WARMUP, 90_000), said(Phase.WARMUP)]
     records: list[AnyRecord] = [
         *warm,

@@ -1,4 +1,4 @@
-"""A whole profile on this machine: a small model with marks, its runner, the run folder and what is shown of it."""
+"""A whole profile on this machine: a small instrumented model, its runner, the run folder and what is shown of it."""
 
 from __future__ import annotations
 

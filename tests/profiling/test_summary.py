@@ -125,8 +125,8 @@ def test_the_report_accounts_for_all_of_the_time() -> None:
     table = text.split("## Profile of g2p by module")[0]
     rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")][2:]
     assert sum(float(row[4].strip(" %")) for row in rows) == pytest.approx(100, abs=0.5)
-    assert "marks cost +20.0%" in text
-    assert "marks cost more than 5%" in text
+    assert "profiling costs +20.0%" in text
+    assert "profiling costs more than 5%" in text
     assert "33.3% of the time in encoder: linear" in profile_text(summary())
 
 

@@ -26,7 +26,7 @@ class ProfilePart:
     model: str
     figure: Figure
     lines: list[Line]
-    """The cost of the marks, or a warning that the machine was too noisy; the machine's speed."""
+    """The cost of profiling, or a warning that the machine was too noisy; the machine's speed."""
     blocks: list[Block]
 
 
@@ -93,6 +93,6 @@ def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
             "yaxis": {"tickvals": places, "ticktext": labels, "zeroline": False, "automargin": True},
             "showlegend": bool(limits),
         },
-        note=f"Means over the {profile.unit}s, with marks." + (" The line is the roofline's time." if limits else ""),
+        note=f"Means over the {profile.unit}s, instrumented." + (" The line is the roofline's time." if limits else ""),
         columns={"x": f"{'ms' if unit == 'ms' else 'us'}_per_{profile.unit}", "text": "operators", "name": "what"},
     )

@@ -21,7 +21,7 @@ def test_the_slowest_operator_is_named_beside_its_limit(tmp_path: Path) -> None:
     assert '<section id="profile">' in page
     text = Elements(page).text
     assert "decoder_step: attend_memory" in text
-    assert "marks cost +20.0%" in text
+    assert "profiling costs +20.0%" in text
     figures = [found for found in embedded(page, "figures").values() if found["columns"].get("text") == "operators"]
     assert len(figures) == 1
     measured, limits = figures[0]["data"]
