@@ -22,7 +22,7 @@ class Answer:
     text: str
 
     @property
-    def spoken(self) -> tuple[int, ...]:
+    def generated(self) -> tuple[int, ...]:
         """The ids before the end token."""
         return self.token_ids[: self.token_ids.index(EOS_ID)] if EOS_ID in self.token_ids else self.token_ids
 
@@ -97,7 +97,7 @@ def agreement(answers: Sequence[Answer], reference: Sequence[Answer]) -> Agreeme
     if not reference:
         raise ValueError("no words")
     pairs = zip(answers, reference, strict=True)
-    return Agreement(len(reference), sum(one.spoken == other.spoken for one, other in pairs))
+    return Agreement(len(reference), sum(one.generated == other.generated for one, other in pairs))
 
 
 def phoneme_error_rate(answers: Sequence[Answer], words: Sequence[Word]) -> float | None:

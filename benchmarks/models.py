@@ -67,8 +67,8 @@ def faults(spec: ModelSpec, function: Any, module: FlatModule, items: Items) -> 
     found = []
     for item, inputs in items.items():
         expected = {name: out.numpy() for name, out in answered(module, tuple(inputs.values()), ()).items()}
-        said = function(*(tvm.runtime.tensor(tensor.numpy()) for tensor in inputs.values()))
-        outputs = [said] if len(expected) == 1 else list(said)
+        answer = function(*(tvm.runtime.tensor(tensor.numpy()) for tensor in inputs.values()))
+        outputs = [answer] if len(expected) == 1 else list(answer)
         got = {name: output.numpy() for name, output in zip(expected, outputs, strict=True)}
         parity = compare_item(spec.name, item, spec.compare, expected, got)
         found += [parity.describe()] if parity.verdict.fails else []

@@ -75,14 +75,14 @@ def plan_of(runner: Runner, device: HostDevice, label: str, words: int, percent:
     return new_plan("itself", [unit], facts={device.name: device.facts()})
 
 
-def go_on(results: Path, folder: Path, plan: Plan, device: HostDevice, say: Console) -> NightlyRecord:
+def go_on(results: Path, folder: Path, plan: Plan, device: HostDevice, console: Console) -> NightlyRecord:
     """Measure what is missing of the nightly run and judge it."""
 
     def show(line: str) -> None:
-        say.print(f"  {line}", highlight=False, markup=False, end="\r" if say.is_terminal else "\n")
+        console.print(f"  {line}", highlight=False, markup=False, end="\r" if console.is_terminal else "\n")
 
     # On a terminal one line tells of all pairs; in a file a line each would be too many.
-    notify = show if say.is_terminal else lambda _line: None
+    notify = show if console.is_terminal else lambda _line: None
     return judge_nightly(results, folder, NightlyRun(folder, plan, {device.name: device}, notify=notify).run())
 
 

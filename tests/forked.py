@@ -176,8 +176,8 @@ def serve() -> NoReturn:
             for pid in list(running):
                 ended, status = os.waitpid(pid, os.WNOHANG)
                 if ended:
-                    with running.pop(pid) as told, contextlib.suppress(BrokenPipeError):
-                        told.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+                    with running.pop(pid) as connection, contextlib.suppress(BrokenPipeError):
+                        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
         if control.fileno() in ready:
             words, descriptors, _, _ = socket.recv_fds(control, _LARGEST, 4)
             if not words:

@@ -69,17 +69,17 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="newcomer-", dir=options.folder)).resolve()
     commit = _git("rev-parse", "--short", "HEAD")
     if _git("status", "--porcelain"):
-        _say("there are changes that are not committed: HEAD is tried, without them")
-    _say(f"{commit} in {folder}, logs in {logs}")
+        _note("there are changes that are not committed: HEAD is tried, without them")
+    _note(f"{commit} in {folder}, logs in {logs}")
     phases: list[Phase] = []
     try:
         for name in [options.only] if options.only else list(SCENES):
-            with make_scene(name, folder / name, download_cache=options.download_cache, say=_say) as scene:
+            with make_scene(name, folder / name, download_cache=options.download_cache, note=_note) as scene:
                 phases += _try(scene, options.commands, logs)
             if not options.keep:
                 _remove(folder / name)
     except KeyboardInterrupt:
-        _say("interrupted")
+        _note("interrupted")
         return 130
     finally:
         _end_descendants()
@@ -124,12 +124,12 @@ def _try(scene: Scene, commands: tuple[str, ...], logs: Path) -> Iterator[Phase]
     for command in commands:
         environment = scene.environment(command)
         log = logs / f"{scene.name}-{command}.log"
-        _say(f"{scene.name}: make {command} (LANG={environment['LANG']}), see {log}")
+        _note(f"{scene.name}: make {command} (LANG={environment['LANG']}), see {log}")
         began = time.monotonic()
         status = _run(["make", command], scene, environment, log)
         text = log.read_text(encoding="utf-8", errors="replace")
         phase = Phase(scene.name, command, time.monotonic() - began, status, closing_lines(text), log)
-        _say(f"{scene.name}: make {command} {phase.verdict} after {_time(phase.seconds)}")
+        _note(f"{scene.name}: make {command} {phase.verdict} after {_time(phase.seconds)}")
         yield phase
 
 
@@ -275,7 +275,7 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _say(text: str) -> None:
+def _note(text: str) -> None:
     print(f"newcomer: {text}", flush=True)
 
 

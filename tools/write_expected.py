@@ -35,7 +35,7 @@ def main() -> None:
 
 def write_expected(checkpoint: str, output: Path) -> None:
     """Raises HarnessError when too few of the candidates have an answer that is no near tie."""
-    cache = Cache(notice=_say)
+    cache = Cache(notice=_note)
     reference = reference_outputs(
         resolve_checkpoint(checkpoint, cache=cache),
         _candidates(2 * WORDS),
@@ -64,7 +64,7 @@ def _candidates(count: int) -> list[Word]:
     return [word for _, word in sorted(ordered, key=lambda pair: pair[0])][:count]
 
 
-def _say(message: str) -> None:
+def _note(message: str) -> None:
     print(f"write_expected: {message}", file=sys.stderr)
 
 

@@ -72,5 +72,5 @@ def show_removal(document: RemovalDocument, *, as_json: bool) -> None:
     for kept in document.kept:
         note(f"{kept.name} stays: {kept.reason}")
     total = sum(removed.bytes for removed in document.removed)
-    said = "would be freed" if document.dry_run else "freed"
-    note(f"{document.root}: {len(document.removed)} removed, {size_text(total)} {said}")
+    freed = "would be freed" if document.dry_run else "freed"
+    note(f"{document.root}: {len(document.removed)} removed, {size_text(total)} {freed}")

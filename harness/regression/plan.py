@@ -104,7 +104,7 @@ def kept_candidate(results: Path, name: str) -> CandidateOf:
     return candidate
 
 
-def built_candidate(results: Path, baseline: str, say: Callable[[str], None]) -> CandidateOf:
+def built_candidate(results: Path, baseline: str, progress: Callable[[str], None]) -> CandidateOf:
     """Return candidates from the current sources, compiled and built with the options of the baseline's run."""
     kept = Baselines(results).get(baseline)
     known = {field.name for field in fields(RunOptions)} - {"words", "results_dir", "baseline"}
@@ -113,11 +113,11 @@ def built_candidate(results: Path, baseline: str, say: Callable[[str], None]) ->
 
     @functools.cache
     def built(variant: Variant) -> Runner:
-        builder: Builder = CachedBuilder(say)
-        archive = builder.archive(options, variant, say)
+        builder: Builder = CachedBuilder(progress)
+        archive = builder.archive(options, variant, progress)
         # Nightly runs use only real devices, which run what is compiled for them.
         app = app_options(options, None, lambda _own: archive)
-        return builder.runner(archive, say, app)
+        return builder.runner(archive, progress, app)
 
     return lambda _which, variant, a: runner_side(built(cast(Variant, variant)), a)
 

@@ -111,10 +111,10 @@ def _unit(result: UnitResult) -> UnitFacts:
 
 
 def _limit(found: LimitVerdict) -> LimitFacts:
-    said = LimitFacts(metric=found.metric, verdict=found.verdict.value, cause=found.cause)
+    facts = LimitFacts(metric=found.metric, verdict=found.verdict.value, cause=found.cause)
     if (grown := found.growth) is None:
-        return said
-    return said.model_copy(update={"a": grown.a, "b": grown.b, "allowed": grown.limit})
+        return facts
+    return facts.model_copy(update={"a": grown.a, "b": grown.b, "allowed": grown.limit})
 
 
 def _cell(metric: str, found: CellVerdict, share: float | None) -> CellFacts:

@@ -25,13 +25,13 @@ def nightly_report(record: NightlyRecord, journal: Journal | None = None) -> lis
     """
     verdicts = record.verdicts
     journal = journal or read_journal(record.folder)
-    told = [Line(text, Tone.UNSURE) for text in record_warnings(record.plan.units, journal)]
+    warnings = [Line(text, Tone.UNSURE) for text in record_warnings(record.plan.units, journal)]
     if verdicts is None or record.plan.calibrate:
-        return [Line(f"nightly run {record.night_id}: {_pending(record)}", Tone.UNSURE), *told, *_facts(record)]
+        return [Line(f"nightly run {record.night_id}: {_pending(record)}", Tone.UNSURE), *warnings, *_facts(record)]
     tone = TONES.get(verdicts.verdict, Tone.UNSURE)
     return [
         Line(f"{verdicts.verdict.upper()}  ·  {headline(verdicts)}", tone),
-        *told,
+        *warnings,
         *_warnings(record, verdicts),
         *_cells(verdicts),
         *_limits(verdicts),
@@ -41,8 +41,8 @@ def nightly_report(record: NightlyRecord, journal: Journal | None = None) -> lis
 
 def headline(verdicts: Verdicts) -> str:
     """Return the basis of the verdict, in one line."""
-    told = [(name, verdict) for name, verdict, _ in causes(verdicts)]
-    worst = [name for name, verdict in told if verdict == verdicts.verdict]
+    found = [(name, verdict) for name, verdict, _ in causes(verdicts)]
+    worst = [name for name, verdict in found if verdict == verdicts.verdict]
     cells = sum(len(unit.cells) for unit in verdicts.units)
     if verdicts.verdict == "pass":
         return f"nothing slower, larger or different than {verdicts.baseline} in {cells} cells{_found(verdicts)}"

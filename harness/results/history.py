@@ -65,11 +65,11 @@ def query(store: Store, sql: str, *, deadline: float = DEFAULT_DEADLINE, cache: 
             with columns.locked():
                 columns.clear()
     except duckdb.Error as error:
-        raise QueryRefused(_said(error), cure=_HELP) from error
+        raise QueryRefused(_message(error), cure=_HELP) from error
     try:
         return _ask(store, sql, mentioned, deadline, cache)
     except duckdb.Error as error:
-        raise QueryRefused(_said(error), cure=_HELP) from error
+        raise QueryRefused(_message(error), cure=_HELP) from error
 
 
 def _ask(store: Store, sql: str, mentioned: list[str], deadline: float, cache: Path | None) -> Answer:
@@ -123,7 +123,7 @@ def export_parquet(store: Store, folder: Path, *, cache: Path | None = None) -> 
     return written
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """Return DuckDB's message without its excerpt of the statement, because the excerpt shows another statement."""
     return " ".join(str(error).partition("\n\nLINE ")[0].split())
 
@@ -151,7 +151,7 @@ def _mentioned(sql: str) -> list[str]:
             scratch.execute(f"EXPLAIN {sql}")
             tree = scratch.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0]
         except duckdb.Error as error:
-            raise QueryRefused(_said(error), cure=_HELP) from error
+            raise QueryRefused(_message(error), cure=_HELP) from error
     # DESCRIBE has no tree, so each of its words may name a table. At worst this reads a table too many.
     names = set(_table_names(json.loads(tree))) or set(re.findall(r"\w+", sql.lower()))
     return [name for name in TABLES if name in names]

@@ -122,12 +122,12 @@ class RatioSummary(_Stored):
     @property
     def busy(self) -> str | None:
         """What a reader should know of the machine, for the line of the ratio; None where it was quiet."""
-        told = []
+        causes = []
         if self.others is not None and self.cores and self.others > BUSY * self.cores:
-            told.append(f"others kept {self.others:.1f} of {self.cores} cores busy")
+            causes.append(f"others kept {self.others:.1f} of {self.cores} cores busy")
         if self.steal is not None and self.steal > STOLEN:
-            told.append(f"the host took {self.steal:.0%} of the time")
-        return " and ".join(told) or None
+            causes.append(f"the host took {self.steal:.0%} of the time")
+        return " and ".join(causes) or None
 
 
 def narrow(low: float | None, high: float | None) -> bool:

@@ -191,8 +191,8 @@ def _figures(found: WorkloadSummary) -> Row:
     elif len(found.by_item) == 1:
         (only,) = found.by_item.values()
         row |= {"samples": only.samples, "median_ns": only.median}
-    if said := found.accuracy.get(found.variant, {}).get("all"):
-        row |= {"per": said.per, "wer": said.wer}
+    if accuracy := found.accuracy.get(found.variant, {}).get("all"):
+        row |= {"per": accuracy.per, "wer": accuracy.wer}
     if found.pytorch:
         row["pytorch_median_ns"] = found.pytorch.median
     if ratio := found.ratio:

@@ -67,7 +67,7 @@ def test_the_calibration_finds_the_devices_noise() -> None:
     assert process_noise(CALM.pairs(np.random.default_rng(6), 10_000, 0.0)) == pytest.approx(0.015, rel=0.05)
 
 
-def test_the_command_says_the_same_twice_and_writes_what_it_says(tmp_path: Path) -> None:
+def test_the_command_prints_the_same_twice_and_writes_what_it_prints(tmp_path: Path) -> None:
     app = typer.Typer()
     app.command()(gate.main)
     files = [tmp_path / "1.json", tmp_path / "2.json"]

@@ -172,7 +172,7 @@ def test_figures_are_those_of_the_tables(kept: Path, capsys: pytest.CaptureFixtu
     assert shown["figures"][0]["peak_bytes"] == 50_000_000
 
 
-def test_a_doubtful_ratio_says_so_beside_the_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_doubtful_ratio_is_marked_beside_the_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(tmp_path)
     make_run(tmp_path, others=1.5)
     make_run(tmp_path, noise=0.9)

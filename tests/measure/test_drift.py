@@ -93,7 +93,7 @@ def test_one_bad_nightly_run_or_weekend_is_no_new_level() -> None:
     assert change_points(series, rng=rng) == []
 
 
-def test_false_alarms_are_as_rare_as_the_p_value_says() -> None:
+def test_false_alarms_are_as_rare_as_the_p_value_promises() -> None:
     """150 series without a change, heavy tails and all: 0.15 alarms expected, three would be one chance in 1,900."""
     rng = np.random.default_rng(6)
     alarms = sum(bool(change_points(np.exp(0.02 * rng.standard_t(3, 30)), rng=rng)) for _ in range(150))

@@ -35,7 +35,7 @@ class Marked:
     library: Any
     prefix: str
 
-    def said(self, *arguments: Any) -> ProfileRecord:
+    def record(self, *arguments: Any) -> ProfileRecord:
         """What the kernels say in one call."""
         self._take()
         self.main(*(tvm.runtime.tensor(np.ascontiguousarray(argument)) for argument in arguments))

@@ -97,7 +97,7 @@ def together(small_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFact
     return profiled(options, folder)
 
 
-def test_every_archive_says_what_its_kernels_stand_for(alone: Profiled, together: Profiled) -> None:
+def test_every_archive_lists_what_its_kernels_stand_for(alone: Profiled, together: Profiled) -> None:
     g2p = [("g2p", name) for name in ("encoder", "decoder_prefill", "decoder_step")]
     tensors = [(name, name) for name in TENSORS]
     for found, functions in ((alone, tensors), (together, [*g2p, *tensors])):
@@ -156,12 +156,12 @@ def test_models_of_one_order_do_not_mix_their_marks(together: Profiled) -> None:
         repetitions=2,
     )
     records = HostDevice().run(together.marked.path, order).require_complete().records
-    said = [record for record in records if isinstance(record, ProfileRecord)]
-    assert [r.workload for r in said] == [r.workload for r in records if isinstance(r, Sample)]
-    assert {record.workload for record in said} == {"g2p", *names}
-    numbers = {record.workload: {number for number in record.numbers if number >= 0} for record in said}
+    profiles = [record for record in records if isinstance(record, ProfileRecord)]
+    assert [r.workload for r in profiles] == [r.workload for r in records if isinstance(r, Sample)]
+    assert {record.workload for record in profiles} == {"g2p", *names}
+    numbers = {record.workload: {number for number in record.numbers if number >= 0} for record in profiles}
     assert numbers["g2p"] & numbers["picture"]
-    for record in said:
+    for record in profiles:
         provenance = together.provenance.of(record.workload)
         made = list(calls(provenance, record))
         assert {call.function for call in made} == {function.name for function in provenance.functions}

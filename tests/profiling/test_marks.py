@@ -8,11 +8,11 @@ from harness.compiler.observe.provenance import Provenance
 from harness.profiling import BadMarks, calls
 from harness.profiling.marks import BYTES
 from harness.protocol.schema import ProfileRecord
-from tests.profiling.profiles import PROVENANCE, STEPS, said
+from tests.profiling.profiles import PROVENANCE, STEPS, kernel_record
 
 
-def test_calls_have_their_times_and_the_work_they_told() -> None:
-    found = list(calls(PROVENANCE, said()))
+def test_calls_have_their_times_and_the_work_they_reported() -> None:
+    found = list(calls(PROVENANCE, kernel_record()))
     assert [(call.function, call.invocation, call.index) for call in found] == [
         ("encoder", 0, 0),
         ("encoder", 0, 1),
@@ -36,7 +36,7 @@ def test_calls_have_their_times_and_the_work_they_told() -> None:
     ],
 )
 def test_marks_of_other_kernels_are_refused(numbers: list[int], wrong: str) -> None:
-    record = said().model_copy(update={"numbers": numbers, "values": list(range(len(numbers)))})
+    record = kernel_record().model_copy(update={"numbers": numbers, "values": list(range(len(numbers)))})
     with pytest.raises(BadMarks, match=wrong):
         list(calls(PROVENANCE, record))
 
@@ -44,6 +44,6 @@ def test_marks_of_other_kernels_are_refused(numbers: list[int], wrong: str) -> N
 def test_an_archive_without_marks_has_no_calls() -> None:
     plain = Provenance.model_validate_json(PROVENANCE.model_dump_json().replace('"mark":', '"other":'))
     with pytest.raises(BadMarks):
-        list(calls(plain, said()))
-    empty = ProfileRecord.model_validate(said().model_dump() | {"numbers": [], "values": []})
+        list(calls(plain, kernel_record()))
+    empty = ProfileRecord.model_validate(kernel_record().model_dump() | {"numbers": [], "values": []})
     assert list(calls(plain, empty)) == []

@@ -100,9 +100,9 @@ def test_the_same_answers_pass_though_not_bit_for_bit(tmp_path: Path) -> None:
 def test_other_answers_fail(tmp_path: Path, behaviour: dict[str, str], cause: str) -> None:
     result = a_nightly_run(tmp_path, **behaviour)
     assert result.verdict is GateVerdict.FAIL
-    verdict, said = parity(result.units[0])
+    verdict, found = parity(result.units[0])
     assert verdict is GateVerdict.FAIL
-    assert cause in said
+    assert cause in found
 
 
 def test_a_slower_model_fails(tmp_path: Path) -> None:
@@ -170,8 +170,8 @@ def test_a_nightly_run_has_a_unit_for_each_model_and_every_report_and_the_histor
         assert planned.a.sha256 == planned.b.sha256, "the sources are those of the baseline"
         assert [cell.metric for cell in unit.cells] == [LATENCY]
         assert {limit.metric: limit.verdict for limit in unit.limits}["parity"] == "pass"
-    told = [[limit.metric for limit in unit.limits if "size" in limit.metric] for unit in record.verdicts.units]
-    assert told == [["runner size", "archive size"], []], "one binary has both"
+    sizes = [[limit.metric for limit in unit.limits if "size" in limit.metric] for unit in record.verdicts.units]
+    assert sizes == [["runner size", "archive size"], []], "one binary has both"
     for text in (markdown.read_text(), junit.read_text(), html_report(nightly_runs=[record])):
         assert "host/picture" in text
         assert "host/chain" in text

@@ -111,14 +111,14 @@ def test_a_candidate_that_crashes_fails_and_a_baseline_that_does_is_inconclusive
 
 
 def test_limits(tmp_path: Path) -> None:
-    result = a_nightly_run(tmp_path, FakeDevice(), peak=42_040_000, size=5_105_000, says={"two": "too"})
+    result = a_nightly_run(tmp_path, FakeDevice(), peak=42_040_000, size=5_105_000, answers={"two": "too"})
     assert result.verdict is GateVerdict.FAIL
     assert only(result).latency.verdict is GateVerdict.PASS
     assert limit(result, "peak memory")[0] is GateVerdict.FAIL
     assert limit(result, "runner size")[0] is GateVerdict.FAIL
     assert limit(result, "archive size")[0] is GateVerdict.PASS
-    said, cause = limit(result, "parity")
-    assert said is GateVerdict.FAIL
+    found, cause = limit(result, "parity")
+    assert found is GateVerdict.FAIL
     assert cause == "1 of 2 words differ; first 'two': 'two' became 'too'"
 
 
@@ -135,15 +135,15 @@ def test_an_archive_that_grew_fails_alone(tmp_path: Path) -> None:
     ]
 
 
-def test_a_candidate_that_says_something_else_each_time_fails(tmp_path: Path) -> None:
+def test_a_candidate_whose_answers_change_each_time_fails(tmp_path: Path) -> None:
     result = a_nightly_run(tmp_path, FakeDevice(), fickle=True)
-    said, cause = limit(result, "parity")
-    assert said is GateVerdict.FAIL
+    found, cause = limit(result, "parity")
+    assert found is GateVerdict.FAIL
     assert cause.startswith("2 of 2 words differ")
 
 
 def test_a_declared_tie_is_no_mismatch(tmp_path: Path) -> None:
-    plan = make_plan(tmp_path, says={"two": "too"}, margin=0.0001)
+    plan = make_plan(tmp_path, answers={"two": "too"}, margin=0.0001)
     tied = make_plan(tmp_path, margin=0.0001).units[0].b
     unit = plan.units[0].model_copy(update={"a": tied})
     result = NightlyRun(
@@ -185,7 +185,7 @@ def test_a_journal_cut_anywhere_goes_on(tmp_path: Path) -> None:
         assert [len(journal.pairs("phone/cache", stage, 0)) for stage in ("first", "confirmation")] == [10, 10]
 
 
-def test_a_journal_of_another_kind_is_told(tmp_path: Path) -> None:
+def test_a_journal_of_another_kind_is_reported(tmp_path: Path) -> None:
     (tmp_path / JOURNAL).write_text("{}\n")
     with pytest.raises(RunDamaged, match=JOURNAL):
         Journal(tmp_path)
@@ -226,7 +226,7 @@ def test_a_device_is_calibrated_against_itself_and_keeps_its_floor(tmp_path: Pat
     assert nightly.run().verdict is GateVerdict.PASS
 
 
-def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_gone_is_reported(tmp_path: Path) -> None:
     nightly = NightlyRun(tmp_path / "gone", make_plan(tmp_path), {"phone": FakeDevice()}, notify=quiet)
     with pytest.raises(StorageUnwritable, match="gone"):
         nightly.run()
@@ -251,7 +251,7 @@ def test_a_part_fails_alone_where_it_is_worth_it(tmp_path: Path) -> None:
     assert only(result).cells[LATENCY].sessions.second is None, "measured again, but not because of the latency"
 
 
-def test_a_tiny_part_may_grow_and_its_detectable_change_says_so(tmp_path: Path) -> None:
+def test_a_tiny_part_may_grow_and_its_detectable_change_shows_it(tmp_path: Path) -> None:
     result = a_nightly_run(tmp_path, FakeDevice(noise=0.003), prefill=1.2)
     assert cell(result, PREFILL) == (GateVerdict.PASS, "")
     found = only(result).cells[PREFILL].sessions.first

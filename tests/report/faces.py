@@ -57,8 +57,8 @@ def page_lines(page: str) -> Iterator[str]:
     """What a reader of the page sees, a line for each paragraph, row or picture, with its tone and its section."""
     figures = embedded(page, "figures")
     for line in _Reader(page).lines:
-        name, told = line
-        yield told
+        name, text = line
+        yield text
         if name:
             yield from picture_lines(figures[name])
 
@@ -93,7 +93,7 @@ class _Reader(HTMLParser):
         self._end()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = {name: value or "" for name, value in attrs}
+        attributes = {name: value or "" for name, value in attrs}
         if tag in QUIET:
             self._quiet += 1
         if tag in BLOCKS:
@@ -101,12 +101,12 @@ class _Reader(HTMLParser):
         if tag in ("td", "th", "dd") and self._text:
             self._text.append(" | ")
         if tag == "section":
-            self.lines.append(("", f"\n[{told.get('id', '')}]"))
-        if tone := re.search(r"\btone-(good|bad|unsure)\b", told.get("class", "")):
+            self.lines.append(("", f"\n[{attributes.get('id', '')}]"))
+        if tone := re.search(r"\btone-(good|bad|unsure)\b", attributes.get("class", "")):
             self._tone, mark = tone[1], f"{{{tone[1]}}} "
             self._text.append(mark)
-        if "data-figure" in told:
-            self.lines.append((told["data-figure"], f"  picture: {told['aria-label']}"))
+        if "data-figure" in attributes:
+            self.lines.append((attributes["data-figure"], f"  picture: {attributes['aria-label']}"))
 
     def handle_endtag(self, tag: str) -> None:
         if tag in QUIET:

@@ -10,7 +10,7 @@ FACES = ("terminal.txt", "report.md", "page.txt")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_face_says_what_it_is_to_say(kind: str) -> None:
+def test_every_face_is_as_kept(kind: str) -> None:
     found = faces(kind)
     assert set(found) == set(FACES)
     for name, text in found.items():

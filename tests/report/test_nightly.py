@@ -119,7 +119,7 @@ def test_limits_of_before_their_figures_were_kept_are_read(slower: NightlyRecord
     assert row.split()[3:8] == ["pass", "–", "–", "–", "–"]
 
 
-def test_a_pass_says_what_it_would_have_found(tmp_path: Path) -> None:
+def test_a_pass_shows_what_it_would_have_found(tmp_path: Path) -> None:
     record = judged(tmp_path)
     assert record.verdicts is not None
     least = record.verdicts.units[0].cells[0].first.detectable
@@ -136,7 +136,7 @@ def test_what_could_not_be_decided_is_an_error_for_junit(tmp_path: Path) -> None
     assert terminal(record).startswith("INCONCLUSIVE  ·  phone/cache latency")
 
 
-def test_a_nightly_run_that_has_not_ended_says_how_to_go_on(tmp_path: Path) -> None:
+def test_a_nightly_run_that_has_not_ended_shows_how_to_go_on(tmp_path: Path) -> None:
     plan = make_plan(tmp_path)
     write_plan(tmp_path / "nightly" / plan.night_id, plan)
     record = read_nightly(tmp_path / "nightly" / plan.night_id)
@@ -144,7 +144,7 @@ def test_a_nightly_run_that_has_not_ended_says_how_to_go_on(tmp_path: Path) -> N
     assert cases(record)["nightly run"].find("error") is not None
 
 
-def test_a_side_that_was_slowed_on_purpose_is_told_everywhere(tmp_path: Path) -> None:
+def test_a_side_that_was_slowed_on_purpose_is_reported_everywhere(tmp_path: Path) -> None:
     record = judged(tmp_path)
     unit = record.plan.units[0]
     order = unit.b.order.model_copy(update={"slowdown_percent": 5.0})
@@ -159,7 +159,7 @@ def test_a_side_that_was_slowed_on_purpose_is_told_everywhere(tmp_path: Path) ->
     assert "harness.slowed_on_purpose_percent" in nightly_junit(slowed)
 
 
-def test_drift_is_told_with_its_commits_and_cannot_break_the_page(tmp_path: Path) -> None:
+def test_drift_is_reported_with_its_commits_and_cannot_break_the_page(tmp_path: Path) -> None:
     record = judged(tmp_path)
     assert record.verdicts is not None
     drift = DriftFacts(

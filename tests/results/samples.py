@@ -107,7 +107,7 @@ def make_run(
     after: dict[str, Any] | None = None,
     observed: dict[str, Any] | None = None,
     gate: GateFacts | None = None,
-    speaks: bool = True,
+    generation: bool = True,
     models: Sequence[MadeModel] = (),
     git: Git | None = GIT,
     apart: bool = False,
@@ -137,7 +137,7 @@ def make_run(
         options={"threads": 1, "repeat": 5, "warmup": 1, "tolerance": 1e-3},
         versions={"python": "3.11", "torch": "2.15"},
         policy=policy,
-        workloads=({"g2p": word_facts(words_sha256)} if speaks else {}) | model_facts(models),
+        workloads=({"g2p": word_facts(words_sha256)} if generation else {}) | model_facts(models),
         variants={
             "cache": VariantFacts(
                 archive_sha256="ab" * 32,
@@ -160,7 +160,7 @@ def make_run(
         knobs=list(knobs),
         observed=observed or {"clocks_mhz": [1800, 2400]},
     )
-    if speaks:
+    if generation:
         _write_words(writer, order, rng, scale=scale, wrong=wrong, apart=apart)
         if not apart and not emulated:
             words = MadeModel("g2p", dict.fromkeys(WORDS, (int(scale * 1e6), 2_000_000)), noise=noise)
@@ -172,7 +172,7 @@ def make_run(
         write_model(writer, replace(model, items=scaled), rng, repeat=5, apart=apart, others=others)
     if ended:
         ends = {"ended": now(), "complete": complete, "reason": None if complete else "killed by SIGKILL"}
-        if speaks:
+        if generation:
             writer.end_order(order.model_copy(update=ends))
         run = Run(writer.folder)
         status = RunStatus.COMPLETE if complete else RunStatus.INCOMPLETE
@@ -204,8 +204,8 @@ def _write_words(
     )
     parity = []
     for item, (language, word, _, text) in WORDS.items():
-        said = "x" + text if item in wrong else text
-        wanted, got = (Decoded(tuple(ids(t)), t, (2.0,) * len(ids(t))) for t in (text, said))
+        answer = "x" + text if item in wrong else text
+        wanted, got = (Decoded(tuple(ids(t)), t, (2.0,) * len(ids(t))) for t in (text, answer))
         row = compare_word(item, language, word, wanted, [got])
         parity.append(word_row(row, workload="g2p", variant="cache", passes="parity"))
     writer.parity(parity)

@@ -84,7 +84,7 @@ def test_verdicts_of_an_older_harness_are_read(tmp_path: Path) -> None:
     assert cell.second == SessionFacts(outcome="undecided", cause="the battery has 45 °C")
 
 
-def test_a_damaged_nightly_run_is_told_and_hides_no_other(tmp_path: Path) -> None:
+def test_a_damaged_nightly_run_is_reported_and_hides_no_other(tmp_path: Path) -> None:
     for damage in ("verdicts.json", "plan.json"):
         folder, result = measured(tmp_path, make_plan(tmp_path))
         judge_nightly(tmp_path, folder, result)

@@ -1,6 +1,6 @@
 """Runs, nightly runs and baselines as the harness stored them before version 2 of the schema: kept in ``version_1``.
 
-What that harness printed of them stands in ``version_1_said``; the runs of ``tests/report/golden`` are of it, too.
+What that harness printed of them stands in ``version_1_printed``; the runs of ``tests/report/golden`` are of it, too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from harness.results.summarize import summarize_files
 from tests.results.kept import cached_run, noisy
 
 HERE = Path(__file__).parent
-SAID = HERE / "version_1_said"
+PRINTED = HERE / "version_1_printed"
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def called(store: Store, *arguments: str) -> str:
     return done.stdout
 
 
-def said(name: str) -> Any:
-    return json.loads((SAID / name).read_text(encoding="utf-8"))
+def printed(name: str) -> Any:
+    return json.loads((PRINTED / name).read_text(encoding="utf-8"))
 
 
 def test_the_files_are_of_version_1(store: Store, run: Run) -> None:
@@ -63,7 +63,7 @@ def test_the_files_are_of_version_1(store: Store, run: Run) -> None:
 
 
 def test_its_figures_are_those_of_then(store: Store) -> None:
-    shown, before = json.loads(called(store, "show", "latest", "--json")), said("show.json")
+    shown, before = json.loads(called(store, "show", "latest", "--json")), printed("show.json")
     (now,), (then,) = shown["figures"], before["figures"]
     for key in ("name", "variant", "comparisons", "accuracy", "artifact", "pytorch", "ratio", "items", "peak_bytes"):
         assert now[key] == then[key], key
@@ -73,7 +73,7 @@ def test_its_figures_are_those_of_then(store: Store) -> None:
     assert now["parts_ns"] == renamed
     assert shown["run"] == before["run"]
     listed = json.loads(called(store, "runs", "--json"))
-    assert listed["runs"] == said("runs.json")["runs"]
+    assert listed["runs"] == printed("runs.json")["runs"]
 
 
 def flattened(value: Any, name: str = "") -> dict[str, Any]:
@@ -120,13 +120,14 @@ def test_its_rows_are_in_every_table(store: Store, run: Run, tmp_path: Path) -> 
 
 
 def test_a_nightly_run_of_then_is_shown_as_it_was(store: Store) -> None:
-    assert json.loads(called(store, "nights", "--json"))["nights"] == said("nights.json")["nights"]
-    assert called(store, "nights", "latest", "--markdown", "-") == (SAID / "night.md").read_text(encoding="utf-8")
+    assert json.loads(called(store, "nights", "--json"))["nights"] == printed("nights.json")["nights"]
+    assert called(store, "nights", "latest", "--markdown", "-") == (PRINTED / "night.md").read_text(encoding="utf-8")
 
 
 def test_a_baseline_of_then_is_listed(store: Store) -> None:
     assert (
-        json.loads(called(store, "baseline", "show", "main", "--json"))["baseline"] == said("baseline.json")["baseline"]
+        json.loads(called(store, "baseline", "show", "main", "--json"))["baseline"]
+        == printed("baseline.json")["baseline"]
     )
 
 

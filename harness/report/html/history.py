@@ -55,7 +55,7 @@ def _over_nightly_runs(group: Sequence[CellHistory]) -> Figure:
     ]
     return Figure(
         title="Level over nightly runs",
-        says=f"{len(nightly_runs)} nightly runs. "
+        summary=f"{len(nightly_runs)} nightly runs. "
         + (f"Change points: {'; '.join(changes)}." if changes else "No change point."),
         traces=traces,
         layout={
@@ -225,7 +225,7 @@ def _runs(found: Sequence[tuple[int, View]], model: str) -> Figure:
     )
     return Figure(
         title="Runs of one kind, one after another",
-        says=f"{len(ordered)} runs, from {duration(min(times))} to {duration(max(times))}.",
+        summary=f"{len(ordered)} runs, from {duration(min(times))} to {duration(max(times))}.",
         traces=traces,
         layout={
             "height": 280,

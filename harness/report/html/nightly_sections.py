@@ -29,24 +29,24 @@ class NightlyCard:
     """One of VERDICTS; a nightly run that has not been judged is inconclusive."""
     state: str
     text: str
-    told: list[str]
+    warnings: list[str]
     """Causes of everything that did not pass, drifts, and warnings about the device."""
 
 
 def card(nightly: NightlyView) -> NightlyCard:
     record = nightly.record
     verdicts = record.verdicts
-    told = (
+    warnings = (
         [f"{name}: {verdict}{': ' + cause if cause else ''}" for name, verdict, cause in causes(verdicts)]
         if verdicts
         else []
     )
-    told += [drift_text(drift) for drift in verdicts.drifts] if verdicts else []
-    told += [f"a side was slowed down by {record.slowed:g} % on purpose"] if record.slowed else []
-    told += record_warnings(record.plan.units, nightly.journal)
+    warnings += [drift_text(drift) for drift in verdicts.drifts] if verdicts else []
+    warnings += [f"a side was slowed down by {record.slowed:g} % on purpose"] if record.slowed else []
+    warnings += record_warnings(record.plan.units, nightly.journal)
     text = headline(verdicts) if verdicts else f"{sum(len(unit.pairs) for unit in nightly.units)} pairs so far"
     verdict = record.state if record.state in VERDICTS else "inconclusive"
-    return NightlyCard(nightly, verdict, record.state, text, told)
+    return NightlyCard(nightly, verdict, record.state, text, warnings)
 
 
 def nightly_blocks(nightly: NightlyView) -> list[Block]:

@@ -314,9 +314,9 @@ def _drawn(figure: Figure) -> dict[str, Any]:
 
 def _comparison(base: View, other: View) -> Comparison:
     sections = _sections(compared(base, other))
-    told = [*conclusions(base.side, other.side), *doubts(base.side, other.side)]
+    lines = [*conclusions(base.side, other.side), *doubts(base.side, other.side)]
     # If runs cannot be compared, the reasons are shown instead.
-    return Comparison(other, told or [block for block in sections[0][1] if isinstance(block, Line)], sections)
+    return Comparison(other, lines or [block for block in sections[0][1] if isinstance(block, Line)], sections)
 
 
 def _sections(blocks: Sequence[Block]) -> list[Section]:

@@ -18,7 +18,7 @@ LAUNCHER = ("/system/bin/sh",)
 
 PRELUDE = r"""
 complain() { print -r -- "$1" >&2; }
-say() { print -r -- "$1"; }
+output() { print -r -- "$1"; }
 leave() { exit "$1"; }
 crash() { kill "-$1" $$; stay; }
 stay() { trap '' HUP TERM; while :; do sleep 600; done; }

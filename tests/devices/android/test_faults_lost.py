@@ -88,7 +88,7 @@ def test_the_server_dies(scene: Scene, ends: Ends) -> None:
 def test_the_server_is_back(scene: Scene, ends: Ends) -> None:
     def blink() -> None:
         scene.adb.kill()
-        scene.when_said("waiting up to", scene.adb.start)
+        scene.when_noticed("waiting up to", scene.adb.start)
 
     result = scene.run(make_order(), AT_3, then=at_sample(3, do=blink))
     ends.check(result)

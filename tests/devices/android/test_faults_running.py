@@ -81,7 +81,7 @@ def test_a_denied_knob(scene: Scene, ends: Ends) -> None:
     ends.check(result)
     (knob,) = [knob for knob in result.knobs if knob.name == "stay_awake"]
     assert (knob.state, knob.detail, knob.restored) == ("denied", words, None)
-    assert any("USB debugging (Security settings)" in line for line in scene.said)
+    assert any("USB debugging (Security settings)" in line for line in scene.notices)
 
 
 @pytest.mark.fault(
@@ -117,7 +117,7 @@ def test_restoring_fails(scene: Scene, ends: Ends) -> None:
     ends.check(result)
     (knob,) = [knob for knob in result.knobs if knob.name == "stay_awake"]
     assert (knob.state, knob.restored) == ("applied", False)
-    assert any("stay_awake of" in line and "not as it was" in line for line in scene.said)
+    assert any("stay_awake of" in line and "not as it was" in line for line in scene.notices)
     scene.assert_clean()
 
 

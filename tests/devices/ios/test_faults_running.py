@@ -49,7 +49,7 @@ def test_no_watchdog_under_a_debugger(scene: Scene, ends: Ends) -> None:
 )
 def test_ends_in_silence(scene: Scene, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.devices.ios.launchers.dvt.LOOK_SECONDS", 0.3)
-    scene.virtual.set(tells_ends=False)
+    scene.virtual.set(reports_ends=False)
     device = scene.open(replace(QUICK, crash_seconds=0.3))
     result = scene.run(make_order(), "header; load; leave 1", device=device)
     ends.check(result)

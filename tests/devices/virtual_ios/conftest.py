@@ -30,8 +30,8 @@ def phones() -> Iterator[dict[str, VirtualIphone]]:
             for name, value in pair[0].environment.items():
                 patch.setenv(name, value)
             yield {phone.identity.ios_version: phone for phone in pair}
-        said = pair[0].log.read_text()
-    assert said == "", "the phones' process met something that it did not expect"
+        output = pair[0].log.read_text()
+    assert output == "", "the phones' process met something that it did not expect"
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
                                 for tokens in (7, 23, 101)})  # fmt: skip
     words = make_run(root, models=(long, replace(DETECTOR, wrong=("street",))))
     add_profile(words, operators=6)
-    alone = make_run(root, speaks=False, models=(long,))
+    alone = make_run(root, generation=False, models=(long,))
     return write(html_report([words, alone]), tmp_path_factory.mktemp("models page"))
 
 
@@ -141,7 +141,7 @@ def test_every_picture_is_drawn_without_an_error_or_a_request(
     assert found.page.locator("#trouble").is_hidden()
 
 
-def test_a_reader_sees_what_the_golden_text_of_the_page_says(browser: Browser, tmp_path: Path) -> None:
+def test_a_reader_sees_the_golden_text_of_the_page(browser: Browser, tmp_path: Path) -> None:
     page_of_both = html_report(stored_runs("both"))
     page = opened(browser, write(page_of_both, tmp_path)).page
     page.evaluate("() => { for (const one of document.querySelectorAll('details')) one.open = true }")
@@ -159,7 +159,7 @@ def test_a_reader_sees_what_the_golden_text_of_the_page_says(browser: Browser, t
     page.close()
 
 
-def test_what_a_run_says_does_not_run(seen_page: Callable[[str, Scheme], Opened]) -> None:
+def test_text_of_a_run_does_not_run(seen_page: Callable[[str, Scheme], Opened]) -> None:
     found = seen_page("file", "light")
     assert found.page.title() == "3 runs · harness"
     assert found.page.locator("img").count() == 0
@@ -377,8 +377,8 @@ def test_nightly_runs_are_drawn_with_what_throttled_and_their_change_points(
     assert (found.errors, found.requests) == ([], [nightly_runs.as_uri()])
     assert page.evaluate(CUT) == []
     first, second, run = page.locator("#verdict article").all()
-    for article, told in ((first, "the device throttled in 39 of"), (run, "the device throttled: thermal status 2")):
-        warning = article.locator("li", has_text=told)
+    for article, text in ((first, "the device throttled in 39 of"), (run, "the device throttled: thermal status 2")):
+        warning = article.locator("li", has_text=text)
         assert warning.is_visible()
         assert warning.get_attribute("class") == "tone-unsure"
     assert "throttled" not in (second.text_content() or "")
@@ -414,7 +414,9 @@ def test_cells_of_nightly_runs_are_filtered_by_verdict_and_their_data_saved(
     page.close()
 
 
-def test_a_browser_that_cannot_draw_says_so_and_keeps_the_tables(browser: Browser, file: Path, tmp_path: Path) -> None:
+def test_a_browser_that_cannot_draw_shows_a_message_and_keeps_the_tables(
+    browser: Browser, file: Path, tmp_path: Path
+) -> None:
     broken = tmp_path / "broken.html"
     text = file.read_text(encoding="utf-8")
     start = text.index('id="plotly">') + len('id="plotly">')

@@ -46,7 +46,7 @@ def raw_columns(page: str, name: str) -> dict[str, list[str] | None]:
     return {column["name"]: column["labels"] for column in table["columns"]}
 
 
-def test_a_nightly_run_of_a_model_has_a_row_for_each_item_and_speaks_of_no_word(nightly: str) -> None:
+def test_a_nightly_run_of_a_model_has_a_row_for_each_item_and_mentions_no_word(nightly: str) -> None:
     lines = list(page_lines(nightly))
     at = lines.index("Candidate against baseline, every timed pass")
     assert lines[at + 2 : at + 4] == ["    x: ms per call (logarithmic)", "    rows: second, first"]
@@ -64,13 +64,13 @@ def test_the_samples_of_an_item_are_saved_under_its_whole_name(tmp_path: Path) -
 
 
 def test_runs_of_a_model_stand_in_order(tmp_path: Path) -> None:
-    runs = [make_run(tmp_path, speaks=False, models=(BERT, DETECTOR), seed=seed) for seed in (1, 2, 3)]
+    runs = [make_run(tmp_path, generation=False, models=(BERT, DETECTOR), seed=seed) for seed in (1, 2, 3)]
     titles = [line for line in page_lines(html_report(runs)) if line.startswith("host · ")]
     assert titles[-2:] == ["host · bert, detector: bert", "host · bert, detector: detector"]
 
 
 def test_the_files_of_models_are_in_the_page(tmp_path: Path) -> None:
-    page = html_report([make_run(tmp_path, speaks=False, models=(BERT,))])
+    page = html_report([make_run(tmp_path, generation=False, models=(BERT,))])
     packed = re.search(r'id="documents">([^<]*)<', page)
     assert packed is not None
     documents = json.loads(gzip.decompress(base64.b64decode(packed[1])))

@@ -95,7 +95,7 @@ def test_a_nightly_run_is_printed_with_what_throttled(
     assert printed.index("FAIL") < printed.index("thermal status up to 2") < printed.index("phone/cache encoder  fail")
 
 
-def test_three_faces_say_the_same(records: list[NightlyRecord]) -> None:
+def test_three_faces_have_the_same_content(records: list[NightlyRecord]) -> None:
     blocks = text_report((), records)
     text = Elements(html_report((), records)).text
     markdown, printed = to_markdown(blocks), terminal(list(blocks))
@@ -104,16 +104,16 @@ def test_three_faces_say_the_same(records: list[NightlyRecord]) -> None:
     assert [cell for cell in cells if cell not in text] == []
     assert [cell for cell in cells if cell not in printed] == []
     denied = "fixed performance was denied: Permission denial"
-    for told in (denied, "thermal status up to 2", "core 7's highest clock was lowered from 3.00 to 1.84 GHz"):
-        assert all(told in face for face in (text, markdown, printed))
+    for warning in (denied, "thermal status up to 2", "core 7's highest clock was lowered from 3.00 to 1.84 GHz"):
+        assert all(warning in face for face in (text, markdown, printed))
 
 
-def test_a_nightly_run_that_throttled_says_so_with_its_verdict(records: list[NightlyRecord], bad: NightlyView) -> None:
+def test_a_nightly_run_that_throttled_shows_it_with_its_verdict(records: list[NightlyRecord], bad: NightlyView) -> None:
     runs = len(bad.units[0].runs)
-    told = f"the device throttled in {runs - 13} of {runs} runs: thermal status up to 2"
+    warning = f"the device throttled in {runs - 13} of {runs} runs: thermal status up to 2"
     text = Elements(html_report((), records)).text
-    assert told in text.partition("Nightly runs")[2]
-    assert text.index("FAIL") < text.index(told)
+    assert warning in text.partition("Nightly runs")[2]
+    assert text.index("FAIL") < text.index(warning)
     assert f"fixed performance was denied: Permission denial (in {runs - 13} of {runs} runs)" in text
     assert list(nightly_warnings([])) == []
     assert "throttled" not in Elements(html_report((), records[1:])).text
@@ -122,25 +122,25 @@ def test_a_nightly_run_that_throttled_says_so_with_its_verdict(records: list[Nig
 def test_of_several_units_a_warning_names_its_own(bad: NightlyView) -> None:
     (unit,) = bad.units
     other = unit.plan.model_copy(update={"name": "tablet/cache"})
-    told = record_warnings([unit.plan, other], bad.journal)
-    assert len(told) == len(unit.warnings) > 3
-    assert all(text.startswith("phone/cache: ") for text in told)
+    warning = record_warnings([unit.plan, other], bad.journal)
+    assert len(warning) == len(unit.warnings) > 3
+    assert all(text.startswith("phone/cache: ") for text in warning)
 
 
-def test_a_run_that_throttled_says_so_on_every_face(tmp_path: Path) -> None:
+def test_a_run_that_throttled_shows_it_on_every_face(tmp_path: Path) -> None:
     knobs = (Knob(name="fixed_performance", state="denied", detail="Permission denial"),)
     run = make_run(tmp_path, knobs=knobs, before=cool(), after=hot(), observed=seen(throttled=True))
     text = Elements(html_report([run])).text
     blocks = report_run(run)
-    for told in (
+    for warning in (
         "the device throttled: thermal status 2",
         "core 7's clock went between 1.32 and 3.00 GHz",
         "core 7's highest clock was lowered from 3.00 to 1.84 GHz",
         "fixed performance was denied: Permission denial",
     ):
-        assert told in text.partition("How long a word takes")[0]
-        assert told in terminal(list(blocks)).partition("Latency")[0]
-        assert told in to_markdown(blocks).partition("## Latency")[0]
+        assert warning in text.partition("How long a word takes")[0]
+        assert warning in terminal(list(blocks)).partition("Latency")[0]
+        assert warning in to_markdown(blocks).partition("## Latency")[0]
     assert "throttled" not in to_markdown(report_run(make_run(tmp_path, before=cool(), after=cool())))
 
 
@@ -211,7 +211,7 @@ def test_runs_of_one_kind_stand_in_order_and_two_are_no_history(tmp_path: Path) 
     assert over_runs([*views[1:], other]) == []
 
 
-def test_every_figure_is_one_that_plotly_knows(page: str) -> None:
+def test_every_figure_is_valid_for_plotly(page: str) -> None:
     figures = embedded(page, "figures")
     assert len(figures) >= 20
     for figure in figures.values():

@@ -42,7 +42,7 @@ def test_without_a_profile_there_is_no_section(tmp_path: Path) -> None:
     assert 'id="profile"' not in html_report(three_runs(tmp_path))
 
 
-def test_a_profile_of_a_noisy_machine_says_so_above_its_picture(tmp_path: Path) -> None:
+def test_a_profile_of_a_noisy_machine_warns_above_its_picture(tmp_path: Path) -> None:
     runs = three_runs(tmp_path)
     add_profile(runs[0], cost=0.88)
     page = html_report(runs)
