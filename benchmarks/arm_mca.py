@@ -4,8 +4,8 @@
     python benchmarks/arm_mca.py --quick --json arm.json
 
 The loops are read from the assembly that LLVM writes for a product (256 x 512), and handed to ``llvm-mca``, which plays
-them on its model of a core: neoverse-n1 stands for Cortex-A76, apple-m1 for Apple's big cores. The model knows
-no caches and no memory, so it says whether a loop keeps the multipliers busy, not how fast a word is. Which units the
+them on its model of a core: neoverse-n1 stands for Cortex-A76, apple-m1 for Apple's big cores. The model has
+no caches and no memory, so it shows whether a loop keeps the multipliers busy, not how fast a word is. Which units the
 model has is printed: LLVM before 17 gives neoverse-n1 those of Cortex-A57. Exit status 3 without ``llvm-mca``.
 """
 
@@ -54,7 +54,7 @@ CASES: tuple[tuple[Profile, Precision], ...] = (
 
 
 _UNIT_NUMBER = re.compile(r"\.[\x00-\x1f]$")
-"""How llvm-mca tells units of one kind apart."""
+"""How llvm-mca distinguishes units of one kind."""
 
 
 class McaMissing(HarnessError):
@@ -72,7 +72,7 @@ class McaFailed(HarnessError):
 @dataclass(frozen=True)
 class Estimate:
     """Of one loop on one core. ``limit``: the fewest cycles in which the units that multiply can do the loop's
-    multiplies. ``bottleneck``: what the model says holds it back."""
+    multiplies. ``bottleneck``: what holds it back in the model."""
 
     core: str
     units: str

@@ -42,7 +42,7 @@ class Costs:
 
 
 def call(command: Sequence[str], folder: Path, **environment: str) -> Cost:
-    """Run it, its output thrown away; ``folder`` keeps bytecode even where the environment says to keep none.
+    """Run it, its output thrown away; ``folder`` keeps bytecode even where the environment forbids it.
 
     Raises CalledProcessError.
     """

@@ -16,7 +16,7 @@ EOS_ID = 1
 
 @dataclass(frozen=True)
 class Answer:
-    """What an engine said of one word: ids with the end token if it came, without the start token."""
+    """What an engine answered for one word: ids with the end token if it came, without the start token."""
 
     token_ids: tuple[int, ...]
     text: str

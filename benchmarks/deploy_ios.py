@@ -6,8 +6,8 @@
 
 Every round is a session: the app is signed, checked and installed; deployed again, which finds the same build; asked
 what it is; then run warm: deployed, settled, conditions read, an order of one word pushed, the app launched, its result
-pulled, conditions read. The runner's own time in that (loading the model, the word) is told apart: the limit is for the
-rest. Exit status 1 if it is missed.
+pulled, conditions read. The runner's own time in that (loading the model, the word) is shown apart: the limit is for
+the rest. Exit status 1 if it is missed.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ class PeerEngine:
 
 
 def open_engine(name: str, setup: Setup) -> Engine:
-    """Make what the engine needs and load it; raises HarnessError saying what is missing."""
+    """Make what the engine needs and load it; raises HarnessError naming what is missing."""
     if name in OURS:
         return RunnerEngine(build_ours(name.removeprefix("ours-"), setup), setup)
     python, load = _peer(name, setup)
@@ -191,7 +191,7 @@ def build_ours(precision: str, setup: Setup) -> Runner:
 
 
 def _peer(name: str, setup: Setup) -> tuple[Path, dict[str, Any]]:
-    """A peer's Python and what its worker is told to load."""
+    """A peer's Python and what its worker loads."""
     cache, progress, checkpoint = setup.cache, setup.progress, setup.checkpoint
     if name == TRANSFORMERS:
         return Path(sys.executable), {"model": str(checkpoint.folder)}

@@ -36,7 +36,7 @@ Progress = Callable[[str], None]
 class EnvironmentFailed(HarnessError):
     """An engine's environment or model could not be made."""
 
-    cure = "the lines above say why; packages come from the index that uv is configured for"
+    cure = "the lines above show why; packages come from the index that uv is configured for"
 
 
 def environment(name: str, *, cache: Cache, progress: Progress) -> Path:

@@ -199,7 +199,7 @@ def main(
     quick: Annotated[bool, typer.Option(help=f"{QUICK_RUNS} nightly runs, not judged")] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="write all figures here")] = None,
 ) -> None:
-    """Simulate nightly runs and say what the gate and the naive rules would have said."""
+    """Simulate nightly runs, and print the verdicts of the gate and of the naive rules."""
     console = terminal()
     if quick:
         nightly_runs = QUICK_RUNS

@@ -171,7 +171,7 @@ def main(
     kills: Annotated[int, typer.Option(min=1, help="SIGKILLs")] = 50,
     seed: Annotated[int, typer.Option(help="of the moments")] = 1,
 ) -> None:
-    """Kill nightly runs, resume them, and say what was left."""
+    """Kill nightly runs, resume them, and print what was left."""
     console = terminal()
     with tempfile.TemporaryDirectory() as folder:
         tally = run(kills, seed, Path(folder))

@@ -50,7 +50,7 @@ class Machine:
 
 
 def dot_names(target: CompileTarget) -> list[str]:
-    """The integer dot products that the target's profile says its kernels use and that can be measured here."""
+    """The integer dot products that kernels use by the target's profile and that can be measured here."""
     profile = target.profile
     wanted = [getattr(profile, "integer", "pairs"), "pairs"]
     return [name for name in dict.fromkeys(wanted) if (name, profile.lanes) in DOTS]

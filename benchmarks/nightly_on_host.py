@@ -81,7 +81,7 @@ def go_on(results: Path, folder: Path, plan: Plan, device: HostDevice, console: 
     def show(line: str) -> None:
         console.print(f"  {line}", highlight=False, markup=False, end="\r" if console.is_terminal else "\n")
 
-    # On a terminal one line tells of all pairs; in a file a line each would be too many.
+    # On a terminal one line shows all pairs; in a file a line each would be too many.
     notify = show if console.is_terminal else lambda _line: None
     return judge_nightly(results, folder, NightlyRun(folder, plan, {device.name: device}, notify=notify).run())
 
@@ -130,7 +130,7 @@ def main(
     results_dir: Annotated[Path, typer.Option(help="where the nightly runs are kept")] = Path("build/nightly-on-host"),
     json_path: Annotated[Path | None, typer.Option("--json", help="write all verdicts here")] = None,
 ) -> None:
-    """Make the nightly runs that are missing, and say what the gate said of each."""
+    """Make the nightly runs that are missing, and print the gate's verdict on each."""
     console = terminal()
     builder = CachedBuilder(console.print)
     options = replace(RunOptions(), target="llvm")

@@ -1,4 +1,4 @@
-"""Which cores a process may use. Where the system has no such call, nothing is pinned and the tables say so."""
+"""Which cores a process may use. Where the system has no such call, nothing is pinned, and the tables show it."""
 
 from __future__ import annotations
 

@@ -65,7 +65,9 @@ class PeerProcess:
 
     def _answer(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
         assert self._process.stdin
-        with contextlib.suppress(OSError, ValueError):  # it is dead: the missing answer says so, with its last words
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # it is dead: the missing answer is reported, with its last words
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         try:

@@ -178,7 +178,7 @@ def _measure(
 
 
 def storage_of(name: str, engine: RunnerEngine) -> Storage:
-    """With the element type of the caches that the archive's metadata tells; older ones hold float32 and do not."""
+    """With the element type of the caches from the archive's metadata; older ones hold float32 and do not."""
     dtype = getattr(engine.runner.archive.metadata, "self_cache_dtype", "float32")
     return dataclasses.replace(STORAGE[name], cached=CACHED_BYTES[dtype])
 

@@ -75,7 +75,7 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float = 120.0,
 ) -> subprocess.CompletedProcess[str]:
-    """What ``python -m MODULE ARGUMENTS`` says and ends with; both streams are captured as text."""
+    """What ``python -m MODULE ARGUMENTS`` prints and ends with; both streams are captured as text."""
     assert command[0] == sys.executable, f"not {command}"
     assert command[1] in ("-m", "-c"), f"neither a module nor a script: {command}"
     variables = dict(os.environ if env is None else env)

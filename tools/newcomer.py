@@ -39,7 +39,7 @@ CLOSING = (
     r"^setup: (?:PyTorch's build|installing the locked).*",
     r"^make: \*\*\*.*",
 )
-"""Lines of a log that say how it ended."""
+"""Lines of a log that show how it ended."""
 CHILD_SUBREAPER = 36
 """Of Linux's prctl: what loses its parent becomes ours, so that daemons can be ended too."""
 
@@ -164,7 +164,7 @@ def _run(command: list[str], scene: Scene, environment: dict[str, str], log: Pat
 
 
 def closing_lines(text: str) -> tuple[str, ...]:
-    """The lines of a log that say how its parts ended, without colours."""
+    """The lines of a log that show how its parts ended, without colours."""
     plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
     lines = [line.strip().strip("=").strip() for line in plain.splitlines()]
     return tuple(line for line in lines if any(re.match(pattern, line) for pattern in CLOSING))

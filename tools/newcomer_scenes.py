@@ -195,7 +195,7 @@ def turkish_locale(folder: Path, note: Note) -> dict[str, str]:
 
 @contextlib.contextmanager
 def old_adb_server(note: Note) -> Iterator[None]:
-    """Something on adb's port that says that it is a server of another version."""
+    """Something on adb's port that answers as a server of another version."""
     server = socket.socket()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -43,7 +43,7 @@ def write_expected(checkpoint: str, output: Path) -> None:
         cache=cache,
         progress=lambda _: None,
     )
-    # The clearest: lossy precisions, too, have to say the same.
+    # The clearest: lossy precisions, too, have to answer the same.
     clear = sorted(reference.items, key=lambda item: min(item.margins), reverse=True)[:WORDS]
     if min(clear[-1].margins) < CLEAR_MARGIN:
         raise HarnessError(

@@ -5,7 +5,7 @@ python tools/write_notices.py --check    # exit status 1 if the committed one is
 
 It reads the metadata of the installed Python packages, which must be those of requirements.lock (`make setup`), and
 asks cargo for that of the crates. Cargo downloads the crates that it does not have yet (`cargo fetch --locked`).
-A check says the same on every system and Python: what is not installed at a locked version is not looked into.
+A check gives the same result on every system and Python: what is not installed at a locked version is not looked into.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ the `gruut-lang-*` packages, and the embedded model was trained on these lexicon
 None of these is inside the harness's wheel. They are installed beside it, each by the extra that asks for it.
 """
 
-IOS = """GPL-3.0 code is here: pymobiledevice3, which speaks to iPhones, and several packages that it brings. Nothing of
+IOS = """GPL-3.0 code is here: pymobiledevice3, which talks to iPhones, and several packages that it brings. Nothing of
 this is installed unless you ask for the extra `ios`, and only `harness/devices/ios` and `harness/virtual/ios`
 import it. If you distribute the harness together with it, the GPL's conditions hold for the whole.
 """
@@ -99,12 +99,12 @@ GROUPS: dict[str, tuple[str, str]] = {
 
 
 class Stale(Exception):
-    """What is installed is not what the lock file says."""
+    """Other versions are installed than the lock file has."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A third party's package; ``text`` says where its licence's text is."""
+    """A third party's package; ``text`` is where its licence's text is."""
 
     name: str
     version: str
@@ -149,7 +149,7 @@ def python_part(name: str, versions: Sequence[str]) -> Part | None:
     except importlib.metadata.PackageNotFoundError:
         return None
     if found.version not in versions:
-        raise Stale(f"{name} {found.version} is installed, the lock file says {', '.join(versions)}")
+        raise Stale(f"{name} {found.version} is installed, the lock file has {', '.join(versions)}")
     inside = [str(one) for one in found.files or [] if ".dist-info/" in str(one) or ".egg-info/" in str(one)]
     texts = sorted(one.partition("-info/")[2] for one in inside if LICENCE_FILE.search(one.rpartition("/")[2]))
     more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""

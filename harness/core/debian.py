@@ -375,4 +375,4 @@ def _damage(path: Path, wanted: _Download) -> str | None:
         digest = hashlib.new(wanted.algorithm)
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
-    return None if digest.hexdigest() == wanted.digest else "has other contents than the signed list says"
+    return None if digest.hexdigest() == wanted.digest else "has other contents than in the signed list"

@@ -246,7 +246,7 @@ def _noisy(session: Judgement, rule: GateRule) -> str:
     noise = f"too noisy: processes differ by {session.shift.noise:.1%}"
     if session.change >= rule.blurred_below:
         return f"{noise}, which proves {session.change:+.1%} neither true nor false"
-    return f"{noise}, above {rule.blurred_above:.0%} nothing is said of changes under {rule.blurred_below:.0%}"
+    return f"{noise}, above {rule.blurred_above:.0%} there is no verdict on changes under {rule.blurred_below:.0%}"
 
 
 def judge_growth(growth: Growth) -> tuple[GateVerdict, str]:

@@ -124,7 +124,7 @@ class _Reader:
 
     def _work(self, number: int, value: int) -> None:
         if self._open is None:
-            raise BadMarks("work was told outside a kernel")
+            raise BadMarks("work was reported outside a kernel")
         if number == BYTES:
             self._open.bytes = value
         else:

@@ -70,7 +70,7 @@ def refuse_emulated(devices: Iterable[Device]) -> None:
     """Raise EmulatedDevice if one of the devices is emulated."""
     for device in devices:
         if device.emulated:
-            raise EmulatedDevice(f"{device.name} is emulated, and its times say nothing of a phone's")
+            raise EmulatedDevice(f"{device.name} is emulated, and its times are no measure of a phone's")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from harness.results.nightly import CellFacts, DriftFacts, LimitFacts, NightlyRe
 
 TONES = {"pass": Tone.GOOD, "fail": Tone.BAD}
 _FOUND = (
-    "A PASS says that a change of the size under “would be found” would have been seen, with a probability of 95 %."
+    "A PASS means that a change of the size under “would be found” would have been seen, with a probability of 95 %."
 )
 _PARTS = "Parts count where their change is worth 1 % of the latency; “share” is what they take of it."
 

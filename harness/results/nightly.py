@@ -1,4 +1,4 @@
-"""Nightly runs as they are kept: what each measured and said, and the floors of devices."""
+"""Read and write nightly runs as they are kept: their measurements and verdicts, and the floors of devices."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class SessionFacts(_Kept):
 
 
 class CellFacts(_Kept):
-    """What was said of a metric of a unit."""
+    """The verdict on a metric of a unit."""
 
     metric: str
     verdict: str
@@ -125,7 +125,7 @@ class Verdicts(_Kept):
 
 @dataclass(frozen=True)
 class NightlyRecord:
-    """A stored nightly run. ``verdicts`` is None for one that has not been judged."""
+    """Hold a stored nightly run. ``verdicts`` is None for one that has not been judged."""
 
     folder: Path
     plan: Plan
@@ -158,7 +158,7 @@ def write_verdicts(folder: Path, verdicts: Verdicts) -> None:
 
 
 def nightly_folders(results: Path) -> list[Path]:
-    """Of all nightly runs, the oldest first, damaged ones included."""
+    """Return the folders of all nightly runs, the oldest first, damaged ones included."""
     return sorted(path.parent for path in (results / NIGHTLY).glob(f"*/{PLAN}"))
 
 
@@ -217,7 +217,7 @@ def _session(old: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def find_nightly(results: Path, name: str) -> Path:
-    """The folder of a nightly run by id, unique beginning, or ``latest``; raises NightlyNotFound."""
+    """Return the folder of a nightly run by id, unique beginning, or ``latest``; raises NightlyNotFound."""
     folders = nightly_folders(results)
     if name == "latest" and folders:
         return folders[-1]

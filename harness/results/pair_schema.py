@@ -88,7 +88,7 @@ class RatioSummary(_Stored):
 
     Where ``paired`` is true it is the geometric mean of the items' ratios in ``by_item``, with a 95 % interval from
     how the rounds differ. Where it is false, in runs of before, it is the median over items of times taken in two
-    sittings: whoever shows it says so in the same line.
+    sittings: every report marks it so in the same line.
     """
 
     items: int

@@ -53,7 +53,7 @@ class SiteTime(_Stored):
     median_ns: float
     min_ns: int
     bytes: int | None
-    """Moved by all calls together; None where a call did not tell."""
+    """Moved by all calls together; None where a call did not report it."""
     flops: int | None
 
 

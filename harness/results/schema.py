@@ -32,7 +32,7 @@ class _Stored(BaseModel):
 
 class RunStatus(str, Enum):
     COMPLETE = "complete"
-    """Everything that was asked for ran to its end, whatever it said."""
+    """Everything that was asked for ran to its end, whatever came out."""
     INCOMPLETE = "incomplete"
     """A runner crashed or hung, the run was interrupted or killed, or it still goes on."""
     FAILED = "failed"
@@ -85,7 +85,7 @@ class WorkloadFacts(_Stored):
     items_source: str | None = None
     """``shipped``, or the name of the file that they came from; None where the model brings them."""
     items_sha256: str | None = None
-    """Of the items and what they should give, so that two runs on the same ones can be told; None: not kept."""
+    """Of the items and what they should give, so that two runs on the same ones can be recognized; None: not kept."""
     subsets: list[str] = []
     """The parts of the data that the items belong to, such as languages."""
     compare: str
@@ -239,7 +239,7 @@ class ParityLine(_Stored):
     subset: str = ""
     verdict: Verdict
     detail: str | None = None
-    """What differs, or why there is no answer; of a generation the fields below say what differs."""
+    """What differs, or why there is no answer; of a generation the fields below hold what differs."""
     expected: str | None = None
     got: str | None = None
     """A generation's texts."""

@@ -1,4 +1,4 @@
-"""The simulation is of the world it says, deterministic, and its gate and naive rules do what their names say."""
+"""The simulation is of the given world, deterministic, and its gate and naive rules do what their names promise."""
 
 from __future__ import annotations
 

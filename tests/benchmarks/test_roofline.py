@@ -1,4 +1,4 @@
-"""The kernels that measure the machine compute what they say, and samples are set against the right bounds."""
+"""The kernels that measure the machine compute what they claim, and samples are set against the right bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``harness nightly`` on this machine: real processes, whose runners say times with noise of their own."""
+"""``harness nightly`` on this machine: real processes, whose runners report times with noise of their own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """With the baselines ``main`` and ``slower``, whose runner says times longer by 8 %."""
+    """With the baselines ``main`` and ``slower``, whose runner reports times longer by 8 %."""
     results, cache = tmp_path / "results", Cache(tmp_path / "cache")
     for name, level in (("main", 1e6), ("slower", 1.08e6)):
         Baselines(results).set(cached_run(results, cache, body=noisy(level)), name, cache=cache)

@@ -1,4 +1,4 @@
-"""What a newcomer gets wrong ends in one or two lines that say what is wrong and what to do, with exit code 2 or 3."""
+"""What a newcomer gets wrong ends in one or two lines with what is wrong and what to do, with exit code 2 or 3."""
 
 from __future__ import annotations
 

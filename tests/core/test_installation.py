@@ -1,4 +1,4 @@
-"""What the harness knows about its own installation: name, versions, conflicts, and the folder whose commit counts."""
+"""What the harness finds out about its installation: name, versions, conflicts, and the folder whose commit counts."""
 
 from __future__ import annotations
 

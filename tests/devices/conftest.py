@@ -11,7 +11,7 @@ from tests.devices.faults import Ends, fault_of
 
 @pytest.fixture
 def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
-    """How the test's own marker says that the fault ends; a test that does not check it fails."""
+    """How the fault ends by the test's own marker; a test that does not check it fails."""
     fault = fault_of(request.node)
     assert fault is not None
     declared = fault.ends

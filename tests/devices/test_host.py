@@ -109,7 +109,7 @@ LONELY = "header(); load(); sample(order['items'][0], 'first', 0); time.sleep(60
 
 
 def test_a_runner_ends_with_its_harness(tmp_path: Path) -> None:
-    """What ``device_runner/src/watch.rs`` does, in Python: nothing but the end of its standard input tells it."""
+    """What ``device_runner/src/watch.rs`` does, in Python: only the end of its standard input ends it."""
     watch = """
 import threading
 assert os.environ["DEVICE_RUNNER_ENDS_WITH_STDIN"] == "1"

@@ -104,7 +104,7 @@ def test_noise_extends_and_then_forbids_small_verdicts() -> None:
 
 
 def test_a_large_change_that_so_much_noise_does_not_prove_is_undecided() -> None:
-    """An estimate above 10 % whose test says nothing: neither a suspicion nor a session without a change."""
+    """An estimate above 10 % whose test proves nothing: neither a suspicion nor a session without a change."""
     unproven = judged(0.12, noise=0.3)
     assert unproven.change >= DEFAULT_RULE.blurred_below
     assert unproven.shift.p > DEFAULT_RULE.alpha

@@ -105,7 +105,7 @@ def test_xcodes_codesign_signs_the_bundle_ad_hoc(cache: Cache, xcode: Path, tmp_
 
 
 def test_the_command_line_tools_alone_are_no_xcode(cache: Cache, xcode: Path, user_cache: Cache) -> None:
-    """They have an xcrun, which knows no SDK for phones."""
+    """They have an xcrun, which has no SDK for phones."""
     (xcode / "xcrun").write_text(XCRUN.format(folder=xcode, sdk="exit 1"))
     assert xcode_tools("device") is None
     assert apple_tools("device", cache=user_cache, progress=quiet).name == "LLVM"

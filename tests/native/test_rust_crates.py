@@ -73,7 +73,7 @@ def test_a_build_script_finds_everything_it_reads_in_its_package(packaged: Path,
     """Unpacked away from the checkout: cargo's own check of each package, without its network."""
     folder = packaged.parent / "unpacked"
     for path in packaged.glob("*.crate"):
-        # Not tarfile: Debian 12's Python warns without a filter and knows none.
+        # Not tarfile: Debian 12's Python warns without a filter and has none.
         folder.mkdir(exist_ok=True)
         subprocess.run(["tar", "-xzf", str(path), "-C", str(folder)], check=True)
     members = sorted(one.name for one in folder.iterdir())

@@ -1,4 +1,4 @@
-"""`harness toolchain` and what `harness doctor` says of toolchains, where no Rust but a test's own is on the PATH."""
+"""`harness toolchain` and what `harness doctor` prints of toolchains, where no Rust but a test's own is on the PATH."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_wrong_usage_is_told_before_the_first_test(judged: Project) -> None:
     judged.behave(more="import tests.plugin.fake_devices\n")
     emulated = judged.suites("--baseline", "main", device="shelf:emulated-one")
     assert emulated.returncode == 2, emulated.stdout
-    assert "emulated, and its times say nothing of a phone's" in emulated.stdout
+    assert "emulated, and its times are no measure of a phone's" in emulated.stdout
     other = Baselines(judged.store.root)
     kept = other.get("main")
     facts = kept.manifest.workloads["g2p"].model_copy(update={"weights_sha256": "2" * 64, "label": "retrained"})

@@ -28,7 +28,7 @@ HOST = resolve_target("llvm")
 
 @dataclass(frozen=True)
 class Marked:
-    """A compiled function, and what its kernels say."""
+    """A compiled function, and the marks of its kernels."""
 
     provenance: Provenance
     main: Any
@@ -36,7 +36,7 @@ class Marked:
     prefix: str
 
     def record(self, *arguments: Any) -> ProfileRecord:
-        """What the kernels say in one call."""
+        """The marks of the kernels in one call."""
         self._take()
         self.main(*(tvm.runtime.tensor(np.ascontiguousarray(argument)) for argument in arguments))
         events = self._take()

@@ -1,4 +1,4 @@
-"""A small archive's provenance and what its kernels say, for tests that need neither a compiler nor a runner."""
+"""A small archive's provenance and the marks of its kernels, for tests that need neither a compiler nor a runner."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ def test_a_run_shows_each_models_profile(together: Profiled, tmp_path: Path) -> 
 
 
 def test_a_profile_of_before_there_were_several_is_read(alone: Profiled, tmp_path: Path) -> None:
-    """Version 1 held one summary of G2P, which did not say so."""
+    """Version 1 held one summary, of G2P, without the model's name."""
     stored = alone.summaries["chain"].model_dump(exclude={"model"}) | {"schema_version": 1}
     with Store(tmp_path).create(device={"name": "host"}) as writer:
         (writer.folder / "profile.json").write_text(json.dumps(stored))

@@ -1,4 +1,4 @@
-"""Compiled code says what it is, what it moves and computes, and which operator is the slow one."""
+"""Compiled code reports what it is, what it moves and computes, and which operator is the slow one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Marks are read in the order that the archive's provenance says, and nothing else is believed."""
+"""Marks are read in the order of the archive's provenance, and nothing else is accepted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_calls_have_their_times_and_the_work_they_reported() -> None:
         ([0, ~0, 1], "product began and did not end"),
         ([2, 4, 3, ~2], "number 4 is no part 0 of kernels"),
         ([0, ~1], "number -2 is no part 0 of embedding"),
-        ([BYTES], "work was told outside a kernel"),
+        ([BYTES], "work was reported outside a kernel"),
     ],
 )
 def test_marks_of_other_kernels_are_refused(numbers: list[int], wrong: str) -> None:

@@ -55,7 +55,7 @@ def fake_side(folder: Path, **behaviour: object) -> SidePlan:
 
 
 def a_nightly_run(folder: Path, **behaviour: object) -> NightlyResult:
-    """A answers what it is to; B as it is told."""
+    """A answers rightly, B as chosen."""
     unit = UnitPlan(
         name="host/fake",
         device="host",
@@ -155,7 +155,7 @@ def called(*arguments: object) -> Result:
 def test_a_nightly_run_has_a_unit_for_each_model_and_every_report_and_the_history_name_it(kept: Path) -> None:
     markdown, junit = kept / "nightly.md", kept / "nightly.xml"
     shown = called("nightly", "--baseline", "main", "--cooldown", "0", "--markdown", markdown, "--junit", junit, kept)
-    # What a microsecond's noise says of the latency is not this test's; nothing may have failed but by it.
+    # A microsecond's noise may decide the latency, which is not tested here; nothing else may have failed.
     assert shown.exit_code in (0, 1, 3), shown.output
     record = read_nightly(find_nightly(kept / "results", "latest"))
     assert [(unit.name, unit.model, unit.variant) for unit in record.plan.units] == [

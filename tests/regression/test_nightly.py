@@ -1,4 +1,4 @@
-"""Nightly runs on a fake device with seeded noise: what is run, what is said, and what survives a kill."""
+"""Nightly runs on a fake device with seeded noise: what is run, the verdicts, and what survives a kill."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_regression_is_measured_twice_and_fails(tmp_path: Path) -> None:
     assert result.verdict is GateVerdict.FAIL
     assert "".join(device.ran) == "abba" * 10
     assert "when measured again" in only(result).latency.cause
-    assert resumed(tmp_path, FakeDevice(seed=9)) == result, "resumed, it says the same and measures nothing"
+    assert resumed(tmp_path, FakeDevice(seed=9)) == result, "resumed, it has the same result and measures nothing"
 
 
 def resumed(folder: Path, device: FakeDevice) -> NightlyResult:

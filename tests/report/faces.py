@@ -1,8 +1,8 @@
-"""What the three faces of a report say, as text that can be kept and compared: the page's, the terminal's, Markdown.
+"""The three faces of a report as text that can be kept and compared: the page's, the terminal's, Markdown.
 
     python -m tests.report.faces
 
-writes what they say today of the stored runs in ``golden/`` over what they are to say. Read the difference before it is
+writes what they contain today of the stored runs in ``golden/`` over what is kept. Read the difference before it is
 committed: each line of it is something that a reader will see.
 """
 
@@ -70,7 +70,7 @@ def picture_lines(figure: dict[str, Any]) -> Iterator[str]:
         if title:
             yield f"    {axis[0]}: {title}"
     labels = figure["layout"].get("yaxis", {}).get("ticktext")
-    # Ticks of a logarithmic axis are numbers, which the sentences of the picture say already.
+    # Ticks of a logarithmic axis are numbers, which the sentences of the picture contain already.
     if labels and figure["layout"]["yaxis"].get("type") != "log":
         yield f"    rows: {', '.join(labels)}"
     for trace in figure["data"]:

@@ -1,4 +1,4 @@
-"""Stored runs of words alone, of models of tensors alone, of both, and of before: what every face says of them."""
+"""Stored runs of words alone, of models of tensors alone, of both, and of before: what every face contains of them."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ def test_every_face_is_as_kept(kind: str) -> None:
     assert set(found) == set(FACES)
     for name, text in found.items():
         kept = (GOLDEN / kind / name).read_text(encoding="utf-8")
-        assert text == kept, f"{kind}/{name} differs; python -m tests.report.faces writes what is said today"
+        assert text == kept, f"{kind}/{name} differs; python -m tests.report.faces writes what it is today"

@@ -1,4 +1,4 @@
-"""A nightly run for people and for machines: terminal, Markdown and JUnit XML say the same."""
+"""A nightly run for people and for machines: terminal, Markdown and JUnit XML agree."""
 
 from __future__ import annotations
 

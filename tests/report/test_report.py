@@ -1,4 +1,4 @@
-"""What the reports say, and that nothing a run contains can disturb their form."""
+"""What the reports contain, and that nothing a run contains can disturb their form."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_the_same_run_twice_shows_no_difference(tmp_path: Path) -> None:
 
 
 def test_two_runs_get_no_verdict_and_the_doubt_stands_with_the_figure(tmp_path: Path) -> None:
-    """However much they differ: nobody knows what else was different."""
+    """However much they differ: it is unknown what else was different."""
     for scale in (0.5, 3.0):
         blocks = compare_runs(make_run(tmp_path), make_run(tmp_path, scale=scale))
         [line] = [block for block in blocks if isinstance(block, Line) and "of A's time" in block.text]

@@ -16,7 +16,7 @@ from tests.results.samples import make_run
 
 COMMIT = "c0ffee" * 6 + "beef"
 ATTACK = "x; touch owned"
-# A shell in which both programs say what they were called with.
+# A shell in which both programs print what they were called with.
 ECHOING = "git() { printf '%s\\n' \"$@\"; }; pytest() { printf '%s\\n' \"$@\"; }; "
 
 

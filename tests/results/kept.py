@@ -29,7 +29,7 @@ everything()
 
 
 def noisy(level: float, noise: float = 0.005) -> str:
-    """The body of a runner that says times of ``level`` nanoseconds, each process a little different."""
+    """The body of a runner that reports times of ``level`` nanoseconds, each process a little different."""
     return _NOISY.format(level=level, noise=noise)
 
 

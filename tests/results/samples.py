@@ -35,7 +35,7 @@ WORDS = {
     "w1": ("eng-us", "dog", ("dɔɡ", "dɒɡ"), "dɒɡ"),
     "w2": ("fra", "chat", ("ʃa",), "ʃat"),
 }
-"""Item: language, word, gold pronunciations, what both sides say."""
+"""Item: language, word, gold pronunciations, what both sides answer."""
 
 
 def ids(text: str) -> list[int]:
@@ -116,7 +116,7 @@ def make_run(
 ) -> Run:
     """A stored run of a made-up cache variant: 3 words, 5 timed repetitions, ``wrong`` words mismatched.
 
-    Without ``speaks`` it is of the models of tensors alone. PyTorch takes twice as long for the words, in 4 rounds of
+    Without ``generation`` it is of tensor workloads alone. PyTorch takes twice as long for the words, in 4 rounds of
     turns that differ by ``noise`` while ``others`` cores are busy; with ``apart`` its times are as runs of before have
     them.
     """

@@ -161,7 +161,7 @@ def test_what_is_no_nightly_run_of_the_sources_is_no_point(tmp_path: Path) -> No
     years.unit = make_plan(tmp_path).units[0]
     years.nightly(0.0, a="two")
     (history,) = years.history()
-    # The nightly run between two baselines says at which level the second one is.
+    # The nightly run between two baselines shows at which level the second one is.
     assert [point.level for point in history.points] == pytest.approx([1.0, 1.2])
 
 

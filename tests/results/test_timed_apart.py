@@ -43,7 +43,7 @@ def test_the_ratio_of_words_is_shown_with_its_doubt_in_every_place(store: Store,
     for text in texts:
         figures = [line for line in text.splitlines() if "×0.501" in line]
         assert figures
-        # Columns that say so in their head have no room for it in each cell.
+        # Columns with it in their head have no room for it in each cell.
         assert all("timed apart" in line or "| ×0.501 |" in line for line in figures if "median" in line), text
     assert "×0.501 [0.501, 0.501] of PyTorch's time, but timed apart, in two sittings" in " ".join(shown.split())
 

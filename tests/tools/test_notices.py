@@ -65,7 +65,7 @@ def test_what_is_linked_into_an_app_has_its_text_on_the_page_or_is_offered_under
 
 def test_a_package_that_is_not_the_locked_one_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert write_notices.python_part("pytest", [importlib.metadata.version("pytest")]) is not None
-    with pytest.raises(write_notices.Stale, match=r"pytest \S+ is installed, the lock file says 0\.1"):
+    with pytest.raises(write_notices.Stale, match=r"pytest \S+ is installed, the lock file has 0\.1"):
         write_notices.python_part("pytest", ["0.1"])
     monkeypatch.setattr("sys.argv", ["write_notices.py"])
     monkeypatch.setattr(write_notices, "locked_python", lambda text: {"pytest": ["0.1"]})

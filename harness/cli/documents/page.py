@@ -1,4 +1,4 @@
-"""docs/json.md, made from the documents' own classes, so that the page and the programs say the same.
+"""docs/json.md, made from the documents' own classes, so that the page and the programs agree.
 
 python -m harness.cli.documents.page > docs/json.md
 """

@@ -87,7 +87,7 @@ def _server(server: Server) -> Check:
     except HarnessError as error:
         return Check("adb server", False, str(error.args[0]), error.cure)
     found = f"version 1.0.{version} on {server.address}"
-    cure = f"adb kill-server: another adb started it, this harness speaks 1.0.{PROTOCOL_VERSION}"
+    cure = f"adb kill-server: another adb started it, this harness uses 1.0.{PROTOCOL_VERSION}"
     return Check("adb server", version == PROTOCOL_VERSION, found, cure)
 
 

@@ -286,6 +286,6 @@ def _target(facts: AndroidFacts, name: str) -> str:
         if abi in _ABIS:
             return _ABIS[abi]
     raise RunnerUnusable(
-        f"{name} has none of the ABIs {', '.join(_ABIS)}, but {', '.join(facts.abis) or 'tells none'}",
+        f"{name} has none of the ABIs {', '.join(_ABIS)}, but {', '.join(facts.abis) or 'it reports none'}",
         cure="use a device with a 64-bit Android",
     )

@@ -55,7 +55,7 @@ def verified(knobs: list[Knob], allowed: str) -> list[Knob]:
 def _pinned(output: str, mask: str) -> Knob:
     if not mask:
         return Knob(
-            name=PINNED, state="unsupported", detail="the cores are alike, or the device does not tell them apart"
+            name=PINNED, state="unsupported", detail="the cores are alike, or the device does not distinguish them"
         )
     return _outcome(PINNED, output, f"cores {ranges_of(cores_of_mask(mask))}")
 
@@ -78,7 +78,7 @@ def _stay_awake(output: str) -> Knob:
     if not _value(output, "before"):
         words = _words(output)
         state: Literal["denied", "unsupported"] = "denied" if is_refusal(words) else "unsupported"
-        return Knob(name=STAY_AWAKE, state=state, detail=words or "the device does not say what it is now")
+        return Knob(name=STAY_AWAKE, state=state, detail=words or "the device does not report what it is now")
     knob = _outcome(STAY_AWAKE, output, f"was {_value(output, 'before')}")
     if knob.state == "applied" and _value(output, "now") != STAY_AWAKE_ON_ANY_POWER:
         return knob.model_copy(update={"state": "denied", "detail": f"set to 7, but is {_value(output, 'now')}"})
@@ -91,7 +91,7 @@ def _screen(output: str) -> Knob:
     if before == "Awake":
         return Knob(name=SCREEN, state="applied", detail="was on already")
     if not before:
-        return Knob(name=SCREEN, state="unsupported", detail="the device does not say whether its screen is on")
+        return Knob(name=SCREEN, state="unsupported", detail="the device does not report whether its screen is on")
     return _outcome(SCREEN, output, f"was {before}")
 
 

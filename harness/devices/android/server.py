@@ -81,7 +81,7 @@ class Server(AdbClient):
         version = self.ask_version()
         if version != PROTOCOL_VERSION:
             raise AdbMismatch(
-                f"the adb server on {self.address} is version 1.0.{version}, this harness speaks 1.0.{PROTOCOL_VERSION}"
+                f"the adb server on {self.address} is version 1.0.{version}, this harness uses 1.0.{PROTOCOL_VERSION}"
             )
 
     def ask_version(self) -> int:

@@ -92,7 +92,7 @@ def _known(error: BaseException, what: str, phone: str) -> HarnessError | None:
     if isinstance(error, theirs.PairingDialogResponsePendingError):
         return PairingPending(f"{phone} still asks whether to trust this computer")
     if isinstance(error, theirs.UserDeniedPairingError):
-        return PairingRefused(f"{phone} was told not to trust this computer")
+        return PairingRefused(f"{phone} was set not to trust this computer")
     if isinstance(error, (theirs.PasswordRequiredError, theirs.PasscodeRequiredError)):
         return PhoneLocked(f"{phone} is locked")
     if isinstance(error, (theirs.PairingError, theirs.NotPairedError, theirs.FatalPairingError)):

@@ -106,7 +106,7 @@ def _xcrun(which: Slice, *question: str) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainMissing(
-            f"xcrun does not answer: {error}", cure="look at what `xcrun --find clang` says"
+            f"xcrun does not answer: {error}", cure="look at what `xcrun --find clang` prints"
         ) from error
     return done.stdout.strip() if done.returncode == 0 else ""
 

@@ -74,6 +74,6 @@ def one_by_one(
             ],
         },
         note=f"A point is {article(unit)}: above the line it took longer in {other_name}. "
-        "The runs were not measured together, so that a few percent to either side say nothing.",
+        "The runs were not measured together, so that a few percent to either side mean nothing.",
         columns={"x": "median_ms", "y": "ratio", "text": unit},
     )

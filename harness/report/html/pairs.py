@@ -77,7 +77,7 @@ def intervals(unit: UnitView) -> Figure | None:
             "showlegend": True,
         },
         note="Hodges–Lehmann estimate of the pairs with its bootstrap 95 % interval. The upright mark is the smallest "
-        "change that would have been found with a probability of 95 %: a pass says nothing of smaller ones.",
+        "change that would have been found with a probability of 95 %: a pass excludes no smaller ones.",
         columns={"x": "change_percent", "text": "metric", "name": "what"},
     )
 
@@ -283,7 +283,7 @@ def _over_runs(runs: Sequence[RunLine], quantity: _Quantity) -> Figure | None:
             "yaxis": {"title": {"text": quantity.axis}, "zeroline": False},
             "showlegend": len(traces) > 1,
         },
-        note=quantity.note + (" A cross is a run in which the device said that it throttles." if hot else ""),
+        note=quantity.note + (" A cross is a run in which the device reported that it throttles." if hot else ""),
         columns={"x": "run", "y": "value", "text": "side", "name": "what"},
     )
 

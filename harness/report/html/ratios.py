@@ -27,7 +27,7 @@ def ratios(view: View, model: str, color: int) -> Figure | None:
     more = f"; and {len(points) - MOST} more" if len(points) > MOST else ""
     times = [one.pytorch / MS for one in points]
     unsure = any(not one.conclusive for one in points)
-    doubt = " Of a hollow one the interval is too wide to say anything." if unsure else ""
+    doubt = " Of a hollow one the interval is too wide for a conclusion." if unsure else ""
     return Figure(
         title=f"Each {unit} beside PyTorch, {view.name}{'' if model in view.generations else f', {model}'}",
         summary=f"Time over PyTorch's of {len(points)} {unit}s: {models}{more}.",

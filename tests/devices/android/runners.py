@@ -1,6 +1,6 @@
 """Runners in the device's own shell language, which behave well or badly.
 
-A runner is written for one order: its records stand in it. It knows ``--stream`` and what an order says to skip.
+A runner is written for one order: its records stand in it. It handles ``--stream`` and what an order skips.
 """
 
 from __future__ import annotations

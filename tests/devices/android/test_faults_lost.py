@@ -18,7 +18,7 @@ pytestmark = pytest.mark.emulator
 
 @pytest.mark.fault(
     what="the device comes back and denies a knob that it had taken",
-    ends=complete("the knob says so", resumed=1),
+    ends=complete("the knob records it", resumed=1),
     keeps="all records of both processes",
 )
 def test_back_with_another_mind(scene: Scene, ends: Ends) -> None:

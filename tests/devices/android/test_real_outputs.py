@@ -111,7 +111,7 @@ Current temperatures from HAL:
         pytest.param(PIXEL_TENSOR, 29.347502, id="Pixel with Tensor, Android 14: types below 0, NaN, thresholds"),
         pytest.param(XIAOMI_16, 34.351, id="Xiaomi, Android 16: the cache is hours old"),
         pytest.param(NO_HAL, None, id="a Qualcomm phone whose thermal HAL is not reached"),
-        pytest.param(STALE_CACHE, None, id="the HAL tells of no skin, the cache is old"),
+        pytest.param(STALE_CACHE, None, id="the HAL reports no skin, the cache is old"),
         pytest.param(NOT_A_NUMBER, None, id="a sensor that cannot be read"),
         pytest.param(MILLIDEGREES, None, id="other units"),
         pytest.param("Permission Denial: can't dump thermalservice", None, id="refused"),

@@ -92,7 +92,7 @@ def test_no_usbmuxd(ends: Ends, cache: Cache, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.fault(
     what="the optional package is not installed",
-    ends=raises(IosSupportMissing, "pymobiledevice3, which speaks to iPhones, is not installed"),
+    ends=raises(IosSupportMissing, "pymobiledevice3, which talks to iPhones, is not installed"),
     keeps="–",
 )
 def test_no_package(ends: Ends, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def test_no_tunnel_of_its_own(scene: Scene, ends: Ends, its_own: Way) -> None:
 
 @pytest.fixture
 def its_own(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Way:
-    """The tunnel in this process, and no tunneld. The library asks the system's usbmuxd, whatever it is told."""
+    """The tunnel in this process, and no tunneld. The library asks the system's usbmuxd, whatever address is given."""
     scene.open().close()  # paired
     monkeypatch.setenv("USBMUXD_SOCKET_ADDRESS", scene.virtual.usbmux_address)
     return replace(scene.way, tunnels=("userspace",))

@@ -1,4 +1,4 @@
-"""What debugserver says, in the words that its sources (lldb/tools/debugserver) write."""
+"""What debugserver sends, in the words that its sources (lldb/tools/debugserver) write."""
 
 from __future__ import annotations
 

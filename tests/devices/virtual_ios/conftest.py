@@ -82,6 +82,6 @@ SLEEPS = "#!/bin/sh\necho up\nexec sleep 300\n"
 
 @pytest.fixture
 def asleep(client: Client, app: TinyApp, tmp_path: Path) -> str:
-    """An app is on the phone that says ``up`` and goes on for minutes; its bundle id."""
+    """An app is on the phone that prints ``up`` and goes on for minutes; its bundle id."""
     client.install(app.with_(companion=SLEEPS).write(tmp_path / "asleep.ipa"))
     return BUNDLE_ID

@@ -27,7 +27,7 @@ def alone() -> Iterator[VirtualIphone]:
 
 
 def tool(phone: VirtualIphone, *command: str, succeeds: bool = True) -> str:
-    """What a tool says; it must end as expected."""
+    """What a tool prints; it must end as expected."""
     done = subprocess.run(
         command,
         env=os.environ | phone.environment,

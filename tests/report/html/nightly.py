@@ -33,7 +33,7 @@ DENIED = Knob(name="fixed_performance", state="denied", detail="Permission denia
 
 
 def cool() -> dict[str, Any]:
-    """What a phone says of itself while it is cool, as the devices' parsers give it."""
+    """What a phone reports while it is cool, as the devices' parsers give it."""
     return {
         "thermal_status": 0,
         "thermal_headroom": 0.62,
@@ -72,7 +72,7 @@ def seen(*, throttled: bool) -> dict[str, Any]:
 
 
 class Phone(FakeDevice):
-    """From its run ``hot_from`` on it throttles, and says so."""
+    """From its run ``hot_from`` on it throttles, and reports it."""
 
     def __init__(self, *, hot_from: int = 10**6, **more: Any) -> None:
         super().__init__(throttled_from=hot_from, **more)

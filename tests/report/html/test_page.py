@@ -1,4 +1,4 @@
-"""What the page says, read without a browser: the same figures as on the terminal, and nothing from outside."""
+"""The page's content, read without a browser: the same figures as on the terminal, and nothing from outside."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def stop_of(reply: str) -> Stop:
     try:
         number, kind = int(reply[1:3], 16), int(fields.get("metype", f"{_SOFTWARE:x}"), 16)
     except ValueError as error:
-        raise ProtocolError(f"debugserver told a stop {reply[:60]!r}") from error
+        raise ProtocolError(f"debugserver reported a stop {reply[:60]!r}") from error
     exception = number in EXCEPTIONS or kind != _SOFTWARE
     return Stop(EXCEPTIONS.get(number, number), exception, fields.get("thread", ""))
 
