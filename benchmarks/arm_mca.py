@@ -1,4 +1,4 @@
-"""What models of arm64 cores make of the kernels' inner loops: an estimate, no measurement.
+"""Estimate what models of arm64 cores make of the kernels' inner loops; nothing is measured.
 
     python benchmarks/arm_mca.py                        # every arm64 instruction set, precision and tile
     python benchmarks/arm_mca.py --quick --json arm.json
@@ -91,7 +91,7 @@ class Estimate:
 
 
 def find_mca() -> str:
-    """The newest ``llvm-mca`` there is. Raises McaMissing."""
+    """Return the newest ``llvm-mca`` there is. Raises McaMissing."""
     names = [f"llvm-mca-{version}" for version in VERSIONS] + ["llvm-mca"]
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
@@ -100,7 +100,7 @@ def find_mca() -> str:
 
 
 def play(mca: str, core: str, loop: Loop) -> dict[str, Any]:
-    """The model's answer for one loop. Raises McaFailed."""
+    """Return the model's answer for one loop. Raises McaFailed."""
     text = "\n".join(loop.instructions) + "\n"
     options = [f"-mtriple={TRIPLE}", f"-mcpu={core}", "-mattr=+dotprod,+i8mm,+fullfp16", f"-iterations={ITERATIONS}"]
     done = subprocess.run(
@@ -153,7 +153,7 @@ def estimate(mca: str, core: str, profile: Profile, precision: Precision, rows: 
 
 
 def _bottleneck(cycles: float, summary: dict[str, Any], pressure: dict[str, float]) -> str:
-    """What comes within a tenth of the cycles: the busiest unit, or the width of dispatch; else dependencies."""
+    """Return what comes within a tenth of the cycles: the busiest unit, or the width of dispatch; else dependencies."""
     dispatch = summary["TotaluOps"] / summary["Iterations"] / summary["DispatchWidth"]
     unit, used = max(pressure.items(), key=lambda pair: pair[1])
     if max(used, dispatch) < 0.9 * cycles:
@@ -162,7 +162,7 @@ def _bottleneck(cycles: float, summary: dict[str, Any], pressure: dict[str, floa
 
 
 def loops(quick: bool) -> list[tuple[Profile, Precision, int, Loop]]:
-    """Every case's inner loop, for one row and for a full tile of rows."""
+    """Return every case's inner loop, for one row and for a full tile of rows."""
     import tvm
 
     from benchmarks.assembly import main_loop

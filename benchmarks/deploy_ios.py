@@ -1,4 +1,4 @@
-"""What bringing the runner's app onto an iPhone costs, and what an order costs beside the runner's own time.
+"""Measure what bringing the runner's app onto an iPhone costs, and an order beside the runner's own time.
 
     python benchmarks/deploy_ios.py                       # on virtual iPhones, iOS 16 and 17
     python benchmarks/deploy_ios.py --udid UDID --sign-command './sign.sh {}' --bundle-id com.example.runner
@@ -42,7 +42,7 @@ _T = TypeVar("_T")
 
 
 def build(device: Device, bundle_id: str | None) -> Runner:
-    """The embedded model's app for that device."""
+    """Build the embedded model's app for that device."""
     builder = CachedBuilder(print)
     options = RunOptions(target=device.target)
     archive = builder.archive(options, "cache", print)
@@ -65,7 +65,7 @@ def order_of(runner: Runner) -> WorkOrder:
 
 
 def own_seconds(result: RunResult) -> float:
-    """What the runner itself took, by its records."""
+    """Return what the runner itself took, by its records."""
     loads = sum(record.load_ns for record in result.records if isinstance(record, Load))
     samples = sum(record.total_ns for record in result.records if isinstance(record, Sample))
     return (loads + samples) / 1e9
@@ -94,7 +94,7 @@ def one_session(device: Device, runner: Runner, seconds: Seconds) -> None:
 
 
 def measure(selection: Selection, rounds: int, bundle_id: str | None) -> tuple[str, Seconds]:
-    """The device's name, and the seconds of every step."""
+    """Return the device's name and the seconds of every step."""
     seconds: Seconds = defaultdict(list)
     name = selection.kind
     for _ in track(range(rounds), description=f"{selection.kind} {selection.which or ''}", console=terminal()):

@@ -1,4 +1,4 @@
-"""How often the gate cries wolf and how often it finds a regression, simulated, beside the rules that others use.
+"""Simulate how often the gate raises a false alarm or finds a regression, beside the rules that others use.
 
     python benchmarks/gate.py                           # 1,000 nightly runs each of no change, +5 % and +10 %
     python benchmarks/gate.py --cells 12 --nightly-runs 300   # twelve cells each, one of them changed

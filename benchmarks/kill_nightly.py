@@ -88,7 +88,7 @@ class Scene:
         return sum(len(journal.pairs(UNIT, *session)) for session in journal.sessions(UNIT))
 
     def queried(self, folder: Path) -> int:
-        """The same number as `harness query` has it."""
+        """Return the same number as `harness query` has it."""
         sql = f"SELECT count(*) AS pairs FROM night_pairs WHERE metric = 'latency' AND night = '{folder.name}'"
         command = self.command("query", "--format", "json", sql)
         done = subprocess.run(
@@ -136,7 +136,7 @@ def kill_once(scene: Scene, seconds: float, tally: Tally) -> None:
 
 
 def end_and_check(scene: Scene, tally: Tally) -> None:
-    """The last nightly run resumed to its end; then every nightly run has all pairs and its verdict."""
+    """Resume the last nightly run to its end; then every nightly run must have all pairs and its verdict."""
     if scene.unfinished() is not None:
         subprocess.run(
             scene.nightly(), env=scene.environment(), capture_output=True, timeout=DEADLINE_SECONDS, check=False

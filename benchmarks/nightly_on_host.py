@@ -48,7 +48,7 @@ MODEL = "g2p"
 
 
 def side(runner: Runner, words: int, *, slowdown_percent: float = 0.0) -> SidePlan:
-    """The runner with so many of the shipped words, at even distances."""
+    """Return the runner with so many of the shipped words, at even distances."""
     archive: Archive = runner.archive
     shipped = read_words(DEFAULT_WORDS, None)
     chosen = [shipped[at * len(shipped) // words] for at in range(min(words, len(shipped)))]
@@ -105,7 +105,7 @@ def row(record: NightlyRecord, percent: float) -> list[str]:
 
 
 def show(console: Console, records: Sequence[NightlyRecord]) -> dict[str, Any]:
-    """The table of all nightly runs, and how many of each kind were flagged."""
+    """Show the table of all nightly runs, and how many of each kind were flagged."""
     table = Table()
     titles = ("nightly run", "slowed by", "verdict", "change", "95 % interval", "would be found", "again", "parts")
     for title in titles:

@@ -195,7 +195,7 @@ def compare(console: Console, json_path: Path | None, **options: Any) -> ExitCod
 
 
 def suspects(table: Sequence[Row], setup: Setup) -> list[str]:
-    """The engines that answer something else than PyTorch more often than their precision explains."""
+    """Return the engines that answer something else than PyTorch more often than their precision explains."""
     forced = setup.forced_tokens is not None
     return [row.engine for row in table if comparison.suspect(row, least_agreement(row.engine, forced=forced))]
 
@@ -211,7 +211,7 @@ def engine_names(text: str) -> list[str]:
 
 
 def timed_words(count: int) -> list[Word]:
-    """The shipped words at even distances, the held-out ones when more are asked for."""
+    """Return the shipped words at even distances, the held-out ones when more are asked for."""
     shipped = default_words()
     return comparison.spread(shipped if count <= len(shipped) else read_words(HELD_OUT_WORDS), count)
 

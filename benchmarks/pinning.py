@@ -35,7 +35,7 @@ def step_aside(cores: Sequence[int], usable: Sequence[int]) -> None:
 
 @contextmanager
 def pinned(cores: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """The calling thread on these cores for a while; yields the cores it could use before."""
+    """Pin the calling thread to these cores for a while; yields the cores it could use before."""
     before = tuple(sorted(os.sched_getaffinity(0))) if AVAILABLE else ()
     pin(cores)
     try:

@@ -78,7 +78,7 @@ class World:
 
 
 def calibration(world: World, rule: GateRule, rng: np.random.Generator) -> Floor:
-    """What ``harness nightly --calibrate`` would find on this device."""
+    """Return what ``harness nightly --calibrate`` would find on this device."""
     return calibrate([world.pairs(rng, rule.pairs, 0.0) for _ in range(CALIBRATION_SESSIONS)], rng)
 
 
@@ -93,7 +93,7 @@ class Effort:
 def gated(
     world: World, rule: GateRule, floor: Floor, change: float, rng: np.random.Generator, effort: Effort
 ) -> CellSessions:
-    """One cell's nightly run, by the same decisions that the nightly takes."""
+    """Simulate one cell's nightly run, by the same decisions that the real one takes."""
 
     def attempts() -> Session:
         made: list[Session] = []

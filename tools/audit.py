@@ -60,7 +60,7 @@ def deny(*checks: str, offline: bool) -> Outcome:
 
 
 def pip_audit() -> Outcome:
-    """Each package of requirements.lock in PyPI's database of known faults."""
+    """Look up each package of requirements.lock in PyPI's database of known faults."""
     beside = Path(sys.executable).with_name("pip-audit")
     program = str(beside) if beside.is_file() else shutil.which("pip-audit")
     if program is None:

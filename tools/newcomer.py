@@ -164,14 +164,14 @@ def _run(command: list[str], scene: Scene, environment: dict[str, str], log: Pat
 
 
 def closing_lines(text: str) -> tuple[str, ...]:
-    """The lines of a log that show how its parts ended, without colours."""
+    """Return the lines of a log that show how its parts ended, without colours."""
     plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
     lines = [line.strip().strip("=").strip() for line in plain.splitlines()]
     return tuple(line for line in lines if any(re.match(pattern, line) for pattern in CLOSING))
 
 
 def table(phases: list[Phase], commit: str) -> str:
-    """What docs/benchmarks.md shows of it, in Markdown."""
+    """Return what docs/benchmarks.md shows of it, in Markdown."""
     who = "root" if os.geteuid() == 0 else "an ordinary user"
     rows = [
         f"| {phase.scene} | `make {phase.command}` | {_time(phase.seconds)} | {phase.verdict} |" for phase in phases

@@ -1,4 +1,4 @@
-"""The machines that tools/newcomer tries: a clean one, and one with what developers of phones have lying about."""
+"""Make the machines that tools/newcomer tries: a clean one, and one with what developers of phones have."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Scene:
 
 @contextlib.contextmanager
 def make_scene(name: str, folder: Path, *, download_cache: Path | None, note: Note) -> Iterator[Scene]:
-    """A scene in ``folder``; what runs for it ends with the block."""
+    """Make a scene in ``folder``; what runs for it ends with the block."""
     home = folder / ("home" if name == "clean" else "home of a developer")
     home.mkdir(parents=True)
     give_rust(home, note)
@@ -71,7 +71,7 @@ def make_scene(name: str, folder: Path, *, download_cache: Path | None, note: No
 
 
 def give_rust(home: Path, note: Note) -> None:
-    """A rustup with this machine's active toolchain in ``home``, which may be changed without changing the machine."""
+    """Copy rustup with the active toolchain to ``home``, which may be changed without changing the machine."""
     user = Path.home()
     cargo = Path(os.environ.get("CARGO_HOME") or user / ".cargo")
     rustup = Path(os.environ.get("RUSTUP_HOME") or user / ".rustup")
@@ -105,7 +105,7 @@ def give_rust(home: Path, note: Note) -> None:
 
 
 def copy_linked(source: Path, target: Path) -> None:
-    """A copy of a folder whose files are hard links where that can be, but for those that rustup writes into."""
+    """Copy a folder, with hard links for files where that can be, but for those that rustup writes into."""
 
     def copy(original: str, name: str) -> str:
         path = Path(original)
@@ -119,7 +119,7 @@ def copy_linked(source: Path, target: Path) -> None:
 
 
 def clutter(folder: Path, home: Path, base: dict[str, str], note: Note) -> dict[str, str]:
-    """What a developer of phones has installed and set."""
+    """Install and set what a developer of phones has."""
     sdk = folder / "Android/Sdk"
     programs = sdk / "ndk/27.0.12077973/toolchains/llvm/prebuilt/linux-x86_64/bin"
     tools = sdk / "platform-tools"
@@ -158,7 +158,7 @@ def clutter(folder: Path, home: Path, base: dict[str, str], note: Note) -> dict[
 
 
 def add_target(rustup: Path, target: str, base: dict[str, str], note: Note) -> None:
-    """What `rustup target add` does for a developer of phones, if its servers can be reached."""
+    """Run `rustup target add` as a developer of phones does, if its servers can be reached."""
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         done = subprocess.run(
             [str(rustup), "target", "add", target],
@@ -175,7 +175,7 @@ def add_target(rustup: Path, target: str, base: dict[str, str], note: Note) -> N
 
 
 def turkish_locale(folder: Path, note: Note) -> dict[str, str]:
-    """Where the C library finds tr_TR.UTF-8; made here where the machine has its sources but not the locale."""
+    """Return where the C library finds tr_TR.UTF-8; it is made here where only its sources are there."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         if "tr_TR.utf8" in _ask("locale", "-a").split():
             return {}

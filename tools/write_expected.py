@@ -55,7 +55,7 @@ def write_expected(checkpoint: str, output: Path) -> None:
 
 
 def _candidates(count: int) -> list[Word]:
-    """The first word of every language, then the second: as many languages as possible."""
+    """Yield the first word of every language, then the second: as many languages as possible."""
     turns: dict[str, int] = {}
     ordered: list[tuple[int, Word]] = []
     for word in default_words():

@@ -60,7 +60,7 @@ class Collector:
 
 
 def page() -> str:
-    """The whole page; raises SystemExit if the tests cannot be collected."""
+    """Return the whole page; raises SystemExit if the tests cannot be collected."""
     collector = Collector()
     folders = [f"tests/devices/{name}" for name in TITLES if (ROOT / "tests/devices" / name).is_dir()]
     arguments = ["--collect-only", "-qq", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]

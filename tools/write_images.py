@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def opened(browser: Browser, file: Path, width: int, *, dark: bool = False) -> Page:
-    """The page with every picture drawn."""
+    """Open the page with every picture drawn."""
     page = browser.new_page(viewport={"width": width, "height": TALL}, color_scheme="dark" if dark else "light")
     page.set_default_timeout(DEADLINE_MS)
     page.goto(file.as_uri())

@@ -72,7 +72,7 @@ def _gate(manifest: Manifest, _summary: Summary) -> Iterator[Block]:
 
 
 def _conditions(manifest: Manifest, _summary: Summary) -> Iterator[Block]:
-    """What the device was like before and after it was timed, what was set on it, and what it showed meanwhile."""
+    """Report what the device was like before and after the timing, what was set on it, and what it showed meanwhile."""
     for order in manifest.orders:
         if order.purpose != "latency" or not order.knobs:
             continue

@@ -109,7 +109,7 @@ class DriftFacts(_Kept):
 
     @property
     def magnitude(self) -> float:
-        """As a fraction: 0.05 for a rise by 5 %."""
+        """Return the change as a fraction: 0.05 for a rise by 5 %."""
         return self.after / self.before - 1
 
 
@@ -137,12 +137,12 @@ class NightlyRecord:
 
     @property
     def slowed(self) -> float:
-        """By how many percent a side was slowed on purpose: the nightly run is a test of the gate itself."""
+        """Return by how many percent a side was slowed on purpose, to test the gate itself."""
         return max(side.order.slowdown_percent for unit in self.plan.units for side in (unit.a, unit.b))
 
     @property
     def state(self) -> str:
-        """The verdict; ``calibration``, or ``not ended`` for a nightly run that can be resumed."""
+        """Return the verdict, ``calibration``, or ``not ended`` for a nightly run that can be resumed."""
         if self.plan.calibrate:
             return "calibration"
         return self.verdicts.verdict if self.verdicts else "not ended"
@@ -163,7 +163,7 @@ def nightly_folders(results: Path) -> list[Path]:
 
 
 def nightly_runs(results: Path) -> list[NightlyRecord]:
-    """All that can be read, the oldest first."""
+    """Return all nightly runs that can be read, the oldest first."""
     found = map(_if_readable, nightly_folders(results))
     return [record for record in found if record is not None]
 
@@ -176,7 +176,7 @@ def _if_readable(folder: Path) -> NightlyRecord | None:
 
 
 def read_nightly(folder: Path) -> NightlyRecord:
-    """Raises RunDamaged."""
+    """Read one nightly run. Raises RunDamaged."""
     plan, path = read_plan(folder), folder / VERDICTS
     try:
         return NightlyRecord(folder, plan, Verdicts.model_validate(_upgraded(json.loads(path.read_bytes()), plan)))
@@ -248,7 +248,7 @@ def read_floor(results: Path, key: str) -> Floor | None:
 
 
 def causes(verdicts: Verdicts) -> list[tuple[str, str, str]]:
-    """Of every cell and limit that did not plainly pass: its name, verdict and cause; the worst first."""
+    """Return name, verdict and cause of every cell and limit that did not plainly pass, the worst first."""
     found: list[tuple[str, str, str]] = []
     for unit in verdicts.units:
         judged: list[CellFacts | LimitFacts] = [*unit.cells, *unit.limits]

@@ -116,7 +116,7 @@ class RatioSummary(_Stored):
 
     @property
     def conclusive(self) -> bool:
-        """Whether the interval is narrow enough for the ratio to be shown; of times taken apart nothing is known."""
+        """Whether the interval is narrow enough for the ratio to be shown; for times taken apart it is unknown."""
         return not self.paired or narrow(self.low, self.high)
 
     @property
@@ -131,5 +131,5 @@ class RatioSummary(_Stored):
 
 
 def narrow(low: float | None, high: float | None) -> bool:
-    """Whether a ratio with that interval is shown as a number."""
+    """Return whether a ratio with that interval is shown as a number."""
     return low is not None and high is not None and high <= WIDEST * low

@@ -105,7 +105,7 @@ def _tensor(a: Side, b: Side, name: str) -> ModelPair:
 
 
 def _only(by_item: Mapping[str, ItemLatency]) -> float | None:
-    """The median of the only item; unlike items are not pooled."""
+    """Return the median of the only item; unlike items are not pooled."""
     return next(iter(by_item.values())).median if len(by_item) == 1 else None
 
 

@@ -146,7 +146,7 @@ def run_document(manifest: Manifest, summary: Summary) -> RunDocument:
 
 
 def _items(by_item: Mapping[str, ItemLatency], found: RatioSummary | None) -> list[ItemFigures]:
-    """The items that have figures of their own, on one side or both."""
+    """Return the items that have figures of their own, on one side or both."""
     both = found.by_item if found else {}
     return [
         _item(name, by_item.get(name), both.get(name)) for name in [*by_item, *(n for n in both if n not in by_item)]
