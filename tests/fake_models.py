@@ -1,4 +1,4 @@
-"""A made-up model of tensors: its files as a worker leaves them, and a runner that answers as asked."""
+"""A made-up tensor workload: its files as a worker leaves them, and a runner that answers as asked."""
 
 from __future__ import annotations
 

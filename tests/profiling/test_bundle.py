@@ -72,7 +72,7 @@ def profiled(options: RunOptions, folder: Path) -> Profiled:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Profiled:
-    """Two models of tensors and no G2P."""
+    """Two tensor workloads and no G2P."""
     folder = tmp_path_factory.mktemp("alone")
     options = RunOptions(models=(str(FILE),), profile=True, repeat=4, results_dir=folder / "results", deadline=60)
     return profiled(options, folder)

@@ -80,7 +80,7 @@ def test_the_same_answers_pass_though_not_bit_for_bit(tmp_path: Path) -> None:
     result = a_nightly_run(tmp_path, body="x * np.float32(2.0001)")
     (unit,) = result.units
     assert parity(unit) == (GateVerdict.PASS, "")
-    assert set(unit.cells) == {LATENCY}, "a model of tensors has no parts"
+    assert set(unit.cells) == {LATENCY}, "a tensor workload has no parts"
     assert result.verdict is GateVerdict.PASS
     (first, *later) = read_journal(tmp_path / "night").all_pairs("host/fake")
     assert all(set(line.answers) == set(line.digests) == set(ITEMS) for line in first)

@@ -27,7 +27,7 @@ KINDS = {
     **{folder.parent.name: folder for folder in sorted(GOLDEN.glob("*/runs"))},
     "apart": Path(__file__).parents[1] / "results" / "timed_apart",
 }
-"""Folders of stored runs: of words, of models of tensors, of both, two compared, emulated, and of before both sides
+"""Folders of stored runs: of words, of tensor workloads, of both, two compared, emulated, and of before both sides
 were timed in turns."""
 BLOCKS = {"h1", "h2", "h3", "h4", "p", "li", "tr", "figcaption", "summary", "dt", "pre", "div", "figure", "section"}
 QUIET = {"script", "style", "head", "select", "button", "nav", "output", "label"}

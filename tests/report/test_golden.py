@@ -1,4 +1,4 @@
-"""Stored runs of words alone, of models of tensors alone, of both, and of before: what every face contains of them."""
+"""Stored runs of words alone, of tensor workloads alone, of both, and of before: what every face contains of them."""
 
 from __future__ import annotations
 

@@ -85,9 +85,9 @@ class BaselineLine(Part):
     device: str | None = None
     checkpoint: str | None = None
     variants: Sequence[str] = ()
-    """Kept variants of a generation model."""
+    """Kept variants of a generation workload."""
     models: Sequence[str] = ()
-    """Kept tensor models."""
+    """Kept tensor workloads."""
     bytes: int | None = None
     """Of the kept files, each counted once."""
 

@@ -1,4 +1,4 @@
-"""What the page shows of models of tensors beside the golden texts: nightly runs, runs in order, raw data."""
+"""What the page shows of tensor workloads beside the golden texts: nightly runs, runs in order, raw data."""
 
 from __future__ import annotations
 
