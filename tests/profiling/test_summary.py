@@ -112,9 +112,9 @@ def test_marks_that_save_time_were_measured_on_a_noisy_machine(
     assert Profiles.model_validate_json(stored).workloads[0].overhead == cost
     out = io.StringIO()
     to_terminal(profile_report(found), Console(file=out, width=300))
-    faces = (profile_text(found), to_markdown(profile_report(found)), out.getvalue())
-    assert {"the machine was too noisy, measure again" in face for face in faces} == {noisy}
-    assert {"the times below are not to be trusted" in face for face in faces[1:]} == {noisy}
+    formats = (profile_text(found), to_markdown(profile_report(found)), out.getvalue())
+    assert {"the machine was too noisy, measure again" in text for text in formats} == {noisy}
+    assert {"the times below are not to be trusted" in text for text in formats[1:]} == {noisy}
     assert [line.tone for line in profile_report(found)[1:2] if isinstance(line, Line)] == [
         Tone.UNSURE if noisy else Tone.PLAIN
     ]

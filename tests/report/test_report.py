@@ -203,7 +203,7 @@ def test_what_moves_a_cursor_reaches_neither_a_terminal_nor_markdown() -> None:
     blocks: list[Block] = [Heading(attack), Line(attack), Table([attack, "x"], [[attack, attack]], note=attack)]
     out = io.StringIO()
     to_terminal(blocks, Console(file=out, width=200))
-    for face in (out.getvalue(), to_markdown(blocks)):
-        assert not {"\x1b", "\x07", "\x9b"} & set(face)
+    for text in (out.getvalue(), to_markdown(blocks)):
+        assert not {"\x1b", "\x07", "\x9b"} & set(text)
         # A joiner is part of how a word is written.
-        assert "b\u200cc" in face
+        assert "b\u200cc" in text

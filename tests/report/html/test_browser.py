@@ -19,7 +19,7 @@ from harness.core.text import shown
 from harness.protocol.schema import Sample
 from harness.report.html import html_report
 from harness.results import Run
-from tests.report.faces import page_lines, stored_runs
+from tests.report.formats import page_lines, stored_runs
 from tests.report.html.browsers import DEADLINE_MS, DRAWN, TALL, WINDOW, chromium
 from tests.report.html.nightly import cool, hot, seen, two_nightly_runs
 from tests.report.html.pages import HOSTILE, add_profile, page_of, three_runs, write

@@ -20,7 +20,7 @@ from harness.results.journal import UnitPlan, write_plan
 from harness.results.nightly import read_nightly
 from harness.validate.comparison import TopK
 from tests.regression.test_model_nightly import fake_side, quiet
-from tests.report.faces import page_lines
+from tests.report.formats import page_lines
 from tests.results.made_models import BERT, DETECTOR
 from tests.results.samples import make_run
 

@@ -95,7 +95,7 @@ def test_a_nightly_run_is_printed_with_what_throttled(
     assert printed.index("FAIL") < printed.index("thermal status up to 2") < printed.index("phone/cache encoder  fail")
 
 
-def test_three_faces_have_the_same_content(records: list[NightlyRecord]) -> None:
+def test_three_formats_have_the_same_content(records: list[NightlyRecord]) -> None:
     blocks = text_report((), records)
     text = Elements(html_report((), records)).text
     markdown, printed = to_markdown(blocks), terminal(list(blocks))
@@ -105,7 +105,7 @@ def test_three_faces_have_the_same_content(records: list[NightlyRecord]) -> None
     assert [cell for cell in cells if cell not in printed] == []
     denied = "fixed performance was denied: Permission denial"
     for warning in (denied, "thermal status up to 2", "core 7's highest clock was lowered from 3.00 to 1.84 GHz"):
-        assert all(warning in face for face in (text, markdown, printed))
+        assert all(warning in form for form in (text, markdown, printed))
 
 
 def test_a_nightly_run_that_throttled_shows_it_with_its_verdict(records: list[NightlyRecord], bad: NightlyView) -> None:
@@ -127,7 +127,7 @@ def test_of_several_units_a_warning_names_its_own(bad: NightlyView) -> None:
     assert all(text.startswith("phone/cache: ") for text in warning)
 
 
-def test_a_run_that_throttled_shows_it_on_every_face(tmp_path: Path) -> None:
+def test_a_run_that_throttled_shows_it_in_every_format(tmp_path: Path) -> None:
     knobs = (Knob(name="fixed_performance", state="denied", detail="Permission denial"),)
     run = make_run(tmp_path, knobs=knobs, before=cool(), after=hot(), observed=seen(throttled=True))
     text = Elements(html_report([run])).text

@@ -1,6 +1,6 @@
-"""The three faces of a report as text that can be kept and compared: the page's, the terminal's, Markdown.
+"""The three formats of a report as text that can be kept and compared: the page's, the terminal's, Markdown.
 
-    python -m tests.report.faces
+    python -m tests.report.formats
 
 writes what they contain today of the stored runs in ``golden/`` over what is kept. Read the difference before it is
 committed: each line of it is something that a reader will see.
@@ -39,7 +39,7 @@ def stored_runs(kind: str) -> list[Run]:
     return Store(KINDS[kind]).runs()
 
 
-def faces(kind: str) -> dict[str, str]:
+def formats(kind: str) -> dict[str, str]:
     """By the name of the file that keeps it."""
     runs = stored_runs(kind)
     blocks = text_report(runs)
@@ -127,7 +127,7 @@ class _Reader(HTMLParser):
 
 def main() -> None:
     for kind in KINDS:
-        for name, text in faces(kind).items():
+        for name, text in formats(kind).items():
             path = GOLDEN / kind / name
             path.parent.mkdir(exist_ok=True)
             if not path.exists() or path.read_text(encoding="utf-8") != text:
