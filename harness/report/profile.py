@@ -65,7 +65,7 @@ def _head(profile: ProfileSummary) -> list[Line]:
             Line(f"profiling costs more than {MARGIN:.0%}: small kernels look slower than they are", Tone.UNSURE)
         )
     if profile.emulated:
-        lines.append(Line("An emulator's times say nothing about a phone: no rates are given.", Tone.UNSURE))
+        lines.append(Line("An emulator's times are no measure of a phone's: no rates are given.", Tone.UNSURE))
     elif profile.machine is not None:
         speeds = ", ".join(
             f"{rate / 1e9:.0f} GB/s at {_size(size)}" for size, rate in sorted(profile.machine.bandwidth.items())

@@ -183,7 +183,7 @@ def shortcomings(
     got: Mapping[str, AccuracySummary],
     expected: Mapping[str, AccuracySummary],
 ) -> list[str]:
-    """Return why a comparison is not good enough. ``said`` and ``expected`` are the model's and PyTorch's accuracies.
+    """Return why a comparison is not good enough. ``got`` and ``expected`` are the model's and PyTorch's accuracies.
 
     Three kinds of words are never allowed: those that differ from pass to pass, those with another text for the same
     tokens, and those without an answer.

@@ -134,7 +134,7 @@ def test_an_emulators_profile_has_shares_and_no_rates() -> None:
     found = summary(emulated=True)
     text = to_markdown(profile_report(found))
     assert text.startswith("# Profile of g2p (emulated)")
-    assert "An emulator's times say nothing about a phone" in text
+    assert "An emulator's times are no measure of a phone's" in text
     row = next(line for line in text.splitlines() if line.startswith("| encoder: linear")).split("|")
     assert [cell.strip() for cell in row[7:8] + row[9:11]] == ["–", "–", "–"]
     assert roofs(found) == {}

@@ -33,7 +33,7 @@ harness schema harness.runs/1 > runs.schema.json      # the JSON Schema (draft 2
 - The unit of a number is the end of its key: `_ns` nanoseconds, `_bytes` bytes, `_seconds` seconds, `_percent` percent.
   Ratios, changes and shares are plain fractions. Moments are ISO 8601.
 - NaN and Infinity never occur; such a number is `null`. Where a figure is missing, a key beside it such as `no_ratio`
-  says why.
+  has the reason.
 - The text is ASCII; other characters are escaped. Keys keep their order.
 
 This page is written by `python -m harness.cli.documents.page > docs/json.md`; a test compares both.

@@ -54,7 +54,7 @@ class Losing(Returning):
     @pytest.mark.fault(what="{device} is gone during the push", ends=raises(DeviceLost, "was lost while"), keeps="–")
     def test_gone_during_the_push(self, bench: Cable, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
         # Every piece is announced, so that the cable is pulled between two of them however fast this machine is.
-        monkeypatch.setattr("harness.devices.pushing.TELL_SECONDS", 0.0)
+        monkeypatch.setattr("harness.devices.pushing.LINE_SECONDS", 0.0)
         device, runner = bench.open(), bench.runner(padding=BIG)
 
         def pull_the_cable(done: int, total: int) -> None:
@@ -70,7 +70,7 @@ class Losing(Returning):
         bench.assert_clean()
 
     def test_a_push_reports_how_far_it_is(self, bench: Cable, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("harness.devices.pushing.TELL_SECONDS", 0.0)
+        monkeypatch.setattr("harness.devices.pushing.LINE_SECONDS", 0.0)
         device, runner, heard = bench.open(), bench.runner(padding=2 * 10**6), list[tuple[int, int]]()
         assert device.deploy(runner, on_push=lambda *how_far: heard.append(how_far))
         assert heard == sorted(heard)
