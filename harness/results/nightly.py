@@ -67,7 +67,7 @@ class LimitFacts(_Kept):
     verdict: str
     cause: str = ""
     a: float | None = None
-    """Bytes of the baseline, None for what is no quantity and in verdicts of before this was kept; ``b`` of B."""
+    """Bytes of the baseline, None for what has no quantity and in older verdicts without it; ``b`` of B."""
     b: float | None = None
     allowed: float | None = None
     """By how much B may exceed A, as a fraction."""

@@ -87,7 +87,7 @@ class RatioSummary(_Stored):
     """Of the artifact to PyTorch, the same items; above 1 the artifact is slower.
 
     Where ``paired`` is true it is the geometric mean of the items' ratios in ``by_item``, with a 95 % interval from
-    how the rounds differ. Where it is false, in runs of before, it is the median over items of times taken in two
+    how the rounds differ. Where it is false, in older runs, it is the median over items of times taken in two
     sittings: every report marks it so in the same line.
     """
 

@@ -96,7 +96,7 @@ class ProfileSummary(_Stored):
 
     workload: str
     unit: str = "item"
-    """What a sample is of."""
+    """What one sample runs: a word, or an item."""
     variant: str
     """Of the archive."""
     precision: Precision = "fp32"

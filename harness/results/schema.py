@@ -49,7 +49,7 @@ class Git(_Stored):
     commit: str
     dirty: bool
     repository: str | None = None
-    """The web address that the checkout came from, without credentials; runs of before it was kept have none."""
+    """The web address that the checkout came from, without credentials; older runs have none."""
 
 
 class VariantFacts(_Stored):
@@ -91,7 +91,7 @@ class WorkloadFacts(_Stored):
     compare: str
     """How its answers are judged, for a person."""
     comparison: Comparison | None = None
-    """The same of a tensor workload for a program; None in runs of before it was kept."""
+    """The same of a tensor workload for a program; None in older runs."""
 
 
 class OrderEntry(_Stored):
@@ -215,7 +215,7 @@ class ReferenceLine(_Stored):
     output_sha256: str | None = None
     """Of PyTorch's tensors, as the runner hashes its own."""
     latency_ns: list[int] = []
-    """PyTorch's times in runs of before both sides were timed in turns; since then empty, see :class:`PairLine`."""
+    """PyTorch's times in older runs, which timed the sides apart; now empty, see :class:`PairLine`."""
 
     @model_validator(mode="before")
     @classmethod
