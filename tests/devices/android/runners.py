@@ -18,7 +18,7 @@ LAUNCHER = ("/system/bin/sh",)
 
 PRELUDE = r"""
 complain() { print -r -- "$1" >&2; }
-output() { print -r -- "$1"; }
+write() { print -r -- "$1"; }
 leave() { exit "$1"; }
 crash() { kill "-$1" $$; stay; }
 stay() { trap '' HUP TERM; while :; do sleep 600; done; }

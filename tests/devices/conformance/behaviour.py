@@ -10,7 +10,7 @@ by semicolons and quoted as in a shell. A runner in Python or in a device's own 
 ``line TEXT``             writes a line of the result as it is, as a record
 ``raw HEX``               writes bytes into the result file alone, and no line's end
 ``drop``                  removes the result file
-``complain TEXT``         prints to stderr; ``output TEXT`` to stdout
+``complain TEXT``         prints to stderr; ``write TEXT`` to stdout
 ``noise MEBIBYTES``       prints so much to both; ``flood`` prints without end
 ``slow SECONDS``          rests so long behind each sample from now on
 ``stuck NUMBER …``        stays for ever behind these samples, counted from 1

@@ -250,7 +250,7 @@ class Running(Endings):
     def test_a_description_that_is_none(self, bench: Bench) -> None:
         device = bench.open()
         with pytest.raises(RunnerUnusable, match="did not print a description"):
-            device.describe(bench.runner(describing="output hello; leave 0"))
+            device.describe(bench.runner(describing="write hello; leave 0"))
         with pytest.raises(CommandTimeout):
             device.describe(bench.runner(describing="stay"), deadline=1.0)
         bench.assert_clean()
