@@ -49,7 +49,7 @@ Call = Callable[[], Any]
 
 
 def compiled(example: Example, *, schedule_rest: bool) -> Call:
-    """The model on its input, compiled for this machine."""
+    """Compile the model on its input for this machine."""
     module, x = example.make()
     host, ops = resolve_target("llvm"), OpTable()
     prefix = f"{'with' if schedule_rest else 'without'}_{EXAMPLES.index(example)}_"
@@ -72,7 +72,7 @@ def eager(example: Example) -> Call:
 
 
 def round_ns(call: Call) -> int:
-    """The median of the calls of one round, in nanoseconds."""
+    """Return the median of the calls of one round, in nanoseconds."""
     call()
     times: list[int] = []
     while sum(times) < SAMPLE_SECONDS * 1e9 or len(times) < 3:

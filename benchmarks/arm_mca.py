@@ -1,11 +1,11 @@
-"""What models of arm64 cores make of the kernels' inner loops: an estimate, no measurement.
+"""Estimate what models of arm64 cores make of the kernels' inner loops; nothing is measured.
 
     python benchmarks/arm_mca.py                        # every arm64 instruction set, precision and tile
     python benchmarks/arm_mca.py --quick --json arm.json
 
 The loops are read from the assembly that LLVM writes for a product (256 x 512), and handed to ``llvm-mca``, which plays
-them on its model of a core: neoverse-n1 stands for Cortex-A76, apple-m1 for Apple's big cores. The model knows
-no caches and no memory, so it says whether a loop keeps the multipliers busy, not how fast a word is. Which units the
+them on its model of a core: neoverse-n1 stands for Cortex-A76, apple-m1 for Apple's big cores. The model has
+no caches and no memory, so it shows whether a loop keeps the multipliers busy, not how fast a word is. Which units the
 model has is printed: LLVM before 17 gives neoverse-n1 those of Cortex-A57. Exit status 3 without ``llvm-mca``.
 """
 
@@ -54,7 +54,7 @@ CASES: tuple[tuple[Profile, Precision], ...] = (
 
 
 _UNIT_NUMBER = re.compile(r"\.[\x00-\x1f]$")
-"""How llvm-mca tells units of one kind apart."""
+"""How llvm-mca distinguishes units of one kind."""
 
 
 class McaMissing(HarnessError):
@@ -72,7 +72,7 @@ class McaFailed(HarnessError):
 @dataclass(frozen=True)
 class Estimate:
     """Of one loop on one core. ``limit``: the fewest cycles in which the units that multiply can do the loop's
-    multiplies. ``bottleneck``: what the model says holds it back."""
+    multiplies. ``bottleneck``: what holds it back in the model."""
 
     core: str
     units: str
@@ -91,7 +91,7 @@ class Estimate:
 
 
 def find_mca() -> str:
-    """The newest ``llvm-mca`` there is. Raises McaMissing."""
+    """Return the newest ``llvm-mca`` there is. Raises McaMissing."""
     names = [f"llvm-mca-{version}" for version in VERSIONS] + ["llvm-mca"]
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
@@ -100,7 +100,7 @@ def find_mca() -> str:
 
 
 def play(mca: str, core: str, loop: Loop) -> dict[str, Any]:
-    """The model's answer for one loop. Raises McaFailed."""
+    """Return the model's answer for one loop. Raises McaFailed."""
     text = "\n".join(loop.instructions) + "\n"
     options = [f"-mtriple={TRIPLE}", f"-mcpu={core}", "-mattr=+dotprod,+i8mm,+fullfp16", f"-iterations={ITERATIONS}"]
     done = subprocess.run(
@@ -153,7 +153,7 @@ def estimate(mca: str, core: str, profile: Profile, precision: Precision, rows: 
 
 
 def _bottleneck(cycles: float, summary: dict[str, Any], pressure: dict[str, float]) -> str:
-    """What comes within a tenth of the cycles: the busiest unit, or the width of dispatch; else dependencies."""
+    """Return what comes within a tenth of the cycles: the busiest unit, or the width of dispatch; else dependencies."""
     dispatch = summary["TotaluOps"] / summary["Iterations"] / summary["DispatchWidth"]
     unit, used = max(pressure.items(), key=lambda pair: pair[1])
     if max(used, dispatch) < 0.9 * cycles:
@@ -162,7 +162,7 @@ def _bottleneck(cycles: float, summary: dict[str, Any], pressure: dict[str, floa
 
 
 def loops(quick: bool) -> list[tuple[Profile, Precision, int, Loop]]:
-    """Every case's inner loop, for one row and for a full tile of rows."""
+    """Return every case's inner loop, for one row and for a full tile of rows."""
     import tvm
 
     from benchmarks.assembly import main_loop

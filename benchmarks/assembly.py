@@ -1,4 +1,4 @@
-"""The inner loops of a compiled kernel, read from its assembly: what a test looks at and ``llvm-mca`` estimates."""
+"""Read the inner loops of a compiled kernel from its assembly, for tests and for ``llvm-mca``."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Loop:
 
 
 def kernel_assembly(kernel: Kernel, target: tvm.target.Target) -> str:
-    """The assembly that LLVM writes for the kernel on that target."""
+    """Return the assembly that LLVM writes for the kernel on that target."""
     module: Any = compile_kernel(kernel, target)
     return str(module.mod.inspect_source("asm"))
 
 
 def inner_loops(assembly: str) -> list[Loop]:
-    """Every stretch from a label to a branch back to it, with no other label's loop inside."""
+    """Return every stretch from a label to a branch back to it, with no other label's loop inside."""
     lines = [re.split(r"\s*(?:#|//|;)\s", line.strip(), maxsplit=1)[0].strip() for line in assembly.splitlines()]
     starts: dict[str, int] = {}
     loops: list[Loop] = []
@@ -64,6 +64,6 @@ def inner_loops(assembly: str) -> list[Loop]:
 
 
 def main_loop(kernel: Kernel, target: tvm.target.Target, *mnemonics: str) -> Loop:
-    """The inner loop with the most of these instructions."""
+    """Return the inner loop with the most of these instructions."""
     loops = inner_loops(kernel_assembly(kernel, target))
     return max(loops, key=lambda loop: loop.count(*mnemonics), default=Loop(()))

@@ -1,4 +1,4 @@
-"""What a command costs as a person calls it: a process of its own, its bytecode kept from the call before."""
+"""Measure what a command costs as a person calls it: a process of its own, its bytecode kept from the call before."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Costs:
 
 
 def call(command: Sequence[str], folder: Path, **environment: str) -> Cost:
-    """Run it, its output thrown away; ``folder`` keeps bytecode even where the environment says to keep none.
+    """Run it, its output thrown away; ``folder`` keeps bytecode even where the environment forbids it.
 
     Raises CalledProcessError.
     """
@@ -60,5 +60,5 @@ def call(command: Sequence[str], folder: Path, **environment: str) -> Cost:
 
 
 def load() -> str:
-    """How busy the machine is, to stand beside every figure."""
+    """Return how busy the machine is, to stand beside every figure."""
     return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"

@@ -1,4 +1,4 @@
-"""The arithmetic of a comparison of engines: order of rounds, figures, ratios, agreement. Pure functions."""
+"""Compute a comparison of engines: order of rounds, figures, ratios, agreement. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ EOS_ID = 1
 
 @dataclass(frozen=True)
 class Answer:
-    """What an engine said of one word: ids with the end token if it came, without the start token."""
+    """What an engine answered for one word: ids with the end token if it came, without the start token."""
 
     token_ids: tuple[int, ...]
     text: str
 
     @property
-    def spoken(self) -> tuple[int, ...]:
-        """The ids before the end token."""
+    def generated(self) -> tuple[int, ...]:
+        """Return the ids before the end token."""
         return self.token_ids[: self.token_ids.index(EOS_ID)] if EOS_ID in self.token_ids else self.token_ids
 
 
@@ -43,7 +43,7 @@ class Samples:
     answers: list[Answer] = field(default_factory=list)
 
     def add(self, results: Sequence[BatchTime]) -> None:
-        """One round; every round has the same batches."""
+        """Add one round; every round has the same batches."""
         self.ns = self.ns or [[] for _ in results]
         for times, result in zip(self.ns, results, strict=True):
             times.append(result.ns)
@@ -70,7 +70,7 @@ def round_order(names: Sequence[str], index: int) -> list[str]:
 
 
 def ms_per_word(samples: Sequence[Sequence[int]], batch_size: int) -> float:
-    """The median over batches of each batch's median over rounds, divided by the words of a batch, in milliseconds.
+    """Return milliseconds a word: the median over batches of each batch's median over rounds, by the batch's words.
 
     Raises ValueError without any sample.
     """
@@ -97,7 +97,7 @@ def agreement(answers: Sequence[Answer], reference: Sequence[Answer]) -> Agreeme
     if not reference:
         raise ValueError("no words")
     pairs = zip(answers, reference, strict=True)
-    return Agreement(len(reference), sum(one.spoken == other.spoken for one, other in pairs))
+    return Agreement(len(reference), sum(one.generated == other.generated for one, other in pairs))
 
 
 def phoneme_error_rate(answers: Sequence[Answer], words: Sequence[Word]) -> float | None:
@@ -132,7 +132,7 @@ def rows(
     quality: Mapping[str, tuple[Agreement, float | None]],
     failures: Mapping[str, str],
 ) -> list[Row]:
-    """The table, fastest first, engines without a figure last."""
+    """Return the table, fastest first, engines without a figure last."""
     figures = {
         name: ms_per_word(samples[name].ns, batch_size) for name in names if name in samples and samples[name].ns
     }
@@ -156,5 +156,5 @@ def rows(
 
 
 def suspect(row: Row, least_share: float) -> bool:
-    """Whether an engine departs from PyTorch so often that its model must be another one."""
+    """Return whether an engine departs from PyTorch so often that its model must be another one."""
     return row.agreement is not None and row.agreement.share < least_share

@@ -1,4 +1,4 @@
-"""How many bytes and multiply-adds a word costs at least, from the model's dimensions. Pure functions.
+"""Count how many bytes and multiply-adds a word costs at least, from the model's dimensions. Pure functions.
 
 Counted are weights, key and value caches and embedding rows, each read once where it is needed; activations stay in
 the nearest cache and are left out. S encoder tokens, T generated tokens, D d_model, G heads times d_kv, F d_ff.
@@ -17,7 +17,7 @@ FLOAT32_BYTES = 4
 
 @dataclass(frozen=True)
 class Dimensions:
-    """Of a T5 v1.1 model with gated feed-forward layers."""
+    """Hold the dimensions of a T5 v1.1 model with gated feed-forward layers."""
 
     d_model: int
     inner: int
@@ -78,7 +78,7 @@ class Matrix:
     width: int
 
     def cost(self, rows: int, storage: Storage) -> Cost:
-        """Of multiplying ``rows`` rows with it, reading it once."""
+        """Return the cost of multiplying ``rows`` rows with it, reading it once."""
         size = self.depth * self.width
         return Cost(size * storage.weight + self.width * storage.scale, rows * size)
 
@@ -96,7 +96,7 @@ class WordCost:
 
 
 def word_cost(d: Dimensions, storage: Storage, input_tokens: int, output_tokens: int) -> WordCost:
-    """One word of S input tokens and T steps."""
+    """Return the cost of one word of S input tokens and T steps."""
     steps = Cost()
     for position in range(output_tokens):
         steps += step_cost(d, storage, input_tokens, position)
@@ -104,7 +104,7 @@ def word_cost(d: Dimensions, storage: Storage, input_tokens: int, output_tokens:
 
 
 def encoder_cost(d: Dimensions, storage: Storage, tokens: int) -> Cost:
-    """Every layer's projections over S rows, and S x S scores and contexts."""
+    """Return the cost of every layer's projections over S rows, and of S x S scores and contexts."""
     cost = Cost(bytes=tokens * d.d_model * FLOAT32_BYTES)
     layer = [*_self_attention(d), *_feed_forward(d)]
     for _ in range(d.encoder_layers):
@@ -119,7 +119,7 @@ def prefill_cost(d: Dimensions, storage: Storage, tokens: int) -> Cost:
 
 
 def step_cost(d: Dimensions, storage: Storage, tokens: int, position: int) -> Cost:
-    """One generated token at ``position``: all decoder weights, ``position + 1`` own and S encoder keys and values."""
+    """Return the cost of one token at ``position``: all weights, ``position + 1`` own and S encoder keys and values."""
     layer = [*_self_attention(d), Matrix(d.d_model, d.inner), Matrix(d.inner, d.d_model), *_feed_forward(d)]
     attended = 2 * d.inner * (position + 1 + tokens)
     cost = Cost(bytes=d.d_model * FLOAT32_BYTES) + Matrix(d.d_model, d.vocabulary).cost(1, storage)

@@ -1,4 +1,4 @@
-"""What bringing a runner onto an Android device costs, against a plain ``adb push``, alternating in one run.
+"""Measure what bringing a runner onto an Android device costs, in turns with a plain ``adb push``.
 
     python benchmarks/deploy.py                       # on a virtual device
     python benchmarks/deploy.py --serial SERIAL       # on a phone
@@ -68,7 +68,7 @@ class Place:
     emulated: bool
 
     def open(self) -> AndroidDevice:
-        """With a folder of its own, so that the runners that users have on the phone stay."""
+        """Open the device with a folder of its own, so that the runners that users have on the phone stay."""
         options = AndroidOptions(base=FOLDER)
         return AndroidDevice(self.server, self.serial, launcher=LAUNCHER, emulated=self.emulated, options=options)
 
@@ -100,7 +100,7 @@ def adb_push(at: Place, file: Path) -> None:
 
 
 def write_runner(folder: Path, megabytes: int) -> Path:
-    """A runner as large as a real one, of bytes that no compression makes fewer."""
+    """Write a runner as large as a real one, of bytes that no compression makes fewer."""
     file = folder / "runner"
     file.write_bytes((RUNNER % {"archive": ARCHIVE}).encode() + os.urandom(megabytes * 10**6))
     return file
@@ -114,7 +114,7 @@ def order() -> WorkOrder:
 
 
 def whole_order(device: AndroidDevice, runner: Path) -> None:
-    """All that a session does for an order that is timed; the runner itself does nothing."""
+    """Do all that a session does for an order that is timed; the runner itself does nothing."""
     device.deploy(runner)
     device.settle()
     device.conditions()
@@ -124,7 +124,7 @@ def whole_order(device: AndroidDevice, runner: Path) -> None:
 
 @contextmanager
 def cleared(at: Place) -> Iterator[None]:
-    """Nothing of the benchmark stays on the device."""
+    """Remove everything of the benchmark from the device."""
     try:
         yield
     finally:

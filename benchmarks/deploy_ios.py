@@ -1,4 +1,4 @@
-"""What bringing the runner's app onto an iPhone costs, and what an order costs beside the runner's own time.
+"""Measure what bringing the runner's app onto an iPhone costs, and an order beside the runner's own time.
 
     python benchmarks/deploy_ios.py                       # on virtual iPhones, iOS 16 and 17
     python benchmarks/deploy_ios.py --udid UDID --sign-command './sign.sh {}' --bundle-id com.example.runner
@@ -6,8 +6,8 @@
 
 Every round is a session: the app is signed, checked and installed; deployed again, which finds the same build; asked
 what it is; then run warm: deployed, settled, conditions read, an order of one word pushed, the app launched, its result
-pulled, conditions read. The runner's own time in that (loading the model, the word) is told apart: the limit is for the
-rest. Exit status 1 if it is missed.
+pulled, conditions read. The runner's own time in that (loading the model, the word) is shown apart: the limit is for
+the rest. Exit status 1 if it is missed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _T = TypeVar("_T")
 
 
 def build(device: Device, bundle_id: str | None) -> Runner:
-    """The embedded model's app for that device."""
+    """Build the embedded model's app for that device."""
     builder = CachedBuilder(print)
     options = RunOptions(target=device.target)
     workloads = builder.workloads(options, print)
@@ -66,7 +66,7 @@ def order_of(runner: Runner) -> WorkOrder:
 
 
 def own_seconds(result: RunResult) -> float:
-    """What the runner itself took, by its records."""
+    """Return what the runner itself took, by its records."""
     loads = sum(record.load_ns for record in result.records if isinstance(record, Load))
     samples = sum(record.total_ns for record in result.records if isinstance(record, Sample))
     return (loads + samples) / 1e9
@@ -95,7 +95,7 @@ def one_session(device: Device, runner: Runner, seconds: Seconds) -> None:
 
 
 def measure(selection: Selection, rounds: int, bundle_id: str | None) -> tuple[str, Seconds]:
-    """The device's name, and the seconds of every step."""
+    """Return the device's name and the seconds of every step."""
     seconds: Seconds = defaultdict(list)
     name = selection.kind
     for _ in track(range(rounds), description=f"{selection.kind} {selection.which or ''}", console=terminal()):

@@ -1,4 +1,4 @@
-"""The engines of the comparison: the runner as it is deployed, and the peers in environments of their own."""
+"""Run the engines of the comparison: the runner as it is deployed, and the peers in environments of their own."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Engine(Protocol):
         ...
 
     def measure(self, batches: Sequence[Sequence[Word]]) -> list[BatchTime]:
-        """One pass over all batches on the warm engine; raises HarnessError if it cannot be made."""
+        """Take one pass over all batches on the warm engine; raises HarnessError if it cannot be made."""
         ...
 
     def close(self) -> None: ...
@@ -104,7 +104,7 @@ class RunnerEngine:
         self.facts = {"tvm": metadata.tvm_version, "target": metadata.target, "threads": str(self.threads)}
 
     def samples(self, batches: Sequence[Sequence[Word]]) -> list[Sample]:
-        """The timed sample of every batch, in order."""
+        """Return the timed sample of every batch, in order."""
         words = [word for batch in batches for word in batch]
         order = WorkOrder(
             order_id=str(uuid.uuid4()),
@@ -165,7 +165,7 @@ class PeerEngine:
 
 
 def open_engine(name: str, setup: Setup) -> Engine:
-    """Make what the engine needs and load it; raises HarnessError saying what is missing."""
+    """Make what the engine needs and load it; raises HarnessError naming what is missing."""
     if name in OURS:
         return RunnerEngine(build_ours(name.removeprefix("ours-"), setup), setup)
     python, load = _peer(name, setup)
@@ -180,7 +180,7 @@ def open_engine(name: str, setup: Setup) -> Engine:
 
 
 def build_ours(precision: str, setup: Setup) -> Runner:
-    """The runner with the checkpoint compiled in that precision."""
+    """Build the runner with the checkpoint compiled in that precision."""
     sizes = ModelOptions(batch_size=setup.batch_size, max_output_len=setup.max_tokens)
     request = CompileRequest([g2p_compilable(setup.checkpoint, sizes)])
     known = {field.name for field in dataclasses.fields(CompileRequest)}
@@ -194,7 +194,7 @@ def build_ours(precision: str, setup: Setup) -> Runner:
 
 
 def _peer(name: str, setup: Setup) -> tuple[Path, dict[str, Any]]:
-    """A peer's Python and what its worker is told to load."""
+    """Return a peer's Python and what its worker loads."""
     cache, progress, checkpoint = setup.cache, setup.progress, setup.checkpoint
     if name == TRANSFORMERS:
         return Path(sys.executable), {"model": str(checkpoint.folder)}

@@ -1,4 +1,4 @@
-"""The other engines' Python environments and converted models: made once, kept in the cache, never half-made.
+"""Make the other engines' Python environments and converted models: once, kept in the cache, never half-made.
 
 An environment holds some gigabytes, so unlike other cache entries it is not hashed at every use: its manifest
 names the few files that show it is whole, and its interpreter is started once.
@@ -36,11 +36,11 @@ Progress = Callable[[str], None]
 class EnvironmentFailed(HarnessError):
     """An engine's environment or model could not be made."""
 
-    cure = "the lines above say why; packages come from the index that uv is configured for"
+    cure = "the lines above show why; packages come from the index that uv is configured for"
 
 
 def environment(name: str, *, cache: Cache, progress: Progress) -> Path:
-    """The Python of the environment that ``workers/NAME.txt`` describes, made now unless it exists.
+    """Return the Python of the environment that ``workers/NAME.txt`` describes, made now unless it exists.
 
     Raises EnvironmentFailed, or CacheBusy when another process has been making it for an hour.
     """
@@ -98,7 +98,7 @@ def converted(
     cache: Cache,
     progress: Progress,
 ) -> Path:
-    """The checkpoint in another engine's format: ``command CHECKPOINT FOLDER`` writes it, the cache keeps it."""
+    """Return the checkpoint as ``command CHECKPOINT FOLDER`` writes it for another engine; the cache keeps it."""
     sources = REQUIREMENTS.glob("*.py")
     fields = {
         "engine": engine,

@@ -1,4 +1,4 @@
-"""How long a query over a thousand stored runs takes, as `harness query` in a process of its own.
+"""Measure how long a query over a thousand stored runs takes, as `harness query` in a process of its own.
 
     python benchmarks/history.py                       # 1,000 runs of 130 words: half a gigabyte
     python benchmarks/history.py --quick --json history.json
@@ -76,7 +76,7 @@ def make_runs(root: Path, count: int, words: list[Word], rng: np.random.Generato
 
 
 def make_run(root: Path, words: list[Word], rng: np.random.Generator, commit: str) -> None:
-    """One whole run as the harness leaves it, its times drawn."""
+    """Write one whole run as the harness leaves it, its times drawn."""
     level = float(np.exp(rng.normal(0, 0.04)))
     writer = Store(root).create(
         git={"commit": commit, "dirty": False},
@@ -174,7 +174,7 @@ def _parity(words: list[Word], rng: np.random.Generator) -> Iterator[str]:
 
 
 def ask(sql: str, results: Path, cache: Path) -> Cost:
-    """What ``harness query`` costs; raises CalledProcessError."""
+    """Return what ``harness query`` costs; raises CalledProcessError."""
     command = [sys.executable, "-m", "harness.cli", "query", "--results-dir", str(results), "--format", "csv", sql]
     return call(command, results.parent, HARNESS_CACHE_DIR=str(cache))
 

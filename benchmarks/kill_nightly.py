@@ -1,11 +1,11 @@
-"""`harness nightly` killed with SIGKILL at random moments: does every night survive, and end with all its pairs?
+"""`harness nightly` killed with SIGKILL at random moments: does each survive, and end with all its pairs?
 
     python benchmarks/kill_nightly.py                    # 50 kills
     python benchmarks/kill_nightly.py --kills 5 --seed 2
 
-The real command in a process of its own, on runners that answer at once, so that a night takes seconds. After every
+The real command in a process of its own, on runners that answer at once, so that it takes seconds. After every
 kill the store has to be readable: the journal parses and has lost no pair, `harness query` answers and counts the
-same pairs. Each night is resumed until it ends, and has to end with every pair of both sessions and its verdict.
+same pairs. Each nightly run is resumed until it ends, and has to end with every pair of both sessions and its verdict.
 Exit status 1 if anything of this is not so.
 """
 
@@ -31,13 +31,13 @@ from harness.core.errors import ExitCode
 from harness.measure import DEFAULT_RULE
 from harness.results.baselines import Baselines
 from harness.results.journal import JOURNAL, read_journal, read_plan
-from harness.results.nights import night_folders, read_night
+from harness.results.nightly import nightly_folders, read_nightly
 from tests.results.kept import cached_run, noisy
 
 REPOSITORY = Path(__file__).parents[1]
 DEADLINE_SECONDS = 300.0
 SLOWER = 1.08
-"""So that every night has two sessions, and one verdict to end with."""
+"""So that every nightly run has two sessions, and one verdict to end with."""
 UNIT = "host/cache"
 
 
@@ -48,7 +48,7 @@ class Tally:
     in_the_midst: int = 0
     torn_lines: int = 0
     ended_first: int = 0
-    nights: int = 0
+    nightly_runs: int = 0
     faults: list[str] = field(default_factory=list)
 
 
@@ -74,21 +74,21 @@ class Scene:
         return os.environ | more
 
     def nightly(self) -> list[str]:
-        """Go on with the last night, or begin one where it has ended."""
+        """Go on with the last nightly run, or begin one where it has ended."""
         if (folder := self.unfinished()) is not None:
             return self.command("nightly", "--resume", folder.name)
         return self.command("nightly", "--baseline", "main", "--candidate", "slower")
 
     def unfinished(self) -> Path | None:
-        folders = night_folders(self.results)
-        return folders[-1] if folders and read_night(folders[-1]).verdicts is None else None
+        folders = nightly_folders(self.results)
+        return folders[-1] if folders and read_nightly(folders[-1]).verdicts is None else None
 
     def pairs(self, folder: Path) -> int:
         journal = read_journal(folder)
         return sum(len(journal.pairs(UNIT, *session)) for session in journal.sessions(UNIT))
 
     def queried(self, folder: Path) -> int:
-        """The same number as `harness query` has it."""
+        """Return the same number as `harness query` has it."""
         sql = f"SELECT count(*) AS pairs FROM night_pairs WHERE metric = 'latency' AND night = '{folder.name}'"
         command = self.command("query", "--format", "json", sql)
         done = subprocess.run(
@@ -107,7 +107,7 @@ class Scene:
 
 
 def kill_once(scene: Scene, seconds: float, tally: Tally) -> None:
-    """Start or resume a night, kill it after so long, and look at what is left."""
+    """Start or resume a nightly run, kill it after so long, and look at what is left."""
     before = scene.unfinished()
     had = scene.pairs(before) if before else 0
     with subprocess.Popen(
@@ -136,27 +136,27 @@ def kill_once(scene: Scene, seconds: float, tally: Tally) -> None:
 
 
 def end_and_check(scene: Scene, tally: Tally) -> None:
-    """The last night resumed to its end; then every night has all pairs and its verdict."""
+    """Resume the last nightly run to its end; then every nightly run must have all pairs and its verdict."""
     if scene.unfinished() is not None:
         subprocess.run(
             scene.nightly(), env=scene.environment(), capture_output=True, timeout=DEADLINE_SECONDS, check=False
         )
-    for folder in night_folders(scene.results):
-        tally.nights += 1
-        journal, state = read_journal(folder), read_night(folder).state
+    for folder in nightly_folders(scene.results):
+        tally.nightly_runs += 1
+        journal, state = read_journal(folder), read_nightly(folder).state
         found = {stage: len(journal.pairs(UNIT, stage, 0)) for stage in ("first", "confirmation")}
         short = [
             stage for stage, count in found.items() if count not in (DEFAULT_RULE.pairs, DEFAULT_RULE.extended_pairs)
         ]
         if short or state != "fail":
-            tally.faults.append(f"night {folder.name} ended as {state} with {found}")
+            tally.faults.append(f"nightly run {folder.name} ended as {state} with {found}")
 
 
 def run(kills: int, seed: int, folder: Path) -> Tally:
     scene, tally, rng = Scene(folder), Tally(), random.Random(seed)
     began = time.monotonic()
     subprocess.run(scene.nightly(), env=scene.environment(), capture_output=True, timeout=DEADLINE_SECONDS, check=False)
-    # Any moment of a night that nobody disturbs, its start and its end included.
+    # Any moment of a nightly run that nobody disturbs, its start and its end included.
     whole = time.monotonic() - began
     console = terminal()
     # Kills that all came before a plan would show nothing.
@@ -171,13 +171,13 @@ def main(
     kills: Annotated[int, typer.Option(min=1, help="SIGKILLs")] = 50,
     seed: Annotated[int, typer.Option(help="of the moments")] = 1,
 ) -> None:
-    """Kill nights, resume them, and say what was left."""
+    """Kill nightly runs, resume them, and print what was left."""
     console = terminal()
     with tempfile.TemporaryDirectory() as folder:
         tally = run(kills, seed, Path(folder))
     console.print(
-        f"{tally.kills} kills, {tally.before_the_plan} of them before the night had a plan, {tally.in_the_midst} "
-        f"in its midst, {tally.torn_lines} left a torn line; {tally.nights} nights, all resumed to their end; "
+        f"{tally.kills} kills, {tally.before_the_plan} of them before the nightly run had a plan, {tally.in_the_midst} "
+        f"in it, {tally.torn_lines} left a torn line; {tally.nightly_runs} nightly runs, all resumed to an end; "
         f"{tally.ended_first} processes ended before they were killed"
     )
     for fault in tally.faults:

@@ -1,4 +1,4 @@
-"""What one core of this machine can do at most: read memory, multiply and add. Measured, not looked up."""
+"""Measure what one core of this machine can do at most: read memory, multiply and add."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ class Machine:
     rates: dict[str, float]
 
     def rate(self, variant: str, dot: str | None) -> tuple[str, float]:
-        """The kernel that bounds a variant, and its rate: int8 by its dot product, all others by float32."""
+        """Return the kernel that bounds a variant, and its rate: int8 by its dot product, all others by float32."""
         name = dot if variant == "int8" and dot in self.rates else "float32"
         assert name is not None
         return name, self.rates[name]
 
 
 def dot_names(target: CompileTarget) -> list[str]:
-    """The integer dot products that the target's profile says its kernels use and that can be measured here."""
+    """Return the integer dot products that kernels use by the target's profile and that can be measured here."""
     profile = target.profile
     wanted = [getattr(profile, "integer", "pairs"), "pairs"]
     return [name for name in dict.fromkeys(wanted) if (name, profile.lanes) in DOTS]
 
 
 def measure_machine(target: CompileTarget, tries: int) -> Machine:
-    """The best of ``tries`` on the calling thread, as it is pinned: what disturbs can only make it slower."""
+    """Return the best of ``tries`` on the calling thread, as it is pinned: what disturbs can only make it slower."""
     lanes = target.profile.lanes
     rates = {"float32": _rate(_multiply_add(target), CHAINS * lanes * REPEATS, tries)}
     rates[WIDENED] = _rate(_widen(target), STREAMS * lanes * WIDEN_ROWS * WIDEN_PASSES, tries)
@@ -69,7 +69,7 @@ def measure_machine(target: CompileTarget, tries: int) -> Machine:
 
 
 def build(name: str, emit: Callable[[], None], target: CompileTarget) -> Any:
-    """The statements of ``emit`` as a function on this machine."""
+    """Build the statements of ``emit`` as a function on this machine."""
     return tvm.compile(tvm.IRModule({name: function(name, emit)}), tvm.target.Target(target.tvm))[name]
 
 

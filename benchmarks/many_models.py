@@ -1,4 +1,4 @@
-"""What models in one binary cost each other: ten in one beside ten binaries of one each, in fresh processes.
+"""Measure what models in one binary cost each other: ten in one beside ten binaries, in fresh processes.
 
     python benchmarks/many_models.py                     # ten models, 20 rounds
     python benchmarks/many_models.py --quick             # two models, two rounds
@@ -85,7 +85,7 @@ def order_of(runner: Runner, models: Sequence[UserModel], repetitions: int) -> W
 
 
 def run(device: HostDevice, runner: Runner, models: Sequence[UserModel], repetitions: int) -> tuple[int, float]:
-    """The sum of the loads, and the median of the timed calls (0 without any). Raises IncompleteResult."""
+    """Return the sum of the loads, and the median of the timed calls (0 without any). Raises IncompleteResult."""
     result = device.run(runner.path, order_of(runner, models, repetitions)).require_complete()
     loads = sum(record.load_ns for record in result.records if isinstance(record, Load))
     timed = [r.total_ns for r in result.records if isinstance(r, Sample) and r.phase is Phase.TIMED]

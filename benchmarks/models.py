@@ -45,7 +45,7 @@ Call = Callable[[], Any]
 
 
 def compiled(spec: ModelSpec, module: FlatModule) -> Any:
-    """The model's function, compiled for this machine."""
+    """Compile the model's function for this machine."""
     host, ops = resolve_target("llvm"), OpTable()
     imported = import_function(compiled_function(spec, module), ops)
     executable = lower(imported, tvm_target(host), Recipe(host.profile, "fp32", prefix_of(spec), ops))
@@ -63,12 +63,12 @@ def calls_of(function: Any, module: FlatModule, inputs: tuple[torch.Tensor, ...]
 
 
 def faults(spec: ModelSpec, function: Any, module: FlatModule, items: Items) -> list[str]:
-    """The items whose answers are not PyTorch's."""
+    """Return the items whose answers are not PyTorch's."""
     found = []
     for item, inputs in items.items():
         expected = {name: out.numpy() for name, out in answered(module, tuple(inputs.values()), ()).items()}
-        said = function(*(tvm.runtime.tensor(tensor.numpy()) for tensor in inputs.values()))
-        outputs = [said] if len(expected) == 1 else list(said)
+        answer = function(*(tvm.runtime.tensor(tensor.numpy()) for tensor in inputs.values()))
+        outputs = [answer] if len(expected) == 1 else list(answer)
         got = {name: output.numpy() for name, output in zip(expected, outputs, strict=True)}
         parity = compare_item(spec.name, item, spec.compare, expected, got)
         found += [parity.describe()] if parity.verdict.fails else []

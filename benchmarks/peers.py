@@ -4,7 +4,7 @@
     python benchmarks/peers.py --checkpoint random:tiny-8 --forced-tokens 20
     python benchmarks/peers.py --quick --engines ours-fp32,ctranslate2-float32 --json peers.json
 
-``docs/benchmarks.md`` says what is measured and how to read it. Exit status 3 if an engine could not be compiled,
+``docs/benchmarks.md`` describes what is measured and how to read it. Exit status 3 if an engine could not be compiled,
 installed or run to the end, 1 if an engine departs from PyTorch further than its precision
 explains, 2 for wrong usage.
 """
@@ -195,7 +195,7 @@ def compare(console: Console, json_path: Path | None, **options: Any) -> ExitCod
 
 
 def suspects(table: Sequence[Row], setup: Setup) -> list[str]:
-    """The engines that say something else than PyTorch more often than their precision explains."""
+    """Return the engines that answer something else than PyTorch more often than their precision explains."""
     forced = setup.forced_tokens is not None
     return [row.engine for row in table if comparison.suspect(row, least_agreement(row.engine, forced=forced))]
 
@@ -211,7 +211,7 @@ def engine_names(text: str) -> list[str]:
 
 
 def timed_words(count: int) -> list[Word]:
-    """The shipped words at even distances, the held-out ones when more are asked for."""
+    """Return the shipped words at even distances, the held-out ones when more are asked for."""
     shipped = default_words()
     return comparison.spread(shipped if count <= len(shipped) else read_words(HELD_OUT_WORDS), count)
 

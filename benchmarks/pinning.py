@@ -1,4 +1,4 @@
-"""Which cores a process may use. Where the system has no such call, nothing is pinned and the tables say so."""
+"""Which cores a process may use. Where the system has no such call, nothing is pinned, and the tables show it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def step_aside(cores: Sequence[int], usable: Sequence[int]) -> None:
 
 @contextmanager
 def pinned(cores: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """The calling thread on these cores for a while; yields the cores it could use before."""
+    """Pin the calling thread to these cores for a while; yields the cores it could use before."""
     before = tuple(sorted(os.sched_getaffinity(0))) if AVAILABLE else ()
     pin(cores)
     try:

@@ -1,4 +1,4 @@
-"""The parent's side of a peer: a long-living child that answers JSON lines, with a deadline on every answer."""
+"""Handle a peer from the parent's side: a child that answers JSON lines, with a deadline on every answer."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class PeerProcess:
             reader.start()
 
     def ask(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
-        """The answer to a request; raises PeerFailed if none comes within ``deadline`` seconds or it is an error.
+        """Return the answer to a request; raises PeerFailed if it is an error or later than ``deadline`` seconds.
 
         A peer that failed is ended: an answer that comes late would be taken for the next one.
         """
@@ -65,7 +65,9 @@ class PeerProcess:
 
     def _answer(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
         assert self._process.stdin
-        with contextlib.suppress(OSError, ValueError):  # it is dead: the missing answer says so, with its last words
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # it is dead: the missing answer is reported, with its last words
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         try:

@@ -1,4 +1,4 @@
-"""What marks cost: the same words on the plain runner and on the one with marks, in turn, a process for each pass.
+"""Measure what profiling costs: the same words on the plain and on the instrumented runner, in turn, a process a pass.
 
     python benchmarks/profiling.py                                # the embedded model, every precision
     python benchmarks/profiling.py --precision fp32 --rounds 20
@@ -40,18 +40,18 @@ def main(
     words: Annotated[int, typer.Option(min=1, help="how many of the shipped words")] = 65,
     rounds: Annotated[int, typer.Option(min=1, help="passes on either side")] = 10,
 ) -> None:
-    """Measure what marks cost."""
+    """Measure what profiling costs."""
     console = terminal()
     cache = Cache(notice=console.print)
-    table = Table(title="what marks cost, of a word's time")
-    for column in ("precision", "plain ms", "with marks ms", "cost", "95 % interval", "of medians"):
+    table = Table(title="what profiling costs, of a word's time")
+    for column in ("precision", "plain ms", "instrumented ms", "cost", "95 % interval", "of medians"):
         table.add_column(column, justify="left" if column == "precision" else "right")
     try:
         for name in precision.split(","):
             request = CompileRequest(
                 [g2p_compilable(resolve_checkpoint(checkpoint, cache=cache))], precision=_known(name)
             )
-            runners = [_runner(request, marks, cache, console.print) for marks in (False, True)]
+            runners = [_runner(request, profile, cache, console.print) for profile in (False, True)]
             table.add_row(name, *_measured(runners, words, rounds))
     except HarnessError as error:
         console.print(str(error), markup=False, style="red")
@@ -66,8 +66,8 @@ def _known(name: str) -> Precision:
     raise UsageError(f"unknown precision {name!r}", cure=f"known are {', '.join(KNOWN)}")
 
 
-def _runner(request: CompileRequest, marks: bool, cache: Cache, progress: Callable[[str], None]) -> Runner:
-    archive = compile_models(replace(request, profile=marks), cache=cache, progress=progress)
+def _runner(request: CompileRequest, profile: bool, cache: Cache, progress: Callable[[str], None]) -> Runner:
+    archive = compile_models(replace(request, profile=profile), cache=cache, progress=progress)
     return build_runner(archive, cache=cache, progress=progress)
 
 

@@ -1,4 +1,4 @@
-"""What reading a large result costs: seconds and memory by its size, for the smallest records that an order allows.
+"""Measure what reading a large result costs, by its size, for the smallest records that an order allows.
 
     python benchmarks/reading.py                 # 16, 64 and 256 MB
     python benchmarks/reading.py --megabytes 8
@@ -36,7 +36,7 @@ ROOM = 4096
 
 
 def order_of(repetitions: int) -> WorkOrder:
-    """One word, so many times."""
+    """Return an order of one word, so many times."""
     model = GenerationWorkload(
         name="g2p",
         functions={"encoder": "e_", "decoder": "d_"},
@@ -53,7 +53,7 @@ def order_of(repetitions: int) -> WorkOrder:
 
 
 def write(path: Path, size: int) -> int:
-    """A complete result of at most so many bytes; returns its samples."""
+    """Write a complete result of at most so many bytes; returns its samples."""
     header = {
         "record": "header", "schema_version": 2, "order_id": "o", "runner_version": "0", "archive_sha256": ARCHIVE,
         "os": "x", "arch": "x", "cpu": {"model": "x", "cores": 1, "features": []}, "threads": 1, "pid": 1,

@@ -1,4 +1,4 @@
-"""What a report of a million samples costs: seconds of the whole command, bytes of the page, seconds to the pictures.
+"""Measure what a report of a million samples costs: the whole command, the page's bytes, the pictures.
 
     python benchmarks/report.py                      # four runs of 250,000 samples
     python benchmarks/report.py --samples 100000 --runs 2 --out page.html

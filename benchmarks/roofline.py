@@ -1,4 +1,4 @@
-"""How far each variant of our artifact is from what this machine's memory and arithmetic allow.
+"""Compute how far each variant of our artifact is from what this machine's memory and arithmetic allow.
 
     python benchmarks/roofline.py                                       # the embedded model, every precision
     python benchmarks/roofline.py --checkpoint random:tiny-8 --forced-tokens 20
@@ -178,7 +178,7 @@ def _measure(
 
 
 def storage_of(name: str, engine: RunnerEngine) -> Storage:
-    """With the element type of the caches that the archive's metadata tells; older ones hold float32 and do not."""
+    """Return the storage with the caches' element type from the archive's metadata; older ones hold float32."""
     dtype = getattr(engine.runner.archive.metadata, "self_cache_dtype", "float32")
     return dataclasses.replace(STORAGE[name], cached=CACHED_BYTES[dtype])
 

@@ -1,4 +1,4 @@
-"""Where the commands print to."""
+"""Define where the commands print to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ FILE_WIDTH = 120
 
 
 def terminal() -> Console:
-    """A console whose tables are whole in a file, too."""
+    """Return a console whose tables are whole in a file, too."""
     console = Console()
     return console if console.is_terminal else Console(width=FILE_WIDTH)

@@ -15,7 +15,7 @@ def _build(example: Example, seed: int) -> Callable[[], nn.Module]:
 
 
 def _spec(at: int) -> ModelSpec:
-    """The first ten examples, each with weights of its own."""
+    """Return the first ten examples, each with weights of its own."""
     example = EXAMPLES[at]
     given = {"input": example.make(at)[1]}
     return ModelSpec(name=f"m{at}", build=_build(example, at), example_inputs=given, items={"one": given})

@@ -22,7 +22,7 @@ class Example:
     of_ids: bool = False
 
     def make(self, seed: int = 0) -> tuple[nn.Module, Tensor]:
-        """The model with seeded weights, ready for inference, and an input."""
+        """Return the model with seeded weights, ready for inference, and an input."""
         torch.manual_seed(seed)
         return self.build().eval(), torch.randint(0, WORDS, self.shape) if self.of_ids else torch.randn(self.shape)
 
@@ -58,7 +58,7 @@ class Inverted(nn.Module):
 
 
 def resnet() -> nn.Module:
-    """A classifier of 64 x 64 images with four residual blocks."""
+    """Return a classifier of 64 x 64 images with four residual blocks."""
     stem = [nn.Conv2d(3, 32, 3, stride=2, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)]
     middle = [Residual(32), Residual(32), nn.Conv2d(32, 64, 3, stride=2, padding=1), Residual(64), Residual(64)]
     return nn.Sequential(*stem, *middle, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 100))
@@ -185,7 +185,7 @@ class Picture(nn.Module):
 
 
 def bag() -> nn.Module:
-    """A text classifier: the mean of its words' vectors."""
+    """Return a text classifier: the mean of its words' vectors."""
     return nn.Sequential(nn.EmbeddingBag(WORDS, 128, mode="mean"), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 20))
 
 

@@ -15,8 +15,10 @@ from harness.run.builder import CachedBuilder
 
 
 class OneArchive(CachedBuilder):
-    """Compiles into a cache that is thrown away. Runs are of the archive with taps, too: it computes the same, and each
-    defect is compiled and linked once."""
+    """Compiles into a cache that is thrown away. Runs are of the instrumented archive, too.
+
+    It computes the same, and so each defect is compiled and linked once.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(notice=lambda _text: None, archives=Cache(folder))

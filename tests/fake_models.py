@@ -1,4 +1,4 @@
-"""A made-up model of tensors: its files as a worker leaves them, and a runner that answers as it is told to."""
+"""A made-up tensor workload: its files as a worker leaves them, and a runner that answers as asked."""
 
 from __future__ import annotations
 
@@ -93,11 +93,11 @@ samples = 0
 for phase, count in (("warmup", order["warmup"]), ("timed", order["repetitions"])):
     for repetition in range(count):
         for item in order["items"]:
-            said = answer(item)
+            tensors = answer(item)
             samples += 1
             put(record="sample", workload=item["workload"], items=[item["id"]],
                 phase="first" if samples == 1 else phase, repetition=repetition,
-                total_ns={ns} + samples, output_sha256=digest(said))
+                total_ns={ns} + samples, output_sha256=digest(tensors))
 put(record="memory", peak_bytes=4096)
 for item in order["items"] if order["probe"] else []:
     tensors = encode(answer(item))

@@ -14,7 +14,7 @@ Answer = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 @dataclass
 class FakePyTorch:
-    """``answers`` says what it answers, ``taken`` what a call takes; ``before`` is called before each is timed."""
+    """``answers`` is what it answers, ``taken`` what a call takes; ``before`` is called before each is timed."""
 
     models: list[TimedModel]
     answers: Answer

@@ -75,7 +75,7 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float = 120.0,
 ) -> subprocess.CompletedProcess[str]:
-    """What ``python -m MODULE ARGUMENTS`` says and ends with; both streams are captured as text."""
+    """What ``python -m MODULE ARGUMENTS`` prints and ends with; both streams are captured as text."""
     assert command[0] == sys.executable, f"not {command}"
     assert command[1] in ("-m", "-c"), f"neither a module nor a script: {command}"
     variables = dict(os.environ if env is None else env)
@@ -176,8 +176,8 @@ def serve() -> NoReturn:
             for pid in list(running):
                 ended, status = os.waitpid(pid, os.WNOHANG)
                 if ended:
-                    with running.pop(pid) as told, contextlib.suppress(BrokenPipeError):
-                        told.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+                    with running.pop(pid) as connection, contextlib.suppress(BrokenPipeError):
+                        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
         if control.fileno() in ready:
             words, descriptors, _, _ = socket.recv_fds(control, _LARGEST, 4)
             if not words:

@@ -1,4 +1,4 @@
-"""A reporter for tests of runs, who read what was kept and not what was said."""
+"""A reporter for tests of runs, which read what was kept and not what was shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 class Silent:
-    """A reporter that says nothing."""
+    """A reporter that shows nothing."""
 
     @contextlib.contextmanager
     def stage(self, _title: str) -> Iterator[Silent]:

@@ -97,8 +97,8 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     assert verified(tmp_path, names) == (0, "")
     service = tmp_path / names[0]
     service.write_text(service.read_text().replace("ExecStart=", "ExecStrat="))
-    status, told = verified(tmp_path, names)
-    assert (status, "ExecStrat" in told) == (1, True)
+    status, output = verified(tmp_path, names)
+    assert (status, "ExecStrat" in output) == (1, True)
 
 
 def verified(folder: Path, names: Sequence[str]) -> tuple[int, str]:

@@ -38,9 +38,9 @@ def test_ctrl_c_while_compiling(small_checkpoint: Checkpoint, tmp_path: Path, mo
         wait_for(temporary, moment)
         # A terminal sends the signal to the whole group, the worker included.
         os.killpg(process.pid, signal.SIGINT)
-        said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130, said
-    assert "Traceback" not in said
+        errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
     assert not list(cache.rglob("*.partial"))
     assert not list(temporary.glob("harness-compile-*"))
     assert not output.exists()

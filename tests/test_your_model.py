@@ -81,7 +81,7 @@ def test_every_command_of_the_tutorial_succeeds(followed: Followed) -> None:
         assert "skipped" not in done.stdout
 
 
-def test_one_binary_holds_four_models_and_each_says_what_pytorch_says(followed: Followed) -> None:
+def test_one_binary_holds_four_models_and_each_answers_as_pytorch(followed: Followed) -> None:
     alone, together = followed.runs
     assert list(alone.manifest().workloads) == ["flowers"]
     manifest, summary = together.manifest(), together.summary()
@@ -107,9 +107,9 @@ def test_the_boxes_that_are_left_are_pytorchs(followed: Followed, user_cache: Ca
     [detector] = describe_models([resolve_model("detector")], cache=user_cache, progress=quiet)
     expected = detector.expected()
     probes = [line.record for line in followed.runs[1].samples() if isinstance(line.record, Probe)]
-    said = {p.items[0]: decode(p.tensors) for p in probes if p.workload == "detector" and p.tensors is not None}
-    assert said.keys() == expected.keys()
-    for item, arrays in said.items():
+    answers = {p.items[0]: decode(p.tensors) for p in probes if p.workload == "detector" and p.tensors is not None}
+    assert answers.keys() == expected.keys()
+    for item, arrays in answers.items():
         # Untrained scores are so close to each other that their order is rounding; what is compared is the boxes.
         ours, theirs = left(arrays | {"scores": expected[item]["scores"]}), left(expected[item])
         assert len(ours) == len(theirs) > 0

@@ -1,10 +1,10 @@
-# Sourced by the set-up scripts, which define say and fail: Debian's packages where root may install them.
+# Sourced by the set-up scripts, which define note and fail: Debian's packages where root may install them.
 
 can_apt() { [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ] && command -v apt-get >/dev/null; }
 apt_updated=no
 apt_install() {
   can_apt || fail "$1 is missing" "install it: apt-get install $1"
-  if [ "$apt_updated" = no ]; then say "reading Debian's package lists"; apt-get -qq update; apt_updated=yes; fi
-  say "installing $1 with apt"
+  if [ "$apt_updated" = no ]; then note "reading Debian's package lists"; apt-get -qq update; apt_updated=yes; fi
+  note "installing $1 with apt"
   DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "$1" >/dev/null
 }

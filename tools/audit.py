@@ -26,7 +26,7 @@ UNREACHABLE = "its database of known faults cannot be reached"
 
 @dataclass(frozen=True)
 class Outcome:
-    """``found`` is what is wrong; ``unchecked`` why nothing can be said. Neither: it was checked and is fine."""
+    """``found`` is what is wrong; ``unchecked`` why nothing is known. Neither: it was checked and is fine."""
 
     found: str | None = None
     unchecked: str | None = None
@@ -46,7 +46,7 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def deny(*checks: str, offline: bool) -> Outcome:
-    """cargo-deny as deny.toml says."""
+    """cargo-deny with the rules of deny.toml."""
     if shutil.which("cargo-deny") is None:
         return Outcome(unchecked=NO_DENY)
     done = run(["cargo-deny", *(["--offline"] if offline else []), "--locked", "check", *checks])
@@ -60,7 +60,7 @@ def deny(*checks: str, offline: bool) -> Outcome:
 
 
 def pip_audit() -> Outcome:
-    """Each package of requirements.lock in PyPI's database of known faults."""
+    """Look up each package of requirements.lock in PyPI's database of known faults."""
     beside = Path(sys.executable).with_name("pip-audit")
     program = str(beside) if beside.is_file() else shutil.which("pip-audit")
     if program is None:

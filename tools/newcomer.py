@@ -39,7 +39,7 @@ CLOSING = (
     r"^setup: (?:PyTorch's build|installing the locked).*",
     r"^make: \*\*\*.*",
 )
-"""Lines of a log that say how it ended."""
+"""Lines of a log that show how it ended."""
 CHILD_SUBREAPER = 36
 """Of Linux's prctl: what loses its parent becomes ours, so that daemons can be ended too."""
 
@@ -69,17 +69,17 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="newcomer-", dir=options.folder)).resolve()
     commit = _git("rev-parse", "--short", "HEAD")
     if _git("status", "--porcelain"):
-        _say("there are changes that are not committed: HEAD is tried, without them")
-    _say(f"{commit} in {folder}, logs in {logs}")
+        _note("there are changes that are not committed: HEAD is tried, without them")
+    _note(f"{commit} in {folder}, logs in {logs}")
     phases: list[Phase] = []
     try:
         for name in [options.only] if options.only else list(SCENES):
-            with make_scene(name, folder / name, download_cache=options.download_cache, say=_say) as scene:
+            with make_scene(name, folder / name, download_cache=options.download_cache, note=_note) as scene:
                 phases += _try(scene, options.commands, logs)
             if not options.keep:
                 _remove(folder / name)
     except KeyboardInterrupt:
-        _say("interrupted")
+        _note("interrupted")
         return 130
     finally:
         _end_descendants()
@@ -124,12 +124,12 @@ def _try(scene: Scene, commands: tuple[str, ...], logs: Path) -> Iterator[Phase]
     for command in commands:
         environment = scene.environment(command)
         log = logs / f"{scene.name}-{command}.log"
-        _say(f"{scene.name}: make {command} (LANG={environment['LANG']}), see {log}")
+        _note(f"{scene.name}: make {command} (LANG={environment['LANG']}), see {log}")
         began = time.monotonic()
         status = _run(["make", command], scene, environment, log)
         text = log.read_text(encoding="utf-8", errors="replace")
         phase = Phase(scene.name, command, time.monotonic() - began, status, closing_lines(text), log)
-        _say(f"{scene.name}: make {command} {phase.verdict} after {_time(phase.seconds)}")
+        _note(f"{scene.name}: make {command} {phase.verdict} after {_time(phase.seconds)}")
         yield phase
 
 
@@ -164,14 +164,14 @@ def _run(command: list[str], scene: Scene, environment: dict[str, str], log: Pat
 
 
 def closing_lines(text: str) -> tuple[str, ...]:
-    """The lines of a log that say how its parts ended, without colours."""
+    """Return the lines of a log that show how its parts ended, without colours."""
     plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
     lines = [line.strip().strip("=").strip() for line in plain.splitlines()]
     return tuple(line for line in lines if any(re.match(pattern, line) for pattern in CLOSING))
 
 
 def table(phases: list[Phase], commit: str) -> str:
-    """What docs/benchmarks.md shows of it, in Markdown."""
+    """Return what docs/benchmarks.md shows of it, in Markdown."""
     who = "root" if os.geteuid() == 0 else "an ordinary user"
     rows = [
         f"| {phase.scene} | `make {phase.command}` | {_time(phase.seconds)} | {phase.verdict} |" for phase in phases
@@ -275,7 +275,7 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _say(text: str) -> None:
+def _note(text: str) -> None:
     print(f"newcomer: {text}", flush=True)
 
 

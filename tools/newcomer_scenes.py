@@ -1,4 +1,4 @@
-"""The machines that tools/newcomer tries: a clean one, and one with what developers of phones have lying about."""
+"""Make the machines that tools/newcomer tries: a clean one, and one with what developers of phones have."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ADB_PORT = 5037
 MUTABLE = ("components", "rust-installer-version", "multirust-channel-manifest.toml", "multirust-config.toml")
 """Files of a toolchain that rustup rewrites where they lie; the rest is replaced, and may be linked."""
 
-Say = Callable[[str], None]
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Scene:
 
 
 @contextlib.contextmanager
-def make_scene(name: str, folder: Path, *, download_cache: Path | None, say: Say) -> Iterator[Scene]:
-    """A scene in ``folder``; what runs for it ends with the block."""
+def make_scene(name: str, folder: Path, *, download_cache: Path | None, note: Note) -> Iterator[Scene]:
+    """Make a scene in ``folder``; what runs for it ends with the block."""
     home = folder / ("home" if name == "clean" else "home of a developer")
     home.mkdir(parents=True)
-    give_rust(home, say)
+    give_rust(home, note)
     base = {name: os.environ[name] for name in (*NETWORK, "PYTHON") if name in os.environ}
     base |= {"HOME": str(home), "PATH": f"{home}/.cargo/bin:{SYSTEM_PATH}", "TERM": os.environ.get("TERM", "dumb")}
     if download_cache is not None:
@@ -64,19 +64,19 @@ def make_scene(name: str, folder: Path, *, download_cache: Path | None, say: Say
     if name == "clean":
         yield Scene(name, home, folder / "harness", base)
         return
-    with old_adb_server(say):
-        cluttered = base | clutter(folder, home, base, say)
+    with old_adb_server(note):
+        cluttered = base | clutter(folder, home, base, note)
         languages = {"bench": "C", "test": "tr_TR.UTF-8"}
         yield Scene(name, home, folder / "my checkouts/harness", cluttered, languages, umask=0o077)
 
 
-def give_rust(home: Path, say: Say) -> None:
-    """A rustup with this machine's active toolchain in ``home``, which may be changed without changing the machine."""
+def give_rust(home: Path, note: Note) -> None:
+    """Copy rustup with the active toolchain to ``home``, which may be changed without changing the machine."""
     user = Path.home()
     cargo = Path(os.environ.get("CARGO_HOME") or user / ".cargo")
     rustup = Path(os.environ.get("RUSTUP_HOME") or user / ".rustup")
     if not (cargo / "bin/rustup").exists():
-        say("this machine has no rustup: its own cargo is used as it is")
+        note("this machine has no rustup: its own cargo is used as it is")
         return
     (home / ".cargo/bin").mkdir(parents=True)
     for program in (cargo / "bin").iterdir():
@@ -105,7 +105,7 @@ def give_rust(home: Path, say: Say) -> None:
 
 
 def copy_linked(source: Path, target: Path) -> None:
-    """A copy of a folder whose files are hard links where that can be, but for those that rustup writes into."""
+    """Copy a folder, with hard links for files where that can be, but for those that rustup writes into."""
 
     def copy(original: str, name: str) -> str:
         path = Path(original)
@@ -118,8 +118,8 @@ def copy_linked(source: Path, target: Path) -> None:
     shutil.copytree(source, target, symlinks=True, copy_function=copy)
 
 
-def clutter(folder: Path, home: Path, base: dict[str, str], say: Say) -> dict[str, str]:
-    """What a developer of phones has installed and set."""
+def clutter(folder: Path, home: Path, base: dict[str, str], note: Note) -> dict[str, str]:
+    """Install and set what a developer of phones has."""
     sdk = folder / "Android/Sdk"
     programs = sdk / "ndk/27.0.12077973/toolchains/llvm/prebuilt/linux-x86_64/bin"
     tools = sdk / "platform-tools"
@@ -136,7 +136,7 @@ def clutter(folder: Path, home: Path, base: dict[str, str], say: Say) -> dict[st
         "[commit]\n\tgpgsign = true\n[init]\n\tdefaultBranch = trunk\n[core]\n\tquotePath = true\n", encoding="utf-8"
     )
     for target in PHONE_TARGETS:
-        add_target(home / ".cargo/bin/rustup", target, base, say)
+        add_target(home / ".cargo/bin/rustup", target, base, note)
     return {
         "PATH": f"{tools}:{base['PATH']}",
         "ANDROID_HOME": str(sdk),
@@ -154,11 +154,11 @@ def clutter(folder: Path, home: Path, base: dict[str, str], say: Say) -> dict[st
         "FORCE_COLOR": "1",
         "G2P_TVM_SYSTEM_LIB_PREFIX": "another_",
         "XDG_CONFIG_HOME": str(home / "my config"),
-    } | turkish_locale(folder, say)
+    } | turkish_locale(folder, note)
 
 
-def add_target(rustup: Path, target: str, base: dict[str, str], say: Say) -> None:
-    """What `rustup target add` does for a developer of phones, if its servers can be reached."""
+def add_target(rustup: Path, target: str, base: dict[str, str], note: Note) -> None:
+    """Run `rustup target add` as a developer of phones does, if its servers can be reached."""
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         done = subprocess.run(
             [str(rustup), "target", "add", target],
@@ -169,13 +169,13 @@ def add_target(rustup: Path, target: str, base: dict[str, str], say: Say) -> Non
             check=False,
         )
         if done.returncode == 0:
-            say(f"cluttered: rustup has {target}")
+            note(f"cluttered: rustup has {target}")
             return
-    say(f"cluttered: rustup cannot add {target} here, so this part is not tried")
+    note(f"cluttered: rustup cannot add {target} here, so this part is not tried")
 
 
-def turkish_locale(folder: Path, say: Say) -> dict[str, str]:
-    """Where the C library finds tr_TR.UTF-8; made here where the machine has its sources but not the locale."""
+def turkish_locale(folder: Path, note: Note) -> dict[str, str]:
+    """Return where the C library finds tr_TR.UTF-8; it is made here where only its sources are there."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         if "tr_TR.utf8" in _ask("locale", "-a").split():
             return {}
@@ -189,19 +189,19 @@ def turkish_locale(folder: Path, say: Say) -> dict[str, str]:
         )
         if (locales / "tr_TR.UTF-8").is_dir():
             return {"LOCPATH": str(locales)}
-    say("cluttered: this machine cannot make the Turkish locale; programs fall back to C for it")
+    note("cluttered: this machine cannot make the Turkish locale; programs fall back to C for it")
     return {}
 
 
 @contextlib.contextmanager
-def old_adb_server(say: Say) -> Iterator[None]:
-    """Something on adb's port that says that it is a server of another version."""
+def old_adb_server(note: Note) -> Iterator[None]:
+    """Something on adb's port that answers as a server of another version."""
     server = socket.socket()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         server.bind(("127.0.0.1", ADB_PORT))
     except OSError:
-        say(f"cluttered: something listens on port {ADB_PORT} already, and is taken for the other adb's server")
+        note(f"cluttered: something listens on port {ADB_PORT} already, and is taken for the other adb's server")
         server.close()
         yield
         return

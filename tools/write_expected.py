@@ -35,7 +35,7 @@ def main() -> None:
 
 def write_expected(checkpoint: str, output: Path) -> None:
     """Raises HarnessError when too few of the candidates have an answer that is no near tie."""
-    cache = Cache(notice=_say)
+    cache = Cache(notice=_note)
     reference = reference_outputs(
         resolve_checkpoint(checkpoint, cache=cache),
         _candidates(2 * WORDS),
@@ -43,7 +43,7 @@ def write_expected(checkpoint: str, output: Path) -> None:
         cache=cache,
         progress=lambda _: None,
     )
-    # The clearest: lossy precisions, too, have to say the same.
+    # The clearest: lossy precisions, too, have to answer the same.
     clear = sorted(reference.items, key=lambda item: min(item.margins), reverse=True)[:WORDS]
     if min(clear[-1].margins) < CLEAR_MARGIN:
         raise HarnessError(
@@ -55,7 +55,7 @@ def write_expected(checkpoint: str, output: Path) -> None:
 
 
 def _candidates(count: int) -> list[Word]:
-    """The first word of every language, then the second: as many languages as possible."""
+    """Yield the first word of every language, then the second: as many languages as possible."""
     turns: dict[str, int] = {}
     ordered: list[tuple[int, Word]] = []
     for word in default_words():
@@ -64,7 +64,7 @@ def _candidates(count: int) -> list[Word]:
     return [word for _, word in sorted(ordered, key=lambda pair: pair[0])][:count]
 
 
-def _say(message: str) -> None:
+def _note(message: str) -> None:
     print(f"write_expected: {message}", file=sys.stderr)
 
 

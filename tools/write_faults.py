@@ -25,7 +25,7 @@ What goes wrong between a harness and a device, and how it ends. Each line is a 
 happen and checks the outcome, that no process and no file of the run is left on the device once it can be reached,
 and that no complete record is lost. `tools/write_faults.py` writes this page from the tests' markers.
 
-An incomplete result is inconclusive, never a failure of the model; the error's cure says what to do.
+An incomplete result is inconclusive, never a failure of the model; the error's cure names what to do.
 """
 
 
@@ -60,7 +60,7 @@ class Collector:
 
 
 def page() -> str:
-    """The whole page; raises SystemExit if the tests cannot be collected."""
+    """Return the whole page; raises SystemExit if the tests cannot be collected."""
     collector = Collector()
     folders = [f"tests/devices/{name}" for name in TITLES if (ROOT / "tests/devices" / name).is_dir()]
     arguments = ["--collect-only", "-qq", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
@@ -84,7 +84,7 @@ def main() -> None:
     if not arguments.check:
         TABLE.write_text(text, encoding="utf-8")
     elif not TABLE.exists() or TABLE.read_text(encoding="utf-8") != text:
-        sys.exit("docs/faults.md is not what the tests say; run python tools/write_faults.py")
+        sys.exit("docs/faults.md is not made from today's tests; run python tools/write_faults.py")
 
 
 if __name__ == "__main__":

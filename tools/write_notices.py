@@ -5,7 +5,7 @@ python tools/write_notices.py --check    # exit status 1 if the committed one is
 
 It reads the metadata of the installed Python packages, which must be those of requirements.lock (`make setup`), and
 asks cargo for that of the crates. Cargo downloads the crates that it does not have yet (`cargo fetch --locked`).
-A check says the same on every system and Python: what is not installed at a locked version is not looked into.
+A check gives the same result on every system and Python: what is not installed at a locked version is not looked into.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ the `gruut-lang-*` packages, and the embedded model was trained on these lexicon
 None of these is inside the harness's wheel. They are installed beside it, each by the extra that asks for it.
 """
 
-IOS = """GPL-3.0 code is here: pymobiledevice3, which speaks to iPhones, and several packages that it brings. Nothing of
+IOS = """GPL-3.0 code is here: pymobiledevice3, which talks to iPhones, and several packages that it brings. Nothing of
 this is installed unless you ask for the extra `ios`, and only `harness/devices/ios` and `harness/virtual/ios`
 import it. If you distribute the harness together with it, the GPL's conditions hold for the whole.
 """
@@ -99,12 +99,12 @@ GROUPS: dict[str, tuple[str, str]] = {
 
 
 class Stale(Exception):
-    """What is installed is not what the lock file says."""
+    """Other versions are installed than the lock file has."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A third party's package; ``text`` says where its licence's text is."""
+    """A third party's package; ``text`` is where its licence's text is."""
 
     name: str
     version: str
@@ -117,7 +117,7 @@ class Part:
 
 
 def locked_python(text: str) -> dict[str, list[str]]:
-    """The versions of each package in the text of a requirements.lock; several where they differ by environment."""
+    """Return the versions of each package in a requirements.lock; several where they differ by environment."""
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
         match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)", line)
@@ -128,7 +128,7 @@ def locked_python(text: str) -> dict[str, list[str]]:
 
 
 def declared_licence(metadata: Any) -> str:
-    """What a Python package declares: the expression, else the short field, else its classifiers."""
+    """Return what a Python package declares: the expression, else the short field, else its classifiers."""
     expression, field = metadata.get("License-Expression"), metadata.get("License") or ""
     if expression:
         return str(expression)
@@ -143,13 +143,13 @@ def declared_licence(metadata: Any) -> str:
 
 
 def python_part(name: str, versions: Sequence[str]) -> Part | None:
-    """The installed package; None if it is for other systems. Raises Stale if it has a version that is not locked."""
+    """Return the installed package; None if it is for other systems. Raises Stale if its version is not locked."""
     try:
         found = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         return None
     if found.version not in versions:
-        raise Stale(f"{name} {found.version} is installed, the lock file says {', '.join(versions)}")
+        raise Stale(f"{name} {found.version} is installed, the lock file has {', '.join(versions)}")
     inside = [str(one) for one in found.files or [] if ".dist-info/" in str(one) or ".egg-info/" in str(one)]
     texts = sorted(one.partition("-info/")[2] for one in inside if LICENCE_FILE.search(one.rpartition("/")[2]))
     more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
@@ -158,7 +158,7 @@ def python_part(name: str, versions: Sequence[str]) -> Part | None:
 
 
 def closure(requirements: Iterable[str]) -> set[str]:
-    """The names of what these bring along in this environment, themselves included."""
+    """Return the names of what these bring along in this environment, themselves included."""
     found: set[str] = set()
     waiting = [Requirement(one) for one in requirements]
     seen: set[tuple[str, frozenset[str]]] = set()
@@ -181,7 +181,7 @@ def closure(requirements: Iterable[str]) -> set[str]:
 
 
 def python_groups(project: dict[str, Any], locked: dict[str, list[str]]) -> tuple[dict[str, list[Part]], list[Part]]:
-    """The packages of each extra that no earlier one brings, and those that are not for this environment."""
+    """Return the packages of each extra that no earlier one brings, and those not for this environment."""
     parts = {name: python_part(name, versions) for name, versions in locked.items()}
     asked = {"": project["dependencies"], **project["optional-dependencies"]}
     order = [*GROUPS, *(extra for extra in asked if extra not in GROUPS)]
@@ -223,7 +223,7 @@ def crates(metadata: dict[str, Any]) -> Crates:
     roots = {one["name"]: one["id"] for one in packages.values() if one["source"] is None}
 
     def linked(root: str, wanted: Callable[[str | None], bool]) -> set[str]:
-        """What is linked into a program of this crate, where ``wanted`` takes a dependency's target."""
+        """Return what is linked into a program of this crate, where ``wanted`` takes a dependency's target."""
         found, waiting = set[str](), [root]
         while waiting:
             at = waiting.pop()
@@ -264,7 +264,7 @@ def crate_part(package: dict[str, Any]) -> Part:
 
 
 def plotly_version() -> str:
-    """The version of plotly.js inside of plotly's Python package, from its notice."""
+    """Return the version of plotly.js inside of plotly's Python package, from its notice."""
     spec = importlib.util.find_spec("plotly")
     assert spec is not None, "plotly is a dependency of the harness"
     assert spec.submodule_search_locations is not None
@@ -283,7 +283,7 @@ def table(parts: Iterable[Part]) -> Iterator[str]:
 
 
 def render() -> str:
-    """The whole file; raises Stale if the environment is not the locked one."""
+    """Return the whole file; raises Stale if the environment is not the locked one."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     locked = locked_python((ROOT / "requirements.lock").read_text(encoding="utf-8"))
     groups, elsewhere = python_groups(project, locked)
@@ -325,13 +325,13 @@ def render() -> str:
 
 
 def rows(page: str) -> dict[str, list[str]]:
-    """The cells of the tables' rows in a part of the page, by the package's name."""
+    """Return the cells of the tables' rows in a part of the page, by the package's name."""
     found = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in page.splitlines() if line[:2] == "| "]
     return {cells[0]: cells for cells in found}
 
 
 def differences(page: str) -> Iterator[str]:
-    """What on the page is not so, a line each."""
+    """Return what on the page is not so, a line each."""
     locked = locked_python((ROOT / "requirements.lock").read_text(encoding="utf-8"))
     python = page.partition("## Python packages")[2].partition("## Rust crates that are in no program")[0]
     shown = rows(python)

@@ -1,1 +1,1 @@
-"""What runs in the environments of the other engines: nothing here may import the harness or its dependencies."""
+"""Run in the environments of the other engines: nothing here may import the harness or its dependencies."""

@@ -1,4 +1,4 @@
-"""A checkpoint to CTranslate2's format: ``python -m benchmarks.workers.ctranslate2_convert CHECKPOINT FOLDER``.
+"""Convert a checkpoint to CTranslate2: ``python -m benchmarks.workers.ctranslate2_convert CHECKPOINT FOLDER``.
 
 The folder is written whole in the checkpoint's own precision; each worker chooses its compute type when it loads it.
 """

@@ -14,7 +14,7 @@ VOCABULARY = "shared_vocabulary.json"
 
 
 class TranslatorEngine:
-    """CTranslate2 speaks tokens as strings; both directions are a look-up in the model's vocabulary."""
+    """CTranslate2 takes and gives tokens as strings; both directions are a look-up in the model's vocabulary."""
 
     def __init__(self, request: dict[str, Any]) -> None:
         ctranslate2: Any = importlib.import_module("ctranslate2")  # not installed where types are checked

@@ -1,4 +1,4 @@
-"""The child's side of a peer: one JSON request a line on standard input, one JSON answer a line on standard output.
+"""Serve as the child of a peer: one JSON request a line on standard input, one JSON answer a line on output.
 
 ``{"do": "load", …}`` makes the engine and answers ``{"facts": {…}}``. ``{"do": "pass", "batches": [[text, …], …],
 "warmup": n}`` runs the first ``n`` batches untimed and then every batch timed, and answers ``{"batches": [{"ns": …,
@@ -37,7 +37,7 @@ def encode(text: str) -> list[int]:
 
 
 def decode(ids: list[int]) -> str:
-    """The text of generated ids; special ids and incomplete UTF-8 are dropped."""
+    """Return the text of generated ids; special ids and incomplete UTF-8 are dropped."""
     data = bytes(token - BYTE_OFFSET for token in ids if BYTE_OFFSET <= token < BYTE_OFFSET + BYTES)
     return data.decode("utf-8", errors="ignore")
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from harness.cli import completion
 from harness.cli.app import app
 from harness.cli.documents.machine import RemovalDocument, RemovedRow
-from harness.cli.documents.nights import BaselineDocument, BaselineLine, baseline_document, baselines_document
+from harness.cli.documents.nightly import BaselineDocument, BaselineLine, baseline_document, baselines_document
 from harness.cli.options import DEFAULT_RESULTS, Json, ResultsDir, RunName
 from harness.cli.output import cell, note, print_json, print_line, print_table
 from harness.cli.units import size_text

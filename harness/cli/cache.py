@@ -85,7 +85,7 @@ def prune_cache(
 ) -> None:
     """Remove entries that were not used for long; a running session keeps those that it works with."""
     if older is None and max_size is None:
-        raise UsageError("no limit was named", cure="say --older-than 30d, --max-size 10G, or both")
+        raise UsageError("no limit was named", cure="give --older-than 30d, --max-size 10G, or both")
     cache = Cache()
     chosen, busy = cache.prunable(older_than=older, max_size=max_size)
     kept = {entry.name: "a process works with it" for entry in busy}

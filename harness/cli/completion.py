@@ -14,15 +14,15 @@ def runs(context: typer.Context) -> list[str]:
     return ["latest", *(run.run_id for run in reversed(Store(_results(context)).runs()))]
 
 
-def nights(context: typer.Context) -> list[str]:
+def nightly_runs(context: typer.Context) -> list[str]:
     """Complete the id of a nightly run, the latest first."""
-    from harness.results.nights import night_folders
+    from harness.results.nightly import nightly_folders
 
-    return ["latest", *(folder.name for folder in reversed(night_folders(_results(context))))]
+    return ["latest", *(folder.name for folder in reversed(nightly_folders(_results(context))))]
 
 
-def runs_and_nights(context: typer.Context) -> list[str]:
-    return [*runs(context), *nights(context)[1:]]
+def runs_and_nightly_runs(context: typer.Context) -> list[str]:
+    return [*runs(context), *nightly_runs(context)[1:]]
 
 
 def baselines(context: typer.Context) -> list[str]:

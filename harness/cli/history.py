@@ -51,7 +51,7 @@ def query_runs(
     deadline: Annotated[float, typer.Option(min=0.001, help="seconds the query may take")] = DEFAULT_DEADLINE,
     as_json: Json = False,
 ) -> None:
-    """Ask all stored runs and nights with SQL (DuckDB); docs/history.md has the tables and their columns.
+    """Ask all stored runs and nightly runs with SQL (DuckDB); docs/history.md has the tables and their columns.
 
     `--format json` prints the rows alone, an object each; `--json` also the columns and their types.
     """
@@ -78,7 +78,7 @@ def export(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Write all stored runs and nights as Parquet, a file for each table of `harness query`."""
+    """Write all stored runs and nightly runs as Parquet, a file for each table of `harness query`."""
     if parquet is not None:
         renamed("--parquet", "--output-dir")
     folder = output_dir or parquet

@@ -10,8 +10,8 @@ import typer
 
 from harness.cli import completion
 from harness.cli.app import app
-from harness.cli.documents.nights import CalibrationDocument, FloorLine
-from harness.cli.nights import JUnit, show_night
+from harness.cli.documents.nightly import CalibrationDocument, FloorLine
+from harness.cli.nights import JUnit, show_nightly
 from harness.cli.opening import OpeningCommand, selected
 from harness.cli.options import DEFAULT_RESULTS, Json, Markdown, ResultsDir
 from harness.cli.output import STDOUT, exclusive, note, print_json, print_line
@@ -19,12 +19,12 @@ from harness.core.cache import Cache
 from harness.core.errors import UsageError
 from harness.devices import Device, Unavailable, opened
 from harness.measure import Floor
-from harness.regression.nightly import Night, refuse_emulated
-from harness.regression.plan import built_candidate, chosen, floor_key, itself, kept_candidate, plan_night
-from harness.regression.verdicts import exit_code, judge_night
+from harness.regression.nightly import NightlyRun, refuse_emulated
+from harness.regression.plan import built_candidate, chosen, floor_key, itself, kept_candidate, plan_nightly
+from harness.regression.verdicts import exit_code, judge_nightly
 from harness.results.baselines import Baselines
 from harness.results.journal import Plan, read_plan, write_plan
-from harness.results.nights import NIGHTS, find_night, write_floor
+from harness.results.nightly import NIGHTLY, find_nightly, write_floor
 
 
 @app.command(
@@ -32,7 +32,7 @@ from harness.results.nights import NIGHTS, find_night, write_floor
     epilog="Examples:\n\n  harness nightly --baseline release-1.4"
     "\n\n  harness nightly --baseline release-1.4 --calibrate 20"
     "\n\n  harness nightly --baseline release-1.4 --device android:all --words 40 --time-budget 60"
-    '\n\n  harness nightly --baseline release-1.4 --junit night.xml --markdown "$GITHUB_STEP_SUMMARY"'
+    '\n\n  harness nightly --baseline release-1.4 --junit nightly.xml --markdown "$GITHUB_STEP_SUMMARY"'
     "\n\n  harness nightly --baseline release-1.4 --models detector --models bert"
     "\n\n  harness nightly --resume latest --time-budget 30"
     "\n\n  harness nights latest",
@@ -56,7 +56,8 @@ def nightly(
     ] = None,
     calibrate: Annotated[int, typer.Option(min=0, help="sessions of the baseline against itself: its floor")] = 0,
     resume: Annotated[
-        str | None, typer.Option(help="go on with a night: its id, or latest", autocompletion=completion.nights)
+        str | None,
+        typer.Option(help="go on with a nightly run: its id, or latest", autocompletion=completion.nightly_runs),
     ] = None,
     time_budget: Annotated[float | None, typer.Option(min=0.01, help="minutes; no pair is begun after them")] = None,
     cooldown: Annotated[float, typer.Option(min=0, help="seconds to wait for a device to be fit")] = 180.0,
@@ -72,7 +73,7 @@ def nightly(
     """
     if (baseline is None) == (resume is None):
         raise UsageError(
-            "name either a --baseline to begin a night, or a night to --resume",
+            "name either a --baseline to begin a nightly run, or one to --resume",
             cure="harness baseline list and harness nights show what there is",
         )
     exclusive({"--markdown -": markdown == STDOUT, "--json": as_json})
@@ -82,25 +83,25 @@ def nightly(
         refuse_emulated(devices)
         by_name = {one.name: one for one in devices}
         if resume is not None:
-            folder = find_night(results_dir, resume)
+            folder = find_nightly(results_dir, resume)
             plan = read_plan(folder)
             absent = sorted({unit.device for unit in plan.units} - set(by_name))
             if absent:
-                raise UsageError(f"the night was of {', '.join(absent)}", cure="choose them with --device")
+                raise UsageError(f"the nightly run was of {', '.join(absent)}", cure="choose them with --device")
         else:
             assert baseline is not None
             plan = _plan(results_dir, baseline, candidate, devices, models, calibrate, words)
-            folder = results_dir / NIGHTS / plan.night_id
+            folder = results_dir / NIGHTLY / plan.night_id
             write_plan(folder, plan)
         budget = None if time_budget is None else 60 * time_budget
-        night = Night(folder, plan, by_name, notify=note, budget=budget, cooldown=cooldown, deadline=deadline)
-        note(f"night {plan.night_id}")
+        run = NightlyRun(folder, plan, by_name, notify=note, budget=budget, cooldown=cooldown, deadline=deadline)
+        note(f"nightly run {plan.night_id}")
         if plan.calibrate:
-            _show_floors(plan, night.calibrate(), by_name, results_dir, as_json=as_json)
+            _show_floors(plan, run.calibrate(), by_name, results_dir, as_json=as_json)
             return
-        result = night.run()
-    record = judge_night(results_dir, folder, result)
-    show_night(record, markdown=markdown, junit=junit, as_json=as_json)
+        result = run.run()
+    record = judge_nightly(results_dir, folder, result)
+    show_nightly(record, markdown=markdown, junit=junit, as_json=as_json)
     raise typer.Exit(int(exit_code(record)))
 
 
@@ -129,7 +130,7 @@ def _plan(
         if candidate is not None
         else built_candidate(results, baseline, note)
     )
-    return plan_night(
+    return plan_nightly(
         results, baseline, devices, candidate_of, only=only, words=words, calibrate=sessions, candidate=candidate
     )
 

@@ -11,31 +11,31 @@ from rich.text import Text
 
 from harness.cli import completion
 from harness.cli.app import app
-from harness.cli.documents.nights import NightLine, night_document, nights_document
+from harness.cli.documents.nightly import NightlyLine, nightly_document, nightly_runs_document
 from harness.cli.options import DEFAULT_RESULTS, Json, Markdown, MarkdownCommand, ResultsDir
 from harness.cli.output import STDOUT, cell, exclusive, note, print_json, print_table, terminal, write_markdown
 from harness.results.errors import writing
-from harness.results.nights import NightRecord, find_night, night_folders, read_night
+from harness.results.nightly import NightlyRecord, find_nightly, nightly_folders, read_nightly
 
 JUnit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="write JUnit XML")]
 STYLES = {"pass": "green", "fail": "bold red", "damaged": "red"}
-TITLES = ("night", "verdict", "A", "B", "cells", "latency")
+TITLES = ("nightly run", "verdict", "A", "B", "cells", "latency")
 
 
 @app.command(
     "nights",
     cls=MarkdownCommand,
     epilog="Examples:\n\n  harness nights\n\n  harness nights latest"
-    "\n\n  harness nights 20260501 --markdown - --junit night.xml"
+    "\n\n  harness nights 20260501 --markdown - --junit nightly.xml"
     "\n\n  harness nights latest --json",
 )
-def show_nights(
-    night: Annotated[
+def list_or_show(
+    nightly: Annotated[
         str | None,
         typer.Argument(
-            metavar="NIGHT",
+            metavar="NIGHTLY",
             help="id, its unique beginning, or latest; all unless given",
-            autocompletion=completion.nights,
+            autocompletion=completion.nightly_runs,
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=0, help="list only the latest; 0 lists all")] = 20,
@@ -44,27 +44,27 @@ def show_nights(
     results_dir: ResultsDir = DEFAULT_RESULTS,
     as_json: Json = False,
 ) -> None:
-    """List the nights of `harness nightly` and of `pytest suites --baseline`, or show one as it was shown then."""
-    if night is None:
+    """List the nightly runs, also those of `pytest suites --baseline`, or show one as it was shown then."""
+    if nightly is None:
         _list(results_dir, limit, as_json=as_json)
     else:
-        record = read_night(find_night(results_dir, night))
-        show_night(record, markdown=markdown, junit=junit, as_json=as_json)
+        record = read_nightly(find_nightly(results_dir, nightly))
+        show_nightly(record, markdown=markdown, junit=junit, as_json=as_json)
 
 
-def show_night(record: NightRecord, *, markdown: Path | None, junit: Path | None, as_json: bool = False) -> None:
+def show_nightly(record: NightlyRecord, *, markdown: Path | None, junit: Path | None, as_json: bool = False) -> None:
     """Show a nightly run on the terminal, or as Markdown or JSON if that goes to standard output; also write files.
 
     Raises StorageFull or StorageUnwritable.
     """
     exclusive({"--markdown -": markdown == STDOUT, "--json": as_json})
     from harness.report import to_markdown, to_terminal
-    from harness.report.junit import night_junit
-    from harness.report.night import night_report
+    from harness.report.junit import nightly_junit
+    from harness.report.nightly import nightly_report
 
-    blocks = night_report(record)
+    blocks = nightly_report(record)
     if as_json:
-        print_json(night_document(record))
+        print_json(nightly_document(record))
     elif markdown != STDOUT:
         to_terminal(blocks, terminal())
     if markdown is not None:
@@ -73,29 +73,29 @@ def show_night(record: NightRecord, *, markdown: Path | None, junit: Path | None
         partial = junit.with_name(f".{junit.name}.{os.getpid()}.partial")
         try:
             with writing(junit):
-                partial.write_text(night_junit(record), encoding="utf-8")
+                partial.write_text(nightly_junit(record), encoding="utf-8")
                 partial.replace(junit)
         finally:
             partial.unlink(missing_ok=True)
 
 
 def _list(results: Path, limit: int, *, as_json: bool) -> None:
-    document = nights_document(results, night_folders(results), limit)
+    document = nightly_runs_document(results, nightly_folders(results), limit)
     if as_json:
         print_json(document)
         return
     if not document.nights:
-        note(f"there are no nights in {results} yet\n  → harness nightly --baseline NAME")
+        note(f"there are no nightly runs in {results} yet\n  → harness nightly --baseline NAME")
         return
     print_table(TITLES, map(_row, document.nights))
     if document.stored > len(document.nights):
         note(f"and {document.stored - len(document.nights)} older ones (--limit 0 lists all)")
 
 
-def _row(line: NightLine) -> list[Text]:
+def _row(line: NightlyLine) -> list[Text]:
     """Return one row for a nightly run, also for a damaged one."""
     from harness.measure import LATENCY
-    from harness.report.night import change
+    from harness.report.nightly import change
 
     if line.damage is not None:
         return [cell(line.night), cell("damaged", "red"), cell(line.damage.splitlines()[0])]

@@ -12,7 +12,7 @@ from harness.cli.output import note, print_json, print_line
 from harness.cli.units import size_text
 from harness.core.errors import UsageError
 
-DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="only say what would be removed")]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="only list what would be removed")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 Force = Annotated[bool, typer.Option("--force", help="also what something else refers to")]
 
@@ -52,7 +52,7 @@ def remove(removal: Removal, what: str, *, dry_run: bool, yes: bool, as_json: bo
 
 def _ask(question: str, names: dict[str, int], as_json: bool) -> None:
     if as_json or not sys.stdin.isatty():
-        raise UsageError(f"nothing was removed: {question}", cure="say --yes to remove them, or --dry-run to see them")
+        raise UsageError(f"nothing was removed: {question}", cure="give --yes to remove them, or --dry-run to see them")
     for name in names:
         note(name)
     # This is not typer.confirm, which writes to standard output.
@@ -72,5 +72,5 @@ def show_removal(document: RemovalDocument, *, as_json: bool) -> None:
     for kept in document.kept:
         note(f"{kept.name} stays: {kept.reason}")
     total = sum(removed.bytes for removed in document.removed)
-    said = "would be freed" if document.dry_run else "freed"
-    note(f"{document.root}: {len(document.removed)} removed, {size_text(total)} {said}")
+    freed = "would be freed" if document.dry_run else "freed"
+    note(f"{document.root}: {len(document.removed)} removed, {size_text(total)} {freed}")

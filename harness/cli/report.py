@@ -14,7 +14,7 @@ from harness.cli.options import DEFAULT_RESULTS, RUN_HELP, Json, Markdown, Markd
 from harness.cli.output import STDOUT, exclusive, print_json, print_line, renamed, write_markdown
 from harness.core.errors import UsageError
 from harness.results import Run, RunNotFound, Store
-from harness.results.nights import NightNotFound, find_night, night_folders, read_night
+from harness.results.nightly import NightlyNotFound, find_nightly, nightly_folders, read_nightly
 
 PAGE = Path("report.html")
 
@@ -22,7 +22,7 @@ PAGE = Path("report.html")
 class AmbiguousName(UsageError):
     """The name is the beginning of both a run and a nightly run."""
 
-    cure = "name more of it, or the night with --night"
+    cure = "name more of it, or the nightly run with --night"
 
 
 @app.command(
@@ -35,18 +35,18 @@ def report(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="RUN|NIGHT…",
-            help=f"the first run is the baseline of the others: {RUN_HELP}; or a night's id",
-            autocompletion=completion.runs_and_nights,
+            metavar="RUN|NIGHTLY…",
+            help=f"the first run is the baseline of the others: {RUN_HELP}; or a nightly run's id",
+            autocompletion=completion.runs_and_nightly_runs,
         ),
     ] = None,
-    night: Annotated[
+    nightly: Annotated[
         list[str] | None,
         typer.Option(
             "--night",
-            metavar="NIGHT",
-            help="a night: its id, unique beginning, or latest; may be repeated",
-            autocompletion=completion.nights,
+            metavar="NIGHTLY",
+            help="a nightly run: its id, unique beginning, or latest; may be repeated",
+            autocompletion=completion.nightly_runs,
         ),
     ] = None,
     output: Annotated[
@@ -57,7 +57,7 @@ def report(
     markdown: Markdown = None,
     as_json: Json = False,
 ) -> None:
-    """Make one HTML file of runs and nights: verdicts, pictures, tables and the raw data; no network needed.
+    """Make one HTML file of runs and nightly runs: verdicts, pictures, tables and the raw data; no network needed.
 
     With --markdown the same figures as Markdown, and a page only where --output names one.
     """
@@ -65,18 +65,18 @@ def report(
         renamed("--out", "--output")
     exclusive({"--markdown": markdown, "--json": as_json})
     page = output or out or (None if markdown is not None else PAGE)
-    runs, folders = _found(results_dir, names or ([] if night else ["latest"]))
-    folders += [find_night(results_dir, name) for name in night or ()]
+    runs, folders = _found(results_dir, names or ([] if nightly else ["latest"]))
+    folders += [find_nightly(results_dir, name) for name in nightly or ()]
     # Imported here because numpy and the template engine take half a second to load.
     from harness.report import to_markdown
     from harness.report.html import html_report, text_report, write_page
 
-    nights = [read_night(folder) for folder in dict.fromkeys(folders)]
+    nightly_runs = [read_nightly(folder) for folder in dict.fromkeys(folders)]
     if markdown is not None:
-        write_markdown(to_markdown(text_report(runs, nights)), markdown)
+        write_markdown(to_markdown(text_report(runs, nightly_runs)), markdown)
     if page is None:
         return
-    write_page(page, html_report(runs, nights))
+    write_page(page, html_report(runs, nightly_runs))
     if as_json:
         print_json(FilesDocument(files=file_rows([page])))
     elif markdown != STDOUT:
@@ -85,24 +85,24 @@ def report(
 
 def _found(results_dir: Path, names: list[str]) -> tuple[list[Run], list[Path]]:
     """Return the runs and the folders of nightly runs; raises RunNotFound and AmbiguousName."""
-    store, nights = Store(results_dir), {folder.name: folder for folder in night_folders(results_dir)}
+    store, nightly_runs = Store(results_dir), {folder.name: folder for folder in nightly_folders(results_dir)}
     runs: list[Run] = []
     folders: list[Path] = []
     for name in names:
-        if name in nights:
-            folders.append(nights[name])
+        if name in nightly_runs:
+            folders.append(nightly_runs[name])
             continue
         try:
             run = store.find(name)
         except RunNotFound as error:
             try:
-                folders.append(find_night(results_dir, name))
-            except NightNotFound:
+                folders.append(find_nightly(results_dir, name))
+            except NightlyNotFound:
                 raise error from None
             continue
-        if name != run.run_id and any(night.startswith(name) for night in nights):
-            raise AmbiguousName(f"{name!r} is the beginning of run {run.run_id} and of a night")
+        if name != run.run_id and any(nightly.startswith(name) for nightly in nightly_runs):
+            raise AmbiguousName(f"{name!r} is the beginning of run {run.run_id} and of a nightly run")
         runs.append(run)
-    # A run that was judged beside a baseline brings along the night that judged it.
+    # A run that was judged beside a baseline brings along the nightly run that judged it.
     gates = [gate for run in runs if (gate := run.manifest().gate)]
-    return runs, [*folders, *(nights[gate.night_id] for gate in gates if gate.night_id in nights)]
+    return runs, [*folders, *(nightly_runs[gate.night_id] for gate in gates if gate.night_id in nightly_runs)]

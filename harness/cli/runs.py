@@ -136,7 +136,7 @@ def remove_runs(
     """Remove stored runs; those that a baseline or a nightly run refers to stay unless forced."""
     exclusive({"RUN": runs, "--older-than": older, "--keep": keep is not None})
     if not runs and older is None and keep is None:
-        raise UsageError("no run was named", cure="name runs, or say --older-than 30d or --keep 100")
+        raise UsageError("no run was named", cure="name runs, or give --older-than 30d or --keep 100")
     # Imported here because nightly runs bring the statistics along, and listing runs does not need them.
     from harness.results.removal import RunRemoval, older_than
 

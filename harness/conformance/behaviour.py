@@ -5,12 +5,12 @@ by semicolons and quoted as in a shell. A runner in Python or in a device's own 
 
 ========================  ==========================================================================================
 ``header`` ``load`` ``memory`` ``probe`` ``end``   write these records of the order
-``passes``                the samples, behind those that the order says to skip
+``passes``                the samples, behind those that the order skips
 ``everything``            all of them in their order, a whole result
 ``line TEXT``             writes a line of the result as it is, as a record
 ``raw HEX``               writes bytes into the result file alone, and no line's end
 ``drop``                  removes the result file
-``complain TEXT``         prints to stderr; ``say TEXT`` to stdout
+``complain TEXT``         prints to stderr; ``write TEXT`` to stdout
 ``noise MEBIBYTES``       prints so much to both; ``flood`` prints without end
 ``slow SECONDS``          rests so long behind each sample from now on
 ``stuck NUMBER …``        stays for ever behind these samples, counted from 1

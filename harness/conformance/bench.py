@@ -33,7 +33,7 @@ class Bench(ABC):
         self.folder = folder
         self.workdir: Path | None = None
         """Where runs have their work folders, if a test is to look there."""
-        self.said: list[str] = []
+        self.notices: list[str] = []
         """What was reported to whoever waits."""
         self.seen: list[AnyRecord] = []
         """What arrived, as it arrived."""
@@ -114,12 +114,12 @@ class Bench(ABC):
 
     def notify(self, line: str) -> None:
         """Keep what is reported, and let happen what waits for it."""
-        self.said.append(line)
+        self.notices.append(line)
         for words, do in [one for one in self._when if one[0] in line]:
             self._when.remove((words, do))
             do()
 
-    def when_said(self, words: str, do: Callable[[], object]) -> None:
+    def when_noticed(self, words: str, do: Callable[[], object]) -> None:
         """Have this happen once these words are reported: a moment of the harness's own, not of the clock."""
         self._when.append((words, do))
 
@@ -196,7 +196,7 @@ class Cable(Bench):
     def blink(self) -> None:
         """Cut the device off until the harness waits for it."""
         self.unplug()
-        self.when_said("waiting up to", self.plug)
+        self.when_noticed("waiting up to", self.plug)
 
 
 class Charged(Bench):

@@ -90,7 +90,7 @@ def everything():
 def complain(text):
     print(text, file=sys.stderr, flush=True)
 
-def say(text):
+def write(text):
     print(text, flush=True)
 
 def noise(mebibytes):
@@ -126,7 +126,7 @@ def stay():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for _ in range(12000):
         if chatty:
-            say(".")
+            write(".")
         time.sleep(0.05)
 
 def family(where="."):

@@ -54,7 +54,7 @@ class Losing(Returning):
     @pytest.mark.fault(what="{device} is gone during the push", ends=raises(DeviceLost, "was lost while"), keeps="–")
     def test_gone_during_the_push(self, bench: Cable, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
         # Every piece is announced, so that the cable is pulled between two of them however fast this machine is.
-        monkeypatch.setattr("harness.devices.pushing.TELL_SECONDS", 0.0)
+        monkeypatch.setattr("harness.devices.pushing.LINE_SECONDS", 0.0)
         device, runner = bench.open(), bench.runner(padding=BIG)
 
         def pull_the_cable(done: int, total: int) -> None:
@@ -70,20 +70,20 @@ class Losing(Returning):
         bench.assert_clean()
 
     def test_a_push_reports_how_far_it_is(self, bench: Cable, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("harness.devices.pushing.TELL_SECONDS", 0.0)
+        monkeypatch.setattr("harness.devices.pushing.LINE_SECONDS", 0.0)
         device, runner, heard = bench.open(), bench.runner(padding=2 * 10**6), list[tuple[int, int]]()
         assert device.deploy(runner, on_push=lambda *how_far: heard.append(how_far))
         assert heard == sorted(heard)
         assert heard[-1][0] == heard[-1][1] >= 2 * 10**6
         runner = bench.runner(padding=3 * 10**6)
         assert device.run(runner, make_order()).complete
-        told = [line for line in bench.said if line.startswith("pushing the runner to ")]
-        assert len(told) >= 3
-        done, total = told[-1].removesuffix(" MB").rsplit(" ", 3)[1::2]
+        pushed = [line for line in bench.notices if line.startswith("pushing the runner to ")]
+        assert len(pushed) >= 3
+        done, total = pushed[-1].removesuffix(" MB").rsplit(" ", 3)[1::2]
         assert done == total
         assert device.run(runner, make_order()).complete
-        again = [line for line in bench.said if line.startswith("pushing the runner to ")]
-        assert again == told, "what is there is not pushed again"
+        again = [line for line in bench.notices if line.startswith("pushing the runner to ")]
+        assert again == pushed, "what is there is not pushed again"
 
     @pytest.mark.fault(
         what="{device} is gone mid-run and stays away",
@@ -94,13 +94,13 @@ class Losing(Returning):
         result = bench.run(None, AT_3, then=at_sample(3, do=bench.unplug))
         ends.check(result)
         bench.assert_kept(result, 3)
-        assert any("waiting up to" in line for line in bench.said)
+        assert any("waiting up to" in line for line in bench.notices)
         # What could not be cleaned up is found by the next run, and only then.
         bench.close_devices()
         assert bench.left()
         bench.plug()
         assert bench.run().complete
-        assert any(bench.left_words in line for line in bench.said), bench.said
+        assert any(bench.left_words in line for line in bench.notices), bench.notices
         bench.assert_clean()
 
     @pytest.mark.parametrize("left", [0, 300, None])
@@ -112,7 +112,7 @@ class Losing(Returning):
     def test_power_loss(self, bench: Cable, ends: Ends, left: int | None) -> None:
         def lose_power() -> None:
             bench.lose_power(left)
-            bench.when_said("waiting up to", bench.plug)
+            bench.when_noticed("waiting up to", bench.plug)
 
         result = bench.run(None, AT_3, then=at_sample(3, do=lose_power))
         ends.check(result)
@@ -175,19 +175,19 @@ class Settling(Scenarios):
     @pytest.mark.fault(what="the battery is too low", ends=raises(DeviceNotReady, "its battery is at 12 %"), keeps="–")
     def test_a_low_battery(self, bench: Charged, ends: Ends) -> None:
         bench.set_battery(percent=12)
-        device, said = bench.open(), list[str]()
+        device, notices = bench.open(), list[str]()
         with ends.raised():
-            device.settle(wait_seconds=0.3, notify=said.append)
-        assert len(said) == 1
-        assert "12 %" in said[0]
+            device.settle(wait_seconds=0.3, notify=notices.append)
+        assert len(notices) == 1
+        assert "12 %" in notices[0]
 
         def charge(line: str) -> None:
-            said.append(line)
+            notices.append(line)
             bench.set_battery(percent=80)
 
         device.settle(wait_seconds=60, notify=charge)
-        assert said[-1].endswith("is fit to be measured")
-        assert len(said) == 3
+        assert notices[-1].endswith("is fit to be measured")
+        assert len(notices) == 3
 
     @pytest.mark.fault(what="the battery is too warm", ends=raises(DeviceNotReady, "41.5 °C"), keeps="–")
     def test_a_warm_battery(self, bench: Charged, ends: Ends) -> None:

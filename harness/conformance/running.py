@@ -168,7 +168,7 @@ class Running(Endings):
         with pytest.raises(type(error)) as info:
             bench.run(None, FOREVER, then=fail)
         assert info.value is error
-        assert not any("lost" in line or "waiting" in line for line in bench.said)
+        assert not any("lost" in line or "waiting" in line for line in bench.notices)
         bench.assert_clean()
 
     @pytest.mark.fault(
@@ -250,7 +250,7 @@ class Running(Endings):
     def test_a_description_that_is_none(self, bench: Bench) -> None:
         device = bench.open()
         with pytest.raises(RunnerUnusable, match="did not print a description"):
-            device.describe(bench.runner(describing="say hello; leave 0"))
+            device.describe(bench.runner(describing="write hello; leave 0"))
         with pytest.raises(CommandTimeout):
             device.describe(bench.runner(describing="stay"), deadline=1.0)
         bench.assert_clean()
@@ -259,16 +259,16 @@ class Running(Endings):
         what="another process measures on {device}", ends=raises(DeviceBusy, "in use by process"), keeps="–"
     )
     def test_a_busy_device(self, bench: Bench, ends: Ends) -> None:
-        device, said = bench.open(), list[str]()
+        device, notices = bench.open(), list[str]()
         hold = "import time\nwith device.reserve():\n    print('held', flush=True)\n    time.sleep(600)\n"
         with bench.other_process(hold) as other:
             assert other.stdout is not None
             assert other.stdout.readline() == "held\n", other.stderr and other.stderr.read()
-            with ends.raised() as info, device.reserve(wait_seconds=0.3, notify=said.append):
+            with ends.raised() as info, device.reserve(wait_seconds=0.3, notify=notices.append):
                 pass
             assert str(other.pid) in str(info.value)
-            assert len(said) == 1
-            assert "waiting up to" in said[0]
+            assert len(notices) == 1
+            assert "waiting up to" in notices[0]
             other.kill()
         # Whoever is killed lets go; and one object may hold it twice.
         with device.reserve(wait_seconds=5), device.reserve(wait_seconds=0):
@@ -347,8 +347,8 @@ class Reading(Scenarios):
         assert "slowdown_percent" not in make_order().model_dump_json(), "kept runners refuse a field they do not know"
         order = make_order().model_copy(update={"slowdown_percent": 5.0})
         device = bench.open()
-        told = f"{line(header(order, slowdown_percent=5.0))}; load; passes; probe; end"
-        assert bench.run(order, told, device=device).complete
+        behaviour = f"{line(header(order, slowdown_percent=5.0))}; load; passes; probe; end"
+        assert bench.run(order, behaviour, device=device).complete
         silent = bench.run(order, device=device)
         assert silent.reason is not None
         assert "slows itself down by 0 %" in silent.reason

@@ -68,10 +68,10 @@ def room_for(what: str, folder: Path) -> Iterator[None]:
         raise
 
 
-def check_room(tool: str, said: str) -> None:
+def check_room(tool: str, output: str) -> None:
     """Raise DiskFull if the output of a failed tool reports a full disk."""
-    if any(os.strerror(code) in said for code in NO_ROOM):
-        raise DiskFull(f"{tool} found no space left on the disk:\n{said}")
+    if any(os.strerror(code) in output for code in NO_ROOM):
+        raise DiskFull(f"{tool} found no space left on the disk:\n{output}")
 
 
 @dataclass(frozen=True)

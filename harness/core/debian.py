@@ -210,29 +210,29 @@ class _Apt:
 
     def closure(self, names: Sequence[str]) -> list[str]:
         """Return ``name=version`` for the packages and for everything they depend on."""
-        said = self._run(
+        output = self._run(
             ["apt-get", "-q", "--simulate", "--yes", "install", *names],
             QUERY_DEADLINE_SECONDS,
             f"cannot resolve {' '.join(names)}",
         )
-        return [f"{name}={version}" for name, version in re.findall(r"^Inst (\S+) \((\S+)", said, re.MULTILINE)]
+        return [f"{name}={version}" for name, version in re.findall(r"^Inst (\S+) \((\S+)", output, re.MULTILINE)]
 
     def direct_dependencies(self, names: Sequence[str]) -> list[str]:
-        said = self._run(
+        output = self._run(
             ["apt-cache", "depends", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks",
              "--no-replaces", "--no-enhances", *names],
             QUERY_DEADLINE_SECONDS,
             f"does not know all of {' '.join(names)}",
         )  # fmt: skip
-        return sorted(set(re.findall(r"^ *\|?(?:Pre)?Depends: ([^<\s]+)$", said, re.MULTILINE)))
+        return sorted(set(re.findall(r"^ *\|?(?:Pre)?Depends: ([^<\s]+)$", output, re.MULTILINE)))
 
     def downloads(self, names: Sequence[str]) -> list[_Download]:
-        said = self._run(
+        output = self._run(
             ["apt-get", "-q", "--print-uris", "download", *names],
             QUERY_DEADLINE_SECONDS,
             f"does not have all of {' '.join(names)}",
         )
-        found = re.findall(r"^'[^']*' (\S+) (\d+) (\w+):([0-9a-f]+)$", said, re.MULTILINE)
+        found = re.findall(r"^'[^']*' (\S+) (\d+) (\w+):([0-9a-f]+)$", output, re.MULTILINE)
         return [_Download(name, int(size), algorithm.lower(), digest) for name, size, algorithm, digest in found]
 
     def download(self, names: Sequence[str]) -> None:
@@ -375,4 +375,4 @@ def _damage(path: Path, wanted: _Download) -> str | None:
         digest = hashlib.new(wanted.algorithm)
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
-    return None if digest.hexdigest() == wanted.digest else "has other contents than the signed list says"
+    return None if digest.hexdigest() == wanted.digest else "has other contents than in the signed list"

@@ -160,8 +160,8 @@ class WorkerProcess:
         status = self._process.wait()
         for reader in self._readers:
             reader.join(timeout=5)
-        said = "".join(self._last_words).rstrip()
-        return WorkerFailed(f"{self._module} ended with status {status} and no result:\n{said}")
+        output = "".join(self._last_words).rstrip()
+        return WorkerFailed(f"{self._module} ended with status {status} and no result:\n{output}")
 
     def _read(self) -> None:
         assert self._process.stdout
@@ -207,5 +207,5 @@ def _answer(
     try:
         return {"result": handle(request, progress)}
     except HarnessError as error:
-        told = {"kind": type(error).__name__, "message": Exception.__str__(error)}
-        return {"error": {**told, "cure": error.cure, "exit_code": int(error.exit_code)}}
+        facts = {"kind": type(error).__name__, "message": Exception.__str__(error)}
+        return {"error": {**facts, "cure": error.cure, "exit_code": int(error.exit_code)}}

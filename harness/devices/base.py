@@ -44,10 +44,10 @@ class RunnerDescription(BaseModel):
     """The processor features that the compiled kernels need; the runner refuses a processor without one of them."""
 
 
-def description_of(said: str | bytes, runner: Path) -> RunnerDescription:
+def description_of(answer: str | bytes, runner: Path) -> RunnerDescription:
     """Parse a runner's output of ``--describe``; raises RunnerUnusable if it is no description."""
     try:
-        return RunnerDescription.model_validate_json(said)
+        return RunnerDescription.model_validate_json(answer)
     except ValidationError as error:
         raise RunnerUnusable(
             f"{runner.name} --describe did not print a description: {error.errors()[0]['msg']}"

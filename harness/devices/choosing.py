@@ -44,11 +44,11 @@ def awaited(
 ) -> _Found | None:
     """Return what ``look`` finds within ``seconds``, or None. The first wait is reported once."""
     until = time.monotonic() + seconds
-    told = False
+    announced = False
     while (found := look()) is None and time.monotonic() < until:
-        if not told:
+        if not announced:
             notify(f"waiting up to {seconds:.0f} s for {what()}")
-            told = True
+            announced = True
         time.sleep(POLL_SECONDS)
     return found
 

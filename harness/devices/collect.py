@@ -130,7 +130,7 @@ class ResultReader:
         assert self.end is not None
         error = self.end.error
         if error is None:
-            return "the runner reported an error without saying which"
+            return "the runner reported an error without naming it"
         item = f" (item {error.item})" if error.item else ""
         return f"the runner reported a {error.kind} error: {error.message}{item}"
 

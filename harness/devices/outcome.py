@@ -41,8 +41,8 @@ def reason_of(outcome: Outcome) -> str | None:
         # The result may be whole although nobody saw the runner end.
         return joined(outcome.lost, outcome.trouble, missing) if missing else outcome.trouble
     # A runner that reported an error itself exits with 1, and its report has more details.
-    told = outcome.reader.end is not None and status == 1 and missing
-    return joined(f"the runner {ending_of(status)}" if status and not told else None, outcome.trouble, missing)
+    reported = outcome.reader.end is not None and status == 1 and missing
+    return joined(f"the runner {ending_of(status)}" if status and not reported else None, outcome.trouble, missing)
 
 
 def joined(*parts: str | None) -> str | None:

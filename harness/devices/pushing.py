@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.devices.base import Notify, OnPush
 from harness.devices.errors import DeviceLost, RunnerUnusable
 
-TELL_SECONDS = 0.5
+LINE_SECONDS = 0.5
 SLOWEST_BYTES_PER_SECOND = 1e6
 _MEGABYTE = 1e6
 
@@ -41,10 +41,10 @@ def unreadable(path: Path, error: OSError) -> RunnerUnusable:
 def push_lines(notify: Notify, device: str) -> OnPush:
     """Return a function that prints the progress of a push in lines."""
 
-    def tell(done: int, total: int) -> None:
+    def progress(done: int, total: int) -> None:
         notify(f"pushing the runner to {device}: {done / _MEGABYTE:.1f} of {total / _MEGABYTE:.1f} MB")
 
-    return tell
+    return progress
 
 
 class PushProgress:
@@ -55,7 +55,7 @@ class PushProgress:
         self._done = 0
         self._on_push = on_push
         self._closing = closing
-        self._next = time.monotonic() + TELL_SECONDS
+        self._next = time.monotonic() + LINE_SECONDS
 
     def go_on(self) -> None:
         """Raise DeviceLost if the device was closed meanwhile."""
@@ -65,5 +65,5 @@ class PushProgress:
     def add(self, count: int) -> None:
         self._done += count
         if time.monotonic() >= self._next:
-            self._next = time.monotonic() + TELL_SECONDS
+            self._next = time.monotonic() + LINE_SECONDS
             self._on_push(self._done, self._total)

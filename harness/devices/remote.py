@@ -60,16 +60,16 @@ class RemoteDevice(ABC):
 
     def settle(self, *, wait_seconds: float = SETTLE_SECONDS, notify: Notify = silent) -> None:
         until = time.monotonic() + wait_seconds
-        told: str | None = None
+        reported: str | None = None
         while why := self._unfit(self._conditions()):
             left = until - time.monotonic()
             if left <= 0 or self._closing.is_set():
                 raise DeviceNotReady(f"{self.name} is not fit to be measured after {wait_seconds:.0f} s: {why}")
-            if why != told:
+            if why != reported:
                 notify(f"waiting up to {left:.0f} s for {self.name}: {why}")
-                told = why
+                reported = why
             self._closing.wait(min(self._settle_poll_seconds, left))
-        if told:
+        if reported:
             notify(f"{self.name} is fit to be measured")
 
     def _lasting(self, serial: str) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class RemoteDevice(ABC):
         """Return how an order is run here; see :class:`Terms`."""
         return Terms(deadline, self._grace_seconds, self._notify, self._closing.is_set, on_record, again)
 
-    def _tell_denied(self, knobs: Iterable[Knob], advice: str = "") -> None:
+    def _report_denied(self, knobs: Iterable[Knob], advice: str = "") -> None:
         """Report each setting that the device refused."""
         for knob in knobs:
             if knob.state == "denied":

@@ -104,7 +104,7 @@ def change_points(
 def _window_starts(count: int, window: int) -> list[int]:
     step = max(1, window // 2)
     starts = list(range(0, max(1, count - window + 1), step))
-    # The last nights matter most, so the last window always ends with them.
+    # The last nightly runs matter most, so the last window always ends with them.
     if starts[-1] + window < count:
         starts.append(count - window)
     return starts

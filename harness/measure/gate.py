@@ -197,7 +197,7 @@ def judge_cells(cells: Mapping[_Cell, CellSessions], rule: GateRule = DEFAULT_RU
     """Return the verdicts of a nightly run.
 
     A cell fails if both of its sessions are suspect and their p-values, combined, survive Benjamini & Hochberg's
-    correction among all cells of the night. A cell that gave no suspicion counts with a p-value of 1, since it
+    correction among all cells of the nightly run. A cell that gave no suspicion counts with a p-value of 1, since it
     ended the two-stage test there (Bauer & Köhne 1994).
     """
     together = adjusted([_combined(sessions) for sessions in cells.values()])
@@ -246,7 +246,7 @@ def _noisy(session: Judgement, rule: GateRule) -> str:
     noise = f"too noisy: processes differ by {session.shift.noise:.1%}"
     if session.change >= rule.blurred_below:
         return f"{noise}, which proves {session.change:+.1%} neither true nor false"
-    return f"{noise}, above {rule.blurred_above:.0%} nothing is said of changes under {rule.blurred_below:.0%}"
+    return f"{noise}, above {rule.blurred_above:.0%} there is no verdict on changes under {rule.blurred_below:.0%}"
 
 
 def judge_growth(growth: Growth) -> tuple[GateVerdict, str]:

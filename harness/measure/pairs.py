@@ -1,6 +1,6 @@
 """Compute statistics of interleaved pairs of runs: A and B are measured side by side, each pair gives a log ratio.
 
-Everything that the two runs of a pair share (the night, the temperature, the machine) cancels in their ratio. So a few
+Everything that the two runs of a pair share (the hour, the temperature, the machine) cancels in their ratio. So a few
 percent are visible on a device that differs by more than that from day to day.
 """
 

@@ -124,7 +124,7 @@ class _Reader:
 
     def _work(self, number: int, value: int) -> None:
         if self._open is None:
-            raise BadMarks("work was told outside a kernel")
+            raise BadMarks("work was reported outside a kernel")
         if number == BYTES:
             self._open.bytes = value
         else:
@@ -133,7 +133,7 @@ class _Reader:
 
 def _mark(site: Site) -> int:
     if site.mark is None:
-        raise BadMarks(f"{site.kernel} has no marks: the archive was not compiled for profiles")
+        raise BadMarks(f"{site.kernel} has no marks: the archive is not instrumented for profiling")
     return site.mark
 
 

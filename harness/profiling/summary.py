@@ -91,7 +91,7 @@ def short_name(operator: Operator) -> str:
 
 
 def overhead(plain: Times, profiled: Times) -> Overhead | None:
-    """Return the cost of marks; None if no item was run both ways.
+    """Return the cost of profiling; None if no item was run both ways.
 
     Only each item's fastest samples are compared. Marks are the same work every time, and a disturbance can only make a
     sample slower.

@@ -39,17 +39,17 @@ class _Track:
             yield self.event(name, "function", start + begin, kernels[-1].end - begin, {"call": invocation})
             for call in kernels:
                 site = self._leaves[name][call.index]
-                told = site_time(self._functions[name], call.index, site, [call])
-                what = " ".join(told.operators) or site.kernel
-                known = {"module": told.module, "kernel": site.kernel, "nodes": " ".join(told.nodes)}
+                details = site_time(self._functions[name], call.index, site, [call])
+                what = " ".join(details.operators) or site.kernel
+                known = {"module": details.module, "kernel": site.kernel, "nodes": " ".join(details.nodes)}
                 amounts = {
                     key: value for key, value in (("bytes", call.bytes), ("flops", call.flops)) if value is not None
                 }
                 yield self.event(what, "kernel", start + call.begin, call.end - call.begin, known | amounts)
 
-    def event(self, name: str, category: str, begin: int, length: int, told: Mapping[str, Any]) -> dict[str, Any]:
+    def event(self, name: str, category: str, begin: int, length: int, details: Mapping[str, Any]) -> dict[str, Any]:
         times = {"ts": begin / 1000, "dur": length / 1000}
-        return {"name": name, "cat": category, "ph": "X", **self._place, **times, "args": dict(told)}
+        return {"name": name, "cat": category, "ph": "X", **self._place, **times, "args": dict(details)}
 
     def _named(self, what: str, name: str) -> dict[str, Any]:
         return {"name": what, "ph": "M", **self._place, "args": {"name": name}}

@@ -128,7 +128,7 @@ class RecordOptions(_Schema):
     margins: bool = False
     logit_steps: list[int] = []
     taps: TapWindow | None = Field(default=None, exclude_if=lambda value: value is None)
-    """Only for an archive with taps."""
+    """Only for an archive instrumented for tracing."""
 
 
 class WorkOrder(_Schema):

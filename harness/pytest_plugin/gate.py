@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from harness.core.errors import HarnessError
 from harness.report.figures import DASH
-from harness.report.night import change, detectable, headline, interval
-from harness.results.nights import NightRecord, causes, judged
+from harness.report.nightly import change, detectable, headline, interval
+from harness.results.nightly import NightlyRecord, causes, judged
 
 
 class GateUndecided(HarnessError):
     """The nightly run that should judge a run has decided nothing."""
 
-    cure = "the causes stand beside it; harness nightly --resume NIGHT goes on with what was not measured"
+    cure = "the causes stand beside it; harness nightly --resume NIGHTLY goes on with what was not measured"
 
 
 class GateWarning(UserWarning):
     """The gate found something that it did not prove."""
 
 
-def gate_message(record: NightRecord) -> str:
+def gate_message(record: NightlyRecord) -> str:
     """Return verdict and headline, then a line for each cell: estimate, interval and minimum detectable effect."""
     verdicts = judged(record)
     lines = [f"{verdicts.verdict.upper()}: {headline(verdicts)} (harness nights {record.night_id})"]
@@ -31,7 +31,7 @@ def gate_message(record: NightRecord) -> str:
     return "\n".join([*lines, *(f"  {name}: {cause or verdict}" for name, verdict, cause in causes(verdicts))])
 
 
-def require_decided(record: NightRecord) -> None:
+def require_decided(record: NightlyRecord) -> None:
     """Raise GateUndecided if the nightly run decided nothing."""
     if judged(record).verdict == "inconclusive":
         raise GateUndecided(gate_message(record))

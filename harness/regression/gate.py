@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from harness.core.errors import UsageError
 from harness.devices import Device, Notify
 from harness.native import Runner
-from harness.regression.nightly import Night, refuse_emulated
-from harness.regression.plan import plan_night, run_candidate
-from harness.regression.verdicts import judge_night
+from harness.regression.nightly import NightlyRun, refuse_emulated
+from harness.regression.plan import plan_nightly, run_candidate
+from harness.regression.verdicts import judge_nightly
 from harness.results.baselines import Baselines
 from harness.results.journal import write_plan
-from harness.results.nights import NIGHTS, NightRecord
+from harness.results.nightly import NIGHTLY, NightlyRecord
 from harness.results.schema import WorkloadFacts
 from harness.run.builder import RunOptions
 
@@ -57,10 +57,10 @@ class BaselineGate:
         runner: Runner,
         workloads: Mapping[str, WorkloadFacts],
         notify: Notify,
-    ) -> NightRecord:
-        """Measure the run's runner beside its baseline's in a nightly run of its own. Raises as :class:`Night` does."""
+    ) -> NightlyRecord:
+        """Measure the run's runner beside its baseline's in a nightly run of its own. Raises as :class:`NightlyRun`."""
         assert options.baseline is not None
-        plan = plan_night(
+        plan = plan_nightly(
             options.results_dir,
             options.baseline,
             [device],
@@ -68,9 +68,9 @@ class BaselineGate:
             only=gated(options, workloads),
             run=run_id,
         )
-        folder = options.results_dir / NIGHTS / plan.night_id
+        folder = options.results_dir / NIGHTLY / plan.night_id
         write_plan(folder, plan)
-        night = Night(
+        nightly = NightlyRun(
             folder, plan, {device.name: device}, notify=notify, cooldown=options.cooldown, deadline=options.deadline
         )
-        return judge_night(options.results_dir, folder, night.run())
+        return judge_nightly(options.results_dir, folder, nightly.run())

@@ -44,9 +44,9 @@ def _tensor_parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
     assert unit.comparison is not None
     rows = [
         compare_item(
-            unit.model, item, unit.comparison, decode(said), decode(b.answers[item]), digests=b.digests.get(item, [])
+            unit.model, item, unit.comparison, decode(answer), decode(b.answers[item]), digests=b.digests.get(item, [])
         )
-        for item, said in a.answers.items()
+        for item, answer in a.answers.items()
         if item in b.answers
     ]
     wrong = [row for row in rows if row.verdict.fails]
@@ -62,8 +62,8 @@ def _parity(unit: UnitPlan, a: RunLine, b: RunLine) -> LimitVerdict:
     """Compare the candidate's tokens with the baseline's word by word, within the unit's tolerance policy."""
     items = {item.id: item for item in unit.a.order.items}
     rows = [
-        compare_decodings(items[item], _expected(said), list(map(_decoded, b.outputs[item])))
-        for item, said in a.outputs.items()
+        compare_decodings(items[item], _expected(answer), list(map(_decoded, b.outputs[item])))
+        for item, answer in a.outputs.items()
         if item in b.outputs and item in items
     ]
     wrong = [row for row in rows if row.verdict.fails and row.verdict is not Verdict.MISSING]

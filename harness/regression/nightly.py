@@ -59,7 +59,7 @@ class EmulatedDevice(UsageError):
 class RunnerChanged(HarnessError):
     """A runner is not the one with which the nightly run began."""
 
-    cure = "begin a new night; this one's pairs were measured with other runners"
+    cure = "begin a new nightly run; this one's pairs were measured with other runners"
 
 
 class _OutOfTime(Exception):
@@ -70,7 +70,7 @@ def refuse_emulated(devices: Iterable[Device]) -> None:
     """Raise EmulatedDevice if one of the devices is emulated."""
     for device in devices:
         if device.emulated:
-            raise EmulatedDevice(f"{device.name} is emulated, and its times say nothing of a phone's")
+            raise EmulatedDevice(f"{device.name} is emulated, and its times are no measure of a phone's")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ _Measured = Undecided | dict[str, Judgement]
 
 
 @dataclass(frozen=True)
-class NightResult:
+class NightlyResult:
     plan: Plan
     units: tuple[UnitResult, ...]
 
@@ -110,7 +110,7 @@ class NightResult:
         return overall([unit.verdict for unit in self.units])
 
 
-class Night:
+class NightlyRun:
     """Make one nightly run, new or resumed. ``devices`` are those of the plan's units, by the units' ``device``.
 
     ``budget``: seconds after which no further pair is begun. ``cooldown``: seconds to wait until a device is fit.
@@ -143,7 +143,7 @@ class Night:
         self._until = clock() + budget if budget is not None else None
         self._journal = Journal(folder)
 
-    def run(self) -> NightResult:
+    def run(self) -> NightlyResult:
         """Measure what is missing, and judge. A unit that could not be measured is inconclusive, with the cause."""
         try:
             measured = {unit.name: self._measure(unit) for unit in self.plan.units}
@@ -159,7 +159,7 @@ class Night:
             limits = judge_limits(unit, self._journal, sizes=binaries not in sized)
             sized |= {binaries} if any(limit.growth is not None for limit in limits) else set()
             results.append(UnitResult(unit, judged, self._shares(unit), limits))
-        return NightResult(self.plan, tuple(results))
+        return NightlyResult(self.plan, tuple(results))
 
     def calibrate(self) -> dict[str, dict[str, Floor]]:
         """Return the floors of each unit's metrics, from ``plan.calibrate`` sessions of its pairs.
@@ -209,7 +209,7 @@ class Night:
         found, shares = {}, {LATENCY: 1.0, **self._shares(unit)}
         for metric, ratios in self._ratios(unit, stage, attempt).items():
             if metric in shares:
-                # The seed is fixed: the same pairs must get the same verdict however often the night is resumed.
+                # The seed is fixed: the same pairs must get the same verdict however often the nightly run is resumed.
                 rng = np.random.default_rng([SEED, _STAGES.index(stage), attempt, METRICS.index(metric)])
                 found[metric] = judge_session(
                     ratios, rng=rng, rule=self.plan.rule, floor=unit.floor_of(metric), share=shares[metric]
@@ -249,7 +249,7 @@ class Night:
                     if cause is not None:
                         return self._give_up(unit, stage, attempt, cause)
         except _OutOfTime:
-            # Nothing is written, because the night goes on here once it has more time.
+            # Nothing is written, because the nightly run goes on here once it has more time.
             return "the time budget was used up"
         except DeviceError as error:
             return self._give_up(unit, stage, attempt, str(error).splitlines()[0])

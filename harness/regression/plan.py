@@ -17,7 +17,7 @@ from harness.protocol.schema import SCHEMA_VERSION, GenerationWorkload, WorkOrde
 from harness.results import now
 from harness.results.baselines import Baseline, Baselines
 from harness.results.journal import Plan, SidePlan, UnitPlan
-from harness.results.nights import read_floor
+from harness.results.nightly import read_floor
 from harness.results.sources import sources
 from harness.results.store import new_run_id
 from harness.run.builder import Builder, CachedBuilder, RunOptions, Variant, app_options
@@ -26,7 +26,7 @@ CandidateOf = Callable[[str, str, SidePlan], SidePlan]
 """Returns B from the baseline's name for a unit (a variant of G2P, or a model), the runner's variant, and A."""
 
 
-def plan_night(
+def plan_nightly(
     results: Path,
     baseline: str,
     devices: Sequence[Device],
@@ -104,7 +104,7 @@ def kept_candidate(results: Path, name: str) -> CandidateOf:
     return candidate
 
 
-def built_candidate(results: Path, baseline: str, say: Callable[[str], None]) -> CandidateOf:
+def built_candidate(results: Path, baseline: str, progress: Callable[[str], None]) -> CandidateOf:
     """Return candidates from the current sources, compiled and built with the options of the baseline's run."""
     kept = Baselines(results).get(baseline)
     known = {field.name for field in fields(RunOptions)} - {"words", "results_dir", "baseline"}
@@ -113,11 +113,11 @@ def built_candidate(results: Path, baseline: str, say: Callable[[str], None]) ->
 
     @functools.cache
     def built(variant: Variant) -> Runner:
-        builder: Builder = CachedBuilder(say)
-        archive = builder.archive(options, builder.workloads(options, say), variant, say)
-        # Nights use only real devices, which run what is compiled for them.
+        builder: Builder = CachedBuilder(progress)
+        archive = builder.archive(options, builder.workloads(options, progress), variant, progress)
+        # Nightly runs use only real devices, which run what is compiled for them.
         app = app_options(options, None, lambda _own: archive)
-        return builder.runner(archive, say, app)
+        return builder.runner(archive, progress, app)
 
     return lambda _which, variant, a: runner_side(built(cast(Variant, variant)), a)
 

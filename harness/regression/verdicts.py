@@ -11,57 +11,57 @@ from harness.devices.workstation import commits_between
 from harness.measure import LATENCY, CellVerdict, GateVerdict, Judgement, Session, overall
 from harness.measure.drift import WINDOW
 from harness.regression.limits import LimitVerdict
-from harness.regression.nightly import NightResult, UnitResult
+from harness.regression.nightly import NightlyResult, UnitResult
 from harness.results import now
 from harness.results.drift import CellHistory, Drift, history_of
-from harness.results.nights import (
+from harness.results.nightly import (
     UNDECIDED,
     CellFacts,
     DriftFacts,
     LimitFacts,
-    NightRecord,
+    NightlyRecord,
     SessionFacts,
     UnitFacts,
     Verdicts,
-    nights,
-    read_night,
+    nightly_runs,
+    read_nightly,
     write_verdicts,
 )
 
-FRESH_NIGHTS = WINDOW // 2
+FRESH_RUNS = WINDOW // 2
 """How many nightly runs warn of a drift, from the first one at the new level."""
 
 
-def judge_night(results: Path, folder: Path, result: NightResult) -> NightRecord:
-    """Write ``verdicts.json``, with a warning for each fresh drift to a slower level of a cell measured tonight.
+def judge_nightly(results: Path, folder: Path, result: NightlyResult) -> NightlyRecord:
+    """Write ``verdicts.json``, with a warning for each fresh drift to a slower level of a cell measured now.
 
     Raises StorageFull or StorageUnwritable.
     """
     verdicts = _verdicts(result)
-    # Tonight's verdicts must be stored before the nights are searched.
+    # These verdicts must be stored before the nightly runs are searched.
     write_verdicts(folder, verdicts)
     if drifts := _fresh_drifts(results, folder, verdicts):
         verdict = overall([result.verdict, GateVerdict.WARN])
         write_verdicts(folder, verdicts.model_copy(update={"drifts": drifts, "verdict": verdict.value}))
-    return read_night(folder)
+    return read_nightly(folder)
 
 
-def exit_code(record: NightRecord) -> ExitCode:
+def exit_code(record: NightlyRecord) -> ExitCode:
     """Return the exit code of a judged nightly run; one without verdicts is an infrastructure failure."""
     codes = {GateVerdict.FAIL.value: ExitCode.FAILURE, GateVerdict.INCONCLUSIVE.value: ExitCode.INFRASTRUCTURE}
     return codes.get(record.verdicts.verdict, ExitCode.OK) if record.verdicts else ExitCode.INFRASTRUCTURE
 
 
 def _fresh_drifts(results: Path, folder: Path, verdicts: Verdicts) -> list[DriftFacts]:
-    tonight = {(unit.device, unit.model, unit.variant, cell.metric) for unit in verdicts.units for cell in unit.cells}
-    # A resumed night may not be the last one, and later nights do not concern it.
-    until = [record for record in nights(results) if record.night_id <= folder.name]
+    current = {(unit.device, unit.model, unit.variant, cell.metric) for unit in verdicts.units for cell in unit.cells}
+    # A resumed nightly run may not be the last one, and later nightly runs do not concern it.
+    until = [record for record in nightly_runs(results) if record.night_id <= folder.name]
     found = []
     for history in history_of(until):
-        ends_tonight = history.points[-1].night_id == folder.name
-        if history.cell in tonight and ends_tonight and history.drifts:
+        ends_now = history.points[-1].night_id == folder.name
+        if history.cell in current and ends_now and history.drifts:
             last = history.drifts[-1]
-            if last.magnitude > 0 and len(history.points) - last.index <= FRESH_NIGHTS:
+            if last.magnitude > 0 and len(history.points) - last.index <= FRESH_RUNS:
                 found.append(_drift(history, last))
     return found
 
@@ -87,7 +87,7 @@ def _drift(history: CellHistory, drift: Drift) -> DriftFacts:
     )
 
 
-def _verdicts(result: NightResult) -> Verdicts:
+def _verdicts(result: NightlyResult) -> Verdicts:
     return Verdicts(
         night_id=result.plan.night_id,
         baseline=result.plan.baseline,
@@ -111,10 +111,10 @@ def _unit(result: UnitResult) -> UnitFacts:
 
 
 def _limit(found: LimitVerdict) -> LimitFacts:
-    said = LimitFacts(metric=found.metric, verdict=found.verdict.value, cause=found.cause)
+    facts = LimitFacts(metric=found.metric, verdict=found.verdict.value, cause=found.cause)
     if (grown := found.growth) is None:
-        return said
-    return said.model_copy(update={"a": grown.a, "b": grown.b, "allowed": grown.limit})
+        return facts
+    return facts.model_copy(update={"a": grown.a, "b": grown.b, "allowed": grown.limit})
 
 
 def _cell(metric: str, found: CellVerdict, share: float | None) -> CellFacts:

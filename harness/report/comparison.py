@@ -106,9 +106,9 @@ def conclusions(a: Side, b: Side) -> list[Line]:
 
 def _head(a: Side, b: Side) -> Iterator[Block]:
     yield Heading(f"Runs {a.manifest.run_id} ({a.name}) and {b.manifest.run_id} ({b.name})")
-    told = conclusions(a, b)
-    yield from told
-    if any(line.tone is Tone.PLAIN for line in told):
+    lines = conclusions(a, b)
+    yield from lines
+    if any(line.tone is Tone.PLAIN for line in lines):
         yield Line("Side by side they are measured by harness nightly, or by pytest suites --baseline.")
     for side in (a, b):
         yield Line(f"{side.name}: {verdict_text(side.manifest, side.summary)}", TONES[side.summary.verdict])
@@ -222,7 +222,7 @@ def _sizes(a: Side, b: Side) -> Iterator[list[str]]:
 
 
 def _accuracy(a: Side, b: Side, name: str) -> Iterator[Block]:
-    one, other = (_said(side.summary.workloads.get(name)) for side in (a, b))
+    one, other = (_accuracies(side.summary.workloads.get(name)) for side in (a, b))
     if not one or not other:
         return
     rows = [
@@ -233,7 +233,7 @@ def _accuracy(a: Side, b: Side, name: str) -> Iterator[Block]:
     yield Table(["language", *(f"{side.name} {figure}" for side in (a, b) for figure in ("PER", "WER"))], rows)
 
 
-def _said(found: WorkloadSummary | None) -> dict[str, tuple[float, float]]:
+def _accuracies(found: WorkloadSummary | None) -> dict[str, tuple[float, float]]:
     """Return the artifact's PER and WER by subset; those of the timed variant if there are several."""
     names = [name for name in found.accuracy if name != "pytorch"] if found else []
     if found is None or not names:

@@ -31,7 +31,7 @@ def order_warnings(order: OrderEntry) -> Iterator[str]:
     yield from knob_warnings(order.knobs)
 
 
-def night_warnings(lines: Sequence[RunLine]) -> Iterator[str]:
+def nightly_warnings(lines: Sequence[RunLine]) -> Iterator[str]:
     """Yield the warnings about all runs of one unit of a nightly run, in the order of the runs."""
     hot = [found for line in lines if (found := thermal_status(line.conditions, line.observed))]
     if hot:
@@ -47,8 +47,8 @@ def night_warnings(lines: Sequence[RunLine]) -> Iterator[str]:
             f"(in {len(bounds)} of {len(lines)} runs)"
         )
     yield from _lowered([line.conditions for line in lines])
-    told = Counter(warning for line in lines for warning in knob_warnings(line.knobs))
-    yield from (f"{warning} (in {count} of {len(lines)} runs)" for warning, count in told.items())
+    warnings = Counter(warning for line in lines for warning in knob_warnings(line.knobs))
+    yield from (f"{warning} (in {count} of {len(lines)} runs)" for warning, count in warnings.items())
 
 
 def runs_of(journal: Journal, unit: str) -> list[RunLine]:
@@ -58,8 +58,8 @@ def runs_of(journal: Journal, unit: str) -> list[RunLine]:
 
 def record_warnings(units: Sequence[UnitPlan], journal: Journal) -> list[str]:
     """Return the warnings about all units of a nightly run, with the units' names if there are several."""
-    told = [(unit.name, text) for unit in units for text in night_warnings(runs_of(journal, unit.name))]
-    return [f"{name}: {text}" if len(units) > 1 else text for name, text in told]
+    warnings = [(unit.name, text) for unit in units for text in nightly_warnings(runs_of(journal, unit.name))]
+    return [f"{name}: {text}" if len(units) > 1 else text for name, text in warnings]
 
 
 def knob_warnings(knobs: Sequence[Knob]) -> Iterator[str]:
@@ -70,10 +70,10 @@ def knob_warnings(knobs: Sequence[Knob]) -> Iterator[str]:
             yield f"{knob.name.replace('_', ' ')} was not restored"
 
 
-def thermal_status(*told: Mapping[str, Any]) -> int:
+def thermal_status(*readings: Mapping[str, Any]) -> int:
     """Return the highest thermal status in these conditions and observations; 0 means none."""
     keys = ("thermal_status", "thermal_status_highest")
-    found = (one.get(key) for one in told for key in keys)
+    found = (one.get(key) for one in readings for key in keys)
     return max((status for status in found if isinstance(status, int)), default=0)
 
 

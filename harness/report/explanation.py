@@ -76,9 +76,9 @@ def _head(found: Explanation) -> list[Line]:
     elif found.verdict is not None:
         lines.append(Line(f"the run's verdict: {found.verdict}{f', {found.detail}' if found.detail else ''}"))
     if found.error is not None:
-        lines.append(Line(f"the archive with taps ended with an error: {found.error}", Tone.UNSURE))
+        lines.append(Line(f"the archive instrumented for tracing ended with an error: {found.error}", Tone.UNSURE))
     elif found.reproduced is False:
-        lines.append(Line("the archive with taps said something else than the run's", Tone.UNSURE))
+        lines.append(Line("the archive instrumented for tracing gave another answer than the run's", Tone.UNSURE))
     spent = ", ".join(f"{part} {taken:.1f} s" for part, taken in found.seconds.items())
     where = f"on {found.device}, {found.precision}"
     lines.append(Line(f"{where}; {spent}" if spent else where))

@@ -116,7 +116,7 @@ def _latency(manifest: Manifest, found: WorkloadSummary, unit: str) -> Iterator[
         return
     yield Heading("Latency (emulated)" if emulated else "Latency")
     if emulated:
-        yield Line("An emulator's times say nothing about a phone, and are compared with nothing.", Tone.UNSURE)
+        yield Line("An emulator's times are no measure of a phone's, and are compared with nothing.", Tone.UNSURE)
         if manifest.options.get("timed_items") is not None:
             yield Line(
                 f"A smoke of the latency suite: one pass of a few {unit}s, without warm-up (--repeat asks for more)."

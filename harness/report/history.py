@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH
 from harness.results.drift import Cell, CellHistory, Drift
-from harness.results.nights import NightRecord
+from harness.results.nightly import NightlyRecord
 
 Commits = Mapping[tuple[Cell, str], Sequence[str]]
 """Lines about commits, by cell and first nightly run at the new level."""
@@ -15,7 +15,7 @@ FEWEST = 2
 """The fewest nightly runs with a history."""
 
 
-def commits_of(records: Iterable[NightRecord]) -> Commits:
+def commits_of(records: Iterable[NightlyRecord]) -> Commits:
     """Return the commits behind each drift, from the nightly runs' own verdicts."""
     found: dict[tuple[Cell, str], Sequence[str]] = {}
     for record in records:
@@ -30,15 +30,15 @@ def history_report(histories: Sequence[CellHistory], commits: Commits) -> list[B
     shown = [history for history in histories if len(history.points) >= FEWEST]
     if not shown:
         return []
-    blocks: list[Block] = [Heading("History over nights"), _levels(shown)]
+    blocks: list[Block] = [Heading("History over nightly runs"), _levels(shown)]
     changes = [(history, drift) for history in shown for drift in history.drifts]
     if not changes:
         return [*blocks, Line("No change point in any of them: no cell came to another level and stayed there.")]
     rows = [_change(history, drift, commits) for history, drift in changes]
-    header = ["change point", "first night", "night before", "level", "change", "p", "commits between"]
+    header = ["change point", "first nightly run", "the one before", "level", "change", "p", "commits between"]
     return [
         *blocks,
-        Line(f"{len(changes)} change {'point' if len(changes) == 1 else 'points'} over nights", Tone.UNSURE),
+        Line(f"{len(changes)} change {'point' if len(changes) == 1 else 'points'} over nightly runs", Tone.UNSURE),
         Table(
             header, rows, numbers=False, note="E-divisive over the levels (docs/measuring.md); a warning, no verdict."
         ),
@@ -61,9 +61,9 @@ def _levels(shown: Sequence[CellHistory]) -> Table:
         for history in shown
     ]
     return Table(
-        ["cell", "since baseline", "nights", "first level", "last level", "range"],
+        ["cell", "since baseline", "nightly runs", "first level", "last level", "range"],
         rows,
-        note="Level: the candidate's time, where the first baseline's is 1. Each night compares with that night's own "
+        note="Level: the candidate's time, where the first baseline's is 1. Each nightly run compares with its own "
         "baseline, and replaced baselines are chained.",
     )
 
@@ -86,5 +86,5 @@ def _between(drift: Drift, listed: Sequence[str] | None) -> str:
     if drift.commit is None or drift.commit_before is None:
         return DASH
     if drift.commit == drift.commit_before:
-        return f"none: both nights at {drift.commit[:12]}"
+        return f"none: both nightly runs at {drift.commit[:12]}"
     return f"{drift.commit_before[:12]}..{drift.commit[:12]}"

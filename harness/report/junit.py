@@ -9,24 +9,24 @@ from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped,
 
 from harness.core.text import shown
 from harness.measure import LATENCY
-from harness.report.night import drift_text, headline
-from harness.results.nights import CellFacts, LimitFacts, NightRecord, SessionFacts, UnitFacts, Verdicts
+from harness.report.nightly import drift_text, headline
+from harness.results.nightly import CellFacts, LimitFacts, NightlyRecord, SessionFacts, UnitFacts, Verdicts
 
 _FIGURES = ("change", "change_low", "change_high", "detectable", "noise", "pairs", "p")
 _LIMIT_FIGURES = ("a", "b", "change", "allowed")
 
 
-def night_junit(record: NightRecord) -> str:
+def nightly_junit(record: NightlyRecord) -> str:
     """Return the JUnit XML of a nightly run.
 
     A fail is a failure. An undecided case is an error, as for infrastructure. A warning is text of a case. A nightly
     run that was not judged is one case with an error.
     """
-    document = JUnitXml(f"night {record.night_id}")
+    document = JUnitXml(f"nightly run {record.night_id}")
     if record.verdicts is None:
-        case = TestCase("night", classname="harness.regression.nightly")
-        case.result = [Error("the night has not ended")]
-        suite = TestSuite(f"night {record.night_id}")
+        case = TestCase("nightly run", classname="harness.regression.nightly")
+        case.result = [Error("the nightly run has not ended")]
+        suite = TestSuite(f"nightly run {record.night_id}")
         suite.add_testcase(case)
         document.add_testsuite(suite)
     else:
@@ -37,7 +37,7 @@ def night_junit(record: NightRecord) -> str:
     return text.decode()
 
 
-def _suite(record: NightRecord, verdicts: Verdicts, unit: UnitFacts) -> TestSuite:
+def _suite(record: NightlyRecord, verdicts: Verdicts, unit: UnitFacts) -> TestSuite:
     suite = TestSuite(unit.unit)
     suite.timestamp = datetime.fromisoformat(record.plan.started.replace("Z", "+00:00")).isoformat(timespec="seconds")
     facts = {
@@ -66,7 +66,7 @@ def _case(unit: UnitFacts, found: CellFacts | LimitFacts) -> TestCase:
     if found.verdict == "fail":
         case.result = [Failure(cause)]
     elif found.verdict == "inconclusive":
-        # The night's verdict does not depend on a part that could not be judged.
+        # The nightly run's verdict does not depend on a part that could not be judged.
         part = isinstance(found, CellFacts) and found.metric != LATENCY
         case.result = [Skipped(cause) if part else Error(cause)]
     elif found.verdict == "warn":

@@ -12,12 +12,12 @@ from harness.results.profile_schema import ProfileSummary
 
 HEADER = ["operators", "calls", "ms", "share", "each", "MB", "GB/s", "MFLOP", "GFLOP/s", "of roofline"]
 NOTE = (
-    "Means over the {unit}s, times with marks. A kernel that computes several operators stands under all their names. "
-    "each: the median call; rates are of it. FLOPs are those of products, convolutions and attention. "
+    "Means over the {unit}s, times of the instrumented archive. A kernel that computes several operators stands under "
+    "all their names. each: the median call; rates are of it. FLOPs are those of products, convolutions and attention. "
     "of roofline: the least time that this core's memory and arithmetic allow, over the time taken."
 )
 MARGIN = 0.05
-"""The cost of marks from which there is a warning."""
+"""The cost of profiling from which there is a warning."""
 
 
 def profile_report(profile: ProfileSummary, *, sites: bool = False) -> list[Block]:
@@ -34,36 +34,38 @@ def profile_report(profile: ProfileSummary, *, sites: bool = False) -> list[Bloc
 
 
 def profile_text(profile: ProfileSummary) -> str:
-    """Return one line: where most time goes, and the cost of the marks."""
+    """Return one line: where most time goes, and the cost of profiling."""
     slowest = by_operator(profile)[:1]
     parts = [f"{_share(group.total_ns, profile)} of the time in {group.name}" for group in slowest]
     return f"profile of {profile.workload}: {'; '.join([*parts, overhead_text(profile)])}"
 
 
 def overhead_text(profile: ProfileSummary) -> str:
-    """Return ``marks cost +1.2% [+0.4%, +2.0%] of the words' time``, or a warning that the machine was too noisy."""
+    """Return ``profiling costs +1.2% [+0.4%, +2.0%] of the words' time``, or a warning of a noisy machine."""
     found = profile.overhead
     if found is None:
-        return "what marks cost was not measured"
+        return "what profiling costs was not measured"
     bounds = "" if found.low is None or found.high is None else f" [{found.low - 1:+.1%}, {found.high - 1:+.1%}]"
     emulated = ", emulated" if profile.emulated else ""
     cost = f"{found.ratio - 1:+.1%}{bounds} of the {profile.unit}s' time{emulated}"
     if found.noisy:
-        return f"the machine was too noisy, measure again: marks would cost {cost}, and they cannot save any"
-    return f"marks cost {cost}"
+        return f"the machine was too noisy, measure again: profiling would cost {cost}, and it cannot save any"
+    return f"profiling costs {cost}"
 
 
 def _head(profile: ProfileSummary) -> list[Line]:
     found = profile.overhead
-    plain = "the run's own timings are of an archive without marks"
+    plain = "the run's own timings are of the plain archive"
     if found is not None and found.noisy:
         lines = [Line(f"{overhead_text(profile)}; the times below are not to be trusted", Tone.UNSURE)]
     else:
         lines = [Line(f"{overhead_text(profile)}; {plain}")]
     if found is not None and (found.low if found.low is not None else found.ratio) > 1 + MARGIN:
-        lines.append(Line(f"marks cost more than {MARGIN:.0%}: small kernels look slower than they are", Tone.UNSURE))
+        lines.append(
+            Line(f"profiling costs more than {MARGIN:.0%}: small kernels look slower than they are", Tone.UNSURE)
+        )
     if profile.emulated:
-        lines.append(Line("An emulator's times say nothing about a phone: no rates are given.", Tone.UNSURE))
+        lines.append(Line("An emulator's times are no measure of a phone's: no rates are given.", Tone.UNSURE))
     elif profile.machine is not None:
         speeds = ", ".join(
             f"{rate / 1e9:.0f} GB/s at {_size(size)}" for size, rate in sorted(profile.machine.bandwidth.items())

@@ -77,15 +77,15 @@ class TerminalProgress:
     @contextlib.contextmanager
     def _on_lines(self, title: str) -> Iterator[Stage]:
         last = began = time.monotonic()
-        spoken = False
+        printed = False
 
         def show(text: str, done: int | None, total: int | None) -> None:
-            nonlocal last, spoken
+            nonlocal last, printed
             now = time.monotonic()
             counted = done is not None
             # The first text shows that real work begins. Later texts only show that it goes on.
-            first = not counted and not spoken
-            spoken = spoken or not counted
+            first = not counted and not printed
+            printed = printed or not counted
             if not first and (now - began < QUIET_SECONDS or now - last < LINE_SECONDS):
                 return
             last = now

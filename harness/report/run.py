@@ -36,8 +36,8 @@ def _head(manifest: Manifest, summary: Summary) -> Iterator[Block]:
     if manifest.status is not RunStatus.COMPLETE:
         yield Line(f"status {manifest.status.value}: {manifest.reason}", Tone.UNSURE)
     device = manifest.device
-    for told in latency_warnings(manifest):
-        yield Line(told, Tone.UNSURE)
+    for warning in latency_warnings(manifest):
+        yield Line(warning, Tone.UNSURE)
     load, cores = _busiest(manifest), device.get("cores")
     if load is not None and cores and load > cores:
         yield Line(f"the machine was busy (load {load} on {cores} cores): the times include waiting", Tone.UNSURE)
@@ -56,8 +56,8 @@ def _items(manifest: Manifest) -> str:
 
 def latency_warnings(manifest: Manifest) -> list[str]:
     """Return what was throttled, denied, lost or left behind during timing, a sentence each."""
-    told = (warning for order in manifest.orders if order.purpose == "latency" for warning in order_warnings(order))
-    return list(dict.fromkeys(told))
+    warnings = (warning for order in manifest.orders if order.purpose == "latency" for warning in order_warnings(order))
+    return list(dict.fromkeys(warnings))
 
 
 def _gate(manifest: Manifest, _summary: Summary) -> Iterator[Block]:
@@ -72,7 +72,7 @@ def _gate(manifest: Manifest, _summary: Summary) -> Iterator[Block]:
 
 
 def _conditions(manifest: Manifest, _summary: Summary) -> Iterator[Block]:
-    """What the device was like before and after it was timed, what was set on it, and what it showed meanwhile."""
+    """Report what the device was like before and after the timing, what was set on it, and what it showed meanwhile."""
     for order in manifest.orders:
         if order.purpose != "latency" or not order.knobs:
             continue
@@ -92,13 +92,13 @@ def _conditions(manifest: Manifest, _summary: Summary) -> Iterator[Block]:
 
 
 def _model(name: str, facts: WorkloadFacts) -> str:
-    told = [
+    parts = [
         facts.label if facts.label != name else "",
         f"{facts.parameters:,} parameters" if facts.parameters is not None else "",
         f"weights {facts.weights_sha256[:12]}",
         facts.source if facts.source != name else "",
     ]
-    return ", ".join(one for one in told if one)
+    return ", ".join(part for part in parts if part)
 
 
 def _facts(manifest: Manifest, _summary: Summary) -> Iterator[Block]:

@@ -48,8 +48,8 @@ def _foreign_blocks(
             raise TypeError(f"it is no ReportSection: {section}")
         return list(section.blocks(manifest, summary))
     except Exception as error:  # What a foreign package raises can be anything.
-        told = f"the section {entry.name} ({entry.value}) cannot be shown: {error}"
-        return [Heading(f"Section {entry.name}"), Line(told, Tone.UNSURE)]
+        message = f"the section {entry.name} ({entry.value}) cannot be shown: {error}"
+        return [Heading(f"Section {entry.name}"), Line(message, Tone.UNSURE)]
 
 
 def _installed() -> list[tuple[importlib.metadata.EntryPoint, object]]:

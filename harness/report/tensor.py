@@ -40,7 +40,7 @@ def tensor_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
         return
     yield Heading("Models")
     if manifest.emulated:
-        yield Line("An emulator's times say nothing about a phone, and are compared with nothing.", Tone.UNSURE)
+        yield Line("An emulator's times are no measure of a phone's, and are compared with nothing.", Tone.UNSURE)
     yield Table(
         ["model", "answers", *(verdict.value for verdict in SHOWN), "max error", "of the largest", "compared"],
         [_parity_row(manifest, name, found) for name, found in workloads.items()],

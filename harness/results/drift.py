@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.measure import change_points
 from harness.results.journal import UnitPlan
-from harness.results.nights import CellFacts, NightRecord, nights
+from harness.results.nightly import CellFacts, NightlyRecord, nightly_runs
 
 SEED = 20_240_501
 _DECIDED = ("clear", "suspect")
@@ -26,7 +26,7 @@ Cell = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
-class NightPoint:
+class NightlyPoint:
     """Describe one nightly run of a cell. ``change``, its interval and ``detectable`` are fractions of that run's A."""
 
     night_id: str
@@ -72,7 +72,7 @@ class CellHistory:
     variant: str
     metric: str
     chain: str
-    points: tuple[NightPoint, ...]
+    points: tuple[NightlyPoint, ...]
     drifts: tuple[Drift, ...]
 
     @property
@@ -83,7 +83,7 @@ class CellHistory:
 @dataclass
 class _Chain:
     name: str
-    points: list[NightPoint] = field(default_factory=list)
+    points: list[NightlyPoint] = field(default_factory=list)
 
 
 @dataclass
@@ -109,17 +109,17 @@ class _Levels:
         return self.of_a[sha256]
 
 
-def night_history(results: Path) -> list[CellHistory]:
+def nightly_history(results: Path) -> list[CellHistory]:
     """Return every cell's chains of nightly runs with their changes of level; nothing is written.
 
     Nightly runs that were not judged, were too noisy, calibrated, or were slowed on purpose are left out. One between
     two baselines (``--candidate``) connects them and is no point of its own.
     """
-    return history_of(nights(results))
+    return history_of(nightly_runs(results))
 
 
-def history_of(records: Iterable[NightRecord]) -> list[CellHistory]:
-    """Return the same as :func:`night_history` from records that were read already, the oldest first."""
+def history_of(records: Iterable[NightlyRecord]) -> list[CellHistory]:
+    """Return the same as :func:`nightly_history` from records that were read already, the oldest first."""
     cells: dict[Cell, _Levels] = defaultdict(_Levels)
     for record in records:
         if record.verdicts is None or record.plan.calibrate or record.slowed:
@@ -143,7 +143,7 @@ def _usable(cell: CellFacts, most_noise: float) -> bool:
     return cell.first.outcome in _DECIDED and (cell.first.noise or 0.0) <= most_noise
 
 
-def _add(levels: _Levels, record: NightRecord, unit: UnitPlan, cell: CellFacts) -> None:
+def _add(levels: _Levels, record: NightlyRecord, unit: UnitPlan, cell: CellFacts) -> None:
     # The second session was only measured because of the first one's result, so it is no fair estimate.
     first = cell.first
     if first.change is None or first.change_low is None or first.change_high is None:
@@ -155,7 +155,7 @@ def _add(levels: _Levels, record: NightRecord, unit: UnitPlan, cell: CellFacts) 
         return
     git = unit.b.git
     chain.points.append(
-        NightPoint(
+        NightlyPoint(
             night_id=record.night_id,
             started=record.plan.started,
             baseline=record.plan.baseline,
@@ -172,7 +172,7 @@ def _add(levels: _Levels, record: NightRecord, unit: UnitPlan, cell: CellFacts) 
     )
 
 
-def _drifts(points: list[NightPoint]) -> tuple[Drift, ...]:
+def _drifts(points: list[NightlyPoint]) -> tuple[Drift, ...]:
     found = change_points([point.level for point in points], rng=np.random.default_rng(SEED))
     return tuple(
         Drift(

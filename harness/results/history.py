@@ -16,7 +16,7 @@ from harness.core.errors import HarnessError, UsageError
 from harness.results.columnar import ColumnStore, escape_glob, quote, quote_name
 from harness.results.errors import writing
 from harness.results.line_tables import LINE_TABLES
-from harness.results.night_tables import NIGHT_TABLES
+from harness.results.nightly_tables import NIGHTLY_TABLES
 from harness.results.store import Store
 from harness.results.tables import FOLDER_TABLES, Table
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import duckdb
 
 DEFAULT_DEADLINE = 300.0
-TABLES: dict[str, Table] = {table.name: table for table in (*FOLDER_TABLES, *LINE_TABLES, *NIGHT_TABLES)}
+TABLES: dict[str, Table] = {table.name: table for table in (*FOLDER_TABLES, *LINE_TABLES, *NIGHTLY_TABLES)}
 
 
 class QueryRefused(UsageError):
@@ -65,11 +65,11 @@ def query(store: Store, sql: str, *, deadline: float = DEFAULT_DEADLINE, cache: 
             with columns.locked():
                 columns.clear()
     except duckdb.Error as error:
-        raise QueryRefused(_said(error), cure=_HELP) from error
+        raise QueryRefused(_message(error), cure=_HELP) from error
     try:
         return _ask(store, sql, mentioned, deadline, cache)
     except duckdb.Error as error:
-        raise QueryRefused(_said(error), cure=_HELP) from error
+        raise QueryRefused(_message(error), cure=_HELP) from error
 
 
 def _ask(store: Store, sql: str, mentioned: list[str], deadline: float, cache: Path | None) -> Answer:
@@ -123,7 +123,7 @@ def export_parquet(store: Store, folder: Path, *, cache: Path | None = None) -> 
     return written
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """Return DuckDB's message without its excerpt of the statement, because the excerpt shows another statement."""
     return " ".join(str(error).partition("\n\nLINE ")[0].split())
 
@@ -151,7 +151,7 @@ def _mentioned(sql: str) -> list[str]:
             scratch.execute(f"EXPLAIN {sql}")
             tree = scratch.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0]
         except duckdb.Error as error:
-            raise QueryRefused(_said(error), cure=_HELP) from error
+            raise QueryRefused(_message(error), cure=_HELP) from error
     # DESCRIBE has no tree, so each of its words may name a table. At worst this reads a table too many.
     names = set(_table_names(json.loads(tree))) or set(re.findall(r"\w+", sql.lower()))
     return [name for name in TABLES if name in names]

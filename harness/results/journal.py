@@ -65,7 +65,7 @@ class UnitPlan(_Kept):
     @model_validator(mode="before")
     @classmethod
     def _read_version_1(cls, stored: Any) -> Any:
-        return v1.night_unit(stored) if isinstance(stored, dict) else stored
+        return v1.nightly_unit(stored) if isinstance(stored, dict) else stored
 
     def floor_of(self, metric: str) -> Floor | None:
         """Return a metric's floor; a part without a floor of its own gets that of the whole."""
@@ -121,7 +121,7 @@ class RunLine(_Kept):
     @model_validator(mode="before")
     @classmethod
     def _read_version_1(cls, stored: Any) -> Any:
-        return v1.night_run_line(stored) if isinstance(stored, dict) else stored
+        return v1.nightly_run_line(stored) if isinstance(stored, dict) else stored
 
     def of_metric(self, metric: str) -> float | None:
         return self.figure if metric == LATENCY else self.figures.get(metric)
@@ -170,7 +170,7 @@ class Journal:
             self._take(line)
             last[line.unit] = line
         for line in last.values():
-            # The last cause of giving up may be over, so a resumed night tries that session again.
+            # The last cause of giving up may be over, so a resumed nightly run tries that session again.
             if isinstance(line, GivenUpLine):
                 del self._given_up[line.unit, line.stage, line.attempt]
         self._appender = Appender(self._path)

@@ -87,8 +87,8 @@ class RatioSummary(_Stored):
     """Of the artifact to PyTorch, the same items; above 1 the artifact is slower.
 
     Where ``paired`` is true it is the geometric mean of the items' ratios in ``by_item``, with a 95 % interval from
-    how the rounds differ. Where it is false, in runs of before, it is the median over items of times taken in two
-    sittings: whoever shows it says so in the same line.
+    how the rounds differ. Where it is false, in older runs, it is the median over items of times taken in two
+    sittings: every report marks it so in the same line.
     """
 
     items: int
@@ -116,20 +116,20 @@ class RatioSummary(_Stored):
 
     @property
     def conclusive(self) -> bool:
-        """Whether the interval is narrow enough for the ratio to be shown; of times taken apart nothing is known."""
+        """Whether the interval is narrow enough for the ratio to be shown; for times taken apart it is unknown."""
         return not self.paired or narrow(self.low, self.high)
 
     @property
     def busy(self) -> str | None:
         """What a reader should know of the machine, for the line of the ratio; None where it was quiet."""
-        told = []
+        causes = []
         if self.others is not None and self.cores and self.others > BUSY * self.cores:
-            told.append(f"others kept {self.others:.1f} of {self.cores} cores busy")
+            causes.append(f"others kept {self.others:.1f} of {self.cores} cores busy")
         if self.steal is not None and self.steal > STOLEN:
-            told.append(f"the host took {self.steal:.0%} of the time")
-        return " and ".join(told) or None
+            causes.append(f"the host took {self.steal:.0%} of the time")
+        return " and ".join(causes) or None
 
 
 def narrow(low: float | None, high: float | None) -> bool:
-    """Whether a ratio with that interval is shown as a number."""
+    """Return whether a ratio with that interval is shown as a number."""
     return low is not None and high is not None and high <= WIDEST * low

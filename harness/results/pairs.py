@@ -92,11 +92,11 @@ def timed_apart(expected: Mapping[str, Sequence[int]], taken: Mapping[str, Seque
 
 def pairing_reasons(manifest: Manifest) -> list[str]:
     """Return why timing beside PyTorch decided nothing. An interruption is not listed; it is reported elsewhere."""
-    told = []
+    warnings = []
     for name, facts in manifest.pairing.items():
         reasons = [facts.reason] if facts.reason and facts.reason != INTERRUPTED else []
-        told += [f"{name}, timed beside PyTorch: {reason}" for reason in [*facts.differing.values(), *reasons]]
-    return told
+        warnings += [f"{name}, timed beside PyTorch: {reason}" for reason in [*facts.differing.values(), *reasons]]
+    return warnings
 
 
 def _bounds(found: TurnRatio) -> tuple[float | None, float | None]:

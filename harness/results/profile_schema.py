@@ -15,8 +15,8 @@ from harness.results import v1
 LINES, SUMMARY, PROVENANCE = "profile.jsonl", "profile.json", "provenance.json"
 SCHEMA_VERSION = 3
 POSSIBLE_GAIN = 0.03
-"""Marks add work and take none away. Code that comes to lie elsewhere in memory may be faster by so much; what is
-faster by more was measured while the machine did something else, too."""
+"""Instrumentation adds work and takes none away. Code that comes to lie elsewhere in memory may be faster by so much;
+what is faster by more was measured while the machine did something else, too."""
 
 
 class _Stored(BaseModel):
@@ -24,7 +24,7 @@ class _Stored(BaseModel):
 
 
 class ProfileLine(_Stored):
-    """A line of profile.jsonl: a record of an order of the profile. ``profiled``: whether its archive had marks."""
+    """A line of profile.jsonl: a record of one of the profile's orders. ``profiled``: its archive was instrumented."""
 
     order: str
     profiled: bool
@@ -53,7 +53,7 @@ class SiteTime(_Stored):
     median_ns: float
     min_ns: int
     bytes: int | None
-    """Moved by all calls together; None where a call did not tell."""
+    """Moved by all calls together; None where a call did not report it."""
     flops: int | None
 
 
@@ -68,11 +68,11 @@ class FunctionTime(_Stored):
 
 
 class Overhead(_Stored):
-    """What the marks cost: profiled samples over plain ones of the same items, made in turn."""
+    """What profiling costs: profiled samples over plain ones of the same items, made in turn."""
 
     items: int
     ratio: float
-    """Above 1 the marks cost time."""
+    """Above 1 profiling costs time."""
     low: float | None
     high: float | None
     plain_ns: float
@@ -96,13 +96,13 @@ class ProfileSummary(_Stored):
 
     workload: str
     unit: str = "item"
-    """What a sample is of."""
+    """What one sample runs: a word, or an item."""
     variant: str
     """Of the archive."""
     precision: Precision = "fp32"
     emulated: bool
     archive_sha256: str
-    """Of the archive with marks, which is not the one that is timed and compared."""
+    """Of the instrumented archive, which is not the one that is timed and compared."""
     samples: int
     total_ns: int
     """Of all timed samples: from tokenization to text, or the call."""

@@ -12,7 +12,7 @@ from harness.core.cache import folder_size
 from harness.results.baselines import BaselineDamaged, Baselines
 from harness.results.errors import RunDamaged, writing
 from harness.results.journal import read_plan
-from harness.results.nights import night_folders
+from harness.results.nightly import nightly_folders
 from harness.results.store import Run
 
 REMOVED = ".removed-"
@@ -75,7 +75,7 @@ def references(root: Path) -> tuple[dict[str, str], str]:
     """
     baselines = Baselines(root)
     found = [_of_baseline(baselines, name) for name in baselines.names()]
-    found += [_of_night(folder) for folder in night_folders(root)]
+    found += [_of_nightly(folder) for folder in nightly_folders(root)]
     unknown = [f"{reason}, so what it refers to is unknown" for run, reason in found if run is None and reason]
     return {run: reason for run, reason in found if run is not None}, next(iter(unknown), "")
 
@@ -88,7 +88,7 @@ def _of_baseline(baselines: Baselines, name: str) -> tuple[str | None, str]:
         return None, f"baseline {name} cannot be read"
 
 
-def _of_night(folder: Path) -> tuple[str | None, str]:
+def _of_nightly(folder: Path) -> tuple[str | None, str]:
     try:
         run = read_plan(folder).run
     except RunDamaged:

@@ -33,7 +33,7 @@ class _Stored(BaseModel):
 
 class RunStatus(str, Enum):
     COMPLETE = "complete"
-    """Everything that was asked for ran to its end, whatever it said."""
+    """Everything that was asked for ran to its end, whatever came out."""
     INCOMPLETE = "incomplete"
     """A runner crashed or hung, the run was interrupted or killed, or it still goes on."""
     FAILED = "failed"
@@ -50,7 +50,7 @@ class Git(_Stored):
     commit: str
     dirty: bool
     repository: str | None = None
-    """The web address that the checkout came from, without credentials; runs of before it was kept have none."""
+    """The web address that the checkout came from, without credentials; older runs have none."""
 
 
 class VariantFacts(_Stored):
@@ -82,13 +82,13 @@ class WorkloadFacts(_Stored):
     items_source: str | None = None
     """``shipped``, or the name of the file that they came from; None where the model brings them."""
     items_sha256: str | None = None
-    """Of the items and what they should give, so that two runs on the same ones can be told; None: not kept."""
+    """Of the items and what they should give, so that two runs on the same ones can be recognized; None: not kept."""
     subsets: list[str] = []
     """The parts of the data that the items belong to, such as languages."""
     compare: str
     """How its answers are judged, for a person."""
     comparison: Comparison | None = None
-    """The same of a tensor workload for a program; None in runs of before it was kept."""
+    """The same of a tensor workload for a program; None in older runs."""
 
 
 class OrderEntry(_Stored):
@@ -125,7 +125,7 @@ def called(workload: str, variant: str) -> str:
 
 
 class GateFacts(_Stored):
-    """The night that measured the run's runner beside a baseline's."""
+    """The nightly run that measured the run's runner beside a baseline's."""
 
     night_id: str
     baseline: str
@@ -212,7 +212,7 @@ class ReferenceLine(_Stored):
     output_sha256: str | None = None
     """Of PyTorch's tensors, as the runner hashes its own."""
     latency_ns: list[int] = []
-    """PyTorch's times in runs of before both sides were timed in turns; since then empty, see :class:`PairLine`."""
+    """PyTorch's times in older runs, which timed the sides apart; now empty, see :class:`PairLine`."""
 
     @model_validator(mode="before")
     @classmethod

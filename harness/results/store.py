@@ -168,7 +168,7 @@ class Run:
             raise RunDamaged(f"run {self.run_id} has no {MANIFEST}")
         if manifest.schema_version > SCHEMA_VERSION:
             raise RunDamaged(
-                f"run {self.run_id} has schema version {manifest.schema_version}, this harness knows {SCHEMA_VERSION}",
+                f"run {self.run_id} has schema version {manifest.schema_version}, this harness reads {SCHEMA_VERSION}",
                 cure="update the harness",
             )
         return manifest

@@ -159,10 +159,10 @@ def parity_summary(lines: Sequence[ParityLine]) -> ParitySummary:
 def shortcomings(
     policy: TolerancePolicy,
     parity: ParitySummary,
-    said: Mapping[str, AccuracySummary],
+    got: Mapping[str, AccuracySummary],
     expected: Mapping[str, AccuracySummary],
 ) -> list[str]:
-    """Return why a comparison is not good enough. ``said`` and ``expected`` are the model's and PyTorch's accuracies.
+    """Return why a comparison is not good enough. ``got`` and ``expected`` are the model's and PyTorch's accuracies.
 
     Three kinds of words are never allowed: those that differ from pass to pass, those with another text for the same
     tokens, and those without an answer.
@@ -170,7 +170,7 @@ def shortcomings(
     broken = sum(parity.by_verdict.get(verdict, 0) for verdict in (Verdict.TEXT, Verdict.UNSTABLE, Verdict.NO_ANSWER))
     if broken:
         return [f"{broken} of {parity.items} words are unstable, have another text or no answer"]
-    ours, theirs = said.get(ALL), expected.get(ALL)
+    ours, theirs = got.get(ALL), expected.get(ALL)
     return policy.shortcomings(
         words=parity.items - parity.missing,
         differing=parity.failed,
@@ -209,9 +209,9 @@ def _verdict(manifest: Manifest, workloads: Mapping[str, WorkloadSummary]) -> tu
         if not order.complete
     ]
     if gate := manifest.gate:
-        told = [f"gate against {gate.baseline}: {cause}" for cause in gate.causes]
-        failures += told if gate.verdict == "fail" else []
-        undecided += told if gate.verdict == "inconclusive" else []
+        causes = [f"gate against {gate.baseline}: {cause}" for cause in gate.causes]
+        failures += causes if gate.verdict == "fail" else []
+        undecided += causes if gate.verdict == "inconclusive" else []
     if manifest.status is not RunStatus.COMPLETE and manifest.reason and not undecided:
         undecided.append(manifest.reason)
     if not any(found.compared or found.kind == "tensor" for found in workloads.values()):
@@ -238,11 +238,11 @@ def _accuracies(
     """Return the accuracies of PyTorch and of each parity comparison.
     Items without gold pronunciations give none. The timed comparison repeats its variant and is left out.
     """
-    said = {PYTORCH: {item: line.text for item, line in reference.items()}}
+    got = {PYTORCH: {item: line.text for item, line in reference.items()}}
     for comparison, lines in rows.items():
         if lines[0].passes == "parity":
-            said[comparison] = {line.item: line.got for line in lines if line.got is not None}
-    found = {who: _accuracy(reference, texts) for who, texts in said.items()}
+            got[comparison] = {line.item: line.got for line in lines if line.got is not None}
+    found = {who: _accuracy(reference, texts) for who, texts in got.items()}
     return {who: by_subset for who, by_subset in found.items() if by_subset}
 
 

@@ -38,9 +38,9 @@ class Table:
         """Return all folders that have rows, the oldest first."""
         if self.key == RUN:
             return [run.folder for run in store.runs()]
-        from harness.results.nights import night_folders
+        from harness.results.nightly import nightly_folders
 
-        return night_folders(store.root)
+        return nightly_folders(store.root)
 
 
 @dataclass(frozen=True)
@@ -191,8 +191,8 @@ def _figures(found: WorkloadSummary) -> Row:
     elif len(found.by_item) == 1:
         (only,) = found.by_item.values()
         row |= {"samples": only.samples, "median_ns": only.median}
-    if said := found.accuracy.get(found.variant, {}).get("all"):
-        row |= {"per": said.per, "wer": said.wer}
+    if accuracy := found.accuracy.get(found.variant, {}).get("all"):
+        row |= {"per": accuracy.per, "wer": accuracy.wer}
     if found.pytorch:
         row["pytorch_median_ns"] = found.pytorch.median
     if ratio := found.ratio:

@@ -86,13 +86,13 @@ def sample_line(stored: Stored) -> Stored:
     return {**stored, "record": upgraded_record(record)}
 
 
-def night_unit(stored: Stored) -> Stored:
-    """Return a unit of a night's plan."""
+def nightly_unit(stored: Stored) -> Stored:
+    """Return a unit of a nightly run's plan."""
     return {"policy" if key == "allowance" else key: value for key, value in stored.items()}
 
 
-def night_run_line(stored: Stored) -> Stored:
-    """Return a run's line of a night's journal, with its parts by name.
+def nightly_run_line(stored: Stored) -> Stored:
+    """Return a run's line of a nightly run's journal, with its parts by name.
 
     Version 1 listed encoder, prefill, the total time of all steps, and their number, in this order.
     """

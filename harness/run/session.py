@@ -14,7 +14,7 @@ from harness.devices import Device, Notify, RunnerDescription, RunResult
 from harness.devices.workstation import versions
 from harness.native import Runner
 from harness.results import Run, RunWriter, Store, Summary, WorkloadFacts, ending
-from harness.results.nights import NightRecord, gate_facts
+from harness.results.nightly import NightlyRecord, gate_facts
 from harness.results.profile_schema import ProfileSummary
 from harness.results.sources import sources
 from harness.run.builder import Builder, RunOptions
@@ -39,7 +39,7 @@ class Gate(Protocol):
         runner: Runner,
         workloads: Mapping[str, WorkloadFacts],
         notify: Notify,
-    ) -> NightRecord:
+    ) -> NightlyRecord:
         """Return the nightly run that measured the runner beside the baseline's."""
         ...
 
@@ -145,7 +145,7 @@ class RunSession:
         """
         return self.turns.take(model)
 
-    def gate(self) -> NightRecord:
+    def gate(self) -> NightlyRecord:
         """Measure the runner beside the baseline's in interleaved pairs, and judge (docs/measuring.md)."""
         return self.context.once("gate", self._judge)
 
@@ -201,7 +201,7 @@ class RunSession:
         self.writer.profiles([*self.profiles, summary], provenance)
         return summary
 
-    def _judge(self) -> NightRecord:
+    def _judge(self) -> NightlyRecord:
         assert self._gate is not None, "a run with a baseline is given its gate"
         runner = self.runner(self.options.variant)
         self.turns.quiet()

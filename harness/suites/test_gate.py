@@ -18,7 +18,7 @@ def test_no_slower_than_the_baseline(
 ) -> None:
     """This run's runner beside the baseline's, as a night judges it."""
     from harness.pytest_plugin.gate import GateWarning, gate_message, require_decided
-    from harness.results.nights import judged
+    from harness.results.nightly import judged
 
     record = harness_run.gate()
     verdict = judged(record).verdict

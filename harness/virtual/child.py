@@ -43,11 +43,11 @@ class Child:
         self._thread.start()
         self._started.wait()
         with os.fdopen(read, "rb") as stream:
-            said = stream.read()
+            output = stream.read()
         if self._error is not None:
             raise self._error
         with contextlib.suppress(ValueError, KeyError):
-            self._namespace = int(json.loads(said)["child-pid"])
+            self._namespace = int(json.loads(output)["child-pid"])
 
     def _run(self, arguments: list[str], write: int) -> None:
         try:

@@ -34,7 +34,7 @@ def command(*options: str, path: str | None = None) -> subprocess.CompletedProce
     )
 
 
-def test_the_command_estimates_every_case_and_says_that_it_does(tmp_path: Path) -> None:
+def test_the_command_estimates_every_case_and_prints_that_it_does(tmp_path: Path) -> None:
     done = command("--quick", "--json", str(tmp_path / "arm.json"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing was measured" in done.stdout
@@ -64,7 +64,7 @@ def test_a_chain_of_multiplies_waits_for_itself(core: str) -> None:
     assert waiting.limit == pytest.approx(flowing.limit, rel=0.1)
 
 
-def test_what_cannot_be_estimated_is_told() -> None:
+def test_what_cannot_be_estimated_is_reported() -> None:
     with pytest.raises(McaFailed, match="multiplies nothing"):
         estimate(find_mca(), CORES[0], NEON, "fp32", 1, Loop(("add x0, x0, #1",)))
     with pytest.raises(McaFailed, match="frobnicate"):

@@ -1,4 +1,4 @@
-"""The simulation is of the world it says, deterministic, and its gate and naive rules do what their names say."""
+"""The simulation is of the given world, deterministic, and its gate and naive rules do what their names promise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks import gate
-from benchmarks.nights import Effort, World, calibration, gated, naive
+from benchmarks.simulated_nightly import Effort, World, calibration, gated, naive
 from harness.measure import DEFAULT_RULE, Floor, GateVerdict, judge_cells
 from harness.measure.pairs import process_noise
 
@@ -51,12 +51,12 @@ def test_a_noisy_device_gets_more_pairs_and_a_second_attempt() -> None:
     assert (effort.sessions, effort.pairs) == (1, 10)
 
 
-def test_the_naive_rules_see_a_change_that_towers_over_the_nights() -> None:
+def test_the_naive_rules_see_a_change_that_towers_over_the_nightly_runs() -> None:
     rng = np.random.default_rng(4)
     still = World(session_effect=0.001, process_noise=0.001, throttled=0.0)
     assert naive(still, DEFAULT_RULE, 0.2, rng).t_test
-    assert naive(still, DEFAULT_RULE, 0.2, rng).last_night
-    assert not naive(still, DEFAULT_RULE, 0.04, rng).last_night
+    assert naive(still, DEFAULT_RULE, 0.2, rng).last_run
+    assert not naive(still, DEFAULT_RULE, 0.04, rng).last_run
     assert naive(still, DEFAULT_RULE, 0.04, rng).mann_whitney
 
 
@@ -67,12 +67,12 @@ def test_the_calibration_finds_the_devices_noise() -> None:
     assert process_noise(CALM.pairs(np.random.default_rng(6), 10_000, 0.0)) == pytest.approx(0.015, rel=0.05)
 
 
-def test_the_command_says_the_same_twice_and_writes_what_it_says(tmp_path: Path) -> None:
+def test_the_command_prints_the_same_twice_and_writes_what_it_prints(tmp_path: Path) -> None:
     app = typer.Typer()
     app.command()(gate.main)
     files = [tmp_path / "1.json", tmp_path / "2.json"]
     for file in files:
-        done = CliRunner().invoke(app, ["--nights", "8", "--cells", "2", "--seed", "3", "--json", str(file)])
+        done = CliRunner().invoke(app, ["--nightly-runs", "8", "--cells", "2", "--seed", "3", "--json", str(file)])
         assert done.exit_code == 0, done.output
         assert "too few to judge" in done.output
     first, second = (json.loads(file.read_text()) for file in files)
@@ -87,6 +87,6 @@ def test_what_is_missed_is_an_exit_status(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(gate, "JUDGED_FROM", 2)
     app = typer.Typer()
     app.command()(gate.main)
-    done = CliRunner().invoke(app, ["--nights", "3", "--process-noise", "0.2"])
+    done = CliRunner().invoke(app, ["--nightly-runs", "3", "--process-noise", "0.2"])
     assert done.exit_code == 1
     assert "missed: +5%, +10%" in done.output

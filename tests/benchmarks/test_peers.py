@@ -48,7 +48,7 @@ def test_a_peer_answers_with_times_ids_and_text() -> None:
     ("how", "message"),
     [("dies", "ended with status 7; its stderr ends: out of luck"), ("errs", "ValueError: no such token")],
 )
-def test_a_failing_peer_says_why(how: str, message: str) -> None:
+def test_a_failing_peer_reports_why(how: str, message: str) -> None:
     engine = PeerEngine(start(how, good_runs=0), {}, deadline=30)
     with pytest.raises(PeerFailed, match=message):
         engine.measure(WORDS)
@@ -71,7 +71,7 @@ def test_what_is_no_answer_is_refused() -> None:
         process.ask({"do": "load"}, deadline=30)
 
 
-def test_a_peer_that_cannot_start_its_imports_is_told() -> None:
+def test_a_peer_that_cannot_start_its_imports_is_reported() -> None:
     process = PeerProcess(
         "broken", [sys.executable, "-c", "import no_such_module"], cores=choose_cores(0, 1), threads=1
     )
@@ -125,7 +125,7 @@ def test_a_comparison_of_engines_that_work(monkeypatch: pytest.MonkeyPatch, tmp_
 
 @pytest.mark.parametrize("good_runs", [0, 10], ids=["first round", "second round"])
 @pytest.mark.parametrize(("how", "reason"), [("dies", "ended with status 7"), ("hangs", "no answer within 2 s")])
-def test_an_engine_that_fails_is_told_and_the_others_go_on(
+def test_an_engine_that_fails_is_reported_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str, reason: str, good_runs: int
 ) -> None:
     status, printed = compare(monkeypatch, tmp_path, how, good_runs, deadline=2.0)

@@ -1,4 +1,4 @@
-"""The kernels that measure the machine compute what they say, and samples are set against the right bounds."""
+"""The kernels that measure the machine compute what they claim, and samples are set against the right bounds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LANES = HOST.profile.lanes
 TINY = Dimensions(d_model=2, inner=4, d_ff=3, encoder_layers=1, decoder_layers=1, vocabulary=5)
 
 
-def test_the_read_kernel_reads_everything_as_often_as_it_is_told() -> None:
+def test_the_read_kernel_reads_everything_as_often_as_asked() -> None:
     kernel = build("read", lambda: emit_read(LANES), HOST)
     x = np.arange(3 * STREAMS * LANES, dtype=np.float32).reshape(3, -1)
     sums = tvm.runtime.tensor(np.full(STREAMS * LANES, np.nan, np.float32))

@@ -46,7 +46,7 @@ def on_terminal(*arguments: str, **variables: str) -> str:
         [*HARNESS, *arguments], stdout=theirs, stderr=theirs, cwd=REPOSITORY, env=environment(**variables)
     ) as running:
         os.close(theirs)
-        said = b""
+        output = b""
         while True:
             try:
                 part = os.read(ours, 1 << 16)
@@ -54,10 +54,10 @@ def on_terminal(*arguments: str, **variables: str) -> str:
                 break
             if not part:
                 break
-            said += part
+            output += part
         running.wait(60)
     os.close(ours)
-    return said.decode()
+    return output.decode()
 
 
 def paths() -> list[tuple[str, ...]]:
@@ -212,7 +212,7 @@ def failing(statement: str, **variables: str) -> subprocess.CompletedProcess[str
     return forked.run([sys.executable, "-c", script], env=environment(**variables))
 
 
-def test_an_unexpected_error_says_how_to_see_more() -> None:
+def test_an_unexpected_error_shows_how_to_see_more() -> None:
     done = failing("raise ValueError('two\\nlines')")
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.splitlines()[0] == "harness: unexpected ValueError: two lines"

@@ -172,7 +172,7 @@ def test_figures_are_those_of_the_tables(kept: Path, capsys: pytest.CaptureFixtu
     assert shown["figures"][0]["peak_bytes"] == 50_000_000
 
 
-def test_a_doubtful_ratio_says_so_beside_the_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_doubtful_ratio_is_marked_beside_the_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(tmp_path)
     make_run(tmp_path, others=1.5)
     make_run(tmp_path, noise=0.9)
@@ -225,16 +225,16 @@ def test_a_run_of_a_tensor_model_alone(tmp_path: Path, capsys: pytest.CaptureFix
     assert pair["measured_together"] is False
 
 
-def test_a_night_and_a_calibration(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_nightly_run_and_a_calibration(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     floors = call(capsys, "nightly", "--baseline", "main", "--calibrate", "1", "--words", "1", "--json")
     assert floors.code == 0, floors.err
     assert checked(floors.out, "harness.calibration/1")["floors"]
-    night = call(capsys, "nightly", "--baseline", "main", "--candidate", "main", "--words", "1", "--json")
-    assert night.code == 0, night.err
-    found = checked(night.out, "harness.night/1")
+    nightly = call(capsys, "nightly", "--baseline", "main", "--candidate", "main", "--words", "1", "--json")
+    assert nightly.code == 0, nightly.err
+    found = checked(nightly.out, "harness.night/1")
     assert found["night"]["state"] == "pass"
     again = call(capsys, "nights", "latest", "--json")
-    assert again.out == night.out
+    assert again.out == nightly.out
     listed = checked(call(capsys, "nights", "--json").out, "harness.nights/1")
     assert [one["state"] for one in listed["nights"]] == ["pass", "calibration"]
     assert listed["nights"][0] == found["night"]

@@ -1,4 +1,4 @@
-"""``harness nightly`` on this machine: real processes, whose runners say times with noise of their own."""
+"""``harness nightly`` on this machine: real processes, whose runners report times with noise of their own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """With the baselines ``main`` and ``slower``, whose runner says times longer by 8 %."""
+    """With the baselines ``main`` and ``slower``, whose runner reports times longer by 8 %."""
     results, cache = tmp_path / "results", Cache(tmp_path / "cache")
     for name, level in (("main", 1e6), ("slower", 1.08e6)):
         Baselines(results).set(cached_run(results, cache, body=noisy(level)), name, cache=cache)
@@ -48,7 +48,7 @@ def harness(results: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_slower_candidate_fails_also_when_the_night_is_interrupted(results: Path) -> None:
+def test_a_slower_candidate_fails_also_when_the_nightly_run_is_interrupted(results: Path) -> None:
     short = nightly(results, "--baseline", "main", "--candidate", "slower", "--words", "1", "--time-budget", "0.01")
     assert short.returncode == 3, short.stderr
     assert short.stdout.startswith("INCONCLUSIVE")
@@ -82,16 +82,16 @@ def test_wrong_usage(results: Path) -> None:
     assert not (results / "nightly").exists()
 
 
-def test_a_night_is_shown_again_and_written_for_ci(results: Path, tmp_path: Path) -> None:
-    files = ("--markdown", str(tmp_path / "night.md"), "--junit", str(tmp_path / "night.xml"))
-    night = nightly(results, "--baseline", "main", "--candidate", "main", "--words", "1", *files)
-    assert night.returncode == 0, night.stderr
+def test_a_nightly_run_is_shown_again_and_written_for_ci(results: Path, tmp_path: Path) -> None:
+    files = ("--markdown", str(tmp_path / "nightly.md"), "--junit", str(tmp_path / "nightly.xml"))
+    done = nightly(results, "--baseline", "main", "--candidate", "main", "--words", "1", *files)
+    assert done.returncode == 0, done.stderr
     again = harness(results, "nights", "latest")
-    assert (again.returncode, again.stdout) == (0, night.stdout)
+    assert (again.returncode, again.stdout) == (0, done.stdout)
     printed = harness(results, "nights", "latest", "--markdown", "-")
-    assert printed.stdout == (tmp_path / "night.md").read_text()
+    assert printed.stdout == (tmp_path / "nightly.md").read_text()
     assert printed.stdout.startswith("**PASS")
-    assert "<testsuite" in (tmp_path / "night.xml").read_text()
+    assert "<testsuite" in (tmp_path / "nightly.xml").read_text()
     listed = harness(results, "nights")
     assert listed.returncode == 0
     assert listed.stdout.count("pass") == 1

@@ -99,12 +99,12 @@ def test_a_person_is_asked(results: Path, answer: str, left: int) -> None:
     assert out == ("" if left else f"{run.run_id}\n")
 
 
-def test_what_a_baseline_or_a_night_refers_to_stays(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_baseline_or_a_nightly_run_refers_to_stays(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cache = Cache(results.parent / "cache")
     kept = cached_run(results, cache, body=noisy(1e6))
     Baselines(results).set(kept, "main", cache=cache)
-    night = call(capsys, "nightly", "--baseline", "main", "--calibrate", "1", "--words", "1", "--cooldown", "0")
-    assert night.code == 0, night.err
+    nightly = call(capsys, "nightly", "--baseline", "main", "--calibrate", "1", "--words", "1", "--cooldown", "0")
+    assert nightly.code == 0, nightly.err
     judged, free = make_run(results), make_run(results)
     (plan,) = results.glob("nightly/*/plan.json")
     plan.write_text(json.dumps(json.loads(plan.read_text()) | {"run": judged.run_id}))

@@ -1,4 +1,4 @@
-"""What a newcomer gets wrong ends in one or two lines that say what is wrong and what to do, with exit code 2 or 3."""
+"""What a newcomer gets wrong ends in one or two lines with what is wrong and what to do, with exit code 2 or 3."""
 
 from __future__ import annotations
 
@@ -156,12 +156,12 @@ HOSTILE = "\x1b]0;title\x07\x9b31m\u202eevil\r\n\x00"
 
 
 @pytest.mark.parametrize("arguments", [("runs",), ("show", "latest"), ("compare", "latest", "latest")])
-@pytest.mark.parametrize("face", [(), ("--json",), ("--markdown",)])
+@pytest.mark.parametrize("form", [(), ("--json",), ("--markdown",)])
 def test_control_characters_in_stored_names_reach_no_terminal(
-    tmp_path: Path, run_command: Callable[..., Called], arguments: tuple[str, ...], face: tuple[str, ...]
+    tmp_path: Path, run_command: Callable[..., Called], arguments: tuple[str, ...], form: tuple[str, ...]
 ) -> None:
-    if arguments == ("runs",) and face == ("--markdown",):
-        face = ()
+    if arguments == ("runs",) and form == ("--markdown",):
+        form = ()
     run = make_run(tmp_path)
     manifest = json.loads((run.folder / "manifest.json").read_text())
     manifest["device"] |= {"name": HOSTILE, "cpu_model": HOSTILE}
@@ -170,7 +170,7 @@ def test_control_characters_in_stored_names_reach_no_terminal(
     manifest["reason"], manifest["status"] = HOSTILE, "incomplete"
     manifest["command"] = ["pytest", HOSTILE]
     (run.folder / "manifest.json").write_text(json.dumps(manifest))
-    done = run_command(arguments, "", "--results-dir", str(tmp_path), *face)
+    done = run_command(arguments, "", "--results-dir", str(tmp_path), *form)
     assert done.code == 0, done.err
     assert "evil" in done.out
     assert not [char for char in done.out if unicodedata.category(char) in ("Cc", "Cf") and char != "\n"]

@@ -1,4 +1,4 @@
-"""docs/contributing as a stranger follows it: in a scratch copy, each file is written, changed and run as it says."""
+"""docs/contributing as a stranger follows it: in a scratch copy, each file is written, changed and run as described."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs/contributing"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FOLLOWED = [page for page in sorted(PAGES.glob("*.md")) if any(name for _, name, _ in BLOCK.findall(page.read_text()))]
-"""Pages whose blocks say which file they are. A page of another form has a test of its own."""
+"""Pages whose blocks name their file. A page of another form has a test of its own."""
 NEEDED = [
     "Cargo.lock",
     "Cargo.toml",
@@ -73,7 +73,7 @@ def set_up(folder: Path) -> None:
 
 
 def follow(page: Path, folder: Path) -> str:
-    """Do what each block says, in order; what the commands print."""
+    """Do what each block asks for, in order; what the commands print."""
     printed = ""
     for language, name, body in BLOCK.findall(page.read_text(encoding="utf-8")):
         if name:

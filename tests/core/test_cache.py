@@ -34,9 +34,9 @@ def test_an_entry_is_made_once(cache: Cache) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed", "missing", "manifest"])
-def test_damage_is_noticed_told_and_repaired(tmp_path: Path, damage: str) -> None:
-    told: list[str] = []
-    cache = Cache(tmp_path, told.append)
+def test_damage_is_noticed_reported_and_repaired(tmp_path: Path, damage: str) -> None:
+    notices: list[str] = []
+    cache = Cache(tmp_path, notices.append)
     folder = cache.fetch("things", "key", build_hello)
     victim = folder / "sub/hello.txt"
     if damage == "truncated":
@@ -49,8 +49,8 @@ def test_damage_is_noticed_told_and_repaired(tmp_path: Path, damage: str) -> Non
         (folder / "manifest.json").write_text('{"sub/hello.txt": ')
     assert cache.fetch("things", "key", build_hello) == folder
     assert victim.read_text() == "hello"
-    assert len(told) == 1
-    assert "damaged" in told[0]
+    assert len(notices) == 1
+    assert "damaged" in notices[0]
 
 
 def test_a_failing_build_leaves_nothing(cache: Cache) -> None:
@@ -105,7 +105,7 @@ def test_two_processes_build_once(tmp_path: Path) -> None:
     assert counter.read_text() == "x"
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(cache: Cache) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(cache: Cache) -> None:
     def build(folder: Path) -> None:
         # The kernel's own ENOSPC.
         descriptor = os.open("/dev/full", os.O_WRONLY)

@@ -86,10 +86,10 @@ def test_parts_of_a_release_come_from_their_source_or_from_its_mirror(tmp_path: 
 
 
 def test_a_package_is_fetched_verified_and_unpacked(tmp_path: Path) -> None:
-    said: list[str] = []
-    packages = DebianPackages(tmp_path / "debian", progress=said.append)
+    messages: list[str] = []
+    packages = DebianPackages(tmp_path / "debian", progress=messages.append)
     [deb] = packages.fetch(["mksh"])
-    assert "downloading 1 Debian packages" in said[1]
+    assert "downloading 1 Debian packages" in messages[1]
     unpack([deb], tmp_path / "root")
     shell = subprocess.run(
         [tmp_path / "root/bin/mksh", "-c", "echo $KSH_VERSION"], capture_output=True, text=True, timeout=10, check=True
@@ -99,13 +99,13 @@ def test_a_package_is_fetched_verified_and_unpacked(tmp_path: Path) -> None:
 
     whole = deb.read_bytes()
     deb.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    said.clear()
+    messages.clear()
     assert packages.fetch(["mksh"]) == [deb]
     assert deb.read_bytes() == whole
-    assert any(line.startswith("downloading") for line in said)
-    said.clear()
+    assert any(line.startswith("downloading") for line in messages)
+    messages.clear()
     packages.fetch(["mksh"])
-    assert not any(line.startswith("downloading") for line in said), "what is there was downloaded again"
+    assert not any(line.startswith("downloading") for line in messages), "what is there was downloaded again"
 
 
 def test_a_mirror_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

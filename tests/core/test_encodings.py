@@ -1,4 +1,4 @@
-"""Files and programs are read and written as UTF-8, whatever the locale says: every call names its encoding."""
+"""Files and programs are read and written as UTF-8, whatever the locale is: every call names its encoding."""
 
 from __future__ import annotations
 

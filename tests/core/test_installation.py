@@ -1,4 +1,4 @@
-"""What the harness knows about its own installation: name, versions, conflicts, and the folder whose commit counts."""
+"""What the harness finds out about its installation: name, versions, conflicts, and the folder whose commit counts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_who_brings_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     }
 
 
-def test_a_missing_package_is_told_with_what_brings_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_package_is_reported_with_what_brings_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert package_version("pytest") == importlib.metadata.version("pytest")
     with pytest.raises(PackageMissing, match="no-such-package is not installed") as info:
         package_version("no-such-package")

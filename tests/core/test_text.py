@@ -73,7 +73,7 @@ def test_errors() -> None:
 
 BLOCKS: list[Block] = [
     Heading(f"Run on {EVIL}"),
-    Line(f"it said {EVIL}"),
+    Line(f"it printed {EVIL}"),
     Table([EVIL, "b"], [[EVIL, f"x\n{EVIL}"]], note=EVIL, numbers=False),
 ]
 

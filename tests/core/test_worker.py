@@ -49,9 +49,9 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_result_and_its_progress(worker: str) -> None:
-    said: list[str] = []
-    assert run_worker(worker, {"do": "work", "number": 21}, said.append) == {"twice": 42, "asked": 1}
-    assert said == ["half way"]
+    messages: list[str] = []
+    assert run_worker(worker, {"do": "work", "number": 21}, messages.append) == {"twice": 42, "asked": 1}
+    assert messages == ["half way"]
 
 
 def test_an_error_keeps_its_cure_and_exit_code(worker: str) -> None:
@@ -68,21 +68,21 @@ def test_a_dead_worker_leaves_its_last_words(worker: str) -> None:
 
 
 def test_a_worker_that_stays_answers_one_request_after_the_other(worker: str) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     with WorkerProcess(worker) as process:
         process.begin({"do": "work", "number": 1})
         process.begin({"do": "work", "number": 2})
-        assert process.settle(said.append) == {"twice": 4, "asked": 2}
-        assert process.settle(said.append) is None
-        assert process.ask({"do": "work", "number": 3}, said.append) == {"twice": 6, "asked": 3}
+        assert process.settle(messages.append) == {"twice": 4, "asked": 2}
+        assert process.settle(messages.append) is None
+        assert process.ask({"do": "work", "number": 3}, messages.append) == {"twice": 6, "asked": 3}
         with pytest.raises(WorkerError, match="cannot do that"):
-            process.ask({"do": "refuse"}, said.append)
-        assert process.ask({"do": "work", "number": 4}, said.append)["asked"] == 5
-    assert said == ["half way"] * 5
+            process.ask({"do": "refuse"}, messages.append)
+        assert process.ask({"do": "work", "number": 4}, messages.append)["asked"] == 5
+    assert messages == ["half way"] * 5
     assert not alive(process.pid)
 
 
-def test_what_was_begun_and_refused_is_told_to_who_asks_next(worker: str) -> None:
+def test_what_was_begun_and_refused_is_reported_to_the_next_request(worker: str) -> None:
     with WorkerProcess(worker) as process:
         process.begin({"do": "refuse"})
         with pytest.raises(WorkerError, match="cannot do that"):
@@ -98,7 +98,7 @@ def test_a_silent_worker_is_ended(worker: str) -> None:
             process.ask({"do": "work"}, lambda _text: None)
 
 
-def test_a_killed_worker_is_told_by_whatever_is_asked_of_it(worker: str) -> None:
+def test_a_killed_worker_is_reported_by_whatever_is_asked_of_it(worker: str) -> None:
     with WorkerProcess(worker) as process:
         process.ask({"do": "work"}, lambda _text: None)
         os.kill(process.pid, signal.SIGKILL)

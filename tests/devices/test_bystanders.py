@@ -24,7 +24,7 @@ def seen_beside(seconds: float) -> RatioSummary:
     return RatioSummary(items=1, ratio=1, low=1, high=1, paired=True, **vars(found))
 
 
-def test_a_real_load_is_told() -> None:
+def test_a_real_load_is_reported() -> None:
     burners = [subprocess.Popen([sys.executable, "-c", BURN.format(seconds=60)]) for _ in range(2)]
     try:
         found = seen_beside(1.5)
@@ -59,7 +59,7 @@ def test_what_we_use_ourselves_is_not_others(monkeypatch: pytest.MonkeyPatch, tm
 
 
 @pytest.mark.parametrize("text", [None, "", "cpu 1 2\n", "cpu a b c d e f g h\n"])
-def test_where_the_system_does_not_say(text: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_where_the_system_does_not_report_it(text: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "stat").write_text(text)
     monkeypatch.setattr(bystanders, "STAT", tmp_path / "stat")

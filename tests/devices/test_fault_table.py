@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_table_is_what_the_tests_say() -> None:
+def test_the_table_is_made_from_the_tests() -> None:
     command = [sys.executable, str(ROOT / "tools/write_faults.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr

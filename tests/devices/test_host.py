@@ -74,7 +74,7 @@ def test_the_host_is_opened_by_its_name(cache: Cache) -> None:
 
 
 @pytest.mark.parametrize("spec", ["toaster", "toaster:1", ""])
-def test_an_unknown_device_is_told_with_the_known_ones(spec: str) -> None:
+def test_an_unknown_device_is_reported_with_the_known_ones(spec: str) -> None:
     with pytest.raises(UnknownDevice, match=r"known kinds of device: .*host"):
         parse_device(spec)
 
@@ -111,7 +111,7 @@ LONELY = "header(); load(); sample(order['items'][0], 'first', 0); time.sleep(60
 
 
 def test_a_runner_ends_with_its_harness(tmp_path: Path) -> None:
-    """What ``device_runner/src/watch.rs`` does, in Python: nothing but the end of its standard input tells it."""
+    """What ``device_runner/src/watch.rs`` does, in Python: only the end of its standard input ends it."""
     watch = """
 import threading
 assert os.environ["DEVICE_RUNNER_ENDS_WITH_STDIN"] == "1"
@@ -124,13 +124,13 @@ def test_a_runner_that_was_left_is_ended_before_anything_is_measured(device: Hos
     pid = killed_harness(tmp_path, LONELY)
     assert start_of(pid) is not None
     (left,) = (tmp_path / "work").iterdir()
-    said: list[str] = []
-    with device.reserve(notify=said.append):
-        assert said == [f"ending process {pid}, a runner that was left by a run that was killed"]
+    notices: list[str] = []
+    with device.reserve(notify=notices.append):
+        assert notices == [f"ending process {pid}, a runner that was left by a run that was killed"]
         assert_gone(pid)
         assert not left.exists()
-    with device.reserve(notify=said.append):
-        assert len(said) == 1
+    with device.reserve(notify=notices.append):
+        assert len(notices) == 1
 
 
 def test_a_stranger_with_the_number_of_a_runner_is_left_alone(device: HostDevice, tmp_path: Path) -> None:
@@ -138,9 +138,9 @@ def test_a_stranger_with_the_number_of_a_runner_is_left_alone(device: HostDevice
         note = device._lock.note_path
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(f'{{"pid": {stranger.pid}, "started": "7", "folder": "{tmp_path}"}}')
-        said: list[str] = []
-        with device.reserve(notify=said.append):
-            assert said == []
+        notices: list[str] = []
+        with device.reserve(notify=notices.append):
+            assert notices == []
         assert stranger.poll() is None
         assert tmp_path.exists()
         assert not note.exists()

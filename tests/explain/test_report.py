@@ -51,7 +51,7 @@ def test_the_picture_shows_every_compared_call_and_marks_the_first_bad_one() -> 
     assert inherited["y"][-1] == CEILING
     assert allowed["y"] == [1, 1]
     assert (marked["x"], marked["y"]) == ([1], [5e4])
-    assert "linear_2" in figure.says
+    assert "linear_2" in figure.summary
 
 
 def test_the_page_holds_the_picture_and_escapes_what_a_run_says() -> None:

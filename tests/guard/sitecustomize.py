@@ -48,15 +48,15 @@ def _need_of_program(command: str | bytes | Iterable[Any]) -> tuple[str, str] | 
     text = [os.fsdecode(word) for word in words]
     if not text or _made_by_a_test(text[0]):
         return None
-    name, said = os.path.basename(text[0]), " ".join(text)[:300]  # noqa: PTH119
+    name, line = os.path.basename(text[0]), " ".join(text)[:300]  # noqa: PTH119
     modules = [text[place + 1] for place, word in enumerate(text[:-1]) if word == "-m"]
     if name.startswith(_PHONE_PROGRAMS) or any(module.startswith(_PHONE_MODULES) for module in modules):
-        return "emulator", said
+        return "emulator", line
     zig = text[text.index("ziglang") + 1 :][:1] if "ziglang" in modules else []
     if (name in ("cargo", "cargo-zigbuild") and _CARGO & set(text[1:2])) or _WORKERS & set(modules) or _ZIG & set(zig):
-        return "compiler", said
+        return "compiler", line
     if name == "rustup" and text[1:2] == ["target"]:
-        return "network", said
+        return "network", line
     return None
 
 

@@ -74,7 +74,7 @@ def test_a_long_series_through_windows() -> None:
     found = change_points(series, rng=rng)
     assert [point.index for point in found] == [40, 101]
     assert found[0].after == found[1].before == np.median(series[40:101])
-    # What was found stays found when nights are added.
+    # What was found stays found when nightly runs are added.
     assert [point.index for point in change_points(series[:70], rng=rng)] == [40]
 
 
@@ -86,14 +86,14 @@ def test_steps_too_small_to_matter_are_left_out_though_certain() -> None:
     assert change_points(series, rng=rng) == []
 
 
-def test_one_bad_night_or_weekend_is_no_new_level() -> None:
+def test_one_bad_nightly_run_or_weekend_is_no_new_level() -> None:
     rng = np.random.default_rng(5)
     series = np.exp(rng.normal(0, 0.01, 30))
     series[12:14] *= 1.3
     assert change_points(series, rng=rng) == []
 
 
-def test_false_alarms_are_as_rare_as_the_p_value_says() -> None:
+def test_false_alarms_are_as_rare_as_the_p_value_promises() -> None:
     """150 series without a change, heavy tails and all: 0.15 alarms expected, three would be one chance in 1,900."""
     rng = np.random.default_rng(6)
     alarms = sum(bool(change_points(np.exp(0.02 * rng.standard_t(3, 30)), rng=rng)) for _ in range(150))

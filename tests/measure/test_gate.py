@@ -54,11 +54,11 @@ def test_a_session_without_a_change() -> None:
 def test_seen_twice_is_a_failure_once_a_warning() -> None:
     slow, same = judged(0.05), judged(0.0)
     assert slow.outcome is Outcome.SUSPECT
-    said, cause = verdict(slow, judged(0.06))
-    assert said is GateVerdict.FAIL
+    found, cause = verdict(slow, judged(0.06))
+    assert found is GateVerdict.FAIL
     assert cause == "+5.0%, and +6.0% when measured again"
-    said, cause = verdict(slow, same)
-    assert (said, "not confirmed" in cause) == (GateVerdict.WARN, True)
+    found, cause = verdict(slow, same)
+    assert (found, "not confirmed" in cause) == (GateVerdict.WARN, True)
 
 
 def test_certain_but_small_is_clear_and_so_is_large_but_uncertain() -> None:
@@ -97,20 +97,20 @@ def test_noise_extends_and_then_forbids_small_verdicts() -> None:
     assert noisy.shift.noise > 0.05
     assert noisy.outcome is Outcome.NOISY
     assert noisy.detectable >= 0.10
-    said, cause = verdict(noisy)
-    assert said is GateVerdict.INCONCLUSIVE
+    found, cause = verdict(noisy)
+    assert found is GateVerdict.INCONCLUSIVE
     assert "too noisy" in cause
     assert judged(0.35, noise=0.1).outcome is Outcome.SUSPECT
 
 
 def test_a_large_change_that_so_much_noise_does_not_prove_is_undecided() -> None:
-    """An estimate above 10 % whose test says nothing: neither a suspicion nor a session without a change."""
+    """An estimate above 10 % whose test proves nothing: neither a suspicion nor a session without a change."""
     unproven = judged(0.12, noise=0.3)
     assert unproven.change >= DEFAULT_RULE.blurred_below
     assert unproven.shift.p > DEFAULT_RULE.alpha
     assert unproven.outcome is Outcome.NOISY
-    said, cause = verdict(unproven)
-    assert said is GateVerdict.INCONCLUSIVE
+    found, cause = verdict(unproven)
+    assert found is GateVerdict.INCONCLUSIVE
     assert cause.endswith("which proves +12.2% neither true nor false")
     assert needs_another([unproven])
 
@@ -166,12 +166,12 @@ def test_a_noisy_attempt_is_repeated_a_decided_one_never() -> None:
 def test_a_suspicion_without_a_second_session(
     second: Judgement | Undecided | None, expected: GateVerdict, words: str
 ) -> None:
-    said, cause = verdict(judged(0.05), second)
-    assert said is expected
+    found, cause = verdict(judged(0.05), second)
+    assert found is expected
     assert words in cause
 
 
-def test_no_first_session_says_why() -> None:
+def test_no_first_session_has_a_reason() -> None:
     assert verdict(Undecided("battery at 12 %")) == (GateVerdict.INCONCLUSIVE, "battery at 12 %")
 
 
@@ -204,8 +204,8 @@ _JUDGED = {change: judged(change) for change in (0.0, 0.05)}
 
 def test_limits() -> None:
     assert judge_growth(size_growth("archive", 1000, 1020)) == (GateVerdict.PASS, "")
-    said, cause = judge_growth(size_growth("archive", 1000, 1021))
-    assert said is GateVerdict.FAIL
+    found, cause = judge_growth(size_growth("archive", 1000, 1021))
+    assert found is GateVerdict.FAIL
     assert cause == "archive grew by 2.1%, at most 2% is allowed"
     grown = memory_growth([100, 100, 900], [106, 107, 100])
     assert grown is not None
@@ -213,7 +213,7 @@ def test_limits() -> None:
     assert memory_growth([], [1]) is None
 
 
-def test_a_night_is_as_bad_as_its_worst_cell() -> None:
+def test_a_nightly_run_is_as_bad_as_its_worst_cell() -> None:
     p, w, f, i = GateVerdict.PASS, GateVerdict.WARN, GateVerdict.FAIL, GateVerdict.INCONCLUSIVE
     assert overall([p, w, f, i]) is f
     assert overall([p, w, i]) is i

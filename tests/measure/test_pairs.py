@@ -95,7 +95,7 @@ def test_one_disturbed_pair_is_no_noise_but_two_speeds_are() -> None:
     assert process_noise([0.1]) == 0.0
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_truth_about_as_often_as_it_claims() -> None:
     rng = np.random.default_rng(6)
     covered = 0
     for _ in range(300):

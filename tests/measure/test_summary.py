@@ -99,7 +99,7 @@ def test_the_interval_resamples_words_not_samples() -> None:
     assert (found.low, found.high) == (1000, 9000)
 
 
-def test_the_interval_covers_the_populations_median_about_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_populations_median_about_as_often_as_it_claims() -> None:
     population_median = math.exp(14)
     covered = 0
     for seed in range(100):

@@ -17,7 +17,7 @@ def logs_of(items: int, rounds: int, *, noise: float, seed: int = 1, effect: flo
     return {f"i{at}": list(rng.normal(centre, noise, rounds)) for at, centre in enumerate(centres)}
 
 
-def test_scipy_and_a_plain_hodges_lehmann_say_the_same() -> None:
+def test_scipy_and_a_plain_hodges_lehmann_give_the_same() -> None:
     logs = logs_of(5, 6, noise=0.1)
     found = turn_ratios(logs)
     walsh = {item: [(x + y) / 2 for at, x in enumerate(of) for y in of[at:]] for item, of in logs.items()}

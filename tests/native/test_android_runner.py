@@ -107,11 +107,11 @@ def test_a_phone_without_dot_products_is_refused_with_a_record(phone_runner: Run
     assert "--mcpu" in ran.end.error.message
 
 
-def test_the_runner_says_what_it_needs(phone_runner: Runner) -> None:
+def test_the_runner_reports_what_it_needs(phone_runner: Runner) -> None:
     command = [*emulator("aarch64", "cortex-a53"), str(phone_runner.path), "--describe"]
-    said = subprocess.run(command, capture_output=True, timeout=EMULATION_DEADLINE_SECONDS, check=True).stdout
-    assert json.loads(said)["cpu_features"] == list(resolve_target("android-arm64").baseline.features)
-    assert RunnerDescription.model_validate_json(said).cpu_features == phone_runner.archive.metadata.cpu_features
+    output = subprocess.run(command, capture_output=True, timeout=EMULATION_DEADLINE_SECONDS, check=True).stdout
+    assert json.loads(output)["cpu_features"] == list(resolve_target("android-arm64").baseline.features)
+    assert RunnerDescription.model_validate_json(output).cpu_features == phone_runner.archive.metadata.cpu_features
 
 
 def test_an_old_processor_of_this_machines_kind_is_refused_too(user_cache: Cache, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_target_without_a_runner_lists_those_with_one() -> None:
     assert "android-arm64" in caught.value.cure
 
 
-def test_a_binary_that_does_not_suit_the_device_is_told_why(tmp_path: Path) -> None:
+def test_a_binary_that_does_not_suit_the_device_is_reported_with_the_reason(tmp_path: Path) -> None:
     """A program of this machine's, dynamically linked, offered as a static one for another."""
     (tmp_path / "main.c").write_text("int main(void) { return 0; }\n")
     program = tmp_path / "program"
@@ -165,6 +165,6 @@ def test_a_tool_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
     assert not child.exists() or child.read_text().split()[2] == "Z"
 
 
-def test_a_tool_that_is_not_there_is_told() -> None:
+def test_a_tool_that_is_not_there_is_reported() -> None:
     with pytest.raises(ToolFailed, match="cannot be started: No such file"):
         run_tool(["/nowhere/tool"], deadline=1)

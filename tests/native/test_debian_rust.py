@@ -19,11 +19,11 @@ from tests.native.fake_debian import TARGET, FakePackages, make_packages
 
 class Scene:
     def __init__(self, folder: Path) -> None:
-        self.packages, self.notices, self.said = folder / "packages", list[str](), list[str]()
+        self.packages, self.notices, self.messages = folder / "packages", list[str](), list[str]()
         self.packages.mkdir()
         make_packages(self.packages)
         self.cache = Cache(folder / "cache", notice=self.notices.append)
-        self.rust = DebianRust(self.cache, self.said.append)
+        self.rust = DebianRust(self.cache, self.messages.append)
 
     def cargo_runs(self) -> list[str]:
         path = self.packages / "cargo-runs"
@@ -59,7 +59,7 @@ def test_the_second_time_nothing_is_made(scene: Scene) -> None:
     assert scene.rust.installed(TARGET) == first == scene.rust.verified(TARGET)
     assert len(scene.cargo_runs()) == 1
     assert f"-Zbuild-std=std,panic_abort --target {TARGET}" in scene.cargo_runs()[0]
-    assert any("cargo compiles core" in text for text in scene.said)
+    assert any("cargo compiles core" in text for text in scene.messages)
     assert not [name for name in scene.entries() if name.endswith((".work", ".partial"))]
     assert not scene.notices
 
@@ -109,7 +109,7 @@ def test_ctrl_c_leaves_neither_processes_nor_half_entries(scene: Scene) -> None:
     assert not [name for name in scene.entries() if name.endswith(".partial")]
 
 
-def test_a_failing_build_tells_what_cargo_said(scene: Scene) -> None:
+def test_a_failing_build_reports_what_cargo_printed(scene: Scene) -> None:
     (scene.packages / "fail-cargo").touch()
     with pytest.raises(StandardLibraryFailed, match="no such crate") as caught:
         scene.rust.install(TARGET)

@@ -42,9 +42,9 @@ def test_debians_rust_on_disks_that_are_too_small(tmp_path: Path) -> None:
     assert all(end["again"] for end in ends)
 
 
-def tool(folder: Path, says: str) -> Path:
+def tool(folder: Path, message: str) -> Path:
     path = folder / "rustup"
-    path.write_text(f"#!/bin/sh\necho '{says}' >&2\nexit 1\n")
+    path.write_text(f"#!/bin/sh\necho '{message}' >&2\nexit 1\n")
     path.chmod(0o755)
     return path
 

@@ -117,11 +117,11 @@ def test_an_enterprise_profile_covers_every_device(app: Path, provide: Callable[
     assert check_app(app, "any", now=NOW).devices is None
 
 
-def test_a_bundle_without_a_profile_is_told(app: Path) -> None:
+def test_a_bundle_without_a_profile_is_reported(app: Path) -> None:
     refused(ProfileMissing, "holds no embedded.mobileprovision", app)
 
 
-def test_a_profile_that_is_over_is_told_with_its_day(app: Path, provide: Callable[..., None]) -> None:
+def test_a_profile_that_is_over_is_reported_with_its_day(app: Path, provide: Callable[..., None]) -> None:
     provide(ExpirationDate=NOW.replace(tzinfo=None))
     refused(ProfileExpired, "'Bench' expired on 2026-06-01 12:00 UTC", app)
 
@@ -134,19 +134,19 @@ def test_a_device_that_no_profile_lists_is_named(
     refused(DeviceNotInProfile, f"lists {len(devices or [])} devices, {UDID} is none", app)
 
 
-def test_a_profile_of_another_app_is_told(app: Path, provide: Callable[..., None]) -> None:
+def test_a_profile_of_another_app_is_reported(app: Path, provide: Callable[..., None]) -> None:
     provide(Entitlements={"application-identifier": "TEAM123456.com.example.other"})
     refused(BundleIdMismatch, r"for TEAM123456.com.example.other, the app is dev.harness.runner", app)
     provide()
     refused(BundleIdMismatch, "is dev.harness.runner, not com.example.mine", app, bundle_id="com.example.mine")
 
 
-def test_an_unsigned_app_is_told(user_cache: Cache, tmp_path: Path) -> None:
+def test_an_unsigned_app_is_reported(user_cache: Cache, tmp_path: Path) -> None:
     app = build_app(program(tmp_path, "device", user_cache, signed=False), tmp_path)
     refused(AppNotSigned, "carries no code signature", app)
 
 
-def test_an_app_for_the_simulator_is_told(user_cache: Cache, tmp_path: Path) -> None:
+def test_an_app_for_the_simulator_is_reported(user_cache: Cache, tmp_path: Path) -> None:
     app = build_app(program(tmp_path, "simulator", user_cache), tmp_path)
     refused(WrongPlatform, "is for the simulator on ARM64", app)
 
@@ -210,7 +210,7 @@ def test_the_users_command_signs_the_bundle_that_is_put_last(app: Path, signer: 
     assert (app / "signed").is_file()
 
 
-def test_the_bundles_place_in_the_command_can_be_said(app: Path, signer: Path) -> None:
+def test_the_bundles_place_in_the_command_can_be_chosen(app: Path, signer: Path) -> None:
     sign_app(app, f"'{signer}' --file={{}}/Info.plist {{}}")
     assert asked(signer) == [f"--file={app}/Info.plist", str(app)]
 
@@ -231,7 +231,7 @@ def test_what_is_no_command_is_wrong_usage(app: Path, command: str) -> None:
     assert "{}" in caught.value.cure
 
 
-def test_a_command_that_fails_is_told_with_its_words(app: Path) -> None:
+def test_a_command_that_fails_is_reported_with_its_output(app: Path) -> None:
     with pytest.raises(SigningFailed, match=r"(?s)status 7.*no identity found"):
         sign_app(app, "sh -c 'echo no identity found >&2; exit 7'")
     with pytest.raises(SigningFailed, match="no-such-program cannot be started"):
@@ -275,7 +275,7 @@ PLIST = {"Payload/X.app/Info.plist": b"x"}
 
 
 @pytest.mark.parametrize(
-    ("entries", "told"),
+    ("entries", "message"),
     [
         ({}, "0 bundles"),
         ({"Payload/X.app/a": b"", "Payload/Y.app/a": b""}, "2 bundles"),
@@ -286,10 +286,12 @@ PLIST = {"Payload/X.app/Info.plist": b"x"}
         (PLIST | {"..\\evil": b""}, "does not stay"),
     ],
 )
-def test_what_is_no_app_is_told_and_writes_nowhere_else(tmp_path: Path, entries: dict[str, bytes], told: str) -> None:
+def test_what_is_no_app_is_reported_and_writes_nowhere_else(
+    tmp_path: Path, entries: dict[str, bytes], message: str
+) -> None:
     ipa = write_zip(tmp_path / "a.ipa", entries)
     folder = tmp_path / "deep/er/out"
-    with pytest.raises(NotAnApp, match=told):
+    with pytest.raises(NotAnApp, match=message):
         unpack_app(ipa, folder)
     outside = [path for path in tmp_path.rglob("*") if path.is_file() and folder not in path.parents]
     assert outside == [ipa]

@@ -129,10 +129,10 @@ def test_equal_bundles_make_equal_files(runner: Runner, app: Path, tmp_path: Pat
 def test_another_bundle_id_is_another_file_of_the_same_executable(
     runner: Runner, app: Path, user_cache: Cache, tmp_path: Path
 ) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     options = AppOptions(bundle_id="com.example.bench")
-    other = build_runner(runner.archive, cache=user_cache, progress=said.append, app=options)
-    assert not [text for text in said if "cargo" in text]
+    other = build_runner(runner.archive, cache=user_cache, progress=messages.append, app=options)
+    assert not [text for text in messages if "cargo" in text]
     found = app_facts(unpack_app(other.path, tmp_path))
     assert (found.bundle_id, found.companion) == ("com.example.bench", None)
     assert found.executable.read_bytes() == app_facts(app).executable.read_bytes()
@@ -238,7 +238,9 @@ def test_the_companion_names_the_phones_archive_and_takes_arguments_as_elsewhere
     assert container.start("--order", str(order)).returncode == 2
 
 
-def test_an_executable_that_does_not_suit_a_phone_is_told_why(user_cache: Cache, tmp_path: Path) -> None:
+def test_an_executable_that_does_not_suit_a_phone_is_reported_with_the_reason(
+    user_cache: Cache, tmp_path: Path
+) -> None:
     """For the simulator, unsigned, with no model, and with a symbol that a later list lost."""
     source = 'int puts(const char *); int renamex_np(void); int main(void) { return puts("") + renamex_np(); }\n'
     made = compile_c(source, tmp_path / "main.o", "simulator", user_cache)
@@ -255,7 +257,7 @@ def test_an_executable_that_does_not_suit_a_phone_is_told_why(user_cache: Cache,
         assert words in str(caught.value)
 
 
-def test_a_bundle_for_the_simulator_says_so(tmp_path: Path) -> None:
+def test_a_bundle_for_the_simulator_is_labelled(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"x")
     app = build_app(tmp_path / "binary", tmp_path, which="simulator")
     plist = plistlib.loads((app / "Info.plist").read_bytes())

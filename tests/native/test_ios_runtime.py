@@ -1,4 +1,4 @@
-"""One runtime for both slices: what the simulator's says it is for, and what is refused."""
+"""One runtime for both slices: what the simulator's is marked for, and what is refused."""
 
 from __future__ import annotations
 
@@ -72,9 +72,10 @@ def test_the_simulators_runtime_is_made_of_the_phones(user_cache: Cache) -> None
 
 
 @pytest.mark.parametrize(
-    ("objects", "told"), [("none", "holds no object"), ("simulator", "does not say"), ("garbage", "does not begin")]
+    ("objects", "message"),
+    [("none", "holds no object"), ("simulator", "not marked as being"), ("garbage", "does not begin")],
 )
-def test_what_is_not_for_phones_is_refused(objects: str, told: str, user_cache: Cache, tmp_path: Path) -> None:
+def test_what_is_not_for_phones_is_refused(objects: str, message: str, user_cache: Cache, tmp_path: Path) -> None:
     if objects == "garbage":
         data = b"\x7fELF"
     elif objects == "none":
@@ -83,5 +84,5 @@ def test_what_is_not_for_phones_is_refused(objects: str, told: str, user_cache: 
     else:
         made = compile_c("int answer(void) { return 42; }\n", tmp_path / "answer.o", "simulator", user_cache)
         data = archived([made], tmp_path / "lib.a").read_bytes()
-    with pytest.raises(RuntimeBuildFailed, match=told):
+    with pytest.raises(RuntimeBuildFailed, match=message):
         for_simulator(data)

@@ -105,13 +105,13 @@ def test_xcodes_codesign_signs_the_bundle_ad_hoc(cache: Cache, xcode: Path, tmp_
 
 
 def test_the_command_line_tools_alone_are_no_xcode(cache: Cache, xcode: Path, user_cache: Cache) -> None:
-    """They have an xcrun, which knows no SDK for phones."""
+    """They have an xcrun, which has no SDK for phones."""
     (xcode / "xcrun").write_text(XCRUN.format(folder=xcode, sdk="exit 1"))
     assert xcode_tools("device") is None
     assert apple_tools("device", cache=user_cache, progress=quiet).name == "LLVM"
 
 
-def test_an_xcrun_that_cannot_be_started_is_told(xcode: Path) -> None:
+def test_an_xcrun_that_cannot_be_started_is_reported(xcode: Path) -> None:
     (xcode / "xcrun").write_bytes(b"\x7fELF no program")
     with pytest.raises(ToolchainMissing, match="xcrun does not answer"):
         xcode_tools("device")
@@ -168,8 +168,8 @@ def test_a_symbol_that_nobody_has_ends_the_link_with_its_name(which: Slice, user
 
 
 def test_apples_linker_names_them_in_other_words() -> None:
-    said = 'Undefined symbols for architecture arm64:\n  "_fork_bomb", referenced from:\n      _main in main.o\n'
-    assert undefined_symbols(said) == ["_fork_bomb"]
+    output = 'Undefined symbols for architecture arm64:\n  "_fork_bomb", referenced from:\n      _main in main.o\n'
+    assert undefined_symbols(output) == ["_fork_bomb"]
 
 
 def test_the_stub_sdk_is_made_again_when_it_is_damaged(cache: Cache) -> None:
@@ -199,7 +199,7 @@ def test_a_linker_on_the_path_is_taken_before_anything_is_fetched(
     assert not (cache.root / "lld").exists()
 
 
-def test_without_a_mirror_the_ways_to_a_linker_are_told(
+def test_without_a_mirror_the_ways_to_a_linker_are_reported(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -220,7 +220,9 @@ def test_debians_package_brings_what_the_linker_loads(user_cache: Cache, monkeyp
     assert not brought & {"libc", "libstdc++", "libgcc_s"}, "a process cannot mix two versions of these"
 
 
-def test_a_package_without_the_linker_is_told(cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_without_the_linker_is_reported(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Empty:
         def __init__(self, *_arguments: object, **_named: object) -> None:
             pass

@@ -75,7 +75,7 @@ def test_a_build_script_finds_everything_it_reads_in_its_package(packaged: Path,
     """Unpacked away from the checkout: cargo's own check of each package, without its network."""
     folder = packaged.parent / "unpacked"
     for path in packaged.glob("*.crate"):
-        # Not tarfile: Debian 12's Python warns without a filter and knows none.
+        # Not tarfile: Debian 12's Python warns without a filter and has none.
         folder.mkdir(exist_ok=True)
         subprocess.run(["tar", "-xzf", str(path), "-C", str(folder)], check=True)
     members = sorted(one.name for one in folder.iterdir())
@@ -158,10 +158,10 @@ def run_app(tmp_path: Path, user_cache: Cache) -> Run:
     return run
 
 
-def test_the_app_of_the_docs_says_what_pytorch_says(run_app: Run, user_cache: Cache) -> None:
+def test_the_app_of_the_docs_answers_as_pytorch(run_app: Run, user_cache: Cache) -> None:
     embedded = resolve_checkpoint("embedded", cache=user_cache)
     archive = compile_models(g2p_request(embedded), cache=user_cache, progress=quiet)
-    said = run_app(
+    output = run_app(
         block("rust.md", "In an app", "toml"),
         block("rust.md", "In an app", "rust"),
         archive.path,
@@ -169,16 +169,16 @@ def test_the_app_of_the_docs_says_what_pytorch_says(run_app: Run, user_cache: Ca
     )
     words = [Word("eng-us", "Char", ()), Word("eng-us", "siu", ())]
     expected = reference_outputs(embedded, words, ReferenceOptions(), cache=user_cache, progress=quiet)
-    assert said.splitlines() == [item.text for item in expected.items]
+    assert output.splitlines() == [item.text for item in expected.items]
 
 
-def test_the_app_of_a_model_of_tensors_says_what_pytorch_says(run_app: Run, user_cache: Cache, tmp_path: Path) -> None:
+def test_the_app_of_a_tensor_workload_answers_as_pytorch(run_app: Run, user_cache: Cache, tmp_path: Path) -> None:
     heading = "3. Several in one binary, and on a phone"
     source = tmp_path / "flowers.py"
     source.write_text(block("your-model.md", "1. Say what the model is", "python"))
     models = describe_models([ModelSource("flowers.py", source)], cache=user_cache, progress=quiet)
     archive = compile_models(models_request(models), cache=user_cache, progress=quiet)
-    said = run_app(ONLY_TENSORS, block("your-model.md", heading, "rust"), archive.path, archive.metadata.prefix_base)
+    output = run_app(ONLY_TENSORS, block("your-model.md", heading, "rust"), archive.path, archive.metadata.prefix_base)
     script = "import flowers, torch; print(flowers.build()(torch.tensor([[5.1, 3.5, 1.4, 0.2]])).tolist()[0])"
     expected = subprocess.run(
         [sys.executable, "-c", script],
@@ -188,7 +188,7 @@ def test_the_app_of_a_model_of_tensors_says_what_pytorch_says(run_app: Run, user
         text=True,
         check=True,
     ).stdout
-    assert torch.allclose(torch.tensor(json.loads(said)), torch.tensor(json.loads(expected)), rtol=1e-4, atol=1e-5)
+    assert torch.allclose(torch.tensor(json.loads(output)), torch.tensor(json.loads(expected)), rtol=1e-4, atol=1e-5)
 
 
 def quiet(_text: str) -> None:

@@ -35,7 +35,7 @@ class Scene:
     """A PATH with the tools that a test puts there, and a mirror that has packages unless it is taken away."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self.bin, self.said = folder, folder / "bin", list[str]()
+        self.folder, self.bin, self.messages = folder, folder / "bin", list[str]()
         self.bin.mkdir()
         self.cache = Cache(folder / "cache")
         packages = folder / "packages"
@@ -61,7 +61,7 @@ class Scene:
         return path.read_text().splitlines() if path.exists() else []
 
     def find(self, route: choice.Route | None = None) -> str:
-        return find_toolchain(TARGET, cache=self.cache, progress=self.said.append, route=route).route
+        return find_toolchain(TARGET, cache=self.cache, progress=self.messages.append, route=route).route
 
 
 @pytest.fixture
@@ -85,12 +85,13 @@ def test_rustup_adds_what_is_missing_once(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rustup_does", "told"), [("unreachable", "ended with status 1"), ("adds elsewhere", "but not to"), (None, "found")]
+    ("rustup_does", "message"),
+    [("unreachable", "ended with status 1"), ("adds elsewhere", "but not to"), (None, "found")],
 )
-def test_without_rustups_help_debian_is_taken_and_stays(scene: Scene, rustup_does: str | None, told: str) -> None:
+def test_without_rustups_help_debian_is_taken_and_stays(scene: Scene, rustup_does: str | None, message: str) -> None:
     scene.rust(rustup_does)
     assert scene.find() == "debian"
-    assert any(told in text and "taking Debian's Rust" in text for text in scene.said), scene.said
+    assert any(message in text and "taking Debian's Rust" in text for text in scene.messages), scene.messages
     asked = scene.rustup_runs()
     assert scene.find() == "debian"
     assert scene.rustup_runs() == asked, "what is installed is taken before anybody is asked again"
@@ -100,7 +101,7 @@ def test_a_rustup_that_hangs_is_ended(scene: Scene, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(rustup, "ADD_DEADLINE_SECONDS", 0.5)
     scene.rust("hangs")
     assert scene.find() == "debian"
-    assert any("did not end" in text for text in scene.said)
+    assert any("did not end" in text for text in scene.messages)
 
 
 def test_rustup_waits_seconds_for_servers_that_do_not_answer(scene: Scene) -> None:
@@ -129,7 +130,7 @@ def test_a_route_that_is_asked_for_is_the_only_one(scene: Scene, monkeypatch: py
     assert wrong.value.exit_code is ExitCode.USAGE
 
 
-def test_no_route_at_all_tells_why_each_failed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_route_at_all_reports_why_each_failed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_arguments: object, **_named: object) -> list[Path]:
         raise PackagesUnavailable("apt-get and dpkg were not found")
 
@@ -143,7 +144,7 @@ def test_no_route_at_all_tells_why_each_failed(scene: Scene, monkeypatch: pytest
 
 def test_this_machine_needs_cargo_and_rustc(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.rust()
-    assert find_toolchain(None, cache=scene.cache, progress=scene.said.append).name == "rustc-1.95.0-abc-2026-01-01"
+    assert find_toolchain(None, cache=scene.cache, progress=scene.messages.append).name == "rustc-1.95.0-abc-2026-01-01"
     monkeypatch.setenv("PATH", str(scene.folder))
     with pytest.raises(ToolchainMissing, match="cargo was not found"):
-        find_toolchain(None, cache=scene.cache, progress=scene.said.append)
+        find_toolchain(None, cache=scene.cache, progress=scene.messages.append)

@@ -1,4 +1,4 @@
-"""`harness toolchain` and what `harness doctor` says of toolchains, where no Rust but a test's own is on the PATH."""
+"""`harness toolchain` and what `harness doctor` prints of toolchains, where no Rust but a test's own is on the PATH."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tools
 
 
-def said(*arguments: str) -> str:
+def toolchain(*arguments: str) -> str:
     result = CliRunner().invoke(app, ["toolchain", *arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -46,10 +46,10 @@ def checked(name: str) -> Check:
     return next(check for check in check_installation(Cache()) if check.name == name)
 
 
-def test_install_says_what_is_there_and_show_lists_it(tools: Path) -> None:
-    assert "installed when first needed" in said("show")
-    assert said("install").startswith("android-arm64: Debian 1.0-1 ")
-    rows = {line.split()[0]: line for line in said("show").splitlines()}
+def test_install_prints_what_is_there_and_show_lists_it(tools: Path) -> None:
+    assert "installed when first needed" in toolchain("show")
+    assert toolchain("install").startswith("android-arm64: Debian 1.0-1 ")
+    rows = {line.split()[0]: line for line in toolchain("show").splitlines()}
     assert "1.0-1" in rows["android-arm64"]
     assert "1.0-1" in rows["linux-arm64"], "it has the same Rust target"
     assert "installed when first needed" in rows["android-x86_64"]
@@ -61,35 +61,35 @@ def test_a_phones_short_name_brings_rust_and_the_linker(tools: Path, monkeypatch
     make_packages(FakePackages.folder)
     (tools / "ld64.lld").write_text("#!/bin/sh\necho LLD 19.9\n")
     (tools / "ld64.lld").chmod(0o755)
-    rust, linker = said("install", "ios").splitlines()
+    rust, linker = toolchain("install", "ios").splitlines()
     assert rust.startswith("ios-arm64: Debian 1.0-1 ")
     assert linker.startswith("ios-arm64: linked by LLD 19.9 with the stubs ")
     assert linker.endswith(f"({tools}/ld64.lld)")
-    shown = next(line for line in said("show").splitlines() if line.startswith("ios-arm64 "))
+    shown = next(line for line in toolchain("show").splitlines() if line.startswith("ios-arm64 "))
     assert shown.strip().endswith("LLD 19.9")
 
 
 def test_upgrade_brings_the_mirrors_newest_and_removes_the_old(tools: Path, tmp_path: Path) -> None:
-    said("install")
+    toolchain("install")
     make_packages(FakePackages.folder, "1.0-2")
-    assert "1.0-1" in said("install")
-    assert "1.0-2" in said("install", "--upgrade")
+    assert "1.0-1" in toolchain("install")
+    assert "1.0-2" in toolchain("install", "--upgrade")
     assert len(list((tmp_path / "cache/toolchains").glob("rust-*/manifest.json"))) == 1
 
 
 def test_a_target_without_a_runner_is_wrong_usage(tools: Path) -> None:
     with pytest.raises(NoRunner, match="vax"):
-        said("install", "android-arm64", "vax")
+        toolchain("install", "android-arm64", "vax")
     assert not list(Cache().root.glob("toolchains/*")), "nothing is installed before all names are known to be right"
 
 
-def test_doctor_tells_rust_that_is_there_that_comes_and_that_cannot(
+def test_doctor_lists_rust_that_is_there_that_comes_and_that_cannot(
     tools: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = checked("Rust for android-arm64")
     assert before.ok
     assert "when it is needed" in before.found
-    said("install")
+    toolchain("install")
     assert "Debian 1.0-1" in checked("Rust for android-arm64").found
     Cache().clear()
     monkeypatch.setenv("PATH", str(tools))
@@ -99,7 +99,7 @@ def test_doctor_tells_rust_that_is_there_that_comes_and_that_cannot(
     assert not checked("Rust for android-arm64").ok
 
 
-def test_doctor_tells_what_links_for_ios(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_lists_what_links_for_ios(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tools))
     nothing = checked("linker for iOS")
     assert not nothing.ok

@@ -102,6 +102,6 @@ def test_a_model_of_the_users_own_is_packaged_by_its_name(user_cache: Cache, tmp
     check_registrations(tmp_path / "app", ["twice_"])
 
 
-def test_what_cannot_be_merged_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_merged_is_reported(tmp_path: Path) -> None:
     with pytest.raises(PackagingFailed, match=r"cannot write all.a: (?s:.*)none.a"):
         merge_libraries([tmp_path / "none.a"], tmp_path / "all.a")

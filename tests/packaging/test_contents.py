@@ -1,4 +1,4 @@
-"""What is in the wheel and in the sdist, and what they say about themselves."""
+"""What is in the wheel and in the sdist, and their own descriptions."""
 
 from __future__ import annotations
 

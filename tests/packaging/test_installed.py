@@ -118,7 +118,7 @@ SYSTEM = ("git", "sh", "env")
         ("new rust", "rustc", "rustc 1.70.0 in", "rustup update stable"),
     ],
 )
-def test_what_is_missing_is_told_with_its_cure(
+def test_what_is_missing_is_reported_with_its_cure(
     installed: Environment, project: Path, run: Run, tmp_path: Path, lacks: str, row: str, message: str, cure: str
 ) -> None:
     """By the run itself and by ``harness doctor``."""
@@ -161,10 +161,10 @@ def test_two_versions_are_a_conflict_that_doctor_names(
     finally:
         del installed.variables["PYTHONPATH"]
     assert done.returncode == 3
-    said = " ".join(done.stdout.split())
-    assert "2 packages bring `harness`" in said
-    assert "ondevice-harness 0.0.9 in" in said
-    assert "pip uninstall ondevice-harness" in said
+    output = " ".join(done.stdout.split())
+    assert "2 packages bring `harness`" in output
+    assert "ondevice-harness 0.0.9 in" in output
+    assert "pip uninstall ondevice-harness" in output
 
 
 def test_without_the_compiler_the_cure_is_its_extra(without_compiler: Environment, tmp_path: Path) -> None:
@@ -224,5 +224,5 @@ def test_a_package_with_a_kind_of_device_runs_what_every_device_has_to_do(
     assert "assert <class 'OSError'> is None" in done.stdout, done.stdout
 
 
-def test_the_readme_says_the_same_name() -> None:
+def test_the_readme_has_the_same_name() -> None:
     assert "ondevice-harness" in (ROOT / "README.md").read_text()

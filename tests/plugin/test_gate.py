@@ -9,7 +9,7 @@ import pytest
 from harness.core.cache import Cache
 from harness.results import Run, RunVerdict
 from harness.results.baselines import Baselines
-from harness.results.nights import find_night, read_night
+from harness.results.nightly import find_nightly, read_nightly
 from harness.results.summarize import summarize_run
 from tests.plugin.project import Project
 from tests.results.kept import cached_run, noisy
@@ -29,7 +29,7 @@ def gated(run: Run) -> tuple[RunVerdict, str, str]:
     """The run's verdict, its gate's, and the verdict of the night that it names."""
     gate = run.manifest().gate
     assert gate is not None
-    record = read_night(find_night(run.folder.parent, gate.night_id))
+    record = read_nightly(find_nightly(run.folder.parent, gate.night_id))
     assert record.plan.run == run.run_id
     return summarize_run(run).verdict, gate.verdict, record.state
 
@@ -97,7 +97,7 @@ def test_wrong_usage_is_told_before_the_first_test(judged: Project) -> None:
     judged.behave(more="import tests.plugin.fake_devices\n")
     emulated = judged.suites("--baseline", "main", device="shelf:emulated-one")
     assert emulated.returncode == 2, emulated.stdout
-    assert "emulated, and its times say nothing of a phone's" in emulated.stdout
+    assert "emulated, and its times are no measure of a phone's" in emulated.stdout
     other = Baselines(judged.store.root)
     kept = other.get("main")
     facts = kept.manifest.workloads["g2p"].model_copy(update={"weights_sha256": "2" * 64, "label": "retrained"})

@@ -1,4 +1,4 @@
-"""Functions that are compiled with marks and run in this process: the marks' C functions as a shared library."""
+"""Functions that are instrumented for profiling and run in this process: the marks' C functions as a shared library."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ HOST = resolve_target("llvm")
 
 @dataclass(frozen=True)
 class Marked:
-    """A compiled function, and what its kernels say."""
+    """A compiled function, and the marks of its kernels."""
 
     provenance: Provenance
     main: Any
     library: Any
     prefix: str
 
-    def said(self, *arguments: Any) -> ProfileRecord:
-        """What the kernels say in one call."""
+    def record(self, *arguments: Any) -> ProfileRecord:
+        """The marks of the kernels in one call."""
         self._take()
         self.main(*(tvm.runtime.tensor(np.ascontiguousarray(argument)) for argument in arguments))
         events = self._take()

@@ -1,4 +1,4 @@
-"""A small archive's provenance and what its kernels say, for tests that need neither a compiler nor a runner."""
+"""A small archive's provenance and the marks of its kernels, for tests that need neither a compiler nor a runner."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def sample(phase: Phase = Phase.TIMED, total: int = 3000, item: str = "w0") -> S
     )
 
 
-def said(phase: Phase = Phase.TIMED, item: str = "w0") -> ProfileRecord:
+def kernel_record(phase: Phase = Phase.TIMED, item: str = "w0") -> ProfileRecord:
     numbers, values = list(ENCODER[0]), list(ENCODER[1])
     for at in range(STEPS):
         more = step(1400 + 500 * at, at + 1)
@@ -80,11 +80,11 @@ MACHINE = Machine(record="machine", bandwidth={1024: 8e9, 1 << 20: 4e9}, flops={
 
 
 def lines() -> list[ProfileLine]:
-    """A warm-up that must not count, two timed samples with marks, two without."""
-    warm: list[AnyRecord] = [sample(Phase.WARMUP, 90_000), said(Phase.WARMUP)]
+    """A warm-up that must not count, two timed samples of the instrumented archive, two of the plain one."""
+    warm: list[AnyRecord] = [sample(Phase.WARMUP, 90_000), kernel_record(Phase.WARMUP)]
     records: list[AnyRecord] = [
         *warm,
-        *(record for item in ("w0", "w1") for record in (sample(item=item), said(item=item))),
+        *(record for item in ("w0", "w1") for record in (sample(item=item), kernel_record(item=item))),
         MACHINE,
     ]
     marked = [ProfileLine.of("marked", True, record) for record in records]

@@ -71,7 +71,7 @@ def profiled(options: RunOptions, folder: Path) -> Profiled:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Profiled:
-    """Two models of tensors and no G2P."""
+    """Two tensor workloads and no G2P."""
     folder = tmp_path_factory.mktemp("alone")
     options = RunOptions(models=(str(FILE),), profile=True, repeat=4, results_dir=folder / "results", deadline=60)
     return profiled(options, folder)
@@ -96,7 +96,7 @@ def together(small_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFact
     return profiled(options, folder)
 
 
-def test_every_archive_says_what_its_kernels_stand_for(alone: Profiled, together: Profiled) -> None:
+def test_every_archive_lists_what_its_kernels_stand_for(alone: Profiled, together: Profiled) -> None:
     g2p = [("g2p", name) for name in ("encoder", "decoder_prefill", "decoder_step")]
     tensors = [(name, name) for name in TENSORS]
     for found, functions in ((alone, tensors), (together, [*g2p, *tensors])):
@@ -157,12 +157,12 @@ def test_models_of_one_order_do_not_mix_their_marks(together: Profiled) -> None:
         repetitions=2,
     )
     records = HostDevice().run(together.marked.path, order).require_complete().records
-    said = [record for record in records if isinstance(record, ProfileRecord)]
-    assert [r.workload for r in said] == [r.workload for r in records if isinstance(r, Sample)]
-    assert {record.workload for record in said} == {"g2p", *names}
-    numbers = {record.workload: {number for number in record.numbers if number >= 0} for record in said}
+    profiles = [record for record in records if isinstance(record, ProfileRecord)]
+    assert [r.workload for r in profiles] == [r.workload for r in records if isinstance(r, Sample)]
+    assert {record.workload for record in profiles} == {"g2p", *names}
+    numbers = {record.workload: {number for number in record.numbers if number >= 0} for record in profiles}
     assert numbers["g2p"] & numbers["picture"]
-    for record in said:
+    for record in profiles:
         provenance = together.provenance.of(record.workload)
         made = list(calls(provenance, record))
         assert {call.function for call in made} == {function.name for function in provenance.functions}
@@ -191,7 +191,7 @@ def test_a_run_shows_each_models_profile(together: Profiled, tmp_path: Path) -> 
 
 
 def test_a_profile_of_before_there_were_several_is_read(alone: Profiled, tmp_path: Path) -> None:
-    """Version 1 held one summary of G2P, which did not say so."""
+    """Version 1 held one summary, of G2P, without the model's name."""
     stored = alone.summaries["chain"].model_dump(exclude={"model"}) | {"schema_version": 1}
     with Store(tmp_path).create(device={"name": "host"}) as writer:
         (writer.folder / "profile.json").write_text(json.dumps(stored))

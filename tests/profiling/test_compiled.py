@@ -1,4 +1,4 @@
-"""Compiled code says what it is, what it moves and computes, and which operator is the slow one."""
+"""Compiled code reports what it is, what it moves and computes, and which operator is the slow one."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def module_of(function: FunctionProvenance, site: Site) -> str:
     return common_module([function.operators[number] for number in site.operators])
 
 
-def test_every_call_knows_its_operators_and_every_operator_its_call(model: Marked) -> None:
+def test_every_call_has_its_operators_and_every_operator_its_call(model: Marked) -> None:
     function = function_of(model)
     assert all(site.operators for site in function.sites)
     computed = {number for site in function.sites for number in site.operators}
@@ -92,8 +92,8 @@ def test_every_call_knows_its_operators_and_every_operator_its_call(model: Marke
 
 
 @pytest.mark.parametrize("rows", [ROWS, 11])
-def test_work_is_told_for_the_sizes_of_the_call(model: Marked, rows: int) -> None:
-    found = list(calls(model.provenance, model.said(np.ones((1, rows, WIDTH), np.float32))))
+def test_work_is_reported_for_the_sizes_of_the_call(model: Marked, rows: int) -> None:
+    found = list(calls(model.provenance, model.record(np.ones((1, rows, WIDTH), np.float32))))
     function = function_of(model)
     assert [call.index for call in found] == list(range(len(function.sites)))
     by_kernel = dict(zip((site.kernel for site in function.sites), found, strict=True))
@@ -111,7 +111,7 @@ def test_a_deliberately_slow_operator_is_named(model: Marked) -> None:
     function = function_of(model)
     taken: dict[str, list[int]] = defaultdict(list)
     for _ in range(9):
-        found = calls(model.provenance, model.said(np.ones((1, 48, WIDTH), np.float32)))
+        found = calls(model.provenance, model.record(np.ones((1, 48, WIDTH), np.float32)))
         spent: dict[str, int] = defaultdict(int)
         for call in found:
             spent[module_of(function, function.sites[call.index]).split(".")[0]] += call.end - call.begin

@@ -1,4 +1,4 @@
-"""A whole profile on this machine: a small model with marks, its runner, the run folder and what is shown of it."""
+"""A whole profile on this machine: a small instrumented model, its runner, the run folder and what is shown of it."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_step_is_called_for_every_token_and_its_parts_for_every_layer(profil
     assert all(function.kernel_ns <= function.total_ns for function in found.functions)
 
 
-def test_attention_tells_the_positions_that_it_looks_at(profiled: Profiled) -> None:
+def test_attention_reports_the_positions_that_it_looks_at(profiled: Profiled) -> None:
     found = summarize_profile(
         profiled.lines,
         profiled.provenance,
@@ -121,26 +121,26 @@ def test_the_machine_was_measured_and_every_sample_has_its_marks(profiled: Profi
     assert len(machine.bandwidth) == 6
     assert min(*machine.bandwidth.values(), *machine.flops.values()) > 1e6
     samples = [record for record in records if isinstance(record, Sample)]
-    said = [record for record in records if isinstance(record, ProfileRecord)]
-    assert [record.items for record in said] == [record.items for record in samples]
-    for sample, record in zip(samples, said, strict=True):
+    profiles = [record for record in records if isinstance(record, ProfileRecord)]
+    assert [record.items for record in profiles] == [record.items for record in samples]
+    for sample, record in zip(samples, profiles, strict=True):
         times = [value for number, value in zip(record.numbers, record.values, strict=True) if number > -(2**62)]
         assert times == sorted(times)
         assert 0 <= times[0] <= times[-1]
         assert times[-1] - times[0] <= sample.total_ns
 
 
-def test_a_plain_archive_has_no_marks_and_says_the_same(plain: Runner, profiled: Profiled) -> None:
+def test_a_plain_archive_has_no_marks_and_answers_the_same(plain: Runner, profiled: Profiled) -> None:
     assert b"g2p_profile_" not in plain.archive.path.read_bytes()
     assert b"g2p_profile_mark" in profiled.runner.archive.path.read_bytes()
     assert len(inspect(plain.path).registrations) == len(inspect(profiled.runner.path).registrations) == 3
     result = HostDevice().run(plain.path, order(plain.archive, 1)).require_complete()
     assert not any(isinstance(record, ProfileRecord | Machine) for record in result.records)
 
-    def said(records: RunResult) -> dict[str, list[int]]:
+    def outputs(records: RunResult) -> dict[str, list[int]]:
         return {r.items[0]: r.outputs[0].token_ids for r in records.records if isinstance(r, Sample)}
 
-    assert said(result) == said(profiled.result)
+    assert outputs(result) == outputs(profiled.result)
     sites = [[site.model_dump(exclude={"mark", "parts"}) for site in f.sites] for f in profiled.provenance.functions]
     others = read_provenance(plain.archive.folder).functions
     assert [[site.model_dump(exclude={"mark", "parts"}) for site in f.sites] for f in others] == sites

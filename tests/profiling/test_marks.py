@@ -1,4 +1,4 @@
-"""Marks are read in the order that the archive's provenance says, and nothing else is believed."""
+"""Marks are read in the order of the archive's provenance, and nothing else is accepted."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from harness.compiler.observe.provenance import Provenance
 from harness.profiling import BadMarks, calls
 from harness.profiling.marks import BYTES
 from harness.protocol.schema import ProfileRecord
-from tests.profiling.profiles import PROVENANCE, STEPS, said
+from tests.profiling.profiles import PROVENANCE, STEPS, kernel_record
 
 
-def test_calls_have_their_times_and_the_work_they_told() -> None:
-    found = list(calls(PROVENANCE, said()))
+def test_calls_have_their_times_and_the_work_they_reported() -> None:
+    found = list(calls(PROVENANCE, kernel_record()))
     assert [(call.function, call.invocation, call.index) for call in found] == [
         ("encoder", 0, 0),
         ("encoder", 0, 1),
@@ -32,11 +32,11 @@ def test_calls_have_their_times_and_the_work_they_told() -> None:
         ([0, ~0, 1], "product began and did not end"),
         ([2, 4, 3, ~2], "number 4 is no part 0 of kernels"),
         ([0, ~1], "number -2 is no part 0 of embedding"),
-        ([BYTES], "work was told outside a kernel"),
+        ([BYTES], "work was reported outside a kernel"),
     ],
 )
 def test_marks_of_other_kernels_are_refused(numbers: list[int], wrong: str) -> None:
-    record = said().model_copy(update={"numbers": numbers, "values": list(range(len(numbers)))})
+    record = kernel_record().model_copy(update={"numbers": numbers, "values": list(range(len(numbers)))})
     with pytest.raises(BadMarks, match=wrong):
         list(calls(PROVENANCE, record))
 
@@ -44,6 +44,6 @@ def test_marks_of_other_kernels_are_refused(numbers: list[int], wrong: str) -> N
 def test_an_archive_without_marks_has_no_calls() -> None:
     plain = Provenance.model_validate_json(PROVENANCE.model_dump_json().replace('"mark":', '"other":'))
     with pytest.raises(BadMarks):
-        list(calls(plain, said()))
-    empty = ProfileRecord.model_validate(said().model_dump() | {"numbers": [], "values": []})
+        list(calls(plain, kernel_record()))
+    empty = ProfileRecord.model_validate(kernel_record().model_dump() | {"numbers": [], "values": []})
     assert list(calls(plain, empty)) == []

@@ -112,9 +112,9 @@ def test_marks_that_save_time_were_measured_on_a_noisy_machine(
     assert Profiles.model_validate_json(stored).workloads[0].overhead == cost
     out = io.StringIO()
     to_terminal(profile_report(found), Console(file=out, width=300))
-    faces = (profile_text(found), to_markdown(profile_report(found)), out.getvalue())
-    assert {"the machine was too noisy, measure again" in face for face in faces} == {noisy}
-    assert {"the times below are not to be trusted" in face for face in faces[1:]} == {noisy}
+    formats = (profile_text(found), to_markdown(profile_report(found)), out.getvalue())
+    assert {"the machine was too noisy, measure again" in text for text in formats} == {noisy}
+    assert {"the times below are not to be trusted" in text for text in formats[1:]} == {noisy}
     assert [line.tone for line in profile_report(found)[1:2] if isinstance(line, Line)] == [
         Tone.UNSURE if noisy else Tone.PLAIN
     ]
@@ -125,8 +125,8 @@ def test_the_report_accounts_for_all_of_the_time() -> None:
     table = text.split("## Profile of g2p by module")[0]
     rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")][2:]
     assert sum(float(row[4].strip(" %")) for row in rows) == pytest.approx(100, abs=0.5)
-    assert "marks cost +20.0%" in text
-    assert "marks cost more than 5%" in text
+    assert "profiling costs +20.0%" in text
+    assert "profiling costs more than 5%" in text
     assert "33.3% of the time in encoder: linear" in profile_text(summary())
 
 
@@ -134,7 +134,7 @@ def test_an_emulators_profile_has_shares_and_no_rates() -> None:
     found = summary(emulated=True)
     text = to_markdown(profile_report(found))
     assert text.startswith("# Profile of g2p (emulated)")
-    assert "An emulator's times say nothing about a phone" in text
+    assert "An emulator's times are no measure of a phone's" in text
     row = next(line for line in text.splitlines() if line.startswith("| encoder: linear")).split("|")
     assert [cell.strip() for cell in row[7:8] + row[9:11]] == ["–", "–", "–"]
     assert roofs(found) == {}

@@ -1,18 +1,18 @@
-"""Stored runs of words alone, of models of tensors alone, of both, and of before: what every face says of them."""
+"""Stored runs of words alone, of tensor workloads alone, of both, and of before: what every format contains of them."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.report.faces import GOLDEN, KINDS, faces
+from tests.report.formats import GOLDEN, KINDS, formats
 
 FACES = ("terminal.txt", "report.md", "page.txt")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_face_says_what_it_is_to_say(kind: str) -> None:
-    found = faces(kind)
+def test_every_format_is_as_kept(kind: str) -> None:
+    found = formats(kind)
     assert set(found) == set(FACES)
     for name, text in found.items():
         kept = (GOLDEN / kind / name).read_text(encoding="utf-8")
-        assert text == kept, f"{kind}/{name} differs; python -m tests.report.faces writes what is said today"
+        assert text == kept, f"{kind}/{name} differs; python -m tests.report.formats writes what it is today"

@@ -23,7 +23,7 @@ def test_quick_work_leaves_no_trace() -> None:
     assert out.getvalue() == ""
 
 
-def test_long_work_is_told_in_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_work_is_reported_in_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "QUIET_SECONDS", 0.05)
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
     out = io.StringIO()

@@ -1,4 +1,4 @@
-"""What the reports say, and that nothing a run contains can disturb their form."""
+"""What the reports contain, and that nothing a run contains can disturb their form."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def test_a_noisy_ratio_is_no_number(tmp_path: Path) -> None:
 
 
 def test_what_else_the_machine_did_stands_beside_the_ratio(tmp_path: Path) -> None:
-    told = "others kept 1.5 of 2 cores busy"
-    assert told in to_markdown(report_run(make_run(tmp_path, others=1.5))).split("\n\n")[1]
-    assert told in to_markdown(report_run(make_run(tmp_path, others=1.5, noise=0.5))).split("\n\n")[1]
+    cause = "others kept 1.5 of 2 cores busy"
+    assert cause in to_markdown(report_run(make_run(tmp_path, others=1.5))).split("\n\n")[1]
+    assert cause in to_markdown(report_run(make_run(tmp_path, others=1.5, noise=0.5))).split("\n\n")[1]
     for quiet in (0.1, None):
         assert "cores busy" not in to_markdown(report_run(make_run(tmp_path, others=quiet)))
 
 
-def test_a_run_of_before_says_in_the_ratios_line_that_it_was_timed_apart(tmp_path: Path) -> None:
+def test_a_run_of_before_is_marked_in_the_ratios_line_as_timed_apart(tmp_path: Path) -> None:
     text = to_markdown(report_run(make_run(tmp_path, apart=True)))
     lines = [line for line in text.splitlines() if "×0." in line]
     head, *table = lines
@@ -123,7 +123,7 @@ def test_what_was_set_on_a_device_and_what_became_of_it(tmp_path: Path) -> None:
     assert "| clocks mhz | 1800, 2400 |" in text
 
 
-def test_an_incomplete_run_says_so_first(tmp_path: Path) -> None:
+def test_an_incomplete_run_is_marked_first(tmp_path: Path) -> None:
     text = to_markdown(report_run(make_run(tmp_path, complete=False)))
     assert text.split("\n\n")[1:3] == [
         text.split("\n\n")[1],
@@ -133,7 +133,7 @@ def test_an_incomplete_run_says_so_first(tmp_path: Path) -> None:
     assert "status incomplete" in text
 
 
-def test_a_busy_machine_is_told(tmp_path: Path) -> None:
+def test_a_busy_machine_is_reported(tmp_path: Path) -> None:
     assert "busy" not in to_markdown(report_run(make_run(tmp_path)))
     assert "busy (load 3.5 on 2 cores)" in to_markdown(report_run(make_run(tmp_path, load=3.5)))
 
@@ -154,7 +154,7 @@ def test_the_same_run_twice_shows_no_difference(tmp_path: Path) -> None:
 
 
 def test_two_runs_get_no_verdict_and_the_doubt_stands_with_the_figure(tmp_path: Path) -> None:
-    """However much they differ: nobody knows what else was different."""
+    """However much they differ: it is unknown what else was different."""
     for scale in (0.5, 3.0):
         blocks = compare_runs(make_run(tmp_path), make_run(tmp_path, scale=scale))
         [line] = [block for block in blocks if isinstance(block, Line) and "of A's time" in block.text]
@@ -203,7 +203,7 @@ def test_what_moves_a_cursor_reaches_neither_a_terminal_nor_markdown() -> None:
     blocks: list[Block] = [Heading(attack), Line(attack), Table([attack, "x"], [[attack, attack]], note=attack)]
     out = io.StringIO()
     to_terminal(blocks, Console(file=out, width=200))
-    for face in (out.getvalue(), to_markdown(blocks)):
-        assert not {"\x1b", "\x07", "\x9b"} & set(face)
+    for text in (out.getvalue(), to_markdown(blocks)):
+        assert not {"\x1b", "\x07", "\x9b"} & set(text)
         # A joiner is part of how a word is written.
-        assert "b\u200cc" in face
+        assert "b\u200cc" in text

@@ -16,8 +16,8 @@ from tests.results.samples import make_run
 
 COMMIT = "c0ffee" * 6 + "beef"
 ATTACK = "x; touch owned"
-# A shell in which both programs say what they were called with.
-SAYING = "git() { printf '%s\\n' \"$@\"; }; pytest() { printf '%s\\n' \"$@\"; }; "
+# A shell in which both programs print what they were called with.
+ECHOING = "git() { printf '%s\\n' \"$@\"; }; pytest() { printf '%s\\n' \"$@\"; }; "
 
 
 def manifest(*, git: Git | None, command: list[str]) -> Manifest:
@@ -25,7 +25,7 @@ def manifest(*, git: Git | None, command: list[str]) -> Manifest:
 
 
 def shell(command: str, folder: Path) -> list[str]:
-    done = subprocess.run(["sh", "-c", SAYING + command], capture_output=True, text=True, cwd=folder, check=True)
+    done = subprocess.run(["sh", "-c", ECHOING + command], capture_output=True, text=True, cwd=folder, check=True)
     return done.stdout.splitlines()
 
 
@@ -34,9 +34,9 @@ def shell(command: str, folder: Path) -> list[str]:
     [["suites", "--device", "host"], ["--words", "my words.tsv", "--lang", "it's"], [ATTACK, "$(touch owned)", "`id`"]],
 )
 def test_a_shell_reads_what_the_run_was_called_with(tmp_path: Path, arguments: list[str]) -> None:
-    told = reproduction(manifest(git=Git(commit=COMMIT, dirty=False), command=["pytest", *arguments]))
-    assert told is not None
-    assert shell(told, tmp_path) == ["checkout", COMMIT, *arguments]
+    command = reproduction(manifest(git=Git(commit=COMMIT, dirty=False), command=["pytest", *arguments]))
+    assert command is not None
+    assert shell(command, tmp_path) == ["checkout", COMMIT, *arguments]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -46,11 +46,11 @@ def test_what_is_no_commit_is_not_checked_out(commit: str) -> None:
 
 
 def test_why_it_may_become_another_run() -> None:
-    told = [
+    doubts = [
         reproduction_doubt(manifest(git=git, command=["pytest"]))
         for git in (None, Git(commit=COMMIT, dirty=True), Git(commit=COMMIT, dirty=False))
     ]
-    assert [bool(doubt) for doubt in told] == [True, True, False]
+    assert [bool(doubt) for doubt in doubts] == [True, True, False]
     assert reproduction(manifest(git=None, command=[])) is None
 
 
@@ -77,7 +77,7 @@ def test_only_pages_of_known_hosts_are_linked(repository: str | None, page: str 
     assert commit_link(Git(commit=ATTACK, dirty=False, repository=repository)) is None
 
 
-def test_the_page_links_the_commit_and_every_face_says_how_to_make_the_run_again(tmp_path: Path) -> None:
+def test_the_page_links_the_commit_and_every_face_shows_how_to_make_the_run_again(tmp_path: Path) -> None:
     git = Git(commit=COMMIT, dirty=False, repository="https://user:secret@github.com/someone/ondevice.git")
     run = make_run(tmp_path, git=git)
     page = html_report([run])

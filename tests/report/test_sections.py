@@ -41,7 +41,7 @@ def others(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("others")
-def test_sections_of_others_stand_in_their_place_or_say_why_not(tmp_path: Path) -> None:
+def test_sections_of_others_stand_in_their_place_or_show_why_not(tmp_path: Path) -> None:
     text = to_markdown(report_run(make_run(tmp_path)))
     headings = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
     assert headings.count("Orders") == 1

@@ -1,4 +1,4 @@
-"""Runs whose runner and archive are in the cache, for the tests of baselines and nights."""
+"""Runs whose runner and archive are in the cache, for the tests of baselines and nightly runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ everything()
 
 
 def noisy(level: float, noise: float = 0.005) -> str:
-    """The body of a runner that says times of ``level`` nanoseconds, each process a little different."""
+    """The body of a runner that reports times of ``level`` nanoseconds, each process a little different."""
     return _NOISY.format(level=level, noise=noise)
 
 

@@ -1,4 +1,4 @@
-"""Models of tensors for the runs of tests.results.samples: their answers and times, made up."""
+"""Tensor workloads for the runs of tests.results.samples: their answers and times, made up."""
 
 from __future__ import annotations
 

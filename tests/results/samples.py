@@ -36,7 +36,7 @@ WORDS = {
     "w1": ("eng-us", "dog", ("dɔɡ", "dɒɡ"), "dɒɡ"),
     "w2": ("fra", "chat", ("ʃa",), "ʃat"),
 }
-"""Item: language, word, gold pronunciations, what both sides say."""
+"""Item: language, word, gold pronunciations, what both sides answer."""
 
 
 def ids(text: str) -> list[int]:
@@ -108,7 +108,7 @@ def make_run(
     after: dict[str, Any] | None = None,
     observed: dict[str, Any] | None = None,
     gate: GateFacts | None = None,
-    speaks: bool = True,
+    generation: bool = True,
     models: Sequence[MadeModel] = (),
     git: Git | None = GIT,
     apart: bool = False,
@@ -117,7 +117,7 @@ def make_run(
 ) -> Run:
     """A stored run of a made-up cache variant: 3 words, 5 timed repetitions, ``wrong`` words mismatched.
 
-    Without ``speaks`` it is of the models of tensors alone. PyTorch takes twice as long for the words, in 4 rounds of
+    Without ``generation`` it is of tensor workloads alone. PyTorch takes twice as long for the words, in 4 rounds of
     turns that differ by ``noise`` while ``others`` cores are busy; with ``apart`` its times are as runs of before have
     them.
     """
@@ -138,7 +138,7 @@ def make_run(
         options={"threads": 1, "repeat": 5, "warmup": 1, "tolerance": 1e-3},
         versions={"python": "3.11", "torch": "2.15"},
         policy=policy,
-        workloads=({"g2p": word_facts(words_sha256)} if speaks else {}) | model_facts(models),
+        workloads=({"g2p": word_facts(words_sha256)} if generation else {}) | model_facts(models),
         variants={
             "cache": VariantFacts(
                 archive_sha256="ab" * 32,
@@ -161,7 +161,7 @@ def make_run(
         knobs=list(knobs),
         observed=observed or {"clocks_mhz": [1800, 2400]},
     )
-    if speaks:
+    if generation:
         _write_words(writer, order, rng, scale=scale, wrong=wrong, apart=apart)
         if not apart and not emulated:
             words = MadeModel("g2p", dict.fromkeys(WORDS, (int(scale * 1e6), 2_000_000)), noise=noise)
@@ -173,7 +173,7 @@ def make_run(
         write_model(writer, replace(model, items=scaled), rng, repeat=5, apart=apart, others=others)
     if ended:
         ends = {"ended": now(), "complete": complete, "reason": None if complete else "killed by SIGKILL"}
-        if speaks:
+        if generation:
             writer.end_order(order.model_copy(update=ends))
         run = Run(writer.folder)
         status = RunStatus.COMPLETE if complete else RunStatus.INCOMPLETE
@@ -205,8 +205,8 @@ def _write_words(
     )
     parity = []
     for item, (language, word, _, text) in WORDS.items():
-        said = "x" + text if item in wrong else text
-        wanted, got = (Decoded(tuple(ids(t)), t, (2.0,) * len(ids(t))) for t in (text, said))
+        answer = "x" + text if item in wrong else text
+        wanted, got = (Decoded(tuple(ids(t)), t, (2.0,) * len(ids(t))) for t in (text, answer))
         asked = WorkItem(id=item, workload="g2p", input="", label=word, subset=language)
         row = compare_decodings(asked, wanted, [got])
         parity.append(ParityLine(**row.model_dump(), variant="cache"))

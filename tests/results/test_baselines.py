@@ -120,7 +120,7 @@ def test_an_archive_that_is_gone_and_a_cached_runner_that_is_damaged(tmp_path: P
     assert [path.name for path in (results / "baselines" / "objects").iterdir() if path.name.startswith(".")] == []
 
 
-def test_damage_is_told_before_anything_runs(tmp_path: Path, cache: Cache) -> None:
+def test_damage_is_reported_before_anything_runs(tmp_path: Path, cache: Cache) -> None:
     results = tmp_path / "results"
     baselines = Baselines(results)
     baselines.set(cached_run(results, cache), "main", cache=cache)

@@ -72,18 +72,18 @@ for at in range(10**9):
     for reports in (1, 7, 40):
         with python(script) as process:
             assert process.stdout is not None
-            said = [int(process.stdout.readline()) for _ in range(reports)]
+            reported = [int(process.stdout.readline()) for _ in range(reports)]
             process.send_signal(signal.SIGKILL)
-            said += [int(line) for line in process.stdout.read().split("\n")[:-1]]
+            reported += [int(line) for line in process.stdout.read().split("\n")[:-1]]
         run = Store(tmp_path).find("latest")
         kept = [line.record.repetition for line in run.samples() if isinstance(line.record, Sample)]
-        assert kept[: len(said)] == said
-        assert len(kept) - len(said) <= 1
+        assert kept[: len(reported)] == reported
+        assert len(kept) - len(reported) <= 1
         assert run.manifest().status is RunStatus.INCOMPLETE
         assert summarize_run(run).verdict is RunVerdict.INCONCLUSIVE
 
 
-def test_a_torn_last_line_is_left_out_and_damage_before_it_is_told(tmp_path: Path) -> None:
+def test_a_torn_last_line_is_left_out_and_damage_before_it_is_reported(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     path = run.folder / "samples.jsonl"
     whole = path.read_bytes()
@@ -218,7 +218,7 @@ def test_a_run_of_a_newer_harness_is_refused_by_name(tmp_path: Path) -> None:
         run.manifest()
 
 
-def test_as_an_ordinary_user_an_unwritable_folder_is_told(tmp_path: Path) -> None:
+def test_as_an_ordinary_user_an_unwritable_folder_is_reported(tmp_path: Path) -> None:
     """Root may write anywhere, so the test gives up its rights where it has them."""
     locked = tmp_path / "locked"
     locked.mkdir()

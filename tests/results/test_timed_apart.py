@@ -43,7 +43,7 @@ def test_the_ratio_of_words_is_shown_with_its_doubt_in_every_place(store: Store,
     for text in texts:
         figures = [line for line in text.splitlines() if "×0.501" in line]
         assert figures
-        # Columns that say so in their head have no room for it in each cell.
+        # Columns with it in their head have no room for it in each cell.
         assert all("timed apart" in line or "| ×0.501 |" in line for line in figures if "median" in line), text
     assert "×0.501 [0.501, 0.501] of PyTorch's time, but timed apart, in two sittings" in " ".join(shown.split())
 
@@ -86,7 +86,7 @@ def test_their_summaries_can_be_made_again(words: Run) -> None:
     )
 
 
-def test_a_query_tells_them_apart(store: Store, words: Run, tmp_path: Path) -> None:
+def test_a_query_distinguishes_them(store: Store, words: Run, tmp_path: Path) -> None:
     now = make_run(store.root)
     found = query(
         store,
@@ -94,5 +94,5 @@ def test_a_query_tells_them_apart(store: Store, words: Run, tmp_path: Path) -> N
         "WHERE of_pytorch IS NOT NULL AND kind = 'generation'",
         cache=tmp_path / "c",
     )
-    told = {run: (turns, round(ratio, 1)) for run, turns, ratio in found.rows}
-    assert told == {words.run_id: (False, 0.5), now.run_id: (True, 0.5)}
+    rows = {run: (turns, round(ratio, 1)) for run, turns, ratio in found.rows}
+    assert rows == {words.run_id: (False, 0.5), now.run_id: (True, 0.5)}

@@ -1,6 +1,6 @@
-"""Runs, nights and baselines as the harness stored them before version 2 of the schema: kept in ``version_1``.
+"""Runs, nightly runs and baselines as the harness stored them before version 2 of the schema: kept in ``version_1``.
 
-What that harness printed of them stands in ``version_1_said``; the runs of ``tests/report/golden`` are of it, too.
+What that harness printed of them stands in ``version_1_printed``; the runs of ``tests/report/golden`` are of it, too.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from harness.cli.app import app, load_commands
 from harness.core.cache import Cache
 from harness.devices.host import HostDevice
 from harness.measure import GateVerdict
-from harness.regression.nightly import Night
-from harness.regression.plan import itself, kept_candidate, plan_night
+from harness.regression.nightly import NightlyRun
+from harness.regression.plan import itself, kept_candidate, plan_nightly
 from harness.results import Run, Store
 from harness.results.baselines import Baselines
 from harness.results.history import query
@@ -28,7 +28,7 @@ from harness.results.summarize import summarize_files
 from tests.results.kept import cached_run, noisy
 
 HERE = Path(__file__).parent
-SAID = HERE / "version_1_said"
+PRINTED = HERE / "version_1_printed"
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def called(store: Store, *arguments: str) -> str:
     return done.stdout
 
 
-def said(name: str) -> Any:
-    return json.loads((SAID / name).read_text(encoding="utf-8"))
+def printed(name: str) -> Any:
+    return json.loads((PRINTED / name).read_text(encoding="utf-8"))
 
 
 def test_the_files_are_of_version_1(store: Store, run: Run) -> None:
@@ -63,7 +63,7 @@ def test_the_files_are_of_version_1(store: Store, run: Run) -> None:
 
 
 def test_its_figures_are_those_of_then(store: Store) -> None:
-    shown, before = json.loads(called(store, "show", "latest", "--json")), said("show.json")
+    shown, before = json.loads(called(store, "show", "latest", "--json")), printed("show.json")
     (now,), (then,) = shown["figures"], before["figures"]
     for key in ("name", "variant", "comparisons", "accuracy", "artifact", "pytorch", "ratio", "items", "peak_bytes"):
         assert now[key] == then[key], key
@@ -73,7 +73,7 @@ def test_its_figures_are_those_of_then(store: Store) -> None:
     assert now["parts_ns"] == renamed
     assert shown["run"] == before["run"]
     listed = json.loads(called(store, "runs", "--json"))
-    assert listed["runs"] == said("runs.json")["runs"]
+    assert listed["runs"] == printed("runs.json")["runs"]
 
 
 def flattened(value: Any, name: str = "") -> dict[str, Any]:
@@ -119,26 +119,27 @@ def test_its_rows_are_in_every_table(store: Store, run: Run, tmp_path: Path) -> 
     assert ask("SELECT workload, kind, label, items FROM workloads") == [("g2p", "generation", "embedded", 3)]
 
 
-def test_a_night_of_then_is_shown_as_it_was(store: Store) -> None:
-    assert json.loads(called(store, "nights", "--json"))["nights"] == said("nights.json")["nights"]
-    assert called(store, "nights", "latest", "--markdown", "-") == (SAID / "night.md").read_text(encoding="utf-8")
+def test_a_nightly_run_of_then_is_shown_as_it_was(store: Store) -> None:
+    assert json.loads(called(store, "nights", "--json"))["nights"] == printed("nights.json")["nights"]
+    assert called(store, "nights", "latest", "--markdown", "-") == (PRINTED / "night.md").read_text(encoding="utf-8")
 
 
 def test_a_baseline_of_then_is_listed(store: Store) -> None:
     assert (
-        json.loads(called(store, "baseline", "show", "main", "--json"))["baseline"] == said("baseline.json")["baseline"]
+        json.loads(called(store, "baseline", "show", "main", "--json"))["baseline"]
+        == printed("baseline.json")["baseline"]
     )
 
 
 def test_a_runner_of_then_is_measured_beside_itself(store: Store, tmp_path: Path) -> None:
     """It refuses whatever is not of version 1: it looks for the order's ``models`` and each item's ``word``."""
     device = HostDevice(lock_folder=tmp_path / "locks")
-    plan = plan_night(store.root, "main", [device], itself, warmup=0, repetitions=3)
+    plan = plan_nightly(store.root, "main", [device], itself, warmup=0, repetitions=3)
     (unit,) = plan.units
     assert unit.a.order.schema_version == 1
     folder = store.root / "nightly" / plan.night_id
     write_plan(folder, plan)
-    result = Night(folder, plan, {device.name: device}, notify=lambda _line: None).run()
+    result = NightlyRun(folder, plan, {device.name: device}, notify=lambda _line: None).run()
     (found,) = result.units
     parity = [limit for limit in found.limits if limit.metric == "parity"]
     assert [limit.verdict for limit in parity] == [GateVerdict.PASS], result
@@ -151,13 +152,13 @@ def test_a_runner_of_today_is_judged_beside_one_of_then(store: Store, tmp_path: 
     cache = Cache(tmp_path / "cache")
     Baselines(store.root).set(cached_run(store.root, cache, body=noisy(1e7, 0.002)), "today", cache=cache)
     device = HostDevice(lock_folder=tmp_path / "locks")
-    plan = plan_night(store.root, "main", [device], kept_candidate(store.root, "today"), warmup=0, repetitions=3)
+    plan = plan_nightly(store.root, "main", [device], kept_candidate(store.root, "today"), warmup=0, repetitions=3)
     (unit,) = plan.units
     assert (unit.a.order.schema_version, unit.b.order.schema_version) == (1, 2)
     assert [item.input for item in unit.b.order.items] == ["<eng-us>: one", "<eng-us>: two"]
     folder = store.root / "nightly" / plan.night_id
     write_plan(folder, plan)
-    result = Night(folder, plan, {device.name: device}, notify=lambda _line: None).run()
+    result = NightlyRun(folder, plan, {device.name: device}, notify=lambda _line: None).run()
     assert result.verdict is GateVerdict.FAIL
     (found,) = result.units
     assert "+100" in found.cells["latency"].cause or "+99" in found.cells["latency"].cause

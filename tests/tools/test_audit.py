@@ -64,7 +64,7 @@ def test_a_package_with_a_known_fault_is_named_with_the_version_that_mends_it(au
 
 
 @pytest.mark.parametrize(
-    ("deny", "pip", "said"),
+    ("deny", "pip", "message"),
     [
         pytest.param(None, packages(), "cargo-deny is not installed", id="no cargo-deny"),
         pytest.param(WELL, None, "pip-audit is not installed", id="no pip-audit"),
@@ -77,7 +77,7 @@ def test_a_package_with_a_known_fault_is_named_with_the_version_that_mends_it(au
     ],
 )
 def test_what_cannot_be_checked_is_named_and_is_no_success(
-    audit: Audit, deny: str | None, pip: str | None, said: str
+    audit: Audit, deny: str | None, pip: str | None, message: str
 ) -> None:
     done = audit(deny=deny, pip=pip)
-    assert (done.returncode, said in done.stdout) == (3, True), done.stdout
+    assert (done.returncode, message in done.stdout) == (3, True), done.stdout

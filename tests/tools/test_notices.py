@@ -23,7 +23,7 @@ def test_the_page_is_of_these_lock_files() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "then", "said"),
+    ("now", "then", "message"),
     [
         (
             "| pytest-xdist | 3.8.0 |",
@@ -38,9 +38,9 @@ def test_the_page_is_of_these_lock_files() -> None:
         ("Orson Peters", "Somebody", "the text of foldhash-0.2.0, LICENSE is missing"),
     ],
 )
-def test_a_page_that_is_out_of_date_is_found(now: str, then: str, said: str) -> None:
+def test_a_page_that_is_out_of_date_is_found(now: str, then: str, message: str) -> None:
     assert now in PAGE
-    assert any(line.startswith(said) for line in differences(PAGE.replace(now, then)))
+    assert any(line.startswith(message) for line in differences(PAGE.replace(now, then)))
 
 
 def test_another_licence_than_the_installed_package_declares_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +65,7 @@ def test_what_is_linked_into_an_app_has_its_text_on_the_page_or_is_offered_under
 
 def test_a_package_that_is_not_the_locked_one_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert write_notices.python_part("pytest", [importlib.metadata.version("pytest")]) is not None
-    with pytest.raises(write_notices.Stale, match=r"pytest \S+ is installed, the lock file says 0\.1"):
+    with pytest.raises(write_notices.Stale, match=r"pytest \S+ is installed, the lock file has 0\.1"):
         write_notices.python_part("pytest", ["0.1"])
     monkeypatch.setattr("sys.argv", ["write_notices.py"])
     monkeypatch.setattr(write_notices, "locked_python", lambda text: {"pytest": ["0.1"]})
@@ -73,22 +73,22 @@ def test_a_package_that_is_not_the_locked_one_is_an_error(monkeypatch: pytest.Mo
         write_notices.main()
 
 
-def test_check_says_what_differs_and_what_to_do(
+def test_check_prints_what_differs_and_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "NOTICES.md"
     monkeypatch.setattr(write_notices, "NOTICES", page)
     monkeypatch.setattr("sys.argv", ["write_notices.py", "--check"])
     assert write_notices.main() == 1
-    said = capsys.readouterr().err
-    assert "pytest is missing" in said
-    assert said.endswith("→ python tools/write_notices.py\n")
+    message = capsys.readouterr().err
+    assert "pytest is missing" in message
+    assert message.endswith("→ python tools/write_notices.py\n")
     page.write_text(PAGE, encoding="utf-8")
     assert write_notices.main() == 0
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"License-Expression": "MIT", "License": "other"}, "MIT"),
         ({"License": "Apache 2.0"}, "Apache 2.0"),
@@ -98,13 +98,13 @@ def test_check_says_what_differs_and_what_to_do(
         ({}, "not declared"),
     ],
 )
-def test_what_a_package_declares(fields: dict[str, str], said: str) -> None:
+def test_what_a_package_declares(fields: dict[str, str], message: str) -> None:
     from email.message import Message
 
     metadata = Message()
     for name, value in fields.items():
         metadata[name] = value
-    assert declared_licence(metadata) == said
+    assert declared_licence(metadata) == message
 
 
 def test_a_closure_holds_what_extras_bring_and_leaves_out_other_systems() -> None:
@@ -123,7 +123,7 @@ def test_a_crate_that_only_runs_at_build_time_is_in_no_program() -> None:
     assert {part.name for part in found.apple} == {"objc2", "objc2-encode", "objc2-foundation", "objc2-ui-kit"}
 
 
-def test_the_licence_is_in_every_crate_and_is_what_the_manifests_say() -> None:
+def test_the_licence_is_in_every_crate_and_is_that_of_the_manifests() -> None:
     licence = (ROOT / "LICENSE").read_bytes()
     assert b"Apache License" in licence
     ours = [one for one in write_notices.cargo_metadata()["packages"] if one["source"] is None]

@@ -16,7 +16,7 @@ __all__ = ["documents"]
 
 def documents() -> list[type[Document]]:
     """Return every kind of document, in the order of docs/json.md."""
-    from harness.cli.documents import comparison, files, findings, machine, nights, run, runs
+    from harness.cli.documents import comparison, files, findings, machine, nightly, run, runs
 
     return [
         runs.RunsDocument,
@@ -25,11 +25,11 @@ def documents() -> list[type[Document]]:
         findings.ProfileDocument,
         findings.ExplanationDocument,
         files.QueryDocument,
-        nights.NightDocument,
-        nights.NightsDocument,
-        nights.CalibrationDocument,
-        nights.BaselinesDocument,
-        nights.BaselineDocument,
+        nightly.NightlyDocument,
+        nightly.NightlyRunsDocument,
+        nightly.CalibrationDocument,
+        nightly.BaselinesDocument,
+        nightly.BaselineDocument,
         machine.DevicesDocument,
         machine.PairedDocument,
         machine.DoctorDocument,

@@ -26,7 +26,7 @@ class ApartRatio(Part):
     """B's time over A's on the items that both timed, in two sittings; above 1 B took longer."""
 
     ratio: float
-    """Of words the median, of a tensor model's items the geometric mean of each one's own ratio."""
+    """Of words the median, of a tensor workload's items the geometric mean of each one's own ratio."""
     low: Number
     high: Number
     """95 % interval over items alone; how the sittings differ is not in it."""
@@ -105,7 +105,7 @@ def _tensor(a: Side, b: Side, name: str) -> ModelPair:
 
 
 def _only(by_item: Mapping[str, ItemLatency]) -> float | None:
-    """The median of the only item; unlike items are not pooled."""
+    """Return the median of the only item; unlike items are not pooled."""
     return next(iter(by_item.values())).median if len(by_item) == 1 else None
 
 

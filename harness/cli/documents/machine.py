@@ -24,7 +24,7 @@ class DeviceRow(Part):
     """Who measures on it now."""
     usable: bool
     emulated: bool = False
-    """Whether its times say nothing about a phone."""
+    """Whether its times are no measure of a phone."""
     reason: str | None = None
     cure: str | None = None
     """Why it is not usable, and what to do about it."""
@@ -103,7 +103,7 @@ class RemovalDocument(Document):
     schema_name: Literal["harness.removal/1"] = Field(default="harness.removal/1", alias="schema")
     root: str
     dry_run: bool
-    """Whether this only says what would be removed."""
+    """Whether this only lists what would be removed."""
     removed: list[RemovedRow]
     kept: list[KeptRow]
     """What was named or old enough, and stays all the same."""

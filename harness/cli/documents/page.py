@@ -1,4 +1,4 @@
-"""docs/json.md, made from the documents' own classes, so that the page and the programs say the same.
+"""docs/json.md, made from the documents' own classes, so that the page and the programs agree.
 
 python -m harness.cli.documents.page > docs/json.md
 """
@@ -33,7 +33,7 @@ harness schema harness.runs/1 > runs.schema.json      # the JSON Schema (draft 2
 - The unit of a number is the end of its key: `_ns` nanoseconds, `_bytes` bytes, `_seconds` seconds, `_percent` percent.
   Ratios, changes and shares are plain fractions. Moments are ISO 8601.
 - NaN and Infinity never occur; such a number is `null`. Where a figure is missing, a key beside it such as `no_ratio`
-  says why.
+  has the reason.
 - The text is ASCII; other characters are escaped. Keys keep their order.
 
 This page is written by `python -m harness.cli.documents.page > docs/json.md`; a test compares both.
@@ -70,12 +70,12 @@ def _doc(part: type[BaseModel]) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """A docstring on one line, in Markdown."""
+    """Return a docstring on one line, in Markdown."""
     return " ".join(text.replace("``", "`").split())
 
 
 def _parts(kind: type[BaseModel], seen: dict[str, type[BaseModel]] | None = None) -> list[type[BaseModel]]:
-    """The parts of this project's documents that a document consists of; stored files have pages of their own."""
+    """Return the parts of a document that are this project's own; stored files have pages of their own."""
     seen = {} if seen is None else seen
     for field in kind.model_fields.values():
         for found in _models(field.annotation):
@@ -92,7 +92,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _comments(part: type[BaseModel]) -> dict[str, str]:
-    """The text behind each key in the class's source; one text behind several keys is the last one's."""
+    """Return the text behind each key in the class's source; one text behind several keys is the last one's."""
     found: dict[str, str] = {}
     for base in reversed([one for one in part.__mro__ if issubclass(one, BaseModel) and one is not BaseModel]):
         if not base.__module__.startswith("harness."):
@@ -112,7 +112,7 @@ def _comments(part: type[BaseModel]) -> dict[str, str]:
 
 
 def _type(value: dict[str, Any], definitions: dict[str, Any]) -> str:
-    """A type in words; an enumeration by its values, an object by its name."""
+    """Return a type in words; an enumeration by its values, an object by its name."""
     if "anyOf" in value:
         return " or ".join(_type(one, definitions) for one in value["anyOf"])
     if "$ref" in value:

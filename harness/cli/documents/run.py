@@ -50,10 +50,10 @@ class Comparison(Part):
     """How many of each verdict."""
     failures: list[str]
     max_margin_error: Number
-    """Generation models: the largest difference of the two sides' logit margins."""
+    """Generation workloads: the largest difference of the two sides' logit margins."""
     max_error: Number
     relative_error: Number
-    """Tensor models: the largest difference of any output, and its share of that output's largest magnitude."""
+    """Tensor workloads: the largest difference of any output, and its share of that output's largest magnitude."""
 
 
 class Accuracy(Part):
@@ -75,7 +75,7 @@ class ItemFigures(Part):
     mad_ns: Number
     min_ns: Number
     max_ns: Number
-    """Of a tensor model; the words of a generation model are summed up in ``artifact``."""
+    """Of a tensor workload; the words of a generation workload are summed up in ``artifact``."""
     artifact_ns: Number
     pytorch_ns: Number
     """Medians over the rounds; null for an item that was not in the sample."""
@@ -93,11 +93,11 @@ class ModelFigures(Part):
     comparisons: list[Comparison]
     accuracy: list[Accuracy]
     variant: str | None
-    """The timed variant of a generation model."""
+    """The timed variant of a generation workload."""
     artifact: Latency | None
-    """Over all timed words of a generation model; null for a tensor model, whose items are unlike each other."""
+    """Over all timed words of a generation workload; null for a tensor workload, whose items are unlike each other."""
     pytorch: Latency | None
-    """Over the words of a generation model that PyTorch was timed on."""
+    """Over the words of a generation workload that PyTorch was timed on."""
     ratio: Ratio | None
     items: list[ItemFigures]
     cold_load_ns: Number
@@ -105,7 +105,7 @@ class ModelFigures(Part):
     first_ns: Number
     """The first inference of the process."""
     parts_ns: dict[str, Number]
-    """Medians for each word: encoder, prefill, steps, other; empty for a tensor model."""
+    """Medians for each word: encoder, prefill, steps, other; empty for a tensor workload."""
     peak_bytes: int | None
 
 
@@ -146,7 +146,7 @@ def run_document(manifest: Manifest, summary: Summary) -> RunDocument:
 
 
 def _items(by_item: Mapping[str, ItemLatency], found: RatioSummary | None) -> list[ItemFigures]:
-    """The items that have figures of their own, on one side or both."""
+    """Return the items that have figures of their own, on one side or both."""
     both = found.by_item if found else {}
     return [
         _item(name, by_item.get(name), both.get(name)) for name in [*by_item, *(n for n in both if n not in by_item)]

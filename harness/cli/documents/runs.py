@@ -64,7 +64,7 @@ class ModelLine(Part):
     source: str
     """The checkpoint, or what ``--models`` named."""
     items: int
-    """What it was asked: words, or items of a tensor model."""
+    """What it was asked: words, or items of a tensor workload."""
     items_of: int | None
     """How many there were, where only a sample of them was run, as on an emulator."""
     compared: int
@@ -72,8 +72,8 @@ class ModelLine(Part):
     equal: int
     """Those that agree, ties included."""
     median_ns: Number
-    """Of one word of a generation model, of one call of a tensor model with a single item; never pooled over unlike
-    items."""
+    """Of one word of a generation workload, of one call of a tensor workload with a single item; never pooled over
+    unlike items."""
     ratio: Ratio | None
     no_median: str | None
     """Why there is no ``median_ns``."""

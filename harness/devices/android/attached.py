@@ -9,7 +9,7 @@ from harness.core.errors import HarnessError
 from harness.devices.android.choice import unusable
 from harness.devices.android.device import device_lock
 from harness.devices.android.facts import HARDWARE, hardware_serial
-from harness.devices.android.listing import Listed, identity, listed, told_apart
+from harness.devices.android.listing import Listed, distinct_name, identity, listed
 from harness.devices.android.recovery import ask_properties
 from harness.devices.android.sections import last_line
 from harness.devices.android.server import Server
@@ -63,7 +63,7 @@ def attached_devices(server: Server | None = None, *, lock_folder: Path | None =
 
 def _look(server: Server, place: Listed, known: list[Listed], lock_folder: Path | None) -> Attached:
     seen = Attached(
-        told_apart(place, known),
+        distinct_name(place, known),
         place.state,
         place.model.replace("_", " ") or None,
         transport=place.transport,

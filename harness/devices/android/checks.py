@@ -49,8 +49,8 @@ def adb_checks(server: Server | None = None) -> list[Check]:
     except HarnessError as error:
         return [*checks, Check("Android devices", False, str(error.args[0]), error.cure)]
     for device in found:
-        said = device.reason or f"{device.model}, Android {device.android_version}"
-        checks.append(Check(f"Android {device.serial}", device.usable, said, device.cure))
+        text = device.reason or f"{device.model}, Android {device.android_version}"
+        checks.append(Check(f"Android {device.serial}", device.usable, text, device.cure))
         # A phone is not disturbed while it is measured.
         if device.usable and device.held_by is None:
             checks.append(_settings(server, device.serial))
@@ -87,7 +87,7 @@ def _server(server: Server) -> Check:
     except HarnessError as error:
         return Check("adb server", False, str(error.args[0]), error.cure)
     found = f"version 1.0.{version} on {server.address}"
-    cure = f"adb kill-server: another adb started it, this harness speaks 1.0.{PROTOCOL_VERSION}"
+    cure = f"adb kill-server: another adb started it, this harness uses 1.0.{PROTOCOL_VERSION}"
     return Check("adb server", version == PROTOCOL_VERSION, found, cure)
 
 
@@ -101,9 +101,9 @@ def _settings(server: Server, serial: str) -> Check:
         answer = Shell(server, serial).run(_CHANGE_A_SETTING, deadline=ASK_SECONDS, what="trying to change a setting")
     except HarnessError as error:
         return Check(name, False, str(error.args[0]), error.cure)
-    said = without_noise(answer.out)
-    maker = re.search(r"^maker (.*)$", said, re.MULTILINE)
-    words = re.sub(r"^maker .*$", "", said, flags=re.MULTILINE)
+    text = without_noise(answer.out)
+    maker = re.search(r"^maker (.*)$", text, re.MULTILINE)
+    words = re.sub(r"^maker .*$", "", text, flags=re.MULTILINE)
     if last_line(words) == "now 1":
         return Check(name, True, "adb may change them", "")
     why = "refused" if is_refusal(words) else "not changed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from harness.core.errors import HarnessError
-from harness.devices.android.listing import Listed, listed, told_apart
+from harness.devices.android.listing import Listed, distinct_name, listed
 from harness.devices.android.recovery import connect
 from harness.devices.android.server import Server
 from harness.devices.base import Notify, Unavailable
@@ -83,7 +83,7 @@ def _only(server: Server, notify: Notify, seconds: float) -> Listed:
         infos = _settled(server, notify, seconds)
     ready = [info for info in infos if info.state == "device"]
     if len(ready) > 1:
-        names = ", ".join(f"{told_apart(info, infos)} ({info.model or 'unknown'})" for info in ready)
+        names = ", ".join(f"{distinct_name(info, infos)} ({info.model or 'unknown'})" for info in ready)
         raise AmbiguousDevice(
             f"{len(ready)} devices are attached: {names}",
             cure="choose with --serial SERIAL, ANDROID_SERIAL, --device android:A,B or --device android:all",
@@ -134,7 +134,7 @@ def _await(server: Server, name: str, notify: Notify, seconds: float) -> Listed:
 
     awaited(look, seconds, notify, lambda: f"the device {name}")
     if len(ready) > 1:
-        apart = ", ".join(told_apart(info, infos) for info in ready)
+        apart = ", ".join(distinct_name(info, infos) for info in ready)
         raise AmbiguousDevice(f"{len(ready)} devices are called {name}", cure=f"name one of {apart}")
     if ready:
         return ready[0]

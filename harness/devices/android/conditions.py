@@ -99,16 +99,16 @@ def _battery(text: str) -> dict[str, Any]:
         return whole_number(fields.get(name, ""))
 
     # A board or a television has no battery. After `dumpsys battery set …` the numbers are whatever somebody set.
-    told = fields.get("present") != "false" and "(UPDATES STOPPED" not in text
+    reported = fields.get("present") != "false" and "(UPDATES STOPPED" not in text
     level, scale, tenths, status = number("level"), number("scale"), number("temperature"), number("status")
     full = 100 if scale is None or scale <= 0 else scale
     sources = [
         name.removesuffix(" powered") for name, value in fields.items() if name.endswith(" powered") and value == "true"
     ]
     return {
-        "battery_percent": round(100 * level / full) if told and level is not None and 0 <= level <= full else None,
-        "battery_celsius": _celsius(str(tenths / 10)) if told and tenths is not None else None,
-        "charging": _CHARGING.get(status) if told and status is not None else None,
+        "battery_percent": round(100 * level / full) if reported and level is not None and 0 <= level <= full else None,
+        "battery_celsius": _celsius(str(tenths / 10)) if reported and tenths is not None else None,
+        "charging": _CHARGING.get(status) if reported and status is not None else None,
         "powered_by": ", ".join(sources) or None,
     }
 

@@ -154,7 +154,7 @@ class AndroidDevice(RemoteDevice):
             with self._work_folder(place) as folder, self._deployed(place.store, runner) as deployed:
                 mask = self._facts.topology.mask(order.threads)
                 knobs = self._set_knobs(folder, mask)
-                self._tell_denied(knobs, setting_to_turn_on(self._facts.facts["manufacturer"]) or "")
+                self._report_denied(knobs, setting_to_turn_on(self._facts.facts["manufacturer"]) or "")
                 pinned = any(knob.name == PINNED and knob.state == "applied" for knob in knobs)
                 outcome = AndroidJob(
                     self._shell,
@@ -286,6 +286,6 @@ def _target(facts: AndroidFacts, name: str) -> str:
         if abi in _ABIS:
             return _ABIS[abi]
     raise RunnerUnusable(
-        f"{name} has none of the ABIs {', '.join(_ABIS)}, but {', '.join(facts.abis) or 'tells none'}",
+        f"{name} has none of the ABIs {', '.join(_ABIS)}, but {', '.join(facts.abis) or 'it reports none'}",
         cure="use a device with a 64-bit Android",
     )

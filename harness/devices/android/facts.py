@@ -122,8 +122,8 @@ def parse_facts(text: str) -> AndroidFacts:
 
 def hardware_serial(properties: dict[str, str]) -> str | None:
     """Return the phone's own serial from its properties; None if it does not report one."""
-    said = (properties.get(name, "").strip() for name in HARDWARE)
-    return next((serial for serial in said if serial and serial.lower() not in _NO_SERIAL), None)
+    serials = (properties.get(name, "").strip() for name in HARDWARE)
+    return next((serial for serial in serials if serial and serial.lower() not in _NO_SERIAL), None)
 
 
 def properties_of(text: str) -> dict[str, str]:

@@ -32,12 +32,12 @@ def parse_knobs(text: str, mask: str) -> list[Knob]:
     """Return the knobs that ``apply.sh`` applied, in its order."""
     found = sections(text, "@")
     make = {
-        PINNED: lambda said: _pinned(said, mask),
-        FIXED_PERFORMANCE: lambda said: _outcome(FIXED_PERFORMANCE, said, "on"),
+        PINNED: lambda output: _pinned(output, mask),
+        FIXED_PERFORMANCE: lambda output: _outcome(FIXED_PERFORMANCE, output, "on"),
         STAY_AWAKE: _stay_awake,
         SCREEN: _screen,
     }
-    return [make[name](said) for name, said in found.items() if name in make]
+    return [make[name](output) for name, output in found.items() if name in make]
 
 
 def restored(knobs: list[Knob], text: str) -> list[Knob]:
@@ -52,12 +52,12 @@ def verified(knobs: list[Knob], allowed: str) -> list[Knob]:
     return [_verified(knob, cores) if knob.name == PINNED and knob.state == "applied" else knob for knob in knobs]
 
 
-def _pinned(said: str, mask: str) -> Knob:
+def _pinned(output: str, mask: str) -> Knob:
     if not mask:
         return Knob(
-            name=PINNED, state="unsupported", detail="the cores are alike, or the device does not tell them apart"
+            name=PINNED, state="unsupported", detail="the cores are alike, or the device does not distinguish them"
         )
-    return _outcome(PINNED, said, f"cores {ranges_of(cores_of_mask(mask))}")
+    return _outcome(PINNED, output, f"cores {ranges_of(cores_of_mask(mask))}")
 
 
 def _verified(knob: Knob, cores: str) -> Knob:
@@ -74,31 +74,31 @@ def is_refusal(words: str) -> bool:
     return bool(_REFUSED.search(words))
 
 
-def _stay_awake(said: str) -> Knob:
-    if not _value(said, "before"):
-        words = _words(said)
+def _stay_awake(output: str) -> Knob:
+    if not _value(output, "before"):
+        words = _words(output)
         state: Literal["denied", "unsupported"] = "denied" if is_refusal(words) else "unsupported"
-        return Knob(name=STAY_AWAKE, state=state, detail=words or "the device does not say what it is now")
-    knob = _outcome(STAY_AWAKE, said, f"was {_value(said, 'before')}")
-    if knob.state == "applied" and _value(said, "now") != STAY_AWAKE_ON_ANY_POWER:
-        return knob.model_copy(update={"state": "denied", "detail": f"set to 7, but is {_value(said, 'now')}"})
+        return Knob(name=STAY_AWAKE, state=state, detail=words or "the device does not report what it is now")
+    knob = _outcome(STAY_AWAKE, output, f"was {_value(output, 'before')}")
+    if knob.state == "applied" and _value(output, "now") != STAY_AWAKE_ON_ANY_POWER:
+        return knob.model_copy(update={"state": "denied", "detail": f"set to 7, but is {_value(output, 'now')}"})
     return knob
 
 
-def _screen(said: str) -> Knob:
-    before = _value(said, "before")
+def _screen(output: str) -> Knob:
+    before = _value(output, "before")
     before = _WAKEFULNESS.get(before, before)
     if before == "Awake":
         return Knob(name=SCREEN, state="applied", detail="was on already")
     if not before:
-        return Knob(name=SCREEN, state="unsupported", detail="the device does not say whether its screen is on")
-    return _outcome(SCREEN, said, f"was {before}")
+        return Knob(name=SCREEN, state="unsupported", detail="the device does not report whether its screen is on")
+    return _outcome(SCREEN, output, f"was {before}")
 
 
-def _outcome(name: str, said: str, detail: str) -> Knob:
+def _outcome(name: str, output: str, detail: str) -> Knob:
     """Return a knob's outcome. Commands may exit with 0 although they refused, so their messages count, too."""
-    words = _words(said)
-    status = _value(said, "status")
+    words = _words(output)
+    status = _value(output, "status")
     if is_refusal(words):
         return Knob(name=name, state="denied", detail=words)
     if _UNKNOWN.search(words):
@@ -108,23 +108,23 @@ def _outcome(name: str, said: str, detail: str) -> Knob:
     return Knob(name=name, state="applied", detail=detail)
 
 
-def _words(said: str) -> str:
+def _words(output: str) -> str:
     """Return the commands' own messages on one line."""
-    lines = [line for line in said.splitlines() if not line.startswith(("status ", "before ", "now "))]
+    lines = [line for line in output.splitlines() if not line.startswith(("status ", "before ", "now "))]
     return " ".join(" ".join(lines).split())[:300]
 
 
-def _restored(knob: Knob, said: str | None) -> Knob:
+def _restored(knob: Knob, output: str | None) -> Knob:
     changed = knob.name != PINNED and knob.state == "applied" and knob.detail != "was on already"
     if not changed:
         return knob
-    if said is None:
+    if output is None:
         return knob.model_copy(
             update={"restored": False, "detail": f"{knob.detail}; nothing was heard of restoring it"}
         )
-    outcome = _outcome(knob.name, said, "")
+    outcome = _outcome(knob.name, output, "")
     # The current value of the setting follows the line `now`.
-    now = last_line(said.partition("\nnow")[2])
+    now = last_line(output.partition("\nnow")[2])
     before = knob.detail.removeprefix("was ")
     if outcome.state == "applied" and (not now or now == before):
         return knob.model_copy(update={"restored": True})
@@ -132,6 +132,6 @@ def _restored(knob: Knob, said: str | None) -> Knob:
     return knob.model_copy(update={"restored": False, "detail": f"{knob.detail}; not restored: {why}"})
 
 
-def _value(said: str, name: str) -> str:
-    match = re.search(rf"^{name} (.*)$", said, re.MULTILINE)
+def _value(output: str, name: str) -> str:
+    match = re.search(rf"^{name} (.*)$", output, re.MULTILINE)
     return match[1].strip() if match else ""

@@ -68,7 +68,7 @@ def identity(hardware: str | None, place: Listed, known: Sequence[Listed]) -> st
     return f"{name} {place.path}" if place.path and len(twins) > 1 else name
 
 
-def told_apart(place: Listed, known: Sequence[Listed]) -> str:
+def distinct_name(place: Listed, known: Sequence[Listed]) -> str:
     """Return a name that means this device and none of the others."""
     names = (place.serial, place.path, f"transport_id:{place.transport}")
     alone = [name for name in names if name and sum(other.is_called(name) for other in known) == 1]

@@ -60,7 +60,7 @@ def connect(server: Server, serial: str) -> None:
     if states.get(serial) == "device":
         return
     with server.deadline(CONNECT_SECONDS, f"connecting to {serial}"):
-        # The server keeps a dead connection as offline until it is told to drop it.
+        # The server keeps a dead connection as offline until it is asked to drop it.
         with contextlib.suppress(HarnessError):
             server.disconnect(serial)
         server.connect(serial)

@@ -81,7 +81,7 @@ class Server(AdbClient):
         version = self.ask_version()
         if version != PROTOCOL_VERSION:
             raise AdbMismatch(
-                f"the adb server on {self.address} is version 1.0.{version}, this harness speaks 1.0.{PROTOCOL_VERSION}"
+                f"the adb server on {self.address} is version 1.0.{version}, this harness uses 1.0.{PROTOCOL_VERSION}"
             )
 
     def ask_version(self) -> int:
@@ -121,8 +121,8 @@ class Server(AdbClient):
         except (OSError, subprocess.TimeoutExpired) as error:
             raise AdbUnavailable(f"an adb server could not be started on {self.address}: {error}") from error
         if done.returncode != 0 or not self.answers():
-            said = (done.stderr or done.stdout).strip()[-300:]
-            raise AdbUnavailable(f"an adb server could not be started on {self.address}: {said}")
+            output = (done.stderr or done.stdout).strip()[-300:]
+            raise AdbUnavailable(f"an adb server could not be started on {self.address}: {output}")
 
     @contextlib.contextmanager
     def deadline(self, seconds: float, what: str) -> Iterator[None]:
@@ -186,15 +186,15 @@ def _shut(connection: socket.socket) -> None:
 def explained(error: Exception, what: str, address: Address) -> HarnessError:
     """Return the harness's error for an error of adbutils or of its socket."""
     words = " ".join(str(error).split()) or type(error).__name__
-    told = f"{what}: {words}"
+    message = f"{what}: {words}"
     if isinstance(error, AdbConnectionError | AdbTimeout | ConnectionRefusedError):
         return AdbUnavailable(f"{what}: no adb server answers on {address} ({words})")
     if "unauthorized" in words:
-        return DeviceUnauthorized(told)
+        return DeviceUnauthorized(message)
     if "permissions" in words:
         return DeviceUnauthorized(
-            told, cure="let this user reach USB devices (Debian: apt install android-sdk-platform-tools-common)"
+            message, cure="let this user reach USB devices (Debian: apt install android-sdk-platform-tools-common)"
         )
     if "offline" in words:
-        return DeviceLost(told, cure="unplug the device, plug it in again, and restart its USB debugging if need be")
-    return DeviceLost(told)
+        return DeviceLost(message, cure="unplug the device, plug it in again, and restart its USB debugging if need be")
+    return DeviceLost(message)

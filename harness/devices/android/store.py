@@ -150,18 +150,18 @@ class RunnerStore:
         except HarnessError:
             return False
 
-    def _refused(self, said: str, folder: str, size: int) -> HarnessError | None:
-        lines = said.strip().splitlines()
+    def _refused(self, output: str, folder: str, size: int) -> HarnessError | None:
+        lines = output.strip().splitlines()
         words = next((line.removeprefix("refused ") for line in lines if line.startswith("refused ")), "")
-        free = free_bytes(said)
+        free = free_bytes(output)
         if not words and free is not None and free < size:
             words = f"No space left: {free} bytes are free, {size} are needed"
         return refusal(words, folder, self._shell.serial) if words else None
 
 
-def free_bytes(said: str) -> int | None:
+def free_bytes(output: str) -> int | None:
     """Return the free bytes from ``df -k``: the number before the percentage, even if a long name breaks the line."""
-    match = re.search(r"\s(\d{1,15})\s+\d{1,3}%\s", without_noise(said))
+    match = re.search(r"\s(\d{1,15})\s+\d{1,3}%\s", without_noise(output))
     return int(match[1]) * 1024 if match else None
 
 

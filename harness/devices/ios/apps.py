@@ -114,7 +114,7 @@ async def _command(proxy: InstallationProxyService, request: dict[str, Any]) -> 
     while True:
         answer = await proxy.service.recv_plist()
         if error := answer.get("Error"):
-            said = ": ".join(str(part) for part in (error, answer.get("ErrorDescription")) if part)
-            raise AppInstallError(said)
+            reason = ": ".join(str(part) for part in (error, answer.get("ErrorDescription")) if part)
+            raise AppInstallError(reason)
         if answer.get("Status") == "Complete":
             return

@@ -31,9 +31,9 @@ def ios_checks() -> list[Check]:
     ]
     if needs_tunneld or len(phones) > 1:
         runs = tunneld_runs()
-        told = "runs" if runs else "does not run: needed for iOS 17.0 to 17.3, and for a second iPhone at once"
-        checks.append(Check("tunneld", runs, told, f"run `{COMMAND}` in another terminal"))
+        state = "runs" if runs else "does not run: needed for iOS 17.0 to 17.3, and for a second iPhone at once"
+        checks.append(Check("tunneld", runs, state, f"run `{COMMAND}` in another terminal"))
     for phone in phones:
-        said = phone.reason or f"{phone.model}, iOS {phone.ios_version}, {phone.state}, {phone.connection}"
-        checks.append(Check(f"iPhone {phone.serial}", phone.usable, said, phone.cure))
+        found = phone.reason or f"{phone.model}, iOS {phone.ios_version}, {phone.state}, {phone.connection}"
+        checks.append(Check(f"iPhone {phone.serial}", phone.usable, found, phone.cure))
     return checks

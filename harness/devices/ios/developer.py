@@ -57,10 +57,12 @@ async def _mount(link: Link) -> None:
         raise  # the phone's own
     # Downloads come from other computers, and their failing connections are not the phone's.
     except (*TROUBLE, KeyError, ValueError) as error:
-        said = words_of(error)
-        if "DeviceLocked" in said:
+        message = words_of(error)
+        if "DeviceLocked" in message:
             raise PhoneLocked(f"{link.label} is locked, and mounts no developer disk image") from error
-        raise ImageMissing(f"the developer disk image is not mounted on {link.label} and cannot be: {said}") from error
+        raise ImageMissing(
+            f"the developer disk image is not mounted on {link.label} and cannot be: {message}"
+        ) from error
 
 
 async def _fetch(provider: LockdownServiceProvider) -> None:

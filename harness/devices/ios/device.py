@@ -252,7 +252,7 @@ class IosDevice(RemoteDevice):
             merge_again(knobs, [hold()])
 
         knobs = [hold()]
-        self._tell_denied(knobs)
+        self._report_denied(knobs)
         try:
             yield knobs, again
         finally:

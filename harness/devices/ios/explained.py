@@ -63,12 +63,12 @@ def explained(error: BaseException, what: str, phone: str) -> HarnessError:
 
 def words_of(error: BaseException) -> str:
     """Return the error's own message on one line; its class name if it has none."""
-    said = " ".join(str(error).split())
+    message = " ".join(str(error).split())
     if isinstance(error, DTXNsError):
-        said = described(error.error.user_info) or said
+        message = described(error.error.user_info) or message
     elif isinstance(error, theirs.CoreDeviceError) and error.user_info:
-        said = described(error.user_info) or said
-    return said[:500] or type(error).__name__
+        message = described(error.user_info) or message
+    return message[:500] or type(error).__name__
 
 
 def described(user_info: object) -> str:
@@ -92,7 +92,7 @@ def _known(error: BaseException, what: str, phone: str) -> HarnessError | None:
     if isinstance(error, theirs.PairingDialogResponsePendingError):
         return PairingPending(f"{phone} still asks whether to trust this computer")
     if isinstance(error, theirs.UserDeniedPairingError):
-        return PairingRefused(f"{phone} was told not to trust this computer")
+        return PairingRefused(f"{phone} was set not to trust this computer")
     if isinstance(error, (theirs.PasswordRequiredError, theirs.PasscodeRequiredError)):
         return PhoneLocked(f"{phone} is locked")
     if isinstance(error, (theirs.PairingError, theirs.NotPairedError, theirs.FatalPairingError)):
@@ -111,7 +111,7 @@ def _known(error: BaseException, what: str, phone: str) -> HarnessError | None:
 
 
 def _install(error: theirs.AppInstallError, phone: str) -> HarnessError:
-    said = words_of(error)
-    if "space" in said.lower() or "LowDiskSpace" in said:
-        return DeviceFull(f"no room on {phone} for the app: {said}")
-    return InstallRefused(f"{phone} refused to install the app: {said}")
+    message = words_of(error)
+    if "space" in message.lower() or "LowDiskSpace" in message:
+        return DeviceFull(f"no room on {phone} for the app: {message}")
+    return InstallRefused(f"{phone} refused to install the app: {message}")

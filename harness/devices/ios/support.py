@@ -17,4 +17,4 @@ def has_support() -> bool:
 def require_support() -> None:
     """Raise IosSupportMissing if the package is not installed."""
     if not has_support():
-        raise IosSupportMissing(f"the package {PACKAGE}, which speaks to iPhones, is not installed")
+        raise IosSupportMissing(f"the package {PACKAGE}, which talks to iPhones, is not installed")

@@ -67,4 +67,4 @@ def _restamp(data: bytearray, begin: int) -> None:
             struct.pack_into("<I", data, at + 8, PLATFORM_IOS_SIMULATOR)
             return
         at += size
-    raise RuntimeBuildFailed("an object does not say that it is for iOS")
+    raise RuntimeBuildFailed("an object is not marked as being for iOS")

@@ -85,10 +85,10 @@ def xcode_tools(which: Slice) -> AppleTools | None:
     )
 
 
-def undefined_symbols(linker_said: str) -> list[str]:
+def undefined_symbols(output: str) -> list[str]:
     """Return the symbols that LLVM's linker or Apple's could not find, from its output."""
-    found = re.findall(r"undefined symbol: (\S+)", linker_said)
-    found += re.findall(r'^ +"(_[^"]+)", referenced from:', linker_said, re.MULTILINE)
+    found = re.findall(r"undefined symbol: (\S+)", output)
+    found += re.findall(r'^ +"(_[^"]+)", referenced from:', output, re.MULTILINE)
     return sorted(set(found))
 
 
@@ -106,7 +106,7 @@ def _xcrun(which: Slice, *question: str) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainMissing(
-            f"xcrun does not answer: {error}", cure="look at what `xcrun --find clang` says"
+            f"xcrun does not answer: {error}", cure="look at what `xcrun --find clang` prints"
         ) from error
     return done.stdout.strip() if done.returncode == 0 else ""
 

@@ -76,7 +76,7 @@ def raw_samples(samples: Samples, words: Words | None, constants: dict[str, str]
     return RawTable(len(samples), columns, {**constants, "variant": samples.name}, note)
 
 
-def raw_night(runs: Sequence[RunLine], words: Words | None, constants: dict[str, str], *, exact: bool) -> RawTable:
+def raw_nightly(runs: Sequence[RunLine], words: Words | None, constants: dict[str, str], *, exact: bool) -> RawTable:
     """Return every timed pass of a nightly run's unit, in the order of its runs.
 
     They are exact and with parts, or rounded and without. A tensor workload has no ``words`` and no parts.
@@ -87,9 +87,9 @@ def raw_night(runs: Sequence[RunLine], words: Words | None, constants: dict[str,
     total = np.fromiter((total for line in runs for _, total in line.samples), dtype=np.int64)
     factor = 1 if exact or not len(total) else grain(total)
 
-    def repeated(name: str, told: Sequence[str]) -> Column:
-        labels = list(dict.fromkeys(told))
-        return _column(name, np.repeat([labels.index(one) for one in told], counts), labels=labels)
+    def repeated(name: str, values: Sequence[str]) -> Column:
+        labels = list(dict.fromkeys(values))
+        return _column(name, np.repeat([labels.index(one) for one in values], counts), labels=labels)
 
     columns = [
         repeated("session", [f"{line.stage}, attempt {line.attempt + 1}" for line in runs]),
@@ -123,8 +123,8 @@ def _named(items: Sequence[str], places: NDArray[np.signedinteger], words: Words
     """Return the columns that name each sample's item. The name of a tensor item may contain spaces."""
     if words is None:
         return [_column("item", places, labels=list(items))]
-    languages, spoken = _labels(items, words)
-    return [_column("language", places, labels=languages), _column("word", places, labels=spoken)]
+    languages, texts = _labels(items, words)
+    return [_column("language", places, labels=languages), _column("word", places, labels=texts)]
 
 
 def _labels(items: Sequence[str], words: Words) -> tuple[list[str], list[str]]:

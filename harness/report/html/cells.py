@@ -59,9 +59,9 @@ def _generation(view: View, workload: str, found: WorkloadSummary) -> Iterator[C
             yield _cell(view, comparison, "max margin error", "", parity.max_margin_error, digits=3)
     for who, subsets in found.accuracy.items():
         name = PYTORCH if who == "pytorch" else who
-        for subset, said in subsets.items():
-            yield _cell(view, name, f"PER {subset}", "", said.per, places=3)
-            yield _cell(view, name, f"WER {subset}", "", said.wer, places=3)
+        for subset, accuracy in subsets.items():
+            yield _cell(view, name, f"PER {subset}", "", accuracy.per, places=3)
+            yield _cell(view, name, f"WER {subset}", "", accuracy.wer, places=3)
     if found.warm:
         yield from _latency(view, found.variant, found.warm, unit, emulated=view.emulated)
         yield from _start(view, found.variant, f"first {unit}", found)

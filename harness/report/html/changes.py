@@ -40,7 +40,7 @@ def one_by_one(
     ratio = np.array([np.median(b[one]) for one in shared]) / before
     return Figure(
         title=title,
-        says=f"{(ratio > 1).sum()} of {len(shared)} {unit}s took longer in {other_name}, from ×{ratio.min():.3f} to "
+        summary=f"{(ratio > 1).sum()} of {len(shared)} {unit}s took longer in {other_name}, from ×{ratio.min():.3f} to "
         f"×{ratio.max():.3f}. The runs were not measured together.",
         traces=[
             {
@@ -74,6 +74,6 @@ def one_by_one(
             ],
         },
         note=f"A point is {article(unit)}: above the line it took longer in {other_name}. "
-        "The runs were not measured together, so that a few percent to either side say nothing.",
+        "The runs were not measured together, so that a few percent to either side mean nothing.",
         columns={"x": "median_ms", "y": "ratio", "text": unit},
     )

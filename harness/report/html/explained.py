@@ -62,7 +62,7 @@ def _figure(found: Explanation) -> Figure:
     shown = begins[:: max(1, len(begins) // 12)]
     return Figure(
         title=f"Error along the graph, {found.word or found.name}",
-        says=verdict_lines(found)[-1 if first is None else 1].text,
+        summary=verdict_lines(found)[-1 if first is None else 1].text,
         traces=traces,
         layout={
             "height": 420,

@@ -22,7 +22,7 @@ class Figure:
     """
 
     title: str
-    says: str
+    summary: str
     """One sentence with the main figures, for readers who cannot see the picture."""
     traces: list[dict[str, Any]]
     layout: dict[str, Any]

@@ -14,18 +14,19 @@ from harness.report.history import FEWEST
 from harness.report.html.figure import Figure, numbers
 from harness.report.html.latency import MS
 from harness.report.html.views import View
-from harness.results.drift import CellHistory, NightPoint
+from harness.results.drift import CellHistory, NightlyPoint
 
 MOST_FEW = 20
 """Up to so many nightly runs, each one has its tick."""
 FEWEST_RUNS = 3
 
 
-def over_nights(histories: Sequence[CellHistory]) -> list[tuple[str, Figure]]:
+def over_nightly_runs(histories: Sequence[CellHistory]) -> list[tuple[str, Figure]]:
     """Return a picture with its title for each device, model, variant and chain, with all its metrics."""
     shown = [history for history in histories if len(history.points) >= FEWEST]
     shown.sort(key=lambda found: (*_together(found), METRICS.index(found.metric)))
-    return [(_title(group[0]), _nights(group)) for group in (list(found) for _, found in groupby(shown, _together))]
+    groups = [list(found) for _, found in groupby(shown, _together)]
+    return [(_title(group[0]), _over_nightly_runs(group)) for group in groups]
 
 
 def _together(history: CellHistory) -> tuple[str, ...]:
@@ -36,33 +37,34 @@ def _title(history: CellHistory) -> str:
     return f"{history.device} · {history.model} · {history.variant}, since baseline {history.chain}"
 
 
-def _nights(group: Sequence[CellHistory]) -> Figure:
-    nights = sorted({point.night_id for history in group for point in history.points})
-    place = {night: at for at, night in enumerate(nights, 1)}
+def _over_nightly_runs(group: Sequence[CellHistory]) -> Figure:
+    nightly_runs = sorted({point.night_id for history in group for point in history.points})
+    place = {nightly: at for at, nightly in enumerate(nightly_runs, 1)}
     traces: list[dict[str, Any]] = []
     for history in group:
         color = METRICS.index(history.metric)
         traces += [_level(history, place, color), *_plateaus(history, place, color)]
     drifts = {(drift.night_id, drift.night_before) for history in group for drift in history.drifts}
-    borders = sorted((place[night] + place[before]) / 2 for night, before in drifts)
-    step = -(-len(nights) // MOST_FEW)
-    ticks = nights[::step]
+    borders = sorted((place[nightly] + place[before]) / 2 for nightly, before in drifts)
+    step = -(-len(nightly_runs) // MOST_FEW)
+    ticks = nightly_runs[::step]
     changes = [
         f"{history.metric} {drift.magnitude:+.1%} since {drift.night_id}"
         for history in group
         for drift in history.drifts
     ]
     return Figure(
-        title="Level over nights",
-        says=f"{len(nights)} nights. " + (f"Change points: {'; '.join(changes)}." if changes else "No change point."),
+        title="Level over nightly runs",
+        summary=f"{len(nightly_runs)} nightly runs. "
+        + (f"Change points: {'; '.join(changes)}." if changes else "No change point."),
         traces=traces,
         layout={
             "height": 320,
             "xaxis": {
-                "title": {"text": "night"},
-                "tickvals": [place[night] for night in ticks],
-                "ticktext": [f"{night[4:6]}-{night[6:8]}" for night in ticks],
-                "range": [0.5, len(nights) + 0.5],
+                "title": {"text": "nightly run"},
+                "tickvals": [place[nightly] for nightly in ticks],
+                "ticktext": [f"{nightly[4:6]}-{nightly[6:8]}" for nightly in ticks],
+                "range": [0.5, len(nightly_runs) + 0.5],
                 "zeroline": False,
             },
             "yaxis": {"title": {"text": "level"}, "zeroline": False},
@@ -73,8 +75,9 @@ def _nights(group: Sequence[CellHistory]) -> Figure:
             ],
             "showlegend": True,
         },
-        note="The candidate's time, where the chain's first baseline is 1, with each night's interval. A dashed line "
-        "is a change point: the first night at the new level stands right of it. Thick lines are the levels between.",
+        note="The candidate's time, where the chain's first baseline is 1, with each nightly run's interval. A dashed "
+        "line is a change point: the first nightly run at the new level stands right of it. Thick lines are the levels "
+        "between.",
         columns={
             "x": "number", "text": "night", "y": "level", "customdata": "commit", "name": "metric",
         },
@@ -107,11 +110,11 @@ def _level(history: CellHistory, place: dict[str, int], color: int) -> dict[str,
     }
 
 
-def _above(point: NightPoint) -> float:
+def _above(point: NightlyPoint) -> float:
     return point.level * ((1 + point.high) / (1 + point.change) - 1)
 
 
-def _below(point: NightPoint) -> float:
+def _below(point: NightlyPoint) -> float:
     return point.level * (1 - (1 + point.low) / (1 + point.change))
 
 
@@ -222,7 +225,7 @@ def _runs(found: Sequence[tuple[int, View]], model: str) -> Figure:
     )
     return Figure(
         title="Runs of one kind, one after another",
-        says=f"{len(ordered)} runs, from {duration(min(times))} to {duration(max(times))}.",
+        summary=f"{len(ordered)} runs, from {duration(min(times))} to {duration(max(times))}.",
         traces=traces,
         layout={
             "height": 280,
@@ -235,6 +238,6 @@ def _runs(found: Sequence[tuple[int, View]], model: str) -> Figure:
             "yaxis": {"title": {"text": f"median per {unit}, ms" if pooled else "ms per item"}, "zeroline": False},
         },
         note=f"{how} Runs of different hours differ by a few percent "
-        "without any change, so no change points are looked for here: that takes nights, which measure in pairs.",
+        "without any change, so no change points are looked for here: that takes nightly runs, which measure in pairs.",
         columns={"x": "number", "text": "run", "y": "ms", "customdata": "commit", "name": "name"},
     )

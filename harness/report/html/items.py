@@ -78,7 +78,7 @@ def item_rows(title: str, series: Sequence[ItemSeries], more: str = "") -> Figur
                 "meta": {"series": found.color},
             }
         )
-    said = (
+    parts = (
         f"{item}: "
         + ", ".join(
             f"{found.name} {duration(float(np.median(found.times[item])))}"
@@ -90,7 +90,7 @@ def item_rows(title: str, series: Sequence[ItemSeries], more: str = "") -> Figur
     left = f" The {MOST} slowest of {len(every)} items; the tables have all." if len(items) < len(every) else ""
     return Figure(
         title=title,
-        says=f"{'; '.join(said)}.",
+        summary=f"{'; '.join(parts)}.",
         traces=traces,
         layout={
             "height": height(len(items), max(34, 16 * len(shown)), 110),

@@ -71,7 +71,7 @@ def distributions(series: Sequence[Series], more: str = "", unit: str = "word") 
     medians = "; ".join(f"{found.name}: median {duration(float(np.median(found.timed)))}" for found in series)
     return Figure(
         title=f"How long {article(unit)} takes",
-        says=f"Histograms of the warm samples. {medians}.",
+        summary=f"Histograms of the warm samples. {medians}.",
         traces=traces,
         layout={
             "height": height(rows, 84),
@@ -145,7 +145,7 @@ def in_order(name: str, color: int, samples: Samples, unit: str) -> Figure:
     worst = f"the slowest took {relative.max():.2f} times its {unit}'s median" if len(place) else "there are none"
     return Figure(
         title=f"Every sample of {name}, in the order it was taken",
-        says=f"{len(place):,} samples in the order of measuring; {worst}.",
+        summary=f"{len(place):,} samples in the order of measuring; {worst}.",
         traces=traces,
         layout={
             "height": 260,
@@ -255,13 +255,13 @@ def stacked(title: str, what: str, rows: Sequence[tuple[str, Sequence[float], fl
         }
         for at, label in enumerate(PARTS)
     ]
-    said = (
+    parts = (
         f"{name}: " + ", ".join(f"{label} {duration(time)}" for label, time in zip(PARTS, found, strict=True))
         for name, found, _ in rows
     )
     return Figure(
         title=title,
-        says=f"{'; '.join(said)}.",
+        summary=f"{'; '.join(parts)}.",
         traces=traces,
         layout={
             "height": height(len(rows), 44, 120),
@@ -301,11 +301,11 @@ def cold_first_warm(title: str, kinds: Sequence[str], shown: Sequence[Start], no
     """Draw the three kinds of times on one logarithmic axis."""
     if not shown:
         return None
-    traces, values, said = [], [], []
+    traces, values, parts = [], [], []
     for at, one in enumerate(shown):
         kept = [(kind, value / MS) for kind, value in zip(kinds, (one.cold, one.first, one.warm), strict=True) if value]
         values += [value for _, value in kept]
-        said.append(f"{one.name}: " + ", ".join(f"{kind} {duration(value * MS)}" for kind, value in kept))
+        parts.append(f"{one.name}: " + ", ".join(f"{kind} {duration(value * MS)}" for kind, value in kept))
         traces.append(
             {
                 "type": "scatter",
@@ -322,7 +322,7 @@ def cold_first_warm(title: str, kinds: Sequence[str], shown: Sequence[Start], no
         )
     return Figure(
         title=title,
-        says=f"{'; '.join(said)}.",
+        summary=f"{'; '.join(parts)}.",
         traces=traces,
         layout={
             "height": 250,

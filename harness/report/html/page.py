@@ -31,17 +31,17 @@ from harness.report.html.blobs import packed, raw_samples
 from harness.report.html.cells import cells
 from harness.report.html.explained import explained
 from harness.report.html.figure import Figure
-from harness.report.html.history import over_nights, over_runs
-from harness.report.html.night_sections import (
-    NightCard,
+from harness.report.html.history import over_nightly_runs, over_runs
+from harness.report.html.nightly import NightlyView, UnitView
+from harness.report.html.nightly_sections import (
+    NightlyCard,
     card,
-    night_blocks,
-    night_cells,
-    night_documents,
-    raw_nights,
+    nightly_blocks,
+    nightly_cells,
+    nightly_documents,
+    raw_nightly_runs,
     tables,
 )
-from harness.report.html.nights import NightView, UnitView
 from harness.report.html.pairs import unit_figures
 from harness.report.html.profile import profiles
 from harness.report.html.timed import Picture, numbered, timed_parts
@@ -92,8 +92,8 @@ class UnitPictures:
 
 
 @dataclass(frozen=True)
-class NightPart:
-    card: NightCard
+class NightlyPart:
+    card: NightlyCard
     tables: list[Table]
     units: list[UnitPictures]
     sections: list[Section]
@@ -105,7 +105,7 @@ class Content:
 
     views: Sequence[View] = ()
     """The first is the baseline of the others."""
-    nights: Sequence[NightView] = ()
+    nightly_runs: Sequence[NightlyView] = ()
     explanations: Sequence[Explanation] = ()
     histories: Sequence[CellHistory] = ()
     commits: Commits = field(default_factory=dict)
@@ -114,11 +114,15 @@ class Content:
     def title(self) -> str:
         if self.explanations:
             return f"Run {self.explanations[0].run_id}, {self.explanations[0].name} explained"
-        if not self.nights:
+        if not self.nightly_runs:
             return f"Run {self.views[0].manifest.run_id}" if len(self.views) == 1 else f"{len(self.views)} runs"
-        nights = f"Night {self.nights[0].record.night_id}" if len(self.nights) == 1 else f"{len(self.nights)} nights"
+        nightly_runs = (
+            f"Nightly run {self.nightly_runs[0].record.night_id}"
+            if len(self.nightly_runs) == 1
+            else f"{len(self.nightly_runs)} nightly runs"
+        )
         runs = f" and {len(self.views)} {'run' if len(self.views) == 1 else 'runs'}" if self.views else ""
-        return nights + runs
+        return nightly_runs + runs
 
 
 @dataclass(frozen=True)
@@ -131,9 +135,10 @@ def render_page(content: Content) -> str:
     """Return the whole file as text."""
     views = content.views
     numbers = itertools.count(1)
-    nights = [_night(night, numbers) for night in content.nights]
+    nightly_runs = [_nightly(nightly, numbers) for nightly in content.nightly_runs]
     histories = [
-        (title, numbered(figure, numbers)) for title, figure in [*over_nights(content.histories), *over_runs(views)]
+        (title, numbered(figure, numbers))
+        for title, figure in [*over_nightly_runs(content.histories), *over_runs(views)]
     ]
     timed = timed_parts(views, numbers)
     accuracy = [found for found in (quality.by_language(views), quality.against_latency(views)) if found]
@@ -142,7 +147,7 @@ def render_page(content: Content) -> str:
     profiled = [(part, numbered(part.figure, numbers)) for part in profiles(views)]
     context: dict[str, Any] = {
         "title": content.title,
-        "nights": nights,
+        "nightly_runs": nightly_runs,
         "histories": histories,
         "history": history_report(content.histories, content.commits)[1:],
         "cards": [_card(view) for view in views],
@@ -161,9 +166,9 @@ def render_page(content: Content) -> str:
         "answers": [(view.name, line) for view in views for line in _of_kind(view, "tensor")],
         "agreement": _agreement(views),
         "models": any(view.manifest.of_kind("tensor") for view in views)
-        or any(unit.plan.comparison is not None for night in content.nights for unit in night.units),
+        or any(unit.plan.comparison is not None for nightly in content.nightly_runs for unit in nightly.units),
         "cells": [
-            *(cell for night in content.nights for cell in night_cells(night)),
+            *(cell for nightly in content.nightly_runs for cell in nightly_cells(nightly)),
             *(cell for view in views for cell in cells(view)),
         ],
         "runs": [(view, _sections(run_report(view.manifest, view.summary))) for view in views],
@@ -173,7 +178,7 @@ def render_page(content: Content) -> str:
     }
     pictures = [picture for part in timed for picture in [*part.pictures, *(t.picture for t in part.timelines)]]
     pictures += [*context["accuracy"], *([context["sizes"]] if sizes else [])]
-    pictures += [picture for night in nights for unit in night.units for picture in unit.pictures]
+    pictures += [picture for nightly in nightly_runs for unit in nightly.units for picture in unit.pictures]
     pictures += [picture for _, picture in histories]
     pictures += [picture for _, picture in [*profiled, *explanations]]
     context["figures"] = packed(json.dumps({one.id: _drawn(one.figure) for one in pictures}).encode())
@@ -193,11 +198,11 @@ def report_blocks(content: Content) -> list[Block]:
     """Return the same figures for a terminal or Markdown: nightly runs, runs side by side, comparisons, each run."""
     views = content.views
     side_by_side: list[Block] = [
-        Heading(content.title if not content.nights else "Runs side by side"),
+        Heading(content.title if not content.nightly_runs else "Runs side by side"),
         *(overview([view.side for view in views]) if views else ()),
     ]
     return [
-        *(block for night in content.nights for block in night_blocks(night)),
+        *(block for nightly in content.nightly_runs for block in nightly_blocks(nightly)),
         *history_report(content.histories, content.commits),
         *(side_by_side if len(views) > 1 else ()),
         *(block for view in views[1:] for block in compared(views[0], view)),
@@ -223,7 +228,9 @@ def plotly_script() -> Path:
 
 def _links(content: Content) -> Mapping[str, str]:
     """Return the web page of every commit of a run or of a side of a nightly run."""
-    sides = (side for night in content.nights for unit in night.record.plan.units for side in (unit.a, unit.b))
+    sides = (
+        side for nightly in content.nightly_runs for unit in nightly.record.plan.units for side in (unit.a, unit.b)
+    )
     return commit_links([*(view.manifest.git for view in content.views), *(side.git for side in sides)])
 
 
@@ -273,13 +280,13 @@ def _card(view: View) -> Card:
     return Card(view, text, warnings, reproduction(manifest), reproduction_doubt(manifest))
 
 
-def _night(night: NightView, numbers: Iterator[int]) -> NightPart:
+def _nightly(nightly: NightlyView, numbers: Iterator[int]) -> NightlyPart:
     units = [
         UnitPictures(unit, [numbered(figure, numbers) for figure in figures])
-        for unit in night.units
+        for unit in nightly.units
         if (figures := unit_figures(unit))
     ]
-    return NightPart(card(night), tables(night), units, _sections(night_blocks(night)))
+    return NightlyPart(card(nightly), tables(nightly), units, _sections(nightly_blocks(nightly)))
 
 
 def _of_kind(view: View, kind: Kind) -> list[ParityLine]:
@@ -307,9 +314,9 @@ def _drawn(figure: Figure) -> dict[str, Any]:
 
 def _comparison(base: View, other: View) -> Comparison:
     sections = _sections(compared(base, other))
-    told = [*conclusions(base.side, other.side), *doubts(base.side, other.side)]
+    lines = [*conclusions(base.side, other.side), *doubts(base.side, other.side)]
     # If runs cannot be compared, the reasons are shown instead.
-    return Comparison(other, told or [block for block in sections[0][1] if isinstance(block, Line)], sections)
+    return Comparison(other, lines or [block for block in sections[0][1] if isinstance(block, Line)], sections)
 
 
 def _sections(blocks: Sequence[Block]) -> list[Section]:
@@ -325,7 +332,7 @@ def _sections(blocks: Sequence[Block]) -> list[Section]:
 def _raw(content: Content) -> tuple[dict[str, Any], list[str]]:
     """Return raw samples by the name of their file, and notes about rounding."""
     tables, notes = {}, []
-    for name, table in raw_nights(content.nights):
+    for name, table in raw_nightly_runs(content.nightly_runs):
         tables[name] = asdict(table)
         notes += [table.note] if table.note else []
     for view in content.views:
@@ -340,8 +347,8 @@ def _raw(content: Content) -> tuple[dict[str, Any], list[str]]:
 
 def _documents(content: Content) -> dict[str, Any]:
     """Return the small files of each nightly run and run, whole."""
-    nights = (night_documents(night) for night in content.nights)
-    return {name: found for night in nights for name, found in night.items()} | {
+    nightly_runs = (nightly_documents(nightly) for nightly in content.nightly_runs)
+    return {name: found for nightly in nightly_runs for name, found in nightly.items()} | {
         f"{kind}-{view.name}": found
         for view in content.views
         for kind, found in (

@@ -14,16 +14,16 @@ from harness.report.conditions import thermal_status
 from harness.report.html.figure import GREY, Figure, height, numbers
 from harness.report.html.items import ItemSeries, item_rows
 from harness.report.html.latency import Series, distributions, stacked
-from harness.report.html.nights import PairOfRuns, UnitView
+from harness.report.html.nightly import PairOfRuns, UnitView
 from harness.results.journal import RunLine
-from harness.results.nights import CellFacts, SessionFacts
+from harness.results.nightly import CellFacts, SessionFacts
 
 CANDIDATE = 0
 SIDES = (("b", "candidate", CANDIDATE), ("a", "baseline", GREY))
 """The sides with their colours. The baseline is grey, because it is only for comparison."""
 THROTTLED = 5
 """The colour of the crosses that mark throttled runs."""
-Told = Callable[[RunLine], dict[str, float]]
+Reader = Callable[[RunLine], dict[str, float]]
 
 
 def unit_figures(unit: UnitView) -> list[Figure]:
@@ -55,14 +55,14 @@ def intervals(unit: UnitView) -> Figure | None:
             "meta": {"series": GREY},
         }
     )
-    says = "; ".join(
+    summary = "; ".join(
         f"{cell.metric}: {cell.verdict}, {_percent(cell.first.change)} "
         f"[{_percent(cell.first.change_low)}, {_percent(cell.first.change_high)}]"
         for cell in cells
     )
     return Figure(
         title="Change against the baseline",
-        says=f"{says}.",
+        summary=f"{summary}.",
         traces=traces,
         layout={
             "height": height(len(rows), 48, 110),
@@ -77,7 +77,7 @@ def intervals(unit: UnitView) -> Figure | None:
             "showlegend": True,
         },
         note="Hodges–Lehmann estimate of the pairs with its bootstrap 95 % interval. The upright mark is the smallest "
-        "change that would have been found with a probability of 95 %: a pass says nothing of smaller ones.",
+        "change that would have been found with a probability of 95 %: a pass excludes no smaller ones.",
         columns={"x": "change_percent", "text": "metric", "name": "what"},
     )
 
@@ -145,7 +145,7 @@ def every_pair(unit: UnitView) -> Figure | None:
     borders = [at + 0.5 for at in range(1, len(unit.pairs)) if _session(unit.pairs[at]) != _session(unit.pairs[at - 1])]
     return Figure(
         title="Every pair, in the order it was measured",
-        says=f"{len(unit.pairs)} pairs; the candidate's latency changed by {_percent(min(changes))} to "
+        summary=f"{len(unit.pairs)} pairs; the candidate's latency changed by {_percent(min(changes))} to "
         f"{_percent(max(changes))}, by {_percent(float(np.median(changes)))} in the middle."
         if changes
         else f"{len(unit.pairs)} pairs.",
@@ -220,7 +220,7 @@ def split(unit: UnitView) -> Figure | None:
 class _Quantity:
     title: str
     axis: str
-    told: Told
+    read: Reader
     note: str
 
 
@@ -235,20 +235,20 @@ def conditions(unit: UnitView) -> list[Figure]:
 
 
 def _over_runs(runs: Sequence[RunLine], quantity: _Quantity) -> Figure | None:
-    told = [quantity.told(line) for line in runs]
-    names = list(dict.fromkeys(name for found in told for name in found))
+    readings = [quantity.read(line) for line in runs]
+    names = list(dict.fromkeys(name for found in readings for name in found))
     if not names:
         return None
     traces = []
     for color, name in enumerate(names):
-        places = [at for at, found in enumerate(told) if name in found]
+        places = [at for at, found in enumerate(readings) if name in found]
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": name,
                 "x": [at + 1 for at in places],
-                "y": numbers([told[at][name] for at in places]),
+                "y": numbers([readings[at][name] for at in places]),
                 "text": ["candidate" if runs[at].side == "b" else "baseline" for at in places],
                 "line": {"width": 1},
                 "marker": {"size": 5},
@@ -257,7 +257,7 @@ def _over_runs(runs: Sequence[RunLine], quantity: _Quantity) -> Figure | None:
             }
         )
     hot = [(at, status) for at, line in enumerate(runs) if (status := thermal_status(line.conditions, line.observed))]
-    level = max(value for found in told for value in found.values())
+    level = max(value for found in readings for value in found.values())
     if hot:
         traces.append(
             {
@@ -272,10 +272,10 @@ def _over_runs(runs: Sequence[RunLine], quantity: _Quantity) -> Figure | None:
                 "meta": {"series": THROTTLED},
             }
         )
-    bounds = "; ".join(f"{name}: {min(found):.3g} to {max(found):.3g}" for name, found in _ranges(names, told))
+    bounds = "; ".join(f"{name}: {min(found):.3g} to {max(found):.3g}" for name, found in _ranges(names, readings))
     return Figure(
         title=quantity.title,
-        says=f"{bounds} {quantity.axis}" + (f"; throttled in {len(hot)} of {len(runs)} runs." if hot else "."),
+        summary=f"{bounds} {quantity.axis}" + (f"; throttled in {len(hot)} of {len(runs)} runs." if hot else "."),
         traces=traces,
         layout={
             "height": 240,
@@ -283,14 +283,14 @@ def _over_runs(runs: Sequence[RunLine], quantity: _Quantity) -> Figure | None:
             "yaxis": {"title": {"text": quantity.axis}, "zeroline": False},
             "showlegend": len(traces) > 1,
         },
-        note=quantity.note + (" A cross is a run in which the device said that it throttles." if hot else ""),
+        note=quantity.note + (" A cross is a run in which the device reported that it throttles." if hot else ""),
         columns={"x": "run", "y": "value", "text": "side", "name": "what"},
     )
 
 
-def _ranges(names: Sequence[str], told: Sequence[dict[str, float]]) -> Iterator[tuple[str, list[float]]]:
+def _ranges(names: Sequence[str], readings: Sequence[dict[str, float]]) -> Iterator[tuple[str, list[float]]]:
     for name in names:
-        yield name, [found[name] for found in told if name in found]
+        yield name, [found[name] for found in readings if name in found]
 
 
 def _temperatures(line: RunLine) -> dict[str, float]:

@@ -26,7 +26,7 @@ class ProfilePart:
     model: str
     figure: Figure
     lines: list[Line]
-    """The cost of the marks, or a warning that the machine was too noisy; the machine's speed."""
+    """The cost of profiling, or a warning that the machine was too noisy; the machine's speed."""
     blocks: list[Block]
 
 
@@ -38,8 +38,8 @@ def profiles(views: Sequence[View]) -> list[ProfilePart]:
 def _part(view: View, color: int, profile: ProfileSummary) -> ProfilePart:
     blocks = profile_report(profile)[1:]
     lines = list(itertools.takewhile(lambda block: isinstance(block, Line), blocks))
-    told = [line for line in lines if isinstance(line, Line)]
-    return ProfilePart(view, profile.workload, _figure(view.name, color, profile), told, blocks[len(told) :])
+    head = [line for line in lines if isinstance(line, Line)]
+    return ProfilePart(view, profile.workload, _figure(view.name, color, profile), head, blocks[len(head) :])
 
 
 def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
@@ -85,7 +85,7 @@ def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
         )
     return Figure(
         title=f"Time per operator, {name}, {profile.workload}{', emulated' if profile.emulated else ''}",
-        says=f"{share:.0%} of the time in {slowest.name}, {duration(slowest.total_ns / profile.samples)} {per}",
+        summary=f"{share:.0%} of the time in {slowest.name}, {duration(slowest.total_ns / profile.samples)} {per}",
         traces=traces,
         layout={
             "height": height(len(groups), 24, 110),
@@ -93,6 +93,6 @@ def _figure(name: str, color: int, profile: ProfileSummary) -> Figure:
             "yaxis": {"tickvals": places, "ticktext": labels, "zeroline": False, "automargin": True},
             "showlegend": bool(limits),
         },
-        note=f"Means over the {profile.unit}s, with marks." + (" The line is the roofline's time." if limits else ""),
+        note=f"Means over the {profile.unit}s, instrumented." + (" The line is the roofline's time." if limits else ""),
         columns={"x": f"{'ms' if unit == 'ms' else 'us'}_per_{profile.unit}", "text": "operators", "name": "what"},
     )

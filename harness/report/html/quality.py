@@ -79,7 +79,7 @@ def by_language(views: Sequence[View]) -> Figure | None:
     total = "; ".join(f"{name}: {rate(by[ALL].per)}" for name, _, by in rows if ALL in by)
     return Figure(
         title="Phoneme error rate by language",
-        says=f"PER over all words: {total}.",
+        summary=f"PER over all words: {total}.",
         traces=traces,
         layout={
             "height": height(len(languages), 26, 110),
@@ -125,7 +125,7 @@ def against_latency(views: Sequence[View]) -> Figure | None:
     placed = enumerate(sorted(points))
     return Figure(
         title="Accuracy against latency",
-        says="; ".join(f"{name}: PER {rate(per)} at {duration(ms * MS)}" for ms, per, name, _ in points) + ".",
+        summary="; ".join(f"{name}: PER {rate(per)} at {duration(ms * MS)}" for ms, per, name, _ in points) + ".",
         traces=[_dot(*point, side=SIDES[turn % len(SIDES)]) for turn, point in placed],
         layout={
             "height": 400,
@@ -185,13 +185,13 @@ def sizes(views: Sequence[View]) -> Figure | None:
         }
         for bar in bars
     ]
-    told = (
+    parts = (
         f"{bar.name}: " + ", ".join(f"{kind} {size:.1f} MB" for kind, size in bar.megabytes.items()) for bar in bars
     )
     emulated = " An emulator's is left out." if any(view.emulated for view in views) else ""
     return Figure(
         title="Size and memory",
-        says="; ".join(told) + ".",
+        summary="; ".join(parts) + ".",
         traces=traces,
         layout={
             "height": height(len(kinds) * len(traces), 22, 120),

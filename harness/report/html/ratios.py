@@ -21,16 +21,16 @@ def ratios(view: View, model: str, color: int) -> Figure | None:
     points = list(found.by_item.values())
     low, high = ([bound for one in points if (bound := getattr(one, end)) is not None] for end in ("low", "high"))
     bounds = [*low, *high, *(one.ratio for one in points)]
-    told = "; ".join(
+    models = "; ".join(
         f"{name} {item_cell(found, item)}" for name, item in zip(names[:MOST], found.by_item, strict=False)
     )
     more = f"; and {len(points) - MOST} more" if len(points) > MOST else ""
     times = [one.pytorch / MS for one in points]
     unsure = any(not one.conclusive for one in points)
-    doubt = " Of a hollow one the interval is too wide to say anything." if unsure else ""
+    doubt = " Of a hollow one the interval is too wide for a conclusion." if unsure else ""
     return Figure(
         title=f"Each {unit} beside PyTorch, {view.name}{'' if model in view.generations else f', {model}'}",
-        says=f"Time over PyTorch's of {len(points)} {unit}s: {told}{more}.",
+        summary=f"Time over PyTorch's of {len(points)} {unit}s: {models}{more}.",
         traces=[
             {
                 "type": "scatter",

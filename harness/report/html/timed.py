@@ -55,8 +55,8 @@ def timed_parts(views: Sequence[View], numbers: Iterator[int]) -> list[Timed]:
     for chosen, model in found:
         names = ", ".join(view.name for view in chosen) + (", emulated" if chosen[0].emulated else "")
         alone = not several and any(model in view.generations for view in chosen)
-        told = [*([] if alone else [model]), *([names] if len(groups) > 1 else [])]
-        parts.append(_part(views, chosen, model, " · ".join(told), numbers))
+        titles = [*([] if alone else [model]), *([names] if len(groups) > 1 else [])]
+        parts.append(_part(views, chosen, model, " · ".join(titles), numbers))
     return [part for part in parts if part.pictures or part.timelines]
 
 

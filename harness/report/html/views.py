@@ -175,17 +175,17 @@ def how_timed(views: Sequence[View], model: str) -> str:
     """Return a note about how both sides were timed, for a picture that contains PyTorch."""
     known = [view for view in views if not view.emulated and view.pytorch_times(model)]
     apart = [view.name for view in known if not view.turns(model)]
-    told = ""
+    note = ""
     unit = next((view.unit(model) for view in known), "item")
     if len(apart) < len(known) and any(model in view.generations for view in known):
         counts = ", ".join(f"{view.name} {len(turns)}" for view in known if (turns := view.turns(model)))
-        told = (
+        note = (
             f" In turns: the {unit}s that both sides ran one behind the other ({counts}); set only these side by side."
         )
     for view in known:
         found = view.ratio(model)
         if found and found.busy:
-            told += f" While {view.name} was timed beside PyTorch, {found.busy}."
+            note += f" While {view.name} was timed beside PyTorch, {found.busy}."
     if apart:
-        told += f" In {', '.join(apart)} PyTorch was timed apart, maybe in another hour of the machine."
-    return told
+        note += f" In {', '.join(apart)} PyTorch was timed apart, maybe in another hour of the machine."
+    return note

@@ -1,6 +1,6 @@
 """Provide the virtual Android device: the real adb server, a real adbd on loopback, arm64 programs under qemu.
 
-Stable for the Android backend and for tests (docs/virtual-android.md says what is real and what is a stub)::
+Stable for the Android backend and for tests (docs/virtual-android.md lists what is real and what is a stub)::
 
     with virtual_androids(2, cache=Cache(), progress=print) as (server, devices):
         server.port, server.environment, server.client    # for adb and adbutils

@@ -24,8 +24,8 @@ def main() -> int:
     try:
         with virtual_androids(
             options.count,
-            cache=Cache(notice=_say),
-            progress=_say,
+            cache=Cache(notice=_note),
+            progress=_note,
             arm64=not options.x86_64,
             data_bytes=options.data_bytes,
         ) as (server, devices):
@@ -42,12 +42,12 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     except HarnessError as error:
-        _say(str(error))
+        _note(str(error))
         return error.exit_code
     return ExitCode.OK
 
 
-def _say(message: str) -> None:
+def _note(message: str) -> None:
     print(f"harness: {message}", file=sys.stderr, flush=True)
 
 

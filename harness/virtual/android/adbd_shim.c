@@ -1,7 +1,7 @@
 /* Preloaded into Debian's adbd, which was built for machines that are devices of their own.
  *
  * - It listens on every interface and on vsock: here only on loopback.
- * - It asks Android's property service for what it tells the adb server: here it reads the file that getprop reads.
+ * - It asks Android's property service for what it reports to the adb server: here it reads the file that getprop reads.
  * - The commands it runs must not inherit the preload.
  */
 #define _GNU_SOURCE

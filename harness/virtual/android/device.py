@@ -172,10 +172,10 @@ class VirtualAndroid(Sandboxed):
         while not listens(self.port):
             if not self._child.alive or time.monotonic() > until:
                 self.stop()
-                raise VirtualDeviceUnavailable(f"adbd did not come up on port {self.port}:\n{self._said()}")
+                raise VirtualDeviceUnavailable(f"adbd did not come up on port {self.port}:\n{self._output()}")
             time.sleep(0.01)
 
-    def _said(self) -> str:
+    def _output(self) -> str:
         return self.log.read_text(errors="replace", encoding="utf-8").strip()[-2000:]
 
     def _dumpsys(self, service: str) -> str:
@@ -251,7 +251,7 @@ class VirtualAndroid(Sandboxed):
                     return
             time.sleep(0.01)
         self.stop()
-        raise VirtualDeviceUnavailable(f"cannot limit the device's data to {self._data_bytes} bytes:\n{self._said()}")
+        raise VirtualDeviceUnavailable(f"cannot limit the device's data to {self._data_bytes} bytes:\n{self._output()}")
 
 
 def replace_file(path: Path, text: str, mode: int = 0o644) -> None:

@@ -8,4 +8,4 @@ from harness.devices.errors import DeviceError
 class VirtualDeviceUnavailable(DeviceError):
     """This machine cannot have a virtual Android device, or it did not start."""
 
-    cure = "docs/virtual-android.md says what a virtual device needs"
+    cure = "docs/virtual-android.md lists what a virtual device needs"

@@ -87,24 +87,24 @@ class AdbServer(Sandboxed):
         while not listens(self.port):
             if not self._child.alive or time.monotonic() > until:
                 self.stop()
-                said = self.log.read_text(errors="replace", encoding="utf-8").strip()[-2000:]
-                raise VirtualDeviceUnavailable(f"the adb server did not come up on port {self.port}:\n{said}")
+                output = self.log.read_text(errors="replace", encoding="utf-8").strip()[-2000:]
+                raise VirtualDeviceUnavailable(f"the adb server did not come up on port {self.port}:\n{output}")
             time.sleep(0.01)
         return self
 
     def connect(self, serial: str) -> None:
         """Connect a device and wait until it is usable. Raises VirtualDeviceUnavailable."""
         until = time.monotonic() + CONNECT_DEADLINE_SECONDS
-        said = ""
+        output = ""
         while time.monotonic() < until:
             try:
-                said = self.client.connect(serial, timeout=CONNECT_DEADLINE_SECONDS)
+                output = self.client.connect(serial, timeout=CONNECT_DEADLINE_SECONDS)
                 if any((info.serial, info.state) == (serial, "device") for info in self.client.list()):
                     return
             except (adbutils.AdbError, EOFError, OSError) as error:
-                said = str(error)
+                output = str(error)
             time.sleep(0.02)
-        raise VirtualDeviceUnavailable(f"the adb server cannot connect to {serial}: {said}")
+        raise VirtualDeviceUnavailable(f"the adb server cannot connect to {serial}: {output}")
 
     def stop(self) -> None:
         """End the server."""

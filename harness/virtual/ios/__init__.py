@@ -1,6 +1,6 @@
 """Provide the virtual iPhone: an iPhone's protocols on loopback, and an app's build for this machine as the app.
 
-Stable for the iOS backend and for tests (docs/virtual-ios.md says what is real and what is not)::
+Stable for the iOS backend and for tests (docs/virtual-ios.md lists what is real and what is not)::
 
     with VirtualIphone("16") as phone:          # "17" is reached through a tunnel as well
         phone.udid, phone.environment           # for clients: USBMUXD_SOCKET_ADDRESS

@@ -151,10 +151,10 @@ class Debugger:
         except LaunchRefused:
             return f"X{signal.SIGKILL:02x}"
         if self._watch is None:
-            self._watch = asyncio.create_task(self._tell_end(running))
+            self._watch = asyncio.create_task(self._report_end(running))
         return None
 
-    async def _tell_end(self, running: Running) -> None:
+    async def _report_end(self, running: Running) -> None:
         await asyncio.wait([running.ended])
         with contextlib.suppress(Dropped):
             await self._send(self._end_of(running.ended.result()))
@@ -217,6 +217,6 @@ class Debugger:
 
 def _stop(number: int) -> str:
     """Return the packet that reports a signal to a debugger."""
-    told, kind = EXCEPTIONS.get(number, (number, _SOFTWARE))
+    reported, kind = EXCEPTIONS.get(number, (number, _SOFTWARE))
     data = (_SOFT_SIGNAL, number) if kind == _SOFTWARE else (1, 0)
-    return f"T{told:02x}thread:1;metype:{kind:x};mecount:2;" + "".join(f"medata:{value:x};" for value in data)
+    return f"T{reported:02x}thread:1;metype:{kind:x};mecount:2;" + "".join(f"medata:{value:x};" for value in data)

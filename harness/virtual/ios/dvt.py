@@ -85,7 +85,7 @@ class ProcessControl(DTXService):
         self._phone: Phone = ctx["phone"]
         self._link: Connection = ctx["link"]
         self._observed: set[int] = set()
-        self._telling: set[asyncio.Task[None]] = set()
+        self._reports: set[asyncio.Task[None]] = set()
 
     @dtx_on_invoke("launchSuspendedProcessWithDevicePath:bundleIdentifier:environment:arguments:options:")
     async def _launch(
@@ -139,14 +139,14 @@ class ProcessControl(DTXService):
     def _observe(self, running: Running) -> None:
         if running.pid not in self._observed:
             self._observed.add(running.pid)
-            task = asyncio.get_running_loop().create_task(self._tell_end(running))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+            task = asyncio.get_running_loop().create_task(self._report_end(running))
+            self._reports.add(task)
+            task.add_done_callback(self._reports.discard)
 
-    async def _tell_end(self, running: Running) -> None:
+    async def _report_end(self, running: Running) -> None:
         await asyncio.wait([running.ended])
         ended = running.ended.result()
-        if not self._phone.state.tells_ends:
+        if not self._phone.state.reports_ends:
             return
         try:
             await self._invoke(

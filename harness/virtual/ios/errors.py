@@ -8,4 +8,4 @@ from harness.devices.errors import DeviceError
 class VirtualIphoneUnavailable(DeviceError):
     """This machine cannot have a virtual iPhone, it did not start, or it has ended."""
 
-    cure = "docs/virtual-ios.md says what a virtual iPhone needs"
+    cure = "docs/virtual-ios.md lists what a virtual iPhone needs"

@@ -95,8 +95,8 @@ class PhoneHost:
                 process.stdin.flush()
                 return dict(json.loads(self._read_line(process, seconds)))
             except (OSError, EOFError, TimeoutError) as error:
-                said = self.log.read_text(errors="replace", encoding="utf-8").strip()[-2000:]
-                raise VirtualIphoneUnavailable(f"the virtual iPhone does not answer ({error!r}):\n{said}") from error
+                output = self.log.read_text(errors="replace", encoding="utf-8").strip()[-2000:]
+                raise VirtualIphoneUnavailable(f"the virtual iPhone does not answer ({error!r}):\n{output}") from error
 
     def _read_line(self, process: subprocess.Popen[bytes], seconds: float) -> bytes:
         assert process.stdout is not None

@@ -211,9 +211,9 @@ class Processes:
 
     async def _pump(self, running: Running, output: asyncio.StreamReader) -> None:
         while chunk := await output.read(1 << 16):
-            await self._tell(running, chunk)
+            await self._send(running, chunk)
 
-    async def _tell(self, running: Running, chunk: bytes) -> None:
+    async def _send(self, running: Running, chunk: bytes) -> None:
         try:
             await self._faults.at("run.output", running.connection)
             if running.sink is not None:

@@ -59,7 +59,7 @@ class State:
     """The seconds after which apps without a debugger are ended if they have not come up; None for never."""
     core_device_proxy: bool = True
     """True if a phone with iOS 17 offers the tunnel that needs no rights, as it does from iOS 17.4 on."""
-    tells_ends: bool = True
+    reports_ends: bool = True
     """True if DVT's process control reports the end of apps."""
 
     def change(self, values: dict[str, Any]) -> None:

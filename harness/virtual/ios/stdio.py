@@ -1,4 +1,4 @@
-"""Serve openstdiosocket: a socket for a launched app's output, which the launcher knows by an identifier."""
+"""Serve openstdiosocket: a socket for a launched app's output, which the launcher names by an identifier."""
 
 from __future__ import annotations
 

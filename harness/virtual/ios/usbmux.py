@@ -54,11 +54,11 @@ class Usbmuxd:
         else:
             message = {"MessageType": "Detached", "DeviceID": self._numbers[phone.identity.udid]}
         for connection in list(self._listeners):
-            task = asyncio.get_running_loop().create_task(self._tell(connection, message))
+            task = asyncio.get_running_loop().create_task(self._notify(connection, message))
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
 
-    async def _tell(self, connection: Connection, message: dict[str, Any]) -> None:
+    async def _notify(self, connection: Connection, message: dict[str, Any]) -> None:
         try:
             await _send(connection, 0, message)
         except Dropped:

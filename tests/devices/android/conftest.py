@@ -148,7 +148,7 @@ class Scene(Cable, Charged):
         assert self.virtual.setting("global", "stay_on_while_plugged_in") == "7"
 
     def look_at_what_became_of_it(self, result: RunResult) -> None:
-        assert any(line.startswith(f"removed {self._left}") for line in self.said)
+        assert any(line.startswith(f"removed {self._left}") for line in self.notices)
         (knob,) = [knob for knob in result.knobs if knob.name == "stay_awake"]
         assert knob.detail == "was null"
         assert self.virtual.setting("global", "stay_on_while_plugged_in") is None

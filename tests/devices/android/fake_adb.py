@@ -1,4 +1,4 @@
-"""An adb server of another kind: it speaks the host protocol and lists what a test wants to see listed."""
+"""An adb server of another kind: it serves the host protocol and lists what a test wants to see listed."""
 
 from __future__ import annotations
 

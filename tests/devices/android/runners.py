@@ -1,6 +1,6 @@
 """Runners in the device's own shell language, which behave well or badly.
 
-A runner is written for one order: its records stand in it. It knows ``--stream`` and what an order says to skip.
+A runner is written for one order: its records stand in it. It handles ``--stream`` and what an order skips.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LAUNCHER = ("/system/bin/sh",)
 
 PRELUDE = r"""
 complain() { print -r -- "$1" >&2; }
-say() { print -r -- "$1"; }
+write() { print -r -- "$1"; }
 leave() { exit "$1"; }
 crash() { kill "-$1" $$; stay; }
 stay() { trap '' HUP TERM; while :; do sleep 600; done; }

@@ -1,4 +1,4 @@
-"""A good run on the virtual device, and what it tells."""
+"""A good run on the virtual device, and what it reports."""
 
 from __future__ import annotations
 

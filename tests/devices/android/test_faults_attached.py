@@ -111,11 +111,11 @@ def test_an_offline_device(ends: Ends) -> None:
 
 
 def test_devices_that_cannot_be_used_do_not_stop_the_others() -> None:
-    said: list[str] = []
+    notices: list[str] = []
     with fake_adb("A offline", "B device model:Pixel_7", "C unauthorized") as server:
         selection, adb = Selection("android", "all"), Server(server.port, starts=False)
-        assert names(choose(selection, adb, said.append, wait_seconds=0.3)) == ["B"]
-    assert [line.split(":")[0] for line in said] == ["waiting up to 0 s for A (offline)", "left out", "left out"]
+        assert names(choose(selection, adb, notices.append, wait_seconds=0.3)) == ["B"]
+    assert [line.split(":")[0] for line in notices] == ["waiting up to 0 s for A (offline)", "left out", "left out"]
 
 
 @pytest.mark.fault(
@@ -180,11 +180,11 @@ def test_a_throttled_device(scene: Scene, ends: Ends) -> None:
     device = scene.open()
     with ends.raised():
         device.settle(wait_seconds=0.2)
-    said: list[str] = []
+    notices: list[str] = []
 
     def hear(line: str) -> None:
-        said.append(line)
+        notices.append(line)
         scene.virtual.set_thermal_status(0)
 
     device.settle(wait_seconds=20, notify=hear)
-    assert [line.startswith("waiting") for line in said] == [True, False]
+    assert [line.startswith("waiting") for line in notices] == [True, False]

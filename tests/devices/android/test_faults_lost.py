@@ -18,7 +18,7 @@ pytestmark = pytest.mark.emulator
 
 @pytest.mark.fault(
     what="the device comes back and denies a knob that it had taken",
-    ends=complete("the knob says so", resumed=1),
+    ends=complete("the knob records it", resumed=1),
     keeps="all records of both processes",
 )
 def test_back_with_another_mind(scene: Scene, ends: Ends) -> None:
@@ -88,7 +88,7 @@ def test_the_server_dies(scene: Scene, ends: Ends) -> None:
 def test_the_server_is_back(scene: Scene, ends: Ends) -> None:
     def blink() -> None:
         scene.adb.kill()
-        scene.when_said("waiting up to", scene.adb.start)
+        scene.when_noticed("waiting up to", scene.adb.start)
 
     result = scene.run(make_order(), AT_3, then=at_sample(3, do=blink))
     ends.check(result)

@@ -72,7 +72,7 @@ def test_too_hot_during_the_run(scene: Scene, ends: Ends) -> None:
     scene.assert_clean()
 
 
-@pytest.mark.fault(what="the device denies a knob", ends=complete("the knob says so"), keeps="all records")
+@pytest.mark.fault(what="the device denies a knob", ends=complete("the knob records it"), keeps="all records")
 def test_a_denied_knob(scene: Scene, ends: Ends) -> None:
     words = "java.lang.SecurityException: Permission denial: writing to settings requires:android.permission.X"
     scene.virtual.set_property("ro.product.manufacturer", "Xiaomi")
@@ -81,12 +81,10 @@ def test_a_denied_knob(scene: Scene, ends: Ends) -> None:
     ends.check(result)
     (knob,) = [knob for knob in result.knobs if knob.name == "stay_awake"]
     assert (knob.state, knob.detail, knob.restored) == ("denied", words, None)
-    assert any("USB debugging (Security settings)" in line for line in scene.said)
+    assert any("USB debugging (Security settings)" in line for line in scene.notices)
 
 
-@pytest.mark.fault(
-    what="the device does not know a knob", ends=complete("the knob says `unsupported`"), keeps="all records"
-)
+@pytest.mark.fault(what="the device lacks a knob", ends=complete("the knob is `unsupported`"), keeps="all records")
 def test_an_unsupported_knob(scene: Scene, ends: Ends) -> None:
     scene.virtual.set_command("cmd", 'echo "cmd: Can\'t find service: power" >&2; exit 20')
     scene.virtual.set_command("taskset", 'echo "taskset: failed to set: Invalid argument" >&2; exit 1')
@@ -103,7 +101,7 @@ def test_an_unsupported_knob(scene: Scene, ends: Ends) -> None:
 
 @pytest.mark.fault(
     what="a setting cannot be put back",
-    ends=complete("the knob says `restored: false`, with a notice"),
+    ends=complete("the knob has `restored: false`, with a notice"),
     keeps="all records",
 )
 def test_restoring_fails(scene: Scene, ends: Ends) -> None:
@@ -117,7 +115,7 @@ def test_restoring_fails(scene: Scene, ends: Ends) -> None:
     ends.check(result)
     (knob,) = [knob for knob in result.knobs if knob.name == "stay_awake"]
     assert (knob.state, knob.restored) == ("applied", False)
-    assert any("stay_awake of" in line and "not as it was" in line for line in scene.said)
+    assert any("stay_awake of" in line and "not as it was" in line for line in scene.notices)
     scene.assert_clean()
 
 

@@ -74,7 +74,7 @@ def test_knobs_of_an_old_phone_and_their_undoing() -> None:
         ("", "applied", "not verified"),
     ],
 )
-def test_pinning_is_what_the_runner_says(allowed: str, state: str, words: str) -> None:
+def test_pinning_is_what_the_runner_reports(allowed: str, state: str, words: str) -> None:
     pinned = verified(parse_knobs("@pinned\nstatus 0\n", "f0"), allowed)[0]
     assert pinned.state == state
     assert words in pinned.detail

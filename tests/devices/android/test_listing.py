@@ -15,7 +15,7 @@ from harness.devices import Unavailable, parse_device
 from harness.devices.android import Server, attached_devices, listing
 from harness.devices.android.address import Address, parse_spec, server_address
 from harness.devices.android.choice import choose, unusable
-from harness.devices.android.listing import Listed, identity, listed, parse_binary, parse_lines, told_apart
+from harness.devices.android.listing import Listed, distinct_name, identity, listed, parse_binary, parse_lines
 from harness.devices.errors import AmbiguousDevice, DeviceLost, DeviceUnauthorized
 from harness.virtual.android.device import free_port
 from tests.devices.android.conftest import Scene
@@ -57,7 +57,7 @@ def test_a_phone_found_twice_by_mdns_is_one_and_usable() -> None:
         assert chosen(server, f"android:{phone.serial}") == [phone]
 
 
-def test_phones_are_told_apart_by_transport() -> None:
+def test_phones_are_distinguished_by_transport() -> None:
     found = parse_lines("\n".join(lines("devices-no-serial")))
     assert [(phone.serial, phone.state, phone.transport, phone.path) for phone in found] == [
         ("", "device", 4, "usb:1-2"),
@@ -65,19 +65,21 @@ def test_phones_are_told_apart_by_transport() -> None:
         ("0123456789ABCDEF", "device", 2, "usb:1-2"),
         ("192.168.1.50:5555", "connecting", 7, ""),
     ]
-    assert [told_apart(phone, found) for phone in found] == [
+    assert [distinct_name(phone, found) for phone in found] == [
         "transport_id:4",
         "usb:1-1",
         "transport_id:2",
         "192.168.1.50:5555",
     ]
     assert len({identity(phone.serial or None, phone, found) for phone in found}) == 4
-    said: list[str] = []
+    notices: list[str] = []
     with fake_adb(*lines("devices-no-serial")) as server:
-        everyone = choose(parse_device("android:all"), Server(server.port, starts=False), said.append, wait_seconds=0.3)
+        everyone = choose(
+            parse_device("android:all"), Server(server.port, starts=False), notices.append, wait_seconds=0.3
+        )
         assert everyone == found[:3]
-        assert said[0].startswith("waiting up to 0 s for 192.168.1.50:5555 (connecting)")
-        assert said[1] == "left out: device 192.168.1.50:5555 is in the state 'connecting'"
+        assert notices[0].startswith("waiting up to 0 s for 192.168.1.50:5555 (connecting)")
+        assert notices[1] == "left out: device 192.168.1.50:5555 is in the state 'connecting'"
         assert chosen(server, "android:transport_id:2") == [found[2]]
         assert chosen(server, "android:usb:1-1") == [found[1]]
         with pytest.raises(AmbiguousDevice, match="2 devices are called 0123456789ABCDEF") as info:
@@ -178,7 +180,7 @@ def device(**fields: int | str) -> bytes:
     return b"\x0a" + bytes([len(body)]) + body
 
 
-def test_the_binary_listing_is_preferred_and_tells_the_speed_of_the_cable() -> None:
+def test_the_binary_listing_is_preferred_and_has_the_speed_of_the_cable() -> None:
     binary = device(
         serial="A B", state=8, path="usb:1-2", model="Pixel_9", connection=1, speed=480, most_speed=5000, transport=3
     )

@@ -43,7 +43,7 @@ def test_warnings_belong_to_no_value(scene: Scene) -> None:
     assert knobs["stay_awake"].detail == "was 3"
     assert knobs["stay_awake"].restored is True
     assert scene.virtual.setting("global", "stay_on_while_plugged_in") == "3"
-    assert scene.said == []
+    assert scene.notices == []
     assert device.facts()["arch"] == "aarch64"
     assert scene.run(make_order(), device=device).complete
     assert len(list((scene.tmp / "harness-store").iterdir())) == 1
@@ -54,7 +54,7 @@ def test_warnings_belong_to_no_value(scene: Scene) -> None:
     scene.assert_clean()
 
 
-def test_a_setting_that_does_not_say_what_it_is_stays_as_it_is(scene: Scene) -> None:
+def test_a_setting_whose_value_is_unknown_stays_as_it_is(scene: Scene) -> None:
     scene.virtual.set_command("settings", f"echo '{WARNING}'; [ \"$1\" = get ] || echo changed > /data/local/tmp/put")
     result = scene.run(make_order())
     assert result.complete, result.reason
@@ -79,15 +79,15 @@ def test_a_phone_without_the_power_hal(scene: Scene) -> None:
     result = scene.run(make_order())
     (knob,) = [knob for knob in result.knobs if knob.name == "fixed_performance"]
     assert (knob.state, knob.restored) == ("unsupported", None)
-    assert scene.said == []
+    assert scene.notices == []
 
 
 def test_a_board_without_battery_and_skin_is_measured(scene: Scene) -> None:
     scene.virtual.set_dumpsys("battery", (OUTPUTS / "battery-absent.txt").read_text())
     scene.virtual.set_dumpsys("thermalservice", (OUTPUTS / "thermal-cooling-device.txt").read_text())
     device = scene.open()
-    said: list[str] = []
-    device.settle(wait_seconds=0.2, notify=said.append)
-    assert said == []
+    notices: list[str] = []
+    device.settle(wait_seconds=0.2, notify=notices.append)
+    assert notices == []
     conditions = device.conditions()
     assert (conditions["thermal_status"], conditions["skin_celsius"], conditions["battery_percent"]) == (0, None, None)

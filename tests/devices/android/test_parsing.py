@@ -121,7 +121,7 @@ def test_a_pixels_facts() -> None:
     assert [parsed.topology.mask(threads) for threads in (1, 2, 3, 8)] == ["c0", "c0", "f0", "ff"]
 
 
-def test_an_old_phone_tells_less() -> None:
+def test_an_old_phone_reports_less() -> None:
     facts = parse_facts(OREO).facts
     assert facts["cpu_model"] == "Qualcomm Technologies, Inc MSM8953"
     assert facts["soc"] == "msm8953"
@@ -307,8 +307,8 @@ def test_thermal_headroom(words: str, expected: float | None) -> None:
     ],
 )
 def test_what_is_unfit(conditions: dict[str, object], reason: str | None) -> None:
-    told = unfit(conditions)
-    assert (told is None) if reason is None else (told is not None and reason in told)
+    why = unfit(conditions)
+    assert (why is None) if reason is None else (why is not None and reason in why)
 
 
 @pytest.mark.parametrize(

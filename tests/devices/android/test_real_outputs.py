@@ -111,7 +111,7 @@ Current temperatures from HAL:
         pytest.param(PIXEL_TENSOR, 29.347502, id="Pixel with Tensor, Android 14: types below 0, NaN, thresholds"),
         pytest.param(XIAOMI_16, 34.351, id="Xiaomi, Android 16: the cache is hours old"),
         pytest.param(NO_HAL, None, id="a Qualcomm phone whose thermal HAL is not reached"),
-        pytest.param(STALE_CACHE, None, id="the HAL tells of no skin, the cache is old"),
+        pytest.param(STALE_CACHE, None, id="the HAL reports no skin, the cache is old"),
         pytest.param(NOT_A_NUMBER, None, id="a sensor that cannot be read"),
         pytest.param(MILLIDEGREES, None, id="other units"),
         pytest.param("Permission Denial: can't dump thermalservice", None, id="refused"),
@@ -189,8 +189,8 @@ def test_the_battery(dump: str, expected: tuple[object, ...]) -> None:
 def test_a_warning_before_a_setting_belongs_to_no_value() -> None:
     warning, value = read("settings-linker-warning").splitlines()
     assert warning == LINKER
-    said = f"@stay_awake\n{warning}\nbefore {value}\n{warning}\nstatus 0\nnow 7\n"
-    (knob,) = parse_knobs(said, "")
+    output = f"@stay_awake\n{warning}\nbefore {value}\n{warning}\nstatus 0\nnow 7\n"
+    (knob,) = parse_knobs(output, "")
     assert (knob.state, knob.detail) == ("applied", "was 0")
     (knob,) = restored([knob], f"@stay_awake\n{warning}\nstatus 0\nnow\n{warning}\n{value}\n")
     assert (knob.restored, knob.detail) == (True, "was 0")
@@ -228,10 +228,10 @@ def test_fixed_performance(words: str, status: int, state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "detail"), [("Awake", "was on already"), ("1", "was on already"), ("3", "was Dozing")]
+    ("output", "detail"), [("Awake", "was on already"), ("1", "was on already"), ("3", "was Dozing")]
 )
-def test_the_screen(said: str, detail: str) -> None:
-    (knob,) = parse_knobs(f"@screen\nbefore {said}\nstatus 0\n", "")
+def test_the_screen(output: str, detail: str) -> None:
+    (knob,) = parse_knobs(f"@screen\nbefore {output}\nstatus 0\n", "")
     assert (knob.state, knob.detail) == ("applied", detail)
 
 
@@ -319,7 +319,7 @@ def test_whole_numbers(text: str, number: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "free"),
+    ("output", "free"),
     [
         pytest.param("/dev/fuse 114000000 90000000 24000000 79% /data\n", 24000000 * 1024, id="toybox"),
         pytest.param("  114000000 90000000 24000000 79% /data\n", 24000000 * 1024, id="a long name has its own line"),
@@ -327,5 +327,5 @@ def test_whole_numbers(text: str, number: int | None) -> None:
         pytest.param("df: /data/local/tmp: No such file or directory", None, id="no such folder"),
     ],
 )
-def test_free_room(said: str, free: int | None) -> None:
-    assert free_bytes(said) == free
+def test_free_room(output: str, free: int | None) -> None:
+    assert free_bytes(output) == free

@@ -46,14 +46,14 @@ def test_one_that_cannot_be_opened_does_not_keep_the_other_away(user_cache: Cach
 
 
 def test_a_phone_by_cable_and_over_the_air_is_one_phone(user_cache: Cache) -> None:
-    said: list[str] = []
+    notices: list[str] = []
     with virtual_androids(2, cache=user_cache, progress=print) as (adb, machines):
         for machine in machines:
             machine.set_property("ro.serialno", "R58M123ABC")
         server, serials = Server(adb.port, starts=False), [machine.serial for machine in machines]
-        chosen = choose(Selection("android", ",".join(serials)), server, said.append)
-        (device,) = open_all(server, chosen, said.append)
-        assert said == [f"left out: {serials[1]} is the same phone as {serials[0]}"]
+        chosen = choose(Selection("android", ",".join(serials)), server, notices.append)
+        (device,) = open_all(server, chosen, notices.append)
+        assert notices == [f"left out: {serials[1]} is the same phone as {serials[0]}"]
         assert isinstance(device, AndroidDevice)
         # Whoever opens it by its other name waits for the same lock.
         with device.reserve():
@@ -62,13 +62,13 @@ def test_a_phone_by_cable_and_over_the_air_is_one_phone(user_cache: Cache) -> No
 
 def test_one_phone_at_two_transports_is_opened_once(scene: Scene) -> None:
     scene.virtual.set_property("ro.serialno", "R58M123ABC")
-    said: list[str] = []
+    notices: list[str] = []
     scene.server.connect(f"localhost:{scene.virtual.port}")
-    chosen = choose(Selection("android", "all"), scene.server, said.append)
+    chosen = choose(Selection("android", "all"), scene.server, notices.append)
     assert len(chosen) == 2
-    (device,) = open_all(scene.server, chosen, said.append)
+    (device,) = open_all(scene.server, chosen, notices.append)
     assert isinstance(device, AndroidDevice)
-    assert [line.partition(":")[0] for line in said] == ["left out"]
+    assert [line.partition(":")[0] for line in notices] == ["left out"]
     assert {seen.hardware for seen in attached_devices(scene.server)} == {"R58M123ABC"}
 
 
@@ -78,9 +78,9 @@ def test_boards_that_share_a_serial_are_two(user_cache: Cache) -> None:
             machine.set_property("ro.serialno", "0123456789ABCDEF")
             other = f'case $1 in */boot_id) echo start-{number} ;; *) exec toybox cat "$@" ;; esac'
             machine.set_command("cat", other)
-        server, said = Server(adb.port, starts=False), list[str]()
-        devices = open_all(server, choose(Selection("android", "all"), server, said.append), said.append)
-        assert (len(devices), said) == (2, [])
+        server, notices = Server(adb.port, starts=False), list[str]()
+        devices = open_all(server, choose(Selection("android", "all"), server, notices.append), notices.append)
+        assert (len(devices), notices) == (2, [])
 
 
 def test_a_server_that_was_restarted_gives_other_transports(scene: Scene) -> None:

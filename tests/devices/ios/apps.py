@@ -35,7 +35,7 @@ def family(where="."):
 
 @dataclass(frozen=True)
 class Flaws:
-    """What is wrong with an app; nothing unless told. ``profile`` False: it has none."""
+    """What is wrong with an app; nothing unless chosen. ``profile`` False: it has none."""
 
     processor: int = ARM64
     platform: int = IOS

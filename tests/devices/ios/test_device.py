@@ -1,4 +1,4 @@
-"""A good run on the virtual iPhone, and what it tells."""
+"""A good run on the virtual iPhone, and what it reports."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_an_unchanged_app_is_installed_once(scene: Scene) -> None:
     assert events == [f"install {BUNDLE_ID}", f"upgrade {BUNDLE_ID}"]
 
 
-def test_a_build_is_known_where_a_phone_tells_only_what_apple_knows(
+def test_a_build_is_known_where_a_phone_reports_only_apples_names(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(

@@ -56,11 +56,11 @@ def test_no_phone(scene: Scene, ends: Ends, cache: Cache, monkeypatch: pytest.Mo
     what="the named iPhone is not attached", ends=raises(NoDevice, "no iPhone 0000 is attached"), keeps="–"
 )
 def test_a_phone_that_is_not_there(scene: Scene, ends: Ends) -> None:
-    said: list[str] = []
+    notices: list[str] = []
     with ends.raised() as info:
-        choose(parse_device("ios:0000"), scene.loop, scene.way, said.append, wait_seconds=0.3)
+        choose(parse_device("ios:0000"), scene.loop, scene.way, notices.append, wait_seconds=0.3)
     assert scene.virtual.udid in str(info.value)
-    assert said == ["waiting up to 0 s for the iPhone 0000"]
+    assert notices == ["waiting up to 0 s for the iPhone 0000"]
 
 
 @pytest.mark.fault(what="two iPhones and no UDID", ends=raises(AmbiguousDevice, "2 iPhones are attached"), keeps="–")
@@ -92,7 +92,7 @@ def test_no_usbmuxd(ends: Ends, cache: Cache, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.fault(
     what="the optional package is not installed",
-    ends=raises(IosSupportMissing, "pymobiledevice3, which speaks to iPhones, is not installed"),
+    ends=raises(IosSupportMissing, "pymobiledevice3, which talks to iPhones, is not installed"),
     keeps="–",
 )
 def test_no_package(ends: Ends, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,9 +110,9 @@ def test_no_package(ends: Ends, cache: Cache, monkeypatch: pytest.MonkeyPatch) -
 )
 def test_trust_comes_late(stranger: Scene, ends: Ends) -> None:
     stranger.virtual.set(pairing="asks")
-    stranger.when_said("tap Trust", lambda: stranger.virtual.set(pairing="trusts"))
+    stranger.when_noticed("tap Trust", lambda: stranger.virtual.set(pairing="trusts"))
     ends.check(stranger.run(make_order()))
-    assert any("tap Trust" in line for line in stranger.said)
+    assert any("tap Trust" in line for line in stranger.notices)
     assert len(stranger.virtual.pairings()) == 1
     stranger.assert_clean()
 
@@ -184,7 +184,7 @@ def test_an_image_that_can_be_mounted(
     scene.virtual.set(image="missing")
     ends.check(scene.run(make_order()))
     assert f"mount {kind}" in scene.events
-    assert any("mounting the developer disk image" in line for line in scene.said)
+    assert any("mounting the developer disk image" in line for line in scene.notices)
     scene.assert_clean()
 
 
@@ -280,7 +280,7 @@ def test_words_that_name_no_phone(cache: Cache) -> None:
         parse_device("ios", ios_launcher="telepathy")
 
 
-def test_attached_phones_are_told(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attached_phones_are_reported(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     with scene.open().reserve():
         (held,) = attached_iphones(scene.way, lock_folder=scene.locks)
     assert (held.held_by or "").startswith("process")

@@ -180,7 +180,7 @@ def test_launch_hangs(scene: Scene, ends: Ends, monkeypatch: pytest.MonkeyPatch)
     scene.assert_clean()
 
 
-@pytest.mark.fault(what="the phone refuses to be kept awake", ends=complete("the knob says so"), keeps="all records")
+@pytest.mark.fault(what="the phone refuses to be kept awake", ends=complete("the knob records it"), keeps="all records")
 def test_not_kept_awake(scene: Scene, ends: Ends) -> None:
     scene.virtual.fault("start:com.apple.mobile.assertion_agent", "refuse", error="InvalidService")
     result = scene.run(make_order())

@@ -30,7 +30,7 @@ def test_done_while_away(scene: Scene, ends: Ends) -> None:
 
     def lose() -> None:
         scene.unplug()
-        scene.when_said("waiting up to", back_when_it_is_done)
+        scene.when_noticed("waiting up to", back_when_it_is_done)
 
     result = scene.run(make_order(), "slow 0.02; everything", then=at_sample(1, do=lose))
     ends.check(result)
@@ -68,7 +68,7 @@ def test_process_control_breaks(scene: Scene, ends: Ends) -> None:
     )
     ends.check(result)
     assert samples(result.records) == 6
-    assert any("process control broke" in line for line in scene.said)
+    assert any("process control broke" in line for line in scene.notices)
     scene.assert_clean()
 
 

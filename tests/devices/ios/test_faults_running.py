@@ -34,7 +34,7 @@ def test_watchdog(scene: Scene, ends: Ends) -> None:
 
 
 @pytest.mark.fault(
-    what="the watchdog has nothing to say where a debugger started the app", ends=complete(), keeps="all records"
+    what="the watchdog reports nothing where a debugger started the app", ends=complete(), keeps="all records"
 )
 def test_no_watchdog_under_a_debugger(scene: Scene, ends: Ends) -> None:
     scene.virtual.set(launch_watchdog_seconds=0.3)
@@ -43,13 +43,13 @@ def test_no_watchdog_under_a_debugger(scene: Scene, ends: Ends) -> None:
 
 
 @pytest.mark.fault(
-    what="nobody tells of the app's end",
+    what="nobody reports the app's end",
     ends=incomplete("the app ended without a crash report"),
     keeps="what it had written",
 )
 def test_ends_in_silence(scene: Scene, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.devices.ios.launchers.dvt.LOOK_SECONDS", 0.3)
-    scene.virtual.set(tells_ends=False)
+    scene.virtual.set(reports_ends=False)
     device = scene.open(replace(QUICK, crash_seconds=0.3))
     result = scene.run(make_order(), "header; load; leave 1", device=device)
     ends.check(result)

@@ -58,7 +58,7 @@ def test_no_tunnel_of_its_own(scene: Scene, ends: Ends, its_own: Way) -> None:
 
 @pytest.fixture
 def its_own(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Way:
-    """The tunnel in this process, and no tunneld. The library asks the system's usbmuxd, whatever it is told."""
+    """The tunnel in this process, and no tunneld. The library asks the system's usbmuxd, whatever address is given."""
     scene.open().close()  # paired
     monkeypatch.setenv("USBMUXD_SOCKET_ADDRESS", scene.virtual.usbmux_address)
     return replace(scene.way, tunnels=("userspace",))
@@ -140,13 +140,13 @@ def test_a_dead_tunnel_among_others(scene: Scene, ends: Ends) -> None:
 def test_the_tunnel_breaks(scene: Scene, ends: Ends, launcher: LauncherName) -> None:
     def blink() -> None:
         scene.virtual.drop_tunnel()
-        scene.when_said("waiting up to", scene.virtual.raise_tunnel)
+        scene.when_noticed("waiting up to", scene.virtual.raise_tunnel)
 
     device = scene.open(with_launcher(launcher))
     result = scene.run(make_order(), AT_3, device=device, then=at_sample(3, do=blink))
     ends.check(result)
     scene.assert_kept(result, 6)
-    assert any("its tunnel broke" in line for line in scene.said)
+    assert any("its tunnel broke" in line for line in scene.notices)
     scene.assert_clean()
 
 

@@ -1,4 +1,4 @@
-"""What debugserver says, in the words that its sources (lldb/tools/debugserver) write."""
+"""What debugserver sends, in the words that its sources (lldb/tools/debugserver) write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGABRT, SIGSEGV, SIGTRAP, SIGSTOP = 6, 11, 5, 17
 
 
 @pytest.mark.parametrize(
-    ("said", "stop"),
+    ("reply", "stop"),
     [
         (
             "T06thread:1a2b;threads:1a2b,1a2c;00:0000;metype:5;mecount:2;medata:10003;medata:6;",
@@ -26,14 +26,14 @@ SIGABRT, SIGSEGV, SIGTRAP, SIGSTOP = 6, 11, 5, 17
         ("T00thread:1;", Stop(0, False, "1")),
     ],
 )
-def test_a_stop_is_read(said: str, stop: Stop) -> None:
-    assert stop_of(said) == stop
+def test_a_stop_is_read(reply: str, stop: Stop) -> None:
+    assert stop_of(reply) == stop
 
 
-@pytest.mark.parametrize("said", ["T", "Tzzthread:1;", "T05metype:six;"])
-def test_a_stop_that_is_none_is_refused(said: str) -> None:
+@pytest.mark.parametrize("reply", ["T", "Tzzthread:1;", "T05metype:six;"])
+def test_a_stop_that_is_none_is_refused(reply: str) -> None:
     with pytest.raises(ProtocolError):
-        stop_of(said)
+        stop_of(reply)
 
 
 def test_a_program_goes_on_by_its_own_signal() -> None:
@@ -78,9 +78,9 @@ def packet(payload: bytes) -> bytes:
     return b"$%s#%02x" % (payload, sum(payload) % 256)
 
 
-@pytest.mark.parametrize(("payload", "said"), [(b"OK", "OK"), (b"0* ", "0000"), (b"O}\x03", "O#"), (b"", "")])
-def test_a_packet_is_acknowledged_and_expanded(payload: bytes, said: str) -> None:
-    assert asyncio.run(received(b"+" + packet(payload))) == (said, b"+")
+@pytest.mark.parametrize(("payload", "reply"), [(b"OK", "OK"), (b"0* ", "0000"), (b"O}\x03", "O#"), (b"", "")])
+def test_a_packet_is_acknowledged_and_expanded(payload: bytes, reply: str) -> None:
+    assert asyncio.run(received(b"+" + packet(payload))) == (reply, b"+")
 
 
 def test_damaged_and_torn_packets_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""pymobiledevice3 is an optional package under another licence: it is imported where iPhones are spoken to only."""
+"""pymobiledevice3 is an optional package under another licence: it is imported only where iPhones are used."""
 
 from __future__ import annotations
 

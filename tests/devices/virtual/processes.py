@@ -1,4 +1,4 @@
-"""What the kernel says of a sandbox's processes and sockets."""
+"""What the kernel reports of a sandbox's processes and sockets."""
 
 from __future__ import annotations
 

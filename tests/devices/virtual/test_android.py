@@ -21,7 +21,7 @@ pytestmark = pytest.mark.emulator
 TMP = "/data/local/tmp"
 
 
-def say(adb: Any, command: str) -> str:
+def shell(adb: Any, command: str) -> str:
     """The output of a command that must succeed."""
     done = adb.shell2(command, v2=True, timeout=30)
     assert done.returncode == 0, done.stderr
@@ -35,7 +35,7 @@ def test_exit_codes_and_both_outputs_arrive_apart(adb: Any) -> None:
 
 
 def test_it_is_an_unprivileged_arm64_phone(adb: Any) -> None:
-    assert say(adb, "id -un; id -u; uname -m; getprop ro.product.cpu.abi").split() == [
+    assert shell(adb, "id -un; id -u; uname -m; getprop ro.product.cpu.abi").split() == [
         "shell", "2000", "aarch64", "arm64-v8a",
     ]  # fmt: skip
     assert "su: inaccessible or not found" in adb.shell2("su -c id", v2=True).stderr
@@ -50,10 +50,10 @@ def test_twenty_megabytes_there_and_back(adb: Any, tmp_path: Path) -> None:
     data = random.Random(7).randbytes(20 << 20)
     (tmp_path / "there").write_bytes(data)
     adb.sync.push(tmp_path / "there", f"{TMP}/big", check=True)
-    assert say(adb, f"sha256sum {TMP}/big").split()[0] == hashlib.sha256(data).hexdigest()
+    assert shell(adb, f"sha256sum {TMP}/big").split()[0] == hashlib.sha256(data).hexdigest()
     adb.sync.pull(f"{TMP}/big", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == data
-    say(adb, f"rm {TMP}/big")
+    shell(adb, f"rm {TMP}/big")
 
 
 def test_an_arm64_program_runs_through_the_launcher(adb: Any, device: VirtualAndroid, arm64_program: Path) -> None:
@@ -66,12 +66,12 @@ def test_an_arm64_program_runs_through_the_launcher(adb: Any, device: VirtualAnd
 
 
 def test_every_core_of_its_topology_can_be_pinned_to(adb: Any) -> None:
-    listed = say(adb, "cd /sys/devices/system/cpu; for c in cpu[0-9]*; do echo $c $(cat $c/cpu_capacity); done")
+    listed = shell(adb, "cd /sys/devices/system/cpu; for c in cpu[0-9]*; do echo $c $(cat $c/cpu_capacity); done")
     capacities = {int(line.split()[0][3:]): int(line.split()[1]) for line in listed.splitlines()}
     assert set(capacities) == os.sched_getaffinity(0)
     assert max(capacities.values()) == 1024
     for cpu in capacities:
-        pinned = say(adb, f"taskset {1 << cpu:x} grep Cpus_allowed_list /proc/self/status")
+        pinned = shell(adb, f"taskset {1 << cpu:x} grep Cpus_allowed_list /proc/self/status")
         assert pinned.split()[1] == str(cpu)
 
 
@@ -84,54 +84,54 @@ def test_a_topology_of_ones_own(tmp_path: Path, packages: Packages) -> None:
     assert (device.folder / "proc/cpuinfo").read_text().count("CPU part") == 8
 
 
-def test_the_framework_says_what_a_test_makes_it_say(adb: Any, device: VirtualAndroid) -> None:
+def test_the_framework_prints_what_a_test_chooses(adb: Any, device: VirtualAndroid) -> None:
     device.set_battery(level=17, temperature_tenths=412, powered=False)
-    battery = say(adb, "dumpsys battery")
+    battery = shell(adb, "dumpsys battery")
     assert "  level: 17\n" in battery
     assert "  temperature: 412\n" in battery
     assert "  USB powered: false\n" in battery
     device.set_thermal_status(3)
-    assert "Thermal Status: 3\n" in say(adb, "dumpsys thermalservice")
-    say(adb, "cmd thermalservice override-status 5")
-    assert "Thermal Status: 5\n" in say(adb, "dumpsys thermalservice")
-    say(adb, "cmd thermalservice reset")
-    assert "Thermal Status: 0\n" in say(adb, "dumpsys thermalservice")
+    assert "Thermal Status: 3\n" in shell(adb, "dumpsys thermalservice")
+    shell(adb, "cmd thermalservice override-status 5")
+    assert "Thermal Status: 5\n" in shell(adb, "dumpsys thermalservice")
+    shell(adb, "cmd thermalservice reset")
+    assert "Thermal Status: 0\n" in shell(adb, "dumpsys thermalservice")
     device.set_property("ro.build.version.sdk", "29")
-    assert say(adb, "getprop ro.build.version.sdk") == "29\n"
-    assert "[ro.build.version.sdk]: [29]\n" in say(adb, "getprop")
+    assert shell(adb, "getprop ro.build.version.sdk") == "29\n"
+    assert "[ro.build.version.sdk]: [29]\n" in shell(adb, "getprop")
     device.set_dumpsys("weather", "rain\n")
-    assert say(adb, "dumpsys weather") == "rain\n"
+    assert shell(adb, "dumpsys weather") == "rain\n"
     device.set_dumpsys("weather", None)
     assert "Can't find service: weather" in adb.shell2("dumpsys weather", v2=True).stderr
 
 
 def test_batteries_are_set_and_reset_from_the_shell(adb: Any) -> None:
-    before = say(adb, "dumpsys battery")
-    say(adb, "dumpsys battery set level 3; dumpsys battery set ac 1; dumpsys battery set temp 500")
-    changed = say(adb, "dumpsys battery")
+    before = shell(adb, "dumpsys battery")
+    shell(adb, "dumpsys battery set level 3; dumpsys battery set ac 1; dumpsys battery set temp 500")
+    changed = shell(adb, "dumpsys battery")
     assert "  level: 3\n" in changed
     assert "  AC powered: true\n" in changed
     assert "  temperature: 500\n" in changed
-    say(adb, "dumpsys battery reset")
-    assert say(adb, "dumpsys battery") == before
+    shell(adb, "dumpsys battery reset")
+    assert shell(adb, "dumpsys battery") == before
 
 
 def test_what_was_set_through_adb_is_read_back(adb: Any, device: VirtualAndroid) -> None:
     assert device.fixed_performance is None
     for value in (True, False):
-        say(adb, f"cmd power set-fixed-performance-mode-enabled {str(value).lower()}")
+        shell(adb, f"cmd power set-fixed-performance-mode-enabled {str(value).lower()}")
         assert device.fixed_performance is value
-    assert say(adb, "settings get global stay_on_while_plugged_in") == "null\n"
-    say(adb, "settings put global stay_on_while_plugged_in 7")
+    assert shell(adb, "settings get global stay_on_while_plugged_in") == "null\n"
+    shell(adb, "settings put global stay_on_while_plugged_in 7")
     assert device.setting("global", "stay_on_while_plugged_in") == "7"
-    assert say(adb, "settings get global stay_on_while_plugged_in") == "7\n"
-    assert say(adb, "settings list global") == "stay_on_while_plugged_in=7\n"
-    say(adb, "settings delete global stay_on_while_plugged_in")
+    assert shell(adb, "settings get global stay_on_while_plugged_in") == "7\n"
+    assert shell(adb, "settings list global") == "stay_on_while_plugged_in=7\n"
+    shell(adb, "settings delete global stay_on_while_plugged_in")
     assert device.setting("global", "stay_on_while_plugged_in") is None
-    say(adb, "input keyevent 223")
-    assert "mWakefulness=Asleep" in say(adb, "dumpsys power")
-    say(adb, "input keyevent 224")
-    assert "mWakefulness=Awake" in say(adb, "dumpsys power")
+    shell(adb, "input keyevent 223")
+    assert "mWakefulness=Asleep" in shell(adb, "dumpsys power")
+    shell(adb, "input keyevent 224")
+    assert "mWakefulness=Awake" in shell(adb, "dumpsys power")
 
 
 def test_a_command_can_be_made_to_refuse(adb: Any, device: VirtualAndroid) -> None:
@@ -140,7 +140,7 @@ def test_a_command_can_be_made_to_refuse(adb: Any, device: VirtualAndroid) -> No
     refused = adb.shell2("cmd power set-fixed-performance-mode-enabled true", v2=True)
     assert (refused.returncode, refused.stderr) == (255, "Failed to set FIXED_PERFORMANCE mode\n")
     device.set_command("cmd", genuine)
-    say(adb, "cmd power set-fixed-performance-mode-enabled true")
+    shell(adb, "cmd power set-fixed-performance-mode-enabled true")
     device.set_command("taskset", None)
     assert adb.shell2("taskset 1 true", v2=True).returncode == 127
     (device.folder / "system/bin/taskset").symlink_to("toybox")
@@ -152,7 +152,7 @@ def test_two_devices_are_two(fleet: tuple[AdbServer, list[VirtualAndroid]]) -> N
     assert listed == {device.serial: "device" for device in devices}
     both = [server.client.device(device.serial) for device in devices]
     assert [one.prop.model for one in both] == ["Virtual Android 1", "Virtual Android 2"]
-    say(both[0], f"echo mine > {TMP}/mine")
+    shell(both[0], f"echo mine > {TMP}/mine")
     assert both[1].shell2(f"cat {TMP}/mine", v2=True).returncode == 1
     assert (devices[0].data / "local/tmp/mine").read_text() == "mine\n"
 
@@ -198,16 +198,16 @@ def test_a_shell_with_a_terminal(server: AdbServer, device: VirtualAndroid) -> N
     connection = server.client.device(device.serial).open_transport(timeout=30)
     connection.send_command("shell,v2,pty:stty size; tty")
     connection.check_okay()
-    said, until = b"", time.monotonic() + 20
-    while b"/dev/pts" not in said and time.monotonic() < until:
+    output, until = b"", time.monotonic() + 20
+    while b"/dev/pts" not in output and time.monotonic() < until:
         header = connection.read_exact(5)
-        said += connection.read_exact(int.from_bytes(header[1:], "little"))
+        output += connection.read_exact(int.from_bytes(header[1:], "little"))
     connection.close()
-    assert b"/dev/pts/" in said
+    assert b"/dev/pts/" in output
 
 
 @pytest.mark.parametrize("arm64", [True, False])
-def test_what_the_device_runs_is_what_it_says(arm64: bool, tmp_path: Path, packages: Packages) -> None:
+def test_the_device_runs_what_it_reports(arm64: bool, tmp_path: Path, packages: Packages) -> None:
     device = VirtualAndroid(tmp_path / "device", packages=packages, arm64=arm64)
     assert bool(device.launcher) is arm64
     assert (device.folder / "system/bin/qemu-aarch64").is_symlink() is arm64

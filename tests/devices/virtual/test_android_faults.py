@@ -196,13 +196,13 @@ def test_a_folder_without_permissions_is_removed(packages: Packages, tmp_path: P
         "remove_tree(deep.parent.parent); print('removed')"
     )
     sandbox = [*packages.sandbox, "--unshare-user", "--uid", "1234", "--cap-drop", "ALL", "--dev-bind", "/", "/"]
-    child = Child(sandbox, [sys.executable, "-c", code, str(tmp_path)], tmp_path / "said")
+    child = Child(sandbox, [sys.executable, "-c", code, str(tmp_path)], tmp_path / "output")
     wait_until(lambda: not child.alive, "the end of the program")
-    assert (tmp_path / "said").read_text() == "denied\nremoved\n"
+    assert (tmp_path / "output").read_text() == "denied\nremoved\n"
     assert not (tmp_path / "tree").exists()
 
 
-def test_the_command_for_people_runs_until_it_is_told_to_end(packages: Packages, user_cache: Cache) -> None:
+def test_the_command_for_people_runs_until_it_is_ended(packages: Packages, user_cache: Cache) -> None:
     command = [sys.executable, "-m", "harness.virtual.android"]
     environment = os.environ | {"HARNESS_CACHE_DIR": str(user_cache.root)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -237,11 +237,11 @@ def test_a_kernel_that_gives_no_namespaces_is_named(packages: Packages, user_cac
         "provide_packages(Cache(Path(sys.argv[1])), print)"
     )
     sandbox = [*packages.sandbox, "--unshare-user", "--disable-userns", "--dev-bind", "/", "/"]
-    child = Child(sandbox, [sys.executable, "-c", code, str(user_cache.root)], tmp_path / "said")
+    child = Child(sandbox, [sys.executable, "-c", code, str(user_cache.root)], tmp_path / "output")
     wait_until(lambda: not child.alive, "the end of the program")
-    said = (tmp_path / "said").read_text()
-    assert "VirtualDeviceUnavailable: bubblewrap cannot make the namespaces" in said
-    assert "max_user_namespaces" in said
+    output = (tmp_path / "output").read_text()
+    assert "VirtualDeviceUnavailable: bubblewrap cannot make the namespaces" in output
+    assert "max_user_namespaces" in output
 
 
 def test_a_machine_without_apt_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

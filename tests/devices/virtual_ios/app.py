@@ -35,7 +35,7 @@ def make_executable(
     if signed:
         identifier = BUNDLE_ID.encode() + b"\0"
         size = 44 + len(identifier) + 32
-        # The page is hashed with all that says where the hash is, so its size is fixed first.
+        # The page is hashed with all that locates the hash, so its size is fixed first.
         signature = struct.pack("<IIII", 0x1D, 16, limit, 20 + size)
         head = struct.pack("<8I", 0xFEEDFACF, cpu, 0, 2, 2, len(build) + 16, 0, 0)
         page = (head + build + signature).ljust(limit, b"\0")

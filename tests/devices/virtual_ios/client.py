@@ -51,7 +51,7 @@ class Client:
         """Remote service discovery through the tunnel."""
         assert self.phone.tunneld is not None
         provider = await get_tunneld_device_by_udid(self.phone.udid, self.phone.tunneld)
-        assert provider is not None, "tunneld knows no tunnel to it"
+        assert provider is not None, "tunneld has no tunnel to it"
         try:
             yield provider
         finally:

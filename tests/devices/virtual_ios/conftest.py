@@ -30,8 +30,8 @@ def phones() -> Iterator[dict[str, VirtualIphone]]:
             for name, value in pair[0].environment.items():
                 patch.setenv(name, value)
             yield {phone.identity.ios_version: phone for phone in pair}
-        said = pair[0].log.read_text()
-    assert said == "", "the phones' process met something that it did not expect"
+        output = pair[0].log.read_text()
+    assert output == "", "the phones' process met something that it did not expect"
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,6 @@ SLEEPS = "#!/bin/sh\necho up\nexec sleep 300\n"
 
 @pytest.fixture
 def asleep(client: Client, app: TinyApp, tmp_path: Path) -> str:
-    """An app is on the phone that says ``up`` and goes on for minutes; its bundle id."""
+    """An app is on the phone that prints ``up`` and goes on for minutes; its bundle id."""
     client.install(app.with_(companion=SLEEPS).write(tmp_path / "asleep.ipa"))
     return BUNDLE_ID

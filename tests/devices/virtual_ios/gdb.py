@@ -59,7 +59,7 @@ class Gdb:
         return await self.ask("qLaunchSuccess")
 
     async def go(self) -> tuple[str, str]:
-        """Let it run to where it stops: the output, and the packet that says why it stopped."""
+        """Let it run to where it stops: the output, and the packet with the reason why it stopped."""
         await self.send("c")
         output = b""
         while (packet := await self.receive()).startswith("O"):

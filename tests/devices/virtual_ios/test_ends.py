@@ -68,7 +68,7 @@ def test_a_crash_is_reported(signal: int, exception: str, client: Client, asleep
     assert asleep in text
 
 
-def test_the_watchdog_says_so_in_its_report(client: Client, asleep: str, phone: VirtualIphone) -> None:
+def test_the_watchdog_is_named_in_its_report(client: Client, asleep: str, phone: VirtualIphone) -> None:
     assert ended(client, phone, lambda: phone.watchdog(asleep)) == (None, SIGKILL)
     [(_report, text)] = reports(client, phone)
     assert "0x8BADF00D" in text
@@ -119,7 +119,9 @@ async def quiet(control: WatchedControl) -> None:
             await asyncio.wait_for(control.output(), 0.3)
 
 
-def test_a_suspended_app_says_nothing_more(client: Client, app: TinyApp, phone: VirtualIphone, tmp_path: Path) -> None:
+def test_a_suspended_app_prints_nothing_more(
+    client: Client, app: TinyApp, phone: VirtualIphone, tmp_path: Path
+) -> None:
     talks = "#!/bin/sh\nwhile :; do echo tick; sleep 0.02; done\n"
     client.install(app.with_(companion=talks).write(tmp_path / "talks.ipa"))
 

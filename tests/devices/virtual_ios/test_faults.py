@@ -107,7 +107,7 @@ def test_a_phone_that_was_unplugged_while_it_ran_an_app_still_runs_it(
     client.push("/Documents/back", b"again")
 
 
-def test_usbmuxd_tells_listeners_of_plugging(phone: VirtualIphone) -> None:
+def test_usbmuxd_notifies_listeners_of_plugging(phone: VirtualIphone) -> None:
     async def listen() -> None:
         async with await usbmux.create_mux(usbmux_address=phone.usbmux_address) as mux:
             await mux.listen()

@@ -88,8 +88,8 @@ REFUSED: dict[str, tuple[Callable[[TinyApp], TinyApp], str]] = {
 def test_an_app_is_refused_and_leaves_nothing(
     why: str, client: Client, app: TinyApp, phone: VirtualIphone, tmp_path: Path
 ) -> None:
-    change, says = REFUSED[why]
-    with pytest.raises(AppInstallError, match=says):
+    change, message = REFUSED[why]
+    with pytest.raises(AppInstallError, match=message):
         client.install(change(app).write(tmp_path / "refused.ipa"))
     assert phone.apps() == {}
     left = [path for path in phone.media().rglob("*") if path.is_file()]
@@ -101,7 +101,7 @@ def test_packages_that_are_none_are_refused(client: Client, app: TinyApp, phone:
     broken.write_bytes(app.write(tmp_path / "whole.ipa").read_bytes()[:-200])
     with pytest.raises(AppInstallError, match="PackageExtractionFailed"):
         client.install(broken)
-    for name, mode, says in (
+    for name, mode, message in (
         ("Payload/../../../escaped", stat.S_IFREG, "PackageExtractionFailed: .*outside"),
         ("Payload/Tiny.app/link", stat.S_IFLNK, "InvalidSymlink"),
     ):
@@ -110,7 +110,7 @@ def test_packages_that_are_none_are_refused(client: Client, app: TinyApp, phone:
             entry = zipfile.ZipInfo(name)
             entry.external_attr = (mode | 0o644) << 16
             packed.writestr(entry, b"/etc/passwd")
-        with pytest.raises(AppInstallError, match=says):
+        with pytest.raises(AppInstallError, match=message):
             client.install(bad)
     assert phone.apps() == {}
 

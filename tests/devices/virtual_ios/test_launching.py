@@ -28,7 +28,7 @@ PRINTED = "arguments: one two\ngreeting: hëllo\nan order\n"
 GIVEN = {"arguments": ["one", "two"], "environment": {"GREETING": "hëllo", "CODE": "3"}}
 
 
-def test_dvt_tells_output_and_exit_code(client: Client, installed: str, phone: VirtualIphone) -> None:
+def test_dvt_reports_output_and_exit_code(client: Client, installed: str, phone: VirtualIphone) -> None:
     client.push("/Documents/order.txt", b"an order\n")
     assert client.launch(**GIVEN) == (PRINTED, (3, None))
     assert client.pull("/Documents/result.txt") == b"done\n"

@@ -27,7 +27,7 @@ def alone() -> Iterator[VirtualIphone]:
 
 
 def tool(phone: VirtualIphone, *command: str, succeeds: bool = True) -> str:
-    """What a tool says; it must end as expected."""
+    """What a tool prints; it must end as expected."""
     done = subprocess.run(
         command,
         env=os.environ | phone.environment,
@@ -36,9 +36,9 @@ def tool(phone: VirtualIphone, *command: str, succeeds: bool = True) -> str:
         text=True,
         timeout=DEADLINE_SECONDS,
     )
-    said = done.stdout + done.stderr
-    assert (done.returncode == 0) == succeeds, f"{command}: {done.returncode}\n{said}"
-    return said
+    output = done.stdout + done.stderr
+    assert (done.returncode == 0) == succeeds, f"{command}: {done.returncode}\n{output}"
+    return output
 
 
 def debug(phone: VirtualIphone, output: Path, *command: str) -> str:

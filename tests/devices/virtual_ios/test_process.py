@@ -83,7 +83,7 @@ def test_it_ends_with_a_killed_owner_and_so_do_its_apps(tmp_path: Path) -> None:
     wait_until_gone(app)
 
 
-def test_apps_end_with_a_killed_phone_whose_owner_is_told(tmp_path: Path) -> None:
+def test_apps_end_with_a_killed_phone_whose_owner_is_notified(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, VirtualIphone("16") as phone:
         for name, value in phone.environment.items():
             patch.setenv(name, value)
@@ -95,7 +95,7 @@ def test_apps_end_with_a_killed_phone_whose_owner_is_told(tmp_path: Path) -> Non
             client.run(lambda provider: kill_at_first_output(provider, phone))
 
 
-def test_without_pymobiledevice3_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pymobiledevice3_the_error_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     # What the interpreter keeps of a package that is not to be found.
     monkeypatch.setitem(sys.modules, "pymobiledevice3", None)
     with pytest.raises(VirtualIphoneUnavailable, match=r"pip install 'ondevice-harness\[ios\]'"), VirtualIphone("16"):

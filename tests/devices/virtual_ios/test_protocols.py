@@ -274,7 +274,7 @@ def test_an_assertion_lasts_as_long_as_its_connection(client: Client, phone: Vir
     client.run(lapse)
 
 
-def test_apps_are_looked_up_with_all_they_say_of_themselves(
+def test_apps_are_looked_up_with_all_their_properties(
     client: Client, app: TinyApp, phone: VirtualIphone, tmp_path: Path
 ) -> None:
     client.install(app.with_(info={"HarnessBuild": "abc"}).write(tmp_path / "tiny.ipa"))

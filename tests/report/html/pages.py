@@ -37,7 +37,7 @@ def three_runs(root: Path) -> list[Run]:
 
 
 def add_profile(run: Run, *, emulated: bool = False, cost: float | None = None, operators: int = 1) -> None:
-    """A profile of G2P in a run's folder; ``cost`` of the marks, ``operators`` in a row in each name."""
+    """A profile of G2P in a run's folder; ``cost`` of profiling, ``operators`` in a row in each name."""
     found = summarize_profile(
         lines(),
         PROVENANCE,

@@ -19,9 +19,9 @@ from harness.core.text import shown
 from harness.protocol.schema import Sample
 from harness.report.html import html_report
 from harness.results import Run
-from tests.report.faces import page_lines, stored_runs
+from tests.report.formats import page_lines, stored_runs
 from tests.report.html.browsers import DEADLINE_MS, DRAWN, TALL, WINDOW, chromium
-from tests.report.html.nights import cool, hot, seen, two_nights
+from tests.report.html.nightly import cool, hot, seen, two_nightly_runs
 from tests.report.html.pages import HOSTILE, add_profile, page_of, three_runs, write
 from tests.results.made_models import BERT, DETECTOR
 from tests.results.samples import make_run
@@ -59,11 +59,11 @@ def file(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of a night on a phone that throttled and of a run on one, with all the nights before."""
-    root = tmp_path_factory.mktemp("nights")
+def nightly_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of a nightly run on a phone that throttled and of a run on one, with all the nightly runs before."""
+    root = tmp_path_factory.mktemp("nightly_runs")
     run = make_run(root / "runs", before=cool(), after=hot(), observed=seen(throttled=True))
-    return write(html_report([run], two_nights(root)), tmp_path_factory.mktemp("night page"))
+    return write(html_report([run], two_nightly_runs(root)), tmp_path_factory.mktemp("nightly page"))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
                                 for tokens in (7, 23, 101)})  # fmt: skip
     words = make_run(root, models=(long, replace(DETECTOR, wrong=("street",))))
     add_profile(words, operators=6)
-    alone = make_run(root, speaks=False, models=(long,))
+    alone = make_run(root, generation=False, models=(long,))
     return write(html_report([words, alone]), tmp_path_factory.mktemp("models page"))
 
 
@@ -106,13 +106,13 @@ def opened(browser: Browser, file: Path, *, width: int = 1280, scheme: Scheme = 
 
 
 @pytest.fixture(scope="module")
-def seen_page(browser: Browser, file: Path, nights: Path) -> Iterator[Callable[[str, Scheme], Opened]]:
+def seen_page(browser: Browser, file: Path, nightly_runs: Path) -> Iterator[Callable[[str, Scheme], Opened]]:
     """A page with all its pictures, for the tests that only look: drawing them takes longer than looking."""
     kept: dict[tuple[str, Scheme], Opened] = {}
 
     def look(which: str, scheme: Scheme) -> Opened:
         if (which, scheme) not in kept:
-            kept[which, scheme] = opened(browser, {"file": file, "nights": nights}[which], scheme=scheme)
+            kept[which, scheme] = opened(browser, {"file": file, "nightly_runs": nightly_runs}[which], scheme=scheme)
         return kept[which, scheme]
 
     yield look
@@ -141,7 +141,7 @@ def test_every_picture_is_drawn_without_an_error_or_a_request(
     assert found.page.locator("#trouble").is_hidden()
 
 
-def test_a_reader_sees_what_the_golden_text_of_the_page_says(browser: Browser, tmp_path: Path) -> None:
+def test_a_reader_sees_the_golden_text_of_the_page(browser: Browser, tmp_path: Path) -> None:
     page_of_both = html_report(stored_runs("both"))
     page = opened(browser, write(page_of_both, tmp_path)).page
     page.evaluate("() => { for (const one of document.querySelectorAll('details')) one.open = true }")
@@ -159,7 +159,7 @@ def test_a_reader_sees_what_the_golden_text_of_the_page_says(browser: Browser, t
     page.close()
 
 
-def test_what_a_run_says_does_not_run(seen_page: Callable[[str, Scheme], Opened]) -> None:
+def test_text_of_a_run_does_not_run(seen_page: Callable[[str, Scheme], Opened]) -> None:
     found = seen_page("file", "light")
     assert found.page.title() == "3 runs · harness"
     assert found.page.locator("img").count() == 0
@@ -181,8 +181,8 @@ def test_the_policy_stops_a_script_that_got_in(browser: Browser, file: Path, tmp
     [
         ("file", "light", 1280),
         ("file", "dark", 1280),
-        ("nights", "light", 1280),
-        ("nights", "dark", 390),
+        ("nightly_runs", "light", 1280),
+        ("nightly_runs", "dark", 390),
         ("models", "light", 1280),
     ],
 )
@@ -197,9 +197,9 @@ def test_accessible(
     if width == 1280 and which != "models":
         found = seen_page(which, scheme)
     else:
-        # The pictures of nights are the same in both, and take most of the time.
+        # The pictures of nightly runs are the same in both, and take most of the time.
         file = request.getfixturevalue(which)
-        found = opened(browser, file, width=width, scheme=scheme, drawn=which != "nights")
+        found = opened(browser, file, width=width, scheme=scheme, drawn=which != "nightly_runs")
     found.page.evaluate("() => { for (const one of document.querySelectorAll('details')) one.open = true }")
     results = Axe().run(found.page)
     assert len(results.response["passes"]) > 20
@@ -208,7 +208,7 @@ def test_accessible(
 
 
 @pytest.mark.parametrize(
-    ("which", "width"), [("file", 320), ("file", 390), ("file", 768), ("nights", 390), ("models", 390)]
+    ("which", "width"), [("file", 320), ("file", 390), ("file", 768), ("nightly_runs", 390), ("models", 390)]
 )
 def test_a_phone_does_not_scroll_sideways(
     browser: Browser, request: pytest.FixtureRequest, which: str, width: int
@@ -227,8 +227,8 @@ def test_a_phone_does_not_scroll_sideways(
     found.page.close()
 
 
-def test_on_a_phone_a_row_of_verdicts_has_its_cause_in_sight(browser: Browser, nights: Path) -> None:
-    page = opened(browser, nights, width=390, drawn=False).page
+def test_on_a_phone_a_row_of_verdicts_has_its_cause_in_sight(browser: Browser, nightly_runs: Path) -> None:
+    page = opened(browser, nightly_runs, width=390, drawn=False).page
     row = page.locator("#table-N1-1 tbody tr").first
     assert "phone/cache latency" in (row.text_content() or "")
     for label in ("verdict", "change", "cause"):
@@ -366,32 +366,34 @@ def test_a_tables_data_are_the_rows_in_sight(page: Page) -> None:
     assert some == [everything[0], *(row for row in everything[1:] if row[3] == "p95")]
 
 
-def test_nights_are_drawn_with_what_throttled_and_their_change_points(
-    seen_page: Callable[[str, Scheme], Opened], nights: Path
+def test_nightly_runs_are_drawn_with_what_throttled_and_their_change_points(
+    seen_page: Callable[[str, Scheme], Opened], nightly_runs: Path
 ) -> None:
-    found = seen_page("nights", "light")
+    found = seen_page("nightly_runs", "light")
     page = found.page
     pictures = page.locator("[data-figure]").count()
     assert pictures >= 20
     assert page.locator("[data-figure]:has(.main-svg)").count() == pictures
-    assert (found.errors, found.requests) == ([], [nights.as_uri()])
+    assert (found.errors, found.requests) == ([], [nightly_runs.as_uri()])
     assert page.evaluate(CUT) == []
     first, second, run = page.locator("#verdict article").all()
-    for article, told in ((first, "the device throttled in 39 of"), (run, "the device throttled: thermal status 2")):
-        warning = article.locator("li", has_text=told)
+    for article, text in ((first, "the device throttled in 39 of"), (run, "the device throttled: thermal status 2")):
+        warning = article.locator("li", has_text=text)
         assert warning.is_visible()
         assert warning.get_attribute("class") == "tone-unsure"
     assert "throttled" not in (second.text_content() or "")
     heat = page.locator("figure", has_text="Temperature at each run").first
     crosses = heat.locator(".scatterlayer .trace", has=page.locator("path.point"))
     assert crosses.last.locator("path.point").count() == 39
-    history = page.locator("#history figure", has_text="Level over nights")
+    history = page.locator("#history figure", has_text="Level over nightly runs")
     assert history.locator(".shapelayer path").count() == 1
     assert page.locator("#history", has_text="c0ffee0c0000..c0ffee0d0000").count() == 1
 
 
-def test_cells_of_nights_are_filtered_by_verdict_and_their_data_saved(browser: Browser, nights: Path) -> None:
-    page = opened(browser, nights, drawn=False).page
+def test_cells_of_nightly_runs_are_filtered_by_verdict_and_their_data_saved(
+    browser: Browser, nightly_runs: Path
+) -> None:
+    page = opened(browser, nightly_runs, drawn=False).page
     page.locator("select[data-column='8']").select_option("fail")
     shown = page.locator("#cells-table tbody tr:visible")
     assert shown.count() >= 3
@@ -412,7 +414,9 @@ def test_cells_of_nights_are_filtered_by_verdict_and_their_data_saved(browser: B
     page.close()
 
 
-def test_a_browser_that_cannot_draw_says_so_and_keeps_the_tables(browser: Browser, file: Path, tmp_path: Path) -> None:
+def test_a_browser_that_cannot_draw_shows_a_message_and_keeps_the_tables(
+    browser: Browser, file: Path, tmp_path: Path
+) -> None:
     broken = tmp_path / "broken.html"
     text = file.read_text(encoding="utf-8")
     start = text.index('id="plotly">') + len('id="plotly">')

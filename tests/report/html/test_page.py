@@ -1,4 +1,4 @@
-"""What the page says, read without a browser: the same figures as on the terminal, and nothing from outside."""
+"""The page's content, read without a browser: the same figures as on the terminal, and nothing from outside."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_policy_allows_one_script(page: str) -> None:
     assert executable == [{}]
 
 
-def test_what_a_run_says_stays_text(page: str) -> None:
+def test_text_of_a_run_stays_text(page: str) -> None:
     elements = Elements(page)
     assert shown(HOSTILE) in elements.text
     assert not [tag for tag, _ in elements.tags if tag in ("img", "b")]
@@ -67,12 +67,12 @@ def test_the_same_figures_as_on_the_terminal(tmp_path: Path) -> None:
     assert [cell for cell in cells if cell not in text] == []
 
 
-def test_markdown_of_several_runs_says_what_the_page_says(tmp_path: Path) -> None:
+def test_markdown_of_several_runs_has_what_the_page_has(tmp_path: Path) -> None:
     runs = three_runs(tmp_path)
     markdown, text = to_markdown(text_report(runs)), Elements(html_report(runs)).text
     assert markdown.startswith("# 3 runs\n\n| run | verdict |")
-    told = next(line for line in markdown.splitlines() if line.startswith("B takes ×"))
-    assert told.replace("\\", "") in text
+    comparison = next(line for line in markdown.splitlines() if line.startswith("B takes ×"))
+    assert comparison.replace("\\", "") in text
     assert "| C \\(emulated\\)" in markdown or "| C (emulated)" in markdown
 
 
@@ -80,15 +80,15 @@ def test_what_was_measured_apart_has_no_colour_of_a_verdict(tmp_path: Path) -> N
     runs = [make_run(tmp_path, models=(BERT,)), make_run(tmp_path, models=(BERT,), scale=2.0)]
     elements = Elements(html_report(runs))
     section = html_report(runs).partition('<section id="compared">')[2].partition("<details>")[0]
-    told = re.findall(r'<p class="tone-(\w+)">([^<]*)</p>', section)
-    assert [tone for tone, text in told if "takes ×" in text] == ["plain", "plain"]
+    lines = re.findall(r'<p class="tone-(\w+)">([^<]*)</p>', section)
+    assert [tone for tone, text in lines if "takes ×" in text] == ["plain", "plain"]
     # The doubt is in the same paragraph as the figure, and so of the same size.
-    assert all("measured apart" in text for _, text in told if "takes ×" in text)
+    assert all("measured apart" in text for _, text in lines if "takes ×" in text)
     assert "slower" not in section
     assert "bert: B takes ×" in elements.text
 
 
-def test_every_figure_is_one_that_plotly_knows(page: str) -> None:
+def test_every_figure_is_valid_for_plotly(page: str) -> None:
     figures = embedded(page, "figures")
     assert len(figures) >= 9
     for figure in figures.values():
@@ -108,7 +108,7 @@ def test_an_emulators_times_stand_alone(page: str) -> None:
     assert "Word by word: C" not in text
 
 
-def test_what_was_denied_and_left_behind_is_told_with_the_verdict(page: str) -> None:
+def test_what_was_denied_and_left_behind_is_reported_with_the_verdict(page: str) -> None:
     top = Elements(page).text.partition("Side by side")[0]
     assert "fixed performance was denied: Permission denial" in top
     assert "stay awake was not restored" in top

@@ -21,7 +21,7 @@ def test_the_slowest_operator_is_named_beside_its_limit(tmp_path: Path) -> None:
     assert '<section id="profile">' in page
     text = Elements(page).text
     assert "decoder_step: attend_memory" in text
-    assert "marks cost +20.0%" in text
+    assert "profiling costs +20.0%" in text
     figures = [found for found in embedded(page, "figures").values() if found["columns"].get("text") == "operators"]
     assert len(figures) == 1
     measured, limits = figures[0]["data"]
@@ -42,7 +42,7 @@ def test_without_a_profile_there_is_no_section(tmp_path: Path) -> None:
     assert 'id="profile"' not in html_report(three_runs(tmp_path))
 
 
-def test_a_profile_of_a_noisy_machine_says_so_above_its_picture(tmp_path: Path) -> None:
+def test_a_profile_of_a_noisy_machine_warns_above_its_picture(tmp_path: Path) -> None:
     runs = three_runs(tmp_path)
     add_profile(runs[0], cost=0.88)
     page = html_report(runs)

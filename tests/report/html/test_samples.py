@@ -110,7 +110,7 @@ def test_raw_samples_there_and_back() -> None:
     assert named == [f"mot, {samples.items[at]}" for at in samples.item]
 
 
-def test_of_too_many_samples_the_rounding_is_told_and_small() -> None:
+def test_of_too_many_samples_the_rounding_is_reported_and_small() -> None:
     samples = made_up(500, parts=False)
     table = raw_samples(samples, {}, {})
     assert "encoder_ns" not in {column.name for column in table.columns}

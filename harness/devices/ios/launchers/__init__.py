@@ -54,15 +54,15 @@ def launch_refused(error: HarnessError, phone: str) -> HarnessError:
     """Return the error for a phone's refusal to start an app; specific errors stay."""
     if type(error) is not DeviceError:
         return error
-    said = str(error.args[0]).partition("launching the app: ")[2] or str(error.args[0])
-    lower = said.lower()
+    message = str(error.args[0]).partition("launching the app: ")[2] or str(error.args[0])
+    lower = message.lower()
     if "locked" in lower:
-        return PhoneLocked(f"{phone} is locked: {said}")
+        return PhoneLocked(f"{phone} is locked: {message}")
     if "developer mode" in lower:
-        return DeveloperModeOff(f"Developer Mode of {phone} is off: {said}")
+        return DeveloperModeOff(f"Developer Mode of {phone} is off: {message}")
     if "invalidservice" in lower or "does not offer" in lower or "failed to start service" in lower:
-        return ImageMissing(f"{phone} lacks the service that starts apps: {said}")
+        return ImageMissing(f"{phone} lacks the service that starts apps: {message}")
     return RunnerUnusable(
-        f"{phone} does not start the app: {said}",
+        f"{phone} does not start the app: {message}",
         cure="trust the developer: Settings → General → VPN & Device Management; or sign it for this phone",
     )

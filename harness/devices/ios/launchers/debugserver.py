@@ -38,26 +38,26 @@ class DebuggedApp(Started):
         return self.gdb
 
     async def _follow(self) -> Ended:
-        said = await self._gdb.ask("c")
+        reply = await self._gdb.ask("c")
         while True:
-            kind, rest = said[:1], said[1:]
+            kind, rest = reply[:1], reply[1:]
             try:
                 if kind == "O":
                     self._take(bytes.fromhex(rest))
-                    said = await self._gdb.receive()
+                    reply = await self._gdb.receive()
                     continue
                 if kind in ("W", "X"):
                     number = int(rest[:2], 16)
                     return Ended(number if kind == "W" else -number)
             except ValueError as error:
-                raise ProtocolError(f"debugserver answered {said[:60]!r}") from error
+                raise ProtocolError(f"debugserver answered {reply[:60]!r}") from error
             if kind not in ("T", "S"):
-                raise ProtocolError(f"debugserver answered {said[:60]!r}")
-            stop = stop_of(said)
+                raise ProtocolError(f"debugserver answered {reply[:60]!r}")
+            stop = stop_of(reply)
             if stop.exception or stop.signal in FATAL:
                 await self._let_die(stop)
                 return Ended(-stop.signal)
-            said = await self._gdb.ask(stop.onward)
+            reply = await self._gdb.ask(stop.onward)
 
     async def _let_die(self, stop: Stop) -> None:
         """Let the program go on from its crash, so that it ends by it and the system writes its report.
@@ -90,9 +90,9 @@ async def launch(link: Link, bundle_id: str, arguments: list[str]) -> DebuggedAp
         app.gdb = GdbConnection(connection.reader, connection.writer)
         await app.gdb.without_acknowledgements()
         for packet in (arguments_packet([f"{found.path}/{found.executable}", *arguments]), "qLaunchSuccess"):
-            said = await app.gdb.ask(packet)
-            if said != "OK":
-                raise PyMobileDevice3Exception(f"debugserver did not start the app: {_words(said)}")
+            reply = await app.gdb.ask(packet)
+            if reply != "OK":
+                raise PyMobileDevice3Exception(f"debugserver did not start the app: {_words(reply)}")
         app.pid = _pid(await app.gdb.ask("qProcessInfo"))
     except BaseException:
         await app.close()
@@ -112,17 +112,17 @@ async def _connect(link: Link) -> ServiceConnection:
     return await provider.start_lockdown_service(SERVICE)
 
 
-def _words(said: str) -> str:
+def _words(reply: str) -> str:
     """Return the message of ``E`` and text, or of ``Enn;`` and text in hexadecimal digits."""
-    _, semicolon, digits = said.partition(";")
+    _, semicolon, digits = reply.partition(";")
     if semicolon:
         with contextlib.suppress(ValueError):
             return bytes.fromhex(digits).decode(errors="replace")
-    return said.removeprefix("E")[:200] or "no words"
+    return reply.removeprefix("E")[:200] or "no words"
 
 
-def _pid(said: str) -> int | None:
-    fields = dict(part.split(":", 1) for part in said.split(";") if ":" in part)
+def _pid(reply: str) -> int | None:
+    fields = dict(part.split(":", 1) for part in reply.split(";") if ":" in part)
     with contextlib.suppress(ValueError, KeyError):
         return int(fields["pid"], 16)
     return None

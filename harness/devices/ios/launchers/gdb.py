@@ -78,12 +78,12 @@ class GdbConnection:
                 if byte not in b"+-":
                     raise ProtocolError(f"debugserver sent {byte!r} between packets")
             data = (await self._reader.readuntil(b"#"))[:-1]
-            told = int(await self._reader.readexactly(2), 16)
+            checksum = int(await self._reader.readexactly(2), 16)
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError) as error:
             raise ConnectionTerminatedError() from error
         except ValueError as error:
             raise ProtocolError("debugserver sent a packet without a checksum") from error
-        if len(data) > MAX_PACKET_BYTES or sum(data) % 256 != told:
+        if len(data) > MAX_PACKET_BYTES or sum(data) % 256 != checksum:
             raise ProtocolError("debugserver sent a damaged packet")
         if self._acknowledges:
             self._writer.write(b"+")
@@ -100,13 +100,13 @@ def arguments_packet(arguments: list[str]) -> str:
     return "A" + ",".join(parts)
 
 
-def stop_of(said: str) -> Stop:
+def stop_of(reply: str) -> Stop:
     """Parse a packet ``Tnn…`` or ``Snn``; raises ProtocolError."""
-    fields = dict(part.split(":", 1) for part in said[3:].split(";") if ":" in part)
+    fields = dict(part.split(":", 1) for part in reply[3:].split(";") if ":" in part)
     try:
-        number, kind = int(said[1:3], 16), int(fields.get("metype", f"{_SOFTWARE:x}"), 16)
+        number, kind = int(reply[1:3], 16), int(fields.get("metype", f"{_SOFTWARE:x}"), 16)
     except ValueError as error:
-        raise ProtocolError(f"debugserver told a stop {said[:60]!r}") from error
+        raise ProtocolError(f"debugserver reported a stop {reply[:60]!r}") from error
     exception = number in EXCEPTIONS or kind != _SOFTWARE
     return Stop(EXCEPTIONS.get(number, number), exception, fields.get("thread", ""))
 

@@ -20,7 +20,7 @@ class Ended:
     """Hold an app's end.
 
     ``status`` is the exit status, negative for a signal, None if this launcher does not get it. ``lost`` is the reason
-    why nobody knows whether the app still runs.
+    why it is unknown whether the app still runs.
     """
 
     status: int | None = None

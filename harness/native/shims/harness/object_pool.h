@@ -1,5 +1,5 @@
 // Memory of TVM's small objects, kept for the next of their size: a virtual machine makes and frees the same ones
-// at every call, and a decoding step should not allocate (`harness/native/patches.py` says where it is used).
+// at every call, and a decoding step should not allocate (it is used by the patches in `harness/native/patches.py`).
 #ifndef HARNESS_SHIMS_HARNESS_OBJECT_POOL_H_
 #define HARNESS_SHIMS_HARNESS_OBJECT_POOL_H_
 

@@ -43,7 +43,7 @@
     return window.Plotly;
   });
 
-  // Colours: a trace says which series or part it is, the theme which colour that has.
+  // Colours: a trace has the number of its series or part, the theme has the colours.
   const translucent = (color, alpha) => color.replace(/^rgba?\(([^,]+,[^,]+,[^,)]+).*$/, `rgba($1, ${alpha})`);
   const seriesColor = (at) => css(at < 0 ? "grey" : `s${at % 8}`);
 

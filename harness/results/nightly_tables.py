@@ -14,20 +14,20 @@ from harness.results.tables import DAMAGED, FolderTable, Row, Table, utc
 
 if TYPE_CHECKING:
     from harness.results.journal import UnitPlan
-    from harness.results.nights import CellFacts, NightRecord, SessionFacts
+    from harness.results.nightly import CellFacts, NightlyRecord, SessionFacts
 
 # Defined here because their own module loads the statistics, and a query over runs does not need them.
 _PLAN, _JOURNAL, _VERDICTS = "plan.json", "journal.jsonl", "verdicts.json"
 _SESSION = ("outcome", "change", "change_low", "change_high", "detectable", "noise", "p", "pairs")
 
 
-def _read(folder: Path) -> NightRecord:
-    from harness.results.nights import read_night
+def _read(folder: Path) -> NightlyRecord:
+    from harness.results.nightly import read_nightly
 
-    return read_night(folder)
+    return read_nightly(folder)
 
 
-def _nights(folder: Path) -> Iterator[Row]:
+def _nightly_runs(folder: Path) -> Iterator[Row]:
     try:
         record = _read(folder)
     except RunDamaged as error:
@@ -99,7 +99,7 @@ def _unit(unit: UnitPlan) -> Row:
 
 _CELL = {"device": "VARCHAR", "model": "VARCHAR", "variant": "VARCHAR", "metric": "VARCHAR"}
 
-NIGHT_TABLES: tuple[Table, ...] = (
+NIGHTLY_TABLES: tuple[Table, ...] = (
     FolderTable(
         "nights",
         {
@@ -119,7 +119,7 @@ NIGHT_TABLES: tuple[Table, ...] = (
             "devices": "JSON",
         },
         (_PLAN, _VERDICTS),
-        _nights,
+        _nightly_runs,
     ),
     FolderTable(
         "night_cells",

@@ -1,4 +1,4 @@
-"""A night for people and for machines: terminal, Markdown and JUnit XML say the same."""
+"""A nightly run for people and for machines: terminal, Markdown and JUnit XML agree."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ import pytest
 from junitparser import JUnitXml
 from rich.console import Console
 
-from harness.regression.nightly import Night
-from harness.regression.verdicts import judge_night
+from harness.regression.nightly import NightlyRun
+from harness.regression.verdicts import judge_nightly
 from harness.report import to_markdown, to_terminal
-from harness.report.junit import night_junit
-from harness.report.night import night_report
+from harness.report.junit import nightly_junit
+from harness.report.nightly import nightly_report
 from harness.results import Git
 from harness.results.journal import write_plan
-from harness.results.nights import DriftFacts, LimitFacts, NightRecord, read_night, write_verdicts
-from tests.nights import FakeDevice, make_plan
+from harness.results.nightly import DriftFacts, LimitFacts, NightlyRecord, read_nightly, write_verdicts
+from tests.nightly import FakeDevice, make_plan
 
 
-def judged(folder: Path, *, noise: float = 0.003, slower: float = 0.0, **more: Any) -> NightRecord:
+def judged(folder: Path, *, noise: float = 0.003, slower: float = 0.0, **more: Any) -> NightlyRecord:
     plan = make_plan(folder, slower=slower, **more)
-    night = folder / "nightly" / plan.night_id
-    write_plan(night, plan)
+    nightly = folder / "nightly" / plan.night_id
+    write_plan(nightly, plan)
     device = FakeDevice(noise=noise)
-    return judge_night(folder, night, Night(night, plan, {"phone": device}, notify=lambda _line: None).run())
+    return judge_nightly(folder, nightly, NightlyRun(nightly, plan, {"phone": device}, notify=lambda _line: None).run())
 
 
 @pytest.fixture(scope="module")
-def slower(tmp_path_factory: pytest.TempPathFactory) -> NightRecord:
-    """A night whose encoder became slower, and nothing else by much."""
+def slower(tmp_path_factory: pytest.TempPathFactory) -> NightlyRecord:
+    """A nightly run whose encoder became slower, and nothing else by much."""
     return judged(tmp_path_factory.mktemp("slower"), encoder=1.1)
 
 
-def terminal(record: NightRecord) -> str:
+def terminal(record: NightlyRecord) -> str:
     out = io.StringIO()
-    to_terminal(night_report(record), Console(file=out, width=200))
+    to_terminal(nightly_report(record), Console(file=out, width=200))
     return out.getvalue()
 
 
-def cases(record: NightRecord) -> dict[str, ElementTree.Element]:
-    root = ElementTree.fromstring(night_junit(record).encode())
+def cases(record: NightlyRecord) -> dict[str, ElementTree.Element]:
+    root = ElementTree.fromstring(nightly_junit(record).encode())
     return {case.get("name", ""): case for case in root.iter("testcase")}
 
 
-def test_the_verdict_comes_first_with_what_it_rests_on(slower: NightRecord) -> None:
+def test_the_verdict_comes_first_with_what_it_rests_on(slower: NightlyRecord) -> None:
     first, *rest = terminal(slower).splitlines()
     assert first == "FAIL  ·  phone/cache encoder, against main"
     (row,) = [line for line in rest if line.startswith("phone/cache encoder")]
@@ -63,19 +63,19 @@ def test_the_verdict_comes_first_with_what_it_rests_on(slower: NightRecord) -> N
     assert "20%" in row
 
 
-def test_markdown_is_fit_for_a_pull_request(slower: NightRecord) -> None:
-    text = to_markdown(night_report(slower))
+def test_markdown_is_fit_for_a_pull_request(slower: NightlyRecord) -> None:
+    text = to_markdown(nightly_report(slower))
     assert text.startswith("**FAIL")
     header = next(line for line in text.splitlines() if line.startswith("| cell"))
     rows = [line for line in text.splitlines() if line.startswith("| phone/cache")]
     assert len(rows) == 4 + 4, "four metrics and four limits"
     assert {line.count("|") for line in rows[:4]} == {header.count("|")}
-    assert f"Night {slower.night_id}" in text
+    assert f"Nightly run {slower.night_id}" in text
 
 
-def test_junit_is_read_by_others_and_counts_failures(slower: NightRecord, tmp_path: Path) -> None:
-    (tmp_path / "night.xml").write_text(night_junit(slower))
-    document = JUnitXml.fromfile(str(tmp_path / "night.xml"))
+def test_junit_is_read_by_others_and_counts_failures(slower: NightlyRecord, tmp_path: Path) -> None:
+    (tmp_path / "nightly.xml").write_text(nightly_junit(slower))
+    document = JUnitXml.fromfile(str(tmp_path / "nightly.xml"))
     assert (document.tests, document.failures, document.errors) == (8, 1, 0)
     found = cases(slower)
     assert list(found) == [
@@ -98,7 +98,7 @@ def test_junit_is_read_by_others_and_counts_failures(slower: NightRecord, tmp_pa
 
 def test_limits_stand_with_their_figures(tmp_path: Path) -> None:
     record = judged(tmp_path, size=5_200_000, peak=41_000_000)
-    texts = (terminal(record), to_markdown(night_report(record)))
+    texts = (terminal(record), to_markdown(nightly_report(record)))
     for text in texts:
         rows = {name: line for line in text.splitlines() for name in ("runner size", "peak memory") if name in line}
         for figure in ("fail", "5.0 MB", "5.2 MB", "+4.0%", "+2.0%"):
@@ -110,7 +110,7 @@ def test_limits_stand_with_their_figures(tmp_path: Path) -> None:
     assert float(properties["harness.change"] or 0) == pytest.approx(0.04)
 
 
-def test_limits_of_before_their_figures_were_kept_are_read(slower: NightRecord) -> None:
+def test_limits_of_before_their_figures_were_kept_are_read(slower: NightlyRecord) -> None:
     assert slower.verdicts is not None
     unit = slower.verdicts.units[0]
     old = [LimitFacts.model_validate({"metric": one.metric, "verdict": one.verdict}) for one in unit.limits]
@@ -119,7 +119,7 @@ def test_limits_of_before_their_figures_were_kept_are_read(slower: NightRecord) 
     assert row.split()[3:8] == ["pass", "–", "–", "–", "–"]
 
 
-def test_a_pass_says_what_it_would_have_found(tmp_path: Path) -> None:
+def test_a_pass_shows_what_it_would_have_found(tmp_path: Path) -> None:
     record = judged(tmp_path)
     assert record.verdicts is not None
     least = record.verdicts.units[0].cells[0].first.detectable
@@ -136,15 +136,15 @@ def test_what_could_not_be_decided_is_an_error_for_junit(tmp_path: Path) -> None
     assert terminal(record).startswith("INCONCLUSIVE  ·  phone/cache latency")
 
 
-def test_a_night_that_has_not_ended_says_how_to_go_on(tmp_path: Path) -> None:
+def test_a_nightly_run_that_has_not_ended_shows_how_to_go_on(tmp_path: Path) -> None:
     plan = make_plan(tmp_path)
     write_plan(tmp_path / "nightly" / plan.night_id, plan)
-    record = read_night(tmp_path / "nightly" / plan.night_id)
+    record = read_nightly(tmp_path / "nightly" / plan.night_id)
     assert f"harness nightly --resume {plan.night_id}" in terminal(record)
-    assert cases(record)["night"].find("error") is not None
+    assert cases(record)["nightly run"].find("error") is not None
 
 
-def test_a_side_that_was_slowed_on_purpose_is_told_everywhere(tmp_path: Path) -> None:
+def test_a_side_that_was_slowed_on_purpose_is_reported_everywhere(tmp_path: Path) -> None:
     record = judged(tmp_path)
     unit = record.plan.units[0]
     order = unit.b.order.model_copy(update={"slowdown_percent": 5.0})
@@ -152,14 +152,14 @@ def test_a_side_that_was_slowed_on_purpose_is_told_everywhere(tmp_path: Path) ->
         update={"units": [unit.model_copy(update={"b": unit.b.model_copy(update={"order": order})})]}
     )
     write_plan(record.folder, plan)
-    slowed = read_night(record.folder)
+    slowed = read_nightly(record.folder)
     assert slowed.slowed == 5.0
     assert "slowed down by 5 % on purpose" in terminal(slowed)
-    assert "slowed down by 5 % on purpose" in to_markdown(night_report(slowed))
-    assert "harness.slowed_on_purpose_percent" in night_junit(slowed)
+    assert "slowed down by 5 % on purpose" in to_markdown(nightly_report(slowed))
+    assert "harness.slowed_on_purpose_percent" in nightly_junit(slowed)
 
 
-def test_drift_is_told_with_its_commits_and_cannot_break_the_page(tmp_path: Path) -> None:
+def test_drift_is_reported_with_its_commits_and_cannot_break_the_page(tmp_path: Path) -> None:
     record = judged(tmp_path)
     assert record.verdicts is not None
     drift = DriftFacts(
@@ -179,16 +179,16 @@ def test_drift_is_told_with_its_commits_and_cannot_break_the_page(tmp_path: Path
     )
     drifted = record.verdicts.model_copy(update={"verdict": "warn", "drifts": [drift]})
     write_verdicts(record.folder, drifted)
-    stored = read_night(record.folder)
-    assert terminal(stored).startswith("WARN  ·  drift against the nights before in 1 of 4 cells")
-    assert "+5.0% since night 20260102" in terminal(stored)
-    assert "\\<b\\>less" in to_markdown(night_report(stored))
+    stored = read_nightly(record.folder)
+    assert terminal(stored).startswith("WARN  ·  drift against the nightly runs before in 1 of 4 cells")
+    assert "+5.0% since nightly run 20260102" in terminal(stored)
+    assert "\\<b\\>less" in to_markdown(nightly_report(stored))
     out = cases(stored)["latency"].find("system-out")
     assert out is not None
     assert "Say <b>less</b>" in (out.text or "")
     unknown = drifted.model_copy(update={"drifts": [drift.model_copy(update={"commits": None})]})
     write_verdicts(record.folder, unknown)
-    assert f"commits {'a' * 12}..{'b' * 12}" in terminal(read_night(record.folder))
+    assert f"commits {'a' * 12}..{'b' * 12}" in terminal(read_nightly(record.folder))
 
 
 def test_commits_of_both_sides_are_named(tmp_path: Path) -> None:
@@ -196,4 +196,4 @@ def test_commits_of_both_sides_are_named(tmp_path: Path) -> None:
     unit = record.plan.units[0]
     b = unit.b.model_copy(update={"git": Git(commit="c0ffee" * 6 + "beef", dirty=True)})
     write_plan(record.folder, record.plan.model_copy(update={"units": [unit.model_copy(update={"b": b})]}))
-    assert "the sources, commit c0ffeec0ffee + changes" in terminal(read_night(record.folder))
+    assert "the sources, commit c0ffeec0ffee + changes" in terminal(read_nightly(record.folder))

@@ -1,4 +1,4 @@
-"""Nights that the tests of the HTML report share: one measured on a phone that throttles, and many before it."""
+"""Nightly runs that the tests of the HTML report share: one measured on a phone that throttles, and many before it."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any
 
 from harness.devices import Knob, OnRecord, RunResult
 from harness.protocol.schema import WorkOrder
-from harness.regression.nightly import Night
-from harness.regression.verdicts import judge_night
+from harness.regression.nightly import NightlyRun
+from harness.regression.verdicts import judge_nightly
 from harness.results import Git
 from harness.results.journal import Plan, UnitPlan, write_plan
-from harness.results.nights import (
+from harness.results.nightly import (
     CellFacts,
-    NightRecord,
+    NightlyRecord,
     SessionFacts,
     UnitFacts,
     Verdicts,
-    night_folders,
-    read_night,
+    nightly_folders,
+    read_nightly,
     write_verdicts,
 )
-from tests.nights import FakeDevice, make_plan
+from tests.nightly import FakeDevice, make_plan
 
 BEFORE, STEP_AT, STEP = 24, 13, 0.07
-"""So many nights before tonight; from STEP_AT on they are slower by STEP."""
+"""So many nightly runs before the measured ones; from STEP_AT on they are slower by STEP."""
 
 
 DENIED = Knob(name="fixed_performance", state="denied", detail="Permission denial")
 
 
 def cool() -> dict[str, Any]:
-    """What a phone says of itself while it is cool, as the devices' parsers give it."""
+    """What a phone reports while it is cool, as the devices' parsers give it."""
     return {
         "thermal_status": 0,
         "thermal_headroom": 0.62,
@@ -72,7 +72,7 @@ def seen(*, throttled: bool) -> dict[str, Any]:
 
 
 class Phone(FakeDevice):
-    """From its run ``hot_from`` on it throttles, and says so."""
+    """From its run ``hot_from`` on it throttles, and reports it."""
 
     def __init__(self, *, hot_from: int = 10**6, **more: Any) -> None:
         super().__init__(throttled_from=hot_from, **more)
@@ -95,27 +95,27 @@ class Phone(FakeDevice):
         return replace(result, observed=seen(throttled=throttled), knobs=knobs)
 
 
-def measured_night(results: Path, runners: Path, *, device: FakeDevice, **more: Any) -> NightRecord:
-    """A night of its own, really measured on the fake device; ``more`` is for ``make_plan``."""
+def measured_nightly(results: Path, runners: Path, *, device: FakeDevice, **more: Any) -> NightlyRecord:
+    """A nightly run of its own, really measured on the fake device; ``more`` is for ``make_plan``."""
     runners.mkdir(exist_ok=True)
     plan = make_plan(runners, **more)
     folder = results / "nightly" / plan.night_id
     write_plan(folder, plan)
-    result = Night(folder, plan, {"phone": device}, notify=lambda _line: None).run()
-    return judge_night(results, folder, result)
+    result = NightlyRun(folder, plan, {"phone": device}, notify=lambda _line: None).run()
+    return judge_nightly(results, folder, result)
 
 
-def past_nights(results: Path, runners: Path) -> None:
-    """Written as they are kept, without measuring anything; the same baseline as that of measured nights."""
+def past_nightly_runs(results: Path, runners: Path) -> None:
+    """Written as they are kept, without measuring anything; the same baseline as that of measured nightly runs."""
     runners.mkdir(exist_ok=True)
     unit = make_plan(runners).units[0]
     rng = random.Random(7)
     for at in range(1, BEFORE + 1):
         change = (STEP if at >= STEP_AT else 0.0) + rng.gauss(0, 0.006)
-        _past_night(results, unit, at, change)
+        _past_nightly(results, unit, at, change)
 
 
-def _past_night(results: Path, unit: UnitPlan, at: int, change: float) -> None:
+def _past_nightly(results: Path, unit: UnitPlan, at: int, change: float) -> None:
     night_id = f"20260{1 + at // 28}{1 + at % 28:02d}-210000-000-{at:04x}"
     git = Git(commit=f"{0xC0FFEE00 + at:x}".ljust(40, "0"), dirty=False)
     unit = unit.model_copy(update={"b": unit.b.model_copy(update={"sha256": f"b{at}", "git": git})})
@@ -139,11 +139,11 @@ def _past_night(results: Path, unit: UnitPlan, at: int, change: float) -> None:
     )
 
 
-def two_nights(root: Path) -> list[NightRecord]:
+def two_nightly_runs(root: Path) -> list[NightlyRecord]:
     """The latest one on a phone that throttled, slower and larger; the one before it quiet. And all those before."""
     results, runners = root / "results", root / "runners"
-    past_nights(results, runners)
-    quiet = measured_night(results, runners, device=Phone(seed=3))
-    bad = measured_night(results, runners, device=Phone(hot_from=13), slower=0.09, size=5_500_000)
-    assert [folder.name for folder in night_folders(results)][-2:] == [quiet.night_id, bad.night_id]
-    return [read_night(bad.folder), read_night(quiet.folder)]
+    past_nightly_runs(results, runners)
+    quiet = measured_nightly(results, runners, device=Phone(seed=3))
+    bad = measured_nightly(results, runners, device=Phone(hot_from=13), slower=0.09, size=5_500_000)
+    assert [folder.name for folder in nightly_folders(results)][-2:] == [quiet.night_id, bad.night_id]
+    return [read_nightly(bad.folder), read_nightly(quiet.folder)]

@@ -1,8 +1,8 @@
-"""What the three faces of a report say, as text that can be kept and compared: the page's, the terminal's, Markdown.
+"""The three formats of a report as text that can be kept and compared: the page's, the terminal's, Markdown.
 
-    python -m tests.report.faces
+    python -m tests.report.formats
 
-writes what they say today of the stored runs in ``golden/`` over what they are to say. Read the difference before it is
+writes what they contain today of the stored runs in ``golden/`` over what is kept. Read the difference before it is
 committed: each line of it is something that a reader will see.
 """
 
@@ -27,7 +27,7 @@ KINDS = {
     **{folder.parent.name: folder for folder in sorted(GOLDEN.glob("*/runs"))},
     "apart": Path(__file__).parents[1] / "results" / "timed_apart",
 }
-"""Folders of stored runs: of words, of models of tensors, of both, two compared, emulated, and of before both sides
+"""Folders of stored runs: of words, of tensor workloads, of both, two compared, emulated, and of before both sides
 were timed in turns."""
 BLOCKS = {"h1", "h2", "h3", "h4", "p", "li", "tr", "figcaption", "summary", "dt", "pre", "div", "figure", "section"}
 QUIET = {"script", "style", "head", "select", "button", "nav", "output", "label"}
@@ -39,7 +39,7 @@ def stored_runs(kind: str) -> list[Run]:
     return Store(KINDS[kind]).runs()
 
 
-def faces(kind: str) -> dict[str, str]:
+def formats(kind: str) -> dict[str, str]:
     """By the name of the file that keeps it."""
     runs = stored_runs(kind)
     blocks = text_report(runs)
@@ -57,8 +57,8 @@ def page_lines(page: str) -> Iterator[str]:
     """What a reader of the page sees, a line for each paragraph, row or picture, with its tone and its section."""
     figures = embedded(page, "figures")
     for line in _Reader(page).lines:
-        name, told = line
-        yield told
+        name, text = line
+        yield text
         if name:
             yield from picture_lines(figures[name])
 
@@ -70,7 +70,7 @@ def picture_lines(figure: dict[str, Any]) -> Iterator[str]:
         if title:
             yield f"    {axis[0]}: {title}"
     labels = figure["layout"].get("yaxis", {}).get("ticktext")
-    # Ticks of a logarithmic axis are numbers, which the sentences of the picture say already.
+    # Ticks of a logarithmic axis are numbers, which the sentences of the picture contain already.
     if labels and figure["layout"]["yaxis"].get("type") != "log":
         yield f"    rows: {', '.join(labels)}"
     for trace in figure["data"]:
@@ -93,7 +93,7 @@ class _Reader(HTMLParser):
         self._end()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = {name: value or "" for name, value in attrs}
+        attributes = {name: value or "" for name, value in attrs}
         if tag in QUIET:
             self._quiet += 1
         if tag in BLOCKS:
@@ -101,12 +101,12 @@ class _Reader(HTMLParser):
         if tag in ("td", "th", "dd") and self._text:
             self._text.append(" | ")
         if tag == "section":
-            self.lines.append(("", f"\n[{told.get('id', '')}]"))
-        if tone := re.search(r"\btone-(good|bad|unsure)\b", told.get("class", "")):
+            self.lines.append(("", f"\n[{attributes.get('id', '')}]"))
+        if tone := re.search(r"\btone-(good|bad|unsure)\b", attributes.get("class", "")):
             self._tone, mark = tone[1], f"{{{tone[1]}}} "
             self._text.append(mark)
-        if "data-figure" in told:
-            self.lines.append((told["data-figure"], f"  picture: {told['aria-label']}"))
+        if "data-figure" in attributes:
+            self.lines.append((attributes["data-figure"], f"  picture: {attributes['aria-label']}"))
 
     def handle_endtag(self, tag: str) -> None:
         if tag in QUIET:
@@ -127,7 +127,7 @@ class _Reader(HTMLParser):
 
 def main() -> None:
     for kind in KINDS:
-        for name, text in faces(kind).items():
+        for name, text in formats(kind).items():
             path = GOLDEN / kind / name
             path.parent.mkdir(exist_ok=True)
             if not path.exists() or path.read_text(encoding="utf-8") != text:

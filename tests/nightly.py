@@ -1,4 +1,4 @@
-"""A device whose runs take what their runner's file says, with seeded noise: nights in milliseconds."""
+"""A device whose runs take the time in their runner's file, with seeded noise: nightly runs in milliseconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.results.journal import Plan, SidePlan, UnitPlan
 SHARES = (0.2, 0.02, 0.35, 0.35)
 """Of a run's time: encoder, prefill, and two steps."""
 RUNNER_BYTES, ARCHIVE_BYTES, PEAK_BYTES = 5_000_000, 4_000_000, 40_000_000
-"""Of a side that is not said to be larger."""
+"""Of a side whose size is not given."""
 
 
 class FakeDevice:
@@ -74,7 +74,7 @@ class FakeDevice:
             raise DeviceNotReady("the battery has 45 °C")
 
     def describe(self, runner: Path, *, deadline: float = 30.0) -> RunnerDescription:
-        raise AssertionError("a night asks no runner what it is")
+        raise AssertionError("a nightly run asks no runner what it is")
 
     def close(self) -> None:
         pass
@@ -103,7 +103,7 @@ class FakeDevice:
         records: list[Any] = []
         for repetition in range(order.repetitions):
             for item in order.items:
-                text = facts.get("says", {}).get(item.label, item.label)
+                text = facts.get("answers", {}).get(item.label, item.label)
                 text += str(repetition) if facts.get("fickle") else ""
                 output = Output(token_ids=[*text.encode(), 1], text=text)
                 records.append(

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.measure import LATENCY, PARTS
-from harness.report.conditions import night_warnings
+from harness.report.conditions import nightly_warnings
 from harness.results.journal import Journal, RunLine, Stage, UnitPlan, read_journal
-from harness.results.nights import CellFacts, NightRecord, UnitFacts
+from harness.results.nightly import CellFacts, NightlyRecord, UnitFacts
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class UnitView:
     @cached_property
     def warnings(self) -> list[str]:
         """Return warnings about what was throttled or denied."""
-        return list(night_warnings(self.runs))
+        return list(nightly_warnings(self.runs))
 
     @cached_property
     def words(self) -> dict[str, tuple[str, str]] | None:
@@ -88,10 +88,10 @@ class UnitView:
 
 
 @dataclass(frozen=True)
-class NightView:
+class NightlyView:
     name: str
     """The name: N1, N2, …"""
-    record: NightRecord
+    record: NightlyRecord
     journal: Journal
     units: Sequence[UnitView]
 
@@ -103,12 +103,12 @@ class NightView:
         return f"{devices} · {against} against {plan.baseline}"
 
 
-def night_view(record: NightRecord, at: int) -> NightView:
-    """Read a night's journal; raises RunDamaged."""
+def nightly_view(record: NightlyRecord, at: int) -> NightlyView:
+    """Read a nightly run's journal; raises RunDamaged."""
     journal = read_journal(record.folder)
     facts = {unit.unit: unit for unit in record.verdicts.units} if record.verdicts else {}
     units = [UnitView(unit, facts.get(unit.name), _pairs(journal, unit.name)) for unit in record.plan.units]
-    return NightView(f"N{at + 1}", record, journal, units)
+    return NightlyView(f"N{at + 1}", record, journal, units)
 
 
 def _pairs(journal: Journal, unit: str) -> list[PairOfRuns]:

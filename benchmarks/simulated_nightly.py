@@ -1,6 +1,6 @@
-"""Simulated nights: a device with its moods, and the rules that others use to find regressions on it.
+"""Simulated nightly runs: a device with its moods, and the rules that others use to find regressions on it.
 
-Times are lognormal: a night's or session's level, each process its own speed, each iteration its own noise. In a
+Times are lognormal: a nightly run's or session's level, each process its own speed, each iteration its own noise. In a
 throttled session the device slows down at some run and is restless from then on. All numbers are standard deviations
 of logarithms, or fractions.
 """
@@ -31,7 +31,7 @@ from harness.measure import (
 Floats = NDArray[np.float64]
 
 HISTORY = 30
-"""Nights that the t-test knows."""
+"""The nightly runs with which the t-test compares."""
 CALIBRATION_SESSIONS = 20
 
 
@@ -68,8 +68,8 @@ class World:
         differences: Floats = sign * (second - first) + math.log1p(change)
         return differences
 
-    def night(self, rng: np.random.Generator, change: float, iterations: int) -> Floats:
-        """Log times of one process on one night, as the rules without a baseline measure it."""
+    def nightly(self, rng: np.random.Generator, change: float, iterations: int) -> Floats:
+        """Log times of one process in one nightly run, as the rules without a baseline measure it."""
         level = rng.normal(0, self.session_effect) + rng.normal(0, self.process_noise)
         if rng.random() < self.throttled:
             level += math.log1p(rng.uniform(*self.slowdown))
@@ -78,7 +78,7 @@ class World:
 
 
 def calibration(world: World, rule: GateRule, rng: np.random.Generator) -> Floor:
-    """What ``harness nightly --calibrate`` would find on this device."""
+    """Return what ``harness nightly --calibrate`` would find on this device."""
     return calibrate([world.pairs(rng, rule.pairs, 0.0) for _ in range(CALIBRATION_SESSIONS)], rng)
 
 
@@ -93,7 +93,7 @@ class Effort:
 def gated(
     world: World, rule: GateRule, floor: Floor, change: float, rng: np.random.Generator, effort: Effort
 ) -> CellSessions:
-    """One cell's night, by the same decisions that the nightly takes."""
+    """Simulate one cell's nightly run, by the same decisions that the real one takes."""
 
     def attempts() -> Session:
         made: list[Session] = []
@@ -117,24 +117,24 @@ def _session(
 
 @dataclass(frozen=True)
 class Naive:
-    """Whether each rule that compares nights raises an alarm tonight."""
+    """Whether each rule that compares nightly runs raises an alarm about the last one."""
 
-    last_night: bool
+    last_run: bool
     mann_whitney: bool
     t_test: bool
 
 
 def naive(world: World, rule: GateRule, change: float, rng: np.random.Generator) -> Naive:
-    """Nights of one process with as many iterations as the gate's ten runs of B have; only tonight is changed."""
+    """Runs of one process with as many iterations as the gate's ten runs of B have; only the last is changed."""
     iterations = rule.pairs * world.iterations
-    nights = [world.night(rng, 0.0, iterations) for _ in range(HISTORY)]
-    tonight = world.night(rng, change, iterations)
-    medians = np.array([np.median(night) for night in nights])
-    figure = float(np.median(tonight))
+    nightly_runs = [world.nightly(rng, 0.0, iterations) for _ in range(HISTORY)]
+    current = world.nightly(rng, change, iterations)
+    medians = np.array([np.median(nightly) for nightly in nightly_runs])
+    figure = float(np.median(current))
     # A new observation against a sample: the prediction form of Student's t.
     t = (figure - medians.mean()) / (medians.std(ddof=1) * math.sqrt(1 + 1 / HISTORY))
     return Naive(
-        last_night=figure - medians[-1] > math.log1p(0.05),
-        mann_whitney=bool(stats.mannwhitneyu(tonight, nights[-1], alternative="greater").pvalue < 0.05),
+        last_run=figure - medians[-1] > math.log1p(0.05),
+        mann_whitney=bool(stats.mannwhitneyu(current, nightly_runs[-1], alternative="greater").pvalue < 0.05),
         t_test=bool(t > stats.t.ppf(0.99, HISTORY - 1)),
     )

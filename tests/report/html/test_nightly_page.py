@@ -1,4 +1,4 @@
-"""Nights on the page, and in Markdown and on the terminal: verdicts, pairs, what throttled, change points."""
+"""Nightly runs on the page, and in Markdown and on the terminal: verdicts, pairs, what throttled, change points."""
 
 from __future__ import annotations
 
@@ -16,19 +16,28 @@ from rich.console import Console
 from harness.cli import main
 from harness.devices import Knob
 from harness.report import report_run, to_markdown, to_terminal
-from harness.report.conditions import night_warnings, record_warnings
+from harness.report.conditions import nightly_warnings, record_warnings
 from harness.report.document import Table
 from harness.report.html import html_report, text_report
 from harness.report.html.history import FEWEST_RUNS, over_runs
-from harness.report.html.nights import NightView, night_view
+from harness.report.html.nightly import NightlyView, nightly_view
 from harness.report.html.pairs import both_sides, every_pair, intervals, unit_figures
 from harness.report.html.views import view
 from harness.results.journal import read_journal, write_plan
-from harness.results.nights import NightRecord, read_night
+from harness.results.nightly import NightlyRecord, read_nightly
 from harness.results.schema import GateFacts
 from tests import forked
-from tests.nights import make_plan
-from tests.report.html.nights import STEP_AT, Phone, cool, hot, measured_night, past_nights, seen, two_nights
+from tests.nightly import make_plan
+from tests.report.html.nightly import (
+    STEP_AT,
+    Phone,
+    cool,
+    hot,
+    measured_nightly,
+    past_nightly_runs,
+    seen,
+    two_nightly_runs,
+)
 from tests.report.html.pages import Elements, embedded, three_runs
 from tests.results.samples import make_run
 
@@ -41,17 +50,17 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def records(root: Path) -> list[NightRecord]:
-    return two_nights(root)
+def records(root: Path) -> list[NightlyRecord]:
+    return two_nightly_runs(root)
 
 
 @pytest.fixture(scope="module")
-def bad(records: list[NightRecord]) -> NightView:
-    return night_view(records[0], 0)
+def bad(records: list[NightlyRecord]) -> NightlyView:
+    return nightly_view(records[0], 0)
 
 
 @pytest.fixture(scope="module")
-def page(root: Path, records: list[NightRecord]) -> str:
+def page(root: Path, records: list[NightlyRecord]) -> str:
     return html_report(three_runs(root / "runs"), records)
 
 
@@ -61,7 +70,7 @@ def terminal(blocks: list[object]) -> str:
     return out.getvalue()
 
 
-def test_a_nights_verdict_comes_first_with_its_causes(page: str, bad: NightView) -> None:
+def test_a_nightly_runs_verdict_comes_first_with_its_causes(page: str, bad: NightlyView) -> None:
     text = Elements(page).text
     top = text[: text.index("How long a word takes")]
     assert top.index("N1") < top.index("FAIL") < top.index("Side by side")
@@ -77,14 +86,16 @@ def test_a_nights_verdict_comes_first_with_its_causes(page: str, bad: NightView)
         assert f"{figure:+.1%}" in text
 
 
-def test_a_night_is_printed_with_what_throttled(records: list[NightRecord], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_nightly_run_is_printed_with_what_throttled(
+    records: list[NightlyRecord], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         main(["nights", records[0].night_id, "--results-dir", str(records[0].folder.parents[1])])
     printed = capsys.readouterr().out
     assert printed.index("FAIL") < printed.index("thermal status up to 2") < printed.index("phone/cache encoder  fail")
 
 
-def test_three_faces_say_the_same(records: list[NightRecord]) -> None:
+def test_three_formats_have_the_same_content(records: list[NightlyRecord]) -> None:
     blocks = text_report((), records)
     text = Elements(html_report((), records)).text
     markdown, printed = to_markdown(blocks), terminal(list(blocks))
@@ -93,47 +104,47 @@ def test_three_faces_say_the_same(records: list[NightRecord]) -> None:
     assert [cell for cell in cells if cell not in text] == []
     assert [cell for cell in cells if cell not in printed] == []
     denied = "fixed performance was denied: Permission denial"
-    for told in (denied, "thermal status up to 2", "core 7's highest clock was lowered from 3.00 to 1.84 GHz"):
-        assert all(told in face for face in (text, markdown, printed))
+    for warning in (denied, "thermal status up to 2", "core 7's highest clock was lowered from 3.00 to 1.84 GHz"):
+        assert all(warning in form for form in (text, markdown, printed))
 
 
-def test_a_night_that_throttled_says_so_with_its_verdict(records: list[NightRecord], bad: NightView) -> None:
+def test_a_nightly_run_that_throttled_shows_it_with_its_verdict(records: list[NightlyRecord], bad: NightlyView) -> None:
     runs = len(bad.units[0].runs)
-    told = f"the device throttled in {runs - 13} of {runs} runs: thermal status up to 2"
+    warning = f"the device throttled in {runs - 13} of {runs} runs: thermal status up to 2"
     text = Elements(html_report((), records)).text
-    assert told in text.partition("Nights")[2]
-    assert text.index("FAIL") < text.index(told)
+    assert warning in text.partition("Nightly runs")[2]
+    assert text.index("FAIL") < text.index(warning)
     assert f"fixed performance was denied: Permission denial (in {runs - 13} of {runs} runs)" in text
-    assert list(night_warnings([])) == []
+    assert list(nightly_warnings([])) == []
     assert "throttled" not in Elements(html_report((), records[1:])).text
 
 
-def test_of_several_units_a_warning_names_its_own(bad: NightView) -> None:
+def test_of_several_units_a_warning_names_its_own(bad: NightlyView) -> None:
     (unit,) = bad.units
     other = unit.plan.model_copy(update={"name": "tablet/cache"})
-    told = record_warnings([unit.plan, other], bad.journal)
-    assert len(told) == len(unit.warnings) > 3
-    assert all(text.startswith("phone/cache: ") for text in told)
+    warning = record_warnings([unit.plan, other], bad.journal)
+    assert len(warning) == len(unit.warnings) > 3
+    assert all(text.startswith("phone/cache: ") for text in warning)
 
 
-def test_a_run_that_throttled_says_so_on_every_face(tmp_path: Path) -> None:
+def test_a_run_that_throttled_shows_it_in_every_format(tmp_path: Path) -> None:
     knobs = (Knob(name="fixed_performance", state="denied", detail="Permission denial"),)
     run = make_run(tmp_path, knobs=knobs, before=cool(), after=hot(), observed=seen(throttled=True))
     text = Elements(html_report([run])).text
     blocks = report_run(run)
-    for told in (
+    for warning in (
         "the device throttled: thermal status 2",
         "core 7's clock went between 1.32 and 3.00 GHz",
         "core 7's highest clock was lowered from 3.00 to 1.84 GHz",
         "fixed performance was denied: Permission denial",
     ):
-        assert told in text.partition("How long a word takes")[0]
-        assert told in terminal(list(blocks)).partition("Latency")[0]
-        assert told in to_markdown(blocks).partition("## Latency")[0]
+        assert warning in text.partition("How long a word takes")[0]
+        assert warning in terminal(list(blocks)).partition("Latency")[0]
+        assert warning in to_markdown(blocks).partition("## Latency")[0]
     assert "throttled" not in to_markdown(report_run(make_run(tmp_path, before=cool(), after=cool())))
 
 
-def test_every_pass_and_every_pair_is_drawn(bad: NightView) -> None:
+def test_every_pass_and_every_pair_is_drawn(bad: NightlyView) -> None:
     (unit,) = bad.units
     passes = sum(len(line.samples) for line in unit.runs)
     figure = both_sides(unit)
@@ -153,7 +164,7 @@ def test_every_pass_and_every_pair_is_drawn(bad: NightView) -> None:
     assert len(bands) == 2, "the first session and its confirmation"
 
 
-def test_the_intervals_are_those_of_the_verdict(bad: NightView) -> None:
+def test_the_intervals_are_those_of_the_verdict(bad: NightlyView) -> None:
     (unit,) = bad.units
     figure, cell = intervals(unit), unit.latency
     assert figure is not None
@@ -168,7 +179,7 @@ def test_the_intervals_are_those_of_the_verdict(bad: NightView) -> None:
     assert "latency: fail" in figure.layout["yaxis"]["ticktext"]
 
 
-def test_temperature_and_clocks_stand_at_every_run(bad: NightView) -> None:
+def test_temperature_and_clocks_stand_at_every_run(bad: NightlyView) -> None:
     (unit,) = bad.units
     by_title = {figure.title: figure for figure in unit_figures(unit)}
     heat = {trace["name"]: trace for trace in by_title["Temperature at each run"].traces}
@@ -178,7 +189,7 @@ def test_temperature_and_clocks_stand_at_every_run(bad: NightView) -> None:
     assert (clocks["core 7"]["y"][0], clocks["core 7"]["y"][-1]) == (2.9952, 1.6128)
 
 
-def test_a_change_point_is_marked_with_its_night_and_commits(page: str, root: Path) -> None:
+def test_a_change_point_is_marked_with_its_nightly_run_and_commits(page: str, root: Path) -> None:
     text = Elements(page).text
     first, before = (f"{0xC0FFEE00 + at:x}".ljust(12, "0") for at in (STEP_AT, STEP_AT - 1))
     assert f"{before}..{first}" in text
@@ -200,45 +211,45 @@ def test_runs_of_one_kind_stand_in_order_and_two_are_no_history(tmp_path: Path) 
     assert over_runs([*views[1:], other]) == []
 
 
-def test_every_figure_is_one_that_plotly_knows(page: str) -> None:
+def test_every_figure_is_valid_for_plotly(page: str) -> None:
     figures = embedded(page, "figures")
     assert len(figures) >= 20
     for figure in figures.values():
         go.Figure(data=figure["data"], layout=figure["layout"])
 
 
-def test_a_night_that_has_not_ended_or_begun_has_a_page(tmp_path: Path, bad: NightView) -> None:
-    past_nights(tmp_path, tmp_path / "runners")
+def test_a_nightly_run_that_has_not_ended_or_begun_has_a_page(tmp_path: Path, bad: NightlyView) -> None:
+    past_nightly_runs(tmp_path, tmp_path / "runners")
     plan = make_plan(tmp_path)
     folder = tmp_path / "nightly" / plan.night_id
     write_plan(folder, plan)
-    text = Elements(html_report((), [read_night(folder)])).text
+    text = Elements(html_report((), [read_nightly(folder)])).text
     assert "NOT ENDED" in text
     assert "0 pairs so far" in text
     (folder / "journal.jsonl").write_bytes((bad.record.folder / "journal.jsonl").read_bytes() + b'{"torn')
-    begun = Elements(html_report((), [read_night(folder)])).text
+    begun = Elements(html_report((), [read_nightly(folder)])).text
     assert f"{len(bad.units[0].pairs)} pairs so far" in begun
     assert "Every pair" in begun
 
 
-def test_a_journal_without_parts_has_a_page(tmp_path: Path, bad: NightView) -> None:
+def test_a_journal_without_parts_has_a_page(tmp_path: Path, bad: NightlyView) -> None:
     folder = tmp_path / "nightly" / bad.record.night_id
     write_plan(folder, bad.record.plan)
     with (folder / "journal.jsonl").open("w") as file:
         for line in bad.units[0].runs:
             file.write(line.model_copy(update={"figures": {}, "parts": []}).model_dump_json() + "\n")
-    page = html_report((), [read_night(folder)])
+    page = html_report((), [read_nightly(folder)])
     titles = [figure["columns"] for figure in embedded(page, "figures").values()]
     assert titles
     assert "encoder_ns" not in page
     assert "Where a word" not in Elements(page).text
 
 
-def test_the_same_nights_give_the_same_bytes(records: list[NightRecord]) -> None:
+def test_the_same_nightly_runs_give_the_same_bytes(records: list[NightlyRecord]) -> None:
     assert html_report((), records) == html_report((), records)
 
 
-def test_the_command_takes_nights_and_runs_alike(root: Path, records: list[NightRecord]) -> None:
+def test_the_command_takes_nightly_runs_and_runs_alike(root: Path, records: list[NightlyRecord]) -> None:
     results = root / "results"
     run = make_run(results)
     bad, quiet = records
@@ -251,34 +262,34 @@ def test_the_command_takes_nights_and_runs_alike(root: Path, records: list[Night
     done = harness(run.run_id, quiet.night_id, "--night", "latest", "--output", str(out))
     assert done.returncode == 0, done.stderr
     text = Elements(out.read_text(encoding="utf-8")).text
-    assert "2 nights and 1 run" in text
+    assert "2 nightly runs and 1 run" in text
     assert text.index(quiet.night_id) < text.index(bad.night_id) < text.index(run.run_id)
     alone = harness("--night", "latest", "--markdown")
-    assert alone.stdout.startswith(f"# Night {bad.night_id}")
+    assert alone.stdout.startswith(f"# Nightly run {bad.night_id}")
     assert "## Run " not in alone.stdout
-    # Tonight's night and the run begin with the same day.
+    # The nightly run and the run of today begin with the same day.
     both = harness(run.run_id[:6])
     assert both.returncode == 2
-    assert "of a night" in both.stderr
+    assert "of a nightly run" in both.stderr
     unknown = harness("nonsense")
     assert unknown.returncode == 2
     assert "there is no run 'nonsense'" in unknown.stderr
 
 
-def test_a_run_brings_the_night_along_that_judged_it(tmp_path: Path) -> None:
-    night = measured_night(tmp_path / "results", tmp_path / "runners", device=Phone())
-    gate = GateFacts(night_id=night.night_id, baseline="main", verdict="fail", causes=["slower"])
+def test_a_run_brings_the_nightly_run_along_that_judged_it(tmp_path: Path) -> None:
+    nightly = measured_nightly(tmp_path / "results", tmp_path / "runners", device=Phone())
+    gate = GateFacts(night_id=nightly.night_id, baseline="main", verdict="fail", causes=["slower"])
     run = make_run(tmp_path / "results", gate=gate)
     out = tmp_path / "page.html"
     with pytest.raises(SystemExit) as ended:
         main(["report", run.run_id, "--results-dir", str(tmp_path / "results"), "--output", str(out)])
     assert ended.value.code == 0
     text = Elements(out.read_text(encoding="utf-8")).text
-    assert f"beside baseline main: fail (night {night.night_id})" in text.partition("Nights")[2]
+    assert f"beside baseline main: fail (nightly run {nightly.night_id})" in text.partition("Nightly runs")[2]
     assert "Every pair, in the order it was measured" in text
 
 
-def test_the_whole_share_is_what_the_parts_leave(bad: NightView) -> None:
+def test_the_whole_share_is_what_the_parts_leave(bad: NightlyView) -> None:
     (unit,) = bad.units
     parts = unit.parts("b")
     assert parts is not None

@@ -1,4 +1,4 @@
-"""Nights of models of tensors: made-up runners that answer rightly or not, and a whole night of a real bundle."""
+"""Nightly runs of tensor workloads: made-up runners that answer rightly or not, and a whole run of a real bundle."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from harness.protocol.schema import WorkItem, WorkOrder
 from harness.protocol.tensors import encode
 from harness.pytest_plugin.gate import gate_message
 from harness.regression.gate import BaselineGate
-from harness.regression.nightly import Night, NightResult, UnitResult
-from harness.regression.plan import chosen, itself, new_plan, plan_night
+from harness.regression.nightly import NightlyResult, NightlyRun, UnitResult
+from harness.regression.plan import chosen, itself, new_plan, plan_nightly
 from harness.report.html import html_report
 from harness.results import Store
 from harness.results.baselines import Baselines
 from harness.results.history import query
 from harness.results.journal import SidePlan, UnitPlan, read_journal, write_plan
-from harness.results.nights import find_night, read_night
+from harness.results.nightly import find_nightly, read_nightly
 from harness.run.builder import CachedBuilder, RunOptions
 from harness.run.session import RunSession
 from harness.validate.comparison import TopK
@@ -54,8 +54,8 @@ def fake_side(folder: Path, **behaviour: object) -> SidePlan:
     return SidePlan(path=runner.path, sha256=runner.sha256, runner_bytes=1000, archive_bytes=500, order=order)
 
 
-def a_night(folder: Path, **behaviour: object) -> NightResult:
-    """A answers what it is to; B as it is told."""
+def a_nightly_run(folder: Path, **behaviour: object) -> NightlyResult:
+    """A answers rightly, B as chosen."""
     unit = UnitPlan(
         name="host/fake",
         device="host",
@@ -68,7 +68,7 @@ def a_night(folder: Path, **behaviour: object) -> NightResult:
     plan = new_plan("main", [unit], repetitions=3, warmup=1)
     write_plan(folder / "night", plan)
     device = HostDevice(lock_folder=folder / "locks")
-    return Night(folder / "night", plan, {"host": device}, notify=quiet, cooldown=0).run()
+    return NightlyRun(folder / "night", plan, {"host": device}, notify=quiet, cooldown=0).run()
 
 
 def parity(unit: UnitResult) -> tuple[GateVerdict, str]:
@@ -77,10 +77,10 @@ def parity(unit: UnitResult) -> tuple[GateVerdict, str]:
 
 
 def test_the_same_answers_pass_though_not_bit_for_bit(tmp_path: Path) -> None:
-    result = a_night(tmp_path, body="x * np.float32(2.0001)")
+    result = a_nightly_run(tmp_path, body="x * np.float32(2.0001)")
     (unit,) = result.units
     assert parity(unit) == (GateVerdict.PASS, "")
-    assert set(unit.cells) == {LATENCY}, "a model of tensors has no parts"
+    assert set(unit.cells) == {LATENCY}, "a tensor workload has no parts"
     assert result.verdict is GateVerdict.PASS
     (first, *later) = read_journal(tmp_path / "night").all_pairs("host/fake")
     assert all(set(line.answers) == set(line.digests) == set(ITEMS) for line in first)
@@ -98,15 +98,15 @@ def test_the_same_answers_pass_though_not_bit_for_bit(tmp_path: Path) -> None:
     ],
 )
 def test_other_answers_fail(tmp_path: Path, behaviour: dict[str, str], cause: str) -> None:
-    result = a_night(tmp_path, **behaviour)
+    result = a_nightly_run(tmp_path, **behaviour)
     assert result.verdict is GateVerdict.FAIL
-    verdict, said = parity(result.units[0])
+    verdict, found = parity(result.units[0])
     assert verdict is GateVerdict.FAIL
-    assert cause in said
+    assert cause in found
 
 
 def test_a_slower_model_fails(tmp_path: Path) -> None:
-    result = a_night(tmp_path, ns=6000)
+    result = a_nightly_run(tmp_path, ns=6000)
     assert result.verdict is GateVerdict.FAIL
     assert result.units[0].latency.verdict is GateVerdict.FAIL
     assert parity(result.units[0])[0] is GateVerdict.PASS
@@ -152,12 +152,12 @@ def called(*arguments: object) -> Result:
     return CliRunner().invoke(app, command, catch_exceptions=False)
 
 
-def test_a_night_has_a_unit_for_each_model_and_every_report_and_the_history_name_it(kept: Path) -> None:
-    markdown, junit = kept / "night.md", kept / "night.xml"
+def test_a_nightly_run_has_a_unit_for_each_model_and_every_report_and_the_history_name_it(kept: Path) -> None:
+    markdown, junit = kept / "nightly.md", kept / "nightly.xml"
     shown = called("nightly", "--baseline", "main", "--cooldown", "0", "--markdown", markdown, "--junit", junit, kept)
-    # What a microsecond's noise says of the latency is not this test's; nothing may have failed but by it.
+    # A microsecond's noise may decide the latency, which is not tested here; nothing else may have failed.
     assert shown.exit_code in (0, 1, 3), shown.output
-    record = read_night(find_night(kept / "results", "latest"))
+    record = read_nightly(find_nightly(kept / "results", "latest"))
     assert [(unit.name, unit.model, unit.variant) for unit in record.plan.units] == [
         ("host/picture", "picture", "picture"),
         ("host/chain", "chain", "chain"),
@@ -170,9 +170,9 @@ def test_a_night_has_a_unit_for_each_model_and_every_report_and_the_history_name
         assert planned.a.sha256 == planned.b.sha256, "the sources are those of the baseline"
         assert [cell.metric for cell in unit.cells] == [LATENCY]
         assert {limit.metric: limit.verdict for limit in unit.limits}["parity"] == "pass"
-    told = [[limit.metric for limit in unit.limits if "size" in limit.metric] for unit in record.verdicts.units]
-    assert told == [["runner size", "archive size"], []], "one binary has both"
-    for text in (markdown.read_text(), junit.read_text(), html_report(nights=[record])):
+    sizes = [[limit.metric for limit in unit.limits if "size" in limit.metric] for unit in record.verdicts.units]
+    assert sizes == [["runner size", "archive size"], []], "one binary has both"
+    for text in (markdown.read_text(), junit.read_text(), html_report(nightly_runs=[record])):
         assert "host/picture" in text
         assert "host/chain" in text
     answer = query(Store(kept / "results"), "SELECT DISTINCT model, variant, metric FROM night_pairs ORDER BY model")
@@ -183,7 +183,7 @@ def test_models_can_be_chosen(kept: Path) -> None:
     results, device = kept / "results", HostDevice(lock_folder=kept / "locks")
     baseline = Baselines(results).get("main")
     assert chosen(baseline, ["chain"]) == ["chain"]
-    plan = plan_night(results, "main", [device], itself, only=["chain"])
+    plan = plan_nightly(results, "main", [device], itself, only=["chain"])
     assert [unit.name for unit in plan.units] == ["host/chain"]
     with pytest.raises(UsageError, match=r"no model 'g2p'"):
         chosen(baseline, ["g2p"])

@@ -9,29 +9,29 @@ from harness.report.conditions import record_warnings
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, megabytes
 from harness.results.journal import Journal, SidePlan, read_journal
-from harness.results.nights import CellFacts, DriftFacts, LimitFacts, NightRecord, UnitFacts, Verdicts, causes
+from harness.results.nightly import CellFacts, DriftFacts, LimitFacts, NightlyRecord, UnitFacts, Verdicts, causes
 
 TONES = {"pass": Tone.GOOD, "fail": Tone.BAD}
 _FOUND = (
-    "A PASS says that a change of the size under “would be found” would have been seen, with a probability of 95 %."
+    "A PASS means that a change of the size under “would be found” would have been seen, with a probability of 95 %."
 )
 _PARTS = "Parts count where their change is worth 1 % of the latency; “share” is what they take of it."
 
 
-def night_report(record: NightRecord, journal: Journal | None = None) -> list[Block]:
+def nightly_report(record: NightlyRecord, journal: Journal | None = None) -> list[Block]:
     """Return the blocks of a nightly run in any state, the verdict first.
 
     Its journal is read unless it is given. Raises RunDamaged.
     """
     verdicts = record.verdicts
     journal = journal or read_journal(record.folder)
-    told = [Line(text, Tone.UNSURE) for text in record_warnings(record.plan.units, journal)]
+    warnings = [Line(text, Tone.UNSURE) for text in record_warnings(record.plan.units, journal)]
     if verdicts is None or record.plan.calibrate:
-        return [Line(f"night {record.night_id}: {_pending(record)}", Tone.UNSURE), *told, *_facts(record)]
+        return [Line(f"nightly run {record.night_id}: {_pending(record)}", Tone.UNSURE), *warnings, *_facts(record)]
     tone = TONES.get(verdicts.verdict, Tone.UNSURE)
     return [
         Line(f"{verdicts.verdict.upper()}  ·  {headline(verdicts)}", tone),
-        *told,
+        *warnings,
         *_warnings(record, verdicts),
         *_cells(verdicts),
         *_limits(verdicts),
@@ -41,13 +41,13 @@ def night_report(record: NightRecord, journal: Journal | None = None) -> list[Bl
 
 def headline(verdicts: Verdicts) -> str:
     """Return the basis of the verdict, in one line."""
-    told = [(name, verdict) for name, verdict, _ in causes(verdicts)]
-    worst = [name for name, verdict in told if verdict == verdicts.verdict]
+    found = [(name, verdict) for name, verdict, _ in causes(verdicts)]
+    worst = [name for name, verdict in found if verdict == verdicts.verdict]
     cells = sum(len(unit.cells) for unit in verdicts.units)
     if verdicts.verdict == "pass":
         return f"nothing slower, larger or different than {verdicts.baseline} in {cells} cells{_found(verdicts)}"
     if verdicts.verdict == "warn" and verdicts.drifts and not worst:
-        return f"drift against the nights before in {len(verdicts.drifts)} of {cells} cells"
+        return f"drift against the nightly runs before in {len(verdicts.drifts)} of {cells} cells"
     shown = ", ".join(worst[:3]) + (f" and {len(worst) - 3} more" if len(worst) > 3 else "")
     return f"{shown or 'nothing was decided'}, against {verdicts.baseline}"
 
@@ -79,7 +79,7 @@ def detectable(cell: CellFacts) -> str:
 def drift_text(drift: DriftFacts) -> str:
     """Return what drifted, by how much, since when, and the commits between."""
     where = f"{drift.device}/{drift.variant} {drift.metric}"
-    since = f"{_percent(drift.magnitude)} since night {drift.night_id} (the night before it: {drift.night_before})"
+    since = f"{_percent(drift.magnitude)} since nightly run {drift.night_id} (the one before it: {drift.night_before})"
     if drift.commits:
         return f"drift: {where} {since}; commits: {'; '.join(drift.commits)}"
     if drift.commit and drift.commit_before:
@@ -89,16 +89,16 @@ def drift_text(drift: DriftFacts) -> str:
     return f"drift: {where} {since}"
 
 
-def _pending(record: NightRecord) -> str:
+def _pending(record: NightlyRecord) -> str:
     if record.plan.calibrate:
         return f"{record.plan.calibrate} sessions of the baseline against itself, to calibrate the device"
     return f"has not ended; go on with: harness nightly --resume {record.night_id}"
 
 
-def _warnings(record: NightRecord, verdicts: Verdicts) -> Iterator[Block]:
+def _warnings(record: NightlyRecord, verdicts: Verdicts) -> Iterator[Block]:
     if record.slowed:
         yield Line(
-            f"a side was slowed down by {record.slowed:g} % on purpose: this night tests the gate, not the model",
+            f"a side was slowed down by {record.slowed:g} % on purpose: this nightly run tests the gate, not the model",
             Tone.UNSURE,
         )
     for drift in verdicts.drifts:
@@ -153,9 +153,9 @@ def limit_figures(limit: LimitFacts) -> tuple[str, str]:
     return megabytes(limit.a), megabytes(limit.b)
 
 
-def _facts(record: NightRecord) -> Iterator[Block]:
+def _facts(record: NightlyRecord) -> Iterator[Block]:
     plan = record.plan
-    yield Heading(f"Night {record.night_id}")
+    yield Heading(f"Nightly run {record.night_id}")
     rows = [["A", f"baseline {plan.baseline}{_commit([unit.a for unit in plan.units])}"]]
     b = f"baseline {plan.candidate}" if plan.candidate else f"run {plan.run}" if plan.run else "the sources"
     rows.append(["B", b + _commit([unit.b for unit in plan.units])])

@@ -1,4 +1,4 @@
-"""Nights as they are kept: what each measured and said, and the floors of devices."""
+"""Read and write nightly runs as they are kept: their measurements and verdicts, and the floors of devices."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from harness.results.files import write_atomically
 from harness.results.journal import PLAN, Plan, read_plan
 from harness.results.schema import GateFacts
 
-NIGHTS, FLOORS, VERDICTS = "nightly", "floors", "verdicts.json"
+NIGHTLY, FLOORS, VERDICTS = "nightly", "floors", "verdicts.json"
 UNDECIDED = "undecided"
 _WORST_FIRST = ("fail", "inconclusive", "warn")
 
 
-class NightNotFound(UsageError):
-    """No night has that id."""
+class NightlyNotFound(UsageError):
+    """No nightly run has that id."""
 
 
 class _Kept(BaseModel):
@@ -50,7 +50,7 @@ class SessionFacts(_Kept):
 
 
 class CellFacts(_Kept):
-    """What was said of a metric of a unit."""
+    """The verdict on a metric of a unit."""
 
     metric: str
     verdict: str
@@ -67,7 +67,7 @@ class LimitFacts(_Kept):
     verdict: str
     cause: str = ""
     a: float | None = None
-    """Bytes of the baseline, None for what is no quantity and in verdicts of before this was kept; ``b`` of B."""
+    """Bytes of the baseline, None for what has no quantity and in older verdicts without it; ``b`` of B."""
     b: float | None = None
     allowed: float | None = None
     """By how much B may exceed A, as a fraction."""
@@ -89,7 +89,7 @@ class UnitFacts(_Kept):
 
 
 class DriftFacts(_Kept):
-    """A change to a worse level that is still fresh: ``night_id`` is the first night at it."""
+    """A change to a worse level that is still fresh: ``night_id`` is the first nightly run at it."""
 
     device: str
     model: str
@@ -109,7 +109,7 @@ class DriftFacts(_Kept):
 
     @property
     def magnitude(self) -> float:
-        """As a fraction: 0.05 for a rise by 5 %."""
+        """Return the change as a fraction: 0.05 for a rise by 5 %."""
         return self.after / self.before - 1
 
 
@@ -124,8 +124,8 @@ class Verdicts(_Kept):
 
 
 @dataclass(frozen=True)
-class NightRecord:
-    """A stored night. ``verdicts`` is None for one that has not been judged."""
+class NightlyRecord:
+    """Hold a stored nightly run. ``verdicts`` is None for one that has not been judged."""
 
     folder: Path
     plan: Plan
@@ -137,12 +137,12 @@ class NightRecord:
 
     @property
     def slowed(self) -> float:
-        """By how many percent a side was slowed on purpose: the night is a test of the gate itself."""
+        """Return by how many percent a side was slowed on purpose, to test the gate itself."""
         return max(side.order.slowdown_percent for unit in self.plan.units for side in (unit.a, unit.b))
 
     @property
     def state(self) -> str:
-        """The verdict; ``calibration``, or ``not ended`` for a night that can be resumed."""
+        """Return the verdict, ``calibration``, or ``not ended`` for a nightly run that can be resumed."""
         if self.plan.calibrate:
             return "calibration"
         return self.verdicts.verdict if self.verdicts else "not ended"
@@ -157,31 +157,31 @@ def write_verdicts(folder: Path, verdicts: Verdicts) -> None:
     write_atomically(folder / VERDICTS, verdicts)
 
 
-def night_folders(results: Path) -> list[Path]:
-    """Of all nights, the oldest first, damaged ones included."""
-    return sorted(path.parent for path in (results / NIGHTS).glob(f"*/{PLAN}"))
+def nightly_folders(results: Path) -> list[Path]:
+    """Return the folders of all nightly runs, the oldest first, damaged ones included."""
+    return sorted(path.parent for path in (results / NIGHTLY).glob(f"*/{PLAN}"))
 
 
-def nights(results: Path) -> list[NightRecord]:
-    """All that can be read, the oldest first."""
-    found = map(_if_readable, night_folders(results))
+def nightly_runs(results: Path) -> list[NightlyRecord]:
+    """Return all nightly runs that can be read, the oldest first."""
+    found = map(_if_readable, nightly_folders(results))
     return [record for record in found if record is not None]
 
 
-def _if_readable(folder: Path) -> NightRecord | None:
+def _if_readable(folder: Path) -> NightlyRecord | None:
     try:
-        return read_night(folder)
+        return read_nightly(folder)
     except RunDamaged:
         return None
 
 
-def read_night(folder: Path) -> NightRecord:
-    """Raises RunDamaged."""
+def read_nightly(folder: Path) -> NightlyRecord:
+    """Read one nightly run. Raises RunDamaged."""
     plan, path = read_plan(folder), folder / VERDICTS
     try:
-        return NightRecord(folder, plan, Verdicts.model_validate(_upgraded(json.loads(path.read_bytes()), plan)))
+        return NightlyRecord(folder, plan, Verdicts.model_validate(_upgraded(json.loads(path.read_bytes()), plan)))
     except FileNotFoundError:
-        return NightRecord(folder, plan, None)
+        return NightlyRecord(folder, plan, None)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunDamaged(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
 
@@ -216,24 +216,24 @@ def _session(old: dict[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
-def find_night(results: Path, name: str) -> Path:
-    """The folder of a night by id, unique beginning, or ``latest``; raises NightNotFound."""
-    folders = night_folders(results)
+def find_nightly(results: Path, name: str) -> Path:
+    """Return the folder of a nightly run by id, unique beginning, or ``latest``; raises NightlyNotFound."""
+    folders = nightly_folders(results)
     if name == "latest" and folders:
         return folders[-1]
     found = [folder for folder in folders if folder.name.startswith(name)]
     if len(found) == 1:
         return found[0]
     there = ", ".join(folder.name for folder in folders[-10:])
-    raise NightNotFound(
-        f"there is no single night {quoted(name)} in {results / NIGHTS}",
+    raise NightlyNotFound(
+        f"there is no single nightly run {quoted(name)} in {results / NIGHTLY}",
         cure=f"there are {there}" if there else "begin one: harness nightly --baseline NAME",
     )
 
 
 def write_floor(results: Path, key: str, floor: Floor) -> None:
     """Raises StorageFull or StorageUnwritable."""
-    folder = results / NIGHTS / FLOORS
+    folder = results / NIGHTLY / FLOORS
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / f"{key}.json", _KeptFloor(floor=floor))
@@ -242,13 +242,13 @@ def write_floor(results: Path, key: str, floor: Floor) -> None:
 def read_floor(results: Path, key: str) -> Floor | None:
     """None for a device that was not calibrated; a file that cannot be read is none."""
     try:
-        return _KeptFloor.model_validate_json((results / NIGHTS / FLOORS / f"{key}.json").read_bytes()).floor
+        return _KeptFloor.model_validate_json((results / NIGHTLY / FLOORS / f"{key}.json").read_bytes()).floor
     except (OSError, ValidationError):
         return None
 
 
 def causes(verdicts: Verdicts) -> list[tuple[str, str, str]]:
-    """Of every cell and limit that did not plainly pass: its name, verdict and cause; the worst first."""
+    """Return name, verdict and cause of every cell and limit that did not plainly pass, the worst first."""
     found: list[tuple[str, str, str]] = []
     for unit in verdicts.units:
         judged: list[CellFacts | LimitFacts] = [*unit.cells, *unit.limits]
@@ -256,7 +256,7 @@ def causes(verdicts: Verdicts) -> list[tuple[str, str, str]]:
     return sorted(found, key=lambda one: _WORST_FIRST.index(one[1]))
 
 
-def gate_facts(record: NightRecord) -> GateFacts:
+def gate_facts(record: NightlyRecord) -> GateFacts:
     """Return what a run's manifest keeps of the nightly run that judged it."""
     verdicts = judged(record)
     return GateFacts(
@@ -267,7 +267,7 @@ def gate_facts(record: NightRecord) -> GateFacts:
     )
 
 
-def judged(record: NightRecord) -> Verdicts:
+def judged(record: NightlyRecord) -> Verdicts:
     """Return the verdicts of a nightly run that has ended."""
     assert record.verdicts is not None
     return record.verdicts

@@ -1,13 +1,13 @@
-"""Real nights on this machine, one after the other: the same runner on both sides, and one that is slowed on purpose.
+"""Real nightly runs on this machine, one after the other: the same runner on both sides, and one slowed on purpose.
 
-    python benchmarks/nights_on_host.py                          # 20 nights A/A, 20 with B slowed by 5 %
-    python benchmarks/nights_on_host.py --same 2 --slowed 2      # briefly
-    python benchmarks/nights_on_host.py --json nights.json       # all figures; run again, it goes on where it was
+    python benchmarks/nightly_on_host.py                          # 20 nightly runs A/A, 20 with B slowed by 5 %
+    python benchmarks/nightly_on_host.py --same 2 --slowed 2      # briefly
+    python benchmarks/nightly_on_host.py --json nightly.json       # all figures; run again, it goes on where it was
 
-Each night is one of ``harness nightly``: interleaved pairs of fresh processes of the embedded model's own runner, with
+Each is one of ``harness nightly``: interleaved pairs of fresh processes of the embedded model's own runner, with
 the gate's verdict. B is slowed by the runner itself (docs/measuring.md), so what is found is what the gate finds of a
-slower kernel. The nights are kept in ``--results-dir``; a night that was interrupted is finished, those that are there
-are not made again. Let nothing else run meanwhile. Exit status 3 where a night could not be measured.
+slower kernel. The nightly runs are kept in ``--results-dir``; an interrupted one is finished, those that are there
+are not made again. Let nothing else run meanwhile. Exit status 3 where a nightly run could not be measured.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from harness.models.g2p.items import word_item
 from harness.models.g2p.word_list import DEFAULT_WORDS, read_words
 from harness.native import Runner
 from harness.protocol.schema import WorkOrder
-from harness.regression.nightly import Night
+from harness.regression.nightly import NightlyRun
 from harness.regression.plan import new_plan
-from harness.regression.verdicts import judge_night
-from harness.report.night import change, detectable, interval
+from harness.regression.verdicts import judge_nightly
+from harness.report.nightly import change, detectable, interval
 from harness.results.journal import Plan, SidePlan, UnitPlan, write_plan
-from harness.results.nights import NIGHTS, NightRecord, nights
+from harness.results.nightly import NIGHTLY, NightlyRecord, nightly_runs
 from harness.run.builder import CachedBuilder, RunOptions
 
 SAME, SLOWED = "same", "slowed"
@@ -48,13 +48,13 @@ MODEL = "g2p"
 
 
 def side(runner: Runner, words: int, *, slowdown_percent: float = 0.0) -> SidePlan:
-    """The runner with so many of the shipped words, at even distances."""
+    """Return the runner with so many of the shipped words, at even distances."""
     archive: Archive = runner.archive
     shipped = read_words(DEFAULT_WORDS, None)
     chosen = [shipped[at * len(shipped) // words] for at in range(min(words, len(shipped)))]
     items = [word_item(f"w{at:05d}", word.language, word.word) for at, word in enumerate(chosen)]
     order = WorkOrder(
-        order_id="night",
+        order_id="nightly",
         archive_sha256=archive.sha256,
         workloads=[archive.metadata.generation(MODEL)],
         items=items,
@@ -75,18 +75,18 @@ def plan_of(runner: Runner, device: HostDevice, label: str, words: int, percent:
     return new_plan("itself", [unit], facts={device.name: device.facts()})
 
 
-def go_on(results: Path, folder: Path, plan: Plan, device: HostDevice, say: Console) -> NightRecord:
-    """Measure what is missing of the night and judge it."""
+def go_on(results: Path, folder: Path, plan: Plan, device: HostDevice, console: Console) -> NightlyRecord:
+    """Measure what is missing of the nightly run and judge it."""
 
     def show(line: str) -> None:
-        say.print(f"  {line}", highlight=False, markup=False, end="\r" if say.is_terminal else "\n")
+        console.print(f"  {line}", highlight=False, markup=False, end="\r" if console.is_terminal else "\n")
 
-    # On a terminal one line tells of all pairs; in a file a line each would be too many.
-    notify = show if say.is_terminal else lambda _line: None
-    return judge_night(results, folder, Night(folder, plan, {device.name: device}, notify=notify).run())
+    # On a terminal one line shows all pairs; in a file a line each would be too many.
+    notify = show if console.is_terminal else lambda _line: None
+    return judge_nightly(results, folder, NightlyRun(folder, plan, {device.name: device}, notify=notify).run())
 
 
-def row(record: NightRecord, percent: float) -> list[str]:
+def row(record: NightlyRecord, percent: float) -> list[str]:
     assert record.verdicts is not None
     cell = next(cell for unit in record.verdicts.units for cell in unit.cells if cell.metric == LATENCY)
     parts = [one for unit in record.verdicts.units for one in unit.cells if one != cell]
@@ -104,10 +104,10 @@ def row(record: NightRecord, percent: float) -> list[str]:
     ]
 
 
-def show(console: Console, records: Sequence[NightRecord]) -> dict[str, Any]:
-    """The table of all nights, and how many of each kind were flagged."""
+def show(console: Console, records: Sequence[NightlyRecord]) -> dict[str, Any]:
+    """Show the table of all nightly runs, and how many of each kind were flagged."""
     table = Table()
-    titles = ("night", "slowed by", "verdict", "change", "95 % interval", "would be found", "again", "parts")
+    titles = ("nightly run", "slowed by", "verdict", "change", "95 % interval", "would be found", "again", "parts")
     for title in titles:
         table.add_column(title, overflow="fold")
     counts: dict[str, Counter[str]] = {SAME: Counter(), SLOWED: Counter()}
@@ -118,19 +118,19 @@ def show(console: Console, records: Sequence[NightRecord]) -> dict[str, Any]:
     for kind, of in counts.items():
         if total := of.total():
             verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(of.items()))
-            console.print(f"{kind}: {total} nights, {verdicts}; flagged (FAIL): {Share(of['fail'], total)}")
+            console.print(f"{kind}: {total} nightly runs, {verdicts}; flagged (FAIL): {Share(of['fail'], total)}")
     return {kind: dict(of) for kind, of in counts.items()}
 
 
 def main(
-    same: Annotated[int, typer.Option(min=0, help="nights with the same runner on both sides")] = 20,
-    slowed: Annotated[int, typer.Option(min=0, help="nights with B slowed")] = 20,
+    same: Annotated[int, typer.Option(min=0, help="nightly runs with the same runner on both sides")] = 20,
+    slowed: Annotated[int, typer.Option(min=0, help="nightly runs with B slowed")] = 20,
     percent: Annotated[float, typer.Option(min=0.1, help="by how much B is slowed")] = 5.0,
     words: Annotated[int, typer.Option(min=1, help="of the shipped ones; more take longer")] = 10,
-    results_dir: Annotated[Path, typer.Option(help="where the nights are kept")] = Path("build/nights-on-host"),
+    results_dir: Annotated[Path, typer.Option(help="where the nightly runs are kept")] = Path("build/nightly-on-host"),
     json_path: Annotated[Path | None, typer.Option("--json", help="write all verdicts here")] = None,
 ) -> None:
-    """Make the nights that are missing, and say what the gate said of each."""
+    """Make the nightly runs that are missing, and print the gate's verdict on each."""
     console = terminal()
     builder = CachedBuilder(console.print)
     options = replace(RunOptions(), target="llvm")
@@ -138,12 +138,12 @@ def main(
     runner = builder.runner(archive, lambda _line: None)
     device = HostDevice()
     wanted = {0.0: same, percent: slowed}
-    done: list[NightRecord] = []
-    for record in nights(results_dir):
+    done: list[NightlyRecord] = []
+    for record in nightly_runs(results_dir):
         sha256 = record.plan.units[0].b.sha256
         if sha256 == runner.sha256 and len(record.plan.units[0].b.order.items) == words:
             if record.verdicts is None:
-                console.print(f"night {record.night_id} goes on")
+                console.print(f"nightly run {record.night_id} goes on")
                 record = go_on(results_dir, record.folder, record.plan, device, console)
             done.append(record)
     # In turn, so that whatever the machine does in these hours it does to both kinds.
@@ -151,7 +151,7 @@ def main(
         kind = min(missing, key=lambda one: _count(done, one) / wanted[one])
         began = time.monotonic()
         plan = plan_of(runner, device, options.checkpoint, words, kind)
-        folder = results_dir / NIGHTS / plan.night_id
+        folder = results_dir / NIGHTLY / plan.night_id
         write_plan(folder, plan)
         done.append(go_on(results_dir, folder, plan, device, console))
         total = sum(wanted.values())
@@ -168,13 +168,13 @@ def main(
             if record.verdicts
         ]
         json_path.write_text(
-            json.dumps({"words": words, "counts": counts, "nights": verdicts}, indent=1) + "\n", encoding="utf-8"
+            json.dumps({"words": words, "counts": counts, "nightly_runs": verdicts}, indent=1) + "\n", encoding="utf-8"
         )
     if any(record.state == "inconclusive" for record in done):
         sys.exit(ExitCode.INFRASTRUCTURE)
 
 
-def _count(records: Sequence[NightRecord], percent: float) -> int:
+def _count(records: Sequence[NightlyRecord], percent: float) -> int:
     return sum(record.slowed == percent for record in records)
 
 
@@ -182,5 +182,5 @@ if __name__ == "__main__":
     try:
         typer.run(main)
     except HarnessError as error:
-        print(f"nights_on_host: {error}", file=sys.stderr)
+        print(f"nightly_on_host: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -11,11 +11,11 @@ from pydantic import Field
 from harness.cli.documents.base import Document, Number, Part
 from harness.results import RunDamaged
 from harness.results.baselines import Baseline, BaselineDamaged, Baselines
-from harness.results.nights import DriftFacts, NightRecord, UnitFacts, read_night
+from harness.results.nightly import DriftFacts, NightlyRecord, UnitFacts, read_nightly
 from harness.results.schema import Git
 
 
-class NightLine(Part):
+class NightlyLine(Part):
     """A nightly run in the list. A damaged one has its id and ``damage`` only."""
 
     night: str
@@ -34,20 +34,20 @@ class NightLine(Part):
     """What was judged. Changes are fractions: 0.05 is 5 % slower."""
 
 
-class NightsDocument(Document):
+class NightlyRunsDocument(Document):
     """`harness nights`: the nightly runs, the latest first."""
 
     schema_name: Literal["harness.nights/1"] = Field(default="harness.nights/1", alias="schema")
     results_dir: str
     stored: int
-    nights: list[NightLine]
+    nights: list[NightlyLine]
 
 
-class NightDocument(Document):
-    """`harness nightly` and `harness nights NIGHT`: one nightly run and its verdicts."""
+class NightlyDocument(Document):
+    """`harness nightly` and `harness nights NIGHTLY`: one nightly run and its verdicts."""
 
     schema_name: Literal["harness.night/1"] = Field(default="harness.night/1", alias="schema")
-    night: NightLine
+    night: NightlyLine
     drifts: list[DriftFacts]
     """Changes to a worse level over several nightly runs."""
 
@@ -85,9 +85,9 @@ class BaselineLine(Part):
     device: str | None = None
     checkpoint: str | None = None
     variants: Sequence[str] = ()
-    """Kept variants of a generation model."""
+    """Kept variants of a generation workload."""
     models: Sequence[str] = ()
-    """Kept tensor models."""
+    """Kept tensor workloads."""
     bytes: int | None = None
     """Of the kept files, each counted once."""
 
@@ -119,9 +119,9 @@ class BaselineDocument(Document):
     kept: list[KeptFiles]
 
 
-def night_line(record: NightRecord) -> NightLine:
+def nightly_line(record: NightlyRecord) -> NightlyLine:
     """Return the line of a nightly run that could be read."""
-    return NightLine(
+    return NightlyLine(
         night=record.night_id,
         state=record.state,
         started=record.plan.started,
@@ -133,21 +133,21 @@ def night_line(record: NightRecord) -> NightLine:
     )
 
 
-def nights_document(results: Path, folders: list[Path], limit: int) -> NightsDocument:
+def nightly_runs_document(results: Path, folders: list[Path], limit: int) -> NightlyRunsDocument:
     """Return the latest ``limit`` of the nightly runs' folders, which are the oldest first; 0 stands for all."""
-    nights = [_night_in(folder) for folder in reversed(folders[-limit:])]
-    return NightsDocument(results_dir=str(results), stored=len(folders), nights=nights)
+    lines = [_nightly_in(folder) for folder in reversed(folders[-limit:])]
+    return NightlyRunsDocument(results_dir=str(results), stored=len(folders), nights=lines)
 
 
-def _night_in(folder: Path) -> NightLine:
+def _nightly_in(folder: Path) -> NightlyLine:
     try:
-        return night_line(read_night(folder))
+        return nightly_line(read_nightly(folder))
     except RunDamaged as error:
-        return NightLine(night=folder.name, state="damaged", damage=error.args[0])
+        return NightlyLine(night=folder.name, state="damaged", damage=error.args[0])
 
 
-def night_document(record: NightRecord) -> NightDocument:
-    return NightDocument(night=night_line(record), drifts=record.verdicts.drifts if record.verdicts else [])
+def nightly_document(record: NightlyRecord) -> NightlyDocument:
+    return NightlyDocument(night=nightly_line(record), drifts=record.verdicts.drifts if record.verdicts else [])
 
 
 def baselines_document(results: Path) -> BaselinesDocument:

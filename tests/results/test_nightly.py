@@ -1,4 +1,4 @@
-"""Stored nights: verdicts in today's and yesterday's form, levels that hang together, and drift."""
+"""Stored nightly runs: verdicts in today's and yesterday's form, levels that hang together, and drift."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ import pytest
 
 from harness.core.errors import ExitCode
 from harness.measure import LATENCY, STEP
-from harness.regression.nightly import Night, NightResult
-from harness.regression.verdicts import FRESH_NIGHTS, exit_code, judge_night
+from harness.regression.nightly import NightlyResult, NightlyRun
+from harness.regression.verdicts import FRESH_RUNS, exit_code, judge_nightly
 from harness.results import Git, RunDamaged, Store
-from harness.results.drift import CellHistory, night_history
+from harness.results.drift import CellHistory, nightly_history
 from harness.results.history import query
 from harness.results.journal import Plan, UnitPlan, write_plan
-from harness.results.nights import (
+from harness.results.nightly import (
     CellFacts,
-    NightNotFound,
+    NightlyNotFound,
     SessionFacts,
     UnitFacts,
     Verdicts,
-    find_night,
-    night_folders,
-    nights,
-    read_night,
+    find_nightly,
+    nightly_folders,
+    nightly_runs,
+    read_nightly,
     write_verdicts,
 )
-from tests.nights import FakeDevice, make_plan
+from tests.nightly import FakeDevice, make_plan
 
 
 def quiet(_line: str) -> None:
     pass
 
 
-def measured(results: Path, plan: Plan, device: FakeDevice | None = None) -> tuple[Path, NightResult]:
+def measured(results: Path, plan: Plan, device: FakeDevice | None = None) -> tuple[Path, NightlyResult]:
     folder = results / "nightly" / plan.night_id
     write_plan(folder, plan)
-    return folder, Night(folder, plan, {"phone": device or FakeDevice()}, notify=quiet).run()
+    return folder, NightlyRun(folder, plan, {"phone": device or FakeDevice()}, notify=quiet).run()
 
 
-def test_a_night_is_kept_and_found(tmp_path: Path) -> None:
+def test_a_nightly_run_is_kept_and_found(tmp_path: Path) -> None:
     folder, result = measured(tmp_path, make_plan(tmp_path, slower=0.08))
-    assert read_night(folder).verdicts is None
-    assert read_night(folder).state == "not ended"
-    assert exit_code(read_night(folder)) is ExitCode.INFRASTRUCTURE
-    record = judge_night(tmp_path, folder, result)
-    assert record == read_night(folder)
+    assert read_nightly(folder).verdicts is None
+    assert read_nightly(folder).state == "not ended"
+    assert exit_code(read_nightly(folder)) is ExitCode.INFRASTRUCTURE
+    record = judge_nightly(tmp_path, folder, result)
+    assert record == read_nightly(folder)
     assert (record.state, exit_code(record)) == ("fail", ExitCode.FAILURE)
     assert record.verdicts is not None
     (unit,) = record.verdicts.units
@@ -61,9 +61,9 @@ def test_a_night_is_kept_and_found(tmp_path: Path) -> None:
     assert whole.second is not None
     assert whole.share is None
     assert unit.cells[3].share == pytest.approx(0.7, rel=0.02)
-    assert find_night(tmp_path, "latest") == find_night(tmp_path, folder.name[:8]) == folder
-    with pytest.raises(NightNotFound, match="none"):
-        find_night(tmp_path, "none")
+    assert find_nightly(tmp_path, "latest") == find_nightly(tmp_path, folder.name[:8]) == folder
+    with pytest.raises(NightlyNotFound, match="none"):
+        find_nightly(tmp_path, "none")
 
 
 def test_verdicts_of_an_older_harness_are_read(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_verdicts_of_an_older_harness_are_read(tmp_path: Path) -> None:
     unit = {"unit": "phone/cache", "verdict": "inconclusive", "latency": latency, "limits": []}
     old = {"night_id": folder.name, "baseline": "main", "verdict": "inconclusive", "units": [unit]}
     (folder / "verdicts.json").write_text(json.dumps(old))
-    verdicts = read_night(folder).verdicts
+    verdicts = read_nightly(folder).verdicts
     assert verdicts is not None
     (cell,) = verdicts.units[0].cells
     assert (verdicts.units[0].device, verdicts.units[0].variant) == ("phone", "cache")
@@ -84,28 +84,28 @@ def test_verdicts_of_an_older_harness_are_read(tmp_path: Path) -> None:
     assert cell.second == SessionFacts(outcome="undecided", cause="the battery has 45 °C")
 
 
-def test_a_damaged_night_is_told_and_hides_no_other(tmp_path: Path) -> None:
+def test_a_damaged_nightly_run_is_reported_and_hides_no_other(tmp_path: Path) -> None:
     for damage in ("verdicts.json", "plan.json"):
         folder, result = measured(tmp_path, make_plan(tmp_path))
-        judge_night(tmp_path, folder, result)
+        judge_nightly(tmp_path, folder, result)
         (folder / damage).write_text('{"units": 3')
         with pytest.raises(RunDamaged, match=damage):
-            read_night(folder)
+            read_nightly(folder)
     folder, result = measured(tmp_path, make_plan(tmp_path))
-    judge_night(tmp_path, folder, result)
-    assert [record.folder for record in nights(tmp_path)] == [folder]
-    assert len(night_folders(tmp_path)) == 3
+    judge_nightly(tmp_path, folder, result)
+    assert [record.folder for record in nightly_runs(tmp_path)] == [folder]
+    assert len(nightly_folders(tmp_path)) == 3
 
 
 class Years:
-    """Nights of one cell, written as they are kept, without measuring anything."""
+    """Nightly runs of one cell, written as they are kept, without measuring anything."""
 
     def __init__(self, folder: Path) -> None:
         self.results = folder
         self.unit = make_plan(folder).units[0]
         self.count = 0
 
-    def night(self, change: float, *, a: str = "0", b: str | None = None, **more: Any) -> str:
+    def nightly(self, change: float, *, a: str = "0", b: str | None = None, **more: Any) -> str:
         """B is slower by ``change`` than A; ``a`` and ``b`` stand for the runners' hashes. Its id."""
         self.count += 1
         night_id = f"20260101-{self.count:06d}-000-0000"
@@ -130,16 +130,16 @@ class Years:
         return night_id
 
     def history(self) -> list[CellHistory]:
-        return night_history(self.results)
+        return nightly_history(self.results)
 
 
 def test_levels_go_on_when_the_baseline_is_replaced(tmp_path: Path) -> None:
     years = Years(tmp_path)
-    years.night(0.02, a="old", b="one")
-    years.night(0.10, a="old", b="two")
-    years.night(0.10, a="old", b="two")
-    years.night(-0.05, a="two", b="three")
-    years.night(0.50, a="stranger", b="four")
+    years.nightly(0.02, a="old", b="one")
+    years.nightly(0.10, a="old", b="two")
+    years.nightly(0.10, a="old", b="two")
+    years.nightly(-0.05, a="two", b="three")
+    years.nightly(0.50, a="stranger", b="four")
     chained, alone = years.history()
     assert chained.chain == "base-old"
     assert [point.level for point in chained.points] == pytest.approx([1.02, 1.1, 1.1, 1.1 * 0.95])
@@ -150,27 +150,27 @@ def test_levels_go_on_when_the_baseline_is_replaced(tmp_path: Path) -> None:
     assert chained.cell == ("phone", "m", "cache", LATENCY)
 
 
-def test_what_is_no_night_of_the_sources_is_no_point(tmp_path: Path) -> None:
+def test_what_is_no_nightly_run_of_the_sources_is_no_point(tmp_path: Path) -> None:
     years = Years(tmp_path)
-    years.night(0.0, a="old", b="one")
-    years.night(0.2, a="one", b="two", candidate="base-two")
-    years.night(0.1, calibrate=3)
+    years.nightly(0.0, a="old", b="one")
+    years.nightly(0.2, a="one", b="two", candidate="base-two")
+    years.nightly(0.1, calibrate=3)
     slowed = years.unit.b.order.model_copy(update={"slowdown_percent": 5.0})
     years.unit = years.unit.model_copy(update={"b": years.unit.b.model_copy(update={"order": slowed})})
-    years.night(0.05, a="old")
+    years.nightly(0.05, a="old")
     years.unit = make_plan(tmp_path).units[0]
-    years.night(0.0, a="two")
+    years.nightly(0.0, a="two")
     (history,) = years.history()
-    # The night between two baselines says at which level the second one is.
+    # The nightly run between two baselines shows at which level the second one is.
     assert [point.level for point in history.points] == pytest.approx([1.0, 1.2])
 
 
-def test_slow_decay_is_found_with_its_first_night_also_across_baselines(tmp_path: Path) -> None:
+def test_slow_decay_is_found_with_its_first_nightly_run_also_across_baselines(tmp_path: Path) -> None:
     years, rng = Years(tmp_path), random.Random(1)
-    ids = [years.night(rng.gauss(0.0, 0.004), a="old", b=f"o{at}") for at in range(14)]
-    ids += [years.night(0.03 + rng.gauss(0.0, 0.004), a="old", b=f"n{at}") for at in range(4)]
-    # A new baseline at the slower level: each night equals it, and none would fail.
-    ids += [years.night(rng.gauss(0.0, 0.004) + 0.005, a="n2", b=f"m{at}") for at in range(6)]
+    ids = [years.nightly(rng.gauss(0.0, 0.004), a="old", b=f"o{at}") for at in range(14)]
+    ids += [years.nightly(0.03 + rng.gauss(0.0, 0.004), a="old", b=f"n{at}") for at in range(4)]
+    # A new baseline at the slower level: each nightly run equals it, and none would fail.
+    ids += [years.nightly(rng.gauss(0.0, 0.004) + 0.005, a="n2", b=f"m{at}") for at in range(6)]
     (history,) = years.history()
     (drift,) = history.drifts
     assert (drift.night_id, drift.night_before) == (ids[14], ids[13])
@@ -178,18 +178,18 @@ def test_slow_decay_is_found_with_its_first_night_also_across_baselines(tmp_path
     assert (drift.commit, drift.commit_before) == (f"{15:040x}", f"{14:040x}")
 
 
-def test_tonight_warns_of_a_fresh_drift_and_of_no_old_one(tmp_path: Path) -> None:
+def test_a_nightly_run_warns_of_a_fresh_drift_and_of_no_old_one(tmp_path: Path) -> None:
     years, rng = Years(tmp_path), random.Random(2)
     plan = make_plan(tmp_path, slower=0.025)
     a = plan.units[0].a.sha256
     for at in range(16):
-        years.night(rng.gauss(-0.02, 0.003), a=a, b=f"o{at}")
-    ids = [years.night(rng.gauss(0.025, 0.003), a=a, b=f"n{at}") for at in range(5)]
+        years.nightly(rng.gauss(-0.02, 0.003), a=a, b=f"o{at}")
+    ids = [years.nightly(rng.gauss(0.025, 0.003), a=a, b=f"n{at}") for at in range(5)]
     commit = Git(commit="0" * 40, dirty=False)
     unit = plan.units[0].model_copy(update={"b": plan.units[0].b.model_copy(update={"git": commit})})
     folder, result = measured(tmp_path, plan.model_copy(update={"units": [unit]}), FakeDevice(noise=0.003))
     assert result.verdict.value == "pass"
-    record = judge_night(tmp_path, folder, result)
+    record = judge_nightly(tmp_path, folder, result)
     assert (record.state, exit_code(record)) == ("warn", ExitCode.OK)
     assert record.verdicts is not None
     (drift,) = record.verdicts.drifts
@@ -197,18 +197,18 @@ def test_tonight_warns_of_a_fresh_drift_and_of_no_old_one(tmp_path: Path) -> Non
     assert drift.magnitude == pytest.approx(0.045, abs=0.01)
     assert drift.commits is None, "this repository has no such commits"
     assert STEP in {cell.metric for cell in record.verdicts.units[0].cells}
-    for at in range(FRESH_NIGHTS):
-        years.night(rng.gauss(0.025, 0.003), a=a, b=f"l{at}")
+    for at in range(FRESH_RUNS):
+        years.nightly(rng.gauss(0.025, 0.003), a=a, b=f"l{at}")
     later, result = measured(
         tmp_path, plan.model_copy(update={"night_id": "20990101-000000-000-0000"}), FakeDevice(noise=0.003)
     )
-    assert judge_night(tmp_path, later, result).state == "pass"
-    assert night_history(tmp_path)[0].drifts, "it stays in the history"
+    assert judge_nightly(tmp_path, later, result).state == "pass"
+    assert nightly_history(tmp_path)[0].drifts, "it stays in the history"
 
 
-def test_nights_are_asked_with_sql(tmp_path: Path) -> None:
+def test_nightly_runs_are_asked_with_sql(tmp_path: Path) -> None:
     folder, result = measured(tmp_path, make_plan(tmp_path, slower=0.08))
-    judge_night(tmp_path, folder, result)
+    judge_nightly(tmp_path, folder, result)
     going_on = make_plan(tmp_path)
     write_plan(tmp_path / "nightly" / going_on.night_id, going_on)
     (damaged := tmp_path / "nightly" / "20000101-000000-000-0000").mkdir()
@@ -236,6 +236,6 @@ def test_nights_are_asked_with_sql(tmp_path: Path) -> None:
     found = {stage: (count, ratio) for stage, count, ratio in ask(pairs)}
     assert {stage: count for stage, (count, _) in found.items()} == {"first": 10, "confirmation": 10}
     assert found["first"][1] == pytest.approx(math.log(1.08), abs=0.02)
-    # A night that goes on is read anew.
-    Night(tmp_path / "nightly" / going_on.night_id, going_on, {"phone": FakeDevice()}, notify=quiet).run()
+    # A nightly run that goes on is read anew.
+    NightlyRun(tmp_path / "nightly" / going_on.night_id, going_on, {"phone": FakeDevice()}, notify=quiet).run()
     assert ask(f"SELECT count(*) FROM night_pairs WHERE night = '{going_on.night_id}'") == [(40,)]
