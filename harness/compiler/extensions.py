@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -10,17 +9,12 @@ from typing import Any
 
 from harness.compiler.errors import BadExtension
 from harness.core.cache import hash_sources
+from harness.core.plugins import entries
 
 OPERATORS = "harness.operators"
 """The entry point group of fused operators: ``NAME = "package.module:OperatorClass"``."""
 IMPORTERS = "harness.importers"
 """The entry point group of importer entries: ``"TORCH_OPERATOR.OVERLOAD" = "package.module:function"``."""
-
-
-def entries(group: str) -> list[EntryPoint]:
-    """Return the entry points by their names. A package that is on the path twice offers each once."""
-    found = {(entry.name, entry.value): entry for entry in importlib.metadata.entry_points(group=group)}
-    return [found[key] for key in sorted(found)]
 
 
 def identity(group: str) -> dict[str, str]:

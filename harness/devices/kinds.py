@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
+from harness.core.plugins import entries
 from harness.devices.base import Device, Notify, Unavailable
 from harness.devices.errors import UnknownDevice
 from harness.devices.options import SERIAL, Command, DeviceOption, SerialName
@@ -101,7 +101,7 @@ def device_kinds() -> dict[str, DeviceKind]:
     Raises UsageError for an entry point without a kind of its name.
     """
     found: dict[str, DeviceKind] = {}
-    for entry in sorted(importlib.metadata.entry_points(group=KINDS), key=lambda entry: entry.name):
+    for entry in entries(KINDS):
         try:
             kind = entry.load()
         except (ImportError, AttributeError) as error:

@@ -5,13 +5,13 @@ Kinds register by entry point in the group ``harness.workloads`` (``docs/contrib
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError, UsageError
+from harness.core.plugins import entries
 from harness.core.progress import Progress
 from harness.models.options import ModelOptions
 from harness.models.workload import Workload
@@ -48,7 +48,7 @@ class WorkloadKind:
 def workload_kinds() -> list[WorkloadKind]:
     """Return every kind that is installed, by name. Raises WorkloadKindBroken."""
     found = []
-    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
+    for entry in entries(GROUP):
         try:
             kind = entry.load()
         except Exception as error:  # Importing a foreign package can raise anything.

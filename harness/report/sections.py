@@ -10,6 +10,7 @@ import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from harness.core.plugins import entries
 from harness.report.document import Block, Heading, Line, Tone
 from harness.results.schema import Manifest, Summary
 
@@ -54,9 +55,7 @@ def _foreign_blocks(
 
 def _installed() -> list[tuple[importlib.metadata.EntryPoint, object]]:
     """Return every entry point with what it loads, or the error that loading raised, by place."""
-    # A package that is on the path twice offers the same twice.
-    entries = {(entry.name, entry.value): entry for entry in importlib.metadata.entry_points(group=GROUP)}
-    found = [(entry, _loaded(entry)) for entry in entries.values()]
+    found = [(entry, _loaded(entry)) for entry in entries(GROUP)]
     return sorted(found, key=lambda one: (one[1].place if isinstance(one[1], ReportSection) else 100, one[0].name))
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
 
 from harness.core.errors import HarnessError
+from harness.core.plugins import entries
 from harness.validate.parity import Verdict
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ OWN: dict[str, type[ComparisonRule]] = {"tolerances": Tolerances, "top_k": TopK,
 def comparison_rules() -> dict[str, type[ComparisonRule]]:
     """Return every rule that is installed, by its kind. One that cannot be loaded is left out."""
     found = dict(OWN)
-    for entry in importlib.metadata.entry_points(group=GROUP):
+    for entry in entries(GROUP):
         rule = _loaded(entry)
         if rule is not None:
             found.setdefault(entry.name, rule)

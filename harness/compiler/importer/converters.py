@@ -13,13 +13,14 @@ from torch import fx
 from tvm import relax
 
 from harness.compiler.errors import BadExtension
-from harness.compiler.extensions import IMPORTERS, entries, load
+from harness.compiler.extensions import IMPORTERS, load
 from harness.compiler.importer.attention import dot_attention
 from harness.compiler.importer.indexing import index, select, slice_of_any
 from harness.compiler.importer.recurrent import recurrent_layer
 from harness.compiler.importer.unsupported import BoundConverter
 from harness.compiler.operators import operators
 from harness.compiler.operators.operator import Converter, OpTable
+from harness.core.plugins import entries
 
 
 def _arguments(node: fx.Node, importer: Any, *usual: Any) -> list[Any]:

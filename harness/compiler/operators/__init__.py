@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from harness.compiler.errors import BadExtension
-from harness.compiler.extensions import OPERATORS, entries, load
+from harness.compiler.extensions import OPERATORS, load
 from harness.compiler.operators.append_and_attend import AppendAndAttendOp
 from harness.compiler.operators.argmax import ArgmaxOp
 from harness.compiler.operators.attend_memory import AttendMemoryOp
@@ -18,6 +18,7 @@ from harness.compiler.operators.operator import FusedOperator
 from harness.compiler.operators.product import ProductOp
 from harness.compiler.operators.recurrence import RecurrenceOp
 from harness.compiler.operators.store_memory import StoreMemoryOp
+from harness.core.plugins import entries
 
 BUILT_IN: tuple[type[FusedOperator], ...] = (
     AttentionOp,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.errors import UsageError
+from harness.core.plugins import entries
 from harness.models.kinds import ModelsClash, kinds_names
 
 GROUP = "harness.models"
@@ -67,8 +67,6 @@ def resolve_model(name: str) -> ModelSource:
 def offered() -> dict[str, list[str]]:
     """Return the shipped models and those of installed packages, by name: one place, or several that clash."""
     found = {name: [value] for name, value in SHIPPED.items()}
-    for entry in importlib.metadata.entry_points(group=GROUP):
-        places = found.setdefault(entry.name, [])
-        # A package that is on the path twice offers the same place twice.
-        places += [] if entry.value in places else [entry.value]
-    return found
+    for entry in entries(GROUP):
+        found.setdefault(entry.name, []).append(entry.value)
+    return {name: list(dict.fromkeys(places)) for name, places in found.items()}
