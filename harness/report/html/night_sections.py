@@ -12,6 +12,7 @@ from harness.report.html.blobs import RawTable, raw_night
 from harness.report.html.cells import Cell
 from harness.report.html.nights import NightView
 from harness.report.night import drift_text, headline, limit_figures, night_report
+from harness.report.reproduce import night_reproduction
 from harness.results.journal import RunLine
 from harness.results.nights import CellFacts, LimitFacts, UnitFacts, causes
 
@@ -31,6 +32,10 @@ class NightCard:
     text: str
     told: list[str]
     """Causes of everything that did not pass, drifts, and warnings about the device."""
+    again: str | None
+    """The commands that measure the same sides again."""
+    doubt: str | None
+    """Why the commands may measure others."""
 
 
 def card(night: NightView) -> NightCard:
@@ -46,7 +51,7 @@ def card(night: NightView) -> NightCard:
     told += record_warnings(record.plan.units, night.journal)
     text = headline(verdicts) if verdicts else f"{sum(len(unit.pairs) for unit in night.units)} pairs so far"
     verdict = record.state if record.state in VERDICTS else "inconclusive"
-    return NightCard(night, verdict, record.state, text, told)
+    return NightCard(night, verdict, record.state, text, told, *night_reproduction(record))
 
 
 def night_blocks(night: NightView) -> list[Block]:
