@@ -1,4 +1,4 @@
-"""Stored runs of words alone, of models of tensors alone, of both, and of before: what every face says of them."""
+"""Stored runs, nightly runs and an explanation: what every face says of them."""
 
 from __future__ import annotations
 
