@@ -59,7 +59,8 @@ def from_cache(*arguments: str, folder: Path = ROOT) -> None:
 def as_set_up(folder: Path) -> list[str]:
     """Return uv's options for the packages that tools/setup took: its build of PyTorch, without libraries for GPUs."""
     locked = set(re.findall(r"^([\w.-]+)==", LOCK.read_text(encoding="utf-8"), re.MULTILINE))
-    here = {canonicalize_name(one.name) for one in importlib.metadata.distributions()}
+    # Of no files: the libraries that tools/setup keeps are its dependencies.
+    here = {"cuda-toolkit", *(canonicalize_name(one.name) for one in importlib.metadata.distributions())}
     left_out = folder / "left-out.txt"
     left_out.write_text("\n".join(sorted(locked - here)) + "\n", encoding="utf-8")
     cpu = importlib.metadata.version("torch").endswith("+cpu")

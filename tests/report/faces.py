@@ -21,6 +21,7 @@ from harness.explain.schema import Explanation
 from harness.report import to_markdown, to_terminal
 from harness.report.explanation import explanation_report
 from harness.report.html import explanation_page, html_report, text_report
+from harness.report.profile import profile_report
 from harness.results import Run, Store
 from harness.results.nights import nights
 from tests.report.html.pages import embedded
@@ -52,7 +53,8 @@ def faces(kind: str) -> dict[str, str]:
         blocks, page = explanation_report(found), explanation_page(found)
     else:
         runs, records = stored_runs(kind), nights(KINDS[kind])
-        blocks, page = text_report(runs, records), html_report(runs, records)
+        profiles = [block for run in runs for summary in run.profiles() for block in profile_report(summary)]
+        blocks, page = [*text_report(runs, records), *profiles], html_report(runs, records)
     terminal = io.StringIO()
     to_terminal(blocks, Console(file=terminal, width=160))
     lines = "\n".join(line.rstrip() for line in terminal.getvalue().strip("\n").split("\n"))

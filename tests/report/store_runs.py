@@ -33,13 +33,20 @@ COMMANDS = (
 )
 
 
-def main() -> None:
-    results = REPOSITORY / RESULTS
-    shutil.rmtree(results, ignore_errors=True)
+def run_commands() -> None:
+    shutil.rmtree(REPOSITORY / RESULTS, ignore_errors=True)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for command in COMMANDS:
         print(command, flush=True)
-        subprocess.run(shlex.split(command), cwd=REPOSITORY, env=os.environ | {"PATH": path}, check=True)
+        done = subprocess.run(shlex.split(command), cwd=REPOSITORY, env=os.environ | {"PATH": path}, check=False)
+        # On a busy machine a nightly run or a gate may be undecided, which is as good to show.
+        assert done.returncode in (0, 1, 3), command
+
+
+def keep_all() -> None:
+    results = REPOSITORY / RESULTS
+    for kind in ("profiled", "nightly", "gated"):
+        shutil.rmtree(GOLDEN / kind / "runs", ignore_errors=True)
     profiled, gated = Store(results).runs()
     night, of_gate = nights(results)
     keep(profiled.folder, "profiled")
@@ -55,7 +62,6 @@ def keep(folder: Path, kind: str) -> None:
     """Copy a folder of the results into those of a kind."""
     results = REPOSITORY / RESULTS
     to = GOLDEN / kind / "runs" / folder.relative_to(results)
-    shutil.rmtree(to.parent if to.parent.name == "nightly" else to, ignore_errors=True)
     shutil.copytree(folder, to, ignore=shutil.ignore_patterns("orders", "explain", "*.lock"))
     for file in to.iterdir():
         text = file.read_text(encoding="utf-8")
@@ -65,4 +71,5 @@ def keep(folder: Path, kind: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_commands()
+    keep_all()
