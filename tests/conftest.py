@@ -59,7 +59,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
     allowed = needs.needs_of(item)
     stand_ins: Path = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     wanted = {
-        guard.ALLOWED: ",".join([*allowed, "network"] if allowed else []),
+        guard.ALLOWED: ",".join(allowed),
         guard.REFUSALS: str(SCRATCH / "refusals"),
         guard.STAND_INS: str(stand_ins),
         **({} if allowed else {"HARNESS_CACHE_DIR": str(SCRATCH / "empty-cache")}),

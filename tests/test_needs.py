@@ -51,6 +51,10 @@ def test_connects():
         one.connect(("192.0.2.1", 9))
 
 @pytest.mark.compiler
+def test_may_compile_and_connects():
+    test_connects()
+
+@pytest.mark.compiler
 def test_good_compiles():
     subprocess.run([sys.executable, "-c", "import os; print(os.environ)", "-m", "harness.compiler.worker"], check=True)
 
@@ -92,6 +96,7 @@ def test_what_a_marker_does_not_allow_fails_the_test(tmp_path: Path) -> None:
         "test_has_a_child_that_swallows",
         "test_may_compile_and_starts_a_phone",
         "test_connects",
+        "test_may_compile_and_connects",
     }, out
 
 

@@ -85,16 +85,7 @@ def give_rust(home: Path, note: Note) -> None:
     toolchain = rustc.parent.parent
     copy = home / ".rustup/toolchains" / toolchain.name
     copy_linked(toolchain, copy)
-    for target in PHONE_TARGETS:  # a newcomer's compiles for its own machine
-        shutil.rmtree(copy / "lib/rustlib" / target, ignore_errors=True)
-    components = copy / "lib/rustlib/components"
-    if components.is_file():
-        kept = [
-            line
-            for line in components.read_text(encoding="utf-8").splitlines()
-            if not line.endswith(tuple(PHONE_TARGETS))
-        ]
-        components.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    forget_other_targets(copy)
     for folder in ("update-hashes",):
         if (rustup / folder).is_dir():
             shutil.copytree(rustup / folder, home / ".rustup" / folder)
@@ -102,6 +93,28 @@ def give_rust(home: Path, note: Note) -> None:
         f'default_toolchain = "{toolchain.name}"\nprofile = "default"\nversion = "12"\n\n[overrides]\n',
         encoding="utf-8",
     )
+
+
+def forget_other_targets(toolchain: Path) -> None:
+    """Remove the standard libraries of other machines, and rustup's records of them: a newcomer has none."""
+    records = toolchain / "lib/rustlib"
+    components = records / "components"
+    if not components.is_file():
+        return
+    lines = components.read_text(encoding="utf-8").splitlines()
+    targets = {line.removeprefix("rust-std-") for line in lines if line.startswith("rust-std-")}
+    others = {target for target in targets if not toolchain.name.endswith(target)}
+    for target in others:
+        shutil.rmtree(records / target, ignore_errors=True)
+        (records / f"manifest-rust-std-{target}").unlink(missing_ok=True)
+    components.write_text(
+        "".join(f"{line}\n" for line in lines if line.removeprefix("rust-std-") not in others), "utf-8"
+    )
+    configuration = records / "multirust-config.toml"
+    if configuration.is_file():
+        head, *stanzas = configuration.read_text(encoding="utf-8").split("[[components]]")
+        kept = [one for one in stanzas if not any(f'"{target}"' in one for target in others)]
+        configuration.write_text("[[components]]".join([head, *kept]), encoding="utf-8")
 
 
 def copy_linked(source: Path, target: Path) -> None:

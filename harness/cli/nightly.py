@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -91,6 +92,7 @@ def nightly(
         else:
             assert baseline is not None
             plan = _plan(results_dir, baseline, candidate, devices, models, calibrate, words)
+            plan = plan.model_copy(update={"command": ["harness", *sys.argv[1:]]})
             folder = results_dir / NIGHTLY / plan.night_id
             write_plan(folder, plan)
         budget = None if time_budget is None else 60 * time_budget

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from harness.explain.schema import Error, Explanation, SiteRow
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, margin
+from harness.report.reproduce import explanation_reproduction
 
 HEADER = ["call", "module", "operation", "max abs", "max rel", "cosine", "SNR dB", "of allowed", "inherited too"]
 NOTE = (
@@ -82,7 +83,7 @@ def _head(found: Explanation) -> list[Line]:
     spent = ", ".join(f"{part} {taken:.1f} s" for part, taken in found.seconds.items())
     where = f"on {found.device}, {found.precision}"
     lines.append(Line(f"{where}; {spent}" if spent else where))
-    return [*lines, *coverage_lines(found)]
+    return [*lines, *coverage_lines(found), Line(f"make it again: {explanation_reproduction(found)}")]
 
 
 def coverage_lines(found: Explanation) -> list[Line]:

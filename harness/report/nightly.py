@@ -8,6 +8,7 @@ from harness.measure import LATENCY
 from harness.report.conditions import record_warnings
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, megabytes
+from harness.report.reproduce import nightly_reproduction
 from harness.results.journal import Journal, SidePlan, read_journal
 from harness.results.nightly import CellFacts, DriftFacts, LimitFacts, NightlyRecord, UnitFacts, Verdicts, causes
 
@@ -164,6 +165,9 @@ def _facts(record: NightlyRecord) -> Iterator[Block]:
     models = dict.fromkeys(unit.model for unit in plan.units)
     rows.append(["model", ", ".join(models)])
     rows.append(["started", plan.started])
+    again, doubt = nightly_reproduction(record)
+    rows.append(["make it again", again or DASH])
+    rows += [["caution", doubt]] if doubt else []
     yield Table(["", ""], rows, numbers=False)
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
+from harness.explain.schema import Explanation
+from harness.results import Store
+from harness.results.errors import RunDamaged, RunNotFound
+from harness.results.nightly import NightlyRecord
 from harness.results.schema import Git, Manifest
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PATH = re.compile(r"(/[\w.~+-]+){2,}")
+_CHANGED = "the checkout had changes that the commit does not hold"
 SHORT = 12
 """The number of a commit's digits in a report."""
 COMMIT_PATHS = {"github": "commit", "gitlab": "-/commit", "bitbucket": "commits"}
@@ -19,19 +24,47 @@ COMMIT_PATHS = {"github": "commit", "gitlab": "-/commit", "bitbucket": "commits"
 
 def reproduction(manifest: Manifest) -> str | None:
     """Return the commands that make a run again, for a shell in a checkout; None if the run contains none."""
-    if not manifest.command:
-        return None
-    command = shlex.join(manifest.command)
-    git = manifest.git
-    known = git is not None and _COMMIT.fullmatch(git.commit)
-    return f"git checkout {git.commit} && {command}" if git and known else command
+    return _at(manifest.git, manifest.command) if manifest.command else None
 
 
 def reproduction_doubt(manifest: Manifest) -> str | None:
     """Return why the commands may make another run; None without a doubt."""
     if manifest.git is None:
         return "the run was made outside of a git checkout: take the versions among the facts"
-    return "the checkout had changes that the commit does not hold" if manifest.git.dirty else None
+    return _CHANGED if manifest.git.dirty else None
+
+
+def nightly_reproduction(record: NightlyRecord) -> tuple[str | None, str | None]:
+    """Return the commands that measure a nightly run's sides again, and why they may measure others; None for neither.
+
+    If a run's suites asked for it, they are the run's own.
+    """
+    plan = record.plan
+    if plan.run is not None:
+        try:
+            manifest = Store(record.folder.parents[1]).find(plan.run).manifest()
+        except (RunNotFound, RunDamaged):
+            return None, f"run {plan.run}, whose suites asked for it, is not among the results"
+        return reproduction(manifest), reproduction_doubt(manifest)
+    candidate = ["--candidate", plan.candidate] if plan.candidate else []
+    calibrate = ["--calibrate", str(plan.calibrate)] if plan.calibrate else []
+    command = plan.command or ["harness", "nightly", "--baseline", plan.baseline, *candidate, *calibrate]
+    # Both sides come from baselines unless B is made of the sources.
+    git = None if candidate or calibrate else next((unit.b.git for unit in plan.units if unit.b.git), None)
+    doubts = [] if plan.command else ["its other options were not kept, such as --device and --words"]
+    doubts += [_CHANGED] if git and git.dirty else []
+    return _at(git, command), "; ".join(doubts) or None
+
+
+def explanation_reproduction(found: Explanation) -> str:
+    """Return the command that explains the same item of the same run again, on the run's device."""
+    return shlex.join(["harness", "explain", found.run_id, "--item", found.name])
+
+
+def _at(git: Git | None, command: Sequence[str]) -> str:
+    """Return the command for a shell, at a commit if one is known."""
+    known = git is not None and _COMMIT.fullmatch(git.commit)
+    return f"git checkout {git.commit} && {shlex.join(command)}" if git and known else shlex.join(command)
 
 
 def commit_link(git: Git) -> str | None:

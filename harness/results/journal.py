@@ -87,6 +87,8 @@ class Plan(_Kept):
     calibrate: int = 0
     """The number of sessions of A against A in a calibration; 0 for a nightly run with verdicts."""
     facts: dict[str, Any] = {}
+    command: list[str] = []
+    """The command that asked for it; empty if a run's suites did, and in plans of before this was kept."""
 
 
 class RunLine(_Kept):

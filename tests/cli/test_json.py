@@ -35,8 +35,8 @@ from tests.results.kept import cached_run, noisy
 from tests.results.samples import make_run
 
 REPOSITORY = Path(__file__).parents[2]
-WITHOUT = {"run", "bench", "init"}
-"""Commands that print no facts of their own: the first two become pytest."""
+WITHOUT = {"run", "bench"}
+"""Commands that print no facts of their own: they become pytest."""
 KINDS: dict[str, type[Document]] = {schema_of(kind): kind for kind in documents()}
 
 
@@ -132,6 +132,8 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("harness.files/1", ("export", "--output-dir", "history"), 0),
         ("harness.files/1", ("report", "latest", "--output", "page.html"), 0),
         ("harness.toolchains/1", ("toolchain", "show"), 0),
+        ("harness.project/1", ("init", "--dry-run"), 0),
+        ("harness.project/1", ("init",), 0),
         ("harness.schemas/1", ("schema",), 0),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

@@ -57,6 +57,7 @@ def test_a_slower_candidate_fails_also_when_the_nightly_run_is_interrupted(resul
     assert done.returncode == 1, done.stderr
     assert done.stdout.startswith("FAIL")
     assert "when measured again" in done.stdout
+    assert "harness nightly --baseline main --candidate slower --words 1 --time-budget 0.01" in done.stdout
     (kept,) = results.glob("nightly/*/verdicts.json")
     assert json.loads(kept.read_text())["verdict"] == "fail"
 

@@ -10,7 +10,6 @@ import pytest
 
 from harness.core.debian import (
     OS_RELEASE,
-    SYSTEM_FOLDER,
     DebianPackages,
     PackagesUnavailable,
     Source,
@@ -19,6 +18,7 @@ from harness.core.debian import (
     read_sources,
     unpack,
 )
+from tests.core.mirror import Mirror, configure, make_mirror
 
 ONE_LINE = """# deb http://commented.test/debian bookworm main
 deb [arch=amd64 signed-by=/keys/mine.gpg] http://mirror.test/debian bookworm main contrib  # the mirror
@@ -45,19 +45,9 @@ Components: main
 """
 
 
-def configure(folder: Path, one_line: str = "", deb822: str = "") -> Path:
-    (folder / "sources.list.d").mkdir(parents=True)
-    (folder / "sources.list").write_text(one_line)
-    (folder / "sources.list.d/more.sources").write_text(deb822)
-    return folder
-
-
 @pytest.fixture(scope="module")
-def with_lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of packages that has the mirror's lists already, which apt then only asks for news of."""
-    folder = tmp_path_factory.mktemp("debian")
-    assert DebianPackages(folder).depends(["mksh"])
-    return folder
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Mirror:
+    return make_mirror(tmp_path_factory.mktemp("mirror"))
 
 
 def test_both_forms_of_sources_are_read(tmp_path: Path) -> None:
@@ -85,27 +75,27 @@ def test_parts_of_a_release_come_from_their_source_or_from_its_mirror(tmp_path: 
         choose_sources(sources, "trixie", [])
 
 
-def test_a_package_is_fetched_verified_and_unpacked(tmp_path: Path) -> None:
+def test_a_package_is_fetched_verified_and_unpacked(mirror: Mirror, tmp_path: Path) -> None:
     messages: list[str] = []
-    packages = DebianPackages(tmp_path / "debian", progress=messages.append)
-    [deb] = packages.fetch(["mksh"])
+    packages = DebianPackages(tmp_path / "debian", configured=mirror.configured, progress=messages.append)
+    [deb] = packages.fetch(["greeter"])
     assert "downloading 1 Debian packages" in messages[1]
     unpack([deb], tmp_path / "root")
-    shell = subprocess.run(
-        [tmp_path / "root/bin/mksh", "-c", "echo $KSH_VERSION"], capture_output=True, text=True, timeout=10, check=True
-    )
-    assert "MIRBSD KSH" in shell.stdout
-    assert "libc6" in packages.depends(["mksh"])
+    done = subprocess.run([tmp_path / "root/usr/bin/greeter"], capture_output=True, text=True, timeout=10, check=True)
+    assert done.stdout == "hello\n"
+    assert packages.depends(["greeter"]) == ["greeter-words"]
 
     whole = deb.read_bytes()
     deb.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     messages.clear()
-    assert packages.fetch(["mksh"]) == [deb]
+    assert packages.fetch(["greeter"]) == [deb]
     assert deb.read_bytes() == whole
     assert any(line.startswith("downloading") for line in messages)
     messages.clear()
-    packages.fetch(["mksh"])
+    packages.fetch(["greeter"])
     assert not any(line.startswith("downloading") for line in messages), "what is there was downloaded again"
+    both = packages.fetch(["greeter"], with_dependencies=True)
+    assert [path.name.split("_")[0] for path in sorted(both)] == ["greeter-words", "greeter"]
 
 
 def test_a_mirror_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,21 +109,19 @@ def test_a_mirror_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
     assert caught.value.cure
 
 
-def test_lists_that_nobody_signed_are_refused(tmp_path: Path, with_lists: Path) -> None:
-    [release] = with_lists.glob("apt-*/lists/*_InRelease")
-    codename = read_codename(OS_RELEASE)
-    mirror = tmp_path / f"mirror/dists/{codename}"
-    mirror.mkdir(parents=True)
-    (mirror / "InRelease").write_text(release.read_text().replace("Origin: Debian", "Origin: Nobody"))
-    folder = configure(tmp_path / "apt", f"deb file:{tmp_path}/mirror {codename} main\n")
-    shutil.copytree(SYSTEM_FOLDER / "trusted.gpg.d", folder / "trusted.gpg.d")
+def test_lists_that_nobody_signed_are_refused(mirror: Mirror, tmp_path: Path) -> None:
+    forged = Mirror(tmp_path / "mirror", tmp_path / "apt")
+    shutil.copytree(mirror.folder, forged.folder)
+    forged.signed_list.write_text(mirror.signed_list.read_text().replace("Origin: Tests", "Origin: Nobody"))
+    [source] = read_sources(mirror.configured)
+    sources = f"deb [signed-by={source.signed_by}] {forged.folder.as_uri()} {source.suites[0]} main\n"
     with pytest.raises(PackagesUnavailable, match=r"(?i)signature"):
-        DebianPackages(tmp_path / "debian", configured=folder).fetch(["mksh"])
+        DebianPackages(tmp_path / "debian", configured=configure(forged.configured, sources)).fetch(["greeter"])
 
 
-def test_a_package_nobody_has_and_a_file_that_is_no_package(tmp_path: Path, with_lists: Path) -> None:
+def test_a_package_nobody_has_and_a_file_that_is_no_package(mirror: Mirror, tmp_path: Path) -> None:
     with pytest.raises(PackagesUnavailable, match="harness-no-such-package"):
-        DebianPackages(with_lists).fetch(["harness-no-such-package"])
+        DebianPackages(tmp_path / "debian", configured=mirror.configured).fetch(["harness-no-such-package"])
     broken = tmp_path / "broken.deb"
     broken.write_bytes(b"no archive")
     with pytest.raises(PackagesUnavailable, match=r"cannot unpack broken\.deb"):

@@ -1,4 +1,4 @@
-"""Refuses what the running test's marker does not allow, by Python's audit events.
+"""Refuses what the running test's marker does not allow, and the network to all, by Python's audit events.
 
 Imported by ``tests/conftest.py``, and by every Python that a test starts: this folder is in ``PYTHONPATH`` while tests
 run, and Python imports ``sitecustomize`` by itself. Variables carry the rules: what the test may need, the folder whose

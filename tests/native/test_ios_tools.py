@@ -18,7 +18,7 @@ from harness.native.cargo_environment import FLAG_SEPARATOR
 from harness.native.compilers import APPLE_FLAGS, ToolchainMissing, package_folder
 from harness.native.ios import lld
 from harness.native.ios.app import app_file
-from harness.native.ios.lld import find_lld, lld_version, present_lld
+from harness.native.ios.lld import debian_lld, find_lld, lld_version, present_lld
 from harness.native.ios.stubs import stub_sdk, stubs
 from harness.native.ios.tools import ZIG_TRIPLES, Slice, apple_tools, undefined_symbols, xcode_tools
 from harness.native.platforms import IOS_ARM64, IOS_SIMULATOR
@@ -209,10 +209,9 @@ def test_without_a_mirror_the_ways_to_a_linker_are_reported(
     assert "lld-19" in caught.value.cure
 
 
-def test_debians_package_brings_what_the_linker_loads(user_cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real package, fetched once into the user's cache, whatever linker this machine has."""
-    monkeypatch.setattr(lld, "_on_path", lambda: None)
-    linker = find_lld(user_cache, quiet)
+def test_debians_package_brings_what_the_linker_loads(user_cache: Cache) -> None:
+    """The real package, which tools/setup-tests fetches into the user's cache, whatever linker this machine has."""
+    linker = debian_lld(user_cache, quiet)
     assert linker.is_relative_to(user_cache.root)
     assert "LLD" in lld_version(linker)
     brought = {path.name.split(".so")[0] for path in (linker.parent.parent / "lib").iterdir()}

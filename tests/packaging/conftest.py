@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.installs import Environment, make_environment, uv
+from tests.packaging.installs import PLUGIN, Environment, from_cache, make_environment
 
 
 @pytest.fixture(scope="session")
@@ -13,7 +13,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
     """The wheel and the sdist of this checkout."""
     folder = tmp_path_factory.mktemp("distributions")
     # The wheel is built from the sdist, as the registry's users may.
-    uv("build", "--quiet", "--out-dir", str(folder), ".")
+    from_cache("build", "--quiet", "--out-dir", str(folder), ".")
     return next(folder.glob("*.whl")), next(folder.glob("*.tar.gz"))
 
 
@@ -31,5 +31,5 @@ def installed(distributions: tuple[Path, Path], tmp_path_factory: pytest.TempPat
 def without_compiler(distributions: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The wheel alone: no PyTorch, no TVM; and another plugin that has a ``--device``."""
     made = make_environment(tmp_path_factory.mktemp("small"))
-    made.install(str(distributions[0]), "pytest-playwright==0.10.0")
+    made.install(str(distributions[0]), PLUGIN)
     return made

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from harness.core.cache import cache_root
 from tests.outside import persons_environment
@@ -17,12 +21,18 @@ ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements.lock"
 EXPENSIVE = ("runtimes", "cargo", "zig")
 """Of the user's cache: what takes minutes to make and is the same for every installation."""
+PLUGIN = "pytest-playwright==0.10.0"
+"""A plugin of the registry that has a ``--device``, too."""
 CAPLESS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all")
 """Root without its privileges is bound by the permissions of files, as everybody is."""
 
 
+class NotInstalled(Exception):
+    """uv could not do what it was asked for."""
+
+
 def uv(*arguments: str, folder: Path = ROOT) -> None:
-    """Run uv, which the environment has (tools/setup); raises AssertionError with what it printed."""
+    """Run uv, which the environment has (tools/setup); raises NotInstalled with what it printed."""
     program = Path(sys.executable).parent / "uv"
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run(
@@ -34,7 +44,27 @@ def uv(*arguments: str, folder: Path = ROOT) -> None:
         check=False,
         timeout=1200,
     )
-    assert done.returncode == 0, done.stderr
+    if done.returncode != 0:
+        raise NotInstalled(done.stderr)
+
+
+def from_cache(*arguments: str, folder: Path = ROOT) -> None:
+    """Run uv with the packages of its cache, which tools/setup-tests fills; raises NotInstalled."""
+    try:
+        uv(*arguments, "--offline", folder=folder)
+    except NotInstalled as error:
+        raise NotInstalled(f"{error}\n(tools/setup-tests brings the packages that tests install)") from error
+
+
+def as_set_up(folder: Path) -> list[str]:
+    """Return uv's options for the packages that tools/setup took: its build of PyTorch, without libraries for GPUs."""
+    locked = set(re.findall(r"^([\w.-]+)==", LOCK.read_text(encoding="utf-8"), re.MULTILINE))
+    # Of no files: the libraries that tools/setup keeps are its dependencies.
+    here = {"cuda-toolkit", *(canonicalize_name(one.name) for one in importlib.metadata.distributions())}
+    left_out = folder / "left-out.txt"
+    left_out.write_text("\n".join(sorted(locked - here)) + "\n", encoding="utf-8")
+    cpu = importlib.metadata.version("torch").endswith("+cpu")
+    return ["--constraint", str(LOCK), "--excludes", str(left_out), *(["--torch-backend=cpu"] if cpu else [])]
 
 
 @dataclass
@@ -51,7 +81,7 @@ class Environment:
         return next((self.folder / "lib").glob("python*/site-packages"))
 
     def install(self, *what: str) -> None:
-        uv("pip", "install", "--quiet", "--python", str(self.folder), "--constraint", str(LOCK), *what)
+        from_cache("pip", "install", "--quiet", "--python", str(self.folder), *as_set_up(self.home), *what)
 
     def write_protect(self, protected: bool) -> None:
         """Take the right to write away from every folder of packages; their files are links to uv's cache."""
@@ -96,7 +126,7 @@ class Environment:
 def make_environment(folder: Path) -> Environment:
     """An environment with nothing in it; of the user's cache only what is expensive."""
     made = Environment(folder / "venv", folder / "home", folder / "cache")
-    uv("venv", "--quiet", "--python", sys.executable, str(made.folder))
+    from_cache("venv", "--quiet", "--python", sys.executable, str(made.folder))
     made.home.mkdir()
     made.cache.mkdir()
     for name in EXPENSIVE:

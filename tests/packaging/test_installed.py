@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.results import Run, Store
-from tests.packaging.installs import ROOT, Environment, uv
+from tests.packaging.installs import ROOT, Environment, from_cache
 
 pytestmark = pytest.mark.compiler
 MODEL = "ondevice/model.py"
@@ -154,7 +154,7 @@ def test_two_versions_are_a_conflict_that_doctor_names(
     text = (sources / "pyproject.toml").read_text()
     (sources / "pyproject.toml").write_text(text.replace('version = "0.1.0"', 'version = "0.0.9"'))
     other = tmp_path / "other"
-    uv("pip", "install", "--quiet", "--no-deps", "--target", str(other), str(sources), folder=tmp_path)
+    from_cache("pip", "install", "--quiet", "--no-deps", "--target", str(other), str(sources), folder=tmp_path)
     installed.variables["PYTHONPATH"] = str(other)
     try:
         done = installed.run("harness", "doctor", folder=project)

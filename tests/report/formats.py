@@ -17,18 +17,24 @@ from typing import Any
 
 from rich.console import Console
 
+from harness.explain.schema import Explanation
 from harness.report import to_markdown, to_terminal
-from harness.report.html import html_report, text_report
+from harness.report.explanation import explanation_report
+from harness.report.html import explanation_page, html_report, text_report
+from harness.report.profile import profile_report
 from harness.results import Run, Store
+from harness.results.nightly import nightly_runs
 from tests.report.html.pages import embedded
 
 GOLDEN = Path(__file__).parent / "golden"
+EXPLANATION = "explanation.json"
 KINDS = {
     **{folder.parent.name: folder for folder in sorted(GOLDEN.glob("*/runs"))},
     "apart": Path(__file__).parents[1] / "results" / "timed_apart",
+    "explained": GOLDEN / "explained",
 }
-"""Folders of stored runs: of words, of tensor workloads, of both, two compared, emulated, and of before both sides
-were timed in turns."""
+"""Folders of results: a run of words, of tensor workloads, of both, two compared, emulated, and from before both sides
+were timed in turns; a run with a profile; a nightly run; a run beside a baseline. And the folder of an explanation."""
 BLOCKS = {"h1", "h2", "h3", "h4", "p", "li", "tr", "figcaption", "summary", "dt", "pre", "div", "figure", "section"}
 QUIET = {"script", "style", "head", "select", "button", "nav", "output", "label"}
 VOID = {"input", "meta", "link", "br"}
@@ -41,15 +47,21 @@ def stored_runs(kind: str) -> list[Run]:
 
 def formats(kind: str) -> dict[str, str]:
     """By the name of the file that keeps it."""
-    runs = stored_runs(kind)
-    blocks = text_report(runs)
+    explanation = KINDS[kind] / EXPLANATION
+    if explanation.exists():
+        found = Explanation.model_validate_json(explanation.read_text(encoding="utf-8"))
+        blocks, page = explanation_report(found), explanation_page(found)
+    else:
+        runs, records = stored_runs(kind), nightly_runs(KINDS[kind])
+        profiles = [block for run in runs for summary in run.profiles() for block in profile_report(summary)]
+        blocks, page = [*text_report(runs, records), *profiles], html_report(runs, records)
     terminal = io.StringIO()
     to_terminal(blocks, Console(file=terminal, width=160))
     lines = "\n".join(line.rstrip() for line in terminal.getvalue().strip("\n").split("\n"))
     return {
         "terminal.txt": f"{lines}\n",
         "report.md": to_markdown(blocks),
-        "page.txt": "\n".join(page_lines(html_report(runs))) + "\n",
+        "page.txt": "\n".join(page_lines(page)) + "\n",
     }
 
 

@@ -1,4 +1,4 @@
-"""Stored runs of words alone, of tensor workloads alone, of both, and of before: what every format contains of them."""
+"""Stored runs, nightly runs and an explanation: what every format contains of them."""
 
 from __future__ import annotations
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness.explain.schema import Explanation
 from harness.report import report_run, to_markdown
-from harness.report.html import html_report
-from harness.report.reproduce import commit_link, reproduction, reproduction_doubt
+from harness.report.explanation import explanation_report
+from harness.report.html import explanation_page, html_report
+from harness.report.nightly import nightly_report
+from harness.report.reproduce import commit_link, nightly_reproduction, reproduction, reproduction_doubt
 from harness.results import Git, Manifest
+from harness.results.nightly import NightlyRecord
+from tests.nightly import make_plan
 from tests.report.html.pages import Elements
 from tests.results.samples import make_run
 
@@ -52,6 +58,70 @@ def test_why_it_may_become_another_run() -> None:
     ]
     assert [bool(doubt) for doubt in doubts] == [True, True, False]
     assert reproduction(manifest(git=None, command=[])) is None
+
+
+def record(folder: Path, **changes: Any) -> NightlyRecord:
+    """A nightly run whose candidate comes from the sources of COMMIT."""
+    runners = folder / "runners"
+    runners.mkdir(exist_ok=True)
+    plan = make_plan(runners)
+    b = plan.units[0].b.model_copy(update={"git": Git(commit=COMMIT, dirty=bool(changes.pop("dirty", False)))})
+    units = [plan.units[0].model_copy(update={"b": b})]
+    results = folder / "results"
+    return NightlyRecord(results / "nightly" / plan.night_id, plan.model_copy(update={"units": units, **changes}), None)
+
+
+ASKED = ["harness", "nightly", "--baseline", "main"]
+
+
+def test_a_nightly_run_is_made_again_by_its_command_at_the_commit_of_its_sources(tmp_path: Path) -> None:
+    command = [*ASKED, "--words", "40", "--markdown", "my file.md"]
+    told, doubt = nightly_reproduction(record(tmp_path, command=command))
+    assert told == f"git checkout {COMMIT} && harness nightly --baseline main --words 40 --markdown 'my file.md'"
+    assert doubt is None
+    assert nightly_reproduction(record(tmp_path, command=command, dirty=True))[1] is not None
+    told, _ = nightly_reproduction(record(tmp_path, command=[*ASKED, ATTACK]))
+    assert told is not None
+    assert told.endswith(f"--baseline main '{ATTACK}'")
+
+
+@pytest.mark.parametrize(
+    ("plan", "more"), [({"candidate": "next"}, "--candidate next"), ({"calibrate": 9}, "--calibrate 9")]
+)
+def test_what_comes_from_baselines_needs_no_commit(tmp_path: Path, plan: dict[str, Any], more: str) -> None:
+    """Of before the command was kept: what else it was called with is not known."""
+    told, doubt = nightly_reproduction(record(tmp_path, **plan))
+    assert told == f"harness nightly --baseline main {more}"
+    assert doubt is not None
+    assert "--device" in doubt
+
+
+def test_a_gate_is_made_again_by_its_run(tmp_path: Path) -> None:
+    of_a_run = record(tmp_path, run="20260501-120000-000-a000")
+    again, doubt = nightly_reproduction(of_a_run)
+    assert again is None
+    assert doubt is not None
+    assert "not among the results" in doubt
+    run = make_run(tmp_path / "results", git=Git(commit=COMMIT, dirty=False))
+    again, doubt = nightly_reproduction(record(tmp_path, run=run.run_id))
+    assert (again, doubt) == (f"git checkout {COMMIT} && pytest suites --device host", None)
+
+
+def test_every_face_of_a_nightly_run_says_how_to_make_it_again(tmp_path: Path) -> None:
+    night = record(tmp_path, command=ASKED)
+    again = f"git checkout {COMMIT} && harness nightly --baseline main"
+    found = Elements(html_report([], [night])).text
+    assert f"Make this nightly run again{again}" in found
+    assert again in to_markdown(nightly_report(night)).replace("\\", "")
+
+
+def test_every_face_of_an_explanation_says_how_to_make_it_again() -> None:
+    found = Explanation(
+        run_id="20260501-120000-000-a000", item="it's", model="small", variant="small", rows=[], archive_sha256="0" * 64
+    )
+    again = """harness explain 20260501-120000-000-a000 --item 'small/it'"'"'s'"""
+    assert again in Elements(explanation_page(found)).text
+    assert again in to_markdown(explanation_report(found)).replace("\\", "")
 
 
 @pytest.mark.parametrize(

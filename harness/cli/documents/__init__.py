@@ -36,6 +36,7 @@ def documents() -> list[type[Document]]:
         machine.ToolchainsDocument,
         machine.CacheDocument,
         machine.RemovalDocument,
+        files.ProjectDocument,
         files.CompiledDocument,
         files.LinkEnvDocument,
         files.FilesDocument,

@@ -24,6 +24,22 @@ class FilesDocument(Document):
     files: list[FileRow]
 
 
+class ProjectDocument(Document):
+    """`harness init`: the files of a project that was set up, by their names below its folder."""
+
+    schema_name: Literal["harness.project/1"] = Field(default="harness.project/1", alias="schema")
+    folder: str
+    dry_run: bool
+    """Whether the files would be written, and were not."""
+    written: list[str]
+    kept: list[str]
+    """Files that were there already, and are unchanged."""
+    advice: list[str]
+    """What has to stand in files that are there."""
+    command: str
+    """What to run then."""
+
+
 class CompiledDocument(Document):
     """`harness compile`, `compile-smoke` and `package ios`: the files that were written, and their metadata."""
 

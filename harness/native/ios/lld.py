@@ -21,12 +21,12 @@ CURE = "on a Mac install Xcode (or `brew install lld`); on Debian `apt install l
 
 
 def find_lld(cache: Cache, progress: Progress) -> Path:
-    """Return ``ld64.lld`` of the PATH, else Debian's, fetched into the cache if needed; nothing is installed.
+    """Return ``ld64.lld`` of the PATH, else Debian's; raises ToolchainMissing."""
+    return _on_path() or debian_lld(cache, progress)
 
-    Raises ToolchainMissing.
-    """
-    if here := _on_path():
-        return here
+
+def debian_lld(cache: Cache, progress: Progress) -> Path:
+    """Return Debian's ``ld64.lld``, fetched into the cache if needed; nothing is installed. Raises ToolchainMissing."""
     try:
         return cache.fetch("lld", _key(), lambda folder: _provide(cache, folder, progress)) / "bin" / NAME
     except PackagesUnavailable as error:

@@ -12,6 +12,7 @@ from harness.report.html.blobs import RawTable, raw_nightly
 from harness.report.html.cells import Cell
 from harness.report.html.nightly import NightlyView
 from harness.report.nightly import drift_text, headline, limit_figures, nightly_report
+from harness.report.reproduce import nightly_reproduction
 from harness.results.journal import RunLine
 from harness.results.nightly import CellFacts, LimitFacts, UnitFacts, causes
 
@@ -31,6 +32,10 @@ class NightlyCard:
     text: str
     warnings: list[str]
     """Causes of everything that did not pass, drifts, and warnings about the device."""
+    again: str | None
+    """The commands that measure the same sides again."""
+    doubt: str | None
+    """Why the commands may measure others."""
 
 
 def card(nightly: NightlyView) -> NightlyCard:
@@ -46,7 +51,7 @@ def card(nightly: NightlyView) -> NightlyCard:
     warnings += record_warnings(record.plan.units, nightly.journal)
     text = headline(verdicts) if verdicts else f"{sum(len(unit.pairs) for unit in nightly.units)} pairs so far"
     verdict = record.state if record.state in VERDICTS else "inconclusive"
-    return NightlyCard(nightly, verdict, record.state, text, warnings)
+    return NightlyCard(nightly, verdict, record.state, text, warnings, *nightly_reproduction(record))
 
 
 def nightly_blocks(nightly: NightlyView) -> list[Block]:
