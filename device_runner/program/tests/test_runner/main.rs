@@ -255,6 +255,7 @@ fn models_are_checked() {
     assert!(message.contains("named twice"), "{message}");
     let prefixes = json!({"encoder": "e_", "decoder": "d_"});
     let (message, _) = refused_with("prefix", "/workloads/0/functions", prefixes);
+    assert!(message.starts_with("workload \"g2p\": "), "{message}");
     assert!(message.contains("decoder_prefill"), "{message}");
     let (message, _) = refused_with("cacheless", "/workloads/0/use_kv_cache", json!(false));
     assert!(message.contains("\"decoder\""), "{message}");
@@ -314,7 +315,8 @@ fn a_model_that_is_not_linked_is_named_after_the_header() {
     let end = records.last().unwrap();
     assert_eq!(end["error"]["kind"], "model");
     let message = end["error"]["message"].as_str().unwrap();
-    assert!(message.contains("none_e_") && message.contains("g2p"), "{message}");
+    assert!(message.starts_with("workload \"g2p\": "), "{message}");
+    assert!(message.contains("none_e_"), "{message}");
 }
 
 /// A reader that takes nothing keeps the runner waiting: only the end of its standard input ends it.
