@@ -78,11 +78,11 @@ def main() -> int:
     parser.add_argument("part", choices=PARTS)
     part: str = parser.parse_args().part
 
-    def say(text: str) -> None:
+    def note(text: str) -> None:
         print(f"setup-tests: {part}: {text}", flush=True)
 
     try:
-        PARTS[part](Cache(notice=say), say)
+        PARTS[part](Cache(notice=note), note)
     except HarnessError as error:
         print(f"setup-tests: {part}: {error}", file=sys.stderr, flush=True)
         return int(error.exit_code)

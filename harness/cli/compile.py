@@ -101,9 +101,9 @@ def compile(
     )
     cache = Cache(notice=note)
     with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(models or [checkpoint])} for {target}") as stage:
-        found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.say)
+        found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.describe)
         request = CompileRequest(found, target, mcpu, precision, tune=tune)
-        archive = compile_models(request, cache=cache, progress=stage.say)
+        archive = compile_models(request, cache=cache, progress=stage.describe)
     names = (archive.metadata.archive, FILE_NAME, PROVENANCE)
     show_compiled([_deliver(archive.folder / name, output_dir) for name in names], target, as_json=as_json)
 
@@ -133,7 +133,7 @@ def compile_smoke(
 ) -> None:
     """Compile the smallest archive: main(x) = x + 1 on a float32[1]."""
     with TerminalProgress(sys.stderr).stage(f"compiling the smoke model for {target}") as stage:
-        folder = make_smoke(prefix, target, cache=Cache(notice=note), progress=stage.say)
+        folder = make_smoke(prefix, target, cache=Cache(notice=note), progress=stage.describe)
     show_compiled([_deliver(folder / SMOKE_ARCHIVE, output_dir)], target, as_json=as_json)
 
 
@@ -154,14 +154,14 @@ def link_env(
     """Print the G2P_TVM_* variables that link a model into a cargo build, as shell exports."""
     cache = Cache(notice=note)
     with TerminalProgress(sys.stderr).stage("preparing what cargo links") as stage:
-        runtime = None if dynamic else build_runtime(cache=cache, progress=stage.say)
+        runtime = None if dynamic else build_runtime(cache=cache, progress=stage.describe)
         if smoke:
-            folder = make_smoke("g2p_test_", "llvm", cache=cache, progress=stage.say)
+            folder = make_smoke("g2p_test_", "llvm", cache=cache, progress=stage.describe)
             variables = _library_variables(folder / SMOKE_ARCHIVE, "g2p_test_", runtime)
         else:
             options = ModelOptions(checkpoint=checkpoint, batch_size=batch_size)
-            found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.say)
-            archive = compile_models(CompileRequest(found, precision=precision), cache=cache, progress=stage.say)
+            found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.describe)
+            archive = compile_models(CompileRequest(found, precision=precision), cache=cache, progress=stage.describe)
             variables = _library_variables(archive.path, archive.metadata.prefix_base, runtime)
             variables |= runner_variables(archive)
     if as_json:

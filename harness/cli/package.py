@@ -74,9 +74,9 @@ def ios(
     archives: dict[Slice, Archive] = {}
     for which, target in SLICE_TARGETS.items():
         with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(options.named)} for {target}") as stage:
-            found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.say)
+            found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.describe)
             request = CompileRequest(found, target, mcpu, precision)
-            archives[which] = compile_models(request, cache=cache, progress=stage.say)
+            archives[which] = compile_models(request, cache=cache, progress=stage.describe)
     with TerminalProgress(sys.stderr).stage("packaging") as stage:
-        framework = make_xcframework(archives, output_dir, cache=cache, progress=stage.say)
+        framework = make_xcframework(archives, output_dir, cache=cache, progress=stage.describe)
     show_compiled([framework, output_dir / FILE_NAME], "ios", as_json=as_json)

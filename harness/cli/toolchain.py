@@ -56,13 +56,13 @@ def install(
     platforms = {name: platform_of(name) for name in names}  # wrong names are reported first
     for name, platform in platforms.items():
         with TerminalProgress(sys.stderr).stage(f"Rust for {name}") as stage:
-            found = find_toolchain(platform.rust, cache=cache, progress=stage.say, verify=True, route=route)
+            found = find_toolchain(platform.rust, cache=cache, progress=stage.describe, verify=True, route=route)
             if upgrade and platform.rust and found.route == "debian":
-                debian = DebianRust(cache, stage.say)
+                debian = DebianRust(cache, stage.describe)
                 found = debian.install(platform.rust)
                 debian.remove_superseded()
             if platform.ios:
-                apple = apple_tools(platform.ios, cache=cache, progress=stage.say)
+                apple = apple_tools(platform.ios, cache=cache, progress=stage.describe)
         linker = f"{apple.identity} ({apple.linker})" if platform.ios else _linker(platform, cache)
         rows.append(
             ToolchainRow(

@@ -48,20 +48,20 @@ def explain(
     options = options_of(run, device)
     seconds: dict[str, float] = {}
     with reporter.stage("looking at what is explained") as stage:
-        subject = subject_of(run, chosen, options, builder, stage.say)
+        subject = subject_of(run, chosen, options, builder, stage.describe)
     with _timed(seconds, "compile"), reporter.stage(f"compiling {subject.label}, instrumented for tracing") as stage:
-        archive = subject.archive(options, stage.say)
+        archive = subject.archive(options, stage.describe)
     order = subject.order(archive, read_provenance(archive.folder))
     with _Comparison(subject, archive) as comparison:
         with _timed(seconds, "build"), reporter.stage("building the runner, instrumented for tracing") as stage:
-            app = app_options(options, device.companion, lambda own: subject.archive(own, stage.say))
-            runner = builder.runner(archive, stage.say, app)
+            app = app_options(options, device.companion, lambda own: subject.archive(own, stage.describe))
+            runner = builder.runner(archive, stage.describe, app)
         title = f"running {subject.title} on {device.name}"
-        with _timed(seconds, "run"), reporter.stage(title) as stage, device.reserve(notify=stage.say):
+        with _timed(seconds, "run"), reporter.stage(title) as stage, device.reserve(notify=stage.describe):
             result = device.run(runner.path, order, deadline=options.deadline)
         stream = _stream(result)
         with _timed(seconds, "compare"), reporter.stage("comparing with PyTorch") as stage:
-            compared = comparison.finish(stream, subject.fed(result), stage.say)
+            compared = comparison.finish(stream, subject.fed(result), stage.describe)
     found = Explanation(
         run_id=run.run_id,
         precision=archive.metadata.precision,

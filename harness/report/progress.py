@@ -29,7 +29,7 @@ class Stage:
         self.began = time.monotonic()
         self._show = show
 
-    def say(self, text: str) -> None:
+    def describe(self, text: str) -> None:
         """Show what is being done now."""
         self._show(text, None, None)
 

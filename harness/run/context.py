@@ -100,7 +100,7 @@ class RunContext:
         with self.stage(f"compiling {self.label} ({kind})") as stage:
 
             def make(options: RunOptions) -> Archive:
-                return self.builder.archive(options, self.workloads, variant, stage.say, profile=profile)
+                return self.builder.archive(options, self.workloads, variant, stage.describe, profile=profile)
 
             archive = make(self.options)
             app = app_options(self.options, self.device.companion, make)
@@ -111,7 +111,7 @@ class RunContext:
                 cure=f"use --threads {metadata.max_threads}",
             )
         with self.stage(f"building the runner ({kind})") as stage:
-            runner = self.builder.runner(archive, stage.say, app)
+            runner = self.builder.runner(archive, stage.describe, app)
         if profile:
             return runner
         facts = VariantFacts(

@@ -82,10 +82,10 @@ class Orders:
         self.deploy(runner)
         with (
             self.stage(f"running {purpose} ({called(workload, variant)})") as stage,
-            self.device.reserve(notify=stage.say),
+            self.device.reserve(notify=stage.describe),
         ):
             if purpose in ("latency", "profile"):
-                self.device.settle(wait_seconds=self.cooldown, notify=stage.say)
+                self.device.settle(wait_seconds=self.cooldown, notify=stage.describe)
             entry = OrderEntry(
                 order_id=order.order_id,
                 purpose=purpose,

@@ -74,7 +74,7 @@ class PairRuns:
             return
         try:
             with self._context.stage("loading PyTorch") as stage:
-                self._pytorch.settle(stage.say)
+                self._pytorch.settle(stage.describe)
         except HarnessError:
             self.close()
 
@@ -119,8 +119,8 @@ class PairRuns:
             lines.append(line)
 
         with run.stage(f"timing {model} in turns with PyTorch") as stage:
-            self._pytorch.settle(stage.say)
-            with run.device.reserve(notify=stage.say):
+            self._pytorch.settle(stage.describe)
+            with run.device.reserve(notify=stage.describe):
                 options = run.options
                 turns = Turns(
                     subject,

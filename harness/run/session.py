@@ -79,7 +79,7 @@ class RunSession:
         if options.mcpu:
             resolve_target(options.target or self.device.target, options.mcpu)
         with context.stage("looking at the models") as stage:
-            context.workloads = context.builder.workloads(options, stage.say)
+            context.workloads = context.builder.workloads(options, stage.describe)
         for workload in context.workloads:
             workload.check()
             self.workloads[workload.name] = WorkloadRun(context, workload)
@@ -207,7 +207,7 @@ class RunSession:
         self.turns.quiet()
         with self.context.stage(f"measuring beside {self.options.baseline}") as stage:
             record = self._gate.judge(
-                self.run_id, self.options, self.device, runner, self.writer.manifest.workloads, stage.say
+                self.run_id, self.options, self.device, runner, self.writer.manifest.workloads, stage.describe
             )
         self.writer.update(gate=gate_facts(record))
         return record

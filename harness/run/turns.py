@@ -87,7 +87,7 @@ class Turns:
             rounds = self._first_round(began)
             while self._used and rounds < MOST_ROUNDS and self._has_time(began, rounds):
                 for at, item in enumerate(list(self._used)):
-                    self.stage.say(f"round {rounds + 1}, {at + 1} of {len(self._used)}")
+                    self.stage.describe(f"round {rounds + 1}, {at + 1} of {len(self._used)}")
                     self._pair(item, at, rounds)
                 rounds += 1
             reason = None if self._used else "no item was answered as it was before"
@@ -116,8 +116,8 @@ class Turns:
         for at, item in enumerate(self.subject.items):
             if self._used and time.monotonic() - began > self.seconds / LEAST_ROUNDS:
                 break
-            self.stage.say(f"round 1, {at + 1} of up to {len(self.subject.items)}")
-            departs = item.departs(self.pytorch.answer(self.subject.model, item.asked, self.stage.say))
+            self.stage.describe(f"round 1, {at + 1} of up to {len(self.subject.items)}")
+            departs = item.departs(self.pytorch.answer(self.subject.model, item.asked, self.stage.describe))
             if departs is not None:
                 self._differing[item.item] = departs
                 continue

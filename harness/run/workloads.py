@@ -134,7 +134,7 @@ class WorkloadRun:
 
     def _expected(self) -> Expected[Any]:
         with self._context.stage(f"asking PyTorch about {self.name}") as stage:
-            found = self.workload.expected(stage.say)
+            found = self.workload.expected(stage.describe)
         writer = self._context.writer
         if found.facts:
             writer.update(reference=dict(found.facts))

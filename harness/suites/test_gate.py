@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def test_no_slower_than_the_baseline(
     harness_run: RunSession, harness_facts: dict[str, Any], record_property: Callable[[str, object], None]
 ) -> None:
-    """This run's runner beside the baseline's, as a night judges it."""
+    """Judge this run's runner beside the baseline's, as a nightly run judges it."""
     from harness.pytest_plugin.gate import GateWarning, gate_message, require_decided
     from harness.results.nightly import judged
 

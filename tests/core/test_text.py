@@ -98,7 +98,7 @@ def test_a_page() -> None:
 def test_a_notice() -> None:
     stream = io.StringIO()
     with TerminalProgress(stream, who=EVIL).stage(f"pushing to {EVIL}") as stage:
-        stage.say(f"waiting for {EVIL}")
+        stage.describe(f"waiting for {EVIL}")
     assert_fit(stream.getvalue())
     assert len(stream.getvalue().splitlines()) == 1
 

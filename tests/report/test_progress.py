@@ -28,8 +28,8 @@ def test_long_work_is_reported_in_a_few_lines(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
     out = io.StringIO()
     with TerminalProgress(out).stage("running") as stage:
-        stage.say("starting")
-        stage.say("going on at once")
+        stage.describe("starting")
+        stage.describe("going on at once")
         for at in range(10):
             time.sleep(0.02)
             stage.advance(at, 10)
