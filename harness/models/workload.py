@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -156,8 +157,12 @@ class Workload(ABC, Generic[Answer]):
 
     def title(self, items: str) -> str:
         """Return a person's name for an item's id, or for the ids of a batch, separated by spaces."""
-        names = {item.id: f"{item.subset} {item.label}".strip() or item.id for item in self.items}
+        names = self._titles
         return names[items] if items in names else ", ".join(names[item] for item in items.split())
+
+    @cached_property
+    def _titles(self) -> dict[str, str]:
+        return {item.id: f"{item.subset} {item.label}" if item.label else item.id for item in self.items}
 
     @property
     def subsets(self) -> list[str]:
