@@ -162,7 +162,7 @@ class Workload(ABC, Generic[Answer]):
 
     @cached_property
     def _titles(self) -> dict[str, str]:
-        return {item.id: f"{item.subset} {item.label}" if item.label else item.id for item in self.items}
+        return {item.id: f"{item.subset} {item.label}".strip() if item.label else item.id for item in self.items}
 
     @property
     def subsets(self) -> list[str]:
