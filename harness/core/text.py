@@ -7,7 +7,6 @@ of its own, which decode to the same text.
 
 from __future__ import annotations
 
-import json
 import re
 
 MOST = 4000
@@ -38,11 +37,6 @@ def shown(text: str, *, most: int = MOST) -> str:
 def shown_line(text: str, *, most: int = MOST) -> str:
     """Return the same as :func:`shown`, on one line."""
     return " ".join(shown(text, most=most).split("\n")).replace("\t", " ")
-
-
-def shown_json(text: str) -> str:
-    """Return a JSON text with the same characters as JSON escapes, so that its meaning stays."""
-    return _UNSHOWN.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def quoted(text: object, most: int = 80) -> str:

@@ -30,11 +30,6 @@ class Topology:
     online: tuple[int, ...]
     clusters: tuple[Cluster, ...]
 
-    @property
-    def big(self) -> tuple[int, ...]:
-        """Return the cores of the fastest cluster; none if all are alike, because then there is no choice."""
-        return self.clusters[-1].cores if len(self.clusters) > 1 else ()
-
     def mask(self, threads: int) -> str:
         """Return taskset's mask of the fastest cores for ``threads`` threads, in whole clusters.
 
