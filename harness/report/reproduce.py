@@ -51,7 +51,7 @@ def nightly_reproduction(record: NightlyRecord) -> tuple[str | None, str | None]
     command = plan.command or ["harness", "nightly", "--baseline", plan.baseline, *candidate, *calibrate]
     # Both sides come from baselines unless B is made of the sources.
     git = None if candidate or calibrate else next((unit.b.git for unit in plan.units if unit.b.git), None)
-    doubts = [] if plan.command else ["its other options were not kept, such as --device and --words"]
+    doubts = [] if plan.command else ["its other options were not kept, such as --device"]
     doubts += [_CHANGED] if git and git.dirty else []
     return _at(git, command), "; ".join(doubts) or None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.core.installation import DISTRIBUTION
 from harness.native.toolchain.rust import OLDEST_RUST
-from tests.packaging.installs import ROOT, uv
+from tests.packaging.installs import ROOT, from_cache
 
 OLD_NAME = re.compile(r"(?<![\w-])harness\[(?:ios|training|compile|dev)|pip3? install (?:-\w+ )*['\"]?harness\b")
 """The registry's ``harness`` is another project's."""
@@ -42,7 +42,7 @@ def test_the_sdist_builds_the_same_wheel(distributions: tuple[Path, Path], tmp_p
     tops = {name.partition("/")[0] for name in names}
     assert {"harness", "rust", "device_runner", "Cargo.toml", "Cargo.lock", "README.md", "pyproject.toml"} <= tops
     assert not tops & {"tests", "tools", "benchmarks", "results", ".venv", "target"}
-    uv("build", "--quiet", "--wheel", "--out-dir", str(tmp_path), str(ROOT))
+    from_cache("build", "--quiet", "--wheel", "--out-dir", str(tmp_path), str(ROOT))
     with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as other:
         assert {info.filename: info.CRC for info in one.infolist()} == {
             info.filename: info.CRC for info in other.infolist()
