@@ -128,7 +128,7 @@ class Bench(ABC):
         """Run Python in another process that has opened the device as ``device``."""
         text = f"from harness.conformance.fake_runners import make_order\n{self.opening()}\n{script}"
         with subprocess.Popen(
-            [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
         ) as process:
             try:
                 yield process

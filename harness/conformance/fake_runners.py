@@ -170,7 +170,8 @@ def write_runner(folder: Path, body: str, name: str = "runner", *, describing: s
     """Write an executable whose behaviour is ``body``. ``padding`` are bytes behind it that cannot be compressed."""
     path = folder / name
     path.write_text(
-        python_runner(body, describing=describing) + (f"#{os.urandom(padding // 2).hex()}\n" if padding else "")
+        python_runner(body, describing=describing) + (f"#{os.urandom(padding // 2).hex()}\n" if padding else ""),
+        encoding="utf-8",
     )
     path.chmod(0o755)
     return path

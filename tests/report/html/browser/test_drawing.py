@@ -50,7 +50,7 @@ def seen_page(browser: Browser, file: Path, nightly_runs: Path) -> Iterator[Call
 
     def look(which: str, scheme: Scheme) -> Opened:
         if (which, scheme) not in kept:
-            kept[which, scheme] = opened(browser, {"file": file, "nightly": nightly_runs}[which], scheme=scheme)
+            kept[which, scheme] = opened(browser, {"file": file, "nightly_runs": nightly_runs}[which], scheme=scheme)
         return kept[which, scheme]
 
     yield look
@@ -112,8 +112,8 @@ def test_the_policy_stops_a_script_that_got_in(browser: Browser, file: Path, tmp
     [
         ("file", "light", 1280),
         ("file", "dark", 1280),
-        ("nightly", "light", 1280),
-        ("nightly", "dark", 390),
+        ("nightly_runs", "light", 1280),
+        ("nightly_runs", "dark", 390),
         ("models", "light", 1280),
     ],
 )
@@ -130,7 +130,7 @@ def test_accessible(
     else:
         # The pictures of nightly runs are the same in both, and take most of the time.
         file = request.getfixturevalue(which)
-        found = opened(browser, file, width=width, scheme=scheme, drawn=which != "nightly")
+        found = opened(browser, file, width=width, scheme=scheme, drawn=which != "nightly_runs")
     found.page.evaluate("() => { for (const one of document.querySelectorAll('details')) one.open = true }")
     results = Axe().run(found.page)
     assert len(results.response["passes"]) > 20
@@ -139,7 +139,7 @@ def test_accessible(
 
 
 @pytest.mark.parametrize(
-    ("which", "width"), [("file", 320), ("file", 390), ("file", 768), ("nightly", 390), ("models", 390)]
+    ("which", "width"), [("file", 320), ("file", 390), ("file", 768), ("nightly_runs", 390), ("models", 390)]
 )
 def test_a_phone_does_not_scroll_sideways(
     browser: Browser, request: pytest.FixtureRequest, which: str, width: int
@@ -200,7 +200,7 @@ def test_the_theme_follows_the_system_and_the_switch(browser: Browser, file: Pat
 def test_nightly_runs_are_drawn_with_what_throttled_and_their_change_points(
     seen_page: Callable[[str, Scheme], Opened], nightly_runs: Path
 ) -> None:
-    found = seen_page("nightly", "light")
+    found = seen_page("nightly_runs", "light")
     page = found.page
     pictures = page.locator("[data-figure]").count()
     assert pictures >= 20
