@@ -50,7 +50,7 @@ def run(installed: Environment, project: Path) -> Run:
     before = listing(installed.packages)
     done = installed.run("pytest", "--device", "host", "--junitxml", "j.xml", folder=project)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 passed" in done.stdout
+    assert "6 passed" in done.stdout
     assert "Permission" not in done.stdout + done.stderr
     assert listing(installed.packages) == before
     return Store(project / "results").find("latest")
