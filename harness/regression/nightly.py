@@ -7,9 +7,12 @@ what has been measured, and a resumed nightly run goes on from it.
 from __future__ import annotations
 
 import secrets
+import shutil
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +45,7 @@ from harness.measure import (
 from harness.protocol.schema import Memory, Output, Phase, Probe, RecordOptions, Sample, Tensors
 from harness.regression.limits import LimitVerdict, judge_limits
 from harness.results import now
+from harness.results.errors import writing
 from harness.results.journal import BrokenLine, GivenUpLine, Journal, Plan, RunLine, Side, Stage, UnitPlan
 
 TRIES = 3
@@ -142,13 +146,13 @@ class NightlyRun:
         self._clock = clock
         self._until = clock() + budget if budget is not None else None
         self._journal = Journal(folder)
+        self._folder = folder
+        self._copies: dict[str, Path] = {}
 
     def run(self) -> NightlyResult:
         """Measure what is missing, and judge. A unit that could not be measured is inconclusive, with the cause."""
-        try:
+        with self._measuring():
             measured = {unit.name: self._measure(unit) for unit in self.plan.units}
-        finally:
-            self._journal.close()
         cells = {(name, metric): found for name, of in measured.items() for metric, found in of.items()}
         verdicts = judge_cells(cells, self.plan.rule)
         results, sized = [], set[tuple[str, str, str]]()
@@ -166,18 +170,38 @@ class NightlyRun:
         A unit without a finished session has none.
         """
         sessions: dict[str, dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
-        try:
+        with self._measuring():
             for unit in self.plan.units:
                 for attempt in range(self.plan.calibrate):
                     if self._session(unit, "first", attempt) is None:
                         for metric, ratios in self._ratios(unit, "first", attempt).items():
                             sessions[unit.name][metric].append(ratios)
-        finally:
-            self._journal.close()
         rng = np.random.default_rng(SEED)
         return {
             name: {metric: calibrate(tables, rng) for metric, tables in of.items()} for name, of in sessions.items()
         }
+
+    @contextmanager
+    def _measuring(self) -> Iterator[None]:
+        """Hold copies of all runners, written at the same time, and close the journal at the end.
+
+        How a program's file came to be written changes how its pages are mapped, and so its speed (docs/measuring.md).
+        Two sides of one hash share one copy. Raises StorageFull or StorageUnwritable.
+        """
+        try:
+            with writing(self._folder):
+                copies = Path(tempfile.mkdtemp(prefix="runners-", dir=self._folder))
+            try:
+                for side in (side for unit in self.plan.units for side in (unit.a, unit.b)):
+                    path = copies / side.sha256 / side.path.name
+                    with writing(path):
+                        path.parent.mkdir(exist_ok=True)
+                        self._copies[side.sha256] = Path(shutil.copy2(side.path, path))
+                yield
+            finally:
+                shutil.rmtree(copies, ignore_errors=True)
+        finally:
+            self._journal.close()
 
     def _measure(self, unit: UnitPlan) -> dict[str, CellSessions]:
         """Measure every metric of a unit.
@@ -297,7 +321,7 @@ class NightlyRun:
             }
         )
         started, conditions = now(), device.conditions()
-        result = device.run(planned.path, order, deadline=self._deadline)
+        result = device.run(self._copies[planned.sha256], order, deadline=self._deadline)
         if not result.complete:
             return result.reason or "incomplete"
         self._journal.append(_line(result, unit.name, stage, attempt, pair, side, started, conditions))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from harness.devices import RunResult
 from harness.measure import ENCODER, LATENCY, METRICS, PREFILL, STEP, Floor, GateVerdict, Judgement, Undecided
 from harness.regression.nightly import TRIES, EmulatedDevice, NightlyResult, NightlyRun, RunnerChanged, UnitResult
 from harness.results import RunDamaged, StorageUnwritable
@@ -200,6 +201,25 @@ def test_emulated_devices_and_changed_runners_are_refused(tmp_path: Path) -> Non
     plan.units[0].b.path.write_text("other")
     with pytest.raises(RunnerChanged):
         NightlyRun(tmp_path, plan, {"phone": FakeDevice()}, notify=quiet)
+
+
+def test_both_sides_run_from_copies_that_are_gone_afterwards(tmp_path: Path) -> None:
+    """How a program's file was written changes its speed, so that both are written anew."""
+    ran: set[Path] = set()
+
+    class Noting(FakeDevice):
+        def run(self, runner: Path, *arguments: Any, **options: Any) -> RunResult:
+            ran.add(runner)
+            return super().run(runner, *arguments, **options)
+
+    plan = make_plan(tmp_path)
+    NightlyRun(tmp_path, plan, {"phone": Noting()}, notify=quiet).run()
+    (unit,) = plan.units
+    assert {path.name for path in ran} == {unit.a.path.name, unit.b.path.name}
+    assert len(ran) == 2
+    assert not ran & {unit.a.path, unit.b.path}
+    assert all(path.parents[1].parent == tmp_path and not path.exists() for path in ran)
+    assert not list(tmp_path.glob("runners-*"))
 
 
 def test_a_device_is_calibrated_against_itself_and_keeps_its_floor(tmp_path: Path) -> None:
