@@ -71,10 +71,11 @@ def ios(
         prefix=system_lib_prefix,
     )
     cache = Cache(notice=note)
+    with TerminalProgress(sys.stderr).stage("looking at the models") as stage:
+        found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.describe)
     archives: dict[Slice, Archive] = {}
     for which, target in SLICE_TARGETS.items():
         with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(options.named)} for {target}") as stage:
-            found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.describe)
             request = CompileRequest(found, target, mcpu, precision)
             archives[which] = compile_models(request, cache=cache, progress=stage.describe)
     with TerminalProgress(sys.stderr).stage("packaging") as stage:
