@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import functools
 import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, NoReturn
 
 import typer
@@ -97,7 +98,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         load_commands(_called(sys.argv[1:] if arguments is None else arguments))
         # Without standalone mode typer raises its own errors instead of printing them. It returns the code of
         # typer.Exit, or nothing.
-        code = app(args=arguments, prog_name="harness", standalone_mode=False) or ExitCode.OK
+        command = _built(frozenset(COMMAND_MODULES) & frozenset(sys.modules))
+        code = command(args=arguments, prog_name="harness", standalone_mode=False) or ExitCode.OK
         if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this
             raise KeyboardInterrupt
     except HarnessError as error:
@@ -111,6 +113,16 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except Exception as error:
         fail(_unexpected(error), ExitCode.INFRASTRUCTURE)
     finish(code)
+
+
+@functools.cache
+def _built(loaded: frozenset[str]) -> Callable[..., int | None]:
+    """Return the application with the commands of the loaded modules, built once.
+
+    typer builds it from every command's signature, which takes longer than most commands do: a process that runs
+    several of them pays once.
+    """
+    return typer.main.get_command(app)
 
 
 def _called(arguments: Sequence[str]) -> Sequence[str]:

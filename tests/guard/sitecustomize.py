@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # every Python that a test starts imports this: what is not n
 ALLOWED = "HARNESS_TESTS_ALLOWED"
 REFUSALS = "HARNESS_TESTS_REFUSALS"
 STAND_INS = "HARNESS_TESTS_FOLDER"
+_EVENTS = frozenset({"import", "subprocess.Popen", "os.posix_spawn", "os.exec", "socket.connect"})
 _CARGO = frozenset({"build", "check", "rustc", "run", "test", "zigbuild"})
 _WORKERS = frozenset({"harness.compiler.worker", "harness.explain.worker"})
 _ZIG = frozenset({"cc", "c++", "build", "build-exe", "build-lib", "build-obj"})
@@ -81,8 +82,8 @@ def _need_of_address(address: Any) -> tuple[str, str] | None:
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    allowed = os.environ.get(ALLOWED)
-    if allowed is None or event not in ("import", "subprocess.Popen", "os.posix_spawn", "os.exec", "socket.connect"):
+    # The events first: Python raises one for each call of id(), and looking up a variable takes a microsecond.
+    if event not in _EVENTS or (allowed := os.environ.get(ALLOWED)) is None:
         return
     need = need_of(event, arguments)
     if need is None or need[0] in allowed.split(","):
