@@ -17,6 +17,7 @@ from harness.core.cache import Cache
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress
 from harness.native.ios.lld import debian_lld
+from harness.native.ios.rcodesign import find_rcodesign
 from harness.native.platforms import IOS_ARM64, IOS_SIMULATOR, STATIC_ARM64
 from harness.native.toolchain import configured_route, find_toolchain, present_toolchain
 from harness.virtual.android import provide_packages
@@ -26,12 +27,13 @@ ROOT = Path(__file__).parent.parent
 
 
 def fetch_rust(cache: Cache, progress: Progress) -> None:
-    """Bring the crates of the lock file, and Rust with the standard libraries of phones."""
+    """Bring the crates of the lock file, Rust with the standard libraries of phones, and what signs iPhones' apps."""
     _run("cargo", "fetch", "--quiet", "--locked")
     for platform in (STATIC_ARM64, IOS_ARM64, IOS_SIMULATOR):
         if present_toolchain(platform.rust, cache, configured_route()) is None:
             progress(f"Rust for {platform.rust}: 30 MB by rustup; else Debian's, 180 MB for all targets")
         find_toolchain(platform.rust, cache=cache, progress=progress)
+    find_rcodesign(cache, progress)
 
 
 def fetch_debian(cache: Cache, progress: Progress) -> None:

@@ -12,7 +12,7 @@ from packaging.version import InvalidVersion, Version
 
 from harness.core.cache import hash_file
 from harness.devices.errors import RunnerUnusable
-from harness.native.ios import app_facts, check_app, pack_app, sign_app, unpack_app
+from harness.native.ios import Signing, app_facts, check_app, pack_app, unpack_app
 
 BUILD_KEY = "HarnessBuildSha256"
 """A key in an installed app's Info.plist, which identifies it as ours and names its build. If a phone does not report
@@ -21,7 +21,7 @@ keys that are not Apple's, the version identifies it, because it is made of the 
 
 @dataclass(frozen=True)
 class Package:
-    """Describe an .ipa on this machine. ``build`` is the same for the same bytes signed with the same command."""
+    """Describe an .ipa on this machine. ``build`` is the same for the same bytes signed the same way."""
 
     path: Path
     bundle_id: str
@@ -35,13 +35,13 @@ class Package:
         return f"1.{int(self.build[:7], 16)}.{int(self.build[7:14], 16)}"
 
 
-def read_package(ipa: Path, sign_command: str | None) -> Package:
+def read_package(ipa: Path, signing: Signing | None) -> Package:
     """Return the .ipa's own description; raises RunnerUnusable if it is no app."""
     try:
         with zipfile.ZipFile(ipa) as archive:
             names = [name for name in archive.namelist() if name.endswith(".app/Info.plist") and name.count("/") == 2]
             info = plistlib.loads(archive.read(names[0]))
-        build = hashlib.sha256(f"{hash_file(ipa)} {sign_command or ''}".encode()).hexdigest()
+        build = hashlib.sha256(f"{hash_file(ipa)} {signing.identity if signing else ''}".encode()).hexdigest()
         return Package(ipa, info["CFBundleIdentifier"], info["CFBundleExecutable"], build, ipa.stat().st_size)
     except OSError as error:
         raise RunnerUnusable(f"the app {ipa} cannot be read: {error.strerror or error}") from error
@@ -49,7 +49,7 @@ def read_package(ipa: Path, sign_command: str | None) -> Package:
         raise RunnerUnusable(f"{ipa} is no app for iOS: {type(error).__name__} {error}") from error
 
 
-def make_installable(package: Package, udid: str, system: Version, sign_command: str | None, folder: Path) -> Path:
+def make_installable(package: Package, udid: str, system: Version, signing: Signing | None, folder: Path) -> Path:
     """Make an .ipa below ``folder`` that this phone accepts, as far as this computer can check.
 
     Raises RunnerUnusable for an iOS that is too old, and AppUnusable's kinds (SigningFailed, ProfileMissing,
@@ -57,8 +57,8 @@ def make_installable(package: Package, udid: str, system: Version, sign_command:
     """
     app = unpack_app(package.path, folder)
     _stamp(app, package)
-    if sign_command:
-        sign_app(app, sign_command)
+    if signing:
+        signing.sign(app)
     check_app(app, udid, package.bundle_id)
     _check_system(app, system)
     made = folder / "signed.ipa"

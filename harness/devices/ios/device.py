@@ -204,7 +204,7 @@ class IosDevice(RemoteDevice):
             return package
         folder = Path(tempfile.mkdtemp(prefix="harness-ios-"))
         try:
-            ipa = make_installable(package, self.udid, self._facts.system, self._options.sign_command, folder)
+            ipa = make_installable(package, self.udid, self._facts.system, self._options.signing, folder)
             # From here on it is ours to remove, even if installing fails.
             self._ours[package.bundle_id] = package
             self._phone.do(
@@ -219,7 +219,7 @@ class IosDevice(RemoteDevice):
     def _package(self, runner: Path) -> Package:
         file = local_file(runner)
         if file not in self._read:
-            self._read[file] = read_package(runner, self._options.sign_command)
+            self._read[file] = read_package(runner, self._options.signing)
         return self._read[file]
 
     def _started(self, package: Package, arguments: list[str]) -> Started:

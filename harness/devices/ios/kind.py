@@ -7,7 +7,15 @@ from contextlib import contextmanager
 
 from harness.core.cache import Cache
 from harness.devices.base import Device, Notify, Unavailable
-from harness.devices.ios.options import BUNDLE_ID, KEEP_APP, LAUNCHER, SIGN_COMMAND
+from harness.devices.ios.options import (
+    BUNDLE_ID,
+    CERTIFICATE,
+    KEEP_APP,
+    LAUNCHER,
+    PASSWORD_FILE,
+    PROFILE,
+    SIGN_COMMAND,
+)
 from harness.devices.kinds import Check, DeviceKind, ListedDevice, Selection
 from harness.devices.options import SerialName
 
@@ -63,5 +71,5 @@ IOS = DeviceKind(
     attaches=True,
     forms="ios, ios:UDID, ios:A,B or ios:all",
     serial=SerialName("the iPhone of that UDID", "--udid"),
-    options=(SIGN_COMMAND, BUNDLE_ID, LAUNCHER, KEEP_APP),
+    options=(SIGN_COMMAND, CERTIFICATE, PASSWORD_FILE, PROFILE, BUNDLE_ID, LAUNCHER, KEEP_APP),
 )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from harness.devices.options import DeviceOption
+
+if TYPE_CHECKING:
+    from harness.native.ios import Signing
 
 LauncherName = Literal["appservice", "dvt", "debugserver"]
 LAUNCHERS: tuple[LauncherName, ...] = ("appservice", "dvt", "debugserver")
@@ -17,6 +20,17 @@ SIGN_COMMAND = DeviceOption(
     "'codesign -f -s NAME --entitlements FILE {}'",
     metavar="CMD",
 )
+CERTIFICATE = DeviceOption(
+    "--ios-certificate",
+    "sign with this certificate and its key, a .p12 file, instead of a command; its password is in "
+    "HARNESS_IOS_CERTIFICATE_PASSWORD or in the file of --ios-certificate-password-file",
+    metavar="FILE",
+)
+PASSWORD_FILE = DeviceOption(
+    "--ios-certificate-password-file", "a file whose first line is the certificate's password", metavar="FILE"
+)
+PASSWORD_VARIABLE = "HARNESS_IOS_CERTIFICATE_PASSWORD"
+PROFILE = DeviceOption("--ios-profile", "the .mobileprovision that goes with --ios-certificate", metavar="FILE")
 BUNDLE_ID = DeviceOption(
     "--ios-bundle-id", "bundle id that your profile allows", metavar="ID", commands=("suites",), of_run=True
 )
@@ -61,7 +75,8 @@ class IosOptions:
 
     launcher: LauncherName | None = None
     """None means the best launcher of the phone's iOS."""
-    sign_command: str | None = None
+    signing: Signing | None = None
+    """None if the app is signed as it is."""
     keep_app: bool = False
     trust_seconds: float = 60.0
     grace_seconds: float = 60.0

@@ -24,9 +24,36 @@ class BadBundleId(UsageError):
 
 
 class SigningFailed(AppUnusable):
-    """The command of ``--ios-sign-command`` did not sign."""
+    """The program that signs did not."""
 
     cure = f"its message is above; run it by hand on the bundle that it names. Examples: {SIGNING_PAGE}"
+
+
+class CertificateUnreadable(AppUnusable):
+    """``--ios-certificate`` is no certificate with its key, or its password is another one."""
+
+    cure = (
+        "export the certificate together with its key as a .p12 file (Keychain Access, or openssl pkcs12 -export), and "
+        "put its password into HARNESS_IOS_CERTIFICATE_PASSWORD or a file for --ios-certificate-password-file"
+    )
+
+
+class CertificateExpired(AppUnusable):
+    """The certificate is not valid today."""
+
+    cure = "make a new one on Apple's developer site, add it to the profile, and export both again"
+
+
+class CertificateNotInProfile(AppUnusable):
+    """The profile does not name the certificate, so a device refuses what it signs."""
+
+    cure = "choose the certificate in the profile on Apple's developer site, and download the profile again"
+
+
+class SignerMissing(AppUnusable):
+    """There is no ``rcodesign``, and it could not be built."""
+
+    cure = "install it (`cargo install apple-codesign --locked`), or sign with a command: --ios-sign-command"
 
 
 class BadSignCommand(UsageError):
@@ -38,7 +65,10 @@ class BadSignCommand(UsageError):
 class ProfileMissing(AppUnusable):
     """The bundle holds no provisioning profile."""
 
-    cure = f"let --ios-sign-command copy one to BUNDLE/embedded.mobileprovision before it signs: {SIGNING_PAGE}"
+    cure = (
+        "give it with --ios-profile and --ios-certificate, or let --ios-sign-command copy it to "
+        f"BUNDLE/embedded.mobileprovision before it signs: {SIGNING_PAGE}"
+    )
 
 
 class ProfileUnreadable(AppUnusable):
@@ -68,7 +98,7 @@ class BundleIdMismatch(AppUnusable):
 class AppNotSigned(AppUnusable):
     """The executable carries no signature."""
 
-    cure = f"give --ios-sign-command a command that signs the bundle: {SIGNING_PAGE}"
+    cure = f"sign with --ios-certificate and --ios-profile, or with a command, --ios-sign-command: {SIGNING_PAGE}"
 
 
 class WrongPlatform(AppUnusable):

@@ -1,15 +1,42 @@
-"""Sign a bundle with the user's own command: only the user has the certificate."""
+"""Sign a bundle with what only the user has: their own command, or their certificate (:mod:`.certificate`)."""
 
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from harness.native.ios.errors import BadSignCommand, SigningFailed
 from harness.native.process import ToolFailed, run_tool
 
 PLACEHOLDER = "{}"
 SIGN_DEADLINE_SECONDS = 300.0
+
+
+class Signing(Protocol):
+    """A way to sign bundles. ``identity`` changes whenever an app would be signed otherwise."""
+
+    @property
+    def identity(self) -> str: ...
+
+    def sign(self, app: Path) -> None:
+        """Sign the bundle in place; raises AppUnusable's kinds."""
+
+
+@dataclass(frozen=True)
+class SigningCommand:
+    """Sign with the command of ``--ios-sign-command``."""
+
+    command: str
+
+    @property
+    def identity(self) -> str:
+        return self.command
+
+    def sign(self, app: Path) -> None:
+        """Sign the bundle in place; raises BadSignCommand or SigningFailed."""
+        sign_app(app, self.command)
 
 
 def sign_command(app: Path, command: str) -> list[str]:

@@ -19,6 +19,7 @@ from harness.devices.kinds import DeviceKind, ListedDevice, Selection
 
 if TYPE_CHECKING:
     from harness.devices.ios.options import Way
+    from harness.native.ios import SigningCommand
     from harness.virtual.ios import VirtualIphone
 
 NAME = "virtual-ios"
@@ -57,7 +58,7 @@ def _open(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[
                 emulated=True,
                 companion=COMPANION,
                 kind=NAME,
-                options=replace(options_of(selection), sign_command=signed_for(phone)),
+                options=replace(options_of(selection), signing=signed_for(phone)),
                 notify=notify,
             )
             for phone in phones
@@ -71,9 +72,11 @@ def way_to(phone: VirtualIphone, records: Path) -> Way:
     return Way(phone.usbmux_address, ("tunneld",), phone.tunneld or TUNNELD, records)
 
 
-def signed_for(phone: VirtualIphone) -> str:
-    """Return a sign command that makes a virtual phone accept an app."""
-    return shlex.join([sys.executable, "-m", "harness.virtual.ios.sign", "--udid", phone.udid])
+def signed_for(phone: VirtualIphone) -> SigningCommand:
+    """Return how an app is signed for a virtual phone."""
+    from harness.native.ios import SigningCommand
+
+    return SigningCommand(shlex.join([sys.executable, "-m", "harness.virtual.ios.sign", "--udid", phone.udid]))
 
 
 def _list_attached() -> list[ListedDevice]:

@@ -11,9 +11,12 @@ import pytest
 
 from harness.conformance.fake_runners import make_order
 from harness.conformance.faults import Ends, complete, raises
+from harness.core.cache import Cache
 from harness.devices.errors import CommandTimeout, DeviceFull, DeviceLost, RunnerUnusable
 from harness.devices.ios.errors import ImageMissing, InstallRefused, PhoneLocked
 from harness.devices.ios.options import LauncherName
+from harness.native.ios import SigningCommand
+from harness.native.ios.certificate import read_certificate
 from harness.native.ios.errors import (
     AppNotSigned,
     BundleIdMismatch,
@@ -23,8 +26,10 @@ from harness.native.ios.errors import (
     SigningFailed,
     WrongPlatform,
 )
+from harness.native.ios.rcodesign import find_rcodesign
 from tests.devices.ios.apps import BUNDLE_ID, SIMULATOR, X86_64, Flaws
 from tests.devices.ios.conftest import QUICK, Scene, with_launcher
+from tests.native.certificates import PASSWORD, issue
 
 pytestmark = pytest.mark.emulator
 
@@ -122,7 +127,7 @@ def test_an_app_that_no_phone_would_take(scene: Scene, ends: Ends, case: str) ->
 @pytest.mark.fault(what="the sign command fails", ends=raises(SigningFailed, "no identity found"), keeps="–")
 def test_signing_fails(scene: Scene, ends: Ends) -> None:
     script = "import sys; sys.exit('no identity found in ' + sys.argv[1])"
-    device = scene.open(replace(QUICK, sign_command=shlex.join([sys.executable, "-c", script])))
+    device = scene.open(replace(QUICK, signing=SigningCommand(shlex.join([sys.executable, "-c", script]))))
     with ends.raised():
         device.run(scene.app(), make_order())
     scene.assert_clean()
@@ -135,7 +140,20 @@ def test_signing_fails(scene: Scene, ends: Ends) -> None:
 )
 def test_signing_mends(scene: Scene, ends: Ends, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "harness.virtual.ios.sign", "--udid", scene.virtual.udid, "{}"]
-    device = scene.open(replace(QUICK, sign_command=shlex.join(command)))
+    device = scene.open(replace(QUICK, signing=SigningCommand(shlex.join(command))))
+    ends.check(device.run(scene.app(flaws=Flaws(profile=False)), make_order()))
+    scene.assert_clean()
+
+
+@pytest.mark.fault(
+    what="a certificate and a profile make an app that lacked a profile whole",
+    ends=complete("it is signed on the way to the phone"),
+    keeps="all records",
+)
+def test_a_certificate_signs(scene: Scene, ends: Ends, user_cache: Cache, tmp_path: Path) -> None:
+    mine = issue(tmp_path / "mine", ProvisionedDevices=[scene.virtual.udid])
+    signer = find_rcodesign(user_cache, lambda _text: None)
+    device = scene.open(replace(QUICK, signing=read_certificate(mine.p12, PASSWORD, mine.profile, signer)))
     ends.check(device.run(scene.app(flaws=Flaws(profile=False)), make_order()))
     scene.assert_clean()
 
