@@ -12,7 +12,7 @@ from harness.conformance.behaviour import EVERYTHING, python
 from harness.conformance.fake_runners import python_runner
 from tests.devices.virtual_ios.app import ARM64, X86_64, TinyApp, make_executable
 
-__all__ = ["BUNDLE_ID", "SIMULATOR", "X86_64", "Flaws", "write_app"]
+__all__ = ["BUNDLE_ID", "EXECUTABLE", "SIMULATOR", "X86_64", "Flaws", "write_app"]
 
 BUNDLE_ID = "dev.harness.test"
 EXECUTABLE = "TestRunner"

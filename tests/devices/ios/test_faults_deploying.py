@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from harness.core.cache import Cache
 from harness.devices.errors import CommandTimeout, DeviceFull, DeviceLost, RunnerUnusable
 from harness.devices.ios.errors import ImageMissing, InstallRefused, PhoneLocked
 from harness.devices.ios.options import LauncherName
-from harness.native.ios import SigningCommand
+from harness.native.ios import SigningCommand, pack_app, unpack_app
 from harness.native.ios.certificate import read_certificate
 from harness.native.ios.errors import (
     AppNotSigned,
@@ -27,8 +28,9 @@ from harness.native.ios.errors import (
     WrongPlatform,
 )
 from harness.native.ios.rcodesign import find_rcodesign
-from tests.devices.ios.apps import BUNDLE_ID, SIMULATOR, X86_64, Flaws
+from tests.devices.ios.apps import BUNDLE_ID, EXECUTABLE, SIMULATOR, X86_64, Flaws
 from tests.devices.ios.conftest import QUICK, Scene, with_launcher
+from tests.native.apple import program, quiet
 from tests.native.certificates import PASSWORD, issue
 
 pytestmark = pytest.mark.emulator
@@ -152,9 +154,13 @@ def test_signing_mends(scene: Scene, ends: Ends, tmp_path: Path) -> None:
 )
 def test_a_certificate_signs(scene: Scene, ends: Ends, user_cache: Cache, tmp_path: Path) -> None:
     mine = issue(tmp_path / "mine", ProvisionedDevices=[scene.virtual.udid])
-    signer = find_rcodesign(user_cache, lambda _text: None)
+    signer = find_rcodesign(user_cache, quiet)
     device = scene.open(replace(QUICK, signing=read_certificate(mine.p12, PASSWORD, mine.profile, signer)))
-    ends.check(device.run(scene.app(flaws=Flaws(profile=False)), make_order()))
+    # A whole program of the linker's in the place of a head alone, which rcodesign would not sign.
+    app = unpack_app(scene.app(flaws=Flaws(profile=False)), tmp_path / "unpacked")
+    shutil.copy(program(tmp_path, "device", user_cache), app / EXECUTABLE)
+    pack_app(app, tmp_path / "whole.ipa")
+    ends.check(device.run(tmp_path / "whole.ipa", make_order()))
     scene.assert_clean()
 
 
