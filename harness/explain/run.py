@@ -105,7 +105,7 @@ class _Comparison:
     It exports the graphs while the runner is built and run, then waits for taps.
     """
 
-    def __init__(self, subject: Subject, archive: Archive) -> None:
+    def __init__(self, subject: Subject[Any], archive: Archive) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="harness-explain-")
         self._say: Callable[[str], None] = lambda _text: None
         self._request = subject.whole_request(archive, Path(self._folder.name)) | {
