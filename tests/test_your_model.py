@@ -87,10 +87,10 @@ def test_one_binary_holds_four_models_and_each_answers_as_pytorch(followed: Foll
     manifest, summary = together.manifest(), together.summary()
     assert summary is not None
     assert (summary.verdict.value, summary.reasons) == ("pass", [])
-    assert list(summary.of_kind("tensor")) == ["flowers", "detector", "bert"]
+    assert list(summary.unlike) == ["flowers", "detector", "bert"]
     assert list(summary.workloads["g2p"].parity) == ["cache", "cache, timed"]
     assert len(manifest.variants) == 1
-    for name, found in summary.of_kind("tensor").items():
+    for name, found in summary.unlike.items():
         assert found.failed == found.missing == 0, name
         assert found.by_item, name
         assert found.ratio is not None

@@ -8,3 +8,17 @@ apt_install() {
   note "installing $1 with apt"
   DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "$1" >/dev/null
 }
+
+# apt_offers PACKAGE: whether Debian's lists have it. They are read at most once a day and checkout, so that a machine
+# whose Debian lacks the package waits for no network each time.
+apt_offers() {
+  apt-cache show "$1" >/dev/null 2>&1 && return
+  local stamp=.venv/.harness-apt
+  if [ "$apt_updated" = no ] && [ -z "$(find "$stamp" -mmin -1440 2>/dev/null)" ]; then
+    note "reading Debian's package lists"
+    apt-get -qq update || return 1
+    apt_updated=yes
+    touch "$stamp"
+  fi
+  apt-cache show "$1" >/dev/null 2>&1
+}

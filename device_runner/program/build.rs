@@ -1,5 +1,5 @@
 //! Links the archive that the harness names and compiles in its hash and the features of the processor that its kernels
-//! need; hands on how TVM is linked.
+//! need; passes on how TVM is linked.
 
 use std::env;
 use std::path::Path;

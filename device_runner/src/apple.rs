@@ -1,4 +1,4 @@
-//! What only iOS does or knows: the app around a run, the thermal state, the machine, the peak memory.
+//! What only iOS has: the app around a run, the thermal state, the machine, the peak memory.
 //!
 //! All `unsafe` code of the runner is here. UIKit has to own the main thread: an app that does not
 //! come to its run loop within some twenty seconds is killed by the launch watchdog (0x8badf00d).
@@ -41,13 +41,13 @@ pub fn run_app(work: impl FnOnce() -> u8 + Send + 'static) -> ! {
 }
 
 define_class!(
-    // SAFETY: NSObject asks nothing of its subclasses, and this one has no Drop and no state.
+    // SAFETY: NSObject has no requirements for its subclasses, and this one has no Drop and no state.
     #[unsafe(super(NSObject))]
     #[thread_kind = MainThreadOnly]
     #[name = "HarnessRunnerDelegate"]
     struct Delegate;
 
-    // SAFETY: the protocol asks nothing of its classes.
+    // SAFETY: the protocol has no requirements for its classes.
     unsafe impl NSObjectProtocol for Delegate {}
 
     // SAFETY: the method has the arguments and the result of the protocol's.
@@ -69,7 +69,7 @@ define_class!(
 
 /// An empty window, which lives as long as the app: without one the launch is not over.
 fn show_window(main_thread: MainThreadMarker) {
-    // As large as the screen, since nothing else is said.
+    // As large as the screen, since no frame is given.
     let window = UIWindow::new(main_thread);
     window.setRootViewController(Some(&UIViewController::new(main_thread)));
     window.makeKeyAndVisible();
@@ -91,7 +91,7 @@ fn start_work() {
 /// What the main thread has on iOS, where an order otherwise runs.
 const MAIN_STACK_BYTES: usize = 1 << 20;
 
-/// How hot the system says the device is; none for a state that came after iOS 17.
+/// The thermal state that the system reports; none for a state that came after iOS 17.
 pub fn thermal_state() -> Option<State> {
     let state = NSProcessInfo::processInfo().thermalState();
     let known = [

@@ -1,4 +1,4 @@
-//! What the processor says of itself.
+//! The processor's name and features.
 
 use std::thread;
 

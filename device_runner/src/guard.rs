@@ -10,7 +10,7 @@ use crate::result_file::ResultFile;
 
 /// Runs the work and writes the end record; a panic becomes one of kind `panic`.
 ///
-/// The error is what ended the run, or what kept the end record from being written.
+/// Returns as an error what ended the run, or what kept the end record from being written.
 pub fn guarded(
     order_id: &str,
     result: &mut ResultFile,
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_formatted_and_an_odd_panic_are_told_too() {
+    fn a_formatted_and_an_odd_panic_are_reported_too() {
         for (name, payload, expected) in [
             ("text", Box::new("plain") as Box<dyn Any + Send>, "plain"),
             ("string", Box::new("owned".to_owned()), "owned"),

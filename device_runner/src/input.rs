@@ -38,7 +38,7 @@ impl<'de> Deserialize<'de> for Input {
     }
 }
 
-/// The error is what the workload takes.
+/// The error names what the workload takes.
 impl TryFrom<Input> for String {
     type Error = &'static str;
 
@@ -50,7 +50,7 @@ impl TryFrom<Input> for String {
     }
 }
 
-/// Likewise.
+/// The error names what the workload takes.
 impl TryFrom<Input> for SentTensors {
     type Error = &'static str;
 

@@ -33,7 +33,7 @@ pub struct Instruments {
     origin: i64,
 }
 
-/// What the kernels said during one batch.
+/// What the kernels recorded during one batch.
 pub struct Events {
     /// A kernel's number when it begins, its complement when it ends, and the two of work.
     pub numbers: Vec<i64>,
@@ -83,12 +83,12 @@ impl Instruments {
         Ok(join(self.counter.as_slice::<i32>()?))
     }
 
-    /// A batch is about to run: what was said before is forgotten.
+    /// Drops what was recorded before, since a batch is about to run.
     pub fn begin(&mut self) -> Result<(), Failure> {
         self.drain().and_then(|_| self.now()).map(|now| self.origin = now).map_err(|e| failed(&e))
     }
 
-    /// What was said since [`Instruments::begin`].
+    /// What was recorded since [`Instruments::begin`].
     pub fn finish(&mut self) -> Result<Events, Failure> {
         let lost = self.drain().map_err(|error| failed(&error))?;
         if lost > 0 {
@@ -98,7 +98,7 @@ impl Instruments {
         self.events().map_err(|error| failed(&error))
     }
 
-    /// Takes what was kept, and tells how much of it was lost.
+    /// Takes what was recorded, and returns how much of it was lost.
     fn drain(&mut self) -> Result<i32, TvmError> {
         let arguments = &[Argument::InPlace(&mut self.events), Argument::InPlace(&mut self.counts)];
         self.take.call(arguments)?;

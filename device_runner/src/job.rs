@@ -29,8 +29,8 @@ const _: () = sendable::<Job>();
 
 impl Job {
     /// Creates the result, reads and checks the order, and limits TVM to its threads: to be called
-    /// while the process has no thread but its first. What is wrong with the order is the result's
-    /// to say.
+    /// while the process has no thread but its first. What is wrong with the order is written to
+    /// the result.
     pub fn prepare(
         linked: &Linked,
         order_path: &Path,

@@ -1,7 +1,7 @@
 //! Runs a work order on the models linked into a program and records what it measured.
 //!
-//! The schema of both files is `harness/protocol/schema.py`; `docs/protocol.md` explains it. This library knows no archive:
-//! the program around it (`device_runner/program`) links one and says which in [`Linked`], so that all of this is
+//! The schema of both files is `harness/protocol/schema.py`; `docs/protocol.md` explains it. This library has no archive:
+//! the program around it (`device_runner/program`) links one and describes it in [`Linked`], so that all of this is
 //! compiled once for all archives.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -3,7 +3,7 @@
 #[cfg(any(not(target_os = "ios"), test))]
 use std::fs;
 
-/// Bytes of the process's peak resident set; none where the system does not tell.
+/// Bytes of the process's peak resident set; none where the system does not report it.
 #[cfg(target_os = "ios")]
 pub use crate::apple::peak_bytes;
 

@@ -29,10 +29,10 @@ pub struct WorkItem {
     pub id: String,
     pub workload: String,
     pub input: Input,
-    /// For who reads the result.
+    /// For whoever reads the result.
     #[serde(default, rename = "label")]
     _label: IgnoredAny,
-    /// Likewise.
+    /// For whoever reads the result, too.
     #[serde(default, rename = "subset")]
     _subset: IgnoredAny,
 }
@@ -89,7 +89,7 @@ pub struct Plan {
     pub repetitions: usize,
     pub threads: usize,
     pub probe: Option<ProbeOptions>,
-    /// Of the probe.
+    /// The taps of the probe.
     pub taps: Option<TapWindow>,
     pub skip_samples: usize,
     pub skip_probes: usize,
@@ -97,7 +97,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether samples are left to record; the memory of a process that ran none says nothing.
+    /// Whether samples are left to record; the memory of a process that ran none is of no use.
     pub fn has_samples_left(&self) -> bool {
         let passes = self.warmup.saturating_add(self.repetitions);
         self.skip_samples == 0 || passes.saturating_mul(self.calls) > self.skip_samples

@@ -1,4 +1,4 @@
-//! What the system says of the machine, as records hold it.
+//! What the system reports about the machine, as records hold it.
 
 use serde::Serialize;
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::readings::{Cpu, State};
 
-/// What a sample is good for.
+/// The part of the run that a sample belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
@@ -61,7 +61,7 @@ pub enum Record<'a> {
         #[serde(flatten)]
         probed: Probed,
     },
-    /// A piece of what an archive with taps gave away during the probe before.
+    /// A piece of what an archive with taps recorded during the probe before.
     Taps {
         workload: &'a str,
         items: &'a [String],
@@ -72,7 +72,7 @@ pub enum Record<'a> {
         state: State,
         at_unix_ns: u64,
     },
-    /// What the kernels of an archive for profiles said during the sample before.
+    /// What the kernels of an archive for profiles recorded during the sample before.
     Profile {
         workload: &'a str,
         items: &'a [String],

@@ -25,7 +25,7 @@ impl ResultFile {
         Ok(Self { file, path: path.display().to_string(), samples: 0, stream: None })
     }
 
-    /// A file that takes nothing.
+    /// A file to which nothing can be written.
     #[cfg(all(test, target_os = "linux"))]
     pub fn full_for_tests() -> io::Result<Self> {
         let file = OpenOptions::new().append(true).open("/dev/full")?;
@@ -50,7 +50,7 @@ impl ResultFile {
         self.stream = Some(io::stdout());
     }
 
-    /// Whoever watched may have gone; the file is what counts.
+    /// Ignores errors: whoever watched may have gone, and the file is the result.
     fn show(&mut self, line: &[u8]) {
         let Some(stdout) = &self.stream else { return };
         let mut stdout = stdout.lock();

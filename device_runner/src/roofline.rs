@@ -30,8 +30,9 @@ impl Roofline {
     pub fn open(module: &TvmModule) -> Result<Self, TvmError> {
         let mut sizes = Tensor::zeros::<i32>(&[4])?;
         module.require("shapes")?.call(&[Argument::InPlace(&mut sizes)])?;
-        let said = sizes.as_slice::<i32>()?;
-        let size = |at: usize| said.get(at).map_or(0, |&size| usize::try_from(size).unwrap_or(0));
+        let reported = sizes.as_slice::<i32>()?;
+        let size =
+            |at: usize| reported.get(at).map_or(0, |&size| usize::try_from(size).unwrap_or(0));
         Ok(Self {
             read: module.require("read")?,
             multiply_add: module.require("multiply_add")?,

@@ -19,7 +19,7 @@ use crate::Linked;
 struct Loaded {
     name: String,
     workload: Box<dyn Workload>,
-    /// Where the archive was built for profiles.
+    /// Present if the archive was built for profiles.
     instruments: Option<Instruments>,
 }
 
@@ -48,7 +48,7 @@ fn load(
     Ok(Loaded { name, workload, instruments })
 }
 
-/// Who runs what, where.
+/// Records what runs, with which program, and on what processor.
 fn write_header(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> Result<(), Failure> {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     result.write(&Record::Header {
@@ -66,7 +66,7 @@ fn write_header(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> R
     })
 }
 
-/// Runs the plan and records what it measures. The end record is the caller's.
+/// Runs the plan and records what it measures. The caller writes the end record.
 pub fn run(
     mut plan: Plan,
     linked: &Linked,
@@ -84,7 +84,7 @@ pub fn run(
     if plan.has_samples_left() {
         result.write(&Record::Memory { peak_bytes: memory::peak_bytes() })?;
     }
-    // Any: all of them measure the same machine.
+    // One of them is enough, since all measure the same machine.
     if let Some(instruments) = loaded.iter().find_map(|one| one.instruments.as_ref()) {
         result.write(&instruments.machine()?)?;
     }

@@ -23,7 +23,7 @@ impl Slowdown {
         }
     }
 
-    /// For the header, which says nothing of what was not asked for.
+    /// For the header, which leaves out what was not asked for.
     pub fn percent(self) -> Option<f64> {
         (self.percent > 0.0).then_some(self.percent)
     }

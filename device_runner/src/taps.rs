@@ -1,4 +1,4 @@
-//! What an archive with taps gives away: the values that its kernels computed, as one stream of bytes.
+//! Reads what an archive with taps records: the values that its kernels computed, as one stream of bytes.
 //!
 //! `harness/compiler/observe/tracing.py` makes them and `harness/explain/taps.py` reads the stream; archives for apps have none.
 
@@ -25,7 +25,7 @@ pub struct TapWindow {
 }
 
 impl TapWindow {
-    /// Refuses what cannot be; `known` tells whether the order has an item.
+    /// Refuses what cannot be; `known` returns whether the order has an item.
     pub fn check(&self, known: impl Fn(&str) -> bool) -> Result<(), Failure> {
         if !known(&self.item) {
             return Err(Failure::usage(format!("taps: the order has no item {:?}", self.item)));
@@ -47,7 +47,7 @@ impl<'a> Tapping<'a> {
         window.map(|window| Ok((window, Taps::find(prefix)?))).transpose().map(Self)
     }
 
-    /// These items' probe is about to run.
+    /// Begins to keep values, since these items' probe is about to run.
     pub fn begin(&mut self, items: &[String]) -> Result<(), Failure> {
         match self.of(items) {
             Some((window, taps)) => taps.keep(window.first, window.last),
@@ -55,7 +55,7 @@ impl<'a> Tapping<'a> {
         }
     }
 
-    /// Records what these items' probe gave away.
+    /// Records the values of these items' probe.
     pub fn record(
         &mut self,
         workload: &str,
@@ -103,7 +103,7 @@ impl Taps {
         }))
     }
 
-    /// Forgets what was kept; from now on the calls from `first` up to `last` are.
+    /// Drops what was kept, and keeps the calls from `first` up to `last` from now on.
     fn keep(&mut self, first: i32, last: i32) -> Result<(), Failure> {
         let asked = self.window.write(&[first, last]);
         let asked = asked.and_then(|()| self.keep.call(&[Argument::Tensor(&self.window)]));

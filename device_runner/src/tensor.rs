@@ -106,22 +106,23 @@ impl LoadedModel {
         let took = started.elapsed();
         let outputs = value.and_then(Value::into_tensors).map_err(|error| error.to_string())?;
         if outputs.len() != self.outputs.len() {
-            let (found, said) = (outputs.len(), self.outputs.len());
-            return Err(format!("{:?} returned {found} tensors instead of {said}", self.name));
+            let (found, expected) = (outputs.len(), self.outputs.len());
+            let name = &self.name;
+            return Err(format!("{name:?} returned {found} tensors instead of {expected}"));
         }
         Ok(Answer { took, outputs })
     }
 
-    /// What a sample says of an answer; what is computed of it is not in its time.
+    /// What a sample records of an answer. It is computed outside the sample's time.
     fn measure(&self, item: &LoadedItem) -> Result<Measured, String> {
         let answer = self.call(item)?;
-        // So that passes can be told apart without keeping their outputs.
+        // So that differences between passes are seen without keeping their outputs.
         let output_sha256 = Some(sha256(answer.bytes()?));
         let total_ns = nanoseconds(answer.took);
         Ok(Measured { total_ns, output_sha256, ..Measured::default() })
     }
 
-    /// What a probe says of an answer.
+    /// What a probe records of an answer.
     fn record(&self, item: &LoadedItem) -> Result<Probed, String> {
         let answer = self.call(item)?;
         let size: usize = answer.bytes()?.iter().map(|bytes| bytes.len()).sum();

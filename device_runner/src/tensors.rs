@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 pub struct SentTensors {
     pub size: usize,
     pub sha256: String,
-    /// Of the format safetensors.
+    /// One blob in the format safetensors; base64 in the order.
     #[serde(rename = "data", deserialize_with = "decoded")]
     pub bytes: Vec<u8>,
 }

@@ -1,4 +1,4 @@
-//! How hot the system says the device is.
+//! The thermal state that the system reports.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,8 +15,8 @@ pub struct Thermal {
 }
 
 impl Thermal {
-    /// Of the device this runs on; where no system tells, nothing is recorded. `app`: whether this is an app, or its
-    /// companion on the machine of a virtual iPhone.
+    /// Reads the state of the device this runs on. Where the system reports none, nothing is recorded. `app`: whether
+    /// this is an app, or its companion on the machine of a virtual iPhone.
     pub fn of_this_device(app: bool) -> Self {
         Self::new(move || if app { read() } else { None })
     }
@@ -53,7 +53,7 @@ fn read() -> Option<State> {
     crate::apple::thermal_state()
 }
 
-/// An app's companion runs where a virtual iPhone says how hot it is, in a file.
+/// An app's companion runs where a virtual iPhone keeps its thermal state in a file.
 #[cfg(not(target_os = "ios"))]
 fn read() -> Option<State> {
     let text = std::fs::read_to_string(std::env::var_os("HARNESS_THERMAL_STATE_FILE")?).ok()?;
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_system_that_tells_nothing_leaves_no_record() {
+    fn a_system_that_reports_nothing_leaves_no_record() {
         assert!(recorded("silent", &[None, None]).is_empty());
         assert_eq!(recorded("late", &[None, Some(State::Fair), None]), ["fair"]);
     }

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::process;
 use std::thread;
 
-/// Names the wish; without it standard input is left alone, as for an order given by hand.
+/// The variable that asks for this. Without it standard input is left alone, as for an order given by hand.
 const VARIABLE: &str = "DEVICE_RUNNER_ENDS_WITH_STDIN";
 
 /// From now on the process ends as soon as standard input does, if that was asked for.
@@ -19,13 +19,13 @@ pub fn end_with_stdin() -> io::Result<()> {
     }
     thread::Builder::new().name("watch".to_owned()).spawn(|| {
         wait_for_the_end(io::stdin());
-        // Nobody is left to read an end record, and what exit handlers would wait for is busy measuring.
+        // Nobody is left to read an end record, and exit handlers would wait for a thread that is measuring.
         process::abort();
     })?;
     Ok(())
 }
 
-/// Returns once there is nothing to read any more; what is read is of no interest.
+/// Returns once there is nothing to read any more; ignores what is read.
 fn wait_for_the_end(mut input: impl Read) {
     let mut buffer = [0; 64];
     loop {

@@ -19,7 +19,8 @@ TITLES = ("--device", "state", "model", "system", "in use by", "unusable because
 
 devices_app = typer.Typer(
     invoke_without_command=True,
-    epilog="Examples:\n\n  harness devices\n\n  harness devices --json\n\n  harness devices pair 192.168.1.20:37451",
+    epilog="Examples:\n\n  harness devices\n\n  harness devices --json\n\n  "
+    "HARNESS_ADB_SERVERS=localhost:5037,lab:5037 harness devices\n\n  harness devices pair 192.168.1.20:37451",
 )
 app.add_typer(devices_app, name="devices")
 
@@ -92,10 +93,11 @@ def pair_phone(
 
     On the phone: Developer options, Wireless debugging, Pair device with pairing code.
     """
+    from harness.devices.android.address import server_addresses
     from harness.devices.android.pairing import connect_paired, pair, to_pair
     from harness.devices.android.server import Server
 
-    server = Server()
+    server = Server(address=server_addresses()[0])
     server.ensure()
     place = address or to_pair(server)
     digits = code or _asked_code(place)

@@ -12,7 +12,7 @@ import typer
 
 from harness.cli import completion
 from harness.cli.app import app
-from harness.cli.opening import OpeningCommand, selected
+from harness.cli.opening import OpeningCommand, selected, typed
 from harness.cli.options import DEFAULT_RESULTS, RUN_HELP, AnyResultsDir, Json, Markdown, existing
 from harness.cli.output import exclusive, note, print_json, terminal, write_markdown
 from harness.core.cache import Cache
@@ -21,6 +21,10 @@ from harness.results import Run, Store
 
 if TYPE_CHECKING:
     from harness.devices import Device
+
+
+OUTPUTS = ("html", "bundle", "everything", "markdown", "as_json")
+"""The parameters that choose what is shown and written, and not what is explained."""
 
 
 class SeveralDevices(UsageError):
@@ -80,7 +84,12 @@ def explain(
             usable = [one for one in devices if not isinstance(one, Unavailable)]
             chosen = _one_of(usable, stored if device is None else None)
             found = explain_run(
-                stored, item=which, builder=builder, device=chosen, reporter=TerminalProgress(sys.stderr)
+                stored,
+                item=which,
+                builder=builder,
+                device=chosen,
+                reporter=TerminalProgress(sys.stderr),
+                command=lambda name: _command(context, run if run.endswith(".zip") else stored.run_id, name),
             )
         if html is not None:
             from harness.report.html import explanation_page, write_page
@@ -101,6 +110,12 @@ def explain(
         else:
             to_terminal(explanation_report(found, everything=everything), terminal())
     raise typer.Exit(ExitCode.FAILURE if found.departed else ExitCode.OK)
+
+
+def _command(context: typer.Context, source: str, item: str) -> list[str]:
+    """Return the command that explains the item again: with its run, its devices and the folder of the results."""
+    given = typed(context, leave_out=("run", "item", *OUTPUTS))
+    return ["harness", "explain", source, "--item", item, *given]
 
 
 def _one_of(devices: Sequence[Device], run: Run | None) -> Device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -32,6 +33,23 @@ def selected(context: typer.Context, device: str) -> Selection:
     from harness.devices import parse_device
 
     return parse_device(device, **context.meta.get(GIVEN, {}))
+
+
+def typed(context: typer.Context, *, leave_out: Collection[str] = ()) -> list[str]:
+    """Return the options that the command was given, with those of the installed kinds, as a command line has them."""
+    given = {**context.params, **context.meta.get(GIVEN, {})}
+    found: list[str] = []
+    for parameter in context.command.get_params(context):
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if name in leave_out or source is None or source.name in ("DEFAULT", "DEFAULT_MAP"):
+            continue
+        value = given.get(name)
+        if value is True:
+            found.append(parameter.opts[0])
+        elif value is not None and value is not False:
+            found += [parameter.opts[0], str(value)]
+    return found
 
 
 def _parameters(command: Any, taken: list[str]) -> list[Any]:

@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -35,13 +35,20 @@ WORKER = "harness.explain.worker"
 
 
 def explain(
-    run: Run, *, item: str | None = None, builder: Builder, device: Device, reporter: ProgressReporter
+    run: Run,
+    *,
+    item: str | None = None,
+    builder: Builder,
+    device: Device,
+    reporter: ProgressReporter,
+    command: Callable[[str], Sequence[str]] | None = None,
 ) -> Explanation:
     """Compile an archive instrumented for tracing, run it on ``device``, and compare with PyTorch node by node.
 
     The run's folder keeps the result.
 
-    ``item`` is a word's id or ``MODEL/ITEM``; None means the first that failed. Raises NothingToExplain, CannotExplain,
+    ``item`` is a word's id or ``MODEL/ITEM``; None means the first that failed. ``command`` returns the command that
+    explains the item that it is given; the explanation keeps it. Raises NothingToExplain, CannotExplain,
     BadTaps, IncompleteResult, and what making and running a runner raises.
     """
     chosen = find_subject(run, item)
@@ -74,6 +81,8 @@ def explain(
         seconds=seconds,
         **subject.facts(result),
     )
+    if command is not None:
+        found = found.model_copy(update={"command": [*command(found.name)]})
     _keep(run, found, order, stream, archive)
     return found
 
@@ -105,7 +114,7 @@ class _Comparison:
     It exports the graphs while the runner is built and run, then waits for taps.
     """
 
-    def __init__(self, subject: Subject, archive: Archive) -> None:
+    def __init__(self, subject: Subject[Any], archive: Archive) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="harness-explain-")
         self._say: Callable[[str], None] = lambda _text: None
         self._request = subject.whole_request(archive, Path(self._folder.name)) | {

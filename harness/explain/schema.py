@@ -129,6 +129,8 @@ class Explanation(_Stored):
     """The hash of the instrumented archive."""
     checkpoint_sha256: str = ""
     versions: dict[str, str] = {}
+    command: list[str] = []
+    """The command that makes it again, with its devices; empty in files of before this was kept."""
     seconds: dict[str, float] = {}
     """The seconds that each part of the explanation took."""
 

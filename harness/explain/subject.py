@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from safetensors.numpy import save_file
 
@@ -26,6 +26,8 @@ from harness.results import ParityLine, ReferenceLine, Run
 from harness.run.builder import Builder, RunOptions
 from harness.validate import Verdict
 from harness.validate.parity import first_divergence
+
+Model = TypeVar("Model", bound=Workload[Any])
 
 
 class NothingToExplain(UsageError):
@@ -81,11 +83,11 @@ def opened(run: Run, name: str, options: RunOptions, builder: Builder, progress:
     return found
 
 
-def subject_of(run: Run, chosen: Chosen, options: RunOptions, builder: Builder, progress: Progress) -> Subject:
+def subject_of(run: Run, chosen: Chosen, options: RunOptions, builder: Builder, progress: Progress) -> Subject[Any]:
     """Return a chosen item with its model. Raises CannotExplain, NothingToExplain, and what opening a model raises."""
     workload = opened(run, chosen.workload, options, builder, progress)
     if isinstance(workload, GenerationWorkload):
-        return GenerationSubject(chosen, workload, builder, workload)
+        return GenerationSubject(chosen, workload, builder)
     names = [item.id for item in workload.items]
     if chosen.item not in names:
         shown = ", ".join(names[:5])
@@ -94,11 +96,11 @@ def subject_of(run: Run, chosen: Chosen, options: RunOptions, builder: Builder, 
 
 
 @dataclass(frozen=True)
-class Subject(ABC):
-    """Hold an item and its model, ready to be compiled and run."""
+class Subject(ABC, Generic[Model]):
+    """Hold an item and its model, ready to be compiled and run. ``Model`` is the type of its workload."""
 
     chosen: Chosen
-    workload: Workload[Any]
+    workload: Model
     builder: Builder
 
     @property
@@ -169,11 +171,8 @@ class Subject(ABC):
         return next((probe for probe in probes if self.chosen.item in probe.items), None)
 
 
-@dataclass(frozen=True)
-class GenerationSubject(Subject):
+class GenerationSubject(Subject[GenerationWorkload]):
     """Hold an item that generates text."""
-
-    prompts: GenerationWorkload
 
     @property
     def title(self) -> str:
@@ -182,7 +181,7 @@ class GenerationSubject(Subject):
     def items(self, batch_size: int) -> list[WorkItem]:
         """Return the items to run. With batches of several items only the item itself is run."""
         lines = self.chosen.lines if batch_size == 1 else self.chosen.lines[-1:]
-        return [self.prompts.item(line.item, line.subset, line.label) for line in lines]
+        return [self.workload.item(line.item, line.subset, line.label) for line in lines]
 
     def calls(self, counts: Mapping[str, int]) -> int:
         decoder = counts.get("decoder_step") or counts.get("decoder", 0)
@@ -218,7 +217,7 @@ class GenerationSubject(Subject):
         return None if probe is None else probe.outputs[probe.items.index(self.chosen.item)].token_ids
 
 
-class TensorSubject(Subject):
+class TensorSubject(Subject[Workload[Any]]):
     """Hold an item of a tensor workload."""
 
     @property

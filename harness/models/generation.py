@@ -20,6 +20,8 @@ class GenerationWorkload(Workload[Decoded]):
 
     kind: ClassVar[Kind] = "generation"
     variants: ClassVar[tuple[str, ...]] = tuple(FUNCTIONS)
+    alike: ClassVar[bool] = True
+    own_rule: ClassVar[bool] = False
     smoke_items: ClassVar[int] = 3
     probe: ClassVar[RecordOptions] = RecordOptions(margins=True)
 

@@ -83,6 +83,11 @@ class Workload(ABC, Generic[Answer]):
     """How many items show that it runs at all."""
     probe: ClassVar[RecordOptions] = RecordOptions()
     """What the parity order records."""
+    alike: ClassVar[bool] = False
+    """Whether its items are so alike that their times have one distribution, as words are. Times of unlike items are
+    never pooled."""
+    own_rule: ClassVar[bool] = True
+    """Whether its ``comparison`` judges each item. Otherwise the run's tolerance policy judges all items together."""
     keeps_hashes: ClassVar[bool] = False
     """Whether timed passes keep only hashes of the answers; then the parity order's probe has the answers."""
 

@@ -37,7 +37,7 @@ def harness_facts(
     request: pytest.FixtureRequest, harness_run: RunSession, record_testsuite_property: Callable[[str, object], None]
 ) -> dict[str, Any]:
     """Return facts about the whole run, for JUnit XML and for pytest-benchmark's ``extra_info``."""
-    generations = [one for one in harness_run.context.workloads if one.kind == "generation"]
+    generations = [one for one in harness_run.context.workloads if one.variants]
     facts = {
         "run_id": harness_run.run_id,
         "device": harness_run.device.name,

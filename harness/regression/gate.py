@@ -18,8 +18,8 @@ from harness.run.builder import RunOptions
 
 
 def gated(options: RunOptions, workloads: Mapping[str, WorkloadFacts]) -> list[str]:
-    """Return the names that the gate judges: the timed variant of a generation, and each tensor workload."""
-    return [options.variant if facts.kind == "generation" else name for name, facts in workloads.items()]
+    """Return the names that the gate judges: the timed variant, or the workload that has none."""
+    return [options.variant if facts.way.variants else name for name, facts in workloads.items()]
 
 
 class BaselineGate:

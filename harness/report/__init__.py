@@ -41,7 +41,7 @@ def _side(run: Run, name: str) -> Side:
     manifest = run.manifest()
     samples: dict[str, dict[tuple[str, str], Times]] = {}
     # Times of an emulator cannot be compared with anything.
-    for workload in () if manifest.emulated else manifest.of_kind("generation"):
+    for workload in () if manifest.emulated else manifest.alike:
         items = {line.item: (line.subset, line.label) for line in run.reference() if line.workload == workload}
         taken = timed_samples(manifest, run.samples(), workload)
         samples[workload] = {items[item]: times for item, times in taken.items() if item in items}

@@ -51,7 +51,7 @@ def compared(a: Side, b: Side) -> list[str]:
 
     Raises Incomparable if they share nothing at all.
     """
-    names = [name for name in a.summary.of_kind("generation") if _shared(a, b, name) or _both_compared(a, b, name)]
+    names = [name for name in a.summary.alike if _shared(a, b, name) or _both_compared(a, b, name)]
     if not names and not shared_models(a.summary, b.summary):
         raise Incomparable(f"runs {a.manifest.run_id} and {b.manifest.run_id} share no measured word")
     return names
@@ -85,7 +85,7 @@ def conclusions(a: Side, b: Side) -> list[Line]:
     if a.manifest.emulated or b.manifest.emulated:
         return [Line("times of an emulator are compared with nothing", Tone.UNSURE)]
     lines = []
-    for name, facts in {**a.manifest.of_kind("generation"), **b.manifest.of_kind("generation")}.items():
+    for name, facts in {**a.manifest.alike, **b.manifest.alike}.items():
         found = paired(a, b, name)
         if found is not None:
             lines.append(Line(conclusion(found, a.name, b.name, facts.unit)))
@@ -132,7 +132,7 @@ def doubts(a: Side, b: Side) -> Iterator[Line]:
         weights = [facts.weights_sha256[:12] for side in (a, b) if (facts := side.manifest.workloads.get(name))]
         if len(set(weights)) > 1:
             yield Line(f"other weights of {name}: {a.name} has {weights[0]}, {b.name} has {weights[1]}", Tone.UNSURE)
-    for name, ours in a.manifest.of_kind("generation").items():
+    for name, ours in a.manifest.alike.items():
         theirs = b.manifest.workloads.get(name)
         if theirs is not None and ours.items_sha256 != theirs.items_sha256:
             counts = f"{a.name} has {ours.items}, {b.name} has {theirs.items}"
@@ -148,12 +148,12 @@ def _device(manifest: Manifest) -> str:
 
 
 def _generations(manifest: Manifest) -> str:
-    found = manifest.of_kind("generation").values()
+    found = manifest.alike.values()
     return ", ".join(f"{facts.label} {facts.weights_sha256[:12]}" for facts in found) or DASH
 
 
 def _variants(summary: Summary) -> str:
-    return ", ".join(found.variant for found in summary.of_kind("generation").values() if found.variant) or DASH
+    return ", ".join(found.variant for found in summary.alike.values() if found.variant) or DASH
 
 
 def _latency(a: Side, b: Side, name: str) -> Iterator[Block]:

@@ -18,7 +18,7 @@ MOST_FAILURES = 20
 def generation_text(manifest: Manifest, summary: Summary) -> list[str]:
     """Return parts of the verdict's line: how many comparisons are equal, and the time of an item."""
     parts = []
-    for name, found in summary.of_kind("generation").items():
+    for name, found in summary.alike.items():
         facts = manifest.workloads.get(name)
         unit = facts.unit if facts else "item"
         if found.parity:
@@ -41,7 +41,7 @@ def count(ours: int, of: int | None) -> str:
 
 def generation_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
     """Yield the report of all generation workloads; nothing if there are none."""
-    for name, found in summary.of_kind("generation").items():
+    for name, found in summary.alike.items():
         facts = manifest.workloads.get(name)
         unit = facts.unit if facts else "item"
         yield from _parity(manifest, found, unit, summary.verdict)

@@ -16,7 +16,7 @@ from harness.validate import Verdict
 
 def overview(sides: Sequence[Side]) -> list[Table]:
     """Return a table for each generation workload, and one of the tensor workloads, with a row for each run."""
-    names = list(dict.fromkeys(name for side in sides for name in side.manifest.of_kind("generation")))
+    names = list(dict.fromkeys(name for side in sides for name in side.manifest.alike))
     empty = [side for side in sides if not side.manifest.workloads]
     tables = [_generation(sides[0], [s for s in sides if name in s.manifest.workloads], name) for name in names]
     if empty and not names:
@@ -57,7 +57,7 @@ def _generation(base: Side, sides: Sequence[Side], name: str) -> Table:
 
 def _tensors(base: Side, side: Side) -> Iterator[list[str]]:
     emulated = side.manifest.emulated
-    for name, found in side.summary.of_kind("tensor").items():
+    for name, found in side.summary.unlike.items():
         first = base.summary.workloads.get(name)
         apart = first is None or base is side or emulated or base.manifest.emulated
         change = None if apart or first is None else items_change(first, found)

@@ -57,8 +57,8 @@ def nightly_reproduction(record: NightlyRecord) -> tuple[str | None, str | None]
 
 
 def explanation_reproduction(found: Explanation) -> str:
-    """Return the command that explains the same item of the same run again, on the run's device."""
-    return shlex.join(["harness", "explain", found.run_id, "--item", found.name])
+    """Return the command that explains the same item of the same run again, on the same devices."""
+    return shlex.join(found.command or ["harness", "explain", found.run_id, "--item", found.name])
 
 
 def _at(git: Git | None, command: Sequence[str]) -> str:

@@ -103,7 +103,7 @@ def _model(name: str, facts: WorkloadFacts) -> str:
 
 def _facts(manifest: Manifest, _summary: Summary) -> Iterator[Block]:
     device = manifest.device
-    generations = any(facts.kind == "generation" for facts in manifest.workloads.values())
+    generations = bool(manifest.alike)
     rows = [
         ["device", f"{device.get('name', '?')}: {device.get('cpu_model') or '?'}, {device.get('cores') or '?'} cores"],
         ["memory", megabytes(device.get("memory_bytes"))],

@@ -18,7 +18,7 @@ SHOWN = (Verdict.EQUAL, Verdict.TIE, Verdict.MISMATCH, Verdict.UNSTABLE, Verdict
 
 def tensor_text(manifest: Manifest, summary: Summary) -> list[str]:
     """Return parts of the verdict's line: how many answers agree, and the time of each workload's items."""
-    workloads = summary.of_kind("tensor")
+    workloads = summary.unlike
     if not workloads:
         return []
     agreed = sum(_agreed(found) for found in workloads.values())
@@ -35,7 +35,7 @@ def tensor_text(manifest: Manifest, summary: Summary) -> list[str]:
 
 def tensor_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
     """Yield the report of all tensor workloads; nothing if there are none."""
-    workloads = summary.of_kind("tensor")
+    workloads = summary.unlike
     if not workloads:
         return
     yield Heading("Models")
@@ -118,7 +118,7 @@ def _agreed(found: WorkloadSummary) -> int:
 
 def shared_models(a: Summary, b: Summary) -> list[str]:
     """Return the tensor workloads that both runs compared or timed."""
-    return [name for name in a.of_kind("tensor") if name in b.workloads]
+    return [name for name in a.unlike if name in b.workloads]
 
 
 def items_change(one: WorkloadSummary, other: WorkloadSummary) -> tuple[int, float] | None:

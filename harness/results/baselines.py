@@ -288,7 +288,7 @@ def _timed(run: Run, manifest: Manifest) -> dict[str, KeptWorkload]:
         if facts is None or not (_SHA256.fullmatch(facts.runner_sha256) and _SHA256.fullmatch(facts.archive_sha256)):
             continue
         # Older runs did not keep the comparison of a tensor workload.
-        if workload is None or (workload.kind == "tensor" and workload.comparison is None):
+        if workload is None or (workload.way.own_rule and workload.comparison is None):
             continue
         found[entry.name] = KeptWorkload(
             workload=entry.workload,

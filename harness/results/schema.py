@@ -13,6 +13,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from harness.devices.base import Knob
+from harness.models.ways import WAYS
+from harness.models.workload import Workload
 from harness.protocol.schema import Kind as Kind
 from harness.protocol.schema import Record
 from harness.results import v1
@@ -89,6 +91,11 @@ class WorkloadFacts(_Stored):
     """How its answers are judged, for a person."""
     comparison: Comparison | None = None
     """The same of a tensor workload for a program; None in older runs."""
+
+    @property
+    def way(self) -> type[Workload[Any]]:
+        """Return the class that answers what depends on the kind."""
+        return WAYS[self.kind]
 
 
 class OrderEntry(_Stored):
@@ -167,6 +174,16 @@ class Manifest(_Stored):
     def of_kind(self, kind: Kind) -> dict[str, WorkloadFacts]:
         """Return the workloads of a kind, by name."""
         return {name: facts for name, facts in self.workloads.items() if facts.kind == kind}
+
+    @property
+    def alike(self) -> dict[str, WorkloadFacts]:
+        """Return the workloads whose items are alike, as words are, by name."""
+        return {name: facts for name, facts in self.workloads.items() if facts.way.alike}
+
+    @property
+    def unlike(self) -> dict[str, WorkloadFacts]:
+        """Return the workloads whose items are unlike, by name."""
+        return {name: facts for name, facts in self.workloads.items() if not facts.way.alike}
 
     @property
     def emulated(self) -> bool:
@@ -332,6 +349,11 @@ class WorkloadSummary(_Stored):
     ratio: RatioSummary | None = None
 
     @property
+    def way(self) -> type[Workload[Any]]:
+        """Return the class that answers what depends on the kind."""
+        return WAYS[self.kind]
+
+    @property
     def timed(self) -> bool:
         return self.warm is not None or bool(self.by_item)
 
@@ -366,6 +388,12 @@ class Summary(_Stored):
     def _read_version_1(cls, stored: Any) -> Any:
         return v1.summary(stored) if isinstance(stored, dict) else stored
 
-    def of_kind(self, kind: Kind) -> dict[str, WorkloadSummary]:
-        """Return the workloads of a kind, by name."""
-        return {name: found for name, found in self.workloads.items() if found.kind == kind}
+    @property
+    def alike(self) -> dict[str, WorkloadSummary]:
+        """Return the workloads whose items are alike, as words are, by name."""
+        return {name: found for name, found in self.workloads.items() if found.way.alike}
+
+    @property
+    def unlike(self) -> dict[str, WorkloadSummary]:
+        """Return the workloads whose items are unlike, by name."""
+        return {name: found for name, found in self.workloads.items() if not found.way.alike}

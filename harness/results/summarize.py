@@ -14,7 +14,6 @@ from harness.results.pairs import by_workload, in_turns, pairing_reasons, pytorc
 from harness.results.schema import (
     AccuracySummary,
     ItemLatency,
-    Kind,
     LatencySummary,
     Manifest,
     PairLine,
@@ -45,9 +44,9 @@ def summarize_run(run: Run) -> Summary:
     stored = run.summary()
     if stored is None:
         return summarize_files(run.manifest(), run)
-    if stored.schema_version > 1 or not stored.of_kind("tensor"):
+    if stored.schema_version > 1 or not stored.unlike:
         return stored
-    again = summarize_files(run.manifest(), run).of_kind("tensor")
+    again = summarize_files(run.manifest(), run).unlike
     return stored.model_copy(update={"workloads": {**stored.workloads, **again}})
 
 
@@ -122,7 +121,7 @@ def _workload(
         peak_bytes=max(peaks, default=None),
         ratio=ratio,
     )
-    if facts.kind == "tensor":
+    if not facts.way.alike:
         return found.model_copy(update={"by_item": item_latencies(by_item)})
     lines = {line.item: line for line in reference}
     expected = apart or {item: spent for item, spent in pytorch_times(pairs).items() if item in lines}
@@ -181,7 +180,7 @@ def shortcomings(
 
 def _judged(manifest: Manifest, name: str, found: WorkloadSummary) -> tuple[list[str], list[str]]:
     """Return the reasons why a workload fails the run, and the reasons why it is undecided."""
-    if found.kind == "tensor":
+    if found.way.own_rule:
         failed = [f"{name}: {found.failed} of {found.compared} items differ"] if found.failed else []
         missing = [f"{name}: {found.missing} items did not run"] if found.missing else []
         return failed, missing + ([] if found.compared else [f"{name}: nothing was compared"])
@@ -214,7 +213,7 @@ def _verdict(manifest: Manifest, workloads: Mapping[str, WorkloadSummary]) -> tu
         undecided += causes if gate.verdict == "inconclusive" else []
     if manifest.status is not RunStatus.COMPLETE and manifest.reason and not undecided:
         undecided.append(manifest.reason)
-    if not any(found.compared or found.kind == "tensor" for found in workloads.values()):
+    if not any(found.compared or found.way.own_rule for found in workloads.values()):
         undecided.append("nothing was compared with PyTorch")
     if failures:
         return RunVerdict.FAIL, failures + undecided
@@ -291,14 +290,14 @@ class Figures:
     named: dict[str, float]
 
 
-def figures_of(kind: Kind, by_item: Mapping[str, Sequence[int]]) -> Figures:
+def figures_of(by_item: Mapping[str, Sequence[int]], *, alike: bool) -> Figures:
     """Return all samples of alike items with their distribution.
 
     Unlike items have no common distribution: for these each pass is one sample, and each item has its median.
     """
     if not by_item:
         return Figures([], {})
-    if kind == "tensor":
+    if not alike:
         medians = {f"{item}.median_ns": found.median for item, found in item_latencies(by_item).items()}
         return Figures(pass_figures(by_item), medians)
     found = distribution(by_item)

@@ -90,6 +90,23 @@ class WorkloadRun:
         """Run the timed passes; an incomplete result holds what was measured."""
         return self._context.once(f"latency {self.name}", self._times)
 
+    @property
+    def exact(self) -> bool:
+        """Return whether no item may fail; otherwise the run's tolerance policy judges all items together."""
+        return self.workload.own_rule or self._context.options.policy.exact
+
+    def shortcomings(self, lines: Sequence[ParityLine]) -> list[str]:
+        """Return why the lines of one comparison are not good enough; empty if they are."""
+        from harness.results.summarize import accuracies, expected_accuracies, parity_summary, shortcomings
+
+        found = parity_summary(lines)
+        if self.workload.own_rule:
+            return found.failures
+        # The timed passes repeat the answers of a comparison that is judged by its accuracy already.
+        scored = [line for line in lines if line.passes == "parity"]
+        expected = expected_accuracies(self.reference_lines()) if scored else {}
+        return shortcomings(self._context.options.policy, found, accuracies(self.reference_lines(), scored), expected)
+
     def passes(self, purpose: Purpose, *, warmup: int, repetitions: int, runner: Runner) -> RunResult:
         """Run passes of a runner over all timed items."""
         items = self._timed_items()

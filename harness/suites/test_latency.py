@@ -31,14 +31,14 @@ def test_latency(
     record_property: Callable[[str, object], None],
 ) -> None:
     """Time every item that is timed."""
-    from harness.results.summarize import figures_of, parity_summary, shortcomings
+    from harness.results.summarize import figures_of
 
     emulated = harness_run.device.emulated
     names = harness_run.of(model)
     for name in names:
         workload = harness_run.workloads[name]
         times = workload.times()
-        figures = figures_of(workload.workload.kind, times.samples)
+        figures = figures_of(times.samples, alike=workload.workload.alike)
         label = prefixed("latency", name) + (".emulated" if emulated else "")
         for figure, value in figures.named.items():
             record_property(f"{label}.{figure}", value)
@@ -46,9 +46,8 @@ def test_latency(
             facts = {"variant": workload.compared_as, "model": name, "figures": figures.named}
             replay_benchmark(figures.samples, {**harness_facts, **facts})
     for name in names:
-        times = harness_run.workloads[name].times()
+        workload = harness_run.workloads[name]
+        times = workload.times()
         times.result.require_complete()
-        parity = parity_summary(times.parity)
-        tensors = harness_run.workloads[name].workload.kind == "tensor"
-        wrong = parity.failures if tensors else shortcomings(harness_run.policy, parity, {}, {})
+        wrong = workload.shortcomings(times.parity)
         assert not wrong, f"a fast wrong answer is no result; in the timed passes {'; '.join(wrong)}"

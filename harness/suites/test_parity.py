@@ -38,7 +38,7 @@ def test_parity(
     subtests: pytest.Subtests,
     record_property: Callable[[str, object], None],
 ) -> None:
-    from harness.results.summarize import accuracies, expected_accuracies, parity_summary, shortcomings
+    from harness.results.summarize import accuracies, parity_summary
 
     for name in harness_run.of(model):
         workload = harness_run.workloads[name]
@@ -54,16 +54,15 @@ def test_parity(
             record_property(f"{prefixed('per', name)}.{subset}", one.per)
             record_property(f"{prefixed('wer', name)}.{subset}", one.wer)
 
-        exact = harness_run.policy.exact or workload.workload.kind == "tensor"
         by_subset: dict[str, list[ParityLine]] = defaultdict(list)
         for line in lines:
             by_subset[line.subset or name].append(line)
         for subset, some in sorted(by_subset.items()):
             with subtests.test(msg=subset):
                 failures = parity_summary(some).failures
-                if failures and exact:
+                if failures and workload.exact:
                     pytest.fail("\n".join(failures), pytrace=False)
-        reasons = [] if exact else shortcomings(harness_run.policy, found, accuracy, expected_accuracies(reference))
+        reasons = [] if workload.exact else workload.shortcomings(lines)
         if reasons:
             pytest.fail("\n".join([*reasons, *found.failures]), pytrace=False)
         if found.by_verdict[Verdict.MISSING]:

@@ -1,4 +1,4 @@
-//! Hands on how TVM is linked.
+//! Passes on how TVM is linked.
 
 use charsiug2p_g2p_tvm_build::forward_tvm_link;
 

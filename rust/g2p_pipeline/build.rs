@@ -1,4 +1,4 @@
-//! Hands on how TVM is linked, and whether there are answers to test the model against.
+//! Passes on how TVM is linked, and whether there are expected answers to test the model with.
 
 use charsiug2p_g2p_tvm_build::forward_tvm_link;
 

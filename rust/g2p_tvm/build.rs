@@ -1,4 +1,4 @@
-//! Links TVM and the model archive as the `G2P_TVM_*` variables say; see `build/plan.rs`.
+//! Links TVM and the model archive as the `G2P_TVM_*` variables ask; see `build/plan.rs`.
 
 #[path = "build/plan.rs"]
 #[allow(dead_code, missing_docs)]
@@ -31,7 +31,7 @@ impl plan::Machine for ThisMachine {
             .output()
             .ok()?;
         let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
-        // A compiler that does not know the library prints its bare name.
+        // A compiler that does not find the library prints its bare name.
         (path.is_absolute() && path.is_file()).then(|| path.canonicalize().unwrap_or(path))
     }
 }

@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
-from harness.cli.app import ALONE
+from harness.cli.app import ALONE, app, load_commands
+from harness.cli.opening import typed
 
 SCRIPT = """
 import sys
@@ -31,3 +33,13 @@ def test_a_command_alone(command: str) -> None:
     loaded = set(done.stdout.splitlines()[-1].split()[1:])
     assert ALONE[command] in loaded
     assert not loaded & {"scipy", "adbutils", "torch", "harness.cli.maintenance", "harness.cli.nightly"}
+
+
+def test_a_command_line_is_kept_without_what_it_wrote() -> None:
+    load_commands()
+    explain = typer.main.get_command(app).commands["explain"]  # type: ignore[attr-defined]
+    devices = ["--device", "android", "--serial", "a b"]
+    context = explain.make_context("explain", ["latest", *devices, "--html", "page.html", "--all"])
+    assert typed(context, leave_out=("run", "html", "everything")) == devices
+    assert typed(context, leave_out=("run",)) == [*devices, "--html", "page.html", "--all"]
+    assert typed(explain.make_context("explain", [])) == []

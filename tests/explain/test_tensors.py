@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -46,7 +48,10 @@ def test_a_broken_kernel_is_named_here_and_where_its_bundle_is_taken(
     run = judged(tmp_path / "results", HostDevice(), builder, RunVerdict.FAIL)
     bundle = tmp_path / "failure.zip"
     results = ["--results-dir", str(tmp_path / "results")]
-    first = explained("latest", *results, "--item", "small/second", "--bundle", str(bundle))
+    first = explained("latest", "--device", "host", *results, "--item", "small/second", "--bundle", str(bundle))
+    with zipfile.ZipFile(bundle) as inside:
+        command = json.loads(inside.read("explain/small_second.json"))["command"]
+    assert command == ["harness", "explain", run.run_id, "--item", "small/second", "--device", "host", *results]
     run.folder.rename(tmp_path / "gone")
     again = explained(str(bundle), *results)
     for done in (first, again):

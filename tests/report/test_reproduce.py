@@ -122,6 +122,8 @@ def test_every_face_of_an_explanation_says_how_to_make_it_again() -> None:
     again = """harness explain 20260501-120000-000-a000 --item 'small/it'"'"'s'"""
     assert again in Elements(explanation_page(found)).text
     assert again in to_markdown(explanation_report(found)).replace("\\", "")
+    elsewhere = found.model_copy(update={"command": ["harness", "explain", "failure 1.zip", "--device", "host"]})
+    assert "harness explain 'failure 1.zip' --device host" in Elements(explanation_page(elsewhere)).text
 
 
 @pytest.mark.parametrize(

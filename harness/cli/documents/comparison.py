@@ -79,7 +79,7 @@ def _generation(a: Side, b: Side, name: str) -> ModelPair:
     unit = a.manifest.workloads[name].unit
     return ModelPair(
         name=name,
-        kind="generation",
+        kind=a.manifest.workloads[name].kind,
         a_median_ns=one.median if one else None,
         b_median_ns=other.median if other else None,
         ratio=ratio,
@@ -96,7 +96,7 @@ def _tensor(a: Side, b: Side, name: str) -> ModelPair:
     change = None if _emulated(a, b) else items_change(a.summary.workloads[name], b.summary.workloads[name])
     return ModelPair(
         name=name,
-        kind="tensor",
+        kind=a.summary.workloads[name].kind,
         a_median_ns=_only(one),
         b_median_ns=_only(other),
         ratio=None if change is None else ApartRatio(items=change[0], ratio=change[1], low=None, high=None),

@@ -184,7 +184,7 @@ def _line(baseline: Baseline) -> BaselineLine:
     sizes = {facts.runner_sha256: facts.runner_bytes + facts.archive_bytes for facts in baseline.timed.values()}
     device = manifest.device.get("name")
     kept_of = baseline.by_workload
-    generations = {name: facts for name, facts in manifest.of_kind("generation").items() if name in kept_of}
+    generations = {name: facts for name, facts in manifest.alike.items() if name in kept_of}
     return BaselineLine(
         name=baseline.name,
         run=manifest.run_id,

@@ -1,4 +1,4 @@
-"""Find the adb server's address, from the same variables and in the same forms as adb itself reads."""
+"""Find the adb servers' addresses: that of adb's own variables, in the forms that adb reads, or a list of several."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.core.errors import UsageError
+from harness.devices.options import DeviceOption
 
 DEFAULT_PORT = 5037
+SERVERS = "HARNESS_ADB_SERVERS"
+"""The variable with a list of servers, for commands that are not given ``--adb-server``."""
 CONNECT_SECONDS = 3.0
+ADB_SERVER = DeviceOption(
+    "--adb-server",
+    "use these adb servers instead of adb's own, such as localhost:5037,lab:5037 (or HARNESS_ADB_SERVERS); "
+    "a phone of one of several is called SERIAL@HOST:PORT",
+    metavar="HOST:PORT,…",
+)
 _LOCAL = ("", "localhost", "127.0.0.1", "::1", "[::1]")
 
 
@@ -36,6 +45,11 @@ class Address:
     def local(self) -> bool:
         """Return whether a server can be started there from here."""
         return bool(self.path) or self.host in _LOCAL
+
+    @property
+    def name(self) -> str:
+        """Return the name of the server behind a device's ``@``, as in ``emulator-5554@lab:5037``."""
+        return self.spec if self.path else f"{'localhost' if self.local else self.host}:{self.port}"
 
     def __str__(self) -> str:
         """Return the port for a person, with the host if that is another machine."""
@@ -75,7 +89,27 @@ def server_address(environment: Mapping[str, str] | None = None) -> Address:
     return Address(host, _port(port, "ANDROID_ADB_SERVER_PORT") if port else DEFAULT_PORT)
 
 
-def parse_spec(spec: str) -> Address:
+def server_addresses(chosen: str | None = None, environment: Mapping[str, str] | None = None) -> list[Address]:
+    """Return the addresses in ``chosen``, or else in ``HARNESS_ADB_SERVERS``, or else adb's own.
+
+    Several are separated by commas. Raises UsageError.
+    """
+    known = os.environ if environment is None else environment
+    for listed, name in ((chosen, "--adb-server"), (known.get(SERVERS), SERVERS)):
+        parts = [part.strip() for part in (listed or "").split(",") if part.strip()]
+        if parts:
+            found = {address.name: address for address in (parse_server(part, name) for part in parts)}
+            return list(found.values())
+    return [server_address(known)]
+
+
+def parse_server(text: str, name: str) -> Address:
+    """Parse ``HOST:PORT``, ``HOST``, ``PORT``, or what ``ADB_SERVER_SOCKET`` may be; ``name`` is where it was given."""
+    written = text.startswith(("tcp:", "localfilesystem:", "local:", "localabstract:"))
+    return parse_spec(text if written else f"tcp:{text}", name)
+
+
+def parse_spec(spec: str, name: str = "ADB_SERVER_SOCKET") -> Address:
     """Parse ``tcp:PORT``, ``tcp:HOST``, ``tcp:HOST:PORT``, ``localfilesystem:PATH`` or ``localabstract:NAME``."""
     kind, _, rest = spec.partition(":")
     if kind in ("localfilesystem", "local") and rest:
@@ -83,13 +117,13 @@ def parse_spec(spec: str) -> Address:
     if kind == "localabstract" and rest:
         return Address(path=f"\0{rest}")
     if kind != "tcp" or not rest:
-        raise UsageError(f"ADB_SERVER_SOCKET is {spec!r}", cure="write tcp:HOST:PORT, tcp:PORT or localfilesystem:PATH")
+        raise UsageError(f"{name} is {spec!r}", cure="write tcp:HOST:PORT, tcp:PORT or localfilesystem:PATH")
     if rest.isascii() and rest.isdigit():
-        return Address(port=_port(rest, "ADB_SERVER_SOCKET"))
+        return Address(port=_port(rest, name))
     host, colon, port = rest.rpartition(":")
     if rest.endswith("]") or not colon:
         return Address(rest)
-    return Address(host or "127.0.0.1", _port(port, "ADB_SERVER_SOCKET"))
+    return Address(host or "127.0.0.1", _port(port, name))
 
 
 def _port(text: str, name: str) -> int:

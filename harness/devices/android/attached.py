@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.core.errors import HarnessError
+from harness.devices.android.address import server_addresses
 from harness.devices.android.choice import unusable
 from harness.devices.android.device import device_lock
 from harness.devices.android.facts import HARDWARE, hardware_serial
@@ -50,14 +51,29 @@ class Attached:
 
 
 def attached_devices(server: Server | None = None, *, lock_folder: Path | None = None) -> list[Attached]:
-    """Return every device of the server, usable or not.
+    """Return every device of the server, usable or not; without one, of all servers that are used (``address.py``).
 
-    Like ``adb devices`` this starts a server if none runs, because without a server no phone is ever seen. Raises
-    AdbUnavailable or AdbMismatch.
+    Like ``adb devices`` this starts a server if none runs, because without a server no phone is ever seen. One of
+    several servers that cannot be used has a row in the place of its devices. Raises AdbUnavailable or AdbMismatch if
+    there is only one.
     """
-    server = server or Server()
+    servers = [server] if server is not None else [Server(address=address) for address in server_addresses()]
+    if len(servers) == 1:
+        return attached_at(servers[0], lock_folder=lock_folder)
+    found: list[Attached] = []
+    for one in servers:
+        at = one.address.name
+        try:
+            found += attached_at(one, at, lock_folder=lock_folder)
+        except HarnessError as error:
+            found.append(Attached(f"@{at}", "no server", reason=str(error.args[0]), cure=error.cure))
+    return found
+
+
+def attached_at(server: Server, at: str = "", *, lock_folder: Path | None = None) -> list[Attached]:
+    """Return every device of one server; ``at`` is the server's name if several are used."""
     server.ensure()
-    known = listed(server)
+    known = [replace(place, at=at) for place in listed(server)]
     return [_look(server, place, known, lock_folder) for place in known if place.state != "host"]
 
 
@@ -91,6 +107,6 @@ def _asked(server: Server, place: Listed, known: list[Listed], seen: Attached, l
         model=full or seen.model,
         android_version=release or None,
         sdk=sdk or None,
-        held_by=device_lock(identity(hardware, place, known), lock_folder).holder(),
+        held_by=device_lock(identity(hardware, place, known, server.address), lock_folder).holder(),
         hardware=hardware,
     )

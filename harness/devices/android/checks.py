@@ -7,12 +7,14 @@ import platform
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from adbutils._utils import adb_path
 
 from harness.core.errors import HarnessError
-from harness.devices.android.attached import attached_devices
+from harness.devices.android.attached import attached_at
+from harness.devices.android.errors import AdbUnavailable
 from harness.devices.android.knobs import is_refusal
 from harness.devices.android.makers import setting_to_turn_on
 from harness.devices.android.sections import last_line, without_noise
@@ -31,29 +33,40 @@ everywhere."""
 _RULES = ("/etc/udev/rules.d", "/lib/udev/rules.d", "/usr/lib/udev/rules.d")
 
 
-def adb_checks(server: Server | None = None) -> list[Check]:
-    """Check the adb program, the server, the rules for USB, and each device.
+def adb_checks(*servers: Server) -> list[Check]:
+    """Check the adb program, the servers, the rules for USB, and each device.
 
-    No server is started unless the given ``server`` does so. A setting of our own shows whether a device lets adb
+    No server is started unless a given one does so. A setting of our own shows whether a device lets adb
     change settings; it is removed again.
     """
-    server = server or Server(starts=False)
-    program = _program()
-    checks = [program, _server(server)]
+    servers = servers or (Server(starts=False),)
+    checks = [_program()]
+    usable = []
+    for server in servers:
+        check = _server(server)
+        checks.append(replace(check, name=f"{check.name} {server.address.name}") if len(servers) > 1 else check)
+        if check.ok and server.answers():
+            usable.append(server)
     if platform.system() == "Linux":
         checks.append(_usb_rules())
-    if not checks[1].ok or not server.answers():
-        return checks
+    for server in usable:
+        checks += _devices(server, server.address.name if len(servers) > 1 else "")
+    return checks
+
+
+def _devices(server: Server, at: str) -> list[Check]:
+    """Check a server's devices; ``at`` is its name if there are several."""
+    checks: list[Check] = []
     try:
-        found = attached_devices(server)
+        found = attached_at(server, at)
     except HarnessError as error:
-        return [*checks, Check("Android devices", False, str(error.args[0]), error.cure)]
+        return [Check("Android devices", False, str(error.args[0]), error.cure)]
     for device in found:
         text = device.reason or f"{device.model}, Android {device.android_version}"
         checks.append(Check(f"Android {device.serial}", device.usable, text, device.cure))
         # A phone is not disturbed while it is measured.
         if device.usable and device.held_by is None:
-            checks.append(_settings(server, device.serial))
+            checks.append(_settings(server, device.serial, device.serial.removesuffix(f"@{at}")))
     return checks
 
 
@@ -81,6 +94,8 @@ def _program() -> Check:
 
 def _server(server: Server) -> Check:
     if not server.answers():
+        if not server.address.local:
+            return Check("adb server", False, f"none answers on {server.address}", AdbUnavailable.cure)
         return Check("adb server", True, f"none runs on {server.address}; one is started when it is needed", "")
     try:
         version = server.ask_version()
@@ -91,12 +106,12 @@ def _server(server: Server) -> Check:
     return Check("adb server", version == PROTOCOL_VERSION, found, cure)
 
 
-def _settings(server: Server, serial: str) -> Check:
+def _settings(server: Server, called: str, serial: str) -> Check:
     """Check whether the phone lets adb change settings.
 
     Some makers' phones do so only after a switch of their own is turned on.
     """
-    name = f"settings of {serial}"
+    name = f"settings of {called}"
     try:
         answer = Shell(server, serial).run(_CHANGE_A_SETTING, deadline=ASK_SECONDS, what="trying to change a setting")
     except HarnessError as error:

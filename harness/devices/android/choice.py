@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from harness.core.errors import HarnessError
-from harness.devices.android.listing import Listed, distinct_name, listed
+from harness.devices.android.address import parse_server
+from harness.devices.android.listing import Listed, distinct_name, listed_at
 from harness.devices.android.recovery import connect
 from harness.devices.android.server import Server
 from harness.devices.base import Notify, Unavailable
@@ -25,21 +27,26 @@ _CURES = {
 }
 
 
+Chosen = tuple[Server, Listed]
+"""A transport with its server."""
+
+
 def choose(
-    selection: Selection, server: Server, notify: Notify, *, wait_seconds: float = WAIT_SECONDS
-) -> list[Listed | Unavailable]:
+    selection: Selection, servers: Sequence[Server], notify: Notify, *, wait_seconds: float = WAIT_SECONDS
+) -> list[Chosen | Unavailable]:
     """Return the selected transports: ``SERIAL``, ``A,B``, ``all``, ``--serial``, ``ANDROID_SERIAL``, or the only one.
 
-    A device has the names that ``adb -s`` takes, or ``transport_id:N``. The function waits for a named device; if one
+    A device has the names that ``adb -s`` takes, or ``transport_id:N``; ``NAME@HOST:PORT`` is the one of that name at
+    one of several servers. The function waits for a named device; if one
     of several does not come, it is returned as unavailable. Raises NoDevice, AmbiguousDevice, DeviceUnauthorized,
     DeviceLost (offline), or UsageError for two contradicting choices.
     """
     names = wanted(selection, "--serial") or os.environ.get("ANDROID_SERIAL")
     if names == ALL:
-        return list(_all(server, notify, wait_seconds))
+        return list(_all(servers, notify, wait_seconds))
     if names:
-        return named(names, lambda name: _await(server, name, notify, wait_seconds))
-    return [_only(server, notify, wait_seconds)]
+        return named(names, lambda name: _await(servers, name, notify, wait_seconds))
+    return [_only(servers, notify, wait_seconds)]
 
 
 def unusable(info: Listed) -> HarnessError | None:
@@ -64,55 +71,60 @@ def unusable(info: Listed) -> HarnessError | None:
     )
 
 
-def _all(server: Server, notify: Notify, seconds: float) -> list[Listed]:
-    infos = _settled(server, notify, seconds)
+def _all(servers: Sequence[Server], notify: Notify, seconds: float) -> list[Chosen]:
+    found = _settled(servers, notify, seconds)
     usable = []
-    for info in infos:
+    for server, info in found:
         if (why := unusable(info)) is None:
-            usable.append(info)
+            usable.append((server, info))
         else:
             notify(f"left out: {why.args[0]}")
     if not usable:
-        raise _none(infos)
+        raise _none(_places(found))
     return usable
 
 
-def _only(server: Server, notify: Notify, seconds: float) -> Listed:
-    infos = _phones(server)
-    if not any(info.state == "device" for info in infos):
-        infos = _settled(server, notify, seconds)
-    ready = [info for info in infos if info.state == "device"]
+def _only(servers: Sequence[Server], notify: Notify, seconds: float) -> Chosen:
+    found = _phones(servers)
+    if not any(info.state == "device" for _, info in found):
+        found = _settled(servers, notify, seconds)
+    ready = [(server, info) for server, info in found if info.state == "device"]
     if len(ready) > 1:
-        names = ", ".join(f"{distinct_name(info, infos)} ({info.model or 'unknown'})" for info in ready)
+        infos = _places(found)
+        names = ", ".join(f"{distinct_name(info, infos)} ({info.model or 'unknown'})" for _, info in ready)
         raise AmbiguousDevice(
             f"{len(ready)} devices are attached: {names}",
             cure="choose with --serial SERIAL, ANDROID_SERIAL, --device android:A,B or --device android:all",
         )
     if not ready:
-        raise _none(infos)
+        raise _none(_places(found))
     return ready[0]
 
 
-def _phones(server: Server) -> list[Listed]:
+def _phones(servers: Sequence[Server]) -> list[Chosen]:
     """Return the attached devices; a computer that debugs others itself is not one."""
-    return [info for info in listed(server) if info.state != "host"]
+    return [(server, info) for server, info in listed_at(servers) if info.state != "host"]
 
 
-def _settled(server: Server, notify: Notify, seconds: float) -> list[Listed]:
+def _places(found: Sequence[Chosen]) -> list[Listed]:
+    return [info for _, info in found]
+
+
+def _settled(servers: Sequence[Server], notify: Notify, seconds: float) -> list[Chosen]:
     """Return the attached devices once no device is in a passing state, or after ``seconds``."""
 
-    infos: list[Listed] = []
+    found: list[Chosen] = []
 
     def look() -> bool | None:
-        infos[:] = _phones(server)
-        return None if _passing(infos) else True
+        found[:] = _phones(servers)
+        return None if _passing(found) else True
 
-    awaited(look, seconds, notify, lambda: ", ".join(f"{i.label} ({i.state})" for i in _passing(infos)))
-    return infos
+    awaited(look, seconds, notify, lambda: ", ".join(f"{i.label} ({i.state})" for _, i in _passing(found)))
+    return found
 
 
-def _passing(infos: list[Listed]) -> list[Listed]:
-    return [info for info in infos if info.state in _PASSING]
+def _passing(found: Sequence[Chosen]) -> list[Chosen]:
+    return [(server, info) for server, info in found if info.state in _PASSING]
 
 
 def _none(infos: list[Listed]) -> HarnessError:
@@ -120,25 +132,40 @@ def _none(infos: list[Listed]) -> HarnessError:
     return reasons[0] if reasons else NoDevice("no Android device is attached")
 
 
-def _await(server: Server, name: str, notify: Notify, seconds: float) -> Listed:
-    connect(server, name)
-    infos: list[Listed] = []
-    called: list[Listed] = []
-    ready: list[Listed] = []
+def _await(servers: Sequence[Server], name: str, notify: Notify, seconds: float) -> Chosen:
+    mine, name = _meant(servers, name)
+    if len(servers) == 1 or not any(server in mine and info.is_called(name) for server, info in _phones(servers)):
+        connect(mine[0], name)
+    found: list[Chosen] = []
+    called: list[Chosen] = []
+    ready: list[Chosen] = []
 
     def look() -> bool | None:
-        infos[:] = _phones(server)
-        called[:] = [info for info in infos if info.is_called(name)]
-        ready[:] = [info for info in called if info.state == "device"]
+        found[:] = _phones(servers)
+        called[:] = [(server, info) for server, info in found if server in mine and info.is_called(name)]
+        ready[:] = [(server, info) for server, info in called if info.state == "device"]
         return bool(ready or (called and not _passing(called))) or None
 
     awaited(look, seconds, notify, lambda: f"the device {name}")
     if len(ready) > 1:
-        apart = ", ".join(distinct_name(info, infos) for info in ready)
+        apart = ", ".join(distinct_name(info, _places(found)) for _, info in ready)
         raise AmbiguousDevice(f"{len(ready)} devices are called {name}", cure=f"name one of {apart}")
     if ready:
         return ready[0]
     if called:
-        raise _none(called)
-    known = ", ".join(info.label for info in infos) or "none"
+        raise _none(_places(called))
+    known = ", ".join(info.label for _, info in found) or "none"
     raise NoDevice(f"no device {name} is attached (attached: {known})")
+
+
+def _meant(servers: Sequence[Server], name: str) -> tuple[Sequence[Server], str]:
+    """Return the servers on which to look for a device, and its name there. Raises NoDevice for an unused server."""
+    bare, separator, at = name.rpartition("@")
+    if not (bare and separator) or any(info.is_called(name) and not info.at for _, info in _phones(servers)):
+        return servers, name
+    wanted_at = parse_server(at, f"the server of {name}").name
+    mine = [server for server in servers if server.address.name == wanted_at]
+    if not mine:
+        used = ", ".join(server.address.name for server in servers)
+        raise NoDevice(f"{name}: no adb server {wanted_at} is used (used: {used})", cure="name it in --adb-server")
+    return mine, bare

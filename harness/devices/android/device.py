@@ -97,9 +97,10 @@ class AndroidDevice(RemoteDevice):
         self.name = f"{self._facts.model} ({self.serial})"
         self.target = _target(self._facts, self.name)
         # This is not adb's serial, because a phone has one by cable and another over Wi-Fi.
-        self.hardware = identity(self._facts.hardware_serial, self._shell.adb.place, known)
+        at = self._shell.adb.place
+        self.hardware = identity(self._facts.hardware_serial, at, known, server.address)
         self._shell.hardware = self._facts.hardware_serial
-        self._shell.stays = self.hardware != (self._facts.hardware_serial or self.serial)
+        self._shell.stays = self.hardware != identity(self._facts.hardware_serial, at, (), server.address)
         super().__init__(
             device_lock(self.hardware, lock_folder),
             notify=notify,

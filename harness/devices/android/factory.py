@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from harness.core.cache import Cache
-from harness.devices.android.choice import choose
+from harness.core.errors import HarnessError
+from harness.devices.android.address import ADB_SERVER, Address, server_addresses
+from harness.devices.android.choice import Chosen, choose
 from harness.devices.android.device import AndroidDevice
-from harness.devices.android.listing import Listed
 from harness.devices.android.server import Server
 from harness.devices.base import Device, Notify, Unavailable
 from harness.devices.choosing import open_each
@@ -18,19 +19,37 @@ from harness.devices.kinds import Selection
 @contextmanager
 def android(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[Device | Unavailable]]:
     """Open ``android``, ``android:SERIAL``, ``android:A,B`` or ``android:all``. Starts an adb server if none runs."""
-    server = Server()
-    server.ensure()
-    yield open_all(server, choose(selection, server, notify), notify)
+    servers = usable_servers(server_addresses(ADB_SERVER.of(selection.options)), notify)
+    yield open_all(choose(selection, servers, notify), notify)
 
 
-def open_all(server: Server, chosen: Sequence[Listed | Unavailable], notify: Notify) -> list[Device | Unavailable]:
+def usable_servers(addresses: Sequence[Address], notify: Notify) -> list[Server]:
+    """Return the servers at these addresses that answer or can be started; raises what Server.ensure does if none."""
+    usable: list[Server] = []
+    errors: list[HarnessError] = []
+    for address in addresses:
+        server = Server(address=address)
+        try:
+            server.ensure()
+        except HarnessError as error:
+            errors.append(error)
+        else:
+            usable.append(server)
+    if not usable:
+        raise errors[0]
+    for trouble in errors:
+        notify(f"left out: {trouble.args[0]}")
+    return usable
+
+
+def open_all(chosen: Sequence[Chosen | Unavailable], notify: Notify) -> list[Device | Unavailable]:
     """Open a device for each transport; one that cannot be opened does not stop the others.
 
-    A phone that is attached twice, by cable and over Wi-Fi, is opened once.
+    A phone that is attached twice, by cable and over Wi-Fi or at two servers, is opened once.
     """
     devices: list[Device | Unavailable] = []
     phones: list[AndroidDevice] = []
-    opened = open_each(chosen, lambda place: AndroidDevice(server, place, notify=notify), lambda place: place.label)
+    opened = open_each(chosen, lambda one: AndroidDevice(*one, notify=notify), lambda one: one[1].label)
     for device in opened:
         if isinstance(device, Unavailable):
             devices.append(device)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError
+from harness.devices.android.address import ADB_SERVER
 from harness.devices.base import Device, Notify, Unavailable
 from harness.devices.kinds import Check, DeviceKind, ListedDevice, Selection
 from harness.devices.options import SerialName
@@ -57,13 +58,15 @@ def _system(found: Attached) -> str | None:
 
 def _checks() -> list[Check]:
     """Check with a server, as ``harness devices`` does: without one no phone is ever seen, however it is plugged in."""
+    from harness.devices.android.address import server_addresses
     from harness.devices.android.checks import adb_checks
     from harness.devices.android.server import Server
 
-    server = Server()
-    with contextlib.suppress(HarnessError):  # the check of the server reports it
-        server.ensure()
-    return adb_checks(server)
+    servers = [Server(address=address) for address in server_addresses()]
+    for server in servers:
+        with contextlib.suppress(HarnessError):  # the check of the server reports it
+            server.ensure()
+    return adb_checks(*servers)
 
 
 ANDROID = DeviceKind(
@@ -74,4 +77,5 @@ ANDROID = DeviceKind(
     attaches=True,
     forms="android, android:SERIAL, android:A,B or android:all",
     serial=SerialName("the Android device of that serial (or ANDROID_SERIAL)"),
+    options=(ADB_SERVER,),
 )

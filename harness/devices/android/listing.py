@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adbutils import AdbConnection, AdbError
 
+from harness.core.errors import HarnessError
+from harness.devices.android.address import Address
 from harness.devices.android.server import ASK_SECONDS, Server
 
 _BINARY = "devicetracker_proto_format"
@@ -33,6 +35,7 @@ class Listed:
 
     ``path`` is the place where it is plugged in (``usb:1-2``), empty for one on the network. Speeds are in megabits a
     second, None if the server does not report them. ``transport`` is None only with servers from before 2018.
+    ``at`` is the server's name if several are used, else empty.
     """
 
     serial: str
@@ -45,34 +48,71 @@ class Listed:
     connection: str = ""
     speed: int | None = None
     most_speed: int | None = None
+    at: str = ""
 
     @property
     def label(self) -> str:
         """Return a name for a person: the serial, else the place where it is plugged in, else the transport."""
-        return self.serial or self.path or (f"transport_id:{self.transport}" if self.transport else NO_SERIAL)
+        return self.there(self.serial or self._place)
+
+    @property
+    def _place(self) -> str:
+        return self.path or (f"transport_id:{self.transport}" if self.transport else NO_SERIAL)
+
+    def there(self, name: str) -> str:
+        """Return a name of this device with the name of its server, if there are several."""
+        return f"{name}@{self.at}" if self.at else name
+
+    def lock_name(self, server: Address) -> str:
+        """Return its name among the devices that this machine reaches; the serials of another machine's are others."""
+        name = self.serial or self._place
+        return name if server.local or _is_of_network(name) else f"{name} of {server.host}"
 
     def is_called(self, name: str) -> bool:
-        """Return whether ``adb -s name`` would mean this one; ``transport_id:N`` is the one of ``adb -t N``."""
+        """Return whether ``adb -s name`` would mean this one; ``transport_id:N`` is the one of ``adb -t N``.
+
+        With several servers ``name@HOST:PORT`` is the one of that server.
+        """
+        if self.at:
+            name = name.removesuffix(f"@{self.at}")
         names = {self.serial, self.path, f"transport_id:{self.transport}"}
         names |= {f"{key}:{getattr(self, key)}" for key in ("product", "model", "device") if getattr(self, key)}
         return bool(name) and name in names
 
 
-def identity(hardware: str | None, place: Listed, known: Sequence[Listed]) -> str:
+def identity(hardware: str | None, place: Listed, known: Sequence[Listed], server: Address) -> str:
     """Return an identity of one phone, however it is attached: its own serial if it has one.
 
     Boards of one batch may share a serial. If two of them are plugged in at once, their places are added.
     """
-    name = hardware or place.label
+    name = hardware or place.lock_name(server)
     twins = [other for other in known if other.path and other.serial == place.serial]
     return f"{name} {place.path}" if place.path and len(twins) > 1 else name
 
 
 def distinct_name(place: Listed, known: Sequence[Listed]) -> str:
     """Return a name that means this device and none of the others."""
-    names = (place.serial, place.path, f"transport_id:{place.transport}")
-    alone = [name for name in names if name and sum(other.is_called(name) for other in known) == 1]
+    names = [place.there(name) for name in (place.serial, place.path, f"transport_id:{place.transport}") if name]
+    alone = [name for name in names if sum(other.is_called(name) for other in known) == 1]
     return alone[0] if alone else place.label
+
+
+def listed_at(servers: Sequence[Server]) -> list[tuple[Server, Listed]]:
+    """Return every transport of these servers. One of several that does not answer lists nothing.
+
+    Raises what Server.deadline does if none answers.
+    """
+    found: list[tuple[Server, Listed]] = []
+    errors: list[HarnessError] = []
+    for server in servers:
+        at = server.address.name if len(servers) > 1 else ""
+        try:
+            found += [(server, replace(place, at=at)) for place in listed(server)]
+        except HarnessError as error:
+            errors.append(error)
+    if errors and len(errors) == len(servers):
+        raise errors[0]
+    return found
 
 
 def listed(server: Server) -> list[Listed]:

@@ -45,14 +45,15 @@ class Connection(AdbConnection):
 
 
 class Server(AdbClient):
-    """Use the server at ``port`` of this machine, by default at the address in adb's own variables (``address.py``).
+    """Use the server at ``port`` of this machine or at ``address``, by default at that of adb's variables
+    (``address.py``).
 
     ``starts`` allows starting a missing one, with the adb that adbutils finds (``ADBUTILS_ADB_PATH``, its own). On
     another machine none can be started. Raises UsageError for variables that adb would refuse.
     """
 
-    def __init__(self, port: int | None = None, *, starts: bool = True) -> None:
-        self.address = Address(port=port) if port else server_address()
+    def __init__(self, port: int | None = None, *, address: Address | None = None, starts: bool = True) -> None:
+        self.address = Address(port=port) if port else address or server_address()
         super().__init__(host=self.address.host, port=self.address.port)
         self._starts = starts and self.address.local
         self._version: int | None = None

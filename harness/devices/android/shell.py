@@ -54,7 +54,7 @@ class Transport(AdbDevice):
     """
 
     def __init__(self, server: Server, place: Listed) -> None:
-        super().__init__(server, serial=place.serial or place.label, transport_id=place.transport)
+        super().__init__(server, serial=place.serial or place.path, transport_id=place.transport)
         self._server = server
         self.place = place
 
@@ -73,7 +73,7 @@ class Transport(AdbDevice):
     def move(self, place: Listed) -> None:
         """Continue at another transport."""
         self.place = place
-        self._serial, self._transport_id = place.serial or place.label, place.transport
+        self._serial, self._transport_id = place.serial or place.path, place.transport
 
 
 def _is_again(before: Listed, now: Listed) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from harness.core.errors import HarnessError
 from harness.devices.base import (
     DEFAULT_DEADLINE,
+    DEFAULT_WAIT,
     Knob,
     Notify,
     OnPush,
@@ -33,6 +34,7 @@ from harness.devices.ios.facts import read_conditions, read_facts
 from harness.devices.ios.files import clear
 from harness.devices.ios.job import LAUNCH_SECONDS, AppJob, app_reason, observed
 from harness.devices.ios.launchers import Started, choose_launcher, launch_refused
+from harness.devices.ios.left import AppNote
 from harness.devices.ios.link import TUNNELLED, Link
 from harness.devices.ios.loop import LoopThread
 from harness.devices.ios.options import IosOptions, Way
@@ -85,6 +87,7 @@ class IosDevice(RemoteDevice):
             grace_seconds=self._options.grace_seconds,
             settle_poll_seconds=self._options.settle_poll_seconds,
         )
+        self._note = AppNote(self._lock.note_path)
         self._read: dict[LocalFile, Package] = {}
         self._ours: dict[str, Package] = {}
         self._phone = Phone(loop, udid, way, trust_seconds=self._options.trust_seconds, notify=notify)
@@ -101,6 +104,28 @@ class IosDevice(RemoteDevice):
 
     def facts(self) -> dict[str, Any]:
         return {**self._lasting(self.udid), **self._facts.facts, "launcher": self._launcher.name}
+
+    @contextlib.contextmanager
+    def reserve(self, *, wait_seconds: float = DEFAULT_WAIT, notify: Notify = silent) -> Iterator[None]:
+        """Hold the phone; see the protocol. An app whose harness was killed is ended first."""
+        with super().reserve(wait_seconds=wait_seconds, notify=notify):
+            self._end_left()
+            yield
+
+    def _end_left(self) -> None:
+        left = self._note.left()
+        if left is None:
+            return
+        try:
+            ran = self._phone.do(
+                lambda link: self._launcher.end_app(link, left), deadline=ASK_SECONDS, what=f"looking for {left}"
+            )
+        except HarnessError as error:
+            self._notify(f"{self.name}: {left}, left by a run that was killed, may still run: {error.args[0]}")
+            return
+        self._note.remove()
+        if ran:
+            self._notify(f"ended {left} on {self.name}, left by a run that was killed")
 
     def deploy(self, runner: Path, *, on_push: OnPush | None = None) -> str:
         """Deploy an app; see the protocol. ``runner`` is an .ipa, and the result is the app's place on the phone.
@@ -164,8 +189,11 @@ class IosDevice(RemoteDevice):
                     options=self._options,
                     tunnelled=self._facts.system >= TUNNELLED,
                 )
+                self._note.write(package.bundle_id)
                 try:
                     outcome = job.run()
+                    if outcome.lost is None:
+                        self._note.remove()
                 finally:
                     self._quietly(lambda link: clear(link, package.bundle_id), "removing the order")
             wall = time.monotonic() - began

@@ -40,7 +40,7 @@ class Cell:
 def cells(view: View) -> Iterator[Cell]:
     """Yield every figure of a run, in the order of the report."""
     for name, found in view.summary.workloads.items():
-        yield from _generation(view, name, found) if found.kind == "generation" else _tensors(view, name, found)
+        yield from _generation(view, name, found) if found.way.alike else _tensors(view, name, found)
     several = bool(view.generations)
     for name, facts in view.manifest.variants.items():
         # A runner of tensor workloads alone contains no variant, whatever its name is.

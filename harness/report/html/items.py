@@ -114,9 +114,7 @@ def _slowest(item: str, series: Sequence[ItemSeries]) -> float:
 
 def model_names(views: Sequence[View]) -> list[str]:
     """Return the tensor workloads that any of these runs timed."""
-    return list(
-        dict.fromkeys(name for view in views for name in view.manifest.of_kind("tensor") if view.item_times(name))
-    )
+    return list(dict.fromkeys(name for view in views for name in view.manifest.unlike if view.item_times(name)))
 
 
 def of_runs(views: Sequence[View], model: str) -> Figure | None:

@@ -51,7 +51,6 @@ from harness.report.reproduce import commit_links, reproduction, reproduction_do
 from harness.report.run import latency_warnings, run_report, verdict_text
 from harness.results import ParityLine
 from harness.results.drift import CellHistory
-from harness.results.schema import Kind
 from harness.validate import Verdict
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -159,13 +158,13 @@ def render_page(content: Content) -> str:
         "divergences": [
             Divergence(view.name, line)
             for view in views
-            for line in _of_kind(view, "generation")
+            for line in _lines(view, alike=True)
             if line.verdict.value != "equal"
         ],
-        "compared": sum(len(_of_kind(view, "generation")) for view in views),
-        "answers": [(view.name, line) for view in views for line in _of_kind(view, "tensor")],
+        "compared": sum(len(_lines(view, alike=True)) for view in views),
+        "answers": [(view.name, line) for view in views for line in _lines(view, alike=False)],
         "agreement": _agreement(views),
-        "models": any(view.manifest.of_kind("tensor") for view in views)
+        "models": any(view.manifest.unlike for view in views)
         or any(unit.plan.comparison is not None for nightly in content.nightly_runs for unit in nightly.units),
         "cells": [
             *(cell for nightly in content.nightly_runs for cell in nightly_cells(nightly)),
@@ -289,16 +288,16 @@ def _nightly(nightly: NightlyView, numbers: Iterator[int]) -> NightlyPart:
     return NightlyPart(card(nightly), tables(nightly), units, _sections(nightly_blocks(nightly)))
 
 
-def _of_kind(view: View, kind: Kind) -> list[ParityLine]:
-    """Return the comparisons of a kind of workload."""
-    workloads = view.manifest.of_kind(kind)
+def _lines(view: View, *, alike: bool) -> list[ParityLine]:
+    """Return the comparisons of the workloads whose items are alike, or of the others."""
+    workloads = view.manifest.alike if alike else view.manifest.unlike
     return [line for line in view.parity if line.workload in workloads]
 
 
 def _agreement(views: Sequence[View]) -> list[Line]:
     """Return how many answers of each tensor workload agree with PyTorch's, in all runs together."""
     found: dict[str, list[bool]] = {}
-    for line in (line for view in views for line in _of_kind(view, "tensor")):
+    for line in (line for view in views for line in _lines(view, alike=False)):
         found.setdefault(line.workload, []).append(line.verdict in (Verdict.EQUAL, Verdict.TIE))
     return [
         Line(f"All {len(agree)} answers of {model} agree.", Tone.GOOD)

@@ -24,7 +24,7 @@ def timed_variant(found: WorkloadSummary) -> str | None:
 def _judged(views: Sequence[View]) -> Iterator[tuple[int, View, WorkloadSummary]]:
     """Yield the generation workloads of all runs, with the places of the runs."""
     for at, view in enumerate(views):
-        for found in view.summary.of_kind("generation").values():
+        for found in view.summary.alike.values():
             yield at, view, found
 
 
@@ -227,7 +227,7 @@ def _bars(view: View, color: int) -> Iterator[_Bars]:
     peaks = {
         PEAK if alone else f"{PEAK}, {name}": found.peak_bytes
         for name, found in workloads.items()
-        if found.kind == "tensor" or found.warm
+        if not found.way.alike or found.warm
     }
     for name, facts in view.manifest.variants.items():
         sizes: dict[str, int | None] = {ARCHIVE: facts.archive_bytes, RUNNER: facts.runner_bytes}

@@ -76,7 +76,7 @@ class View:
     @property
     def generations(self) -> list[str]:
         """Return the names of the generation workloads."""
-        return list(self.manifest.of_kind("generation"))
+        return list(self.manifest.alike)
 
     def samples_of(self, workload: str) -> list[Samples]:
         return [samples for samples in self.samples if samples.workload == workload]
@@ -151,7 +151,7 @@ def view(run: Run, at: int, *, parts: bool = True) -> View:
         parity=list(run.parity()),
         items={
             name: {line.item: (line.subset, line.label) for line in reference if line.workload == name}
-            for name in manifest.of_kind("generation")
+            for name in manifest.alike
         },
         profiles=run.profiles(),
         pairs=list(run.pairs()),

@@ -32,7 +32,7 @@ struct Arguments {
     #[arg(long)]
     system_lib: bool,
 
-    /// The target the archive was compiled for; a note is printed when its metadata says another.
+    /// The target the archive was compiled for; a note is printed when its metadata names another.
     #[arg(long, value_name = "TARGET")]
     tvm_target: Option<String>,
 

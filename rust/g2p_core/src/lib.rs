@@ -46,7 +46,7 @@ pub enum InputError {
         code: String,
     },
     /// A well-formed code that the model was not trained on.
-    #[error("the model does not know the language {code:?}; it knows {}", known.join(", "))]
+    #[error("the model does not have the language {code:?}; it has {}", known.join(", "))]
     UnknownLanguage {
         /// The code as given.
         code: String,

@@ -64,7 +64,7 @@ fn unknown_languages_name_the_known_ones() {
     let error = Language::new("xyz", Some(&known)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the model does not know the language \"xyz\"; it knows eng-us, ger"
+        "the model does not have the language \"xyz\"; it has eng-us, ger"
     );
 }
 

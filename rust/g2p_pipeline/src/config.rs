@@ -53,7 +53,7 @@ pub enum ConfigError {
     },
 }
 
-/// What a cache holds. Its elements are compiled functions' business alone.
+/// The element type of a cache. Only compiled functions use the elements.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CacheDtype {

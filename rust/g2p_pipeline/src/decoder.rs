@@ -8,7 +8,7 @@ use charsiug2p_g2p_tvm::{Argument, Float16, Function, Tensor, TvmError};
 use crate::config::{CacheDtype, ModelConfig};
 use crate::greedy::{best, Steps};
 
-/// What the encoder knows of a batch; borrowed for its decoding.
+/// The encoder's results for a batch; borrowed for its decoding.
 pub(crate) struct Encoded<'a> {
     /// `[B, S, D]`.
     pub hidden: &'a Tensor,
@@ -152,7 +152,7 @@ pub(crate) struct CachedDecoder {
     position: Tensor,
     /// Need not be cleared between words: a step reads nothing beyond its own position.
     self_cache: Tensor,
-    /// Of the current batch.
+    /// The encoder's keys and values of the current batch.
     cross_cache: Option<Tensor>,
 }
 

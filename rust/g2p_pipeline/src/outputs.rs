@@ -1,4 +1,4 @@
-//! What a batch answers, and how long it took.
+//! The outputs of a batch, and how long it took.
 
 use std::time::Duration;
 
@@ -22,6 +22,6 @@ pub struct Timings {
 pub struct BatchResult {
     /// In the order of the prompts.
     pub outputs: Vec<Output>,
-    /// Of the whole batch.
+    /// The times of the whole batch.
     pub timings: Timings,
 }

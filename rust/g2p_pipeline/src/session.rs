@@ -39,7 +39,7 @@ impl Session {
         Self::load(config, &metadata.prefixes, DeviceConfig::cpu(), |_, _| {})
     }
 
-    /// Loads the functions, each to its prefix; `on_load` hears of each with the time it took.
+    /// Loads the functions, each to its prefix; `on_load` is called for each with the time it took.
     ///
     /// # Errors
     /// [`PipelineError`]: sizes that cannot be, or a function that has no prefix or is not linked.

@@ -141,7 +141,7 @@ impl From<PipelineError> for Failure {
 /// Names the item whose answer cannot be one, or else all that were in the batch.
 fn blame(batch: &Batch, error: PipelineError) -> Failure {
     let answered =
-        error.answered().and_then(|said| batch.prompts.iter().position(|prompt| prompt == said));
+        error.answered().and_then(|text| batch.prompts.iter().position(|prompt| prompt == text));
     let failure = Failure::from(error);
     match (answered.and_then(|at| batch.items.get(at)), &batch.items[..]) {
         (Some(item), _) | (None, [item]) => failure.of_item(item),

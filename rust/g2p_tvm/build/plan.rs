@@ -75,10 +75,10 @@ fn bad<T>(variable: &'static str, reason: impl Into<String>) -> Result<T, PlanEr
     Err(PlanError { variable, reason: reason.into() })
 }
 
-/// What to tell cargo.
+/// What the build script prints for cargo.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Whether TVM is linked at all; without any variable the crates compile and say so when run.
+    /// Whether TVM is linked at all; without any variable the crates compile, and calls return an error.
     pub linked: bool,
     /// Whether TVM's own test functions are linked, too.
     pub testing: bool,
@@ -279,7 +279,7 @@ impl Planner<'_> {
                         return bad(
                             STATIC_LINK,
                             format!(
-                                "the C++ compiler knows no {file}: install g++ or set CXX to a \
+                                "the C++ compiler does not find {file}: install g++ or set CXX to a \
                                  compiler that comes with it"
                             ),
                         );

@@ -22,12 +22,12 @@ pub enum TvmError {
         /// TVM's message.
         message: String,
     },
-    /// The linked TVM speaks another version of the interface.
+    /// The linked TVM has another version of the interface.
     #[error("the linked TVM FFI has version {found}, this crate is written for {expected}")]
     Version {
-        /// What the library says.
+        /// The version that the library reports.
         found: String,
-        /// What the layouts in this crate belong to.
+        /// The version that the layouts in this crate belong to.
         expected: &'static str,
     },
     /// A global function of the runtime is not registered.

@@ -6,7 +6,7 @@ use crate::error::TvmError;
 use crate::ffi::{self, Object, RawArgument, Returned, MAX_ARGUMENTS};
 use crate::tensor::Tensor;
 
-/// The VM entry of every model; models are told apart by their prefixes alone.
+/// The VM entry of every model; models differ in their prefixes alone.
 pub const DEFAULT_ENTRY: &str = "main";
 
 /// The device and allocator a virtual machine is initialised with, in TVM's numbers.

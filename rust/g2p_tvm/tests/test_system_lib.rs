@@ -26,7 +26,7 @@ fn system_lib_smoke() {
 
 #[test]
 #[cfg_attr(not(g2p_tvm_smoke), ignore = "needs the smoke archive; see system_lib_smoke")]
-fn system_lib_smoke_tells_wrong_arguments_with_tvms_message() {
+fn system_lib_smoke_reports_wrong_arguments_with_tvms_message() {
     let module = TvmModule::from_system_lib("g2p_test_").unwrap();
     let main = module.load_entry(DeviceConfig::cpu(), DEFAULT_ENTRY).unwrap();
     let wrong_type = Tensor::from_slice(&[1], &[1_i32]).unwrap();

@@ -1,4 +1,4 @@
-//! Without TVM linked: every way in answers with the variables to set.
+//! Without TVM linked: every entry point returns an error with the variables to set.
 #![cfg(not(g2p_tvm_linked))]
 
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use charsiug2p_g2p_tvm::{ensure_linked, Function, Tensor, TvmError, TvmModule};
 
 #[test]
-fn every_entrance_says_what_is_missing() {
+fn every_entry_point_names_the_missing_variables() {
     let errors = [
         ensure_linked().unwrap_err(),
         TvmModule::from_system_lib("g2p_test_").unwrap_err(),

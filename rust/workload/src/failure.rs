@@ -1,4 +1,4 @@
-//! Why a run ended early, as the end record says it.
+//! Why a run ended early, as the end record holds it.
 
 use serde::Serialize;
 

@@ -8,20 +8,20 @@ use serde::Serialize;
 /// One call of a workload with the parts of its time.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct Measured {
-    /// Of the whole call.
+    /// Nanoseconds of the whole call.
     pub total_ns: u64,
-    /// Nanoseconds of the calls inside, in their order, by what they are calls of.
+    /// Nanoseconds of the calls inside, in their order, by the name of the function that is called.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<&'static str, Vec<u64>>,
     /// What was generated for each item.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Output>,
-    /// Of a workload whose outputs only the probe writes.
+    /// A hash of the outputs, of a workload whose outputs only the probe writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_sha256: Option<String>,
 }
 
-/// What a call answered.
+/// The outputs of a call.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct Probed {
     /// What was generated for each item.
@@ -50,7 +50,7 @@ pub struct Output {
 pub struct TensorsRecord {
     /// How many bytes they are.
     pub size: usize,
-    /// Of the bytes.
+    /// SHA-256 of the bytes.
     pub sha256: String,
     /// The bytes in the format safetensors, in base64.
     pub data: String,

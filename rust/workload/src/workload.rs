@@ -33,7 +33,7 @@ pub struct Planned {
 /// Loads a model. The runner adds the workload's name to the message of a failure, unless it is of an item.
 pub type Load = Box<dyn FnOnce(OnLoad<'_>) -> Result<Box<dyn Workload>, Failure> + Send>;
 
-/// Takes the name of each function that was loaded, and how long that took.
+/// Is called with the name of each function that was loaded, and how long that took.
 pub type OnLoad<'a> = &'a mut dyn FnMut(&'static str, Duration);
 
 /// A loaded model and the calls of it that a pass makes. A call runs one item, or a batch of items.

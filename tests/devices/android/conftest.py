@@ -145,6 +145,7 @@ class Scene(Cable, Charged):
 
     def look_at_what_was_left(self) -> None:
         (self._left,) = self.folders()
+        self.assert_idle()  # adbd ends the run's shell, and that ends the runner: no next run is needed for it
         assert self.virtual.setting("global", "stay_on_while_plugged_in") == "7"
 
     def look_at_what_became_of_it(self, result: RunResult) -> None:
@@ -165,13 +166,16 @@ class Scene(Cable, Charged):
         out = self.adb.client.device(self.virtual.serial).shell2("cat /proc/[0-9]*/comm", v2=True).stdout
         return {name for name in out.split() if name not in IDLE}
 
-    def assert_clean(self) -> None:
-        assert self.folders() == []
-        assert self.half_pushed() == []
+    def assert_idle(self) -> None:
         until = time.monotonic() + 20
         while self.processes() and time.monotonic() < until:
             time.sleep(0.05)
         assert self.processes() == set()
+
+    def assert_clean(self) -> None:
+        assert self.folders() == []
+        assert self.half_pushed() == []
+        self.assert_idle()
         if self.restores:
             assert not self.virtual.fixed_performance
             assert self.virtual.setting("global", "stay_on_while_plugged_in") == self.stays_on

@@ -12,8 +12,7 @@ from harness.conformance.faults import Ends, raises
 from harness.core.cache import Cache
 from harness.devices import Selection, Unavailable, opened, parse_device
 from harness.devices.android import AdbMismatch, AdbUnavailable, Server, adb_checks, attached_devices
-from harness.devices.android.choice import choose
-from harness.devices.android.listing import Listed
+from harness.devices.android.choice import Chosen, choose
 from harness.devices.errors import (
     AmbiguousDevice,
     DeviceBusy,
@@ -35,12 +34,12 @@ def no_serial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANDROID_SERIAL", raising=False)
 
 
-def names(chosen: list[Listed | Unavailable]) -> list[str]:
-    return [place.serial for place in chosen if isinstance(place, Listed)]
+def names(chosen: list[Chosen | Unavailable]) -> list[str]:
+    return [one[1].serial for one in chosen if not isinstance(one, Unavailable)]
 
 
 def chosen(server: FakeAdb, spec: str = "android", serial: str | None = None) -> list[str]:
-    found = choose(parse_device(spec, serial=serial), Server(server.port, starts=False), print, wait_seconds=0.3)
+    found = choose(parse_device(spec, serial=serial), [Server(server.port, starts=False)], print, wait_seconds=0.3)
     return names(found)
 
 
@@ -57,12 +56,12 @@ def test_two_devices(ends: Ends, user_cache: Cache) -> None:
     with virtual_androids(2, cache=user_cache, progress=print) as (adb, devices):
         server = Server(adb.port, starts=False)
         with ends.raised() as info:
-            choose(Selection("android"), server, print)
+            choose(Selection("android"), [server], print)
         serials = [device.serial for device in devices]
         assert all(serial in str(info.value) for serial in serials)
-        assert set(names(choose(Selection("android", "all"), server, print))) == set(serials)
-        assert names(choose(Selection("android", ",".join(serials)), server, print)) == serials
-        assert names(choose(Selection("android", serial=serials[1]), server, print)) == [serials[1]]
+        assert set(names(choose(Selection("android", "all"), [server], print))) == set(serials)
+        assert names(choose(Selection("android", ",".join(serials)), [server], print)) == serials
+        assert names(choose(Selection("android", serial=serials[1]), [server], print)) == [serials[1]]
 
 
 @pytest.mark.fault(
@@ -114,7 +113,7 @@ def test_devices_that_cannot_be_used_do_not_stop_the_others() -> None:
     notices: list[str] = []
     with fake_adb("A offline", "B device model:Pixel_7", "C unauthorized") as server:
         selection, adb = Selection("android", "all"), Server(server.port, starts=False)
-        assert names(choose(selection, adb, notices.append, wait_seconds=0.3)) == ["B"]
+        assert names(choose(selection, [adb], notices.append, wait_seconds=0.3)) == ["B"]
     assert [line.split(":")[0] for line in notices] == ["waiting up to 0 s for A (offline)", "left out", "left out"]
 
 

@@ -38,7 +38,8 @@ def lines(name: str) -> list[str]:
 
 
 def chosen(server: FakeAdb, spec: str = "android", wait: float = 0.3) -> list[Listed | Unavailable]:
-    return choose(parse_device(spec), Server(server.port, starts=False), print, wait_seconds=wait)
+    found = choose(parse_device(spec), [Server(server.port, starts=False)], print, wait_seconds=wait)
+    return [one if isinstance(one, Unavailable) else one[1] for one in found]
 
 
 def test_a_phone_found_twice_by_mdns_is_one_and_usable() -> None:
@@ -71,13 +72,13 @@ def test_phones_are_distinguished_by_transport() -> None:
         "transport_id:2",
         "192.168.1.50:5555",
     ]
-    assert len({identity(phone.serial or None, phone, found) for phone in found}) == 4
+    assert len({identity(phone.serial or None, phone, found, Address()) for phone in found}) == 4
     notices: list[str] = []
     with fake_adb(*lines("devices-no-serial")) as server:
         everyone = choose(
-            parse_device("android:all"), Server(server.port, starts=False), notices.append, wait_seconds=0.3
+            parse_device("android:all"), [Server(server.port, starts=False)], notices.append, wait_seconds=0.3
         )
-        assert everyone == found[:3]
+        assert [one[1] for one in everyone if not isinstance(one, Unavailable)] == found[:3]
         assert notices[0].startswith("waiting up to 0 s for 192.168.1.50:5555 (connecting)")
         assert notices[1] == "left out: device 192.168.1.50:5555 is in the state 'connecting'"
         assert chosen(server, "android:transport_id:2") == [found[2]]

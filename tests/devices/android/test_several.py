@@ -25,8 +25,8 @@ pytestmark = pytest.mark.emulator
 def test_one_that_is_not_there_does_not_keep_the_other_away(user_cache: Cache) -> None:
     with virtual_androids(1, cache=user_cache, progress=print) as (adb, [virtual]):
         server = Server(adb.port, starts=False)
-        chosen = choose(Selection("android", f"ABC,{virtual.serial}"), server, print, wait_seconds=0.3)
-        lacking, device = open_all(server, chosen, print)
+        chosen = choose(Selection("android", f"ABC,{virtual.serial}"), [server], print, wait_seconds=0.3)
+        lacking, device = open_all(chosen, print)
         assert isinstance(lacking, Unavailable)
         assert (lacking.name, type(lacking.error)) == ("ABC", NoDevice)
         assert isinstance(device, AndroidDevice)
@@ -36,9 +36,7 @@ def test_one_that_cannot_be_opened_does_not_keep_the_other_away(user_cache: Cach
     with virtual_androids(2, cache=user_cache, progress=print) as (adb, [old, new]):
         server = Server(adb.port, starts=False)
         old.set_property("ro.product.cpu.abilist", "armeabi-v7a")
-        lacking, device = open_all(
-            server, choose(Selection("android", f"{old.serial},{new.serial}"), server, print), print
-        )
+        lacking, device = open_all(choose(Selection("android", f"{old.serial},{new.serial}"), [server], print), print)
         assert isinstance(lacking, Unavailable)
         assert "armeabi-v7a" in str(lacking.error)
         assert isinstance(device, AndroidDevice)
@@ -51,8 +49,8 @@ def test_a_phone_by_cable_and_over_the_air_is_one_phone(user_cache: Cache) -> No
         for machine in machines:
             machine.set_property("ro.serialno", "R58M123ABC")
         server, serials = Server(adb.port, starts=False), [machine.serial for machine in machines]
-        chosen = choose(Selection("android", ",".join(serials)), server, notices.append)
-        (device,) = open_all(server, chosen, notices.append)
+        chosen = choose(Selection("android", ",".join(serials)), [server], notices.append)
+        (device,) = open_all(chosen, notices.append)
         assert notices == [f"left out: {serials[1]} is the same phone as {serials[0]}"]
         assert isinstance(device, AndroidDevice)
         # Whoever opens it by its other name waits for the same lock.
@@ -64,9 +62,9 @@ def test_one_phone_at_two_transports_is_opened_once(scene: Scene) -> None:
     scene.virtual.set_property("ro.serialno", "R58M123ABC")
     notices: list[str] = []
     scene.server.connect(f"localhost:{scene.virtual.port}")
-    chosen = choose(Selection("android", "all"), scene.server, notices.append)
+    chosen = choose(Selection("android", "all"), [scene.server], notices.append)
     assert len(chosen) == 2
-    (device,) = open_all(scene.server, chosen, notices.append)
+    (device,) = open_all(chosen, notices.append)
     assert isinstance(device, AndroidDevice)
     assert [line.partition(":")[0] for line in notices] == ["left out"]
     assert {seen.hardware for seen in attached_devices(scene.server)} == {"R58M123ABC"}
@@ -79,7 +77,7 @@ def test_boards_that_share_a_serial_are_two(user_cache: Cache) -> None:
             other = f'case $1 in */boot_id) echo start-{number} ;; *) exec toybox cat "$@" ;; esac'
             machine.set_command("cat", other)
         server, notices = Server(adb.port, starts=False), list[str]()
-        devices = open_all(server, choose(Selection("android", "all"), server, notices.append), notices.append)
+        devices = open_all(choose(Selection("android", "all"), [server], notices.append), notices.append)
         assert (len(devices), notices) == (2, [])
 
 

@@ -160,7 +160,7 @@ fn unknown_and_missing_fields_are_refused_under_the_orders_own_id() {
     let end = Scene::new("unknown-field").refused(order.to_string());
     assert_eq!((&end["order_id"], &end["error"]["kind"]), (&json!("order-1"), &json!("usage")));
     assert!(end["error"]["message"].as_str().unwrap().contains("surprise"));
-    // An order holds whole prompts: what the metadata says of them is unknown to it.
+    // An order holds whole prompts, so it has no fields for the metadata about them.
     for (pointer, key) in
         [("/workloads/0", "surprise"), ("/workloads/0", "prompt_space"), ("/items/0", "surprise")]
     {
@@ -298,7 +298,7 @@ fn items_are_checked_and_named() {
 
 #[test]
 #[cfg(not(g2p_tvm_linked))]
-fn built_without_tvm_a_good_order_says_what_is_missing() {
+fn built_without_tvm_a_good_order_names_the_missing_variables() {
     let end = Scene::new("unlinked").refused(order().to_string());
     assert_eq!(end["error"]["kind"], "model");
     assert!(end["error"]["message"].as_str().unwrap().contains("G2P_TVM_RUNTIME_LIB"));

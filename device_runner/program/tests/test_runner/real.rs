@@ -104,7 +104,7 @@ fn a_real_run_has_every_record_in_order() {
 }
 
 #[test]
-fn a_run_that_was_slowed_on_purpose_says_so_and_answers_the_same() {
+fn a_run_that_was_slowed_on_purpose_records_it_and_answers_the_same() {
     let outputs = |name: &str, percent: Option<u32>| {
         let scene = Scene::new(name);
         let mut order = real_order();

@@ -20,7 +20,7 @@ fn tensor_order() -> Value {
     })
 }
 
-/// Scene, what is changed and to what, what is said of it, and of which item.
+/// Scene, the place that is changed, its new value, the message, and the item that it names.
 type Fault = (&'static str, &'static str, &'static str, &'static str, Option<&'static str>);
 
 const TENSOR_FAULTS: &[Fault] = &[

@@ -23,17 +23,19 @@ class Launcher:
     """Describe a launcher.
 
     ``launch`` starts the app with a bundle id and arguments. ``end`` ends a process whose launch has been lost.
+    ``end_app`` ends an app that another harness has started.
     """
 
     name: LauncherName
     launch: Callable[[Link, str, list[str]], Awaitable[Started]]
     end: Callable[[Link, int], Awaitable[None]]
+    end_app: Callable[[Link, str], Awaitable[bool]]
 
 
 _LAUNCHERS = (
-    Launcher("appservice", appservice.launch, appservice.end),
-    Launcher("dvt", dvt.launch, dvt.end),
-    Launcher("debugserver", debugserver.launch, debugserver.end),
+    Launcher("appservice", appservice.launch, appservice.end, appservice.end_app),
+    Launcher("dvt", dvt.launch, dvt.end, dvt.end_app),
+    Launcher("debugserver", debugserver.launch, debugserver.end, dvt.end_app),
 )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from pymobiledevice3.exceptions import CoreDeviceError
 from pymobiledevice3.remote.core_device.app_service import AppServiceService
 from pymobiledevice3.remote.core_device.open_stdio_socket import OpenStdioSocketService
 from pymobiledevice3.remote.remote_service_discovery import RemoteServiceDiscoveryService
 
+from harness.devices.ios.apps import installed
 from harness.devices.ios.launchers.started import SIGKILL, Ended, Started
 from harness.devices.ios.link import Link
 
@@ -71,6 +74,30 @@ async def launch(link: Link, bundle_id: str, arguments: list[str]) -> AppService
 async def end(link: Link, pid: int) -> None:
     """End a process whose launch has been lost, if it still runs."""
     await _end(await link.rsd(), pid)
+
+
+async def end_app(link: Link, bundle_id: str) -> bool:
+    """End the app, whoever started it, and wait until it is gone; return whether it ran."""
+    app = await installed(link, bundle_id)
+    if app is None:
+        return False
+    rsd = await link.rsd()
+    # A phone lists /private/var where another service has /var: the folder of the installation is unique.
+    place = PurePosixPath(app.path, app.executable).parts[-3:]
+    async with AppServiceService(rsd) as apps:
+        running = [one for one in await apps.list_processes() if _executable(one).parts[-3:] == place]
+    for process in running:
+        pid = int(process["processIdentifier"])
+        await _end(rsd, pid)
+        until = asyncio.get_running_loop().time() + GONE_SECONDS
+        while await _runs(rsd, pid) and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(POLL_SECONDS)
+    return bool(running)
+
+
+def _executable(process: dict[str, Any]) -> PurePosixPath:
+    url = process.get("executableURL")
+    return PurePosixPath(unquote(urlsplit(str(url.get("relative", "")) if isinstance(url, dict) else "").path))
 
 
 async def _end(rsd: RemoteServiceDiscoveryService, pid: int) -> None:

@@ -119,6 +119,21 @@ async def end(link: Link, pid: int) -> None:
         await control.kill(pid)
 
 
+async def end_app(link: Link, bundle_id: str) -> bool:
+    """End the app, whoever started it, and wait until it is gone; return whether it ran."""
+    async with DvtProvider(await link.developer()) as provider, ProcessControl(provider) as control:
+        pid = _number(await control.process_identifier_for_bundle_identifier(bundle_id))
+        if not pid:
+            return False
+        await control.kill(pid)
+        until = asyncio.get_running_loop().time() + LOOK_SECONDS
+        while _number(await control.process_identifier_for_bundle_identifier(bundle_id)) == pid:
+            if asyncio.get_running_loop().time() > until:
+                break
+            await asyncio.sleep(DRAIN_SECONDS)
+    return True
+
+
 def _number(value: Any) -> int | None:
     found = getattr(value, "value", value)
     return int(found) if found is not None else None

@@ -38,7 +38,7 @@ pub enum Returned {
 
 impl Returned {
     fn from_raw(raw: RawAny) -> Self {
-        // SAFETY: the type index says which field of the union was written; an object's reference
+        // SAFETY: the type index names the field of the union that was written; an object's reference
         // is owned by the result and moves into `Object`.
         unsafe {
             match raw.type_index {
@@ -110,7 +110,7 @@ pub fn call(
     }
     let mut result = RawAny::NONE;
     // SAFETY: the function is a live function object; the arguments are views of values borrowed
-    // for longer than the call, and as many as said; the result is none, as required.
+    // for longer than the call, and `count` is their number; the result is none, as required.
     let status = unsafe {
         let count = i32::try_from(arguments.len()).unwrap_or(0);
         TVMFFIFunctionCall(function.as_ptr(), raw.as_mut_ptr(), count, &raw mut result)

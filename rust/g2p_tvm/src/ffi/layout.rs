@@ -79,7 +79,7 @@ pub struct Dtype {
 }
 
 impl Dtype {
-    /// Of one element; those of this crate have whole bytes.
+    /// Bits of one element; those of this crate have whole bytes.
     pub const fn bytes(self) -> usize {
         (self.bits as usize).div_ceil(8) * self.lanes as usize
     }

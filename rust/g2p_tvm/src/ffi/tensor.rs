@@ -91,7 +91,7 @@ unsafe extern "C" fn free_host_storage(managed: *mut DlManagedTensor) {
 #[derive(Debug)]
 pub struct TensorObject {
     object: Object,
-    /// Elements that the memory holds; none for TVM's own memory, whose end nobody tells.
+    /// Elements that the memory holds; none for TVM's own memory, whose size TVM does not report.
     capacity: Option<usize>,
 }
 

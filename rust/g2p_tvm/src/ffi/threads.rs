@@ -4,7 +4,7 @@ use crate::error::TvmError;
 
 /// Limits TVM's thread pool, which reads a variable when it first runs something in parallel.
 ///
-/// Call it first thing in `main`. (The pool's own `runtime.config_threadpool` would also pin the
+/// Call it first in `main`. (The pool's own `runtime.config_threadpool` would also pin the
 /// calling thread to a core.)
 ///
 /// # Errors
@@ -19,8 +19,8 @@ pub fn set_num_threads(threads: usize) -> Result<(), TvmError> {
     Ok(())
 }
 
-/// Threads of this process where the system tells (Linux, Android), else 1: elsewhere the caller's
-/// promise to call this first thing in `main` has to do.
+/// Threads of this process where the system reports them (Linux, Android), else 1: elsewhere the
+/// caller's promise to call this first in `main` has to suffice.
 ///
 /// `/proc/self/stat` rather than a count of `/proc/self/task`: an emulator of user programs (qemu) has
 /// threads of its own there, and writes 0 here.
