@@ -9,6 +9,8 @@ from harness.core.cache import Cache
 from harness.devices.android.choice import choose
 from harness.devices.android.device import AndroidDevice
 from harness.devices.android.listing import Listed
+from harness.devices.android.mode import MODE
+from harness.devices.android.options import AndroidOptions
 from harness.devices.android.server import Server
 from harness.devices.base import Device, Notify, Unavailable
 from harness.devices.choosing import open_each
@@ -16,21 +18,32 @@ from harness.devices.kinds import Selection
 
 
 @contextmanager
-def android(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[Device | Unavailable]]:
+def android(selection: Selection, cache: Cache, notify: Notify) -> Iterator[list[Device | Unavailable]]:
     """Open ``android``, ``android:SERIAL``, ``android:A,B`` or ``android:all``. Starts an adb server if none runs."""
     server = Server()
     server.ensure()
-    yield open_all(server, choose(selection, server, notify), notify)
+    options = AndroidOptions(mode=MODE.of(selection.options))
+    yield open_all(server, choose(selection, server, notify), notify, options, cache)
 
 
-def open_all(server: Server, chosen: Sequence[Listed | Unavailable], notify: Notify) -> list[Device | Unavailable]:
+def open_all(
+    server: Server,
+    chosen: Sequence[Listed | Unavailable],
+    notify: Notify,
+    options: AndroidOptions | None = None,
+    cache: Cache | None = None,
+) -> list[Device | Unavailable]:
     """Open a device for each transport; one that cannot be opened does not stop the others.
 
     A phone that is attached twice, by cable and over Wi-Fi, is opened once.
     """
     devices: list[Device | Unavailable] = []
     phones: list[AndroidDevice] = []
-    opened = open_each(chosen, lambda place: AndroidDevice(server, place, notify=notify), lambda place: place.label)
+
+    def open_one(place: Listed) -> AndroidDevice:
+        return AndroidDevice(server, place, notify=notify, options=options, cache=cache)
+
+    opened = open_each(chosen, open_one, lambda place: place.label)
     for device in opened:
         if isinstance(device, Unavailable):
             devices.append(device)

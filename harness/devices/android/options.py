@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from harness.devices.android.knobs import ALL_KNOBS
+from harness.devices.android.mode import Mode
 from harness.devices.android.running import Watch
 
 
@@ -16,6 +17,7 @@ class AndroidOptions:
     at a device that is too hot or too empty.
     """
 
+    mode: Mode = "shell"
     base: str = "/data/local/tmp"
     """The folder of work folders and runners; the shell user can write and execute there."""
     grace_seconds: float = 60.0

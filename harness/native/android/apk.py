@@ -32,7 +32,7 @@ _ALIGNMENT = 0xD935
 
 @dataclass(frozen=True)
 class App:
-    """Describe an APK. Apps of different runners have different ``package`` names, and can be installed side by side."""
+    """Describe an APK. Apps of different runners have different ``package`` names, to be installed side by side."""
 
     path: Path
     package: str
