@@ -21,6 +21,7 @@ from harness.devices.android.job import AndroidJob
 from harness.devices.android.knobs import PINNED, SCREEN, parse_knobs, restored, verified
 from harness.devices.android.listing import Listed, identity, listed
 from harness.devices.android.makers import setting_to_turn_on
+from harness.devices.android.mode import AS_APP
 from harness.devices.android.observed import parse_observed
 from harness.devices.android.options import AndroidOptions
 from harness.devices.android.program import AppProgram, Program, ShellProgram
@@ -101,7 +102,8 @@ class AndroidDevice(RemoteDevice):
         self._shell = Shell(server, place)
         self.serial = self._shell.serial
         self._facts = self._read_facts()
-        self.name = f"{self._facts.model} ({self.serial})"
+        # Baselines, noise floors and histories are found by the name: those of an app are apart from the shell's.
+        self.name = f"{self._facts.model} ({self.serial})" + (AS_APP if self._options.mode == "app" else "")
         self.target = _target(self._facts, self.name)
         # This is not adb's serial, because a phone has one by cable and another over Wi-Fi.
         self.hardware = identity(self._facts.hardware_serial, self._shell.adb.place, known)

@@ -8,6 +8,8 @@ from harness.devices.options import DeviceOption
 
 Mode = Literal["shell", "app"]
 MODES: tuple[Mode, ...] = ("shell", "app")
+AS_APP = ", app"
+"""The end of the name of a device that runs apps."""
 MODE = DeviceOption(
     "--android-mode",
     "how the runner runs on Android: shell, as adb's user; app, as an app in the foreground, installed for the run",
