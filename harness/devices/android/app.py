@@ -11,6 +11,7 @@ from harness.core.cache import Cache
 from harness.core.errors import HarnessError
 from harness.devices.android.errors import AppNotStarted, DeviceLocked, InstallRefused
 from harness.devices.android.makers import setting_to_turn_on
+from harness.devices.android.options import AndroidOptions
 from harness.devices.android.sections import without_noise
 from harness.devices.android.shell import Shell, script
 from harness.devices.android.store import RunnerStore
@@ -51,12 +52,13 @@ class Apps:
     next installation.
     """
 
-    def __init__(self, shell: Shell, abi: str, maker: str, cache: Cache, poll_seconds: float) -> None:
+    def __init__(self, shell: Shell, abi: str, maker: str, cache: Cache, options: AndroidOptions) -> None:
         self._shell = shell
         self._abi = abi
         self._maker = maker
         self._cache = cache
-        self._poll_seconds = poll_seconds
+        self._poll_seconds = options.watch.clock_seconds
+        self._patience_seconds = options.app_patience_seconds
         self._installed: dict[LocalFile, App] = {}
 
     def install(
@@ -99,7 +101,7 @@ class Apps:
     def command(self, app: App, mask: str, records: int) -> list[str]:
         """Return what runs the app in a work folder; the runner's arguments follow."""
         head = ["/system/bin/sh", "-c", script("app"), "harness-app", app.package, ACTIVITY, mask, str(records)]
-        return [*head, f"{self._poll_seconds:g}"]
+        return [*head, f"{self._poll_seconds:g}", str(self._patience_seconds)]
 
     def end(self, folder: str) -> None:
         """End the app that was started in a work folder, and bring its result there."""

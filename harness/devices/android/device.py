@@ -314,7 +314,7 @@ class AndroidDevice(RemoteDevice):
 
         abi = next(abi for abi, target in _ABIS.items() if target == self.target)
         maker = self._facts.facts["manufacturer"] or ""
-        return Apps(self._shell, abi, maker, cache or Cache(), self._options.watch.clock_seconds)
+        return Apps(self._shell, abi, maker, cache or Cache(), self._options)
 
 
 def device_lock(serial: str, folder: Path | None = None) -> DeviceLock:

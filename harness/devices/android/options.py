@@ -23,4 +23,6 @@ class AndroidOptions:
     grace_seconds: float = 60.0
     settle_poll_seconds: float = 5.0
     knobs: tuple[str, ...] = ALL_KNOBS
+    app_patience_seconds: int = 15
+    """The seconds after which an app ends its run if no shell follows it any more."""
     watch: Watch = field(default_factory=Watch)

@@ -24,7 +24,7 @@
 
 enum { WIDTH = 90, HEIGHT = 160, MOST_ARGUMENTS = 128 };
 
-static volatile sig_atomic_t finished;
+static volatile sig_atomic_t finished, leaves;
 static char **extras, *library;
 static struct {
     char *base;
@@ -232,7 +232,7 @@ static void *call_object_method(Jni env, void *object, void *method, void **argu
 static void *new_string(Jni env, const char *text) { return (void)env, (void *)text; }
 static const char *string_characters(Jni env, void *text, void *copied) { return (void)env, (void)copied, text; }
 
-static void end(int signal) { (void)signal, finished = 1; }
+static void leave(int signal) { (void)signal, leaves = 1; }
 
 int main(int count, char **arguments) {
     static void *table[JNI_FUNCTIONS];
@@ -245,7 +245,7 @@ int main(int count, char **arguments) {
     extras = arguments + 4;
     snprintf(name, sizeof name, "%s", arguments[2]);
     prctl(PR_SET_NAME, name, 0, 0, 0);
-    signal(SIGTERM, end);
+    signal(SIGTERM, leave);
     table[JNI_EXCEPTION_CLEAR] = exception_clear;
     table[JNI_GET_OBJECT_CLASS] = object_class;
     table[JNI_GET_METHOD_ID] = method_id;
@@ -267,8 +267,12 @@ int main(int count, char **arguments) {
     if (callbacks.input_queue_created) callbacks.input_queue_created(&activity, (AInputQueue *)&window);
     if (callbacks.window_created) callbacks.window_created(&activity, &window);
     const struct timespec moment = {0, 20 * 1000 * 1000};
-    while (!finished) nanosleep(&moment, 0);
-    if (callbacks.pause) callbacks.pause(&activity);
+    for (int left = 0; !finished; nanosleep(&moment, 0)) {
+        if (!leaves || left || !callbacks.pause) continue;
+        callbacks.pause(&activity);
+        left = 1;
+    }
+    if (callbacks.pause && !leaves) callbacks.pause(&activity);
     if (callbacks.window_destroyed) callbacks.window_destroyed(&activity, &window);
     if (callbacks.input_queue_destroyed) callbacks.input_queue_destroyed(&activity, (AInputQueue *)&window);
     if (callbacks.stop) callbacks.stop(&activity);

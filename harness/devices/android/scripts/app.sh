@@ -1,8 +1,8 @@
-# $1 the app's package, $2 its activity, $3 mask of cores or nothing, $4 records expected, $5 seconds between looks; then
-# the runner's arguments. In a work folder. Starts the app, prints what its runner writes, and ends as the runner ended.
+# $1 the app's package, $2 its activity, $3 mask of cores or nothing, $4 records expected, $5 seconds between looks,
+# $6 seconds after which the app ends if nobody follows it; then the runner's arguments. In a work folder. Starts the app, prints what its runner writes, and ends as the runner ended.
 # What is wrong with the app itself is on a line of stderr that begins with `harness-app: `.
-package=$1 activity=$2 mask=$3 records=$4 pause=$5
-shift 5
+package=$1 activity=$2 mask=$3 records=$4 pause=$5 patience=$6
+shift 6
 folder=$PWD
 # Each start has a folder of its own: what an earlier one left is not taken for this one's.
 name=${folder##*/}.$$
@@ -40,7 +40,7 @@ beat=$!
 trap 'kill -KILL $beat 2>/dev/null' EXIT
 
 words=$(timeout 20 am start -S -W -n "$package/$activity" --es folder "$folder" --es name "$name" --es mask "$mask" \
-  --es records "$records" --es arguments "$arguments" 2>&1 </dev/null | grep -v '^Starting: ')
+  --es records "$records" --es patience "$patience" --es arguments "$arguments" 2>&1 </dev/null | grep -v '^Starting: ')
 case $words in *Error*|*Exception*) fail "not started: $words" 120 ;; esac
 until=$((SECONDS + 20))
 while [ ! -s "$out/pid" ]; do

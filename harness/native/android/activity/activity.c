@@ -8,6 +8,7 @@
    arguments  the runner's, one a line
    mask       of the cores that the runner may use, in hexadecimal digits; empty for all
    records    how many are expected, for the bar on the screen
+   patience   seconds after which the run ends if the shell no longer counts
 
    In the runner's folder are, beside its own files, `pid` (of the app, of the runner), `process` (what Android makes of
    the runner), `system` (what it grants the app), `stdout`, `stderr`, and in the end `status`: `exit N`, `signal N`, or `error WORDS`. */
@@ -16,7 +17,7 @@
 enum { PATH = 1024, ARGUMENTS = 64, EXTRA = 8192, BUFFER = 4096 };
 enum { O_RDONLY = 0, O_WRONLY = 1, O_CREAT = 0100, O_TRUNC = 01000, O_CLOEXEC = 02000000 };
 enum { SIGKILL = 9, WNOHANG = 1, PR_SET_PDEATHSIG = 1 };
-enum { TICK_MS = 50, TICKS_A_LOOK = 20, PATIENCE_LOOKS = 15, WIDTH = 90, HEIGHT = 160, BAR = 12 };
+enum { TICK_MS = 50, TICKS_A_LOOK = 20, WIDTH = 90, HEIGHT = 160, BAR = 12 };
 static const uint32 BACKGROUND = 0xff332211, EMPTY = 0xff665544, FULL = 0xff66cc66;
 
 static struct {
@@ -25,7 +26,7 @@ static struct {
     ANativeWindow *window;
     volatile int started, left, destroyed;
     volatile int runner; /* its process, 0 before and after */
-    char folder[PATH], out[PATH], name[PATH], mask[64], records[32], arguments[EXTRA], library[PATH];
+    char folder[PATH], out[PATH], name[PATH], mask[64], records[32], patience[32], arguments[EXTRA], library[PATH];
     char *argv[ARGUMENTS + 2];
 } app;
 
@@ -36,7 +37,9 @@ static const char *join(char *path, const char *folder, const char *name) {
 
 static void write_file(const char *name, const char *text) {
     char path[PATH], partial[PATH];
-    int file = open(join(partial, app.out, ".partial"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0660);
+    /* The runner's process and the app's write at the same time. */
+    snprintf(partial, PATH, "%s/.%s", app.out, name);
+    int file = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0660);
     if (file < 0) return;
     ssize done = write(file, text, strlen(text));
     close(file);
@@ -82,6 +85,7 @@ static int read_extras(ANativeActivity *activity) {
     extra(env, intent, "name", app.name, PATH);
     extra(env, intent, "mask", app.mask, sizeof app.mask);
     extra(env, intent, "records", app.records, sizeof app.records);
+    extra(env, intent, "patience", app.patience, sizeof app.patience);
     extra(env, intent, "arguments", app.arguments, EXTRA);
     /* What is written stays below the app's own folder, whoever started it. */
     return app.folder[0] == '/' && app.name[0] && app.name[0] != '.' && !strrchr(app.name, '/');
@@ -183,7 +187,7 @@ static int is_followed(void) {
     static int same;
     char path[PATH], now[32];
     if (!read_file(join(path, app.folder, "alive"), now, sizeof now) || strcmp(before, now) == 0)
-        return same++ < PATIENCE_LOOKS;
+        return same++ < (int)strtoull(app.patience, 0, 10);
     snprintf(before, sizeof before, "%s", now);
     same = 0;
     return 1;
