@@ -23,11 +23,11 @@ from harness.native.android import ACTIVITY, PREFIX, App, app_of
 INSTALL_SECONDS = 180.0
 """Play Protect may look at an app for a minute, and a person may be asked."""
 ASK_SECONDS = 30.0
-END_SECONDS = 30.0
+END_SECONDS = 60.0
 WORDS = "harness-app: "
 """The prefix of what app.sh reports of the app itself."""
 _NOT_STARTED = f"{WORDS}not started: "
-_CODE = re.compile(r"INSTALL_[A-Z_]+")
+_CODE = re.compile(r"\bINSTALL_(?:PARSE_)?FAILED_[A-Z_]+")
 _CURES = {
     "INSTALL_FAILED_USER_RESTRICTED": "allow installing over USB on the phone ({maker}), and accept its question",
     "INSTALL_FAILED_ABORTED": "accept the phone's question whether the app may be installed, and run again",
@@ -88,7 +88,9 @@ class Apps:
             store.discard(pushed)
         words = " ".join(without_noise(answer.out or answer.err).split())
         if not re.search(r"\bSuccess\b", words):
-            raise self._refusal(words, app)
+            raise refusal_of_install(
+                words, serial=self._shell.serial, abi=self._abi, maker=self._maker, package=app.package
+            )
         self._installed[binary] = app
         return app
 
@@ -125,17 +127,19 @@ class Apps:
         lines = [line.removeprefix(WORDS).strip(" ;") for line in log.splitlines() if line.startswith(WORDS)]
         return lines[-1] if lines else None
 
-    def _refusal(self, words: str, app: App) -> HarnessError:
-        found = _CODE.search(words)
-        code = found[0] if found else ""
-        message = f"{self._shell.serial} refused to install the app: {words[:300] or 'it gave no reason'}"
-        if code in _NO_ROOM or "No space" in words or "not enough space" in words.lower():
-            return DeviceFull(f"no room for the app on {self._shell.serial}: {words[:300]}")
-        if code in _WRONG_ABI:
-            return RunnerUnusable(f"the app is for {self._abi}, which {self._shell.serial} does not run: {words[:300]}")
-        if code in _CURES:
-            maker = setting_to_turn_on(self._maker) or "look in Developer options for a switch beside USB debugging"
-            return InstallRefused(message, cure=_CURES[code].format(maker=maker, package=app.package))
-        if not code and _POLICY.search(words):
-            return InstallRefused(message, cure="ask who administers the phone: its policy allows no apps over adb")
-        return InstallRefused(message)
+
+def refusal_of_install(words: str, *, serial: str, abi: str, maker: str, package: str) -> HarnessError:
+    """Return the error for what ``pm install`` printed instead of Success."""
+    found = _CODE.search(words)
+    code = found[0] if found else ""
+    message = f"{serial} refused to install the app: {words[:300] or 'it gave no reason'}"
+    if code in _NO_ROOM or "No space" in words or "not enough space" in words.lower():
+        return DeviceFull(f"no room for the app on {serial}: {words[:300]}")
+    if code in _WRONG_ABI:
+        return RunnerUnusable(f"the app is for {abi}, which {serial} does not run: {words[:300]}")
+    if code in _CURES:
+        switch = setting_to_turn_on(maker) or "look in Developer options for a switch beside USB debugging"
+        return InstallRefused(message, cure=_CURES[code].format(maker=switch, package=package))
+    if not code and _POLICY.search(words):
+        return InstallRefused(message, cure="ask who administers the phone: its policy allows no apps over adb")
+    return InstallRefused(message)

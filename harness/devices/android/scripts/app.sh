@@ -44,7 +44,10 @@ words=$(timeout 20 am start -S -W -n "$package/$activity" --es folder "$folder" 
 case $words in *Error*|*Exception*) fail "not started: $words" 120 ;; esac
 until=$((SECONDS + 20))
 while [ ! -s "$out/pid" ]; do
-  [ "$SECONDS" -ge "$until" ] && fail "not started: nothing was heard of it within 20 s; $(why)" 120
+  if [ "$SECONDS" -ge "$until" ]; then
+    [ -n "$(pidof "$package")" ] && fail "not started: it runs, but writes nothing into $out within 20 s" 120
+    fail "not started: nothing was heard of it within 20 s; $(why)" 120
+  fi
   sleep 0.1
   # An app that crashed at its start has no process, and Android knows why.
   [ -z "$(pidof "$package")" ] && sleep 1 && [ ! -s "$out/pid" ] && [ -z "$(pidof "$package")" ] &&
