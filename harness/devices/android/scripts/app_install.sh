@@ -4,5 +4,8 @@ for other in $(pm list packages "$2" 2>/dev/null); do
   case " $3 " in *" $other "*) continue ;; esac
   case $other in "$2".*) pm uninstall "$other" >/dev/null 2>&1 ;; esac
 done
-pm install -r -t "$1" 2>&1
+# Some installers look at the name's end.
+file=${1%/*}/app.apk
+mv -f "$1" "$file" && pm install -r -t "$file" 2>&1
+rm -f "$file"
 exit 0

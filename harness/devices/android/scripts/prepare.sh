@@ -45,5 +45,6 @@ for file in "$store"/*."$host"; do
     *) rm -f "$file" ;;
   esac
 done
+rm -f "$store/app.apk"
 words=$(mkdir -m 700 "$base/$name" 2>&1) || echo "unwritable $words"
 exit 0
