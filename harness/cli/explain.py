@@ -122,10 +122,13 @@ def _one_of(devices: Sequence[Device], run: Run | None) -> Device:
     """Return the only device, or among several, as for ``virtual-ios``, the run's. Raises SeveralDevices."""
     named = devices
     if run is not None and len(devices) > 1:
+        from harness.devices.android.mode import AS_APP
+
         name = str(run.manifest().device.get("name"))
         # A virtual phone's serial, in brackets after its name, changes each time.
         alike = [one for one in devices if one.emulated and one.name.partition(" (")[0] == name.partition(" (")[0]]
-        named = [one for one in devices if one.name == name] or alike
+        # Values are the same in the shell and in an app.
+        named = [one for one in devices if one.name.removesuffix(AS_APP) == name.removesuffix(AS_APP)] or alike
     if len(named) != 1:
         raise SeveralDevices(f"{', '.join(one.name for one in devices)}: which of them?")
     return named[0]

@@ -8,7 +8,7 @@ from harness.core.errors import UsageError
 from harness.devices import Device, Notify
 from harness.native import Runner
 from harness.regression.nightly import NightlyRun, refuse_emulated
-from harness.regression.plan import plan_nightly, run_candidate
+from harness.regression.plan import plan_nightly, refuse_another_mode, run_candidate
 from harness.regression.verdicts import judge_nightly
 from harness.results.baselines import Baselines
 from harness.results.journal import write_plan
@@ -33,6 +33,7 @@ class BaselineGate:
         refuse_emulated([device])
         baselines = Baselines(options.results_dir)
         kept = baselines.get(options.baseline)
+        refuse_another_mode(kept, [device])
         for which in gated(options, workloads):
             baselines.runner(options.baseline, which)
         for name, facts in workloads.items():

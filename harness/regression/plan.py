@@ -43,6 +43,7 @@ def plan_nightly(
     """
     baselines = Baselines(results)
     kept = baselines.get(baseline)
+    refuse_another_mode(kept, devices)
     units = []
     for which, facts in kept.timed.items():
         chosen = [device for device in devices if device.target == facts.target]
@@ -59,6 +60,18 @@ def plan_nightly(
             cure="choose another --device, or a baseline made on this one",
         )
     return new_plan(baseline, units, facts={device.name: device.facts() for device in devices}, **more)
+
+
+def refuse_another_mode(kept: Baseline, devices: Sequence[Device]) -> None:
+    """Raise UsageError if a device runs apps, and the baseline was made in the shell, or the other way round."""
+    for device in devices:
+        mode = device.facts().get("android_mode")
+        if mode is not None and kept.manifest.mode not in (None, mode):
+            raise UsageError(
+                f"baseline {kept.name} was made with --android-mode {kept.manifest.mode}, and this is {mode}: "
+                "their times are not alike",
+                cure=f"choose --android-mode {kept.manifest.mode}, or set a baseline from a run of this mode",
+            )
 
 
 def _unit(results: Path, device: Device, which: str, kept: Baseline, a: SidePlan, b: SidePlan) -> UnitPlan:

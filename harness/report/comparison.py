@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.core.errors import UsageError
+from harness.devices.android.mode import AS_APP
 from harness.measure import Ratio, Times, paired_ratio
 from harness.report.beside import ratio_cell
 from harness.report.document import Block, Heading, Line, Table, Tone
@@ -118,6 +119,7 @@ def doubts(a: Side, b: Side) -> Iterator[Line]:
     """Yield why the times of the two runs may not show a change of code."""
     for what, one, other in (
         ("device", _device(a.manifest), _device(b.manifest)),
+        ("Android mode", *(side.manifest.mode or DASH for side in (a, b))),
         ("model", *(_generations(side.manifest) for side in (a, b))),
         ("threads", str(a.manifest.options.get("threads")), str(b.manifest.options.get("threads"))),
         ("batch size", str(a.manifest.options.get("batch_size")), str(b.manifest.options.get("batch_size"))),
@@ -144,7 +146,10 @@ def doubts(a: Side, b: Side) -> Iterator[Line]:
 
 
 def _device(manifest: Manifest) -> str:
-    return f"{manifest.device.get('name', '?')} ({manifest.device.get('cpu_model') or '?'})"
+    name = str(manifest.device.get("name", "?"))
+    # Another mode of the same phone has a line of its own.
+    name = name.removesuffix(AS_APP) if manifest.mode == "app" else name
+    return f"{name} ({manifest.device.get('cpu_model') or '?'})"
 
 
 def _generations(manifest: Manifest) -> str:

@@ -28,6 +28,10 @@ def order_warnings(order: OrderEntry) -> Iterator[str]:
     for core, low, high in fallen_clocks(seen):
         yield f"core {core}'s clock went between {low / GHZ:.2f} and {high / GHZ:.2f} GHz"
     yield from _lowered([before, after])
+    process = seen.get("process")
+    cpuset = process.get("cpuset") if isinstance(process, dict) else None
+    if isinstance(cpuset, str) and "background" in cpuset:
+        yield f"Android ran it in the background: cpuset {cpuset}"
     yield from knob_warnings(order.knobs)
 
 

@@ -190,6 +190,13 @@ class Manifest(_Stored):
         """Whether the times are an emulator's, to be labelled and compared with nothing."""
         return bool(self.device.get("emulated"))
 
+    @property
+    def mode(self) -> str | None:
+        """How Android ran the runner: ``shell`` or ``app``; None for another kind of device."""
+        found = self.device.get("android_mode")
+        # Before there were two modes, all ran in the shell.
+        return str(found) if found else "shell" if "android" in str(self.device.get("kind")) else None
+
 
 def ending(manifest: Manifest, errors: Sequence[Exception], interrupted: bool) -> tuple[RunStatus, str | None]:
     """How far a run got, and why no further; ``errors`` are those of its steps."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shutil
 import subprocess
 import uuid
@@ -124,3 +125,32 @@ def test_an_old_processor_of_this_machines_kind_is_refused_too(user_cache: Cache
     assert ran.end.error is not None
     assert ran.end.error.kind == "cpu"
     assert lacks in ran.end.error.message
+
+
+SYSTEM_CALLS_OF_APPS = frozenset(
+    ["brk", "clock_gettime", "clock_nanosleep", "clone", "close", "exit", "exit_group", "fcntl", "fstat",
+     "futex", "getcwd", "getpid", "getrandom", "gettid", "ioctl", "kill", "lseek", "madvise", "membarrier",
+     "mkdirat", "mmap", "mprotect", "mremap", "munmap", "nanosleep", "newfstatat", "openat", "ppoll", "prctl",
+     "pread64", "read", "readlinkat", "readv", "renameat2", "restart_syscall", "rt_sigaction", "rt_sigprocmask",
+     "rt_sigreturn", "sched_getaffinity", "sched_setaffinity", "sched_yield", "set_tid_address", "sigaltstack",
+     "statx", "tgkill", "tkill", "uname", "unlinkat", "wait4", "write", "writev"]
+)  # fmt: skip
+"""Of what Android lets an arm64 app call, by bionic's SYSCALLS.TXT and SECCOMP_ALLOWLIST_COMMON.TXT: whatever else a
+process of an app calls, it is killed by SIGSYS. musl may call others than bionic."""
+
+
+def test_an_app_may_make_all_of_its_system_calls(phone_runner: Runner, tmp_path: Path) -> None:
+    order = order_for(phone_runner.archive)
+    (tmp_path / "order.json").write_text(order.model_dump_json())
+    command = [*emulator("aarch64", "max"), "-strace", str(phone_runner.path)]
+    done = subprocess.run(
+        [*command, "--order", "order.json", "--result", "result.jsonl", "--stream"],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=EMULATION_DEADLINE_SECONDS,
+        check=False,
+    )
+    called = {name.decode() for name in re.findall(rb"^\d+ ([a-z0-9_]+)\(", done.stderr, re.MULTILINE)}
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {"openat", "write"} <= called
+    assert called <= SYSTEM_CALLS_OF_APPS

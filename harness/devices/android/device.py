@@ -11,21 +11,24 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from harness.core.cache import Cache
 from harness.core.errors import HarnessError
 from harness.devices.android.conditions import parse_conditions, unfit
 from harness.devices.android.facts import AndroidFacts, parse_facts
 from harness.devices.android.job import AndroidJob
-from harness.devices.android.knobs import PINNED, parse_knobs, restored, verified
+from harness.devices.android.knobs import PINNED, SCREEN, parse_knobs, restored, verified
 from harness.devices.android.listing import Listed, identity, listed
 from harness.devices.android.makers import setting_to_turn_on
+from harness.devices.android.mode import AS_APP
 from harness.devices.android.observed import parse_observed
 from harness.devices.android.options import AndroidOptions
+from harness.devices.android.program import AppProgram, Program, ShellProgram
 from harness.devices.android.recovery import connect
 from harness.devices.android.server import Server
-from harness.devices.android.shell import Shell, script
-from harness.devices.android.store import Deployed, RunnerStore
+from harness.devices.android.shell import Answer, Shell, script
+from harness.devices.android.store import RunnerStore
 from harness.devices.android.workfolder import WorkFolders
 from harness.devices.base import (
     DEFAULT_DEADLINE,
@@ -45,6 +48,9 @@ from harness.devices.remote import RemoteDevice, merge_again
 from harness.devices.wording import ending_of, quoted
 from harness.protocol.schema import WorkOrder
 
+if TYPE_CHECKING:
+    from harness.devices.android.app import Apps
+
 ASK_SECONDS = 30.0
 CLEAN_SECONDS = 15.0
 _ABIS = {"arm64-v8a": "android-arm64", "x86_64": "android-x86_64"}
@@ -63,8 +69,9 @@ class AndroidDevice(RemoteDevice):
     """Use one Android device; see :class:`harness.devices.base.Device`.
 
     ``place`` is one of the server's transports, or a serial. ``launcher`` stands before every runner's command line.
-    ``notify`` gets messages outside of calls that take their own. Raises AdbUnavailable, AdbMismatch, DeviceLost,
-    DeviceUnauthorized, or RunnerUnusable for an ABI that no model can be compiled for.
+    ``notify`` gets messages outside of calls that take their own. ``cache`` keeps the apps of app mode.
+    Raises AdbUnavailable, AdbMismatch, DeviceLost, DeviceUnauthorized, or RunnerUnusable for an ABI that no model is
+    compiled for.
     """
 
     companion = None
@@ -80,6 +87,7 @@ class AndroidDevice(RemoteDevice):
         options: AndroidOptions | None = None,
         lock_folder: Path | None = None,
         notify: Notify = silent,
+        cache: Cache | None = None,
     ) -> None:
         self.kind = kind
         self.emulated = emulated
@@ -94,7 +102,8 @@ class AndroidDevice(RemoteDevice):
         self._shell = Shell(server, place)
         self.serial = self._shell.serial
         self._facts = self._read_facts()
-        self.name = f"{self._facts.model} ({self.serial})"
+        # Baselines, noise floors and histories are found by the name: those of an app are apart from the shell's.
+        self.name = f"{self._facts.model} ({self.serial})" + (AS_APP if self._options.mode == "app" else "")
         self.target = _target(self._facts, self.name)
         # This is not adb's serial, because a phone has one by cable and another over Wi-Fi.
         at = self._shell.adb.place
@@ -109,6 +118,7 @@ class AndroidDevice(RemoteDevice):
         )
         self._computer = computer_name(self._lock.folder)
         self._places: dict[str, _Place] = {}
+        self._apps = self._open_apps(cache) if self._options.mode == "app" else None
 
     def is_same_phone(self, other: AndroidDevice) -> bool:
         """Return whether the other is this phone by another way: it has the same serial and the same start."""
@@ -116,25 +126,47 @@ class AndroidDevice(RemoteDevice):
         return self.hardware == other.hardware and len(starts) < 2
 
     def facts(self) -> dict[str, Any]:
-        return {**self._lasting(self.serial), **self._facts.facts}
+        return {**self._lasting(self.serial), "android_mode": self._options.mode, **self._facts.facts}
 
     def deploy(self, runner: Path, *, on_push: OnPush | None = None) -> str:
+        """Return the path of the runner on the device, or in app mode the app's package."""
         with self.reserve(), self._running():
-            return self._place(None).store.deploy(runner, self._closing.is_set, on_push).path
+            store = self._place(None).store
+            if self._apps is not None:
+                return self._apps.install(store, runner, self._closing.is_set, on_push).package
+            return store.deploy(runner, self._closing.is_set, on_push).path
 
     def describe(self, runner: Path, *, deadline: float = 60.0) -> RunnerDescription:
-        store = self._place(None).store
-        with self.reserve(), self._running(), self._deployed(store, runner) as deployed:
-            answer = self._shell.run(
-                script("describe"), f"{max(1.0, deadline):.0f}", *self._launcher, deployed.path, "--describe",
-                deadline=deadline, what=f"{runner.name} --describe",
-            )  # fmt: skip
-            store.verify(deployed)
+        place = self._place(None)
+        with self.reserve(), self._running(), self._program(place, runner) as program:
+            if self._apps is None:
+                answer = self._describe(program, runner, deadline, script("describe"))
+            else:
+                answer = self._describe_app(self._apps, place, program, runner, deadline)
+            program.verify()
         out, _, status = answer.out.rpartition("\nstatus ")
         if status.strip() != "0":
             ending = ending_of(int(status)) if re.fullmatch(r"\d{1,3}\s*", status) else "gave no exit status"
             raise RunnerUnusable(f"{runner.name} --describe on {self.serial} {ending}{quoted(answer.err.encode())}")
         return description_of(out, runner)
+
+    def _describe(self, program: Program, runner: Path, deadline: float, text: str, *before: str) -> Answer:
+        limit = f"{max(1.0, deadline):.0f}"
+        command = [*program.command("", None), "--describe"]
+        what = f"{runner.name} --describe"
+        return self._shell.run(text, *before, limit, *command, deadline=deadline, what=what)
+
+    def _describe_app(self, apps: Apps, place: _Place, program: Program, runner: Path, deadline: float) -> Answer:
+        """Let the app describe itself: in a work folder, with the screen on."""
+        with self._work_folder(place) as folder:
+            wanted = SCREEN if SCREEN in self._options.knobs else ""
+            self._shell.run(script("apply"), folder, "", wanted, deadline=ASK_SECONDS, what="waking the screen")
+            text = 'cd "$1" || exit 119\nshift\n' + script("describe")
+            answer = self._describe(program, runner, deadline, text, folder)
+            apps.end(folder)
+            self._finish(folder, "", [])
+        apps.refuse_not_started(answer.err)
+        return answer
 
     def run(
         self,
@@ -152,23 +184,25 @@ class AndroidDevice(RemoteDevice):
         began = time.monotonic()
         with self.reserve(), self._running():
             place = self._place(workdir)
-            with self._work_folder(place) as folder, self._deployed(place.store, runner) as deployed:
+            with self._work_folder(place) as folder, self._program(place, runner) as program:
                 mask = self._facts.topology.mask(order.threads)
                 knobs = self._set_knobs(folder, mask)
                 self._report_denied(knobs, setting_to_turn_on(self._facts.facts["manufacturer"]) or "")
                 pinned = any(knob.name == PINNED and knob.state == "applied" for knob in knobs)
+                mask_of_run = mask if pinned else ""
                 outcome = AndroidJob(
                     self._shell,
                     place.store,
                     folder,
-                    [*self._launcher, deployed.path],
+                    program.command(mask_of_run, order),
                     order,
                     self._terms(deadline, on_record, lambda: merge_again(knobs, self._set_knobs(folder, mask))),
-                    mask=mask if pinned else "",
+                    mask=program.shell_mask(mask_of_run),
                     watch=self._options.watch,
+                    apps=self._apps,
                 ).run()
-                knobs, observed = self._finish(folder, deployed, knobs)
-                outcome = self._verified(place.store, deployed, outcome)
+                knobs, observed = self._finish(folder, program.path, knobs)
+                outcome = self._verified(program, outcome)
             wall = time.monotonic() - began
             return as_result(order, outcome, reason_of(outcome), wall=wall, knobs=knobs, observed=observed)
 
@@ -177,6 +211,8 @@ class AndroidDevice(RemoteDevice):
         if self._stopped():
             for place in self._places.values():
                 place.store.discard_all()
+            if self._apps is not None:
+                self._apps.remove_all()
 
     def _place(self, workdir: Path | None) -> _Place:
         base = str(PurePosixPath(workdir) if workdir else self._options.base)
@@ -210,15 +246,13 @@ class AndroidDevice(RemoteDevice):
         answer = self._shell.run(script("apply"), folder, mask, wanted, deadline=ASK_SECONDS, what="setting the knobs")
         return parse_knobs(answer.out, mask)
 
-    def _finish(self, folder: str, deployed: Deployed, knobs: list[Knob]) -> tuple[list[Knob], dict[str, Any]]:
+    def _finish(self, folder: str, runner: str, knobs: list[Knob]) -> tuple[list[Knob], dict[str, Any]]:
         """Clean up, and return the knobs and observations.
 
         The device is as it was before, or the knobs report what is not.
         """
         try:
-            answer = self._shell.run(
-                script("finish"), folder, deployed.path, deadline=CLEAN_SECONDS, what="cleaning up"
-            )
+            answer = self._shell.run(script("finish"), folder, runner, deadline=CLEAN_SECONDS, what="cleaning up")
         except HarnessError as error:
             self._notify(f"{self.name} could not be cleaned up: {error.args[0]}; the next run does it")
             return restored(knobs, ""), {}
@@ -229,10 +263,10 @@ class AndroidDevice(RemoteDevice):
                 self._notify(f"{knob.name} of {self.name} is not as it was before: {knob.detail}")
         return knobs, observed
 
-    def _verified(self, store: RunnerStore, deployed: Deployed, outcome: Outcome) -> Outcome:
+    def _verified(self, program: Program, outcome: Outcome) -> Outcome:
         """Verify the runner, and return the outcome, with a doubt if its contents have changed or are unknown."""
         try:
-            store.verify(deployed)
+            program.verify()
         except HarnessError as error:
             if outcome.reader.missing() and (outcome.lost or outcome.trouble):
                 return outcome
@@ -254,21 +288,34 @@ class AndroidDevice(RemoteDevice):
         except BaseException:
             with contextlib.suppress(HarnessError):
                 self._shell.run(script("kill"), folder, deadline=CLEAN_SECONDS, what="ending the runner")
+                if self._apps is not None:
+                    self._apps.end(folder)
                 self._shell.run(script("finish"), folder, "", deadline=CLEAN_SECONDS, what="cleaning up")
             raise
 
     @contextlib.contextmanager
-    def _deployed(self, store: RunnerStore, runner: Path) -> Iterator[Deployed]:
-        """Deploy a runner for the context; one that was not verified in it is not kept."""
+    def _program(self, place: _Place, runner: Path) -> Iterator[Program]:
+        """Bring a runner onto the device for the context; in the shell, one that was not verified in it is not kept."""
+        if self._apps is not None:
+            yield AppProgram(self._apps, self._apps.install(place.store, runner, self._closing.is_set))
+            return
+        store = place.store
         deployed = store.deploy(runner, self._closing.is_set)
         try:
-            yield deployed
+            yield ShellProgram(store, deployed, self._launcher)
         except RunnerUnusable:
             # A torn runner cannot be started either, and the torn transfer is the error to report.
             store.verify(deployed)
             raise
         finally:
             store.discard(deployed)
+
+    def _open_apps(self, cache: Cache | None) -> Apps:
+        from harness.devices.android.app import Apps  # it signs apps, which runs in the shell need not load
+
+        abi = next(abi for abi, target in _ABIS.items() if target == self.target)
+        maker = self._facts.facts["manufacturer"] or ""
+        return Apps(self._shell, abi, maker, cache or Cache(), self._options)
 
 
 def device_lock(serial: str, folder: Path | None = None) -> DeviceLock:

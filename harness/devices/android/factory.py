@@ -10,6 +10,8 @@ from harness.core.errors import HarnessError
 from harness.devices.android.address import ADB_SERVER, Address, server_addresses
 from harness.devices.android.choice import Chosen, choose
 from harness.devices.android.device import AndroidDevice
+from harness.devices.android.mode import MODE
+from harness.devices.android.options import AndroidOptions
 from harness.devices.android.server import Server
 from harness.devices.base import Device, Notify, Unavailable
 from harness.devices.choosing import open_each
@@ -17,10 +19,11 @@ from harness.devices.kinds import Selection
 
 
 @contextmanager
-def android(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[Device | Unavailable]]:
+def android(selection: Selection, cache: Cache, notify: Notify) -> Iterator[list[Device | Unavailable]]:
     """Open ``android``, ``android:SERIAL``, ``android:A,B`` or ``android:all``. Starts an adb server if none runs."""
     servers = usable_servers(server_addresses(ADB_SERVER.of(selection.options)), notify)
-    yield open_all(choose(selection, servers, notify), notify)
+    options = AndroidOptions(mode=MODE.of(selection.options))
+    yield open_all(choose(selection, servers, notify), notify, options, cache)
 
 
 def usable_servers(addresses: Sequence[Address], notify: Notify) -> list[Server]:
@@ -42,14 +45,23 @@ def usable_servers(addresses: Sequence[Address], notify: Notify) -> list[Server]
     return usable
 
 
-def open_all(chosen: Sequence[Chosen | Unavailable], notify: Notify) -> list[Device | Unavailable]:
+def open_all(
+    chosen: Sequence[Chosen | Unavailable],
+    notify: Notify,
+    options: AndroidOptions | None = None,
+    cache: Cache | None = None,
+) -> list[Device | Unavailable]:
     """Open a device for each transport; one that cannot be opened does not stop the others.
 
     A phone that is attached twice, by cable and over Wi-Fi or at two servers, is opened once.
     """
     devices: list[Device | Unavailable] = []
     phones: list[AndroidDevice] = []
-    opened = open_each(chosen, lambda one: AndroidDevice(*one, notify=notify), lambda one: one[1].label)
+
+    def open_one(one: Chosen) -> AndroidDevice:
+        return AndroidDevice(*one, notify=notify, options=options, cache=cache)
+
+    opened = open_each(chosen, open_one, lambda one: one[1].label)
     for device in opened:
         if isinstance(device, Unavailable):
             devices.append(device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from harness.core.errors import HarnessError
 from harness.devices.android.recovery import find_again
@@ -20,6 +21,9 @@ from harness.devices.outcome import Outcome
 from harness.devices.pushing import SLOWEST_BYTES_PER_SECOND
 from harness.protocol.schema import WorkOrder
 
+if TYPE_CHECKING:
+    from harness.devices.android.app import Apps
+
 PULL_SECONDS = 30.0
 KILL_SECONDS = 15.0
 _SIGNALS_FROM = 128
@@ -29,7 +33,7 @@ _NOT_STARTED = "harness-start: "
 
 
 class AndroidJob(Job[Outcome]):
-    """Run the order with ``command`` in the work folder ``folder`` of the device."""
+    """Run the order with ``command`` in the work folder ``folder`` of the device; ``apps`` if that starts an app."""
 
     def __init__(
         self,
@@ -42,6 +46,7 @@ class AndroidJob(Job[Outcome]):
         *,
         mask: str,
         watch: Watch,
+        apps: Apps | None = None,
     ) -> None:
         super().__init__(shell.serial, order, terms)
         self._shell = shell
@@ -50,6 +55,7 @@ class AndroidJob(Job[Outcome]):
         self._command = command
         self._mask = mask
         self._watch = watch
+        self._apps = apps
 
     def _look(self) -> None:
         find_again(self._shell)
@@ -80,11 +86,12 @@ class AndroidJob(Job[Outcome]):
         self._kill()
         reader, trouble = self._collect(result_name, follower.reader, before, lost is not None)
         self._refuse_unusable(ending, reader)
+        ended_app = self._apps.ending(ending.log) if self._apps else None
         return Outcome(
             reader,
             ended=lost is None,
             status=_status(ending.status),
-            stopped=ending.stopped,
+            stopped=ending.stopped or ended_app,
             lost=str(lost.args[0]) if lost else None,
             trouble=trouble,
             log=ending.log,
@@ -95,6 +102,9 @@ class AndroidJob(Job[Outcome]):
         if self._back:
             with suppress(HarnessError):
                 self._shell.run(script("kill"), self._folder, deadline=KILL_SECONDS, what="ending the runner")
+            if self._apps:
+                with suppress(HarnessError):
+                    self._apps.end(self._folder)
 
     def _collect(
         self, name: str, streamed: ResultReader, before: Sequence[AnyRecord], lost: bool
@@ -142,6 +152,8 @@ class AndroidJob(Job[Outcome]):
         return reader
 
     def _refuse_unusable(self, ending: Ending, reader: ResultReader) -> None:
+        if self._apps and not reader.fresh:
+            self._apps.refuse_not_started(ending.log)
         if reader.fresh or _NOT_STARTED not in ending.log:
             return
         why = ending.log.partition(_NOT_STARTED)[2].splitlines()[0].strip()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError
 from harness.devices.android.address import ADB_SERVER
+from harness.devices.android.mode import MODE
 from harness.devices.base import Device, Notify, Unavailable
 from harness.devices.kinds import Check, DeviceKind, ListedDevice, Selection
 from harness.devices.options import SerialName
@@ -77,5 +78,5 @@ ANDROID = DeviceKind(
     attaches=True,
     forms="android, android:SERIAL, android:A,B or android:all",
     serial=SerialName("the Android device of that serial (or ANDROID_SERIAL)"),
-    options=(ADB_SERVER,),
+    options=(ADB_SERVER, MODE),
 )

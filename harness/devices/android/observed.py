@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from harness.devices.android.process import parse_granted, parse_process
 from harness.devices.android.sections import sections, whole_number
 
 
@@ -12,7 +13,8 @@ def parse_observed(text: str) -> tuple[dict[str, Any], str, str]:
     """Return the observations, the runner's ``Cpus_allowed_list`` line, and the output of undoing the knobs.
 
     The observations are ``clock_khz`` (by core: lowest, median and highest of the looks), ``clock_looks``,
-    ``thermal_status_highest``, and ``time_in_state_ms`` (by policy: milliseconds at each clock in kHz during the run).
+    ``thermal_status_highest``, ``time_in_state_ms`` (by policy: milliseconds at each clock in kHz during the run), and
+    ``process`` and ``granted`` (see :mod:`harness.devices.android.process`).
     """
     found = sections(text)
     looks = [line.split() for line in found.get("clocks", "").splitlines()]
@@ -25,6 +27,8 @@ def parse_observed(text: str) -> tuple[dict[str, Any], str, str]:
         "clock_khz": _clocks(looks),
         "thermal_status_highest": max(highest, default=None),
         "time_in_state_ms": _states(found.get("states_before", ""), found.get("states_after", "")),
+        "process": parse_process(found.get("process", "")),
+        "granted": parse_granted(found.get("system", ""), found.get("game", "")),
     }
     return observed, found.get("allowed", ""), found.get("restore", "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from harness.devices.android.knobs import ALL_KNOBS
+from harness.devices.android.mode import Mode
 from harness.devices.android.running import Watch
 
 
@@ -16,9 +17,12 @@ class AndroidOptions:
     at a device that is too hot or too empty.
     """
 
+    mode: Mode = "shell"
     base: str = "/data/local/tmp"
     """The folder of work folders and runners; the shell user can write and execute there."""
     grace_seconds: float = 60.0
     settle_poll_seconds: float = 5.0
     knobs: tuple[str, ...] = ALL_KNOBS
+    app_patience_seconds: int = 15
+    """The seconds after which an app ends its run if no shell follows it any more."""
     watch: Watch = field(default_factory=Watch)

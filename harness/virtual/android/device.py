@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.virtual.android.errors import VirtualDeviceUnavailable
+from harness.virtual.android.package_manager import PackageManager
 from harness.virtual.android.packages import MULTIARCH, Packages
-from harness.virtual.android.rootfs import MOUNT, UID, Core, default_cores, lay_out
+from harness.virtual.android.rootfs import APP_FOLDERS, MOUNT, UID, Core, default_cores, lay_out
 from harness.virtual.child import Child, Sandboxed
 
 START_DEADLINE_SECONDS = 20.0
@@ -52,6 +53,8 @@ class VirtualAndroid(Sandboxed):
         self._memory: Child | None = None
         # A test may pull the cable from one thread while another starts or stops the device.
         self._lock = threading.RLock()
+        self.packages = PackageManager(self.folder / "framework", lambda: self.data)
+        """The apps that are installed on it."""
         if not (self.folder / "system").exists():
             lay_out(self.folder, packages, default_cores() if cores is None else cores, arm64)
 
@@ -77,12 +80,14 @@ class VirtualAndroid(Sandboxed):
         with self._lock:
             if not self.alive:
                 self._boot()
+                self.packages.start()
         return self
 
     def stop(self) -> None:
         """End adbd and everything it runs; the files stay."""
         with self._lock:
             self.kill()
+            self.packages.stop()
             if self._memory is not None:
                 self._memory.kill()
                 self._memory = None
@@ -203,7 +208,7 @@ class VirtualAndroid(Sandboxed):
         arguments += ["--ro-bind", str(self.folder / "proc/cpuinfo"), "/proc/cpuinfo"]
         # df names a disk by its last mount.
         arguments += ["--bind", str(self.folder / "data"), "/data"]
-        arguments += ["--dir", "/tmp", "--symlink", "/data/local/tmp", "/sdcard", "--remount-ro", "/", "--chdir", "/"]
+        arguments += ["--dir", "/tmp", "--symlink", "/data/media/0", "/sdcard", "--remount-ro", "/", "--chdir", "/"]
         environment = {
             "PATH": "/system/bin",
             "HOME": "/",
@@ -228,6 +233,8 @@ class VirtualAndroid(Sandboxed):
             # The user is root only inside, because bubblewrap takes any other user with privileges for a mistake.
             arguments = [*self._packages.sandbox, "--unshare-user", "--uid", "0", "--gid", "0", "--dev-bind", "/", "/"]
             arguments += ["--size", str(self._data_bytes), "--tmpfs", data, "--dir", f"{data}/local/tmp"]
+            for name in APP_FOLDERS:
+                arguments += ["--dir", str(self.folder / name)]
             arguments += ["--chmod", "0551", data]
             self._memory = Child(arguments, [*self._packages.program("toybox"), "sleep", FOREVER], self.log)
             self._wait_for_memory(self._memory)

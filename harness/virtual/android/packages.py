@@ -17,6 +17,8 @@ from pathlib import Path
 from harness.core.cache import Cache, content_key, hash_file
 from harness.core.debian import OS_RELEASE, DebianPackages, PackagesUnavailable, read_codename, unpack
 from harness.core.progress import Progress
+from harness.native.android.library import SOURCES as ACTIVITY_SOURCES
+from harness.native.compilers import zig_environment
 from harness.virtual.android.errors import VirtualDeviceUnavailable
 
 PACKAGES = ("adbd", "bubblewrap", "busybox", "mksh", "qemu-user-static", "toybox", "util-linux")
@@ -35,15 +37,18 @@ MULTIARCH = "x86_64-linux-gnu"
 LIBRARIES = (f"lib/{MULTIARCH}", f"usr/lib/{MULTIARCH}", f"usr/lib/{MULTIARCH}/android")
 LOADER = "ld-linux-x86-64.so.2"
 SHIM = Path(__file__).with_name("adbd_shim.c")
+ACTIVITY_HOST = Path(__file__).with_name("activity_host.c")
+"""The source of the program that runs an app's activity; it is for arm64, as the app is, and runs under qemu."""
+ACTIVITY_HOST_FLAGS = ("-std=gnu11", "-static", f"-I{ACTIVITY_SOURCES}")
 SHIM_TARGET = f"{MULTIARCH.replace('linux-gnu', 'linux-gnu.2.31')}"
 COMPILE_DEADLINE_SECONDS = 300.0
 PROBE_DEADLINE_SECONDS = 20.0
-LAYOUT = 1
+LAYOUT = 2
 
 
 @dataclass(frozen=True)
 class Packages:
-    """Hold a folder with ``bin/`` (see PROGRAMS) and ``lib/`` (all libraries, the loader and the shim)."""
+    """Hold a folder with ``bin/`` (PROGRAMS, ACTIVITY_HOST) and ``lib/`` (all libraries, the loader and the shim)."""
 
     folder: Path
 
@@ -75,7 +80,8 @@ def provide_packages(cache: Cache, progress: Progress) -> Packages:
 
     def build(folder: Path) -> None:
         _collect(DebianPackages(cache.root / "debian", progress=progress), folder)
-        _compile_shim(cache.root / "zig", folder / "lib/adbd_shim.so")
+        _compile(cache, SHIM_TARGET, SHIM, folder / "lib/adbd_shim.so", "-shared", "-fPIC")
+        _compile(cache, "aarch64-linux-musl", ACTIVITY_HOST, folder / "bin/activity_host", *ACTIVITY_HOST_FLAGS)
 
     try:
         fields = {
@@ -83,7 +89,7 @@ def provide_packages(cache: Cache, progress: Progress) -> Packages:
             "release": read_codename(OS_RELEASE),
             "packages": PACKAGES,
             "suites": SUITES,
-            "shim": hash_file(SHIM),
+            "sources": [hash_file(path) for path in (SHIM, ACTIVITY_HOST, ACTIVITY_SOURCES / "ndk.h")],
             "zig": importlib.metadata.version("ziglang"),
         }
         packages = Packages(cache.fetch("virtual-android", content_key(fields), build))
@@ -150,11 +156,10 @@ def _collect(packages: DebianPackages, folder: Path) -> None:
     shutil.rmtree(root)
 
 
-def _compile_shim(zig_cache: Path, target: Path) -> None:
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", SHIM_TARGET, "-O2", "-Wall", "-Werror"]
-    command += ["-shared", "-fPIC", str(SHIM), "-o", str(target)]
-    # zig keeps its builds for a target (its C library's stand-ins) for the next time.
-    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(zig_cache), "ZIG_LOCAL_CACHE_DIR": str(zig_cache)}
+def _compile(cache: Cache, triple: str, source: Path, target: Path, *flags: str) -> None:
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", triple, "-O2", "-Wall", "-Werror"]
+    command += [*flags, str(source), "-o", str(target)]
+    environment = os.environ | zig_environment(cache)
     try:
         done = subprocess.run(
             command,
@@ -167,6 +172,6 @@ def _compile_shim(zig_cache: Path, target: Path) -> None:
             errors="replace",
         )
     except subprocess.TimeoutExpired as error:
-        raise VirtualDeviceUnavailable(f"cannot compile {SHIM.name}: no end within {error.timeout:.0f} s") from error
+        raise VirtualDeviceUnavailable(f"cannot compile {source.name}: no end within {error.timeout:.0f} s") from error
     if done.returncode != 0:
-        raise VirtualDeviceUnavailable(f"cannot compile {SHIM.name}:\n{done.stderr.strip()[-2000:]}")
+        raise VirtualDeviceUnavailable(f"cannot compile {source.name}:\n{done.stderr.strip()[-2000:]}")

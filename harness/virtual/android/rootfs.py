@@ -21,6 +21,8 @@ NOT_ON_ANDROID = frozenset(
 BUSYBOX_APPLETS = ("awk", "dd", "diff", "expr", "fold", "gzip", "hexdump", "more", "stty", "tr")
 """The programs that Android's toybox contains and Debian's does not."""
 UID = 2000
+APP_FOLDERS = ("data/app", "data/media/0")
+"""The folders of installed apps, and of what people call the phone's storage."""
 LIST_DEADLINE_SECONDS = 10.0
 
 
@@ -47,7 +49,17 @@ def default_cores() -> tuple[Core, ...]:
 
 def lay_out(root: Path, packages: Packages, cores: Sequence[Core], arm64: bool) -> None:
     """Write the device's files below ``root``, an empty or missing folder."""
-    for name in ("data/local/tmp", "data/misc", "framework/settings", "system/bin", "etc", "proc"):
+    for name in (
+        "data/local/tmp",
+        "data/misc",
+        *APP_FOLDERS,
+        "framework/requests",
+        "framework/apps",
+        "framework/settings",
+        "system/bin",
+        "etc",
+        "proc",
+    ):
         (root / name).mkdir(parents=True)
     shutil.copytree(FRAMEWORK, root / "framework", dirs_exist_ok=True)
     _programs(root / "system/bin", packages, arm64)

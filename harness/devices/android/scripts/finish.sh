@@ -2,7 +2,7 @@
 # is removed afterwards.
 [ -n "$2" ] && chmod 755 "$2" 2>/dev/null
 cd "$1" 2>/dev/null || exit 0
-for name in allowed clocks thermal states_before states_after; do
+for name in allowed clocks thermal states_before states_after process system game; do
   echo "#$name"
   [ -f "$name" ] && cat "$name"
 done

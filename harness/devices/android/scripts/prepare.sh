@@ -21,6 +21,7 @@ for folder in "$base"/harness-*; do
     "$host"-*)
       end_all "$folder" end_one
       [ -f "$folder/restore" ] && /system/bin/sh "$folder/restore" >/dev/null 2>&1
+      [ -f "$folder/app" ] && read -r app < "$folder/app" && pm uninstall "$app" >/dev/null 2>&1
       rm -rf "$folder"
       echo "stale ${folder##*/}"
       continue ;;
@@ -44,5 +45,6 @@ for file in "$store"/*."$host"; do
     *) rm -f "$file" ;;
   esac
 done
+rm -f "$store/app.apk"
 words=$(mkdir -m 700 "$base/$name" 2>&1) || echo "unwritable $words"
 exit 0

@@ -53,8 +53,12 @@ watch() {
 watch 3>&2 </dev/null >/dev/null 2>/dev/null &
 watcher=$!
 
-# The shell that notes its cores becomes the runner: the cores noted are the runner's.
-launch='grep Cpus_allowed_list /proc/$$/status > allowed 2>/dev/null; exec "$@"'
+# The shell that notes its cores becomes the runner: the cores noted are the runner's, and so are cpuset and priority.
+launch='grep Cpus_allowed_list /proc/$$/status > allowed 2>/dev/null
+for name in status cgroup cpuset oom_score_adj stat timerslack_ns; do
+  echo "@$name"; while read -r line; do echo "$line"; done < /proc/$$/$name
+done > process 2>/dev/null
+exec "$@"'
 if [ -n "$mask" ]; then
   taskset "$mask" /system/bin/sh -c "$launch" harness-start "$@" </dev/null &
 else
