@@ -16,7 +16,8 @@ import pytest
 from harness.compiler import Archive, compile_models
 from harness.compiler.targets import resolve_target
 from harness.core.cache import Cache
-from harness.devices import RunnerDescription
+from harness.devices import RunnerDescription, Unavailable
+from harness.devices.selection import opened, parse_device
 from harness.models.g2p.checkpoints import resolve_checkpoint
 from harness.models.g2p.items import word_item
 from harness.models.g2p.word_list import default_words
@@ -125,6 +126,28 @@ def test_an_old_processor_of_this_machines_kind_is_refused_too(user_cache: Cache
     assert ran.end.error is not None
     assert ran.end.error.kind == "cpu"
     assert lacks in ran.end.error.message
+
+
+def test_in_an_app_it_gives_the_hosts_token_ids(phone_runner: Runner, user_cache: Cache) -> None:
+    """The APK's own library and runner, both arm64 code, in an activity."""
+    order = order_for(phone_runner.archive)
+    order = order.model_copy(update={"items": order.items[:2]})
+    answers = []
+    with opened(parse_device("virtual-android", android_mode="app"), cache=user_cache, notify=print) as (phone,):
+        assert not isinstance(phone, Unavailable)
+        assert phone.describe(phone_runner.path).arch == "aarch64"
+        answers.append(phone.run(phone_runner.path, order))
+    with opened(parse_device("host"), cache=user_cache, notify=print) as (host,):
+        assert not isinstance(host, Unavailable)
+        here = runner_for("llvm", user_cache)
+        answers.append(host.run(here.path, order.model_copy(update={"archive_sha256": here.archive.sha256})))
+    there, on_host = (
+        {record.items[0]: record.outputs[0].token_ids for record in answer.require_complete().records
+         if isinstance(record, Sample)}
+        for answer in answers
+    )  # fmt: skip
+    assert len(there) == 2
+    assert there == on_host
 
 
 SYSTEM_CALLS_OF_APPS = frozenset(

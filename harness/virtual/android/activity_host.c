@@ -2,7 +2,8 @@
    about what it loads, the functions that such a library may call, and the order of Android's calls.
 
    activity_host LIBRARY PACKAGE EXTERNAL [NAME VALUE] ...: the library to load, the package, the folder of its external
-   files, the extras of the intent. The activity ends when it finishes itself; on SIGTERM it leaves the foreground. */
+   files, the extras of the intent. The activity ends when it finishes itself; on SIGTERM it
+   leaves the foreground, and on SIGUSR1 it comes back. */
 #define _GNU_SOURCE
 #define HARNESS_HAS_LIBC
 #include <elf.h>
@@ -24,7 +25,7 @@
 
 enum { WIDTH = 90, HEIGHT = 160, MOST_ARGUMENTS = 128 };
 
-static volatile sig_atomic_t finished, leaves;
+static volatile sig_atomic_t finished, leaves, returns;
 static char **extras, *library;
 static struct {
     char *base;
@@ -47,7 +48,9 @@ struct ANativeWindow {
 static ANativeWindow window;
 
 void ANativeActivity_finish(ANativeActivity *activity) { (void)activity, finished = 1; }
-void ANativeActivity_setWindowFlags(ANativeActivity *activity, uint32 add, uint32 drop) { (void)activity, (void)add, (void)drop; }
+void ANativeActivity_setWindowFlags(ANativeActivity *activity, uint32 add, uint32 drop) {
+    (void)activity, (void)add, (void)drop;
+}
 void ANativeWindow_acquire(ANativeWindow *of) { (void)of; }
 void ANativeWindow_release(ANativeWindow *of) { (void)of; }
 int32 ANativeWindow_setBuffersGeometry(ANativeWindow *of, int32 width, int32 height, int32 format) {
@@ -75,7 +78,9 @@ void AInputQueue_attachLooper(AInputQueue *q, ALooper *l, int i, int (*call)(int
 void AInputQueue_detachLooper(AInputQueue *queue) { (void)queue; }
 int32 AInputQueue_getEvent(AInputQueue *queue, AInputEvent **event) { return (void)queue, *event = 0, -1; }
 int32 AInputQueue_preDispatchEvent(AInputQueue *queue, AInputEvent *event) { return (void)queue, (void)event, 0; }
-void AInputQueue_finishEvent(AInputQueue *queue, AInputEvent *event, int handled) { (void)queue, (void)event, (void)handled; }
+void AInputQueue_finishEvent(AInputQueue *queue, AInputEvent *event, int handled) {
+    (void)queue, (void)event, (void)handled;
+}
 
 int dladdr(const void *address, Dl_info *info) {
     (void)address;
@@ -118,14 +123,15 @@ static const struct {
     const char *name;
     void *function;
 } functions[] = {
-    OWN(ANativeActivity_finish), OWN(ANativeActivity_setWindowFlags), OWN(ANativeWindow_acquire), OWN(ANativeWindow_lock),
-    OWN(ANativeWindow_release), OWN(ANativeWindow_setBuffersGeometry), OWN(ANativeWindow_unlockAndPost),
-    OWN(ALooper_forThread), OWN(AInputQueue_attachLooper), OWN(AInputQueue_detachLooper), OWN(AInputQueue_finishEvent),
-    OWN(AInputQueue_getEvent), OWN(AInputQueue_preDispatchEvent), OWN(dladdr), OWN(dlsym), OWN(_exit), OWN(chdir), OWN(close),
-    OWN(dup2), {"execve", (void *)execute}, OWN(fork), OWN(getpid), OWN(kill), OWN(lseek), OWN(memcpy), OWN(memset), OWN(mkdir),
-    OWN(nanosleep), OWN(open), OWN(prctl), OWN(pthread_create), OWN(pthread_mutex_lock), OWN(pthread_mutex_unlock), OWN(read),
-    OWN(rename), OWN(sched_setaffinity), OWN(setpgid), OWN(snprintf), OWN(strcmp), OWN(strlen), OWN(strrchr), OWN(strtoull),
-    OWN(waitpid), OWN(write),
+    OWN(ANativeActivity_finish), OWN(ANativeActivity_setWindowFlags), OWN(ANativeWindow_acquire),
+    OWN(ANativeWindow_lock), OWN(ANativeWindow_release), OWN(ANativeWindow_setBuffersGeometry),
+    OWN(ANativeWindow_unlockAndPost), OWN(ALooper_forThread), OWN(AInputQueue_attachLooper),
+    OWN(AInputQueue_detachLooper), OWN(AInputQueue_finishEvent), OWN(AInputQueue_getEvent),
+    OWN(AInputQueue_preDispatchEvent), OWN(dladdr), OWN(dlsym), OWN(_exit), OWN(chdir), OWN(close), OWN(dup2),
+    {"execve", (void *)execute}, OWN(fork), OWN(getpid), OWN(kill), OWN(lseek), OWN(memcpy), OWN(memset),
+    OWN(mkdir), OWN(nanosleep), OWN(open), OWN(prctl), OWN(pthread_create), OWN(pthread_mutex_lock),
+    OWN(pthread_mutex_unlock), OWN(read), OWN(rename), OWN(sched_setaffinity), OWN(setpgid), OWN(snprintf),
+    OWN(strcmp), OWN(strlen), OWN(strrchr), OWN(strtoull), OWN(waitpid), OWN(write),
 };
 
 /* ---- the loader */
@@ -181,8 +187,9 @@ static void load(const char *path) {
     const Elf64_Rela *relocations = 0, *jumps = 0;
     size_t relocation_bytes = 0, jump_bytes = 0;
     for (int i = 0; i < head->e_phnum; i++) {
-        if (parts[i].p_type == PT_LOAD) memcpy(loaded.base + parts[i].p_vaddr, file + parts[i].p_offset, parts[i].p_filesz);
-        if (parts[i].p_type == PT_DYNAMIC) dynamic = (void *)(loaded.base + parts[i].p_vaddr);
+        char *place = loaded.base + parts[i].p_vaddr;
+        if (parts[i].p_type == PT_LOAD) memcpy(place, file + parts[i].p_offset, parts[i].p_filesz);
+        if (parts[i].p_type == PT_DYNAMIC) dynamic = (void *)place;
     }
     if (!dynamic) refuse("has no dynamic section:", path);
     for (const Elf64_Dyn *one = dynamic; one->d_tag != DT_NULL; one++) {
@@ -202,9 +209,9 @@ static void load(const char *path) {
     if (!loaded.symbols || !loaded.names || !loaded.hash) refuse("has no symbols:", path);
     for (const Elf64_Dyn *one = dynamic; one->d_tag != DT_NULL; one++) {
         const char *name = loaded.names + one->d_un.d_val;
-        if (one->d_tag != DT_NEEDED || !strcmp(name, "libc.so") || !strcmp(name, "libdl.so") || !strcmp(name, "libandroid.so"))
-            continue;
-        refuse("library not found:", name);
+        if (one->d_tag != DT_NEEDED) continue;
+        if (strcmp(name, "libc.so") && strcmp(name, "libdl.so") && strcmp(name, "libandroid.so"))
+            refuse("library not found:", name);
     }
     relocate(relocations, relocation_bytes);
     relocate(jumps, jump_bytes);
@@ -233,6 +240,7 @@ static void *new_string(Jni env, const char *text) { return (void)env, (void *)t
 static const char *string_characters(Jni env, void *text, void *copied) { return (void)env, (void)copied, text; }
 
 static void leave(int signal) { (void)signal, leaves = 1; }
+static void come_back(int signal) { (void)signal, returns = 1; }
 
 int main(int count, char **arguments) {
     static void *table[JNI_FUNCTIONS];
@@ -246,6 +254,7 @@ int main(int count, char **arguments) {
     snprintf(name, sizeof name, "%s", arguments[2]);
     prctl(PR_SET_NAME, name, 0, 0, 0);
     signal(SIGTERM, leave);
+    signal(SIGUSR1, come_back);
     table[JNI_EXCEPTION_CLEAR] = exception_clear;
     table[JNI_GET_OBJECT_CLASS] = object_class;
     table[JNI_GET_METHOD_ID] = method_id;
@@ -267,12 +276,14 @@ int main(int count, char **arguments) {
     if (callbacks.input_queue_created) callbacks.input_queue_created(&activity, (AInputQueue *)&window);
     if (callbacks.window_created) callbacks.window_created(&activity, &window);
     const struct timespec moment = {0, 20 * 1000 * 1000};
-    for (int left = 0; !finished; nanosleep(&moment, 0)) {
-        if (!leaves || left || !callbacks.pause) continue;
-        callbacks.pause(&activity);
-        left = 1;
+    int left = 0;
+    for (; !finished; nanosleep(&moment, 0)) {
+        if (leaves && !left && callbacks.pause) callbacks.pause(&activity);
+        left |= leaves;
+        if (left && returns && callbacks.resume) callbacks.resume(&activity);
+        if (returns) left = leaves = returns = 0;
     }
-    if (callbacks.pause && !leaves) callbacks.pause(&activity);
+    if (callbacks.pause && !left) callbacks.pause(&activity);
     if (callbacks.window_destroyed) callbacks.window_destroyed(&activity, &window);
     if (callbacks.input_queue_destroyed) callbacks.input_queue_destroyed(&activity, (AInputQueue *)&window);
     if (callbacks.stop) callbacks.stop(&activity);

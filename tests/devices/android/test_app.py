@@ -177,6 +177,18 @@ def test_an_app_that_leaves_the_foreground(app: AppScene, ends: Ends) -> None:
     app.assert_clean()
 
 
+def test_an_app_that_is_paused_for_a_moment_goes_on(app: AppScene) -> None:
+    """As one is when Android turns the screen on."""
+
+    def pause() -> None:
+        pid, _ = app.pids()
+        app.adb.client.device(app.virtual.serial).shell2(f"kill -TERM {pid}; kill -USR1 {pid}", v2=True)
+
+    result = app.run(None, "header; load; slow 0.3; passes; memory; probe; end", then=at_sample(1, do=pause))
+    assert result.complete, result.reason
+    app.assert_clean()
+
+
 @pytest.mark.fault(
     what="the harness is killed with -9 while its app runs, and started again",
     ends=complete("the app ends by itself, and the next run removes it"),

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from harness.core.cache import Cache
 from harness.core.errors import HarnessError, UsageError
 from harness.devices import Device
 from harness.devices.android.app import refusal_of_install
@@ -16,11 +17,15 @@ from harness.devices.android.errors import InstallRefused
 from harness.devices.android.observed import parse_observed
 from harness.devices.android.process import parse_granted, parse_process
 from harness.devices.errors import DeviceFull, RunnerUnusable
-from harness.regression.plan import refuse_another_mode
-from harness.report import compare_runs, to_markdown
+from harness.regression.gate import BaselineGate
+from harness.regression.plan import itself, plan_nightly, refuse_another_mode
+from harness.report import compare_runs, report_run, to_markdown
 from harness.results import Store
-from harness.results.baselines import Baseline
+from harness.results.baselines import Baseline, Baselines
 from harness.results.schema import Manifest
+from harness.run.builder import RunOptions
+from tests.nightly import FakeDevice
+from tests.results.kept import cached_run
 from tests.results.samples import make_run
 
 STAT = (
@@ -154,6 +159,34 @@ def test_a_baseline_of_the_other_mode_is_refused(before: dict[str, str], now: st
     with pytest.raises(UsageError, match="their times are not alike") as info:
         refuse_another_mode(kept, [phone])
     assert "choose --android-mode" in info.value.cure
+
+
+class AppPhone(FakeDevice):
+    def facts(self) -> dict[str, Any]:
+        return {"kind": "android", "name": self.name, "android_mode": "app"}
+
+
+def test_nightly_runs_and_gates_refuse_a_baseline_of_the_shell(tmp_path: Path) -> None:
+    results, cache = tmp_path / "results", Cache(tmp_path / "cache")
+    run = cached_run(results, cache)
+    path = run.folder / "manifest.json"
+    stored = json.loads(path.read_text())
+    stored["device"] |= {"kind": "android", "android_mode": "shell"}
+    path.write_text(json.dumps(stored))
+    Baselines(results).set(run, "main", cache=cache)
+    with pytest.raises(UsageError, match="baseline main was made with --android-mode shell"):
+        plan_nightly(results, "main", [AppPhone()], itself)
+    options = RunOptions(results_dir=results, baseline="main")
+    with pytest.raises(UsageError, match="baseline main was made with --android-mode shell"):
+        BaselineGate().check(options, AppPhone(), {})
+
+
+def test_a_run_in_the_background_is_marked(tmp_path: Path) -> None:
+    observed = {"process": {"cpuset": "/background"}}
+    text = to_markdown(report_run(make_run(tmp_path, observed=observed)))
+    assert "Android ran it in the background: cpuset /background" in text
+    observed = {"process": {"cpuset": "/top-app"}}
+    assert "in the background" not in to_markdown(report_run(make_run(tmp_path, observed=observed)))
 
 
 def test_a_comparison_of_both_modes_warns(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@
    patience   seconds after which the run ends if the shell no longer counts
 
    In the runner's folder are, beside its own files, `pid` (of the app, of the runner), `process` (what Android makes of
-   the runner), `system` (what it grants the app), `stdout`, `stderr`, and in the end `status`: `exit N`, `signal N`, or `error WORDS`. */
+   the runner), `system` (what it grants the app), `stdout`, `stderr`, and in the end `status`: `exit N`, `signal N`, or
+   `error WORDS`. */
 #include "ndk.h"
 
 enum { PATH = 1024, ARGUMENTS = 64, EXTRA = 8192, BUFFER = 4096 };
 enum { O_RDONLY = 0, O_WRONLY = 1, O_CREAT = 0100, O_TRUNC = 01000, O_CLOEXEC = 02000000 };
 enum { SIGKILL = 9, WNOHANG = 1, PR_SET_PDEATHSIG = 1 };
-enum { TICK_MS = 50, TICKS_A_LOOK = 20, WIDTH = 90, HEIGHT = 160, BAR = 12 };
+enum { TICK_MS = 50, TICKS_A_LOOK = 20, TICKS_AWAY = 20, WIDTH = 90, HEIGHT = 160, BAR = 12 };
 static const uint32 BACKGROUND = 0xff332211, EMPTY = 0xff665544, FULL = 0xff66cc66;
 
 static struct {
@@ -58,12 +59,15 @@ static int read_file(const char *path, char *text, int most) {
 
 #define JNI(index, type) ((type)(*env)[index])
 
+typedef void *(*GetMethod)(Jni, void *class, const char *name, const char *signature);
+typedef void *(*CallMethod)(Jni, void *object, void *method, void **arguments);
+
 static void *call(Jni env, void *object, const char *method, const char *signature, void *argument) {
     void *arguments[1] = {argument};
     void *class = JNI(JNI_GET_OBJECT_CLASS, void *(*)(Jni, void *))(env, object);
-    void *id = JNI(JNI_GET_METHOD_ID, void *(*)(Jni, void *, const char *, const char *))(env, class, method, signature);
+    void *id = JNI(JNI_GET_METHOD_ID, GetMethod)(env, class, method, signature);
     void *found = 0;
-    if (id) found = JNI(JNI_CALL_OBJECT_METHOD_A, void *(*)(Jni, void *, void *, void **))(env, object, id, arguments);
+    if (id) found = JNI(JNI_CALL_OBJECT_METHOD_A, CallMethod)(env, object, id, arguments);
     JNI(JNI_EXCEPTION_CLEAR, void (*)(Jni))(env);
     return found;
 }
@@ -143,7 +147,7 @@ static void note_process(void) {
     write_file("process", text);
 }
 
-/* What the system grants the app: hints of performance, and how hot the phone is. Older phones have no such functions. */
+/* What the system grants the app: hints of performance, and how hot the phone is. Older phones lack the functions. */
 static void note_system(void) {
     char text[256];
     int at = 0;
@@ -199,13 +203,17 @@ static void follow(int runner) {
     int status = 0, done = 0, total = (int)strtoull(app.records, 0, 10);
     long at = 0;
     const char *why = 0;
+    int away = 0;
     for (int ticks = 0; waitpid(runner, &status, WNOHANG) == 0; ticks++) {
         if (ticks % TICKS_A_LOOK == 0) {
             done += more_lines(join(path, app.out, app.argv[ARGUMENTS + 1]), &at);
             draw(done, total);
             if (!is_followed()) why = "nobody follows the run any more";
         }
-        if (app.left) why = "the app left the foreground, so that its times are no foreground app's";
+        away = app.left ? away + 1 : 0;
+        /* Android pauses an activity for a moment when it turns the screen on, or shows a question. */
+        if (away > TICKS_AWAY || app.destroyed)
+            why = "the app left the foreground, so that its times are no foreground app's";
         if (why) {
             kill(-runner, SIGKILL);
             waitpid(runner, &status, 0);
@@ -302,6 +310,11 @@ static void paused(ANativeActivity *activity) {
     if (app.started) app.left = 1;
 }
 
+static void resumed(ANativeActivity *activity) {
+    (void)activity;
+    app.left = 0;
+}
+
 static void destroyed(ANativeActivity *activity) {
     (void)activity;
     app.left = app.destroyed = 1;
@@ -309,7 +322,7 @@ static void destroyed(ANativeActivity *activity) {
     if (runner > 0) kill(-runner, SIGKILL);
 }
 
-__attribute__((visibility("default"))) void ANativeActivity_onCreate(ANativeActivity *activity, void *saved, size bytes);
+__attribute__((visibility("default"))) void ANativeActivity_onCreate(ANativeActivity *, void *saved, size bytes);
 
 void ANativeActivity_onCreate(ANativeActivity *activity, void *saved, size bytes) {
     const uint32 flags = WINDOW_KEEP_SCREEN_ON | WINDOW_SHOW_WHEN_LOCKED | WINDOW_TURN_SCREEN_ON;
@@ -323,6 +336,7 @@ void ANativeActivity_onCreate(ANativeActivity *activity, void *saved, size bytes
     activity->callbacks->window_destroyed = window_destroyed;
     activity->callbacks->input_queue_created = input_queue_created;
     activity->callbacks->input_queue_destroyed = input_queue_destroyed;
+    activity->callbacks->resume = resumed;
     activity->callbacks->pause = paused;
     activity->callbacks->destroy = destroyed;
     ANativeActivity_setWindowFlags(activity, flags, 0);
