@@ -3,7 +3,7 @@
 Of the shell's variables only those in ``KEPT`` reach a test. Programs come from the folders of the tools that the
 tests use and from the system's, without what a test must not find by chance (another adb, Xcode's tools). The home
 folder is empty and has a space in its name, as a stranger's may. What takes minutes to make stays shared: the harness's
-cache, uv's, and cargo's and rustup's folders.
+cache with zig's, uv's, and cargo's and rustup's folders.
 """
 
 from __future__ import annotations
@@ -82,6 +82,9 @@ def declared_environment(machine: Mapping[str, str], scratch: Path) -> dict[str,
         "NO_PROXY": "localhost,127.0.0.1,::1",
         "no_proxy": "localhost,127.0.0.1,::1",
         "HARNESS_CACHE_DIR": str(cache_root().absolute()),
+        # Where the harness has it: in an empty home zig would build a C library for arm64 again, 80 s of processor.
+        "ZIG_GLOBAL_CACHE_DIR": str(cache_root().absolute() / "zig"),
+        "ZIG_LOCAL_CACHE_DIR": str(cache_root().absolute() / "zig"),
         # Tests of installation take packages from it by hard links.
         "UV_CACHE_DIR": machine.get("UV_CACHE_DIR")
         or str(Path(machine.get("XDG_CACHE_HOME") or user / ".cache") / "uv"),

@@ -85,6 +85,8 @@ def test_this_process_has_the_declared_environment() -> None:
     declared |= {
         "HARNESS_CACHE_DIR",
         "UV_CACHE_DIR",
+        "ZIG_GLOBAL_CACHE_DIR",
+        "ZIG_LOCAL_CACHE_DIR",
         "CARGO_HOME",
         "RUSTUP_HOME",
         "GIT_CONFIG_GLOBAL",

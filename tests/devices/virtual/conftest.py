@@ -52,7 +52,6 @@ def arm64_program(tmp_path_factory: pytest.TempPathFactory, user_cache: Cache) -
         'int main(int n, char **a) { int x = n > 1 ? atoi(a[1]) : 0; printf("%d\\n", x * x); return x & 7; }\n'
     )
     program = folder / "square"
-    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": str(user_cache.root / "zig")}
     subprocess.run(
         [
             sys.executable,
@@ -68,7 +67,6 @@ def arm64_program(tmp_path_factory: pytest.TempPathFactory, user_cache: Cache) -
             program,
         ],
         check=True,
-        env=environment,
         timeout=600,
     )
     return program
