@@ -167,7 +167,7 @@ static void note_system(void) {
 }
 
 static void become_runner(void) {
-    static char *const environment[] = {"PATH=/system/bin", "HOME=/", "TMPDIR=/data/local/tmp", 0};
+    static char *const environment[] = {"PATH=/system/bin", "HOME=/", 0};
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (app.mask[0]) {
