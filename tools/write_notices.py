@@ -47,9 +47,9 @@ the packages bring. A licence stands here as its package declares it; it is not 
 ### In an app or a runner
 
 A statically linked program holds your model, compiled, and the following. Those that are offered under several
-licences can be taken under Apache-2.0; the texts of the others are [below](#texts). UniFFI's crates are under MPL-2.0: name
-that licence and where their source is, which is the registry that cargo takes them from. Also ship [LICENSE](LICENSE) and
-[NOTICE](NOTICE).
+licences can be taken under Apache-2.0; the texts of the others are [below](#texts). UniFFI's crates are
+under MPL-2.0: name that licence and where their source is, which is the registry that cargo takes them from. Also ship
+[LICENSE](LICENSE) and [NOTICE](NOTICE).
 
 | What | Version | Licence | Where the text is |
 |---|---|---|---|

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_channel::{bounded, Receiver, Sender, TryRecvError};
 
 /// Cancels the calls that it was given to. It may be given to any number of calls, and stays cancelled.
-#[derive(Debug)]
-#[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
+#[derive(Debug, uniffi::Object)]
 pub struct Cancellation {
     /// Nothing is ever sent. That the sender is gone is the signal, which a `select!` can wait for.
     sender: Mutex<Option<Sender<Infallible>>>,
@@ -21,11 +20,11 @@ impl Default for Cancellation {
     }
 }
 
-#[cfg_attr(feature = "uniffi", uniffi::export)]
+#[uniffi::export]
 impl Cancellation {
     /// A new one, not cancelled.
     #[must_use]
-    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    #[uniffi::constructor]
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())
     }

@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 /// An error of this crate. Every variant has a message for a person and a number that does not change ([`MobileError::code`]).
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[cfg_attr(feature = "uniffi", derive(uniffi::Error), uniffi(flat_error))]
+#[derive(Debug, Clone, PartialEq, Eq, Error, uniffi::Error)]
+#[uniffi(flat_error)]
 pub enum MobileError {
     /// The library was built without TVM.
     #[error("this library was built without models: {message}")]

@@ -4,6 +4,7 @@
 mod cancel;
 mod cpu;
 mod error;
+pub mod ffi;
 mod guard;
 mod library;
 mod metadata;
@@ -21,5 +22,4 @@ pub use session::{Session, SessionOptions, MAX_QUEUE};
 pub use stream::{Failure, PhonemeListener, PhonemeStream, Phonemes};
 pub use tensor::{DataType, Extent, InputInfo, NamedTensor};
 
-#[cfg(feature = "uniffi")]
 uniffi::setup_scaffolding!("charsiug2p");

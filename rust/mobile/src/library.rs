@@ -3,26 +3,28 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use charsiug2p_g2p_tvm::ensure_linked;
+use serde_json::{json, Value};
 
 use crate::cpu::missing_features;
 use crate::error::MobileError;
-use crate::metadata::{Metadata, ModelInfo, Versions, EMBEDDED};
+use crate::metadata::{Metadata, ModelInfo, ModelKind, Versions, EMBEDDED};
 use crate::session::{Session, SessionOptions};
+use crate::tensor::{Extent, InputInfo};
 
 /// The models of the app, and the sessions that it has open.
-#[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
+#[derive(uniffi::Object)]
 pub struct Library {
     metadata: Metadata,
     sessions: Mutex<Vec<Weak<Session>>>,
 }
 
-#[cfg_attr(feature = "uniffi", uniffi::export)]
+#[uniffi::export]
 impl Library {
     /// The models of the archive that the library was built with.
     ///
     /// # Errors
     /// [`MobileError::NotLinked`] if it was built without one, [`MobileError::UnsupportedCpu`].
-    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    #[uniffi::constructor]
     pub fn open() -> Result<Arc<Self>, MobileError> {
         if EMBEDDED.is_empty() {
             let message =
@@ -37,7 +39,7 @@ impl Library {
     /// # Errors
     /// [`MobileError::BadMetadata`]; [`MobileError::OtherBuild`] if the library was built with another archive;
     /// those of [`Library::open`].
-    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    #[uniffi::constructor]
     pub fn open_with_metadata(metadata: &str) -> Result<Arc<Self>, MobileError> {
         let metadata = Metadata::read(metadata)?;
         if !EMBEDDED.is_empty() {
@@ -86,5 +88,34 @@ impl Library {
     pub fn release_memory(&self) {
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.iter().filter_map(Weak::upgrade).for_each(|session| session.release_memory());
+    }
+}
+
+impl Library {
+    /// Models and versions as JSON, for C.
+    pub(crate) fn describe(&self) -> String {
+        let inputs = |inputs: &[InputInfo]| -> Vec<Value> {
+            let shape = |input: &InputInfo| -> Vec<Value> {
+                let extent = |extent: &Extent| match extent {
+                    Extent::Fixed { size } => json!(size),
+                    Extent::Named { name } => json!(name),
+                };
+                input.shape.iter().map(extent).collect()
+            };
+            let described = |input: &InputInfo| json!({"name": input.name, "type": input.data_type.to_string(), "shape": shape(input)});
+            inputs.iter().map(described).collect()
+        };
+        let model = |model: &ModelInfo| match model.kind {
+            ModelKind::Tensors => {
+                json!({"name": model.name, "inputs": inputs(&model.inputs), "outputs": model.outputs})
+            }
+            ModelKind::Words => {
+                json!({"name": model.name, "languages": model.languages, "max_input_bytes": model.max_input_bytes})
+            }
+        };
+        let Versions { library, tvm, target, archive_sha256 } = &self.metadata.versions;
+        let models: Vec<Value> = self.metadata.models.iter().map(|one| model(&one.info)).collect();
+        let versions = json!({"library": library, "tvm": tvm, "target": target, "archive_sha256": archive_sha256});
+        json!({"versions": versions, "models": models}).to_string()
     }
 }

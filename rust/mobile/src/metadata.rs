@@ -15,8 +15,7 @@ pub const G2P: &str = "g2p";
 pub(crate) const EMBEDDED: &str = include_str!(concat!(env!("OUT_DIR"), "/metadata.json"));
 
 /// What a model is called with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "uniffi", derive(uniffi::Enum))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum ModelKind {
     /// `run_inference`, with tensors.
     Tensors,
@@ -25,8 +24,7 @@ pub enum ModelKind {
 }
 
 /// A model in the library.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "uniffi", derive(uniffi::Record))]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct ModelInfo {
     /// The name to load it by.
     pub name: String,
@@ -43,8 +41,7 @@ pub struct ModelInfo {
 }
 
 /// Versions of the library and of what it holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "uniffi", derive(uniffi::Record))]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct Versions {
     /// Of this crate.
     pub library: String,

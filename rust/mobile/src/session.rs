@@ -20,10 +20,10 @@ pub const MAX_QUEUE: u32 = 1024;
 const STREAM_BUFFER: usize = 4;
 
 /// How a session is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "uniffi", derive(uniffi::Record))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Record)]
 pub struct SessionOptions {
     /// Calls that may wait while one runs, 1 to 1024. One more is refused with [`MobileError::QueueFull`].
+    #[uniffi(default = 16)]
     pub queue_capacity: u32,
 }
 
@@ -50,7 +50,7 @@ impl SessionOptions {
 ///
 /// Calls that return an answer block until it is there, so an app does not make them on its UI thread.
 /// [`Session::listen`] and [`Session::release_memory`] return at once.
-#[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
+#[derive(uniffi::Object)]
 pub struct Session {
     entry: Arc<ModelEntry>,
     worker: Worker<Loaded>,
@@ -94,7 +94,7 @@ impl Session {
     }
 }
 
-#[cfg_attr(feature = "uniffi", uniffi::export)]
+#[uniffi::export]
 impl Session {
     /// The model.
     #[must_use]
@@ -106,7 +106,7 @@ impl Session {
     ///
     /// # Errors
     /// [`MobileError`]. Inputs that do not fit the model are refused before they are queued.
-    #[cfg_attr(feature = "uniffi", uniffi::method(default(cancellation = None)))]
+    #[uniffi::method(default(cancellation = None))]
     pub fn run_inference(
         &self,
         inputs: Vec<NamedTensor>,
@@ -124,7 +124,7 @@ impl Session {
     ///
     /// # Errors
     /// [`MobileError`].
-    #[cfg_attr(feature = "uniffi", uniffi::method(default(cancellation = None)))]
+    #[uniffi::method(default(cancellation = None))]
     pub fn phonemize(
         &self,
         language: &str,
@@ -146,7 +146,7 @@ impl Session {
     ///
     /// # Errors
     /// [`MobileError`]: what can be found before the first word is decoded. The rest is an error of the stream.
-    #[cfg_attr(feature = "uniffi", uniffi::method(default(cancellation = None)))]
+    #[uniffi::method(default(cancellation = None))]
     pub fn stream(
         &self,
         language: &str,
@@ -186,7 +186,7 @@ impl Session {
     ///
     /// # Errors
     /// [`MobileError`]: what can be found before the call is queued. The rest is given to the listener.
-    #[cfg_attr(feature = "uniffi", uniffi::method(default(cancellation = None)))]
+    #[uniffi::method(default(cancellation = None))]
     pub fn listen(
         &self,
         language: &str,
@@ -250,7 +250,9 @@ impl Session {
 
     /// Ends the session and frees its memory. Calls that wait, and later ones, get [`MobileError::Closed`].
     ///
-    /// Returns at once; a call that runs ends first. Closing twice does nothing.
+    /// Returns at once; a call that runs ends first. Closing twice does nothing. Kotlin and Swift call it `shutDown`,
+    /// because `close` there gives back the object itself.
+    #[uniffi::method(name = "shut_down")]
     pub fn close(&self) {
         self.worker.close();
     }

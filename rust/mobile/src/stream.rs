@@ -9,8 +9,7 @@ use crate::error::MobileError;
 use crate::worker::Pending;
 
 /// A word's phonemes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "uniffi", derive(uniffi::Record))]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct Phonemes {
     /// The word's position in the call, from 0.
     pub index: u32,
@@ -29,8 +28,7 @@ impl Phonemes {
 }
 
 /// Why a call ended early, as a listener gets it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "uniffi", derive(uniffi::Record))]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct Failure {
     /// The error's number ([`MobileError::code`]).
     pub code: i32,
@@ -45,7 +43,7 @@ impl From<MobileError> for Failure {
 }
 
 /// Gets phonemes as they are decoded. It is called on the model's thread.
-#[cfg_attr(feature = "uniffi", uniffi::export(with_foreign))]
+#[uniffi::export(with_foreign)]
 pub trait PhonemeListener: Send + Sync {
     /// A word is decoded.
     fn on_word(&self, word: Phonemes);
@@ -55,7 +53,7 @@ pub trait PhonemeListener: Send + Sync {
 }
 
 /// Phonemes to take one after the other.
-#[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
+#[derive(uniffi::Object)]
 pub struct PhonemeStream {
     received: Receiver<Phonemes>,
     cancellation: Arc<Cancellation>,
@@ -73,7 +71,7 @@ impl PhonemeStream {
     }
 }
 
-#[cfg_attr(feature = "uniffi", uniffi::export)]
+#[uniffi::export]
 impl PhonemeStream {
     /// Waits for the next word; none once all are taken.
     ///

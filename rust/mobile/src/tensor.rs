@@ -8,9 +8,8 @@ use serde::Deserialize;
 use crate::error::MobileError;
 
 /// The type of a tensor's elements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, uniffi::Enum)]
 #[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "uniffi", derive(uniffi::Enum))]
 pub enum DataType {
     /// IEEE double precision.
     Float64,
@@ -72,8 +71,7 @@ impl fmt::Display for DataType {
 }
 
 /// A tensor with its name. Elements are row-major without gaps, in this machine's byte order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "uniffi", derive(uniffi::Record))]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct NamedTensor {
     /// The input's or output's name in the model.
     pub name: String,
@@ -103,8 +101,7 @@ impl NamedTensor {
 }
 
 /// An extent of a shape that a model takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "uniffi", derive(uniffi::Enum))]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 pub enum Extent {
     /// Always this.
     Fixed {
@@ -128,8 +125,7 @@ impl fmt::Display for Extent {
 }
 
 /// An input that a model takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "uniffi", derive(uniffi::Record))]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct InputInfo {
     /// Its name.
     pub name: String,
