@@ -3,8 +3,8 @@
 python tools/write_bindings.py            # writes the files (make bindings)
 python tools/write_bindings.py --check    # exit status 1 if the committed ones differ
 
-The library that UniFFI reads and the program that writes the files are compiled into the harness's cache. The first time
-takes two minutes. Cargo downloads the crates that it does not have yet.
+The library that UniFFI reads and the program that writes the files are compiled into the harness's cache. The first
+time takes two minutes. Cargo downloads the crates that it does not have yet.
 """
 
 from __future__ import annotations
@@ -22,8 +22,13 @@ from harness.native.cargo_environment import cargo_environment
 ROOT = Path(__file__).resolve().parent.parent
 CRATE = ROOT / "rust/mobile"
 BINDINGS = ROOT / "bindings"
-GENERATED = ("kotlin/charsiug2p/charsiug2p.kt", "swift/Charsiug2p.swift", "swift/Charsiug2pFFI.h")
-GENERATED += ("swift/Charsiug2pFFI.modulemap", "c/charsiug2p.h")
+GENERATED = [
+    "kotlin/charsiug2p/charsiug2p.kt",
+    "swift/Charsiug2p.swift",
+    "swift/Charsiug2pFFI.h",
+    "swift/Charsiug2pFFI.modulemap",
+    "c/charsiug2p.h",
+]
 
 
 class NotWritten(Exception):

@@ -772,7 +772,7 @@ public func FfiConverterTypeCancellation_lower(_ value: Cancellation) -> UInt64 
 /**
  * The models of the app, and the sessions that it has open.
  */
-public protocol LibraryProtocol: AnyObject, Sendable {
+public protocol ModelLibraryProtocol: AnyObject, Sendable {
 
     /**
      * Loads a model into a session of its own. Any number of sessions can be open at once, also of one model.
@@ -803,7 +803,7 @@ public protocol LibraryProtocol: AnyObject, Sendable {
 /**
  * The models of the app, and the sessions that it has open.
  */
-open class Library: LibraryProtocol, @unchecked Sendable {
+open class ModelLibrary: ModelLibraryProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
 
     /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
@@ -840,7 +840,7 @@ open class Library: LibraryProtocol, @unchecked Sendable {
     @_documentation(visibility: private)
 #endif
     public func uniffiCloneHandle() -> UInt64 {
-        return try! rustCall { uniffi_charsiug2p_mobile_fn_clone_library(self.handle, $0) }
+        return try! rustCall { uniffi_charsiug2p_mobile_fn_clone_modellibrary(self.handle, $0) }
     }
     // No primary constructor declared for this class.
 
@@ -850,7 +850,7 @@ open class Library: LibraryProtocol, @unchecked Sendable {
             return
         }
 
-        try! rustCall { uniffi_charsiug2p_mobile_fn_free_library(handle, $0) }
+        try! rustCall { uniffi_charsiug2p_mobile_fn_free_modellibrary(handle, $0) }
     }
 
 
@@ -860,10 +860,10 @@ open class Library: LibraryProtocol, @unchecked Sendable {
      * # Errors
      * [`MobileError::NotLinked`] if it was built without one, [`MobileError::UnsupportedCpu`].
      */
-public static func `open`()throws  -> Library  {
-    return try  FfiConverterTypeLibrary_lift(try rustCallWithError(FfiConverterTypeMobileError_lift) {
+public static func `open`()throws  -> ModelLibrary  {
+    return try  FfiConverterTypeModelLibrary_lift(try rustCallWithError(FfiConverterTypeMobileError_lift) {
         uniffiCallStatus in
-    uniffi_charsiug2p_mobile_fn_constructor_library_open(uniffiCallStatus
+    uniffi_charsiug2p_mobile_fn_constructor_modellibrary_open(uniffiCallStatus
     )
 })
 }
@@ -873,12 +873,12 @@ public static func `open`()throws  -> Library  {
      *
      * # Errors
      * [`MobileError::BadMetadata`]; [`MobileError::OtherBuild`] if the library was built with another archive;
-     * those of [`Library::open`].
+     * those of [`ModelLibrary::open`].
      */
-public static func openWithMetadata(metadata: String)throws  -> Library  {
-    return try  FfiConverterTypeLibrary_lift(try rustCallWithError(FfiConverterTypeMobileError_lift) {
+public static func openWithMetadata(metadata: String)throws  -> ModelLibrary  {
+    return try  FfiConverterTypeModelLibrary_lift(try rustCallWithError(FfiConverterTypeMobileError_lift) {
         uniffiCallStatus in
-    uniffi_charsiug2p_mobile_fn_constructor_library_open_with_metadata(
+    uniffi_charsiug2p_mobile_fn_constructor_modellibrary_open_with_metadata(
         FfiConverterString.lower(metadata),uniffiCallStatus
     )
 })
@@ -897,7 +897,7 @@ public static func openWithMetadata(metadata: String)throws  -> Library  {
 open func load(model: String, options: SessionOptions)throws  -> Session  {
     return try  FfiConverterTypeSession_lift(try rustCallWithError(FfiConverterTypeMobileError_lift) {
         uniffiCallStatus in
-    uniffi_charsiug2p_mobile_fn_method_library_load(
+    uniffi_charsiug2p_mobile_fn_method_modellibrary_load(
             self.uniffiCloneHandle(),
         FfiConverterString.lower(model),
         FfiConverterTypeSessionOptions_lower(options),uniffiCallStatus
@@ -911,7 +911,7 @@ open func load(model: String, options: SessionOptions)throws  -> Session  {
 open func models() -> [ModelInfo]  {
     return try!  FfiConverterSequenceTypeModelInfo.lift(try! rustCall() {
         uniffiCallStatus in
-    uniffi_charsiug2p_mobile_fn_method_library_models(
+    uniffi_charsiug2p_mobile_fn_method_modellibrary_models(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
@@ -922,7 +922,7 @@ open func models() -> [ModelInfo]  {
      */
 open func releaseMemory()  {try! rustCall() {
         uniffiCallStatus in
-    uniffi_charsiug2p_mobile_fn_method_library_release_memory(
+    uniffi_charsiug2p_mobile_fn_method_modellibrary_release_memory(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 }
@@ -934,7 +934,7 @@ open func releaseMemory()  {try! rustCall() {
 open func versions() -> Versions  {
     return try!  FfiConverterTypeVersions_lift(try! rustCall() {
         uniffiCallStatus in
-    uniffi_charsiug2p_mobile_fn_method_library_versions(
+    uniffi_charsiug2p_mobile_fn_method_modellibrary_versions(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
@@ -948,24 +948,24 @@ open func versions() -> Versions  {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeLibrary: FfiConverter {
+public struct FfiConverterTypeModelLibrary: FfiConverter {
     typealias FfiType = UInt64
-    typealias SwiftType = Library
+    typealias SwiftType = ModelLibrary
 
-    public static func lift(_ handle: UInt64) throws -> Library {
-        return Library(unsafeFromHandle: handle)
+    public static func lift(_ handle: UInt64) throws -> ModelLibrary {
+        return ModelLibrary(unsafeFromHandle: handle)
     }
 
-    public static func lower(_ value: Library) -> UInt64 {
+    public static func lower(_ value: ModelLibrary) -> UInt64 {
         return value.uniffiCloneHandle()
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Library {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ModelLibrary {
         let handle: UInt64 = try readInt(&buf)
         return try lift(handle)
     }
 
-    public static func write(_ value: Library, into buf: inout [UInt8]) {
+    public static func write(_ value: ModelLibrary, into buf: inout [UInt8]) {
         writeInt(&buf, lower(value))
     }
 }
@@ -974,15 +974,15 @@ public struct FfiConverterTypeLibrary: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeLibrary_lift(_ handle: UInt64) throws -> Library {
-    return try FfiConverterTypeLibrary.lift(handle)
+public func FfiConverterTypeModelLibrary_lift(_ handle: UInt64) throws -> ModelLibrary {
+    return try FfiConverterTypeModelLibrary.lift(handle)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeLibrary_lower(_ value: Library) -> UInt64 {
-    return FfiConverterTypeLibrary.lower(value)
+public func FfiConverterTypeModelLibrary_lower(_ value: ModelLibrary) -> UInt64 {
+    return FfiConverterTypeModelLibrary.lower(value)
 }
 
 
@@ -3163,16 +3163,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_charsiug2p_mobile_checksum_method_cancellation_is_cancelled() != 48400) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_charsiug2p_mobile_checksum_method_library_load() != 21508) {
+    if (uniffi_charsiug2p_mobile_checksum_method_modellibrary_load() != 12781) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_charsiug2p_mobile_checksum_method_library_models() != 27842) {
+    if (uniffi_charsiug2p_mobile_checksum_method_modellibrary_models() != 20576) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_charsiug2p_mobile_checksum_method_library_release_memory() != 5659) {
+    if (uniffi_charsiug2p_mobile_checksum_method_modellibrary_release_memory() != 28400) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_charsiug2p_mobile_checksum_method_library_versions() != 6689) {
+    if (uniffi_charsiug2p_mobile_checksum_method_modellibrary_versions() != 1388) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_charsiug2p_mobile_checksum_method_session_is_closed() != 18424) {
@@ -3214,10 +3214,10 @@ private let initializationResult: InitializationResult = {
     if (uniffi_charsiug2p_mobile_checksum_constructor_cancellation_new() != 26357) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_charsiug2p_mobile_checksum_constructor_library_open() != 50631) {
+    if (uniffi_charsiug2p_mobile_checksum_constructor_modellibrary_open() != 9755) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_charsiug2p_mobile_checksum_constructor_library_open_with_metadata() != 29291) {
+    if (uniffi_charsiug2p_mobile_checksum_constructor_modellibrary_open_with_metadata() != 8861) {
         return InitializationResult.apiChecksumMismatch
     }
 

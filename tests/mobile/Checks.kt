@@ -3,7 +3,7 @@ import charsiug2p.Cancellation
 import charsiug2p.DataType
 import charsiug2p.Extent
 import charsiug2p.Failure
-import charsiug2p.Library
+import charsiug2p.ModelLibrary
 import charsiug2p.MobileException
 import charsiug2p.NamedTensor
 import charsiug2p.PhonemeListener
@@ -114,7 +114,7 @@ fun words(session: Session) {
     check(session.phonemize("eng-us", WORDS).map { it.phonemes } == expected)
 }
 
-fun full(library: Library) {
+fun full(library: ModelLibrary) {
     library.load("g2p", SessionOptions(queueCapacity = 1U)).use { session ->
         val held = session.stream("eng-us", List(64) { WORDS[it % 3] })
         held.next() // it runs now, and nothing else does
@@ -127,17 +127,17 @@ fun full(library: Library) {
 
 fun main(arguments: Array<String>) {
     if (arguments.isNotEmpty()) {
-        Library.open().use { library ->
+        ModelLibrary.open().use { library ->
             refused<MobileException.CorruptModel>("\"scaled\" is damaged") { library.load("scaled", SessionOptions()) }
             library.load("g2p", SessionOptions()).use { it.warmUp() }
         }
         return
     }
-    refused<MobileException.BadMetadata>("metadata") { Library.openWithMetadata("{") }
+    refused<MobileException.BadMetadata>("metadata") { ModelLibrary.openWithMetadata("{") }
     val other = """{"kind": "tensors", "archive_sha256": "0", "target": "llvm", "tvm_version": "1",
         "models": [{"name": "m", "prefix": "m_", "inputs": [], "outputs": []}]}"""
-    refused<MobileException.OtherBuild>("of another build") { Library.openWithMetadata(other) }
-    val library = Library.open()
+    refused<MobileException.OtherBuild>("of another build") { ModelLibrary.openWithMetadata(other) }
+    val library = ModelLibrary.open()
     check(library.models().map { it.name } == listOf("g2p", "scaled"))
     check(library.models()[1].inputs[0].shape == listOf(Extent.Named("rows"), Extent.Fixed(3UL)))
     check(library.versions().archiveSha256.length == 64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -36,8 +36,8 @@ def two_models(user_cache: Cache) -> TwoModels:
     embedded = resolve_checkpoint("embedded", cache=user_cache)
     sources = [ModelSource("scaled_model.py", Path(__file__).parent / "scaled_model.py")]
     scaled = models_request(describe_models(sources, cache=user_cache, progress=quiet))
-    request = g2p_request(embedded)
-    request.models.extend(scaled.models)
+    g2p = g2p_request(embedded)
+    request = replace(g2p, models=[*g2p.models, *scaled.models])
     archive = compile_models(request, cache=user_cache, progress=quiet)
     library = build_library(archive, cache=user_cache, progress=quiet)
     words = [Word("eng-us", word, ()) for word in WORDS]

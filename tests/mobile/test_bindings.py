@@ -9,8 +9,8 @@ import pytest
 from tools import write_bindings
 from tools.write_bindings import BINDINGS
 
-CALLS = ("open", "models", "versions", "load", "run_inference", "phonemize", "stream", "listen", "warm_up")
-CALLS += ("release_memory", "shut_down", "cancel")
+CALLS = {"open", "models", "versions", "load", "run_inference", "phonemize", "stream", "listen", "warm_up"}
+CALLS |= {"release_memory", "shut_down", "cancel"}
 
 
 @pytest.mark.compiler

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,13 +68,17 @@ def test_a_damaged_model_is_an_error_and_the_other_one_works(programs: Path, tmp
 
 def damage(library: Path, prefix: str) -> None:
     """Change the name of the format at the start of a model's executable inside the library."""
-    import lief
-
-    binary = lief.parse(library)
-    assert isinstance(binary, lief.ELF.Binary)
-    symbol = binary.get_symbol(f"{prefix}__tvm_ffi__library_bin")
-    offset = binary.virtual_address_to_offset(symbol.value)
     content = bytearray(library.read_bytes())
-    at = content.index(b"relax.VMExecutable", offset, offset + symbol.size)
+    offset, size = symbol_in_file(library, f"{prefix}__tvm_ffi__library_bin")
+    at = content.index(b"relax.VMExecutable", offset, offset + size)
     content[at : at + 5] = b"relay"
     library.write_bytes(content)
+
+
+def symbol_in_file(library: Path, name: str) -> tuple[int, int]:
+    """Return where a symbol's bytes begin in an ELF file, and how many they are."""
+    import lief
+
+    binary: Any = lief.parse(library)
+    symbol = binary.get_symbol(name)
+    return binary.virtual_address_to_offset(symbol.value), symbol.size

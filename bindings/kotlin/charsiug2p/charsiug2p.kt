@@ -707,13 +707,13 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_charsiug2p_mobile_checksum_method_cancellation_is_cancelled(
     ): Int
-    external fun uniffi_charsiug2p_mobile_checksum_method_library_load(
+    external fun uniffi_charsiug2p_mobile_checksum_method_modellibrary_load(
     ): Int
-    external fun uniffi_charsiug2p_mobile_checksum_method_library_models(
+    external fun uniffi_charsiug2p_mobile_checksum_method_modellibrary_models(
     ): Int
-    external fun uniffi_charsiug2p_mobile_checksum_method_library_release_memory(
+    external fun uniffi_charsiug2p_mobile_checksum_method_modellibrary_release_memory(
     ): Int
-    external fun uniffi_charsiug2p_mobile_checksum_method_library_versions(
+    external fun uniffi_charsiug2p_mobile_checksum_method_modellibrary_versions(
     ): Int
     external fun uniffi_charsiug2p_mobile_checksum_method_session_is_closed(
     ): Int
@@ -741,9 +741,9 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_charsiug2p_mobile_checksum_constructor_cancellation_new(
     ): Int
-    external fun uniffi_charsiug2p_mobile_checksum_constructor_library_open(
+    external fun uniffi_charsiug2p_mobile_checksum_constructor_modellibrary_open(
     ): Int
-    external fun uniffi_charsiug2p_mobile_checksum_constructor_library_open_with_metadata(
+    external fun uniffi_charsiug2p_mobile_checksum_constructor_modellibrary_open_with_metadata(
     ): Int
     external fun ffi_charsiug2p_mobile_uniffi_contract_version(
     ): Int
@@ -776,21 +776,21 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_charsiug2p_mobile_fn_method_cancellation_is_cancelled(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Byte
-    external fun uniffi_charsiug2p_mobile_fn_clone_library(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_charsiug2p_mobile_fn_clone_modellibrary(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_charsiug2p_mobile_fn_free_library(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_charsiug2p_mobile_fn_free_modellibrary(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun uniffi_charsiug2p_mobile_fn_constructor_library_open(uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_charsiug2p_mobile_fn_constructor_modellibrary_open(uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_charsiug2p_mobile_fn_constructor_library_open_with_metadata(`metadata`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_charsiug2p_mobile_fn_constructor_modellibrary_open_with_metadata(`metadata`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_charsiug2p_mobile_fn_method_library_load(`ptr`: Long,`model`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_charsiug2p_mobile_fn_method_modellibrary_load(`ptr`: Long,`model`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
-    external fun uniffi_charsiug2p_mobile_fn_method_library_models(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_charsiug2p_mobile_fn_method_modellibrary_models(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun uniffi_charsiug2p_mobile_fn_method_library_release_memory(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_charsiug2p_mobile_fn_method_modellibrary_release_memory(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun uniffi_charsiug2p_mobile_fn_method_library_versions(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_charsiug2p_mobile_fn_method_modellibrary_versions(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_charsiug2p_mobile_fn_clone_session(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
@@ -955,16 +955,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_charsiug2p_mobile_checksum_method_cancellation_is_cancelled() and 0xFFFF) != 48400) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_charsiug2p_mobile_checksum_method_library_load() and 0xFFFF) != 21508) {
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_modellibrary_load() and 0xFFFF) != 12781) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_charsiug2p_mobile_checksum_method_library_models() and 0xFFFF) != 27842) {
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_modellibrary_models() and 0xFFFF) != 20576) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_charsiug2p_mobile_checksum_method_library_release_memory() and 0xFFFF) != 5659) {
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_modellibrary_release_memory() and 0xFFFF) != 28400) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_charsiug2p_mobile_checksum_method_library_versions() and 0xFFFF) != 6689) {
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_modellibrary_versions() and 0xFFFF) != 1388) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_charsiug2p_mobile_checksum_method_session_is_closed() and 0xFFFF) != 18424) {
@@ -1006,10 +1006,10 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_charsiug2p_mobile_checksum_constructor_cancellation_new() and 0xFFFF) != 26357) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_charsiug2p_mobile_checksum_constructor_library_open() and 0xFFFF) != 50631) {
+    if ((lib.uniffi_charsiug2p_mobile_checksum_constructor_modellibrary_open() and 0xFFFF) != 9755) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_charsiug2p_mobile_checksum_constructor_library_open_with_metadata() and 0xFFFF) != 29291) {
+    if ((lib.uniffi_charsiug2p_mobile_checksum_constructor_modellibrary_open_with_metadata() and 0xFFFF) != 8861) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -1771,7 +1771,7 @@ public object FfiConverterTypeCancellation: FfiConverter<Cancellation, Long> {
 /**
  * The models of the app, and the sessions that it has open.
  */
-public interface LibraryInterface {
+public interface ModelLibraryInterface {
 
     /**
      * Loads a model into a session of its own. Any number of sessions can be open at once, also of one model.
@@ -1804,7 +1804,7 @@ public interface LibraryInterface {
 /**
  * The models of the app, and the sessions that it has open.
  */
-open class Library: Disposable, AutoCloseable, LibraryInterface
+open class ModelLibrary: Disposable, AutoCloseable, ModelLibraryInterface
 {
 
     @Suppress("UNUSED_PARAMETER")
@@ -1888,7 +1888,7 @@ open class Library: Disposable, AutoCloseable, LibraryInterface
                 return;
             }
             uniffiRustCall { status ->
-                UniffiLib.uniffi_charsiug2p_mobile_fn_free_library(handle, status)
+                UniffiLib.uniffi_charsiug2p_mobile_fn_free_modellibrary(handle, status)
             }
         }
     }
@@ -1901,7 +1901,7 @@ open class Library: Disposable, AutoCloseable, LibraryInterface
             throw InternalException("uniffiCloneHandle() called on NoHandle object");
         }
         return uniffiRustCall() { status ->
-            UniffiLib.uniffi_charsiug2p_mobile_fn_clone_library(handle, status)
+            UniffiLib.uniffi_charsiug2p_mobile_fn_clone_modellibrary(handle, status)
         }
     }
 
@@ -1918,7 +1918,7 @@ open class Library: Disposable, AutoCloseable, LibraryInterface
             return FfiConverterTypeSession.lift(
     callWithHandle {
     uniffiRustCallWithError(MobileException) { _status ->
-    UniffiLib.uniffi_charsiug2p_mobile_fn_method_library_load(
+    UniffiLib.uniffi_charsiug2p_mobile_fn_method_modellibrary_load(
         it,
 
         FfiConverterString.lower(`model`),
@@ -1936,7 +1936,7 @@ open class Library: Disposable, AutoCloseable, LibraryInterface
             return FfiConverterSequenceTypeModelInfo.lift(
     callWithHandle {
     uniffiRustCall() { _status ->
-    UniffiLib.uniffi_charsiug2p_mobile_fn_method_library_models(
+    UniffiLib.uniffi_charsiug2p_mobile_fn_method_modellibrary_models(
         it,
         _status)
 }
@@ -1952,7 +1952,7 @@ open class Library: Disposable, AutoCloseable, LibraryInterface
         =
     callWithHandle {
     uniffiRustCall() { _status ->
-    UniffiLib.uniffi_charsiug2p_mobile_fn_method_library_release_memory(
+    UniffiLib.uniffi_charsiug2p_mobile_fn_method_modellibrary_release_memory(
         it,
         _status)
 }
@@ -1967,7 +1967,7 @@ open class Library: Disposable, AutoCloseable, LibraryInterface
             return FfiConverterTypeVersions.lift(
     callWithHandle {
     uniffiRustCall() { _status ->
-    UniffiLib.uniffi_charsiug2p_mobile_fn_method_library_versions(
+    UniffiLib.uniffi_charsiug2p_mobile_fn_method_modellibrary_versions(
         it,
         _status)
 }
@@ -1990,10 +1990,10 @@ open class Library: Disposable, AutoCloseable, LibraryInterface
      * # Errors
      * [`MobileError::NotLinked`] if it was built without one, [`MobileError::UnsupportedCpu`].
      */
-    @Throws(MobileException::class) fun `open`(): Library {
-            return FfiConverterTypeLibrary.lift(
+    @Throws(MobileException::class) fun `open`(): ModelLibrary {
+            return FfiConverterTypeModelLibrary.lift(
     uniffiRustCallWithError(MobileException) { _status ->
-    UniffiLib.uniffi_charsiug2p_mobile_fn_constructor_library_open(
+    UniffiLib.uniffi_charsiug2p_mobile_fn_constructor_modellibrary_open(
 
         _status)
 }
@@ -2007,12 +2007,12 @@ open class Library: Disposable, AutoCloseable, LibraryInterface
      *
      * # Errors
      * [`MobileError::BadMetadata`]; [`MobileError::OtherBuild`] if the library was built with another archive;
-     * those of [`Library::open`].
+     * those of [`ModelLibrary::open`].
      */
-    @Throws(MobileException::class) fun `openWithMetadata`(`metadata`: kotlin.String): Library {
-            return FfiConverterTypeLibrary.lift(
+    @Throws(MobileException::class) fun `openWithMetadata`(`metadata`: kotlin.String): ModelLibrary {
+            return FfiConverterTypeModelLibrary.lift(
     uniffiRustCallWithError(MobileException) { _status ->
-    UniffiLib.uniffi_charsiug2p_mobile_fn_constructor_library_open_with_metadata(
+    UniffiLib.uniffi_charsiug2p_mobile_fn_constructor_modellibrary_open_with_metadata(
 
 
         FfiConverterString.lower(`metadata`),_status)
@@ -2030,22 +2030,22 @@ open class Library: Disposable, AutoCloseable, LibraryInterface
 /**
  * @suppress
  */
-public object FfiConverterTypeLibrary: FfiConverter<Library, Long> {
-    override fun lower(value: Library): Long {
+public object FfiConverterTypeModelLibrary: FfiConverter<ModelLibrary, Long> {
+    override fun lower(value: ModelLibrary): Long {
         return value.uniffiCloneHandle()
     }
 
-    override fun lift(value: Long): Library {
-        return Library(UniffiWithHandle, value)
+    override fun lift(value: Long): ModelLibrary {
+        return ModelLibrary(UniffiWithHandle, value)
     }
 
-    override fun read(buf: ByteBuffer): Library {
+    override fun read(buf: ByteBuffer): ModelLibrary {
         return lift(buf.getLong())
     }
 
-    override fun allocationSize(value: Library) = 8UL
+    override fun allocationSize(value: ModelLibrary) = 8UL
 
-    override fun write(value: Library, buf: ByteBuffer) {
+    override fun write(value: ModelLibrary, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }

@@ -15,7 +15,7 @@ use convert::{answer, borrow, give, owned_text, text, texts, write_out};
 
 use crate::cancel::Cancellation;
 use crate::error::MobileError;
-use crate::library::Library;
+use crate::library::ModelLibrary;
 use crate::session::{Session, SessionOptions};
 use crate::tensor::{DataType, NamedTensor};
 
@@ -93,7 +93,7 @@ pub type OnWord = Option<
 >;
 
 /// The models of the app.
-pub struct LibraryHandle(Arc<Library>);
+pub struct LibraryHandle(Arc<ModelLibrary>);
 /// A loaded model. Any thread may use it.
 pub struct SessionHandle(Arc<Session>);
 /// Cancels calls. Any thread may use it.
@@ -116,10 +116,10 @@ pub unsafe extern "C" fn charsiug2p_open(
 ) -> i32 {
     answer(message, || {
         let library = if metadata.is_null() {
-            Library::open()?
+            ModelLibrary::open()?
         } else {
             // SAFETY: not null, and a text by the caller's promise.
-            Library::open_with_metadata(unsafe { text(metadata, "metadata") }?)?
+            ModelLibrary::open_with_metadata(unsafe { text(metadata, "metadata") }?)?
         };
         // SAFETY: by the caller's promise.
         unsafe { give(out, LibraryHandle(library)) }

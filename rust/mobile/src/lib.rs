@@ -16,7 +16,7 @@ mod worker;
 
 pub use cancel::Cancellation;
 pub use error::MobileError;
-pub use library::Library;
+pub use library::ModelLibrary;
 pub use metadata::{ModelInfo, ModelKind, Versions, G2P};
 pub use session::{Session, SessionOptions, MAX_QUEUE};
 pub use stream::{Failure, PhonemeListener, PhonemeStream, Phonemes};

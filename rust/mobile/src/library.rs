@@ -13,13 +13,13 @@ use crate::tensor::{Extent, InputInfo};
 
 /// The models of the app, and the sessions that it has open.
 #[derive(uniffi::Object)]
-pub struct Library {
+pub struct ModelLibrary {
     metadata: Metadata,
     sessions: Mutex<Vec<Weak<Session>>>,
 }
 
 #[uniffi::export]
-impl Library {
+impl ModelLibrary {
     /// The models of the archive that the library was built with.
     ///
     /// # Errors
@@ -38,7 +38,7 @@ impl Library {
     ///
     /// # Errors
     /// [`MobileError::BadMetadata`]; [`MobileError::OtherBuild`] if the library was built with another archive;
-    /// those of [`Library::open`].
+    /// those of [`ModelLibrary::open`].
     #[uniffi::constructor]
     pub fn open_with_metadata(metadata: &str) -> Result<Arc<Self>, MobileError> {
         let metadata = Metadata::read(metadata)?;
@@ -91,7 +91,7 @@ impl Library {
     }
 }
 
-impl Library {
+impl ModelLibrary {
     /// Models and versions as JSON, for C.
     pub(crate) fn describe(&self) -> String {
         let inputs = |inputs: &[InputInfo]| -> Vec<Value> {

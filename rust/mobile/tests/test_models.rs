@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::thread;
 
 use charsiug2p_mobile::{
-    Cancellation, DataType, Failure, Library, MobileError, ModelKind, NamedTensor, PhonemeListener,
-    Phonemes, Session, SessionOptions,
+    Cancellation, DataType, Failure, MobileError, ModelKind, ModelLibrary, NamedTensor,
+    PhonemeListener, Phonemes, Session, SessionOptions,
 };
 use proptest::prelude::*;
 
 const WORDS: [&str; 3] = ["Char", "siu", "internationalization"];
 
-fn library() -> Arc<Library> {
-    Library::open().unwrap()
+fn library() -> Arc<ModelLibrary> {
+    ModelLibrary::open().unwrap()
 }
 
 fn load(model: &str) -> Arc<Session> {
@@ -184,17 +184,18 @@ fn wrong_calls_are_typed_errors() {
 #[cfg_attr(not(two_models), ignore = "link the two models: see tools/test-rust")]
 fn metadata_of_another_build_is_refused() {
     let text = include_str!(concat!(env!("OUT_DIR"), "/metadata.json"));
-    assert!(Library::open_with_metadata(text).is_ok());
+    assert!(ModelLibrary::open_with_metadata(text).is_ok());
     let hash = library().versions().archive_sha256;
-    let other =
-        Library::open_with_metadata(&text.replace(&hash, &"0".repeat(64))).map(drop).unwrap_err();
+    let other = ModelLibrary::open_with_metadata(&text.replace(&hash, &"0".repeat(64)))
+        .map(drop)
+        .unwrap_err();
     assert_eq!(other, MobileError::OtherBuild { expected: hash, found: "0".repeat(64) });
     let renamed = text.replace("\"scaled_\"", "\"scalde_\"");
-    let library = Library::open_with_metadata(&renamed).unwrap();
+    let library = ModelLibrary::open_with_metadata(&renamed).unwrap();
     let missing = library.load("scaled", SessionOptions::default()).map(drop).unwrap_err();
     assert_eq!(missing.code(), 5, "{missing}");
     let needing = text.replace("\"sse4.2\"", "\"third-hand\"");
-    assert_eq!(Library::open_with_metadata(&needing).map(drop).unwrap_err().code(), 8);
+    assert_eq!(ModelLibrary::open_with_metadata(&needing).map(drop).unwrap_err().code(), 8);
 }
 
 #[test]
