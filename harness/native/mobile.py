@@ -25,8 +25,10 @@ PACKAGE = "charsiug2p-mobile"
 LIBRARY = "libcharsiug2p_mobile.dylib" if sys.platform == "darwin" else "libcharsiug2p_mobile.so"
 
 
-def build_library(archive: Archive, *, cache: Cache, progress: Progress) -> Path:
+def build_library(archive: Archive, *, cache: Cache, progress: Progress, stripped: bool = False) -> Path:
     """Return the shared library of an archive for this machine, from the cache or built now.
+
+    ``stripped`` leaves out the symbols that nothing calls, for an app.
 
     Raises NoRunner for an archive of another machine, ToolchainMissing, RunnerBuildFailed.
     """
@@ -48,11 +50,14 @@ def build_library(archive: Archive, *, cache: Cache, progress: Progress) -> Path
         "runtime": [hash_file(runtime.runtime), hash_file(runtime.ffi)],
         "sources": hash_sources(sources, root),
         "rustc": toolchain.version,
+        "stripped": stripped,
     }
 
     def build(folder: Path) -> None:
         progress("building the library with cargo")
         plan = cargo_build(platform, toolchain, cache, package=PACKAGE, crate_type="cdylib")
+        # An argument of the last package alone, so that both kinds share all others.
+        command = [*plan.command, "--", "-Cstrip=symbols"] if stripped else plan.command
         # Only the last package links the archive. Everything else is compiled once for all archives.
         linked = {"HARNESS_ARCHIVE": str(archive.path), "HARNESS_ARCHIVE_PREFIX": archive.metadata.prefix_base}
 
@@ -64,7 +69,7 @@ def build_library(archive: Archive, *, cache: Cache, progress: Progress) -> Path
         with FileLock(plan.output.parents[1] / f"{platform.linker}.lock", timeout=BUILD_DEADLINE_SECONDS):
             try:
                 run_tool(
-                    plan.command,
+                    command,
                     deadline=BUILD_DEADLINE_SECONDS,
                     environment=cargo_environment() | plan.environment | runtime_variables(runtime) | linked,
                     folder=root,
