@@ -18,6 +18,7 @@ from harness.compiler.metadata import FILE_NAME
 from harness.core.cache import Cache
 from harness.models.options import ModelOptions
 from harness.native.app_package import write_package
+from harness.native.ios.swift_package import write_swift_package
 from harness.native.ios.tools import Slice
 from harness.native.ios.xcframework import SLICE_TARGETS, make_xcframework
 from harness.protocol.schema import Precision
@@ -120,6 +121,33 @@ def kotlin(
 ) -> None:
     """Write a stripped shared library of this machine, its Kotlin, an example, licences and a manifest, for a JVM."""
     _package("kotlin", models, checkpoint, precision, output_dir, as_json=as_json)
+
+
+@package_app.command(
+    epilog="Examples:\n\n  harness package swift --output-dir build/swift"
+    "\n\n  harness package swift --models g2p --models ./mine.py --output-dir build/swift",
+)
+def swift(
+    models: ForModels = None,
+    checkpoint: CheckpointOption = "embedded",
+    precision: PrecisionOption = "fp32",
+    output_dir: Annotated[Path, OutputDir] = Path("build/swift"),
+    as_json: Json = False,
+) -> None:
+    """Write a Swift package for iPhones and their simulator: an xcframework, Swift, licences and a manifest."""
+    cache = Cache(notice=note)
+    options = ModelOptions(models=tuple(models or ()), checkpoint=checkpoint)
+    with TerminalProgress(sys.stderr).stage(f"packaging {', '.join(options.named)} for swift") as stage:
+        found = compilables(options, kv_cache=True, cache=cache, progress=stage.describe)
+        archives = {
+            which: compile_models(CompileRequest(found, target, None, precision), cache=cache, progress=stage.describe)
+            for which, target in SLICE_TARGETS.items()
+        }
+        version = harness_version()
+        written = write_swift_package(
+            archives, output_dir, harness_version=version, cache=cache, progress=stage.describe
+        )
+    show_compiled(written, "ios", as_json=as_json)
 
 
 def _package(

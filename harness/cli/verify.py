@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from harness.cli.app import app
-from harness.cli.options import DEFAULT_RESULTS, AnyResultsDir, existing
-from harness.cli.output import print_line
+from harness.cli.documents.files import VerifiedDocument
+from harness.cli.options import DEFAULT_RESULTS, AnyResultsDir, Json, existing
+from harness.cli.output import print_json, print_line
 from harness.core.errors import ExitCode
 from harness.native.manifest import FILE_NAME as MANIFEST
 from harness.native.manifest import binary_faults, package_faults, read_manifest
@@ -29,6 +30,7 @@ def verify(
         str | None, typer.Option("--run", help="a run that has to have measured the same archive, such as latest")
     ] = None,
     results_dir: AnyResultsDir = DEFAULT_RESULTS,
+    as_json: Json = False,
 ) -> None:
     """Compare an app or a package with what was packaged, and with what a run measured; exit code 1 if it differs."""
     wanted = read_manifest(manifest or path / MANIFEST)
@@ -40,8 +42,13 @@ def verify(
         }
         if wanted.archive_sha256 not in measured:
             faults.append(f"the run measured another archive than {wanted.archive_sha256}")
-    for fault in faults:
-        print_line(fault)
+    if as_json:
+        sha256, models = wanted.archive_sha256, wanted.models
+        print_json(VerifiedDocument(path=str(path), archive_sha256=sha256, models=models, faults=faults))
+    else:
+        for fault in faults:
+            print_line(fault)
     if faults:
         raise typer.Exit(int(ExitCode.FAILURE))
-    print_line(f"{path} holds {', '.join(wanted.models)} as compiled: archive {wanted.archive_sha256}")
+    if not as_json:
+        print_line(f"{path} holds {', '.join(wanted.models)} as compiled: archive {wanted.archive_sha256}")

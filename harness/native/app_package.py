@@ -1,10 +1,11 @@
-"""Write what an app's own build needs into a folder: the library, a header, an example, licences and a manifest."""
+"""Write what an app's own build needs into a folder: the library, bindings, an example, licences and a manifest."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.compiler.metadata import FILE_NAME, Archive
@@ -39,24 +40,44 @@ def write_package(
 
     Raises NotAPackage, and what building the library raises.
     """
+
+    def fill(folder: Path) -> None:
+        library = build_library(archive, cache=cache, progress=progress, stripped=True)
+        copy(library, folder / "lib" / library.name)
+        copy(archive.folder / FILE_NAME, folder / FILE_NAME)
+        for name, target in BINDINGS[language].items():
+            copy(binding(name), folder / target)
+
+    return fill_package(language, archive, out, fill, harness_version=harness_version)
+
+
+def fill_package(
+    language: str, archive: Archive, out: Path, fill: Callable[[Path], None], *, harness_version: str
+) -> list[Path]:
+    """Have a folder filled, add licences and a manifest, and put it to ``out``; return its files.
+
+    Raises NotAPackage, and what ``fill`` raises.
+    """
     if out.exists() and not ((out / MANIFEST).is_file() or (out.is_dir() and not any(out.iterdir()))):
         raise NotAPackage(f"{out} is no package of `harness package`")
-    library = build_library(archive, cache=cache, progress=progress, stripped=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as work:
         folder = Path(work) / "package"
-        _copy(library, folder / "lib" / library.name)
-        _copy(archive.folder / FILE_NAME, folder / FILE_NAME)
-        for name, target in BINDINGS[language].items():
-            _copy(workspace_root() / "bindings" / name, folder / target)
+        folder.mkdir()
+        fill(folder)
         for name in LICENCES:
-            _copy(licence(name), folder / "licences" / name)
+            copy(licence(name), folder / "licences" / name)
         manifest = make_manifest(folder, archive, package=language, harness_version=harness_version)
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if out.exists():
             out.rename(Path(work) / "older")
         folder.rename(out)
     return sorted(path for path in out.rglob("*") if path.is_file())
+
+
+def binding(name: str) -> Path:
+    """Return a file of ``bindings``."""
+    return workspace_root() / "bindings" / name
 
 
 def licence(name: str) -> Path:
@@ -71,6 +92,7 @@ def licence(name: str) -> Path:
     return found
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, with the folders that it needs."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)

@@ -80,6 +80,10 @@ def test_a_package_as_it_was_written_is_verified(packaged: Path) -> None:
     code, text = harness("verify", str(packaged))
     assert code == 0, text
     assert "g2p, scaled as compiled" in text
+    code, text = harness("verify", str(packaged), "--json")
+    document = json.loads(text)
+    assert (code, document["schema"], document["faults"]) == (0, "harness.verified/1", [])
+    assert document["models"] == ["g2p", "scaled"]
 
 
 def changed(packaged: Path, tmp_path: Path, change: Callable[[Path], object]) -> tuple[int, list[str]]:
