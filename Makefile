@@ -11,7 +11,7 @@ unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX
 
 BIN := .venv/bin
 
-.PHONY: help setup bench test check test-python test-lowest test-android test-ios test-rust smoke cli lint lint-python lint-rust lint-tools format audit lock clean
+.PHONY: help setup bench test check test-python test-lowest test-android test-ios test-rust smoke cli bindings lint lint-python lint-rust lint-tools format audit lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -52,6 +52,9 @@ smoke: setup ## cargo test system_lib_smoke: load a tiny archive from Rust, 1.5 
 cli: setup ## the Rust command line on two words
 	@eval "$$($(BIN)/harness link-env)" && \
 	  cargo run -p charsiug2p-g2p-cli -- --system-lib --tvm-target llvm --lang eng-us Char siu
+
+bindings: setup ## write the bindings for apps again: Kotlin, Swift and C
+	@$(BIN)/python tools/write_bindings.py
 
 # Both languages at once: without their caches mypy and clippy take half a minute each.
 lint: setup lint-tools ## format, lint and types of both languages

@@ -21,7 +21,9 @@ from harness.native.ios.rcodesign import find_rcodesign
 from harness.native.platforms import IOS_ARM64, IOS_SIMULATOR, STATIC_ARM64
 from harness.native.toolchain import configured_route, find_toolchain, present_toolchain
 from harness.virtual.android import provide_packages
+from tests.mobile.jars import kotlin_jars
 from tests.packaging.installs import PLUGIN, NotInstalled, as_set_up, uv
+from tools import write_bindings
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,10 +57,21 @@ def fetch_python(_cache: Cache, progress: Progress) -> None:
     _run("tools/test-lowest", "--fetch")
 
 
+def fetch_bindings(cache: Cache, progress: Progress) -> None:
+    """Bring Kotlin's compiler, and compile the program that writes the bindings for apps: 70 MB and 2 CPU minutes."""
+    kotlin_jars(cache)
+    progress("compiling the program that writes the bindings, unless it is there")
+    try:
+        write_bindings.generator(offline=False)
+    except write_bindings.NotWritten as error:
+        raise NotFetched(str(error)) from error
+
+
 PARTS: dict[str, Callable[[Cache, Progress], None]] = {
     "rust": fetch_rust,
     "debian": fetch_debian,
     "python": fetch_python,
+    "bindings": fetch_bindings,
 }
 
 

@@ -32,6 +32,7 @@ tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else 
 ROOT = Path(__file__).resolve().parent.parent
 NOTICES = ROOT / "THIRD_PARTY_NOTICES.md"
 APP_CRATE = "charsiug2p-g2p-pipeline"
+MOBILE_CRATE = "charsiug2p-mobile"
 RUNNER_CRATE = "device-runner-program"
 LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|copyright)", re.IGNORECASE)
 
@@ -46,8 +47,9 @@ the packages bring. A licence stands here as its package declares it; it is not 
 ### In an app or a runner
 
 A statically linked program holds your model, compiled, and the following. Those that are offered under several
-licences can be taken under Apache-2.0; the texts of the others are [below](#texts). Also ship [LICENSE](LICENSE) and
-[NOTICE](NOTICE).
+licences can be taken under Apache-2.0; the texts of the others are [below](#texts). UniFFI's crates are
+under MPL-2.0: name that licence and where their source is, which is the registry that cargo takes them from. Also ship
+[LICENSE](LICENSE) and [NOTICE](NOTICE).
 
 | What | Version | Licence | Where the text is |
 |---|---|---|---|
@@ -203,6 +205,7 @@ class Crates:
     """The crates of Cargo.lock, each in the first of these that it belongs to."""
 
     app: list[Part]
+    mobile: list[Part]
     runner: list[Part]
     apple: list[Part]
     building: list[Part]
@@ -240,16 +243,19 @@ def crates(metadata: dict[str, Any]) -> Crates:
         return target is None or not ("windows" in target or "ios" in target)
 
     app = linked(roots[APP_CRATE], shipped)
-    runner = linked(roots[RUNNER_CRATE], shipped) - app
-    apple = linked(roots[RUNNER_CRATE], lambda target: target is None or "windows" not in target) - app - runner
-    rest = packages.keys() - app - runner - apple
+    mobile = linked(roots[MOBILE_CRATE], shipped) - app
+    runner = linked(roots[RUNNER_CRATE], shipped) - app - mobile
+    apple = (
+        linked(roots[RUNNER_CRATE], lambda target: target is None or "windows" not in target) - app - mobile - runner
+    )
+    rest = packages.keys() - app - mobile - runner - apple
 
     def listed(ids: Iterable[str]) -> list[Part]:
         return [crate_part(packages[one]) for one in sorted(ids) if packages[one]["source"] is not None]
 
-    alone = [packages[one] for one in sorted(app | runner | apple) if packages[one]["source"] is not None]
+    alone = [packages[one] for one in sorted(app | mobile | runner | apple) if packages[one]["source"] is not None]
     texts = [path for one in alone if "Apache-2.0" not in one["license"] for path in licence_files(one)]
-    return Crates(listed(app), listed(runner), listed(apple), listed(rest), texts)
+    return Crates(listed(app), listed(mobile), listed(runner), listed(apple), listed(rest), texts)
 
 
 def licence_files(package: dict[str, Any]) -> list[Path]:
@@ -297,6 +303,8 @@ def render() -> str:
         SYSTEM_PARTS.rstrip("\n"),
         "\nRust crates that an app links with `charsiug2p-g2p-pipeline`:\n",
         *table(linked.app),
+        "\nRust crates that an app links as well with `charsiug2p-mobile`:\n",
+        *table(linked.mobile),
         "\nRust crates that the harness's own runner links as well:\n",
         *table(linked.runner),
         "\nAnd on iOS:\n",
@@ -349,7 +357,7 @@ def differences(page: str) -> Iterator[str]:
                 if part is not None and part.licence != shown[name][2]:
                     yield f"{name} declares {part.licence}"
     linked = crates(cargo_metadata())
-    wanted = {part.row() for part in (*linked.app, *linked.runner, *linked.apple, *linked.building)}
+    wanted = {part.row() for part in (*linked.app, *linked.mobile, *linked.runner, *linked.apple, *linked.building)}
     tables = page.partition("### In an HTML report")[0].partition("Rust crates that an app links")[2]
     tables += page.partition("## Rust crates that are in no program")[2].partition("## Texts")[0]
     present = {line for line in tables.splitlines() if line.startswith("| ") and not line.startswith("| Package |")}

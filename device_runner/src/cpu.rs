@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use charsiug2p_g2p_tvm::known_cpu_features;
 use charsiug2p_workload::{Failure, FailureKind};
 
 use crate::readings::Cpu;
@@ -69,64 +70,19 @@ fn parse(cpuinfo: &str) -> String {
 }
 
 /// Those that the compiled kernels may depend on.
-#[cfg(target_arch = "x86_64")]
 fn features() -> Vec<&'static str> {
-    macro_rules! detected {
-        ($($name:tt),*) => {
-            [$(($name, std::arch::is_x86_feature_detected!($name))),*]
-        };
-    }
-    let features = detected!(
-        "sse4.2",
-        "popcnt",
-        "avx",
-        "avx2",
-        "fma",
-        "f16c",
-        "bmi1",
-        "bmi2",
-        "lzcnt",
-        "movbe",
-        "avx512f",
-        "avx512bw",
-        "avx512cd",
-        "avx512dq",
-        "avx512vl",
-        "avx512vnni",
-        "avx512bf16",
-        "avx512fp16",
-        "avxvnni"
-    );
-    features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
-}
-
-#[cfg(target_arch = "aarch64")]
-fn features() -> Vec<&'static str> {
-    macro_rules! detected {
-        ($($name:tt),*) => {
-            [$(($name, std::arch::is_aarch64_feature_detected!($name))),*]
-        };
-    }
-    let features = detected!(
-        "neon", "fp16", "dotprod", "i8mm", "bf16", "fhm", "fcma", "rdm", "rcpc", "lse", "sve",
-        "sve2"
-    );
-    let found = features.into_iter().filter(|(name, has)| *has || has_by_older_name(name));
+    let known = known_cpu_features();
+    let found = known.into_iter().filter(|(name, has)| *has || has_by_older_name(name));
     found.map(|(name, _)| name).collect()
 }
 
-#[cfg(all(target_arch = "aarch64", target_os = "ios"))]
+#[cfg(target_os = "ios")]
 use crate::apple::has_by_older_name;
 
 /// Other systems have one name for a feature.
-#[cfg(all(target_arch = "aarch64", not(target_os = "ios")))]
+#[cfg(not(target_os = "ios"))]
 fn has_by_older_name(_feature: &str) -> bool {
     false
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn features() -> Vec<&'static str> {
-    Vec::new()
 }
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ COMMAND_MODULES = [
     "harness.cli.schema",
     "harness.cli.suites",
     "harness.cli.toolchain",
+    "harness.cli.verify",
 ]
 """Each module adds its commands to ``app`` when it is imported. None may import torch or tvm at import."""
 

@@ -48,13 +48,26 @@ class CargoBuild:
 
 
 def cargo_build(
-    platform: Platform, toolchain: RustToolchain, cache: Cache, apple: AppleTools | None = None
+    platform: Platform,
+    toolchain: RustToolchain,
+    cache: Cache,
+    apple: AppleTools | None = None,
+    *,
+    package: str = PACKAGE,
+    crate_type: str | None = None,
 ) -> CargoBuild:
-    """Return the build of a runner, with ``apple`` for iOS; raises ToolchainMissing."""
+    """Return the build of a runner, with ``apple`` for iOS; raises ToolchainMissing.
+
+    ``package`` is another package to build, and ``crate_type`` what to make of its library.
+    """
     target_dir = cache.root / "cargo" / toolchain.name
-    options = ["--release", "--locked", "--package", PACKAGE, "--target-dir", str(target_dir)]
+    options = ["--release", "--locked", "--package", package, "--target-dir", str(target_dir)]
+    build = "build"
+    if crate_type is not None:
+        options += ["--lib", "--crate-type", crate_type]
+        build = "rustc"  # of the two commands the one that takes a crate type
     if platform.rust is None:
-        command = [str(toolchain.cargo), "build", *options]
+        command = [str(toolchain.cargo), build, *options]
         return CargoBuild(command, toolchain.environment | encoded_flags([]), target_dir / "release" / BINARY)
     options += ["--target", platform.rust]
     flags = [*LINK_FLAGS[platform.linker]]
@@ -69,12 +82,12 @@ def cargo_build(
             "CARGO": str(toolchain.cargo),
         }
     elif apple is not None:
-        command = [str(toolchain.cargo), "build", *options]
+        command = [str(toolchain.cargo), build, *options]
         flags += [*apple.rust_flags, *(f"-Clink-arg={flag}" for flag in apple.link_flags)]
         environment = apple.environment | {f"{variable}_LINKER": str(apple.linker)}
     else:
         clang = ndk_tool("clang")
-        command = [str(toolchain.cargo), "build", *options]
+        command = [str(toolchain.cargo), build, *options]
         flags += [
             f"-Clink-arg=--target={platform.rust}{NDK_API_LEVEL}",
             f"-Lnative={clang.parent.parent}/sysroot/usr/lib/{platform.rust}",

@@ -27,7 +27,7 @@ def test_the_wheel_is_the_package_with_the_rust_workspace(distributions: tuple[P
         names = set(wheel.namelist())
         texts = b"".join(wheel.read(name) for name in names)
     about = {name for name in names if name.startswith("ondevice_harness-")}
-    rust = tracked("rust", "device_runner", "Cargo.toml", "Cargo.lock")
+    rust = tracked("rust", "bindings", "device_runner", "Cargo.toml", "Cargo.lock")
     assert names - about == tracked("harness") | {f"harness/_rust/{name}" for name in rust}
     assert {"harness/py.typed", "harness/conformance/running.py"} <= names
     assert {name.partition("/")[2] for name in about} >= {"METADATA", "WHEEL", "RECORD", "entry_points.txt"}
@@ -40,7 +40,16 @@ def test_the_sdist_builds_the_same_wheel(distributions: tuple[Path, Path], tmp_p
     with tarfile.open(sdist) as archive:
         names = {member.name.partition("/")[2] for member in archive if member.isfile()}
     tops = {name.partition("/")[0] for name in names}
-    assert {"harness", "rust", "device_runner", "Cargo.toml", "Cargo.lock", "README.md", "pyproject.toml"} <= tops
+    assert {
+        "harness",
+        "bindings",
+        "rust",
+        "device_runner",
+        "Cargo.toml",
+        "Cargo.lock",
+        "README.md",
+        "pyproject.toml",
+    } <= tops
     assert not tops & {"tests", "tools", "benchmarks", "results", ".venv", "target"}
     from_cache("build", "--quiet", "--wheel", "--out-dir", str(tmp_path), str(ROOT))
     with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as other:

@@ -39,6 +39,7 @@ def documents() -> list[type[Document]]:
         files.ProjectDocument,
         files.CompiledDocument,
         files.LinkEnvDocument,
+        files.VerifiedDocument,
         files.FilesDocument,
         files.SchemasDocument,
     ]

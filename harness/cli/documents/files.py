@@ -41,7 +41,7 @@ class ProjectDocument(Document):
 
 
 class CompiledDocument(Document):
-    """`harness compile`, `compile-smoke` and `package ios`: the files that were written, and their metadata."""
+    """`harness compile`, `compile-smoke` and `package`: the files that were written, and their metadata."""
 
     schema_name: Literal["harness.compiled/1"] = Field(default="harness.compiled/1", alias="schema")
     target: str
@@ -55,6 +55,18 @@ class LinkEnvDocument(Document):
 
     schema_name: Literal["harness.link-env/1"] = Field(default="harness.link-env/1", alias="schema")
     variables: dict[str, str]
+
+
+class VerifiedDocument(Document):
+    """`harness verify`: what an app or a package lacks of what was packaged."""
+
+    schema_name: Literal["harness.verified/1"] = Field(default="harness.verified/1", alias="schema")
+    path: str
+    archive_sha256: str
+    """The archive of the manifest."""
+    models: list[str]
+    faults: list[str]
+    """What differs, a sentence each; empty if nothing does."""
 
 
 class Column(Part):

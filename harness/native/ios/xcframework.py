@@ -7,7 +7,8 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +33,40 @@ class PackagingFailed(HarnessError):
     cure = "`harness doctor` checks the ziglang package, whose archiver is used"
 
 
-def make_xcframework(archives: Mapping[Slice, Archive], out: Path, *, cache: Cache, progress: Progress) -> Path:
+@dataclass(frozen=True)
+class Addition:
+    """Describe what else goes into a slice: static libraries, C headers, and modules of these for the module map."""
+
+    libraries: Sequence[Path]
+    headers: Sequence[Path]
+    modules: str
+
+
+NOTHING = Addition((), (), "")
+
+
+def make_xcframework(
+    archives: Mapping[Slice, Archive],
+    out: Path,
+    *,
+    cache: Cache,
+    progress: Progress,
+    additions: Mapping[Slice, Addition] | None = None,
+) -> Path:
     """Make ``HarnessModels.xcframework`` below ``out``, and return its path; a whole one replaces an older one.
 
     Each slice has a static library of the models and the runtime, and C headers with a module map. The archive's
     metadata is written beside it. Raises PackagingFailed, RuntimeBuildFailed or ToolchainMissing.
     """
+    added = additions or {}
     out.mkdir(parents=True, exist_ok=True)
     target = out / f"{NAME}.xcframework"
     with tempfile.TemporaryDirectory(dir=out, prefix=f".{NAME}.") as work:
         framework = Path(work) / target.name
         for which, archive in archives.items():
             progress(f"the {which}'s slice")
-            _write_slice(framework / SLICE_TARGETS[which], which, archive, cache, progress)
+            folder = framework / SLICE_TARGETS[which]
+            _write_slice(folder, which, archive, added.get(which, NOTHING), cache, progress)
         (framework / "Info.plist").write_bytes(plistlib.dumps(framework_plist(list(archives))))
         if target.exists():
             target.rename(Path(work) / "older")
@@ -97,7 +119,9 @@ MODULE_MAP = f"""module {NAME} {{
 """
 
 
-def _write_slice(folder: Path, which: Slice, archive: Archive, cache: Cache, progress: Progress) -> None:
+def _write_slice(
+    folder: Path, which: Slice, archive: Archive, addition: Addition, cache: Cache, progress: Progress
+) -> None:
     tools = apple_tools(which, cache=cache, progress=progress)
     runtime = ios_runtime(which, tools, cache=cache, progress=progress)
     headers = folder / "Headers"
@@ -109,8 +133,10 @@ def _write_slice(folder: Path, which: Slice, archive: Archive, cache: Cache, pro
         target.parent.mkdir(parents=True)
         shutil.copyfile(package_folder(package) / place, target)
     (headers / f"{NAME}.h").write_text(header(archive), encoding="utf-8")
-    (headers / "module.modulemap").write_text(MODULE_MAP, encoding="utf-8")
-    merge_libraries([archive.path, runtime.runtime, runtime.ffi], folder / f"lib{NAME}.a")
+    (headers / "module.modulemap").write_text(MODULE_MAP + addition.modules, encoding="utf-8")
+    for path in addition.headers:
+        shutil.copyfile(path, headers / path.name)
+    merge_libraries([archive.path, runtime.runtime, runtime.ffi, *addition.libraries], folder / f"lib{NAME}.a")
 
 
 def merge_libraries(libraries: list[Path], target: Path) -> None:

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cpu;
 mod element;
 mod error;
 mod ffi;
@@ -9,6 +10,7 @@ mod module;
 mod prefixes;
 mod tensor;
 
+pub use cpu::{cpu_features, known_cpu_features};
 pub use element::ElementType;
 pub use error::TvmError;
 pub use ffi::{set_num_threads, Element, Float16};

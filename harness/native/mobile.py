@@ -1,0 +1,94 @@
+"""Build the library that an app calls: ``charsiug2p-mobile`` with an archive, cached like a runner.
+
+For this machine it is a shared library with the archive and the runtime linked in. For iOS it is a static one without
+them, which ``ios/swift_package.py`` puts beside them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from filelock import FileLock
+
+from harness.compiler.metadata import Archive
+from harness.core.cache import Cache, content_key, hash_file, hash_sources
+from harness.core.progress import Progress
+from harness.native.cargo import cargo_build
+from harness.native.cargo_environment import cargo_environment
+from harness.native.compilers import cxx_compiler
+from harness.native.ios.runtime import ios_runtime
+from harness.native.ios.tools import AppleTools, apple_tools
+from harness.native.platforms import NoRunner, platform_of
+from harness.native.process import ToolFailed, compiled_crate, run_tool
+from harness.native.runner import BUILD_DEADLINE_SECONDS, RunnerBuildFailed, runtime_variables, workspace_root
+from harness.native.runtime import build_runtime
+from harness.native.toolchain import find_toolchain
+
+PACKAGE = "charsiug2p-mobile"
+SHARED = "libcharsiug2p_mobile.dylib" if sys.platform == "darwin" else "libcharsiug2p_mobile.so"
+STATIC = "libcharsiug2p_mobile.a"
+
+
+def build_library(archive: Archive, *, cache: Cache, progress: Progress, stripped: bool = False) -> Path:
+    """Return the library for an archive, from the cache or built now.
+
+    ``stripped`` leaves out of a shared library the symbols that nothing calls.
+
+    Raises NoRunner for an archive of neither this machine nor iOS, ToolchainMissing, RunnerBuildFailed.
+    """
+    root = workspace_root()
+    platform = platform_of(archive.metadata.target)
+    toolchain = find_toolchain(platform.rust, cache=cache, progress=progress)
+    apple: AppleTools | None = None
+    if platform.ios is not None:
+        apple = apple_tools(platform.ios, cache=cache, progress=progress)
+        linker, runtime = apple.identity, ios_runtime(platform.ios, apple, cache=cache, progress=progress)
+    elif platform.linker == "host":
+        linker = cxx_compiler(platform.cxx, cache).identity
+        runtime = build_runtime(platform.cxx, cache=cache, progress=progress)
+    else:
+        raise NoRunner(f"no library is built for {archive.metadata.target}", cure="compile for this machine or for iOS")
+    name, crate_type = (SHARED, "cdylib") if apple is None else (STATIC, "staticlib")
+    sources = [root / "Cargo.toml", root / "Cargo.lock"]
+    sources += [path for path in (root / "rust").rglob("*") if path.suffix in (".rs", ".toml")]
+    fields = {
+        "archive": archive.sha256,
+        "prefix": archive.metadata.prefix_base,
+        "platform": asdict(platform),
+        "linker": linker,
+        "runtime": [hash_file(runtime.runtime), hash_file(runtime.ffi)],
+        "sources": hash_sources(sources, root),
+        "rustc": toolchain.version,
+        "stripped": stripped,
+    }
+
+    def build(folder: Path) -> None:
+        progress("building the library with cargo")
+        plan = cargo_build(platform, toolchain, cache, apple, package=PACKAGE, crate_type=crate_type)
+        # An argument of the last package alone, so that both kinds share all others.
+        command = [*plan.command, "--", "-Cstrip=symbols"] if stripped else plan.command
+        # Only the last package links the archive. Everything else is compiled once for all archives.
+        linked = {"HARNESS_ARCHIVE": str(archive.path), "HARNESS_ARCHIVE_PREFIX": archive.metadata.prefix_base}
+
+        def show_crate(line: str) -> None:
+            if crate := compiled_crate(line):
+                progress(f"cargo compiles {crate}")
+
+        # Cargo locks its folder during one build. The library is taken before the next build replaces it.
+        with FileLock(plan.output.parents[1] / f"{platform.linker}.lock", timeout=BUILD_DEADLINE_SECONDS):
+            try:
+                run_tool(
+                    command,
+                    deadline=BUILD_DEADLINE_SECONDS,
+                    environment=cargo_environment() | plan.environment | runtime_variables(runtime) | linked,
+                    folder=root,
+                    on_line=show_crate,
+                )
+            except ToolFailed as error:
+                raise RunnerBuildFailed(str(error)) from error
+            shutil.copy2(plan.output.with_name(name), folder / name)
+
+    return cache.fetch("libraries", content_key(fields), build) / name

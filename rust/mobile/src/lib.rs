@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cancel;
+mod cpu;
+mod error;
+pub mod ffi;
+mod guard;
+mod library;
+mod metadata;
+mod model;
+mod session;
+mod stream;
+mod tensor;
+mod worker;
+
+pub use cancel::Cancellation;
+pub use error::MobileError;
+pub use library::ModelLibrary;
+pub use metadata::{ModelInfo, ModelKind, Versions, G2P};
+pub use session::{Session, SessionOptions, MAX_QUEUE};
+pub use stream::{Failure, PhonemeListener, PhonemeStream, Phonemes};
+pub use tensor::{DataType, Extent, InputInfo, NamedTensor};
+
+uniffi::setup_scaffolding!("charsiug2p");

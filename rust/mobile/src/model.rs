@@ -1,0 +1,192 @@
+//! Loaded models: what runs on a worker's thread.
+
+use std::time::Instant;
+
+use charsiug2p_g2p_pipeline::{PipelineError, Session as Decoder, SystemLibMetadata};
+use charsiug2p_g2p_tvm::{Argument, DeviceConfig, Function, TvmError, TvmModule, DEFAULT_ENTRY};
+use charsiug2p_workload::{nanoseconds, ProbeOptions};
+
+use crate::error::MobileError;
+use crate::metadata::{ModelEntry, ModelInfo, Source};
+use crate::tensor::{from_tvm, in_order, to_tvm, NamedTensor};
+use crate::worker::Model;
+
+/// Frees the buffers in the pools of TVM's that no tensor uses.
+const TRIM: &str = "vm.builtin.memory_manager.clear";
+
+/// A model of either kind.
+pub(crate) enum Loaded {
+    Tensors(TensorModel),
+    Words(Box<WordModel>),
+}
+
+impl Model for Loaded {
+    fn trim() {
+        // A runtime without the function keeps its pools, which a later model uses.
+        let _ = Function::global(TRIM).and_then(|clear| clear.call(&[]));
+    }
+}
+
+impl Loaded {
+    /// Takes the model from the library.
+    ///
+    /// # Errors
+    /// [`MobileError`]: not linked, damaged, or too little memory.
+    pub fn load(entry: &ModelEntry) -> Result<Self, MobileError> {
+        let name = &entry.info.name;
+        match &entry.source {
+            Source::Tensors { prefix } => {
+                let module = TvmModule::from_system_lib(prefix);
+                let function =
+                    module.and_then(|module| module.load_entry(DeviceConfig::cpu(), DEFAULT_ENTRY));
+                let function = function.map_err(|error| while_loading(name, &error))?;
+                Ok(Self::Tensors(TensorModel { info: entry.info.clone(), function }))
+            }
+            Source::Words(metadata) => {
+                WordModel::load(name, metadata).map(|model| Self::Words(Box::new(model)))
+            }
+        }
+    }
+
+    /// Runs a model of tensors; one of words was refused before it was asked.
+    pub fn run(&mut self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, MobileError> {
+        match self {
+            Self::Tensors(model) => model.run(inputs),
+            Self::Words(model) => Err(wrong_kind(&model.name, "words")),
+        }
+    }
+
+    /// Runs a model of words; one of tensors was refused before it was asked.
+    pub fn spell(&mut self, prompt: &str) -> Result<Spelled, MobileError> {
+        match self {
+            Self::Words(model) => model.spell(prompt),
+            Self::Tensors(model) => Err(wrong_kind(&model.info.name, "tensors")),
+        }
+    }
+}
+
+/// The error for a call that the model does not answer.
+pub(crate) fn wrong_kind(model: &str, takes: &str) -> MobileError {
+    MobileError::WrongKind { model: model.to_owned(), takes: takes.to_owned() }
+}
+
+/// A model from tensors to tensors.
+pub(crate) struct TensorModel {
+    info: ModelInfo,
+    function: Function,
+}
+
+impl TensorModel {
+    fn run(&self, given: &[NamedTensor]) -> Result<Vec<NamedTensor>, MobileError> {
+        let name = &self.info.name;
+        let failed = |error| while_running(name, &error);
+        let inputs = in_order(&self.info.inputs, given)?;
+        let inputs =
+            inputs.into_iter().map(to_tvm).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let arguments: Vec<Argument<'_>> = inputs.iter().map(Argument::Tensor).collect();
+        let value = self.function.call(&arguments).map_err(failed)?;
+        let outputs = value.into_tensors().map_err(failed)?;
+        if outputs.len() != self.info.outputs.len() {
+            let (found, named) = (outputs.len(), self.info.outputs.len());
+            let message = format!("it returned {found} tensors, its metadata names {named}");
+            return Err(MobileError::ModelFailed { model: name.clone(), message });
+        }
+        let named = self.info.outputs.iter().zip(&outputs);
+        named.map(|(output, tensor)| from_tvm(output, tensor).map_err(failed)).collect()
+    }
+}
+
+/// A model from words to phonemes.
+pub(crate) struct WordModel {
+    name: String,
+    decoder: Decoder,
+}
+
+/// A word's phonemes, and how long they took.
+pub(crate) struct Spelled {
+    pub phonemes: String,
+    pub nanoseconds: u64,
+}
+
+impl WordModel {
+    fn load(name: &str, metadata: &SystemLibMetadata) -> Result<Self, MobileError> {
+        let decoder = Decoder::from_metadata(metadata).map_err(|error| match error {
+            PipelineError::Tvm(error) => while_loading(name, &error),
+            other => MobileError::BadMetadata { message: other.to_string() },
+        })?;
+        Ok(Self { name: name.to_owned(), decoder })
+    }
+
+    fn spell(&mut self, prompt: &str) -> Result<Spelled, MobileError> {
+        let started = Instant::now();
+        let mut result =
+            self.decoder.run(&[prompt], &ProbeOptions::default()).map_err(|error| match error {
+                PipelineError::Tvm(error) => while_running(&self.name, &error),
+                other => MobileError::ModelFailed {
+                    model: self.name.clone(),
+                    message: other.to_string(),
+                },
+            })?;
+        let message = || "it answered no word".to_owned();
+        let output = result.outputs.pop();
+        let output = output.ok_or_else(|| MobileError::ModelFailed {
+            model: self.name.clone(),
+            message: message(),
+        })?;
+        Ok(Spelled { phonemes: output.text, nanoseconds: nanoseconds(started.elapsed()) })
+    }
+}
+
+/// Why a model cannot be loaded.
+fn while_loading(model: &str, error: &TvmError) -> MobileError {
+    let (model, message) = (model.to_owned(), error.to_string());
+    match error {
+        TvmError::NotLinked | TvmError::NoGlobal { .. } | TvmError::Version { .. } => {
+            MobileError::NotLinked { message }
+        }
+        TvmError::NoModel { .. } => MobileError::ModelMissing { model, message },
+        error if is_memory(error) => MobileError::OutOfMemory { message },
+        _ => MobileError::CorruptModel { model, message },
+    }
+}
+
+/// Why a loaded model failed.
+fn while_running(model: &str, error: &TvmError) -> MobileError {
+    let message = error.to_string();
+    if is_memory(error) {
+        MobileError::OutOfMemory { message }
+    } else {
+        MobileError::ModelFailed { model: model.to_owned(), message }
+    }
+}
+
+/// C++ reports exhausted memory by an exception of this name, which TVM passes on as text.
+fn is_memory(error: &TvmError) -> bool {
+    match error {
+        TvmError::TooLarge(_) => true,
+        TvmError::Raised { message, .. } => message.contains("bad_alloc"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_of_tvm_keep_apart() {
+        let raised = |message: &str| TvmError::Raised {
+            doing: "loading".to_owned(),
+            kind: "InternalError".to_owned(),
+            message: message.to_owned(),
+        };
+        let loading = |error| while_loading("m", &error).code();
+        assert_eq!(loading(TvmError::NotLinked), 1);
+        assert_eq!(loading(TvmError::NoModel { prefix: "m_".to_owned() }), 5);
+        assert_eq!(loading(raised("Invalid magic number")), 6);
+        assert_eq!(loading(raised("std::bad_alloc")), 7);
+        assert_eq!(loading(TvmError::TooLarge(vec![1])), 7);
+        assert_eq!(while_running("m", &raised("std::bad_alloc")).code(), 7);
+        assert_eq!(while_running("m", &raised("a shape does not match")).code(), 20);
+    }
+}
