@@ -111,6 +111,8 @@ status 0
         },
         "thermal_status_highest": 1,
         "time_in_state_ms": {"policy6": {"2850000": 3000}},
+        "process": None,
+        "granted": None,
     }
     assert allowed == "Cpus_allowed_list:\t6-7"
     assert undone == "@stay_awake\nstatus 0"
