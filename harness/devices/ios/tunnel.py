@@ -16,7 +16,6 @@ from harness.devices.ios.explained import words_of
 from harness.devices.ios.options import TUNNELD, TunnelName, Way
 
 Close = Callable[[], Awaitable[None]]
-COMMAND = "sudo pymobiledevice3 remote tunneld"
 CONNECT_SECONDS = 10.0
 _FAILED = (PyMobileDevice3Exception, OSError, EOFError, ImportError, asyncio.TimeoutError)
 """The errors of a failed tunnel: a missing service, a second tunnel of one process and a lost connection all differ."""
@@ -38,7 +37,6 @@ async def open_tunnel(udid: str, way: Way, phone: str) -> tuple[RemoteServiceDis
         reasons.append(found)
     raise TunnelMissing(
         f"there is no tunnel to {phone}: {'; '.join(reasons)}",
-        cure=f"run `{COMMAND}` in another terminal, and run again",
     )
 
 

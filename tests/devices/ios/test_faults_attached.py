@@ -175,11 +175,11 @@ def test_developer_mode_off(scene: Scene, ends: Ends) -> None:
 
 
 @pytest.mark.fault(what="the developer disk image is not mounted", ends=complete("it is mounted"), keeps="all records")
-@pytest.mark.parametrize(("scene", "kind"), [("16", "Developer"), ("17", "Personalized")], indirect=["scene"])
+@pytest.mark.parametrize(("scene", "kind"), [("16", "Developer"), ("26", "Personalized")], indirect=["scene"])
 def test_an_image_that_can_be_mounted(
     scene: Scene, ends: Ends, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With iOS 17 the tunnel was open before, and did not offer yet what starts apps."""
+    """From iOS 17 on the tunnel was open before, and did not offer yet what starts apps."""
     _have_images(tmp_path, monkeypatch)
     scene.virtual.set(image="missing")
     ends.check(scene.run(make_order()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ def test_the_launcher_of_ios_17(scene: Scene) -> None:
 def test_no_tunneld(scene: Scene, ends: Ends) -> None:
     with ends.raised() as info:
         scene.open(way=replace(scene.way, tunneld=("127.0.0.1", free_port())))
-    assert "`sudo pymobiledevice3 remote tunneld`" in info.value.cure
+    assert f"`sudo {sys.executable} -m pymobiledevice3 remote tunneld`" in info.value.cure
 
 
 @pytest.mark.fault(
