@@ -15,6 +15,7 @@ from pymobiledevice3.exceptions import (
     DeveloperModeIsNotEnabledError,
     MuxException,
     NoSuchBuildIdentityError,
+    TSSError,
 )
 from pymobiledevice3.lockdown_service_provider import LockdownServiceProvider
 from pymobiledevice3.services import cryptexd
@@ -26,8 +27,8 @@ from harness.devices.ios.errors import DeveloperModeOff, ImageMissing, ImageTooO
 from harness.devices.ios.explained import TROUBLE, words_of
 from harness.devices.ios.link import Link
 
-OLD = (NoSuchBuildIdentityError, DeveloperDiskImageNotFoundError)
-"""The errors of an image that does not know this iPhone, and of an iOS for which there is none."""
+OLD = (NoSuchBuildIdentityError, DeveloperDiskImageNotFoundError, TSSError)
+"""The errors of an image that does not know this iPhone, of an iOS without one, and of one that Apple does not sign."""
 
 
 async def make_ready(link: Link, notify: Notify) -> None:
@@ -65,8 +66,8 @@ async def _mount(link: Link) -> None:
         raise DeveloperModeOff(f"Developer Mode of {link.label} is off") from error
     except (ConnectionTerminatedError, MuxException):
         raise  # the phone's own
-    # Downloads come from other computers, and their failing connections are not the phone's.
-    except (*TROUBLE, KeyError, ValueError) as error:
+    # Downloads and signatures come from other computers, whose failures and odd answers are not the phone's.
+    except (*TROUBLE, LookupError, ValueError) as error:
         message = words_of(error)
         if "DeviceLocked" in message:
             raise PhoneLocked(f"{link.label} is locked, and mounts no developer disk image") from error

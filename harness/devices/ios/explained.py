@@ -21,6 +21,7 @@ from harness.devices.ios.errors import (
     UsbmuxUnavailable,
 )
 
+CONNECTING = ("opening", "listing the phones")
 NO_PERMISSION = "everybody may use the socket as Debian sets it up: compare `ls -l /var/run/usbmuxd`, and its folder's"
 SIGNATURE = "sign the app anew for this iPhone: docs/ios-build.md, Signing"
 INSTALL_CURES = {
@@ -99,7 +100,7 @@ def _known(error: BaseException, what: str, phone: str) -> HarnessError | None:
         return error
     if isinstance(error, theirs.ConnectionFailedToUsbmuxdError):
         return UsbmuxUnavailable("usbmuxd does not answer")
-    if isinstance(error, PermissionError) and not isinstance(error, theirs.AfcException):
+    if isinstance(error, PermissionError) and not isinstance(error, theirs.AfcException) and what in CONNECTING:
         return UsbmuxUnavailable(f"usbmuxd may not be used: {words_of(error)}", cure=NO_PERMISSION)
     if isinstance(error, (theirs.NoDeviceConnectedError, theirs.DeviceNotFoundError)) and what == "opening":
         return NoDevice(f"{phone} is not attached")

@@ -21,6 +21,7 @@ from harness.conformance.faults import Ends, complete, incomplete, raises
 from harness.devices.ios.errors import TunnelMissing
 from harness.devices.ios.options import LauncherName, Way
 from tests.devices.ios.conftest import Scene, with_launcher
+from tests.devices.ios.images import use_proxy
 from tests.devices.ios.test_faults_attached import free_port
 
 pytestmark = pytest.mark.parametrize("scene", ["17"], indirect=True)
@@ -35,6 +36,17 @@ def test_no_tunneld(scene: Scene, ends: Ends) -> None:
     with ends.raised() as info:
         scene.open(way=replace(scene.way, tunneld=("127.0.0.1", free_port())))
     assert f"`sudo {sys.executable} -m pymobiledevice3 remote tunneld`" in info.value.cure
+
+
+@pytest.mark.fault(
+    what="the environment names a proxy, which cannot reach this computer's tunneld",
+    ends=complete("tunneld is asked without it"),
+    keeps="all records",
+)
+def test_a_proxy(scene: Scene, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_proxy(monkeypatch, free_port())
+    ends.check(scene.run(make_order()))
+    scene.assert_clean()
 
 
 @pytest.mark.fault(
