@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 
 from harness.core.errors import HarnessError
-from harness.devices.ios.errors import IosSupportMissing
+from harness.devices.ios.errors import TUNNELD_COMMAND, IosSupportMissing
 from harness.devices.ios.support import PACKAGE, has_support
 from harness.devices.kinds import Check
 
@@ -18,7 +18,7 @@ def ios_checks() -> list[Check]:
             Check("iPhones", True, f"{PACKAGE} is not installed; only --device ios needs it", IosSupportMissing.cure)
         ]
     from harness.devices.ios.attached import attached_iphones
-    from harness.devices.ios.tunnel import COMMAND, tunneld_runs
+    from harness.devices.ios.tunnel import tunneld_runs
 
     checks = [Check(PACKAGE, True, importlib.metadata.version(PACKAGE), "")]
     try:
@@ -32,7 +32,7 @@ def ios_checks() -> list[Check]:
     if needs_tunneld or len(phones) > 1:
         runs = tunneld_runs()
         state = "runs" if runs else "does not run: needed for iOS 17.0 to 17.3, and for a second iPhone at once"
-        checks.append(Check("tunneld", runs, state, f"run `{COMMAND}` in another terminal"))
+        checks.append(Check("tunneld", runs, state, f"run `{TUNNELD_COMMAND}` in another terminal"))
     for phone in phones:
         found = phone.reason or f"{phone.model}, iOS {phone.ios_version}, {phone.state}, {phone.connection}"
         checks.append(Check(f"iPhone {phone.serial}", phone.usable, found, phone.cure))

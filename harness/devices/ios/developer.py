@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 from packaging.version import Version
@@ -10,17 +11,24 @@ from pymobiledevice3.common import get_home_folder
 from pymobiledevice3.exceptions import (
     AlreadyMountedError,
     ConnectionTerminatedError,
+    DeveloperDiskImageNotFoundError,
     DeveloperModeIsNotEnabledError,
     MuxException,
+    NoSuchBuildIdentityError,
+    TSSError,
 )
 from pymobiledevice3.lockdown_service_provider import LockdownServiceProvider
 from pymobiledevice3.services import cryptexd
 from pymobiledevice3.services import mobile_image_mounter as mounter
+from pymobiledevice3.services.amfi import AmfiService
 
 from harness.devices.base import Notify
-from harness.devices.ios.errors import DeveloperModeOff, ImageMissing, PhoneLocked
+from harness.devices.ios.errors import DeveloperModeOff, ImageMissing, ImageTooOld, PhoneLocked
 from harness.devices.ios.explained import TROUBLE, words_of
 from harness.devices.ios.link import Link
+
+OLD = (NoSuchBuildIdentityError, DeveloperDiskImageNotFoundError, TSSError)
+"""The errors of an image that does not know this iPhone, of an iOS without one, and of one that Apple does not sign."""
 
 
 async def make_ready(link: Link, notify: Notify) -> None:
@@ -30,6 +38,9 @@ async def make_ready(link: Link, notify: Notify) -> None:
     """
     lockdown = await link.lockdown()
     if lockdown.has_developer_mode and not await lockdown.get_developer_mode_status():
+        # The settings show no switch before a developer's computer asked for it.
+        with contextlib.suppress(*TROUBLE):
+            await AmfiService(lockdown).reveal_developer_mode_option_in_ui()  # type: ignore[no-untyped-call]
         raise DeveloperModeOff(f"Developer Mode of {link.label} is off")
     if not await _mounted(lockdown):
         notify(f"mounting the developer disk image on {link.label}")
@@ -55,14 +66,13 @@ async def _mount(link: Link) -> None:
         raise DeveloperModeOff(f"Developer Mode of {link.label} is off") from error
     except (ConnectionTerminatedError, MuxException):
         raise  # the phone's own
-    # Downloads come from other computers, and their failing connections are not the phone's.
-    except (*TROUBLE, KeyError, ValueError) as error:
+    # Downloads and signatures come from other computers, whose failures and odd answers are not the phone's.
+    except (*TROUBLE, LookupError, ValueError) as error:
         message = words_of(error)
         if "DeviceLocked" in message:
             raise PhoneLocked(f"{link.label} is locked, and mounts no developer disk image") from error
-        raise ImageMissing(
-            f"the developer disk image is not mounted on {link.label} and cannot be: {message}"
-        ) from error
+        missing = ImageTooOld if isinstance(error, OLD) else ImageMissing
+        raise missing(f"the developer disk image is not mounted on {link.label} and cannot be: {message}") from error
 
 
 async def _fetch(provider: LockdownServiceProvider) -> None:

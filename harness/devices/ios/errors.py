@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+
 from harness.core.installation import install_command
 from harness.devices.errors import DeviceError, DeviceUnauthorized
+
+TUNNELD_COMMAND = f"sudo {shlex.quote(sys.executable)} -m pymobiledevice3 remote tunneld"
+"""What starts a tunneld. Root's PATH lacks a virtual environment's commands, so its Python is named."""
 
 
 class IosSupportMissing(DeviceError):
@@ -15,7 +21,10 @@ class IosSupportMissing(DeviceError):
 class UsbmuxUnavailable(DeviceError):
     """The daemon that multiplexes connections to iPhones does not run."""
 
-    cure = "Linux: apt install usbmuxd, and plug the iPhone in; macOS brings it; or set USBMUXD_SOCKET_ADDRESS"
+    cure = (
+        "Linux: apt install usbmuxd, and plug the iPhone in, which starts it; in a container, mount /var/run/usbmuxd; "
+        "or set USBMUXD_SOCKET_ADDRESS"
+    )
 
 
 class PairingPending(DeviceUnauthorized):
@@ -27,7 +36,10 @@ class PairingPending(DeviceUnauthorized):
 class PairingRefused(DeviceUnauthorized):
     """Somebody has answered it with Don't Trust."""
 
-    cure = "unplug the iPhone, plug it in again, tap Trust, and run again"
+    cure = (
+        "unplug the iPhone, plug it in again, tap Trust, and run again; if it does not ask: Settings → General → "
+        "Transfer or Reset iPhone → Reset → Reset Location & Privacy"
+    )
 
 
 class PhoneLocked(DeviceError):
@@ -39,7 +51,10 @@ class PhoneLocked(DeviceError):
 class DeveloperModeOff(DeviceError):
     """Developer Mode is off (iOS 16 and newer)."""
 
-    cure = "Settings → Privacy & Security → Developer Mode on the iPhone (it restarts), then run again"
+    cure = (
+        "on the iPhone: Settings → Privacy & Security → Developer Mode, on; it restarts and asks once more; then run "
+        "again. A run or Xcode makes the entry appear"
+    )
 
 
 class ImageMissing(DeviceError):
@@ -50,10 +65,16 @@ class ImageMissing(DeviceError):
     )
 
 
+class ImageTooOld(ImageMissing):
+    """The downloaded image, or the library that downloads it, is older than the iPhone."""
+
+    cure = "pip install --upgrade pymobiledevice3, which downloads the newest image; or mount it with Xcode"
+
+
 class TunnelMissing(DeviceError):
     """iOS 17 and newer start apps only through a tunnel, and there is none."""
 
-    cure = "run `sudo pymobiledevice3 remote tunneld` in another terminal, and run again"
+    cure = f"run `{TUNNELD_COMMAND}` in another terminal, and run again"
 
 
 class InstallRefused(DeviceError):

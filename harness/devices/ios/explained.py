@@ -21,6 +21,19 @@ from harness.devices.ios.errors import (
     UsbmuxUnavailable,
 )
 
+CONNECTING = ("opening", "listing the phones")
+NO_PERMISSION = "everybody may use the socket as Debian sets it up: compare `ls -l /var/run/usbmuxd`, and its folder's"
+SIGNATURE = "sign the app anew for this iPhone: docs/ios-build.md, Signing"
+INSTALL_CURES = {
+    "0xe8008012": "add this iPhone to the provisioning profile (its UDID is above), download the profile, sign again",
+    "0xe8008015": "the profile has to be for this bundle id, list this iPhone, and not be expired: sign again with one",
+    "0xe8008018": "the certificate was revoked or has expired: make a new one, with a profile that names it",
+    "0xe80080": SIGNATURE,
+    "MismatchedApplicationIdentifierEntitlement": "another team signed the app that is there: remove it by hand, or "
+    "choose another --ios-bundle-id",
+    "maximum number of apps": "a free account may have only a few apps on an iPhone: remove one by hand",
+}
+"""What mends an installer's refusal, by what its words contain; the first that fits."""
 NO_SPACE = 18
 """AFC's status for a full disk; the module of its enumeration takes long to import."""
 LOST = (
@@ -87,6 +100,8 @@ def _known(error: BaseException, what: str, phone: str) -> HarnessError | None:
         return error
     if isinstance(error, theirs.ConnectionFailedToUsbmuxdError):
         return UsbmuxUnavailable("usbmuxd does not answer")
+    if isinstance(error, PermissionError) and not isinstance(error, theirs.AfcException) and what in CONNECTING:
+        return UsbmuxUnavailable(f"usbmuxd may not be used: {words_of(error)}", cure=NO_PERMISSION)
     if isinstance(error, (theirs.NoDeviceConnectedError, theirs.DeviceNotFoundError)) and what == "opening":
         return NoDevice(f"{phone} is not attached")
     if isinstance(error, theirs.PairingDialogResponsePendingError):
@@ -114,4 +129,5 @@ def _install(error: theirs.AppInstallError, phone: str) -> HarnessError:
     message = words_of(error)
     if "space" in message.lower() or "LowDiskSpace" in message:
         return DeviceFull(f"no room on {phone} for the app: {message}")
-    return InstallRefused(f"{phone} refused to install the app: {message}")
+    cure = next((cure for words, cure in INSTALL_CURES.items() if words.lower() in message.lower()), None)
+    return InstallRefused(f"{phone} refused to install the app: {message}", cure=cure)

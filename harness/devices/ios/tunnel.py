@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Awaitable, Callable
+from http.client import HTTPConnection, HTTPException
+from typing import Any
 
 from pymobiledevice3.exceptions import PyMobileDevice3Exception, TunneldConnectionError
 from pymobiledevice3.remote.remote_service_discovery import RemoteServiceDiscoveryService
-from pymobiledevice3.tunneld import api as tunneld
 
 from harness.devices.ios.errors import TunnelMissing
 from harness.devices.ios.explained import words_of
 from harness.devices.ios.options import TUNNELD, TunnelName, Way
 
 Close = Callable[[], Awaitable[None]]
-COMMAND = "sudo pymobiledevice3 remote tunneld"
+ASK_SECONDS = 5.0
 CONNECT_SECONDS = 10.0
 _FAILED = (PyMobileDevice3Exception, OSError, EOFError, ImportError, asyncio.TimeoutError)
 """The errors of a failed tunnel: a missing service, a second tunnel of one process and a lost connection all differ."""
@@ -38,7 +40,6 @@ async def open_tunnel(udid: str, way: Way, phone: str) -> tuple[RemoteServiceDis
         reasons.append(found)
     raise TunnelMissing(
         f"there is no tunnel to {phone}: {'; '.join(reasons)}",
-        cure=f"run `{COMMAND}` in another terminal, and run again",
     )
 
 
@@ -62,13 +63,12 @@ async def _userspace(udid: str) -> tuple[RemoteServiceDiscoveryService, Close]:
 
 
 async def _tunneld(udid: str, way: Way) -> tuple[RemoteServiceDiscoveryService, Close]:
-    # get_tunneld_device_by_udid would block the loop while it asks tunneld.
-    tunnels = await tunneld.get_tunneld_tunnels(way.tunneld)
+    tunnels = await asyncio.to_thread(_listed, way.tunneld)
     failed: BaseException = PyMobileDevice3Exception(
         f"the tunneld at {way.tunneld[0]}:{way.tunneld[1]} has no tunnel to it"
     )
     # There may be one by cable, one over Wi-Fi, and for a while one that has died.
-    for tunnel in tunnels.get(udid) or []:
+    for tunnel in tunnels.get(udid) or ():
         rsd = RemoteServiceDiscoveryService((tunnel["tunnel-address"], tunnel["tunnel-port"]))
         try:
             await asyncio.wait_for(rsd.connect(), CONNECT_SECONDS)
@@ -79,9 +79,27 @@ async def _tunneld(udid: str, way: Way) -> tuple[RemoteServiceDiscoveryService, 
     raise failed
 
 
+def _listed(address: tuple[str, int]) -> dict[str, list[dict[str, Any]]]:
+    """Return the tunnels that a tunneld lists, by UDID; raises TunneldConnectionError.
+
+    The library's own question goes through the proxy that the environment names, which cannot reach this computer.
+    """
+    connection = HTTPConnection(*address, timeout=ASK_SECONDS)
+    try:
+        connection.request("GET", "/")
+        tunnels = json.loads(connection.getresponse().read())
+    except (OSError, HTTPException, ValueError) as error:
+        raise TunneldConnectionError from error
+    finally:
+        connection.close()
+    if not isinstance(tunnels, dict):
+        raise TunneldConnectionError
+    return tunnels
+
+
 def tunneld_runs() -> bool:
     """Return whether a tunneld answers at its usual address."""
     with contextlib.suppress(TunneldConnectionError):
-        asyncio.run(tunneld.get_tunneld_tunnels(TUNNELD))
+        _listed(TUNNELD)
         return True
     return False

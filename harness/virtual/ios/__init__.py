@@ -2,9 +2,9 @@
 
 Stable for the iOS backend and for tests (docs/virtual-ios.md lists what is real and what is not)::
 
-    with VirtualIphone("16") as phone:          # "17" is reached through a tunnel as well
+    with VirtualIphone("16") as phone:          # "17" and "26" are reached through a tunnel as well
         phone.udid, phone.environment           # for clients: USBMUXD_SOCKET_ADDRESS
-        phone.tunneld                           # 17: (host, port) of a tunneld
+        phone.tunneld                           # 17, 26: (host, port) of a tunneld
         phone.set(locked=True)                  # any field of state.State
         phone.fault("afc.write", "unplug", after=3)
         phone.unplug(), phone.plug()

@@ -14,7 +14,7 @@ from harness.virtual.ios.iphone import VirtualIphone, virtual_iphones
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.virtual.ios", description=__doc__)
-    parser.add_argument("versions", nargs="*", metavar="VERSION", help="16 or 17, one a phone (default 16)")
+    parser.add_argument("versions", nargs="*", metavar="VERSION", help="16, 17 or 26, one a phone (default 16)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _end)
     try:

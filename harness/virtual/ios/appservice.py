@@ -10,19 +10,26 @@ from pymobiledevice3.remote.xpc_message import XpcInt64Type
 from harness.virtual.ios.faults import Refused
 from harness.virtual.ios.phone import Phone
 from harness.virtual.ios.processes import LaunchRefused, Running
-from harness.virtual.ios.remotexpc import RemoteXpc
+from harness.virtual.ios.remotexpc import Message, RemoteXpc
 from harness.virtual.ios.stdio import Sockets
 from harness.virtual.ios.stream import Connection, mapping
 
 FEATURES = ("launchapplication", "listapps", "listprocesses", "sendsignaltoprocess", "uninstallapp")
+STREAMS = {"streamapplist": "listapps", "streamprocesslist": "listprocesses"}
+"""What iOS 26 sends piece by piece, and what it is the same as."""
+_STATUS = "CoreDevice.XPCMessageKey.sideChannelStatus"
 _PREFIX = "com.apple.coredevice.feature."
 _DOMAIN = "com.apple.dt.CoreDeviceError"
 _LAUNCH_FAILED, _NO_SUCH_PROCESS, _UNSUPPORTED, _ORDERED = 10002, 10004, 1001, 1
 
 
-def features() -> list[str]:
+def features(phone: Phone) -> list[str]:
     """Return the names under which the service advertises its features."""
-    return [_PREFIX + name for name in FEATURES]
+    return [_PREFIX + name for name in (*FEATURES, *(STREAMS if _streams(phone) else ()))]
+
+
+def _streams(phone: Phone) -> bool:
+    return phone.identity.version >= (26,)
 
 
 class _Failed(Exception):
@@ -40,6 +47,11 @@ async def serve(phone: Phone, connection: Connection, sockets: Sockets) -> None:
     await channel.open()
     async for message in channel.messages():
         feature = str(message.content.get("CoreDevice.featureIdentifier", "")).removeprefix(_PREFIX)
+        if _streams(phone) and feature == "listapps":
+            continue  # From iOS 26 on it is never answered.
+        if _streams(phone) and feature in STREAMS:
+            await _stream(phone, channel, message, STREAMS[feature])
+            continue
         try:
             given = mapping(message.content.get("CoreDevice.input"))
             answer: dict[str, Any] = {"CoreDevice.output": await _answer(phone, connection, sockets, feature, given)}
@@ -57,19 +69,9 @@ async def _answer(phone: Phone, connection: Connection, sockets: Sockets, featur
             await phone.faults.at("appservice.launch", connection)
             return {"processToken": _token(await _launch(phone, sockets, given))}
         case "listapps":
-            return [
-                {
-                    "bundleIdentifier": app.bundle_id,
-                    "bundleVersion": str(app.info["CFBundleVersion"]),
-                    "version": str(app.info.get("CFBundleShortVersionString", "")),
-                    "name": str(app.info.get("CFBundleName", app.bundle.stem)),
-                    "isRemovable": True,
-                    "isDeveloperApp": True,
-                }
-                for app in phone.apps.all()
-            ]
+            return _listed(phone, feature)
         case "listprocesses":
-            return {"processTokens": [_token(running) for running in phone.processes.all()]}
+            return {"processTokens": _listed(phone, feature)}
         case "sendsignaltoprocess":
             await phone.faults.at("appservice.signal", connection)
             pid = int(mapping(given.get("process")).get("processIdentifier", 0))
@@ -83,6 +85,30 @@ async def _answer(phone: Phone, connection: Connection, sockets: Sockets, featur
             return {}
         case _:
             raise _Failed(_UNSUPPORTED, f"The device does not support {feature}.")
+
+
+def _listed(phone: Phone, feature: str) -> list[dict[str, Any]]:
+    """Return the elements of a list, whether it is sent at once or piece by piece."""
+    if feature == "listprocesses":
+        return [_token(running) for running in phone.processes.all()]
+    return [
+        {
+            "bundleIdentifier": app.bundle_id,
+            "bundleVersion": str(app.info["CFBundleVersion"]),
+            "version": str(app.info.get("CFBundleShortVersionString", "")),
+            "name": str(app.info.get("CFBundleName", app.bundle.stem)),
+            "isRemovable": True,
+            "isDeveloperApp": True,
+        }
+        for app in phone.apps.all()
+    ]
+
+
+async def _stream(phone: Phone, channel: RemoteXpc, message: Message, feature: str) -> None:
+    given = mapping(message.content.get("CoreDevice.input"))
+    side = {"XPCSideChannel.uniqueIdentifier": mapping(given.get("streamProxy")).get("sideChannel")}
+    await channel.reply(message, {**side, _STATUS: {"pushing": {"elements": _listed(phone, feature)}}})
+    await channel.reply(message, {**side, _STATUS: {"finishStreaming": {}}})
 
 
 async def _launch(phone: Phone, sockets: Sockets, given: dict[str, Any]) -> Running:

@@ -29,6 +29,11 @@ class Crashes:
         self.folder = folder
         self._identity = identity
         folder.mkdir(parents=True)
+        if identity.version >= (26,):
+            # From iOS 26 on the folder holds more than reports.
+            (folder / "BioLog").mkdir()
+            (folder / "Retired").mkdir()
+            (folder / "Retired" / "Somebody-2026-01-01-000000.ips.ca.synced").write_text("{}\n", encoding="utf-8")
 
     def all(self) -> list[Path]:
         return sorted(self.folder.rglob("*.ips"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import time
 from typing import Any
 
@@ -21,6 +22,8 @@ LAUNCH_DOMAIN = "FBSOpenApplicationServiceErrorDomain"
 PROCESS_DOMAIN = "com.apple.dt.deviceprocesscontrolservice"
 TERMINATION_CAPABILITY = "com.apple.instruments.client.processcontrol.capability.terminationCallback"
 _NO_SUCH_PROCESS = 3
+_OUTPUT = "outputReceived:fromProcess:atTime:"
+"""Sent with a text, a process and a time, and by iOS 26 also with nothing."""
 _HALF_A_HEADER = b"\x79\x5b\x3d\x1f" + bytes(12)
 
 
@@ -61,7 +64,12 @@ async def _moment(ctx: DTXContext, moment: str, domain: str) -> None:
             connection.writer.write(_HALF_A_HEADER)
             raise Dropped
     except Refused as refused:
-        raise _error(domain, 1, refused.error or "A fault was ordered") from refused
+        # A code is the process control's own; without one, it is the system's refusal that is passed on.
+        raise _error(
+            domain if refused.code is None else PROCESS_DOMAIN,
+            refused.code or 1,
+            refused.error or "A fault was ordered",
+        ) from refused
     except Dropped as dropped:
         # The connection is closed in order, so that the cut-off part is sent.
         connection.writer.close()
@@ -103,6 +111,9 @@ class ProcessControl(DTXService):
                 kill_existing=bool(options.get("KillExisting", True)),
             )
             running.sink = lambda chunk: self._output(running, decoder.decode(chunk))
+            if self._phone.identity.version >= (26,):
+                with contextlib.suppress(Dropped):
+                    await self._invoke(_OUTPUT)
             if not options.get("StartSuspendedKey"):
                 await self._phone.processes.resume(running)
         except LaunchRefused as refused:
@@ -127,7 +138,7 @@ class ProcessControl(DTXService):
             self._link.writer.close()
             raise Dropped
         if text:
-            await self._invoke("outputReceived:fromProcess:atTime:", text, running.pid, time.time())
+            await self._invoke(_OUTPUT, text, running.pid, time.time())
 
     async def _invoke(self, selector: str, *arguments: Any) -> None:
         try:

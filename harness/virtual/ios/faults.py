@@ -13,11 +13,12 @@ ACTIONS = ("refuse", "hang", "close", "truncate", "unplug", "slow", "crash", "je
 
 
 class Refused(Exception):
-    """The service refuses; ``error`` is the phone's name for it, None for the service's usual one."""
+    """The service refuses; ``error`` and ``code`` are the phone's for it, None for the service's usual ones."""
 
-    def __init__(self, error: str | None) -> None:
+    def __init__(self, error: str | None, code: int | None = None) -> None:
         super().__init__(error or "refused")
         self.error = error
+        self.code = code
 
 
 @dataclass
@@ -76,7 +77,7 @@ class Faults:
     async def _do(self, fault: Fault, connection: Connection | None) -> None:
         match fault.action:
             case "refuse":
-                raise Refused(fault.details.get("error"))
+                raise Refused(fault.details.get("error"), fault.details.get("code"))
             case "hang":
                 await self._released.wait()
                 raise Dropped

@@ -14,7 +14,7 @@ MAXIMUM_IMAGE_BYTES = 1 << 30
 
 async def serve(phone: Phone, connection: Connection) -> None:
     """Answer one connection's commands until it ends."""
-    kind = "Personalized" if phone.identity.ios_version == "17" else "Developer"
+    kind = "Personalized" if phone.identity.tunnelled else "Developer"
     received = False
     while True:
         request = await connection.read_plist()
@@ -34,6 +34,10 @@ async def serve(phone: Phone, connection: Connection) -> None:
                 size -= len(await connection.read(min(size, 1 << 20)))
             received = True
             await connection.send_plist({"Status": "Complete"})
+        elif command == "QueryPersonalizationManifest" and not phone.state.image_signed:
+            # The phone hangs up as well, and its client asks Apple over the internet.
+            await connection.send_plist({"Error": "MissingManifest"})
+            return
         elif command == "MountImage":
             await connection.send_plist(_mount(phone, kind, request, received))
         else:
@@ -47,12 +51,12 @@ def _mount(phone: Phone, kind: str, request: dict[str, Any], received: bool) -> 
     if state.locked or state.before_first_unlock:
         return {"Error": "DeviceLocked"}
     if not state.developer_mode:
-        return _failed("Developer mode is not enabled")
+        return _not_mounted(-4, "Developer mode is not enabled.")
     if state.image == "mounted":
-        return _failed(f"A {kind} image is already mounted")
+        return _not_mounted(-3, f"A disk image of type {kind}/DeveloperDiskImage is already mounted.")
     if state.image == "unmountable" or not received or request.get("ImageType") != kind:
-        return _failed("Failed to verify the image's signature")
-    state.image = "mounted"
+        return _not_mounted(-1, "Failed to verify the image's signature.")
+    state.image, state.image_signed = "mounted", True
     phone.event(f"mount {kind}")
     return {"Status": "Complete"}
 
@@ -83,12 +87,16 @@ def _answer(phone: Phone, kind: str, request: dict[str, Any]) -> dict[str, Any]:
         case "QueryNonce":
             return {"PersonalizationNonce": signature[:32]}
         case "QueryPersonalizationManifest":
-            # A phone that was used for development before still has the manifest, and does not ask Apple for one.
             return {"ImageSignature": signature}
         case "Hangup":
             return {"Goodbye": True}
         case _:
             return {"Error": "UnknownCommand"}
+
+
+def _not_mounted(code: int, text: str) -> dict[str, Any]:
+    error = 'Error Domain=com.apple.MobileStorage.ErrorDomain Code=-2 "Failed to mount the image." UserInfo='
+    return {"Error": "ImageMountFailed", "DetailedError": f'{error}{{NSUnderlyingError=Code={code} "{text}"}}'}
 
 
 def _failed(text: str) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class VirtualIphone:
     @property
     def tunneld(self) -> tuple[str, int] | None:
         """Return host and port of the tunneld with its tunnel; None on 16, which has no tunnels."""
-        return self.host.tunneld if self.identity.ios_version == "17" else None
+        return self.host.tunneld if self.identity.tunnelled else None
 
     @property
     def log(self) -> Path:
@@ -122,7 +122,7 @@ class VirtualIphone:
         self._call("plug")
 
     def drop_tunnel(self) -> None:
-        """End the tunnel of a 17 with its connections; tunneld no longer lists the phone, but usbmuxd does."""
+        """End the tunnel of a 17 or 26 with its connections; tunneld no longer lists the phone, but usbmuxd does."""
         self._call("drop_tunnel")
 
     def raise_tunnel(self) -> None:

@@ -1,4 +1,4 @@
-"""Define virtual iPhones as a kind: ``--device virtual-ios``, ``virtual-ios:16``, ``virtual-ios:17``."""
+"""Define virtual iPhones as a kind: ``--device virtual-ios``, ``virtual-ios:16`` and so on."""
 
 from __future__ import annotations
 
@@ -23,14 +23,18 @@ if TYPE_CHECKING:
     from harness.virtual.ios import VirtualIphone
 
 NAME = "virtual-ios"
-IOS_VERSIONS: tuple[Literal["16", "17"], ...] = ("16", "17")
+IOS_VERSIONS: tuple[Literal["16", "17", "26"], ...] = ("16", "17", "26")
+USUAL: tuple[Literal["16", "26"], ...] = ("16", "26")
+"""The versions of ``--device virtual-ios``: every way to start an app, in the time of two phones. iOS 26 takes the
+same way as 17."""
+FORMS = f"{NAME}, {', '.join(f'{NAME}:{version}' for version in IOS_VERSIONS[:-1])} or {NAME}:{IOS_VERSIONS[-1]}"
 COMPANION = "llvm"
 """The target of the archive that runs instead of the app on a virtual phone: the same model for this machine."""
 
 
 @contextmanager
 def _open(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[Device]]:
-    """Open phones of the selected versions of iOS, one of each if none is named; they are removed afterwards."""
+    """Open a phone of the selected version of iOS, or of each of the usual ones; they are removed afterwards."""
     from harness.devices.ios.support import require_support
 
     require_support()
@@ -39,11 +43,10 @@ def _open(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[list[
     from harness.devices.ios.loop import loop_thread
     from harness.virtual.ios import VirtualIphone, virtual_iphones
 
-    versions = [version for version in IOS_VERSIONS if selection.which in (None, version)]
+    which = selection.which
+    versions = USUAL if which is None else [version for version in IOS_VERSIONS if version == which]
     if not versions:
-        raise UnknownDevice(
-            f"{NAME}:{selection.which} is no virtual iPhone", cure=f"write {NAME}, {NAME}:16 or {NAME}:17"
-        )
+        raise UnknownDevice(f"{NAME}:{which} is no virtual iPhone", cure=f"write {FORMS}")
     with ExitStack() as stack:
         records = Path(stack.enter_context(TemporaryDirectory(prefix="harness-ios-pairings-")))
         phones = stack.enter_context(
@@ -87,6 +90,6 @@ VIRTUAL_IOS = DeviceKind(
     NAME,
     _open,
     _list_attached,
-    forms=f"{NAME}, {NAME}:16 or {NAME}:17",
+    forms=FORMS,
     options=(BUNDLE_ID, LAUNCHER, KEEP_APP),
 )

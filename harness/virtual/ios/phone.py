@@ -33,8 +33,8 @@ class Phone:
         self.events: list[str] = []
         """The actions that clients caused, in order."""
         self.plugged = True
-        self.tunnel = identity.ios_version == "17"
-        """True while a tunnel leads to it; only a phone with iOS 17 ever has one."""
+        self.tunnel = identity.tunnelled
+        """True while a tunnel leads to it; only a phone with iOS 17 or newer ever has one."""
         self.discovery_port: int | None = None
         self.service_ports: tuple[int, ...] = ()
         """The loopback ports to which its tunnel leads."""
@@ -115,7 +115,7 @@ class Phone:
         self._end_connections(("tunnel",))
 
     def raise_tunnel(self) -> None:
-        self.tunnel = self.plugged and self.identity.ios_version == "17"
+        self.tunnel = self.plugged and self.identity.tunnelled
 
     def _end_connections(self, ways: tuple[Way, ...]) -> None:
         self.faults.release()

@@ -1,4 +1,4 @@
-"""Serve remote service discovery: the services of a phone with iOS 17 in its tunnel, each on a port of its own."""
+"""Serve remote service discovery: the services of a phone with iOS 17 or newer in its tunnel, each on its own port."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Discovery:
             if services.available(phone, service):
                 properties: dict[str, Any] = {"UsesRemoteXPC": name == APP_SERVICE}
                 if name == APP_SERVICE:
-                    properties["Features"] = appservice.features()
+                    properties["Features"] = appservice.features(phone)
                 offered[name] = {"Port": str(self._ports[name]), "Properties": properties}
         return {
             "MessageType": "Handshake",

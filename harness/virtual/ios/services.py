@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.virtual.ios import (
+    amfi,
     assertions,
     core_device_proxy,
     debugserver,
@@ -38,6 +39,7 @@ async def serve_dvt(phone: Phone, connection: Connection) -> None:
 
 
 SERVICES: dict[str, Service] = {
+    "com.apple.amfi.lockdown": Service(amfi.serve),
     "com.apple.afc": Service(media.serve),
     "com.apple.crashreportcopymobile": Service(reports.copy),
     "com.apple.crashreportmover": Service(reports.move),
@@ -51,6 +53,7 @@ SERVICES: dict[str, Service] = {
 """The services of every phone, over the cable and through a tunnel."""
 
 CABLE_SERVICES: dict[str, Service] = {
+    "com.apple.amfi.lockdown": Service(amfi.serve),
     "com.apple.debugserver.DVTSecureSocketProxy": Service(debugserver.serve, developer=True),
     "com.apple.instruments.remoteserver.DVTSecureSocketProxy": Service(serve_dvt, developer=True),
 }
@@ -65,13 +68,7 @@ def available(phone: Phone, service: Service) -> bool:
 
 def find(phone: Phone, name: str) -> Handler | None:
     """Return the service that lockdownd starts under a name, None if there is none."""
-    cable = (
-        CABLE_SERVICES
-        if phone.identity.ios_version == "16"
-        else TUNNEL_SERVICES
-        if phone.state.core_device_proxy
-        else {}
-    )
-    offered = {**SERVICES, **cable}
+    tunnel = TUNNEL_SERVICES if phone.state.core_device_proxy else {}
+    offered = {**SERVICES, **(tunnel if phone.identity.tunnelled else CABLE_SERVICES)}
     service = offered.get(name)
     return service.handler if service is not None and available(phone, service) else None

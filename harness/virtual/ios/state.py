@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
-IosVersion = Literal["16", "17"]
+IosVersion = Literal["16", "17", "26"]
 Pairing = Literal["trusts", "asks", "refuses"]
 Image = Literal["mounted", "missing", "unmountable"]
 
@@ -33,6 +33,11 @@ class Identity:
     def version(self) -> tuple[int, ...]:
         return tuple(int(part) for part in self.os_version.split("."))
 
+    @property
+    def tunnelled(self) -> bool:
+        """Return whether its services for developers are behind a tunnel."""
+        return self.version >= (17,)
+
 
 @dataclass
 class State:
@@ -49,6 +54,9 @@ class State:
     """True if its owner trusted the apps' developer in the settings."""
     image: Image = "mounted"
     """The developer disk image; ``missing`` can be mounted, ``unmountable`` is refused."""
+    image_signed: bool = True
+    """True if the phone keeps Apple's signature of a personalised image from an earlier mount, so that none is asked
+    for."""
     space_bytes: int | None = None
     """The bytes that fit on it; None for as much as this machine has."""
     battery_level: int = 80
@@ -58,7 +66,7 @@ class State:
     launch_watchdog_seconds: float | None = None
     """The seconds after which apps without a debugger are ended if they have not come up; None for never."""
     core_device_proxy: bool = True
-    """True if a phone with iOS 17 offers the tunnel that needs no rights, as it does from iOS 17.4 on."""
+    """True if a phone with a tunnel offers the one that needs no rights, as it does from iOS 17.4 on."""
     reports_ends: bool = True
     """True if DVT's process control reports the end of apps."""
 
@@ -87,9 +95,17 @@ _IOS_VERSIONS: dict[str, dict[str, Any]] = {
         "product_type": "iPhone15,4",
         "hardware_model": "D37AP",
         "chip_id": 0x8120,
-        "board_id": 0x0A,
+        "board_id": 0x08,
         "os_version": "17.5.1",
         "build": "21F90",
+    },
+    "26": {
+        "product_type": "iPhone17,3",
+        "hardware_model": "D47AP",
+        "chip_id": 0x8140,
+        "board_id": 0x08,
+        "os_version": "26.4",
+        "build": "23E246",
     },
 }
 
@@ -100,7 +116,7 @@ def make_identity(ios_version: str, **chosen: Any) -> Identity:
     Raises ValueError for an iOS that there is not.
     """
     if ios_version not in _IOS_VERSIONS:
-        raise ValueError(f"a virtual iPhone has iOS 16 or 17, not {ios_version!r}")
+        raise ValueError(f"a virtual iPhone has iOS 16, 17 or 26, not {ios_version!r}")
     ecid = secrets.randbits(52)
     fields = {
         **_IOS_VERSIONS[ios_version],

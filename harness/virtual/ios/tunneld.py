@@ -16,7 +16,7 @@ class Tunnels:
     """Hold the tunnels of all phones that have one, and the daemon that reports them."""
 
     def __init__(self, phones: list[Phone]) -> None:
-        self._tunnels = {phone: Discovery(phone) for phone in phones if phone.identity.ios_version == "17"}
+        self._tunnels = {phone: Discovery(phone) for phone in phones if phone.identity.tunnelled}
         self._listener = Listener(self._serve)
 
     async def start(self) -> int | None:

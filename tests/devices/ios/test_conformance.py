@@ -1,4 +1,4 @@
-"""What every device has to do, on virtual iPhones: with iOS 16 in two ways to start an app, with iOS 17 in a third."""
+"""What every device has to do, on virtual iPhones: with iOS 16 in two ways to start an app, with iOS 26 in a third."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class TestIos16(OnIphones, Reading):
             yield scene
 
 
-class TestIos17(OnIphones):
-    """Started by the app service, which hears that an app has ended and not how."""
+class TestIos26(OnIphones):
+    """Started by the app service, as from iOS 17 on, which hears that an app has ended and not how."""
 
-    variant: ClassVar[str] = "iOS 17"
+    variant: ClassVar[str] = "iOS 17 and newer"
     ends: ClassVar[dict[str, Ends]] = ENDS
     variant_ends: ClassVar[dict[str, Ends]] = {
         "test_killed": incomplete("the app ended without a crash report"),
@@ -65,7 +65,7 @@ class TestIos17(OnIphones):
 
     @pytest.fixture
     def bench(self, tmp_path: Path, shelf: Shelf) -> Iterator[Scene]:
-        with scene_of(shelf.take("17"), tmp_path, shelf.folder) as scene:
+        with scene_of(shelf.take("26"), tmp_path, shelf.folder) as scene:
             scene.hears_status = False
             yield scene
 
@@ -74,7 +74,7 @@ class TestDebugserver(Endings, Returning):
     words: ClassVar[dict[str, str]] = WORDS
     ends: ClassVar[dict[str, Ends]] = CRASHED
 
-    @pytest.fixture(params=["16", "17"])
+    @pytest.fixture(params=["16", "26"])
     def bench(self, request: pytest.FixtureRequest, tmp_path: Path, shelf: Shelf) -> Iterator[Scene]:
         with scene_of(shelf.take(request.param), tmp_path, shelf.folder) as scene:
             scene.options = replace(QUICK, launcher="debugserver")

@@ -15,7 +15,7 @@ from tests.devices.ios.conftest import QUICK, Scene, with_launcher
 
 pytestmark = pytest.mark.emulator
 
-LAUNCHERS = [("16", "dvt"), ("16", "debugserver"), ("17", "appservice"), ("17", "dvt"), ("17", "debugserver")]
+LAUNCHERS = [("16", "dvt"), ("16", "debugserver"), ("17", "appservice"), ("26", "dvt"), ("26", "debugserver")]
 
 
 @pytest.mark.parametrize(("scene", "launcher"), LAUNCHERS, indirect=["scene"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import plistlib
 import socket
 import sys
 from dataclasses import replace
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from pymobiledevice3 import common
-from pymobiledevice3.services.mobile_image_mounter import LATEST_DDI_BUILD_ID
 
 from harness.conformance.fake_runners import make_order
 from harness.conformance.faults import Ends, complete, raises
@@ -33,6 +31,7 @@ from harness.devices.ios.loop import loop_thread
 from harness.devices.ios.options import Way
 from harness.virtual.ios import VirtualIphone, virtual_iphones
 from tests.devices.ios.conftest import QUICK, Scene
+from tests.devices.ios.images import have_images, use_proxy
 
 pytestmark = pytest.mark.emulator
 
@@ -175,12 +174,12 @@ def test_developer_mode_off(scene: Scene, ends: Ends) -> None:
 
 
 @pytest.mark.fault(what="the developer disk image is not mounted", ends=complete("it is mounted"), keeps="all records")
-@pytest.mark.parametrize(("scene", "kind"), [("16", "Developer"), ("17", "Personalized")], indirect=["scene"])
+@pytest.mark.parametrize(("scene", "kind"), [("16", "Developer"), ("26", "Personalized")], indirect=["scene"])
 def test_an_image_that_can_be_mounted(
     scene: Scene, ends: Ends, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With iOS 17 the tunnel was open before, and did not offer yet what starts apps."""
-    _have_images(tmp_path, monkeypatch)
+    """From iOS 17 on the tunnel was open before, and did not offer yet what starts apps."""
+    have_images(tmp_path, monkeypatch)
     scene.virtual.set(image="missing")
     ends.check(scene.run(make_order()))
     assert f"mount {kind}" in scene.events
@@ -194,7 +193,7 @@ def test_an_image_that_can_be_mounted(
     keeps="–",
 )
 def test_an_image_for_a_locked_phone(scene: Scene, ends: Ends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _have_images(tmp_path, monkeypatch)
+    have_images(tmp_path, monkeypatch)
     scene.open().close()  # paired
     scene.virtual.set(image="missing", locked=True)
     with ends.raised():
@@ -209,7 +208,7 @@ def test_an_image_for_a_locked_phone(scene: Scene, ends: Ends, tmp_path: Path, m
 def test_unplugged_while_the_image_is_mounted(
     scene: Scene, ends: Ends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _have_images(tmp_path, monkeypatch)
+    have_images(tmp_path, monkeypatch)
     scene.virtual.set(image="missing")
     # Whether one is mounted is asked twice, in two ways each; then the image is sent.
     scene.virtual.fault("mounter", "unplug", after=4)
@@ -222,7 +221,7 @@ def test_unplugged_while_the_image_is_mounted(
     what="the developer disk image is refused", ends=raises(ImageMissing, "is not mounted on"), keeps="–"
 )
 def test_an_image_that_is_refused(scene: Scene, ends: Ends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _have_images(tmp_path, monkeypatch)
+    have_images(tmp_path, monkeypatch)
     scene.virtual.set(image="unmountable")
     with ends.raised() as info:
         scene.open()
@@ -234,27 +233,10 @@ def test_an_image_that_is_refused(scene: Scene, ends: Ends, tmp_path: Path, monk
 )
 def test_an_image_that_cannot_be_had(scene: Scene, ends: Ends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common, "_HOMEFOLDER", tmp_path)
-    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
+    use_proxy(monkeypatch, free_port())
     scene.virtual.set(image="missing")
     with ends.raised():
         scene.open()
-
-
-def _have_images(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where pymobiledevice3 keeps what it downloaded once."""
-    monkeypatch.setattr(common, "_HOMEFOLDER", home)
-    shared = home / "Xcode.app/Contents/Developer/Platforms/iPhoneOS.platform/DeviceSupport/16.7"
-    shared.mkdir(parents=True)
-    (shared / "DeveloperDiskImage.dmg").write_bytes(b"image")
-    (shared / "DeveloperDiskImage.dmg.signature").write_bytes(b"signature")
-    personalized = home / "Xcode_iOS_DDI_Personalized"
-    personalized.mkdir()
-    (personalized / "Image.dmg").write_bytes(b"image")
-    (personalized / "Image.trustcache").write_bytes(b"trusted")
-    (personalized / "BuildManifest.plist").write_bytes(plistlib.dumps({"ProductBuildVersion": LATEST_DDI_BUILD_ID}))
 
 
 @pytest.mark.fault(

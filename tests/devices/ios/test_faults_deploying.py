@@ -35,7 +35,7 @@ from tests.native.certificates import PASSWORD, issue
 
 pytestmark = pytest.mark.emulator
 
-STARTS = [("16", "dvt"), ("17", "appservice"), ("17", "debugserver")]
+STARTS = [("16", "dvt"), ("26", "appservice"), ("26", "debugserver")]
 
 
 @pytest.mark.fault(
@@ -182,7 +182,7 @@ def test_locked(scene: Scene, ends: Ends, launcher: LauncherName) -> None:
     ends=raises(RunnerUnusable, "has not been explicitly trusted by the user"),
     keeps="–",
 )
-@pytest.mark.parametrize("scene", ["16", "17"], indirect=True)
+@pytest.mark.parametrize("scene", ["16", "26"], indirect=True)
 def test_developer_not_trusted(scene: Scene, ends: Ends) -> None:
     device = scene.open()
     scene.virtual.set(trusts_developer=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from harness.conformance.faults import Ends, complete, incomplete, raises
 from harness.devices.ios.errors import TunnelMissing
 from harness.devices.ios.options import LauncherName, Way
 from tests.devices.ios.conftest import Scene, with_launcher
+from tests.devices.ios.images import use_proxy
 from tests.devices.ios.test_faults_attached import free_port
 
 pytestmark = pytest.mark.parametrize("scene", ["17"], indirect=True)
@@ -33,7 +35,18 @@ def test_the_launcher_of_ios_17(scene: Scene) -> None:
 def test_no_tunneld(scene: Scene, ends: Ends) -> None:
     with ends.raised() as info:
         scene.open(way=replace(scene.way, tunneld=("127.0.0.1", free_port())))
-    assert "`sudo pymobiledevice3 remote tunneld`" in info.value.cure
+    assert f"`sudo {sys.executable} -m pymobiledevice3 remote tunneld`" in info.value.cure
+
+
+@pytest.mark.fault(
+    what="the environment names a proxy, which cannot reach this computer's tunneld",
+    ends=complete("tunneld is asked without it"),
+    keeps="all records",
+)
+def test_a_proxy(scene: Scene, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_proxy(monkeypatch, free_port())
+    ends.check(scene.run(make_order()))
+    scene.assert_clean()
 
 
 @pytest.mark.fault(

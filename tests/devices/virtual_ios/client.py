@@ -59,7 +59,7 @@ class Client:
 
     def developer(self) -> Any:
         """The way on which this phone has its developer services."""
-        return self.tunnel() if self.phone.identity.ios_version == "17" else self.cable()
+        return self.tunnel() if self.phone.identity.tunnelled else self.cable()
 
     def run(self, use: Callable[[Any], Awaitable[T]], way: Callable[[], Any] | None = None) -> T:
         """Do something over a connection of its own, within a deadline."""

@@ -1,4 +1,4 @@
-"""Phones with iOS 16 and 17 in one process for the tests of a module, each with a client that is paired with it."""
+"""Phones with iOS 16, 17 and 26 in one process for the tests of a module, each with a client that is paired with it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ def client_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def phones() -> Iterator[dict[str, VirtualIphone]]:
-    with virtual_iphones(VirtualIphone("16", name="Sixteen"), VirtualIphone("17", name="Seventeen")) as pair:
+    wanted = [VirtualIphone("16", name="Sixteen"), VirtualIphone("17", name="Seventeen"), VirtualIphone("26")]
+    with virtual_iphones(*wanted) as several:
         with pytest.MonkeyPatch.context() as patch:
             # pymobiledevice3 saves pair records with the usbmuxd of the environment only.
-            for name, value in pair[0].environment.items():
+            for name, value in several[0].environment.items():
                 patch.setenv(name, value)
-            yield {phone.identity.ios_version: phone for phone in pair}
-        output = pair[0].log.read_text()
+            yield {phone.identity.ios_version: phone for phone in several}
+        output = several[0].log.read_text()
     assert output == "", "the phones' process met something that it did not expect"
 
 
@@ -39,7 +40,7 @@ def clients(phones: dict[str, VirtualIphone], client_home: Path) -> dict[str, Cl
     return {ios_version: Client(phone, client_home / "records") for ios_version, phone in phones.items()}
 
 
-@pytest.fixture(params=["16", "17"])
+@pytest.fixture(params=["16", "26"])
 def ios_version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

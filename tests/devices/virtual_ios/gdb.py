@@ -10,6 +10,7 @@ from pymobiledevice3.exceptions import ConnectionTerminatedError
 SERVICES = {
     "16": "com.apple.debugserver.DVTSecureSocketProxy",
     "17": "com.apple.internal.dt.remote.debugproxy",
+    "26": "com.apple.internal.dt.remote.debugproxy",
 }
 
 

@@ -208,7 +208,7 @@ def test_appservice_prints_to_a_socket_that_closes_with_the_app(
 def test_appservice_lists_and_signals_processes(
     clients: dict[str, Client], phones: dict[str, VirtualIphone], tmp_path: Path
 ) -> None:
-    phone, client = phones["17"], clients["17"]
+    phone, client = phones["26"], clients["26"]
     client.install(TinyApp((phone.udid,), companion="#!/bin/sh\necho up\nexec sleep 300\n").write(tmp_path / "a.ipa"))
 
     async def use(provider: Any) -> None:
@@ -241,7 +241,7 @@ def test_a_phone_refuses_to_launch_through_every_launcher(
         await gdb.close()
 
     client.run(debug, client.developer)
-    if phone.identity.ios_version == "17":
+    if phone.identity.tunnelled:
 
         async def launch(provider: Any) -> None:
             async with AppServiceService(provider) as apps:

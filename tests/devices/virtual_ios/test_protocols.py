@@ -38,9 +38,9 @@ from tests.devices.virtual_ios.client import Client
 pytestmark = pytest.mark.emulator
 
 
-def test_both_phones_are_listed_by_one_usbmuxd(phones: dict[str, VirtualIphone]) -> None:
+def test_all_phones_are_listed_by_one_usbmuxd(phones: dict[str, VirtualIphone]) -> None:
     address = phones["16"].usbmux_address
-    assert phones["17"].usbmux_address == address
+    assert {phone.usbmux_address for phone in phones.values()} == {address}
     listed = asyncio.run(usbmux.list_devices(usbmux_address=address))
     assert {device.serial for device in listed} == {phone.udid for phone in phones.values()}
     assert all(device.is_usb for device in listed)
@@ -220,7 +220,7 @@ def test_the_battery_is_what_a_test_makes_it(client: Client, phone: VirtualIphon
         assert await provider.get_value("com.apple.mobile.battery", "ExternalConnected") is False
 
     client.run(ask)
-    if phone.identity.ios_version == "17":
+    if phone.identity.tunnelled:
         client.run(ask, client.tunnel)
 
 
@@ -231,12 +231,12 @@ def test_the_developer_image_is_mounted_unless_something_keeps_it_from_being(
     image.write_bytes(b"image" * 1000)
 
     async def mount(provider: Any) -> None:
-        if phone.identity.ios_version == "16":
-            async with DeveloperDiskImageMounter(provider) as mounter:
-                await mounter.mount(image, image)
-        else:
+        if phone.identity.tunnelled:
             async with PersonalizedImageMounter(provider) as mounter:
                 await mounter.mount(image, image, image)
+        else:
+            async with DeveloperDiskImageMounter(provider) as mounter:
+                await mounter.mount(image, image)
 
     with pytest.raises(AlreadyMountedError):
         client.run(mount)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ class Launcher:
     end_app: Callable[[Link, str], Awaitable[bool]]
 
 
+_LOCKED = re.compile(r"\b(?:locked|unlocked)\b")
+"""What a phone writes about its screen; "blocked" is something else."""
 _LAUNCHERS = (
     Launcher("appservice", appservice.launch, appservice.end, appservice.end_app),
     Launcher("dvt", dvt.launch, dvt.end, dvt.end_app),
@@ -58,7 +61,7 @@ def launch_refused(error: HarnessError, phone: str) -> HarnessError:
         return error
     message = str(error.args[0]).partition("launching the app: ")[2] or str(error.args[0])
     lower = message.lower()
-    if "locked" in lower:
+    if _LOCKED.search(lower):
         return PhoneLocked(f"{phone} is locked: {message}")
     if "developer mode" in lower:
         return DeveloperModeOff(f"Developer Mode of {phone} is off: {message}")
@@ -66,5 +69,5 @@ def launch_refused(error: HarnessError, phone: str) -> HarnessError:
         return ImageMissing(f"{phone} lacks the service that starts apps: {message}")
     return RunnerUnusable(
         f"{phone} does not start the app: {message}",
-        cure="trust the developer: Settings → General → VPN & Device Management; or sign it for this phone",
+        cure="trust the developer on the iPhone: Settings → General → VPN & Device Management; or sign the app for it",
     )

@@ -16,6 +16,12 @@ from harness.devices.ios.link import Link
 
 DRAIN_SECONDS = 0.2
 """The seconds for output that comes after the report of the end."""
+OUTPUT_ARGUMENTS = 3
+NOT_NOW = ("com.apple.dt.deviceprocesscontrolservice", 2)
+"""The refusal of a phone that cannot start an app at the moment: its screen wakes up, or an older app still ends."""
+LAUNCH_ATTEMPTS = 4
+PAUSE_SECONDS = 0.5
+"""The seconds before the second attempt; each further one waits as long again."""
 LOOK_SECONDS = 5.0
 """The seconds between looks at an app without a reported end: one that ends at once may not be observed yet."""
 
@@ -34,6 +40,12 @@ class ObservedProcessControl(ProcessControlService):
         signal = _number(crashing_signal)
         self.endings[_number(pid) or 0] = Ended(-signal if signal else _number(exit_code))
         self.ending.set()
+
+    @dtx_on_invoke("outputReceived:fromProcess:atTime:")
+    async def _on_output_received(self, *arguments: Any) -> None:
+        # iOS 26 also sends it without arguments, which the library's own logs as an error.
+        if len(arguments) == OUTPUT_ARGUMENTS:
+            await self.output_events.put(list(arguments))
 
     def on_closed(self, reason: str = "") -> None:
         self.closed = True
@@ -98,7 +110,7 @@ async def launch(link: Link, bundle_id: str, arguments: list[str]) -> DvtApp:
     try:
         provider = await app._stack.enter_async_context(DvtProvider(await link.developer()))
         app._control = await app._stack.enter_async_context(_Control(provider))
-        app.pid = int(await app._control.launch(bundle_id, arguments, kill_existing=True))
+        app.pid = await _launched(app._control, bundle_id, arguments)
         # The app may have ended already.
         with contextlib.suppress(DTXNsError):
             await app._control.service.startObservingPid_(app.pid)
@@ -111,6 +123,26 @@ async def launch(link: Link, bundle_id: str, arguments: list[str]) -> DvtApp:
         raise
     app._begin()
     return app
+
+
+async def _launched(control: ProcessControl, bundle_id: str, arguments: list[str]) -> int:
+    """Start the app and return its process; a refusal that passes is tried again."""
+    for attempt in range(1, LAUNCH_ATTEMPTS):
+        pid = await _tried(control, bundle_id, arguments)
+        if pid is not None:
+            return pid
+        await asyncio.sleep(PAUSE_SECONDS * attempt)
+    return int(await control.launch(bundle_id, arguments, kill_existing=True))
+
+
+async def _tried(control: ProcessControl, bundle_id: str, arguments: list[str]) -> int | None:
+    """Start the app; return None if the phone cannot at the moment."""
+    try:
+        return int(await control.launch(bundle_id, arguments, kill_existing=True))
+    except DTXNsError as error:
+        if (error.error.domain, error.error.code) != NOT_NOW:
+            raise
+        return None
 
 
 async def end(link: Link, pid: int) -> None:
