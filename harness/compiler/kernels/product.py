@@ -241,6 +241,13 @@ class _Emitter:
         store(self.y, value, row, column, lanes=lanes)
 
 
+def tile_heights(rows: int, profile: Profile, form: Format) -> list[int]:
+    """Return the heights of the tiles into which so many rows are cut, in their order."""
+    units = -(-rows // form.row_unit)
+    count = -(-units // (profile.rows // form.row_unit))
+    return [((tile + 1) * units // count - tile * units // count) * form.row_unit for tile in range(count)]
+
+
 def _heights(units: int, count: int) -> list[int]:
     """Return the tile heights that occur when ``units`` rows are cut into ``count`` tiles."""
     return sorted({(tile + 1) * units // count - tile * units // count for tile in range(count)})
