@@ -17,7 +17,7 @@ from benchmarks.arm_mca import our_loop
 from benchmarks.arm_peers import PeerKernel, multiply_adds, read_peers
 from benchmarks.assembly import Loop
 from benchmarks.mca import Estimate, McaFailed
-from harness.compiler.kernels.formats import format_for
+from harness.compiler.kernels.choice import format_for
 from harness.compiler.kernels.product import tile_heights
 from harness.compiler.targets.cpus import CPUS
 from harness.protocol.schema import Precision
@@ -100,12 +100,12 @@ def compare(playing: Playing, folders: list[Path], cores: tuple[str, ...]) -> li
 def _ours(playing: Playing, core: str, precision: Precision, rows: int) -> Line:
     cpu = CPUS[CPU_OF[core]]
     form = format_for(precision, cpu.profile, one_row=rows == 1)
-    heights = [1] if rows == 1 else tile_heights(rows, cpu.profile, form)
+    heights = [1] if rows == 1 else tile_heights(rows, form)
     loops = {height: our_loop(cpu.profile, precision, height, cpu.llvm, cpu.attributes) for height in {*heights}}
     kernel = PeerKernel(OURS, precision, f"{cpu.profile.name}, {form.name}", loops)
     played = playing(core, kernel)
     computed = {height: -(-height // form.row_unit) * form.row_unit for height in loops}
-    return _line(core, rows, kernel, OURS, played, heights, getattr(form, "limbs", 1), computed)
+    return _line(core, rows, kernel, OURS, played, heights, form.products, computed)
 
 
 def _greedy(rows: int, heights: list[int]) -> list[int]:
@@ -122,16 +122,16 @@ def _line(
     library: str,
     played: dict[int, Estimate],
     tiles: list[int],
-    limbs: int,
+    products: int,
     computed: dict[int, int] | None = None,
 ) -> Line:
     """Return the line of one kernel: cycles for each weight, of all tiles together, over the rows that count."""
     cycles = limit = 0.0
     for height in tiles:
         estimate = played[height]
-        weights = estimate.multiply_adds / limbs / (computed or {}).get(height, height)
+        weights = estimate.multiply_adds / products / (computed or {}).get(height, height)
         cycles += estimate.cycles / weights
-        limit = estimate.multiply_adds / limbs / estimate.limit
+        limit = estimate.multiply_adds / products / estimate.limit
     names = sorted({i.split()[0] for loop in kernel.loops.values() for i in loop.instructions if multiply_adds(i)})
     kind = next(iter(loop for loop in kernel.loops.values())).instructions
     wide = any(multiply_adds(i) == 8 and i.startswith("fmla") for i in kind)

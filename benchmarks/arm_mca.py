@@ -38,24 +38,29 @@ MULTIPLIES = ("fmla", "fmlal", "fmlal2", "smlal", "smlal2", "smull", "mla", "sdo
 FEATURES = {
     NEON: ("cortex-a72", ()),
     NEON_DOT: ("cortex-a76", ()),
-    NEON_I8MM: ("generic", ("+v8.2a", "+dotprod", "+i8mm")),
+    NEON_I8MM: ("cortex-a710", ("-sve",)),
 }
 """CPU and attributes that LLVM compiles for."""
 CASES: tuple[tuple[Profile, Precision], ...] = (
     (NEON, "fp32"),
     (NEON, "fp16"),
     (NEON, "int8"),
+    (NEON_DOT, "fp16"),
     (NEON_DOT, "int8"),
+    (NEON_I8MM, "fp16"),
     (NEON_I8MM, "int8"),
 )
+QUICK: tuple[tuple[Profile, Precision], ...] = ((NEON, "fp16"), (NEON_DOT, "int8"))
 
 
 def loops(quick: bool) -> list[tuple[str, Precision, int, Loop]]:
     """Return every case's inner loop, for one row and for a full tile of rows."""
+    from harness.compiler.kernels.choice import format_for
+
     return [
         (profile.name, precision, rows, our_loop(profile, precision, rows, *FEATURES[profile]))
-        for profile, precision in (CASES[1::2] if quick else CASES)
-        for rows in (1, profile.rows)
+        for profile, precision in (QUICK if quick else CASES)
+        for rows in (1, format_for(precision, profile, one_row=False).rows)
     ]
 
 
@@ -92,7 +97,7 @@ def show(console: Console, estimates: list[Estimate]) -> None:
 def main(
     folders: Annotated[list[Path] | None, typer.Argument(help="with --peers: checkouts of KleidiAI, XNNPACK")] = None,
     peers: Annotated[bool, typer.Option("--peers", help="compare with the kernels in these checkouts")] = False,
-    quick: Annotated[bool, typer.Option(help="two of the five cases; with --peers one core")] = False,
+    quick: Annotated[bool, typer.Option(help="two of the cases; with --peers one core")] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="write all estimates here")] = None,
 ) -> None:
     """Estimate the inner loops of the arm64 kernels with llvm-mca. These are a model's figures, no measurement.

@@ -11,7 +11,7 @@ from harness.compiler.kernels import dot
 from harness.compiler.kernels.formats import IntegerFormat
 from harness.compiler.kernels.product import Product, column_order, product_kernel
 from harness.compiler.targets.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, PROFILES, Profile
-from harness.protocol.schema import Precision
+from harness.protocol.schema import PRECISIONS, Precision
 from tests.compiler.kernels import TOLERANCE, ProductCase, check_product, normal, portable_four, portable_pairs
 
 pytestmark = pytest.mark.compiler
@@ -107,8 +107,8 @@ def test_two_limbs_keep_fifteen_bits() -> None:
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda p: p.name)
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
 def test_packing_places_every_column_once_and_fills_with_zeros(profile: Profile, product: Product) -> None:
-    for precision in ("fp32", "int8"):
-        _, form = product_kernel(profile, "fp32" if precision == "fp32" else "int8", product, ("rows",))
+    for precision in PRECISIONS:
+        _, form = product_kernel(profile, precision, product, ("rows",))
         order = column_order(product, form)
         assert len(order) % form.columns == 0
         assert sorted(order[order >= 0]) == list(range(product.width))
