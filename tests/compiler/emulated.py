@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import struct
 import subprocess
@@ -19,7 +20,8 @@ import tvm
 from harness.compiler.kernels.kernel import Kernel
 from harness.compiler.lower import compile_kernel
 from harness.compiler.objects import export_objects
-from harness.native.compilers import package_folder
+from harness.core.cache import Cache, cache_root
+from harness.native.compilers import package_folder, zig_environment
 
 QEMU = "qemu-aarch64-static"
 ZIG_TARGET = "aarch64-linux-musl"
@@ -96,5 +98,7 @@ def _main_object(folder: Path) -> Path:
 
 def _zig(*arguments: str) -> None:
     command = [sys.executable, "-m", "ziglang", "cc", "-target", ZIG_TARGET, "-fno-sanitize=all", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    # A session has a home of its own, where zig would build its C library again: 50 CPU seconds.
+    environment = os.environ | zig_environment(Cache(cache_root()))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
     assert done.returncode == 0, done.stderr
