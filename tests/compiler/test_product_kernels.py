@@ -104,6 +104,16 @@ def test_two_limbs_keep_fifteen_bits() -> None:
     assert errors["two"] < errors["one"] / 50
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_weights_of_two_bytes_lose_less_than_float16(rows: int) -> None:
+    case = ProductCase(NEON_DOT, "fp16", Product(256, 64), (rows,))
+    x = normal(rows, 256)
+    exact = x.astype(np.float64) @ case.weight
+    halves = x @ case.weight.astype(np.float16).astype(np.float32)
+    ours, float16 = (np.square(found - exact).mean() for found in (case.ours(x, x), halves))
+    assert ours < float16 / 4
+
+
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda p: p.name)
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
 def test_packing_places_every_column_once_and_fills_with_zeros(profile: Profile, product: Product) -> None:
