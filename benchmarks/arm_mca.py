@@ -2,21 +2,20 @@
 
     python benchmarks/arm_mca.py                        # every arm64 instruction set, precision and tile
     python benchmarks/arm_mca.py --quick --json arm.json
+    python benchmarks/arm_mca.py --peers KLEIDIAI XNNPACK    # beside the kernels in checkouts of these libraries
 
 The loops are read from the assembly that LLVM writes for a product (256 x 512), and handed to ``llvm-mca``, which plays
-them on its model of a core: neoverse-n1 stands for Cortex-A76, apple-m1 for Apple's big cores. The model has
-no caches and no memory, so it shows whether a loop keeps the multipliers busy, not how fast a word is. Which units the
-model has is printed: LLVM before 17 gives neoverse-n1 those of Cortex-A57. Exit status 3 without ``llvm-mca``.
+them on its model of a core: neoverse-n1 stands for Cortex-A76, neoverse-v2 for Cortex-X, apple-m1 for Apple's big
+cores. The model has no caches and no memory, so it shows whether a loop keeps the multipliers busy, not how fast a word
+is. Which units the model has is printed: LLVM before 17 gives neoverse-n1 those of Cortex-A57. Exit status 3 without
+``llvm-mca``.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import shutil
-import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,157 +24,56 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.assembly import Loop
+from benchmarks.mca import TRIPLE, Estimate, estimate, find_mca
 from benchmarks.tables import terminal
 from harness.compiler.targets.profiles import NEON, NEON_DOT, NEON_I8MM, Profile
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, UsageError
 from harness.protocol.schema import Precision
 
-TRIPLE = "aarch64-linux-gnu"
-CORES = ("neoverse-n1", "apple-m1")
-VERSIONS = range(30, 13, -1)
-ITERATIONS = 100
+CORES = ("neoverse-n1", "neoverse-v2", "apple-m1")
 DEPTH, WIDTH = 256, 512
 """The product whose loops are read; its inner loop does not depend on them."""
-MULTIPLIES = {"fmla": 4, "smlal": 4, "smlal2": 4, "smull": 4, "mla": 4, "sdot": 16, "smmla": 32}
-"""Multiply-adds of one instruction on 128-bit registers."""
+MULTIPLIES = ("fmla", "fmlal", "fmlal2", "smlal", "smlal2", "smull", "mla", "sdot", "smmla")
+"""The instructions that multiply, of our kernels."""
 FEATURES = {
     NEON: ("cortex-a72", ()),
     NEON_DOT: ("cortex-a76", ()),
-    NEON_I8MM: ("generic", ("+v8.2a", "+dotprod", "+i8mm")),
+    NEON_I8MM: ("cortex-a710", ("-sve",)),
 }
 """CPU and attributes that LLVM compiles for."""
 CASES: tuple[tuple[Profile, Precision], ...] = (
     (NEON, "fp32"),
     (NEON, "fp16"),
     (NEON, "int8"),
+    (NEON_DOT, "fp16"),
     (NEON_DOT, "int8"),
+    (NEON_I8MM, "fp16"),
     (NEON_I8MM, "int8"),
 )
+QUICK: tuple[tuple[Profile, Precision], ...] = ((NEON, "fp16"), (NEON_DOT, "int8"))
 
 
-_UNIT_NUMBER = re.compile(r"\.[\x00-\x1f]$")
-"""How llvm-mca distinguishes units of one kind."""
-
-
-class McaMissing(HarnessError):
-    """``llvm-mca`` is not installed."""
-
-    cure = "install LLVM's tools: apt-get install llvm-19 (or llvm)"
-
-
-class McaFailed(HarnessError):
-    """``llvm-mca`` refused a loop, or answered what cannot be read."""
-
-    cure = "run it by hand on the loop above; another version of LLVM may know the instructions"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Of one loop on one core. ``limit``: the fewest cycles in which the units that multiply can do the loop's
-    multiplies. ``bottleneck``: what holds it back in the model."""
-
-    core: str
-    units: str
-    profile: str
-    precision: str
-    rows: int
-    instructions: int
-    multiply_adds: int
-    cycles: float
-    limit: float
-    bottleneck: str
-
-    @property
-    def ratio(self) -> float:
-        return self.cycles / self.limit
-
-
-def find_mca() -> str:
-    """Return the newest ``llvm-mca`` there is. Raises McaMissing."""
-    names = [f"llvm-mca-{version}" for version in VERSIONS] + ["llvm-mca"]
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
-        raise McaMissing("llvm-mca was not found")
-    return found
-
-
-def play(mca: str, core: str, loop: Loop) -> dict[str, Any]:
-    """Return the model's answer for one loop. Raises McaFailed."""
-    text = "\n".join(loop.instructions) + "\n"
-    options = [f"-mtriple={TRIPLE}", f"-mcpu={core}", "-mattr=+dotprod,+i8mm,+fullfp16", f"-iterations={ITERATIONS}"]
-    done = subprocess.run(
-        [mca, *options, "-json"],
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        encoding="utf-8",
-        errors="replace",
-    )
-    if done.returncode != 0:
-        raise McaFailed(f"llvm-mca for {core}: {done.stderr.strip()}\n{text}")
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout)
-    except json.JSONDecodeError as error:
-        raise McaFailed(f"llvm-mca for {core} answered no JSON: {error}") from error
-    return answer
-
-
-def estimate(mca: str, core: str, profile: Profile, precision: Precision, rows: int, loop: Loop) -> Estimate:
-    answer = play(mca, core, loop)
-    region, resources = answer["CodeRegions"][0], answer["TargetInfo"]["Resources"]
-    summary = region["SummaryView"]
-    multiplies = [at for at, mnemonic in enumerate(loop.mnemonics) if mnemonic in MULTIPLIES]
-    if not multiplies:
-        raise McaFailed(f"the loop of {profile.name} {precision} multiplies nothing:\n{' / '.join(loop.instructions)}")
-    pressure: dict[int, float] = {}
-    busy: dict[int, float] = {}
-    for entry in region["ResourcePressureView"]["ResourcePressureInfo"]:
-        at, unit, usage = entry["InstructionIndex"], entry["ResourceIndex"], float(entry["ResourceUsage"])
-        if at < len(loop.instructions):  # behind them stands the sum
-            pressure[unit] = pressure.get(unit, 0.0) + usage
-        if at in multiplies:
-            busy[unit] = busy.get(unit, 0.0) + usage
-    cycles = summary["TotalCycles"] / summary["Iterations"]
-    return Estimate(
-        core=core,
-        units=re.split(r"Unit", resources[0])[0] + f", {summary['DispatchWidth']} wide",
-        profile=profile.name,
-        precision=precision,
-        rows=rows,
-        instructions=len(loop.instructions),
-        multiply_adds=sum(MULTIPLIES.get(mnemonic, 0) for mnemonic in loop.mnemonics),
-        cycles=cycles,
-        limit=sum(busy.values()) / len(busy),
-        bottleneck=_bottleneck(cycles, summary, {resources[unit]: used for unit, used in pressure.items()}),
-    )
-
-
-def _bottleneck(cycles: float, summary: dict[str, Any], pressure: dict[str, float]) -> str:
-    """Return what comes within a tenth of the cycles: the busiest unit, or the width of dispatch; else dependencies."""
-    dispatch = summary["TotaluOps"] / summary["Iterations"] / summary["DispatchWidth"]
-    unit, used = max(pressure.items(), key=lambda pair: pair[1])
-    if max(used, dispatch) < 0.9 * cycles:
-        return "dependencies"
-    return _UNIT_NUMBER.sub("", unit) if used >= dispatch else "dispatch"
-
-
-def loops(quick: bool) -> list[tuple[Profile, Precision, int, Loop]]:
+def loops(quick: bool) -> list[tuple[str, Precision, int, Loop]]:
     """Return every case's inner loop, for one row and for a full tile of rows."""
+    from harness.compiler.kernels.choice import format_for
+
+    return [
+        (profile.name, precision, rows, our_loop(profile, precision, rows, *FEATURES[profile]))
+        for profile, precision in (QUICK if quick else CASES)
+        for rows in (1, format_for(precision, profile, one_row=False).rows)
+    ]
+
+
+def our_loop(profile: Profile, precision: Precision, rows: int, cpu: str, attributes: tuple[str, ...]) -> Loop:
+    """Return the inner loop of a product of so many rows, as LLVM writes it for that CPU."""
     import tvm
 
     from benchmarks.assembly import main_loop
     from harness.compiler.kernels.product import Product, product_kernel
 
-    found = []
-    for profile, precision in CASES[1::2] if quick else CASES:
-        cpu, attributes = FEATURES[profile]
-        target = tvm.target.Target({"kind": "llvm", "mtriple": TRIPLE, "mcpu": cpu, "mattr": list(attributes)})
-        for rows in (1, profile.rows):
-            kernel, _ = product_kernel(profile, precision, Product(DEPTH, WIDTH), (rows,))
-            found.append((profile, precision, rows, main_loop(kernel, target, *MULTIPLIES)))
-    return found
+    target = tvm.target.Target({"kind": "llvm", "mtriple": TRIPLE, "mcpu": cpu, "mattr": list(attributes)})
+    kernel, _ = product_kernel(profile, precision, Product(DEPTH, WIDTH), (rows,))
+    return main_loop(kernel, target, *MULTIPLIES)
 
 
 def show(console: Console, estimates: list[Estimate]) -> None:
@@ -197,27 +95,47 @@ def show(console: Console, estimates: list[Estimate]) -> None:
 
 
 def main(
-    quick: Annotated[bool, typer.Option(help="two of the five cases")] = False,
+    folders: Annotated[list[Path] | None, typer.Argument(help="with --peers: checkouts of KleidiAI, XNNPACK")] = None,
+    peers: Annotated[bool, typer.Option("--peers", help="compare with the kernels in these checkouts")] = False,
+    quick: Annotated[bool, typer.Option(help="two of the cases; with --peers one core")] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="write all estimates here")] = None,
 ) -> None:
     """Estimate the inner loops of the arm64 kernels with llvm-mca. These are a model's figures, no measurement.
 
-    Examples: python benchmarks/arm_mca.py --quick; python benchmarks/arm_mca.py --json arm.json
+    Examples: python benchmarks/arm_mca.py --quick; python benchmarks/arm_mca.py --peers kleidiai XNNPACK
     """
     console = terminal()
     try:
         mca = find_mca()
-        console.print("reading the loops from the compiler")
-        cases = loops(quick)
-        estimates = [estimate(mca, core, *case) for core in CORES for case in cases]
+        if peers != bool(folders):
+            raise UsageError("--peers needs the folders of checkouts, and folders need --peers")
+        if folders:
+            document = _compare_with_peers(console, mca, folders, CORES[:1] if quick else CORES)
+        else:
+            document = _estimate_ours(console, mca, quick)
     except HarnessError as error:
         console.print(str(error), markup=False, style="red")
         sys.exit(error.exit_code)
-    show(console, estimates)
     console.print("estimates of a model of a core by llvm-mca; nothing was measured")
     if json_path is not None:
-        rows = [{**asdict(e), "ratio": e.ratio} for e in estimates]
-        json_path.write_text(json.dumps({"tool": Path(mca).name, "estimates": rows}, indent=1) + "\n", "utf-8")
+        json_path.write_text(json.dumps({"tool": Path(mca).name, **document}, indent=1) + "\n", "utf-8")
+
+
+def _estimate_ours(console: Console, mca: str, quick: bool) -> dict[str, Any]:
+    console.print("reading the loops from the compiler")
+    cases = loops(quick)
+    estimates = [estimate(mca, core, *case) for core in CORES for case in cases]
+    show(console, estimates)
+    return {"estimates": [{**asdict(e), "ratio": e.ratio} for e in estimates]}
+
+
+def _compare_with_peers(console: Console, mca: str, folders: list[Path], cores: tuple[str, ...]) -> dict[str, Any]:
+    from benchmarks.arm_compare import Playing, compare, show_comparison
+
+    playing = Playing(lambda core, name, precision, rows, loop: estimate(mca, core, name, precision, rows, loop))
+    lines = compare(playing, folders, cores)
+    show_comparison(console, lines, playing.refused)
+    return {"comparison": [asdict(line) for line in lines], "refused": playing.refused}
 
 
 if __name__ == "__main__":

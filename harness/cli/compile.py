@@ -51,7 +51,7 @@ MODELS_HELP = (
 CheckpointOption = Annotated[str, typer.Option("--checkpoint", help=CHECKPOINT_HELP)]
 PrecisionOption = Annotated[
     Precision,
-    typer.Option("--precision", help="fp32; fp16: float16 weights, float32 arithmetic; int8: weights and activations"),
+    typer.Option("--precision", help="fp32; fp16: 16-bit weights, float32 sums; int8: weights and activations"),
 ]
 KvCacheOption = Annotated[
     bool, typer.Option("--kv-cache/--no-kv-cache", help="encoder, prefill and step, or encoder and whole decoder")

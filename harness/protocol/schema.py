@@ -31,7 +31,7 @@ SCHEMA_VERSION: Literal[2] = 2
 
 
 Precision = Literal["fp32", "fp16", "int8"]
-"""float32; float16 weights multiplied in float32; int8 weights and activations."""
+"""float32; weights of 16 bits, with float32 sums or exact ones; int8 weights and activations."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 

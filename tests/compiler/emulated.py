@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import struct
 import subprocess
@@ -19,7 +20,8 @@ import tvm
 from harness.compiler.kernels.kernel import Kernel
 from harness.compiler.lower import compile_kernel
 from harness.compiler.objects import export_objects
-from harness.native.compilers import package_folder
+from harness.core.cache import Cache, cache_root
+from harness.native.compilers import package_folder, zig_environment
 
 QEMU = "qemu-aarch64-static"
 ZIG_TARGET = "aarch64-linux-musl"
@@ -32,12 +34,12 @@ Array = npt.NDArray[Any]
 
 
 class Emulator:
-    """Builds programs of one kernel each in ``folder`` for one target."""
+    """Builds programs of one kernel each in ``folder`` for one target; ``cpu`` is qemu's, which has what it needs."""
 
-    def __init__(self, target: tvm.target.Target, folder: Path) -> None:
+    def __init__(self, target: tvm.target.Target, folder: Path, cpu: str = "max") -> None:
         if shutil.which(QEMU) is None:
             raise AssertionError(f"{QEMU} was not found: apt-get install qemu-user-static (make test does it)")
-        self.target, self.folder = target, folder
+        self.target, self.folder, self.cpu = target, folder, cpu
 
     def build(self, kernel: Kernel) -> Callable[..., None]:
         """The kernel as a function of ``tvm.runtime.Tensor`` and int arguments, which it writes into."""
@@ -51,7 +53,7 @@ class Emulator:
             arrays = [a.numpy() if isinstance(a, tvm.runtime.Tensor) else a for a in arguments]
             places = _write(file, arrays)
             done = subprocess.run(
-                [QEMU, "-cpu", "max", str(program), str(file)],
+                [QEMU, "-cpu", self.cpu, str(program), str(file)],
                 capture_output=True,
                 text=True,
                 timeout=DEADLINE,
@@ -96,5 +98,7 @@ def _main_object(folder: Path) -> Path:
 
 def _zig(*arguments: str) -> None:
     command = [sys.executable, "-m", "ziglang", "cc", "-target", ZIG_TARGET, "-fno-sanitize=all", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    # A session has a home of its own, where zig would build its C library again: 50 CPU seconds.
+    environment = os.environ | zig_environment(Cache(cache_root()))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels.kernel import Kernel
 from harness.compiler.kernels.product import Product, pack_product, product_kernel
-from harness.compiler.kernels.vector import cast, splat
+from harness.compiler.kernels.vector import cast, splat, spread
 from harness.compiler.lower import compile_kernel, tvm_target
 from harness.compiler.targets import resolve_target
 from harness.compiler.targets.profiles import Profile
@@ -83,7 +83,7 @@ def portable_four(signed: bool) -> Any:
     def dot(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
         words = T.reinterpret(f"int32x{lanes}", weights)
         for at in range(4):
-            a = _byte(splat(x, lanes), at, lanes, signed=signed)
+            a = _byte(spread(x, lanes), at, lanes, signed=signed)
             sums = sums + a * _byte(words, at, lanes, signed=True)
         return sums
 

@@ -28,10 +28,16 @@ CASES = [
     (NEON, "fp32"),
     (NEON, "fp16"),
     (NEON, "int8"),
+    (NEON_DOT, "fp16"),
     (NEON_DOT, "int8"),
+    (NEON_I8MM, "fp16"),
     (NEON_I8MM, "int8"),
 ]
 each_case = pytest.mark.parametrize(("profile", "precision"), CASES, ids=lambda v: v if isinstance(v, str) else v.name)
+
+
+CPUS = {NEON: "cortex-a72", NEON_DOT: "cortex-a76"}
+"""qemu's CPUs that have no more than the instruction set; for the others it has none but that of all features."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def emulated(profile: Profile, folder: Path) -> Iterator[None]:
     triple, cpu, attributes = TARGETS[profile]
     target = tvm.target.Target({"kind": "llvm", "mtriple": triple, "mcpu": cpu, "mattr": attributes})
-    with built_by(Emulator(target, folder).build):
+    with built_by(Emulator(target, folder, CPUS.get(profile, "max")).build):
         yield
 
 

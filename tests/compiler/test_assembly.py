@@ -11,10 +11,19 @@ from tvm import topi
 
 from benchmarks.assembly import Loop, inner_loops, kernel_assembly, main_loop
 from harness.compiler.kernels import arithmetic
+from harness.compiler.kernels.choice import format_for
 from harness.compiler.kernels.product import Product, product_kernel
 from harness.compiler.schedule.rest import scheduled
 from harness.compiler.settings import PASS_CONFIG
-from harness.compiler.targets.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, NEON_I8MM, Profile
+from harness.compiler.targets.profiles import (
+    AVX2,
+    AVX512,
+    AVX512_VNNI,
+    NEON,
+    NEON_DOT,
+    NEON_I8MM,
+    Profile,
+)
 from harness.protocol.schema import Precision
 from tests.compiler import schedules
 
@@ -27,7 +36,7 @@ TARGETS = {
     AVX512_VNNI: (X86, "x86-64-v4", ["-prefer-256-bit", "+avx512vnni"]),
     NEON: (ARM, "cortex-a72", []),
     NEON_DOT: (ARM, "cortex-a76", []),
-    NEON_I8MM: (ARM, "generic", ["+v8.2a", "+dotprod", "+i8mm"]),
+    NEON_I8MM: (ARM, "cortex-a710", ["-sve"]),
 }
 X86_FMA = ("vfmadd231ps", "vfmadd213ps", "vfmadd132ps")
 ARM_FMA = ("fmla",)
@@ -53,18 +62,19 @@ def loop_of(profile: Profile, precision: Precision, rows: int, *mnemonics: str) 
         (NEON, "fp32", ARM_FMA),
         (NEON, "fp16", ARM_FMA),
         (NEON, "int8", ("smlal", "smlal2")),
+        (NEON_DOT, "fp16", ("sdot",)),
+        (NEON_I8MM, "fp16", ("smmla",)),
         (NEON_DOT, "int8", ("sdot",)),
-        (NEON_I8MM, "int8", ("smmla", "sdot")),
+        (NEON_I8MM, "int8", ("smmla",)),
     ],
     ids=lambda value: value if isinstance(value, str) else getattr(value, "name", ""),
 )
 def test_the_inner_loop_multiplies_and_stores_nothing(
     profile: Profile, precision: Precision, mnemonics: tuple[str, ...], tile: str
 ) -> None:
-    rows = 1 if tile == "one row" else profile.rows
-    loop = loop_of(profile, precision, rows, *mnemonics)
-    vectors = (profile.vector_columns if rows == 1 else profile.columns) // profile.lanes
-    assert loop.count(*mnemonics) >= vectors, loop
+    form = format_for(precision, profile, one_row=tile == "one row")
+    loop = loop_of(profile, precision, 1 if tile == "one row" else form.rows, *mnemonics)
+    assert loop.count(*mnemonics) >= form.columns // profile.lanes, loop
     assert loop.vector_stores == []
 
 
@@ -82,9 +92,10 @@ def test_an_activation_leaves_the_registers_to_the_sums() -> None:
     assert [loop.vector_stores for loop in products if loop.vector_stores] == []
 
 
-def test_i8mm_multiplies_matrices_where_there_are_rows() -> None:
+def test_i8mm_multiplies_matrices_of_two_rows_or_of_one_rows_two_bytes() -> None:
     assert loop_of(NEON_I8MM, "int8", 6, "smmla").count("smmla") >= 3 * 8
-    assert loop_of(NEON_I8MM, "int8", 1, "sdot").count("smmla") == 0
+    assert loop_of(NEON_I8MM, "int8", 1, "smmla").count("smmla") >= 16
+    assert loop_of(NEON_I8MM, "fp16", 3, "smmla").count("smmla") >= 3 * 2 * 4
 
 
 def test_vectors_are_as_wide_as_the_profile_says() -> None:
@@ -95,9 +106,16 @@ def test_vectors_are_as_wide_as_the_profile_says() -> None:
 
 def test_arm_multiplies_by_lane_and_loads_in_pairs() -> None:
     """fmla vd.4s, vn.4s, vm.s[lane] needs no broadcast; ldp loads two vectors."""
-    loop = loop_of(NEON, "fp32", 6, *ARM_FMA)
-    assert sum(".s[" in instruction for instruction in loop.instructions) >= loop.count("fmla") // 2
-    assert loop.count("ldp") >= 1
+    cases: tuple[tuple[Profile, Precision, str, str], ...] = (
+        (NEON, "fp32", ".s[", "fmla"),
+        (NEON_DOT, "int8", ".4b[", "sdot"),
+        (NEON_DOT, "fp16", ".4b[", "sdot"),
+    )
+    for profile, precision, lane, mnemonic in cases:
+        rows = format_for(precision, profile, one_row=False).rows
+        loop = loop_of(profile, precision, rows, mnemonic)
+        assert sum(lane in instruction for instruction in loop.instructions) == loop.count(mnemonic)
+        assert loop.count("ldp") >= 1
 
 
 def test_loops_and_their_stores_are_read_rightly() -> None:

@@ -53,9 +53,11 @@ def test_the_profile_follows_the_cpu() -> None:
     profiles = {name: resolve_target("android-arm64", name).profile for name in cpu_names("aarch64")}
     assert profiles["cortex-a53"] is NEON
     assert profiles["cortex-a76"] is NEON_DOT
+    assert profiles["apple-a13"] is NEON_DOT
     assert profiles["cortex-a510"] is NEON_I8MM
     for name, profile in profiles.items():
         assert (profile is not NEON) == ("dotprod" in CPUS[name].features)
+        assert (profile.half == "widened") == (profile is NEON)
         assert (profile is NEON_I8MM) == ("i8mm" in CPUS[name].features)
 
 

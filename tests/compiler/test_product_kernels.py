@@ -11,7 +11,7 @@ from harness.compiler.kernels import dot
 from harness.compiler.kernels.formats import IntegerFormat
 from harness.compiler.kernels.product import Product, column_order, product_kernel
 from harness.compiler.targets.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, PROFILES, Profile
-from harness.protocol.schema import Precision
+from harness.protocol.schema import PRECISIONS, Precision
 from tests.compiler.kernels import TOLERANCE, ProductCase, check_product, normal, portable_four, portable_pairs
 
 pytestmark = pytest.mark.compiler
@@ -104,11 +104,21 @@ def test_two_limbs_keep_fifteen_bits() -> None:
     assert errors["two"] < errors["one"] / 50
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_weights_of_two_bytes_lose_less_than_float16(rows: int) -> None:
+    case = ProductCase(NEON_DOT, "fp16", Product(256, 64), (rows,))
+    x = normal(rows, 256)
+    exact = x.astype(np.float64) @ case.weight
+    halves = x @ case.weight.astype(np.float16).astype(np.float32)
+    ours, float16 = (np.square(found - exact).mean() for found in (case.ours(x, x), halves))
+    assert ours < float16 / 4
+
+
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda p: p.name)
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
 def test_packing_places_every_column_once_and_fills_with_zeros(profile: Profile, product: Product) -> None:
-    for precision in ("fp32", "int8"):
-        _, form = product_kernel(profile, "fp32" if precision == "fp32" else "int8", product, ("rows",))
+    for precision in PRECISIONS:
+        _, form = product_kernel(profile, precision, product, ("rows",))
         order = column_order(product, form)
         assert len(order) % form.columns == 0
         assert sorted(order[order >= 0]) == list(range(product.width))

@@ -10,7 +10,7 @@ from typing import Any
 
 from tvm.tirx.script import builder as T
 
-from harness.compiler.kernels.vector import cast, splat
+from harness.compiler.kernels.vector import cast, splat, spread
 
 Instruction = Callable[[Any, Any, Any, int], Any]
 """(int32 sums, one word of activations, int8 weights, lanes) to int32 sums."""
@@ -19,7 +19,7 @@ Instruction = Callable[[Any, Any, Any, int], Any]
 def pairs(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
     """Return two int16 products a lane; the int8 weights are widened as they are read."""
     name = {8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}[lanes]
-    both = T.reinterpret(f"int16x{2 * lanes}", splat(x, lanes))
+    both = T.reinterpret(f"int16x{2 * lanes}", spread(x, lanes))
     return sums + T.call_llvm_pure_intrin(f"int32x{lanes}", name, both, cast("int16", weights, 2 * lanes))
 
 
@@ -28,15 +28,16 @@ def vnni(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
 
     LLVM 22 takes bytes; TVM's own intrinsic still gives words.
     """
-    four = T.reinterpret(f"int8x{4 * lanes}", splat(x, lanes))
+    four = T.reinterpret(f"int8x{4 * lanes}", spread(x, lanes))
     name = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
     return T.call_llvm_pure_intrin(f"int32x{lanes}", name, sums, four, weights)
 
 
 def sdot(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
     """Return four signed byte products a lane (Armv8.2 dot product)."""
-    four = T.reinterpret(f"int8x{4 * lanes}", splat(x, lanes))
-    return T.call_llvm_pure_intrin(f"int32x{lanes}", "llvm.aarch64.neon.sdot", sums, four, weights)
+    four = T.reinterpret(f"int8x{4 * lanes}", spread(x, lanes))
+    # The third operand can be one lane of a vector.
+    return T.call_llvm_pure_intrin(f"int32x{lanes}", "llvm.aarch64.neon.sdot", sums, weights, four)
 
 
 def widening(sums: Any, x: Any, weights: Any, lanes: int) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,7 +24,6 @@ from harness.compiler.kernels.kernel import Buffers, Param
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import F32, cast, chunks, f32, get, load, put, quotient, registers, span, splat
 from harness.compiler.targets.profiles import IntegerDot, Profile
-from harness.protocol.schema import Precision
 
 Array = npt.NDArray[Any]
 Tile = list[list[Any]]
@@ -45,9 +45,15 @@ class Activations:
 
 
 class Format(ABC):
-    """Define one way to lay out weights; ``row_unit`` rows are always multiplied together."""
+    """Define one way to lay out weights.
+
+    ``row_unit`` rows are always multiplied together, and at most ``rows`` in a tile.
+    """
 
     row_unit = 1
+
+    products = 1
+    """Products of the instruction set for each weight and row."""
 
     prefetches = False
     """True if the next panel is fetched ahead: for many rows of floats. One row reads at the memory's speed anyway, and
@@ -56,6 +62,7 @@ class Format(ABC):
     def __init__(self, name: str, profile: Profile, columns: int) -> None:
         self.name, self.lanes, self.columns = name, profile.lanes, columns
         self.vectors = columns // profile.lanes
+        self.rows = profile.rows
 
     def panels(self, width: int) -> int:
         return -(-width // self.columns)
@@ -113,6 +120,10 @@ class FloatFormat(Format):
     def __init__(self, dtype: Literal["float32", "float16"], profile: Profile, columns: int) -> None:
         super().__init__({"float32": "fp32", "float16": "fp16"}[dtype], profile, columns)
         self.dtype = dtype
+        self.steps = 1
+        # Halves are widened once for all rows of a tile, so that more rows are worth more than lanes.
+        if dtype == "float32" and profile.rows_by_lane:
+            self.steps, self.rows = self.lanes, profile.rows_by_lane
 
     def params(self, depth: int, width: int) -> list[Param]:
         return [Param("weight", (self.panels(width), depth, self.columns), self.dtype, "weight")]
@@ -128,14 +139,35 @@ class FloatFormat(Format):
         sums = [registers(self.vectors, self.lanes) for _ in range(rows)]
         for register in itertools.chain.from_iterable(sums):
             put(register, f32(0.0, self.lanes), self.lanes)
-        with T.serial(depth) as k:
+
+        def multiply(k: Any, spread: Callable[[int], Any]) -> None:
             self.prefetch(weights["weight"], panel, k)
             columns = self._columns(weights["weight"], panel, k, rows)
             for row in range(rows):
-                x = T.bind(splat(activations.data[first + row, k], self.lanes))
+                x = T.bind(spread(row))
                 for register, column in zip(sums[row], columns, strict=True):
                     put(register, get(register, self.lanes) + x * column, self.lanes)
+
+        def alone(k: Any) -> Callable[[int], Any]:
+            return lambda row: splat(activations.data[first + row, k], self.lanes)
+
+        if self.steps == 1:
+            with T.serial(depth) as k:
+                multiply(k, alone(k))
+        else:
+            self._by_lane(activations.data, first, rows, depth, multiply)
+            for k in range(depth // self.steps * self.steps, depth):
+                multiply(k, alone(k))
         return [[get(register, self.lanes) for register in row] for row in sums]
+
+    def _by_lane(self, x: Any, first: Any, rows: int, depth: int, multiply: Callable[..., None]) -> None:
+        """Emit the steps that fill vectors of activations."""
+        if depth < self.steps:
+            return
+        with T.serial(depth // self.steps) as block:
+            read = [T.bind(load(x, first + row, block * self.steps, lanes=self.steps)) for row in range(rows)]
+            for step in range(self.steps):
+                multiply(block * self.steps + step, lanes_of(read, step, self.lanes))
 
     def _column(self, weight: Any, panel: Any, k: Any, v: int) -> Any:
         return load(weight, panel, k, v * self.lanes, lanes=self.lanes)
@@ -152,11 +184,14 @@ class IntegerFormat(Format):
 
     def __init__(self, kind: IntegerDot, profile: Profile, columns: int, limbs: int = 1) -> None:
         super().__init__(f"int8-{kind}" + (f"-{limbs}" if limbs > 1 else ""), profile, columns)
-        self.kind, self.limbs = kind, limbs
+        self.kind, self.limbs, self.products = kind, limbs, limbs
         self.unit = {"pairs": 2, "vnni": 4, "sdot": 4, "widening": 1, "smmla": 8}[kind]
         self.row_unit = 2 if kind == "smmla" else 1
         self.activation = "int16" if kind in ("pairs", "widening") else "int8"
         self.offset = 128 if kind == "vnni" else 0
+        self.steps = 1
+        if kind == "sdot" and profile.rows_by_lane:
+            self.steps, self.rows = self.lanes, profile.rows_by_lane
 
     def words(self, depth: int) -> int:
         return -(-depth // self.unit)
@@ -170,14 +205,23 @@ class IntegerFormat(Format):
         return found
 
     def pack(self, weight: npt.NDArray[np.float32]) -> list[Array]:
+        return self.packed(weight, 1)
+
+    def packed(self, weight: npt.NDArray[np.float32], limbs: int) -> list[Array]:
+        """Return the weight in so many bytes each, side by side for each step of K, with scales and starts."""
         scale = np.abs(weight).max(axis=0) / 127
         scale[scale == 0] = 1
-        rounded = self._padded(np.clip(np.rint(weight / scale), -127, 127).astype(np.int8), self.unit)
-        words = rounded.reshape(len(rounded) // self.unit, self.unit, -1, self.columns).transpose(2, 0, 3, 1)
+        rest, found = weight / scale, []
+        for _ in range(limbs):
+            rounded = np.clip(np.rint(rest), -127, 127)
+            found.append(self._padded(rounded.astype(np.int8), self.unit))
+            rest = (rest - rounded) * LIMB
+        depth = len(found[0])
+        words = np.stack(found).reshape(limbs, depth // self.unit, self.unit, -1, self.columns).transpose(3, 1, 0, 4, 2)
         scales = self._padded(scale.astype(np.float32)[None], 1).reshape(-1, self.columns)
         packed = [np.ascontiguousarray(words).reshape(*words.shape[:2], -1), scales]
         if self.offset:
-            starts = -self.offset * rounded.astype(np.int32).sum(axis=0)
+            starts = -self.offset * found[0].astype(np.int32).sum(axis=0)
             packed.append(starts.astype(np.int32).reshape(-1, self.columns))
         return packed
 
@@ -194,7 +238,7 @@ class IntegerFormat(Format):
         data = scratch(shape, self.activation)
         scales = scratch((row_count,))
         with T.serial(rows) as row:
-            self._quantise(x, row, depth, data, scales)
+            self.quantise(x, row, depth, data, scales)
         if self.row_unit == 2:
             with vector.when(row_count > rows):
                 T.buffer_store(scales, T.float32(0), [rows])
@@ -202,7 +246,7 @@ class IntegerFormat(Format):
                     T.buffer_store(data, T.Cast("int8", T.int32(0)), [units - 1, word, 1, byte])
         return Activations(data, scales)
 
-    def _quantise(self, x: Any, row: Any, depth: int, data: Any, scales: Any) -> None:
+    def quantise(self, x: Any, row: Any, depth: int, data: Any, scales: Any) -> None:
         padded = self.words(depth) * self.unit
         # It is bounded below, so that a row of zeros (or of denormals) has a scale that can be divided by.
         highest = T.bind(T.max(row_maximum(x, row, depth, self.lanes), T.float32(1e-20)))
@@ -218,20 +262,20 @@ class IntegerFormat(Format):
                 rest = T.nearbyint((scaled - whole) * f32(LIMB, lanes))
                 self._put_word(data, 1, row, k, rest, lanes)
 
-        chunks(depth, 8 if self.kind == "smmla" else 4 * self.lanes, body)
+        chunks(depth, self.unit if self.kind == "smmla" else 4 * self.lanes, body)
         if padded > depth:
             # Any value would do: the weights there are zeros.
             with T.serial(padded - depth) as rest:
                 for limb in range(self.limbs):
-                    T.buffer_store(data, T.Cast(self.activation, T.int32(0)), self._place(limb, row, depth + rest, 1))
+                    T.buffer_store(data, T.Cast(self.activation, T.int32(0)), self.place(limb, row, depth + rest, 1))
 
     def _put_word(self, data: Any, limb: int, row: Any, k: Any, value: Any, lanes: int) -> None:
         whole = cast("int32", value, lanes)
         if self.offset:
             whole = whole + splat(T.int32(self.offset), lanes)
-        T.buffer_store(data, cast(self.activation, whole, lanes), self._place(limb, row, k, lanes))
+        T.buffer_store(data, cast(self.activation, whole, lanes), self.place(limb, row, k, lanes))
 
-    def _place(self, limb: int, row: Any, k: Any, lanes: int) -> list[Any]:
+    def place(self, limb: int, row: Any, k: Any, lanes: int) -> list[Any]:
         """Return the indices of the activations from ``k`` on."""
         if self.kind != "smmla":
             return [limb, row, span(k, lanes)]
@@ -250,14 +294,17 @@ class IntegerFormat(Format):
         shape = (self.limbs, *list(activations.data.shape)[1:2], self.words(depth))
         words = activations.data if self.unit == 1 else vector.flat(activations.data, shape, word_type)
         dot = INSTRUCTIONS[self.kind]
-        with T.serial(self.words(depth)) as k:
+
+        def multiply(k: Any, word: Callable[[int, int], Any]) -> None:
             self.prefetch(weights["weight"], panel, k)
             columns = self._columns(weights["weight"], panel, k, rows)
             for row in range(rows):
                 for limb in range(self.limbs):
-                    x = words[limb, first + row, k]
+                    x = word(row, limb)
                     for register, column in zip(sums[row][limb], columns, strict=True):
                         put(register, dot(get(register, self.lanes), x, column, self.lanes), self.lanes)
+
+        self.by_lane(words, first, rows, self.words(depth), multiply)
         return [
             [
                 self.scaled([limb[v] for limb in sums[r]], activations, first + r, weights, panel, v)
@@ -265,6 +312,30 @@ class IntegerFormat(Format):
             ]
             for r in range(rows)
         ]
+
+    def by_lane(self, words: Any, first: Any, rows: int, count: int, multiply: Callable[..., None]) -> None:
+        """Emit ``multiply(k, word)`` for all words k; ``word(row, limb)`` is that of the activations."""
+
+        def alone(k: Any) -> Callable[[int, int], Any]:
+            return lambda row, limb: words[limb, first + row, k]
+
+        if self.steps == 1:
+            with T.serial(count) as k:
+                multiply(k, alone(k))
+            return
+        whole = count // self.steps
+        if whole:
+            with T.serial(whole) as block:
+                places = [(row, limb) for row in range(rows) for limb in range(self.limbs)]
+                read = [T.bind(words[limb, first + row, span(block * self.steps, self.steps)]) for row, limb in places]
+                for step in range(self.steps):
+                    spread = lanes_of(read, step, self.lanes)
+                    multiply(
+                        block * self.steps + step,
+                        lambda row, limb, spread=spread: spread(row * self.limbs + limb),
+                    )
+        for k in range(whole * self.steps, count):
+            multiply(k, alone(k))
 
     def _start(self, weights: Buffers, panel: Any, v: int) -> Any:
         if self.offset:
@@ -282,6 +353,11 @@ class IntegerFormat(Format):
             total = total + cast(F32, get(limbs[1], self.lanes), self.lanes) * f32(1 / LIMB, self.lanes)
         scale = load(weights["scale"], panel, v * self.lanes, lanes=self.lanes)
         return total * (splat(activations.scales[row], self.lanes) * scale)
+
+
+def lanes_of(vectors: list[Any], at: int, lanes: int) -> Callable[[int], Any]:
+    """Return a function of a vector's number that returns its lane ``at``, in all lanes."""
+    return lambda number: vector.lane(vectors[number], at, lanes)
 
 
 def matrix_dot(
@@ -323,24 +399,3 @@ def row_maximum(x: Any, row: Any, depth: int, lanes: int) -> Any:
         return T.max(total, T.fabs(x[row, span(k, count)]))
 
     return T.max(*vector.fold_row(depth, lanes, f32(0.0), combine, vector.reduce_max))
-
-
-def format_for(precision: Precision, profile: Profile, *, one_row: bool) -> Format:
-    """Return the format of a product.
-
-    One row's activations keep 15 bits, because reading the weights takes all its time.
-    """
-    form = _format(precision, profile, one_row)
-    form.prefetches = not one_row and not form.quantises
-    return form
-
-
-def _format(precision: Precision, profile: Profile, one_row: bool) -> Format:
-    columns = profile.vector_columns if one_row else profile.columns
-    if precision == "fp32":
-        return FloatFormat("float32", profile, columns)
-    if precision == "fp16":
-        return FloatFormat("float16", profile, columns)
-    kind = profile.integer if one_row else profile.integer_rows
-    limbs = 2 if one_row and kind in ("vnni", "sdot") else 1
-    return IntegerFormat(kind, profile, columns, limbs)

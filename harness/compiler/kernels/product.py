@@ -16,8 +16,9 @@ import numpy.typing as npt
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
+from harness.compiler.kernels.choice import format_for
 from harness.compiler.kernels.cost import reading_all, rows
-from harness.compiler.kernels.formats import Activations, Array, Format, format_for
+from harness.compiler.kernels.formats import Activations, Array, Format
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import Norm, norm_params, normalise, shape_name
 from harness.compiler.kernels.scratch import scratch
@@ -188,7 +189,7 @@ class _Emitter:
     def _tiles(self, activations: Activations, panel: Any, spilled: Any) -> None:
         """Emit nearly equal tiles, so that no lane computes a missing row: 19 rows, at most 12 a tile, are 10 and 9."""
         unit = self.form.row_unit
-        most = self.profile.rows // unit
+        most = self.form.rows // unit
         units = quotient(self.rows + (unit - 1), unit)
         count = quotient(units + (most - 1), most)
         heights = _heights(units, count) if isinstance(units, int) else range(1, most + 1)
@@ -239,6 +240,13 @@ class _Emitter:
         if self.residual is not None:
             value = value + load(self.residual, row, column, lanes=lanes)
         store(self.y, value, row, column, lanes=lanes)
+
+
+def tile_heights(rows: int, form: Format) -> list[int]:
+    """Return the heights of the tiles into which so many rows are cut, in their order."""
+    units = -(-rows // form.row_unit)
+    count = -(-units // (form.rows // form.row_unit))
+    return [((tile + 1) * units // count - tile * units // count) * form.row_unit for tile in range(count)]
 
 
 def _heights(units: int, count: int) -> list[int]:

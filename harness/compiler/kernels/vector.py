@@ -122,6 +122,16 @@ def transposed(rows: list[Any]) -> list[Any]:
     return rows
 
 
+def lane(value: Any, at: int, lanes: int) -> Any:
+    """Return a vector whose lanes are all the lane ``at`` of another vector."""
+    return tvm.tirx.Shuffle([value], [at] * lanes)
+
+
+def spread(value: Any, lanes: int) -> Any:
+    """Return a value in all lanes: one value, or a vector that has it in all lanes already."""
+    return value if "x" in str(value.ty.dtype) else splat(value, lanes)
+
+
 def flat(buffer: Any, shape: tuple[Any, ...], dtype: str | None = None) -> Any:
     """Return the same memory under another shape (or element type), from its start."""
     return view(buffer, shape, 0, dtype)

@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.compiler.targets.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, NEON_I8MM, Profile
+from harness.compiler.targets.profiles import (
+    AVX2,
+    AVX512,
+    AVX512_VNNI,
+    NEON,
+    NEON_DOT,
+    NEON_I8MM,
+    Profile,
+)
 from harness.core.errors import UsageError
 
 Architecture = Literal["aarch64", "x86_64"]
