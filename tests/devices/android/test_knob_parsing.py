@@ -103,8 +103,6 @@ status 0
     observed, allowed, undone = parse_observed(text)
     assert observed == {
         "clock_looks": 3,
-        "process": None,
-        "granted": None,
         "clock_khz": {
             "0": {"min": 300000, "median": 500000, "max": 1803000},
             "2": {"min": 2802000, "median": 2850000, "max": 2850000},
