@@ -32,12 +32,12 @@ Array = npt.NDArray[Any]
 
 
 class Emulator:
-    """Builds programs of one kernel each in ``folder`` for one target."""
+    """Builds programs of one kernel each in ``folder`` for one target; ``cpu`` is qemu's, which has what it needs."""
 
-    def __init__(self, target: tvm.target.Target, folder: Path) -> None:
+    def __init__(self, target: tvm.target.Target, folder: Path, cpu: str = "max") -> None:
         if shutil.which(QEMU) is None:
             raise AssertionError(f"{QEMU} was not found: apt-get install qemu-user-static (make test does it)")
-        self.target, self.folder = target, folder
+        self.target, self.folder, self.cpu = target, folder, cpu
 
     def build(self, kernel: Kernel) -> Callable[..., None]:
         """The kernel as a function of ``tvm.runtime.Tensor`` and int arguments, which it writes into."""
@@ -51,7 +51,7 @@ class Emulator:
             arrays = [a.numpy() if isinstance(a, tvm.runtime.Tensor) else a for a in arguments]
             places = _write(file, arrays)
             done = subprocess.run(
-                [QEMU, "-cpu", "max", str(program), str(file)],
+                [QEMU, "-cpu", self.cpu, str(program), str(file)],
                 capture_output=True,
                 text=True,
                 timeout=DEADLINE,
