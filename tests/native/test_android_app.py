@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import stat
 import subprocess
 import zipfile
 from pathlib import Path
@@ -13,7 +12,7 @@ import lief
 import pytest
 
 from harness.core.cache import Cache
-from harness.native.android import App, BadKey, app_of
+from harness.native.android import App, app_of
 from harness.native.android.key import FILE, user_key
 from harness.native.android.library import ABIS, LIBRARY, PAGE_BYTES, SOURCES, activity_library, stub_names
 from harness.native.inspection import inspect
@@ -168,14 +167,3 @@ def test_the_activity_asks_for_no_other_names_at_run_time() -> None:
         "AThermal_getCurrentThermalStatus",
         "AThermal_getThermalHeadroom",
     }
-
-
-def test_the_key_is_made_once_and_its_owner_s_alone(tmp_path: Path) -> None:
-    cache = Cache(tmp_path / "cache")
-    key = user_key(cache)
-    assert stat.S_IMODE((cache.root / FILE).stat().st_mode) == 0o600
-    assert user_key(cache).certificate == key.certificate
-    (cache.root / FILE).write_text("no key")
-    with pytest.raises(BadKey, match="holds no key") as info:
-        user_key(cache)
-    assert "remove the file" in info.value.cure
