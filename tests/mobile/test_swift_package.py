@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 from harness.cli.app import app, load_commands
 from harness.core.cache import Cache
 from harness.native import check_registrations
+from harness.native.compilers import package_folder
+from harness.native.inspection import UnsuitableBinary
 from harness.native.ios.facts import check_executable
 from harness.native.ios.tools import Slice
 from harness.native.manifest import binary_faults, read_manifest
@@ -31,6 +33,8 @@ int main(void) {
   return charsiug2p_open(0, &library, 0);
 }
 """
+ABSENT = ("___assert_rtn", "___stack_chk_fail", "___stack_chk_guard")
+"""Symbols of libSystem that a phone's slice takes and the stubs lack: the runner, not linked whole, needs none."""
 FOLDERS: dict[Slice, str] = {"device": "ios-arm64", "simulator": "ios-arm64-simulator"}
 
 
@@ -70,9 +74,16 @@ def test_a_program_links_a_slice_and_every_function_of_the_swift_is_in_it(
     table = "void (*const functions[])(void) = {" + ", ".join(called) + "};\n"
     made = compile_c(f"{SOURCE}{calls}{table}", tmp_path / "main.o", which, user_cache, f"-I{folder}/Headers")
     library = str(folder / "libHarnessModels.a")
-    done = link([made], tmp_path / "app", which, user_cache, "-all_load", library, "-lc++")
+    system = [flag for symbol in ABSENT for flag in ("-U", symbol)]
+    done = link([made], tmp_path / "app", which, user_cache, "-all_load", library, "-lc++", *system)
     assert done.returncode == 0, done.stderr
-    check_executable(tmp_path / "app", which)
+    apple = re.findall(r"[\w$]+", (package_folder("ziglang") / "lib/libc/darwin/libSystem.tbd").read_text())
+    assert set(ABSENT) <= set(apple), "Apple's own list, which zig ships, has them"
+    if which == "simulator":
+        check_executable(tmp_path / "app", which)
+    else:
+        with pytest.raises(UnsuitableBinary, match=f"suit an iPhone: it takes {', '.join(ABSENT)} from iOS, which"):
+            check_executable(tmp_path / "app", which)
     check_registrations(tmp_path / "app", ["twice_"])
     if which == "device":
         assert binary_faults(tmp_path / "app", read_manifest(packaged / "manifest.json")) == []

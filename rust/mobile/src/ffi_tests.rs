@@ -7,7 +7,7 @@ use super::*;
 
 /// One of each error, by which the numbers of the header are held to those of the crate.
 fn errors() -> Vec<(Code, MobileError)> {
-    let text = String::new;
+    let text = || "m".to_owned();
     let list = Vec::new;
     vec![
         (Code::NotLinked, MobileError::NotLinked { message: text() }),

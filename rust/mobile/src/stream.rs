@@ -78,15 +78,21 @@ impl PhonemeStream {
     /// # Errors
     /// [`MobileError`], once, if the call ended early.
     pub fn next(&self) -> Result<Option<Phonemes>, MobileError> {
-        let one = select! {
-            recv(self.received) -> one => one.ok(),
-            recv(self.cancellation.signal()) -> _ => None,
-        };
-        if one.is_some() {
-            return Ok(one);
+        // Held while it waits: of several threads one after the other takes a word.
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if pending.is_none() {
+            return Ok(None);
         }
-        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner).take();
-        pending.map_or(Ok(None), |pending| pending.wait().map(|()| None))
+        // Words that were decoded before a cancellation are dropped, so that nothing follows its error.
+        if !self.cancellation.is_cancelled() {
+            select! {
+                recv(self.received) -> one => if one.is_ok() {
+                    return Ok(one.ok());
+                },
+                recv(self.cancellation.signal()) -> _ => {}
+            }
+        }
+        pending.take().map_or(Ok(None), |pending| pending.wait().map(|()| None))
     }
 }
 
