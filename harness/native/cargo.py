@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import sysconfig
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from harness.native.platforms import Linker, Platform
 from harness.native.toolchain import RustToolchain
 
 PACKAGE, BINARY = "device-runner-program", "device_runner"
+OUR_CRATES = ("charsiug2p-", "device-runner")
+"""How the names of the workspace's packages begin."""
 NDK_PAGE_BYTES = 16384
 """Phones with pages of 16 KiB do not load segments with a smaller alignment. Zig aligns to 64 KiB by itself."""
 
@@ -45,6 +48,8 @@ class CargoBuild:
     command: list[str]
     environment: dict[str, str]
     output: Path
+    folder: Path
+    """Cargo's, which all builds of a toolchain share."""
 
 
 def cargo_build(
@@ -68,7 +73,9 @@ def cargo_build(
         build = "rustc"  # of the two commands the one that takes a crate type
     if platform.rust is None:
         command = [str(toolchain.cargo), build, *options]
-        return CargoBuild(command, toolchain.environment | encoded_flags([]), target_dir / "release" / BINARY)
+        return CargoBuild(
+            command, toolchain.environment | encoded_flags([]), target_dir / "release" / BINARY, target_dir
+        )
     options += ["--target", platform.rust]
     flags = [*LINK_FLAGS[platform.linker]]
     if toolchain.sysroot is not None:
@@ -94,7 +101,26 @@ def cargo_build(
         ]
         environment = {f"{variable}_LINKER": str(clang)}
     output = target_dir / platform.rust / "release" / BINARY
-    return CargoBuild(command, toolchain.environment | environment | encoded_flags(flags), output)
+    return CargoBuild(command, toolchain.environment | environment | encoded_flags(flags), output, target_dir)
+
+
+def forget_other_sources(plan: CargoBuild, sources: str) -> None:
+    """Have cargo compile our crates again if its folder was last used with other sources.
+
+    ``sources`` is their hash. Cargo looks at the times of files alone, and several checkouts and installed versions
+    share the folder: it would take the crate of one for that of another.
+    """
+    stamp = plan.folder / "sources.sha256"
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == sources:
+        return
+    for pattern in ("*/.fingerprint/*", "*/*/.fingerprint/*"):
+        for one in plan.folder.glob(pattern):
+            if one.name.startswith(OUR_CRATES):
+                shutil.rmtree(one, ignore_errors=True)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    partial = stamp.with_suffix(f".{os.getpid()}")
+    partial.write_text(sources, encoding="utf-8")
+    partial.replace(stamp)
 
 
 def _cargo_zigbuild() -> Path:

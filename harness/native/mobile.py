@@ -14,16 +14,22 @@ from pathlib import Path
 from filelock import FileLock
 
 from harness.compiler.metadata import Archive
-from harness.core.cache import Cache, content_key, hash_file, hash_sources
+from harness.core.cache import Cache, content_key, hash_file
 from harness.core.progress import Progress
-from harness.native.cargo import cargo_build
+from harness.native.cargo import cargo_build, forget_other_sources
 from harness.native.cargo_environment import cargo_environment
 from harness.native.compilers import cxx_compiler
 from harness.native.ios.runtime import ios_runtime
 from harness.native.ios.tools import AppleTools, apple_tools
 from harness.native.platforms import NoRunner, platform_of
 from harness.native.process import ToolFailed, compiled_crate, run_tool
-from harness.native.runner import BUILD_DEADLINE_SECONDS, RunnerBuildFailed, runtime_variables, workspace_root
+from harness.native.runner import (
+    BUILD_DEADLINE_SECONDS,
+    RunnerBuildFailed,
+    runtime_variables,
+    sources_hash,
+    workspace_root,
+)
 from harness.native.runtime import build_runtime
 from harness.native.toolchain import find_toolchain
 
@@ -52,15 +58,14 @@ def build_library(archive: Archive, *, cache: Cache, progress: Progress, strippe
     else:
         raise NoRunner(f"no library is built for {archive.metadata.target}", cure="compile for this machine or for iOS")
     name, crate_type = (SHARED, "cdylib") if apple is None else (STATIC, "staticlib")
-    sources = [root / "Cargo.toml", root / "Cargo.lock"]
-    sources += [path for path in (root / "rust").rglob("*") if path.suffix in (".rs", ".toml")]
+    sources = sources_hash(root)
     fields = {
         "archive": archive.sha256,
         "prefix": archive.metadata.prefix_base,
         "platform": asdict(platform),
         "linker": linker,
         "runtime": [hash_file(runtime.runtime), hash_file(runtime.ffi)],
-        "sources": hash_sources(sources, root),
+        "sources": sources,
         "rustc": toolchain.version,
         "stripped": stripped,
     }
@@ -79,6 +84,7 @@ def build_library(archive: Archive, *, cache: Cache, progress: Progress, strippe
 
         # Cargo locks its folder during one build. The library is taken before the next build replaces it.
         with FileLock(plan.output.parents[1] / f"{platform.linker}.lock", timeout=BUILD_DEADLINE_SECONDS):
+            forget_other_sources(plan, sources)
             try:
                 run_tool(
                     command,

@@ -15,7 +15,7 @@ from harness.core.cache import Cache, content_key, hash_file, hash_sources
 from harness.core.errors import HarnessError
 from harness.core.installation import PACKAGED_WORKSPACE, harness_folder, install_command
 from harness.core.progress import Progress
-from harness.native.cargo import BINARY, LINK_FLAGS, cargo_build
+from harness.native.cargo import BINARY, LINK_FLAGS, cargo_build, forget_other_sources
 from harness.native.cargo_environment import cargo_environment
 from harness.native.compilers import ToolchainMissing, cxx_compiler, package_folder
 from harness.native.inspection import check_platform, check_registrations
@@ -70,6 +70,14 @@ def workspace_root() -> Path:
         f"{places[-1]} does not hold the Rust workspace",
         cure=f"unset {WORKSPACE_VARIABLE}" if configured else f"install the package again: {install_command()}",
     )
+
+
+def sources_hash(root: Path) -> str:
+    """Return the hash of everything in a workspace from which cargo builds."""
+    sources = [root / "Cargo.toml", root / "Cargo.lock"]
+    for folder in ("rust", "device_runner"):
+        sources += [path for path in (root / folder).rglob("*") if path.suffix in (".rs", ".toml")]
+    return hash_sources(sources, root)
 
 
 def link_variables(archive: Path, prefix: str, runtime: RuntimeLibs) -> dict[str, str]:
@@ -147,9 +155,7 @@ def build_executable(
         apple = None
         linker = cxx_compiler(platform.cxx, cache).identity
         runtime = build_runtime(platform.cxx, cache=cache, progress=progress)
-    sources = [root / "Cargo.toml", root / "Cargo.lock"]
-    for folder in ("rust", "device_runner"):
-        sources += [path for path in (root / folder).rglob("*") if path.suffix in (".rs", ".toml")]
+    sources = sources_hash(root)
     fields = {
         "archive": archive.sha256,
         "prefix": archive.metadata.prefix_base,
@@ -158,7 +164,7 @@ def build_executable(
         "link_flags": [*LINK_FLAGS[platform.linker], *(apple.link_flags if apple else ())],
         "linker": linker,
         "runtime": [hash_file(runtime.runtime), hash_file(runtime.ffi)],
-        "sources": hash_sources(sources, root),
+        "sources": sources,
         "rustc": toolchain.version,
     }
     baked = runner_variables(archive)
@@ -180,6 +186,7 @@ def build_executable(
 
         # Cargo locks its folder during one build. The binary is taken before the next build replaces it.
         with FileLock(plan.output.parents[1] / f"{platform.linker}.lock", timeout=BUILD_DEADLINE_SECONDS):
+            forget_other_sources(plan, sources)
             try:
                 run_tool(
                     plan.command,

@@ -23,6 +23,8 @@ load_commands()
 pytestmark = pytest.mark.compiler
 SCALED = Path(__file__).with_name("scaled_model.py")
 LIBRARY = "libcharsiug2p_mobile.so"
+STORED = Path(__file__).parents[1] / "report/golden/gated"
+"""The results of one run of another model."""
 
 
 def harness(*arguments: str) -> tuple[int, str]:
@@ -158,3 +160,17 @@ def test_another_folder_is_not_overwritten(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["package", "c", "--models", str(SCALED), "--output-dir", str(tmp_path)])
     assert "is no package" in str(done.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_run_has_to_have_measured_the_same_archive(packaged: Path, tmp_path: Path) -> None:
+    shutil.copytree(STORED, tmp_path / "results")
+    command = ["verify", str(packaged), "--run", "latest", "--results-dir", str(tmp_path / "results")]
+    code, text = harness(*command)
+    ours = read_manifest(packaged / "manifest.json").archive_sha256
+    assert (code, text) == (1, f"the run measured another archive than {ours}\n")
+    [stored] = (tmp_path / "results/runs").glob("*/manifest.json")
+    manifest = json.loads(stored.read_text())
+    for variant in manifest["variants"].values():
+        variant["archive_sha256"] = ours
+    stored.write_text(json.dumps(manifest))
+    assert harness(*command)[0] == 0
