@@ -330,10 +330,8 @@ class IntegerFormat(Format):
                 read = [T.bind(words[limb, first + row, span(block * self.steps, self.steps)]) for row, limb in places]
                 for step in range(self.steps):
                     spread = lanes_of(read, step, self.lanes)
-                    multiply(
-                        block * self.steps + step,
-                        lambda row, limb, spread=spread: spread(row * self.limbs + limb),
-                    )
+                    k = block * self.steps + step
+                    multiply(k, lambda row, limb, spread=spread: spread(row * self.limbs + limb))
         for k in range(whole * self.steps, count):
             multiply(k, alone(k))
 
