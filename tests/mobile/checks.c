@@ -21,7 +21,7 @@
     }                                                                       \
   } while (0)
 
-static char *message;
+static _Thread_local char *message; /* of each thread its own */
 
 /* Whether a call ended with this code, and gave a message with that text if it failed. */
 static void ended(int line, int32_t code, int32_t wanted, const char *text) {
