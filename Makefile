@@ -41,7 +41,7 @@ test-android: setup ## the suites on two virtual Android phones at once, three u
 	@$(BIN)/pytest suites --device virtual-android:2 --words tests/vectors/words.tsv --warmup 0 --repeat 1 \
 	  --models g2p --models detector --models bert
 
-test-ios: setup ## the suites on two virtual iPhones at once, iOS 16 and 17, three unrelated models in one app
+test-ios: setup ## the suites on two virtual iPhones at once, iOS 16 and 26, three unrelated models in one app
 	@$(BIN)/pytest suites --device virtual-ios --words tests/vectors/words.tsv --warmup 1 --repeat 1 \
 	  --models g2p --models detector --models bert
 

@@ -6,7 +6,7 @@ import shlex
 import sys
 
 from harness.core.installation import install_command
-from harness.devices.errors import DeviceError, DeviceUnauthorized
+from harness.devices.errors import DeviceError, DeviceUnauthorized, RunnerUnusable
 
 TUNNELD_COMMAND = f"sudo {shlex.quote(sys.executable)} -m pymobiledevice3 remote tunneld"
 """What starts a tunneld. Root's PATH lacks a virtual environment's commands, so its Python is named."""
@@ -68,13 +68,23 @@ class ImageMissing(DeviceError):
 class ImageTooOld(ImageMissing):
     """The downloaded image, or the library that downloads it, is older than the iPhone."""
 
-    cure = "pip install --upgrade pymobiledevice3, which downloads the newest image; or mount it with Xcode"
+    # The harness allows only the versions of the library that it was tested with, so that is not updated alone.
+    cure = (
+        "update the harness and with it pymobiledevice3, which downloads the image of newer iPhones; or mount it with "
+        "Xcode"
+    )
 
 
 class TunnelMissing(DeviceError):
     """iOS 17 and newer start apps only through a tunnel, and there is none."""
 
     cure = f"run `{TUNNELD_COMMAND}` in another terminal, and run again"
+
+
+class DeveloperNotTrusted(RunnerUnusable):
+    """The iPhone starts no app of this developer's before its owner trusts them."""
+
+    cure = "trust the developer on the iPhone: Settings → General → VPN & Device Management; or sign the app for it"
 
 
 class InstallRefused(DeviceError):

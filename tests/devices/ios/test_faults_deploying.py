@@ -14,7 +14,7 @@ from harness.conformance.fake_runners import make_order
 from harness.conformance.faults import Ends, complete, raises
 from harness.core.cache import Cache
 from harness.devices.errors import CommandTimeout, DeviceFull, DeviceLost, RunnerUnusable
-from harness.devices.ios.errors import ImageMissing, InstallRefused, PhoneLocked
+from harness.devices.ios.errors import DeveloperNotTrusted, ImageMissing, InstallRefused, PhoneLocked
 from harness.devices.ios.options import LauncherName
 from harness.native.ios import SigningCommand, pack_app, unpack_app
 from harness.native.ios.certificate import read_certificate
@@ -179,7 +179,7 @@ def test_locked(scene: Scene, ends: Ends, launcher: LauncherName) -> None:
 
 @pytest.mark.fault(
     what="the owner has not trusted the app's developer",
-    ends=raises(RunnerUnusable, "has not been explicitly trusted by the user"),
+    ends=raises(DeveloperNotTrusted, "has not been explicitly trusted by the user"),
     keeps="–",
 )
 @pytest.mark.parametrize("scene", ["16", "26"], indirect=True)

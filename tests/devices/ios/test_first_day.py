@@ -17,9 +17,9 @@ from harness.conformance.faults import Ends, complete, raises
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError
 from harness.devices import opened, parse_device
-from harness.devices.errors import RunnerUnusable
 from harness.devices.ios.errors import (
     DeveloperModeOff,
+    DeveloperNotTrusted,
     ImageMissing,
     ImageTooOld,
     InstallRefused,
@@ -30,8 +30,9 @@ from harness.devices.ios.errors import (
     UsbmuxUnavailable,
 )
 from harness.devices.ios.explained import INSTALL_CURES, NO_PERMISSION, explained
+from harness.devices.ios.options import LauncherName
 from harness.virtual.ios import VirtualIphone
-from tests.devices.ios.conftest import QUICK, Scene
+from tests.devices.ios.conftest import QUICK, Scene, with_launcher
 from tests.devices.ios.images import NOT_ELIGIBLE, SIGNED, answering, have_images, use_proxy
 from tests.devices.ios.test_faults_attached import free_port
 
@@ -227,10 +228,14 @@ def test_usbmuxd_may_not_be_used() -> None:
 
 
 @ON_26
-def test_the_developer_is_not_trusted(scene: Scene) -> None:
-    device = scene.open()
+@pytest.mark.parametrize(
+    ("launcher", "words"),
+    [("appservice", "has not been explicitly trusted by the user"), ("debugserver", "Security")],
+)
+def test_the_developer_is_not_trusted(scene: Scene, launcher: LauncherName, words: str) -> None:
+    device = scene.open(with_launcher(launcher))
     scene.virtual.set(trusts_developer=False)
-    with pytest.raises(RunnerUnusable, match="has not been explicitly trusted by the user") as info:
+    with pytest.raises(DeveloperNotTrusted, match=words) as info:
         device.run(scene.app(), make_order())
     assert in_the_page(info.value.cure)
     scene.assert_clean()

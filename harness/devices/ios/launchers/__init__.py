@@ -10,7 +10,7 @@ from packaging.version import Version
 
 from harness.core.errors import HarnessError, UsageError
 from harness.devices.errors import DeviceError, RunnerUnusable
-from harness.devices.ios.errors import DeveloperModeOff, ImageMissing, PhoneLocked
+from harness.devices.ios.errors import DeveloperModeOff, DeveloperNotTrusted, ImageMissing, PhoneLocked
 from harness.devices.ios.launchers import appservice, debugserver, dvt
 from harness.devices.ios.launchers.started import Ended, Started
 from harness.devices.ios.link import TUNNELLED, Link
@@ -35,6 +35,8 @@ class Launcher:
 
 _LOCKED = re.compile(r"\b(?:locked|unlocked)\b")
 """What a phone writes about its screen; "blocked" is something else."""
+_SECURITY = re.compile(r"\bexplicitly trusted\b|\bsecurity\b")
+"""What a phone writes about an untrusted developer; debugserver passes on the reason alone."""
 _LAUNCHERS = (
     Launcher("appservice", appservice.launch, appservice.end, appservice.end_app),
     Launcher("dvt", dvt.launch, dvt.end, dvt.end_app),
@@ -67,7 +69,9 @@ def launch_refused(error: HarnessError, phone: str) -> HarnessError:
         return DeveloperModeOff(f"Developer Mode of {phone} is off: {message}")
     if "invalidservice" in lower or "does not offer" in lower or "failed to start service" in lower:
         return ImageMissing(f"{phone} lacks the service that starts apps: {message}")
+    if _SECURITY.search(lower):
+        return DeveloperNotTrusted(f"{phone} does not start the app: {message}")
     return RunnerUnusable(
         f"{phone} does not start the app: {message}",
-        cure="trust the developer on the iPhone: Settings → General → VPN & Device Management; or sign the app for it",
+        cure="unlock the iPhone, tap the app on its screen, and read what it shows; or try --ios-launcher debugserver",
     )
