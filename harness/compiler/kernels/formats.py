@@ -49,6 +49,9 @@ class Format(ABC):
 
     row_unit = 1
 
+    limbs = 1
+    """Numbers that an activation is kept as."""
+
     prefetches = False
     """True if the next panel is fetched ahead: for many rows of floats. One row reads at the memory's speed anyway, and
     int8's loops are limited by instructions, not by bytes."""
@@ -325,22 +328,23 @@ def row_maximum(x: Any, row: Any, depth: int, lanes: int) -> Any:
     return T.max(*vector.fold_row(depth, lanes, f32(0.0), combine, vector.reduce_max))
 
 
-def format_for(precision: Precision, profile: Profile, *, one_row: bool) -> Format:
+def format_for(precision: Precision, profile: Profile, *, one_row: bool, wide: bool = False) -> Format:
     """Return the format of a product.
 
-    One row's activations keep 15 bits, because reading the weights takes all its time.
+    One row's activations keep 15 bits, because reading the weights takes all its time; with ``wide`` those of many rows
+    do, too.
     """
-    form = _format(precision, profile, one_row)
+    form = _format(precision, profile, one_row, wide)
     form.prefetches = not one_row and not form.quantises
     return form
 
 
-def _format(precision: Precision, profile: Profile, one_row: bool) -> Format:
+def _format(precision: Precision, profile: Profile, one_row: bool, wide: bool) -> Format:
     columns = profile.vector_columns if one_row else profile.columns
     if precision == "fp32":
         return FloatFormat("float32", profile, columns)
     if precision == "fp16":
         return FloatFormat("float16", profile, columns)
-    kind = profile.integer if one_row else profile.integer_rows
-    limbs = 2 if one_row and kind in ("vnni", "sdot") else 1
+    kind = profile.integer if one_row or wide else profile.integer_rows
+    limbs = 2 if (one_row or wide) and kind in ("vnni", "sdot") else 1
     return IntegerFormat(kind, profile, columns, limbs)

@@ -100,7 +100,12 @@ def outputs_of_panel(product: Product, form: Format) -> int:
 
 
 def product_kernel(
-    profile: Profile, precision: Precision, product: Product, leading: tuple[Dim, ...]
+    profile: Profile,
+    precision: Precision,
+    product: Product,
+    leading: tuple[Dim, ...],
+    *,
+    wide_activations: bool = False,
 ) -> tuple[Kernel, Format]:
     """Return the kernel and its format.
 
@@ -108,7 +113,7 @@ def product_kernel(
     outputs]. ``leading`` are the extents before the last axis; if all are 1, the one-row template is taken.
     """
     one_row = is_one_row(leading)
-    form = format_for(precision, profile, one_row=one_row)
+    form = format_for(precision, profile, one_row=one_row, wide=wide_activations)
     panels = panel_count(product, form)
     params = [Param("x", (*leading, product.depth))]
     if product.residual:
@@ -188,7 +193,7 @@ class _Emitter:
     def _tiles(self, activations: Activations, panel: Any, spilled: Any) -> None:
         """Emit nearly equal tiles, so that no lane computes a missing row: 19 rows, at most 12 a tile, are 10 and 9."""
         unit = self.form.row_unit
-        most = self.profile.rows // unit
+        most = self.profile.rows // unit // self.form.limbs
         units = quotient(self.rows + (unit - 1), unit)
         count = quotient(units + (most - 1), most)
         heights = _heights(units, count) if isinstance(units, int) else range(1, most + 1)
