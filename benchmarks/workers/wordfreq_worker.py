@@ -21,7 +21,7 @@ LEAST_LETTERS, MOST_BYTES = 2, 40
 
 
 def sample(language: str, code: str, letters: set[str], lexicon: Path, count: int) -> list[str]:
-    from wordfreq import available_languages, top_n_list
+    from wordfreq import available_languages, top_n_list  # type: ignore[import-not-found]
 
     if code not in available_languages("small"):
         return []

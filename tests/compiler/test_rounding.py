@@ -16,7 +16,7 @@ from tvm import relax
 from harness.compiler.importer.calibrating import calibrated
 from harness.compiler.importer.exporting import exported
 from harness.compiler.importer.importing import import_function
-from harness.compiler.kernels.rounding import STEPS, WIDE_CREST, LayerInputs, compensated
+from harness.compiler.kernels.rounding import STEPS, WIDE_CREST, Calibration, LayerInputs, compensated
 from harness.compiler.lower import lower, tvm_target
 from harness.compiler.observe.provenance import Operator
 from harness.compiler.operators.operator import OpTable
@@ -67,7 +67,7 @@ def answer(module: nn.Module, x: Tensor, *, usual: Tensor | None = None, keep_wi
     program = exported(function)
     model = ModelFunctions((function,), {}, None if usual is None else calibrate)
     found = calibrated(model, {"main": program})
-    quality = Quality("int8", "main", keep_wide, **({"calibration": found["main"]} if found else {}))
+    quality = Quality("int8", "main", keep_wide, found.get("main", Calibration()))
     host, ops = resolve_target("llvm"), OpTable()
     recipe = Recipe(host.profile, "int8", f"rounding{next(_numbers)}_", ops, quality=quality)
     executable = lower(import_function(function, ops, program), tvm_target(host), recipe)
