@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,11 +88,23 @@ def calibrated(model: ModelFunctions, programs: Mapping[str, ExportedProgram]) -
         with torch.no_grad():
             return tuple(_Watched(program, seen[function]).run(*graph_arguments(program, inputs)))
 
-    model.calibrate(call)
+    with _one_thread():
+        model.calibrate(call)
     for layers in seen.values():
         for one in layers.values():
             one.finish()
     return {name: _calibration(program, seen[name]) for name, program in programs.items()}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: sums keep their order, and small products do not wait for each other on a busy machine."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
 
 
 def _calibration(program: ExportedProgram, seen: Mapping[str, _Seen]) -> Calibration:
