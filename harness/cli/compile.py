@@ -42,6 +42,7 @@ TUNE_HELP = (
     "let MetaSchedule measure so many schedules of each function that has no template, on this machine; 0 is off. "
     "G2P models have templates for all that matters and gain nothing"
 )
+KEEP_WIDE_HELP = "a pattern of layers that stay one precision wider, such as 'decoder_step/feed_forwards.*'; repeatable"
 CHECKPOINT_HELP = "embedded, random:tiny-8, a folder, or OWNER/NAME on the hub"
 MODELS_HELP = (
     "a Python file with a ModelSpec, or g2p, detector, bert, or what an installed package offers; several put them all "
@@ -74,6 +75,9 @@ def compile(
     ] = True,
     system_lib_prefix: Annotated[str, typer.Option(help="how this model's symbols begin")] = "g2p_",
     precision: PrecisionOption = "fp32",
+    keep_wide: Annotated[
+        list[str] | None, typer.Option("--keep-wide", help=KEEP_WIDE_HELP, metavar="LAYERS", show_default=False)
+    ] = None,
     kv_cache: KvCacheOption = True,
     batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
     max_input_bytes: Annotated[int, typer.Option(help="bytes of '<lang>: word'")] = 64,
@@ -102,7 +106,7 @@ def compile(
     cache = Cache(notice=note)
     with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(models or [checkpoint])} for {target}") as stage:
         found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.describe)
-        request = CompileRequest(found, target, mcpu, precision, tune=tune)
+        request = CompileRequest(found, target, mcpu, precision, tune=tune, keep_wide=tuple(keep_wide or ()))
         archive = compile_models(request, cache=cache, progress=stage.describe)
     names = (archive.metadata.archive, FILE_NAME, PROVENANCE)
     show_compiled([_deliver(archive.folder / name, output_dir) for name in names], target, as_json=as_json)

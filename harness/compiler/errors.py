@@ -21,6 +21,10 @@ class UnsupportedOperator(CannotCompile):
     """TVM's importer lacks a torch operator, or fails in it."""
 
 
+class NoSuchLayer(UsageError):
+    """A pattern of ``--keep-wide`` matches no layer of the model."""
+
+
 class BadExtension(UsageError):
     """A package offers an operator or an importer entry that cannot be used."""
 

@@ -56,6 +56,8 @@ class CompileRequest:
     """Instruments the archive, which has one model only, for tracing (``docs/explain.md``)."""
     tune: int = 0
     """Candidates that MetaSchedule measures for each function without a template."""
+    keep_wide: Sequence[str] = ()
+    """Patterns of layers that are stored one precision wider (``docs/performance.md``)."""
 
 
 def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress) -> Archive:
@@ -102,12 +104,14 @@ def _compiled(
         "precision": request.precision,
         "profile": request.profile,
         "taps": request.taps,
+        "keep_wide": list(request.keep_wide),
         "archive": archive_name,
     }
     key = {
         "model": {"name": model.name, "prefixes": model.prefixes, "metadata": dict(model.metadata), **model.identity},
         "target": [request.target, target.tvm],
         **{name: getattr(request, name) for name in ("precision", "profile", "taps", "tune")},
+        "keep_wide": sorted(request.keep_wide),
         **compiler_identity(),
     }
     tuned: dict[str, Any] = {"records": [], "tuned_trials": 0}
@@ -127,6 +131,7 @@ def _compiled(
             mcpu=target.baseline.name,
             cpu_features=list(target.baseline.features),
             precision=request.precision,
+            keep_wide=sorted(request.keep_wide),
             profiled=request.profile,
             tapped=request.taps,
             archive_sha256=hash_file(folder / archive_name),

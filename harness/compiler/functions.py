@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +11,24 @@ from typing import Any
 
 import tvm
 
+from harness.compiler.errors import NoSuchLayer
+from harness.compiler.importer.calibrating import calibrated
+from harness.compiler.importer.exporting import exported
 from harness.compiler.importer.importing import import_function
 from harness.compiler.kernels.instrument import Instrumentation
+from harness.compiler.kernels.rounding import Calibration
 from harness.compiler.lower import lower, search, tvm_target
 from harness.compiler.objects import WeightFile, export_objects, weights_object, write_archive
 from harness.compiler.observe.profiling import Marks, profile_prefix, profiling_objects
 from harness.compiler.observe.provenance import FunctionProvenance, Provenance, write_provenance
 from harness.compiler.observe.tracing import Taps, taps_prefix, tracing_objects
-from harness.compiler.operators.operator import OpTable
+from harness.compiler.operators.operator import OpTable, has_weights
+from harness.compiler.operators.quality import Quality
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.schedule.tuning import Tuning
 from harness.compiler.targets import CompileTarget, resolve_target
 from harness.core.progress import Progress
-from harness.models.functions import ModelFunction
+from harness.models.functions import ModelFunction, ModelFunctions
 from harness.protocol.schema import Precision
 
 
@@ -38,6 +44,7 @@ class ArchiveJob:
     precision: Precision
     profile: bool
     taps: bool
+    keep_wide: tuple[str, ...]
     prefix: str
     prefixes: Mapping[str, str]
     path: Path
@@ -53,6 +60,7 @@ class ArchiveJob:
             precision=request["precision"],
             profile=request["profile"],
             taps=request["taps"],
+            keep_wide=tuple(request["keep_wide"]),
             prefix=request["prefix"],
             prefixes=request["prefixes"],
             path=Path(request["folder"]) / request["archive"],
@@ -74,22 +82,25 @@ class ArchiveJob:
         return self.workspace / f"{symbol}.bin", symbol
 
 
-def make_archive(job: ArchiveJob, functions: Sequence[ModelFunction], tuning: Tuning | None = None) -> int:
+def make_archive(job: ArchiveJob, model: ModelFunctions, tuning: Tuning | None = None) -> int:
     """Write the archive and its provenance; return the bytes of its linked weights.
 
-    Raises CannotCompile, UnsupportedOperator, TuningBusy and ArchiveFailed.
+    Raises CannotCompile, UnsupportedOperator, NoSuchLayer, TuningBusy and ArchiveFailed.
     """
     objects: list[Path] = []
+    used: set[str] = set()
     traced: list[FunctionProvenance] = []
     with _weights(job) as weights:
-        for function, module, recipe in _recipes(job, functions, weights):
+        for function, module, recipe in _recipes(job, model, weights):
             executable = lower(module, tvm_target(job.target), recipe, tuning)
+            used |= recipe.quality.used if recipe.quality is not None else set()
             stem = recipe.prefix.rstrip("_")
             objects += export_objects(executable, job.workspace / stem, stem)
             operators = recipe.ops.origins.operators
             traced.append(
                 FunctionProvenance(model=job.model, name=function.name, operators=operators, sites=recipe.sites)
             )
+    _check_patterns(job, used, traced)
     if weights.size:
         objects.append(weights_object(*job.weights, job.target))
     if job.instrumentation is not None:
@@ -101,10 +112,10 @@ def make_archive(job: ArchiveJob, functions: Sequence[ModelFunction], tuning: Tu
     return weights.size
 
 
-def search_schedules(job: ArchiveJob, functions: Sequence[ModelFunction], tuning: Tuning | None) -> None:
+def search_schedules(job: ArchiveJob, model: ModelFunctions, tuning: Tuning | None) -> None:
     """Measure the schedules that ``tuning`` lacks for the functions; write nothing else. Raises TuningBusy."""
     with _weights(job) as weights:
-        for _, module, recipe in _recipes(job, functions, weights):
+        for _, module, recipe in _recipes(job, model, weights):
             search(module, tvm_target(job.target), recipe, tuning)
 
 
@@ -116,14 +127,20 @@ def _weights(job: ArchiveJob) -> Iterator[WeightFile]:
 
 
 def _recipes(
-    job: ArchiveJob, functions: Sequence[ModelFunction], weights: WeightFile
+    job: ArchiveJob, model: ModelFunctions, weights: WeightFile
 ) -> Iterator[tuple[ModelFunction, tvm.IRModule, Recipe]]:
     """Yield each function, its imported module and the pipeline's recipe for it."""
     instrumentation = job.instrumentation
-    for function in functions:
+    programs = {function.name: exported(function) for function in model.functions}
+    calibrations: dict[str, Calibration] = {}
+    if job.precision == "int8":
+        job.progress("running the model for int8's rounding")
+        calibrations = calibrated(model, programs)
+    for function in model.functions:
         job.progress(f"compiling {function.name} for {job.target.name}")
         ops = OpTable()
-        module = import_function(function, ops)
+        module = import_function(function, ops, programs[function.name])
+        calibration = calibrations.get(function.name, Calibration())
         prefix = job.prefixes[function.name]
         yield (
             function,
@@ -136,5 +153,20 @@ def _recipes(
                 function.results,
                 weights,
                 instrumentation=instrumentation,
+                quality=Quality(job.precision, function.name, job.keep_wide, calibration),
             ),
         )
+
+
+def _check_patterns(job: ArchiveJob, used: AbstractSet[str], functions: Sequence[FunctionProvenance]) -> None:
+    """Raise NoSuchLayer for a pattern of ``--keep-wide`` that matched no layer."""
+    unused = [pattern for pattern in job.keep_wide if pattern not in used]
+    if unused:
+        layers = [
+            f"{one.name}/{layer.module or layer.name}"
+            for one in functions
+            for layer in one.operators
+            if has_weights(layer)
+        ]
+        known = ", ".join(list(dict.fromkeys(layers))[:12])
+        raise NoSuchLayer(f"--keep-wide {unused[0]} matches no layer of {job.model}", cure=f"its layers are {known} …")

@@ -82,6 +82,8 @@ class ArchiveMetadata(BaseModel):
     self_cache_dtype: Literal["float32", "float16"] = "float32"
     precision: Precision = "fp32"
     """The precision of the stored weights and of their products."""
+    keep_wide: list[str] = []
+    """Patterns of the layers that are stored one precision wider; left out if there are none."""
     profiled: bool = False
     """True if it is instrumented for profiling: such an archive is not for an app."""
     tapped: bool = False
@@ -114,6 +116,7 @@ class ArchiveMetadata(BaseModel):
     def as_json(self) -> str:
         """Return the file's content; the fields of a model that generates text are left out without one."""
         absent = set() if self.kind == "g2p" else {*G2P_KEYS, "self_cache_dtype"}
+        absent |= set() if self.keep_wide else {"keep_wide"}
         return self.model_dump_json(indent=2, exclude=absent) + "\n"
 
     @property

@@ -37,10 +37,10 @@ def compile_model(request: dict[str, Any], progress: Progress, *, only_tune: boo
     wanted = request.get("tuning")
     tuning = None if wanted is None else Tuning(Path(wanted["folder"]), wanted["trials"], progress)
     if only_tune:
-        search_schedules(job, model.functions, tuning)
+        search_schedules(job, model, tuning)
         assert tuning is not None, "only_tune comes with tuning"
         return {"records": sorted(tuning.used.items()), "tuned_trials": tuning.tuned_trials}
-    return model.metadata | {"weights_bytes": make_archive(job, model.functions, tuning)}
+    return model.metadata | {"weights_bytes": make_archive(job, model, tuning)}
 
 
 def compile_smoke(request: dict[str, Any], _progress: Progress) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_map
 
+from harness.compiler.importer.exporting import graph_arguments
 from harness.protocol.schema import Precision
 
 
@@ -63,12 +63,7 @@ def run_graph(
     A node in ``given`` passes that value on to its users, so that every other node computes from the device's values.
     Its own value is kept all the same.
     """
-    state = {**program.state_dict, **program.constants}
-    users = iter(inputs)
-    arguments = [
-        next(users) if spec.kind == InputKind.USER_INPUT else state[str(spec.target)]
-        for spec in program.graph_signature.input_specs
-    ]
+    arguments = graph_arguments(program, inputs)
     run = _Run(program, arithmetic, precision, given or {})
     with torch.no_grad():
         results = run.run(*(run.taken(argument) for argument in arguments))

@@ -5,10 +5,14 @@ This is the whole interface between a model family and the compile path; nothing
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+Call = Callable[[str, tuple[torch.Tensor, ...]], tuple[torch.Tensor, ...]]
+"""(name of a function, its inputs) to its results."""
 
 
 @dataclass(frozen=True)
@@ -33,3 +37,6 @@ class ModelFunctions:
 
     functions: tuple[ModelFunction, ...]
     metadata: dict[str, Any]
+    calibrate: Callable[[Call], None] | None = None
+    """Calls the functions with inputs as they occur in use, from which int8 weights are rounded; None if none are
+    known."""

@@ -178,6 +178,14 @@ def _add_own(add: Callable[..., None]) -> None:
         help="of the compiled model: fp32 (default), fp16 weights, or int8 weights and activations",
     )
     add(
+        "--keep-wide",
+        dest="harness_keep_wide",
+        action="append",
+        default=[],
+        metavar="LAYERS",
+        help="a pattern of layers that stay one precision wider, such as 'decoder_step/feed_forwards.*'; repeatable",
+    )
+    add(
         "--mcpu",
         dest="harness_mcpu",
         metavar="CPU",
@@ -308,6 +316,7 @@ def run_options(config: pytest.Config, device: Device) -> RunOptions:
         language=get("harness_lang"),
         use_kv_cache=get("harness_kv_cache"),
         precision=get("harness_precision"),
+        keep_wide=tuple(get("harness_keep_wide")),
         mcpu=get("harness_mcpu"),
         threads=get("harness_threads"),
         warmup=usual[0] if warmup is None else warmup,

@@ -122,7 +122,7 @@ def built_candidate(results: Path, baseline: str, progress: Callable[[str], None
     kept = Baselines(results).get(baseline)
     known = {field.name for field in fields(RunOptions)} - {"words", "results_dir", "baseline"}
     given = {key: value for key, value in kept.manifest.options.items() if key in known}
-    options = RunOptions(**given | {"models": tuple(given.get("models", ()))})
+    options = RunOptions(**given | {name: tuple(given.get(name, ())) for name in ("models", "keep_wide")})
 
     @functools.cache
     def built(variant: Variant) -> Runner:

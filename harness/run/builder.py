@@ -31,6 +31,8 @@ class RunOptions(ModelOptions):
     """Chooses the variant that is timed; parity is judged for both."""
     precision: Precision = "fp32"
     """The precision of the compiled model; the reference is always float32."""
+    keep_wide: tuple[str, ...] = ()
+    """Patterns of layers that are stored one precision wider."""
     threads: int = 1
     warmup: int = 2
     repeat: int = 5
@@ -154,6 +156,7 @@ class CachedBuilder:
             precision=options.precision,
             profile=profile,
             taps=taps,
+            keep_wide=options.keep_wide,
         )
         return compile_models(request, cache=self._archives, progress=progress)
 

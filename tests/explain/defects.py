@@ -56,8 +56,8 @@ def dropped_scale(patch: pytest.MonkeyPatch, _checkpoint: Checkpoint) -> None:
     """The importer overlooks attention's ``scale`` and takes the usual 1/sqrt(d), which T5 does without."""
     imported = importing.import_function
 
-    def without_scale(function: Any, ops: OpTable) -> Any:
-        module = imported(function, ops)
+    def without_scale(function: Any, ops: OpTable, *rest: Any) -> Any:
+        module = imported(function, ops, *rest)
         if function.name == "encoder":
             _, at = (n for n, op in enumerate(ops.entries) if isinstance(op, DotAttentionOp))
             ops.entries[at] = DotAttentionOp(scale=16**-0.5)
@@ -183,8 +183,8 @@ def missing_last_tile(patch: pytest.MonkeyPatch, checkpoint: Checkpoint) -> None
     weight = _weight(checkpoint, "encoder.block.1.layer.1.DenseReluDense.wo")
     lowered, made = ProductOp.lower, product.product_kernel
 
-    def short(profile: Any, precision: Any, what: product.Product, leading: Any) -> tuple[Kernel, Any]:
-        kernel, form = made(profile, precision, what, leading)
+    def short(profile: Any, precision: Any, what: product.Product, leading: Any, **more: Any) -> tuple[Kernel, Any]:
+        kernel, form = made(profile, precision, what, leading, **more)
         panels = product.panel_count(what, form) - 1
 
         def emit(buffers: Buffers) -> None:

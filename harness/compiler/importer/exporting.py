@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
 
 from harness.compiler.errors import CannotCompile, first_words
 from harness.compiler.importer.bags import PlainBags
@@ -40,3 +44,13 @@ def exported(function: ModelFunction) -> ExportedProgram:
     for kept in KEPT_WHOLE:
         decompositions.pop(kept, None)  # type: ignore[no-untyped-call]
     return program.run_decompositions(decompositions)
+
+
+def graph_arguments(program: ExportedProgram, inputs: Sequence[Tensor]) -> list[Any]:
+    """Return the arguments of the program's graph: the inputs, between its parameters, buffers and constants."""
+    state = {**program.state_dict, **program.constants}
+    users = iter(inputs)
+    return [
+        next(users) if spec.kind == InputKind.USER_INPUT else state[str(spec.target)]
+        for spec in program.graph_signature.input_specs
+    ]

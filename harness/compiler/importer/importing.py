@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tvm
+from torch.export import ExportedProgram
 from tvm import relax
 from tvm.relax.frontend.torch import from_exported_program
 
@@ -15,13 +16,14 @@ from harness.compiler.operators.operator import OpTable
 from harness.models.functions import ModelFunction
 
 
-def import_function(function: ModelFunction, ops: OpTable) -> tvm.IRModule:
+def import_function(function: ModelFunction, ops: OpTable, program: ExportedProgram | None = None) -> tvm.IRModule:
     """Return the function as a Relax module with one function ``main``.
 
-    Its fused operators and the origins of its values go into ``ops``. Raises CannotCompile if torch cannot export the
-    module, and UnsupportedOperator if TVM has no form of an operator.
+    Its fused operators and the origins of its values go into ``ops``. ``program`` is the function's graph if it was
+    exported before. Raises CannotCompile if torch cannot export the module, and UnsupportedOperator if TVM has no form
+    of an operator.
     """
-    program = exported(function)
+    program = program or exported(function)
     module = from_exported_program(
         program,
         unwrap_unit_return_tuple=True,

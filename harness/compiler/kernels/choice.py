@@ -9,17 +9,18 @@ from harness.compiler.targets.profiles import Profile
 from harness.protocol.schema import Precision
 
 
-def format_for(precision: Precision, profile: Profile, *, one_row: bool) -> Format:
+def format_for(precision: Precision, profile: Profile, *, one_row: bool, wide: bool = False) -> Format:
     """Return the format of a product.
 
-    One row's activations keep 15 bits, because reading the weights takes all its time.
+    One row's activations keep 15 bits, because reading the weights takes all its time; with ``wide`` those of many rows
+    do, too.
     """
-    form = _format(precision, profile, one_row)
+    form = _format(precision, profile, one_row, wide)
     form.prefetches = not one_row and not form.quantises
     return form
 
 
-def _format(precision: Precision, profile: Profile, one_row: bool) -> Format:
+def _format(precision: Precision, profile: Profile, one_row: bool, wide: bool) -> Format:
     columns = profile.vector_columns if one_row else profile.columns
     if precision == "fp32":
         return FloatFormat("float32", profile, columns)
@@ -30,8 +31,10 @@ def _format(precision: Precision, profile: Profile, one_row: bool) -> Format:
             # One row's loads take more time than its products: wide panels need fewer other instructions.
             return MatrixFormat(profile, profile.columns if one_row else 2 * profile.lanes, 2, profile.half_rows)
         return FloatFormat("float16", profile, columns)
-    kind = profile.integer if one_row else profile.integer_rows
+    kind = profile.integer if one_row or wide else profile.integer_rows
     if kind == "smmla" and one_row:
         return MatrixFormat(profile, columns, 1, 1)
-    limbs = 2 if one_row and kind in ("vnni", "sdot") else 1
+    if kind == "smmla" and wide:
+        return MatrixFormat(profile, 2 * profile.lanes, 1, profile.half_rows)
+    limbs = 2 if (one_row or wide) and kind in ("vnni", "sdot") else 1
     return IntegerFormat(kind, profile, columns, limbs)

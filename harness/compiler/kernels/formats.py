@@ -192,6 +192,7 @@ class IntegerFormat(Format):
         self.steps = 1
         if kind == "sdot" and profile.rows_by_lane:
             self.steps, self.rows = self.lanes, profile.rows_by_lane
+        self.rows //= limbs  # each has sums of its own in the registers
 
     def words(self, depth: int) -> int:
         return -(-depth // self.unit)

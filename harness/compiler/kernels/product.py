@@ -101,7 +101,12 @@ def outputs_of_panel(product: Product, form: Format) -> int:
 
 
 def product_kernel(
-    profile: Profile, precision: Precision, product: Product, leading: tuple[Dim, ...]
+    profile: Profile,
+    precision: Precision,
+    product: Product,
+    leading: tuple[Dim, ...],
+    *,
+    wide_activations: bool = False,
 ) -> tuple[Kernel, Format]:
     """Return the kernel and its format.
 
@@ -109,7 +114,7 @@ def product_kernel(
     outputs]. ``leading`` are the extents before the last axis; if all are 1, the one-row template is taken.
     """
     one_row = is_one_row(leading)
-    form = format_for(precision, profile, one_row=one_row)
+    form = format_for(precision, profile, one_row=one_row, wide=wide_activations)
     panels = panel_count(product, form)
     params = [Param("x", (*leading, product.depth))]
     if product.residual:

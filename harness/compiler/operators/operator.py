@@ -7,6 +7,7 @@ takes them out again. A call that is left behind is an error with the operator's
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,11 +20,20 @@ from tvm import relax
 from harness.compiler.graph.graph import Array, Graph, extents
 from harness.compiler.graph.origins import Origins
 from harness.compiler.kernels.kernel import Dim, Kernel
+from harness.compiler.observe.provenance import Operator
 from harness.compiler.targets.profiles import Profile
 from harness.protocol.schema import Precision
 
 NAMESPACE = "harness."
 """Begins the names of the external functions."""
+
+
+WEIGHTED = ("linear", "mm", "matmul", "lstm", "gru", "rnn")
+
+
+def has_weights(operator: Operator) -> bool:
+    """Return whether an operator of the exported graph is a layer whose weights may be stored in fewer bits."""
+    return any(part in WEIGHTED for part in re.split(r"[._:]", operator.target))
 
 
 class FusedOperator(ABC):
@@ -81,6 +91,9 @@ class OpTable:
     origins: Origins = field(default_factory=Origins)
     """The origins of the module's values."""
 
+    computes: dict[int, frozenset[int]] = field(default_factory=dict)
+    """The numbers of the exported graph's operators that FusePatterns put into each entry."""
+
     def call(self, op: FusedOperator, args: list[Any], ty: Any) -> Any:
         """Return a call of the operator, whose result has the type ``ty``."""
         self.entries.append(op)
@@ -96,6 +109,11 @@ class OpTable:
             return None
         return self.entries[int(expression.args[1])], list(expression.args[2:])
 
+    def layers(self, call: relax.Call) -> list[Operator]:
+        """Return the exported graph's operators with weights that a fused operator's call computes."""
+        numbers = sorted(self.computes.get(int(call.args[1]), ()))
+        return [one for one in (self.origins.operators[number] for number in numbers) if has_weights(one)]
+
 
 Converter = Callable[[fx.Node, Any, OpTable], Any]
 """(node of the exported graph, TVM's importer, table) to the node's value in Relax."""
@@ -106,6 +124,12 @@ class Lowering(Protocol):
 
     profile: Profile
     precision: Precision
+
+    wide_activations: bool
+    """Whether the operator's int8 activations keep 15 bits."""
+
+    def rounded(self, weight: Array) -> Array:
+        """Return a weight [K, N] whose int8 rounding fits the operator's usual inputs, if they are known."""
 
     def call(self, kernel: Kernel, args: list[Any], ty: Any, in_place: list[int] | None = None) -> relax.Expr:
         """Return a call of the kernel. ``in_place`` is that of ``relax.op.call_tir_inplace``."""

@@ -40,10 +40,13 @@ class ProductOp(FusedOperator):
     def lower(self, args: list[Any], call: Any, lowering: Lowering) -> relax.Expr:
         product = self.product
         leading = Dims().of(args[0])[:-1]
-        kernel, form = product_kernel(lowering.profile, lowering.precision, product, leading)
+        kernel, form = product_kernel(
+            lowering.profile, lowering.precision, product, leading, wide_activations=lowering.wide_activations
+        )
         activations = 2 if product.residual else 1
         norms = {None: 0, "rms": 1, "layer": 2}[product.norm]
-        weight, bias = array(args[activations + norms]), array(args[-1]) if product.bias else None
+        weight = lowering.rounded(array(args[activations + norms]))
+        bias = array(args[-1]) if product.bias else None
         packed = [relax.const(packed) for packed in pack_product(product, weight, bias, form)]
         return lowering.call(kernel, [*args[: activations + norms], *packed], call.ty)
 

@@ -113,6 +113,7 @@ def _emit(graph: Graph, fused: Match, builder: relax.BlockBuilder, table: OpTabl
         else:
             args.append(_emit_operators(argument, builder, new))
     result = table.call(fused.op, args, fused.ty)
+    table.computes[len(table.entries) - 1] = table.origins.union(_inside(graph, fused))
     return result if fused.wrap is None else fused.wrap(builder.emit(result))
 
 

@@ -1,6 +1,8 @@
 """PackWeights: lower every fused operator to a call of a kernel, with weights in the kernel's own layout.
 
-Weights are packed here, in numpy, so that no layout operation is left in the graph.
+Weights are packed here, in numpy, so that no layout operation is left in the graph. For int8, each layer's usual
+inputs decide how its weights are rounded and how many bits its activations keep; layers that are kept wide become
+float16.
 """
 
 from __future__ import annotations
@@ -11,21 +13,24 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from harness.compiler.graph.graph import rewrite_functions
+from harness.compiler.graph.graph import Array, rewrite_functions
 from harness.compiler.kernels.kernel import Kernel
+from harness.compiler.kernels.rounding import WIDE_CREST, LayerInputs, compensated
 from harness.compiler.operators.operator import OpTable
+from harness.compiler.operators.quality import Quality
 from harness.compiler.passes.kernel_table import KernelTable
 from harness.compiler.targets.profiles import Profile
-from harness.protocol.schema import Precision
 
 
 @mutator
 class _PackWeights(PyExprMutator):  # type: ignore[misc]
     def __init__(
-        self, module: tvm.IRModule, profile: Profile, precision: Precision, ops: OpTable, table: KernelTable
+        self, module: tvm.IRModule, profile: Profile, quality: Quality, ops: OpTable, table: KernelTable
     ) -> None:
         super().__init__()
-        self.module, self.profile, self.precision, self.ops, self.table = module, profile, precision, ops, table
+        self.module, self.profile, self.quality, self.ops, self.table = module, profile, quality, ops, table
+        self.precision, self.wide_activations = quality.precision, False
+        self._inputs: LayerInputs | None = None
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = super().visit_call_(call)
@@ -33,9 +38,16 @@ class _PackWeights(PyExprMutator):  # type: ignore[misc]
         if found is None:
             return call
         op, args = found
+        layers = self.ops.layers(call)
+        self.precision = self.quality.of(layers)
+        self._inputs = self.quality.calibration.of(one.name for one in layers) if self.precision == "int8" else None
+        self.wide_activations = self._inputs is not None and self._inputs.crest > WIDE_CREST
         return op.lower(args, call, self)
 
-    # The two methods of operators.operator.Lowering.
+    # The methods of operators.operator.Lowering.
+
+    def rounded(self, weight: Array) -> Array:
+        return weight if self._inputs is None else compensated(weight, self._inputs)
 
     def emit(self, expression: Any) -> Any:
         return self.builder_.emit(expression)
@@ -51,11 +63,11 @@ class _PackWeights(PyExprMutator):  # type: ignore[misc]
 class PackWeights:
     """Lower the operators of ``ops``. Their kernels go into ``table``."""
 
-    def __init__(self, profile: Profile, precision: Precision, ops: OpTable, table: KernelTable) -> None:
-        self.profile, self.precision, self.ops, self.table = profile, precision, ops, table
+    def __init__(self, profile: Profile, quality: Quality, ops: OpTable, table: KernelTable) -> None:
+        self.profile, self.quality, self.ops, self.table = profile, quality, ops, table
 
     def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
-        rewriter = _PackWeights(module, self.profile, self.precision, self.ops, self.table)
+        rewriter = _PackWeights(module, self.profile, self.quality, self.ops, self.table)
         return rewrite_functions(
             module, lambda function: relax.analysis.remove_all_unused(rewriter.visit_expr(function))
         )

@@ -12,6 +12,7 @@ from harness.compiler.kernels.instrument import Instrumentation
 from harness.compiler.objects import WeightFile
 from harness.compiler.observe.provenance import Site
 from harness.compiler.operators.operator import OpTable
+from harness.compiler.operators.quality import Quality
 from harness.compiler.passes.kernel_table import KernelTable
 from harness.compiler.passes.p11_fold_arithmetic import FoldArithmetic
 from harness.compiler.passes.p12_channels_last import ChannelsLast
@@ -54,6 +55,8 @@ class Recipe:
     instrumentation: Instrumentation | None = None
     sites: list[Site] = field(default_factory=list)
     """Filled with the calls of kernels that the function makes."""
+    quality: Quality | None = None
+    """The precision of single layers; None means that all have ``precision``."""
 
 
 def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> tvm.transform.Pass:
@@ -73,7 +76,7 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
             *([ChannelsLast(ops.origins), FoldArithmetic()] if recipe.schedule_rest else []),
             # 2: kernels of our own.
             FusePatterns(ops),
-            PackWeights(profile, recipe.precision, ops, table),
+            PackWeights(profile, recipe.quality or Quality(recipe.precision), ops, table),
             PlaceResults(recipe.results, table),
             MergeKernels(table),
             t.DeadCodeElimination(),

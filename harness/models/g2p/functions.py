@@ -12,12 +12,16 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from harness.core.progress import Progress
-from harness.models.functions import ModelFunction, ModelFunctions
+from harness.models.functions import Call, ModelFunction, ModelFunctions
+from harness.models.g2p.items import encode_prompt
 from harness.models.g2p.loading import load_checkpoint
 from harness.models.g2p.network import Decoder, DecoderPrefill, DecoderStep, Encoder
+from harness.models.g2p.word_list import default_words
 from harness.models.tokenizer import EOS_ID, PAD_ID
 from harness.protocol.schema import Precision
 
+MOST_CALIBRATION_TOKENS = 24
+"""Tokens of a word after which its calibration ends: random weights never choose the end."""
 EXAMPLE_TOKENS = 19
 """The length of the example inputs: neither 0 nor 1, which torch.export would take for constants."""
 
@@ -114,7 +118,38 @@ def g2p_spec(t5: Any, shapes: G2PShapes, *, kv_cache: bool, cache_dtype: torch.d
             "self_cache_shape": cache_shape if kv_cache else None,
             "self_cache_dtype": str(cache_dtype).removeprefix("torch."),
         },
+        calibrate=lambda call: _calibrate(call, t5, shapes, cache_shape if kv_cache else None, cache_dtype),
     )
+
+
+def _calibrate(call: Call, t5: Any, shapes: G2PShapes, cache_shape: list[int] | None, cache_dtype: torch.dtype) -> None:
+    """Decode some of the shipped words that the model's inputs have room for, one at a time."""
+    start = special_token(t5, "decoder_start_token_id", PAD_ID)
+    end = special_token(t5, "eos_token_id", EOS_ID)
+    batch = shapes.batch_size
+    # Without a cache each token computes all earlier ones again.
+    for word in default_words()[:: 2 if cache_shape else 5]:
+        prompt = encode_prompt(word.language, word.word, space=True)
+        if len(prompt) > shapes.max_input_bytes:
+            continue
+        lengths = torch.full((batch,), len(prompt), dtype=torch.int32)
+        (hidden,) = call("encoder", (torch.tensor([prompt] * batch, dtype=torch.int32), lengths))
+        most = min(MOST_CALIBRATION_TOKENS, shapes.max_output_len)
+        if cache_shape is None:
+            fed = [start]
+            while len(fed) < most and fed[-1] != end:
+                ids = torch.tensor([fed] * batch, dtype=torch.int32)
+                (logits,) = call("decoder", (ids, hidden, lengths))
+                fed.append(int(logits[0, -1].argmax()))
+            continue
+        (memory,) = call("decoder_prefill", (hidden,))
+        cache, row = torch.zeros(cache_shape, dtype=cache_dtype), torch.zeros(1, dtype=torch.int32)
+        token = torch.tensor([start], dtype=torch.int32)
+        for position in range(most):
+            at = torch.tensor([position], dtype=torch.int32)
+            token, _, cache = call("decoder_step", (token, row, at, lengths, cache, memory))
+            if int(token) == end:
+                break
 
 
 def _whole_blocks(positions: int) -> int:

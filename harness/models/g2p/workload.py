@@ -23,8 +23,8 @@ from harness.protocol.schema import WorkItem
 from harness.validate import Decoded
 
 DEFAULT_OPTIONS = ModelOptions()
-GRAPH = ("network.py", "ops.py", "functions.py", "loading.py")
-"""The sources of the compiled graph."""
+GRAPH = ("network.py", "ops.py", "functions.py", "loading.py", "words/default.tsv")
+"""The sources of the compiled graph, and the words from which int8 weights are rounded."""
 
 
 def spread_words(words: Sequence[Word]) -> list[int]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from harness.core.progress import Progress
+from harness.models.functions import Call as FunctionCall
 from harness.models.functions import ModelFunction, ModelFunctions
 from harness.models.tensor.loading import checked_items, dimensions, find_spec, users_code
 from harness.models.tensor.sources import BadModel
@@ -102,7 +103,13 @@ def load(request: Mapping[str, Any], _precision: Precision, _progress: Progress)
             f"build of {name!r} gives other weights each time",
             cure="load them from a file, or begin build with torch.manual_seed(0)",
         )
-    return ModelFunctions((compiled_function(spec, module),), {})
+    items = checked_items(spec, path)
+
+    def calibrate(call: FunctionCall) -> None:
+        for inputs in items.values():
+            call(spec.name, tuple(inputs[name] for name in module.names))
+
+    return ModelFunctions((compiled_function(spec, module),), {}, calibrate)
 
 
 def timed(request: Mapping[str, Any]) -> Callable[[dict[str, Any]], Call]:

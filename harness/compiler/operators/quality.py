@@ -1,0 +1,39 @@
+"""Choose the precision of each layer: the archive's own, or a wider one for the layers that were named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from harness.compiler.kernels.rounding import Calibration
+from harness.compiler.observe.provenance import Operator
+from harness.protocol.schema import Precision
+
+WIDER: dict[Precision, Precision] = {"int8": "fp16", "fp16": "fp32", "fp32": "fp32"}
+
+
+def layer_names(function: str, layer: Operator) -> list[str]:
+    """Return the names of a layer: its module's path and its node's name, alone and behind the function's name."""
+    names = [name for name in (layer.module, layer.name) if name]
+    return [*names, *(f"{function}/{name}" for name in names)]
+
+
+@dataclass
+class Quality:
+    """Hold how exactly one function is compiled."""
+
+    precision: Precision
+    function: str = "main"
+    keep_wide: Sequence[str] = ()
+    """Patterns of layers that are stored one precision wider, as in a shell: ``encoder/*.0.*``."""
+    calibration: Calibration = field(default_factory=Calibration)
+    used: set[str] = field(default_factory=set)
+    """Filled with the patterns that matched a layer."""
+
+    def of(self, layers: Sequence[Operator]) -> Precision:
+        """Return the precision of a fused operator that computes these layers."""
+        names = [name for layer in layers for name in layer_names(self.function, layer)]
+        found = {pattern for pattern in self.keep_wide if any(fnmatchcase(name, pattern) for name in names)}
+        self.used |= found
+        return WIDER[self.precision] if found else self.precision
