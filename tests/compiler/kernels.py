@@ -118,16 +118,22 @@ def gelu_tanh(x: Float32) -> Float32:
 class ProductCase:
     """A product with random weights: our kernel beside numpy."""
 
-    def __init__(self, profile: Profile, precision: Precision, product: Product, leading: tuple[Any, ...]) -> None:
+    def __init__(
+        self, profile: Profile, precision: Precision, product: Product, leading: tuple[Any, ...], *, wide: bool = False
+    ) -> None:
         self.product = product
-        kernel, form = product_kernel(profile, precision, product, leading)
+        kernel, form = product_kernel(profile, precision, product, leading, wide_activations=wide)
         self.one_row = all(extent == 1 for extent in leading)
         self.function = build(kernel)
         depth, width = product.depth, product.width
         self.weight, self.gain, self.shift = normal(depth, width), normal(depth, seed=1), normal(depth, seed=2)
         self.bias = normal(width, seed=3) if product.bias else None
         self.norms = {None: [], "rms": [self.gain], "layer": [self.gain, self.shift]}[product.norm]
-        self.packed = pack_product(product, self.weight, self.bias, form)
+        self.form = form
+        self.packed = self.pack()
+
+    def pack(self) -> list[Any]:
+        return pack_product(self.product, self.weight, self.bias, self.form)
 
     def ours(self, x: Float32, residual: Float32) -> Float32:
         rows, given = len(x), [residual] if self.product.residual else []

@@ -62,6 +62,25 @@ def test_products_of_any_number_of_rows(profile: Profile, precision: Precision, 
             check_product(case, rows, precision)
 
 
+@pytest.mark.parametrize("profile", [NEON, NEON_DOT, NEON_I8MM], ids=lambda profile: profile.name)
+def test_many_rows_may_keep_15_bits_of_their_activations(profile: Profile, folder: Path) -> None:
+    """One element is 300 times the others, and its weights are zeros: what remains needs more than seven bits."""
+    with emulated(profile, folder):
+        case = ProductCase(profile, "int8", Product(67, 37), ("rows",), wide=True)
+        for rows in (1, 2, 5, 13):
+            check_product(case, rows, "int8")
+        plain = ProductCase(profile, "int8", Product(67, 37), ("rows",))
+        x = normal(13, 67)
+        x[:, 5] = 300
+        errors = []
+        for one in (case, plain):
+            one.weight[5] = 0
+            one.packed = one.pack()
+            errors.append(float(np.abs(one.ours(x, x) - one.expected(x, x)).max()))
+    kept = profile is NEON  # its activations are two bytes always
+    assert errors[0] < (1.1 if kept else 0.2) * errors[1]
+
+
 @each_case
 @pytest.mark.parametrize("name", ["all", "residual"])
 def test_products_of_one_row(profile: Profile, precision: Precision, name: str, folder: Path) -> None:
