@@ -93,7 +93,7 @@ def other_words(count: int, *, cache: Cache, progress: Progress) -> list[Word]:
     request = json.dumps({"count": count, "letters": asked, "lexicons": lexicon_paths()})
     try:
         done = subprocess.run(
-            [python, WORKER], input=request, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=True
+            [python, WORKER], input=request, capture_output=True, timeout=DEADLINE_SECONDS, check=True, encoding="utf-8"
         )
     except subprocess.CalledProcessError as error:
         raise EnvironmentFailed(f"wordfreq cannot be read: {error.stderr.strip()[-300:]}") from None
@@ -188,7 +188,9 @@ def main(
     console.print(shown)
     if json_path:
         rows = [asdict(one) | {"share": one.share} for one in found]
-        json_path.write_text(json.dumps({"precision": precision, "seed": seed, "sources": rows}, indent=1) + "\n")
+        json_path.write_text(
+            json.dumps({"precision": precision, "seed": seed, "sources": rows}, indent=1) + "\n", encoding="utf-8"
+        )
     sys.exit(ExitCode.FAILURE if min(one.share for one in found) < least else ExitCode.OK)
 
 

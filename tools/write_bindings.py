@@ -40,7 +40,13 @@ def cargo(*arguments: str, target: str, offline: bool) -> Path:
     folder = cache_root() / "cargo" / target
     command = ["cargo", *arguments, "--quiet", "--locked", *(["--offline"] if offline else [])]
     done = subprocess.run(
-        [*command, "--target-dir", str(folder)], cwd=ROOT, env=cargo_environment(), stderr=subprocess.PIPE, text=True
+        [*command, "--target-dir", str(folder)],
+        cwd=ROOT,
+        env=cargo_environment(),
+        stderr=subprocess.PIPE,
+        check=False,
+        encoding="utf-8",
+        errors="replace",
     )
     if done.returncode != 0:
         raise NotWritten(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
@@ -61,7 +67,7 @@ def write(out: Path, *, offline: bool = False) -> None:
     program = generator(offline=offline)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "c").mkdir()
-        done = subprocess.run([program, CRATE, built, folder], stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([program, CRATE, built, folder], stderr=subprocess.PIPE, check=False, encoding="utf-8")
         if done.returncode != 0:
             raise NotWritten(done.stderr.strip())
         for name in GENERATED:

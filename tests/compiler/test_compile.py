@@ -61,7 +61,7 @@ def compile_here(
     """Compile in this process, so that PyTorch and TVM are imported once for all tests."""
     (folder / "work").mkdir(parents=True)
     names = CACHED if kv_cache else CACHELESS
-    request = {
+    request: dict[str, Any] = {
         "target": target,
         "mcpu": None,
         "name": "g2p",
@@ -70,6 +70,7 @@ def compile_here(
         "precision": precision,
         "profile": profile,
         "taps": False,
+        "keep_wide": [],
         "prefix": "g2p_",
         "prefixes": {name: f"g2p_{name}_" for name in names},
         "archive": "libg2p_system_lib.a",

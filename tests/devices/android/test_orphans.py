@@ -10,6 +10,7 @@ from harness.devices.android import AndroidDevice
 from harness.devices.base import AnyRecord
 from harness.protocol.schema import Header
 from tests.devices.android.conftest import Scene
+from tests.devices.virtual.processes import wait_until
 
 pytestmark = pytest.mark.emulator
 
@@ -35,7 +36,8 @@ def runs(device: AndroidDevice, pid: int) -> bool:
 
 def test_a_runner_ends_with_its_harness(scene: Scene) -> None:
     with scene.other_harness(FOREVER) as other:
-        assert scene.runs()
+        # Between two samples nothing of it sleeps for a moment.
+        wait_until(scene.runs, "the runner waits")
         other.kill()
         other.wait()
     scene.assert_idle()
