@@ -20,15 +20,16 @@ from tests.compile_requests import SMALL, g2p_request
 
 pytestmark = pytest.mark.compiler
 
-RUNNER = Path(__file__).parents[2] / "device_runner/src/cpu.rs"
+RUNNER = Path(__file__).parents[2] / "rust/g2p_tvm/src/cpu.rs"
 LLVM_NAMES = {"fp16": "fullfp16", "fhm": "fp16fml", "fcma": "complxnum", "bmi1": "bmi"}
 TARGETS = {"aarch64": "linux-arm64", "x86_64": "x86-64-v3"}
 
 
 def vocabulary() -> dict[str, list[str]]:
     """The features that the runner detects, by architecture, from its source."""
-    found = re.findall(r'target_arch = "(\w+)"\)\]\nfn features.*?detected!\((.*?)\);', RUNNER.read_text(), re.DOTALL)
-    return {architecture: re.findall(r'"([\w.]+)"', body.split("detected!(")[-1]) for architecture, body in found}
+    pattern = r'target_arch = "(\w+)"\)\]\n#\[must_use\]\npub fn known_cpu_features.*?detected!\((.*?)\)\n'
+    found = re.findall(pattern, RUNNER.read_text(), re.DOTALL)
+    return {architecture: re.findall(r'"([\w.]+)"', body) for architecture, body in found}
 
 
 def test_the_runner_has_words_for_both_architectures() -> None:

@@ -1,7 +1,7 @@
 """Define the CPUs that a model can be compiled for, by the names of ``--mcpu``, and the features that a device needs.
 
 LLVM may use every instruction of a CPU, so the device must have them all. ``features`` are those that compiled code can
-contain, by the names of ``device_runner/src/cpu.rs``. Tests compare the table with LLVM's.
+contain, by the names of ``rust/g2p_tvm/src/cpu.rs``. Tests compare the table with LLVM's.
 """
 
 from __future__ import annotations
