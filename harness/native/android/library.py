@@ -23,7 +23,8 @@ ABIS = {"arm64-v8a": "aarch64-linux-android", "x86_64": "x86_64-linux-android"}
 """Android's ABIs that a runner is built for, and the compiler's names of them."""
 PAGE_BYTES = 16384
 """The page size of the newest phones; Android 15 and newer refuse libraries whose segments are aligned to less."""
-COMPILE_DEADLINE_SECONDS = 300.0
+COMPILE_DEADLINE_SECONDS = 1800.0
+"""Zig builds its C library first, once for each target: a CPU minute, and many times that on a busy machine."""
 _COMPILE = ("-c", "-O2", "-std=c11", "-ffreestanding", "-fPIC", "-Wall", "-Wextra", "-Werror")
 _HIDE = ("-fvisibility=hidden", "-fno-stack-protector")
 _LINK = ("-shared", "--build-id=none", "--hash-style=both", "-z", "now", "-z", "relro", "-z", "defs", "--strip-all")

@@ -41,7 +41,8 @@ ACTIVITY_HOST = Path(__file__).with_name("activity_host.c")
 """The source of the program that runs an app's activity; it is for arm64, as the app is, and runs under qemu."""
 ACTIVITY_HOST_FLAGS = ("-std=gnu11", "-static", f"-I{ACTIVITY_SOURCES}")
 SHIM_TARGET = f"{MULTIARCH.replace('linux-gnu', 'linux-gnu.2.31')}"
-COMPILE_DEADLINE_SECONDS = 300.0
+COMPILE_DEADLINE_SECONDS = 1800.0
+"""Zig builds its C library first, once for each target: a CPU minute, and many times that on a busy machine."""
 PROBE_DEADLINE_SECONDS = 20.0
 LAYOUT = 2
 
