@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -108,6 +109,7 @@ def _described(source: ModelSource, cache: Cache, progress: Progress) -> list[Us
     These files are only known once they have been loaded, so an index remembers them for each source.
     """
     base = {"module": source.module, "attribute": source.attribute, "sources": _our_sources()}
+    base |= {"argument": source.argument, **_libraries(source)}
     base |= {name: package_version(name) for name in PACKAGES}
     index = cache.root / "models" / "index" / f"{content_key(base | {'path': str(source.path)})}.json"
     asked: list[Path] = []
@@ -159,13 +161,24 @@ def _models(source: ModelSource, described: SourceDescription, key: str, folder:
 
 def source_request(source: ModelSource) -> dict[str, Any]:
     """Return the fields by which a worker loads a source."""
-    return {"path": str(source.path), "module": source.module, "attribute": source.attribute}
+    own = {"module": source.module, "attribute": source.attribute, "argument": source.argument}
+    return {"path": str(source.path), **own}
+
+
+def _libraries(source: ModelSource) -> dict[str, str]:
+    """Return the version of the library that a model is named after, if it is installed: models change with it."""
+    library = source.label.partition(":")[0] if source.argument else ""
+    try:
+        return {library: importlib.metadata.version(library)} if library else {}
+    except importlib.metadata.PackageNotFoundError:
+        return {}
 
 
 def _our_sources() -> list[str]:
     folder = Path(__file__).parent
     names = ("spec.py", "worker.py", "loading.py", "flat.py", "described.py")
-    return [hash_file(Path(comparison.__file__)), *(hash_file(folder / name) for name in names)]
+    ours = [*(folder / name for name in names), *sorted((folder / "readers").glob("*.py"))]
+    return [hash_file(path) for path in (Path(comparison.__file__), *ours)]
 
 
 def _hash(path: Path) -> str:

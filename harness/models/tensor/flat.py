@@ -95,7 +95,7 @@ def _name(path: Any, at: int, count: int) -> str:
 def load(request: Mapping[str, Any], _precision: Precision, _progress: Progress) -> ModelFunctions:
     """Return the function of :meth:`harness.models.tensor.workload.TensorModel.compilable`. Raises BadModel."""
     path, name = Path(request["path"]), request["model"]
-    spec = find_spec(path, request["module"], request["attribute"], name)
+    spec = find_spec(request)
     with users_code(path, f"building {name!r}"):
         module = flattened(spec)
     if weights_digest(module) != request["weights_sha256"]:
@@ -115,7 +115,7 @@ def load(request: Mapping[str, Any], _precision: Precision, _progress: Progress)
 def timed(request: Mapping[str, Any]) -> Callable[[dict[str, Any]], Call]:
     """Return the maker of calls for PyTorch's timing process: calls of the module with its inputs ready."""
     path = Path(request["path"])
-    spec = find_spec(path, request["module"], request["attribute"], request["model"])
+    spec = find_spec(request)
     items = {item: tuple(inputs.values()) for item, inputs in checked_items(spec, path).items()}
     with users_code(path, f"building {spec.name!r}"):
         module = flattened(spec)

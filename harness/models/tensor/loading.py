@@ -33,23 +33,29 @@ _ITEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:-]{0,127}")
 Items = dict[str, dict[str, Tensor]]
 
 
-def load_specs(path: Path, module: str, attribute: str) -> list[ModelSpec]:
-    """Return the specs of a file, or the one of a module; raises BadModel with the failing line of the user's code."""
+def load_specs(path: Path, module: str, attribute: str, argument: str = "") -> list[ModelSpec]:
+    """Return the specs of a file, or the one of a module; raises BadModel with the failing line of the user's code.
+
+    With an ``argument``, the attribute is a function that returns the spec for it.
+    """
     with users_code(path, f"running {path.name}"):
         loaded = importlib.import_module(module) if module else _run(path)
-    if module:
-        found = [getattr(loaded, attribute, None)]
-    else:
-        found = [value for value in vars(loaded).values() if isinstance(value, ModelSpec)]
+        found: list[Any]
+        if not module:
+            found = [value for value in vars(loaded).values() if isinstance(value, ModelSpec)]
+        else:
+            offered = getattr(loaded, attribute, None)
+            found = [offered(argument) if argument and callable(offered) else offered]
     if not found or not all(isinstance(spec, ModelSpec) for spec in found):
         what = f"{module}:{attribute} is no ModelSpec" if module else f"{path} has no ModelSpec in it"
         raise BadModel(what, cure="write MODEL = ModelSpec(...), as docs/your-model.md shows")
     return list({id(spec): spec for spec in found if spec is not None}.values())
 
 
-def find_spec(path: Path, module: str, attribute: str, name: str) -> ModelSpec:
-    """Return the spec of that name, which existed when the models were described."""
-    return next(spec for spec in load_specs(path, module, attribute) if spec.name == name)
+def find_spec(request: Mapping[str, Any]) -> ModelSpec:
+    """Return the spec that a worker's request names, which existed when the models were described."""
+    specs = load_specs(Path(request["path"]), request["module"], request["attribute"], request["argument"])
+    return next(spec for spec in specs if spec.name == request["model"])
 
 
 def prefix_of(spec: ModelSpec) -> str:

@@ -1,4 +1,4 @@
-"""Find the models that ``--models`` names: a Python file, a shipped model, or an installed package's. Imports none."""
+"""Find the models that ``--models`` names: a file, a folder, a shipped model, or a library's. Imports none."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ SHIPPED = {
     "bert": "harness.models.examples.bert:MODEL",
     "detector": "harness.models.examples.detector:MODEL",
 }
+_READERS = "harness.models.tensor.readers"
+SCHEMES = {
+    "hf": f"{_READERS}.pretrained:hub_spec",
+    "timm": f"{_READERS}.vision:timm_spec",
+    "torchvision": f"{_READERS}.vision:torchvision_spec",
+}
+"""What reads a model that is named ``scheme:NAME``."""
+FILES = "a Python file with a ModelSpec in it, a .pt2 file or the folder of a Hugging Face model"
+EXPORTED, PRETRAINED = f"{_READERS}.exported:spec", f"{_READERS}.pretrained:spec"
 
 
 class UnknownModel(UsageError):
@@ -30,31 +39,57 @@ class BadModel(UsageError):
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Describe where a model is. ``attribute`` is empty for a file; then every ModelSpec of the file is taken."""
+    """Describe where a model is. ``attribute`` is empty for a file; then every ModelSpec of the file is taken.
+
+    With an ``argument``, the attribute is a function that returns the ModelSpec for it.
+    """
 
     label: str
     path: Path
     module: str = ""
     attribute: str = ""
+    argument: str = ""
 
 
 def resolve_model(name: str) -> ModelSource:
     """Return the source of one name; raises UnknownModel with the known names."""
-    if name.endswith(".py") or "/" in name:
+    scheme, _, rest = name.partition(":")
+    if scheme in SCHEMES and rest:
+        return _read_by(SCHEMES[scheme], name, rest)
+    if name.endswith((".py", ".pt2")) or "/" in name:
         path = Path(name).expanduser()
+        if (path / "config.json").is_file():
+            return _read_by(PRETRAINED, name, str(path.resolve()))
+        if path.is_file() and path.suffix == ".pt2":
+            return _read_by(EXPORTED, name, str(path.resolve()))
         if not path.is_file():
-            raise UnknownModel(f"there is no file {name}", cure="give the path of a Python file with a ModelSpec in it")
+            raise UnknownModel(f"there is no file {name}", cure=f"give the path of {FILES}")
         return ModelSource(name, path.resolve())
     known = offered()
     if name not in known:
         names = ", ".join(sorted({*kinds_names(), *known}))
-        raise UnknownModel(f"there is no model {name!r}", cure=f"known are {names}; or give a Python file")
+        raise UnknownModel(
+            f"there is no model {name!r}",
+            cure=f"known are {names}; or give {FILES}, {', '.join(f'{one}:NAME' for one in SCHEMES)}",
+        )
     if len(known[name]) > 1:
         raise ModelsClash(
             f"{name!r} is the name of several models: {', '.join(known[name])}",
             cure="give the Python file of the one that is meant",
         )
-    module, _, attribute = known[name][0].partition(":")
+    return _of_module(known[name][0], name)
+
+
+def _read_by(reader: str, name: str, argument: str) -> ModelSource:
+    module, _, attribute = reader.partition(":")
+    found = importlib.util.find_spec(module)
+    assert found is not None
+    assert found.origin is not None
+    return ModelSource(name, Path(found.origin).resolve(), module, attribute, argument)
+
+
+def _of_module(place: str, name: str) -> ModelSource:
+    module, _, attribute = place.partition(":")
     try:
         found = importlib.util.find_spec(module)
     except ImportError as error:

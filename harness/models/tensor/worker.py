@@ -21,7 +21,7 @@ def describe(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     from harness.models.tensor.loading import dependencies, load_specs, spec_files
 
     path, folder = Path(request["path"]), Path(request["folder"])
-    specs = load_specs(path, request["module"], request["attribute"])
+    specs = load_specs(path, request["module"], request["attribute"], request["argument"])
     files = [file for spec in specs for file in spec_files(spec, path)]
     models = [describe_one(spec, path, folder, progress) for spec in specs]
     return {"models": models, "dependencies": dependencies(path, request["module"], files)}
