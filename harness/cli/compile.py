@@ -44,11 +44,6 @@ TUNE_HELP = (
 )
 KEEP_WIDE_HELP = "a pattern of layers that stay one precision wider, such as 'decoder_step/feed_forwards.*'; repeatable"
 CHECKPOINT_HELP = "embedded, random:tiny-8, a folder, or OWNER/NAME on the hub"
-MODELS_HELP = (
-    "a Python file with a ModelSpec, or g2p, detector, bert, or what an installed package offers; several put them all "
-    "into one archive. By default g2p alone"
-)
-
 CheckpointOption = Annotated[str, typer.Option("--checkpoint", help=CHECKPOINT_HELP)]
 PrecisionOption = Annotated[
     Precision,
@@ -85,7 +80,13 @@ def compile(
     prompt_space: Annotated[bool, typer.Option(help="the space after '<lang>:'")] = True,
     tune: Annotated[int, typer.Option(metavar="TRIALS", help=TUNE_HELP)] = 0,
     models: Annotated[
-        list[str] | None, typer.Option("--models", help=MODELS_HELP, metavar="M", show_default=False)
+        list[str] | None,
+        typer.Option(
+            "--models",
+            help="as pytest's --models names them; several put them all into one archive. By default g2p alone",
+            metavar="M",
+            show_default=False,
+        ),
     ] = None,
     output_dir: Annotated[Path, OutputDir] = Path("build"),
     as_json: Json = False,

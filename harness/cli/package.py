@@ -47,7 +47,7 @@ def ios(
         list[str] | None,
         typer.Option(
             "--models",
-            help="what goes into it, once for each: g2p, a Python file, or an installed name; g2p if none is named",
+            help="what goes into it, once for each, as pytest's --models names them; g2p if none is named",
         ),
     ] = None,
     checkpoint: CheckpointOption = "embedded",
@@ -89,7 +89,7 @@ def ios(
 
 ForModels = Annotated[
     list[str] | None,
-    typer.Option("--models", help="what goes into it, once for each: g2p, a Python file, or an installed name"),
+    typer.Option("--models", help="what goes into it, once for each, as pytest's --models names them"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch.export import Dim
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
+from harness.models.tensor.flat import compiled_function, flattened
+from harness.models.tensor.readers import exported
 from tests.compiler.compiled import answers, compiled
 
 pytestmark = pytest.mark.compiler
@@ -275,3 +278,15 @@ def test_a_compiled_model_says_what_torch_says(name: str, precision: Any) -> Non
         [expected], [ours] = answers(module, *arguments), function(*arguments)
         tolerance = 1e-5 if precision == "fp32" else 2e-2
         np.testing.assert_allclose(ours, expected, atol=tolerance * max(1.0, float(np.abs(expected).max())))
+
+
+def test_an_exported_program_is_compiled_again_with_its_dynamic_sizes(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 3)).eval()
+    rows = ({0: Dim("rows", min=1, max=16)},)
+    torch.export.save(torch.export.export(module, (torch.ones(2, 4),), dynamic_shapes=rows), tmp_path / "mine.pt2")
+    spec = exported.spec(str(tmp_path / "mine.pt2"))
+    function = compiled_function(spec, flattened(spec))
+    call = compiled(function.module, function.example_inputs, function.dynamic_shapes)
+    for count in (1, 7, 16):
+        given = torch.linspace(-2, 2, count * 4).reshape(count, 4)
+        np.testing.assert_allclose(call(given)[0], module(given).detach().numpy(), rtol=1e-5, atol=1e-6)

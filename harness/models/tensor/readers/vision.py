@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from harness.core.installation import install_cure
 from harness.models.tensor.readers.made import name_of, pictures
 from harness.models.tensor.sources import BadModel
 from harness.models.tensor.spec import ModelSpec
@@ -106,4 +107,4 @@ def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise BadModel(f"{name} is not installed: {error}", cure=f"pip install {name}") from error
+        raise BadModel(f"{name} is not installed: {error}", cure=install_cure("vision")) from error
