@@ -30,7 +30,7 @@ from harness.cli.removal import DryRun, Force, Yes, remove, show_removal
 from harness.cli.units import AGE, parse_age
 from harness.core.errors import UsageError
 from harness.results import RunVerdict, Store
-from harness.results.pair_schema import APART, INCONCLUSIVE
+from harness.results.schema.pairs import APART, INCONCLUSIVE
 
 STYLES = {RunVerdict.PASS: "green", RunVerdict.FAIL: "bold red", RunVerdict.INCONCLUSIVE: "yellow"}
 TITLES = ("run", "status", "verdict", "device", "models", "precision", "items", "median ms", "of PyTorch")

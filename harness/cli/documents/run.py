@@ -9,13 +9,13 @@ from pydantic import Field
 
 from harness.cli.documents.base import Document, Facts, Number, Part
 from harness.cli.documents.runs import Ratio, RunLine, line_of, ratio_of
+from harness.protocol.schema import Kind
 from harness.results import Manifest, Summary, WorkloadSummary
 from harness.results.schema import (
     GateFacts,
     Git,
     ItemLatency,
     ItemRatio,
-    Kind,
     LatencySummary,
     OrderEntry,
     RatioSummary,

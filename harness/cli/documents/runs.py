@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.cli.documents.base import Document, Number, Part
+from harness.protocol.schema import Kind
 from harness.results import (
     Manifest,
     Run,
@@ -19,7 +20,7 @@ from harness.results import (
     WorkloadFacts,
     WorkloadSummary,
 )
-from harness.results.schema import Kind, RatioSummary
+from harness.results.schema import RatioSummary
 from harness.validate import Verdict
 
 """``generation``: words in, text out, token by token. ``tensor``: one call, tensors in and out."""
