@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.export import ExportedProgram
 
 from harness.explain.reference import Arithmetic, Values, run_graph
-from harness.models.tokenizer import PAD_ID
+from harness.explain.schema import INPUTS
+from harness.models.functions import ModelFunctions
+from harness.models.tokenizer import PAD_ID, encode
 from harness.protocol.schema import Precision
 
 ENCODER, PREFILL, STEP, DECODER = "encoder", "decoder_prefill", "decoder_step", "decoder"
@@ -93,6 +97,41 @@ class Chain:
         fed = text.fed[: call + 1]
         rows = [fed, *[[PAD_ID] * len(fed)] * (text.batch - 1)]
         return _integers(rows), self._hidden, lengths
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Hold a subject's graphs and their calls.
+    ``calls`` are the compared calls in their order. ``chain`` takes an arithmetic and the tokens that were fed.
+    """
+
+    programs: Mapping[str, ExportedProgram]
+    calls: Sequence[tuple[str, int]]
+    chain: Callable[[Arithmetic, list[int]], AnyChain]
+
+
+def ready_call(request: Mapping[str, Any], _model: ModelFunctions, programs: Mapping[str, ExportedProgram]) -> Ready:
+    """Return the one call of a tensor workload, with the inputs in the request's folder."""
+    given = load_file(Path(request["folder"]) / INPUTS)
+    inputs = tuple(given[name] for name in request["inputs"])
+    [(name, program)] = programs.items()
+    return Ready(programs, [(name, 0)], lambda how, _tokens: Single(program, inputs, how, request["precision"]))
+
+
+def ready_text(request: Mapping[str, Any], model: ModelFunctions, programs: Mapping[str, ExportedProgram]) -> Ready:
+    """Return the calls that generate a text."""
+    text = Text(
+        prompt=encode(request["prompt"]),
+        fed=[model.metadata["decoder_start_token_id"]],
+        batch=request["batch"],
+        cache_shape=model.metadata["self_cache_shape"],
+        cache_dtype=getattr(torch, model.metadata["self_cache_dtype"]),
+    )
+
+    def chain(arithmetic: Arithmetic, tokens: list[int]) -> AnyChain:
+        return Chain(programs, replace(text, fed=[*text.fed, *tokens]), arithmetic, request["precision"])
+
+    return Ready(programs, text.calls(request["last_step"]), chain)
 
 
 def _integers(values: list[Any]) -> Tensor:

@@ -171,7 +171,7 @@ def _model_line(manifest: Manifest, name: str, facts: WorkloadFacts, found: Work
     return ModelLine(
         name=name,
         kind=facts.kind,
-        source=facts.label if facts.kind == "generation" else facts.source,
+        source=facts.label if facts.way.labelled else facts.source,
         items=facts.items,
         items_of=facts.items_of,
         compared=found.compared,

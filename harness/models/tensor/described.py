@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from safetensors.numpy import load_file
 
 from harness.core.cache import MANIFEST, Cache, content_key, hash_file
+from harness.core.files import replacing
 from harness.core.installation import package_version
 from harness.core.progress import Progress
 from harness.core.worker import run_worker
@@ -185,6 +185,5 @@ def _remembered(index: Path) -> list[Path]:
 
 def _remember(index: Path, files: Sequence[Path]) -> None:
     index.parent.mkdir(parents=True, exist_ok=True)
-    partial = index.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps([str(path) for path in files]) + "\n", encoding="utf-8")
-    partial.replace(index)
+    with replacing(index) as partial:
+        partial.write_text(json.dumps([str(path) for path in files]) + "\n", encoding="utf-8")

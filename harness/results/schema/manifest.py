@@ -9,7 +9,6 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from harness.devices.base import Knob
-from harness.protocol.schema import Kind
 from harness.results import v1
 from harness.results.schema.pairs import PairingFacts
 from harness.results.schema.stored import OfKind, Stored, Workloads
@@ -145,10 +144,6 @@ class Manifest(Stored, Workloads[WorkloadFacts]):
     @classmethod
     def _read_version_1(cls, stored: Any) -> Any:
         return v1.manifest(stored) if isinstance(stored, dict) else stored
-
-    def of_kind(self, kind: Kind) -> dict[str, WorkloadFacts]:
-        """Return the workloads of a kind, by name."""
-        return {name: facts for name, facts in self.workloads.items() if facts.kind == kind}
 
     @property
     def emulated(self) -> bool:
