@@ -6,10 +6,10 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import subprocess
 import sys
 
 from harness.core.cache import Cache
+from harness.core.commands import run_command
 from harness.core.errors import HarnessError
 from harness.core.installation import harness_folder, install_cure, providers
 from harness.devices.kinds import Check, device_kinds
@@ -79,9 +79,7 @@ def _tool(name: str) -> Check:
     path = shutil.which(name)
     if path is None:
         return Check(name, False, "not found", RUST_CURE)
-    done = subprocess.run(
-        [path, "--version"], capture_output=True, text=True, timeout=60, check=False, encoding="utf-8", errors="replace"
-    )
+    done = run_command([path, "--version"], deadline=60)
     version = (done.stdout or done.stderr).strip()
     if is_too_old(version):
         return Check(name, False, f"{version} is too old", UPDATE_CURE)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +25,7 @@ from harness.compiler.targets import TARGET_NAMES, resolve_target
 from harness.compiler.targets.cpus import CPUS
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
+from harness.core.files import replacing
 from harness.core.progress import Progress
 from harness.models.kinds import open_workloads
 from harness.models.options import ModelOptions
@@ -183,14 +182,8 @@ def _deliver(source: Path, folder: Path) -> Path:
     """Copy a file out of the cache, whole or not at all."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=folder, prefix=f".{source.name}.")
-    os.close(descriptor)
-    try:
-        with writing(folder / source.name):
-            shutil.copyfile(source, partial)
-            Path(partial).chmod(0o644)
-            Path(partial).replace(folder / source.name)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
-    return folder / source.name
+    target = folder / source.name
+    with writing(target), replacing(target) as partial:
+        shutil.copyfile(source, partial)
+        partial.chmod(0o644)
+    return target

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from harness.compiler.metadata import FILE_NAME, Archive, read_metadata
 from harness.compiler.observe.provenance import Provenance, read_provenance, write_provenance
 from harness.compiler.targets import CompileTarget, ObjectFormat
 from harness.core.cache import Cache, content_key, hash_file
+from harness.core.commands import run_command
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress
 
@@ -57,14 +57,6 @@ def merge(path: Path, archives: Sequence[Path], object_format: ObjectFormat) -> 
     """Write all objects of the archives into one, without times or owners. Raises MergeFailed."""
     layout = "darwin" if object_format == "macho" else "gnu"
     command = [sys.executable, "-m", "ziglang", "ar", f"--format={layout}", "qcsDL", str(path), *map(str, archives)]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        encoding="utf-8",
-        errors="replace",
-    )
+    done = run_command(command)
     if done.returncode != 0:
         raise MergeFailed(f"cannot write {path.name}: {done.stderr.strip() or done.stdout.strip()}")

@@ -21,6 +21,7 @@ from harness.compiler.targets import CompileTarget, resolve_target
 from harness.compiler.targets.profiles import AVX2
 from harness.core.cache import Cache, content_key, hash_file, hash_sources
 from harness.core.errors import UsageError
+from harness.core.files import replacing
 from harness.core.installation import package_version
 from harness.core.progress import Progress
 from harness.core.worker import run_worker
@@ -161,9 +162,8 @@ def _tune(order: dict[str, Any], request_key: str, progress: Progress) -> dict[s
         with tempfile.TemporaryDirectory(prefix="harness-tune-") as workspace:
             found = run_worker(WORKER, order | {"kind": "tune", "folder": workspace, "workspace": workspace}, progress)
         known.parent.mkdir(parents=True, exist_ok=True)
-        partial = known.with_suffix(".partial")
-        partial.write_text(json.dumps(found) + "\n", encoding="utf-8")
-        partial.replace(known)
+        with replacing(known) as partial:
+            partial.write_text(json.dumps(found) + "\n", encoding="utf-8")
     return found
 
 

@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from harness.core.commands import run_command
+from harness.core.files import replacing
 from harness.devices.base import Notify
 
 ASK_SECONDS = 5.0
@@ -50,10 +52,8 @@ class NoteFile(Generic[AnyNote]):
         """Record what this process starts, if that is possible."""
         owner = os.getpid()
         kept = note.model_copy(update={"owner": owner, "owner_started": start_of(owner)})
-        partial = self._path.with_name(f".{self._path.name}.{owner}")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), replacing(self._path) as partial:
             partial.write_text(kept.model_dump_json(), encoding="utf-8")
-            partial.replace(self._path)
 
     def remove(self) -> None:
         """Remove the note, because what it describes has ended."""
@@ -116,15 +116,7 @@ def start_of(pid: int) -> str | None:
             return None
     command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=ASK_SECONDS,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-        )
+        done = run_command(command, deadline=ASK_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return None
     state, _, started = done.stdout.strip().partition(" ")
