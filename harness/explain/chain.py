@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from harness.explain.reference import Arithmetic, Values, run_graph
+from harness.explain.rounding import Rounding
 from harness.explain.schema import INPUTS
 from harness.models.functions import ModelFunctions
 from harness.models.tokenizer import PAD_ID, encode
-from harness.protocol.schema import Precision
 
 ENCODER, PREFILL, STEP, DECODER = "encoder", "decoder_prefill", "decoder_step", "decoder"
 
@@ -55,19 +55,19 @@ class Single:
     program: ExportedProgram
     inputs: tuple[Tensor, ...]
     arithmetic: Arithmetic
-    precision: Precision
+    rounding: Rounding
 
     def advance(self, function: str, call: int, given: Mapping[str, Tensor] | None = None) -> Values:
-        return run_graph(self.program, self.inputs, self.arithmetic, self.precision, given)
+        return run_graph(self.program, self.inputs, self.arithmetic, self.rounding, function, given)
 
 
 class Chain:
     """Run through the calls in one arithmetic, in their order; each call's results are inputs of later ones."""
 
     def __init__(
-        self, programs: Mapping[str, ExportedProgram], text: Text, arithmetic: Arithmetic, precision: Precision
+        self, programs: Mapping[str, ExportedProgram], text: Text, arithmetic: Arithmetic, rounding: Rounding
     ) -> None:
-        self.programs, self.text, self.arithmetic, self.precision = programs, text, arithmetic, precision
+        self.programs, self.text, self.arithmetic, self.rounding = programs, text, arithmetic, rounding
         self._hidden: Any = None
         self._memory: Any = None
         self._cache: Any = None
@@ -76,7 +76,9 @@ class Chain:
 
     def advance(self, function: str, call: int, given: Mapping[str, Tensor] | None = None) -> Values:
         """Return the call's values; ``given``: see :func:`run_graph`."""
-        found = run_graph(self.programs[function], self._inputs(function, call), self.arithmetic, self.precision, given)
+        found = run_graph(
+            self.programs[function], self._inputs(function, call), self.arithmetic, self.rounding, function, given
+        )
         if function == ENCODER:
             self._hidden = found.results[0]
         elif function == PREFILL:
@@ -110,15 +112,19 @@ class Ready:
     chain: Callable[[Arithmetic, list[int]], AnyChain]
 
 
-def ready_call(request: Mapping[str, Any], _model: ModelFunctions, programs: Mapping[str, ExportedProgram]) -> Ready:
+def ready_call(
+    request: Mapping[str, Any], _model: ModelFunctions, programs: Mapping[str, ExportedProgram], rounding: Rounding
+) -> Ready:
     """Return the one call of a tensor workload, with the inputs in the request's folder."""
     given = load_file(Path(request["folder"]) / INPUTS)
     inputs = tuple(given[name] for name in request["inputs"])
     [(name, program)] = programs.items()
-    return Ready(programs, [(name, 0)], lambda how, _tokens: Single(program, inputs, how, request["precision"]))
+    return Ready(programs, [(name, 0)], lambda how, _tokens: Single(program, inputs, how, rounding))
 
 
-def ready_text(request: Mapping[str, Any], model: ModelFunctions, programs: Mapping[str, ExportedProgram]) -> Ready:
+def ready_text(
+    request: Mapping[str, Any], model: ModelFunctions, programs: Mapping[str, ExportedProgram], rounding: Rounding
+) -> Ready:
     """Return the calls that generate a text."""
     text = Text(
         prompt=encode(request["prompt"]),
@@ -129,7 +135,7 @@ def ready_text(request: Mapping[str, Any], model: ModelFunctions, programs: Mapp
     )
 
     def chain(arithmetic: Arithmetic, tokens: list[int]) -> AnyChain:
-        return Chain(programs, replace(text, fed=[*text.fed, *tokens]), arithmetic, request["precision"])
+        return Chain(programs, replace(text, fed=[*text.fed, *tokens]), arithmetic, rounding)
 
     return Ready(programs, text.calls(request["last_step"]), chain)
 

@@ -26,6 +26,7 @@ from harness.explain.arrange import Arranged, read_site
 from harness.explain.chain import Ready
 from harness.explain.errors import allowed, distance
 from harness.explain.reference import Arithmetic, Values
+from harness.explain.rounding import Rounding
 from harness.explain.schema import GIVEN, GIVEN_UP, Error, SiteRow
 from harness.explain.taps import Tap, leaf_count, read_taps
 from harness.models.functions import ModelFunctions
@@ -62,7 +63,8 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 def _ready(request: dict[str, Any], progress: Progress) -> Ready:
     model: ModelFunctions = pkgutil.resolve_name(request["load"])(request["request"], request["precision"], progress)
     programs = {function.name: exported(function) for function in model.functions}
-    ready: Ready = pkgutil.resolve_name(request["ready"])(request, model, programs)
+    rounding = Rounding.read(request["precision"], Path(request["provenance"]).parent)
+    ready: Ready = pkgutil.resolve_name(request["ready"])(request, model, programs, rounding)
     return ready
 
 

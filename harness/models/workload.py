@@ -42,6 +42,8 @@ class Compilable:
     """What the archive's bytes depend on besides the compiler, for the cache's key."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The model's fields of the metadata (docs/metadata.md)."""
+    keep_wide: Sequence[str] = ()
+    """Patterns of its layers that are stored one precision wider."""
 
     @property
     def prefixes(self) -> dict[str, str]:

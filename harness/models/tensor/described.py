@@ -58,6 +58,7 @@ class ModelDescription(_Described):
     parameters: int
     weights_sha256: str
     """SHA-256 over all parameters and buffers, by name."""
+    keep_wide: list[str] = []
 
 
 class SourceDescription(_Described):

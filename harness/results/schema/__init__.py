@@ -37,6 +37,7 @@ from harness.results.schema.summary import (
     ParitySummary,
     RunVerdict,
     Summary,
+    WideLayer,
     WorkloadSummary,
 )
 
@@ -62,6 +63,7 @@ __all__ = [
     "SampleLine",
     "Summary",
     "VariantFacts",
+    "WideLayer",
     "WorkloadFacts",
     "WorkloadSummary",
     "called",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
+from harness.compiler.observe.provenance import LayerError
 from harness.devices.base import Knob
 from harness.results import v1
 from harness.results.schema.pairs import PairingFacts
@@ -44,6 +45,8 @@ class VariantFacts(Stored):
     runner_bytes: int
     target: str
     runner_version: str | None = None
+    rounding: dict[str, list[LayerError]] = {}
+    """By workload: the layers that fewer bits cost most, the worst first; empty for float32."""
 
 
 class WorkloadFacts(OfKind):

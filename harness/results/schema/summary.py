@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import Enum
 from typing import Any
 
@@ -128,11 +129,28 @@ class WorkloadSummary(OfKind):
         return sum(found.by_verdict.get(verdict, 0) for found in self.parity.values())
 
 
+class WideLayer(Stored):
+    """A layer that should keep more bits, because its error is among the largest of a workload that failed."""
+
+    workload: str
+    layer: str
+    """A pattern for ``--keep-wide``."""
+    error: float
+    """The root mean square of its results' error over that of its results, on the model's usual inputs."""
+
+    @property
+    def option(self) -> str:
+        """Return the option that keeps it wide, for a shell."""
+        return f"--keep-wide {shlex.quote(self.layer)}"
+
+
 class Summary(Stored, Workloads[WorkloadSummary]):
     schema_version: int = SCHEMA_VERSION
     verdict: RunVerdict
     reasons: list[str]
     """Why it is not a pass; empty for a pass."""
+    keep_wide: list[WideLayer] = []
+    """The layers to keep wide where a workload of fewer bits fails, the worst first."""
     workloads: dict[str, WorkloadSummary] = {}
     """By name, in the manifest's order; one that nothing is known of has a summary, too."""
 
