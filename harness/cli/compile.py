@@ -53,6 +53,9 @@ PrecisionOption = Annotated[
     Precision,
     typer.Option("--precision", help="fp32; fp16: 16-bit weights, float32 sums; int8: weights and activations"),
 ]
+KeepWideOption = Annotated[
+    list[str] | None, typer.Option("--keep-wide", help=KEEP_WIDE_HELP, metavar="LAYERS", show_default=False)
+]
 KvCacheOption = Annotated[
     bool, typer.Option("--kv-cache/--no-kv-cache", help="encoder, prefill and step, or encoder and whole decoder")
 ]
@@ -74,9 +77,7 @@ def compile(
     ] = True,
     system_lib_prefix: Annotated[str, typer.Option(help="how this model's symbols begin")] = "g2p_",
     precision: PrecisionOption = "fp32",
-    keep_wide: Annotated[
-        list[str] | None, typer.Option("--keep-wide", help=KEEP_WIDE_HELP, metavar="LAYERS", show_default=False)
-    ] = None,
+    keep_wide: KeepWideOption = None,
     kv_cache: KvCacheOption = True,
     batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
     max_input_bytes: Annotated[int, typer.Option(help="bytes of '<lang>: word'")] = 64,

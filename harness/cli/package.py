@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from harness.cli.app import app
-from harness.cli.compile import MCPU_HELP, CheckpointOption, KvCacheOption, PrecisionOption, compilables, show_compiled
+from harness.cli.compile import (
+    MCPU_HELP,
+    CheckpointOption,
+    KeepWideOption,
+    KvCacheOption,
+    PrecisionOption,
+    compilables,
+    show_compiled,
+)
 from harness.cli.documents.base import harness_version
 from harness.cli.options import Json, OutputDir
 from harness.cli.output import note, renamed
@@ -54,6 +62,7 @@ def ios(
     mcpu: Annotated[str | None, typer.Option(help=MCPU_HELP, show_default=False)] = None,
     system_lib_prefix: Annotated[str, typer.Option(help="how G2P's symbols begin")] = "g2p_",
     precision: PrecisionOption = "fp32",
+    keep_wide: KeepWideOption = None,
     kv_cache: KvCacheOption = True,
     batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
     max_input_bytes: Annotated[int, typer.Option(help="bytes of '<lang>: word'")] = 64,
@@ -80,7 +89,7 @@ def ios(
     archives: dict[Slice, Archive] = {}
     for which, target in SLICE_TARGETS.items():
         with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(options.named)} for {target}") as stage:
-            request = CompileRequest(found, target, mcpu, precision)
+            request = CompileRequest(found, target, mcpu, precision, keep_wide=keep_wide or ())
             archives[which] = compile_models(request, cache=cache, progress=stage.describe)
     with TerminalProgress(sys.stderr).stage("packaging") as stage:
         framework = make_xcframework(archives, output_dir, cache=cache, progress=stage.describe)
@@ -101,11 +110,12 @@ def c(
     models: ForModels = None,
     checkpoint: CheckpointOption = "embedded",
     precision: PrecisionOption = "fp32",
+    keep_wide: KeepWideOption = None,
     output_dir: Annotated[Path, OutputDir] = Path("build/c"),
     as_json: Json = False,
 ) -> None:
     """Write a stripped shared library of this machine, a C header, an example, licences and a manifest."""
-    _package("c", models, checkpoint, precision, output_dir, as_json=as_json)
+    _package("c", models, checkpoint, precision, keep_wide, output_dir, as_json=as_json)
 
 
 @package_app.command(
@@ -116,11 +126,12 @@ def kotlin(
     models: ForModels = None,
     checkpoint: CheckpointOption = "embedded",
     precision: PrecisionOption = "fp32",
+    keep_wide: KeepWideOption = None,
     output_dir: Annotated[Path, OutputDir] = Path("build/kotlin"),
     as_json: Json = False,
 ) -> None:
     """Write a stripped shared library of this machine, its Kotlin, an example, licences and a manifest, for a JVM."""
-    _package("kotlin", models, checkpoint, precision, output_dir, as_json=as_json)
+    _package("kotlin", models, checkpoint, precision, keep_wide, output_dir, as_json=as_json)
 
 
 @package_app.command(
@@ -131,6 +142,7 @@ def swift(
     models: ForModels = None,
     checkpoint: CheckpointOption = "embedded",
     precision: PrecisionOption = "fp32",
+    keep_wide: KeepWideOption = None,
     output_dir: Annotated[Path, OutputDir] = Path("build/swift"),
     as_json: Json = False,
 ) -> None:
@@ -140,7 +152,11 @@ def swift(
     with TerminalProgress(sys.stderr).stage(f"packaging {', '.join(options.named)} for swift") as stage:
         found = compilables(options, kv_cache=True, cache=cache, progress=stage.describe)
         archives = {
-            which: compile_models(CompileRequest(found, target, None, precision), cache=cache, progress=stage.describe)
+            which: compile_models(
+                CompileRequest(found, target, None, precision, keep_wide=keep_wide or ()),
+                cache=cache,
+                progress=stage.describe,
+            )
             for which, target in SLICE_TARGETS.items()
         }
         version = harness_version()
@@ -151,13 +167,21 @@ def swift(
 
 
 def _package(
-    language: str, models: list[str] | None, checkpoint: str, precision: Precision, out: Path, *, as_json: bool
+    language: str,
+    models: list[str] | None,
+    checkpoint: str,
+    precision: Precision,
+    keep_wide: list[str] | None,
+    out: Path,
+    *,
+    as_json: bool,
 ) -> None:
     options = ModelOptions(models=tuple(models or ()), checkpoint=checkpoint)
     cache = Cache(notice=note)
     with TerminalProgress(sys.stderr).stage(f"packaging {', '.join(options.named)} for {language}") as stage:
         found = compilables(options, kv_cache=True, cache=cache, progress=stage.describe)
-        archive = compile_models(CompileRequest(found, "llvm", None, precision), cache=cache, progress=stage.describe)
+        request = CompileRequest(found, "llvm", None, precision, keep_wide=keep_wide or ())
+        archive = compile_models(request, cache=cache, progress=stage.describe)
         version = harness_version()
         written = write_package(language, archive, out, harness_version=version, cache=cache, progress=stage.describe)
     show_compiled(written, "llvm", as_json=as_json)

@@ -18,7 +18,7 @@ from harness.protocol.schema import PRECISIONS
 pytestmark = pytest.mark.compiler
 
 DEPTH, WIDTH = 37, 50
-STEPS = {"fp32": np.inf, "fp16": 1 / 2**-11, "int8": 127.0}
+STEPS = {"fp32": np.inf, "fp16": 1024.0, "int8": 127.0}
 """How many steps the largest weight has; two bytes have more than float16."""
 
 
