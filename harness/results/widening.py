@@ -5,8 +5,8 @@ from __future__ import annotations
 from harness.results.schema import Manifest, Summary, WideLayer, WorkloadSummary
 
 MOST_NAMED = 3
-SHARE = 0.1
-"""A layer is named if it has so much of all layers' squared error."""
+SHARE = 0.5
+"""A layer is named if its error is so much of the largest."""
 
 
 def layers_to_widen(manifest: Manifest, workload: str, found: WorkloadSummary) -> list[WideLayer]:
@@ -19,13 +19,12 @@ def layers_to_widen(manifest: Manifest, workload: str, found: WorkloadSummary) -
     rounding = next((variants[name] for name in variants if name in failed), None)
     if rounding is None:
         rounding = next((one for one in variants.values() if one), [])
-    total = sum(one.error**2 for one in rounding)
     worst = {one.layers[0]: one.error for one in sorted(rounding, key=lambda one: one.error) if one.layers}
     named = sorted(worst, key=lambda layer: -worst[layer])[:MOST_NAMED]
     return [
         WideLayer(workload=workload, layer=layer, error=worst[layer])
         for layer in named
-        if worst[layer] ** 2 >= SHARE * total > 0
+        if worst[layer] >= SHARE * worst[named[0]] > 0
     ]
 
 
