@@ -105,7 +105,10 @@ def make_archive(job: ArchiveJob, model: ModelFunctions, tuning: Tuning | None =
             assert quality is not None
             used |= quality.used
             if job.taps:
-                kept |= {stored_key(function.name, one.layers): one.weight for one in quality.stored}
+                kept |= {
+                    stored_key(one.precision, one.steps, function.name, one.layers): one.weight
+                    for one in quality.stored
+                }
             stem = recipe.prefix.rstrip("_")
             objects += export_objects(executable, job.workspace / stem, stem)
             operators = recipe.ops.origins.operators

@@ -28,7 +28,7 @@ class Arithmetic(Enum):
     DOUBLE = "float64"
     """The reference, whose own rounding is negligible."""
     ROUNDED = "rounded"
-    """Float64 with the archive's weights (and caches) in fewer bits. It measures the error of the fewer bits."""
+    """Float64 with the archive's weights, activations and caches in fewer bits. It measures the error of these."""
 
 
 _KEPT = {
@@ -95,6 +95,7 @@ class _Run(fx.Interpreter):
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         args, kwargs = tree_map(self.taken, (list(args), kwargs))
         if self.arithmetic is Arithmetic.ROUNDED and n.target is _LINEAR:
+            args[0] = self.rounding.inputs(self.function, n.name, args[0])
             args[1] = self.rounding.linear(self.function, n.name, args[1])
         elif self.arithmetic is Arithmetic.ROUNDED and n.target is _EMBEDDING:
             args[0] = self.rounding.table(args[0])

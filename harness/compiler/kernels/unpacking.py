@@ -35,6 +35,13 @@ def unpacked(form: Format, arrays: Sequence[Array]) -> Floats:
     return result
 
 
+def steps_of(form: Format, depth: int) -> int:
+    """Return how many steps the largest activation of a row has; 0 where activations are not rounded."""
+    if not isinstance(form, IntegerFormat):
+        return 0
+    return int(form.largest(depth) * (LIMB if form.limbs == 2 else 1))
+
+
 def departure(weight: Floats, stored: Floats, form: Format, inputs: LayerInputs | None) -> float:
     """Return the error of a product's results over the results, both as root mean squares.
 
@@ -42,10 +49,9 @@ def departure(weight: Floats, stored: Floats, form: Format, inputs: LayerInputs 
     inputs that do not depend on each other.
     """
     exact, error = _power(weight, inputs), _power(weight - stored, inputs)
-    if isinstance(form, IntegerFormat) and inputs is not None:
-        depth = len(weight)
-        steps = form.largest(depth) * (LIMB if form.limbs == 2 else 1)
-        largest = inputs.crest * float(np.trace(inputs.correlations)) / depth
+    steps = steps_of(form, len(weight))
+    if steps and inputs is not None:
+        largest = inputs.crest * float(np.trace(inputs.correlations)) / len(weight)
         error += largest / steps**2 / 12 * _power(weight, None)
     return (error / exact) ** 0.5 if exact > 0 else 0.0
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.core.errors import HarnessError
+from harness.protocol.schema import Precision
 
 FILE_NAME = "provenance.json"
 STORED = "stored.safetensors"
@@ -108,9 +109,12 @@ class FunctionProvenance(_Schema):
             yield from site.parts or [site]
 
 
-def stored_key(function: str, layers: Sequence[Operator]) -> str:
-    """Return the key of a weight that stands for these layers of a function."""
-    return f"{function}/{BESIDE.join(layer.name for layer in layers)}"
+def stored_key(precision: Precision, steps: int, function: str, layers: Sequence[Operator]) -> str:
+    """Return the key of a weight of that precision, which stands for these layers of a function.
+
+    ``steps`` are those of the largest activation of a row; 0 where activations are not rounded.
+    """
+    return f"{precision}/{steps}/{function}/{BESIDE.join(layer.name for layer in layers)}"
 
 
 class Provenance(_Schema):

@@ -24,6 +24,9 @@ def layer_names(function: str, layer: Operator) -> list[str]:
 class StoredWeight:
     """Describe a product's weight as it is stored."""
 
+    precision: Precision
+    steps: int
+    """How many steps the largest activation of a row has; 0 where activations are not rounded."""
     layers: tuple[Operator, ...]
     """The exported graph's operators that the product computes."""
     error: float

@@ -18,7 +18,7 @@ from harness.compiler.kernels.formats import Format
 from harness.compiler.kernels.kernel import Kernel
 from harness.compiler.kernels.product import Product
 from harness.compiler.kernels.rounding import WIDE_CREST, LayerInputs, compensated
-from harness.compiler.kernels.unpacking import departure, unpack_product
+from harness.compiler.kernels.unpacking import departure, steps_of, unpack_product
 from harness.compiler.observe.provenance import Operator
 from harness.compiler.operators.operator import OpTable
 from harness.compiler.operators.quality import Quality, StoredWeight
@@ -59,7 +59,9 @@ class _PackWeights(PyExprMutator):  # type: ignore[misc]
             stored = unpack_product(product, arrays, form)
             error = departure(weight, stored, form, self._inputs)
             kept = stored if self.quality.keep_weights else stored[:0]
-            self.quality.stored.append(StoredWeight(tuple(self._layers), error, kept))
+            self.quality.stored.append(
+                StoredWeight(self.precision, steps_of(form, len(weight)), tuple(self._layers), error, kept)
+            )
 
     def emit(self, expression: Any) -> Any:
         return self.builder_.emit(expression)
