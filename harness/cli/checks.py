@@ -6,13 +6,13 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import subprocess
 import sys
 
 from harness.core.cache import Cache
+from harness.core.commands import run_command
 from harness.core.errors import HarnessError
 from harness.core.installation import harness_folder, install_cure, providers
-from harness.devices.kinds import Check, device_kinds
+from harness.devices.kinds import Check, Options, device_kinds
 from harness.native.compilers import NDK_VARIABLE, ToolchainMissing, host_compiler, identity, ndk_tool
 from harness.native.ios import lld
 from harness.native.ios.tools import present_tools
@@ -25,8 +25,11 @@ COMPILE_PACKAGES = ("torch", "transformers", "apache-tvm", "apache-tvm-ffi", "zi
 PHONE_TARGETS = ("android-arm64", "ios-arm64")
 
 
-def check_installation(cache: Cache) -> list[Check]:
-    """Return the checks, in the order in which a new user would mend the faults."""
+def check_installation(cache: Cache, given: Options) -> list[Check]:
+    """Return the checks, in the order in which a new user would mend the faults.
+
+    ``given`` are the values of the options of kinds of devices.
+    """
     return [
         _python(),
         _own_package(),
@@ -37,7 +40,7 @@ def check_installation(cache: Cache) -> list[Check]:
         *(_phone_rust(cache, target) for target in PHONE_TARGETS),
         _ndk(),
         _apple(cache),
-        *(check for kind in device_kinds().values() for check in kind.checks()),
+        *(check for kind in device_kinds().values() for check in kind.checks(kind.chosen(given))),
         _cache(cache),
     ]
 
@@ -79,9 +82,7 @@ def _tool(name: str) -> Check:
     path = shutil.which(name)
     if path is None:
         return Check(name, False, "not found", RUST_CURE)
-    done = subprocess.run(
-        [path, "--version"], capture_output=True, text=True, timeout=60, check=False, encoding="utf-8", errors="replace"
-    )
+    done = run_command([path, "--version"], deadline=60)
     version = (done.stdout or done.stderr).strip()
     if is_too_old(version):
         return Check(name, False, f"{version} is too old", UPDATE_CURE)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +25,7 @@ from harness.compiler.targets import TARGET_NAMES, resolve_target
 from harness.compiler.targets.cpus import CPUS
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
+from harness.core.files import replacing
 from harness.core.progress import Progress
 from harness.models.kinds import open_workloads
 from harness.models.options import ModelOptions
@@ -49,6 +48,9 @@ PrecisionOption = Annotated[
     Precision,
     typer.Option("--precision", help="fp32; fp16: 16-bit weights, float32 sums; int8: weights and activations"),
 ]
+KeepWideOption = Annotated[
+    list[str] | None, typer.Option("--keep-wide", help=KEEP_WIDE_HELP, metavar="LAYERS", show_default=False)
+]
 KvCacheOption = Annotated[
     bool, typer.Option("--kv-cache/--no-kv-cache", help="encoder, prefill and step, or encoder and whole decoder")
 ]
@@ -70,9 +72,7 @@ def compile(
     ] = True,
     system_lib_prefix: Annotated[str, typer.Option(help="how this model's symbols begin")] = "g2p_",
     precision: PrecisionOption = "fp32",
-    keep_wide: Annotated[
-        list[str] | None, typer.Option("--keep-wide", help=KEEP_WIDE_HELP, metavar="LAYERS", show_default=False)
-    ] = None,
+    keep_wide: KeepWideOption = None,
     kv_cache: KvCacheOption = True,
     batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
     max_input_bytes: Annotated[int, typer.Option(help="bytes of '<lang>: word'")] = 64,
@@ -184,14 +184,8 @@ def _deliver(source: Path, folder: Path) -> Path:
     """Copy a file out of the cache, whole or not at all."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=folder, prefix=f".{source.name}.")
-    os.close(descriptor)
-    try:
-        with writing(folder / source.name):
-            shutil.copyfile(source, partial)
-            Path(partial).chmod(0o644)
-            Path(partial).replace(folder / source.name)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
-    return folder / source.name
+    target = folder / source.name
+    with writing(target), replacing(target) as partial:
+        shutil.copyfile(source, partial)
+        partial.chmod(0o644)
+    return target

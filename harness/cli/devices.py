@@ -10,6 +10,7 @@ from rich.text import Text
 
 from harness.cli.app import app
 from harness.cli.documents.machine import DeviceRow, DevicesDocument, PairedDocument
+from harness.cli.opening import LookingGroup, given
 from harness.cli.options import Json
 from harness.cli.output import cell, note, print_json, print_table
 from harness.core.errors import HarnessError
@@ -18,9 +19,10 @@ TITLES = ("--device", "state", "model", "system", "in use by", "unusable because
 
 
 devices_app = typer.Typer(
+    cls=LookingGroup,
     invoke_without_command=True,
     epilog="Examples:\n\n  harness devices\n\n  harness devices --json\n\n  "
-    "HARNESS_ADB_SERVERS=localhost:5037,lab:5037 harness devices\n\n  harness devices pair 192.168.1.20:37451",
+    "harness devices --adb-server localhost:5037 --adb-server lab:5037\n\n  harness devices pair 192.168.1.20:37451",
 )
 app.add_typer(devices_app, name="devices")
 
@@ -38,7 +40,7 @@ def devices(context: typer.Context, as_json: Json = False) -> None:
     # Devices that are always there come before plugged-in ones; emulators come last.
     for kind in sorted(device_kinds().values(), key=lambda kind: kind.attaches):
         try:
-            found = kind.list_attached()
+            found = kind.list_attached(kind.chosen(given(context)))
         except HarnessError as error:
             trouble.append(error)
             continue
@@ -82,6 +84,7 @@ def _row(row: DeviceRow) -> list[Text]:
     "  harness devices pair 192.168.1.20:37451 --code 482913",
 )
 def pair_phone(
+    context: typer.Context,
     address: Annotated[
         str | None,
         typer.Argument(help="HOST:PORT as the phone shows it; without it, the one phone that announces itself"),
@@ -93,11 +96,11 @@ def pair_phone(
 
     On the phone: Developer options, Wireless debugging, Pair device with pairing code.
     """
-    from harness.devices.android.address import server_addresses
+    from harness.devices.android.address import ADB_SERVER, server_addresses
     from harness.devices.android.pairing import connect_paired, pair, to_pair
     from harness.devices.android.server import Server
 
-    server = Server(address=server_addresses()[0])
+    server = Server(address=server_addresses(ADB_SERVER.of(given(context)))[0])
     server.ensure()
     place = address or to_pair(server)
     digits = code or _asked_code(place)

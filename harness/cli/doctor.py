@@ -10,21 +10,22 @@ from rich.text import Text
 from harness.cli.app import app
 from harness.cli.checks import check_installation
 from harness.cli.documents.machine import CheckRow, DoctorDocument
+from harness.cli.opening import LookingCommand, given
 from harness.cli.options import Json
 from harness.cli.output import cell, print_json, print_table
 from harness.core.cache import Cache
 from harness.core.errors import ExitCode
 
 
-@app.command(epilog="Examples:\n\n  harness doctor\n\n  harness doctor --json")
-def doctor(as_json: Json = False) -> None:
+@app.command(cls=LookingCommand, epilog="Examples:\n\n  harness doctor\n\n  harness doctor --json")
+def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Check compilers, packages and the cache; name the one command that mends each fault.
 
     Exit status 0 when all is there, 3 when something is missing.
     """
     checks = [
         CheckRow(name=check.name, ok=check.ok, found=check.found, cure=None if check.ok else check.cure)
-        for check in check_installation(Cache())
+        for check in check_installation(Cache(), given(context))
     ]
     document = DoctorDocument(ok=all(check.ok for check in checks), platform=platform.platform(), checks=checks)
     if as_json:

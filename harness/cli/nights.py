@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from harness.cli.app import app
 from harness.cli.documents.nightly import NightlyLine, nightly_document, nightly_runs_document
 from harness.cli.options import DEFAULT_RESULTS, Json, Markdown, MarkdownCommand, ResultsDir
 from harness.cli.output import STDOUT, cell, exclusive, note, print_json, print_table, terminal, write_markdown
+from harness.core.files import replacing
 from harness.results.errors import writing
 from harness.results.nightly import NightlyRecord, find_nightly, nightly_folders, read_nightly
 
@@ -70,13 +70,8 @@ def show_nightly(record: NightlyRecord, *, markdown: Path | None, junit: Path | 
     if markdown is not None:
         write_markdown(to_markdown(blocks), markdown)
     if junit is not None:
-        partial = junit.with_name(f".{junit.name}.{os.getpid()}.partial")
-        try:
-            with writing(junit):
-                partial.write_text(nightly_junit(record), encoding="utf-8")
-                partial.replace(junit)
-        finally:
-            partial.unlink(missing_ok=True)
+        with writing(junit), replacing(junit) as partial:
+            partial.write_text(nightly_junit(record), encoding="utf-8")
 
 
 def _list(results: Path, limit: int, *, as_json: bool) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from harness.cli.options import MarkdownCommand
@@ -18,37 +19,58 @@ GIVEN = "harness.devices.given"
 """The key under which a command's context keeps the values."""
 
 
-class OpeningCommand(MarkdownCommand):
-    """Define a command with ``--device``. Its function gets the context, and the devices from :func:`selected`."""
+class _TakesOptions:
+    name: str | None
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the command's own parameters, with those of the installed kinds after ``--device``."""
-        own = super().get_params(ctx)
-        after = [parameter.name for parameter in own].index("device") + 1
+        """Return the command's own parameters, with those of the installed kinds after ``--device``, or first."""
+        own: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        names = [parameter.name for parameter in own]
+        after = names.index("device") + 1 if "device" in names else 0
         return [*own[:after], *_parameters(str(self.name), [name for one in own for name in one.opts]), *own[after:]]
+
+
+class OpeningCommand(_TakesOptions, MarkdownCommand):
+    """Define a command with ``--device``. Its function gets the context, and the devices from :func:`selected`."""
+
+
+class LookingCommand(_TakesOptions, TyperCommand):
+    """Define a command that looks at what is attached. Its function gets the context, and the values from
+    :func:`given`."""
+
+
+class LookingGroup(_TakesOptions, TyperGroup):
+    """Define commands below one that looks at what is attached, in the same way."""
+
+
+def given(context: typer.Context) -> Mapping[str, Any]:
+    """Return the values of the options that the installed kinds of devices bring, by their keys."""
+    found: Mapping[str, Any] = context.meta.get(GIVEN, {})
+    return found
 
 
 def selected(context: typer.Context, device: str) -> Selection:
     """Return the devices that the command line selects; raises UnknownDevice or UsageError."""
     from harness.devices import parse_device
 
-    return parse_device(device, **context.meta.get(GIVEN, {}))
+    return parse_device(device, **given(context))
 
 
 def typed(context: typer.Context, *, leave_out: Collection[str] = ()) -> list[str]:
     """Return the options that the command was given, with those of the installed kinds, as a command line has them."""
-    given = {**context.params, **context.meta.get(GIVEN, {})}
+    values = {**context.params, **given(context)}
     found: list[str] = []
     for parameter in context.command.get_params(context):
         name = str(parameter.name)
         source = context.get_parameter_source(name)
         if name in leave_out or source is None or source.name in ("DEFAULT", "DEFAULT_MAP"):
             continue
-        value = given.get(name)
+        value = values.get(name)
         if value is True:
             found.append(parameter.opts[0])
         elif value is not None and value is not False:
-            found += [parameter.opts[0], str(value)]
+            for one in value if isinstance(value, list | tuple) else (value,):
+                found += [parameter.opts[0], str(one)]
     return found
 
 
@@ -76,7 +98,7 @@ def _parameters(command: Any, taken: list[str]) -> list[Any]:
 
 
 def _declared(key: str, option: DeviceOption) -> inspect.Parameter:
-    wanted: Any = bool if option.switch else str | None
+    wanted: Any = bool if option.switch else list[str] | None if option.several else str | None
     default = typer.Option(
         False if option.switch else None, *option.names, metavar=None if option.switch else option.metavar,
         help=option.help, show_default=False,

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from harness.cli.app import app
-from harness.cli.compile import MCPU_HELP, CheckpointOption, KvCacheOption, PrecisionOption, compilables, show_compiled
+from harness.cli.compile import (
+    MCPU_HELP,
+    CheckpointOption,
+    KeepWideOption,
+    KvCacheOption,
+    PrecisionOption,
+    compilables,
+    show_compiled,
+)
 from harness.cli.documents.base import harness_version
 from harness.cli.options import Json, OutputDir
 from harness.cli.output import note, renamed
@@ -21,7 +29,6 @@ from harness.native.app_package import write_package
 from harness.native.ios.tools import Slice
 from harness.native.ios.xcframework import SLICE_TARGETS, make_xcframework
 from harness.native.swift_package import write_swift_package
-from harness.protocol.schema import Precision
 from harness.report.progress import TerminalProgress
 
 package_app = typer.Typer(
@@ -54,6 +61,7 @@ def ios(
     mcpu: Annotated[str | None, typer.Option(help=MCPU_HELP, show_default=False)] = None,
     system_lib_prefix: Annotated[str, typer.Option(help="how G2P's symbols begin")] = "g2p_",
     precision: PrecisionOption = "fp32",
+    keep_wide: KeepWideOption = None,
     kv_cache: KvCacheOption = True,
     batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
     max_input_bytes: Annotated[int, typer.Option(help="bytes of '<lang>: word'")] = 64,
@@ -80,84 +88,58 @@ def ios(
     archives: dict[Slice, Archive] = {}
     for which, target in SLICE_TARGETS.items():
         with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(options.named)} for {target}") as stage:
-            request = CompileRequest(found, target, mcpu, precision)
+            request = CompileRequest(found, target, mcpu, precision, keep_wide=keep_wide or ())
             archives[which] = compile_models(request, cache=cache, progress=stage.describe)
     with TerminalProgress(sys.stderr).stage("packaging") as stage:
         framework = make_xcframework(archives, output_dir, cache=cache, progress=stage.describe)
     show_compiled([framework, output_dir / FILE_NAME], "ios", as_json=as_json)
 
 
+LANGUAGES = {
+    "c": "Write a stripped shared library of this machine, a C header, an example, licences and a manifest.",
+    "kotlin": "Write a stripped shared library of this machine, Kotlin for a JVM, an example, licences and a manifest.",
+    "swift": "Write a Swift package for iPhones and their simulator: an xcframework, Swift, licences and a manifest.",
+}
 ForModels = Annotated[
     list[str] | None,
     typer.Option("--models", help="what goes into it, once for each, as pytest's --models names them"),
 ]
 
 
-@package_app.command(
-    epilog="Examples:\n\n  harness package c --output-dir build/c"
-    "\n\n  harness package c --models g2p --models ./mine.py --output-dir build/c",
-)
-def c(
-    models: ForModels = None,
-    checkpoint: CheckpointOption = "embedded",
-    precision: PrecisionOption = "fp32",
-    output_dir: Annotated[Path, OutputDir] = Path("build/c"),
-    as_json: Json = False,
-) -> None:
-    """Write a stripped shared library of this machine, a C header, an example, licences and a manifest."""
-    _package("c", models, checkpoint, precision, output_dir, as_json=as_json)
+def _add(language: str, text: str) -> None:
+    """Add the command that packages for a language."""
+
+    @package_app.command(
+        language,
+        help=text,
+        epilog=f"Examples:\n\n  harness package {language} --output-dir build/{language}"
+        f"\n\n  harness package {language} --models g2p --models ./mine.py --output-dir build/{language}",
+    )
+    def package_for(
+        models: ForModels = None,
+        checkpoint: CheckpointOption = "embedded",
+        precision: PrecisionOption = "fp32",
+        keep_wide: KeepWideOption = None,
+        output_dir: Annotated[Path, OutputDir] = Path("build", language),
+        as_json: Json = False,
+    ) -> None:
+        options = ModelOptions(models=tuple(models or ()), checkpoint=checkpoint)
+        cache, version = Cache(notice=note), harness_version()
+        with TerminalProgress(sys.stderr).stage(f"packaging {', '.join(options.named)} for {language}") as stage:
+            found = compilables(options, kv_cache=True, cache=cache, progress=stage.describe)
+
+            def compiled(target: str) -> Archive:
+                request = CompileRequest(found, target, None, precision, keep_wide=keep_wide or ())
+                return compile_models(request, cache=cache, progress=stage.describe)
+
+            shared: dict[str, Any] = {"harness_version": version, "cache": cache, "progress": stage.describe}
+            if language == "swift":
+                archives = {which: compiled(target) for which, target in SLICE_TARGETS.items()}
+                written = write_swift_package(archives, output_dir, **shared)
+            else:
+                written = write_package(language, compiled("llvm"), output_dir, **shared)
+        show_compiled(written, "ios" if language == "swift" else "llvm", as_json=as_json)
 
 
-@package_app.command(
-    epilog="Examples:\n\n  harness package kotlin --output-dir build/kotlin"
-    "\n\n  harness package kotlin --models g2p --models ./mine.py --output-dir build/kotlin",
-)
-def kotlin(
-    models: ForModels = None,
-    checkpoint: CheckpointOption = "embedded",
-    precision: PrecisionOption = "fp32",
-    output_dir: Annotated[Path, OutputDir] = Path("build/kotlin"),
-    as_json: Json = False,
-) -> None:
-    """Write a stripped shared library of this machine, its Kotlin, an example, licences and a manifest, for a JVM."""
-    _package("kotlin", models, checkpoint, precision, output_dir, as_json=as_json)
-
-
-@package_app.command(
-    epilog="Examples:\n\n  harness package swift --output-dir build/swift"
-    "\n\n  harness package swift --models g2p --models ./mine.py --output-dir build/swift",
-)
-def swift(
-    models: ForModels = None,
-    checkpoint: CheckpointOption = "embedded",
-    precision: PrecisionOption = "fp32",
-    output_dir: Annotated[Path, OutputDir] = Path("build/swift"),
-    as_json: Json = False,
-) -> None:
-    """Write a Swift package for iPhones and their simulator: an xcframework, Swift, licences and a manifest."""
-    cache = Cache(notice=note)
-    options = ModelOptions(models=tuple(models or ()), checkpoint=checkpoint)
-    with TerminalProgress(sys.stderr).stage(f"packaging {', '.join(options.named)} for swift") as stage:
-        found = compilables(options, kv_cache=True, cache=cache, progress=stage.describe)
-        archives = {
-            which: compile_models(CompileRequest(found, target, None, precision), cache=cache, progress=stage.describe)
-            for which, target in SLICE_TARGETS.items()
-        }
-        version = harness_version()
-        written = write_swift_package(
-            archives, output_dir, harness_version=version, cache=cache, progress=stage.describe
-        )
-    show_compiled(written, "ios", as_json=as_json)
-
-
-def _package(
-    language: str, models: list[str] | None, checkpoint: str, precision: Precision, out: Path, *, as_json: bool
-) -> None:
-    options = ModelOptions(models=tuple(models or ()), checkpoint=checkpoint)
-    cache = Cache(notice=note)
-    with TerminalProgress(sys.stderr).stage(f"packaging {', '.join(options.named)} for {language}") as stage:
-        found = compilables(options, kv_cache=True, cache=cache, progress=stage.describe)
-        archive = compile_models(CompileRequest(found, "llvm", None, precision), cache=cache, progress=stage.describe)
-        version = harness_version()
-        written = write_package(language, archive, out, harness_version=version, cache=cache, progress=stage.describe)
-    show_compiled(written, "llvm", as_json=as_json)
+for _language, _text in LANGUAGES.items():
+    _add(_language, _text)

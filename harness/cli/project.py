@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.core.commands import run_command
 from harness.core.errors import HarnessError, UsageError
 from harness.core.installation import DISTRIBUTION
 
@@ -156,16 +157,7 @@ def _has_device_option(folder: Path) -> bool:
     benchmarks = folder / ".benchmarks"  # pytest-benchmark always makes it
     there = benchmarks.exists()
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=HELP_SECONDS,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-        )
+        done = run_command(command, deadline=HELP_SECONDS, cwd=folder)
     except (OSError, subprocess.TimeoutExpired):
         return False
     finally:

@@ -29,8 +29,9 @@ from harness.cli.output import cell, exclusive, note, print_json, print_table, t
 from harness.cli.removal import DryRun, Force, Yes, remove, show_removal
 from harness.cli.units import AGE, parse_age
 from harness.core.errors import UsageError
+from harness.models.ways import WAYS
 from harness.results import RunVerdict, Store
-from harness.results.pair_schema import APART, INCONCLUSIVE
+from harness.results.schema.pairs import APART, INCONCLUSIVE
 
 STYLES = {RunVerdict.PASS: "green", RunVerdict.FAIL: "bold red", RunVerdict.INCONCLUSIVE: "yellow"}
 TITLES = ("run", "status", "verdict", "device", "models", "precision", "items", "median ms", "of PyTorch")
@@ -93,7 +94,7 @@ def _each(cells: list[str]) -> str:
 
 
 def _called(model: ModelLine) -> str:
-    return f"{model.name} ({model.source})" if model.kind == "generation" else model.name
+    return f"{model.name} ({model.source})" if WAYS[model.kind].labelled else model.name
 
 
 def _ratio(found: Ratio | None) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.compiler.metadata import FILE_NAME, Archive, read_metadata
-from harness.compiler.observe.provenance import Provenance, read_provenance, write_provenance
+from harness.compiler.observe.provenance import STORED, Provenance, read_provenance, write_provenance
 from harness.compiler.targets import CompileTarget, ObjectFormat
 from harness.core.cache import Cache, content_key, hash_file
+from harness.core.commands import run_command
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress
 
@@ -31,6 +32,7 @@ def merged(archives: Sequence[Archive], target: CompileTarget, *, cache: Cache, 
         update={
             "archive": BUNDLE,
             "archive_sha256": "",
+            "keep_wide": sorted({pattern for one in archives for pattern in one.metadata.keep_wide}),
             "models": [model for one in archives for model in one.metadata.models],
             "weights_bytes": sum(one.metadata.weights_bytes for one in archives),
             "tuned_trials": sum(one.metadata.tuned_trials for one in archives),
@@ -46,6 +48,9 @@ def merged(archives: Sequence[Archive], target: CompileTarget, *, cache: Cache, 
         whole = metadata.model_copy(update={"archive_sha256": hash_file(folder / BUNDLE)})
         (folder / FILE_NAME).write_text(whole.as_json(), encoding="utf-8")
         write_provenance(folder, provenance)
+        for one in archives:
+            if (one.folder / STORED).exists():
+                shutil.copyfile(one.folder / STORED, folder / STORED)
 
     described = {"metadata": metadata.model_dump(mode="json"), "provenance": provenance.model_dump(mode="json")}
     key = content_key({"archives": [hash_file(one.path) for one in archives], **described})
@@ -57,14 +62,6 @@ def merge(path: Path, archives: Sequence[Path], object_format: ObjectFormat) -> 
     """Write all objects of the archives into one, without times or owners. Raises MergeFailed."""
     layout = "darwin" if object_format == "macho" else "gnu"
     command = [sys.executable, "-m", "ziglang", "ar", f"--format={layout}", "qcsDL", str(path), *map(str, archives)]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        encoding="utf-8",
-        errors="replace",
-    )
+    done = run_command(command)
     if done.returncode != 0:
         raise MergeFailed(f"cannot write {path.name}: {done.stderr.strip() or done.stdout.strip()}")

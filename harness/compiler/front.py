@@ -15,12 +15,15 @@ from typing import Any
 
 import harness
 from harness.compiler.bundle import merged
+from harness.compiler.errors import NoSuchLayer
 from harness.compiler.extensions import IMPORTERS, OPERATORS, identity
 from harness.compiler.metadata import FILE_NAME, Archive, ArchiveMetadata, read_metadata
+from harness.compiler.observe.provenance import has_weights, read_provenance
 from harness.compiler.targets import CompileTarget, resolve_target
 from harness.compiler.targets.profiles import AVX2
 from harness.core.cache import Cache, content_key, hash_file, hash_sources
 from harness.core.errors import UsageError
+from harness.core.files import replacing
 from harness.core.installation import package_version
 from harness.core.progress import Progress
 from harness.core.worker import run_worker
@@ -57,18 +60,20 @@ class CompileRequest:
     tune: int = 0
     """Candidates that MetaSchedule measures for each function without a template."""
     keep_wide: Sequence[str] = ()
-    """Patterns of layers that are stored one precision wider (``docs/performance.md``)."""
+    """Patterns of layers that are stored one precision wider (``docs/performance.md``), besides the models' own. Each
+    matches a layer of at least one model."""
 
 
 def compile_models(request: CompileRequest, *, cache: Cache, progress: Progress) -> Archive:
     """Return the archive of the request, and compile what the cache does not have.
 
     Raises BadRequest, UnknownTarget or UnknownCpu for impossible requests, ModelsClash for models that cannot be in one
-    archive, CannotCompile if torch.export or TVM cannot take a model, and what the worker raises.
+    archive, NoSuchLayer, CannotCompile if torch.export or TVM cannot take a model, and what the worker raises.
     """
     target = resolve_target(request.target, request.mcpu)
     _check(request, target)
     found = [_compiled(model, request, target, cache, progress) for model in request.models]
+    _check_layers(request, found)
     if len(found) == 1 and request.models[0].kind == "generation":
         return found[0]
     return merged(found, target, cache=cache, progress=progress)
@@ -92,6 +97,7 @@ def _compiled(
     model: Compilable, request: CompileRequest, target: CompileTarget, cache: Cache, progress: Progress
 ) -> Archive:
     """Return the archive of one model alone, with its metadata."""
+    patterns = sorted({*model.keep_wide, *request.keep_wide})
     archive_name = f"lib{model.prefix.rstrip('_')}_system_lib.a"
     order: dict[str, Any] = {
         "name": model.name,
@@ -104,14 +110,14 @@ def _compiled(
         "precision": request.precision,
         "profile": request.profile,
         "taps": request.taps,
-        "keep_wide": list(request.keep_wide),
+        "keep_wide": patterns,
         "archive": archive_name,
     }
     key = {
         "model": {"name": model.name, "prefixes": model.prefixes, "metadata": dict(model.metadata), **model.identity},
         "target": [request.target, target.tvm],
         **{name: getattr(request, name) for name in ("precision", "profile", "taps", "tune")},
-        "keep_wide": sorted(request.keep_wide),
+        "keep_wide": patterns,
         **compiler_identity(),
     }
     tuned: dict[str, Any] = {"records": [], "tuned_trials": 0}
@@ -123,6 +129,7 @@ def _compiled(
         with tempfile.TemporaryDirectory(prefix="harness-compile-") as workspace:
             work = {"kind": "compile", "folder": str(folder), "workspace": workspace}
             facts = run_worker(WORKER, order | work, progress)
+        kept_wide = facts.pop("keep_wide")
         metadata = ArchiveMetadata.of(
             model,
             facts,
@@ -131,7 +138,7 @@ def _compiled(
             mcpu=target.baseline.name,
             cpu_features=list(target.baseline.features),
             precision=request.precision,
-            keep_wide=sorted(request.keep_wide),
+            keep_wide=kept_wide,
             profiled=request.profile,
             tapped=request.taps,
             archive_sha256=hash_file(folder / archive_name),
@@ -161,10 +168,29 @@ def _tune(order: dict[str, Any], request_key: str, progress: Progress) -> dict[s
         with tempfile.TemporaryDirectory(prefix="harness-tune-") as workspace:
             found = run_worker(WORKER, order | {"kind": "tune", "folder": workspace, "workspace": workspace}, progress)
         known.parent.mkdir(parents=True, exist_ok=True)
-        partial = known.with_suffix(".partial")
-        partial.write_text(json.dumps(found) + "\n", encoding="utf-8")
-        partial.replace(known)
+        with replacing(known) as partial:
+            partial.write_text(json.dumps(found) + "\n", encoding="utf-8")
     return found
+
+
+def _check_layers(request: CompileRequest, found: Sequence[Archive]) -> None:
+    """Raise NoSuchLayer for a model's own pattern that matches none of its layers, or a request's that matches none."""
+    for model, archive in zip(request.models, found, strict=True):
+        for pattern in model.keep_wide:
+            if pattern not in archive.metadata.keep_wide:
+                raise _no_layer(f"keep_wide={pattern!r} of {model.name}", [archive])
+    used = {pattern for archive in found for pattern in archive.metadata.keep_wide}
+    for pattern in request.keep_wide:
+        if pattern not in used:
+            raise _no_layer(f"--keep-wide {pattern}", found)
+
+
+def _no_layer(given: str, archives: Sequence[Archive]) -> NoSuchLayer:
+    functions = [one for archive in archives for one in read_provenance(archive.folder).functions]
+    layers = [f"{one.name}/{op.module or op.name}" for one in functions for op in one.operators if has_weights(op)]
+    known = ", ".join(list(dict.fromkeys(layers))[:12])
+    models = " or ".join(dict.fromkeys(one.model for one in functions))
+    return NoSuchLayer(f"{given} matches no layer of {models}", cure=f"its layers are {known} …")
 
 
 def _check(request: CompileRequest, target: CompileTarget) -> None:

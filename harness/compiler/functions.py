@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tvm
+from safetensors.numpy import save_file
 
-from harness.compiler.errors import NoSuchLayer
+from harness.compiler.graph.graph import Array
 from harness.compiler.importer.calibrating import calibrated
 from harness.compiler.importer.exporting import exported
 from harness.compiler.importer.importing import import_function
@@ -20,9 +20,15 @@ from harness.compiler.kernels.rounding import Calibration
 from harness.compiler.lower import lower, search, tvm_target
 from harness.compiler.objects import WeightFile, export_objects, weights_object, write_archive
 from harness.compiler.observe.profiling import Marks, profile_prefix, profiling_objects
-from harness.compiler.observe.provenance import FunctionProvenance, Provenance, write_provenance
+from harness.compiler.observe.provenance import (
+    STORED,
+    FunctionProvenance,
+    Provenance,
+    stored_key,
+    write_provenance,
+)
 from harness.compiler.observe.tracing import Taps, taps_prefix, tracing_objects
-from harness.compiler.operators.operator import OpTable, has_weights
+from harness.compiler.operators.operator import OpTable
 from harness.compiler.operators.quality import Quality
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.schedule.tuning import Tuning
@@ -82,34 +88,47 @@ class ArchiveJob:
         return self.workspace / f"{symbol}.bin", symbol
 
 
-def make_archive(job: ArchiveJob, model: ModelFunctions, tuning: Tuning | None = None) -> int:
-    """Write the archive and its provenance; return the bytes of its linked weights.
+def make_archive(job: ArchiveJob, model: ModelFunctions, tuning: Tuning | None = None) -> dict[str, Any]:
+    """Write the archive and its provenance; return what the metadata have to contain of it.
 
-    Raises CannotCompile, UnsupportedOperator, NoSuchLayer, TuningBusy and ArchiveFailed.
+    With taps the weights are written, too, as they are stored. Raises CannotCompile, UnsupportedOperator, TuningBusy
+    and ArchiveFailed.
     """
     objects: list[Path] = []
     used: set[str] = set()
     traced: list[FunctionProvenance] = []
+    kept: dict[str, Array] = {}
     with _weights(job) as weights:
         for function, module, recipe in _recipes(job, model, weights):
             executable = lower(module, tvm_target(job.target), recipe, tuning)
-            used |= recipe.quality.used if recipe.quality is not None else set()
+            quality = recipe.quality
+            assert quality is not None
+            used |= quality.used
+            if job.taps:
+                kept |= {
+                    stored_key(one.precision, one.steps, function.name, one.layers): one.weight
+                    for one in quality.stored
+                }
             stem = recipe.prefix.rstrip("_")
             objects += export_objects(executable, job.workspace / stem, stem)
             operators = recipe.ops.origins.operators
+            rounding = [one.described(function.name) for one in quality.stored]
             traced.append(
-                FunctionProvenance(model=job.model, name=function.name, operators=operators, sites=recipe.sites)
+                FunctionProvenance(
+                    model=job.model, name=function.name, operators=operators, sites=recipe.sites, rounding=rounding
+                )
             )
-    _check_patterns(job, used, traced)
     if weights.size:
         objects.append(weights_object(*job.weights, job.target))
     if job.instrumentation is not None:
         make = tracing_objects if job.taps else profiling_objects
         objects += make(job.instrumentation.prefix, job.workspace / "instruments", job.target)
     write_provenance(job.path.parent, Provenance(functions=traced))
+    if job.taps:
+        save_file(kept, job.path.parent / STORED)
     job.progress("writing the archive")
     write_archive(job.path, objects, job.target.object_format)
-    return weights.size
+    return {"weights_bytes": weights.size, "keep_wide": sorted(used)}
 
 
 def search_schedules(job: ArchiveJob, model: ModelFunctions, tuning: Tuning | None) -> None:
@@ -153,20 +172,6 @@ def _recipes(
                 function.results,
                 weights,
                 instrumentation=instrumentation,
-                quality=Quality(job.precision, function.name, job.keep_wide, calibration),
+                quality=Quality(job.precision, function.name, job.keep_wide, calibration, keep_weights=job.taps),
             ),
         )
-
-
-def _check_patterns(job: ArchiveJob, used: AbstractSet[str], functions: Sequence[FunctionProvenance]) -> None:
-    """Raise NoSuchLayer for a pattern of ``--keep-wide`` that matched no layer."""
-    unused = [pattern for pattern in job.keep_wide if pattern not in used]
-    if unused:
-        layers = [
-            f"{one.name}/{layer.module or layer.name}"
-            for one in functions
-            for layer in one.operators
-            if has_weights(layer)
-        ]
-        known = ", ".join(list(dict.fromkeys(layers))[:12])
-        raise NoSuchLayer(f"--keep-wide {unused[0]} matches no layer of {job.model}", cure=f"its layers are {known} …")

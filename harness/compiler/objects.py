@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from harness.compiler.targets import CompileTarget, ObjectFormat
 from harness.compiler.targets.profiles import ALIGNMENT
+from harness.core.commands import run_command
 from harness.core.errors import HarnessError
 
 
@@ -78,15 +78,7 @@ def compile_c(source: Path, target: CompileTarget) -> Path:
     command = [sys.executable, "-m", "ziglang", "cc", "-c", "-std=c23", "-O1", "-g0", "-fPIC", "-fno-sanitize=all"]
     if target.zig != "native":
         command += ["-target", target.zig]
-    done = subprocess.run(
-        [*command, source.name, "-o", made.name],
-        cwd=source.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-        encoding="utf-8",
-        errors="replace",
-    )
+    done = run_command([*command, source.name, "-o", made.name], cwd=source.parent)
     if done.returncode != 0:
         raise ArchiveFailed(f"cannot compile {source.name}: {done.stderr.strip()}")
     return made
@@ -96,6 +88,6 @@ def write_archive(path: Path, objects: list[Path], object_format: ObjectFormat) 
     """Write a static library with a symbol index and neither times nor owners: equal objects give equal bytes."""
     layout = "darwin" if object_format == "macho" else "gnu"
     command = [sys.executable, "-m", "ziglang", "ar", f"--format={layout}", "rcsD", str(path), *map(str, objects)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8", errors="replace")
+    done = run_command(command)
     if done.returncode != 0:
         raise ArchiveFailed(f"cannot write {path.name}: {done.stderr.strip() or done.stdout.strip()}")

@@ -40,7 +40,7 @@ def compile_model(request: dict[str, Any], progress: Progress, *, only_tune: boo
         search_schedules(job, model, tuning)
         assert tuning is not None, "only_tune comes with tuning"
         return {"records": sorted(tuning.used.items()), "tuned_trials": tuning.tuned_trials}
-    return model.metadata | {"weights_bytes": make_archive(job, model, tuning)}
+    return model.metadata | make_archive(job, model, tuning)
 
 
 def compile_smoke(request: dict[str, Any], _progress: Progress) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from harness.core.cache import check_room
+from harness.core.commands import run_command
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress
 
@@ -157,15 +158,7 @@ class _Apt:
 
     def _configuration(self, configured: Path, architecture: str) -> str:
         # Settings for reaching the mirrors (proxies, time-outs) are kept; hooks and relaxed signatures are not.
-        dump = subprocess.run(
-            ["apt-config", "dump"],
-            capture_output=True,
-            text=True,
-            timeout=QUERY_DEADLINE_SECONDS,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-        )
+        dump = run_command(["apt-config", "dump"], deadline=QUERY_DEADLINE_SECONDS)
         lines = [
             line
             for line in dump.stdout.splitlines()
@@ -241,18 +234,8 @@ class _Apt:
 
     def _run(self, command: list[str], deadline: float, failure: str, folder: Path | None = None) -> str:
         try:
-            done = subprocess.run(
-                command,
-                cwd=folder or self._state / "none",  # apt passes over packages that lie in the current folder
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=deadline,
-                check=False,
-                encoding="utf-8",
-                errors="replace",
-            )
+            # apt passes over packages that lie in the current folder.
+            done = run_command(command, deadline=deadline, cwd=folder or self._state / "none", env=self._environment)
         except subprocess.TimeoutExpired as error:
             raise PackagesUnavailable(f"apt {failure}: no end after {deadline:.0f} s") from error
         # If a mirror cannot be reached, apt only warns and goes on with old lists.
@@ -268,15 +251,8 @@ def unpack(debs: Iterable[Path], root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     for deb in debs:
         try:
-            done = subprocess.run(
-                ["dpkg", "-x", str(deb), str(root)],
-                capture_output=True,
-                text=True,
-                timeout=UNPACK_DEADLINE_SECONDS,
-                env=os.environ | {"LC_ALL": "C"},
-                check=False,
-                encoding="utf-8",
-                errors="replace",
+            done = run_command(
+                ["dpkg", "-x", str(deb), str(root)], deadline=UNPACK_DEADLINE_SECONDS, env=os.environ | {"LC_ALL": "C"}
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise PackagesUnavailable(f"cannot unpack {deb.name}: {error}") from error

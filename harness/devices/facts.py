@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from harness.core.commands import run_command
+
 
 def host_facts() -> dict[str, Any]:
     """Return the lasting facts: processor, cores, memory (bytes), system."""
@@ -55,15 +57,7 @@ def _sysctl(name: str) -> str | None:
     if platform.system() != "Darwin":
         return None
     try:
-        done = subprocess.run(
-            ["sysctl", "-n", name],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-        )
+        done = run_command(["sysctl", "-n", name], deadline=5)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None

@@ -30,7 +30,7 @@ from harness.devices.collect import ResultReader
 from harness.devices.errors import CommandTimeout, RunnerUnusable
 from harness.devices.facts import host_conditions, host_facts
 from harness.devices.lock import DeviceLock
-from harness.devices.orphans import RunnerNote
+from harness.devices.orphans import NoteFile, RunnerNote
 from harness.devices.outcome import Outcome, as_result, reason_of
 from harness.devices.wording import ending_of, quoted
 from harness.protocol.schema import WorkOrder
@@ -53,7 +53,7 @@ class HostDevice:
 
     def __init__(self, *, lock_folder: Path | None = None, max_log_bytes: int = MAX_LOG_BYTES) -> None:
         self._lock = DeviceLock(self.name, lock_folder)
-        self._note = RunnerNote(self._lock.note_path)
+        self._note = NoteFile(self._lock.note_path, RunnerNote)
         self._max_log_bytes = max_log_bytes
         self._closed = threading.Event()
         self._held = 0
@@ -68,8 +68,9 @@ class HostDevice:
     @contextlib.contextmanager
     def reserve(self, *, wait_seconds: float = DEFAULT_WAIT, notify: Notify = silent) -> Iterator[None]:
         with self._lock.hold(wait_seconds=wait_seconds, notify=notify):
-            if not self._held:
-                self._note.end_left(notify)
+            if not self._held and (left := self._note.left()):
+                left.end(notify)
+                self._note.remove()
             self._held += 1
             try:
                 yield
@@ -124,7 +125,8 @@ class HostDevice:
                     (folder / "stderr").open("wb") as err,
                     _started(command, folder, out, err, ends_with_us=True) as process,
                 ):
-                    self._note.write(process.pid, folder)
+                    if note := RunnerNote.of(process.pid, folder):
+                        self._note.write(note)
                     stopped = self._watch(process, reader, folder, began + deadline, deadline)
             finally:
                 self._note.remove()

@@ -9,7 +9,7 @@ from harness.core.cache import Cache
 from harness.devices.base import Device, Notify
 from harness.devices.errors import UnknownDevice
 from harness.devices.host import HostDevice
-from harness.devices.kinds import DeviceKind, ListedDevice, Selection
+from harness.devices.kinds import DeviceKind, ListedDevice, Options, Selection
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def _open(selection: Selection, _cache: Cache, _notify: Notify) -> Iterator[list
     yield [HostDevice()]
 
 
-def _list_attached() -> list[ListedDevice]:
+def _list_attached(_options: Options) -> list[ListedDevice]:
     return [ListedDevice("host", "ready", model="this machine")]
 
 

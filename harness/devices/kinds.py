@@ -66,6 +66,8 @@ class Check:
     cure: str
 
 
+Options = Mapping[str, Any]
+"""The values of a kind's own options, by their keys; :meth:`DeviceOption.of` reads one."""
 DeviceFactory = Callable[[Selection, Cache, Notify], AbstractContextManager[Sequence["Device | Unavailable"]]]
 
 
@@ -79,9 +81,9 @@ class DeviceKind:
     name: str
     open: DeviceFactory
     """Opens the selected devices for as long as the context lasts."""
-    list_attached: Callable[[], Sequence[ListedDevice]]
+    list_attached: Callable[[Options], Sequence[ListedDevice]]
     """Returns the attached devices, also unusable ones with the reason. Raises HarnessError if nobody can be asked."""
-    checks: Callable[[], Sequence[Check]] = tuple
+    checks: Callable[[Options], Sequence[Check]] = lambda _options: ()
     """Returns the kind's lines for ``harness doctor``."""
     attaches: bool = False
     """True if its devices come and go; a person may then want to know how to attach one."""
@@ -92,6 +94,10 @@ class DeviceKind:
     """How ``--serial`` names one of its devices; None if it takes no serial."""
     options: tuple[DeviceOption, ...] = ()
     """The kind's own options."""
+
+    def chosen(self, given: Options) -> dict[str, Any]:
+        """Return the values of the kind's own options among those ``given``; raises UsageError for a wrong value."""
+        return {option.key: option.of(given) for option in self.options}
 
 
 @functools.cache

@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 from harness.core.errors import UsageError
 
-Command = Literal["suites", "nightly", "explain"]
-COMMANDS: tuple[Command, ...] = ("suites", "nightly", "explain")
+Command = Literal["suites", "nightly", "explain", "devices", "doctor"]
+OPENING: tuple[Command, ...] = ("suites", "nightly", "explain")
 """The commands that open devices: ``pytest suites`` with ``harness run``, and two commands of ``harness``."""
+COMMANDS: tuple[Command, ...] = (*OPENING, "devices", "doctor")
+"""These and the two that look at what is attached."""
 SERIAL = "serial"
 """The key of a device's serial, whatever a kind calls its option."""
 _FLAG = re.compile(r"--[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -19,7 +21,10 @@ _FLAG = re.compile(r"--[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 @dataclass(frozen=True)
 class DeviceOption:
-    """Describe one option, such as ``--ios-launcher``. Its value is text, or a truth value for a ``switch``."""
+    """Describe one option, such as ``--ios-launcher``.
+
+    Its value is text, a truth value for a ``switch``, or a tuple of texts for one that can be given ``several`` times.
+    """
 
     flag: str
     help: str
@@ -27,7 +32,8 @@ class DeviceOption:
     choices: tuple[str, ...] = ()
     default: str | None = None
     switch: bool = False
-    commands: tuple[Command, ...] = COMMANDS
+    several: bool = False
+    commands: tuple[Command, ...] = OPENING
     """The commands that show it."""
     of_run: bool = False
     """True if it concerns what is built for the device; it is then the field ``key`` of a run's options."""
@@ -50,6 +56,8 @@ class DeviceOption:
     def of(self, chosen: Mapping[str, Any]) -> Any:
         """Return its value in :attr:`Selection.options`, or the default; raises UsageError for an unknown value."""
         value = chosen.get(self.key)
+        if self.several:
+            return (value,) if isinstance(value, str) else tuple(value or ())
         if value is None:
             return False if self.switch else self.default
         if self.choices and value not in self.choices:

@@ -1,7 +1,4 @@
-"""Find runners of this machine whose harness was killed.
-
-They are recorded while they run, and the next run ends them.
-"""
+"""Note what measures on a device, so that the next run can end it if its harness was killed."""
 
 from __future__ import annotations
 
@@ -13,85 +10,96 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from harness.core.commands import run_command
+from harness.core.files import replacing
 from harness.devices.base import Notify
 
 ASK_SECONDS = 5.0
 END_SECONDS = 10.0
 
 
-class _Note(BaseModel):
-    """Describe a running runner. Process ids are reused; with its start time an id identifies one process."""
+class Note(BaseModel):
+    """Describe what runs on a device, and the harness that runs it.
 
-    pid: int
-    started: str
-    folder: str
+    Process ids are reused; with its start time an id identifies one process.
+    """
+
     owner: int | None = None
     owner_started: str | None = None
-    """The start of the harness that runs it."""
 
     @property
     def owner_lives(self) -> bool:
-        return self.owner is not None and start_of(self.owner) == self.owner_started
+        return None not in (self.owner, self.owner_started) and start_of(self.owner or 0) == self.owner_started
 
 
-class RunnerNote:
-    """Keep the note of the runner that measures on a device, in the file ``path``.
+AnyNote = TypeVar("AnyNote", bound=Note)
+
+
+class NoteFile(Generic[AnyNote]):
+    """Keep the note of what measures on a device, in the file ``path``.
 
     Only the holder of the device's lock may use it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, schema: type[AnyNote]) -> None:
+        self._path, self._schema = path, schema
 
-    def write(self, pid: int, folder: Path) -> None:
-        """Record a runner that leads a process group of its own, if that is possible."""
-        started = start_of(pid)
-        if started is None:
-            return
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+    def write(self, note: AnyNote) -> None:
+        """Record what this process starts, if that is possible."""
         owner = os.getpid()
-        note = _Note(pid=pid, started=started, folder=str(folder), owner=owner, owner_started=start_of(owner))
-        with contextlib.suppress(OSError):
-            partial.write_text(note.model_dump_json(), encoding="utf-8")
-            partial.replace(self._path)
+        kept = note.model_copy(update={"owner": owner, "owner_started": start_of(owner)})
+        with contextlib.suppress(OSError), replacing(self._path) as partial:
+            partial.write_text(kept.model_dump_json(), encoding="utf-8")
 
     def remove(self) -> None:
-        """Remove the note, because the runner has ended."""
+        """Remove the note, because what it describes has ended."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
-    def end_left(self, notify: Notify) -> None:
-        """End the recorded runner with its children, if it still runs, and remove its folder.
-
-        Only exactly the recorded process is ended, and only if its harness no longer runs. Another process with its id
-        is left alone, and so is the runner of a living harness.
-        """
+    def left(self) -> AnyNote | None:
+        """Return the note of a harness that no longer runs; None if there is none."""
         try:
             # The folder is everybody's, so another user's file must not be acted upon.
             if self._path.lstat().st_uid != os.getuid():
-                return
-            note = _Note.model_validate_json(self._path.read_bytes())
+                return None
+            note = self._schema.model_validate_json(self._path.read_bytes())
         except (OSError, ValidationError):
-            return
-        if note.owner_lives:
-            return
-        if note.pid > 1 and start_of(note.pid) == note.started:
-            notify(f"ending process {note.pid}, a runner that was left by a run that was killed")
+            return None
+        return None if note.owner_lives else note
+
+
+class RunnerNote(Note):
+    """Describe a runner that leads a process group of its own, and its folder."""
+
+    pid: int
+    started: str
+    folder: str
+
+    @classmethod
+    def of(cls, pid: int, folder: Path) -> RunnerNote | None:
+        """Return the note of a process; None if it no longer runs."""
+        started = start_of(pid)
+        return None if started is None else cls(pid=pid, started=started, folder=str(folder))
+
+    def end(self, notify: Notify) -> None:
+        """End exactly the recorded process with its children, if it still runs, and remove its folder."""
+        if self.pid > 1 and start_of(self.pid) == self.started:
+            notify(f"ending process {self.pid}, a runner that was left by a run that was killed")
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                if os.getpgid(note.pid) == note.pid:
-                    os.killpg(note.pid, signal.SIGKILL)
+                if os.getpgid(self.pid) == self.pid:
+                    os.killpg(self.pid, signal.SIGKILL)
                 else:
-                    os.kill(note.pid, signal.SIGKILL)
+                    os.kill(self.pid, signal.SIGKILL)
             until = time.monotonic() + END_SECONDS
-            while start_of(note.pid) == note.started and time.monotonic() < until:
+            while start_of(self.pid) == self.started and time.monotonic() < until:
                 time.sleep(0.01)
-        folder = Path(note.folder)
+        folder = Path(self.folder)
         if folder.name.startswith("harness-"):
             shutil.rmtree(folder, ignore_errors=True)
-        self.remove()
 
 
 def start_of(pid: int) -> str | None:
@@ -108,15 +116,7 @@ def start_of(pid: int) -> str | None:
             return None
     command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=ASK_SECONDS,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-        )
+        done = run_command(command, deadline=ASK_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return None
     state, _, started = done.stdout.strip().partition(" ")

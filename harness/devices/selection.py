@@ -27,7 +27,7 @@ def parse_device(spec: str, *, serial: str | None = None, **given: Any) -> Selec
     if serial is not None and kind.serial is None:
         raise UsageError(f"--serial is for phones, not for {kind.name}", cure="leave it out")
     # Options of other kinds do not concern this kind.
-    return Selection(kind.name, which or None, serial, {option.key: option.of(given) for option in kind.options})
+    return Selection(kind.name, which or None, serial, kind.chosen(given))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from harness.core.commands import run_command
 from harness.core.installation import DISTRIBUTION
 
 PACKAGES = {"harness": DISTRIBUTION} | {
@@ -104,16 +105,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
     # Without optional locks, asking for the status does not disturb another git command in the checkout.
     command = ["git", "-C", str(folder), "--no-optional-locks", *arguments]
     try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-        )
+        done = run_command(command, deadline=20, env=environment)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.core.errors import UsageError
+from harness.core.files import replacing
+from harness.explain.choice import up_to
 from harness.explain.run import file_name
 from harness.explain.schema import FOLDER, Explanation
 from harness.results import Manifest, Run, v1
@@ -36,30 +38,23 @@ def write_bundle(path: Path, run: Run, found: Explanation, weights: Sequence[Pat
     """Write a bundle with the files that :func:`explain` kept, the run, and the model's own ``weights``.
     Raises StorageFull or StorageUnwritable.
     """
-    generations = run.manifest().of_kind("generation")
-    lines = [line for line in run.reference() if line.workload in generations]
-    at = next((at for at, line in enumerate(lines) if line.item == found.name), -1)
+    lines = up_to(found.item, [line for line in run.reference() if line.workload == found.model])
     parity = [line for line in run.parity() if (line.workload, line.item) == (found.model, found.item)]
     inside = weights if sum(file.stat().st_size for file in weights) <= MOST_WEIGHT_BYTES else ()
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with writing(path), zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as bundle:
-            bundle.writestr(README, _readme(path.name, found, inside=bool(inside)))
-            bundle.writestr(ITEM, found.name)
-            bundle.writestr(WORDS, "".join(f"{line.subset}\t{line.label}\n" for line in lines[: at + 1]))
-            bundle.writestr(VERSIONS, "".join(f"{name} {version}\n" for name, version in found.versions.items()))
-            bundle.writestr(MANIFEST, run.manifest().model_dump_json(indent=2))
-            bundle.writestr(REFERENCE, "".join(line.model_dump_json() + "\n" for line in lines[: at + 1]))
-            bundle.writestr(PARITY, "".join(line.model_dump_json() + "\n" for line in parity))
-            for suffix in KEPT:
-                name = file_name(found.name, suffix)
-                bundle.write(run.folder / FOLDER / name, f"{FOLDER}/{name}")
-            for file in inside:
-                bundle.write(file, f"{CHECKPOINT}/{file.name}")
-        with writing(path):
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    compressed = zipfile.ZIP_DEFLATED
+    with writing(path), replacing(path) as partial, zipfile.ZipFile(partial, "w", compressed) as bundle:
+        bundle.writestr(README, _readme(path.name, found, inside=bool(inside)))
+        bundle.writestr(ITEM, found.name)
+        bundle.writestr(WORDS, "".join(f"{line.subset}\t{line.label}\n" for line in lines))
+        bundle.writestr(VERSIONS, "".join(f"{name} {version}\n" for name, version in found.versions.items()))
+        bundle.writestr(MANIFEST, run.manifest().model_dump_json(indent=2))
+        bundle.writestr(REFERENCE, "".join(line.model_dump_json() + "\n" for line in lines))
+        bundle.writestr(PARITY, "".join(line.model_dump_json() + "\n" for line in parity))
+        for suffix in KEPT:
+            name = file_name(found.name, suffix)
+            bundle.write(run.folder / FOLDER / name, f"{FOLDER}/{name}")
+        for file in inside:
+            bundle.write(file, f"{CHECKPOINT}/{file.name}")
 
 
 @contextmanager
@@ -116,7 +111,7 @@ harness explain {name}
 |---|---|
 | `{FOLDER}/` | what was found, the order, the kernels' values, the archive's metadata and its kernels' operators |
 | `{MANIFEST}`, `{REFERENCE}`, `{PARITY}` | the run, as far as the explanation needs it |
-| `{WORDS}` | the words up to the one that is explained |
+| `{WORDS}` | the items up to the one that is explained |
 
 The model (SHA-256 of its weights {found.checkpoint_sha256}) {where}.
 """

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.export import ExportedProgram
 
 from harness.explain.reference import Arithmetic, Values, run_graph
-from harness.models.tokenizer import PAD_ID
-from harness.protocol.schema import Precision
+from harness.explain.rounding import Rounding
+from harness.explain.schema import INPUTS
+from harness.models.functions import ModelFunctions
+from harness.models.tokenizer import PAD_ID, encode
 
 ENCODER, PREFILL, STEP, DECODER = "encoder", "decoder_prefill", "decoder_step", "decoder"
 
@@ -51,19 +55,19 @@ class Single:
     program: ExportedProgram
     inputs: tuple[Tensor, ...]
     arithmetic: Arithmetic
-    precision: Precision
+    rounding: Rounding
 
     def advance(self, function: str, call: int, given: Mapping[str, Tensor] | None = None) -> Values:
-        return run_graph(self.program, self.inputs, self.arithmetic, self.precision, given)
+        return run_graph(self.program, self.inputs, self.arithmetic, self.rounding, function, given)
 
 
 class Chain:
     """Run through the calls in one arithmetic, in their order; each call's results are inputs of later ones."""
 
     def __init__(
-        self, programs: Mapping[str, ExportedProgram], text: Text, arithmetic: Arithmetic, precision: Precision
+        self, programs: Mapping[str, ExportedProgram], text: Text, arithmetic: Arithmetic, rounding: Rounding
     ) -> None:
-        self.programs, self.text, self.arithmetic, self.precision = programs, text, arithmetic, precision
+        self.programs, self.text, self.arithmetic, self.rounding = programs, text, arithmetic, rounding
         self._hidden: Any = None
         self._memory: Any = None
         self._cache: Any = None
@@ -72,7 +76,9 @@ class Chain:
 
     def advance(self, function: str, call: int, given: Mapping[str, Tensor] | None = None) -> Values:
         """Return the call's values; ``given``: see :func:`run_graph`."""
-        found = run_graph(self.programs[function], self._inputs(function, call), self.arithmetic, self.precision, given)
+        found = run_graph(
+            self.programs[function], self._inputs(function, call), self.arithmetic, self.rounding, function, given
+        )
         if function == ENCODER:
             self._hidden = found.results[0]
         elif function == PREFILL:
@@ -93,6 +99,45 @@ class Chain:
         fed = text.fed[: call + 1]
         rows = [fed, *[[PAD_ID] * len(fed)] * (text.batch - 1)]
         return _integers(rows), self._hidden, lengths
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Hold a subject's graphs and their calls.
+    ``calls`` are the compared calls in their order. ``chain`` takes an arithmetic and the tokens that were fed.
+    """
+
+    programs: Mapping[str, ExportedProgram]
+    calls: Sequence[tuple[str, int]]
+    chain: Callable[[Arithmetic, list[int]], AnyChain]
+
+
+def ready_call(
+    request: Mapping[str, Any], _model: ModelFunctions, programs: Mapping[str, ExportedProgram], rounding: Rounding
+) -> Ready:
+    """Return the one call of a tensor workload, with the inputs in the request's folder."""
+    given = load_file(Path(request["folder"]) / INPUTS)
+    inputs = tuple(given[name] for name in request["inputs"])
+    [(name, program)] = programs.items()
+    return Ready(programs, [(name, 0)], lambda how, _tokens: Single(program, inputs, how, rounding))
+
+
+def ready_text(
+    request: Mapping[str, Any], model: ModelFunctions, programs: Mapping[str, ExportedProgram], rounding: Rounding
+) -> Ready:
+    """Return the calls that generate a text."""
+    text = Text(
+        prompt=encode(request["prompt"]),
+        fed=[model.metadata["decoder_start_token_id"]],
+        batch=request["batch"],
+        cache_shape=model.metadata["self_cache_shape"],
+        cache_dtype=getattr(torch, model.metadata["self_cache_dtype"]),
+    )
+
+    def chain(arithmetic: Arithmetic, tokens: list[int]) -> AnyChain:
+        return Chain(programs, replace(text, fed=[*text.fed, *tokens]), arithmetic, rounding)
+
+    return Ready(programs, text.calls(request["last_step"]), chain)
 
 
 def _integers(values: list[Any]) -> Tensor:

@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 from torch.utils._pytree import tree_map
 
 from harness.compiler.importer.exporting import graph_arguments
-from harness.protocol.schema import Precision
+from harness.explain.rounding import Rounding
 
 
 class Arithmetic(Enum):
@@ -28,7 +28,7 @@ class Arithmetic(Enum):
     DOUBLE = "float64"
     """The reference, whose own rounding is negligible."""
     ROUNDED = "rounded"
-    """Float64 with the archive's weights (and caches) in fewer bits. It measures the error of the fewer bits."""
+    """Float64 with the archive's weights, activations and caches in fewer bits. It measures the error of these."""
 
 
 _KEPT = {
@@ -36,11 +36,8 @@ _KEPT = {
     Arithmetic.DOUBLE: {torch.float16: torch.float64, torch.float32: torch.float64},
     Arithmetic.ROUNDED: {torch.float32: torch.float64},
 }
-_WEIGHT: dict[Any, int] = {
-    torch.ops.aten.linear.default: 1,
-    torch.ops.aten.embedding.default: 0,
-}
-"""Maps each operator whose weight is stored in fewer bits to the number of the weight's argument."""
+_LINEAR, _EMBEDDING = torch.ops.aten.linear.default, torch.ops.aten.embedding.default
+"""The operators whose weights are stored in fewer bits."""
 
 
 @dataclass
@@ -55,16 +52,17 @@ def run_graph(
     program: ExportedProgram,
     inputs: Sequence[Tensor],
     arithmetic: Arithmetic,
-    precision: Precision,
+    rounding: Rounding,
+    function: str,
     given: Mapping[str, Tensor] | None = None,
 ) -> Values:
-    """Return the values of all nodes.
+    """Return the values of all nodes of a function's graph.
 
     A node in ``given`` passes that value on to its users, so that every other node computes from the device's values.
     Its own value is kept all the same.
     """
     arguments = graph_arguments(program, inputs)
-    run = _Run(program, arithmetic, precision, given or {})
+    run = _Run(program, arithmetic, rounding, function, given or {})
     with torch.no_grad():
         results = run.run(*(run.taken(argument) for argument in arguments))
     run.values.results = tuple(results)
@@ -73,10 +71,15 @@ def run_graph(
 
 class _Run(fx.Interpreter):
     def __init__(
-        self, program: ExportedProgram, arithmetic: Arithmetic, precision: Precision, given: Mapping[str, Tensor]
+        self,
+        program: ExportedProgram,
+        arithmetic: Arithmetic,
+        rounding: Rounding,
+        function: str,
+        given: Mapping[str, Tensor],
     ) -> None:
         super().__init__(program.graph_module, garbage_collect_values=True)
-        self.arithmetic, self.precision, self.given = arithmetic, precision, given
+        self.arithmetic, self.rounding, self.function, self.given = arithmetic, rounding, function, given
         self.values = Values()
 
     def taken(self, value: Any) -> Any:
@@ -91,9 +94,11 @@ class _Run(fx.Interpreter):
             return super().run_node(n)
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         args, kwargs = tree_map(self.taken, (list(args), kwargs))
-        at = _WEIGHT.get(n.target)
-        if at is not None and self.arithmetic is Arithmetic.ROUNDED:
-            args[at] = rounded(args[at], "fp16" if at == 0 and self.precision != "fp32" else self.precision)
+        if self.arithmetic is Arithmetic.ROUNDED and n.target is _LINEAR:
+            args[0] = self.rounding.inputs(self.function, n.name, args[0])
+            args[1] = self.rounding.linear(self.function, n.name, args[1])
+        elif self.arithmetic is Arithmetic.ROUNDED and n.target is _EMBEDDING:
+            args[0] = self.rounding.table(args[0])
         found = tree_map(self.taken, self._called(n.target, args, kwargs))
         self.values.own[n.name] = found
         # The graph may view it, so it must be contiguous: a value from another layout has strides of its own.
@@ -112,13 +117,3 @@ class _Run(fx.Interpreter):
 
 def _single(value: Any) -> Any:
     return value.float() if isinstance(value, Tensor) and value.dtype == torch.float64 else value
-
-
-def rounded(weight: Tensor, precision: Precision) -> Tensor:
-    """Return a weight [N, K] as an archive of that precision holds it; int8 has a scale for each of the N outputs."""
-    if precision == "fp16":
-        return weight.half().to(weight.dtype)
-    if precision == "int8":
-        scale = weight.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / 127
-        return (weight / scale).round() * scale
-    return weight

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.compiler import Archive
 from harness.compiler.observe.provenance import FILE_NAME as PROVENANCE
 from harness.compiler.observe.provenance import read_provenance
+from harness.core.files import replacing
 from harness.core.progress import ProgressReporter
 from harness.core.worker import run_worker
 from harness.devices import Device, RunResult
@@ -141,9 +142,8 @@ class _Comparison:
         self._say = progress
         folder = Path(self._folder.name)
         (folder / "taps").write_bytes(stream)
-        partial = folder / f"{GIVEN}.partial"
-        partial.write_text(json.dumps({"tokens": fed}), encoding="utf-8")
-        partial.replace(folder / GIVEN)
+        with replacing(folder / GIVEN) as partial:
+            partial.write_text(json.dumps({"tokens": fed}), encoding="utf-8")
         return self._result.result()
 
 
@@ -157,9 +157,8 @@ def _keep(run: Run, found: Explanation, order: WorkOrder, stream: bytes, archive
     folder.mkdir(exist_ok=True)
     write_atomically(folder / file_name(found.name, ".metadata.json"), archive.metadata)
     write_atomically(folder / file_name(found.name, ".provenance.json"), read_provenance(archive.folder))
-    partial = folder / file_name(found.name, ".taps.partial")
-    partial.write_bytes(stream)
-    partial.replace(folder / file_name(found.name, ".taps"))
+    with replacing(folder / file_name(found.name, ".taps")) as partial:
+        partial.write_bytes(stream)
     write_atomically(folder / file_name(found.name, ".order.json"), order)
     write_atomically(folder / file_name(found.name, ".json"), found)
 

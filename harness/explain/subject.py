@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
+import pkgutil
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
-
-from safetensors.numpy import save_file
+from typing import Any, ClassVar, Generic, TypeVar
 
 from harness.compiler import Archive
 from harness.compiler.observe.provenance import Provenance
 from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import Progress
 from harness.devices import RunResult
-from harness.explain.schema import INPUTS
 from harness.explain.taps import leaf_count
-from harness.models.generation import GenerationWorkload
 from harness.models.workload import Workload
 from harness.protocol.schema import Probe, TapWindow, WorkItem, WorkOrder
-from harness.protocol.tensors import decode
 from harness.results import ParityLine, ReferenceLine, Run
 from harness.run.builder import Builder, RunOptions
-from harness.validate import Verdict
-from harness.validate.parity import first_divergence
 
 Model = TypeVar("Model", bound=Workload[Any])
 
@@ -51,7 +45,7 @@ class Chosen:
     variant: str = ""
     """Empty for a workload without variants."""
     lines: Sequence[ReferenceLine] = ()
-    """For generated text: the run's items up to this one. Those before it may have changed the runner's state."""
+    """The run's items up to this one. Those before it may have changed the runner's state."""
     parity: ParityLine | None = None
 
     @property
@@ -86,13 +80,9 @@ def opened(run: Run, name: str, options: RunOptions, builder: Builder, progress:
 def subject_of(run: Run, chosen: Chosen, options: RunOptions, builder: Builder, progress: Progress) -> Subject[Any]:
     """Return a chosen item with its model. Raises CannotExplain, NothingToExplain, and what opening a model raises."""
     workload = opened(run, chosen.workload, options, builder, progress)
-    if isinstance(workload, GenerationWorkload):
-        return GenerationSubject(chosen, workload, builder)
-    names = [item.id for item in workload.items]
-    if chosen.item not in names:
-        shown = ", ".join(names[:5])
-        raise NothingToExplain(f"the model {workload.name} has no item {chosen.item!r}; its items are {shown} …")
-    return TensorSubject(chosen, workload, builder)
+    made: Subject[Any] = pkgutil.resolve_name(workload.explained_by)(chosen, workload, builder)
+    made.check()
+    return made
 
 
 @dataclass(frozen=True)
@@ -102,6 +92,12 @@ class Subject(ABC, Generic[Model]):
     chosen: Chosen
     workload: Model
     builder: Builder
+
+    ready: ClassVar[str]
+    """``module:function`` that makes a :class:`harness.explain.chain.Ready` of the worker's request."""
+
+    def check(self) -> None:
+        """Raise NothingToExplain if the model has no such item."""
 
     @property
     def label(self) -> str:
@@ -158,7 +154,7 @@ class Subject(ABC, Generic[Model]):
         """Return the request for ``harness.explain.worker``."""
         compilable = self.workload.compilable(self.chosen.variant)
         return {
-            "kind": self.workload.kind,
+            "ready": self.ready,
             "load": compilable.load,
             "request": dict(compilable.request),
             "precision": archive.metadata.precision,
@@ -169,90 +165,3 @@ class Subject(ABC, Generic[Model]):
         """Return the item's probe; None if the run ended before it."""
         probes = (record for record in result.records if isinstance(record, Probe))
         return next((probe for probe in probes if self.chosen.item in probe.items), None)
-
-
-class GenerationSubject(Subject[GenerationWorkload]):
-    """Hold an item that generates text."""
-
-    @property
-    def title(self) -> str:
-        return repr(self.chosen.reference.label)
-
-    def items(self, batch_size: int) -> list[WorkItem]:
-        """Return the items to run. With batches of several items only the item itself is run."""
-        lines = self.chosen.lines if batch_size == 1 else self.chosen.lines[-1:]
-        return [self.workload.item(line.item, line.subset, line.label) for line in lines]
-
-    def calls(self, counts: Mapping[str, int]) -> int:
-        decoder = counts.get("decoder_step") or counts.get("decoder", 0)
-        return counts["encoder"] + counts.get("decoder_prefill", 0) + decoder * (self.chosen.last_step + 1)
-
-    def request(self, archive: Archive, folder: Path) -> dict[str, Any]:
-        item = self.items(archive.metadata.batch_size)[-1]
-        return {"prompt": item.input, "batch": archive.metadata.batch_size, "last_step": self.chosen.last_step}
-
-    def fed(self, result: RunResult) -> list[int]:
-        generated = self._generated(result)
-        return self.chosen.reference.token_ids if generated is None else generated
-
-    def facts(self, result: RunResult) -> dict[str, Any]:
-        line, reference, generated = self.chosen.parity, self.chosen.reference, self._generated(result)
-        step = None if line is None else line.step
-        kept = ("step", "expected_token", "got_token", "expected_margin", "got_margin")
-        return {
-            "item": reference.item,
-            "language": reference.subset,
-            "word": reference.label,
-            "model": self.workload.name,
-            "variant": self.chosen.variant,
-            "verdict": None if line is None else str(line.verdict),
-            "tie": line is not None and line.verdict is Verdict.TIE,
-            "reproduced": None if generated is None else first_divergence(reference.token_ids, generated) == step,
-            **({} if line is None else {name: getattr(line, name) for name in kept}),
-        }
-
-    def _generated(self, result: RunResult) -> list[int] | None:
-        """Return the archive's tokens; None if it ended with an error."""
-        probe = self.probed(result)
-        return None if probe is None else probe.outputs[probe.items.index(self.chosen.item)].token_ids
-
-
-class TensorSubject(Subject[Workload[Any]]):
-    """Hold an item of a tensor workload."""
-
-    @property
-    def title(self) -> str:
-        return repr(self.chosen.item)
-
-    def items(self, batch_size: int) -> list[WorkItem]:
-        ordered = list(self.workload.items)
-        return ordered[: [item.id for item in ordered].index(self.chosen.item) + 1]
-
-    def calls(self, counts: Mapping[str, int]) -> int:
-        return sum(counts.values())
-
-    def request(self, archive: Archive, folder: Path) -> dict[str, Any]:
-        given = self.items(1)[-1].input
-        assert not isinstance(given, str), "tensor workloads take tensors"
-        save_file(decode(given), folder / INPUTS)
-        return {"inputs": [one.name for one in archive.metadata.models[0].inputs]}
-
-    def facts(self, result: RunResult) -> dict[str, Any]:
-        line = self.chosen.parity
-        return {
-            "item": self.chosen.item,
-            "model": self.workload.name,
-            "variant": self.workload.name,
-            "verdict": None if line is None else str(line.verdict),
-            "detail": "" if line is None else line.detail or "",
-            "reproduced": self._reproduced(result),
-        }
-
-    def _reproduced(self, result: RunResult) -> bool | None:
-        """Return whether the instrumented archive fails or passes as the run did; None without answer or verdict."""
-        probe = self.probed(result)
-        if probe is None or self.chosen.parity is None:
-            return None
-        answers = self.workload.expected(lambda _text: None).answers
-        [again] = self.workload.compare(self.items(1)[-1:], answers, [probe])
-        return again.verdict.fails == self.chosen.parity.verdict.fails

@@ -10,29 +10,26 @@ import os
 import pkgutil
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, fx
-from torch.export import ExportedProgram
 
 from harness.compiler.importer.exporting import exported
 from harness.compiler.observe.provenance import FunctionProvenance, Operator, Site, common_module, read_provenance
 from harness.core.progress import Progress
 from harness.core.worker import serve
 from harness.explain.arrange import Arranged, read_site
-from harness.explain.chain import AnyChain, Chain, Single, Text
+from harness.explain.chain import Ready
 from harness.explain.errors import allowed, distance
 from harness.explain.reference import Arithmetic, Values
-from harness.explain.schema import GIVEN, GIVEN_UP, INPUTS, Error, SiteRow
+from harness.explain.rounding import Rounding
+from harness.explain.schema import GIVEN, GIVEN_UP, Error, SiteRow
 from harness.explain.taps import Tap, leaf_count, read_taps
 from harness.models.functions import ModelFunctions
-from harness.models.tokenizer import encode
 from harness.protocol.schema import Precision
 
 Finding = dict[tuple[str, int], list[Tap]]
@@ -63,38 +60,12 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     return {"rows": [row.model_dump() for row in rows], "planned": planned}
 
 
-@dataclass(frozen=True)
-class Ready:
-    """Hold a subject's graphs and their calls.
-    ``calls`` are the compared calls in their order. ``chain`` takes an arithmetic and the tokens that were fed.
-    """
-
-    programs: Mapping[str, ExportedProgram]
-    calls: Sequence[tuple[str, int]]
-    chain: Callable[[Arithmetic, list[int]], AnyChain]
-
-
 def _ready(request: dict[str, Any], progress: Progress) -> Ready:
-    precision: Precision = request["precision"]
-    model: ModelFunctions = pkgutil.resolve_name(request["load"])(request["request"], precision, progress)
+    model: ModelFunctions = pkgutil.resolve_name(request["load"])(request["request"], request["precision"], progress)
     programs = {function.name: exported(function) for function in model.functions}
-    if request["kind"] == "tensor":
-        given = load_file(Path(request["folder"]) / INPUTS)
-        inputs = tuple(given[name] for name in request["inputs"])
-        [(name, program)] = programs.items()
-        return Ready(programs, [(name, 0)], lambda how, _tokens: Single(program, inputs, how, precision))
-    text = Text(
-        prompt=encode(request["prompt"]),
-        fed=[model.metadata["decoder_start_token_id"]],
-        batch=request["batch"],
-        cache_shape=model.metadata["self_cache_shape"],
-        cache_dtype=getattr(torch, model.metadata["self_cache_dtype"]),
-    )
-
-    def chain(arithmetic: Arithmetic, tokens: list[int]) -> AnyChain:
-        return Chain(programs, replace(text, fed=[*text.fed, *tokens]), arithmetic, precision)
-
-    return Ready(programs, text.calls(request["last_step"]), chain)
+    rounding = Rounding.read(request["precision"], Path(request["provenance"]).parent)
+    ready: Ready = pkgutil.resolve_name(request["ready"])(request, model, programs, rounding)
+    return ready
 
 
 def _awaited(folder: Path) -> list[int] | None:

@@ -21,6 +21,9 @@ class GenerationWorkload(Workload[Decoded]):
     kind: ClassVar[Kind] = "generation"
     variants: ClassVar[tuple[str, ...]] = tuple(FUNCTIONS)
     alike: ClassVar[bool] = True
+    labelled: ClassVar[bool] = True
+    named_alone: ClassVar[bool] = True
+    explained_by: ClassVar[str] = "harness.explain.generation:GenerationSubject"
     own_rule: ClassVar[bool] = False
     smoke_items: ClassVar[int] = 3
     probe: ClassVar[RecordOptions] = RecordOptions(margins=True)

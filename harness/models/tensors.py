@@ -26,6 +26,7 @@ class TensorWorkload(Workload[Arrays]):
 
     kind: ClassVar[Kind] = "tensor"
     keeps_hashes: ClassVar[bool] = True
+    explained_by: ClassVar[str] = "harness.explain.tensors:TensorSubject"
 
     comparison: ComparisonRule
 

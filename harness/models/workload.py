@@ -42,6 +42,8 @@ class Compilable:
     """What the archive's bytes depend on besides the compiler, for the cache's key."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The model's fields of the metadata (docs/metadata.md)."""
+    keep_wide: Sequence[str] = ()
+    """Patterns of its layers that are stored one precision wider."""
 
     @property
     def prefixes(self) -> dict[str, str]:
@@ -90,6 +92,13 @@ class Workload(ABC, Generic[Answer]):
     """Whether its ``comparison`` judges each item. Otherwise the run's tolerance policy judges all items together."""
     keeps_hashes: ClassVar[bool] = False
     """Whether timed passes keep only hashes of the answers; then the parity order's probe has the answers."""
+
+    labelled: ClassVar[bool] = False
+    """Whether a list of runs shows the model's label, as where checkpoints have one name. Otherwise names differ."""
+    named_alone: ClassVar[bool] = False
+    """Whether an item's id is shown and given without the model's name, as a word's is. Otherwise it is MODEL/ITEM."""
+    explained_by: ClassVar[str]
+    """``module:class`` of what ``harness explain`` makes of an item: a :class:`harness.explain.subject.Subject`."""
 
     name: str
     """Its name in orders and results."""

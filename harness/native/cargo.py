@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.cache import Cache
+from harness.core.files import replacing
 from harness.core.installation import install_cure
 from harness.native.cargo_environment import encoded_flags
 from harness.native.compilers import (
@@ -118,9 +119,8 @@ def forget_other_sources(plan: CargoBuild, sources: str) -> None:
             if one.name.startswith(OUR_CRATES):
                 shutil.rmtree(one, ignore_errors=True)
     plan.folder.mkdir(parents=True, exist_ok=True)
-    partial = stamp.with_suffix(f".{os.getpid()}")
-    partial.write_text(sources, encoding="utf-8")
-    partial.replace(stamp)
+    with replacing(stamp) as partial:
+        partial.write_text(sources, encoding="utf-8")
 
 
 def _cargo_zigbuild() -> Path:

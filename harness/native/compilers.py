@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.core.cache import Cache
+from harness.core.commands import run_command
 from harness.core.errors import HarnessError
 from harness.core.installation import install_cure
 
@@ -102,15 +103,7 @@ def identity(compiler: list[str]) -> str:
     if "ziglang" in compiler:
         return f"zig {importlib.metadata.version('ziglang')}"
     try:
-        done = subprocess.run(
-            [compiler[0], "--version"],
-            capture_output=True,
-            text=True,
-            timeout=VERSION_DEADLINE_SECONDS,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-        )
+        done = run_command([compiler[0], "--version"], deadline=VERSION_DEADLINE_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainMissing(f"{compiler[0]} cannot be asked for its version: {error}") from error
     return done.stdout.splitlines()[0] if done.stdout else compiler[0]

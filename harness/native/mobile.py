@@ -6,27 +6,22 @@ them, which ``swift_package.py`` puts beside them.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from filelock import FileLock
-
 from harness.compiler.metadata import Archive
 from harness.core.cache import Cache, content_key, hash_file
 from harness.core.progress import Progress
-from harness.native.cargo import cargo_build, forget_other_sources
-from harness.native.cargo_environment import cargo_environment
+from harness.native.cargo import cargo_build
 from harness.native.compilers import cxx_compiler
 from harness.native.ios.runtime import ios_runtime
 from harness.native.ios.tools import AppleTools, apple_tools
 from harness.native.platforms import NoRunner, platform_of
-from harness.native.process import ToolFailed, compiled_crate, run_tool
+from harness.native.process import ToolFailed
 from harness.native.runner import (
-    BUILD_DEADLINE_SECONDS,
     RunnerBuildFailed,
-    runtime_variables,
+    run_cargo,
     sources_hash,
     workspace_root,
 )
@@ -73,28 +68,22 @@ def build_library(archive: Archive, *, cache: Cache, progress: Progress, strippe
     def build(folder: Path) -> None:
         progress("building the library with cargo")
         plan = cargo_build(platform, toolchain, cache, apple, package=PACKAGE, crate_type=crate_type)
-        # An argument of the last package alone, so that both kinds share all others.
-        command = [*plan.command, "--", "-Cstrip=symbols"] if stripped else plan.command
-        # Only the last package links the archive. Everything else is compiled once for all archives.
-        linked = {"HARNESS_ARCHIVE": str(archive.path), "HARNESS_ARCHIVE_PREFIX": archive.metadata.prefix_base}
-
-        def show_crate(line: str) -> None:
-            if crate := compiled_crate(line):
-                progress(f"cargo compiles {crate}")
-
-        # Cargo locks its folder during one build. The library is taken before the next build replaces it.
-        with FileLock(plan.output.parents[1] / f"{platform.linker}.lock", timeout=BUILD_DEADLINE_SECONDS):
-            forget_other_sources(plan, sources)
-            try:
-                run_tool(
-                    command,
-                    deadline=BUILD_DEADLINE_SECONDS,
-                    environment=cargo_environment() | plan.environment | runtime_variables(runtime) | linked,
-                    folder=root,
-                    on_line=show_crate,
-                )
-            except ToolFailed as error:
-                raise RunnerBuildFailed(str(error)) from error
-            shutil.copy2(plan.output.with_name(name), folder / name)
+        # For the last package alone, so that both kinds share all others.
+        flags = ["--", "-Cstrip=symbols"] if stripped else []
+        output = plan.output.with_name(name)
+        try:
+            run_cargo(
+                plan,
+                archive,
+                runtime,
+                output,
+                folder / name,
+                platform=platform,
+                sources=sources,
+                progress=progress,
+                flags=flags,
+            )
+        except ToolFailed as error:
+            raise RunnerBuildFailed(str(error)) from error
 
     return cache.fetch("libraries", content_key(fields), build) / name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform as machine
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from harness.core.cache import Cache, content_key, hash_file, hash_sources
 from harness.core.errors import HarnessError
 from harness.core.installation import PACKAGED_WORKSPACE, harness_folder, install_command
 from harness.core.progress import Progress
-from harness.native.cargo import BINARY, LINK_FLAGS, cargo_build, forget_other_sources
+from harness.native.cargo import BINARY, LINK_FLAGS, CargoBuild, cargo_build, forget_other_sources
 from harness.native.cargo_environment import cargo_environment
 from harness.native.compilers import ToolchainMissing, cxx_compiler, package_folder
 from harness.native.inspection import check_platform, check_registrations
@@ -24,7 +25,7 @@ from harness.native.ios.errors import UnknownSymbols
 from harness.native.ios.facts import check_executable
 from harness.native.ios.runtime import ios_runtime
 from harness.native.ios.tools import apple_tools, undefined_symbols
-from harness.native.platforms import Linker, platform_of
+from harness.native.platforms import Linker, Platform, platform_of
 from harness.native.process import ToolFailed, compiled_crate, run_tool
 from harness.native.runtime import RuntimeLibs, build_runtime
 from harness.native.toolchain import find_toolchain
@@ -176,30 +177,22 @@ def build_executable(
         verified = find_toolchain(platform.rust, cache=cache, progress=progress, verify=True)
         progress("building the runner with cargo")
         plan = cargo_build(platform, verified, cache, apple)
-        # Only the program links the archive. Everything else is compiled once for all archives.
-        linked = {"HARNESS_ARCHIVE": str(archive.path), "HARNESS_ARCHIVE_PREFIX": archive.metadata.prefix_base}
-        variables = runtime_variables(runtime) | linked | baked
-
-        def show_crate(line: str) -> None:
-            if crate := compiled_crate(line):
-                progress(f"cargo compiles {crate}")
-
-        # Cargo locks its folder during one build. The binary is taken before the next build replaces it.
-        with FileLock(plan.output.parents[1] / f"{platform.linker}.lock", timeout=BUILD_DEADLINE_SECONDS):
-            forget_other_sources(plan, sources)
-            try:
-                run_tool(
-                    plan.command,
-                    deadline=BUILD_DEADLINE_SECONDS,
-                    environment=cargo_environment() | plan.environment | variables,
-                    folder=root,
-                    on_line=show_crate,
-                )
-            except ToolFailed as error:
-                if apple and (unknown := undefined_symbols(str(error))):
-                    raise UnknownSymbols(f"nobody has the symbols {', '.join(unknown)}") from error
-                raise RunnerBuildFailed(str(error)) from error
-            shutil.copy2(plan.output, folder / BINARY)
+        try:
+            run_cargo(
+                plan,
+                archive,
+                runtime,
+                plan.output,
+                folder / BINARY,
+                platform=platform,
+                sources=sources,
+                progress=progress,
+                baked=baked,
+            )
+        except ToolFailed as error:
+            if apple and (unknown := undefined_symbols(str(error))):
+                raise UnknownSymbols(f"nobody has the symbols {', '.join(unknown)}") from error
+            raise RunnerBuildFailed(str(error)) from error
 
     path = cache.fetch("runners", content_key(fields), build) / BINARY
     facts = check_registrations(path, archive.metadata.registrations)
@@ -208,3 +201,44 @@ def build_executable(
     elif platform.architecture is not None:
         check_platform(path, facts, platform.architecture, SYSTEM_LIBRARIES[platform.linker])
     return path
+
+
+def run_cargo(
+    plan: CargoBuild,
+    archive: Archive,
+    runtime: RuntimeLibs,
+    output: Path,
+    to: Path,
+    *,
+    platform: Platform,
+    sources: str,
+    progress: Progress,
+    flags: Sequence[str] = (),
+    baked: Mapping[str, str] | None = None,
+) -> None:
+    """Run one build with an archive linked in, and copy its ``output``. Raises ToolFailed.
+
+    ``flags`` are those of the last package alone, and ``baked`` further variables of the build.
+    """
+    # Only the last package links the archive. Everything else is compiled once for all archives.
+    linked = {"HARNESS_ARCHIVE": str(archive.path), "HARNESS_ARCHIVE_PREFIX": archive.metadata.prefix_base}
+
+    def show_crate(line: str) -> None:
+        if crate := compiled_crate(line):
+            progress(f"cargo compiles {crate}")
+
+    # Cargo locks its folder during one build. The output is taken before the next build replaces it.
+    with FileLock(plan.output.parents[1] / f"{platform.linker}.lock", timeout=BUILD_DEADLINE_SECONDS):
+        forget_other_sources(plan, sources)
+        run_tool(
+            [*plan.command, *flags],
+            deadline=BUILD_DEADLINE_SECONDS,
+            environment=cargo_environment()
+            | plan.environment
+            | runtime_variables(runtime)
+            | linked
+            | dict(baked or {}),
+            folder=workspace_root(),
+            on_line=show_crate,
+        )
+        shutil.copy2(output, to)

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.core.cache import Cache, content_key, hash_sources
+from harness.core.commands import run_command
 from harness.core.errors import HarnessError
 from harness.core.installation import install_cure, package_version
 from harness.core.progress import Progress
@@ -212,16 +213,7 @@ class _Build:
 
     def _run(self, command: list[str], what: str) -> None:
         try:
-            done = subprocess.run(
-                command,
-                env=os.environ | self.compiler.environment,
-                capture_output=True,
-                text=True,
-                timeout=COMPILE_DEADLINE_SECONDS,
-                check=False,
-                encoding="utf-8",
-                errors="replace",
-            )
+            done = run_command(command, deadline=COMPILE_DEADLINE_SECONDS, env=os.environ | self.compiler.environment)
         except subprocess.TimeoutExpired as error:
             raise RuntimeBuildFailed(f"cannot {what}: no end after {COMPILE_DEADLINE_SECONDS:.0f} s") from error
         if done.returncode != 0:

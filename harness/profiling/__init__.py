@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.profiling.marks import BadMarks, Call, calls
-from harness.results.profile_schema import (
+from harness.results.schema.profile import (
     FunctionTime,
     Overhead,
     ProfileLine,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from harness.profiling.roofline import roofs
-from harness.results.profile_schema import ProfileSummary, SiteTime
+from harness.results.schema.profile import ProfileSummary, SiteTime
 
 LAYOUT = frozenset(
     {"view", "permute", "reshape", "transpose", "t", "unsqueeze", "squeeze", "expand", "clone", "contiguous", "alias"}

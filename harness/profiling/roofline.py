@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.protocol.schema import Machine, Precision
-from harness.results.profile_schema import ProfileSummary, SiteTime
+from harness.results.schema.profile import ProfileSummary, SiteTime
 
 
 def bandwidth_at(curve: Mapping[int, float], size: float) -> float:

@@ -10,7 +10,7 @@ from harness.compiler.observe.provenance import FunctionProvenance, Operator, Pr
 from harness.measure import paired_ratio
 from harness.profiling.marks import Call, calls
 from harness.protocol.schema import Machine, Phase, Precision, ProfileRecord, Sample
-from harness.results.profile_schema import FunctionTime, Overhead, ProfileLine, ProfileSummary, SiteTime
+from harness.results.schema.profile import FunctionTime, Overhead, ProfileLine, ProfileSummary, SiteTime
 
 Times = Mapping[str, Sequence[int]]
 

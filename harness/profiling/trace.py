@@ -14,7 +14,7 @@ from harness.compiler.observe.provenance import Provenance
 from harness.profiling.marks import Call, calls
 from harness.profiling.summary import site_time
 from harness.protocol.schema import Phase, ProfileRecord, Sample
-from harness.results.profile_schema import ProfileLine
+from harness.results.schema.profile import ProfileLine
 
 THREAD = 1
 GAP_NS = 10_000

@@ -93,6 +93,8 @@ def _add_all(add: Callable[..., None]) -> None:
     _add_device(add)
     for option in _of_kinds(taken=own).values():
         settings: dict[str, Any] = {"action": "store_true"} if option.switch else {"metavar": option.metavar}
+        if option.several:
+            settings["action"] = "append"
         if option.choices:
             settings["choices"] = option.choices
         add(*option.names, dest=f"harness_{option.key}", help=option.help, **settings)

@@ -176,12 +176,15 @@ class HarnessPlugin:
     def _write_verdict(self, terminal: pytest.TerminalReporter, run: RunSession, summary: Summary) -> None:
         from harness.report import verdict_text
         from harness.report.profile import profile_text
+        from harness.results.widening import widening_text
 
         colour = {"pass": "green", "fail": "red"}.get(summary.verdict.value, "yellow")
         text = verdict_text(run.writer.manifest, summary)
         terminal.write_line(shown_line(text), **{colour: True})
         for reason in summary.reasons:
             terminal.write_line(f"  {shown_line(reason)}")
+        if wide := widening_text(run.writer.manifest, summary):
+            terminal.write_line(f"  {shown_line(wide)}")
         for profile in run.profiles:
             terminal.write_line(shown_line(profile_text(profile)))
         folder = run.options.results_dir

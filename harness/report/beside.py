@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, ratio
 from harness.report.sections import ReportSection
-from harness.results.pair_schema import APART, INCONCLUSIVE
 from harness.results.schema import Manifest, RatioSummary, Summary
+from harness.results.schema.pairs import APART, INCONCLUSIVE
 
 
 def beside_text(found: RatioSummary, whose: str = "PyTorch's time") -> str:

@@ -8,8 +8,8 @@ from harness.report.beside import beside_text, ratio_cell
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, interval, margin, megabytes, milliseconds, moment, rate, ratio
 from harness.report.sections import ReportSection
-from harness.results.pair_schema import APART
 from harness.results.schema import LatencySummary, Manifest, ParitySummary, RunVerdict, Summary, WorkloadSummary
+from harness.results.schema.pairs import APART
 from harness.validate import Verdict
 
 MOST_FAILURES = 20

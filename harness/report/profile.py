@@ -8,7 +8,7 @@ from harness.profiling.groups import Group, ModuleTime, by_module, by_operator, 
 from harness.profiling.roofline import peak
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, digits, duration
-from harness.results.profile_schema import ProfileSummary
+from harness.results.schema.profile import ProfileSummary
 
 HEADER = ["operators", "calls", "ms", "share", "each", "MB", "GB/s", "MFLOP", "GFLOP/s", "of roofline"]
 NOTE = (

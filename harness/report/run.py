@@ -13,6 +13,7 @@ from harness.report.reproduce import reproduction, reproduction_doubt
 from harness.report.sections import ReportSection, section_blocks
 from harness.report.tensor import tensor_text
 from harness.results.schema import Manifest, RunStatus, RunVerdict, Summary, WorkloadFacts
+from harness.results.widening import widening_text
 
 TONES = {RunVerdict.PASS: Tone.GOOD, RunVerdict.FAIL: Tone.BAD, RunVerdict.INCONCLUSIVE: Tone.UNSURE}
 
@@ -33,6 +34,8 @@ def _head(manifest: Manifest, summary: Summary) -> Iterator[Block]:
     yield Line(verdict_text(manifest, summary), TONES[summary.verdict])
     for reason in summary.reasons:
         yield Line(reason, TONES[summary.verdict])
+    if wide := widening_text(manifest, summary):
+        yield Line(wide, Tone.UNSURE)
     if manifest.status is not RunStatus.COMPLETE:
         yield Line(f"status {manifest.status.value}: {manifest.reason}", Tone.UNSURE)
     device = manifest.device

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from harness.core.cache import MANIFEST, Cache, CacheBusy, hash_file
 from harness.core.errors import HarnessError, UsageError
+from harness.core.files import replacing
 from harness.core.text import quoted
 from harness.protocol.schema import WorkOrder
 from harness.results import v1
@@ -228,18 +228,13 @@ class Baselines:
         if kept.is_file() and hash_file(kept) == sha256:
             return
         source = find_in_cache(cache, kind, sha256)
-        partial = self._objects / f".{sha256}.{uuid.uuid4().hex}"
-        try:
-            with writing(kept):
-                shutil.copyfile(source, partial)
-                if hash_file(partial) != sha256:
-                    raise ArtifactGone(f"{source} is damaged")
-                partial.chmod(0o755 if executable else 0o644)
-                with partial.open("rb") as file:
-                    os.fsync(file.fileno())
-                partial.replace(kept)
-        finally:
-            partial.unlink(missing_ok=True)
+        with writing(kept), replacing(kept) as partial:
+            shutil.copyfile(source, partial)
+            if hash_file(partial) != sha256:
+                raise ArtifactGone(f"{source} is damaged")
+            partial.chmod(0o755 if executable else 0o644)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
 
 
 def find_in_cache(cache: Cache, kind: str, sha256: str) -> Path:

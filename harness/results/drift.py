@@ -11,13 +11,12 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from harness.measure import change_points
 from harness.results.journal import UnitPlan
-from harness.results.nightly import CellFacts, NightlyRecord, nightly_runs
+from harness.results.nightly import CellFacts, NightlyRecord
 
 SEED = 20_240_501
 _DECIDED = ("clear", "suspect")
@@ -109,17 +108,12 @@ class _Levels:
         return self.of_a[sha256]
 
 
-def nightly_history(results: Path) -> list[CellHistory]:
-    """Return every cell's chains of nightly runs with their changes of level; nothing is written.
+def history_of(records: Iterable[NightlyRecord]) -> list[CellHistory]:
+    """Return every cell's chains of nightly runs, given the oldest first, with their changes of level.
 
     Nightly runs that were not judged, were too noisy, calibrated, or were slowed on purpose are left out. One between
     two baselines (``--candidate``) connects them and is no point of its own.
     """
-    return history_of(nightly_runs(results))
-
-
-def history_of(records: Iterable[NightlyRecord]) -> list[CellHistory]:
-    """Return the same as :func:`nightly_history` from records that were read already, the oldest first."""
     cells: dict[Cell, _Levels] = defaultdict(_Levels)
     for record in records:
         if record.verdicts is None or record.plan.calibrate or record.slowed:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from harness.core.files import replacing
 from harness.results.errors import writing
 
 
@@ -54,13 +55,7 @@ def write_atomically(path: Path, value: BaseModel) -> None:
 
 def write_text_atomically(path: Path, text: str) -> None:
     """Replace ``path`` by a text in the same way. Raises StorageFull or StorageUnwritable."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with writing(path):
-            with partial.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing(path), replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

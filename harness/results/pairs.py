@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.measure import TurnRatio, paired_ratio, run_figure, turn_ratios
-from harness.results.pair_schema import INTERRUPTED
 from harness.results.schema import ItemRatio, Manifest, PairingFacts, PairLine, RatioSummary
+from harness.results.schema.pairs import INTERRUPTED
 
 
 def by_workload(pairs: Iterable[PairLine]) -> dict[str, list[PairLine]]:

@@ -22,11 +22,9 @@ from pydantic import BaseModel, ValidationError
 from harness.compiler.observe.provenance import Provenance
 from harness.core.text import quoted
 from harness.protocol.schema import WorkOrder
-from harness.results import profile_schema as profile_files
 from harness.results import v1
 from harness.results.errors import RunDamaged, RunNotFound, StorageUnwritable, writing
 from harness.results.files import Appender, write_atomically
-from harness.results.profile_schema import ProfileLine, Profiles, ProfileSummary
 from harness.results.schema import (
     SCHEMA_VERSION,
     Manifest,
@@ -39,6 +37,8 @@ from harness.results.schema import (
     SampleLine,
     Summary,
 )
+from harness.results.schema import profile as profile_files
+from harness.results.schema.profile import ProfileLine, Profiles, ProfileSummary
 
 MANIFEST, SAMPLES, REFERENCE, PARITY, SUMMARY = (
     "manifest.json",

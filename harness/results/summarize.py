@@ -28,6 +28,7 @@ from harness.results.schema import (
     WorkloadSummary,
 )
 from harness.results.store import Run
+from harness.results.widening import layers_to_widen
 from harness.validate import TolerancePolicy, Verdict, WordAccuracy, accuracy, word_accuracy
 
 ALL = "all"
@@ -81,7 +82,13 @@ def summarize(
         for name, facts in manifest.workloads.items()
     }
     verdict, reasons = _verdict(manifest, found)
-    return Summary(verdict=verdict, reasons=reasons, workloads=found)
+    wide = [
+        layer
+        for name, one in found.items()
+        if _judged(manifest, name, one)[0]
+        for layer in layers_to_widen(manifest, name, one)
+    ]
+    return Summary(verdict=verdict, reasons=reasons, workloads=found, keep_wide=wide)
 
 
 def _by(lines: Iterable[_T], key: Callable[[_T], str]) -> dict[str, list[_T]]:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
 from harness.compiler import Archive
+from harness.compiler.observe.provenance import LayerError, read_provenance
 from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import ProgressReporter, ProgressStage
 from harness.devices import Device, RunnerDescription
@@ -18,6 +19,8 @@ from harness.run.builder import Builder, RunOptions, app_options
 from harness.run.orders import Orders
 
 _T = TypeVar("_T")
+MOST_LAYERS = 20
+"""How many layers of a model are kept with their errors."""
 
 
 class RunContext:
@@ -120,6 +123,17 @@ class RunContext:
             runner_sha256=runner.sha256,
             runner_bytes=runner.size,
             target=metadata.target,
+            rounding=_rounding(archive),
         )
         self.writer.update(variants={**self.writer.manifest.variants, variant: facts})
         return runner
+
+
+def _rounding(archive: Archive) -> dict[str, list[LayerError]]:
+    """Return the layers with the largest errors, by workload."""
+    if archive.metadata.precision == "fp32":
+        return {}
+    found: dict[str, list[LayerError]] = {}
+    for function in read_provenance(archive.folder).functions:
+        found.setdefault(function.model, []).extend(function.rounding)
+    return {model: sorted(layers, key=lambda one: -one.error)[:MOST_LAYERS] for model, layers in found.items()}

@@ -14,7 +14,7 @@ from harness.devices import AnyRecord, Device, RunResult
 from harness.native import Runner
 from harness.protocol.schema import Header, Probe, Sample, WorkOrder
 from harness.results import OrderEntry, RunWriter, SampleLine, called, now
-from harness.results.profile_schema import ProfileLine
+from harness.results.schema.profile import ProfileLine
 
 MB = 1_000_000
 Purpose = Literal["smoke", "parity", "latency", "profile"]

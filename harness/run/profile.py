@@ -7,7 +7,7 @@ from collections.abc import Callable
 from harness.compiler.observe.provenance import read_provenance
 from harness.devices import RunResult
 from harness.native import Runner
-from harness.results.profile_schema import ProfileLine, ProfileSummary
+from harness.results.schema.profile import ProfileLine, ProfileSummary
 from harness.run.context import RunContext
 
 WARMUP = 1

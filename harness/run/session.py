@@ -15,7 +15,7 @@ from harness.devices.workstation import versions
 from harness.native import Runner
 from harness.results import Run, RunWriter, Store, Summary, WorkloadFacts, ending
 from harness.results.nightly import NightlyRecord, gate_facts
-from harness.results.profile_schema import ProfileSummary
+from harness.results.schema.profile import ProfileSummary
 from harness.results.sources import sources
 from harness.run.builder import Builder, RunOptions
 from harness.run.context import RunContext

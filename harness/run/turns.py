@@ -19,7 +19,7 @@ from harness.models.timing import TimedPyTorch
 from harness.native import Runner
 from harness.protocol.schema import Phase, Sample, WorkOrder
 from harness.results import PairingFacts, PairLine, now
-from harness.results.pair_schema import INTERRUPTED
+from harness.results.schema.pairs import INTERRUPTED
 
 WARM_NS, TIMED_NS = 10_000_000, 5_000_000
 """In every round each side runs an item untimed for at least the first time, then timed for at least the second."""

@@ -11,7 +11,7 @@ import pytest
 
 from harness.devices import bystanders
 from harness.devices.bystanders import Bystanders
-from harness.results.pair_schema import BUSY, RatioSummary
+from harness.results.schema.pairs import BUSY, RatioSummary
 
 BURN = "import time\nuntil = time.monotonic() + {seconds}\nwhile time.monotonic() < until: pass"
 

@@ -34,10 +34,17 @@ def judged(
     *,
     named: str = "host",
     precision: Precision = "fp32",
+    keep_wide: tuple[str, ...] = (),
 ) -> Run:
     """A run that has to end so. ``named``: the device in the words of ``--device``."""
     options = RunOptions(
-        device=named, models=(str(SMALL),), precision=precision, warmup=0, repeat=1, results_dir=folder
+        device=named,
+        models=(str(SMALL),),
+        precision=precision,
+        keep_wide=keep_wide,
+        warmup=0,
+        repeat=1,
+        results_dir=folder,
     )
     session = RunSession(options, device, Silent(), builder=builder)
     session.start()

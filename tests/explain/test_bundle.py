@@ -15,7 +15,8 @@ from harness.explain import CannotExplain, Explanation, NothingToExplain, option
 from harness.explain import run as explaining
 from harness.explain.bundle import BadBundle, opened_bundle, write_bundle
 from harness.explain.choice import find_subject
-from harness.explain.subject import GenerationSubject, subject_of
+from harness.explain.generation import GenerationSubject
+from harness.explain.subject import subject_of
 from harness.models.g2p.checkpoints import Checkpoint, resolve_checkpoint
 from harness.models.g2p.workload import G2P
 from harness.models.options import ModelOptions

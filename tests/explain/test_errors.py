@@ -12,6 +12,7 @@ from harness.compiler.importer.exporting import exported
 from harness.explain.arrange import arranged
 from harness.explain.errors import EPSILON, FACTOR, ULPS, allowed, distance
 from harness.explain.reference import Arithmetic, run_graph
+from harness.explain.rounding import Rounding
 from harness.models.functions import ModelFunction
 
 DOUBLE = torch.float64
@@ -61,7 +62,7 @@ def test_the_graph_says_what_the_module_does_in_every_arithmetic(
     small: tuple[torch.export.ExportedProgram, torch.Tensor],
 ) -> None:
     program, x = small
-    single, double, rounded = (run_graph(program, (x,), one, "fp16") for one in Arithmetic)
+    single, double, rounded = (run_graph(program, (x,), one, Rounding("fp16"), "main") for one in Arithmetic)
     assert [values.results[0].dtype for values in (single, double, rounded)] == [torch.float32, DOUBLE, DOUBLE]
     exact = distance(single.results[0].double(), double.results[0]).largest
     lossy = distance(rounded.results[0], double.results[0]).largest
@@ -70,9 +71,9 @@ def test_the_graph_says_what_the_module_does_in_every_arithmetic(
 
 def test_nodes_compute_of_what_they_are_given(small: tuple[torch.export.ExportedProgram, torch.Tensor]) -> None:
     program, x = small
-    plain = run_graph(program, (x,), Arithmetic.DOUBLE, "fp32")
+    plain = run_graph(program, (x,), Arithmetic.DOUBLE, Rounding("fp32"), "main")
     given = {"conv1d": torch.zeros(1, 4, 5)} if "conv1d" in plain.own else {"convolution": torch.zeros(1, 4, 5)}
-    found = run_graph(program, (x,), Arithmetic.DOUBLE, "fp32", given)
+    found = run_graph(program, (x,), Arithmetic.DOUBLE, Rounding("fp32"), "main", given)
     (name,) = given
     assert torch.equal(found.own[name], plain.own[name])
     bias = program.state_dict["linear.bias"].double()
@@ -81,7 +82,7 @@ def test_nodes_compute_of_what_they_are_given(small: tuple[torch.export.Exported
 
 def test_channels_last_is_undone(small: tuple[torch.export.ExportedProgram, torch.Tensor]) -> None:
     program, x = small
-    values = run_graph(program, (x,), Arithmetic.DOUBLE, "fp32").own
+    values = run_graph(program, (x,), Arithmetic.DOUBLE, Rounding("fp32"), "main").own
     name = next(name for name in values if name.startswith("conv"))
     tap = values[name].float().transpose(1, 2).contiguous().numpy()
     found = arranged(tap, [name], program.graph, values)
@@ -108,7 +109,7 @@ def test_a_transposed_matrix_stays_wrong_where_there_are_no_images() -> None:
 
 def test_values_side_by_side_are_told_apart(small: tuple[torch.export.ExportedProgram, torch.Tensor]) -> None:
     program, x = small
-    values = run_graph(program, (x,), Arithmetic.DOUBLE, "fp32").own
+    values = run_graph(program, (x,), Arithmetic.DOUBLE, Rounding("fp32"), "main").own
     tap = torch.cat([values["linear"], values["relu"]], -1).numpy()
     found = arranged(tap, ["linear", "relu"], program.graph, values)
     assert all(torch.equal(found[name], values[name]) for name in ("linear", "relu"))

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from harness.cli.app import app, load_commands
+from harness.compiler.kernels import product
+from harness.compiler.kernels.formats import Format
+from harness.compiler.operators import product as product_operator
 from harness.devices import HostDevice
 from harness.explain import NothingToExplain, explain
 from harness.explain.choice import find_subject
@@ -38,6 +43,27 @@ def test_nothing_departs_where_nothing_is_broken(
     parts = {"aten.split_with_sizes.default", "aten.max_pool2d_with_indices.default"}
     assert targets >= {"aten.relu.default", "aten.gelu.default", "aten._softmax.default", *parts}
     assert (found.coverage.compared, found.coverage.calls) == (len(found.rows) - 1, len(found.rows))
+
+
+def test_a_wide_layer_with_too_few_bits_is_named_in_an_int8_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight bits are right in the layer behind it, whose error is larger."""
+    packed = product.pack_product
+
+    def eight_bits(what: product.Product, weight: Any, bias: Any, form: Format) -> Any:
+        if form.name == "fp16":
+            scale = np.abs(weight).max(axis=0) / 127
+            weight = (np.rint(weight / scale) * scale).astype(np.float32)
+        return packed(what, weight, bias, form)
+
+    builder = made_here(monkeypatch, tmp_path / "cache")
+    monkeypatch.setattr(product_operator, "pack_product", eight_bits)
+    wide = {"precision": "int8", "keep_wide": ("layers.1",)}
+    run = judged(tmp_path / "results", HostDevice(), builder, RunVerdict.FAIL, **wide)  # type: ignore[arg-type]
+    found = explain(run, item="small/second", builder=builder, device=HostDevice(), reporter=Silent())
+    departing = [row.operators for row in found.rows if row.own is not None and row.own.departs]
+    assert [("linear" in names, "linear_1" in names) for names in departing] == [(True, False)]
 
 
 def test_a_broken_kernel_is_named_here_and_where_its_bundle_is_taken(

@@ -118,6 +118,8 @@ def changed(**changes: object) -> ModelSpec:
     [
         (changed(name="1st"), "the name '1st'"),
         (changed(name="m" * 65), "is not 1 to 64 letters"),
+        (changed(keep_wide="layers.0"), "keep_wide of 'm' is no list of patterns"),
+        (changed(keep_wide=[0]), "keep_wide of 'm' is no list of patterns"),
         (changed(name="g2p"), "a model cannot be named 'g2p'"),
         (changed(name="cache"), "a model cannot be named 'cache'"),
         (changed(prefix="m"), "the prefix 'm' of 'm' cannot begin a C symbol and end in _"),

@@ -43,7 +43,7 @@ def toolchain(*arguments: str) -> str:
 
 
 def checked(name: str) -> Check:
-    return next(check for check in check_installation(Cache()) if check.name == name)
+    return next(check for check in check_installation(Cache(), {}) if check.name == name)
 
 
 def test_install_prints_what_is_there_and_show_lists_it(tools: Path) -> None:

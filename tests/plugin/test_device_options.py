@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -17,20 +18,32 @@ TOY = """
 from contextlib import contextmanager
 
 from harness.core.errors import UsageError
-from harness.devices import DeviceKind, DeviceOption, SerialName
+from harness.devices import Check, DeviceKind, DeviceOption, ListedDevice, SerialName
 
 COLOUR = DeviceOption("--toy-colour", "what it is painted with", choices=("red", "blue"), default="blue")
 FLAT = DeviceOption("--toy-flat", "without wheels", switch=True, commands=("nightly",))
+ROOM = DeviceOption("--toy-room", "where to look", several=True, commands=("suites", "explain", "devices", "doctor"))
 
 
 @contextmanager
 def _open(selection, cache, notify):
-    raise UsageError(f"toy {selection.serial} is {COLOUR.of(selection.options)}, flat: {FLAT.of(selection.options)}")
+    rooms = ", ".join(ROOM.of(selection.options))
+    where = f" in {rooms}" if rooms else ""
+    what = f"{COLOUR.of(selection.options)}, flat: {FLAT.of(selection.options)}"
+    raise UsageError(f"toy {selection.serial}{where} is {what}")
     yield
 
 
+def _listed(options):
+    return [ListedDevice(f"toy:{room}", "ready") for room in ROOM.of(options)]
+
+
+def _checked(options):
+    return [Check(f"room {room}", True, "tidy", "") for room in ROOM.of(options)]
+
+
 NUMBER = SerialName("the toy of that number", "--toy-number")
-TOY = DeviceKind("toy", _open, list, serial=NUMBER, options=(COLOUR, FLAT))
+TOY = DeviceKind("toy", _open, _listed, _checked, serial=NUMBER, options=(COLOUR, FLAT, ROOM))
 """
 
 
@@ -86,9 +99,22 @@ def test_commands_that_open_devices_take_it(toys: Project, command: tuple[str, .
         assert done.stderr == "harness: toy 7 is red, flat: True\n"
 
 
+def test_one_that_can_be_given_several_times_reaches_whoever_lists_or_opens(toys: Project) -> None:
+    rooms = ("--toy-room", "attic", "--toy-room", "cellar")
+    assert "toy None in attic, cellar is blue" in toys.pytest("suites", "--device", "toy", *rooms).stdout
+    explained = harness(toys, "explain", "--results-dir", "results", "--device", "toy", *rooms)
+    assert explained.returncode == 2
+    listed = json.loads(harness(toys, "devices", *rooms, "--json").stdout)["devices"]
+    assert [row["device"] for row in listed if row["kind"] == "toy"] == ["toy:attic", "toy:cellar"]
+    checks = json.loads(harness(toys, "doctor", *rooms, "--json").stdout)["checks"]
+    assert [row["name"] for row in checks if row["found"] == "tidy"] == ["room attic", "room cellar"]
+    assert "--toy-room" not in harness(toys, "nightly", "--help").stdout
+    assert "--toy-colour" not in harness(toys, "devices", "--help").stdout
+
+
 def test_two_kinds_may_share_an_option_but_not_its_name() -> None:
     def kind(name: str, *options: DeviceOption, serial: SerialName | None = None) -> DeviceKind:
-        return DeviceKind(name, lambda *_: pytest.fail("opened"), list, options=options, serial=serial)
+        return DeviceKind(name, lambda *_: pytest.fail("opened"), lambda _: [], options=options, serial=serial)
 
     loud = DeviceOption("--a-loud", "how loud")
     shared = device_options([kind("a", loud), kind("b", loud, serial=SerialName("the b", "--b-id"))], "suites")

@@ -6,7 +6,7 @@ from harness.compiler.observe.provenance import FunctionProvenance, Operator, Pr
 from harness.devices.base import AnyRecord
 from harness.profiling.marks import BYTES, FLOPS
 from harness.protocol.schema import Machine, Phase, ProfileRecord, Sample
-from harness.results.profile_schema import ProfileLine
+from harness.results.schema.profile import ProfileLine
 
 OPERATORS = [
     Operator(name="embedding", target="aten.embedding.default", module="embedding", kind="Embedding"),

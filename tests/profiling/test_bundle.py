@@ -19,7 +19,7 @@ from harness.profiling import calls
 from harness.protocol.schema import ProfileRecord, Sample, WorkItem, WorkOrder
 from harness.report.html import html_report
 from harness.results import Run, Store
-from harness.results.profile_schema import ProfileSummary
+from harness.results.schema.profile import ProfileSummary
 from harness.run.builder import CachedBuilder, RunOptions
 from harness.run.session import RunSession
 from tests.report.html.pages import embedded

@@ -21,7 +21,7 @@ from harness.profiling.groups import label
 from harness.profiling.summary import summarize_profile
 from harness.protocol.schema import Machine, Phase, ProfileRecord, Sample, WorkOrder
 from harness.results import Store
-from harness.results.profile_schema import ProfileLine
+from harness.results.schema.profile import ProfileLine
 from tests.compile_requests import SMALL, g2p_request
 from tests.conftest import SMALL as CHECKPOINT
 

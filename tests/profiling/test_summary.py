@@ -14,7 +14,7 @@ from harness.profiling.summary import overhead, summarize_profile
 from harness.report.document import Line, Tone
 from harness.report.profile import profile_report, profile_text
 from harness.report.render import to_markdown, to_terminal
-from harness.results.profile_schema import Overhead, Profiles
+from harness.results.schema.profile import Overhead, Profiles
 from tests.profiling.profiles import MACHINE, PROVENANCE, STEPS, lines
 
 

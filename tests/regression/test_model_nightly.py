@@ -204,7 +204,7 @@ def test_a_run_is_judged_with_each_of_its_models(kept: Path) -> None:
 def test_a_run_of_other_weights_or_models_is_refused(kept: Path) -> None:
     baselines = Baselines(kept / "results")
     baseline = baselines.get("main")
-    facts = baseline.manifest.of_kind("tensor")["chain"].model_copy(update={"weights_sha256": "0" * 64})
+    facts = baseline.manifest.unlike["chain"].model_copy(update={"weights_sha256": "0" * 64})
     other = baseline.manifest.model_copy(update={"workloads": {**baseline.manifest.workloads, "chain": facts}})
     lacking = {"name": "lacking", "timed": {"picture": baseline.timed["picture"]}}
     for changed in (

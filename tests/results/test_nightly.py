@@ -15,7 +15,7 @@ from harness.measure import LATENCY, STEP
 from harness.regression.nightly import NightlyResult, NightlyRun
 from harness.regression.verdicts import FRESH_RUNS, exit_code, judge_nightly
 from harness.results import Git, RunDamaged, Store
-from harness.results.drift import CellHistory, nightly_history
+from harness.results.drift import CellHistory, history_of
 from harness.results.history import query
 from harness.results.journal import Plan, UnitPlan, write_plan
 from harness.results.nightly import (
@@ -130,7 +130,7 @@ class Years:
         return night_id
 
     def history(self) -> list[CellHistory]:
-        return nightly_history(self.results)
+        return history_of(nightly_runs(self.results))
 
 
 def test_levels_go_on_when_the_baseline_is_replaced(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_nightly_run_warns_of_a_fresh_drift_and_of_no_old_one(tmp_path: Path) 
         tmp_path, plan.model_copy(update={"night_id": "20990101-000000-000-0000"}), FakeDevice(noise=0.003)
     )
     assert judge_nightly(tmp_path, later, result).state == "pass"
-    assert nightly_history(tmp_path)[0].drifts, "it stays in the history"
+    assert history_of(nightly_runs(tmp_path))[0].drifts, "it stays in the history"
 
 
 def test_nightly_runs_are_asked_with_sql(tmp_path: Path) -> None:

@@ -27,12 +27,12 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def words(store: Store) -> Run:
-    return next(run for run in store.runs() if not run.manifest().of_kind("tensor"))
+    return next(run for run in store.runs() if not run.manifest().unlike)
 
 
 @pytest.fixture
 def tensors(store: Store) -> Run:
-    return next(run for run in store.runs() if run.manifest().of_kind("tensor"))
+    return next(run for run in store.runs() if run.manifest().unlike)
 
 
 def test_the_ratio_of_words_is_shown_with_its_doubt_in_every_place(store: Store, words: Run) -> None:

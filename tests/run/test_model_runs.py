@@ -54,7 +54,7 @@ def test_a_model_that_says_what_pytorch_says(tmp_path: Path) -> None:
         ("parity", "fake", True),
         ("latency", "fake", True),
     ]
-    assert manifest.of_kind("tensor")["fake"].compare == "the 2 best, ties within 0.001"
+    assert manifest.unlike["fake"].compare == "the 2 best, ties within 0.001"
     order = json.loads((run.folder / "orders" / f"{manifest.orders[1].order_id}.json").read_text())
     assert [workload["kind"] for workload in order["workloads"]] == ["tensor"]
     assert [item["id"] for item in order["items"]] == ["first", "second"]

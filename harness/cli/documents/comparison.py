@@ -9,9 +9,10 @@ from pydantic import Field
 
 from harness.cli.documents.base import Document, Number, Part
 from harness.cli.documents.runs import EMULATED, RunLine, line_of
+from harness.protocol.schema import Kind
 from harness.report.comparison import Side, compared, differing_facts, doubts, paired
 from harness.report.tensor import items_change, shared_models
-from harness.results.schema import ItemLatency, Kind
+from harness.results.schema import ItemLatency
 
 
 class Difference(Part):

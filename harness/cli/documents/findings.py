@@ -8,7 +8,7 @@ from pydantic import Field
 
 from harness.cli.documents.base import Document, Part
 from harness.explain.schema import Explanation
-from harness.results.profile_schema import ProfileSummary
+from harness.results.schema.profile import ProfileSummary
 
 
 class ProfileDocument(Document):

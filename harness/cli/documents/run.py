@@ -9,17 +9,18 @@ from pydantic import Field
 
 from harness.cli.documents.base import Document, Facts, Number, Part
 from harness.cli.documents.runs import Ratio, RunLine, line_of, ratio_of
+from harness.protocol.schema import Kind
 from harness.results import Manifest, Summary, WorkloadSummary
 from harness.results.schema import (
     GateFacts,
     Git,
     ItemLatency,
     ItemRatio,
-    Kind,
     LatencySummary,
     OrderEntry,
     RatioSummary,
     VariantFacts,
+    WideLayer,
 )
 
 
@@ -116,6 +117,8 @@ class RunDocument(Document):
     run: RunLine
     reasons: list[str]
     """Why the verdict is no pass."""
+    keep_wide: list[WideLayer]
+    """The layers that cost a workload of fewer bits most where it fails, the worst first: give each to --keep-wide."""
     figures: list[ModelFigures]
     gate: GateFacts | None
     git: Git | None
@@ -133,6 +136,7 @@ def run_document(manifest: Manifest, summary: Summary) -> RunDocument:
     return RunDocument(
         run=line_of(manifest, summary),
         reasons=summary.reasons,
+        keep_wide=summary.keep_wide,
         figures=_figures(summary),
         gate=manifest.gate,
         git=manifest.git,

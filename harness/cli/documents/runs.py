@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.cli.documents.base import Document, Number, Part
+from harness.protocol.schema import Kind
 from harness.results import (
     Manifest,
     Run,
@@ -19,7 +20,7 @@ from harness.results import (
     WorkloadFacts,
     WorkloadSummary,
 )
-from harness.results.schema import Kind, RatioSummary
+from harness.results.schema import RatioSummary
 from harness.validate import Verdict
 
 """``generation``: words in, text out, token by token. ``tensor``: one call, tensors in and out."""
@@ -170,7 +171,7 @@ def _model_line(manifest: Manifest, name: str, facts: WorkloadFacts, found: Work
     return ModelLine(
         name=name,
         kind=facts.kind,
-        source=facts.label if facts.kind == "generation" else facts.source,
+        source=facts.label if facts.way.labelled else facts.source,
         items=facts.items,
         items_of=facts.items_of,
         compared=found.compared,

@@ -7,14 +7,22 @@ from PyTorch. Imports neither PyTorch nor TVM. ``docs/profiling.md`` explains th
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.core.errors import HarnessError
+from harness.protocol.schema import Precision
 
 FILE_NAME = "provenance.json"
+STORED = "stored.safetensors"
+"""The weights as the archive holds them, beside one that is instrumented for tracing; keys are ``stored_key``'s."""
+BESIDE = "+"
+"""Joins the names of the layers whose columns lie side by side in one weight."""
+
+WEIGHTED = ("linear", "mm", "matmul", "lstm", "gru", "rnn")
 
 
 class BadProvenance(HarnessError):
@@ -38,6 +46,11 @@ class Operator(_Schema):
     """The path of its innermost torch module; empty for the function's own module."""
     kind: str
     """The class of that module."""
+
+
+def has_weights(operator: Operator) -> bool:
+    """Return whether an operator is a layer whose weights may be stored in fewer bits."""
+    return any(part in WEIGHTED for part in re.split(r"[._:]", operator.target))
 
 
 class Work(_Schema):
@@ -66,6 +79,15 @@ class Site(_Schema):
     """The parts of a merged kernel, in the order in which they run."""
 
 
+class LayerError(_Schema):
+    """Describe how exactly a product with a weight of fewer bits than float32 is computed."""
+
+    layers: list[str]
+    """The layers' names as ``--keep-wide`` takes them; they are kept wide together."""
+    error: float
+    """The root mean square of its results' error over that of its results, on the model's usual inputs."""
+
+
 class FunctionProvenance(_Schema):
     """Describe a compiled function.
 
@@ -78,11 +100,21 @@ class FunctionProvenance(_Schema):
     """The function's name, unique in the model. A tensor workload is one function with the model's name."""
     operators: list[Operator]
     sites: list[Site]
+    rounding: list[LayerError] = []
+    """The products whose weights have fewer bits than float32."""
 
     def leaves(self) -> Iterator[Site]:
         """Yield the sites, with its parts instead of a merged kernel."""
         for site in self.sites:
             yield from site.parts or [site]
+
+
+def stored_key(precision: Precision, steps: int, function: str, layers: Sequence[Operator]) -> str:
+    """Return the key of a weight of that precision, which stands for these layers of a function.
+
+    ``steps`` are those of the largest activation of a row; 0 where activations are not rounded.
+    """
+    return f"{precision}/{steps}/{function}/{BESIDE.join(layer.name for layer in layers)}"
 
 
 class Provenance(_Schema):

@@ -7,7 +7,6 @@ takes them out again. A call that is left behind is an error with the operator's
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,21 +18,15 @@ from tvm import relax
 
 from harness.compiler.graph.graph import Array, Graph, extents
 from harness.compiler.graph.origins import Origins
+from harness.compiler.kernels.formats import Format
 from harness.compiler.kernels.kernel import Dim, Kernel
-from harness.compiler.observe.provenance import Operator
+from harness.compiler.kernels.product import Product
+from harness.compiler.observe.provenance import Operator, has_weights
 from harness.compiler.targets.profiles import Profile
 from harness.protocol.schema import Precision
 
 NAMESPACE = "harness."
 """Begins the names of the external functions."""
-
-
-WEIGHTED = ("linear", "mm", "matmul", "lstm", "gru", "rnn")
-
-
-def has_weights(operator: Operator) -> bool:
-    """Return whether an operator of the exported graph is a layer whose weights may be stored in fewer bits."""
-    return any(part in WEIGHTED for part in re.split(r"[._:]", operator.target))
 
 
 class FusedOperator(ABC):
@@ -130,6 +123,9 @@ class Lowering(Protocol):
 
     def rounded(self, weight: Array) -> Array:
         """Return a weight [K, N] whose int8 rounding fits the operator's usual inputs, if they are known."""
+
+    def packed(self, product: Product, weight: Array, arrays: list[Array], form: Format) -> None:
+        """Note what became of a product's weight: ``arrays`` are those of ``pack_product``."""
 
     def call(self, kernel: Kernel, args: list[Any], ty: Any, in_place: list[int] | None = None) -> relax.Expr:
         """Return a call of the kernel. ``in_place`` is that of ``relax.op.call_tir_inplace``."""

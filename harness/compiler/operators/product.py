@@ -47,7 +47,9 @@ class ProductOp(FusedOperator):
         norms = {None: 0, "rms": 1, "layer": 2}[product.norm]
         weight = lowering.rounded(array(args[activations + norms]))
         bias = array(args[-1]) if product.bias else None
-        packed = [relax.const(packed) for packed in pack_product(product, weight, bias, form)]
+        arrays = pack_product(product, weight, bias, form)
+        lowering.packed(product, array(args[activations + norms]), arrays, form)
+        packed = [relax.const(packed) for packed in arrays]
         return lowering.call(kernel, [*args[: activations + norms], *packed], call.ty)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from harness.compiler.kernels.formats import Array
 from harness.compiler.kernels.rounding import Calibration
-from harness.compiler.observe.provenance import Operator
+from harness.compiler.observe.provenance import LayerError, Operator
 from harness.protocol.schema import Precision
 
 WIDER: dict[Precision, Precision] = {"int8": "fp16", "fp16": "fp32", "fp32": "fp32"}
@@ -17,6 +18,25 @@ def layer_names(function: str, layer: Operator) -> list[str]:
     """Return the names of a layer: its module's path and its node's name, alone and behind the function's name."""
     names = [name for name in (layer.module, layer.name) if name]
     return [*names, *(f"{function}/{name}" for name in names)]
+
+
+@dataclass(frozen=True)
+class StoredWeight:
+    """Describe a product's weight as it is stored."""
+
+    precision: Precision
+    steps: int
+    """How many steps the largest activation of a row has; 0 where activations are not rounded."""
+    layers: tuple[Operator, ...]
+    """The exported graph's operators that the product computes."""
+    error: float
+    """The error of its results over the results, on usual inputs; see ``kernels/unpacking.py``."""
+    weight: Array
+    """The numbers [K, N] that the archive holds, the layers' columns side by side; empty if they are not kept."""
+
+    def described(self, function: str) -> LayerError:
+        """Return what the provenance has of it."""
+        return LayerError(layers=[f"{function}/{one.module or one.name}" for one in self.layers], error=self.error)
 
 
 @dataclass
@@ -30,6 +50,10 @@ class Quality:
     calibration: Calibration = field(default_factory=Calibration)
     used: set[str] = field(default_factory=set)
     """Filled with the patterns that matched a layer."""
+    stored: list[StoredWeight] = field(default_factory=list)
+    """Filled with the products whose weights have fewer bits than float32."""
+    keep_weights: bool = False
+    """Whether ``stored`` has their numbers, too."""
 
     def of(self, layers: Sequence[Operator]) -> Precision:
         """Return the precision of a fused operator that computes these layers."""

@@ -44,5 +44,7 @@ class RecurrenceOp(FusedOperator):
         first, second, _ = Dims().of(args[0])
         kernel, form = recurrence_kernel(lowering.profile, lowering.precision, layer, (first, second))
         weight, bias = array(args[count]), array(args[count + 1]) if layer.bias else None
-        packed = [relax.const(packed) for packed in pack_product(layer.product, weight, bias, form)]
+        arrays = pack_product(layer.product, weight, bias, form)
+        lowering.packed(layer.product, weight, arrays, form)
+        packed = [relax.const(packed) for packed in arrays]
         return lowering.call(kernel, [*args[:count], *packed], call.ty)

@@ -14,10 +14,14 @@ from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from harness.compiler.graph.graph import Array, rewrite_functions
+from harness.compiler.kernels.formats import Format
 from harness.compiler.kernels.kernel import Kernel
+from harness.compiler.kernels.product import Product
 from harness.compiler.kernels.rounding import WIDE_CREST, LayerInputs, compensated
+from harness.compiler.kernels.unpacking import departure, steps_of, unpack_product
+from harness.compiler.observe.provenance import Operator
 from harness.compiler.operators.operator import OpTable
-from harness.compiler.operators.quality import Quality
+from harness.compiler.operators.quality import Quality, StoredWeight
 from harness.compiler.passes.kernel_table import KernelTable
 from harness.compiler.targets.profiles import Profile
 
@@ -31,6 +35,7 @@ class _PackWeights(PyExprMutator):  # type: ignore[misc]
         self.module, self.profile, self.quality, self.ops, self.table = module, profile, quality, ops, table
         self.precision, self.wide_activations = quality.precision, False
         self._inputs: LayerInputs | None = None
+        self._layers: list[Operator] = []
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = super().visit_call_(call)
@@ -38,7 +43,7 @@ class _PackWeights(PyExprMutator):  # type: ignore[misc]
         if found is None:
             return call
         op, args = found
-        layers = self.ops.layers(call)
+        layers = self._layers = self.ops.layers(call)
         self.precision = self.quality.of(layers)
         self._inputs = self.quality.calibration.of(one.name for one in layers) if self.precision == "int8" else None
         self.wide_activations = self._inputs is not None and self._inputs.crest > WIDE_CREST
@@ -48,6 +53,15 @@ class _PackWeights(PyExprMutator):  # type: ignore[misc]
 
     def rounded(self, weight: Array) -> Array:
         return weight if self._inputs is None else compensated(weight, self._inputs)
+
+    def packed(self, product: Product, weight: Array, arrays: list[Array], form: Format) -> None:
+        if self.quality.precision != "fp32":
+            stored = unpack_product(product, arrays, form)
+            error = departure(weight, stored, form, self._inputs)
+            kept = stored if self.quality.keep_weights else stored[:0]
+            self.quality.stored.append(
+                StoredWeight(self.precision, steps_of(form, len(weight)), tuple(self._layers), error, kept)
+            )
 
     def emit(self, expression: Any) -> Any:
         return self.builder_.emit(expression)

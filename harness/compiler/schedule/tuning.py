@@ -28,6 +28,7 @@ from harness.compiler.schedule.rest import is_open, scheduled
 from harness.compiler.settings import PASS_CONFIG
 from harness.compiler.targets.profiles import Profile
 from harness.core.errors import HarnessError
+from harness.core.files import replacing
 
 WORKLOADS, RECORDS, DONE = "database_workload.json", "database_tuning_record.json", "done.json"
 """The first two are MetaSchedule's own names and formats."""
@@ -272,9 +273,8 @@ def drop_broken_end(path: Path) -> None:
         return
     text = path.read_text(encoding="utf-8")
     if text and not text.endswith("\n"):
-        partial = path.with_suffix(".partial")
-        partial.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-        partial.replace(path)
+        with replacing(path) as partial:
+            partial.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
 
 
 def _compile(module: tvm.IRModule, target: tvm.target.Target) -> Any:
@@ -300,9 +300,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 @functools.cache

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.core.errors import UsageError
-from harness.devices.options import DeviceOption
+from harness.devices.options import COMMANDS, DeviceOption
 
 DEFAULT_PORT = 5037
 SERVERS = "HARNESS_ADB_SERVERS"
@@ -16,9 +16,11 @@ SERVERS = "HARNESS_ADB_SERVERS"
 CONNECT_SECONDS = 3.0
 ADB_SERVER = DeviceOption(
     "--adb-server",
-    "use these adb servers instead of adb's own, such as localhost:5037,lab:5037 (or HARNESS_ADB_SERVERS); "
-    "a phone of one of several is called SERIAL@HOST:PORT",
-    metavar="HOST:PORT,…",
+    "use this adb server instead of adb's own, such as lab:5037; repeatable, or several with commas (as in "
+    "HARNESS_ADB_SERVERS); a phone of one of several is called SERIAL@HOST:PORT",
+    metavar="HOST:PORT",
+    several=True,
+    commands=COMMANDS,
 )
 _LOCAL = ("", "localhost", "127.0.0.1", "::1", "[::1]")
 
@@ -89,13 +91,13 @@ def server_address(environment: Mapping[str, str] | None = None) -> Address:
     return Address(host, _port(port, "ANDROID_ADB_SERVER_PORT") if port else DEFAULT_PORT)
 
 
-def server_addresses(chosen: str | None = None, environment: Mapping[str, str] | None = None) -> list[Address]:
+def server_addresses(chosen: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> list[Address]:
     """Return the addresses in ``chosen``, or else in ``HARNESS_ADB_SERVERS``, or else adb's own.
 
-    Several are separated by commas. Raises UsageError.
+    Several in one text are separated by commas. Raises UsageError.
     """
     known = os.environ if environment is None else environment
-    for listed, name in ((chosen, "--adb-server"), (known.get(SERVERS), SERVERS)):
+    for listed, name in ((",".join(chosen), "--adb-server"), (known.get(SERVERS), SERVERS)):
         parts = [part.strip() for part in (listed or "").split(",") if part.strip()]
         if parts:
             found = {address.name: address for address in (parse_server(part, name) for part in parts)}

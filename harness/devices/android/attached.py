@@ -50,14 +50,14 @@ class Attached:
         return not self.reason
 
 
-def attached_devices(server: Server | None = None, *, lock_folder: Path | None = None) -> list[Attached]:
-    """Return every device of the server, usable or not; without one, of all servers that are used (``address.py``).
+def attached_devices(*given: Server, lock_folder: Path | None = None) -> list[Attached]:
+    """Return every device of these servers, usable or not; without one, of all that are used (``address.py``).
 
     Like ``adb devices`` this starts a server if none runs, because without a server no phone is ever seen. One of
     several servers that cannot be used has a row in the place of its devices. Raises AdbUnavailable or AdbMismatch if
     there is only one.
     """
-    servers = [server] if server is not None else [Server(address=address) for address in server_addresses()]
+    servers = given or [Server(address=address) for address in server_addresses()]
     if len(servers) == 1:
         return attached_at(servers[0], lock_folder=lock_folder)
     found: list[Attached] = []

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from adbutils._utils import adb_path
 
+from harness.core.commands import run_command
 from harness.core.errors import HarnessError
 from harness.devices.android.attached import attached_at
 from harness.devices.android.errors import AdbUnavailable
@@ -74,16 +75,7 @@ def _program() -> Check:
     cure = "pip install adbutils (it brings adb), or install Android's platform tools"
     try:
         path = str(adb_path())
-        done = subprocess.run(
-            [path, "version"],
-            capture_output=True,
-            text=True,
-            timeout=ASK_SECONDS,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            encoding="utf-8",
-            errors="replace",
-        )
+        done = run_command([path, "version"], deadline=ASK_SECONDS)
     except (*TROUBLE, subprocess.TimeoutExpired) as error:
         return Check("adb", False, str(error), cure)
     first = (done.stdout or done.stderr).strip().splitlines() or [f"exit status {done.returncode}"]

@@ -12,11 +12,12 @@ from harness.core.errors import HarnessError
 from harness.devices.android.address import ADB_SERVER
 from harness.devices.android.mode import MODE
 from harness.devices.base import Device, Notify, Unavailable
-from harness.devices.kinds import Check, DeviceKind, ListedDevice, Selection
+from harness.devices.kinds import Check, DeviceKind, ListedDevice, Options, Selection
 from harness.devices.options import SerialName
 
 if TYPE_CHECKING:
     from harness.devices.android.attached import Attached
+    from harness.devices.android.server import Server
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def _open(selection: Selection, cache: Cache, notify: Notify) -> Iterator[Sequen
         yield devices
 
 
-def _list_attached() -> list[ListedDevice]:
+def _list_attached(options: Options) -> list[ListedDevice]:
     from harness.devices.android.attached import attached_devices
 
     return [
@@ -41,7 +42,7 @@ def _list_attached() -> list[ListedDevice]:
             reason=found.reason,
             cure=found.cure,
         )
-        for found in attached_devices()
+        for found in attached_devices(*_servers(options))
     ]
 
 
@@ -57,13 +58,18 @@ def _system(found: Attached) -> str | None:
     return ", ".join(parts) or None
 
 
-def _checks() -> list[Check]:
-    """Check with a server, as ``harness devices`` does: without one no phone is ever seen, however it is plugged in."""
+def _servers(options: Options) -> list[Server]:
     from harness.devices.android.address import server_addresses
-    from harness.devices.android.checks import adb_checks
     from harness.devices.android.server import Server
 
-    servers = [Server(address=address) for address in server_addresses()]
+    return [Server(address=address) for address in server_addresses(ADB_SERVER.of(options))]
+
+
+def _checks(options: Options) -> list[Check]:
+    """Check with a server, as ``harness devices`` does: without one no phone is ever seen, however it is plugged in."""
+    from harness.devices.android.checks import adb_checks
+
+    servers = _servers(options)
     for server in servers:
         with contextlib.suppress(HarnessError):  # the check of the server reports it
             server.ensure()

@@ -12,6 +12,7 @@ from adbutils import AdbClient, AdbConnection, AdbError
 from adbutils._utils import adb_path
 from adbutils.errors import AdbConnectionError, AdbTimeout
 
+from harness.core.commands import run_command
 from harness.core.errors import HarnessError
 from harness.devices.android.address import Address, server_address
 from harness.devices.android.errors import AdbMismatch, AdbUnavailable
@@ -109,16 +110,7 @@ class Server(AdbClient):
             raise AdbUnavailable(f"no adb server answers on {self.address}")
         command = [adb_path(), "-L", self.address.spec, "start-server"]
         try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=START_SECONDS,
-                check=False,
-                encoding="utf-8",
-                errors="replace",
-            )
+            done = run_command(command, deadline=START_SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise AdbUnavailable(f"an adb server could not be started on {self.address}: {error}") from error
         if done.returncode != 0 or not self.answers():

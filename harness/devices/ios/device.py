@@ -34,12 +34,12 @@ from harness.devices.ios.facts import read_conditions, read_facts
 from harness.devices.ios.files import clear
 from harness.devices.ios.job import LAUNCH_SECONDS, AppJob, app_reason, observed
 from harness.devices.ios.launchers import Started, choose_launcher, launch_refused
-from harness.devices.ios.left import AppNote
 from harness.devices.ios.link import TUNNELLED, Link
 from harness.devices.ios.loop import LoopThread
 from harness.devices.ios.options import IosOptions, Way
 from harness.devices.ios.phone import Phone
 from harness.devices.lock import DeviceLock
+from harness.devices.orphans import Note, NoteFile
 from harness.devices.outcome import as_result
 from harness.devices.pushing import SLOWEST_BYTES_PER_SECOND, LocalFile, local_file, push_lines
 from harness.devices.remote import RemoteDevice, merge_again
@@ -51,6 +51,16 @@ READY_SECONDS = 300.0
 INSTALL_SECONDS = 300.0
 POLL_SECONDS = 0.05
 ASSERTION_SLACK_SECONDS = 60.0
+
+
+class AppNote(Note):
+    """Describe an app that runs.
+
+    An app outlives a broken connection on purpose: its result is read when the phone is back. So it cannot end with its
+    harness, as a runner of this machine does, and the next run looks for it before it measures.
+    """
+
+    bundle_id: str
 
 
 class IosDevice(RemoteDevice):
@@ -87,7 +97,7 @@ class IosDevice(RemoteDevice):
             grace_seconds=self._options.grace_seconds,
             settle_poll_seconds=self._options.settle_poll_seconds,
         )
-        self._note = AppNote(self._lock.note_path)
+        self._note = NoteFile(self._lock.note_path, AppNote)
         self._read: dict[LocalFile, Package] = {}
         self._ours: dict[str, Package] = {}
         self._phone = Phone(loop, udid, way, trust_seconds=self._options.trust_seconds, notify=notify)
@@ -113,9 +123,10 @@ class IosDevice(RemoteDevice):
             yield
 
     def _end_left(self) -> None:
-        left = self._note.left()
-        if left is None:
+        note = self._note.left()
+        if note is None:
             return
+        left = note.bundle_id
         try:
             ran = self._phone.do(
                 lambda link: self._launcher.end_app(link, left), deadline=ASK_SECONDS, what=f"looking for {left}"
@@ -189,7 +200,7 @@ class IosDevice(RemoteDevice):
                     options=self._options,
                     tunnelled=self._facts.system >= TUNNELLED,
                 )
-                self._note.write(package.bundle_id)
+                self._note.write(AppNote(bundle_id=package.bundle_id))
                 try:
                     outcome = job.run()
                     if outcome.lost is None:

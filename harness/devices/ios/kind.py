@@ -16,7 +16,7 @@ from harness.devices.ios.options import (
     PROFILE,
     SIGN_COMMAND,
 )
-from harness.devices.kinds import Check, DeviceKind, ListedDevice, Selection
+from harness.devices.kinds import Check, DeviceKind, ListedDevice, Options, Selection
 from harness.devices.options import SerialName
 
 
@@ -31,7 +31,7 @@ def _open(selection: Selection, cache: Cache, notify: Notify) -> Iterator[Sequen
         yield devices
 
 
-def _list_attached() -> list[ListedDevice]:
+def _list_attached(_options: Options) -> list[ListedDevice]:
     """Return the attached phones; none without the package or usbmuxd, as on a machine that never saw an iPhone."""
     from harness.devices.ios import attached_iphones, has_support
     from harness.devices.ios.errors import UsbmuxUnavailable
@@ -57,7 +57,7 @@ def _list_attached() -> list[ListedDevice]:
     ]
 
 
-def _checks() -> list[Check]:
+def _checks(_options: Options) -> list[Check]:
     from harness.devices.ios import ios_checks
 
     return ios_checks()

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import T5Config, T5ForConditionalGeneration
 
+from harness.core.files import replacing
 from harness.models.g2p.items import encode_prompt
 from harness.models.g2p.languages import GRUUT_LANGUAGES
 from harness.models.g2p.lexicon import Entry, load_split
@@ -236,9 +237,8 @@ def train(
             "step": current,
             "seconds": seconds,
         }
-        partial = checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(checkpoint)
+        with replacing(checkpoint) as partial:
+            torch.save(state, partial)
         (output / "recipe.json").write_text(
             json.dumps(asdict(recipe) | {"step": current, "seconds": round(seconds)}, indent=2) + "\n", encoding="utf-8"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from safetensors.numpy import load_file
 
 from harness.core.cache import MANIFEST, Cache, content_key, hash_file
+from harness.core.files import replacing
 from harness.core.installation import package_version
 from harness.core.progress import Progress
 from harness.core.worker import run_worker
@@ -59,6 +59,7 @@ class ModelDescription(_Described):
     parameters: int
     weights_sha256: str
     """SHA-256 over all parameters and buffers, by name."""
+    keep_wide: list[str] = []
 
 
 class SourceDescription(_Described):
@@ -198,6 +199,5 @@ def _remembered(index: Path) -> list[Path]:
 
 def _remember(index: Path, files: Sequence[Path]) -> None:
     index.parent.mkdir(parents=True, exist_ok=True)
-    partial = index.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps([str(path) for path in files]) + "\n", encoding="utf-8")
-    partial.replace(index)
+    with replacing(index) as partial:
+        partial.write_text(json.dumps([str(path) for path in files]) + "\n", encoding="utf-8")

@@ -75,6 +75,8 @@ def checked_items(spec: ModelSpec, path: Path) -> Items:
         raise BadModel(
             f"the prefix {prefix_of(spec)!r} of {spec.name!r} cannot begin a C symbol and end in _, or is too long"
         )
+    if isinstance(spec.keep_wide, str) or not all(isinstance(pattern, str) for pattern in spec.keep_wide):
+        raise BadModel(f"keep_wide of {spec.name!r} is no list of patterns", cure='write keep_wide=["layers.0"]')
     _check_kinds(spec)
     if not 1 <= len(spec.example_inputs) <= MOST_INPUTS:
         raise BadModel(f"{spec.name!r} has {len(spec.example_inputs)} inputs; 1 to {MOST_INPUTS} can be")

@@ -37,6 +37,9 @@ class ModelSpec:
     output_names: Sequence[str] = ()
     """The names of the tensors that the module returns, in their order; by default its dictionary's keys, or
     ``output_0`` ..."""
+    keep_wide: Sequence[str] = ()
+    """Patterns of layers that are stored one precision wider in fp16 and int8, such as ``layers.0``; as in a shell, and
+    as ``--keep-wide`` takes them. Each has to match."""
     files: Sequence[Path | str] = ()
     """Further files of the model, such as a checkpoint: if one changes, the model is compiled and PyTorch asked again.
     Paths are relative to the model's file. Changes of Python files beside it are noticed without this."""

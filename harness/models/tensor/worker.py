@@ -88,6 +88,7 @@ def describe_one(spec: Any, path: Path, folder: Path, progress: Progress) -> dic
         "compare": spec.compare.model_dump(),
         "parameters": sum(parameter.numel() for parameter in module.parameters()),
         "weights_sha256": weights_digest(module),
+        "keep_wide": list(spec.keep_wide),
     }
 
 

@@ -41,6 +41,7 @@ class TensorModel(TensorWorkload):
             load="harness.models.tensor.flat:load",
             request={"model": self.name, "weights_sha256": facts.weights_sha256, **source_request(model.source)},
             identity={"model": model.key},
+            keep_wide=facts.keep_wide,
             metadata={
                 "inputs": [one.model_dump() for one in facts.inputs],
                 "outputs": [one.model_dump() for one in facts.outputs],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import shutil
 import struct
 import zipfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.core.cache import Cache, content_key, hash_file
+from harness.core.files import replacing
 from harness.native.android.key import Key, user_key
 from harness.native.android.library import LIBRARY, PAGE_BYTES, activity_library
 from harness.native.android.manifest import manifest
@@ -64,17 +64,13 @@ def write_apk(path: Path, package: str, abi: str, runner: Path, library: Path, k
 
     Nothing is compressed: weights hardly get smaller, and a cable is faster than zlib.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as partial:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
             _add(archive, "AndroidManifest.xml", io.BytesIO(manifest(package)))
             for name, source in ((LIBRARY, library), (RUNNER, runner)):
                 with source.open("rb") as file:
                     _add(archive, f"lib/{abi}/{name}", file)
         sign_apk(partial, key)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _add(archive: zipfile.ZipFile, name: str, source: BinaryIO) -> None:

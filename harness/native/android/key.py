@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 from filelock import FileLock
 
 from harness.core.cache import Cache
+from harness.core.files import replacing
 from harness.native.android.errors import BadKey
 
 FILE = "android-app-key.pem"
@@ -69,12 +70,11 @@ def _new() -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        partial.replace(path)
+        with replacing(path) as partial:
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
     except OSError as error:
         raise BadKey(
             f"{path} cannot be written: {error.strerror or error}", cure="look at the folder's permissions"

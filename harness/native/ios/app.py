@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import plistlib
 import re
 import shlex
@@ -16,6 +15,7 @@ from typing import Any
 
 from harness.compiler.metadata import Archive
 from harness.core.cache import Cache, content_key, hash_file
+from harness.core.files import replacing
 from harness.native.ios.errors import BadBundleId, NotAnApp
 from harness.native.ios.signing import sign_app
 from harness.native.ios.stubs import MINIMUM_OS, SDK_VERSION
@@ -117,23 +117,17 @@ def pack_app(app: Path, ipa: Path, *, compressed: bool = True) -> None:
     the folder ``Payload/``.
     """
     method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
-    partial = ipa.with_name(f".{ipa.name}.{os.getpid()}")
     files = sorted((path for path in app.rglob("*") if path.is_file()), key=lambda path: path != app / "Info.plist")
-    try:
-        with zipfile.ZipFile(partial, "w", method, compresslevel=6) as archive:
-            for path in files:
-                name = PurePosixPath("Payload", app.name, path.relative_to(app).as_posix())
-                entry = zipfile.ZipInfo(str(name), ZIP_EPOCH)
-                entry.compress_type = method
-                entry.create_system = 3  # Unix, whose modes are in the upper half
-                executable = path.stat().st_mode & stat.S_IXUSR
-                entry.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16
-                with path.open("rb") as source, archive.open(entry, "w", force_zip64=False) as target:
-                    shutil.copyfileobj(source, target)
-        partial.replace(ipa)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with replacing(ipa) as partial, zipfile.ZipFile(partial, "w", method, compresslevel=6) as archive:
+        for path in files:
+            name = PurePosixPath("Payload", app.name, path.relative_to(app).as_posix())
+            entry = zipfile.ZipInfo(str(name), ZIP_EPOCH)
+            entry.compress_type = method
+            entry.create_system = 3  # Unix, whose modes are in the upper half
+            executable = path.stat().st_mode & stat.S_IXUSR
+            entry.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16
+            with path.open("rb") as source, archive.open(entry, "w", force_zip64=False) as target:
+                shutil.copyfileobj(source, target)
 
 
 def unpack_app(ipa: Path, folder: Path) -> Path:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from harness.core.cache import Cache, content_key
+from harness.core.commands import run_command
 from harness.core.debian import OS_RELEASE, DebianPackages, PackagesUnavailable, read_codename, unpack
 from harness.core.progress import Progress
 from harness.native.compilers import VERSION_DEADLINE_SECONDS, ToolchainMissing
@@ -54,15 +55,7 @@ def _on_path() -> Path | None:
 def lld_version(linker: Path) -> str:
     """Return the linker's own version line; raises ToolchainMissing."""
     try:
-        done = subprocess.run(
-            [str(linker), "--version"],
-            capture_output=True,
-            text=True,
-            timeout=VERSION_DEADLINE_SECONDS,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-        )
+        done = run_command([str(linker), "--version"], deadline=VERSION_DEADLINE_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainMissing(f"{linker} cannot be asked for its version: {error}", cure=CURE) from error
     if done.returncode != 0 or "LLD" not in done.stdout:

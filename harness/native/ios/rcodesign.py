@@ -25,12 +25,6 @@ def find_rcodesign(cache: Cache, progress: Progress) -> Path:
     return cache.fetch("rcodesign", _key(), lambda folder: _build(folder, progress)) / "bin" / NAME
 
 
-def present_rcodesign(cache: Cache) -> Path | None:
-    """Return one that need not be built, if there is one."""
-    built = cache.root / "rcodesign" / _key() / "bin" / NAME
-    return Path(found) if (found := shutil.which(NAME)) else built if built.is_file() else None
-
-
 def _key() -> str:
     return content_key({"crate": CRATE, "version": VERSION})
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.cache import Cache
+from harness.core.commands import run_command
 from harness.core.progress import Progress
 from harness.native.compilers import CxxCompiler, ToolchainMissing, cxx_compiler, identity
 from harness.native.ios.lld import find_lld, lld_version, present_lld
@@ -95,15 +96,7 @@ def undefined_symbols(output: str) -> list[str]:
 def _xcrun(which: Slice, *question: str) -> str:
     """Return xcrun's answer about the slice's SDK, empty if it has none."""
     try:
-        done = subprocess.run(
-            ["xcrun", "--sdk", XCODE_SDKS[which], *question],
-            capture_output=True,
-            text=True,
-            timeout=XCRUN_DEADLINE_SECONDS,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-        )
+        done = run_command(["xcrun", "--sdk", XCODE_SDKS[which], *question], deadline=XCRUN_DEADLINE_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainMissing(
             f"xcrun does not answer: {error}", cure="look at what `xcrun --find clang` prints"

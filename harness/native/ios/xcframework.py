@@ -15,6 +15,7 @@ from typing import Any
 from harness.compiler.metadata import FILE_NAME, Archive
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError
+from harness.core.files import replacing
 from harness.core.progress import Progress
 from harness.native.compilers import package_folder
 from harness.native.ios.runtime import ios_runtime
@@ -72,9 +73,8 @@ def make_xcframework(
             target.rename(Path(work) / "older")
         framework.rename(target)
     first = next(iter(archives.values()))
-    partial = out / f".{FILE_NAME}"
-    shutil.copyfile(first.folder / FILE_NAME, partial)
-    partial.replace(out / FILE_NAME)
+    with replacing(out / FILE_NAME) as partial:
+        shutil.copyfile(first.folder / FILE_NAME, partial)
     return target
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from harness.core.cache import Cache, DiskFull, content_key, room_for
 from harness.core.debian import DebianPackages, unpack
 from harness.core.errors import HarnessError
+from harness.core.files import replacing
 from harness.core.progress import Progress
 from harness.native.cargo_environment import cargo_environment, encoded_flags
 from harness.native.process import ToolFailed, compiled_crate, run_tool
@@ -194,13 +195,8 @@ class DebianRust:
             return None
 
     def _point_to(self, compiler: _Compiler) -> None:
-        partial = self._folder / f"{POINTER}.{os.getpid()}"
-        try:
+        with replacing(self._folder / POINTER) as partial:
             partial.write_text(json.dumps(asdict(compiler)) + "\n", encoding="utf-8")
-            partial.replace(self._folder / POINTER)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
 
 
 def _root_key(compiler: _Compiler) -> str:

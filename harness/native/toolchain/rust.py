@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.core.commands import run_command
 from harness.native.compilers import ToolchainMissing
 
 OLDEST_RUST = (1, 88)
@@ -70,15 +71,7 @@ def has_standard_library(toolchain: RustToolchain, triple: str) -> bool:
 
 def _ask(rustc: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(
-            [str(rustc), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=QUERY_DEADLINE_SECONDS,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-        )
+        done = run_command([str(rustc), *arguments], deadline=QUERY_DEADLINE_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainMissing(f"rustc does not answer: {error}", cure=RUST_CURE) from error
     if done.returncode != 0:

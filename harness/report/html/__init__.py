@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.core.errors import UsageError
+from harness.core.files import replacing
 from harness.explain.schema import Explanation
 from harness.report.document import Block
 from harness.report.history import Commits, commits_of
@@ -74,13 +73,7 @@ def _histories(shown: Sequence[NightlyRecord]) -> tuple[list[CellHistory], Commi
 
 def write_page(path: Path, page: str) -> None:
     """Write the page under another name, then rename it; raises StorageFull or StorageUnwritable."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial:
             partial.write_text(page, encoding="utf-8")
-            partial.replace(path)
-    finally:
-        # The folder itself may be missing.
-        with contextlib.suppress(OSError):
-            partial.unlink()

@@ -10,8 +10,8 @@ import numpy as np
 from harness.report.generation import PARTS
 from harness.report.html.views import View
 from harness.report.tensor import SHOWN, largest
-from harness.results.pair_schema import APART, INCONCLUSIVE
 from harness.results.schema import ItemRatio, LatencySummary, RatioSummary, WorkloadSummary
+from harness.results.schema.pairs import APART, INCONCLUSIVE
 from harness.validate import Verdict
 
 PYTORCH = "PyTorch"

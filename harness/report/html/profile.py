@@ -12,7 +12,7 @@ from harness.report.figures import duration
 from harness.report.html.figure import GREY, Figure, height, numbers
 from harness.report.html.views import View, article
 from harness.report.profile import profile_report
-from harness.results.profile_schema import ProfileSummary
+from harness.results.schema.profile import ProfileSummary
 
 MOST = 20
 """The most operators in the picture; the table contains all of them."""

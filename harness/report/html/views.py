@@ -22,8 +22,8 @@ from harness.results import (
     Run,
     Summary,
 )
-from harness.results.profile_schema import ProfileSummary
 from harness.results.schema import PairLine, RatioSummary
+from harness.results.schema.profile import ProfileSummary
 from harness.results.summarize import summarize_run
 
 

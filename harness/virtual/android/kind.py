@@ -9,7 +9,7 @@ from harness.core.cache import Cache
 from harness.devices.android.mode import MODE
 from harness.devices.base import Device, Notify
 from harness.devices.errors import UnknownDevice
-from harness.devices.kinds import DeviceKind, ListedDevice, Selection
+from harness.devices.kinds import DeviceKind, ListedDevice, Options, Selection
 
 NAME = "virtual-android"
 
@@ -42,7 +42,7 @@ def _open(selection: Selection, cache: Cache, notify: Notify) -> Iterator[list[D
         ]
 
 
-def _list_attached() -> list[ListedDevice]:
+def _list_attached(_options: Options) -> list[ListedDevice]:
     return [ListedDevice(NAME, "emulated", model="real adbd, arm64 code under qemu", emulated=True)]
 
 

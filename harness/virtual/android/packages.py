@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.cache import Cache, content_key, hash_file
+from harness.core.commands import run_command
 from harness.core.debian import OS_RELEASE, DebianPackages, PackagesUnavailable, read_codename, unpack
 from harness.core.progress import Progress
 from harness.native.android.library import SOURCES as ACTIVITY_SOURCES
@@ -110,16 +111,7 @@ def check_sandbox(packages: Packages) -> None:
     command += ["--symlink", f"lib/{MULTIARCH}", "/lib64", "--proc", "/proc", "--dev", "/dev", "--size", "4096"]
     command += ["--tmpfs", "/data", "/packages/bin/toybox", "true"]
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PROBE_DEADLINE_SECONDS,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-        )
+        done = run_command(command, deadline=PROBE_DEADLINE_SECONDS)
         reason = done.stderr.strip() if done.returncode != 0 else None
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = str(error)
@@ -162,16 +154,7 @@ def _compile(cache: Cache, triple: str, source: Path, target: Path, *flags: str)
     command += [*flags, str(source), "-o", str(target)]
     environment = os.environ | zig_environment(cache)
     try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=COMPILE_DEADLINE_SECONDS,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-        )
+        done = run_command(command, deadline=COMPILE_DEADLINE_SECONDS, env=environment)
     except subprocess.TimeoutExpired as error:
         raise VirtualDeviceUnavailable(f"cannot compile {source.name}: no end within {error.timeout:.0f} s") from error
     if done.returncode != 0:

@@ -15,7 +15,7 @@ from harness.core.cache import Cache
 from harness.devices.base import Device, Notify
 from harness.devices.errors import UnknownDevice
 from harness.devices.ios.options import BUNDLE_ID, KEEP_APP, LAUNCHER
-from harness.devices.kinds import DeviceKind, ListedDevice, Selection
+from harness.devices.kinds import DeviceKind, ListedDevice, Options, Selection
 
 if TYPE_CHECKING:
     from harness.devices.ios.options import Way
@@ -82,7 +82,7 @@ def signed_for(phone: VirtualIphone) -> SigningCommand:
     return SigningCommand(shlex.join([sys.executable, "-m", "harness.virtual.ios.sign", "--udid", phone.udid]))
 
 
-def _list_attached() -> list[ListedDevice]:
+def _list_attached(_options: Options) -> list[ListedDevice]:
     return [ListedDevice(NAME, "emulated", model="an iPhone's protocols, this machine's code", emulated=True)]
 
 

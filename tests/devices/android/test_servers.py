@@ -45,14 +45,16 @@ def labels(spec: str, *ports: int) -> list[str]:
 )
 def test_a_list_of_servers(chosen: str | None, variable: str | None, addresses: list[Address]) -> None:
     environment = {"ANDROID_ADB_SERVER_PORT": "5040"} | ({SERVERS: variable} if variable is not None else {})
-    assert [one.name for one in server_addresses(chosen, environment)] == [one.name for one in addresses]
+    assert [one.name for one in server_addresses((chosen,) if chosen else (), environment)] == [
+        one.name for one in addresses
+    ]
 
 
 @pytest.mark.pure
 @pytest.mark.parametrize(("chosen", "name"), [("lab:many", "--adb-server"), (None, SERVERS), ("localabstract:", "--a")])
 def test_a_list_that_is_none_is_refused_by_its_name(chosen: str | None, name: str) -> None:
     with pytest.raises(UsageError, match=name):
-        server_addresses(chosen, {SERVERS: "lab:70000"})
+        server_addresses((chosen,) if chosen else (), {SERVERS: "lab:70000"})
 
 
 @pytest.mark.pure

@@ -15,7 +15,7 @@ from harness.profiling.summary import summarize_profile
 from harness.report.html import html_report
 from harness.results import Run
 from harness.results.files import write_atomically
-from harness.results.profile_schema import Overhead, Profiles
+from harness.results.schema.profile import Overhead, Profiles
 from tests.profiling.profiles import PROVENANCE, lines
 from tests.results.samples import make_run
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, computed_field, model_validator
+from pydantic import computed_field, model_validator
 
 from harness.protocol.schema import Machine, Precision, Record
 from harness.results import v1
+from harness.results.schema.stored import Stored
 
 LINES, SUMMARY, PROVENANCE = "profile.jsonl", "profile.json", "provenance.json"
 SCHEMA_VERSION = 3
@@ -19,11 +20,7 @@ POSSIBLE_GAIN = 0.03
 what is faster by more was measured while the machine did something else, too."""
 
 
-class _Stored(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class ProfileLine(_Stored):
+class ProfileLine(Stored):
     """A line of profile.jsonl: a record of one of the profile's orders. ``profiled``: its archive was instrumented."""
 
     order: str
@@ -35,7 +32,7 @@ class ProfileLine(_Stored):
         return cls(order=order, profiled=profiled, record=record)
 
 
-class SiteTime(_Stored):
+class SiteTime(Stored):
     """One kernel's call, or one part of a merged kernel, over all timed samples."""
 
     function: str
@@ -57,7 +54,7 @@ class SiteTime(_Stored):
     flops: int | None
 
 
-class FunctionTime(_Stored):
+class FunctionTime(Stored):
     """A compiled function over all timed samples."""
 
     name: str
@@ -67,7 +64,7 @@ class FunctionTime(_Stored):
     kernel_ns: int
 
 
-class Overhead(_Stored):
+class Overhead(Stored):
     """What profiling costs: profiled samples over plain ones of the same items, made in turn."""
 
     items: int
@@ -91,7 +88,7 @@ class Overhead(_Stored):
         return (self.high if self.high is not None else self.ratio) < 1 - POSSIBLE_GAIN
 
 
-class ProfileSummary(_Stored):
+class ProfileSummary(Stored):
     """One workload's."""
 
     workload: str
@@ -117,7 +114,7 @@ class ProfileSummary(_Stored):
         return v1.profile(stored) if isinstance(stored, dict) else stored
 
 
-class Profiles(_Stored):
+class Profiles(Stored):
     """``profile.json``."""
 
     schema_version: int = SCHEMA_VERSION

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from harness.results import v1
+from harness.results.schema.stored import Stored
 
 WIDEST = 1.5
 """A ratio whose interval's upper end is more than so many times its lower end is not shown as a number: it is uncertain
@@ -19,11 +20,7 @@ BUSY, STOLEN = 0.1, 0.02
 INTERRUPTED = "interrupted"
 
 
-class _Stored(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class PairLine(_Stored):
+class PairLine(Stored):
     """A line of pairs.jsonl: an item of one round, timed on both sides, one right behind the other."""
 
     workload: str
@@ -42,7 +39,7 @@ class PairLine(_Stored):
         return v1.of_workload(stored) if isinstance(stored, dict) else stored
 
 
-class PairingFacts(_Stored):
+class PairingFacts(Stored):
     """How one workload was timed in turns with PyTorch, and what else the machine did meanwhile."""
 
     started: str
@@ -68,7 +65,7 @@ class PairingFacts(_Stored):
     """Why there is no ratio, or one of fewer rounds than were to be."""
 
 
-class ItemRatio(_Stored):
+class ItemRatio(Stored):
     """One item, timed in turns on both sides."""
 
     artifact: float
@@ -83,7 +80,7 @@ class ItemRatio(_Stored):
         return narrow(self.low, self.high)
 
 
-class RatioSummary(_Stored):
+class RatioSummary(Stored):
     """Of the artifact to PyTorch, the same items; above 1 the artifact is slower.
 
     Where ``paired`` is true it is the geometric mean of the items' ratios in ``by_item``, with a 95 % interval from
