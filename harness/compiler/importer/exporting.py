@@ -13,6 +13,8 @@ from torch.export.graph_signature import InputKind
 
 from harness.compiler.errors import CannotCompile, first_words
 from harness.compiler.importer.bags import PlainBags
+from harness.compiler.importer.complexes import split_state
+from harness.compiler.importer.halves import widened
 from harness.compiler.importer.recurrent_op import KeepRecurrent
 from harness.models.functions import ModelFunction
 
@@ -43,7 +45,9 @@ def exported(function: ModelFunction) -> ExportedProgram:
     decompositions = torch.export.default_decompositions()
     for kept in KEPT_WHOLE:
         decompositions.pop(kept, None)  # type: ignore[no-untyped-call]
-    return program.run_decompositions(decompositions)
+    program = program.run_decompositions(decompositions)
+    # Results that are written in place have the types of the caller's buffers.
+    return program if function.results else widened(split_state(program))
 
 
 def graph_arguments(program: ExportedProgram, inputs: Sequence[Tensor]) -> list[Any]:
