@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from torch import fx
 from tvm import relax
 from tvm_ffi import structural_equal
@@ -106,10 +107,9 @@ def _written_out(emit: Callable[[Any], Any], sides: list[Any], bias: Any, scale:
     if bias is None:
         return emit(op.matmul(emit(op.nn.softmax(scores, -1)), value, out_dtype=kind))
     scores = emit(op.add(scores, emit(op.astype(bias, kind))))
-    # A query that sees no key: its scores have no largest number, and its weights are 0.
-    most = emit(op.max(scores, -1, keepdims=True))
-    seen = emit(op.greater(most, relax.const(HIDDEN, kind)))
-    shifted = emit(op.subtract(scores, emit(op.where(seen, most, relax.const(0.0, kind)))))
-    weights = emit(op.exp(shifted))
-    total = emit(op.where(seen, emit(op.sum(weights, -1, keepdims=True)), relax.const(1.0, kind)))
+    # A query that sees no key has weights of 0 only.
+    most = emit(op.maximum(emit(op.max(scores, -1, keepdims=True)), relax.const(float(np.finfo(kind).min), kind)))
+    weights = emit(op.exp(emit(op.subtract(scores, most))))
+    total = emit(op.sum(weights, -1, keepdims=True))
+    total = emit(op.where(emit(op.greater(total, relax.const(0.0, kind))), total, relax.const(1.0, kind)))
     return emit(op.matmul(emit(op.divide(weights, total)), value, out_dtype=kind))

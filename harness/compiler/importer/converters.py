@@ -18,10 +18,10 @@ from harness.compiler.importer.attention import dot_attention
 from harness.compiler.importer.complexes import FORMS, LAYOUT, with_complex
 from harness.compiler.importer.fourier import strided
 from harness.compiler.importer.indexing import index, select, slice_of_any
-from harness.compiler.importer.lookups import embedding_bag, shift, triangle, unfold
+from harness.compiler.importer.lookups import arange, embedding_bag, shift, triangle, unfold
 from harness.compiler.importer.quantizing import dequantize, fake_quantize, quantize
 from harness.compiler.importer.recurrent import recurrent_layer
-from harness.compiler.importer.scattering import index_put, scatter, scatter_reduce
+from harness.compiler.importer.scattering import gather, index_put, scatter, scatter_reduce
 from harness.compiler.importer.sorting import kth_value, median, sort, topk
 from harness.compiler.importer.unsupported import BoundConverter
 from harness.compiler.operators import operators
@@ -86,6 +86,19 @@ def _rounded_quotient(node: fx.Node, importer: Any, _table: OpTable) -> Any:
     return emit(relax.op.trunc(quotient)) if mode == "trunc" and kind.startswith("float") else quotient
 
 
+def _clamp(node: fx.Node, importer: Any, _table: OpTable) -> Any:
+    """Bound integers on one side or both. TVM's importer gives them infinity for a missing bound."""
+    x, least, most = _arguments(node, importer, None, None, None)
+    least, most = node.kwargs.get("min", least), node.kwargs.get("max", most)
+    kind = str(x.ty.dtype)
+    if kind.startswith("float"):
+        return importer._clamp(node)
+    for bound, choose in ((least, relax.op.maximum), (most, relax.op.minimum)):
+        if bound is not None:
+            x = importer.block_builder.emit(choose(x, relax.const(bound, kind)))
+    return x
+
+
 def _elu(node: fx.Node, importer: Any, _table: OpTable) -> relax.Var:
     """Convert elu with the scales of celu and selu, which TVM's importer drops."""
     x, alpha, scale, inner = _arguments(node, importer, None, 1.0, 1.0, 1.0)
@@ -111,6 +124,7 @@ BUILT_IN: Mapping[str, Converter] = {
     "amax.default": _reduced(relax.op.max),
     "amin.default": _reduced(relax.op.min),
     "any.default": lambda node, importer, _table: importer._any(node),
+    "arange.start_step": arange,
     "as_strided.default": strided,
     "bitwise_left_shift.Tensor": shift,
     "bitwise_left_shift.Tensor_Scalar": shift,
@@ -119,11 +133,13 @@ BUILT_IN: Mapping[str, Converter] = {
     "dequantize_per_channel.default": dequantize,
     "dequantize_per_tensor.default": dequantize,
     "dequantize_per_tensor.tensor": dequantize,
+    "clamp.default": _clamp,
     "div.Scalar_mode": _rounded_quotient,
     "div.Tensor_mode": _rounded_quotient,
     "elu.default": _elu,
     "fake_quantize_per_channel_affine_cachemask.default": fake_quantize,
     "fake_quantize_per_tensor_affine_cachemask.default": fake_quantize,
+    "gather.default": gather,
     "index.Tensor": index,
     "index_put.default": index_put,
     "kthvalue.default": kth_value,

@@ -1,4 +1,4 @@
-"""Define importer entries for bags of embeddings of any sizes, windows along an axis, and tables of places."""
+"""Define importer entries for bags of embeddings of any sizes, windows along an axis, and rows of numbers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tvm import relax
 
 from harness.compiler.importer.arguments import arguments
 from harness.compiler.importer.indexing import number
+from harness.compiler.importer.unsupported import operator_name
 from harness.compiler.operators.operator import OpTable
 
 SUM, MEAN, MAX = range(3)
@@ -62,7 +63,7 @@ def embedding_bag(node: fx.Node, importer: Any, _table: OpTable) -> tuple[Any, .
 def _most(emit: Any, rows: Any, inside: Any, size: Any, kind: str) -> Any:
     """Return the largest of each bag's rows; 0 for a bag without rows."""
     op = relax.op
-    lowest = relax.const(-np.inf, kind)
+    lowest = relax.const(float(np.finfo(kind).min), kind)
     hidden = emit(op.where(emit(op.expand_dims(inside, 2)), emit(op.expand_dims(rows, 0)), lowest))
     most = emit(op.max(hidden, axis=1))
     return emit(op.where(emit(op.greater(size, relax.const(0, kind))), most, relax.const(0, kind)))
@@ -81,6 +82,19 @@ def unfold(node: fx.Node, importer: Any, _table: OpTable) -> Any:
     found = emit(relax.op.take(x, places, axis=axis))
     order = [*range(axis + 1), *range(axis + 2, rank + 1), axis + 1]
     return emit(relax.op.permute_dims(found, order))
+
+
+def arange(node: fx.Node, importer: Any, _table: OpTable) -> Any:
+    """Count downwards, where TVM's importer makes too many numbers."""
+    start, end, *rest = importer.retrieve_args(node)
+    step = rest[0] if rest else 1
+    if not isinstance(step, int) or step >= 0 or isinstance(start, float) or isinstance(end, float):
+        return importer.create_convert_map()[operator_name(node)](node)
+    emit, kind = importer.block_builder.emit, str(node.meta["val"].dtype).removeprefix("torch.")
+    count = (start - end - step - 1) // -step
+    down = emit(relax.op.multiply(emit(relax.op.arange(0, count, 1, "int64")), relax.const(step, "int64")))
+    first = relax.const(start, "int64") if isinstance(start, int) else number(importer.block_builder, start)
+    return emit(relax.op.astype(emit(relax.op.add(down, first)), kind))
 
 
 def triangle(node: fx.Node, importer: Any, _table: OpTable) -> Any:

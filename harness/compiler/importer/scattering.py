@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch import fx
 from tvm import relax
+from tvm_ffi import structural_equal
 
 from harness.compiler.graph.graph import extents
 from harness.compiler.importer.arguments import arguments, given
@@ -65,8 +66,8 @@ def scatter(node: fx.Node, importer: Any, _table: OpTable) -> Any:
     given = arguments(node, importer, "self", "dim", "index", "src", reduce=None)
     reduce = "add" if str(node.target).startswith("aten.scatter_add") else given["reduce"]
     reduction = "update" if reduce is None else REDUCTIONS[reduce]
-    x, index, emit = given["self"], given["index"], importer.block_builder.emit
-    return _scatter(emit, x, given["dim"], index, given.get("value", given.get("src")), reduction)
+    x, index = given["self"], given["index"]
+    return _scatter(importer, x, given["dim"], index, given.get("value", given.get("src")), reduction)
 
 
 def scatter_reduce(node: fx.Node, importer: Any, _table: OpTable) -> Any:
@@ -76,12 +77,12 @@ def scatter_reduce(node: fx.Node, importer: Any, _table: OpTable) -> Any:
     kind, reduce = str(x.ty.dtype), given["reduce"]
     one = relax.const(1, kind)
     total = "sum" if reduce == "mean" else reduce
-    start = x if given["include_self"] else _scatter(emit, x, axis, index, _identity(total, kind), "update")
-    found = _scatter(emit, start, axis, index, given["src"], REDUCTIONS[total])
+    start = x if given["include_self"] else _scatter(importer, x, axis, index, _identity(total, kind), "update")
+    found = _scatter(importer, start, axis, index, given["src"], REDUCTIONS[total])
     if reduce != "mean":
         return found
     none = emit(relax.op.zeros_like(x))
-    counts = _scatter(emit, none, axis, index, one, "add")
+    counts = _scatter(importer, none, axis, index, one, "add")
     # A place that nothing goes to keeps its value.
     counts = relax.op.add(counts, one) if given["include_self"] else relax.op.maximum(counts, one)
     divide = relax.op.divide if kind.startswith("float") else relax.op.floor_divide
@@ -97,9 +98,19 @@ def _identity(reduce: str, kind: str) -> Any:
     return relax.const(1 if reduce == "prod" else 0, kind)
 
 
-def _scatter(emit: Emit, x: Any, axis: int, index: Any, source: Any, reduction: str) -> Any:
+def gather(node: fx.Node, importer: Any, _table: OpTable) -> Any:
+    """Read the places that ``index`` has along an axis. It may be smaller than the tensor along the others."""
+    named = arguments(node, importer, "self", "dim", "index")
+    x, index, emit = named["self"], named["index"], importer.block_builder.emit
+    if not list(x.ty.shape.values):
+        return x
+    flat = _whole_places(importer, x, named["dim"], index)
+    return emit(relax.op.take(emit(relax.op.reshape(x, [-1])), flat, axis=0))
+
+
+def _scatter(importer: Any, x: Any, axis: int, index: Any, source: Any, reduction: str) -> Any:
     """Scatter the part of ``source`` that ``index`` has places for."""
-    shape = list(index.ty.shape.values)
+    shape, emit = list(index.ty.shape.values), importer.block_builder.emit
     if not isinstance(source, relax.Expr):
         source = relax.const(source, str(x.ty.dtype))
     if not shape:
@@ -107,6 +118,27 @@ def _scatter(emit: Emit, x: Any, axis: int, index: Any, source: Any, reduction: 
     if extents(source) == ():
         source = emit(relax.op.broadcast_to(source, relax.ShapeExpr(shape)))
     elif extents(source) != extents(index):
-        axes = list(range(len(shape)))
-        source = emit(relax.op.strided_slice(source, axes, [0] * len(axes), shape))
-    return emit(relax.op.scatter_elements(x, index, source, axis=axis, reduction=reduction))
+        for at, (there, wanted) in enumerate(zip(extents(source) or (), extents(index) or (), strict=True)):
+            if not structural_equal(there, wanted):
+                first = emit(relax.op.arange(0, wanted, 1, "int64"))
+                source = emit(relax.op.take(source, first, axis=at))
+    flat = emit(relax.op.reshape(_whole_places(importer, x, axis, index), [-1, 1]))
+    values, into = (emit(relax.op.reshape(one, [-1])) for one in (source, x))
+    found = emit(relax.op.scatter_nd(into, flat, values, reduction))
+    return emit(relax.op.reshape(found, x.ty.shape))
+
+
+def _whole_places(importer: Any, x: Any, axis: int, index: Any) -> Any:
+    """Return the places in the whole of ``x``, as one row, that ``index`` has along an axis.
+
+    TVM's operators for elements take the index's other extents for the tensor's.
+    """
+    builder, rank = importer.block_builder, len(x.ty.shape.values)
+    places = []
+    for at, extent in enumerate(index.ty.shape.values):
+        if at == axis % rank:
+            places.append(index)
+            continue
+        along = builder.emit(relax.op.arange(0, extent, 1, "int64"))
+        places.append(builder.emit(relax.op.reshape(along, [1] * at + [-1] + [1] * (rank - 1 - at))))
+    return flat_places(builder, list(x.ty.shape.values), places)
