@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import tvm
 from torch import Tensor, nn
 from torch.export import Dim
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -53,7 +52,8 @@ class Halved(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         small = self.second(self.first(image).relu())
-        return small + nn.functional.avg_pool2d(image, 4).mean(1, keepdim=True)
+        result: Tensor = small + nn.functional.avg_pool2d(image, 4).mean(1, keepdim=True)
+        return result
 
 
 @torch.no_grad()
@@ -90,5 +90,5 @@ def test_extents_may_be_multiples_and_others_are_refused() -> None:
     for rows, columns in ((8, 8), (16, 24), (64, 12)):
         image = torch.randn(1, 3, rows, columns)
         np.testing.assert_allclose(function(image)[0], answers(module, image)[0], atol=1e-5)
-    with pytest.raises(tvm.error.InternalError, match="mismatch"):
+    with pytest.raises(RuntimeError, match="mismatch"):
         function(torch.randn(1, 3, 10, 8))

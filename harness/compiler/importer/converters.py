@@ -17,6 +17,7 @@ from harness.compiler.extensions import IMPORTERS, load
 from harness.compiler.importer.attention import dot_attention
 from harness.compiler.importer.complexes import FORMS, LAYOUT, with_complex
 from harness.compiler.importer.fourier import strided
+from harness.compiler.importer.images import average_pool, bilinear, nearest
 from harness.compiler.importer.indexing import index, select, slice_of_any
 from harness.compiler.importer.lookups import arange, embedding_bag, shift, triangle, unfold
 from harness.compiler.importer.quantizing import dequantize, fake_quantize, quantize
@@ -133,6 +134,7 @@ BUILT_IN: Mapping[str, Converter] = {
     "dequantize_per_channel.default": dequantize,
     "dequantize_per_tensor.default": dequantize,
     "dequantize_per_tensor.tensor": dequantize,
+    "avg_pool2d.default": average_pool,
     "clamp.default": _clamp,
     "div.Scalar_mode": _rounded_quotient,
     "div.Tensor_mode": _rounded_quotient,
@@ -170,6 +172,8 @@ BUILT_IN: Mapping[str, Converter] = {
     "tril_indices.default": triangle,
     "triu_indices.default": triangle,
     "unfold.default": unfold,
+    "upsample_bilinear2d.vec": bilinear,
+    "upsample_nearest2d.vec": nearest,
 }
 """This repository's entries by torch's names of the operators."""
 
