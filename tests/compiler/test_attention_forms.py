@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn import functional as F
 
-from harness.compiler.errors import UnsupportedOperator
 from tests.compiler.compiled import answers, compiled
 
 pytestmark = pytest.mark.compiler
@@ -71,7 +70,32 @@ def test_causal_attention_of_any_length() -> None:
         np.testing.assert_allclose(function(*inputs)[0], answers(module, *inputs)[0], atol=1e-5)
 
 
-def test_a_scale_that_would_be_lost_is_refused() -> None:
-    wide = tuple(side.double() for side in sides(1, 2, 5, 8))
-    with pytest.raises(UnsupportedOperator, match="with a scale of its own"):
-        compiled(Attends(scale=0.1), wide)
+@torch.no_grad()
+def test_queries_that_see_no_key_have_zeros() -> None:
+    mask = torch.ones(5, 7).bool()
+    mask[1], mask[3, 2:] = False, False
+    module, inputs = Attends(mask), sides(2, 3, 5, 8, keys=7)
+    [ours] = compiled(module, inputs)(*inputs)
+    assert not ours[:, :, 1].any()
+    np.testing.assert_allclose(ours, answers(module, *inputs)[0], atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "dynamic", [None, (LENGTH, LENGTH, LENGTH, {0: LENGTH[2], 1: LENGTH[2]})], ids=["fixed", "dynamic"]
+)
+def test_attention_without_a_kernel_is_written_out(dynamic: Any) -> None:
+    """Doubles, values of another size than the keys', a mask that hides all."""
+
+    class Forms(nn.Module):
+        def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> list[Tensor]:
+            double = F.scaled_dot_product_attention(query.double(), key.double(), value.double(), scale=0.1)
+            wide = torch.cat([value, value[..., :3]], -1)
+            hidden = torch.where(mask, 0.0, -torch.inf)
+            one_key_head = F.scaled_dot_product_attention(query, key[:, :1], value[:, :1], is_causal=True)
+            return [double, F.scaled_dot_product_attention(query, key, wide, hidden), one_key_head]
+
+    mask = torch.ones(5, 5).tril(-1).bool()
+    inputs = (*sides(2, 3, 5, 8), mask)
+    for one, other in zip(compiled(Forms(), inputs, dynamic)(*inputs), answers(Forms(), *inputs), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)

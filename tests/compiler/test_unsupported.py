@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
+from torch.nn import functional as F
 from tvm import relax
 
 from harness.compiler.errors import CannotCompile, UnsupportedOperator
@@ -23,10 +26,9 @@ from harness.models.tensor.flat import compiled_function, flattened
 pytestmark = pytest.mark.compiler
 
 
-class Waves(nn.Module):
+class Bessel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = torch.fft.fft(x).real
-        return result
+        return torch.i0(x)
 
 
 class Branches(nn.Module):
@@ -53,12 +55,12 @@ def compile_inner(inner: nn.Module) -> None:
 
 def test_an_unknown_operator_is_named_with_its_module_and_line() -> None:
     with pytest.raises(UnsupportedOperator) as told:
-        compile_inner(Waves())
+        compile_inner(Bessel())
     message = str(told.value)
-    assert "aten._fft_r2c" in message
-    assert "in layers.1 (Waves)" in message
+    assert "aten.i0" in message
+    assert "in layers.1 (Bessel)" in message
     assert "test_unsupported.py" in message
-    assert "torch.fft.fft(x).real" in message
+    assert "torch.i0(x)" in message
 
 
 def test_control_flow_on_values_cannot_be_exported() -> None:
@@ -79,20 +81,51 @@ def test_a_dimension_that_the_model_fixes_is_named() -> None:
         import_function(compiled_function(spec, flattened(spec)), OpTable())
 
 
-def test_bags_of_other_kinds_are_named() -> None:
-    class Bag(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.words = nn.EmbeddingBag(9, 4, mode="max")
+class Applied(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
 
-        def forward(self, x: Tensor) -> Tensor:
-            result: Tensor = self.words(x)
-            return result
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
 
-    example = {"x": torch.zeros(2, 3, dtype=torch.int64)}
-    spec = ModelSpec(name="bag", build=Bag, example_inputs=example, items={"a": example})
-    with pytest.raises(UnsupportedOperator, match=r"_embedding_bag\.default in words \(EmbeddingBag\)"):
-        import_function(compiled_function(spec, flattened(spec)), OpTable())
+
+NO_FORM: dict[str, tuple[Callable[[Tensor], Tensor], str, str]] = {
+    "random": (lambda x: x + torch.randn_like(x), r"aten\.randn_like.* draws random numbers", "as one of its inputs"),
+    "dropout": (lambda x: F.dropout(x, 0.5, training=True), "draws random numbers", "as one of its inputs"),
+    "size": (lambda x: torch.nonzero(x > 0), r"size of what aten\.nonzero.* depends on the values", r"torch\.where"),
+    "mask": (lambda x: x[x > 0], "size of what .* depends on the values", r"torch\.where"),
+    "number": (
+        lambda x: x[: int(x[0, 0])],
+        r"data-dependent.*test_unsupported\.py.*int\(x\[0, 0\]\)",
+        r"torch\._check",
+    ),
+    "complex": (
+        lambda x: torch.fft.fft(x).cos().abs(),
+        r"no form of aten\.cos.* for complex numbers",
+        "other operators",
+    ),
+    "complex result": (lambda x: torch.fft.fft(x), "returns complex numbers", r"view_as_real"),
+    "several values": (
+        lambda x: x.index_put((x > 0,), x.sum(0)[:1].expand(int((x == 0).numel()))),
+        r"torch\.where",
+        "other operators",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_FORM)
+def test_what_has_no_form_is_refused_in_one_line_with_what_to_do(name: str) -> None:
+    function, reason, cure = NO_FORM[name]
+    with pytest.raises(CannotCompile, match=reason) as told:
+        compile_inner(Applied(function))
+    message, _, rest = str(told.value).partition("\n")
+    assert re.search(cure, rest)
+    assert "\n" not in rest, message
+
+
+def test_dropout_that_is_off_is_no_reason() -> None:
+    compile_inner(nn.Dropout(0.5))
 
 
 def test_a_type_that_got_lost_is_refused() -> None:
@@ -107,9 +140,9 @@ def test_a_type_that_got_lost_is_refused() -> None:
 def test_sorting_is_named_though_the_importer_takes_it() -> None:
     class Sorted(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return torch.argsort(x)
+            return torch.mode(x).values
 
-    with pytest.raises(UnsupportedOperator, match=r"no operator for aten\.sort\.default in layers\.1 \(Sorted\)"):
+    with pytest.raises(UnsupportedOperator, match=r"no operator for aten\.mode\.default in layers\.1 \(Sorted\)"):
         compile_inner(Sorted())
 
 

@@ -15,8 +15,15 @@ from tvm import relax
 from harness.compiler.errors import BadExtension
 from harness.compiler.extensions import IMPORTERS, load
 from harness.compiler.importer.attention import dot_attention
+from harness.compiler.importer.complexes import FORMS, LAYOUT, with_complex
+from harness.compiler.importer.fourier import strided
+from harness.compiler.importer.images import average_pool, bilinear, nearest
 from harness.compiler.importer.indexing import index, select, slice_of_any
+from harness.compiler.importer.lookups import arange, embedding_bag, shift, triangle, unfold
+from harness.compiler.importer.quantizing import dequantize, fake_quantize, quantize
 from harness.compiler.importer.recurrent import recurrent_layer
+from harness.compiler.importer.scattering import gather, index_put, scatter, scatter_reduce
+from harness.compiler.importer.sorting import kth_value, median, sort, topk
 from harness.compiler.importer.unsupported import BoundConverter
 from harness.compiler.operators import operators
 from harness.compiler.operators.operator import Converter, OpTable
@@ -52,6 +59,47 @@ def _best(reduce: Callable[..., relax.Expr], place: Callable[..., relax.Expr]) -
     return convert
 
 
+def _weighed(combine: Callable[..., relax.Expr], name: str) -> Converter:
+    """Add or subtract ``alpha`` times the other, which TVM's importer drops."""
+
+    def convert(node: fx.Node, importer: Any, _table: OpTable) -> Any:
+        x, other, alpha = _arguments(node, importer, None, None, 1)
+        alpha = node.kwargs.get("alpha", alpha)
+        if alpha == 1:
+            return importer.create_convert_map()[name](node)
+        emit, kind = importer.block_builder.emit, str(x.ty.dtype)
+        if isinstance(other, int | float):
+            return emit(combine(x, relax.const(alpha * other, kind)))
+        return emit(combine(x, emit(relax.op.multiply(other, relax.const(alpha, kind)))))
+
+    return convert
+
+
+def _rounded_quotient(node: fx.Node, importer: Any, _table: OpTable) -> Any:
+    """Divide and round, in the result's type also by a number."""
+    x, other = importer.retrieve_args(node)[:2]
+    emit, kind, mode = importer.block_builder.emit, str(x.ty.dtype), node.kwargs.get("rounding_mode")
+    other = other if isinstance(other, relax.Expr) else relax.const(other, kind)
+    if mode == "floor":
+        return emit(relax.op.floor_divide(x, other))
+    quotient = emit(relax.op.divide(x, other))
+    # TVM's quotient of integers is rounded towards zero.
+    return emit(relax.op.trunc(quotient)) if mode == "trunc" and kind.startswith("float") else quotient
+
+
+def _clamp(node: fx.Node, importer: Any, _table: OpTable) -> Any:
+    """Bound integers on one side or both. TVM's importer gives them infinity for a missing bound."""
+    x, least, most = _arguments(node, importer, None, None, None)
+    least, most = node.kwargs.get("min", least), node.kwargs.get("max", most)
+    kind = str(x.ty.dtype)
+    if kind.startswith("float"):
+        return importer._clamp(node)
+    for bound, choose in ((least, relax.op.maximum), (most, relax.op.minimum)):
+        if bound is not None:
+            x = importer.block_builder.emit(choose(x, relax.const(bound, kind)))
+    return x
+
+
 def _elu(node: fx.Node, importer: Any, _table: OpTable) -> relax.Var:
     """Convert elu with the scales of celu and selu, which TVM's importer drops."""
     x, alpha, scale, inner = _arguments(node, importer, None, 1.0, 1.0, 1.0)
@@ -65,19 +113,67 @@ def _elu(node: fx.Node, importer: Any, _table: OpTable) -> relax.Var:
 
 
 BUILT_IN: Mapping[str, Converter] = {
+    "__lshift__.Scalar": shift,
+    "__lshift__.Tensor": shift,
+    "__rshift__.Scalar": shift,
+    "__rshift__.Tensor": shift,
+    "_embedding_bag.default": embedding_bag,
+    "_embedding_bag_forward_only.default": embedding_bag,
+    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams.default": fake_quantize,
+    "add.Scalar": _weighed(relax.op.add, "add.Scalar"),
+    "add.Tensor": _weighed(relax.op.add, "add.Tensor"),
     "amax.default": _reduced(relax.op.max),
     "amin.default": _reduced(relax.op.min),
     "any.default": lambda node, importer, _table: importer._any(node),
+    "arange.start_step": arange,
+    "as_strided.default": strided,
+    "bitwise_left_shift.Tensor": shift,
+    "bitwise_left_shift.Tensor_Scalar": shift,
+    "bitwise_right_shift.Tensor": shift,
+    "bitwise_right_shift.Tensor_Scalar": shift,
+    "dequantize_per_channel.default": dequantize,
+    "dequantize_per_tensor.default": dequantize,
+    "dequantize_per_tensor.tensor": dequantize,
+    "avg_pool2d.default": average_pool,
+    "clamp.default": _clamp,
+    "div.Scalar_mode": _rounded_quotient,
+    "div.Tensor_mode": _rounded_quotient,
     "elu.default": _elu,
+    "fake_quantize_per_channel_affine_cachemask.default": fake_quantize,
+    "fake_quantize_per_tensor_affine_cachemask.default": fake_quantize,
+    "gather.default": gather,
     "index.Tensor": index,
+    "index_put.default": index_put,
+    "kthvalue.default": kth_value,
     "max.dim": _best(relax.op.max, relax.op.argmax),
+    "median.default": median,
+    "median.dim": median,
     "min.dim": _best(relax.op.min, relax.op.argmin),
     "prod.default": _reduced(relax.op.prod),
     "prod.dim_int": _reduced(relax.op.prod),
+    "quantize_per_channel.default": quantize,
+    "quantize_per_tensor.default": quantize,
+    "quantize_per_tensor.tensor": quantize,
     "recurrent.default": recurrent_layer,
     "scaled_dot_product_attention.default": dot_attention,
+    "scatter.reduce": scatter,
+    "scatter.src": scatter,
+    "scatter.value": scatter,
+    "scatter.value_reduce": scatter,
+    "scatter_add.default": scatter,
+    "scatter_reduce.two": scatter_reduce,
     "select.int": select,
     "slice.Tensor": slice_of_any,
+    "sort.default": sort,
+    "sort.stable": sort,
+    "sub.Scalar": _weighed(relax.op.subtract, "sub.Scalar"),
+    "sub.Tensor": _weighed(relax.op.subtract, "sub.Tensor"),
+    "topk.default": topk,
+    "tril_indices.default": triangle,
+    "triu_indices.default": triangle,
+    "unfold.default": unfold,
+    "upsample_bilinear2d.vec": bilinear,
+    "upsample_nearest2d.vec": nearest,
 }
 """This repository's entries by torch's names of the operators."""
 
@@ -98,7 +194,8 @@ def converters(table: OpTable) -> dict[str, BoundConverter]:
         if not callable(convert):
             raise BadExtension(entry, "is no function")
         found[entry.name] = convert
-    return {name: partial(_bound, convert, table) for name, convert in found.items()}
+    bound: dict[str, BoundConverter] = {name: partial(_bound, convert, table) for name, convert in found.items()}
+    return bound | {name: with_complex(name, bound.get(name)) for name in (*FORMS, *LAYOUT)}
 
 
 def _bound(convert: Converter, table: OpTable, node: fx.Node, importer: Any) -> Any:

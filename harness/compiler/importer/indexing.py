@@ -43,15 +43,25 @@ def index(node: fx.Node, importer: Any, _table: OpTable) -> relax.Var:
     if len(given) == 1:
         [(axis, index)] = given
         return builder.emit(relax.op.take(data, _forward(builder, index, extents[axis]), axis=axis))
-    axes = [axis for axis, _ in given]
-    others = [axis for axis in range(len(extents)) if axis not in axes]
-    found = _joint(builder, builder.emit(relax.op.permute_dims(data, [*axes, *others])), [one for _, one in given])
-    # torch puts the indices' axes in the place of the indexed ones, or first if those are not neighbours.
+    order, _, in_front = indexed_order(len(extents), [axis for axis, _ in given])
+    places, count = [one for _, one in given], len(extents) - len(given)
+    rest = [extents[axis] for axis in order[len(given) :]]
+    flat = flat_places(builder, [extents[axis] for axis, _ in given], places)
+    rows = builder.emit(relax.op.reshape(builder.emit(relax.op.permute_dims(data, order)), [-1, *rest]))
+    found = builder.emit(relax.op.take(rows, flat, axis=0))
+    added = len(found.ty.shape.values) - count
+    back = [*range(added, added + in_front), *range(added), *range(added + in_front, added + count)]
+    return builder.emit(relax.op.permute_dims(found, back)) if in_front else found
+
+
+def indexed_order(rank: int, axes: list[int]) -> tuple[list[int], list[int], int]:
+    """Return the axes with the indexed ones first, the order that undoes it, and where torch puts the indices' axes.
+
+    They stand in the place of the indexed axes, or first if those are not neighbours.
+    """
+    order = [*axes, *(axis for axis in range(rank) if axis not in axes)]
     together = axes[-1] - axes[0] == len(axes) - 1
-    in_front = axes[0] if together else 0
-    added = len(found.ty.shape.values) - len(others)
-    order = [*range(added, added + in_front), *range(added), *range(added + in_front, added + len(others))]
-    return builder.emit(relax.op.permute_dims(found, order)) if in_front else found
+    return order, [order.index(axis) for axis in range(rank)], axes[0] if together else 0
 
 
 def slice_of_any(node: fx.Node, importer: Any, _table: OpTable) -> relax.Var:
@@ -105,13 +115,11 @@ def _forward(builder: relax.BlockBuilder, index: Any, extent: Any) -> relax.Var:
     return builder.emit(relax.op.where(relax.op.less(index, relax.const(0, "int64")), behind, index))
 
 
-def _joint(builder: relax.BlockBuilder, data: Any, indices: list[Any]) -> relax.Var:
-    """Take ``data[i, j, ...]`` over its leading axes as one lookup, which keeps the shape of dynamic extents."""
-    extents = list(data.ty.shape.values)
+def flat_places(builder: relax.BlockBuilder, extents: list[Any], indices: list[Any]) -> Any:
+    """Return one index for several of neighbouring axes: a single lookup keeps the shape of dynamic extents."""
     flat: Any = None
-    for extent, index in zip(extents, indices, strict=False):
+    for extent, index in zip(extents, indices, strict=True):
         forward = _forward(builder, index, extent)
         flat = forward if flat is None else relax.op.add(relax.op.multiply(flat, _size(builder, extent)), forward)
         flat = builder.emit(flat)
-    rest = extents[len(indices) :]
-    return builder.emit(relax.op.take(builder.emit(relax.op.reshape(data, [-1, *rest])), flat, axis=0))
+    return flat

@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import fx
+import torch
+from torch import SymInt, Tensor, fx
+from torch._ops import OpOverload
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
+from torch.utils import _pytree as pytree
 
 from harness.compiler.errors import UnsupportedOperator, first_words
 
@@ -31,6 +35,7 @@ def guarded(graph: fx.Graph, converters: Mapping[str, BoundConverter]) -> dict[s
 
     def convert(node: fx.Node, importer: Any) -> Any:
         name = operator_name(node)
+        _refuse_what_has_no_form(node)
         if name not in converters:
             raise UnsupportedOperator(f"TVM has no operator for {place(node)}")
         try:
@@ -41,6 +46,35 @@ def guarded(graph: fx.Graph, converters: Mapping[str, BoundConverter]) -> dict[s
             raise UnsupportedOperator(f"TVM cannot take {place(node)}: {first_words(error)}") from error
 
     return {operator_name(node): convert for node in graph.nodes if node.op == "call_function"}
+
+
+def _refuse_what_has_no_form(node: fx.Node) -> None:
+    """Raise UnsupportedOperator for an operator that no compiled form can have."""
+    if _draws(node):
+        raise UnsupportedOperator(
+            f"{place(node)} draws random numbers, so no two runs agree",
+            cure="give the model the random numbers as one of its inputs, or leave them out for inference",
+        )
+    sizes = [value for value in pytree.tree_leaves(node.meta.get("val")) if isinstance(value, Tensor | SymInt)]
+    if any(free_unbacked_symbols(value) for value in sizes):
+        raise UnsupportedOperator(
+            f"the size of what {place(node)} makes depends on the values of a tensor",
+            cure="keep the whole size and mark what counts, with torch.where or a mask; or do it outside the module",
+        )
+
+
+def _draws(node: fx.Node) -> bool:
+    """Return whether the node's results are random: not so for dropout that is off, or whose results go nowhere."""
+    target = node.target
+    if not isinstance(target, OpOverload) or torch.Tag.nondeterministic_seeded not in target.tags or not node.users:
+        return False
+    schema = [argument.name for argument in target._schema.arguments]
+    given = dict(zip(schema, node.args, strict=False)) | node.kwargs
+    if "dropout_p" in schema:
+        return bool(given.get("dropout_p", 0.0))
+    if "training" in schema or "train" in schema:
+        return given.get("training", given.get("train", False)) is not False
+    return True
 
 
 def operator_name(node: fx.Node) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
-from harness.compiler.kernels.attention import LOWEST, Heads
+from harness.compiler.kernels.attention import Heads
 from harness.compiler.kernels.cost import elements, integer, reading_all
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import shape_name
@@ -20,6 +20,8 @@ from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import chunks, exp, f32, get, load, put, quotient, registers, splat, store
 from harness.compiler.targets.profiles import Profile
 
+HIDDEN = float("-inf")
+"""The score of a key that a query does not see, or that does not exist."""
 QUERIES = 4
 """The number of queries that share a pass over the keys."""
 
@@ -37,7 +39,8 @@ class Side:
 class AllRows:
     """Describe softmax(scale * Q K^T + bias) V, for tensors [B, S, width].
 
-    ``bias`` is the bias's shape, with an extent of 1 where it is the same for all, or None.
+    ``bias`` is the bias's shape, with an extent of 1 where it is the same for all, or None. A query whose bias hides
+    every key by minus infinity has zeros as its result, as for torch.
     """
 
     heads: Heads
@@ -161,13 +164,13 @@ def _weigh(
                 if shape.bias is not None:
                     score = score + load(weights, u, start, lanes=lanes)
                 inside = T.ramp(start, 1, lanes) < splat(m, lanes)
-                store(weights, T.Select(inside, score, f32(LOWEST, lanes)), u, start, lanes=lanes)
+                store(weights, T.Select(inside, score, f32(HIDDEN, lanes)), u, start, lanes=lanes)
 
 
 def _softmax(weights: Any, u: int, vectors: Any, m: Any, lanes: int) -> Any:
     """Turn scores into numerators; return the inverse of their sum."""
     highest, total = registers(2, lanes)
-    put(highest, f32(LOWEST, lanes), lanes)
+    put(highest, f32(HIDDEN, lanes), lanes)
     put(total, f32(0.0, lanes), lanes)
     with T.serial(vectors) as v:
         put(highest, T.max(get(highest, lanes), load(weights, u, v * lanes, lanes=lanes)), lanes)
@@ -177,7 +180,9 @@ def _softmax(weights: Any, u: int, vectors: Any, m: Any, lanes: int) -> Any:
         store(weights, numerator, u, v * lanes, lanes=lanes)
         inside = T.ramp(T.Cast("int32", v) * lanes, 1, lanes) < splat(m, lanes)
         put(total, get(total, lanes) + T.Select(inside, numerator, f32(0.0, lanes)), lanes)
-    return T.bind(T.float32(1.0) / vector.reduce_sum(total, lanes))
+    inverse = T.bind(T.float32(1.0) / vector.reduce_sum(total, lanes))
+    # Without a visible key, the numerators are finite numbers without a meaning.
+    return T.bind(T.Select(top > T.float32(HIDDEN), inverse, T.float32(0.0)))
 
 
 def _mix(

@@ -17,6 +17,7 @@ from harness.compiler.operators.norm import NormOp
 from harness.compiler.operators.operator import FusedOperator
 from harness.compiler.operators.product import ProductOp
 from harness.compiler.operators.recurrence import RecurrenceOp
+from harness.compiler.operators.sort import SortOp
 from harness.compiler.operators.store_memory import StoreMemoryOp
 from harness.core.plugins import entries
 
@@ -33,6 +34,7 @@ BUILT_IN: tuple[type[FusedOperator], ...] = (
     AppendAndAttendOp,
     AttendMemoryOp,
     StoreMemoryOp,
+    SortOp,
 )
 """The operators in the order in which patterns are tried. The first match wins, so larger patterns come first."""
 

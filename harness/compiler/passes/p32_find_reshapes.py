@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tvm
 from tvm import relax
 
@@ -22,7 +24,26 @@ class FindReshapes:
         ours = {name: f for name, f in module.functions_items() if name.name_hint in self.table.kernels}
         for name, function in ours.items():
             module.update_func(name, function.with_body(tvm.tirx.Evaluate(0)))
-        found = relax.transform.RewriteDataflowReshape()(module)
+        try:
+            found = relax.transform.RewriteDataflowReshape()(module)
+        except tvm.error.InternalError:
+            # TVM cannot divide extents like 2 n - 1. The functions that have them stay what they are.
+            odd = {name: f for name, f in module.functions_items() if name not in ours and _stumbles(f)}
+            for name, function in odd.items():
+                module.update_func(name, function.with_body(tvm.tirx.Evaluate(0)))
+            ours |= odd
+            found = relax.transform.RewriteDataflowReshape()(module)
         for name, function in ours.items():
             found.update_func(name, function)
         return found
+
+
+def _stumbles(function: Any) -> bool:
+    """Return whether TVM's look for a reshape fails in the function."""
+    if not isinstance(function, tvm.tirx.PrimFunc):
+        return False
+    try:
+        relax.analysis.has_reshape_pattern(function)
+    except tvm.error.InternalError:
+        return True
+    return False

@@ -27,6 +27,7 @@ from harness.compiler.passes.p34_tune_rest import TuneRest
 from harness.compiler.passes.p35_schedule_rest import ScheduleRest
 from harness.compiler.passes.p41_link_weights import LinkWeights
 from harness.compiler.passes.p42_record_sites import RecordSites
+from harness.compiler.passes.p50_solve_extents import SolveExtents
 from harness.compiler.passes.p51_reuse_tensors import ReuseTensors
 from harness.compiler.passes.p52_trust_kernels import TrustKernels
 from harness.compiler.passes.p53_attach_symbols import AttachSymbols
@@ -103,6 +104,7 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
             t.KillAfterLastUse(),
             t.LowerRuntimeBuiltin(),
             t.ComputePrimValue(),
+            SolveExtents(),
             t.VMShapeLower(),
             TrustKernels(table),
             AttachSymbols(table),
