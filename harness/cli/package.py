@@ -17,10 +17,10 @@ from harness.compiler import Archive, CompileRequest, compile_models
 from harness.compiler.metadata import FILE_NAME
 from harness.core.cache import Cache
 from harness.models.options import ModelOptions
-from harness.native.app_package import write_package
+from harness.native.apps.package import write_package
+from harness.native.apps.swift import write_swift_package
 from harness.native.ios.tools import Slice
 from harness.native.ios.xcframework import SLICE_TARGETS, make_xcframework
-from harness.native.swift_package import write_swift_package
 from harness.protocol.schema import Precision
 from harness.report.progress import TerminalProgress
 

@@ -14,7 +14,7 @@ from harness.models.g2p.reference import ReferenceOptions, reference_outputs
 from harness.models.g2p.word_list import Word
 from harness.models.tensor.described import describe_models
 from harness.models.tensor.sources import ModelSource
-from harness.native.mobile import build_library
+from harness.native.apps.library import build_library
 from tests.compile_requests import g2p_request, models_request
 
 ROOT = Path(__file__).parents[2]

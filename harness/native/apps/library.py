@@ -1,7 +1,7 @@
 """Build the library that an app calls: ``charsiug2p-mobile`` with an archive, cached like a runner.
 
 For this machine it is a shared library with the archive and the runtime linked in. For iOS it is a static one without
-them, which ``swift_package.py`` puts beside them.
+them, which ``swift.py`` puts beside them.
 """
 
 from __future__ import annotations

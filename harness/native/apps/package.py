@@ -13,10 +13,10 @@ from harness.core.cache import Cache
 from harness.core.errors import HarnessError
 from harness.core.installation import DISTRIBUTION, install_command
 from harness.core.progress import Progress
+from harness.native.apps.library import build_library
+from harness.native.apps.manifest import FILE_NAME as MANIFEST
+from harness.native.apps.manifest import make_manifest
 from harness.native.compilers import ToolchainMissing
-from harness.native.manifest import FILE_NAME as MANIFEST
-from harness.native.manifest import make_manifest
-from harness.native.mobile import build_library
 from harness.native.runner import workspace_root
 
 LICENCES = ("LICENSE", "NOTICE", "THIRD_PARTY_NOTICES.md")
