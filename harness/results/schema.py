@@ -25,6 +25,8 @@ from harness.results.pair_schema import RatioSummary as RatioSummary
 from harness.validate import EXACT, ItemParity, TolerancePolicy, Verdict
 from harness.validate.comparison import Comparison
 
+SELF_TEST = "self-test"
+"""The kind of a device that is a user's app, which ran the items itself, and the mode of such a run."""
 SCHEMA_VERSION = 2
 """Version 1 is read by :mod:`harness.results.v1`."""
 
@@ -64,6 +66,11 @@ class VariantFacts(_Stored):
     runner_bytes: int
     target: str
     runner_version: str | None = None
+
+    @property
+    def has_runner(self) -> bool:
+        """Whether a runner of ours ran it, and not a user's app."""
+        return bool(self.runner_sha256)
 
 
 class WorkloadFacts(_Stored):
@@ -192,7 +199,11 @@ class Manifest(_Stored):
 
     @property
     def mode(self) -> str | None:
-        """How Android ran the runner: ``shell`` or ``app``; None for another kind of device."""
+        """How the models were run, where there are several ways: ``shell`` or ``app`` on Android, ``self-test`` in a
+        user's app; None for another kind of device.
+        """
+        if self.device.get("kind") == SELF_TEST:
+            return SELF_TEST
         found = self.device.get("android_mode")
         # Before there were two modes, all ran in the shell.
         return str(found) if found else "shell" if "android" in str(self.device.get("kind")) else None
