@@ -150,6 +150,21 @@ def swift(
     show_compiled(written, "ios", as_json=as_json)
 
 
+@package_app.command(
+    epilog="Examples:\n\n  harness package flutter --output-dir build/flutter"
+    "\n\n  harness package flutter --models g2p --models detector --output-dir build/flutter",
+)
+def flutter(
+    models: ForModels = None,
+    checkpoint: CheckpointOption = "embedded",
+    precision: PrecisionOption = "fp32",
+    output_dir: Annotated[Path, OutputDir] = Path("build/flutter"),
+    as_json: Json = False,
+) -> None:
+    """Write a Flutter plugin with an example app, a stripped library of this machine, licences and a manifest."""
+    _package("flutter", models, checkpoint, precision, output_dir, as_json=as_json)
+
+
 def _package(
     language: str, models: list[str] | None, checkpoint: str, precision: Precision, out: Path, *, as_json: bool
 ) -> None:

@@ -4,69 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from harness.cli.app import app, load_commands
-from harness.devices import HostDevice
 from harness.native.apps.contents import archive_contents
-from harness.results import Run, RunVerdict, Store
-from harness.run.builder import CachedBuilder, RunOptions
-from harness.run.session import RunSession
+from harness.results import Run, Store
 from harness.validate import Verdict
 from tests.mobile import test_c, test_kotlin
-from tests.mobile.conftest import WORDS, TwoModels, quiet
-from tests.silent import Silent
+from tests.mobile.conftest import Measured, TwoModels, harness
 
-load_commands()
 pytestmark = pytest.mark.compiler
-SCALED = Path(__file__).with_name("scaled_model.py")
 programs, class_path = test_c.programs, test_kotlin.class_path
 """Fixtures: the programs in C beside the library, and the class path of those in Kotlin."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Hold a run of this machine's device runner, and the orders that it gives an app."""
-
-    run: Run
-    orders: Path
-
-    @property
-    def results(self) -> list[str]:
-        return ["--results-dir", str(self.run.folder.parent)]
-
-
-def harness(*arguments: str) -> tuple[int, str]:
-    done = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
-    return done.exit_code, done.stdout
-
-
-@pytest.fixture(scope="module")
-def measured(two_models: TwoModels, tmp_path_factory: pytest.TempPathFactory) -> Measured:
-    folder = tmp_path_factory.mktemp("measured")
-    (folder / "words.tsv").write_text("".join(f"eng-us\t{word}\t\n" for word in WORDS), encoding="utf-8")
-    options = RunOptions(
-        models=("g2p", str(SCALED)), words=folder / "words.tsv", warmup=1, repeat=2, results_dir=folder / "results"
-    )
-    device = HostDevice(lock_folder=folder / "locks")
-    session = RunSession(options, device, Silent(), builder=CachedBuilder(quiet))
-    session.start()
-    for workload in session.workloads.values():
-        workload.parity(), workload.times()
-    summary = session.finish()
-    assert summary.verdict is RunVerdict.PASS, summary.reasons
-    run = Store(folder / "results").find("latest")
-    [facts] = run.manifest().variants.values()
-    assert facts.archive_sha256 == two_models.archive.sha256
-    orders = folder / "orders.jsonl"
-    found = Measured(run, orders)
-    code, text = harness("selftest", "orders", run.run_id, "--output", str(orders), *found.results)
-    assert (code, text.startswith(f"{orders}: 4 orders with ")) == (0, True)
-    return found
 
 
 def read(measured: Measured, records: Path) -> tuple[int, str, Run]:
