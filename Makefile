@@ -55,8 +55,9 @@ cli: setup ## the Rust command line on two words
 	@eval "$$($(BIN)/harness link-env)" && \
 	  cargo run -p charsiug2p-g2p-cli -- --system-lib --tvm-target llvm --lang eng-us Char siu
 
-bindings: setup ## write the bindings for apps again: Kotlin, Swift and C
+bindings: setup ## write the bindings for apps again: Kotlin, Swift, C and Flutter
 	@$(BIN)/python tools/write_bindings.py
+	@$(BIN)/python tools/write_flutter.py
 
 # Both languages at once: without their caches mypy and clippy take half a minute each.
 lint: setup lint-tools ## format, lint and types of both languages

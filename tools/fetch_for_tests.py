@@ -16,6 +16,7 @@ from pathlib import Path
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress
+from harness.native.apps.library import BRIDGE_WORKSPACE
 from harness.native.ios.lld import debian_lld
 from harness.native.ios.rcodesign import find_rcodesign
 from harness.native.platforms import IOS_ARM64, IOS_SIMULATOR, STATIC_ARM64
@@ -58,8 +59,9 @@ def fetch_python(_cache: Cache, progress: Progress) -> None:
 
 
 def fetch_bindings(cache: Cache, progress: Progress) -> None:
-    """Bring Kotlin's compiler, and compile the program that writes the bindings for apps: 70 MB and 2 CPU minutes."""
+    """Bring Kotlin's compiler and Flutter's bridge, and compile what writes bindings: 80 MB and 2 CPU minutes."""
     kotlin_jars(cache)
+    _run("cargo", "fetch", "--locked", "--quiet", "--manifest-path", f"{ROOT}/{BRIDGE_WORKSPACE}/Cargo.toml")
     progress("compiling the program that writes the bindings, unless it is there")
     try:
         write_bindings.generator(offline=False)

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTICES = ROOT / "THIRD_PARTY_NOTICES.md"
 APP_CRATE = "charsiug2p-g2p-pipeline"
 MOBILE_CRATE = "charsiug2p-mobile"
-RUNNER_CRATE = "device-runner-program"
+RUNNER_CRATE, RUNNER_LIBRARY = "device-runner-program", "device-runner"
 LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|copyright)", re.IGNORECASE)
 
 HEAD = """# Third-party notices
@@ -226,8 +226,16 @@ def crates(metadata: dict[str, Any]) -> Crates:
     nodes = {one["id"]: one for one in metadata["resolve"]["nodes"]}
     roots = {one["name"]: one["id"] for one in packages.values() if one["source"] is None}
 
-    def linked(root: str, wanted: Callable[[str | None], bool]) -> set[str]:
-        """Return what is linked into a program of this crate, where ``wanted`` takes a dependency's target."""
+    # Cargo lists the features that any crate of the workspace turns on. An app does not turn on this one.
+    program = {one.removeprefix("dep:") for one in packages[roots[RUNNER_LIBRARY]]["features"]["program"]}
+
+    def linked(
+        root: str, wanted: Callable[[str | None], bool], without: Callable[[str, str], bool] = lambda _at, _to: False
+    ) -> set[str]:
+        """Return what is linked into a program of this crate.
+
+        ``wanted`` takes a dependency's target, and ``without`` a crate and a dependency of it that is left out.
+        """
         found, waiting = set[str](), [root]
         while waiting:
             at = waiting.pop()
@@ -236,6 +244,8 @@ def crates(metadata: dict[str, Any]) -> Crates:
             found.add(at)
             for dependency in nodes[at]["deps"]:
                 kinds = dependency["dep_kinds"]
+                if without(at, dependency["pkg"]):
+                    continue
                 if any(kind["kind"] is None and wanted(kind["target"]) for kind in kinds):
                     waiting.append(dependency["pkg"])
         return found
@@ -244,7 +254,11 @@ def crates(metadata: dict[str, Any]) -> Crates:
         return target is None or not ("windows" in target or "ios" in target)
 
     app = linked(roots[APP_CRATE], shipped)
-    mobile = linked(roots[MOBILE_CRATE], shipped) - app
+
+    def of_the_program(at: str, to: str) -> bool:
+        return at == roots[RUNNER_LIBRARY] and packages[to]["name"] in program
+
+    mobile = linked(roots[MOBILE_CRATE], shipped, of_the_program) - app
     runner = linked(roots[RUNNER_CRATE], shipped) - app - mobile
     apple = (
         linked(roots[RUNNER_CRATE], lambda target: target is None or "windows" not in target) - app - mobile - runner

@@ -39,6 +39,7 @@ enum charsiug2p_code
   CHARSIUG2P_CODE_QUEUE_FULL = 19,
   CHARSIUG2P_CODE_MODEL_FAILED = 20,
   CHARSIUG2P_CODE_PANIC = 21,
+  CHARSIUG2P_CODE_NOT_TESTED = 22,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -251,6 +252,21 @@ int32_t charsiug2p_stream(const charsiug2p_session *session,
  `session` is null or a handle of this library; `message` is null or can be written.
  */
 int32_t charsiug2p_warm_up(const charsiug2p_session *session, char **message);
+
+/*
+ Runs orders of `harness selftest orders` inside the app, and writes their records to the file `out`, for
+ `harness selftest read`. `orders` is the text of that command's file. The number of orders
+ that did not run to their end is written to `failed`, which may be null.
+
+ # Safety
+ `library` is null or a handle of this library; texts are null or end in a NUL; `failed` and `message` are null or can
+ be written.
+ */
+int32_t charsiug2p_self_test(const charsiug2p_library *library,
+                             const char *orders,
+                             const char *out,
+                             size_t *failed,
+                             char **message);
 
 /*
  For a low-memory signal: drops the loaded models of all sessions; their next calls load them again.

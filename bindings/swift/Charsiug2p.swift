@@ -795,6 +795,18 @@ public protocol ModelLibraryProtocol: AnyObject, Sendable {
     func releaseMemory()
 
     /**
+     * Runs orders inside the app, and writes the records that a device runner writes to the file `out`.
+     *
+     * `harness selftest orders` writes the text `orders`, and `harness selftest read` compares and reports the file. It
+     * takes as long as the orders do and blocks until then, so an app does not call it on its UI thread. The orders
+     * have models of their own; calls of sessions at the same time disturb their times.
+     *
+     * # Errors
+     * [`MobileError::NotTested`]. What goes wrong in an order is in the answer and in the file.
+     */
+    func selfTest(orders: String, out: String) throws  -> SelfTest
+
+    /**
      * Versions of the library and of what it holds.
      */
     func versions()  -> Versions
@@ -926,6 +938,27 @@ open func releaseMemory()  {try! rustCall() {
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 }
+}
+
+    /**
+     * Runs orders inside the app, and writes the records that a device runner writes to the file `out`.
+     *
+     * `harness selftest orders` writes the text `orders`, and `harness selftest read` compares and reports the file. It
+     * takes as long as the orders do and blocks until then, so an app does not call it on its UI thread. The orders
+     * have models of their own; calls of sessions at the same time disturb their times.
+     *
+     * # Errors
+     * [`MobileError::NotTested`]. What goes wrong in an order is in the answer and in the file.
+     */
+open func selfTest(orders: String, out: String)throws  -> SelfTest  {
+    return try  FfiConverterTypeSelfTest_lift(try rustCallWithError(FfiConverterTypeMobileError_lift) {
+        uniffiCallStatus in
+    uniffi_charsiug2p_mobile_fn_method_modellibrary_self_test(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(orders),
+        FfiConverterString.lower(out),uniffiCallStatus
+    )
+})
 }
 
     /**
@@ -2141,6 +2174,85 @@ public func FfiConverterTypePhonemes_lower(_ value: Phonemes) -> RustBuffer {
 
 
 /**
+ * What came of a self-test. The answers are in its file, which `harness selftest read` compares.
+ */
+public struct SelfTest: Equatable, Hashable {
+    /**
+     * Orders that were run or refused.
+     */
+    public var orders: UInt32
+    /**
+     * Samples that were taken.
+     */
+    public var samples: UInt64
+    /**
+     * Why orders did not run to their end, a line each; empty if all did.
+     */
+    public var failures: [String]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Orders that were run or refused.
+         */orders: UInt32,
+        /**
+         * Samples that were taken.
+         */samples: UInt64,
+        /**
+         * Why orders did not run to their end, a line each; empty if all did.
+         */failures: [String]) {
+        self.orders = orders
+        self.samples = samples
+        self.failures = failures
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension SelfTest: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSelfTest: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SelfTest {
+        return
+            try SelfTest(
+                orders: FfiConverterUInt32.read(from: &buf),
+                samples: FfiConverterUInt64.read(from: &buf),
+                failures: FfiConverterSequenceString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: SelfTest, into buf: inout [UInt8]) {
+        FfiConverterUInt32.write(value.orders, into: &buf)
+        FfiConverterUInt64.write(value.samples, into: &buf)
+        FfiConverterSequenceString.write(value.failures, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSelfTest_lift(_ buf: RustBuffer) throws -> SelfTest {
+    return try FfiConverterTypeSelfTest.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSelfTest_lower(_ value: SelfTest) -> RustBuffer {
+    return FfiConverterTypeSelfTest.lower(value)
+}
+
+
+/**
  * How a session is made.
  */
 public struct SessionOptions: Equatable, Hashable {
@@ -2629,6 +2741,11 @@ enum MobileError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
     case ModelFailed(message: String)
 
     /**
+     * The self-test's orders are none, or its file cannot be written.
+     */
+    case NotTested(message: String)
+
+    /**
      * A defect: of this library, or of a listener that it called.
      */
     case Panic(message: String)
@@ -2742,7 +2859,11 @@ public struct FfiConverterTypeMobileError: FfiConverterRustBuffer {
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 21: return .Panic(
+        case 21: return .NotTested(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 22: return .Panic(
             message: try FfiConverterString.read(from: &buf)
         )
 
@@ -2797,8 +2918,10 @@ public struct FfiConverterTypeMobileError: FfiConverterRustBuffer {
             writeInt(&buf, Int32(19))
         case .ModelFailed(_ /* message is ignored*/):
             writeInt(&buf, Int32(20))
-        case .Panic(_ /* message is ignored*/):
+        case .NotTested(_ /* message is ignored*/):
             writeInt(&buf, Int32(21))
+        case .Panic(_ /* message is ignored*/):
+            writeInt(&buf, Int32(22))
 
 
         }
@@ -3170,6 +3293,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_charsiug2p_mobile_checksum_method_modellibrary_release_memory() != 28400) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_charsiug2p_mobile_checksum_method_modellibrary_self_test() != 29850) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_charsiug2p_mobile_checksum_method_modellibrary_versions() != 1388) {

@@ -11,7 +11,7 @@ use crate::status;
 use crate::Linked;
 
 /// Runs `Documents/order.json` into `Documents/result.jsonl`, each record to standard output, too.
-pub fn main(linked: &Linked) -> ExitCode {
+pub fn main(linked: &Linked<'static>) -> ExitCode {
     let Some(documents) = env::var_os("HOME").map(|home| PathBuf::from(home).join("Documents"))
     else {
         eprintln!("error: HOME is not set, and the app's container with it");
@@ -35,7 +35,7 @@ pub fn main(linked: &Linked) -> ExitCode {
 
 #[cfg(target_os = "ios")]
 fn start(job: Job) -> ExitCode {
-    crate::apple::run_app(move || job.run())
+    crate::apple_app::run_app(move || job.run())
 }
 
 #[cfg(not(target_os = "ios"))]

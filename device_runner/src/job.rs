@@ -17,7 +17,7 @@ use crate::{cpu, Linked};
 
 /// An order that was read, and the result it will be answered in.
 pub struct Job {
-    linked: Linked,
+    linked: Linked<'static>,
     result: ResultFile,
     order_id: String,
     plan: Result<Plan, Failure>,
@@ -32,7 +32,7 @@ impl Job {
     /// while the process has no thread but its first. What is wrong with the order is written to
     /// the result.
     pub fn prepare(
-        linked: &Linked,
+        linked: &Linked<'static>,
         order_path: &Path,
         result_path: &Path,
         stream: bool,

@@ -2,144 +2,62 @@
 //!
 //! The schema of both files is `harness/protocol/schema.py`; `docs/protocol.md` explains it. This library has no archive:
 //! the program around it (`device_runner/program`) links one and describes it in [`Linked`], so that all of this is
-//! compiled once for all archives.
+//! compiled once for all archives. Without the feature `program` it is what a user's app needs to run orders itself.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(feature = "program")]
 mod app;
 #[cfg(target_os = "ios")]
 mod apple;
+#[cfg(all(target_os = "ios", feature = "program"))]
+mod apple_app;
 mod cpu;
 mod guard;
 mod input;
 mod instruments;
+#[cfg(feature = "program")]
 mod job;
 mod kinds;
 mod memory;
 mod order;
+#[cfg(feature = "program")]
+mod program;
 mod readings;
 mod records;
 mod result_file;
 mod roofline;
 mod run;
+mod self_test;
 mod slowdown;
+#[cfg(feature = "program")]
 mod status;
 mod taps;
 mod tensor;
 mod tensors;
 mod thermal;
+#[cfg(feature = "program")]
 mod watch;
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-
-use clap::Parser;
-use serde::Serialize;
-
-use crate::job::Job;
+#[cfg(feature = "program")]
+pub use program::main;
+pub use self_test::{self_test, SelfTested};
 
 /// What is linked into the program beside this library.
 #[derive(Debug, Clone, Copy)]
-pub struct Linked {
+pub struct Linked<'a> {
     /// Hash of the archive, or `unknown`.
-    pub archive_sha256: &'static str,
+    pub archive_sha256: &'a str,
     /// The archive's prefix base; none without an archive.
-    pub prefix: Option<&'static str>,
+    pub prefix: Option<&'a str>,
     /// What the archive's kernels need of the processor, separated by commas.
-    pub cpu_features: &'static str,
+    pub cpu_features: &'a str,
     /// Whether the program is an app where it is started without arguments, as it always is on iOS.
     pub app: bool,
 }
 
-impl Linked {
+impl<'a> Linked<'a> {
     /// The features that the kernels need.
-    fn needed(&self) -> Vec<&'static str> {
+    fn needed(&self) -> Vec<&'a str> {
         self.cpu_features.split(',').filter(|name| !name.is_empty()).collect()
-    }
-}
-
-const EXAMPLES: &str = "\
-Examples:
-  device_runner --order order.json --result result.jsonl
-  device_runner --describe
-
-Exit status: 0 the result ends with status ok, 1 with status error, 2 the command line is wrong or
-the result file cannot be created.";
-
-/// Runs a work order on the models linked into this program.
-#[derive(Debug, Parser)]
-#[command(name = "device_runner", version, after_help = EXAMPLES)]
-struct Arguments {
-    /// The work order to run.
-    #[arg(long, value_name = "FILE", required_unless_present = "describe")]
-    order: Option<PathBuf>,
-
-    /// Where the records go; must not exist yet.
-    #[arg(long, value_name = "FILE", required_unless_present = "describe")]
-    result: Option<PathBuf>,
-
-    /// Also write each record to standard output, for who watches.
-    #[arg(long, requires = "result")]
-    stream: bool,
-
-    /// Print what this program is as one line of JSON, and nothing else.
-    #[arg(long, conflicts_with_all = ["order", "result", "stream"])]
-    describe: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct Description<'a> {
-    runner_version: &'a str,
-    archive_sha256: &'a str,
-    arch: &'a str,
-    os: &'a str,
-    /// Prefix bases of the archive linked in; none without one.
-    prefixes: Vec<&'a str>,
-    /// What the kernels need of the processor.
-    cpu_features: Vec<&'a str>,
-}
-
-/// Does what the command line asks for, with what is linked in.
-#[must_use]
-pub fn main(linked: &Linked) -> ExitCode {
-    if linked.app && std::env::args_os().len() == 1 {
-        return app::main(linked);
-    }
-    let arguments = Arguments::parse();
-    match (arguments.order, arguments.result) {
-        (Some(order), Some(result)) => execute(linked, &order, &result, arguments.stream),
-        _ => describe(linked),
-    }
-}
-
-fn describe(linked: &Linked) -> ExitCode {
-    let description = Description {
-        runner_version: env!("CARGO_PKG_VERSION"),
-        archive_sha256: linked.archive_sha256,
-        arch: std::env::consts::ARCH,
-        os: std::env::consts::OS,
-        prefixes: linked.prefix.into_iter().collect(),
-        cpu_features: linked.needed(),
-    };
-    match serde_json::to_string(&description) {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn execute(linked: &Linked, order: &Path, result: &Path, stream: bool) -> ExitCode {
-    // Not before the job is prepared: until then the process may have no second thread.
-    let watched = |job| watch::end_with_stdin().map(|()| job);
-    match Job::prepare(linked, order, result, stream).and_then(watched) {
-        Ok(job) => ExitCode::from(job.run()),
-        Err(error) => {
-            eprintln!("error: {}: {error}", result.display());
-            ExitCode::from(status::USAGE)
-        }
     }
 }

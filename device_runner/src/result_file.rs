@@ -46,6 +46,7 @@ impl ResultFile {
     }
 
     /// From now on each record is also written to standard output, once it is in the file.
+    #[cfg(feature = "program")]
     pub fn stream_to_stdout(&mut self) {
         self.stream = Some(io::stdout());
     }
@@ -58,6 +59,11 @@ impl ResultFile {
             drop(stdout);
             self.stream = None;
         }
+    }
+
+    /// Counts samples from none again: the file holds the records of several orders.
+    pub fn begin_order(&mut self) {
+        self.samples = 0;
     }
 
     /// Counts samples that an earlier process of the same order has recorded.

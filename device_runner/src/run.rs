@@ -69,7 +69,7 @@ fn write_header(plan: &Plan, archive_sha256: &str, result: &mut ResultFile) -> R
 /// Runs the plan and records what it measures. The caller writes the end record.
 pub fn run(
     mut plan: Plan,
-    linked: &Linked,
+    linked: &Linked<'_>,
     thermal: &mut Thermal,
     result: &mut ResultFile,
 ) -> Result<(), Failure> {
@@ -143,7 +143,7 @@ fn run_probes(
     plan: &Plan,
     loaded: &mut [Loaded],
     calls: &[(usize, usize)],
-    linked: &Linked,
+    linked: &Linked<'_>,
     result: &mut ResultFile,
 ) -> Result<(), Failure> {
     let Some(options) = &plan.probe else { return Ok(()) };

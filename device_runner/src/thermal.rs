@@ -48,9 +48,15 @@ fn write(state: Option<State>, result: &mut ResultFile) -> Result<(), Failure> {
     result.write(&Record::Thermal { state, at_unix_ns: nanoseconds(now) })
 }
 
-#[cfg(target_os = "ios")]
+#[cfg(all(target_os = "ios", feature = "program"))]
 fn read() -> Option<State> {
-    crate::apple::thermal_state()
+    crate::apple_app::thermal_state()
+}
+
+/// A user's app would have to link Foundation for it.
+#[cfg(all(target_os = "ios", not(feature = "program")))]
+fn read() -> Option<State> {
+    None
 }
 
 /// An app's companion runs where a virtual iPhone keeps its thermal state in a file.

@@ -50,6 +50,7 @@ COMMAND_MODULES = [
     "harness.cli.report",
     "harness.cli.runs",
     "harness.cli.schema",
+    "harness.cli.selftest",
     "harness.cli.suites",
     "harness.cli.toolchain",
     "harness.cli.verify",

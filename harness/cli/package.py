@@ -25,10 +25,10 @@ from harness.compiler import Archive, CompileRequest, compile_models
 from harness.compiler.metadata import FILE_NAME
 from harness.core.cache import Cache
 from harness.models.options import ModelOptions
-from harness.native.app_package import write_package
+from harness.native.apps.package import write_package
+from harness.native.apps.swift import write_swift_package
 from harness.native.ios.tools import Slice
 from harness.native.ios.xcframework import SLICE_TARGETS, make_xcframework
-from harness.native.swift_package import write_swift_package
 from harness.report.progress import TerminalProgress
 
 package_app = typer.Typer(
@@ -98,6 +98,7 @@ def ios(
 LANGUAGES = {
     "c": "Write a stripped shared library of this machine, a C header, an example, licences and a manifest.",
     "kotlin": "Write a stripped shared library of this machine, Kotlin for a JVM, an example, licences and a manifest.",
+    "flutter": "Write a Flutter plugin with an example app, a library of this machine, licences and a manifest.",
     "swift": "Write a Swift package for iPhones and their simulator: an xcframework, Swift, licences and a manifest.",
 }
 ForModels = Annotated[

@@ -12,8 +12,8 @@ from harness.cli.documents.files import VerifiedDocument
 from harness.cli.options import DEFAULT_RESULTS, AnyResultsDir, Json, existing
 from harness.cli.output import print_json, print_line
 from harness.core.errors import ExitCode
-from harness.native.manifest import FILE_NAME as MANIFEST
-from harness.native.manifest import binary_faults, package_faults, read_manifest
+from harness.native.apps.manifest import FILE_NAME as MANIFEST
+from harness.native.apps.manifest import binary_faults, package_faults, read_manifest
 from harness.results import Store
 
 

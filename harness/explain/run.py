@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from harness.compiler import Archive
 from harness.compiler.observe.provenance import FILE_NAME as PROVENANCE
@@ -30,7 +30,7 @@ from harness.protocol.schema import TapsRecord, WorkOrder
 from harness.protocol.tensors import decode
 from harness.results import Run
 from harness.results.files import write_atomically
-from harness.run.builder import Builder, RunOptions, app_options
+from harness.run.builder import Builder, RunOptions, app_options, stored_options
 
 WORKER = "harness.explain.worker"
 
@@ -90,10 +90,8 @@ def explain(
 
 def options_of(run: Run, device: Device | None = None) -> RunOptions:
     """Return the run's options; for a device of another kind, with that device as the target. Raises CannotExplain."""
-    stored = run.manifest().options
-    names = {field.name for field in fields(RunOptions)}
     try:
-        options = TypeAdapter(RunOptions).validate_python({k: v for k, v in stored.items() if k in names})
+        options = stored_options(run.manifest().options)
     except ValidationError as error:
         raise CannotExplain(f"the options of run {run.run_id} cannot be read: {error.errors()[0]['msg']}") from error
     if device is not None and device.kind != options.device.partition(":")[0]:

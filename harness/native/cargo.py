@@ -61,13 +61,17 @@ def cargo_build(
     *,
     package: str = PACKAGE,
     crate_type: str | None = None,
+    workspace: Path | None = None,
 ) -> CargoBuild:
     """Return the build of a runner, with ``apple`` for iOS; raises ToolchainMissing.
 
-    ``package`` is another package to build, and ``crate_type`` what to make of its library.
+    ``package`` is another package to build, ``crate_type`` what to make of its library, and ``workspace`` the folder of
+    another workspace that has it.
     """
     target_dir = cache.root / "cargo" / toolchain.name
     options = ["--release", "--locked", "--package", package, "--target-dir", str(target_dir)]
+    if workspace is not None:
+        options += ["--manifest-path", str(workspace / "Cargo.toml")]
     build = "build"
     if crate_type is not None:
         options += ["--lib", "--crate-type", crate_type]

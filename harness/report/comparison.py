@@ -14,7 +14,7 @@ from harness.report.figures import DASH, interval, megabytes, milliseconds, rate
 from harness.report.generation import PARTS
 from harness.report.run import TONES, verdict_text
 from harness.report.tensor import items_change, shared_models, tensor_comparison
-from harness.results.schema import Manifest, RunStatus, Summary, WorkloadSummary
+from harness.results.schema import SELF_TEST, Manifest, RunStatus, Summary, WorkloadSummary
 
 Samples = Mapping[tuple[str, str], Times]
 """Warm samples in nanoseconds, by an item's subset and label, such as language and word."""
@@ -119,7 +119,7 @@ def doubts(a: Side, b: Side) -> Iterator[Line]:
     """Yield why the times of the two runs may not show a change of code."""
     for what, one, other in (
         ("device", _device(a.manifest), _device(b.manifest)),
-        ("Android mode", *(side.manifest.mode or DASH for side in (a, b))),
+        (_mode_title(a, b), *(side.manifest.mode or DASH for side in (a, b))),
         ("model", *(_generations(side.manifest) for side in (a, b))),
         ("threads", str(a.manifest.options.get("threads")), str(b.manifest.options.get("threads"))),
         ("batch size", str(a.manifest.options.get("batch_size")), str(b.manifest.options.get("batch_size"))),
@@ -143,6 +143,10 @@ def doubts(a: Side, b: Side) -> Iterator[Line]:
     for side in (a, b):
         if side.manifest.status is not RunStatus.COMPLETE:
             yield Line(f"{side.name} is {side.manifest.status.value}: {side.manifest.reason}", Tone.UNSURE)
+
+
+def _mode_title(a: Side, b: Side) -> str:
+    return "way of running" if SELF_TEST in (a.manifest.mode, b.manifest.mode) else "Android mode"
 
 
 def _device(manifest: Manifest) -> str:
@@ -222,6 +226,8 @@ def _sizes(a: Side, b: Side) -> Iterator[list[str]]:
     for name in sorted(set(a.manifest.variants) & set(b.manifest.variants)):
         one, other = a.manifest.variants[name], b.manifest.variants[name]
         for label, key in ((f"{name} archive", "archive_bytes"), (f"{name} runner", "runner_bytes")):
+            if key == "runner_bytes" and not (one.has_runner and other.has_runner):
+                continue
             sizes = getattr(one, key), getattr(other, key)
             yield [label, megabytes(sizes[0]), megabytes(sizes[1]), _quotient(*sizes)]
 
@@ -271,7 +277,8 @@ def _facts(manifest: Manifest) -> dict[str, str]:
     facts |= {f"version of {key}": value for key, value in manifest.versions.items()}
     facts |= {f"device {key}": str(value) for key, value in manifest.device.items()}
     facts |= {f"{name} archive": found.archive_sha256[:12] for name, found in manifest.variants.items()}
-    facts |= {f"{name} runner": found.runner_sha256[:12] for name, found in manifest.variants.items()}
+    variants = manifest.variants.items()
+    facts |= {f"{name} runner": found.runner_sha256[:12] for name, found in variants if found.has_runner}
     if manifest.git:
         facts["source"] = manifest.git.commit[:12] + (" with changes" if manifest.git.dirty else "")
     return facts

@@ -116,8 +116,12 @@ def _facts(manifest: Manifest, _summary: Summary) -> Iterator[Block]:
         *(
             [
                 f"{name} variant" if len(manifest.variants) > 1 or generations else "runner",
-                f"{facts.target}, archive {facts.archive_sha256[:12]} ({megabytes(facts.archive_bytes)}), "
-                f"runner {facts.runner_sha256[:12]} ({megabytes(facts.runner_bytes)})",
+                f"{facts.target}, archive {facts.archive_sha256[:12]} ({megabytes(facts.archive_bytes)})"
+                + (
+                    f", runner {facts.runner_sha256[:12]} ({megabytes(facts.runner_bytes)})"
+                    if facts.has_runner
+                    else ", inside an app"
+                ),
             ]
             for name, facts in manifest.variants.items()
         ),

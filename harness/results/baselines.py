@@ -27,7 +27,7 @@ from harness.protocol.schema import WorkOrder
 from harness.results import v1
 from harness.results.errors import writing
 from harness.results.files import write_atomically
-from harness.results.schema import Manifest
+from harness.results.schema import SELF_TEST, Manifest
 from harness.results.store import ORDERS, Run, now
 from harness.validate.comparison import Comparison
 
@@ -138,6 +138,11 @@ class Baselines:
             raise BaselineUnusable(
                 f"run {run.run_id} was made on an emulated device, whose times are compared with nothing",
                 cure="set the baseline from a run on a real device",
+            )
+        if manifest.mode == SELF_TEST:
+            raise BaselineUnusable(
+                f"run {run.run_id} was made inside an app, which cannot be run again from here",
+                cure="set the baseline from a run of the harness's own runner",
             )
         timed = _timed(run, manifest)
         with writing(self.folder):

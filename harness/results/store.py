@@ -177,6 +177,13 @@ class Run:
         """Return the summary; None if the run ended before it was made."""
         return _read(self.folder / SUMMARY, Summary)
 
+    def order(self, order_id: str) -> WorkOrder:
+        """Return an order of the run as the runner got it; raises RunDamaged if it is gone."""
+        order = _read(self.folder / ORDERS / f"{order_id}.json", WorkOrder)
+        if order is None:
+            raise RunDamaged(f"run {self.run_id} has lost its order {order_id}")
+        return order
+
     def samples(self) -> Iterator[SampleLine]:
         return _lines(self.folder / SAMPLES, SampleLine)
 

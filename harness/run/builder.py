@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+from pydantic import TypeAdapter
 
 from harness.compiler import Archive, CompileRequest, compile_models
 from harness.core.cache import Cache
@@ -81,6 +83,12 @@ class RunOptions(ModelOptions):
     @property
     def variant(self) -> Variant:
         return "cache" if self.use_kv_cache else "cacheless"
+
+
+def stored_options(stored: Mapping[str, Any]) -> RunOptions:
+    """Return the options that a run's manifest has; raises ValidationError if they are none."""
+    names = {field.name for field in fields(RunOptions)}
+    return TypeAdapter(RunOptions).validate_python({key: value for key, value in stored.items() if key in names})
 
 
 class Builder(Protocol):

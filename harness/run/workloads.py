@@ -32,6 +32,20 @@ class TimedPasses:
     parity: list[ParityLine]
 
 
+def reference_lines(workload: Workload[Any], expected: Expected[Any]) -> list[ReferenceLine]:
+    """Return PyTorch's answers to a workload's items as they are stored."""
+    return [
+        ReferenceLine(
+            workload=workload.name,
+            item=item.id,
+            subset=item.subset,
+            label=item.label or item.id,
+            **workload.stored(item, expected.answers[item.id]),
+        )
+        for item in workload.items
+    ]
+
+
 class WorkloadRun:
     """Run one workload. Its steps are done once (:class:`harness.run.context.RunContext`).
 
@@ -155,22 +169,12 @@ class WorkloadRun:
         writer = self._context.writer
         if found.facts:
             writer.update(reference=dict(found.facts))
-        writer.reference(self.reference_lines(found))
+        writer.reference(reference_lines(self.workload, found))
         return found
 
-    def reference_lines(self, found: Expected[Any] | None = None) -> list[ReferenceLine]:
+    def reference_lines(self) -> list[ReferenceLine]:
         """Return PyTorch's answers as they are stored."""
-        answers = (found or self.expected()).answers
-        return [
-            ReferenceLine(
-                workload=self.name,
-                item=item.id,
-                subset=item.subset,
-                label=item.label or item.id,
-                **self.workload.stored(item, answers[item.id]),
-            )
-            for item in self.workload.items
-        ]
+        return reference_lines(self.workload, self.expected())
 
     def _parity(self, variant: str) -> list[ParityLine]:
         self.expected()

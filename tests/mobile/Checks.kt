@@ -10,6 +10,7 @@ import charsiug2p.PhonemeListener
 import charsiug2p.Phonemes
 import charsiug2p.Session
 import charsiug2p.SessionOptions
+import java.io.File
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.util.concurrent.CountDownLatch
@@ -126,6 +127,15 @@ fun full(library: ModelLibrary) {
 }
 
 fun main(arguments: Array<String>) {
+    if (arguments.size == 2) {
+        val (orders, out) = arguments
+        ModelLibrary.open().use { library ->
+            refused<MobileException.NotTested>("no orders") { library.selfTest("", out) }
+            val tested = library.selfTest(File(orders).readText(), out)
+            println("${tested.orders} ${tested.samples} ${tested.failures}")
+        }
+        return
+    }
     if (arguments.isNotEmpty()) {
         ModelLibrary.open().use { library ->
             refused<MobileException.CorruptModel>("\"scaled\" is damaged") { library.load("scaled", SessionOptions()) }

@@ -1,8 +1,9 @@
 /* Good and bad calls of the real library with two models, g2p and scaled_model.py's. Each failed check ends it.
  *
- * checks           everything but the two below
+ * checks           everything but the three below
  * checks memory    a load with no memory left
- * checks corrupt   a load of a library whose model was damaged */
+ * checks corrupt   a load of a library whose model was damaged
+ * checks selftest ORDERS OUT   the orders of a file, run beside an open session */
 #include <inttypes.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -229,12 +230,47 @@ static void corrupt(void) {
   charsiug2p_free_library(library);
 }
 
+static char *read_file(const char *name) {
+  FILE *file = fopen(name, "rb");
+  CHECK(file != NULL && fseek(file, 0, SEEK_END) == 0);
+  long size = ftell(file);
+  CHECK(size >= 0 && fseek(file, 0, SEEK_SET) == 0);
+  char *content = calloc((size_t)size + 1, 1);
+  CHECK(content != NULL && fread(content, 1, (size_t)size, file) == (size_t)size);
+  fclose(file);
+  return content;
+}
+
+/* Runs the orders of a file while a session is open, and writes the number of those that failed. */
+static void self_test(const char *name, const char *out) {
+  char *orders = read_file(name);
+  charsiug2p_library *library = NULL;
+  ENDED(charsiug2p_open(NULL, &library, &message), OK, "");
+  charsiug2p_session *session = loaded(library, "g2p");
+  size_t failed = 99;
+  ENDED(charsiug2p_self_test(library, " \n", out, &failed, &message), NOT_TESTED, "no orders");
+  ENDED(charsiug2p_self_test(library, orders, "no/such/folder", &failed, &message), NOT_TESTED, "no/such/folder");
+  ENDED(charsiug2p_self_test(library, NULL, out, &failed, &message), BAD_ARGUMENT, "orders is null");
+  ENDED(charsiug2p_self_test(NULL, orders, out, &failed, &message), BAD_ARGUMENT, "library is null");
+  CHECK(failed == 99);
+  ENDED(charsiug2p_self_test(library, orders, out, NULL, &message), OK, "");
+  /* The second test replaces the file of the first. */
+  ENDED(charsiug2p_self_test(library, orders, out, &failed, &message), OK, "");
+  printf("%zu\n", failed);
+  words(session);
+  charsiug2p_free_session(session);
+  charsiug2p_free_library(library);
+  free(orders);
+}
+
 int main(int count, char **arguments) {
   const char *which = count > 1 ? arguments[1] : "";
   if (strcmp(which, "memory") == 0) {
     without_memory();
   } else if (strcmp(which, "corrupt") == 0) {
     corrupt();
+  } else if (strcmp(which, "selftest") == 0 && count == 4) {
+    self_test(arguments[2], arguments[3]);
   } else {
     all();
   }

@@ -1,4 +1,4 @@
-"""The library of two unrelated models, which the tests of C and Kotlin share."""
+"""The library of two unrelated models and a run that measured them, which the tests of all languages share."""
 
 from __future__ import annotations
 
@@ -6,18 +6,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from harness.cli.app import app, load_commands
 from harness.compiler import Archive, compile_models
 from harness.core.cache import Cache
+from harness.devices import HostDevice
 from harness.models.g2p.checkpoints import resolve_checkpoint
 from harness.models.g2p.reference import ReferenceOptions, reference_outputs
 from harness.models.g2p.word_list import Word
 from harness.models.tensor.described import describe_models
 from harness.models.tensor.sources import ModelSource
-from harness.native.mobile import build_library
+from harness.native.apps.library import build_library
+from harness.results import Run, RunVerdict, Store
+from harness.run.builder import CachedBuilder, RunOptions
+from harness.run.session import RunSession
 from tests.compile_requests import g2p_request, models_request
+from tests.silent import Silent
 
+load_commands()
 ROOT = Path(__file__).parents[2]
+SCALED = Path(__file__).with_name("scaled_model.py")
 WORDS = ("Char", "siu", "internationalization")
 
 
@@ -34,7 +43,7 @@ class TwoModels:
 def two_models(user_cache: Cache) -> TwoModels:
     """The embedded model and scaled_model.py's in one library of this machine."""
     embedded = resolve_checkpoint("embedded", cache=user_cache)
-    sources = [ModelSource("scaled_model.py", Path(__file__).parent / "scaled_model.py")]
+    sources = [ModelSource("scaled_model.py", SCALED)]
     scaled = models_request(describe_models(sources, cache=user_cache, progress=quiet))
     g2p = g2p_request(embedded)
     request = replace(g2p, models=[*g2p.models, *scaled.models])
@@ -47,3 +56,44 @@ def two_models(user_cache: Cache) -> TwoModels:
 
 def quiet(_text: str) -> None:
     pass
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Hold a run of this machine's device runner, and the orders that it gives an app."""
+
+    run: Run
+    orders: Path
+
+    @property
+    def results(self) -> list[str]:
+        return ["--results-dir", str(self.run.folder.parent)]
+
+
+def harness(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    return done.exit_code, done.stdout
+
+
+@pytest.fixture(scope="session")
+def measured(two_models: TwoModels, tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    folder = tmp_path_factory.mktemp("measured")
+    (folder / "words.tsv").write_text("".join(f"eng-us\t{word}\t\n" for word in WORDS), encoding="utf-8")
+    options = RunOptions(
+        models=("g2p", str(SCALED)), words=folder / "words.tsv", warmup=1, repeat=2, results_dir=folder / "results"
+    )
+    device = HostDevice(lock_folder=folder / "locks")
+    session = RunSession(options, device, Silent(), builder=CachedBuilder(quiet))
+    session.start()
+    for workload in session.workloads.values():
+        workload.parity(), workload.times()
+    summary = session.finish()
+    assert summary.verdict is RunVerdict.PASS, summary.reasons
+    run = Store(folder / "results").find("latest")
+    [facts] = run.manifest().variants.values()
+    assert facts.archive_sha256 == two_models.archive.sha256
+    orders = folder / "orders.jsonl"
+    found = Measured(run, orders)
+    code, text = harness("selftest", "orders", run.run_id, "--output", str(orders), *found.results)
+    assert (code, text.startswith(f"{orders}: 4 orders with ")) == (0, True)
+    return found

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from harness.cli.app import app, load_commands
 from harness.core.cache import Cache, hash_file
-from harness.native.contents import archive_contents
-from harness.native.manifest import read_manifest
+from harness.native.apps.contents import archive_contents
+from harness.native.apps.manifest import read_manifest
 from tests.mobile.conftest import WORDS, TwoModels
 from tests.mobile.test_c import damage
 

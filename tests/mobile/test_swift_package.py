@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 from harness.cli.app import app, load_commands
 from harness.core.cache import Cache
 from harness.native import check_registrations
+from harness.native.apps.manifest import binary_faults, read_manifest
 from harness.native.compilers import package_folder
 from harness.native.inspection import UnsuitableBinary
 from harness.native.ios.facts import check_executable
 from harness.native.ios.tools import Slice
-from harness.native.manifest import binary_faults, read_manifest
 from tests.native.apple import compile_c, link
 
 load_commands()

@@ -713,6 +713,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_charsiug2p_mobile_checksum_method_modellibrary_release_memory(
     ): Int
+    external fun uniffi_charsiug2p_mobile_checksum_method_modellibrary_self_test(
+    ): Int
     external fun uniffi_charsiug2p_mobile_checksum_method_modellibrary_versions(
     ): Int
     external fun uniffi_charsiug2p_mobile_checksum_method_session_is_closed(
@@ -790,6 +792,8 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_charsiug2p_mobile_fn_method_modellibrary_release_memory(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_charsiug2p_mobile_fn_method_modellibrary_self_test(`ptr`: Long,`orders`: RustBuffer.ByValue,`out`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun uniffi_charsiug2p_mobile_fn_method_modellibrary_versions(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_charsiug2p_mobile_fn_clone_session(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -962,6 +966,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_charsiug2p_mobile_checksum_method_modellibrary_release_memory() and 0xFFFF) != 28400) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_modellibrary_self_test() and 0xFFFF) != 29850) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_charsiug2p_mobile_checksum_method_modellibrary_versions() and 0xFFFF) != 1388) {
@@ -1794,6 +1801,18 @@ public interface ModelLibraryInterface {
     fun `releaseMemory`()
 
     /**
+     * Runs orders inside the app, and writes the records that a device runner writes to the file `out`.
+     *
+     * `harness selftest orders` writes the text `orders`, and `harness selftest read` compares and reports the file. It
+     * takes as long as the orders do and blocks until then, so an app does not call it on its UI thread. The orders
+     * have models of their own; calls of sessions at the same time disturb their times.
+     *
+     * # Errors
+     * [`MobileError::NotTested`]. What goes wrong in an order is in the answer and in the file.
+     */
+    fun `selfTest`(`orders`: kotlin.String, `out`: kotlin.String): SelfTest
+
+    /**
      * Versions of the library and of what it holds.
      */
     fun `versions`(): Versions
@@ -1958,6 +1977,32 @@ open class ModelLibrary: Disposable, AutoCloseable, ModelLibraryInterface
 }
     }
 
+
+
+
+    /**
+     * Runs orders inside the app, and writes the records that a device runner writes to the file `out`.
+     *
+     * `harness selftest orders` writes the text `orders`, and `harness selftest read` compares and reports the file. It
+     * takes as long as the orders do and blocks until then, so an app does not call it on its UI thread. The orders
+     * have models of their own; calls of sessions at the same time disturb their times.
+     *
+     * # Errors
+     * [`MobileError::NotTested`]. What goes wrong in an order is in the answer and in the file.
+     */
+    @Throws(MobileException::class)override fun `selfTest`(`orders`: kotlin.String, `out`: kotlin.String): SelfTest {
+            return FfiConverterTypeSelfTest.lift(
+    callWithHandle {
+    uniffiRustCallWithError(MobileException) { _status ->
+    UniffiLib.uniffi_charsiug2p_mobile_fn_method_modellibrary_self_test(
+        it,
+
+        FfiConverterString.lower(`orders`),
+        FfiConverterString.lower(`out`),_status)
+}
+    }
+    )
+    }
 
 
 
@@ -3497,6 +3542,61 @@ public object FfiConverterTypePhonemes: FfiConverterRustBuffer<Phonemes> {
 
 
 /**
+ * What came of a self-test. The answers are in its file, which `harness selftest read` compares.
+ */
+data class SelfTest (
+    /**
+     * Orders that were run or refused.
+     */
+    var `orders`: kotlin.UInt
+    ,
+    /**
+     * Samples that were taken.
+     */
+    var `samples`: kotlin.ULong
+    ,
+    /**
+     * Why orders did not run to their end, a line each; empty if all did.
+     */
+    var `failures`: List<kotlin.String>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSelfTest: FfiConverterRustBuffer<SelfTest> {
+    override fun read(buf: ByteBuffer): SelfTest {
+        return SelfTest(
+            FfiConverterUInt.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterSequenceString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: SelfTest) = (
+            FfiConverterUInt.allocationSize(value.`orders`) +
+            FfiConverterULong.allocationSize(value.`samples`) +
+            FfiConverterSequenceString.allocationSize(value.`failures`)
+    )
+
+    override fun write(value: SelfTest, buf: ByteBuffer) {
+            FfiConverterUInt.write(value.`orders`, buf)
+            FfiConverterULong.write(value.`samples`, buf)
+            FfiConverterSequenceString.write(value.`failures`, buf)
+    }
+}
+
+
+
+/**
  * How a session is made.
  */
 data class SessionOptions (
@@ -3875,6 +3975,11 @@ sealed class MobileException(message: String): kotlin.Exception(message) {
         class ModelFailed(message: String) : MobileException(message)
 
     /**
+     * The self-test's orders are none, or its file cannot be written.
+     */
+        class NotTested(message: String) : MobileException(message)
+
+    /**
      * A defect: of this library, or of a listener that it called.
      */
         class Panic(message: String) : MobileException(message)
@@ -3912,7 +4017,8 @@ public object FfiConverterTypeMobileError : FfiConverterRustBuffer<MobileExcepti
             18 -> MobileException.Cancelled(FfiConverterString.read(buf))
             19 -> MobileException.QueueFull(FfiConverterString.read(buf))
             20 -> MobileException.ModelFailed(FfiConverterString.read(buf))
-            21 -> MobileException.Panic(FfiConverterString.read(buf))
+            21 -> MobileException.NotTested(FfiConverterString.read(buf))
+            22 -> MobileException.Panic(FfiConverterString.read(buf))
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
         }
 
@@ -4004,8 +4110,12 @@ public object FfiConverterTypeMobileError : FfiConverterRustBuffer<MobileExcepti
                 buf.putInt(20)
                 Unit
             }
-            is MobileException.Panic -> {
+            is MobileException.NotTested -> {
                 buf.putInt(21)
+                Unit
+            }
+            is MobileException.Panic -> {
+                buf.putInt(22)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }

@@ -46,7 +46,8 @@ def cells(view: View) -> Iterator[Cell]:
         # A runner of tensor workloads alone contains no variant, whatever its name is.
         name = name if several else ", ".join(view.manifest.workloads)
         yield _cell(view, name, "archive", "MB", facts.archive_bytes / 1e6, places=1)
-        yield _cell(view, name, "runner", "MB", facts.runner_bytes / 1e6, places=1)
+        if facts.has_runner:
+            yield _cell(view, name, "runner", "MB", facts.runner_bytes / 1e6, places=1)
 
 
 def _generation(view: View, workload: str, found: WorkloadSummary) -> Iterator[Cell]:

@@ -230,7 +230,10 @@ def _bars(view: View, color: int) -> Iterator[_Bars]:
         if not found.way.alike or found.warm
     }
     for name, facts in view.manifest.variants.items():
-        sizes: dict[str, int | None] = {ARCHIVE: facts.archive_bytes, RUNNER: facts.runner_bytes}
+        sizes: dict[str, int | None] = {
+            ARCHIVE: facts.archive_bytes,
+            RUNNER: facts.runner_bytes if facts.has_runner else None,
+        }
         sizes |= peaks if name == timed and not view.emulated else {}
         # A runner of tensor workloads alone contains no variant, whatever its name is.
         label = f"{view.name} {name}" if view.generations else view.name

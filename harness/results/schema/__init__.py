@@ -14,6 +14,7 @@ from harness.results.schema.lines import (
 )
 from harness.results.schema.manifest import (
     SCHEMA_VERSION,
+    SELF_TEST,
     GateFacts,
     Git,
     Manifest,
@@ -43,6 +44,7 @@ from harness.results.schema.summary import (
 
 __all__ = [
     "SCHEMA_VERSION",
+    "SELF_TEST",
     "AccuracySummary",
     "GateFacts",
     "Git",

@@ -16,6 +16,8 @@ from harness.results.schema.stored import OfKind, Stored, Workloads
 from harness.validate import EXACT, TolerancePolicy
 from harness.validate.comparison import Comparison
 
+SELF_TEST = "self-test"
+"""The kind of a device that is a user's app, which ran the items itself, and the mode of such a run."""
 SCHEMA_VERSION = 2
 """Of the manifest and the summary. Version 1 is read by :mod:`harness.results.v1`."""
 
@@ -47,6 +49,11 @@ class VariantFacts(Stored):
     runner_version: str | None = None
     rounding: dict[str, list[LayerError]] = {}
     """By workload: the layers that fewer bits cost most, the worst first; empty for float32."""
+
+    @property
+    def has_runner(self) -> bool:
+        """Whether a runner of ours ran it, and not a user's app."""
+        return bool(self.runner_sha256)
 
 
 class WorkloadFacts(OfKind):
@@ -155,7 +162,11 @@ class Manifest(Stored, Workloads[WorkloadFacts]):
 
     @property
     def mode(self) -> str | None:
-        """How Android ran the runner: ``shell`` or ``app``; None for another kind of device."""
+        """How the models were run, where there are several ways: ``shell`` or ``app`` on Android, ``self-test`` in a
+        user's app; None for another kind of device.
+        """
+        if self.device.get("kind") == SELF_TEST:
+            return SELF_TEST
         found = self.device.get("android_mode")
         # Before there were two modes, all ran in the shell.
         return str(found) if found else "shell" if "android" in str(self.device.get("kind")) else None

@@ -153,6 +153,12 @@ pub enum MobileError {
         /// Why.
         message: String,
     },
+    /// The self-test's orders are none, or its file cannot be written.
+    #[error("the self-test was not done: {message}")]
+    NotTested {
+        /// Why.
+        message: String,
+    },
     /// A defect: of this library, or of a listener that it called.
     #[error("a defect, please report it: {message}")]
     Panic {
@@ -187,6 +193,7 @@ impl MobileError {
             Self::QueueFull { .. } => 19,
             Self::ModelFailed { .. } => 20,
             Self::Panic { .. } => 21,
+            Self::NotTested { .. } => 22,
         }
     }
 }

@@ -46,6 +46,7 @@ pub enum Code {
     QueueFull = 19,
     ModelFailed = 20,
     Panic = 21,
+    NotTested = 22,
 }
 
 /// The type of a tensor's elements.
@@ -324,6 +325,35 @@ pub unsafe extern "C" fn charsiug2p_warm_up(
 ) -> i32 {
     // SAFETY: by the caller's promise.
     answer(message, || unsafe { borrow(session, "session") }?.0.warm_up())
+}
+
+/// Runs orders of `harness selftest orders` inside the app, and writes their records to the file `out`, for
+/// `harness selftest read`. `orders` is the text of that command's file. The number of orders
+/// that did not run to their end is written to `failed`, which may be null.
+///
+/// # Safety
+/// `library` is null or a handle of this library; texts are null or end in a NUL; `failed` and `message` are null or can
+/// be written.
+#[no_mangle]
+pub unsafe extern "C" fn charsiug2p_self_test(
+    library: *const LibraryHandle,
+    orders: *const c_char,
+    out: *const c_char,
+    failed: *mut usize,
+    message: *mut *mut c_char,
+) -> i32 {
+    answer(message, || {
+        // SAFETY: by the caller's promise.
+        let library = unsafe { borrow(library, "library") }?;
+        // SAFETY: by the caller's promise.
+        let (orders, out) = unsafe { (text(orders, "orders")?, text(out, "out")?) };
+        let tested = library.0.self_test(orders, out)?;
+        if failed.is_null() {
+            return Ok(());
+        }
+        // SAFETY: by the caller's promise.
+        unsafe { write_out(failed, tested.failures.len()) }
+    })
 }
 
 /// For a low-memory signal: drops the loaded models of all sessions; their next calls load them again.

@@ -8,6 +8,7 @@ use serde_json::{json, Value};
 use crate::cpu::missing_features;
 use crate::error::MobileError;
 use crate::metadata::{Metadata, ModelInfo, ModelKind, Versions, EMBEDDED};
+use crate::self_test::{self_test, SelfTest};
 use crate::session::{Session, SessionOptions};
 use crate::tensor::{Extent, InputInfo};
 
@@ -82,6 +83,18 @@ impl ModelLibrary {
         sessions.retain(|one| one.strong_count() > 0);
         sessions.push(Arc::downgrade(&session));
         Ok(session)
+    }
+
+    /// Runs orders inside the app, and writes the records that a device runner writes to the file `out`.
+    ///
+    /// `harness selftest orders` writes the text `orders`, and `harness selftest read` compares and reports the file. It
+    /// takes as long as the orders do and blocks until then, so an app does not call it on its UI thread. The orders
+    /// have models of their own; calls of sessions at the same time disturb their times.
+    ///
+    /// # Errors
+    /// [`MobileError::NotTested`]. What goes wrong in an order is in the answer and in the file.
+    pub fn self_test(&self, orders: &str, out: &str) -> Result<SelfTest, MobileError> {
+        self_test(&self.metadata, orders, out)
     }
 
     /// For a low-memory signal: [`Session::release_memory`] of every open session.

@@ -1,7 +1,7 @@
 """Build the library that an app calls: ``charsiug2p-mobile`` with an archive, cached like a runner.
 
 For this machine it is a shared library with the archive and the runtime linked in. For iOS it is a static one without
-them, which ``swift_package.py`` puts beside them.
+them, which ``swift.py`` puts beside them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from harness.compiler.metadata import Archive
-from harness.core.cache import Cache, content_key, hash_file
+from harness.core.cache import Cache, content_key, hash_file, hash_sources
 from harness.core.progress import Progress
 from harness.native.cargo import cargo_build
 from harness.native.compilers import cxx_compiler
@@ -28,15 +28,18 @@ from harness.native.runner import (
 from harness.native.runtime import build_runtime
 from harness.native.toolchain import find_toolchain
 
-PACKAGE = "charsiug2p-mobile"
-SHARED = "libcharsiug2p_mobile.dylib" if sys.platform == "darwin" else "libcharsiug2p_mobile.so"
-STATIC = "libcharsiug2p_mobile.a"
+PACKAGE, BRIDGE = "charsiug2p-mobile", "charsiug2p-flutter"
+BRIDGE_WORKSPACE = "bindings/flutter/rust"
+SUFFIX = "dylib" if sys.platform == "darwin" else "so"
 
 
-def build_library(archive: Archive, *, cache: Cache, progress: Progress, stripped: bool = False) -> Path:
+def build_library(
+    archive: Archive, *, cache: Cache, progress: Progress, stripped: bool = False, flutter: bool = False
+) -> Path:
     """Return the library for an archive, from the cache or built now.
 
-    ``stripped`` leaves out of a shared library the symbols that nothing calls.
+    ``stripped`` leaves out of a shared library the symbols that nothing calls. ``flutter`` puts flutter_rust_bridge
+    around the same models.
 
     Raises NoRunner for an archive of neither this machine nor iOS, ToolchainMissing, RunnerBuildFailed.
     """
@@ -52,7 +55,10 @@ def build_library(archive: Archive, *, cache: Cache, progress: Progress, strippe
         runtime = build_runtime(platform.cxx, cache=cache, progress=progress)
     else:
         raise NoRunner(f"no library is built for {archive.metadata.target}", cure="compile for this machine or for iOS")
-    name, crate_type = (SHARED, "cdylib") if apple is None else (STATIC, "staticlib")
+    package = BRIDGE if flutter else PACKAGE
+    workspace = root / BRIDGE_WORKSPACE if flutter else None
+    suffix, crate_type = (SUFFIX, "cdylib") if apple is None else ("a", "staticlib")
+    name = f"lib{package.replace('-', '_')}.{suffix}"
     sources = sources_hash(root)
     fields = {
         "archive": archive.sha256,
@@ -64,10 +70,15 @@ def build_library(archive: Archive, *, cache: Cache, progress: Progress, strippe
         "rustc": toolchain.version,
         "stripped": stripped,
     }
+    if workspace is not None:
+        paths = [workspace / "Cargo.toml", workspace / "Cargo.lock", *workspace.glob("src/*.rs")]
+        fields["bridge"] = hash_sources(paths, workspace)
 
     def build(folder: Path) -> None:
         progress("building the library with cargo")
-        plan = cargo_build(platform, toolchain, cache, apple, package=PACKAGE, crate_type=crate_type)
+        plan = cargo_build(
+            platform, toolchain, cache, apple, package=package, crate_type=crate_type, workspace=workspace
+        )
         # For the last package alone, so that both kinds share all others.
         flags = ["--", "-Cstrip=symbols"] if stripped else []
         output = plan.output.with_name(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.compiler.metadata import FILE_NAME, Archive
@@ -13,12 +13,15 @@ from harness.core.cache import Cache
 from harness.core.errors import HarnessError
 from harness.core.installation import DISTRIBUTION, install_command
 from harness.core.progress import Progress
+from harness.native.apps.library import build_library
+from harness.native.apps.manifest import FILE_NAME as MANIFEST
+from harness.native.apps.manifest import make_manifest
 from harness.native.compilers import ToolchainMissing
-from harness.native.manifest import FILE_NAME as MANIFEST
-from harness.native.manifest import make_manifest
-from harness.native.mobile import build_library
 from harness.native.runner import workspace_root
 
+FLUTTER = "flutter"
+NOT_PACKAGED = ("rust", "generated.json", "flutter_rust_bridge.yaml")
+"""What of the Flutter plugin is for those who change it."""
 LICENCES = ("LICENSE", "NOTICE", "THIRD_PARTY_NOTICES.md")
 BINDINGS = {
     "c": {"c/charsiug2p.h": "include/charsiug2p.h", "c/example.c": "example.c"},
@@ -36,19 +39,30 @@ class NotAPackage(HarnessError):
 def write_package(
     language: str, archive: Archive, out: Path, *, harness_version: str, cache: Cache, progress: Progress
 ) -> list[Path]:
-    """Write a package for C or Kotlin to ``out``, and return its files; a whole one replaces an older one.
+    """Write a package for C, Kotlin or Flutter to ``out``, and return its files; a whole one replaces an older one.
 
     Raises NotAPackage, and what building the library raises.
     """
 
     def fill(folder: Path) -> None:
-        library = build_library(archive, cache=cache, progress=progress, stripped=True)
-        copy(library, folder / "lib" / library.name)
+        flutter = language == FLUTTER
+        library = build_library(archive, cache=cache, progress=progress, stripped=True, flutter=flutter)
+        # Dart's own code is in the plugin's lib.
+        copy(library, folder / ("libraries" if flutter else "lib") / library.name)
         copy(archive.folder / FILE_NAME, folder / FILE_NAME)
-        for name, target in BINDINGS[language].items():
+        for name, target in _plugin() if flutter else BINDINGS[language].items():
             copy(binding(name), folder / target)
 
     return fill_package(language, archive, out, fill, harness_version=harness_version)
+
+
+def _plugin() -> Iterator[tuple[str, str]]:
+    """Yield the files of the Flutter plugin as ``BINDINGS`` has those of other languages."""
+    plugin = binding(FLUTTER)
+    for path in sorted(path for path in plugin.rglob("*") if path.is_file()):
+        name = path.relative_to(plugin)
+        if name.parts[0] not in NOT_PACKAGED:
+            yield f"{FLUTTER}/{name.as_posix()}", name.as_posix()
 
 
 def fill_package(

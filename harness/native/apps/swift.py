@@ -8,10 +8,10 @@ from pathlib import Path
 from harness.compiler.metadata import Archive
 from harness.core.cache import Cache
 from harness.core.progress import Progress
-from harness.native.app_package import binding, copy, fill_package
+from harness.native.apps.library import build_library
+from harness.native.apps.package import binding, copy, fill_package
 from harness.native.ios.tools import Slice
 from harness.native.ios.xcframework import NAME, Addition, make_xcframework
-from harness.native.mobile import build_library
 
 PACKAGE = f"""// swift-tools-version:5.9
 import PackageDescription

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from harness.compiler.metadata import Archive
 from harness.core.cache import hash_file
 from harness.core.errors import HarnessError, UsageError
-from harness.native.contents import Content, archive_contents, missing_contents
+from harness.native.apps.contents import Content, archive_contents, missing_contents
 
 FILE_NAME = "manifest.json"
 MAX_BINARY_BYTES = 1 << 30

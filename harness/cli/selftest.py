@@ -1,0 +1,110 @@
+"""Define ``harness selftest``: a run's items inside a user's own app, compared and stored like any run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.app import app
+from harness.cli.documents.base import Document
+from harness.cli.documents.files import FilesDocument, file_rows
+from harness.cli.options import DEFAULT_RESULTS, Json, ResultsDir, RunName
+from harness.cli.output import note, print_json, print_line
+from harness.core.errors import ExitCode
+from harness.results import RunVerdict, Store
+from harness.results.files import write_text_atomically
+
+ENDS = {
+    RunVerdict.PASS: ExitCode.OK,
+    RunVerdict.FAIL: ExitCode.FAILURE,
+    RunVerdict.INCONCLUSIVE: ExitCode.INFRASTRUCTURE,
+}
+
+selftest_app = typer.Typer(
+    help="A run's items inside your own app, which calls selfTest (docs/apps.md).",
+    no_args_is_help=True,
+    epilog="Examples:\n\n  harness selftest orders latest --output orders.jsonl\n\n"
+    "  harness selftest read records.jsonl --run latest --device-name 'Pixel 8'",
+)
+app.add_typer(selftest_app, name="selftest")
+
+
+@selftest_app.callback()
+def selftest() -> None:
+    """A run's items inside your own app, which calls selfTest (docs/apps.md)."""
+
+
+@selftest_app.command(
+    epilog="Examples:\n\n  harness selftest orders latest\n\n  harness selftest orders latest --output app/orders.jsonl"
+)
+def orders(
+    run: RunName = "latest",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="the file, whose text the app gives to selfTest")
+    ] = Path("orders.jsonl"),
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Write what the app is to run: the items that a run compared and timed, in its timed variant."""
+    # Imported here because it takes a second to load.
+    from harness.run.self_test import app_orders
+
+    found = app_orders(Store(results_dir).find(run))
+    write_text_atomically(output, "".join(one.order.model_dump_json() + "\n" for one in found))
+    if as_json:
+        print_json(FilesDocument(files=file_rows([output])))
+    else:
+        items = sum(len(one.order.items) for one in found)
+        print_line(f"{output}: {len(found)} orders with {items} items, for archive {found[0].order.archive_sha256}")
+
+
+@selftest_app.command(
+    epilog="Examples:\n\n  harness selftest read records.jsonl --run latest\n\n"
+    "  harness selftest read records.jsonl --run 20260501-1200 --device-name 'Pixel 8'"
+    "\n\nExit status: 0 all equal, 1 a mismatch, 3 what the app wrote is incomplete.",
+)
+def read(
+    records: Annotated[Path, typer.Argument(metavar="FILE", help="what the app's selfTest wrote")],
+    run: Annotated[str, typer.Option("--run", help="the run whose orders the app was given")] = "latest",
+    device_name: Annotated[
+        str | None, typer.Option("--device-name", metavar="NAME", help="on what the app ran, for the reports")
+    ] = None,
+    emulated: Annotated[
+        bool, typer.Option("--emulated", help="it was an emulator or a simulator, whose times mean nothing")
+    ] = False,
+    results_dir: ResultsDir = DEFAULT_RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Compare what the app answered with PyTorch, and store it as a run of its own."""
+    from harness.cli.documents.run import run_document
+    from harness.report import verdict_text
+    from harness.report.progress import TerminalProgress
+    from harness.run.builder import CachedBuilder
+    from harness.run.self_test import app_orders, keep_self_test, read_results
+
+    store = Store(results_dir)
+    tested = store.find(run)
+    stored, summary = keep_self_test(
+        tested,
+        read_results(records, app_orders(tested)),
+        device=device_name,
+        emulated=emulated,
+        store=store,
+        builder=CachedBuilder(notice=note),
+        reporter=TerminalProgress(sys.stderr),
+        command=["harness", "selftest", "read", str(records), "--run", tested.run_id],
+    )
+    manifest = stored.manifest()
+    if as_json:
+        document: Document = run_document(manifest, summary)
+        print_json(document)
+    else:
+        print_line(verdict_text(manifest, summary))
+        for reason in summary.reasons:
+            print_line(reason)
+        print_line(f"kept as run {stored.run_id}: harness show {stored.run_id}")
+    if (code := ENDS[summary.verdict]) is not ExitCode.OK:
+        raise typer.Exit(int(code))
