@@ -11,6 +11,8 @@ pub struct Cpu {
 }
 
 /// The words of `NSProcessInfo.thermalState`.
+// A user's app on iOS reads no state.
+#[cfg_attr(all(target_os = "ios", not(feature = "program")), allow(dead_code))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
