@@ -70,7 +70,7 @@ WRITING: dict[str, Part] = {
     "read": lambda x: x.gather(1, PLACES.expand(2, 4, 2)) + x.gather(2, PLACES.reshape(1, 1, 2)[:, [0, 0, 0, 0]]),
     "added": lambda x: x.scatter_add(1, torch.tensor([3, 0, 3]).reshape(1, 3, 1).expand(2, 3, 6), x),
 }
-for _reduce, _self in (("sum", False), ("mean", True), ("mean", False), ("amax", False)):
+for _reduce, _self in (("mean", True), ("mean", False), ("amax", False)):
     WRITING[f"{_reduce} of several, {_self}"] = (
         lambda x, r=_reduce, s=_self: x.scatter_reduce(  # type: ignore[misc]
             1, torch.tensor([3, 0, 3]).reshape(1, 3, 1).expand(2, 3, 6), x[:, 1:], r, include_self=s
@@ -89,6 +89,14 @@ MIXED: dict[str, Part] = {
     "nearest": lambda x: F.interpolate(image(x), size=(9, 7), mode="nearest"),
     "by a fraction": lambda x: F.interpolate(image(x), scale_factor=1.7, mode="nearest"),
     "blurred by a fraction": lambda x: F.interpolate(image(x), scale_factor=1.7, mode="bilinear"),
+    "norm without a bias": lambda x: F.layer_norm(x, (6,), torch.arange(6.0), None) + F.layer_norm(x, (6,)),
+    "groups without a bias": lambda x: F.group_norm(image(x), 3, torch.arange(3.0)),
+    "products": lambda x: (
+        (9 * x).long() @ (9 * x).long().transpose(1, 2)
+        + torch.addmm(x[0, 0, :5].double(), x[0].double(), x[1, :5].double().T, beta=0.3, alpha=2.0).sum()
+    ),
+    "truth values": lambda x: ((x > 0) == (x > 1)) * (x > -1) + (x > 2),
+    "sampled": lambda x: F.grid_sample(image(x), x[:, :4].view(2, 4, 3, 2), align_corners=False),
     "a divisor": lambda x: F.avg_pool2d(image(x), 2, divisor_override=3),
     "twice the other": lambda x: torch.add(x, x.abs(), alpha=2) - torch.sub(x, 1, alpha=3),
 }

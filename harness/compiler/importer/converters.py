@@ -17,14 +17,15 @@ from harness.compiler.extensions import IMPORTERS, load
 from harness.compiler.importer.attention import dot_attention
 from harness.compiler.importer.complexes import FORMS, LAYOUT, with_complex
 from harness.compiler.importer.fourier import strided
-from harness.compiler.importer.images import average_pool, bilinear, nearest
+from harness.compiler.importer.images import average_pool, bilinear, grid_sample, nearest
 from harness.compiler.importer.indexing import index, select, slice_of_any
 from harness.compiler.importer.lookups import arange, embedding_bag, shift, triangle, unfold
+from harness.compiler.importer.norms import group_norm, layer_norm
 from harness.compiler.importer.quantizing import dequantize, fake_quantize, quantize
 from harness.compiler.importer.recurrent import recurrent_layer
 from harness.compiler.importer.scattering import gather, index_put, scatter, scatter_reduce
 from harness.compiler.importer.sorting import kth_value, median, sort, topk
-from harness.compiler.importer.unsupported import BoundConverter
+from harness.compiler.importer.unsupported import BoundConverter, operator_name
 from harness.compiler.operators import operators
 from harness.compiler.operators.operator import Converter, OpTable
 from harness.core.plugins import entries
@@ -65,6 +66,8 @@ def _weighed(combine: Callable[..., relax.Expr], name: str) -> Converter:
     def convert(node: fx.Node, importer: Any, _table: OpTable) -> Any:
         x, other, alpha = _arguments(node, importer, None, None, 1)
         alpha = node.kwargs.get("alpha", alpha)
+        if str(getattr(getattr(x, "ty", None), "dtype", "")) == "bool" and isinstance(other, relax.Expr):
+            return importer.block_builder.emit(relax.op.logical_or(x, other))
         if alpha == 1:
             return importer.create_convert_map()[name](node)
         emit, kind = importer.block_builder.emit, str(x.ty.dtype)
@@ -85,6 +88,31 @@ def _rounded_quotient(node: fx.Node, importer: Any, _table: OpTable) -> Any:
     quotient = emit(relax.op.divide(x, other))
     # TVM's quotient of integers is rounded towards zero.
     return emit(relax.op.trunc(quotient)) if mode == "trunc" and kind.startswith("float") else quotient
+
+
+def _product(node: fx.Node, importer: Any, _table: OpTable) -> Any:
+    """Multiply matrices in their own type. TVM's importer makes float32 of every product."""
+    x, other, *rest = importer.retrieve_args(node)
+    emit, kind, name = importer.block_builder.emit, str(x.ty.dtype), operator_name(node)
+    if kind == "float32":
+        return importer.create_convert_map()[name](node)
+    if name in ("addmm.default", "baddbmm.default"):
+        alpha, beta = (relax.const(node.kwargs.get(one, 1), kind) for one in ("alpha", "beta"))
+        product = emit(relax.op.multiply(emit(relax.op.matmul(other, rest[0], out_dtype=kind)), alpha))
+        return emit(relax.op.add(product, emit(relax.op.multiply(x, beta))))
+    if name == "linear.default":
+        product = emit(relax.op.matmul(x, emit(relax.op.permute_dims(other)), out_dtype=kind))
+        return emit(relax.op.add(product, rest[0])) if rest and rest[0] is not None else product
+    return emit(relax.op.matmul(x, other, out_dtype=kind))
+
+
+def _multiplied(node: fx.Node, importer: Any, _table: OpTable) -> Any:
+    """Multiply; of truth values, both have to be true."""
+    x, other = importer.retrieve_args(node)[:2]
+    sides = [str(getattr(getattr(side, "ty", None), "dtype", "")) for side in (x, other)]
+    if sides == ["bool", "bool"]:
+        return importer.block_builder.emit(relax.op.logical_and(x, other))
+    return importer.create_convert_map()[operator_name(node)](node)
 
 
 def _clamp(node: fx.Node, importer: Any, _table: OpTable) -> Any:
@@ -122,33 +150,43 @@ BUILT_IN: Mapping[str, Converter] = {
     "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams.default": fake_quantize,
     "add.Scalar": _weighed(relax.op.add, "add.Scalar"),
     "add.Tensor": _weighed(relax.op.add, "add.Tensor"),
+    "addmm.default": _product,
     "amax.default": _reduced(relax.op.max),
     "amin.default": _reduced(relax.op.min),
     "any.default": lambda node, importer, _table: importer._any(node),
     "arange.start_step": arange,
     "as_strided.default": strided,
+    "avg_pool2d.default": average_pool,
+    "baddbmm.default": _product,
     "bitwise_left_shift.Tensor": shift,
     "bitwise_left_shift.Tensor_Scalar": shift,
     "bitwise_right_shift.Tensor": shift,
     "bitwise_right_shift.Tensor_Scalar": shift,
+    "bmm.default": _product,
+    "clamp.default": _clamp,
     "dequantize_per_channel.default": dequantize,
     "dequantize_per_tensor.default": dequantize,
     "dequantize_per_tensor.tensor": dequantize,
-    "avg_pool2d.default": average_pool,
-    "clamp.default": _clamp,
     "div.Scalar_mode": _rounded_quotient,
     "div.Tensor_mode": _rounded_quotient,
     "elu.default": _elu,
     "fake_quantize_per_channel_affine_cachemask.default": fake_quantize,
     "fake_quantize_per_tensor_affine_cachemask.default": fake_quantize,
     "gather.default": gather,
+    "grid_sampler_2d.default": grid_sample,
     "index.Tensor": index,
     "index_put.default": index_put,
     "kthvalue.default": kth_value,
+    "layer_norm.default": layer_norm,
+    "linear.default": _product,
+    "matmul.default": _product,
     "max.dim": _best(relax.op.max, relax.op.argmax),
     "median.default": median,
     "median.dim": median,
     "min.dim": _best(relax.op.min, relax.op.argmin),
+    "mm.default": _product,
+    "mul.Tensor": _multiplied,
+    "native_group_norm.default": group_norm,
     "prod.default": _reduced(relax.op.prod),
     "prod.dim_int": _reduced(relax.op.prod),
     "quantize_per_channel.default": quantize,

@@ -74,6 +74,22 @@ def average_pool(node: fx.Node, importer: Any, _table: OpTable) -> Any:
     return importer.block_builder.emit(relax.op.multiply(mean, relax.const(factor, str(mean.ty.dtype))))
 
 
+def grid_sample(node: fx.Node, importer: Any, _table: OpTable) -> Any:
+    """Convert ``grid_sampler_2d``. TVM has the two coordinates of a place in front of the places' axes."""
+    x, grid, mode, padding, align_corners = importer.retrieve_args(node)[:5]
+    emit = importer.block_builder.emit
+    return emit(
+        relax.op.image.grid_sample(
+            x,
+            emit(relax.op.permute_dims(grid, [0, 3, 1, 2])),
+            method=("bilinear", "nearest", "bicubic")[mode],
+            layout="NCHW",
+            padding_mode=("zeros", "border", "reflection")[padding],
+            align_corners=align_corners,
+        )
+    )
+
+
 def _divides(extent: Any, into: Any) -> bool:
     """Return whether an axis becomes longer a whole number of times, which TVM's importer gets right."""
     return isinstance(extent, int) and isinstance(into, int) and into % extent == 0

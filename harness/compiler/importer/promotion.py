@@ -72,6 +72,8 @@ def _conversions(node: fx.Node) -> Iterator[tuple[fx.Node, torch.dtype]]:
     if name in COMPARISONS:
         sides = [argument.meta.get("val") if isinstance(argument, fx.Node) else argument for argument in node.args[:2]]
         wanted, arguments = _common(*sides), list(node.all_input_nodes)
+        # TVM compares no truth values.
+        wanted = torch.int8 if wanted == torch.bool else wanted
     elif name in CHOICES:
         wanted, arguments = result.dtype, [one for one in node.args[1:] if isinstance(one, fx.Node)]
     elif name in ARITHMETIC:
