@@ -25,7 +25,7 @@ from harness.native.ios.errors import UnknownSymbols
 from harness.native.ios.facts import check_executable
 from harness.native.ios.runtime import ios_runtime
 from harness.native.ios.tools import apple_tools, undefined_symbols
-from harness.native.platforms import Linker, Platform, platform_of
+from harness.native.platforms import Linker, platform_of
 from harness.native.process import ToolFailed, compiled_crate, run_tool
 from harness.native.runtime import RuntimeLibs, build_runtime
 from harness.native.toolchain import find_toolchain
@@ -184,7 +184,6 @@ def build_executable(
                 runtime,
                 plan.output,
                 folder / BINARY,
-                platform=platform,
                 sources=sources,
                 progress=progress,
                 baked=baked,
@@ -210,7 +209,6 @@ def run_cargo(
     output: Path,
     to: Path,
     *,
-    platform: Platform,
     sources: str,
     progress: Progress,
     flags: Sequence[str] = (),
@@ -227,8 +225,9 @@ def run_cargo(
         if crate := compiled_crate(line):
             progress(f"cargo compiles {crate}")
 
-    # Cargo locks its folder during one build. The output is taken before the next build replaces it.
-    with FileLock(plan.output.parents[1] / f"{platform.linker}.lock", timeout=BUILD_DEADLINE_SECONDS):
+    # One build at a time, for whatever platform: the next one may forget crates that this one reads, or replace the
+    # output before it is taken. Cargo itself would let two wait for each other anyway.
+    with FileLock(plan.folder / "build.lock", timeout=BUILD_DEADLINE_SECONDS):
         forget_other_sources(plan, sources)
         run_tool(
             [*plan.command, *flags],

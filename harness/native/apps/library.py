@@ -89,7 +89,6 @@ def build_library(
                 runtime,
                 output,
                 folder / name,
-                platform=platform,
                 sources=sources,
                 progress=progress,
                 flags=flags,
