@@ -77,7 +77,9 @@ def nodes_of(function: FunctionProvenance, index: int, graph: fx.Graph) -> list[
     """Return the operators whose values a leaf's output contains; several lie side by side along the last axis."""
     site = list(function.leaves())[index]
     if site.value is not None:
-        return [function.operators[site.value].name]
+        name = function.operators[site.value].name
+        # An archive of another version may stand for operators that the graph of today does not have.
+        return [name] if any(node.name == name for node in graph.nodes) else []
     inside = {function.operators[number].name for number in site.operators}
     ready = _ready(function, index)
     return [

@@ -23,7 +23,7 @@ CONVERT = torch.ops.aten._to_copy.default
 def widened(program: ExportedProgram) -> ExportedProgram:
     """Return the program with float32 in place of half types, except for its inputs and results."""
     graph = program.graph
-    if not any(_has_halves(node.meta.get("val")) for node in graph.nodes):
+    if not any(_is_torchs(node) and _has_halves(node.meta.get("val")) for node in graph.nodes):
         return program
     results = _results(program)
     for node in graph.nodes:
@@ -35,6 +35,11 @@ def widened(program: ExportedProgram) -> ExportedProgram:
     _convert_results(program, results)
     program.graph_module.recompile()
     return program
+
+
+def _is_torchs(node: fx.Node) -> bool:
+    """Return whether a value is an input or an operator's of torch. Operators of ours give the types that they name."""
+    return node.op == "placeholder" or str(node.target).startswith("aten.")
 
 
 def _has_halves(value: Any) -> bool:
