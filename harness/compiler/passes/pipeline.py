@@ -27,11 +27,11 @@ from harness.compiler.passes.p34_tune_rest import TuneRest
 from harness.compiler.passes.p35_schedule_rest import ScheduleRest
 from harness.compiler.passes.p41_link_weights import LinkWeights
 from harness.compiler.passes.p42_record_sites import RecordSites
-from harness.compiler.passes.p50_solve_extents import SolveExtents
 from harness.compiler.passes.p51_reuse_tensors import ReuseTensors
-from harness.compiler.passes.p52_trust_kernels import TrustKernels
-from harness.compiler.passes.p53_attach_symbols import AttachSymbols
-from harness.compiler.passes.p54_instrument_rest import InstrumentRest
+from harness.compiler.passes.p52_solve_extents import SolveExtents
+from harness.compiler.passes.p53_trust_kernels import TrustKernels
+from harness.compiler.passes.p54_attach_symbols import AttachSymbols
+from harness.compiler.passes.p55_instrument_rest import InstrumentRest
 from harness.compiler.schedule.tuning import Tuning
 from harness.compiler.targets.profiles import Profile
 from harness.protocol.schema import Precision
