@@ -120,7 +120,9 @@ def test_commands_about_runs_load_no_framework(tmp_path: Path) -> None:
 def test_ctrl_c_exits_with_130_and_without_a_traceback(delay: float) -> None:
     script = (
         "import time\nfrom harness.cli import app, main\n"
-        "@app.command()\ndef wait() -> None:\n    print('waiting', flush=True)\n    time.sleep(60)\n"
+        "@app.command()\ndef wait() -> None:\n    print('waiting', flush=True)\n"
+        # A signal that comes just before the only sleep begins would not end it.
+        "    for _ in range(600):\n        time.sleep(0.1)\n"
         "main(['wait'])"
     )
     with subprocess.Popen(
