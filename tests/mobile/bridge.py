@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ctypes as c
 import json
+import os
 import queue
 import struct
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -268,4 +270,12 @@ def main(library_path: str, functions: str, orders: str, out: str) -> dict[str, 
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(*sys.argv[1:])))
+    status = 1
+    try:
+        print(json.dumps(main(*sys.argv[1:])), flush=True)
+        status = 0
+    except Exception:
+        traceback.print_exc()
+    # Python ends threads that call back into it while it shuts down, and Rust aborts where a thread is ended.
+    sys.stderr.flush()
+    os._exit(status)
