@@ -11,7 +11,7 @@ unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX
 
 BIN := .venv/bin
 # One more than the cores, since tests that start phones wait for them more than they compute; at most four.
-TOGETHER := -n $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) < 3 ? $$(getconf _NPROCESSORS_ONLN) + 1 : 4 ))) --dist worksteal
+TOGETHER := -n $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) < 3 ? $$(getconf _NPROCESSORS_ONLN) + 1 : 4 )))
 
 .PHONY: help setup bench test check test-python test-lowest test-android test-ios test-rust smoke cli bindings lint lint-python lint-rust lint-tools format audit lock clean
 
@@ -28,11 +28,12 @@ test: test-python test-android test-ios test-rust ## every test of both language
 
 check: lint ## format, lint, types, and every test that needs neither a compiler nor a virtual phone: for use while writing
 	@tools/setup-tests --browser
-	@$(BIN)/pytest tests -m pure $(TOGETHER) -q
+	@$(BIN)/pytest tests -m pure $(TOGETHER) --dist worksteal -q
 
 test-python: setup
 	@tools/setup-tests
-	@$(BIN)/pytest tests $(TOGETHER) --durations 80
+	@# A file's tests stay in one process, so that what they share is compiled once.
+	@$(BIN)/pytest tests $(TOGETHER) --dist loadfile --no-loadscope-reorder --durations 80
 
 test-lowest: setup ## the quick tests with the lowest versions that pyproject.toml allows
 	@tools/test-lowest

@@ -52,9 +52,8 @@ def mark(items: Sequence[pytest.Item]) -> None:
 def in_order(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     """Modules with tests that need a virtual phone first, then those that compile, then the rest, each as they stood.
 
-    pytest-xdist gives each worker a part of the list, and to one that has ended the end of another's. So toolchains and
-    runtimes for phones, which take minutes to make where the cache is empty, are made by the worker that has the
-    beginning, while the others have tests that wait for none of them.
+    pytest-xdist gives the next module to a worker that has ended one, so the short ones are left for the end, and the
+    workers end together.
     """
     ranks = {need: rank for rank, need in enumerate(reversed(NEEDS))}
     modules: dict[str, int] = {}
