@@ -82,3 +82,17 @@ def test_files_that_docs_and_comments_name_are_there() -> None:
         if not (ROOT / path).exists()
     }
     assert gone == set()
+
+
+def test_targets_of_make_that_texts_name_are_there() -> None:
+    """Cures in programs name them, too; in parentheses a generator's first lines do."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = re.compile(r"(?:→ |run |`|\()make ([a-z][a-z-]*)")
+    listed = subprocess.run(["git", "ls-files", "*.md", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    found = {
+        (name, target)
+        for name in listed.stdout.splitlines()
+        for target in named.findall((ROOT / name).read_text(encoding="utf-8"))
+    }
+    assert len(found) > 20
+    assert {(name, target) for name, target in found if target not in targets} == set()

@@ -1,6 +1,6 @@
 """Write what flutter_rust_bridge generates into bindings/flutter: Dart, and the Rust that it calls.
 
-python tools/write_flutter.py            # writes the files (make flutter)
+python tools/write_flutter.py            # writes the files (make bindings)
 python tools/write_flutter.py --check    # exit status 1 if an input or a file is not what was written last
 
 The generator and cargo-expand, which it calls, are compiled into the harness's cache the first time. That takes about
@@ -116,7 +116,7 @@ def main() -> int:
         print(f"write_flutter: {error}", file=sys.stderr)
         return 3
     for name in changed:
-        print(f"bindings/flutter/{name} differs\n  → make flutter", file=sys.stderr)
+        print(f"bindings/flutter/{name} differs\n  → make bindings", file=sys.stderr)
     return 1 if changed else 0
 
 
