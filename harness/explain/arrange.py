@@ -91,6 +91,7 @@ def nodes_of(function: FunctionProvenance, index: int, graph: fx.Graph) -> list[
 
 def _ready(function: FunctionProvenance, index: int) -> set[str]:
     """Return the operators that a leaf computes to their end.
+
     An operator that a later kernel computes too is not finished. A rearranged input, for example, is not the value of
     the operator that reads it, though it may have the same shape.
     """
