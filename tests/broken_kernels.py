@@ -1,4 +1,4 @@
-"""Compiling in this process, where kernels can be broken on purpose, for tests of what notices it."""
+"""Kernels broken on purpose, for tests of what notices it. They compile in their own process (``tests.workers``)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness.compiler import Archive, front, worker
+from harness.compiler import Archive
 from harness.compiler.kernels import product
 from harness.core.cache import Cache
-from harness.core.progress import Progress
 from harness.run.builder import CachedBuilder
 
 
@@ -25,15 +24,6 @@ class OneArchive(CachedBuilder):
 
     def archive(self, *arguments: Any, **instrumented: Any) -> Archive:
         return super().archive(*arguments, **{**instrumented, "taps": True})
-
-
-def compile_here(patch: pytest.MonkeyPatch) -> None:
-    """In this process, where kernels can be broken."""
-
-    def in_this_process(_module: str, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        return worker.handle(request, progress)
-
-    patch.setattr(front, "run_worker", in_this_process)
 
 
 def no_last_panel(monkeypatch: pytest.MonkeyPatch) -> None:

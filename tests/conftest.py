@@ -110,6 +110,16 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return Checkpoint(str(folder), folder, check_folder(folder), None)
 
 
+@pytest.fixture(scope="module")
+def work_is_here() -> Iterator[None]:
+    """Compile in this process. Not for tests that change the compiler, since the user's cache keeps its archives."""
+    from tests.workers import work_here
+
+    with pytest.MonkeyPatch.context() as patch:
+        work_here(patch)
+        yield
+
+
 @pytest.fixture
 def cache(tmp_path: Path) -> Cache:
     """An empty cache."""

@@ -29,6 +29,7 @@ def compile_model(request: dict[str, Any], progress: Progress, *, only_tune: boo
     With ``only_tune``, only measure schedules and return the list of their records.
     """
     progress("loading PyTorch and TVM")
+    from harness.compiler import fast_tvm  # noqa: F401
     from harness.compiler.functions import ArchiveJob, make_archive, search_schedules
     from harness.compiler.schedule.tuning import Tuning
 
@@ -45,6 +46,7 @@ def compile_model(request: dict[str, Any], progress: Progress, *, only_tune: boo
 
 def compile_smoke(request: dict[str, Any], _progress: Progress) -> dict[str, Any]:
     """Compile the smallest possible archive: ``main(x float32[1]) = x + 1``."""
+    from harness.compiler import fast_tvm  # noqa: F401
     from harness.compiler.lower import lower, tvm_target
     from harness.compiler.objects import export_objects, write_archive
     from harness.compiler.operators.operator import OpTable

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from harness.compiler import fast_tvm  # noqa: F401
 from harness.compiler.importer.exporting import exported
 from harness.compiler.observe.provenance import FunctionProvenance, Operator, Site, common_module, read_provenance
 from harness.core.progress import Progress

@@ -1,4 +1,4 @@
-"""A folder of the path that a test installs packages into."""
+"""Exports that tests share, and a folder of the path that a test installs packages into."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import needs
+from tests.exports import remember_exports
+
+
+@pytest.fixture(autouse=True)
+def exports_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that a test of this process exported is not exported again."""
+    if needs.needs_of(request.node):
+        remember_exports(monkeypatch)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from harness.models.g2p.loading import load_checkpoint
 from harness.models.g2p.network import Decoder, DecoderPrefill, DecoderStep, Encoder
 from tests.compile_requests import SMALL, g2p_request
 
-pytestmark = pytest.mark.compiler
+pytestmark = [pytest.mark.compiler, pytest.mark.usefixtures("work_is_here")]
 
 SHAPES = {"batch_size": 1, "max_input_bytes": 24, "max_output_len": 16}
 CACHED = ("encoder", "decoder_prefill", "decoder_step")

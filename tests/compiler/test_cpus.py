@@ -18,7 +18,7 @@ from harness.core.errors import ExitCode
 from harness.models.g2p.checkpoints import Checkpoint
 from tests.compile_requests import SMALL, g2p_request
 
-pytestmark = pytest.mark.compiler
+pytestmark = [pytest.mark.compiler, pytest.mark.usefixtures("work_is_here")]
 
 RUNNER = Path(__file__).parents[2] / "rust/g2p_tvm/src/cpu.rs"
 LLVM_NAMES = {"fp16": "fullfp16", "fhm": "fp16fml", "fcma": "complxnum", "bmi1": "bmi"}

@@ -30,7 +30,7 @@ from harness.models.g2p.checkpoints import Checkpoint
 from tests.compile_requests import SMALL, g2p_request
 from tests.environment import python_path
 
-pytestmark = pytest.mark.compiler
+pytestmark = [pytest.mark.compiler, pytest.mark.usefixtures("work_is_here")]
 
 TRIALS = 4
 KILLED = """

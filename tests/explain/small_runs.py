@@ -12,15 +12,16 @@ from harness.results import Run, RunVerdict, Store
 from harness.run import builder as builders
 from harness.run.builder import RunOptions
 from harness.run.session import RunSession
-from tests.broken_kernels import OneArchive, compile_here
+from tests.broken_kernels import OneArchive
 from tests.silent import Silent
+from tests.workers import work_here
 
 SMALL = Path(__file__).with_name("small_model.py")
 
 
 def made_here(patch: pytest.MonkeyPatch, folder: Path) -> OneArchive:
     """The builder of the command line, too."""
-    compile_here(patch)
+    work_here(patch)
     builder = OneArchive(folder)
     patch.setattr(builders, "CachedBuilder", lambda notice: builder)
     return builder

@@ -16,10 +16,11 @@ from harness.models.g2p.checkpoints import Checkpoint, check_folder, write_rando
 from harness.results import ParityLine, Run, RunVerdict, Store, Summary
 from harness.run.builder import RunOptions
 from harness.run.session import RunSession
-from tests.broken_kernels import OneArchive, compile_here
+from tests.broken_kernels import OneArchive
 from tests.conftest import SMALL
 from tests.explain.defects import DEFECTS, Defect, missing_last_tile, stale_cache
 from tests.silent import Silent
+from tests.workers import work_here
 
 pytestmark = pytest.mark.compiler
 
@@ -30,7 +31,7 @@ USUAL = RunOptions(repeat=1, max_output_len=16)
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    compile_here(monkeypatch)
+    work_here(monkeypatch)
 
 
 @pytest.fixture(scope="session")

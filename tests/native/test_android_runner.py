@@ -41,7 +41,7 @@ def runner_for(target: str, cache: Cache, mcpu: str | None = None) -> Runner:
 
 
 @pytest.fixture(scope="module")
-def phone_runner(user_cache: Cache) -> Runner:
+def phone_runner(user_cache: Cache, work_is_here: None) -> Runner:
     return runner_for("android-arm64", user_cache)
 
 

@@ -43,7 +43,7 @@ def archive_for(target: str, cache: Cache) -> Archive:
 
 
 @pytest.fixture(scope="module")
-def runner(user_cache: Cache) -> Runner:
+def runner(user_cache: Cache, work_is_here: None) -> Runner:
     options = AppOptions(companion=archive_for("llvm", user_cache))
     return build_runner(archive_for("ios-arm64", user_cache), cache=user_cache, progress=quiet, app=options)
 

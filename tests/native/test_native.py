@@ -55,6 +55,7 @@ def test_a_missing_compiler_names_its_cure(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "g++" in caught.value.cure
 
 
+@pytest.mark.usefixtures("work_is_here")
 def test_the_runner_holds_every_model_and_needs_only_libc(small_checkpoint: Checkpoint, user_cache: Cache) -> None:
     request = g2p_request(small_checkpoint, **SMALL)
     runner = build_runner(compile_models(request, cache=user_cache, progress=quiet), cache=user_cache, progress=quiet)
@@ -64,6 +65,7 @@ def test_the_runner_holds_every_model_and_needs_only_libc(small_checkpoint: Chec
     assert foreign == []
 
 
+@pytest.mark.usefixtures("work_is_here")
 def test_a_program_for_a_phone_is_at_most_4_mb_without_the_weights(
     small_checkpoint: Checkpoint, user_cache: Cache
 ) -> None:
@@ -146,6 +148,7 @@ def test_any_zig_triple_compiles(triple: str, user_cache: Cache, tmp_path: Path)
         assert int.from_bytes(target.read_bytes()[18:20], "little") == 183  # EM_AARCH64
 
 
+@pytest.mark.usefixtures("work_is_here")
 def test_cargo_is_asked_for_by_name(
     small_checkpoint: Checkpoint, user_cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

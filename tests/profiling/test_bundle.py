@@ -25,7 +25,7 @@ from harness.run.session import RunSession
 from tests.report.html.pages import embedded
 from tests.silent import Silent
 
-pytestmark = pytest.mark.compiler
+pytestmark = [pytest.mark.compiler, pytest.mark.usefixtures("work_is_here")]
 
 FILE = Path(__file__).with_name("two_models.py")
 TENSORS = ["picture", "chain"]

@@ -25,7 +25,7 @@ from harness.results.schema.profile import ProfileLine
 from tests.compile_requests import SMALL, g2p_request
 from tests.conftest import SMALL as CHECKPOINT
 
-pytestmark = pytest.mark.compiler
+pytestmark = [pytest.mark.compiler, pytest.mark.usefixtures("work_is_here")]
 
 WORDS = ("a", "Haus", "ten letter")
 LAYERS = CHECKPOINT["num_decoder_layers"]

@@ -16,8 +16,8 @@ from harness.report.html import html_report
 from harness.results import Run, RunVerdict, Store
 from harness.run.builder import CachedBuilder, RunOptions
 from harness.run.session import RunSession
-from tests.broken_kernels import compile_here
 from tests.silent import Silent
+from tests.workers import work_here
 
 pytestmark = pytest.mark.compiler
 
@@ -26,7 +26,7 @@ MODEL = Path(__file__).with_name("uneven_model.py")
 
 @pytest.fixture
 def builder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CachedBuilder:
-    compile_here(monkeypatch)
+    work_here(monkeypatch)
     return CachedBuilder(lambda _text: None, archives=Cache(tmp_path / "archives"))
 
 
