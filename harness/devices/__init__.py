@@ -1,5 +1,6 @@
 """Provide devices that run the runner: deploy, run, collect. This room does not depend on models."""
 
+from harness.devices.appfiles import OpensApps
 from harness.devices.base import (
     AnyRecord,
     Device,
@@ -54,6 +55,7 @@ __all__ = [
     "Notify",
     "OnPush",
     "OnRecord",
+    "OpensApps",
     "RunResult",
     "RunnerDescription",
     "RunnerUnusable",

@@ -13,7 +13,7 @@ from harness.core.errors import UsageError
 from harness.core.plugins import entries
 from harness.devices.base import Device, Notify, Unavailable
 from harness.devices.errors import UnknownDevice
-from harness.devices.options import SERIAL, Command, DeviceOption, SerialName
+from harness.devices.options import OPENING, SERIAL, Command, DeviceOption, SerialName
 
 KINDS = "harness.devices"
 """The entry point group: ``NAME = "package.module:KIND"``, where ``KIND`` is a :class:`DeviceKind` of that name."""
@@ -162,4 +162,6 @@ def _serial_option(kinds: Iterable[DeviceKind]) -> DeviceOption | None:
     serials = [kind.serial for kind in kinds if kind.serial is not None]
     names = list(dict.fromkeys([f"--{SERIAL}", *(serial.flag for serial in serials)]))
     text = ", ".join(dict.fromkeys(serial.help for serial in serials))
-    return DeviceOption(names[0], text, metavar="S", aliases=tuple(names[1:])) if serials else None
+    if not serials:
+        return None
+    return DeviceOption(names[0], text, metavar="S", aliases=tuple(names[1:]), commands=(*OPENING, "send", "fetch"))

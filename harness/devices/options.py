@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from harness.core.errors import UsageError
 
-Command = Literal["suites", "nightly", "explain", "devices", "doctor"]
+Command = Literal["suites", "nightly", "explain", "send", "fetch", "devices", "doctor"]
 OPENING: tuple[Command, ...] = ("suites", "nightly", "explain")
 """The commands that open devices: ``pytest suites`` with ``harness run``, and two commands of ``harness``."""
-COMMANDS: tuple[Command, ...] = (*OPENING, "devices", "doctor")
-"""These and the two that look at what is attached."""
+COMMANDS: tuple[Command, ...] = (*OPENING, "send", "fetch", "devices", "doctor")
+"""These, the two of ``harness selftest`` that copy files of an app, and the two that look at what is attached."""
 SERIAL = "serial"
 """The key of a device's serial, whatever a kind calls its option."""
 _FLAG = re.compile(r"--[a-z][a-z0-9]*(-[a-z0-9]+)*")

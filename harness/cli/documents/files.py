@@ -18,7 +18,7 @@ class FileRow(Part):
 
 
 class FilesDocument(Document):
-    """`harness export`, `harness report`, `harness profile --trace`: the files that were written."""
+    """`harness export`, `report`, `profile --trace` and `selftest`: the files that were written or copied."""
 
     schema_name: Literal["harness.files/1"] = Field(default="harness.files/1", alias="schema")
     files: list[FileRow]

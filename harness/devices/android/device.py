@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError
+from harness.devices.android.appfiles import AppFiles
 from harness.devices.android.conditions import parse_conditions, unfit
 from harness.devices.android.facts import AndroidFacts, parse_facts
 from harness.devices.android.job import AndroidJob
@@ -30,6 +31,7 @@ from harness.devices.android.server import Server
 from harness.devices.android.shell import Answer, Shell, script
 from harness.devices.android.store import RunnerStore
 from harness.devices.android.workfolder import WorkFolders
+from harness.devices.appfiles import check_names
 from harness.devices.base import (
     DEFAULT_DEADLINE,
     Knob,
@@ -205,6 +207,22 @@ class AndroidDevice(RemoteDevice):
                 outcome = self._verified(program, outcome)
             wall = time.monotonic() - began
             return as_result(order, outcome, reason_of(outcome), wall=wall, knobs=knobs, observed=observed)
+
+    def send_to_app(self, app: str, source: Path, name: str) -> None:
+        """Write a file in a user's app; see :class:`harness.devices.appfiles.OpensApps`."""
+        check_names(app, name)
+        with self.reserve(), self._running():
+            self._app_files().send(app, source, name)
+
+    def fetch_from_app(self, app: str, name: str, target: Path) -> int:
+        """Copy a file of a user's app; see :class:`harness.devices.appfiles.OpensApps`."""
+        check_names(app, name)
+        with self.reserve(), self._running():
+            return self._app_files().fetch(app, name, target)
+
+    def _app_files(self) -> AppFiles:
+        place = self._place(None)
+        return AppFiles(self._shell, place.store, place.base, self.name)
 
     def close(self) -> None:
         """Close the device; see the protocol. A run in progress is ended and cleaned up, from any thread."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import HarnessError
+from harness.core.files import replacing
+from harness.devices.appfiles import MOST_BYTES, check_names
 from harness.devices.base import (
     DEFAULT_DEADLINE,
     DEFAULT_WAIT,
@@ -25,6 +27,7 @@ from harness.devices.base import (
 )
 from harness.devices.battery import battery_unfit
 from harness.devices.errors import CommandTimeout, RunnerUnusable
+from harness.devices.ios.appfiles import fetch_file, send_file
 from harness.devices.ios.apps import install, installed, uninstall
 from harness.devices.ios.awake import Awake
 from harness.devices.ios.bundle import Package, make_installable, read_package
@@ -210,6 +213,25 @@ class IosDevice(RemoteDevice):
             wall = time.monotonic() - began
         seen = observed(outcome, self._launcher.name)
         return as_result(order, outcome, app_reason(outcome), wall=wall, knobs=knobs, observed=seen, log_name="output")
+
+    def send_to_app(self, app: str, source: Path, name: str) -> None:
+        """Write a file in a user's app; see :class:`harness.devices.appfiles.OpensApps`."""
+        check_names(app, name)
+        data = source.read_bytes()
+        seconds = ASK_SECONDS + len(data) / SLOWEST_BYTES_PER_SECOND
+        with self.reserve(), self._running():
+            self._phone.do(
+                lambda link: send_file(link, app, name, data), deadline=seconds, what=f"copying {name} into {app}"
+            )
+
+    def fetch_from_app(self, app: str, name: str, target: Path) -> int:
+        """Copy a file of a user's app; see :class:`harness.devices.appfiles.OpensApps`."""
+        check_names(app, name)
+        seconds = ASK_SECONDS + MOST_BYTES / SLOWEST_BYTES_PER_SECOND
+        with self.reserve(), self._running(), replacing(target) as partial, partial.open("wb") as stream:
+            return self._phone.do(
+                lambda link: fetch_file(link, app, name, stream), deadline=seconds, what=f"fetching {name} of {app}"
+            )
 
     def close(self) -> None:
         """Close the device; see the protocol. A run in progress is ended, and installed apps are removed."""
