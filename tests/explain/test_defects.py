@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from harness.run.builder import RunOptions
 from harness.run.session import RunSession
 from tests.broken_kernels import OneArchive
 from tests.conftest import SMALL
-from tests.explain.defects import DEFECTS, Defect, missing_last_tile, stale_cache
+from tests.explain.defects import DEFECTS, Defect, Inject, missing_last_tile, stale_cache
 from tests.silent import Silent
 from tests.workers import work_here
 
@@ -45,6 +46,14 @@ def wide_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     weights["decoder.block.1.layer.1.layer_norm.weight"] *= np.float32(2**-17)
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     return Checkpoint(str(folder), folder, check_folder(folder), None)
+
+
+@contextmanager
+def defective(inject: Inject, checkpoint: Checkpoint) -> Iterator[None]:
+    """Compile with a defect, which the explanation's own exports do not have: it takes place in this process, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        inject(patch, checkpoint)
+        yield
 
 
 def judged(
@@ -78,12 +87,10 @@ def test_without_a_defect_nothing_is_found(wide_checkpoint: Checkpoint, tmp_path
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("defect", DEFECTS, ids=[defect.name for defect in DEFECTS])
-def test_a_defect_fails_parity_and_is_located(
-    wide_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, defect: Defect
-) -> None:
-    defect.inject(monkeypatch, wide_checkpoint)
+def test_a_defect_fails_parity_and_is_located(wide_checkpoint: Checkpoint, tmp_path: Path, defect: Defect) -> None:
     builder = OneArchive(tmp_path / "cache")
-    run, summary, lines = judged(wide_checkpoint, tmp_path, builder)
+    with defective(defect.inject, wide_checkpoint):
+        run, summary, lines = judged(wide_checkpoint, tmp_path, builder)
     assert summary.verdict is RunVerdict.FAIL
     assert "words differ" in summary.reasons[0]
     if defect.inject is stale_cache:
@@ -96,13 +103,13 @@ def test_a_defect_fails_parity_and_is_located(
 
 @pytest.mark.usefixtures("here")
 def test_a_defect_in_an_int8_archive_without_a_cache_and_with_batches_is_located(
-    wide_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wide_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     """The second of two words of a batch runs alone, beside a row of padding."""
-    missing_last_tile(monkeypatch, wide_checkpoint)
     builder = OneArchive(tmp_path / "cache")
     options = replace(USUAL, precision="int8", use_kv_cache=False, batch_size=2)
-    run, summary, _lines = judged(wide_checkpoint, tmp_path, builder, options)
+    with defective(missing_last_tile, wide_checkpoint):
+        run, summary, _lines = judged(wide_checkpoint, tmp_path, builder, options)
     assert summary.verdict is RunVerdict.FAIL
     found = explained(run, builder, item="w00001")
     assert (found.variant, found.precision, found.reproduced) == ("cacheless", "int8", True)
