@@ -6,8 +6,8 @@ ncnn has no axis for the batch: its converter takes the first one away where it 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,12 @@ def convert(source: Path, folder: Path, precision: str) -> None:
     work = folder / "work"
     work.mkdir()
     others = ("pnnxparam", "pnnxbin", "pnnxpy", "pnnxonnx", "ncnnpy")
-    command = [str(Path(sys.executable).parent / "pnnx"), str(source / "model.pt"), f"inputshape={shapes}", "fp16=0"]
+    # The package's command only starts this program, but imports PyTorch first.
+    package = importlib.util.find_spec("pnnx")
+    if package is None or package.origin is None:
+        raise ValueError("pnnx is not installed")
+    program = Path(package.origin).with_name("pnnx")
+    command = [str(program), str(source / "model.pt"), f"inputshape={shapes}", "fp16=0"]
     command += [f"ncnnparam={folder / PARAM}", f"ncnnbin={folder / WEIGHTS}"]
     done = subprocess.run(
         [*command, *(f"{name}={work / name}" for name in others)], capture_output=True, text=True, check=False
