@@ -5,6 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +26,30 @@ def convert(source: Path, folder: Path, precision: str) -> None:
     converter: Any = importlib.import_module("_tools")
     command = ["mnnconvert", "-f", "ONNX", "--modelFile", str(source / "model.onnx"), "--MNNModel", str(folder / FILE)]
     command += ["--bizCode", "rivals", "--keepInputFormat=1"]
-    converter.mnnconvert(command + (["--weightQuantBits", "8"] if precision == "int8" else []))
+    with printed() as lines:
+        converter.mnnconvert(command + (["--weightQuantBits", "8"] if precision == "int8" else []))
     if not (folder / FILE).is_file():
-        raise ValueError("the converter wrote nothing")
+        reasons = [line for line in lines if "Not Support" in line]
+        raise ValueError((reasons or lines or ["the converter wrote nothing"])[-1])
     with np.load(source / "expected.npz") as kept:
         facts = {"shapes": [kept[f"out{at}"].shape for at in range(len(kept.files))], "precision": precision}
     (folder / OUTPUTS).write_text(json.dumps(facts), encoding="utf-8")
+
+
+@contextmanager
+def printed() -> Iterator[list[str]]:
+    """Collect the lines that compiled code prints meanwhile: its only reasons."""
+    lines: list[str] = []
+    with tempfile.TemporaryFile() as file:
+        before = os.dup(1)
+        os.dup2(file.fileno(), 1)
+        try:
+            yield lines
+        finally:
+            os.dup2(before, 1)
+            os.close(before)
+            file.seek(0)
+            lines += [line for line in file.read().decode("utf-8", errors="replace").splitlines() if line.strip()]
 
 
 def prepare() -> Load:
