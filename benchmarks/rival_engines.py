@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from benchmarks.pinning import pinned, step_aside
+from benchmarks.pinning import pinned, scheduled_first, step_aside
 from benchmarks.processes import PeerProcess
 from benchmarks.rival_conversions import MODELS, Conversions, size_of, start
 from benchmarks.rival_names import OURS, PYTORCH
@@ -43,6 +43,8 @@ class Setup:
     deadline: float
     round_ns: int
     cache: Cache
+    ahead: bool = False
+    """Whether engines run before all other processes during their rounds."""
 
 
 class Engine(Protocol):
@@ -80,7 +82,8 @@ class RivalEngine:
             self.measured.error = largest_error(arrays_of(file), arrays_of(source / "expected.npz"))
 
     def round(self) -> None:
-        answer = self.process.ask({"do": "round", "ns": self.setup.round_ns}, self.setup.deadline)
+        with scheduled_first(self.process.pid, wanted=self.setup.ahead):
+            answer = self.process.ask({"do": "round", "ns": self.setup.round_ns}, self.setup.deadline)
         self.measured.rounds.append(calls_of(answer))
 
     def finish(self) -> None:
@@ -142,7 +145,8 @@ class RunnerEngine:
                 if isinstance(record, Header):
                     step_aside(cores, usable)
 
-            result = self.setup.device.run(self.runner.path, order, Path(folder), self.setup.deadline, follow)
+            with scheduled_first(0, wanted=self.setup.ahead):  # the child inherits it
+                result = self.setup.device.run(self.runner.path, order, Path(folder), self.setup.deadline, follow)
         return result.require_complete()
 
 

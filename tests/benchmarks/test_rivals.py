@@ -36,6 +36,7 @@ OPTIONS: dict[str, Any] = {
     "round_ms": 5,
     "threads": 1,
     "core": CORE,
+    "ahead": False,
     "deadline": 20.0,
 }
 
@@ -137,6 +138,29 @@ def test_an_engine_that_fails_is_a_line_and_the_others_go_on(
     assert [len(engines[name]["rounds"]) for name in ("ours", "ncnn")] == [3, 3]
     assert "u-net on MNN failed: " in printed
     assert " ".join(reason.split()) in " ".join(printed.split())
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="this system has no such classes")
+def test_engines_run_ahead_of_others_in_their_rounds_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "sched_setscheduler", lambda task, policy, _priority: asked.append((task, policy)))
+    status, printed, written = compare(monkeypatch, tmp_path, "well", MANY, ahead=True, models="u-net", rounds=1)
+    policies = {task: [policy for one, policy in asked if one == task] for task, _ in asked}
+    assert status is ExitCode.OK
+    assert len(policies) >= 3
+    assert all(found == [os.SCHED_FIFO, os.SCHED_OTHER] for found in policies.values())
+    assert written["options"]["ahead"]
+    assert "ahead of other processes" in printed
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="this system has no such classes")
+def test_who_may_not_run_ahead_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(_task: int, _policy: int, _priority: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    with pytest.raises(UsageError, match=r"cannot be scheduled before other processes: .* Operation not permitted"):
+        compare(monkeypatch, tmp_path, "well", MANY, ahead=True, models="u-net")
 
 
 def test_a_model_is_converted_once_and_a_refusal_leaves_nothing(
