@@ -69,7 +69,9 @@ class RivalEngine:
     def __init__(self, process: PeerProcess, model: str, source: Path, size: int | None, setup: Setup) -> None:
         self.process, self.setup = process, setup
         load = {"do": "load", "model": model, "inputs": str(source / "inputs.npz"), "threads": setup.threads}
-        answer = process.ask(load, setup.deadline)
+        process.ask({"do": "prepare"}, setup.deadline)
+        with scheduled_first(process.pid, wanted=setup.ahead):
+            answer = process.ask(load, setup.deadline)
         self.measured = Measured(
             load_ns=[number_of(answer, "load_ns")],
             first_ns=number_of(answer, "first_ns"),

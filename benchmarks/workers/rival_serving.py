@@ -2,6 +2,7 @@
 
 - ``{"do": "convert", "source": FOLDER, "folder": FOLDER, "precision": NAME}`` makes the engine's own model. A process
   that converts does nothing else.
+- ``{"do": "prepare"}`` imports the engine's library, so that the next request begins with the model alone.
 - ``{"do": "load", "model": FILE, "inputs": FILE.npz, "threads": N}`` makes the engine and calls it once. It answers
   with ``facts``, ``load_ns`` and ``first_ns``.
 - ``{"do": "answer", "file": FILE.npz}`` writes what the last call returned, as ``out0``, ``out1`` and so on.
@@ -79,6 +80,7 @@ class Session:
 
     def __init__(self, prepare: Callable[[], Load], convert: Convert) -> None:
         self._prepare, self._convert = prepare, convert
+        self._load_model: Load | None = None
         self._engine: Engine | None = None
         self._base: int | None = None
 
@@ -86,8 +88,12 @@ class Session:
         if request["do"] == "convert":
             self._convert(Path(request["source"]), Path(request["folder"]), request["precision"])
             return {}
+        if self._load_model is None:
+            self._load_model = self._prepare()
+        if request["do"] == "prepare":
+            return {}
         if request["do"] == "load":
-            return self._load(request)
+            return self._load(request, self._load_model)
         if self._engine is None:
             raise ValueError("the engine was not loaded")
         if request["do"] == "answer":
@@ -98,10 +104,9 @@ class Session:
             return {"base_bytes": self._base, "peak_bytes": memory("VmHWM")}
         return {"ns": timed_round(self._engine, request["ns"])}
 
-    def _load(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _load(self, request: dict[str, Any], load: Load) -> dict[str, Any]:
         with np.load(request["inputs"]) as kept:
             inputs = [kept[f"in{at}"] for at in range(len(kept.files))]
-        load = self._prepare()
         with contextlib.suppress(OSError):
             CLEAR.write_text("5", encoding="utf-8")  # the peak starts again: importing a library may have had its own
         self._base = memory("VmRSS")
