@@ -42,14 +42,18 @@ def openvino(source: Path, model: Any) -> Any:
 
 
 def litert(source: Path, whole: Path) -> None:
-    """Replace the file by a quantized one."""
+    """Replace the file by a quantized one, which takes and gives float32 as the others do."""
     quantizers: Any = importlib.import_module("ai_edge_quantizer.quantizer")
     recipes: Any = importlib.import_module("ai_edge_quantizer.recipe")
     interpreters: Any = importlib.import_module("ai_edge_litert.interpreter")
     (signature, names), *_ = interpreters.Interpreter(str(whole)).get_signature_list().items()
     arrays = [one.astype(np.int32) if one.dtype == np.int64 else one for one in inputs_of(source)]
     data = {signature: [dict(zip(sorted(names["inputs"]), arrays, strict=True))]}
-    tool = quantizers.Quantizer(str(whole), recipes.static_wi8_ai8())
+    ends = [
+        {"regex": ".*", "operation": place, "algorithm_key": "no_quantize", "op_config": {}}
+        for place in ("INPUT", "OUTPUT")
+    ]
+    tool = quantizers.Quantizer(str(whole), [*recipes.static_wi8_ai8(), *ends])
     whole.write_bytes(bytes(tool.quantize(tool.calibrate(data)).quantized_model))
 
 
