@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from harness.core.errors import UsageError
 
@@ -43,6 +44,35 @@ def pinned(cores: Sequence[int]) -> Iterator[tuple[int, ...]]:
     finally:
         if AVAILABLE:
             os.sched_setaffinity(0, before)
+
+
+def schedule_first(pid: int, *, first: bool) -> None:
+    """Let a process run before all others on its cores, or as others do again; 0 is the calling thread.
+
+    Raises UsageError where this user or this system may not.
+    """
+    policy, priority = ("SCHED_FIFO", 1) if first else ("SCHED_OTHER", 0)
+    tasks = [0] if pid == 0 else [int(task.name) for task in Path(f"/proc/{pid}/task").glob("*")]
+    try:
+        for task in tasks:
+            with suppress(ProcessLookupError):  # a thread that has ended meanwhile
+                os.sched_setscheduler(task, getattr(os, policy), os.sched_param(priority))
+    except (OSError, AttributeError) as error:
+        raise UsageError(
+            f"engines cannot be scheduled before other processes: {error}", cure="leave out --ahead, or be root"
+        ) from error
+
+
+@contextmanager
+def scheduled_first(pid: int, *, wanted: bool) -> Iterator[None]:
+    """Let a process run before all others for a while, if that is wanted."""
+    if wanted:
+        schedule_first(pid, first=True)
+    try:
+        yield
+    finally:
+        if wanted:
+            schedule_first(pid, first=False)
 
 
 def describe(cores: Sequence[int]) -> str:

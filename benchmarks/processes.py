@@ -52,6 +52,10 @@ class PeerProcess:
         for reader in self._readers:
             reader.start()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def ask(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Return the answer to a request; raises PeerFailed if it is an error or later than ``deadline`` seconds.
 
