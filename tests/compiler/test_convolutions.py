@@ -1,0 +1,116 @@
+"""Convolutions of our own against PyTorch: shapes of every kind, every instruction set's tiles, and in models."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.compiler.kernels.convolution import Convolution
+from harness.compiler.targets.profiles import AVX2, AVX512, NEON, Profile
+from tests.compiler.compiled import answers, compiled
+from tests.compiler.convolutions import check
+
+pytestmark = pytest.mark.compiler
+
+PROFILES = [AVX2, AVX512, NEON]
+each_profile = pytest.mark.parametrize("profile", PROFILES, ids=lambda p: p.name)
+
+SHAPES = {
+    "one pixel": Convolution(1, (1, 1), 5, 7, (1, 1)),
+    "points": Convolution(2, (5, 7), 19, 40, (1, 1)),
+    "points apart": Convolution(1, (9, 8), 8, 37, (1, 1), (2, 3)),
+    "borders": Convolution(1, (9, 23), 6, 16, (3, 3), padding=(1, 1, 1, 1)),
+    "unequal borders": Convolution(1, (6, 31), 3, 21, (3, 5), padding=(0, 2, 2, 1)),
+    "nothing but borders": Convolution(1, (1, 2), 4, 8, (5, 5), padding=(2, 2, 2, 2)),
+    "far apart": Convolution(2, (13, 17), 5, 33, (3, 3), (2, 2), (1, 1, 1, 1), (2, 3)),
+    "planar": Convolution(1, (15, 19), 3, 24, (3, 3), (2, 2), (1, 1, 1, 1), planar=True),
+    "a row": Convolution(1, (1, 50), 7, 12, (1, 10), (1, 5), (0, 3, 0, 2), of_rows=True),
+    "groups": Convolution(1, (7, 9), 48, 96, (3, 3), padding=(1, 1, 1, 1), groups=3),
+    "small groups": Convolution(1, (5, 8), 24, 24, (3, 3), padding=(1, 1, 1, 1), groups=6),
+    "odd groups": Convolution(1, (5, 6), 15, 9, (3, 3), padding=(1, 1, 1, 1), groups=3),
+    "by channel": Convolution(2, (6, 37), 27, 27, (3, 3), padding=(1, 1, 1, 1), groups=27),
+    "by channel, apart": Convolution(1, (11, 14), 19, 19, (5, 5), (2, 2), (2, 1, 2, 3), (1, 2), groups=19),
+    "by channel, inside": Convolution(1, (5, 9), 16, 16, (3, 3), groups=16),
+    "by channel, a row": Convolution(1, (1, 40), 5, 5, (1, 5), (1, 2), (0, 4, 0, 4), (1, 2), groups=5, of_rows=True),
+    "many filters": Convolution(1, (4, 30), 10, 150, (1, 1)),
+}
+"""Convolutions whose extents are mostly no multiple of anything."""
+
+
+@each_profile
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_shapes(profile: Profile, name: str) -> None:
+    check(profile, SHAPES[name])
+
+
+class Norms(nn.Module):
+    """Convolutions with what networks put behind them."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.first, self.second = nn.Conv2d(3, 20, 3, padding=1, bias=False), nn.Conv2d(20, 20, 3, padding=1, groups=2)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(20) for _ in range(2))
+        for norm in self.norms:
+            assert isinstance(norm, nn.BatchNorm2d)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+            nn.init.normal_(norm.weight)
+            nn.init.normal_(norm.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = ACTIVATIONS[self.kind](self.norms[0](self.first(x)))
+        return ACTIVATIONS[self.kind](y + self.norms[1](self.second(y)))
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "relu6": F.relu6,
+    "hardswish": F.hardswish,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "sigmoid gate": lambda x: x * torch.sigmoid(x + 1),
+    "leaky": lambda x: torch.maximum(x, 0.1 * x),
+    "one bound": lambda x: x.clamp(min=-0.5),
+    "quotient": lambda x: 1 / (2 + torch.relu(3 - x)),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(ACTIVATIONS))
+def test_norms_residuals_and_activations(kind: str) -> None:
+    torch.manual_seed(0)
+    module, x = Norms(kind).eval(), torch.randn(1, 3, 9, 10)
+    with torch.inference_mode():
+        expected = answers(module, x)[0]
+    ours = compiled(module, (x,))(x)[0]
+    np.testing.assert_allclose(ours, expected, atol=3e-6 * float(np.abs(expected).max()), rtol=0)
+
+
+class Shared(nn.Module):
+    """Results of convolutions that are read more than once, sums of two convolutions, and one over samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Conv1d(8, 8, k, padding=k // 2, groups=g) for k, g in ((3, 1), (5, 2), (1, 1)))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        a, b = self.a(x), self.b(x)
+        c = self.c(a * torch.sigmoid(a.mean(2, keepdim=True)))
+        return torch.relu(a + b), a, torch.relu(c) + torch.relu(c + 1)
+
+
+def test_results_that_are_read_more_than_once() -> None:
+    torch.manual_seed(0)
+    module, x = Shared().eval(), torch.randn(2, 8, 21)
+    with torch.inference_mode():
+        wanted = answers(module, x)
+    for ours, expected in itertools.zip_longest(compiled(module, (x,))(x), wanted):
+        np.testing.assert_allclose(ours, expected, atol=3e-6, rtol=1e-5)
