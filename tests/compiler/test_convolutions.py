@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.compiler.kernels import winograd
 from harness.compiler.kernels.convolution import Convolution
 from harness.compiler.targets.profiles import AVX2, AVX512, NEON, Profile
 from tests.compiler.compiled import answers, compiled
-from tests.compiler.convolutions import check
+from tests.compiler.convolutions import check, check_kernel
 
 pytestmark = pytest.mark.compiler
 
@@ -47,6 +49,27 @@ SHAPES = {
 @pytest.mark.parametrize("name", sorted(SHAPES))
 def test_shapes(profile: Profile, name: str) -> None:
     check(profile, SHAPES[name])
+
+
+WINOGRAD = {
+    "whole tiles": Convolution(1, (8, 12), 32, 32, (3, 3), padding=(1, 1, 1, 1)),
+    "no borders": Convolution(2, (9, 11), 17, 35, (3, 3)),
+    "several blocks": Convolution(1, (13, 26), 19, 70, (3, 3), padding=(1, 0, 2, 1)),
+}
+
+
+@each_profile
+@pytest.mark.parametrize("name", sorted(WINOGRAD))
+def test_winograd(profile: Profile, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the bound that suites have: random numbers of m = 4 differ by 3e-6 of the largest result."""
+    monkeypatch.setattr(winograd, "BLOCK_BYTES", 1 << 15)
+    monkeypatch.setattr(winograd, "LEAST_TILES", 3)
+    conv = WINOGRAD[name]
+    outputs: tuple[winograd.Outputs, ...] = (2, 4)
+    for m, tolerance in zip(outputs, (2e-6, 1e-5), strict=True):
+        form = winograd.winograd(conv, profile, m)
+        kernel = winograd.winograd_kernel(profile, form)
+        check_kernel(kernel, partial(winograd.pack_winograd, form), conv, tolerance)
 
 
 class Norms(nn.Module):

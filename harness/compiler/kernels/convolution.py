@@ -119,9 +119,16 @@ def choose_panels(conv: Convolution, profile: Profile) -> Panels:
     while each * merged < profile.lanes and conv.groups % (2 * merged) == 0 and conv.groups > 1:
         merged *= 2
     filters, depth = each * merged, conv.channels // conv.groups * merged
+    pixels = math.prod(conv.result) if is_flat(conv) else conv.result[1]
+    count, most = best_tile(profile, filters, pixels)
+    vectors = -(-filters // profile.lanes)
+    return Panels(conv.groups // merged, filters, depth, count, vectors // count, vectors % count, profile.lanes, most)
+
+
+def best_tile(profile: Profile, filters: int, pixels: int) -> tuple[int, int]:
+    """Return the vectors and the most pixels of a register tile that has the fewest loads and multiply-adds."""
     vectors = -(-filters // profile.lanes)
     sums = profile.rows * (profile.columns // profile.lanes)
-    pixels = math.prod(conv.result) if is_flat(conv) else conv.result[1]
     best: tuple[float, int, int] | None = None
     for count in range(1, min(vectors, 8) + 1):
         most = sums // count
@@ -137,8 +144,7 @@ def choose_panels(conv: Convolution, profile: Profile) -> Panels:
         if best is None or cost < best[0] * 0.99:
             best = (cost, count, most)
     assert best is not None
-    _, count, most = best
-    return Panels(conv.groups // merged, filters, depth, count, vectors // count, vectors % count, profile.lanes, most)
+    return best[1], best[2]
 
 
 def is_flat(conv: Convolution) -> bool:

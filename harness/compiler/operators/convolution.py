@@ -12,6 +12,7 @@ from harness.compiler.graph.graph import Array, Graph, is_float32, op_name, stat
 from harness.compiler.kernels.convolution import Convolution, convolution_kernel, pack_filters
 from harness.compiler.kernels.depthwise import depthwise_kernel, pack_by_channel
 from harness.compiler.kernels.epilogue import BINARY, Epilogue, Operand, Step
+from harness.compiler.kernels.winograd import choose_winograd, pack_winograd, winograd_kernel
 from harness.compiler.operators.operator import FusedOperator, Lowering, Match, OpTable, array
 
 CONVOLUTIONS = ("relax.nn.conv1d", "relax.nn.conv2d")
@@ -50,6 +51,8 @@ class ConvolutionOp(FusedOperator):
         weight, rest = array(args[1 + tensors]), args[2 + tensors :]
         if conv.by_channel:
             kernel, packed = depthwise_kernel(profile, conv), pack_by_channel(conv, weight)
+        elif (form := choose_winograd(conv, profile)) is not None:
+            kernel, packed = winograd_kernel(profile, form), pack_winograd(form, weight)
         else:
             kernel, packed = convolution_kernel(profile, conv), pack_filters(conv, weight, profile)
         return lowering.call(kernel, [*args[: 1 + tensors], relax.const(packed), *rest], call.ty)
