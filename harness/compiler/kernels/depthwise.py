@@ -22,6 +22,9 @@ from harness.compiler.targets.profiles import Profile
 REGISTERS = 14
 """The sums, pixels and weights that a tile may hold: what AVX2 has registers for, without two for addresses' values."""
 
+MOST_UNROLLED = 3
+"""The most rows of a kernel that are written out one after the other. More would take long to compile."""
+
 
 def pack_by_channel(conv: Convolution, weight: Array) -> Array:
     """Return a weight [KH, KW, 1, channels] as the kernel reads it."""
@@ -75,19 +78,29 @@ class _ByChannel:
         sums = registers(run.rows, lanes)
         for register in sums:
             put(register, f32(0.0, lanes), lanes)
-        for ky in range(conv.kernel[0]):
-            y = T.bind(T.Cast("int32", oy * conv.strides[0] + (ky * conv.dilation[0] - conv.padding[0])))
-            if conv.padding[0] or conv.padding[2]:
-                with vector.when(tvm.tirx.all(y >= 0, y < self.height)):
-                    self._row(image, y, start, run, channel, lanes, sums, ky)
-            else:
-                self._row(image, y, start, run, channel, lanes, sums, ky)
+        if conv.kernel[0] <= MOST_UNROLLED:
+            for ky in range(conv.kernel[0]):
+                self._row(image, oy, start, run, channel, lanes, sums, ky)
+        else:
+            with T.serial(conv.kernel[0]) as ky:
+                self._row(image, oy, start, run, channel, lanes, sums, ky)
         pixel = T.bind(T.Cast("int32", (image * self.rows + oy) * self.columns + start))
         for r, register in enumerate(sums):
             self.finisher.keep(get(register, lanes), pixel + r, channel, lanes)
 
     def _row(
-        self, image: Any, y: Any, start: Any, run: Run, channel: Any, lanes: int, sums: list[Any], ky: int
+        self, image: Any, oy: Any, start: Any, run: Run, channel: Any, lanes: int, sums: list[Any], ky: Any
+    ) -> None:
+        conv = self.conv
+        y = T.bind(T.Cast("int32", oy * conv.strides[0] + ky * conv.dilation[0] - conv.padding[0]))
+        if conv.padding[0] or conv.padding[2]:
+            with vector.when(tvm.tirx.all(y >= 0, y < self.height)):
+                self._taps(image, y, start, run, channel, lanes, sums, ky)
+        else:
+            self._taps(image, y, start, run, channel, lanes, sums, ky)
+
+    def _taps(
+        self, image: Any, y: Any, start: Any, run: Run, channel: Any, lanes: int, sums: list[Any], ky: Any
     ) -> None:
         """Multiply each pixel of a row with all weights of its sums, from left to right."""
         conv = self.conv

@@ -231,11 +231,14 @@ class _Emitter:
                     store(patch, value, i * side + j, 0, lanes=lanes)
             self._image(lambda i, j: load(patch, i * side + j, 0, lanes=lanes), into, at, c, lanes)
 
+        rest = self.conv.channels % self.lanes
         with T.If(whole):
             with T.Then():
-                by_vector(self.conv.channels, self.lanes, inside)
+                by_vector(self.conv.channels - rest, self.lanes, inside)
             with T.Else():
-                by_vector(self.conv.channels, self.lanes, outside)
+                by_vector(self.conv.channels - rest, self.lanes, outside)
+        for start, narrow in pieces(rest, self.lanes):
+            outside(self.conv.channels - rest + start, narrow)
 
     def _image(self, read: Callable[[int, int], Any], into: Any, at: Any, c: Any, lanes: int) -> None:
         side, times = self.form.m + 2, _by_number(lanes)
@@ -264,8 +267,16 @@ class _Emitter:
         column = start + panel * wide
         with T.serial(form.block) as at:
             place = self._place(T.bind(first + at))
-            for v in range(vectors):
-                self._results(sums, place, at, v, wide, column + v * form.lanes)
+            with T.serial(vectors) as v:
+                channel, tail = T.bind(column + v * form.lanes), self.conv.filters % form.lanes
+                if not tail:
+                    self._results(sums, place, at, v, wide, channel, [(0, form.lanes)])
+                    return
+                with T.If(channel < self.conv.filters - tail):
+                    with T.Then():
+                        self._results(sums, place, at, v, wide, channel, [(0, form.lanes)])
+                    with T.Else():
+                        self._results(sums, place, at, v, wide, channel, list(pieces(tail, form.lanes)))
 
     def _multiply(self, image: Any, sums: Any, weight: Any, point: Any, first: Any, rows: int, vectors: int) -> None:
         lanes, depth = self.lanes, self.conv.channels
@@ -296,7 +307,16 @@ class _Emitter:
             for v, register in enumerate(row):
                 store(sums, get(register, lanes), point, (first + r) * (vectors * lanes) + v * lanes, lanes=lanes)
 
-    def _results(self, sums: Any, place: tuple[Any, Any, Any], at: Any, v: int, wide: int, channel: Any) -> None:
+    def _results(
+        self,
+        sums: Any,
+        place: tuple[Any, Any, Any],
+        at: Any,
+        v: Any,
+        wide: int,
+        channel: Any,
+        parts: list[tuple[int, int]],
+    ) -> None:
         form, lanes, side = self.form, self.lanes, self.form.m + 2
         times = _by_number(lanes)
         columns = []
@@ -311,19 +331,8 @@ class _Emitter:
                 for j, value in enumerate(values):
                     with vector.when(column + j < width) if width % form.m else _always():
                         pixel = T.bind((image * height + (row + i)) * width + (column + j))
-                        self._store(value, pixel, channel)
-
-    def _store(self, value: Any, pixel: Any, channel: Any) -> None:
-        lanes, tail = self.lanes, self.conv.filters % self.lanes
-        if not tail:
-            self.finisher.keep(value, pixel, channel, lanes)
-            return
-        with T.If(channel < self.conv.filters - tail):
-            with T.Then():
-                self.finisher.keep(value, pixel, channel, lanes)
-            with T.Else():
-                for start, wide in pieces(tail, lanes):
-                    self.finisher.keep(part(value, start, wide, lanes), pixel, channel + start, wide)
+                        for start, narrow in parts:
+                            self.finisher.keep(part(value, start, narrow, lanes), pixel, channel + start, narrow)
 
 
 def _always() -> Any:
