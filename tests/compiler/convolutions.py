@@ -22,6 +22,13 @@ def torch_answer(conv: Convolution, x: Float32, weight: Float32, shift: Float32)
     top, left, bottom, right = conv.padding
     given = x.reshape(conv.batch, *conv.size, -1) if not conv.planar else x
     image = torch.from_numpy(given if conv.planar else given.transpose(0, 3, 1, 2)).double()
+    if conv.copies > 1:
+        each = weight.reshape(conv.channels, *conv.spread, conv.filters).transpose(0, 3, 1, 2)
+        y = torch.conv_transpose2d(
+            image, torch.from_numpy(each).double(), torch.from_numpy(shift).double(), conv.spread
+        )
+        spread: Float32 = y.permute(0, 2, 3, 1).numpy().astype(np.float32)
+        return spread
     padded = torch.nn.functional.pad(image, (left, right, top, bottom))
     filters = torch.from_numpy(weight.transpose(3, 2, 0, 1)).double()
     y = torch.conv2d(padded, filters, torch.from_numpy(shift).double(), conv.strides, 0, conv.dilation, conv.groups)
@@ -40,7 +47,7 @@ def check(profile: Profile, conv: Convolution, tolerance: float = TOLERANCE) -> 
 
 def check_kernel(kernel: Kernel, pack: Callable[[Float32], Float32], conv: Convolution, tolerance: float) -> None:
     x = normal(*conv.image_shape)
-    weight = normal(*conv.kernel, conv.channels // conv.groups, conv.filters, seed=1)
+    weight = normal(*conv.kernel, conv.channels // conv.groups, conv.filters * conv.copies, seed=1)
     shift, y = normal(conv.filters, seed=2), empty(*conv.result_shape)
     build(kernel)(tensor(x), tensor(pack(weight)), tensor(shift), y)
     expected = torch_answer(conv, x, weight, shift)

@@ -40,6 +40,7 @@ SHAPES = {
     "by channel, apart": Convolution(1, (11, 14), 19, 19, (5, 5), (2, 2), (2, 1, 2, 3), (1, 2), groups=19),
     "by channel, inside": Convolution(1, (5, 9), 16, 16, (3, 3), groups=16),
     "by channel, a row": Convolution(1, (1, 40), 5, 5, (1, 5), (1, 2), (0, 4, 0, 4), (1, 2), groups=5, of_rows=True),
+    "spread": Convolution(2, (3, 17), 9, 21, (1, 1), spread=(2, 3)),
     "many filters": Convolution(1, (4, 30), 10, 150, (1, 1)),
 }
 """Convolutions whose extents are mostly no multiple of anything."""
@@ -123,6 +124,38 @@ def test_norms_residuals_and_activations() -> None:
     kernels = [site.kernel for site in sites]
     assert sum(name.startswith("conv_") for name in kernels) == 2 * len(ACTIVATIONS)
     assert not [name for name in kernels if "multiply" in name.removeprefix("conv_") and not name.startswith("conv_")]
+
+
+class Larger(nn.Module):
+    """Transposed convolutions: without overlap, and two that TVM computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.back = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(12, 5, 3, padding=1)
+        self.kinds = nn.ModuleList(
+            [
+                nn.ConvTranspose2d(8, 12, 2, stride=2),
+                nn.ConvTranspose2d(8, 12, 2, stride=2, bias=False),
+                nn.ConvTranspose2d(8, 12, 4, stride=2, padding=1),
+                nn.ConvTranspose2d(8, 12, 2, stride=2, groups=2),
+            ]
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        y = torch.relu(self.first(x))
+        larger = [kind(y) for kind in self.kinds]
+        return (*larger, *(torch.relu(self.back(one)) for one in larger), self.kinds[0](x.repeat(1, 3, 1, 1)[:, :8]))
+
+
+def test_transposed_convolutions() -> None:
+    torch.manual_seed(0)
+    module, x = Larger().eval(), torch.randn(1, 3, 5, 6)
+    with torch.inference_mode():
+        expected = answers(module, x)
+    sites: list[Site] = []
+    for one, other in zip(compiled(module, (x,), sites=sites)(x), expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=3e-6 * float(np.abs(other).max()), rtol=0)
+    assert sum("spread" in site.kernel for site in sites) == 3
 
 
 class Shared(nn.Module):

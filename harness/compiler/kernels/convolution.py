@@ -35,7 +35,9 @@ MOST_UNROLLED = 4
 class Convolution:
     """Describe a convolution of two dimensions, or of one with a height of 1 that its tensors lack (``of_rows``).
 
-    ``padding`` is that of the top, the left, the bottom and the right. ``planar`` images have channels first.
+    ``padding`` is that of the top, the left, the bottom and the right. ``planar`` images have channels first. With
+    ``spread`` each pixel becomes so many rows and columns of results: a transposed convolution whose filters do not
+    overlap. Its kernel is one pixel, with ``filters`` filters for each of the results.
     """
 
     batch: int
@@ -50,6 +52,7 @@ class Convolution:
     epilogue: Epilogue = field(default_factory=Epilogue)
     planar: bool = False
     of_rows: bool = False
+    spread: tuple[int, int] = (1, 1)
 
     @property
     def result(self) -> tuple[int, int]:
@@ -61,9 +64,14 @@ class Convolution:
         return height, width
 
     @property
+    def copies(self) -> int:
+        """Return how many results a pixel becomes."""
+        return math.prod(self.spread)
+
+    @property
     def by_channel(self) -> bool:
         """Return whether each channel has one filter of its own."""
-        return self.groups == self.channels == self.filters and not self.planar
+        return self.groups == self.channels == self.filters and not self.planar and self.copies == 1
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -73,7 +81,8 @@ class Convolution:
 
     @property
     def result_shape(self) -> tuple[int, ...]:
-        return (self.batch, *self.result[self.of_rows :], self.filters)
+        extents = [extent * times for extent, times in zip(self.result, self.spread, strict=True)]
+        return (self.batch, *extents[self.of_rows :], self.filters)
 
     @property
     def multiplies(self) -> int:
@@ -87,6 +96,7 @@ class Convolution:
         words += [f"g{self.groups}"] if self.groups > 1 else []
         words += ["planar"] if self.planar else []
         words += ["rows"] if self.of_rows else []
+        words += ["spread", *map(str, self.spread)] if self.copies > 1 else []
         return "_".join([*words, *([self.epilogue.label] if self.epilogue.steps else [])])
 
 
@@ -122,7 +132,16 @@ def choose_panels(conv: Convolution, profile: Profile) -> Panels:
     pixels = math.prod(conv.result) if is_flat(conv) else conv.result[1]
     count, most = best_tile(profile, filters, pixels)
     vectors = -(-filters // profile.lanes)
-    return Panels(conv.groups // merged, filters, depth, count, vectors // count, vectors % count, profile.lanes, most)
+    return Panels(
+        conv.groups // merged * conv.copies,
+        filters,
+        depth,
+        count,
+        vectors // count,
+        vectors % count,
+        profile.lanes,
+        most,
+    )
 
 
 def best_tile(profile: Profile, filters: int, pixels: int) -> tuple[int, int]:
@@ -150,17 +169,17 @@ def best_tile(profile: Profile, filters: int, pixels: int) -> tuple[int, int]:
 def is_flat(conv: Convolution) -> bool:
     """Return whether all pixels are one row: each reads only its own."""
     points = conv.kernel == (1, 1) and conv.strides == (1, 1) and conv.padding == (0, 0, 0, 0)
-    return points and not conv.planar and conv.size[1] < 64
+    return points and not conv.planar and conv.copies == 1 and conv.size[1] < 64
 
 
 def pack_filters(conv: Convolution, weight: Array, profile: Profile) -> Array:
-    """Return a weight [KH, KW, channels of a group, filters] in panels."""
+    """Return a weight [KH, KW, channels of a group, filters] in panels; one that is spread has copies x filters."""
     form = choose_panels(conv, profile)
-    taps, each = math.prod(conv.kernel), conv.channels // conv.groups
-    given = weight.reshape(taps, each, conv.groups, conv.filters // conv.groups)
-    merged = conv.groups // form.sets
+    taps, each, sets = math.prod(conv.kernel), conv.channels // conv.groups, conv.groups * conv.copies
+    given = weight.reshape(taps, each, sets, conv.filters // conv.groups)
+    merged = sets // form.sets
     spread = np.zeros((form.sets, taps, merged, each, form.columns), np.float32)
-    for at in range(conv.groups):
+    for at in range(sets):
         within = at % merged
         first = within * given.shape[3]
         spread[at // merged, :, within, :, first : first + given.shape[3]] = given[:, :, at]
@@ -235,7 +254,7 @@ class Finisher:
 
     def __init__(self, conv: Convolution, profile: Profile, buffers: Buffers) -> None:
         self.conv, self.profile, self.buffers = conv, profile, buffers
-        self.pixels = conv.batch * math.prod(conv.result)
+        self.pixels = conv.batch * math.prod(conv.result) * conv.copies
         shape = (self.pixels, conv.filters)
         self.y = vector.flat(buffers["y"], shape)
         self.tensors = {
@@ -319,7 +338,8 @@ class _Direct:
             if self.form.sets > 1:
                 with T.serial(self.form.sets) as at:
                     self._set(image, first, rows, at, found)
-            self.finisher.finish_kept((image * self.rows + first) * self.columns, rows * self.columns)
+            row = self.columns * self.conv.copies
+            self.finisher.finish_kept((image * self.rows + first) * row, rows * row)
 
     def _band(self) -> int:
         row = self.width * self.conv.channels * 4 * self.conv.strides[0]
@@ -364,10 +384,14 @@ class _Direct:
         if conv.kernel[0] > 1:
             with T.serial(conv.kernel[0]) as ky:
                 self._row_of_taps(image, oy, start, run, at, weight, sums, ky)
-        pixel = T.bind((image * self.rows + oy) * self.columns + start)
+        down, across = conv.spread
+        line = (image * self.rows + oy) * down
+        if conv.copies > 1:
+            line = line + vector.quotient(at, across)
+        pixel = T.bind(line * (self.columns * across) + start * across + (at % across if across > 1 else 0))
         for r, row in enumerate(sums):
             for v, register in enumerate(row):
-                self._store(get(register, self.lanes), pixel + r, at, column, v)
+                self._store(get(register, self.lanes), pixel + r * across, at, column, v)
 
     def _row_of_taps(
         self, image: Any, oy: Any, start: Any, run: Run, at: Any, weight: Any, sums: list[list[Any]], ky: Any
@@ -395,7 +419,7 @@ class _Direct:
                 self._planar(image, y, column, valid, tap, weight, rows)
                 continue
             pixel = T.bind((image * self.height + y) * self.width + column)
-            first = at * depth
+            first = at * depth if conv.copies == 1 else 0
 
             def read(r: int, k: Any, lanes: int, pixel: Any = pixel, first: Any = first) -> Any:
                 return load(self.x, pixel + r * conv.strides[1], first + k, lanes=lanes)
@@ -445,7 +469,7 @@ class _Direct:
     def _store(self, value: Any, pixel: Any, at: Any, column: Any, v: int) -> None:
         """Store a vector, or the part of it that belongs to filters."""
         form, lanes = self.form, self.lanes
-        channel = at * form.filters + column + v * lanes
+        channel = (at * form.filters if self.conv.copies == 1 else 0) + column + v * lanes
         if form.filters % lanes == 0:
             self.finisher.keep(value, pixel, channel, lanes)
             return

@@ -20,12 +20,14 @@ from harness.compiler.operators.product import ProductOp
 from harness.compiler.operators.recurrence import RecurrenceOp
 from harness.compiler.operators.sort import SortOp
 from harness.compiler.operators.store_memory import StoreMemoryOp
+from harness.compiler.operators.transposed import TransposedOp
 from harness.core.plugins import entries
 
 BUILT_IN: tuple[type[FusedOperator], ...] = (
     AttentionOp,
     RecurrenceOp,
     ConvolutionOp,
+    TransposedOp,
     ProductOp,
     EmbeddingOp,
     ArgmaxOp,
