@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,17 @@ import numpy as np
 import pytest
 import tvm
 
-from harness.compiler.kernels import product
+from harness.compiler.kernels import product, winograd
 from harness.compiler.kernels.product import Product
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.targets.profiles import NEON, NEON_DOT, NEON_I8MM, Profile
 from harness.protocol.schema import Precision
+from tests.compiler import convolutions
 from tests.compiler import test_kernels as on_the_host
 from tests.compiler.emulated import Emulator
 from tests.compiler.kernels import ProductCase, built_by, check_product, normal
 from tests.compiler.test_assembly import TARGETS
+from tests.compiler.test_convolutions import SHAPES, WINOGRAD
 from tests.compiler.test_product_kernels import PRODUCTS
 
 pytestmark = [pytest.mark.compiler, pytest.mark.emulator]
@@ -111,6 +114,15 @@ def test_what_is_not_a_product(folder: Path) -> None:
         on_the_host.test_embedding_and_argmax(NEON)
         on_the_host.test_batch_product_for_any_size()
         on_the_host.test_activations("gelu_tanh")
+
+
+def test_convolutions(folder: Path) -> None:
+    with emulated(NEON, folder):
+        for name in ("far apart", "small groups", "by channel", "planar"):
+            convolutions.check(NEON, SHAPES[name])
+        form = winograd.winograd(WINOGRAD["no borders"], NEON, 4)
+        kernel = winograd.winograd_kernel(NEON, form)
+        convolutions.check_kernel(kernel, partial(winograd.pack_winograd, form), form.conv, 1e-5)
 
 
 def test_a_kernel_that_writes_behind_its_end_is_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

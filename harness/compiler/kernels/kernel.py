@@ -54,6 +54,8 @@ class Kernel:
     """The cost of one call. None means that all tensors are read or written, and operations are not counted."""
     merged: bool = False
     """True if it consists of several kernels, each with instrumentation of its own."""
+    alone: bool = False
+    """True if it has so much code that it stays a function of its own, which equal layers share."""
 
     def cost_of(self, buffers: Buffers) -> Cost:
         """Return the cost of a call with these buffers; some of them may not be the kernel's."""

@@ -12,6 +12,7 @@ from harness.compiler.operators.argmax import ArgmaxOp
 from harness.compiler.operators.attend_memory import AttendMemoryOp
 from harness.compiler.operators.attention import AttentionOp, DotAttentionOp
 from harness.compiler.operators.batch_product import BatchProductOp
+from harness.compiler.operators.convolution import ConvolutionOp
 from harness.compiler.operators.embedding import EmbeddingOp
 from harness.compiler.operators.norm import NormOp
 from harness.compiler.operators.operator import FusedOperator
@@ -19,11 +20,14 @@ from harness.compiler.operators.product import ProductOp
 from harness.compiler.operators.recurrence import RecurrenceOp
 from harness.compiler.operators.sort import SortOp
 from harness.compiler.operators.store_memory import StoreMemoryOp
+from harness.compiler.operators.transposed import TransposedOp
 from harness.core.plugins import entries
 
 BUILT_IN: tuple[type[FusedOperator], ...] = (
     AttentionOp,
     RecurrenceOp,
+    ConvolutionOp,
+    TransposedOp,
     ProductOp,
     EmbeddingOp,
     ArgmaxOp,

@@ -51,7 +51,7 @@ class _Merger:
         for binding in self.graph.bindings:
             value = binding.value
             kernel = self.table.of(value)
-            if kernel is not None and kernel.is_static:
+            if kernel is not None and kernel.is_static and not kernel.alone:
                 self._add(kernel, binding.var, value)
             elif op_name(value) == "relax.reshape" and static_shape(value) is not None:
                 self.views[binding.var] = value.args[0]
