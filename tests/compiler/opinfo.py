@@ -1,0 +1,237 @@
+"""PyTorch's own samples of its operators (OpInfo), compiled many at a time and compared with what PyTorch makes of them.
+
+Exporting and compiling a module costs about a second, however small it is. So the samples of many operators go into one
+module, each with its own inputs and results, and what fails is taken out of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import tvm
+from torch import Tensor, nn
+from torch.export import Dim
+from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.opinfo.core import OpInfo
+from torch.utils import _pytree as pytree
+from tvm import relax
+
+from harness.compiler.errors import CannotCompile, UnsupportedOperator
+from harness.compiler.importer.exporting import exported
+from harness.compiler.importer.importing import import_function
+from harness.compiler.lower import lower, tvm_target
+from harness.compiler.operators.operator import OpTable
+from harness.compiler.passes.pipeline import Recipe
+from harness.compiler.targets import resolve_target
+from harness.models.functions import ModelFunction
+
+DTYPES = (torch.float32, torch.int64, torch.bool, torch.uint8, torch.float16)
+"""The types of samples, where an operator takes them."""
+AT_ONCE = 40
+"""Samples in one module. More of them take TVM longer than one after another."""
+SPECIAL = (math.nan, math.inf, -math.inf, -0.0, 1e30, -1e30)
+"""Numbers that are written into further samples."""
+UNDEFINED = ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided", "resize_")
+"""Operators whose results are memory as it is: only the shape and the type are compared."""
+_numbers = itertools.count()
+AGREES, REFUSED, WRONG = "agrees", "refused", "wrong"
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One call of an operator."""
+
+    operator: str
+    """OpInfo's name of the operator, with the variant."""
+    name: str
+    call: Callable[..., Any]
+    leaves: tuple[Any, ...]
+    """All arguments, flat."""
+    spec: pytree.TreeSpec
+    undefined: bool = False
+    dynamic: bool = False
+    """True if every extent of the inputs is only known when it runs, as far as the operator allows it."""
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return tuple(leaf for leaf in self.leaves if isinstance(leaf, Tensor))
+
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Return the operator's results for other inputs of the same shapes."""
+        given = iter(inputs)
+        leaves = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
+        args, kwargs = pytree.tree_unflatten(leaves, self.spec)
+        return [leaf for leaf in pytree.tree_leaves(self.call(*args, **kwargs)) if isinstance(leaf, Tensor)]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a sample came out."""
+
+    sample: Sample
+    outcome: str
+    reason: str = ""
+
+
+def samples(info: OpInfo, dtype: torch.dtype) -> Iterator[Sample]:
+    """Yield PyTorch's samples of an operator; empty if it does not take the type."""
+    if not info.supports_dtype(dtype, "cpu"):
+        return
+    torch.manual_seed(0)
+    kind = str(dtype).removeprefix("torch.")
+    for number, given in enumerate(info.sample_inputs("cpu", dtype)):
+        yield _sample(info, f"{info.formatted_name} {kind} {number}", given)
+
+
+def _sample(info: OpInfo, name: str, given: Any) -> Sample:
+    leaves, spec = pytree.tree_flatten(((given.input, *given.args), given.kwargs))
+    whole = tuple(leaf.detach().contiguous() if isinstance(leaf, Tensor) else leaf for leaf in leaves)
+    return Sample(info.formatted_name, name, info.op, whole, spec, undefined=info.name in UNDEFINED)
+
+
+def special(sample: Sample) -> Sample | None:
+    """Return the sample with NaN, infinities and the like in its first tensor; None if it has no fractions."""
+    at = next((at for at, leaf in enumerate(sample.leaves) if isinstance(leaf, Tensor)), None)
+    if at is None or not sample.leaves[at].is_floating_point() or sample.leaves[at].numel() < len(SPECIAL):
+        return None
+    changed = sample.leaves[at].clone()
+    flat = changed.reshape(-1)
+    step = flat.numel() // len(SPECIAL)
+    flat[: step * len(SPECIAL) : step] = torch.tensor(SPECIAL, dtype=flat.dtype)
+    leaves = (*sample.leaves[:at], flat.reshape(changed.shape), *sample.leaves[at + 1 :])
+    return _replaced(sample, "special", leaves=leaves)
+
+
+def of_any_size(sample: Sample) -> Sample:
+    return _replaced(sample, "any size", dynamic=True)
+
+
+def _replaced(sample: Sample, suffix: str, **changes: Any) -> Sample:
+    fields = {name: getattr(sample, name) for name in Sample.__dataclass_fields__}
+    return Sample(**{**fields, **changes, "name": f"{sample.name} {suffix}"})
+
+
+class Single(nn.Module):
+    """One sample's operator."""
+
+    def __init__(self, sample: Sample) -> None:
+        super().__init__()
+        self.sample = sample
+
+    def forward(self, *inputs: Tensor) -> list[Tensor]:
+        return self.sample.run(inputs)
+
+
+class Many(nn.Module):
+    """Samples side by side. A module for each, so that an error names its number."""
+
+    def __init__(self, some: Sequence[Sample]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList([Single(sample) for sample in some])
+
+    def forward(self, *inputs: Tensor) -> list[Tensor]:
+        rest, results = list(inputs), []
+        for part in self.parts:
+            count = len(part.sample.inputs)  # type: ignore[union-attr]
+            results += part(*rest[:count])
+            del rest[:count]
+        return results
+
+
+@torch.no_grad()
+def judge(some: Sequence[Sample]) -> list[Verdict]:
+    """Compile the samples and compare their results with PyTorch's."""
+    found: list[Verdict] = []
+    dynamic = [sample for sample in some if sample.dynamic]
+    fixed = [sample for sample in some if not sample.dynamic]
+    for kind in (fixed, dynamic):
+        for at in range(0, len(kind), AT_ONCE):
+            found += _judge(kind[at : at + AT_ONCE])
+    return found
+
+
+def _judge(some: Sequence[Sample]) -> list[Verdict]:
+    if not some:
+        return []
+    found: list[Verdict] = []
+    left = list(some)
+    while left:
+        try:
+            return found + _compared(left)
+        except CannotCompile as error:
+            number = re.search(r" in parts\.(\d+) \(Single\)", str(error))
+            if len(left) == 1:
+                return [*found, Verdict(left[0], REFUSED, _reason(error))]
+            if not isinstance(error, UnsupportedOperator) or number is None:
+                half = len(left) // 2
+                return [*found, *_judge(left[:half]), *_judge(left[half:])]
+            found.append(Verdict(left.pop(int(number.group(1))), REFUSED, _reason(error)))
+        except Exception as error:  # what runs the compiled module, or PyTorch itself
+            if len(left) == 1:
+                return [*found, Verdict(left[0], WRONG, f"{type(error).__name__}: {error}")]
+            half = len(left) // 2
+            return [*found, *_judge(left[:half]), *_judge(left[half:])]
+    return found
+
+
+def _reason(error: CannotCompile) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _compared(some: Sequence[Sample]) -> list[Verdict]:
+    inputs = tuple(one for sample in some for one in sample.inputs)
+    # An operator may write into its input.
+    wanted = [sample.run([one.clone() for one in sample.inputs]) for sample in some]
+    made = iter(_results(some, inputs))
+    return [_verdict(sample, [next(made) for _ in results], results) for sample, results in zip(some, wanted, strict=True)]
+
+
+def _results(some: Sequence[Sample], inputs: tuple[Tensor, ...]) -> list[Any]:
+    """Return all results of the compiled module."""
+    host, ops = resolve_target("llvm"), OpTable()
+    sizes = None
+    if some[0].dynamic:
+        sizes = (tuple({axis: Dim.AUTO for axis in range(one.ndim)} for one in inputs),)
+    example = tuple(one.clone() for one in inputs)
+    function = ModelFunction("main", Many(some).eval(), example, sizes)
+    imported = import_function(function, ops, exported(function))
+    recipe = Recipe(host.profile, "fp32", f"samples{next(_numbers)}_", ops)
+    machine = relax.VirtualMachine(lower(imported, tvm_target(host), recipe), tvm.cpu())
+    given = machine["main"](*(tvm.runtime.tensor(one.numpy()) for one in inputs))
+    return [output.numpy() for output in (list(given) if isinstance(given, tvm.ir.Array) else [given])]
+
+
+def _verdict(sample: Sample, made: Sequence[Any], wanted: Sequence[Tensor]) -> Verdict:
+    for one, other in zip(made, wanted, strict=True):
+        difference = _difference(torch.from_numpy(one), other, undefined=sample.undefined)
+        if difference:
+            return Verdict(sample, WRONG, difference)
+    return Verdict(sample, AGREES)
+
+
+def _difference(made: Tensor, wanted: Tensor, *, undefined: bool) -> str:
+    """Return what is wrong with a result; empty if nothing is."""
+    if made.shape != wanted.shape:
+        return f"the shape {list(made.shape)}, PyTorch's {list(wanted.shape)}"
+    if made.dtype != wanted.dtype:
+        return f"{made.dtype}, PyTorch's {wanted.dtype}"
+    if undefined:
+        return ""
+    half = wanted.dtype in (torch.float16, torch.bfloat16)
+    relative, absolute = (2e-2, 2e-2) if half else (1e-4, 1e-5)
+    try:
+        torch.testing.assert_close(made, wanted, rtol=relative, atol=absolute, equal_nan=True)
+    except AssertionError as error:
+        return " ".join(str(error).split())
+    return ""
+
+
+def infos() -> list[OpInfo]:
+    """Return all operators that PyTorch has samples of."""
+    return list(op_db)
