@@ -189,7 +189,9 @@ def _compared(some: Sequence[Sample]) -> list[Verdict]:
     # An operator may write into its input.
     wanted = [sample.run([one.clone() for one in sample.inputs]) for sample in some]
     made = iter(_results(some, inputs))
-    return [_verdict(sample, [next(made) for _ in results], results) for sample, results in zip(some, wanted, strict=True)]
+    return [
+        _verdict(sample, [next(made) for _ in results], results) for sample, results in zip(some, wanted, strict=True)
+    ]
 
 
 def _results(some: Sequence[Sample], inputs: tuple[Tensor, ...]) -> list[Any]:

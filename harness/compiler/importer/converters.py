@@ -19,7 +19,7 @@ from harness.compiler.importer.complexes import FORMS, LAYOUT, with_complex
 from harness.compiler.importer.fourier import strided
 from harness.compiler.importer.images import average_pool, bilinear, grid_sample, nearest
 from harness.compiler.importer.indexing import index, select, slice_of_any
-from harness.compiler.importer.lookups import arange, embedding_bag, shift, triangle, unfold
+from harness.compiler.importer.lookups import arange, embedding_bag, full, shift, triangle, unfold
 from harness.compiler.importer.norms import group_norm, layer_norm
 from harness.compiler.importer.quantizing import dequantize, fake_quantize, quantize
 from harness.compiler.importer.recurrent import recurrent_layer
@@ -172,6 +172,9 @@ BUILT_IN: Mapping[str, Converter] = {
     "elu.default": _elu,
     "fake_quantize_per_channel_affine_cachemask.default": fake_quantize,
     "fake_quantize_per_tensor_affine_cachemask.default": fake_quantize,
+    "fill.Scalar": full,
+    "full.default": full,
+    "full_like.default": full,
     "gather.default": gather,
     "grid_sampler_2d.default": grid_sample,
     "index.Tensor": index,

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import tvm
+from tvm import tirx
 from tvm.tirx.script import builder as T
 
 F32 = "float32"
@@ -83,6 +84,15 @@ def reduce_sum(register: Any, lanes: int) -> Any:
 
 def reduce_max(register: Any, lanes: int) -> Any:
     return _reduce(register, lanes, T.max)
+
+
+def highest(a: Any, b: Any) -> Any:
+    """Return the larger one, or NaN if one of them is NaN."""
+    return T.Select(tirx.isnan(b), b, T.max(b, a))
+
+
+def reduce_highest(register: Any, lanes: int) -> Any:
+    return _reduce(register, lanes, highest)
 
 
 def _reduce(register: Any, lanes: int, combine: Callable[[Any, Any], Any]) -> Any:

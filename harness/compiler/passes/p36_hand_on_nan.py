@@ -6,13 +6,13 @@ of them cost nothing. Reductions also begin at infinity instead of at the larges
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import tvm
 from tvm import tirx
 from tvm.ir.expr import TensorLoad
-from tvm_ffi import structural_map, structural_walk
+from tvm_ffi import structural_equal, structural_map, structural_walk
 
 FINITE = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
 """The largest numbers, at which TVM's reductions begin."""
@@ -35,43 +35,29 @@ class HandOnNaN:
 
 
 def _handed_on(body: Any) -> Any:
-    folds = _folds(body)
-    kinds = (tirx.Max, tirx.Min, tirx.Or, tirx.BufferStore)
-    return structural_map(body, (kinds, lambda node: _changed(node, folds)))
+    extremes: list[Any] = []
+    structural_walk(body, ((tirx.Max, tirx.Min, tirx.Select), extremes.append))
+    body = structural_map(body, [(kind, form) for kind, form in FORMS.items()])
+    return structural_map(body, (tirx.BufferStore, _begun)) if any(map(_is_extreme, extremes)) else body
 
 
-def _folds(body: Any) -> set[Any]:
-    """Return the buffers that the largest or smallest of many elements is kept in."""
-    found = set()
-
-    def visit(store: Any) -> None:
-        loaded: list[Any] = []
-        compared: list[Any] = []
-        structural_walk(
-            store.value,
-            [
-                (TensorLoad, lambda load: loaded.append(load.source)),
-                ((tirx.Max, tirx.Min, tirx.GT, tirx.LT), compared.append),
-            ],
-        )
-        if compared and any(source.same_as(store.buffer) for source in loaded):
-            found.add(store.buffer)
-
-    structural_walk(body, (tirx.BufferStore, visit))
-    return found
+def _is_extreme(node: Any) -> bool:
+    """Return whether a node is the larger or the smaller of two fractions."""
+    if isinstance(node, tirx.Max | tirx.Min):
+        return _is_fraction(node)
+    return (
+        isinstance(node.condition, tirx.GT | tirx.LT)
+        and _is_fraction(node)
+        and structural_equal(node.condition.a, node.true_value)
+        and structural_equal(node.condition.b, node.false_value)
+    )
 
 
-def _changed(node: Any, folds: set[Any]) -> Any:
-    """Return the form that hands on NaN."""
-    if isinstance(node, tirx.BufferStore):
-        return _begun(node) if node.buffer in folds else node
-    if isinstance(node, tirx.Or):
-        return _place(node)
+def _extreme(node: Any) -> Any:
+    """Return the larger or smaller of two numbers, or the one that is NaN."""
     if not _is_fraction(node) or _is_number(node.a):
         return node
-    if _is_number(node.b):
-        return type(node)(node.b, node.a)
-    return _both(node)
+    return type(node)(node.b, node.a) if _is_number(node.b) else _both(node)
 
 
 def _both(node: Any) -> Any:
@@ -80,6 +66,23 @@ def _both(node: Any) -> Any:
         return tirx.Select(tirx.isnan(node.b), node.b, type(node)(node.b, node.a))
     other = tirx.Var("other", node.b.ty)
     return tirx.Let(other, node.b, tirx.Select(tirx.isnan(other), other, type(node)(other, node.a)))
+
+
+def _chosen(node: Any) -> Any:
+    """Keep NaN in ``a > b ? a : b``, which is how the largest element is found beside its place."""
+    if not _is_extreme(node):
+        return node
+    return tirx.Select(tirx.Or(node.condition, tirx.isnan(node.true_value)), node.true_value, node.false_value)
+
+
+def _unequal(node: Any) -> Any:
+    """Return True where one side is NaN. LLVM's comparison that TVM takes is false there."""
+    if not _is_fraction(node.a):
+        return node
+    broken = [tirx.isnan(side) for side in (node.a, node.b) if not _is_number(side)]
+    for one in broken:
+        node = tirx.Or(node, one)
+    return node
 
 
 def _place(node: Any) -> Any:
@@ -101,6 +104,16 @@ def _begun(store: Any) -> Any:
         return store
     infinity = tirx.const(float("inf") if store.value.value > 0 else float("-inf"), str(store.value.ty.dtype))
     return tirx.BufferStore(store.buffer, infinity, store.indices)
+
+
+FORMS: dict[Any, Callable[[Any], Any]] = {
+    tirx.Max: _extreme,
+    tirx.Min: _extreme,
+    tirx.Select: _chosen,
+    tirx.NE: _unequal,
+    tirx.Or: _place,
+}
+"""What the nodes of a kind become."""
 
 
 def _is_fraction(value: Any) -> bool:
