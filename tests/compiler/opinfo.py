@@ -1,4 +1,4 @@
-"""PyTorch's own samples of its operators (OpInfo), compiled many at a time and compared with what PyTorch makes of them.
+"""PyTorch's own samples of its operators (OpInfo), compiled many at a time and compared with PyTorch's results.
 
 Exporting and compiling a module costs about a second, however small it is. So the samples of many operators go into one
 module, each with its own inputs and results, and what fails is taken out of it.
@@ -31,7 +31,7 @@ from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import resolve_target
 from harness.models.functions import ModelFunction
 
-DTYPES = (torch.float32, torch.int64, torch.bool, torch.uint8, torch.float16)
+DTYPES = (torch.float32, torch.int64, torch.bool)
 """The types of samples, where an operator takes them."""
 AT_ONCE = 40
 """Samples in one module. More of them take TVM longer than one after another."""
@@ -199,7 +199,7 @@ def _results(some: Sequence[Sample], inputs: tuple[Tensor, ...]) -> list[Any]:
     host, ops = resolve_target("llvm"), OpTable()
     sizes = None
     if some[0].dynamic:
-        sizes = (tuple({axis: Dim.AUTO for axis in range(one.ndim)} for one in inputs),)
+        sizes = (tuple(dict.fromkeys(range(one.ndim), Dim.AUTO) for one in inputs),)
     example = tuple(one.clone() for one in inputs)
     function = ModelFunction("main", Many(some).eval(), example, sizes)
     imported = import_function(function, ops, exported(function))
@@ -232,6 +232,23 @@ def _difference(made: Tensor, wanted: Tensor, *, undefined: bool) -> str:
     except AssertionError as error:
         return " ".join(str(error).split())
     return ""
+
+
+def spread(info: OpInfo, most: int) -> list[Sample]:
+    """Return at most so many samples of each type, and what is made of some of them."""
+    found: list[Sample] = []
+    for dtype in DTYPES:
+        own = list(samples(info, dtype))
+        if not own:
+            continue
+        if len(own) > most:
+            own = [own[number * (len(own) - 1) // max(most - 1, 1)] for number in range(most)]
+        found += own
+        if dtype == torch.float32:
+            some = [own[0], own[len(own) // 2]]
+            found += [one for sample in dict.fromkeys(some) if (one := special(sample))]
+            found += [of_any_size(sample) for sample in dict.fromkeys(some) if sample.inputs]
+    return found
 
 
 def infos() -> list[OpInfo]:

@@ -18,8 +18,6 @@ from harness.core.plugins import entries
 
 aten = torch.ops.aten
 WRITTEN: dict[Any, Callable[..., Any]] = {
-    aten._adaptive_avg_pool2d.default: pooling.adaptive_average2,
-    aten._adaptive_avg_pool3d.default: pooling.adaptive_average3,
     aten._cdist_forward.default: ordering.distances,
     aten._pdist_forward.default: ordering.pair_distances,
     aten.adaptive_max_pool2d.default: pooling.adaptive_most2,

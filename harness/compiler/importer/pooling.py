@@ -100,30 +100,6 @@ average1, average2, average3 = (_average(axes) for axes in (1, 2, 3))
 adaptive_most2, adaptive_most3 = (_adaptive(axes) for axes in (2, 3))
 
 
-def adaptive_average3(x: Tensor, output_size: Sequence[int]) -> Any:
-    return _adaptive_mean(x, output_size, 3)
-
-
-def adaptive_average2(x: Tensor, output_size: Sequence[int]) -> Any:
-    return _adaptive_mean(x, output_size, 2)
-
-
-def _adaptive_mean(x: Tensor, output_size: Sequence[int], axes: int) -> Any:
-    """Return means of windows that divide each axis, one axis after another, if TVM would make others."""
-    sizes = _each(output_size, axes)
-    if not all(isinstance(extent, int) for extent in x.shape[-axes:]):
-        return NotImplemented
-    if all(extent % size == 0 for extent, size in zip(x.shape[-axes:], sizes, strict=True)):
-        return NotImplemented
-    for axis, size in zip(range(-axes, 0), sizes, strict=True):
-        extent = x.shape[axis]
-        number, place = torch.arange(size).unsqueeze(-1), torch.arange(extent)
-        begin, end = number * extent // size, ((number + 1) * extent + size - 1) // size
-        share = ((place >= begin) & (place < end)).to(x.dtype) / (end - begin)
-        x = torch.matmul(x.movedim(axis, -1), share.T).movedim(-1, axis)
-    return x
-
-
 def grid_sample3(x: Tensor, grid: Tensor, mode: int, padding: int, align_corners: bool) -> Tensor:
     """Return the elements of a volume [N, C, D, H, W] at places [N, ..., 3] between -1 and 1, first along W."""
     items, channels, *shape = x.shape

@@ -37,7 +37,7 @@ class HandOnNaN:
 def _handed_on(body: Any) -> Any:
     extremes: list[Any] = []
     structural_walk(body, ((tirx.Max, tirx.Min, tirx.Select), extremes.append))
-    body = structural_map(body, [(kind, form) for kind, form in FORMS.items()])
+    body = structural_map(body, list(FORMS.items()))
     return structural_map(body, (tirx.BufferStore, _begun)) if any(map(_is_extreme, extremes)) else body
 
 

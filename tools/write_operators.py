@@ -1,0 +1,172 @@
+"""Write docs/operators.md: PyTorch's own samples of its operators, compiled and compared with PyTorch.
+
+python tools/write_operators.py                    # judges all samples, for about an hour of one core
+python tools/write_operators.py --only amax,sort   # judges these again, and takes the others from the last time
+python tools/write_operators.py --most 6           # takes at most six samples of each operator in each type
+
+What was judged lies in build/operators, an operator a file, so that a run that was stopped can go on with --resume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.compiler import opinfo_names as names  # noqa: E402  the tests are beside this folder
+
+PAGE = ROOT / "docs/operators.md"
+JUDGED = ROOT / "build/operators"
+
+HEAD = """# Operators
+
+What compiles, operator by operator: PyTorch's own samples of each (OpInfo, made for PyTorch's tests) are exported,
+compiled, run on this machine and compared with what PyTorch makes of them. Samples are of float32, int64 and
+bool where PyTorch has them. Some are made of them: with NaN, infinities, −0 and huge numbers among the elements,
+and with extents that are known only when it runs ("any size").
+`python tools/write_operators.py` writes this page; `pytest tests/compiler -k opinfo` tries one sample of each.
+
+A sample that is refused is refused by name when it is compiled. None gives a wrong answer, within 1e-4 of an element or
+1e-5 (2e-2 in half types).
+
+"""
+
+
+def judge(name: str, most: int) -> list[dict[str, str]]:
+    """Return how each sample of one operator came out. Runs in a process of its own."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    from tests.compiler.opinfo import infos, judge, spread
+
+    [info] = [info for info in infos() if info.formatted_name == name]
+    verdicts = judge(spread(info, most))
+    return [{"sample": one.sample.name, "outcome": one.outcome, "reason": one.reason} for one in verdicts]
+
+
+def sampled(operator: str) -> list[str]:
+    """Return OpInfo's names of the samples of a core operator."""
+    from tests.compiler.opinfo import infos
+
+    given = names.SAMPLED_AS.get(operator)
+    if given is not None:
+        return list(given)
+    if names.is_of_training(operator) or operator in names.WITHOUT_SAMPLES:
+        return []
+    return [info.formatted_name for info in infos() if operator in (info.name, info.aten_name)]
+
+
+def _judge_all(wanted: Iterable[str], most: int) -> None:
+    JUDGED.mkdir(parents=True, exist_ok=True)
+    left = list(wanted)
+    # A crash of a compiled module ends its process, and costs only what is judged just then.
+    while left:
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), max_tasks_per_child=60) as pool:
+            futures = {pool.submit(judge, name, most): name for name in left}
+            try:
+                for future in as_completed(futures):
+                    _keep(futures[future], future.result())
+                    left.remove(futures[future])
+                    print(f"{futures[future]} ({len(left)} left)", flush=True)
+            except BrokenProcessPool:
+                print("a process of the samples crashed; going on one by one", flush=True)
+                break
+    for name in left:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            try:
+                _keep(name, pool.submit(judge, name, most).result())
+            except BrokenProcessPool:
+                _keep(name, [{"sample": name, "outcome": "wrong", "reason": "the process crashed"}])
+            print(name, flush=True)
+
+
+def _keep(name: str, verdicts: list[dict[str, str]]) -> None:
+    path = JUDGED / f"{name}.json"
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(verdicts, indent=1), encoding="utf-8")
+    new.replace(path)
+
+
+def _kept(name: str) -> list[dict[str, str]]:
+    path = JUDGED / f"{name}.json"
+    if not path.exists():
+        raise SystemExit(f"write_operators: {name} was not judged yet; run it without --only")
+    found: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+REASONS = (
+    ("draws random numbers", "random numbers"),
+    ("depends on the values", "size by values"),
+    ("complex", "complex numbers"),
+    ("known only when it runs", "any size"),
+    ("has no operator for", "no form"),
+    ("torch.export cannot take", "torch.export"),
+    ("TVM cannot compile", "TVM"),
+)
+"""Parts of errors, and how they are called in a word."""
+
+
+def _word(verdict: dict[str, str]) -> str:
+    kind = next((word for part, word in REASONS if part in verdict["reason"]), "an option")
+    return f"{kind}, any size" if verdict["sample"].endswith("any size") and kind != "any size" else kind
+
+
+def row(operator: str, some: list[str]) -> str:
+    verdicts = [verdict for name in some for verdict in _kept(name)]
+    count = {kind: sum(one["outcome"] == kind for one in verdicts) for kind in ("agrees", "refused", "wrong")}
+    words: dict[str, int] = {}
+    for one in verdicts:
+        if one["outcome"] == "refused":
+            words[_word(one)] = words.get(_word(one), 0) + 1
+    why = ", ".join(f"{word} ({number})" for word, number in sorted(words.items(), key=lambda pair: -pair[1]))
+    if names.is_of_training(operator):
+        why = "of training"
+    why = why or names.WITHOUT_SAMPLES.get(operator, "")
+    return f"| `{operator}` | {count['agrees']} | {count['refused']} | {count['wrong']} | {why} |"
+
+
+def page() -> str:
+    table = "| Operator | Agree | Refused | Wrong | Refused for |\n|---|---|---|---|---|\n"
+    core = [row(name, sampled(name)) for name in names.core_operators()]
+    further = [row(name, [name]) for name in names.FURTHER]
+    return (
+        f"{HEAD}## ATen's core operators\n\n{table}"
+        + "\n".join(core)
+        + f"\n\n## Further operators\n\n{table}"
+        + "\n".join(further)
+        + "\n"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the table of operators.")
+    parser.add_argument("--only", help="OpInfo's names of those to judge again, with commas between them")
+    parser.add_argument("--most", type=int, default=1000, help="the most samples of an operator in a type")
+    parser.add_argument("--resume", action="store_true", help="leave out what was judged already")
+    given: Any = parser.parse_args()
+    whole = [name for operator in names.core_operators() for name in sampled(operator)]
+    wanted = list(dict.fromkeys([*whole, *names.FURTHER]))
+    if given.only is not None:
+        wanted = given.only.split(",")
+    if given.resume:
+        wanted = [name for name in wanted if not (JUDGED / f"{name}.json").exists()]
+    _judge_all(wanted, given.most)
+    new = PAGE.with_suffix(".new")
+    new.write_text(page(), encoding="utf-8")
+    new.replace(PAGE)
+
+
+if __name__ == "__main__":
+    main()
