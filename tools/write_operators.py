@@ -15,7 +15,6 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -29,13 +28,14 @@ from tests.compiler import opinfo_names as names  # noqa: E402  the tests are be
 
 PAGE = ROOT / "docs/operators.md"
 JUDGED = ROOT / "build/operators"
+TOGETHER = 8
+"""Operators whose samples are judged at once."""
 
 HEAD = """# Operators
 
 What compiles, operator by operator: PyTorch's own samples of each (OpInfo, made for PyTorch's tests) are exported,
 compiled, run on this machine and compared with what PyTorch makes of them. Samples are of float32, int64 and
-bool where PyTorch has them. Some are made of them: with NaN, infinities, −0 and huge numbers among the elements,
-and with extents that are known only when it runs ("any size").
+bool where PyTorch has them, and some once more with NaN, infinities, −0 and huge numbers among their elements.
 `python tools/write_operators.py` writes this page; `pytest tests/compiler -k opinfo` tries one sample of each.
 
 A sample that is refused is refused by name when it is compiled. None gives a wrong answer, within 1e-4 of an element or
@@ -44,15 +44,18 @@ A sample that is refused is refused by name when it is compiled. None gives a wr
 """
 
 
-def judge(name: str, most: int) -> list[dict[str, str]]:
-    """Return how each sample of one operator came out. Runs in a process of its own."""
+def judge(some: list[str], most: int) -> dict[str, list[dict[str, str]]]:
+    """Return how each sample of some operators came out. Runs in a process of its own."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     from tests.compiler.opinfo import infos, judge, spread
 
-    [info] = [info for info in infos() if info.formatted_name == name]
-    verdicts = judge(spread(info, most))
-    return [{"sample": one.sample.name, "outcome": one.outcome, "reason": one.reason} for one in verdicts]
+    found: dict[str, list[dict[str, str]]] = {name: [] for name in some}
+    given = {info.formatted_name: info for info in infos()}
+    for one in judge([sample for name in some for sample in spread(given[name], most)]):
+        kept = {"sample": one.sample.name, "outcome": one.outcome, "reason": one.reason}
+        found[one.sample.operator].append(kept)
+    return found
 
 
 def sampled(operator: str) -> list[str]:
@@ -67,35 +70,34 @@ def sampled(operator: str) -> list[str]:
     return [info.formatted_name for info in infos() if operator in (info.name, info.aten_name)]
 
 
-def _judge_all(wanted: Iterable[str], most: int) -> None:
+def _judge_all(wanted: list[str], most: int) -> None:
     JUDGED.mkdir(parents=True, exist_ok=True)
-    left = list(wanted)
+    left = [wanted[at : at + TOGETHER] for at in range(0, len(wanted), TOGETHER)]
     # A crash of a compiled module ends its process, and costs only what is judged just then.
-    while left:
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), max_tasks_per_child=60) as pool:
-            futures = {pool.submit(judge, name, most): name for name in left}
-            try:
-                for future in as_completed(futures):
-                    _keep(futures[future], future.result())
-                    left.remove(futures[future])
-                    print(f"{futures[future]} ({len(left)} left)", flush=True)
-            except BrokenProcessPool:
-                print("a process of the samples crashed; going on one by one", flush=True)
-                break
-    for name in left:
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(judge, some, most): some for some in left}
+        try:
+            for future in as_completed(futures):
+                _keep(future.result())
+                left.remove(futures[future])
+                print(f"{', '.join(futures[future])} ({len(left)} more)", flush=True)
+        except BrokenProcessPool:
+            print("a process of the samples crashed; going on one by one", flush=True)
+    for name in [name for some in left for name in some]:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             try:
-                _keep(name, pool.submit(judge, name, most).result())
+                _keep(pool.submit(judge, [name], most).result())
             except BrokenProcessPool:
-                _keep(name, [{"sample": name, "outcome": "wrong", "reason": "the process crashed"}])
+                _keep({name: [{"sample": name, "outcome": "wrong", "reason": "the process crashed"}]})
             print(name, flush=True)
 
 
-def _keep(name: str, verdicts: list[dict[str, str]]) -> None:
-    path = JUDGED / f"{name}.json"
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(verdicts, indent=1), encoding="utf-8")
-    new.replace(path)
+def _keep(judged: dict[str, list[dict[str, str]]]) -> None:
+    for name, verdicts in judged.items():
+        path = JUDGED / f"{name}.json"
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(verdicts, indent=1), encoding="utf-8")
+        new.replace(path)
 
 
 def _kept(name: str) -> list[dict[str, str]]:
@@ -110,7 +112,6 @@ REASONS = (
     ("draws random numbers", "random numbers"),
     ("depends on the values", "size by values"),
     ("complex", "complex numbers"),
-    ("known only when it runs", "any size"),
     ("has no operator for", "no form"),
     ("torch.export cannot take", "torch.export"),
     ("TVM cannot compile", "TVM"),
@@ -119,8 +120,7 @@ REASONS = (
 
 
 def _word(verdict: dict[str, str]) -> str:
-    kind = next((word for part, word in REASONS if part in verdict["reason"]), "an option")
-    return f"{kind}, any size" if verdict["sample"].endswith("any size") and kind != "any size" else kind
+    return next((word for part, word in REASONS if part in verdict["reason"]), "an option")
 
 
 def row(operator: str, some: list[str]) -> str:

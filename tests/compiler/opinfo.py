@@ -16,7 +16,6 @@ from typing import Any
 import torch
 import tvm
 from torch import Tensor, nn
-from torch.export import Dim
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.opinfo.core import OpInfo
 from torch.utils import _pytree as pytree
@@ -55,8 +54,6 @@ class Sample:
     """All arguments, flat."""
     spec: pytree.TreeSpec
     undefined: bool = False
-    dynamic: bool = False
-    """True if every extent of the inputs is only known when it runs, as far as the operator allows it."""
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -85,7 +82,7 @@ def samples(info: OpInfo, dtype: torch.dtype) -> Iterator[Sample]:
         return
     torch.manual_seed(0)
     kind = str(dtype).removeprefix("torch.")
-    for number, given in enumerate(info.sample_inputs("cpu", dtype)):
+    for number, given in enumerate(info.sample_inputs("cpu", dtype)):  # type: ignore[no-untyped-call]
         yield _sample(info, f"{info.formatted_name} {kind} {number}", given)
 
 
@@ -106,10 +103,6 @@ def special(sample: Sample) -> Sample | None:
     flat[: step * len(SPECIAL) : step] = torch.tensor(SPECIAL, dtype=flat.dtype)
     leaves = (*sample.leaves[:at], flat.reshape(changed.shape), *sample.leaves[at + 1 :])
     return _replaced(sample, "special", leaves=leaves)
-
-
-def of_any_size(sample: Sample) -> Sample:
-    return _replaced(sample, "any size", dynamic=True)
 
 
 def _replaced(sample: Sample, suffix: str, **changes: Any) -> Sample:
@@ -138,7 +131,8 @@ class Many(nn.Module):
     def forward(self, *inputs: Tensor) -> list[Tensor]:
         rest, results = list(inputs), []
         for part in self.parts:
-            count = len(part.sample.inputs)  # type: ignore[union-attr]
+            assert isinstance(part, Single)
+            count = len(part.sample.inputs)
             results += part(*rest[:count])
             del rest[:count]
         return results
@@ -148,11 +142,8 @@ class Many(nn.Module):
 def judge(some: Sequence[Sample]) -> list[Verdict]:
     """Compile the samples and compare their results with PyTorch's."""
     found: list[Verdict] = []
-    dynamic = [sample for sample in some if sample.dynamic]
-    fixed = [sample for sample in some if not sample.dynamic]
-    for kind in (fixed, dynamic):
-        for at in range(0, len(kind), AT_ONCE):
-            found += _judge(kind[at : at + AT_ONCE])
+    for at in range(0, len(some), AT_ONCE):
+        found += _judge(some[at : at + AT_ONCE])
     return found
 
 
@@ -197,11 +188,8 @@ def _compared(some: Sequence[Sample]) -> list[Verdict]:
 def _results(some: Sequence[Sample], inputs: tuple[Tensor, ...]) -> list[Any]:
     """Return all results of the compiled module."""
     host, ops = resolve_target("llvm"), OpTable()
-    sizes = None
-    if some[0].dynamic:
-        sizes = (tuple(dict.fromkeys(range(one.ndim), Dim.AUTO) for one in inputs),)
     example = tuple(one.clone() for one in inputs)
-    function = ModelFunction("main", Many(some).eval(), example, sizes)
+    function = ModelFunction("main", Many(some).eval(), example, None)
     imported = import_function(function, ops, exported(function))
     recipe = Recipe(host.profile, "fp32", f"samples{next(_numbers)}_", ops)
     machine = relax.VirtualMachine(lower(imported, tvm_target(host), recipe), tvm.cpu())
@@ -247,7 +235,6 @@ def spread(info: OpInfo, most: int) -> list[Sample]:
         if dtype == torch.float32:
             some = [own[0], own[len(own) // 2]]
             found += [one for sample in dict.fromkeys(some) if (one := special(sample))]
-            found += [of_any_size(sample) for sample in dict.fromkeys(some) if sample.inputs]
     return found
 
 

@@ -70,11 +70,8 @@ norms by the statistics of a batch for those of inference.
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """Return torch's decompositions with ours; without those that an installed package has an importer entry for."""
-    table = torch.export.default_decompositions()
-    table.update(get_decompositions(TORCHS))
-    table.update(WRITTEN)
     offered = {entry.name for entry in entries(IMPORTERS)}
-    for operator in WRITTEN:
-        if operator.__name__ in offered:
-            table.pop(operator, None)  # type: ignore[no-untyped-call]
+    ours = {operator: form for operator, form in WRITTEN.items() if operator.__name__ not in offered}
+    table = torch.export.default_decompositions()
+    table.update({**get_decompositions(TORCHS), **ours})  # type: ignore[no-untyped-call]
     return table
