@@ -24,7 +24,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.compiler import opinfo_names as names  # noqa: E402  the tests are beside this folder
+from tests.compiler import opinfo  # noqa: E402  the tests are beside this folder
+from tests.compiler import opinfo_names as names  # noqa: E402
 
 PAGE = ROOT / "docs/operators.md"
 JUDGED = ROOT / "build/operators"
@@ -48,26 +49,12 @@ def judge(some: list[str], most: int) -> dict[str, list[dict[str, str]]]:
     """Return how each sample of some operators came out. Runs in a process of its own."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    from tests.compiler.opinfo import infos, judge, spread
-
     found: dict[str, list[dict[str, str]]] = {name: [] for name in some}
-    given = {info.formatted_name: info for info in infos()}
-    for one in judge([sample for name in some for sample in spread(given[name], most)]):
+    given = {info.formatted_name: info for info in opinfo.infos()}
+    for one in opinfo.judge([sample for name in some for sample in opinfo.spread(given[name], most)]):
         kept = {"sample": one.sample.name, "outcome": one.outcome, "reason": one.reason}
         found[one.sample.operator].append(kept)
     return found
-
-
-def sampled(operator: str) -> list[str]:
-    """Return OpInfo's names of the samples of a core operator."""
-    from tests.compiler.opinfo import infos
-
-    given = names.SAMPLED_AS.get(operator)
-    if given is not None:
-        return list(given)
-    if names.is_of_training(operator) or operator in names.WITHOUT_SAMPLES:
-        return []
-    return [info.formatted_name for info in infos() if operator in (info.name, info.aten_name)]
 
 
 def _judge_all(wanted: list[str], most: int) -> None:
@@ -139,7 +126,7 @@ def row(operator: str, some: list[str]) -> str:
 
 def page() -> str:
     table = "| Operator | Agree | Refused | Wrong | Refused for |\n|---|---|---|---|---|\n"
-    core = [row(name, sampled(name)) for name in names.core_operators()]
+    core = [row(name, opinfo.sampled_as(name)) for name in names.core_operators()]
     further = [row(name, [name]) for name in names.FURTHER]
     return (
         f"{HEAD}## ATen's core operators\n\n{table}"
@@ -156,7 +143,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=1000, help="the most samples of an operator in a type")
     parser.add_argument("--resume", action="store_true", help="leave out what was judged already")
     given: Any = parser.parse_args()
-    whole = [name for operator in names.core_operators() for name in sampled(operator)]
+    whole = [name for operator in names.core_operators() for name in opinfo.sampled_as(operator)]
     wanted = list(dict.fromkeys([*whole, *names.FURTHER]))
     if given.only is not None:
         wanted = given.only.split(",")

@@ -29,6 +29,7 @@ from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import resolve_target
 from harness.models.functions import ModelFunction
+from tests.compiler.opinfo_names import SAMPLED_AS, WITHOUT_SAMPLES, is_of_training
 
 DTYPES = (torch.float32, torch.int64, torch.bool)
 """The types of samples, where an operator takes them."""
@@ -39,6 +40,19 @@ SPECIAL = (math.nan, math.inf, -math.inf, -0.0, 1e30, -1e30)
 UNDEFINED = ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided", "resize_")
 """Operators whose results are memory as it is: only the shape and the type are compared."""
 _numbers = itertools.count()
+MIXED = (
+    *(
+        "nn_functional_embedding_bag",
+        "nn_functional_gelu",
+        "nn_functional_interpolate",
+        "nn_functional_upsample",
+        "fft_",
+    ),
+    *("nn_functional_conv_transpose", "einsum", "matmul", "linalg_"),
+)
+"""Beginnings of the names of operators that are computed as products, in which 0 times NaN or infinity is NaN. gelu is
+among them, since PyTorch's own gives NaN at infinity.
+"""
 AGREES, REFUSED, WRONG = "agrees", "refused", "wrong"
 
 
@@ -95,7 +109,12 @@ def _sample(info: OpInfo, name: str, given: Any) -> Sample:
 def special(sample: Sample) -> Sample | None:
     """Return the sample with NaN, infinities and the like in its first tensor; None if it has no fractions."""
     at = next((at for at, leaf in enumerate(sample.leaves) if isinstance(leaf, Tensor)), None)
-    if at is None or not sample.leaves[at].is_floating_point() or sample.leaves[at].numel() < len(SPECIAL):
+    if (
+        at is None
+        or sample.operator.startswith(MIXED)
+        or not sample.leaves[at].is_floating_point()
+        or sample.leaves[at].numel() < len(SPECIAL)
+    ):
         return None
     changed = sample.leaves[at].clone()
     flat = changed.reshape(-1)
@@ -148,31 +167,33 @@ def judge(some: Sequence[Sample]) -> list[Verdict]:
 
 
 def _judge(some: Sequence[Sample]) -> list[Verdict]:
-    if not some:
-        return []
     found: list[Verdict] = []
     left = list(some)
     while left:
-        try:
-            return found + _compared(left)
-        except CannotCompile as error:
-            number = re.search(r" in parts\.(\d+) \(Single\)", str(error))
-            if len(left) == 1:
-                return [*found, Verdict(left[0], REFUSED, _reason(error))]
-            if not isinstance(error, UnsupportedOperator) or number is None:
-                half = len(left) // 2
-                return [*found, *_judge(left[:half]), *_judge(left[half:])]
-            found.append(Verdict(left.pop(int(number.group(1))), REFUSED, _reason(error)))
-        except Exception as error:  # what runs the compiled module, or PyTorch itself
-            if len(left) == 1:
-                return [*found, Verdict(left[0], WRONG, f"{type(error).__name__}: {error}")]
+        came = _attempt(left)
+        if isinstance(came, list):
+            return found + came
+        if len(left) == 1:
+            refused = isinstance(came, CannotCompile)
+            return [*found, Verdict(left[0], REFUSED if refused else WRONG, _reason(came))]
+        number = re.search(r" in parts\.(\d+) \(Single\)", str(came))
+        if not isinstance(came, UnsupportedOperator) or number is None:
             half = len(left) // 2
             return [*found, *_judge(left[:half]), *_judge(left[half:])]
+        found.append(Verdict(left.pop(int(number.group(1))), REFUSED, _reason(came)))
     return found
 
 
-def _reason(error: CannotCompile) -> str:
-    return str(error).partition("\n")[0]
+def _attempt(some: Sequence[Sample]) -> list[Verdict] | Exception:
+    try:
+        return _compared(some)
+    except Exception as error:  # of the compiler, of what runs the compiled module, or of PyTorch itself
+        return error
+
+
+def _reason(error: Exception) -> str:
+    first = str(error).partition("\n")[0]
+    return first if isinstance(error, CannotCompile) else f"{type(error).__name__}: {first}"
 
 
 def _compared(some: Sequence[Sample]) -> list[Verdict]:
@@ -236,6 +257,15 @@ def spread(info: OpInfo, most: int) -> list[Sample]:
             some = [own[0], own[len(own) // 2]]
             found += [one for sample in dict.fromkeys(some) if (one := special(sample))]
     return found
+
+
+def sampled_as(operator: str) -> list[str]:
+    """Return OpInfo's names of the samples of a core operator."""
+    if operator in SAMPLED_AS:
+        return list(SAMPLED_AS[operator])
+    if is_of_training(operator) or operator in WITHOUT_SAMPLES:
+        return []
+    return [info.formatted_name for info in infos() if operator in (info.name, info.aten_name)]
 
 
 def infos() -> list[OpInfo]:
