@@ -71,14 +71,23 @@ class Sample:
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        return tuple(leaf for leaf in self.leaves if isinstance(leaf, Tensor))
+        return tuple(_real(leaf) for leaf in self.leaves if isinstance(leaf, Tensor))
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the operator's results for other inputs of the same shapes."""
         given = iter(inputs)
-        leaves = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
+        leaves = [_like(leaf, next(given)) if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
         args, kwargs = pytree.tree_unflatten(leaves, self.spec)
-        return [leaf for leaf in pytree.tree_leaves(self.call(*args, **kwargs)) if isinstance(leaf, Tensor)]
+        return [_real(leaf) for leaf in pytree.tree_leaves(self.call(*args, **kwargs)) if isinstance(leaf, Tensor)]
+
+
+def _real(value: Tensor) -> Tensor:
+    """Return complex numbers as pairs, since no model takes or returns others."""
+    return torch.view_as_real(value) if value.is_complex() else value
+
+
+def _like(leaf: Tensor, given: Tensor) -> Tensor:
+    return torch.view_as_complex(given) if leaf.is_complex() else given
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ SAMPLED_AS: dict[str, tuple[str, ...]] = {
     "_embedding_bag": ("nn_functional_embedding_bag",),
     "_fft_c2r": ("fft_irfft",),
     "_fft_r2c": ("fft_rfft",),
-    "_local_scalar_dense": ("item",),
     "_log_softmax": ("log_softmax",),
     "_native_batch_norm_legit_no_training": ("nn_functional_batch_norm",),
     "_pdist_forward": ("nn_functional_pdist",),
@@ -43,6 +42,7 @@ SAMPLED_AS: dict[str, tuple[str, ...]] = {
 }
 """OpInfo's names of samples that use an operator, where it has none of the operator's own name."""
 WITHOUT_SAMPLES = {
+    "_local_scalar_dense": "a number for Python, of sizes by values",
     "col2im": "PyTorch has no samples",
     "copy": "PyTorch has no samples",
     "randperm": "random numbers",

@@ -88,7 +88,9 @@ def floor_divide(x: Tensor, y: Any) -> Any:
     quotient = torch.where((rest != 0) & ((rest < 0) != (y < 0)), quotient - 1, quotient)
     whole = quotient.floor()
     whole = torch.where(quotient - whole > 0.5, whole + 1, whole)
-    return torch.where(torch.as_tensor(y == 0), x / y, whole)
+    if isinstance(y, Tensor):
+        return torch.where(y == 0, x / y, whole)
+    return whole if y else x / y
 
 
 def heaviside(x: Tensor, values: Tensor) -> Tensor:
