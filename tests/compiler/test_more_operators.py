@@ -144,7 +144,35 @@ COMPLEX: dict[str, Part] = {
     "product": lambda x: torch.view_as_real(torch.complex(x, -x)[0] @ WEIGHTS),
     "layout": lambda x: torch.cat([torch.fft.rfft(x), torch.complex(x, x)], 2).transpose(1, 2)[:, 1:].conj().abs(),
 }
-GROUPS = {"sorting": SORTING, "writing": WRITING, "mixed": MIXED, "lookups": LOOKUPS, "complex": COMPLEX}
+WRITTEN: dict[str, Part] = {
+    "hypotenuse": lambda x: torch.hypot(x, 1e20 * x.flip(2)),
+    "sign of the other": lambda x: torch.copysign(x, -0.0 * x) + torch.copysign(x.abs(), torch.tensor(-0.0)),
+    "rest of erf": lambda x: torch.erfc(2 * x) * torch.exp(4 * x * x),
+    "hyperbolic": lambda x: torch.cosh(x) - torch.sinh(0.01 * x),
+    "remainders": lambda x: torch.remainder(1e4 * x, 0.3) + torch.remainder(x, -x.flip(2)) % 1,
+    "whole quotients": lambda x: torch.div(9 * x, -0.7, rounding_mode="floor") + (9 * x) // 2,
+    "of sorted edges": lambda x: (
+        torch.searchsorted(x.sort(2).values, x.flip(2)) + torch.bucketize(x, x[0, 0].sort()[0])
+    ),
+    "most often": lambda x: (2 * x).round().mode(2).values + (2 * x).round().mode(1, keepdim=True).values[..., :1, 0],
+    "middle of numbers": lambda x: broken(x).nanmedian(2).values + broken(x).nanmedian(),
+    "counts": lambda x: torch.histc(x, 5) + torch.histc(x, 5, -1, 1),
+    "distances": lambda x: torch.cdist(x, x[:, 1:4], p=1) + torch.cdist(x, x[:, 1:4], p=3),
+    "largest so far": lambda x: broken(x).cummax(2).values + x.cummin(2).indices + x.logcumsumexp(2),
+    "written where it is true": lambda x: x.masked_scatter(x > 0, x.flip(1)),
+    "mean and variance": lambda x: torch.cat(torch.var_mean(x, 2, correction=0), 1),
+    "means of a ragged end": lambda x: F.avg_pool2d(x[:, :4], 3, 2, 1, ceil_mode=True, count_include_pad=False),
+    "divided by three": lambda x: F.avg_pool2d(x[:, :4], 2, padding=1, divisor_override=3),
+    "largest of a third": lambda x: F.adaptive_max_pool2d(x[:, :4], (3, 4), return_indices=True)[1],
+}
+GROUPS = {
+    "sorting": SORTING,
+    "writing": WRITING,
+    "mixed": MIXED,
+    "lookups": LOOKUPS,
+    "complex": COMPLEX,
+    "written": WRITTEN,
+}
 DYNAMIC = ({1: Dim("n", min=5, max=64)},)
 
 

@@ -137,15 +137,6 @@ def test_a_type_that_got_lost_is_refused() -> None:
         call(node, SimpleNamespace(env={}))
 
 
-def test_sorting_is_named_though_the_importer_takes_it() -> None:
-    class Sorted(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.mode(x).values
-
-    with pytest.raises(UnsupportedOperator, match=r"no operator for aten\.mode\.default in layers\.1 \(Sorted\)"):
-        compile_inner(Sorted())
-
-
 def test_what_tvm_stumbles_over_later_is_told_too() -> None:
     builder, x = relax.BlockBuilder(), relax.Var("x", relax.TensorType([3], "float32"))
     with builder.function("main", [x]):

@@ -19,7 +19,7 @@ from harness.compiler.importer.complexes import FORMS, LAYOUT, with_complex
 from harness.compiler.importer.fourier import strided
 from harness.compiler.importer.images import average_pool, bilinear, grid_sample, nearest
 from harness.compiler.importer.indexing import index, select, slice_of_any
-from harness.compiler.importer.lookups import arange, embedding_bag, shift, triangle, unfold
+from harness.compiler.importer.lookups import arange, embedding_bag, full, shift, triangle, unfold
 from harness.compiler.importer.norms import group_norm, layer_norm
 from harness.compiler.importer.quantizing import dequantize, fake_quantize, quantize
 from harness.compiler.importer.recurrent import recurrent_layer
@@ -44,7 +44,10 @@ def _reduced(reduce: Callable[..., relax.Expr]) -> Converter:
         x, axes, keep = _arguments(node, importer, None, None, False)
         # For torch, no axes means all of them.
         axes = None if axes in ([], None) else axes
-        return importer.block_builder.emit(reduce(x, axes, keepdims=bool(node.kwargs.get("keepdim", keep))))
+        emit, keep = importer.block_builder.emit, bool(node.kwargs.get("keepdim", keep))
+        if str(x.ty.dtype) != "bool":
+            return emit(reduce(x, axes, keepdims=keep))
+        return emit(relax.op.astype(emit(reduce(emit(relax.op.astype(x, "int8")), axes, keepdims=keep)), "bool"))
 
     return convert
 
@@ -54,8 +57,11 @@ def _best(reduce: Callable[..., relax.Expr], place: Callable[..., relax.Expr]) -
 
     def convert(node: fx.Node, importer: Any, _table: OpTable) -> tuple[relax.Var, relax.Var]:
         x, axis, keep = _arguments(node, importer, None, -1, False)
-        keep, emit = bool(node.kwargs.get("keepdim", keep)), importer.block_builder.emit
-        return emit(reduce(x, axis, keepdims=keep)), emit(place(x, axis, keepdims=keep))
+        keep, emit, kind = bool(node.kwargs.get("keepdim", keep)), importer.block_builder.emit, str(x.ty.dtype)
+        x = emit(relax.op.astype(x, "int8")) if kind == "bool" else x
+        most = emit(reduce(x, axis, keepdims=keep))
+        most = emit(relax.op.astype(most, kind)) if kind == "bool" else most
+        return most, emit(place(x, axis, keepdims=keep))
 
     return convert
 
@@ -172,6 +178,9 @@ BUILT_IN: Mapping[str, Converter] = {
     "elu.default": _elu,
     "fake_quantize_per_channel_affine_cachemask.default": fake_quantize,
     "fake_quantize_per_tensor_affine_cachemask.default": fake_quantize,
+    "fill.Scalar": full,
+    "full.default": full,
+    "full_like.default": full,
     "gather.default": gather,
     "grid_sampler_2d.default": grid_sample,
     "index.Tensor": index,
@@ -180,9 +189,11 @@ BUILT_IN: Mapping[str, Converter] = {
     "layer_norm.default": layer_norm,
     "linear.default": _product,
     "matmul.default": _product,
+    "max.default": _reduced(relax.op.max),
     "max.dim": _best(relax.op.max, relax.op.argmax),
     "median.default": median,
     "median.dim": median,
+    "min.default": _reduced(relax.op.min),
     "min.dim": _best(relax.op.min, relax.op.argmin),
     "mm.default": _product,
     "mul.Tensor": _multiplied,

@@ -20,6 +20,7 @@ import harness
 from harness.compiler.errors import CannotCompile, first_words
 from harness.compiler.importer.bags import PlainBags
 from harness.compiler.importer.complexes import split_state
+from harness.compiler.importer.decompositions import decompositions
 from harness.compiler.importer.halves import widened
 from harness.compiler.importer.recurrent_op import KeepRecurrent
 from harness.models.functions import ModelFunction
@@ -53,10 +54,10 @@ def exported(function: ModelFunction) -> ExportedProgram:
             )
     except Exception as error:  # torch.export raises dozens of kinds, from the model's own code too
         raise _refusal(function.name, error) from error
-    decompositions = torch.export.default_decompositions()
+    table = decompositions()
     for kept in KEPT_WHOLE:
-        decompositions.pop(kept, None)  # type: ignore[no-untyped-call]
-    program = program.run_decompositions(decompositions)
+        table.pop(kept, None)
+    program = program.run_decompositions(table)
     # Results that are written in place have the types of the caller's buffers.
     return program if function.results else widened(split_state(program))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import fx
 from tvm import relax
 
-from harness.compiler.importer.arguments import arguments
+from harness.compiler.importer.arguments import arguments, given
 from harness.compiler.importer.indexing import number
 from harness.compiler.importer.unsupported import operator_name
 from harness.compiler.operators.operator import OpTable
@@ -22,7 +23,7 @@ def embedding_bag(node: fx.Node, importer: Any, _table: OpTable) -> tuple[Any, .
 
     A bag's rows are summed by a product with a matrix [B, N] that is 1 where row n is of bag b.
     """
-    given = arguments(
+    named = arguments(
         *(node, importer, "weight", "indices", "offsets", "scale_grad", "mode", "sparse", "per_sample_weights"),
         *("include_last_offset", "padding_idx"),
         mode=SUM,
@@ -30,29 +31,29 @@ def embedding_bag(node: fx.Node, importer: Any, _table: OpTable) -> tuple[Any, .
         include_last_offset=False,
         padding_idx=-1,
     )
-    emit, op, mode, ids = importer.block_builder.emit, relax.op, given["mode"], given["indices"]
-    rows = emit(op.take(given["weight"], ids, axis=0))
+    emit, op, mode, ids = importer.block_builder.emit, relax.op, named["mode"], named["indices"]
+    rows = emit(op.take(named["weight"], ids, axis=0))
     kind = str(rows.ty.dtype)
     places = emit(op.arange(0, ids.ty.shape.values[0], 1, "int64"))
-    offsets = emit(op.expand_dims(emit(op.astype(given["offsets"], "int64")), 1))
+    offsets = emit(op.expand_dims(emit(op.astype(named["offsets"], "int64")), 1))
     begun = emit(op.less_equal(offsets, places))
     # Row n lies in the last bag that has begun: it has begun, and the next one has not.
     count = emit(op.sum(emit(op.astype(begun, "int64")), axis=0))
-    bags = given["offsets"].ty.shape.values[0]
+    bags = named["offsets"].ty.shape.values[0]
     bag = emit(op.expand_dims(emit(op.arange(1, bags + 1, 1, "int64")), 1))
     inside = emit(op.equal(count, bag))
-    if given["padding_idx"] >= 0:
+    if named["padding_idx"] >= 0:
         inside = emit(
-            op.logical_and(inside, emit(op.not_equal(ids, relax.const(given["padding_idx"], str(ids.ty.dtype)))))
+            op.logical_and(inside, emit(op.not_equal(ids, relax.const(named["padding_idx"], str(ids.ty.dtype)))))
         )
-    if given["include_last_offset"]:
+    if named["include_last_offset"]:
         inside = emit(op.take(inside, emit(op.arange(0, bags - 1, 1, "int64")), axis=0))
     member = emit(op.astype(inside, kind))
     size = emit(op.sum(member, axis=1, keepdims=True))
     if mode == MAX:
         found = _most(emit, rows, inside, size, kind)
     else:
-        weights = given["per_sample_weights"]
+        weights = named["per_sample_weights"]
         found = emit(op.matmul(member if weights is None else emit(op.multiply(member, weights)), rows))
         if mode == MEAN:
             found = emit(op.divide(found, emit(op.maximum(size, relax.const(1, kind)))))
@@ -71,10 +72,10 @@ def _most(emit: Any, rows: Any, inside: Any, size: Any, kind: str) -> Any:
 
 def unfold(node: fx.Node, importer: Any, _table: OpTable) -> Any:
     """Return the windows along an axis [..., count, ..., size]."""
-    given = arguments(node, importer, "self", "dimension", "size", "step")
-    x, size, step, emit = given["self"], given["size"], given["step"], importer.block_builder.emit
+    named = arguments(node, importer, "self", "dimension", "size", "step")
+    x, size, step, emit = named["self"], named["size"], named["step"], importer.block_builder.emit
     rank = len(x.ty.shape.values)
-    axis = given["dimension"] % rank
+    axis = named["dimension"] % rank
     windows = (x.ty.shape.values[axis] - size) // step + 1
     begins = emit(relax.op.arange(0, windows, 1, "int64"))
     begins = emit(relax.op.expand_dims(emit(relax.op.multiply(begins, relax.const(step, "int64"))), 1))
@@ -99,11 +100,11 @@ def arange(node: fx.Node, importer: Any, _table: OpTable) -> Any:
 
 def triangle(node: fx.Node, importer: Any, _table: OpTable) -> Any:
     """Convert ``tril_indices`` and ``triu_indices`` of known sizes."""
-    given = arguments(node, importer, "row", "col", "offset", offset=0)
-    if not all(isinstance(given[name], int) for name in ("row", "col", "offset")):
+    named = arguments(node, importer, "row", "col", "offset", offset=0)
+    if not all(isinstance(named[name], int) for name in ("row", "col", "offset")):
         raise ValueError("a triangle of a size that is known only when it runs")
     make = np.tril_indices if node.target == torch.ops.aten.tril_indices.default else np.triu_indices
-    places = np.stack(make(given["row"], given["offset"], given["col"]))
+    places = np.stack(make(named["row"], named["offset"], named["col"]))
     return importer.block_builder.emit(relax.const(places.astype("int64"), "int64"))
 
 
@@ -119,3 +120,16 @@ def shift(node: fx.Node, importer: Any, _table: OpTable) -> Any:
         other = emit(relax.op.astype(number(builder, other), kind))
     left = "left" in str(node.target) or "lshift" in str(node.target)
     return emit((relax.op.left_shift if left else relax.op.right_shift)(x, other))
+
+
+def full(node: fx.Node, importer: Any, _table: OpTable) -> Any:
+    """Fill a tensor with a number that is not finite, for which TVM's fails when it is compiled."""
+    value = given(node)[1] if len(given(node)) > 1 else node.kwargs.get("fill_value", node.kwargs.get("value"))
+    made = node.meta["val"]
+    if not isinstance(value, float) or math.isfinite(value) or made.is_complex():
+        return importer.create_convert_map()[operator_name(node)](node)
+    first = importer._retrieve_args(given(node)[0])
+    shape = first.ty.shape if isinstance(first, relax.Expr) and not isinstance(first, relax.ShapeExpr) else first
+    shape = shape if isinstance(shape, relax.Expr) else relax.ShapeExpr(list(shape))
+    number = relax.const(value, str(made.dtype).removeprefix("torch."))
+    return importer.block_builder.emit(relax.op.broadcast_to(number, shape))

@@ -30,11 +30,18 @@ def layer_norm(node: fx.Node, importer: Any, _table: OpTable) -> Any:
     return importer.block_builder.emit(norm)
 
 
-def group_norm(node: fx.Node, importer: Any, _table: OpTable) -> tuple[Any]:
-    """Convert ``native_group_norm``. Only its first result is of use without gradients."""
+def group_norm(node: fx.Node, importer: Any, _table: OpTable) -> tuple[Any, ...]:
+    """Convert ``native_group_norm``. Its mean and inverse deviation are made where something uses them."""
     named = arguments(node, importer, "input", "weight", "bias", "N", "C", "HxW", "group", "eps", eps=1e-5)
-    shape = extents(named["input"]) or ()
+    x, groups = named["input"], int(named["group"])
+    shape = extents(x) or ()
     filled = _filled(named, [int(named["C"])])
     axes = list(range(2, len(shape)))
-    norm = relax.op.nn.group_norm(*filled, num_groups=named["group"], channel_axis=1, axes=axes, epsilon=named["eps"])
-    return (importer.block_builder.emit(norm),)
+    emit, op = importer.block_builder.emit, relax.op
+    norm = op.nn.group_norm(*filled, num_groups=groups, channel_axis=1, axes=axes, epsilon=named["eps"])
+    if all(user.args[1] == 0 for user in node.users):
+        return (emit(norm),)
+    rows = emit(op.reshape(x, [int(named["N"]), groups, -1]))
+    mean, spread = emit(op.mean(rows, axis=-1)), emit(op.variance(rows, axis=-1))
+    inverse = op.rsqrt(emit(op.add(spread, relax.const(named["eps"], str(x.ty.dtype)))))
+    return emit(norm), mean, emit(inverse)

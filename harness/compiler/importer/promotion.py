@@ -15,6 +15,7 @@ from tvm import relax
 from harness.compiler.errors import UnsupportedOperator
 from harness.compiler.graph.graph import extents
 from harness.compiler.importer.complexes import FORMS, LAYOUT, touches_complex
+from harness.compiler.importer.edges import at_edges
 from harness.compiler.importer.fourier import TRANSFORMS
 from harness.compiler.importer.indexing import number
 from harness.compiler.importer.unsupported import BoundConverter, operator_name, place
@@ -42,7 +43,7 @@ def promoted(converters: Mapping[str, BoundConverter]) -> dict[str, BoundConvert
     They raise UnsupportedOperator if TVM makes an integer of a result that is a fraction for torch, or the reverse, or
     a tensor of another shape.
     """
-    return {name: _promoted(convert) for name, convert in converters.items()}
+    return {name: _promoted(at_edges(convert)) for name, convert in converters.items()}
 
 
 def _promoted(convert: BoundConverter) -> BoundConverter:

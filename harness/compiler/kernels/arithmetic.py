@@ -70,7 +70,7 @@ def exp(x: Any) -> Any:
         return _let(fraction, lambda r: (_polynomial(_EXP, r) * r * r + r + 1.0) * half * 2.0)
 
     def bounded(x: Any) -> Any:
-        within = tirx.max(tirx.min(x, _constant(_EXP_MOST, "float32", x)), _constant(_EXP_LEAST, "float32", x))
+        within = tirx.max(_constant(_EXP_LEAST, "float32", x), tirx.min(_constant(_EXP_MOST, "float32", x), x))
         result = _let(tirx.nearbyint(within * _LOG2_E), lambda whole: scaled(whole, x))
         small = tirx.Select(x < _constant(_EXP_LEAST, "float32", x), _constant(0.0, "float32", x), result)
         return tirx.Select(x > _constant(_EXP_MOST, "float32", x), _constant(float("inf"), "float32", x), small)

@@ -147,7 +147,7 @@ class _Emitter:
                 )
                 value = T.bind(candidate + sigmoid(whole(1)) * (old - candidate))
             else:
-                value = T.bind(tanh(whole(0)) if self.layer.cell == "tanh" else T.max(whole(0), f32(0.0, lanes)))
+                value = T.bind(tanh(whole(0)) if self.layer.cell == "tanh" else T.max(f32(0.0, lanes), whole(0)))
             store(state, value, row, k, lanes=lanes)
             store(self.y, new if self.layer.result == "cells" else value, place, k, lanes=lanes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
@@ -47,7 +48,7 @@ def embedding(profile: Profile, leading: tuple[Dim, ...], ids: str, count: int, 
 def argmax(profile: Profile, leading: tuple[Dim, ...], width: int, dtype: str) -> Kernel:
     """Return the kernel: (x [..., V]) to the index of each row's highest value [...].
 
-    It is the lowest index of equal values, as in torch.
+    It is the lowest index of equal values, or of NaN, as in torch.
     """
     lanes = profile.lanes
 
@@ -57,13 +58,15 @@ def argmax(profile: Profile, leading: tuple[Dim, ...], width: int, dtype: str) -
         with T.serial(rows) as row:
 
             def combine(total: Any, v: Any, count: int) -> Any:
-                return T.max(total, x[row, span(v, count)])
+                return vector.highest(total, x[row, span(v, count)])
 
-            top = T.bind(T.max(*vector.fold_row(width, lanes, x[row, 0], combine, vector.reduce_max)))
+            top = T.bind(vector.highest(*vector.fold_row(width, lanes, x[row, 0], combine, vector.reduce_highest)))
             T.buffer_store(y, T.Cast(dtype, T.int32(0)), [row])
             # The loop runs from the end, so that the first of equal values stays.
-            with T.serial(width) as back, vector.when(x[row, width - 1 - back] == top):
-                T.buffer_store(y, T.Cast(dtype, width - 1 - back), [row])
+            with T.serial(width) as back:
+                value = x[row, width - 1 - back]
+                with vector.when(T.Or(value == top, tirx.isnan(value))):
+                    T.buffer_store(y, T.Cast(dtype, width - 1 - back), [row])
 
     params = (Param("x", (*leading, width)), Param("y", leading, dtype, role="output"))
     return Kernel(f"argmax_{shape_name(leading)}_{width}_{dtype}", params, emit)

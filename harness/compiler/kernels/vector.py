@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import tvm
+from tvm import tirx
 from tvm.tirx.script import builder as T
 
 F32 = "float32"
@@ -83,6 +84,15 @@ def reduce_sum(register: Any, lanes: int) -> Any:
 
 def reduce_max(register: Any, lanes: int) -> Any:
     return _reduce(register, lanes, T.max)
+
+
+def highest(a: Any, b: Any) -> Any:
+    """Return the larger one, or NaN if one of them is NaN."""
+    return T.Select(tirx.isnan(b), b, T.max(b, a))
+
+
+def reduce_highest(register: Any, lanes: int) -> Any:
+    return _reduce(register, lanes, highest)
 
 
 def _reduce(register: Any, lanes: int, combine: Callable[[Any, Any], Any]) -> Any:
@@ -184,8 +194,8 @@ costs a microcode assist."""
 
 
 def exp(x: Any, lanes: int) -> Any:
-    """Return e**x without a library call: 2**r by exponent bits, 2**f by the polynomial."""
-    bounded = T.max(T.min(x, f32(EXP_BOUND, lanes)), f32(-EXP_BOUND, lanes))
+    """Return e**x without a library call: 2**r by exponent bits, 2**f by the polynomial. NaN stays NaN."""
+    bounded = T.max(f32(-EXP_BOUND, lanes), T.min(f32(EXP_BOUND, lanes), x))
     y = T.bind(bounded * f32(1.4426950408889634, lanes))
     whole = T.bind(T.nearbyint(y))
     fraction = T.bind(y - whole)
@@ -214,7 +224,8 @@ def silu(x: Any, lanes: int) -> Any:
 
 
 def relu(x: Any, lanes: int) -> Any:
-    return T.max(x, f32(0.0, lanes))
+    # The other way round, NaN would become 0.
+    return T.max(f32(0.0, lanes), x)
 
 
 ERF_COEFFICIENTS = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)

@@ -25,6 +25,7 @@ from harness.compiler.passes.p32_find_reshapes import FindReshapes
 from harness.compiler.passes.p33_count_work import CountWork
 from harness.compiler.passes.p34_tune_rest import TuneRest
 from harness.compiler.passes.p35_schedule_rest import ScheduleRest
+from harness.compiler.passes.p36_hand_on_nan import HandOnNaN
 from harness.compiler.passes.p41_link_weights import LinkWeights
 from harness.compiler.passes.p42_record_sites import RecordSites
 from harness.compiler.passes.p51_reuse_tensors import ReuseTensors
@@ -91,6 +92,7 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
             CountWork(table),
             *([TuneRest(profile, target, table, tuning)] if tuning else []),
             *([ScheduleRest(profile, target, table.kernels)] if recipe.schedule_rest else []),
+            HandOnNaN(table.kernels),
             # 4: the archive's contents. ToNonDataflow makes new variables, so sites are recorded before.
             *([] if recipe.weights is None else [LinkWeights(table, recipe.weights)]),
             RecordSites(table, recipe.sites),
