@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -124,6 +125,28 @@ def test_norms_residuals_and_activations() -> None:
     kernels = [site.kernel for site in sites]
     assert sum(name.startswith("conv_") for name in kernels) == 2 * len(ACTIVATIONS)
     assert not [name for name in kernels if "multiply" in name.removeprefix("conv_") and not name.startswith("conv_")]
+
+
+class Activated(nn.Module):
+    """A convolution of single pixels before each activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 20, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(activation(self.first(x + number)) for number, activation in enumerate(ACTIVATIONS.values()))
+
+
+def test_activations_hand_on_what_is_not_a_number() -> None:
+    torch.manual_seed(0)
+    module, x = Activated().eval(), torch.randn(1, 3, 4, 5)
+    x[0, 1, 2, 3] = math.nan
+    with torch.inference_mode():
+        expected = answers(module, x)
+    for name, one, other in zip(ACTIVATIONS, compiled(module, (x,))(x), expected, strict=True):
+        assert np.isnan(other).sum() == 20, name
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 class Larger(nn.Module):

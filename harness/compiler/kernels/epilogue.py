@@ -46,9 +46,11 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "subtract": lambda a, b: a - b,
     "multiply": lambda a, b: a * b,
     "divide": lambda a, b: a / b,
-    "maximum": T.max,
-    "minimum": T.min,
+    "maximum": vector.highest,
+    "minimum": vector.lowest,
 }
+BOUNDS: dict[str, Callable[[Any, Any], Any]] = {"maximum": T.max, "minimum": T.min}
+"""The same with a number as the first operand: the other one is handed on if it is NaN, at no cost."""
 UNARY: dict[str, Callable[[Any, int], Any]] = {**ACTIVATIONS, "sigmoid": _sigmoid}
 """The operators of one operand."""
 MOST_AT_ONCE = 3
@@ -91,8 +93,11 @@ class Epilogue:
             return f32(one.number, lanes) if one.kind == "scalar" else read(f"{one.kind}{one.at}")
 
         for step in self.steps:
-            operands = [operand(one) for one in step.operands]
-            if step.name in BINARY:
+            numbers_first = sorted(step.operands, key=lambda one: one.kind != "scalar")
+            operands = [operand(one) for one in (numbers_first if step.name in BOUNDS else step.operands)]
+            if step.name in BOUNDS and numbers_first[0].kind == "scalar":
+                values.append(BOUNDS[step.name](*operands))
+            elif step.name in BINARY:
                 values.append(BINARY[step.name](*operands))
             else:
                 values.append(UNARY[step.name](operands[0], lanes))

@@ -91,6 +91,11 @@ def highest(a: Any, b: Any) -> Any:
     return T.Select(tirx.isnan(b), b, T.max(b, a))
 
 
+def lowest(a: Any, b: Any) -> Any:
+    """Return the smaller one, or NaN if one of them is NaN."""
+    return T.Select(tirx.isnan(b), b, T.min(b, a))
+
+
 def reduce_highest(register: Any, lanes: int) -> Any:
     return _reduce(register, lanes, highest)
 
