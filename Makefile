@@ -24,7 +24,10 @@ setup: ## make .venv with the locked packages (the other targets do it themselve
 bench: setup ## the main job: compile, run and compare the embedded model on this machine
 	@$(BIN)/pytest suites --device host
 
-test: test-python test-android test-ios test-rust ## every test of both languages, and the suites on virtual phones
+test: test-python ## every test of both languages, and the suites on virtual phones
+	@# Rust's tests leave one core of two idle half of the time, so the phones' suites run beside them.
+	@echo "make test: now test-rust beside test-android and test-ios"
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-rust test-android test-ios
 
 check: lint ## format, lint, types, and every test that needs neither a compiler nor a virtual phone: for use while writing
 	@tools/setup-tests --browser

@@ -25,7 +25,7 @@ from harness.compiler.operators.operator import OpTable
 from harness.compiler.passes.pipeline import Recipe
 from harness.compiler.targets import TARGET_NAMES, UnknownTarget, resolve_target
 from harness.compiler.worker import compile_model
-from harness.core.cache import Cache, hash_file
+from harness.core.cache import MANIFEST, Cache, hash_file
 from harness.core.errors import ExitCode
 from harness.models.g2p.checkpoints import Checkpoint
 from harness.models.g2p.functions import G2PShapes, g2p_spec
@@ -225,10 +225,13 @@ def compiled(
     shared = compile_models(request, cache=user_cache, progress=lambda _text: None).folder
 
     def copy(folder: Path) -> None:
-        shutil.copytree(shared, folder, dirs_exist_ok=True)
+        shutil.copytree(shared, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
 
     cache.fetch("archives", shared.name, copy)
-    return compile_models(request, cache=cache, progress=lambda _text: None), request, cache
+    said: list[str] = []
+    archive = compile_models(request, cache=cache, progress=said.append)
+    assert said == [], "the copy is not taken for the archive"
+    return archive, request, cache
 
 
 def test_metadata_has_the_published_schema(
