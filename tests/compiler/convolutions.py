@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from harness.compiler.kernels.convolution import Convolution, convolution_kernel, pack_filters
+from harness.compiler.kernels.convolution import convolution_kernel
 from harness.compiler.kernels.depthwise import depthwise_kernel, pack_by_channel
 from harness.compiler.kernels.kernel import Kernel
+from harness.compiler.kernels.panels import Convolution, pack_filters
 from harness.compiler.targets.profiles import Profile
 from tests.compiler.kernels import Float32, build, empty, normal, tensor
 

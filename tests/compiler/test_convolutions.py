@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.compiler.kernels import winograd
-from harness.compiler.kernels.convolution import Convolution
+from harness.compiler.kernels.panels import Convolution
 from harness.compiler.observe.provenance import Site
 from harness.compiler.targets.profiles import AVX2, AVX512, NEON, Profile
 from tests.compiler.compiled import answers, compiled

@@ -12,10 +12,11 @@ import tvm
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
-from harness.compiler.kernels.convolution import Convolution, Finisher, Run, by_vector, runs
+from harness.compiler.kernels.convolution import Finisher, Run, by_vector, runs
 from harness.compiler.kernels.cost import reading_all
 from harness.compiler.kernels.formats import Array
 from harness.compiler.kernels.kernel import Buffers, Kernel, Param
+from harness.compiler.kernels.panels import Convolution
 from harness.compiler.kernels.vector import F32, f32, get, load, put, registers
 from harness.compiler.targets.profiles import Profile
 

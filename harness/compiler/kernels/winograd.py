@@ -18,10 +18,11 @@ import tvm
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
-from harness.compiler.kernels.convolution import Convolution, Finisher, best_tile, by_vector, part, pieces
+from harness.compiler.kernels.convolution import Finisher, by_vector, part, pieces
 from harness.compiler.kernels.cost import reading_all
 from harness.compiler.kernels.formats import Array, lanes_of
 from harness.compiler.kernels.kernel import Buffers, Kernel, Param
+from harness.compiler.kernels.panels import Convolution, best_tile
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import F32, f32, get, load, put, registers, splat, store
 from harness.compiler.targets.profiles import Profile

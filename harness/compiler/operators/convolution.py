@@ -9,9 +9,10 @@ import numpy as np
 from tvm import relax
 
 from harness.compiler.graph.graph import Array, Graph, is_float32, op_name, static_shape
-from harness.compiler.kernels.convolution import Convolution, convolution_kernel, pack_filters
+from harness.compiler.kernels.convolution import convolution_kernel
 from harness.compiler.kernels.depthwise import depthwise_kernel, pack_by_channel
 from harness.compiler.kernels.epilogue import BINARY, Epilogue, Operand, Step
+from harness.compiler.kernels.panels import Convolution, pack_filters
 from harness.compiler.kernels.winograd import choose_winograd, pack_winograd, winograd_kernel
 from harness.compiler.operators.operator import FusedOperator, Lowering, Match, OpTable, array
 

@@ -9,7 +9,8 @@ import numpy as np
 from tvm import relax
 
 from harness.compiler.graph.graph import Array, Graph, is_float32, static_shape
-from harness.compiler.kernels.convolution import Convolution, convolution_kernel, pack_filters
+from harness.compiler.kernels.convolution import convolution_kernel
+from harness.compiler.kernels.panels import Convolution, pack_filters
 from harness.compiler.operators.operator import FusedOperator, Lowering, Match, OpTable, array
 
 LAST, FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
