@@ -49,7 +49,7 @@ def litert(source: Path, whole: Path) -> None:
     (signature, names), *_ = interpreters.Interpreter(str(whole)).get_signature_list().items()
     arrays = [one.astype(np.int32) if one.dtype == np.int64 else one for one in inputs_of(source)]
     data = {signature: [dict(zip(sorted(names["inputs"]), arrays, strict=True))]}
-    ends = [
+    ends: list[Any] = [
         {"regex": ".*", "operation": place, "algorithm_key": "no_quantize", "op_config": {}}
         for place in ("INPUT", "OUTPUT")
     ]
