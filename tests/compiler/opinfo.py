@@ -35,7 +35,7 @@ DTYPES = (torch.float32, torch.int64, torch.bool)
 """The types of samples, where an operator takes them."""
 AT_ONCE = 40
 """Samples in one module. More of them take TVM longer than one after another."""
-SPECIAL = (math.nan, math.inf, -math.inf, -0.0, 1e30, -1e30)
+SPECIAL = (math.nan, math.inf, -math.inf, -0.0)
 """Numbers that are written into further samples."""
 UNDEFINED = ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided", "resize_")
 """Operators whose results are memory as it is: only the shape and the type are compared."""
@@ -53,6 +53,8 @@ MIXED = (
 """Beginnings of the names of operators that are computed as products, in which 0 times NaN or infinity is NaN. gelu is
 among them, since PyTorch's own gives NaN at infinity.
 """
+TIED = ("sort", "argsort", "topk", "msort", "mode", "kthvalue", "median", "nanmedian")
+"""Operators for which torch does not define the places of equal elements. Whole numbers have many."""
 AGREES, REFUSED, WRONG = "agrees", "refused", "wrong"
 
 
@@ -256,7 +258,7 @@ def spread(info: OpInfo, most: int) -> list[Sample]:
     """Return at most so many samples of each type, and what is made of some of them."""
     found: list[Sample] = []
     for dtype in DTYPES:
-        own = list(samples(info, dtype))
+        own = [] if info.name in TIED and dtype != torch.float32 else list(samples(info, dtype))
         if not own:
             continue
         if len(own) > most:
