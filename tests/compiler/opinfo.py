@@ -48,13 +48,13 @@ MIXED = (
         "nn_functional_upsample",
         "fft_",
     ),
-    *("nn_functional_conv_transpose", "einsum", "matmul", "linalg_"),
+    *("nn_functional_conv_transpose", "nn_functional_scaled_dot_product_attention", "einsum", "matmul", "linalg_"),
 )
 """Beginnings of the names of operators that are computed as products, in which 0 times NaN or infinity is NaN. gelu is
 among them, since PyTorch's own gives NaN at infinity.
 """
 TIED = ("sort", "argsort", "topk", "msort", "mode", "kthvalue", "median", "nanmedian")
-"""Operators for which torch does not define the places of equal elements. Whole numbers have many."""
+"""Operators for which torch does not define the places of equal elements, nor the most frequent beside NaN."""
 AGREES, REFUSED, WRONG = "agrees", "refused", "wrong"
 
 
@@ -122,7 +122,7 @@ def special(sample: Sample) -> Sample | None:
     at = next((at for at, leaf in enumerate(sample.leaves) if isinstance(leaf, Tensor)), None)
     if (
         at is None
-        or sample.operator.startswith(MIXED)
+        or sample.operator.startswith((*MIXED, *TIED))
         or not sample.leaves[at].is_floating_point()
         or sample.leaves[at].numel() < len(SPECIAL)
     ):

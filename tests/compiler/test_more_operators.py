@@ -146,7 +146,7 @@ COMPLEX: dict[str, Part] = {
 }
 WRITTEN: dict[str, Part] = {
     "hypotenuse": lambda x: torch.hypot(x, 1e20 * x.flip(2)),
-    "sign of the other": lambda x: torch.copysign(x, -0.0 * x) + torch.copysign(x.abs(), torch.tensor(-0.0)),
+    "sign of the other": lambda x: torch.copysign(x, -x) + torch.copysign(x.abs(), torch.tensor(-0.0)),
     "rest of erf": lambda x: torch.erfc(2 * x) * torch.exp(4 * x * x),
     "hyperbolic": lambda x: torch.cosh(x) - torch.sinh(0.01 * x),
     "remainders": lambda x: torch.remainder(1e4 * x, 0.3) + torch.remainder(x, -x.flip(2)) % 1,
