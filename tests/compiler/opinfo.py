@@ -35,7 +35,7 @@ DTYPES = (torch.float32, torch.int64, torch.bool)
 """The types of samples, where an operator takes them."""
 AT_ONCE = 40
 """Samples in one module. More of them take TVM longer than one after another."""
-SPECIAL = (math.nan, math.inf, -math.inf, -0.0, 1e30, -1e30)
+SPECIAL = (math.nan, math.inf, -math.inf, -0.0)
 """Numbers that are written into further samples."""
 UNDEFINED = ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided", "resize_")
 """Operators whose results are memory as it is: only the shape and the type are compared."""
@@ -48,11 +48,13 @@ MIXED = (
         "nn_functional_upsample",
         "fft_",
     ),
-    *("nn_functional_conv_transpose", "einsum", "matmul", "linalg_"),
+    *("nn_functional_conv_transpose", "nn_functional_scaled_dot_product_attention", "einsum", "matmul", "linalg_"),
 )
 """Beginnings of the names of operators that are computed as products, in which 0 times NaN or infinity is NaN. gelu is
 among them, since PyTorch's own gives NaN at infinity.
 """
+TIED = ("sort", "argsort", "topk", "msort", "mode", "kthvalue", "median", "nanmedian")
+"""Operators for which torch does not define the places of equal elements, nor the most frequent beside NaN."""
 AGREES, REFUSED, WRONG = "agrees", "refused", "wrong"
 
 
@@ -120,7 +122,7 @@ def special(sample: Sample) -> Sample | None:
     at = next((at for at, leaf in enumerate(sample.leaves) if isinstance(leaf, Tensor)), None)
     if (
         at is None
-        or sample.operator.startswith(MIXED)
+        or sample.operator.startswith((*MIXED, *TIED))
         or not sample.leaves[at].is_floating_point()
         or sample.leaves[at].numel() < len(SPECIAL)
     ):
@@ -256,7 +258,7 @@ def spread(info: OpInfo, most: int) -> list[Sample]:
     """Return at most so many samples of each type, and what is made of some of them."""
     found: list[Sample] = []
     for dtype in DTYPES:
-        own = list(samples(info, dtype))
+        own = [] if info.name in TIED and dtype != torch.float32 else list(samples(info, dtype))
         if not own:
             continue
         if len(own) > most:

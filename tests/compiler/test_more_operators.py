@@ -146,7 +146,7 @@ COMPLEX: dict[str, Part] = {
 }
 WRITTEN: dict[str, Part] = {
     "hypotenuse": lambda x: torch.hypot(x, 1e20 * x.flip(2)),
-    "sign of the other": lambda x: torch.copysign(x, -0.0 * x) + torch.copysign(x.abs(), torch.tensor(-0.0)),
+    "sign of the other": lambda x: torch.copysign(x, -x) + torch.copysign(x.abs(), torch.tensor(-0.0)),
     "rest of erf": lambda x: torch.erfc(2 * x) * torch.exp(4 * x * x),
     "hyperbolic": lambda x: torch.cosh(x) - torch.sinh(0.01 * x),
     "remainders": lambda x: torch.remainder(1e4 * x, 0.3) + torch.remainder(x, -x.flip(2)) % 1,
@@ -161,9 +161,9 @@ WRITTEN: dict[str, Part] = {
     "largest so far": lambda x: broken(x).cummax(2).values + x.cummin(2).indices + x.logcumsumexp(2),
     "written where it is true": lambda x: x.masked_scatter(x > 0, x.flip(1)),
     "mean and variance": lambda x: torch.cat(torch.var_mean(x, 2, correction=0), 1),
-    "means of a ragged end": lambda x: F.avg_pool2d(x[:, :4], 3, 2, 1, ceil_mode=True, count_include_pad=False),
-    "divided by three": lambda x: F.avg_pool2d(x[:, :4], 2, padding=1, divisor_override=3),
-    "largest of a third": lambda x: F.adaptive_max_pool2d(x[:, :4], (3, 4), return_indices=True)[1],
+    "means of a ragged end": lambda x: F.avg_pool2d(image(x), 3, 2, 1, ceil_mode=True, count_include_pad=False),
+    "divided by three": lambda x: F.avg_pool2d(image(x), 2, padding=1, divisor_override=3),
+    "largest of a third": lambda x: F.adaptive_max_pool2d(image(x), (3, 4), return_indices=True)[1],
 }
 GROUPS = {
     "sorting": SORTING,

@@ -110,3 +110,12 @@ def logaddexp(x: Tensor, y: Tensor) -> Tensor:
     """Return log(exp(x) + exp(y)), also of two equal infinities."""
     most = torch.maximum(x, y)
     return torch.where((x == y) & (most.abs() == math.inf), most, most + torch.log1p(torch.exp(-(x - y).abs())))
+
+
+def never(x: Tensor) -> Any:
+    """Return False for each number that is whole, which is neither NaN nor infinite."""
+    return NotImplemented if x.is_floating_point() else torch.zeros_like(x, dtype=torch.bool)
+
+
+def empty_strided(size: Any, _stride: Any, *, dtype: torch.dtype | None = None, **_options: Any) -> Tensor:
+    return torch.zeros(size, dtype=dtype)

@@ -134,6 +134,46 @@ def _clamp(node: fx.Node, importer: Any, _table: OpTable) -> Any:
     return x
 
 
+def _clamp_by_tensors(node: fx.Node, importer: Any, _table: OpTable) -> Any:
+    x, least, most = _arguments(node, importer, None, None, None)
+    for bound, choose in (
+        (importer.env.get(node.kwargs.get("min"), least), relax.op.maximum),
+        (importer.env.get(node.kwargs.get("max"), most), relax.op.minimum),
+    ):
+        x = x if bound is None else importer.block_builder.emit(choose(x, bound))
+    return x
+
+
+def _extreme(truth: Callable[..., relax.Expr]) -> Converter:
+    """Find the larger or smaller of two; of truth values it is one of their operators."""
+
+    def convert(node: fx.Node, importer: Any, _table: OpTable) -> Any:
+        x, other = importer.retrieve_args(node)[:2]
+        if str(x.ty.dtype) == "bool":
+            return importer.block_builder.emit(truth(x, other))
+        return importer.create_convert_map()[operator_name(node)](node)
+
+    return convert
+
+
+def _of_fractions(node: fx.Node, importer: Any, _table: OpTable) -> Any:
+    """Refuse whole numbers, for which TVM's operator is wrong or fails without a name."""
+    if not str(importer.retrieve_args(node)[0].ty.dtype).startswith("float"):
+        raise ValueError("whole numbers: convert them with .float() in front of it")
+    return importer.create_convert_map()[operator_name(node)](node)
+
+
+def _any(node: fx.Node, importer: Any, _table: OpTable) -> Any:
+    """Find whether any number is not 0."""
+    x, axes, keep = _arguments(node, importer, None, None, False)
+    emit, kind = importer.block_builder.emit, str(x.ty.dtype)
+    if kind != "bool":
+        x = emit(relax.op.not_equal(x, relax.const(0, kind)))
+    axes, keep = None if axes == [] else axes, bool(node.kwargs.get("keepdim", keep))
+    most = emit(relax.op.max(emit(relax.op.astype(x, "int8")), axes, keepdims=keep))
+    return emit(relax.op.astype(most, "bool"))
+
+
 def _elu(node: fx.Node, importer: Any, _table: OpTable) -> relax.Var:
     """Convert elu with the scales of celu and selu, which TVM's importer drops."""
     x, alpha, scale, inner = _arguments(node, importer, None, 1.0, 1.0, 1.0)
@@ -159,7 +199,9 @@ BUILT_IN: Mapping[str, Converter] = {
     "addmm.default": _product,
     "amax.default": _reduced(relax.op.max),
     "amin.default": _reduced(relax.op.min),
-    "any.default": lambda node, importer, _table: importer._any(node),
+    "any.default": _any,
+    "any.dim": _any,
+    "any.dims": _any,
     "arange.start_step": arange,
     "as_strided.default": strided,
     "avg_pool2d.default": average_pool,
@@ -169,6 +211,7 @@ BUILT_IN: Mapping[str, Converter] = {
     "bitwise_right_shift.Tensor": shift,
     "bitwise_right_shift.Tensor_Scalar": shift,
     "bmm.default": _product,
+    "clamp.Tensor": _clamp_by_tensors,
     "clamp.default": _clamp,
     "dequantize_per_channel.default": dequantize,
     "dequantize_per_tensor.default": dequantize,
@@ -190,14 +233,21 @@ BUILT_IN: Mapping[str, Converter] = {
     "linear.default": _product,
     "matmul.default": _product,
     "max.default": _reduced(relax.op.max),
+    "max.other": _extreme(relax.op.logical_or),
+    "max_pool2d_with_indices.default": _of_fractions,
+    "max_pool3d_with_indices.default": _of_fractions,
+    "maximum.default": _extreme(relax.op.logical_or),
     "max.dim": _best(relax.op.max, relax.op.argmax),
     "median.default": median,
     "median.dim": median,
     "min.default": _reduced(relax.op.min),
+    "min.other": _extreme(relax.op.logical_and),
+    "minimum.default": _extreme(relax.op.logical_and),
     "min.dim": _best(relax.op.min, relax.op.argmin),
     "mm.default": _product,
     "mul.Tensor": _multiplied,
     "native_group_norm.default": group_norm,
+    "pow.Tensor_Tensor": _of_fractions,
     "prod.default": _reduced(relax.op.prod),
     "prod.dim_int": _reduced(relax.op.prod),
     "quantize_per_channel.default": quantize,

@@ -13,7 +13,7 @@ import torch
 from torch._decomp import get_decompositions
 
 from harness.compiler.extensions import IMPORTERS
-from harness.compiler.importer import arithmetic, ordering, pooling
+from harness.compiler.importer import arithmetic, convolutions, ordering, pooling
 from harness.core.plugins import entries
 
 aten = torch.ops.aten
@@ -27,6 +27,7 @@ WRITTEN: dict[Any, Callable[..., Any]] = {
     aten.avg_pool3d.default: pooling.average3,
     aten.bucketize.Scalar: ordering.bucketize,
     aten.bucketize.Tensor: ordering.bucketize,
+    aten.convolution.default: convolutions.convolution,
     aten.copysign.Scalar: arithmetic.copysign,
     aten.copysign.Tensor: arithmetic.copysign,
     aten.cosh.default: arithmetic.cosh,
@@ -34,6 +35,7 @@ WRITTEN: dict[Any, Callable[..., Any]] = {
     aten.cummin.default: ordering.cummin,
     aten.div.Scalar_mode: arithmetic.divide,
     aten.div.Tensor_mode: arithmetic.divide,
+    aten.empty_strided.default: arithmetic.empty_strided,
     aten.erfc.default: arithmetic.erfc,
     aten.floor_divide.default: arithmetic.floor_divide,
     aten.fmax.default: arithmetic.fmax,
@@ -42,6 +44,8 @@ WRITTEN: dict[Any, Callable[..., Any]] = {
     aten.heaviside.default: arithmetic.heaviside,
     aten.histc.default: ordering.histc,
     aten.hypot.default: arithmetic.hypot,
+    aten.isinf.default: arithmetic.never,
+    aten.isnan.default: arithmetic.never,
     aten.logaddexp.default: arithmetic.logaddexp,
     aten.logcumsumexp.default: ordering.logcumsumexp,
     aten.masked_scatter.default: ordering.masked_scatter,

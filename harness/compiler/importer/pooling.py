@@ -33,6 +33,8 @@ def _average(axes: int) -> Callable[..., Any]:
         divisor_override: int | None = None,
     ) -> Any:
         """Take sums of padded windows, and divide each by what torch counts there."""
+        if not x.is_floating_point():
+            return NotImplemented
         size, pad = _each(kernel_size, axes), _each(padding, axes)
         step = size if stride is None or stride == [] or stride == () else _each(stride, axes)
         if not any(pad) and not ceil_mode and divisor_override is None:
