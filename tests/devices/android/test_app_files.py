@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from harness.cli.app import app as commands
-from harness.cli.app import load_commands
 from harness.core.errors import HarnessError, UsageError
 from harness.devices import DeviceFull, OpensApps
 from harness.devices.android.appfiles import AppFiles
 from harness.devices.appfiles import AppFilesRefused
+from tests.cli.called import call
 from tests.devices.android.conftest import Scene
 
 APP, RELEASED = "com.example.app", "com.example.released"
@@ -53,27 +51,22 @@ def test_a_file_goes_into_the_app_and_another_one_comes_back(scene: Scene, folde
 
 @pytest.mark.emulator
 def test_the_commands_copy_by_default_what_the_others_write_and_read(
-    scene: Scene, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    load_commands()
-    phone = ["--device", f"android:{scene.virtual.serial}", "--adb-server", f"localhost:{scene.adb.port}"]
-
-    def call(*arguments: str) -> tuple[int, str]:
-        done = CliRunner().invoke(commands, ["selftest", *arguments, *phone, "--app", APP])
-        return done.exit_code, done.output
-
-    status, printed = call("send")
-    assert (status, "orders.jsonl is no file" in printed) == (2, True)
+    phone = ["--device", f"android:{scene.virtual.serial}", "--adb-server", f"localhost:{scene.adb.port}", "--app", APP]
+    missing = call(capsys, "selftest", "send", *phone)
+    assert (missing.code, "orders.jsonl is no file" in missing.err) == (2, True)
     Path("orders.jsonl").write_text("{}\n")
-    assert call("send") == (0, f"orders.jsonl: copied into {APP} as orders.jsonl\n")
+    sent = call(capsys, "selftest", "send", *phone)
+    assert (sent.code, sent.out) == (0, f"orders.jsonl: copied into {APP} as orders.jsonl\n")
     (folder / "records.jsonl").write_text('{"record": "end"}\n')
-    assert call("fetch") == (0, f"records.jsonl: 18 bytes from {APP}\n")
+    fetched = call(capsys, "selftest", "fetch", *phone)
+    assert (fetched.code, fetched.out) == (0, f"records.jsonl: 18 bytes from {APP}\n")
     assert Path("records.jsonl").read_text() == '{"record": "end"}\n'
-    status, printed = call("fetch", "--json")
-    assert (status, '"harness.files/1"' in printed) == (0, True)
-    host = CliRunner().invoke(commands, ["selftest", "fetch", "--device", "host", "--app", APP])
-    assert (host.exit_code, "there are no apps" in host.output) == (2, True)
+    assert '"harness.files/1"' in call(capsys, "selftest", "fetch", "--json", *phone).out
+    host = call(capsys, "selftest", "fetch", "--device", "host", "--app", APP)
+    assert (host.code, "there are no apps" in host.err) == (2, True)
 
 
 @pytest.mark.emulator

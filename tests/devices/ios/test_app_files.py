@@ -1,4 +1,4 @@
-"""Files of a user's own app on the virtual iPhone: of one that shares its Documents, and of one that may be debugged."""
+"""Files of a user's own app on the virtual iPhone: one that shares its Documents, and one that may be debugged."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def test_a_file_that_cannot_be_had_is_refused_and_nothing_is_left(
 ) -> None:
     documents = installed(scene)
     device, target = scene.open(), tmp_path / "records.jsonl"
-    with pytest.raises(AppFilesRefused, match="dev.harness.other is not installed on"):
+    with pytest.raises(AppFilesRefused, match=r"dev\.harness\.other is not installed on"):
         device.fetch_from_app("dev.harness.other", "records.jsonl", target)
-    with pytest.raises(AppFilesRefused, match="has no file records.jsonl") as caught:
+    with pytest.raises(AppFilesRefused, match=r"has no file records\.jsonl") as caught:
         device.fetch_from_app(BUNDLE_ID, "records.jsonl", target)
     assert "selfTest" in caught.value.cure
     (documents / "records.jsonl").write_bytes(bytes(3000))
