@@ -37,10 +37,12 @@ HEAD = """# Operators
 What compiles, operator by operator: PyTorch's own samples of each (OpInfo, made for PyTorch's tests) are exported,
 compiled, run on this machine and compared with what PyTorch makes of them. Samples are of float32, int64 and
 bool where PyTorch has them, and some once more with NaN, infinities and −0 among their elements.
-`python tools/write_operators.py` writes this page; `pytest tests/compiler -k opinfo` tries one sample of each.
+Operators that are computed as products have none of these, nor have those that sort (`MIXED`, `TIED` in
+`tests/compiler/opinfo.py`). `python tools/write_operators.py` writes this page, the committed one with `--most 1`;
+`pytest tests/compiler -k opinfo` tries one sample of each.
 
-A sample that is refused is refused by name when it is compiled. None gives a wrong answer, within 1e-4 of an element or
-1e-5 (2e-2 in half types).
+A sample that is refused is refused when it is compiled: by name, or by one of TVM's passes (“TVM”). None gives a wrong
+answer, within 1e-4 of an element or 1e-5 (2e-2 in half types).
 
 """
 

@@ -20,6 +20,12 @@ pytestmark = pytest.mark.compiler
 PAGE = Path(__file__).parents[2] / "docs/operators.md"
 ROW = re.compile(r"^\| `(\w[\w-]*)` \| (\d+) \| (\d+) \| (\d+) \| (.*) \|$", re.MULTILINE)
 PARTS = 4
+REFUSED_TOO = {
+    "nn_functional_adaptive_avg_pool1d": "its middle sample",
+    "nn_functional_embedding": "max_norm, which changes the weights",
+    "var_unbiased": "no elements",
+}
+"""Operators whose middle sample is refused, while the samples of the committed table agree."""
 
 
 @cache
@@ -54,5 +60,6 @@ def test_a_sample_of_each_core_operator_agrees(part: int) -> None:
     verdicts = judge([sample for name in tried if (sample := one_sample(name))])
     assert [f"{one.sample.name}: {one.reason}" for one in verdicts if one.outcome == WRONG] == []
     refused = [one.sample for one in verdicts if one.outcome == REFUSED]
-    assert [sample.name for sample in refused if not table()[rows[sample.operator]][1]] == []
+    known = {name for name, operator in rows.items() if table()[operator][1]} | REFUSED_TOO.keys()
+    assert [sample.name for sample in refused if sample.operator not in known] == []
     assert len(refused) <= len(verdicts) // 10

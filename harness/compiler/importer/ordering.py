@@ -159,7 +159,7 @@ def _norm(apart: Tensor, p: float) -> Tensor:
 
 def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """Write the source's elements, in their order, to the places where the mask is true."""
-    shape = torch.broadcast_shapes(x.shape, mask.shape)
+    shape = torch.broadcast_shapes(x.shape, mask.shape)  # type: ignore[no-untyped-call]
     x, mask = x.expand(shape), mask.expand(shape)
     number = (mask.reshape(-1).to(torch.int64).cumsum(0) - 1).clamp(min=0)
     return torch.where(mask, source.reshape(-1)[number].reshape(mask.shape), x)
