@@ -50,8 +50,9 @@ MIXED = (
     ),
     *("nn_functional_conv_transpose", "nn_functional_scaled_dot_product_attention", "einsum", "matmul", "linalg_"),
 )
-"""Beginnings of the names of operators that are computed as products, in which 0 times NaN or infinity is NaN. gelu is
-among them, since PyTorch's own gives NaN at infinity.
+"""Beginnings of the names of operators that are computed as products, in which 0 times NaN or infinity is NaN. Also
+gelu, since PyTorch's own gives NaN at infinity, and attention, since PyTorch's fused kernel makes 0 of a row of NaN.
+``test_not_a_number.py`` compares attention with the products and the softmax that it stands for.
 """
 TIED = ("sort", "argsort", "topk", "msort", "mode", "kthvalue", "median", "nanmedian")
 """Operators for which torch does not define the places of equal elements, nor the most frequent beside NaN."""

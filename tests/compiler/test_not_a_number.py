@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.compiler.compiled import answers, compiled
 from tests.compiler.test_indexing import All, Part
@@ -32,6 +33,10 @@ PARTS: dict[str, Part] = {
     "pool": lambda x: F.max_pool2d(x[None, None], 3, 1, 1),
     "exponentials": lambda x: torch.exp(x) + torch.tanh(x) + torch.sigmoid(x),
     "shares": lambda x: x.softmax(1) + x.softmax(0),
+    "in order": lambda x: x.sort(1).values + x.sort(1, descending=True).values,
+    "in order, by column": lambda x: x.sort(stable=True, dim=0).values,
+    "the five largest": lambda x: x.topk(5, 1).values + x.topk(5, 1, largest=False).values,
+    "in the middle": lambda x: x.median(1).values + x.nanmedian(1).values + x.kthvalue(3, 1).values,
     "unequal": lambda x: (x != x.flip(0)).float() + (x != 1).float() + x.isnan().float(),
 }
 
@@ -47,3 +52,23 @@ def test_nan_and_infinities_are_handed_on() -> None:
             given[place] = value
         for name, one, other in zip(PARTS, function(given), answers(All(PARTS), given), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5, err_msg=f"{name} with {list(odd.values())}")
+
+
+ATTENTION: dict[str, Part] = {
+    "attention": lambda x: F.scaled_dot_product_attention(x[None, :, None], x[None, :, None], x.flip(0)[None, :, None]),
+    "attention of rows": lambda x: F.scaled_dot_product_attention(x[None, None], x[None, None].abs(), x[None, None]),
+}
+
+
+@torch.no_grad()
+def test_attention_to_or_from_nan_is_nan() -> None:
+    """As softmax and products give it; torch's fused kernel makes 0 of a row that is NaN."""
+    torch.manual_seed(0)
+    x = torch.randn(20, 24)
+    function = compiled(All(ATTENTION), (x,))
+    x[3, 7] = math.nan
+    with sdpa_kernel(SDPBackend.MATH):
+        expected = answers(All(ATTENTION), x)
+    for name, one, other in zip(ATTENTION, function(x), expected, strict=True):
+        assert np.isnan(other).any(), name
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5, err_msg=name)

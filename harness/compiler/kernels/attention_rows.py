@@ -181,8 +181,8 @@ def _softmax(weights: Any, u: int, vectors: Any, m: Any, lanes: int) -> Any:
         inside = T.ramp(T.Cast("int32", v) * lanes, 1, lanes) < splat(m, lanes)
         put(total, get(total, lanes) + T.Select(inside, numerator, f32(0.0, lanes)), lanes)
     inverse = T.bind(T.float32(1.0) / vector.reduce_sum(total, lanes))
-    # Without a visible key, the numerators are finite numbers without a meaning.
-    return T.bind(T.Select(top > T.float32(HIDDEN), inverse, T.float32(0.0)))
+    # Without a visible key, the numerators are finite numbers without a meaning. NaN is not hidden.
+    return T.bind(T.Select(top == T.float32(HIDDEN), T.float32(0.0), inverse))
 
 
 def _mix(
