@@ -175,8 +175,10 @@ def _softmax(weights: Any, u: int, vectors: Any, m: Any, lanes: int) -> Any:
     with T.serial(vectors) as v:
         put(highest, T.max(get(highest, lanes), load(weights, u, v * lanes, lanes=lanes)), lanes)
     top = T.bind(vector.reduce_max(highest, lanes))
+    # Without a visible key, every score is minus infinity, and so would their differences be NaN.
+    least = T.bind(T.Select(top == T.float32(HIDDEN), T.float32(0.0), top))
     with T.serial(vectors) as v:
-        numerator = T.bind(exp(load(weights, u, v * lanes, lanes=lanes) - splat(top, lanes), lanes))
+        numerator = T.bind(exp(load(weights, u, v * lanes, lanes=lanes) - splat(least, lanes), lanes))
         store(weights, numerator, u, v * lanes, lanes=lanes)
         inside = T.ramp(T.Cast("int32", v) * lanes, 1, lanes) < splat(m, lanes)
         put(total, get(total, lanes) + T.Select(inside, numerator, f32(0.0, lanes)), lanes)
