@@ -37,7 +37,11 @@ def convert(source: Path, folder: Path, precision: str) -> None:
     command = [str(program), str(source / "model.pt"), f"inputshape={shapes}", "fp16=0"]
     command += [f"ncnnparam={folder / PARAM}", f"ncnnbin={folder / WEIGHTS}"]
     done = subprocess.run(
-        [*command, *(f"{name}={work / name}" for name in others)], capture_output=True, text=True, check=False
+        [*command, *(f"{name}={work / name}" for name in others)],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     for path in work.iterdir():
         path.unlink()
