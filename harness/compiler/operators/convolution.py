@@ -15,16 +15,11 @@ from harness.compiler.kernels.epilogue import BINARY, Epilogue, Operand, Step
 from harness.compiler.kernels.panels import Convolution, pack_filters
 from harness.compiler.kernels.winograd import choose_winograd, pack_winograd, winograd_kernel
 from harness.compiler.operators.operator import FusedOperator, Lowering, Match, OpTable, array
+from harness.compiler.operators.product import ACTIVATION_OPS
 
 CONVOLUTIONS = ("relax.nn.conv1d", "relax.nn.conv2d")
 LAYOUTS = {"NHWC": "HWIO", "NWC": "WIO"}
-STEPS = {f"relax.{name}": name for name in BINARY} | {
-    "relax.sigmoid": "sigmoid",
-    "relax.nn.relu": "relu",
-    "relax.nn.silu": "silu",
-    "relax.nn.gelu": "gelu",
-    "relax.nn.gelu_tanh": "gelu_tanh",
-}
+STEPS = {f"relax.{name}": name for name in BINARY} | ACTIVATION_OPS | {"relax.sigmoid": "sigmoid"}
 MOST_STEPS = 12
 """The most steps that are fused behind a convolution."""
 PLANAR = [0, 2, 3, 1]
