@@ -10,7 +10,7 @@ from harness.compiler.errors import CannotCompile, first_words
 from harness.compiler.kernels.kernel import Kernel, prim_func
 from harness.compiler.passes.pipeline import Recipe, pipeline
 from harness.compiler.schedule.tuning import Tuning
-from harness.compiler.settings import PASS_CONFIG
+from harness.compiler.settings import LOOPS, PASS_CONFIG
 from harness.compiler.targets import CompileTarget
 from harness.core.errors import HarnessError
 
@@ -24,7 +24,7 @@ def lower(module: tvm.IRModule, target: tvm.target.Target, recipe: Recipe, tunin
     named = module.with_attr("system_lib_prefix", recipe.prefix)
     try:
         with tvm.transform.PassContext(config=PASS_CONFIG):
-            return tvm.compile(named, target, relax_pipeline=pipeline(target, recipe, tuning))
+            return tvm.compile(named, target, relax_pipeline=pipeline(target, recipe, tuning), tir_pipeline=LOOPS)
     except HarnessError:
         raise
     except Exception as error:  # each pass may raise anything
@@ -42,7 +42,7 @@ def compile_kernel(kernel: Kernel, target: tvm.target.Target) -> Any:
     """Compile one kernel as the function ``kernel`` of its parameters, for tests and measurements."""
     function = prim_func(kernel).with_attr("global_symbol", "kernel")
     with tvm.transform.PassContext(config=PASS_CONFIG):
-        return tvm.compile(tvm.IRModule({"kernel": function}), target)
+        return tvm.compile(tvm.IRModule({"kernel": function}), target, tir_pipeline=LOOPS)
 
 
 def tvm_target(target: CompileTarget) -> tvm.target.Target:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -55,6 +55,12 @@ class Graph:
         for binding in self.bindings:
             self._count(binding.value)
         self._count(self.result)
+        self._tuples: dict[Any, list[Any]] = {}
+        """Of a value, the bindings of the tuples that it is a field of."""
+        for binding in self.bindings:
+            if isinstance(binding.value, relax.Tuple):
+                for field in {field for field in binding.value.fields if is_variable(field)}:
+                    self._tuples.setdefault(field, []).append(binding)
 
     def _count(self, expression: Any) -> None:
         for var in arguments(expression):
@@ -62,6 +68,10 @@ class Graph:
 
     def uses(self, var: Any) -> int:
         return self._uses[var]
+
+    def tuples(self, var: Any) -> Sequence[Any]:
+        """Return the bindings of the tuples that the value is a field of, in their order."""
+        return self._tuples.get(var, ())
 
     def definition(self, value: Any) -> Any:
         """Return the expression to which a variable is bound; the value itself if it is no bound variable."""

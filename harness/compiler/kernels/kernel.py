@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import tvm
 from tvm.script.ir_builder import IRBuilder
@@ -18,7 +19,8 @@ from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels.cost import Cost, CostOf, sizes
 from harness.compiler.kernels.instrument import Instrumentation, emit
-from harness.compiler.kernels.scratch import emit_with_scratch
+from harness.compiler.kernels.scratch import emit_with_scratch, measure_scratch
+from harness.compiler.settings import EMITTED
 
 Role = Literal["input", "weight", "inout", "output"]
 Dim = int | str
@@ -72,6 +74,20 @@ class Kernel:
         return all(isinstance(extent, int) for param in self.params for extent in param.shape)
 
 
+_scratch: WeakKeyDictionary[Kernel, int] = WeakKeyDictionary()
+"""The scratch memory of kernels whose extents are all known: a kernel is emitted once more for its linked weights."""
+
+
+def _scratch_of(kernel: Kernel, buffers: Buffers) -> Any:
+    """Return the bytes of scratch memory that the kernel takes (:func:`scratch.measure_scratch`)."""
+    if kernel not in _scratch:
+        size = measure_scratch(lambda: kernel.emit(buffers))
+        if not isinstance(size, int):
+            return size
+        _scratch[kernel] = size
+    return _scratch[kernel]
+
+
 @dataclass
 class Symbols:
     """Hold the TIR variables of the extents that are known only when a function runs."""
@@ -109,7 +125,7 @@ def prim_func(kernel: Kernel, weights_symbol: str | None = None, instrumentation
     with IRBuilder() as builder, T.prim_func():
         T.func_name(kernel.name)
         # tirx.noalias is left out: with it LLVM would take a view and the buffer under it for different memory.
-        T.func_attr({"op_pattern": 8})
+        T.func_attr({"op_pattern": 8, EMITTED: True})
         linked = [p for p in kernel.params if p.role == "weight"] if weights_symbol else []
         values = {
             p.name: T.arg(f"{p.name}_offset", T.int64()) if p in linked else declare(p, symbols) for p in kernel.params
@@ -120,7 +136,7 @@ def prim_func(kernel: Kernel, weights_symbol: str | None = None, instrumentation
             buffers[param.name] = linked_weight(param, weights_symbol, values[param.name])
         if instrumentation is not None:
             emit(instrumentation.begin(kernel.name, kernel.cost_of(buffers)))
-        emit_with_scratch(lambda: kernel.emit(buffers))
+        emit_with_scratch(lambda: kernel.emit(buffers), _scratch_of(kernel, buffers))
         if instrumentation is not None:
             outputs = [buffers[p.name] for p in kernel.params if p.role == "output"]
             merged = kernel.merged

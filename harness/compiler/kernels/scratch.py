@@ -58,9 +58,8 @@ def scope() -> Iterator[None]:
     area.used = before
 
 
-def emit_with_scratch(emit: Callable[[], None]) -> None:
-    """Emit a function's statements after the allocation of all their :func:`scratch` memory."""
-    size = _measured(emit)
+def emit_with_scratch(emit: Callable[[], None], size: Any) -> None:
+    """Emit a function's statements after the allocation of all their :func:`scratch` memory, ``size`` bytes."""
     if isinstance(size, int) and size == 0:
         with _installed(_Area(None)):
             emit()
@@ -69,8 +68,11 @@ def emit_with_scratch(emit: Callable[[], None]) -> None:
         emit()
 
 
-def _measured(emit: Callable[[], None]) -> Any:
-    """Return the bytes that the statements take at most: emit them into a function that is dropped."""
+def measure_scratch(emit: Callable[[], None]) -> Any:
+    """Return the bytes that the statements take at most: emit them into a function that is dropped.
+
+    An int, or an expression in the buffers' own variables if an extent is known only when the kernel runs.
+    """
     with IRBuilder(), T.prim_func():
         area = _Area(_address(T.alloc_buffer((1,), "int8")))
         with _installed(area):

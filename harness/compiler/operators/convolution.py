@@ -166,13 +166,11 @@ class Steps:
     def _uses(self, value: Any) -> int:
         """Return how often a value is read, also behind tuples and other names."""
         count = self.graph.uses(value)
-        for binding in self.graph.bindings:
-            found = binding.value
-            if isinstance(found, relax.Tuple) and any(f.same_as(value) for f in found.fields):
-                users = [b for b in self.graph.bindings if _takes(b.value, binding.var)]
-                at = [i for i, f in enumerate(found.fields) if f.same_as(value)]
-                count += sum(self._uses(b.var) for b in users if b.value.index in at) - 1
-                count += self.graph.uses(binding.var) - len(users)
+        for binding in self.graph.tuples(value):
+            users = [b for b in self.graph.bindings if _takes(b.value, binding.var)]
+            at = [i for i, f in enumerate(binding.value.fields) if f.same_as(value)]
+            count += sum(self._uses(b.var) for b in users if b.value.index in at) - 1
+            count += self.graph.uses(binding.var) - len(users)
         return count
 
     def _operand(self, value: Any) -> Operand | None:

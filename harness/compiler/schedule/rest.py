@@ -16,7 +16,7 @@ from harness.compiler.schedule.elementwise import schedule_steps
 from harness.compiler.schedule.inline import inline_steps
 from harness.compiler.schedule.reduction import schedule_row_reduction
 from harness.compiler.schedule.tile import schedule_tile
-from harness.compiler.settings import PASS_CONFIG
+from harness.compiler.settings import PASS_CONFIG, loop_passes
 from harness.compiler.targets.profiles import Profile
 
 Rule = Callable[[s_tir.Schedule, Block, Profile], None]
@@ -81,7 +81,7 @@ def _narrow(function: tirx.PrimFunc) -> tirx.PrimFunc:
 
 def _lowers(function: tirx.PrimFunc, target: tvm.target.Target) -> bool:
     """Return whether TVM's passes accept the function. A later pass may fail because of a schedule."""
-    whole, _, _ = s_tir.pipeline.default_s_tir_pipeline()
+    whole, _, _ = loop_passes()
     bound = function.with_attr({"global_symbol": "main", "target": target.with_host(target)})
     try:
         with tvm.transform.PassContext(config=PASS_CONFIG):
