@@ -201,3 +201,16 @@ def test_results_that_are_read_more_than_once() -> None:
         wanted = answers(module, x)
     for ours, expected in itertools.zip_longest(compiled(module, (x,))(x), wanted):
         np.testing.assert_allclose(ours, expected, atol=3e-6, rtol=1e-5)
+
+
+def test_filters_with_a_norm_are_constants() -> None:
+    """torch's weight_norm, as speech models have it, leaves two factors of the filters in the graph."""
+    torch.manual_seed(0)
+    plain = nn.Conv1d(24, 48, 7, padding=3, groups=4)
+    module, x = nn.utils.parametrizations.weight_norm(plain, dim=2).eval(), torch.randn(1, 24, 31)
+    with torch.inference_mode():
+        (expected,) = answers(module, x)
+    sites: list[Site] = []
+    (ours,) = compiled(module, (x,), sites=sites)(x)
+    np.testing.assert_allclose(ours, expected, atol=3e-6 * float(np.abs(expected).max()), rtol=0)
+    assert [site.kernel.split("_")[0] for site in sites].count("conv") == 1, sites

@@ -1,6 +1,7 @@
-"""FoldArithmetic: compute constants of constants by numpy, such as a batch norm's scale or a weight's other layout.
+"""FoldArithmetic: compute constants of constants by numpy, such as a batch norm's scale, a weight's norm or its layout.
 
-TVM's FoldConstant compiles a function for each of them. For models of convolutions, that is most of the time.
+Patterns see only weights that are constants by then. TVM's FoldConstant comes after them, and compiles a function for
+each of them. For models of convolutions, that is most of the time.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "relax.subtract": np.subtract,
     "relax.multiply": np.multiply,
     "relax.divide": np.divide,
+    "relax.power": np.power,
 }
 _UNARY: dict[str, Callable[[Any], Any]] = {
     "relax.sqrt": np.sqrt,
     "relax.rsqrt": lambda x: np.asarray(1, x.dtype) / np.sqrt(x),
     "relax.negative": np.negative,
 }
+_REDUCED: dict[str, Callable[..., Any]] = {"relax.sum": np.sum, "relax.max": np.max}
 
 
 def folded(call: Any, args: list[Any]) -> Any:
@@ -38,6 +41,10 @@ def folded(call: Any, args: list[Any]) -> Any:
         return _BINARY[name](*args)
     if name in _UNARY and args[0].dtype == np.float32:
         return _UNARY[name](args[0])
+    if name in _REDUCED and args[0].dtype == np.float32:
+        axes = call.attrs.axis
+        chosen = None if axes is None else tuple(int(axis) for axis in axes)
+        return _REDUCED[name](args[0], axis=chosen, keepdims=bool(call.attrs.keepdims))
     if name == "relax.permute_dims" and args[0].ndim == IMAGE and call.attrs.axes is not None:
         return args[0].transpose([int(axis) for axis in call.attrs.axes])
     shape = getattr(call.ty, "shape", None)
