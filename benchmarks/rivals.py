@@ -30,6 +30,7 @@ from benchmarks.pinning import choose_cores, describe, scheduled_first
 from benchmarks.rival_conversions import Conversions, conversions
 from benchmarks.rival_engines import Engine, Setup, open_engine
 from benchmarks.rival_names import ENGINES, INT8, MODELS, QUICK, TITLES
+from benchmarks.rival_pages import markdown
 from benchmarks.rival_tables import Measured, engine_table, fastest_rival, geometric_mean, ratio, summary_table
 from benchmarks.tables import terminal
 from harness.core.cache import Cache
@@ -192,6 +193,7 @@ def main(
     deadline: Annotated[float, typer.Option(min=0.1, help="seconds for a conversion, a load and a round")] = 900.0,
     quick: Annotated[bool, typer.Option(help="two small models, two rounds of 50 ms")] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="write all samples and figures here")] = None,
+    markdown_path: Annotated[Path | None, typer.Option("--markdown", help="write the docs' tables here")] = None,
 ) -> None:
     """Compare the compiled models with ONNX Runtime, OpenVINO, LiteRT, ExecuTorch, ncnn, MNN and PyTorch.
 
@@ -212,14 +214,20 @@ def main(
         "deadline": deadline,
     }
     try:
-        status = compare(console, json_path, options)
+        status = compare(console, options, json_path=json_path, markdown_path=markdown_path)
     except HarnessError as error:
         console.print(str(error), markup=False, style="red")
         sys.exit(error.exit_code)
     sys.exit(status)
 
 
-def compare(console: Console, json_path: Path | None, options: Mapping[str, Any]) -> ExitCode:
+def compare(
+    console: Console,
+    options: Mapping[str, Any],
+    *,
+    json_path: Path | None = None,
+    markdown_path: Path | None = None,
+) -> ExitCode:
     precision = precision_of(options["precision"])
     known = ENGINES if precision == "fp32" else INT8
     names = chosen(options["engines"] or ",".join(known), known, "engine")
@@ -247,6 +255,9 @@ def compare(console: Console, json_path: Path | None, options: Mapping[str, Any]
                 with replacing(json_path) as partial:
                     partial.write_text(json.dumps(run.document(options), indent=1) + "\n", encoding="utf-8")
     run.show()
+    if markdown_path:
+        with replacing(markdown_path) as partial:
+            partial.write_text(markdown(run.models, precision), encoding="utf-8")
     return status_of(run.models, precision)
 
 

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from benchmarks import rival_conversions, rival_tables, rivals
+from benchmarks import rival_conversions, rival_pages, rival_tables, rivals
 from benchmarks.processes import PeerFailed, PeerProcess
 from benchmarks.rival_conversions import Conversions
 from benchmarks.rival_engines import Engine, RivalEngine, Setup, arrays_of
@@ -72,7 +72,7 @@ def compare(
     monkeypatch.setattr(rivals, "open_engine", open_fake)
     monkeypatch.setattr(rivals, "HostDevice", lambda: HostDevice(lock_folder=tmp_path / "locks"))
     console = Console(record=True, width=160)
-    status = rivals.compare(console, tmp_path / "out.json", OPTIONS | more)
+    status = rivals.compare(console, OPTIONS | more, json_path=tmp_path / "out.json")
     assert all(engine.process._process.returncode is not None for engine in made)
     return status, console.export_text(), json.loads((tmp_path / "out.json").read_text())
 
@@ -225,6 +225,22 @@ def test_a_round_needs_three_times(answer: dict[str, Any]) -> None:
     assert rival_tables.calls_of({"ns": [1, 2, 3]}) == [1, 2, 3]
     with pytest.raises(BadAnswer):
         rival_tables.calls_of(answer)
+
+
+def test_the_docs_tables_have_a_row_for_each_model_and_leave_wrong_answers_out() -> None:
+    engines = {
+        OURS: Measured([[2_000_000] * 3], [500_000], memory_bytes=9_000_000, size_bytes=8_000_000, error=1e-6),
+        "ncnn": Measured([[4_000_000] * 3], memory_bytes=5_000_000, size_bytes=3_000_000, error=1e-6),
+        "mnn": Measured([[1_000_000] * 3], memory_bytes=1_000_000, size_bytes=1_000_000, error=0.3),
+    }
+    times, loads = rival_pages.markdown({"u-net": engines}, "fp32").split("\n\n")
+    assert times.splitlines() == [
+        "| Model | ours | ncnn | MNN | ratio | of the least |",
+        "|---|---|---|---|---|---|",
+        "| u-net | 2 | **4** | – | 0.5 | 0.5 |",
+        "| geometric mean |  |  |  | 0.5 | 0.5 |",
+    ]
+    assert loads.splitlines()[2:] == ["| u-net | 0.5 | 9 | 5, ncnn | 8 | 3 |"]
 
 
 def test_memory_in_an_answer() -> None:

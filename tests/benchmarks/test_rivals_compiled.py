@@ -19,7 +19,7 @@ pytestmark = pytest.mark.compiler
 def test_our_runner_beside_pytorch(tmp_path: Path) -> None:
     console = Console(record=True, width=160)
     options = OPTIONS | {"models": "ds-cnn", "engines": "ours,pytorch", "rounds": 2, "deadline": 300.0}
-    status = rivals.compare(console, tmp_path / "out.json", options)
+    status = rivals.compare(console, options, json_path=tmp_path / "out.json")
     printed = console.export_text()
     assert status is ExitCode.OK, printed
     engines = json.loads((tmp_path / "out.json").read_text())["models"]["ds-cnn"]["engines"]
