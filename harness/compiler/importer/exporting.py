@@ -20,6 +20,7 @@ import harness
 from harness.compiler.errors import CannotCompile, first_words
 from harness.compiler.importer.bags import PlainBags
 from harness.compiler.importer.complexes import split_state
+from harness.compiler.importer.constants import with_constants
 from harness.compiler.importer.decompositions import decompositions
 from harness.compiler.importer.halves import widened
 from harness.compiler.importer.recurrent_op import KeepRecurrent
@@ -59,7 +60,7 @@ def exported(function: ModelFunction) -> ExportedProgram:
         table.pop(kept, None)
     program = program.run_decompositions(table)
     # Results that are written in place have the types of the caller's buffers.
-    return program if function.results else widened(split_state(program))
+    return with_constants(program if function.results else widened(split_state(program)))
 
 
 def _refusal(name: str, error: Exception) -> CannotCompile:
