@@ -214,3 +214,33 @@ def test_filters_with_a_norm_are_constants() -> None:
     (ours,) = compiled(module, (x,), sites=sites)(x)
     np.testing.assert_allclose(ours, expected, atol=3e-6 * float(np.abs(expected).max()), rtol=0)
     assert [site.kernel.split("_")[0] for site in sites].count("conv") == 1, sites
+
+
+ENDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "axes from the end": lambda x: x.amax(-1, keepdim=True).squeeze(-1) + x.permute(0, -3, -1, -2)[:, :, 0],
+    "no axis": lambda x: x[:, :1].squeeze(),
+}
+"""What TVM's rules for layouts fail on: without a cure the convolutions in front stay loops, twenty times as slow."""
+
+
+class Ended(nn.Module):
+    def __init__(self, end: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.end = end
+        self.patches, self.rows = nn.Conv2d(3, 24, 4, stride=4), nn.Conv1d(24, 16, 3, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        patches = self.patches(x)
+        return self.end(patches), self.rows(patches.flatten(2))
+
+
+@pytest.mark.parametrize("name", list(ENDS))
+def test_convolutions_before_layouts_of_every_kind(name: str) -> None:
+    torch.manual_seed(0)
+    module, x = Ended(ENDS[name]).eval(), torch.randn(1, 3, 20, 24)
+    with torch.inference_mode():
+        expected = answers(module, x)
+    sites: list[Site] = []
+    for one, other in zip(compiled(module, (x,), sites=sites)(x), expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=3e-6 * float(np.abs(other).max()), rtol=0)
+    assert [site.kernel.split("_")[0] for site in sites].count("conv") == 2, sites

@@ -13,7 +13,7 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from harness.compiler.graph.graph import Graph, is_variable, op_name, rewrite_functions
+from harness.compiler.graph.graph import Graph, extents, is_variable, op_name, rewrite_functions
 from harness.compiler.graph.origins import Origins
 
 TURNED = {"relax.nn.conv1d": ["NWC", "WIO"], "relax.nn.conv2d": ["NHWC", "HWIO"]}
@@ -25,7 +25,7 @@ KEPT = {"relax.nn.conv2d_transpose": ["NCHW", "IOHW"]}
 
 @tvm.transform.module_pass(opt_level=0, name="ChannelsLast")
 class ChannelsLast:
-    """Run relax.transform.ConvertLayout on modules with convolutions. Modules on which it fails stay as they are."""
+    """Run relax.transform.ConvertLayout on modules with convolutions; where it fails, turn each by itself."""
 
     def __init__(self, origins: Origins) -> None:
         self.origins = origins
@@ -34,28 +34,73 @@ class ChannelsLast:
         functions = [f for _, f in module.functions_items() if isinstance(f, relax.Function)]
         if not any(op_name(b.value) in TURNED for f in functions for b in Graph(f).bindings):
             return module
-        rewrite_functions(module, _ClipByBounds(module).visit_expr)
+        rewrite_functions(module, _Plain(module).visit_expr)
+        before = {name: Graph(f) for name, f in module.functions_items() if isinstance(f, relax.Function)}
         try:
-            before = {name: Graph(f) for name, f in module.functions_items() if isinstance(f, relax.Function)}
             converted = relax.transform.ConvertLayout(TURNED | KEPT)(module)
-            for name, graph in before.items():
-                _follow(graph, Graph(converted[name.name_hint]), self.origins, LAYOUTS)
-        except tvm.error.InternalError:  # an operator between them has no rule for other layouts
-            return module
+        except tvm.error.InternalError:  # a rule of the pass fails on an operator between them
+            converted = rewrite_functions(module, _Turned(module).visit_expr)
+        for name, graph in before.items():
+            _follow(graph, Graph(converted[name.name_hint]), self.origins, LAYOUTS)
         return relax.transform.DeadCodeElimination()(converted)
 
 
 @mutator
-class _ClipByBounds(PyExprMutator):  # type: ignore[misc]
-    """Write ReLU6 as a maximum and a minimum. TVM 0.27 has no rule for the layouts of clip and would convert back."""
+class _Plain(PyExprMutator):  # type: ignore[misc]
+    """Write operators as ConvertLayout's rules of TVM 0.27 take them.
+
+    There is none for clip, so that it would convert back: ReLU6 becomes a maximum and a minimum. Those of squeeze and
+    permute_dims fail on axes that are counted from the end, or not given.
+    """
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = super().visit_call_(call)
-        if op_name(call) != "relax.clip":
+        name = op_name(call)
+        if name == "relax.clip":
+            x, *bounds = call.args
+            least, most = (relax.const(float(bound.value), str(x.ty.dtype)) for bound in bounds)
+            return relax.op.minimum(self.builder_.emit(relax.op.maximum(x, least)), most)
+        shape = extents(call.args[0]) if name in ("relax.squeeze", "relax.permute_dims") else None
+        if shape is None:
             return call
-        x, *bounds = call.args
-        least, most = (relax.const(float(bound.value), str(x.ty.dtype)) for bound in bounds)
-        return relax.op.minimum(self.builder_.emit(relax.op.maximum(x, least)), most)
+        if name == "relax.permute_dims":
+            axes = call.attrs.axes
+            return call if axes is None else relax.op.permute_dims(call.args[0], _from_the_front(axes, len(shape)))
+        ones = [at for at, extent in enumerate(shape) if isinstance(extent, int) and extent == 1]
+        return relax.op.squeeze(
+            call.args[0], ones if call.attrs.axis is None else _from_the_front(call.attrs.axis, len(shape))
+        )
+
+
+def _from_the_front(axes: Any, rank: int) -> list[int]:
+    return [int(axis) % rank for axis in axes]
+
+
+@mutator
+class _Turned(PyExprMutator):  # type: ignore[misc]
+    """Turn each convolution by itself, between two transpositions. What lies between them stays in torch's order."""
+
+    def visit_call_(self, call: relax.Call) -> relax.Expr:
+        call = super().visit_call_(call)
+        name = op_name(call)
+        if name not in TURNED or str(call.attrs.data_layout) not in ("NCW", "NCHW"):
+            return call
+        x, weight = call.args
+        spatial = list(range(2, len(call.ty.shape.values)))
+        there, back = [0, *spatial, 1], [0, spatial[-1], *[axis - 1 for axis in spatial]]
+        make = relax.op.nn.conv1d if name == "relax.nn.conv1d" else relax.op.nn.conv2d
+        data, kernel = TURNED[name]
+        turned = make(
+            self.builder_.emit(relax.op.permute_dims(x, there)),
+            self.builder_.emit(relax.op.permute_dims(weight, [*spatial, 1, 0])),
+            call.attrs.strides,
+            call.attrs.padding,
+            call.attrs.dilation,
+            int(call.attrs.groups),
+            data,
+            kernel,
+        )
+        return relax.op.permute_dims(self.builder_.emit(turned), back)
 
 
 def _follow(before: Graph, after: Graph, origins: Origins, added: Collection[str]) -> None:
