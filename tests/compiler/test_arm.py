@@ -113,6 +113,7 @@ def test_what_is_not_a_product(folder: Path) -> None:
         on_the_host.test_norms(NEON, 37)
         on_the_host.test_embedding_and_argmax(NEON)
         on_the_host.test_batch_product_for_any_size()
+        on_the_host.test_products_of_known_size(NEON)
         on_the_host.test_activations("gelu_tanh")
 
 

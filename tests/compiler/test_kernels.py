@@ -13,6 +13,7 @@ from harness.compiler.kernels import attention, attention_rows, rows
 from harness.compiler.kernels.attention import Heads
 from harness.compiler.kernels.attention_rows import AllRows, Side
 from harness.compiler.kernels.batch_product import batch_product
+from harness.compiler.kernels.fixed_product import fixed_product
 from harness.compiler.kernels.kernel import Kernel, Param
 from harness.compiler.kernels.norm import norm_kernel
 from harness.compiler.kernels.vector import ACTIVATIONS, exp, load, store
@@ -79,6 +80,22 @@ def test_batch_product_for_any_size() -> None:
         a, b, c = normal(batch, m, depth), normal(batch, depth, n, seed=1), empty(batch, m, n)
         kernel(tensor(a), tensor(b), c)
         np.testing.assert_allclose(c.numpy(), a @ b, rtol=1e-5, atol=1e-5)
+
+
+@each_profile
+def test_products_of_known_size(profile: Profile) -> None:
+    """One row and many, columns that fill no vector, one that is narrower than any, a depth of one."""
+    for leading, m, depth, n in (
+        ((), 1, 1, 1),
+        ((2,), 5, 9, 3),
+        ((2, 2), 19, 33, 39),
+        ((3,), 7, 64, 16),
+        ((1,), 1, 40, 200),
+    ):
+        kernel = build(fixed_product(profile, leading, m, n, depth))
+        a, b, c = normal(*leading, m, depth), normal(*leading, depth, n, seed=1), empty(*leading, m, n)
+        kernel(tensor(a), tensor(b), c)
+        np.testing.assert_allclose(c.numpy(), a @ b, rtol=1e-5, atol=2e-5)
 
 
 @each_profile

@@ -1,4 +1,4 @@
-"""Compute products of two activations."""
+"""Compute products of two activations, of extents that are known only when they run."""
 
 from __future__ import annotations
 
