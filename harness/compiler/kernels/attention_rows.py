@@ -17,13 +17,15 @@ from harness.compiler.kernels.cost import elements, integer, reading_all
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import shape_name
 from harness.compiler.kernels.scratch import scratch
-from harness.compiler.kernels.vector import chunks, exp, f32, get, load, put, quotient, registers, splat, store
+from harness.compiler.kernels.vector import exp, f32, get, load, put, quotient, registers, splat, store
 from harness.compiler.targets.profiles import Profile
 
 HIDDEN = float("-inf")
 """The score of a key that a query does not see, or that does not exist."""
 QUERIES = 4
-"""The number of queries that share a pass over the keys."""
+"""The number of queries that share a pass over the keys if their number is known only when the kernel runs."""
+VECTORS = 2
+"""The number of vectors of keys in a register tile, then."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,34 @@ class AllRows:
     keys: Dim
     sides: tuple[Side, Side, Side]
     bias: tuple[Dim, Dim, Dim, Dim] | None
-    vectors: int = 2
-    """The number of vectors of keys in a register tile."""
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Hold the queries that share a pass over the keys, and the vectors beside each: of keys, or of a value's columns."""
+
+    queries: int
+    vectors: int
+    lanes: int
+
+    @property
+    def block(self) -> int:
+        return self.vectors * self.lanes
+
+
+def _tile(profile: Profile, shape: AllRows) -> _Tile:
+    """Choose a tile. Long sequences are bound by reading keys and values, so that many queries share them."""
+    if not isinstance(shape.queries, int):
+        return _Tile(QUERIES, VECTORS, profile.lanes)
+    passes = -(-shape.queries // profile.rows)
+    return _Tile(-(-shape.queries // passes), profile.columns // profile.lanes, profile.lanes)
+
+
+def _vectors(size: int, lanes: int) -> tuple[list[int], int]:
+    """Return the starts of vectors that cover ``size`` elements, and their lanes. The last ones may overlap."""
+    while lanes > size:
+        lanes //= 2
+    return [min(start, size - lanes) for start in range(0, size, lanes)], lanes
 
 
 def attend_all(profile: Profile, shape: AllRows) -> Kernel:
@@ -81,8 +109,8 @@ def attend_all(profile: Profile, shape: AllRows) -> Kernel:
 
 
 def _attend_all(profile: Profile, shape: AllRows, buffers: Buffers) -> None:
-    lanes, size = profile.lanes, shape.heads.size
-    block = shape.vectors * lanes
+    tile, size = _tile(profile, shape), shape.heads.size
+    lanes, block = tile.lanes, tile.block
     context = buffers["context"]
     batch, queries, _ = list(context.shape)
     keys_total = list(buffers[shape.sides[1].tensor].shape)[1]
@@ -90,15 +118,21 @@ def _attend_all(profile: Profile, shape: AllRows, buffers: Buffers) -> None:
     m = T.bind(T.Cast("int32", keys_total))
     blocks = quotient(keys_total + (block - 1), block)
     transposed = scratch((blocks, size, block))
-    weights = scratch((QUERIES, blocks * block))
+    weights = scratch((tile.queries, blocks * block))
+    inverses = scratch((tile.queries,))
     q, k, v = ((buffers[side.tensor], side.offset) for side in shape.sides)
     with T.serial(batch) as row, T.serial(shape.heads.count) as head:
         _transpose(k, row, head, m, transposed, blocks, size, block, lanes)
-        with T.serial(quotient(n + (QUERIES - 1), QUERIES)) as group:
-            asked = [T.bind(T.min(group * QUERIES + u, n - 1)) for u in range(QUERIES)]
-            _weigh(shape, buffers, q, row, head, asked, m, blocks, transposed, weights, lanes)
-            tops = [_softmax(weights, u, blocks * shape.vectors, m, lanes) for u in range(QUERIES)]
-            _mix(v, row, head, asked, tops, m, weights, context, size, lanes)
+        with T.serial(quotient(n + (tile.queries - 1), tile.queries)) as group:
+            asked = [T.bind(T.min(group * tile.queries + u, n - 1)) for u in range(tile.queries)]
+            if shape.bias is not None:
+                with T.serial(tile.queries) as u:
+                    at = T.bind(T.min(group * tile.queries + u, n - 1))
+                    _add_bias(buffers["bias"], row, head, at, u, m, weights)
+            _weigh(shape, tile, q, row, head, asked, m, blocks, transposed, weights)
+            with T.serial(tile.queries) as u:
+                T.buffer_store(inverses, _softmax(weights, u, blocks * tile.vectors, m, lanes), [u])
+            _mix(v, row, head, asked, inverses, m, weights, context, size, tile)
 
 
 def _transpose(k: Any, row: Any, head: Any, m: Any, keys: Any, blocks: Any, size: int, block: int, lanes: int) -> None:
@@ -111,22 +145,33 @@ def _transpose(k: Any, row: Any, head: Any, m: Any, keys: Any, blocks: Any, size
 
     with T.serial(blocks) as b:
 
-        def body(d: Any, count: int) -> None:
-            if count == 1:
-                with T.serial(block) as at:
-                    T.buffer_store(keys, key(b, T.Cast("int32", at), d, 1), [b, d, at])
-                return
+        def body(d: Any) -> None:
             for first in range(0, block, lanes):
                 rows = [T.bind(key(b, first + at, d, lanes)) for at in range(lanes)]
                 for at, column in enumerate(vector.transposed(rows)):
                     store(keys, column, b, d + at, first, lanes=lanes)
 
-        chunks(size, lanes, body)
+        if size < lanes:
+            with T.serial(block) as at, T.serial(size) as d:
+                T.buffer_store(keys, key(b, T.Cast("int32", at), d, 1), [b, d, at])
+            return
+        with T.serial(size // lanes) as chunk:
+            body(chunk * lanes)
+        if size % lanes:
+            body(size - lanes)
+
+
+def _add_bias(bias: Any, row: Any, head: Any, at: Any, u: Any, m: Any, weights: Any) -> None:
+    """Copy the bias of a query to where its scores will be."""
+    extents = [getattr(extent, "value", extent) for extent in bias.shape]
+    where = [0 if extent == 1 else index for extent, index in zip(extents[:3], (row, head, at), strict=True)]
+    with T.serial(m) as t:
+        T.buffer_store(weights, bias[(*where, 0 if extents[3] == 1 else t)], [u, t])
 
 
 def _weigh(
     shape: AllRows,
-    buffers: Buffers,
+    tile: _Tile,
     q: Any,
     row: Any,
     head: Any,
@@ -135,31 +180,23 @@ def _weigh(
     blocks: Any,
     transposed: Any,
     weights: Any,
-    lanes: int,
 ) -> None:
     """Emit the scores of a group of queries, with their bias, for every block of keys."""
-    size, vectors = shape.heads.size, shape.vectors
+    size, lanes = shape.heads.size, tile.lanes
     query, offset = q
-    if shape.bias is not None:
-        bias = buffers["bias"]
-        extents = [getattr(extent, "value", extent) for extent in bias.shape]
-        for u, at in enumerate(asked):
-            where = [0 if extent == 1 else index for extent, index in zip(extents[:3], (row, head, at), strict=True)]
-            with T.serial(m) as t:
-                T.buffer_store(weights, bias[(*where, 0 if extents[3] == 1 else t)], [u, t])
     with T.serial(blocks) as b:
-        sums = [registers(vectors, lanes) for _ in asked]
+        sums = [registers(tile.vectors, lanes) for _ in asked]
         for register in itertools.chain.from_iterable(sums):
             put(register, f32(0.0, lanes), lanes)
         with T.serial(size) as d:
-            columns = [T.bind(load(transposed, b, d, v * lanes, lanes=lanes)) for v in range(vectors)]
+            columns = [T.bind(load(transposed, b, d, v * lanes, lanes=lanes)) for v in range(tile.vectors)]
             for u, at in enumerate(asked):
                 x = T.bind(splat(query[row, at, offset + head * size + d], lanes))
                 for register, column in zip(sums[u], columns, strict=True):
                     put(register, get(register, lanes) + x * column, lanes)
         for u in range(len(asked)):
             for v, register in enumerate(sums[u]):
-                start = T.Cast("int32", b) * (vectors * lanes) + v * lanes
+                start = T.Cast("int32", b) * tile.block + v * lanes
                 score = get(register, lanes) * f32(shape.scale, lanes)
                 if shape.bias is not None:
                     score = score + load(weights, u, start, lanes=lanes)
@@ -167,7 +204,7 @@ def _weigh(
                 store(weights, T.Select(inside, score, f32(HIDDEN, lanes)), u, start, lanes=lanes)
 
 
-def _softmax(weights: Any, u: int, vectors: Any, m: Any, lanes: int) -> Any:
+def _softmax(weights: Any, u: Any, vectors: Any, m: Any, lanes: int) -> Any:
     """Turn scores into numerators; return the inverse of their sum."""
     highest, total = registers(2, lanes)
     put(highest, f32(HIDDEN, lanes), lanes)
@@ -192,25 +229,28 @@ def _mix(
     row: Any,
     head: Any,
     asked: list[Any],
-    tops: list[Any],
+    inverses: Any,
     m: Any,
     weights: Any,
     context: Any,
     size: int,
-    lanes: int,
+    tile: _Tile,
 ) -> None:
     """Emit the weighted sum of values, for a group of queries at a time, as many columns as registers allow."""
     values, offset = v
-
-    def body(start: Any, count: int) -> None:
-        sums = [registers(1, count)[0] for _ in asked]
-        for register in sums:
-            put(register, f32(0.0, count), count)
+    starts, lanes = _vectors(size, tile.lanes)
+    for first in range(0, len(starts), tile.vectors):
+        taken = starts[first : first + tile.vectors]
+        sums = [registers(len(taken), lanes) for _ in asked]
+        for register in itertools.chain.from_iterable(sums):
+            put(register, f32(0.0, lanes), lanes)
         with T.serial(m) as t:
-            value = T.bind(load(values, row, t, offset + head * size + start, lanes=count))
-            for u, register in enumerate(sums):
-                put(register, get(register, count) + splat(weights[u, t], count) * value, count)
-        for u, (at, register) in enumerate(zip(asked, sums, strict=True)):
-            store(context, get(register, count) * splat(tops[u], count), row, at, head * size + start, lanes=count)
-
-    chunks(size, lanes, body)
+            columns = [T.bind(load(values, row, t, offset + head * size + start, lanes=lanes)) for start in taken]
+            for u, line in enumerate(sums):
+                weight = T.bind(splat(weights[u, t], lanes))
+                for register, column in zip(line, columns, strict=True):
+                    put(register, get(register, lanes) + weight * column, lanes)
+        for u, (at, line) in enumerate(zip(asked, sums, strict=True)):
+            for start, register in zip(taken, line, strict=True):
+                value = get(register, lanes) * splat(inverses[u], lanes)
+                store(context, value, row, at, head * size + start, lanes=lanes)
