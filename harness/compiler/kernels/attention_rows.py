@@ -56,7 +56,10 @@ class AllRows:
 
 @dataclass(frozen=True)
 class _Tile:
-    """Hold the queries that share a pass over the keys, and the vectors beside each: of keys, or of a value's columns."""
+    """Hold how many queries share a pass over the keys.
+
+    Beside each are ``vectors`` of keys, or of a value's columns.
+    """
 
     queries: int
     vectors: int
