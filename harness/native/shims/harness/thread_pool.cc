@@ -1,0 +1,271 @@
+#include <harness/thread_pool.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <cstdio>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#if defined(__linux__) || defined(__ANDROID__)
+#include <sched.h>
+#endif
+
+namespace harness {
+namespace thread_pool {
+namespace {
+
+// A kernel below this stays on one thread: to hand it over and to wait for its end takes 2 to 5 us.
+constexpr float kLeastNanoseconds = 20000.0f;
+// A faster core, or one that nobody else uses, takes more of these.
+constexpr int kTasksOfThread = 4;
+// How often a thread looks for work before it sleeps: about 50 us.
+constexpr int kLooks = 1500;
+// How often the caller looks for the end of tasks before it lets others have its core.
+constexpr int kLooksForEnd = 2000;
+constexpr std::size_t kSites = 1024;
+
+using Clock = std::chrono::steady_clock;
+
+inline void Pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+  __asm__ __volatile__("yield");
+#endif
+}
+
+// A kernel, and how long it takes on one thread.
+struct Site {
+  const void* kernel = nullptr;
+  float nanoseconds = 0.0f;
+};
+
+#if defined(__linux__) || defined(__ANDROID__)
+long ReadNumber(const char* format, int cpu) {
+  char path[96];
+  std::snprintf(path, sizeof(path), format, cpu);
+  std::FILE* file = std::fopen(path, "re");
+  if (file == nullptr) return 0;
+  long number = 0;
+  if (std::fscanf(file, "%ld", &number) != 1) number = 0;
+  std::fclose(file);
+  return number;
+}
+
+// Keeps the calling thread on the fastest cores, in whole clusters, that there are for so many threads.
+void StayOnFastCores(int threads) {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return;
+  std::vector<std::pair<long, int>> cores;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
+    cores.emplace_back(ReadNumber("/sys/devices/system/cpu/cpu%d/cpufreq/cpuinfo_max_freq", cpu), cpu);
+  }
+  std::sort(cores.rbegin(), cores.rend());
+  if (cores.empty() || cores.front().first == cores.back().first) return;
+  cpu_set_t fast;
+  CPU_ZERO(&fast);
+  int chosen = 0;
+  long last = 0;
+  for (const auto& [frequency, cpu] : cores) {
+    if (chosen >= threads && frequency != last) break;
+    CPU_SET(cpu, &fast);
+    ++chosen;
+    last = frequency;
+  }
+  sched_setaffinity(0, sizeof(fast), &fast);
+}
+
+int Cores() {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return 1;
+  return std::max(1, CPU_COUNT(&allowed));
+}
+#else
+void StayOnFastCores(int) {}
+
+int Cores() { return std::max(1u, std::thread::hardware_concurrency()); }
+#endif
+
+thread_local bool is_worker = false;
+
+class Pool {
+ public:
+  // It is never destroyed, because its threads may outlive everything else.
+  static Pool& The() {
+    static Pool* pool = new Pool;
+    return *pool;
+  }
+
+  bool SetCount(int count) {
+    if (count < 1 || count > kMostThreads) return false;
+    count_.store(count, std::memory_order_relaxed);
+    return true;
+  }
+
+  int Count() const { return count_.load(std::memory_order_relaxed); }
+  int Started() const { return started_.load(std::memory_order_relaxed); }
+
+  // Takes the pool, unless another thread has it or the kernel is too small for it.
+  bool Take(const void* kernel, int* tasks) {
+    if (is_worker || !launching_.try_lock()) return false;
+    Site& site = SiteOf(kernel);
+    if (site.kernel == kernel && site.nanoseconds >= kLeastNanoseconds) {
+      Grow(Count() - 1);
+      int threads = 1 + std::min(Started(), Count() - 1);
+      if (threads > 1) *tasks = threads * kTasksOfThread;
+    }
+    return true;
+  }
+
+  void Give() { launching_.unlock(); }
+
+  // Only the thread that has the pool may call it.
+  void Run(const void* kernel, int tasks, Task task, void* data) {
+    Clock::time_point start = Clock::now();
+    int threads = 1;
+    if (tasks > 1) {
+      threads = std::min(1 + std::min(Started(), Count() - 1), tasks);
+      Share(tasks, task, data, threads);
+    } else {
+      task(0, data);
+    }
+    auto took = static_cast<float>(std::chrono::nanoseconds(Clock::now() - start).count());
+    SiteOf(kernel) = Site{kernel, took * static_cast<float>(threads)};
+  }
+
+ private:
+  Site& SiteOf(const void* kernel) {
+    auto bits = reinterpret_cast<std::uintptr_t>(kernel);
+    return sites_[(bits >> 4 ^ bits >> 14) % kSites];
+  }
+
+  void Share(int tasks, Task task, void* data, int threads) {
+    task_ = task;
+    data_ = data;
+    pending_.store(tasks, std::memory_order_relaxed);
+    active_.store(threads - 1, std::memory_order_relaxed);
+    // Who takes a task of this round finds all of the above; a late thread of an older round finds no task of it.
+    std::uint64_t round = (tickets_.load(std::memory_order_relaxed) >> 32) + 1;
+    tickets_.store(round << 32 | static_cast<std::uint32_t>(tasks), std::memory_order_seq_cst);
+    if (sleeping_.load(std::memory_order_seq_cst) > 0) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      woken_.notify_all();
+    }
+    while (Claim()) {
+    }
+    for (int looks = 0; pending_.load(std::memory_order_acquire) != 0; ++looks) {
+      if (looks < kLooksForEnd) {
+        Pause();
+      } else {
+        std::this_thread::yield();
+      }
+    }
+  }
+
+  // Runs a task that nobody has taken; false if there is none.
+  bool Claim() {
+    std::uint64_t ticket = tickets_.load(std::memory_order_acquire);
+    do {
+      if (static_cast<std::uint32_t>(ticket) == 0) return false;
+    } while (!tickets_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel));
+    // The round cannot end before this task does, so that what belongs to it stays.
+    task_(static_cast<int>(static_cast<std::uint32_t>(ticket)) - 1, data_);
+    pending_.fetch_sub(1, std::memory_order_release);
+    return true;
+  }
+
+  bool HasWork(int worker) const {
+    bool some = static_cast<std::uint32_t>(tickets_.load(std::memory_order_seq_cst)) != 0;
+    return some && worker < active_.load(std::memory_order_relaxed);
+  }
+
+  void Work(int worker) {
+    is_worker = true;
+    for (;;) {
+      int looks = Count() <= cores_ && worker < Count() - 1 ? kLooks : 0;
+      while (looks > 0 && !HasWork(worker)) {
+        Pause();
+        --looks;
+      }
+      if (!HasWork(worker)) {
+        std::unique_lock<std::mutex> lock(mutex_);
+        sleeping_.fetch_add(1, std::memory_order_seq_cst);
+        woken_.wait(lock, [this, worker] { return HasWork(worker); });
+        sleeping_.fetch_sub(1, std::memory_order_relaxed);
+      }
+      while (Claim()) {
+      }
+    }
+  }
+
+  // Starts threads until there are so many, or the system refuses one.
+  void Grow(int wanted) {
+    if (Started() >= wanted || refused_) return;
+    cores_ = Cores();
+    while (Started() < wanted && !refused_) {
+      int worker = Started();
+      try {
+        std::thread([this, worker, wanted] {
+          StayOnFastCores(wanted + 1);
+          Work(worker);
+        }).detach();
+        started_.fetch_add(1, std::memory_order_relaxed);
+      } catch (const std::system_error&) {
+        refused_ = true;
+      }
+    }
+  }
+
+  std::mutex launching_;
+  Site sites_[kSites];
+  bool refused_ = false;
+
+  // The round: its number in the upper half, and how many of its tasks nobody has taken in the lower half.
+  alignas(64) std::atomic<std::uint64_t> tickets_{0};
+  alignas(64) std::atomic<int> pending_{0};
+  alignas(64) std::atomic<int> active_{0};
+  Task task_ = nullptr;
+  void* data_ = nullptr;
+
+  alignas(64) std::mutex mutex_;
+  std::condition_variable woken_;
+  std::atomic<int> sleeping_{0};
+  std::atomic<int> count_{1};
+  std::atomic<int> started_{0};
+  std::atomic<int> cores_{1};
+};
+
+}  // namespace
+
+bool SetCount(int count) { return Pool::The().SetCount(count); }
+
+int Count() { return Pool::The().Count(); }
+
+int Started() { return Pool::The().Started(); }
+
+Lease::Lease(const void* kernel) : kernel_(kernel) {
+  Pool& pool = Pool::The();
+  if (pool.Count() > 1) held_ = pool.Take(kernel, &tasks_);
+}
+
+Lease::~Lease() {
+  if (held_) Pool::The().Give();
+}
+
+void Lease::Run(int tasks, Task task, void* data) {
+  if (held_) {
+    Pool::The().Run(kernel_, tasks, task, data);
+    return;
+  }
+  for (int at = 0; at < tasks; ++at) task(at, data);
+}
+
+}  // namespace thread_pool
+}  // namespace harness
