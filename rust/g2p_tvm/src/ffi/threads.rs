@@ -1,6 +1,6 @@
 //! How many threads kernels are computed on.
 
-use super::call::{call, global, RawArgument};
+use super::call::{call, global, RawArgument, Returned};
 use crate::error::TvmError;
 
 /// Sets it for all kernels of the process, from the next one on; 1 unless it is set. The threads are started when the
@@ -16,6 +16,18 @@ pub fn set_num_threads(threads: usize) -> Result<(), TvmError> {
     let Some(set) = global("harness.set_threads")? else { return limit_by_variable(threads) };
     let count = i64::try_from(threads).unwrap_or(i64::MAX);
     call(&set, &[RawArgument::Int(count)], &"setting the number of threads").map(drop)
+}
+
+/// How many threads kernels are computed on.
+///
+/// # Errors
+/// [`TvmError::NotLinked`], or what TVM raises.
+pub fn num_threads() -> Result<usize, TvmError> {
+    let Some(get) = global("harness.threads")? else { return Ok(1) };
+    match call(&get, &[], &"reading the number of threads")? {
+        Returned::Int(threads) => Ok(usize::try_from(threads).unwrap_or(1)),
+        _ => Ok(1),
+    }
 }
 
 fn limit_by_variable(threads: usize) -> Result<(), TvmError> {
