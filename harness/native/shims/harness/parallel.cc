@@ -10,8 +10,32 @@
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 namespace {
+
+using tvm::ffi::Error;
+
+// Runs a task; returns its error, if it has one.
+std::optional<Error> Run(FTVMParallelLambda body, int task, TVMParallelGroupEnv* environment, void* closure) {
+  try {
+    if (body(task, environment, closure) == 0) return std::nullopt;
+    // The error lies in memory of this thread's own.
+    return tvm::ffi::details::MoveFromSafeCallRaised();
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::exception& error) {
+    return Error("InternalError", error.what(), "");
+  } catch (...) {
+    return Error("InternalError", "an unknown exception in a kernel", "");
+  }
+}
+
+int StatusOf(const std::optional<Error>& error) {
+  if (!error.has_value()) return 0;
+  tvm::ffi::details::SetSafeCallRaised(*error);
+  return -1;
+}
 
 struct Launch {
   FTVMParallelLambda body;
@@ -19,27 +43,14 @@ struct Launch {
   TVMParallelGroupEnv environment;
   std::mutex mutex;
   // The first error; the others are dropped.
-  std::optional<tvm::ffi::Error> error;
+  std::optional<Error> error;
 
-  void Keep(tvm::ffi::Error found) {
-    std::lock_guard<std::mutex> lock(mutex);
-    if (!error.has_value()) error = std::move(found);
-  }
-
-  static void Run(int task, void* data) {
+  static void RunTask(int task, void* data) {
     auto* launch = static_cast<Launch*>(data);
-    try {
-      if (launch->body(task, &launch->environment, launch->closure) != 0) {
-        // The error is the worker's: it lies in memory of that thread's own.
-        launch->Keep(tvm::ffi::details::MoveFromSafeCallRaised());
-      }
-    } catch (const tvm::ffi::Error& error) {
-      launch->Keep(error);
-    } catch (const std::exception& error) {
-      launch->Keep(tvm::ffi::Error("InternalError", error.what(), ""));
-    } catch (...) {
-      launch->Keep(tvm::ffi::Error("InternalError", "an unknown exception in a kernel", ""));
-    }
+    std::optional<Error> found = Run(launch->body, task, &launch->environment, launch->closure);
+    if (!found.has_value()) return;
+    std::lock_guard<std::mutex> lock(launch->mutex);
+    if (!launch->error.has_value()) launch->error = std::move(found);
   }
 };
 
@@ -63,15 +74,13 @@ int TVMBackendParallelLaunch(FTVMParallelLambda body, void* closure, int tasks) 
   namespace pool = harness::thread_pool;
   if (pool::Count() == 1 && tasks <= 1) {
     TVMParallelGroupEnv environment{nullptr, 1};
-    return body(0, &environment, closure);
+    return StatusOf(Run(body, 0, &environment, closure));
   }
   pool::Lease lease(reinterpret_cast<const void*>(body));
   if (tasks <= 0) tasks = lease.tasks();
   Launch launch{body, closure, TVMParallelGroupEnv{nullptr, tasks}, {}, {}};
-  lease.Run(tasks, Launch::Run, &launch);
-  if (!launch.error.has_value()) return 0;
-  tvm::ffi::details::SetSafeCallRaised(*launch.error);
-  return -1;
+  lease.Run(tasks, Launch::RunTask, &launch);
+  return StatusOf(launch.error);
 }
 
 int TVMBackendParallelBarrier(int, TVMParallelGroupEnv*) {
