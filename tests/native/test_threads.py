@@ -130,11 +130,11 @@ def test_what_fails_in_a_thread_is_the_callers_error(user_cache: Cache, tmp_path
     """Errors of kernels and exceptions, on one thread and on several; afterwards the pool works as before."""
     runtime = build_runtime(cache=user_cache, progress=quiet)
     program = tmp_path / "parallel"
-    whole = ["-Wl,--whole-archive", runtime.runtime, runtime.ffi, "-Wl,--no-whole-archive"]
+    whole = ["-Wl,--whole-archive", str(runtime.runtime), str(runtime.ffi), "-Wl,--no-whole-archive"]
     tvm, ffi = package_folder("tvm"), package_folder("tvm_ffi")
     folders = (SHIMS, tvm / "include", ffi / "include", ffi / "3rdparty/dlpack/include")
     includes = [f"-I{folder}" for folder in folders]
-    command = [*host_compiler(), "-std=c++20", "-g0", *includes, HERE / "parallel_test.cc", *whole]
-    subprocess.run([*command, "-lpthread", "-ldl", "-o", program], check=True)
+    command = [*host_compiler(), "-std=c++20", "-g0", *includes, str(HERE / "parallel_test.cc"), *whole]
+    subprocess.run([*command, "-lpthread", "-ldl", "-o", str(program)], check=True)
     done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr

@@ -61,11 +61,11 @@ def scheduled(
         after = _apply(schedule, name, profile, rules)
         changed = changed or after is not None
         schedule = after or schedule
-    if not changed:
-        return function
+    cut = shared(schedule, profile.lanes)
+    whole = schedule.mod["main"] if changed else None
     forms = []
-    for one in filter(None, (shared(schedule, profile.lanes), schedule)):
-        after = one.mod["main"].with_attr("tirx.is_scheduled", True)
+    for one in filter(None, (cut, whole)):
+        after = one.with_attr("tirx.is_scheduled", True)
         forms += [_narrow(after), after] if _has_dynamic_indices(after) else [after]
     return next((form for form in forms if _lowers(form, target)), function)
 
