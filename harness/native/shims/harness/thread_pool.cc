@@ -20,12 +20,18 @@ namespace harness {
 namespace thread_pool {
 namespace {
 
-// A kernel below this stays on one thread: to hand it over and to wait for its end takes 2 to 5 us.
-constexpr float kLeastNanoseconds = 20000.0f;
-// A faster core, or one that nobody else uses, takes more of these.
-constexpr int kTasksOfThread = 4;
-// How often a thread looks for work before it sleeps: about 50 us.
-constexpr int kLooks = 1500;
+// A kernel below this stays on one thread. To hand it over and to wait for its end takes about 1 us if the threads
+// look for work, and 25 us if they sleep.
+constexpr float kLeastNanoseconds = 8000.0f;
+constexpr float kLeastToWake = 80000.0f;
+// After so much work that was too little to wake threads for, they are woken for what comes next.
+constexpr float kMostMissed = 200000.0f;
+// Many, so that seven rounds are not cut into four and three; who is faster takes more of them.
+constexpr int kTasksOfThread = 16;
+// How long a thread looks for work before it sleeps: longer than the small kernels between two large ones take.
+constexpr std::chrono::microseconds kLooking{200};
+// How often it looks between two looks at the clock.
+constexpr int kLooks = 64;
 // How often the caller looks for the end of tasks before it lets others have its core.
 constexpr int kLooksForEnd = 2000;
 constexpr std::size_t kSites = 1024;
@@ -82,7 +88,7 @@ void StayOnFastCores(int threads) {
   sched_setaffinity(0, sizeof(fast), &fast);
 }
 
-int Cores() {
+int UsableCores() {
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return 1;
   return std::max(1, CPU_COUNT(&allowed));
@@ -90,7 +96,7 @@ int Cores() {
 #else
 void StayOnFastCores(int) {}
 
-int Cores() { return std::max(1u, std::thread::hardware_concurrency()); }
+int UsableCores() { return std::max(1u, std::thread::hardware_concurrency()); }
 #endif
 
 thread_local bool is_worker = false;
@@ -106,21 +112,34 @@ class Pool {
   bool SetCount(int count) {
     if (count < 1 || count > kMostThreads) return false;
     count_.store(count, std::memory_order_relaxed);
+    // Threads without a core of their own would only take it from the others.
+    workers_.store(std::min(count, UsableCores()) - 1, std::memory_order_relaxed);
     return true;
   }
 
   int Count() const { return count_.load(std::memory_order_relaxed); }
   int Started() const { return started_.load(std::memory_order_relaxed); }
+  int Workers() const { return workers_.load(std::memory_order_relaxed); }
 
   // Takes the pool, unless another thread has it or the kernel is too small for it.
   bool Take(const void* kernel, int* tasks) {
     if (is_worker || !launching_.try_lock()) return false;
     Site& site = SiteOf(kernel);
-    if (site.kernel == kernel && site.nanoseconds >= kLeastNanoseconds) {
-      Grow(Count() - 1);
-      int threads = 1 + std::min(Started(), Count() - 1);
-      if (threads > 1) *tasks = threads * kTasksOfThread;
+    int wanted = Workers();
+    if (wanted == 0 || site.kernel != kernel || site.nanoseconds < kLeastNanoseconds) return true;
+    bool asleep = Started() < wanted || sleeping_.load(std::memory_order_relaxed) > Started() - wanted;
+    if (asleep && site.nanoseconds < kLeastToWake) {
+      missed_ += site.nanoseconds;
+      if (missed_ < kMostMissed) return true;
+      Grow(wanted);
+      nudges_.fetch_add(1, std::memory_order_seq_cst);
+      Wake();
+      return true;
     }
+    missed_ = 0.0f;
+    Grow(wanted);
+    int threads = 1 + std::min(Started(), wanted);
+    if (threads > 1) *tasks = threads * kTasksOfThread;
     return true;
   }
 
@@ -131,7 +150,7 @@ class Pool {
     Clock::time_point start = Clock::now();
     int threads = 1;
     if (tasks > 1) {
-      threads = std::min(1 + std::min(Started(), Count() - 1), tasks);
+      threads = std::min(1 + std::min(Started(), Workers()), tasks);
       Share(tasks, task, data, threads);
     } else {
       task(0, data);
@@ -154,10 +173,7 @@ class Pool {
     // Who takes a task of this round finds all of the above; a late thread of an older round finds no task of it.
     std::uint64_t round = (tickets_.load(std::memory_order_relaxed) >> 32) + 1;
     tickets_.store(round << 32 | static_cast<std::uint32_t>(tasks), std::memory_order_seq_cst);
-    if (sleeping_.load(std::memory_order_seq_cst) > 0) {
-      std::lock_guard<std::mutex> lock(mutex_);
-      woken_.notify_all();
-    }
+    Wake();
     while (Claim()) {
     }
     for (int looks = 0; pending_.load(std::memory_order_acquire) != 0; ++looks) {
@@ -167,6 +183,12 @@ class Pool {
         std::this_thread::yield();
       }
     }
+  }
+
+  void Wake() {
+    if (sleeping_.load(std::memory_order_seq_cst) == 0) return;
+    std::lock_guard<std::mutex> lock(mutex_);
+    woken_.notify_all();
   }
 
   // Runs a task that nobody has taken; false if there is none.
@@ -186,18 +208,27 @@ class Pool {
     return some && worker < active_.load(std::memory_order_relaxed);
   }
 
+  void Look(int worker) const {
+    Clock::time_point end = Clock::now() + kLooking;
+    do {
+      for (int looks = 0; looks < kLooks; ++looks) {
+        if (HasWork(worker)) return;
+        Pause();
+      }
+    } while (Clock::now() < end);
+  }
+
   void Work(int worker) {
     is_worker = true;
     for (;;) {
-      int looks = Count() <= cores_ && worker < Count() - 1 ? kLooks : 0;
-      while (looks > 0 && !HasWork(worker)) {
-        Pause();
-        --looks;
-      }
+      if (worker < Workers()) Look(worker);
       if (!HasWork(worker)) {
         std::unique_lock<std::mutex> lock(mutex_);
         sleeping_.fetch_add(1, std::memory_order_seq_cst);
-        woken_.wait(lock, [this, worker] { return HasWork(worker); });
+        unsigned nudges = nudges_.load(std::memory_order_relaxed);
+        woken_.wait(lock, [this, worker, nudges] {
+          return HasWork(worker) || nudges_.load(std::memory_order_seq_cst) != nudges;
+        });
         sleeping_.fetch_sub(1, std::memory_order_relaxed);
       }
       while (Claim()) {
@@ -207,8 +238,6 @@ class Pool {
 
   // Starts threads until there are so many, or the system refuses one.
   void Grow(int wanted) {
-    if (Started() >= wanted || refused_) return;
-    cores_ = Cores();
     while (Started() < wanted && !refused_) {
       int worker = Started();
       try {
@@ -226,6 +255,7 @@ class Pool {
   std::mutex launching_;
   Site sites_[kSites];
   bool refused_ = false;
+  float missed_ = 0.0f;
 
   // The round: its number in the upper half, and how many of its tasks nobody has taken in the lower half.
   alignas(64) std::atomic<std::uint64_t> tickets_{0};
@@ -237,9 +267,10 @@ class Pool {
   alignas(64) std::mutex mutex_;
   std::condition_variable woken_;
   std::atomic<int> sleeping_{0};
+  std::atomic<unsigned> nudges_{0};
   std::atomic<int> count_{1};
   std::atomic<int> started_{0};
-  std::atomic<int> cores_{1};
+  std::atomic<int> workers_{0};
 };
 
 }  // namespace
@@ -247,6 +278,8 @@ class Pool {
 bool SetCount(int count) { return Pool::The().SetCount(count); }
 
 int Count() { return Pool::The().Count(); }
+
+int Cores() { return UsableCores(); }
 
 int Started() { return Pool::The().Started(); }
 

@@ -16,11 +16,15 @@ constexpr int kMostThreads = 64;
 // A part of a kernel. It must not throw.
 using Task = void (*)(int task, void* data);
 
-// Sets how many threads kernels use from now on, the calling one included. Any thread may call it at any time.
+// Sets how many threads kernels use from now on, the calling one included, but never more than the process has cores.
+// Any thread may call it at any time.
 // Returns false if the count is not from 1 to kMostThreads.
 bool SetCount(int count);
 
 int Count();
+
+// Cores that the process may use.
+int Cores();
 
 // Threads that were started so far, without the callers of Run.
 int Started();
