@@ -52,6 +52,12 @@ struct Site {
   float nanoseconds = 0.0f;
 };
 
+// The tasks of a thread in this round: the round's number in the upper half, how many nobody has taken in the lower one.
+struct alignas(64) Range {
+  std::atomic<std::uint64_t> left{0};
+  int end = 0;
+};
+
 #if defined(__linux__) || defined(__ANDROID__)
 long ReadNumber(const char* format, int cpu) {
   char path[96];
@@ -169,13 +175,17 @@ class Pool {
     task_ = task;
     data_ = data;
     pending_.store(tasks, std::memory_order_relaxed);
-    active_.store(threads - 1, std::memory_order_relaxed);
+    sharing_.store(threads, std::memory_order_relaxed);
     // Who takes a task of this round finds all of the above; a late thread of an older round finds no task of it.
-    std::uint64_t round = (tickets_.load(std::memory_order_relaxed) >> 32) + 1;
-    tickets_.store(round << 32 | static_cast<std::uint32_t>(tasks), std::memory_order_seq_cst);
-    Wake();
-    while (Claim()) {
+    ++round_;
+    for (int thread = 0; thread < threads; ++thread) {
+      Range& range = ranges_[thread];
+      range.end = tasks * (thread + 1) / threads;
+      auto count = static_cast<std::uint32_t>(range.end - tasks * thread / threads);
+      range.left.store(static_cast<std::uint64_t>(round_) << 32 | count, std::memory_order_seq_cst);
     }
+    Wake();
+    RunAll(0, threads);
     for (int looks = 0; pending_.load(std::memory_order_acquire) != 0; ++looks) {
       if (looks < kLooksForEnd) {
         Pause();
@@ -185,27 +195,36 @@ class Pool {
     }
   }
 
+  // Runs the tasks of a thread, and then those that the others have not begun. A thread has the same part of each
+  // kernel, so that much of what it reads is in its own caches.
+  void RunAll(int thread, int threads) {
+    for (int at = 0; at < threads; ++at) {
+      Range& range = ranges_[(thread + at) % threads];
+      while (Claim(range)) {
+      }
+    }
+  }
+
+  // Runs a task that nobody has taken; false if there is none.
+  bool Claim(Range& range) {
+    std::uint64_t left = range.left.load(std::memory_order_acquire);
+    do {
+      if (static_cast<std::uint32_t>(left) == 0) return false;
+    } while (!range.left.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel));
+    // The round cannot end before this task does, so that what belongs to it stays.
+    task_(range.end - static_cast<int>(static_cast<std::uint32_t>(left)), data_);
+    pending_.fetch_sub(1, std::memory_order_release);
+    return true;
+  }
+
   void Wake() {
     if (sleeping_.load(std::memory_order_seq_cst) == 0) return;
     std::lock_guard<std::mutex> lock(mutex_);
     woken_.notify_all();
   }
 
-  // Runs a task that nobody has taken; false if there is none.
-  bool Claim() {
-    std::uint64_t ticket = tickets_.load(std::memory_order_acquire);
-    do {
-      if (static_cast<std::uint32_t>(ticket) == 0) return false;
-    } while (!tickets_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel));
-    // The round cannot end before this task does, so that what belongs to it stays.
-    task_(static_cast<int>(static_cast<std::uint32_t>(ticket)) - 1, data_);
-    pending_.fetch_sub(1, std::memory_order_release);
-    return true;
-  }
-
   bool HasWork(int worker) const {
-    bool some = static_cast<std::uint32_t>(tickets_.load(std::memory_order_seq_cst)) != 0;
-    return some && worker < active_.load(std::memory_order_relaxed);
+    return static_cast<std::uint32_t>(ranges_[worker + 1].left.load(std::memory_order_seq_cst)) != 0;
   }
 
   void Look(int worker) const {
@@ -231,8 +250,7 @@ class Pool {
         });
         sleeping_.fetch_sub(1, std::memory_order_relaxed);
       }
-      while (Claim()) {
-      }
+      RunAll(worker + 1, sharing_.load(std::memory_order_relaxed));
     }
   }
 
@@ -257,10 +275,10 @@ class Pool {
   bool refused_ = false;
   float missed_ = 0.0f;
 
-  // The round: its number in the upper half, and how many of its tasks nobody has taken in the lower half.
-  alignas(64) std::atomic<std::uint64_t> tickets_{0};
+  Range ranges_[kMostThreads];
+  std::uint32_t round_ = 0;
   alignas(64) std::atomic<int> pending_{0};
-  alignas(64) std::atomic<int> active_{0};
+  alignas(64) std::atomic<int> sharing_{1};
   Task task_ = nullptr;
   void* data_ = nullptr;
 
