@@ -61,9 +61,13 @@ int main() {
   for (int threads : {1, 3, 1, 2}) {
     CHECK(harness::thread_pool::SetCount(threads));
     int used = std::min(threads, harness::thread_pool::Cores());
-    // The first call measures.
-    Launched(Failing::kNone, 0, &ran);
-    CHECK(Launched(Failing::kNone, 0, &ran).empty() && ran == (used == 1 ? 1 : 16 * used));
+    // The first call measures, and now and then another does.
+    int most = 0;
+    for (int call = 0; call < 4; ++call) {
+      CHECK(Launched(Failing::kNone, 0, &ran).empty());
+      most = std::max(most, ran);
+    }
+    CHECK(most == (used == 1 ? 1 : 16 * used));
     for (int tasks : {0, 7}) {
       CHECK(Launched(Failing::kOne, tasks, &ran) == "too far");
       CHECK(Launched(Failing::kAll, tasks, &ran) == "too far");

@@ -118,10 +118,19 @@ class _Direct:
         """Return into how many rows the pixels of a flat image are cut."""
         if not self.worth:
             return 1
-        panels = self.conv.batch * self.form.sets * self.panels
+        rounds_ = self.conv.batch * self.form.sets * self.panels
         possible = [rows for rows in range(1, 2 * ENOUGH + 1) if pixels % rows == 0]
         long = [rows for rows in possible if pixels // rows >= LEAST_PIXELS] or [1]
-        return next((rows for rows in long if rows * panels >= ENOUGH), long[-1])
+        if self._stays:
+            return long[-1]
+        return next((rows for rows in long if rows * rounds_ >= ENOUGH), long[-1])
+
+    @property
+    def _stays(self) -> bool:
+        """Return whether images are larger than weights. A thread then computes its part of an image in each layer."""
+        conv = self.conv
+        images = math.prod(conv.image_shape) + math.prod(conv.result_shape)
+        return images > self.form.sets * math.prod(conv.kernel) * self.form.depth * self.form.columns
 
     def _by_panel(self, found: list[Run]) -> None:
         """Emit rounds of one panel and one band each: there are too few rows to cut them alone."""
@@ -187,9 +196,9 @@ class _Direct:
         band = max(1, min(self.rows, BAND_BYTES // row))
         if not self.worth:
             return band
-        least = -(-LEAST_PIXELS // self.columns)
-        shared = max(least, -(-self.rows // (2 * ENOUGH)))
-        return min(band, shared) if self.conv.batch * -(-self.rows // shared) >= ENOUGH else band
+        shared = max(-(-LEAST_PIXELS // self.columns), -(-self.rows // (2 * ENOUGH)))
+        enough = self.conv.batch * -(-self.rows // shared) >= ENOUGH
+        return min(band, shared) if enough or self._stays else band
 
     def _set(self, image: Any, first: Any, rows: Any, at: Any, found: list[Run]) -> None:
         form, taps = self.form, math.prod(self.conv.kernel)

@@ -20,12 +20,16 @@ namespace harness {
 namespace thread_pool {
 namespace {
 
-// A kernel below this stays on one thread. To hand it over and to wait for its end takes about 1 us if the threads
-// look for work, and 25 us if they sleep.
-constexpr float kLeastNanoseconds = 8000.0f;
+// A kernel that takes less on one thread is not tried on several: to hand it over takes 1 us, and a core reads slowly
+// what another has written.
+constexpr float kLeastNanoseconds = 4000.0f;
+// Threads that sleep are 25 us late, so they are woken for more than this.
 constexpr float kLeastToWake = 80000.0f;
 // After so much work that was too little to wake threads for, they are woken for what comes next.
 constexpr float kMostMissed = 200000.0f;
+// The way that was slower is tried again after so many calls at first, and at last after so many.
+constexpr int kFirstTrial = 8;
+constexpr int kLastTrial = 1024;
 // Many, so that seven rounds are not cut into four and three; who is faster takes more of them.
 constexpr int kTasksOfThread = 16;
 // How long a thread looks for work before it sleeps: longer than the small kernels between two large ones take.
@@ -35,6 +39,7 @@ constexpr int kLooks = 64;
 // How often the caller looks for the end of tasks before it lets others have its core.
 constexpr int kLooksForEnd = 2000;
 constexpr std::size_t kSites = 1024;
+constexpr std::size_t kNeighbours = 16;
 
 using Clock = std::chrono::steady_clock;
 
@@ -46,11 +51,30 @@ inline void Pause() {
 #endif
 }
 
-// A kernel, and how long it takes on one thread.
+// A kernel, and how long it takes on one thread and on several; 0 if that is not known yet.
 struct Site {
   const void* kernel = nullptr;
-  float nanoseconds = 0.0f;
+  float alone = 0.0f;
+  float shared = 0.0f;
+  int until_trial = kFirstTrial;
+  int trial = kFirstTrial;
+
+  // Whether to share the kernel this time: what was faster, and now and then the other.
+  bool Shares() {
+    if (alone < kLeastNanoseconds) return false;
+    if (shared == 0.0f) return true;
+    bool faster = shared < alone;
+    if (--until_trial > 0) return faster;
+    until_trial = trial;
+    trial = std::min(2 * trial, kLastTrial);
+    return !faster;
+  }
 };
+
+// Follows times down at once and up slowly: what disturbs them makes them longer.
+void Follow(float& known, float found) {
+  known = known == 0.0f || found < known ? found : known + (found - known) / 8.0f;
+}
 
 // The tasks of a thread in this round: the round's number in the upper half, how many nobody has taken in the lower one.
 struct alignas(64) Range {
@@ -131,11 +155,12 @@ class Pool {
   bool Take(const void* kernel, int* tasks) {
     if (is_worker || !launching_.try_lock()) return false;
     Site& site = SiteOf(kernel);
+    if (site.kernel != kernel) site = Site{kernel};
     int wanted = Workers();
-    if (wanted == 0 || site.kernel != kernel || site.nanoseconds < kLeastNanoseconds) return true;
-    bool asleep = Started() < wanted || sleeping_.load(std::memory_order_relaxed) > Started() - wanted;
-    if (asleep && site.nanoseconds < kLeastToWake) {
-      missed_ += site.nanoseconds;
+    if (wanted == 0 || site.alone < kLeastNanoseconds) return true;
+    asleep_ = Started() < wanted || sleeping_.load(std::memory_order_relaxed) > Started() - wanted;
+    if (asleep_ && site.alone < kLeastToWake) {
+      missed_ += site.alone;
       if (missed_ < kMostMissed) return true;
       Grow(wanted);
       nudges_.fetch_add(1, std::memory_order_seq_cst);
@@ -145,7 +170,7 @@ class Pool {
     missed_ = 0.0f;
     Grow(wanted);
     int threads = 1 + std::min(Started(), wanted);
-    if (threads > 1) *tasks = threads * kTasksOfThread;
+    if (threads > 1 && site.Shares()) *tasks = threads * kTasksOfThread;
     return true;
   }
 
@@ -154,21 +179,27 @@ class Pool {
   // Only the thread that has the pool may call it.
   void Run(const void* kernel, int tasks, Task task, void* data) {
     Clock::time_point start = Clock::now();
-    int threads = 1;
     if (tasks > 1) {
-      threads = std::min(1 + std::min(Started(), Workers()), tasks);
-      Share(tasks, task, data, threads);
+      Share(tasks, task, data, std::min(1 + std::min(Started(), Workers()), tasks));
     } else {
       task(0, data);
     }
+    Site& site = SiteOf(kernel);
+    if (site.kernel != kernel || (tasks > 1 && asleep_)) return;
     auto took = static_cast<float>(std::chrono::nanoseconds(Clock::now() - start).count());
-    SiteOf(kernel) = Site{kernel, took * static_cast<float>(threads)};
+    Follow(tasks > 1 ? site.shared : site.alone, took);
   }
 
  private:
+  // Finds a kernel's place, or one for it: another kernel's if there are too many near it.
   Site& SiteOf(const void* kernel) {
     auto bits = reinterpret_cast<std::uintptr_t>(kernel);
-    return sites_[(bits >> 4 ^ bits >> 14) % kSites];
+    std::size_t first = bits >> 4 ^ bits >> 14;
+    for (std::size_t at = 0; at < kNeighbours; ++at) {
+      Site& site = sites_[(first + at) % kSites];
+      if (site.kernel == kernel || site.kernel == nullptr) return site;
+    }
+    return sites_[first % kSites];
   }
 
   void Share(int tasks, Task task, void* data, int threads) {
@@ -274,6 +305,8 @@ class Pool {
   Site sites_[kSites];
   bool refused_ = false;
   float missed_ = 0.0f;
+  // Whether threads slept when the pool was last taken.
+  bool asleep_ = false;
 
   Range ranges_[kMostThreads];
   std::uint32_t round_ = 0;
