@@ -189,7 +189,7 @@ def compare(
         counts = (1, *sorted({int(count) for count in threads.split(",")} - {1}))
     except ValueError as error:
         raise UsageError(f"--threads {threads} is not a list of numbers", cure="such as --threads 2,4") from error
-    if len(counts) < 2 or counts[0] < 1:
+    if len(counts) < 2 or counts[1] < 1:
         raise UsageError("one thread is compared with itself", cure="such as --threads 2")
     usable = choose_cores(core, cores or counts[-1])
     asked = Asked(HostDevice(), Cache(notice=console.print), usable, counts, round_ns, deadline, ahead)
