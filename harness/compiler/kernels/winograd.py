@@ -114,7 +114,11 @@ def winograd(conv: Convolution, profile: Profile, m: Outputs) -> Winograd:
     """Cut a convolution into tiles and blocks."""
     down, across = (-(-extent // m) for extent in conv.result)
     tiles = conv.batch * down * across
-    most = max(LEAST_TILES, BLOCK_BYTES // ((m + 2) ** 2 * conv.channels * 4))
+    points = (m + 2) ** 2
+    most = max(LEAST_TILES, BLOCK_BYTES // (points * conv.channels * 4))
+    if points * conv.channels * conv.filters * 4 <= BLOCK_BYTES:
+        # Filters that stay in the cache may be read more often, so that threads have blocks to share.
+        most = max(LEAST_TILES, min(most, -(-tiles // ENOUGH)))
     block = -(-tiles // -(-tiles // most))
     vectors, rows = best_tile(profile, conv.filters, block)
     return Winograd(conv, m, down, across, block, rows, vectors, profile.lanes)

@@ -11,7 +11,7 @@ from harness.compiler.kernels.parallel import ENOUGH, estimated, is_worth
 from harness.compiler.schedule.access import REDUCTION, block_names, known
 from harness.compiler.schedule.elementwise import PARTITION
 
-CYCLES = 2.0
+CYCLES = 6.0
 """The cycles for a vector of a step, about: most wait for memory."""
 SHARED = "harness.shared"
 """Marks a loop that is to become parallel."""

@@ -28,8 +28,10 @@ constexpr float kLeastToWake = 80000.0f;
 // After so much work that was too little to wake threads for, they are woken for what comes next.
 constexpr float kMostMissed = 200000.0f;
 // The way that was slower is tried again after so many calls at first, and at last after so many.
-constexpr int kFirstTrial = 8;
+constexpr int kFirstTrial = 2;
 constexpr int kLastTrial = 1024;
+// What sharing has to save to be worth a second core.
+constexpr float kWorth = 0.95f;
 // Many, so that seven rounds are not cut into four and three; who is faster takes more of them.
 constexpr int kTasksOfThread = 16;
 // How long a thread looks for work before it sleeps: longer than the small kernels between two large ones take.
@@ -63,7 +65,7 @@ struct Site {
   bool Shares() {
     if (alone < kLeastNanoseconds) return false;
     if (shared == 0.0f) return true;
-    bool faster = shared < alone;
+    bool faster = shared < kWorth * alone;
     if (--until_trial > 0) return faster;
     until_trial = trial;
     trial = std::min(2 * trial, kLastTrial);
@@ -71,9 +73,9 @@ struct Site {
   }
 };
 
-// Follows times down at once and up slowly: what disturbs them makes them longer.
+// Follows times, quickly to lower ones: what disturbs them makes them longer.
 void Follow(float& known, float found) {
-  known = known == 0.0f || found < known ? found : known + (found - known) / 8.0f;
+  known = known == 0.0f ? found : known + (std::min(found, 4.0f * known) - known) / (found < known ? 2.0f : 6.0f);
 }
 
 // The tasks of a thread in this round: the round's number in the upper half, how many nobody has taken in the lower one.
@@ -229,11 +231,12 @@ class Pool {
   // Runs the tasks of a thread, and then those that the others have not begun. A thread has the same part of each
   // kernel, so that much of what it reads is in its own caches.
   void RunAll(int thread, int threads) {
+    int ended = 0;
     for (int at = 0; at < threads; ++at) {
       Range& range = ranges_[(thread + at) % threads];
-      while (Claim(range)) {
-      }
+      while (Claim(range)) ++ended;
     }
+    if (ended > 0) pending_.fetch_sub(ended, std::memory_order_release);
   }
 
   // Runs a task that nobody has taken; false if there is none.
@@ -242,9 +245,8 @@ class Pool {
     do {
       if (static_cast<std::uint32_t>(left) == 0) return false;
     } while (!range.left.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel));
-    // The round cannot end before this task does, so that what belongs to it stays.
+    // The round cannot end before this task is counted, so that what belongs to it stays.
     task_(range.end - static_cast<int>(static_cast<std::uint32_t>(left)), data_);
-    pending_.fetch_sub(1, std::memory_order_release);
     return true;
   }
 
