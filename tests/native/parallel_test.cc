@@ -67,7 +67,7 @@ int main() {
       CHECK(Launched(Failing::kNone, 0, &ran).empty());
       most = std::max(most, ran);
     }
-    CHECK(most == (used == 1 ? 1 : 16 * used));
+    CHECK(most == (used == 1 ? 1 : harness::thread_pool::kTasks));
     for (int tasks : {0, 7}) {
       CHECK(Launched(Failing::kOne, tasks, &ran) == "too far");
       CHECK(Launched(Failing::kAll, tasks, &ran) == "too far");

@@ -7,7 +7,7 @@ from typing import Any
 from tvm import s_tir, tirx
 from tvm_ffi import structural_map, structural_walk
 
-from harness.compiler.kernels.parallel import ENOUGH, estimated, is_worth
+from harness.compiler.kernels.parallel import ENOUGH, TASKS, begin, estimated, is_worth
 from harness.compiler.schedule.access import REDUCTION, block_names, known
 from harness.compiler.schedule.elementwise import PARTITION
 
@@ -102,9 +102,13 @@ def _uses(value: Any, variable: Any) -> bool:
 
 
 def _parallel(loop: Any) -> Any:
+    """Return a marked loop as one over tasks, each of which runs some of the rounds."""
     if SHARED not in loop.annotations:
         return loop
     left = {key: value for key, value in loop.annotations.items() if key != SHARED}
-    return tirx.For(
-        loop.loop_var, loop.min, loop.extent, tirx.ForKind.PARALLEL, loop.body, loop.thread_binding, left, loop.step
-    )
+    task = tirx.Var("task", loop.loop_var.ty)
+    first = begin(task, loop.extent)
+    count = begin(task + 1, loop.extent) - first
+    own = tirx.For(loop.loop_var, first, count, tirx.ForKind.SERIAL, loop.body, loop.thread_binding, left, loop.step)
+    zero, tasks = (tirx.const(value, str(loop.loop_var.ty.dtype)) for value in (0, TASKS))
+    return tirx.For(task, zero, tasks, tirx.ForKind.PARALLEL, own)

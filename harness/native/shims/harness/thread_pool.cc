@@ -32,8 +32,6 @@ constexpr int kFirstTrial = 2;
 constexpr int kLastTrial = 1024;
 // What sharing has to save to be worth a second core.
 constexpr float kWorth = 0.95f;
-// Many, so that seven rounds are not cut into four and three; who is faster takes more of them.
-constexpr int kTasksOfThread = 16;
 // How long a thread looks for work before it sleeps: longer than the small kernels between two large ones take.
 constexpr std::chrono::microseconds kLooking{200};
 // How often it looks between two looks at the clock.
@@ -172,7 +170,7 @@ class Pool {
     missed_ = 0.0f;
     Grow(wanted);
     int threads = 1 + std::min(Started(), wanted);
-    if (threads > 1 && site.Shares()) *tasks = threads * kTasksOfThread;
+    if (threads > 1 && site.Shares()) *tasks = kTasks;
     return true;
   }
 

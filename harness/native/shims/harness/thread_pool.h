@@ -10,8 +10,10 @@
 namespace harness {
 namespace thread_pool {
 
-// More than this is refused; MAX_THREADS of harness/protocol/schema.py is the same number.
+// More than this is refused; MAX_THREADS of harness/compiler/front.py is the same number.
 constexpr int kMostThreads = 64;
+// A shared kernel has so many tasks, as TASKS of harness/compiler/kernels/parallel.py: who is faster takes more of them.
+constexpr int kTasks = 32;
 
 // A part of a kernel. It must not throw.
 using Task = void (*)(int task, void* data);
