@@ -28,9 +28,8 @@ const fn sendable<T: Send>() {}
 const _: () = sendable::<Job>();
 
 impl Job {
-    /// Creates the result, reads and checks the order, and limits TVM to its threads: to be called
-    /// while the process has no thread but its first. What is wrong with the order is written to
-    /// the result.
+    /// Creates the result, reads and checks the order, and sets the number of its threads. What is wrong with the order
+    /// is written to the result.
     pub fn prepare(
         linked: &Linked<'static>,
         order_path: &Path,

@@ -14,6 +14,9 @@ use crate::taps::TapWindow;
 /// The one version of the schema.
 pub const SCHEMA_VERSION: u32 = 2;
 
+/// The most threads of a pool, as in `harness/native/shims/harness/thread_pool.h`.
+pub const MOST_THREADS: usize = 64;
+
 const fn one() -> usize {
     1
 }
@@ -147,8 +150,8 @@ impl WorkOrder {
                 self.archive_sha256
             )));
         }
-        if self.threads == 0 {
-            return Err(Failure::usage("threads must be at least 1"));
+        if !(1..=MOST_THREADS).contains(&self.threads) {
+            return Err(Failure::usage(format!("threads must be from 1 to {MOST_THREADS}")));
         }
         let slowdown = Slowdown::new(self.slowdown_percent)?;
         if let Some(window) = self.probe.as_ref().and_then(|probe| probe.taps.as_ref()) {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use charsiug2p_g2p_tvm::{num_threads, set_num_threads, TvmError};
 use charsiug2p_workload::Failure;
 
 use crate::guard;
@@ -62,12 +63,32 @@ pub fn self_test(linked: &Linked<'_>, orders: &str, out: &Path) -> io::Result<Se
 
 fn run_order(linked: &Linked<'_>, order: &[u8], result: &mut ResultFile) -> Result<(), Failure> {
     let plan = order::parse(order)?.plan(linked.archive_sha256)?;
-    if plan.threads != 1 {
-        // The number is set before a process has a second thread, and an app has many.
-        return Err(Failure::usage("an app runs orders of one thread only"));
-    }
     cpu::require(&linked.needed())?;
+    let _usual = Threads::set(plan.threads)?;
     run::run(plan, linked, &mut Thermal::of_this_device(linked.app), result)
+}
+
+/// The threads of an order, as long as it runs.
+struct Threads {
+    usual: usize,
+}
+
+impl Threads {
+    fn set(threads: usize) -> Result<Self, Failure> {
+        let failed = |error: TvmError| Failure::model(error.to_string());
+        let usual = num_threads().map_err(failed)?;
+        if threads != usual {
+            set_num_threads(threads).map_err(failed)?;
+        }
+        Ok(Self { usual })
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // It was set to this number before, so that it can be set to it again.
+        let _ = set_num_threads(self.usual);
+    }
 }
 
 fn beside(out: &Path) -> PathBuf {
@@ -100,7 +121,7 @@ mod tests {
     fn every_order_has_an_end_and_one_that_is_refused_stops_no_other() {
         let other = r#"{"order_id":"o1","archive_sha256":"b","workloads":[],"items":[]}"#;
         let threads = concat!(
-            r#"{"order_id":"o3","archive_sha256":"a","threads":2,"workloads":[{"kind":"tensor","name":"m","#,
+            r#"{"order_id":"o3","archive_sha256":"a","threads":65,"workloads":[{"kind":"tensor","name":"m","#,
             r#""functions":{"main":"m_"},"inputs":[],"outputs":["y"]}],"items":[]}"#
         );
         let (tested, records) = tested("refused", &format!("{other}\n\nno order\n{threads}\n"));
@@ -108,7 +129,7 @@ mod tests {
         let ends: Vec<_> = records.iter().map(|end| end["order_id"].as_str().unwrap()).collect();
         assert_eq!(ends, ["o1", "", "o3"]);
         assert!(records.iter().all(|end| end["record"] == "end" && end["status"] == "error"));
-        for (reason, part) in tested.failures.iter().zip(["archive", "the order:", "one thread"]) {
+        for (reason, part) in tested.failures.iter().zip(["archive", "the order:", "1 to 64"]) {
             assert!(reason.contains(part), "{reason}");
         }
         assert_eq!(tested.failures.len(), 3);

@@ -32,8 +32,8 @@ from harness.models.workload import Compilable
 from harness.protocol.schema import PRECISIONS, Precision
 
 WORKER = "harness.compiler.worker"
-MAX_THREADS = 1
-"""The kernels run on one thread; the runner refuses more."""
+MAX_THREADS = 64
+"""The most threads that kernels are shared by; the pool of ``native/shims/harness/thread_pool.h`` has as many."""
 MAX_TRIALS = 100_000
 SMOKE_ARCHIVE = "libg2p_smoke_system_lib.a"
 

@@ -32,8 +32,8 @@ _FFI = """
     extra/library_module_dynamic_lib extra/env_context extra/env_c_api
 """
 _RUNTIME = """
-    const_loader_module cpu_device_api device_api file_utils logging module tensor thread_pool
-    threading_backend timer workspace_pool memory/memory_manager vm/builtin vm/bytecode vm/executable vm/vm
+    const_loader_module cpu_device_api device_api file_utils logging module tensor
+    timer workspace_pool memory/memory_manager vm/builtin vm/bytecode vm/executable vm/vm
     vm/tensor_cache_support extra/contrib/sort/sort extra/contrib/random/random
 """
 FFI_SOURCES = tuple(f"{name}.cc" for name in _FFI.split())
@@ -63,7 +63,7 @@ HOT = frozenset(
         "vm",
         "builtin",
         "thread_pool",
-        "threading_backend",
+        "parallel",
         "workspace_pool",
         "memory_manager",
         "cpu_device_api",
@@ -73,6 +73,8 @@ HOT = frozenset(
 OPTIMIZATION = {"fast": "-O2", "small": "-Os"}
 SHIMS = Path(__file__).parent / "shims"
 OBJECT_POOL = SHIMS / "harness/object_pool.cc"
+THREAD_POOL = SHIMS / "harness/thread_pool.cc"
+PARALLEL = SHIMS / "harness/parallel.cc"
 COMPILE_DEADLINE_SECONDS = 1800.0
 WRONG_VERSION = "install the versions that belong together: {}"
 
@@ -139,7 +141,7 @@ class _Build:
         self._lay_out()
         sources = {
             "libtvm_ffi.a": [OBJECT_POOL, *self._units("ffi", "src/ffi", FFI_SOURCES)],
-            "libtvm_runtime.a": self._units("runtime", "src/runtime", RUNTIME_SOURCES),
+            "libtvm_runtime.a": [THREAD_POOL, PARALLEL, *self._units("runtime", "src/runtime", RUNTIME_SOURCES)],
         }
         objects = {path: self.work / f"{path.stem}.o" for paths in sources.values() for path in paths}
         self.progress("compiling TVM's runtime: about a CPU minute and a half, once")

@@ -34,6 +34,13 @@ class BaselineGate:
         baselines = Baselines(options.results_dir)
         kept = baselines.get(options.baseline)
         refuse_another_mode(kept, [device])
+        threads = kept.manifest.options.get("threads", options.threads)
+        if threads != options.threads:
+            # Both sides run the baseline's orders.
+            raise UsageError(
+                f"baseline {options.baseline} was measured with --threads {threads}, this run has {options.threads}",
+                cure=f"use --threads {threads}, or set a baseline from a run like this one",
+            )
         for which in gated(options, workloads):
             baselines.runner(options.baseline, which)
         for name, facts in workloads.items():

@@ -35,6 +35,23 @@ static int release(int device_type, int device_id, void* room) {
   return 0;
 }
 
+enum { TASKS = 3 };
+
+typedef struct {
+  void* sync;
+  int32_t tasks;
+} Group;
+
+// The threads of a pool, one after the other.
+static int launch(int (*body)(int task, Group* group, void* closure), void* closure, int tasks) {
+  Group group = {NULL, tasks > 0 ? tasks : TASKS};
+  for (int task = 0; task < group.tasks; ++task) {
+    if (body(task, &group, closure) != 0) return -1;
+  }
+  return 0;
+}
+
+void* __TVMBackendParallelLaunch = (void*)launch;
 void* __TVMBackendAllocWorkspace = (void*)allocate;
 void* __TVMBackendFreeWorkspace = (void*)release;
 

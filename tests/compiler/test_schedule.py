@@ -130,8 +130,8 @@ def test_what_does_not_fit_keeps_its_loops() -> None:
 
 @pytest.mark.parametrize("error", ["tvm", "tvm's own check", "ours"])
 def test_a_schedule_that_fails_half_way_leaves_the_function_right(error: str) -> None:
-    """What it had changed until then is gone with it."""
-    function = schedules.product((), 17, 40, 72)
+    """What it had changed until then is gone with it. It is too small for threads."""
+    function = schedules.product((), 5, 16, 24)
     reached = []
 
     def fails(schedule: s_tir.Schedule, block: Block, profile: Profile) -> None:

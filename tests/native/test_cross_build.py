@@ -103,7 +103,15 @@ def test_the_ndks_clang_compiles_the_runtime(cache: Cache, ndk: Path, tmp_path: 
     libraries = build_runtime("aarch64-linux-android", cache=cache, progress=lambda _text: None)
     asked = [shlex.split(line) for line in (tmp_path / "asked").read_text().splitlines()]
     compiled = [line for line in asked if "-c" in line]
-    units = ["ffi_fast.cc", "ffi_small.cc", "object_pool.cc", "runtime_fast.cc", "runtime_small.cc"]
+    units = [
+        "ffi_fast.cc",
+        "ffi_small.cc",
+        "object_pool.cc",
+        "parallel.cc",
+        "runtime_fast.cc",
+        "runtime_small.cc",
+        "thread_pool.cc",
+    ]
     assert sorted(Path(line[line.index("-c") + 1]).name for line in compiled) == units
     assert {line[0] for line in compiled} == {"--target=aarch64-linux-android24"}
     assert libraries.runtime.is_file()

@@ -81,7 +81,7 @@ class FakeBuilder:
             self_cache_shape=None,
             prompt_space=True,
             languages=["eng-us", "fra"],
-            max_threads=1,
+            max_threads=2,
             tvm_version="0",
             system_lib_target={},
         )

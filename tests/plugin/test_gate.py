@@ -107,4 +107,6 @@ def test_wrong_usage_is_told_before_the_first_test(judged: Project) -> None:
     )
     retrained = judged.suites("--baseline", "retrained")
     assert (retrained.returncode, "is of another model" in retrained.stdout) == (2, True)
+    threads = judged.suites("--baseline", "main", "--threads", "2")
+    assert (threads.returncode, "was measured with --threads 1" in threads.stdout) == (2, True), threads.stdout
     assert len(judged.store.runs()) == 1, "no run was made"

@@ -181,7 +181,7 @@ def test_what_cannot_be_made_fails_the_run_and_is_told_once(project: Project) ->
     ("arguments", "message"),
     [
         (["--device", "toaster"], "known kinds of device: android, host"),
-        (["--threads", "2"], "use --threads 1"),
+        (["--threads", "3"], "use --threads 2"),
         (["--threads", "0"], "at least 1"),
         (["--words", "absent.tsv"], "cannot read absent.tsv"),
         (["--lang", "deu"], "holds no words of 'deu'"),

@@ -16,6 +16,7 @@ from harness.compiler.kernels.attention import Heads
 from harness.compiler.kernels.cost import elements, integer, reading_all
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import shape_name
+from harness.compiler.kernels.parallel import estimated, is_worth, rounds
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import exp, f32, get, load, put, quotient, registers, splat, store
 from harness.compiler.targets.profiles import Profile
@@ -120,11 +121,15 @@ def _attend_all(profile: Profile, shape: AllRows, buffers: Buffers) -> None:
     n = T.bind(T.Cast("int32", queries))
     m = T.bind(T.Cast("int32", keys_total))
     blocks = quotient(keys_total + (block - 1), block)
-    transposed = scratch((blocks, size, block))
-    weights = scratch((tile.queries, blocks * block))
-    inverses = scratch((tile.queries,))
     q, k, v = ((buffers[side.tensor], side.offset) for side in shape.sides)
-    with T.serial(batch) as row, T.serial(shape.heads.count) as head:
+    heads = shape.heads.count
+    cycles = estimated(batch, heads, queries, keys_total, size) / lanes
+    with rounds(batch * heads, worth=is_worth(cycles), apart=True) as number:
+        row = T.bind(quotient(number, heads))
+        head = T.bind(number - row * heads)
+        transposed = scratch((blocks, size, block))
+        weights = scratch((tile.queries, blocks * block))
+        inverses = scratch((tile.queries,))
         _transpose(k, row, head, m, transposed, blocks, size, block, lanes)
         with T.serial(quotient(n + (tile.queries - 1), tile.queries)) as group:
             asked = [T.bind(T.min(group * tile.queries + u, n - 1)) for u in range(tile.queries)]

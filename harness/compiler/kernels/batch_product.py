@@ -10,6 +10,7 @@ from harness.compiler.kernels import vector
 from harness.compiler.kernels.cost import elements, integer, reading_all
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import shape_name
+from harness.compiler.kernels.parallel import estimated, is_worth, rounds
 
 
 def batch_product(leading: tuple[Dim, ...], rows: Dim, columns: Dim, depth: Dim) -> Kernel:
@@ -27,7 +28,10 @@ def batch_product(leading: tuple[Dim, ...], rows: Dim, columns: Dim, depth: Dim)
         a = vector.flat(buffers["a"], (batch, m, k_extent))
         b = vector.flat(buffers["b"], (batch, k_extent, n))
         c = vector.flat(buffers["c"], (batch, m, n))
-        with T.serial(batch) as i, T.serial(m) as r:
+        worth = is_worth(estimated(*outer, m, n, k_extent) / 16)
+        with rounds(batch * m, worth=worth) as number:
+            i = T.bind(vector.quotient(number, m))
+            r = T.bind(number - i * m)
             with T.serial(n) as j:
                 T.buffer_store(c, T.float32(0), [i, r, j])
             with T.serial(k_extent) as k, T.serial(n) as j:

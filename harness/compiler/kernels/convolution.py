@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,26 +18,18 @@ from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
 from harness.compiler.kernels.cost import reading_all
+from harness.compiler.kernels.finishing import Finisher, part, pieces
 from harness.compiler.kernels.formats import lanes_of
 from harness.compiler.kernels.kernel import Buffers, Kernel, Param
 from harness.compiler.kernels.panels import Convolution, Panels, choose_panels, is_flat
-from harness.compiler.kernels.vector import F32, f32, get, load, put, registers, splat, store
+from harness.compiler.kernels.parallel import ENOUGH, LEAST_PIXELS, is_worth, rounds
+from harness.compiler.kernels.vector import F32, f32, get, load, put, registers, splat
 from harness.compiler.targets.profiles import Profile
 
 BAND_BYTES = 1 << 18
 """The bytes of the image's rows that stay in the second cache while all panels are multiplied with them."""
 MOST_UNROLLED = 4
 """The most input channels whose multiply-adds are written out one after the other."""
-
-
-def pieces(width: int, lanes: int) -> Iterator[tuple[int, int]]:
-    """Yield the starts and the lanes of the vectors, at most ``lanes`` wide, that cover ``width`` elements."""
-    start = 0
-    while start < width:
-        while lanes > width - start:
-            lanes //= 2
-        yield start, lanes
-        start += lanes
 
 
 @dataclass(frozen=True)
@@ -87,79 +79,18 @@ def convolution_kernel(profile: Profile, conv: Convolution) -> Kernel:
     return Kernel(name, params, lambda b: _Direct(profile, conv, form, b).emit(), cost, alone=True)
 
 
-class Finisher:
-    """Store results behind the steps of an epilogue. ``pixels`` is how many pixels ``y`` has."""
-
-    def __init__(self, conv: Convolution, profile: Profile, buffers: Buffers) -> None:
-        self.conv, self.profile, self.buffers = conv, profile, buffers
-        self.pixels = conv.batch * math.prod(conv.result) * conv.copies
-        shape = (self.pixels, conv.filters)
-        self.y = vector.flat(buffers["y"], shape)
-        self.tensors = {
-            f"tensor{at}": vector.flat(buffers[f"tensor{at}"], shape) for at in range(conv.epilogue.tensors)
-        }
-
-    def finish(self, value: Any, pixel: Any, channel: Any, lanes: int) -> None:
-        """Apply all steps to a vector of sums and store it."""
-        value = value + load(self.buffers["shift"], channel, lanes=lanes)
-        if self.conv.epilogue.steps:
-            value = self.conv.epilogue.emit(T.bind(value), lanes, self._reader(pixel, channel, lanes))
-        store(self.y, value, pixel, channel, lanes=lanes)
-
-    def keep(self, value: Any, pixel: Any, channel: Any, lanes: int) -> None:
-        """Finish a sum at once if the steps are few; otherwise store it for :meth:`finish_kept`."""
-        if self.conv.epilogue.is_light:
-            self.finish(value, pixel, channel, lanes)
-        else:
-            store(self.y, value, pixel, channel, lanes=lanes)
-
-    def finish_kept(self, first: Any, count: Any) -> None:
-        """Finish the sums of ``count`` pixels from ``first`` on."""
-        if self.conv.epilogue.is_light:
-            return
-        lanes = self.profile.lanes
-        with T.serial(count) as at:
-            pixel = T.bind(first + at)
-            by_vector(
-                self.conv.filters,
-                lanes,
-                lambda c, wide: self.finish(load(self.y, pixel, c, lanes=wide), pixel, c, wide),
-            )
-
-    def _reader(self, pixel: Any, channel: Any, lanes: int) -> Callable[[str], Any]:
-        def read(name: str) -> Any:
-            if name in self.tensors:
-                return load(self.tensors[name], pixel, channel, lanes=lanes)
-            return load(self.buffers[name], channel, lanes=lanes)
-
-        return read
-
-
-def by_vector(width: int, lanes: int, body: Callable[[Any, int], None]) -> None:
-    """Emit ``body(start, lanes)`` for whole vectors in a loop, and for narrower ones behind them."""
-    whole = width // lanes
-    if whole:
-        with T.serial(whole) as at:
-            body(at * lanes, lanes)
-    for start, wide in pieces(width - whole * lanes, lanes):
-        body(whole * lanes + start, wide)
-
-
-def part(value: Any, start: int, wide: int, lanes: int) -> Any:
-    """Return some neighbouring lanes of a vector of ``lanes``."""
-    if wide == lanes:
-        return value
-    return tvm.tirx.Shuffle([value], list(range(start, start + wide)))
-
-
 class _Direct:
     def __init__(self, profile: Profile, conv: Convolution, form: Panels, buffers: Buffers) -> None:
         self.profile, self.conv, self.form, self.buffers = profile, conv, form, buffers
         self.lanes = profile.lanes
         self.flat = is_flat(conv)
         height, width = conv.size
-        self.height, self.width = (1, height * width) if self.flat else (height, width)
-        self.rows, self.columns = (1, math.prod(conv.result)) if self.flat else conv.result
+        self.height, self.width = (height, width)
+        self.rows, self.columns = conv.result
+        if self.flat:
+            # Pixels are one row, or several if threads need them.
+            self.rows = self.height = self._cuts(height * width)
+            self.columns = self.width = height * width // self.rows
         self.x = (
             buffers["x"] if conv.planar else vector.flat(buffers["x"], (conv.batch * height * width, conv.channels))
         )
@@ -168,9 +99,13 @@ class _Direct:
 
     def emit(self) -> None:
         found = runs(self.conv, self.columns, self.form.rows, self.width)
-        with T.serial(self.conv.batch) as image, T.serial(-(-self.rows // self._band())) as band:
-            first = T.bind(T.Cast("int32", band * self._band()))
-            rows = T.bind(T.min(T.int32(self._band()), T.int32(self.rows) - first))
+        if self._shares_panels:
+            self._by_panel(found)
+            return
+        bands = -(-self.rows // self._band())
+        with rounds(self.conv.batch * bands, worth=self.worth) as number:
+            image = T.bind(vector.quotient(number, bands)) if self.conv.batch > 1 else T.int32(0)
+            first, rows = self._rows_of_band(number - image * bands if self.conv.batch > 1 else number)
             for at in range(self.form.sets) if self.form.sets == 1 else ():
                 self._set(image, first, rows, at, found)
             if self.form.sets > 1:
@@ -179,9 +114,91 @@ class _Direct:
             row = self.columns * self.conv.copies
             self.finisher.finish_kept((image * self.rows + first) * row, rows * row)
 
+    def _cuts(self, pixels: int) -> int:
+        """Return into how many rows the pixels of a flat image are cut."""
+        if not self.worth:
+            return 1
+        rounds_ = self.conv.batch * self.form.sets * self.panels
+        possible = [rows for rows in range(1, 2 * ENOUGH + 1) if pixels % rows == 0]
+        long = [rows for rows in possible if pixels // rows >= LEAST_PIXELS] or [1]
+        if self._stays:
+            return long[-1]
+        return next((rows for rows in long if rows * rounds_ >= ENOUGH), long[-1])
+
+    @property
+    def _stays(self) -> bool:
+        """Return whether images are larger than weights. A thread then computes its part of an image in each layer."""
+        conv = self.conv
+        images = math.prod(conv.image_shape) + math.prod(conv.result_shape)
+        return images > self.form.sets * math.prod(conv.kernel) * self.form.depth * self.form.columns
+
+    def _by_panel(self, found: list[Run]) -> None:
+        """Emit rounds of one panel and one band each: there are too few rows to cut them alone."""
+        form, bands, panels = self.form, -(-self.rows // self._band()), self.panels
+        with rounds(self.conv.batch * bands * form.sets * panels) as number:
+            place = T.bind(vector.quotient(number, form.sets * panels))
+            image = T.bind(vector.quotient(place, bands))
+            first, rows = self._rows_of_band(place - image * bands)
+            within = T.bind(number - place * (form.sets * panels))
+            at = T.bind(vector.quotient(within, panels)) if form.sets > 1 else 0
+            panel = T.bind(within - at * panels) if form.sets > 1 else within
+            if form.whole and form.rest:
+                with T.If(panel < form.whole):
+                    with T.Then():
+                        self._finished_panel(image, first, rows, at, found, form.vectors, panel)
+                    with T.Else():
+                        self._finished_panel(image, first, rows, at, found, form.rest, form.whole)
+            else:
+                vectors, panel = (form.vectors, panel) if form.whole else (form.rest, 0)
+                self._finished_panel(image, first, rows, at, found, vectors, panel)
+
+    def _finished_panel(
+        self, image: Any, first: Any, rows: Any, at: Any, found: list[Run], vectors: int, panel: Any
+    ) -> None:
+        form, size = self.form, math.prod(self.conv.kernel) * self.form.depth
+        column, wide = panel * (form.vectors * form.lanes), vectors * form.lanes
+        base = at * (size * form.columns) + size * column
+        weight = vector.view(self.buffers["weight"], (size, wide), base)
+        self._panel(image, first, rows, at, found, weight, vectors, column)
+        pixel, count = (image * self.rows + first) * self.columns, rows * self.columns
+        channel, last = at * form.filters + column, form.filters - (self.panels - 1) * form.vectors * form.lanes
+        if form.rest or last == wide:
+            self.finisher.finish_kept(pixel, count, channel, last if vectors == form.rest else wide)
+        elif not self.conv.epilogue.is_light:
+            with T.If(column + wide <= form.filters):
+                with T.Then():
+                    self.finisher.finish_kept(pixel, count, channel, wide)
+                with T.Else():
+                    self.finisher.finish_kept(pixel, count, channel, last)
+
+    def _rows_of_band(self, band: Any) -> tuple[Any, Any]:
+        first = T.bind(T.Cast("int32", band * self._band()))
+        return first, T.bind(T.min(T.int32(self._band()), T.int32(self.rows) - first))
+
+    @property
+    def panels(self) -> int:
+        return self.form.whole + (1 if self.form.rest else 0)
+
+    @property
+    def worth(self) -> bool:
+        return is_worth(self.conv.multiplies / (2 * self.lanes))
+
+    @property
+    def _shares_panels(self) -> bool:
+        """Return whether threads share panels, too, because there are too few bands for them."""
+        if not self.worth or self.conv.copies > 1:
+            return False
+        return self.conv.batch * -(-self.rows // self._band()) < ENOUGH
+
     def _band(self) -> int:
+        """Return the rows of a band: few enough for the cache, and for threads if that leaves enough pixels."""
         row = self.width * self.conv.channels * 4 * self.conv.strides[0]
-        return max(1, min(self.rows, BAND_BYTES // row))
+        band = max(1, min(self.rows, BAND_BYTES // row))
+        if not self.worth:
+            return band
+        shared = max(-(-LEAST_PIXELS // self.columns), -(-self.rows // (2 * ENOUGH)))
+        enough = self.conv.batch * -(-self.rows // shared) >= ENOUGH
+        return min(band, shared) if enough or self._stays else band
 
     def _set(self, image: Any, first: Any, rows: Any, at: Any, found: list[Run]) -> None:
         form, taps = self.form, math.prod(self.conv.kernel)

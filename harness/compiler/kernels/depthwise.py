@@ -12,11 +12,13 @@ import tvm
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
-from harness.compiler.kernels.convolution import Finisher, Run, by_vector, runs
+from harness.compiler.kernels.convolution import Run, runs
 from harness.compiler.kernels.cost import reading_all
+from harness.compiler.kernels.finishing import Finisher, by_vector
 from harness.compiler.kernels.formats import Array
 from harness.compiler.kernels.kernel import Buffers, Kernel, Param
 from harness.compiler.kernels.panels import Convolution
+from harness.compiler.kernels.parallel import is_worth, rounds
 from harness.compiler.kernels.vector import F32, f32, get, load, put, registers
 from harness.compiler.targets.profiles import Profile
 
@@ -60,7 +62,10 @@ class _ByChannel:
         # A sum for each pixel of the tile, a pixel of the image, and one row of the kernel's weights.
         most = min(8, max(2, (32 if self.profile.lanes != 8 else REGISTERS) - 1 - self.conv.kernel[1]))
         found = runs(self.conv, self.columns, most, self.width)
-        with T.serial(self.conv.batch) as image, T.serial(self.rows) as oy:
+        worth = is_worth(2 * self.conv.multiplies / self.profile.lanes)
+        with rounds(self.conv.batch * self.rows, worth=worth) as number:
+            image = T.bind(vector.quotient(number, self.rows)) if self.conv.batch > 1 else T.int32(0)
+            oy = T.bind(number - image * self.rows) if self.conv.batch > 1 else number
             for run in found:
                 if run.count == 1:
                     self._tile(image, oy, T.int32(run.start), run)

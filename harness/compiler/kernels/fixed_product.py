@@ -19,6 +19,7 @@ from harness.compiler.kernels.formats import lanes_of
 from harness.compiler.kernels.kernel import Buffers, Kernel, Param
 from harness.compiler.kernels.norm import shape_name
 from harness.compiler.kernels.panels import best_tile
+from harness.compiler.kernels.parallel import is_worth, rounds
 from harness.compiler.kernels.vector import f32, get, load, put, registers, splat, store
 from harness.compiler.targets.profiles import Profile
 
@@ -37,7 +38,7 @@ def fixed_product(profile: Profile, leading: tuple[int, ...], rows: int, columns
         a = vector.flat(buffers["a"], (batch, rows, depth))
         b = vector.flat(buffers["b"], (batch, depth, columns))
         c = vector.flat(buffers["c"], (batch, rows, columns))
-        with T.serial(batch) as at:
+        with rounds(batch, worth=is_worth(multiplies / profile.lanes)) as at:
             _Product(profile, at, a, b, c, rows, columns, depth).emit()
 
     name = f"fixed_product_{shape_name((*leading, rows, columns, depth))}"
@@ -63,7 +64,8 @@ class _Product:
         vectors = -(-self.columns // lanes)
         whole = (self.columns // lanes) // count
         if whole:
-            with T.serial(whole) as panel:
+            worth = is_worth(self.rows * whole * count * self.depth)
+            with rounds(whole, worth=worth) as panel:
                 start = T.bind(T.Cast("int32", panel * (count * lanes)))
                 self._panel([start + v * lanes for v in range(count)], lanes, most)
         rest = [min(v * lanes, self.columns - lanes) for v in range(whole * count, vectors)]

@@ -6,12 +6,15 @@ from typing import Any, Literal
 
 from tvm.tirx.script import builder as T
 
-from harness.compiler.kernels import vector
+from harness.compiler.kernels import parallel, vector
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
+from harness.compiler.kernels.parallel import estimated, is_worth
 from harness.compiler.kernels.vector import F32, chunks, f32, load, span, splat, store
 from harness.compiler.targets.profiles import Profile
 
 Norm = Literal["rms", "layer"]
+CYCLES = 8
+"""The cycles for a vector of a row, about."""
 
 
 def norm_params(norm: Norm, width: int) -> list[Param]:
@@ -54,7 +57,8 @@ def norm_kernel(profile: Profile, norm: Norm, leading: tuple[Dim, ...], width: i
     def emit(buffers: Buffers) -> None:
         rows = vector.rows_of(buffers["x"])
         x, y = (vector.flat(buffers[name], (rows, width)) for name in ("x", "y"))
-        with T.serial(rows) as row:
+        worth = is_worth(estimated(*leading, width) / profile.lanes * CYCLES)
+        with parallel.rounds(rows, worth=worth) as row:
             normalise(norm, x, row, width, eps, buffers, y, profile.lanes)
 
     shape = (*leading, width)

@@ -21,6 +21,7 @@ from harness.compiler.kernels.cost import reading_all, rows
 from harness.compiler.kernels.formats import Activations, Array, Format
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import Norm, norm_params, normalise, shape_name
+from harness.compiler.kernels.parallel import estimated, is_worth, rounds
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import ACTIVATIONS, F32, load, quotient, store
 from harness.compiler.targets.profiles import Profile
@@ -146,14 +147,19 @@ class _Emitter:
     def emit(self, one_row: bool) -> None:
         activations = self._activations()
         spilled = scratch((self.rows, self.panels * self.form.columns)) if self.spills else None
-        with T.serial(self.panels) as panel:
-            if one_row:
+        if one_row:
+            with T.serial(self.panels) as panel:
                 self._tile(activations, 0, 1, panel, spilled)
-            else:
-                self._tiles(activations, panel, spilled)
-        if spilled is not None:
-            with T.serial(self.rows) as row, T.serial(self.panels) as panel:
-                self._store_spilled(spilled, row, panel)
+            if spilled is not None:
+                with T.serial(self.panels) as panel:
+                    self._store_spilled(spilled, 0, panel)
+            return
+        cycles = estimated(self.rows, self.product.depth, self.product.width) / (2 * self.lanes)
+        with rounds(self.panels, worth=is_worth(cycles)) as panel:
+            self._tiles(activations, panel, spilled)
+            if spilled is not None:
+                with T.serial(self.rows) as row:
+                    self._store_spilled(spilled, row, panel)
 
     @property
     def spills(self) -> bool:

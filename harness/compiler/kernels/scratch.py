@@ -26,12 +26,14 @@ from harness.compiler.targets.profiles import ALIGNMENT
 class _Area:
     """Hold an area.
 
-    ``used`` and ``most`` are bytes: ints, or expressions if an extent is known only when the kernel runs.
+    ``used`` and ``most`` are bytes: ints, or expressions if an extent is known only when the kernel runs. Without
+    ``data`` in an area :func:`apart`, each buffer is an allocation of its own.
     """
 
     data: Any
     used: Any = 0
     most: Any = 0
+    apart: bool = False
 
 
 _current: ContextVar[_Area] = ContextVar("area")
@@ -44,6 +46,8 @@ def scratch(shape: tuple[Any, ...], dtype: str = F32) -> Any:
     start, size = area.used, BYTES[dtype]
     for extent in shape:
         size = size * extent
+    if area.apart:
+        return T.decl_buffer(shape, dtype, data=_address(T.alloc_buffer((size,), "int8")))
     area.used = _plus(start, _aligned(size))
     area.most = _larger(area.most, area.used)
     return T.decl_buffer(shape, dtype, data=area.data, elem_offset=quotient(start, BYTES[dtype]))
@@ -56,6 +60,13 @@ def scope() -> Iterator[None]:
     before = area.used
     yield
     area.used = before
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Take the buffers inside from the thread that runs the statements, which is one of several."""
+    with _installed(_Area(None, apart=True)):
+        yield
 
 
 def emit_with_scratch(emit: Callable[[], None], size: Any) -> None:

@@ -18,11 +18,12 @@ import tvm
 from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
-from harness.compiler.kernels.convolution import Finisher, by_vector, part, pieces
 from harness.compiler.kernels.cost import reading_all
+from harness.compiler.kernels.finishing import Finisher, by_vector, part, pieces
 from harness.compiler.kernels.formats import Array, lanes_of
 from harness.compiler.kernels.kernel import Buffers, Kernel, Param
 from harness.compiler.kernels.panels import Convolution, best_tile
+from harness.compiler.kernels.parallel import ENOUGH, is_worth, rounds
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import F32, f32, get, load, put, registers, splat, store
 from harness.compiler.targets.profiles import Profile
@@ -113,7 +114,11 @@ def winograd(conv: Convolution, profile: Profile, m: Outputs) -> Winograd:
     """Cut a convolution into tiles and blocks."""
     down, across = (-(-extent // m) for extent in conv.result)
     tiles = conv.batch * down * across
-    most = max(LEAST_TILES, BLOCK_BYTES // ((m + 2) ** 2 * conv.channels * 4))
+    points = (m + 2) ** 2
+    most = max(LEAST_TILES, BLOCK_BYTES // (points * conv.channels * 4))
+    if points * conv.channels * conv.filters * 4 <= BLOCK_BYTES:
+        # Filters that stay in the cache may be read more often, so that threads have blocks to share.
+        most = max(LEAST_TILES, min(most, -(-tiles // ENOUGH)))
     block = -(-tiles // -(-tiles // most))
     vectors, rows = best_tile(profile, conv.filters, block)
     return Winograd(conv, m, down, across, block, rows, vectors, profile.lanes)
@@ -192,18 +197,45 @@ class _Emitter:
 
     def emit(self) -> None:
         form = self.form
-        image = scratch((form.points * self.plane,))
-        sums = scratch((form.points, form.block * self.wide + 16))
-        patch = scratch((form.points, self.lanes))
-        with T.serial(-(-form.tiles // form.block)) as number:
+        blocks = -(-form.tiles // form.block)
+        # Threads share the blocks; if those are few, they share the tiles and then the panels of each.
+        within = self.worth and blocks < ENOUGH // 2
+        pixels = self.conv.result[1]
+
+        def patch() -> Any:
+            return scratch((form.points, self.lanes))
+
+        def sums() -> Any:
+            return scratch((form.points, form.block * self.wide + 16))
+
+        with rounds(blocks, worth=self.worth and not within, apart=True) as number:
+            image = scratch((form.points * self.plane,))
+            shared = (None, None) if within else (patch(), sums())
             # The last block begins so early that it is whole: some tiles are computed twice.
             first = T.bind(T.min(T.Cast("int32", number * form.block), T.int32(form.tiles - form.block)))
-            with T.serial(form.block) as at:
-                self._transform(first + at, at, image, patch)
-            for start, vectors, count in form.panels:
-                with T.serial(count) as panel:
-                    self._panel(first, panel, start, vectors, image, sums)
-        self.finisher.finish_kept(0, self.finisher.pixels)
+            with rounds(form.block, worth=within, apart=True) as at:
+                self._transform(first + at, at, image, patch() if within else shared[0])
+            with rounds(sum(count for _, _, count in form.panels), worth=within, apart=True) as panel:
+                self._one_panel(first, panel, image, sums() if within else shared[1])
+        if not self.conv.epilogue.is_light:
+            with rounds(self.finisher.pixels // pixels, worth=self.worth) as line:
+                self.finisher.finish_kept(line * pixels, pixels)
+
+    @property
+    def worth(self) -> bool:
+        return is_worth(_cycles(self.form))
+
+    def _one_panel(self, first: Any, panel: Any, image: Any, sums: Any) -> None:
+        """Emit a panel of one of the kinds, which differ in their widths."""
+        (start, vectors, count), *rest = self.form.panels
+        if not rest:
+            self._panel(first, panel, start, vectors, image, sums)
+            return
+        with T.If(panel < count):
+            with T.Then():
+                self._panel(first, panel, start, vectors, image, sums)
+            with T.Else():
+                self._panel(first, 0, rest[0][0], rest[0][1], image, sums)
 
     def _place(self, tile: Any) -> tuple[Any, Any, Any]:
         """Return the image of a tile, and its first row and column."""

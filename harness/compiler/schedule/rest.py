@@ -15,6 +15,7 @@ from harness.compiler.schedule.access import Block, Unproven, block_names, read_
 from harness.compiler.schedule.elementwise import schedule_steps
 from harness.compiler.schedule.inline import inline_steps
 from harness.compiler.schedule.reduction import schedule_row_reduction
+from harness.compiler.schedule.share import shared
 from harness.compiler.schedule.tile import schedule_tile
 from harness.compiler.settings import PASS_CONFIG, loop_passes
 from harness.compiler.targets.profiles import Profile
@@ -60,10 +61,12 @@ def scheduled(
         after = _apply(schedule, name, profile, rules)
         changed = changed or after is not None
         schedule = after or schedule
-    if not changed:
-        return function
-    after = schedule.mod["main"].with_attr("tirx.is_scheduled", True)
-    forms = [_narrow(after), after] if _has_dynamic_indices(after) else [after]
+    cut = shared(schedule, profile.lanes)
+    whole = schedule.mod["main"] if changed else None
+    forms = []
+    for one in filter(None, (cut, whole)):
+        after = one.with_attr("tirx.is_scheduled", True)
+        forms += [_narrow(after), after] if _has_dynamic_indices(after) else [after]
     return next((form for form in forms if _lowers(form, target)), function)
 
 

@@ -28,7 +28,7 @@ pub use call::{call, global, RawArgument, Returned, MAX_ARGUMENTS};
 pub use layout::Dtype;
 pub use object::Object;
 pub use tensor::{Element, Float16, TensorObject};
-pub use threads::set_num_threads;
+pub use threads::{num_threads, set_num_threads};
 
 /// What the stand-ins return when the program is not linked with TVM; TVM itself returns 0 or -1.
 const NOT_LINKED: c_int = c_int::MIN;

@@ -13,7 +13,7 @@ mod tensor;
 pub use cpu::{cpu_features, known_cpu_features};
 pub use element::ElementType;
 pub use error::TvmError;
-pub use ffi::{set_num_threads, Element, Float16};
+pub use ffi::{num_threads, set_num_threads, Element, Float16};
 pub use link::{compiled_prefix, compiled_system_lib_dir, ensure_linked};
 pub use module::{Argument, Array, DeviceConfig, Function, TvmModule, Value, DEFAULT_ENTRY};
 pub use prefixes::{

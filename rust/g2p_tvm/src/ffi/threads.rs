@@ -1,15 +1,36 @@
-//! The one setting of TVM's that only an environment variable reaches.
+//! How many threads kernels are computed on.
 
+use super::call::{call, global, RawArgument, Returned};
 use crate::error::TvmError;
 
-/// Limits TVM's thread pool, which reads a variable when it first runs something in parallel.
+/// Sets it for all kernels of the process, from the next one on; 1 unless it is set. The threads are started when the
+/// first kernel that is worth them runs.
 ///
-/// Call it first in `main`. (The pool's own `runtime.config_threadpool` would also pin the
-/// calling thread to a core.)
+/// Call it first in `main` if the program is linked with a TVM runtime other than this project's: that one has a pool
+/// whose size only an environment variable sets, read when it first runs something in parallel. (Its own
+/// `runtime.config_threadpool` would also pin the calling thread to a core.)
 ///
 /// # Errors
-/// [`TvmError::ThreadsStarted`].
+/// [`TvmError::Raised`] unless the number is from 1 to 64; with another runtime [`TvmError::ThreadsStarted`].
 pub fn set_num_threads(threads: usize) -> Result<(), TvmError> {
+    let Some(set) = global("harness.set_threads")? else { return limit_by_variable(threads) };
+    let count = i64::try_from(threads).unwrap_or(i64::MAX);
+    call(&set, &[RawArgument::Int(count)], &"setting the number of threads").map(drop)
+}
+
+/// How many threads kernels are computed on.
+///
+/// # Errors
+/// [`TvmError::NotLinked`], or what TVM raises.
+pub fn num_threads() -> Result<usize, TvmError> {
+    let Some(get) = global("harness.threads")? else { return Ok(1) };
+    match call(&get, &[], &"reading the number of threads")? {
+        Returned::Int(threads) => Ok(usize::try_from(threads).unwrap_or(1)),
+        _ => Ok(1),
+    }
+}
+
+fn limit_by_variable(threads: usize) -> Result<(), TvmError> {
     let running = running_threads();
     if running > 1 {
         return Err(TvmError::ThreadsStarted { running });
