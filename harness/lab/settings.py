@@ -1,0 +1,30 @@
+"""Set up Dask for a lab, before it is imported: how long a silence may be, and what it logs."""
+
+from __future__ import annotations
+
+import dask.config
+
+WORKER_TTL = "15s"
+"""A phone's host that is silent for so long is gone."""
+
+
+def configure() -> None:
+    """Set Dask's options for an agent's or a scheduler's process."""
+    dask.config.set(
+        {
+            "distributed.logging": {"distributed": "error", "bokeh": "error", "tornado": "critical"},
+            "distributed.scheduler.worker-ttl": WORKER_TTL,
+            # Ten seconds and less make every connection fail: Dask's own tries need more.
+            "distributed.comm.timeouts.connect": "30s",
+            "distributed.comm.timeouts.tcp": "30s",
+            # What the scheduler remembers of each topic and task.
+            "distributed.admin.low-level-log-length": 100,
+            "distributed.scheduler.events-log-length": 100,
+            # No task computes or stores anything, so that memory and profile need no watching.
+            "distributed.worker.profile.enabled": False,
+            "distributed.worker.memory.target": False,
+            "distributed.worker.memory.spill": False,
+            "distributed.worker.memory.pause": False,
+            "distributed.worker.memory.terminate": False,
+        }
+    )
