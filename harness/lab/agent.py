@@ -27,7 +27,7 @@ from harness.lab.phone import Phone
 from harness.lab.quarantine import MOST_FAILURES, Quarantine
 from harness.lab.security import Certificates, security
 from harness.lab.store import FileStore
-from harness.lab.wire import CARD
+from harness.lab.wire import CARD, LEASE_SECONDS
 
 LOOK_SECONDS = 5.0
 HEALTH_SECONDS = 30.0
@@ -55,6 +55,7 @@ class AgentOptions:
     look_seconds: float = LOOK_SECONDS
     health_seconds: float = HEALTH_SECONDS
     most_failures: int = MOST_FAILURES
+    lease_seconds: float = LEASE_SECONDS
 
 
 class PhoneWorker(Worker):
@@ -199,6 +200,7 @@ class Agent:
                         store=self._store,
                         cache=self._cache,
                         quarantine=self._quarantine,
+                        lease_seconds=self._options.lease_seconds,
                         notify=self._notify,
                     )
                 )

@@ -24,7 +24,7 @@ from harness.lab.labels import Label, labels_of, labels_of_conditions
 from harness.lab.lease import Lease, Method
 from harness.lab.quarantine import Quarantine
 from harness.lab.store import FileStore
-from harness.lab.wire import PROTOCOL, Card, RunEnd, State, harness_version
+from harness.lab.wire import LEASE_SECONDS, PROTOCOL, Card, RunEnd, State, harness_version
 from harness.protocol.schema import WorkOrder
 
 LOCAL_LOOK_SECONDS = 1.0
@@ -48,6 +48,7 @@ class Phone:
         store: FileStore,
         cache: Cache,
         quarantine: Quarantine,
+        lease_seconds: float = LEASE_SECONDS,
         notify: Notify = silent,
     ) -> None:
         self.name = f"{host}/{serial}"
@@ -56,6 +57,7 @@ class Phone:
         """True if the device has to be opened again before it can be used."""
         self._host, self._serial = host, serial
         self._store, self._cache, self._quarantine, self._notify = store, cache, quarantine, notify
+        self._lease_seconds = lease_seconds
         self._facts = device.facts()
         emulated = {**self._facts, "emulated": device.emulated}
         self._labels = labels_of(self.name, host, serial, device.target, emulated)
@@ -116,7 +118,13 @@ class Phone:
         """Return the lease of that id; make it if its client asks for it the first time."""
         with self._lock:
             if lease not in self._leases:
-                made = Lease(lease, shown_line(owner, most=100), wait_seconds=wait_seconds, stop=self.device.stop)
+                made = Lease(
+                    lease,
+                    shown_line(owner, most=100),
+                    wait_seconds=wait_seconds,
+                    stop=self.device.stop,
+                    seconds=self._lease_seconds,
+                )
                 self._leases[lease] = (made, time.monotonic())
             return self._leases[lease][0]
 

@@ -11,7 +11,9 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import obstore
@@ -23,6 +25,9 @@ from harness.core.files import replacing
 from harness.core.text import quoted
 from harness.lab.errors import LabMisuse, StoreFailed
 
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
+
 SCHEMES = ("file", "s3", "gs", "az")
 FOLDER = "files"
 MOST_BYTES = 4 * 2**30
@@ -32,6 +37,7 @@ ONE_REQUEST = 64 * 2**20
 _MISSING = (NotFoundError, FileNotFoundError)
 _THERE = (AlreadyExistsError, FileExistsError)
 """The library raises Python's own errors for some of its own."""
+_RETRY: RetryConfig = {"max_retries": 5, "retry_timeout": timedelta(seconds=30)}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -59,7 +65,7 @@ class FileStore:
         self.url = check_store_url(url)
         parts = urlsplit(url)
         try:
-            self._store = from_url(url, mkdir=True) if parts.scheme == "file" else from_url(url)
+            self._store = from_url(url, mkdir=True) if parts.scheme == "file" else from_url(url, retry_config=_RETRY)
         except (BaseError, OSError) as error:
             raise StoreFailed(f"the store {url} cannot be opened: {_short(error)}") from error
         self._lock = threading.Lock()

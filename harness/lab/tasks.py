@@ -26,7 +26,7 @@ def hold(lease: str, owner: str, wait_seconds: float) -> None:
 async def poll(lease: str, owner: str, wait_seconds: float, after: int, wait: float, *, dask_worker: Any = None) -> str:
     """Return what happened in the lease behind event ``after``; this is the client's sign of life, too."""
     phone: Phone = dask_worker.phone
-    found = await phone.expect(lease, owner, wait_seconds).poll(after, wait)
+    found = await phone.expect(lease, owner, wait_seconds).poll("waiting", after, wait)
     return found.model_dump_json()
 
 
@@ -34,7 +34,7 @@ async def look(lease: str, after: int, wait: float, *, dask_worker: Any = None) 
     """Return the same for a lease that has begun; one that the phone does not have is ``unknown``."""
     phone: Phone = dask_worker.phone
     known = phone.lease(lease)
-    found = Polled(state="unknown") if known is None else await known.poll(after, wait)
+    found = Polled(state="unknown") if known is None else await known.poll("held", after, wait)
     return found.model_dump_json()
 
 

@@ -25,6 +25,7 @@ from harness.protocol.schema import WorkOrder
 
 FOLDER = "HARNESS_TESTS_POCKET"
 """The folder of the phones that a process may see."""
+LEASE_SECONDS = 6.0
 
 
 class PocketPhone(HostDevice):
@@ -95,8 +96,21 @@ def put_phone(folder: Path, serial: str, **told: Any) -> None:
     partial.rename(folder / f"{serial}.json")
 
 
+def scheduler(port: str) -> None:
+    """Run a scheduler that gives a silent host up sooner than an ordinary one."""
+    import dask.config
+
+    from harness.lab.settings import configure
+
+    configure()
+    dask.config.set({"distributed.scheduler.worker-ttl": "4s"})
+    from harness.lab.scheduler import SchedulerOptions, run_scheduler
+
+    asyncio.run(run_scheduler(SchedulerOptions(port=int(port)), _say))
+
+
 def agent(scheduler: str, store: str, host: str, state: str) -> None:
-    """Run an agent that offers what is in the pocket, and looks often."""
+    """Run an agent that offers what is in the pocket, looks often, and gives a silent client up sooner."""
     from harness.lab.settings import configure
 
     configure()
@@ -111,14 +125,19 @@ def agent(scheduler: str, store: str, host: str, state: str) -> None:
         ("pocket:all",),
         look_seconds=0.3,
         health_seconds=0.5,
+        lease_seconds=LEASE_SECONDS,
     )
 
     async def run() -> None:
-        await Agent(options, lambda line: print(line, file=sys.stderr, flush=True), Cache(Path(state) / "cache")).run()
+        await Agent(options, _say, Cache(Path(state) / "cache")).run()
 
     asyncio.run(run())
     os._exit(0)
 
 
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 if __name__ == "__main__":
-    agent(*sys.argv[1:])
+    {"agent": agent, "scheduler": scheduler}[sys.argv[1]](*sys.argv[2:])
