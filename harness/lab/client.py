@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import logging
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from distributed import Client
+from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 
 from harness.lab import tasks
@@ -25,7 +27,7 @@ CONNECT_SECONDS = 15.0
 ASK_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 _T = TypeVar("_T")
-_TROUBLE = (OSError, asyncio.TimeoutError, TimeoutError, CommClosedError, RuntimeError, ValueError, KeyError)
+_TROUBLE = (OSError, asyncio.TimeoutError, CommClosedError, ClosedClientError, RuntimeError, ValueError, KeyError)
 """What a call through a scheduler raises that is killed, or whose worker is."""
 
 
@@ -58,6 +60,10 @@ class Lab:
         self._security = security(certificates)
         self._client: Client | None = None
         self._connecting: asyncio.Lock | None = None
+        # A scheduler that is gone is reported in one line of ours, not by the tracebacks of each try.
+        self._logger = logging.getLogger("distributed.client")
+        self._level = self._logger.level
+        self._logger.setLevel(logging.CRITICAL)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="harness lab", daemon=True)
         self._thread.start()
@@ -136,6 +142,7 @@ class Lab:
 
         with contextlib.suppress(Silence):
             self._do(closed, CLOSE_SECONDS * 2)
+        self._logger.setLevel(self._level)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CLOSE_SECONDS)
 

@@ -64,6 +64,11 @@ class Lease:
         return self._state
 
     @property
+    def reason(self) -> str:
+        """Return why it ended."""
+        return self._reason
+
+    @property
     def ended(self) -> bool:
         """Return whether it has ended; a client that was not heard of for too long ends it now."""
         self.expire()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,9 @@ class Phone:
 
     @property
     def busy(self) -> bool:
-        """Return whether a client has the phone, or waits for it."""
+        """Return whether a client has the phone or waits for it, also while its order is being ended."""
         with self._lock:
-            return any(one.state != "ended" for one, _ in self._leases.values())
+            return self._lease is not None or any(one.state != "ended" for one, _ in self._leases.values())
 
     def lease(self, lease: str) -> Lease | None:
         """Return the lease of that id, if there is or was one lately."""
@@ -251,6 +252,9 @@ class Phone:
                 deadline=float(arguments["deadline"]),
                 on_record=lambda record: lease.record(record.model_dump_json()),
             )
+            if not result.complete and lease.ended:
+                # The device only reports that it was stopped.
+                result = replace(result, reason=f"{self.name}: {lease.reason}")
             if result.complete:
                 self._quarantine.succeeded(self.name)
             elif (lost := device.conditions().get("unavailable")) is not None:
