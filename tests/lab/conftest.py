@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from harness.devices import opened, parse_device
 from harness.lab.client import Lab, Silence
 from harness.lab.device import LabDevice
 from harness.lab.wire import Card
-from tests.lab.pocket import FOLDER, put_phone
+from tests.lab.pocket import begin, put_phone
 
 PATIENCE = 60.0
 """How long a test waits for what should happen soon, on a machine that does much else."""
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tests.lab.preload"])
 
 
 def await_(what: str, look: Callable[[], object]) -> None:
@@ -40,7 +42,7 @@ class Town:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = f"file://{folder}/store"
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, ForkServerProcess] = {}
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port = found.getsockname()[1]
@@ -69,31 +71,33 @@ class Town:
         return self.folder / f"pocket-{host}"
 
     def start(self, name: str, *words: str) -> None:
-        with self.log(name).open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "tests.lab.pocket", *words],
-                env={**os.environ, FOLDER: str(self.pocket(name))},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        job, *rest = words
+        arguments = (job, str(self.log(name)), str(self.pocket(name)), rest)
+        # Importing Dask takes a second of each process that starts by itself.
+        self.processes[name] = _FORKS.Process(target=begin, args=arguments, daemon=True)
+        self.processes[name].start()
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
     def await_line(self, name: str, text: str) -> None:
         def look() -> bool:
-            said = self.log(name).read_text(encoding="utf-8")
-            assert self.processes[name].poll() is None, said
+            said = self.log(name).read_text(encoding="utf-8") if self.log(name).exists() else ""
+            assert self.processes[name].is_alive(), said
             return text in said
 
         await_(f"{name} prints {text!r}", look)
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         process = self.processes[name]
-        process.send_signal(number)
+        os.kill(process.pid or 0, number)
         if number == signal.SIGKILL:
-            process.wait(PATIENCE)
+            process.join(PATIENCE)
+
+    def exit_code(self, name: str) -> int | None:
+        """What a process that is ending ends with."""
+        self.processes[name].join(PATIENCE)
+        return self.processes[name].exitcode
 
     def cards(self) -> dict[str, Card]:
         """The phones that the scheduler knows; none while it does not answer."""
@@ -129,9 +133,10 @@ class Town:
         if self._lab is not None:
             self._lab.close()
         for process in self.processes.values():
-            process.send_signal(signal.SIGCONT)
-            process.kill()
-            process.wait(PATIENCE)
+            if process.is_alive():
+                os.kill(process.pid or 0, signal.SIGCONT)
+                process.kill()
+            process.join(PATIENCE)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -139,5 +139,11 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-if __name__ == "__main__":
-    {"agent": agent, "scheduler": scheduler}[sys.argv[1]](*sys.argv[2:])
+def begin(job: str, log: str, pocket: str, words: Sequence[str]) -> None:
+    """Become an agent or a scheduler, in a process that was forked for it."""
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.environ[FOLDER] = pocket
+    jobs: dict[str, Callable[..., None]] = {"agent": agent, "scheduler": scheduler}
+    jobs[job](*words)

@@ -190,7 +190,7 @@ def test_an_agent_that_is_ended_ends_its_orders(village: Town, tmp_path: Path) -
     result = order.ended()
     assert not result.complete
     assert "its agent" in str(result.reason)
-    assert village.processes["east"].wait(PATIENCE) == 0
+    assert village.exit_code("east") == 0
     assert not runners(village.folder)
 
 
