@@ -19,6 +19,7 @@ from harness.core.cache import Cache
 from harness.devices import opened, parse_device
 from harness.lab.client import Lab, Silence
 from harness.lab.device import LabDevice
+from harness.lab.security import Certificates
 from harness.lab.wire import Card
 from tests.lab.pocket import begin, put_phone
 
@@ -39,21 +40,22 @@ def await_(what: str, look: Callable[[], object]) -> None:
 class Town:
     """A scheduler, its agents, their phones and the store, below one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, certificates: Certificates | None = None) -> None:
         self.folder = folder
+        self.certificates = certificates
         self.store = f"file://{folder}/store"
         self.processes: dict[str, ForkServerProcess] = {}
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port = found.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.address = f"{'tls' if certificates else 'tcp'}://127.0.0.1:{self.port}"
         self._lab: Lab | None = None
 
     @property
     def lab(self) -> Lab:
         """A client's connection, for looks at the lab."""
         if self._lab is None:
-            self._lab = Lab(self.address, None)
+            self._lab = Lab(self.address, self.certificates)
         return self._lab
 
     def scheduler(self) -> None:
@@ -72,7 +74,7 @@ class Town:
 
     def start(self, name: str, *words: str) -> None:
         job, *rest = words
-        arguments = (job, str(self.log(name)), str(self.pocket(name)), rest)
+        arguments = (job, str(self.log(name)), str(self.pocket(name)), self.certificates, rest)
         # Importing Dask takes a second of each process that starts by itself.
         self.processes[name] = _FORKS.Process(target=begin, args=arguments, daemon=True)
         self.processes[name].start()

@@ -21,6 +21,7 @@ from harness.devices.errors import DeviceLost, DeviceNotReady, NoDevice
 from harness.devices.host import HostDevice
 from harness.devices.kinds import DeviceKind, ListedDevice, Options, Selection, device_kinds
 from harness.devices.lock import DeviceLock
+from harness.lab.security import Certificates
 from harness.protocol.schema import WorkOrder
 
 FOLDER = "HARNESS_TESTS_POCKET"
@@ -96,7 +97,7 @@ def put_phone(folder: Path, serial: str, **told: Any) -> None:
     partial.rename(folder / f"{serial}.json")
 
 
-def scheduler(port: str) -> None:
+def scheduler(certificates: Certificates | None, port: str) -> None:
     """Run a scheduler that gives a silent host up sooner than an ordinary one."""
     import dask.config
 
@@ -106,10 +107,10 @@ def scheduler(port: str) -> None:
     dask.config.set({"distributed.scheduler.worker-ttl": "4s"})
     from harness.lab.scheduler import SchedulerOptions, run_scheduler
 
-    asyncio.run(run_scheduler(SchedulerOptions(port=int(port)), _say))
+    asyncio.run(run_scheduler(SchedulerOptions(port=int(port), certificates=certificates), _say))
 
 
-def agent(scheduler: str, store: str, host: str, state: str) -> None:
+def agent(certificates: Certificates | None, scheduler: str, store: str, host: str, state: str) -> None:
     """Run an agent that offers what is in the pocket, looks often, and gives a silent client up sooner."""
     from harness.lab.settings import configure
 
@@ -126,6 +127,7 @@ def agent(scheduler: str, store: str, host: str, state: str) -> None:
         look_seconds=0.3,
         health_seconds=0.5,
         lease_seconds=LEASE_SECONDS,
+        certificates=certificates,
     )
 
     async def run() -> None:
@@ -139,11 +141,11 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def begin(job: str, log: str, pocket: str, words: Sequence[str]) -> None:
+def begin(job: str, log: str, pocket: str, certificates: Certificates | None, words: Sequence[str]) -> None:
     """Become an agent or a scheduler, in a process that was forked for it."""
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.environ[FOLDER] = pocket
     jobs: dict[str, Callable[..., None]] = {"agent": agent, "scheduler": scheduler}
-    jobs[job](*words)
+    jobs[job](certificates, *words)

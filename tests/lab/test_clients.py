@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 import threading
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from harness.conformance.fake_runners import make_order, write_runner
 from harness.core.cache import Cache
 from harness.devices import DeviceBusy, NoDevice, RunnerUnusable, RunResult, opened, parse_device
 from harness.devices.host import HostDevice
-from tests import forked
+from tests.cli.called import call
 from tests.lab.conftest import Town, await_
 from tests.lab.pocket import PocketPhone, put_phone
 
@@ -32,13 +30,6 @@ everything()
 def gated(folder: Path) -> tuple[Path, Path]:
     gate = folder / "gate"
     return write_runner(folder, GATED.format(gate=str(gate)), "gated"), gate
-
-
-def harness(town: Town, *words: str) -> tuple[int, str, str]:
-    done = forked.run(
-        [sys.executable, "-m", "harness.cli", *words], env={**os.environ, "HARNESS_LAB_SCHEDULER": town.address}
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 def test_an_order_comes_back_as_from_a_device_of_this_machine(town: Town, tmp_path: Path) -> None:
@@ -115,13 +106,19 @@ def test_an_error_of_the_listener_ends_the_order(town: Town, tmp_path: Path) -> 
         assert device.run(write_runner(tmp_path, "everything()"), make_order()).complete
 
 
-def test_the_lab_is_listed_without_a_phone_or_adb(town: Town) -> None:
-    code, out, err = harness(town, "devices", "--lab", "--json")
-    assert (code, err) == (0, "")
-    rows = {row["device"]: row for row in json.loads(out)["devices"]}
+def test_the_lab_is_listed_without_a_phone_or_adb(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    listing = ("devices", "--lab", "--lab-scheduler", town.address)
+    done = call(capsys, *listing, "--json")
+    assert (done.code, done.err) == (0, "")
+    rows = {row["device"]: row for row in json.loads(done.out)["devices"]}
     assert sorted(rows) == ["lab:north/n1", "lab:north/n2", "lab:south/s1", "lab:south/s2"]
     assert rows["lab:south/s2"]["model"] == "Pocket 2"
     assert rows["lab:south/s2"]["kind"] == "lab"
+    table = call(capsys, *listing)
+    assert (table.code, table.err) == (0, "")
+    assert "lab:south/s1" in table.out
+    # Without the switch nobody asks the lab.
+    assert "lab:" not in call(capsys, "devices", "--lab-scheduler", town.address).out
 
 
 def test_several_phones_are_chosen_by_their_labels(town: Town, tmp_path: Path) -> None:
@@ -230,7 +227,9 @@ def test_a_hot_phone_rests_and_a_silent_one_is_not_given_out(town: Town) -> None
     town.await_gone("south/s8")
 
 
-def test_a_phone_that_fails_again_and_again_is_put_aside_until_it_is_released(town: Town, tmp_path: Path) -> None:
+def test_a_phone_that_fails_again_and_again_is_put_aside_until_it_is_released(
+    town: Town, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     runner = write_runner(tmp_path, "everything()")
     put_phone(town.pocket("north"), "n7", model="Loose", failing=True)
     town.await_state("north/n7", "free")
@@ -241,18 +240,37 @@ def test_a_phone_that_fails_again_and_again_is_put_aside_until_it_is_released(to
     assert card.reason.startswith("3 failures in a row, the last one: Loose (n7) fell off the desk")
     with pytest.raises(NoDevice, match="quarantined: 3 failures in a row"), town.open("n7"):
         pass
-    code, out, _ = harness(town, "devices", "--lab", "--json")
-    [row] = [row for row in json.loads(out)["devices"] if row["device"] == "lab:north/n7"]
-    assert (code, row["usable"], row["cure"]) == (0, False, "harness lab release north/n7")
+    done = call(capsys, "devices", "--lab", "--lab-scheduler", town.address, "--json")
+    [row] = [row for row in json.loads(done.out)["devices"] if row["device"] == "lab:north/n7"]
+    assert (done.code, row["usable"], row["cure"]) == (0, False, "harness lab release north/n7")
 
     put_phone(town.pocket("north"), "n7", model="Loose")
-    code, out, _ = harness(town, "lab", "release", "north/n7", "--json")
-    assert (code, json.loads(out)["was_quarantined"]) == (0, True)
+    release = ("lab", "release", "--scheduler", town.address)
+    done = call(capsys, *release, "north/n7", "--json")
+    assert (done.code, json.loads(done.out)["was_quarantined"]) == (0, True)
     town.await_state("north/n7", "free")
     with town.open("n7") as device:
         assert device.run(runner, make_order()).complete
-    assert harness(town, "lab", "release", "north/n7")[2].endswith("was in no quarantine\n")
-    code, _, err = harness(town, "lab", "release", "north/absent")
-    assert (code, err.splitlines()[0]) == (2, "harness: the lab has no phone north/absent now")
+    assert call(capsys, *release, "north/n7").err.endswith("was in no quarantine\n")
+    done = call(capsys, *release, "north/absent")
+    assert (done.code, done.err.splitlines()[0]) == (2, "harness: the lab has no phone north/absent now")
     (town.pocket("north") / "n7.json").unlink()
     town.await_gone("north/n7")
+
+
+def test_waiting_clients_are_served_by_their_priority(town: Town, tmp_path: Path) -> None:
+    runner, gate = gated(tmp_path)
+    served: list[str] = []
+
+    def client(name: str, priority: str) -> None:
+        with town.open("south/s2", lab_priority=priority) as device:
+            device.run(runner, make_order(), on_record=lambda _record: served.append(name))
+
+    clients = [threading.Thread(target=client, args=(f"client {number}", number)) for number in ("0", "-10", "10")]
+    for at, one in enumerate(clients):
+        one.start()
+        await_("it has the phone, or waits for it", lambda at=at: served and town.cards()["south/s2"].waiting == at)  # type: ignore[misc]
+    gate.touch()
+    for one in clients:
+        one.join(60)
+    assert list(dict.fromkeys(served)) == ["client 0", "client 10", "client -10"]

@@ -206,3 +206,30 @@ def test_a_quarantine_outlives_its_agent(village: Town, tmp_path: Path) -> None:
     village.await_gone("east/e1")
     village.agent("east")
     assert "fell off the desk" in village.await_state("east/e1", "quarantined").reason
+
+
+def listening(pid: int) -> set[str]:
+    """The addresses at which a process listens, as the kernel writes them."""
+    sockets = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(entry.readlink())
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            sockets.add(target[8:-1])
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in sockets:
+                found.add(fields[1].partition(":")[0])
+    return found
+
+
+def test_nothing_listens_beyond_this_machine(village: Town) -> None:
+    village.scheduler()
+    village.agent("east", "e1")
+    village.await_state("east/e1", "free")
+    loopback = "0100007F"
+    assert [listening(village.processes[name].pid or 0) for name in ("scheduler", "east")] == [{loopback}, {loopback}]
