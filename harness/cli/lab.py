@@ -100,15 +100,19 @@ def agent(
     host = name or platform.node() or "host"
     if "/" in host or not host.isprintable() or len(host) > 60:
         raise UsageError(f"{host!r} is no name of a host", cure="give --name with letters, digits and dashes")
-    require_lab()
-    from harness.lab.settings import configure
-
-    configure()
     from harness.devices import parse_device
-    from harness.lab.agent import Agent, AgentOptions
 
     for one in device or ():
         parse_device(one)
+    require_lab()
+    from harness.lab.store import check_store_url
+
+    check_store_url(store)
+    from harness.lab.settings import configure
+
+    configure()
+    from harness.lab.agent import Agent, AgentOptions
+
     folder = state or platformdirs.user_state_path("harness", appauthor=False) / "lab"
     folder.mkdir(parents=True, exist_ok=True)
 

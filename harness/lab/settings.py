@@ -19,7 +19,6 @@ def configure() -> None:
             "distributed.comm.timeouts.tcp": "30s",
             # What the scheduler remembers of each topic and task.
             "distributed.admin.low-level-log-length": 100,
-            "distributed.scheduler.events-log-length": 100,
             # No task computes or stores anything, so that memory and profile need no watching.
             "distributed.worker.profile.enabled": False,
             "distributed.worker.memory.target": False,

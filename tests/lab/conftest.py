@@ -123,7 +123,7 @@ class Town:
         await_(f"{phone} is gone", lambda: phone not in self.cards())
 
     @contextlib.contextmanager
-    def open(self, selector: str, notices: list[str] | None = None, **options: str) -> Iterator[LabDevice]:
+    def open(self, selector: str, notices: list[str] | None = None, /, **options: str) -> Iterator[LabDevice]:
         """Open one phone as a client does."""
         selection = parse_device(f"lab:{selector}", lab_scheduler=self.address, **options)
         said: list[str] = [] if notices is None else notices
