@@ -69,7 +69,8 @@ class LabDevice:
 
     def facts(self) -> dict[str, Any]:
         card = self._first
-        return {**card.facts, "lab": {"phone": card.name, "host": card.host, "harness": card.harness}}
+        there = {"phone": card.name, "host": card.host, "kind": card.kind, "harness": card.harness}
+        return {**card.facts, "kind": self.kind, "lab": there}
 
     def conditions(self) -> dict[str, Any]:
         """Return the phone's conditions; see the protocol. If it cannot be asked, ``unavailable`` is the reason."""
@@ -132,7 +133,7 @@ class LabDevice:
         with self.reserve():
             while True:
                 reader = ResultReader(None, order, on_record, before=before)
-                left = max(1.0, deadline - (time.monotonic() - began))
+                left = deadline if not before else max(1.0, deadline - (time.monotonic() - began))
                 end, reason = self._ran(reader, {**arguments, "order": self._order(order, before), "deadline": left})
                 shares.append({"phone": self.card.name, "records": len(reader.fresh)})
                 lost = end is None and reason != CLOSED and reader.fault is None and reader.end is None

@@ -109,6 +109,12 @@ class Phone:
         with self._lock:
             return self._lease is not None or any(one.state != "ended" for one, _ in self._leases.values())
 
+    @property
+    def holder(self) -> str:
+        """Return which client has the phone now, empty if none has."""
+        with self._lock:
+            return self._lease.owner if self._lease is not None else ""
+
     def lease(self, lease: str) -> Lease | None:
         """Return the lease of that id, if there is or was one lately."""
         with self._lock:

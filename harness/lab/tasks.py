@@ -27,7 +27,7 @@ async def poll(lease: str, owner: str, wait_seconds: float, after: int, wait: fl
     """Return what happened in the lease behind event ``after``; this is the client's sign of life, too."""
     phone: Phone = dask_worker.phone
     found = await phone.expect(lease, owner, wait_seconds).poll("waiting", after, wait)
-    return found.model_dump_json()
+    return found.model_copy(update={"holder": phone.holder}).model_dump_json()
 
 
 async def look(lease: str, after: int, wait: float, *, dask_worker: Any = None) -> str:

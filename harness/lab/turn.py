@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import json
+import os
 import platform
 import threading
 import time
@@ -26,6 +27,7 @@ LOOK_SECONDS = 2.0
 GONE_SECONDS = 5.0
 """A phone that its scheduler lacks for so long is gone. An agent whose connection broke is back sooner."""
 PAUSE_SECONDS = 0.5
+STAY_SECONDS = 3.0
 OnEvent = Callable[[Event], None]
 
 
@@ -42,14 +44,14 @@ class Turn:
         self._notify = notify
         self._stopping = stopping
         self._id = uuid.uuid4().hex
-        self._owner = f"{_user()}@{platform.node()}"
+        self._owner = f"process {os.getpid()} of {_user()}@{platform.node()}"
         self._held: Any = None
         self._scheduler = ""
         self._seen = 0
         self._number = 0
         self._alive = time.monotonic()
         self._absent: float | None = None
-        self.over = False
+        self._ended = threading.Event()
 
     def begin(self, wait_seconds: float, priority: int) -> None:
         """Wait for the phone; raises DeviceBusy after ``wait_seconds``, PhoneRefused, PhoneLost or Stopped."""
@@ -67,15 +69,20 @@ class Turn:
                     self._seen = event.number
                     self._notify(event.text)
                 if polled.state == "held":
+                    threading.Thread(target=self._stay, name=f"lease of {self.phone}", daemon=True).start()
                     return
                 if polled.state == "ended":
                     raise error_named(polled.error, polled.reason, polled.cure)
                 if self._stopping.is_set():
                     raise Stopped
                 if time.monotonic() > until:
-                    raise DeviceBusy(f"device {self.phone} is still in use after {wait_seconds:.0f} s")
-                if not reported:
-                    self._notify(f"waiting for {self.phone}")
+                    raise DeviceBusy(
+                        f"device {self.phone} is still in use by {polled.holder or 'others'} after {wait_seconds:.0f} s"
+                    )
+                if not reported and polled.holder:
+                    self._notify(
+                        f"device {self.phone} is in use by {polled.holder}; waiting up to {wait_seconds:.0f} s for it"
+                    )
                     reported = True
         except BaseException:
             self.end("its client stopped waiting")
@@ -114,13 +121,27 @@ class Turn:
 
     def end(self, reason: str = "its client gave it back") -> None:
         """Give the phone back; an order in progress ends. From any thread, and again without effect."""
-        if self.over:
+        if self._ended.is_set():
             return
-        self.over = True
+        self._ended.set()
         if self._held is not None:
             self._lab.drop(self._held)
         with contextlib.suppress(Silence, Absent):
             self._lab.ask(self.phone, tasks.end, self._id, reason)
+
+    @property
+    def over(self) -> bool:
+        """Return whether the phone was given back."""
+        return self._ended.is_set()
+
+    def _stay(self) -> None:
+        """Show the agent between two calls that its client is there; a call does so itself."""
+        while not self._ended.wait(STAY_SECONDS):
+            if time.monotonic() - self._alive < STAY_SECONDS:
+                continue
+            with contextlib.suppress(Silence, Absent):
+                self._lab.ask(self.phone, tasks.look, self._id, 0, 0.0)
+                self._alive = time.monotonic()
 
     def _queue(self, wait_seconds: float, priority: int) -> None:
         """Queue for the phone, again at a scheduler that was started again."""

@@ -80,6 +80,8 @@ class Polled(_Wire):
     """Answer a client's look at its lease."""
 
     state: Literal["unknown", "waiting", "held", "ended"]
+    holder: str = ""
+    """Who has the phone now."""
     reason: str = ""
     error: str = ""
     cure: str = ""

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -43,6 +44,8 @@ class Town:
     def __init__(self, folder: Path, certificates: Certificates | None = None) -> None:
         self.folder = folder
         self.certificates = certificates
+        self.mark = uuid.uuid4().hex
+        """By which the runners of its agents are known."""
         self.store = f"file://{folder}/store"
         self.processes: dict[str, ForkServerProcess] = {}
         with socket.socket() as found:
@@ -74,7 +77,7 @@ class Town:
 
     def start(self, name: str, *words: str) -> None:
         job, *rest = words
-        arguments = (job, str(self.log(name)), str(self.pocket(name)), self.certificates, rest)
+        arguments = (job, str(self.log(name)), str(self.pocket(name)), self.mark, self.certificates, rest)
         # Importing Dask takes a second of each process that starts by itself.
         self.processes[name] = _FORKS.Process(target=begin, args=arguments, daemon=True)
         self.processes[name].start()

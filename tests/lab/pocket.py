@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness.conformance.processes import MARK
 from harness.core.cache import Cache
 from harness.devices.base import DEFAULT_DEADLINE, Device, Notify, OnRecord, RunResult, silent
 from harness.devices.errors import DeviceLost, DeviceNotReady, NoDevice
+from harness.devices.facts import host_facts
 from harness.devices.host import HostDevice
 from harness.devices.kinds import DeviceKind, ListedDevice, Options, Selection, device_kinds
 from harness.devices.lock import DeviceLock
@@ -47,7 +49,7 @@ class PocketPhone(HostDevice):
 
     def facts(self) -> dict[str, Any]:
         told = json.loads(self.path.read_text())
-        return {**told, "kind": self.kind, "name": self.name, "serial": self.serial}
+        return {**host_facts(), **told, "kind": self.kind, "name": self.name, "serial": self.serial}
 
     def conditions(self) -> dict[str, Any]:
         return {"unavailable": "no answer"} if self.told("silent") else {"battery_percent": 80}
@@ -141,11 +143,12 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def begin(job: str, log: str, pocket: str, certificates: Certificates | None, words: Sequence[str]) -> None:
+def begin(job: str, log: str, pocket: str, mark: str, certificates: Certificates | None, words: Sequence[str]) -> None:
     """Become an agent or a scheduler, in a process that was forked for it."""
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.environ[FOLDER] = pocket
+    os.environ[MARK] = mark
     jobs: dict[str, Callable[..., None]] = {"agent": agent, "scheduler": scheduler}
     jobs[job](certificates, *words)

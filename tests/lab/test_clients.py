@@ -159,7 +159,7 @@ def test_two_clients_never_share_a_phone(town: Town, tmp_path: Path) -> None:
 
     two = threading.Thread(target=second)
     two.start()
-    await_("the second client waits", lambda: any("waiting for north/n1" in line for line in notices))
+    await_("the second client waits", lambda: any("north/n1 is in use by process" in line for line in notices))
     with town.open("north/n1") as device, pytest.raises(DeviceBusy), device.reserve(wait_seconds=0):
         pass
     assert "second" not in done
