@@ -59,6 +59,8 @@ class Lab:
         self.address = check_address(address, certificates)
         self._security = security(certificates)
         self._client: Client | None = None
+        self._last: Census | None = None
+        """What was asked last; a lab's phones are many, and their cards are not asked for at each call."""
         self._connecting: asyncio.Lock | None = None
         # A scheduler that is gone is reported in one line of ours, not by the tracebacks of each try.
         self._logger = logging.getLogger("distributed.client")
@@ -77,6 +79,14 @@ class Lab:
         """Return the phones that the scheduler knows; raises Silence."""
         return self._do(self._census, ASK_SECONDS)
 
+    def scheduler(self, phone: str) -> str:
+        """Return the id of the scheduler that has the phone; asked only once by each connection."""
+
+        async def asked() -> str:
+            return (await self._known(phone)).scheduler
+
+        return self._do(asked, ASK_SECONDS)
+
     def cards(self) -> list[Card]:
         """Return the phones in the order of their names; raises LabUnreachable."""
         try:
@@ -89,12 +99,13 @@ class Lab:
         """Call a function of :mod:`harness.lab.tasks` on the phone's agent; raises Silence or Absent."""
 
         async def asked() -> Any:
-            census = await self._census()
-            if phone not in census.addresses:
-                raise Absent(phone, census.scheduler)
+            address = (await self._known(phone)).addresses[phone]
             client = await self._connected()
-            address = census.addresses[phone]
-            return (await client.run(function, *arguments, workers=[address]))[address]
+            try:
+                return (await client.run(function, *arguments, workers=[address]))[address]
+            except BaseException:
+                self._last = None  # the phone may have another address by now
+                raise
 
         return self._do(asked, wait + ASK_SECONDS)
 
@@ -102,9 +113,7 @@ class Lab:
         """Queue a lease at a phone; return the scheduler's id, and what :meth:`drop` takes. Raises Silence, Absent."""
 
         async def queued() -> tuple[str, Any]:
-            census = await self._census()
-            if phone not in census.addresses:
-                raise Absent(phone, census.scheduler)
+            census = await self._known(phone)
             client = await self._connected()
             future = client.submit(
                 tasks.hold,
@@ -169,6 +178,7 @@ class Lab:
         async with self._connecting:
             if self._client is not None and self._client.status == "running":
                 return self._client
+            self._last = None  # the scheduler may be another one
             if self._client is not None:
                 with contextlib.suppress(*_TROUBLE):
                     await self._client.close(timeout=1)  # type: ignore[no-untyped-call]
@@ -183,6 +193,16 @@ class Lab:
             )
             return self._client
 
+    async def _known(self, phone: str) -> Census:
+        """Return the last census if it has the phone, else a new one; raises Absent."""
+        await self._connected()
+        census = self._last
+        if census is None or phone not in census.addresses:
+            census = await self._census()
+        if phone not in census.addresses:
+            raise Absent(phone, census.scheduler)
+        return census
+
     async def _census(self) -> Census:
         client = await self._connected()
         found = await client.scheduler.identity(n_workers=-1)  # type: ignore[union-attr]
@@ -193,4 +213,5 @@ class Lab:
             if card is not None and card.name == worker["name"]:
                 phones[card.name] = card
                 addresses[card.name] = address
-        return Census(str(found["id"]), phones, addresses)
+        self._last = Census(str(found["id"]), phones, addresses)
+        return self._last

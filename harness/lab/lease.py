@@ -7,6 +7,7 @@ ends no order. The client looks every few seconds (:meth:`Lease.poll`), which is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
@@ -19,9 +20,13 @@ from harness.lab.wire import LEASE_SECONDS, Event, Polled
 
 MOST_BATCH_BYTES = 4 * 2**20
 """One answer to a client holds about so many bytes, and at least one event."""
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.5
+"""How often a lease without calls looks whether its client is gone."""
+GATHER_SECONDS = 0.05
+"""How long records are gathered for one answer."""
 _PUSH_SECONDS = 0.2
 """The least time between two reports of how much was pushed to a phone."""
+_ENDS = ("done", "failed")
 Method = Callable[[dict[str, Any]], Any]
 
 
@@ -58,6 +63,7 @@ class Lease:
         self._called = 0
         self._running = 0
         self._pushed = 0.0
+        self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     @property
     def state(self) -> str:
@@ -95,18 +101,35 @@ class Lease:
 
         Returns at the latest after ``wait`` seconds, and forgets the events up to ``after``.
         """
+        woken = asyncio.Event()
+        waiter = (asyncio.get_running_loop(), woken)
         until = self._clock() + wait
-        while True:
+        with self._lock:
+            self._waiters.append(waiter)
+        try:
+            while True:
+                with self._lock:
+                    self._heard = self._clock()
+                    while self._events and self._events[0].number <= after:
+                        self._events.popleft()
+                    pressing = self._state != known or any(event.what in _ENDS for event in self._events)
+                    left = until - self._clock()
+                    if pressing or left <= 0 or (self._events and left < wait - GATHER_SECONDS):
+                        return Polled(
+                            state=self._state,
+                            reason=self._reason,
+                            error=self._error,
+                            cure=self._cure,
+                            events=self._batch(),
+                        )
+                    gathering = bool(self._events)
+                    woken.clear()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    # Records come in dozens, and a call for each would cost more than they do.
+                    await asyncio.wait_for(woken.wait(), GATHER_SECONDS if gathering else left)
+        finally:
             with self._lock:
-                self._heard = self._clock()
-                while self._events and self._events[0].number <= after:
-                    self._events.popleft()
-                news = bool(self._events) or self._state != known
-                if news or self._clock() >= until:
-                    return Polled(
-                        state=self._state, reason=self._reason, error=self._error, cure=self._cure, events=self._batch()
-                    )
-            await asyncio.sleep(LOOK_SECONDS)
+                self._waiters.remove(waiter)
 
     def end(self, reason: str, error: HarnessError | None = None) -> None:
         """End the lease, and an order in progress; from any thread, and again without effect."""
@@ -116,6 +139,7 @@ class Lease:
             self._state, self._reason = "ended", reason
             if error is not None:
                 self._error, self._cure = type(error).__name__, error.cure
+            self._wake()
             running = self._running
         self._calls.put(None)
         if running:
@@ -143,9 +167,10 @@ class Lease:
         with self._lock:
             if self._state != "ended":
                 self._state = "held"
+            self._wake()
         while not self.ended:
             try:
-                call = self._calls.get(timeout=LOOK_SECONDS * 10)
+                call = self._calls.get(timeout=LOOK_SECONDS)
             except queue.Empty:
                 continue
             if call is None:
@@ -183,6 +208,14 @@ class Lease:
         with self._lock:
             self._number += 1
             self._events.append(Event(number=self._number, call=self._running, **fields))
+            self._wake()
+
+    def _wake(self) -> None:
+        """Wake who waits for news. The lock is held."""
+        for loop, woken in self._waiters:
+            # Its agent may be ending.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(woken.set)
 
     def _batch(self) -> list[Event]:
         found: list[Event] = []

@@ -12,8 +12,10 @@ def configure() -> None:
     """Set Dask's options for an agent's or a scheduler's process."""
     dask.config.set(
         {
-            "distributed.logging": {"distributed": "error", "bokeh": "error", "tornado": "critical"},
+            "distributed.logging": {"distributed": "critical", "bokeh": "critical", "tornado": "critical"},
             "distributed.scheduler.worker-ttl": WORKER_TTL,
+            # A connection for each call to an agent would take longer than the call.
+            "distributed.scheduler.reuse-broadcast-comm": True,
             # Ten seconds and less make every connection fail: Dask's own tries need more.
             "distributed.comm.timeouts.connect": "30s",
             "distributed.comm.timeouts.tcp": "30s",

@@ -51,6 +51,7 @@ class Turn:
         self._number = 0
         self._alive = time.monotonic()
         self._absent: float | None = None
+        self._begun = False
         self._ended = threading.Event()
 
     def begin(self, wait_seconds: float, priority: int) -> None:
@@ -69,6 +70,7 @@ class Turn:
                     self._seen = event.number
                     self._notify(event.text)
                 if polled.state == "held":
+                    self._begun = True
                     threading.Thread(target=self._stay, name=f"lease of {self.phone}", daemon=True).start()
                     return
                 if polled.state == "ended":
@@ -124,7 +126,7 @@ class Turn:
         if self._ended.is_set():
             return
         self._ended.set()
-        if self._held is not None:
+        if self._held is not None and not self._begun:
             self._lab.drop(self._held)
         with contextlib.suppress(Silence, Absent):
             self._lab.ask(self.phone, tasks.end, self._id, reason)
@@ -147,7 +149,7 @@ class Turn:
         """Queue for the phone, again at a scheduler that was started again."""
 
         def queued() -> bool:
-            if self._held is None or self._lab.census().scheduler != self._scheduler:
+            if self._held is None or self._lab.scheduler(self.phone) != self._scheduler:
                 self._scheduler, self._held = self._lab.hold(self.phone, self._id, self._owner, wait_seconds, priority)
             return True
 

@@ -5,6 +5,7 @@ Whoever reads checks the schema. Nothing here is ever unpickled from a card or a
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -108,6 +109,7 @@ class RunEnd(_Wire):
         )
 
 
+@functools.cache
 def harness_version() -> str:
     """Return the installed version of the harness."""
     return importlib.metadata.version(DISTRIBUTION)
