@@ -23,6 +23,13 @@ def configure() -> None:
             "distributed.admin.low-level-log-length": 100,
             # No task computes or stores anything, so that memory and profile need no watching.
             "distributed.worker.profile.enabled": False,
+            "distributed.scheduler.work-stealing": False,
+            "distributed.scheduler.active-memory-manager.start": False,
+            # Each worker would look at itself fifty times a second, and a host's phones all are workers of one process.
+            "distributed.admin.tick.interval": "5s",
+            "distributed.admin.tick.cycle": "5s",
+            "distributed.admin.tick.limit": "60s",
+            "distributed.admin.system-monitor.interval": "10s",
             "distributed.worker.memory.target": False,
             "distributed.worker.memory.spill": False,
             "distributed.worker.memory.pause": False,
