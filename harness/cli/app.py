@@ -43,6 +43,7 @@ COMMAND_MODULES = [
     "harness.cli.explain",
     "harness.cli.history",
     "harness.cli.init",
+    "harness.cli.lab",
     "harness.cli.nightly",
     "harness.cli.nights",
     "harness.cli.package",

@@ -38,7 +38,8 @@ def devices(context: typer.Context, as_json: Json = False) -> None:
     trouble: list[HarnessError] = []
     attached = False
     # Devices that are always there come before plugged-in ones; emulators come last.
-    for kind in sorted(device_kinds().values(), key=lambda kind: kind.attaches):
+    kinds = [kind for kind in device_kinds().values() if kind.listed_alone and kind.listed_alone.of(given(context))]
+    for kind in kinds or sorted(device_kinds().values(), key=lambda kind: kind.attaches):
         try:
             found = kind.list_attached(kind.chosen(given(context)))
         except HarnessError as error:
@@ -59,7 +60,7 @@ def devices(context: typer.Context, as_json: Json = False) -> None:
         print_json(document)
     else:
         print_table(TITLES, map(_row, document.devices), width=200)
-        if not attached:
+        if not attached and not kinds:
             note("no phone is attached: an Android one needs USB debugging on, an iPhone has to trust this computer")
     if trouble:
         raise trouble[0]

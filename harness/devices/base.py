@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -188,4 +188,16 @@ class Device(Protocol):
 
     def close(self) -> None:
         """Close the connection, and remove everything left on the device; may be called again."""
+        ...
+
+
+@runtime_checkable
+class Rearms(Protocol):
+    """Go on using a device after :meth:`Device.stop`: an agent of a lab stops one client's order and serves the next.
+
+    A device without this is closed and opened again instead.
+    """
+
+    def rearm(self) -> None:
+        """Let orders run again. The caller has waited until no order runs any more."""
         ...

@@ -83,6 +83,10 @@ class HostDevice:
     def stop(self) -> None:
         self._closed.set()
 
+    def rearm(self) -> None:
+        """Let orders run again; see :class:`harness.devices.base.Rearms`."""
+        self._closed.clear()
+
     def close(self) -> None:
         """End a run in progress, which another thread follows; there is nothing else to close."""
         self._closed.set()

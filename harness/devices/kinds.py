@@ -94,6 +94,8 @@ class DeviceKind:
     """How ``--serial`` names one of its devices; None if it takes no serial."""
     options: tuple[DeviceOption, ...] = ()
     """The kind's own options."""
+    listed_alone: DeviceOption | None = None
+    """The switch of ``harness devices`` that lists this kind and no other; None if it is always listed."""
 
     def chosen(self, given: Options) -> dict[str, Any]:
         """Return the values of the kind's own options among those ``given``; raises UsageError for a wrong value."""

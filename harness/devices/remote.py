@@ -90,6 +90,10 @@ class RemoteDevice(ABC):
         """Stop a run in progress; see the protocol."""
         self._closing.set()
 
+    def rearm(self) -> None:
+        """Let orders run again; see :class:`harness.devices.base.Rearms`."""
+        self._closing.clear()
+
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
         """Mark a call as running; :meth:`_stopped` waits for its end."""

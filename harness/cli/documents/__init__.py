@@ -32,6 +32,7 @@ def documents() -> list[type[Document]]:
         nightly.BaselineDocument,
         machine.DevicesDocument,
         machine.PairedDocument,
+        machine.ReleasedDocument,
         machine.DoctorDocument,
         machine.ToolchainsDocument,
         machine.CacheDocument,

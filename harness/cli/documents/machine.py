@@ -47,6 +47,16 @@ class PairedDocument(Document):
     """As ``--device`` takes it; null where it is not connected yet."""
 
 
+class ReleasedDocument(Document):
+    """`harness lab release`: a phone of a lab whose quarantine was ended."""
+
+    schema_name: Literal["harness.released/1"] = Field(default="harness.released/1", alias="schema")
+    phone: str
+    """`host/serial`, as `harness devices --lab` shows it."""
+    was_quarantined: bool
+    """Whether it was in quarantine before."""
+
+
 class CheckRow(Part):
     name: str
     ok: bool

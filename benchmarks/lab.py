@@ -1,0 +1,242 @@
+"""Run many orders on many fake phones of a lab on this machine, and measure what the lab itself costs.
+
+python benchmarks/lab.py                    # 60 phones on three agents, 600 orders of 2 s each
+python benchmarks/lab.py --quick            # 6 phones, 12 orders of 0.2 s
+
+A fake phone sleeps and then answers, so that the figures are the lab's alone: throughput beside what the phones could
+do without a lab, what an order takes beyond its phone's time, and the scheduler's memory. It needs the extra `lab`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import socket
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from harness.core.cache import Cache
+from harness.devices import RunResult
+from harness.devices.base import DEFAULT_DEADLINE, Device, Notify, OnRecord
+from harness.devices.host import HostDevice
+from harness.devices.kinds import DeviceKind, ListedDevice, Options, Selection, device_kinds
+from harness.devices.lock import DeviceLock
+from harness.protocol.schema import GenerationWorkload, WorkOrder
+
+ARCHIVE = "ab" * 32
+WAIT_SECONDS = 120.0
+
+
+class SleepingPhone(HostDevice):
+    """A phone whose orders take a given time and run nothing."""
+
+    kind = "sleeping"
+
+    def __init__(self, name: str, seconds: float, locks: Path) -> None:
+        super().__init__()
+        self.name = name
+        self._seconds = seconds
+        self._lock = DeviceLock(name, locks)
+
+    def facts(self) -> dict[str, Any]:
+        return {"kind": self.kind, "name": self.name, "serial": self.name, "model": "Sleeper", "os": "1"}
+
+    def run(
+        self,
+        runner: Path,
+        order: WorkOrder,
+        workdir: Path | None = None,
+        deadline: float = DEFAULT_DEADLINE,
+        on_record: OnRecord | None = None,
+    ) -> RunResult:
+        time.sleep(self._seconds)
+        return RunResult(order.order_id, (), complete=False, reason="slept", wall_seconds=self._seconds)
+
+
+def offer(scheduler: str, folder: str, host: str, phones: int, seconds: float) -> None:
+    """Run an agent with so many sleeping phones."""
+    from harness.lab.settings import configure
+
+    configure()
+    from harness.lab.agent import Agent, AgentOptions
+
+    @contextmanager
+    def opened(selection: Selection, _cache: Cache, _notify: Notify) -> Iterator[list[Device]]:
+        yield [SleepingPhone(str(selection.which), seconds, Path(folder) / "locks")]
+
+    def listed(_options: Options) -> list[ListedDevice]:
+        return [ListedDevice(f"sleeping:{host}-{at}", "ready", serial=f"{host}-{at}") for at in range(phones)]
+
+    device_kinds()["sleeping"] = DeviceKind("sleeping", opened, listed, attaches=True)
+    options = AgentOptions(scheduler, f"file://{folder}/store", host, Path(folder) / host, ("sleeping:all",))
+
+    async def run() -> None:
+        await Agent(options, lambda _line: None, Cache(Path(folder) / host / "cache")).run()
+
+    asyncio.run(run())
+    os._exit(0)
+
+
+def connect(port: int) -> None:
+    """Run the scheduler."""
+    from harness.lab.settings import configure
+
+    configure()
+    from harness.lab.scheduler import SchedulerOptions, run_scheduler
+
+    asyncio.run(run_scheduler(SchedulerOptions(port=port), lambda _line: None))
+
+
+@dataclass
+class Figures:
+    """Hold what one run measured; times are in seconds."""
+
+    phones: int
+    orders: int
+    seconds_each: float
+    wall: float
+    ideal: float
+    share_of_ideal: float
+    """1 means that the lab costs no throughput."""
+    beyond_median: float
+    """What an order takes beyond its phone's time: its lease, its files, its result."""
+    beyond_p95: float
+    scheduler_megabytes: float
+    scheduler_cpu_seconds: float
+    agents_cpu_seconds: float
+    client_cpu_seconds: float
+    failed: int
+
+
+def order(number: int) -> WorkOrder:
+    model = GenerationWorkload(
+        name="g2p", functions={}, use_kv_cache=False, batch_size=1, max_input_bytes=8, max_output_len=8, vocab_size=8
+    )
+    return WorkOrder(order_id=f"order-{number}", archive_sha256=ARCHIVE, workloads=[model], items=[])
+
+
+def measure(folder: Path, hosts: int, phones: int, orders: int, seconds: float) -> Figures:
+    """Start a lab, run the orders from as many clients as there are phones, and end it."""
+    from harness.lab.client import Lab
+    from harness.lab.device import LabDevice
+    from harness.lab.store import FileStore
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    spawn = multiprocessing.get_context("spawn")
+    scheduler = spawn.Process(target=connect, args=(port,), daemon=True)
+    each = phones // hosts
+    agents = [
+        spawn.Process(target=offer, args=(address, str(folder), f"host{at}", each, seconds), daemon=True)
+        for at in range(hosts)
+    ]
+    processes = [scheduler, *agents]
+    for process in processes:
+        process.start()
+    try:
+        until = time.monotonic() + WAIT_SECONDS
+        lab = None
+        while lab is None or len(lab.cards()) < each * hosts:
+            if time.monotonic() > until:
+                raise SystemExit("the lab's phones did not come")
+            if lab is None:
+                try:
+                    lab = Lab(address, None)
+                except Exception:
+                    time.sleep(0.5)
+            time.sleep(0.2)
+        runner = folder / "runner"
+        runner.write_bytes(os.urandom(1_000_000))
+        store, bound = FileStore(f"file://{folder}/store"), set[str]()
+        devices = [LabDevice(lab, card, store, bound=bound) for card in lab.cards()]
+        beyond: list[float] = []
+        failed: list[str] = []
+
+        def work(device: LabDevice, numbers: range) -> None:
+            for number in numbers:
+                began = time.monotonic()
+                reason = device.run(runner, order(number)).reason
+                beyond.append(time.monotonic() - began - seconds)
+                if reason != "slept":
+                    failed.append(str(reason))
+
+        count = orders // len(devices)
+        clients = [
+            threading.Thread(target=work, args=(device, range(at * count, (at + 1) * count)))
+            for at, device in enumerate(devices)
+        ]
+        pids = [*(process.pid for process in processes), None]
+        before = [_cpu(pid) for pid in pids]
+        began = time.monotonic()
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        wall = time.monotonic() - began
+        used = [_cpu(pid) - was for pid, was in zip(pids, before, strict=True)]
+        ideal = count * seconds
+        memory = psutil.Process(scheduler.pid).memory_info().rss / 1e6
+        lab.close()
+        return Figures(
+            phones=len(devices),
+            orders=count * len(devices),
+            seconds_each=seconds,
+            wall=wall,
+            ideal=ideal,
+            share_of_ideal=ideal / wall,
+            beyond_median=statistics.median(beyond),
+            beyond_p95=statistics.quantiles(beyond, n=20)[-1],
+            scheduler_megabytes=memory,
+            scheduler_cpu_seconds=used[0],
+            agents_cpu_seconds=sum(used[1:-1]),
+            client_cpu_seconds=used[-1],
+            failed=len(failed),
+        )
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def _cpu(pid: int | None) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a first look, in seconds")
+    parser.add_argument("--phones", type=int, default=60)
+    parser.add_argument("--orders", type=int, default=600)
+    parser.add_argument("--seconds", type=float, default=2.0, help="that each order takes on its phone")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.phones, chosen.orders, chosen.seconds = 6, 12, 0.2
+    with tempfile.TemporaryDirectory(prefix="harness-lab-") as folder:
+        figures = measure(Path(folder), 3, chosen.phones, chosen.orders, chosen.seconds)
+    for name, value in asdict(figures).items():
+        print(f"{name:24}{value:12.3f}" if isinstance(value, float) else f"{name:24}{value:12}")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(asdict(figures), indent=1) + "\n", encoding="utf-8")
+    if figures.failed:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""``harness lab``: share phones of many hosts (docs/lab.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+import typer
+
+from harness.cli.app import app
+from harness.cli.options import Json
+from harness.cli.output import note, print_json
+from harness.core.errors import UsageError
+
+STORE_VARIABLE = "HARNESS_LAB_STORE"
+lab_app = typer.Typer(
+    help="Share phones of many hosts: a scheduler connects agents, which offer phones, and clients.",
+    no_args_is_help=True,
+    epilog="Examples:\n\n  harness lab scheduler\n\n  harness lab agent --scheduler tcp://127.0.0.1:8786 "
+    "--store file:///shared/lab\n\n  harness lab release desk/R58M123",
+)
+app.add_typer(lab_app, name="lab")
+
+Ca = Annotated[str | None, typer.Option("--tls-ca", metavar="FILE", help="who signs the lab's certificates")]
+Cert = Annotated[str | None, typer.Option("--tls-cert", metavar="FILE", help="this part's certificate")]
+Key = Annotated[str | None, typer.Option("--tls-key", metavar="FILE", help="its key")]
+Listen = Annotated[str, typer.Option("--listen", metavar="ADDRESS", help="address of this machine to listen at")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="listen beyond this machine without TLS")]
+Scheduler = Annotated[
+    str,
+    typer.Option("--scheduler", metavar="tcp://HOST:PORT", envvar="HARNESS_LAB_SCHEDULER", help="the lab's scheduler"),
+]
+
+
+@lab_app.command("scheduler", epilog="Example:\n\n  harness lab scheduler --listen 127.0.0.1 --port 8786")
+def scheduler(
+    listen: Listen = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8786,
+    dashboard: Annotated[
+        str, typer.Option(metavar="ADDRESS:PORT", help="where Dask serves its own state over HTTP")
+    ] = "127.0.0.1:0",
+    tls_ca: Ca = None,
+    tls_cert: Cert = None,
+    tls_key: Key = None,
+    insecure: Insecure = False,
+) -> None:
+    """Run the lab's scheduler until it is ended. It needs no phone and no compiler."""
+    from harness.lab.errors import require_lab
+    from harness.lab.security import Certificates, check_listening
+
+    certificates = Certificates.of(tls_ca, tls_cert, tls_key)
+    check_listening(listen, certificates, insecure=insecure)
+    check_listening(dashboard.rpartition(":")[0].strip("[]"), None, insecure=insecure)
+    require_lab()
+    from harness.lab.settings import configure
+
+    configure()
+    from harness.lab.scheduler import SchedulerOptions, run_scheduler
+
+    asyncio.run(run_scheduler(SchedulerOptions(listen, port, certificates, dashboard), note))
+
+
+@lab_app.command(
+    "agent",
+    epilog="Examples:\n\n  harness lab agent --scheduler tcp://192.0.2.7:8786 --store file:///shared/lab\n\n"
+    "  harness lab agent --scheduler tcp://192.0.2.7:8786 --store s3://lab/files --device android:R58M123",
+)
+def agent(
+    scheduler: Scheduler,
+    store: Annotated[
+        str, typer.Option("--store", metavar="URL", envvar=STORE_VARIABLE, help="file:///FOLDER or s3://BUCKET/PREFIX")
+    ],
+    device: Annotated[
+        list[str] | None,
+        typer.Option("--device", metavar="KIND[:WHICH]", help="what to offer, repeatable (all attached phones)"),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="HOST", help="this host's name in the lab (its own)")
+    ] = None,
+    listen: Listen = "127.0.0.1",
+    state: Annotated[
+        Path | None, typer.Option("--state-dir", metavar="DIR", help="folder that keeps quarantines")
+    ] = None,
+    tls_ca: Ca = None,
+    tls_cert: Cert = None,
+    tls_key: Key = None,
+    insecure: Insecure = False,
+) -> None:
+    """Offer this host's phones to a lab until the agent is ended: each by cable, as `harness devices` lists them."""
+    from harness.lab.errors import require_lab
+    from harness.lab.security import Certificates, check_address, check_listening
+
+    certificates = Certificates.of(tls_ca, tls_cert, tls_key)
+    check_address(scheduler, certificates)
+    check_listening(listen, certificates, insecure=insecure)
+    host = name or platform.node() or "host"
+    if "/" in host or not host.isprintable() or len(host) > 60:
+        raise UsageError(f"{host!r} is no name of a host", cure="give --name with letters, digits and dashes")
+    from harness.devices import parse_device
+
+    for one in device or ():
+        parse_device(one)
+    require_lab()
+    from harness.lab.store import check_store_url
+
+    check_store_url(store)
+    from harness.lab.settings import configure
+
+    configure()
+    from harness.lab.agent import Agent, AgentOptions
+
+    folder = state or platformdirs.user_state_path("harness", appauthor=False) / "lab"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    async def run() -> None:
+        options = AgentOptions(
+            scheduler, store, host, folder, tuple(device or ()), listen=listen, certificates=certificates
+        )
+        await Agent(options, note).run()
+
+    asyncio.run(run())
+    os._exit(0)  # a thread of a device's library may still wait for a phone that is gone
+
+
+@lab_app.command("release", epilog="Example:\n\n  harness lab release desk/R58M123")
+def release(
+    phone: Annotated[str, typer.Argument(metavar="HOST/SERIAL", help="as `harness devices --lab` shows it")],
+    scheduler: Scheduler,
+    tls_ca: Ca = None,
+    tls_cert: Cert = None,
+    tls_key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """End the quarantine of a phone whose fault somebody has found."""
+    from harness.cli.documents.machine import ReleasedDocument
+    from harness.lab.errors import PhoneLost, require_lab
+    from harness.lab.security import Certificates, check_address
+
+    certificates = Certificates.of(tls_ca, tls_cert, tls_key)
+    check_address(scheduler, certificates)
+    require_lab()
+    from harness.lab import tasks
+    from harness.lab.client import Absent, Lab, Silence
+
+    lab = Lab(scheduler, certificates)
+    try:
+        was = bool(lab.ask(phone, tasks.release))
+    except Absent as absent:
+        raise UsageError(str(absent), cure="`harness devices --lab` lists its phones") from absent
+    except Silence as silence:
+        raise PhoneLost(f"the agent of {phone} does not answer: {silence}") from silence
+    finally:
+        lab.close()
+    if as_json:
+        print_json(ReleasedDocument(phone=phone, was_quarantined=was))
+    else:
+        note(f"{phone} is in use again" if was else f"{phone} was in no quarantine")

@@ -1,0 +1,217 @@
+"""Reach a lab from a client: its phones, and short calls to their agents, all through the scheduler.
+
+A thread with an event loop stands behind it. Every call has a deadline. A connection that broke is made again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from distributed import Client
+from distributed.client import ClosedClientError
+from distributed.comm.core import CommClosedError
+
+from harness.lab import tasks
+from harness.lab.errors import LabUnreachable
+from harness.lab.security import Certificates, check_address, security
+from harness.lab.wire import Card, card_of
+
+CONNECT_SECONDS = 15.0
+ASK_SECONDS = 10.0
+CLOSE_SECONDS = 5.0
+_T = TypeVar("_T")
+_TROUBLE = (OSError, asyncio.TimeoutError, CommClosedError, ClosedClientError, RuntimeError, ValueError, KeyError)
+"""What a call through a scheduler raises that is killed, or whose worker is."""
+
+
+class Silence(Exception):
+    """A call got no answer; the scheduler or the phone may be back soon."""
+
+
+class Absent(Exception):
+    """The scheduler answers and has no phone of that name. ``scheduler`` is the scheduler's id."""
+
+    def __init__(self, name: str, scheduler: str) -> None:
+        super().__init__(f"the lab has no phone {name} now")
+        self.scheduler = scheduler
+
+
+@dataclass(frozen=True)
+class Census:
+    """Hold what the scheduler reports at one moment. ``scheduler`` is another after it was started again."""
+
+    scheduler: str
+    phones: dict[str, Card]
+    addresses: dict[str, str]
+
+
+class Lab:
+    """Speak to one lab; raises LabMisuse for a wrong address and LabUnreachable if nobody answers there."""
+
+    def __init__(self, address: str, certificates: Certificates | None) -> None:
+        self.address = check_address(address, certificates)
+        self._security = security(certificates)
+        self._client: Client | None = None
+        self._last: Census | None = None
+        """What was asked last; a lab's phones are many, and their cards are not asked for at each call."""
+        self._connecting: asyncio.Lock | None = None
+        # A scheduler that is gone is reported in one line of ours, not by the tracebacks of each try.
+        self._logger = logging.getLogger("distributed.client")
+        self._level = self._logger.level
+        self._logger.setLevel(logging.CRITICAL)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="harness lab", daemon=True)
+        self._thread.start()
+        try:
+            self._do(self._connected, CONNECT_SECONDS + ASK_SECONDS)
+        except Silence as silence:
+            self.close()
+            raise LabUnreachable(f"no scheduler answers at {address}: {silence}") from silence
+
+    def census(self) -> Census:
+        """Return the phones that the scheduler knows; raises Silence."""
+        return self._do(self._census, ASK_SECONDS)
+
+    def scheduler(self, phone: str) -> str:
+        """Return the id of the scheduler that has the phone; asked only once by each connection."""
+
+        async def asked() -> str:
+            return (await self._known(phone)).scheduler
+
+        return self._do(asked, ASK_SECONDS)
+
+    def cards(self) -> list[Card]:
+        """Return the phones in the order of their names; raises LabUnreachable."""
+        try:
+            found = self.census().phones
+        except Silence as silence:
+            raise LabUnreachable(f"the scheduler at {self.address} does not answer: {silence}") from silence
+        return [found[name] for name in sorted(found)]
+
+    def ask(self, phone: str, function: Callable[..., Awaitable[Any]], *arguments: Any, wait: float = 0.0) -> Any:
+        """Call a function of :mod:`harness.lab.tasks` on the phone's agent; raises Silence or Absent."""
+
+        async def asked() -> Any:
+            address = (await self._known(phone)).addresses[phone]
+            client = await self._connected()
+            try:
+                return (await client.run(function, *arguments, workers=[address]))[address]
+            except BaseException:
+                self._last = None  # the phone may have another address by now
+                raise
+
+        return self._do(asked, wait + ASK_SECONDS)
+
+    def hold(self, phone: str, lease: str, owner: str, wait_seconds: float, priority: int) -> tuple[str, Any]:
+        """Queue a lease at a phone; return the scheduler's id, and what :meth:`drop` takes. Raises Silence, Absent."""
+
+        async def queued() -> tuple[str, Any]:
+            census = await self._known(phone)
+            client = await self._connected()
+            future = client.submit(
+                tasks.hold,
+                lease,
+                owner,
+                wait_seconds,
+                key=f"hold-{lease}",
+                workers=[census.addresses[phone]],
+                resources={"phone": 1},
+                priority=priority,
+                pure=False,
+                retries=0,
+            )
+            return census.scheduler, future
+
+        return self._do(queued, ASK_SECONDS)
+
+    def drop(self, held: Any) -> None:
+        """Take a queued lease out of the queue, if the scheduler still has it."""
+
+        async def dropped() -> None:
+            await held.cancel(reason="the client gave the phone back")
+
+        with contextlib.suppress(Silence, Absent):
+            self._do(dropped, CLOSE_SECONDS)
+
+    def close(self) -> None:
+        """Close the connection; may be called again."""
+        if not self._thread.is_alive():
+            return
+
+        async def closed() -> None:
+            if self._client is not None:
+                await self._client.close(timeout=CLOSE_SECONDS)  # type: ignore[no-untyped-call]
+
+        with contextlib.suppress(Silence):
+            self._do(closed, CLOSE_SECONDS * 2)
+        self._logger.setLevel(self._level)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(CLOSE_SECONDS)
+
+    def _do(self, make: Callable[[], Awaitable[_T]], seconds: float) -> _T:
+        """Run a coroutine in the loop's thread; raises Silence after ``seconds`` or when the connection breaks."""
+
+        async def bounded() -> _T:
+            return await asyncio.wait_for(make(), seconds)
+
+        future = asyncio.run_coroutine_threadsafe(bounded(), self._loop)
+        try:
+            return future.result()
+        except Absent:
+            raise
+        except (concurrent.futures.CancelledError, *_TROUBLE) as error:
+            raise Silence(str(error) or type(error).__name__) from error
+        except BaseException:
+            future.cancel()  # Ctrl-C in the waiting thread
+            raise
+
+    async def _connected(self) -> Client:
+        if self._connecting is None:
+            self._connecting = asyncio.Lock()
+        async with self._connecting:
+            if self._client is not None and self._client.status == "running":
+                return self._client
+            self._last = None  # the scheduler may be another one
+            if self._client is not None:
+                with contextlib.suppress(*_TROUBLE):
+                    await self._client.close(timeout=1)  # type: ignore[no-untyped-call]
+                self._client = None
+            self._client = await Client(  # type: ignore[no-untyped-call]
+                self.address,
+                asynchronous=True,
+                security=self._security,
+                set_as_default=False,
+                timeout=CONNECT_SECONDS,
+                name="harness",
+            )
+            return self._client
+
+    async def _known(self, phone: str) -> Census:
+        """Return the last census if it has the phone, else a new one; raises Absent."""
+        await self._connected()
+        census = self._last
+        if census is None or phone not in census.addresses:
+            census = await self._census()
+        if phone not in census.addresses:
+            raise Absent(phone, census.scheduler)
+        return census
+
+    async def _census(self) -> Census:
+        client = await self._connected()
+        found = await client.scheduler.identity(n_workers=-1)  # type: ignore[union-attr]
+        phones: dict[str, Card] = {}
+        addresses: dict[str, str] = {}
+        for address, worker in found["workers"].items():
+            card = card_of(worker["metrics"])
+            if card is not None and card.name == worker["name"]:
+                phones[card.name] = card
+                addresses[card.name] = address
+        self._last = Census(str(found["id"]), phones, addresses)
+        return self._last

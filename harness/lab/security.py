@@ -1,0 +1,96 @@
+"""Read addresses and certificates of a lab, for Dask's own TLS."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from harness.core.text import quoted
+from harness.lab.errors import LabMisuse
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+VARIABLE = "HARNESS_LAB_SCHEDULER"
+TLS_VARIABLES = {"ca": "HARNESS_LAB_TLS_CA", "cert": "HARNESS_LAB_TLS_CERT", "key": "HARNESS_LAB_TLS_KEY"}
+DEFAULT_PORT = 8786
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """Hold the files of one part of a lab: who signs, the own certificate, its key."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+    @classmethod
+    def of(
+        cls, ca: str | None, cert: str | None, key: str | None, environment: Mapping[str, str] = os.environ
+    ) -> Certificates | None:
+        """Return the files that options or variables name, None if there are none; raises LabMisuse."""
+        given = {"ca": ca, "cert": cert, "key": key}
+        named = {name: value or environment.get(TLS_VARIABLES[name]) for name, value in given.items()}
+        if not any(named.values()):
+            return None
+        paths: dict[str, Path] = {}
+        for name, value in named.items():
+            if not value:
+                raise LabMisuse(
+                    f"TLS needs three files, and the {name} is not named", cure=f"name it, or set {TLS_VARIABLES[name]}"
+                )
+            paths[name] = Path(value)
+            if not paths[name].is_file():
+                raise LabMisuse(f"{quoted(value)} is no file", cure=f"name the file of the {name}")
+        return cls(**paths)
+
+
+def check_address(address: str, certificates: Certificates | None) -> str:
+    """Return the address of a scheduler; raises LabMisuse if it is none, or does not fit the certificates."""
+    parts = urlsplit(address)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme not in ("tcp", "tls") or not parts.hostname or not port:
+        raise LabMisuse(f"{quoted(address)} is no address of a scheduler", cure="write it like tcp://192.0.2.7:8786")
+    if (parts.scheme == "tls") != (certificates is not None):
+        raise LabMisuse(
+            f"{quoted(address)} and the certificates do not fit",
+            cure="write tls:// with --tls-ca, --tls-cert and --tls-key, and tcp:// without them",
+        )
+    return address
+
+
+def check_listening(host: str, certificates: Certificates | None, *, insecure: bool) -> None:
+    """Raise LabMisuse if others could connect without a certificate: who reaches the port can run any code here."""
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    if not local and certificates is None and not insecure:
+        raise LabMisuse(
+            f"without TLS everybody who reaches {host} could run any program as this user",
+            cure="give --tls-ca, --tls-cert and --tls-key, or --insecure in a network that is all yours",
+        )
+
+
+def security(certificates: Certificates | None) -> Security | None:
+    """Return Dask's settings for these files, the same for scheduler, agent and client."""
+    if certificates is None:
+        return None
+    from distributed import Security
+
+    own = {
+        f"tls_{role}_{part}": str(getattr(certificates, part))
+        for role in ("client", "scheduler", "worker")
+        for part in ("cert", "key")
+    }
+    return Security(  # type: ignore[no-untyped-call]
+        require_encryption=True, tls_ca_file=str(certificates.ca), **own
+    )

@@ -1,0 +1,137 @@
+"""Keep files by their SHA-256 in a folder or on S3, so that each travels once to whoever needs it.
+
+The name of a file is the hash of its contents, and whoever fetches one hashes it again. So a store is trusted neither
+to be whole nor to be honest: a file that is not what its name says is an error, and nothing of it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, NotSupportedError
+from obstore.store import from_url
+
+from harness.core.cache import CHUNK, hash_file
+from harness.core.files import replacing
+from harness.core.text import quoted
+from harness.lab.errors import LabMisuse, StoreFailed
+
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
+
+SCHEMES = ("file", "s3", "gs", "az")
+FOLDER = "files"
+MOST_BYTES = 4 * 2**30
+"""The most bytes of one file."""
+ONE_REQUEST = 64 * 2**20
+"""Larger files are sent in parts."""
+_MISSING = (NotFoundError, FileNotFoundError)
+_THERE = (AlreadyExistsError, FileExistsError)
+"""The library raises Python's own errors for some of its own."""
+_RETRY: RetryConfig = {"max_retries": 5, "retry_timeout": timedelta(seconds=30)}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def check_store_url(url: str) -> str:
+    """Return the address of a store; raises LabMisuse if it is none, or if it contains a password."""
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES:
+        raise LabMisuse(
+            f"{quoted(url)} is no address of a store", cure="write it like file:///shared/lab or s3://bucket/prefix"
+        )
+    if parts.username or parts.password or parts.query:
+        raise LabMisuse(
+            "the address of the store contains more than a place",
+            cure="leave credentials to the environment (AWS_ACCESS_KEY_ID and its relatives)",
+        )
+    if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
+        raise LabMisuse(f"{quoted(url)} is no folder of this machine", cure="write it like file:///shared/lab")
+    return url
+
+
+class FileStore:
+    """Hold files by their hashes below ``url``; raises LabMisuse for a wrong address and StoreFailed later."""
+
+    def __init__(self, url: str) -> None:
+        self.url = check_store_url(url)
+        parts = urlsplit(url)
+        try:
+            self._store = from_url(url, mkdir=True) if parts.scheme == "file" else from_url(url, retry_config=_RETRY)
+        except (BaseError, OSError) as error:
+            raise StoreFailed(f"the store {url} cannot be opened: {_short(error)}") from error
+        self._lock = threading.Lock()
+        self._there: set[str] = set()
+        """What is known to be in the store, so that it is asked once."""
+
+    def put(self, path: Path) -> str:
+        """Make sure that the store has the file; return the hash of its contents."""
+        sha256 = hash_file(path)
+        with self._lock:
+            if sha256 in self._there:
+                return sha256
+        with self._trouble("taking", path.name):
+            if not self._has(sha256, path.stat().st_size):
+                large = path.stat().st_size > ONE_REQUEST
+                try:
+                    if large:
+                        obstore.put(self._store, _key(sha256), path, use_multipart=True)
+                    else:
+                        obstore.put(self._store, _key(sha256), path, mode="create", use_multipart=False)
+                except _THERE:
+                    pass  # somebody else was faster, with the same bytes
+                except NotSupportedError:
+                    obstore.put(self._store, _key(sha256), path)
+        with self._lock:
+            self._there.add(sha256)
+        return sha256
+
+    def fetch(self, sha256: str, target: Path) -> None:
+        """Write the file of that hash to ``target``, whole and with these contents or not at all."""
+        if not _SHA256.fullmatch(sha256):
+            raise StoreFailed(f"{quoted(sha256)} is no hash of a file")
+        digest, size = hashlib.sha256(), 0
+        with self._trouble("giving", sha256[:12]), replacing(target) as partial, partial.open("wb") as stream:
+            for chunk in obstore.get(self._store, _key(sha256)).stream(min_chunk_size=CHUNK):
+                size += len(chunk)
+                if size > MOST_BYTES:
+                    raise StoreFailed(f"the file {sha256[:12]} of the store is larger than {MOST_BYTES} bytes")
+                digest.update(chunk)
+                stream.write(chunk)
+            if digest.hexdigest() != sha256:
+                raise StoreFailed(
+                    f"the file {sha256[:12]} of the store has other contents than its name promises",
+                    cure=f"remove {FOLDER}/{sha256[:2]}/{sha256} from the store, and find out who changed it",
+                )
+
+    def _has(self, sha256: str, size: int) -> bool:
+        try:
+            return obstore.head(self._store, _key(sha256))["size"] == size
+        except _MISSING:
+            return False
+
+    @contextmanager
+    def _trouble(self, verb: str, what: str) -> Iterator[None]:
+        try:
+            yield
+        except _MISSING as error:
+            raise StoreFailed(f"the store {self.url} has no file {what}") from error
+        except (BaseError, OSError) as error:
+            raise StoreFailed(f"the store {self.url} failed while {verb} {what}: {_short(error)}") from error
+
+
+def _key(sha256: str) -> str:
+    return f"{FOLDER}/{sha256[:2]}/{sha256}"
+
+
+def _short(error: Exception) -> str:
+    """Return the first line of an error of the store's library, whose messages have many."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

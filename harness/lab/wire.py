@@ -1,0 +1,123 @@
+"""Define what agents and clients send each other: a card for each phone, and events of a lease. All of it is JSON.
+
+Whoever reads checks the schema. Nothing here is ever unpickled from a card or an event.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.core.installation import DISTRIBUTION
+from harness.devices.base import Knob, RunResult
+from harness.protocol.schema import Failure
+
+PROTOCOL = 1
+"""Rises when an agent and a client of different versions would misunderstand each other."""
+LEASE_SECONDS = 20.0
+"""A lease ends so long after its client was last heard of."""
+CARD = "harness"
+"""The name under which a worker reports its card with every heartbeat."""
+State = Literal["free", "held", "resting", "unreachable", "quarantined"]
+EQUAL = ("kind", "model", "soc", "os", "ram_gb", "target", "mode", "emulated")
+"""Labels that two phones have to share if one may go on for the other."""
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Card(_Wire):
+    """Describe one phone, as its agent reports it."""
+
+    protocol: int
+    harness: str
+    """The version of the harness on the phone's host."""
+    name: str
+    """``host/serial``, unique in the lab."""
+    host: str
+    serial: str
+    device: str
+    """The device's own name, which baselines and histories know."""
+    kind: str
+    target: str
+    companion: str | None = None
+    emulated: bool = False
+    store: str
+    labels: dict[str, str | int | float | bool | list[str]]
+    facts: dict[str, Any]
+    state: State
+    reason: str = ""
+    """Why it is not free; for a quarantined phone its last fault."""
+    holder: str = ""
+    waiting: int = 0
+    """How many leases wait for it."""
+
+    def equal_to(self, other: Card) -> bool:
+        """Return whether the other phone can go on for this one."""
+        return all(self.labels.get(key) == other.labels.get(key) for key in EQUAL)
+
+
+class Event(_Wire):
+    """Report one thing that happened in a lease; ``number`` counts from 1 and none is left out."""
+
+    number: int
+    what: Literal["notice", "push", "record", "done", "failed"]
+    call: int = 0
+    """The call that it belongs to."""
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    value: Any = None
+    cure: str = ""
+    error: str = ""
+
+
+class Polled(_Wire):
+    """Answer a client's look at its lease."""
+
+    state: Literal["unknown", "waiting", "held", "ended"]
+    holder: str = ""
+    """Who has the phone now."""
+    reason: str = ""
+    error: str = ""
+    cure: str = ""
+    events: list[Event] = []
+
+
+class RunEnd(_Wire):
+    """Hold a run's result without its records, which have arrived before it."""
+
+    order_id: str
+    complete: bool
+    reason: str | None = None
+    failure: Failure | None = None
+    exit_status: int | None = None
+    wall_seconds: float = Field(default=0.0, ge=0)
+    knobs: list[Knob] = []
+    observed: dict[str, Any] = {}
+    resumed: int = Field(default=0, ge=0)
+
+    @classmethod
+    def of(cls, result: RunResult) -> RunEnd:
+        return cls(
+            **{name: getattr(result, name) for name in cls.model_fields if name != "knobs"}, knobs=list(result.knobs)
+        )
+
+
+@functools.cache
+def harness_version() -> str:
+    """Return the installed version of the harness."""
+    return importlib.metadata.version(DISTRIBUTION)
+
+
+def card_of(metrics: Mapping[str, Any]) -> Card | None:
+    """Return the card among a worker's metrics; None if the worker is no phone or its card is none."""
+    try:
+        return Card.model_validate(metrics.get(CARD))
+    except ValidationError:
+        return None

@@ -1,0 +1,1 @@
+"""The lab: its selectors, its store, its agents and its clients, with processes that are really killed."""
