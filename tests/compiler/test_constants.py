@@ -75,6 +75,27 @@ def test_only_operators_that_read_an_input_are_left() -> None:
     np.testing.assert_allclose(compiled(module, (x,))(x)[0], expected[0], atol=1e-5)
 
 
+class Chained(nn.Module):
+    """One constant is read as it is, and another one is computed from it."""
+
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor([3.0, 4.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        double = self.scale * 2
+        return x * double + x[:1] / (double + 1)
+
+
+def test_a_constant_may_be_computed_from_another() -> None:
+    module, x = Chained().eval(), torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    program = exported(ModelFunction("main", module, (x,), None))
+    assert len([name for name in operators(program) if name in ("aten.mul.Tensor", "aten.add.Tensor")]) == 2
+    np.testing.assert_array_equal(program.module()(x).detach().numpy(), answers(module, x)[0])
+
+
 def test_what_differs_from_call_to_call_stays() -> None:
     """Random numbers, buffers that are written, and constants that are complex or large without weights."""
     names = operators(exported(ModelFunction("main", Varied().eval(), (torch.zeros(8),), None)))

@@ -38,7 +38,9 @@ def with_constants(program: ExportedProgram) -> ExportedProgram:
     for number, node in enumerate(ends):
         value = _value(node, state, values)
         if _fits(value, node, state):
-            _replace(program, node, value.detach().contiguous(), f"{PREFIX}{number}")
+            constant = value.detach().contiguous()
+            # Others that are computed later may read it.
+            state[_replace(program, node, constant, f"{PREFIX}{number}")] = constant
     for node in reversed(list(program.graph.nodes)):
         if node in fixed and not node.users:
             program.graph.erase_node(node)
@@ -136,7 +138,8 @@ def _fits(value: Any, node: fx.Node, state: State) -> bool:
     return value.nbytes <= weights + GROWN
 
 
-def _replace(program: ExportedProgram, node: fx.Node, value: Tensor, name: str) -> None:
+def _replace(program: ExportedProgram, node: fx.Node, value: Tensor, name: str) -> str:
+    """Let a constant take the place of the node; return the name of its placeholder."""
     first = next(iter(program.graph.nodes))
     with program.graph.inserting_before(first):
         constant = program.graph.placeholder(name)
@@ -145,3 +148,4 @@ def _replace(program: ExportedProgram, node: fx.Node, value: Tensor, name: str) 
     program.graph_signature.input_specs.insert(0, spec)
     program.constants[constant.name] = value
     node.replace_all_uses_with(constant)
+    return constant.name
