@@ -71,7 +71,7 @@ def offer(scheduler: str, folder: str, host: str, phones: int, seconds: float) -
     from harness.lab.settings import configure
 
     configure()
-    from harness.lab.agent import Agent, AgentOptions
+    from harness.lab.agent import AgentOptions, run_agent
 
     @contextmanager
     def opened(selection: Selection, _cache: Cache, _notify: Notify) -> Iterator[list[Device]]:
@@ -83,11 +83,7 @@ def offer(scheduler: str, folder: str, host: str, phones: int, seconds: float) -
     device_kinds()["sleeping"] = DeviceKind("sleeping", opened, listed, attaches=True)
     options = AgentOptions(scheduler, f"file://{folder}/store", host, Path(folder) / host, ("sleeping:all",))
 
-    async def run() -> None:
-        await Agent(options, lambda _line: None, Cache(Path(folder) / host / "cache")).run()
-
-    asyncio.run(run())
-    os._exit(0)
+    run_agent(options, lambda _line: None, Cache(Path(folder) / host / "cache"))
 
 
 def connect(port: int) -> None:

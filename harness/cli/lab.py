@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
 from pathlib import Path
 from typing import Annotated
@@ -111,19 +110,15 @@ def agent(
     from harness.lab.settings import configure
 
     configure()
-    from harness.lab.agent import Agent, AgentOptions
+    from harness.lab.agent import AgentOptions, run_agent
 
     folder = state or platformdirs.user_state_path("harness", appauthor=False) / "lab"
     folder.mkdir(parents=True, exist_ok=True)
 
-    async def run() -> None:
-        options = AgentOptions(
-            scheduler, store, host, folder, tuple(device or ()), listen=listen, certificates=certificates
-        )
-        await Agent(options, note).run()
-
-    asyncio.run(run())
-    os._exit(0)  # a thread of a device's library may still wait for a phone that is gone
+    run_agent(
+        AgentOptions(scheduler, store, host, folder, tuple(device or ()), listen=listen, certificates=certificates),
+        note,
+    )
 
 
 @lab_app.command("release", epilog="Example:\n\n  harness lab release desk/R58M123")

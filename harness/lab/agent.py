@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from distributed import Worker
 from distributed.core import Status
@@ -35,6 +37,8 @@ TICK_SECONDS = 0.5
 AGAIN_SECONDS = 1.0
 END_SECONDS = 20.0
 """How long an agent that ends waits for its phones' orders to end."""
+CLOSE_SECONDS = 3.0
+"""How long a worker may take to take its leave."""
 ALL = "all"
 _SERVING = (Status.init, Status.starting, Status.running, Status.paused)
 _UNNAMED = re.compile(r"[^A-Za-z0-9._:@-]+")
@@ -239,8 +243,9 @@ class Agent:
             self._report("scheduler", f"the scheduler {options.scheduler} does not answer: {error}")
         finally:
             if worker.status not in (Status.closed, Status.closing, Status.failed):
-                # A task may still run, and its lease goes on without this worker.
-                await worker.close(executor_wait=False, reason="agent")
+                # A task may still run, and its lease goes on without this worker. Closing may wait for a scheduler.
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(worker.close(executor_wait=False, reason="agent"), CLOSE_SECONDS)
 
     async def _drop(self, source: _Source) -> None:
         """Take phones out of the lab."""
@@ -248,9 +253,10 @@ class Agent:
             self._notify(f"{phone.name} is no longer offered")
             if (worker := self._workers.pop(phone.name, None)) is not None:
                 worker.cancel()
-                await asyncio.gather(worker, return_exceptions=True)
+                await asyncio.wait({worker}, timeout=CLOSE_SECONDS * 2)
         del self._sources[source.spec]
-        await asyncio.to_thread(source.open.close)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.to_thread(source.open.close), END_SECONDS)
 
     async def _close_all(self) -> None:
         for phone in self.phones:
@@ -267,6 +273,19 @@ class Agent:
         if self._reported.get(about) != text:
             self._reported[about] = text
             self._notify(text)
+
+
+def run_agent(options: AgentOptions, notify: Notify, cache: Cache | None = None) -> NoReturn:
+    """Offer phones until the process is told to end, and end it."""
+
+    async def run() -> None:
+        await Agent(options, notify, cache).run()
+        sys.stderr.flush()
+        # Here, since leaving the loop waits for every thread, and one may wait for a phone that answers nothing.
+        os._exit(0)
+
+    asyncio.run(run())
+    raise AssertionError("the process has ended")
 
 
 def _serial(spec: str, facts: Mapping[str, Any], name: str, *, alone: bool) -> str:

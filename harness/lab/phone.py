@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.core.cache import Cache, hash_file
+from harness.core.cache import Cache
 from harness.core.errors import HarnessError
 from harness.core.text import shown_line
 from harness.devices.base import Device, Notify, Rearms, silent
@@ -20,7 +21,7 @@ from harness.devices.errors import (
     IncompleteResult,
     RunnerUnusable,
 )
-from harness.lab.errors import PhoneRefused, StoreFailed
+from harness.lab.errors import PhoneRefused
 from harness.lab.labels import Label, labels_of, labels_of_conditions
 from harness.lab.lease import Lease, Method
 from harness.lab.quarantine import Quarantine
@@ -288,13 +289,11 @@ class Phone:
         return self._cache.fetch("lab-runner", f"{sha256}{suffix if suffix in SUFFIXES else ''}", fetch) / name
 
     def _order(self, sha256: str) -> WorkOrder:
-        def fetch(folder: Path) -> None:
-            self._store.fetch(sha256, folder / "order.json")
-
-        path = self._cache.fetch("lab-order", sha256, fetch) / "order.json"
-        if hash_file(path) != sha256:
-            raise StoreFailed(f"the order {sha256[:12]} in the cache has other contents")
-        return WorkOrder.model_validate_json(path.read_bytes())
+        """Return an order from the store. It is not kept, since no other will be like it."""
+        with tempfile.TemporaryDirectory(prefix="harness-lab-") as folder:
+            path = Path(folder, "order.json")
+            self._store.fetch(sha256, path)
+            return WorkOrder.model_validate_json(path.read_bytes())
 
     def _call_failed(self, error: HarnessError) -> None:
         """Count the error of a client's call if it is the phone's."""

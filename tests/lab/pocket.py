@@ -1,7 +1,8 @@
 """``--device pocket``: phones that are files in a folder, and the processes of a lab that offers them.
 
 A phone is there while its file ``SERIAL.json`` is. The file holds its facts, and what is wrong with it now: ``hot``,
-``silent`` (it does not answer) or ``failing`` (its orders end in an error). Its runners are processes of this machine.
+``silent`` (it does not answer), ``stuck`` (its answer takes for ever) or ``failing`` (its orders end in an error). Its
+runners are processes of this machine.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +54,9 @@ class PocketPhone(HostDevice):
         return {**host_facts(), **told, "kind": self.kind, "name": self.name, "serial": self.serial}
 
     def conditions(self) -> dict[str, Any]:
+        if self.told("stuck"):
+            (self.path.parent / "stuck").touch()
+            time.sleep(600)
         return {"unavailable": "no answer"} if self.told("silent") else {"battery_percent": 80}
 
     def settle(self, *, wait_seconds: float = 0.0, notify: Notify = silent) -> None:
@@ -117,7 +122,7 @@ def agent(certificates: Certificates | None, scheduler: str, store: str, host: s
     from harness.lab.settings import configure
 
     configure()
-    from harness.lab.agent import Agent, AgentOptions
+    from harness.lab.agent import AgentOptions, run_agent
 
     device_kinds()["pocket"] = POCKET
     options = AgentOptions(
@@ -132,11 +137,7 @@ def agent(certificates: Certificates | None, scheduler: str, store: str, host: s
         certificates=certificates,
     )
 
-    async def run() -> None:
-        await Agent(options, _say, Cache(Path(state) / "cache")).run()
-
-    asyncio.run(run())
-    os._exit(0)
+    run_agent(options, _say, Cache(Path(state) / "cache"))
 
 
 def _say(line: str) -> None:

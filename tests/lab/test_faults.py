@@ -15,7 +15,7 @@ from harness.conformance.fake_runners import make_order, write_runner
 from harness.devices import RunResult
 from harness.protocol.schema import Sample
 from tests.lab.conftest import PATIENCE, Town, await_
-from tests.lab.pocket import LEASE_SECONDS
+from tests.lab.pocket import LEASE_SECONDS, put_phone
 from tests.lab.test_clients import gated
 
 CLIENT = """
@@ -192,6 +192,25 @@ def test_an_agent_that_is_ended_ends_its_orders(village: Town, tmp_path: Path) -
     assert "its agent" in str(result.reason)
     assert village.exit_code("east") == 0
     assert not runners(village.folder)
+
+
+def test_an_agent_ends_without_its_scheduler(village: Town) -> None:
+    village.scheduler()
+    village.agent("east", "e1")
+    village.await_state("east/e1", "free")
+    village.kill("scheduler")
+    village.kill("east", signal.SIGTERM)
+    assert village.exit_code("east") == 0
+
+
+def test_an_agent_ends_while_a_phone_answers_nothing(village: Town) -> None:
+    village.scheduler()
+    village.agent("east", "e1")
+    village.await_state("east/e1", "free")
+    put_phone(village.pocket("east"), "e1", stuck=True)
+    await_("the agent asks the phone", (village.pocket("east") / "stuck").exists)
+    village.kill("east", signal.SIGTERM)
+    assert village.exit_code("east") == 0
 
 
 def test_a_quarantine_outlives_its_agent(village: Town, tmp_path: Path) -> None:

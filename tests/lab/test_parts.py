@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -337,3 +339,19 @@ def test_nobody_answers() -> None:
         patch.setattr(client, "ASK_SECONDS", 0.3)
         with pytest.raises(LabUnreachable, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
             client.Lab("tcp://127.0.0.1:9", None)
+
+
+def test_without_its_packages_everything_else_works(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "for name in ('dask', 'distributed', 'obstore'): sys.modules[name] = None\n"
+        "from harness.cli.app import load_commands\n"
+        "from harness.devices import device_kinds\n"
+        "load_commands()\n"
+        "assert device_kinds()['lab'].list_attached({}) == []\n"
+        "from harness.cli import main\n"
+        "main(['devices', '--lab', '--lab-scheduler', 'tcp://127.0.0.1:1'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 3
+    assert "a lab needs the Python package distributed" in done.stderr
