@@ -64,7 +64,10 @@ class _Fold(PyExprMutator):  # type: ignore[misc]
         if not values or any(value is None for value in values):
             return call
         result = folded(call, values)
-        return call if result is None else relax.const(np.asarray(result, order="C"))
+        if result is None:
+            return call
+        # Without a type, relax.const makes 32 bits of 64.
+        return relax.const(np.asarray(result, order="C"), str(result.dtype))
 
     def _constant(self, value: Any) -> Any:
         while isinstance(value, relax.Var):

@@ -109,7 +109,7 @@ def _emit(graph: Graph, fused: Match, builder: relax.BlockBuilder, table: OpTabl
             table.origins.note(made, Origin(table.origins.union(_inside(graph, argument))))
             args.append(made)
         elif isinstance(argument, np.ndarray):
-            args.append(relax.const(np.asarray(argument, order="C")))
+            args.append(relax.const(np.asarray(argument, order="C"), str(argument.dtype)))
         else:
             args.append(_emit_operators(argument, builder, new))
     result = table.call(fused.op, args, fused.ty)
