@@ -117,3 +117,10 @@ def test_a_sum_is_never_cut(worth: Callable[[bool], None]) -> None:
     """A reduction to one number has no independent rounds."""
     worth(True)
     assert loops_of(scheduled(reduction((4096,), (0,)), AVX2, host())) == 0
+
+
+def test_sums_without_a_schedule_stay_in_one_function(worth: Callable[[bool], None]) -> None:
+    """In a thread's function LLVM would keep them in memory, which took four times as long."""
+    worth(True)
+    function = reduction((64, 30, 40), (1,))
+    assert scheduled(function, AVX2, host(), rules=()).same_as(function)

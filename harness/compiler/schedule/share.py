@@ -13,6 +13,7 @@ from harness.compiler.schedule.elementwise import PARTITION
 
 CYCLES = 6.0
 """The cycles for a vector of a step, about: most wait for memory."""
+MOST_LANES = 16
 SHARED = "harness.shared"
 """Marks a loop that is to become parallel."""
 
@@ -52,7 +53,7 @@ def _mark(schedule: s_tir.Schedule, names: list[str], lanes: int) -> bool:
     """Mark the first loops of a nest, fused; return whether they are worth it and independent."""
     nest = [schedule.get_loops(name) for name in names]
     total = max(estimated(*(schedule.get(loop).extent for loop in loops)) for loops in nest)
-    if not is_worth(total / lanes * CYCLES):
+    if not is_worth(total / lanes * CYCLES) or any(_sums_in_memory(schedule, name) for name in names):
         return False
     loops = nest[0]
     chosen: list[Any] = []
@@ -70,6 +71,16 @@ def _mark(schedule: s_tir.Schedule, names: list[str], lanes: int) -> bool:
         return False
     schedule.annotate(schedule.fuse(*chosen) if len(chosen) > 1 else chosen[0], SHARED, 1)
     return True
+
+
+def _sums_in_memory(schedule: s_tir.Schedule, name: str) -> bool:
+    """Return whether a block has no schedule and reduces more than the lanes of a vector.
+
+    LLVM keeps its sums in registers only in a function of its own, where it knows that tensors do not overlap.
+    """
+    block = schedule.get(schedule.get_sblock(name))
+    axes = [axis for axis in block.iter_vars if int(axis.iter_type) == REDUCTION]
+    return block.init is not None and bool(axes) and estimated(*(axis.dom.extent for axis in axes)) > MOST_LANES
 
 
 def _is_independent(loop: Any) -> bool:
