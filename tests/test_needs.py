@@ -144,3 +144,12 @@ def test_a_module_of_pure_tests_that_imports_tvm_is_wrong_usage(tmp_path: Path) 
 def test_programs_and_what_they_need(program: str, need: str | None) -> None:
     found = guard.need_of("subprocess.Popen", ("", program.split(), None, None))
     assert (found[0] if found else None) == need
+
+
+def test_make_check_finds_its_tests() -> None:
+    """No module of a pure test may bring TVM along: collecting is refused, and `make check` would run nothing."""
+    collect = [sys.executable, "-m", "pytest", "tests", "-m", "pure", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    found = subprocess.run(
+        collect, cwd=REPOSITORY, env=persons_environment(), capture_output=True, text=True, encoding="utf-8"
+    )
+    assert found.returncode == 0, f"{found.stdout[-600:]}{found.stderr[-600:]}"

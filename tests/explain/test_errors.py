@@ -15,6 +15,8 @@ from harness.explain.reference import Arithmetic, run_graph
 from harness.explain.rounding import Rounding
 from harness.models.functions import ModelFunction
 
+pytestmark = pytest.mark.compiler
+
 DOUBLE = torch.float64
 
 

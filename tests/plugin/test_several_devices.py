@@ -142,4 +142,4 @@ def test_a_device_that_no_one_knows(project: Project) -> None:
     assert "nothing stands behind the colon" in done.stdout
     done = project.suites(device="cupboard")
     assert done.returncode == 2
-    assert "known kinds of device: android, host, ios, shelf, virtual-android, virtual-ios" in done.stdout
+    assert "known kinds of device: android, host, ios, lab, shelf, virtual-android, virtual-ios" in done.stdout
