@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from harness.compiler import compile_models
+from harness.compiler.front import MAX_THREADS
+from harness.compiler.kernels.parallel import TASKS
 from harness.core.cache import Cache
 from harness.devices import HostDevice
 from harness.devices.base import RunResult
@@ -25,6 +27,7 @@ from harness.native.compilers import host_compiler, package_folder
 from harness.native.runtime import SHIMS, THREAD_POOL, build_runtime
 from harness.protocol.schema import Header, Probe, RecordOptions, WorkItem, WorkOrder
 from tests.compile_requests import g2p_request, models_request
+from tests.environment import REPOSITORY
 
 pytestmark = pytest.mark.compiler
 HERE = Path(__file__).parent
@@ -32,6 +35,14 @@ HERE = Path(__file__).parent
 
 def quiet(_text: str) -> None:
     pass
+
+
+def test_every_language_has_the_same_limits() -> None:
+    header = (SHIMS / "harness" / "thread_pool.h").read_text(encoding="utf-8")
+    order = (REPOSITORY / "device_runner" / "src" / "order.rs").read_text(encoding="utf-8")
+    assert f"constexpr int kMostThreads = {MAX_THREADS};" in header
+    assert f"pub const MOST_THREADS: usize = {MAX_THREADS};" in order
+    assert f"constexpr int kTasks = {TASKS};" in header
 
 
 @pytest.fixture(scope="module")
