@@ -50,10 +50,10 @@ PREFIX = "tuned_"
 
 
 class Likeness(nn.Module):
-    """A product of activations of known extents, for which there is no template."""
+    """Sums over an axis of products of activations, for which there is no template."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.relu(torch.matmul(x, x.transpose(1, 2)))
+        return torch.relu((x[:, :, None] * x[:, None]).sum(-1))
 
 
 def compile_tuned(folder: Path, trials: int, said: list[str] | None = None) -> tuple[Tuning, float]:

@@ -61,9 +61,9 @@ int main() {
   for (int threads : {1, 3, 1, 2}) {
     CHECK(harness::thread_pool::SetCount(threads));
     int used = std::min(threads, harness::thread_pool::Cores());
-    // The first call measures, and now and then another does.
+    // The first call measures. On a busy machine one thread may be faster; sharing is tried again now and then.
     int most = 0;
-    for (int call = 0; call < 4; ++call) {
+    for (int call = 0; call < 64 && most < (used == 1 ? 2 : harness::thread_pool::kTasks); ++call) {
       CHECK(Launched(Failing::kNone, 0, &ran).empty());
       most = std::max(most, ran);
     }

@@ -58,6 +58,16 @@ struct Site {
   float shared = 0.0f;
   int until_trial = kFirstTrial;
   int trial = kFirstTrial;
+  // The number of threads beside the caller for which this is so.
+  int workers = 0;
+
+  // Forgets what sharing took if it was for another number of threads.
+  void UseWorkers(int count) {
+    if (workers == count) return;
+    workers = count;
+    shared = 0.0f;
+    until_trial = trial = kFirstTrial;
+  }
 
   // Whether to share the kernel this time: what was faster, and now and then the other.
   bool Shares() {
@@ -157,6 +167,7 @@ class Pool {
     Site& site = SiteOf(kernel);
     if (site.kernel != kernel) site = Site{kernel};
     int wanted = Workers();
+    site.UseWorkers(wanted);
     if (wanted == 0 || site.alone < kLeastNanoseconds) return true;
     asleep_ = Started() < wanted || sleeping_.load(std::memory_order_relaxed) > Started() - wanted;
     if (asleep_ && site.alone < kLeastToWake) {
