@@ -79,13 +79,6 @@ def _tile(profile: Profile, shape: AllRows) -> _Tile:
     return _Tile(-(-shape.queries // passes), profile.columns // profile.lanes, profile.lanes)
 
 
-def _vectors(size: int, lanes: int) -> tuple[list[int], int]:
-    """Return the starts of vectors that cover ``size`` elements, and their lanes. The last ones may overlap."""
-    while lanes > size:
-        lanes //= 2
-    return [min(start, size - lanes) for start in range(0, size, lanes)], lanes
-
-
 def attend_all(profile: Profile, shape: AllRows) -> Kernel:
     """Return the kernel: (the sides' tensors, each once; bias) to context [B, Sq, G]."""
     widths = {side.tensor: side.width for side in shape.sides}
@@ -246,7 +239,7 @@ def _mix(
 ) -> None:
     """Emit the weighted sum of values, for a group of queries at a time, as many columns as registers allow."""
     values, offset = v
-    starts, lanes = _vectors(size, tile.lanes)
+    starts, lanes = vector.covering(size, tile.lanes)
     for first in range(0, len(starts), tile.vectors):
         taken = starts[first : first + tile.vectors]
         sums = [registers(len(taken), lanes) for _ in asked]

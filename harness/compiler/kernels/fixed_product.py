@@ -57,19 +57,15 @@ class _Product:
     depth: int
 
     def emit(self) -> None:
-        lanes = self.profile.lanes
-        while lanes > self.columns:
-            lanes //= 2
+        starts, lanes = vector.covering(self.columns, self.profile.lanes)
         count, most = best_tile(self.profile, self.columns, self.rows)
-        vectors = -(-self.columns // lanes)
         whole = (self.columns // lanes) // count
         if whole:
             worth = is_worth(self.rows * whole * count * self.depth)
             with rounds(whole, worth=worth) as panel:
                 start = T.bind(T.Cast("int32", panel * (count * lanes)))
                 self._panel([start + v * lanes for v in range(count)], lanes, most)
-        rest = [min(v * lanes, self.columns - lanes) for v in range(whole * count, vectors)]
-        if rest:
+        if rest := starts[whole * count :]:
             self._panel(rest, lanes, most)
 
     def _panel(self, starts: list[Any], lanes: int, most: int) -> None:

@@ -66,6 +66,13 @@ def put(register: Any, value: Any, lanes: int) -> None:
     T.buffer_store(register, value, [span(0, lanes)])
 
 
+def covering(total: int, lanes: int) -> tuple[list[int], int]:
+    """Return the starts of equal vectors that cover ``total`` elements, and their lanes. The last two may overlap."""
+    while lanes > total:
+        lanes //= 2
+    return [min(start, total - lanes) for start in range(0, total, lanes)], lanes
+
+
 def chunks(total: int, lanes: int, body: Callable[[Any, int], None]) -> None:
     """Emit ``body(start, lanes)`` for whole vectors, then ``body(start, 1)`` for each element of the rest."""
     whole = total // lanes
