@@ -29,8 +29,8 @@ test: test-python ## every test of both languages, and the suites on virtual pho
 	@echo "make test: now test-rust beside test-android and test-ios"
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-rust test-android test-ios
 
-check: lint ## format, lint, types, and every test that needs neither a compiler nor a virtual phone: for use while writing
-	@tools/setup-tests --browser
+check: lint ## format, lint, types, and every test that starts no compiler, virtual phone, browser or lab: for use while writing
+	@tools/setup-tests --pure
 	@$(BIN)/pytest tests -m pure $(TOGETHER) --dist worksteal -q
 
 test-python: setup
