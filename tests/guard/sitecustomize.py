@@ -62,7 +62,7 @@ def _need_of_program(command: str | bytes | Iterable[Any]) -> tuple[str, str] | 
         return "compiler", line
     if name == "rustup" and text[1:2] == ["target"]:
         return "network", line
-    if _is_browser(name, text) or name in _OWN_PROGRAMS or any(one.split(".")[0] in _OWN_PROGRAMS for one in modules):
+    if _is_browser(name, text) or _is_own_program(name, modules, text):
         return "programs", line
     return None
 
@@ -70,6 +70,12 @@ def _need_of_program(command: str | bytes | Iterable[Any]) -> tuple[str, str] | 
 def _is_browser(name: str, text: list[str]) -> bool:
     """Chromium, or the program by which playwright directs it."""
     return name.startswith("chromium") or (name == "node" and any("playwright" in word for word in text))
+
+
+def _is_own_program(name: str, modules: list[str], text: list[str]) -> bool:
+    """The command or pytest. `harness init` asks pytest for its options, which is not to run it."""
+    ours = name in _OWN_PROGRAMS or any(module.split(".")[0] in _OWN_PROGRAMS for module in modules)
+    return ours and "--help" not in text
 
 
 def _made_by_a_test(program: str) -> bool:

@@ -37,6 +37,7 @@ def source(tmp_path: Path) -> ModelSource:
     return ModelSource("mine.py", tmp_path / "mine.py")
 
 
+@pytest.mark.programs
 def test_answers_are_kept_and_made_again_when_a_file_changes(source: ModelSource, cache: Cache) -> None:
     said: list[str] = []
 
@@ -66,6 +67,7 @@ def test_answers_are_kept_and_made_again_when_a_file_changes(source: ModelSource
     assert told.value.kind == "BadModel"
 
 
+@pytest.mark.programs
 def test_two_files_with_one_model_clash(source: ModelSource, cache: Cache) -> None:
     models = describe_models([source, source], cache=cache, progress=lambda _text: None)
     with pytest.raises(ModelsClash, match="two models are named 'mine'"):

@@ -139,6 +139,7 @@ def rewritten(path: Path, change: Change, mark: Path) -> Path:
     return changed
 
 
+@pytest.mark.programs
 def test_files_that_would_run_code_are_refused(program: Path, tmp_path: Path) -> None:
     files, marks = [], []
     for change, reason in (
@@ -214,6 +215,7 @@ def test_files_that_are_no_exported_program(program: Path, tmp_path: Path) -> No
         exported.spec(str(text))
 
 
+@pytest.mark.programs
 def test_a_folder_of_transformers_is_described_from_its_configuration(tmp_path: Path, cache: Cache) -> None:
     torch.manual_seed(0)
     bert = BertForSequenceClassification(BertConfig(vocab_size=50, **SMALL)).eval()
