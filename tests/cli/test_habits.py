@@ -316,6 +316,7 @@ def test_markdown_with_and_without_a_file(
             assert isinstance(command, MarkdownCommand), path
 
 
+@pytest.mark.programs
 def test_run_and_bench_are_pytest() -> None:
     """Collecting only, which needs no device; the options go through as they are."""
     run = process("run", "--collect-only", "-q", "--device", "host")

@@ -15,6 +15,8 @@ from harness.models.tensor.described import UserModel, describe_models
 from harness.models.tensor.sources import ModelSource
 from tests.compile_requests import models_request
 
+pytestmark = pytest.mark.programs
+
 MINE = """
 import torch
 from beside import SCALE
@@ -37,7 +39,6 @@ def source(tmp_path: Path) -> ModelSource:
     return ModelSource("mine.py", tmp_path / "mine.py")
 
 
-@pytest.mark.programs
 def test_answers_are_kept_and_made_again_when_a_file_changes(source: ModelSource, cache: Cache) -> None:
     said: list[str] = []
 
@@ -67,7 +68,6 @@ def test_answers_are_kept_and_made_again_when_a_file_changes(source: ModelSource
     assert told.value.kind == "BadModel"
 
 
-@pytest.mark.programs
 def test_two_files_with_one_model_clash(source: ModelSource, cache: Cache) -> None:
     models = describe_models([source, source], cache=cache, progress=lambda _text: None)
     with pytest.raises(ModelsClash, match="two models are named 'mine'"):

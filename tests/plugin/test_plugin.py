@@ -18,6 +18,8 @@ from harness.results.summarize import summarize_run
 from harness.validate import Verdict
 from tests.plugin.project import Project
 
+pytestmark = pytest.mark.programs
+
 
 def test_a_good_run(project: Project) -> None:
     done = project.suites("--junit-xml=junit.xml", "--benchmark-json=benchmark.json")
@@ -61,7 +63,6 @@ def test_a_good_run(project: Project) -> None:
     assert in_turns[1]["stats"]["data"] == pytest.approx([10e-6] * in_turns[1]["stats"]["rounds"])
 
 
-@pytest.mark.programs
 def test_two_runs_can_be_compared_by_pytest_benchmark(project: Project) -> None:
     for name in ("one.json", "two.json"):
         assert project.suites("-k", "latency", f"--benchmark-json={name}").returncode == 0
@@ -236,7 +237,6 @@ def test_a_full_disk_exits_with_3(project: Project) -> None:
     assert len(list(project.store.find("latest").samples())) > 20
 
 
-@pytest.mark.programs
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_termination_end_the_run_and_the_runner(project: Project, number: signal.Signals) -> None:
     project.behave(body="header(); load(); open('../pid', 'w').write(f'{os.getpid()} '); time.sleep(600)")
@@ -255,7 +255,6 @@ def test_ctrl_c_and_termination_end_the_run_and_the_runner(project: Project, num
     assert not list(project.folder.glob("harness-????????-*"))
 
 
-@pytest.mark.programs
 def test_two_runs_at_once_take_turns_on_the_device(project: Project) -> None:
     waiting = "any('is in use by process' in open(f'../said-{at}').read() for at in (0, 1))"
     until = "until = time.monotonic() + 40"
@@ -281,7 +280,6 @@ def test_two_runs_at_once_take_turns_on_the_device(project: Project) -> None:
     assert all(len(list(run.samples())) == 9 for run in runs)
 
 
-@pytest.mark.programs
 def test_other_projects_are_not_disturbed(tmp_path: Path) -> None:
     """Another project may have our options, and sees neither our imports nor our output."""
     (tmp_path / "pytest.ini").write_text("[pytest]\n")

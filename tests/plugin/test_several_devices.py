@@ -12,6 +12,8 @@ from harness.results import RunStatus
 from tests.plugin.fake_devices import INSTALL
 from tests.plugin.project import Project
 
+pytestmark = pytest.mark.programs
+
 MEET = """
 import pathlib
 meeting = pathlib.Path('..') / order['order_id'].rpartition('-')[0]
@@ -82,7 +84,6 @@ def test_no_device_at_all_is_told_once_and_is_no_verdict(project: Project) -> No
     assert not project.store.runs()
 
 
-@pytest.mark.programs
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_while_devices_are_opened(project: Project, number: signal.Signals) -> None:
     project.behave(more=INSTALL)
@@ -108,7 +109,6 @@ def test_wrong_usage_is_told_before_any_device_works(project: Project) -> None:
     assert not project.store.runs()
 
 
-@pytest.mark.programs
 def test_ctrl_c_ends_the_runners_of_all_devices(project: Project) -> None:
     project.behave(body="header(); load(); open(f'../pid-{os.getpid()}', 'w'); time.sleep(600)", more=INSTALL)
     code, out = project.interrupted(
