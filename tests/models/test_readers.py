@@ -34,6 +34,8 @@ from harness.models.tensor.readers import exported, pretrained, vision
 from harness.models.tensor.sources import BadModel, ModelSource, UnknownModel, resolve_model
 from harness.models.tensor.spec import ModelSpec
 
+pytestmark = pytest.mark.programs
+
 SMALL = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3, "intermediate_size": 32}
 
 
@@ -139,7 +141,6 @@ def rewritten(path: Path, change: Change, mark: Path) -> Path:
     return changed
 
 
-@pytest.mark.programs
 def test_files_that_would_run_code_are_refused(program: Path, tmp_path: Path) -> None:
     files, marks = [], []
     for change, reason in (
@@ -215,7 +216,6 @@ def test_files_that_are_no_exported_program(program: Path, tmp_path: Path) -> No
         exported.spec(str(text))
 
 
-@pytest.mark.programs
 def test_a_folder_of_transformers_is_described_from_its_configuration(tmp_path: Path, cache: Cache) -> None:
     torch.manual_seed(0)
     bert = BertForSequenceClassification(BertConfig(vocab_size=50, **SMALL)).eval()
