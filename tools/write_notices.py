@@ -94,6 +94,7 @@ import it. If you distribute the harness together with it, the GPL's conditions 
 GROUPS: dict[str, tuple[str, str]] = {
     "": ("Always", "What `pip install` brings without any extra."),
     "compile": ("The extra `compile`", "Needed to compile models and to ask PyTorch for its answers."),
+    "onnx": ("The extra `onnx`", "Models that are taken from files of ONNX."),
     "vision": ("The extra `vision`", "Image models that are taken by their names."),
     "ios": ("The extra `ios`", IOS),
     "training": ("The extra `training`", "The lexicons that the embedded model was trained on."),
