@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.installation import install_cure
+from harness.models.tensor.readers.exported import Program
 from harness.models.tensor.readers.made import name_of, noise, tokens
 from harness.models.tensor.sources import BadModel
 from harness.models.tensor.spec import ModelSpec
@@ -60,7 +61,7 @@ def spec(argument: str) -> ModelSpec:
     _compare(path, OnnxProgram(model, names).eval(), items, names, values)
     return ModelSpec(
         name=name_of(path.stem),
-        build=lambda: OnnxProgram(_loaded(path, values), names),
+        build=lambda: _as_program(OnnxProgram(_loaded(path, values), names), items["seed 1"]),
         example_inputs=items["seed 1"],
         items=items,
         files=[path, *_external(path)],
@@ -95,6 +96,14 @@ def _given(model: ModelProto, text: str) -> tuple[dict[str, tuple[int, ...]], di
     return sizes, bounds, values
 
 
+def _as_program(module: OnnxProgram, inputs: Mapping[str, Tensor]) -> Program:
+    """Return the module as the program of PyTorch's operators that it is for inputs of these sizes.
+
+    Reading the nodes takes longer than running them, and PyTorch's time shall be that of its operators.
+    """
+    return Program(torch.export.export(module.eval(), (), dict(inputs)), tuple(inputs))
+
+
 class OnnxProgram(nn.Module):
     """Call a model of ONNX by labels that are good names of inputs and outputs."""
 
@@ -102,10 +111,10 @@ class OnnxProgram(nn.Module):
         from harness.models.tensor.readers.onnx.graph import OnnxModule
 
         super().__init__()
-        self.graph, self.names = OnnxModule(model), dict(names)
+        self.nodes, self.names = OnnxModule(model), dict(names)
 
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
-        found = self.graph(**{self.names[label]: one for label, one in inputs.items()})
+        found = self.nodes(**{self.names[label]: one for label, one in inputs.items()})
         return {_label(name): one for name, one in found.items()}
 
 
