@@ -51,6 +51,10 @@ PrecisionOption = Annotated[
 KeepWideOption = Annotated[
     list[str] | None, typer.Option("--keep-wide", help=KEEP_WIDE_HELP, metavar="LAYERS", show_default=False)
 ]
+AllowPickleOption = Annotated[
+    bool,
+    typer.Option("--allow-pickle", help="read pickles in files of --models, which can run any program"),
+]
 KvCacheOption = Annotated[
     bool, typer.Option("--kv-cache/--no-kv-cache", help="encoder, prefill and step, or encoder and whole decoder")
 ]
@@ -88,6 +92,7 @@ def compile(
             show_default=False,
         ),
     ] = None,
+    allow_pickle: AllowPickleOption = False,
     output_dir: Annotated[Path, OutputDir] = Path("build"),
     as_json: Json = False,
 ) -> None:
@@ -102,6 +107,7 @@ def compile(
         max_input_bytes=max_input_bytes,
         max_output_len=max_output_len,
         prompt_space=prompt_space,
+        allow_pickle=allow_pickle,
         prefix=system_lib_prefix,
     )
     cache = Cache(notice=note)

@@ -11,6 +11,7 @@ import typer
 from harness.cli.app import app
 from harness.cli.compile import (
     MCPU_HELP,
+    AllowPickleOption,
     CheckpointOption,
     KeepWideOption,
     KvCacheOption,
@@ -66,6 +67,7 @@ def ios(
     batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
     max_input_bytes: Annotated[int, typer.Option(help="bytes of '<lang>: word'")] = 64,
     max_output_len: Annotated[int, typer.Option(help="generated tokens")] = 128,
+    allow_pickle: AllowPickleOption = False,
     output_dir: Annotated[Path, OutputDir] = Path("build"),
     out: Annotated[Path | None, typer.Option("--out", hidden=True)] = None,
     as_json: Json = False,
@@ -81,6 +83,7 @@ def ios(
         max_input_bytes=max_input_bytes,
         max_output_len=max_output_len,
         prefix=system_lib_prefix,
+        allow_pickle=allow_pickle,
     )
     cache = Cache(notice=note)
     with TerminalProgress(sys.stderr).stage("looking at the models") as stage:
@@ -121,10 +124,11 @@ def _add(language: str, text: str) -> None:
         checkpoint: CheckpointOption = "embedded",
         precision: PrecisionOption = "fp32",
         keep_wide: KeepWideOption = None,
+        allow_pickle: AllowPickleOption = False,
         output_dir: Annotated[Path, OutputDir] = Path("build", language),
         as_json: Json = False,
     ) -> None:
-        options = ModelOptions(models=tuple(models or ()), checkpoint=checkpoint)
+        options = ModelOptions(models=tuple(models or ()), checkpoint=checkpoint, allow_pickle=allow_pickle)
         cache, version = Cache(notice=note), harness_version()
         with TerminalProgress(sys.stderr).stage(f"packaging {', '.join(options.named)} for {language}") as stage:
             found = compilables(options, kv_cache=True, cache=cache, progress=stage.describe)

@@ -30,6 +30,8 @@ class ModelOptions:
     max_output_len: int = 128
     prompt_space: bool = True
     """Whether a prompt has a space after its language."""
+    allow_pickle: bool = False
+    """Whether files of models may hold pickles, which can run any program when they are read."""
     prefix: str = "g2p_"
     """The prefix of the default model's symbols."""
 

@@ -152,6 +152,12 @@ def _add_own(add: Callable[..., None]) -> None:
         "binary (default: g2p alone)",
     )
     add(
+        "--allow-pickle",
+        dest="harness_allow_pickle",
+        action="store_true",
+        help="read pickles in files of --models, which can run any program: for files that you trust",
+    )
+    add(
         "--words",
         dest="harness_words",
         type=Path,
@@ -328,6 +334,7 @@ def run_options(config: pytest.Config, device: Device) -> RunOptions:
         profile=get("harness_profile"),
         results_dir=get("harness_results_dir"),
         tolerance=get("harness_tolerance"),
+        allow_pickle=get("harness_allow_pickle"),
         min_agreement=get("harness_min_agreement"),
         max_per_change=get("harness_max_per_change"),
         deadline=get("harness_deadline"),

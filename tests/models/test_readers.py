@@ -164,6 +164,31 @@ def test_files_that_would_run_code_are_refused(program: Path, tmp_path: Path) ->
     assert all(mark.exists() for mark in marks)
 
 
+def test_a_pickle_is_read_if_asked_for(program: Path, tmp_path: Path) -> None:
+    def pickled(members: dict[str, bytes], _mark: str) -> None:
+        config = json.loads(members["data/weights/model_weights_config.json"])
+        for weight in config["config"].values():
+            place = "data/weights/" + weight["path_name"]
+            whole = torch.frombuffer(bytearray(members[place]), dtype=torch.float32)
+            stream = io.BytesIO()
+            sizes = [one["as_int"] for one in weight["tensor_meta"]["sizes"]]
+            torch.save(nn.Parameter(whole.reshape(sizes)), stream)
+            members[place], weight["use_pickle"] = stream.getvalue(), True
+        members["data/weights/model_weights_config.json"] = json.dumps(config).encode()
+
+    path = rewritten(program, pickled, tmp_path)
+    refused = resolve_model(str(path))
+    with pytest.raises(BadModel, match="as a pickle") as error:
+        exported.spec(refused.argument)
+    assert "--allow-pickle" in error.value.cure
+    allowed = resolve_model(str(path), allow_pickle=True)
+    assert allowed.argument != refused.argument
+    original, read = answered(exported.spec(str(program))), answered(exported.spec(allowed.argument))
+    for item, outputs in original.items():
+        for name, wanted in outputs.items():
+            torch.testing.assert_close(read[item][name], wanted)
+
+
 @pytest.mark.parametrize("target", ["torch.os.system", "torch.ops.aten.__class__", "_operator.__class__", "os.system"])
 def test_a_function_that_is_no_operator_is_refused(program: Path, tmp_path: Path, target: str) -> None:
     def change(members: dict[str, bytes], _mark: str) -> None:

@@ -27,6 +27,8 @@ FILES = "a Python file with a ModelSpec in it, a .pt2 or .onnx file, or the fold
 PRETRAINED = f"{_READERS}.pretrained:spec"
 READERS = {".pt2": f"{_READERS}.exported:spec", ".onnx": f"{_READERS}.onnx:spec"}
 """What reads a file, by the end of its name."""
+TRUSTED = ":trusted"
+"""Follows the path of a file whose pickles are read."""
 
 
 class UnknownModel(UsageError):
@@ -53,7 +55,7 @@ class ModelSource:
     argument: str = ""
 
 
-def resolve_model(name: str) -> ModelSource:
+def resolve_model(name: str, *, allow_pickle: bool = False) -> ModelSource:
     """Return the source of one name; raises UnknownModel with the known names."""
     scheme, _, rest = name.partition(":")
     if scheme in SCHEMES and rest:
@@ -64,7 +66,8 @@ def resolve_model(name: str) -> ModelSource:
         if (path / "config.json").is_file():
             return _read_by(PRETRAINED, name, str(path.resolve()))
         if path.is_file() and path.suffix in READERS:
-            return _read_by(READERS[path.suffix], name, f"{path.resolve()}{sizes and ':'}{rest}")
+            more = TRUSTED if allow_pickle and path.suffix == ".pt2" else f"{sizes and ':'}{rest}"
+            return _read_by(READERS[path.suffix], name, f"{path.resolve()}{more}")
         if not path.is_file():
             raise UnknownModel(f"there is no file {name}", cure=f"give the path of {FILES}")
         return ModelSource(name, path.resolve())

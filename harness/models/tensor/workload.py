@@ -57,12 +57,12 @@ class TensorModel(TensorWorkload):
         return TimedModel(self.name, "harness.models.tensor.flat:timed", request)
 
 
-def open_models(names: Sequence[str], _options: ModelOptions, cache: Cache, progress: Progress) -> list[TensorModel]:
+def open_models(names: Sequence[str], options: ModelOptions, cache: Cache, progress: Progress) -> list[TensorModel]:
     """Return the models that files, shipped modules and installed packages offer under these names.
 
     Raises UnknownModel, ModelsClash, BadModel, and what describing a model raises.
     """
-    sources = [resolve_model(name) for name in names]
+    sources = [resolve_model(name, allow_pickle=options.allow_pickle) for name in names]
     return [TensorModel(model) for model in describe_models(sources, cache=cache, progress=progress)]
 
 

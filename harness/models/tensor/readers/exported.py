@@ -22,7 +22,7 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from harness.models.tensor.readers.made import name_of, noise
-from harness.models.tensor.sources import BadModel
+from harness.models.tensor.sources import TRUSTED, BadModel
 from harness.models.tensor.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -55,10 +55,12 @@ _SYMBOL = re.compile(r"[su]\d+|oo|int_oo|zoo")
 def spec(argument: str) -> ModelSpec:
     """Return the spec of a ``.pt2`` file. Its items are the inputs that it was exported with, and noise of their size.
 
-    Raises BadModel.
+    Pickles in it are read if ``:trusted`` follows the path, as ``--allow-pickle`` has it. Raises BadModel.
     """
-    path = Path(argument)
-    program = load_safely(path)
+    trusted = argument.endswith(TRUSTED)
+    path = Path(argument.removesuffix(TRUSTED))
+    load = load_trusted if trusted else load_safely
+    program = load(path)
     inputs = _inputs(program, path)
     items = {"example": inputs}
     if all(tensor.is_floating_point() for tensor in inputs.values()):
@@ -66,7 +68,7 @@ def spec(argument: str) -> ModelSpec:
         items["noise"] = made
     return ModelSpec(
         name=name_of(path.stem),
-        build=lambda: Program(load_safely(path), tuple(inputs)),
+        build=lambda: Program(load(path), tuple(inputs)),
         example_inputs=inputs,
         items=items,
         dynamic_shapes=_dynamic(program, tuple(inputs)),
@@ -82,7 +84,12 @@ def load_safely(path: Path) -> ExportedProgram:
     except (OSError, zipfile.BadZipFile, ValueError, KeyError, RecursionError, RuntimeError) as error:
         raise BadModel(f"{path.name} is no exported program: {error}", cure=SAVE_AGAIN) from error
     if refused:
-        raise BadModel(f"{path.name} {refused}", cure=SAVE_AGAIN)
+        raise BadModel(f"{path.name} {refused}", cure=f"{SAVE_AGAIN}; --allow-pickle reads a file that you trust")
+    return load_trusted(path)
+
+
+def load_trusted(path: Path) -> ExportedProgram:
+    """Return the program. Reading a file can run any program that is in it. Raises BadModel."""
     try:
         return torch.export.load(path)
     except Exception as error:  # Whatever torch raises for a file that it cannot read.
