@@ -31,8 +31,6 @@ class RunOptions(ModelOptions):
     device: str = "host"
     use_kv_cache: bool = True
     """Chooses the variant that is timed; parity is judged for both."""
-    precision: Precision = "fp32"
-    """The precision of the compiled model; the reference is always float32."""
     keep_wide: tuple[str, ...] = ()
     """Patterns of layers that are stored one precision wider."""
     threads: int = 1
