@@ -60,9 +60,9 @@ def tensor_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
             for name, found in workloads.items()
         ],
     )
-    table = items_table(workloads, emulated=manifest.emulated)
-    if table:
-        yield table
+    for table in (items_table(workloads, emulated=manifest.emulated), rates_table(workloads)):
+        if table:
+            yield table
 
 
 def items_table(models: Mapping[str, WorkloadSummary], *, emulated: bool) -> Table | None:
@@ -79,6 +79,32 @@ def items_table(models: Mapping[str, WorkloadSummary], *, emulated: bool) -> Tab
         ["model", "item", "samples", label, "MAD", "min", "max", "PyTorch", "ratio"],
         rows,
         note=f"One call with the inputs at hand, warm samples, none is dropped.{beside}",
+    )
+
+
+def rates_table(models: Mapping[str, WorkloadSummary]) -> Table | None:
+    """Return a table with the rates of each language model's prompts; None if there are none."""
+    rows = [
+        [
+            name,
+            item,
+            str(found.tokens.prompt),
+            str(found.tokens.new),
+            duration(found.tokens.first_token),
+            f"{found.tokens.prefill:.1f}",
+            DASH if found.tokens.decode is None else f"{found.tokens.decode:.1f}",
+        ]
+        for name, model in models.items()
+        for item, found in model.by_item.items()
+        if found.tokens is not None
+    ]
+    if not rows:
+        return None
+    return Table(
+        ["model", "prompt", "tokens in", "tokens out", "time to first token", "prefill, tokens/s", "decode, tokens/s"],
+        rows,
+        note="Medians over warm samples, inside the calls. The prefill's rate is the prompt's tokens over the time to "
+        "the first token. The decode's rate is that of the tokens after the first one.",
     )
 
 

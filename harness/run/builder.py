@@ -18,7 +18,6 @@ from harness.models.options import ModelOptions
 from harness.models.timing import TimedPyTorch, TimingProcess
 from harness.models.workload import TimedModel, Workload
 from harness.native import AppOptions, Runner, build_runner
-from harness.protocol.schema import Precision
 from harness.validate import CLOSE, EXACT, TolerancePolicy
 
 Variant = Literal["cache", "cacheless"]

@@ -113,7 +113,7 @@ class _Emitter:
 
     def emit(self) -> None:
         shape, buffers = self.shape, self.buffers
-        rows_total = list(buffers["qkv"].shape)[0]
+        rows_total = next(iter(buffers["qkv"].shape))
         self.first = T.bind(buffers["position"][0])
         part = shape.capacity * shape.kv_heads * shape.size
         start = T.bind(T.Cast("int32", buffers["layer"][0]) * (2 * part))

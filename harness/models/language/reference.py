@@ -1,4 +1,4 @@
-"""Get transformers' greedy decoding of prompts, with margins. Imports no PyTorch: a worker makes it, the cache keeps it."""
+"""Get transformers' greedy decoding of prompts, with margins. Imports no PyTorch: a worker makes it."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class LanguageModel(Workload[Decoded]):
     kind: ClassVar[Kind] = "language"
     unit: ClassVar[str] = "prompt"
     probe: ClassVar[RecordOptions] = RecordOptions(margins=True)
-    explained_by: ClassVar[str] = "harness.explain.language:LanguageSubject"
+    explained_by: ClassVar[str] = "harness.explain.language:refuse"
 
     def __init__(
         self,
