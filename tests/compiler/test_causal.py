@@ -13,6 +13,8 @@ from harness.compiler.targets.profiles import AVX2
 from harness.models.language.ops import attend_causally as meaning
 from tests.compiler.kernels import build, empty, normal, tensor
 
+pytestmark = pytest.mark.compiler
+
 SHAPES = {
     "one head for each": Causal(2, 2, 16, 32, 2, 16),
     "three heads share": Causal(6, 2, 20, 48, 2, 20),
@@ -22,7 +24,6 @@ SHAPES = {
 }
 
 
-@pytest.mark.compiler
 @pytest.mark.parametrize("name", SHAPES)
 def test_rows_attend_to_what_came_before(name: str) -> None:
     """A block of 11 rows, then rows one by one, into the second layer."""
