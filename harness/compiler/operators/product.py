@@ -41,7 +41,12 @@ class ProductOp(FusedOperator):
         product = self.product
         leading = Dims().of(args[0])[:-1]
         kernel, form = product_kernel(
-            lowering.profile, lowering.precision, product, leading, wide_activations=lowering.wide_activations
+            lowering.profile,
+            lowering.precision,
+            product,
+            leading,
+            wide_activations=lowering.wide_activations,
+            shared=lowering.shared_panels,
         )
         activations = 2 if product.residual else 1
         norms = {None: 0, "rms": 1, "layer": 2}[product.norm]

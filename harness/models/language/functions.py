@@ -45,7 +45,15 @@ def load(request: Mapping[str, Any], precision: Precision, progress: Progress) -
                 ({0: count}, None, None),
                 results=(2,),
             ),
-            ModelFunction("step", step, (token, position, cache), (None, None, None), results=(0, None, 2)),
+            ModelFunction(
+                "step",
+                step,
+                (token, position, cache),
+                (None, None, None),
+                results=(0, None, 2),
+                # The prefill has the same layers.
+                shared_panels=True,
+            ),
         ),
         metadata={
             "vocab_size": decoder.vocab_size,
