@@ -47,9 +47,15 @@ def llama(user_cache: Cache) -> tuple[LanguageModel, Runner]:
 def order(model: LanguageModel, runner: Runner, **change: Any) -> WorkOrder:
     described = runner.archive.metadata.workload(model.name, "language")
     assert isinstance(described, LanguageWorkload)
-    given = {"items": list(model.items), "repetitions": 2, "warmup": 0, "probe": RecordOptions(margins=True), **change}
-    identity = {"order_id": f"order-{time.monotonic_ns()}", "archive_sha256": runner.archive.sha256}
-    return WorkOrder(**identity, workloads=[described], **given)
+    given: dict[str, Any] = {
+        "items": list(model.items),
+        "repetitions": 2,
+        "warmup": 0,
+        "probe": RecordOptions(margins=True),
+        **change,
+    }
+    given |= {"order_id": f"order-{time.monotonic_ns()}", "archive_sha256": runner.archive.sha256}
+    return WorkOrder(workloads=[described], **given)
 
 
 def test_tokens_are_those_of_transformers(llama: tuple[LanguageModel, Runner], tmp_path: Path) -> None:
