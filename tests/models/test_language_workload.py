@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from harness.compiler.metadata import ArchiveMetadata
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
 from harness.devices.breaches import Breaches
+from harness.explain.subject import Chosen, NothingToExplain
 from harness.models.kinds import open_workloads
 from harness.models.language import reference
 from harness.models.language.description import UnknownPart
@@ -245,3 +247,9 @@ def test_the_reference_is_made_once(model: LanguageModel, monkeypatch: pytest.Mo
     assert len(made) == 1
     assert made[0]["tokens"] == 64
     assert model.stored(model.items[0], first.answers["16_tokens"])["text"] == "1 2"
+
+
+def test_nothing_explains_its_items_yet(model: LanguageModel) -> None:
+    chosen = Chosen(model.name, "16_tokens")
+    with pytest.raises(NothingToExplain, match=r"tiny_llama is a language model.*16_tokens"):
+        resolve_name(model.explained_by)(chosen, model, None)
