@@ -31,7 +31,7 @@ from rich.table import Table
 
 from benchmarks.comparison import round_order
 from benchmarks.environments import environment, run_once
-from benchmarks.pinning import choose_cores, describe, pinned
+from benchmarks.pinning import choose_cores, describe, pinned, scheduled_first
 from benchmarks.processes import PeerProcess
 from benchmarks.tables import terminal
 from harness.compiler import CompileRequest, compile_models
@@ -135,6 +135,8 @@ class Asked:
     deadline: float
     cache: Cache
     console: Console
+    ahead: bool = False
+    """Whether engines run before all other processes during their rounds."""
 
     @property
     def prompt(self) -> list[int]:
@@ -165,8 +167,12 @@ class OurEngine:
             repetitions=repeat,
             threads=asked.threads,
         )
-        # The child inherits the cores.
-        with tempfile.TemporaryDirectory(prefix="harness-generation-") as folder, pinned(asked.cores):
+        # The child inherits both.
+        with (
+            tempfile.TemporaryDirectory(prefix="harness-generation-") as folder,
+            pinned(asked.cores),
+            scheduled_first(0, wanted=asked.ahead),
+        ):
             result = self.device.run(self.runner.path, order, Path(folder), asked.deadline, lambda _record: None)
         samples = [record for record in result.require_complete().records if isinstance(record, Sample)]
         timed = [sample for sample in samples if sample.phase is Phase.TIMED]
@@ -193,7 +199,8 @@ class PeerEngine:
 
     def round(self, repeat: int) -> tuple[list[Run], list[int]]:
         request = {"do": "generate", "prompt": self.asked.prompt, "tokens": self.asked.model.tokens, "repeat": repeat}
-        answer = self.process.ask(request, self.asked.deadline)
+        with scheduled_first(self.process.pid, wanted=self.asked.ahead):
+            answer = self.process.ask(request, self.asked.deadline)
         return [Run(**run) for run in answer["runs"]], answer["token_ids"]
 
     def close(self) -> None:
@@ -317,13 +324,14 @@ def main(
     rounds: Annotated[int, typer.Option(min=1)] = 5,
     repeat: Annotated[int, typer.Option(min=1, help="timed runs of a round")] = 2,
     core: Annotated[int, typer.Option(min=0, help="the first of as many cores as there are threads")] = 0,
+    ahead: Annotated[bool, typer.Option(help="run before all other processes; needs root")] = False,
     deadline: Annotated[float, typer.Option(min=1.0, help="seconds for loading, and for a round")] = 600.0,
     json_path: Annotated[Path | None, typer.Option("--json", help="write all runs here")] = None,
 ) -> None:
     """Time the engines in turns."""
     console = terminal()
     try:
-        sys.exit(compare(console, model, precision, engines, threads, rounds, repeat, core, deadline, json_path))
+        sys.exit(compare(console, model, precision, engines, threads, rounds, repeat, core, ahead, deadline, json_path))
     except HarnessError as error:
         console.print(str(error), markup=False, style="red")
         sys.exit(error.exit_code)
@@ -338,6 +346,7 @@ def compare(
     rounds: int,
     repeat: int,
     core: int,
+    ahead: bool,
     deadline: float,
     json_path: Path | None,
 ) -> ExitCode:
@@ -352,7 +361,7 @@ def compare(
     [opened_model] = open_language_models([RANDOM + model], ModelOptions(precision=wanted), cache, _quiet)
     if ITEM not in opened_model.prompts:
         raise UsageError(f"{model} has no room for a prompt of {ITEM.replace('_', ' ')}", cure="name another model")
-    asked = Asked(opened_model, wanted, cores, threads, deadline, cache, console)
+    asked = Asked(opened_model, wanted, cores, threads, deadline, cache, console, ahead)
     found = take(names, rounds, repeat, asked)
     console.print(table_of(found, asked))
     if json_path:

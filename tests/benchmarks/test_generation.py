@@ -58,7 +58,7 @@ def test_the_status_names_what_went_wrong() -> None:
 def test_wrong_usage(change: dict[str, Any], message: str) -> None:
     given = {"model": "tiny-llama", "precision": "fp32", "engines": OURS, "core": 0, **change}
     with pytest.raises(UsageError, match=message):
-        compare(Console(), threads=1, rounds=1, repeat=1, deadline=1.0, json_path=None, **given)
+        compare(Console(), threads=1, rounds=1, repeat=1, ahead=False, deadline=1.0, json_path=None, **given)
 
 
 class Counting:
