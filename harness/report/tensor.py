@@ -60,7 +60,8 @@ def tensor_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
             for name, found in workloads.items()
         ],
     )
-    for table in (items_table(workloads, emulated=manifest.emulated), rates_table(workloads)):
+    emulated = manifest.emulated
+    for table in (items_table(workloads, emulated=emulated), rates_table(workloads, emulated=emulated)):
         if table:
             yield table
 
@@ -82,7 +83,7 @@ def items_table(models: Mapping[str, WorkloadSummary], *, emulated: bool) -> Tab
     )
 
 
-def rates_table(models: Mapping[str, WorkloadSummary]) -> Table | None:
+def rates_table(models: Mapping[str, WorkloadSummary], *, emulated: bool) -> Table | None:
     """Return a table with the rates of each language model's prompts; None if there are none."""
     rows = [
         [
@@ -100,8 +101,10 @@ def rates_table(models: Mapping[str, WorkloadSummary]) -> Table | None:
     ]
     if not rows:
         return None
+    label = " (emulated)" if emulated else ""
+    figures = [f"{one}{label}" for one in ("time to first token", "prefill, tokens/s", "decode, tokens/s")]
     return Table(
-        ["model", "prompt", "tokens in", "tokens out", "time to first token", "prefill, tokens/s", "decode, tokens/s"],
+        ["model", "prompt", "tokens in", "tokens out", *figures],
         rows,
         note="Medians over warm samples, inside the calls. The prefill's rate is the prompt's tokens over the time to "
         "the first token. The decode's rate is that of the tokens after the first one.",

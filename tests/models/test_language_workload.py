@@ -158,10 +158,18 @@ def test_the_rates_are_of_the_first_token_and_of_those_behind_it() -> None:
     assert (rates.prompt, rates.new, rates.first_token) == (16, 3, 4_000)
     assert (rates.prefill, rates.decode) == (4e6, 2e6)
     summary = WorkloadSummary(kind="language", by_item=with_rates(item_latencies(timed(records)), records))
-    table = rates_table({"tiny_llama": summary})
+    table = rates_table({"tiny_llama": summary}, emulated=False)
     assert table is not None
     assert table.rows == [["tiny_llama", "16_tokens", "16", "3", "4.00 µs", "4000000.0", "2000000.0"]]
-    assert rates_table({"words": WorkloadSummary(kind="tensor", by_item=item_latencies(timed(records)))}) is None
+    assert (
+        rates_table({"words": WorkloadSummary(kind="tensor", by_item=item_latencies(timed(records)))}, emulated=False)
+        is None
+    )
+    emulated = rates_table({"tiny_llama": summary}, emulated=True)
+    assert emulated is not None
+    assert emulated.header[4:] == [
+        "time to first token (emulated)", "prefill, tokens/s (emulated)", "decode, tokens/s (emulated)",
+    ]  # fmt: skip
 
 
 def test_a_single_token_has_no_decode_rate() -> None:
