@@ -119,7 +119,16 @@ def test_layers_share_their_kernels(llama: tuple[LanguageModel, Runner]) -> None
     names = [site.kernel for site in step.sites]
     shared = [name for name in set(names) if names.count(name) == model.decoder.layers]
     assert len(shared) == 5
+    assert any("silu_gated" in name for name in shared), "the feed-forward's gate is part of its product"
     assert len(names) == len(shared) * model.decoder.layers + len(set(names)) - len(shared)
+
+
+def test_both_functions_read_the_same_weights(llama: tuple[LanguageModel, Runner]) -> None:
+    """Each weight is stored once, but for the embedding, which is a head of another layout too."""
+    model, runner = llama
+    [described] = runner.archive.metadata.models
+    once = 4 * (model.decoder.parameters + model.decoder.vocab_size * model.decoder.width)
+    assert once <= described.weights_bytes < 1.1 * once
 
 
 def test_int8_weights_depart_at_ties_only(user_cache: Cache, tmp_path: Path) -> None:
