@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,9 +40,17 @@ class EnvironmentFailed(HarnessError):
     cure = "the lines above show why; packages come from the index that uv is configured for"
 
 
-def environment(name: str, *, cache: Cache, progress: Progress) -> Path:
+def environment(
+    name: str,
+    *,
+    cache: Cache,
+    progress: Progress,
+    built: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
+) -> Path:
     """Return the Python of the environment that ``workers/NAME.txt`` describes, made now unless it exists.
 
+    Packages in ``built`` are built from source, with these ``variables``.
     Raises EnvironmentFailed, or CacheBusy when another process has been making it for an hour.
     """
     requirements = REQUIREMENTS / f"{name}.txt"
@@ -51,7 +60,7 @@ def environment(name: str, *, cache: Cache, progress: Progress) -> Path:
     with _locked(folder, progress):
         if not _usable(folder):
             shutil.rmtree(folder, ignore_errors=True)
-            _make(folder, name, requirements, progress)
+            _make(folder, name, requirements, progress, built, variables or {})
     return _python(folder)
 
 
@@ -68,7 +77,14 @@ def _usable(folder: Path) -> bool:
         return False
 
 
-def _make(folder: Path, name: str, requirements: Path, progress: Progress) -> None:
+def _make(
+    folder: Path,
+    name: str,
+    requirements: Path,
+    progress: Progress,
+    built: Sequence[str],
+    variables: Mapping[str, str],
+) -> None:
     """Beside its place under another name, then renamed; a relocatable environment survives that."""
     uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
     if uv is None:
@@ -77,9 +93,9 @@ def _make(folder: Path, name: str, requirements: Path, progress: Progress) -> No
     shutil.rmtree(partial, ignore_errors=True)
     try:
         progress(f"making the environment of {name} below {folder.parent} (once; PyTorch, if it needs it, is large)")
-        _run([uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(partial)], progress)
-        install = [uv, "pip", "sync", "--quiet", "--only-binary", ":all:", "--python", str(_python(partial))]
-        _run([*install, str(requirements)], progress, deadline=INSTALL_DEADLINE_SECONDS)
+        run_once([uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(partial)], progress)
+        install = [uv, "pip", "sync", "--quiet", *_sources(requirements, built), "--python", str(_python(partial))]
+        run_once([*install, str(requirements)], progress, deadline=INSTALL_DEADLINE_SECONDS, variables=variables)
         shutil.copy2(requirements, partial / "requirements.txt")
         witnesses = [partial / "requirements.txt", partial / "pyvenv.cfg"]
         manifest = {p.name: {"size": p.stat().st_size, "sha256": hash_file(p)} for p in witnesses}
@@ -87,6 +103,15 @@ def _make(folder: Path, name: str, requirements: Path, progress: Progress) -> No
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sources(requirements: Path, built: Sequence[str]) -> list[str]:
+    """Return uv's options for what may be built: nothing, or the packages that have to be."""
+    if not built:
+        return ["--only-binary", ":all:"]
+    names = re.findall(r"^([A-Za-z0-9._-]+)==", requirements.read_text(encoding="utf-8"), re.MULTILINE)
+    options = [("--no-binary" if name in built else "--only-binary", name) for name in dict.fromkeys(names)]
+    return [word for option in options for word in option]
 
 
 def converted(
@@ -115,7 +140,7 @@ def converted(
             shutil.copytree(checkpoint.folder, source)
             if not (source / "tokenizer_config.json").exists():
                 (source / "tokenizer_config.json").write_text(json.dumps(TOKENIZER), encoding="utf-8")
-            _run([*command, str(source), str(folder / "model")], progress, deadline=CONVERT_DEADLINE_SECONDS)
+            run_once([*command, str(source), str(folder / "model")], progress, deadline=CONVERT_DEADLINE_SECONDS)
 
     return cache.fetch("peer-models", content_key(fields), build) / "model"
 
@@ -147,13 +172,19 @@ def _locked(folder: Path, progress: Progress) -> Iterator[None]:
         lock.release()
 
 
-def _run(command: Sequence[str], progress: Progress, *, deadline: float = 120.0) -> None:
+def run_once(
+    command: Sequence[str],
+    progress: Progress,
+    *,
+    deadline: float = 120.0,
+    variables: Mapping[str, str] | None = None,
+) -> None:
     """Run to the end within ``deadline`` seconds; raises EnvironmentFailed with the last lines otherwise."""
-    variables = OFFLINE | {"PYTHONPATH": str(ROOT)} if "-m" in command else {}
+    added = {**(OFFLINE | {"PYTHONPATH": str(ROOT)} if "-m" in command else {}), **(variables or {})}
     process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env=os.environ | variables,
+        env=os.environ | added,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

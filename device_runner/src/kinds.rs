@@ -5,6 +5,7 @@ use charsiug2p_workload::{Failure, Order, Planned};
 use serde::Deserialize;
 
 use crate::input::Input;
+use crate::language::LanguageOrder;
 use crate::tensor::TensorOrder;
 
 /// Makes an enum of the list, which serde reads by an order's `kind`: the variant's name in snake case.
@@ -37,6 +38,7 @@ macro_rules! kinds {
 kinds! {
     Tensor(TensorOrder),
     Generation(GenerationOrder),
+    Language(LanguageOrder),
 }
 
 fn plan<O: Order>(order: O, items: Vec<(String, Input)>) -> Result<Planned, Failure>

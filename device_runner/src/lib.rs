@@ -18,6 +18,7 @@ mod instruments;
 #[cfg(feature = "program")]
 mod job;
 mod kinds;
+mod language;
 mod memory;
 mod order;
 #[cfg(feature = "program")]

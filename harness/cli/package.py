@@ -25,7 +25,9 @@ from harness.cli.output import note, renamed
 from harness.compiler import Archive, CompileRequest, compile_models
 from harness.compiler.metadata import FILE_NAME
 from harness.core.cache import Cache
+from harness.core.errors import UsageError
 from harness.models.options import ModelOptions
+from harness.models.workload import Compilable
 from harness.native.apps.package import write_package
 from harness.native.apps.swift import write_swift_package
 from harness.native.ios.tools import Slice
@@ -38,6 +40,17 @@ package_app = typer.Typer(
     epilog="Example:\n\n  harness package ios --output-dir build/ios",
 )
 app.add_typer(package_app, name="package")
+
+
+def _for_apps(models: list[Compilable]) -> list[Compilable]:
+    """Return the models if an app's library can run all of them. Raises UsageError."""
+    for model in models:
+        if model.kind == "language":
+            raise UsageError(
+                f"{model.name} is a language model, which the library for apps does not run yet",
+                cure="measure it with pytest --device; docs/generation.md lists what is missing",
+            )
+    return models
 
 
 @package_app.callback()
@@ -87,7 +100,7 @@ def ios(
     )
     cache = Cache(notice=note)
     with TerminalProgress(sys.stderr).stage("looking at the models") as stage:
-        found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.describe)
+        found = _for_apps(compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.describe))
     archives: dict[Slice, Archive] = {}
     for which, target in SLICE_TARGETS.items():
         with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(options.named)} for {target}") as stage:
@@ -131,7 +144,7 @@ def _add(language: str, text: str) -> None:
         options = ModelOptions(models=tuple(models or ()), checkpoint=checkpoint, allow_pickle=allow_pickle)
         cache, version = Cache(notice=note), harness_version()
         with TerminalProgress(sys.stderr).stage(f"packaging {', '.join(options.named)} for {language}") as stage:
-            found = compilables(options, kv_cache=True, cache=cache, progress=stage.describe)
+            found = _for_apps(compilables(options, kv_cache=True, cache=cache, progress=stage.describe))
 
             def compiled(target: str) -> Archive:
                 request = CompileRequest(found, target, None, precision, keep_wide=keep_wide or ())

@@ -172,6 +172,7 @@ def _recipes(
                 function.results,
                 weights,
                 instrumentation=instrumentation,
+                shared_panels=function.shared_panels,
                 quality=Quality(job.precision, function.name, job.keep_wide, calibration, keep_weights=job.taps),
             ),
         )

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.core.errors import HarnessError
 from harness.models.tensor.described import InputFacts, OutputFacts
 from harness.models.workload import Compilable
-from harness.protocol.schema import GenerationWorkload, Kind, Precision, TensorWorkload
+from harness.protocol.schema import GenerationWorkload, Kind, LanguageWorkload, Precision, TensorWorkload
 
+AnyWorkload = GenerationWorkload | TensorWorkload | LanguageWorkload
 FILE_NAME = "system_lib_metadata.json"
 G2P_KEYS = frozenset(
     {"prefixes", "checkpoint", "batch_size", "max_input_bytes", "max_output_len", "use_kv_cache", "checkpoint_sha256"}
@@ -49,6 +50,34 @@ class ModelMetadata(BaseModel):
         return TensorWorkload(name=self.name, functions={"main": self.prefix}, inputs=inputs, outputs=outputs)
 
 
+class LanguageMetadata(BaseModel):
+    """Describe a language model in the archive."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    kind: Literal["language"] = "language"
+    prefix: str
+    prefixes: dict[str, str]
+    vocab_size: int
+    capacity: int
+    block: int
+    new_tokens: int
+    cache_shape: list[int]
+    cache_dtype: Literal["float32", "float16"]
+    weights_sha256: str
+    """SHA-256 of the weights' files, or of the configuration and the seed they are drawn from."""
+    weights_bytes: int
+    """The bytes of the linked weights."""
+
+    def workload(self) -> LanguageWorkload:
+        """Return the model in the form of an order."""
+        sizes = ("vocab_size", "capacity", "block", "new_tokens", "cache_shape", "cache_dtype")
+        return LanguageWorkload(
+            name=self.name, functions=self.prefixes, **{name: getattr(self, name) for name in sizes}
+        )
+
+
 class ArchiveMetadata(BaseModel):
     """Hold the published schema (the first ten fields, in its order) and our extra keys; see ``docs/metadata.md``.
 
@@ -70,8 +99,8 @@ class ArchiveMetadata(BaseModel):
 
     schema_version: Literal[1] = 1
     kind: Literal["g2p", "tensors"] = "g2p"
-    models: list[ModelMetadata] = []
-    """The tensor workloads, beside the G2P model or alone."""
+    models: list[Annotated[ModelMetadata | LanguageMetadata, Field(discriminator="kind")]] = []
+    """The other workloads, beside the G2P model or alone."""
     archive_sha256: str
     checkpoint_sha256: str = ""
     vocab_size: int = 0
@@ -109,7 +138,12 @@ class ArchiveMetadata(BaseModel):
         """Return the metadata of one model's archive; ``facts`` are the fields that compiling found."""
         if model.kind == "generation":
             return cls(prefix_base=model.prefix, prefixes=model.prefixes, **model.metadata, **facts, **whole)
-        described = ModelMetadata(name=model.name, prefix=model.prefix, **model.metadata, **facts)
+        named: dict[str, Any] = {"name": model.name, "prefix": model.prefix, **model.metadata, **facts}
+        described: ModelMetadata | LanguageMetadata
+        if model.kind == "language":
+            described = LanguageMetadata(prefixes=model.prefixes, **named)
+        else:
+            described = ModelMetadata(**named)
         weights = described.weights_bytes
         return cls(prefix_base=model.prefix, kind="tensors", models=[described], weights_bytes=weights, **whole)
 
@@ -122,7 +156,12 @@ class ArchiveMetadata(BaseModel):
     @property
     def registrations(self) -> list[str]:
         """Return the prefixes of everything in the archive; a binary must have registered all of them."""
-        return [*self.prefixes.values(), *(model.prefix for model in self.models)]
+        others = [
+            prefix
+            for model in self.models
+            for prefix in (model.prefixes.values() if isinstance(model, LanguageMetadata) else [model.prefix])
+        ]
+        return [*self.prefixes.values(), *others]
 
     @model_validator(mode="after")
     def _g2p_is_whole(self) -> ArchiveMetadata:
@@ -147,11 +186,12 @@ class ArchiveMetadata(BaseModel):
             precision=self.precision,
         )
 
-    def workload(self, name: str, kind: Kind) -> GenerationWorkload | TensorWorkload | None:
+    def workload(self, name: str, kind: Kind) -> AnyWorkload | None:
         """Return a workload in the form of an order; None if the archive has none of that kind and name."""
         if kind == "generation":
             return self.generation(name) if self.kind == "g2p" else None
-        return next((model.workload() for model in self.models if model.name == name), None)
+        found = (model.workload() for model in self.models if model.name == name)
+        return next((one for one in found if one.kind == kind), None)
 
 
 @dataclass(frozen=True)

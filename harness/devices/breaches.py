@@ -15,6 +15,7 @@ from harness.protocol.schema import (
     End,
     GenerationWorkload,
     Header,
+    LanguageWorkload,
     Load,
     Machine,
     Memory,
@@ -25,6 +26,7 @@ from harness.protocol.schema import (
     TapsRecord,
     TensorWorkload,
     Thermal,
+    Workload,
     WorkOrder,
 )
 from harness.protocol.tensors import DamagedTensors, decode
@@ -187,7 +189,8 @@ class Breaches:
             return f"taps: {error.args[0]}"
         return None if set(found) == {"taps"} else "taps of another name"
 
-    def _breach_of_generation(self, record: Sample | Probe, model: GenerationWorkload) -> str | None:
+    def _breach_of_generation(self, record: Sample | Probe, model: GenerationWorkload | LanguageWorkload) -> str | None:
+        most = model.new_tokens if isinstance(model, LanguageWorkload) else model.max_output_len
         if len(record.outputs) != len(record.items) or not record.items:
             return f"{len(record.outputs)} outputs for {len(record.items)} items"
         for item, output in zip(record.items, record.outputs, strict=True):
@@ -195,8 +198,8 @@ class Breaches:
                 return f"item {item!r} is not of workload {record.workload!r} in this order"
             if any(not 0 <= token < model.vocab_size for token in output.token_ids):
                 return f"a token id of item {item!r} is outside the vocabulary of {model.vocab_size}"
-            if len(output.token_ids) > model.max_output_len + 1:
-                return f"item {item!r} has {len(output.token_ids)} tokens, the model gives {model.max_output_len}"
+            if len(output.token_ids) > most + 1:
+                return f"item {item!r} has {len(output.token_ids)} tokens, the model gives {most}"
             found = self._breach_of_numbers(output, model.vocab_size)
             if found:
                 return f"item {item!r} has {found}"
@@ -215,11 +218,17 @@ class Breaches:
         return None
 
 
-_PARTS = ("encoder", "prefill", "step")
+_PARTS = {"tensor": (), "generation": ("encoder", "prefill", "step"), "language": ("prefill", "step")}
+"""The parts of a sample's time, by the kind of its workload."""
 
 
-def _breach_of_times(sample: Sample, workload: TensorWorkload | GenerationWorkload) -> str | None:
-    known = () if isinstance(workload, TensorWorkload) else _PARTS
+def _breach_of_times(sample: Sample, workload: Workload) -> str | None:
+    known = _PARTS[workload.kind]
+    most = workload.capacity if isinstance(workload, LanguageWorkload) else 0
+    if sample.prompt_tokens is not None and not 0 < sample.prompt_tokens <= most:
+        return f"a prompt of {sample.prompt_tokens} tokens, which workload {workload.name!r} does not take"
+    if isinstance(workload, LanguageWorkload) and len(sample.parts.get("step", ())) > workload.new_tokens:
+        return f"more steps than the {workload.new_tokens} tokens of workload {workload.name!r}"
     unknown = next((name for name in sample.parts if name not in known), None)
     if unknown is not None:
         return f"times of {unknown[:20]!r}, which is no part of workload {workload.name!r}"

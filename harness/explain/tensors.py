@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from safetensors.numpy import save_file
 
 from harness.compiler import Archive
+from harness.compiler.metadata import ModelMetadata
 from harness.devices import RunResult
 from harness.explain.schema import INPUTS
 from harness.explain.subject import NothingToExplain, Subject
@@ -44,7 +45,9 @@ class TensorSubject(Subject[Workload[Any]]):
         given = self.items(1)[-1].input
         assert not isinstance(given, str), "tensor workloads take tensors"
         save_file(decode(given), folder / INPUTS)
-        return {"inputs": [one.name for one in archive.metadata.models[0].inputs]}
+        described = archive.metadata.models[0]
+        assert isinstance(described, ModelMetadata), "an archive to explain has this model only"
+        return {"inputs": [one.name for one in described.inputs]}
 
     def facts(self, result: RunResult) -> dict[str, Any]:
         line = self.chosen.parity

@@ -29,6 +29,9 @@ class ModelFunction:
     example_inputs: tuple[torch.Tensor, ...]
     dynamic_shapes: tuple[Any, ...] | None
     results: tuple[int | None, ...] = ()
+    shared_panels: bool = False
+    """Whether its products of one row read their weights as products of many rows do. The weights are then stored once
+    for both, where another function of the model has the same ones."""
 
 
 @dataclass(frozen=True)

@@ -36,13 +36,19 @@ class WorkloadKind:
     """Open the workloads of one kind.
 
     ``open`` takes the names of this kind among ``--models``, the options, a cache and a progress callback; it raises
-    UsageError and what looking at a model raises. ``names`` are the names that belong to this kind. The kind without
-    names takes all others: files, and models that are shipped or installed.
+    UsageError and what looking at a model raises. ``names`` are the names that belong to this kind, and ``schemes`` are
+    what names of this kind begin with. The kind without either takes all others: files, and models that are shipped or
+    installed.
     """
 
     name: str
     open: Callable[[Sequence[str], ModelOptions, Cache, Progress], Sequence[Workload[Any]]]
     names: tuple[str, ...] = ()
+    schemes: tuple[str, ...] = ()
+
+    def claims(self, name: str) -> bool:
+        """Return whether the name belongs to this kind, and not only to the kind that takes all others."""
+        return name in self.names or name.startswith(self.schemes)
 
 
 def workload_kinds() -> list[WorkloadKind]:
@@ -74,10 +80,12 @@ def open_workloads(options: ModelOptions, *, cache: Cache, progress: Progress) -
         twice = next(name for name in names if names.count(name) > 1)
         raise ModelsClash(f"--models {twice} is given twice", cure="name each model once")
     kinds = workload_kinds()
-    claimed = {name for kind in kinds for name in kind.names}
+    claimed = {name for name in names if any(kind.claims(name) for kind in kinds)}
     found: list[Workload[Any]] = []
     for kind in kinds:
-        mine = [name for name in names if (name in kind.names if kind.names else name not in claimed)]
+        mine = [
+            name for name in names if kind.claims(name) or (name not in claimed and not (kind.names or kind.schemes))
+        ]
         found += kind.open(mine, options, cache, progress) if mine else []
     prefixes = [(one.name, one.compilable("".join(one.variants[:1])).prefix) for one in found]
     check_clashes(prefixes)

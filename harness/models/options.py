@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.errors import UsageError
+from harness.protocol.schema import Precision
 from harness.validate import DEFAULT_TOLERANCE
 
 DEFAULT_MODELS = ("g2p",)
@@ -25,6 +26,8 @@ class ModelOptions:
     word_sample: int | None = None
     """How many of the words are run, as a fixed sample spread over languages and lengths; None means all."""
     tolerance: float = DEFAULT_TOLERANCE
+    precision: Precision = "fp32"
+    """The precision of the compiled model; the reference is always float32."""
     batch_size: int = 1
     max_input_bytes: int = 64
     max_output_len: int = 128

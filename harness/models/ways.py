@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from harness.models.generation import GenerationWorkload
+from harness.models.language.workload import LanguageModel
 from harness.models.tensors import TensorWorkload
 from harness.models.workload import Workload
 from harness.protocol.schema import Kind
 
-WAYS: dict[Kind, type[Workload[Any]]] = {way.kind: way for way in (GenerationWorkload, TensorWorkload)}
+WAYS: dict[Kind, type[Workload[Any]]] = {way.kind: way for way in (GenerationWorkload, TensorWorkload, LanguageModel)}

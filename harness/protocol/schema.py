@@ -96,9 +96,35 @@ class GenerationWorkload(_Schema):
     precision: Precision = "fp32"
 
 
-Kind = Literal["generation", "tensor"]
-"""What a workload does: one function over tensors, or text from a prompt, token by token."""
-Workload = Annotated[TensorWorkload | GenerationWorkload, Field(discriminator="kind")]
+class LanguageWorkload(_Schema):
+    """Describe a decoder-only language model: token ids in, and the tokens that follow, greedily.
+
+    An item's input is one tensor ``prompt``, int32[n].
+    """
+
+    kind: Literal["language"] = "language"
+    name: str
+    functions: dict[str, str]
+    """Maps ``prefill`` and ``step`` to their system-lib prefixes."""
+    vocab_size: int = Field(ge=1)
+    capacity: int = Field(ge=1)
+    """The positions that the cache has room for: a prompt with the tokens that follow."""
+    block: int = Field(ge=1)
+    """The tokens of a prompt that one call of the prefill takes at most."""
+    new_tokens: int = Field(ge=1)
+    """The tokens that follow each prompt."""
+    cache_shape: list[int]
+    cache_dtype: Literal["float32", "float16"] = "float32"
+
+    @property
+    def batch_size(self) -> int:
+        """Return how many items a call runs."""
+        return 1
+
+
+Kind = Literal["generation", "tensor", "language"]
+"""What a workload does: one function over tensors, text from a prompt, or tokens that follow tokens."""
+Workload = Annotated[TensorWorkload | GenerationWorkload | LanguageWorkload, Field(discriminator="kind")]
 
 
 class WorkItem(_Schema):
@@ -217,6 +243,8 @@ class Sample(_Schema):
     """The generated outputs, one for each item; empty for a tensor workload."""
     output_sha256: str | None = None
     """SHA-256 over the bytes of all outputs of a tensor workload."""
+    prompt_tokens: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The tokens of a language model's prompt."""
 
     def part_ns(self, name: str) -> int:
         """Return the sum of the nanoseconds of all calls of a part; 0 without any."""

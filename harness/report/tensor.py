@@ -60,9 +60,10 @@ def tensor_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
             for name, found in workloads.items()
         ],
     )
-    table = items_table(workloads, emulated=manifest.emulated)
-    if table:
-        yield table
+    emulated = manifest.emulated
+    for table in (items_table(workloads, emulated=emulated), rates_table(workloads, emulated=emulated)):
+        if table:
+            yield table
 
 
 def items_table(models: Mapping[str, WorkloadSummary], *, emulated: bool) -> Table | None:
@@ -79,6 +80,34 @@ def items_table(models: Mapping[str, WorkloadSummary], *, emulated: bool) -> Tab
         ["model", "item", "samples", label, "MAD", "min", "max", "PyTorch", "ratio"],
         rows,
         note=f"One call with the inputs at hand, warm samples, none is dropped.{beside}",
+    )
+
+
+def rates_table(models: Mapping[str, WorkloadSummary], *, emulated: bool) -> Table | None:
+    """Return a table with the rates of each language model's prompts; None if there are none."""
+    rows = [
+        [
+            name,
+            item,
+            str(found.tokens.prompt),
+            str(found.tokens.new),
+            duration(found.tokens.first_token),
+            f"{found.tokens.prefill:.1f}",
+            DASH if found.tokens.decode is None else f"{found.tokens.decode:.1f}",
+        ]
+        for name, model in models.items()
+        for item, found in model.by_item.items()
+        if found.tokens is not None
+    ]
+    if not rows:
+        return None
+    label = " (emulated)" if emulated else ""
+    figures = [f"{one}{label}" for one in ("time to first token", "prefill, tokens/s", "decode, tokens/s")]
+    return Table(
+        ["model", "prompt", "tokens in", "tokens out", *figures],
+        rows,
+        note="Medians over warm samples, inside the calls. The prefill's rate is the prompt's tokens over the time to "
+        "the first token. The decode's rate is that of the tokens after the first one.",
     )
 
 

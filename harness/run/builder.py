@@ -18,7 +18,6 @@ from harness.models.options import ModelOptions
 from harness.models.timing import TimedPyTorch, TimingProcess
 from harness.models.workload import TimedModel, Workload
 from harness.native import AppOptions, Runner, build_runner
-from harness.protocol.schema import Precision
 from harness.validate import CLOSE, EXACT, TolerancePolicy
 
 Variant = Literal["cache", "cacheless"]
@@ -31,8 +30,6 @@ class RunOptions(ModelOptions):
     device: str = "host"
     use_kv_cache: bool = True
     """Chooses the variant that is timed; parity is judged for both."""
-    precision: Precision = "fp32"
-    """The precision of the compiled model; the reference is always float32."""
     keep_wide: tuple[str, ...] = ()
     """Patterns of layers that are stored one precision wider."""
     threads: int = 1

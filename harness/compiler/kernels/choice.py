@@ -9,19 +9,23 @@ from harness.compiler.targets.profiles import Profile
 from harness.protocol.schema import Precision
 
 
-def format_for(precision: Precision, profile: Profile, *, one_row: bool, wide: bool = False) -> Format:
+def format_for(
+    precision: Precision, profile: Profile, *, one_row: bool, wide: bool = False, shared: bool = False
+) -> Format:
     """Return the format of a product.
 
     One row's activations keep 15 bits, because reading the weights takes all its time; with ``wide`` those of many rows
-    do, too.
+    do, too. ``shared`` gives one row the panels of many, whose weights it then shares where the instruction set
+    multiplies both alike.
     """
-    form = _format(precision, profile, one_row, wide)
+    form = _format(
+        precision, profile, one_row, wide, profile.vector_columns if one_row and not shared else profile.columns
+    )
     form.prefetches = not one_row and not form.quantises
     return form
 
 
-def _format(precision: Precision, profile: Profile, one_row: bool, wide: bool) -> Format:
-    columns = profile.vector_columns if one_row else profile.columns
+def _format(precision: Precision, profile: Profile, one_row: bool, wide: bool, columns: int) -> Format:
     if precision == "fp32":
         return FloatFormat("float32", profile, columns)
     if precision == "fp16":

@@ -108,14 +108,16 @@ def product_kernel(
     leading: tuple[Dim, ...],
     *,
     wide_activations: bool = False,
+    shared: bool = False,
 ) -> tuple[Kernel, Format]:
     """Return the kernel and its format.
 
     The kernel maps (x [..., K], residual [..., outputs] if any, gain and shift of a norm, weight arrays) to y [...,
-    outputs]. ``leading`` are the extents before the last axis; if all are 1, the one-row template is taken.
+    outputs]. ``leading`` are the extents before the last axis; if all are 1, the one-row template is taken. ``shared``
+    is that of :func:`format_for`.
     """
     one_row = is_one_row(leading)
-    form = format_for(precision, profile, one_row=one_row, wide=wide_activations)
+    form = format_for(precision, profile, one_row=one_row, wide=wide_activations, shared=shared)
     panels = panel_count(product, form)
     params = [Param("x", (*leading, product.depth))]
     if product.residual:

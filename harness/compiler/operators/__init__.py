@@ -9,6 +9,7 @@ from harness.compiler.errors import BadExtension
 from harness.compiler.extensions import OPERATORS, load
 from harness.compiler.operators.append_and_attend import AppendAndAttendOp
 from harness.compiler.operators.argmax import ArgmaxOp
+from harness.compiler.operators.attend_causally import AttendCausallyOp
 from harness.compiler.operators.attend_memory import AttendMemoryOp
 from harness.compiler.operators.attention import AttentionOp, DotAttentionOp
 from harness.compiler.operators.batch_product import BatchProductOp
@@ -37,6 +38,7 @@ BUILT_IN: tuple[type[FusedOperator], ...] = (
     DotAttentionOp,
     AppendAndAttendOp,
     AttendMemoryOp,
+    AttendCausallyOp,
     StoreMemoryOp,
     SortOp,
 )

@@ -121,6 +121,9 @@ class Lowering(Protocol):
     wide_activations: bool
     """Whether the operator's int8 activations keep 15 bits."""
 
+    shared_panels: bool
+    """Whether products of one row read the panels of many, because another function has the same weights."""
+
     def rounded(self, weight: Array) -> Array:
         """Return a weight [K, N] whose int8 rounding fits the operator's usual inputs, if they are known."""
 

@@ -41,7 +41,12 @@ class ProductOp(FusedOperator):
         product = self.product
         leading = Dims().of(args[0])[:-1]
         kernel, form = product_kernel(
-            lowering.profile, lowering.precision, product, leading, wide_activations=lowering.wide_activations
+            lowering.profile,
+            lowering.precision,
+            product,
+            leading,
+            wide_activations=lowering.wide_activations,
+            shared=lowering.shared_panels,
         )
         activations = 2 if product.residual else 1
         norms = {None: 0, "rms": 1, "layer": 2}[product.norm]
@@ -123,11 +128,27 @@ def _gated(graph: Graph, value: Any) -> Linear | None:
 
 
 def _activated(graph: Graph, value: Any) -> Linear | None:
+    x = _behind_silu(graph, value)
+    if x is not None:
+        inner = _biased(graph, x)
+        return None if inner is None else replace(inner, activation="silu")
     call = graph.call(value, *ACTIVATION_OPS)
     if call is None:
         return _biased(graph, value)
     inner = _biased(graph, call.args[0]) if graph.uses(call.args[0]) == 1 else None
     return None if inner is None else replace(inner, activation=ACTIVATION_OPS[call.op.name])
+
+
+def _behind_silu(graph: Graph, value: Any) -> Any:
+    """Return x of x * sigmoid(x), into which torch decomposes silu; None if it is something else."""
+    call = graph.call(value, "relax.multiply")
+    if call is None:
+        return None
+    for x, other in (call.args, call.args[::-1]):
+        sigmoid = graph.call(other, "relax.sigmoid")
+        if sigmoid is not None and sigmoid.args[0].same_as(x) and graph.uses(x) == 2 and graph.uses(other) == 1:
+            return x
+    return None
 
 
 def _biased(graph: Graph, value: Any) -> Linear | None:

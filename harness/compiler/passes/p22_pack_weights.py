@@ -29,9 +29,16 @@ from harness.compiler.targets.profiles import Profile
 @mutator
 class _PackWeights(PyExprMutator):  # type: ignore[misc]
     def __init__(
-        self, module: tvm.IRModule, profile: Profile, quality: Quality, ops: OpTable, table: KernelTable
+        self,
+        module: tvm.IRModule,
+        profile: Profile,
+        quality: Quality,
+        ops: OpTable,
+        table: KernelTable,
+        shared_panels: bool,
     ) -> None:
         super().__init__()
+        self.shared_panels = shared_panels
         self.module, self.profile, self.quality, self.ops, self.table = module, profile, quality, ops, table
         self.precision, self.wide_activations = quality.precision, False
         self._inputs: LayerInputs | None = None
@@ -77,11 +84,14 @@ class _PackWeights(PyExprMutator):  # type: ignore[misc]
 class PackWeights:
     """Lower the operators of ``ops``. Their kernels go into ``table``."""
 
-    def __init__(self, profile: Profile, quality: Quality, ops: OpTable, table: KernelTable) -> None:
+    def __init__(
+        self, profile: Profile, quality: Quality, ops: OpTable, table: KernelTable, *, shared_panels: bool = False
+    ) -> None:
         self.profile, self.quality, self.ops, self.table = profile, quality, ops, table
+        self.shared_panels = shared_panels
 
     def transform_module(self, module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
-        rewriter = _PackWeights(module, self.profile, self.quality, self.ops, self.table)
+        rewriter = _PackWeights(module, self.profile, self.quality, self.ops, self.table, self.shared_panels)
         return rewrite_functions(
             module, lambda function: relax.analysis.remove_all_unused(rewriter.visit_expr(function))
         )

@@ -57,6 +57,8 @@ class Recipe:
     instrumentation: Instrumentation | None = None
     sites: list[Site] = field(default_factory=list)
     """Filled with the calls of kernels that the function makes."""
+    shared_panels: bool = False
+    """See :class:`harness.models.functions.ModelFunction`."""
     quality: Quality | None = None
     """The precision of single layers; None means that all have ``precision``."""
 
@@ -78,7 +80,13 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
             *([ChannelsLast(ops.origins), FoldArithmetic()] if recipe.schedule_rest else []),
             # 2: kernels of our own.
             FusePatterns(ops),
-            PackWeights(profile, recipe.quality or Quality(recipe.precision), ops, table),
+            PackWeights(
+                profile,
+                recipe.quality or Quality(recipe.precision),
+                ops,
+                table,
+                shared_panels=recipe.shared_panels,
+            ),
             PlaceResults(recipe.results, table),
             MergeKernels(table),
             t.DeadCodeElimination(),

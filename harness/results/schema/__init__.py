@@ -38,6 +38,7 @@ from harness.results.schema.summary import (
     ParitySummary,
     RunVerdict,
     Summary,
+    TokenRates,
     WideLayer,
     WorkloadSummary,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "RunVerdict",
     "SampleLine",
     "Summary",
+    "TokenRates",
     "VariantFacts",
     "WideLayer",
     "WorkloadFacts",

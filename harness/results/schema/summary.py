@@ -6,7 +6,7 @@ import shlex
 from enum import Enum
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from harness.results import v1
 from harness.results.schema.manifest import SCHEMA_VERSION
@@ -73,6 +73,21 @@ class LatencySummary(Stored):
     ns_per_token: float
 
 
+class TokenRates(Stored):
+    """How fast a language model took a prompt and gave tokens: medians over the warm samples of one item."""
+
+    prompt: int
+    """The prompt's tokens."""
+    new: int
+    """The tokens that followed."""
+    first_token: float
+    """Nanoseconds from the prompt to the first token, inside the calls."""
+    prefill: float
+    """The prompt's tokens a second, until the first token."""
+    decode: float | None
+    """Tokens a second after the first one; None if there was one only."""
+
+
 class ItemLatency(Stored):
     """Warm samples of one item, in nanoseconds."""
 
@@ -81,6 +96,8 @@ class ItemLatency(Stored):
     mad: float
     min: float
     max: float
+    tokens: TokenRates | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Only of a language model."""
 
 
 class WorkloadSummary(OfKind):

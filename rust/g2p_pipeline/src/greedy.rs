@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use charsiug2p_g2p_tokenizer::decode as text;
 use charsiug2p_g2p_tvm::TvmError;
-use charsiug2p_workload::{Output, ProbeOptions};
+use charsiug2p_workload::{margin, top_two, Output, ProbeOptions};
 
 use crate::config::ModelConfig;
 use crate::error::PipelineError;
@@ -107,13 +107,11 @@ impl Word {
             return Err(BadStep::NotFinite(logit));
         }
         if let Some(margins) = &mut self.margins {
-            let (best, second) = top_two(logits)?;
+            let (best, second) = top_two(logits).map_err(BadStep::NotFinite)?;
             if logit < best {
                 return Err(BadStep::NotBest(token));
             }
-            // Zero for a vocabulary of one, where nothing competes.
-            // And never more than a float32 can be: a record holds numbers.
-            margins.push(if second.is_finite() { (best - second).min(f32::MAX) } else { 0.0 });
+            margins.push(margin(best, second));
         }
         let step = self.token_ids.len();
         if let Some(kept) = self.logits.as_mut().filter(|_| probe.logit_steps.contains(&step)) {
@@ -149,22 +147,6 @@ pub(crate) fn best(logits: &[f32]) -> i32 {
             },
         );
     best.0
-}
-
-/// The best logit and the second best.
-fn top_two(logits: &[f32]) -> Result<(f32, f32), BadStep> {
-    let (mut best, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
-    for &logit in logits {
-        if !logit.is_finite() {
-            return Err(BadStep::NotFinite(logit));
-        }
-        if logit > best {
-            (best, second) = (logit, best);
-        } else if logit > second {
-            second = logit;
-        }
-    }
-    Ok((best, second))
 }
 
 #[cfg(test)]

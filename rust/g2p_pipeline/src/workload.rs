@@ -122,7 +122,7 @@ impl Workload for Generation {
         let steps = steps.into_iter().map(nanoseconds).collect();
         let mut parts = BTreeMap::from([("encoder", vec![nanoseconds(encoder)]), ("step", steps)]);
         parts.extend(prefill.map(|took| ("prefill", vec![nanoseconds(took)])));
-        Ok(Measured { total_ns: nanoseconds(total), parts, outputs, output_sha256: None })
+        Ok(Measured { total_ns: nanoseconds(total), parts, outputs, ..Measured::default() })
     }
 
     fn probe(&mut self, call: usize, options: &ProbeOptions) -> Result<Probed, Failure> {

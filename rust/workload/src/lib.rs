@@ -2,9 +2,11 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod failure;
+mod logits;
 mod records;
 mod workload;
 
 pub use failure::{Failure, FailureKind};
+pub use logits::{margin, top_two};
 pub use records::{nanoseconds, Measured, Output, Probed, TensorsRecord};
 pub use workload::{Load, OnLoad, Order, Planned, ProbeOptions, Workload};

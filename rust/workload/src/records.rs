@@ -19,6 +19,9 @@ pub struct Measured {
     /// A hash of the outputs, of a workload whose outputs only the probe writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_sha256: Option<String>,
+    /// How many tokens a language model's prompt has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<usize>,
 }
 
 /// The outputs of a call.

@@ -1,0 +1,278 @@
+//! Language workloads: token ids in, and the tokens that follow, greedily. Nothing here knows a tokenizer.
+
+mod generator;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use charsiug2p_g2p_tvm::{DeviceConfig, Function, TvmError, TvmModule, DEFAULT_ENTRY};
+use charsiug2p_workload::{
+    nanoseconds, Failure, FailureKind, Measured, Order, Output, Planned, ProbeOptions, Probed,
+    Workload,
+};
+use safetensors::Dtype;
+use serde::Deserialize;
+
+use crate::tensors::SentTensors;
+use generator::{BadStep, Generator, Times};
+
+/// The function that takes a block of a prompt.
+const PREFILL: &str = "prefill";
+/// The function that decodes one token.
+const STEP: &str = "step";
+/// The tensor of an item.
+const PROMPT: &str = "prompt";
+/// 4 GiB of float32, 2 GiB of float16.
+const MOST_CACHE_ELEMENTS: usize = 1 << 30;
+
+/// The element type of a cache. Only compiled functions use the elements.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheDtype {
+    /// Four bytes each.
+    #[default]
+    Float32,
+    /// Two bytes each.
+    Float16,
+}
+
+/// A language workload as an order has it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LanguageOrder {
+    name: String,
+    /// The functions `prefill` and `step` to their prefixes.
+    functions: BTreeMap<String, String>,
+    vocab_size: usize,
+    /// The positions of the cache.
+    capacity: usize,
+    /// The most rows of a prefill.
+    block: usize,
+    /// How many tokens follow each prompt.
+    new_tokens: usize,
+    /// Layers, keys and values, elements.
+    cache_shape: Vec<usize>,
+    #[serde(default)]
+    cache_dtype: CacheDtype,
+}
+
+impl LanguageOrder {
+    fn check(&self) -> Result<(), String> {
+        let names: Vec<&str> = self.functions.keys().map(String::as_str).collect();
+        if names != [PREFILL, STEP] || self.functions.values().any(String::is_empty) {
+            return Err(format!("it needs the functions {PREFILL:?} and {STEP:?} with prefixes"));
+        }
+        for (name, size, limit) in [
+            ("vocab_size", self.vocab_size, 1 << 24),
+            ("capacity", self.capacity, 1 << 20),
+            ("block", self.block, self.capacity),
+            ("new_tokens", self.new_tokens, self.capacity),
+        ] {
+            if size == 0 || size > limit {
+                return Err(format!("{name} is {size}, it must be from 1 to {limit}"));
+            }
+        }
+        let elements =
+            self.cache_shape.iter().fold(1, |count: usize, &extent| count.saturating_mul(extent));
+        if self.cache_shape.len() != 3 || elements == 0 || elements > MOST_CACHE_ELEMENTS {
+            let shape = &self.cache_shape;
+            return Err(format!("a cache of {shape:?} is none, or larger than memory is taken"));
+        }
+        Ok(())
+    }
+
+    /// An item's tokens, checked.
+    fn prompt(&self, sent: &SentTensors) -> Result<Vec<i32>, String> {
+        sent.check(&[PROMPT.to_owned()])?;
+        let tensors = sent.read()?;
+        let view = tensors.tensor(PROMPT).map_err(|error| error.to_string())?;
+        if view.dtype() != Dtype::I32 || view.shape().len() != 1 {
+            return Err(format!("{PROMPT:?} is no int32 of one axis"));
+        }
+        let bytes = view.data().chunks_exact(4);
+        let tokens: Vec<i32> =
+            bytes.map(|four| i32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect();
+        if tokens.is_empty() {
+            return Err("the prompt is empty".to_owned());
+        }
+        if tokens.len().saturating_add(self.new_tokens) > self.capacity {
+            let (given, after, most) = (tokens.len(), self.new_tokens, self.capacity);
+            return Err(format!(
+                "the prompt's {given} tokens with {after} behind them are more than the context of {most}"
+            ));
+        }
+        let known = |token: i32| usize::try_from(token).is_ok_and(|token| token < self.vocab_size);
+        match tokens.iter().find(|&&token| !known(token)) {
+            Some(token) => {
+                Err(format!("token {token} is outside the vocabulary of {}", self.vocab_size))
+            }
+            None => Ok(tokens),
+        }
+    }
+}
+
+impl Order for LanguageOrder {
+    type Input = SentTensors;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn plan(self, items: Vec<(String, SentTensors)>) -> Result<Planned, Failure> {
+        self.check().map_err(Failure::usage)?;
+        let mut prompts = Vec::with_capacity(items.len());
+        for (id, sent) in items {
+            let tokens = self.prompt(&sent).map_err(|why| Failure::bad_item(&id, &why))?;
+            prompts.push(Prompt { ids: [id], tokens });
+        }
+        Ok(Planned {
+            calls: prompts.len(),
+            // Its functions' instruments begin with what the functions have in common.
+            prefix: self
+                .functions
+                .get(STEP)
+                .and_then(|one| one.strip_suffix("step_"))
+                .map(Into::into),
+            load: Box::new(move |on_load| {
+                let mut load = |name: &'static str| -> Result<Function, TvmError> {
+                    let started = Instant::now();
+                    let prefix = self.functions.get(name).map_or("", String::as_str);
+                    let module = TvmModule::from_system_lib(prefix)?;
+                    let function = module.load_entry(DeviceConfig::cpu(), DEFAULT_ENTRY)?;
+                    on_load(name, started.elapsed());
+                    Ok(function)
+                };
+                let failed = |error: TvmError| Failure::model(error.to_string());
+                let (prefill, step) = (load(PREFILL).map_err(failed)?, load(STEP).map_err(failed)?);
+                let generator = Generator::new(prefill, step, &self).map_err(failed)?;
+                Ok(Box::new(Language { generator, prompts }))
+            }),
+        })
+    }
+}
+
+/// An item.
+struct Prompt {
+    /// One id, as a record lists it.
+    ids: [String; 1],
+    tokens: Vec<i32>,
+}
+
+/// A loaded model with its items, in the order they run.
+struct Language {
+    generator: Generator,
+    prompts: Vec<Prompt>,
+}
+
+impl Language {
+    fn generate(&mut self, call: usize, probe: &ProbeOptions) -> Result<(Output, Times), Failure> {
+        let prompt = &self.prompts[call];
+        self.generator.generate(&prompt.tokens, probe).map_err(|error| {
+            let kind = match error {
+                BadStep::Tvm(_) => FailureKind::Model,
+                BadStep::NotFinite { .. } | BadStep::NoToken { .. } | BadStep::NotBest { .. } => {
+                    FailureKind::Answer
+                }
+            };
+            Failure::new(kind, error.to_string()).of_item(&prompt.ids[0])
+        })
+    }
+}
+
+impl Workload for Language {
+    fn items(&self, call: usize) -> &[String] {
+        &self.prompts[call].ids
+    }
+
+    fn run(&mut self, call: usize) -> Result<Measured, Failure> {
+        let (output, times) = self.generate(call, &ProbeOptions::default())?;
+        let mut parts = BTreeMap::from([(STEP, times.steps)]);
+        if !times.prefills.is_empty() {
+            parts.insert(PREFILL, times.prefills);
+        }
+        Ok(Measured {
+            total_ns: nanoseconds(times.total),
+            parts,
+            outputs: vec![output],
+            prompt_tokens: Some(self.prompts[call].tokens.len()),
+            ..Measured::default()
+        })
+    }
+
+    fn probe(&mut self, call: usize, options: &ProbeOptions) -> Result<Probed, Failure> {
+        Ok(Probed { outputs: vec![self.generate(call, options)?.0], tensors: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+    use base64::Engine;
+    use safetensors::tensor::TensorView;
+    use serde_json::{json, Value};
+
+    use super::*;
+    use crate::tensors::sha256;
+
+    fn order(change: &Value) -> Result<Planned, Failure> {
+        planned(change, "prompt", Dtype::I32, &[1, 2, 3])
+    }
+
+    fn planned(
+        change: &Value,
+        name: &str,
+        dtype: Dtype,
+        tokens: &[i32],
+    ) -> Result<Planned, Failure> {
+        let mut order = json!({
+            "name": "lm", "functions": {"prefill": "lm_prefill_", "step": "lm_step_"}, "vocab_size": 8,
+            "capacity": 16, "block": 4, "new_tokens": 5, "cache_shape": [2, 2, 64],
+        });
+        order.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
+        let view = TensorView::new(dtype, vec![tokens.len()], &bytes).unwrap();
+        let bytes = safetensors::serialize([(name, view)], None).unwrap();
+        let sent = json!({"size": bytes.len(), "sha256": sha256([bytes.as_slice()]), "data": STANDARD.encode(&bytes)});
+        let sent: SentTensors = serde_json::from_str(&sent.to_string()).unwrap();
+        let order: LanguageOrder = serde_json::from_str(&order.to_string()).unwrap();
+        order.plan(vec![("p".to_owned(), sent)])
+    }
+
+    fn refused(found: Result<Planned, Failure>, reason: &str) {
+        let failure = found.err().unwrap();
+        assert_eq!(failure.kind, FailureKind::Usage);
+        assert!(failure.message.contains(reason), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_prompt_that_fits_is_taken() {
+        assert_eq!(order(&json!({})).unwrap().calls, 1);
+        let most: Vec<i32> = vec![7; 11];
+        assert!(planned(&json!({}), "prompt", Dtype::I32, &most).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_prompt_names_its_item() {
+        let one = |tokens: &[i32]| planned(&json!({}), "prompt", Dtype::I32, tokens);
+        refused(one(&[]), "item \"p\": the prompt is empty");
+        refused(
+            one(&[1; 12]),
+            "the prompt's 12 tokens with 5 behind them are more than the context of 16",
+        );
+        refused(one(&[1, 8]), "token 8 is outside the vocabulary of 8");
+        refused(one(&[-1]), "token -1 is outside the vocabulary of 8");
+        refused(planned(&json!({}), "prompt", Dtype::F32, &[1]), "is no int32 of one axis");
+        refused(planned(&json!({}), "words", Dtype::I32, &[1]), "the model takes [\"prompt\"]");
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_are_refused() {
+        refused(order(&json!({"functions": {"step": "lm_step_"}})), "needs the functions");
+        refused(order(&json!({"functions": {"prefill": "", "step": "x"}})), "needs the functions");
+        refused(order(&json!({"block": 17})), "block is 17, it must be from 1 to 16");
+        refused(order(&json!({"vocab_size": 0})), "vocab_size is 0");
+        refused(order(&json!({"new_tokens": 0})), "new_tokens is 0");
+        refused(order(&json!({"cache_shape": [2, 2]})), "a cache of [2, 2]");
+        refused(order(&json!({"cache_shape": [1 << 20, 2, 1 << 20]})), "larger than memory");
+    }
+}

@@ -1,0 +1,242 @@
+//! The loop: a prompt in blocks, then a token a step, over one cache that is written in place.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use charsiug2p_g2p_tvm::{Argument, Float16, Function, Tensor, TvmError};
+use charsiug2p_workload::{margin, nanoseconds, top_two, Output, ProbeOptions};
+
+use super::{CacheDtype, LanguageOrder};
+
+/// What is wrong with a step.
+#[derive(Debug)]
+pub enum BadStep {
+    Tvm(TvmError),
+    NotFinite { step: usize, value: f32 },
+    NoToken { step: usize, token: i32 },
+    NotBest { step: usize, token: i32 },
+}
+
+impl From<TvmError> for BadStep {
+    fn from(error: TvmError) -> Self {
+        Self::Tvm(error)
+    }
+}
+
+impl fmt::Display for BadStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tvm(error) => error.fmt(f),
+            Self::NotFinite { step, value } => {
+                write!(f, "the model's logits of step {step} hold {value}, not a finite number")
+            }
+            Self::NoToken { step, token } => {
+                write!(f, "step {step} answered token {token}, outside the vocabulary")
+            }
+            Self::NotBest { step, token } => {
+                write!(f, "step {step} answered token {token}, which is not its best logit")
+            }
+        }
+    }
+}
+
+/// How long a generation took.
+#[derive(Default)]
+pub struct Times {
+    pub total: Duration,
+    /// Nanoseconds of each block of the prompt.
+    pub prefills: Vec<u64>,
+    /// Nanoseconds of each step.
+    pub steps: Vec<u64>,
+}
+
+/// A model's functions and the buffers that all prompts share.
+pub struct Generator {
+    prefill: Function,
+    step: Function,
+    block: usize,
+    new_tokens: usize,
+    /// `[T]` for the T tokens of a block.
+    input: Tensor,
+    /// `[1]`, two of them: a virtual machine keeps what it returned last, which is the token, and a tensor that it
+    /// keeps cannot be written.
+    tokens: [Tensor; 2],
+    /// `[1]`.
+    position: Tensor,
+    /// Need not be cleared between prompts: nothing beyond a row's own position is read.
+    cache: Tensor,
+    /// `[1, V]` of the last step.
+    logits: Tensor,
+}
+
+impl Generator {
+    pub fn new(prefill: Function, step: Function, order: &LanguageOrder) -> Result<Self, TvmError> {
+        Ok(Self {
+            prefill,
+            step,
+            block: order.block,
+            new_tokens: order.new_tokens,
+            input: Tensor::zeros::<i32>(&[order.block])?,
+            tokens: [Tensor::zeros::<i32>(&[1])?, Tensor::zeros::<i32>(&[1])?],
+            position: Tensor::zeros::<i32>(&[1])?,
+            cache: match order.cache_dtype {
+                CacheDtype::Float32 => Tensor::zeros::<f32>(&order.cache_shape)?,
+                CacheDtype::Float16 => Tensor::zeros::<Float16>(&order.cache_shape)?,
+            },
+            logits: Tensor::zeros::<f32>(&[1, order.vocab_size])?,
+        })
+    }
+
+    /// The tokens behind a checked prompt. Nothing is allocated for a step.
+    pub fn generate(
+        &mut self,
+        prompt: &[i32],
+        probe: &ProbeOptions,
+    ) -> Result<(Output, Times), BadStep> {
+        let started = Instant::now();
+        let mut times = Times::default();
+        times.prefills.reserve_exact(prompt.len() / self.block + 1);
+        times.steps.reserve_exact(self.new_tokens);
+        let mut answer = Answer::new(self.new_tokens, probe);
+        let (&last, before) = prompt.split_last().ok_or(TvmError::Layout("the prompt is empty"))?;
+        for (number, block) in before.chunks(self.block).enumerate() {
+            times.prefills.push(self.take(block, number * self.block)?);
+        }
+        // The prompt's last token is the first step's.
+        let current = usize::from(self.tokens[0].is_shared());
+        self.tokens[current].as_mut_slice::<i32>()?.fill(last);
+        for step in 0..self.new_tokens {
+            times.steps.push(self.decode(current, before.len() + step)?);
+            let token = self.tokens[current].as_slice::<i32>()?[0];
+            answer.take(step, token, self.logits.row(&[0])?, probe)?;
+        }
+        times.total = started.elapsed();
+        Ok((answer.into_output(), times))
+    }
+
+    /// Writes the keys and values of a block, whose first token is at `first`.
+    fn take(&mut self, block: &[i32], first: usize) -> Result<u64, TvmError> {
+        self.input.set_shape(&[block.len()])?;
+        self.input.write(block)?;
+        self.place(first)?;
+        let started = Instant::now();
+        self.prefill.call_tensor(&[
+            Argument::Tensor(&self.input),
+            Argument::Tensor(&self.position),
+            Argument::InPlace(&mut self.cache),
+        ])?;
+        Ok(nanoseconds(started.elapsed()))
+    }
+
+    /// Feeds the current token at `position`; the next one takes its place.
+    fn decode(&mut self, current: usize, position: usize) -> Result<u64, TvmError> {
+        self.place(position)?;
+        let token = &mut self.tokens[current];
+        let started = Instant::now();
+        let next = self.step.call_tensor(&[
+            Argument::InPlace(token),
+            Argument::Tensor(&self.position),
+            Argument::InPlace(&mut self.cache),
+            Argument::InPlace(&mut self.logits),
+        ])?;
+        let took = nanoseconds(started.elapsed());
+        if next.is_same(token) {
+            Ok(took)
+        } else {
+            Err(TvmError::Layout("the step returned another tensor than its token"))
+        }
+    }
+
+    fn place(&mut self, position: usize) -> Result<(), TvmError> {
+        self.position.as_mut_slice::<i32>()?.fill(i32::try_from(position).unwrap_or(i32::MAX));
+        Ok(())
+    }
+}
+
+/// The output of one prompt while it grows.
+struct Answer {
+    token_ids: Vec<i32>,
+    margins: Option<Vec<f32>>,
+    logits: Option<BTreeMap<usize, Vec<f32>>>,
+}
+
+impl Answer {
+    fn new(count: usize, probe: &ProbeOptions) -> Self {
+        Self {
+            token_ids: Vec::with_capacity(count),
+            margins: probe.margins.then(|| Vec::with_capacity(count)),
+            logits: (!probe.logit_steps.is_empty()).then(BTreeMap::new),
+        }
+    }
+
+    /// Takes a step's token and logits `[V]`.
+    fn take(
+        &mut self,
+        step: usize,
+        token: i32,
+        logits: &[f32],
+        probe: &ProbeOptions,
+    ) -> Result<(), BadStep> {
+        let of_token = usize::try_from(token).ok().and_then(|token| logits.get(token));
+        let logit = *of_token.ok_or(BadStep::NoToken { step, token })?;
+        if !logit.is_finite() {
+            return Err(BadStep::NotFinite { step, value: logit });
+        }
+        if let Some(margins) = &mut self.margins {
+            let (best, second) =
+                top_two(logits).map_err(|value| BadStep::NotFinite { step, value })?;
+            if logit < best {
+                return Err(BadStep::NotBest { step, token });
+            }
+            margins.push(margin(best, second));
+        }
+        if let Some(kept) = self.logits.as_mut().filter(|_| probe.logit_steps.contains(&step)) {
+            if let Some(&value) = logits.iter().find(|logit| !logit.is_finite()) {
+                return Err(BadStep::NotFinite { step, value });
+            }
+            kept.insert(step, logits.to_vec());
+        }
+        self.token_ids.push(token);
+        Ok(())
+    }
+
+    /// Without text, since nothing here knows a tokenizer.
+    fn into_output(self) -> Output {
+        let Self { token_ids, margins, logits } = self;
+        Output { token_ids, text: String::new(), margins, logits }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(token: i32, logits: &[f32]) -> Result<Output, String> {
+        let probe = ProbeOptions { margins: true, logit_steps: vec![0] };
+        let mut answer = Answer::new(1, &probe);
+        answer.take(0, token, logits, &probe).map_err(|error| error.to_string())?;
+        Ok(answer.into_output())
+    }
+
+    #[test]
+    fn a_token_is_kept_with_its_margin_and_logits() {
+        let output = taken(1, &[0.5, 2.0, 1.5]).unwrap();
+        assert_eq!((output.token_ids, output.margins), (vec![1], Some(vec![0.5])));
+        assert_eq!(output.logits.unwrap()[&0], [0.5, 2.0, 1.5]);
+    }
+
+    #[test]
+    fn what_cannot_be_an_answer_is_named() {
+        for (token, logits, reason) in [
+            (3, [0.0; 3], "token 3, outside the vocabulary"),
+            (-1, [0.0; 3], "token -1, outside the vocabulary"),
+            (0, [f32::NAN, 0.0, 0.0], "hold NaN"),
+            (0, [0.0, f32::INFINITY, 0.0], "hold inf"),
+            (0, [0.0, 1.0, 0.0], "token 0, which is not its best logit"),
+        ] {
+            let error = taken(token, &logits).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+"""Get transformers' greedy decoding of prompts, with margins. Imports no PyTorch: a worker makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.core.cache import Cache, content_key, hash_sources
+from harness.core.installation import package_version
+from harness.core.progress import Progress
+from harness.core.worker import run_worker
+
+WORKER = "harness.models.language.reference_worker"
+RESULT = "reference.json"
+SOURCES = ("reference_worker.py", "loading.py", "weights.py", "description.py")
+THREADS = 1
+"""Answers are made on one thread: sums in another order may end in another digit."""
+
+
+class GeneratedItem(BaseModel):
+    """Hold the tokens that follow a prompt, and the best minus the second-best logit of each step."""
+
+    model_config = ConfigDict(frozen=True)
+
+    token_ids: list[int]
+    margins: list[float]
+
+
+class GenerationReference(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    items: list[GeneratedItem]
+    torch_version: str
+    transformers_version: str
+
+
+def reference_outputs(
+    model: Mapping[str, Any], prompts: Sequence[Sequence[int]], tokens: int, *, cache: Cache, progress: Progress
+) -> GenerationReference:
+    """Return the reference of these prompts, from the cache or made now.
+
+    ``model`` has the ``config`` and the ``source`` of the weights, and their ``sha256``.
+    """
+    here = Path(__file__).parent
+    fields = {
+        "weights": model["sha256"],
+        "prompts": [list(prompt) for prompt in prompts],
+        "tokens": tokens,
+        "torch": package_version("torch"),
+        "transformers": package_version("transformers"),
+        "sources": hash_sources([here / name for name in SOURCES], here),
+    }
+
+    def build(folder: Path) -> None:
+        request = {"config": dict(model["config"]), "source": dict(model["source"]), "threads": THREADS}
+        result = run_worker(
+            WORKER, request | {"prompts": fields["prompts"], "tokens": tokens}, progress, threads=THREADS
+        )
+        reference = GenerationReference.model_validate(result)
+        (folder / RESULT).write_text(reference.model_dump_json() + "\n", encoding="utf-8")
+
+    folder = cache.fetch("references", content_key(fields), build)
+    return GenerationReference.model_validate_json((folder / RESULT).read_bytes())

@@ -1,0 +1,160 @@
+"""Give a language model's weights one at a time, so that memory stays bounded: from safetensors, or from a seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from harness.models.errors import BadCheckpoint
+from harness.models.language.description import Decoder
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+class Weights(Protocol):
+    """Give weights by the names that transformers stores them under, in float32."""
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """Return a weight of this shape. Raises BadCheckpoint if there is none."""
+
+
+class StoredWeights:
+    """Read a folder's safetensors: one file, or several with an index. Files are mapped, not read as a whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, Any] = {}
+        self._where = _files_by_name(folder)
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        stored = next((one for one in (name, name.removeprefix("transformer.")) if one in self._where), None)
+        if stored is None:
+            raise BadCheckpoint(f"{self.folder} has no weight {name}")
+        found: Tensor = self._file(self._where[stored]).get_tensor(stored)
+        if tuple(found.shape) != shape:
+            raise BadCheckpoint(f"{self.folder}: the weight {stored} is {list(found.shape)}, not {list(shape)}")
+        return found.to(torch.float32)
+
+    def _file(self, name: str) -> Any:
+        if name not in self._files:
+            self._files[name] = _opened(self.folder / name)
+        return self._files[name]
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (OSError, SafetensorError) as error:
+        raise BadCheckpoint(f"{path} cannot be read: {error}") from error
+
+
+def _files_by_name(folder: Path) -> dict[str, str]:
+    """Return the file of each weight. An index may name files of its own folder only."""
+    if (folder / SINGLE).is_file():
+        return dict.fromkeys(_opened(folder / SINGLE).keys(), SINGLE)
+    try:
+        found = json.loads((folder / INDEX).read_bytes())["weight_map"]
+        names = {str(name): str(file) for name, file in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadCheckpoint(f"{folder} has neither {SINGLE} nor a usable {INDEX}") from error
+    for file in names.values():
+        if Path(file).name != file:
+            raise BadCheckpoint(f"{folder / INDEX} names {file!r}, which is not a file beside it")
+    return names
+
+
+class SeededWeights:
+    """Draw weights from a seed and their name. The same ones come out on every machine.
+
+    They are uniform, from 24 random bits each and exact arithmetic. Matrices keep the size of what they multiply, so
+    that the answers of a deep model depend on all its layers. Norms are near 1 and biases near 0, but not exactly, so
+    that no mistake with them stays unseen.
+    """
+
+    def __init__(self, decoder: Decoder, seed: int = 0) -> None:
+        self.decoder, self.seed = decoder, seed
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        digest = hashlib.sha256(f"{self.seed} {name}".encode()).digest()
+        drawn = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
+        values = drawn.random(shape, dtype=np.float32)
+        values *= np.float32(2)
+        values -= np.float32(1)
+        values *= np.float32(self._spread(name, shape))
+        if len(shape) == 1 and name.endswith("weight"):
+            values += np.float32(1 - self.decoder.norm_offset)
+        return torch.from_numpy(values)
+
+    def _spread(self, name: str, shape: tuple[int, ...]) -> float:
+        """Return the largest magnitude of a weight; a uniform one's deviation is that over the root of 3."""
+        if len(shape) == 1:
+            return 0.1
+        if "embed" in name or "wte" in name or "wpe" in name or "lm_head" in name:
+            return 0.08 / self.decoder.embedding_scale
+        depth = shape[0] if self.decoder.family == "gpt2" else shape[1]
+        return math.sqrt(3.0 / depth)
+
+
+def weight_shapes(decoder: Decoder) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield the name and shape of every stored weight, as transformers stores them."""
+    if decoder.family == "gpt2":
+        yield from _gpt2_shapes(decoder)
+        return
+    yield "model.embed_tokens.weight", (decoder.vocab_size, decoder.width)
+    for layer in range(decoder.layers):
+        prefix = f"model.layers.{layer}."
+        yield f"{prefix}input_layernorm.weight", (decoder.width,)
+        for name, rows in (("q", decoder.queries), ("k", decoder.keys), ("v", decoder.keys)):
+            yield f"{prefix}self_attn.{name}_proj.weight", (rows, decoder.width)
+            if decoder.qkv_bias:
+                yield f"{prefix}self_attn.{name}_proj.bias", (rows,)
+        if decoder.head_norms:
+            yield f"{prefix}self_attn.q_norm.weight", (decoder.head_size,)
+            yield f"{prefix}self_attn.k_norm.weight", (decoder.head_size,)
+        yield f"{prefix}self_attn.o_proj.weight", (decoder.width, decoder.queries)
+        if decoder.out_bias:
+            yield f"{prefix}self_attn.o_proj.bias", (decoder.width,)
+        yield f"{prefix}post_attention_layernorm.weight", (decoder.width,)
+        sizes = {"gate": (decoder.hidden, decoder.width), "up": (decoder.hidden, decoder.width)}
+        for name, shape in {**sizes, "down": (decoder.width, decoder.hidden)}.items():
+            yield f"{prefix}mlp.{name}_proj.weight", shape
+            if decoder.ff_bias:
+                yield f"{prefix}mlp.{name}_proj.bias", shape[:1]
+    yield "model.norm.weight", (decoder.width,)
+    if not decoder.tied:
+        yield "lm_head.weight", (decoder.vocab_size, decoder.width)
+
+
+def _gpt2_shapes(decoder: Decoder) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield GPT-2's names. Its matrices are stored by inputs, then outputs."""
+    width, hidden = decoder.width, decoder.hidden
+    yield "transformer.wte.weight", (decoder.vocab_size, width)
+    yield "transformer.wpe.weight", (decoder.context, width)
+    matrices = {"attn.c_attn": (width, 3 * width), "attn.c_proj": (width, width)}
+    matrices |= {"mlp.c_fc": (width, hidden), "mlp.c_proj": (hidden, width)}
+    for layer in range(decoder.layers):
+        prefix = f"transformer.h.{layer}."
+        for norm in ("ln_1", "ln_2"):
+            yield f"{prefix}{norm}.weight", (width,)
+            yield f"{prefix}{norm}.bias", (width,)
+        for name, shape in matrices.items():
+            yield f"{prefix}{name}.weight", shape
+            yield f"{prefix}{name}.bias", shape[1:]
+    yield "transformer.ln_f.weight", (width,)
+    yield "transformer.ln_f.bias", (width,)
+    if not decoder.tied:
+        yield "lm_head.weight", (decoder.vocab_size, width)
+
+
+def opened_weights(decoder: Decoder, source: Mapping[str, Any]) -> Weights:
+    """Return the weights of a workload's request: of its folder, or drawn from its seed."""
+    return StoredWeights(Path(source["folder"])) if source.get("folder") else SeededWeights(decoder, source["seed"])

@@ -1,0 +1,141 @@
+"""A tiny language model, compiled and run by the runner: its tokens beside transformers', and what it refuses."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.compiler import CompileRequest, compile_models
+from harness.compiler.observe.provenance import read_provenance
+from harness.core.cache import Cache
+from harness.devices import HostDevice
+from harness.models.language.workload import LanguageModel, open_language_models
+from harness.models.options import ModelOptions
+from harness.native import Runner, build_runner
+from harness.protocol.schema import LanguageWorkload, Precision, RecordOptions, Sample, WorkItem, WorkOrder
+from harness.protocol.tensors import encode
+from harness.results.summarize import item_latencies, timed, with_rates
+from harness.validate import Verdict
+
+pytestmark = pytest.mark.compiler
+
+
+def quiet(_text: str) -> None:
+    pass
+
+
+def opened(name: str, cache: Cache, precision: Precision = "fp32") -> LanguageModel:
+    [model] = open_language_models([f"random:{name}"], ModelOptions(precision=precision), cache, quiet)
+    return model
+
+
+def built(model: LanguageModel, cache: Cache, precision: Precision = "fp32") -> Runner:
+    request = CompileRequest([model.compilable("")], precision=precision)
+    return build_runner(compile_models(request, cache=cache, progress=quiet), cache=cache, progress=quiet)
+
+
+@pytest.fixture(scope="module")
+def llama(user_cache: Cache) -> tuple[LanguageModel, Runner]:
+    model = opened("tiny-llama", user_cache)
+    return model, built(model, user_cache)
+
+
+def order(model: LanguageModel, runner: Runner, **change: Any) -> WorkOrder:
+    described = runner.archive.metadata.workload(model.name, "language")
+    assert isinstance(described, LanguageWorkload)
+    given: dict[str, Any] = {
+        "items": list(model.items),
+        "repetitions": 2,
+        "warmup": 0,
+        "probe": RecordOptions(margins=True),
+        **change,
+    }
+    given |= {"order_id": f"order-{time.monotonic_ns()}", "archive_sha256": runner.archive.sha256}
+    return WorkOrder(workloads=[described], **given)
+
+
+def test_tokens_are_those_of_transformers(llama: tuple[LanguageModel, Runner], tmp_path: Path) -> None:
+    """Prompts of one and of two calls of the prefill, over a cache that earlier prompts have written."""
+    model, runner = llama
+    result = HostDevice(lock_folder=tmp_path).run(runner.path, order(model, runner), deadline=120)
+    records = result.require_complete().records
+    answers = model.expected(quiet).answers
+    for line in (*model.compare(model.items, answers, records), *model.compare(model.items, answers, (), records)):
+        assert line.verdict is Verdict.EQUAL, line.describe()
+        assert line.margin_error is not None
+        assert line.margin_error < 1e-4
+    assert all(len(set(answer.token_ids)) > 8 for answer in answers.values()), (
+        "a model that repeats itself proves little"
+    )
+    samples = [record for record in records if isinstance(record, Sample)]
+    assert [one.prompt_tokens for one in samples[:3]] == [16, 64, 128]
+    assert [len(one.parts["prefill"]) for one in samples[:3]] == [1, 1, 1]
+    rates = with_rates(item_latencies(timed(records)), records)
+    assert {item: found.tokens is not None and found.tokens.new for item, found in rates.items()} == {
+        "16_tokens": 64, "64_tokens": 64, "128_tokens": 64,
+    }  # fmt: skip
+
+
+def test_a_prompt_longer_than_a_block_and_one_of_one_token(llama: tuple[LanguageModel, Runner], tmp_path: Path) -> None:
+    """In blocks of 5 the tokens are the same, and a prompt of one token has no prefill."""
+    model, runner = llama
+    described = order(model, runner).workloads[0].model_copy(update={"block": 5, "new_tokens": 7})
+    single = WorkItem(id="single", workload=model.name, input=encode({"prompt": np.array([3], np.int32)}))
+    asked = order(model, runner, items=[model.items[0], single]).model_copy(update={"workloads": [described]})
+    result = HostDevice(lock_folder=tmp_path).run(runner.path, asked, deadline=120)
+    first, alone = [record for record in result.require_complete().records if isinstance(record, Sample)][:2]
+    assert tuple(first.outputs[0].token_ids) == model.expected(quiet).answers["16_tokens"].token_ids[:7]
+    assert len(first.parts["prefill"]) == 3
+    assert "prefill" not in alone.parts
+    assert len(alone.outputs[0].token_ids) == 7
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reason"),
+    [
+        ([1] * 129, "the prompt's 129 tokens with 64 behind them are more than the context of 192"),
+        ([], "the prompt is empty"),
+        ([5, 256], "token 256 is outside the vocabulary of 256"),
+    ],
+)
+def test_a_prompt_that_cannot_run_is_a_record(
+    llama: tuple[LanguageModel, Runner], tmp_path: Path, prompt: list[int], reason: str
+) -> None:
+    model, runner = llama
+    item = WorkItem(id="p", workload=model.name, input=encode({"prompt": np.array(prompt, np.int32)}))
+    result = HostDevice(lock_folder=tmp_path).run(runner.path, order(model, runner, items=[item]), deadline=60)
+    assert not result.complete
+    assert reason in str(result.reason)
+
+
+def test_layers_share_their_kernels(llama: tuple[LanguageModel, Runner]) -> None:
+    """A layer's five kernels are called in both layers, and no kernel is one layer's own."""
+    model, runner = llama
+    step = next(one for one in read_provenance(runner.archive.folder).functions if one.name == "step")
+    names = [site.kernel for site in step.sites]
+    shared = [name for name in set(names) if names.count(name) == model.decoder.layers]
+    assert len(shared) == 5
+    assert any("silu_gated" in name for name in shared), "the feed-forward's gate is part of its product"
+    assert len(names) == len(shared) * model.decoder.layers + len(set(names)) - len(shared)
+
+
+def test_both_functions_read_the_same_weights(llama: tuple[LanguageModel, Runner]) -> None:
+    """Each weight is stored once, but for the embedding, which is a head of another layout too."""
+    model, runner = llama
+    [described] = runner.archive.metadata.models
+    once = 4 * (model.decoder.parameters + model.decoder.vocab_size * model.decoder.width)
+    assert once <= described.weights_bytes < 1.1 * once
+
+
+def test_int8_weights_depart_at_ties_only(user_cache: Cache, tmp_path: Path) -> None:
+    model = opened("tiny-qwen3", user_cache, "int8")
+    runner = built(model, user_cache, "int8")
+    assert runner.archive.metadata.precision == "int8"
+    result = HostDevice(lock_folder=tmp_path).run(runner.path, order(model, runner), deadline=120)
+    answers = model.expected(quiet).answers
+    lines = model.compare(model.items, answers, result.require_complete().records)
+    assert not [line.describe() for line in lines if line.verdict.fails]
