@@ -21,6 +21,8 @@ from harness.models.language.description import describe
 from harness.models.language.ops import _rotated
 from harness.models.language.weights import SeededWeights, weight_shapes
 
+pytestmark = pytest.mark.programs
+
 
 def test_rates_are_of_the_prompt_and_of_the_tokens_behind_the_first() -> None:
     run = Run(first_ns=2_000_000_000, rest_ns=7_000_000_000)

@@ -14,6 +14,8 @@ from harness.models.language.description import describe
 from harness.models.language.loading import check_layers, compiled_modules, greedy, transformers_model
 from harness.models.language.weights import SeededWeights, StoredWeights, weight_shapes
 
+pytestmark = pytest.mark.programs
+
 SIZES: dict[str, Any] = {
     "hidden_size": 64,
     "num_hidden_layers": 2,
