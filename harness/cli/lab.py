@@ -121,6 +121,53 @@ def agent(
     )
 
 
+@lab_app.command(
+    "serve",
+    epilog="Examples:\n\n  harness lab serve --scheduler tcp://127.0.0.1:8786"
+    "\n\n  harness lab serve --scheduler tcp://127.0.0.1:8786 --results-dir results --port 8788",
+)
+def serve(
+    scheduler: Scheduler,
+    results_dir: Annotated[
+        Path | None,
+        typer.Option("--results-dir", metavar="DIR", help="also show the runs and nightly runs of this folder"),
+    ] = None,
+    listen: Listen = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8788,
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", metavar="HOST", help="a name under which browsers ask for the page, repeatable"),
+    ] = None,
+    tls_ca: Ca = None,
+    tls_cert: Cert = None,
+    tls_key: Key = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="listen beyond this machine, without TLS")] = False,
+) -> None:
+    """Serve a page of the lab that only reads: phones, who has them, who waits, nightly runs, trends, reports."""
+    from harness.cli.options import existing
+    from harness.lab.errors import require_lab
+    from harness.lab.security import Certificates, check_address, check_serving
+
+    certificates = Certificates.of(tls_ca, tls_cert, tls_key)
+    check_address(scheduler, certificates)
+    check_serving(listen, insecure=insecure)
+    folder = None if results_dir is None else existing(results_dir)
+    require_lab()
+    from harness.lab.settings import configure
+
+    configure()
+    from harness.cli.labpage.server import ServeOptions, serve
+    from harness.cli.labpage.stored import StoredResults
+    from harness.cli.labpage.watch import LabWatch
+
+    watch = LabWatch(scheduler, certificates)
+    results = None if folder is None else StoredResults(folder)
+    try:
+        asyncio.run(serve(ServeOptions(listen, port, tuple(name or ())), watch, results, note))
+    finally:
+        watch.close()
+
+
 @lab_app.command("release", epilog="Example:\n\n  harness lab release desk/R58M123")
 def release(
     phone: Annotated[str, typer.Argument(metavar="HOST/SERIAL", help="as `harness devices --lab` shows it")],

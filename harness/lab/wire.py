@@ -31,6 +31,25 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+class Waiter(_Wire):
+    """Describe one client that waits for a phone."""
+
+    owner: str
+    seconds: float = Field(ge=0)
+    """How long it has waited. Durations need no agreement of two hosts' clocks."""
+
+
+class Work(_Wire):
+    """Describe what a phone's holder does with it."""
+
+    seconds: float = Field(ge=0)
+    """How long it has held the phone."""
+    doing: str = ""
+    """The method that runs now: ``run``, ``deploy`` and so on; empty between two calls."""
+    records: int = Field(default=0, ge=0)
+    """How many records have come out of it."""
+
+
 class Card(_Wire):
     """Describe one phone, as its agent reports it."""
 
@@ -56,6 +75,10 @@ class Card(_Wire):
     holder: str = ""
     waiting: int = 0
     """How many leases wait for it."""
+    queue: list[Waiter] = []
+    """The first of them, those that came first first. Dask's priorities decide who is served."""
+    work: Work | None = None
+    """What its holder does, if a client of the lab holds it."""
 
     def equal_to(self, other: Card) -> bool:
         """Return whether the other phone can go on for this one."""
