@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -84,6 +85,7 @@ def agent(
     state: Annotated[
         Path | None, typer.Option("--state-dir", metavar="DIR", help="folder that keeps quarantines")
     ] = None,
+    demo_phones: Annotated[Path | None, typer.Option("--demo-phones", metavar="DIR", hidden=True)] = None,
     tls_ca: Ca = None,
     tls_cert: Cert = None,
     tls_key: Key = None,
@@ -101,6 +103,11 @@ def agent(
         raise UsageError(f"{host!r} is no name of a host", cure="give --name with letters, digits and dashes")
     from harness.devices import parse_device
 
+    if demo_phones is not None:  # of `harness lab demo`, with the folder of their locks
+        from harness.devices.kinds import device_kinds
+        from harness.lab.demo import KIND, demo_kind
+
+        device_kinds()[KIND] = demo_kind(host, demo_phones)
     for one in device or ():
         parse_device(one)
     require_lab()
@@ -166,6 +173,46 @@ def serve(
         asyncio.run(serve(ServeOptions(listen, port, tuple(name or ())), watch, results, note))
     finally:
         watch.close()
+
+
+@lab_app.command("demo", epilog="Examples:\n\n  harness lab demo\n\n  harness lab demo --once --folder demo")
+def demo(
+    phones: Annotated[
+        str, typer.Option(metavar="KIND", help="what the hosts have: demo, virtual-android or virtual-ios")
+    ] = "demo",
+    once: Annotated[bool, typer.Option("--once", help="end when the nightly run has ended")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", metavar="DIR", help="keep results and logs there (a temporary folder)")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="of the page; another if it is taken")] = 8788,
+    minutes: Annotated[float, typer.Option(min=0.01, help="no pair of the nightly run is begun after them")] = 2.0,
+) -> None:
+    """Run a whole lab on this machine: a scheduler, a store, two agents with two phones each, a nightly run, the page.
+
+    Phones of the kind demo are programs of this machine. Ctrl-C ends all of it.
+    """
+    if phones not in (DEMO_KINDS := ("demo", "virtual-android", "virtual-ios")):
+        raise UsageError(f"the demo has no phones {phones!r}", cure=f"choose one of {', '.join(DEMO_KINDS)}")
+    from harness.lab.errors import require_lab
+
+    require_lab()
+    from harness.cli.labdemo import Demo, stopped_by_signals
+
+    with tempfile.TemporaryDirectory(prefix="harness-lab-demo-") as temporary:
+        place = Path(temporary) if folder is None else folder.absolute()
+        place.mkdir(parents=True, exist_ok=True)
+        shown = Demo(place, phones, port, note, minutes)
+        with stopped_by_signals(shown):
+            try:
+                shown.begin()
+                shown.work()
+                shown.check()
+                if not once:
+                    note(f"the lab runs on; look at {shown.address} and end it with Ctrl-C")
+                    shown.wait()
+            finally:
+                note("ending the lab")
+                shown.end()
 
 
 @lab_app.command("release", epilog="Example:\n\n  harness lab release desk/R58M123")

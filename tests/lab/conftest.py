@@ -30,9 +30,9 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.lab.preload"])
 
 
-def await_(what: str, look: Callable[[], object]) -> None:
+def await_(what: str, look: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until ``look`` returns something true."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + seconds
     while not look():
         assert time.monotonic() < until, f"still not: {what}"
         time.sleep(0.05)
