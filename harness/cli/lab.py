@@ -111,7 +111,7 @@ def agent(
     for one in device or ():
         parse_device(one)
     require_lab()
-    from harness.lab.store import check_store_url
+    from harness.core.store import check_store_url
 
     check_store_url(store)
     from harness.lab.settings import configure

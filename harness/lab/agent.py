@@ -22,13 +22,13 @@ from distributed.core import Status
 
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError
+from harness.core.store import FileStore
 from harness.devices.base import Notify, Unavailable
 from harness.devices.kinds import device_kinds, known_kind
 from harness.devices.selection import opened, parse_device
 from harness.lab.phone import Phone
 from harness.lab.quarantine import MOST_FAILURES, Quarantine
 from harness.lab.security import Certificates, security
-from harness.lab.store import FileStore
 from harness.lab.wire import CARD, LEASE_SECONDS
 
 LOOK_SECONDS = 5.0

@@ -60,8 +60,8 @@ def _open(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[Seque
     with ExitStack() as stack:
         lab = lab_of(options)
         stack.callback(lab.close)
+        from harness.core.store import FileStore
         from harness.lab.device import LabDevice
-        from harness.lab.store import FileStore
 
         cards = choose(lab.cards(), selector, count)
         stores: dict[str, FileStore] = {}

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError
+from harness.core.store import FileStore
 from harness.core.text import shown_line
 from harness.devices.base import Device, Notify, Rearms, silent
 from harness.devices.errors import (
@@ -25,7 +26,6 @@ from harness.lab.errors import PhoneRefused
 from harness.lab.labels import Label, labels_of, labels_of_conditions
 from harness.lab.lease import Lease, Method
 from harness.lab.quarantine import Quarantine
-from harness.lab.store import FileStore
 from harness.lab.wire import LEASE_SECONDS, PROTOCOL, Card, RunEnd, State, Waiter, harness_version
 from harness.protocol.schema import WorkOrder
 
