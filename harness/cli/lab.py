@@ -36,6 +36,15 @@ Scheduler = Annotated[
 ]
 
 
+def check_shared_cache() -> None:
+    """Raise StoreMisuse or UsageError unless the environment names a cache that machines share."""
+    from harness.core.cache import SHARED
+    from harness.core.shared_cache import SharedCache
+
+    if SharedCache.of(note) is None:
+        raise UsageError("no shared cache is named", cure=f"set {SHARED} (docs/lab.md)")
+
+
 @lab_app.command("scheduler", epilog="Example:\n\n  harness lab scheduler --listen 127.0.0.1 --port 8786")
 def scheduler(
     listen: Listen = "127.0.0.1",
@@ -85,6 +94,10 @@ def agent(
     state: Annotated[
         Path | None, typer.Option("--state-dir", metavar="DIR", help="folder that keeps quarantines")
     ] = None,
+    compile: Annotated[
+        int, typer.Option("--compile", metavar="N", min=0, max=64, help="also compile for clients, N at a time")
+    ] = 0,
+    no_phones: Annotated[bool, typer.Option("--no-phones", help="offer no phone, only --compile")] = False,
     demo_phones: Annotated[Path | None, typer.Option("--demo-phones", metavar="DIR", hidden=True)] = None,
     tls_ca: Ca = None,
     tls_cert: Cert = None,
@@ -103,6 +116,10 @@ def agent(
         raise UsageError(f"{host!r} is no name of a host", cure="give --name with letters, digits and dashes")
     from harness.devices import parse_device
 
+    if no_phones and (device or not compile):
+        raise UsageError("--no-phones leaves nothing to offer", cure="give --compile N with it, and no --device")
+    if compile:
+        check_shared_cache()
     if demo_phones is not None:  # of `harness lab demo`, with the folder of their locks
         from harness.devices.kinds import device_kinds
         from harness.lab.demo import KIND, demo_kind
@@ -123,7 +140,17 @@ def agent(
     folder.mkdir(parents=True, exist_ok=True)
 
     run_agent(
-        AgentOptions(scheduler, store, host, folder, tuple(device or ()), listen=listen, certificates=certificates),
+        AgentOptions(
+            scheduler,
+            store,
+            host,
+            folder,
+            tuple(device or ()),
+            listen=listen,
+            certificates=certificates,
+            phones=not no_phones,
+            compile=compile,
+        ),
         note,
     )
 

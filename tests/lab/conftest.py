@@ -47,6 +47,8 @@ class Town:
         self.mark = uuid.uuid4().hex
         """By which the runners of its agents are known."""
         self.store = f"file://{folder}/store"
+        self.environment: dict[str, str] = {}
+        """Further variables of the processes that are started from now on."""
         self.processes: dict[str, ForkServerProcess] = {}
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
@@ -77,7 +79,9 @@ class Town:
 
     def start(self, name: str, *words: str) -> None:
         job, *rest = words
-        arguments = (job, str(self.log(name)), str(self.pocket(name)), self.mark, self.certificates, rest)
+        self.pocket(name).mkdir(exist_ok=True)
+        place = (str(self.log(name)), str(self.pocket(name)), self.mark, self.certificates, self.environment)
+        arguments = (job, *place, rest)
         # Importing Dask takes a second of each process that starts by itself.
         self.processes[name] = _FORKS.Process(target=begin, args=arguments, daemon=True)
         self.processes[name].start()

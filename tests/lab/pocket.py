@@ -117,7 +117,9 @@ def scheduler(certificates: Certificates | None, port: str) -> None:
     asyncio.run(run_scheduler(SchedulerOptions(port=int(port), certificates=certificates), _say))
 
 
-def agent(certificates: Certificates | None, scheduler: str, store: str, host: str, state: str) -> None:
+def agent(
+    certificates: Certificates | None, scheduler: str, store: str, host: str, state: str, compiling: str = "0"
+) -> None:
     """Run an agent that offers what is in the pocket, looks often, and gives a silent client up sooner."""
     from harness.lab.settings import configure
 
@@ -135,6 +137,7 @@ def agent(certificates: Certificates | None, scheduler: str, store: str, host: s
         health_seconds=0.5,
         lease_seconds=LEASE_SECONDS,
         certificates=certificates,
+        compile=int(compiling),
     )
 
     run_agent(options, _say, Cache(Path(state) / "cache"))
@@ -144,12 +147,21 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def begin(job: str, log: str, pocket: str, mark: str, certificates: Certificates | None, words: Sequence[str]) -> None:
+def begin(
+    job: str,
+    log: str,
+    pocket: str,
+    mark: str,
+    certificates: Certificates | None,
+    environment: dict[str, str],
+    words: Sequence[str],
+) -> None:
     """Become an agent or a scheduler, in a process that was forked for it."""
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.environ[FOLDER] = pocket
     os.environ[MARK] = mark
+    os.environ.update(environment)
     jobs: dict[str, Callable[..., None]] = {"agent": agent, "scheduler": scheduler}
     jobs[job](certificates, *words)

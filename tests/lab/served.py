@@ -14,7 +14,7 @@ from harness.cli.labpage.server import ServeOptions, start
 from harness.cli.labpage.stored import StoredResults
 from harness.cli.labpage.watch import LabWatch
 from harness.lab.client import Census
-from harness.lab.wire import PROTOCOL, Card, Waiter, Work
+from harness.lab.wire import PROTOCOL, BuilderCard, Card, Waiter, Work
 
 HOSTILE = "</td><img src=x onerror=\"document.title='owned'\">\x1b[31m\u202e&amp;'"
 """What a phone or a client may call itself: it ends a cell, runs something, and changes a terminal's colour."""
@@ -66,7 +66,11 @@ class Watched:
         self.cards, self.trouble = cards, cast("str | None", None)
 
     def document(self) -> LabDocument:
-        census = Census("s", {one.name: one for one in self.cards}, {})
+        builders = [
+            BuilderCard(protocol=PROTOCOL, harness="1", name="rack/compile-1", host="rack", store="file:///s", **more)
+            for more in ({"doing": HOSTILE, "seconds": 30.0, "done": 2},)
+        ]
+        census = Census("s", {one.name: one for one in self.cards}, {}, {one.name: one for one in builders})
         return lab_document("tcp://127.0.0.1:8786", census, 1.0, self.trouble)
 
 

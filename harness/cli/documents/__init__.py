@@ -35,6 +35,7 @@ def documents() -> list[type[Document]]:
         machine.ReleasedDocument,
         lab.LabDocument,
         lab.TrendsDocument,
+        lab.LabCompiledDocument,
         machine.DoctorDocument,
         machine.ToolchainsDocument,
         machine.CacheDocument,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from harness.cli.documents.base import Document, Facts, Number, Part
+from harness.cli.documents.files import FileRow
 from harness.results.nightly import nightly_runs
 
 if TYPE_CHECKING:
@@ -55,6 +56,19 @@ class PhoneRow(Part):
     """Those of the waiting clients who came first, 20 at most."""
 
 
+class BuilderRow(Part):
+    """A worker that compiles."""
+
+    name: str
+    """`host/compile-N`."""
+    doing: str | None
+    """What it compiles now."""
+    seconds: Number
+    """For how long."""
+    done: int
+    """How many orders it has ended."""
+
+
 class LabDocument(Document):
     """`harness lab serve` at `/api/lab.json`: the lab's phones, who has them and who waits."""
 
@@ -67,6 +81,28 @@ class LabDocument(Document):
     age_seconds: Number
     """How old the last answer is; null where there was none."""
     phones: list[PhoneRow]
+    builders: list[BuilderRow]
+    """The workers that compile."""
+
+
+class CompiledRow(Part):
+    """One model's archive for one target."""
+
+    model: str
+    """As ``--models`` named it."""
+    target: str
+    worker: str
+    """`host/compile-N`, which made it or found it in the shared cache."""
+    seconds: Number
+    """What that took there."""
+    files: list[FileRow]
+
+
+class LabCompiledDocument(Document):
+    """`harness lab compile`: the archives that a lab's workers made."""
+
+    schema_name: Literal["harness.lab-compiled/1"] = Field(default="harness.lab-compiled/1", alias="schema")
+    archives: list[CompiledRow]
 
 
 class TrendPoint(Part):
@@ -146,12 +182,19 @@ def phone_row(card: Card) -> PhoneRow:
 def lab_document(scheduler: str, census: Census | None, age: float | None, trouble: str | None) -> LabDocument:
     """Return what was last seen of a lab."""
     phones = census.phones if census is not None else {}
+    builders = census.builders if census is not None else {}
     return LabDocument(
         scheduler=scheduler,
         reachable=trouble is None,
         trouble=trouble,
         age_seconds=age,
         phones=[phone_row(phones[name]) for name in sorted(phones)],
+        builders=[
+            BuilderRow(
+                name=one.name, doing=one.doing or None, seconds=one.seconds if one.doing else None, done=one.done
+            )
+            for _, one in sorted(builders.items())
+        ],
     )
 
 
