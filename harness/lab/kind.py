@@ -28,7 +28,10 @@ SCHEDULER = DeviceOption(
 )
 STORE = DeviceOption("--lab-store", "store of the lab's files, where the agents' address is not ours", metavar="URL")
 PRIORITY = DeviceOption(
-    "--lab-priority", "who waits with a higher one is served first (0; nightly runs: -10)", metavar="N"
+    "--lab-priority",
+    "who waits with a higher one is served first (0; nightly runs: -10)",
+    metavar="N",
+    unattended="-10",
 )
 COUNT = DeviceOption("--count", "phones of the lab to run on: a number, or all (1)", metavar="N")
 CA, CERT, KEY = (

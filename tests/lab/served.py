@@ -66,11 +66,11 @@ class Watched:
         self.cards, self.trouble = cards, cast("str | None", None)
 
     def document(self) -> LabDocument:
-        builders = [
-            BuilderCard(protocol=PROTOCOL, harness="1", name="rack/compile-1", host="rack", store="file:///s", **more)
-            for more in ({"doing": HOSTILE, "seconds": 30.0, "done": 2},)
-        ]
-        census = Census("s", {one.name: one for one in self.cards}, {}, {one.name: one for one in builders})
+        one = BuilderCard(
+            protocol=PROTOCOL, harness="1", name="rack/compile-1", host="rack", store="file:///s", doing=HOSTILE,
+            seconds=30.0, done=2,
+        )  # fmt: skip
+        census = Census("s", {one.name: one for one in self.cards}, {}, {one.name: one})
         return lab_document("tcp://127.0.0.1:8786", census, 1.0, self.trouble)
 
 

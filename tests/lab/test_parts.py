@@ -243,6 +243,11 @@ def test_labels_of_a_phone() -> None:
         "battery": 80,
         "storage_gb": 2.0,
     }
+    worn = {"battery_health": "good\x1b", "battery_health_percent": 93, "battery_cycles": 120}
+    assert labels_of_conditions(worn) == worn | {"battery_health": r"good\x1b"}
+    found = labels_of("a/b", "a", "b", "t", {"cpu_features": ["asimddp", "i8mm"]})
+    assert parse_selector("features=i8mm and features=ASIMDDP").matches(found)
+    assert not parse_selector("features=sve").matches(found)
 
 
 def card(name: str, state: str = "free", **changes: Any) -> Card:
