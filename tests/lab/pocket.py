@@ -104,7 +104,7 @@ def put_phone(folder: Path, serial: str, **told: Any) -> None:
     partial.rename(folder / f"{serial}.json")
 
 
-def scheduler(certificates: Certificates | None, port: str) -> None:
+def scheduler(certificates: Certificates | None, port: str, listen: str = "127.0.0.1") -> None:
     """Run a scheduler that gives a silent host up sooner than an ordinary one."""
     import dask.config
 
@@ -114,11 +114,17 @@ def scheduler(certificates: Certificates | None, port: str) -> None:
     dask.config.set({"distributed.scheduler.worker-ttl": "4s"})
     from harness.lab.scheduler import SchedulerOptions, run_scheduler
 
-    asyncio.run(run_scheduler(SchedulerOptions(port=int(port), certificates=certificates), _say))
+    asyncio.run(run_scheduler(SchedulerOptions(listen, int(port), certificates), _say))
 
 
 def agent(
-    certificates: Certificates | None, scheduler: str, store: str, host: str, state: str, compiling: str = "0"
+    certificates: Certificates | None,
+    scheduler: str,
+    store: str,
+    host: str,
+    state: str,
+    compiling: str = "0",
+    listen: str = "127.0.0.1",
 ) -> None:
     """Run an agent that offers what is in the pocket, looks often, and gives a silent client up sooner."""
     from harness.lab.settings import configure
@@ -138,6 +144,7 @@ def agent(
         lease_seconds=LEASE_SECONDS,
         certificates=certificates,
         compile=int(compiling),
+        listen=listen,
     )
 
     run_agent(options, _say, Cache(Path(state) / "cache"))
