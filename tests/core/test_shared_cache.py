@@ -8,6 +8,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 
 from harness.core.cache import Cache, find_damage
 from harness.core.store_errors import StoreMisuse
+from tests.environment import REPOSITORY, python_path
 
 SECRET = "0123456789abcdef" * 2
 KEY = "k" * 32
@@ -246,6 +249,45 @@ def test_offline_this_machine_goes_on_with_one_warning(tmp_path: Path, monkeypat
     assert machine.made == ["k" * 32, "l" * 32]
     assert len(machine.notices) == 1
     assert "the shared cache fails, and this machine's own goes on alone" in machine.notices[0]
+
+
+FULL = """
+import os, sys
+from pathlib import Path
+from harness.core.store import FileStore
+from harness.core.store_errors import StoreFailed
+from tests.core.test_shared_cache import KEY, Machine, entry
+
+store, root = Path(sys.argv[1]), Path(sys.argv[2])
+machine = Machine(root / "a")
+assert machine.fetch(text="x" * 3_000_000) == "x" * 3_000_000
+assert machine.fetch("l" * 32) == "an archive"
+print(*machine.notices, sep="\\n")
+assert not entry(store).exists()
+assert not [one for one in store.rglob("*") if one.is_file() and one.stat().st_size > 2**20], "half a file"
+(root / "big").write_bytes(b"y" * 3_000_000)
+try:
+    FileStore(store.as_uri()).put(root / "big")
+except StoreFailed as error:
+    print(error)
+"""
+
+
+def test_a_full_store(store: Path, tmp_path: Path) -> None:
+    """A file system of a megabyte, in a namespace of its own."""
+    store.mkdir()
+    mounted = f'mount -t tmpfs -o size=1m none "{store}" && exec "$@"'
+    apart = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mounted, "sh"]
+    done = subprocess.run(
+        [*apart, sys.executable, "-c", FULL, str(store), str(tmp_path)],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": python_path(REPOSITORY)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    warned, refused, *_ = done.stdout.splitlines()
+    assert warned.startswith("the shared cache fails, and this machine's own goes on alone")
+    assert "No space left" in refused
+    assert "failed while taking big" in refused
 
 
 def test_a_store_that_is_no_folder_is_no_store(store: Path, tmp_path: Path) -> None:
