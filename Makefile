@@ -11,6 +11,7 @@ unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX
 
 BIN := .venv/bin
 # One more than the cores, since tests that start phones wait for them more than they compute; at most four.
+CORES := $(shell getconf _NPROCESSORS_ONLN)
 TOGETHER := -n $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) < 3 ? $$(getconf _NPROCESSORS_ONLN) + 1 : 4 )))
 
 .PHONY: help setup lab-demo bench test check test-python test-lowest test-android test-ios test-rust smoke cli bindings lint lint-python lint-rust lint-tools format audit lock clean
@@ -29,9 +30,9 @@ test: test-python ## every test of both languages, and the suites on virtual pho
 	@echo "make test: now test-rust beside test-android and test-ios"
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-rust test-android test-ios
 
-check: lint ## format, lint, types, and every test that needs neither a compiler nor a virtual phone: for use while writing
-	@tools/setup-tests --browser
-	@$(BIN)/pytest tests -m pure $(TOGETHER) --dist worksteal -q
+check: lint ## format, lint, types, and every test that starts no compiler, virtual phone, browser or lab: for use while writing
+	@tools/setup-tests --pure
+	@$(BIN)/pytest tests -m pure -n $(CORES) --dist worksteal -q
 
 test-python: setup
 	@tools/setup-tests

@@ -56,13 +56,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
     """Hold the test to its markers, its fixtures included, in this process and in those that it starts."""
-    allowed = needs.needs_of(item)
+    needed = needs.needs_of(item)
+    allowed = [*needed, needs.PROGRAMS] if needed else []
     stand_ins: Path = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     wanted = {
         guard.ALLOWED: ",".join(allowed),
         guard.REFUSALS: str(SCRATCH / "refusals"),
         guard.STAND_INS: str(stand_ins),
-        **({} if allowed else {"HARNESS_CACHE_DIR": str(SCRATCH / "empty-cache")}),
+        **({} if {*needed} - {needs.PROGRAMS} else {"HARNESS_CACHE_DIR": str(SCRATCH / "empty-cache")}),
     }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)

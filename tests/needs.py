@@ -1,7 +1,8 @@
-"""What tests need, as markers: ``compiler``, ``emulator``, or neither of them, which is ``pure``.
+"""What tests need, as markers: ``programs``, ``compiler``, ``emulator``, or none of them, which is ``pure``.
 
 A marker stands at the module or the test; what a fixture needs, all who use it need. ``pure`` is given to the rest and
-enforced (``tests/guard``): such a test finds an empty cache and may neither compile nor start a virtual phone.
+enforced (``tests/guard``): such a test finds an empty cache and may start neither a browser, a lab, an interpreter for
+the harness, a compiler nor a virtual phone. Who may compile or start a phone may start the other programs, too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 
 PURE = "pure"
-NEEDS = ("compiler", "emulator")
+PROGRAMS = "programs"
+NEEDS = (PROGRAMS, "compiler", "emulator")
 NEEDS_OF_FIXTURES = {
     "tests/devices/android::scene": "emulator",
     "user_cache": "compiler",
@@ -26,7 +28,7 @@ NEEDS_OF_FIXTURES = {
     "stranger": "emulator",
 }
 """Fixtures of more than one module whose making needs it, by their name or by their folder's and theirs."""
-_WHOLE_MODULE = re.compile(r"^pytestmark = \[?pytest\.mark\.(?:compiler|emulator)\b", re.MULTILINE)
+_WHOLE_MODULE = re.compile(r"^pytestmark = \[?pytest\.mark\.(?:programs|compiler|emulator)\b", re.MULTILINE)
 
 
 def needs_of(item: pytest.Item) -> list[str]:

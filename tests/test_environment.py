@@ -52,6 +52,7 @@ def test_shows():
 """
 
 
+@pytest.mark.programs
 def test_nothing_of_the_shell_reaches_a_test(tmp_path: Path) -> None:
     """Started as a person would, in a shell with whatever can be set."""
     out = tmp_path / "seen.json"

@@ -18,7 +18,7 @@ from tests.conftest import (  # noqa: F401
     pytest_unconfigure, user_cache,
 )
 """
-INI = "[pytest]\nmarkers =\n    pure\n    compiler\n    emulator\n"
+INI = "[pytest]\nmarkers =\n    pure\n    programs\n    compiler\n    emulator\n"
 TESTS = """
 import contextlib, os, subprocess, sys
 import pytest
@@ -43,6 +43,20 @@ def test_has_a_child_that_swallows():
 @pytest.mark.compiler
 def test_may_compile_and_starts_a_phone():
     subprocess.run([sys.executable, "-m", "harness.virtual.android"])
+
+def test_loads_dask():
+    import distributed
+
+@pytest.mark.programs
+def test_good_loads_dask():
+    import distributed
+
+def test_runs_the_command():
+    subprocess.run([sys.executable, "-m", "harness.cli", "--version"], check=True)
+
+@pytest.mark.compiler
+def test_good_runs_the_command():
+    subprocess.run([sys.executable, "-m", "harness.cli", "--version"], check=True)
 
 def test_connects():
     import socket
@@ -83,11 +97,18 @@ def run(folder: Path, tests: str, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.programs
 def test_what_a_marker_does_not_allow_fails_the_test(tmp_path: Path) -> None:
     out = run(tmp_path, TESTS)
     ended = {line.split("::")[1].split(" ")[0]: line.split(" ")[0] for line in out.splitlines() if "inner.py::" in line}
     good = {name for name, how in ended.items() if "good" in name and how == "PASSED"}
-    assert good == {"test_good_compiles", "test_good_fixture", "test_good_pure"}, out
+    assert good == {
+        "test_good_loads_dask",
+        "test_good_runs_the_command",
+        "test_good_compiles",
+        "test_good_fixture",
+        "test_good_pure",
+    }, out
     bad = {name for name, how in ended.items() if how in ("FAILED", "ERROR")}
     assert bad == {
         "test_imports",
@@ -95,16 +116,20 @@ def test_what_a_marker_does_not_allow_fails_the_test(tmp_path: Path) -> None:
         "test_swallows",
         "test_has_a_child_that_swallows",
         "test_may_compile_and_starts_a_phone",
+        "test_loads_dask",
+        "test_runs_the_command",
         "test_connects",
         "test_may_compile_and_connects",
     }, out
 
 
+@pytest.mark.programs
 def test_a_pure_test_with_a_fixture_that_compiles_is_wrong_usage(tmp_path: Path) -> None:
     out = run(tmp_path, "import pytest\n@pytest.mark.pure\ndef test_it(user_cache): pass\n")
     assert "marked pure, and needs compiler" in out
 
 
+@pytest.mark.programs
 def test_what_takes_longest_to_be_made_ready_begins(tmp_path: Path) -> None:
     for name, text in (
         ("test_a.py", "def test_pure(): pass\n"),
@@ -118,6 +143,7 @@ def test_what_takes_longest_to_be_made_ready_begins(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.programs
 def test_a_module_of_pure_tests_that_imports_tvm_is_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "tvm.py").touch()  # another of that name, which takes no seconds to import
     tests = "import tvm\ndef test_it(): pass\n"
@@ -139,6 +165,13 @@ def test_a_module_of_pure_tests_that_imports_tvm_is_wrong_usage(tmp_path: Path) 
         ("python -m ziglang ar rcs a.a", None),
         ("cargo --version", None),
         ("git status", None),
+        ("/usr/bin/chromium --headless", "programs"),
+        ("/environment/playwright/driver/node /environment/playwright/driver/package/cli.js run-driver", "programs"),
+        ("node index.js", None),
+        ("python -m pytest suites", "programs"),
+        ("python -m harness.cli runs", "programs"),
+        ("/environment/bin/harness runs", "programs"),
+        ("python -m pytest --help", None),
     ],
 )
 def test_programs_and_what_they_need(program: str, need: str | None) -> None:
@@ -146,6 +179,7 @@ def test_programs_and_what_they_need(program: str, need: str | None) -> None:
     assert (found[0] if found else None) == need
 
 
+@pytest.mark.programs
 def test_make_check_finds_its_tests() -> None:
     """No module of a pure test may bring TVM along: collecting is refused, and `make check` would run nothing."""
     collect = [sys.executable, "-m", "pytest", "tests", "-m", "pure", "--collect-only", "-q", "-p", "no:cacheprovider"]

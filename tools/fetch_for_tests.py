@@ -27,6 +27,8 @@ from tests.packaging.installs import PLUGIN, NotInstalled, as_set_up, uv
 from tools import write_bindings
 
 ROOT = Path(__file__).parent.parent
+PUBLISHED_ONNX = "silero-vad==6.2.3"
+"""A package that contains models of ONNX, which nobody here wrote. Nothing of its code is imported."""
 
 
 def fetch_rust(cache: Cache, progress: Progress) -> None:
@@ -50,11 +52,14 @@ def fetch_python(_cache: Cache, progress: Progress) -> None:
     with tempfile.TemporaryDirectory() as folder:
         install = ["pip", "install", "--quiet", "--target", f"{folder}/packages", *as_set_up(Path(folder))]
         install += [f"{ROOT}[compile]", PLUGIN]
+        models = ["pip", "install", "--quiet", "--no-deps", "--target", f"{folder}/models", PUBLISHED_ONNX]
         try:
             uv(*install, "--offline")
+            uv(*models, "--offline")
         except NotInstalled:
             progress("fetching the packages that tests install")
             uv(*install)
+            uv(*models)
     _run("tools/test-lowest", "--fetch")
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import importlib
 import importlib.metadata
 import importlib.util
@@ -93,6 +94,7 @@ import it. If you distribute the harness together with it, the GPL's conditions 
 GROUPS: dict[str, tuple[str, str]] = {
     "": ("Always", "What `pip install` brings without any extra."),
     "compile": ("The extra `compile`", "Needed to compile models and to ask PyTorch for its answers."),
+    "onnx": ("The extra `onnx`", "Models that are taken from files of ONNX."),
     "vision": ("The extra `vision`", "Image models that are taken by their names."),
     "ios": ("The extra `ios`", IOS),
     "training": ("The extra `training`", "The lexicons that the embedded model was trained on."),
@@ -154,7 +156,10 @@ def python_part(name: str, versions: Sequence[str]) -> Part | None:
         return None
     if found.version not in versions:
         raise Stale(f"{name} {found.version} is installed, the lock file has {', '.join(versions)}")
-    inside = [str(one) for one in found.files or [] if ".dist-info/" in str(one) or ".egg-info/" in str(one)]
+    # Making paths of the tens of thousands of files that are installed would take seconds.
+    record = found.read_text("RECORD")
+    files = [one[0] for one in csv.reader(record.splitlines())] if record else [str(one) for one in found.files or []]
+    inside = [one for one in files if ".dist-info/" in one or ".egg-info/" in one]
     texts = sorted(one.partition("-info/")[2] for one in inside if LICENCE_FILE.search(one.rpartition("/")[2]))
     more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
     text = f"`{texts[0]}`{more} of its metadata" if texts else "its project's page"

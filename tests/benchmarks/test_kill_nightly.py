@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks import kill_nightly
 from harness.results.nightly import nightly_folders, read_nightly
+
+pytestmark = pytest.mark.programs
 
 
 def test_nightly_runs_survive_kills_at_random_moments(tmp_path: Path) -> None:

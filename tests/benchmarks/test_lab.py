@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks import lab
+
+pytestmark = pytest.mark.programs
 
 
 def test_every_order_ran_on_a_phone(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ def test_wrong_answers_are_shown_and_no_rival_to_beat(monkeypatch: pytest.Monkey
     assert "u-net on MNN: the answers are not PyTorch's" in printed
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(
     ("how", "good_calls", "reason"),
     [

@@ -23,6 +23,7 @@ except SystemExit as done:
 """
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("command", sorted(ALONE))
 def test_a_command_alone(command: str) -> None:
     done = subprocess.run(

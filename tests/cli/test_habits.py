@@ -86,6 +86,7 @@ def test_help_of_every_command(path: tuple[str, ...], capsys: pytest.CaptureFixt
     assert f"harness {' '.join(path)}".strip() in long.out.partition("Example")[2]
 
 
+@pytest.mark.programs
 def test_completion(tmp_path: Path) -> None:
     run = make_run(tmp_path / "results")
 
@@ -107,6 +108,7 @@ def test_completion(tmp_path: Path) -> None:
     assert "--install-completion" in process("--help", TERM="dumb").stdout
 
 
+@pytest.mark.programs
 def test_colours(tmp_path: Path) -> None:
     make_run(tmp_path)
     runs = ("runs", "--results-dir", str(tmp_path))
@@ -121,6 +123,7 @@ def test_colours(tmp_path: Path) -> None:
     assert "\x1b" not in on_terminal(*runs, "--json", TERM="xterm-256color")
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(
     "arguments", [("runs",), ("runs", "--json"), ("show",), ("show", "--json"), ("runs", "--help")]
 )
@@ -142,6 +145,7 @@ def test_a_reader_that_goes_away(tmp_path: Path, arguments: tuple[str, ...]) -> 
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_the_exit_code_and_the_files_outlive_the_reader(tmp_path: Path, unbuffered: str) -> None:
     """``nights … | head`` still writes what CI asked for."""
@@ -166,6 +170,7 @@ def test_the_exit_code_and_the_files_outlive_the_reader(tmp_path: Path, unbuffer
     assert (tmp_path / "written").exists()
 
 
+@pytest.mark.programs
 def test_a_full_disk_behind_standard_output() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -177,6 +182,7 @@ def test_a_full_disk_behind_standard_output() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.programs
 def test_an_ascii_terminal_gets_escapes_instead_of_an_error(tmp_path: Path) -> None:
     make_run(tmp_path)
     done = process("show", "--results-dir", str(tmp_path), PYTHONIOENCODING="ascii", PYTHONUTF8="0")
@@ -227,6 +233,7 @@ def test_an_unexpected_error_shows_how_to_see_more() -> None:
     assert of_system.stderr.startswith("harness: /nowhere/at/all: No such file or directory\n  → ")
 
 
+@pytest.mark.programs
 def test_sigint_ends_a_command_with_130() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", "import os, signal\nfrom harness.cli import app, main\n@app.command()\n"
@@ -309,6 +316,7 @@ def test_markdown_with_and_without_a_file(
             assert isinstance(command, MarkdownCommand), path
 
 
+@pytest.mark.programs
 def test_run_and_bench_are_pytest() -> None:
     """Collecting only, which needs no device; the options go through as they are."""
     run = process("run", "--collect-only", "-q", "--device", "host")

@@ -17,6 +17,8 @@ from tests.environment import python_path
 from tests.results.kept import cached_run, noisy
 from tests.results.samples import make_run
 
+pytestmark = pytest.mark.programs
+
 REPOSITORY = Path(__file__).parents[2]
 
 

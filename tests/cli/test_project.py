@@ -19,6 +19,8 @@ from tests import forked
 from tests.environment import python_path
 from tests.outside import persons_environment
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).parents[2]
 ALL = {"ondevice/model.py", ".github/workflows/ondevice.yml", "pytest.ini"}
 UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"]

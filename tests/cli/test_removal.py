@@ -76,6 +76,7 @@ def test_nobody_is_there_to_be_asked(results: Path, capsys: pytest.CaptureFixtur
     assert len(ids(results)) == 1
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(("answer", "left"), [("y\n", 0), ("n\n", 1), ("\n", 1), ("", 1)])
 def test_a_person_is_asked(results: Path, answer: str, left: int) -> None:
     run = make_run(results)

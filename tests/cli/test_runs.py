@@ -105,6 +105,7 @@ def test_wrong_usage(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.programs
 def test_commands_about_runs_load_no_framework(tmp_path: Path) -> None:
     make_run(tmp_path)
     script = (
@@ -116,6 +117,7 @@ def test_commands_about_runs_load_no_framework(tmp_path: Path) -> None:
     assert done.stderr.strip() == "[]"
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("delay", [0.0, 0.5])
 def test_ctrl_c_exits_with_130_and_without_a_traceback(delay: float) -> None:
     script = (

@@ -137,6 +137,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.programs
 def test_deploying_and_reporting_import_neither_torch_nor_tvm() -> None:
     """The rooms a phone session uses must load without the large packages."""
     script = """

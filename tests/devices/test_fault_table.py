@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.programs
 def test_the_table_is_made_from_the_tests() -> None:
     command = [sys.executable, str(ROOT / "tools/write_faults.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)

@@ -12,6 +12,8 @@ from torch import fx
 from harness.compiler.observe.provenance import FunctionProvenance, Operator, Site
 from harness.explain.arrange import IN_PLACE, NO_OPERATOR, NO_VALUE, OTHER_LAYOUT, OTHER_PARTS, WITHIN, read_site
 
+pytestmark = pytest.mark.programs
+
 ATEN = torch.ops.aten
 NORM, FIRST, SECOND, SPLIT, LEFT, RIGHT, SUM, POOL, INDICES, POOLED, CONV = range(11)
 """Numbers of the graph's operators, which are its nodes in their order."""

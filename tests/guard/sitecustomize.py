@@ -24,6 +24,8 @@ _CARGO = frozenset({"build", "check", "rustc", "run", "test", "zigbuild"})
 _WORKERS = frozenset({"harness.compiler.worker", "harness.explain.worker"})
 _ZIG = frozenset({"cc", "c++", "build", "build-exe", "build-lib", "build-obj"})
 _PHONE_MODULES = "harness.virtual"
+_OWN_PROGRAMS = frozenset({"harness", "pytest"})
+"""The command and pytest, in an interpreter of their own."""
 _PHONE_PROGRAMS = ("qemu-", "bwrap", "adbd")
 
 
@@ -32,9 +34,11 @@ class Refused(BaseException):
 
 
 def need_of(event: str, arguments: tuple[Any, ...]) -> tuple[str, str] | None:
-    """What an audit event needs (``compiler``, ``emulator``, ``network``), and its words; None for everything else."""
+    """What an event needs (``programs``, ``compiler``, ``emulator``, ``network``), and its words; else None."""
     if event == "import" and arguments[0] == "tvm":
         return "compiler", "import tvm"
+    if event == "import" and arguments[0] == "distributed":
+        return "programs", "import distributed"
     if event == "subprocess.Popen":
         return _need_of_program(arguments[1])
     if event in ("os.posix_spawn", "os.exec"):
@@ -58,7 +62,20 @@ def _need_of_program(command: str | bytes | Iterable[Any]) -> tuple[str, str] | 
         return "compiler", line
     if name == "rustup" and text[1:2] == ["target"]:
         return "network", line
+    if _is_browser(name, text) or _is_own_program(name, modules, text):
+        return "programs", line
     return None
+
+
+def _is_browser(name: str, text: list[str]) -> bool:
+    """Chromium, or the program by which playwright directs it."""
+    return name.startswith("chromium") or (name == "node" and any("playwright" in word for word in text))
+
+
+def _is_own_program(name: str, modules: list[str], text: list[str]) -> bool:
+    """The command or pytest. `harness init` asks pytest for its options, which is not to run it."""
+    ours = name in _OWN_PROGRAMS or any(module.split(".")[0] in _OWN_PROGRAMS for module in modules)
+    return ours and "--help" not in text
 
 
 def _made_by_a_test(program: str) -> bool:

@@ -16,6 +16,8 @@ from tests.cli.called import call
 from tests.lab.conftest import Town, await_
 from tests.lab.pocket import PocketPhone, put_phone
 
+pytestmark = pytest.mark.programs
+
 GATED = """
 real = sample
 def sample(item, phase, repetition):

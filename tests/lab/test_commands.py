@@ -34,6 +34,7 @@ def running(log: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
             process.wait(PATIENCE)
 
 
+@pytest.mark.programs
 def test_a_lab_of_this_machine_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logs = [tmp_path / "scheduler.log", tmp_path / "agent.log"]
     with running(logs[0], "lab", "scheduler", "--port", "0") as scheduler:

@@ -16,6 +16,8 @@ from harness.core.cache import Cache
 from harness.devices import Device, RunnerUnusable, Unavailable, opened, parse_device
 from tests.lab.conftest import Town
 
+pytestmark = pytest.mark.programs
+
 
 class LabBench(LocalBench):
     """Its device is a phone of the town, and its runners are processes of the phone's agent."""

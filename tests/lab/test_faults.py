@@ -18,6 +18,8 @@ from tests.lab.conftest import PATIENCE, Town, await_
 from tests.lab.pocket import LEASE_SECONDS, put_phone
 from tests.lab.test_clients import gated
 
+pytestmark = pytest.mark.programs
+
 CLIENT = """
 import sys
 from pathlib import Path

@@ -10,6 +10,8 @@ from harness.results import RunStatus
 from tests.lab.conftest import Town
 from tests.plugin.project import Project
 
+pytestmark = pytest.mark.programs
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:

@@ -18,6 +18,8 @@ from harness.lab.errors import LabMisuse, LabUnreachable
 from harness.lab.security import Certificates
 from tests.lab.conftest import Town
 
+pytestmark = pytest.mark.programs
+
 
 def certificates(folder: Path) -> Certificates:
     """Make who signs, and one certificate that it has signed."""

@@ -16,6 +16,8 @@ from harness.models.g2p.checkpoints import EMBEDDED_FOLDER, Checkpoint, resolve_
 from harness.models.g2p.languages import GRUUT_LANGUAGES
 from harness.models.g2p.loading import load_checkpoint
 
+pytestmark = pytest.mark.programs
+
 
 def test_the_embedded_model_is_whole_and_small(cache: Cache) -> None:
     checkpoint = resolve_checkpoint("embedded", cache=cache)

@@ -15,6 +15,8 @@ from harness.models.tensor.described import UserModel, describe_models
 from harness.models.tensor.sources import ModelSource
 from tests.compile_requests import models_request
 
+pytestmark = pytest.mark.programs
+
 MINE = """
 import torch
 from beside import SCALE

@@ -11,6 +11,8 @@ from harness.models.g2p.checkpoints import Checkpoint
 from harness.models.g2p.loading import load_checkpoint
 from harness.models.g2p.network import Decoder, DecoderPrefill, DecoderStep, Encoder
 
+pytestmark = pytest.mark.programs
+
 CAPACITY = 40
 ROUNDING = 2e-4
 """Logits of the seeded weights have a magnitude of about 50: 4 parts in a million."""

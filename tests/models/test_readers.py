@@ -34,6 +34,8 @@ from harness.models.tensor.readers import exported, pretrained, vision
 from harness.models.tensor.sources import BadModel, ModelSource, UnknownModel, resolve_model
 from harness.models.tensor.spec import ModelSpec
 
+pytestmark = pytest.mark.programs
+
 SMALL = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3, "intermediate_size": 32}
 
 

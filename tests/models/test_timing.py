@@ -23,6 +23,8 @@ from harness.models.timing import TimingProcess
 from harness.protocol.schema import Tensors
 from harness.protocol.tensors import decode
 
+pytestmark = pytest.mark.programs
+
 MINE = """
 import torch
 from harness.models import ModelSpec

@@ -13,6 +13,8 @@ from transformers import ByT5Tokenizer
 from harness.models.g2p.items import encode_prompt
 from harness.models.tokenizer import EOS_ID, VOCABULARY_SIZE, decode, encode
 
+pytestmark = pytest.mark.programs
+
 VECTORS = Path(__file__).parent.parent / "vectors/byt5.json"
 TEXT = st.text(st.characters(blacklist_categories=["Cs"]))
 TRUTH = ByT5Tokenizer()

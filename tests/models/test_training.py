@@ -17,6 +17,8 @@ from harness.models.g2p.loading import load_checkpoint
 from harness.models.g2p.training import Recipe, batches_from, epoch_batches, example, rate, train
 from harness.models.g2p.word_list import HELD_OUT_WORDS, read_words
 
+pytestmark = pytest.mark.programs
+
 
 @pytest.fixture(scope="module")
 def swedish() -> Split:

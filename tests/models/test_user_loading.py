@@ -24,6 +24,8 @@ from harness.models.tensor.loading import (
 from harness.models.tensor.sources import BadModel
 from harness.models.tensor.worker import describe_one
 
+pytestmark = pytest.mark.programs
+
 Write = Callable[[str], Path]
 
 SPEC = """

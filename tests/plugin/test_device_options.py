@@ -14,6 +14,8 @@ from harness.core.errors import UsageError
 from harness.devices import DeviceKind, DeviceOption, SerialName, device_options
 from tests.plugin.project import Project
 
+pytestmark = pytest.mark.programs
+
 TOY = """
 from contextlib import contextmanager
 

@@ -20,6 +20,8 @@ from tests.plugin.fake_devices import INSTALL, ShelfDevice
 from tests.plugin.project import Project
 from tests.silent import Silent
 
+pytestmark = pytest.mark.programs
+
 
 class Companioned(ShelfDevice):
     """As a virtual iPhone is: another build, of this machine's own code, runs in the app's place."""

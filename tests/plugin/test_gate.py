@@ -14,6 +14,8 @@ from harness.results.summarize import summarize_run
 from tests.plugin.project import Project
 from tests.results.kept import cached_run, noisy
 
+pytestmark = pytest.mark.programs
+
 
 @pytest.fixture
 def judged(project: Project) -> Project:

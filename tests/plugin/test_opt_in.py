@@ -10,6 +10,8 @@ import pytest
 from tests import forked
 from tests.plugin.project import Project
 
+pytestmark = pytest.mark.programs
+
 RUNS = "suites/test_smoke.py::test_every_function_loads_and_a_few_items_run"
 SMOKE = "suites/test_smoke.py::test_the_runner_starts_and_holds_the_archive"
 OTHERS = (

@@ -18,6 +18,8 @@ from harness.results.summarize import summarize_run
 from harness.validate import Verdict
 from tests.plugin.project import Project
 
+pytestmark = pytest.mark.programs
+
 
 def test_a_good_run(project: Project) -> None:
     done = project.suites("--junit-xml=junit.xml", "--benchmark-json=benchmark.json")

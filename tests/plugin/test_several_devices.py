@@ -12,6 +12,8 @@ from harness.results import RunStatus
 from tests.plugin.fake_devices import INSTALL
 from tests.plugin.project import Project
 
+pytestmark = pytest.mark.programs
+
 MEET = """
 import pathlib
 meeting = pathlib.Path('..') / order['order_id'].rpartition('-')[0]

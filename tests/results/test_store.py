@@ -57,6 +57,7 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*partial*"))
 
 
+@pytest.mark.programs
 def test_a_kill_loses_at_most_the_sample_in_flight(tmp_path: Path) -> None:
     """Killed at moments of its own choosing, again and again; every line it reported as written must be there."""
     script = f"""
@@ -167,6 +168,7 @@ def test_a_results_folder_that_cannot_be_made(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "results").create()
 
 
+@pytest.mark.programs
 def test_many_runs_at_once_in_one_folder(tmp_path: Path) -> None:
     script = f"""
 import pathlib

@@ -23,8 +23,10 @@ SCHEMES = {
     "torchvision": f"{_READERS}.vision:torchvision_spec",
 }
 """What reads a model that is named ``scheme:NAME``."""
-FILES = "a Python file with a ModelSpec in it, a .pt2 file or the folder of a Hugging Face model"
-EXPORTED, PRETRAINED = f"{_READERS}.exported:spec", f"{_READERS}.pretrained:spec"
+FILES = "a Python file with a ModelSpec in it, a .pt2 or .onnx file, or the folder of a Hugging Face model"
+PRETRAINED = f"{_READERS}.pretrained:spec"
+READERS = {".pt2": f"{_READERS}.exported:spec", ".onnx": f"{_READERS}.onnx:spec"}
+"""What reads a file, by the end of its name."""
 
 
 class UnknownModel(UsageError):
@@ -56,12 +58,13 @@ def resolve_model(name: str) -> ModelSource:
     scheme, _, rest = name.partition(":")
     if scheme in SCHEMES and rest:
         return _read_by(SCHEMES[scheme], name, rest)
-    if name.endswith((".py", ".pt2")) or "/" in name:
-        path = Path(name).expanduser()
+    if name.endswith((".py", *READERS)) or ".onnx:" in name or "/" in name:
+        file, sizes, rest = name.partition(".onnx:")
+        path = Path(f"{file}.onnx" if sizes else name).expanduser()
         if (path / "config.json").is_file():
             return _read_by(PRETRAINED, name, str(path.resolve()))
-        if path.is_file() and path.suffix == ".pt2":
-            return _read_by(EXPORTED, name, str(path.resolve()))
+        if path.is_file() and path.suffix in READERS:
+            return _read_by(READERS[path.suffix], name, f"{path.resolve()}{sizes and ':'}{rest}")
         if not path.is_file():
             raise UnknownModel(f"there is no file {name}", cure=f"give the path of {FILES}")
         return ModelSource(name, path.resolve())

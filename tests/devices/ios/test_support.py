@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 ALLOWED = (ROOT / "harness/devices/ios", ROOT / "harness/virtual/ios")
 IMPORT = re.compile(r"^\s*(?:from|import) pymobiledevice3\b", re.MULTILINE)
@@ -18,6 +20,7 @@ def test_no_other_module_imports_it() -> None:
     assert [path for path in found if not any(folder in path.parents for folder in ALLOWED)] == []
 
 
+@pytest.mark.programs
 def test_what_every_command_imports_does_not_import_it() -> None:
     script = (
         "import sys\n"
@@ -30,6 +33,7 @@ def test_what_every_command_imports_does_not_import_it() -> None:
     assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
 
 
+@pytest.mark.programs
 def test_without_it_everything_else_works() -> None:
     script = (
         "import sys\n"

@@ -66,7 +66,7 @@ def spec(argument: str) -> ModelSpec:
         items["noise"] = made
     return ModelSpec(
         name=name_of(path.stem),
-        build=lambda: _Program(load_safely(path), tuple(inputs)),
+        build=lambda: Program(load_safely(path), tuple(inputs)),
         example_inputs=inputs,
         items=items,
         dynamic_shapes=_dynamic(program, tuple(inputs)),
@@ -89,7 +89,7 @@ def load_safely(path: Path) -> ExportedProgram:
         raise BadModel(f"torch.export.load cannot read {path.name}: {error}", cure=SAVE_AGAIN) from error
 
 
-class _Program(nn.Module):
+class Program(nn.Module):
     """Call an exported program by the names of its inputs."""
 
     def __init__(self, program: ExportedProgram, names: tuple[str, ...]) -> None:

@@ -19,6 +19,8 @@ from tests.report.html.pages import HOSTILE, add_profile, write
 from tests.results.made_models import BERT, DETECTOR
 from tests.results.samples import make_run
 
+pytestmark = pytest.mark.programs
+
 CUT = """() => [...document.querySelectorAll('[data-figure]')].flatMap((picture) => {
   const frame = picture.getBoundingClientRect();
   const texts = picture.querySelectorAll('.xtick text, .ytick text, .annotation-text, .legendtext, .xtitle, .ytitle');

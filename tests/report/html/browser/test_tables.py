@@ -7,11 +7,14 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Page
 
 from harness.protocol.schema import Sample
 from harness.results import Run
 from tests.report.html.browsers import opened
+
+pytestmark = pytest.mark.programs
 
 
 def test_filters_narrow_the_cells(page: Page) -> None:
