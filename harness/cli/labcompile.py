@@ -141,5 +141,5 @@ def compile(
 
 def _folder(model: str) -> str:
     """Return the name of a model's folder: that of its file, or its name."""
-    name = Path(model).stem if "/" in model or model.endswith((".py", ".pt2")) else model
+    name = Path(model).stem if "/" in model or Path(model).suffix else model
     return _UNNAMED.sub("-", name).strip("-.") or "model"

@@ -18,6 +18,7 @@ from harness.lab.building import NotCompiled, request_of
 from harness.lab.client import Lab, Silence
 from harness.lab.errors import LabUnreachable
 from harness.lab.wire import PROTOCOL, BuilderCard, Compiled, CompileOrder
+from harness.models.kinds import kinds_names
 from harness.models.tensor.described import UserModel, describe_models, model_folder
 from harness.models.tensor.sources import resolve_model
 
@@ -107,12 +108,16 @@ def _ended(text: str, job: Job, notify: Notify) -> Compiled:
 
 def _shipped(model: str, store: FileStore, cache: Cache, progress: Notify) -> tuple[str, dict[str, str]]:
     """Return a model's name on other hosts, and its files in the store by their places below its folder."""
-    if ":" in model or not (model.endswith((".py", ".pt2")) or "/" in model):
+    if model in kinds_names():
         return model, {}
     source = resolve_model(model)
+    own = source.module == ""
+    if not own and not Path(source.argument).is_absolute():
+        return model, {}  # shipped with the harness, or by a library's name
+    if not own and not Path(source.argument).exists():
+        raise NotCompiled(f"{model} cannot be sent to another host", cure="compile it on this machine")
     folder = model_folder(source)
     described: list[UserModel] = describe_models([source], cache=cache, progress=progress)
-    own = source.module == ""
     files = [
         path for path in dict.fromkeys(path for one in described for path in one.files) if own or path != source.path
     ]

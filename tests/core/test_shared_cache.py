@@ -182,6 +182,7 @@ def _make(store: Path, root: Path, number: int, begin: object) -> None:
     Machine(root / f"m{number}").fetch(text="x" * 300_000)
 
 
+@pytest.mark.programs
 def test_eight_writers_of_one_entry(store: Path, tmp_path: Path) -> None:
     """Processes with caches of their own, which begin together."""
     begin = _FORKS.Barrier(8)
@@ -213,6 +214,7 @@ def _make_slowly(store: Path, root: Path, ready: Path) -> None:
     Machine(root / "killed").fetch()
 
 
+@pytest.mark.programs
 def test_a_writer_that_is_killed_leaves_no_entry(store: Path, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     writer = _FORKS.Process(target=_make_slowly, args=(store, tmp_path, ready))
@@ -273,6 +275,7 @@ except StoreFailed as error:
 """
 
 
+@pytest.mark.programs
 def test_a_full_store(store: Path, tmp_path: Path) -> None:
     """A file system of a megabyte, in a namespace of its own."""
     store.mkdir()

@@ -16,6 +16,8 @@ from harness.conformance.fake_runners import make_order, write_runner
 from tests.lab.conftest import PATIENCE, Town, await_
 from tests.lab.test_faults import CLIENT
 
+pytestmark = pytest.mark.programs
+
 HOUR = 3600.0
 
 

@@ -19,6 +19,8 @@ from tests.cli.called import call
 from tests.lab.conftest import Town, await_
 from tests.models.test_described import MINE
 
+pytestmark = pytest.mark.programs
+
 SECRET = "s" * 40
 
 

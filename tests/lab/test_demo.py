@@ -15,6 +15,8 @@ from tests.cli.called import call
 from tests.lab.conftest import PATIENCE, await_
 from tests.lab.test_commands import running
 
+pytestmark = pytest.mark.programs
+
 
 def left(folder: Path) -> list[str]:
     """The processes whose command line or environment has to do with the folder."""

@@ -15,6 +15,8 @@ from tests.cli.called import call
 from tests.lab.conftest import Town
 from tests.results.kept import cached_run, noisy
 
+pytestmark = pytest.mark.programs
+
 
 def test_a_nightly_run_over_a_lab_waits_for_people(
     town: Town,

@@ -30,6 +30,8 @@ from tests.report.html.browsers import DEADLINE_MS, Scheme, chromium
 from tests.report.html.nightly import two_nightly_runs
 from tests.results.samples import make_run
 
+pytestmark = pytest.mark.programs
+
 SCHEMAS = {schema_of(kind): json_schema(kind) for kind in documents()}
 
 

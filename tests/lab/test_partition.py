@@ -8,8 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.environment import REPOSITORY, python_path
 from tests.guard.sitecustomize import ALLOWED
+
+pytestmark = pytest.mark.programs
 
 
 def test_a_host_that_was_cut_off_runs_nothing_twice(tmp_path: Path) -> None:
