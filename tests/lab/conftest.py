@@ -22,6 +22,7 @@ from harness.lab.client import Lab, Silence
 from harness.lab.device import LabDevice
 from harness.lab.security import Certificates
 from harness.lab.wire import Card
+from tests.guard.sitecustomize import ALLOWED
 from tests.lab.pocket import begin, put_phone
 
 PATIENCE = 60.0
@@ -80,7 +81,9 @@ class Town:
     def start(self, name: str, *words: str) -> None:
         job, *rest = words
         self.pocket(name).mkdir(exist_ok=True)
-        place = (str(self.log(name)), str(self.pocket(name)), self.mark, self.certificates, self.environment)
+        # What the test may start, its processes may; they are forked from one that is older than the test.
+        environment = {ALLOWED: os.environ[ALLOWED], **self.environment} if ALLOWED in os.environ else self.environment
+        place = (str(self.log(name)), str(self.pocket(name)), self.mark, self.certificates, environment)
         arguments = (job, *place, rest)
         # Importing Dask takes a second of each process that starts by itself.
         self.processes[name] = _FORKS.Process(target=begin, args=arguments, daemon=True)

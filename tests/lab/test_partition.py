@@ -18,7 +18,7 @@ pytestmark = pytest.mark.programs
 
 def test_a_host_that_was_cut_off_runs_nothing_twice(tmp_path: Path) -> None:
     # In its namespace there is no network but the cable between its two hosts.
-    environment = {**os.environ, "PYTHONPATH": python_path(REPOSITORY), ALLOWED: "network"}
+    environment = {**os.environ, "PYTHONPATH": python_path(REPOSITORY), ALLOWED: "network,programs"}
     command = [
         "unshare",
         "--user",
