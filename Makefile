@@ -14,7 +14,7 @@ BIN := .venv/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 TOGETHER := -n $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) < 3 ? $$(getconf _NPROCESSORS_ONLN) + 1 : 4 )))
 
-.PHONY: help setup bench test check test-python test-lowest test-android test-ios test-rust smoke cli bindings lint lint-python lint-rust lint-tools format audit lock clean
+.PHONY: help setup lab-demo bench test check test-python test-lowest test-android test-ios test-rust smoke cli bindings lint lint-python lint-rust lint-tools format audit lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -52,6 +52,9 @@ test-ios: setup ## the suites on two virtual iPhones at once, iOS 16 and 26, thr
 
 test-rust: setup
 	@tools/test-rust
+
+lab-demo: setup ## a whole lab on this machine: two hosts of two phones, a nightly run over all, and its page
+	@$(BIN)/harness lab demo $(DEMO)
 
 smoke: setup ## cargo test system_lib_smoke: load a tiny archive from Rust, 1.5 -> 2.5
 	@eval "$$($(BIN)/harness link-env --smoke)" && cargo test -p charsiug2p-g2p-tvm system_lib_smoke

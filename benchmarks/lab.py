@@ -126,9 +126,9 @@ def order(number: int) -> WorkOrder:
 
 def measure(folder: Path, hosts: int, phones: int, orders: int, seconds: float) -> Figures:
     """Start a lab, run the orders from as many clients as there are phones, and end it."""
+    from harness.core.store import FileStore
     from harness.lab.client import Lab
     from harness.lab.device import LabDevice
-    from harness.lab.store import FileStore
 
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))

@@ -44,6 +44,7 @@ COMMAND_MODULES = [
     "harness.cli.history",
     "harness.cli.init",
     "harness.cli.lab",
+    "harness.cli.labcompile",
     "harness.cli.nightly",
     "harness.cli.nights",
     "harness.cli.package",

@@ -116,7 +116,7 @@ def compile(
         request = CompileRequest(found, target, mcpu, precision, tune=tune, keep_wide=tuple(keep_wide or ()))
         archive = compile_models(request, cache=cache, progress=stage.describe)
     names = (archive.metadata.archive, FILE_NAME, PROVENANCE)
-    show_compiled([_deliver(archive.folder / name, output_dir) for name in names], target, as_json=as_json)
+    show_compiled([deliver(archive.folder / name, output_dir) for name in names], target, as_json=as_json)
 
 
 def compilables(options: ModelOptions, *, kv_cache: bool, cache: Cache, progress: Progress) -> list[Compilable]:
@@ -145,7 +145,7 @@ def compile_smoke(
     """Compile the smallest archive: main(x) = x + 1 on a float32[1]."""
     with TerminalProgress(sys.stderr).stage(f"compiling the smoke model for {target}") as stage:
         folder = make_smoke(prefix, target, cache=Cache(notice=note), progress=stage.describe)
-    show_compiled([_deliver(folder / SMOKE_ARCHIVE, output_dir)], target, as_json=as_json)
+    show_compiled([deliver(folder / SMOKE_ARCHIVE, output_dir)], target, as_json=as_json)
 
 
 @app.command(
@@ -186,7 +186,7 @@ def _library_variables(archive: Path, prefix: str, runtime: RuntimeLibs | None) 
     return wheel_library_variables(archive, prefix) if runtime is None else link_variables(archive, prefix, runtime)
 
 
-def _deliver(source: Path, folder: Path) -> Path:
+def deliver(source: Path, folder: Path) -> Path:
     """Copy a file out of the cache, whole or not at all."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,15 @@ Scheduler = Annotated[
     str,
     typer.Option("--scheduler", metavar="tcp://HOST:PORT", envvar="HARNESS_LAB_SCHEDULER", help="the lab's scheduler"),
 ]
+
+
+def check_shared_cache() -> None:
+    """Raise StoreMisuse or UsageError unless the environment names a cache that machines share."""
+    from harness.core.cache import SHARED
+    from harness.core.shared_cache import SharedCache
+
+    if SharedCache.of(note) is None:
+        raise UsageError("no shared cache is named", cure=f"set {SHARED} (docs/lab.md)")
 
 
 @lab_app.command("scheduler", epilog="Example:\n\n  harness lab scheduler --listen 127.0.0.1 --port 8786")
@@ -84,6 +94,11 @@ def agent(
     state: Annotated[
         Path | None, typer.Option("--state-dir", metavar="DIR", help="folder that keeps quarantines")
     ] = None,
+    compile: Annotated[
+        int, typer.Option("--compile", metavar="N", min=0, max=64, help="also compile for clients, N at a time")
+    ] = 0,
+    no_phones: Annotated[bool, typer.Option("--no-phones", help="offer no phone, only --compile")] = False,
+    demo_phones: Annotated[Path | None, typer.Option("--demo-phones", metavar="DIR", hidden=True)] = None,
     tls_ca: Ca = None,
     tls_cert: Cert = None,
     tls_key: Key = None,
@@ -101,10 +116,19 @@ def agent(
         raise UsageError(f"{host!r} is no name of a host", cure="give --name with letters, digits and dashes")
     from harness.devices import parse_device
 
+    if no_phones and (device or not compile):
+        raise UsageError("--no-phones leaves nothing to offer", cure="give --compile N with it, and no --device")
+    if compile:
+        check_shared_cache()
+    if demo_phones is not None:  # of `harness lab demo`, with the folder of their locks
+        from harness.devices.kinds import device_kinds
+        from harness.lab.demo import KIND, demo_kind
+
+        device_kinds()[KIND] = demo_kind(host, demo_phones)
     for one in device or ():
         parse_device(one)
     require_lab()
-    from harness.lab.store import check_store_url
+    from harness.core.store import check_store_url
 
     check_store_url(store)
     from harness.lab.settings import configure
@@ -116,9 +140,106 @@ def agent(
     folder.mkdir(parents=True, exist_ok=True)
 
     run_agent(
-        AgentOptions(scheduler, store, host, folder, tuple(device or ()), listen=listen, certificates=certificates),
+        AgentOptions(
+            scheduler,
+            store,
+            host,
+            folder,
+            tuple(device or ()),
+            listen=listen,
+            certificates=certificates,
+            phones=not no_phones,
+            compile=compile,
+        ),
         note,
     )
+
+
+@lab_app.command(
+    "serve",
+    epilog="Examples:\n\n  harness lab serve --scheduler tcp://127.0.0.1:8786"
+    "\n\n  harness lab serve --scheduler tcp://127.0.0.1:8786 --results-dir results --port 8788",
+)
+def serve(
+    scheduler: Scheduler,
+    results_dir: Annotated[
+        Path | None,
+        typer.Option("--results-dir", metavar="DIR", help="also show the runs and nightly runs of this folder"),
+    ] = None,
+    listen: Listen = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8788,
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", metavar="HOST", help="a name under which browsers ask for the page, repeatable"),
+    ] = None,
+    tls_ca: Ca = None,
+    tls_cert: Cert = None,
+    tls_key: Key = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="listen beyond this machine, without TLS")] = False,
+) -> None:
+    """Serve a page of the lab that only reads: phones, who has them, who waits, nightly runs, trends, reports."""
+    from harness.cli.options import existing
+    from harness.lab.errors import require_lab
+    from harness.lab.security import Certificates, check_address, check_serving
+
+    certificates = Certificates.of(tls_ca, tls_cert, tls_key)
+    check_address(scheduler, certificates)
+    check_serving(listen, insecure=insecure)
+    folder = None if results_dir is None else existing(results_dir)
+    require_lab()
+    from harness.lab.settings import configure
+
+    configure()
+    from harness.cli.labpage.server import ServeOptions, serve
+    from harness.cli.labpage.stored import StoredResults
+    from harness.cli.labpage.watch import LabWatch
+
+    watch = LabWatch(scheduler, certificates)
+    results = None if folder is None else StoredResults(folder)
+    try:
+        asyncio.run(serve(ServeOptions(listen, port, tuple(name or ())), watch, results, note))
+    finally:
+        watch.close()
+
+
+@lab_app.command("demo", epilog="Examples:\n\n  harness lab demo\n\n  harness lab demo --once --folder demo")
+def demo(
+    phones: Annotated[
+        str, typer.Option(metavar="KIND", help="what the hosts have: demo, virtual-android or virtual-ios")
+    ] = "demo",
+    once: Annotated[bool, typer.Option("--once", help="end when the nightly run has ended")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", metavar="DIR", help="keep results and logs there (a temporary folder)")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="of the page; another if it is taken")] = 8788,
+    minutes: Annotated[float, typer.Option(min=0.01, help="no pair of the nightly run is begun after them")] = 2.0,
+) -> None:
+    """Run a whole lab on this machine: a scheduler, a store, two agents with two phones each, a nightly run, the page.
+
+    Phones of the kind demo are programs of this machine. Ctrl-C ends all of it.
+    """
+    if phones not in (DEMO_KINDS := ("demo", "virtual-android", "virtual-ios")):
+        raise UsageError(f"the demo has no phones {phones!r}", cure=f"choose one of {', '.join(DEMO_KINDS)}")
+    from harness.lab.errors import require_lab
+
+    require_lab()
+    from harness.cli.labdemo import Demo, stopped_by_signals
+
+    with tempfile.TemporaryDirectory(prefix="harness-lab-demo-") as temporary:
+        place = Path(temporary) if folder is None else folder.absolute()
+        place.mkdir(parents=True, exist_ok=True)
+        shown = Demo(place, phones, port, note, minutes)
+        with stopped_by_signals(shown):
+            try:
+                shown.begin()
+                shown.work()
+                shown.check()
+                if not once:
+                    note(f"the lab runs on; look at {shown.address} and end it with Ctrl-C")
+                    shown.wait()
+            finally:
+                note("ending the lab")
+                shown.end()
 
 
 @lab_app.command("release", epilog="Example:\n\n  harness lab release desk/R58M123")

@@ -79,7 +79,7 @@ def nightly(
         )
     exclusive({"--markdown -": markdown == STDOUT, "--json": as_json})
     cache = Cache(notice=note)
-    with opened(selected(context, device), cache=cache, notify=note) as found:
+    with opened(selected(context, device, unattended=True), cache=cache, notify=note) as found:
         devices = _available(found)
         refuse_emulated(devices)
         by_name = {one.name: one for one in devices}

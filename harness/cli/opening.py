@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -49,11 +50,23 @@ def given(context: typer.Context) -> Mapping[str, Any]:
     return found
 
 
-def selected(context: typer.Context, device: str) -> Selection:
-    """Return the devices that the command line selects; raises UnknownDevice or UsageError."""
-    from harness.devices import parse_device
+def selected(context: typer.Context, device: str, *, unattended: bool = False) -> Selection:
+    """Return the devices that the command line selects; raises UnknownDevice or UsageError.
 
-    return parse_device(device, **given(context))
+    Where nobody waits for an ``unattended`` command, options have their values for that.
+    """
+    from harness.devices import parse_device
+    from harness.devices.kinds import known_kind
+
+    found = parse_device(device, **given(context))
+    if not unattended:
+        return found
+    aside = {
+        option.key: option.unattended
+        for option in known_kind(found.kind).options
+        if option.unattended is not None and found.options.get(option.key) is None
+    }
+    return replace(found, options={**found.options, **aside})
 
 
 def typed(context: typer.Context, *, leave_out: Collection[str] = ()) -> list[str]:

@@ -65,7 +65,7 @@ def report(
         renamed("--out", "--output")
     exclusive({"--markdown": markdown, "--json": as_json})
     page = output or out or (None if markdown is not None else PAGE)
-    runs, folders = _found(results_dir, names or ([] if nightly else ["latest"]))
+    runs, folders = named_results(results_dir, names or ([] if nightly else ["latest"]))
     folders += [find_nightly(results_dir, name) for name in nightly or ()]
     # Imported here because numpy and the template engine take half a second to load.
     from harness.report import to_markdown
@@ -83,7 +83,7 @@ def report(
         print_line(f"{page} ({page.stat().st_size / 1e6:.1f} MB)")
 
 
-def _found(results_dir: Path, names: list[str]) -> tuple[list[Run], list[Path]]:
+def named_results(results_dir: Path, names: list[str]) -> tuple[list[Run], list[Path]]:
     """Return the runs and the folders of nightly runs; raises RunNotFound and AmbiguousName."""
     store, nightly_runs = Store(results_dir), {folder.name: folder for folder in nightly_folders(results_dir)}
     runs: list[Run] = []

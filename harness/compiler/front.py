@@ -93,6 +93,27 @@ def compile_smoke(prefix: str, target_name: str, *, cache: Cache, progress: Prog
     return cache.fetch("archives", content_key(fields), build)
 
 
+def archive_keys(request: CompileRequest) -> list[str]:
+    """Return the cache's keys of the models' archives, which are the same on every machine. Nothing is tuned.
+
+    Raises BadRequest, UnknownTarget, UnknownCpu and ModelsClash.
+    """
+    target = resolve_target(request.target, request.mcpu)
+    _check(request, target)
+    return [content_key(_key(model, request, target) | {"records": []}) for model in request.models]
+
+
+def _key(model: Compilable, request: CompileRequest, target: CompileTarget) -> dict[str, Any]:
+    """Return all that the bytes of one model's archive depend on, but for the records of tuning."""
+    return {
+        "model": {"name": model.name, "prefixes": model.prefixes, "metadata": dict(model.metadata), **model.identity},
+        "target": [request.target, target.tvm],
+        **{name: getattr(request, name) for name in ("precision", "profile", "taps", "tune")},
+        "keep_wide": sorted({*model.keep_wide, *request.keep_wide}),
+        **compiler_identity(),
+    }
+
+
 def _compiled(
     model: Compilable, request: CompileRequest, target: CompileTarget, cache: Cache, progress: Progress
 ) -> Archive:
@@ -113,13 +134,7 @@ def _compiled(
         "keep_wide": patterns,
         "archive": archive_name,
     }
-    key = {
-        "model": {"name": model.name, "prefixes": model.prefixes, "metadata": dict(model.metadata), **model.identity},
-        "target": [request.target, target.tvm],
-        **{name: getattr(request, name) for name in ("precision", "profile", "taps", "tune")},
-        "keep_wide": patterns,
-        **compiler_identity(),
-    }
+    key = _key(model, request, target)
     tuned: dict[str, Any] = {"records": [], "tuned_trials": 0}
     if request.tune:
         order["tuning"] = {"folder": str(tuning_folder(cache, target)), "trials": request.tune}

@@ -24,16 +24,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 from filelock import FileLock, Timeout
 
 from harness.core.errors import HarnessError
+from harness.core.hashes import hash_file as hash_file  # many import it from here
 
+if TYPE_CHECKING:
+    from harness.core.shared_cache import SharedCache
+
+SHARED = "HARNESS_CACHE_URL"
+"""The variable that names a store of entries that several machines share (:mod:`harness.core.shared_cache`)."""
 MANIFEST = "manifest.json"
 PARTIAL = ".partial"
-CHUNK = 1 << 20
 LOCK_NOTICE_SECONDS = 2.0
 LOCK_DEADLINE_SECONDS = 3600.0
 
@@ -103,15 +108,6 @@ def content_key(fields: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file in hex digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def hash_sources(paths: Iterable[Path], root: Path) -> str:
     """Return the SHA-256 over names and contents of source files, independent of where the checkout lies."""
     digest = hashlib.sha256()
@@ -129,13 +125,17 @@ class Cache:
         self._held: dict[Path, int] = {}
         """Open files by entry. The shared lock on each file marks its entry as in use."""
         weakref.finalize(self, _close_all, self._held)
+        self._shared: SharedCache | None = None
+        self._shared_sought = False
 
     def fetch(self, kind: str, key: str, build: Callable[[Path], None]) -> Path:
         """Return the entry's folder, made by ``build(folder)`` if it is missing or damaged.
 
-        Raises CacheBusy, DiskFull, or whatever ``build`` raises; then nothing is left behind.
+        Archives are also sought in the cache that machines share, and given to it, if there is one. Raises CacheBusy,
+        DiskFull, StoreMisuse, or whatever ``build`` raises; then nothing is left behind.
         """
         folder = self.root / kind / key
+        shared = self._shared_of(kind)
         with room_for(f"the cache entry {kind}/{key[:12]}", self.root):
             folder.parent.mkdir(parents=True, exist_ok=True)
             with self._lock(folder):
@@ -143,12 +143,36 @@ class Cache:
                     damage = find_damage(folder)
                     if damage is None:
                         self.use(folder)
+                        if shared is not None:
+                            shared.give(kind, key, folder, read_manifest(folder))
                         return folder
                     self.notice(f"cache entry {kind}/{key[:12]} is damaged ({damage}); making it again")
                     shutil.rmtree(folder)
-                self._make(folder, build)
+                taken: list[bool] = []
+
+                def fill(partial: Path) -> None:
+                    if shared is not None and shared.take(kind, key, partial):
+                        taken.append(True)
+                        return
+                    build(partial)
+
+                self._make(folder, fill)
                 self.use(folder)
+                if shared is not None and not taken:
+                    shared.give(kind, key, folder, read_manifest(folder))
         return folder
+
+    def _shared_of(self, kind: str) -> SharedCache | None:
+        """Return the cache that machines share, if the environment names one and it has entries of that kind."""
+        if not os.environ.get(SHARED):
+            return None
+        from harness.core.shared_cache import KINDS, SharedCache
+
+        if kind not in KINDS:
+            return None
+        if not self._shared_sought:
+            self._shared, self._shared_sought = SharedCache.of(self.notice), True
+        return self._shared
 
     def _make(self, folder: Path, build: Callable[[Path], None]) -> None:
         partial = folder.with_name(folder.name + PARTIAL)
@@ -306,10 +330,16 @@ def _measure(folder: Path) -> dict[str, Any]:
     return {p.relative_to(folder).as_posix(): {"size": p.stat().st_size, "sha256": hash_file(p)} for p in files}
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the sizes and hashes of an entry's files by their names."""
+    found: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return found
+
+
 def find_damage(folder: Path) -> str | None:
     """Return what is wrong with an entry's files, or None if nothing is."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_manifest(folder)
         for name, expected in manifest.items():
             path = folder / name
             if not path.is_file():

@@ -38,6 +38,8 @@ class DeviceOption:
     of_run: bool = False
     """True if it concerns what is built for the device; it is then the field ``key`` of a run's options."""
     aliases: tuple[str, ...] = ()
+    unattended: str | None = None
+    """The value where it is not given and nobody waits for the command, as for a nightly run."""
 
     def __post_init__(self) -> None:
         for name in self.names:

@@ -22,14 +22,15 @@ from distributed.core import Status
 
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError
+from harness.core.store import FileStore
 from harness.devices.base import Notify, Unavailable
 from harness.devices.kinds import device_kinds, known_kind
 from harness.devices.selection import opened, parse_device
+from harness.lab.building import Builder
 from harness.lab.phone import Phone
 from harness.lab.quarantine import MOST_FAILURES, Quarantine
 from harness.lab.security import Certificates, security
-from harness.lab.store import FileStore
-from harness.lab.wire import CARD, LEASE_SECONDS
+from harness.lab.wire import BUILDER, CARD, LEASE_SECONDS
 
 LOOK_SECONDS = 5.0
 HEALTH_SECONDS = 30.0
@@ -60,6 +61,10 @@ class AgentOptions:
     health_seconds: float = HEALTH_SECONDS
     most_failures: int = MOST_FAILURES
     lease_seconds: float = LEASE_SECONDS
+    phones: bool = True
+    """False for a host that only compiles."""
+    compile: int = 0
+    """So many orders to compile are taken at a time."""
 
 
 class PhoneWorker(Worker):
@@ -67,6 +72,14 @@ class PhoneWorker(Worker):
 
     def __init__(self, *arguments: Any, phone: Phone, **settings: Any) -> None:
         self.phone = phone
+        super().__init__(*arguments, **settings)
+
+
+class BuildWorker(Worker):
+    """Run tasks that compile; they find the compiler in :attr:`builder`."""
+
+    def __init__(self, *arguments: Any, builder: Builder, **settings: Any) -> None:
+        self.builder = builder
         super().__init__(*arguments, **settings)
 
 
@@ -96,6 +109,10 @@ class Agent:
         self._cache = cache or Cache(notice=notify)
         self._store = FileStore(options.store)
         self._quarantine = Quarantine(options.state / "quarantine.json", options.most_failures)
+        self._builders = [
+            Builder(options.host, number, store=self._store, cache=self._cache, notify=notify)
+            for number in range(1, options.compile + 1)
+        ]
         self._sources: dict[str, _Source] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._reported: dict[str, str] = {}
@@ -160,10 +177,16 @@ class Agent:
         for phone in self.phones:
             worker = self._workers.get(phone.name)
             if worker is None or worker.done():
-                self._workers[phone.name] = asyncio.create_task(self._serve(phone))
+                self._workers[phone.name] = asyncio.create_task(self._serve(self._phone_worker(phone)))
+        for builder in self._builders:
+            worker = self._workers.get(builder.name)
+            if worker is None or worker.done():
+                self._workers[builder.name] = asyncio.create_task(self._serve(self._build_worker(builder)))
 
     def _wanted(self) -> list[str]:
         """Return the values of ``--device`` that can be opened now, one for each attached phone."""
+        if not self._options.phones:
+            return []
         given = self._options.devices or tuple(
             f"{kind.name}:{ALL}" for kind in device_kinds().values() if kind.attaches
         )
@@ -215,24 +238,33 @@ class Agent:
         self._reported.pop(spec, None)
         return source
 
-    async def _serve(self, phone: Phone) -> None:
-        """Keep a worker for the phone until its scheduler is gone."""
+    def _phone_worker(self, phone: Phone) -> Worker:
+        metrics = {CARD: lambda one: one.phone.card()}
+        return PhoneWorker(phone=phone, name=phone.name, resources={"phone": 1}, metrics=metrics, **self._settings())
+
+    def _build_worker(self, builder: Builder) -> Worker:
+        metrics = {BUILDER: lambda one: one.builder.card()}
+        resources = {"compile": 1}
+        return BuildWorker(builder=builder, name=builder.name, resources=resources, metrics=metrics, **self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the settings that all workers of this host have."""
         options = self._options
-        worker = PhoneWorker(
-            options.scheduler,
-            phone=phone,
-            name=phone.name,
-            nthreads=1,
-            resources={"phone": 1},
-            host=options.listen,
-            protocol="tls" if options.certificates else "tcp",
-            security=security(options.certificates),
-            memory_limit=0,
-            dashboard_address="127.0.0.1:0",
-            local_directory=str(options.state / "dask"),
-            metrics={CARD: lambda one: one.phone.card()},
-            death_timeout=30,
-        )
+        return {
+            "scheduler_ip": options.scheduler,
+            "nthreads": 1,
+            "host": options.listen,
+            "protocol": "tls" if options.certificates else "tcp",
+            "security": security(options.certificates),
+            "memory_limit": 0,
+            "dashboard_address": "127.0.0.1:0",
+            "local_directory": str(options.state / "dask"),
+            "death_timeout": 30,
+        }
+
+    async def _serve(self, worker: Worker) -> None:
+        """Keep a worker until its scheduler is gone."""
+        options = self._options
         try:
             await worker
             self._reported.pop("scheduler", None)
@@ -267,6 +299,11 @@ class Agent:
             await asyncio.sleep(0.1)
         for source in list(self._sources.values()):
             await self._drop(source)
+        left = [worker for builder in self._builders if (worker := self._workers.pop(builder.name, None)) is not None]
+        for worker in left:
+            worker.cancel()
+        if left:
+            await asyncio.wait(left, timeout=CLOSE_SECONDS * 2)
 
     def _report(self, about: str, text: str) -> None:
         """Report trouble once, until it changes."""

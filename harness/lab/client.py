@@ -8,20 +8,22 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import hashlib
 import logging
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from distributed import Client
 from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
+from distributed.scheduler import KilledWorker
 
 from harness.lab import tasks
 from harness.lab.errors import LabUnreachable
 from harness.lab.security import Certificates, check_address, security
-from harness.lab.wire import Card, card_of
+from harness.lab.wire import BuilderCard, Card, builder_of, card_of
 
 CONNECT_SECONDS = 15.0
 ASK_SECONDS = 10.0
@@ -50,6 +52,16 @@ class Census:
     scheduler: str
     phones: dict[str, Card]
     addresses: dict[str, str]
+    builders: dict[str, BuilderCard] = field(default_factory=dict)
+    """The workers that compile."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """Hold an order that was queued for the workers that compile."""
+
+    future: Any
+    result: asyncio.Future[str]
 
 
 class Lab:
@@ -131,6 +143,44 @@ class Lab:
 
         return self._do(queued, ASK_SECONDS)
 
+    def submit(self, order: str, priority: int) -> Submitted:
+        """Queue an order for the workers that compile; the same order of two clients is one task. Raises Silence."""
+
+        async def queued() -> Submitted:
+            client = await self._connected()
+            future = client.submit(
+                tasks.build,
+                order,
+                key=f"compile-{hashlib.sha256(order.encode()).hexdigest()}",
+                resources={"compile": 1},
+                priority=priority,
+                retries=2,
+            )
+
+            async def gathered() -> str:
+                return str(await future)
+
+            return Submitted(future, asyncio.ensure_future(gathered()))
+
+        return self._do(queued, ASK_SECONDS)
+
+    def outcome(self, submitted: Submitted, seconds: float) -> str | None:
+        """Return what a submitted order gave, None if it has not ended after so many seconds; raises Silence."""
+
+        async def waited() -> str | None:
+            done, _ = await asyncio.wait({submitted.result}, timeout=seconds)
+            try:
+                return submitted.result.result() if done else None
+            except KilledWorker as error:
+                raise Silence("the agents that compiled it have died") from error
+
+        return self._do(waited, seconds + ASK_SECONDS)
+
+    def forget(self, submitted: Submitted) -> None:
+        """Take an order that nobody waits for any more out of the queue; one that runs goes on to its end."""
+        self._loop.call_soon_threadsafe(submitted.result.cancel)
+        self.drop(submitted.future)
+
     def drop(self, held: Any) -> None:
         """Take a queued lease out of the queue, if the scheduler still has it."""
 
@@ -208,10 +258,14 @@ class Lab:
         found = await client.scheduler.identity(n_workers=-1)  # type: ignore[union-attr]
         phones: dict[str, Card] = {}
         addresses: dict[str, str] = {}
+        builders: dict[str, BuilderCard] = {}
         for address, worker in found["workers"].items():
             card = card_of(worker["metrics"])
             if card is not None and card.name == worker["name"]:
                 phones[card.name] = card
                 addresses[card.name] = address
-        self._last = Census(str(found["id"]), phones, addresses)
+            builder = builder_of(worker["metrics"])
+            if builder is not None and builder.name == worker["name"]:
+                builders[builder.name] = builder
+        self._last = Census(str(found["id"]), phones, addresses, builders)
         return self._last

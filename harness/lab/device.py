@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.core.errors import HarnessError
+from harness.core.store import FileStore
 from harness.devices.base import (
     DEFAULT_DEADLINE,
     DEFAULT_WAIT,
@@ -31,7 +32,6 @@ from harness.devices.remote import SETTLE_SECONDS
 from harness.lab.client import Lab
 from harness.lab.errors import PhoneLost
 from harness.lab.phone_choice import choose_equal
-from harness.lab.store import FileStore
 from harness.lab.turn import OnEvent, Stopped, Turn
 from harness.lab.wire import Card, Event, RunEnd
 from harness.protocol.schema import Probe, Sample, WorkOrder

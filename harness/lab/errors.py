@@ -6,6 +6,7 @@ import importlib.util
 
 from harness.core.errors import HarnessError, UsageError
 from harness.core.installation import PackageMissing, install_cure
+from harness.core.store_errors import StoreFailed
 from harness.devices import errors as device_errors
 from harness.devices.errors import DeviceError
 
@@ -26,12 +27,6 @@ class LabUnreachable(HarnessError):
 
 class LabMisuse(UsageError):
     """An option or a file of the lab is missing or contradicts another."""
-
-
-class StoreFailed(HarnessError):
-    """The lab's store of files did not take or give a file."""
-
-    cure = "see that the store can be reached, that it has room, and that its credentials are right"
 
 
 class PhoneLost(DeviceError):

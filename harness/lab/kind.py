@@ -28,7 +28,10 @@ SCHEDULER = DeviceOption(
 )
 STORE = DeviceOption("--lab-store", "store of the lab's files, where the agents' address is not ours", metavar="URL")
 PRIORITY = DeviceOption(
-    "--lab-priority", "who waits with a higher one is served first (0; nightly runs: -10)", metavar="N"
+    "--lab-priority",
+    "who waits with a higher one is served first (0; nightly runs: -10)",
+    metavar="N",
+    unattended="-10",
 )
 COUNT = DeviceOption("--count", "phones of the lab to run on: a number, or all (1)", metavar="N")
 CA, CERT, KEY = (
@@ -60,8 +63,8 @@ def _open(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[Seque
     with ExitStack() as stack:
         lab = lab_of(options)
         stack.callback(lab.close)
+        from harness.core.store import FileStore
         from harness.lab.device import LabDevice
-        from harness.lab.store import FileStore
 
         cards = choose(lab.cards(), selector, count)
         stores: dict[str, FileStore] = {}

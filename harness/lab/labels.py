@@ -30,6 +30,7 @@ def labels_of(name: str, host: str, serial: str, target: str, facts: dict[str, A
         "ram_gb": round(memory / 2**30, 1) if isinstance(memory, int) else None,
         "abi": [text for one in facts.get("abis") or () if (text := _text(one))] or None,
         "arch": _text(facts.get("arch")),
+        "features": [text for one in facts.get("cpu_features") or () if (text := _text(one))] or None,
         "mode": _text(facts.get("android_mode")),
         "emulated": bool(facts.get("emulated")),
     }
@@ -37,11 +38,16 @@ def labels_of(name: str, host: str, serial: str, target: str, facts: dict[str, A
 
 
 def labels_of_conditions(conditions: dict[str, Any]) -> dict[str, Label]:
-    """Return the labels that change: the battery's level and the free storage."""
+    """Return the labels that change: the battery's level and health, and the free storage."""
     found: dict[str, Label] = {}
     percent, free = conditions.get("battery_percent"), conditions.get("storage_free_bytes")
     if isinstance(percent, int):
         found["battery"] = percent
+    if (health := _text(conditions.get("battery_health"))) is not None:
+        found["battery_health"] = health
+    for key in ("battery_health_percent", "battery_cycles"):
+        if isinstance(value := conditions.get(key), int):
+            found[key] = value
     if isinstance(free, int):
         found["storage_gb"] = round(free / 2**30, 1)
     return found

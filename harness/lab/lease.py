@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from harness.core.errors import HarnessError
-from harness.lab.wire import LEASE_SECONDS, Event, Polled
+from harness.lab.wire import LEASE_SECONDS, Event, Polled, Work
 
 MOST_BATCH_BYTES = 4 * 2**20
 """One answer to a client holds about so many bytes, and at least one event."""
@@ -56,7 +56,9 @@ class Lease:
         self._lock = threading.Lock()
         self._state: Literal["waiting", "held", "ended"] = "waiting"
         self._reason = self._error = self._cure = ""
-        self._heard = clock()
+        self._heard = self._asked = self._held = clock()
+        self._records = 0
+        self._doing = ""
         self._number = 0
         self._events: deque[Event] = deque()
         self._calls: queue.SimpleQueue[tuple[int, str, dict[str, Any]] | None] = queue.SimpleQueue()
@@ -79,6 +81,16 @@ class Lease:
         """Return whether it has ended; a client that was not heard of for too long ends it now."""
         self.expire()
         return self._state == "ended"
+
+    @property
+    def waited(self) -> float:
+        """Return the seconds since its client asked for the phone."""
+        return self._clock() - self._asked
+
+    @property
+    def work(self) -> Work:
+        """Return what its client does with the phone."""
+        return Work(seconds=max(0.0, self._clock() - self._held), doing=self._doing, records=self._records)
 
     def expire(self) -> None:
         """End the lease if its client was not heard of for too long."""
@@ -153,6 +165,7 @@ class Lease:
         """Report a record; raises Ended if nobody wants it any more."""
         if self.ended:
             raise Ended(self._reason)
+        self._records += 1
         self._add(what="record", text=line)
 
     def push(self, done: int, total: int) -> None:
@@ -166,7 +179,7 @@ class Lease:
         """Answer the client's calls until the lease ends. ``failed`` gets the errors of calls."""
         with self._lock:
             if self._state != "ended":
-                self._state = "held"
+                self._state, self._held = "held", self._clock()
             self._wake()
         while not self.ended:
             try:
@@ -188,7 +201,7 @@ class Lease:
         with self._lock:
             if self._state == "ended":
                 return
-            self._running = number
+            self._running, self._doing = number, method if method in methods else ""
         try:
             value = methods[method](arguments)
         except Ended:
@@ -202,7 +215,7 @@ class Lease:
             self._add(what="done", value=value)
         finally:
             with self._lock:
-                self._running = 0
+                self._running, self._doing = 0, ""
 
     def _add(self, **fields: Any) -> None:
         with self._lock:

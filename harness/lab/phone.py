@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError
+from harness.core.store import FileStore
 from harness.core.text import shown_line
 from harness.devices.base import Device, Notify, Rearms, silent
 from harness.devices.errors import (
@@ -25,14 +26,15 @@ from harness.lab.errors import PhoneRefused
 from harness.lab.labels import Label, labels_of, labels_of_conditions
 from harness.lab.lease import Lease, Method
 from harness.lab.quarantine import Quarantine
-from harness.lab.store import FileStore
-from harness.lab.wire import LEASE_SECONDS, PROTOCOL, Card, RunEnd, State, harness_version
+from harness.lab.wire import LEASE_SECONDS, PROTOCOL, Card, RunEnd, State, Waiter, harness_version
 from harness.protocol.schema import WorkOrder
 
 LOCAL_LOOK_SECONDS = 1.0
 """How often a phone that somebody uses on its own host is tried again."""
 KEPT_SECONDS = 120.0
 """How long an ended lease can still be looked at."""
+MOST_WAITERS = 20
+"""So many of those who wait are on a phone's card."""
 _OTHERS_FAULT = (RunnerUnusable, DeviceBusy, DeviceNotReady, IncompleteResult, PhoneRefused)
 """Errors that are no failure of the phone."""
 SUFFIXES = ("", ".ipa", ".apk")
@@ -79,7 +81,7 @@ class Phone:
         holder = self._holder
         with self._lock:
             lease = self._lease
-            waiting = sum(one.state == "waiting" for one, _ in self._leases.values())
+            waiting = [one for one, _ in self._leases.values() if one.state == "waiting" and one is not lease]
         if (quarantined := self._quarantine.of(self.name)) is not None:
             state, reason = "quarantined", quarantined.reason
         elif lease is not None:
@@ -101,7 +103,9 @@ class Phone:
             state=state,
             reason=shown_line(reason, most=500),
             holder=shown_line(holder, most=100),
-            waiting=waiting,
+            waiting=len(waiting),
+            queue=[Waiter(owner=one.owner, seconds=max(0.0, one.waited)) for one in waiting[:MOST_WAITERS]],
+            work=lease.work if lease is not None else None,
         ).model_dump(mode="json")
 
     @property

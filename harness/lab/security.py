@@ -69,15 +69,27 @@ def check_address(address: str, certificates: Certificates | None) -> str:
 
 def check_listening(host: str, certificates: Certificates | None, *, insecure: bool) -> None:
     """Raise LabMisuse if others could connect without a certificate: who reaches the port can run any code here."""
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    if not local and certificates is None and not insecure:
+    if not _local(host) and certificates is None and not insecure:
         raise LabMisuse(
             f"without TLS everybody who reaches {host} could run any program as this user",
             cure="give --tls-ca, --tls-cert and --tls-key, or --insecure in a network that is all yours",
         )
+
+
+def check_serving(host: str, *, insecure: bool) -> None:
+    """Raise LabMisuse if the lab's page would be served to others: it has neither TLS nor a password."""
+    if not _local(host) and not insecure:
+        raise LabMisuse(
+            f"everybody who reaches {host} could read who measures what on which phone",
+            cure="put a proxy with TLS and a password before it, or give --insecure in a network that is all yours",
+        )
+
+
+def _local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def security(certificates: Certificates | None) -> Security | None:

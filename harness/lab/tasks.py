@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.lab.wire import Polled
 
 if TYPE_CHECKING:
+    from harness.lab.building import Builder
     from harness.lab.phone import Phone
 
 
@@ -52,6 +53,16 @@ async def end(lease: str, reason: str, *, dask_worker: Any = None) -> None:
     phone: Phone = dask_worker.phone
     if (known := phone.lease(lease)) is not None:
         known.end(reason)
+
+
+def build(order: str) -> str:
+    """Compile an order into the shared cache, on a worker that compiles; return how it ended."""
+    from distributed import get_worker
+
+    from harness.lab.wire import CompileOrder
+
+    builder: Builder = get_worker().builder  # type: ignore[attr-defined]
+    return builder.build(CompileOrder.model_validate_json(order)).model_dump_json()
 
 
 async def release(*, dask_worker: Any = None) -> bool:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.core.installation import DISTRIBUTION
 from harness.devices.base import Knob, RunResult
-from harness.protocol.schema import Failure
+from harness.protocol.schema import Failure, Precision
 
 PROTOCOL = 1
 """Rises when an agent and a client of different versions would misunderstand each other."""
@@ -22,6 +22,8 @@ LEASE_SECONDS = 20.0
 """A lease ends so long after its client was last heard of."""
 CARD = "harness"
 """The name under which a worker reports its card with every heartbeat."""
+BUILDER = "harness-compile"
+"""The same for a worker that compiles."""
 State = Literal["free", "held", "resting", "unreachable", "quarantined"]
 EQUAL = ("kind", "model", "soc", "os", "ram_gb", "target", "mode", "emulated")
 """Labels that two phones have to share if one may go on for the other."""
@@ -29,6 +31,25 @@ EQUAL = ("kind", "model", "soc", "os", "ram_gb", "target", "mode", "emulated")
 
 class _Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Waiter(_Wire):
+    """Describe one client that waits for a phone."""
+
+    owner: str
+    seconds: float = Field(ge=0)
+    """How long it has waited. Durations need no agreement of two hosts' clocks."""
+
+
+class Work(_Wire):
+    """Describe what a phone's holder does with it."""
+
+    seconds: float = Field(ge=0)
+    """How long it has held the phone."""
+    doing: str = ""
+    """The method that runs now: ``run``, ``deploy`` and so on; empty between two calls."""
+    records: int = Field(default=0, ge=0)
+    """How many records have come out of it."""
 
 
 class Card(_Wire):
@@ -56,10 +77,66 @@ class Card(_Wire):
     holder: str = ""
     waiting: int = 0
     """How many leases wait for it."""
+    queue: list[Waiter] = []
+    """The first of them, those that came first first. Dask's priorities decide who is served."""
+    work: Work | None = None
+    """What its holder does, if a client of the lab holds it."""
 
     def equal_to(self, other: Card) -> bool:
         """Return whether the other phone can go on for this one."""
         return all(self.labels.get(key) == other.labels.get(key) for key in EQUAL)
+
+
+class BuilderCard(_Wire):
+    """Describe a worker that compiles, as its agent reports it."""
+
+    protocol: int
+    harness: str
+    name: str
+    """``host/compile-N``, unique in the lab."""
+    host: str
+    store: str
+    doing: str = ""
+    """What it compiles now."""
+    seconds: float = Field(default=0.0, ge=0)
+    """For how long."""
+    done: int = Field(default=0, ge=0)
+    """How many orders it has ended."""
+
+
+class CompileOrder(_Wire):
+    """Ask for the archives of one name of ``--models`` for one target."""
+
+    protocol: int
+    model: str
+    """As ``--models`` takes it; for a file or a folder its place below the model's files."""
+    files: dict[str, str] = {}
+    """Hashes of a user's own files in the lab's store, by their places."""
+    target: str
+    mcpu: str | None = None
+    precision: Precision = "fp32"
+    keep_wide: list[str] = []
+    kv_cache: bool = True
+    checkpoint: str = "embedded"
+    prefix: str = "g2p_"
+    batch_size: int = 1
+    max_input_bytes: int = 64
+    max_output_len: int = 128
+    prompt_space: bool = True
+    keys: list[str]
+    """The keys that the archives have in the client's cache. An agent with others has another compiler."""
+
+
+class Compiled(_Wire):
+    """Report how a compile order ended: its archives are in the shared cache, or there is an error."""
+
+    worker: str
+    seconds: float = Field(ge=0)
+    error: str = ""
+    """The class of the error; empty where there is none."""
+    text: str = ""
+    cure: str = ""
+    exit_code: int = 3
 
 
 class Event(_Wire):
@@ -113,6 +190,14 @@ class RunEnd(_Wire):
 def harness_version() -> str:
     """Return the installed version of the harness."""
     return importlib.metadata.version(DISTRIBUTION)
+
+
+def builder_of(metrics: Mapping[str, Any]) -> BuilderCard | None:
+    """Return the card of a worker that compiles among its metrics, None for any other worker."""
+    try:
+        return BuilderCard.model_validate(metrics.get(BUILDER))
+    except ValidationError:
+        return None
 
 
 def card_of(metrics: Mapping[str, Any]) -> Card | None:

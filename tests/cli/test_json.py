@@ -35,7 +35,7 @@ from tests.results.kept import cached_run, noisy
 from tests.results.samples import make_run
 
 REPOSITORY = Path(__file__).parents[2]
-WITHOUT = {"run", "bench", "lab agent", "lab scheduler"}
+WITHOUT = {"run", "bench", "lab agent", "lab demo", "lab scheduler", "lab serve"}
 """Commands that print no facts of their own: they become pytest, or run until they are ended."""
 KINDS: dict[str, type[Document]] = {schema_of(kind): kind for kind in documents()}
 

@@ -22,6 +22,7 @@ from harness.lab.client import Lab, Silence
 from harness.lab.device import LabDevice
 from harness.lab.security import Certificates
 from harness.lab.wire import Card
+from tests.guard.sitecustomize import ALLOWED
 from tests.lab.pocket import begin, put_phone
 
 PATIENCE = 60.0
@@ -30,9 +31,9 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.lab.preload"])
 
 
-def await_(what: str, look: Callable[[], object]) -> None:
+def await_(what: str, look: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until ``look`` returns something true."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + seconds
     while not look():
         assert time.monotonic() < until, f"still not: {what}"
         time.sleep(0.05)
@@ -47,6 +48,8 @@ class Town:
         self.mark = uuid.uuid4().hex
         """By which the runners of its agents are known."""
         self.store = f"file://{folder}/store"
+        self.environment: dict[str, str] = {}
+        """Further variables of the processes that are started from now on."""
         self.processes: dict[str, ForkServerProcess] = {}
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
@@ -77,7 +80,11 @@ class Town:
 
     def start(self, name: str, *words: str) -> None:
         job, *rest = words
-        arguments = (job, str(self.log(name)), str(self.pocket(name)), self.mark, self.certificates, rest)
+        self.pocket(name).mkdir(exist_ok=True)
+        # What the test may start, its processes may; they are forked from one that is older than the test.
+        environment = {ALLOWED: os.environ[ALLOWED], **self.environment} if ALLOWED in os.environ else self.environment
+        place = (str(self.log(name)), str(self.pocket(name)), self.mark, self.certificates, environment)
+        arguments = (job, *place, rest)
         # Importing Dask takes a second of each process that starts by itself.
         self.processes[name] = _FORKS.Process(target=begin, args=arguments, daemon=True)
         self.processes[name].start()

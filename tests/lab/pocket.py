@@ -104,7 +104,7 @@ def put_phone(folder: Path, serial: str, **told: Any) -> None:
     partial.rename(folder / f"{serial}.json")
 
 
-def scheduler(certificates: Certificates | None, port: str) -> None:
+def scheduler(certificates: Certificates | None, port: str, listen: str = "127.0.0.1") -> None:
     """Run a scheduler that gives a silent host up sooner than an ordinary one."""
     import dask.config
 
@@ -114,10 +114,18 @@ def scheduler(certificates: Certificates | None, port: str) -> None:
     dask.config.set({"distributed.scheduler.worker-ttl": "4s"})
     from harness.lab.scheduler import SchedulerOptions, run_scheduler
 
-    asyncio.run(run_scheduler(SchedulerOptions(port=int(port), certificates=certificates), _say))
+    asyncio.run(run_scheduler(SchedulerOptions(listen, int(port), certificates), _say))
 
 
-def agent(certificates: Certificates | None, scheduler: str, store: str, host: str, state: str) -> None:
+def agent(
+    certificates: Certificates | None,
+    scheduler: str,
+    store: str,
+    host: str,
+    state: str,
+    compiling: str = "0",
+    listen: str = "127.0.0.1",
+) -> None:
     """Run an agent that offers what is in the pocket, looks often, and gives a silent client up sooner."""
     from harness.lab.settings import configure
 
@@ -135,6 +143,8 @@ def agent(certificates: Certificates | None, scheduler: str, store: str, host: s
         health_seconds=0.5,
         lease_seconds=LEASE_SECONDS,
         certificates=certificates,
+        compile=int(compiling),
+        listen=listen,
     )
 
     run_agent(options, _say, Cache(Path(state) / "cache"))
@@ -144,12 +154,21 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def begin(job: str, log: str, pocket: str, mark: str, certificates: Certificates | None, words: Sequence[str]) -> None:
+def begin(
+    job: str,
+    log: str,
+    pocket: str,
+    mark: str,
+    certificates: Certificates | None,
+    environment: dict[str, str],
+    words: Sequence[str],
+) -> None:
     """Become an agent or a scheduler, in a process that was forked for it."""
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.environ[FOLDER] = pocket
     os.environ[MARK] = mark
+    os.environ.update(environment)
     jobs: dict[str, Callable[..., None]] = {"agent": agent, "scheduler": scheduler}
     jobs[job](certificates, *words)

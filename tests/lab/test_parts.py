@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 
 from harness.core.errors import HarnessError
+from harness.core.store import FileStore, check_store_url
+from harness.core.store_errors import StoreFailed, StoreMisuse
 from harness.devices import DeviceLost, NoDevice
 from harness.lab import errors
-from harness.lab.errors import LabMisuse, LabUnreachable, PhoneRefused, StoreFailed, error_named
+from harness.lab.errors import LabMisuse, LabUnreachable, PhoneRefused, error_named
 from harness.lab.labels import labels_of, labels_of_conditions
 from harness.lab.lease import Ended, Lease
 from harness.lab.phone_choice import choose, choose_equal
 from harness.lab.quarantine import Quarantine
 from harness.lab.security import Certificates, check_address, check_listening
 from harness.lab.selector import parse_selector
-from harness.lab.store import FileStore, check_store_url
 from harness.lab.wire import PROTOCOL, Card, Polled, card_of
 
 
@@ -88,7 +89,7 @@ def test_a_file_that_is_not_there_is_an_error(store: FileStore, tmp_path: Path, 
     ],
 )
 def test_what_is_no_store(url: str) -> None:
-    with pytest.raises(LabMisuse) as caught:
+    with pytest.raises(StoreMisuse) as caught:
         check_store_url(url)
     assert "secret" not in str(caught.value)
 
@@ -242,6 +243,11 @@ def test_labels_of_a_phone() -> None:
         "battery": 80,
         "storage_gb": 2.0,
     }
+    worn = {"battery_health": "good\x1b", "battery_health_percent": 93, "battery_cycles": 120}
+    assert labels_of_conditions(worn) == worn | {"battery_health": r"good\x1b"}
+    found = labels_of("a/b", "a", "b", "t", {"cpu_features": ["asimddp", "i8mm"]})
+    assert parse_selector("features=i8mm and features=ASIMDDP").matches(found)
+    assert not parse_selector("features=sve").matches(found)
 
 
 def card(name: str, state: str = "free", **changes: Any) -> Card:

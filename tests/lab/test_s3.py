@@ -17,9 +17,9 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
-from harness.core.cache import hash_file
-from harness.lab.errors import StoreFailed
-from harness.lab.store import FileStore
+from harness.core.cache import Cache, hash_file
+from harness.core.store import FileStore
+from harness.core.store_errors import StoreFailed
 from tests.lab.conftest import PATIENCE, await_
 
 KEY, SECRET = "lab", "not-a-secret"
@@ -145,6 +145,30 @@ def test_a_forged_file_is_not_used(tmp_path: Path) -> None:
     with pytest.raises(StoreFailed, match="other contents"):
         store.fetch(sha256, tmp_path / "back")
     assert not (tmp_path / "back").exists()
+
+
+def test_machines_share_a_cache_through_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE_URL", "s3://lab/team")
+    monkeypatch.setenv("HARNESS_CACHE_KEY", "k" * 40)
+    notices: list[str] = []
+    made: list[int] = []
+
+    def build(number: int, folder: Path) -> None:
+        made.append(number)
+        (folder / "libm.a").write_bytes(b"an archive" * 100_000)
+
+    def fetch(number: int) -> bytes:
+        cache = Cache(tmp_path / str(number), notices.append)
+        return (cache.fetch("archives", "key", lambda folder: build(number, folder)) / "libm.a").read_bytes()
+
+    assert fetch(1) == fetch(2) == b"an archive" * 100_000
+    assert made == [1]
+    store = FileStore("s3://lab/team")
+    assert not store.write_once("cache/1/archives/key.json", b"another")
+    obstore.put(S3Store("lab"), "team/cache/1/archives/key.json", b"{}")
+    fetch(3)
+    assert made == [1, 3]
+    assert len(notices) == 1
 
 
 def test_wrong_credentials_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ __all__ = ["documents"]
 
 def documents() -> list[type[Document]]:
     """Return every kind of document, in the order of docs/json.md."""
-    from harness.cli.documents import comparison, files, findings, machine, nightly, run, runs
+    from harness.cli.documents import comparison, files, findings, lab, machine, nightly, run, runs
 
     return [
         runs.RunsDocument,
@@ -33,6 +33,9 @@ def documents() -> list[type[Document]]:
         machine.DevicesDocument,
         machine.PairedDocument,
         machine.ReleasedDocument,
+        lab.LabDocument,
+        lab.TrendsDocument,
+        lab.LabCompiledDocument,
         machine.DoctorDocument,
         machine.ToolchainsDocument,
         machine.CacheDocument,

@@ -23,6 +23,14 @@ _CHARGING = {
     4: "not charging",
     5: "full",
 }  # BatteryManager.BATTERY_STATUS_*
+_HEALTH = {
+    2: "good",
+    3: "overheat",
+    4: "dead",
+    5: "over voltage",
+    6: "failure",
+    7: "cold",
+}  # BatteryManager.BATTERY_HEALTH_*; 1 stands for an unknown one
 
 
 def parse_conditions(text: str) -> dict[str, Any]:
@@ -101,6 +109,7 @@ def _battery(text: str) -> dict[str, Any]:
     # A board or a television has no battery. After `dumpsys battery set …` the numbers are whatever somebody set.
     reported = fields.get("present") != "false" and "(UPDATES STOPPED" not in text
     level, scale, tenths, status = number("level"), number("scale"), number("temperature"), number("status")
+    health = number("health")
     full = 100 if scale is None or scale <= 0 else scale
     sources = [
         name.removesuffix(" powered") for name, value in fields.items() if name.endswith(" powered") and value == "true"
@@ -109,6 +118,7 @@ def _battery(text: str) -> dict[str, Any]:
         "battery_percent": round(100 * level / full) if reported and level is not None and 0 <= level <= full else None,
         "battery_celsius": _celsius(str(tenths / 10)) if reported and tenths is not None else None,
         "charging": _CHARGING.get(status) if reported and status is not None else None,
+        "battery_health": _HEALTH.get(health) if reported and health is not None else None,
         "powered_by": ", ".join(sources) or None,
     }
 

@@ -100,6 +100,7 @@ def parse_facts(text: str) -> AndroidFacts:
     governors = by_core(found.get("governors", ""))
     parsed.facts.update(
         cpu_model=_cpu_model(found.get("cpuinfo", ""), properties),
+        cpu_features=_cpu_features(found.get("cpuinfo", "")),
         cores=len(topology.online) or None,
         arch=last_line(found.get("machine", "")) or None,
         governor=", ".join(sorted(set(governors.values()))) or None,
@@ -160,6 +161,16 @@ def _cpu_model(cpuinfo: str, properties: dict[str, str]) -> str | None:
         if name in fields:
             return fields[name][0]
     return _soc(properties)
+
+
+def _cpu_features(cpuinfo: str) -> list[str] | None:
+    """Return the instruction sets that every core has, by the kernel's names; None if it does not list them."""
+    listed = [
+        set(value.split())
+        for name, colon, value in (line.partition(":") for line in cpuinfo.splitlines())
+        if colon and name.strip() in ("Features", "flags") and value.strip()
+    ]
+    return sorted(set.intersection(*listed)) if listed else None
 
 
 def _kilobytes(text: str) -> int | None:

@@ -55,7 +55,7 @@ async def read_facts(link: Link) -> IosFacts:
 
 
 async def read_conditions(link: Link) -> dict[str, Any]:
-    """Return battery level in percent, its temperature in °C, power, free storage in bytes; None if not reported."""
+    """Return battery level and health in percent, temperature in °C, power, free storage; None if not reported."""
     async with DiagnosticsService(await link.lockdown()) as diagnostics:
         battery = await diagnostics.get_battery() or {}
     free = await _value(link, "com.apple.disk_usage", "AmountDataAvailable")
@@ -66,10 +66,20 @@ async def read_conditions(link: Link) -> dict[str, Any]:
     return {
         "battery_percent": level,
         "battery_celsius": hundredths / 100 if isinstance(hundredths, int) else None,
+        "battery_health_percent": _health(battery),
+        "battery_cycles": cycles if isinstance(cycles := battery.get("CycleCount"), int) else None,
         "charging": battery.get("IsCharging"),
         "powered_by": "USB" if battery.get("ExternalConnected") else None,
         "storage_free_bytes": free,
     }
+
+
+def _health(battery: dict[str, Any]) -> int | None:
+    """Return what the battery holds of what it held when it was new; newer systems keep that to themselves."""
+    new = battery.get("DesignCapacity")
+    now = battery.get("NominalChargeCapacity") or battery.get("AppleRawMaxCapacity")
+    known = isinstance(new, int) and isinstance(now, int) and new > 0 and 0 < now <= 2 * new
+    return round(100 * now / new) if known else None  # type: ignore[operator]
 
 
 async def _value(link: Link, domain: str, key: str) -> Any:

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,13 +74,16 @@ class SourceDescription(_Described):
 class UserModel:
     """Hold a described model.
 
-    ``key`` changes with everything on which its answers depend; ``folder`` is the cache's.
+    ``key`` changes with everything on which its answers depend, and is the same on machines that have the same files
+    in other places; ``folder`` is the cache's.
     """
 
     source: ModelSource
     facts: ModelDescription
     key: str
     folder: Path
+    files: tuple[Path, ...] = ()
+    """The files that it is made of, the source itself first."""
 
     @property
     def name(self) -> str:
@@ -129,7 +132,7 @@ def _described(source: ModelSource, cache: Cache, progress: Progress) -> list[Us
         folder = cache.fetch("models", key, ask)
         described = _read(folder)
         if [Path(path) for path in described.dependencies] == files:
-            return _models(source, described, key, folder)
+            return _models(source, described, _portable(base, source, files), folder)
     with tempfile.TemporaryDirectory(prefix="harness-models-") as temporary:
         # A cached answer may be older than a file that its key does not contain.
         fresh = folder if asked else Path(temporary)
@@ -140,7 +143,30 @@ def _described(source: ModelSource, cache: Cache, progress: Progress) -> list[Us
         _remember(index, files)
         key = key_of(files)
         folder = cache.fetch("models", key, lambda made: _copy(fresh, made))
-    return _models(source, described, key, folder)
+    return _models(source, described, _portable(base, source, files), folder)
+
+
+def model_folder(source: ModelSource) -> Path:
+    """Return the folder below which a model's own files are."""
+    if source.argument and Path(source.argument).is_absolute():
+        place = Path(source.argument)
+        return place if place.is_dir() else place.parent
+    return source.path.parent
+
+
+def _portable(base: Mapping[str, Any], source: ModelSource, files: Sequence[Path]) -> str:
+    """Return a key of these files that is the same wherever they lie: by their places below the model's folder.
+
+    Of a file elsewhere, as in an installed package, its folder's and its own name stand for its place.
+    """
+    folder = model_folder(source)
+
+    def place(path: Path) -> str:
+        return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else "/".join(path.parts[-2:])
+
+    argument = Path(source.argument)
+    named = argument.name if argument.is_absolute() else source.argument
+    return content_key({**base, "argument": named, "files": sorted([place(path), _hash(path)] for path in files)})
 
 
 def _read(folder: Path) -> SourceDescription:
@@ -155,7 +181,8 @@ def _copy(fresh: Path, made: Path) -> None:
 
 def _models(source: ModelSource, described: SourceDescription, key: str, folder: Path) -> list[UserModel]:
     def of(facts: ModelDescription) -> UserModel:
-        return UserModel(source, facts, content_key({"source": key, "model": facts.name}), folder)
+        files = tuple(Path(path) for path in described.dependencies)
+        return UserModel(source, facts, content_key({"source": key, "model": facts.name}), folder, files)
 
     return [of(facts) for facts in described.models]
 

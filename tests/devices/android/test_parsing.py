@@ -97,6 +97,26 @@ def test_a_pixels_facts() -> None:
     parsed = parse_facts(PIXEL_7)
     assert parsed.facts == {
         "cpu_model": "2× Cortex-A55 + 1× Cortex-A78 + 1× Cortex-X1",
+        "cpu_features": sorted(
+            [
+                "fp",
+                "asimd",
+                "evtstrm",
+                "aes",
+                "pmull",
+                "sha1",
+                "sha2",
+                "crc32",
+                "atomics",
+                "fphp",
+                "asimdhp",
+                "cpuid",
+                "asimdrdm",
+                "lrcpc",
+                "dcpop",
+                "asimddp",
+            ]
+        ),
         "cores": 8,
         "arch": "aarch64",
         "governor": "sched_pixel",
@@ -255,6 +275,7 @@ def test_a_samsungs_conditions() -> None:
         "skin_celsius": 39.1,
         "battery_percent": 100,
         "battery_celsius": 34.2,
+        "battery_health": "good",
         "charging": "full",
         "powered_by": "USB",
         "governors": {"0": "energy_step", "7": "energy_step"},
@@ -265,6 +286,20 @@ def test_a_samsungs_conditions() -> None:
         "airplane_mode": True,
     }
     assert unfit(conditions) == "its thermal status is light (1)"
+
+
+@pytest.mark.parametrize(
+    ("line", "health"),
+    [("health: 2", "good"), ("health: 4", "dead"), ("health: 1", None), ("health: 99", None), ("health: x", None)],
+)
+def test_a_batterys_health(line: str, health: str | None) -> None:
+    assert parse_conditions(SAMSUNG.replace("health: 2", line))["battery_health"] == health
+
+
+def test_features_are_those_that_all_cores_have() -> None:
+    cores = "#cpuinfo\nprocessor: 0\nFeatures\t: fp asimd i8mm\nprocessor: 1\nFeatures\t: asimd fp sve\n"
+    assert parse_facts(cores).facts["cpu_features"] == ["asimd", "fp"]
+    assert parse_facts("#cpuinfo\nFeatures:\n").facts["cpu_features"] is None
 
 
 def test_an_old_phones_conditions() -> None:

@@ -78,6 +78,7 @@ def test_what_a_phone_is(scene: Scene) -> None:
     scene.virtual.set(battery_level=61, battery_temperature=3050)
     conditions = device.conditions()
     assert (conditions["battery_percent"], conditions["battery_celsius"]) == (61, 30.5)
+    assert (conditions["battery_health_percent"], conditions["battery_cycles"]) == (93, 120)
     assert conditions["storage_free_bytes"] > 2**20
     scene.virtual.unplug()
     assert "unavailable" in device.conditions()

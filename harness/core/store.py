@@ -20,10 +20,10 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, NotSupportedError
 from obstore.store import from_url
 
-from harness.core.cache import CHUNK, hash_file
 from harness.core.files import replacing
+from harness.core.hashes import CHUNK, hash_file
+from harness.core.store_errors import StoreDamaged, StoreFailed, StoreMisuse
 from harness.core.text import quoted
-from harness.lab.errors import LabMisuse, StoreFailed
 
 if TYPE_CHECKING:
     from obstore.store import RetryConfig
@@ -37,35 +37,37 @@ ONE_REQUEST = 64 * 2**20
 _MISSING = (NotFoundError, FileNotFoundError)
 _THERE = (AlreadyExistsError, FileExistsError)
 """The library raises Python's own errors for some of its own."""
-_RETRY: RetryConfig = {"max_retries": 5, "retry_timeout": timedelta(seconds=30)}
+_RETRIES = 5
+RETRY_SECONDS = 30.0
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def check_store_url(url: str) -> str:
-    """Return the address of a store; raises LabMisuse if it is none, or if it contains a password."""
+    """Return the address of a store; raises StoreMisuse if it is none, or if it contains a password."""
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
-        raise LabMisuse(
+        raise StoreMisuse(
             f"{quoted(url)} is no address of a store", cure="write it like file:///shared/lab or s3://bucket/prefix"
         )
     if parts.username or parts.password or parts.query:
-        raise LabMisuse(
+        raise StoreMisuse(
             "the address of the store contains more than a place",
             cure="leave credentials to the environment (AWS_ACCESS_KEY_ID and its relatives)",
         )
     if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
-        raise LabMisuse(f"{quoted(url)} is no folder of this machine", cure="write it like file:///shared/lab")
+        raise StoreMisuse(f"{quoted(url)} is no folder of this machine", cure="write it like file:///shared/lab")
     return url
 
 
 class FileStore:
-    """Hold files by their hashes below ``url``; raises LabMisuse for a wrong address and StoreFailed later."""
+    """Hold files by their hashes below ``url``; raises StoreMisuse for a wrong address and StoreFailed later."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, retry_seconds: float = RETRY_SECONDS) -> None:
         self.url = check_store_url(url)
         parts = urlsplit(url)
+        retry: RetryConfig = {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=retry_seconds)}
         try:
-            self._store = from_url(url, mkdir=True) if parts.scheme == "file" else from_url(url, retry_config=_RETRY)
+            self._store = from_url(url, mkdir=True) if parts.scheme == "file" else from_url(url, retry_config=retry)
         except (BaseError, OSError) as error:
             raise StoreFailed(f"the store {url} cannot be opened: {_short(error)}") from error
         self._lock = threading.Lock()
@@ -103,14 +105,50 @@ class FileStore:
             for chunk in obstore.get(self._store, _key(sha256)).stream(min_chunk_size=CHUNK):
                 size += len(chunk)
                 if size > MOST_BYTES:
-                    raise StoreFailed(f"the file {sha256[:12]} of the store is larger than {MOST_BYTES} bytes")
+                    raise StoreDamaged(f"the file {sha256[:12]} of the store is larger than {MOST_BYTES} bytes")
                 digest.update(chunk)
                 stream.write(chunk)
             if digest.hexdigest() != sha256:
-                raise StoreFailed(
+                raise StoreDamaged(
                     f"the file {sha256[:12]} of the store has other contents than its name promises",
                     cure=f"remove {FOLDER}/{sha256[:2]}/{sha256} from the store, and find out who changed it",
                 )
+
+    def read(self, name: str, most: int) -> bytes | None:
+        """Return a named object of at most so many bytes, None if there is none; raises StoreDamaged, StoreFailed."""
+        found = b""
+        with self._trouble("giving", name):
+            try:
+                stream = obstore.get(self._store, name).stream()
+            except _MISSING:
+                return None
+            for chunk in stream:
+                found += bytes(chunk)
+                if len(found) > most:
+                    raise StoreDamaged(f"{name} of the store is larger than {most} bytes")
+        return found
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a named object; raises StoreFailed."""
+        with self._trouble("looking for", name):
+            try:
+                obstore.head(self._store, name)
+            except _MISSING:
+                return False
+            return True
+
+    def write_once(self, name: str, contents: bytes) -> bool:
+        """Write a named object whole; return False if there is one already, which stays. Raises StoreFailed."""
+        with self._trouble("taking", name):
+            try:
+                obstore.put(self._store, name, contents, mode="create", use_multipart=False)
+            except _THERE:
+                return False
+            except NotSupportedError:
+                if self.has(name):
+                    return False
+                obstore.put(self._store, name, contents, use_multipart=False)
+        return True
 
     def _has(self, sha256: str, size: int) -> bool:
         try:
@@ -123,7 +161,7 @@ class FileStore:
         try:
             yield
         except _MISSING as error:
-            raise StoreFailed(f"the store {self.url} has no file {what}") from error
+            raise StoreDamaged(f"the store {self.url} has no file {what}") from error
         except (BaseError, OSError) as error:
             raise StoreFailed(f"the store {self.url} failed while {verb} {what}: {_short(error)}") from error
 

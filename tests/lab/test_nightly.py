@@ -1,0 +1,48 @@
+"""``harness nightly`` over a lab: it is judged there, and people at their desks pass it in the queue."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.core.cache import Cache
+from harness.lab.client import Lab
+from harness.results.baselines import Baselines
+from tests.cli.called import call
+from tests.lab.conftest import Town
+from tests.results.kept import cached_run, noisy
+
+pytestmark = pytest.mark.programs
+
+
+def test_a_nightly_run_over_a_lab_waits_for_people(
+    town: Town,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[int] = []
+    hold = Lab.hold
+
+    def spied(self: Lab, phone: str, lease: str, owner: str, wait_seconds: float, priority: int) -> Any:
+        asked.append(priority)
+        return hold(self, phone, lease, owner, wait_seconds, priority)
+
+    monkeypatch.setattr(Lab, "hold", spied)
+    monkeypatch.chdir(tmp_path)
+    results, cache = tmp_path / "results", Cache(tmp_path / "cache")
+    Baselines(results).set(cached_run(results, cache, body=noisy(1e6)), "main", cache=cache)
+    words = ("nightly", "--baseline", "main", "--candidate", "main", "--words", "1", "--json")
+    lab = ("--device", "lab:host=south", "--count", "2", "--lab-scheduler", town.address)
+    done = call(capsys, *words, *lab)
+    assert done.code == 0, done.err
+    night = json.loads(done.out)["night"]
+    assert night["state"] == "pass"
+    assert {unit["device"] for unit in night["units"]} == {"Pocket 2 (s1)", "Pocket 2 (s2)"}
+    assert set(asked) == {-10}
+    asked.clear()
+    done = call(capsys, *words, *lab, "--lab-priority", "3", "--time-budget", "0.01")
+    assert set(asked) == {3}, done.err
