@@ -34,10 +34,10 @@ MOST_BYTES = 4 * 2**30
 """The most bytes of one file."""
 ONE_REQUEST = 64 * 2**20
 """Larger files are sent in parts."""
-_MISSING = (NotFoundError, FileNotFoundError)
+MISSING = (NotFoundError, FileNotFoundError)
 _THERE = (AlreadyExistsError, FileExistsError)
 """The library raises Python's own errors for some of its own."""
-_RETRY: RetryConfig = {"max_retries": 5, "retry_timeout": timedelta(seconds=30)}
+PATIENCE = timedelta(seconds=30)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -61,11 +61,13 @@ def check_store_url(url: str) -> str:
 class FileStore:
     """Hold files by their hashes below ``url``; raises LabMisuse for a wrong address and StoreFailed later."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience: timedelta = PATIENCE) -> None:
+        """Open the store; a request that fails is tried again for ``patience``."""
         self.url = check_store_url(url)
+        retry: RetryConfig = {"max_retries": 5, "retry_timeout": patience}
         parts = urlsplit(url)
         try:
-            self._store = from_url(url, mkdir=True) if parts.scheme == "file" else from_url(url, retry_config=_RETRY)
+            self.objects = from_url(url, mkdir=True) if parts.scheme == "file" else from_url(url, retry_config=retry)
         except (BaseError, OSError) as error:
             raise StoreFailed(f"the store {url} cannot be opened: {_short(error)}") from error
         self._lock = threading.Lock()
@@ -73,23 +75,28 @@ class FileStore:
         """What is known to be in the store, so that it is asked once."""
 
     def put(self, path: Path) -> str:
-        """Make sure that the store has the file; return the hash of its contents."""
-        sha256 = hash_file(path)
+        """Make sure that the store has the file, which nobody changes meanwhile; return the hash of its contents."""
+        return self._put(path, hash_file(path), path.stat().st_size, path.name)
+
+    def put_bytes(self, data: bytes, name: str) -> str:
+        """Make sure that the store has a file with these contents; return their hash. ``name`` is for messages."""
+        return self._put(data, hashlib.sha256(data).hexdigest(), len(data), name)
+
+    def _put(self, contents: Path | bytes, sha256: str, size: int, name: str) -> str:
         with self._lock:
             if sha256 in self._there:
                 return sha256
-        with self._trouble("taking", path.name):
-            if not self._has(sha256, path.stat().st_size):
-                large = path.stat().st_size > ONE_REQUEST
+        with self.trouble("taking", name):
+            if not self._has(sha256, size):
                 try:
-                    if large:
-                        obstore.put(self._store, _key(sha256), path, use_multipart=True)
+                    if size > ONE_REQUEST:
+                        obstore.put(self.objects, _key(sha256), contents, use_multipart=True)
                     else:
-                        obstore.put(self._store, _key(sha256), path, mode="create", use_multipart=False)
+                        obstore.put(self.objects, _key(sha256), contents, mode="create", use_multipart=False)
                 except _THERE:
                     pass  # somebody else was faster, with the same bytes
                 except NotSupportedError:
-                    obstore.put(self._store, _key(sha256), path)
+                    obstore.put(self.objects, _key(sha256), contents)
         with self._lock:
             self._there.add(sha256)
         return sha256
@@ -99,8 +106,8 @@ class FileStore:
         if not _SHA256.fullmatch(sha256):
             raise StoreFailed(f"{quoted(sha256)} is no hash of a file")
         digest, size = hashlib.sha256(), 0
-        with self._trouble("giving", sha256[:12]), replacing(target) as partial, partial.open("wb") as stream:
-            for chunk in obstore.get(self._store, _key(sha256)).stream(min_chunk_size=CHUNK):
+        with self.trouble("giving", sha256[:12]), replacing(target) as partial, partial.open("wb") as stream:
+            for chunk in obstore.get(self.objects, _key(sha256)).stream(min_chunk_size=CHUNK):
                 size += len(chunk)
                 if size > MOST_BYTES:
                     raise StoreFailed(f"the file {sha256[:12]} of the store is larger than {MOST_BYTES} bytes")
@@ -114,15 +121,16 @@ class FileStore:
 
     def _has(self, sha256: str, size: int) -> bool:
         try:
-            return obstore.head(self._store, _key(sha256))["size"] == size
-        except _MISSING:
+            return obstore.head(self.objects, _key(sha256))["size"] == size
+        except MISSING:
             return False
 
     @contextmanager
-    def _trouble(self, verb: str, what: str) -> Iterator[None]:
+    def trouble(self, verb: str, what: str) -> Iterator[None]:
+        """Turn the library's errors while the store was ``verb`` into StoreFailed."""
         try:
             yield
-        except _MISSING as error:
+        except MISSING as error:
             raise StoreFailed(f"the store {self.url} has no file {what}") from error
         except (BaseError, OSError) as error:
             raise StoreFailed(f"the store {self.url} failed while {verb} {what}: {_short(error)}") from error

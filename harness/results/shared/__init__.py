@@ -1,0 +1,61 @@
+"""Keep the results of everybody in one place: a folder that all have mounted, or S3. See ``docs/results-store.md``.
+
+``files/`` holds every file once under the hash of its contents. ``runs/``, ``nightly/`` and ``baselines/`` hold a
+*marker* for each whole run, nightly run and baseline, which names its files and is written last. ``tables/`` holds the
+rows of ``harness query`` as Delta tables.
+
+Importing this package imports none of the packages of the extra ``lab``.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from harness.results.errors import NoResultsUrl
+
+if TYPE_CHECKING:
+    from harness.results.shared.mirror import SharedStore
+    from harness.results.shared.upload import Uploader
+
+VARIABLE = "HARNESS_RESULTS_URL"
+MONTH, DEVICE_KIND = PARTITIONS = ("part_month", "part_device_kind")
+"""The columns by which the tables are divided, beside those that they have in a folder."""
+PATIENCE = timedelta(seconds=30)
+"""How long a request that fails is tried again, unless somebody waits for the end of a run."""
+
+
+def results_url(given: str | None) -> str | None:
+    """Return the address that an option gives, or else the environment; None if there is none."""
+    return given or os.environ.get(VARIABLE) or None
+
+
+def named_url(given: str | None) -> str:
+    """Return the address of the results store; raises NoResultsUrl if there is none."""
+    url = results_url(given)
+    if url is None:
+        raise NoResultsUrl(
+            "no results store is named", cure=f"give --results-url s3://BUCKET/PREFIX, or set {VARIABLE}"
+        )
+    return url
+
+
+def shared_store(url: str) -> SharedStore:
+    """Return the results of everybody as a store of runs; raises LabMisuse, PackageMissing or StoreFailed."""
+    from harness.lab.errors import require_lab
+
+    require_lab()
+    from harness.results.shared.mirror import SharedStore
+
+    return SharedStore(url)
+
+
+def uploader(url: str, *, patience: timedelta = PATIENCE) -> Uploader:
+    """Return what uploads to the results store; raises LabMisuse, PackageMissing or StoreFailed."""
+    from harness.lab.errors import require_lab
+
+    require_lab()
+    from harness.results.shared.upload import Uploader
+
+    return Uploader(url, patience=patience)
