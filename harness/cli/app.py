@@ -53,6 +53,7 @@ COMMAND_MODULES = [
     "harness.cli.schema",
     "harness.cli.selftest",
     "harness.cli.suites",
+    "harness.cli.sync",
     "harness.cli.toolchain",
     "harness.cli.verify",
 ]

@@ -11,7 +11,7 @@ from harness.cli import completion
 from harness.cli.app import app
 from harness.cli.documents.machine import RemovalDocument, RemovedRow
 from harness.cli.documents.nightly import BaselineDocument, BaselineLine, baseline_document, baselines_document
-from harness.cli.options import DEFAULT_RESULTS, Json, ResultsDir, RunName
+from harness.cli.options import DEFAULT_RESULTS, Json, ResultsDir, ResultsUrl, RunName, stored
 from harness.cli.output import cell, note, print_json, print_line, print_table
 from harness.cli.units import size_text
 from harness.core.cache import Cache
@@ -47,8 +47,11 @@ def set_baseline(
 
 
 @baseline_app.command("list", epilog="Examples:\n\n  harness baseline list\n\n  harness baseline list --json")
-def list_baselines(results_dir: ResultsDir = DEFAULT_RESULTS, as_json: Json = False) -> None:
+def list_baselines(
+    results_dir: ResultsDir = DEFAULT_RESULTS, results_url: ResultsUrl = None, as_json: Json = False
+) -> None:
     """List the baselines."""
+    results_dir = stored(results_dir, results_url).with_baselines()
     document = baselines_document(results_dir)
     if as_json:
         print_json(document)
@@ -79,9 +82,11 @@ def _commit(line: BaselineLine) -> str:
 
 
 @baseline_app.command("show", epilog="Examples:\n\n  harness baseline show release-1.4 --json")
-def show_baseline(name: Name, results_dir: ResultsDir = DEFAULT_RESULTS, as_json: Json = False) -> None:
+def show_baseline(
+    name: Name, results_dir: ResultsDir = DEFAULT_RESULTS, results_url: ResultsUrl = None, as_json: Json = False
+) -> None:
     """Show what is known of a baseline, and check its files."""
-    baselines = Baselines(results_dir)
+    baselines = Baselines(stored(results_dir, results_url).with_baselines(name))
     found = baselines.get(name)
     for which in found.timed:
         baselines.runner(name, which)

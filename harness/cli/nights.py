@@ -11,7 +11,15 @@ from rich.text import Text
 from harness.cli import completion
 from harness.cli.app import app
 from harness.cli.documents.nightly import NightlyLine, nightly_document, nightly_runs_document
-from harness.cli.options import DEFAULT_RESULTS, Json, Markdown, MarkdownCommand, ResultsDir
+from harness.cli.options import (
+    DEFAULT_RESULTS,
+    Json,
+    Markdown,
+    MarkdownCommand,
+    ResultsDir,
+    ResultsUrl,
+    stored,
+)
 from harness.cli.output import STDOUT, cell, exclusive, note, print_json, print_table, terminal, write_markdown
 from harness.core.files import replacing
 from harness.results.errors import writing
@@ -42,9 +50,11 @@ def list_or_show(
     markdown: Markdown = None,
     junit: JUnit = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
+    results_url: ResultsUrl = None,
     as_json: Json = False,
 ) -> None:
     """List the nightly runs, also those of `pytest suites --baseline`, or show one as it was shown then."""
+    results_dir = stored(results_dir, results_url).with_nightly_runs(nightly)
     if nightly is None:
         _list(results_dir, limit, as_json=as_json)
     else:

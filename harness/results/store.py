@@ -291,6 +291,14 @@ class Store:
         """Return what messages call the place of the runs."""
         return str(self.root)
 
+    def with_nightly_runs(self, name: str | None = None) -> Path:
+        """Return the folder with all nightly runs, of which one is read in full."""
+        return self.root
+
+    def with_baselines(self, name: str | None = None) -> Path:
+        """Return the folder with all baselines, of which one is used."""
+        return self.root
+
     def create(self, **facts: object) -> RunWriter:
         """Start a run whose manifest contains ``facts``; raises StorageFull or StorageUnwritable.
 

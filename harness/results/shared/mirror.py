@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -99,22 +98,19 @@ class SharedStore(Store):
 
         return SharedColumns(self.url, self._remote.files.objects, self._tables, connection)
 
-    def with_nightly_runs(self, whole: Iterable[str] = ()) -> Path:
-        """Return ``root`` with the plans and verdicts of all nightly runs, and all files of those named."""
-        complete, names = set(whole), self._nights()
-        self._fetch_all("nightly", {name: None if name in complete else [PLAN, VERDICTS] for name in names})
+    def with_nightly_runs(self, name: str | None = None) -> Path:
+        """Return ``root`` with the plans and verdicts of all nightly runs, and all files of one, by its id or start."""
+        names = [one for one in self.names("nightly") if RUN_ID.fullmatch(one)]
+        self._fetch_all("nightly", {one: None if _means(name, one, names) else [PLAN, VERDICTS] for one in names})
         for gone in (self.root / "nightly").glob("*/"):
             if gone.name not in names:
                 shutil.rmtree(gone, ignore_errors=True)
         return self.root
 
-    def _nights(self) -> list[str]:
-        return [name for name in self.names("nightly") if RUN_ID.fullmatch(name)]
-
-    def with_baselines(self, whole: Iterable[str] = ()) -> Path:
-        """Return ``root`` with the descriptions of all baselines, and all files of those named."""
-        complete, names = set(whole), list(self.names("baselines"))
-        self._fetch_all("baselines", {name: None if name in complete else [f"{name}.json"] for name in names})
+    def with_baselines(self, name: str | None = None) -> Path:
+        """Return ``root`` with the descriptions of all baselines, and all files of one."""
+        names = list(self.names("baselines"))
+        self._fetch_all("baselines", {one: None if one == name else [f"{one}.json"] for one in names})
         for gone in (self.root / "baselines").glob("*.json"):
             if gone.stem not in names:
                 gone.unlink(missing_ok=True)
@@ -176,6 +172,11 @@ def _read(path: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _means(name: str | None, one: str, names: list[str]) -> bool:
+    """Return whether a name, such as ``latest`` or the beginning of an id, may mean that nightly run."""
+    return name is not None and (one.startswith(name) or (name == "latest" and one == names[-1]))
 
 
 def _has(path: Path, size: int) -> bool:

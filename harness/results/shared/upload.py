@@ -93,6 +93,11 @@ class Uploader:
         self.tables = DeltaTables(self.remote.url, patience=patience)
         self._there: dict[Kind, dict[str, str]] = {}
 
+    def lacks(self, item: Item) -> bool:
+        """Return whether the store may lack an item as it is; reads no file of it."""
+        state = {name: _file_state(path) for name, path in item.files().items()}
+        return item.name not in self._names(item.kind) or _Receipt(item, self.remote.url).state != state
+
     def upload(self, item: Item, progress: Callable[[str], None] | None = None) -> Uploaded:
         """Make sure that the store has a run, nightly run or baseline as it is."""
         say = progress or (lambda _: None)
