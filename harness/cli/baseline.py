@@ -51,14 +51,14 @@ def list_baselines(
     results_dir: ResultsDir = DEFAULT_RESULTS, results_url: ResultsUrl = None, as_json: Json = False
 ) -> None:
     """List the baselines."""
-    results_dir = stored(results_dir, results_url).with_baselines()
-    document = baselines_document(results_dir)
+    store = stored(results_dir, results_url)
+    document = baselines_document(store.with_baselines(), store.place)
     if as_json:
         print_json(document)
     elif document.baselines:
         print_table(TITLES, map(_row, document.baselines), right=("MiB",))
     else:
-        note(f"there are no baselines in {results_dir} yet\n  → harness baseline set latest --name NAME")
+        note(f"there are no baselines in {store.place} yet\n  → harness baseline set latest --name NAME")
 
 
 def _row(line: BaselineLine) -> list[Text]:

@@ -92,6 +92,13 @@ ResultsUrl = Annotated[
     ),
 ]
 """An option of commands that read runs. The environment's address does not count here: it says where results go."""
+UploadTo = typer.Option(
+    "--results-url",
+    metavar="URL",
+    help="the store for the results of everybody (or HARNESS_RESULTS_URL)",
+    show_default=False,
+)
+"""An option of commands that write to a results store."""
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document instead (docs/json.md)")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP, autocompletion=completion.runs)]
 Markdown = Annotated[

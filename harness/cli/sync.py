@@ -11,12 +11,12 @@ import typer
 from harness.cli import completion
 from harness.cli.app import INTERRUPTED, app
 from harness.cli.documents.sync import CompactedRow, FailedRow, SyncDocument, UploadedRow
-from harness.cli.options import DEFAULT_RESULTS, Json, ResultsDir
+from harness.cli.options import DEFAULT_RESULTS, Json, ResultsDir, UploadTo
 from harness.cli.output import note, print_json, print_line, print_table
 from harness.cli.units import size_text
 from harness.core.errors import ExitCode, HarnessError
 from harness.core.interruptible import interruptible
-from harness.results.shared import VARIABLE, named_url, uploader
+from harness.results.shared import named_url, uploader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +40,7 @@ def sync(
             autocompletion=completion.runs_and_nightly_runs,
         ),
     ] = None,
-    results_url: Annotated[
-        str | None, typer.Option("--results-url", metavar="URL", help=f"the results store (or {VARIABLE})")
-    ] = None,
+    results_url: Annotated[str | None, UploadTo] = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
     compact: Annotated[
         bool, typer.Option("--compact", help="then write the store's many small files as few large ones")

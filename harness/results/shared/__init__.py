@@ -10,9 +10,12 @@ Importing this package imports none of the packages of the extra ``lab``.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.core.errors import HarnessError
 from harness.results.errors import NoResultsUrl
 
 if TYPE_CHECKING:
@@ -23,7 +26,9 @@ VARIABLE = "HARNESS_RESULTS_URL"
 MONTH, DEVICE_KIND = PARTITIONS = ("part_month", "part_device_kind")
 """The columns by which the tables are divided, beside those that they have in a folder."""
 PATIENCE = timedelta(seconds=30)
-"""How long a request that fails is tried again, unless somebody waits for the end of a run."""
+"""How long a request that fails is tried again."""
+HURRY = timedelta(seconds=5)
+"""The same where somebody waits for the end of a run."""
 
 
 def results_url(given: str | None) -> str | None:
@@ -39,6 +44,34 @@ def named_url(given: str | None) -> str:
             "no results store is named", cure=f"give --results-url s3://BUCKET/PREFIX, or set {VARIABLE}"
         )
     return url
+
+
+def checked_url(given: str | None) -> str | None:
+    """Return the address that is given, if any, once it is known to be one.
+
+    Raises LabMisuse or PackageMissing, so that a run does not find out when it has ended.
+    """
+    url = results_url(given)
+    if url is not None:
+        from harness.lab.errors import require_lab
+
+        require_lab()
+        from harness.lab.store import check_store_url
+
+        check_store_url(url)
+    return url
+
+
+def after_runs(url: str, results: Path, runs: Collection[str] = (), nightly_runs: Collection[str] = ()) -> str:
+    """Upload what has just ended, and return a line about it. Whatever goes wrong costs the run nothing."""
+    from harness.core.interruptible import interruptible
+    from harness.results.shared.sync import upload_after
+
+    try:
+        interruptible(lambda: upload_after(uploader(url, patience=HURRY), results, runs, nightly_runs))
+    except (HarnessError, OSError) as error:
+        return f"not uploaded: {str(error).splitlines()[0]}; `harness sync` does it later"
+    return f"uploaded to {url}"
 
 
 def shared_store(url: str) -> SharedStore:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 
 from harness.core.errors import HarnessError
@@ -19,12 +18,8 @@ from harness.results.shared.upload import (
     ended_nightly_runs,
     ended_runs,
     kept_baselines,
-    nightly_item,
 )
 from harness.results.store import Run, Store
-
-HURRY = timedelta(seconds=5)
-"""How long somebody who waits for the end of a run waits for a store that does not answer."""
 
 
 @dataclass
@@ -100,29 +95,18 @@ def planned(results: Path, names: Collection[str] = ()) -> Sync:
     return Sync(list(dict.fromkeys(chosen)), [name for name in waiting if name in names])
 
 
-def after_runs(url: str, results: Path, runs: Collection[str], nightly_runs: Collection[str] = ()) -> list[Uploaded]:
-    """Upload what has just ended. Raises StoreFailed, RunDamaged."""
-    uploader = Uploader(url, patience=HURRY)
-    return [uploader.upload(item) for item in _ended(results, runs, nightly_runs)]
+def upload_after(uploader: Uploader, results: Path, runs: Collection[str], nightly_runs: Collection[str]) -> None:
+    """Upload what has just ended, with the nightly runs that judged these runs. Raises StoreFailed, RunDamaged."""
+    for item in _ended(results, runs, nightly_runs):
+        uploader.upload(item)
 
 
 def _ended(results: Path, runs: Collection[str], nightly_runs: Collection[str]) -> Iterator[Item]:
+    judged_by = set(nightly_runs)
     for name in runs:
         run = Run(results / name)
         yield Item("runs", name, run.folder)
         gate = run.manifest().gate
-        if gate is not None and (results / "nightly" / gate.night_id).is_dir():
-            yield nightly_item(results, gate.night_id)
-    for name in nightly_runs:
-        yield nightly_item(results, name)
-
-
-def notice_of(work: Callable[[], list[Uploaded]], url: str) -> str:
-    """Upload what has just ended, and return a line about it. Whatever goes wrong costs the run nothing."""
-    try:
-        found = work()
-    except HarnessError as error:
-        return f"not uploaded: {str(error).splitlines()[0]}; `harness sync` does it later"
-    if not any(one.new for one in found):
-        return f"uploaded before: {url}"
-    return f"uploaded to {url}"
+        judged_by |= {gate.night_id} if gate is not None else set()
+    ended = {item.name: item for item in ended_nightly_runs(results)[0]}
+    yield from (ended[name] for name in sorted(judged_by) if name in ended)

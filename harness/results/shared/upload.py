@@ -23,7 +23,7 @@ from harness.results.errors import RunDamaged, writing
 from harness.results.every_table import TABLES
 from harness.results.files import write_text_atomically
 from harness.results.journal import read_plan
-from harness.results.nightly import NIGHTLY, VERDICTS, nightly_folders
+from harness.results.nightly import VERDICTS, nightly_folders
 from harness.results.removal import going_on
 from harness.results.shared.delta import DeltaTables, Partition
 from harness.results.shared.remote import FileFacts, Kind, Marker, Remote
@@ -171,10 +171,6 @@ def ended_nightly_runs(results: Path) -> tuple[list[Item], list[str]]:
 def kept_baselines(results: Path) -> list[Item]:
     """Return all baselines, damaged ones included."""
     return [Item("baselines", name, results / BASELINES) for name in Baselines(results).names()]
-
-
-def nightly_item(results: Path, night_id: str) -> Item:
-    return Item("nightly", night_id, results / NIGHTLY / night_id)
 
 
 class _Receipt:
