@@ -38,6 +38,11 @@ MISSING = (NotFoundError, FileNotFoundError)
 _THERE = (AlreadyExistsError, FileExistsError)
 """The library raises Python's own errors for some of its own."""
 PATIENCE = timedelta(seconds=30)
+_CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
+_CURES = {
+    "RequestTimeTooSkewed": "set this machine's clock: the store refuses requests of another time than its own",
+    "NoSuchBucket": "make the bucket, or name one that exists",
+}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -69,7 +74,7 @@ class FileStore:
         try:
             self.objects = from_url(url, mkdir=True) if parts.scheme == "file" else from_url(url, retry_config=retry)
         except (BaseError, OSError) as error:
-            raise StoreFailed(f"the store {url} cannot be opened: {_short(error)}") from error
+            raise StoreFailed(f"the store {url} cannot be opened: {short(error)}") from error
         self._lock = threading.Lock()
         self._there: set[str] = set()
         """What is known to be in the store, so that it is asked once."""
@@ -133,13 +138,22 @@ class FileStore:
         except MISSING as error:
             raise StoreFailed(f"the store {self.url} has no file {what}") from error
         except (BaseError, OSError) as error:
-            raise StoreFailed(f"the store {self.url} failed while {verb} {what}: {_short(error)}") from error
+            text = f"the store {self.url} failed while {verb} {what}: {short(error)}"
+            raise StoreFailed(text, cure=cure_of(error)) from error
 
 
 def _key(sha256: str) -> str:
     return f"{FOLDER}/{sha256[:2]}/{sha256}"
 
 
-def _short(error: Exception) -> str:
-    """Return the first line of an error of the store's library, whose messages have many."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+def short(error: Exception) -> str:
+    """Return the first line of an error of the store's library, whose messages have many, and the store's own code."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0].partition("<?xml")[0].rstrip(" :")[:300]
+    code = _CODE.search(str(error))
+    return f"{first} ({code[1]})" if code else first
+
+
+def cure_of(error: Exception) -> str | None:
+    """Return what helps against an error of the store's library; None for the usual cure."""
+    code = _CODE.search(str(error))
+    return _CURES.get(code[1]) if code else None

@@ -20,6 +20,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, WriterPropertie
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from harness.lab.errors import StoreFailed
+from harness.lab.store import cure_of, short
 from harness.results.shared import PARTITIONS
 from harness.results.tables import Table
 
@@ -180,10 +181,11 @@ class DeltaTables:
         except (CommitFailedError, TableNotFoundError):
             raise
         except (DeltaError, OSError) as error:
-            text = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-            if any(sign in text for sign in _CONFLICTS):
+            text = short(error)
+            if any(sign in str(error) for sign in _CONFLICTS):
                 raise _Unsure(text) from error
-            raise StoreFailed(f"the store {self._url} failed at the table {table.name}: {text}") from error
+            text = f"the store {self._url} failed at the table {table.name}: {text}"
+            raise StoreFailed(text, cure=cure_of(error)) from error
 
 
 class _Unsure(Exception):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from harness.core.cache import cache_root, content_key
 from harness.results.errors import RunNotFound, writing
+from harness.results.every_table import TABLES
 from harness.results.files import write_text_atomically
 from harness.results.shared import PATIENCE
 from harness.results.store import RUN_ID, Run, Store
@@ -23,7 +24,7 @@ from harness.results.store import RUN_ID, Run, Store
 if TYPE_CHECKING:
     import duckdb
 
-    from harness.results.shared.delta import DeltaTables
+    from harness.results.shared.delta import DeltaTables, TableFile
     from harness.results.shared.reading import SharedColumns
     from harness.results.shared.remote import Kind, Marker, Remote
 
@@ -91,6 +92,10 @@ class SharedStore(Store):
 
     def runs(self) -> list[Run]:
         return [SharedRun(self, name) for name in self.names("runs") if RUN_ID.fullmatch(name)]
+
+    def files(self, table: str) -> list[TableFile]:
+        """Return the files that hold a table's rows."""
+        return self._tables.files(TABLES[table])
 
     def columns(self, connection: duckdb.DuckDBPyConnection) -> SharedColumns:
         """Return what makes the tables views of a connection."""

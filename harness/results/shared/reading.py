@@ -19,6 +19,7 @@ from fsspec.spec import AbstractFileSystem
 from obstore.exceptions import BaseError
 
 from harness.lab.errors import StoreFailed
+from harness.lab.store import short
 from harness.results.columnar import escape_glob, quote, quote_name
 from harness.results.shared import DEVICE_KIND, MONTH
 from harness.results.shared.delta import FOLDER, DeltaTables
@@ -144,8 +145,7 @@ class _Ranges(AbstractFileSystem):  # type: ignore[misc]
         try:
             return bytes(obstore.get_range(self._objects, key, start=start, length=length))
         except (BaseError, OSError) as error:
-            text = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-            raise StoreFailed(f"the store failed while giving {key}: {text}") from error
+            raise StoreFailed(f"the store failed while giving {key}: {short(error)}") from error
 
     @staticmethod
     def _address(path: str) -> str:
