@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, NotSupportedError
@@ -61,6 +61,12 @@ def check_store_url(url: str) -> str:
     if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
         raise LabMisuse(f"{quoted(url)} is no folder of this machine", cure="write it like file:///shared/lab")
     return url
+
+
+def folder_of(url: str) -> Path | None:
+    """Return the folder of a store that is one; None for others."""
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 class FileStore:

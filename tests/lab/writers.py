@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,15 +54,20 @@ def differences(url: str, *folders: Path) -> list[str]:
     """Return what a results store has otherwise than these results folders: nothing lost, and nothing twice."""
     found: list[str] = []
     shared = shared_store(url)
-    local = [Store(folder) for folder in folders]
+    local: list[Store] = [Store(folder) for folder in folders]
     runs = sorted(run.run_id for store in local for run in store.runs())
     if (there := sorted(run.run_id for run in shared.runs())) != runs:
         found.append(f"the runs {there} instead of {runs}")
-    for table in TABLES.values():
-        sql = f"SELECT {table.key}, count(*) FROM {table.name} GROUP BY ALL ORDER BY ALL"
-        here = sorted(row for store in local for row in query(store, sql).rows)
-        if query(shared, sql).rows != here:
-            found.append(f"{table.name}: {query(shared, sql).rows} instead of {here}")
+    counts = [
+        f"SELECT '{table.name}', {table.key}, count(*) FROM {table.name} GROUP BY ALL" for table in TABLES.values()
+    ]
+    here, away = Counter[str](), Counter[str]()
+    sides: list[tuple[Counter[str], list[Store]]] = [(here, local), (away, [shared])]
+    for counter, stores in sides:
+        for store in stores:
+            for table, run, count in query(store, " UNION ALL ".join(counts)).rows:
+                counter[f"{table} of {run}"] += count
+    found += [f"{name}: {away[name]} instead of {here[name]}" for name in here | away if here[name] != away[name]]
     for store in local:
         for run in store.runs():
             fetched = shared.find(run.run_id).folder

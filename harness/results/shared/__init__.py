@@ -10,18 +10,22 @@ Importing this package imports none of the packages of the extra ``lab``.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.errors import HarnessError
+from harness.core.text import quoted
 from harness.results.errors import NoResultsUrl
 
 if TYPE_CHECKING:
     from harness.results.shared.mirror import SharedStore
     from harness.results.shared.upload import Uploader
 
+_FOLDER = re.compile(r"[A-Za-z0-9._/-]+")
+"""delta-rs makes the name of a host of a folder's path, and ends the process at a character that no host may have."""
 VARIABLE = "HARNESS_RESULTS_URL"
 MONTH, DEVICE_KIND = PARTITIONS = ("part_month", "part_device_kind")
 """The columns by which the tables are divided, beside those that they have in a folder."""
@@ -52,13 +56,22 @@ def checked_url(given: str | None) -> str | None:
     Raises LabMisuse or PackageMissing, so that a run does not find out when it has ended.
     """
     url = results_url(given)
-    if url is not None:
-        from harness.lab.errors import require_lab
+    return None if url is None else check_results_url(url)
 
-        require_lab()
-        from harness.lab.store import check_store_url
 
-        check_store_url(url)
+def check_results_url(url: str) -> str:
+    """Return the address of a results store; raises LabMisuse if it is none, and PackageMissing."""
+    from harness.lab.errors import LabMisuse, require_lab
+
+    require_lab()
+    from harness.lab.store import check_store_url, folder_of
+
+    folder = folder_of(check_store_url(url))
+    if folder is not None and not _FOLDER.fullmatch(str(folder)):
+        raise LabMisuse(
+            f"{quoted(url)} cannot hold tables",
+            cure="name a folder of letters, digits, dots, dashes and underscores alone",
+        )
     return url
 
 
@@ -76,19 +89,14 @@ def after_runs(url: str, results: Path, runs: Collection[str] = (), nightly_runs
 
 def shared_store(url: str) -> SharedStore:
     """Return the results of everybody as a store of runs; raises LabMisuse, PackageMissing or StoreFailed."""
-    from harness.lab.errors import require_lab
-
-    require_lab()
     from harness.results.shared.mirror import SharedStore
 
-    return SharedStore(url)
+    return SharedStore(check_results_url(url))
 
 
 def uploader(url: str, *, patience: timedelta = PATIENCE) -> Uploader:
     """Return what uploads to the results store; raises LabMisuse, PackageMissing or StoreFailed."""
-    from harness.lab.errors import require_lab
-
-    require_lab()
+    url = check_results_url(url)
     from harness.results.shared.upload import Uploader
 
     return Uploader(url, patience=patience)

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from arro3.core import RecordBatchReader
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from harness.lab.errors import StoreFailed
-from harness.lab.store import cure_of, short
+from harness.lab.store import cure_of, folder_of, short
 from harness.results.shared import PARTITIONS
 from harness.results.tables import Table
 
@@ -64,7 +65,9 @@ class DeltaTables:
 
     def __init__(self, url: str, *, patience: timedelta) -> None:
         self._url = url.rstrip("/")
-        self._options = {} if url.startswith("file:") else _options(patience)
+        folder = folder_of(url)
+        self._base = self._url if folder is None else str(folder.absolute())
+        self._options = _options(patience) if folder is None else {}
         self._open: dict[str, DeltaTable] = {}
 
     def has(self, table: Table, name: str) -> bool:
@@ -79,10 +82,11 @@ class DeltaTables:
         """
         for tried in range(TRIES):
             try:
-                if generation == 1 and self.has(table, name):
+                current = self._current(table) or self._made(table, rows)
+                if generation == 1 and current.transaction_version(name) is not None:
                     return False
                 with self._trouble(table):
-                    self._write(table, name, generation, rows)
+                    self._write(current, table, name, generation, rows)
             except (CommitFailedError, _Unsure):
                 # Somebody else was faster, or the answer was lost: look again. The last try's error is raised below.
                 if tried == TRIES - 1:
@@ -103,7 +107,7 @@ class DeltaTables:
         return [TableFile(str(path), int(size)) for path, size in zip(paths, sizes, strict=True)]
 
     def uri(self, table: Table) -> str:
-        return f"{self._url}/{FOLDER}/{table.name}"
+        return f"{self._base}/{FOLDER}/{table.name}"
 
     def compact(self, table: Table) -> tuple[int, int]:
         """Write many small files as few large ones; return the number of files before and after.
@@ -146,29 +150,40 @@ class DeltaTables:
         except (_Unsure, CommitFailedError) as error:
             raise StoreFailed(f"the table {table.name} of {self._url} cannot be read: {error}") from error
 
-    def _write(self, table: Table, name: str, generation: int, rows: duckdb.DuckDBPyRelation) -> None:
-        properties = CommitProperties(app_transactions=[Transaction(name, generation)], max_commit_retries=50)
-        target = self._open.get(table.name) or self.uri(table)
-        if generation == 1:
-            write_deltalake(
-                target,
-                rows,
-                mode="append",
+    def _made(self, table: Table, rows: duckdb.DuckDBPyRelation) -> DeltaTable:
+        """Make a table without rows, unless somebody else has just done so.
+
+        Delta compares transactions with what came after the table as one saw it. A table that is made together with its
+        first rows was not seen, and two clients with the same rows would both be let in.
+        """
+        with self._trouble(table):
+            DeltaTable.create(
+                self.uri(table),
+                RecordBatchReader.from_stream(rows).schema,
+                mode="ignore",
                 partition_by=list(PARTITIONS),
                 # Least and greatest values of other columns would only make the log longer.
                 configuration={"delta.dataSkippingStatsColumns": table.key, "delta.checkpointInterval": "50"},
                 storage_options=self._options,
-                writer_properties=_WRITING,
-                commit_properties=properties,
             )
+        found = self._current(table)
+        if found is None:
+            raise _Unsure(f"{table.name} was made and is not there")
+        return found
+
+    def _write(
+        self, current: DeltaTable, table: Table, name: str, generation: int, rows: duckdb.DuckDBPyRelation
+    ) -> None:
+        properties = CommitProperties(app_transactions=[Transaction(name, generation)], max_commit_retries=50)
+        if generation == 1:
+            write_deltalake(current, rows, mode="append", writer_properties=_WRITING, commit_properties=properties)
             return
         # A later generation replaces whatever rows are there, so that doing it twice does no harm.
         write_deltalake(
-            target,
+            current,
             rows,
             mode="overwrite",
             predicate=f"{table.key} = '{name}'",
-            storage_options=self._options,
             writer_properties=_WRITING,
             commit_properties=properties,
         )

@@ -59,9 +59,7 @@ class SharedStore(Store):
     """
 
     def __init__(self, url: str) -> None:
-        from harness.lab.store import check_store_url
-
-        self.url = check_store_url(url)
+        self.url = url
         super().__init__(cache_root() / "results" / content_key({"store": self.url}))
 
     @property

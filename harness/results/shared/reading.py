@@ -10,16 +10,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import obstore
 from fsspec.spec import AbstractFileSystem
 from obstore.exceptions import BaseError
 
 from harness.lab.errors import StoreFailed
-from harness.lab.store import short
+from harness.lab.store import folder_of, short
 from harness.results.columnar import escape_glob, quote, quote_name
 from harness.results.shared import DEVICE_KIND, MONTH
 from harness.results.shared.delta import FOLDER, DeltaTables
@@ -41,8 +39,7 @@ class SharedColumns:
 
     def __init__(self, url: str, objects: ObjectStore, tables: DeltaTables, connection: duckdb.DuckDBPyConnection):
         self._tables, self._connection, self.url = tables, connection, url
-        parts = urlsplit(url)
-        self._folder = Path(parts.path) if parts.scheme == "file" else None
+        self._folder = folder_of(url)
         self._ranges = None if self._folder else _Ranges(objects)
         if self._ranges is not None:
             connection.register_filesystem(self._ranges)
