@@ -15,6 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
 
 from harness.core.cache import Cache
@@ -378,6 +379,38 @@ def test_tables_of_other_columns_are_other_tables() -> None:
     """A changed column needs another TABLES_VERSION, and then this hash is another."""
     text = json.dumps({name: table.columns for name, table in TABLES.items()})
     assert (TABLES_VERSION, hashlib.sha256(text.encode()).hexdigest()[:12]) == (1, "aa77bf2db46f")
+
+
+def test_threads_share_a_file_and_not_their_places_in_it() -> None:
+    """DuckDB's threads seek and read by one file. Here each is interrupted as often as Python allows."""
+    from obstore.store import MemoryStore
+
+    from harness.results.shared.reading import SCHEME, SMALL, _Ranges
+
+    data, store, switching = random.Random(3).randbytes(SMALL // 2), MemoryStore(), sys.getswitchinterval()
+    obstore.put(store, "shared", data)
+    ranges = _Ranges(store)
+    ranges.sizes[f"{SCHEME}://shared"] = len(data)
+    file, wrong = ranges.open("shared"), list[int]()
+
+    def read(seed: int) -> None:
+        rng = random.Random(seed)
+        for _ in range(3_000):
+            start = rng.randrange(len(data))
+            file.seek(start)
+            if file.read(20) != data[start : start + 20]:
+                wrong.append(start)
+
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=read, args=(seed,)) for seed in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+    finally:
+        sys.setswitchinterval(switching)
+    assert wrong == []
 
 
 def test_a_file_that_goes_away_is_an_error_of_its_run(results: Path, original: Path, url: str) -> None:

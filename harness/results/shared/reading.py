@@ -149,11 +149,13 @@ class _Ranges(AbstractFileSystem):  # type: ignore[misc]
         return path if path.startswith(f"{SCHEME}://") else f"{SCHEME}://{path}"
 
 
-class _File:
-    """A file as DuckDB reads it."""
+class _File(threading.local):
+    """A file as DuckDB reads it. Several threads seek and read by one of these, each from its own place."""
+
+    _at = 0
 
     def __init__(self, ranges: _Ranges, address: str, size: int) -> None:
-        self._ranges, self._address, self._size, self._at = ranges, address, size, 0
+        self._ranges, self._address, self._size = ranges, address, size
 
     def read(self, length: int = -1) -> bytes:
         rest = self._size - self._at
