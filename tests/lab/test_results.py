@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import os
@@ -15,11 +14,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import obstore
 import pytest
 
 from harness.core.cache import Cache
-from harness.lab.errors import StoreFailed
 from harness.regression.nightly import NightlyRun
 from harness.regression.verdicts import judge_nightly
 from harness.results import Run, RunStatus, RunWriter, Store
@@ -30,8 +27,7 @@ from harness.results.history import QueryRefused, query
 from harness.results.journal import write_plan
 from harness.results.shared import VARIABLE, after_runs, shared_store, uploader
 from harness.results.shared.borrowing import borrow_baseline, nightly_runs_of_all
-from harness.results.shared.delta import TABLES_VERSION, DeltaTables, Partition
-from harness.results.shared.remote import parse_marker
+from harness.results.shared.delta import DeltaTables
 from harness.results.shared.sync import planned
 from harness.results.tables import Table
 from tests.cli.called import call
@@ -346,71 +342,6 @@ def test_ctrl_c_ends_a_sync(results: Path, original: Path, url: str, tmp_path: P
     assert document["pending"]
     there = {run.run_id for run in shared_store(url).runs()}
     assert there >= {one["name"] for one in document["uploaded"]}
-    for run in Store(results).runs():
-        if run.run_id not in there:
-            (run.folder / "manifest.json").unlink()
-            break
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ('{"name": "x", "files": {"../../a": {"sha256": "%s", "bytes": 1}}}', "leaves its folder"),
-        ('{"name": "x", "files": {"/a": {"sha256": "%s", "bytes": 1}}}', "leaves its folder"),
-        ('{"name": "x", "files": {"a": {"sha256": "../%s", "bytes": 1}}}', "not a hash"),
-        ('{"schema_version": 9, "name": "x", "files": {}}', "newer harness"),
-        ("", "cannot be read"),
-    ],
-)
-def test_a_marker_is_not_trusted(text: str, why: str) -> None:
-    with pytest.raises(StoreFailed, match=why):
-        parse_marker((text % ("0" * 64) if "%s" in text else text).encode(), "runs", "x")
-
-
-def test_what_a_device_called_itself_names_no_folder() -> None:
-    kinds = [
-        Partition.of("20261130-120000-000-abcd", {kind}).device_kind for kind in ("../../etc", "a=b/c", "…", "Host")
-    ]
-    assert kinds == ["-etc", "a-b-c", "-", "host"]
-    assert Partition.of("20261130-120000-000-abcd", {"a", "b"}) == Partition("2026-11", "several")
-
-
-def test_tables_of_other_columns_are_other_tables() -> None:
-    """A changed column needs another TABLES_VERSION, and then this hash is another."""
-    text = json.dumps({name: table.columns for name, table in TABLES.items()})
-    assert (TABLES_VERSION, hashlib.sha256(text.encode()).hexdigest()[:12]) == (1, "aa77bf2db46f")
-
-
-def test_threads_share_a_file_and_not_their_places_in_it() -> None:
-    """DuckDB's threads seek and read by one file. Here each is interrupted as often as Python allows."""
-    from obstore.store import MemoryStore
-
-    from harness.results.shared.reading import SCHEME, SMALL, _Ranges
-
-    data, store, switching = random.Random(3).randbytes(SMALL // 2), MemoryStore(), sys.getswitchinterval()
-    obstore.put(store, "shared", data)
-    ranges = _Ranges(store)
-    ranges.sizes[f"{SCHEME}://shared"] = len(data)
-    file, wrong = ranges.open("shared"), list[int]()
-
-    def read(seed: int) -> None:
-        rng = random.Random(seed)
-        for _ in range(3_000):
-            start = rng.randrange(len(data))
-            file.seek(start)
-            if file.read(20) != data[start : start + 20]:
-                wrong.append(start)
-
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [threading.Thread(target=read, args=(seed,)) for seed in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(PATIENCE)
-    finally:
-        sys.setswitchinterval(switching)
-    assert wrong == []
 
 
 def test_a_file_that_goes_away_is_an_error_of_its_run(results: Path, original: Path, url: str) -> None:

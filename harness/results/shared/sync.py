@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +34,6 @@ class Sync:
     compacted: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By table, the number of files before and after."""
     doing: str = ""
-    stopped: threading.Event = field(default_factory=threading.Event)
 
     @property
     def done(self) -> int:
@@ -49,20 +47,19 @@ class Sync:
     def carry_out(self, uploader: Uploader) -> None:
         """Upload one after the other; what is damaged is left out. Raises StoreFailed as soon as the store fails."""
         for item in self.items:
-            if self.stopped.is_set():
-                return
-            try:
-                self.uploaded.append(uploader.upload(item, self._say))
-            except StoreFailed:
-                raise
-            except HarnessError as error:
-                self.failed[item.name] = str(error).splitlines()[0]
+            self._take(uploader, item)
+
+    def _take(self, uploader: Uploader, item: Item) -> None:
+        try:
+            self.uploaded.append(uploader.upload(item, self._say))
+        except StoreFailed:
+            raise
+        except HarnessError as error:
+            self.failed[item.name] = str(error).splitlines()[0]
 
     def compact(self, uploader: Uploader) -> None:
         """Write the many small files of each table as few large ones."""
         for table in TABLES.values():
-            if self.stopped.is_set():
-                return
             self._say(f"compacting {table.name}")
             self.compacted[table.name] = uploader.tables.compact(table)
 
