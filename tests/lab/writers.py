@@ -70,6 +70,8 @@ def differences(url: str, *folders: Path) -> list[str]:
     found += [f"{name}: {away[name]} instead of {here[name]}" for name in here | away if here[name] != away[name]]
     for store in local:
         for run in store.runs():
+            if run.run_id not in there:
+                continue
             fetched = shared.find(run.run_id).folder
             files = [path.relative_to(run.folder) for path in run.folder.rglob("*") if path.is_file()]
             others = [path for path in files if (run.folder / path).read_bytes() != (fetched / path).read_bytes()]
