@@ -54,6 +54,7 @@ COMMAND_MODULES = [
     "harness.cli.schema",
     "harness.cli.selftest",
     "harness.cli.suites",
+    "harness.cli.sync",
     "harness.cli.toolchain",
     "harness.cli.verify",
 ]

@@ -11,7 +11,7 @@ from harness.cli import completion
 from harness.cli.app import app
 from harness.cli.documents.machine import RemovalDocument, RemovedRow
 from harness.cli.documents.nightly import BaselineDocument, BaselineLine, baseline_document, baselines_document
-from harness.cli.options import DEFAULT_RESULTS, Json, ResultsDir, RunName
+from harness.cli.options import DEFAULT_RESULTS, Json, ResultsDir, ResultsUrl, RunName, stored
 from harness.cli.output import cell, note, print_json, print_line, print_table
 from harness.cli.units import size_text
 from harness.core.cache import Cache
@@ -47,15 +47,18 @@ def set_baseline(
 
 
 @baseline_app.command("list", epilog="Examples:\n\n  harness baseline list\n\n  harness baseline list --json")
-def list_baselines(results_dir: ResultsDir = DEFAULT_RESULTS, as_json: Json = False) -> None:
+def list_baselines(
+    results_dir: ResultsDir = DEFAULT_RESULTS, results_url: ResultsUrl = None, as_json: Json = False
+) -> None:
     """List the baselines."""
-    document = baselines_document(results_dir)
+    store = stored(results_dir, results_url)
+    document = baselines_document(store.with_baselines(), store.place)
     if as_json:
         print_json(document)
     elif document.baselines:
         print_table(TITLES, map(_row, document.baselines), right=("MiB",))
     else:
-        note(f"there are no baselines in {results_dir} yet\n  → harness baseline set latest --name NAME")
+        note(f"there are no baselines in {store.place} yet\n  → harness baseline set latest --name NAME")
 
 
 def _row(line: BaselineLine) -> list[Text]:
@@ -79,9 +82,11 @@ def _commit(line: BaselineLine) -> str:
 
 
 @baseline_app.command("show", epilog="Examples:\n\n  harness baseline show release-1.4 --json")
-def show_baseline(name: Name, results_dir: ResultsDir = DEFAULT_RESULTS, as_json: Json = False) -> None:
+def show_baseline(
+    name: Name, results_dir: ResultsDir = DEFAULT_RESULTS, results_url: ResultsUrl = None, as_json: Json = False
+) -> None:
     """Show what is known of a baseline, and check its files."""
-    baselines = Baselines(results_dir)
+    baselines = Baselines(stored(results_dir, results_url).with_baselines(name))
     found = baselines.get(name)
     for which in found.timed:
         baselines.runner(name, which)

@@ -16,11 +16,10 @@ import typer
 
 from harness.cli.app import app
 from harness.cli.documents.files import Column, FilesDocument, QueryDocument, file_rows
-from harness.cli.options import DEFAULT_RESULTS, Json, OutputDir, ResultsDir
+from harness.cli.options import DEFAULT_RESULTS, Json, OutputDir, ResultsDir, ResultsUrl, stored
 from harness.cli.output import exclusive, note, print_json, print_line, print_table, renamed
 from harness.core.errors import UsageError
 from harness.core.text import shown
-from harness.results import Store
 from harness.results.history import DEFAULT_DEADLINE, Answer, export_parquet, query
 
 
@@ -36,17 +35,19 @@ class Format(str, Enum):
     '\n\n  harness query --json "SELECT run, verdict FROM runs"'
     '\n\n  harness query --format csv "SELECT item, min(total_ns) FROM samples GROUP BY item"'
     '\n\n  harness query "SELECT night, metric, change, detectable FROM night_cells ORDER BY night"'
-    '\n\n  harness query "DESCRIBE samples"',
+    '\n\n  harness query "DESCRIBE samples"'
+    '\n\n  harness query --results-url s3://team-bench/results "SELECT part_month, count(*) FROM runs GROUP BY ALL"',
 )
 def query_runs(
     sql: Annotated[
         str,
         typer.Argument(
-            help="one SELECT over runs, workloads, orders, variants, samples, parity, reference, pairs, nights, "
-            "night_cells, night_pairs"
+            help="one SELECT over runs, workloads, orders, variants, profiles, samples, parity, reference, pairs, "
+            "nights, night_cells, night_pairs"
         ),
     ],
     results_dir: ResultsDir = DEFAULT_RESULTS,
+    results_url: ResultsUrl = None,
     output: Annotated[Format, typer.Option("--format", help="how rows are printed")] = Format.TABLE,
     deadline: Annotated[float, typer.Option(min=0.001, help="seconds the query may take")] = DEFAULT_DEADLINE,
     as_json: Json = False,
@@ -56,7 +57,7 @@ def query_runs(
     `--format json` prints the rows alone, an object each; `--json` also the columns and their types.
     """
     exclusive({"--format": output is not Format.TABLE, "--json": as_json})
-    answer = query(Store(results_dir), sql, deadline=deadline)
+    answer = query(stored(results_dir, results_url), sql, deadline=deadline)
     rows = ([_plain(value) for value in row] for row in answer.rows)
     if as_json:
         columns = [Column(name=name, type=kind) for name, kind in zip(answer.columns, answer.types, strict=True)]
@@ -76,6 +77,7 @@ def export(
     output_dir: Annotated[Path | None, OutputDir] = None,
     parquet: Annotated[Path | None, typer.Option("--parquet", hidden=True)] = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
+    results_url: ResultsUrl = None,
     as_json: Json = False,
 ) -> None:
     """Write all stored runs and nightly runs as Parquet, a file for each table of `harness query`."""
@@ -84,7 +86,7 @@ def export(
     folder = output_dir or parquet
     if folder is None:
         raise UsageError("no folder was named", cure="harness export --output-dir build/history")
-    written = export_parquet(Store(results_dir), folder)
+    written = export_parquet(stored(results_dir, results_url), folder)
     if as_json:
         print_json(FilesDocument(files=file_rows(written)))
         return

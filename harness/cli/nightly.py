@@ -14,7 +14,7 @@ from harness.cli.app import app
 from harness.cli.documents.nightly import CalibrationDocument, FloorLine
 from harness.cli.nights import JUnit, show_nightly
 from harness.cli.opening import OpeningCommand, selected
-from harness.cli.options import DEFAULT_RESULTS, Json, Markdown, ResultsDir
+from harness.cli.options import DEFAULT_RESULTS, Json, Markdown, ResultsDir, UploadTo
 from harness.cli.output import STDOUT, exclusive, note, print_json, print_line
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
@@ -26,6 +26,8 @@ from harness.regression.verdicts import exit_code, judge_nightly
 from harness.results.baselines import Baselines
 from harness.results.journal import Plan, read_plan, write_plan
 from harness.results.nightly import NIGHTLY, find_nightly, write_floor
+from harness.results.shared import after_runs, checked_url
+from harness.results.shared.borrowing import borrow_baseline, nightly_runs_of_all
 
 
 @app.command(
@@ -66,6 +68,7 @@ def nightly(
     markdown: Markdown = None,
     junit: JUnit = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
+    results_url: Annotated[str | None, UploadTo] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a candidate beside a baseline in interleaved pairs, and judge (docs/measuring.md).
@@ -78,6 +81,11 @@ def nightly(
             cure="harness baseline list and harness nights show what there is",
         )
     exclusive({"--markdown -": markdown == STDOUT, "--json": as_json})
+    url = checked_url(results_url)
+    if url is not None:
+        for name in (baseline, candidate):
+            if name is not None:
+                borrow_baseline(url, name, results_dir, note)
     cache = Cache(notice=note)
     with opened(selected(context, device, unattended=True), cache=cache, notify=note) as found:
         devices = _available(found)
@@ -102,8 +110,10 @@ def nightly(
             _show_floors(plan, run.calibrate(), by_name, results_dir, as_json=as_json)
             return
         result = run.run()
-    record = judge_nightly(results_dir, folder, result)
+    record = judge_nightly(results_dir, folder, result, nightly_runs_of_all(url, note))
     show_nightly(record, markdown=markdown, junit=junit, as_json=as_json)
+    if url is not None:
+        note(after_runs(url, results_dir, nightly_runs=[plan.night_id]))
     raise typer.Exit(int(exit_code(record)))
 
 

@@ -11,7 +11,15 @@ from rich.text import Text
 from harness.cli import completion
 from harness.cli.app import app
 from harness.cli.documents.nightly import NightlyLine, nightly_document, nightly_runs_document
-from harness.cli.options import DEFAULT_RESULTS, Json, Markdown, MarkdownCommand, ResultsDir
+from harness.cli.options import (
+    DEFAULT_RESULTS,
+    Json,
+    Markdown,
+    MarkdownCommand,
+    ResultsDir,
+    ResultsUrl,
+    stored,
+)
 from harness.cli.output import STDOUT, cell, exclusive, note, print_json, print_table, terminal, write_markdown
 from harness.core.files import replacing
 from harness.results.errors import writing
@@ -42,13 +50,16 @@ def list_or_show(
     markdown: Markdown = None,
     junit: JUnit = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
+    results_url: ResultsUrl = None,
     as_json: Json = False,
 ) -> None:
     """List the nightly runs, also those of `pytest suites --baseline`, or show one as it was shown then."""
+    store = stored(results_dir, results_url)
+    found = store.with_nightly_runs(nightly)
     if nightly is None:
-        _list(results_dir, limit, as_json=as_json)
+        _list(found, store.place, limit, as_json=as_json)
     else:
-        record = read_nightly(find_nightly(results_dir, nightly))
+        record = read_nightly(find_nightly(found, nightly))
         show_nightly(record, markdown=markdown, junit=junit, as_json=as_json)
 
 
@@ -74,13 +85,13 @@ def show_nightly(record: NightlyRecord, *, markdown: Path | None, junit: Path | 
             partial.write_text(nightly_junit(record), encoding="utf-8")
 
 
-def _list(results: Path, limit: int, *, as_json: bool) -> None:
-    document = nightly_runs_document(results, nightly_folders(results), limit)
+def _list(results: Path, place: str, limit: int, *, as_json: bool) -> None:
+    document = nightly_runs_document(place, nightly_folders(results), limit)
     if as_json:
         print_json(document)
         return
     if not document.nights:
-        note(f"there are no nightly runs in {results} yet\n  → harness nightly --baseline NAME")
+        note(f"there are no nightly runs in {place} yet\n  → harness nightly --baseline NAME")
         return
     print_table(TITLES, map(_row, document.nights))
     if document.stored > len(document.nights):

@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 from harness.cli import completion
 from harness.core.errors import UsageError
 from harness.core.text import quoted
+from harness.results.store import Store
 
 DEFAULT_RESULTS = Path("results")
 RUN_HELP = "run id, its unique beginning, latest, or latest~1 for the one before"
@@ -44,7 +45,20 @@ def existing(results_dir: Path) -> Path:
 
 
 def _existing(context: typer.Context, value: Path) -> Path:
-    return value if context.resilient_parsing else existing(value)
+    # The results of everybody are read instead of the folder's, which need not be there then.
+    return value if context.resilient_parsing or context.params.get("results_url") else existing(value)
+
+
+def stored(results_dir: Path, results_url: str | None) -> Store:
+    """Return the runs of a folder, or those of a results store if one is named.
+
+    Raises LabMisuse, PackageMissing or StoreFailed.
+    """
+    if results_url is None:
+        return Store(results_dir)
+    from harness.results.shared import shared_store
+
+    return shared_store(results_url)
 
 
 def _file_name(context: typer.Context, value: Path | None) -> Path | None:
@@ -67,6 +81,24 @@ AnyResultsDir = Annotated[
     Path, typer.Option("--results-dir", metavar="DIR", help="folder of the runs", show_default=True)
 ]
 """An option for commands that can do without the folder."""
+ResultsUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--results-url",
+        metavar="URL",
+        help="read the results of everybody there instead: s3://BUCKET/PREFIX or file:///FOLDER",
+        show_default=False,
+        is_eager=True,
+    ),
+]
+"""An option of commands that read runs. The environment's address does not count here: it says where results go."""
+UploadTo = typer.Option(
+    "--results-url",
+    metavar="URL",
+    help="the store for the results of everybody (or HARNESS_RESULTS_URL)",
+    show_default=False,
+)
+"""An option of commands that write to a results store."""
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document instead (docs/json.md)")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP, autocompletion=completion.runs)]
 Markdown = Annotated[

@@ -10,7 +10,16 @@ import typer
 from harness.cli import completion
 from harness.cli.app import app
 from harness.cli.documents.files import FilesDocument, file_rows
-from harness.cli.options import DEFAULT_RESULTS, RUN_HELP, Json, Markdown, MarkdownCommand, ResultsDir
+from harness.cli.options import (
+    DEFAULT_RESULTS,
+    RUN_HELP,
+    Json,
+    Markdown,
+    MarkdownCommand,
+    ResultsDir,
+    ResultsUrl,
+    stored,
+)
 from harness.cli.output import STDOUT, exclusive, print_json, print_line, renamed, write_markdown
 from harness.core.errors import UsageError
 from harness.results import Run, RunNotFound, Store
@@ -54,6 +63,7 @@ def report(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", hidden=True)] = None,
     results_dir: ResultsDir = DEFAULT_RESULTS,
+    results_url: ResultsUrl = None,
     markdown: Markdown = None,
     as_json: Json = False,
 ) -> None:
@@ -65,13 +75,14 @@ def report(
         renamed("--out", "--output")
     exclusive({"--markdown": markdown, "--json": as_json})
     page = output or out or (None if markdown is not None else PAGE)
-    runs, folders = named_results(results_dir, names or ([] if nightly else ["latest"]))
-    folders += [find_nightly(results_dir, name) for name in nightly or ()]
+    runs, folders = named_results(
+        stored(results_dir, results_url), names or ([] if nightly else ["latest"]), nightly or []
+    )
     # Imported here because numpy and the template engine take half a second to load.
     from harness.report import to_markdown
     from harness.report.html import html_report, text_report, write_page
 
-    nightly_runs = [read_nightly(folder) for folder in dict.fromkeys(folders)]
+    nightly_runs = [read_nightly(folder) for folder in folders]
     if markdown is not None:
         write_markdown(to_markdown(text_report(runs, nightly_runs)), markdown)
     if page is None:
@@ -83,9 +94,12 @@ def report(
         print_line(f"{page} ({page.stat().st_size / 1e6:.1f} MB)")
 
 
-def named_results(results_dir: Path, names: list[str]) -> tuple[list[Run], list[Path]]:
-    """Return the runs and the folders of nightly runs; raises RunNotFound and AmbiguousName."""
-    store, nightly_runs = Store(results_dir), {folder.name: folder for folder in nightly_folders(results_dir)}
+def named_results(store: Store, names: list[str], nightly: list[str]) -> tuple[list[Run], list[Path]]:
+    """Return the runs, and the folders of the nightly runs among ``names`` and of those named in ``nightly``.
+
+    Raises RunNotFound and AmbiguousName.
+    """
+    nightly_runs = {folder.name: folder for folder in nightly_folders(store.with_nightly_runs())}
     runs: list[Run] = []
     folders: list[Path] = []
     for name in names:
@@ -96,7 +110,7 @@ def named_results(results_dir: Path, names: list[str]) -> tuple[list[Run], list[
             run = store.find(name)
         except RunNotFound as error:
             try:
-                folders.append(find_nightly(results_dir, name))
+                folders.append(find_nightly(store.root, name))
             except NightlyNotFound:
                 raise error from None
             continue
@@ -105,4 +119,6 @@ def named_results(results_dir: Path, names: list[str]) -> tuple[list[Run], list[
         runs.append(run)
     # A run that was judged beside a baseline brings along the nightly run that judged it.
     gates = [gate for run in runs if (gate := run.manifest().gate)]
-    return runs, [*folders, *(nightly_runs[gate.night_id] for gate in gates if gate.night_id in nightly_runs)]
+    folders += [find_nightly(store.root, name) for name in nightly]
+    folders += [nightly_runs[gate.night_id] for gate in gates if gate.night_id in nightly_runs]
+    return runs, [folder for folder in dict.fromkeys(folders) if store.with_nightly_runs(folder.name)]

@@ -22,8 +22,10 @@ from harness.cli.options import (
     Markdown,
     MarkdownCommand,
     ResultsDir,
+    ResultsUrl,
     RunName,
     existing,
+    stored,
 )
 from harness.cli.output import cell, exclusive, note, print_json, print_table, terminal, write_markdown
 from harness.cli.removal import DryRun, Force, Yes, remove, show_removal
@@ -48,18 +50,20 @@ app.add_typer(runs_app, name="runs")
 def runs(
     context: typer.Context,
     results_dir: AnyResultsDir = DEFAULT_RESULTS,
+    results_url: ResultsUrl = None,
     limit: Annotated[int, typer.Option(min=0, help="show only the latest; 0 shows all")] = 20,
     as_json: Json = False,
 ) -> None:
     """List the stored runs, the latest first; `runs rm` removes some."""
     if context.invoked_subcommand is not None:
         return
-    document = runs_document(results_dir, Store(existing(results_dir)).runs(), limit)
+    store = stored(results_dir if results_url else existing(results_dir), results_url)
+    document = runs_document(store.place, store.runs(), limit)
     if as_json:
         print_json(document)
         return
     if not document.runs:
-        note(f"there are no runs in {results_dir} yet\n  → {FIRST_RUN}")
+        note(f"there are no runs in {store.place} yet\n  → {FIRST_RUN}")
         return
     print_table(TITLES, map(_row, document.runs), right=TITLES[6:])
     if document.stored > len(document.runs):
@@ -163,12 +167,13 @@ def remove_runs(
 def show(
     run: RunName = "latest",
     results_dir: ResultsDir = DEFAULT_RESULTS,
+    results_url: ResultsUrl = None,
     markdown: Markdown = None,
     as_json: Json = False,
 ) -> None:
     """Show one run: verdict, parity, accuracy, latency, facts."""
     exclusive({"--markdown": markdown, "--json": as_json})
-    found = Store(results_dir).find(run)
+    found = stored(results_dir, results_url).find(run)
     # Imported here because the statistics take a second to load, and listing runs does not need them.
     from harness.report import report_run, to_markdown, to_terminal
     from harness.results.summarize import summarize_run
@@ -194,12 +199,13 @@ def compare(
         str, typer.Argument(metavar="RUN_B", help="the candidate, named alike", autocompletion=completion.runs)
     ],
     results_dir: ResultsDir = DEFAULT_RESULTS,
+    results_url: ResultsUrl = None,
     markdown: Markdown = None,
     as_json: Json = False,
 ) -> None:
     """Compare two runs word by word: latency, accuracy, parity, and whatever else differs."""
     exclusive({"--markdown": markdown, "--json": as_json})
-    store = Store(results_dir)
+    store = stored(results_dir, results_url)
     found = store.find(run_a), store.find(run_b)
     from harness.cli.documents.comparison import comparison_document
     from harness.report import compare_runs, sides, to_markdown, to_terminal

@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ KINDS = frozenset({"archives"})
 LEAST_KEY = 32
 """The fewest characters of a key."""
 MOST_MANIFEST, MOST_FILES = 2**20, 1000
-RETRY_SECONDS = 5.0
+PATIENCE = timedelta(seconds=5)
 """A store that does not answer for so long is left alone by this process from then on."""
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9_][A-Za-z0-9._+-]*(?:/[A-Za-z0-9_][A-Za-z0-9._+-]*)*")
 _SHA256 = r"^[0-9a-f]{64}$"
@@ -79,7 +80,7 @@ class SharedCache:
         self._away = False
         self._store: FileStore
         try:
-            self._store = FileStore(url, retry_seconds=RETRY_SECONDS)
+            self._store = FileStore(url, patience=PATIENCE)
         except StoreFailed as error:
             self._leave(error)
         self._there: set[str] = set()

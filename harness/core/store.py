@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, NotSupportedError
@@ -34,11 +34,15 @@ MOST_BYTES = 4 * 2**30
 """The most bytes of one file."""
 ONE_REQUEST = 64 * 2**20
 """Larger files are sent in parts."""
-_MISSING = (NotFoundError, FileNotFoundError)
+MISSING = (NotFoundError, FileNotFoundError)
 _THERE = (AlreadyExistsError, FileExistsError)
 """The library raises Python's own errors for some of its own."""
-_RETRIES = 5
-RETRY_SECONDS = 30.0
+PATIENCE = timedelta(seconds=30)
+_CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
+_CURES = {
+    "RequestTimeTooSkewed": "set this machine's clock: the store refuses requests of another time than its own",
+    "NoSuchBucket": "make the bucket, or name one that exists",
+}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -59,39 +63,51 @@ def check_store_url(url: str) -> str:
     return url
 
 
+def folder_of(url: str) -> Path | None:
+    """Return the folder of a store that is one; None for others."""
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
 class FileStore:
     """Hold files by their hashes below ``url``; raises StoreMisuse for a wrong address and StoreFailed later."""
 
-    def __init__(self, url: str, *, retry_seconds: float = RETRY_SECONDS) -> None:
+    def __init__(self, url: str, *, patience: timedelta = PATIENCE) -> None:
+        """Open the store; a request that fails is tried again for ``patience``."""
         self.url = check_store_url(url)
+        retry: RetryConfig = {"max_retries": 5, "retry_timeout": patience}
         parts = urlsplit(url)
-        retry: RetryConfig = {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=retry_seconds)}
         try:
-            self._store = from_url(url, mkdir=True) if parts.scheme == "file" else from_url(url, retry_config=retry)
+            self.objects = from_url(url, mkdir=True) if parts.scheme == "file" else from_url(url, retry_config=retry)
         except (BaseError, OSError) as error:
-            raise StoreFailed(f"the store {url} cannot be opened: {_short(error)}") from error
+            raise StoreFailed(f"the store {url} cannot be opened: {short(error)}") from error
         self._lock = threading.Lock()
         self._there: set[str] = set()
         """What is known to be in the store, so that it is asked once."""
 
     def put(self, path: Path) -> str:
-        """Make sure that the store has the file; return the hash of its contents."""
-        sha256 = hash_file(path)
+        """Make sure that the store has the file, which nobody changes meanwhile; return the hash of its contents."""
+        return self._put(path, hash_file(path), path.stat().st_size, path.name)
+
+    def put_bytes(self, data: bytes, name: str) -> str:
+        """Make sure that the store has a file with these contents; return their hash. ``name`` is for messages."""
+        return self._put(data, hashlib.sha256(data).hexdigest(), len(data), name)
+
+    def _put(self, contents: Path | bytes, sha256: str, size: int, name: str) -> str:
         with self._lock:
             if sha256 in self._there:
                 return sha256
-        with self._trouble("taking", path.name):
-            if not self._has(sha256, path.stat().st_size):
-                large = path.stat().st_size > ONE_REQUEST
+        with self.trouble("taking", name):
+            if not self._has(sha256, size):
                 try:
-                    if large:
-                        obstore.put(self._store, _key(sha256), path, use_multipart=True)
+                    if size > ONE_REQUEST:
+                        obstore.put(self.objects, _key(sha256), contents, use_multipart=True)
                     else:
-                        obstore.put(self._store, _key(sha256), path, mode="create", use_multipart=False)
+                        obstore.put(self.objects, _key(sha256), contents, mode="create", use_multipart=False)
                 except _THERE:
                     pass  # somebody else was faster, with the same bytes
                 except NotSupportedError:
-                    obstore.put(self._store, _key(sha256), path)
+                    obstore.put(self.objects, _key(sha256), contents)
         with self._lock:
             self._there.add(sha256)
         return sha256
@@ -101,8 +117,8 @@ class FileStore:
         if not _SHA256.fullmatch(sha256):
             raise StoreFailed(f"{quoted(sha256)} is no hash of a file")
         digest, size = hashlib.sha256(), 0
-        with self._trouble("giving", sha256[:12]), replacing(target) as partial, partial.open("wb") as stream:
-            for chunk in obstore.get(self._store, _key(sha256)).stream(min_chunk_size=CHUNK):
+        with self.trouble("giving", sha256[:12]), replacing(target) as partial, partial.open("wb") as stream:
+            for chunk in obstore.get(self.objects, _key(sha256)).stream(min_chunk_size=CHUNK):
                 size += len(chunk)
                 if size > MOST_BYTES:
                     raise StoreDamaged(f"the file {sha256[:12]} of the store is larger than {MOST_BYTES} bytes")
@@ -117,10 +133,10 @@ class FileStore:
     def read(self, name: str, most: int) -> bytes | None:
         """Return a named object of at most so many bytes, None if there is none; raises StoreDamaged, StoreFailed."""
         found = b""
-        with self._trouble("giving", name):
+        with self.trouble("giving", name):
             try:
-                stream = obstore.get(self._store, name).stream()
-            except _MISSING:
+                stream = obstore.get(self.objects, name).stream()
+            except MISSING:
                 return None
             for chunk in stream:
                 found += bytes(chunk)
@@ -130,46 +146,56 @@ class FileStore:
 
     def has(self, name: str) -> bool:
         """Return whether there is a named object; raises StoreFailed."""
-        with self._trouble("looking for", name):
+        with self.trouble("looking for", name):
             try:
-                obstore.head(self._store, name)
-            except _MISSING:
+                obstore.head(self.objects, name)
+            except MISSING:
                 return False
             return True
 
     def write_once(self, name: str, contents: bytes) -> bool:
         """Write a named object whole; return False if there is one already, which stays. Raises StoreFailed."""
-        with self._trouble("taking", name):
+        with self.trouble("taking", name):
             try:
-                obstore.put(self._store, name, contents, mode="create", use_multipart=False)
+                obstore.put(self.objects, name, contents, mode="create", use_multipart=False)
             except _THERE:
                 return False
             except NotSupportedError:
                 if self.has(name):
                     return False
-                obstore.put(self._store, name, contents, use_multipart=False)
+                obstore.put(self.objects, name, contents, use_multipart=False)
         return True
 
     def _has(self, sha256: str, size: int) -> bool:
         try:
-            return obstore.head(self._store, _key(sha256))["size"] == size
-        except _MISSING:
+            return obstore.head(self.objects, _key(sha256))["size"] == size
+        except MISSING:
             return False
 
     @contextmanager
-    def _trouble(self, verb: str, what: str) -> Iterator[None]:
+    def trouble(self, verb: str, what: str) -> Iterator[None]:
+        """Turn the library's errors while the store was ``verb`` into StoreFailed."""
         try:
             yield
-        except _MISSING as error:
+        except MISSING as error:
             raise StoreDamaged(f"the store {self.url} has no file {what}") from error
         except (BaseError, OSError) as error:
-            raise StoreFailed(f"the store {self.url} failed while {verb} {what}: {_short(error)}") from error
+            text = f"the store {self.url} failed while {verb} {what}: {short(error)}"
+            raise StoreFailed(text, cure=cure_of(error)) from error
 
 
 def _key(sha256: str) -> str:
     return f"{FOLDER}/{sha256[:2]}/{sha256}"
 
 
-def _short(error: Exception) -> str:
-    """Return the first line of an error of the store's library, whose messages have many."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+def short(error: Exception) -> str:
+    """Return the first line of an error of the store's library, whose messages have many, and the store's own code."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0].partition("<?xml")[0].rstrip(" :")[:300]
+    code = _CODE.search(str(error))
+    return f"{first} ({code[1]})" if code else first
+
+
+def cure_of(error: Exception) -> str | None:
+    """Return what helps against an error of the store's library; None for the usual cure."""
+    code = _CODE.search(str(error))
+    return _CURES.get(code[1]) if code else None

@@ -238,6 +238,12 @@ def _add_own(add: Callable[..., None]) -> None:
         help="folder that keeps the runs (results)",
     )
     add(
+        "--results-url",
+        dest="harness_results_url",
+        metavar="URL",
+        help="store for the results of everybody: s3://BUCKET/PREFIX or file:///FOLDER (or HARNESS_RESULTS_URL)",
+    )
+    add(
         "--tolerance",
         dest="harness_tolerance",
         type=float,

@@ -59,6 +59,9 @@ class HarnessPlugin:
         self._failures: list[ExitCode] = []
         self._shown: set[str] = set()
         self._interrupted = False
+        self._url: str | None = None
+        """Where the results go, once they are whole, beside the results folder."""
+        self._uploaded = ""
         self._old_sigterm: Callable[[int, FrameType | None], Any] | int | None = None
 
     @property
@@ -96,6 +99,7 @@ class HarnessPlugin:
         if self.config.option.collectonly or not any(needs_device(item) for item in session.items):
             return
         try:
+            self._url = self._results_url()
             devices = self._opened()
             self._runs = [self._started(device, alone=len(devices) == 1) for device in devices]
         except HarnessError as error:
@@ -145,8 +149,27 @@ class HarnessPlugin:
             self._open.close()
             if self._old_sigterm is not None:
                 signal.signal(signal.SIGTERM, self._old_sigterm)
+        self._upload()
         if self._runs or (self._interrupted and self._device):
             session.exitstatus = exit_status(session.exitstatus, self._failures, interrupted=self._interrupted)
+
+    def _results_url(self) -> str | None:
+        """Return the address of the results store, checked before anything is run."""
+        from harness.results.shared import checked_url
+
+        return checked_url(self.config.getoption("harness_results_url", None))
+
+    def _upload(self) -> None:
+        """Upload the runs, each of which has ended. An interruption leaves them to ``harness sync``."""
+        from harness.results.shared import after_runs
+
+        ended = [run for run, summary in self._summaries if not isinstance(summary, HarnessError)]
+        if self._url is None or not ended:
+            return
+        try:
+            self._uploaded = after_runs(self._url, ended[0].options.results_dir, [run.run_id for run in ended])
+        except KeyboardInterrupt:
+            self._uploaded = "not uploaded: interrupted; `harness sync` does it later"
 
     def _finished(self, run: RunSession) -> Summary | HarnessError:
         try:
@@ -172,6 +195,8 @@ class HarnessPlugin:
                 terminalreporter.write_line(f"the run could not be ended: {summary}", red=True)
             else:
                 self._write_verdict(terminalreporter, run, summary)
+        if self._uploaded:
+            terminalreporter.write_line(shown_line(self._uploaded))
 
     def _write_verdict(self, terminal: pytest.TerminalReporter, run: RunSession, summary: Summary) -> None:
         from harness.report import verdict_text
@@ -252,7 +277,7 @@ class HarnessPlugin:
             config=self.config, notice=self._notice
         ) or CachedBuilder(self._notice)
         command = ["pytest", *map(str, self.config.invocation_params.args)]
-        gate = BaselineGate() if self.config.getoption("harness_baseline", None) else None
+        gate = BaselineGate(self._url) if self.config.getoption("harness_baseline", None) else None
         run = RunSession(
             run_options(self.config, device), device, reporter, builder=builder, gate=gate, command=command
         )

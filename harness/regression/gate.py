@@ -14,6 +14,7 @@ from harness.results.baselines import Baselines
 from harness.results.journal import write_plan
 from harness.results.nightly import NIGHTLY, NightlyRecord
 from harness.results.schema import WorkloadFacts
+from harness.results.shared.borrowing import borrow_baseline, nightly_runs_of_all
 from harness.run.builder import RunOptions
 
 
@@ -23,7 +24,13 @@ def gated(options: RunOptions, workloads: Mapping[str, WorkloadFacts]) -> list[s
 
 
 class BaselineGate:
-    """Judge a run beside a baseline in a nightly run of its own; see :class:`harness.run.session.Gate`."""
+    """Judge a run beside a baseline in a nightly run of its own; see :class:`harness.run.session.Gate`.
+
+    With a results store, a baseline that is not here comes from there, and drift is looked for there, too.
+    """
+
+    def __init__(self, results_url: str | None = None) -> None:
+        self._url = results_url
 
     def check(self, options: RunOptions, device: Device, workloads: Mapping[str, WorkloadFacts]) -> None:
         """Check what a person could have got wrong.
@@ -31,6 +38,8 @@ class BaselineGate:
         """
         assert options.baseline is not None
         refuse_emulated([device])
+        if self._url is not None:
+            borrow_baseline(self._url, options.baseline, options.results_dir, lambda _: None)
         baselines = Baselines(options.results_dir)
         kept = baselines.get(options.baseline)
         refuse_another_mode(kept, [device])
@@ -81,4 +90,5 @@ class BaselineGate:
         nightly = NightlyRun(
             folder, plan, {device.name: device}, notify=notify, cooldown=options.cooldown, deadline=options.deadline
         )
-        return judge_nightly(options.results_dir, folder, nightly.run())
+        result = nightly.run()
+        return judge_nightly(options.results_dir, folder, result, nightly_runs_of_all(self._url, notify))

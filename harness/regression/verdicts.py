@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.core.errors import ExitCode
@@ -32,15 +33,18 @@ FRESH_RUNS = WINDOW // 2
 """How many nightly runs warn of a drift, from the first one at the new level."""
 
 
-def judge_nightly(results: Path, folder: Path, result: NightlyResult) -> NightlyRecord:
+def judge_nightly(
+    results: Path, folder: Path, result: NightlyResult, others: Sequence[NightlyRecord] = ()
+) -> NightlyRecord:
     """Write ``verdicts.json``, with a warning for each fresh drift to a slower level of a cell measured now.
 
-    Raises StorageFull or StorageUnwritable.
+    ``others`` are nightly runs of other machines, among which drift is looked for, too. Raises StorageFull or
+    StorageUnwritable.
     """
     verdicts = _verdicts(result)
     # These verdicts must be stored before the nightly runs are searched.
     write_verdicts(folder, verdicts)
-    if drifts := _fresh_drifts(results, folder, verdicts):
+    if drifts := _fresh_drifts([*nightly_runs(results), *others], folder, verdicts):
         verdict = overall([result.verdict, GateVerdict.WARN])
         write_verdicts(folder, verdicts.model_copy(update={"drifts": drifts, "verdict": verdict.value}))
     return read_nightly(folder)
@@ -52,10 +56,11 @@ def exit_code(record: NightlyRecord) -> ExitCode:
     return codes.get(record.verdicts.verdict, ExitCode.OK) if record.verdicts else ExitCode.INFRASTRUCTURE
 
 
-def _fresh_drifts(results: Path, folder: Path, verdicts: Verdicts) -> list[DriftFacts]:
+def _fresh_drifts(records: Iterable[NightlyRecord], folder: Path, verdicts: Verdicts) -> list[DriftFacts]:
     current = {(unit.device, unit.model, unit.variant, cell.metric) for unit in verdicts.units for cell in unit.cells}
     # A resumed nightly run may not be the last one, and later nightly runs do not concern it.
-    until = [record for record in nightly_runs(results) if record.night_id <= folder.name]
+    known = {record.night_id: record for record in records}
+    until = [known[night_id] for night_id in sorted(known) if night_id <= folder.name]
     found = []
     for history in history_of(until):
         ends_now = history.points[-1].night_id == folder.name

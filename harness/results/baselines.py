@@ -190,7 +190,7 @@ class Baselines:
         with writing(self.folder), self._locked():
             path.unlink(missing_ok=True)
             try:
-                used = {sha for other in self.names() for sha in _objects_of(self.get(other))}
+                used = {sha for other in self.names() for sha in objects_of(self.get(other))}
             except BaselineDamaged:
                 # A baseline that cannot be read may share any file, so that all files stay.
                 return 0
@@ -271,7 +271,8 @@ def _checked(name: str) -> str:
     return name
 
 
-def _objects_of(baseline: Baseline) -> set[str]:
+def objects_of(baseline: Baseline) -> set[str]:
+    """Return the hashes of the files that a baseline keeps."""
     return {sha for facts in baseline.timed.values() for sha in (facts.runner_sha256, facts.archive_sha256)}
 
 

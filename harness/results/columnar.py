@@ -59,6 +59,11 @@ class ColumnStore:
         self._connection = connection
         self.folder = (root or cache_root()) / "history" / content_key({"results": str(store.root.resolve())})
 
+    @property
+    def readable(self) -> list[str]:
+        """Return the folder that queries may read, as it is and as a pattern: DuckDB checks a path as it is written."""
+        return [str(self.folder.absolute()), escape_glob(self.folder)]
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Lock the segments; raises CacheBusy if another process holds them for two minutes."""
@@ -128,35 +133,13 @@ class ColumnStore:
         return self._from_rows(table, runs, folders)
 
     def _lines(self, table: LineTable, runs: Sequence[str]) -> tuple[str, list[Any]]:
-        """Return the SELECT over the lines of these runs, and its parameters. Lines that are no JSON give NULLs."""
-        paths = [self._store.root / run / table.files[0] for run in runs]
-        readable = [escape_glob(path) for path in paths if os.access(path, os.R_OK) and path.stat().st_size]
-        if not readable:
-            return _nothing(table), []
-        source = ", ".join(f"{quote(name)}: {quote(kind)}" for name, kind in table.source.items())
-        columns = ", ".join(
-            f"CAST({table.select[name]} AS {kind}) AS {name}" for name, kind in table.columns.items() if name != "run"
-        )
-        return (
-            f"SELECT parse_filename(parse_dirpath(filename)) AS run, {columns} FROM read_json($paths, "
-            f"columns = {{{source}}}, format = 'newline_delimited', ignore_errors = true, filename = true) "
-            f"WHERE {table.where}",
-            [readable],
-        )
+        return select_lines(table, [self._store.root / run / table.files[0] for run in runs])
 
     def _from_rows(self, table: FolderTable, runs: State, folders: Mapping[str, Path]) -> Segment:
         """Write a segment through a file of JSON lines, because DuckDB takes rows from Python slowly, one at a time."""
         lines = self._folder(table) / f".{uuid.uuid4().hex}.jsonl"
         try:
-            with writing(lines):
-                lines.parent.mkdir(parents=True, exist_ok=True)
-                with lines.open("w", encoding="utf-8") as file:
-                    for run in sorted(runs):
-                        for row in table.rows(folders[run]):
-                            file.write(json.dumps(row) + "\n")
-            columns = ", ".join(f"{quote(name)}: {quote(kind)}" for name, kind in table.columns.items())
-            select = f"SELECT * FROM read_json($paths, columns = {{{columns}}}, format = 'newline_delimited')"
-            return self._save(table, select, [[escape_glob(lines)]], runs)
+            return self._save(table, *select_rows(table, [folders[run] for run in sorted(runs)], lines), runs)
         finally:
             lines.unlink(missing_ok=True)
 
@@ -201,6 +184,39 @@ class ColumnStore:
         for segment in segments:
             segment.remove()
         return [whole]
+
+
+def select_lines(table: LineTable, paths: Sequence[Path]) -> tuple[str, list[Any]]:
+    """Return the SELECT over the lines of these files, and its parameters. Lines that are no JSON give NULLs.
+
+    Each file lies in the folder of its run.
+    """
+    readable = [escape_glob(path) for path in paths if os.access(path, os.R_OK) and path.stat().st_size]
+    if not readable:
+        return _nothing(table), []
+    source = ", ".join(f"{quote(name)}: {quote(kind)}" for name, kind in table.source.items())
+    columns = ", ".join(
+        f"CAST({table.select[name]} AS {kind}) AS {name}" for name, kind in table.columns.items() if name != "run"
+    )
+    return (
+        f"SELECT parse_filename(parse_dirpath(filename)) AS run, {columns} FROM read_json($paths, "
+        f"columns = {{{source}}}, format = 'newline_delimited', ignore_errors = true, filename = true) "
+        f"WHERE {table.where}",
+        [readable],
+    )
+
+
+def select_rows(table: FolderTable, folders: Sequence[Path], lines: Path) -> tuple[str, list[Any]]:
+    """Write the rows of these folders to ``lines``; return the SELECT over them, and its parameters."""
+    with writing(lines):
+        lines.parent.mkdir(parents=True, exist_ok=True)
+        with lines.open("w", encoding="utf-8") as file:
+            for folder in folders:
+                for row in table.rows(folder):
+                    file.write(json.dumps(row) + "\n")
+    columns = ", ".join(f"{quote(name)}: {quote(kind)}" for name, kind in table.columns.items())
+    select = f"SELECT * FROM read_json($paths, columns = {{{columns}}}, format = 'newline_delimited')"
+    return select, [[escape_glob(lines)]]
 
 
 def _state(folder: Path, table: Table) -> str:

@@ -32,6 +32,10 @@ class RunDamaged(HarnessError):
     cure = "the file was changed or the disk lost data: restore it, or delete the run's folder"
 
 
+class NoResultsUrl(UsageError):
+    """A command needs the address of a results store, and none is given."""
+
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 

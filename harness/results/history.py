@@ -7,24 +7,25 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.core.errors import HarnessError, UsageError
-from harness.results.columnar import ColumnStore, escape_glob, quote, quote_name
-from harness.results.errors import writing
-from harness.results.line_tables import LINE_TABLES
-from harness.results.nightly_tables import NIGHTLY_TABLES
+from harness.results.columnar import ColumnStore, quote, quote_name
+from harness.results.errors import RunDamaged, writing
+from harness.results.every_table import TABLES
+from harness.results.shared import PARTITIONS
+from harness.results.shared.mirror import SharedStore
 from harness.results.store import Store
-from harness.results.tables import FOLDER_TABLES, Table
+from harness.results.tables import Table
 
 if TYPE_CHECKING:
     import duckdb
 
 DEFAULT_DEADLINE = 300.0
-TABLES: dict[str, Table] = {table.name: table for table in (*FOLDER_TABLES, *LINE_TABLES, *NIGHTLY_TABLES)}
 
 
 class QueryRefused(UsageError):
@@ -55,10 +56,12 @@ def query(store: Store, sql: str, *, deadline: float = DEFAULT_DEADLINE, cache: 
     """
     import duckdb
 
-    mentioned = _mentioned(sql)
+    mentioned = _mentioned(sql, isinstance(store, SharedStore))
     try:
         return _ask(store, sql, mentioned, deadline, cache)
-    except (duckdb.IOException, duckdb.InvalidInputException):
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        if isinstance(store, SharedStore):
+            raise RunDamaged(f"the tables of {store.place} cannot be read: {_message(error)}", cure=_LOST) from error
         # A segment is probably damaged. Read the run folders once more; if that fails too, raise the error.
         with _connected() as connection:
             columns = ColumnStore(store, connection, cache)
@@ -76,11 +79,11 @@ def _ask(store: Store, sql: str, mentioned: list[str], deadline: float, cache: P
     import duckdb
 
     with _connected() as connection:
-        columns = ColumnStore(store, connection, cache)
+        columns = _columns(store, connection, cache)
         with columns.locked():
             for name in mentioned:
                 columns.view(TABLES[name])
-            _shut_off(connection, columns.folder)
+            _shut_off(connection, columns.readable)
             with _deadline(connection, deadline):
                 try:
                     asked = connection.execute(sql)
@@ -89,6 +92,21 @@ def _ask(store: Store, sql: str, mentioned: list[str], deadline: float, cache: P
                     return Answer(columns_of, asked.fetchall(), types)
                 except duckdb.InterruptException as error:
                     raise QueryTimeout(f"the query ran for more than {deadline:g} s") from error
+
+
+class _Columns(Protocol):
+    """Make tables views of a connection."""
+
+    @property
+    def readable(self) -> list[str]: ...
+
+    def locked(self) -> AbstractContextManager[None]: ...
+
+    def view(self, table: Table) -> None: ...
+
+
+def _columns(store: Store, connection: duckdb.DuckDBPyConnection, cache: Path | None) -> _Columns:
+    return store.columns(connection) if isinstance(store, SharedStore) else ColumnStore(store, connection, cache)
 
 
 def export_parquet(store: Store, folder: Path, *, cache: Path | None = None) -> list[Path]:
@@ -102,7 +120,7 @@ def export_parquet(store: Store, folder: Path, *, cache: Path | None = None) -> 
         folder.mkdir(parents=True, exist_ok=True)
     written = []
     with _connected() as connection:
-        columns = ColumnStore(store, connection, cache)
+        columns = _columns(store, connection, cache)
         with columns.locked():
             for name, table in TABLES.items():
                 columns.view(table)
@@ -128,10 +146,11 @@ def _message(error: Exception) -> str:
     return " ".join(str(error).partition("\n\nLINE ")[0].split())
 
 
+_LOST = "see that nobody removes files below tables/ of the store; `harness query` again reads what is there now"
 _HELP = f'the tables are {", ".join(TABLES)}; `harness query "DESCRIBE runs"` shows a table\'s columns'
 
 
-def _mentioned(sql: str) -> list[str]:
+def _mentioned(sql: str, shared: bool) -> list[str]:
     """Return the tables that a statement mentions; raises QueryRefused unless it is one SELECT of existing columns.
 
     Empty tables with the same columns check the statement, so that a mistake costs no reading.
@@ -140,9 +159,10 @@ def _mentioned(sql: str) -> list[str]:
 
     with _connected() as scratch:
         for table in TABLES.values():
-            columns = ", ".join(f"{quote_name(name)} {kind}" for name, kind in table.columns.items())
+            known = {**table.columns, **(dict.fromkeys(PARTITIONS, "VARCHAR") if shared else {})}
+            columns = ", ".join(f"{quote_name(name)} {kind}" for name, kind in known.items())
             scratch.execute(f"CREATE TABLE {table.name} ({columns})")
-        _shut_off(scratch, None)
+        _shut_off(scratch, [])
         try:
             statements = scratch.extract_statements(sql)
             # By value: before DuckDB 2 each mention of the kind is an object of its own.
@@ -154,6 +174,7 @@ def _mentioned(sql: str) -> list[str]:
             raise QueryRefused(_message(error), cure=_HELP) from error
     # DESCRIBE has no tree, so each of its words may name a table. At worst this reads a table too many.
     names = set(_table_names(json.loads(tree))) or set(re.findall(r"\w+", sql.lower()))
+    # Runs first: whatever other tables are read after them has the rows of all of these runs.
     return [name for name in TABLES if name in names]
 
 
@@ -186,12 +207,10 @@ def _connected() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def _shut_off(connection: duckdb.DuckDBPyConnection, folder: Path | None) -> None:
-    """Restrict the connection: from now on it can read only ``folder``, and its settings stay fixed."""
-    if folder is not None:
-        # DuckDB checks a path as it is written. A query writes it as a pattern that matches only this path.
-        names = {str(folder.absolute()), escape_glob(folder)}
-        connection.execute(f"SET allowed_directories = [{', '.join(map(quote, sorted(names)))}]")
+def _shut_off(connection: duckdb.DuckDBPyConnection, readable: Sequence[str]) -> None:
+    """Restrict the connection: from now on it can read only what lies below these, and its settings stay fixed."""
+    if readable:
+        connection.execute(f"SET allowed_directories = [{', '.join(map(quote, sorted(set(readable))))}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 

@@ -44,7 +44,7 @@ class RunRemoval:
         if self._force or not self._runs:
             return {}
         referred, unknown = references(self.root)
-        found = {run.run_id: referred.get(run.run_id) or unknown or _going_on(run) for run in self._runs}
+        found = {run.run_id: referred.get(run.run_id) or unknown or going_on(run) for run in self._runs}
         return {run: reason for run, reason in found.items() if reason}
 
     @cached_property
@@ -96,7 +96,8 @@ def _of_nightly(folder: Path) -> tuple[str | None, str]:
     return run, "" if run is None else f"nightly run {folder.name} belongs to it"
 
 
-def _going_on(run: Run) -> str:
+def going_on(run: Run) -> str:
+    """Return why a run may still be written to; empty if it is not."""
     try:
         if run.manifest().ended is not None:
             return ""

@@ -49,7 +49,7 @@ MANIFEST, SAMPLES, REFERENCE, PARITY, SUMMARY = (
 )
 PAIRS = "pairs.jsonl"
 ORDERS = "orders"
-_RUN_ID = re.compile(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{4}")
+RUN_ID = re.compile(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{4}")
 _LATEST = re.compile(r"latest(?:~([0-9]{1,9}))?")
 _Line = TypeVar("_Line", bound=BaseModel)
 
@@ -162,8 +162,12 @@ class Run:
     def run_id(self) -> str:
         return self.folder.name
 
+    def path(self, name: str) -> Path:
+        """Return where a file of the run is, if the run has it."""
+        return self.folder / name
+
     def manifest(self) -> Manifest:
-        manifest = _read(self.folder / MANIFEST, Manifest)
+        manifest = _read(self.path(MANIFEST), Manifest)
         if manifest is None:
             raise RunDamaged(f"run {self.run_id} has no {MANIFEST}")
         if manifest.schema_version > SCHEMA_VERSION:
@@ -175,40 +179,40 @@ class Run:
 
     def summary(self) -> Summary | None:
         """Return the summary; None if the run ended before it was made."""
-        return _read(self.folder / SUMMARY, Summary)
+        return _read(self.path(SUMMARY), Summary)
 
     def order(self, order_id: str) -> WorkOrder:
         """Return an order of the run as the runner got it; raises RunDamaged if it is gone."""
-        order = _read(self.folder / ORDERS / f"{order_id}.json", WorkOrder)
+        order = _read(self.path(f"{ORDERS}/{order_id}.json"), WorkOrder)
         if order is None:
             raise RunDamaged(f"run {self.run_id} has lost its order {order_id}")
         return order
 
     def samples(self) -> Iterator[SampleLine]:
-        return _lines(self.folder / SAMPLES, SampleLine)
+        return _lines(self.path(SAMPLES), SampleLine)
 
     def reference(self) -> Iterator[ReferenceLine]:
-        yield from _lines(self.folder / REFERENCE, ReferenceLine)
-        yield from _lines(self.folder / v1.MODEL_REFERENCE, ReferenceLine)
+        yield from _lines(self.path(REFERENCE), ReferenceLine)
+        yield from _lines(self.path(v1.MODEL_REFERENCE), ReferenceLine)
 
     def parity(self) -> Iterator[ParityLine]:
-        yield from _lines(self.folder / PARITY, ParityLine)
-        yield from _lines(self.folder / v1.MODEL_PARITY, ParityLine)
+        yield from _lines(self.path(PARITY), ParityLine)
+        yield from _lines(self.path(v1.MODEL_PARITY), ParityLine)
 
     def pairs(self) -> Iterator[PairLine]:
-        return _lines(self.folder / PAIRS, PairLine)
+        return _lines(self.path(PAIRS), PairLine)
 
     def profiles(self) -> list[ProfileSummary]:
         """Return one profile for each workload that was profiled."""
-        found = _read(self.folder / profile_files.SUMMARY, Profiles)
+        found = _read(self.path(profile_files.SUMMARY), Profiles)
         return [] if found is None else found.workloads
 
     def profile_lines(self) -> Iterator[ProfileLine]:
-        return _lines(self.folder / profile_files.LINES, ProfileLine)
+        return _lines(self.path(profile_files.LINES), ProfileLine)
 
     def provenance(self) -> Provenance | None:
         """Return the provenance of the archive that was profiled."""
-        return _read(self.folder / profile_files.PROVENANCE, Provenance)
+        return _read(self.path(profile_files.PROVENANCE), Provenance)
 
 
 def _read(path: Path, schema: type[_Line]) -> _Line | None:
@@ -282,6 +286,19 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @property
+    def place(self) -> str:
+        """Return what messages call the place of the runs."""
+        return str(self.root)
+
+    def with_nightly_runs(self, name: str | None = None) -> Path:
+        """Return the folder with all nightly runs, of which one is read in full."""
+        return self.root
+
+    def with_baselines(self, name: str | None = None) -> Path:
+        """Return the folder with all baselines, of which one is used."""
+        return self.root
+
     def create(self, **facts: object) -> RunWriter:
         """Start a run whose manifest contains ``facts``; raises StorageFull or StorageUnwritable.
 
@@ -308,24 +325,24 @@ class Store:
         """Return all runs, the oldest first."""
         if not self.root.is_dir():
             return []
-        return [Run(folder) for folder in sorted(self.root.iterdir()) if _RUN_ID.fullmatch(folder.name)]
+        return [Run(folder) for folder in sorted(self.root.iterdir()) if RUN_ID.fullmatch(folder.name)]
 
     def find(self, name: str) -> Run:
         """Return a run by id, unique prefix, ``latest`` or ``latest~1``; raises RunNotFound with a list of runs."""
         runs = self.runs()
         if not runs:
-            raise RunNotFound(f"there are no runs in {self.root}", cure="make one: pytest suites --device host")
+            raise RunNotFound(f"there are no runs in {self.place}", cure="make one: pytest suites --device host")
         if latest := _LATEST.fullmatch(name):
             back = int(latest[1] or 0)
             if back < len(runs):
                 return runs[-1 - back]
-            raise RunNotFound(f"there is no {name[:80]}: {self.root} holds {len(runs)} runs", cure=_listed(runs))
+            raise RunNotFound(f"there is no {name[:80]}: {self.place} holds {len(runs)} runs", cure=_listed(runs))
         matches = [run for run in runs if run.run_id == name] or [run for run in runs if run.run_id.startswith(name)]
         if len(matches) == 1:
             return matches[0]
         if matches:
             raise RunNotFound(f"{quoted(name)} is the beginning of {len(matches)} runs", cure=_listed(matches))
-        raise RunNotFound(f"there is no run {quoted(name)} in {self.root}", cure=_listed(runs))
+        raise RunNotFound(f"there is no run {quoted(name)} in {self.place}", cure=_listed(runs))
 
 
 def _listed(runs: list[Run], most: int = 10) -> str:

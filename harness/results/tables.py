@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.results.errors import RunDamaged
 from harness.results.schema import Manifest, WorkloadSummary
+from harness.results.schema import profile as profile_files
 from harness.results.store import MANIFEST, SUMMARY, Run, Store
 
 Row = dict[str, Any]
@@ -228,6 +229,36 @@ def _variants(folder: Path) -> Iterator[Row]:
         yield {"run": run.run_id, "variant": name, **facts.model_dump(mode="json")}
 
 
+def _profiles(folder: Path) -> Iterator[Row]:
+    run = Run(folder)
+    try:
+        profiles = run.profiles()
+    except RunDamaged:
+        return
+    for profile in profiles:
+        for site in profile.sites:
+            yield {
+                "run": run.run_id,
+                **{key: getattr(profile, key) for key in ("workload", "variant", "precision", "samples")},
+                **site.model_dump(mode="json", include=set(_SITE)),
+                "place": site.index,
+            }
+
+
+_SITE = {
+    "function": "VARCHAR",
+    "kernel": "VARCHAR",
+    "operators": "VARCHAR[]",
+    "module": "VARCHAR",
+    "calls": "BIGINT",
+    "total_ns": "BIGINT",
+    "median_ns": "DOUBLE",
+    "min_ns": "BIGINT",
+    "bytes": "BIGINT",
+    "flops": "BIGINT",
+}
+
+
 def _readable(run: Run) -> Manifest | None:
     try:
         return run.manifest()
@@ -283,5 +314,19 @@ VARIANTS = FolderTable(
     (MANIFEST,),
     _variants,
 )
+PROFILES = FolderTable(
+    "profiles",
+    {
+        "run": "VARCHAR",
+        "workload": "VARCHAR",
+        "variant": "VARCHAR",
+        "precision": "VARCHAR",
+        "samples": "BIGINT",
+        "place": "BIGINT",
+        **_SITE,
+    },
+    (profile_files.SUMMARY,),
+    _profiles,
+)
 
-FOLDER_TABLES = (RUNS, WORKLOADS, ORDERS, VARIANTS)
+FOLDER_TABLES = (RUNS, WORKLOADS, ORDERS, VARIANTS, PROFILES)

@@ -85,4 +85,4 @@ def test_export(tmp_path: Path) -> None:
     done = harness(tmp_path / "results", "export", "--output-dir", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.split()) == sorted(str(path) for path in (tmp_path / "out").iterdir())
-    assert len(done.stdout.split()) == 11
+    assert len(done.stdout.split()) == 12

@@ -4,4 +4,5 @@ from harness.lab.settings import configure
 
 configure()
 
-import tests.lab.pocket  # noqa: E402, F401
+import tests.lab.pocket  # noqa: E402
+import tests.lab.writers  # noqa: E402, F401

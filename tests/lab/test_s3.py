@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
-import subprocess
-import sysconfig
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,69 +14,8 @@ from obstore.store import S3Store
 from harness.core.cache import Cache, hash_file
 from harness.core.store import FileStore
 from harness.core.store_errors import StoreFailed
-from tests.lab.conftest import PATIENCE, await_
-
-KEY, SECRET = "lab", "not-a-secret"
-BESIDE = 10_000
-"""The server's own protocol is this many ports above each of its ports."""
-
-
-class Server:
-    """SeaweedFS with one bucket, listening on loopback alone."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port, *others = free_ports(4)
-        config = folder / "s3.json"
-        credentials = [{"accessKey": KEY, "secretKey": SECRET}]
-        config.write_text(json.dumps({"identities": [{"name": "t", "credentials": credentials, "actions": ["Admin"]}]}))
-        (folder / "data").mkdir()
-        ports = dict(zip(("master.port", "volume.port", "filer.port"), others, strict=True))
-        # It would report statistics to its makers, and serve two more protocols.
-        ports |= {"s3.port": self.port, "s3.port.iceberg": 0, "s3.port.lance": 0}
-        with (folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(str(Path(sysconfig.get_path("scripts")) / "weed"), "server", "-s3", f"-s3.config={config}"),
-                    *(f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"),
-                    *(f"-{name}={port}" for name, port in ports.items()),
-                ],
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-            )
-        await_("the S3 server answers", self._answers)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/healthz", timeout=5):
-                return True
-        except urllib.error.HTTPError:
-            return True
-        except OSError:
-            return False
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(PATIENCE)
-
-
-def free_ports(count: int) -> list[int]:
-    found: list[int] = []
-    for port in range(21_000 + os.getpid() % 20_000, 45_000):
-        with socket.socket() as one, socket.socket() as other:
-            try:
-                one.bind(("127.0.0.1", port))
-                other.bind(("127.0.0.1", port + BESIDE))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            return found
-    raise AssertionError("no port is free")
+from tests.lab.conftest import PATIENCE
+from tests.lab.seaweed import Server
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +27,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def credentials(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {"ACCESS_KEY_ID": KEY, "SECRET_ACCESS_KEY": SECRET, "ENDPOINT": server.url, "REGION": "us-east-1"}
-    for name, value in {**given, "ALLOW_HTTP": "true"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
 
 
 def test_files_travel_through_s3(tmp_path: Path) -> None:

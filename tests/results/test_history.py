@@ -20,7 +20,8 @@ from filelock import FileLock
 from harness.core.cache import CacheBusy
 from harness.protocol.schema import Phase, Sample
 from harness.results import RunDamaged, StorageUnwritable, Store, columnar
-from harness.results.history import TABLES, Answer, QueryRefused, QueryTimeout, export_parquet, query
+from harness.results.every_table import TABLES
+from harness.results.history import Answer, QueryRefused, QueryTimeout, export_parquet, query
 from tests.results.samples import make_run
 
 

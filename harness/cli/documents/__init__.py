@@ -16,7 +16,7 @@ __all__ = ["documents"]
 
 def documents() -> list[type[Document]]:
     """Return every kind of document, in the order of docs/json.md."""
-    from harness.cli.documents import comparison, files, findings, lab, machine, nightly, run, runs
+    from harness.cli.documents import comparison, files, findings, lab, machine, nightly, run, runs, sync
 
     return [
         runs.RunsDocument,
@@ -40,6 +40,7 @@ def documents() -> list[type[Document]]:
         machine.ToolchainsDocument,
         machine.CacheDocument,
         machine.RemovalDocument,
+        sync.SyncDocument,
         files.ProjectDocument,
         files.CompiledDocument,
         files.LinkEnvDocument,

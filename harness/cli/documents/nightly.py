@@ -133,10 +133,10 @@ def nightly_line(record: NightlyRecord) -> NightlyLine:
     )
 
 
-def nightly_runs_document(results: Path, folders: list[Path], limit: int) -> NightlyRunsDocument:
+def nightly_runs_document(place: str, folders: list[Path], limit: int) -> NightlyRunsDocument:
     """Return the latest ``limit`` of the nightly runs' folders, which are the oldest first; 0 stands for all."""
     lines = [_nightly_in(folder) for folder in reversed(folders[-limit:])]
-    return NightlyRunsDocument(results_dir=str(results), stored=len(folders), nights=lines)
+    return NightlyRunsDocument(results_dir=place, stored=len(folders), nights=lines)
 
 
 def _nightly_in(folder: Path) -> NightlyLine:
@@ -150,11 +150,11 @@ def nightly_document(record: NightlyRecord) -> NightlyDocument:
     return NightlyDocument(night=nightly_line(record), drifts=record.verdicts.drifts if record.verdicts else [])
 
 
-def baselines_document(results: Path) -> BaselinesDocument:
+def baselines_document(results: Path, place: str) -> BaselinesDocument:
     """Return all baselines, damaged ones included."""
     baselines = Baselines(results)
     lines = [_named(baselines, name) for name in baselines.names()]
-    return BaselinesDocument(results_dir=str(results), baselines=lines)
+    return BaselinesDocument(results_dir=place, baselines=lines)
 
 
 def _named(baselines: Baselines, name: str) -> BaselineLine:

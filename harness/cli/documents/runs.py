@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -137,10 +136,13 @@ def line_of(manifest: Manifest, summary: Summary | None) -> RunLine:
     )
 
 
-def runs_document(root: Path, runs: list[Run], limit: int) -> RunsDocument:
-    """Return the latest ``limit`` of ``runs``, which are the oldest first; 0 stands for all."""
+def runs_document(place: str, runs: list[Run], limit: int) -> RunsDocument:
+    """Return the latest ``limit`` of ``runs``, which are the oldest first; 0 stands for all.
+
+    ``place`` is where they are: a folder, or a store's address.
+    """
     shown = [run_line(run) for run in reversed(runs[-limit:])]
-    return RunsDocument(results_dir=str(root), stored=len(runs), runs=shown)
+    return RunsDocument(results_dir=place, stored=len(runs), runs=shown)
 
 
 def model_lines(manifest: Manifest, summary: Summary | None) -> list[ModelLine]:

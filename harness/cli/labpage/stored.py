@@ -49,8 +49,8 @@ class StoredResults:
         with self._lock:
             if self._lists is None or time.monotonic() - self._lists[0] > KEPT_SECONDS:
                 found = Lists(
-                    nightly_runs_document(self.folder, nightly_folders(self.folder), MOST_NIGHTS),
-                    runs_document(self.folder, Store(self.folder).runs(), MOST_RUNS),
+                    nightly_runs_document(str(self.folder), nightly_folders(self.folder), MOST_NIGHTS),
+                    runs_document(str(self.folder), Store(self.folder).runs(), MOST_RUNS),
                     trends_document(self.folder, MOST_POINTS),
                 )
                 self._lists = (time.monotonic(), found)
@@ -74,7 +74,7 @@ class StoredResults:
         return None
 
     def _report_of_run(self, name: str) -> str:
-        runs, folders = named_results(self.folder, [name])
+        runs, folders = named_results(Store(self.folder), [name], [])
         return _report(runs, folders)
 
     def _page(self, kind: str, folder: Path, files: tuple[str, ...], make: Callable[[], str]) -> bytes:
