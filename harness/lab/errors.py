@@ -9,7 +9,7 @@ from harness.core.installation import PackageMissing, install_cure
 from harness.devices import errors as device_errors
 from harness.devices.errors import DeviceError
 
-PACKAGES = ("distributed", "obstore")
+PACKAGES = ("distributed", "obstore", "deltalake")
 
 
 class BadSelector(UsageError):
