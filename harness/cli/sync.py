@@ -52,8 +52,8 @@ def sync(
 
     It may be interrupted and run again at any time: nothing is uploaded twice. Runs that still go on are left out.
     """
-    # Imported here because the packages of the extra `lab` take half a second to load.
     to = uploader(url := named_url(results_url))
+    # Imported here because the packages of the extra `lab` take half a second to load, and may be missing.
     from harness.report.progress import TerminalProgress
     from harness.results.shared.sync import planned
 

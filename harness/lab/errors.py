@@ -10,7 +10,7 @@ from harness.core.store_errors import StoreFailed
 from harness.devices import errors as device_errors
 from harness.devices.errors import DeviceError
 
-PACKAGES = ("distributed", "obstore")
+PACKAGES = ("distributed", "obstore", "deltalake")
 
 
 class BadSelector(UsageError):

@@ -312,6 +312,8 @@ def test_what_is_damaged_does_not_stop_the_rest(
     Baselines(results).set(cached_run(results, cache), "release", cache=cache)
     (results / "baselines" / "release.json").write_text("{")
     copies(results, original, numbered(0, 2))
+    listed = call(capsys, "sync", "--dry-run", "--json", "--results-url", url, "--results-dir", str(results))
+    assert (listed.code, "release" in json.loads(listed.out)["pending"]) == (0, True)
     done = call(capsys, "sync", "--results-url", url, "--results-dir", str(results))
     assert done.code == 3
     assert "release cannot be uploaded" in done.err
@@ -332,7 +334,7 @@ def test_ctrl_c_ends_a_sync(results: Path, original: Path, url: str, tmp_path: P
         "--json",
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        await_("a run is in the store", lambda: list((tmp_path / "store" / "runs").glob("*.json")))
+        await_("two runs are in the store", lambda: len(list((tmp_path / "store" / "runs").glob("*.json"))) > 1)
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130

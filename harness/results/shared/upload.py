@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.core.cache import content_key
+from harness.core.errors import HarnessError
 from harness.results.baselines import FOLDER as BASELINES
 from harness.results.baselines import Baselines, objects_of
 from harness.results.errors import RunDamaged, writing
@@ -94,9 +95,14 @@ class Uploader:
         self._there: dict[Kind, dict[str, str]] = {}
 
     def lacks(self, item: Item) -> bool:
-        """Return whether the store may lack an item as it is; reads no file of it."""
-        state = {name: _file_state(path) for name, path in item.files().items()}
-        return item.name not in self._names(item.kind) or _Receipt(item, self.remote.url).state != state
+        """Return whether the store may lack an item as it is, without reading its files; also for a damaged one."""
+        if item.name not in self._names(item.kind):
+            return True
+        try:
+            state = {name: _file_state(path) for name, path in item.files().items()}
+        except (HarnessError, OSError):
+            return True
+        return _Receipt(item, self.remote.url).state != state
 
     def upload(self, item: Item, progress: Callable[[str], None] | None = None) -> Uploaded:
         """Make sure that the store has a run, nightly run or baseline as it is."""
