@@ -266,7 +266,8 @@ def main(
             console.print(difference)
     if json_path is not None:
         found = {"samples": samples, "store": store, "load": load(), "timings": [asdict(one) for one in timings]}
-        json_path.write_text(json.dumps(found | {"faults": asdict(faults) if faults else None}, indent=1))
+        text = json.dumps(found | {"faults": asdict(faults) if faults else None}, indent=1)
+        json_path.write_text(text, encoding="utf-8")
     failed = late or (faults is not None and (faults.differences or faults.runs < runs))
     raise typer.Exit(int(ExitCode.FAILURE if failed else ExitCode.OK))
 

@@ -320,6 +320,7 @@ def test_what_is_damaged_does_not_stop_the_rest(
     assert differences(url, results) == []
 
 
+@pytest.mark.programs
 def test_ctrl_c_ends_a_sync(results: Path, original: Path, url: str, tmp_path: Path) -> None:
     copies(results, original, numbered(0, 30))
     command = [

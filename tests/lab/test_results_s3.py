@@ -26,6 +26,8 @@ from tests.lab.seaweed import Server
 from tests.lab.writers import copies, differences, numbered, upload_all
 from tests.results.samples import make_run
 
+pytestmark = pytest.mark.programs
+
 WRITERS, RUNS_EACH, KILLED = 8, 1, 5
 _FORKS = multiprocessing.get_context("forkserver")
 
