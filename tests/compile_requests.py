@@ -18,8 +18,10 @@ SMALL: dict[str, Any] = {"max_input_bytes": 24, "max_output_len": 16}
 
 def g2p_request(checkpoint: Checkpoint, *, kv_cache: bool = True, **given: Any) -> CompileRequest:
     """Return a request for a checkpoint; ``given`` are fields of ModelOptions and of CompileRequest."""
-    sizes = {name: given.pop(name) for name in list(given) if name in ModelOptions.__dataclass_fields__}
-    return CompileRequest([g2p_compilable(checkpoint, ModelOptions(**sizes), kv_cache=kv_cache)], **given)
+    options = {name: value for name, value in given.items() if name in ModelOptions.__dataclass_fields__}
+    rest = {name: value for name, value in given.items() if name in CompileRequest.__dataclass_fields__}
+    assert {*options, *rest} == {*given}
+    return CompileRequest([g2p_compilable(checkpoint, ModelOptions(**options), kv_cache=kv_cache)], **rest)
 
 
 def models_request(models: Sequence[UserModel], **given: Any) -> CompileRequest:

@@ -103,6 +103,7 @@ def compile(
     options = ModelOptions(
         models=tuple(models or ()),
         checkpoint=checkpoint,
+        precision=precision,
         batch_size=batch_size,
         max_input_bytes=max_input_bytes,
         max_output_len=max_output_len,

@@ -92,6 +92,7 @@ def ios(
     options = ModelOptions(
         models=tuple(models or ()),
         checkpoint=checkpoint,
+        precision=precision,
         batch_size=batch_size,
         max_input_bytes=max_input_bytes,
         max_output_len=max_output_len,
@@ -141,7 +142,9 @@ def _add(language: str, text: str) -> None:
         output_dir: Annotated[Path, OutputDir] = Path("build", language),
         as_json: Json = False,
     ) -> None:
-        options = ModelOptions(models=tuple(models or ()), checkpoint=checkpoint, allow_pickle=allow_pickle)
+        options = ModelOptions(
+            models=tuple(models or ()), checkpoint=checkpoint, precision=precision, allow_pickle=allow_pickle
+        )
         cache, version = Cache(notice=note), harness_version()
         with TerminalProgress(sys.stderr).stage(f"packaging {', '.join(options.named)} for {language}") as stage:
             found = _for_apps(compilables(options, kv_cache=True, cache=cache, progress=stage.describe))
