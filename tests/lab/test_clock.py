@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 from harness.conformance.fake_runners import make_order, write_runner
 from tests.lab.conftest import PATIENCE, Town, await_
 from tests.lab.test_faults import CLIENT
+from tests.lab.wrong_clock import compile_clock, off_by
 
 pytestmark = pytest.mark.programs
 
@@ -23,16 +23,7 @@ HOUR = 3600.0
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What makes a process's clock wrong. libfaketime would do, if Python's sleep survived it."""
-    found = tmp_path_factory.mktemp("clock") / "clock.so"
-    source = Path(__file__).with_name("clock.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(found), str(source), "-ldl"], check=True)
-    return found
-
-
-def off_by(library: Path, seconds: float) -> dict[str, str]:
-    """The environment of a process whose clock is off."""
-    return {**os.environ, "LD_PRELOAD": str(library), "CLOCK_OFF_BY": f"{seconds:.0f}"}
+    return compile_clock(tmp_path_factory.mktemp("clock"))
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import libfaketime
 import pytest
 
 from harness.core.store_errors import StoreFailed
@@ -24,6 +23,7 @@ from harness.results.shared.sync import planned
 from tests.lab.conftest import PATIENCE
 from tests.lab.seaweed import Server
 from tests.lab.writers import copies, differences, numbered, upload_all
+from tests.lab.wrong_clock import compile_clock, off_by
 from tests.results.samples import make_run
 
 pytestmark = pytest.mark.programs
@@ -173,9 +173,8 @@ def test_a_clock_that_is_off_by_an_hour(original: Path, tmp_path: Path, off: str
     copies(right, original, numbered(1, 1))
     for item in planned(right).items:
         uploader(url).upload(item)
-    library = Path(libfaketime.__file__).parent / "vendor/libfaketime/src/libfaketime.so.1"
     command = [sys.executable, "-m", "harness.cli", "sync", "--results-url", url, "--results-dir", str(wrong)]
-    fooled = {**os.environ, "LD_PRELOAD": str(library), "FAKETIME": off, "DONT_FAKE_MONOTONIC": "1"}
+    fooled = off_by(compile_clock(tmp_path), 3600 if off[0] == "+" else -3600)
     done = subprocess.run(command, env=fooled, capture_output=True, text=True, timeout=PATIENCE, check=False)
     if place == "s3":
         assert done.returncode == 3
