@@ -16,6 +16,8 @@ from harness.conformance.running import Reading, Running
 from harness.devices.errors import RunnerUnusable
 from tests.devices.fake_phone import RUNNERS, FakeDevice, FakePhone
 
+pytestmark = pytest.mark.programs
+
 
 class FakeBench(LocalBench, Cable, Charged):
     left_words = "removed what was left"

@@ -13,6 +13,8 @@ from harness.conformance.host import HostBench
 from harness.conformance.running import Reading, Running
 from harness.devices.errors import RunnerUnusable
 
+pytestmark = pytest.mark.programs
+
 
 class TestHost(Running, Reading):
     ends: ClassVar[dict[str, Ends]] = {

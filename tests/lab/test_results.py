@@ -39,6 +39,8 @@ from tests.results.made_models import BERT
 from tests.results.samples import make_run
 from tests.results.test_nightly import Years
 
+pytestmark = pytest.mark.programs
+
 _FORKS = multiprocessing.get_context("forkserver")
 
 
@@ -320,7 +322,6 @@ def test_what_is_damaged_does_not_stop_the_rest(
     assert differences(url, results) == []
 
 
-@pytest.mark.programs
 def test_ctrl_c_ends_a_sync(results: Path, original: Path, url: str, tmp_path: Path) -> None:
     copies(results, original, numbered(0, 30))
     command = [

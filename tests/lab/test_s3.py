@@ -17,6 +17,8 @@ from harness.core.store_errors import StoreFailed
 from tests.lab.conftest import PATIENCE
 from tests.lab.seaweed import Server
 
+pytestmark = pytest.mark.programs
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:

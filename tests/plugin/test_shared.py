@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.core.cache import Cache
 from harness.results.baselines import Baselines
 from harness.results.shared import shared_store, uploader
 from harness.results.shared.sync import planned
 from tests.plugin.project import Project
 from tests.results.kept import cached_run, noisy
+
+pytestmark = pytest.mark.programs
 
 
 def test_a_run_is_uploaded_and_judged_beside_everybodys_baseline(project: Project) -> None:

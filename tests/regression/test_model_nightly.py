@@ -31,6 +31,8 @@ from harness.validate.comparison import TopK
 from tests.fake_models import ITEMS, FakeModels
 from tests.silent import Silent
 
+pytestmark = pytest.mark.programs
+
 FILE = Path(__file__).parents[1] / "profiling/two_models.py"
 
 

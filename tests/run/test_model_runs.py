@@ -18,6 +18,8 @@ from harness.validate import Verdict
 from tests.fake_models import FakeModels
 from tests.silent import Silent
 
+pytestmark = pytest.mark.programs
+
 
 def run_everything(folder: Path, *, pair_seconds: float = 0.5, **behaviour: Any) -> tuple[Run, Summary]:
     (folder / "made").mkdir()

@@ -23,6 +23,8 @@ from tests.plugin.fake_builder import FakeBuilder
 from tests.plugin.fake_devices import ShelfDevice
 from tests.silent import Silent
 
+pytestmark = pytest.mark.programs
+
 WORDS = ("cat", "dog", "mouse")
 
 
