@@ -22,9 +22,10 @@ def tensor_text(manifest: Manifest, summary: Summary) -> list[str]:
     if not workloads:
         return []
     agreed = sum(_agreed(found) for found in workloads.values())
+    ties = sum(found.count(Verdict.TIE) for found in workloads.values())
     compared = sum(found.compared for found in workloads.values())
     models = "1 model" if len(workloads) == 1 else f"{len(workloads)} models"
-    parts = [f"{agreed} of {compared} answers of {models} agree"]
+    parts = [f"{agreed} of {compared} answers of {models} agree{_as_ties(ties)}"]
     for name, found in workloads.items():
         if found.by_item:
             label = ", emulated" if manifest.emulated else ""
@@ -189,7 +190,11 @@ def tensor_comparison(a: Summary, b: Summary, names: tuple[str, str], *, emulate
 
 def agreeing(found: WorkloadSummary) -> str:
     """Return how many answers agree with PyTorch's, of how many."""
-    return f"{_agreed(found)} of {found.compared}"
+    return f"{_agreed(found)} of {found.compared}{_as_ties(found.count(Verdict.TIE))}"
+
+
+def _as_ties(count: int) -> str:
+    return f", {count} of them as ties" if count else ""
 
 
 SECTION = ReportSection(40, tensor_report)

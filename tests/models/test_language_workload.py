@@ -25,8 +25,8 @@ from harness.models.options import ModelOptions
 from harness.models.ways import WAYS
 from harness.protocol.schema import LanguageWorkload, Phase, Precision, Probe, RecordOptions, Sample, WorkOrder
 from harness.protocol.tensors import decode
-from harness.report.tensor import rates_table
-from harness.results.schema import WorkloadSummary
+from harness.report.tensor import agreeing, rates_table
+from harness.results.schema import ParitySummary, WorkloadSummary
 from harness.results.summarize import item_latencies, timed, with_rates
 from harness.validate import Decoded, Verdict
 from tests.models.test_language_description import LLAMA
@@ -170,6 +170,14 @@ def test_the_rates_are_of_the_first_token_and_of_those_behind_it() -> None:
     assert emulated.header[4:] == [
         "time to first token (emulated)", "prefill, tokens/s (emulated)", "decode, tokens/s (emulated)",
     ]  # fmt: skip
+
+
+def test_ties_are_named_where_answers_are_counted() -> None:
+    """Tokens that differ within the lossy weights' margin are no plain agreement."""
+    plain = ParitySummary(items=3, by_verdict={Verdict.EQUAL: 3}, by_subset={}, failures=[])
+    tied = ParitySummary(items=3, by_verdict={Verdict.EQUAL: 1, Verdict.TIE: 2}, by_subset={}, failures=[])
+    assert agreeing(WorkloadSummary(kind="language", parity={"parity": plain})) == "3 of 3"
+    assert agreeing(WorkloadSummary(kind="language", parity={"parity": tied})) == "3 of 3, 2 of them as ties"
 
 
 def test_a_single_token_has_no_decode_rate() -> None:
