@@ -296,15 +296,20 @@ def _lines(view: View, *, alike: bool) -> list[ParityLine]:
 
 def _agreement(views: Sequence[View]) -> list[Line]:
     """Return how many answers of each tensor workload agree with PyTorch's, in all runs together."""
-    found: dict[str, list[bool]] = {}
+    found: dict[str, list[Verdict]] = {}
     for line in (line for view in views for line in _lines(view, alike=False)):
-        found.setdefault(line.workload, []).append(line.verdict in (Verdict.EQUAL, Verdict.TIE))
-    return [
-        Line(f"All {len(agree)} answers of {model} agree.", Tone.GOOD)
-        if all(agree)
-        else Line(f"{sum(agree)} of {len(agree)} answers of {model} agree.", Tone.BAD)
-        for model, agree in found.items()
-    ]
+        found.setdefault(line.workload, []).append(line.verdict)
+    return [_agreement_of(model, verdicts) for model, verdicts in found.items()]
+
+
+def _agreement_of(model: str, verdicts: Sequence[Verdict]) -> Line:
+    """Return the line of one workload. Ties are not green: what they show is less than that the answers are equal."""
+    ties, all_of_them = verdicts.count(Verdict.TIE), len(verdicts)
+    agreed = verdicts.count(Verdict.EQUAL) + ties
+    as_ties = f", {ties} of them as ties" if ties else ""
+    if agreed < all_of_them:
+        return Line(f"{agreed} of {all_of_them} answers of {model} agree{as_ties}.", Tone.BAD)
+    return Line(f"All {agreed} answers of {model} agree{as_ties}.", Tone.UNSURE if ties else Tone.GOOD)
 
 
 def _drawn(figure: Figure) -> dict[str, Any]:

@@ -78,3 +78,16 @@ def test_the_files_of_models_are_in_the_page(tmp_path: Path) -> None:
     # What the run does not have has no button that saves nothing.
     assert "profiles-A" not in documents
     assert set(re.findall(r'data-document="([^"]+)"', page)) == set(documents)
+
+
+def test_a_tie_is_named_with_its_step_and_is_not_green(tmp_path: Path) -> None:
+    run = make_run(tmp_path, generation=False, models=(BERT,))
+    page = html_report([run])
+    assert re.search(r'<p class="tone-good">All \d+ answers of bert agree\.</p>', page)
+    file = run.folder / "parity.jsonl"
+    first, *rest = file.read_text(encoding="utf-8").splitlines()
+    tied = json.loads(first) | {"verdict": "tie", "step": 7}
+    file.write_text("\n".join([json.dumps(tied), *rest]) + "\n", encoding="utf-8")
+    page = html_report([run])
+    assert re.search(r'<p class="tone-unsure">All \d+ answers of bert agree, 1 of them as ties\.</p>', page)
+    assert "<td>from token 8 on</td>" in page
