@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import obstore
+from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from tests.lab.conftest import PATIENCE, await_
@@ -26,6 +27,7 @@ class Server:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
+        self.buckets: list[str] = []
         self.port, *self._others = free_ports(4)
         folder.mkdir(exist_ok=True)
         config = folder / "s3.json"
@@ -59,6 +61,8 @@ class Server:
                 cwd=folder,
             )
         await_("the S3 server answers", self._answers)
+        for name in self.buckets:
+            self._await_bucket(name)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -67,7 +71,12 @@ class Server:
         return {f"AWS_{name}": value for name, value in {**given, "ALLOW_HTTP": "true"}.items()}
 
     def make_bucket(self, name: str) -> None:
-        """Make a bucket, by putting an empty file into it."""
+        """Make a bucket, by putting a file into it."""
+        self.buckets.append(name)
+        self._await_bucket(name)
+
+    def _await_bucket(self, name: str) -> None:
+        """Wait until a bucket takes files: the server answers before its parts have found each other."""
         store = S3Store(
             name,
             access_key_id=KEY,
@@ -76,7 +85,14 @@ class Server:
             region="us-east-1",
             client_options={"allow_http": True},
         )
-        obstore.put(store, "made", b"")
+
+        def takes() -> bool:
+            try:
+                return bool(obstore.put(store, "made", b"made"))
+            except BaseError:
+                return False
+
+        await_(f"the bucket {name} takes files", takes)
 
     @property
     def url(self) -> str:
