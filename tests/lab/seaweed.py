@@ -112,6 +112,22 @@ class Server:
         self.process.wait(PATIENCE)
 
 
+_RESERVED: list[socket.socket] = []
+"""Sockets whose names reserve ports for this process while it lives: a free port may be another one's next."""
+
+
+def _reserve(port: int) -> bool:
+    """Reserve a port against other processes of these tests."""
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        name.bind(f"\0harness-tests-port-{port}")
+    except OSError:
+        name.close()
+        return False
+    _RESERVED.append(name)
+    return True
+
+
 def free_ports(count: int) -> list[int]:
     found: list[int] = []
     for port in range(21_000 + os.getpid() % 20_000, 45_000):
@@ -121,6 +137,8 @@ def free_ports(count: int) -> list[int]:
                 other.bind(("127.0.0.1", port + BESIDE))
             except OSError:
                 continue
+        if not (_reserve(port) and _reserve(port + BESIDE)):
+            continue
         found.append(port)
         if len(found) == count:
             return found
