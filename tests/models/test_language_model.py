@@ -18,7 +18,8 @@ from harness.models.options import ModelOptions
 from harness.native import Runner, build_runner
 from harness.protocol.schema import LanguageWorkload, Precision, RecordOptions, Sample, WorkItem, WorkOrder
 from harness.protocol.tensors import encode
-from harness.results.summarize import item_latencies, timed, with_rates
+from harness.results.summarize import item_latencies, timed
+from harness.results.token_rates import with_rates
 from harness.validate import Verdict
 
 pytestmark = pytest.mark.compiler

@@ -27,7 +27,8 @@ from harness.protocol.schema import LanguageWorkload, Phase, Precision, Probe, R
 from harness.protocol.tensors import decode
 from harness.report.tensor import agreeing, rates_table
 from harness.results.schema import ParitySummary, WorkloadSummary
-from harness.results.summarize import item_latencies, timed, with_rates
+from harness.results.summarize import item_latencies, timed
+from harness.results.token_rates import with_rates
 from harness.validate import Decoded, Verdict
 from tests.models.test_language_description import LLAMA
 

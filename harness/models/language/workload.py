@@ -15,16 +15,16 @@ from harness.core.cache import Cache, hash_file, hash_sources
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.measure.sampling import spread_order
+from harness.models.generation import GreedyWorkload
 from harness.models.kinds import WorkloadKind
 from harness.models.language.configurations import CONFIGURATIONS
 from harness.models.language.description import Decoder, UnknownPart, describe, read_config
 from harness.models.language.reference import reference_outputs
 from harness.models.options import ModelOptions
-from harness.models.workload import Compilable, Expected, TimedModel, Workload
-from harness.protocol.schema import AnyRecord, Kind, Precision, RecordOptions, WorkItem
+from harness.models.workload import Compilable, Expected, TimedModel
+from harness.protocol.schema import Kind, Precision, RecordOptions, WorkItem
 from harness.protocol.tensors import encode
-from harness.validate import Decoded, ItemParity, answerless, compare_decodings, decodings
-from harness.validate.parity import first_divergence
+from harness.validate import Decoded
 
 RANDOM, FOLDER = "random:", "generate:"
 """What begins the names of models with seeded weights, and of folders."""
@@ -44,7 +44,7 @@ GRAPH = ("network.py", "ops.py", "functions.py", "loading.py", "weights.py", "de
 """The sources of the compiled graph."""
 
 
-class LanguageModel(Workload[Decoded]):
+class LanguageModel(GreedyWorkload):
     """Hold a described decoder with its weights' source, and prompts for it."""
 
     kind: ClassVar[Kind] = "language"
@@ -86,10 +86,6 @@ class LanguageModel(Workload[Decoded]):
         ]
         self.items_sha256 = hashlib.sha256(json.dumps(self.prompts).encode()).hexdigest()
 
-    @property
-    def compare_as(self) -> str:  # type: ignore[override]
-        return f"tokens, ties within {self.tolerance:g}"
-
     def compilable(self, variant: str) -> Compilable:
         here = Path(__file__).parent
         sizes = {"capacity": self.capacity, "block": min(BLOCK, self.capacity)}
@@ -126,41 +122,14 @@ class LanguageModel(Workload[Decoded]):
         }
         return Expected(answers, found.model_dump(exclude={"items"}))
 
-    def stored(self, item: WorkItem, answer: Decoded) -> dict[str, Any]:
-        return {"token_ids": answer.token_ids, "text": answer.text, "margins": answer.margins or ()}
-
-    def compare(
-        self,
-        items: Sequence[WorkItem],
-        answers: Mapping[str, Decoded],
-        probed: Sequence[AnyRecord],
-        timed: Sequence[AnyRecord] | None = None,
-    ) -> list[ItemParity]:
-        records = probed if timed is None else timed
-        observed, broken = decodings(records), answerless(records)
-        return [
-            compare_decodings(
-                item,
-                answers[item.id],
-                [Decoded(one.token_ids, as_text(one.token_ids), one.margins) for one in observed.get(item.id, [])],
-                tolerance=self.tolerance,
-                no_answer=broken.get(item.id),
-            )
-            for item in items
-        ]
+    def observed(self, decoded: Decoded) -> Decoded:
+        return Decoded(decoded.token_ids, as_text(decoded.token_ids), decoded.margins)
 
     def timed_model(self) -> TimedModel:
         return TimedModel(self.name, "harness.models.language.loading:timed", self._model)
 
     def timed_item(self, item: WorkItem) -> dict[str, Any]:
         return {"item": item.id, "prompt": self.prompts[item.id], "tokens": self.tokens}
-
-    def departure(self, item: WorkItem, expected: Decoded, found: Mapping[str, Any]) -> str | None:
-        step = first_divergence(expected.token_ids, found["token_ids"])
-        margins = expected.margins or ()
-        if step is None or (step < len(margins) and margins[step] <= self.tolerance):
-            return None
-        return f"{self.title(item.id)!r}: PyTorch gives another token at step {step} than when it was compared"
 
 
 def as_text(token_ids: Sequence[int]) -> str:
