@@ -7,13 +7,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
+
+from benchmarks.workers.conversation import converse
 
 
 class Engine(Protocol):
@@ -53,21 +51,5 @@ def answer_to(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def serve(load: Callable[[dict[str, Any]], Engine]) -> None:
-    """Answer requests until standard input ends, which it also does when the parent dies."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print; only answers may reach the parent
-    engine: Engine | None = None
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            if request["do"] == "load":
-                engine = load(request)
-                answer: dict[str, Any] = {"facts": engine.facts}
-            else:
-                assert engine is not None, "tokens were asked for before the engine was loaded"
-                answer = answer_to(engine, request)
-        except Exception as error:  # any failure of a library is an answer, not the end of the conversation
-            traceback.print_exc()
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+    """Answer requests until standard input ends."""
+    converse(load, answer_to)

@@ -7,13 +7,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any, Protocol
+
+from benchmarks.workers.conversation import converse
 
 EOS_ID = 1
 BYTE_OFFSET = 3
@@ -57,21 +55,9 @@ def timed_pass(engine: Engine, batches: list[list[str]], warmup: int) -> list[di
 
 
 def serve(load: Callable[[dict[str, Any]], Engine]) -> None:
-    """Answer requests until standard input ends, which it also does when the parent dies."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print; only answers may reach the parent
-    engine: Engine | None = None
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            if request["do"] == "load":
-                engine = load(request)
-                answer: dict[str, Any] = {"facts": engine.facts}
-            else:
-                assert engine is not None, "a pass was asked for before the engine was loaded"
-                answer = {"batches": timed_pass(engine, request["batches"], request["warmup"])}
-        except Exception as error:  # any failure of a library is an answer, not the end of the conversation
-            traceback.print_exc()
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+    """Answer requests until standard input ends."""
+
+    def answer_to(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:
+        return {"batches": timed_pass(engine, request["batches"], request["warmup"])}
+
+    converse(load, answer_to)

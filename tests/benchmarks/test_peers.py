@@ -166,7 +166,6 @@ def test_bytes_there_and_back() -> None:
     assert decode([0, 2, 300]) == ""
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not pin")
 def test_a_child_keeps_the_core_and_the_parent_gets_its_own_back() -> None:
     before = os.sched_getaffinity(0)
     core = max(before)

@@ -99,7 +99,6 @@ def test_engines_that_work_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch, t
     assert "2 of 2: ds-cnn" in printed
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="this system does not show a process's memory")
 def test_memory_is_counted_from_the_loaded_library_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _, _, written = compare(monkeypatch, tmp_path, "well", MANY)
     for engine in written["models"]["u-net"]["engines"].values():
@@ -141,7 +140,6 @@ def test_an_engine_that_fails_is_a_line_and_the_others_go_on(
     assert " ".join(reason.split()) in " ".join(printed.split())
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="this system has no such classes")
 def test_engines_run_ahead_of_others_in_loads_and_rounds_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "sched_setscheduler", lambda task, policy, _priority: asked.append((task, policy)))
@@ -157,7 +155,6 @@ def test_engines_run_ahead_of_others_in_loads_and_rounds_only(monkeypatch: pytes
     assert "ahead of other processes" in printed
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="this system has no such classes")
 def test_who_may_not_run_ahead_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(_task: int, _policy: int, _priority: object) -> None:
         raise PermissionError(1, "Operation not permitted")
