@@ -53,6 +53,8 @@ class Server:
                     ),
                     *(f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"),
                     "-master.electionTimeout=1s",
+                    # By default it takes no file where less than a hundredth of the disk is free.
+                    "-volume.minFreeSpace=16MiB",
                     *(f"-{name}={port}" for name, port in ports.items()),
                     *options,
                 ],
@@ -92,7 +94,11 @@ class Server:
             except BaseError:
                 return False
 
-        await_(f"the bucket {name} takes files", takes)
+        try:
+            await_(f"the bucket {name} takes files", takes)
+        except AssertionError as e:
+            e.add_note("the server's log ends: " + (self.folder / "log").read_text(errors="replace")[-3000:])
+            raise
 
     @property
     def url(self) -> str:
