@@ -35,6 +35,10 @@ OUTSIDE = (
 """Pages beside docs/ that the site has, too."""
 HOME = "README.md"
 """The repository's first page, whose place docs/index.md takes."""
+_SEARCH = 'data-md-component="search" role="dialog"'
+_NESTED = 'class="md-nav" data-md-level='
+_NAVIGATION = re.compile(r"<nav\b[^>]*>|</nav>")
+_NO_HEADER = re.compile(r"<th([^>]*)></th>")
 _FENCE = re.compile(r"^ *(`{3,}|~{3,})")
 _TITLED = re.compile(r"^( *`{3,})(\w+) ([\w./-]+)$")
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
@@ -64,6 +68,26 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if page.is_homepage:
         page.meta.setdefault("hide", ["navigation", "toc"])  # a header for it would show on the repository's page
     return "\n".join(_lines(markdown, page.file.src_uri, files))
+
+
+def on_post_page(output: str, **_others: Any) -> str:
+    """Mend what the theme's markup lacks for screen readers; the tests ask axe-core."""
+    output = output.replace(_SEARCH, f'{_SEARCH} aria-label="Search"')
+    return _NO_HEADER.sub(r"<td\1></td>", _grouped(output))
+
+
+def _grouped(output: str) -> str:
+    """Return a page whose menu is one navigation with groups; the theme's has a navigation inside of each other."""
+    nested: list[bool] = []
+
+    def amended(found: re.Match[str]) -> str:
+        tag = found[0]
+        if tag.startswith("</"):
+            return "</div>" if nested.pop() else tag
+        nested.append(_NESTED in tag)
+        return tag.replace("<nav", '<div role="group"', 1) if nested[-1] else tag
+
+    return _NAVIGATION.sub(amended, output)
 
 
 def _lines(markdown: str, source: str, files: Files) -> Iterator[str]:
