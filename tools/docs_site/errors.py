@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,5 +151,6 @@ def _attribute(module: str, node: ast.ClassDef, name: str) -> str:
             if isinstance(value, ast.Constant):
                 return str(value.value)
             found = getattr(getattr(importlib.import_module(module), node.name), name)
-            return str(int(found)) if isinstance(found, ExitCode) else str(found)
+            # A cure may name the interpreter by its path on this machine.
+            return str(int(found)) if isinstance(found, ExitCode) else str(found).replace(sys.executable, "python")
     return ""
