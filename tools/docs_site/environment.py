@@ -59,7 +59,7 @@ OTHERS = (
     Variable("AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY", "text", "Credentials of a store on S3.", "results-store.md"),
     Variable("AWS_ENDPOINT, AWS_REGION", "URL, text", "Where that store is.", "results-store.md"),
     Variable("AWS_ALLOW_HTTP", "true", "Allow a store without TLS.", "results-store.md"),
-    Variable("CXX", "program", "Compile TVM's runtime for this machine with it.", "toolchains.md"),
+    Variable("CXX", "program", "Compile TVM's runtime for this machine with it.", "rust.md"),
     Variable("FORCE_COLOR, NO_COLOR, TERM", "", "Turn colours on or off.", "cli.md"),
     Variable("USBMUXD_SOCKET_ADDRESS", "HOST:PORT or FILE", "Reach iPhones through this daemon.", "ios.md"),
 )

@@ -56,7 +56,6 @@ class Error:
 
     name: str
     module: str
-    base: str
     when: str
     cure: str
     exit_code: int
@@ -69,22 +68,29 @@ class Error:
 @functools.cache
 def errors() -> tuple[Error, ...]:
     """Return every class of errors that somebody can see, by module and name."""
-    classes = dict(_classes())
-    family = {BASE}
-    while more := {name for name, (_module, node) in classes.items() if _base(node) in family} - family:
+    classes = {(found.module, found.name): found for found in _classes()}
+    parents = _parents(classes)
+    family = {key for key in classes if key[1] == BASE}
+    while more := {key for key, parent in parents.items() if parent in family} - family:
         family |= more
-    bases = {_base(classes[name][1]) for name in family}
+    bases = {parents[key] for key in family}
     found = []
-    for name in sorted(family - {BASE}, key=lambda one: (classes[one][0], one)):
-        module, node = classes[name]
-        when = ast.get_docstring(node) or ""
-        if name in bases and when.startswith("Base of"):
+    for key in sorted(family):
+        own = classes[key]
+        when = ast.get_docstring(own.node) or ""
+        if own.name == BASE or (key in bases and when.startswith("Base of")):
             continue  # It is never raised itself.
-        chain = list(_ancestors(name, classes))
-        cure = next((value for one in chain if (value := _attribute(*classes[one], "cure"))), "")
-        status = next((value for one in chain if (value := _attribute(*classes[one], "exit_code"))), "")
-        found.append(Error(name, module, _base(node), when, cure, int(status or ExitCode.INFRASTRUCTURE)))
+        chain = [classes[one] for one in _chain(key, parents)]
+        cure = next((value for one in chain if (value := _attribute(one, "cure"))), "")
+        status = next((value for one in chain if (value := _attribute(one, "exit_code"))), "")
+        found.append(Error(own.name, own.module, when, cure, int(status or ExitCode.INFRASTRUCTURE)))
     return tuple(found)
+
+
+def anchor(error: Error) -> str:
+    """Return the anchor of an error: its name, and its kind of device where another has an error of that name."""
+    several = sum(one.name == error.name for one in errors()) > 1
+    return f"{error.name}-{error.module.split('.')[2]}" if several else error.name
 
 
 def pages() -> dict[str, str]:
@@ -103,7 +109,7 @@ def _page() -> Iterator[str]:
     for room, title in ROOMS.items():
         yield from ["", f"## {title}", ""]
         for error in (one for one in errors() if one.room == room):
-            yield f'<span id="{error.name}"></span>`{error.name}` (exit code {error.exit_code})'
+            yield f'<span id="{anchor(error)}"></span>`{error.name}` (exit code {error.exit_code}, `{error.module}`)'
             yield f":   {' '.join(paragraphs(error.when, PAGE))}"
             if error.cure:
                 yield f"    <br>→ {sentence(error.cure, PAGE)}"
@@ -121,36 +127,62 @@ def _codes() -> Iterator[str]:
     for status in ExitCode:
         if named := [one for one in errors() if one.exit_code == status]:
             yield from ["", f"## Errors with code {int(status)}", ""]
-            yield ", ".join(f"[`{one.name}`](errors.md#{one.name})" for one in sorted(named, key=lambda one: one.name))
+            yield ", ".join(
+                f"[`{one.name}`](errors.md#{anchor(one)})" for one in sorted(named, key=lambda one: one.name)
+            )
 
 
-def _classes() -> Iterator[tuple[str, tuple[str, ast.ClassDef]]]:
+@dataclass(frozen=True)
+class _Class:
+    """Hold a class as its source has it."""
+
+    name: str
+    module: str
+    node: ast.ClassDef
+
+    @property
+    def base(self) -> str:
+        return ast.unparse(self.node.bases[0]).rpartition(".")[2] if self.node.bases else ""
+
+
+_Key = tuple[str, str]
+"""A class's module and name."""
+
+
+def _classes() -> Iterator[_Class]:
     for path in sorted((ROOT / "harness").rglob("*.py")):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
-                yield node.name, (module, node)
+                yield _Class(node.name, module, node)
 
 
-def _base(node: ast.ClassDef) -> str:
-    return ast.unparse(node.bases[0]).rpartition(".")[2] if node.bases else ""
+def _parents(classes: dict[_Key, _Class]) -> dict[_Key, _Key | None]:
+    """Return the first base of each class: that of its own module, or else the one that has the name."""
+    named = {name: (module, name) for module, name in reversed(classes)}
+    found = {}
+    for key, own in classes.items():
+        beside = (own.module, own.base)
+        found[key] = beside if beside in classes else named.get(own.base)
+    return found
 
 
-def _ancestors(name: str, classes: dict[str, tuple[str, ast.ClassDef]]) -> Iterator[str]:
-    while name in classes:
-        yield name
-        name = _base(classes[name][1])
+def _chain(key: _Key, parents: dict[_Key, _Key | None]) -> Iterator[_Key]:
+    at: _Key | None = key
+    while at is not None:
+        yield at
+        at = parents[at]
 
 
-def _attribute(module: str, node: ast.ClassDef, name: str) -> str:
+def _attribute(own: _Class, name: str) -> str:
     """Return the value of a class's own attribute as text; of a computed one by importing the module."""
-    for one in node.body:
+    for one in own.node.body:
         targets = one.targets if isinstance(one, ast.Assign) else [one.target] if isinstance(one, ast.AnnAssign) else []
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             value = one.value if isinstance(one, ast.Assign | ast.AnnAssign) else None
             if isinstance(value, ast.Constant):
                 return str(value.value)
-            found = getattr(getattr(importlib.import_module(module), node.name), name)
+            found = getattr(getattr(importlib.import_module(own.module), own.name), name)
             # A cure may name the interpreter by its path on this machine.
             return str(int(found)) if isinstance(found, ExitCode) else str(found).replace(sys.executable, "python")
     return ""

@@ -30,26 +30,22 @@ def built() -> dict[str, Path]:
 
 
 def is_built() -> bool:
-    """Return whether ``cargo doc`` has written the pages of every crate."""
-    return all((BUILT / _folder(one) / "index.html").is_file() for one in crates())
+    """Return whether ``cargo doc`` has written the pages of every library."""
+    return all((BUILT / one["target"] / "index.html").is_file() for one in crates() if one["target"])
 
 
 def crates() -> list[dict[str, Any]]:
-    """Return the packages of the workspace, as their manifests describe them."""
+    """Return the packages of the workspace, as their manifests describe them, each with the library that it may be."""
     workspace = tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))["workspace"]
     manifests = [path for member in workspace["members"] for path in sorted(ROOT.glob(f"{member}/Cargo.toml"))]
     found = []
     for path in manifests:
         manifest = tomllib.loads(path.read_text(encoding="utf-8"))
-        targets = [manifest.get("lib", {}), *manifest.get("bin", [])]
-        target = next((one["name"] for one in targets if "name" in one), manifest["package"]["name"])
-        found.append({**manifest["package"], "target": target, "folder": path.parent.relative_to(ROOT).as_posix()})
+        library = path.parent / "src/lib.rs"
+        target = manifest.get("lib", {}).get("name") or manifest["package"]["name"].replace("-", "_")
+        folder = path.parent.relative_to(ROOT).as_posix()
+        found.append({**manifest["package"], "folder": folder, "target": target if library.is_file() else None})
     return found
-
-
-def _folder(crate: dict[str, Any]) -> str:
-    """Return the folder of a crate's documentation."""
-    return str(crate["target"]).replace("-", "_")
 
 
 def _page() -> Iterator[str]:
@@ -60,5 +56,5 @@ def _page() -> Iterator[str]:
     yield from ["| Crate | Folder | What it is |", "|---|---|---|"]
     for crate in crates():
         name = f"`{crate['name']}`"
-        shown = f"[{name}](rust/{_folder(crate)}/index.html)" if is_built() else name
+        shown = f"[{name}](rust/{crate['target']}/index.html)" if crate["target"] and is_built() else name
         yield f"| {shown} | `{crate['folder']}` | {crate.get('description', '')} |"
