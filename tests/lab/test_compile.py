@@ -35,6 +35,7 @@ def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
     return Builder("desk", 1, store=FileStore(f"file://{tmp_path}/store"), cache=Cache(tmp_path / "agent"))
 
 
+@pytest.mark.thorough
 @pytest.mark.compiler
 def test_an_agent_compiles_a_users_model(
     village: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

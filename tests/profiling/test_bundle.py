@@ -96,6 +96,7 @@ def together(small_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFact
     return profiled(options, folder)
 
 
+@pytest.mark.thorough
 def test_every_archive_lists_what_its_kernels_stand_for(alone: Profiled, together: Profiled) -> None:
     g2p = [("g2p", name) for name in ("encoder", "decoder_prefill", "decoder_step")]
     tensors = [(name, name) for name in TENSORS]
