@@ -78,9 +78,9 @@ def keep_some(items: Sequence[pytest.Item]) -> None:
             kept |= found
         if kept:
             item.own_markers.remove(marker)
-    for (test, pattern), nothing in unused.items():
+    for (name, pattern), nothing in unused.items():
         if nothing and whole:
-            raise pytest.UsageError(f"{test} keeps {pattern!r}, and has no such case")
+            raise pytest.UsageError(f"{name} keeps {pattern!r}, and has no such case")
 
 
 def in_order(items: Sequence[pytest.Item]) -> list[pytest.Item]:
