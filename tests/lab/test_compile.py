@@ -25,7 +25,8 @@ SECRET = "s" * 40
 
 
 def order(**more: Any) -> CompileOrder:
-    return CompileOrder(protocol=PROTOCOL, model="g2p", target="llvm", checkpoint="random:tiny-8", keys=["k"], **more)
+    own: dict[str, str | int | bool] = {"checkpoint": "random:tiny-8"}
+    return CompileOrder(protocol=PROTOCOL, model="g2p", target="llvm", own=own, keys=["k"], **more)
 
 
 @pytest.fixture
