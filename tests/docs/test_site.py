@@ -109,3 +109,12 @@ def test_every_page_is_in_the_menu(site: Site) -> None:
 def test_the_site_holds_no_path_of_this_machine(site: Site) -> None:
     for page in site.pages():
         assert str(ROOT) not in text(page), page
+
+
+def test_the_page_about_pages_names_the_folders_of_the_menu() -> None:
+    """docs/contributing/docs.md."""
+    page = (ROOT / "docs/contributing/docs.md").read_text(encoding="utf-8")
+    menu = (ROOT / "docs/.nav.yml").read_text(encoding="utf-8")
+    folders = re.findall(r"^\| `docs/([a-z-]+)/` \|", page, re.MULTILINE)
+    assert len(folders) == 4
+    assert [one for one in folders if f"{one}/" not in menu] == []
