@@ -13,11 +13,12 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.docs.conftest import Site
 from tests.docs.site import VERSION
-from tests.report.html.browsers import Scheme
+from tests.report.html.browsers import DEADLINE_MS, Scheme
 
 pytestmark = pytest.mark.programs
 
 KINDS = ("Home", "Tutorials", "How-to", "Reference", "Explanation")
+expect.set_options(timeout=DEADLINE_MS)
 LOOKS: list[tuple[int, Scheme]] = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
 
 
@@ -29,6 +30,7 @@ class Reader:
         self.elsewhere: list[str] = []
         self.complaints: list[str] = []
         self.page: Page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+        self.page.set_default_timeout(DEADLINE_MS)
         self.page.on("request", lambda request: self._asked(request.url))
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -88,7 +90,7 @@ def test_no_page_scrolls_sideways_on_a_phone(browser: Browser, site: Site, addre
         page = context.new_page()
         widths = {}
         for name in pages:
-            page.goto(address + name, wait_until="domcontentloaded")
+            page.goto(address + name, wait_until="load")  # with its style sheets
             widths[name] = page.evaluate("() => document.documentElement.scrollWidth")
     assert {name: width for name, width in widths.items() if width > 390} == {}
 

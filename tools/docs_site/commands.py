@@ -76,7 +76,8 @@ def _described(text: str, page: str) -> str:
     for fact in filter(None, (found[2] or "").split("; ")):
         name, _, value = fact.partition(": ")
         value = value.removeprefix("(").removesuffix(")")
-        sentences.append(f"{name.capitalize()}: {code(value)}." if value else f"{name.capitalize()}.")
+        said = f"{name.capitalize()}: {code(value)}" if value else code(name) if "<=" in name else name.capitalize()
+        sentences.append(f"{said}.")
     return " ".join(sentences)
 
 

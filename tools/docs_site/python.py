@@ -21,7 +21,7 @@ class Page:
 PAGES = (
     Page(
         "tests",
-        "For tests",
+        "Python for tests",
         "What fixtures give to tests of your own ([how to use them](../../fixtures.md)). These names, their arguments "
         "and the meaning of what they return stay as they are until the next major version.",
         (
@@ -34,7 +34,7 @@ PAGES = (
     ),
     Page(
         "models",
-        "For models",
+        "Python for models",
         "How to describe [a model of your own](../../your-model.md), and how its answers are compared.",
         (
             "harness.models.ModelSpec",
@@ -46,7 +46,7 @@ PAGES = (
     ),
     Page(
         "errors",
-        "Errors",
+        "Python errors",
         "Every error that a person sees is one of these. [All of them, with their cures](../errors.md).",
         (
             "harness.core.errors.HarnessError",
@@ -56,7 +56,7 @@ PAGES = (
     ),
     Page(
         "devices",
-        "For kinds of devices",
+        "Python for kinds of devices",
         "What a package implements that adds [a kind of device](../../contributing/device.md).",
         (
             "harness.devices.base.Device",
@@ -68,7 +68,7 @@ PAGES = (
     ),
     Page(
         "workloads",
-        "For kinds of workloads",
+        "Python for kinds of workloads",
         "What a package implements that adds [a kind of workload](../../contributing/workload.md).",
         (
             "harness.models.workload.Workload",
@@ -79,7 +79,7 @@ PAGES = (
     ),
     Page(
         "compiler",
-        "For kernels and operators",
+        "Python for kernels and operators",
         "What a package implements that adds [a kernel](../../contributing/kernel.md) of the compiler.",
         (
             "harness.compiler.operators.operator.FusedOperator",
@@ -89,7 +89,7 @@ PAGES = (
     ),
     Page(
         "report",
-        "For reports",
+        "Python for reports",
         "What a package implements that adds [a section of the report](../../contributing/report-section.md).",
         (
             "harness.report.sections.ReportSection",
