@@ -76,7 +76,7 @@ bindings: setup ## write the bindings for apps again: Kotlin, Swift, C and Flutt
 	@$(BIN)/python tools/write_flutter.py
 
 docs: setup ## build the site of the documentation into build/site, and check its links
-	@$(SITE) build --quiet
+	@$(SITE) build
 	@echo "make docs: open build/site/index.html; a search needs a server: make docs-serve"
 
 docs-serve: setup ## show the site on 127.0.0.1:8000, and again after each change of a page

@@ -118,3 +118,10 @@ def test_the_page_about_pages_names_the_folders_of_the_menu() -> None:
     folders = re.findall(r"^\| `docs/([a-z-]+)/` \|", page, re.MULTILINE)
     assert len(folders) == 4
     assert [one for one in folders if f"{one}/" not in menu] == []
+
+
+def test_make_docs_counts_warnings_as_errors() -> None:
+    """With --quiet mkdocs neither prints nor counts them, whatever its configuration has."""
+    [recipe] = re.findall(r"^\t@\$\(SITE\) build(.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert recipe == ""
+    assert re.search(r"^strict: true$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
