@@ -59,8 +59,8 @@ def steps() -> list[tuple[str, str, list[Way], str]]:
         ),
         (
             "Is it more than chance?",
-            "Both p-values are combined (Fisher) and corrected for all cells of the nightly run (Benjamini & Hochberg). "
-            f"The result has to be at most {percent(rule.false_discoveries)}.",
+            "Both p-values are combined (Fisher) and corrected for all cells of the nightly run (Benjamini & "
+            f"Hochberg). The result has to be at most {percent(rule.false_discoveries)}.",
             [("no", GateVerdict.WARN), ("yes", GateVerdict.FAIL)],
             "",
         ),
