@@ -1,7 +1,8 @@
 """Write docs/gallery: five real runs of this machine, measured anew, as pages and pictures.
 
 python -m tools.write_gallery                  # measures, then writes; about ten minutes with a filled cache
-python -m tools.write_gallery --written        # writes the pages of what was measured the last time
+python -m tools.write_gallery --resume         # measures what is missing after an interruption
+python -m tools.write_gallery --written        # measures nothing: writes the pages of the last time
 
 The checkout has to be clean, so that the commit on each page is what was measured. Let nothing else run meanwhile.
 """
@@ -64,8 +65,8 @@ RUNS = (
     Exhibit(
         "bert",
         "A text encoder of BERT's shape",
-        "The inputs have 7, 20 and 64 tokens, and the ratio to PyTorch is not the same for all of them. Open the "
-        "line of one item to see every sample in the order in which it was taken.",
+        "The inputs have 7, 23 and 101 tokens, and the ratio to PyTorch is not the same for all of them. The last "
+        "picture of the section has every sample in the order in which it was taken, with the machine's load below.",
         "#latency",
         ("--models", "bert", "--profile"),
     ),
@@ -100,19 +101,32 @@ LOST = ("--models", "g2p", "--pair-seconds", "0")
 
 
 def measure() -> None:
-    """Measure everything anew. Raises CalledProcessError if a command ends otherwise than it should."""
-    shutil.rmtree(ROOT / RESULTS, ignore_errors=True)
-    (ROOT / RESULTS).mkdir(parents=True)
-    suites = ("pytest", "suites", "--device", "host", "--results-dir", RESULTS)
-    harness = ("harness",)
+    """Measure what is missing. Raises CalledProcessError if a command ends otherwise than it should."""
+    (ROOT / RESULTS).mkdir(parents=True, exist_ok=True)
+    kept = ("--results-dir", RESULTS)
+    suites = ("suites", "--device", "host", *kept)
     for exhibit in RUNS:
-        called(*suites, *exhibit.options)
-        (ROOT / RESULTS / f"{exhibit.name}.txt").write_text(Store(ROOT / RESULTS).runs()[-1].run_id)
+        if not note_of(exhibit.name).exists():
+            called("pytest", *suites, *exhibit.options)
+            note(exhibit.name)
     for name, options in ((BASELINE, RELEASED), (CANDIDATE, LOST)):
-        called(*suites, *options)
-        called(*harness, "baseline", "set", "latest", "--name", name, "--results-dir", RESULTS)
-    nightly = ("nightly", "--baseline", BASELINE, "--candidate", CANDIDATE, "--words", "13", "--results-dir", RESULTS)
-    called(*harness, *nightly, code=1)
+        if not note_of(name).exists():
+            called("pytest", *suites, *options)
+            called("harness", "baseline", "set", "latest", "--name", name, *kept)
+            note(name)
+    if not any(record.state == "fail" for record in nightly_runs(ROOT / RESULTS)):
+        named = ("--baseline", BASELINE, "--candidate", CANDIDATE)
+        called("harness", "nightly", *named, "--words", "13", *kept, code=1)
+
+
+def note_of(name: str) -> Path:
+    """Return the file that holds the id of the run of that name."""
+    return ROOT / RESULTS / f"{name}.txt"
+
+
+def note(name: str) -> None:
+    """Keep the latest run's id."""
+    note_of(name).write_text(Store(ROOT / RESULTS).runs()[-1].run_id)
 
 
 def called(program: str, *arguments: str, code: int = 0) -> None:
@@ -129,19 +143,19 @@ def check_clean() -> None:
         raise SystemExit(f"the checkout has changes that its commit does not hold:\n{changed.stdout}")
 
 
-def run_of(exhibit: Exhibit) -> Run:
-    return Store(ROOT / RESULTS).find((ROOT / RESULTS / f"{exhibit.name}.txt").read_text())
+def run_of(name: str) -> Run:
+    return Store(ROOT / RESULTS).find(note_of(name).read_text())
 
 
 def failed_nightly() -> NightlyRecord:
-    return nightly_runs(ROOT / RESULTS)[-1]
+    return next(record for record in reversed(nightly_runs(ROOT / RESULTS)) if record.state == "fail")
 
 
 def write() -> None:
     """Write every page, its picture and the index."""
     GALLERY.mkdir(exist_ok=True)
     record = failed_nightly()
-    pages: list[tuple[Exhibit, str]] = [(one, html_report([run_of(one)])) for one in RUNS]
+    pages: list[tuple[Exhibit, str]] = [(one, html_report([run_of(one.name)])) for one in RUNS]
     pages.append((NIGHTLY, html_report([], [record])))
     names = {f"{ROOT}/": "", str(Path.home()): "~"}
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
@@ -158,7 +172,7 @@ def write() -> None:
         browser.close()
     with replacing(GALLERY / "index.md") as partial:
         partial.write_text(
-            index([*map(run_entry, RUNS), nightly_entry(record)], machine_of(run_of(RUNS[0]))), encoding="utf-8"
+            index([*map(run_entry, RUNS), nightly_entry(record)], machine_of(run_of(RUNS[0].name))), encoding="utf-8"
         )
 
 
@@ -190,7 +204,7 @@ def entry(exhibit: Exhibit, verdict: str, again: str | None) -> str:
 
 
 def run_entry(exhibit: Exhibit) -> str:
-    run = run_of(exhibit)
+    run = run_of(exhibit.name)
     manifest, summary = run.manifest(), run.summary()
     assert summary is not None
     return entry(exhibit, verdict_text(manifest, summary), reproduction(manifest))
@@ -223,8 +237,12 @@ def machine_of(run: Run) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--written", action="store_true", help="measure nothing")
-    if not parser.parse_args().written:
+    parser.add_argument("--resume", action="store_true", help="keep what has been measured")
+    arguments = parser.parse_args()
+    if not arguments.written:
         check_clean()
+        if not arguments.resume:
+            shutil.rmtree(ROOT / RESULTS, ignore_errors=True)
         measure()
     write()
 
