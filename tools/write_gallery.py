@@ -59,7 +59,7 @@ RUNS = (
         "The section *Latency* has a row for each picture, and the ratio to PyTorch with its interval: unlike "
         "pictures are never averaged into one number. In *Profile* the operators stand in the order of their time, "
         "with the share of what this machine could do.",
-        "#latency",
+        "#profile",
         ("--models", "detector", "--profile"),
     ),
     Exhibit(

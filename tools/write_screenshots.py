@@ -28,8 +28,9 @@ from harness.report.html import explanation_page, html_report
 from tests.lab.served import Watched, card, served
 from tests.report.html.browsers import DEADLINE_MS, chromium
 from tests.report.html.nightly import two_nightly_runs
+from tools.gallery_pages import ROOT
 from tools.pictures import opened, shoot, top_of
-from tools.write_gallery import BASELINE, CANDIDATE, ROOT, failed_nightly, run_of
+from tools.write_gallery import BASELINE, CANDIDATE, failed_nightly, run_of
 
 IMAGES = ROOT / "docs/images"
 WIDE, PHONE = 1280, 390
@@ -75,6 +76,7 @@ def explained_defect(folder: Path) -> Explanation:
 
 def reports(folder: Path) -> dict[str, str]:
     """Return every report's page by its name."""
+    (folder / "history").mkdir()
     return {
         "run": html_report([run_of("g2p")]),
         "compared": html_report([run_of(BASELINE), run_of(CANDIDATE)]),
@@ -90,7 +92,7 @@ class Desk(Watched):
     def document(self) -> LabDocument:
         builder = BuilderCard(
             protocol=PROTOCOL, harness="1", name="rack/compile-1", host="rack", store="file:///s",
-            doing="compiling detector for android-arm64", seconds=30.0, done=2,
+            doing="detector for android-arm64", seconds=30.0, done=2,
         )  # fmt: skip
         census = Census("s", {one.name: one for one in self.cards}, {}, {builder.name: builder})
         return lab_document("tcp://127.0.0.1:8786", census, 1.0, self.trouble)
@@ -99,11 +101,12 @@ class Desk(Watched):
 @contextmanager
 def lab(folder: Path) -> Iterator[str]:
     """Serve a lab's page of six phones on two hosts; yield its address."""
+    folder.mkdir()
     two_nightly_runs(folder)
     held = Work(seconds=312.0, doing="nightly run", records=41)
     cards = [
-        card("desk/41061FDH2000AB"),
-        card("desk/41061FDH2000AC", "held", holder="process 7 of ana", work=held, waiting=1,
+        card("desk/41061F"),
+        card("desk/41062F", "held", holder="process 7 of ana", work=held, waiting=1,
              queue=[Waiter(owner="process 8 of ben", seconds=61.0)]),
         card("desk/R5CW30", labels={"model": "Galaxy S24", "os": "14", "battery": 64}),
         card("rack/R58M12", "quarantined", reason="its battery has 41.5 °C, more than 37 °C",
@@ -120,7 +123,7 @@ def opened_lab(browser: Browser, address: str, shot: Shot) -> Page:
     page = browser.new_page(viewport={"width": shot.width, "height": 1400}, color_scheme=shot.scheme)
     page.set_default_timeout(DEADLINE_MS)
     page.goto(address)
-    page.wait_for_selector("text=41061FDH2000AC")
+    page.wait_for_selector("text=41062F")
     return page
 
 
