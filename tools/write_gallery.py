@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,25 +182,34 @@ HEAD = """# Gallery
 Five pages, as `harness report` writes them, of real runs on the host. Each holds its commit, its machine, the command
 that makes the run again, and its raw data.
 
-**The machine** is {machine}. It is a virtual server that other tenants share, and other programs ran beside these runs:
-the milliseconds are of that hour. The ratios to PyTorch and to the baseline were taken in turns, and mean more. A ratio
-that was not clear enough is shown as *inconclusive*, here as everywhere.
+{about}
 
 `python -m tools.write_gallery` measures everything anew and writes this folder. In the repository the pages lack
 plotly.js, which is nine tenths of a report and the same in all of them. The built site has whole pages, and so has the
 folder that `python -m tools.gallery_pages build/gallery` writes.
 """
 
+ABOUT = (
+    "**The machine** is an {machine}. It is a virtual server that other tenants share, and other programs kept both of "
+    "its cores busy while these runs were made. So the milliseconds are of that hour, and several times those of a "
+    "quiet machine. Ratios to PyTorch and to the baseline were taken in turns, and mean more. A ratio that was not "
+    "clear enough is shown as *inconclusive*, here as everywhere."
+)
+
 
 def index(entries: Sequence[str], machine: str) -> str:
-    return "\n".join([HEAD.format(machine=machine), *entries])
+    return "\n".join([HEAD.format(about=wrapped(ABOUT.format(machine=machine))), *entries])
+
+
+def wrapped(text: str) -> str:
+    return textwrap.fill(text, 118, break_long_words=False, break_on_hyphens=False)
 
 
 def entry(exhibit: Exhibit, verdict: str, again: str | None) -> str:
     """Return the part of the index about one page."""
     command = (again or "").replace(" && ", " &&\n")
     picture = f"[![The report: {exhibit.title}]({exhibit.name}.png)]({exhibit.name}.html)"
-    what = f"{exhibit.look_at}\n\n{picture}\n\n{verdict}\n\n```\n{command}\n```\n"
+    what = f"{wrapped(exhibit.look_at)}\n\n{picture}\n\n{wrapped(verdict)}\n\n```\n{command}\n```\n"
     return f"## {exhibit.title}\n\n{what}"
 
 
@@ -231,7 +241,7 @@ def nightly_entry(record: NightlyRecord) -> str:
 def machine_of(run: Run) -> str:
     device = run.manifest().device
     memory = device["memory_bytes"] / 2**30
-    return f"an {device['cpu_model']} with {device['cores']} cores and {memory:.0f} GiB, {device['os']}"
+    return f"{device['cpu_model']} with {device['cores']} cores and {memory:.0f} GiB, {device['os']}"
 
 
 def main() -> None:
