@@ -16,7 +16,7 @@ LISTINGS = ROOT / "tools/diagrams/kernel_stages.json"
 TARGET, CPU = "linux-arm64", "cortex-a76"
 ROWS, WIDTH = 8, 64
 SOURCE = "model = nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 64), nn.GELU())"
-_BLOCK = "<!-- {name}: python -m tools.kernel_stages -->\n```\n{text}\n```\n<!-- end -->"
+_BLOCK = "<!-- {name}: python -m tools.kernel_stages -->\n```text\n{text}\n```\n<!-- end -->"
 
 
 def stages() -> dict[str, str]:

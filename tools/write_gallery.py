@@ -207,9 +207,9 @@ def wrapped(text: str) -> str:
 
 def entry(exhibit: Exhibit, verdict: str, again: str | None) -> str:
     """Return the part of the index about one page."""
-    command = (again or "").replace(" && ", " &&\n")
+    command = (again or "").replace(" && ", "\n")
     picture = f"[![The report: {exhibit.title}]({exhibit.name}.png)]({exhibit.name}.html)"
-    what = f"{wrapped(exhibit.look_at)}\n\n{picture}\n\n{wrapped(verdict)}\n\n```\n{command}\n```\n"
+    what = f'{wrapped(exhibit.look_at)}\n\n{picture}\n\n{wrapped(verdict)}\n\n```sh title="needs a checkout"\n{command}\n```\n'
     return f"## {exhibit.title}\n\n{what}"
 
 
@@ -235,7 +235,11 @@ def nightly_entry(record: NightlyRecord) -> str:
     ]
     commit = next(unit.b.git.commit for unit in record.plan.units if unit.b.git)
     again, _ = nightly_reproduction(record)
-    return entry(NIGHTLY, headline(record.verdicts), "\n".join([f"git checkout {commit}", *steps, again or ""]))
+    return entry(
+        NIGHTLY,
+        f"{record.state.upper()}  ·  {headline(record.verdicts)}",
+        "\n".join([f"git checkout {commit}", *steps, again or ""]),
+    )
 
 
 def machine_of(run: Run) -> str:

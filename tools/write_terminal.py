@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -27,11 +28,11 @@ ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "docs/images/terminal.svg"
 RESULTS = "build/terminal"
 SESSION = (
-    ("pytest", "suites", "--device", "host", "--models", "g2p", "--models", "detector"),
+    ("pytest", "suites", "--device", "host"),
     ("harness", "runs"),
 )
 """The commands. Each is given ``--results-dir``, which the recording does not show: its runs are nobody's."""
-COLUMNS, LONGEST_PAUSE, TYPING, READING = 84, 0.9, 0.9, 1.2
+COLUMNS, LONGEST_PAUSE, TYPING, READING = 108, 0.9, 0.9, 1.2
 """The width of the terminal; seconds of a pause at most, for typing a command, and before the next one."""
 _HEADER = re.compile(r"(platform|benchmark:|rootdir:|configfile:|plugins:) ?")
 _TABLE = re.compile(r"-{3,} benchmark .*-{3,}")
@@ -39,7 +40,7 @@ _LEGEND_END = "OPS: Operations Per Second"
 _OPENING = re.compile(r'<(?P<tag>text) class="(?P<rest>[^>]*?url\(#terminal-line-(?P<line>\d+)\)[^>]*)>')
 
 FORMAT = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" \
-aria-label="A terminal: the embedded model and the detector are compiled, run and compared with PyTorch">
+aria-label="A terminal: the embedded model is compiled, run and compared with PyTorch">
 <style>
 .terminal-matrix {{ font: {char_height}px ui-monospace, SFMono-Regular, Menlo, "DejaVu Sans Mono", monospace; }}
 .terminal-title {{ font: bold 16px system-ui, "DejaVu Sans", sans-serif; }}
@@ -112,6 +113,7 @@ def shortened(lines: Iterable[Line]) -> list[Line]:
 
 def session() -> list[Line]:
     """Record all commands, each behind a prompt."""
+    shutil.rmtree(ROOT / RESULTS, ignore_errors=True)
     found: list[Line] = []
     for command in SESSION:
         found.append(Line(READING if found else 0.2, f"\033[1;32m$\033[0m \033[1m{' '.join(command)}\033[0m"))
