@@ -57,9 +57,9 @@ RUNS = (
     Exhibit(
         "detector",
         "A detector of objects",
-        "The section *Latency* has a row for each picture, and the ratio to PyTorch with its interval: unlike "
-        "pictures are never averaged into one number. In *Profile* the operators stand in the order of their time, "
-        "with the share of what this machine could do.",
+        "In *Profile* the operators stand in the order of their time, and a mark shows the time that this machine's "
+        "memory and arithmetic allow. The section *Latency* has a row for each picture, with its own ratio to PyTorch "
+        "and the interval: unlike pictures are never averaged into one number.",
         "#profile",
         ("--models", "detector", "--profile"),
     ),
