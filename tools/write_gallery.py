@@ -209,8 +209,10 @@ def entry(exhibit: Exhibit, verdict: str, again: str | None) -> str:
     """Return the part of the index about one page."""
     command = (again or "").replace(" && ", "\n")
     picture = f"[![The report: {exhibit.title}]({exhibit.name}.png)]({exhibit.name}.html)"
-    what = f'{wrapped(exhibit.look_at)}\n\n{picture}\n\n{wrapped(verdict)}\n\n```sh title="needs a checkout"\n{command}\n```\n'
-    return f"## {exhibit.title}\n\n{what}"
+    # The title is for the test that runs the commands of pages.
+    commands = f'```sh title="needs a checkout"\n{command}\n```\n'
+    parts = (f"## {exhibit.title}", wrapped(exhibit.look_at), picture, wrapped(verdict), commands)
+    return "\n\n".join(parts)
 
 
 def run_entry(exhibit: Exhibit) -> str:
