@@ -57,7 +57,7 @@ RUNS = (
     Exhibit(
         "detector",
         "A detector of objects",
-        "In *Profile* the operators stand in the order of their time, and a mark shows the time that this machine's "
+        "In *Profile* the operators are in the order of their time, and a mark shows the time that this machine's "
         "memory and arithmetic allow. The section *Latency* has a row for each picture, with its own ratio to PyTorch "
         "and the interval: unlike pictures are never averaged into one number.",
         "#profile",
@@ -75,7 +75,7 @@ RUNS = (
         "g2p",
         "Words to phonemes, in 13 languages",
         "The histogram counts every sample of 130 words, and the bars below split a word into encoder, prefill and "
-        "steps. In *Accuracy* the phoneme error rate of each language stands beside PyTorch's.",
+        "steps. In *Accuracy* each language has its phoneme error rate and that of PyTorch.",
         "#latency",
         ("--models", "g2p", "--profile"),
     ),
@@ -184,7 +184,7 @@ that makes the run again, and its raw data.
 
 {about}
 
-`python -m tools.write_gallery` measures everything anew and writes this folder. In the repository the pages lack
+`python -m tools.write_gallery` measures everything again and writes this folder. In the repository the pages lack
 plotly.js, which is nine tenths of a report and the same in all of them. The built site has whole pages, and so has the
 folder that `python -m tools.gallery_pages build/gallery` writes.
 """
@@ -192,8 +192,8 @@ folder that `python -m tools.gallery_pages build/gallery` writes.
 ABOUT = (
     "**The machine** is an {machine}. It is a virtual server that other tenants share, and other programs kept both of "
     "its cores busy while these runs were made. So the milliseconds are of that hour, and several times those of a "
-    "quiet machine. Ratios to PyTorch and to the baseline were taken in turns, and mean more. A ratio that was not "
-    "clear enough is shown as *inconclusive*, here as everywhere."
+    "quiet machine. Ratios to PyTorch and to the baseline were measured alternately, and mean more. A ratio that was "
+    "not clear enough is shown as *inconclusive*, here as everywhere."
 )
 
 
@@ -211,7 +211,7 @@ def entry(exhibit: Exhibit, verdict: str, again: str | None) -> str:
     picture = f"[![The report: {exhibit.title}]({exhibit.name}.png)]({exhibit.name}.html)"
     # The title is for the test that runs the commands of pages.
     commands = f'```sh title="needs a checkout"\n{command}\n```\n'
-    parts = (f"## {exhibit.title}", wrapped(exhibit.look_at), picture, wrapped(verdict), commands)
+    parts = (f"## {exhibit.title}", wrapped(exhibit.look_at), picture, f"```text\n{wrapped(verdict)}\n```", commands)
     return "\n\n".join(parts)
 
 

@@ -62,7 +62,7 @@ def architecture() -> str:
         drawing.box(x, y, width, 19, fill=colour, line=colour)
         drawing.text(x + width / 2, y + 13.5, words, size=10, anchor="middle", ink=f"{colour}-ink")
         x += width + 5
-    drawing.text(12, y + 37, "A room imports only what stands below it. CI checks this.", size=11.5, style="dim")
+    drawing.text(12, y + 37, "A room imports only from rooms below it. CI checks this.", size=11.5, style="dim")
     y += 46
     for layer in layers():
         lines = wrapped(layer.words, WIDTH - 48, 11)
