@@ -94,7 +94,7 @@ def gate() -> str:
         f"The runner and the archive may grow by {percent(SIZE_GROWTH)}, the peak memory by {percent(MEMORY_GROWTH)}. "
         "Answers have to be the baseline's. One look is enough: FAIL if a limit is exceeded."
     )
-    y = drawing.card(LEFT, y, WIDTH - 24, "Beside the times: limits", limits) + 10
+    y = drawing.card(LEFT, y, WIDTH - 24, "Limits that need no statistics", limits) + 10
     y = drawing.card(
         LEFT,
         y,
