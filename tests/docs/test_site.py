@@ -13,6 +13,7 @@ import pytest
 
 from tests.docs.conftest import Site
 from tests.docs.site import ROOT
+from tools.gallery_pages import MARK
 
 pytestmark = pytest.mark.programs
 
@@ -125,3 +126,9 @@ def test_make_docs_counts_warnings_as_errors() -> None:
     [recipe] = re.findall(r"^\t@\$\(SITE\) build(.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert recipe == ""
     assert re.search(r"^strict: true$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_reports_of_the_gallery_are_whole(site: Site) -> None:
+    reports = [page for page in (site.folder / "gallery").glob("*.html") if page.name != "index.html"]
+    assert len(reports) >= 5
+    assert [page for page in reports if MARK in text(page)] == []
