@@ -14,7 +14,7 @@ BIN := .venv/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 TOGETHER := -n $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) < 3 ? $$(getconf _NPROCESSORS_ONLN) + 1 : 4 )))
 
-.PHONY: help setup lab-demo bench test check test-python test-lowest test-android test-ios test-rust smoke cli bindings lint lint-python lint-rust lint-tools format audit lock clean
+.PHONY: help setup lab-demo bench test check test-python test-lowest test-android test-ios test-rust smoke cli bindings prose lint lint-python lint-rust lint-tools format audit lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -76,6 +76,9 @@ lint-python:
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+prose: setup ## the English of pages, help texts, messages and docstrings (tools/prose-words.tsv)
+	@$(BIN)/python tools/prose.py
 
 lint-rust:
 	@cargo fmt --all --check
