@@ -4,8 +4,8 @@ python tools/prose.py                       # every page and every text that the
 python tools/prose.py docs/ios.md harness/cli   # only these
 python tools/prose.py --count               # how often each check fails, per file
 
-Exit status 1 if anything was found. Of a page it reads the prose, without code, links' targets and comments. Of a Python
-file it reads the docstrings and every string of at least three words: help texts, messages and cures.
+Exit status 1 if anything was found. Of a page it reads the prose, without code, links' targets and comments. Of a
+Python file it reads the docstrings and every string of at least three words: help texts, messages and cures.
 """
 
 from __future__ import annotations
