@@ -55,6 +55,14 @@ CHECKS = (
 )
 """proselint's checks that fit technical pages. Those about dates, money, typography and slurs do not."""
 
+ALLOWED = {
+    ("harness/cli/app.py", "nights"): "the module of a command",
+    ("harness/cli/history.py", "nights"): "a table of harness query",
+    ("harness/cli/labdemo.py", "nights"): "an address",
+    ("harness/cli/labpage/server.py", "nights"): "an address",
+    ("harness/virtual/ios/amfi.py", "occured"): "as the phone spells it",
+}
+"""Names and quotations that a check takes for prose."""
 LEAST_WORDS = 3
 _MASK = "·"
 
@@ -135,6 +143,7 @@ def masked(page: str) -> str:
         r"(?<=\])\([^)\s]*\)",  # where a link leads
         r"<[^<>\n]+>",
         r"https?://\S+",
+        r"\bharness nights\b|--night\b",  # a command and an option of that name
     ):
         page = re.sub(pattern, _mask, page, flags=re.DOTALL | re.MULTILINE)
     return page
@@ -168,6 +177,8 @@ def check_file(path: Path) -> Iterator[Finding]:
         starts.append((len(whole), line))
         whole += f"{text}\n\n"
     for offset, check, found, message in check_text(whole, scope):
+        if (name, found) in ALLOWED:
+            continue
         begin, line = next((start for start in reversed(starts) if start[0] <= offset), (0, 1))
         yield Finding(name, line + whole.count("\n", begin, offset), check, found, " ".join(message.split()))
 

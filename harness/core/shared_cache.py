@@ -6,7 +6,7 @@ their hashes. So an entry is whole or absent, and writers of the same entry do n
 Whoever can write to the store could put a library of theirs in the place of an entry, and an archive is linked into
 programs that are run. So manifests are signed with a key that the team shares (HMAC-SHA256 over the kind, the key and
 the files), and an entry whose signature is missing or wrong is made again here. Without a key nothing is read, unless
-somebody has said that the store is private.
+the store is declared to be private.
 """
 
 from __future__ import annotations

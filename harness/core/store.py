@@ -1,7 +1,7 @@
 """Keep files by their SHA-256 in a folder or on S3, so that each travels once to whoever needs it.
 
 The name of a file is the hash of its contents, and whoever fetches one hashes it again. So a store is trusted neither
-to be whole nor to be honest: a file that is not what its name says is an error, and nothing of it is used.
+to be whole nor to be honest: a file that does not match its name is an error, and nothing of it is used.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ Model = TypeVar("Model", bound=Workload[Any])
 class NothingToExplain(UsageError):
     """Nothing of the run failed, or the named item is not in it."""
 
-    cure = "name any item with --item to see its kernels beside PyTorch; `harness show` lists what failed"
+    cure = "name any item with --item to see its kernels compared with PyTorch; `harness show` lists what failed"
 
 
 class CannotExplain(HarnessError):

@@ -313,7 +313,7 @@ class Agent:
 
 
 def run_agent(options: AgentOptions, notify: Notify, cache: Cache | None = None) -> NoReturn:
-    """Offer phones until the process is told to end, and end it."""
+    """Offer phones until the process receives a signal to end, and end it."""
 
     async def run() -> None:
         await Agent(options, notify, cache).run()

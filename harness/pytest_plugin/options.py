@@ -221,7 +221,7 @@ def _add_own(add: Callable[..., None]) -> None:
         type=float,
         default=5.0,
         metavar="S",
-        help="on this machine: seconds for which each model is timed in turns with PyTorch (5; 0: not at all)",
+        help="on this machine: seconds for which each model is timed alternately with PyTorch (5; 0: not at all)",
     )
     add(
         "--profile",

@@ -21,7 +21,7 @@ GROUP = "harness.report_sections"
 class ReportSection:
     """``blocks`` yields a section of a run's report, and nothing where it has nothing to show.
 
-    ``place`` orders the sections. The harness's own are at 20 (answers and times of generations), 30 (beside PyTorch),
+    ``place`` orders the sections. The harness's own are at 20 (answers and times of generations), 30 (PyTorch's times),
     40 (tensor workloads), 50 (the gate), 60 (conditions) and 90 (facts).
     """
 

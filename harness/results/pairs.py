@@ -1,4 +1,4 @@
-"""Compute a run's ratios to PyTorch: from pairs timed in turns, and from the separate times of older runs."""
+"""Compute a run's ratios to PyTorch: from pairs timed alternately, and from the separate times of older runs."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def pairing_reasons(manifest: Manifest) -> list[str]:
     warnings = []
     for name, facts in manifest.pairing.items():
         reasons = [facts.reason] if facts.reason and facts.reason != INTERRUPTED else []
-        warnings += [f"{name}, timed beside PyTorch: {reason}" for reason in [*facts.differing.values(), *reasons]]
+        warnings += [f"{name}, timed with PyTorch: {reason}" for reason in [*facts.differing.values(), *reasons]]
     return warnings
 
 

@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 def summarize_run(run: Run) -> Summary:
     """Return the stored summary, or one made now from the run's files.
 
-    Version 1 summed up all comparisons of a tensor workload together, and at first took one median of its unlike items.
+    Version 1 counted all comparisons of a tensor workload together, and at first had one median of its items.
     These parts are made again now.
     """
     stored = run.summary()
@@ -282,7 +282,7 @@ def latency_summary(by_item: Mapping[str, Sequence[int]], items: int, tokens: in
 
 
 def item_latencies(by_item: Mapping[str, Sequence[int]]) -> dict[str, ItemLatency]:
-    """Return the latency of each item alone, because times of unlike items have no common median."""
+    """Return the latency of each item alone, because times of different items have no common median."""
     return {
         item: ItemLatency(samples=found.samples, median=found.median, mad=found.mad, min=found.min, max=found.max)
         for item, taken in by_item.items()
@@ -301,7 +301,7 @@ class Figures:
 def figures_of(by_item: Mapping[str, Sequence[int]], *, alike: bool) -> Figures:
     """Return all samples of alike items with their distribution.
 
-    Unlike items have no common distribution: for these each pass is one sample, and each item has its median.
+    Different items have no common distribution: for these each pass is one sample, and each item has its median.
     """
     if not by_item:
         return Figures([], {})

@@ -67,7 +67,7 @@ class RunSession:
         self.workloads: dict[str, WorkloadRun] = {}
         """All workloads, in the order in which they run."""
         self.turns = PairRuns(self.context, self.workloads)
-        """Times every workload in turns with PyTorch."""
+        """Times every workload alternately with PyTorch."""
 
     def start(self) -> str:
         """Check everything a person could have got wrong, then make the run folder; return the run id.
@@ -140,7 +140,7 @@ class RunSession:
         return [] if described is None else list(described.functions)
 
     def pairs(self, model: str) -> PairedTimes | None:
-        """Time the runner and PyTorch in turns on the same items.
+        """Time the runner and PyTorch alternately on the same items.
         Returns None if this machine is not the device, or if the options give no time for it.
         """
         return self.turns.take(model)
@@ -205,7 +205,7 @@ class RunSession:
         assert self._gate is not None, "a run with a baseline is given its gate"
         runner = self.runner(self.options.variant)
         self.turns.quiet()
-        with self.context.stage(f"measuring beside {self.options.baseline}") as stage:
+        with self.context.stage(f"measuring against {self.options.baseline}") as stage:
             record = self._gate.judge(
                 self.run_id, self.options, self.device, runner, self.writer.manifest.workloads, stage.describe
             )

@@ -22,7 +22,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.harness_step("latency")
-@pytest.mark.benchmark(group="latency: of each word, or of a pass as the geometric mean over its unlike items")
+@pytest.mark.benchmark(group="latency: of each word, or of a pass as the geometric mean over its different items")
 def test_latency(
     harness_run: RunSession,
     harness_facts: dict[str, Any],

@@ -102,7 +102,7 @@ def test_a_wrong_block_is_found_with_its_stage(monkeypatch: pytest.MonkeyPatch) 
         return right(rotary, size) * 1.1
 
     monkeypatch.setattr(network, "frequencies", wrong)
-    with pytest.raises(BadCheckpoint, match="layer 0 of llama departs from transformers'"):
+    with pytest.raises(BadCheckpoint, match="layer 0 of llama diverges from transformers'"):
         check_layers(TINY["llama"], describe(TINY["llama"]), SEEDED)
 
 

@@ -64,7 +64,7 @@ def picture(trend: TrendLine) -> Picture | None:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration as a person says it, coarse enough not to change at each look."""
+    """Return a duration in words, coarse enough not to change at each look."""
     if seconds is None:
         return ""
     if seconds < 90:

@@ -1,7 +1,7 @@
 """Sort rows: a stable merge sort of places, for rows of any length and numbers of any type.
 
-Runs of one, two, four, … places are merged in turns between two rows of places. NaN is larger than any number, as for
-torch.
+Runs of one, two, four, … places are merged back and forth between two rows of places. As for torch, NaN
+is larger than any number.
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ def _rotating(reader: _Reader, family: str) -> Decoder:
 
 
 def _gemma_activation(reader: _Reader) -> Activation:
-    """Return Gemma's activation: transformers takes ``hidden_act`` for GELU's tanh form, whatever older files say."""
+    """Return Gemma's activation: transformers takes ``hidden_act`` for GELU's tanh form, also of older files."""
     if reader.get("hidden_act", "gelu_pytorch_tanh") not in ("gelu", "gelu_pytorch_tanh"):
         reader.activation("hidden_act", "gelu")
     return "gelu_tanh"

@@ -47,7 +47,7 @@ def check_layers(config: Mapping[str, Any], decoder: Decoder, source: Mapping[st
     """Compare our blocks with transformers', layer by layer, over the model's first layers and its own weights.
 
     Returns the largest error of each stage, as a share of its largest magnitude. Raises BadCheckpoint for the first
-    stage that departs.
+    stage that diverges.
     """
     weights, layers = opened_weights(decoder, source), min(CHECKED_LAYERS, decoder.layers)
     model = transformers_model(config, weights, layers)
@@ -69,7 +69,7 @@ def check_layers(config: Mapping[str, Any], decoder: Decoder, source: Mapping[st
     for stage, error in found.items():
         if not error <= CHECK_TOLERANCE:
             raise BadCheckpoint(
-                f"the {stage} of {decoder.family} departs from transformers' by {error:.2g} of its largest value",
+                f"the {stage} of {decoder.family} diverges from transformers' by {error:.2g} of its largest value",
                 cure="the description of its blocks is wrong for this model; report it",
             )
     return found

@@ -48,7 +48,7 @@ def _figure(found: Explanation) -> Figure:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": "the first that departs",
+                "name": "the first that diverges",
                 "x": [rows.index(first)],
                 "y": [_height(error)],
                 "text": [f"{first.place}, {first.module}: {operation_text(first)}"],

@@ -147,7 +147,7 @@ class Manifest(Stored, Workloads[WorkloadFacts]):
     """Threads and versions of the PyTorch reference."""
     orders: list[OrderEntry] = []
     pairing: dict[str, PairingFacts] = {}
-    """By workload: how it was timed in turns with PyTorch."""
+    """By workload: how it was timed alternately with PyTorch."""
     gate: GateFacts | None = None
 
     @model_validator(mode="before")

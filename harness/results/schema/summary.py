@@ -121,7 +121,7 @@ class WorkloadSummary(OfKind):
     """The first call of the process."""
     peak_bytes: int | None = None
     pytorch: LatencySummary | None = None
-    """Of the items that were timed in turns, which are fewer than those of ``warm``: ``ratio`` compares them."""
+    """Of the items that were timed alternately, which are fewer than those of ``warm``: ``ratio`` compares them."""
     ratio: RatioSummary | None = None
 
     @property
