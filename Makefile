@@ -68,7 +68,7 @@ bindings: setup ## write the bindings for apps again: Kotlin, Swift, C and Flutt
 	@$(BIN)/python tools/write_flutter.py
 
 # Both languages at once: without their caches mypy and clippy take half a minute each.
-lint: setup lint-tools ## format, lint and types of both languages
+lint: setup lint-tools ## format, lint, types and English of both languages
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint-python lint-rust
 
 lint-python:
@@ -76,6 +76,7 @@ lint-python:
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python tools/prose.py
 
 prose: setup ## the English of pages, help texts, messages and docstrings (tools/prose-words.tsv)
 	@$(BIN)/python tools/prose.py

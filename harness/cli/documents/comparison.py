@@ -46,7 +46,7 @@ class ModelPair(Part):
 
 
 class ComparisonDocument(Document):
-    """`harness compare`: run B beside run A."""
+    """`harness compare`: run B compared with run A."""
 
     schema_name: Literal["harness.comparison/1"] = Field(default="harness.comparison/1", alias="schema")
     a: RunLine

@@ -97,7 +97,7 @@ class RunLine(Part):
     precision: str | None = None
     models: Sequence[ModelLine] = ()
     baseline: str | None = None
-    """The baseline that it was judged beside, if any."""
+    """The baseline that it was compared with, if any."""
 
 
 class RunsDocument(Document):

@@ -27,7 +27,7 @@ class Sync:
 
     items: list[Item]
     waiting: list[str]
-    """Runs that still go on, and nightly runs that can be resumed."""
+    """Runs that have not ended, and nightly runs that can be resumed."""
     uploaded: list[Uploaded] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     """By name, why it cannot be uploaded."""
