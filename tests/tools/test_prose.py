@@ -56,10 +56,10 @@ def test_a_page_s_findings_have_their_lines(tmp_path: Path) -> None:
 def test_docstrings_and_messages_are_read_with_their_lines(tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     module.write_text(
-        '"""Do it.\n\nIt is done at night.\n"""\n\nnights = {"nights": 1}\n\n\n'
+        '"""Do it.\n\nIt ends the night.\n"""\n\nnights = {"nights": 1}\n\n\n'
         'def work(name: str) -> None:\n    raise ValueError(f"the phone {name} says no")\n'
     )
-    assert [(found.line, found.found) for found in prose.check_file(module)] == [(3, "night"), (10, "says")]
+    assert [(found.line, found.found) for found in prose.check_file(module)] == [(3, "the night"), (10, "says")]
 
 
 def test_the_exit_status_is_1_if_anything_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
