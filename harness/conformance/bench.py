@@ -1,4 +1,4 @@
-"""What the scenarios need to do to a device of any kind. A kind implements it once, beside its tests."""
+"""What the scenarios need to do to a device of any kind. A kind implements it once, next to its tests."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class _Entry(BaseModel):
 
 
 class SharedCache:
-    """Take entries from a store and give it those that were made here; whatever fails, this machine's cache goes on."""
+    """Take entries from a store, and upload those that were made here. After a failure this machine's cache works alone."""
 
     def __init__(self, url: str, secret: bytes | None, notice: Notice) -> None:
         from harness.core.store import FileStore
@@ -166,7 +166,7 @@ class SharedCache:
         """Report once that the store fails, and use it no more."""
         if not self._away:
             self._away = True
-            self._notice(f"the shared cache fails, and this machine's own goes on alone: {error.args[0]}")
+            self._notice(f"the shared cache fails, and this machine's own continues alone: {error.args[0]}")
 
 
 def _name(kind: str, key: str) -> str:

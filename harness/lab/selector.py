@@ -131,7 +131,7 @@ class _Parser:
             raise BadSelector(f"{quoted(token[1])} is no label's name")
         value = self._take("word") or self._take("quoted")
         if value is None:
-            raise BadSelector(f"a value is missing behind {token[1]}{sign}")
+            raise BadSelector(f"a value is missing after {token[1]}{sign}")
         return _compared(token[1].lower(), sign, value)
 
 

@@ -269,7 +269,7 @@ def _add_own(add: Callable[..., None]) -> None:
         "--baseline",
         dest="harness_baseline",
         metavar="NAME",
-        help="measure the runner beside this baseline's in interleaved pairs, and fail if it became slower, larger or "
+        help="measure the runner and this baseline's in interleaved pairs, and fail if it became slower, larger or "
         "wrong (harness baseline list; docs/measuring.md)",
     )
     add(

@@ -1,6 +1,6 @@
 """Keep rows of many runs as columns: Parquet segments in the user's cache, made from the run folders on first use.
 
-A segment holds one table's rows of many runs. The index beside it lists these runs and the state of their files. New
+A segment holds one table's rows of many runs. Its index lists these runs and the state of their files. New
 and changed runs go into a segment of their own. If a table has many segments, they are merged into one. Nothing here
 is worth keeping: everything missing or damaged is made again.
 """

@@ -1,4 +1,4 @@
-"""Write files that survive a kill: write beside and rename, or append one whole line in one write."""
+"""Write files that survive a kill: write another file and rename it, or append one whole line in one write."""
 
 from __future__ import annotations
 

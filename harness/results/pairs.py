@@ -91,7 +91,7 @@ def timed_apart(expected: Mapping[str, Sequence[int]], taken: Mapping[str, Seque
 
 
 def pairing_reasons(manifest: Manifest) -> list[str]:
-    """Return why timing beside PyTorch decided nothing. An interruption is not listed; it is reported elsewhere."""
+    """Return why timing with PyTorch decided nothing. An interruption is not listed; it is reported elsewhere."""
     warnings = []
     for name, facts in manifest.pairing.items():
         reasons = [facts.reason] if facts.reason and facts.reason != INTERRUPTED else []

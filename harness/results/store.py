@@ -1,7 +1,7 @@
 """Store run folders: they are made atomically, appended to line by line, and read without trust.
 
-A killed run is always readable. The manifest and the summary are written beside and renamed. The other files are only
-ever appended to, one whole line in one write, so that at most the last line can be torn.
+A killed run is always readable. The manifest and the summary are written under another name and renamed. The other
+files are only appended to, one whole line in one write, so at most the last line can be torn.
 """
 
 from __future__ import annotations

@@ -372,6 +372,6 @@ def _generation(by_item: Mapping[str, Sequence[int]], records: Sequence[AnyRecor
 
 
 def _of_first_process(records: Sequence[AnyRecord]) -> list[AnyRecord]:
-    """Return the records without those of a second process, which goes on after the device was lost."""
+    """Return the records without those of a second process, which continues after the device was lost."""
     headers = [at for at, record in enumerate(records) if isinstance(record, Header)]
     return list(records[: headers[1]] if len(headers) > 1 else records)

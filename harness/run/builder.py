@@ -49,7 +49,7 @@ class RunOptions(ModelOptions):
     cooldown: float = 180.0
     """Seconds to wait for a device to be cool and charged enough before it is timed."""
     baseline: str | None = None
-    """The baseline beside which the runner is measured, in a nightly run of its own; None for no gate."""
+    """The baseline that the runner is compared with, in a nightly run of its own; None for no gate."""
     target: str | None = None
     """The compiler's target; None means the device's."""
     mcpu: str | None = None

@@ -25,7 +25,7 @@ from harness.run.workloads import WorkloadRun
 
 
 class Gate(Protocol):
-    """Judge a run beside a baseline; :class:`harness.regression.gate.BaselineGate` is the real gate."""
+    """Compare a run with a baseline; :class:`harness.regression.gate.BaselineGate` is the real gate."""
 
     def check(self, options: RunOptions, device: Device, workloads: Mapping[str, WorkloadFacts]) -> None:
         """Raise errors for what a person could have got wrong, before anything is compiled."""
@@ -40,7 +40,7 @@ class Gate(Protocol):
         workloads: Mapping[str, WorkloadFacts],
         notify: Notify,
     ) -> NightlyRecord:
-        """Return the nightly run that measured the runner beside the baseline's."""
+        """Return the nightly run that measured the runner and the baseline's."""
         ...
 
 
@@ -146,7 +146,7 @@ class RunSession:
         return self.turns.take(model)
 
     def gate(self) -> NightlyRecord:
-        """Measure the runner beside the baseline's in interleaved pairs, and judge (docs/measuring.md)."""
+        """Measure the runner and the baseline's in interleaved pairs, and judge (docs/measuring.md)."""
         return self.context.once("gate", self._judge)
 
     def profile(self, model: str) -> ProfileSummary:

@@ -1,4 +1,4 @@
-"""How long does an item take? The runner's samples, not pytest's; beside PyTorch it is timed in test_pairs.py."""
+"""How long does an item take? The runner's samples, not pytest's; test_pairs.py times it with PyTorch."""
 
 from __future__ import annotations
 

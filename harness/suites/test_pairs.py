@@ -57,7 +57,7 @@ def _record(name: str, found: PairedTimes, record_property: Callable[[str, objec
 
 
 def _judge(name: str, side: str, run: RunSession) -> None:
-    """A fast wrong answer is no result; nor is a time beside other answers than it was compared with."""
+    """A fast wrong answer is no result; nor is a time with other answers than the compared ones."""
     found = run.pairs(name)
     assert found is not None
     if found.error is not None:

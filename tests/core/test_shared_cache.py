@@ -250,7 +250,7 @@ def test_offline_this_machine_goes_on_with_one_warning(tmp_path: Path, monkeypat
     assert time.monotonic() - began < 30
     assert machine.made == ["k" * 32, "l" * 32]
     assert len(machine.notices) == 1
-    assert "the shared cache fails, and this machine's own goes on alone" in machine.notices[0]
+    assert "the shared cache fails, and this machine's own continues alone" in machine.notices[0]
 
 
 FULL = """
@@ -288,7 +288,7 @@ def test_a_full_store(store: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     warned, refused, *_ = done.stdout.splitlines()
-    assert warned.startswith("the shared cache fails, and this machine's own goes on alone")
+    assert warned.startswith("the shared cache fails, and this machine's own continues alone")
     assert "No space left" in refused
     assert "failed while taking big" in refused
 

@@ -59,7 +59,7 @@ class Part(BaseModel):
 class Document(Part):
     """What one command prints with ``--json``. Subclasses declare ``schema``, which names the kind and its version.
 
-    The version rises when a key changes its meaning or goes away; new keys leave it as it is.
+    The version rises when a key changes its meaning or goes away; new keys do not change it.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)

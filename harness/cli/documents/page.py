@@ -92,7 +92,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _comments(part: type[BaseModel]) -> dict[str, str]:
-    """Return the text behind each key in the class's source; one text behind several keys is the last one's."""
+    """Return the text after each key in the class's source; one text after several keys is the last one's."""
     found: dict[str, str] = {}
     for base in reversed([one for one in part.__mro__ if issubclass(one, BaseModel) and one is not BaseModel]):
         if not base.__module__.startswith("harness."):

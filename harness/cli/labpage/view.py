@@ -19,7 +19,7 @@ LEAST_SPREAD = 0.02
 """A picture's height stands for at least 2 %, so that noise does not look like a mountain."""
 STYLES = {"pass": "good", "fail": "bad", "complete": "good", "failed": "bad", "free": "good", "held": "dim"}
 PROMINENT = ("model", "soc", "os", "system", "arch", "battery", "battery_health", "ram_gb")
-"""Labels that are in sight; the others are behind a click."""
+"""Labels that are visible; a click shows the others."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Link:
         return Version((await self.lockdown()).product_version)
 
     async def rsd(self) -> RemoteServiceDiscoveryService:
-        """Return the services behind the tunnel; raises TunnelMissing."""
+        """Return the services in the tunnel; raises TunnelMissing."""
         if self._tunnel is None:
             self._tunnel = await open_tunnel(self.udid, self._way, self.label)
         return self._tunnel[0]

@@ -174,7 +174,7 @@ def _short(value: Any) -> str:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return a ``config.json`` as it is. Raises UnknownPart if it is no JSON object of a usual size."""
+    """Return a ``config.json`` unchanged. Raises UnknownPart if it is not a JSON object of a usual size."""
     try:
         if path.stat().st_size > MOST_CONFIG_BYTES:
             raise UnknownPart(f"{path} has more than {MOST_CONFIG_BYTES} bytes", cure="give a model's config.json")

@@ -207,7 +207,7 @@ def both_sides(unit: UnitView) -> Figure | None:
 
 
 def split(unit: UnitView) -> Figure | None:
-    """Draw where a word's time goes on each side."""
+    """Draw how a word's time is spent on each side."""
     rows = [
         (name, np.median(parts, axis=0).tolist(), float(np.median(parts.sum(axis=1))))
         for side, name, _ in SIDES

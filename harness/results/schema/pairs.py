@@ -13,7 +13,7 @@ WIDEST = 1.5
 """A ratio whose interval's upper end is more than so many times its lower end is not shown as a number: it is uncertain
 by more than a fifth to either side (docs/measuring.md)."""
 APART, INCONCLUSIVE = "timed apart", "inconclusive"
-"""What is written beside a ratio of two sessions, and in the place of one whose interval is too wide."""
+"""The text next to a ratio of two sessions, and instead of one whose interval is too wide."""
 BUSY, STOLEN = 0.1, 0.02
 """Shares of all cores kept busy by others, and of the time taken by the host, from which the machine was not quiet."""
 
@@ -21,7 +21,7 @@ INTERRUPTED = "interrupted"
 
 
 class PairLine(Stored):
-    """A line of pairs.jsonl: an item of one round, timed on both sides, one right behind the other."""
+    """A line of pairs.jsonl: an item of one round, timed on both sides, one right after the other."""
 
     workload: str
     item: str
@@ -30,7 +30,7 @@ class PairLine(Stored):
     first: Literal["artifact", "pytorch"]
     """The side that was timed first; it alternates."""
     artifact_ns: list[int]
-    """Every timed pass of the runner's process, behind its warm-up."""
+    """Every timed pass of the runner's process, after its warm-up."""
     pytorch_ns: list[int]
 
     @model_validator(mode="before")

@@ -2,7 +2,7 @@
 
 A transaction carries the run's id. Whoever appends first looks whether the table has that id, and Delta refuses two
 transactions of one id that were prepared at the same time. So a run whose upload was killed, or whose answer was lost,
-can be appended again: what is there stays as it is.
+can be appended again: existing rows do not change.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Sync:
 
     @property
     def rest(self) -> tuple[list[Item], list[str]]:
-        """Return what has not been tried, and the names of what the store had as it is."""
+        """Return what has not been tried, and the names of what the store already had."""
         return self.items[self.done :], [one.name for one in self.uploaded if not one.new]
 
     def carry_out(self, uploader: Uploader) -> None:

@@ -52,7 +52,7 @@ class Debugger:
         self._running: Running | None = None
         self._watch: asyncio.Task[None] | None = None
         self._stopped_by: int | None = None
-        """The signal that stopped the app; the app ends by it once the debugger lets it go on."""
+        """The signal that stopped the app; the app ends by it once the debugger lets it continue."""
 
     async def run(self) -> None:
         while True:
@@ -183,7 +183,7 @@ class Debugger:
                 await self._send(f"X{signal.SIGKILL:02x}")
 
     def _let_go(self) -> None:
-        """Let the app go on without a debugger."""
+        """Let the app continue without a debugger."""
         if self._running is not None:
             self._running.sink, self._running = None, None
 

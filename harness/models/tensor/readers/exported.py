@@ -186,7 +186,7 @@ def _inputs(program: ExportedProgram, path: Path) -> dict[str, Tensor]:
     fixed = next((str(leaf) for leaf in leaves if not isinstance(leaf, Tensor)), None)
     if fixed is not None or len(leaves) != len(names):
         raise BadModel(
-            f"{path.name} takes {fixed or 'something'} beside tensors",
+            f"{path.name} takes {fixed or 'something'} in addition to tensors",
             cure="export a module whose forward takes tensors only",
         )
     return {str(name): leaf.detach() for name, leaf in zip(names, leaves, strict=True)}
