@@ -3,7 +3,7 @@
 An entry is a small manifest at ``cache/1/KIND/KEY.json``, which is written last and only once, and names its files by
 their hashes. So an entry is whole or absent, and writers of the same entry do not disturb each other.
 
-Whoever can write to the store could put a library of theirs in the place of an entry, and an archive is linked into
+Anyone who can write to the store could replace an entry by their library, and an archive is linked into
 programs that are run. So manifests are signed with a key that the team shares (HMAC-SHA256 over the kind, the key and
 the files), and an entry whose signature is missing or wrong is made again here. Without a key nothing is read, unless
 the store is declared to be private.
@@ -69,7 +69,7 @@ class _Entry(BaseModel):
 
 
 class SharedCache:
-    """Take entries from a store, and upload those that were made here. After a failure this machine's cache works alone."""
+    """Take entries from a store and upload those that were made here. After a failure use only this machine's."""
 
     def __init__(self, url: str, secret: bytes | None, notice: Notice) -> None:
         from harness.core.store import FileStore
@@ -101,7 +101,7 @@ class SharedCache:
             )
         if not key and environment.get(UNSIGNED) != "1":
             raise StoreMisuse(
-                f"{URL} is set without {KEY}: whoever can write there could make you run their code",
+                f"{URL} is set without {KEY}: anyone who can write there could make you run their code",
                 cure=f"set {KEY} to the team's key (openssl rand -hex 32), or {UNSIGNED}=1 if the store is yours alone",
             )
         require_store()
@@ -153,7 +153,7 @@ class SharedCache:
         try:
             entry = _Entry.model_validate_json(text)
         except ValidationError as error:
-            raise StoreDamaged(f"it is no entry: {error.errors()[0]['msg']}") from error
+            raise StoreDamaged(f"it is not an entry: {error.errors()[0]['msg']}") from error
         if (entry.format, entry.kind, entry.key) != (1, kind, key):
             raise StoreDamaged("it is another entry's")
         if self._secret is not None and not hmac.compare_digest(entry.signature, entry.signed_by(self._secret)):

@@ -1,6 +1,6 @@
-"""Keep files by their SHA-256 in a folder or on S3, so that each travels once to whoever needs it.
+"""Keep files by their SHA-256 in a folder or on S3, so that each travels once to each machine that needs it.
 
-The name of a file is the hash of its contents, and whoever fetches one hashes it again. So a store is trusted neither
+The name of a file is the hash of its contents, and each download is hashed again. So a store is trusted neither
 to be whole nor to be honest: a file that does not match its name is an error, and nothing of it is used.
 """
 

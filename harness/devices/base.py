@@ -45,7 +45,7 @@ class RunnerDescription(BaseModel):
 
 
 def description_of(answer: str | bytes, runner: Path) -> RunnerDescription:
-    """Parse a runner's output of ``--describe``; raises RunnerUnusable if it is no description."""
+    """Parse a runner's output of ``--describe``; raises RunnerUnusable if it is not a description."""
     try:
         return RunnerDescription.model_validate_json(answer)
     except ValidationError as error:

@@ -40,7 +40,7 @@ CLOSED = "the device was closed"
 
 
 class LabDevice:
-    """Provide ``--device lab:…``. ``bound`` are the phones of this client, so that none stands in for another.
+    """Provide ``--device lab:…``. ``bound`` are the phones of this client, so that none replaces another.
 
     The device keeps the name of the phone that it began with. Where an equal phone continued, the order's ``observed``
     names both, with the number of records of each.

@@ -20,7 +20,7 @@ def usable(card: Card) -> bool:
 def choose(cards: Sequence[Card], selector: Selector, count: int | None) -> list[Card]:
     """Return ``count`` phones that the selector matches, free ones first; all of them without a count.
 
-    Raises NoDevice naming what stands in the way.
+    Raises NoDevice with the reasons.
     """
     matching = [card for card in cards if selector.matches(card.labels)]
     found = _by_rank([card for card in matching if usable(card)])

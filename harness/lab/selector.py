@@ -7,7 +7,7 @@
     not        = "not" not | "(" selector ")" | name | label operator value
     operator   = "=" | "!=" | "<" | "<=" | ">" | ">="
 
-A value is a word or stands in quotation marks. Words are compared without regard to case. ``<`` and its relatives
+A value is a word or is in quotation marks. Words are compared without regard to case. ``<`` and its relatives
 compare numbers with dots, part by part, so ``os>=15`` takes 15.1 and 16. A label with several values, such as
 ``features``, is equal to each of them. A comparison of a label that the phone lacks is false, also with ``!=``.
 A name alone is a phone's name, its serial or its host; ``all`` is every phone.

@@ -1,6 +1,6 @@
 """Define what agents and clients send each other: a card for each phone, and events of a lease. All of it is JSON.
 
-Whoever reads checks the schema. Nothing here is ever unpickled from a card or an event.
+Readers check the schema. Nothing here is ever unpickled from a card or an event.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Compilable:
-    """Describe to the compiler where a model's functions come from, and what stands beside them in an archive.
+    """Describe to the compiler where a model's functions come from, and what accompanies them in an archive.
 
     ``load`` is ``module:function``. A worker process calls it with ``request``, the precision and a progress callback,
     and it returns :class:`harness.models.functions.ModelFunctions`.

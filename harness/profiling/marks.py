@@ -15,7 +15,7 @@ from harness.core.errors import HarnessError
 from harness.protocol.schema import ProfileRecord
 
 BYTES, FLOPS = -(2**63), -(2**63) + 1
-"""Numbers of values that are no times; see ``harness/compiler/observe/profiling.py``."""
+"""Numbers of values that are not times; see ``harness/compiler/observe/profiling.py``."""
 
 
 class BadMarks(HarnessError):

@@ -46,7 +46,7 @@ def _foreign_blocks(
 ) -> list[Block]:
     try:
         if not isinstance(section, ReportSection):
-            raise TypeError(f"it is no ReportSection: {section}")
+            raise TypeError(f"it is not a ReportSection: {section}")
         return list(section.blocks(manifest, summary))
     except Exception as error:  # What a foreign package raises can be anything.
         message = f"the section {entry.name} ({entry.value}) cannot be shown: {error}"

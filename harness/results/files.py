@@ -13,7 +13,7 @@ from harness.results.errors import writing
 
 
 class Appender:
-    """Append whole JSON lines to a file; each line is handed to the system before the call returns."""
+    """Append whole JSON lines to a file; each line is written to the system before the call returns."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -292,11 +292,11 @@ class Store:
         return str(self.root)
 
     def with_nightly_runs(self, name: str | None = None) -> Path:
-        """Return the folder with all nightly runs, of which one is read in full."""
+        """Return the folder with all nightly runs, and read one in full."""
         return self.root
 
     def with_baselines(self, name: str | None = None) -> Path:
-        """Return the folder with all baselines, of which one is used."""
+        """Return the folder with all baselines, one of them for use."""
         return self.root
 
     def create(self, **facts: object) -> RunWriter:

@@ -91,7 +91,7 @@ def test_what_was_made_before_is_given_too(store: Path, tmp_path: Path, monkeypa
         ("another entry", "another entry's"),
         ("another entry renamed", "not signed with this team's key"),
         ("other hash", "not signed with this team's key"),
-        ("no JSON", "it is no entry"),
+        ("no JSON", "it is not an entry"),
         ("other contents", "other contents than its name promises"),
         ("a missing file", "has no file"),
         ("endless", "is larger than"),
@@ -152,7 +152,7 @@ def test_without_a_key_nothing_is_read_unless_somebody_says_so(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HARNESS_CACHE_KEY")
-    with pytest.raises(StoreMisuse, match="without HARNESS_CACHE_KEY: whoever can write there") as caught:
+    with pytest.raises(StoreMisuse, match="without HARNESS_CACHE_KEY: anyone who can write there") as caught:
         Machine(tmp_path / "a").fetch()
     assert caught.value.exit_code == 2
     assert not (tmp_path / "a" / "archives" / KEY).exists()

@@ -34,7 +34,7 @@ def _version_of(distribution: str) -> str | None:
 
 
 def finite(value: Any) -> Any:
-    """Return the value with null in the place of numbers that JSON has no word for, at any depth."""
+    """Return the value with null instead of numbers that JSON has no word for, at any depth."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -48,7 +48,7 @@ class ServeOptions:
 
 @dataclass(frozen=True)
 class Sources:
-    """Hold what the page is made of. ``results`` is None without a results folder."""
+    """Hold the sources of the page. ``results`` is None without a results folder."""
 
     lab: LabWatch
     results: StoredResults | None

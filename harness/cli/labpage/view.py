@@ -30,7 +30,7 @@ class Picture:
     """The points of an SVG polyline."""
     last: tuple[float, float]
     marks: list[tuple[float, str]]
-    """Where a level changed for good, and how its colour is called."""
+    """Where a level changed permanently, and how its colour is called."""
     summary: str
 
 

@@ -95,7 +95,7 @@ class Apps:
         return app
 
     def require_unlocked(self) -> None:
-        """Wake the screen, and raise DeviceLocked if a lock stands before whatever the app shows."""
+        """Wake the screen, and raise DeviceLocked if a lock screen hides the app."""
         answer = self._shell.run(script("app_ready"), deadline=ASK_SECONDS, what="looking at the screen")
         if re.search(r"deviceLocked=(1|true)\b", without_noise(answer.out)):
             raise DeviceLocked(f"the screen of {self._shell.serial} is locked")

@@ -23,7 +23,7 @@ TUNNELLED = Version("17.0")
 
 
 class Link:
-    """Open connections when they are needed. After a loss, :meth:`drop` lets the next use open them anew."""
+    """Open connections when they are needed. After a loss, :meth:`drop` lets the next use open them again."""
 
     def __init__(self, udid: str, way: Way, *, trust_seconds: float, notify: Notify) -> None:
         self.udid = udid

@@ -138,7 +138,7 @@ class WorkloadSummary(OfKind):
 
     @property
     def compared(self) -> int:
-        """Comparisons, of which an item may have several."""
+        """Comparisons. An item may have several."""
         return sum(found.items for found in self.parity.values())
 
     def count(self, verdict: Verdict) -> int:

@@ -55,7 +55,7 @@ class Item:
         return dict(sorted(_below(self.folder, "")))
 
     def tables(self) -> list[Table]:
-        """Return the tables that have its rows; whoever finds a run in the last one finds all of its rows."""
+        """Return the tables that have its rows; a run in the last one has all of its rows."""
         if self.kind == "baselines":
             return []
         key = RUN if self.kind == "runs" else "night"

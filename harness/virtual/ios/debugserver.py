@@ -195,7 +195,7 @@ class Debugger:
             self._running.signal(signal.SIGKILL, "client")
 
     async def _receive(self) -> str | None:
-        """Return the next packet; None if it is no packet, or has a wrong checksum."""
+        """Return the next packet; None if it is not a packet, or has a wrong checksum."""
         start = await self._connection.read(1)
         if start == INTERRUPT and self._running is not None:
             self._phone.processes.end(self._running, "suspend")

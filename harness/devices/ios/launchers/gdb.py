@@ -36,7 +36,7 @@ class Stop:
     def onward(self) -> str:
         """Return the packet with which the program continues, by its signal if it has one.
 
-        ``C`` would not do: debugserver would send the signal anew, and stop again for that one.
+        ``C`` would not do: debugserver would send the signal again, and stop again for that one.
         """
         if not self.signal:
             return "c"
