@@ -14,7 +14,7 @@ BIN := .venv/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 TOGETHER := -n $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) < 3 ? $$(getconf _NPROCESSORS_ONLN) + 1 : 4 )))
 
-.PHONY: help setup lab-demo bench test check test-python test-lowest test-android test-ios test-rust smoke cli bindings prose lint lint-python lint-rust lint-tools format audit lock clean
+.PHONY: help setup lab-demo bench test check test-python test-thorough test-lowest test-android test-ios test-rust smoke cli bindings prose lint lint-python lint-rust lint-tools format audit lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -25,7 +25,7 @@ setup: ## make .venv with the locked packages (the other targets do it themselve
 bench: setup ## the main job: compile, run and compare the embedded model on this machine
 	@$(BIN)/pytest suites --device host
 
-test: test-python ## every test of both languages, and the suites on virtual phones
+test: test-python ## the tests of both languages, and the suites on virtual phones
 	@# Rust's tests leave one core of two idle half of the time, so the phones' suites run beside them.
 	@echo "make test: now test-rust beside test-android and test-ios"
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line test-rust test-android test-ios
@@ -37,7 +37,11 @@ check: lint ## format, lint, types, and every test that starts no compiler, virt
 test-python: setup
 	@tools/setup-tests
 	@# A file's tests stay in one process, so that what they share is compiled once.
-	@$(BIN)/pytest tests $(TOGETHER) --dist loadfile --no-loadscope-reorder --durations 80
+	@$(BIN)/pytest tests -m 'not thorough' $(TOGETHER) --dist loadfile --no-loadscope-reorder --durations 60
+
+test-thorough: setup ## the further cases that make test leaves out, one in thirty: more targets, precisions, phones
+	@tools/setup-tests
+	@$(BIN)/pytest tests -m thorough $(TOGETHER) --dist loadfile --no-loadscope-reorder --durations 20
 
 test-lowest: setup ## the quick tests with the lowest versions that pyproject.toml allows
 	@tools/test-lowest

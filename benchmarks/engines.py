@@ -22,8 +22,7 @@ from harness.devices import Device
 from harness.models.g2p.checkpoints import Checkpoint
 from harness.models.g2p.items import word_item
 from harness.models.g2p.word_list import Word
-from harness.models.g2p.workload import g2p_compilable
-from harness.models.options import ModelOptions
+from harness.models.g2p.workload import DEFAULT_OPTIONS, g2p_compilable
 from harness.native import Runner, build_runner
 from harness.protocol.schema import Header, Phase, Sample, WorkOrder
 
@@ -181,7 +180,7 @@ def open_engine(name: str, setup: Setup) -> Engine:
 
 def build_ours(precision: str, setup: Setup) -> Runner:
     """Build the runner with the checkpoint compiled in that precision."""
-    sizes = ModelOptions(batch_size=setup.batch_size, max_output_len=setup.max_tokens)
+    sizes = dataclasses.replace(DEFAULT_OPTIONS, batch_size=setup.batch_size, max_output_len=setup.max_tokens)
     request = CompileRequest([g2p_compilable(setup.checkpoint, sizes)])
     known = {field.name for field in dataclasses.fields(CompileRequest)}
     if "precision" in known:

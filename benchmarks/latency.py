@@ -19,7 +19,7 @@ import tempfile
 import time
 import uuid
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,8 +38,7 @@ from harness.models.g2p.items import encode_prompt, word_item
 from harness.models.g2p.loading import load_checkpoint
 from harness.models.g2p.reference import cpu_name
 from harness.models.g2p.word_list import Word, default_words
-from harness.models.g2p.workload import g2p_compilable
-from harness.models.options import ModelOptions
+from harness.models.g2p.workload import DEFAULT_OPTIONS, g2p_compilable
 from harness.native import Runner, build_runner
 from harness.protocol.schema import Phase, Sample, WorkOrder
 
@@ -114,7 +113,8 @@ def main(
     chosen = default_words()
     chosen = chosen[:: max(1, len(chosen) // words)][:words]
     resolved = resolve_checkpoint(checkpoint, cache=cache)
-    request = CompileRequest([g2p_compilable(resolved, ModelOptions(max_output_len=max_output_len), kv_cache=kv_cache)])
+    sizes = replace(DEFAULT_OPTIONS, max_output_len=max_output_len)
+    request = CompileRequest([g2p_compilable(resolved, sizes, kv_cache=kv_cache)])
     runner = build_runner(
         compile_models(request, cache=cache, progress=console.print), cache=cache, progress=console.print
     )

@@ -31,6 +31,7 @@ from harness.compiler import Archive
 from harness.core.errors import ExitCode, HarnessError
 from harness.devices import HostDevice
 from harness.measure import LATENCY
+from harness.models.g2p.checkpoints import EMBEDDED
 from harness.models.g2p.items import word_item
 from harness.models.g2p.word_list import DEFAULT_WORDS, read_words
 from harness.native import Runner
@@ -150,7 +151,7 @@ def main(
     while missing := [kind for kind in wanted if _count(done, kind) < wanted[kind]]:
         kind = min(missing, key=lambda one: _count(done, one) / wanted[one])
         began = time.monotonic()
-        plan = plan_of(runner, device, options.checkpoint, words, kind)
+        plan = plan_of(runner, device, EMBEDDED, words, kind)
         folder = results_dir / NIGHTLY / plan.night_id
         write_plan(folder, plan)
         done.append(go_on(results_dir, folder, plan, device, console))

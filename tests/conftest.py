@@ -50,6 +50,7 @@ def pytest_make_collect_report(
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     needs.mark(items)
+    needs.keep_some(items)
     items[:] = needs.in_order(items)
 
 

@@ -3,6 +3,11 @@
 A marker stands at the module or the test; what a fixture needs, all who use it need. ``pure`` is given to the rest and
 enforced (``tests/guard``): such a test finds an empty cache and may start neither a browser, a lab, an interpreter for
 the harness, a compiler nor a virtual phone. Who may compile or start a phone may start the other programs, too.
+
+``thorough`` is another matter: such a test is a further case of what another test shows (another instruction set,
+target, precision or phone), or a check of something that only a release needs. `make test` leaves them out, so that a
+newcomer has its answer within 20 minutes; `make test-thorough` and CI run them. ``thorough(keep=["*-fp32"])`` at a test
+with parameters leaves those in `make test` whose identifiers match.
 """
 
 from __future__ import annotations
@@ -10,11 +15,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
 PURE = "pure"
+THOROUGH = "thorough"
 PROGRAMS = "programs"
 NEEDS = (PROGRAMS, "compiler", "emulator")
 NEEDS_OF_FIXTURES = {
@@ -49,6 +56,31 @@ def mark(items: Sequence[pytest.Item]) -> None:
         for name in needs or [PURE]:
             if not item.get_closest_marker(name):
                 item.add_marker(name)
+
+
+def keep_some(items: Sequence[pytest.Item]) -> None:
+    """Take ``thorough`` from the cases that it keeps.
+
+    Raises UsageError for a pattern that matches none of a test's cases, unless pytest was given single cases.
+    """
+    unused: dict[tuple[str, str], bool] = {}
+    whole = not any("::" in argument for argument in items[0].config.args) if items else False
+    for item in items:
+        marker = item.get_closest_marker(THOROUGH)
+        if marker is None or "keep" not in marker.kwargs:
+            continue
+        assert isinstance(item, pytest.Function)
+        kept = False
+        for pattern in marker.kwargs["keep"]:
+            found = fnmatchcase(item.callspec.id, pattern)
+            test = (item.nodeid.partition("[")[0], pattern)
+            unused[test] = unused.get(test, True) and not found
+            kept |= found
+        if kept:
+            item.own_markers.remove(marker)
+    for (name, pattern), nothing in unused.items():
+        if nothing and whole:
+            raise pytest.UsageError(f"{name} keeps {pattern!r}, and has no such case")
 
 
 def in_order(items: Sequence[pytest.Item]) -> list[pytest.Item]:

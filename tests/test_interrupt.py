@@ -26,6 +26,7 @@ def wait_for(folder: Path, pattern: str) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.thorough(keep=["start"])
 @pytest.mark.parametrize("moment", ["harness-compile-*", "harness-compile-*/g2p_encoder/*.o"], ids=["start", "middle"])
 def test_ctrl_c_while_compiling(small_checkpoint: Checkpoint, tmp_path: Path, moment: str) -> None:
     temporary, cache, output = tmp_path / "tmp", tmp_path / "cache", tmp_path / "out"

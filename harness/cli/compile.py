@@ -14,6 +14,8 @@ import typer
 
 from harness.cli.app import app
 from harness.cli.documents.files import CompiledDocument, LinkEnvDocument, file_rows
+from harness.cli.models import ModelCommand
+from harness.cli.offered import given
 from harness.cli.options import Json, OutputDir
 from harness.cli.output import note, print_json, print_line
 from harness.compiler import CompileRequest, compile_models
@@ -42,8 +44,6 @@ TUNE_HELP = (
     "G2P models have templates for all that matters and gain nothing"
 )
 KEEP_WIDE_HELP = "a pattern of layers that stay one precision wider, such as 'decoder_step/feed_forwards.*'; repeatable"
-CHECKPOINT_HELP = "embedded, random:tiny-8, a folder, or OWNER/NAME on the hub"
-CheckpointOption = Annotated[str, typer.Option("--checkpoint", help=CHECKPOINT_HELP)]
 PrecisionOption = Annotated[
     Precision,
     typer.Option("--precision", help="fp32; fp16: 16-bit weights, float32 sums; int8: weights and activations"),
@@ -61,6 +61,7 @@ KvCacheOption = Annotated[
 
 
 @app.command(
+    cls=ModelCommand.of("compile"),
     epilog="Examples:\n\n  harness compile --checkpoint embedded --target llvm --output-dir build/host"
     "\n\n  harness compile --precision int8 --output-dir build/int8 --json"
     "\n\n  harness compile --checkpoint ./my-byt5 --target android-arm64 --no-kv-cache --output-dir build/phone"
@@ -68,20 +69,15 @@ KvCacheOption = Annotated[
     "\n\n  harness compile --models detector.py --models bert.py --models g2p --output-dir build/all",
 )
 def compile(
-    checkpoint: CheckpointOption = "embedded",
+    context: typer.Context,
     target: Annotated[str, typer.Option(help=TARGET_HELP)] = "llvm",
     mcpu: Annotated[str | None, typer.Option(help=MCPU_HELP, show_default=False)] = None,
     system_lib: Annotated[
         bool, typer.Option("--system-lib/--no-system-lib", help="a static library; the only kind there is")
     ] = True,
-    system_lib_prefix: Annotated[str, typer.Option(help="how this model's symbols begin")] = "g2p_",
     precision: PrecisionOption = "fp32",
     keep_wide: KeepWideOption = None,
     kv_cache: KvCacheOption = True,
-    batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
-    max_input_bytes: Annotated[int, typer.Option(help="bytes of '<lang>: word'")] = 64,
-    max_output_len: Annotated[int, typer.Option(help="generated tokens")] = 128,
-    prompt_space: Annotated[bool, typer.Option(help="the space after '<lang>:'")] = True,
     tune: Annotated[int, typer.Option(metavar="TRIALS", help=TUNE_HELP)] = 0,
     models: Annotated[
         list[str] | None,
@@ -101,18 +97,10 @@ def compile(
         raise UsageError("only static libraries are made", cure="leave --no-system-lib out")
     resolve_target(target, mcpu)  # a wrong name is reported before a checkpoint is fetched
     options = ModelOptions(
-        models=tuple(models or ()),
-        checkpoint=checkpoint,
-        precision=precision,
-        batch_size=batch_size,
-        max_input_bytes=max_input_bytes,
-        max_output_len=max_output_len,
-        prompt_space=prompt_space,
-        allow_pickle=allow_pickle,
-        prefix=system_lib_prefix,
+        models=tuple(models or ()), precision=precision, allow_pickle=allow_pickle, own=given(context)
     )
     cache = Cache(notice=note)
-    with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(models or [checkpoint])} for {target}") as stage:
+    with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(options.named)} for {target}") as stage:
         found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.describe)
         request = CompileRequest(found, target, mcpu, precision, tune=tune, keep_wide=tuple(keep_wide or ()))
         archive = compile_models(request, cache=cache, progress=stage.describe)
@@ -150,15 +138,15 @@ def compile_smoke(
 
 
 @app.command(
+    cls=ModelCommand.of("link-env"),
     epilog='Examples:\n\n  eval "$(harness link-env)" && cargo run -p charsiug2p-g2p-cli -- --system-lib '
     '--tvm-target llvm --lang eng-us Char siu\n\n  eval "$(harness link-env --smoke)" && '
     "cargo test -p charsiug2p-g2p-tvm system_lib_smoke",
 )
 def link_env(
-    checkpoint: CheckpointOption = "embedded",
+    context: typer.Context,
     precision: PrecisionOption = "fp32",
     kv_cache: KvCacheOption = True,
-    batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
     smoke: Annotated[bool, typer.Option("--smoke", help="the smoke model instead of a checkpoint")] = False,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="link the TVM wheels' shared libraries")] = False,
     as_json: Json = False,
@@ -171,7 +159,7 @@ def link_env(
             folder = make_smoke("g2p_test_", "llvm", cache=cache, progress=stage.describe)
             variables = _library_variables(folder / SMOKE_ARCHIVE, "g2p_test_", runtime)
         else:
-            options = ModelOptions(checkpoint=checkpoint, batch_size=batch_size)
+            options = ModelOptions(own=given(context))
             found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.describe)
             archive = compile_models(CompileRequest(found, precision=precision), cache=cache, progress=stage.describe)
             variables = _library_variables(archive.path, archive.metadata.prefix_base, runtime)

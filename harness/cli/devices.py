@@ -10,7 +10,8 @@ from rich.text import Text
 
 from harness.cli.app import app
 from harness.cli.documents.machine import DeviceRow, DevicesDocument, PairedDocument
-from harness.cli.opening import LookingGroup, given
+from harness.cli.offered import given
+from harness.cli.opening import LookingGroup
 from harness.cli.options import Json
 from harness.cli.output import cell, note, print_json, print_table
 from harness.core.errors import HarnessError

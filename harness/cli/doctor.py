@@ -10,7 +10,8 @@ from rich.text import Text
 from harness.cli.app import app
 from harness.cli.checks import check_installation
 from harness.cli.documents.machine import CheckRow, DoctorDocument
-from harness.cli.opening import LookingCommand, given
+from harness.cli.offered import given
+from harness.cli.opening import LookingCommand
 from harness.cli.options import Json
 from harness.cli.output import cell, print_json, print_table
 from harness.core.cache import Cache

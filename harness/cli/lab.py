@@ -12,7 +12,7 @@ import platformdirs
 import typer
 
 from harness.cli.app import app
-from harness.cli.options import Json
+from harness.cli.options import Json, ResultsUrl
 from harness.cli.output import note, print_json
 from harness.core.errors import UsageError
 
@@ -158,7 +158,9 @@ def agent(
 @lab_app.command(
     "serve",
     epilog="Examples:\n\n  harness lab serve --scheduler tcp://127.0.0.1:8786"
-    "\n\n  harness lab serve --scheduler tcp://127.0.0.1:8786 --results-dir results --port 8788",
+    "\n\n  harness lab serve --scheduler tcp://127.0.0.1:8786 --results-dir results --port 8788"
+    "\n\n  harness lab serve --scheduler tls://lab:8786 --results-url s3://team/results --listen 0.0.0.0 --name lab "
+    "--page-cert lab.pem --page-key lab.key --password-file password",
 )
 def serve(
     scheduler: Scheduler,
@@ -166,11 +168,20 @@ def serve(
         Path | None,
         typer.Option("--results-dir", metavar="DIR", help="also show the runs and nightly runs of this folder"),
     ] = None,
+    results_url: ResultsUrl = None,
     listen: Listen = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8788,
     name: Annotated[
         list[str] | None,
         typer.Option("--name", metavar="HOST", help="a name under which browsers ask for the page, repeatable"),
+    ] = None,
+    page_cert: Annotated[
+        Path | None, typer.Option("--page-cert", metavar="FILE", help="serve the page by HTTPS with this certificate")
+    ] = None,
+    page_key: Annotated[Path | None, typer.Option("--page-key", metavar="FILE", help="the key of --page-cert")] = None,
+    password_file: Annotated[
+        Path | None,
+        typer.Option("--password-file", metavar="FILE", help="ask readers for the password in the file's first line"),
     ] = None,
     tls_ca: Ca = None,
     tls_cert: Cert = None,
@@ -180,24 +191,38 @@ def serve(
     """Serve a page of the lab that only reads: phones, who has them, who waits, nightly runs, trends, reports."""
     from harness.cli.options import existing
     from harness.lab.errors import require_lab
-    from harness.lab.security import Certificates, check_address, check_serving
+    from harness.lab.security import Certificates, check_address, check_serving, read_password
 
     certificates = Certificates.of(tls_ca, tls_cert, tls_key)
     check_address(scheduler, certificates)
-    check_serving(listen, insecure=insecure)
-    folder = None if results_dir is None else existing(results_dir)
+    if (page_cert is None) != (page_key is None):
+        raise UsageError("--page-cert and --page-key go together", cure="give both, or none")
+    password = None if password_file is None else read_password(password_file)
+    check_serving(listen, insecure=insecure, tls=page_cert is not None, password=password is not None)
+    if results_dir is not None and results_url is not None:
+        raise UsageError("--results-dir and --results-url are two places", cure="give one of them")
+    if results_dir is not None:
+        existing(results_dir)
     require_lab()
     from harness.lab.settings import configure
 
     configure()
     from harness.cli.labpage.server import ServeOptions, serve
-    from harness.cli.labpage.stored import StoredResults
+    from harness.cli.labpage.stored import FAR_SECONDS, StoredResults
     from harness.cli.labpage.watch import LabWatch
+    from harness.results.store import Store
 
     watch = LabWatch(scheduler, certificates)
-    results = None if folder is None else StoredResults(folder)
+    results: StoredResults | None = None
+    if results_url is not None:
+        from harness.results.shared import shared_store
+
+        results = StoredResults(lambda: shared_store(results_url), FAR_SECONDS)
+    elif results_dir is not None:
+        results = StoredResults(lambda: Store(results_dir))
+    tls = None if page_cert is None or page_key is None else (page_cert, page_key)
     try:
-        asyncio.run(serve(ServeOptions(listen, port, tuple(name or ())), watch, results, note))
+        asyncio.run(serve(ServeOptions(listen, port, tuple(name or ()), tls, password), watch, results, note))
     finally:
         watch.close()
 

@@ -11,13 +11,14 @@ import typer
 
 from harness.cli.compile import (
     MCPU_HELP,
-    CheckpointOption,
     KeepWideOption,
     KvCacheOption,
     PrecisionOption,
     deliver,
 )
 from harness.cli.lab import Ca, Cert, Key, Scheduler, check_shared_cache, lab_app
+from harness.cli.models import ModelCommand
+from harness.cli.offered import given
 from harness.cli.options import Json, OutputDir
 from harness.cli.output import note, print_json, print_line
 from harness.core.cache import Cache
@@ -28,10 +29,12 @@ _UNNAMED = re.compile(r"[^A-Za-z0-9._-]+")
 
 @lab_app.command(
     "compile",
+    cls=ModelCommand.of("compile"),
     epilog="Examples:\n\n  harness lab compile --target android-arm64 --target ios-arm64 --models g2p --models bert"
     "\n\n  harness lab compile --models ./detector.py --target android-arm64 --precision int8 --output-dir build",
 )
 def compile(
+    context: typer.Context,
     scheduler: Scheduler,
     target: Annotated[
         list[str] | None, typer.Option("--target", help="as for harness compile, repeatable (llvm)")
@@ -39,7 +42,6 @@ def compile(
     models: Annotated[
         list[str] | None, typer.Option("--models", metavar="M", help="as for harness compile, repeatable (g2p)")
     ] = None,
-    checkpoint: CheckpointOption = "embedded",
     precision: PrecisionOption = "fp32",
     keep_wide: KeepWideOption = None,
     kv_cache: KvCacheOption = True,
@@ -73,6 +75,7 @@ def compile(
     targets = list(dict.fromkeys(target or ["llvm"]))
     for one in targets:
         resolve_target(one, mcpu)
+    own = {key: value for key, value in given(context).items() if value is not None}
     folders = {model: _folder(model) for model in models or ["g2p"]}
     if len(set(folders.values())) < len(folders):
         raise UsageError("two models would be written to one folder", cure="compile them one after the other")
@@ -102,7 +105,7 @@ def compile(
                         precision=precision,
                         keep_wide=keep_wide or [],
                         kv_cache=kv_cache,
-                        checkpoint=checkpoint,
+                        own=own,
                         keys=[],
                     ),
                     store=store,

@@ -12,7 +12,6 @@ from harness.cli.app import app
 from harness.cli.compile import (
     MCPU_HELP,
     AllowPickleOption,
-    CheckpointOption,
     KeepWideOption,
     KvCacheOption,
     PrecisionOption,
@@ -20,6 +19,8 @@ from harness.cli.compile import (
     show_compiled,
 )
 from harness.cli.documents.base import harness_version
+from harness.cli.models import ModelCommand
+from harness.cli.offered import given
 from harness.cli.options import Json, OutputDir
 from harness.cli.output import note, renamed
 from harness.compiler import Archive, CompileRequest, compile_models
@@ -27,6 +28,7 @@ from harness.compiler.metadata import FILE_NAME
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
 from harness.models.options import ModelOptions
+from harness.models.ways import WAYS
 from harness.models.workload import Compilable
 from harness.native.apps.package import write_package
 from harness.native.apps.swift import write_swift_package
@@ -45,7 +47,7 @@ app.add_typer(package_app, name="package")
 def _for_apps(models: list[Compilable]) -> list[Compilable]:
     """Return the models if an app's library can run all of them. Raises UsageError."""
     for model in models:
-        if model.kind == "language":
+        if not WAYS[model.kind].in_apps:
             raise UsageError(
                 f"{model.name} is a language model, which the library for apps does not run yet",
                 cure="measure it with pytest --device; docs/generation.md lists what is missing",
@@ -59,11 +61,13 @@ def package() -> None:
 
 
 @package_app.command(
+    cls=ModelCommand.of("xcframework"),
     epilog="Examples:\n\n  harness package ios --output-dir build/ios\n\n  harness package ios --checkpoint ./my-byt5 "
     "--precision int8 --output-dir build/ios"
     "\n\n  harness package ios --models g2p --models detector --output-dir build/ios",
 )
 def ios(
+    context: typer.Context,
     models: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,15 +75,10 @@ def ios(
             help="what goes into it, once for each, as pytest's --models names them; g2p if none is named",
         ),
     ] = None,
-    checkpoint: CheckpointOption = "embedded",
     mcpu: Annotated[str | None, typer.Option(help=MCPU_HELP, show_default=False)] = None,
-    system_lib_prefix: Annotated[str, typer.Option(help="how G2P's symbols begin")] = "g2p_",
     precision: PrecisionOption = "fp32",
     keep_wide: KeepWideOption = None,
     kv_cache: KvCacheOption = True,
-    batch_size: Annotated[int, typer.Option(help="words decoded together")] = 1,
-    max_input_bytes: Annotated[int, typer.Option(help="bytes of '<lang>: word'")] = 64,
-    max_output_len: Annotated[int, typer.Option(help="generated tokens")] = 128,
     allow_pickle: AllowPickleOption = False,
     output_dir: Annotated[Path, OutputDir] = Path("build"),
     out: Annotated[Path | None, typer.Option("--out", hidden=True)] = None,
@@ -90,14 +89,7 @@ def ios(
         renamed("--out", "--output-dir")
         output_dir = out
     options = ModelOptions(
-        models=tuple(models or ()),
-        checkpoint=checkpoint,
-        precision=precision,
-        batch_size=batch_size,
-        max_input_bytes=max_input_bytes,
-        max_output_len=max_output_len,
-        prefix=system_lib_prefix,
-        allow_pickle=allow_pickle,
+        models=tuple(models or ()), precision=precision, allow_pickle=allow_pickle, own=given(context)
     )
     cache = Cache(notice=note)
     with TerminalProgress(sys.stderr).stage("looking at the models") as stage:
@@ -129,13 +121,14 @@ def _add(language: str, text: str) -> None:
 
     @package_app.command(
         language,
+        cls=ModelCommand.of("package"),
         help=text,
         epilog=f"Examples:\n\n  harness package {language} --output-dir build/{language}"
         f"\n\n  harness package {language} --models g2p --models ./mine.py --output-dir build/{language}",
     )
     def package_for(
+        context: typer.Context,
         models: ForModels = None,
-        checkpoint: CheckpointOption = "embedded",
         precision: PrecisionOption = "fp32",
         keep_wide: KeepWideOption = None,
         allow_pickle: AllowPickleOption = False,
@@ -143,7 +136,7 @@ def _add(language: str, text: str) -> None:
         as_json: Json = False,
     ) -> None:
         options = ModelOptions(
-            models=tuple(models or ()), checkpoint=checkpoint, precision=precision, allow_pickle=allow_pickle
+            models=tuple(models or ()), precision=precision, allow_pickle=allow_pickle, own=given(context)
         )
         cache, version = Cache(notice=note), harness_version()
         with TerminalProgress(sys.stderr).stage(f"packaging {', '.join(options.named)} for {language}") as stage:

@@ -218,18 +218,13 @@ class Breaches:
         return None
 
 
-_PARTS = {"tensor": (), "generation": ("encoder", "prefill", "step"), "language": ("prefill", "step")}
-"""The parts of a sample's time, by the kind of its workload."""
-
-
 def _breach_of_times(sample: Sample, workload: Workload) -> str | None:
-    known = _PARTS[workload.kind]
     most = workload.capacity if isinstance(workload, LanguageWorkload) else 0
     if sample.prompt_tokens is not None and not 0 < sample.prompt_tokens <= most:
         return f"a prompt of {sample.prompt_tokens} tokens, which workload {workload.name!r} does not take"
     if isinstance(workload, LanguageWorkload) and len(sample.parts.get("step", ())) > workload.new_tokens:
         return f"more steps than the {workload.new_tokens} tokens of workload {workload.name!r}"
-    unknown = next((name for name in sample.parts if name not in known), None)
+    unknown = next((name for name in sample.parts if name not in workload.parts), None)
     if unknown is not None:
         return f"times of {unknown[:20]!r}, which is not a part of workload {workload.name!r}"
     calls = [taken for part in sample.parts.values() for taken in part]

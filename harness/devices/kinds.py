@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
+from harness.core.options import merged
 from harness.core.plugins import entries
 from harness.devices.base import Device, Notify, Unavailable
 from harness.devices.errors import UnknownDevice
@@ -143,19 +144,9 @@ def device_options(
     name.
     """
     kinds = list(kinds)
-    found: dict[str, DeviceOption] = {}
-    owned = set(taken)
     serial = _serial_option(kinds)
-    for option in (*([serial] if serial else ()), *(option for kind in kinds for option in kind.options)):
-        if option.key in found and found[option.key] == option:
-            continue
-        if clashing := [name for name in option.names if name in owned]:
-            raise UsageError(
-                f"a kind of device brings an option {clashing[0]}, which another has already",
-                cure="remove the package that brings it, or let it choose another name",
-            )
-        owned.update(option.names)
-        found[option.key] = option
+    own = (option for kind in kinds for option in kind.options)
+    found = merged((*([serial] if serial else ()), *own), "a kind of device", taken=taken)
     return {key: option for key, option in found.items() if command in option.commands}
 
 

@@ -16,6 +16,7 @@ from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import Progress
 from harness.devices import RunResult
 from harness.explain.taps import leaf_count
+from harness.models.kinds import without_choice_of_items
 from harness.models.workload import Workload
 from harness.protocol.schema import Probe, TapWindow, WorkItem, WorkOrder
 from harness.results import ParityLine, ReferenceLine, Run
@@ -65,7 +66,7 @@ def opened(run: Run, name: str, options: RunOptions, builder: Builder, progress:
     """Return a run's workload as it is now. Raises CannotExplain if it has changed, and what opening it raises."""
     known = run.manifest().workloads.get(name)
     # The items are taken from the run, and its file of words may be gone.
-    wanted = replace(options, words=None, language=None, word_sample=None)
+    wanted = without_choice_of_items(options)
     if known is not None:
         wanted = replace(wanted, models=(known.source,))
     found = next((one for one in builder.workloads(wanted, progress) if one.name == name), None)

@@ -17,7 +17,7 @@ from harness.core.store import FileStore
 from harness.core.text import quoted, shown_line
 from harness.devices.base import Notify, silent
 from harness.lab.wire import PROTOCOL, BuilderCard, Compiled, CompileOrder, harness_version
-from harness.models.kinds import open_workloads
+from harness.models.kinds import model_options, open_workloads
 from harness.models.options import ModelOptions
 
 _PLACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ -]*(?:/[A-Za-z0-9_][A-Za-z0-9._+ -]*)*")
@@ -32,15 +32,8 @@ class NotCompiled(HarnessError):
 
 def request_of(order: CompileOrder, model: str, cache: Cache, progress: Notify) -> CompileRequest:
     """Return what the compiler is asked for; ``model`` is the name here. Raises what opening a model raises."""
-    options = ModelOptions(
-        models=(model,),
-        checkpoint=order.checkpoint,
-        prefix=order.prefix,
-        batch_size=order.batch_size,
-        max_input_bytes=order.max_input_bytes,
-        max_output_len=order.max_output_len,
-        prompt_space=order.prompt_space,
-    )
+    offered = model_options("compile")
+    options = ModelOptions(models=(model,), own={key: value for key, value in order.own.items() if key in offered})
     variant = "cache" if order.kv_cache else "cacheless"
     found = [one.compilable(variant) for one in open_workloads(options, cache=cache, progress=progress)]
     return CompileRequest(found, order.target, order.mcpu, order.precision, keep_wide=tuple(order.keep_wide))

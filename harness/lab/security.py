@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 VARIABLE = "HARNESS_LAB_SCHEDULER"
 TLS_VARIABLES = {"ca": "HARNESS_LAB_TLS_CA", "cert": "HARNESS_LAB_TLS_CERT", "key": "HARNESS_LAB_TLS_KEY"}
 DEFAULT_PORT = 8786
+SHORTEST_PASSWORD = 12
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,30 @@ def check_listening(host: str, certificates: Certificates | None, *, insecure: b
         )
 
 
-def check_serving(host: str, *, insecure: bool) -> None:
-    """Raise LabMisuse if the lab's page would be served to others: it has neither TLS nor a password."""
-    if not _local(host) and not insecure:
+def check_serving(host: str, *, insecure: bool, tls: bool = False, password: bool = False) -> None:
+    """Raise LabMisuse if the lab's page would be served to others without TLS and a password."""
+    if not _local(host) and not insecure and not (tls and password):
         raise LabMisuse(
             f"everybody who reaches {host} could read who measures what on which phone",
-            cure="put a proxy with TLS and a password before it, or give --insecure in a network that is all yours",
+            cure="give --page-cert, --page-key and --password-file, put a proxy with TLS and a password before it, or "
+            "give --insecure in a network that is all yours",
         )
+
+
+def read_password(path: Path) -> str:
+    """Return the first line of a file, which nobody but its owner may read. Raises LabMisuse."""
+    try:
+        if path.stat().st_mode & 0o077:
+            raise LabMisuse(f"others may read {quoted(path)}", cure="take their rights away: chmod 600")
+        found = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabMisuse(f"{quoted(path)} cannot be read: {error}", cure="name a file with one line") from error
+    if not found or len(found[0]) < SHORTEST_PASSWORD:
+        raise LabMisuse(
+            f"the password in {quoted(path)} is shorter than {SHORTEST_PASSWORD} characters",
+            cure="make one: openssl rand -base64 18",
+        )
+    return found[0]
 
 
 def _local(host: str) -> bool:

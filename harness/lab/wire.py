@@ -16,7 +16,7 @@ from harness.core.installation import DISTRIBUTION
 from harness.devices.base import Knob, RunResult
 from harness.protocol.schema import Failure, Precision
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Rises when an agent and a client of different versions would misunderstand each other."""
 LEASE_SECONDS = 20.0
 """A lease ends so long after its client was last heard of."""
@@ -117,12 +117,8 @@ class CompileOrder(_Wire):
     precision: Precision = "fp32"
     keep_wide: list[str] = []
     kv_cache: bool = True
-    checkpoint: str = "embedded"
-    prefix: str = "g2p_"
-    batch_size: int = 1
-    max_input_bytes: int = 64
-    max_output_len: int = 128
-    prompt_space: bool = True
+    own: dict[str, str | int | bool] = {}
+    """The options that kinds of workloads bring to ``harness compile``."""
     keys: list[str]
     """The keys that the archives have in the client's cache. An agent with others has another compiler."""
 

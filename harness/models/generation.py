@@ -6,11 +6,22 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from harness.models.options import ModelOption
 from harness.models.workload import Workload
 from harness.protocol.schema import AnyRecord, Kind, RecordOptions, WorkItem
 from harness.validate import Decoded, ItemParity, answerless, compare_decodings, decodings
 from harness.validate.parity import first_divergence
 
+MAX_OUTPUT_LEN = ModelOption(
+    "--max-output-len",
+    "generated tokens (128)",
+    metavar="N",
+    default=128,
+    value=int,
+    limits=(1, 1024),
+    commands=("suites", "compile", "xcframework"),
+)
+"""The option of kinds that generate."""
 FUNCTIONS = {"cache": ("encoder", "decoder_prefill", "decoder_step"), "cacheless": ("encoder", "decoder")}
 
 

@@ -5,15 +5,16 @@ Kinds register by entry point in the group ``harness.workloads`` (``docs/contrib
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.core.cache import Cache
 from harness.core.errors import HarnessError, UsageError
+from harness.core.options import merged
 from harness.core.plugins import entries
 from harness.core.progress import Progress
-from harness.models.options import ModelOptions
+from harness.models.options import ModelCommand, ModelOption, ModelOptions, Options
 from harness.models.workload import Workload
 
 GROUP = "harness.workloads"
@@ -38,13 +39,14 @@ class WorkloadKind:
     ``open`` takes the names of this kind among ``--models``, the options, a cache and a progress callback; it raises
     UsageError and what looking at a model raises. ``names`` are the names that belong to this kind, and ``schemes`` are
     what names of this kind begin with. The kind without either takes all others: files, and models that are shipped or
-    installed.
+    installed. ``options`` are the kind's own: commands show them, and :attr:`ModelOptions.own` has their values.
     """
 
     name: str
     open: Callable[[Sequence[str], ModelOptions, Cache, Progress], Sequence[Workload[Any]]]
     names: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()
+    options: tuple[ModelOption, ...] = ()
 
     def claims(self, name: str) -> bool:
         """Return whether the name belongs to this kind, and not only to the kind that takes all others."""
@@ -68,6 +70,23 @@ def workload_kinds() -> list[WorkloadKind]:
 def kinds_names() -> list[str]:
     """Return the names of ``--models`` that belong to a kind. Raises WorkloadKindBroken."""
     return [name for kind in workload_kinds() for name in kind.names]
+
+
+def model_options(command: ModelCommand | None = None, *, taken: Collection[str] = ()) -> dict[str, ModelOption]:
+    """Return the kinds' own options by their keys, of all commands or of one.
+
+    Kinds may share an option. Raises WorkloadKindBroken, and UsageError if two kinds have different options of one
+    name, or one of a ``taken`` name.
+    """
+    found = merged((option for kind in workload_kinds() for option in kind.options), "a kind of workload", taken=taken)
+    return {key: option for key, option in found.items() if command is None or command in option.commands}
+
+
+def without_choice_of_items(options: Options) -> Options:
+    """Return the options without those that choose items."""
+    picking = {key for key, option in model_options().items() if option.picks_items}
+    own = {key: value for key, value in options.own.items() if key not in picking}
+    return replace(options, own=own, item_sample=None)
 
 
 def open_workloads(options: ModelOptions, *, cache: Cache, progress: Progress) -> list[Workload[Any]]:

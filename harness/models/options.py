@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
 
-from harness.core.errors import UsageError
+from harness.core.options import Option
 from harness.protocol.schema import Precision
 from harness.validate import DEFAULT_TOLERANCE
 
 DEFAULT_MODELS = ("g2p",)
 """The models of a command that names none."""
+ModelCommand = Literal["suites", "compile", "xcframework", "package", "link-env"]
+
+
+@dataclass(frozen=True)
+class ModelOption(Option):
+    """Describe one option of a kind of workloads, such as ``--checkpoint``. Its value is in ``ModelOptions.own``."""
+
+    commands: tuple[ModelCommand, ...] = ("suites", "compile")
+    """The commands that show it: ``pytest suites`` with ``harness run``, ``harness compile`` with ``harness lab
+    compile``, and others of ``harness``."""
+    picks_items: bool = False
+    """Whether it chooses the items."""
 
 
 @dataclass(frozen=True)
@@ -19,34 +32,25 @@ class ModelOptions:
 
     models: tuple[str, ...] = ()
     """Names as ``--models`` takes them. Empty means the default, which a run compares in all its variants."""
-    checkpoint: str = "embedded"
-    words: Path | None = None
-    """None means the shipped words."""
-    language: str | None = None
-    word_sample: int | None = None
-    """How many of the words are run, as a fixed sample spread over languages and lengths; None means all."""
+    item_sample: int | None = None
+    """How many of a model's items are run, as a fixed sample spread over kinds and sizes; None means all."""
     tolerance: float = DEFAULT_TOLERANCE
     precision: Precision = "fp32"
     """The precision of the compiled model; the reference is always float32."""
-    batch_size: int = 1
-    max_input_bytes: int = 64
-    max_output_len: int = 128
-    prompt_space: bool = True
-    """Whether a prompt has a space after its language."""
     allow_pickle: bool = False
     """Whether files of models may hold pickles, which can run any program when they are read."""
-    prefix: str = "g2p_"
-    """The prefix of the default model's symbols."""
-
-    def check_sizes(self) -> None:
-        """Raise UsageError for a size that no model can be compiled for."""
-        for name, most in (("batch_size", 64), ("max_input_bytes", 1024), ("max_output_len", 1024)):
-            value = getattr(self, name)
-            if not 1 <= value <= most:
-                option = f"--{name.replace('_', '-')}"
-                raise UsageError(f"{option} is {value}", cure=f"give a number from 1 to {most}")
+    own: Mapping[str, Any] = field(default_factory=dict)
+    """The values of the options that kinds of workloads bring, by their keys; :meth:`ModelOption.of` reads one."""
 
     @property
     def named(self) -> tuple[str, ...]:
         """Return the names of the models, with the default where none is given."""
         return self.models or DEFAULT_MODELS
+
+
+Options = TypeVar("Options", bound=ModelOptions)
+
+
+def with_own(options: Options, **own: Any) -> Options:
+    """Return the options with other values of kinds' options."""
+    return replace(options, own={**options.own, **own})

@@ -97,6 +97,8 @@ class Workload(ABC, Generic[Answer]):
     """Whether a list of runs shows the model's label, as where checkpoints have one name. Otherwise names differ."""
     named_alone: ClassVar[bool] = False
     """Whether an item's id is shown and given without the model's name, as a word's is. Otherwise it is MODEL/ITEM."""
+    in_apps: ClassVar[bool] = True
+    """Whether the library for apps runs it."""
     explained_by: ClassVar[str]
     """``module:class`` of what ``harness explain`` makes of an item: a :class:`harness.explain.subject.Subject`."""
 

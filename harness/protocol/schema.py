@@ -12,7 +12,7 @@ where they are read and written, so that all other code handles only the current
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -61,6 +61,8 @@ class Tensors(_Schema):
 class TensorWorkload(_Schema):
     """Describe a model of the archive with one function, which takes tensors and returns tensors."""
 
+    parts: ClassVar[tuple[str, ...]] = ()
+    """The parts of a sample's time."""
     kind: Literal["tensor"] = "tensor"
     name: str
     functions: dict[str, str]
@@ -79,6 +81,7 @@ class TensorWorkload(_Schema):
 class GenerationWorkload(_Schema):
     """Describe a model that generates text from a prompt, token by token, greedily (see ``docs/metadata.md``)."""
 
+    parts: ClassVar[tuple[str, ...]] = ("encoder", "prefill", "step")
     kind: Literal["generation"] = "generation"
     name: str
     functions: dict[str, str]
@@ -102,6 +105,7 @@ class LanguageWorkload(_Schema):
     An item's input is one tensor ``prompt``, int32[n].
     """
 
+    parts: ClassVar[tuple[str, ...]] = ("prefill", "step")
     kind: Literal["language"] = "language"
     name: str
     functions: dict[str, str]

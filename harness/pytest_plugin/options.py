@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from harness.core.options import Option
     from harness.devices import Device, DeviceOption, Selection
+    from harness.models.options import ModelOption
     from harness.run.builder import RunOptions
     from harness.run.session import RunSession
 
@@ -91,22 +93,42 @@ def _add_all(add: Callable[..., None]) -> None:
     _add_device(lambda *names, **_settings: own.extend(names))
     _add_own(lambda *names, **_settings: own.extend(names))
     _add_device(add)
-    for option in _of_kinds(taken=own).values():
-        settings: dict[str, Any] = {"action": "store_true"} if option.switch else {"metavar": option.metavar}
-        if option.several:
-            settings["action"] = "append"
-        if option.choices:
-            settings["choices"] = option.choices
-        add(*option.names, dest=f"harness_{option.key}", help=option.help, **settings)
+    of_devices = _of_devices(taken=own)
+    for option in of_devices.values():
+        _add_option(add, option)
     _add_own(add)
+    taken = [*own, *(name for option in of_devices.values() for name in option.names)]
+    for of_model in _of_models(taken=taken).values():
+        _add_option(add, of_model)
 
 
-def _of_kinds(*, taken: Collection[str] = ()) -> dict[str, DeviceOption]:
+def _add_option(add: Callable[..., None], option: Option) -> None:
+    settings: dict[str, Any] = {"metavar": option.metavar, "type": option.value}
+    if option.switch:
+        settings = {"action": "store_const", "const": True}
+        if option.off is not None:
+            add(option.off, dest=f"harness_{option.key}", action="store_const", const=False, help="not this")
+    if option.several:
+        settings["action"] = "append"
+    if option.choices:
+        settings["choices"] = option.choices
+    add(*option.names, dest=f"harness_{option.key}", help=option.help, **settings)
+
+
+def _of_devices(*, taken: Collection[str] = ()) -> dict[str, DeviceOption]:
     """Return the options of the installed kinds of devices."""
     from harness.devices import device_kinds, device_options
 
     with _usage():
         return device_options(device_kinds().values(), "suites", taken=taken)
+
+
+def _of_models(*, taken: Collection[str] = ()) -> dict[str, ModelOption]:
+    """Return the options of the installed kinds of workloads."""
+    from harness.models.kinds import model_options
+
+    with _usage():
+        return model_options("suites", taken=taken)
 
 
 @contextmanager
@@ -135,13 +157,6 @@ def _add_device(add: Callable[..., None]) -> None:
 
 def _add_own(add: Callable[..., None]) -> None:
     add(
-        "--checkpoint",
-        dest="harness_checkpoint",
-        default="embedded",
-        metavar="C",
-        help="model: embedded (default), random:tiny-8, a folder, or a hub id",
-    )
-    add(
         "--models",
         dest="harness_models",
         action="append",
@@ -157,15 +172,6 @@ def _add_own(add: Callable[..., None]) -> None:
         action="store_true",
         help="read pickles in files of --models, which can run any program: for files that you trust",
     )
-    add(
-        "--words",
-        dest="harness_words",
-        type=Path,
-        metavar="FILE",
-        help="word<TAB>pronunciation with --lang, or lang<TAB>word<TAB>pronunciation; the pronunciation may be "
-        "missing (default: 10 held-out words of each language, 2 of each where code is emulated)",
-    )
-    add("--lang", dest="harness_lang", metavar="CODE", help="language of the words, such as eng-us")
     add(
         "--kv-cache",
         dest="harness_kv_cache",
@@ -316,19 +322,19 @@ def run_options(config: pytest.Config, device: Device) -> RunOptions:
     from harness.run.builder import RunOptions
 
     get = config.getoption
-    repeat, warmup, words = get("harness_repeat"), get("harness_warmup"), get("harness_words")
+    repeat, warmup = get("harness_repeat"), get("harness_warmup")
+    offered = _of_models()
+    own = {key: get(f"harness_{key}") for key in offered}
+    chosen = any(option.picks_items and own[key] is not None for key, option in offered.items())
     smoke = device.emulated and repeat is None and warmup is None
     # A companion runs instead of the app, as this machine's own code and at full speed.
     slow = device.emulated and device.companion is None
     usual = (0, 1) if device.emulated else (2, 5)
     return RunOptions(
         device=get("harness_device"),
-        checkpoint=get("harness_checkpoint"),
         models=tuple(get("harness_models")),
-        words=words,
-        word_sample=EMULATED_WORDS if slow and words is None else None,
+        item_sample=EMULATED_WORDS if slow and not chosen else None,
         timed_items=EMULATED_TIMED if smoke else None,
-        language=get("harness_lang"),
         use_kv_cache=get("harness_kv_cache"),
         precision=get("harness_precision"),
         keep_wide=tuple(get("harness_keep_wide")),
@@ -346,7 +352,8 @@ def run_options(config: pytest.Config, device: Device) -> RunOptions:
         deadline=get("harness_deadline"),
         cooldown=get("harness_cooldown"),
         baseline=get("harness_baseline"),
-        **{key: get(f"harness_{key}") for key, option in _of_kinds().items() if option.of_run},
+        **{key: get(f"harness_{key}") for key, option in _of_devices().items() if option.of_run},
+        own={key: value for key, value in own.items() if value is not None},
     )
 
 
@@ -372,4 +379,4 @@ def selected(config: pytest.Config) -> Selection:
     from harness.devices import parse_device
 
     get = config.getoption
-    return parse_device(str(get("harness_device")), **{key: get(f"harness_{key}") for key in _of_kinds()})
+    return parse_device(str(get("harness_device")), **{key: get(f"harness_{key}") for key in _of_devices()})

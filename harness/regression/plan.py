@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +11,7 @@ from harness.core.cache import content_key
 from harness.core.errors import UsageError
 from harness.devices import Device
 from harness.measure import LATENCY, METRICS
+from harness.models.kinds import without_choice_of_items
 from harness.native import Runner
 from harness.protocol.schema import SCHEMA_VERSION, GenerationWorkload, WorkOrder
 from harness.results import now
@@ -20,7 +20,7 @@ from harness.results.journal import Plan, SidePlan, UnitPlan
 from harness.results.nightly import read_floor
 from harness.results.sources import sources
 from harness.results.store import new_run_id
-from harness.run.builder import Builder, CachedBuilder, RunOptions, Variant, app_options
+from harness.run.builder import Builder, CachedBuilder, Variant, app_options, stored_options
 
 CandidateOf = Callable[[str, str, SidePlan], SidePlan]
 """Returns B from the baseline's name for a unit (a variant of G2P, or a model), the runner's variant, and A."""
@@ -120,9 +120,9 @@ def kept_candidate(results: Path, name: str) -> CandidateOf:
 def built_candidate(results: Path, baseline: str, progress: Callable[[str], None]) -> CandidateOf:
     """Return candidates from the current sources, compiled and built with the options of the baseline's run."""
     kept = Baselines(results).get(baseline)
-    known = {field.name for field in fields(RunOptions)} - {"words", "results_dir", "baseline"}
-    given = {key: value for key, value in kept.manifest.options.items() if key in known}
-    options = RunOptions(**given | {name: tuple(given.get(name, ())) for name in ("models", "keep_wide")})
+    given = {key: value for key, value in kept.manifest.options.items() if key not in ("results_dir", "baseline")}
+    # Its order has the items, and its file of words may be gone.
+    options = without_choice_of_items(stored_options(given))
 
     @functools.cache
     def built(variant: Variant) -> Runner:

@@ -13,7 +13,7 @@ from harness.compiler import Archive, CompileRequest, compile_models
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
-from harness.models.kinds import open_workloads
+from harness.models.kinds import model_options, open_workloads
 from harness.models.options import ModelOptions
 from harness.models.timing import TimedPyTorch, TimingProcess
 from harness.models.workload import TimedModel, Workload
@@ -63,7 +63,7 @@ class RunOptions(ModelOptions):
         """Raise UsageError for numbers outside their range."""
         if min(self.threads, self.repeat) < 1 or self.warmup < 0 or self.deadline <= 0:
             raise UsageError("threads and repeat have to be at least 1, warmup 0, deadline above 0")
-        samples = [count for count in (self.word_sample, self.timed_items) if count is not None]
+        samples = [count for count in (self.item_sample, self.timed_items) if count is not None]
         if min(samples, default=1) < 1 or self.pair_seconds < 0:
             raise UsageError("samples have to be at least 1, the seconds of timing with PyTorch not below 0")
         if not 0 < self.policy.agreement <= 1 or self.policy.per_change < 0:
@@ -82,10 +82,23 @@ class RunOptions(ModelOptions):
         return "cache" if self.use_kv_cache else "cacheless"
 
 
+_RENAMED = {"language": "lang", "prefix": "system_lib_prefix", "word_sample": "item_sample"}
+"""Options of runs of before that have other names now."""
+
+
 def stored_options(stored: Mapping[str, Any]) -> RunOptions:
     """Return the options that a run's manifest has; raises ValidationError if they are none."""
+    values = {_RENAMED.get(key, key): value for key, value in stored.items()}
     names = {field.name for field in fields(RunOptions)}
-    return TypeAdapter(RunOptions).validate_python({key: value for key, value in stored.items() if key in names})
+    own = {key: values[key] for key in model_options() if key in values}
+    return TypeAdapter(RunOptions).validate_python({key: values[key] for key in names if key in values} | {"own": own})
+
+
+def stored_form(options: RunOptions) -> dict[str, Any]:
+    """Return the options as a run's manifest keeps them: those of kinds of workloads are at the same level as all others."""
+    values = {key: value for key, value in vars(options).items() if key != "own"}
+    values |= {key: option.of(options.own) for key, option in model_options().items()}
+    return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
 
 
 class Builder(Protocol):

@@ -17,7 +17,7 @@ from harness.results import Run, RunWriter, Store, Summary, WorkloadFacts, endin
 from harness.results.nightly import NightlyRecord, gate_facts
 from harness.results.schema.profile import ProfileSummary
 from harness.results.sources import sources
-from harness.run.builder import Builder, RunOptions
+from harness.run.builder import Builder, RunOptions, stored_form
 from harness.run.context import RunContext
 from harness.run.orders import Purpose
 from harness.run.pairs import PairedTimes, PairRuns
@@ -92,7 +92,7 @@ class RunSession:
             git=sources(),
             versions=versions(),
             command=self._command,
-            options={key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
+            options=stored_form(options),
             device={**self.device.facts(), "emulated": self.device.emulated},
             policy=self.policy,
             workloads=facts,

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.compiler
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.thorough
 def test_a_quick_run_writes_every_sample(tmp_path: Path) -> None:
     path = tmp_path / "any.json"
     done = subprocess.run(

@@ -108,6 +108,7 @@ def test_the_limit_is_of_multiplies_that_do_not_wait() -> None:
     assert least_cycles(mca, "neoverse-n1", ("fmla v1.8h, v2.8h, v3.h[0]",)) == pytest.approx(0.5, rel=0.05)
 
 
+@pytest.mark.thorough
 def test_the_command_compares_all_under_one_model(checkout: Path, tmp_path: Path) -> None:
     done = command("--peers", str(checkout), "--quick", "--json", str(tmp_path / "out.json"))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,6 +12,7 @@ from harness.results.nightly import nightly_folders, read_nightly
 pytestmark = pytest.mark.programs
 
 
+@pytest.mark.thorough
 def test_nightly_runs_survive_kills_at_random_moments(tmp_path: Path) -> None:
     tally = kill_nightly.run(3, 2, tmp_path)
     assert tally.faults == []

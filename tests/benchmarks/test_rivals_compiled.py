@@ -16,6 +16,7 @@ from tests.benchmarks.test_rivals import OPTIONS
 pytestmark = pytest.mark.compiler
 
 
+@pytest.mark.thorough
 def test_our_runner_beside_pytorch(tmp_path: Path) -> None:
     console = Console(record=True, width=160)
     options = OPTIONS | {"models": "ds-cnn", "engines": "ours,pytorch", "rounds": 2, "deadline": 300.0}

@@ -268,6 +268,7 @@ MODELS: dict[str, tuple[nn.Module, tuple[Tensor, ...], Any, list[tuple[Tensor, .
 }
 
 
+@pytest.mark.thorough(keep=["*-fp32", "bert-int8", "small cnn-int8"])
 @torch.no_grad()
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("name", sorted(MODELS))

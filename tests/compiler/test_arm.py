@@ -56,6 +56,7 @@ def emulated(profile: Profile, folder: Path) -> Iterator[None]:
         yield
 
 
+@pytest.mark.thorough(keep=["all-*"])
 @each_case
 @pytest.mark.parametrize("name", ["all", "layer-norm", "one-by-one"])
 def test_products_of_any_number_of_rows(profile: Profile, precision: Precision, name: str, folder: Path) -> None:

@@ -80,6 +80,7 @@ def test_an_unknown_cpu_lists_the_known(small_checkpoint: Checkpoint, cache: Cac
     assert "x86-64-v4" not in caught.value.cure
 
 
+@pytest.mark.thorough
 def test_an_archive_says_what_it_was_compiled_for(small_checkpoint: Checkpoint, user_cache: Cache) -> None:
     def archive(mcpu: str | None) -> tuple[str | None, list[str], str]:
         request = g2p_request(small_checkpoint, target="android-arm64", mcpu=mcpu, **SMALL)

@@ -98,6 +98,7 @@ def test_products_of_known_size(profile: Profile) -> None:
         np.testing.assert_allclose(c.numpy(), a @ b, rtol=1e-5, atol=2e-5)
 
 
+@pytest.mark.thorough(keep=["2-*-neon", "2-*-avx2"])
 @each_profile
 @pytest.mark.parametrize(("batch", "heads", "size"), [(1, 4, 64), (2, 3, 20), (17, 1, 5)])
 def test_all_rows_attend_to_all_rows(profile: Profile, batch: int, heads: int, size: int) -> None:

@@ -52,6 +52,7 @@ def test_what_is_not_tried_or_refused_has_a_reason_in_the_table() -> None:
     assert bare == set()
 
 
+@pytest.mark.thorough(keep=["0"])
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_sample_of_each_core_operator_agrees(part: int) -> None:
     rows = {name: operator for operator in core_operators() for name in sampled_as(operator)}

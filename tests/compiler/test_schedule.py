@@ -104,6 +104,7 @@ def test_pools(size: tuple[int, int], channels: int, window: int, kind: str, pro
     check(schedules.pool(size, channels, window, 2, kind), profile)
 
 
+@pytest.mark.thorough(keep=["*-7-*"])
 @each_profile
 @pytest.mark.parametrize("length", [1, 7, 64])
 @pytest.mark.parametrize("where", [0, 1, 2])

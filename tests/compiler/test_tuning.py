@@ -74,6 +74,7 @@ def count(folder: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
+@pytest.mark.thorough
 def test_trials_are_kept_and_never_measured_again(tmp_path: Path) -> None:
     said: list[str] = []
     first, error = compile_tuned(tmp_path, TRIALS, said)
@@ -89,6 +90,7 @@ def test_trials_are_kept_and_never_measured_again(tmp_path: Path) -> None:
     assert more.used != first.used
 
 
+@pytest.mark.thorough
 def test_a_killed_run_is_resumed(tmp_path: Path) -> None:
     """kill -9 behind the first batch; what was measured until then is not measured again."""
     root = str(Path(__file__).parents[2])
@@ -126,6 +128,7 @@ def test_targets_of_other_machines_are_refused(small_checkpoint: Checkpoint, cac
         compile_models(request, cache=cache, progress=lambda _text: None)
 
 
+@pytest.mark.thorough
 def test_an_archive_names_its_trials(small_checkpoint: Checkpoint, cache: Cache, user_cache: Cache) -> None:
     """The G2P models have a template for everything that could be tuned."""
     request = g2p_request(small_checkpoint, **SMALL, tune=2)

@@ -65,6 +65,7 @@ def test_half_modules_are_near_torch_in_the_types_of_torch() -> None:
         np.testing.assert_allclose(one, other, atol=tolerance)
 
 
+@pytest.mark.thorough
 @torch.no_grad()
 def test_a_decoder_of_any_length_with_padding_in_front() -> None:
     torch.manual_seed(1)

@@ -18,6 +18,7 @@ from harness.explain.choice import find_subject
 from harness.explain.generation import GenerationSubject
 from harness.explain.subject import subject_of
 from harness.models.g2p.checkpoints import Checkpoint, resolve_checkpoint
+from harness.models.g2p.options import G2POptions
 from harness.models.g2p.workload import G2P
 from harness.models.options import ModelOptions
 from harness.results import Run
@@ -102,8 +103,9 @@ def test_a_bundle_is_a_run_elsewhere(tmp_path: Path, small_checkpoint: Checkpoin
     with opened_bundle(path) as (elsewhere, item):
         assert item == "w1"
         options = options_of(elsewhere)
-        assert Path(options.checkpoint).parent == elsewhere.folder
-        assert resolve_checkpoint(options.checkpoint, cache=Cache(tmp_path)).sha256 == small_checkpoint.sha256
+        checkpoint = G2POptions.of(options).checkpoint
+        assert Path(checkpoint).parent == elsewhere.folder
+        assert resolve_checkpoint(checkpoint, cache=Cache(tmp_path)).sha256 == small_checkpoint.sha256
         assert find_subject(elsewhere, item).parity == find_subject(run, item).parity
     assert not elsewhere.folder.exists()
 

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from harness.devices import HostDevice
 from harness.explain import Explanation, explain
 from harness.models.g2p.checkpoints import Checkpoint, check_folder, write_random
+from harness.models.options import with_own
 from harness.results import ParityLine, Run, RunVerdict, Store, Summary
 from harness.run.builder import RunOptions
 from harness.run.session import RunSession
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.compiler
 
 WORDS = "eng-us\tword\twɚd\nfra\toui\twi\nger\thaus\thaʊ̯s\n"
 
-USUAL = RunOptions(repeat=1, max_output_len=16)
+USUAL = RunOptions(repeat=1, own={"max_output_len": 16})
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def judged(
     """A run of a few words on this machine."""
     words = folder / "words.tsv"
     words.write_text(WORDS, encoding="utf-8")
-    options = replace(options, checkpoint=str(checkpoint.folder), words=words, results_dir=folder / "results")
+    options = replace(with_own(options, checkpoint=str(checkpoint.folder), words=words), results_dir=folder / "results")
     session = RunSession(options, HostDevice(), Silent(), builder=builder)
     session.start()
     lines = session.workloads["g2p"].parity()
@@ -85,6 +86,7 @@ def test_without_a_defect_nothing_is_found(wide_checkpoint: Checkpoint, tmp_path
     assert len([row for row in found.rows if row.own is not None]) > len(found.rows) / 2
 
 
+@pytest.mark.thorough(keep=["uninitialised_tail", "stale_cache"])
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("defect", DEFECTS, ids=[defect.name for defect in DEFECTS])
 def test_a_defect_fails_parity_and_is_located(wide_checkpoint: Checkpoint, tmp_path: Path, defect: Defect) -> None:
@@ -102,13 +104,14 @@ def test_a_defect_fails_parity_and_is_located(wide_checkpoint: Checkpoint, tmp_p
     assert defect.operator in found.operators
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("here")
 def test_a_defect_in_an_int8_archive_without_a_cache_and_with_batches_is_located(
     wide_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     """The second of two words of a batch runs alone, beside a row of padding."""
     builder = OneArchive(tmp_path / "cache")
-    options = replace(USUAL, precision="int8", use_kv_cache=False, batch_size=2)
+    options = replace(with_own(USUAL, batch_size=2), precision="int8", use_kv_cache=False)
     with defective(missing_last_tile, wide_checkpoint):
         run, summary, _lines = judged(wide_checkpoint, tmp_path, builder, options)
     assert summary.verdict is RunVerdict.FAIL

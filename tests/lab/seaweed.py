@@ -96,9 +96,9 @@ class Server:
 
         try:
             await_(f"the bucket {name} takes files", takes)
-        except AssertionError as e:
-            e.add_note("the server's log ends: " + (self.folder / "log").read_text(errors="replace")[-3000:])
-            raise
+        except AssertionError as error:
+            log = (self.folder / "log").read_text(encoding="utf-8", errors="replace")
+            raise AssertionError(f"{error}; the server's log ends: {log[-3000:]}") from error
 
     @property
     def url(self) -> str:

@@ -15,6 +15,8 @@ from harness.cli.labpage.stored import StoredResults
 from harness.cli.labpage.watch import LabWatch
 from harness.lab.client import Census
 from harness.lab.wire import PROTOCOL, BuilderCard, Card, Waiter, Work
+from harness.results.shared import shared_store
+from harness.results.store import Store
 
 HOSTILE = "</td><img src=x onerror=\"document.title='owned'\">\x1b[31m\u202e&amp;'"
 """What a phone or a client may call itself: it ends a cell, runs something, and changes a terminal's colour."""
@@ -75,13 +77,16 @@ class Watched:
 
 
 @contextmanager
-def served(watched: Watched, results: Path | None, *names: str) -> Iterator[str]:
-    """The page's address while it is served."""
+def served(watched: Watched, results: Path | str | None, *names: str, **options: Any) -> Iterator[str]:
+    """The page's address while it is served. ``results``: a folder, or a results store's address."""
     loop = asyncio.new_event_loop()
 
+    def opened() -> Store:
+        return shared_store(results) if isinstance(results, str) else Store(cast(Path, results))
+
     async def begin() -> Any:
-        folder = None if results is None else StoredResults(results)
-        return start(ServeOptions(port=0, names=names), cast(LabWatch, watched), folder)
+        found = None if results is None else StoredResults(opened, kept=0.0 if isinstance(results, str) else 15.0)
+        return start(ServeOptions(port=0, names=names, **options), cast(LabWatch, watched), found)
 
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

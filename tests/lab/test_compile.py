@@ -25,7 +25,8 @@ SECRET = "s" * 40
 
 
 def order(**more: Any) -> CompileOrder:
-    return CompileOrder(protocol=PROTOCOL, model="g2p", target="llvm", checkpoint="random:tiny-8", keys=["k"], **more)
+    own: dict[str, str | int | bool] = {"checkpoint": "random:tiny-8"}
+    return CompileOrder(protocol=PROTOCOL, model="g2p", target="llvm", own=own, keys=["k"], **more)
 
 
 @pytest.fixture
@@ -35,6 +36,7 @@ def builder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builder:
     return Builder("desk", 1, store=FileStore(f"file://{tmp_path}/store"), cache=Cache(tmp_path / "agent"))
 
 
+@pytest.mark.thorough
 @pytest.mark.compiler
 def test_an_agent_compiles_a_users_model(
     village: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

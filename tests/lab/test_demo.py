@@ -36,6 +36,7 @@ def ask(address: str, name: str) -> Any:
         return json.load(answer)
 
 
+@pytest.mark.thorough
 @pytest.mark.compiler
 def test_a_lab_with_a_nightly_run_over_all_phones(tmp_path: Path) -> None:
     log, folder = tmp_path / "demo.log", tmp_path / "demo"

@@ -52,6 +52,7 @@ def client(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(name, value)
 
 
+@pytest.mark.thorough
 def test_eight_writers_of_whom_one_is_killed_all_the_time(server: Server, original: Path, tmp_path: Path) -> None:
     """All of them begin with no table at all, and each has to make some."""
     url, rng, killed = "s3://lab/writers", random.Random(7), 0
@@ -82,6 +83,7 @@ def test_eight_writers_of_whom_one_is_killed_all_the_time(server: Server, origin
     assert differences(url, *folders) == []
 
 
+@pytest.mark.thorough
 def test_a_store_that_is_killed_in_mid_upload(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = Server(tmp_path / "server")
     try:

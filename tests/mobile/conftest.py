@@ -80,7 +80,11 @@ def measured(two_models: TwoModels, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("measured")
     (folder / "words.tsv").write_text("".join(f"eng-us\t{word}\t\n" for word in WORDS), encoding="utf-8")
     options = RunOptions(
-        models=("g2p", str(SCALED)), words=folder / "words.tsv", warmup=1, repeat=2, results_dir=folder / "results"
+        models=("g2p", str(SCALED)),
+        own={"words": folder / "words.tsv"},
+        warmup=1,
+        repeat=2,
+        results_dir=folder / "results",
     )
     device = HostDevice(lock_folder=folder / "locks")
     session = RunSession(options, device, Silent(), builder=CachedBuilder(quiet))

@@ -130,6 +130,7 @@ def answers(
     return found | {"records": out}
 
 
+@pytest.mark.thorough
 @pytest.mark.compiler
 def test_the_generated_entry_points_answer_as_pytorch(answers: dict[str, Any], two_models: TwoModels) -> None:
     words = [[at, word, found] for at, (word, found) in enumerate(zip(WORDS, two_models.phonemes, strict=True))]

@@ -47,6 +47,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory, user_cache: Cache) -> Pat
     return out
 
 
+@pytest.mark.thorough
 def test_the_package_names_what_is_there(packaged: Path) -> None:
     text = (packaged / "Package.swift").read_text()
     [framework] = re.findall(r'binaryTarget\(name: "HarnessModels", path: "([^"]+)"\)', text)

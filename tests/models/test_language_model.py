@@ -132,6 +132,7 @@ def test_both_functions_read_the_same_weights(llama: tuple[LanguageModel, Runner
     assert once <= described.weights_bytes < 1.1 * once
 
 
+@pytest.mark.thorough
 def test_int8_weights_depart_at_ties_only(user_cache: Cache, tmp_path: Path) -> None:
     model = opened("tiny-qwen3", user_cache, "int8")
     runner = built(model, user_cache, "int8")

@@ -49,6 +49,7 @@ def save(
     return path
 
 
+@pytest.mark.thorough
 def test_the_onnx_projects_own_cases_agree_or_are_refused() -> None:
     outcome = run_all()
     assert outcome.wrong == []

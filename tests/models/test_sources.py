@@ -58,7 +58,7 @@ def test_a_file_and_a_shipped_model_are_found(tmp_path: Path) -> None:
 )
 def test_impossible_sizes_name_the_option(cache: Cache, change: dict[str, int], named: str) -> None:
     with pytest.raises(UsageError, match=named):
-        open_workloads(ModelOptions(**change), cache=cache, progress=quiet)  # type: ignore[arg-type]
+        open_workloads(ModelOptions(own=change), cache=cache, progress=quiet)
 
 
 def test_an_installed_package_offers_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,7 @@ def test_the_runner_holds_every_model_and_needs_only_libc(small_checkpoint: Chec
     assert foreign == []
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("work_is_here")
 def test_a_program_for_a_phone_is_at_most_4_mb_without_the_weights(
     small_checkpoint: Checkpoint, user_cache: Cache
@@ -136,6 +137,7 @@ def test_what_is_no_binary_is_refused(tmp_path: Path) -> None:
         inspect(path)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("triple", ["aarch64-linux-musl"])
 def test_any_zig_triple_compiles(triple: str, user_cache: Cache, tmp_path: Path) -> None:
     """The whole runtime for a phone takes minutes; its smallest and its largest file stand for it here."""

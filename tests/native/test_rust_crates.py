@@ -108,6 +108,7 @@ def test_what_can_be_published_depends_on_nothing_that_cannot() -> None:
     assert needed == {"serde"}, "an app that links the crate of a kind of workload gets nothing else of the runner"
 
 
+@pytest.mark.thorough
 def test_the_crates_docs_have_no_warnings(user_cache: Cache) -> None:
     target = str(user_cache.root / "cargo/checked")
     options = ["--workspace", "--no-deps", "--locked", "--offline", "--target-dir", target]

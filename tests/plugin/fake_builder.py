@@ -12,6 +12,7 @@ from harness.core.cache import Cache, hash_file
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress
 from harness.models.g2p.checkpoints import Checkpoint
+from harness.models.g2p.options import G2POptions
 from harness.models.g2p.workload import G2P
 from harness.models.options import ModelOptions
 from harness.models.timing import TimedPyTorch
@@ -35,7 +36,7 @@ class FakeBuilder:
             def expected(self, progress: Progress) -> Expected[Decoded]:
                 return Expected({item.id: builder.answer(item.label) for item in self.items}, {"torch_version": "0"})
 
-        checkpoint = Checkpoint(options.checkpoint, self.folder, "1" * 64, ("eng-us", "fra"))
+        checkpoint = Checkpoint(G2POptions.of(options).checkpoint, self.folder, "1" * 64, ("eng-us", "fra"))
         return [Fake.opened(checkpoint, options, Cache(self.folder / "cache"))]
 
     def pytorch(self, options: RunOptions, models: list[TimedModel]) -> TimedPyTorch:
@@ -59,6 +60,7 @@ class FakeBuilder:
         if self.fail:
             raise HarnessError(self.fail, cure="try something else")
         [workload] = workloads
+        own = G2POptions.of(options)
         folder = self.folder / variant
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "lib.a").write_bytes(b"archive")
@@ -69,8 +71,8 @@ class FakeBuilder:
             prefixes={name: f"g2p_{name}_" for name in names},
             checkpoint=workload.label,
             batch_size=1,
-            max_input_bytes=options.max_input_bytes,
-            max_output_len=options.max_output_len,
+            max_input_bytes=own.max_input_bytes,
+            max_output_len=own.max_output_len,
             target="llvm",
             use_kv_cache=variant == "cache",
             archive_sha256=ARCHIVE,

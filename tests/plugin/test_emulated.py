@@ -44,18 +44,18 @@ def options_for(device: HostDevice, *arguments: str) -> RunOptions:
 
 def test_the_defaults_of_each_kind_of_device() -> None:
     real = options_for(HostDevice())
-    assert (real.warmup, real.repeat, real.word_sample, real.timed_items) == (2, 5, None, None)
+    assert (real.warmup, real.repeat, real.item_sample, real.timed_items) == (2, 5, None, None)
     emulated = ShelfDevice("emulated-one")
     smoke = options_for(emulated)
     assert (smoke.warmup, smoke.repeat) == (0, 1)
-    assert (smoke.word_sample, smoke.timed_items) == (EMULATED_WORDS, EMULATED_TIMED)
-    assert options_for(emulated, "--words", "words.tsv").word_sample is None
+    assert (smoke.item_sample, smoke.timed_items) == (EMULATED_WORDS, EMULATED_TIMED)
+    assert options_for(emulated, "--words", "words.tsv").item_sample is None
     for arguments, passes in ((["--repeat", "3"], (0, 3)), (["--warmup", "1"], (1, 1))):
         more = options_for(emulated, *arguments)
         assert (more.warmup, more.repeat) == passes
         assert more.timed_items is None, "who asks for passes gets them over all words"
     native = options_for(Companioned("emulated-phone"))
-    assert (native.word_sample, native.timed_items) == (None, EMULATED_TIMED)
+    assert (native.item_sample, native.timed_items) == (None, EMULATED_TIMED)
 
 
 def test_two_shipped_words_of_each_language() -> None:
@@ -65,7 +65,9 @@ def test_two_shipped_words_of_each_language() -> None:
 def test_a_sample_of_the_words_is_told_everywhere(tmp_path: Path) -> None:
     words = tmp_path / "words.tsv"
     words.write_text("".join(f"{code}\t{word}\t{word}\n" for code in ("eng-us", "fra") for word in ("a", "bb", "ccc")))
-    options = RunOptions(words=words, word_sample=4, timed_items=2, warmup=0, repeat=1, results_dir=tmp_path / "r")
+    options = RunOptions(
+        own={"words": words}, item_sample=4, timed_items=2, warmup=0, repeat=1, results_dir=tmp_path / "r"
+    )
     session = RunSession(options, ShelfDevice("emulated-one"), Silent(), builder=FakeBuilder(tmp_path))
     session.start()
     workload = session.workloads["g2p"]

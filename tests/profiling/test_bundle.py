@@ -85,9 +85,7 @@ def together(small_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFact
     words.write_text("eng-us\tword\twɚd\nfra\toui\twi\n")
     options = RunOptions(
         models=("g2p", str(FILE)),
-        checkpoint=str(small_checkpoint.folder),
-        words=words,
-        max_output_len=16,
+        own={"checkpoint": str(small_checkpoint.folder), "words": words, "max_output_len": 16},
         profile=True,
         repeat=4,
         results_dir=folder / "results",
@@ -96,6 +94,7 @@ def together(small_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFact
     return profiled(options, folder)
 
 
+@pytest.mark.thorough
 def test_every_archive_lists_what_its_kernels_stand_for(alone: Profiled, together: Profiled) -> None:
     g2p = [("g2p", name) for name in ("encoder", "decoder_prefill", "decoder_step")]
     tensors = [(name, name) for name in TENSORS]

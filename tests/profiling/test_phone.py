@@ -43,6 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Store(results).find("latest")
 
 
+@pytest.mark.thorough
 def test_every_item_of_a_phones_run_has_its_marks(run: Run) -> None:
     summary = run.summary()
     assert summary is not None

@@ -56,7 +56,7 @@ def right(_model: str, item: dict[str, Any]) -> dict[str, Any]:
 def session_of(folder: Path, builder: Builder, *, device: HostDevice | None = None, **options: Any) -> RunSession:
     words = folder / "words.tsv"
     words.write_text("".join(f"eng-us\t{word}\t{word}\n" for word in WORDS))
-    given = {"words": words, "warmup": 0, "repeat": 2, "pair_seconds": 60.0, **options}
+    given = {"own": {"words": words}, "warmup": 0, "repeat": 2, "pair_seconds": 60.0, **options}
     session = RunSession(
         RunOptions(results_dir=folder / "results", **given),
         device or HostDevice(lock_folder=folder / "locks"),

@@ -198,12 +198,12 @@ def lab_document(scheduler: str, census: Census | None, age: float | None, troub
     )
 
 
-def trends_document(results: Path, most: int) -> TrendsDocument:
-    """Return the last ``most`` nightly runs of every cell below a folder of results."""
+def trends_document(results: Path, most: int, place: str) -> TrendsDocument:
+    """Return the last ``most`` nightly runs of every cell below a folder of results; ``place`` names it."""
     from harness.results.drift import history_of
 
     histories = history_of(nightly_runs(results))
-    return TrendsDocument(results_dir=str(results), cells=[_trend(one, most) for one in histories])
+    return TrendsDocument(results_dir=place, cells=[_trend(one, most) for one in histories])
 
 
 def _trend(history: CellHistory, most: int) -> TrendLine:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import ipaddress
 import logging
 import re
 import signal
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
@@ -20,8 +25,9 @@ from harness.cli.labpage import view
 from harness.cli.labpage.stored import Lists, StoredResults
 from harness.cli.labpage.watch import LabWatch
 from harness.core.errors import HarnessError
-from harness.core.text import shown
+from harness.core.text import quoted, shown
 from harness.devices.base import Notify
+from harness.lab.errors import LabMisuse
 from harness.lab.scheduler import PortTaken
 
 POLICY = (
@@ -39,20 +45,27 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Define where the page is served. ``names`` are the names under which browsers may ask for it."""
+    """Define where and to whom the page is served.
+
+    ``names`` are the names under which browsers may ask for it, ``tls`` the files of its certificate and key, and
+    ``password`` what a browser has to ask its reader for, under any user's name.
+    """
 
     listen: str = "127.0.0.1"
     port: int = 8788
     names: tuple[str, ...] = ()
+    tls: tuple[Path, Path] | None = None
+    password: str | None = None
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Hold the sources of the page. ``results`` is None without a results folder."""
+    """Hold the sources of the page. ``results`` is None without a results folder or store."""
 
     lab: LabWatch
     results: StoredResults | None
     hosts: frozenset[str]
+    password: str | None = None
 
 
 class _Page(RequestHandler):
@@ -79,6 +92,10 @@ class _Page(RequestHandler):
         # A page of somebody else's whose name was pointed at this address must not read what is here.
         if _host_of(self.request.host) not in self.sources.hosts:
             self.plain(421, f"this page is not served under {self.request.host_name!r}: give harness lab serve --name")
+            self.finish()
+        elif self.sources.password is not None and not _knows(self.request.headers, self.sources.password):
+            self.set_header("WWW-Authenticate", 'Basic realm="lab", charset="UTF-8"')
+            self.plain(401, "this page asks for the lab's password")
             self.finish()
 
     def plain(self, status: int, text: str) -> None:
@@ -128,7 +145,7 @@ class _LabJson(_Page):
 class _ListJson(_Page):
     async def get(self, which: str) -> None:
         if self.sources.results is None:
-            self.plain(404, "no results folder is served: give harness lab serve --results-dir")
+            self.plain(404, "no results are served: give harness lab serve --results-dir or --results-url")
         elif (lists := await self.lists()) is not None:
             self.document(getattr(lists, which))
 
@@ -176,18 +193,21 @@ def application(sources: Sources) -> Application:
 
 
 def start(options: ServeOptions, lab: LabWatch, results: StoredResults | None) -> tuple[HTTPServer, str]:
-    """Start to serve in the running loop; return the server and the page's address. Raises PortTaken."""
+    """Start to serve in the running loop; return the server and the page's address. Raises PortTaken and LabMisuse."""
     # What a stranger's request makes Tornado complain about is no news for the person who serves.
     for name in ("tornado.general", "tornado.access"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     hosts = frozenset({"localhost", "127.0.0.1", "::1", options.listen.lower(), *map(str.lower, options.names)})
-    server = HTTPServer(application(Sources(lab, results, hosts)), max_body_size=0, idle_connection_timeout=60)
+    handlers = application(Sources(lab, results, hosts, options.password))
+    tls = None if options.tls is None else _tls(*options.tls)
+    server = HTTPServer(handlers, max_body_size=0, idle_connection_timeout=60, ssl_options=tls)
     try:
         sockets = bind_sockets(options.port, address=options.listen)
     except OSError as error:
         raise PortTaken(f"the page cannot be served at {options.listen}:{options.port}: {error.strerror}") from error
     server.add_sockets(sockets)
-    return server, f"http://{_bracketed(options.listen)}:{sockets[0].getsockname()[1]}/"
+    scheme = "http" if tls is None else "https"
+    return server, f"{scheme}://{_bracketed(options.listen)}:{sockets[0].getsockname()[1]}/"
 
 
 async def serve(options: ServeOptions, lab: LabWatch, results: StoredResults | None, notify: Notify) -> None:
@@ -200,6 +220,32 @@ async def serve(options: ServeOptions, lab: LabWatch, results: StoredResults | N
     await stop.wait()
     server.stop()
     await server.close_all_connections()
+
+
+def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return the settings of a server with this certificate. Raises LabMisuse."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:
+        raise LabMisuse(
+            f"the page cannot be served with {quoted(certificate)} and {quoted(key)}: {error.strerror or error}",
+            cure="name a certificate and its key, both as PEM",
+        ) from error
+    return context
+
+
+def _knows(headers: HTTPHeaders, password: str) -> bool:
+    """Return whether a request has the password, by Basic authentication (RFC 7617); the user's name may be any."""
+    scheme, _, given = headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return False
+    try:
+        found = base64.b64decode(given.strip(), validate=True)
+    except ValueError:
+        return False
+    return hmac.compare_digest(found.partition(b":")[2], password.encode())
 
 
 def _bracketed(host: str) -> str:

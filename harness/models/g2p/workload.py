@@ -13,6 +13,7 @@ from harness.core.progress import Progress
 from harness.measure.sampling import spread_order
 from harness.models.g2p.checkpoints import EMBEDDED, WEIGHT_FILES, Checkpoint, resolve_checkpoint
 from harness.models.g2p.items import WORKLOAD, word_item
+from harness.models.g2p.options import OPTIONS, G2POptions
 from harness.models.g2p.reference import Reference, ReferenceOptions, reference_outputs
 from harness.models.g2p.word_list import DEFAULT_WORDS, Word, check_words, read_words
 from harness.models.generation import FUNCTIONS, GenerationWorkload
@@ -22,7 +23,7 @@ from harness.models.workload import Compilable, Expected, TimedModel
 from harness.protocol.schema import WorkItem
 from harness.validate import Decoded
 
-DEFAULT_OPTIONS = ModelOptions()
+DEFAULT_OPTIONS = G2POptions.of(ModelOptions())
 GRAPH = ("network.py", "ops.py", "functions.py", "loading.py", "words/default.tsv")
 """The sources of the compiled graph, and the words from which int8 weights are rounded."""
 
@@ -39,10 +40,11 @@ class G2P(GenerationWorkload):
     name = source = WORKLOAD
 
     def __init__(self, checkpoint: Checkpoint, options: ModelOptions, words: Sequence[Word], cache: Cache) -> None:
-        self.checkpoint, self.options, self.words, self._cache = checkpoint, options, words, cache
+        self.checkpoint, self.words, self._cache = checkpoint, words, cache
+        self.own = G2POptions.of(options)
         self.label, self.weights_sha256 = checkpoint.label, checkpoint.sha256
-        self.tolerance, self.batch_size = options.tolerance, options.batch_size
-        self.items_source = "shipped" if options.words is None else options.words.name
+        self.tolerance, self.batch_size = options.tolerance, self.own.batch_size
+        self.items_source = "shipped" if self.own.words is None else self.own.words.name
         self.items = [self.item(f"w{at:05d}", word.language, word.word) for at, word in enumerate(words)]
         self._gold = {item.id: word.pronunciations for item, word in zip(self.items, words, strict=True)}
         digest = hashlib.sha256()
@@ -53,21 +55,22 @@ class G2P(GenerationWorkload):
     @classmethod
     def opened(cls, checkpoint: Checkpoint, options: ModelOptions, cache: Cache) -> G2P:
         """Return a checkpoint with the words that the options name. Raises BadWords."""
-        words = read_words(options.words or DEFAULT_WORDS, options.language)
+        own = G2POptions.of(options)
+        words = read_words(own.words or DEFAULT_WORDS, own.language)
         chosen = words
-        if options.word_sample is not None:
-            chosen = [words[at] for at in sorted(spread_words(words)[: options.word_sample])]
+        if options.item_sample is not None:
+            chosen = [words[at] for at in sorted(spread_words(words)[: options.item_sample])]
         found = cls(checkpoint, options, chosen, cache)
         found.items_of = len(words) if len(words) > len(chosen) else None
         return found
 
     def check(self) -> None:
         """Raise BadWords for the first word that the model cannot take."""
-        most = self.options.max_input_bytes
+        most = self.own.max_input_bytes
         check_words(list(self.words), languages=self.checkpoint.languages, max_input_bytes=most)
 
     def item(self, name: str, subset: str, label: str) -> WorkItem:
-        return word_item(name, subset, label, space=self.options.prompt_space)
+        return word_item(name, subset, label, space=self.own.prompt_space)
 
     def weight_files(self) -> Sequence[Path]:
         folder = self.checkpoint.folder
@@ -78,7 +81,7 @@ class G2P(GenerationWorkload):
         return spread_words(self.words)
 
     def compilable(self, variant: str) -> Compilable:
-        return g2p_compilable(self.checkpoint, self.options, kv_cache=variant == "cache")
+        return g2p_compilable(self.checkpoint, self.own, kv_cache=variant == "cache")
 
     def expected(self, progress: Progress) -> Expected[Decoded]:
         """Return transformers' greedy decoding of every word."""
@@ -105,17 +108,17 @@ class G2P(GenerationWorkload):
             "item": item.id,
             "language": item.subset,
             "word": item.label,
-            "prompt_space": self.options.prompt_space,
-            "max_output_len": self.options.max_output_len,
+            "prompt_space": self.own.prompt_space,
+            "max_output_len": self.own.max_output_len,
         }
 
     def _reference(self, progress: Progress) -> Reference:
-        options = ReferenceOptions(max_output_len=self.options.max_output_len, prompt_space=self.options.prompt_space)
+        options = ReferenceOptions(max_output_len=self.own.max_output_len, prompt_space=self.own.prompt_space)
         return reference_outputs(self.checkpoint, list(self.words), options, cache=self._cache, progress=progress)
 
 
 def g2p_compilable(
-    checkpoint: Checkpoint, options: ModelOptions = DEFAULT_OPTIONS, *, kv_cache: bool = True
+    checkpoint: Checkpoint, options: G2POptions = DEFAULT_OPTIONS, *, kv_cache: bool = True
 ) -> Compilable:
     """Return what the compiler takes of a checkpoint, for the sizes and the prefix of the options."""
     sizes = {
@@ -145,8 +148,7 @@ def g2p_compilable(
 
 def open_g2p(_names: Sequence[str], options: ModelOptions, cache: Cache, _progress: Progress) -> list[G2P]:
     """Return the checkpoint with the words that the options name. Raises CheckpointUnavailable and UsageError."""
-    options.check_sizes()
-    return [G2P.opened(resolve_checkpoint(options.checkpoint, cache=cache), options, cache)]
+    return [G2P.opened(resolve_checkpoint(G2POptions.of(options).checkpoint, cache=cache), options, cache)]
 
 
-KIND = WorkloadKind("g2p", open_g2p, names=(WORKLOAD,))
+KIND = WorkloadKind("g2p", open_g2p, names=(WORKLOAD,), options=OPTIONS)

@@ -15,7 +15,7 @@ from harness.core.cache import Cache, hash_file, hash_sources
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.measure.sampling import spread_order
-from harness.models.generation import GreedyWorkload
+from harness.models.generation import MAX_OUTPUT_LEN, GreedyWorkload
 from harness.models.kinds import WorkloadKind
 from harness.models.language.configurations import CONFIGURATIONS
 from harness.models.language.description import Decoder, UnknownPart, describe, read_config
@@ -50,6 +50,7 @@ class LanguageModel(GreedyWorkload):
     kind: ClassVar[Kind] = "language"
     unit: ClassVar[str] = "prompt"
     probe: ClassVar[RecordOptions] = RecordOptions(margins=True)
+    in_apps: ClassVar[bool] = False
     explained_by: ClassVar[str] = "harness.explain.language:refuse"
 
     def __init__(
@@ -65,7 +66,7 @@ class LanguageModel(GreedyWorkload):
         self.config, self.weights, self.decoder = config, weights, describe(config)
         self.parameters = self.decoder.parameters
         self.tolerance = max(options.tolerance, LOSSY_TIES[options.precision])
-        self.tokens = min(MOST_TOKENS, options.max_output_len)
+        self.tokens = min(MOST_TOKENS, MAX_OUTPUT_LEN.of(options.own))
         self.prompts = seeded_prompts(self.decoder, self.tokens)
         if not self.prompts:
             raise UnknownPart(
@@ -148,7 +149,6 @@ def open_language_models(
     names: Sequence[str], options: ModelOptions, cache: Cache, progress: Progress
 ) -> list[LanguageModel]:
     """Return the models with seeded weights, and those of folders. Raises UnknownPart and UsageError."""
-    options.check_sizes()
     found = []
     for name in names:
         if name.startswith(RANDOM):
@@ -188,4 +188,4 @@ def identifier(name: str) -> str:
     return found if found and not found[0].isdigit() else f"model_{found}"
 
 
-KIND = WorkloadKind("language", open_language_models, schemes=(RANDOM, FOLDER))
+KIND = WorkloadKind("language", open_language_models, schemes=(RANDOM, FOLDER), options=(MAX_OUTPUT_LEN,))

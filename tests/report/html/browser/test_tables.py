@@ -92,6 +92,7 @@ def test_documents_are_saved_whole(page: Page, runs: list[Run]) -> None:
     assert json.loads(saved(page, "[data-document='parity-A']")[1])[0]["verdict"] == "mismatch"
 
 
+@pytest.mark.thorough
 def test_every_pictures_data_is_a_click_away(browser: Browser, file: Path) -> None:
     first = opened(browser, file, drawn=False).page
     names = [button.get_attribute("data-figure-csv") for button in first.locator("[data-figure-csv]").all()]
