@@ -95,7 +95,7 @@ def stored_options(stored: Mapping[str, Any]) -> RunOptions:
 
 
 def stored_form(options: RunOptions) -> dict[str, Any]:
-    """Return the options as a run's manifest keeps them: those of kinds of workloads are at the same level as all others."""
+    """Return the options as a run's manifest keeps them, on one level with those of kinds of workloads."""
     values = {key: value for key, value in vars(options).items() if key != "own"}
     values |= {key: option.of(options.own) for key, option in model_options().items()}
     return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
