@@ -14,7 +14,11 @@ BIN := .venv/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 TOGETHER := -n $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) < 3 ? $$(getconf _NPROCESSORS_ONLN) + 1 : 4 )))
 
-.PHONY: help setup lab-demo bench test check test-python test-thorough test-lowest test-android test-ios test-rust smoke cli bindings prose lint lint-python lint-rust lint-tools format audit lock clean
+# The theme's notice about another program's next version is not about this site.
+SITE_VARIABLES := NO_MKDOCS_2_WARNING=1
+SITE := $(SITE_VARIABLES) $(BIN)/python -m mkdocs
+
+.PHONY: help setup docs docs-serve docs-rust docs-version lab-demo bench test check test-python test-thorough test-lowest test-android test-ios test-rust smoke cli bindings prose lint lint-python lint-rust lint-tools format audit lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -70,6 +74,19 @@ cli: setup ## the Rust command line on two words
 bindings: setup ## write the bindings for apps again: Kotlin, Swift, C and Flutter
 	@$(BIN)/python tools/write_bindings.py
 	@$(BIN)/python tools/write_flutter.py
+
+docs: setup ## build the site of the documentation into build/site, and check its links
+	@$(SITE) build --quiet
+	@echo "make docs: open build/site/index.html; a search needs a server: make docs-serve"
+
+docs-serve: setup ## show the site on 127.0.0.1:8000, and again after each change of a page
+	@$(SITE) serve
+
+docs-rust: ## have cargo document the crates, for the next make docs
+	@cargo doc --workspace --no-deps --lib --locked --quiet
+
+docs-version: setup ## commit the site as VERSION=1.2 to the branch gh-pages, for the menu of versions
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(SITE_VARIABLES) mike deploy --update-aliases $(VERSION) latest
 
 # Both languages at once: without their caches mypy and clippy take half a minute each.
 lint: setup lint-tools ## format, lint, types and English of both languages

@@ -100,6 +100,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "training": ("The extra `training`", "The lexicons that the embedded model was trained on."),
     "dev": ("The extra `dev`", "Needed only to work on the harness, for example axe-core to check the report."),
     "lab": ("The extra `lab`", "Shares phones of many hosts."),
+    "docs": ("The extra `docs`", "Needed only to build the site of the documentation."),
 }
 """Title and introduction by extra, in the order in which a package is looked for."""
 

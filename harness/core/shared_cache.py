@@ -5,8 +5,8 @@ their hashes. So an entry is whole or absent, and writers of the same entry do n
 
 Anyone who can write to the store could replace an entry by their library, and an archive is linked into
 programs that are run. So manifests are signed with a key that the team shares (HMAC-SHA256 over the kind, the key and
-the files), and an entry whose signature is missing or wrong is made again here. Without a key nothing is read, unless
-the store is declared to be private.
+the files). An entry whose signature or whose files are missing or wrong is made again here, and replaces the damaged
+one in the store. Without a key nothing is read, unless the store is declared to be private.
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ class SharedCache:
             self._leave(error)
         self._there: set[str] = set()
         """The entries that the store is known to have."""
+        self._damaged: set[str] = set()
+        """Those that could not be used: what was made in their place is written over them, once."""
 
     @classmethod
     def of(cls, notice: Notice, environment: Mapping[str, str] = os.environ) -> SharedCache | None:
@@ -121,6 +123,7 @@ class SharedCache:
                 if target.stat().st_size != file.size:
                     raise StoreDamaged(f"{path} has another size than its entry promises")
         except StoreDamaged as error:
+            self._damaged.add(name)
             self._notice(f"{name} of the shared cache cannot be used, and is made here: {error.args[0]}")
         except HarnessError as error:
             self._leave(error)
@@ -131,19 +134,28 @@ class SharedCache:
         return False
 
     def give(self, kind: str, key: str, folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
-        """Put an entry into the store unless it has one; ``files`` are the names with ``size`` and ``sha256``."""
+        """Put an entry into the store unless it has one that can be used.
+
+        ``files`` are the names with ``size`` and ``sha256``.
+        """
         name = _name(kind, key)
+        mending = name in self._damaged
         try:
-            if self._away or name in self._there or self._store.has(name):
+            if self._away or (not mending and (name in self._there or self._store.has(name))):
                 self._there.add(name)
                 return
             entry = _Entry.model_validate({"format": 1, "kind": kind, "key": key, "files": files})
             for path, file in entry.files.items():
-                if self._store.put(folder / path) != file.sha256:
+                if self._store.put(folder / path, again=mending) != file.sha256:
                     raise StoreDamaged(f"{path} was changed while it was given to the store")
             if self._secret is not None:
                 entry = entry.model_copy(update={"signature": entry.signed_by(self._secret)})
-            self._store.write_once(name, (entry.model_dump_json(indent=1) + "\n").encode())
+            text = (entry.model_dump_json(indent=1) + "\n").encode()
+            if mending:
+                self._damaged.discard(name)
+                self._store.replace(name, text)
+            else:
+                self._store.write_once(name, text)
         except HarnessError as error:
             self._leave(error)
         else:

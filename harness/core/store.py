@@ -85,20 +85,25 @@ class FileStore:
         self._there: set[str] = set()
         """What is known to be in the store, so that it is asked once."""
 
-    def put(self, path: Path) -> str:
-        """Make sure that the store has the file, which nobody changes meanwhile; return the hash of its contents."""
-        return self._put(path, hash_file(path), path.stat().st_size, path.name)
+    def put(self, path: Path, *, again: bool = False) -> str:
+        """Make sure that the store has the file, which nobody changes meanwhile; return the hash of its contents.
+
+        ``again`` writes it also where one of that name and size is, whose contents may be others.
+        """
+        return self._put(path, hash_file(path), path.stat().st_size, path.name, again=again)
 
     def put_bytes(self, data: bytes, name: str) -> str:
         """Make sure that the store has a file with these contents; return their hash. ``name`` is for messages."""
         return self._put(data, hashlib.sha256(data).hexdigest(), len(data), name)
 
-    def _put(self, contents: Path | bytes, sha256: str, size: int, name: str) -> str:
+    def _put(self, contents: Path | bytes, sha256: str, size: int, name: str, *, again: bool = False) -> str:
         with self._lock:
-            if sha256 in self._there:
+            if sha256 in self._there and not again:
                 return sha256
         with self.trouble("taking", name):
-            if not self._has(sha256, size):
+            if again:
+                obstore.put(self.objects, _key(sha256), contents, use_multipart=size > ONE_REQUEST)
+            elif not self._has(sha256, size):
                 try:
                     if size > ONE_REQUEST:
                         obstore.put(self.objects, _key(sha256), contents, use_multipart=True)
@@ -165,6 +170,11 @@ class FileStore:
                     return False
                 obstore.put(self.objects, name, contents, use_multipart=False)
         return True
+
+    def replace(self, name: str, contents: bytes) -> None:
+        """Write a named object whole, and replace an existing one. Raises StoreFailed."""
+        with self.trouble("taking", name):
+            obstore.put(self.objects, name, contents, use_multipart=False)
 
     def _has(self, sha256: str, size: int) -> bool:
         try:

@@ -55,22 +55,24 @@ def add_models_key(parser: pytest.Parser, models: Sequence[str] = ()) -> None:
     )
 
 
+def all_options() -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Return the short names of each option and what pytest is given about it."""
+    found: list[tuple[tuple[str, ...], dict[str, Any]]] = []
+    _add_all(lambda *names, **settings: found.append((names, settings)))
+    return found
+
+
 def option_names() -> list[str]:
     """Return the short names of all options."""
-    found: list[str] = []
-    _add_all(lambda *names, **_settings: found.extend(names))
-    return found
+    return [name for names, _settings in all_options() for name in names]
 
 
 def options_with_a_value() -> set[str]:
     """Return the short and long names of the options that take a value."""
     found: set[str] = set()
-
-    def note(*names: str, **settings: Any) -> None:
+    for names, settings in all_options():
         if not str(settings.get("action", "")).startswith("store_"):
             found.update(names, (LONG_PREFIX + name.removeprefix("--") for name in names))
-
-    _add_all(note)
     return found
 
 

@@ -392,14 +392,14 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 PLUGIN = pytest.StashKey[HarnessPlugin]()
+MARKER = (
+    f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency, profile, gate, models, pairs) that "
+    "the test asks for, so that several devices can do them at once"
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers",
-        f"{STEP_MARK}(*names): steps of a run (describe, smoke, parity, latency, profile, gate, models, pairs) that "
-        "the test asks for, so that several devices can do them at once",
-    )
+    config.addinivalue_line("markers", MARKER)
     use_configured_models(config)
     choose_arguments(config)
     plugin = config.stash[PLUGIN] = HarnessPlugin(config)

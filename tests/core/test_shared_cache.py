@@ -127,6 +127,23 @@ def test_what_somebody_put_there_is_not_used(store: Path, tmp_path: Path, attack
     (notice,) = machine.notices
     assert f"cache/1/archives/{key}.json of the shared cache cannot be used, and is made here" in notice
     assert said in notice
+    # What was made is there for the next machine.
+    after = Machine(tmp_path / "c")
+    assert (after.fetch(key, text="third code"), after.made, after.notices) == ("our code", [], [])
+
+
+@pytest.mark.parametrize("damage", ["other contents", "a missing file"])
+def test_a_damaged_file_of_the_same_size_is_written_again(store: Path, tmp_path: Path, damage: str) -> None:
+    Machine(tmp_path / "a").fetch(text="our code")
+    blob = next(file for file in store.glob("files/*/*") if file.read_text() == "our code")
+    if damage == "other contents":
+        blob.write_text("bad code")
+    else:
+        blob.unlink()
+    second, third = Machine(tmp_path / "b"), Machine(tmp_path / "c")
+    assert [second.fetch(text="our code"), third.fetch(text="our code")] == ["our code", "our code"]
+    assert (second.made, third.made) == ([KEY], [])
+    assert blob.read_text() == "our code"
 
 
 @pytest.mark.parametrize("name", ["../../../escaped", "/escaped", "a/../../escaped", ".hidden", "a//b", "a\\b\n"])
@@ -204,8 +221,8 @@ def _make_slowly(store: Path, root: Path, ready: Path) -> None:
 
     put = FileStore.put
 
-    def slow(self: FileStore, path: Path) -> str:
-        found = put(self, path)
+    def slow(self: FileStore, path: Path, **more: bool) -> str:
+        found = put(self, path, **more)
         ready.touch()
         time.sleep(600)
         return found

@@ -32,7 +32,7 @@ def test_the_page_is_of_these_lock_files() -> None:
         ),
         ("| pluggy | ", "| plugger | ", "plugger is not in requirements.lock"),
         ("| pluggy | ", "| plugger | ", "pluggy is missing"),
-        ("- colorama ", "- colorame ", "colorama is missing"),
+        ("- pywin32 ", "- pywin33 ", "pywin32 is missing"),
         ("| itoa | 1.0.18 |", "| itoa | 1.0.17 |", "missing: | itoa | 1.0.18 |"),
         ("| itoa | 1.0.18 |", "| itoa | 1.0.17 |", "no longer so: | itoa | 1.0.17 |"),
         ("Orson Peters", "Somebody", "the text of foldhash-0.2.0, LICENSE is missing"),
