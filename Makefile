@@ -43,8 +43,8 @@ test-python: setup
 	@# A file's tests stay in one process, so that what they share is compiled once.
 	@$(BIN)/pytest tests -m 'not thorough' $(TOGETHER) --dist loadfile --no-loadscope-reorder --durations 60
 
-test-thorough: setup ## the further cases that make test leaves out, one in thirty: more targets, precisions, phones
-	@tools/setup-tests
+test-thorough: setup ## the further cases that make test leaves out: more targets, precisions, phones
+	@tools/setup-tests --thorough
 	@$(BIN)/pytest tests -m thorough $(TOGETHER) --dist loadfile --no-loadscope-reorder --durations 20
 
 test-lowest: setup ## the quick tests with the lowest versions that pyproject.toml allows

@@ -34,6 +34,7 @@ def command(*options: str, path: str | None = None) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.thorough
 def test_the_command_estimates_every_case_and_prints_that_it_does(tmp_path: Path) -> None:
     done = command("--quick", "--json", str(tmp_path / "arm.json"))
     assert done.returncode == 0, done.stdout + done.stderr

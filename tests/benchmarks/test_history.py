@@ -31,6 +31,7 @@ def test_made_runs_are_whole_ones(tmp_path: Path) -> None:
         query(Store(tmp_path / "results"), sql, cache=tmp_path / "cache")
 
 
+@pytest.mark.thorough
 @pytest.mark.programs
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "REPEATS", 1)

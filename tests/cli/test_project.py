@@ -102,6 +102,7 @@ def test_a_repository(folder: Path) -> None:
     assert (folder / ".gitignore").read_text() == "*.pyc\n"
 
 
+@pytest.mark.thorough(keep=["pyproject.toml-*"])
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -62,6 +62,7 @@ class All(nn.Module):
         return [part(x) for part in self.parts]
 
 
+@pytest.mark.thorough(keep=["fixed-*"])
 @pytest.mark.parametrize("parts", [PARTS, OTHERS], ids=["parts", "others"])
 @pytest.mark.parametrize("dynamic", [None, (({1: Dim("n", min=4, max=64)},),)], ids=["fixed", "of any length"])
 def test_parts_are_those_that_torch_takes(parts: dict[str, Part], dynamic: Any) -> None:

@@ -20,7 +20,7 @@ from tests.explain.small_runs import judged, made_here
 pytestmark = [pytest.mark.compiler, pytest.mark.emulator]
 
 
-@pytest.mark.thorough(keep=["virtual-android-*"])
+@pytest.mark.thorough
 @pytest.mark.parametrize(("device", "which"), [("virtual-android", 0), ("virtual-ios", 1)])
 def test_a_defect_in_a_run_on_a_phone_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, which: int

@@ -26,7 +26,7 @@ from tests.lab.writers import copies, differences, numbered, upload_all
 from tests.lab.wrong_clock import compile_clock, off_by
 from tests.results.samples import make_run
 
-pytestmark = pytest.mark.programs
+pytestmark = [pytest.mark.programs, pytest.mark.thorough]
 
 WRITERS, RUNS_EACH, KILLED = 8, 1, 5
 _FORKS = multiprocessing.get_context("forkserver")
@@ -52,7 +52,6 @@ def client(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(name, value)
 
 
-@pytest.mark.thorough
 def test_eight_writers_of_whom_one_is_killed_all_the_time(server: Server, original: Path, tmp_path: Path) -> None:
     """All of them begin with no table at all, and each has to make some."""
     url, rng, killed = "s3://lab/writers", random.Random(7), 0
@@ -83,7 +82,6 @@ def test_eight_writers_of_whom_one_is_killed_all_the_time(server: Server, origin
     assert differences(url, *folders) == []
 
 
-@pytest.mark.thorough
 def test_a_store_that_is_killed_in_mid_upload(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = Server(tmp_path / "server")
     try:

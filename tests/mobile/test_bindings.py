@@ -13,6 +13,7 @@ CALLS = {"open", "models", "versions", "load", "run_inference", "phonemize", "st
 CALLS |= {"release_memory", "shut_down", "cancel"}
 
 
+@pytest.mark.thorough
 @pytest.mark.compiler
 def test_nothing_differs_from_what_is_written_now() -> None:
     assert list(write_bindings.differences(offline=True)) == [], "make bindings"

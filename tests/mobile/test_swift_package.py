@@ -23,7 +23,7 @@ from harness.native.ios.tools import Slice
 from tests.native.apple import compile_c, link
 
 load_commands()
-pytestmark = pytest.mark.compiler
+pytestmark = [pytest.mark.compiler, pytest.mark.thorough]
 TWICE = Path(__file__).parents[1] / "native/twice_model.py"
 SOURCE = """\
 #include <charsiug2p.h>
@@ -47,7 +47,6 @@ def packaged(tmp_path_factory: pytest.TempPathFactory, user_cache: Cache) -> Pat
     return out
 
 
-@pytest.mark.thorough
 def test_the_package_names_what_is_there(packaged: Path) -> None:
     text = (packaged / "Package.swift").read_text()
     [framework] = re.findall(r'binaryTarget\(name: "HarnessModels", path: "([^"]+)"\)', text)

@@ -44,6 +44,7 @@ MODEL = ModelSpec(name="mine", build=build, example_inputs={"input": torch.ones(
 def quiet(_text: str) -> None: ...
 
 
+@pytest.mark.thorough
 def test_a_users_model_is_answered_timed_and_killed(tmp_path: Path, cache: Cache) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     [model] = describe_models([ModelSource("mine.py", tmp_path / "mine.py")], cache=cache, progress=quiet)

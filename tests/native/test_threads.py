@@ -29,7 +29,7 @@ from harness.protocol.schema import Header, Probe, RecordOptions, WorkItem, Work
 from tests.compile_requests import g2p_request, models_request
 from tests.environment import REPOSITORY
 
-pytestmark = pytest.mark.compiler
+pytestmark = [pytest.mark.compiler, pytest.mark.thorough]
 HERE = Path(__file__).parent
 
 
@@ -85,7 +85,6 @@ def answers(result: RunResult) -> list[Any]:
     return [(probe.workload, probe.items, probe.outputs, probe.tensors) for probe in probes]
 
 
-@pytest.mark.thorough
 def test_answers_are_the_same_bits_with_any_number_of_threads(
     runner: Runner, models: list[TensorModel], tmp_path: Path
 ) -> None:
@@ -131,7 +130,6 @@ def test_threads_are_started_for_work_and_end_with_a_process_that_is_killed(
         assert '"record":"end"' not in result.read_text()
 
 
-@pytest.mark.thorough
 def test_the_pool_under_sanitizers(tmp_path: Path) -> None:
     program = tmp_path / "pool"
     for sanitizers in ("thread", "address,undefined"):

@@ -50,7 +50,6 @@ def packaged(tmp_path_factory: pytest.TempPathFactory, user_cache: Cache) -> Pat
     return out
 
 
-@pytest.mark.thorough
 def test_xcode_reads_two_slices(packaged: Path) -> None:
     framework = packaged / "HarnessModels.xcframework"
     plist = plistlib.loads((framework / "Info.plist").read_bytes())

@@ -167,6 +167,7 @@ def test_two_versions_are_a_conflict_that_doctor_names(
     assert "pip uninstall ondevice-harness" in output
 
 
+@pytest.mark.thorough
 def test_without_the_compiler_the_cure_is_its_extra(without_compiler: Environment, tmp_path: Path) -> None:
     """Beside a plugin of the registry whose ``--device`` is a screen's; neither is in the other's way."""
     assert without_compiler.run("harness", "init", folder=tmp_path).returncode == 0

@@ -89,6 +89,7 @@ def test_it_has_its_long_name_where_another_plugin_has_the_short_one(toys: Proje
     assert "toy None is red" in done.stdout
 
 
+@pytest.mark.thorough(keep=["command0"])
 @pytest.mark.parametrize("command", [("nightly", "--baseline", "b"), ("explain", "--results-dir", "results")])
 def test_commands_that_open_devices_take_it(toys: Project, command: tuple[str, ...]) -> None:
     assert "--toy-colour" in harness(toys, command[0], "--help").stdout

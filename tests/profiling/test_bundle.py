@@ -25,7 +25,7 @@ from harness.run.session import RunSession
 from tests.report.html.pages import embedded
 from tests.silent import Silent
 
-pytestmark = [pytest.mark.compiler, pytest.mark.usefixtures("work_is_here")]
+pytestmark = [pytest.mark.compiler, pytest.mark.usefixtures("work_is_here"), pytest.mark.thorough]
 
 FILE = Path(__file__).with_name("two_models.py")
 TENSORS = ["picture", "chain"]
@@ -94,7 +94,6 @@ def together(small_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFact
     return profiled(options, folder)
 
 
-@pytest.mark.thorough
 def test_every_archive_lists_what_its_kernels_stand_for(alone: Profiled, together: Profiled) -> None:
     g2p = [("g2p", name) for name in ("encoder", "decoder_prefill", "decoder_step")]
     tensors = [(name, name) for name in TENSORS]

@@ -73,7 +73,6 @@ def profiled(small_checkpoint: Checkpoint, user_cache: Cache) -> Profiled:
     return Profiled(runner, result, read_provenance(archive.folder))
 
 
-@pytest.mark.thorough
 def test_the_step_is_called_for_every_token_and_its_parts_for_every_layer(profiled: Profiled) -> None:
     found = summarize_profile(
         profiled.lines,

@@ -16,7 +16,7 @@ from harness.results import Run, RunVerdict, Store
 from tests.environment import python_path
 from tests.outside import persons_environment
 
-pytestmark = [pytest.mark.compiler, pytest.mark.emulator]
+pytestmark = [pytest.mark.compiler, pytest.mark.emulator, pytest.mark.thorough]
 
 ROOT = Path(__file__).parents[2]
 MODELS = Path(__file__).with_name("two_models.py")
@@ -43,7 +43,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Store(results).find("latest")
 
 
-@pytest.mark.thorough
 def test_every_item_of_a_phones_run_has_its_marks(run: Run) -> None:
     summary = run.summary()
     assert summary is not None

@@ -43,6 +43,7 @@ class OnIphones(Running, Losing, Settling, Filling):
         return bench
 
 
+@pytest.mark.thorough
 class TestIos16(OnIphones, Reading):
     ends: ClassVar[dict[str, Ends]] = ENDS
 

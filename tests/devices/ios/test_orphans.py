@@ -22,6 +22,7 @@ def killed(scene: Scene) -> int:
     return int(left["pid"])
 
 
+@pytest.mark.thorough(keep=["None-26"])
 @pytest.mark.parametrize("scene", ["16", "26"], indirect=True)
 @pytest.mark.parametrize("launcher", [None, "debugserver"])
 def test_it_is_ended_while_nothing_is_measured_yet(scene: Scene, launcher: str | None) -> None:

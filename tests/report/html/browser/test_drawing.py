@@ -60,6 +60,7 @@ def seen_page(browser: Browser, file: Path, nightly_runs: Path) -> Iterator[Call
         found.page.close()
 
 
+@pytest.mark.thorough(keep=["light"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_picture_is_drawn_without_an_error_or_a_request(
     seen_page: Callable[[str, Scheme], Opened], file: Path, scheme: Scheme
