@@ -95,8 +95,9 @@ def words_of(command: str, tool: str) -> list[str] | None:
 def test_a_harness_command_has_these_options(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("HARNESS_LAB_SCHEDULER", "HARNESS_LAB_STORE"):
         monkeypatch.setenv(variable, "tls://192.0.2.7:8786")
-    for folder in ("results", "build", "ci-results"):
-        (tmp_path / folder).mkdir()
+    # Commands that read stored runs want their folder to be there.
+    for folder in ("results", "build", *re.findall(r"--results-dir (\S+)", command)):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(tmp_path)
     assert parsed(words_of(command, "harness") or [])
 
