@@ -22,7 +22,7 @@ def test_errors_that_have_summed_up_are_told_from_a_kernels_own() -> None:
     found = explanation([row(0, GOOD, GOOD), row(1, GOOD, BAD)])
     assert found.inherited
     assert found.operation == "linear_1"
-    assert "summed up" in to_markdown(explanation_report(found))
+    assert "accumulated" in to_markdown(explanation_report(found))
 
 
 def test_a_tie_without_departure_is_none() -> None:
