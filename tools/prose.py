@@ -193,7 +193,7 @@ def files(names: Sequence[str]) -> list[Path]:
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *names],
         cwd=ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
     )
     found = [ROOT / name for name in sorted(set(listed.stdout.split("\0"))) if not name.startswith(GENERATED)]
