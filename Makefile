@@ -18,7 +18,7 @@ TOGETHER := -n $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) < 3 ? $$(getconf 
 SITE_VARIABLES := NO_MKDOCS_2_WARNING=1
 SITE := $(SITE_VARIABLES) $(BIN)/python -m mkdocs
 
-.PHONY: help setup docs docs-serve docs-rust docs-version lab-demo bench test check test-python test-thorough test-lowest test-android test-ios test-rust smoke cli bindings lint lint-python lint-rust lint-tools format audit lock clean
+.PHONY: help setup docs docs-serve docs-rust docs-version lab-demo bench test check test-python test-thorough test-lowest test-android test-ios test-rust smoke cli bindings prose lint lint-python lint-rust lint-tools format audit lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
@@ -76,7 +76,7 @@ bindings: setup ## write the bindings for apps again: Kotlin, Swift, C and Flutt
 	@$(BIN)/python tools/write_flutter.py
 
 docs: setup ## build the site of the documentation into build/site, and check its links
-	@$(SITE) build --quiet
+	@$(SITE) build
 	@echo "make docs: open build/site/index.html; a search needs a server: make docs-serve"
 
 docs-serve: setup ## show the site on 127.0.0.1:8000, and again after each change of a page
@@ -89,7 +89,7 @@ docs-version: setup ## commit the site as VERSION=1.2 to the branch gh-pages, fo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(SITE_VARIABLES) mike deploy --update-aliases $(VERSION) latest
 
 # Both languages at once: without their caches mypy and clippy take half a minute each.
-lint: setup lint-tools ## format, lint and types of both languages
+lint: setup lint-tools ## format, lint, types and English of both languages
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint-python lint-rust
 
 lint-python:
@@ -97,6 +97,10 @@ lint-python:
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python tools/prose.py
+
+prose: setup ## the English of pages, help texts, messages and docstrings (tools/prose-words.tsv)
+	@$(BIN)/python tools/prose.py
 
 lint-rust:
 	@cargo fmt --all --check

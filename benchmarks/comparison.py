@@ -156,5 +156,5 @@ def rows(
 
 
 def suspect(row: Row, least_share: float) -> bool:
-    """Return whether an engine departs from PyTorch so often that its model must be another one."""
+    """Return whether an engine diverges from PyTorch so often that its model must be another one."""
     return row.agreement is not None and row.agreement.share < least_share

@@ -1,4 +1,4 @@
-"""Measure what bringing a runner onto an Android device costs, in turns with a plain ``adb push``.
+"""Measure what bringing a runner onto an Android device costs, alternately with a plain ``adb push``.
 
     python benchmarks/deploy.py                       # on a virtual device
     python benchmarks/deploy.py --serial SERIAL       # on a phone

@@ -247,7 +247,7 @@ def gguf_file(command: Sequence[str], model: dict[str, Any], asked: Asked) -> Pa
 
 
 def take(names: Sequence[str], rounds: int, repeat: int, asked: Asked) -> dict[str, Measured]:
-    """Measure all engines, in turns. An engine that fails is left out of further rounds."""
+    """Measure all engines, alternately. An engine that fails is left out of further rounds."""
     found = {name: Measured() for name in names}
     running: dict[str, Engine] = {}
     try:
@@ -328,7 +328,7 @@ def main(
     deadline: Annotated[float, typer.Option(min=1.0, help="seconds for loading, and for a round")] = 600.0,
     json_path: Annotated[Path | None, typer.Option("--json", help="write all runs here")] = None,
 ) -> None:
-    """Time the engines in turns."""
+    """Time the engines alternately."""
     console = terminal()
     try:
         sys.exit(compare(console, model, precision, engines, threads, rounds, repeat, core, ahead, deadline, json_path))

@@ -5,7 +5,7 @@
     python benchmarks/peers.py --quick --engines ours-fp32,ctranslate2-float32 --json peers.json
 
 ``docs/benchmarks.md`` describes what is measured and how to read it. Exit status 3 if an engine could not be compiled,
-installed or run to the end, 1 if an engine departs from PyTorch further than its precision
+installed or run to the end, 1 if an engine diverges from PyTorch further than its precision
 explains, 2 for wrong usage.
 """
 
@@ -263,7 +263,7 @@ def show(run: Comparison, table: Sequence[Row], options: dict[str, Any]) -> None
     if setup.forced_tokens and len(lengths) > 1:
         console.print("[yellow]the engines generated different numbers of tokens: the times do not compare[/yellow]")
     for name in suspects(table, setup):
-        console.print(f"[red]{name} departs from PyTorch too often: its times are another model's[/red]")
+        console.print(f"[red]{name} diverges from PyTorch too often: its times are another model's[/red]")
     for name, reason in run.failures.items():
         console.print(f"{name} failed: {reason.splitlines()[0]}", markup=False, style="red")
 

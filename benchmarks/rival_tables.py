@@ -18,7 +18,7 @@ from harness.core.errors import HarnessError
 LARGEST_ERROR = {"fp32": 2e-3, "int8": 0.5}
 """Of the largest element of an output. Beyond it the answers are another model's, and so are the times.
 
-float32 leaves room for Winograd's convolutions in deep models. int8 on random weights departs far: beyond half of the
+float32 leaves room for Winograd's convolutions in deep models. int8 on random weights diverges far: beyond half of the
 largest element nothing is left.
 """
 

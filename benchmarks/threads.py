@@ -1,4 +1,4 @@
-"""Time our runner with one thread and with several, in turns, and compare their answers bit for bit.
+"""Time our runner with one thread and with several, alternately, and compare their answers bit for bit.
 
     python benchmarks/threads.py                                # two threads, the convolutional models of rivals.py
     python benchmarks/threads.py --threads 4 --models bert-101 --json threads.json
@@ -158,7 +158,7 @@ def main(
     deadline: Annotated[float, typer.Option(min=0.1, help="seconds for a run")] = 300.0,
     json_path: Annotated[Path | None, typer.Option("--json", help="write all samples here")] = None,
 ) -> None:
-    """Time one thread and several in turns, and compare the answers bit for bit."""
+    """Time one thread and several alternately, and compare the answers bit for bit."""
     console = terminal()
     try:
         sys.exit(

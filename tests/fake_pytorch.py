@@ -1,4 +1,4 @@
-"""A PyTorch that is timed in turns without being there: its answers are worked out, its times are made up."""
+"""A PyTorch that is timed alternately without being there: its answers are worked out, its times are made up."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_the_main_job_and_what_it_leaves(tmp_path: Path) -> None:
 
     in_turns = [benchmarks[f"test_pairs[g2p-{side}]"]["stats"]["rounds"] for side in ("artifact", "pytorch")]
     assert in_turns[0] == in_turns[1] >= 3
-    assert "of PyTorch's time" in done.stdout or "beside PyTorch's time inconclusive" in done.stdout
+    assert "of PyTorch's time" in done.stdout or "ratio to PyTorch's time inconclusive" in done.stdout
 
     # Warm, with PyTorch and TVM made unimportable, and what talks to iPhones: nothing but PyTorch's times needs them.
     poison = tmp_path / "poison"

@@ -1,9 +1,11 @@
-"""docs/your-model.md as a newcomer follows it, and what is then in the one binary of four unrelated models."""
+"""docs/tutorials/your-own-model.md as a newcomer follows it, and what the one binary of four models contains then.
+
+docs/your-model.md is the reference of the same; tests/native/test_rust_crates.py runs its program.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import subprocess
 import sys
@@ -28,17 +30,18 @@ from harness.protocol.schema import Load, Probe, RecordOptions, TensorWorkload, 
 from harness.protocol.tensors import Array, decode, encode
 from harness.results import Run, Store
 from tests.compile_requests import g2p_request, models_request
+from tests.docs.blocks import blocks as page_blocks
 from tests.environment import python_path
 from tests.outside import persons_environment
 
 pytestmark = pytest.mark.compiler
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs/your-model.md"
+PAGE = ROOT / "docs/tutorials/your-own-model.md"
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [block.body for block in page_blocks(PAGE) if block.language == language]
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ TITLES = {"android": "Android", "ios": "iOS"}
 
 HEAD = """# Faults
 
-What goes wrong between a harness and a device, and how it ends. Each line is a test that makes the fault really
-happen and checks the outcome, that no process and no file of the run is left on the device once it can be reached,
-and that no complete record is lost. `tools/write_faults.py` writes this page from the tests' markers.
+This page lists the faults between a harness and a device, and how they end. Each line is a test that causes the fault.
+It checks the outcome, that no process and no file of the run is left on the device once it can be reached, and that no
+complete record is lost. `tools/write_faults.py` writes this page from the tests' markers.
 
 An incomplete result is inconclusive, never a failure of the model; the error's cure names what to do.
 """

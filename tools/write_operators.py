@@ -34,8 +34,8 @@ TOGETHER = 8
 
 HEAD = """# Operators
 
-What compiles, operator by operator: PyTorch's own samples of each (OpInfo, made for PyTorch's tests) are exported,
-compiled, run on this machine and compared with what PyTorch makes of them. Samples are of float32, int64 and
+This page lists the operators that compile. PyTorch's own samples of each (OpInfo, made for PyTorch's tests) are
+exported, compiled, run on this machine and compared with PyTorch's results. Samples are of float32, int64 and
 bool where PyTorch has them, and some once more with NaN, infinities and −0 among their elements.
 Operators that are computed as products have none of these, nor have those that sort (`MIXED`, `TIED` in
 `tests/compiler/opinfo.py`). `python tools/write_operators.py` writes this page, the committed one with `--most 1`;

@@ -19,7 +19,7 @@ from harness.results import Store
 from harness.results.baselines import Baselines
 
 baseline_app = typer.Typer(
-    help="Runs kept with their runner and archive, to be measured again beside a candidate.",
+    help="Runs kept with their runner and archive, to be measured again with a candidate.",
     no_args_is_help=True,
     epilog="Examples:\n\n  harness baseline set latest --name release-1.4\n\n  harness baseline list",
 )

@@ -1,4 +1,4 @@
-"""Define ``explain``, the command that finds what departs from PyTorch."""
+"""Define ``explain``, the command that finds what diverges from PyTorch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SeveralDevices(UsageError):
     cls=OpeningCommand,
     epilog="Examples:\n\n  harness explain\n\n  harness explain latest --item w00003 --html explained.html\n\n"
     "  harness explain latest --device virtual-android\n\n  harness explain latest --bundle failure.zip\n\n"
-    "  harness explain failure.zip\n\nExit status: 0 nothing departs, 1 a departure was found and named.",
+    "  harness explain failure.zip\n\nExit status: 0 nothing diverges, 1 a divergence was found and named.",
 )
 def explain(
     context: typer.Context,
@@ -65,7 +65,7 @@ def explain(
     markdown: Markdown = None,
     as_json: Json = False,
 ) -> None:
-    """Name the first module and operation whose output departs from PyTorch, for a word of a stored run."""
+    """Name the first module and operation whose output diverges from PyTorch, for a word of a stored run."""
     exclusive({"--markdown": markdown, "--json": as_json})
     with _found(results_dir, run, item) as (stored, which):
         # Imported here because they take a second to load.

@@ -20,7 +20,7 @@ def init_command(
 ) -> None:
     """Write a small set-up into a project: an example model, pytest's configuration, and a CI workflow.
 
-    No file that exists is changed; what has to stand in one is printed instead.
+    No file that exists is changed; the lines for it are printed instead.
     """
     from harness.cli.project import plan_project, write_files
 

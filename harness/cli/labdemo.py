@@ -104,7 +104,7 @@ class Demo:
         self.notify("4. a first run, on one phone: its runner is what the nightly run compares with")
         self._step("suites", *suites, "--repeat", "3", "--pair-seconds", "0", "--device", "lab:all", codes=(0,))
         self._step("baseline", *CLI, "baseline", "set", "latest", "--name", BASELINE, *results, codes=(0,))
-        self.notify("5. a nightly run over all phones, of this runner beside itself")
+        self.notify("5. a nightly run over all phones, of this runner against itself")
         self._step(
             "nightly", *CLI, "nightly", "--baseline", BASELINE, "--candidate", BASELINE, "--device", "lab:all",
             "--count", "all", "--time-budget", str(self.minutes), *results, *lab, codes=(0, 1, 3),

@@ -60,7 +60,7 @@ def nightly(
     calibrate: Annotated[int, typer.Option(min=0, help="sessions of the baseline against itself: its floor")] = 0,
     resume: Annotated[
         str | None,
-        typer.Option(help="go on with a nightly run: its id, or latest", autocompletion=completion.nightly_runs),
+        typer.Option(help="resume a nightly run: its id, or latest", autocompletion=completion.nightly_runs),
     ] = None,
     time_budget: Annotated[float | None, typer.Option(min=0.01, help="minutes; no pair is begun after them")] = None,
     cooldown: Annotated[float, typer.Option(min=0, help="seconds to wait for a device to be fit")] = 180.0,
@@ -71,7 +71,7 @@ def nightly(
     results_url: Annotated[str | None, UploadTo] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a candidate beside a baseline in interleaved pairs, and judge (docs/measuring.md).
+    """Measure a candidate and a baseline in interleaved pairs, and judge (docs/measuring.md).
 
     Exit status 0 for pass and warn, 1 for a regression, 3 for what could not be decided.
     """

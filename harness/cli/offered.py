@@ -17,7 +17,7 @@ GIVEN = "harness.given"
 
 
 class OffersOptions:
-    """Mix into a command of typer: its options from kinds stand after ``--device`` or ``--models``, or first."""
+    """Mix into a command of typer: its options from kinds follow ``--device`` or ``--models``, or come first."""
 
     name: str | None
 

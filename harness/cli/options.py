@@ -91,7 +91,7 @@ ResultsUrl = Annotated[
         is_eager=True,
     ),
 ]
-"""An option of commands that read runs. The environment's address does not count here: it says where results go."""
+"""An option of commands that read runs. The environment's address is not read here: it is for uploads."""
 UploadTo = typer.Option(
     "--results-url",
     metavar="URL",

@@ -36,7 +36,7 @@ def print_line(text: object) -> None:
 
 
 def note(text: str) -> None:
-    """Print a message for the person that is no data."""
+    """Print a message for the person that is not data."""
     sys.stderr.write(f"harness: {shown(text)}\n")
     sys.stderr.flush()
 

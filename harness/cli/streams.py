@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class _QuietPipe(io.FileIO):
     """Write to a file whose reader may go away, as ``head`` does; later output is dropped.
 
-    The command goes on to its end, so that its files are written and its exit code reports its result.
+    The command continues to its end, so that its files are written and its exit code reports its result.
     """
 
     def write(self, data: Buffer, /) -> int:

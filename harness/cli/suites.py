@@ -13,7 +13,7 @@ from harness.cli.app import app
 SUITES = "suites"
 TIMED = "smoke or latency or pairs"
 """The tests that ``bench`` selects by their names: the runner's start, the timed passes of every model, and its turns
-beside PyTorch."""
+next to PyTorch."""
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 

@@ -50,7 +50,7 @@ def sync(
 ) -> None:
     """Upload runs, nightly runs and baselines that the results store lacks, or has as they were before.
 
-    It may be interrupted and run again at any time: nothing is uploaded twice. Runs that still go on are left out.
+    It may be interrupted and run again at any time: nothing is uploaded twice. Runs that have not ended are left out.
     """
     to = uploader(url := named_url(results_url))
     # Imported here because the packages of the extra `lab` take half a second to load, and may be missing.
@@ -82,7 +82,7 @@ def sync(
         trouble = error
     except KeyboardInterrupt:
         _show(_document(url, plan, *plan.rest, dry_run=False), as_json=as_json)
-        note("interrupted; what was uploaded is whole, and `harness sync` goes on from there")
+        note("interrupted; complete uploads are kept, and `harness sync` continues from there")
         sys.stdout.flush()
         sys.stderr.flush()
         # The thread is inside of a library and would be met by an interpreter that is being taken apart.

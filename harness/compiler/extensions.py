@@ -18,7 +18,7 @@ IMPORTERS = "harness.importers"
 
 
 def identity(group: str) -> dict[str, str]:
-    """Return a hash of the sources behind each entry point, since an archive's bytes depend on them.
+    """Return a hash of the sources of each entry point, since an archive's bytes depend on them.
 
     Nothing is imported for it.
     """

@@ -1,4 +1,4 @@
-"""Compile a model's functions into one archive: import, lower and export each, beside the weights that they share."""
+"""Compile a model's functions into one archive: import, lower and export each, with the weights that they share."""
 
 from __future__ import annotations
 

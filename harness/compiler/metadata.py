@@ -1,4 +1,4 @@
-"""Write and read ``system_lib_metadata.json`` beside an archive, for the runner and for Rust apps."""
+"""Write and read ``system_lib_metadata.json`` next to an archive, for the runner and for Rust apps."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class ArchiveMetadata(BaseModel):
     schema_version: Literal[1] = 1
     kind: Literal["g2p", "tensors"] = "g2p"
     models: list[Annotated[ModelMetadata | LanguageMetadata, Field(discriminator="kind")]] = []
-    """The other workloads, beside the G2P model or alone."""
+    """The other workloads, with the G2P model or alone."""
     archive_sha256: str
     checkpoint_sha256: str = ""
     vocab_size: int = 0
@@ -196,7 +196,7 @@ class ArchiveMetadata(BaseModel):
 
 @dataclass(frozen=True)
 class Archive:
-    """Hold a compiled archive in ``folder`` with its metadata beside it."""
+    """Hold a compiled archive in ``folder`` with its metadata."""
 
     folder: Path
     metadata: ArchiveMetadata

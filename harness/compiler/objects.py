@@ -73,7 +73,7 @@ def weights_object(data: Path, symbol: str, target: CompileTarget) -> Path:
 
 
 def compile_c(source: Path, target: CompileTarget) -> Path:
-    """Compile a C file to an object beside it. Raises ArchiveFailed."""
+    """Compile a C file to an object next to it. Raises ArchiveFailed."""
     made = source.with_suffix(".o")
     command = [sys.executable, "-m", "ziglang", "cc", "-c", "-std=c23", "-O1", "-g0", "-fPIC", "-fno-sanitize=all"]
     if target.zig != "native":

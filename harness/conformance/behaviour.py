@@ -12,9 +12,9 @@ by semicolons and quoted as in a shell. A runner in Python or in a device's own 
 ``drop``                  removes the result file
 ``complain TEXT``         prints to stderr; ``write TEXT`` to stdout
 ``noise MEBIBYTES``       prints so much to both; ``flood`` prints without end
-``slow SECONDS``          rests so long behind each sample from now on
-``stuck NUMBER …``        stays for ever behind these samples, counted from 1
-``stay``                  stays for ever, and does not end by being asked to
+``slow SECONDS``          sleeps so long after each sample from now on
+``stuck NUMBER …``        hangs after these samples, counted from 1
+``stay``                  hangs, and ignores the signal to end
 ``family``                starts a process that outlives it, where the kind's programs can; ``family afar`` one that
                           works in another folder
 ``leave STATUS``          exits; ``crash NAME`` ends itself by the signal, such as SEGV

@@ -1,4 +1,4 @@
-"""What the scenarios need to do to a device of any kind. A kind implements it once, beside its tests."""
+"""What the scenarios need to do to a device of any kind. A kind implements it once, next to its tests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Bench(ABC):
         self.workdir: Path | None = None
         """Where runs have their work folders, if a test is to look there."""
         self.notices: list[str] = []
-        """What was reported to whoever waits."""
+        """The messages for the waiting caller."""
         self.seen: list[AnyRecord] = []
         """What arrived, as it arrived."""
         self._opened: list[Device] = []
@@ -57,7 +57,7 @@ class Bench(ABC):
 
     @abstractmethod
     def foreign(self) -> Path:
-        """Write a file that is no program of this device."""
+        """Write a file that is not a program of this device."""
 
     @abstractmethod
     def opening(self) -> str:

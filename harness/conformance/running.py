@@ -60,9 +60,9 @@ BAD_RESULTS: dict[str, tuple[Written, str, int]] = {
     "a result of another order": (starts(order_id="order-0"), "is of order 'order-0', not 'order-1'", 0),
     "an end of another order": (ends_with(order_id="order-0"), "end record is of order 'order-0'", 6),
     "a result of another archive": (starts(archive_sha256="cd" * 32), "the runner holds archive cdcdcdcdcdcd", 0),
-    "that it slows itself down, unasked": (starts(slowdown_percent=5.0), "slows itself down by 5 %, which was not", 0),
+    "an unrequested slowdown": (starts(slowdown_percent=5.0), "slows itself down by 5 %, which was not", 0),
     "an item that was not asked for": (as_it_is(f"header; {line(sample('w9'))}"), "item 'w9' is not of workload", 0),
-    "on behind its end record": (as_it_is(f"{HEAD}; passes; probe; end; load"), "after the end record", 6),
+    "on after its end record": (as_it_is(f"{HEAD}; passes; probe; end; load"), "after the end record", 6),
     "too few samples": (as_it_is(f"{HEAD}; memory; probe; end"), "item 'w0' has 0 samples of 3", 0),
     "more than its order asks for": (
         as_it_is(f"{HEAD}; passes; passes; probe; end"),
@@ -183,7 +183,7 @@ class Running(Endings):
         bench.assert_clean()
 
     @pytest.mark.fault(
-        what="{runner} exits with 1 behind a whole result",
+        what="{runner} exits with 1 after a complete result",
         ends=incomplete("{runner} exited with status 1"),
         keeps="all records",
     )

@@ -16,7 +16,7 @@ def run_command(
 ) -> subprocess.CompletedProcess[str]:
     """Return the status and the texts that a program wrote. Nothing can be typed into it.
 
-    Bytes that are no UTF-8 are replaced. Raises OSError for a program that cannot be started, and
+    Bytes that are not UTF-8 are replaced. Raises OSError for a program that cannot be started, and
     subprocess.TimeoutExpired for one that does not end in time.
     """
     return subprocess.run(

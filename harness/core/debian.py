@@ -238,7 +238,7 @@ class _Apt:
             done = run_command(command, deadline=deadline, cwd=folder or self._state / "none", env=self._environment)
         except subprocess.TimeoutExpired as error:
             raise PackagesUnavailable(f"apt {failure}: no end after {deadline:.0f} s") from error
-        # If a mirror cannot be reached, apt only warns and goes on with old lists.
+        # If a mirror cannot be reached, apt only warns and continues with old lists.
         failed = re.search(r"^(E|Err|W: Failed to fetch)[:\s].*", done.stderr + done.stdout, re.MULTILINE)
         if done.returncode != 0 or (command[-1] == "update" and failed):
             check_room("apt", done.stderr)

@@ -39,7 +39,7 @@ def harness_folder() -> Path:
 
 
 def is_checkout() -> bool:
-    """Return whether the package runs from a checkout, whose Rust workspace lies beside it."""
+    """Return whether the package runs from a checkout, whose Rust workspace is next to it."""
     return not (harness_folder() / PACKAGED_WORKSPACE).is_dir()
 
 

@@ -3,10 +3,10 @@
 An entry is a small manifest at ``cache/1/KIND/KEY.json``, which is written last and only once, and names its files by
 their hashes. So an entry is whole or absent, and writers of the same entry do not disturb each other.
 
-Whoever can write to the store could put a library of theirs in the place of an entry, and an archive is linked into
+Anyone who can write to the store could replace an entry by their library, and an archive is linked into
 programs that are run. So manifests are signed with a key that the team shares (HMAC-SHA256 over the kind, the key and
-the files). An entry whose signature or whose files are missing or wrong is made again here, and written over the
-damaged one. Without a key nothing is read, unless somebody has said that the store is private.
+the files). An entry whose signature or whose files are missing or wrong is made again here, and replaces the damaged
+one in the store. Without a key nothing is read, unless the store is declared to be private.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class _Entry(BaseModel):
 
 
 class SharedCache:
-    """Take entries from a store and give it those that were made here; whatever fails, this machine's cache goes on."""
+    """Take entries from a store and upload those that were made here. After a failure use only this machine's."""
 
     def __init__(self, url: str, secret: bytes | None, notice: Notice) -> None:
         from harness.core.store import FileStore
@@ -103,7 +103,7 @@ class SharedCache:
             )
         if not key and environment.get(UNSIGNED) != "1":
             raise StoreMisuse(
-                f"{URL} is set without {KEY}: whoever can write there could make you run their code",
+                f"{URL} is set without {KEY}: anyone who can write there could make you run their code",
                 cure=f"set {KEY} to the team's key (openssl rand -hex 32), or {UNSIGNED}=1 if the store is yours alone",
             )
         require_store()
@@ -165,7 +165,7 @@ class SharedCache:
         try:
             entry = _Entry.model_validate_json(text)
         except ValidationError as error:
-            raise StoreDamaged(f"it is no entry: {error.errors()[0]['msg']}") from error
+            raise StoreDamaged(f"it is not an entry: {error.errors()[0]['msg']}") from error
         if (entry.format, entry.kind, entry.key) != (1, kind, key):
             raise StoreDamaged("it is another entry's")
         if self._secret is not None and not hmac.compare_digest(entry.signature, entry.signed_by(self._secret)):
@@ -178,7 +178,7 @@ class SharedCache:
         """Report once that the store fails, and use it no more."""
         if not self._away:
             self._away = True
-            self._notice(f"the shared cache fails, and this machine's own goes on alone: {error.args[0]}")
+            self._notice(f"the shared cache fails, and this machine's own continues alone: {error.args[0]}")
 
 
 def _name(kind: str, key: str) -> str:

@@ -1,7 +1,7 @@
-"""Keep files by their SHA-256 in a folder or on S3, so that each travels once to whoever needs it.
+"""Keep files by their SHA-256 in a folder or on S3, so that each travels once to each machine that needs it.
 
-The name of a file is the hash of its contents, and whoever fetches one hashes it again. So a store is trusted neither
-to be whole nor to be honest: a file that is not what its name says is an error, and nothing of it is used.
+The name of a file is the hash of its contents, and each download is hashed again. So a store is trusted neither
+to be whole nor to be honest: a file that does not match its name is an error, and nothing of it is used.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class FileStore:
         return True
 
     def replace(self, name: str, contents: bytes) -> None:
-        """Write a named object whole, in the place of one that may be there. Raises StoreFailed."""
+        """Write a named object whole, and replace an existing one. Raises StoreFailed."""
         with self.trouble("taking", name):
             obstore.put(self.objects, name, contents, use_multipart=False)
 

@@ -45,7 +45,7 @@ class RunnerDescription(BaseModel):
 
 
 def description_of(answer: str | bytes, runner: Path) -> RunnerDescription:
-    """Parse a runner's output of ``--describe``; raises RunnerUnusable if it is no description."""
+    """Parse a runner's output of ``--describe``; raises RunnerUnusable if it is not a description."""
     try:
         return RunnerDescription.model_validate_json(answer)
     except ValidationError as error:
@@ -88,7 +88,7 @@ class RunResult:
     observed: dict[str, Any] = field(default_factory=dict)
     """Observations of the device during the run, such as its clocks. JSON values only."""
     resumed: int = 0
-    """How often the run went on after the device was lost and came back."""
+    """How often the run was resumed after the device was lost and came back."""
 
     def require_complete(self) -> RunResult:
         """Return this result; raises IncompleteResult with the reason if it is not complete."""
@@ -193,7 +193,7 @@ class Device(Protocol):
 
 @runtime_checkable
 class Rearms(Protocol):
-    """Go on using a device after :meth:`Device.stop`: an agent of a lab stops one client's order and serves the next.
+    """Use a device again after :meth:`Device.stop`: an agent of a lab stops one client's order and serves the next.
 
     A device without this is closed and opened again instead.
     """

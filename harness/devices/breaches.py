@@ -226,7 +226,7 @@ def _breach_of_times(sample: Sample, workload: Workload) -> str | None:
         return f"more steps than the {workload.new_tokens} tokens of workload {workload.name!r}"
     unknown = next((name for name in sample.parts if name not in workload.parts), None)
     if unknown is not None:
-        return f"times of {unknown[:20]!r}, which is no part of workload {workload.name!r}"
+        return f"times of {unknown[:20]!r}, which is not a part of workload {workload.name!r}"
     calls = [taken for part in sample.parts.values() for taken in part]
     if min(calls, default=0) < 0 or sample.total_ns < 0:
         return "a negative time"

@@ -29,7 +29,7 @@ class ListenerFailed(Exception):
 class Terms:
     """Define how an order is run, the same for every kind of device.
 
-    ``on_record`` gets every record once, as early as possible. ``again`` is called before the order goes on, because a
+    ``on_record`` gets every record once, as early as possible. ``again`` is called before the order continues, as a
     device that came back may have been restarted. ``grace`` is how many seconds a lost one may take to come back.
     """
 
@@ -76,7 +76,7 @@ class Job(ABC, Generic[_Outcome]):
         if first.lost is None or first.trouble is not None or whole or not self._may_go_on():
             return first
         before = tuple(first.reader.records)
-        self._terms.notify(f"going on with {self._label} after {len(before)} records")
+        self._terms.notify(f"continuing with {self._label} after {len(before)} records")
         try:
             self._terms.again()
             second = self._process(2, before)
@@ -89,7 +89,7 @@ class Job(ABC, Generic[_Outcome]):
         return not self._terms.closing() and self._back and time.monotonic() < self._until
 
     def _text(self, before: Sequence[AnyRecord]) -> bytes:
-        """Return the order for a runner that goes on after these records."""
+        """Return the order for a runner that continues after these records."""
         skipped = {
             "skip_samples": sum(isinstance(record, Sample) for record in before),
             "skip_probes": sum(isinstance(record, Probe) for record in before),

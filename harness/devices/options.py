@@ -30,7 +30,7 @@ class DeviceOption(Option):
 
 @dataclass(frozen=True)
 class SerialName:
-    """Describe the option that names one of a kind's devices, beside ``--serial``, and its help."""
+    """Describe the option that names one of a kind's devices, in addition to ``--serial``, and its help."""
 
     help: str
     flag: str = f"--{SERIAL}"

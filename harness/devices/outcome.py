@@ -28,7 +28,7 @@ class Outcome:
     trouble: str | None = None
     """Why the records cannot be trusted or are not whole, whatever they contain."""
     log: str = ""
-    """The end of the runner's output beside its records."""
+    """The end of the runner's output that is not records."""
     resumed: int = 0
 
 

@@ -23,7 +23,7 @@ def parse_device(spec: str, *, serial: str | None = None, **given: Any) -> Selec
     name, colon, which = spec.partition(":")
     kind = known_kind(name)
     if colon and not which:
-        raise UnknownDevice(f"nothing stands behind the colon of {spec!r}", cure=f"write --device {name}")
+        raise UnknownDevice(f"nothing follows the colon of {spec!r}", cure=f"write --device {name}")
     if serial is not None and kind.serial is None:
         raise UsageError(f"--serial is for phones, not for {kind.name}", cure="leave it out")
     # Options of other kinds do not concern this kind.

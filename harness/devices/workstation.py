@@ -92,7 +92,7 @@ def _plain_address(scheme: str, host: str, path: str) -> str | None:
 
 
 def commits_between(folder: Path, before: str, after: str) -> list[str] | None:
-    """Return the commits after ``before`` up to ``after``, a line each, the newest first; None if they do not exist."""
+    """Return the commits after ``before`` up to ``after``, one per line, newest first; None if they do not exist."""
     if not (_COMMIT.fullmatch(before) and _COMMIT.fullmatch(after)):
         return None
     found = _git(folder, "log", "--oneline", f"--max-count={MOST_COMMITS}", f"{before}..{after}")

@@ -1,4 +1,4 @@
-"""Explain a parity failure: find the first operation that departs from PyTorch; see ``docs/explain.md``."""
+"""Explain a parity failure: find the first operation that diverges from PyTorch; see ``docs/explain.md``."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ IN_PLACE = "writes into memory that is there already"
 NO_OPERATOR = "moves data, and computes no operator"
 WITHIN = "prepares what a later kernel computes an operator of"
 NO_VALUE = "computes no operator's value as PyTorch has it"
-OTHER_LAYOUT = "lies in a layout that is not known"
+OTHER_LAYOUT = "has an unknown layout"
 OTHER_PARTS = "has other parts than PyTorch's value"
 
 

@@ -94,7 +94,9 @@ def _readme(name: str, found: Explanation, *, inside: bool) -> str:
         else "has to be there under the name that `manifest.json` has in its options"
     )
     first = found.first
-    finding = "no kernel departs" if first is None else f"{first.operation} in {first.module or first.function} departs"
+    finding = (
+        "no kernel diverges" if first is None else f"{first.operation} in {first.module or first.function} diverges"
+    )
     seen = found.coverage
     return f"""# An explanation of a parity failure
 

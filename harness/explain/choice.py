@@ -24,7 +24,7 @@ def find_subject(run: Run, item: str | None) -> Chosen:
         firsts = (_failing([line for line in lines if (line.workload in alone) is own]) for own in (True, False))
         found = next(filter(None, firsts), None)
         if found is None:
-            raise NothingToExplain(f"nothing of run {run.run_id} departs from PyTorch")
+            raise NothingToExplain(f"nothing of run {run.run_id} diverges from PyTorch")
         return _chosen(found.workload, found.item, found.variant, reference, found)
     workload, separator, name = item.partition(SEPARATOR) if SEPARATOR in item else ("", "", item)
     if separator and workload not in manifest.workloads:

@@ -53,10 +53,10 @@ def distance(value: Tensor, reference: Tensor) -> Distance:
 
 
 def allowed(reference: Tensor, *others: Tensor) -> float:
-    """Return the largest absolute error that is no departure.
+    """Return the largest absolute error that is not a divergence.
 
     ``others`` are the same values in the arithmetics whose error is measured: float32, and the archive's own if it
-    holds its weights in fewer bits. Numbers that are no floats have to be equal.
+    holds its weights in fewer bits. Numbers that are not floats have to be equal.
     """
     if not reference.is_floating_point():
         return 0.0

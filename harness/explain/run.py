@@ -1,4 +1,4 @@
-"""Run a run's failing item once more, on an instrumented archive, beside PyTorch's own values."""
+"""Run a run's failing item once more, on an instrumented archive, and compare with PyTorch's values."""
 
 from __future__ import annotations
 

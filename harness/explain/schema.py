@@ -34,7 +34,7 @@ class Error(_Stored):
     cosine: float | None
     snr: float | None
     allowed: float
-    """The largest error that is no departure."""
+    """The largest error that is not a divergence."""
     departs: bool
 
     @property
@@ -151,7 +151,7 @@ class Explanation(_Stored):
 
     @property
     def first(self) -> SiteRow | None:
-        """Return the first kernel that departs by itself; else the first whose inherited error is too large."""
+        """Return the first kernel that diverges by itself; else the first whose inherited error is too large."""
         own = (row for row in self.rows if row.own is not None and row.own.departs)
         whole = (row for row in self.rows if row.whole is not None and row.whole.departs)
         return next(own, None) or next(whole, None)
@@ -162,7 +162,7 @@ class Explanation(_Stored):
 
     @property
     def inherited(self) -> bool:
-        """Return whether no kernel departs by itself, but their errors have summed up to a departure."""
+        """Return whether no kernel diverges by itself, but their errors have accumulated to a divergence."""
         first = self.first
         return first is not None and not (first.own is not None and first.own.departs)
 

@@ -28,7 +28,7 @@ Model = TypeVar("Model", bound=Workload[Any])
 class NothingToExplain(UsageError):
     """Nothing of the run failed, or the named item is not in it."""
 
-    cure = "name any item with --item to see its kernels beside PyTorch; `harness show` lists what failed"
+    cure = "name any item with --item to see its kernels compared with PyTorch; `harness show` lists what failed"
 
 
 class CannotExplain(HarnessError):
@@ -73,7 +73,7 @@ def opened(run: Run, name: str, options: RunOptions, builder: Builder, progress:
     if found is None or (known is not None and known.weights_sha256 != found.weights_sha256):
         raise CannotExplain(
             f"the model {known.label if known else name} is not the one of run {run.run_id} any more",
-            cure="make a new run with the model as it is now",
+            cure="make a new run with the current model",
         )
     return found
 

@@ -268,14 +268,14 @@ class Agent:
         try:
             await worker
             self._reported.pop("scheduler", None)
-            # Closing waits for the task that still runs, and its lease goes on: the next worker need not wait.
+            # Closing waits for the task that still runs, and its lease continues: the next worker need not wait.
             while worker.status in _SERVING:
                 await asyncio.sleep(TICK_SECONDS)
         except (OSError, TimeoutError, RuntimeError, asyncio.TimeoutError) as error:
             self._report("scheduler", f"the scheduler {options.scheduler} does not answer: {error}")
         finally:
             if worker.status not in (Status.closed, Status.closing, Status.failed):
-                # A task may still run, and its lease goes on without this worker. Closing may wait for a scheduler.
+                # A task may still run, and its lease continues without this worker. Closing may wait for a scheduler.
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(worker.close(executor_wait=False, reason="agent"), CLOSE_SECONDS)
 
@@ -313,7 +313,7 @@ class Agent:
 
 
 def run_agent(options: AgentOptions, notify: Notify, cache: Cache | None = None) -> NoReturn:
-    """Offer phones until the process is told to end, and end it."""
+    """Offer phones until the process receives a signal to end, and end it."""
 
     async def run() -> None:
         await Agent(options, notify, cache).run()

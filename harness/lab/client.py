@@ -1,6 +1,6 @@
 """Reach a lab from a client: its phones, and short calls to their agents, all through the scheduler.
 
-A thread with an event loop stands behind it. Every call has a deadline. A connection that broke is made again.
+It has a thread with an event loop. Every call has a deadline. A connection that broke is made again.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Lab:
         return self._do(waited, seconds + ASK_SECONDS)
 
     def forget(self, submitted: Submitted) -> None:
-        """Take an order that nobody waits for any more out of the queue; one that runs goes on to its end."""
+        """Take an order that nobody waits for any more out of the queue; one that runs continues to its end."""
         self._loop.call_soon_threadsafe(submitted.result.cancel)
         self.drop(submitted.future)
 

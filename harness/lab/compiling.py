@@ -125,7 +125,7 @@ def _shipped(model: str, store: FileStore, cache: Cache, progress: Notify) -> tu
     if own and beside:
         raise NotCompiled(
             f"{model} needs {beside[0]}, which is not in its folder",
-            cure="put what the model needs beside it, or compile it on this machine",
+            cure="put the files that the model needs next to it, or compile it on this machine",
         )
     # With the folder's own name, which some models are called by.
     above = folder.parent

@@ -1,7 +1,7 @@
 """Make phones for a demonstration: programs of this machine under a phone's name.
 
-They are no emulators: their times are this machine's own. Only one of them runs an order at a time, since all share its
-cores.
+They are not emulators: their times are this machine's own. Only one of them runs an order at a time, since all share
+its cores.
 """
 
 from __future__ import annotations

@@ -40,9 +40,9 @@ CLOSED = "the device was closed"
 
 
 class LabDevice:
-    """Provide ``--device lab:…``. ``bound`` are the phones of this client, so that none stands in for another.
+    """Provide ``--device lab:…``. ``bound`` are the phones of this client, so that none replaces another.
 
-    The device keeps the name of the phone that it began with. Where an equal phone went on, the order's ``observed``
+    The device keeps the name of the phone that it began with. Where an equal phone continued, the order's ``observed``
     names both, with the number of records of each.
     """
 
@@ -227,7 +227,7 @@ class LabDevice:
 
     @contextlib.contextmanager
     def _moving(self) -> Iterator[None]:
-        """Go on with an equal phone if this one is lost in the context."""
+        """Continue with an equal phone if this one is lost in the context."""
         try:
             yield
         except PhoneLost as error:
@@ -245,12 +245,12 @@ class LabDevice:
             turn.end()
 
     def _move(self, why: str) -> None:
-        """Go on with an equal phone; raises PhoneLost if there is none."""
+        """Continue with an equal phone; raises PhoneLost if there is none."""
         lost = self.card
         equal = choose_equal(self._lab.cards(), lost, self._bound)
         if equal is None:
             raise PhoneLost(f"{why}; no equal phone is left in the lab")
-        self._notify(f"{why}; going on with {equal.name}")
+        self._notify(f"{why}; continuing with {equal.name}")
         self._bound.discard(lost.name)
         self._bound.add(equal.name)
         self.card = equal

@@ -14,7 +14,7 @@ PACKAGES = ("distributed", "obstore", "deltalake")
 
 
 class BadSelector(UsageError):
-    """The text behind ``lab:`` is no selector."""
+    """The text after ``lab:`` is not a selector."""
 
     cure = "write it like soc=sm8650 and os>=15, or name a phone as `harness devices --lab` does"
 

@@ -36,7 +36,7 @@ KEPT_SECONDS = 120.0
 MOST_WAITERS = 20
 """So many of those who wait are on a phone's card."""
 _OTHERS_FAULT = (RunnerUnusable, DeviceBusy, DeviceNotReady, IncompleteResult, PhoneRefused)
-"""Errors that are no failure of the phone."""
+"""Errors that are not a failure of the phone."""
 SUFFIXES = ("", ".ipa", ".apk")
 
 

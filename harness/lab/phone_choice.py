@@ -20,7 +20,7 @@ def usable(card: Card) -> bool:
 def choose(cards: Sequence[Card], selector: Selector, count: int | None) -> list[Card]:
     """Return ``count`` phones that the selector matches, free ones first; all of them without a count.
 
-    Raises NoDevice naming what stands in the way.
+    Raises NoDevice with the reasons.
     """
     matching = [card for card in cards if selector.matches(card.labels)]
     found = _by_rank([card for card in matching if usable(card)])
@@ -35,7 +35,7 @@ def choose(cards: Sequence[Card], selector: Selector, count: int | None) -> list
 
 
 def choose_equal(cards: Sequence[Card], lost: Card, bound: Collection[str]) -> Card | None:
-    """Return a phone that can go on for the lost one, None if there is none; one that this client has is left out."""
+    """Return a phone that can replace the lost one, None if there is none; one that this client has is left out."""
     found = [card for card in cards if card.name not in {*bound, lost.name} and usable(card) and lost.equal_to(card)]
     return _by_rank(found)[0] if found else None
 

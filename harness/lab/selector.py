@@ -7,7 +7,7 @@
     not        = "not" not | "(" selector ")" | name | label operator value
     operator   = "=" | "!=" | "<" | "<=" | ">" | ">="
 
-A value is a word or stands in quotation marks. Words are compared without regard to case. ``<`` and its relatives
+A value is a word or is in quotation marks. Words are compared without regard to case. ``<`` and its relatives
 compare numbers with dots, part by part, so ``os>=15`` takes 15.1 and 16. A label with several values, such as
 ``features``, is equal to each of them. A comparison of a label that the phone lacks is false, also with ``!=``.
 A name alone is a phone's name, its serial or its host; ``all`` is every phone.
@@ -131,7 +131,7 @@ class _Parser:
             raise BadSelector(f"{quoted(token[1])} is no label's name")
         value = self._take("word") or self._take("quoted")
         if value is None:
-            raise BadSelector(f"a value is missing behind {token[1]}{sign}")
+            raise BadSelector(f"a value is missing after {token[1]}{sign}")
         return _compared(token[1].lower(), sign, value)
 
 

@@ -96,7 +96,7 @@ class Turn:
         number, text = self._number, json.dumps(arguments)
         known = self._looked(lambda: self._lab.ask(self.phone, tasks.call, self._id, number, method, text), raw=True)
         if not known:
-            raise self._lost("its agent has begun anew")
+            raise self._lost("its agent has restarted")
         while True:
             polled = self._looked(
                 lambda: self._lab.ask(self.phone, tasks.look, self._id, self._seen, LOOK_SECONDS, wait=LOOK_SECONDS)
@@ -117,7 +117,7 @@ class Turn:
             if self._stopping.is_set():
                 raise Stopped
             if polled.state == "unknown":
-                raise self._lost("its agent has begun anew")
+                raise self._lost("its agent has restarted")
             if polled.state == "ended" and not polled.events:
                 raise self._lost(f"its agent took it back: {polled.reason}")
 

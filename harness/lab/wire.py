@@ -1,6 +1,6 @@
 """Define what agents and clients send each other: a card for each phone, and events of a lease. All of it is JSON.
 
-Whoever reads checks the schema. Nothing here is ever unpickled from a card or an event.
+Readers check the schema. Nothing here is ever unpickled from a card or an event.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BUILDER = "harness-compile"
 """The same for a worker that compiles."""
 State = Literal["free", "held", "resting", "unreachable", "quarantined"]
 EQUAL = ("kind", "model", "soc", "os", "ram_gb", "target", "mode", "emulated")
-"""Labels that two phones have to share if one may go on for the other."""
+"""Labels that two phones have to share if one may replace the other."""
 
 
 class _Wire(BaseModel):
@@ -83,7 +83,7 @@ class Card(_Wire):
     """What its holder does, if a client of the lab holds it."""
 
     def equal_to(self, other: Card) -> bool:
-        """Return whether the other phone can go on for this one."""
+        """Return whether the other phone can replace this one."""
         return all(self.labels.get(key) == other.labels.get(key) for key in EQUAL)
 
 

@@ -76,8 +76,8 @@ def change_points(
 
     As in Hunter, a long series is searched in windows that overlap by half. So what was found once does not depend on
     how much longer the series has become. Then the smallest change below ``min_magnitude`` is removed, and its
-    neighbours' levels are computed anew, until none is left. Raises ValueError for a value that is not finite and above
-    0.
+    neighbours' levels are computed again, until none is left. Raises ValueError for a value that is not finite and
+    above 0.
     """
     series = np.asarray(values, dtype=np.float64)
     if not (np.isfinite(series).all() and (series > 0).all()):

@@ -1,6 +1,6 @@
 """Time PyTorch as one of two sides that take turns, in a process that keeps the models it has loaded.
 
-Times are not cached: a time is only useful beside one from the same sitting. Imports no PyTorch.
+Times are not cached: a time is only useful with one from the same session. Imports no PyTorch.
 """
 
 from __future__ import annotations

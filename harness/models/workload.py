@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Compilable:
-    """Describe to the compiler where a model's functions come from, and what stands beside them in an archive.
+    """Describe to the compiler where a model's functions come from, and what accompanies them in an archive.
 
     ``load`` is ``module:function``. A worker process calls it with ``request``, the precision and a progress callback,
     and it returns :class:`harness.models.functions.ModelFunctions`.
@@ -86,7 +86,7 @@ class Workload(ABC, Generic[Answer]):
     probe: ClassVar[RecordOptions] = RecordOptions()
     """What the parity order records."""
     alike: ClassVar[bool] = False
-    """Whether its items are so alike that their times have one distribution, as words are. Times of unlike items are
+    """Whether its items are so alike that their times have one distribution, as words are. Times of different items are
     never pooled."""
     own_rule: ClassVar[bool] = True
     """Whether its ``comparison`` judges each item. Otherwise the run's tolerance policy judges all items together."""

@@ -15,7 +15,7 @@ from harness.core.errors import HarnessError
 from harness.protocol.schema import ProfileRecord
 
 BYTES, FLOPS = -(2**63), -(2**63) + 1
-"""Numbers of values that are no times; see ``harness/compiler/observe/profiling.py``."""
+"""Numbers of values that are not times; see ``harness/compiler/observe/profiling.py``."""
 
 
 class BadMarks(HarnessError):
@@ -83,7 +83,7 @@ class _Reader:
         if self._site is not None:
             raise BadMarks(f"{self._site.kernel} began and did not end")
         if self._function is not None and self._at < len(self._function.sites):
-            raise BadMarks(f"{self._function.name} ended behind {self._at} of {len(self._function.sites)} kernels")
+            raise BadMarks(f"{self._function.name} ended after {self._at} of {len(self._function.sites)} kernels")
 
     def _enter(self, number: int, value: int) -> None:
         if self._function is None or self._at == len(self._function.sites):

@@ -1,4 +1,4 @@
-"""Collect the shipped suites, wherever they are installed.
+"""Collect the shipped suites from their place of installation.
 
 pytest's own collectors would put site-packages, the folder above the package, first on ``sys.path``. They would print
 its paths as names of tests. They would also use the names of files and functions that a project configures for its own

@@ -11,7 +11,7 @@ from harness.results.nightly import NightlyRecord, causes, judged
 class GateUndecided(HarnessError):
     """The nightly run that should judge a run has decided nothing."""
 
-    cure = "the causes stand beside it; harness nightly --resume NIGHTLY goes on with what was not measured"
+    cure = "the causes are in its line; harness nightly --resume NIGHTLY measures the rest"
 
 
 class GateWarning(UserWarning):

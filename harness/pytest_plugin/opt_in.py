@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_models_key(parser)
     parser.addini(
         "harness_testpaths",
-        "tests of your own that run beside the shipped suites when a device and no path is named",
+        "tests of your own that run in addition to the shipped suites when a device and no path is named",
         type="linelist",
         default=[],
     )

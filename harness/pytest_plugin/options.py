@@ -229,7 +229,7 @@ def _add_own(add: Callable[..., None]) -> None:
         type=float,
         default=5.0,
         metavar="S",
-        help="on this machine: seconds for which each model is timed in turns with PyTorch (5; 0: not at all)",
+        help="on this machine: seconds for which each model is timed alternately with PyTorch (5; 0: not at all)",
     )
     add(
         "--profile",
@@ -277,7 +277,7 @@ def _add_own(add: Callable[..., None]) -> None:
         "--baseline",
         dest="harness_baseline",
         metavar="NAME",
-        help="measure the runner beside this baseline's in interleaved pairs, and fail if it became slower, larger or "
+        help="measure the runner and this baseline's in interleaved pairs, and fail if it became slower, larger or "
         "wrong (harness baseline list; docs/measuring.md)",
     )
     add(

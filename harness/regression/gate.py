@@ -1,4 +1,4 @@
-"""Implement ``pytest suites --baseline NAME``: judge a run's runner beside a baseline's as a nightly run does."""
+"""Implement ``pytest suites --baseline NAME``: compare a run's runner with a baseline's as a nightly run does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def gated(options: RunOptions, workloads: Mapping[str, WorkloadFacts]) -> list[s
 
 
 class BaselineGate:
-    """Judge a run beside a baseline in a nightly run of its own; see :class:`harness.run.session.Gate`.
+    """Compare a run with a baseline in a nightly run of its own; see :class:`harness.run.session.Gate`.
 
     With a results store, a baseline that is not here comes from there, and drift is looked for there, too.
     """
@@ -75,7 +75,7 @@ class BaselineGate:
         workloads: Mapping[str, WorkloadFacts],
         notify: Notify,
     ) -> NightlyRecord:
-        """Measure the run's runner beside its baseline's in a nightly run of its own. Raises as :class:`NightlyRun`."""
+        """Measure the run's runner and its baseline's in a nightly run of its own. Raises as :class:`NightlyRun`."""
         assert options.baseline is not None
         plan = plan_nightly(
             options.results_dir,

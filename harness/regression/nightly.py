@@ -1,7 +1,7 @@
 """Make a nightly run: measure baseline and candidate in interleaved pairs of fresh processes, and judge.
 
 The device object reaches the device. :mod:`harness.measure` makes the decisions. :mod:`harness.results.journal` keeps
-what has been measured, and a resumed nightly run goes on from it.
+what has been measured, and a resumed nightly run continues from it.
 """
 
 from __future__ import annotations
@@ -273,7 +273,7 @@ class NightlyRun:
                     if cause is not None:
                         return self._give_up(unit, stage, attempt, cause)
         except _OutOfTime:
-            # Nothing is written, because the nightly run goes on here once it has more time.
+            # Nothing is written, because the nightly run continues here once it has more time.
             return "the time budget was used up"
         except DeviceError as error:
             return self._give_up(unit, stage, attempt, str(error).splitlines()[0])

@@ -15,10 +15,10 @@ def beside_text(found: RatioSummary, whose: str = "PyTorch's time") -> str:
     """Return a ratio for a line of text, with every doubt about it."""
     busy = f" ({found.busy})" if found.busy else ""
     if not found.conclusive:
-        return f"beside {whose} {INCONCLUSIVE}, too noisy{busy}"
+        return f"ratio to {whose} {INCONCLUSIVE}, too noisy{busy}"
     text = f"{ratio(found.ratio, found.low, found.high)} of {whose}"
     if not found.paired:
-        return f"{text}, but {APART}, in two sittings: it may be wrong by a multiple"
+        return f"{text}, but {APART}, in two sessions: it may be wrong by a multiple"
     return f"{text}{busy}"
 
 
@@ -46,14 +46,14 @@ def ratios(summary: Summary) -> dict[str, RatioSummary]:
 
 
 def beside_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
-    """Yield the section about PyTorch's times; nothing if a run neither timed PyTorch in turns nor was asked to."""
+    """Yield the section about PyTorch's times; nothing if a run neither timed PyTorch alternately nor was asked to."""
     found = {name: one for name, one in ratios(summary).items() if one.paired}
     ended = {name: facts.reason for name, facts in manifest.pairing.items() if facts.reason}
     if not found and not ended:
         return
-    yield Heading("Beside PyTorch")
+    yield Heading("Compared with PyTorch")
     for name, reason in ended.items():
-        yield Line(f"{name} was not timed beside PyTorch to the end: {reason}", Tone.UNSURE)
+        yield Line(f"{name} was not completely timed with PyTorch: {reason}", Tone.UNSURE)
     for name, one in found.items():
         if not one.conclusive:
             range_ = "" if one.low is None or one.high is None else f": anything from {one.low:.3g} to {one.high:.3g}"
@@ -63,7 +63,7 @@ def beside_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
     if not found:
         return
     yield Table(
-        ["model", "in turns", "rounds", "ours", "PyTorch", "ratio"],
+        ["model", "interleaved", "rounds", "ours", "PyTorch", "ratio"],
         [
             [
                 name,
@@ -75,7 +75,7 @@ def beside_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
             ]
             for name, one in found.items()
         ],
-        note="Both sides took turns on the same items, a fixed sample of them, in this sitting. Times are "
+        note="Both sides took turns on the same items, a fixed sample of them, in this session. Times are "
         "geometric means over these items of each one's median; the ratio is the geometric mean of the items' own "
         "ratios, in brackets a 95 % interval from how the rounds differ.",
     )

@@ -73,11 +73,11 @@ def paired(a: Side, b: Side, name: str) -> Ratio | None:
 
 
 def conclusion(found: Ratio, a: str = "A", b: str = "B", unit: str = "word") -> str:
-    """Return the finding with the sides' names, and its worth: two sittings prove nothing."""
+    """Return the finding with the sides' names, and its worth: two sessions prove nothing."""
     text = ratio(found.ratio, *((found.interval.low, found.interval.high) if found.interval else (None, None)))
     return (
         f"{b} takes {text} of {a}'s time per {unit} ({found.words} {unit}s), but they were measured apart: two "
-        "sittings differ by a few percent, and by much more on a busy machine, without any change"
+        "sessions differ by a few percent, and by much more on a busy machine, without any change"
     )
 
 

@@ -22,7 +22,7 @@ def order_warnings(order: OrderEntry) -> Iterator[str]:
     if not order.complete:
         yield f"the order did not complete: {order.reason or 'it has not ended'}"
     if order.resumed:
-        yield f"the device was lost and came back ({order.resumed} times); the order went on where it had stopped"
+        yield f"the device was lost and came back ({order.resumed} times); the order resumed where it had stopped"
     if highest := thermal_status(before, after, seen):
         yield f"the device throttled: thermal status {highest}"
     for core, low, high in fallen_clocks(seen):

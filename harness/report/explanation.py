@@ -11,13 +11,13 @@ from harness.report.reproduce import explanation_reproduction
 
 HEADER = ["call", "module", "operation", "max abs", "max rel", "cosine", "SNR dB", "of allowed", "inherited too"]
 NOTE = (
-    "max abs, max rel, cosine, SNR: of the kernel's output beside PyTorch in float64 on the values that the kernel was "
-    "given. max rel is over the root mean square. of allowed: the largest error over the largest that is no departure, "
-    "which is a multiple of what PyTorch's own float32 (and the archive's precision) departs by there. "
-    "inherited too: the same beside PyTorch's run from the word on."
+    "max abs, max rel, cosine, SNR: of the kernel's output compared with PyTorch in float64 on its own inputs. "
+    "max rel is relative to the root mean square. of allowed: the largest error divided by the allowed one, which is a "
+    "multiple of the error of PyTorch's own float32 (and of the archive's precision) there. "
+    "inherited too: the same compared with PyTorch's own run, from the word on."
 )
 MOST = 40
-"""The most rows of a shortened table: those around the first departure, or those with the largest errors."""
+"""The most rows of a shortened table: those around the first divergence, or those with the largest errors."""
 MOST_KERNELS, MOST_LETTERS = 4, 32
 """The most kernels named in a line, and the most letters of a fused kernel's name."""
 
@@ -35,15 +35,15 @@ def explanation_report(found: Explanation, *, everything: bool = False) -> list[
 
 
 def verdict_lines(found: Explanation) -> list[Line]:
-    """Return lines that state which operation departs, and where."""
+    """Return lines that state which operation diverges, and where."""
     first = found.first
     if first is None:
-        text = "no kernel departs from PyTorch beyond the measured error"
+        text = "no kernel diverges from PyTorch beyond the measured error"
         return [Line(text, Tone.GOOD if found.tie or found.verdict in (None, "equal") else Tone.UNSURE)]
     where = first.module or "(the function's own module)"
     lines = [
-        Line(f"first module that departs: {first.function}, {where}", Tone.BAD),
-        Line(f"first operation that departs: {operation_text(first)}, in {first.place}", Tone.BAD),
+        Line(f"first module that diverges: {first.function}, {where}", Tone.BAD),
+        Line(f"first operation that diverges: {operation_text(first)}, in {first.place}", Tone.BAD),
     ]
     error = first.whole if found.inherited else first.own
     if error is not None:
@@ -54,7 +54,7 @@ def verdict_lines(found: Explanation) -> list[Line]:
     if first.unseen:
         lines.append(Line(f"or of {', '.join(first.unseen)} before it, which were not compared", Tone.UNSURE))
     if found.inherited:
-        lines.append(Line("no kernel departs by itself: errors within their measure have summed up", Tone.UNSURE))
+        lines.append(Line("no kernel diverges by itself: errors within their limits have accumulated", Tone.UNSURE))
     return lines
 
 

@@ -122,7 +122,7 @@ def _latency(manifest: Manifest, found: WorkloadSummary, unit: str) -> Iterator[
                 f"A smoke of the latency suite: one pass of a few {unit}s, without warm-up (--repeat asks for more)."
             )
     name = f"artifact ({found.variant})" if found.variant else "artifact"
-    # In older runs PyTorch's times cover all items, and come from another sitting.
+    # In older runs PyTorch's times cover all items, and come from another session.
     theirs = pytorch if found.ratio and not found.ratio.paired else None
     rows = [
         [f"median per {unit}, ms", _median(ours), _median(theirs), ratio_cell(found.ratio)],
@@ -146,7 +146,7 @@ def _latency(manifest: Manifest, found: WorkloadSummary, unit: str) -> Iterator[
         made = manifest.reference.get("made_unix_s")
         when = f" on {moment(made)}" if isinstance(made, int) else ""
         note += (
-            f" PyTorch was timed in another sitting{when}, perhaps on a busy machine: the ratio may be wrong by a "
+            f" PyTorch was timed in another session{when}, perhaps on a busy machine: the ratio may be wrong by a "
             f"multiple. It is the median of the {unit}s' own ratios."
         )
     yield Table(header, [row[: len(header)] for row in rows], note=note)

@@ -16,7 +16,7 @@ FEWEST = 2
 
 
 def commits_of(records: Iterable[NightlyRecord]) -> Commits:
-    """Return the commits behind each drift, from the nightly runs' own verdicts."""
+    """Return the commits of each drift, from the nightly runs' own verdicts."""
     found: dict[tuple[Cell, str], Sequence[str]] = {}
     for record in records:
         for drift in record.verdicts.drifts if record.verdicts else ():

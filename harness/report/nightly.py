@@ -93,7 +93,7 @@ def drift_text(drift: DriftFacts) -> str:
 def _pending(record: NightlyRecord) -> str:
     if record.plan.calibrate:
         return f"{record.plan.calibrate} sessions of the baseline against itself, to calibrate the device"
-    return f"has not ended; go on with: harness nightly --resume {record.night_id}"
+    return f"has not ended; resume it with: harness nightly --resume {record.night_id}"
 
 
 def _warnings(record: NightlyRecord, verdicts: Verdicts) -> Iterator[Block]:

@@ -12,7 +12,7 @@ from harness.results.schema.profile import ProfileSummary
 
 HEADER = ["operators", "calls", "ms", "share", "each", "MB", "GB/s", "MFLOP", "GFLOP/s", "of roofline"]
 NOTE = (
-    "Means over the {unit}s, times of the instrumented archive. A kernel that computes several operators stands under "
+    "Means over the {unit}s, times of the instrumented archive. A kernel of several operators is listed with "
     "all their names. each: the median call; rates are of it. FLOPs are those of products, convolutions and attention. "
     "of roofline: the least time that this core's memory and arithmetic allow, over the time taken."
 )

@@ -83,7 +83,7 @@ class TerminalProgress:
             nonlocal last, printed
             now = time.monotonic()
             counted = done is not None
-            # The first text shows that real work begins. Later texts only show that it goes on.
+            # The first text shows that real work begins. Later texts only show that it continues.
             first = not counted and not printed
             printed = printed or not counted
             if not first and (now - began < QUIET_SECONDS or now - last < LINE_SECONDS):

@@ -83,7 +83,7 @@ def _conditions(manifest: Manifest, _summary: Summary) -> Iterator[Block]:
         shown = {key: (before.get(key), after.get(key)) for key in [*before, *(k for k in after if k not in before)]}
         yield Heading("Conditions while it was timed")
         if order.resumed:
-            yield Line("the device was lost once and came back: the order went on where it had stopped", Tone.UNSURE)
+            yield Line("the device was lost once and came back: the order resumed where it had stopped", Tone.UNSURE)
         rows = [[key.replace("_", " "), *(plain(value) for value in pair)] for key, pair in shown.items()]
         rows += [[key.replace("_", " "), plain(value), ""] for key, value in order.observed.items()]
         yield Table(["", "before", "after"], rows, numbers=False)

@@ -21,7 +21,7 @@ GROUP = "harness.report_sections"
 class ReportSection:
     """``blocks`` yields a section of a run's report, and nothing where it has nothing to show.
 
-    ``place`` orders the sections. The harness's own are at 20 (answers and times of generations), 30 (beside PyTorch),
+    ``place`` orders the sections. The harness's own are at 20 (answers and times of generations), 30 (PyTorch's times),
     40 (tensor workloads), 50 (the gate), 60 (conditions) and 90 (facts).
     """
 
@@ -46,7 +46,7 @@ def _foreign_blocks(
 ) -> list[Block]:
     try:
         if not isinstance(section, ReportSection):
-            raise TypeError(f"it is no ReportSection: {section}")
+            raise TypeError(f"it is not a ReportSection: {section}")
         return list(section.blocks(manifest, summary))
     except Exception as error:  # What a foreign package raises can be anything.
         message = f"the section {entry.name} ({entry.value}) cannot be shown: {error}"

@@ -179,7 +179,7 @@ def tensor_comparison(a: Summary, b: Summary, names: tuple[str, str], *, emulate
     yield Table(
         ["model", *(f"{name} agree" for name in names), "items in both", f"{names[1]} / {names[0]}, measured apart"],
         totals,
-        note="The geometric mean of the ratios of the items that both runs timed. They were timed in two sittings, "
+        note="The geometric mean of the ratios of the items that both runs timed. They were timed in two sessions, "
         "which differ by a few percent, and by much more on a busy machine, without any change.",
     )
     if rows:

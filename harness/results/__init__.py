@@ -1,4 +1,4 @@
-"""Keep finished runs for good: see ``docs/results.md``.
+"""Keep finished runs permanently: see ``docs/results.md``.
 
 Listing runs should not wait for the statistics libraries. So :mod:`harness.results.summarize`, which makes summaries,
 is not imported here.

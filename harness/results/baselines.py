@@ -1,4 +1,4 @@
-"""Keep baselines: the runner and archive of a run, so that they can be run again beside a candidate.
+"""Keep baselines: the runner and archive of a run, so that they can be run again with a candidate.
 
 ``<results>/baselines/<name>.json`` describes a baseline. ``objects/<sha256>`` holds each file once, however many
 baselines share it. Both appear by a rename, an object before the baseline that names it.

@@ -1,6 +1,6 @@
 """Keep rows of many runs as columns: Parquet segments in the user's cache, made from the run folders on first use.
 
-A segment holds one table's rows of many runs. The index beside it lists these runs and the state of their files. New
+A segment holds one table's rows of many runs. Its index lists these runs and the state of their files. New
 and changed runs go into a segment of their own. If a table has many segments, they are merged into one. Nothing here
 is worth keeping: everything missing or damaged is made again.
 """
@@ -107,7 +107,7 @@ class ColumnStore:
         return self.folder / f"{table.name}-{content_key({'schema': SCHEMA_VERSION, **what})[:12]}"
 
     def _segments(self, table: Table) -> Iterator[Segment]:
-        """Yield the whole segments, the newest first, each without the runs that a later one contains anew."""
+        """Yield the whole segments, the newest first, each without the runs that a later one contains again."""
         found: list[Segment] = []
         folder = self._folder(table)
         for path in [*folder.glob("*.parquet")]:
@@ -187,9 +187,9 @@ class ColumnStore:
 
 
 def select_lines(table: LineTable, paths: Sequence[Path]) -> tuple[str, list[Any]]:
-    """Return the SELECT over the lines of these files, and its parameters. Lines that are no JSON give NULLs.
+    """Return the SELECT over the lines of these files, and its parameters. Lines that are not JSON give NULLs.
 
-    Each file lies in the folder of its run.
+    Each file is in the folder of its run.
     """
     readable = [escape_glob(path) for path in paths if os.access(path, os.R_OK) and path.stat().st_size]
     if not readable:

@@ -1,8 +1,8 @@
 """Find drift: how each cell moved over the nightly runs, and where it reached another level and stayed there.
 
 A nightly run compares B with its A. When the baseline is replaced, the new A is a runner that earlier nightly runs
-measured as B. Its level is known, and later nightly runs go on from it: a *chain*. A runner that was never measured as
-B begins a chain of its own, and so do runners that differ in precision or words.
+measured as B. Its level is known, and later nightly runs continue from it: a *chain*. A runner that was never measured
+as B begins a chain of its own, and so do runners that differ in precision or words.
 """
 
 from __future__ import annotations

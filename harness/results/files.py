@@ -1,4 +1,4 @@
-"""Write files that survive a kill: write beside and rename, or append one whole line in one write."""
+"""Write files that survive a kill: write another file and rename it, or append one whole line in one write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.results.errors import writing
 
 
 class Appender:
-    """Append whole JSON lines to a file; each line is handed to the system before the call returns."""
+    """Append whole JSON lines to a file; each line is written to the system before the call returns."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -208,7 +208,7 @@ def _connected() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _shut_off(connection: duckdb.DuckDBPyConnection, readable: Sequence[str]) -> None:
-    """Restrict the connection: from now on it can read only what lies below these, and its settings stay fixed."""
+    """Restrict the connection: from now on it can read only files below these, and its settings stay fixed."""
     if readable:
         connection.execute(f"SET allowed_directories = [{', '.join(map(quote, sorted(set(readable))))}]")
     connection.execute("SET enable_external_access = false")

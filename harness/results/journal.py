@@ -1,7 +1,7 @@
 """Keep a nightly run's state on disk: the plan, replaced as a whole, and a journal that only grows.
 
 The journal's whole lines contain everything that was measured, and all else is computed from them again. So a killed
-nightly run goes on where it stopped. A pair counts only if both of its runs are there. Half a pair is measured again
+nightly run resumes where it stopped. A pair counts only if both of its runs are there. Half a pair is measured again
 as a whole, because its two runs would no longer be side by side.
 """
 
@@ -240,7 +240,7 @@ class Journal:
 
 
 def read_journal(folder: Path) -> Journal:
-    """Return the journal of a nightly run, which may still be going on; raises RunDamaged."""
+    """Return the journal of a nightly run, which may not have ended; raises RunDamaged."""
     return Journal(folder, read_only=True)
 
 

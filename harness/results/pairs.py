@@ -1,4 +1,4 @@
-"""Compute a run's ratios to PyTorch: from pairs timed in turns, and from the separate times of older runs."""
+"""Compute a run's ratios to PyTorch: from pairs timed alternately, and from the separate times of older runs."""
 
 from __future__ import annotations
 
@@ -91,11 +91,11 @@ def timed_apart(expected: Mapping[str, Sequence[int]], taken: Mapping[str, Seque
 
 
 def pairing_reasons(manifest: Manifest) -> list[str]:
-    """Return why timing beside PyTorch decided nothing. An interruption is not listed; it is reported elsewhere."""
+    """Return why timing with PyTorch decided nothing. An interruption is not listed; it is reported elsewhere."""
     warnings = []
     for name, facts in manifest.pairing.items():
         reasons = [facts.reason] if facts.reason and facts.reason != INTERRUPTED else []
-        warnings += [f"{name}, timed beside PyTorch: {reason}" for reason in [*facts.differing.values(), *reasons]]
+        warnings += [f"{name}, timed with PyTorch: {reason}" for reason in [*facts.differing.values(), *reasons]]
     return warnings
 
 

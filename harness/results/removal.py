@@ -18,7 +18,7 @@ from harness.results.store import Run
 REMOVED = ".removed-"
 """The prefix of a run's folder during removal; no command takes such a folder for a run."""
 STILL_RUNNING = timedelta(hours=1)
-"""An unfinished run that was written to so recently may still go on."""
+"""An unfinished run that was written to so recently may not have ended."""
 
 
 def older_than(runs: Sequence[Run], age: timedelta, now: datetime | None = None) -> list[Run]:

@@ -1,7 +1,7 @@
 """Store run folders: they are made atomically, appended to line by line, and read without trust.
 
-A killed run is always readable. The manifest and the summary are written beside and renamed. The other files are only
-ever appended to, one whole line in one write, so that at most the last line can be torn.
+A killed run is always readable. The manifest and the summary are written under another name and renamed. The other
+files are only appended to, one whole line in one write, so at most the last line can be torn.
 """
 
 from __future__ import annotations
@@ -292,11 +292,11 @@ class Store:
         return str(self.root)
 
     def with_nightly_runs(self, name: str | None = None) -> Path:
-        """Return the folder with all nightly runs, of which one is read in full."""
+        """Return the folder with all nightly runs, and read one in full."""
         return self.root
 
     def with_baselines(self, name: str | None = None) -> Path:
-        """Return the folder with all baselines, of which one is used."""
+        """Return the folder with all baselines, one of them for use."""
         return self.root
 
     def create(self, **facts: object) -> RunWriter:

@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 def summarize_run(run: Run) -> Summary:
     """Return the stored summary, or one made now from the run's files.
 
-    Version 1 summed up all comparisons of a tensor workload together, and at first took one median of its unlike items.
+    Version 1 counted all comparisons of a tensor workload together, and at first had one median of its items.
     These parts are made again now.
     """
     stored = run.summary()
@@ -282,7 +282,7 @@ def latency_summary(by_item: Mapping[str, Sequence[int]], items: int, tokens: in
 
 
 def item_latencies(by_item: Mapping[str, Sequence[int]]) -> dict[str, ItemLatency]:
-    """Return the latency of each item alone, because times of unlike items have no common median."""
+    """Return the latency of each item alone, because times of different items have no common median."""
     return {
         item: ItemLatency(samples=found.samples, median=found.median, mad=found.mad, min=found.min, max=found.max)
         for item, taken in by_item.items()
@@ -301,7 +301,7 @@ class Figures:
 def figures_of(by_item: Mapping[str, Sequence[int]], *, alike: bool) -> Figures:
     """Return all samples of alike items with their distribution.
 
-    Unlike items have no common distribution: for these each pass is one sample, and each item has its median.
+    Different items have no common distribution: for these each pass is one sample, and each item has its median.
     """
     if not by_item:
         return Figures([], {})
@@ -372,6 +372,6 @@ def _generation(by_item: Mapping[str, Sequence[int]], records: Sequence[AnyRecor
 
 
 def _of_first_process(records: Sequence[AnyRecord]) -> list[AnyRecord]:
-    """Return the records without those of a second process, which goes on after the device was lost."""
+    """Return the records without those of a second process, which continues after the device was lost."""
     headers = [at for at, record in enumerate(records) if isinstance(record, Header)]
     return list(records[: headers[1]] if len(headers) > 1 else records)

@@ -24,7 +24,7 @@ DAMAGED = "damaged"
 
 @dataclass(frozen=True)
 class Table:
-    """Describe a table. ``columns`` are DuckDB's names and types, the folder's first; rows are made of ``files``."""
+    """Describe a table. ``columns`` are DuckDB's names and types, the folder's first; rows come from ``files``."""
 
     name: str
     columns: dict[str, str]

@@ -38,7 +38,7 @@ class RunOptions(ModelOptions):
     timed_items: int | None = None
     """How many of the words, and of each model's items, are timed, spread as well; None means all that are run."""
     pair_seconds: float = 5.0
-    """Seconds for which each model is timed in turns with PyTorch on this machine; 0 means not at all."""
+    """Seconds for which each model is timed alternately with PyTorch on this machine; 0 means not at all."""
     results_dir: Path = Path("results")
     min_agreement: float | None = None
     """The least share of words that must have PyTorch's tokens. ``max_per_change`` is the most that PER may grow. None
@@ -49,7 +49,7 @@ class RunOptions(ModelOptions):
     cooldown: float = 180.0
     """Seconds to wait for a device to be cool and charged enough before it is timed."""
     baseline: str | None = None
-    """The baseline beside which the runner is measured, in a nightly run of its own; None for no gate."""
+    """The baseline that the runner is compared with, in a nightly run of its own; None for no gate."""
     target: str | None = None
     """The compiler's target; None means the device's."""
     mcpu: str | None = None
@@ -65,7 +65,7 @@ class RunOptions(ModelOptions):
             raise UsageError("threads and repeat have to be at least 1, warmup 0, deadline above 0")
         samples = [count for count in (self.item_sample, self.timed_items) if count is not None]
         if min(samples, default=1) < 1 or self.pair_seconds < 0:
-            raise UsageError("samples have to be at least 1, the seconds beside PyTorch not below 0")
+            raise UsageError("samples have to be at least 1, the seconds of timing with PyTorch not below 0")
         if not 0 < self.policy.agreement <= 1 or self.policy.per_change < 0:
             raise UsageError("--min-agreement has to be above 0 and at most 1, --max-per-change not below 0")
 
@@ -95,7 +95,7 @@ def stored_options(stored: Mapping[str, Any]) -> RunOptions:
 
 
 def stored_form(options: RunOptions) -> dict[str, Any]:
-    """Return the options as a run's manifest keeps them: those of kinds of workloads stand beside all others."""
+    """Return the options as a run's manifest keeps them, on one level with those of kinds of workloads."""
     values = {key: value for key, value in vars(options).items() if key != "own"}
     values |= {key: option.of(options.own) for key, option in model_options().items()}
     return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}

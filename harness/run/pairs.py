@@ -1,4 +1,4 @@
-"""Time a run's models in turns with PyTorch: decide when PyTorch is loaded and when it is closed again."""
+"""Time a run's models alternately with PyTorch: decide when PyTorch is loaded and when it is closed again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOST = "host"
 
 @dataclass(frozen=True)
 class PairedTimes:
-    """Hold the times of a model timed in turns with PyTorch; ``ratio`` is None if no round is whole."""
+    """Hold the times of a model timed alternately with PyTorch; ``ratio`` is None if no round is whole."""
 
     facts: PairingFacts
     lines: list[PairLine]
@@ -79,7 +79,7 @@ class PairRuns:
             self.close()
 
     def take(self, model: str) -> PairedTimes | None:
-        """Time a model in turns; see :meth:`RunSession.pairs`."""
+        """Time a model alternately; see :meth:`RunSession.pairs`."""
         return self._context.once(f"pairs {model}", lambda: self._take(model)) if self.possible else None
 
     def close(self) -> None:
@@ -118,7 +118,7 @@ class PairRuns:
             run.writer.pair(line)
             lines.append(line)
 
-        with run.stage(f"timing {model} in turns with PyTorch") as stage:
+        with run.stage(f"timing {model} alternately with PyTorch") as stage:
             self._pytorch.settle(stage.describe)
             with run.device.reserve(notify=stage.describe):
                 options = run.options

@@ -39,7 +39,7 @@ from harness.run.builder import Builder, RunOptions, stored_options
 from harness.run.workloads import reference_lines
 
 SUFFIX = "-app"
-"""The end of an order's id, by which the device's own records are told from the app's."""
+"""The end of an order's id, by which the device's own records are distinguished from the app's."""
 PURPOSES = ("parity", "latency")
 
 

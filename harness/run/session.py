@@ -25,7 +25,7 @@ from harness.run.workloads import WorkloadRun
 
 
 class Gate(Protocol):
-    """Judge a run beside a baseline; :class:`harness.regression.gate.BaselineGate` is the real gate."""
+    """Compare a run with a baseline; :class:`harness.regression.gate.BaselineGate` is the real gate."""
 
     def check(self, options: RunOptions, device: Device, workloads: Mapping[str, WorkloadFacts]) -> None:
         """Raise errors for what a person could have got wrong, before anything is compiled."""
@@ -40,7 +40,7 @@ class Gate(Protocol):
         workloads: Mapping[str, WorkloadFacts],
         notify: Notify,
     ) -> NightlyRecord:
-        """Return the nightly run that measured the runner beside the baseline's."""
+        """Return the nightly run that measured the runner and the baseline's."""
         ...
 
 
@@ -67,7 +67,7 @@ class RunSession:
         self.workloads: dict[str, WorkloadRun] = {}
         """All workloads, in the order in which they run."""
         self.turns = PairRuns(self.context, self.workloads)
-        """Times every workload in turns with PyTorch."""
+        """Times every workload alternately with PyTorch."""
 
     def start(self) -> str:
         """Check everything a person could have got wrong, then make the run folder; return the run id.
@@ -140,13 +140,13 @@ class RunSession:
         return [] if described is None else list(described.functions)
 
     def pairs(self, model: str) -> PairedTimes | None:
-        """Time the runner and PyTorch in turns on the same items.
+        """Time the runner and PyTorch alternately on the same items.
         Returns None if this machine is not the device, or if the options give no time for it.
         """
         return self.turns.take(model)
 
     def gate(self) -> NightlyRecord:
-        """Measure the runner beside the baseline's in interleaved pairs, and judge (docs/measuring.md)."""
+        """Measure the runner and the baseline's in interleaved pairs, and judge (docs/measuring.md)."""
         return self.context.once("gate", self._judge)
 
     def profile(self, model: str) -> ProfileSummary:
@@ -205,7 +205,7 @@ class RunSession:
         assert self._gate is not None, "a run with a baseline is given its gate"
         runner = self.runner(self.options.variant)
         self.turns.quiet()
-        with self.context.stage(f"measuring beside {self.options.baseline}") as stage:
+        with self.context.stage(f"measuring against {self.options.baseline}") as stage:
             record = self._gate.judge(
                 self.run_id, self.options, self.device, runner, self.writer.manifest.workloads, stage.describe
             )

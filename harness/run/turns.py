@@ -1,6 +1,6 @@
-"""Time both sides of one model in turns: the runner, PyTorch, then the other way round, item by item.
+"""Time both sides of one model alternately: the runner, PyTorch, then the other way round, item by item.
 
-``docs/measuring.md`` explains the reasons for every choice here, under "Beside PyTorch".
+``docs/measuring.md`` explains the reasons for every choice here, under "Compared with PyTorch".
 """
 
 from __future__ import annotations

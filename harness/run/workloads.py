@@ -20,7 +20,7 @@ from harness.run.turns import MOST_ITEMS, PairItem, Subject
 from harness.validate import Verdict
 
 UNLIKE_ITSELF = (Verdict.UNSTABLE, Verdict.NO_ANSWER)
-"""A lossy precision may depart from PyTorch, but not from itself: timed answers must equal the compared ones."""
+"""A lossy precision may diverge from PyTorch, but not from itself: timed answers must equal the compared ones."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class WorkloadRun:
         return self._ask(purpose, self.variant(), items, warmup=warmup, repetitions=repetitions, runner=runner)
 
     def subject(self) -> Subject:
-        """Return the items that are timed in turns with PyTorch, a spread sample."""
+        """Return the items that are timed alternately with PyTorch, a spread sample."""
         times, runner = self.times(), self._runner(self.variant())
         times.result.require_complete()
         usual = statistics.median(taken[0] for taken in times.samples.values()) if times.samples else 0.0

@@ -1,4 +1,4 @@
-"""Has a model become slower, larger or wrong? With --baseline: each beside the baseline's, in interleaved pairs."""
+"""Has a model become slower, larger or wrong? With --baseline: each and the baseline's, in interleaved pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def test_no_slower_than_the_baseline(
     harness_run: RunSession, harness_facts: dict[str, Any], record_property: Callable[[str, object], None]
 ) -> None:
-    """Judge this run's runner beside the baseline's, as a nightly run judges it."""
+    """Compare this run's runner with the baseline's, as a nightly run does."""
     from harness.pytest_plugin.gate import GateWarning, gate_message, require_decided
     from harness.results.nightly import judged
 

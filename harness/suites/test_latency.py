@@ -1,4 +1,4 @@
-"""How long does an item take? The runner's samples, not pytest's; beside PyTorch it is timed in test_pairs.py."""
+"""How long does an item take? The runner's samples, not pytest's; test_pairs.py times it with PyTorch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.harness_step("latency")
-@pytest.mark.benchmark(group="latency: of each word, or of a pass as the geometric mean over its unlike items")
+@pytest.mark.benchmark(group="latency: of each word, or of a pass as the geometric mean over its different items")
 def test_latency(
     harness_run: RunSession,
     harness_facts: dict[str, Any],

@@ -1,4 +1,4 @@
-"""What of PyTorch's time does it take? On this machine both sides are timed in turns, item by item, in one sitting."""
+"""What share of PyTorch's time is it? On this machine both are timed alternately, item by item, in one session."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.harness_step("pairs")
-@pytest.mark.benchmark(group="in turns with PyTorch: each round's geometric mean over the same items")
+@pytest.mark.benchmark(group="interleaved with PyTorch: each round's geometric mean over the same items")
 def test_pairs(
     harness_run: RunSession,
     harness_facts: dict[str, Any],
@@ -57,7 +57,7 @@ def _record(name: str, found: PairedTimes, record_property: Callable[[str, objec
 
 
 def _judge(name: str, side: str, run: RunSession) -> None:
-    """A fast wrong answer is no result; nor is a time beside other answers than it was compared with."""
+    """A fast wrong answer is no result; nor is a time with other answers than the compared ones."""
     found = run.pairs(name)
     assert found is not None
     if found.error is not None:

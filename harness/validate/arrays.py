@@ -1,4 +1,4 @@
-"""How arrays differ: what the comparisons of a model's answers are made of. Pure functions."""
+"""How arrays differ: the basis of the comparisons of a model's answers. Pure functions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Manage the folders of running virtual devices.
 
-A folder is removed by its owner or, if that was killed, by the next device. The owner holds a lock beside the folder
+A folder is removed by its owner or, if that was killed, by the next device. The owner holds a lock next to the folder
 for as long as it lives; the lock of a dead process is free.
 """
 

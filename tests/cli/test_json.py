@@ -194,7 +194,7 @@ def test_a_doubtful_ratio_is_marked_beside_the_number(tmp_path: Path, capsys: py
 
 
 def test_a_run_of_a_tensor_model_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its name, precision and items are listed, and unlike items are never pooled."""
+    """Its name, precision and items are listed, and different items are never pooled."""
     item = {"samples": 4, "median": 1e6, "mad": 1e3, "min": 9e5, "max": 2e6}
     facts = WorkloadFacts(
         kind="tensor",

@@ -91,7 +91,7 @@ def test_what_was_made_before_is_given_too(store: Path, tmp_path: Path, monkeypa
         ("another entry", "another entry's"),
         ("another entry renamed", "not signed with this team's key"),
         ("other hash", "not signed with this team's key"),
-        ("no JSON", "it is no entry"),
+        ("no JSON", "it is not an entry"),
         ("other contents", "other contents than its name promises"),
         ("a missing file", "has no file"),
         ("endless", "is larger than"),
@@ -169,7 +169,7 @@ def test_without_a_key_nothing_is_read_unless_somebody_says_so(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HARNESS_CACHE_KEY")
-    with pytest.raises(StoreMisuse, match="without HARNESS_CACHE_KEY: whoever can write there") as caught:
+    with pytest.raises(StoreMisuse, match="without HARNESS_CACHE_KEY: anyone who can write there") as caught:
         Machine(tmp_path / "a").fetch()
     assert caught.value.exit_code == 2
     assert not (tmp_path / "a" / "archives" / KEY).exists()
@@ -267,7 +267,7 @@ def test_offline_this_machine_goes_on_with_one_warning(tmp_path: Path, monkeypat
     assert time.monotonic() - began < 30
     assert machine.made == ["k" * 32, "l" * 32]
     assert len(machine.notices) == 1
-    assert "the shared cache fails, and this machine's own goes on alone" in machine.notices[0]
+    assert "the shared cache fails, and this machine's own continues alone" in machine.notices[0]
 
 
 FULL = """
@@ -305,7 +305,7 @@ def test_a_full_store(store: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     warned, refused, *_ = done.stdout.splitlines()
-    assert warned.startswith("the shared cache fails, and this machine's own goes on alone")
+    assert warned.startswith("the shared cache fails, and this machine's own continues alone")
     assert "No space left" in refused
     assert "failed while taking big" in refused
 

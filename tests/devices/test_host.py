@@ -80,7 +80,7 @@ def test_an_unknown_device_is_reported_with_the_known_ones(spec: str) -> None:
 
 
 def test_a_colon_wants_something_behind_it() -> None:
-    with pytest.raises(UnknownDevice, match=r"nothing stands behind the colon of 'host:'"):
+    with pytest.raises(UnknownDevice, match=r"nothing follows the colon of 'host:'"):
         parse_device("host:")
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.docs.conftest import Site
 from tests.docs.site import ROOT
+from tools.gallery_pages import MARK
 
 pytestmark = pytest.mark.programs
 
@@ -118,3 +119,16 @@ def test_the_page_about_pages_names_the_folders_of_the_menu() -> None:
     folders = re.findall(r"^\| `docs/([a-z-]+)/` \|", page, re.MULTILINE)
     assert len(folders) == 4
     assert [one for one in folders if f"{one}/" not in menu] == []
+
+
+def test_make_docs_counts_warnings_as_errors() -> None:
+    """With --quiet mkdocs neither prints nor counts them, whatever its configuration has."""
+    [recipe] = re.findall(r"^\t@\$\(SITE\) build(.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert recipe == ""
+    assert re.search(r"^strict: true$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_reports_of_the_gallery_are_whole(site: Site) -> None:
+    reports = [page for page in (site.folder / "gallery").glob("*.html") if page.name != "index.html"]
+    assert len(reports) >= 5
+    assert [page for page in reports if MARK in text(page)] == []

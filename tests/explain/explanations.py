@@ -1,4 +1,4 @@
-"""An explanation small enough to be written down: an encoder's kernel departs, a step's inherits."""
+"""An explanation small enough to be written down: an encoder's kernel diverges, a step's inherits."""
 
 from __future__ import annotations
 

@@ -131,6 +131,6 @@ def test_the_exit_status_says_whether_something_departs(
     arguments = ["explain", run.run_id, "--results-dir", str(run.folder.parent), "--markdown", "--html", str(page)]
     result = CliRunner().invoke(app, [*arguments, "--bundle", str(bundle)], catch_exceptions=False)
     assert result.exit_code == code, result.output
-    assert ("first operation that departs" in result.output) == (code == 1)
+    assert ("first operation that diverges" in result.output) == (code == 1)
     assert page.stat().st_size > 1000
     assert zipfile.is_zipfile(bundle)

@@ -37,8 +37,8 @@ def test_a_defect_in_a_run_on_a_phone_is_named(
     done = CliRunner().invoke(app, arguments, catch_exceptions=False, env={"COLUMNS": "200"})
     assert done.exit_code == 1, done.output
     for line in (
-        "first module that departs: small, layers",
-        "first operation that departs: gelu (aten.gelu.default), in small",
+        "first module that diverges: small, layers",
+        "first operation that diverges: gelu (aten.gelu.default), in small",
         "one kernel computes layer_norm, linear, gelu",
         "10 of 11 calls of kernels were compared with PyTorch",
         "not compared, 1: the kernel prepares what a later kernel computes an operator of (transpose)",

@@ -22,20 +22,20 @@ def test_errors_that_have_summed_up_are_told_from_a_kernels_own() -> None:
     found = explanation([row(0, GOOD, GOOD), row(1, GOOD, BAD)])
     assert found.inherited
     assert found.operation == "linear_1"
-    assert "summed up" in to_markdown(explanation_report(found))
+    assert "accumulated" in to_markdown(explanation_report(found))
 
 
 def test_a_tie_without_departure_is_none() -> None:
     found = explanation([row(0, GOOD, GOOD)], verdict="tie", step=2, tie=True)
     assert not found.departed
     text = to_markdown(explanation_report(found))
-    assert "**no kernel departs from PyTorch beyond the measured error**" in text
+    assert "**no kernel diverges from PyTorch beyond the measured error**" in text
     assert "a declared tie" in text
 
 
 def test_the_report_says_where_and_escapes_what_a_run_says() -> None:
     text = to_markdown(explanation_report(DEPARTED))
-    assert r"first module that departs: encoder, layers.2" in text
+    assert r"first module that diverges: encoder, layers.2" in text
     assert r"linear\_2 (aten.linear.default), in encoder" in text
     assert "token 7 expected, token 9 got" in text
     assert "| → encoder | layers.2 |" in text
@@ -58,7 +58,7 @@ def test_the_page_holds_the_picture_and_escapes_what_a_run_says() -> None:
     page = explanation_page(DEPARTED)
     assert '<section id="explained">' in page
     assert 'id="cells"' not in page
-    assert "first operation that departs: linear_2" in page
+    assert "first operation that diverges: linear_2" in page
     assert "<b>" not in page
 
 

@@ -82,7 +82,7 @@ def test_a_broken_kernel_is_named_here_and_where_its_bundle_is_taken(
     again = explained(str(bundle), *results)
     for done in (first, again):
         assert done.exit_code == 1, done.output
-        assert done.stdout.startswith("\nsmall/second\nfirst module that departs: small, layers\n")
+        assert done.stdout.startswith("\nsmall/second\nfirst module that diverges: small, layers\n")
         assert "one kernel computes layer_norm, linear, gelu" in done.stdout
         assert "the run's verdict: mismatch" in done.stdout
 

@@ -192,7 +192,7 @@ def main(folder: Path) -> None:
         wait("the first sample", lambda: any(isinstance(one, Sample) for one in arrived))
         found["before"] = runners(folder)
         hosts.net.cable("down")
-        wait("the order goes on elsewhere", lambda: any("going on with near/n" in line for line in notices))
+        wait("the order goes on elsewhere", lambda: any("continuing with near/n" in line for line in notices))
         wait("it runs there", lambda: "near" in runners(folder))
         # Host far ends its own order by itself, and somebody there takes the phone.
         os.environ[FOLDER] = str(hosts.pocket("far"))

@@ -108,7 +108,7 @@ def test_an_order_goes_on_on_an_equal_phone_if_its_host_dies(village: Town, tmp_
     assert first["records"] + second["records"] == len(result.records) == len(order.arrived)
     samples = [(one.items, one.phase, one.repetition) for one in result.records if isinstance(one, Sample)]
     assert len(samples) == len(set(map(str, samples))) == 6
-    assert any(f"going on with {second['phone']}" in line for line in order.notices)
+    assert any(f"continuing with {second['phone']}" in line for line in order.notices)
     # The runner of the dead host ended with it.
     await_("no runner is left", lambda: not runners(village.folder))
     village.await_state(second["phone"], "free")
@@ -170,7 +170,7 @@ def test_a_frozen_host_is_given_up_and_its_order_ends_when_it_comes_back(village
     frozen, phone = order.host, order.phone
     # Its runner goes on, as a phone does whose host is stopped.
     village.kill(frozen, signal.SIGSTOP)
-    await_("the order goes on elsewhere", lambda: any("going on with" in line for line in order.notices))
+    await_("the order goes on elsewhere", lambda: any("continuing with" in line for line in order.notices))
     assert len(runners(village.folder)) >= 1
     # It comes back while the order still runs elsewhere: its own must end, and nothing may arrive twice.
     village.kill(frozen, signal.SIGCONT)

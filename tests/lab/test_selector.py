@@ -65,8 +65,8 @@ def test_what_it_chooses(text: str, chosen: bool) -> None:
     [
         ("", "is missing at the end"),
         ("   ", "is missing at the end"),
-        ("soc=", "a value is missing behind soc="),
-        ("soc==a", "a value is missing behind soc="),
+        ("soc=", "a value is missing after soc="),
+        ("soc==a", "a value is missing after soc="),
         ("=a", "'=' stands where a label or a name belongs"),
         ("soc=a and", "is missing at the end"),
         ("and soc=a", "'and' stands where"),

@@ -39,7 +39,7 @@ def test_wrong_words_and_phones_that_are_not_there_end_as_elsewhere(town: Town, 
 
     code, text = ended("lab:os>=")
     assert code == 2
-    assert "a value is missing behind os>=" in text
+    assert "a value is missing after os>=" in text
     code, text = ended("lab:south", "--count", "many")
     assert code == 2
     assert "--count 'many' is no number" in text

@@ -1,9 +1,8 @@
-"""The commands of docs/ship-it.md: those for C run as they stand, and all others are commands with these options."""
+"""The commands for C of docs/tutorials/ship-it.md run as shown; those of docs/ship-it.md have these options."""
 
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -14,11 +13,12 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from harness.cli.app import app, load_commands
+from tests.docs.blocks import blocks
 from tests.mobile.conftest import ROOT, WORDS, TwoModels
 
 load_commands()
-PAGE = (ROOT / "docs/ship-it.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+PAGES = (ROOT / "docs/tutorials/ship-it.md", ROOT / "docs/ship-it.md")
+BLOCKS = [block.body for page in PAGES for block in blocks(page) if block.language == "sh"]
 COMMANDS = [shlex.split(line, comments=True) for block in BLOCKS for line in block.splitlines()]
 
 

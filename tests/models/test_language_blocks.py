@@ -102,7 +102,7 @@ def test_a_wrong_block_is_found_with_its_stage(monkeypatch: pytest.MonkeyPatch) 
         return right(rotary, size) * 1.1
 
     monkeypatch.setattr(network, "frequencies", wrong)
-    with pytest.raises(BadCheckpoint, match="layer 0 of llama departs from transformers'"):
+    with pytest.raises(BadCheckpoint, match="layer 0 of llama diverges from transformers'"):
         check_layers(TINY["llama"], describe(TINY["llama"]), SEEDED)
 
 
@@ -134,7 +134,7 @@ def test_stored_weights_are_read_by_their_names(parts: int, tmp_path: Any) -> No
 
 def test_an_index_names_files_beside_it_only(tmp_path: Any) -> None:
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"x": "../other.safetensors"}}')
-    with pytest.raises(BadCheckpoint, match="not a file beside it"):
+    with pytest.raises(BadCheckpoint, match="not a file next to it"):
         StoredWeights(tmp_path)
 
 

@@ -212,7 +212,7 @@ HEADER = {
         ({}, None),
         ({"prompt_tokens": 193}, "a prompt of 193 tokens"),
         ({"prompt_tokens": 0}, "a prompt of 0 tokens"),
-        ({"parts": {"encoder": [1]}}, "no part of workload"),
+        ({"parts": {"encoder": [1]}}, "not a part of workload"),
         ({"parts": {"step": [1, 1, 1, 1]}}, "more steps than the 3 tokens"),
         ({"outputs": [{"token_ids": [256], "text": ""}]}, "outside the vocabulary of 256"),
         ({"outputs": [{"token_ids": [1] * 5, "text": ""}]}, "has 5 tokens, the model gives 3"),

@@ -146,7 +146,7 @@ def test_files_that_would_run_code_are_refused(program: Path, tmp_path: Path) ->
     for change, reason in (
         (pickled_weight, r"holds layer\.weight as a pickle"),
         (pickled_inputs, "example inputs that are more than tensors"),
-        (code_as_a_size, "which is no arithmetic"),
+        (code_as_a_size, "which is not arithmetic"),
     ):
         marks.append(tmp_path / f"{change.__name__} ran")
         files.append(rewritten(program, change, marks[-1]))

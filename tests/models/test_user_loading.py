@@ -128,7 +128,7 @@ def changed(**changes: object) -> ModelSpec:
         (changed(example_inputs={}), "has 0 inputs"),
         (changed(example_inputs={"x": [1.0]}), "is a list, not a torch.Tensor"),
         (changed(example_inputs={"x": torch.zeros(1, dtype=torch.bfloat16)}), "is bfloat16"),
-        (changed(dynamic_shapes={"y": {}}), "name y, which is no input"),
+        (changed(dynamic_shapes={"y": {}}), "name y, which is not an input"),
         (changed(dynamic_shapes=({0: Dim("n")},)), "dynamic_shapes of 'm': a tuple, not a dictionary"),
         (changed(dynamic_shapes={"x": 1}), "dynamic_shapes of 'x' of 'm': a int, not a dictionary"),
         (changed(dynamic_shapes={"x": {2: Dim("n")}}), "of 'x' of 'm': axis 2 of an input with 2 axes"),

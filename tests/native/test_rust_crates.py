@@ -136,7 +136,7 @@ def app(folder: Path, manifest: str, program: str) -> None:
 def block(page: str, heading: str, language: str) -> str:
     """The first code block of a language below a heading of a page."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1]
-    match = re.search(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    match = re.search(rf"^```{language}\b[^\n]*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert match is not None
     return match[1]
 
@@ -174,12 +174,13 @@ def test_the_app_of_the_docs_answers_as_pytorch(run_app: Run, user_cache: Cache)
 
 
 def test_the_app_of_a_tensor_workload_answers_as_pytorch(run_app: Run, user_cache: Cache, tmp_path: Path) -> None:
-    heading = "3. Several in one binary, and on a phone"
     source = tmp_path / "flowers.py"
-    source.write_text(block("your-model.md", "1. Say what the model is", "python"))
+    source.write_text(block("tutorials/your-own-model.md", "1. Describe the model", "python"))
     models = describe_models([ModelSource("flowers.py", source)], cache=user_cache, progress=quiet)
     archive = compile_models(models_request(models), cache=user_cache, progress=quiet)
-    output = run_app(ONLY_TENSORS, block("your-model.md", heading, "rust"), archive.path, archive.metadata.prefix_base)
+    output = run_app(
+        ONLY_TENSORS, block("your-model.md", "Call it from Rust", "rust"), archive.path, archive.metadata.prefix_base
+    )
     script = "import flowers, torch; print(flowers.build()(torch.tensor([[5.1, 3.5, 1.4, 0.2]])).tolist()[0])"
     expected = subprocess.run(
         [sys.executable, "-c", script],

@@ -141,7 +141,7 @@ def test_a_device_that_no_one_knows(project: Project) -> None:
     project.behave(more=INSTALL)
     done = project.suites(device="shelf:")
     assert done.returncode == 2
-    assert "nothing stands behind the colon" in done.stdout
+    assert "nothing follows the colon" in done.stdout
     done = project.suites(device="cupboard")
     assert done.returncode == 2
     assert "known kinds of device: android, host, ios, lab, shelf, virtual-android, virtual-ios" in done.stdout

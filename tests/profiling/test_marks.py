@@ -28,7 +28,7 @@ def test_calls_have_their_times_and_the_work_they_reported() -> None:
     [
         ([1, ~1], "no function begins with the kernel of number 1"),
         ([0, ~0, 2, ~2], r"encoder called number 2 where product \(1\) belongs"),
-        ([0, ~0], "encoder ended behind 1 of 2 kernels"),
+        ([0, ~0], "encoder ended after 1 of 2 kernels"),
         ([0, ~0, 1], "product began and did not end"),
         ([2, 4, 3, ~2], "number 4 is no part 0 of kernels"),
         ([0, ~1], "number -2 is no part 0 of embedding"),

@@ -33,8 +33,8 @@ KINDS = {
     "apart": Path(__file__).parents[1] / "results" / "timed_apart",
     "explained": GOLDEN / "explained",
 }
-"""Folders of results: a run of words, of tensor workloads, of both, two compared, emulated, and from before both sides
-were timed in turns; a run with a profile; a nightly run; a run beside a baseline. And the folder of an explanation."""
+"""Folders of results: a run of words, of tensor workloads, of both, two compared, emulated, and from before both were
+timed alternately; a run with a profile; a nightly run; a run beside a baseline. And the folder of an explanation."""
 BLOCKS = {"h1", "h2", "h3", "h4", "p", "li", "tr", "figcaption", "summary", "dt", "pre", "div", "figure", "section"}
 QUIET = {"script", "style", "head", "select", "button", "nav", "output", "label"}
 VOID = {"input", "meta", "link", "br"}

@@ -62,7 +62,7 @@ def test_a_noisy_ratio_is_no_number(tmp_path: Path) -> None:
     assert summary.workloads["g2p"].ratio is not None
     text = to_markdown(report_run(run))
     assert not summary.workloads["g2p"].ratio.conclusive
-    assert "beside PyTorch's time inconclusive, too noisy" in text.split("\n\n")[1]
+    assert "ratio to PyTorch's time inconclusive, too noisy" in text.split("\n\n")[1]
     assert f"×{summary.workloads['g2p'].ratio.ratio:.3f}" not in text
     assert "the rounds differ too much for a ratio: anything from" in text
 
@@ -79,10 +79,10 @@ def test_a_run_of_before_is_marked_in_the_ratios_line_as_timed_apart(tmp_path: P
     text = to_markdown(report_run(make_run(tmp_path, apart=True)))
     lines = [line for line in text.splitlines() if "×0." in line]
     head, *table = lines
-    assert "of PyTorch's time, but timed apart, in two sittings" in head
+    assert "of PyTorch's time, but timed apart, in two sessions" in head
     assert "(timed apart)" in table[0]
     assert "| ratio, timed apart |" in text
-    assert "PyTorch was timed in another sitting on 2025-11-28 03:20 UTC" in text
+    assert "PyTorch was timed in another session on 2025-11-28 03:20 UTC" in text
 
 
 def test_what_a_lossy_precision_costs_beside_what_it_may(tmp_path: Path) -> None:

@@ -45,10 +45,10 @@ def test_sections_of_others_stand_in_their_place_or_show_why_not(tmp_path: Path)
     text = to_markdown(report_run(make_run(tmp_path)))
     headings = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
     assert headings.count("Orders") == 1
-    assert headings.index("Beside PyTorch") < headings.index("Orders") < headings.index("Facts")
+    assert headings.index("Compared with PyTorch") < headings.index("Orders") < headings.index("Facts")
     assert "1 orders" in text
     assert "the section broken (sections_of_others:BROKEN) cannot be shown: by zero" in text.replace("\\", "")
-    assert "the section none (sections_of_others:NONE) cannot be shown: it is no ReportSection: 7" in text.replace(
+    assert "the section none (sections_of_others:NONE) cannot be shown: it is not a ReportSection: 7" in text.replace(
         "\\", ""
     )
     assert "the section gone" in text

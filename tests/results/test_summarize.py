@@ -53,7 +53,7 @@ def test_only_whole_rounds_of_items_that_were_answered_as_before_count(tmp_path:
     assert list(summary.workloads["g2p"].ratio.by_item) == ["w0", "w2"]
     assert summary.workloads["g2p"].ratio.rounds == 3
     assert summary.verdict is RunVerdict.INCONCLUSIVE
-    assert summary.reasons == ["g2p, timed beside PyTorch: another answer"]
+    assert summary.reasons == ["g2p, timed with PyTorch: another answer"]
 
 
 def test_accuracy_by_language_and_over_all(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Runs of before both sides were timed in turns: two of them, kept as the harness of then left them."""
+"""Runs of before both sides were timed alternately: two of them, kept as the harness of then left them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_ratio_of_words_is_shown_with_its_doubt_in_every_place(store: Store,
         assert figures
         # Columns with it in their head have no room for it in each cell.
         assert all("timed apart" in line or "| ×0.501 |" in line for line in figures if "median" in line), text
-    assert "×0.501 [0.501, 0.501] of PyTorch's time, but timed apart, in two sittings" in " ".join(shown.split())
+    assert "×0.501 [0.501, 0.501] of PyTorch's time, but timed apart, in two sessions" in " ".join(shown.split())
 
 
 def test_a_model_of_tensors_gets_its_rows_from_the_files(tensors: Run) -> None:
@@ -61,7 +61,7 @@ def test_a_model_of_tensors_gets_its_rows_from_the_files(tensors: Run) -> None:
     assert (ratio.ratio, ratio.paired) == (old.ratio, False)
     text = to_markdown(report_run(tensors))
     assert "| fake | first | 4 |" in text
-    assert "but timed apart, in two sittings" in text.split("\n\n")[1]
+    assert "but timed apart, in two sessions" in text.split("\n\n")[1]
     compared = to_markdown(compare_runs(tensors, tensors))
     assert "| fake | 4 of 4 | 4 of 4 | 2 | ×1.000 |" in compared
 

@@ -45,7 +45,7 @@ def test_a_model_that_says_what_pytorch_says(tmp_path: Path) -> None:
     assert [one.max_error for one in found.parity.values()] == [0.0, 0.0]
     assert (found.cold_load, found.peak_bytes) == (1000, 4096)
     assert {item: one.samples for item, one in found.by_item.items()} == {"first": 3, "second": 3}
-    assert found.warm is found.pytorch is None, "unlike items have no common median"
+    assert found.warm is found.pytorch is None, "different items have no common median"
     assert found.ratio is not None
     assert found.ratio.paired
     assert found.ratio.ratio == pytest.approx(0.51, rel=0.05)

@@ -1,4 +1,4 @@
-"""The runner and PyTorch in turns: who goes first, what is left out, and every way in which it can end."""
+"""The runner and PyTorch alternately: who goes first, what is left out, and every way in which it can end."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_a_pytorch_that_dies_leaves_the_whole_rounds_and_the_reason(tmp_path: Pa
     assert summary.workloads["g2p"].ratio is not None
     assert summary.workloads["g2p"].ratio.rounds == 2
     assert summary.verdict is RunVerdict.INCONCLUSIVE
-    assert summary.reasons == ["g2p, timed beside PyTorch: the worker ended with status -9"]
+    assert summary.reasons == ["g2p, timed with PyTorch: the worker ended with status -9"]
     assert run.manifest().status is RunStatus.COMPLETE, "the comparisons stand without it"
 
 

@@ -34,7 +34,7 @@ def _version_of(distribution: str) -> str | None:
 
 
 def finite(value: Any) -> Any:
-    """Return the value with null in the place of numbers that JSON has no word for, at any depth."""
+    """Return the value with null instead of numbers that JSON has no word for, at any depth."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -59,7 +59,7 @@ class Part(BaseModel):
 class Document(Part):
     """What one command prints with ``--json``. Subclasses declare ``schema``, which names the kind and its version.
 
-    The version rises when a key changes its meaning or goes away; new keys leave it as it is.
+    The version rises when a key changes its meaning or goes away; new keys do not change it.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)

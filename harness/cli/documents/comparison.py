@@ -24,13 +24,13 @@ class Difference(Part):
 
 
 class ApartRatio(Part):
-    """B's time over A's on the items that both timed, in two sittings; above 1 B took longer."""
+    """B's time over A's on the items that both timed, in two sessions; above 1 B took longer."""
 
     ratio: float
     """Of words the median, of a tensor workload's items the geometric mean of each one's own ratio."""
     low: Number
     high: Number
-    """95 % interval over items alone; how the sittings differ is not in it."""
+    """95 % interval over items alone; how the sessions differ is not in it."""
     items: int
 
 
@@ -46,13 +46,13 @@ class ModelPair(Part):
 
 
 class ComparisonDocument(Document):
-    """`harness compare`: run B beside run A."""
+    """`harness compare`: run B compared with run A."""
 
     schema_name: Literal["harness.comparison/1"] = Field(default="harness.comparison/1", alias="schema")
     a: RunLine
     b: RunLine
     measured_together: Literal[False] = False
-    """Two stored runs never are: only `harness nightly` measures both sides in one sitting."""
+    """Two stored runs never are: only `harness nightly` measures both sides in one session."""
     warnings: list[str]
     """Why the times may not show a change of code."""
     models: list[ModelPair]
@@ -106,7 +106,7 @@ def _tensor(a: Side, b: Side, name: str) -> ModelPair:
 
 
 def _only(by_item: Mapping[str, ItemLatency]) -> float | None:
-    """Return the median of the only item; unlike items are not pooled."""
+    """Return the median of the only item; different items are not pooled."""
     return next(iter(by_item.values())).median if len(by_item) == 1 else None
 
 

@@ -35,7 +35,7 @@ class ProjectDocument(Document):
     kept: list[str]
     """Files that were there already, and are unchanged."""
     advice: list[str]
-    """What has to stand in files that are there."""
+    """Lines to add to existing files."""
     command: str
     """What to run then."""
 

@@ -20,7 +20,7 @@ class ProfileDocument(Document):
 
 
 class Departure(Part):
-    """The first place that departs from PyTorch."""
+    """The first place that diverges from PyTorch."""
 
     function: str
     call: int
@@ -28,11 +28,11 @@ class Departure(Part):
     module: str
     operation: str | None
     inherited: bool
-    """Whether no kernel departs by itself and their errors have summed up all the same."""
+    """Whether no kernel diverges by itself and their errors have accumulated all the same."""
 
 
 class ExplanationDocument(Document):
-    """`harness explain`: the first place that departs, and every kernel's call beside PyTorch (docs/explain.md)."""
+    """`harness explain`: the first place that diverges, and every kernel's call (docs/explain.md)."""
 
     schema_name: Literal["harness.explanation/1"] = Field(default="harness.explanation/1", alias="schema")
     departed: bool

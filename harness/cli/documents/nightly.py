@@ -101,7 +101,7 @@ class BaselinesDocument(Document):
 
 
 class KeptFiles(Part):
-    """What is kept of a variant or model."""
+    """The baseline's facts about a variant or model."""
 
     name: str
     runner_sha256: str

@@ -20,17 +20,17 @@ HEAD = """# JSON documents
 Every command that prints a table or facts prints one JSON document with `--json` instead, and nothing else on standard
 output; messages and errors stay on standard error, and the exit code is the same ([cli.md](cli.md)).
 
-```
+```sh title="a template"
 harness runs --json | jq -r '.runs[] | select(.verdict == "fail") | .run'
 harness schema harness.runs/1 > runs.schema.json      # the JSON Schema (draft 2020-12) of a document
 ```
 
 - `schema` names the kind of document and its version. A version rises when a key changes its meaning or goes away;
-  new keys come without a new version, so readers ignore keys that they do not know.
+  new keys come without a new version, so readers have to ignore unknown keys.
 - `harness_version` is the harness that wrote the document.
 - The unit of a number is the end of its key: `_ns` nanoseconds, `_bytes` bytes, `_seconds` seconds, `_percent` percent.
   Ratios, changes and shares are plain fractions. Moments are ISO 8601.
-- NaN and Infinity never occur; such a number is `null`. Where a figure is missing, a key beside it such as `no_ratio`
+- NaN and Infinity never occur; such a number is `null`. If a figure is missing, another key such as `no_ratio`
   has the reason.
 - The text is ASCII; other characters are escaped. Keys keep their order.
 
@@ -58,7 +58,7 @@ def _section(kind: type[Document]) -> str:
 
 
 def _is_own(part: type[BaseModel]) -> bool:
-    """Return whether a part stands on this page; stored files have pages of their own."""
+    """Return whether a part is on this page; stored files have pages of their own."""
     return part.__module__.startswith("harness.cli.documents")
 
 

@@ -43,7 +43,7 @@ class Latency(Part):
 
 
 class Comparison(Part):
-    """The answers of one variant beside PyTorch's."""
+    """The answers of one variant, compared with PyTorch's."""
 
     comparison: str
     compared: int
@@ -68,7 +68,7 @@ class Accuracy(Part):
 
 
 class ItemFigures(Part):
-    """One item: its warm samples, and its time beside PyTorch's in the turns that both sides took."""
+    """One item: its warm samples, and its time and PyTorch's in the interleaved rounds."""
 
     item: str
     samples: int | None

@@ -45,7 +45,7 @@ class Ratio(Part):
     conclusive: bool
     """Whether the interval is narrow enough."""
     together: bool
-    """Whether both sides were timed in turns, in one sitting. Times taken apart may be wrong by a multiple."""
+    """Whether both sides were timed alternately, in one session. Times taken apart may be wrong by a multiple."""
     busy: str | None
     """What else the machine did meanwhile; null where it was quiet."""
     items: int
@@ -73,7 +73,7 @@ class ModelLine(Part):
     """Those that agree, ties included."""
     median_ns: Number
     """Of one word of a generation workload, of one call of a tensor workload with a single item; never pooled over
-    unlike items."""
+    different items."""
     ratio: Ratio | None
     no_median: str | None
     """Why there is no ``median_ns``."""
@@ -97,7 +97,7 @@ class RunLine(Part):
     precision: str | None = None
     models: Sequence[ModelLine] = ()
     baseline: str | None = None
-    """The baseline that it was judged beside, if any."""
+    """The baseline that it was compared with, if any."""
 
 
 class RunsDocument(Document):

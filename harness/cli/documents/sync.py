@@ -39,10 +39,10 @@ class SyncDocument(Document):
     dry_run: bool
     uploaded: list[UploadedRow]
     present: list[str]
-    """What the store had as it is."""
+    """What the store already had, unchanged."""
     pending: list[str]
     """What is left to upload: after an interruption or an error of the store, and with --dry-run."""
     waiting: list[str]
-    """Runs that still go on, and nightly runs that can be resumed."""
+    """Runs that have not ended, and nightly runs that can be resumed."""
     failed: list[FailedRow]
     compacted: list[CompactedRow]

@@ -60,7 +60,7 @@ class ServeOptions:
 
 @dataclass(frozen=True)
 class Sources:
-    """Hold what the page is made of. ``results`` is None without a results folder or store."""
+    """Hold the sources of the page. ``results`` is None without a results folder or store."""
 
     lab: LabWatch
     results: StoredResults | None

@@ -19,7 +19,7 @@ LEAST_SPREAD = 0.02
 """A picture's height stands for at least 2 %, so that noise does not look like a mountain."""
 STYLES = {"pass": "good", "fail": "bad", "complete": "good", "failed": "bad", "free": "good", "held": "dim"}
 PROMINENT = ("model", "soc", "os", "system", "arch", "battery", "battery_health", "ram_gb")
-"""Labels that are in sight; the others are behind a click."""
+"""Labels that are visible; a click shows the others."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Picture:
     """The points of an SVG polyline."""
     last: tuple[float, float]
     marks: list[tuple[float, str]]
-    """Where a level changed for good, and how its colour is called."""
+    """Where a level changed permanently, and how its colour is called."""
     summary: str
 
 
@@ -64,7 +64,7 @@ def picture(trend: TrendLine) -> Picture | None:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration as a person says it, coarse enough not to change at each look."""
+    """Return a duration in words, coarse enough not to change at each look."""
     if seconds is None:
         return ""
     if seconds < 90:

@@ -52,7 +52,7 @@ class LabWatch:
                     census = lab.census()
                 except (HarnessError, Silence) as error:
                     self._note(None, shown_line(str(error.args[0] if error.args else error), most=300))
-                except Exception as error:  # whatever the scheduler answers, the page goes on and shows it
+                except Exception as error:  # whatever the scheduler answers, the page continues and shows it
                     self._note(None, shown_line(f"{type(error).__name__}: {error}", most=300))
                 else:
                     self._note(census, None)

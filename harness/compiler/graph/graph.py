@@ -74,7 +74,7 @@ class Graph:
         return self._tuples.get(var, ())
 
     def definition(self, value: Any) -> Any:
-        """Return the expression to which a variable is bound; the value itself if it is no bound variable."""
+        """Return the expression to which a variable is bound; the value itself if it is not a bound variable."""
         while is_variable(value) and value in self.definitions:
             value = self.definitions[value]
         return value

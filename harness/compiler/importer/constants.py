@@ -30,7 +30,7 @@ State = dict[str, Tensor]
 
 
 def with_constants(program: ExportedProgram) -> ExportedProgram:
-    """Return the program with constants in the place of operators that depend on its weights alone."""
+    """Return the program with constants instead of operators that depend on its weights alone."""
     state = _state(program)
     fixed = _fixed(program.graph, state)
     ends = _ends(program.graph, fixed, state)

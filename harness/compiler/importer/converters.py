@@ -159,7 +159,7 @@ def _extreme(truth: Callable[..., relax.Expr]) -> Converter:
 def _of_fractions(node: fx.Node, importer: Any, _table: OpTable) -> Any:
     """Refuse whole numbers, for which TVM's operator is wrong or fails without a name."""
     if not str(importer.retrieve_args(node)[0].ty.dtype).startswith("float"):
-        raise ValueError("whole numbers: convert them with .float() in front of it")
+        raise ValueError("whole numbers: convert them with .float() before it")
     return importer.create_convert_map()[operator_name(node)](node)
 
 

@@ -72,7 +72,7 @@ def _refusal(name: str, error: Exception) -> CannotCompile:
     check = proposed.group() if proposed else "torch._check(n <= 8)"
     return CannotCompile(
         message,
-        cure=f"let torch.where choose instead of if; or promise what is always so in front of that line: {check}",
+        cure=f"let torch.where choose instead of if; or promise what is always true before that line: {check}",
     )
 
 

@@ -20,7 +20,7 @@ MOST_POINTS = 2048
 
 
 def _matrices(points: int, into: int, sign: int, kind: str) -> tuple[relax.Constant, relax.Constant]:
-    """Return cosines and sines [1, points, into]. With three axes they are no weights, which could be rounded."""
+    """Return cosines and sines [1, points, into]. With three axes they are not weights, which could be rounded."""
     if points > MOST_POINTS:
         raise ValueError(f"a Fourier transform of {points} points; there is a form for up to {MOST_POINTS}")
     turns = np.outer(np.arange(points), np.arange(into)) % points

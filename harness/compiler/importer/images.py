@@ -75,7 +75,7 @@ def average_pool(node: fx.Node, importer: Any, _table: OpTable) -> Any:
 
 
 def grid_sample(node: fx.Node, importer: Any, _table: OpTable) -> Any:
-    """Convert ``grid_sampler_2d``. TVM has the two coordinates of a place in front of the places' axes."""
+    """Convert ``grid_sampler_2d``. TVM has the two coordinates of a place before the places' axes."""
     x, grid, mode, padding, align_corners = importer.retrieve_args(node)[:5]
     emit = importer.block_builder.emit
     return emit(

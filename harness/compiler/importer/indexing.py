@@ -57,7 +57,7 @@ def index(node: fx.Node, importer: Any, _table: OpTable) -> relax.Var:
 def indexed_order(rank: int, axes: list[int]) -> tuple[list[int], list[int], int]:
     """Return the axes with the indexed ones first, the order that undoes it, and where torch puts the indices' axes.
 
-    They stand in the place of the indexed axes, or first if those are not neighbours.
+    They replace the indexed axes, or first if those are not neighbours.
     """
     order = [*axes, *(axis for axis in range(rank) if axis not in axes)]
     together = axes[-1] - axes[0] == len(axes) - 1

@@ -76,7 +76,7 @@ def logcumsumexp(x: Tensor, dim: int) -> Any:
 def searchsorted(
     edges: Tensor, x: Any, *, out_int32: bool = False, right: bool = False, side: Any = None, sorter: Any = None
 ) -> Tensor:
-    """Count the edges of a row in front of each number."""
+    """Count the edges of a row before each number."""
     x = x if isinstance(x, Tensor) else torch.full([], x, dtype=edges.dtype)
     edges = edges if sorter is None else edges.gather(-1, sorter)
     ahead = edges.unsqueeze(-2) if x.ndim else edges

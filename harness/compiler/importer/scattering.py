@@ -1,4 +1,4 @@
-"""Define importer entries for operators that write to places of a tensor: ``index_put``, ``scatter`` and their kin.
+"""Define importer entries for operators that write to places of a tensor: ``index_put``, ``scatter`` and similar ones.
 
 TVM 0.27's importer lacks most of them. Its ``index_put`` takes only as many indices as the tensor has axes, and its
 ``scatter`` no source that is larger than the places.
@@ -50,7 +50,7 @@ def index_put(node: fx.Node, importer: Any, _table: OpTable) -> Any:
 
 
 def _masked_put(emit: Emit, data: Any, masks: list[Any], values: Any, *, accumulate: bool) -> Any:
-    """Write one number wherever a mask over the first axes is true."""
+    """Write one number where a mask over the first axes is true."""
     shape = extents(values)
     if len(masks) > 1 or shape is None or any(extent != 1 for extent in shape):
         raise ValueError("data[mask] = values with more than one value: write torch.where(mask, values, data)")

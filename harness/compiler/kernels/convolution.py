@@ -1,4 +1,4 @@
-"""Compute convolutions directly: images have channels last, weights lie in panels of output channels.
+"""Compute convolutions directly: images have channels last, weights are in panels of output channels.
 
 A register tile holds the sums of some neighbouring pixels of a row for one panel. Nothing is copied: rows outside the
 image are left out when the kernel runs, and columns outside it when the tile's code is made. Filters of several groups

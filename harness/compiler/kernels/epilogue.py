@@ -50,7 +50,7 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "minimum": vector.lowest,
 }
 BOUNDS: dict[str, Callable[[Any, Any], Any]] = {"maximum": T.max, "minimum": T.min}
-"""The same with a number as the first operand: the other one is handed on if it is NaN, at no cost."""
+"""The same with a number as the first operand: the other one is returned if it is NaN, at no cost."""
 UNARY: dict[str, Callable[[Any, int], Any]] = {**ACTIVATIONS, "sigmoid": _sigmoid}
 """The operators of one operand."""
 MOST_AT_ONCE = 3

@@ -1,4 +1,4 @@
-"""Describe a convolution's shape, and how its filters lie in panels."""
+"""Describe a convolution's shape, and how its filters are stored in panels."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Panels:
-    """Describe how the filters lie in memory: panels of ``vectors`` vectors, the last one of ``rest`` vectors.
+    """Describe the layout of the filters in memory: panels of ``vectors`` vectors, the last one of ``rest`` vectors.
 
     ``sets`` of ``filters`` filters each read ``depth`` neighbouring input channels: a group, or several small ones.
     """

@@ -1,7 +1,7 @@
 """Sort rows: a stable merge sort of places, for rows of any length and numbers of any type.
 
-Runs of one, two, four, … places are merged in turns between two rows of places. NaN is larger than any number, as for
-torch.
+Runs of one, two, four, … places are merged back and forth between two rows of places. As for torch, NaN
+is larger than any number.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _merge_runs(x: Any, row: Any, places: Any, state: Any, count: Any, descendin
 
 
 def _before(one: Any, other: Any, descending: bool) -> Any:
-    """Return whether an element has to stand in front of another one that was in front of it."""
+    """Return whether an element has to precede another one that preceded it."""
     one, other = T.bind(one), T.bind(other)
     if not str(one.ty.dtype).startswith("float"):
         return one > other if descending else one < other

@@ -1,6 +1,6 @@
-"""Write and read ``provenance.json`` beside an archive: the torch operators for which each call of a kernel stands.
+"""Write and read ``provenance.json`` next to an archive: the torch operators for which each call of a kernel stands.
 
-A profile sums times by operator and by module with it, and ``harness explain`` finds the first operator that departs
+A profile sums times by operator and by module with it, and ``harness explain`` finds the first operator that diverges
 from PyTorch. Imports neither PyTorch nor TVM. ``docs/profiling.md`` explains the fields.
 """
 

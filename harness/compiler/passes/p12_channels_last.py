@@ -78,7 +78,7 @@ def _from_the_front(axes: Any, rank: int) -> list[int]:
 
 @mutator
 class _Turned(PyExprMutator):  # type: ignore[misc]
-    """Turn each convolution by itself, between two transpositions. What lies between them stays in torch's order."""
+    """Turn each convolution by itself, between two transpositions. The operators between them stay in torch's order."""
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = super().visit_call_(call)

@@ -1,7 +1,7 @@
 """MergeKernels: make one kernel of a function that only calls kernels of ours.
 
 A decoder's step is some twenty kernels of a few microseconds each. Merged, it costs one call, and its intermediate
-values lie in one place. Only functions of static shapes are merged, since their kernels are small.
+values are in one place. Only functions of static shapes are merged, since their kernels are small.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ FINITE = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
 
 @tvm.transform.module_pass(opt_level=0, name="HandOnNaN")
 class HandOnNaN:
-    """Change every S-TIR function except those named in ``done``. Runs after ScheduleRest, which knows TVM's forms."""
+    """Change every S-TIR function except those named in ``done``. Runs after ScheduleRest, which needs TVM's forms."""
 
     def __init__(self, done: Collection[str] = ()) -> None:
         self.done = done

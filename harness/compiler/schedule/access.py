@@ -99,7 +99,7 @@ def known(extent: Any) -> Any:
 
 
 def coefficient(index: Any, variable: Any) -> int:
-    """Return how far the index moves when the variable moves by one. Raises Unproven if that is no constant."""
+    """Return how far the index moves when the variable moves by one. Raises Unproven if that is not a constant."""
     parts = tvm.sym.detect_linear_equation(index, [variable])
     if not parts or not isinstance(parts[0], tirx.IntImm):
         raise Unproven(f"{index} is not linear in {variable}")

@@ -22,7 +22,7 @@ def schedule_row_reduction(schedule: s_tir.Schedule, block: Block, lanes: int) -
     if not last.is_reduction or "strided" in lies or "contiguous" not in lies:
         raise Unproven(f"{block.name}: it reduces what lies apart")
     if any(axis.is_reduction for axis in block.axes[:spatial]):
-        raise Unproven(f"{block.name}: reductions stand between other axes")
+        raise Unproven(f"{block.name}: reductions are between other axes")
     loop = schedule.get_loops(block.name)[-1]
     extent = known(schedule.get(loop).extent)
     width = reduction_width(extent, lanes)

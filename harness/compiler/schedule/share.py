@@ -76,7 +76,7 @@ def _mark(schedule: s_tir.Schedule, names: list[str], lanes: int) -> bool:
 def _sums_in_memory(schedule: s_tir.Schedule, name: str) -> bool:
     """Return whether a block has no schedule and reduces more than the lanes of a vector.
 
-    LLVM keeps its sums in registers only in a function of its own, where it knows that tensors do not overlap.
+    LLVM keeps its sums in registers only in a function of its own, where it can assume that tensors do not overlap.
     """
     block = schedule.get(schedule.get_sblock(name))
     axes = [axis for axis in block.iter_vars if int(axis.iter_type) == REDUCTION]

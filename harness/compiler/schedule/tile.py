@@ -45,7 +45,7 @@ def schedule_tile(schedule: s_tir.Schedule, block: Block, profile: Profile) -> N
     tile = choose_tile(block, profile)
     spatial = len(block.spatial)
     if any(axis.is_reduction for axis in block.axes[:spatial]):
-        raise Unproven(f"{block.name}: reductions stand between other axes")
+        raise Unproven(f"{block.name}: reductions are between other axes")
     last = _only_step_behind(schedule, block)
     if last is None:
         # With "local", TVM 0.27 would take every tile's memory from the heap.

@@ -50,7 +50,7 @@ class Address:
 
     @property
     def name(self) -> str:
-        """Return the name of the server behind a device's ``@``, as in ``emulator-5554@lab:5037``."""
+        """Return the name of the server after a device's ``@``, as in ``emulator-5554@lab:5037``."""
         return self.spec if self.path else f"{'localhost' if self.local else self.host}:{self.port}"
 
     def __str__(self) -> str:

@@ -95,7 +95,7 @@ class Apps:
         return app
 
     def require_unlocked(self) -> None:
-        """Wake the screen, and raise DeviceLocked if a lock stands before whatever the app shows."""
+        """Wake the screen, and raise DeviceLocked if a lock screen hides the app."""
         answer = self._shell.run(script("app_ready"), deadline=ASK_SECONDS, what="looking at the screen")
         if re.search(r"deviceLocked=(1|true)\b", without_noise(answer.out)):
             raise DeviceLocked(f"the screen of {self._shell.serial} is locked")
@@ -138,7 +138,7 @@ def refusal_of_install(words: str, *, serial: str, abi: str, maker: str, package
     if code in _WRONG_ABI:
         return RunnerUnusable(f"the app is for {abi}, which {serial} does not run: {words[:300]}")
     if code in _CURES:
-        switch = setting_to_turn_on(maker) or "look in Developer options for a switch beside USB debugging"
+        switch = setting_to_turn_on(maker) or "look in Developer options for another switch next to USB debugging"
         return InstallRefused(message, cure=_CURES[code].format(maker=switch, package=package))
     if not code and _POLICY.search(words):
         return InstallRefused(message, cure="ask who administers the phone: its policy allows no apps over adb")

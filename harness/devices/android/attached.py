@@ -54,7 +54,7 @@ def attached_devices(*given: Server, lock_folder: Path | None = None) -> list[At
     """Return every device of these servers, usable or not; without one, of all that are used (``address.py``).
 
     Like ``adb devices`` this starts a server if none runs, because without a server no phone is ever seen. One of
-    several servers that cannot be used has a row in the place of its devices. Raises AdbUnavailable or AdbMismatch if
+    several servers that cannot be used has a row instead of its devices. Raises AdbUnavailable or AdbMismatch if
     there is only one.
     """
     servers = given or [Server(address=address) for address in server_addresses()]

@@ -116,7 +116,7 @@ def _settings(server: Server, called: str, serial: str) -> Check:
     why = "refused" if is_refusal(words) else "not changed"
     advice = (
         setting_to_turn_on(maker[1].strip() if maker else None)
-        or "look for a second switch beside USB debugging in Developer options"
+        or "look for a second switch next to USB debugging in Developer options"
     )
     return Check(name, False, f"{why}: {' '.join(words.split())[:200]}", advice)
 

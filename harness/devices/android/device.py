@@ -70,7 +70,7 @@ class _Place:
 class AndroidDevice(RemoteDevice):
     """Use one Android device; see :class:`harness.devices.base.Device`.
 
-    ``place`` is one of the server's transports, or a serial. ``launcher`` stands before every runner's command line.
+    ``place`` is one of the server's transports, or a serial. ``launcher`` precedes every runner's command line.
     ``notify`` gets messages outside of calls that take their own. ``cache`` keeps the apps of app mode.
     Raises AdbUnavailable, AdbMismatch, DeviceLost, DeviceUnauthorized, or RunnerUnusable for an ABI that no model is
     compiled for.
@@ -337,7 +337,7 @@ class AndroidDevice(RemoteDevice):
 
 
 def device_lock(serial: str, folder: Path | None = None) -> DeviceLock:
-    """Return the lock of the device with this serial, whoever opened it."""
+    """Return the lock of the device with this serial, independent of its opener."""
     return DeviceLock(f"android {serial}", folder)
 
 

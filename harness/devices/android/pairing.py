@@ -108,9 +108,7 @@ def check_address(address: str) -> str:
     """Return the address. Raises UsageError unless it has the form HOST:PORT."""
     found = _ADDRESS.fullmatch(address)
     if found is None or not 0 < int(found[2]) < 2**16:
-        raise UsageError(
-            f"{quoted(address)} is no address", cure="give HOST:PORT, as the phone shows it beside its code"
-        )
+        raise UsageError(f"{quoted(address)} is no address", cure="give HOST:PORT, as the phone shows it with its code")
     return address
 
 

@@ -36,7 +36,7 @@ class Program(Protocol):
 
 @dataclass(frozen=True)
 class ShellProgram:
-    """Run a runner of the store; ``launcher`` stands before its command line."""
+    """Run a runner of the store; ``launcher`` precedes its command line."""
 
     store: RunnerStore
     deployed: Deployed

@@ -87,7 +87,7 @@ class Server(AdbClient):
             )
 
     def ask_version(self) -> int:
-        """Return the version of a running server; raises AdbMismatch if it is no adb server."""
+        """Return the version of a running server; raises AdbMismatch if it is not an adb server."""
         self._version = None
         try:
             with self.deadline(ASK_SECONDS, "the adb server's version"):

@@ -96,7 +96,7 @@ class RunnerStore:
         if answer.status == 3:
             raise DeviceLost(
                 f"the runner on {self._shell.serial} has other contents than were pushed: {answer.out.strip()}",
-                cure="run again: it is pushed anew; if that does not help, look at the cable and the device's storage",
+                cure="run again: it is pushed again; if that does not help, look at the cable and the device's storage",
             )
         if answer.status == 5:
             raise RunnerUnusable(

@@ -16,7 +16,7 @@ from harness.native.ios import Signing, app_facts, check_app, pack_app, unpack_a
 
 BUILD_KEY = "HarnessBuildSha256"
 """A key in an installed app's Info.plist, which identifies it as ours and names its build. If a phone does not report
-keys that are not Apple's, the version identifies it, because it is made of the build."""
+keys that are not Apple's, the version identifies it, because it is derived from the build."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Package:
 
 
 def read_package(ipa: Path, signing: Signing | None) -> Package:
-    """Return the .ipa's own description; raises RunnerUnusable if it is no app."""
+    """Return the .ipa's own description; raises RunnerUnusable if it is not an app."""
     try:
         with zipfile.ZipFile(ipa) as archive:
             names = [name for name in archive.namelist() if name.endswith(".app/Info.plist") and name.count("/") == 2]

@@ -344,5 +344,5 @@ class IosDevice(RemoteDevice):
 
 
 def device_lock(udid: str, folder: Path | None = None) -> DeviceLock:
-    """Return the lock of the phone with this UDID, whoever opened it."""
+    """Return the lock of the phone with this UDID, independent of its opener."""
     return DeviceLock(f"ios {udid}", folder)

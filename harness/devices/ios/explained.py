@@ -23,7 +23,7 @@ from harness.devices.ios.errors import (
 
 CONNECTING = ("opening", "listing the phones")
 NO_PERMISSION = "everybody may use the socket as Debian sets it up: compare `ls -l /var/run/usbmuxd`, and its folder's"
-SIGNATURE = "sign the app anew for this iPhone: docs/ios-build.md, Signing"
+SIGNATURE = "sign the app again for this iPhone: docs/ios-build.md, Signing"
 INSTALL_CURES = {
     "0xe8008012": "add this iPhone to the provisioning profile (its UDID is above), download the profile, sign again",
     "0xe8008015": "the profile has to be for this bundle id, list this iPhone, and not be expired: sign again with one",

@@ -39,7 +39,7 @@ class AppOutcome(Outcome):
 
 
 class _Arrived:
-    """Hold the bytes of a result file as far as they were read, so that reading can go on after a loss."""
+    """Hold the bytes of a result file as far as they were read, so that reading can continue after a loss."""
 
     def __init__(self, reader: ResultReader) -> None:
         self.reader = reader

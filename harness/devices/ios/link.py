@@ -23,7 +23,7 @@ TUNNELLED = Version("17.0")
 
 
 class Link:
-    """Open connections when they are needed. After a loss, :meth:`drop` lets the next use open them anew."""
+    """Open connections when they are needed. After a loss, :meth:`drop` lets the next use open them again."""
 
     def __init__(self, udid: str, way: Way, *, trust_seconds: float, notify: Notify) -> None:
         self.udid = udid
@@ -46,7 +46,7 @@ class Link:
         return Version((await self.lockdown()).product_version)
 
     async def rsd(self) -> RemoteServiceDiscoveryService:
-        """Return the services behind the tunnel; raises TunnelMissing."""
+        """Return the services in the tunnel; raises TunnelMissing."""
         if self._tunnel is None:
             self._tunnel = await open_tunnel(self.udid, self._way, self.label)
         return self._tunnel[0]

@@ -76,7 +76,7 @@ class IosOptions:
     launcher: LauncherName | None = None
     """None means the best launcher of the phone's iOS."""
     signing: Signing | None = None
-    """None if the app is signed as it is."""
+    """None if the app is signed without changes."""
     keep_app: bool = False
     trust_seconds: float = 60.0
     grace_seconds: float = 60.0

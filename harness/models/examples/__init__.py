@@ -1,1 +1,1 @@
-"""Contain the models that are shipped beside G2P, each in a file as a user would write it. Their weights are seeded."""
+"""Contain the models that are shipped with G2P, each in a file as a user would write it. Their weights are seeded."""

@@ -75,7 +75,7 @@ def check_folder(folder: Path) -> str:
     config = folder / "config.json"
     weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
     if not config.is_file() or weights is None:
-        raise BadCheckpoint(f"{folder} has no config.json with one of {', '.join(WEIGHT_FILES)} beside it")
+        raise BadCheckpoint(f"{folder} has no config.json with one of {', '.join(WEIGHT_FILES)} next to it")
     try:
         described = json.loads(config.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

@@ -1,7 +1,7 @@
 """Get PyTorch's answers: transformers' greedy decoding of every word, with margins. Imports no PyTorch.
 
 A worker makes a reference, and the cache keeps it by everything on which it depends. It holds on any machine, because
-it contains no times. Those are taken beside the runner's, in the same sitting (:mod:`harness.models.timing`).
+it contains no times. Those are taken with the runner's, in the same session (:mod:`harness.models.timing`).
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ SMALLEST_COMPILED_BATCH = 8
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hold everything that decides the result; it is kept beside the checkpoint."""
+    """Hold everything that decides the result; it is kept with the checkpoint."""
 
     steps: int
     seed: int
@@ -281,7 +281,7 @@ def train(
             saved_at = now
     save(step)
     if step < recipe.steps:
-        print(f"stopped at step {step} of {recipe.steps}; --resume goes on", flush=True)
+        print(f"stopped at step {step} of {recipe.steps}; --resume continues", flush=True)
         return
     export(t5, output)
     loss, words = validation(model, held_out)
@@ -308,7 +308,7 @@ def export(t5: T5ForConditionalGeneration, output: Path) -> None:
 def main(
     output: Annotated[Path, typer.Option(help="folder for checkpoints and the finished model")],
     steps: Annotated[int, typer.Option(help="optimizer steps in all; a resumed run may name another number")] = 6500,
-    resume: Annotated[bool, typer.Option(help="go on from the checkpoint in --output")] = False,
+    resume: Annotated[bool, typer.Option(help="continue from the checkpoint in --output")] = False,
     seed: int = 1,
     threads: int = 2,
     batch_tokens: Annotated[int, typer.Option(help="source and target tokens of a batch")] = 14_000,
@@ -326,7 +326,7 @@ def main(
     stop_at: Annotated[int | None, typer.Option(help="end after this step with a checkpoint to resume from")] = None,
     save_every: Annotated[float, typer.Option(help="seconds between checkpoints")] = 120.0,
 ) -> None:
-    """Train the embedded G2P model. Ctrl-C loses at most --save-every seconds; --resume goes on."""
+    """Train the embedded G2P model. Ctrl-C loses at most --save-every seconds; --resume continues."""
     recipe = Recipe(
         steps=steps,
         seed=seed,

@@ -174,7 +174,7 @@ def _short(value: Any) -> str:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return a ``config.json`` as it is. Raises UnknownPart if it is no JSON object of a usual size."""
+    """Return a ``config.json`` unchanged. Raises UnknownPart if it is not a JSON object of a usual size."""
     try:
         if path.stat().st_size > MOST_CONFIG_BYTES:
             raise UnknownPart(f"{path} has more than {MOST_CONFIG_BYTES} bytes", cure="give a model's config.json")
@@ -237,7 +237,7 @@ def _rotating(reader: _Reader, family: str) -> Decoder:
 
 
 def _gemma_activation(reader: _Reader) -> Activation:
-    """Return Gemma's activation: transformers takes ``hidden_act`` for GELU's tanh form, whatever older files say."""
+    """Return Gemma's activation: transformers takes ``hidden_act`` for GELU's tanh form, also of older files."""
     if reader.get("hidden_act", "gelu_pytorch_tanh") not in ("gelu", "gelu_pytorch_tanh"):
         reader.activation("hidden_act", "gelu")
     return "gelu_tanh"

@@ -22,7 +22,7 @@ EXAMPLE_ROWS = 7
 def load(request: Mapping[str, Any], precision: Precision, progress: Progress) -> ModelFunctions:
     """Return the functions of :meth:`harness.models.language.workload.LanguageModel.compilable`.
 
-    Raises UnknownPart and BadCheckpoint, also for blocks that depart from transformers'.
+    Raises UnknownPart and BadCheckpoint, also for blocks that diverge from transformers'.
     """
     config, source, sizes = request["config"], request["source"], request["sizes"]
     decoder = describe(config)

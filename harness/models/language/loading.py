@@ -24,7 +24,7 @@ CHECK_TOLERANCE = 1e-3
 
 
 def transformers_model(config: Mapping[str, Any], weights: Weights, layers: int | None = None) -> Any:
-    """Return transformers' model in float32 with these weights; ``layers`` cuts it off behind the first ones."""
+    """Return transformers' model in float32 with these weights; ``layers`` truncates it after the first ones."""
     known = {key: value for key, value in config.items() if key not in ("model_type", "quantization_config")}
     if layers is not None:
         known["n_layer" if config["model_type"] == "gpt2" else "num_hidden_layers"] = layers
@@ -47,7 +47,7 @@ def check_layers(config: Mapping[str, Any], decoder: Decoder, source: Mapping[st
     """Compare our blocks with transformers', layer by layer, over the model's first layers and its own weights.
 
     Returns the largest error of each stage, as a share of its largest magnitude. Raises BadCheckpoint for the first
-    stage that departs.
+    stage that diverges.
     """
     weights, layers = opened_weights(decoder, source), min(CHECKED_LAYERS, decoder.layers)
     model = transformers_model(config, weights, layers)
@@ -69,14 +69,14 @@ def check_layers(config: Mapping[str, Any], decoder: Decoder, source: Mapping[st
     for stage, error in found.items():
         if not error <= CHECK_TOLERANCE:
             raise BadCheckpoint(
-                f"the {stage} of {decoder.family} departs from transformers' by {error:.2g} of its largest value",
+                f"the {stage} of {decoder.family} diverges from transformers' by {error:.2g} of its largest value",
                 cure="the description of its blocks is wrong for this model; report it",
             )
     return found
 
 
 def describe_short(config: Mapping[str, Any], layers: int) -> Decoder:
-    """Return the description of a model cut off behind its first layers."""
+    """Return the description of a model truncated after its first layers."""
     name = "n_layer" if config["model_type"] == "gpt2" else "num_hidden_layers"
     kinds = config.get("layer_types")
     return describe({**config, name: layers, **({"layer_types": kinds[:layers]} if kinds else {})})

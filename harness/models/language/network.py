@@ -56,7 +56,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Block(nn.Module):
-    """Hold one layer: attention and feed-forward, each behind its norm and added to the stream."""
+    """Hold one layer: attention and feed-forward, each after its norm and added to the stream."""
 
     def __init__(self, decoder: Decoder, weights: Weights, layer: int) -> None:
         super().__init__()

@@ -68,7 +68,7 @@ def _files_by_name(folder: Path) -> dict[str, str]:
         raise BadCheckpoint(f"{folder} has neither {SINGLE} nor a usable {INDEX}") from error
     for file in names.values():
         if Path(file).name != file:
-            raise BadCheckpoint(f"{folder / INDEX} names {file!r}, which is not a file beside it")
+            raise BadCheckpoint(f"{folder / INDEX} names {file!r}, which is not a file next to it")
     return names
 
 

@@ -83,7 +83,7 @@ class UserModel:
     key: str
     folder: Path
     files: tuple[Path, ...] = ()
-    """The files that it is made of, the source itself first."""
+    """Its files, the source itself first."""
 
     @property
     def name(self) -> str:
@@ -155,7 +155,7 @@ def model_folder(source: ModelSource) -> Path:
 
 
 def _portable(base: Mapping[str, Any], source: ModelSource, files: Sequence[Path]) -> str:
-    """Return a key of these files that is the same wherever they lie: by their places below the model's folder.
+    """Return a key of these files that is independent of their folder: by their places below the model's folder.
 
     Of a file elsewhere, as in an installed package, its folder's and its own name stand for its place.
     """

@@ -84,7 +84,7 @@ def checked_items(spec: ModelSpec, path: Path) -> Items:
         _check_tensor(f"example input {name!r} of {spec.name!r}", tensor)
     unknown = set(spec.dynamic_shapes) - set(spec.example_inputs)
     if unknown:
-        raise BadModel(f"dynamic_shapes of {spec.name!r} name {', '.join(sorted(unknown))}, which is no input")
+        raise BadModel(f"dynamic_shapes of {spec.name!r} name {', '.join(sorted(unknown))}, which is not an input")
     for name in spec.dynamic_shapes:
         _check_dimensions(spec, name)
     with users_code(path, f"making the items of {spec.name!r}"):

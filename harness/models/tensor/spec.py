@@ -42,4 +42,4 @@ class ModelSpec:
     as ``--keep-wide`` takes them. Each has to match."""
     files: Sequence[Path | str] = ()
     """Further files of the model, such as a checkpoint: if one changes, the model is compiled and PyTorch asked again.
-    Paths are relative to the model's file. Changes of Python files beside it are noticed without this."""
+    Paths are relative to the model's file. Changes of Python files next to it are noticed without this."""

@@ -30,7 +30,7 @@ class Reference(int):
 
 
 class Flags(int):
-    """Hold a number of which each bit has a meaning."""
+    """Hold a number whose bits have meanings."""
 
 
 Value = str | bool | int | Reference | Flags

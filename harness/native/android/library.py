@@ -58,7 +58,7 @@ def _build(work: Path, target: Path, triple: str, cache: Cache) -> None:
 
 
 def stub_names(path: Path) -> list[str]:
-    """Return the symbols of a list: a line each, comments aside."""
+    """Return the symbols of a list: one per line, without comments."""
     return [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
 
 

@@ -38,7 +38,7 @@ def manifest(package: str) -> bytes:
 
     The libraries are unpacked at the installation (``extractNativeLibs``): one of them is the runner, a program, and
     only a file can be executed. The activity is exported, because ``am start`` may start no other; what it writes stays
-    in the app's own folder, whoever starts it.
+    in the app's own folder, also if another app starts it.
     """
     name = LIBRARY.removeprefix("lib").removesuffix(".so")
     library = Element("meta-data", {"name": "android.app.lib_name", "value": name}, {})

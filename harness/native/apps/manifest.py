@@ -94,7 +94,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def package_faults(folder: Path, manifest: Manifest) -> Iterator[str]:
-    """Return what differs between a package's files and its manifest, a line each."""
+    """Return what differs between a package's files and its manifest, one per line."""
     for name, wanted in manifest.files.items():
         path = folder / name
         if not path.is_file():

@@ -31,7 +31,7 @@ def debian_lld(cache: Cache, progress: Progress) -> Path:
     try:
         return cache.fetch("lld", _key(), lambda folder: _provide(cache, folder, progress)) / "bin" / NAME
     except PackagesUnavailable as error:
-        raise ToolchainMissing(f"no {NAME} can be had: {Exception.__str__(error)}", cure=CURE) from error
+        raise ToolchainMissing(f"{NAME} is not available: {Exception.__str__(error)}", cure=CURE) from error
 
 
 def present_lld(cache: Cache) -> Path | None:

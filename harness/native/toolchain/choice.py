@@ -63,7 +63,7 @@ def find_toolchain(
             raise
         why.append(Exception.__str__(error))
         raise ToolchainMissing(
-            f"no Rust for {triple} can be had: {'; '.join(why)}", cure=f"rustup target add {triple}; or {RUST_CURE}"
+            f"Rust for {triple} is not available: {'; '.join(why)}", cure=f"rustup target add {triple}; or {RUST_CURE}"
         ) from error
 
 

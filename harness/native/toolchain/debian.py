@@ -4,7 +4,7 @@ There are three stages, each a cache entry below ``toolchains/`` that is whole o
 ``debian/``, kept by :class:`~harness.core.debian.DebianPackages`), the unpacked compiler, and the standard library of
 each target. Debian does not ship the standard libraries, so cargo builds them from Debian's own sources. Keys follow
 from the packages' versions; ``debian.json`` names the compiler in use. After an interruption whole stages are used
-again, and cargo goes on where it was.
+again, and cargo resumes where it was.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LTO_FLAG = "-Cembed-bitcode=yes"
 class StandardLibraryFailed(HarnessError):
     """Cargo could not build a target's standard library."""
 
-    cure = "its message is above; run `harness toolchain install` again, it goes on where it was"
+    cure = "its message is above; run `harness toolchain install` again, it resumes where it was"
 
 
 class _NotThere(Exception):
@@ -136,7 +136,7 @@ class DebianRust:
 
     def _with_standard_library(self, compiler: _Compiler, root: Path, triple: str) -> RustToolchain:
         def build(folder: Path) -> None:
-            work = folder.with_suffix(".work")  # beside the entry, so that cargo goes on after an interruption
+            work = folder.with_suffix(".work")  # beside the entry, so that cargo continues after an interruption
             try:
                 self._build_standard_library(_toolchain(compiler, root, None), root, triple, folder, work)
             except (DiskFull, OSError):  # A half-made build would keep a full disk full.

@@ -61,7 +61,7 @@ def _content(runs: Sequence[Run], nightly_runs: Sequence[NightlyRecord]) -> Cont
 
 
 def _histories(shown: Sequence[NightlyRecord]) -> tuple[list[CellHistory], Commits]:
-    """Return the histories of these nightly runs' cells, and the commits behind their drifts.
+    """Return the histories of these nightly runs' cells, and the commits of their drifts.
 
     Both cover all nightly runs of their results folders.
     """

@@ -72,7 +72,7 @@ def _generation(view: View, workload: str, found: WorkloadSummary) -> Iterator[C
         yield from _peak(view, found.variant, found)
     if found.pytorch:
         turns = len(view.turns(workload))
-        label = f"of the {turns} {unit}s timed in turns" if turns else APART
+        label = f"of the {turns} {unit}s timed alternately" if turns else APART
         beside = _latency(view, PYTORCH, found.pytorch, unit, emulated=False)
         yield from (replace(cell, label=label) for cell in beside)
     if found.ratio and found.warm:

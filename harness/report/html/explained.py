@@ -12,7 +12,7 @@ from harness.report.explanation import explanation_report, operation_text, verdi
 from harness.report.html.figure import GREY, Figure, log_axis
 
 FLOOR, CEILING = 1e-6, 1e9
-"""The bounds of the picture; an error of 0, or one that is not finite, lies on them."""
+"""The bounds of the picture; an error of 0, or one that is not finite, is drawn on them."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def _figure(found: Explanation) -> Figure:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": "the first that departs",
+                "name": "the first that diverges",
                 "x": [rows.index(first)],
                 "y": [_height(error)],
                 "text": [f"{first.place}, {first.module}: {operation_text(first)}"],
@@ -75,7 +75,7 @@ def _figure(found: Explanation) -> Figure:
             "yaxis": log_axis(min(heights, default=FLOOR), max(heights, default=1.0), "error over the allowed one"),
             "showlegend": True,
         },
-        note="Above 1 an error is more than the measured one explains. An error of 0 and one that is not finite lie at "
+        note="Above 1 an error is more than the measured one explains. An error of 0 and one that is not finite are at "
         "the picture's ends.",
         columns={"x": "call", "y": "of_allowed", "text": "operation", "name": "what"},
     )

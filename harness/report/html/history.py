@@ -175,7 +175,7 @@ def _kind(view: View, workload: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Level:
-    """Hold one run's time: the median over like items with its interval, or the geometric mean of unlike ones."""
+    """Hold one run's time: the median over like items with its interval, or the geometric mean of different ones."""
 
     time: float
     low: float

@@ -36,7 +36,7 @@ class Series:
 
 
 def series_of(views: Sequence[View], workload: str) -> list[Series]:
-    """Return the timed samples of a workload in these runs; both sides if they were timed in turns."""
+    """Return the timed samples of a workload in these runs; both sides if they were timed alternately."""
     found: list[Series] = []
     for at, view in enumerate(views):
         for samples in view.samples_of(workload):
@@ -45,11 +45,11 @@ def series_of(views: Sequence[View], workload: str) -> list[Series]:
                 found.append(Series(f"{view.name} {samples.name}", at, timed))
         if turns := [pair for pairs in view.turns(workload).values() for pair in pairs]:
             ours = [time for pair in turns for time in pair.artifact_ns]
-            found.append(Series(f"{view.name}, in turns", at, np.asarray(ours, dtype=np.int64)))
+            found.append(Series(f"{view.name}, alternately", at, np.asarray(ours, dtype=np.int64)))
     for names, times in pytorch_times(views, workload):
         in_turns = any(view.turns(workload) for view in views if view.name in names)
         taken = [time for of_item in times.values() for time in of_item]
-        name = f"PyTorch ({', '.join(names)}){', in turns' if in_turns else ''}"
+        name = f"PyTorch ({', '.join(names)}){', alternately' if in_turns else ''}"
         found.append(Series(name, GREY, np.asarray(taken, dtype=np.int64)))
     return found
 

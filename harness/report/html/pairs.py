@@ -160,7 +160,7 @@ def every_pair(unit: UnitView) -> Figure | None:
         note="A point is a pair of fresh processes, baseline and candidate side by side. The band is the interval of a "
         "session that was judged."
         + (" Choose the parts in the legend." if named > 1 else "")
-        + (" A dashed line stands between sessions." if borders else ""),
+        + (" A dashed line separates sessions." if borders else ""),
         columns={"x": "pair", "y": "change_percent", "customdata": "log_ratio", "text": "session", "name": "metric"},
     )
 
@@ -207,7 +207,7 @@ def both_sides(unit: UnitView) -> Figure | None:
 
 
 def split(unit: UnitView) -> Figure | None:
-    """Draw where a word's time goes on each side."""
+    """Draw how a word's time is spent on each side."""
     rows = [
         (name, np.median(parts, axis=0).tolist(), float(np.median(parts.sum(axis=1))))
         for side, name, _ in SIDES

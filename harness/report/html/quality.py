@@ -132,8 +132,8 @@ def against_latency(views: Sequence[View]) -> Figure | None:
             "xaxis": log_axis(min(times) / 1.4, max(times) * 1.4, "time per word, ms (logarithmic)"),
             "yaxis": {"title": {"text": "PER, all words"}, "range": [0, max(top * 1.25, 0.01)]},
         },
-        note="Better is lower and further left. The time is the geometric mean over the words that both sides ran in "
-        "turns; of a run without turns it is the median over all words.",
+        note="Better is lower and further left. The time is the geometric mean over the words that both sides ran "
+        "alternately; of a run without them it is the median over all words.",
         columns={"x": "median_ms", "y": "per", "name": "run"},
     )
 

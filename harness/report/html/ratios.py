@@ -1,4 +1,4 @@
-"""Draw a run's ratios to PyTorch: a point for each word or item that both sides ran in turns."""
+"""Draw a run's ratios to PyTorch: a point for each word or item that both sides ran alternately."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ratios(view: View, model: str, color: int) -> Figure | None:
     unsure = any(not one.conclusive for one in points)
     doubt = " Of a hollow one the interval is too wide for a conclusion." if unsure else ""
     return Figure(
-        title=f"Each {unit} beside PyTorch, {view.name}{'' if model in view.generations else f', {model}'}",
+        title=f"Each {unit} compared with PyTorch, {view.name}{'' if model in view.generations else f', {model}'}",
         summary=f"Time over PyTorch's of {len(points)} {unit}s: {models}{more}.",
         traces=[
             {
@@ -57,7 +57,7 @@ def ratios(view: View, model: str, color: int) -> Figure | None:
             "xaxis": log_axis(min(times), max(times), "PyTorch's median, ms"),
             "yaxis": log_axis(min(bounds), max(bounds), "time ÷ PyTorch's"),
         },
-        note=f"A point is {article(unit)} that both sides ran in turns, with its 95 % "
+        note=f"A point is {article(unit)} that both sides ran alternately, with its 95 % "
         f"interval over the rounds: below 1 it takes less than in PyTorch.{doubt}",
         columns={"x": "pytorch_ms", "y": "ratio", "text": unit},
     )

@@ -40,7 +40,7 @@ class View:
     """The subset and label of each item, such as language and word, by generation workload."""
     profiles: Sequence[ProfileSummary] = ()
     pairs: Sequence[PairLine] = ()
-    """The pairs of both sides timed in turns; older runs have none."""
+    """The pairs of both sides timed alternately; older runs have none."""
 
     @property
     def emulated(self) -> bool:
@@ -102,7 +102,7 @@ class View:
         return found
 
     def pytorch_times(self, workload: str) -> dict[str, list[int]]:
-        """Return PyTorch's times by item: from the turns, or from a separate sitting in older runs."""
+        """Return PyTorch's times by item: from the turns, or from a separate session in older runs."""
         if turns := self.turns(workload):
             return {item: [time for pair in pairs for time in pair.pytorch_ns] for item, pairs in turns.items()}
         lines = (line for line in self.reference if line.workload == workload)
@@ -179,13 +179,11 @@ def how_timed(views: Sequence[View], model: str) -> str:
     unit = next((view.unit(model) for view in known), "item")
     if len(apart) < len(known) and any(model in view.generations for view in known):
         counts = ", ".join(f"{view.name} {len(turns)}" for view in known if (turns := view.turns(model)))
-        note = (
-            f" In turns: the {unit}s that both sides ran one behind the other ({counts}); set only these side by side."
-        )
+        note = f" Interleaved: the {unit}s that both sides ran one after the other ({counts}); compare only these."
     for view in known:
         found = view.ratio(model)
         if found and found.busy:
-            note += f" While {view.name} was timed beside PyTorch, {found.busy}."
+            note += f" While {view.name} was timed with PyTorch, {found.busy}."
     if apart:
         note += f" In {', '.join(apart)} PyTorch was timed apart, maybe in another hour of the machine."
     return note

@@ -51,7 +51,7 @@ Passes = Literal["parity", "timed", "paired"]
 
 
 class ParityLine(ItemParity):
-    """A line of parity.jsonl: one item's answer beside PyTorch's; see harness.validate."""
+    """A line of parity.jsonl: one item's answer compared with PyTorch's; see harness.validate."""
 
     workload: str
     variant: str = ""

@@ -26,7 +26,7 @@ class RunStatus(str, Enum):
     COMPLETE = "complete"
     """Everything that was asked for ran to its end, whatever came out."""
     INCOMPLETE = "incomplete"
-    """A runner crashed or hung, the run was interrupted or killed, or it still goes on."""
+    """A runner crashed or hung, the run was interrupted or killed, or it has not ended."""
     FAILED = "failed"
     """An error ended the run, such as an archive that did not compile."""
 
@@ -96,7 +96,7 @@ class OrderEntry(Stored):
     reason: str | None = None
     wall_seconds: float | None = None
     resumed: int = 0
-    """How often it went on after the device had been lost and came back."""
+    """How often it was resumed after the device had been lost and came back."""
     conditions_before: dict[str, Any] = {}
     conditions_after: dict[str, Any] = {}
     knobs: list[Knob] = []
@@ -116,7 +116,7 @@ def called(workload: str, variant: str) -> str:
 
 
 class GateFacts(Stored):
-    """The nightly run that measured the run's runner beside a baseline's."""
+    """The nightly run that measured the run's runner and a baseline's."""
 
     night_id: str
     baseline: str
@@ -147,7 +147,7 @@ class Manifest(Stored, Workloads[WorkloadFacts]):
     """Threads and versions of the PyTorch reference."""
     orders: list[OrderEntry] = []
     pairing: dict[str, PairingFacts] = {}
-    """By workload: how it was timed in turns with PyTorch."""
+    """By workload: how it was timed alternately with PyTorch."""
     gate: GateFacts | None = None
 
     @model_validator(mode="before")

@@ -13,7 +13,7 @@ WIDEST = 1.5
 """A ratio whose interval's upper end is more than so many times its lower end is not shown as a number: it is uncertain
 by more than a fifth to either side (docs/measuring.md)."""
 APART, INCONCLUSIVE = "timed apart", "inconclusive"
-"""What is written beside a ratio of two sittings, and in the place of one whose interval is too wide."""
+"""The text next to a ratio of two sessions, and instead of one whose interval is too wide."""
 BUSY, STOLEN = 0.1, 0.02
 """Shares of all cores kept busy by others, and of the time taken by the host, from which the machine was not quiet."""
 
@@ -21,7 +21,7 @@ INTERRUPTED = "interrupted"
 
 
 class PairLine(Stored):
-    """A line of pairs.jsonl: an item of one round, timed on both sides, one right behind the other."""
+    """A line of pairs.jsonl: an item of one round, timed on both sides, one right after the other."""
 
     workload: str
     item: str
@@ -30,7 +30,7 @@ class PairLine(Stored):
     first: Literal["artifact", "pytorch"]
     """The side that was timed first; it alternates."""
     artifact_ns: list[int]
-    """Every timed pass of the runner's process, behind its warm-up."""
+    """Every timed pass of the runner's process, after its warm-up."""
     pytorch_ns: list[int]
 
     @model_validator(mode="before")
@@ -40,11 +40,11 @@ class PairLine(Stored):
 
 
 class PairingFacts(Stored):
-    """How one workload was timed in turns with PyTorch, and what else the machine did meanwhile."""
+    """How one workload was timed alternately with PyTorch, and what else the machine did meanwhile."""
 
     started: str
     items: int
-    """Timed in turns, a fixed sample spread over languages and lengths, of the ``of`` that the run has."""
+    """Timed alternately, a fixed sample spread over languages and lengths, of the ``of`` that the run has."""
     of: int
     rounds: int = 0
     seconds: float = 0.0
@@ -66,7 +66,7 @@ class PairingFacts(Stored):
 
 
 class ItemRatio(Stored):
-    """One item, timed in turns on both sides."""
+    """One item, timed alternately on both sides."""
 
     artifact: float
     pytorch: float
@@ -85,7 +85,7 @@ class RatioSummary(Stored):
 
     Where ``paired`` is true it is the geometric mean of the items' ratios in ``by_item``, with a 95 % interval from
     how the rounds differ. Where it is false, in older runs, it is the median over items of times taken in two
-    sittings: every report marks it so in the same line.
+    sessions: every report marks it so in the same line.
     """
 
     items: int
@@ -93,7 +93,7 @@ class RatioSummary(Stored):
     low: float | None
     high: float | None
     paired: bool = False
-    """Whether both sides were timed in turns, in one sitting."""
+    """Whether both sides were timed alternately, in one session."""
     of: int | None = None
     """How many items the run has."""
     rounds: int | None = None

@@ -74,7 +74,7 @@ class Overhead(Stored):
     high: float | None
     plain_ns: float
     profiled_ns: float
-    """Geometric means over the items of the fastest samples, because unlike items are never pooled."""
+    """Geometric means over the items of the fastest samples, because different items are never pooled."""
 
     @model_validator(mode="before")
     @classmethod

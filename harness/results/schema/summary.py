@@ -121,7 +121,7 @@ class WorkloadSummary(OfKind):
     """The first call of the process."""
     peak_bytes: int | None = None
     pytorch: LatencySummary | None = None
-    """Of the items that were timed in turns, which are fewer than those of ``warm``: ``ratio`` compares them."""
+    """Of the items that were timed alternately, which are fewer than those of ``warm``: ``ratio`` compares them."""
     ratio: RatioSummary | None = None
 
     @property
@@ -138,7 +138,7 @@ class WorkloadSummary(OfKind):
 
     @property
     def compared(self) -> int:
-        """Comparisons, of which an item may have several."""
+        """Comparisons. An item may have several."""
         return sum(found.items for found in self.parity.values())
 
     def count(self, verdict: Verdict) -> int:

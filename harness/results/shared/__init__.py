@@ -28,7 +28,7 @@ _FOLDER = re.compile(r"[A-Za-z0-9._/-]+")
 """delta-rs makes the name of a host of a folder's path, and ends the process at a character that no host may have."""
 VARIABLE = "HARNESS_RESULTS_URL"
 MONTH, DEVICE_KIND = PARTITIONS = ("part_month", "part_device_kind")
-"""The columns by which the tables are divided, beside those that they have in a folder."""
+"""The columns by which the tables are divided, in addition to those that they have in a folder."""
 PATIENCE = timedelta(seconds=30)
 """How long a request that fails is tried again."""
 HURRY = timedelta(seconds=5)

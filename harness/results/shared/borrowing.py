@@ -15,9 +15,9 @@ from harness.results.shared import shared_store
 
 
 def borrow_baseline(url: str, name: str, results: Path, notify: Notify) -> None:
-    """Copy a baseline of the store into a results folder that lacks it; one that is there is kept as it is.
+    """Copy a baseline of the store into a results folder that lacks it; an existing one is kept unchanged.
 
-    Raises StoreFailed, StorageFull or StorageUnwritable. A name that the store lacks, too, is whoever uses it to
+    Raises StoreFailed, StorageFull or StorageUnwritable. A name that the store lacks, too, is for the caller to
     report.
     """
     if name in Baselines(results).names():

@@ -1,8 +1,8 @@
 """Append rows to Delta tables: one transaction for each table and run, and none twice.
 
-A transaction carries the run's id. Whoever appends first looks whether the table has that id, and Delta refuses two
-transactions of one id that were prepared at the same time. So a run whose upload was killed, or whose answer was lost,
-can be appended again: what is there stays as it is.
+A transaction carries the run's id. A client that appends first looks whether the table has that id, and Delta refuses
+two transactions of one id that were prepared at the same time. So a run whose upload was killed, or whose answer was
+lost, can be appended again: existing rows do not change.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class _Ranges(AbstractFileSystem):  # type: ignore[misc]
         self._lock = threading.Lock()
 
     def glob(self, path: str, **_: Any) -> list[str]:
-        """Return the path: none of them is a pattern. DuckDB asks for it wherever a path is given."""
+        """Return the path: none of them is a pattern. DuckDB asks for it for each path."""
         return [path.removeprefix(f"{SCHEME}://")] if self._address(path) in self.sizes else []
 
     def exists(self, path: str, **_: Any) -> bool:
@@ -125,7 +125,7 @@ class _Ranges(AbstractFileSystem):  # type: ignore[misc]
         return _File(self, self._address(path), self.size(path))
 
     def read(self, address: str, size: int, start: int, length: int) -> bytes:
-        """Return a range of a file, from its kept end if it lies there."""
+        """Return a range of a file, from its kept end if it is there."""
         key, tail = address.removeprefix(f"{SCHEME}://"), size if size <= SMALL else min(TAIL, size)
         if start < size - tail:
             return self._get(key, start, length)

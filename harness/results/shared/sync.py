@@ -27,7 +27,7 @@ class Sync:
 
     items: list[Item]
     waiting: list[str]
-    """Runs that still go on, and nightly runs that can be resumed."""
+    """Runs that have not ended, and nightly runs that can be resumed."""
     uploaded: list[Uploaded] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     """By name, why it cannot be uploaded."""
@@ -41,7 +41,7 @@ class Sync:
 
     @property
     def rest(self) -> tuple[list[Item], list[str]]:
-        """Return what has not been tried, and the names of what the store had as it is."""
+        """Return what has not been tried, and the names of what the store already had."""
         return self.items[self.done :], [one.name for one in self.uploaded if not one.new]
 
     def carry_out(self, uploader: Uploader) -> None:

@@ -55,7 +55,7 @@ class Item:
         return dict(sorted(_below(self.folder, "")))
 
     def tables(self) -> list[Table]:
-        """Return the tables that have its rows; whoever finds a run in the last one finds all of its rows."""
+        """Return the tables that have its rows; a run in the last one has all of its rows."""
         if self.kind == "baselines":
             return []
         key = RUN if self.kind == "runs" else "night"
@@ -83,7 +83,7 @@ class Uploaded:
     bytes: int
     rows: int
     new: bool
-    """Whether it was not in the store as it is."""
+    """Whether it was missing in the store, or different there."""
 
 
 class Uploader:
@@ -95,7 +95,7 @@ class Uploader:
         self._there: dict[Kind, dict[str, str]] = {}
 
     def lacks(self, item: Item) -> bool:
-        """Return whether the store may lack an item as it is, without reading its files; also for a damaged one."""
+        """Return whether the store may lack the current item, without reading its files; also for a damaged one."""
         if item.name not in self._names(item.kind):
             return True
         try:
@@ -105,7 +105,7 @@ class Uploader:
         return _Receipt(item, self.remote.url).state != state
 
     def upload(self, item: Item, progress: Callable[[str], None] | None = None) -> Uploaded:
-        """Make sure that the store has a run, nightly run or baseline as it is."""
+        """Make sure that the store has the current run, nightly run or baseline."""
         say = progress or (lambda _: None)
         files = item.files()
         state = {name: _file_state(path) for name, path in files.items()}
@@ -151,7 +151,7 @@ class Uploader:
 
 
 def ended_runs(store: Store, wanted: set[str] | None = None) -> tuple[list[Item], list[str]]:
-    """Return the runs to upload, and the ids of those that still go on."""
+    """Return the runs to upload, and the ids of those that have not ended."""
     items, waiting = [], []
     for run in store.runs():
         if wanted is not None and run.run_id not in wanted:

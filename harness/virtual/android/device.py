@@ -164,7 +164,7 @@ class VirtualAndroid(Sandboxed):
         return path.read_text(encoding="utf-8").rstrip("\n") if path.exists() else None
 
     def _boot(self) -> None:
-        # adbd would go on without its port, and another program's answer would be taken for its own.
+        # adbd would continue without its port, and another program's answer would be taken for its own.
         if listens(self.port):
             raise VirtualDeviceUnavailable(
                 f"port {self.port} is taken", cure="end what listens there, or choose another port"

@@ -1,4 +1,4 @@
-"""Run several virtual devices behind one adb server, for as long as a block runs."""
+"""Run several virtual devices of one adb server, for as long as a block runs."""
 
 from __future__ import annotations
 

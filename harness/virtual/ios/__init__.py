@@ -10,7 +10,7 @@ Stable for the iOS backend and for tests (docs/virtual-ios.md lists what is real
         phone.unplug(), phone.plug()
         phone.apps(), phone.processes(), phone.container(bundle_id), phone.events()
 
-``virtual_iphones(VirtualIphone("16"), VirtualIphone("17"))`` puts several behind one usbmuxd.
+``virtual_iphones(VirtualIphone("16"), VirtualIphone("17"))`` runs several with one usbmuxd.
 """
 
 from harness.virtual.ios.errors import VirtualIphoneUnavailable

@@ -52,7 +52,7 @@ class Debugger:
         self._running: Running | None = None
         self._watch: asyncio.Task[None] | None = None
         self._stopped_by: int | None = None
-        """The signal that stopped the app; the app ends by it once the debugger lets it go on."""
+        """The signal that stopped the app; the app ends by it once the debugger lets it continue."""
 
     async def run(self) -> None:
         while True:
@@ -183,7 +183,7 @@ class Debugger:
                 await self._send(f"X{signal.SIGKILL:02x}")
 
     def _let_go(self) -> None:
-        """Let the app go on without a debugger."""
+        """Let the app continue without a debugger."""
         if self._running is not None:
             self._running.sink, self._running = None, None
 
@@ -195,7 +195,7 @@ class Debugger:
             self._running.signal(signal.SIGKILL, "client")
 
     async def _receive(self) -> str | None:
-        """Return the next packet; None if it is no packet, or has a wrong checksum."""
+        """Return the next packet; None if it is not a packet, or has a wrong checksum."""
         start = await self._connection.read(1)
         if start == INTERRUPT and self._running is not None:
             self._phone.processes.end(self._running, "suspend")

@@ -28,7 +28,7 @@ _HALF_A_HEADER = b"\x79\x5b\x3d\x1f" + bytes(12)
 
 
 async def serve(phone: Phone, connection: Connection) -> None:
-    """Answer one connection until it ends; launched apps go on without it."""
+    """Answer one connection until it ends; launched apps continue without it."""
     dtx = DTXConnection(connection.reader, connection.writer)
     dtx.ctx["phone"] = phone
     dtx.ctx["link"] = connection

@@ -115,7 +115,7 @@ class VirtualIphone:
         return list(self._call("struck"))
 
     def unplug(self) -> None:
-        """Pull the cable: usbmuxd no longer lists it, and every connection ends. Apps go on."""
+        """Pull the cable: usbmuxd no longer lists it, and every connection ends. Apps continue."""
         self._call("unplug")
 
     def plug(self) -> None:
@@ -196,7 +196,7 @@ class VirtualIphone:
 
 @contextlib.contextmanager
 def virtual_iphones(*phones: VirtualIphone) -> Iterator[list[VirtualIphone]]:
-    """Run several phones in one process behind one usbmuxd, for as long as a block runs."""
+    """Run several phones in one process with one usbmuxd, for as long as a block runs."""
     with PhoneHost([phone.wanted for phone in phones]) as host:
         for number, phone in enumerate(phones):
             phone.attach(host, number)

@@ -96,7 +96,7 @@ class Phone:
             self._connections.pop(task, None)
 
     def unplug(self) -> None:
-        """Pull the cable: every connection ends abruptly. Apps go on."""
+        """Pull the cable: every connection ends abruptly. Apps continue."""
         was, self.plugged, self.tunnel = self.plugged, False, False
         self._end_connections(("usb", "tunnel"))
         if was:

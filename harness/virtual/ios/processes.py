@@ -158,7 +158,7 @@ class Processes:
         return app
 
     async def resume(self, running: Running) -> None:
-        """Start an app that was launched suspended, or let a stopped one go on."""
+        """Start an app that was launched suspended, or let a stopped one continue."""
         if running.process is not None or running.ended.done():
             running.signal(signal.SIGCONT, "")
             return
@@ -219,7 +219,7 @@ class Processes:
             if running.sink is not None:
                 await running.sink(chunk)
         except (Dropped, Refused):
-            # Nobody listens any more, but the app goes on.
+            # Nobody listens any more, but the app continues.
             running.sink = None
             if running.connection is not None:
                 running.connection.abort()

@@ -74,7 +74,7 @@ class RemoteXpc:
                     yield message
 
     async def send(self, content: dict[str, Any]) -> None:
-        """Send a message that is no answer."""
+        """Send a message that is not an answer."""
         await self._send_data(ROOT_STREAM, create_xpc_wrapper(content, message_id=self._next_id))
         self._next_id += 2
 

@@ -35,7 +35,7 @@ class Identity:
 
     @property
     def tunnelled(self) -> bool:
-        """Return whether its services for developers are behind a tunnel."""
+        """Return whether its services for developers need a tunnel."""
         return self.version >= (17,)
 
 

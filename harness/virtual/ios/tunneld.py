@@ -1,4 +1,4 @@
-"""Stand in for tunneld: report over HTTP where each phone's tunnel leads, which is loopback here."""
+"""Replace tunneld: report over HTTP where each phone's tunnel leads, which is loopback here."""
 
 from __future__ import annotations
 

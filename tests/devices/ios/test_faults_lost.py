@@ -92,7 +92,7 @@ def test_silent(scene: Scene, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.fault(
-    what="a stale result of a run that was killed lies in the app's folder",
+    what="a stale result of a run that was killed is in the app's folder",
     ends=complete("it is removed first"),
     keeps="all records of the new run",
 )

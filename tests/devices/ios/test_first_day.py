@@ -132,7 +132,7 @@ def test_an_image_that_apple_does_not_sign(
 
 @ON_26
 @pytest.mark.fault(
-    what="a portal of the network answers in the place of Apple's signing service",
+    what="a portal of the network answers instead of Apple's signing service",
     ends=raises(ImageMissing, "and cannot be"),
     keeps="–",
 )

@@ -285,7 +285,7 @@ def test_a_run_brings_the_nightly_run_along_that_judged_it(tmp_path: Path) -> No
         main(["report", run.run_id, "--results-dir", str(tmp_path / "results"), "--output", str(out)])
     assert ended.value.code == 0
     text = Elements(out.read_text(encoding="utf-8")).text
-    assert f"beside baseline main: fail (nightly run {nightly.night_id})" in text.partition("Nightly runs")[2]
+    assert f"against baseline main: fail (nightly run {nightly.night_id})" in text.partition("Nightly runs")[2]
     assert "Every pair, in the order it was measured" in text
 
 

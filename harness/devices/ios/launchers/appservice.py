@@ -77,7 +77,7 @@ async def end(link: Link, pid: int) -> None:
 
 
 async def end_app(link: Link, bundle_id: str) -> bool:
-    """End the app, whoever started it, and wait until it is gone; return whether it ran."""
+    """End the app, also one that others started, and wait until it is gone; return whether it ran."""
     app = await installed(link, bundle_id)
     if app is None:
         return False

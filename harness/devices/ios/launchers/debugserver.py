@@ -22,7 +22,7 @@ SERVICE = "com.apple.debugserver.DVTSecureSocketProxy"
 TUNNELLED_SERVICE = "com.apple.internal.dt.remote.debugproxy"
 KILL_SECONDS = 5.0
 FATAL = frozenset({4, 5, 6, 7, 8, 9, 10, 11})
-"""Signals (Darwin's numbers) after which a program does not go on: ILL, TRAP, ABRT, EMT, FPE, KILL, BUS, SEGV."""
+"""Signals (Darwin's numbers) after which a program does not continue: ILL, TRAP, ABRT, EMT, FPE, KILL, BUS, SEGV."""
 
 
 class DebuggedApp(Started):
@@ -60,7 +60,7 @@ class DebuggedApp(Started):
             reply = await self._gdb.ask(stop.onward)
 
     async def _let_die(self, stop: Stop) -> None:
-        """Let the program go on from its crash, so that it ends by it and the system writes its report.
+        """Let the program continue from its crash, so that it ends by it and the system writes its report.
 
         After an exception it would only stop there again, as long as a debugger is attached.
         """

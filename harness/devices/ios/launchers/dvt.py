@@ -152,7 +152,7 @@ async def end(link: Link, pid: int) -> None:
 
 
 async def end_app(link: Link, bundle_id: str) -> bool:
-    """End the app, whoever started it, and wait until it is gone; return whether it ran."""
+    """End the app, also one that others started, and wait until it is gone; return whether it ran."""
     async with DvtProvider(await link.developer()) as provider, ProcessControl(provider) as control:
         pid = _number(await control.process_identifier_for_bundle_identifier(bundle_id))
         if not pid:

@@ -25,7 +25,7 @@ class Stop:
     """Describe why a program stopped.
 
     ``signal`` has Darwin's number, ``thread`` is the server's name, empty if not reported. An ``exception`` happens
-    again whenever the program goes on, and no signal can replace it.
+    again whenever the program continues, and no signal can replace it.
     """
 
     signal: int
@@ -34,9 +34,9 @@ class Stop:
 
     @property
     def onward(self) -> str:
-        """Return the packet with which the program goes on, by its signal if it has one.
+        """Return the packet with which the program continues, by its signal if it has one.
 
-        ``C`` would not do: debugserver would send the signal anew, and stop again for that one.
+        ``C`` would not do: debugserver would send the signal again, and stop again for that one.
         """
         if not self.signal:
             return "c"

@@ -2,7 +2,7 @@
 
 ``torch.export.load`` unpickles, evaluates size expressions as Python, and looks functions up by any name in ``torch``.
 So everything in the file that could run code is looked at first, and refused: pickled weights and constants, compiled
-libraries, expressions that are no arithmetic, and functions that are not torch's operators.
+libraries, expressions that are not arithmetic, and functions that are not torch's operators.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Program(nn.Module):
         return self.program(*arguments, **by_name)
 
     def train(self, _mode: bool = True) -> Self:
-        """Change nothing: an exported program is in one mode for good."""
+        """Change nothing: the mode of an exported program is fixed."""
         return self
 
 
@@ -150,9 +150,9 @@ def _refused_in_graph(node: Any) -> Iterator[str]:
             target, expression = one.get("target"), one.get("expr_str")
             if isinstance(target, str) and not (_OPERATOR.fullmatch(target) or _PYTHON.fullmatch(target)):
                 # Inputs' and weights' targets are names of tensors and stand in other fields.
-                yield f"calls {target}, which is no operator of torch"
+                yield f"calls {target}, which is not an operator of torch"
             if isinstance(expression, str) and not _is_arithmetic(expression):
-                yield f"has the size {expression}, which is no arithmetic"
+                yield f"has the size {expression}, which is not arithmetic"
             pending += one.values()
         elif isinstance(one, list):
             pending += one
@@ -186,7 +186,7 @@ def _inputs(program: ExportedProgram, path: Path) -> dict[str, Tensor]:
     fixed = next((str(leaf) for leaf in leaves if not isinstance(leaf, Tensor)), None)
     if fixed is not None or len(leaves) != len(names):
         raise BadModel(
-            f"{path.name} takes {fixed or 'something'} beside tensors",
+            f"{path.name} takes {fixed or 'something'} in addition to tensors",
             cure="export a module whose forward takes tensors only",
         )
     return {str(name): leaf.detach() for name, leaf in zip(names, leaves, strict=True)}

@@ -39,7 +39,7 @@ def hub_spec(argument: str) -> ModelSpec:
             found = snapshot_download(argument, allow_patterns=[*KEPT])
     except Exception as error:
         raise BadModel(
-            f"{argument} cannot be had from the Hugging Face Hub: {error}",
+            f"{argument} is not available from the Hugging Face Hub: {error}",
             cure="see that the identifier is right and the Hub can be reached, or give a folder with its files",
         ) from error
     return _spec(Path(found), name_of(argument.rpartition("/")[2]))

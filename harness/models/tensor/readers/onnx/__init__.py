@@ -157,7 +157,7 @@ def _label(name: str) -> str:
 
 
 def _external(path: Path) -> Iterator[Path]:
-    """Yield the files beside the model that hold its weights."""
+    """Yield the files next to the model that hold its weights."""
     yield from sorted(
         {
             path.parent / entry.value

@@ -124,7 +124,7 @@ def pool(call: Call) -> Results:
     if not largest and any(dilation != 1 for dilation in dilations):
         raise call.refuse("its dilation is not read")
     if not largest and call.attributes.get("ceil_mode", 0) and any(frame):
-        raise call.refuse("rounding its size up beside padding is not read")
+        raise call.refuse("rounding its size up together with padding is not supported")
     if call.attributes.get("ceil_mode", 0):
         frame = _rounded_up(one, kernel, strides, dilations, frame)
     if call.operator == "LpPool":

@@ -10,7 +10,7 @@ from torch import Tensor
 from harness.models.tensor.readers.onnx.call import Call, Results, operator
 
 GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
-"""Where PyTorch's gates stand in ONNX's order: input, forget, cell, output; reset, update, new."""
+"""The places of PyTorch's gates in ONNX's order: input, forget, cell, output; reset, update, new."""
 USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 
 

@@ -238,7 +238,7 @@ def pad(call: Call) -> Results:
 
 
 def _repeated(call: Call, one: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
-    """Pad one axis with what stands in it."""
+    """Pad one axis with its own values."""
     extent = one.shape[axis]
     places = np.arange(-before, extent + after)
     if mode == "edge":
