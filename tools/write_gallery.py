@@ -77,7 +77,7 @@ RUNS = (
         "The histogram counts every sample of 130 words, and the bars below split a word into encoder, prefill and "
         "steps. In *Accuracy* each language has its phoneme error rate and that of PyTorch.",
         "#latency",
-        ("--models", "g2p", "--profile"),
+        ("--models", "g2p", "--profile", "--pair-seconds", "40"),
     ),
     Exhibit(
         "language-model",
@@ -86,7 +86,7 @@ RUNS = (
         "compared with those of transformers. The weights are drawn from a seed in SmolLM2's sizes: the speed is "
         "that of the real model, the text is not.",
         "#verdict",
-        ("--models", "random:smollm2-135m", "--repeat", "3"),
+        ("--models", "random:smollm2-135m", "--repeat", "3", "--pair-seconds", "120"),
     ),
 )
 NIGHTLY = Exhibit(
