@@ -209,9 +209,17 @@ def entry(exhibit: Exhibit, verdict: str, again: str | None) -> str:
     """Return the part of the index about one page."""
     command = (again or "").replace(" && ", "\n")
     picture = f"[![The report: {exhibit.title}]({exhibit.name}.png)]({exhibit.name}.html)"
+    link = f"[Open the report]({exhibit.name}.html)"
     # The title is for the test that runs the commands of pages.
     commands = f'```sh title="needs a checkout"\n{command}\n```\n'
-    parts = (f"## {exhibit.title}", wrapped(exhibit.look_at), picture, f"```text\n{wrapped(verdict)}\n```", commands)
+    parts = (
+        f"## {exhibit.title}",
+        wrapped(exhibit.look_at),
+        picture,
+        link,
+        f"```text\n{wrapped(verdict)}\n```",
+        commands,
+    )
     return "\n\n".join(parts)
 
 
