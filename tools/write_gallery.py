@@ -196,9 +196,27 @@ ABOUT = (
     "not clear enough is shown as *inconclusive*, here as everywhere."
 )
 
+TAIL = """## Other pages
+
+`python -m tools.write_screenshots` makes these pictures.
+
+A report also fits a phone, and follows the system's dark theme:
+
+![The latency of words, dark](../images/report-dark.png)
+
+`harness explain` writes a page about one item ([how it works](../explanation/explain.md)). This is a weight that was
+transposed on purpose, at the width of a phone:
+
+![An explanation on a phone](../images/explain-phone.png)
+
+A lab has a page of its own ([the lab](../lab.md#the-labs-page)), here with made-up phones:
+
+![A lab's page on a phone](../images/lab-phone.png)
+"""
+
 
 def index(entries: Sequence[str], machine: str) -> str:
-    return "\n".join([HEAD.format(about=wrapped(ABOUT.format(machine=machine))), *entries])
+    return "\n".join([HEAD.format(about=wrapped(ABOUT.format(machine=machine))), *entries, TAIL])
 
 
 def wrapped(text: str) -> str:
