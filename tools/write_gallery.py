@@ -77,7 +77,7 @@ RUNS = (
         "The histogram counts every sample of 130 words, and the bars below split a word into encoder, prefill and "
         "steps. In *Accuracy* each language has its phoneme error rate and that of PyTorch.",
         "#latency",
-        ("--models", "g2p", "--profile"),
+        ("--models", "g2p", "--profile", "--pair-seconds", "40"),
     ),
     Exhibit(
         "language-model",
@@ -86,7 +86,7 @@ RUNS = (
         "compared with those of transformers. The weights are drawn from a seed in SmolLM2's sizes: the speed is "
         "that of the real model, the text is not.",
         "#verdict",
-        ("--models", "random:smollm2-135m", "--repeat", "3"),
+        ("--models", "random:smollm2-135m", "--repeat", "3", "--pair-seconds", "120"),
     ),
 )
 NIGHTLY = Exhibit(
@@ -196,9 +196,27 @@ ABOUT = (
     "not clear enough is shown as *inconclusive*, here as everywhere."
 )
 
+TAIL = """## Other pages
+
+`python -m tools.write_screenshots` makes these pictures.
+
+A report also fits a phone, and follows the system's dark theme:
+
+![The latency of words, dark](../images/report-dark.png)
+
+`harness explain` writes a page about one item ([how it works](../explanation/explain.md)). This is a weight that was
+transposed on purpose, at the width of a phone:
+
+![An explanation on a phone](../images/explain-phone.png)
+
+A lab has a page of its own ([the lab](../lab.md#the-labs-page)), here with made-up phones:
+
+![A lab's page on a phone](../images/lab-phone.png)
+"""
+
 
 def index(entries: Sequence[str], machine: str) -> str:
-    return "\n".join([HEAD.format(about=wrapped(ABOUT.format(machine=machine))), *entries])
+    return "\n".join([HEAD.format(about=wrapped(ABOUT.format(machine=machine))), *entries, TAIL])
 
 
 def wrapped(text: str) -> str:
@@ -209,9 +227,17 @@ def entry(exhibit: Exhibit, verdict: str, again: str | None) -> str:
     """Return the part of the index about one page."""
     command = (again or "").replace(" && ", "\n")
     picture = f"[![The report: {exhibit.title}]({exhibit.name}.png)]({exhibit.name}.html)"
+    link = f"[Open the report]({exhibit.name}.html)"
     # The title is for the test that runs the commands of pages.
     commands = f'```sh title="needs a checkout"\n{command}\n```\n'
-    parts = (f"## {exhibit.title}", wrapped(exhibit.look_at), picture, f"```text\n{wrapped(verdict)}\n```", commands)
+    parts = (
+        f"## {exhibit.title}",
+        wrapped(exhibit.look_at),
+        picture,
+        link,
+        f"```text\n{wrapped(verdict)}\n```",
+        commands,
+    )
     return "\n\n".join(parts)
 
 

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "docs/images/terminal.svg"
 RESULTS = "build/terminal"
 SESSION = (
-    ("pytest", "suites", "--device", "host"),
+    ("pytest", "suites", "--device", "host", "--pair-seconds", "40"),
     ("harness", "runs"),
 )
 """The commands. Each is given ``--results-dir``, which the recording does not show: its runs are nobody's."""
@@ -40,7 +40,7 @@ _LEGEND_END = "OPS: Operations Per Second"
 _OPENING = re.compile(r'<(?P<tag>text) class="(?P<rest>[^>]*?url\(#terminal-line-(?P<line>\d+)\)[^>]*)>')
 
 FORMAT = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" \
-aria-label="A terminal: the embedded model is compiled, run and compared with PyTorch">
+aria-label="A terminal: the embedded model runs on this machine and is compared with PyTorch">
 <style>
 .terminal-matrix {{ font: {char_height}px ui-monospace, SFMono-Regular, Menlo, "DejaVu Sans Mono", monospace; }}
 .terminal-title {{ font: bold 16px system-ui, "DejaVu Sans", sans-serif; }}

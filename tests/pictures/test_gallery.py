@@ -85,6 +85,14 @@ def test_pictures_are_small() -> None:
         assert height > 300, picture.name
 
 
+def test_every_picture_is_on_a_page() -> None:
+    pages = [*GALLERY.parent.rglob("*.md"), GALLERY.parents[1] / "README.md"]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    pictures = [*IMAGES.rglob("*.png"), *IMAGES.rglob("*.svg"), *GALLERY.glob("*.png")]
+    assert len(pictures) >= 20
+    assert [picture.name for picture in pictures if f"{picture.name})" not in text] == []
+
+
 def test_plotly_is_left_out_and_put_back() -> None:
     page = report("{}")
     kept = without_plotly(page)
