@@ -1,7 +1,7 @@
 """The commands of the tutorials and of the pages about results, as a reader runs them, and the outputs that they show.
 
 One folder and one cache are shared: two small models are compiled, a run and two nightly runs are made, and the other
-commands read these. It takes about 40 s where the cache has the archives, a minute more where it does not.
+commands read these. It takes about 40 s of processor time where the cache has the archives.
 """
 
 from __future__ import annotations
