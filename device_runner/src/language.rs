@@ -109,7 +109,8 @@ impl LanguageOrder {
         let tokens: Vec<i32> =
             bytes.map(|four| i32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect();
         if tokens.is_empty() {
-            return Err(if name == PROMPT { "the prompt is empty" } else { "no token is forced" }.to_owned());
+            return Err(if name == PROMPT { "the prompt is empty" } else { "no token is forced" }
+                .to_owned());
         }
         if name == PROMPT && tokens.len().saturating_add(self.new_tokens) > self.capacity {
             let (given, after, most) = (tokens.len(), self.new_tokens, self.capacity);
