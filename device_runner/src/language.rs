@@ -10,7 +10,7 @@ use charsiug2p_workload::{
     nanoseconds, Failure, FailureKind, Measured, Order, Output, Planned, ProbeOptions, Probed,
     Workload,
 };
-use safetensors::Dtype;
+use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use crate::tensors::SentTensors;
@@ -22,6 +22,8 @@ const PREFILL: &str = "prefill";
 const STEP: &str = "step";
 /// The tensor of an item.
 const PROMPT: &str = "prompt";
+/// Another one that it may have: the tokens that are fed behind the prompt instead of the model's own.
+const FORCED: &str = "forced";
 /// 4 GiB of float32, 2 GiB of float16.
 const MOST_CACHE_ELEMENTS: usize = 1 << 30;
 
@@ -81,21 +83,36 @@ impl LanguageOrder {
         Ok(())
     }
 
-    /// An item's tokens, checked.
-    fn prompt(&self, sent: &SentTensors) -> Result<Vec<i32>, String> {
-        sent.check(&[PROMPT.to_owned()])?;
+    /// An item's tokens, checked, and those that are fed behind them.
+    fn prompt(&self, sent: &SentTensors) -> Result<(Vec<i32>, Option<Vec<i32>>), String> {
         let tensors = sent.read()?;
-        let view = tensors.tensor(PROMPT).map_err(|error| error.to_string())?;
+        if tensors.tensor(FORCED).is_err() {
+            sent.check(&[PROMPT.to_owned()])?;
+            return Ok((self.tokens(&tensors, PROMPT)?, None));
+        }
+        sent.check(&[PROMPT.to_owned(), FORCED.to_owned()])?;
+        let forced = self.tokens(&tensors, FORCED)?;
+        if forced.len() > self.new_tokens {
+            let (given, most) = (forced.len(), self.new_tokens);
+            return Err(format!("{given} forced tokens, the model decodes {most}"));
+        }
+        Ok((self.tokens(&tensors, PROMPT)?, Some(forced)))
+    }
+
+    /// The tokens of one tensor, checked.
+    fn tokens(&self, tensors: &SafeTensors<'_>, name: &str) -> Result<Vec<i32>, String> {
+        let view = tensors.tensor(name).map_err(|error| error.to_string())?;
         if view.dtype() != Dtype::I32 || view.shape().len() != 1 {
-            return Err(format!("{PROMPT:?} is no int32 of one axis"));
+            return Err(format!("{name:?} is no int32 of one axis"));
         }
         let bytes = view.data().chunks_exact(4);
         let tokens: Vec<i32> =
             bytes.map(|four| i32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect();
         if tokens.is_empty() {
-            return Err("the prompt is empty".to_owned());
+            return Err(if name == PROMPT { "the prompt is empty" } else { "no token is forced" }
+                .to_owned());
         }
-        if tokens.len().saturating_add(self.new_tokens) > self.capacity {
+        if name == PROMPT && tokens.len().saturating_add(self.new_tokens) > self.capacity {
             let (given, after, most) = (tokens.len(), self.new_tokens, self.capacity);
             return Err(format!(
                 "the prompt's {given} tokens with {after} behind them are more than the context of {most}"
@@ -122,8 +139,9 @@ impl Order for LanguageOrder {
         self.check().map_err(Failure::usage)?;
         let mut prompts = Vec::with_capacity(items.len());
         for (id, sent) in items {
-            let tokens = self.prompt(&sent).map_err(|why| Failure::bad_item(&id, &why))?;
-            prompts.push(Prompt { ids: [id], tokens });
+            let (tokens, forced) =
+                self.prompt(&sent).map_err(|why| Failure::bad_item(&id, &why))?;
+            prompts.push(Prompt { ids: [id], tokens, forced });
         }
         Ok(Planned {
             calls: prompts.len(),
@@ -156,6 +174,8 @@ struct Prompt {
     /// One id, as a record lists it.
     ids: [String; 1],
     tokens: Vec<i32>,
+    /// What is fed behind them instead of the model's own tokens.
+    forced: Option<Vec<i32>>,
 }
 
 /// A loaded model with its items, in the order they run.
@@ -167,7 +187,7 @@ struct Language {
 impl Language {
     fn generate(&mut self, call: usize, probe: &ProbeOptions) -> Result<(Output, Times), Failure> {
         let prompt = &self.prompts[call];
-        self.generator.generate(&prompt.tokens, probe).map_err(|error| {
+        self.generator.generate(&prompt.tokens, prompt.forced.as_deref(), probe).map_err(|error| {
             let kind = match error {
                 BadStep::Tvm(_) => FailureKind::Model,
                 BadStep::NotFinite { .. } | BadStep::NoToken { .. } | BadStep::NotBest { .. } => {
@@ -231,11 +251,34 @@ mod tests {
         order.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
         let view = TensorView::new(dtype, vec![tokens.len()], &bytes).unwrap();
-        let bytes = safetensors::serialize([(name, view)], None).unwrap();
+        sent(&order, vec![(name, view)])
+    }
+
+    fn sent(order: &Value, views: Vec<(&str, TensorView<'_>)>) -> Result<Planned, Failure> {
+        let bytes = safetensors::serialize(views, None).unwrap();
         let sent = json!({"size": bytes.len(), "sha256": sha256([bytes.as_slice()]), "data": STANDARD.encode(&bytes)});
         let sent: SentTensors = serde_json::from_str(&sent.to_string()).unwrap();
         let order: LanguageOrder = serde_json::from_str(&order.to_string()).unwrap();
         order.plan(vec![("p".to_owned(), sent)])
+    }
+
+    fn forced(tokens: &[i32]) -> Result<Planned, Failure> {
+        let order = json!({
+            "name": "lm", "functions": {"prefill": "lm_prefill_", "step": "lm_step_"}, "vocab_size": 8,
+            "capacity": 16, "block": 4, "new_tokens": 5, "cache_shape": [2, 2, 64],
+        });
+        let prompt = 1_i32.to_le_bytes();
+        let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
+        let view = |shape, bytes| TensorView::new(Dtype::I32, vec![shape], bytes).unwrap();
+        sent(&order, vec![("prompt", view(1, &prompt)), ("forced", view(tokens.len(), &bytes))])
+    }
+
+    #[test]
+    fn tokens_that_are_fed_are_as_many_as_it_decodes_at_most() {
+        assert!(forced(&[7; 5]).is_ok());
+        refused(forced(&[7; 6]), "6 forced tokens, the model decodes 5");
+        refused(forced(&[]), "no token is forced");
+        refused(forced(&[8]), "token 8 is outside the vocabulary of 8");
     }
 
     fn refused(found: Result<Planned, Failure>, reason: &str) {

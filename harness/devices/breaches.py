@@ -41,6 +41,9 @@ MAX_BYTES = 2**53
 MAX_COUNT = 2**31 - 1
 _INT64 = 2**63
 
+LOG_ROUNDING = 1e-3
+"""How far above zero rounding may put the logarithm of a probability."""
+
 
 class Breaches:
     """Check the records of one process of an order, in their order; ``before`` are an earlier process's."""
@@ -209,6 +212,11 @@ class Breaches:
         steps = len(output.token_ids)
         if output.margins is not None and len(output.margins) > steps:
             return f"{len(output.margins)} margins for {steps} tokens"
+        if output.log_probabilities is not None:
+            if len(output.log_probabilities) != steps:
+                return f"{len(output.log_probabilities)} probabilities for {steps} tokens"
+            if max(output.log_probabilities, default=0.0) > LOG_ROUNDING:
+                return "a probability above one"
         if output.logits:
             asked = set() if self._order.probe is None else set(self._order.probe.logit_steps)
             if not set(output.logits) <= asked:

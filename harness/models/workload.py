@@ -155,6 +155,10 @@ class Workload(ABC, Generic[Answer]):
         are the records of timed passes; None compares the parity order. An item without records is ``missing``.
         """
 
+    def compared_items(self, _answers: Mapping[str, Answer]) -> Sequence[WorkItem]:
+        """Return the items in the form in which the parity order runs them, with PyTorch's answers at hand."""
+        return self.items
+
     @abstractmethod
     def timed_model(self) -> TimedModel:
         """Return what PyTorch's timing process loads."""

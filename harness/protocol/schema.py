@@ -102,7 +102,8 @@ class GenerationWorkload(_Schema):
 class LanguageWorkload(_Schema):
     """Describe a decoder-only language model: token ids in, and the tokens that follow, greedily.
 
-    An item's input is one tensor ``prompt``, int32[n].
+    An item's input is a tensor ``prompt``, int32[n]. It may also have ``forced``, int32[m]: tokens that are fed behind
+    the prompt instead of the model's own, of which the answer then has one for each.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("prefill", "step")
@@ -229,6 +230,8 @@ class Output(_Schema):
     margins: list[float] | None = None
     """The best minus the second-best logit of every step."""
     logits: dict[int, list[float]] | None = None
+    log_probabilities: list[float] | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The natural logarithm of the probability of each token that was fed, where the item names them (``forced``)."""
 
 
 class Sample(_Schema):

@@ -9,7 +9,7 @@ from harness.report.beside import beside_text, item_cell
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, margin, megabytes, ratio
 from harness.report.sections import ReportSection
-from harness.results.schema import Manifest, Summary, WorkloadSummary
+from harness.results.schema import Manifest, ParitySummary, Summary, WorkloadSummary
 from harness.validate import Verdict
 
 MOST_FAILURES, MOST_ITEMS = 20, 50
@@ -27,6 +27,11 @@ def tensor_text(manifest: Manifest, summary: Summary) -> list[str]:
     models = "1 model" if len(workloads) == 1 else f"{len(workloads)} models"
     parts = [f"{agreed} of {compared} answers of {models} agree{_as_ties(ties)}"]
     for name, found in workloads.items():
+        parts += [
+            f"{name} {one.tokens_equal} of {one.tokens} tokens behind PyTorch's, perplexity {_change(one)}"
+            for one in found.parity.values()
+            if one.tokens
+        ]
         if found.by_item:
             label = ", emulated" if manifest.emulated else ""
             share = f" ({beside_text(found.ratio, whose='PyTorch')})" if found.ratio else ""
@@ -62,9 +67,40 @@ def tensor_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
         ],
     )
     emulated = manifest.emulated
-    for table in (items_table(workloads, emulated=emulated), rates_table(workloads, emulated=emulated)):
+    tables = (
+        forced_table(workloads),
+        items_table(workloads, emulated=emulated),
+        rates_table(workloads, emulated=emulated),
+    )
+    for table in tables:
         if table:
             yield table
+
+
+def forced_table(models: Mapping[str, WorkloadSummary]) -> Table | None:
+    """Return a table of the language models that were fed with PyTorch's tokens; None if there are none."""
+    rows = [
+        [name, *_forced_row(found)] for name, model in models.items() for found in model.parity.values() if found.tokens
+    ]
+    if not rows:
+        return None
+    return Table(
+        ["model", "steps", "PyTorch's token", "share", "perplexity", "PyTorch's", "change"],
+        rows,
+        note="PyTorch's tokens are fed instead of the model's own, so that every step is compared, also behind a token "
+        "that differs. The perplexity is that of PyTorch's tokens: how many equally likely ones are as hard to guess.",
+    )
+
+
+def _forced_row(found: ParitySummary) -> list[str]:
+    steps, equal = found.tokens or 0, found.tokens_equal or 0
+    perplexities = [DASH if one is None else f"{one:.4g}" for one in (found.perplexity, found.expected_perplexity)]
+    return [str(steps), str(equal), f"{equal / steps:.2%}", *perplexities, _change(found)]
+
+
+def _change(found: ParitySummary) -> str:
+    ours, theirs = found.perplexity, found.expected_perplexity
+    return DASH if ours is None or theirs is None else f"{ours / theirs - 1:+.2%}"
 
 
 def items_table(models: Mapping[str, WorkloadSummary], *, emulated: bool) -> Table | None:

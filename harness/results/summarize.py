@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from harness.devices.base import AnyRecord
 from harness.measure import Timing, distribution, rates, run_figure, split
@@ -159,8 +160,29 @@ def parity_summary(lines: Sequence[ParityLine]) -> ParitySummary:
         max_margin_error=largest("margin_error"),
         max_error=largest("max_error"),
         relative_error=largest("relative_error"),
+        **_forced(lines),
         failures=[line.describe() for line in lines if line.verdict.fails],
     )
+
+
+def _forced(lines: Sequence[ParityLine]) -> dict[str, Any]:
+    """Return the figures of items whose every step was compared; a step has the same weight in all of them."""
+    fed = [line for line in lines if line.tokens]
+    if not fed:
+        return {}
+
+    def perplexity(name: str) -> float | None:
+        values = [(getattr(line, name), line.tokens or 0) for line in fed]
+        if any(value is None for value, _ in values):
+            return None
+        return math.exp(-sum(value * count for value, count in values) / sum(count for _, count in values))
+
+    return {
+        "tokens": sum(line.tokens or 0 for line in fed),
+        "tokens_equal": sum(line.tokens_equal or 0 for line in fed),
+        "perplexity": perplexity("log_probability"),
+        "expected_perplexity": perplexity("expected_log_probability"),
+    }
 
 
 def shortcomings(

@@ -184,7 +184,7 @@ class WorkloadRun:
         """Return the records of the parity order."""
 
         def ask() -> Sequence[AnyRecord]:
-            probe, items = self.workload.probe, self.workload.items
+            probe, items = self.workload.probe, self.workload.compared_items(self.expected().answers)
             return self._ask("parity", variant, items, warmup=0, repetitions=0, probe=probe).records
 
         return self._context.once(f"probed {self.name} {variant}", ask)

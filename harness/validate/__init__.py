@@ -9,6 +9,7 @@ from harness.validate.parity import (
     Verdict,
     answerless,
     compare_decodings,
+    compare_forced,
     decodings,
 )
 from harness.validate.phonemes import Accuracy, WordAccuracy, accuracy, edit_distance, segments, word_accuracy
@@ -27,6 +28,7 @@ __all__ = [
     "accuracy",
     "answerless",
     "compare_decodings",
+    "compare_forced",
     "decodings",
     "edit_distance",
     "segments",

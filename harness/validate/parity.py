@@ -55,6 +55,8 @@ class Decoded:
     token_ids: tuple[int, ...]
     text: str
     margins: tuple[float, ...] | None = None
+    log_probabilities: tuple[float, ...] | None = None
+    """Of PyTorch's own tokens: at each of them, behind those before it."""
 
 
 class ItemParity(BaseModel):
@@ -86,6 +88,13 @@ class ItemParity(BaseModel):
     """For tensors: the largest absolute difference of any output, measured whatever is compared."""
     relative_error: float | None = None
     """For tensors: the largest error as a share of its output's largest magnitude."""
+    tokens: int | None = None
+    """Where PyTorch's tokens were fed instead of the model's own: how many were compared."""
+    tokens_equal: int | None = None
+    """How many of them the model would have given, too."""
+    log_probability: float | None = None
+    expected_log_probability: float | None = None
+    """The mean natural logarithm of the probability of PyTorch's tokens, of the runner's model and of PyTorch's."""
 
     def describe(self) -> str:
         """Return one line for a failure message."""
@@ -124,7 +133,8 @@ def decodings(records: Iterable[object]) -> dict[str, list[Decoded]]:
         if isinstance(record, Sample | Probe):
             for item, output in zip(record.items, record.outputs, strict=True):
                 margins = None if output.margins is None else tuple(output.margins)
-                found[item].append(Decoded(tuple(output.token_ids), output.text, margins))
+                weighed = None if output.log_probabilities is None else tuple(output.log_probabilities)
+                found[item].append(Decoded(tuple(output.token_ids), output.text, margins, weighed))
     return found
 
 
@@ -168,9 +178,8 @@ def compare_decodings(
     if step is None:
         return row(Verdict.EQUAL if expected.text == got.text else Verdict.TEXT, got.text, margin_error=error)
     expected_margin, got_margin = _at(expected.margins, step), _at(got.margins, step)
-    tied = expected_margin is not None and expected_margin <= tolerance and (got_margin or 0.0) <= tolerance
     return row(
-        Verdict.TIE if tied else Verdict.MISMATCH,
+        Verdict.TIE if _is_tie(expected, got, step, tolerance) else Verdict.MISMATCH,
         got.text,
         step=step,
         expected_token=_at(expected.token_ids, step),
@@ -179,6 +188,54 @@ def compare_decodings(
         got_margin=got_margin,
         margin_error=error,
     )
+
+
+def compare_forced(
+    item: WorkItem, expected: Decoded, got: Decoded | None, *, tolerance: float, no_answer: str | None = None
+) -> ItemParity:
+    """Compare the tokens that a model gives behind PyTorch's own, each behind all of PyTorch's before it.
+
+    Every step is compared, also those behind a token that differs. An item is a tie if wherever the tokens differ the
+    top-2 margins of both sides are within the tolerance.
+    """
+    fed = got is not None and got.log_probabilities is not None and len(got.token_ids) == len(expected.token_ids)
+    if no_answer is not None or got is None or not fed:
+        observed = [] if got is None else [got]
+        return compare_decodings(item, expected, observed, tolerance=tolerance, no_answer=no_answer)
+    count = len(expected.token_ids)
+    differing = [step for step in range(count) if expected.token_ids[step] != got.token_ids[step]]
+    wide = [step for step in differing if not _is_tie(expected, got, step, tolerance)]
+    shown = next(iter(wide or differing), None)
+    where: dict[str, Any] = {"workload": item.workload, "item": item.id, "subset": item.subset}
+    if shown is not None:
+        where |= {
+            "step": shown,
+            "expected_token": expected.token_ids[shown],
+            "got_token": got.token_ids[shown],
+            "expected_margin": _at(expected.margins, shown),
+            "got_margin": _at(got.margins, shown),
+        }
+    return ItemParity(
+        **where,
+        label=item.label or item.id,
+        verdict=Verdict.MISMATCH if wide else Verdict.TIE if differing else Verdict.EQUAL,
+        expected=expected.text,
+        got=got.text,
+        margin_error=_margin_error(expected, got),
+        tokens=count,
+        tokens_equal=count - len(differing),
+        log_probability=_mean(got.log_probabilities),
+        expected_log_probability=_mean(expected.log_probabilities),
+    )
+
+
+def _is_tie(expected: Decoded, got: Decoded, step: int, tolerance: float) -> bool:
+    theirs, ours = _at(expected.margins, step), _at(got.margins, step)
+    return theirs is not None and theirs <= tolerance and (ours or 0.0) <= tolerance
+
+
+def _mean(values: Sequence[float] | None) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _at(values: Sequence[_T] | None, index: int) -> _T | None:

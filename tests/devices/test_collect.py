@@ -160,6 +160,8 @@ def test_profiles_need_samples_and_probes_an_order() -> None:
     [
         ("token_ids", [1] * 1000, "has 1000 tokens"),
         ("margins", [1.0] * 3, "3 margins for 2 tokens"),
+        ("log_probabilities", [-1.0], "1 probabilities for 2 tokens"),
+        ("log_probabilities", [-1.0, 0.5], "a probability above one"),
         ("logits", {"0": [1.0]}, "logits for another vocabulary"),
     ],
 )

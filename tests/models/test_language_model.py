@@ -18,9 +18,10 @@ from harness.models.options import ModelOptions
 from harness.native import Runner, build_runner
 from harness.protocol.schema import LanguageWorkload, Precision, RecordOptions, Sample, WorkItem, WorkOrder
 from harness.protocol.tensors import encode
-from harness.results.summarize import item_latencies, timed
+from harness.results.schema.lines import ParityLine
+from harness.results.summarize import item_latencies, parity_summary, timed
 from harness.results.token_rates import with_rates
-from harness.validate import Verdict
+from harness.validate import Verdict, decodings
 
 pytestmark = pytest.mark.compiler
 
@@ -132,12 +133,74 @@ def test_both_functions_read_the_same_weights(llama: tuple[LanguageModel, Runner
     assert once <= described.weights_bytes < 1.1 * once
 
 
+def fed(model: LanguageModel, tokens: dict[str, list[int]]) -> list[WorkItem]:
+    """The model's items with tokens to be fed behind their prompts."""
+    inputs = {
+        item: {"prompt": np.array(model.prompts[item], np.int32), "forced": np.array(tokens[item], np.int32)}
+        for item in model.prompts
+    }
+    return [item.model_copy(update={"input": encode(inputs[item.id])}) for item in model.items]
+
+
+def test_every_step_behind_tokens_that_are_fed(llama: tuple[LanguageModel, Runner], tmp_path: Path) -> None:
+    """Tokens that the model would not choose: its choice, margin and their probability are PyTorch's at each step."""
+    import torch
+
+    from harness.models.language.loading import transformers_model
+    from harness.models.language.weights import opened_weights
+
+    model, runner = llama
+    drawn = np.random.Generator(np.random.PCG64(5))
+    tokens = {item: drawn.integers(0, model.decoder.vocab_size, count).tolist() for item, count in
+              zip(model.prompts, (64, 64, 7), strict=True)}  # fmt: skip
+    asked = order(model, runner, items=fed(model, tokens), repetitions=0)
+    result = HostDevice(lock_folder=tmp_path).run(runner.path, asked, deadline=120)
+    found = decodings(result.require_complete().records)
+    theirs = transformers_model(model.config, opened_weights(model.decoder, {"seed": 0}))
+    for item, prompt in model.prompts.items():
+        [ours] = found[item]
+        with torch.inference_mode():
+            logits = theirs(torch.tensor([[*prompt, *tokens[item]]])).logits[0, len(prompt) - 1 : -1].double()
+        best = torch.topk(logits, 2).values
+        chosen = torch.log_softmax(logits, 1).gather(1, torch.tensor(tokens[item])[:, None])[:, 0]
+        assert list(ours.token_ids) == logits.argmax(1).tolist()
+        np.testing.assert_allclose(ours.log_probabilities or (), chosen.numpy(), atol=1e-4)
+        np.testing.assert_allclose(ours.margins or (), (best[:, 0] - best[:, 1]).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "reason"), [([1] * 65, "65 forced tokens, the model decodes 64"), ([-1], "outside the vocabulary")]
+)
+def test_tokens_that_cannot_be_fed(
+    llama: tuple[LanguageModel, Runner], tmp_path: Path, tokens: list[int], reason: str
+) -> None:
+    model, runner = llama
+    items = fed(model, dict.fromkeys(model.prompts, tokens))
+    result = HostDevice(lock_folder=tmp_path).run(runner.path, order(model, runner, items=items), deadline=120)
+    assert not result.complete
+    assert reason in str(result.reason)
+
+
 @pytest.mark.thorough
-def test_int8_weights_depart_at_ties_only(user_cache: Cache, tmp_path: Path) -> None:
+def test_a_lossy_model_is_compared_at_every_step(user_cache: Cache, tmp_path: Path) -> None:
     model = opened("tiny-qwen3", user_cache, "int8")
     runner = built(model, user_cache, "int8")
     assert runner.archive.metadata.precision == "int8"
-    result = HostDevice(lock_folder=tmp_path).run(runner.path, order(model, runner), deadline=120)
     answers = model.expected(quiet).answers
-    lines = model.compare(model.items, answers, result.require_complete().records)
+    asked = order(model, runner, items=model.compared_items(answers), repetitions=0)
+    records = HostDevice(lock_folder=tmp_path).run(runner.path, asked, deadline=120).require_complete().records
+    lines = model.compare(model.items, answers, records)
     assert not [line.describe() for line in lines if line.verdict.fails]
+    assert [line.tokens for line in lines] == [64, 64, 64]
+    summary = parity_summary([ParityLine(**line.model_dump()) for line in lines])
+    assert summary.tokens == 192
+    assert summary.tokens_equal is not None
+    assert 0.8 * 192 < summary.tokens_equal < 192, "int8 differs somewhere, and goes on behind it"
+    assert summary.perplexity is not None
+    assert summary.expected_perplexity is not None
+    assert summary.perplexity == pytest.approx(summary.expected_perplexity, rel=0.1)
+    assert summary.perplexity != summary.expected_perplexity
+    # Decoded freely, the same model parts from PyTorch's text, and what is behind is not comparable.
+    free = order(model, runner, items=list(model.items), repetitions=1, probe=None)
+    records = HostDevice(lock_folder=tmp_path).run(runner.path, free, deadline=120).require_complete().records
+    assert [line.step for line in model.compare(model.items, answers, (), records)] == [line.step for line in lines]

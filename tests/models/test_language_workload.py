@@ -253,13 +253,15 @@ def test_the_reference_is_made_once(model: LanguageModel, monkeypatch: pytest.Mo
 
     def worker(_module: str, request: dict[str, Any], _progress: Any, **_more: Any) -> dict[str, Any]:
         made.append(request)
-        items = [{"token_ids": [1, 2], "margins": [0.5, 0.25]} for _ in request["prompts"]]
+        items = [
+            {"token_ids": [1, 2], "margins": [0.5, 0.25], "log_probabilities": [-1.0, -2.0]} for _ in request["prompts"]
+        ]
         return {"items": items, "torch_version": "1", "transformers_version": "2"}
 
     monkeypatch.setattr(reference, "run_worker", worker)
     first, again = model.expected(quiet), model.expected(quiet)
     assert first == again
-    assert first.answers["64_tokens"] == Decoded((1, 2), "1 2", (0.5, 0.25))
+    assert first.answers["64_tokens"] == Decoded((1, 2), "1 2", (0.5, 0.25), (-1.0, -2.0))
     assert first.facts == {"torch_version": "1", "transformers_version": "2"}
     assert len(made) == 1
     assert made[0]["tokens"] == 64

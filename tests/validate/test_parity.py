@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from harness.protocol.schema import WorkItem
 from harness.results import ParityLine
 from harness.results.summarize import parity_summary
-from harness.validate import Decoded, ItemParity, Verdict, compare_decodings
+from harness.validate import Decoded, ItemParity, Verdict, compare_decodings, compare_forced
 from harness.validate.parity import first_divergence
 
 ITEM = WorkItem(id="w0", workload="g2p", input="", label="word", subset="eng-us")
@@ -50,6 +52,49 @@ def test_equal_ids_are_equal_and_the_numeric_error_is_measured() -> None:
 def test_verdicts(got: Decoded, verdict: Verdict, step: int | None) -> None:
     row = compare(got)
     assert (row.verdict, row.step) == (verdict, step)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "margins", "verdict", "step", "equal"),
+    [
+        ((100, 101, 102, 1), (5.0, 4.0, 0.0005, 3.0), Verdict.EQUAL, None, 4),
+        ((100, 101, 77, 1), (5.0, 4.0, 0.0004, 3.0), Verdict.TIE, 2, 3),
+        # The first of the two that differ is a tie, and what is behind it is compared all the same.
+        ((100, 101, 77, 2), (5.0, 4.0, 0.0004, 0.0001), Verdict.MISMATCH, 3, 2),
+        ((7, 101, 77, 1), (0.0, 4.0, 0.0004, 3.0), Verdict.MISMATCH, 0, 2),
+        ((100, 101, 77, 1), (5.0, 4.0, 2.0, 3.0), Verdict.MISMATCH, 2, 3),
+    ],
+)
+def test_every_step_behind_pytorchs_tokens_is_compared(
+    tokens: tuple[int, ...], margins: tuple[float, ...], verdict: Verdict, step: int | None, equal: int
+) -> None:
+    wanted = Decoded(WANTED.token_ids, WANTED.text, WANTED.margins, (-0.1, -0.2, -0.3, -0.4))
+    got = Decoded(tokens, "text", margins, (-0.5, -0.5, -0.5, -0.1))
+    row = compare_forced(ITEM, wanted, got, tolerance=0.001)
+    assert (row.verdict, row.step, row.tokens, row.tokens_equal) == (verdict, step, 4, equal)
+    assert row.log_probability == pytest.approx(-0.4)
+    assert row.expected_log_probability == pytest.approx(-0.25)
+
+
+def test_an_answer_that_was_not_fed_is_compared_until_it_differs() -> None:
+    for got in (Decoded((100, 77, 102, 1), "axc"), Decoded((100, 77), "ax", (1.0, 1.0), (-1.0, -1.0))):
+        row = compare_forced(ITEM, WANTED, got, tolerance=0.001)
+        assert (row.verdict, row.step, row.tokens) == (Verdict.MISMATCH, 1, None)
+    assert compare_forced(ITEM, WANTED, None, tolerance=0.001).verdict is Verdict.MISSING
+    assert compare_forced(ITEM, WANTED, None, tolerance=0.001, no_answer="NaN").verdict is Verdict.NO_ANSWER
+
+
+def test_the_perplexity_of_several_items_is_that_of_all_their_steps() -> None:
+    rows = [
+        ParityLine(workload="lm", item=f"i{count}", label="i", verdict=Verdict.EQUAL, tokens=count, tokens_equal=count,
+                   log_probability=mean, expected_log_probability=mean / 2)
+        for count, mean in ((1, -4.0), (3, -1.0))
+    ]  # fmt: skip
+    found = parity_summary([*rows, ParityLine(workload="lm", item="other", label="o", verdict=Verdict.MISSING)])
+    assert (found.tokens, found.tokens_equal) == (4, 4)
+    # Of the probabilities e^-4 and three times e^-1.
+    assert found.perplexity == pytest.approx((math.exp(4) * math.exp(1) ** 3) ** 0.25)
+    assert found.expected_perplexity == pytest.approx(math.sqrt((math.exp(4) * math.exp(1) ** 3) ** 0.25))
 
 
 def test_repetitions_that_disagree_are_unstable_even_if_one_is_right() -> None:

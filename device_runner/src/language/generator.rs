@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use charsiug2p_g2p_tvm::{Argument, Float16, Function, Tensor, TvmError};
-use charsiug2p_workload::{margin, nanoseconds, top_two, Output, ProbeOptions};
+use charsiug2p_workload::{log_probability, margin, nanoseconds, top_two, Output, ProbeOptions};
 
 use super::{CacheDtype, LanguageOrder};
 
@@ -89,27 +89,39 @@ impl Generator {
     }
 
     /// The tokens behind a checked prompt. Nothing is allocated for a step.
+    ///
+    /// With `forced` each of its tokens is fed where the model's own would be: the answer's tokens are then the model's
+    /// choices behind another text than its own, one for each, with the probability of the token that was fed.
     pub fn generate(
         &mut self,
         prompt: &[i32],
+        forced: Option<&[i32]>,
         probe: &ProbeOptions,
     ) -> Result<(Output, Times), BadStep> {
         let started = Instant::now();
         let mut times = Times::default();
         times.prefills.reserve_exact(prompt.len() / self.block + 1);
         times.steps.reserve_exact(self.new_tokens);
-        let mut answer = Answer::new(self.new_tokens, probe);
+        let count = forced.map_or(self.new_tokens, <[i32]>::len);
+        let mut answer = Answer::new(count, probe);
+        answer.log_probabilities = forced.map(|_| Vec::with_capacity(count));
         let (&last, before) = prompt.split_last().ok_or(TvmError::Layout("the prompt is empty"))?;
         for (number, block) in before.chunks(self.block).enumerate() {
             times.prefills.push(self.take(block, number * self.block)?);
         }
         // The prompt's last token is the first step's.
-        let current = usize::from(self.tokens[0].is_shared());
+        let mut current = usize::from(self.tokens[0].is_shared());
         self.tokens[current].as_mut_slice::<i32>()?.fill(last);
-        for step in 0..self.new_tokens {
+        for step in 0..count {
             times.steps.push(self.decode(current, before.len() + step)?);
             let token = self.tokens[current].as_slice::<i32>()?[0];
             answer.take(step, token, self.logits.row(&[0])?, probe)?;
+            if let Some(&fed) = forced.and_then(|tokens| tokens.get(step)) {
+                answer.weigh(step, fed, self.logits.row(&[0])?)?;
+                // The machine keeps the tensor that it returned: the next token goes into the other one.
+                current = 1 - current;
+                self.tokens[current].as_mut_slice::<i32>()?.fill(fed);
+            }
         }
         times.total = started.elapsed();
         Ok((answer.into_output(), times))
@@ -159,6 +171,7 @@ struct Answer {
     token_ids: Vec<i32>,
     margins: Option<Vec<f32>>,
     logits: Option<BTreeMap<usize, Vec<f32>>>,
+    log_probabilities: Option<Vec<f32>>,
 }
 
 impl Answer {
@@ -167,7 +180,17 @@ impl Answer {
             token_ids: Vec::with_capacity(count),
             margins: probe.margins.then(|| Vec::with_capacity(count)),
             logits: (!probe.logit_steps.is_empty()).then(BTreeMap::new),
+            log_probabilities: None,
         }
+    }
+
+    /// Keeps how probable a step's logits `[V]` make the token that is fed next.
+    fn weigh(&mut self, step: usize, fed: i32, logits: &[f32]) -> Result<(), BadStep> {
+        let index = usize::try_from(fed).map_err(|_| BadStep::NoToken { step, token: fed })?;
+        let found = log_probability(logits, index);
+        let found = found.ok_or(BadStep::NotFinite { step, value: f32::NAN })?;
+        self.log_probabilities.get_or_insert_with(Vec::new).push(found);
+        Ok(())
     }
 
     /// Takes a step's token and logits `[V]`.
@@ -203,8 +226,8 @@ impl Answer {
 
     /// Without text, since nothing here knows a tokenizer.
     fn into_output(self) -> Output {
-        let Self { token_ids, margins, logits } = self;
-        Output { token_ids, text: String::new(), margins, logits }
+        let Self { token_ids, margins, logits, log_probabilities } = self;
+        Output { token_ids, text: String::new(), margins, logits, log_probabilities }
     }
 }
 
@@ -224,6 +247,19 @@ mod tests {
         let output = taken(1, &[0.5, 2.0, 1.5]).unwrap();
         assert_eq!((output.token_ids, output.margins), (vec![1], Some(vec![0.5])));
         assert_eq!(output.logits.unwrap()[&0], [0.5, 2.0, 1.5]);
+    }
+
+    #[test]
+    fn a_token_that_is_fed_is_weighed() {
+        let mut answer = Answer::new(1, &ProbeOptions::default());
+        answer.weigh(0, 2, &[0.0, 1.0, 2.0]).unwrap();
+        let found = answer.into_output().log_probabilities.unwrap();
+        // 2 - ln(1 + e + e^2)
+        assert!((found[0] + 0.407_606).abs() < 1e-6, "{found:?}");
+        let mut answer = Answer::new(1, &ProbeOptions::default());
+        assert!(answer.weigh(0, 3, &[0.0; 3]).is_err());
+        assert!(answer.weigh(0, -1, &[0.0; 3]).is_err());
+        assert!(answer.weigh(0, 0, &[f32::NAN; 3]).is_err());
     }
 
     #[test]

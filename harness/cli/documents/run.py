@@ -55,6 +55,12 @@ class Comparison(Part):
     max_error: Number
     relative_error: Number
     """Tensor workloads: the largest difference of any output, and its share of that output's largest magnitude."""
+    tokens: int | None
+    tokens_equal: int | None
+    """Language models that were fed with PyTorch's tokens: steps, and those at which both sides choose the same."""
+    perplexity: Number
+    expected_perplexity: Number
+    """Of PyTorch's tokens, for the runner's model and for PyTorch's."""
 
 
 class Accuracy(Part):
@@ -201,6 +207,10 @@ def _model_figures(name: str, found: WorkloadSummary) -> ModelFigures:
                 max_margin_error=one.max_margin_error,
                 max_error=one.max_error,
                 relative_error=one.relative_error,
+                tokens=one.tokens,
+                tokens_equal=one.tokens_equal,
+                perplexity=one.perplexity,
+                expected_perplexity=one.expected_perplexity,
             )
             for comparison, one in found.parity.items()
         ],

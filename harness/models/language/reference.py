@@ -21,12 +21,14 @@ THREADS = 1
 
 
 class GeneratedItem(BaseModel):
-    """Hold the tokens that follow a prompt, and the best minus the second-best logit of each step."""
+    """Hold the tokens that follow a prompt, the best minus the second-best logit of each step, and the natural
+    logarithm of each token's probability."""
 
     model_config = ConfigDict(frozen=True)
 
     token_ids: list[int]
     margins: list[float]
+    log_probabilities: list[float]
 
 
 class GenerationReference(BaseModel):

@@ -34,6 +34,10 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
             {
                 "token_ids": answer.sequences[0, len(prompt) :].tolist(),
                 "margins": [(two[0] - two[1]).item() for two in best],
+                "log_probabilities": [
+                    (two[0] - torch.logsumexp(step[0].double(), 0)).item()
+                    for two, step in zip(best, answer.logits, strict=True)
+                ],
             }
         )
     return {"items": items, "torch_version": torch.__version__, "transformers_version": transformers.__version__}

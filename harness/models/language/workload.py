@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,9 +23,9 @@ from harness.models.language.description import Decoder, UnknownPart, describe, 
 from harness.models.language.reference import reference_outputs
 from harness.models.options import ModelOptions
 from harness.models.workload import Compilable, Expected, TimedModel
-from harness.protocol.schema import Kind, Precision, RecordOptions, WorkItem
+from harness.protocol.schema import AnyRecord, Kind, Precision, RecordOptions, WorkItem
 from harness.protocol.tensors import encode
-from harness.validate import Decoded
+from harness.validate import Decoded, ItemParity, answerless, compare_forced, decodings
 
 RANDOM, FOLDER = "random:", "generate:"
 """What begins the names of models with seeded weights, and of folders."""
@@ -66,6 +67,7 @@ class LanguageModel(GreedyWorkload):
         self.config, self.weights, self.decoder = config, weights, describe(config)
         self.parameters = self.decoder.parameters
         self.tolerance = max(options.tolerance, LOSSY_TIES[options.precision])
+        self.forced = options.precision != "fp32"
         self.tokens = min(MOST_TOKENS, MAX_OUTPUT_LEN.of(options.own))
         self.prompts = seeded_prompts(self.decoder, self.tokens)
         if not self.prompts:
@@ -118,13 +120,57 @@ class LanguageModel(GreedyWorkload):
         prompts = list(self.prompts.values())
         found = reference_outputs(model, prompts, self.tokens, cache=self._cache, progress=progress)
         answers = {
-            item: Decoded(tuple(one.token_ids), as_text(one.token_ids), tuple(one.margins))
+            item: Decoded(
+                tuple(one.token_ids), as_text(one.token_ids), tuple(one.margins), tuple(one.log_probabilities)
+            )
             for item, one in zip(self.prompts, found.items, strict=True)
         }
         return Expected(answers, found.model_dump(exclude={"items"}))
 
+    def compared_items(self, answers: Mapping[str, Decoded]) -> Sequence[WorkItem]:
+        """Return the items, in a lossy precision with PyTorch's tokens to be fed.
+
+        Behind the first token that differs a model decodes another text. Fed with PyTorch's, every step is compared.
+        """
+        if not self.forced:
+            return self.items
+        return [
+            item.model_copy(
+                update={
+                    "input": encode(
+                        {
+                            "prompt": np.array(self.prompts[item.id], np.int32),
+                            "forced": np.array(answers[item.id].token_ids, np.int32),
+                        }
+                    )
+                }
+            )
+            for item in self.items
+        ]
+
+    def compare(
+        self,
+        items: Sequence[WorkItem],
+        answers: Mapping[str, Decoded],
+        probed: Sequence[AnyRecord],
+        timed: Sequence[AnyRecord] | None = None,
+    ) -> list[ItemParity]:
+        if not self.forced or timed is not None:
+            return super().compare(items, answers, probed, timed)
+        found, broken = decodings(probed), answerless(probed)
+        return [
+            compare_forced(
+                item,
+                answers[item.id],
+                next(map(self.observed, found.get(item.id, [])), None),
+                tolerance=self.tolerance,
+                no_answer=broken.get(item.id),
+            )
+            for item in items
+        ]
+
     def observed(self, decoded: Decoded) -> Decoded:
-        return Decoded(decoded.token_ids, as_text(decoded.token_ids), decoded.margins)
+        return replace(decoded, text=as_text(decoded.token_ids))
 
     def timed_model(self) -> TimedModel:
         return TimedModel(self.name, "harness.models.language.loading:timed", self._model)

@@ -30,6 +30,13 @@ class ParitySummary(Stored):
     max_error: float | None = None
     relative_error: float | None = None
     """Of a tensor workload."""
+    tokens: int | None = None
+    """Of a language model that was fed with PyTorch's tokens: how many steps were compared."""
+    tokens_equal: int | None = None
+    """At how many of them it would have given PyTorch's token itself."""
+    perplexity: float | None = None
+    expected_perplexity: float | None = None
+    """Of PyTorch's tokens, for the runner's model and for PyTorch's."""
     failures: list[str]
     """One line for each failing item."""
 

@@ -128,7 +128,13 @@ impl Word {
         let text = text(&self.token_ids);
         // Without the room for longer words: callers may keep many.
         let token_ids = self.token_ids.as_slice().to_vec();
-        Output { token_ids, text, margins: self.margins, logits: self.logits }
+        Output {
+            token_ids,
+            text,
+            margins: self.margins,
+            logits: self.logits,
+            log_probabilities: None,
+        }
     }
 }
 

@@ -7,6 +7,6 @@ mod records;
 mod workload;
 
 pub use failure::{Failure, FailureKind};
-pub use logits::{margin, top_two};
+pub use logits::{log_probability, margin, top_two};
 pub use records::{nanoseconds, Measured, Output, Probed, TensorsRecord};
 pub use workload::{Load, OnLoad, Order, Planned, ProbeOptions, Workload};

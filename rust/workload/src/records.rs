@@ -46,6 +46,9 @@ pub struct Output {
     pub margins: Option<Vec<f32>>,
     /// Logits of the steps asked for.
     pub logits: Option<BTreeMap<usize, Vec<f32>>>,
+    /// The natural logarithm of the probability of the token that was fed after each step, where the item names them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_probabilities: Option<Vec<f32>>,
 }
 
 /// Tensors by name, in the form in which they travel.
