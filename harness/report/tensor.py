@@ -28,7 +28,7 @@ def tensor_text(manifest: Manifest, summary: Summary) -> list[str]:
     parts = [f"{agreed} of {compared} answers of {models} agree{_as_ties(ties)}"]
     for name, found in workloads.items():
         parts += [
-            f"{name} {one.tokens_equal} of {one.tokens} tokens behind PyTorch's, perplexity {_change(one)}"
+            f"{name} chooses PyTorch's token at {one.tokens_equal} of {one.tokens} steps, perplexity {_change(one)}"
             for one in found.parity.values()
             if one.tokens
         ]
@@ -87,7 +87,7 @@ def forced_table(models: Mapping[str, WorkloadSummary]) -> Table | None:
     return Table(
         ["model", "steps", "PyTorch's token", "share", "perplexity", "PyTorch's", "change"],
         rows,
-        note="PyTorch's tokens are fed instead of the model's own, so that every step is compared, also behind a token "
+        note="PyTorch's tokens are fed instead of the model's own, so that every step is compared, also after a token "
         "that differs. The perplexity is that of PyTorch's tokens: how many equally likely ones are as hard to guess.",
     )
 

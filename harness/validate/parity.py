@@ -56,7 +56,7 @@ class Decoded:
     text: str
     margins: tuple[float, ...] | None = None
     log_probabilities: tuple[float, ...] | None = None
-    """Of PyTorch's own tokens: at each of them, behind those before it."""
+    """Of PyTorch's own tokens: at each of them, after those before it."""
 
 
 class ItemParity(BaseModel):
@@ -193,9 +193,9 @@ def compare_decodings(
 def compare_forced(
     item: WorkItem, expected: Decoded, got: Decoded | None, *, tolerance: float, no_answer: str | None = None
 ) -> ItemParity:
-    """Compare the tokens that a model gives behind PyTorch's own, each behind all of PyTorch's before it.
+    """Compare the tokens that a model gives after PyTorch's own, each after all of PyTorch's before it.
 
-    Every step is compared, also those behind a token that differs. An item is a tie if both sides' top-2 margins are
+    Every step is compared, also those after a token that differs. An item is a tie if both sides' top-2 margins are
     within the tolerance at every step where the tokens differ.
     """
     fed = got is not None and got.log_probabilities is not None and len(got.token_ids) == len(expected.token_ids)
