@@ -195,7 +195,7 @@ def compare_forced(
 ) -> ItemParity:
     """Compare the tokens that a model gives behind PyTorch's own, each behind all of PyTorch's before it.
 
-    Every step is compared, also those behind a token that differs. An item is a tie if wherever the tokens differ the
+    Every step is compared, also those after a token that differs. An item is a tie if at every differing token the
     top-2 margins of both sides are within the tolerance.
     """
     fed = got is not None and got.log_probabilities is not None and len(got.token_ids) == len(expected.token_ids)
