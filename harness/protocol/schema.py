@@ -102,8 +102,8 @@ class GenerationWorkload(_Schema):
 class LanguageWorkload(_Schema):
     """Describe a decoder-only language model: token ids in, and the tokens that follow, greedily.
 
-    An item's input is a tensor ``prompt``, int32[n]. It may also have ``forced``, int32[m]: tokens that are fed after
-    the prompt instead of the model's own. The answer then has one of the model's tokens for each.
+    An item's input is a tensor ``prompt``, int32[n]. It may also have ``forced``, int32[m]: tokens that are fed behind
+    the prompt instead of the model's own. The answer then has one token for each of them.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("prefill", "step")

@@ -195,8 +195,8 @@ def compare_forced(
 ) -> ItemParity:
     """Compare the tokens that a model gives behind PyTorch's own, each behind all of PyTorch's before it.
 
-    Every step is compared, also those after a token that differs. An item is a tie if at every differing token the
-    top-2 margins of both sides are within the tolerance.
+    Every step is compared, also those behind a token that differs. An item is a tie if both sides' top-2 margins are
+    within the tolerance at every step where the tokens differ.
     """
     fed = got is not None and got.log_probabilities is not None and len(got.token_ids) == len(expected.token_ids)
     if no_answer is not None or got is None or not fed:
