@@ -127,7 +127,7 @@ def note_of(name: str) -> Path:
 
 def note(name: str) -> None:
     """Keep the latest run's id."""
-    note_of(name).write_text(Store(ROOT / RESULTS).runs()[-1].run_id)
+    note_of(name).write_text(Store(ROOT / RESULTS).runs()[-1].run_id, encoding="utf-8")
 
 
 def called(program: str, *arguments: str, code: int = 0) -> None:
@@ -139,13 +139,15 @@ def called(program: str, *arguments: str, code: int = 0) -> None:
 
 def check_clean() -> None:
     """Raise SystemExit if the checkout has changes."""
-    changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, check=True, capture_output=True, text=True)
+    changed = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=ROOT, check=True, capture_output=True, text=True, encoding="utf-8"
+    )
     if changed.stdout:
         raise SystemExit(f"the checkout has changes that its commit does not hold:\n{changed.stdout}")
 
 
 def run_of(name: str) -> Run:
-    return Store(ROOT / RESULTS).find(note_of(name).read_text())
+    return Store(ROOT / RESULTS).find(note_of(name).read_text(encoding="utf-8"))
 
 
 def failed_nightly() -> NightlyRecord:

@@ -80,6 +80,7 @@ def recorded(command: Sequence[str]) -> list[Line]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        encoding="utf-8",
     )
     assert process.stdout is not None
     found, before = [], time.monotonic()
