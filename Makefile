@@ -46,6 +46,7 @@ test-python: setup
 test-thorough: setup ## the further cases that make test leaves out: more targets, precisions, phones
 	@tools/setup-tests --thorough
 	@$(BIN)/pytest tests -m thorough $(TOGETHER) --dist loadfile --no-loadscope-reorder --durations 20
+	@tools/test-rust --thorough
 
 test-lowest: setup ## the quick tests with the lowest versions that pyproject.toml allows
 	@tools/test-lowest
