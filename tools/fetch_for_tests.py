@@ -19,7 +19,7 @@ from harness.core.progress import Progress
 from harness.native.apps.library import BRIDGE_WORKSPACE
 from harness.native.ios.lld import debian_lld
 from harness.native.ios.rcodesign import find_rcodesign
-from harness.native.platforms import IOS_ARM64, IOS_SIMULATOR, STATIC_ARM64
+from harness.native.platforms import IOS_ARM64, IOS_SIMULATOR, STATIC_ARM64, Platform
 from harness.native.toolchain import configured_route, find_toolchain, present_toolchain
 from harness.virtual.android import provide_packages
 from tests.mobile.jars import kotlin_jars
@@ -32,13 +32,16 @@ PUBLISHED_ONNX = "silero-vad==6.2.3"
 
 
 def fetch_rust(cache: Cache, progress: Progress) -> None:
-    """Bring the crates of the lock file, Rust with the standard libraries of phones, and what signs iPhones' apps."""
+    """Bring the crates of the lock file, and Rust with the standard libraries of phones."""
     _run("cargo", "fetch", "--quiet", "--locked")
-    for platform in (STATIC_ARM64, IOS_ARM64, IOS_SIMULATOR):
-        if present_toolchain(platform.rust, cache, configured_route()) is None:
-            progress(f"Rust for {platform.rust}: 30 MB by rustup; else Debian's, 180 MB for all targets")
-        find_toolchain(platform.rust, cache=cache, progress=progress)
-    find_rcodesign(cache, progress)
+    for platform in (STATIC_ARM64, IOS_ARM64):
+        _fetch_target(platform, cache, progress)
+
+
+def _fetch_target(platform: Platform, cache: Cache, progress: Progress) -> None:
+    if present_toolchain(platform.rust, cache, configured_route()) is None:
+        progress(f"Rust for {platform.rust}: 30 MB by rustup; else Debian's, 180 MB for all targets")
+    find_toolchain(platform.rust, cache=cache, progress=progress)
 
 
 def fetch_debian(cache: Cache, progress: Progress) -> None:
@@ -69,8 +72,13 @@ def fetch_bindings(cache: Cache, _progress: Progress) -> None:
     _run("cargo", "fetch", "--locked", "--quiet", "--manifest-path", f"{ROOT}/{BRIDGE_WORKSPACE}/Cargo.toml")
 
 
-def fetch_writer(_cache: Cache, progress: Progress) -> None:
-    """Compile the program that writes bindings, for a thorough test: 2 CPU minutes."""
+def fetch_thorough(cache: Cache, progress: Progress) -> None:
+    """Bring what only thorough tests need: Rust for the iPhone's simulator, and two programs, compiled from crates.
+
+    One signs iPhones' apps with a certificate, the other writes bindings. Both take 4 CPU minutes.
+    """
+    _fetch_target(IOS_SIMULATOR, cache, progress)
+    find_rcodesign(cache, progress)
     progress("compiling the program that writes the bindings, unless it is there")
     try:
         write_bindings.generator(offline=False)
@@ -83,7 +91,7 @@ PARTS: dict[str, Callable[[Cache, Progress], None]] = {
     "debian": fetch_debian,
     "python": fetch_python,
     "bindings": fetch_bindings,
-    "writer": fetch_writer,
+    "thorough": fetch_thorough,
 }
 
 

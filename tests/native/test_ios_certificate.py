@@ -82,6 +82,7 @@ def directory_hashes(directory: bytes) -> tuple[list[bytes], dict[int, bytes], i
     return [at(page) for page in range(pages)], {slot: at(-slot) for slot in range(1, special + 1)}, limit
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("legacy", [False, True], ids=["AES", "3DES, as Keychain Access writes it"])
 def test_openssl_and_hashlib_find_the_signature_good(binary: Path, signer: Path, tmp_path: Path, legacy: bool) -> None:
     mine = issue(tmp_path / "mine", legacy=legacy, ProvisionedDevices=[UDID])
@@ -119,6 +120,7 @@ def test_openssl_and_hashlib_find_the_signature_good(binary: Path, signer: Path,
     openssl("cms", "-verify", *given, "-CAfile", mine.authority, "-certfile", mine.certificate, "-purpose", "any")
 
 
+@pytest.mark.thorough
 def test_nothing_secret_is_left_or_shown(
     binary: Path, signer: Path, mine: Issued, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ int main(void) {
   return (int)strlen(G2P_ENCODER_PREFIX G2P_DECODER_PREFILL_PREFIX G2P_DECODER_STEP_PREFIX);
 }
 """
+pytestmark = [pytest.mark.compiler, pytest.mark.thorough]
 TWICE = Path(__file__).with_name("twice_model.py")
 PREFIXES = ("g2p_encoder_", "g2p_decoder_prefill_", "g2p_decoder_step_")
 

@@ -147,6 +147,7 @@ def test_signing_mends(scene: Scene, ends: Ends, tmp_path: Path) -> None:
     scene.assert_clean()
 
 
+@pytest.mark.thorough
 @pytest.mark.fault(
     what="a certificate and a profile make an app that lacked a profile whole",
     ends=complete("it is signed on the way to the phone"),
