@@ -143,6 +143,7 @@ def test_the_generated_entry_points_answer_as_pytorch(answers: dict[str, Any], t
     assert answers["models"][1]["inputs"][0] == ["x", 1, ["rows", 3]]
 
 
+@pytest.mark.thorough
 @pytest.mark.compiler
 def test_what_goes_wrong_is_a_kind_and_a_message(answers: dict[str, Any]) -> None:
     kinds = {name: KINDS[at] for name, (at, _) in answers["failures"].items()}
@@ -156,6 +157,7 @@ def test_what_goes_wrong_is_a_kind_and_a_message(answers: dict[str, Any]) -> Non
     assert "klingon" in answers["failures"]["word"][1]
 
 
+@pytest.mark.thorough
 @pytest.mark.compiler
 def test_a_self_test_through_the_bridge_passes(answers: dict[str, Any], measured: Measured) -> None:
     orders, samples, failures = answers["self test"]
@@ -164,6 +166,7 @@ def test_a_self_test_through_the_bridge_passes(answers: dict[str, Any], measured
     assert (code, output[:4]) == (0, "PASS"), output
 
 
+@pytest.mark.thorough
 @pytest.mark.compiler
 def test_the_package_is_the_plugin_with_a_library_and_is_verified(tmp_path: Path, two_models: TwoModels) -> None:
     out = tmp_path / "plugin"

@@ -196,7 +196,7 @@ def test_a_function_that_is_no_operator_is_refused(program: Path, tmp_path: Path
         graph["graph_module"]["graph"]["nodes"][0]["target"] = target
         members["models/model.json"] = json.dumps(graph).encode()
 
-    with pytest.raises(BadModel, match=f"calls {target}, which is no operator"):
+    with pytest.raises(BadModel, match=f"calls {target}, which is not an operator of torch"):
         exported.spec(str(rewritten(program, change, tmp_path)))
 
 

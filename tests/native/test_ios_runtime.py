@@ -60,6 +60,7 @@ def test_names_in_front_of_the_objects_are_passed_over(user_cache: Cache, tmp_pa
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.thorough
 def test_the_simulators_runtime_is_made_of_the_phones(user_cache: Cache) -> None:
     made = {
         which: ios_runtime(which, llvm_tools(which, user_cache), cache=user_cache, progress=quiet)

@@ -71,6 +71,7 @@ def test_every_crate_can_be_packaged_with_its_readme_and_licence(packaged: Path)
         assert not [file for file in files if file.startswith("tests/")]
 
 
+@pytest.mark.thorough
 def test_a_build_script_finds_everything_it_reads_in_its_package(packaged: Path, user_cache: Cache) -> None:
     """Unpacked away from the checkout: cargo's own check of each package, without its network."""
     folder = packaged.parent / "unpacked"

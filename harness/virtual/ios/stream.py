@@ -118,7 +118,8 @@ class Connection:
 
     def abort(self) -> None:
         """End the connection as a pulled cable does."""
-        with contextlib.suppress(OSError, RuntimeError):
+        # In some versions of Python a TLS transport that was closed has no protocol any more: None._abort.
+        with contextlib.suppress(OSError, RuntimeError, AttributeError):
             self.writer.transport.abort()
 
 
