@@ -101,6 +101,7 @@ class Lease:
 
     def call(self, number: int, method: str, arguments: dict[str, Any]) -> None:
         """Queue a call. One that was queued before is not queued again, since a client repeats what got lost."""
+        self.expire()
         with self._lock:
             self._heard = self._clock()
             if self._state == "ended" or number <= self._called:
@@ -111,8 +112,10 @@ class Lease:
     async def poll(self, known: str, after: int, wait: float) -> Polled:
         """Return the events behind number ``after`` as soon as there are some or the state is not the ``known`` one.
 
-        Returns at the latest after ``wait`` seconds, and forgets the events up to ``after``.
+        Returns at the latest after ``wait`` seconds, and forgets the events up to ``after``. A client that was not
+        heard of for too long has lost the lease, also if nobody has noticed it yet, as where the agent was stopped.
         """
+        self.expire()
         woken = asyncio.Event()
         waiter = (asyncio.get_running_loop(), woken)
         until = self._clock() + wait

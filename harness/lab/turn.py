@@ -52,6 +52,8 @@ class Turn:
         self._alive = time.monotonic()
         self._absent: float | None = None
         self._begun = False
+        self._gone = False
+        """Whether the phone was lost: then nobody stays for its lease, which its agent may still hold."""
         self._ended = threading.Event()
 
     def begin(self, wait_seconds: float, priority: int) -> None:
@@ -139,6 +141,8 @@ class Turn:
     def _stay(self) -> None:
         """Show the agent between two calls that its client is there; a call does so itself."""
         while not self._ended.wait(STAY_SECONDS):
+            if self._gone:
+                return
             if time.monotonic() - self._alive < STAY_SECONDS:
                 continue
             with contextlib.suppress(Silence, Absent):
@@ -185,6 +189,7 @@ class Turn:
         self._stopping.wait(PAUSE_SECONDS)
 
     def _lost(self, why: str) -> PhoneLost:
+        self._gone = True
         return PhoneLost(f"{self.phone} was lost: {why}")
 
 

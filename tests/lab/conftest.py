@@ -120,13 +120,21 @@ class Town:
     def await_state(self, phone: str, *states: str) -> Card:
         """Wait until a phone has one of these states."""
         found: list[Card] = []
+        seen: dict[str, Card] = {}
 
         def look() -> bool:
-            card = self.cards().get(phone)
+            seen.clear()
+            seen.update(self.cards())
+            card = seen.get(phone)
             found[:] = [card] if card is not None and card.state in states else []
             return bool(found)
 
-        await_(f"{phone} is {' or '.join(states)}", look)
+        try:
+            await_(f"{phone} is {' or '.join(states)}", look)
+        except AssertionError as error:
+            cards = "; ".join(f"{one.name} is {one.state}: {one.reason} {one.work}" for one in seen.values())
+            logs = "".join(f"\n{name}: {self.log(name).read_text(encoding='utf-8')[-1500:]}" for name in self.processes)
+            raise AssertionError(f"{error}; {cards}{logs}") from error
         return found[0]
 
     def await_gone(self, phone: str) -> None:

@@ -7,8 +7,10 @@ import hashlib
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -16,8 +18,10 @@ from harness.core.errors import HarnessError
 from harness.core.store import FileStore, check_store_url
 from harness.core.store_errors import StoreFailed, StoreMisuse
 from harness.devices import DeviceLost, NoDevice
-from harness.lab import errors
-from harness.lab.errors import LabMisuse, LabUnreachable, PhoneRefused, error_named
+from harness.devices.base import silent
+from harness.lab import errors, tasks, turn
+from harness.lab.client import Lab, Silence
+from harness.lab.errors import LabMisuse, LabUnreachable, PhoneLost, PhoneRefused, error_named
 from harness.lab.labels import labels_of, labels_of_conditions
 from harness.lab.lease import Ended, Lease
 from harness.lab.phone_choice import choose, choose_equal
@@ -25,6 +29,7 @@ from harness.lab.quarantine import Quarantine
 from harness.lab.security import Certificates, check_address, check_listening
 from harness.lab.selector import parse_selector
 from harness.lab.wire import PROTOCOL, Card, Polled, card_of
+from tests.lab.conftest import await_
 
 
 def sha256_of(text: bytes) -> str:
@@ -118,6 +123,17 @@ def polled(one: Lease, known: str = "held", after: int = 0) -> Polled:
     return asyncio.run(one.poll(known, after, 0.0))
 
 
+def test_a_client_that_was_silent_for_too_long_does_not_get_its_lease_back() -> None:
+    """As where the agent was stopped, and a question that was under way arrives before anybody has looked."""
+    for comes_back in (polled, lambda one: one.call(1, "run", {})):
+        clock, stopped = Clock(), list[str]()
+        one = lease(clock, stopped)
+        clock.now += 21
+        comes_back(one)
+        assert one.state == "ended"
+        assert "not heard of for 20 s" in one.reason
+
+
 def test_a_lease_ends_when_its_client_is_silent() -> None:
     clock = Clock()
     one = lease(clock)
@@ -128,6 +144,44 @@ def test_a_lease_ends_when_its_client_is_silent() -> None:
     clock.now += 2
     assert one.ended
     assert polled(one).reason == "its client was not heard of for 20 s"
+
+
+class SilentLab:
+    """A lab whose phone gives itself to a client, and answers no more until its host is back."""
+
+    def __init__(self) -> None:
+        self.frozen, self.looks = threading.Event(), 0
+
+    def hold(self, *_of_lease: object) -> tuple[str, None]:
+        return "a scheduler", None
+
+    def scheduler(self, _phone: str) -> str:
+        return "a scheduler"
+
+    def ask(self, _phone: str, task: Callable[..., Any], *_arguments: object, **_more: object) -> str:
+        self.looks += task is tasks.look
+        if self.frozen.is_set():
+            raise Silence("no answer")
+        return Polled(state="held").model_dump_json()
+
+
+def test_nobody_stays_for_the_lease_of_a_phone_that_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its agent may come back, and would hold the phone for a client that has another one."""
+    for name in ("STAY_SECONDS", "PAUSE_SECONDS"):
+        monkeypatch.setattr(turn, name, 0.01)
+    monkeypatch.setattr(turn, "LEASE_SECONDS", 0.1)
+    lab = SilentLab()
+    one = turn.Turn(cast(Lab, lab), "desk/a1", silent, threading.Event())
+    one.begin(1.0, 0)
+    await_("the client shows that it is there", lambda: lab.looks > 2)
+    lab.frozen.set()
+    with pytest.raises(PhoneLost):
+        one.call("run", {}, lambda _event: None)
+    lab.frozen.clear()
+    await_("nobody stays", lambda: not any(thread.name == "lease of desk/a1" for thread in threading.enumerate()))
+    before = lab.looks
+    time.sleep(0.1)
+    assert lab.looks == before
 
 
 def served(one: Lease, methods: dict[str, Any]) -> list[HarnessError]:
