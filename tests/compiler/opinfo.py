@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,11 @@ class Sample:
         given = iter(inputs)
         leaves = [_like(leaf, next(given)) if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
         args, kwargs = pytree.tree_unflatten(leaves, self.spec)
-        return [_real(leaf) for leaf in pytree.tree_leaves(self.call(*args, **kwargs)) if isinstance(leaf, Tensor)]
+        with warnings.catch_warnings():
+            # Some of PyTorch's own samples are of forms that it deprecates.
+            warnings.simplefilter("ignore", UserWarning)
+            results = pytree.tree_leaves(self.call(*args, **kwargs))
+        return [_real(leaf) for leaf in results if isinstance(leaf, Tensor)]
 
 
 def _real(value: Tensor) -> Tensor:
