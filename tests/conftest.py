@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -18,6 +19,9 @@ SCRATCH = environment.declare()  # before anything is imported that reads the en
 
 from harness.core.cache import Cache, cache_root  # noqa: E402
 from harness.models.g2p.checkpoints import Checkpoint, check_folder, write_random  # noqa: E402
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background (nohup, some CI services), where children would inherit that Ctrl-C is ignored.
@@ -132,3 +136,16 @@ def cache(tmp_path: Path) -> Cache:
 def user_cache() -> Cache:
     """The user's own cache, for what takes minutes to make: the runtime and cargo's output."""
     return Cache(cache_root())
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A Chromium for the tests of a module."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.report.html.browsers import chromium
+
+    with sync_playwright() as playwright:
+        started = chromium(playwright)
+        yield started
+        started.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,14 @@ GIVEN = "harness.given"
 """The key under which a command's context keeps the values."""
 
 
-class OffersOptions:
+class OffersOptions(ABC):
     """Mix into a command of typer: its options from kinds follow ``--device`` or ``--models``, or come first."""
 
     name: str | None
 
+    @abstractmethod
     def offered(self, taken: Collection[str]) -> Mapping[str, Option]:
         """Return the options by their keys; ``taken`` are the names of the command's own."""
-        raise NotImplementedError
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the command's own parameters with those of the installed kinds."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from jsonschema import Draft202012Validator
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from harness.cli.documents import documents
 from harness.cli.documents.base import json_schema, schema_of
@@ -26,7 +26,7 @@ from tests.lab.conftest import PATIENCE, Town, await_
 from tests.lab.served import HOSTILE, Watched, card, hostile_cards, served
 from tests.lab.test_clients import gated
 from tests.lab.test_commands import running
-from tests.report.html.browsers import DEADLINE_MS, Scheme, chromium
+from tests.report.html.browsers import DEADLINE_MS, Scheme
 from tests.report.html.nightly import two_nightly_runs
 from tests.results.samples import make_run
 
@@ -59,14 +59,6 @@ def watched() -> Watched:
 def address(watched: Watched, results: Path) -> Iterator[str]:
     with served(watched, results, "lab.example") as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = chromium(playwright)
-        yield started
-        started.close()
 
 
 class Seen:

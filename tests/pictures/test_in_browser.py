@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from tests.report.html.browsers import chromium, opened
+from tests.report.html.browsers import opened
 from tools.gallery_pages import GALLERY, complete
 from tools.write_diagrams import diagrams
 from tools.write_terminal import FILE
@@ -28,14 +27,6 @@ OVERFLOWING = """() => {
   }).map((text) => text.textContent);
 }"""
 """Every text that is wider than the narrowest card around its beginning."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = chromium(playwright)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

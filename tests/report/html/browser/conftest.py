@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from harness.report.html import html_report
 from harness.results import Run
-from tests.report.html.browsers import chromium, opened
+from tests.report.html.browsers import opened
 from tests.report.html.nightly import cool, hot, seen, two_nightly_runs
 from tests.report.html.pages import page_of, three_runs, write
 from tests.results.samples import make_run
@@ -32,14 +32,6 @@ def nightly_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("nightly_runs")
     run = make_run(root / "runs", before=cool(), after=hot(), observed=seen(throttled=True))
     return write(html_report([run], two_nightly_runs(root)), tmp_path_factory.mktemp("nightly page"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = chromium(playwright)
-        yield started
-        started.close()
 
 
 @pytest.fixture
