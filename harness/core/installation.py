@@ -43,11 +43,6 @@ def is_checkout() -> bool:
     return not (harness_folder() / PACKAGED_WORKSPACE).is_dir()
 
 
-def sources_folder() -> Path:
-    """Return the folder whose commit a run records: the harness's checkout, or the project that uses the harness."""
-    return harness_folder() if is_checkout() else Path.cwd()
-
-
 def install_command(extra: str = "") -> str:
     """Return the command line that installs the harness, with ``extra`` if one is given."""
     return f"pip install '{DISTRIBUTION}[{extra}]'" if extra else f"pip install {DISTRIBUTION}"

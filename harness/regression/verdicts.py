@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.core.errors import ExitCode
-from harness.core.installation import sources_folder
 from harness.devices.workstation import commits_between
 from harness.measure import LATENCY, CellVerdict, GateVerdict, Judgement, Session, overall
 from harness.measure.drift import WINDOW
@@ -74,7 +73,7 @@ def _fresh_drifts(records: Iterable[NightlyRecord], folder: Path, verdicts: Verd
 def _drift(history: CellHistory, drift: Drift) -> DriftFacts:
     commits = None
     if drift.commit and drift.commit_before:
-        commits = commits_between(sources_folder(), drift.commit_before, drift.commit)
+        commits = commits_between(Path.cwd(), drift.commit_before, drift.commit)
     return DriftFacts(
         device=history.device,
         model=history.model,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from harness.core.installation import sources_folder
+from pathlib import Path
+
 from harness.devices.workstation import git_state, repository
 from harness.results.schema import Git
 
 
 def sources() -> Git | None:
-    """Return the commit of the harness's checkout, or of the project that uses the harness; None without one."""
-    folder = sources_folder()
+    """Return the commit of the checkout that contains the working folder; None outside of one.
+
+    This is the project under test. With an editable install the harness has a checkout of its own, whose commit says
+    nothing about the project's models.
+    """
+    folder = Path.cwd()
     state = git_state(folder)
     return Git(commit=state[0], dirty=state[1], repository=repository(folder)) if state else None

@@ -1,4 +1,4 @@
-"""What the harness finds out about its installation: name, versions, conflicts, and the folder whose commit counts."""
+"""What the harness finds out about its installation: name, versions and conflicts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from harness.core.installation import (
     install_cure,
     package_version,
     providers,
-    sources_folder,
 )
 from harness.devices.workstation import versions
 from harness.native.compilers import ToolchainMissing
@@ -69,16 +68,6 @@ def test_a_missing_package_is_reported_with_what_brings_it(monkeypatch: pytest.M
     monkeypatch.setattr(installation, "harness_folder", lambda: tmp_path)
     (tmp_path / PACKAGED_WORKSPACE).mkdir()
     assert install_cure("compile") == f"pip install '{DISTRIBUTION}[compile]'"
-
-
-def test_the_commit_is_the_projects_where_the_harness_is_installed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert sources_folder() == installation.harness_folder()
-    monkeypatch.setattr(installation, "harness_folder", lambda: tmp_path)
-    (tmp_path / PACKAGED_WORKSPACE).mkdir()
-    assert sources_folder() == tmp_path
 
 
 def test_a_workspace_that_is_named_and_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.devices.workstation import commits_between, git_state, repository, versions, web_address
+from harness.results.sources import sources
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -28,6 +29,21 @@ def test_git_state(tmp_path: Path) -> None:
     assert git_state(tmp_path) == (commit, False)
     (tmp_path / "file").write_text("two")
     assert git_state(tmp_path) == (commit, True)
+
+
+def test_a_run_records_the_commit_of_the_project_that_it_was_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """These tests use a harness from a checkout, whose own commit says nothing about the project."""
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    assert sources() is None
+    git(project, "init", "--quiet")
+    git(project, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", "one")
+    found = sources()
+    assert found is not None
+    assert found.commit == git(project, "rev-parse", "HEAD")
 
 
 @pytest.mark.parametrize(
