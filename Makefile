@@ -84,7 +84,7 @@ docs-serve: setup ## show the site on 127.0.0.1:8000, and again after each chang
 	@$(SITE) serve
 
 docs-rust: ## have cargo document the crates, for the next make docs
-	@cargo doc --workspace --no-deps --lib --locked --quiet
+	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --lib --locked --quiet
 
 docs-version: setup ## commit the site as VERSION=1.2 to the branch gh-pages, for the menu of versions
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(SITE_VARIABLES) mike deploy --update-aliases $(VERSION) latest
