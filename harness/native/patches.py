@@ -1,4 +1,4 @@
-"""Patch the sources of TVM's runtime, so that a call allocates nothing once it has run before.
+"""Patch the sources of TVM's runtime: a call allocates nothing once it has run before, and Python's part is left out.
 
 Each patch changes a passage that must be in its file exactly once. If another version of TVM has other sources, the
 build ends instead of changing a part.
@@ -27,6 +27,7 @@ class Patch:
 MEMORY = "tvm/ffi/memory.h"
 VM = "vm/vm.cc"
 BUILTIN = "vm/builtin.cc"
+EXECUTABLE = "vm/executable.cc"
 
 HEADER_PATCHES = (
     # Objects come from the pool: a step's shapes, tuples, storages and tensors.
@@ -80,6 +81,33 @@ SOURCE_PATCHES = (
         VM,
         "RegType VirtualMachineImpl::InvokeBytecode(Index gf_idx, const std::vector<RegType>& args) {\n",
         "RegType VirtualMachineImpl::InvokeBytecode(Index gf_idx, ffi::PackedArgs args) {\n",
+    ),
+    # What only Python calls is no entry of the modules' tables: it would be in every app.
+    Patch(
+        VM,
+        """\
+  TVM_MODULE_VTABLE_ENTRY_PACKED("save_function", &VirtualMachineImpl::_SaveClosure);
+  TVM_MODULE_VTABLE_ENTRY_PACKED("invoke_closure", &VirtualMachineImpl::_InvokeClosure);
+  TVM_MODULE_VTABLE_ENTRY("invoke_stateful", &VirtualMachineImpl::_InvokeClosureStateful);
+  TVM_MODULE_VTABLE_ENTRY_PACKED("set_instrument", &VirtualMachineImpl::_SetInstrument);
+  TVM_MODULE_VTABLE_ENTRY_PACKED("get_output_arity", &VirtualMachineImpl::_GetOutputArity);
+  TVM_MODULE_VTABLE_ENTRY_PACKED("get_output", &VirtualMachineImpl::_GetOutput);
+  TVM_MODULE_VTABLE_ENTRY_PACKED("set_input", &VirtualMachineImpl::_SetInputWithoutParamModule);
+  TVM_MODULE_VTABLE_ENTRY_PACKED("set_input_with_param_module",
+                                 &VirtualMachineImpl::_SetInputWithParamModule);
+  TVM_MODULE_VTABLE_ENTRY("get_function_arity", &VirtualMachineImpl::_GetFunctionArity);
+  TVM_MODULE_VTABLE_ENTRY("get_function_param_name", &VirtualMachineImpl::_GetFunctionParamName);
+""",
+        "",
+    ),
+    Patch(
+        EXECUTABLE,
+        """\
+  TVM_MODULE_VTABLE_ENTRY("stats", &VMExecutable::Stats);
+  TVM_MODULE_VTABLE_ENTRY("as_text", &VMExecutable::AsText);
+  TVM_MODULE_VTABLE_ENTRY("as_python", &VMExecutable::AsPython);
+""",
+        "",
     ),
     # The virtual machine does not keep its return value, so the memory is free for the next call.
     Patch(VM, "  RunLoop();\n  return return_value_;\n", "  RunLoop();\n  return std::move(return_value_);\n"),

@@ -27,14 +27,13 @@ from harness.native.compilers import HOST, CxxCompiler, cxx_compiler, package_fo
 from harness.native.patches import HEADER_PATCHES, SOURCE_PATCHES, Patch
 
 _FFI = """
-    backtrace object error function tensor dtype container init_once custom_allocator extra/json_parser
-    extra/json_writer extra/module extra/library_module extra/library_module_system_lib
-    extra/library_module_dynamic_lib extra/env_context extra/env_c_api
+    backtrace object error function tensor dtype container init_once custom_allocator extra/module
+    extra/library_module extra/library_module_system_lib extra/library_module_dynamic_lib extra/env_context
+    extra/env_c_api
 """
 _RUNTIME = """
-    const_loader_module cpu_device_api device_api file_utils logging module tensor
-    timer workspace_pool memory/memory_manager vm/builtin vm/bytecode vm/executable vm/vm
-    vm/tensor_cache_support extra/contrib/sort/sort extra/contrib/random/random
+    const_loader_module cpu_device_api device_api logging module tensor workspace_pool memory/memory_manager
+    vm/builtin vm/bytecode vm/executable vm/vm extra/contrib/sort/sort
 """
 FFI_SOURCES = tuple(f"{name}.cc" for name in _FFI.split())
 RUNTIME_SOURCES = tuple(f"{name}.cc" for name in _RUNTIME.split())
@@ -56,25 +55,42 @@ FLAGS = (
 HOT = frozenset(
     f"{name}.cc"
     for name in [
-        "object_pool",
         "object",
         "function",
         "tensor",
         "vm",
         "builtin",
-        "thread_pool",
-        "parallel",
         "workspace_pool",
         "memory_manager",
         "cpu_device_api",
     ]
 )
-"""Files with code that runs at every call. The others (loading, registration, errors) are optimised for size."""
+"""Files of TVM with code that runs at every call. The others (loading, errors) are optimised for size."""
+UNREGISTERED = frozenset(
+    f"{name}.cc" for name in ["object", "function", "tensor", "container", "extra/module", "device_api"]
+)
+"""Files whose global functions only Python calls: reflection, containers, modules, streams of other devices.
+
+Each function that is registered costs a kilobyte and more of conversions in every app, and a third of a second of the
+compiler. ``shims/harness/functions.cc`` registers the four of them that Rust calls.
+"""
 OPTIMIZATION = {"fast": "-O2", "small": "-Os"}
+_NOT_REGISTERED = """\
+#pragma push_macro("TVM_FFI_STATIC_INIT_BLOCK")
+#undef TVM_FFI_STATIC_INIT_BLOCK
+#define TVM_FFI_STATIC_INIT_BLOCK() [[maybe_unused]] static void TVM_FFI_STR_CONCAT(NotRegistered, __COUNTER__)()
+{}#pragma pop_macro("TVM_FFI_STATIC_INIT_BLOCK")
+"""
+"""A function that nobody calls: the compiler reads the registrations, and makes nothing of them."""
 SHIMS = Path(__file__).parent / "shims"
 OBJECT_POOL = SHIMS / "harness/object_pool.cc"
 THREAD_POOL = SHIMS / "harness/thread_pool.cc"
-PARALLEL = SHIMS / "harness/parallel.cc"
+OURS = {
+    "ffi_small": "harness/functions.cc",
+    "runtime_fast": "harness/parallel.cc",
+    "runtime_small": "harness/files.cc",
+}
+"""Our own sources that include as much of TVM's headers as its files do, and are compiled together with them."""
 COMPILE_DEADLINE_SECONDS = 1800.0
 WRONG_VERSION = "install the versions that belong together: {}"
 
@@ -106,7 +122,7 @@ def build_runtime(
     """Return the runtime for a target, from the cache or built now.
 
     ``target`` is ``host``, ``aarch64-linux-android`` (with the NDK) or one of zig's triples (``aarch64-linux-musl``).
-    ``compiler`` replaces the target's usual one. A build takes about a CPU minute and a half. Raises
+    ``compiler`` replaces the target's usual one. A build takes about a CPU minute. Raises
     ToolchainMissing or RuntimeBuildFailed.
     """
     compiler = compiler or cxx_compiler(target, cache)
@@ -116,6 +132,7 @@ def build_runtime(
         "flags": FLAGS,
         "sources": [*FFI_SOURCES, *RUNTIME_SOURCES],
         "hot": sorted(HOT),
+        "unregistered": sorted(UNREGISTERED),
         "optimization": OPTIMIZATION,
         "patches": [asdict(patch) for patch in (*HEADER_PATCHES, *SOURCE_PATCHES)],
         "shims": hash_sources((p for p in SHIMS.rglob("*") if p.suffix in (".h", ".cc")), SHIMS),
@@ -141,10 +158,10 @@ class _Build:
         self._lay_out()
         sources = {
             "libtvm_ffi.a": [OBJECT_POOL, *self._units("ffi", "src/ffi", FFI_SOURCES)],
-            "libtvm_runtime.a": [THREAD_POOL, PARALLEL, *self._units("runtime", "src/runtime", RUNTIME_SOURCES)],
+            "libtvm_runtime.a": [THREAD_POOL, *self._units("runtime", "src/runtime", RUNTIME_SOURCES)],
         }
         objects = {path: self.work / f"{path.stem}.o" for paths in sources.values() for path in paths}
-        self.progress("compiling TVM's runtime: about a CPU minute and a half, once")
+        self.progress("compiling TVM's runtime: about a CPU minute, once")
         with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
             jobs = [pool.submit(self._compile, source, target) for source, target in objects.items()]
             try:
@@ -168,7 +185,14 @@ class _Build:
         for optimization in OPTIMIZATION:
             chosen = [name for name in names if (Path(name).name in HOT) == (optimization == "fast")]
             unit = self.work / f"{library}_{optimization}.cc"
-            unit.write_text("".join(f'#include "{folder}/{name}"\n' for name in chosen), encoding="utf-8")
+            ours = OURS.get(unit.stem)
+            lines = ["#include <tvm/ffi/base_details.h>\n"]
+            for name in chosen:
+                include = f'#include "{folder}/{name}"\n'
+                lines.append(_NOT_REGISTERED.format(include) if name in UNREGISTERED else include)
+            if ours is not None:
+                lines.append(f"#include <{ours}>\n")
+            unit.write_text("".join(lines), encoding="utf-8")
             units.append(unit)
         return units
 

@@ -107,7 +107,6 @@ def test_the_ndks_clang_compiles_the_runtime(cache: Cache, ndk: Path, tmp_path: 
         "ffi_fast.cc",
         "ffi_small.cc",
         "object_pool.cc",
-        "parallel.cc",
         "runtime_fast.cc",
         "runtime_small.cc",
         "thread_pool.cc",
