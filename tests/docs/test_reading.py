@@ -15,7 +15,8 @@ from tests.docs.conftest import Site
 from tests.docs.site import VERSION
 from tests.report.html.browsers import DEADLINE_MS, Scheme
 
-pytestmark = pytest.mark.programs
+# Thorough: what a release of the site has to do; every page is read by tests/test_docs.py, too.
+pytestmark = [pytest.mark.programs, pytest.mark.thorough]
 
 KINDS = ("Home", "Tutorials", "How-to", "Reference", "Explanation")
 expect.set_options(timeout=DEADLINE_MS)

@@ -15,7 +15,8 @@ from tests.docs.conftest import Site
 from tests.docs.site import ROOT
 from tools.gallery_pages import MARK
 
-pytestmark = pytest.mark.programs
+# Thorough: what a release of the site has to do; every page is read by tests/test_docs.py, too.
+pytestmark = [pytest.mark.programs, pytest.mark.thorough]
 
 TAG = re.compile(r"<(a|img|link|script|iframe|source|video|object|use)\b([^>]*)>")
 ADDRESS = re.compile(r"""\b(?:href|src|srcset|data|xlink:href)=(?:"([^"]*)"|'([^']*)'|([^\s>]+))""")

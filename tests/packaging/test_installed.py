@@ -12,7 +12,8 @@ import pytest
 from harness.results import Run, Store
 from tests.packaging.installs import ROOT, Environment, from_cache
 
-pytestmark = pytest.mark.compiler
+# Thorough: what a release has to do that a checkout does not.
+pytestmark = [pytest.mark.compiler, pytest.mark.thorough]
 MODEL = "ondevice/model.py"
 
 
